@@ -1,0 +1,68 @@
+/**
+ * What Taskwire asks of a broker, and nothing more: carry "run attempt n of task x" to a worker, and copy events to
+ * whoever listens. It may lose, repeat or reorder either; PostgreSQL decides, and every loss costs time only.
+ *
+ * Two brokers stand behind this interface: Redis (BullMQ and pub/sub) and, where there is no Redis, PostgreSQL
+ * (BullMQ's PostgreSQL backend and LISTEN/NOTIFY). One conformance suite runs on both.
+ */
+import type { Event } from '../protocol/stream.js'
+import type { TaskId } from '../protocol/task.js'
+
+/** "Attempt n of task x must reach a worker." The job made from it is named by both, so handing it over twice is harmless. */
+export interface Delivery {
+  taskId: TaskId
+  attempt: number
+  /** 0 (default) to 9; 9 is taken first. */
+  priority: number
+}
+
+/** Carries deliveries to workers. */
+export interface DeliveryQueue {
+  /** Adds the deliveries; one whose job already exists is left as it is. Rejects when the broker does not take them within `deadlineMs` (default 2,000). */
+  add(deliveries: readonly Delivery[], options?: { deadlineMs?: number }): Promise<void>
+  /** How many jobs wait for a worker. */
+  countWaiting(): Promise<number>
+  /** Runs `run` for each delivery, at most `concurrency` at a time. A rejection of `run` drops the job; its delivery stays in PostgreSQL. */
+  consume(run: (delivery: Delivery) => Promise<void>, options: { concurrency: number }): Promise<Consumer>
+}
+
+export interface Consumer {
+  /** Takes no more jobs and resolves when those under way have ended. Idempotent. */
+  stop(): Promise<void>
+}
+
+/** Copies events to every process that listens. At most once, unordered across publishers. */
+export interface EventBus {
+  /** Publishes each event on the channel of its task. Rejects when the broker refuses or cannot be reached. */
+  publish(events: readonly Event[]): Promise<void>
+  /** Opens the listening side. One a process. */
+  listen(listener: EventListener): Promise<EventSubscription>
+}
+
+export interface EventListener {
+  /** An event, as published: parsed, and its JSON text. An event too large to be carried arrives through `onHint`. */
+  onEvent(event: Event, json: string): void
+  /** "This task has moved to this version", without the event itself. */
+  onHint(taskId: TaskId, version: number): void
+  /** Events may have been missed: called after each reconnect, once every subscription is acknowledged again. */
+  onGap(): void
+}
+
+export interface EventSubscription {
+  /** Subscribes to the channel of this task; resolves once the broker has acknowledged it. Counted: pair each with `unsubscribe`. */
+  subscribe(taskId: TaskId): Promise<void>
+  unsubscribe(taskId: TaskId): void
+  /** Whether the subscribing connection is up. */
+  isUp(): boolean
+  close(): Promise<void>
+}
+
+export interface Broker {
+  readonly kind: 'redis' | 'postgres'
+  readonly queue: DeliveryQueue
+  readonly events: EventBus
+  /** A round trip; rejects within `deadlineMs` (default 1,000) when there is none. */
+  ping(options?: { deadlineMs?: number }): Promise<void>
+  /** Closes every connection. Idempotent; never hangs on a dead server. */
+  close(): Promise<void>
+}

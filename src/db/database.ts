@@ -1,0 +1,24 @@
+/**
+ * The one seam over the two PostgreSQL drivers: `web` runs on the node-postgres pool of @fastify/postgres, `worker` and
+ * `relay` on postgres.js. The store is written once, against this.
+ */
+import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
+import type * as schema from './schema.js'
+
+/** drizzle over either driver. */
+export type Orm = PgDatabase<PgQueryResultHKT, typeof schema>
+
+/** A statement the server prepares once per connection. Names are unique in the program. */
+export interface Statement {
+  readonly name: string
+  readonly text: string
+}
+
+export interface Database {
+  /** For queries whose shape depends on the request. */
+  readonly orm: Orm
+  /** For the statements of the hot path. Times arrive as Date, JSON parsed; pass JSON parameters as text. */
+  run<Row>(statement: Statement, parameters: readonly (string | number | null)[]): Promise<Row[]>
+  /** Closes the connections. Idempotent. */
+  close(): Promise<void>
+}

@@ -1,0 +1,28 @@
+/**
+ * The last line of the state machine: a trigger that refuses what the table in `protocol/status.ts` does not allow.
+ *
+ * Its condition is plain SQL in WHEN, so an allowed change never enters PL/pgSQL (a PL/pgSQL row trigger on this path
+ * costs more than half of the throughput). The migration under `drizzle/` holds the text made here; a test keeps the
+ * two equal, so a change of the table asks for a new migration.
+ */
+import { STATUSES, TRANSITIONS } from '../protocol/status.js'
+
+/** The SQL that creates, or replaces, the guard on `tasks`. */
+export function guardSql(): string {
+  const allowed = STATUSES.filter((from) => TRANSITIONS[from].length > 0).map(
+    (from) => `(old.status = '${from}' and new.status in (${TRANSITIONS[from].map((to) => `'${to}'`).join(', ')}))`,
+  )
+  return `create or replace function taskwire.refuse_transition() returns trigger language plpgsql as $$
+begin
+  raise exception 'task %: a change from % (version %) to % (version %) is not allowed',
+    old.id, old.status, old.version, new.status, new.version using errcode = 'check_violation';
+end $$;
+--> statement-breakpoint
+create or replace trigger tasks_guard_transition before update of status, version on taskwire.tasks for each row when (
+  (old.status is distinct from new.status or old.version is distinct from new.version) and not (
+    new.version = old.version + 1 and (
+      ${allowed.join('\n      or ')}
+    )
+  )
+) execute function taskwire.refuse_transition();`
+}

@@ -1,0 +1,46 @@
+/** Brings the schema of a database up to date. Several processes may do so at once: an advisory lock lets one at a time. */
+import { fileURLToPath } from 'node:url'
+import { drizzle } from 'drizzle-orm/postgres-js'
+import { migrate } from 'drizzle-orm/postgres-js/migrator'
+import postgres from 'postgres'
+import { StartupError } from '../config.js'
+
+/** Where the migrations lie, seen from `src/db` and from `dist/db` alike. */
+const MIGRATIONS_FOLDER = fileURLToPath(new URL('../../drizzle', import.meta.url))
+/** `create or replace trigger` came with PostgreSQL 14. */
+const MINIMUM_VERSION = 14
+/** Any number that nobody else locks: "task" in ASCII. */
+const LOCK_KEY = 0x7461736b
+
+/**
+ * Applies the migrations that the database lacks.
+ * @throws StartupError with one clear line when the server cannot be reached, refuses, or is too old
+ */
+export async function migrateDatabase(databaseUrl: string): Promise<void> {
+  const client = postgres(databaseUrl, { max: 1, connect_timeout: 5, onnotice: () => {} })
+  try {
+    await assertServer(client, databaseUrl)
+    // The session's lock ends with the connection, whatever happens in between.
+    await client`select pg_advisory_lock(${LOCK_KEY})`
+    await migrate(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER, migrationsSchema: 'taskwire', migrationsTable: 'migrations' })
+  } finally {
+    await client.end({ timeout: 5 })
+  }
+}
+
+async function assertServer(client: postgres.Sql, databaseUrl: string): Promise<void> {
+  const version = await readServerVersion(client).catch((error: unknown) => {
+    const { host, pathname } = new URL(databaseUrl)
+    const reason = error instanceof Error ? error.message || String((error as NodeJS.ErrnoException).code) : String(error)
+    throw new StartupError(`cannot use PostgreSQL at ${host}${pathname}: ${reason}. Check DATABASE_URL and that the server runs.`)
+  })
+  if (Math.floor(version / 10_000) < MINIMUM_VERSION) {
+    const major = Math.floor(version / 10_000)
+    throw new StartupError(`PostgreSQL ${major} is too old: Taskwire needs ${MINIMUM_VERSION} or newer. Point DATABASE_URL at one.`)
+  }
+}
+
+async function readServerVersion(client: postgres.Sql): Promise<number> {
+  const [row] = await client<{ server_version_num: string }[]>`show server_version_num`
+  return Number(row?.server_version_num)
+}

@@ -1,0 +1,52 @@
+/** Opens the database over one driver or the other. Both give the same `Database`. */
+import { drizzle as drizzleNodePostgres } from 'drizzle-orm/node-postgres'
+import { drizzle as drizzlePostgresJs } from 'drizzle-orm/postgres-js'
+import type { Pool } from 'pg'
+import postgres from 'postgres'
+import type { Database, Statement } from './database.js'
+import * as schema from './schema.js'
+
+export interface OpenDatabaseOptions {
+  /** Connections for statements; queries through `orm` have two more. Default 4. */
+  maxConnections?: number
+  /** Shown in `pg_stat_activity`. Default `taskwire`. */
+  applicationName?: string
+}
+
+/**
+ * Opens postgres.js clients, which connect on first use and reconnect by themselves. drizzle changes how its client
+ * reads times and JSON, so it gets one of its own.
+ */
+export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions = {}): Database {
+  const connect = (max: number) =>
+    postgres(databaseUrl, {
+      max,
+      connect_timeout: 5,
+      onnotice: () => {},
+      connection: { application_name: options.applicationName ?? 'taskwire' },
+    })
+  const statements = connect(options.maxConnections ?? 4)
+  const queries = connect(2)
+  return {
+    orm: drizzlePostgresJs(queries, { schema }),
+    async run<Row>(statement: Statement, parameters: readonly (string | number | null)[]) {
+      const rows = await statements.unsafe(statement.text, [...parameters], { prepare: true })
+      return rows as unknown as Row[]
+    },
+    async close() {
+      await Promise.all([statements.end({ timeout: 5 }), queries.end({ timeout: 5 })])
+    },
+  }
+}
+
+/** Wraps a node-postgres pool that somebody else owns and closes: in `web`, @fastify/postgres. */
+export function wrapPool(pool: Pool): Database {
+  return {
+    orm: drizzleNodePostgres(pool, { schema }),
+    async run<Row>(statement: Statement, parameters: readonly (string | number | null)[]) {
+      const { rows } = await pool.query({ name: statement.name, text: statement.text, values: [...parameters] })
+      return rows as Row[]
+    },
+    async close() {},
+  }
+}

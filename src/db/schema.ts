@@ -1,0 +1,110 @@
+/**
+ * The tables, as drizzle sees them. `npm run migrations:generate` turns a change here into SQL under `drizzle/`.
+ *
+ * Times are `timestamptz(3)`: what a client reads (milliseconds) is exactly what is stored, so a stored row and a copy
+ * of it sent as an event compare equal. There are no foreign keys between these tables: rows that belong together are
+ * written by one statement, and the check would cost a lock on the task's row for every row of history.
+ */
+import { sql } from 'drizzle-orm'
+import { check, index, integer, jsonb, pgSchema, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
+import type { Failure, Progress } from '../protocol/task.js'
+import { STATUSES, type Status } from '../protocol/status.js'
+
+/** Everything lives in a schema of its own, so that Taskwire can share a database with an application. */
+export const taskwire = pgSchema('taskwire')
+
+const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
+const tenant = () => text('tenant').notNull().default('default')
+const knownStatuses = sql.raw(STATUSES.map((status) => `'${status}'`).join(', '))
+
+/** One row a task: where it stands now. */
+export const tasks = taskwire.table(
+  'tasks',
+  {
+    id: uuid('id').primaryKey(),
+    tenant: tenant(),
+    type: text('type').notNull(),
+    title: text('title').notNull(),
+    queue: text('queue').notNull().default('default'),
+    priority: smallint('priority').notNull().default(0),
+    tags: text('tags').array().notNull().default(sql`'{}'`),
+    status: text('status').$type<Status>().notNull(),
+    version: integer('version').notNull().default(1),
+    attempt: integer('attempt').notNull().default(0),
+    maxAttempts: integer('max_attempts').notNull().default(1),
+    payload: jsonb('payload').notNull(),
+    progress: jsonb('progress').$type<Progress>(),
+    result: jsonb('result'),
+    failure: jsonb('failure').$type<Failure>(),
+    runAt: instant('run_at'),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    startedAt: instant('started_at'),
+    finishedAt: instant('finished_at'),
+  },
+  (table) => [
+    // Lists by status, and the relay's look at what is PROCESSING, in any age of the table.
+    index('tasks_status_idx').on(table.status, table.tenant, table.id),
+    check('tasks_status_known', sql`${table.status} in (${knownStatuses})`),
+  ],
+)
+
+/** The history: one row a committed change of status. Append only. */
+export const transitions = taskwire.table(
+  'transitions',
+  {
+    taskId: uuid('task_id').notNull(),
+    version: integer('version').notNull(),
+    tenant: tenant(),
+    fromStatus: text('from_status').$type<Status>(),
+    status: text('status').$type<Status>().notNull(),
+    attempt: integer('attempt').notNull(),
+    at: instant('at').notNull().defaultNow(),
+    reason: text('reason'),
+  },
+  (table) => [primaryKey({ columns: [table.taskId, table.version] })],
+)
+
+/** One row a run. `leaseUntil` is how long the run is trusted without a sign of life; `outcome` is null while it runs. */
+export const attempts = taskwire.table(
+  'attempts',
+  {
+    taskId: uuid('task_id').notNull(),
+    attempt: integer('attempt').notNull(),
+    tenant: tenant(),
+    worker: text('worker').notNull(),
+    startedAt: instant('started_at').notNull().defaultNow(),
+    leaseUntil: instant('lease_until').notNull(),
+    finishedAt: instant('finished_at'),
+    outcome: text('outcome').$type<AttemptOutcome>(),
+    error: jsonb('error').$type<AttemptError>(),
+  },
+  (table) => [primaryKey({ columns: [table.taskId, table.attempt] })],
+)
+
+/**
+ * The outbox: "attempt n of task x must reach a worker at `dueAt`". Written with the change that makes it necessary,
+ * deleted by the claim. Only what nobody claimed in time, or what was due later, is ever read.
+ */
+export const deliveries = taskwire.table(
+  'deliveries',
+  {
+    taskId: uuid('task_id').primaryKey(),
+    attempt: integer('attempt').notNull(),
+    tenant: tenant(),
+    priority: smallint('priority').notNull().default(0),
+    dueAt: instant('due_at').notNull(),
+    /** How often the relay has handed it over. */
+    handOvers: smallint('hand_overs').notNull().default(0),
+  },
+  (table) => [index('deliveries_due_idx').on(table.dueAt)],
+)
+
+/** How a run ended. `released`: handed back at shutdown. `lost`: its worker gave no sign of life. */
+export type AttemptOutcome = 'completed' | 'failed' | 'released' | 'lost'
+
+/** What the run threw. The stack is for operators and never leaves the server. */
+export interface AttemptError {
+  name: string
+  message: string
+  stack?: string
+}

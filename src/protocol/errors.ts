@@ -1,0 +1,51 @@
+/**
+ * Every error an HTTP client can meet, in one table: its stable `code`, its HTTP status and what to do about it.
+ * The body is `application/problem+json` (RFC 9457).
+ */
+import { Type, type Static } from 'typebox'
+
+export const PROBLEMS = {
+  invalid_json: { status: 400, title: 'The body is not JSON', fix: 'Send one JSON object, in UTF-8.' },
+  invalid_request: { status: 400, title: 'The request does not fit its schema', fix: 'Mend the fields listed in errors.' },
+  invalid_id: { status: 400, title: 'The id is malformed', fix: 'A task id is a UUID such as the one in the Location header of the answer that created it.' },
+  invalid_cursor: { status: 400, title: 'The cursor is malformed', fix: 'Pass nextCursor of the previous page unchanged, or leave cursor out to start over.' },
+  not_found: { status: 404, title: 'There is nothing here', fix: 'See /docs for what this server offers.' },
+  task_not_found: { status: 404, title: 'There is no such task', fix: 'Check the id: GET /api/tasks lists the tasks that exist.' },
+  upgrade_required: { status: 426, title: 'This is a WebSocket address', fix: 'Open it with a WebSocket client: new WebSocket("ws://…").' },
+  body_too_large: { status: 413, title: 'The body is too large', fix: 'Send at most 256 KiB; put larger input where the handler can fetch it.' },
+  unsupported_media_type: { status: 415, title: 'The content type is not supported', fix: 'Send the header Content-Type: application/json.' },
+  invalid_task: { status: 422, title: 'The task cannot be accepted as it is', fix: 'Mend the fields listed in errors.' },
+  unknown_type: { status: 422, title: 'There is no such task type', fix: 'Use one of the types listed by GET /api/types.' },
+  invalid_payload: { status: 422, title: 'The payload does not fit the schema of its type', fix: 'Mend the fields listed in errors; GET /api/types shows the schema.' },
+  internal: { status: 500, title: 'The server made a mistake', fix: 'Try again; if it persists, look up the requestId in the server log.' },
+  unavailable: { status: 503, title: 'The database cannot be reached', fix: 'Nothing was stored. Try again after the seconds in Retry-After.' },
+} as const satisfies Record<string, { status: number; title: string; fix: string }>
+
+export type ProblemCode = keyof typeof PROBLEMS
+
+/** One thing that is wrong: where (JSON Pointer, RFC 6901), what, and how to mend it. */
+export const FieldError = Type.Object(
+  {
+    pointer: Type.String({ examples: ['/payload/steps'] }),
+    detail: Type.String({ examples: ['must be at least 0'] }),
+    fix: Type.Optional(Type.String()),
+  },
+  { additionalProperties: false },
+)
+export type FieldError = Static<typeof FieldError>
+
+/** The body of every error answer (RFC 9457). */
+export const Problem = Type.Object(
+  {
+    type: Type.String({ description: 'a URI reference that names the problem' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    code: Type.String({ description: 'stable; for programs' }),
+    detail: Type.String(),
+    fix: Type.String({ description: 'what to do about it' }),
+    requestId: Type.String(),
+    errors: Type.Optional(Type.Array(FieldError)),
+  },
+  { additionalProperties: false },
+)
+export type Problem = Static<typeof Problem>

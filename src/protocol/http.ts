@@ -1,0 +1,78 @@
+/** Bodies, parameters and answers of the REST surface. */
+import { Type, type Static } from 'typebox'
+import { Status } from './status.js'
+import { Instant, Task, TaskId, TaskType, Transition } from './task.js'
+
+/** The longest body `POST /api/tasks` takes, in bytes. */
+export const MAX_BODY_BYTES = 256 * 1024
+/** How deep a body may be nested. */
+export const MAX_BODY_DEPTH = 32
+
+/** What a client asks for. `{"title": "example task"}` alone is valid. */
+export const CreateTask = Type.Object(
+  {
+    title: Type.Optional(Type.String({ minLength: 1, maxLength: 200, description: 'for people; the type when left out' })),
+    type: Type.Optional({ ...TaskType, description: 'one of GET /api/types; demo.sleep when left out' }),
+    payload: Type.Optional(Type.Unknown({ description: 'input of the handler; fits the schema of the type' })),
+    priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 9, description: '9 first, 0 (default) last' })),
+    tags: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 50 }), { maxItems: 20 })),
+    runAt: Type.Optional({ ...Instant, description: 'not before this time; not together with delayMs' }),
+    delayMs: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 366 * 86_400_000, description: 'milliseconds from now; not together with runAt' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+export type CreateTask = Static<typeof CreateTask>
+
+export const TaskParams = Type.Object({ id: TaskId })
+export type TaskParams = Static<typeof TaskParams>
+
+export const ListTasksQuery = Type.Object(
+  {
+    status: Type.Optional(Status),
+    type: Type.Optional(TaskType),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50 })),
+    cursor: Type.Optional(Type.String({ maxLength: 200, description: 'nextCursor of the previous page' })),
+  },
+  { additionalProperties: false },
+)
+export type ListTasksQuery = Static<typeof ListTasksQuery>
+
+/** Newest first. `nextCursor` is null on the last page. */
+export const TaskPage = Type.Object({
+  items: Type.Array(Task),
+  nextCursor: Type.Union([Type.String(), Type.Null()]),
+})
+export type TaskPage = Static<typeof TaskPage>
+
+/** The stored transitions of a task, oldest first. */
+export const TransitionList = Type.Object({ items: Type.Array(Transition) })
+export type TransitionList = Static<typeof TransitionList>
+
+/** A type of task: what it does and the JSON Schemas of its payload and result. */
+export const TypeInfo = Type.Object({
+  type: TaskType,
+  title: Type.String(),
+  description: Type.String(),
+  isDefault: Type.Boolean({ description: 'the type of a task created without one' }),
+  payload: Type.Unknown({ description: 'JSON Schema' }),
+  result: Type.Unknown({ description: 'JSON Schema' }),
+})
+export type TypeInfo = Static<typeof TypeInfo>
+export const TypeList = Type.Object({ items: Type.Array(TypeInfo) })
+export type TypeList = Static<typeof TypeList>
+
+export const Health = Type.Object({ status: Type.Literal('ok') })
+
+const Check = Type.Object({
+  status: Type.Enum(['ok', 'failed']),
+  detail: Type.Optional(Type.String()),
+})
+
+/** Readiness: a real round trip to each service. 200 when all are ok, 503 otherwise. */
+export const Readiness = Type.Object({
+  status: Type.Enum(['ok', 'failed', 'stopping']),
+  checks: Type.Object({ postgres: Check, broker: Check }),
+})
+export type Readiness = Static<typeof Readiness>

@@ -1,0 +1,103 @@
+/**
+ * The messages of a stream: what one WebSocket sends about one task.
+ *
+ * Every message is a JSON object with `type`, `taskId`, `status` and `version`, so that a client which only reads
+ * `JSON.parse(e.data).status` is right.
+ *
+ * - Without `since`: one `snapshot` (the whole task), then what happens after it.
+ * - With `since=<version>`: `resumed`, then each missed `transition`, then what happens after it. A position the task
+ *   never reached is answered with `snapshot` and `reset: true`.
+ * - After a final status the server closes with 1000.
+ */
+import { Type, type Static } from 'typebox'
+import { Status } from './status.js'
+import { Failure, Instant, Progress, Task, TaskId } from './task.js'
+
+const Version = Type.Integer({ minimum: 0 })
+const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+const head = { taskId: TaskId, status: Status, version: Version }
+
+/** The whole task as it stands at `version`. It replaces whatever the client held. */
+export const SnapshotMessage = Type.Object(
+  {
+    type: Type.Literal('snapshot'),
+    ...head,
+    task: Task,
+    reset: Type.Optional(Type.Literal(true, { description: 'the position asked for is unknown here; start over from this' })),
+  },
+  { additionalProperties: false },
+)
+export type SnapshotMessage = Static<typeof SnapshotMessage>
+
+/** The position asked for with `since` is known; every transition after it follows one by one. */
+export const ResumedMessage = Type.Object(
+  { type: Type.Literal('resumed'), ...head },
+  { additionalProperties: false },
+)
+export type ResumedMessage = Static<typeof ResumedMessage>
+
+/**
+ * A committed change of status. `runAt` comes with RETRYING and SCHEDULED, `result` with COMPLETED, `failure` with
+ * FAILED; the other fields of the task follow from the status (see `fold`).
+ */
+export const TransitionMessage = Type.Object(
+  {
+    type: Type.Literal('transition'),
+    ...head,
+    from: Nullable(Status),
+    attempt: Type.Integer({ minimum: 0 }),
+    at: Instant,
+    reason: Nullable(Type.String()),
+    runAt: Type.Optional(Instant),
+    result: Type.Optional(Type.Unknown()),
+    failure: Type.Optional(Failure),
+  },
+  { additionalProperties: false },
+)
+export type TransitionMessage = Static<typeof TransitionMessage>
+
+/** The latest progress of the running attempt, at the version it belongs to. */
+export const ProgressMessage = Type.Object(
+  {
+    type: Type.Literal('progress'),
+    ...head,
+    attempt: Type.Integer({ minimum: 1 }),
+    progress: Progress,
+  },
+  { additionalProperties: false },
+)
+export type ProgressMessage = Static<typeof ProgressMessage>
+
+export const StreamMessage = Type.Union([SnapshotMessage, ResumedMessage, TransitionMessage, ProgressMessage])
+export type StreamMessage = Static<typeof StreamMessage>
+
+/** What travels between processes: a copy of a row that is already committed. */
+export type Event = TransitionMessage | ProgressMessage
+
+/**
+ * WebSocket close codes (RFC 6455 section 7.4). The rule for clients: 1000 and 4500-4999 mean stop, everything else
+ * means reconnect with `since`.
+ */
+export const CLOSE_CODES = {
+  /** The task has ended and its last message was sent. Stop. */
+  ended: 1000,
+  /** The server restarts. Reconnect; the reason holds `retryAfterMs=<n>`. */
+  restart: 1012,
+  /** The server is overloaded. Reconnect later. */
+  overload: 1013,
+  /** The server cannot vouch for this stream's position any more. Reconnect with `since`. */
+  positionLost: 4001,
+  /** The client took nothing for 30 s. Reconnect with `since`. */
+  tooSlow: 4002,
+  /** The client did not answer pings. Reconnect with `since`. */
+  noPong: 4003,
+  /** The client sent something this stream does not take. Stop. */
+  protocolError: 4500,
+  /** No such task. Stop. */
+  notFound: 4504,
+} as const
+
+/** Whether a client should reconnect after this close code. */
+export function shouldReconnect(code: number): boolean {
+  return code !== 1000 && (code < 4500 || code > 4999)
+}

@@ -1,0 +1,105 @@
+/** The task as every client sees it, over REST and on a stream. */
+import { Type, type Static, type TSchema } from 'typebox'
+import { Status } from './status.js'
+
+const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+
+/** A time: ISO 8601, UTC, milliseconds. Always from PostgreSQL's clock. */
+export const Instant = Type.String({ format: 'date-time', examples: ['2026-11-20T21:22:23.456Z'] })
+export type Instant = Static<typeof Instant>
+
+/** UUIDv7 (RFC 9562): ordered by creation, not guessable by counting. */
+export const TaskId = Type.String({ format: 'uuid', examples: ['019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'] })
+export type TaskId = Static<typeof TaskId>
+
+/** What kind of work a task is: dotted lower-case words, e.g. `report.generate`. */
+export const TaskType = Type.String({ maxLength: 100, pattern: '^[a-z][a-z0-9-]*(\\.[a-z][a-z0-9-]*)*$', examples: ['demo.sleep'] })
+export type TaskType = Static<typeof TaskType>
+
+/**
+ * How far a running attempt says it is. A hint: the latest value is stored, values in between may be skipped, and it
+ * has no version of its own.
+ */
+export const Progress = Type.Object(
+  {
+    fraction: Nullable(Type.Number({ minimum: 0, maximum: 1, description: '0 to 1; null when the total is unknown' })),
+    done: Nullable(Type.Number({ minimum: 0 })),
+    total: Nullable(Type.Number({ minimum: 0 })),
+    message: Nullable(Type.String({ maxLength: 500 })),
+    at: Instant,
+  },
+  { additionalProperties: false },
+)
+export type Progress = Static<typeof Progress>
+
+/** Codes a failure can carry; the message says the rest in words. */
+export const FailureCode = Type.Enum(['error', 'invalid_payload', 'invalid_result', 'unknown_type', 'worker_lost'])
+export type FailureCode = Static<typeof FailureCode>
+
+/** Why a task is FAILED. */
+export const Failure = Type.Object(
+  {
+    code: FailureCode,
+    message: Type.String(),
+    attempt: Type.Integer({ minimum: 0 }),
+  },
+  { additionalProperties: false },
+)
+export type Failure = Static<typeof Failure>
+
+/** Where to read, watch and see the task: paths on the server that answered. */
+export const TaskLinks = Type.Object(
+  {
+    self: Type.String({ examples: ['/api/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'] }),
+    events: Type.String({ description: 'the stored transitions' }),
+    stream: Type.String({ description: 'the WebSocket path' }),
+    page: Type.String({ description: 'the status page' }),
+  },
+  { additionalProperties: false },
+)
+
+/** The whole task. `version` is its position in the stream of transitions. */
+export const Task = Type.Object(
+  {
+    id: TaskId,
+    title: Type.String(),
+    type: TaskType,
+    status: Status,
+    version: Type.Integer({ minimum: 1, description: 'counts the transitions, +1 each, no gaps' }),
+    attempt: Type.Integer({ minimum: 0, description: 'the current or last run, from 1; 0 before the first' }),
+    maxAttempts: Type.Integer({ minimum: 1 }),
+    queue: Type.String(),
+    priority: Type.Integer({ minimum: 0, maximum: 9 }),
+    tags: Type.Array(Type.String()),
+    payload: Type.Unknown(),
+    progress: Nullable(Progress),
+    result: Type.Unknown({ description: 'what the handler returned; null until COMPLETED' }),
+    failure: Nullable(Failure),
+    runAt: Nullable(Instant),
+    createdAt: Instant,
+    startedAt: Nullable(Instant),
+    finishedAt: Nullable(Instant),
+    links: TaskLinks,
+  },
+  { additionalProperties: false },
+)
+export type Task = Static<typeof Task>
+
+/** A committed change of status. */
+export const Transition = Type.Object(
+  {
+    version: Type.Integer({ minimum: 1 }),
+    from: Nullable(Status),
+    status: Status,
+    attempt: Type.Integer({ minimum: 0 }),
+    at: Instant,
+    reason: Nullable(Type.String()),
+  },
+  { additionalProperties: false },
+)
+export type Transition = Static<typeof Transition>
+
+/** The paths of a task. */
+export function linksOf(id: TaskId): Static<typeof TaskLinks> {
+  return { self: `/api/tasks/${id}`, events: `/api/tasks/${id}/events`, stream: `/ws/tasks/${id}`, page: `/#/tasks/${id}` }
+}

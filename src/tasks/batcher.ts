@@ -1,0 +1,80 @@
+/**
+ * Writes what arrives together in one statement.
+ *
+ * Promise: an item's answer comes after the statement that holds it has committed, and no item waits for a timer. While
+ * fewer than `maxInFlight` batches are under way, what has gathered in this turn of the event loop goes at once; while
+ * they are, items gather, so batches grow with load and vanish without it.
+ *
+ * When a batch fails for a reason of its own (not the connection), its items are tried one by one, so that one bad item
+ * cannot fail its neighbours.
+ */
+export interface BatcherOptions<Item, Answer> {
+  /** Writes the items; answers in their order. */
+  write(items: readonly Item[]): Promise<readonly Answer[]>
+  /** Items of a batch at most. Default 256. */
+  maxBatch?: number
+  /** Batches under way at most. Default 2. */
+  maxInFlight?: number
+}
+
+export interface Batcher<Item, Answer> {
+  add(item: Item): Promise<Answer>
+}
+
+interface Entry<Item, Answer> {
+  item: Item
+  resolve(answer: Answer): void
+  reject(error: unknown): void
+}
+
+export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer>): Batcher<Item, Answer> {
+  const { write, maxBatch = 256, maxInFlight = 2 } = options
+  let waiting: Entry<Item, Answer>[] = []
+  let inFlight = 0
+  let isScheduled = false
+
+  function schedule(): void {
+    if (isScheduled || inFlight >= maxInFlight || waiting.length === 0) return
+    isScheduled = true
+    setImmediate(() => {
+      isScheduled = false
+      const batch = waiting.slice(0, maxBatch)
+      waiting = waiting.slice(maxBatch)
+      inFlight += 1
+      void settle(batch).finally(() => {
+        inFlight -= 1
+        schedule()
+      })
+      schedule()
+    })
+  }
+
+  async function settle(batch: readonly Entry<Item, Answer>[]): Promise<void> {
+    try {
+      const answers = await write(batch.map((entry) => entry.item))
+      batch.forEach((entry, index) => entry.resolve(answers[index] as Answer))
+    } catch (error) {
+      if (batch.length > 1 && isStatementError(error)) await Promise.all(batch.map((entry) => settle([entry])))
+      else batch.forEach((entry) => entry.reject(error))
+    }
+  }
+
+  return {
+    add(item) {
+      return new Promise<Answer>((resolve, reject) => {
+        waiting.push({ item, resolve, reject })
+        schedule()
+      })
+    },
+  }
+}
+
+/**
+ * Whether PostgreSQL refused the statement itself: data, constraint or deadlock. Everything else, above all a lost
+ * connection, says nothing about the items.
+ * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+function isStatementError(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code
+  return typeof code === 'string' && /^(22|23|40|54)[0-9A-Z]{3}$/.test(code)
+}

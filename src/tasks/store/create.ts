@@ -1,0 +1,68 @@
+/**
+ * Writes new tasks: for each the row, its first transition and its delivery, all in one durable statement.
+ *
+ * In: tasks with ids made by the caller. Out: per task what the database decided, in the order given. A task whose start
+ * lies in the future is SCHEDULED and its delivery is due then; any other is PENDING and its delivery falls to the relay
+ * when nobody has claimed it within `claimWindowMs`. Emits nothing: nobody can watch an id before it was answered.
+ */
+import type { Database, Statement } from '../../db/database.js'
+import type { Status } from '../../protocol/status.js'
+import type { TaskId } from '../../protocol/task.js'
+
+export interface NewTask {
+  id: TaskId
+  tenant: string
+  type: string
+  title: string
+  priority: number
+  tags: readonly string[]
+  payload: unknown
+  /** Not before this time (ISO 8601), or null. */
+  runAt: string | null
+  /** Not before so many milliseconds from now, or null. */
+  delayMs: number | null
+}
+
+export interface CreatedTask {
+  id: TaskId
+  status: Status
+  runAt: Date | null
+  createdAt: Date
+}
+
+const CREATE_TASKS: Statement = {
+  name: 'create_tasks',
+  text: `
+with input as (
+  select r.*, case when r."runAt" > now() then r."runAt" when r."delayMs" > 0 then now() + r."delayMs" * interval '1 ms' end as start_at
+  from json_to_recordset($1::text::json) as r(id uuid, tenant text, type text, title text, priority smallint, tags text[],
+    payload jsonb, "runAt" timestamptz(3), "delayMs" double precision)
+), created as (
+  insert into taskwire.tasks (id, tenant, type, title, priority, tags, status, payload, run_at)
+  select id, tenant, type, title, priority, tags, case when start_at is null then 'PENDING' else 'SCHEDULED' end,
+    coalesce(payload, 'null'), start_at
+  from input
+  returning id, tenant, priority, status, run_at, created_at
+), history as (
+  insert into taskwire.transitions (task_id, version, tenant, status, attempt, at)
+  select id, 1, tenant, status, 0, created_at from created
+), outbox as (
+  insert into taskwire.deliveries (task_id, attempt, tenant, priority, due_at)
+  select id, 1, tenant, priority, coalesce(run_at, now() + $2::double precision * interval '1 ms') from created
+)
+select id, status, run_at as "runAt", created_at as "createdAt" from created`,
+}
+
+/**
+ * @param claimWindowMs how long workers have to claim a PENDING task before the relay delivers it; 0 when the caller
+ *   will not hand it to the broker itself
+ */
+export async function createTasks(db: Database, tasks: readonly NewTask[], claimWindowMs: number): Promise<CreatedTask[]> {
+  const rows = await db.run<CreatedTask>(CREATE_TASKS, [JSON.stringify(tasks), claimWindowMs])
+  const byId = new Map(rows.map((row) => [row.id, row]))
+  return tasks.map(({ id }) => {
+    const row = byId.get(id)
+    if (row === undefined) throw new Error(`the database did not answer for task ${id}`)
+    return row
+  })
+}

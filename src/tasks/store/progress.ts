@@ -1,0 +1,36 @@
+/**
+ * Stores the latest progress of running attempts. In: at most one per attempt. An attempt that is no longer current
+ * changes nothing. Out: the messages to publish, stamped with the version they belong to.
+ */
+import type { Database, Statement } from '../../db/database.js'
+import type { Status } from '../../protocol/status.js'
+import type { ProgressMessage } from '../../protocol/stream.js'
+import type { Progress, TaskId } from '../../protocol/task.js'
+import type { AttemptRef } from './claim.js'
+
+export interface ProgressReport extends AttemptRef {
+  progress: Omit<Progress, 'at'>
+}
+
+interface ProgressRow {
+  taskId: TaskId
+  status: Status
+  version: number
+  attempt: number
+  progress: Progress
+}
+
+const RECORD_PROGRESS: Statement = {
+  name: 'record_progress',
+  text: `
+update taskwire.tasks t
+set progress = r.progress || jsonb_build_object('at', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, progress jsonb)
+where t.id = r."taskId" and t.attempt = r.attempt and t.status = 'PROCESSING'
+returning t.id as "taskId", t.status, t.version, t.attempt, t.progress`,
+}
+
+export async function recordProgressIfCurrent(db: Database, reports: readonly ProgressReport[]): Promise<ProgressMessage[]> {
+  const rows = await db.run<ProgressRow>(RECORD_PROGRESS, [JSON.stringify(reports)])
+  return rows.map((row) => ({ type: 'progress', ...row }))
+}

@@ -1,0 +1,93 @@
+/** Reads: tasks, their history and their positions. */
+import { and, desc, eq, lt } from 'drizzle-orm'
+import type { Database, Statement } from '../../db/database.js'
+import { tasks } from '../../db/schema.js'
+import type { Status } from '../../protocol/status.js'
+import type { TransitionMessage } from '../../protocol/stream.js'
+import type { Task, TaskId, Transition } from '../../protocol/task.js'
+import { TASK_COLUMNS, toTask, toTransitionMessage, type TaskRow, type TransitionRow } from './rows.js'
+
+const asArray = (ids: readonly TaskId[]) => `{${ids.join(',')}}`
+
+const READ_TASKS: Statement = {
+  name: 'read_tasks',
+  text: `select ${TASK_COLUMNS} from taskwire.tasks t where t.id = any($1::text::uuid[]) and t.tenant = $2`,
+}
+
+/** The tasks with these ids, in no order; ids that do not exist, or are somebody else's, are left out. */
+export async function readTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<Task[]> {
+  const rows = await db.run<TaskRow>(READ_TASKS, [asArray(ids), tenant])
+  return rows.map(toTask)
+}
+
+const READ_VERSIONS: Statement = {
+  name: 'read_versions',
+  text: `select t.id, t.version from taskwire.tasks t where t.id = any($1::text::uuid[])`,
+}
+
+/** The position of each of these tasks. */
+export function readVersions(db: Database, ids: readonly TaskId[]): Promise<{ id: TaskId; version: number }[]> {
+  return db.run(READ_VERSIONS, [asArray(ids)])
+}
+
+const READ_TRANSITIONS: Statement = {
+  name: 'read_transitions',
+  // What a task ended with belongs to its last transition: nothing leaves a final status.
+  text: `
+select r.task_id as "taskId", r.version, r.from_status as "fromStatus", r.status, r.attempt, r.at, r.reason,
+  case when t.version = r.version then t.run_at end as "runAt", case when t.version = r.version then t.result end as result,
+  case when t.version = r.version then t.failure end as failure
+from taskwire.transitions r join taskwire.tasks t on t.id = r.task_id
+where r.task_id = $1::text::uuid and r.version > $2::integer and t.tenant = $3 order by r.version limit $4::integer`,
+}
+
+/** The messages of the transitions after version `since`, oldest first, at most `limit`. */
+export async function readTransitionMessages(
+  db: Database,
+  tenant: string,
+  id: TaskId,
+  since: number,
+  limit: number,
+): Promise<TransitionMessage[]> {
+  const rows = await db.run<TransitionRow>(READ_TRANSITIONS, [id, since, tenant, limit])
+  return rows.map(toTransitionMessage)
+}
+
+/** The whole stored history, oldest first; empty when there is no such task. */
+export async function readTransitions(db: Database, tenant: string, id: TaskId): Promise<Transition[]> {
+  const rows = await db.run<TransitionRow>(READ_TRANSITIONS, [id, 0, tenant, 10_000])
+  return rows.map(({ version, fromStatus, status, attempt, at, reason }) => ({
+    version,
+    from: fromStatus,
+    status,
+    attempt,
+    at: at.toISOString(),
+    reason,
+  }))
+}
+
+export interface ListFilter {
+  status?: Status
+  type?: string
+  /** Only tasks created before this one. */
+  beforeId?: TaskId
+  limit: number
+}
+
+/** Tasks, newest first. */
+export async function listTasks(db: Database, tenant: string, filter: ListFilter): Promise<Task[]> {
+  const rows = await db.orm
+    .select()
+    .from(tasks)
+    .where(
+      and(
+        eq(tasks.tenant, tenant),
+        filter.status ? eq(tasks.status, filter.status) : undefined,
+        filter.type ? eq(tasks.type, filter.type) : undefined,
+        filter.beforeId ? lt(tasks.id, filter.beforeId) : undefined,
+      ),
+    )
+    .orderBy(desc(tasks.id))
+    .limit(filter.limit)
+  return rows.map(toTask)
+}

@@ -1,0 +1,86 @@
+/** How rows become what clients see. */
+import { isFinal, type Status } from '../../protocol/status.js'
+import type { TransitionMessage } from '../../protocol/stream.js'
+import { linksOf, type Failure, type Progress, type Task, type TaskId } from '../../protocol/task.js'
+
+/** The columns of `tasks t` that make a `Task`, named as its fields. */
+export const TASK_COLUMNS = `t.id, t.title, t.type, t.status, t.version, t.attempt, t.max_attempts as "maxAttempts", t.queue,
+  t.priority, t.tags, t.payload, t.progress, t.result, t.failure, t.run_at as "runAt", t.created_at as "createdAt",
+  t.started_at as "startedAt", t.finished_at as "finishedAt"`
+
+export interface TaskRow {
+  id: TaskId
+  title: string
+  type: string
+  status: Status
+  version: number
+  attempt: number
+  maxAttempts: number
+  queue: string
+  priority: number
+  tags: string[]
+  payload: unknown
+  progress: Progress | null
+  result: unknown
+  failure: Failure | null
+  runAt: Date | null
+  createdAt: Date
+  startedAt: Date | null
+  finishedAt: Date | null
+}
+
+export function toTask(row: TaskRow): Task {
+  return {
+    id: row.id,
+    title: row.title,
+    type: row.type,
+    status: row.status,
+    version: row.version,
+    attempt: row.attempt,
+    maxAttempts: row.maxAttempts,
+    queue: row.queue,
+    priority: row.priority,
+    tags: row.tags,
+    payload: row.payload,
+    progress: row.progress,
+    result: row.result,
+    failure: row.failure,
+    runAt: row.runAt?.toISOString() ?? null,
+    createdAt: row.createdAt.toISOString(),
+    startedAt: row.startedAt?.toISOString() ?? null,
+    finishedAt: row.finishedAt?.toISOString() ?? null,
+    links: linksOf(row.id),
+  }
+}
+
+/** A stored transition, with what of the task belongs to it. */
+export interface TransitionRow {
+  taskId: TaskId
+  version: number
+  fromStatus: Status | null
+  status: Status
+  attempt: number
+  at: Date
+  reason: string | null
+  runAt?: Date | null
+  result?: unknown
+  failure?: Failure | null
+}
+
+/** The message of a transition: built from the row, so that a copy sent live equals one read later. */
+export function toTransitionMessage(row: TransitionRow): TransitionMessage {
+  const message: TransitionMessage = {
+    type: 'transition',
+    taskId: row.taskId,
+    status: row.status,
+    version: row.version,
+    from: row.fromStatus,
+    attempt: row.attempt,
+    at: row.at.toISOString(),
+    reason: row.reason,
+  }
+  if (row.runAt && !isFinal(row.status)) message.runAt = row.runAt.toISOString()
+  if (row.status === 'COMPLETED') message.result = row.result ?? null
+  if (row.status === 'FAILED' && row.failure) message.failure = row.failure
+  return message
+}
