@@ -5,10 +5,9 @@ CREATE TABLE "taskwire"."attempts" (
 	"attempt" integer NOT NULL,
 	"tenant" text DEFAULT 'default' NOT NULL,
 	"worker" text NOT NULL,
-	"started_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
-	"lease_until" timestamp (3) with time zone NOT NULL,
-	"finished_at" timestamp (3) with time zone,
-	"outcome" text,
+	"started_at" timestamp (3) with time zone NOT NULL,
+	"finished_at" timestamp (3) with time zone NOT NULL,
+	"outcome" text NOT NULL,
 	"error" jsonb,
 	CONSTRAINT "attempts_task_id_attempt_pk" PRIMARY KEY("task_id","attempt")
 );
@@ -20,6 +19,15 @@ CREATE TABLE "taskwire"."deliveries" (
 	"priority" smallint DEFAULT 0 NOT NULL,
 	"due_at" timestamp (3) with time zone NOT NULL,
 	"hand_overs" smallint DEFAULT 0 NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."leases" (
+	"task_id" uuid PRIMARY KEY NOT NULL,
+	"attempt" integer NOT NULL,
+	"tenant" text DEFAULT 'default' NOT NULL,
+	"worker" text NOT NULL,
+	"started_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"lease_until" timestamp (3) with time zone NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "taskwire"."tasks" (
@@ -58,4 +66,4 @@ CREATE TABLE "taskwire"."transitions" (
 );
 --> statement-breakpoint
 CREATE INDEX "deliveries_due_idx" ON "taskwire"."deliveries" USING btree ("due_at");--> statement-breakpoint
-CREATE INDEX "tasks_status_idx" ON "taskwire"."tasks" USING btree ("status","tenant","id");
+CREATE INDEX "transitions_unhappy_end_idx" ON "taskwire"."transitions" USING btree ("tenant","status","task_id") WHERE "taskwire"."transitions"."status" in ('FAILED', 'CANCELLED', 'EXPIRED');

@@ -1,9 +1,233 @@
+/**
+ * The configuration: one schema per role, read from the environment once, at start.
+ *
+ * A property's name gives the variable's: `databasePoolSize` is `DATABASE_POOL_SIZE`. An empty variable counts as unset;
+ * variables that no schema names are not ours and are left alone. Everything that is wrong is reported at once.
+ */
+import { Type, type Static, type TSchema } from 'typebox'
+import { Value } from 'typebox/value'
+
 /** A start that cannot succeed: one line that says what is wrong and how to mend it. Shown without a stack. */
 export class StartupError extends Error {
   override readonly name: string = 'StartupError'
 }
 
+/** One value that cannot be used. Passwords in `value` are masked. */
+export interface ConfigProblem {
+  /** The variable, or the two whose relation is wrong. */
+  name: string
+  /** As given; undefined when it is missing. */
+  value: string | undefined
+  /** What it should be, and the default. */
+  expected: string
+}
+
 /** Wrong configuration: one line per wrong value. */
 export class ConfigError extends StartupError {
   override readonly name: string = 'ConfigError'
+  constructor(readonly problems: readonly ConfigProblem[]) {
+    super(problems.map(({ name, value, expected }) => `${name}${value === undefined ? ' is missing' : `=${value}`}: expected ${expected}`).join('\n'))
+  }
+}
+
+/** An integer within bounds, both included. */
+function integer(minimum: number, maximum: number, initial: number, description: string) {
+  return Type.Integer({ minimum, maximum, default: initial, description, expected: `a whole number from ${minimum} to ${maximum}` })
+}
+
+/** The URL of a server, of one of these schemes. */
+function serverUrl(schemes: readonly string[], example: string, description: string) {
+  const isUrl = (value: string) => URL.canParse(value) && schemes.includes(new URL(value).protocol.slice(0, -1)) && new URL(value).host !== ''
+  return Type.Refine(Type.String({ description, expected: `a URL such as ${example}` }), isUrl)
+}
+
+function logLevel(initial: string) {
+  const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+  return Type.Enum([...levels], { default: initial, description: 'what is logged: this level and those above it', expected: `one of ${levels.join(', ')}` })
+}
+
+const databaseUrl = serverUrl(
+  ['postgres', 'postgresql'],
+  'postgres://user:password@host:5432/database',
+  'the PostgreSQL database, version 14 or newer; `start` brings one of its own when unset',
+)
+const redisUrl = serverUrl(
+  ['redis', 'rediss'],
+  'redis://:password@host:6379/0 (rediss:// for TLS)',
+  'the Redis that carries tasks to workers; without one PostgreSQL does, and `start` brings one of its own where redis-server or valkey-server is installed',
+)
+const host = Type.String({
+  pattern: '^[A-Za-z0-9._:%-]+$',
+  default: '127.0.0.1',
+  description: 'the address to listen on; 0.0.0.0 for every network of the machine',
+  expected: 'a host name or IP address, such as 127.0.0.1',
+})
+const port = integer(0, 65535, 3000, 'the port to listen on; 0 for any free one')
+const databasePoolSize = integer(1, 100, 10, 'database connections of the web process')
+const workerConcurrency = integer(1, 1000, 64, 'attempts that one worker runs at the same time')
+const attemptLeaseSeconds = integer(3, 3600, 15, 'how long an attempt is trusted without a sign of life from its worker')
+const shutdownGraceSeconds = integer(0, 600, 10, 'how long a stopping worker lets attempts go on before it hands them back')
+const relayIntervalMs = integer(50, 10_000, 250, 'the pause between two looks for deliveries that are due')
+const claimWindowSeconds = integer(1, 300, 5, 'how long a delivery may stay unclaimed before the relay hands it over again')
+const brokerWindow = integer(100, 1_000_000, 10_000, 'jobs kept in the broker at most; more wait in PostgreSQL')
+const httpRequestAllowPrivate = Type.Boolean({
+  default: false,
+  description: 'whether http.request tasks may reach private and loopback addresses',
+  expected: 'true or false',
+})
+const dataDir = Type.String({
+  minLength: 1,
+  default: '.taskwire',
+  description: 'where `start` keeps the data of its own PostgreSQL and Redis, seen from the working folder',
+  expected: 'the path of a folder',
+})
+
+const everyRole = { databaseUrl, redisUrl: Type.Optional(redisUrl), logLevel: logLevel('info') }
+const web = { host, port, databasePoolSize, httpRequestAllowPrivate, claimWindowSeconds, brokerWindow }
+const worker = { workerConcurrency, attemptLeaseSeconds, shutdownGraceSeconds, httpRequestAllowPrivate }
+const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, attemptLeaseSeconds }
+
+export const WebConfig = Type.Object({ ...everyRole, ...web })
+export type WebConfig = Static<typeof WebConfig>
+
+export const WorkerConfig = Type.Object({ ...everyRole, ...worker })
+export type WorkerConfig = Static<typeof WorkerConfig>
+
+export const RelayConfig = Type.Object({ ...everyRole, ...relay })
+export type RelayConfig = Static<typeof RelayConfig>
+
+export const MigrateConfig = Type.Object({ databaseUrl, logLevel: logLevel('info') })
+export type MigrateConfig = Static<typeof MigrateConfig>
+
+/** Everything the roles take, as `start` hands it on to them. Its own lines say what matters, so the roles log less. */
+export const StartConfig = Type.Object({
+  ...everyRole,
+  ...web,
+  ...worker,
+  ...relay,
+  databaseUrl: Type.Optional(databaseUrl),
+  logLevel: logLevel('warn'),
+  dataDir,
+})
+export type StartConfig = Static<typeof StartConfig>
+
+const SCHEMAS = { start: StartConfig, web: WebConfig, worker: WorkerConfig, relay: RelayConfig, migrate: MigrateConfig } as const
+
+export type Role = keyof typeof SCHEMAS
+export type ConfigOf<R extends Role> = Static<(typeof SCHEMAS)[R]>
+
+/** What a property's schema says about it, for people. */
+interface Annotations {
+  description: string
+  expected: string
+  default?: string | number | boolean
+}
+
+/**
+ * Reads the configuration of a role.
+ * @throws ConfigError that names every wrong value
+ */
+export function loadConfig<R extends Role>(role: R, env: Readonly<Record<string, string | undefined>>): ConfigOf<R> {
+  const schema = SCHEMAS[role]
+  const given = Object.fromEntries(Object.keys(schema.properties).flatMap((key) => readVariable(env, key)))
+  const values = Object.fromEntries(Object.entries(given).map(([key, text]) => [key, parse(propertyOf(schema, key), text)]))
+  const config = Value.Default(schema, values)
+  const problems = [...findWrongValues(schema, config, given), ...findWrongRelations(config as Partial<StartConfig>)]
+  if (problems.length > 0) throw new ConfigError(problems)
+  return config as ConfigOf<R>
+}
+
+function readVariable(env: Readonly<Record<string, string | undefined>>, key: string): [string, string][] {
+  const text = env[variableName(key)]
+  return text === undefined || text === '' ? [] : [[key, text]]
+}
+
+/** A text that does not have the form of its type stays a text, which the schema then refuses. */
+function parse(schema: TSchema, text: string): unknown {
+  if (Type.IsInteger(schema) && /^-?\d{1,15}$/.test(text)) return Number(text)
+  if (Type.IsBoolean(schema) && (text === 'true' || text === 'false')) return text === 'true'
+  return text
+}
+
+function findWrongValues(schema: Type.TObject, config: unknown, given: Record<string, string>): ConfigProblem[] {
+  const values = config as Record<string, unknown>
+  return Object.keys(schema.properties)
+    .filter((key) => !(key in values ? Value.Check(propertyOf(schema, key), values[key]) : !schema.required?.includes(key)))
+    .map((key) => {
+      const { expected, default: initial } = annotationsOf(schema, key)
+      const text = given[key]
+      const remark = initial === undefined ? '' : ` (default ${initial})`
+      return { name: variableName(key), value: text === undefined ? undefined : maskPassword(text), expected: expected + remark }
+    })
+}
+
+/** Values that are fine each, but not together. A wrong one among them is reported by itself already. */
+function findWrongRelations(config: Partial<StartConfig>): ConfigProblem[] {
+  const { relayIntervalMs, claimWindowSeconds, workerConcurrency, brokerWindow } = config
+  const problems: ConfigProblem[] = []
+  if (isAbove(relayIntervalMs, claimWindowSeconds, 1000)) {
+    problems.push({
+      name: 'RELAY_INTERVAL_MS',
+      value: String(relayIntervalMs),
+      expected: `at most CLAIM_WINDOW_SECONDS (${claimWindowSeconds} s): the relay must look within the window`,
+    })
+  }
+  if (isAbove(workerConcurrency, brokerWindow, 1)) {
+    problems.push({
+      name: 'WORKER_CONCURRENCY',
+      value: String(workerConcurrency),
+      expected: `at most BROKER_WINDOW (${brokerWindow}): a worker cannot run more than the broker holds`,
+    })
+  }
+  return problems
+}
+
+function isAbove(value: unknown, limit: unknown, factor: number): boolean {
+  return typeof value === 'number' && typeof limit === 'number' && value > limit * factor
+}
+
+/** Keeps passwords out of terminals and logs, also those in something that is not quite a URL. */
+function maskPassword(text: string): string {
+  return text
+    .replace(/^([a-z]+:\/\/)?([^:@/]*):.*@/i, '$1$2:***@')
+    .replace(/(password=)[^&]*/gi, '$1***')
+    .slice(0, 200)
+}
+
+function variableName(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+}
+
+function propertyOf(schema: Type.TObject, key: string): TSchema {
+  return (schema.properties as Record<string, TSchema>)[key] ?? Type.Never()
+}
+
+function annotationsOf(schema: Type.TObject, key: string): Annotations {
+  return propertyOf(schema, key) as unknown as Annotations
+}
+
+/** A row of the configuration table in the README. */
+export interface ConfigRow {
+  name: string
+  roles: Role[]
+  /** As shown to people; empty when there is none. */
+  default: string
+  meaning: string
+}
+
+/** Every variable there is, for the configuration table; a test holds the README to it. */
+export function describeConfig(): ConfigRow[] {
+  const roles = Object.keys(SCHEMAS) as Role[]
+  return Object.keys(StartConfig.properties).map((key) => {
+    const takers = roles.filter((role) => key in SCHEMAS[role].properties)
+    const defaults = takers.map((role) => ({ role, value: annotationsOf(SCHEMAS[role], key).default }))
+    const usual = defaults.find(({ role }) => role !== 'start') ?? defaults[0]
+    const others = defaults.filter(({ value }) => value !== usual?.value).map(({ role, value }) => ` (${role}: ${value})`)
+    return {
+      name: variableName(key),
+      roles: takers,
+      default: usual?.value === undefined ? '' : `${usual.value}${others.join('')}`,
+      meaning: annotationsOf(StartConfig, key).description,
+    }
+  })
 }

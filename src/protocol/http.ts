@@ -32,6 +32,7 @@ export const ListTasksQuery = Type.Object(
   {
     status: Type.Optional(Status),
     type: Type.Optional(TaskType),
+    tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50 })),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50 })),
     cursor: Type.Optional(Type.String({ maxLength: 200, description: 'nextCursor of the previous page' })),
   },

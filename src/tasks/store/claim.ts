@@ -2,8 +2,7 @@
  * Starts attempts, for those who may still start them: the fence against every late, repeated or forged delivery.
  *
  * In: (task, attempt) pairs and the worker's name. A pair is claimed when the task stands at PENDING or RETRYING and its
- * last attempt is the one before; then the task moves to PROCESSING, the transition and the attempt (with its lease) are
- * written and the delivery is deleted. Out: per pair the claimed task, or undefined: nothing changed, somebody else has
+ * last attempt is the one before; then the task moves to PROCESSING, the transition and the lease are written and the delivery is deleted. Out: per pair the claimed task, or undefined: nothing changed, somebody else has
  * it or had it. Rows are locked in the order of ids, so that two batches that overlap wait instead of deadlocking.
  */
 import type { Database, Statement } from '../../db/database.js'
@@ -40,7 +39,7 @@ with input as (
   from current c where t.id = c.id
   returning ${TASK_COLUMNS}, t.tenant, c.from_status as "fromStatus", now()::timestamptz(3) as at
 ), runs as (
-  insert into taskwire.attempts (task_id, attempt, tenant, worker, lease_until)
+  insert into taskwire.leases (task_id, attempt, tenant, worker, lease_until)
   select id, attempt, tenant, $2, now() + $3::double precision * interval '1 ms' from claimed
 ), history as (
   insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at)

@@ -5,10 +5,10 @@ import type { AttemptRef } from './claim.js'
 const RENEW_LEASES: Statement = {
   name: 'renew_leases',
   text: `
-update taskwire.attempts a set lease_until = now() + $2::double precision * interval '1 ms'
+update taskwire.leases l set lease_until = now() + $2::double precision * interval '1 ms'
 from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer)
-where a.task_id = r."taskId" and a.attempt = r.attempt and a.outcome is null and a.lease_until >= now()
-returning a.task_id as "taskId", a.attempt`,
+where l.task_id = r."taskId" and l.attempt = r.attempt and l.lease_until >= now()
+returning l.task_id as "taskId", l.attempt`,
 }
 
 /**
@@ -28,11 +28,10 @@ export interface LostAttempt extends AttemptRef {
 const FIND_LOST_ATTEMPTS: Statement = {
   name: 'find_lost_attempts',
   text: `
-select a.task_id as "taskId", a.attempt, a.worker,
-  (select count(*)::integer from taskwire.attempts b where b.task_id = a.task_id and b.outcome = 'lost') as "lostBefore"
-from taskwire.tasks t join taskwire.attempts a on a.task_id = t.id and a.attempt = t.attempt
-where t.status = 'PROCESSING' and a.outcome is null and a.lease_until < now()
-order by t.id limit $1`,
+select l.task_id as "taskId", l.attempt, l.worker,
+  (select count(*)::integer from taskwire.attempts a where a.task_id = l.task_id and a.outcome = 'lost') as "lostBefore"
+from taskwire.leases l where l.lease_until < now()
+order by l.lease_until limit $1`,
 }
 
 /** Attempts whose lease has run out, at most `limit`. A lease that has run out cannot be revived, so the caller may settle them as lost. */

@@ -1,8 +1,5 @@
 /** Reads: tasks, their history and their positions. */
-import { and, desc, eq, lt } from 'drizzle-orm'
 import type { Database, Statement } from '../../db/database.js'
-import { tasks } from '../../db/schema.js'
-import type { Status } from '../../protocol/status.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
 import type { Task, TaskId, Transition } from '../../protocol/task.js'
 import { TASK_COLUMNS, toTask, toTransitionMessage, type TaskRow, type TransitionRow } from './rows.js'
@@ -64,30 +61,4 @@ export async function readTransitions(db: Database, tenant: string, id: TaskId):
     at: at.toISOString(),
     reason,
   }))
-}
-
-export interface ListFilter {
-  status?: Status
-  type?: string
-  /** Only tasks created before this one. */
-  beforeId?: TaskId
-  limit: number
-}
-
-/** Tasks, newest first. */
-export async function listTasks(db: Database, tenant: string, filter: ListFilter): Promise<Task[]> {
-  const rows = await db.orm
-    .select()
-    .from(tasks)
-    .where(
-      and(
-        eq(tasks.tenant, tenant),
-        filter.status ? eq(tasks.status, filter.status) : undefined,
-        filter.type ? eq(tasks.type, filter.type) : undefined,
-        filter.beforeId ? lt(tasks.id, filter.beforeId) : undefined,
-      ),
-    )
-    .orderBy(desc(tasks.id))
-    .limit(filter.limit)
-  return rows.map(toTask)
 }

@@ -1,5 +1,5 @@
 /**
- * Ends attempts: records the outcome, moves the task on and writes what must follow.
+ * Ends attempts: turns the lease into the record of the attempt, moves the task on and writes what must follow.
  *
  * In: per attempt the status that follows and why. An attempt is settled when it is still the task's current one and the
  * task is PROCESSING; a late or repeated writer gets undefined: nothing changed. PENDING as the status that follows
@@ -42,9 +42,12 @@ with input as (
   from current c where t.id = c.id
   returning t.id, t.tenant, t.priority, t.version, t.status, t.attempt, c.from_status, c.reason, c.outcome, c.error, t.result,
     t.failure, now()::timestamptz(3) as at
+), ended as (
+  delete from taskwire.leases l using settled s where l.task_id = s.id and l.attempt = s.attempt
+  returning l.task_id, l.worker, l.started_at
 ), runs as (
-  update taskwire.attempts a set finished_at = s.at, outcome = s.outcome, error = s.error
-  from settled s where a.task_id = s.id and a.attempt = s.attempt
+  insert into taskwire.attempts (task_id, attempt, tenant, worker, started_at, finished_at, outcome, error)
+  select s.id, s.attempt, s.tenant, e.worker, e.started_at, s.at, s.outcome, s.error from settled s join ended e on e.task_id = s.id
 ), history as (
   insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at, reason)
   select id, version, tenant, from_status, status, attempt, at, reason from settled

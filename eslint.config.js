@@ -1,0 +1,62 @@
+import js from '@eslint/js'
+import tseslint from 'typescript-eslint'
+
+/** Which rooms of `src` each room may import, besides itself: the picture in docs/architecture.md, enforced. */
+const ROOMS = {
+  protocol: [],
+  db: ['protocol'],
+  tasks: ['protocol', 'db'],
+  handlers: ['protocol', 'db', 'tasks'],
+  broker: ['protocol', 'db', 'tasks'],
+  relay: ['protocol', 'db', 'tasks', 'broker'],
+  live: ['protocol', 'broker/broker.js'],
+  worker: ['protocol', 'db', 'tasks', 'broker', 'handlers'],
+  web: ['protocol', 'db', 'tasks', 'broker', 'handlers', 'live'],
+  services: [],
+}
+/** Packages that only some rooms may import. */
+const PACKAGES = { bullmq: ['broker'], ioredis: ['broker'], 'drizzle-orm': ['db', 'tasks'], ws: [] }
+
+function boundariesOf(room) {
+  const allowed = ROOMS[room]
+  const foreign = Object.keys(ROOMS).filter((other) => other !== room && !allowed.includes(other))
+  const patterns = foreign.map((other) => {
+    const exception = allowed.find((path) => path.startsWith(`${other}/`))
+    const tail = exception ? `(?!${exception.slice(other.length + 1).replace('.', '\\.')}$)` : ''
+    return { regex: `^(\\.\\./)+${other}/${tail}`, message: `${room} must not import ${other} (see docs/architecture.md).` }
+  })
+  for (const [name, rooms] of Object.entries(PACKAGES)) {
+    if (!rooms.includes(room)) patterns.push({ regex: `^${name}(/|$)`, message: `only ${rooms.join(', ') || 'tests'} may import ${name}.` })
+  }
+  if (room === 'protocol') patterns.push({ regex: '^(?!typebox|\\.{1,2}/)', message: 'protocol imports typebox only.' })
+  return { files: [`src/${room}/**/*.ts`], rules: { 'no-restricted-imports': ['error', { patterns }] } }
+}
+
+export default tseslint.config(
+  { ignores: ['dist/', 'node_modules/', '.taskwire/', 'public/*.d.ts'] },
+  js.configs.recommended,
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.strict],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': ['error', { checksVoidReturn: { arguments: false } }],
+      '@typescript-eslint/no-unnecessary-condition': 'off',
+      '@typescript-eslint/consistent-type-imports': 'error',
+      '@typescript-eslint/no-empty-function': 'off',
+    },
+  },
+  { files: ['public/**/*.js'], languageOptions: { globals: browserGlobals() } },
+  { files: ['eslint.config.js'], languageOptions: { globals: { process: 'readonly' } } },
+  ...Object.keys(ROOMS).map(boundariesOf),
+)
+
+function browserGlobals() {
+  const names = [
+    'window', 'document', 'location', 'navigator', 'fetch', 'WebSocket', 'URL', 'URLSearchParams', 'setTimeout', 'clearTimeout',
+    'setInterval', 'clearInterval', 'requestAnimationFrame', 'Event', 'CustomEvent', 'EventTarget', 'Node', 'HTMLElement', 'Element',
+    'AbortController', 'AbortSignal', 'crypto', 'history', 'console', 'queueMicrotask', 'performance', 'structuredClone', 'Option',
+  ]
+  return Object.fromEntries(names.map((name) => [name, 'readonly']))
+}

@@ -1,0 +1,187 @@
+/** Calls an address on the internet: an example of a handler with options, limits, and a result cut to size. */
+import { Type, type Static } from 'typebox'
+import { defineTask } from '../tasks/definition.js'
+import { createAddressGuard, type GuardOptions } from './address-guard.js'
+import { describeRequest, sendGuarded, type GuardedRequest, type GuardedResponse } from './guarded-request.js'
+
+const DEFAULT_TIMEOUT_MS = 10_000
+const DEFAULT_MAX_BYTES = 64 * 1024
+const HEADER_NAME = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"
+/** Set by the connection itself, or would change where the request goes or what its answer looks like. */
+const REFUSED_HEADERS =
+  /^(accept-encoding|connection|content-length|expect|host|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade)$/
+/** What the result keeps of the answer's headers; others may hold cookies or tokens. */
+const KEPT_HEADERS = ['content-type', 'content-encoding', 'content-length', 'etag', 'last-modified', 'location', 'date']
+const MAX_HEADER_LENGTH = 2048
+
+const Payload = Type.Object(
+  {
+    method: Type.Optional(Type.Enum(['GET', 'POST'], { default: 'GET', title: 'Method' })),
+    url: Type.String({
+      maxLength: 2048,
+      pattern: '^https?://[^\\s]+$',
+      title: 'URL',
+      description:
+        'http or https, without user name or password. Public addresses on ports 80 and 443 only, ' +
+        'unless the operator allows more.',
+      examples: ['https://example.com/'],
+    }),
+    headers: Type.Optional(
+      Type.Record(Type.String({ pattern: HEADER_NAME }), Type.String({ maxLength: 4096, pattern: '^[\\t -~]*$' }), {
+        maxProperties: 30,
+        additionalProperties: false,
+        title: 'Headers',
+        description:
+          'An object of strings. They are stored with the task: send no secret that its readers may not see.',
+        examples: [{ accept: 'application/json' }],
+      }),
+    ),
+    body: Type.Optional(
+      Type.Unknown({
+        title: 'Body',
+        description:
+          'For POST. A string is sent as plain text, anything else as JSON; a content-type header names another type.',
+      }),
+    ),
+    timeoutMs: Type.Optional(
+      Type.Integer({
+        minimum: 100,
+        maximum: 60_000,
+        default: DEFAULT_TIMEOUT_MS,
+        title: 'Time-out',
+        description: 'Milliseconds for everything, redirects and reading included.',
+      }),
+    ),
+    expectStatus: Type.Optional(
+      Type.Array(Type.Integer({ minimum: 200, maximum: 599 }), {
+        minItems: 1,
+        maxItems: 50,
+        title: 'Expected statuses',
+        description:
+          'Any other fails the task; 200 to 299 when left out. A redirect listed here is returned, not followed.',
+        examples: [[200, 404]],
+      }),
+    ),
+    maxBytes: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 256 * 1024,
+        default: DEFAULT_MAX_BYTES,
+        title: 'Kept bytes',
+        description: 'How much of the response body is read and kept, in bytes.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+type Payload = Static<typeof Payload>
+
+const Result = Type.Object(
+  {
+    status: Type.Integer({ description: 'The HTTP status of the last answer.' }),
+    headers: Type.Record(Type.String(), Type.String(), { description: `Of the response: ${KEPT_HEADERS.join(', ')}.` }),
+    body: Type.String({ description: 'As text; what is not text in its charset (UTF-8 unless said) shows as U+FFFD.' }),
+    truncated: Type.Boolean({ description: 'Whether the body was longer than maxBytes.' }),
+    bytes: Type.Integer({ description: 'How much of the body was kept, in bytes.' }),
+    durationMs: Type.Integer({ description: 'From the first connection to the last byte read.' }),
+    url: Type.String({ description: 'Where the answer came from, after at most 3 redirects.' }),
+  },
+  { additionalProperties: false },
+)
+
+export function createHttpRequest(options: GuardOptions) {
+  const guard = createAddressGuard(options)
+  return defineTask({
+    type: 'http.request',
+    title: 'HTTP request',
+    description:
+      'Sends a GET or POST request and keeps the answer. ' +
+      'Fails on an unexpected status, a time-out or an address that may not be reached.',
+    payload: Payload,
+    result: Result,
+
+    async run(payload, { signal, progress }) {
+      const request = readRequest(payload)
+      progress(0, 1, describeRequest(request))
+      const startedAt = performance.now()
+      const response = await sendGuarded(request, guard, signal)
+      const durationMs = Math.round(performance.now() - startedAt)
+      if (!isExpected(payload, response.status)) {
+        const expected = payload.expectStatus?.join(' or ') ?? '200 to 299'
+        throw new Error(
+          `${describeRequest(request)} answered ${response.status}, expected ${expected}. ` +
+            'List it in expectStatus to keep such an answer.',
+        )
+      }
+      progress(1, 1, `answered ${response.status}`)
+      return {
+        status: response.status,
+        headers: keepHeaders(response),
+        body: decode(response),
+        truncated: response.truncated,
+        bytes: response.bytes.length,
+        durationMs,
+        url: response.url.href,
+      }
+    },
+  })
+}
+
+function readRequest(payload: Payload): GuardedRequest {
+  const { method = 'GET', timeoutMs = DEFAULT_TIMEOUT_MS, maxBytes = DEFAULT_MAX_BYTES } = payload
+  if (!URL.canParse(payload.url)) throw new Error('the url is malformed. Write it as in https://example.com/path.')
+  if (method === 'GET' && payload.body !== undefined) {
+    throw new Error('a GET request has no body: leave body out, or set method to POST.')
+  }
+  const isText = typeof payload.body === 'string'
+  const body = payload.body === undefined ? null : isText ? String(payload.body) : JSON.stringify(payload.body)
+  const contentType = isText ? 'text/plain; charset=utf-8' : 'application/json'
+  return {
+    method,
+    url: new URL(payload.url),
+    headers: {
+      'user-agent': 'taskwire',
+      'accept-encoding': 'identity',
+      ...(body === null ? {} : { 'content-type': contentType }),
+      ...readHeaders(payload.headers ?? {}),
+    },
+    body,
+    timeoutMs,
+    maxBytes,
+    isWanted: (status) => payload.expectStatus?.includes(status) ?? false,
+  }
+}
+
+function readHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const entries = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value] as const)
+  const refused = entries.find(([name]) => REFUSED_HEADERS.test(name))
+  if (refused) throw new Error(`the header ${refused[0]} cannot be set: leave it out.`)
+  return Object.fromEntries(entries)
+}
+
+function isExpected({ expectStatus }: Payload, status: number): boolean {
+  return expectStatus ? expectStatus.includes(status) : status >= 200 && status <= 299
+}
+
+function keepHeaders({ headers }: GuardedResponse): Record<string, string> {
+  return Object.fromEntries(
+    KEPT_HEADERS.flatMap((name) => {
+      const value = headers[name]
+      return value === undefined ? [] : [[name, String(value).slice(0, MAX_HEADER_LENGTH)]]
+    }),
+  )
+}
+
+/** PostgreSQL cannot store U+0000 in JSON; `stream` leaves out a character that the cap cut in two. */
+function decode({ headers, bytes, truncated }: GuardedResponse): string {
+  const charset = /charset="?([\w-]+)/i.exec(String(headers['content-type']))?.[1] ?? 'utf-8'
+  return createDecoder(charset).decode(bytes, { stream: truncated }).replaceAll('\u0000', '\uFFFD')
+}
+
+function createDecoder(charset: string) {
+  try {
+    return new TextDecoder(charset)
+  } catch {
+    return new TextDecoder()
+  }
+}

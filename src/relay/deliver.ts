@@ -1,0 +1,32 @@
+/**
+ * Hands deliveries to the broker that are due later, or that nobody claimed in time.
+ *
+ * Order: see that the broker answers and how many jobs it holds → take what is due, at most what fits into the window →
+ * publish and hand over. A crash or a lost hand-over after the take costs one claim window: the delivery is due again.
+ */
+import type { Broker } from '../broker/broker.js'
+import type { Database } from '../db/database.js'
+import { takeDueDeliveries } from '../tasks/store/index.js'
+
+/** Deliveries taken by one statement at most. */
+const MAX_TAKE = 1_000
+
+export interface DeliverOptions {
+  db: Database
+  broker: Broker
+  claimWindowMs: number
+  /** Jobs the broker may hold. */
+  brokerWindow: number
+}
+
+/** One take and hand-over. True when there may be more. */
+export async function deliverOnce({ db, broker, claimWindowMs, brokerWindow }: DeliverOptions): Promise<boolean> {
+  const free = brokerWindow - (await broker.queue.countWaiting())
+  const limit = Math.min(free, MAX_TAKE)
+  if (limit <= 0) return false
+  const { deliveries, transitions } = await takeDueDeliveries(db, limit, claimWindowMs)
+  if (deliveries.length === 0) return false
+  await broker.queue.add(deliveries)
+  if (transitions.length > 0) await broker.events.publish(transitions)
+  return deliveries.length === limit
+}

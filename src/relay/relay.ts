@@ -1,0 +1,31 @@
+/**
+ * The relay role: everything that must happen without a request or a run that asks for it. Each loop is safe in several
+ * copies at once, so there is no leader.
+ */
+import type { FastifyBaseLogger } from 'fastify'
+import { openBroker } from '../broker/open-broker.js'
+import type { RelayConfig } from '../config.js'
+import { openDatabase } from '../db/open.js'
+import { deliverOnce } from './deliver.js'
+import { startLoop } from './loop.js'
+import { rescueOnce } from './rescue.js'
+
+const RESCUE_INTERVAL_MS = 1_000
+
+export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
+  const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire relay', maxConnections: 2 })
+  const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
+  const deliver = { db, broker, claimWindowMs: config.claimWindowSeconds * 1_000, brokerWindow: config.brokerWindow }
+  const loops = [
+    startLoop({ name: 'deliver', intervalMs: config.relayIntervalMs, log, step: () => deliverOnce(deliver) }),
+    startLoop({ name: 'rescue', intervalMs: RESCUE_INTERVAL_MS, log, step: () => rescueOnce({ db, broker, log }) }),
+  ]
+
+  let stopping: Promise<void> | undefined
+  async function stop(): Promise<void> {
+    await Promise.all(loops.map((loop) => loop.stop()))
+    await broker.close()
+    await db.close()
+  }
+  return { stop: () => (stopping ??= stop()) }
+}

@@ -1,0 +1,60 @@
+/** The types of task this server knows, with their schemas compiled once. */
+import { Value } from 'typebox/value'
+import type { FieldError } from '../protocol/errors.js'
+import type { TypeInfo } from '../protocol/http.js'
+import { TaskType } from '../protocol/task.js'
+import type { Definition } from './definition.js'
+import { createChecker, type Checker } from './schema-errors.js'
+
+export interface RegisteredType {
+  readonly definition: Definition
+  /** The payload with the schema's defaults filled in (in place; no payload counts as `{}`), and what is wrong with it. */
+  readPayload(payload: unknown): { payload: unknown; errors: FieldError[] }
+  checkResult(result: unknown): FieldError[]
+}
+
+export interface Registry {
+  /** The type of a task created without one. */
+  readonly defaultType: string
+  find(type: string): RegisteredType | undefined
+  list(): TypeInfo[]
+}
+
+/** @throws Error when two definitions share a type, a name is malformed, or the default is not among them */
+export function createRegistry(definitions: readonly Definition[], defaultType: string): Registry {
+  const name = createChecker(TaskType)
+  const types = new Map<string, RegisteredType>()
+  for (const definition of definitions) {
+    const [error] = name.check(definition.type)
+    if (error !== undefined) throw new Error(`task type "${definition.type}" ${error.detail}`)
+    if (types.has(definition.type)) throw new Error(`task type "${definition.type}" is defined twice`)
+    types.set(definition.type, register(definition))
+  }
+  if (!types.has(defaultType)) throw new Error(`the default task type "${defaultType}" is not defined`)
+  return {
+    defaultType,
+    find: (type) => types.get(type),
+    list: () =>
+      [...types.values()].map(({ definition: { type, title, description, payload, result } }) => ({
+        type,
+        title,
+        description,
+        isDefault: type === defaultType,
+        payload,
+        result,
+      })),
+  }
+}
+
+function register(definition: Definition): RegisteredType {
+  const payloads: Checker = createChecker(definition.payload)
+  const results: Checker = createChecker(definition.result)
+  return {
+    definition,
+    readPayload(given) {
+      const payload: unknown = Value.Default(definition.payload, given === undefined ? {} : given)
+      return { payload, errors: payloads.check(payload) }
+    },
+    checkResult: (result) => results.check(result),
+  }
+}

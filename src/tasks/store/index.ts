@@ -1,0 +1,10 @@
+/** All SQL about tasks: one exported function an operation, its condition in its name. */
+export * from './claim.js'
+export * from './create.js'
+export * from './due.js'
+export * from './lease.js'
+export * from './list.js'
+export * from './progress.js'
+export * from './read.js'
+export { toTransitionMessage } from './rows.js'
+export * from './settle.js'

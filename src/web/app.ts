@@ -1,0 +1,95 @@
+/** The web application: everything that is registered, in the order in which it is. */
+import fastifyPostgres from '@fastify/postgres'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { Broker } from '../broker/broker.js'
+import type { WebConfig } from '../config.js'
+import type { Database } from '../db/database.js'
+import { wrapPool } from '../db/open.js'
+import { startHub, type Hub } from '../live/hub.js'
+import type { Registry } from '../tasks/registry.js'
+import { readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
+import { registerDocuments } from './documents.js'
+import { startHandOver } from './hand-over.js'
+import { pageRoutes } from './page.js'
+import { answerProblem, ProblemError } from './problem.js'
+import { createTaskRoute } from './routes/create-task.js'
+import { healthRoutes } from './routes/health.js'
+import { readTasksRoutes } from './routes/read-tasks.js'
+import { registerTaskSocket } from './task-socket.js'
+import { DEFAULT_TENANT } from './tenant.js'
+import { compileValidator } from './validation.js'
+
+export interface AppDeps {
+  config: WebConfig
+  broker: Broker
+  registry: Registry
+  log: FastifyBaseLogger
+}
+
+/** How long a request may wait for a connection, and a statement for its answer, in milliseconds. */
+const DATABASE_DEADLINE_MS = { connect: 3_000, statement: 10_000 }
+
+/** Builds the application and starts its hub. `app.close()` ends both. */
+export async function buildApp({ config, broker, registry, log }: AppDeps): Promise<FastifyInstance> {
+  const app = Fastify({
+    loggerInstance: log,
+    disableRequestLogging: true,
+    routerOptions: { ignoreTrailingSlash: true },
+    requestTimeout: 15_000,
+    return503OnClosing: false,
+  }).withTypeProvider<TypeBoxTypeProvider>()
+
+  app.setErrorHandler(answerProblem)
+  app.setNotFoundHandler((request) => {
+    throw new ProblemError('not_found', `There is nothing at ${request.method} ${request.url.split('?')[0]}.`)
+  })
+  app.setValidatorCompiler(compileValidator)
+  // Answers are built field by field from rows; their schemas are documentation, checked by the tests.
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data))
+  app.removeContentTypeParser('text/plain')
+
+  let isStopping = false
+  app.addHook('preClose', async () => {
+    isStopping = true
+  })
+
+  const db = await registerDatabase(app, config)
+  const hub = await startLive(app, db, broker, log)
+  const handOver = startHandOver({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
+  app.addHook('onClose', async () => handOver.stop())
+
+  await registerDocuments(app)
+  await registerTaskSocket(app, hub)
+  await app.register(createTaskRoute, { db, registry, handOver, claimWindowMs: config.claimWindowSeconds * 1_000 })
+  await app.register(readTasksRoutes, { db, registry })
+  await app.register(healthRoutes, { db, broker, isStopping: () => isStopping })
+  await app.register(pageRoutes)
+  return app
+}
+
+/** @fastify/postgres owns the pool, and ends it when the application closes. */
+async function registerDatabase(app: FastifyInstance, config: WebConfig): Promise<Database> {
+  await app.register(fastifyPostgres, {
+    connectionString: config.databaseUrl,
+    max: config.databasePoolSize,
+    application_name: 'taskwire web',
+    connectionTimeoutMillis: DATABASE_DEADLINE_MS.connect,
+    query_timeout: DATABASE_DEADLINE_MS.statement,
+  })
+  // Without a listener, an idle connection that the server closes would end the process.
+  app.pg.pool.on('error', (error) => app.log.warn({ err: error }, 'an idle database connection was lost'))
+  return wrapPool(app.pg.pool)
+}
+
+async function startLive(app: FastifyInstance, db: Database, broker: Broker, log: FastifyBaseLogger): Promise<Hub> {
+  const hub = await startHub({
+    readTasks: (ids) => readTasks(db, DEFAULT_TENANT, ids),
+    readTransitionMessages: (id, since, limit) => readTransitionMessages(db, DEFAULT_TENANT, id, since, limit),
+    readVersions: (ids) => readVersions(db, ids),
+    events: broker.events,
+    log,
+  })
+  app.addHook('onClose', () => hub.stop())
+  return hub
+}

@@ -1,0 +1,76 @@
+/** Errors that clients see: RFC 9457 problem details, from the one table in `protocol/errors.ts`. */
+import type { FastifyBaseLogger, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
+
+/** An error with an entry in the table. Thrown anywhere in a request; the error handler answers it. */
+export class ProblemError extends Error {
+  readonly code: ProblemCode
+  readonly statusCode: number
+  readonly errors: readonly FieldError[] | undefined
+
+  constructor(code: ProblemCode, detail: string, errors?: readonly FieldError[]) {
+    super(detail)
+    this.name = 'ProblemError'
+    this.code = code
+    this.statusCode = PROBLEMS[code].status
+    this.errors = errors
+  }
+}
+
+/** Seconds that a client should wait while the database is away. */
+const RETRY_AFTER_SECONDS = 2
+
+/** Answers any error as problem+json. What is not a client's mistake is logged and said without its inside. */
+export function answerProblem(error: FastifyError | ProblemError, request: FastifyRequest, reply: FastifyReply): void {
+  const problem = toProblem(error, request.log)
+  const { status, title, fix } = PROBLEMS[problem.code]
+  const body: Problem = {
+    type: `/docs/problems#${problem.code}`,
+    title,
+    status,
+    code: problem.code,
+    detail: problem.message,
+    fix,
+    requestId: request.id,
+    ...(problem.errors && { errors: [...problem.errors] }),
+  }
+  if (status === 503) void reply.header('retry-after', RETRY_AFTER_SECONDS)
+  if (status === 426) void reply.header('upgrade', 'websocket')
+  void reply.code(status).header('content-type', 'application/problem+json; charset=utf-8').send(JSON.stringify(body))
+}
+
+function toProblem(error: FastifyError | ProblemError, log: FastifyBaseLogger): ProblemError {
+  if (error instanceof ProblemError) return error
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new ProblemError('body_too_large', 'The body has more than 262144 bytes.')
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new ProblemError('unsupported_media_type', 'The body must be application/json.')
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return new ProblemError('invalid_json', 'The body is empty.')
+    case 'FST_ERR_CTP_INVALID_JSON_BODY':
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new ProblemError('invalid_json', `The body is not JSON: ${error.message}`)
+  }
+  if (error instanceof SyntaxError) return new ProblemError('invalid_json', `The body is not JSON: ${error.message}`)
+  if (isUnavailable(error)) {
+    log.error({ err: error }, 'the database cannot be reached')
+    return new ProblemError('unavailable', 'The database did not answer.')
+  }
+  if (error.statusCode !== undefined && error.statusCode < 500) return new ProblemError('invalid_request', error.message)
+  log.error({ err: error }, 'a request failed')
+  return new ProblemError('internal', 'Something went wrong on the server.')
+}
+
+/**
+ * Whether the error says that the database is away, rather than that a statement was wrong.
+ * @see https://www.postgresql.org/docs/current/errcodes-appendix.html classes 08, 53, 57 and 25006
+ */
+function isUnavailable(error: { code?: unknown; message: string }): boolean {
+  const code = String(error.code ?? '')
+  return (
+    /^(08...|53...|57P0[1-5]|25006)$/.test(code) ||
+    ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND'].includes(code) ||
+    /Connection terminated|timeout exceeded when trying to connect|Query read timeout/.test(error.message)
+  )
+}

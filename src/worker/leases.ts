@@ -1,0 +1,87 @@
+/**
+ * Keeps the leases of the attempts that run in this process, and ends the runs that lost theirs.
+ *
+ * Every third of a lease one statement renews them all. A run whose lease is not among the renewed is aborted at once. If
+ * no renewal succeeded for so long that the lease may have run out (a monotonic clock here, never the wall clock), all
+ * runs are aborted before anybody else may take over.
+ */
+import type { FastifyBaseLogger } from 'fastify'
+import type { Database } from '../db/database.js'
+import type { AbortReason } from '../tasks/attempt.js'
+import { renewLeasesIfHeld, type AttemptRef } from '../tasks/store/index.js'
+
+interface Run extends AttemptRef {
+  controller: AbortController
+  /** When the lease was last known to hold, on the monotonic clock. */
+  heldAtMs: number
+}
+
+export interface Leases {
+  track(ref: AttemptRef): { signal: AbortSignal; end(): void }
+  countRunning(): number
+  /** Aborts every run. */
+  abortAll(reason: AbortReason): void
+  /** One renewal of all leases. */
+  renewOnce(): Promise<void>
+  stop(): void
+}
+
+export function startLeases(options: { db: Database; leaseMs: number; log: FastifyBaseLogger }): Leases {
+  const { db, leaseMs, log } = options
+  const runs = new Set<Run>()
+  let isRenewing = false
+
+  async function renewOnce(): Promise<void> {
+    const held = [...runs]
+    if (held.length === 0) return
+    const startedAtMs = performance.now()
+    const renewed = await renewLeasesIfHeld(db, held.map(({ taskId, attempt }) => ({ taskId, attempt })), leaseMs)
+    const names = new Set(renewed.map(nameOf))
+    for (const run of held) {
+      if (names.has(nameOf(run))) run.heldAtMs = startedAtMs
+      else if (runs.has(run)) abort(run, 'lease lost')
+    }
+  }
+
+  /** Runs whose lease may be over although nobody said so: the database could not be asked. */
+  function abortOverdue(): void {
+    const latest = performance.now() - leaseMs * 0.9
+    for (const run of runs) if (run.heldAtMs < latest) abort(run, 'lease lost')
+  }
+
+  function abort(run: Run, reason: AbortReason): void {
+    if (run.controller.signal.aborted && run.controller.signal.reason !== 'shutdown') return
+    log.warn({ taskId: run.taskId, attempt: run.attempt, reason }, 'a run is aborted')
+    run.controller.abort(reason)
+  }
+
+  const renewal = setInterval(() => {
+    if (isRenewing) return
+    isRenewing = true
+    renewOnce()
+      .catch((error: unknown) => log.warn({ err: error }, 'leases were not renewed'))
+      .finally(() => (isRenewing = false))
+  }, leaseMs / 3)
+  const deadline = setInterval(abortOverdue, Math.max(leaseMs / 20, 50))
+
+  return {
+    track(ref) {
+      const run: Run = { ...ref, controller: new AbortController(), heldAtMs: performance.now() }
+      runs.add(run)
+      return { signal: run.controller.signal, end: () => runs.delete(run) }
+    },
+    countRunning: () => runs.size,
+    abortAll(reason) {
+      for (const run of runs) abort(run, reason)
+    },
+    renewOnce,
+    stop() {
+      clearInterval(renewal)
+      clearInterval(deadline)
+    },
+  }
+}
+
+function nameOf({ taskId, attempt }: AttemptRef): string {
+  return `${taskId} ${attempt}`
+}

@@ -1,0 +1,202 @@
+/**
+ * Private PostgreSQL and Redis servers for tests, which can be stopped, killed, frozen and started again on the same
+ * port and data. Everything ends with the test that started it, also when it throws.
+ *
+ * The first PostgreSQL after an installation makes a template of an empty cluster under `node_modules/.cache`; the others
+ * copy it, which takes a tenth of the time.
+ */
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import postgres from 'postgres'
+import { findPostgresBinaries } from '../../src/services/postgres-binaries.js'
+import { initPostgres, startPostgres as startPostgresServer } from '../../src/services/postgres.js'
+import { askRedis, findRedisServer, startRedis as startRedisServer } from '../../src/services/redis.js'
+import type { RunningServer, UserIds } from '../../src/services/server-process.js'
+import { findDefaultUser, makePrivateFolder } from '../../src/services/service-user.js'
+
+/** What the helpers need of a tap test. */
+export interface TestScope {
+  teardown(action: () => unknown): void
+}
+
+/** A server under test. `start` brings it back on the same port with the same data. */
+export interface TestServer {
+  readonly url: string
+  readonly port: number
+  stop(): Promise<void>
+  start(): Promise<void>
+  /** SIGKILL to all its processes, as when the machine loses power. */
+  kill(): Promise<void>
+  /** Freezes all its processes: connections stay open, nothing answers. */
+  pause(): Promise<void>
+  resume(): Promise<void>
+}
+
+export interface TestPostgres extends TestServer {
+  /** Makes another database and gives its URL; a copy of `template` when given (nobody may be connected to that). */
+  createDatabase(options?: { template?: string }): Promise<string>
+}
+
+export interface TestRedis extends TestServer {
+  /** FLUSHALL: it forgets everything. */
+  flush(): Promise<void>
+}
+
+/** Data that a test throws away needs no syncing to disk. */
+const TEST_SETTINGS = { fsync: 'off', full_page_writes: 'off', shared_buffers: '32MB', max_wal_size: '256MB' }
+
+const CACHE_FOLDER = fileURLToPath(new URL('../../node_modules/.cache/taskwire', import.meta.url))
+
+/** Processes to kill should this process end without its teardowns. */
+const running = new Set<RunningServer>()
+process.once('exit', () => {
+  for (const server of running) signalIfAlive(server.pid, 'SIGKILL')
+})
+
+/** Starts a PostgreSQL of its own for this test. Its URL is a superuser's, to a fresh database. */
+export async function startPostgres(t: TestScope): Promise<TestPostgres> {
+  const user = await findDefaultUser()
+  const folder = await makeTestFolder(t, user)
+  await copyFolder(await findTemplate(user), folder)
+  const server = await controlServer(t, (port) => startPostgresServer({ folder, user, port, settings: TEST_SETTINGS }))
+  let count = 0
+  return {
+    ...server,
+    async createDatabase(options = {}) {
+      // Not through the server's own database, so that this one can be a template.
+      const client = postgres(withDatabase(server.url, 'postgres'), { max: 1, onnotice: () => {} })
+      try {
+        const name = `test_${process.pid}_${++count}`
+        await client.unsafe(`create database ${name}${options.template === undefined ? '' : ` template "${options.template}"`}`)
+        return withDatabase(server.url, name)
+      } finally {
+        await client.end()
+      }
+    },
+  }
+}
+
+function withDatabase(url: string, name: string): string {
+  return url.replace(/[^/]*$/, name)
+}
+
+/** Whether this machine has a Redis; the tests of the Redis broker need one. */
+export async function hasRedisServer(): Promise<boolean> {
+  return (await findRedisServer()) !== undefined
+}
+
+/** Starts a Redis of its own for this test. */
+export async function startRedis(t: TestScope): Promise<TestRedis> {
+  const program = await findRedisServer()
+  if (program === undefined) throw new Error('redis-server or valkey-server must be installed to run this test')
+  const user = await findDefaultUser()
+  const folder = await makeTestFolder(t, user)
+  const server = await controlServer(t, (port) => startRedisServer({ program, folder, user, port }))
+  const { password } = new URL(server.url)
+  return {
+    ...server,
+    async flush() {
+      await askRedis(server.port, password, 'FLUSHALL')
+    },
+  }
+}
+
+async function controlServer(t: TestScope, startOn: (port: number | undefined) => Promise<RunningServer>): Promise<TestServer> {
+  let server = await startOn(undefined)
+  running.add(server)
+  const { url, port } = server
+  const kill = async () => {
+    if (!running.has(server)) return
+    await signalAll(server.pid, 'SIGKILL')
+    await server.exited
+    running.delete(server)
+  }
+  t.teardown(kill)
+  return {
+    url,
+    port,
+    kill,
+    async stop() {
+      await server.stop()
+      running.delete(server)
+    },
+    async start() {
+      server = await startOn(port)
+      running.add(server)
+    },
+    pause: () => signalAll(server.pid, 'SIGSTOP'),
+    resume: () => signalAll(server.pid, 'SIGCONT'),
+  }
+}
+
+async function makeTestFolder(t: TestScope, user: UserIds | undefined): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'taskwire-test-'))
+  // Teardowns run last in, first out: the server is gone by then.
+  t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
+  await makePrivateFolder(folder, user)
+  return folder
+}
+
+/** Makes the template once. Two test processes may do so at the same time: the first to finish wins. */
+async function findTemplate(user: UserIds | undefined): Promise<string> {
+  const { version } = await findPostgresBinaries(user)
+  const template = join(CACHE_FOLDER, `postgresql-${version}-${user?.uid ?? 'self'}`)
+  if (await exists(template)) return template
+  // Made where the server's user may go, which the project's folder need not be.
+  const made = await mkdtemp(join(tmpdir(), 'taskwire-template-'))
+  try {
+    await initPostgres(made, { user, initdbFlags: ['--no-sync'] })
+    await mkdir(CACHE_FOLDER, { recursive: true })
+    const draft = await mkdtemp(`${template}.`)
+    await copyFolder(made, draft)
+    await rename(draft, template).catch(() => rm(draft, { recursive: true, force: true }))
+  } finally {
+    await rm(made, { recursive: true, force: true })
+  }
+  return template
+}
+
+async function copyFolder(from: string, to: string): Promise<void> {
+  await promisify(execFile)('cp', ['-a', `${from}/.`, to])
+}
+
+async function exists(folder: string): Promise<boolean> {
+  return readdir(folder).then(() => true, () => false)
+}
+
+/** Signals a process and its children. It is frozen first, so that it starts no child meanwhile. */
+async function signalAll(pid: number, signal: NodeJS.Signals): Promise<void> {
+  if (signal !== 'SIGCONT' && !signalIfAlive(pid, 'SIGSTOP')) return
+  for (const child of await findChildren(pid)) signalIfAlive(child, signal)
+  signalIfAlive(pid, signal)
+}
+
+/** The ids of a process's children. */
+export async function findChildren(pid: number): Promise<number[]> {
+  if (process.platform !== 'linux') {
+    const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid='])
+    return stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number)).filter(([, parent]) => parent === pid).map(([id]) => id ?? 0)
+  }
+  const ids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const parents = await Promise.all(ids.map(async (id) => [Number(id), await readParent(id)] as const))
+  return parents.filter(([, parent]) => parent === pid).map(([id]) => id)
+}
+
+async function readParent(pid: string): Promise<number | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  // The name in parentheses may hold anything; state and parent follow it.
+  const parent = /\) \S (\d+)/.exec(text)?.[1]
+  return parent === undefined ? undefined : Number(parent)
+}
+
+function signalIfAlive(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, signal)
+  } catch {
+    return false
+  }
+}
