@@ -72,7 +72,8 @@ export function createAddressGuard({ allowPrivate, resolve = resolveAll }: Guard
       const host = url.hostname.replace(/^\[|\]$/g, '')
       if (isIP(host) !== 0) assertPublic(host, host)
       // RFC 6761 section 6.3: these are loopback by name, whatever a resolver makes of them.
-      if (/(^|\.)localhost\.?$/.test(host)) throw new AddressRefusedError(`${host} is not public (loopback). ${HOW_TO_ALLOW}`)
+      if (/(^|\.)localhost\.?$/.test(host))
+        throw new AddressRefusedError(`${host} is not public (loopback). ${HOW_TO_ALLOW}`)
     },
     lookup(hostname, options, callback) {
       lookupChecked(hostname).then(

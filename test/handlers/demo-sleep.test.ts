@@ -57,7 +57,16 @@ t.test('it ends at once when its signal aborts', async (t) => {
 })
 
 t.test('the schema refuses what is out of range or unknown', async (t) => {
-  const wrong = [{ steps: -1 }, { steps: 1001 }, { steps: 1.5 }, { steps: '5' }, { stepMs: 60_001 }, { failAt: 0 }, { x: 1 }, []]
+  const wrong = [
+    { steps: -1 },
+    { steps: 1001 },
+    { steps: 1.5 },
+    { steps: '5' },
+    { stepMs: 60_001 },
+    { failAt: 0 },
+    { x: 1 },
+    [],
+  ]
   for (const payload of wrong) t.notOk(Value.Check(demoSleep.payload, payload), JSON.stringify(payload))
   t.ok(Value.Check(demoSleep.payload, { steps: 0, stepMs: 0, failAt: 1 }))
 })

@@ -5,8 +5,16 @@ import { serve } from './serve.js'
 
 t.test('each redirect is checked like the first url', async (t) => {
   const targets = [
-    'http://10.0.0.1/', 'http://[::1]/', 'http://0x7f.1/', '//127.0.0.1/', 'http://169.254.169.254/latest/meta-data/',
-    'http://8.8.8.8:6379/', 'http://user:secret@8.8.8.8/', 'http://localhost/', 'http://inside.test/', 'file:///etc/passwd',
+    'http://10.0.0.1/',
+    'http://[::1]/',
+    'http://0x7f.1/',
+    '//127.0.0.1/',
+    'http://169.254.169.254/latest/meta-data/',
+    'http://8.8.8.8:6379/',
+    'http://user:secret@8.8.8.8/',
+    'http://localhost/',
+    'http://inside.test/',
+    'file:///etc/passwd',
   ]
   for (const target of targets) {
     const origin = await serve(t, (_request, response) => response.writeHead(302, { location: target }).end())
@@ -44,7 +52,12 @@ t.test('a redirect from https to http is refused, the other way is not', async (
 t.test('another scheme or port is another origin, which gets no secrets', async (t) => {
   const from = { ...get('http://example.com/'), headers: { authorization: 'secret', accept: '*/*' } }
   t.strictSame(createRedirect(from, 302, '/b').headers, from.headers)
-  for (const location of ['https://example.com/', 'http://example.com:8080/', 'http://example.org/', 'http://example.com./']) {
+  for (const location of [
+    'https://example.com/',
+    'http://example.com:8080/',
+    'http://example.org/',
+    'http://example.com./',
+  ]) {
     t.strictSame(createRedirect(from, 302, location).headers, { accept: '*/*' }, location)
   }
 })
@@ -57,8 +70,11 @@ t.test('the deadline holds while garbage is collected', async (t) => {
   const { signal } = new AbortController()
   const pressure = setInterval(() => Array.from({ length: 200_000 }, () => ({})), 5)
   t.teardown(() => clearInterval(pressure))
-  const sent = Array.from({ length: 5 }, () => sendGuarded({ ...get(origin), timeoutMs: 300 }, guardAsIfPublic(origin), signal))
-  for (const outcome of await Promise.allSettled(sent)) t.match(outcome, { reason: { message: /took longer than 300 ms/ } })
+  const sent = Array.from({ length: 5 }, () =>
+    sendGuarded({ ...get(origin), timeoutMs: 300 }, guardAsIfPublic(origin), signal),
+  )
+  for (const outcome of await Promise.allSettled(sent))
+    t.match(outcome, { reason: { message: /took longer than 300 ms/ } })
 })
 
 function get(url: string): GuardedRequest {

@@ -25,12 +25,18 @@ t.test('a GET keeps status, listed headers and body', async (t) => {
   t.match(result.headers, { 'content-type': 'application/json', etag: '"1"', date: String })
   t.notOk('set-cookie' in result.headers, 'cookies are not kept')
   t.ok(Value.Check(open.result, result), 'the result fits its schema')
-  t.strictSame(progress.map(({ message }) => message), [`GET ${url}/greeting`, 'answered 200'], 'the query is not shown')
+  t.strictSame(
+    progress.map(({ message }) => message),
+    [`GET ${url}/greeting`, 'answered 200'],
+    'the query is not shown',
+  )
 })
 
 t.test('a POST sends text as it is and anything else as JSON', async (t) => {
   const url = await serve(t, async (request, response) => {
-    response.end(JSON.stringify({ method: request.method, type: request.headers['content-type'], body: await text(request) }))
+    response.end(
+      JSON.stringify({ method: request.method, type: request.headers['content-type'], body: await text(request) }),
+    )
   })
   const send = async (body: unknown, headers: Record<string, string> = {}) => {
     const { body: answer } = await open.run({ url, method: 'POST', body, headers }, createContext().context)
@@ -48,13 +54,27 @@ t.test('headers are sent, except those that belong to the connection', async (t)
   const url = await serve(t, (request, response) => response.end(JSON.stringify(request.headers)))
   const { body } = await open.run({ url, headers: { 'X-Api-Key': 'k' } }, createContext().context)
   t.match(JSON.parse(body), { 'x-api-key': 'k', 'user-agent': 'taskwire', 'accept-encoding': 'identity' })
-  for (const name of ['Host', 'content-length', 'Transfer-Encoding', 'connection', 'proxy-authorization', 'Expect', 'accept-encoding']) {
-    await t.rejects(open.run({ url, headers: { [name]: 'x' } }, createContext().context), { message: /cannot be set/ }, name)
+  for (const name of [
+    'Host',
+    'content-length',
+    'Transfer-Encoding',
+    'connection',
+    'proxy-authorization',
+    'Expect',
+    'accept-encoding',
+  ]) {
+    await t.rejects(
+      open.run({ url, headers: { [name]: 'x' } }, createContext().context),
+      { message: /cannot be set/ },
+      name,
+    )
   }
 })
 
 t.test('a GET with a body and a malformed url say what to change', async (t) => {
-  await t.rejects(open.run({ url: 'http://a/', body: 'x' }, createContext().context), { message: /leave body out, or set method to POST/ })
+  await t.rejects(open.run({ url: 'http://a/', body: 'x' }, createContext().context), {
+    message: /leave body out, or set method to POST/,
+  })
   await t.rejects(open.run({ url: 'http://[/' }, createContext().context), { message: /url is malformed/ })
 })
 
@@ -63,7 +83,9 @@ t.test('a status that was not expected fails, and one that was is kept', async (
   await t.rejects(open.run({ url: `${url}/a?token=secret` }, createContext().context), {
     message: `GET ${url}/a answered 404, expected 200 to 299. List it in expectStatus to keep such an answer.`,
   })
-  await t.rejects(open.run({ url, expectStatus: [200, 204] }, createContext().context), { message: /answered 404, expected 200 or 204/ })
+  await t.rejects(open.run({ url, expectStatus: [200, 204] }, createContext().context), {
+    message: /answered 404, expected 200 or 204/,
+  })
   t.match(await open.run({ url, expectStatus: [404] }, createContext().context), { status: 404, body: 'no such page' })
 })
 
@@ -76,24 +98,32 @@ t.test('the time-out covers connecting, waiting and reading', async (t) => {
   await t.rejects(open.run({ url: slow, timeoutMs: 100 }, createContext().context), message, 'a body that does not end')
 
   const unresolved = createHttpRequest({ allowPrivate: true, resolve: () => new Promise(() => {}) })
-  await t.rejects(unresolved.run({ url: 'http://slow.test/', timeoutMs: 100 }, createContext().context), message, 'a name')
+  await t.rejects(
+    unresolved.run({ url: 'http://slow.test/', timeoutMs: 100 }, createContext().context),
+    message,
+    'a name',
+  )
 
   const looping = await serve(t, (_request, response) => {
     setTimeout(() => response.writeHead(302, { location: '/' }).end(), 60)
   })
-  await t.rejects(open.run({ url: looping, timeoutMs: 100 }, createContext().context), message, 'redirects share one time-out')
+  await t.rejects(
+    open.run({ url: looping, timeoutMs: 100 }, createContext().context),
+    message,
+    'redirects share one time-out',
+  )
 })
 
 t.test('an abort ends the request at once, with the reason', async (t) => {
   const controller = new AbortController()
   const reason = new Error('the worker stops')
-  let closed: Promise<unknown> | undefined
+  let hungUp: Promise<unknown> | undefined
   const url = await serve(t, (request) => {
-    closed = once(request.socket, 'close')
+    hungUp = once(request.socket, 'close')
     controller.abort(reason)
   })
   await t.rejects(open.run({ url }, createContext({ signal: controller.signal }).context), reason)
-  await closed
+  await hungUp
   await t.rejects(open.run({ url }, createContext({ signal: controller.signal }).context), reason, 'aborted before')
 })
 
@@ -136,7 +166,11 @@ t.test('the body is text that can be stored, whatever was sent', async (t) => {
   t.match(await get('/zero'), { body: 'a\uFFFD\uFFFDb', bytes: 4 })
   t.match(await get('/latin1'), { body: 'é' })
   t.match(await get('/unknown'), { body: 'é' })
-  t.match(await get('/zipped'), { headers: { 'content-encoding': 'gzip' } }, 'an answer that was zipped unasked says so')
+  t.match(
+    await get('/zipped'),
+    { headers: { 'content-encoding': 'gzip' } },
+    'an answer that was zipped unasked says so',
+  )
 })
 
 t.test('redirects are followed three times, by the rules for their status', async (t) => {
@@ -148,7 +182,9 @@ t.test('redirects are followed three times, by the rules for their status', asyn
     else response.end(JSON.stringify(request.headers))
   })
   t.match(await open.run({ url: `${url}/301/302/308` }, createContext().context), { status: 200, url: `${url}/` })
-  await t.rejects(open.run({ url: `${url}/301/302/303/307` }, createContext().context), { message: /redirects more than 3 times/ })
+  await t.rejects(open.run({ url: `${url}/301/302/303/307` }, createContext().context), {
+    message: /redirects more than 3 times/,
+  })
 
   seen.length = 0
   await open.run({ url: `${url}/307`, method: 'POST', body: 'x' }, createContext().context)
@@ -189,14 +225,24 @@ t.test('what is not public is refused before anything is sent', async (t) => {
   const refused = { name: 'AddressRefusedError', message: /HTTP_REQUEST_ALLOW_PRIVATE/ }
   for (const host of ['127.0.0.1', '127.1', '0x7f000001', '2130706433', '[::ffff:127.0.0.1]', '[::1]', 'localhost']) {
     await t.rejects(closed.run({ url: `http://${host}/` }, createContext().context), refused, host)
-    await t.rejects(closed.run({ url: `http://${host}:${port}/` }, createContext().context), refused, `${host} with a port`)
+    await t.rejects(
+      closed.run({ url: `http://${host}:${port}/` }, createContext().context),
+      refused,
+      `${host} with a port`,
+    )
   }
   t.equal(requests, 0)
 })
 
 t.test('a name that leads to the own network is refused by the connection', async (t) => {
-  const names: Record<string, string> = { 'plain.test': '127.0.0.1', 'mapped.test': '::ffff:127.0.0.1', 'metadata.test': '169.254.169.254' }
-  const resolve: Resolve = async (hostname) => [{ address: names[hostname] ?? '', family: hostname === 'mapped.test' ? 6 : 4 }]
+  const names: Record<string, string> = {
+    'plain.test': '127.0.0.1',
+    'mapped.test': '::ffff:127.0.0.1',
+    'metadata.test': '169.254.169.254',
+  }
+  const resolve: Resolve = async (hostname) => [
+    { address: names[hostname] ?? '', family: hostname === 'mapped.test' ? 6 : 4 },
+  ]
   const guarded = createHttpRequest({ allowPrivate: false, resolve })
   for (const name of Object.keys(names)) {
     for (const scheme of ['http', 'https']) {
@@ -233,20 +279,41 @@ t.test('what goes wrong on the way is said in words', async (t) => {
   })
   const hangingUp = await serve(t, (request) => request.socket.destroy())
   await t.rejects(open.run({ url: hangingUp }, createContext().context), { message: /closed the connection/ })
-  await t.rejects(open.run({ url: url.replace('http:', 'https:') }, createContext().context), { message: /^GET https:.* failed: ./ })
+  await t.rejects(open.run({ url: url.replace('http:', 'https:') }, createContext().context), {
+    message: /^GET https:.* failed: ./,
+  })
   const unknown: Resolve = () => Promise.reject(Object.assign(new Error('getaddrinfo'), { code: 'ENOTFOUND' }))
   const nowhere = createHttpRequest({ allowPrivate: false, resolve: unknown })
-  await t.rejects(nowhere.run({ url: 'https://nowhere.test/' }, createContext().context), { message: /the host name does not exist/ })
+  await t.rejects(nowhere.run({ url: 'https://nowhere.test/' }, createContext().context), {
+    message: /the host name does not exist/,
+  })
 })
 
 t.test('the schema refuses what is out of bounds and fills in what is missing', async (t) => {
   const url = 'https://example.com/'
   t.strictSame(Value.Default(open.payload, { url }), { method: 'GET', url, timeoutMs: 10_000, maxBytes: 65_536 })
   const wrong: unknown[] = [
-    {}, { url: 'ftp://example.com/' }, { url: `https://example.com/${'a'.repeat(2048)}` }, { url, method: 'PUT' },
-    { url, timeoutMs: 99 }, { url, timeoutMs: 60_001 }, { url, maxBytes: 262_145 }, { url, expectStatus: [] },
-    { url, expectStatus: [99] }, { url, headers: { 'a b': 'c' } }, { url, headers: { a: 'b\r\nc: d' } }, { url, other: 1 },
+    {},
+    { url: 'ftp://example.com/' },
+    { url: `https://example.com/${'a'.repeat(2048)}` },
+    { url, method: 'PUT' },
+    { url, timeoutMs: 99 },
+    { url, timeoutMs: 60_001 },
+    { url, maxBytes: 262_145 },
+    { url, expectStatus: [] },
+    { url, expectStatus: [99] },
+    { url, headers: { 'a b': 'c' } },
+    { url, headers: { a: 'b\r\nc: d' } },
+    { url, other: 1 },
   ]
   for (const payload of wrong) t.notOk(Value.Check(open.payload, payload), JSON.stringify(payload).slice(0, 80))
-  t.ok(Value.Check(open.payload, { url, method: 'POST', headers: { Accept: 'text/html' }, body: { a: 1 }, expectStatus: [200, 404] }))
+  t.ok(
+    Value.Check(open.payload, {
+      url,
+      method: 'POST',
+      headers: { Accept: 'text/html' },
+      body: { a: 1 },
+      expectStatus: [200, 404],
+    }),
+  )
 })

@@ -1,8 +1,9 @@
+import pg from 'pg'
 import { v7 as createId } from 'uuid'
 import t from 'tap'
 import { Value } from 'typebox/value'
 import { migrateDatabase } from '../../src/db/migrate.js'
-import { openDatabase } from '../../src/db/open.js'
+import { openDatabase, wrapPool } from '../../src/db/open.js'
 import { tasks } from '../../src/db/schema.js'
 import { reportGenerate } from '../../src/handlers/report-generate.js'
 import type { Failure } from '../../src/protocol/task.js'
@@ -58,7 +59,14 @@ t.test('it counts by status and type, and measures run and wait times', async (t
   })
   t.strictSame(report.byType, [
     { type: 'demo.never', total: 1, completed: 0, failed: 0, durationMs: null, waitMs: null },
-    { type: 'demo.other', total: 1, completed: 0, failed: 0, durationMs: null, waitMs: { p50: 500, p95: 500, max: 500 } },
+    {
+      type: 'demo.other',
+      total: 1,
+      completed: 0,
+      failed: 0,
+      durationMs: null,
+      waitMs: { p50: 500, p95: 500, max: 500 },
+    },
     {
       type: 'demo.work',
       total: 12,
@@ -69,13 +77,23 @@ t.test('it counts by status and type, and measures run and wait times', async (t
       waitMs: { p50: 10, p95: 20, max: 30 },
     },
   ])
-  t.strictSame(progress.map(({ done, total }) => `${done}/${total}`), ['1/4', '2/4', '3/4', '4/4'])
+  t.strictSame(
+    progress.map(({ done, total }) => `${done}/${total}`),
+    ['1/4', '2/4', '3/4', '4/4'],
+  )
 })
 
 t.test('the wait of a task with a run time begins at that time', async (t) => {
   const tenant = await insert([
     { status: 'PROCESSING', createdAt: at(0), runAt: at(60_000), startedAt: at(60_040) },
-    { status: 'RETRYING', type: 'demo.retry', createdAt: at(0), runAt: at(60_000), startedAt: at(25), finishedAt: at(30) },
+    {
+      status: 'RETRYING',
+      type: 'demo.retry',
+      createdAt: at(0),
+      runAt: at(60_000),
+      startedAt: at(25),
+      finishedAt: at(30),
+    },
   ])
   const { byType } = await reportGenerate.run({ from, to }, createContext({ db, tenant }).context)
   t.match(byType, [
@@ -85,7 +103,8 @@ t.test('the wait of a task with a run time begins at that time', async (t) => {
 })
 
 t.test('failures are grouped by message and type, the most frequent first, twenty at most', async (t) => {
-  const failed = (message: string, runMs: number, type?: string) => ended('FAILED', { waitMs: 0, runMs, failure: message, type })
+  const failed = (message: string, runMs: number, type?: string) =>
+    ended('FAILED', { waitMs: 0, runMs, failure: message, type })
   const rows = [
     failed('disk full', 10),
     failed('disk full', 30),
@@ -121,10 +140,16 @@ t.test('it sees its own tenant, its period (end excluded) and the type asked for
   const { context } = createContext({ db, tenant })
   const all = await reportGenerate.run({ from, to }, context)
   t.equal(all.total, 2)
-  t.strictSame(all.byType.map(({ type }) => type), ['demo.other', 'demo.work'])
+  t.strictSame(
+    all.byType.map(({ type }) => type),
+    ['demo.other', 'demo.work'],
+  )
   const one = await reportGenerate.run({ from, to, type: 'demo.other' }, context)
   t.equal(one.total, 1)
-  t.strictSame(one.byType.map(({ type }) => type), ['demo.other'])
+  t.strictSame(
+    one.byType.map(({ type }) => type),
+    ['demo.other'],
+  )
   const zoned = await reportGenerate.run({ from: '2026-03-01T02:00:00+02:00', to }, context)
   t.strictSame(zoned.period, all.period, 'times with an offset are understood')
 })
@@ -143,6 +168,19 @@ t.test('without a period it covers the last 24 hours of the database clock', asy
   t.equal(report.period.to, report.generatedAt)
   const past = await reportGenerate.run({ to: from }, createContext({ db, tenant }).context)
   t.strictSame(past.period, { from: '2026-02-28T00:00:00.000Z', to: from }, 'from is a day before to')
+})
+
+t.test('both drivers give the same report', async (t) => {
+  const pool = new pg.Pool({ connectionString: url, max: 1 })
+  t.teardown(() => pool.end())
+  const tenant = await insert([
+    ended('FAILED', { waitMs: 5, runMs: 50, failure: 'boom' }),
+    ended('COMPLETED', { waitMs: 5, runMs: 60 }),
+  ])
+  const [one, other] = [db, wrapPool(pool)].map((db) =>
+    reportGenerate.run({ from, to }, createContext({ db, tenant }).context),
+  )
+  t.strictSame({ ...(await one), generatedAt: '' }, { ...(await other), generatedAt: '' })
 })
 
 t.test('nothing stored gives a report of zeros', async (t) => {
@@ -193,7 +231,14 @@ function ended(status: Status, { waitMs, runMs, failure, type }: Ended): Row {
 /** Stores tasks under a tenant of their own, and gives its name. */
 async function insert(rows: readonly Row[]): Promise<string> {
   const tenant = `tenant-${createId()}`
-  const values = rows.map((row) => ({ id: createId(), tenant, type: 'demo.work', title: 'a test', payload: {}, ...row }))
+  const values = rows.map((row) => ({
+    id: createId(),
+    tenant,
+    type: 'demo.work',
+    title: 'a test',
+    payload: {},
+    ...row,
+  }))
   await db.orm.insert(tasks).values(values)
   return tenant
 }

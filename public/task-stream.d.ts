@@ -1,0 +1,112 @@
+/** Types of `task-stream.js`. Shapes come from the protocol's schemas; nothing is declared twice. */
+import type { Problem } from '../src/protocol/errors.js'
+import type { CreateTask } from '../src/protocol/http.js'
+import type { Status } from '../src/protocol/status.js'
+import type { StreamMessage } from '../src/protocol/stream.js'
+import type { Task, TaskId } from '../src/protocol/task.js'
+
+/** Whether nothing can follow this status. */
+export function isFinal(status: Status): boolean
+
+/** Whether to reconnect after this WebSocket close code: 1000 and 4500-4999 mean stop. */
+export function shouldReconnect(code: number): boolean
+
+/** `applied`: the task is up to date with the message. `stale`: known already. `gap`: something before it is missing. */
+export type FoldOutcome = 'applied' | 'stale' | 'gap'
+
+/**
+ * The one rule by which a watcher turns messages into the task it shows. Never mutates its arguments; the task that
+ * comes back is the very same object unless the message changed it.
+ *
+ * - `snapshot` replaces when nothing is held, when it is not older than what is held, or with `reset`; else stale.
+ * - `resumed` changes nothing and is applied.
+ * - `transition`: version at or below mine is stale, the next is applied, a later one (or none held) is a gap.
+ * - `progress`: of an older version, another attempt or an older time is stale; of a later version (or none held) a gap.
+ */
+export function fold(task: Task, message: StreamMessage): { task: Task; outcome: FoldOutcome }
+export function fold(task: Task | undefined, message: StreamMessage): { task: Task | undefined; outcome: FoldOutcome }
+
+/** A message that changed the task, and the task after it. */
+export interface Change {
+  task: Task
+  message: StreamMessage
+}
+
+/**
+ * How the watch stands with the server. `text` is for people.
+ *
+ * `connecting` before the first message; `live`; `reconnecting` after a cut, and `away` when the server does not answer
+ * at all (both try again at `retryAt`, milliseconds since 1970); and for good: `finished` (the task has ended),
+ * `stopped` (no use in trying again: no such task, not allowed …), `closed` (by `close()`).
+ */
+export interface Connection {
+  state: 'connecting' | 'live' | 'reconnecting' | 'away' | 'finished' | 'stopped' | 'closed'
+  text: string
+  retryAt?: number
+}
+
+export interface RequestOptions {
+  /** The address of the server, e.g. `http://localhost:3000`. In a browser the page's own when left out. */
+  baseUrl?: string | undefined
+  /** Stands in for the global `fetch`. */
+  fetch?: typeof globalThis.fetch | undefined
+  /** Ends the request or the watch. */
+  signal?: AbortSignal | undefined
+}
+
+/** The part of the WebSocket interface that is used. The browser's, Node's (from 22) and that of `ws` all fit. */
+export interface WebSocketLike {
+  onopen: ((event: never) => void) | null
+  onmessage: ((event: never) => void) | null
+  onclose: ((event: never) => void) | null
+  onerror: ((event: never) => void) | null
+  close(): void
+}
+
+export interface WatchOptions extends RequestOptions {
+  /** Stands in for the global `WebSocket`, which Node has only from version 22. */
+  WebSocket?: (new (url: string) => WebSocketLike) | undefined
+  /** A task already held: the watch resumes from its version instead of asking for a snapshot. */
+  task?: Task | undefined
+  /** Called for each change, in order; each version exactly once. */
+  onChange?: ((change: Change) => void) | undefined
+  /** Called when the standing of the connection changes. */
+  onConnection?: ((connection: Connection) => void) | undefined
+  /** The first pause before a reconnect is random between 0 and this, doubling each time. Default 250. */
+  minDelayMs?: number | undefined
+  /** The longest pause before a reconnect. Default 10,000. */
+  maxDelayMs?: number | undefined
+}
+
+/** Iterating reports the changes from then on: every transition, and of progress the latest when the reader is slow. */
+export interface TaskWatch extends AsyncIterable<Change> {
+  /** The task as it stands; undefined before the first message. */
+  readonly task: Task | undefined
+  readonly connection: Connection
+  /** The task at its end. Rejects with a `WatchError` when the watch stops before that. */
+  readonly finished: Promise<Task>
+  /** Ends the watch. Idempotent. */
+  close(): void
+  [Symbol.asyncIterator](): AsyncGenerator<Change, void, undefined>
+}
+
+/** Follows one task until it ends, through any number of connections. */
+export function watchTask(id: TaskId, options?: WatchOptions): TaskWatch
+
+/** Creates a task and returns it as accepted. Throws `ProblemError` when the server refuses it. */
+export function createTask(body: CreateTask, options?: RequestOptions): Promise<Task>
+
+/** Creates a task and waits for its end, whichever it is: look at `status`. Throws like `createTask` and `finished`. */
+export function runTask(body: CreateTask, options?: WatchOptions): Promise<Task>
+
+/** The watch stopped before the task ended; `code` is the close code that says why, or 1000 after `close()`. */
+export class WatchError extends Error {
+  readonly code: number
+  constructor(code: number, message: string)
+}
+
+/** The server refused a request; `problem` is its answer (RFC 9457). */
+export class ProblemError extends Error {
+  readonly problem: Problem
+  constructor(problem: Problem)
+}

@@ -1,0 +1,364 @@
+/**
+ * The client of Taskwire's streams: create a task, watch it, know when it ends. For browsers and Node, without
+ * dependencies and without a DOM. Types: `task-stream.d.ts`.
+ *
+ *     for await (const { task } of watchTask(id)) console.log(task.status)
+ *
+ * What a watch promises: every version it is told of is reported exactly once and in order, whatever the network does,
+ * and it ends when the task has ended.
+ *
+ * 1. Connect to `/ws/tasks/:id`; once it holds a task, with `?since=<version>` so that only what was missed is sent.
+ * 2. Fold each message into the task (see `fold`) and report those that changed it.
+ * 3. Connection lost: wait (exponential backoff, full jitter) and go to 1. A gap between versions: go to 1 at once.
+ * 4. Final status: done. Close code 4500-4999: stop with an error, because trying again would not help.
+ *
+ * A browser does not show why an upgrade was refused. So an attempt that never opened is followed by one plain GET,
+ * which tells "no such task" (stop) from "server away" (keep trying).
+ */
+
+const FINAL_STATUSES = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED'])
+
+const STOP_REASONS = {
+  4500: 'The server did not understand this client',
+  4503: 'You may no longer watch this task',
+  4504: 'There is no such task',
+  4509: 'Too many streams are open',
+  4511: 'The task has been deleted',
+}
+/** Answers that a later attempt would meet again, as the close code that says the same on an open stream. */
+const STOP_CODE_OF_HTTP_STATUS = { 400: 4500, 401: 4503, 403: 4503, 404: 4504, 410: 4511 }
+
+const MIN_DELAY_MS = 250
+const MAX_DELAY_MS = 10_000
+const MAX_RETRY_AFTER_MS = 60_000
+const FIRST_MESSAGE_DEADLINE_MS = 10_000
+const REFUSAL_DEADLINE_MS = 5_000
+/** A connection that brought no change still counts as good when it stood this long. */
+const GOOD_CONNECTION_MS = 5_000
+
+/** Whether nothing can follow this status. */
+export function isFinal(status) {
+  return FINAL_STATUSES.has(status)
+}
+
+/** Whether to reconnect after this WebSocket close code: 1000 and 4500-4999 mean stop. */
+export function shouldReconnect(code) {
+  return code !== 1000 && (code < 4500 || code > 4999)
+}
+
+/**
+ * The one rule by which a watcher turns messages into the task it shows. Snapshot replaces; a version at or below mine
+ * is `stale`; the next version is `applied`; anything further is a `gap`, to be refilled from the server. Pure.
+ */
+export function fold(task, message) {
+  switch (message.type) {
+    case 'snapshot': {
+      const replaces = task === undefined || message.reset === true || message.version >= task.version
+      return replaces ? applied(message.task) : { task, outcome: 'stale' }
+    }
+    case 'transition': {
+      if (task !== undefined && message.version <= task.version) return { task, outcome: 'stale' }
+      if (task === undefined || message.version > task.version + 1) return { task, outcome: 'gap' }
+      return applied(applyTransition(task, message))
+    }
+    case 'progress': {
+      if (task === undefined || message.version > task.version) return { task, outcome: 'gap' }
+      const isStale =
+        message.version < task.version ||
+        message.attempt !== task.attempt ||
+        (task.progress !== null && message.progress.at < task.progress.at)
+      return isStale ? { task, outcome: 'stale' } : applied({ ...task, progress: message.progress })
+    }
+    default: // `resumed`, and whatever a newer server may add
+      return applied(task)
+  }
+}
+
+function applied(task) {
+  return { task, outcome: 'applied' }
+}
+
+function applyTransition(task, { status, version, attempt, at, runAt, result, failure }) {
+  const isRunning = status === 'PROCESSING'
+  return {
+    ...task,
+    status,
+    version,
+    attempt,
+    runAt: runAt ?? null,
+    startedAt: isRunning ? (task.startedAt ?? at) : task.startedAt,
+    progress: isRunning ? null : task.progress,
+    result: status === 'COMPLETED' ? (result ?? null) : task.result,
+    failure: status === 'FAILED' ? (failure ?? null) : task.failure,
+    finishedAt: isFinal(status) ? at : task.finishedAt,
+  }
+}
+
+/** The watch stopped before the task ended; `code` is the close code that says why, or 1000 after `close()`. */
+export class WatchError extends Error {
+  name = 'WatchError'
+  constructor(code, message) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** The server refused a request; `problem` is its answer (RFC 9457). */
+export class ProblemError extends Error {
+  name = 'ProblemError'
+  constructor(problem) {
+    super(problem.detail || problem.title)
+    this.problem = problem
+  }
+}
+
+/** Follows one task until it ends. */
+export function watchTask(id, options = {}) {
+  return new TaskWatch(id, options)
+}
+
+/** Creates a task and returns it as accepted. Throws `ProblemError` when the server refuses it. */
+export async function createTask(body, options = {}) {
+  const response = await (options.fetch ?? fetch)(urlOf(options.baseUrl, 'api/tasks'), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'application/json' },
+    body: JSON.stringify(body),
+    signal: options.signal ?? null,
+  })
+  if (!response.ok) throw new ProblemError(await readProblem(response))
+  return response.json()
+}
+
+/** Creates a task and waits for its end, whichever it is: look at `status`. */
+export async function runTask(body, options = {}) {
+  const task = await createTask(body, options)
+  return watchTask(task.id, { ...options, task }).finished
+}
+
+class TaskWatch {
+  #id
+  #options
+  #task
+  #socket
+  #timer
+  #failureCount = 0
+  #isEnded = false
+  #error
+  #inboxes = new Set()
+  #resolve
+  #reject
+  #connection = { state: 'connecting', text: 'Connecting…' }
+
+  constructor(id, options) {
+    this.#id = id
+    this.#options = options
+    this.#task = options.task
+    if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError('There is no WebSocket here: pass one')
+    this.finished = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.finished.catch(() => {}) // whoever wants to know awaits it; nobody has to
+    options.signal?.addEventListener('abort', () => this.close(), { once: true })
+    if (options.signal?.aborted) this.close()
+    else if (this.#task && isFinal(this.#task.status)) this.#finish()
+    else this.#connect()
+  }
+
+  get task() {
+    return this.#task
+  }
+
+  get connection() {
+    return this.#connection
+  }
+
+  close() {
+    this.#reject(new WatchError(1000, 'The watch was closed'))
+    this.#end({ state: 'closed', text: 'Closed' })
+  }
+
+  /** Reports what happens from now on. Leaving the loop closes the watch. */
+  [Symbol.asyncIterator]() {
+    const inbox = { changes: [], wake: () => {} }
+    this.#inboxes.add(inbox)
+    return this.#drain(inbox)
+  }
+
+  async *#drain(inbox) {
+    try {
+      for (;;) {
+        const change = inbox.changes.shift()
+        if (change) yield change
+        else if (this.#error) throw this.#error
+        else if (this.#isEnded) return
+        else await new Promise((resolve) => (inbox.wake = resolve))
+      }
+    } finally {
+      this.#inboxes.delete(inbox)
+      this.close()
+    }
+  }
+
+  #connect() {
+    const url = new URL(urlOf(this.#options.baseUrl, `ws/tasks/${encodeURIComponent(this.#id)}`))
+    url.protocol = url.protocol.replace('http', 'ws')
+    if (this.#task) url.searchParams.set('since', this.#task.version)
+    const socket = new (this.#options.WebSocket ?? WebSocket)(url.href)
+    const seen = { isOpen: false, liveAt: Infinity }
+    this.#socket = socket
+    this.#timer = setTimeout(() => this.#lost(1006, '', seen), FIRST_MESSAGE_DEADLINE_MS)
+    socket.onopen = () => (seen.isOpen = true)
+    socket.onmessage = (event) => {
+      if (seen.liveAt === Infinity) {
+        clearTimeout(this.#timer)
+        seen.liveAt = Date.now()
+        this.#show({ state: 'live', text: 'Live' })
+      }
+      this.#receive(event.data, seen)
+    }
+    socket.onclose = (event) => this.#lost(event.code, event.reason, seen)
+    socket.onerror = () => {} // `close` follows, and says it
+  }
+
+  #receive(data, seen) {
+    const message = parse(data)
+    if (!message) return this.#lost(1006, '', seen)
+    const before = this.#task
+    const { task, outcome } = fold(before, message)
+    if (outcome === 'gap') return this.#refill(seen)
+    if (outcome === 'stale' || task === before) return
+    this.#task = task
+    this.#failureCount = 0
+    const isOver = isFinal(task.status)
+    if (isOver) this.#resolve(task) // before a callback that may close the watch
+    const isRepeated = message.type === 'snapshot' && !message.reset && task.version === before?.version
+    if (!isRepeated) this.#report({ task, message })
+    if (isOver) this.#finish()
+  }
+
+  /** At once the first time; a server that answers with the same gap again is given the usual pauses. */
+  #refill(seen) {
+    if (this.#failureCount > 0) return this.#lost(1006, '', seen)
+    this.#failureCount = 1
+    this.#disconnect()
+    this.#connect()
+  }
+
+  async #lost(code, reason, seen) {
+    this.#disconnect()
+    if (code >= 4500 && code <= 4999) return this.#stop(code, STOP_REASONS[code] ?? reason)
+    const refusal = seen.isOpen ? undefined : await this.#askForRefusal()
+    if (this.#isEnded) return
+    if (refusal?.stopCode) return this.#stop(refusal.stopCode, refusal.title)
+    // A close with 1000 that left the task unfinished was not the end of the stream: resume like after any other.
+    if (Date.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#failureCount = 0
+    const delayMs = retryAfterMs(reason) ?? backoffMs(this.#failureCount, this.#options)
+    this.#failureCount++
+    const isAway = refusal !== undefined && !refusal.isAnswered
+    const what = isAway ? 'Server away, trying again' : 'Reconnecting'
+    const when = delayMs < 1000 ? '' : ` in ${Math.round(delayMs / 1000)} s`
+    this.#show({ state: isAway ? 'away' : 'reconnecting', text: `${what}${when}…`, retryAt: Date.now() + delayMs })
+    this.#timer = setTimeout(() => this.#connect(), delayMs)
+  }
+
+  /** Why the upgrade did not happen, as far as a plain request can tell. */
+  async #askForRefusal() {
+    try {
+      const url = urlOf(this.#options.baseUrl, `api/tasks/${encodeURIComponent(this.#id)}`)
+      const request = this.#options.fetch ?? fetch
+      const response = await request(url, { signal: AbortSignal.timeout(REFUSAL_DEADLINE_MS) })
+      const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json')
+      if (!isProblem) return { isAnswered: response.ok }
+      const { status, title } = await readProblem(response)
+      return { isAnswered: status < 500, stopCode: STOP_CODE_OF_HTTP_STATUS[status], title }
+    } catch {
+      return { isAnswered: false }
+    }
+  }
+
+  #stop(code, text) {
+    this.#error = new WatchError(code, text || `The server ended the stream (${code})`)
+    this.#reject(this.#error)
+    this.#end({ state: 'stopped', text: this.#error.message })
+  }
+
+  #finish() {
+    this.#resolve(this.#task)
+    this.#end({ state: 'finished', text: 'Finished: nothing more to come' })
+  }
+
+  #end(connection) {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    this.#disconnect()
+    for (const inbox of this.#inboxes) inbox.wake()
+    this.#show(connection)
+  }
+
+  #disconnect() {
+    clearTimeout(this.#timer)
+    const socket = this.#socket
+    this.#socket = undefined
+    if (!socket) return
+    socket.onopen = socket.onmessage = socket.onclose = null
+    socket.close()
+  }
+
+  #report(change) {
+    for (const inbox of this.#inboxes) {
+      // A reader that is slower than the stream gets every transition, and of progress the latest.
+      if (change.message.type === 'progress' && inbox.changes.at(-1)?.message.type === 'progress') inbox.changes.pop()
+      inbox.changes.push(change)
+      inbox.wake()
+    }
+    callBack(this.#options.onChange, change)
+  }
+
+  #show(connection) {
+    this.#connection = connection
+    callBack(this.#options.onConnection, connection)
+  }
+}
+
+/** A callback that throws is its owner's bug: it surfaces as an uncaught error and leaves the watch as it is. */
+function callBack(callback, argument) {
+  try {
+    callback?.(argument)
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
+  }
+}
+
+function parse(data) {
+  try {
+    return JSON.parse(data)
+  } catch {
+    return undefined
+  }
+}
+
+function backoffMs(failureCount, { minDelayMs = MIN_DELAY_MS, maxDelayMs = MAX_DELAY_MS }) {
+  return Math.random() * Math.min(maxDelayMs, minDelayMs * 2 ** failureCount)
+}
+
+/** A server that restarts names the pause it wants in the close reason: `retryAfterMs=1500`. */
+function retryAfterMs(reason) {
+  const found = /\bretryAfterMs=(\d+)/.exec(reason)
+  return found ? Math.min(Number(found[1]), MAX_RETRY_AFTER_MS) : undefined
+}
+
+function urlOf(baseUrl = globalThis.location?.origin, path) {
+  if (!baseUrl) throw new TypeError('Outside a browser, pass baseUrl: the address of the server')
+  return new URL(path, baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`).href
+}
+
+/** The answer's problem, or one made up from the status when something else than Taskwire answered. */
+async function readProblem(response) {
+  const body = await response.json().catch(() => undefined)
+  if (typeof body?.title === 'string') return { detail: '', ...body, status: response.status }
+  const title = `The server answered ${response.status}`
+  return { type: 'about:blank', title, status: response.status, code: 'unexpected', detail: '', fix: '', requestId: '' }
+}

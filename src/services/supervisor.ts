@@ -1,0 +1,119 @@
+/**
+ * Keeps parts of a program running, each in a process of its own, and stops them in order.
+ *
+ * A part that never came up is the caller's to judge: `add` rejects. One that dies later is started again after a pause
+ * that grows with each death in a row (0.25 s, doubling to 30 s) and is forgotten once it stayed up for a minute; each
+ * death is said in one line. `stop` ends the parts in the reverse order of `add`, each one completely before the next,
+ * also those still starting. `kill` cuts a stop short; it returns when everything is gone.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A part that was launched: perhaps starting still, perhaps ended already. */
+export interface Launched {
+  /** Resolves once it works; rejects, with the reason, when it does not come to that. */
+  readonly ready: Promise<void>
+  /** Resolves with the reason, in words, once it has ended, asked or not. Never rejects. */
+  readonly exited: Promise<string>
+  /** Stops it in an orderly way, also while it starts; resolves when it is gone. */
+  stop(): Promise<void>
+  /** Ends it as fast as can be; resolves when it is gone. */
+  kill(): Promise<void>
+}
+
+/** A part to keep running. */
+export interface Part {
+  /** As it is called in messages. */
+  name: string
+  launch(): Launched
+}
+
+export interface Supervisor {
+  /** Launches a part and resolves once it works. Rejects when it does not come up the first time. */
+  add(part: Part): Promise<void>
+  /** Idempotent. */
+  stop(): Promise<void>
+  kill(): Promise<void>
+}
+
+export interface SupervisorOptions {
+  /** Takes the lines for people. */
+  say(line: string): void
+  firstPauseMs?: number
+  maxPauseMs?: number
+  /** After this long without a death the pause is the first one again. */
+  forgiveAfterMs?: number
+}
+
+interface Kept {
+  stop(): Promise<void>
+  kill(): Promise<void>
+}
+
+export function createSupervisor(options: SupervisorOptions): Supervisor {
+  const kept: Kept[] = []
+  let stopping: Promise<void> | undefined
+
+  async function stopInOrder(): Promise<void> {
+    for (const part of kept.toReversed()) await part.stop()
+  }
+
+  return {
+    async add(part) {
+      if (stopping !== undefined) throw new Error('stopping')
+      const first = part.launch()
+      kept.push(keepRunning(part, first, options))
+      await first.ready
+    },
+    stop: () => (stopping ??= stopInOrder()),
+    async kill() {
+      stopping ??= Promise.resolve()
+      for (const part of kept.toReversed()) await part.kill()
+    },
+  }
+}
+
+function keepRunning(part: Part, first: Launched, options: SupervisorOptions): Kept {
+  const { say, firstPauseMs = 250, maxPauseMs = 30_000, forgiveAfterMs = 60_000 } = options
+  const stopped = new AbortController()
+  let current = first
+  void live()
+
+  async function live(): Promise<void> {
+    let pauseMs = firstPauseMs
+    let problem = await watch()
+    // The first start is reported by `add`.
+    if (problem.wasReady === false) return
+    while (!stopped.signal.aborted) {
+      if (problem.upMs > forgiveAfterMs) pauseMs = firstPauseMs
+      say(`${part.name} ${problem.wasReady ? 'ended' : 'does not start'} (${problem.reason}); trying again in ${pauseMs / 1000} s`)
+      await sleep(pauseMs, undefined, { signal: stopped.signal }).catch(() => {})
+      if (stopped.signal.aborted) return
+      pauseMs = Math.min(pauseMs * 2, maxPauseMs)
+      current = part.launch()
+      problem = await watch()
+    }
+  }
+
+  /** Waits until the current launch has ended, and tells how it went. */
+  async function watch() {
+    const startedAt = performance.now()
+    const failure = await current.ready.then(
+      () => undefined,
+      (error: unknown) => (error instanceof Error ? error.message : String(error)),
+    )
+    if (failure === undefined && current !== first) say(`${part.name} runs again`)
+    const reason = await current.exited
+    return { wasReady: failure === undefined, reason: failure ?? reason, upMs: performance.now() - startedAt }
+  }
+
+  return {
+    async stop() {
+      stopped.abort()
+      await current.stop()
+    },
+    async kill() {
+      stopped.abort()
+      await current.kill()
+    },
+  }
+}

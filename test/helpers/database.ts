@@ -1,0 +1,46 @@
+/** Databases with the schema in place, over either driver, and tasks to put into them. */
+import pg from 'pg'
+import { v7 as uuidv7 } from 'uuid'
+import type { Database } from '../../src/db/database.js'
+import { migrateDatabase } from '../../src/db/migrate.js'
+import { openDatabase, wrapPool } from '../../src/db/open.js'
+import { createTasks, type NewTask } from '../../src/tasks/store/index.js'
+import type { TestScope } from './services.js'
+
+export const DRIVERS = ['node-postgres', 'postgres.js'] as const
+
+/** Opens a migrated database; closed with the test. */
+export async function openTestDatabase(t: TestScope, url: string, driver: (typeof DRIVERS)[number] = 'postgres.js'): Promise<Database> {
+  await migrateDatabase(url)
+  if (driver === 'postgres.js') {
+    const db = openDatabase(url, { maxConnections: 8 })
+    t.teardown(() => db.close())
+    return db
+  }
+  const pool = new pg.Pool({ connectionString: url, max: 8 })
+  pool.on('error', () => {})
+  t.teardown(() => pool.end())
+  return wrapPool(pool)
+}
+
+export function newTask(overrides: Partial<NewTask> = {}): NewTask {
+  return {
+    id: uuidv7(),
+    tenant: 'default',
+    type: 'demo.sleep',
+    title: 'a test task',
+    priority: 0,
+    tags: [],
+    payload: {},
+    runAt: null,
+    delayMs: null,
+    ...overrides,
+  }
+}
+
+/** Stores tasks and returns their ids. */
+export async function storeTasks(db: Database, count: number, overrides: Partial<NewTask> = {}): Promise<string[]> {
+  const tasks = Array.from({ length: count }, () => newTask(overrides))
+  await createTasks(db, tasks, 60_000)
+  return tasks.map((task) => task.id)
+}

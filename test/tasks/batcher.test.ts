@@ -1,0 +1,64 @@
+import t from 'tap'
+import { createBatcher } from '../../src/tasks/batcher.js'
+
+t.test('items that arrive together are written together, and each gets its own answer', async (t) => {
+  const batches: number[][] = []
+  const batcher = createBatcher<number, number>({
+    async write(items) {
+      batches.push([...items])
+      return items.map((item) => item * 10)
+    },
+  })
+  t.same(await Promise.all([1, 2, 3].map((item) => batcher.add(item))), [10, 20, 30])
+  t.same(batches, [[1, 2, 3]])
+})
+
+t.test('while as many batches as allowed are under way, items gather', async (t) => {
+  const releases: (() => void)[] = []
+  const sizes: number[] = []
+  const batcher = createBatcher<number, void>({
+    maxInFlight: 1,
+    maxBatch: 3,
+    async write(items) {
+      sizes.push(items.length)
+      await new Promise<void>((resolve) => releases.push(resolve))
+      return []
+    },
+  })
+  const added = [batcher.add(0)]
+  while (sizes.length < 1) await new Promise(setImmediate)
+  for (let item = 1; item <= 5; item += 1) added.push(batcher.add(item))
+  for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate)
+  t.same(sizes, [1])
+  for (const expected of [2, 3]) {
+    releases.shift()?.()
+    while (sizes.length < expected) await new Promise(setImmediate)
+  }
+  releases.shift()?.()
+  await Promise.all(added)
+  t.same(sizes, [1, 3, 2])
+})
+
+t.test('one bad item fails alone', async (t) => {
+  const batcher = createBatcher<number, number>({
+    async write(items) {
+      if (items.includes(13)) throw Object.assign(new Error('bad data'), { code: '22P02' })
+      return [...items]
+    },
+  })
+  const answers = await Promise.allSettled([1, 13, 2].map((item) => batcher.add(item)))
+  t.same(answers.map((answer) => answer.status), ['fulfilled', 'rejected', 'fulfilled'])
+})
+
+t.test('a lost connection fails the whole batch, without trying its items again', async (t) => {
+  let writes = 0
+  const batcher = createBatcher<number, number>({
+    async write() {
+      writes += 1
+      throw Object.assign(new Error('gone'), { code: 'ECONNRESET' })
+    },
+  })
+  const answers = await Promise.allSettled([1, 2].map((item) => batcher.add(item)))
+  t.same(answers.map((answer) => answer.status), ['rejected', 'rejected'])
+  t.equal(writes, 1)
+})

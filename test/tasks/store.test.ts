@@ -1,0 +1,210 @@
+import t from 'tap'
+import { fold } from '../../src/protocol/fold.js'
+import * as store from '../../src/tasks/store/index.js'
+import { DRIVERS, newTask, openTestDatabase, storeTasks } from '../helpers/database.js'
+import { startPostgres } from '../helpers/services.js'
+
+const LEASE_MS = 60_000
+const done = (taskId: string, attempt = 1): store.Settlement => ({
+  taskId,
+  attempt,
+  outcome: 'completed',
+  status: 'COMPLETED',
+  reason: null,
+  result: { answer: 42 },
+})
+
+const server = await startPostgres(t)
+
+for (const driver of DRIVERS) {
+  t.test(`the store on ${driver}`, async (t) => {
+    const db = await openTestDatabase(t, await server.createDatabase(), driver)
+    const read = async (id: string) => {
+      const [task] = await store.readTasks(db, 'default', [id])
+      if (task === undefined) throw new Error(`no task ${id}`)
+      return task
+    }
+    const countRows = async (table: string, id: string) => {
+      const rows = await db.run<{ count: number }>(
+        { name: `count_${table}`, text: `select count(*)::integer as count from taskwire.${table} where task_id = $1::text::uuid` },
+        [id],
+      )
+      return rows[0]?.count
+    }
+
+    t.test('a created task is PENDING at version 1, with its transition and its delivery', async (t) => {
+      const task = newTask({ title: 'Ünïcode 🎉', payload: { deep: [1, { two: null }] }, tags: ['a', 'b'], priority: 3 })
+      const [created] = await store.createTasks(db, [task], 1_000)
+      t.match(created, { id: task.id, status: 'PENDING', runAt: null })
+      const stored = await read(task.id)
+      t.match(stored, { title: task.title, payload: task.payload, tags: ['a', 'b'], priority: 3, status: 'PENDING', version: 1, attempt: 0 })
+      t.equal(stored.createdAt, created?.createdAt.toISOString())
+      t.match(await store.readTransitions(db, 'default', task.id), [{ version: 1, from: null, status: 'PENDING', at: stored.createdAt }])
+      t.equal(await countRows('deliveries', task.id), 1)
+    })
+
+    t.test('a task with a later start is SCHEDULED, and the relay makes it PENDING when it is due', async (t) => {
+      const later = newTask({ delayMs: 3_600_000 })
+      const soon = newTask({ delayMs: 1 })
+      const past = newTask({ runAt: '2020-01-01T00:00:00.000Z' })
+      const created = await store.createTasks(db, [later, soon, past], 60_000)
+      t.same(created.map((task) => task.status), ['SCHEDULED', 'SCHEDULED', 'PENDING'])
+      t.type((await read(later.id)).runAt, 'string')
+      t.equal((await store.claimAttemptsIfDue(db, [{ taskId: later.id, attempt: 1 }], 'w', LEASE_MS))[0], undefined)
+
+      let taken: Awaited<ReturnType<typeof store.takeDueDeliveries>> = { deliveries: [], transitions: [] }
+      while (!taken.deliveries.some((delivery) => delivery.taskId === soon.id)) taken = await store.takeDueDeliveries(db, 100, 60_000)
+      t.match(taken.transitions, [{ taskId: soon.id, version: 2, from: 'SCHEDULED', status: 'PENDING' }])
+      t.match(await read(soon.id), { status: 'PENDING', version: 2, runAt: null })
+      t.equal((await read(later.id)).status, 'SCHEDULED')
+    })
+
+    t.test('a claim moves the task, writes a lease and deletes the delivery', async (t) => {
+      const [id = ''] = await storeTasks(db, 1)
+      const [claimed] = await store.claimAttemptsIfDue(db, [{ taskId: id, attempt: 1 }], 'worker-a', LEASE_MS)
+      t.match(claimed, { id, status: 'PROCESSING', version: 2, attempt: 1, fromStatus: 'PENDING' })
+      t.equal(await countRows('deliveries', id), 0)
+      t.equal(await countRows('leases', id), 1)
+      t.equal((await read(id)).startedAt, claimed?.at.toISOString())
+    })
+
+    t.test('of many claims of one attempt exactly one wins, in one batch and across batches', async (t) => {
+      const ids = await storeTasks(db, 40)
+      const refs = ids.flatMap((taskId) => [{ taskId, attempt: 1 }, { taskId, attempt: 1 }])
+      const answers = await Promise.all(
+        Array.from({ length: 8 }, (_, worker) =>
+          store.claimAttemptsIfDue(db, worker % 2 ? refs : refs.toReversed(), `worker-${worker}`, LEASE_MS),
+        ),
+      )
+      const winners = answers.flat().filter((claimed) => claimed !== undefined).map((claimed) => claimed.id)
+      t.same(winners.sort(), [...ids].sort())
+      for (const id of ids) t.equal((await read(id)).version, 2)
+    })
+
+    t.test('of many racing ends of one attempt exactly one is recorded', async (t) => {
+      const ids = await storeTasks(db, 30)
+      await store.claimAttemptsIfDue(db, ids.map((taskId) => ({ taskId, attempt: 1 })), 'w', LEASE_MS)
+      const failed = (taskId: string): store.Settlement => ({ ...done(taskId), outcome: 'failed', status: 'FAILED', reason: 'no' })
+      const put = (taskId: string): store.Settlement => ({ ...done(taskId), outcome: 'lost', status: 'PENDING', reason: 'lost' })
+      const answers = await Promise.all(
+        [done, failed, put, done, failed, put].map((make) => store.settleAttemptsIfCurrent(db, ids.map((id) => make(id)))),
+      )
+      t.equal(answers.flat().filter((message) => message !== undefined).length, ids.length)
+      for (const id of ids) {
+        t.equal((await read(id)).version, 3)
+        t.equal(await countRows('attempts', id), 1)
+        t.equal(await countRows('leases', id), 0)
+        t.same((await store.readTransitions(db, 'default', id)).map((transition) => transition.version), [1, 2, 3])
+      }
+    })
+
+    t.test('a late finish of an old attempt changes nothing', async (t) => {
+      const [taskId = ''] = await storeTasks(db, 1)
+      await store.claimAttemptsIfDue(db, [{ taskId, attempt: 1 }], 'zombie', LEASE_MS)
+      await store.settleAttemptsIfCurrent(db, [{ taskId, attempt: 1, outcome: 'lost', status: 'PENDING', reason: 'lost' }])
+      t.equal((await store.settleAttemptsIfCurrent(db, [done(taskId, 1)]))[0], undefined)
+      await store.claimAttemptsIfDue(db, [{ taskId, attempt: 2 }], 'next', LEASE_MS)
+      t.equal((await store.settleAttemptsIfCurrent(db, [done(taskId, 1)]))[0], undefined)
+      t.same(await store.recordProgressIfCurrent(db, [{ taskId, attempt: 1, progress: { fraction: 1, done: 1, total: 1, message: null } }]), [])
+      t.match(await read(taskId), { status: 'PROCESSING', attempt: 2, version: 4, result: null, progress: null })
+      t.match((await store.settleAttemptsIfCurrent(db, [done(taskId, 2)]))[0], { version: 5, status: 'COMPLETED' })
+      t.equal((await store.claimAttemptsIfDue(db, [{ taskId, attempt: 3 }], 'w', LEASE_MS))[0], undefined)
+    })
+
+    t.test('progress is stored at the version it belongs to', async (t) => {
+      const [taskId = ''] = await storeTasks(db, 1)
+      await store.claimAttemptsIfDue(db, [{ taskId, attempt: 1 }], 'w', LEASE_MS)
+      const progress = { fraction: 0.5, done: 1, total: 2, message: 'half' }
+      const [message] = await store.recordProgressIfCurrent(db, [{ taskId, attempt: 1, progress }])
+      t.match(message, { type: 'progress', taskId, version: 2, attempt: 1, progress })
+      t.same((await read(taskId)).progress, message?.progress)
+      t.match(message?.progress.at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    })
+
+    t.test('a lease is renewed while it holds, and stays lost once it ran out', async (t) => {
+      const [held = '', lost = ''] = await storeTasks(db, 2)
+      await store.claimAttemptsIfDue(db, [{ taskId: held, attempt: 1 }], 'w', LEASE_MS)
+      await store.claimAttemptsIfDue(db, [{ taskId: lost, attempt: 1 }], 'w', 1)
+      const isLost = async () => (await store.findLostAttempts(db, 1_000)).some((attempt) => attempt.taskId === lost)
+      while (!(await isLost()));
+      const refs = [held, lost].map((taskId) => ({ taskId, attempt: 1 }))
+      t.same(await store.renewLeasesIfHeld(db, refs, LEASE_MS), [{ taskId: held, attempt: 1 }])
+      t.match(await store.findLostAttempts(db, 1_000), [{ taskId: lost, attempt: 1, worker: 'w', lostBefore: 0 }])
+      await store.settleAttemptsIfCurrent(db, [{ taskId: lost, attempt: 1, outcome: 'lost', status: 'FAILED', reason: 'lost' }])
+      t.same(await store.findLostAttempts(db, 1_000), [])
+    })
+
+    t.test('several relays take each due delivery once, and a hand-over that was lost is due again', async (t) => {
+      const tasks = Array.from({ length: 60 }, () => newTask())
+      await store.createTasks(db, tasks, 0)
+      const takes = await Promise.all(Array.from({ length: 6 }, () => store.takeDueDeliveries(db, 1_000, 1)))
+      const taken = takes.flatMap((take) => take.deliveries.map((delivery) => delivery.taskId)).filter((id) => tasks.some((task) => task.id === id))
+      t.equal(new Set(taken).size, 60)
+      const again = new Set<string>()
+      while (again.size < 60) for (const { taskId } of (await store.takeDueDeliveries(db, 1_000, 1)).deliveries) if (tasks.some((task) => task.id === taskId)) again.add(taskId)
+      t.equal(again.size, 60)
+    })
+
+    t.test('a delivery that its task can no longer use is dropped', async (t) => {
+      const [id = ''] = await storeTasks(db, 1)
+      await db.run({ name: 'test_cancel', text: `update taskwire.tasks set status = 'CANCELLED', version = 2 where id = $1::text::uuid` }, [id])
+      await db.run({ name: 'test_due', text: `update taskwire.deliveries set due_at = now() where task_id = $1::text::uuid` }, [id])
+      const { deliveries } = await store.takeDueDeliveries(db, 1_000, 60_000)
+      t.notOk(deliveries.some((delivery) => delivery.taskId === id))
+      t.equal(await countRows('deliveries', id), 0)
+    })
+
+    t.test('folding the stored history over a snapshot gives the stored task', async (t) => {
+      const task = newTask({ delayMs: 1 })
+      await store.createTasks(db, [task], 1)
+      const first = await read(task.id)
+      while ((await read(task.id)).status === 'SCHEDULED') await store.takeDueDeliveries(db, 1_000, 60_000)
+      const life = async (attempt: number, settlement: store.Settlement) => {
+        await store.claimAttemptsIfDue(db, [{ taskId: task.id, attempt }], 'w', LEASE_MS)
+        await store.settleAttemptsIfCurrent(db, [settlement])
+      }
+      await life(1, { taskId: task.id, attempt: 1, outcome: 'released', status: 'PENDING', reason: 'handed back' })
+      const failure = { code: 'error' as const, message: 'oh no', attempt: 2 }
+      await life(2, { taskId: task.id, attempt: 2, outcome: 'failed', status: 'FAILED', reason: 'oh no', failure })
+      let folded = first
+      for (const message of await store.readTransitionMessages(db, 'default', task.id, first.version, 100)) {
+        const step = fold(folded, message)
+        t.equal(step.outcome, 'applied')
+        folded = step.task
+      }
+      t.same(folded, await read(task.id))
+      t.equal(folded.status, 'FAILED')
+    })
+
+    t.test('a page lists newest first, and each filter finds what it names', async (t) => {
+      const tenant = `tenant-${driver}`
+      const [pending = '', running = '', failed = '', completed = '', scheduled = ''] = [
+        ...(await storeTasks(db, 4, { tenant })),
+        ...(await storeTasks(db, 1, { tenant, delayMs: 3_600_000, tags: ['night'], type: 'report.generate' })),
+      ]
+      const refs = [running, failed, completed].map((taskId) => ({ taskId, attempt: 1 }))
+      await store.claimAttemptsIfDue(db, refs, 'w', LEASE_MS)
+      await store.settleAttemptsIfCurrent(db, [done(completed), { ...done(failed), outcome: 'failed', status: 'FAILED' }])
+      const list = async (filter: Partial<store.ListFilter>) =>
+        (await store.listTasks(db, tenant, { limit: 10, ...filter })).map((task) => task.id)
+      t.same(await list({}), [scheduled, completed, failed, running, pending])
+      t.same(await list({ status: 'PENDING' }), [pending])
+      t.same(await list({ status: 'SCHEDULED' }), [scheduled])
+      t.same(await list({ status: 'PROCESSING' }), [running])
+      t.same(await list({ status: 'FAILED' }), [failed])
+      t.same(await list({ status: 'COMPLETED' }), [completed])
+      t.same(await list({ status: 'WAITING' }), [])
+      t.same(await list({ type: 'report.generate' }), [scheduled])
+      t.same(await list({ tag: 'night' }), [scheduled])
+      t.same(await list({ beforeId: failed, limit: 1 }), [running])
+      t.same(await store.listTasks(db, 'somebody else', { limit: 10 }), [])
+      t.same(await store.readTasks(db, 'somebody else', [pending]), [])
+    })
+
+    t.test('every column that makes a task is read the same by both ways', async (t) => {
+      const [id = ''] = await storeTasks(db, 1, { payload: { a: 1 }, tags: ['x'] })
+      const [listed] = await store.listTasks(db, 'default', { limit: 1 })
+      t.same(listed, await read(id))
+    })
+  })
+}
