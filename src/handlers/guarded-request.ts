@@ -61,6 +61,7 @@ export async function sendGuarded(
     if (deadline.aborted) {
       throw new Error(
         `${describeRequest(wanted)} took longer than ${wanted.timeoutMs} ms. Raise timeoutMs, or see why it is slow.`,
+        { cause: error },
       )
     }
     throw explain(error, wanted)

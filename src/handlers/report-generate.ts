@@ -1,7 +1,7 @@
 /** A report over the stored tasks: an example of a handler that reads the database and reports progress by section. */
 import { Type, type Static } from 'typebox'
 import type { Statement } from '../db/database.js'
-import { STATUSES, Status } from '../protocol/status.js'
+import { STATUSES, type Status } from '../protocol/status.js'
 import { Instant, TaskId, TaskType } from '../protocol/task.js'
 import { defineTask } from '../tasks/definition.js'
 

@@ -58,6 +58,11 @@ const STOP_PLAN: StopPlan = [
   ['SIGQUIT', 5_000],
   ['SIGKILL', 5_000],
 ]
+/** No farewell: it recovers from its log at the next start. */
+const KILL_PLAN: StopPlan = [
+  ['SIGQUIT', 2_000],
+  ['SIGKILL', 5_000],
+]
 
 /**
  * Starts the server on the data in `folder`, which is made at the first start, with a database `taskwire`.
@@ -78,6 +83,7 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningSe
     pid: server.pid,
     exited: server.exited,
     stop: () => server.stop(STOP_PLAN),
+    kill: () => server.stop(KILL_PLAN),
   }
 }
 

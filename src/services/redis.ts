@@ -39,6 +39,10 @@ const STOP_PLAN: StopPlan = [
   ['SIGTERM', 10_000],
   ['SIGKILL', 5_000],
 ]
+const KILL_PLAN: StopPlan = [
+  ['SIGTERM', 1_000],
+  ['SIGKILL', 5_000],
+]
 
 /** The path of a `redis-server` or `valkey-server` on PATH. */
 export async function findRedisServer(path = process.env['PATH'] ?? ''): Promise<string | undefined> {
@@ -88,6 +92,7 @@ function describeServer(server: ServerProcess, port: number, password: string): 
     pid: server.pid,
     exited: server.exited,
     stop: () => server.stop(STOP_PLAN),
+    kill: () => server.stop(KILL_PLAN),
   }
 }
 

@@ -26,30 +26,31 @@ export interface RoleOptions {
   mark: string
   /** How long a stop may take before it is cut short. */
   stopDeadlineMs: number
-  onSpawn?(pid: number): void
-  onReady?(message: { address?: string }): void
+  onSpawn(pid: number): void
+  onReady(address: string | undefined): void
 }
 
 const READY_DEADLINE_MS = 60_000
+const FAILED_GRACE_MS = 3_000
 
 /** Launches a role. */
 export function launchRole(options: RoleOptions): Launched {
   const { main, role, env, mark } = options
   const child = fork(main, [role, mark], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-  if (child.pid !== undefined) options.onSpawn?.(child.pid)
+  if (child.pid !== undefined) options.onSpawn(child.pid)
   const exited = new Promise<string>((resolve) => {
     child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`))
     child.once('error', (error) => resolve(error.message))
   })
   const ready = waitUntilReady(child, exited, options)
-  // Who stops a part that starts does not wait for this.
-  ready.catch(() => {})
   const end = async (signal: NodeJS.Signals, graceMs: number) => {
     child.kill(signal)
     const timer = setTimeout(() => child.kill('SIGKILL'), graceMs)
     await exited
     clearTimeout(timer)
   }
+  // One that cannot work must not linger either.
+  ready.catch(() => end('SIGTERM', FAILED_GRACE_MS))
   return { ready, exited, stop: () => end('SIGTERM', options.stopDeadlineMs), kill: () => end('SIGKILL', 0) }
 }
 
@@ -58,7 +59,7 @@ async function waitUntilReady(child: ChildProcess, exited: Promise<string>, opti
   const reported = new Promise<void>((resolve, reject) => {
     child.on('message', (message: RoleMessage) => {
       if (message.type === 'failed') return reject(new StartupError(message.message))
-      options.onReady?.(message)
+      options.onReady(message.address)
       resolve()
     })
   })
@@ -66,7 +67,6 @@ async function waitUntilReady(child: ChildProcess, exited: Promise<string>, opti
     throw new StartupError(`${name} ended before it was ready (${reason})`)
   })
   const late = sleep(READY_DEADLINE_MS, undefined, { ref: false }).then(() => {
-    child.kill('SIGKILL')
     throw new StartupError(`${name} was not ready after ${READY_DEADLINE_MS / 1000} s`)
   })
   ended.catch(() => {})
@@ -78,7 +78,7 @@ async function waitUntilReady(child: ChildProcess, exited: Promise<string>, opti
 export interface RoleRecord {
   /** Shown in the process list of every role of this data folder. */
   readonly mark: string
-  add(pid: number): void
+  add(role: string, pid: number): void
   /** Ends the roles that a killed supervisor left behind. */
   stopLeftovers(): Promise<void>
 }
@@ -86,18 +86,17 @@ export interface RoleRecord {
 export function createRoleRecord(dataDir: string): RoleRecord {
   const file = join(dataDir, 'roles.json')
   const mark = `--data-dir=${dataDir}`
-  const pids: number[] = []
+  const pids = new Map<string, number>()
   let writing = Promise.resolve()
   return {
     mark,
-    add(pid) {
-      pids.push(pid)
-      // The last few are enough: those before them have ended, or there would be no new ones.
-      const text = JSON.stringify(pids.slice(-10))
+    add(role, pid) {
+      pids.set(role, pid)
+      const text = JSON.stringify(Object.fromEntries(pids))
       writing = writing.then(() => writeFile(file, text)).catch(() => {})
     },
     async stopLeftovers() {
-      const text = await readFile(file, 'utf8').catch(() => '[]')
+      const text = await readFile(file, 'utf8').catch(() => '{}')
       const left = parsePids(text)
       await Promise.all(left.map((pid) => stopLeftover(pid, [mark], [['SIGTERM', 3_000], ['SIGKILL', 5_000]])))
     },
@@ -108,7 +107,7 @@ export function createRoleRecord(dataDir: string): RoleRecord {
 function parsePids(text: string): number[] {
   try {
     const value: unknown = JSON.parse(text)
-    return Array.isArray(value) ? value.filter((pid) => Number.isInteger(pid)) : []
+    return typeof value === 'object' && value !== null ? Object.values(value).filter((pid) => Number.isInteger(pid)) : []
   } catch {
     return []
   }

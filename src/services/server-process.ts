@@ -38,6 +38,8 @@ export interface RunningServer {
   readonly exited: Promise<string>
   /** Stops it in an orderly way; kills it when it takes too long. Idempotent. */
   stop(): Promise<void>
+  /** Ends it as fast as can be without harm to its data. */
+  kill(): Promise<void>
 }
 
 export interface ServerOptions {

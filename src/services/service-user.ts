@@ -23,12 +23,8 @@ export interface ServicePlace {
   reason?: string
 }
 
-/**
- * Finds the place for the services of a data folder, and makes both folders. Data that is already there decides.
- * @throws StartupError when the data folder cannot be written
- */
+/** Finds the place for the services of a data folder, which exists. Data that is already there decides. */
 export async function findServicePlace(dataDir: string): Promise<ServicePlace> {
-  await makeWritableFolder(dataDir)
   if (!isRoot()) return { folder: dataDir, user: undefined }
   const name = createHash('sha256').update(dataDir).digest('hex').slice(0, 12)
   for (const folder of [dataDir, ...sharedFolders().map((shared) => join(shared, name))]) {
@@ -81,12 +77,16 @@ export function canExecute(file: string, user: UserIds | undefined): boolean {
 
 /** Makes a folder that only the services' user can enter. */
 export async function makePrivateFolder(folder: string, user: UserIds | undefined): Promise<void> {
-  await makeWritableFolder(folder)
+  await assertWritableFolder(folder)
   if (user !== undefined) await chown(folder, user.uid, user.gid)
   await chmod(folder, 0o700)
 }
 
-async function makeWritableFolder(folder: string): Promise<void> {
+/**
+ * Makes a folder, unless it is there, and writes to it.
+ * @throws StartupError when it cannot be written
+ */
+export async function assertWritableFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true })
     // Only a real write tells: read-only mounts and ACLs do not show in the mode.

@@ -122,7 +122,8 @@ t.test('an abort ends the request at once, with the reason', async (t) => {
     hungUp = once(request.socket, 'close')
     controller.abort(reason)
   })
-  await t.rejects(open.run({ url }, createContext({ signal: controller.signal }).context), reason)
+  const aborted = await open.run({ url }, createContext({ signal: controller.signal }).context).catch((e: unknown) => e)
+  t.equal(aborted, reason)
   await hungUp
   await t.rejects(open.run({ url }, createContext({ signal: controller.signal }).context), reason, 'aborted before')
 })
@@ -139,14 +140,15 @@ t.test('the body is cut at maxBytes, between characters, and the rest is not rea
     send()
   })
   const result = await open.run({ url, maxBytes: 1001 }, createContext().context)
-  t.match(result, { bytes: 1001, truncated: true, body: 'é'.repeat(500) })
+  t.match(result, { bytes: 1001, truncated: true })
+  t.equal(result.body, 'é'.repeat(500))
   t.ok(sentBytes < 16 * 1024 * 1024, 'an endless body ends when the connection is closed')
 
   const exact = await serve(t, (_request, response) => response.end('12345'))
   t.match(await open.run({ url: exact, maxBytes: 5 }, createContext().context), { body: '12345', truncated: false })
   t.match(await open.run({ url: exact, maxBytes: 0 }, createContext().context), { body: '', bytes: 0, truncated: true })
-  const whole = await open.run({ url: exact }, createContext().context)
-  t.match(whole, { body: '12345', bytes: 5 }, '64 KiB when nothing is said')
+  const unsaid = await open.run({ url }, createContext().context)
+  t.match(unsaid, { bytes: 65_536, truncated: true }, 'at 64 KiB when nothing is said')
 })
 
 t.test('the body is text that can be stored, whatever was sent', async (t) => {
@@ -163,9 +165,9 @@ t.test('the body is text that can be stored, whatever was sent', async (t) => {
     response.end(body)
   })
   const get = (path: string) => open.run({ url: url + path }, createContext().context)
-  t.match(await get('/zero'), { body: 'a\uFFFD\uFFFDb', bytes: 4 })
-  t.match(await get('/latin1'), { body: 'é' })
-  t.match(await get('/unknown'), { body: 'é' })
+  t.equal((await get('/zero')).body, 'a\uFFFD\uFFFDb')
+  t.equal((await get('/latin1')).body, 'é')
+  t.equal((await get('/unknown')).body, 'é')
   t.match(
     await get('/zipped'),
     { headers: { 'content-encoding': 'gzip' } },

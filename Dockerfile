@@ -1,0 +1,23 @@
+# One image, every role: the command says which.
+FROM node:20-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY tsconfig.json ./
+COPY src ./src
+COPY public ./public
+RUN npm run build && npm prune --omit=dev --omit=optional
+
+FROM node:20-bookworm-slim
+ENV NODE_ENV=production HOST=0.0.0.0
+WORKDIR /app
+COPY --from=build /app/node_modules ./node_modules
+COPY --from=build /app/dist ./dist
+COPY package.json LICENSE ./
+COPY drizzle ./drizzle
+COPY public ./public
+USER node
+EXPOSE 3000
+# Node itself as process 1, so that it receives the signals of `docker stop`.
+ENTRYPOINT ["node", "dist/main.js"]
+CMD ["web"]

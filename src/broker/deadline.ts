@@ -1,0 +1,33 @@
+/** Bounded waits: neither BullMQ nor a frozen server promises to settle. */
+
+/**
+ * Waits for `work`, at most `deadlineMs`; then rejects with `message`. What `work` does later is ignored, so it must be
+ * harmless. An answer that has already arrived counts, also when this process was too busy to read it in time.
+ */
+export function withDeadline<T>(work: Promise<T>, deadlineMs: number, message: string): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    // One turn through the poll phase before giving up: after a blocked event loop the timer fires before sockets are read.
+    const timer = setTimeout(() => setImmediate(() => reject(new Error(message))), deadlineMs)
+    work.then(resolve, reject)
+    work.then(
+      () => clearTimeout(timer),
+      () => clearTimeout(timer),
+    )
+  })
+}
+
+/** Whether `work` settles, either way, within `graceMs`. Never rejects. */
+export async function settlesWithin(work: Promise<unknown>, graceMs: number): Promise<boolean> {
+  const settled = work.then(
+    () => true,
+    () => true,
+  )
+  return withDeadline(settled, graceMs, '').catch(() => false)
+}
+
+/** What an error says, in words. Node leaves the message empty when all addresses of a name were refused. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error.message !== '') return error.message
+  return 'code' in error ? String(error.code) : error.name
+}

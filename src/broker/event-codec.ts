@@ -1,0 +1,44 @@
+/**
+ * How events travel: as JSON, on one of a fixed number of channels chosen by the task's id, so that a process subscribes
+ * to the slots it has watchers for and not to every task.
+ *
+ * NOTIFY takes less than 8,000 bytes, and a hint is enough where the event is in PostgreSQL anyway: an event above
+ * `MAX_EVENT_BYTES` travels as `{"type":"hint","taskId":…,"version":…}`.
+ */
+import type { Event } from '../protocol/stream.js'
+import type { TaskId } from '../protocol/task.js'
+import type { EventListener } from './broker.js'
+
+export const SLOT_COUNT = 16
+/** The largest event carried whole, in bytes of JSON. */
+export const MAX_EVENT_BYTES = 6_000
+
+interface Hint {
+  type: 'hint'
+  taskId: TaskId
+  version: number
+}
+
+/** The slot of a task, 0 to 15: the last digit of its id, which is random in UUIDv7 (RFC 9562). */
+export function slotOf(taskId: TaskId): number {
+  const digit = Number.parseInt(taskId.slice(-1), SLOT_COUNT)
+  return Number.isNaN(digit) ? 0 : digit
+}
+
+/** The text to publish. */
+export function encodeEvent(event: Event): string {
+  const json = JSON.stringify(event)
+  if (Buffer.byteLength(json) <= MAX_EVENT_BYTES) return json
+  const hint: Hint = { type: 'hint', taskId: event.taskId, version: event.version }
+  return JSON.stringify(hint)
+}
+
+/**
+ * Calls the listener with what was published.
+ * @throws when the text is not JSON, or the listener throws
+ */
+export function deliverMessage(text: string, listener: EventListener): void {
+  const message = JSON.parse(text) as Event | Hint
+  if (message.type === 'hint') listener.onHint(message.taskId, message.version)
+  else listener.onEvent(message, text)
+}

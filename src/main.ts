@@ -1,0 +1,113 @@
+#!/usr/bin/env node
+/**
+ * The command line. What a command needs is imported when it is asked for, so that each process loads only what it runs.
+ *
+ * A start that cannot work is said in clear lines, without a stack, with exit code 1; a wrong command has exit code 2.
+ */
+import { fileURLToPath } from 'node:url'
+import { describeConfig, loadConfig, StartupError } from './config.js'
+import { isSupervised, reportToSupervisor, runRole } from './services/run-role.js'
+import type { Started } from './services/start.js'
+
+interface Command {
+  meaning: string
+  run(): Promise<void>
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  start: { meaning: 'everything on this machine: PostgreSQL and Redis unless given, web, worker and relay', run: runStart },
+  web: { meaning: 'the REST surface, live streams and the page', run: runWeb },
+  worker: { meaning: 'runs tasks', run: runWorker },
+  relay: { meaning: 'delivers what is due later or was not claimed, rescues lost attempts', run: runRelay },
+  migrate: { meaning: 'brings the database up to date', run: runMigrate },
+  help: { meaning: 'this text', run: async () => console.log(usage()) },
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  const [name = '', ...others] = args
+  if (name === '--version' || name === '-v') return printVersion()
+  const command = COMMANDS[name === '--help' || name === '-h' ? 'help' : name]
+  // `start` marks its roles with their data folder, for the process list.
+  const surplus = others.find((argument) => !argument.startsWith('--data-dir='))
+  if (command !== undefined && surplus === undefined) return command.run()
+  const mistake = name === '' ? 'which command?' : command === undefined ? `there is no command ${name}` : `${name} takes no ${surplus}`
+  console.error(`taskwire: ${mistake}\n\n${usage()}`)
+  process.exitCode = 2
+}
+
+async function runWeb(): Promise<void> {
+  const { startWeb } = await import('./web/web.js')
+  await runRole('web', startWeb)
+}
+
+async function runWorker(): Promise<void> {
+  const { startWorker } = await import('./worker/worker.js')
+  await runRole('worker', startWorker)
+}
+
+async function runRelay(): Promise<void> {
+  const { startRelay } = await import('./relay/relay.js')
+  await runRole('relay', startRelay)
+}
+
+async function runMigrate(): Promise<void> {
+  const { databaseUrl } = loadConfig('migrate', process.env)
+  const { migrateDatabase } = await import('./db/migrate.js')
+  await migrateDatabase(databaseUrl)
+  console.log('The database is up to date.')
+}
+
+async function runStart(): Promise<void> {
+  const config = loadConfig('start', process.env)
+  const { start } = await import('./services/start.js')
+  const { stopAtSignals } = await import('./services/stop-signals.js')
+  const { migrateDatabase } = await import('./db/migrate.js')
+  const say = (line: string) => console.log(line)
+  let started: Started | undefined
+  const signal = stopAtSignals(() => started, say)
+  const options = {
+    config,
+    env: process.env,
+    main: fileURLToPath(import.meta.url),
+    say,
+    migrate: migrateDatabase,
+    checkRedis,
+    signal,
+  }
+  await start(options, (handle) => (started = handle)).catch((error: unknown) => {
+    // A start that was called off is not one that failed.
+    if (!signal.aborted) throw error
+  })
+}
+
+/** A wrong REDIS_URL shows at once, instead of as tasks that stay PENDING. */
+async function checkRedis(redisUrl: string): Promise<void> {
+  void redisUrl
+}
+
+async function printVersion(): Promise<void> {
+  const { readPackageVersion } = await import('./web/version.js')
+  console.log(readPackageVersion())
+}
+
+function usage(): string {
+  const commands = Object.entries(COMMANDS).map(([name, { meaning }]) => `  ${name.padEnd(8)} ${meaning}`)
+  const variables = describeConfig().map(({ name, default: initial, meaning }) => {
+    return `  ${name.padEnd(27)} ${meaning}${initial === '' ? '' : ` (${initial})`}`
+  })
+  return ['Usage: taskwire <command>', '', ...commands, '', 'Settings from the environment (defaults in parentheses):', '', ...variables].join('\n')
+}
+
+/** Says what is wrong, to the supervisor when there is one, and ends the process. */
+async function fail(error: unknown): Promise<never> {
+  const isClear = error instanceof StartupError
+  const message = isClear ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)
+  if (isSupervised()) await reportToSupervisor({ type: 'failed', message })
+  else console.error(isClear ? message.replace(/^/gm, 'taskwire: ') : message)
+  process.exit(1)
+}
+
+// Whoever reads our output may be gone: a closed terminal, the end of a pipe.
+process.stdout.on('error', () => {})
+process.stderr.on('error', () => {})
+main(process.argv.slice(2)).catch(fail)

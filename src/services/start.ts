@@ -1,0 +1,192 @@
+/**
+ * `taskwire start`: everything on one machine, from nothing.
+ *
+ * Order: data folder and its lock → what a killed start left behind → the port → PostgreSQL → Redis → migrations → the
+ * roles → the banner. The first thing that fails ends it with one line, after stopping what was started. A stop goes web,
+ * worker, relay, Redis, PostgreSQL: nobody loses what he needs to end well.
+ *
+ * With both DATABASE_URL and REDIS_URL there is no data to keep: no data folder is made and none is locked.
+ */
+import { realpath } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { StartupError, type StartConfig } from '../config.js'
+import { describeBanner, type Addresses } from './banner.js'
+import { lockDataDir } from './data-lock.js'
+import { assertPortFree } from './listen-port.js'
+import { startPostgres } from './postgres.js'
+import { findRedisServer, startRedis } from './redis.js'
+import { createRoleRecord, launchRole, type RoleRecord } from './role-process.js'
+import type { RunningServer } from './server-process.js'
+import { assertWritableFolder, findServicePlace, type ServicePlace } from './service-user.js'
+import { createSupervisor, type Launched, type Part, type Supervisor } from './supervisor.js'
+
+export interface StartOptions {
+  config: StartConfig
+  env: NodeJS.ProcessEnv
+  /** The command line's module, which runs the roles. */
+  main: string
+  /** Takes the lines for people. */
+  say(line: string): void
+  migrate(databaseUrl: string): Promise<void>
+  /** Rejects with one clear line when the Redis of this URL does not answer. */
+  checkRedis(redisUrl: string): Promise<void>
+  /** Aborts when a stop is asked for before everything is up. */
+  signal: AbortSignal
+}
+
+export interface Started {
+  /** Stops everything in order. Idempotent. */
+  stop(): Promise<void>
+  /** Stops everything as fast as can be. */
+  kill(): Promise<void>
+}
+
+/** How long a role may take beyond the grace of the worker's attempts. */
+const STOP_MARGIN_MS = 10_000
+/** How long the roles of a killed start may take to go when no record of them is kept. */
+const PORT_PATIENCE_MS = 2_000
+
+/**
+ * Starts everything; `onSupervisor` gets the handle for stopping before the first part starts.
+ * @throws StartupError with one clear line; what was started is stopped by then
+ */
+export async function start(options: StartOptions, onSupervisor: (started: Started) => void): Promise<void> {
+  const { config, signal } = options
+  const supervisor = createSupervisor({ say: options.say })
+  const keepsData = config.databaseUrl === undefined || config.redisUrl === undefined
+  const data = keepsData ? await openDataFolder(config.dataDir) : undefined
+  const stop = async () => {
+    await supervisor.stop()
+    await data?.lock.release()
+  }
+  onSupervisor({ stop, kill: () => supervisor.kill() })
+  try {
+    await assertPortFree(config.host, config.port, keepsData ? 0 : PORT_PATIENCE_MS)
+    const place = data === undefined ? undefined : await findServicePlace(data.folder)
+    const services = await startServices(options, supervisor, place)
+    signal.throwIfAborted()
+    await options.migrate(services.databaseUrl)
+    signal.throwIfAborted()
+    const address = await startRoles(options, supervisor, services, data?.record)
+    for (const line of describeBanner({ address, ...services })) options.say(line)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+/** Makes the data folder, locks it and ends the roles that a killed start left there. */
+async function openDataFolder(dataDir: string) {
+  await assertWritableFolder(resolve(dataDir))
+  const folder = await realpath(dataDir)
+  const lock = await lockDataDir(folder)
+  const record = createRoleRecord(folder)
+  await record.stopLeftovers()
+  return { folder, lock, record }
+}
+
+async function startServices(options: StartOptions, supervisor: Supervisor, place: ServicePlace | undefined): Promise<Addresses> {
+  const { config, say, signal } = options
+  if (place?.reason !== undefined) say(`Data and programs of the services are in ${place.folder}: ${place.reason}.`)
+  const postgres = await startDatabase(config, supervisor, place)
+  signal.throwIfAborted()
+  const redis = await startBroker(options, supervisor, place)
+  return { databaseUrl: postgres.url, database: postgres.label, redisUrl: redis?.url, redis: redis?.label }
+}
+
+async function startDatabase(config: StartConfig, supervisor: Supervisor, place: ServicePlace | undefined) {
+  if (config.databaseUrl !== undefined || place === undefined) {
+    const url = config.databaseUrl ?? ''
+    return { url, label: `${describeServer(url)} (DATABASE_URL)` }
+  }
+  const { user } = place
+  const folder = join(place.folder, 'postgres')
+  const url = await addServer(supervisor, 'PostgreSQL', (port) => startPostgres({ folder, user, port }))
+  return { url, label: `its own, data in ${folder}` }
+}
+
+async function startBroker({ config, checkRedis }: StartOptions, supervisor: Supervisor, place: ServicePlace | undefined) {
+  if (config.redisUrl !== undefined || place === undefined) {
+    const url = config.redisUrl ?? ''
+    await checkRedis(url)
+    return { url, label: `${describeServer(url)} (REDIS_URL)` }
+  }
+  const program = await findRedisServer()
+  if (program === undefined) return undefined
+  const { user } = place
+  const folder = join(place.folder, 'redis')
+  const url = await addServer(supervisor, 'Redis', (port) => startRedis({ program, folder, user, port }))
+  return { url, label: `its own (${program}), data in ${folder}` }
+}
+
+/** Keeps a service running, always on the port of its first start, so that its URL stays what the roles know. */
+async function addServer(supervisor: Supervisor, name: string, startOn: (port?: number) => Promise<RunningServer>): Promise<string> {
+  let url = ''
+  let port: number | undefined
+  const part: Part = {
+    name,
+    launch() {
+      const starting = startOn(port)
+      return launchServer(
+        starting.then((server) => {
+          ;({ port, url } = server)
+          return server
+        }),
+      )
+    },
+  }
+  await supervisor.add(part)
+  return url
+}
+
+function launchServer(starting: Promise<RunningServer>): Launched {
+  const settled = starting.catch(() => undefined)
+  return {
+    ready: starting.then(() => {}),
+    exited: settled.then((server) => server?.exited ?? 'it did not start'),
+    stop: async () => (await settled)?.stop(),
+    kill: async () => (await settled)?.kill(),
+  }
+}
+
+/** Starts the three roles at once, and gives the address of the web process. */
+async function startRoles(options: StartOptions, supervisor: Supervisor, services: Addresses, record: RoleRecord | undefined): Promise<string> {
+  const { config, main } = options
+  let address = ''
+  const env = { ...options.env, ...roleEnvironment(config, services) }
+  const rolePart = (role: string, onReady: (address: string | undefined) => void): Part => ({
+    name: role,
+    launch: () =>
+      launchRole({
+        main,
+        role,
+        env,
+        mark: record?.mark ?? '',
+        stopDeadlineMs: config.shutdownGraceSeconds * 1000 + STOP_MARGIN_MS,
+        onSpawn: (pid) => record?.add(role, pid),
+        onReady,
+      }),
+  })
+  const onWebReady = (given = '') => {
+    address = given
+    // Port 0 means any: a web process that is started again must be where its clients look for it.
+    env['PORT'] = new URL(given).port || env['PORT']
+  }
+  await Promise.all([
+    supervisor.add(rolePart('relay', () => {})),
+    supervisor.add(rolePart('worker', () => {})),
+    supervisor.add(rolePart('web', onWebReady)),
+  ])
+  return address
+}
+
+/** An empty variable counts as unset. */
+function roleEnvironment(config: StartConfig, services: Addresses): NodeJS.ProcessEnv {
+  return { DATABASE_URL: services.databaseUrl, REDIS_URL: services.redisUrl ?? '', LOG_LEVEL: config.logLevel }
+}
+
+/** A server's URL without its password. */
+function describeServer(url: string): string {
+  const { host, pathname } = new URL(url)
+  return `${host}${pathname === '/' ? '' : pathname}`
+}

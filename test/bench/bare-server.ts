@@ -1,0 +1,38 @@
+/** The reference for `create`: Fastify with the same body schema and an answer of the same size, and nothing behind it. */
+import Fastify from 'fastify'
+import { CreateTask } from '../../src/protocol/http.js'
+import { linksOf, type Task } from '../../src/protocol/task.js'
+
+const app = Fastify()
+app.setSerializerCompiler(() => (data) => JSON.stringify(data))
+
+app.post<{ Body: CreateTask }>('/api/tasks', { schema: { body: CreateTask } }, async (request, reply) => {
+  const id = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
+  const task: Task = {
+    id,
+    title: request.body.title ?? '',
+    type: 'demo.sleep',
+    status: 'PENDING',
+    version: 1,
+    attempt: 0,
+    maxAttempts: 1,
+    queue: 'default',
+    priority: 0,
+    tags: [],
+    payload: { steps: 5, stepMs: 300 },
+    progress: null,
+    result: null,
+    failure: null,
+    runAt: null,
+    createdAt: new Date().toISOString(),
+    startedAt: null,
+    finishedAt: null,
+    links: linksOf(id),
+  }
+  reply.code(202).header('location', task.links.self)
+  return task
+})
+
+process.send?.({ type: 'ready', address: await app.listen({ host: '127.0.0.1', port: 0 }) })
+process.once('SIGTERM', () => process.exit(0))
+process.once('disconnect', () => process.exit(0))

@@ -1,0 +1,51 @@
+/**
+ * `create`: how many tasks a web process accepts, against a bare Fastify route that validates the same body.
+ *
+ * No worker runs; PostgreSQL syncs every commit. The two take turns, so that a machine whose speed drifts is unfair to
+ * neither. Prints the ratio of the medians.
+ */
+import autocannon from 'autocannon'
+import { endProcess, median, openStack } from './stack.js'
+
+const CONNECTIONS = 64
+const SECONDS = 4
+const ROUNDS = 5
+
+export async function benchCreate(): Promise<void> {
+  const stack = await openStack()
+  try {
+    const bare = await stack.startModule('./bare-server.ts')
+    const web = await stack.startRole('web')
+    const figures = { bare: [] as number[], taskwire: [] as number[], p99Ms: [] as number[] }
+    // One round each to warm up.
+    await shoot(bare.address, 2)
+    await shoot(web.address, 2)
+    for (let round = 0; round < ROUNDS; round += 1) {
+      figures.bare.push((await shoot(bare.address, SECONDS)).perSecond)
+      const { perSecond, p99Ms } = await shoot(web.address, SECONDS)
+      figures.taskwire.push(perSecond)
+      figures.p99Ms.push(p99Ms)
+    }
+    await endProcess(bare.child)
+    const [reference, ours] = [median(figures.bare), median(figures.taskwire)]
+    console.log(`create, ${CONNECTIONS} connections, medians of ${ROUNDS} rounds of ${SECONDS} s, taking turns`)
+    console.log(`  bare Fastify route   ${reference.toFixed(0)} requests/s   (${figures.bare.map((value) => value.toFixed(0)).join(', ')})`)
+    console.log(`  taskwire             ${ours.toFixed(0)} tasks/s, p99 ${median(figures.p99Ms).toFixed(1)} ms   (${figures.taskwire.map((value) => value.toFixed(0)).join(', ')})`)
+    console.log(`  ratio                ${(ours / reference).toFixed(2)}   (to reach: 0.60)`)
+  } finally {
+    await stack.close()
+  }
+}
+
+async function shoot(address: string | undefined, seconds: number): Promise<{ perSecond: number; p99Ms: number }> {
+  const result = await autocannon({
+    url: `${address ?? ''}/api/tasks`,
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ title: 'example task' }),
+    connections: CONNECTIONS,
+    duration: seconds,
+  })
+  if (result.non2xx > 0 || result.errors > 0) throw new Error(`${result.non2xx} refusals and ${result.errors} errors: not a fair figure`)
+  return { perSecond: result['2xx'] / result.duration, p99Ms: result.latency.p99 }
+}

@@ -1,0 +1,19 @@
+/** `npm run bench [create|end-to-end]`: both when none is named. Figures are ratios: machines differ and drift. */
+import { cpus } from 'node:os'
+import { benchCreate } from './create.js'
+import { benchEndToEnd } from './end-to-end.js'
+
+const PROGRAMS: Record<string, () => Promise<void>> = { create: benchCreate, 'end-to-end': benchEndToEnd }
+
+const names = process.argv.slice(2)
+const unknown = names.filter((name) => !(name in PROGRAMS))
+if (unknown.length > 0) {
+  console.error(`There is no benchmark called ${unknown.join(', ')}. There are: ${Object.keys(PROGRAMS).join(', ')}.`)
+  process.exit(2)
+}
+console.log(`node ${process.version}, ${cpus().length} x ${cpus()[0]?.model ?? 'unknown processor'}\n`)
+for (const name of names.length > 0 ? names : Object.keys(PROGRAMS)) {
+  await PROGRAMS[name]?.()
+  console.log()
+}
+process.exit(0)

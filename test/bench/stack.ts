@@ -1,0 +1,87 @@
+/** What a benchmark runs against: private, durable PostgreSQL and Redis, and the roles as the processes they really are. */
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { migrateDatabase } from '../../src/db/migrate.js'
+import { startPostgres } from '../../src/services/postgres.js'
+import { findRedisServer, startRedis } from '../../src/services/redis.js'
+import { findDefaultUser, makePrivateFolder } from '../../src/services/service-user.js'
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+
+export interface Stack {
+  databaseUrl: string
+  redisUrl: string
+  /** Starts a role and resolves when it is ready, with its address when it has one. */
+  startRole(role: 'web' | 'worker' | 'relay'): Promise<{ address: string | undefined; child: ChildProcess }>
+  /** Starts a module of this folder as a process; it says `{ type: 'ready', address }` as the roles do. */
+  startModule(file: string): Promise<{ address: string | undefined; child: ChildProcess }>
+  close(): Promise<void>
+}
+
+export async function openStack(): Promise<Stack> {
+  const program = await findRedisServer()
+  if (program === undefined) throw new Error('the benchmark needs redis-server or valkey-server on PATH')
+  const user = await findDefaultUser()
+  const folders: string[] = []
+  const makeFolder = async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'taskwire-bench-'))
+    folders.push(folder)
+    await makePrivateFolder(folder, user)
+    return folder
+  }
+  const postgres = await startPostgres({ folder: await makeFolder(), user })
+  const redis = await startRedis({ program, folder: await makeFolder(), user })
+  await migrateDatabase(postgres.url)
+  const env = { ...process.env, DATABASE_URL: postgres.url, REDIS_URL: redis.url, PORT: '0', LOG_LEVEL: 'warn' }
+  const children: ChildProcess[] = []
+
+  async function launch(file: string, args: string[], execArgv: string[]) {
+    const child = fork(file, args, { env, execArgv, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    children.push(child)
+    const ended = once(child, 'exit').then(([code]) => {
+      throw new Error(`${file} ${args.join(' ')} ended with ${String(code)}`)
+    })
+    ended.catch(() => {})
+    const [message] = (await Promise.race([once(child, 'message'), ended])) as [{ address?: string }]
+    return { address: message.address, child }
+  }
+
+  return {
+    databaseUrl: postgres.url,
+    redisUrl: redis.url,
+    startRole: (role) => launch(MAIN, [role], []),
+    startModule: (file) => launch(fileURLToPath(new URL(file, import.meta.url)), [], ['--import=tsx']),
+    async close() {
+      for (const child of children.toReversed()) await endProcess(child)
+      await redis.stop()
+      await postgres.stop()
+      await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })))
+    },
+  }
+}
+
+export async function endProcess(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exited = once(child, 'exit')
+  child.kill('SIGTERM')
+  await exited
+}
+
+/** Resident memory of a process, in MiB (Linux). */
+export async function readResidentMiB(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8')
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5)
+}
+
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+}

@@ -1,0 +1,124 @@
+/** Histories that the protocol allows, made from random numbers, and the messages a server sends for them. */
+import fc from 'fast-check'
+import { INITIAL_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
+import type { ProgressMessage, SnapshotMessage, StreamMessage, TransitionMessage } from '../../src/protocol/stream.js'
+import { linksOf, type Task } from '../../src/protocol/task.js'
+import { fold } from '../../public/task-stream.js'
+
+export const TASK_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
+
+/** A time, `seconds` after an arbitrary start. */
+export function at(seconds: number): string {
+  return new Date(Date.UTC(2026, 10, 20) + seconds * 1000).toISOString()
+}
+
+export function makeTask(fields: Partial<Task> = {}): Task {
+  return {
+    id: TASK_ID,
+    title: 'example task',
+    type: 'demo.sleep',
+    status: 'PENDING',
+    version: 1,
+    attempt: 0,
+    maxAttempts: 1,
+    queue: 'default',
+    priority: 0,
+    tags: [],
+    payload: {},
+    progress: null,
+    result: null,
+    failure: null,
+    runAt: null,
+    createdAt: at(0),
+    startedAt: null,
+    finishedAt: null,
+    links: linksOf(TASK_ID),
+    ...fields,
+  }
+}
+
+export function transition(version: number, status: Status, fields: Partial<TransitionMessage> = {}): TransitionMessage {
+  const head = { type: 'transition', taskId: TASK_ID, status, version } as const
+  return { ...head, from: null, attempt: 1, at: at(version), reason: null, ...fields }
+}
+
+export function progress(version: number, fraction: number, fields: Partial<ProgressMessage> = {}): ProgressMessage {
+  const value = { fraction, done: null, total: null, message: null, at: at(version + fraction) }
+  return { type: 'progress', taskId: TASK_ID, status: 'PROCESSING', version, attempt: 1, progress: value, ...fields }
+}
+
+export function snapshot(task: Task): SnapshotMessage {
+  return { type: 'snapshot', taskId: task.id, status: task.status, version: task.version, task }
+}
+
+/** One life of a task: how it was created, and everything that happened to it, in order. Often not finished. */
+export interface History {
+  first: Task
+  messages: (TransitionMessage | ProgressMessage)[]
+}
+
+export const anyHistory: fc.Arbitrary<History> = fc
+  .record({ first: fc.constantFrom(...INITIAL_STATUSES), choices: fc.array(fc.nat({ max: 99 }), { maxLength: 24 }) })
+  .map(({ first, choices }) => live(makeTask({ status: first }), choices))
+
+/** Like `anyHistory`, and the task has ended. */
+export const anyEndedHistory: fc.Arbitrary<History> = anyHistory.map(({ first, messages }) => {
+  const task = endOf({ first, messages })
+  return { first, messages: [...messages, ...pathToEnd(task)] }
+})
+
+/** The task after everything that happened. */
+export function endOf({ first, messages }: History): Task {
+  return messages.reduce<Task>((task, message) => fold(task, message).task, first)
+}
+
+/** What a server sends to a client that asks with `since`: the missed transitions, and the progress of the running attempt. */
+export function refill(history: History, since: number): StreamMessage[] {
+  const end = endOf(history)
+  const missed = history.messages.filter((message) => message.type === 'transition' && message.version > since)
+  const latest = history.messages.findLast((message) => message.type === 'progress' && message.version === end.version)
+  const head: StreamMessage = { type: 'resumed', taskId: TASK_ID, status: end.status, version: since }
+  return [head, ...missed, ...(latest ? [latest] : [])]
+}
+
+function live(first: Task, choices: number[]): History {
+  const messages: History['messages'] = []
+  let task = first
+  for (const choice of choices) {
+    const message = happen(task, choice)
+    if (message === undefined) break
+    messages.push(message)
+    task = fold(task, message).task
+  }
+  return { first, messages }
+}
+
+function happen(task: Task, choice: number): TransitionMessage | ProgressMessage | undefined {
+  const next = TRANSITIONS[task.status]
+  const status = next[choice % next.length]
+  if (status === undefined) return undefined
+  if (task.status === 'PROCESSING' && choice > 40) {
+    const fraction = Math.min(1, (task.progress?.fraction ?? 0) + 0.125)
+    return progress(task.version, fraction, { attempt: task.attempt })
+  }
+  return moveTo(task, status)
+}
+
+function moveTo(task: Task, status: Status): TransitionMessage {
+  const version = task.version + 1
+  const attempt = status === 'PROCESSING' ? task.attempt + 1 : task.attempt
+  return transition(version, status, {
+    from: task.status,
+    attempt,
+    ...(status === 'RETRYING' && { runAt: at(version + 5) }),
+    ...(status === 'COMPLETED' && { result: { attempt } }),
+    ...(status === 'FAILED' && { failure: { code: 'error', message: `attempt ${attempt}`, attempt } }),
+  })
+}
+
+function pathToEnd(task: Task): TransitionMessage[] {
+  if (isFinal(task.status)) return []
+  const towards: Partial<Record<Status, Status>> = { WAITING: 'PENDING', SCHEDULED: 'PENDING', PENDING: 'PROCESSING', RETRYING: 'PROCESSING' }
+  const message = moveTo(task, towards[task.status] ?? 'COMPLETED')
+  return [message, ...pathToEnd(fold(task, message).task)]
+}

@@ -1,0 +1,272 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import t from 'tap'
+import { WebSocket } from 'ws'
+import { createTask, ProblemError, runTask, watchTask, WatchError, type Connection } from '../../public/task-stream.js'
+import type { StreamMessage } from '../../src/protocol/stream.js'
+import { anyEndedHistory, endOf, makeTask, progress, refill, snapshot, TASK_ID, transition, type History } from './histories.js'
+import { startStreamServer, type TestStream } from './stream-server.js'
+
+const fast = { WebSocket, minDelayMs: 1, maxDelayMs: 4 }
+const history: History = {
+  first: makeTask(),
+  messages: [transition(2, 'PROCESSING', { from: 'PENDING' }), progress(2, 0.5), transition(3, 'COMPLETED', { result: { pages: 3 } })],
+}
+
+/** Sends what this stream should hold and closes with 1000, as a healthy server does. */
+function behave({ socket, send }: TestStream, since: number | undefined, lived = history): void {
+  if (since === undefined) send(snapshot(lived.first), ...lived.messages)
+  else send(...refill(lived, since))
+  socket.close(1000)
+}
+
+t.test('a watch reports each change in order and ends with the final task', async (t) => {
+  const { baseUrl } = await startStreamServer(t, { onStream: (stream, since) => behave(stream, since) })
+  const called: number[] = []
+  const states: string[] = []
+  const watch = watchTask(TASK_ID, {
+    ...fast,
+    baseUrl,
+    onChange: ({ task }) => called.push(task.version),
+    onConnection: ({ state }) => states.push(state),
+  })
+  t.equal(watch.task, undefined)
+  t.same(watch.connection, { state: 'connecting', text: 'Connecting…' })
+
+  const seen: string[] = []
+  for await (const { task, message } of watch) seen.push(`${message.type} ${task.status} ${task.version}`)
+  t.same(seen, ['snapshot PENDING 1', 'transition PROCESSING 2', 'progress PROCESSING 2', 'transition COMPLETED 3'])
+  t.same(called, [1, 2, 2, 3])
+  t.same(states, ['live', 'finished'])
+  t.same(await watch.finished, endOf(history))
+  t.equal(watch.task, await watch.finished)
+  t.equal(watch.connection.text, 'Finished: nothing more to come')
+  for await (const change of watch) t.fail(`nothing comes after the end, but ${change.message.type} did`)
+})
+
+t.test('whatever a server does to its connections, each version is reported once and in order', async (t) => {
+  const anyFault = fc.record({
+    sendCount: fc.nat({ max: 6 }),
+    trouble: fc.constantFrom('cut', 'restart', 'lost position', 'silent end', 'twice', 'skip', 'older snapshot', 'not JSON'),
+  })
+  let run: { history: History; faults: { sendCount: number; trouble: string }[] } | undefined
+  const { baseUrl } = await startStreamServer(t, {
+    onStream(stream, since) {
+      if (run === undefined) return
+      const fault = run.faults.shift()
+      if (fault === undefined) behave(stream, since, run.history)
+      else misbehave(stream, since, run.history, fault)
+    },
+  })
+  await fc.assert(
+    fc.asyncProperty(anyEndedHistory, fc.array(anyFault, { maxLength: 8 }), async (lived, faults) => {
+      run = { history: lived, faults: [...faults] }
+      const versions: number[] = []
+      const watch = watchTask(TASK_ID, {
+        ...fast,
+        baseUrl,
+        onChange: ({ task, message }) => void (message.type !== 'progress' && versions.push(task.version)),
+      })
+      const end = endOf(lived)
+      assert.equal((await watch.finished).version, end.version)
+      const firstSeen = versions[0] ?? 0
+      assert.deepEqual(versions, Array.from({ length: end.version - firstSeen + 1 }, (_, index) => firstSeen + index))
+    }),
+    { numRuns: 60 },
+  )
+})
+
+function misbehave({ socket, send }: TestStream, since: number | undefined, lived: History, fault: { sendCount: number; trouble: string }): void {
+  const all = since === undefined ? [snapshot(lived.first), ...lived.messages] : refill(lived, since)
+  const some = all.slice(0, fault.sendCount)
+  switch (fault.trouble) {
+    case 'restart':
+      send(...some)
+      return socket.close(1012, 'the server restarts; retryAfterMs=3')
+    case 'lost position':
+      send(...some)
+      return socket.close(4001)
+    case 'silent end':
+      send(...some)
+      return socket.close(1000)
+    case 'twice':
+      send(...some.flatMap((message) => [message, message]), ...some)
+      return socket.close(1001)
+    case 'skip':
+      send(...all.filter((_, index) => index !== fault.sendCount))
+      return socket.close(1013)
+    case 'older snapshot':
+      send(...some, snapshot(lived.first))
+      return socket.terminate()
+    case 'not JSON':
+      send(...some)
+      return socket.send('<html>')
+    default:
+      send(...some)
+      return socket.terminate()
+  }
+}
+
+t.test('a gap is refilled at once, and with pauses when the server repeats it', async (t) => {
+  const asked: (number | undefined)[] = []
+  const { baseUrl, upgradesAt } = await startStreamServer(t, {
+    onStream(stream, since, index) {
+      asked.push(since)
+      if (index < 3) stream.send(snapshot(history.first), transition(3, 'COMPLETED'))
+      else behave(stream, since)
+    },
+  })
+  const watch = watchTask(TASK_ID, { WebSocket, baseUrl, minDelayMs: 400 })
+  await watch.finished
+  t.same(asked, [undefined, 1, 1, 1])
+  t.ok(Number(upgradesAt[1]) - Number(upgradesAt[0]) < 300, 'the first time at once')
+})
+
+t.test('a restarting server decides when it is asked again', async (t) => {
+  const { baseUrl, upgradesAt } = await startStreamServer(t, {
+    onStream(stream, since, index) {
+      if (index > 0) return behave(stream, since)
+      stream.send(snapshot(history.first))
+      stream.socket.close(1012, 'retryAfterMs=350')
+    },
+  })
+  const shown: Connection[] = []
+  await watchTask(TASK_ID, { ...fast, baseUrl, onConnection: (connection) => shown.push(connection) }).finished
+  t.ok(Number(upgradesAt[1]) - Number(upgradesAt[0]) >= 345)
+  t.same(shown.map(({ state }) => state), ['live', 'reconnecting', 'live', 'finished'])
+  t.equal(shown[1]?.text, 'Reconnecting…')
+  t.type(shown[1]?.retryAt, 'number')
+})
+
+t.test('a close code from 4500 to 4999 stops the watch and says why', async (t) => {
+  const { baseUrl, upgradesAt } = await startStreamServer(t, { onStream: ({ socket }) => socket.close(4504) })
+  const watch = watchTask(TASK_ID, { ...fast, baseUrl })
+  const error = await watch.finished.catch((error: unknown) => error)
+  t.match(error, new WatchError(4504, 'There is no such task'))
+  t.same(watch.connection, { state: 'stopped', text: 'There is no such task' })
+  await t.rejects(async () => {
+    for await (const change of watch) t.fail(change.message.type)
+  }, { code: 4504 })
+  t.equal(upgradesAt.length, 1)
+})
+
+t.test('an upgrade refused because there is no such task stops the watch', async (t) => {
+  const problem = { type: '/docs/problems', title: 'There is no such task', status: 404, code: 'task_not_found', detail: '', fix: '' }
+  const { baseUrl, upgradesAt } = await startStreamServer(t, {
+    onStream: () => t.fail('refused'),
+    isRefused: () => true,
+    onRequest: (_, response) => response.writeHead(404, { 'content-type': 'application/problem+json' }).end(JSON.stringify(problem)),
+  })
+  const watch = watchTask(TASK_ID, { ...fast, baseUrl })
+  await t.rejects(watch.finished, { code: 4504, message: 'There is no such task' })
+  t.equal(upgradesAt.length, 1)
+})
+
+t.test('an upgrade refused for another reason is tried again', async (t) => {
+  const states: string[] = []
+  const { baseUrl } = await startStreamServer(t, {
+    onStream: (stream, since) => behave(stream, since),
+    isRefused: (index) => index < 2,
+    // A proxy's own 404 says nothing about the task.
+    onRequest: (_, response) => response.writeHead(404, { 'content-type': 'text/html' }).end('no backend'),
+  })
+  const watch = watchTask(TASK_ID, { ...fast, baseUrl, onConnection: ({ state }) => states.push(state) })
+  t.equal((await watch.finished).status, 'COMPLETED')
+  t.same(states, ['away', 'away', 'live', 'finished'])
+})
+
+t.test('a watch that starts with a task asks only for what came after it', async (t) => {
+  const { baseUrl } = await startStreamServer(t, {
+    onStream(stream, since) {
+      t.equal(since, 1)
+      behave(stream, since)
+    },
+  })
+  const seen: string[] = []
+  for await (const { message } of watchTask(TASK_ID, { ...fast, baseUrl, task: history.first })) seen.push(message.type)
+  t.same(seen, ['transition', 'transition'])
+})
+
+t.test('a watch that starts with a finished task has nothing to ask', async (t) => {
+  const watch = watchTask(TASK_ID, { ...fast, baseUrl: 'http://127.0.0.1:1', task: endOf(history) })
+  t.same(await watch.finished, endOf(history))
+  t.equal(watch.connection.state, 'finished')
+})
+
+t.test('an unknown position is answered with a snapshot that starts the history over', async (t) => {
+  const { baseUrl } = await startStreamServer(t, {
+    onStream({ send, socket }, since) {
+      t.equal(since, 9)
+      send({ ...snapshot(history.first), reset: true }, ...history.messages)
+      socket.close(1000)
+    },
+  })
+  const versions: number[] = []
+  const watch = watchTask(TASK_ID, { ...fast, baseUrl, task: makeTask({ version: 9 }), onChange: ({ task }) => versions.push(task.version) })
+  await watch.finished
+  t.same(versions, [1, 2, 2, 3])
+})
+
+t.test('closing, aborting and leaving the loop end the watch and its connection', async (t) => {
+  let closed: () => void
+  const open = { onStream: ({ socket, send }: TestStream) => void (socket.on('close', () => closed()), send(snapshot(history.first))) }
+  const { baseUrl, upgradesAt } = await startStreamServer(t, open)
+  const aborter = new AbortController()
+  const endings: ((watch: ReturnType<typeof watchTask>) => unknown)[] = [
+    (watch) => watch.close(),
+    () => aborter.abort(),
+    async (watch) => {
+      for await (const { task } of watch) if (task.version === 1) break
+    },
+  ]
+  for (const end of endings) {
+    const isClosed = new Promise<void>((resolve) => (closed = resolve))
+    const isLive = new Promise<void>((resolve) => (open.onStream = ((onStream) => (stream) => (onStream(stream), resolve()))(open.onStream)))
+    const watch = watchTask(TASK_ID, { ...fast, baseUrl, signal: aborter.signal })
+    const ended = end.length === 0 || end.toString().includes('close') ? isLive.then(() => end(watch)) : end(watch)
+    await Promise.all([ended, isClosed])
+    await t.rejects(watch.finished, { name: 'WatchError', code: 1000 })
+    t.equal(watch.connection.state, 'closed')
+    watch.close()
+  }
+  t.equal(upgradesAt.length, endings.length, 'none connected again')
+})
+
+t.test('a slow reader gets every transition and the latest progress', async (t) => {
+  const steps = [0.125, 0.25, 0.375, 0.5].map((fraction) => progress(2, fraction))
+  const messages: StreamMessage[] = [snapshot(history.first), transition(2, 'PROCESSING'), ...steps, transition(3, 'COMPLETED')]
+  const { baseUrl } = await startStreamServer(t, { onStream: ({ send }) => send(...messages) })
+  const watch = watchTask(TASK_ID, { ...fast, baseUrl })
+  const reader = watch[Symbol.asyncIterator]()
+  await watch.finished
+  const seen: unknown[] = []
+  for await (const { message, task } of reader) seen.push(message.type === 'progress' ? task.progress?.fraction : message.version)
+  t.same(seen, [1, 2, 0.5, 3])
+})
+
+t.test('a task is created and run to its end; a refusal carries its problem', async (t) => {
+  const problem = { title: 'There is no such task type', detail: 'No type is named nope.', code: 'unknown_type', errors: [] }
+  const { baseUrl } = await startStreamServer(t, {
+    onStream: (stream, since) => behave(stream, since),
+    onRequest(request, response) {
+      request.setEncoding('utf8').on('data', (body: string) => {
+        t.equal(`${request.method} ${request.url}`, 'POST /taskwire/api/tasks')
+        const { type } = JSON.parse(body) as { type?: string }
+        if (type === 'nope') response.writeHead(422, { 'content-type': 'application/problem+json' }).end(JSON.stringify(problem))
+        else if (type === 'lost') response.writeHead(502).end('<h1>Bad gateway</h1>')
+        else response.writeHead(202, { 'content-type': 'application/json' }).end(JSON.stringify(history.first))
+      })
+    },
+  })
+  const options = { ...fast, baseUrl: `${baseUrl}/taskwire` }
+  t.same(await createTask({ title: 'example task' }, options), history.first)
+  t.same(await runTask({ title: 'example task' }, options), endOf({ ...history, messages: history.messages.filter(({ type }) => type !== 'progress') }))
+  await t.rejects(createTask({ type: 'nope' }, options), { name: 'ProblemError', message: 'No type is named nope.', problem: { ...problem, status: 422 } })
+  const error = await createTask({ type: 'lost' }, options).catch((error: unknown) => error)
+  t.ok(error instanceof ProblemError && error.problem.status === 502 && error.message === 'The server answered 502')
+})
+
+t.test('what is missing is said at once', async (t) => {
+  t.throws(() => watchTask(TASK_ID, { WebSocket }), { message: 'Outside a browser, pass baseUrl: the address of the server' })
+  if (!('WebSocket' in globalThis)) t.throws(() => watchTask(TASK_ID, { baseUrl: 'http://127.0.0.1:1' }), { message: /no WebSocket here/ })
+})
