@@ -147,6 +147,7 @@ class TaskWatch {
   #inboxes = new Set()
   #resolve
   #reject
+  #onAbort = () => this.close()
   #connection = { state: 'connecting', text: 'Connecting…' }
 
   constructor(id, options) {
@@ -159,7 +160,7 @@ class TaskWatch {
       this.#reject = reject
     })
     this.finished.catch(() => {}) // whoever wants to know awaits it; nobody has to
-    options.signal?.addEventListener('abort', () => this.close(), { once: true })
+    options.signal?.addEventListener('abort', this.#onAbort)
     if (options.signal?.aborted) this.close()
     else if (this.#task && isFinal(this.#task.status)) this.#finish()
     else this.#connect()
@@ -212,10 +213,10 @@ class TaskWatch {
     socket.onmessage = (event) => {
       if (seen.liveAt === Infinity) {
         clearTimeout(this.#timer)
-        seen.liveAt = Date.now()
+        seen.liveAt = performance.now()
         this.#show({ state: 'live', text: 'Live' })
       }
-      this.#receive(event.data, seen)
+      if (!this.#isEnded) this.#receive(event.data, seen)
     }
     socket.onclose = (event) => this.#lost(event.code, event.reason, seen)
     socket.onerror = () => {} // `close` follows, and says it
@@ -229,11 +230,13 @@ class TaskWatch {
     if (outcome === 'gap') return this.#refill(seen)
     if (outcome === 'stale' || task === before) return
     this.#task = task
-    this.#failureCount = 0
     const isOver = isFinal(task.status)
     if (isOver) this.#resolve(task) // before a callback that may close the watch
     const isRepeated = message.type === 'snapshot' && !message.reset && task.version === before?.version
-    if (!isRepeated) this.#report({ task, message })
+    if (!isRepeated) {
+      this.#failureCount = 0
+      this.#report({ task, message })
+    }
     if (isOver) this.#finish()
   }
 
@@ -247,12 +250,12 @@ class TaskWatch {
 
   async #lost(code, reason, seen) {
     this.#disconnect()
-    if (code >= 4500 && code <= 4999) return this.#stop(code, STOP_REASONS[code] ?? reason)
+    if (code !== 1000 && !shouldReconnect(code)) return this.#stop(code, STOP_REASONS[code] ?? reason)
     const refusal = seen.isOpen ? undefined : await this.#askForRefusal()
     if (this.#isEnded) return
     if (refusal?.stopCode) return this.#stop(refusal.stopCode, refusal.title)
     // A close with 1000 that left the task unfinished was not the end of the stream: resume like after any other.
-    if (Date.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#failureCount = 0
+    if (performance.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#failureCount = 0
     const delayMs = retryAfterMs(reason) ?? backoffMs(this.#failureCount, this.#options)
     this.#failureCount++
     const isAway = refusal !== undefined && !refusal.isAnswered
@@ -291,6 +294,7 @@ class TaskWatch {
   #end(connection) {
     if (this.#isEnded) return
     this.#isEnded = true
+    this.#options.signal?.removeEventListener('abort', this.#onAbort)
     this.#disconnect()
     for (const inbox of this.#inboxes) inbox.wake()
     this.#show(connection)

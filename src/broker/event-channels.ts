@@ -54,6 +54,7 @@ export function createEventChannels(onRefused: (error: unknown) => void): EventC
     if (over === undefined || asked.length === 0) return
     const waiting = asked.map((channel) => channel.acknowledgement)
     await over.subscribe(asked.map((channel) => channel.name))
+    if (over !== link) return
     for (const acknowledgement of waiting) acknowledgement.resolve()
   }
 

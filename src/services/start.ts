@@ -9,7 +9,7 @@
  */
 import { realpath } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { StartupError, type StartConfig } from '../config.js'
+import type { StartConfig } from '../config.js'
 import { describeBanner, type Addresses } from './banner.js'
 import { lockDataDir } from './data-lock.js'
 import { assertPortFree } from './listen-port.js'

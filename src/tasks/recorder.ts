@@ -35,7 +35,7 @@ export interface Recorder {
 }
 
 export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOptions): Recorder {
-  const publications = createBatcher<Event, void>({
+  const publications = createBatcher<Event, undefined>({
     maxInFlight: 1,
     async write(events) {
       await publish(events)

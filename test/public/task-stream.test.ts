@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { EventEmitter, once } from 'node:events'
 import fc from 'fast-check'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import { createTask, ProblemError, runTask, watchTask, WatchError, type Connection } from '../../public/task-stream.js'
+import { createTask, ProblemError, runTask, watchTask, WatchError, type Connection, type TaskWatch } from '../../public/task-stream.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import { anyEndedHistory, endOf, makeTask, progress, refill, snapshot, TASK_ID, transition, type History } from './histories.js'
 import { startStreamServer, type TestStream } from './stream-server.js'
@@ -109,17 +110,17 @@ function misbehave({ socket, send }: TestStream, since: number | undefined, live
 
 t.test('a gap is refilled at once, and with pauses when the server repeats it', async (t) => {
   const asked: (number | undefined)[] = []
-  const { baseUrl, upgradesAt } = await startStreamServer(t, {
+  const states: string[] = []
+  const { baseUrl } = await startStreamServer(t, {
     onStream(stream, since, index) {
       asked.push(since)
       if (index < 3) stream.send(snapshot(history.first), transition(3, 'COMPLETED'))
       else behave(stream, since)
     },
   })
-  const watch = watchTask(TASK_ID, { WebSocket, baseUrl, minDelayMs: 400 })
-  await watch.finished
+  await watchTask(TASK_ID, { ...fast, baseUrl, onConnection: ({ state }) => states.push(state) }).finished
   t.same(asked, [undefined, 1, 1, 1])
-  t.ok(Number(upgradesAt[1]) - Number(upgradesAt[0]) < 300, 'the first time at once')
+  t.same(states, ['live', 'live', 'reconnecting', 'live', 'reconnecting', 'live', 'finished'])
 })
 
 t.test('a restarting server decides when it is asked again', async (t) => {
@@ -207,29 +208,36 @@ t.test('an unknown position is answered with a snapshot that starts the history 
   t.same(versions, [1, 2, 2, 3])
 })
 
-t.test('closing, aborting and leaving the loop end the watch and its connection', async (t) => {
-  let closed: () => void
-  const open = { onStream: ({ socket, send }: TestStream) => void (socket.on('close', () => closed()), send(snapshot(history.first))) }
-  const { baseUrl, upgradesAt } = await startStreamServer(t, open)
-  const aborter = new AbortController()
-  const endings: ((watch: ReturnType<typeof watchTask>) => unknown)[] = [
-    (watch) => watch.close(),
-    () => aborter.abort(),
-    async (watch) => {
+t.test('closing, aborting or leaving the loop ends the watch and its connection', async (t) => {
+  const endings: Record<string, (watch: TaskWatch, aborter: AbortController) => unknown> = {
+    close: (watch) => watch.close(),
+    abort: (_, aborter) => aborter.abort(),
+    break: async (watch) => {
       for await (const { task } of watch) if (task.version === 1) break
     },
-  ]
-  for (const end of endings) {
-    const isClosed = new Promise<void>((resolve) => (closed = resolve))
-    const isLive = new Promise<void>((resolve) => (open.onStream = ((onStream) => (stream) => (onStream(stream), resolve()))(open.onStream)))
-    const watch = watchTask(TASK_ID, { ...fast, baseUrl, signal: aborter.signal })
-    const ended = end.length === 0 || end.toString().includes('close') ? isLive.then(() => end(watch)) : end(watch)
-    await Promise.all([ended, isClosed])
-    await t.rejects(watch.finished, { name: 'WatchError', code: 1000 })
-    t.equal(watch.connection.state, 'closed')
-    watch.close()
   }
-  t.equal(upgradesAt.length, endings.length, 'none connected again')
+  for (const [name, end] of Object.entries(endings)) {
+    t.test(name, async (t) => {
+      const happened = new EventEmitter()
+      const closed = once(happened, 'closed')
+      const live = once(happened, 'live')
+      const { baseUrl, upgradesAt } = await startStreamServer(t, {
+        onStream({ socket, send }) {
+          socket.on('close', () => happened.emit('closed'))
+          send(snapshot(history.first))
+        },
+      })
+      const aborter = new AbortController()
+      const watch = watchTask(TASK_ID, { ...fast, baseUrl, signal: aborter.signal, onChange: () => happened.emit('live') })
+      if (name !== 'break') await live
+      await end(watch, aborter)
+      await t.rejects(watch.finished, { name: 'WatchError', code: 1000 })
+      await closed
+      t.equal(watch.connection.state, 'closed')
+      watch.close()
+      t.equal(upgradesAt.length, 1, 'it does not connect again')
+    })
+  }
 })
 
 t.test('a slow reader gets every transition and the latest progress', async (t) => {

@@ -16,7 +16,7 @@ t.test('items that arrive together are written together, and each gets its own a
 t.test('while as many batches as allowed are under way, items gather', async (t) => {
   const releases: (() => void)[] = []
   const sizes: number[] = []
-  const batcher = createBatcher<number, void>({
+  const batcher = createBatcher<number, undefined>({
     maxInFlight: 1,
     maxBatch: 3,
     async write(items) {

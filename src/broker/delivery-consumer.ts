@@ -1,0 +1,130 @@
+/**
+ * Runs deliveries with a BullMQ worker, and replaces the worker when it is stuck.
+ *
+ * - At most `concurrency` runs at a time, counted here: also across a replacement, when jobs of the old worker still run.
+ * - A run that rejects ends like one that resolves: the job goes. What becomes of the task is PostgreSQL's to say.
+ * - BullMQ has had workers that stay "running" and take nothing after an outage (BullMQ issue 4585 and its kin). When jobs
+ *   wait, a slot is free and nothing has started for two checks in a row, the worker is abandoned and another takes over.
+ *   Jobs it held are delivered again when their lock expires; the claim in PostgreSQL makes that harmless.
+ * - `stop`: no more fetches → the runs under way end, however long they take → the jobs are removed from the broker, or,
+ *   when it does not answer within two seconds, left to be delivered again.
+ */
+import type { Consumer, Delivery } from './broker.js'
+import { settlesWithin } from './deadline.js'
+import type { IncidentLog } from './incident-log.js'
+
+const CHECK_INTERVAL_MS = 5_000
+const CHECKS_BEFORE_REPLACEMENT = 2
+const STOP_GRACE_MS = 2_000
+
+/** A worker with its connections. */
+export interface OpenWorker {
+  isUp(): boolean
+  /** Takes no more jobs and resolves when those under way are done and recorded. May wait forever for a lost server. */
+  close(): Promise<void>
+  pause(): Promise<void>
+  /** Lets go of everything, at once. Idempotent. */
+  abandon(): Promise<void>
+}
+
+export interface ConsumerOptions {
+  openWorker(process: (delivery: Delivery) => Promise<void>): Promise<OpenWorker>
+  countWaiting(): Promise<number>
+  run(delivery: Delivery): Promise<void>
+  concurrency: number
+  incidents: IncidentLog
+}
+
+export interface OpenConsumer extends Consumer {
+  /** Replaces the worker when it looked stuck the last time too. Called by a timer. */
+  checkOnce(): Promise<void>
+  replaceWorker(): Promise<void>
+  /** Stops without waiting for runs or for the server. */
+  abandon(): Promise<void>
+}
+
+export async function openConsumer(options: ConsumerOptions): Promise<OpenConsumer> {
+  const { countWaiting, incidents, concurrency } = options
+  const runs = createRuns(options)
+  let worker = await options.openWorker(runs.process)
+  let startsAtLastCheck = 0
+  let suspicions = 0
+  let stopping: Promise<void> | undefined
+
+  async function checkOnce(): Promise<void> {
+    const isQuiet = runs.startCount() === startsAtLastCheck && runs.count() < concurrency
+    startsAtLastCheck = runs.startCount()
+    // A broker that does not answer is an outage, which the worker's connections see to.
+    const isStuck = isQuiet && (await countWaiting().catch(() => 0)) > 0
+    suspicions = isStuck ? suspicions + 1 : 0
+    if (suspicions < CHECKS_BEFORE_REPLACEMENT) return
+    suspicions = 0
+    incidents.warn('the worker takes no jobs although some wait; replacing it', new Error('the BullMQ worker is stuck'))
+    await replaceWorker()
+  }
+
+  async function replaceWorker(): Promise<void> {
+    const replacement = await options.openWorker(runs.process)
+    if (stopping !== undefined) return replacement.abandon()
+    const old = worker
+    worker = replacement
+    await old.abandon()
+  }
+
+  async function stopOnce(): Promise<void> {
+    clearInterval(checking)
+    const closed = worker.isUp() ? worker.close() : worker.pause()
+    // A job that was being fetched meanwhile still starts, so the end is quiet only after a grace.
+    do {
+      await runs.whenIdle()
+      if (await settlesWithin(closed, STOP_GRACE_MS)) break
+    } while (runs.count() > 0)
+    await runs.whenIdle()
+    await worker.abandon()
+  }
+
+  const checking = setInterval(() => {
+    checkOnce().catch((error: unknown) => incidents.warn('the worker could not be replaced', error))
+  }, CHECK_INTERVAL_MS).unref()
+
+  return {
+    checkOnce,
+    replaceWorker,
+    stop: () => (stopping ??= stopOnce()),
+    async abandon() {
+      clearInterval(checking)
+      stopping ??= Promise.resolve()
+      await worker.abandon()
+    },
+  }
+}
+
+/** Counts and bounds the runs. */
+function createRuns({ run, concurrency, incidents }: ConsumerOptions) {
+  let running = 0
+  let startCount = 0
+  const waiting: (() => void)[] = []
+  const idle: (() => void)[] = []
+
+  return {
+    count: () => running,
+    startCount: () => startCount,
+    async whenIdle() {
+      while (running > 0) await new Promise<void>((resolve) => idle.push(resolve))
+    },
+    async process(delivery: Delivery): Promise<void> {
+      while (running >= concurrency) await new Promise<void>((resolve) => waiting.push(resolve))
+      running += 1
+      startCount += 1
+      try {
+        await run(delivery)
+      } catch (error) {
+        incidents.warn('a delivery could not be run; its row stays until it is delivered again', error)
+      } finally {
+        running -= 1
+        waiting.shift()?.()
+        if (running === 0) for (const resolve of idle.splice(0)) resolve()
+      }
+    },
+  }
+}

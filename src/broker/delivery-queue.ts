@@ -1,0 +1,155 @@
+/**
+ * Deliveries over BullMQ, on either of its backends. Nothing of BullMQ's retries, delays, schedules or history is used:
+ * PostgreSQL has all that, and a job is gone when its run has ended.
+ *
+ * - The job of a delivery is named `<taskId>-a<attempt>`. While it exists, adding it again changes nothing.
+ * - BullMQ takes jobs without a priority first, then 1, 2, 3 …, so that ours, of which 9 comes first and 0 last, cannot
+ *   use "no priority": priority p is BullMQ's 10 - p, always. Among equals the first added comes first. This costs no
+ *   measurable time over BullMQ's plain list.
+ * - Whatever is asked of BullMQ has a deadline, because it may never answer, whatever its options.
+ */
+import { Queue, type BackendFactory, type IQueueBackend, type WorkerOptions } from 'bullmq'
+import type { Delivery, DeliveryQueue } from './broker.js'
+import { reasonOf, settlesWithin, withDeadline } from './deadline.js'
+import { openConsumer, type OpenConsumer, type OpenWorker } from './delivery-consumer.js'
+import { DeliveryWorker, IDLE_WAIT_SECONDS } from './delivery-worker.js'
+import type { IncidentLog } from './incident-log.js'
+
+const QUEUE_NAME = 'deliveries'
+const JOB_NAME = 'attempt'
+const HIGHEST_PRIORITY = 9
+const DEADLINE_MS = 2_000
+const OPEN_DEADLINE_MS = 5_000
+const CLOSE_GRACE_MS = 1_000
+/** Making a job takes 40 µs of this process: hand over in portions, so that others get their turn. */
+const MAX_JOBS_PER_CALL = 200
+/** Nobody reads BullMQ's own events. PostgreSQL's backend takes 0 for "keep all". */
+const MAX_BULLMQ_EVENTS = 100
+
+/** How long a job is trusted without a sign of life of its worker. BullMQ renews at half time. */
+const LOCK_DURATION_MS = 30_000
+const STALLED_CHECK_MS = 10_000
+/** A job whose worker died is delivered again, however often: PostgreSQL decides when an attempt has failed for good. */
+const MAX_STALLED_COUNT = 1_000_000
+/** After a refused connection. BullMQ's default of 15 s would prolong every outage by as much. */
+const RETRY_PAUSE_MS = 500
+
+/** What one of BullMQ's backends brings along. */
+export interface QueueBackend<B extends IQueueBackend, C> {
+  factory: BackendFactory<B, C>
+  /** Redis only: what its keys start with. */
+  prefix: string
+  connection: C
+  /** A connection for one worker, of which `isUp` tells the state where that is known. */
+  openWorkerConnection(concurrency: number): Promise<{ connection: C; isUp(): boolean; close(): void }>
+}
+
+export interface OpenDeliveryQueue extends DeliveryQueue {
+  consume(run: (delivery: Delivery) => Promise<void>, options: { concurrency: number }): Promise<OpenConsumer>
+  close(): Promise<void>
+}
+
+/** @throws Error when the server does not answer, or its BullMQ schema is missing */
+export async function openDeliveryQueue<B extends IQueueBackend, C>(
+  backend: QueueBackend<B, C>,
+  incidents: IncidentLog,
+): Promise<OpenDeliveryQueue> {
+  const consumers = new Set<OpenConsumer>()
+  const queue = new Queue<Delivery, void, string, Delivery, void, string, B, C>(QUEUE_NAME, queueOptions(backend), backend.factory)
+  queue.on('error', (error) => incidents.warn('the queue failed', error))
+  try {
+    await withDeadline(queue.waitUntilReady(), OPEN_DEADLINE_MS, 'no answer')
+  } catch (error) {
+    await settlesWithin(queue.close(), CLOSE_GRACE_MS)
+    throw error
+  }
+
+  async function countWaiting(): Promise<number> {
+    const counts = await ask('count jobs', queue.getJobCounts('waiting', 'prioritized'), DEADLINE_MS)
+    return (counts['waiting'] ?? 0) + (counts['prioritized'] ?? 0)
+  }
+
+  return {
+    countWaiting,
+    async add(deliveries, { deadlineMs = DEADLINE_MS } = {}) {
+      const endsAt = performance.now() + deadlineMs
+      for (let start = 0; start < deliveries.length; start += MAX_JOBS_PER_CALL) {
+        const jobs = deliveries.slice(start, start + MAX_JOBS_PER_CALL).map(jobOf)
+        await ask('take the deliveries', queue.addBulk(jobs), endsAt - performance.now())
+      }
+    },
+    async consume(run, { concurrency }) {
+      const consumer = await openConsumer({
+        openWorker: (process) => openWorker(backend, concurrency, process, incidents),
+        countWaiting,
+        run,
+        concurrency,
+        incidents,
+      })
+      consumers.add(consumer)
+      return consumer
+    },
+    async close() {
+      await Promise.all([...consumers].map((consumer) => consumer.abandon()))
+      await settlesWithin(queue.close(), CLOSE_GRACE_MS)
+    },
+  }
+}
+
+/** Errors of BullMQ's clients carry whole commands; what leaves here is a line. */
+async function ask<T>(what: string, work: Promise<T>, deadlineMs: number): Promise<T> {
+  try {
+    return await withDeadline(work, deadlineMs, 'no answer in time')
+  } catch (error) {
+    throw new Error(`the broker did not ${what}: ${reasonOf(error)}`)
+  }
+}
+
+function jobOf(delivery: Delivery) {
+  const { taskId, attempt, priority } = delivery
+  const opts = { jobId: `${taskId}-a${attempt}`, priority: HIGHEST_PRIORITY + 1 - priority }
+  return { name: JOB_NAME, data: { taskId, attempt, priority }, opts }
+}
+
+function queueOptions<B extends IQueueBackend, C>({ connection, prefix }: QueueBackend<B, C>) {
+  return {
+    connection,
+    prefix,
+    skipVersionCheck: true,
+    streams: { events: { maxLen: MAX_BULLMQ_EVENTS } },
+    defaultJobOptions: { attempts: 1, removeOnComplete: true, removeOnFail: true },
+  }
+}
+
+async function openWorker<B extends IQueueBackend, C>(
+  backend: QueueBackend<B, C>,
+  concurrency: number,
+  process: (delivery: Delivery) => Promise<void>,
+  incidents: IncidentLog,
+): Promise<OpenWorker> {
+  const link = await backend.openWorkerConnection(concurrency)
+  const options: WorkerOptions<C> = {
+    connection: link.connection,
+    prefix: backend.prefix,
+    skipVersionCheck: true,
+    concurrency,
+    drainDelay: IDLE_WAIT_SECONDS,
+    lockDuration: LOCK_DURATION_MS,
+    stalledInterval: STALLED_CHECK_MS,
+    maxStalledCount: MAX_STALLED_COUNT,
+    runRetryDelay: RETRY_PAUSE_MS,
+  }
+  const worker = new DeliveryWorker(QUEUE_NAME, (job) => process(job.data), options, backend.factory)
+  worker.on('error', (error) => incidents.warn('the worker failed', error))
+  const abandon = async () => {
+    await worker.abandon()
+    link.close()
+  }
+  try {
+    await withDeadline(worker.waitUntilReady(), OPEN_DEADLINE_MS, 'no answer')
+  } catch (error) {
+    await abandon()
+    throw error
+  }
+  return { isUp: link.isUp, close: () => worker.close(), pause: () => worker.pause(true), abandon }
+}

@@ -1,0 +1,38 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker, type BackendFactory, type IQueueBackend, type Job, type JobProgress, type WorkerOptions } from 'bullmq'
+import type { Delivery } from './broker.js'
+import { settlesWithin } from './deadline.js'
+
+const FAILED_FETCH_PAUSE_MS = 500
+const ABANDON_GRACE_MS = 1_000
+/** How long an idle worker waits for a wake-up before it looks by itself. A whole number: older Redis takes no others. */
+export const IDLE_WAIT_SECONDS = 5
+
+/** BullMQ's worker, with three weaknesses covered that show when its server is away. */
+export class DeliveryWorker<B extends IQueueBackend, C> extends Worker<Delivery, void, string, B, JobProgress, C> {
+  constructor(name: string, process: (job: Job<Delivery>) => Promise<void>, options: WorkerOptions<C>, factory: BackendFactory<B, C>) {
+    super(name, process, options, factory)
+  }
+
+  /** A fetch that fails at once is tried again at once, without end: a server that starts up or is out of memory. Brake it. */
+  protected override async moveToActive(token: string, name?: string): ReturnType<Worker<Delivery, void, string, B, JobProgress, C>['getNextJob']> {
+    try {
+      return await super.moveToActive(token, name)
+    } catch (error) {
+      if (this.closing === undefined && !this.paused) await sleep(FAILED_FETCH_PAUSE_MS)
+      throw error
+    }
+  }
+
+  /** After an error BullMQ waits as long as its backend allows, on PostgreSQL an hour. */
+  protected override getBlockTimeout(blockUntil: number): number {
+    return Math.min(super.getBlockTimeout(blockUntil), IDLE_WAIT_SECONDS)
+  }
+
+  /** Stops without waiting for jobs or for the server, where `close` may wait forever. Its jobs are delivered again later. */
+  async abandon(): Promise<void> {
+    await this.pause(true)
+    await this.lockManager.close()
+    await settlesWithin(this.backend.close(true), ABANDON_GRACE_MS)
+  }
+}

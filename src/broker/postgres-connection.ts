@@ -1,0 +1,54 @@
+/** How this room reaches PostgreSQL: with `pg`, which BullMQ's backend needs, and which can probe a listening connection. */
+import { Client, Pool, type ClientConfig } from 'pg'
+import { reasonOf } from './deadline.js'
+import type { IncidentLog } from './incident-log.js'
+
+/** An answer that takes longer comes from a frozen or unreachable server: the connection is given up. */
+const ANSWER_DEADLINE_MS = 10_000
+const CONNECT_DEADLINE_MS = 3_000
+
+/** Settings of every connection. `pg` lets `options` of a URL win over others, so they are taken out of it. */
+export function connectionConfig(databaseUrl: string): ClientConfig & { connectionString: string } {
+  const url = new URL(databaseUrl)
+  const options = url.searchParams.get('options')
+  url.searchParams.delete('options')
+  return {
+    connectionString: url.href,
+    application_name: 'taskwire-broker',
+    connectionTimeoutMillis: CONNECT_DEADLINE_MS,
+    query_timeout: ANSWER_DEADLINE_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    ...(options === null ? {} : { options }),
+  }
+}
+
+/** One lasting connection for statements: they run one after the other, so what is published stays in order. */
+export function openStatementPool(databaseUrl: string, answerDeadlineMs: number, incidents: IncidentLog): Pool {
+  const config = connectionConfig(databaseUrl)
+  const pool = new Pool({ ...config, query_timeout: answerDeadlineMs, max: 1, idleTimeoutMillis: 0 })
+  pool.on('error', (error) => incidents.warn('the connection to PostgreSQL failed; reconnecting', error))
+  return pool
+}
+
+/**
+ * Connects a client of its own.
+ * @throws Error `cannot reach PostgreSQL at host:port/database: reason`
+ */
+export async function connectPostgres(databaseUrl: string, overrides: ClientConfig = {}): Promise<Client> {
+  const client = new Client({ ...connectionConfig(databaseUrl), ...overrides })
+  // Without a listener an error of a lost connection would end the process; the `end` that follows says the same.
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    return client
+  } catch (error) {
+    throw unreachable(databaseUrl, error)
+  }
+}
+
+/** Never the password. */
+export function unreachable(databaseUrl: string, error: unknown): Error {
+  const { host, pathname } = new URL(databaseUrl)
+  return new Error(`cannot reach PostgreSQL at ${host}${pathname}: ${reasonOf(error)}`)
+}

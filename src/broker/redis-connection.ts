@@ -1,0 +1,100 @@
+/**
+ * Connections to Redis: refused clearly at start, repaired silently ever after.
+ *
+ * - Until the first connection is ready an error is final: `connectRedis` rejects with what the server or the network said.
+ * - From then on the client reconnects forever, at most a second apart. A connection on which an answer is overdue for
+ *   `socketTimeout` is dropped and made anew, also in the middle of its handshake: a frozen or unreachable server closes
+ *   nothing by itself.
+ * - Every client has an error listener, so that an outage never reaches the process.
+ */
+import { Redis, type RedisOptions } from 'ioredis'
+import { reasonOf, withDeadline } from './deadline.js'
+import type { BrokerLog, IncidentLog } from './incident-log.js'
+
+/** BullMQ asks for 6.2 at least. */
+const MINIMUM_VERSION = [6, 2] as const
+const CONNECT_DEADLINE_MS = 3_000
+const MAX_RECONNECT_PAUSE_MS = 1_000
+
+const COMMON: RedisOptions = {
+  lazyConnect: true,
+  connectTimeout: 3_000,
+  // How long a connection that is given up may take to say goodbye.
+  disconnectTimeout: 500,
+}
+
+/**
+ * For commands of which a late success is worth nothing. Without a link they are refused at once, and when the link is
+ * lost those under way are refused too, instead of being kept and sent again.
+ */
+export const COMMAND_OPTIONS: RedisOptions = {
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  maxRetriesPerRequest: 0,
+  socketTimeout: 3_000,
+}
+
+/** For the subscribing connection. Subscriptions are renewed by `redis-events.ts`, which needs their acknowledgement. */
+export const SUBSCRIBER_OPTIONS: RedisOptions = { ...COMMAND_OPTIONS, autoResubscribe: false }
+
+/**
+ * For a BullMQ worker, whose commands wait for the link. It blocks for up to 5 s in one command, so an answer is overdue
+ * only after 10 s.
+ */
+export const WORKER_OPTIONS: RedisOptions = { maxRetriesPerRequest: null, socketTimeout: 10_000 }
+
+/**
+ * Opens a connection and waits until it is ready.
+ * @throws Error `cannot reach Redis at host:port: reason`, within three seconds
+ */
+export async function connectRedis(redisUrl: string, options: RedisOptions, incidents: IncidentLog): Promise<Redis> {
+  let isOpen = false
+  let lastError: unknown
+  const client = new Redis(redisUrl, {
+    ...COMMON,
+    ...options,
+    retryStrategy: (times) => (isOpen ? Math.min(50 * 2 ** (times - 1), MAX_RECONNECT_PAUSE_MS) : null),
+  })
+  client.once('ready', () => (isOpen = true))
+  client.on('error', (error) => {
+    lastError = error
+    if (isOpen) incidents.warn('the connection to Redis failed; reconnecting', error)
+  })
+  try {
+    await withDeadline(client.connect(), CONNECT_DEADLINE_MS, `no answer within ${CONNECT_DEADLINE_MS / 1_000} s`)
+    return client
+  } catch (error) {
+    isOpen = false
+    client.disconnect()
+    throw new Error(`cannot reach Redis at ${addressOf(client)}: ${reasonOf(lastError ?? error)}`)
+  }
+}
+
+/**
+ * Refuses a Redis that is too old, and warns of one that may evict jobs when its memory is full.
+ * @throws Error with one clear line
+ */
+export async function checkRedis(client: Redis, log: BrokerLog): Promise<void> {
+  const info = await withDeadline(client.info(), CONNECT_DEADLINE_MS, 'no answer').catch((error: unknown) => {
+    throw new Error(`cannot read the version of Redis at ${addressOf(client)}: ${reasonOf(error)}`)
+  })
+  const version = /^redis_version:(.+?)\r?$/m.exec(info)?.[1] ?? '0'
+  if (isOlder(version)) {
+    throw new Error(`Redis at ${addressOf(client)} is version ${version}, which is too old: Taskwire needs ${MINIMUM_VERSION.join('.')} or newer`)
+  }
+  const policy = /^maxmemory_policy:(.+?)\r?$/m.exec(info)?.[1]
+  if (policy !== undefined && policy !== 'noeviction') {
+    log.warn({ policy }, 'Redis may evict jobs when its memory is full, which delays tasks: set maxmemory-policy to noeviction')
+  }
+}
+
+/** `host:port` or the socket's path; never the password. */
+function addressOf(client: Redis): string {
+  const { path, host = 'localhost', port = 6379 } = client.options
+  return path ?? `${host}:${port}`
+}
+
+function isOlder(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  return major < MINIMUM_VERSION[0] || (major === MINIMUM_VERSION[0] && minor < MINIMUM_VERSION[1])
+}

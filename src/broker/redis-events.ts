@@ -1,0 +1,102 @@
+/**
+ * Events over Redis pub/sub.
+ *
+ * Order on the listening side: the link is ready → SUBSCRIBE all wanted channels → wait for the acknowledgement → `onGap`
+ * (not the first time) → events. ioredis would subscribe again by itself, but says `ready` before the acknowledgement,
+ * and a refill started then has a hole.
+ *
+ * A link can look healthy and be dead. PING goes over the subscribing connection every 2 s; without an answer for 1 s it
+ * is dropped and made anew. A SUBSCRIBE that is refused or lost ends the same way.
+ */
+import { ReplyError, type Redis } from 'ioredis'
+import type { Event } from '../protocol/stream.js'
+import type { EventBus, EventListener, EventSubscription } from './broker.js'
+import { reasonOf, withDeadline } from './deadline.js'
+import { createEventChannels, type ChannelLink } from './event-channels.js'
+import { deliverMessage, encodeEvent, slotOf } from './event-codec.js'
+import type { IncidentLog } from './incident-log.js'
+import { connectRedis, SUBSCRIBER_OPTIONS } from './redis-connection.js'
+
+const PUBLISH_DEADLINE_MS = 2_000
+const SUBSCRIBE_DEADLINE_MS = 2_000
+const PROBE_INTERVAL_MS = 2_000
+const PROBE_DEADLINE_MS = 1_000
+const REFUSED_PAUSE_MS = 1_000
+
+/** The number is the hash tag, so that a cluster could spread the channels. */
+function channelOf(taskId: string): string {
+  return `taskwire:{${slotOf(taskId)}}:events`
+}
+
+/** Publishes over `commands`, which somebody else owns. */
+export function createRedisEvents(redisUrl: string, commands: Redis, incidents: IncidentLog): EventBus {
+  return {
+    publish: (events) => publish(commands, events),
+    listen: (listener) => openRedisSubscription(redisUrl, listener, incidents),
+  }
+}
+
+/** One pipeline: one round trip, and the order of the events is kept. */
+async function publish(commands: Redis, events: readonly Event[]): Promise<void> {
+  if (events.length === 0) return
+  const pipeline = commands.pipeline()
+  for (const event of events) pipeline.publish(channelOf(event.taskId), encodeEvent(event))
+  const results = await withDeadline(pipeline.exec(), PUBLISH_DEADLINE_MS, 'Redis did not take the events in time')
+  const error = results?.find(([failure]) => failure !== null)?.[0]
+  if (error) throw new Error(`Redis did not take the events: ${reasonOf(error)}`)
+}
+
+async function openRedisSubscription(redisUrl: string, listener: EventListener, incidents: IncidentLog): Promise<EventSubscription> {
+  const client = await connectRedis(redisUrl, SUBSCRIBER_OPTIONS, incidents)
+  const channels = createEventChannels(renewLink)
+
+  function renewLink(error: unknown): void {
+    // What was under way when the link was lost has failed too; the next `ready` sees to that.
+    if (client.status !== 'ready') return
+    incidents.warn('the subscribing connection to Redis does not answer; reconnecting', error)
+    channels.linkDown()
+    // Refused, not lost: the next connection will hardly fare better at once.
+    if (error instanceof ReplyError) setTimeout(() => client.disconnect(true), REFUSED_PAUSE_MS).unref()
+    else client.disconnect(true)
+  }
+
+  client.on('close', () => channels.linkDown())
+  client.on('ready', () => {
+    channels.linkUp(linkOver(client)).then(() => channels.isUp() && listener.onGap(), renewLink)
+  })
+  client.on('message', (channel: string, text: string) => {
+    if (!channels.isHeld(channel)) return
+    try {
+      deliverMessage(text, listener)
+    } catch (error) {
+      incidents.warn('an event could not be handled', error)
+    }
+  })
+  const probe = setInterval(() => {
+    if (client.status !== 'ready') return
+    withDeadline(client.ping(), PROBE_DEADLINE_MS, 'no answer to PING').catch(renewLink)
+  }, PROBE_INTERVAL_MS).unref()
+  await channels.linkUp(linkOver(client))
+
+  return {
+    subscribe: (taskId) => channels.acquire(channelOf(taskId)),
+    unsubscribe: (taskId) => channels.release(channelOf(taskId)),
+    isUp: () => channels.isUp(),
+    async close() {
+      clearInterval(probe)
+      channels.close()
+      client.disconnect()
+    },
+  }
+}
+
+function linkOver(client: Redis): ChannelLink {
+  return {
+    async subscribe(names) {
+      await withDeadline(client.subscribe(...names), SUBSCRIBE_DEADLINE_MS, 'no acknowledgement of SUBSCRIBE')
+    },
+    async unsubscribe(names) {
+      await client.unsubscribe(...names)
+    },
+  }
+}

@@ -1,0 +1,118 @@
+import t from 'tap'
+import { ConfigError, describeConfig, loadConfig, StartupError } from '../src/config.js'
+
+const DATABASE_URL = 'postgres://user:secret@localhost:5432/taskwire'
+
+function problemsOf(load: () => unknown): ConfigError {
+  try {
+    load()
+  } catch (error) {
+    if (error instanceof ConfigError) return error
+    throw error
+  }
+  throw new Error('nothing was wrong')
+}
+
+t.test('a database URL is all that a role needs', async (t) => {
+  t.strictSame(loadConfig('web', { DATABASE_URL }), {
+    databaseUrl: DATABASE_URL,
+    logLevel: 'info',
+    host: '127.0.0.1',
+    port: 3000,
+    databasePoolSize: 10,
+    httpRequestAllowPrivate: false,
+    claimWindowSeconds: 5,
+    brokerWindow: 10_000,
+  })
+  t.match(loadConfig('worker', { DATABASE_URL }), { workerConcurrency: 64, attemptLeaseSeconds: 15, shutdownGraceSeconds: 10 })
+  t.match(loadConfig('relay', { DATABASE_URL }), { relayIntervalMs: 250, claimWindowSeconds: 5, attemptLeaseSeconds: 15 })
+  t.strictSame(loadConfig('migrate', { DATABASE_URL }), { databaseUrl: DATABASE_URL, logLevel: 'info' })
+})
+
+t.test('start needs nothing at all', async (t) => {
+  const config = loadConfig('start', {})
+  t.match(config, { dataDir: '.taskwire', port: 3000, workerConcurrency: 64, relayIntervalMs: 250 })
+  t.equal(config.databaseUrl, undefined)
+})
+
+t.test('given values are read in their types', async (t) => {
+  const env = { DATABASE_URL, REDIS_URL: 'rediss://cache:6380/2', HOST: '::1', PORT: '0', HTTP_REQUEST_ALLOW_PRIVATE: 'true', LOG_LEVEL: 'silent' }
+  t.match(loadConfig('web', env), { redisUrl: 'rediss://cache:6380/2', host: '::1', port: 0, httpRequestAllowPrivate: true, logLevel: 'silent' })
+})
+
+t.test('an empty variable counts as unset', async (t) => {
+  const config = loadConfig('web', { DATABASE_URL, REDIS_URL: '', PORT: '' })
+  t.equal(config.redisUrl, undefined)
+  t.equal(config.port, 3000)
+})
+
+t.test('variables of others and of other roles are left alone', async (t) => {
+  t.equal(loadConfig('worker', { DATABASE_URL, PORT: 'tcp://10.0.0.1:80', PATH: '/bin' }).workerConcurrency, 64)
+})
+
+t.test('every wrong value is reported at once, by name, with what is expected', async (t) => {
+  const error = problemsOf(() =>
+    loadConfig('start', {
+      DATABASE_URL: 'mysql://localhost/x',
+      REDIS_URL: 'localhost:6379',
+      LOG_LEVEL: 'loud',
+      HOST: 'http://localhost',
+      PORT: '65536',
+      DATABASE_POOL_SIZE: '0',
+      WORKER_CONCURRENCY: 'many',
+      ATTEMPT_LEASE_SECONDS: '2.5',
+      SHUTDOWN_GRACE_SECONDS: '-1',
+      HTTP_REQUEST_ALLOW_PRIVATE: 'yes',
+      RELAY_INTERVAL_MS: '1e3',
+      CLAIM_WINDOW_SECONDS: '5s',
+      BROKER_WINDOW: '99',
+    }),
+  )
+  t.ok(error instanceof StartupError)
+  t.strictSame(error.message.split('\n').sort(), [
+    'ATTEMPT_LEASE_SECONDS=2.5: expected a whole number from 3 to 3600 (default 15)',
+    'BROKER_WINDOW=99: expected a whole number from 100 to 1000000 (default 10000)',
+    'CLAIM_WINDOW_SECONDS=5s: expected a whole number from 1 to 300 (default 5)',
+    'DATABASE_POOL_SIZE=0: expected a whole number from 1 to 100 (default 10)',
+    'DATABASE_URL=mysql://localhost/x: expected a URL such as postgres://user:password@host:5432/database',
+    'HOST=http://localhost: expected a host name or IP address, such as 127.0.0.1 (default 127.0.0.1)',
+    'HTTP_REQUEST_ALLOW_PRIVATE=yes: expected true or false (default false)',
+    'LOG_LEVEL=loud: expected one of fatal, error, warn, info, debug, trace, silent (default warn)',
+    'PORT=65536: expected a whole number from 0 to 65535 (default 3000)',
+    'REDIS_URL=localhost:6379: expected a URL such as redis://:password@host:6379/0 (rediss:// for TLS)',
+    'RELAY_INTERVAL_MS=1e3: expected a whole number from 50 to 10000 (default 250)',
+    'SHUTDOWN_GRACE_SECONDS=-1: expected a whole number from 0 to 600 (default 10)',
+    'WORKER_CONCURRENCY=many: expected a whole number from 1 to 1000 (default 64)',
+  ])
+})
+
+t.test('a missing database URL is reported together with the rest', async (t) => {
+  const { problems } = problemsOf(() => loadConfig('worker', { WORKER_CONCURRENCY: '0' }))
+  t.strictSame(problems.map(({ name }) => name).sort(), ['DATABASE_URL', 'WORKER_CONCURRENCY'])
+  t.match(problemsOf(() => loadConfig('web', {})).message, /^DATABASE_URL is missing: expected a URL such as postgres:/)
+})
+
+t.test('values that do not go together are reported', async (t) => {
+  const slow = problemsOf(() => loadConfig('relay', { DATABASE_URL, RELAY_INTERVAL_MS: '2000', CLAIM_WINDOW_SECONDS: '1' }))
+  t.match(slow.message, /^RELAY_INTERVAL_MS=2000: expected at most CLAIM_WINDOW_SECONDS \(1 s\)/)
+  const starved = problemsOf(() => loadConfig('start', { WORKER_CONCURRENCY: '200', BROKER_WINDOW: '100' }))
+  t.match(starved.message, /^WORKER_CONCURRENCY=200: expected at most BROKER_WINDOW \(100\)/)
+})
+
+t.test('no password is shown', async (t) => {
+  for (const url of ['mysql://user:hush@host/db', 'user:hush@host/db', 'postgres:/user:hush@host', 'mysql://host/db?password=hush', 'x://u:hu@hush/hush@host']) {
+    const { message } = problemsOf(() => loadConfig('web', { DATABASE_URL: url }))
+    t.notMatch(message, 'hush', url)
+    t.match(message, '***', url)
+  }
+})
+
+t.test('the table describes every variable of every role', async (t) => {
+  const rows = describeConfig()
+  t.ok(rows.every(({ meaning, roles }) => meaning !== '' && roles.length > 0))
+  const row = (name: string) => rows.find((candidate) => candidate.name === name)
+  t.match(row('PORT'), { roles: ['start', 'web'], default: '3000' })
+  t.match(row('LOG_LEVEL'), { roles: ['start', 'web', 'worker', 'relay', 'migrate'], default: 'info (start: warn)' })
+  t.match(row('DATA_DIR'), { roles: ['start'], default: '.taskwire' })
+  t.match(row('DATABASE_URL'), { default: '' })
+})

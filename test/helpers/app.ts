@@ -1,0 +1,43 @@
+/** The web application on real services, listening on a port of its own; with a worker and a relay when asked for. */
+import { pino } from 'pino'
+import { loadConfig } from '../../src/config.js'
+import { migrateBroker } from '../../src/broker/open-broker.js'
+import { migrateDatabase } from '../../src/db/migrate.js'
+import { startRelay } from '../../src/relay/relay.js'
+import { startWeb } from '../../src/web/web.js'
+import { startWorker } from '../../src/worker/worker.js'
+import { hasRedisServer, startPostgres, startRedis, type TestPostgres, type TestRedis, type TestScope } from './services.js'
+
+export interface TestApp {
+  address: string
+  databaseUrl: string
+  postgres: TestPostgres
+  /** Undefined on a machine without Redis, where everything runs on PostgreSQL. */
+  redis: TestRedis | undefined
+  stopWeb(): Promise<void>
+}
+
+/** Boots the roles in this process. */
+export async function startApp(
+  t: TestScope,
+  roles: readonly ('worker' | 'relay')[] = [],
+  variables: Record<string, string> = {},
+): Promise<TestApp> {
+  const postgres = await startPostgres(t)
+  const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
+  await migrateDatabase(postgres.url)
+  if (redis === undefined) await migrateBroker(postgres.url)
+  const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url, PORT: '0', ...variables }
+  const log = pino({ level: process.env['LOG_LEVEL'] ?? 'silent' })
+  if (roles.includes('relay')) {
+    const relay = await startRelay(loadConfig('relay', env), log)
+    t.teardown(() => relay.stop())
+  }
+  if (roles.includes('worker')) {
+    const worker = await startWorker(loadConfig('worker', env), log)
+    t.teardown(() => worker.stop())
+  }
+  const web = await startWeb(loadConfig('web', env), log)
+  t.teardown(() => web.stop())
+  return { address: web.address, databaseUrl: postgres.url, postgres, redis, stopWeb: web.stop }
+}

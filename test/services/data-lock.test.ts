@@ -1,0 +1,71 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { lockDataDir } from '../../src/services/data-lock.js'
+
+const LOCK = new URL('../../src/services/data-lock.ts', import.meta.url).href
+
+/** A process that holds the lock until it is killed. */
+async function holdElsewhere(t: Test, dataDir: string) {
+  const script = `const { lockDataDir } = await import('${LOCK}'); await lockDataDir(process.argv[2]); process.send('held'); setInterval(() => {}, 1000)`
+  const main = join(t.testdir({ 'hold.mjs': script }), 'hold.mjs')
+  const child = fork(main, [dataDir], { execArgv: ['--import=tsx'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  await once(child, 'message')
+  return child
+}
+
+t.test('a second start on the folder is refused, and told who has it', async (t) => {
+  const dir = t.testdir()
+  const lock = await lockDataDir(dir)
+  t.teardown(() => lock.release())
+  await t.rejects(lockDataDir(dir), { name: 'StartupError', message: new RegExp(`^another start \\(process ${process.pid}\\) already runs on`) })
+})
+
+t.test('a lock that was released can be taken', async (t) => {
+  const dir = t.testdir()
+  await (await lockDataDir(dir)).release()
+  const lock = await lockDataDir(dir)
+  await lock.release()
+})
+
+t.test('the lock of a killed process blocks nobody', async (t) => {
+  const dir = join(t.testdir(), 'data')
+  await mkdir(dir)
+  const holder = await holdElsewhere(t, dir)
+  await t.rejects(lockDataDir(dir), { message: new RegExp(`process ${holder.pid}`) })
+  holder.kill('SIGKILL')
+  await once(holder, 'exit')
+  const lock = await lockDataDir(dir)
+  await lock.release()
+})
+
+t.test('the lock of a frozen process still holds', async (t) => {
+  const dir = join(t.testdir(), 'data')
+  await mkdir(dir)
+  const holder = await holdElsewhere(t, dir)
+  holder.kill('SIGSTOP')
+  await t.rejects(lockDataDir(dir), { message: /^another start already runs/ })
+})
+
+t.test('of several starts that find a stale lock at once one gets it', async (t) => {
+  const dir = join(t.testdir(), 'data')
+  await mkdir(dir)
+  const holder = await holdElsewhere(t, dir)
+  holder.kill('SIGKILL')
+  await once(holder, 'exit')
+  const results = await Promise.allSettled([1, 2, 3].map(() => lockDataDir(dir)))
+  const locks = results.filter((result) => result.status === 'fulfilled')
+  t.equal(locks.length, 1)
+  for (const { value } of locks) await value.release()
+})
+
+t.test('a folder with a long path has a lock too', async (t) => {
+  const dir = join(t.testdir(), 'x'.repeat(120))
+  await mkdir(dir)
+  const lock = await lockDataDir(dir)
+  await t.rejects(lockDataDir(dir), /already runs/)
+  await lock.release()
+})

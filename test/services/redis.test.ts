@@ -1,0 +1,72 @@
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { askRedis, findRedisServer, startRedis, type RedisOptions } from '../../src/services/redis.js'
+import { findDefaultUser } from '../../src/services/service-user.js'
+import { findAlive } from '../helpers/processes.js'
+import type { TestScope } from '../helpers/services.js'
+
+const user = await findDefaultUser()
+const program = (await findRedisServer()) ?? 'redis-server'
+const parent = await mkdtemp(join(tmpdir(), 'taskwire-test-'))
+await chmod(parent, 0o755)
+const folder = join(parent, 'redis')
+t.teardown(() => rm(parent, { recursive: true, force: true }))
+
+async function startHere(t: TestScope, options: Partial<RedisOptions> = {}) {
+  const server = await startRedis({ program, folder, user, ...options })
+  t.teardown(() => server.kill())
+  const { password } = new URL(server.url)
+  return { ...server, password, ask: (command: string) => askRedis(server.port, password, command) }
+}
+
+t.test('it asks for its password, which no command line shows', async (t) => {
+  const server = await startHere(t)
+  t.equal(await server.ask('PING'), '+PONG')
+  await t.rejects(askRedis(server.port, 'guess', 'PING'))
+  t.equal((await stat(join(folder, 'redis.conf'))).mode & 0o777, 0o600)
+  t.notMatch(await readFile(`/proc/${server.pid}/cmdline`, 'utf8').catch(() => ''), server.password)
+})
+
+t.test('it keeps what it was told when it is killed, and its URL', async (t) => {
+  const first = await startHere(t)
+  t.equal(await first.ask('SET kept 42'), '+OK')
+  process.kill(first.pid, 'SIGKILL')
+  await first.exited
+  const second = await startHere(t, { port: first.port })
+  t.equal(second.url, first.url)
+  t.equal(await second.ask('STRLEN kept'), ':2')
+})
+
+t.test('it never drops keys to make room', async (t) => {
+  const server = await startHere(t)
+  t.equal(await server.ask('CONFIG SET maxmemory 1'), '+OK')
+  t.match(await server.ask('SET more 1'), /^-OOM/)
+})
+
+t.test('a server left over by a killed supervisor is stopped first, also when it is frozen', async (t) => {
+  for (const isFrozen of [false, true]) {
+    const left = await startHere(t)
+    if (isFrozen) process.kill(left.pid, 'SIGSTOP')
+    const server = await startHere(t)
+    t.strictSame(await findAlive([left.pid]), [])
+    t.equal(await server.ask('STRLEN kept'), ':2')
+    await server.stop()
+  }
+})
+
+t.test('damaged data is one clear line that says what to do', async (t) => {
+  const files = join(folder, 'appendonlydir')
+  const base = (await readdir(files)).find((name) => name.endsWith('.incr.aof')) ?? ''
+  await writeFile(join(files, base), 'this is not a log of commands\r\n')
+  await t.rejects(startHere(t), { name: 'StartupError', message: /^Redis does not start: .* delete \S+redis: nothing but time is lost\.$/ })
+})
+
+t.test('it is found on PATH, under either name', async (t) => {
+  const dir = t.testdir({ one: { 'valkey-server': '' }, two: { 'redis-server': 'not executable' } })
+  await chmod(join(dir, 'one', 'valkey-server'), 0o755)
+  t.equal(await findRedisServer(`${join(dir, 'two')}:${join(dir, 'one')}`), join(dir, 'one', 'valkey-server'))
+  t.equal(await findRedisServer(join(dir, 'two')), undefined)
+  t.equal(await findRedisServer(''), undefined)
+})

@@ -1,0 +1,142 @@
+import { spawn } from 'node:child_process'
+import t from 'tap'
+import { createSupervisor, type Launched, type Part } from '../../src/services/supervisor.js'
+import { findAlive } from '../helpers/processes.js'
+
+interface TestPart extends Part {
+  /** Every process it was, oldest first. */
+  pids: number[]
+  /** Ends the process it is now. */
+  die(): void
+}
+
+/** A part that is a real process: `sleep`. `failures` says which launches, from 0, do not come up. */
+function createPart(name: string, log: string[], failures: number[] = []): TestPart {
+  const pids: number[] = []
+  return {
+    name,
+    pids,
+    die: () => process.kill(pids.at(-1) ?? 0, 'SIGKILL'),
+    launch(): Launched {
+      const child = spawn('sleep', ['60'], { stdio: 'ignore' })
+      const exited = new Promise<string>((resolve) => child.once('exit', (_, signal) => resolve(String(signal))))
+      const fails = failures.includes(pids.push(child.pid ?? 0) - 1)
+      if (fails) child.kill()
+      const end = async (signal: NodeJS.Signals) => {
+        child.kill(signal)
+        await exited
+        log.push(`${name} ${signal}`)
+      }
+      const ready = fails ? Promise.reject(new Error(`${name} is out of order`)) : Promise.resolve()
+      return { ready, exited, stop: () => end('SIGTERM'), kill: () => end('SIGKILL') }
+    },
+  }
+}
+
+/** A supervisor, what it says, and a way to wait for it to say something. */
+function createTestSupervisor(options: { forgiveAfterMs?: number } = {}) {
+  const said: string[] = []
+  const waiting = new Set<() => void>()
+  const say = (line: string) => {
+    said.push(line)
+    for (const look of waiting) look()
+  }
+  const heard = (pattern: RegExp, count = 1) =>
+    new Promise<void>((resolve) => {
+      const look = () => {
+        if (said.filter((line) => pattern.test(line)).length < count) return
+        waiting.delete(look)
+        resolve()
+      }
+      waiting.add(look)
+      look()
+    })
+  return { said, heard, supervisor: createSupervisor({ say, firstPauseMs: 20, maxPauseMs: 60, ...options }) }
+}
+
+t.test('a part that dies is started again, saying so, after a pause that grows', async (t) => {
+  const { supervisor, said, heard } = createTestSupervisor()
+  const part = createPart('clock', [])
+  await supervisor.add(part)
+  for (const count of [1, 2, 3, 4]) {
+    part.die()
+    await heard(/^clock runs again$/, count)
+  }
+  t.strictSame(
+    said.filter((line) => line.includes('ended')),
+    [0.02, 0.04, 0.06, 0.06].map((pause) => `clock ended (SIGKILL); trying again in ${pause} s`),
+  )
+  await supervisor.stop()
+  t.strictSame(await findAlive(part.pids), [])
+})
+
+t.test('deaths are forgiven once it stayed up long enough', async (t) => {
+  const { supervisor, said, heard } = createTestSupervisor({ forgiveAfterMs: 0 })
+  const part = createPart('clock', [])
+  await supervisor.add(part)
+  for (const count of [1, 2]) {
+    part.die()
+    await heard(/runs again/, count)
+  }
+  t.strictSame(said.filter((line) => line.includes('in 0.02 s')).length, 2)
+  await supervisor.stop()
+})
+
+t.test('a part that does not come up again is tried again', async (t) => {
+  const { supervisor, said, heard } = createTestSupervisor()
+  const part = createPart('clock', [], [1, 2])
+  await supervisor.add(part)
+  part.die()
+  await heard(/runs again/)
+  t.match(said, [/^clock ended/, /^clock does not start \(clock is out of order\); trying again in 0.04 s$/, /does not start/, /runs again/])
+  await supervisor.stop()
+})
+
+t.test('a part that never came up is the problem of whoever added it', async (t) => {
+  const { supervisor, said } = createTestSupervisor()
+  const part = createPart('clock', [], [0])
+  await t.rejects(supervisor.add(part), { message: 'clock is out of order' })
+  await supervisor.stop()
+  t.strictSame(said, [])
+  t.equal(part.pids.length, 1)
+})
+
+t.test('parts are stopped one after the other, the last one first, and none is started again', async (t) => {
+  const { supervisor, said } = createTestSupervisor()
+  const log: string[] = []
+  for (const name of ['database', 'worker', 'web']) await supervisor.add(createPart(name, log))
+  await Promise.all([supervisor.stop(), supervisor.stop()])
+  t.strictSame(log, ['web SIGTERM', 'worker SIGTERM', 'database SIGTERM'])
+  t.strictSame(said, [])
+  await t.rejects(supervisor.add(createPart('late', log)))
+})
+
+t.test('a part in its pause is not started after a stop', async (t) => {
+  const { supervisor, heard } = createTestSupervisor()
+  const part = createPart('clock', [])
+  await supervisor.add(part)
+  part.die()
+  await heard(/ended/)
+  await supervisor.stop()
+  const leewayMs = 100
+  await new Promise((resolve) => setTimeout(resolve, leewayMs))
+  t.equal(part.pids.length, 1)
+})
+
+t.test('a kill cuts an orderly stop short', async (t) => {
+  const { supervisor } = createTestSupervisor()
+  const log: string[] = []
+  const part = createPart('clock', log)
+  const stubborn: Part = {
+    name: 'stubborn',
+    launch() {
+      const launched = part.launch()
+      return { ...launched, stop: () => launched.exited.then(() => {}) }
+    },
+  }
+  await supervisor.add(stubborn)
+  const stopped = supervisor.stop()
+  await supervisor.kill()
+  await stopped
+  t.strictSame(log, ['clock SIGKILL'])
+})

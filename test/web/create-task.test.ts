@@ -1,0 +1,109 @@
+import { request } from 'node:http'
+import t from 'tap'
+import { Problem } from '../../src/protocol/errors.js'
+import { Task } from '../../src/protocol/task.js'
+import { createChecker } from '../../src/tasks/schema-errors.js'
+import { startApp } from '../helpers/app.js'
+import { openTestDatabase } from '../helpers/database.js'
+
+const app = await startApp(t)
+const db = await openTestDatabase(t, app.databaseUrl)
+const url = `${app.address}/api/tasks`
+
+async function countTasks(): Promise<number> {
+  const rows = await db.run<{ count: number }>({ name: 'test_count', text: 'select count(*)::integer as count from taskwire.tasks' }, [])
+  return rows[0]?.count ?? -1
+}
+
+async function post(body: unknown, contentType = 'application/json') {
+  const answer = await fetch(url, { method: 'POST', headers: { 'content-type': contentType }, body: typeof body === 'string' ? body : JSON.stringify(body) })
+  return { answer, body: (await answer.json()) as Record<string, unknown> }
+}
+
+t.test('a title alone is a valid task', async (t) => {
+  const { answer, body } = await post({ title: 'example task' })
+  t.equal(answer.status, 202)
+  t.match(body, { title: 'example task', type: 'demo.sleep', status: 'PENDING', version: 1, attempt: 0, priority: 0, payload: { steps: 5, stepMs: 300 } })
+  t.same(createChecker(Task).check(body), [])
+  t.equal(answer.headers.get('location'), `/api/tasks/${String(body['id'])}`)
+  const stored = await fetch(app.address + String(answer.headers.get('location')))
+  t.match(await stored.json(), { id: body['id'], createdAt: body['createdAt'], payload: body['payload'] })
+})
+
+t.test('nothing but an object is a valid task too; trailing slashes are tolerated', async (t) => {
+  t.match((await post({})).body, { title: 'demo.sleep', type: 'demo.sleep' })
+  const answer = await fetch(`${url}/`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' })
+  t.equal(answer.status, 202)
+})
+
+t.test('every field that a client may set is stored', async (t) => {
+  const runAt = new Date(Date.now() + 3_600_000).toISOString()
+  const { body } = await post({ title: 'Ünï 🎉 <b>', type: 'demo.sleep', payload: { steps: 1, stepMs: 5 }, priority: 9, tags: ['a', 'b'], runAt })
+  t.match(body, { title: 'Ünï 🎉 <b>', payload: { steps: 1, stepMs: 5 }, priority: 9, tags: ['a', 'b'], status: 'SCHEDULED', runAt })
+})
+
+const refusals: { name: string; body: unknown; contentType?: string; status: number; code: string; pointer?: string }[] = [
+  { name: 'an unknown type', body: { type: 'no.such' }, status: 422, code: 'unknown_type', pointer: '/type' },
+  { name: 'a malformed type', body: { type: 'No Such!' }, status: 400, code: 'invalid_request', pointer: '/type' },
+  { name: 'a payload of the wrong kind', body: { payload: { steps: 'five' } }, status: 422, code: 'invalid_payload', pointer: '/payload/steps' },
+  { name: 'a payload out of bounds', body: { payload: { steps: -1 } }, status: 422, code: 'invalid_payload', pointer: '/payload/steps' },
+  { name: 'an unknown payload field', body: { payload: { stepz: 1 } }, status: 422, code: 'invalid_payload', pointer: '/payload/stepz' },
+  { name: 'a payload that is no object', body: { payload: [] }, status: 422, code: 'invalid_payload', pointer: '/payload' },
+  { name: 'too long a title', body: { title: 'x'.repeat(201) }, status: 400, code: 'invalid_request', pointer: '/title' },
+  { name: 'an empty title', body: { title: '' }, status: 400, code: 'invalid_request', pointer: '/title' },
+  { name: 'a title of the wrong kind', body: { title: 5 }, status: 400, code: 'invalid_request', pointer: '/title' },
+  { name: 'a field that clients may not set', body: { status: 'COMPLETED' }, status: 400, code: 'invalid_request', pointer: '/status' },
+  { name: 'a field that does not exist', body: { titel: 'x' }, status: 400, code: 'invalid_request', pointer: '/titel' },
+  { name: 'both runAt and delayMs', body: { runAt: '2030-01-01T00:00:00Z', delayMs: 5 }, status: 422, code: 'invalid_task', pointer: '/delayMs' },
+  { name: 'a time that is none', body: { runAt: 'tomorrow' }, status: 400, code: 'invalid_request', pointer: '/runAt' },
+  { name: 'text that cannot be stored', body: '{"title":"a\\u0000b"}', status: 422, code: 'invalid_task', pointer: '/title' },
+  { name: 'half a surrogate pair', body: '{"title":"\\ud800"}', status: 422, code: 'invalid_task', pointer: '/title' },
+  { name: 'too deep a body', body: `{"payload":${'['.repeat(40)}${']'.repeat(40)}}`, status: 422, code: 'invalid_task' },
+  { name: 'too large a body', body: { title: 'x', payload: { text: 'x'.repeat(300_000) } }, status: 413, code: 'body_too_large' },
+  { name: 'the wrong content type', body: '{}', contentType: 'text/plain', status: 415, code: 'unsupported_media_type' },
+  { name: 'a form', body: 'title=x', contentType: 'application/x-www-form-urlencoded', status: 415, code: 'unsupported_media_type' },
+  { name: 'broken JSON', body: '{"title": ', status: 400, code: 'invalid_json' },
+  { name: 'no body', body: '', status: 400, code: 'invalid_json' },
+  { name: 'JSON that is no object', body: '"text"', status: 400, code: 'invalid_request' },
+  { name: 'null', body: 'null', status: 400, code: 'invalid_request' },
+  { name: 'a poisoned prototype', body: '{"__proto__":{"x":1}}', status: 400, code: 'invalid_json' },
+  { name: 'a poisoned constructor', body: '{"payload":{"constructor":{"prototype":{"x":1}}}}', status: 400, code: 'invalid_json' },
+]
+
+t.test('what cannot be accepted is refused by name, and nothing is stored', async (t) => {
+  const before = await countTasks()
+  const checker = createChecker(Problem)
+  for (const { name, body, contentType, status, code, pointer } of refusals) {
+    const { answer, body: problem } = await post(body, contentType)
+    t.equal(answer.status, status, name)
+    t.match(answer.headers.get('content-type'), /^application\/problem\+json/)
+    t.same(checker.check(problem), [])
+    t.match(problem, { code, status, fix: /\w/, detail: /\w/ }, name)
+    if (pointer !== undefined) t.match(problem['errors'], [{ pointer, detail: /\w/ }], `${name} is named`)
+  }
+  t.equal(await countTasks(), before)
+})
+
+t.test('creates that arrive together are all stored, each once', async (t) => {
+  const before = await countTasks()
+  const answers = await Promise.all(Array.from({ length: 300 }, (_, index) => post({ title: `task ${index}` })))
+  t.equal(new Set(answers.map(({ body }) => body['id'])).size, 300)
+  t.ok(answers.every(({ body }, index) => body['title'] === `task ${index}`), 'each gets its own answer')
+  t.equal(await countTasks(), before + 300)
+})
+
+t.test('a body that never ends is not waited for, and a method that is not there is a problem', async (t) => {
+  const answer = await fetch(url, { method: 'DELETE' })
+  t.equal(answer.status, 404)
+  t.match(await answer.json(), { code: 'not_found' })
+  const status = await new Promise<number | undefined>((resolve, reject) => {
+    const call = request(url, { method: 'POST', headers: { 'content-type': 'application/json', 'content-length': '300000' } }, (reply) => {
+      reply.resume()
+      resolve(reply.statusCode)
+      call.destroy()
+    })
+    call.on('error', reject)
+    call.flushHeaders()
+  })
+  t.equal(status, 413)
+})
