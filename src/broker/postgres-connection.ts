@@ -43,12 +43,12 @@ export async function connectPostgres(databaseUrl: string, overrides: ClientConf
     await client.connect()
     return client
   } catch (error) {
-    throw unreachable(databaseUrl, error)
+    throw new Error(`cannot reach PostgreSQL at ${describeServer(databaseUrl)}: ${reasonOf(error)}`)
   }
 }
 
-/** Never the password. */
-export function unreachable(databaseUrl: string, error: unknown): Error {
+/** `host:port/database`; never the password. */
+export function describeServer(databaseUrl: string): string {
   const { host, pathname } = new URL(databaseUrl)
-  return new Error(`cannot reach PostgreSQL at ${host}${pathname}: ${reasonOf(error)}`)
+  return host + pathname
 }

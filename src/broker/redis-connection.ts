@@ -16,7 +16,9 @@ const MINIMUM_VERSION = [6, 2] as const
 const CONNECT_DEADLINE_MS = 3_000
 const MAX_RECONNECT_PAUSE_MS = 1_000
 
-const COMMON: RedisOptions = {
+type ConnectOptions = Omit<RedisOptions, 'replyMapping'>
+
+const COMMON: ConnectOptions = {
   lazyConnect: true,
   connectTimeout: 3_000,
   // How long a connection that is given up may take to say goodbye.
@@ -27,7 +29,7 @@ const COMMON: RedisOptions = {
  * For commands of which a late success is worth nothing. Without a link they are refused at once, and when the link is
  * lost those under way are refused too, instead of being kept and sent again.
  */
-export const COMMAND_OPTIONS: RedisOptions = {
+export const COMMAND_OPTIONS: ConnectOptions = {
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
@@ -35,19 +37,19 @@ export const COMMAND_OPTIONS: RedisOptions = {
 }
 
 /** For the subscribing connection. Subscriptions are renewed by `redis-events.ts`, which needs their acknowledgement. */
-export const SUBSCRIBER_OPTIONS: RedisOptions = { ...COMMAND_OPTIONS, autoResubscribe: false }
+export const SUBSCRIBER_OPTIONS: ConnectOptions = { ...COMMAND_OPTIONS, autoResubscribe: false }
 
 /**
  * For a BullMQ worker, whose commands wait for the link. It blocks for up to 5 s in one command, so an answer is overdue
  * only after 10 s.
  */
-export const WORKER_OPTIONS: RedisOptions = { maxRetriesPerRequest: null, socketTimeout: 10_000 }
+export const WORKER_OPTIONS: ConnectOptions = { maxRetriesPerRequest: null, socketTimeout: 10_000 }
 
 /**
  * Opens a connection and waits until it is ready.
  * @throws Error `cannot reach Redis at host:port: reason`, within three seconds
  */
-export async function connectRedis(redisUrl: string, options: RedisOptions, incidents: IncidentLog): Promise<Redis> {
+export async function connectRedis(redisUrl: string, options: ConnectOptions, incidents: IncidentLog): Promise<Redis> {
   let isOpen = false
   let lastError: unknown
   const client = new Redis(redisUrl, {

@@ -10,9 +10,10 @@
  */
 import { ReplyError, type Redis } from 'ioredis'
 import type { Event } from '../protocol/stream.js'
-import type { EventBus, EventListener, EventSubscription } from './broker.js'
+import type { EventListener, EventSubscription } from './broker.js'
 import { reasonOf, withDeadline } from './deadline.js'
 import { createEventChannels, type ChannelLink } from './event-channels.js'
+import { createEventBus, type OpenEventBus } from './event-bus.js'
 import { deliverMessage, encodeEvent, slotOf } from './event-codec.js'
 import type { IncidentLog } from './incident-log.js'
 import { connectRedis, SUBSCRIBER_OPTIONS } from './redis-connection.js'
@@ -29,16 +30,15 @@ function channelOf(taskId: string): string {
 }
 
 /** Publishes over `commands`, which somebody else owns. */
-export function createRedisEvents(redisUrl: string, commands: Redis, incidents: IncidentLog): EventBus {
-  return {
+export function createRedisEvents(redisUrl: string, commands: Redis, incidents: IncidentLog): OpenEventBus {
+  return createEventBus({
     publish: (events) => publish(commands, events),
     listen: (listener) => openRedisSubscription(redisUrl, listener, incidents),
-  }
+  })
 }
 
 /** One pipeline: one round trip, and the order of the events is kept. */
 async function publish(commands: Redis, events: readonly Event[]): Promise<void> {
-  if (events.length === 0) return
   const pipeline = commands.pipeline()
   for (const event of events) pipeline.publish(channelOf(event.taskId), encodeEvent(event))
   const results = await withDeadline(pipeline.exec(), PUBLISH_DEADLINE_MS, 'Redis did not take the events in time')

@@ -1,0 +1,24 @@
+import type { EventBus, EventSubscription } from './broker.js'
+
+export interface OpenEventBus extends EventBus {
+  /** Closes the listening sides that are still open. */
+  close(): Promise<void>
+}
+
+/** What both buses have in common: nothing to publish is nothing to do, and a broker closes what was opened through it. */
+export function createEventBus({ publish, listen }: EventBus): OpenEventBus {
+  const subscriptions = new Set<EventSubscription>()
+  return {
+    async publish(events) {
+      if (events.length > 0) await publish(events)
+    },
+    async listen(listener) {
+      const subscription = await listen(listener)
+      subscriptions.add(subscription)
+      return subscription
+    },
+    async close() {
+      await Promise.all([...subscriptions].map((subscription) => subscription.close()))
+    },
+  }
+}

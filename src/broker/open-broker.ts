@@ -1,0 +1,22 @@
+import type { Broker } from './broker.js'
+import type { BrokerLog } from './incident-log.js'
+import { openPostgresBroker } from './postgres-broker.js'
+import { openRedisBroker } from './redis-broker.js'
+
+export { migrateBroker } from './postgres-broker.js'
+export type { BrokerLog } from './incident-log.js'
+
+export interface OpenBrokerOptions {
+  /** Redis, when there is one. Without it PostgreSQL carries everything; `migrateBroker` must have prepared it. */
+  redisUrl?: string | undefined
+  databaseUrl: string
+  log: BrokerLog
+}
+
+/**
+ * Opens the broker. From then on outages are repaired in silence but for a line in the log.
+ * @throws Error with one clear line, within a few seconds, when the server cannot be reached or used
+ */
+export function openBroker({ redisUrl, databaseUrl, log }: OpenBrokerOptions): Promise<Broker> {
+  return redisUrl === undefined ? openPostgresBroker({ databaseUrl, log }) : openRedisBroker({ redisUrl, log })
+}

@@ -1,0 +1,75 @@
+/**
+ * The broker on PostgreSQL, for a machine without Redis: BullMQ's PostgreSQL backend in a schema of its own, and
+ * LISTEN/NOTIFY. Same promises as the one on Redis, fewer jobs per second.
+ */
+import { createPostgresBackend, runMigrations, type PostgresPoolConfig } from 'bullmq'
+import type { Broker } from './broker.js'
+import { reasonOf, settlesWithin, withDeadline } from './deadline.js'
+import { openDeliveryQueue } from './delivery-queue.js'
+import { createIncidentLog, type BrokerLog } from './incident-log.js'
+import { connectionConfig, connectPostgres, describeServer, openStatementPool } from './postgres-connection.js'
+import { createPostgresEvents } from './postgres-events.js'
+
+const SCHEMA = 'taskwire_bullmq'
+const PING_DEADLINE_MS = 1_000
+const STATEMENT_DEADLINE_MS = 2_000
+const CLOSE_GRACE_MS = 500
+const MIGRATION_DEADLINE_MS = 60_000
+
+/** Connections for adding jobs. */
+const QUEUE_CONNECTIONS = 2
+/** Connections of one worker for taking and finishing jobs; more only wait for each other's commits. */
+const MAX_WORKER_CONNECTIONS = 8
+
+/**
+ * Brings BullMQ's schema in this database up to date. Several processes may do so at once: BullMQ lets one at a time.
+ * @throws Error with one clear line when PostgreSQL cannot be reached or refuses
+ */
+export async function migrateBroker(databaseUrl: string): Promise<void> {
+  const client = await connectPostgres(databaseUrl, { query_timeout: MIGRATION_DEADLINE_MS })
+  try {
+    await runMigrations(client, SCHEMA)
+  } catch (error) {
+    throw new Error(`cannot prepare the schema ${SCHEMA} in PostgreSQL at ${describeServer(databaseUrl)}: ${reasonOf(error)}`)
+  } finally {
+    await settlesWithin(client.end(), CLOSE_GRACE_MS)
+  }
+}
+
+/** @throws Error with one clear line when PostgreSQL cannot be reached, or `migrateBroker` has not been run */
+export async function openPostgresBroker({ databaseUrl, log }: { databaseUrl: string; log: BrokerLog }): Promise<Broker> {
+  const incidents = createIncidentLog(log)
+  await settlesWithin((await connectPostgres(databaseUrl)).end(), CLOSE_GRACE_MS)
+  const poolConfig = (max: number): PostgresPoolConfig => ({ ...connectionConfig(databaseUrl), schema: SCHEMA, max, idleTimeoutMillis: 0 })
+  const queue = await openDeliveryQueue(
+    {
+      factory: createPostgresBackend,
+      prefix: '',
+      connection: poolConfig(QUEUE_CONNECTIONS),
+      async openWorkerConnection(concurrency) {
+        return { connection: poolConfig(Math.min(concurrency, MAX_WORKER_CONNECTIONS)), isUp: () => true, close: () => {} }
+      },
+    },
+    incidents,
+  ).catch((error: unknown) => {
+    throw new Error(`cannot use the job queue in PostgreSQL at ${describeServer(databaseUrl)}: ${reasonOf(error)}`)
+  })
+  const statements = openStatementPool(databaseUrl, STATEMENT_DEADLINE_MS, incidents)
+  const events = createPostgresEvents(databaseUrl, statements, incidents)
+  let closing: Promise<void> | undefined
+
+  async function closeOnce(): Promise<void> {
+    await Promise.all([queue.close(), events.close()])
+    await settlesWithin(statements.end(), CLOSE_GRACE_MS)
+  }
+
+  return {
+    kind: 'postgres',
+    queue,
+    events,
+    async ping({ deadlineMs = PING_DEADLINE_MS } = {}) {
+      await withDeadline(statements.query('select 1'), deadlineMs, 'PostgreSQL does not answer')
+    },
+    close: () => (closing ??= closeOnce()),
+  }
+}

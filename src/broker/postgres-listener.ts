@@ -1,0 +1,69 @@
+/**
+ * One listening connection to PostgreSQL, from its start to its end. It ends by itself when it leaves a probe unanswered:
+ * `select 1` every 2 s, with 1 s to answer. Statements go one after the other, as `pg` wants it.
+ */
+import type { Notification, QueryResult } from 'pg'
+import { withDeadline } from './deadline.js'
+import type { ChannelLink } from './event-channels.js'
+import { connectPostgres } from './postgres-connection.js'
+
+const LISTEN_DEADLINE_MS = 2_000
+const PROBE_INTERVAL_MS = 2_000
+const PROBE_DEADLINE_MS = 1_000
+
+export interface ListeningConnection extends ChannelLink {
+  onNotification(receive: (notification: Notification) => void): void
+  /** Resolves with the reason when the connection has ended. */
+  readonly ended: Promise<unknown>
+  /** Ends it because of this error, without waiting for the server. */
+  drop(error: unknown): void
+  close(): void
+}
+
+/** @throws Error `cannot reach PostgreSQL at host:port/database: reason` */
+export async function connectListener(databaseUrl: string): Promise<ListeningConnection> {
+  // No time-out of the driver's own: it would forget the overdue statement, and `end` would then wait for the server.
+  const client = await connectPostgres(databaseUrl, { application_name: 'taskwire-events', query_timeout: 0 })
+  let reason: unknown = new Error('the server closed the connection')
+  let last: Promise<unknown> = Promise.resolve()
+
+  function send(text: string): Promise<QueryResult> {
+    const sent = last.then(() => client.query(text))
+    last = sent.catch(() => {})
+    return sent
+  }
+
+  function drop(error: unknown): void {
+    reason = error
+    // With a statement under way, and one always is here when the server is silent, this closes the socket at once.
+    void client.end()
+  }
+
+  const probe = setInterval(() => {
+    withDeadline(send('select 1'), PROBE_DEADLINE_MS, 'no answer to a probe').catch(drop)
+  }, PROBE_INTERVAL_MS).unref()
+  client.on('error', (error) => (reason = error))
+  const ended = new Promise<unknown>((resolve) => {
+    client.once('end', () => {
+      clearInterval(probe)
+      resolve(reason)
+    })
+  })
+
+  return {
+    ended,
+    drop,
+    onNotification: (receive) => void client.on('notification', receive),
+    async subscribe(names) {
+      const listen = send(names.map((name) => `listen ${name}`).join('; '))
+      await withDeadline(listen, LISTEN_DEADLINE_MS, 'no acknowledgement of LISTEN')
+    },
+    async unsubscribe(names) {
+      await send(names.map((name) => `unlisten ${name}`).join('; '))
+    },
+    close() {
+      clearInterval(probe)
+      void client.end()
+    },
+  }
+}

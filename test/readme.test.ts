@@ -1,0 +1,46 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import t from 'tap'
+import { describeConfig } from '../src/config.js'
+import { INITIAL_STATUSES, isFinal, STATUSES, TRANSITIONS } from '../src/protocol/status.js'
+
+const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
+const readme = read('README.md')
+
+/** The lines of the README's state diagram, from the table. */
+function drawStates(): string {
+  const starts = INITIAL_STATUSES.map((status) => `  [*] --> ${status}`)
+  const moves = STATUSES.flatMap((from) => TRANSITIONS[from].map((to) => `  ${from} --> ${to}`))
+  const ends = STATUSES.filter(isFinal).map((status) => `  ${status} --> [*]`)
+  return [...starts, ...moves, ...ends].join('\n')
+}
+
+/** The README's configuration table, from the schemas. */
+function tabulateConfig(): string {
+  const rows = describeConfig().map(({ name, roles, default: initial, meaning }) => `| \`${name}\` | ${roles.join(', ')} | ${initial} | ${meaning} |`)
+  return ['| variable | roles | default | meaning |', '| --- | --- | --- | --- |', ...rows].join('\n')
+}
+
+t.test('the state diagram shows the table of transitions', async (t) => {
+  t.ok(readme.includes(drawStates()), `the diagram should be:\n${drawStates()}`)
+})
+
+t.test('the configuration table shows the schemas', async (t) => {
+  t.ok(readme.includes(tabulateConfig()), `the table should be:\n${tabulateConfig()}`)
+})
+
+t.test('the dependency tables name every dependency, and no other', async (t) => {
+  const { dependencies, devDependencies } = JSON.parse(read('package.json')) as Record<string, Record<string, string>>
+  const section = /## Dependencies\n([\s\S]*?)\n## /.exec(readme)?.[1] ?? ''
+  const named = new Set([...section.matchAll(/`([^`\s]+)`/g)].map((match) => match[1]))
+  const wanted = [...Object.keys(dependencies ?? {}), ...Object.keys(devDependencies ?? {})].filter((name) => !name.startsWith('@types/') && name !== '@eslint/js')
+  for (const name of wanted) t.ok(named.has(name), `${name} is explained`)
+  for (const version of Object.values({ ...dependencies, ...devDependencies })) t.match(version, /^\d/, 'versions are pinned')
+})
+
+t.test('the files that the documents link to exist', async (t) => {
+  for (const file of ['README.md', ...readdirSync(new URL('../docs', import.meta.url)).map((name) => `docs/${name}`)]) {
+    for (const [, target = ''] of read(file).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+      t.doesNotThrow(() => readFileSync(new URL(target, new URL(`../${file}`, import.meta.url))), `${file} links to ${target}`)
+    }
+  }
+})
