@@ -52,8 +52,7 @@ async function runRelay(): Promise<void> {
 
 async function runMigrate(): Promise<void> {
   const { databaseUrl } = loadConfig('migrate', process.env)
-  const { migrateDatabase } = await import('./db/migrate.js')
-  await migrateDatabase(databaseUrl)
+  await migrate(databaseUrl)
   console.log('The database is up to date.')
 }
 
@@ -61,7 +60,6 @@ async function runStart(): Promise<void> {
   const config = loadConfig('start', process.env)
   const { start } = await import('./services/start.js')
   const { stopAtSignals } = await import('./services/stop-signals.js')
-  const { migrateDatabase } = await import('./db/migrate.js')
   const say = (line: string) => console.log(line)
   let started: Started | undefined
   const signal = stopAtSignals(() => started, say)
@@ -70,8 +68,8 @@ async function runStart(): Promise<void> {
     env: process.env,
     main: fileURLToPath(import.meta.url),
     say,
-    migrate: migrateDatabase,
-    checkRedis,
+    migrate,
+    checkRedis: (redisUrl: string) => checkRedis(redisUrl, config.databaseUrl ?? ''),
     signal,
   }
   await start(options, (handle) => (started = handle)).catch((error: unknown) => {
@@ -80,9 +78,22 @@ async function runStart(): Promise<void> {
   })
 }
 
-/** A wrong REDIS_URL shows at once, instead of as tasks that stay PENDING. */
-async function checkRedis(redisUrl: string): Promise<void> {
-  void redisUrl
+/** Prepares the database for both brokers: which one is used may change from start to start. */
+async function migrate(databaseUrl: string): Promise<void> {
+  const { migrateDatabase } = await import('./db/migrate.js')
+  await migrateDatabase(databaseUrl)
+  const { migrateBroker } = await import('./broker/open-broker.js')
+  await migrateBroker(databaseUrl)
+}
+
+/** A wrong REDIS_URL shows at once, before anything is started for it. */
+async function checkRedis(redisUrl: string, databaseUrl: string): Promise<void> {
+  const { openBroker } = await import('./broker/open-broker.js')
+  const silent = { info: () => {}, warn: () => {} }
+  const broker = await openBroker({ redisUrl, databaseUrl, log: silent }).catch((error: unknown) => {
+    throw new StartupError(`${error instanceof Error ? error.message : String(error)}. Check REDIS_URL and that the server runs.`)
+  })
+  await broker.close()
 }
 
 async function printVersion(): Promise<void> {

@@ -1,4 +1,4 @@
-/** Bounded waits: neither BullMQ nor a frozen server promises to settle. */
+/** Bounded waits, because neither BullMQ nor a frozen server promises to settle; and what the failures say. */
 
 /**
  * Waits for `work`, at most `deadlineMs`; then rejects with `message`. What `work` does later is ignored, so it must be
@@ -30,4 +30,9 @@ export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (error.message !== '') return error.message
   return 'code' in error ? String(error.code) : error.name
+}
+
+/** A failure in one line. Its cause stays behind: errors of ioredis carry whole commands, which nobody wants in a log. */
+export function explain(what: string, error: unknown): Error {
+  return new Error(`${what}: ${reasonOf(error)}`)
 }

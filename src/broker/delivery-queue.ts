@@ -10,7 +10,7 @@
  */
 import { Queue, type BackendFactory, type IQueueBackend, type WorkerOptions } from 'bullmq'
 import type { Delivery, DeliveryQueue } from './broker.js'
-import { reasonOf, settlesWithin, withDeadline } from './deadline.js'
+import { explain, settlesWithin, withDeadline } from './deadline.js'
 import { openConsumer, type OpenConsumer, type OpenWorker } from './delivery-consumer.js'
 import { DeliveryWorker, IDLE_WAIT_SECONDS } from './delivery-worker.js'
 import type { IncidentLog } from './incident-log.js'
@@ -101,7 +101,7 @@ async function ask<T>(what: string, work: Promise<T>, deadlineMs: number): Promi
   try {
     return await withDeadline(work, deadlineMs, 'no answer in time')
   } catch (error) {
-    throw new Error(`the broker did not ${what}: ${reasonOf(error)}`)
+    throw explain(`the broker did not ${what}`, error)
   }
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Worker, type BackendFactory, type IQueueBackend, type Job, type JobProgress, type WorkerOptions } from 'bullmq'
+import { Worker, type IQueueBackend, type Job, type JobProgress } from 'bullmq'
 import type { Delivery } from './broker.js'
 import { settlesWithin } from './deadline.js'
 
@@ -10,12 +10,8 @@ export const IDLE_WAIT_SECONDS = 5
 
 /** BullMQ's worker, with three weaknesses covered that show when its server is away. */
 export class DeliveryWorker<B extends IQueueBackend, C> extends Worker<Delivery, void, string, B, JobProgress, C> {
-  constructor(name: string, process: (job: Job<Delivery>) => Promise<void>, options: WorkerOptions<C>, factory: BackendFactory<B, C>) {
-    super(name, process, options, factory)
-  }
-
   /** A fetch that fails at once is tried again at once, without end: a server that starts up or is out of memory. Brake it. */
-  protected override async moveToActive(token: string, name?: string): ReturnType<Worker<Delivery, void, string, B, JobProgress, C>['getNextJob']> {
+  protected override async moveToActive(token: string, name?: string): Promise<Job<Delivery, void, string, JobProgress>> {
     try {
       return await super.moveToActive(token, name)
     } catch (error) {

@@ -4,7 +4,7 @@
  */
 import { createPostgresBackend, runMigrations, type PostgresPoolConfig } from 'bullmq'
 import type { Broker } from './broker.js'
-import { reasonOf, settlesWithin, withDeadline } from './deadline.js'
+import { explain, settlesWithin, withDeadline } from './deadline.js'
 import { openDeliveryQueue } from './delivery-queue.js'
 import { createIncidentLog, type BrokerLog } from './incident-log.js'
 import { connectionConfig, connectPostgres, describeServer, openStatementPool } from './postgres-connection.js'
@@ -30,7 +30,7 @@ export async function migrateBroker(databaseUrl: string): Promise<void> {
   try {
     await runMigrations(client, SCHEMA)
   } catch (error) {
-    throw new Error(`cannot prepare the schema ${SCHEMA} in PostgreSQL at ${describeServer(databaseUrl)}: ${reasonOf(error)}`)
+    throw explain(`cannot prepare the schema ${SCHEMA} in PostgreSQL at ${describeServer(databaseUrl)}`, error)
   } finally {
     await settlesWithin(client.end(), CLOSE_GRACE_MS)
   }
@@ -52,7 +52,7 @@ export async function openPostgresBroker({ databaseUrl, log }: { databaseUrl: st
     },
     incidents,
   ).catch((error: unknown) => {
-    throw new Error(`cannot use the job queue in PostgreSQL at ${describeServer(databaseUrl)}: ${reasonOf(error)}`)
+    throw explain(`cannot use the job queue in PostgreSQL at ${describeServer(databaseUrl)}`, error)
   })
   const statements = openStatementPool(databaseUrl, STATEMENT_DEADLINE_MS, incidents)
   const events = createPostgresEvents(databaseUrl, statements, incidents)

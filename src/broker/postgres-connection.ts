@@ -1,6 +1,6 @@
 /** How this room reaches PostgreSQL: with `pg`, which BullMQ's backend needs, and which can probe a listening connection. */
 import { Client, Pool, type ClientConfig } from 'pg'
-import { reasonOf } from './deadline.js'
+import { explain } from './deadline.js'
 import type { IncidentLog } from './incident-log.js'
 
 /** An answer that takes longer comes from a frozen or unreachable server: the connection is given up. */
@@ -8,7 +8,7 @@ const ANSWER_DEADLINE_MS = 10_000
 const CONNECT_DEADLINE_MS = 3_000
 
 /** Settings of every connection. `pg` lets `options` of a URL win over others, so they are taken out of it. */
-export function connectionConfig(databaseUrl: string): ClientConfig & { connectionString: string } {
+export function connectionConfig(databaseUrl: string) {
   const url = new URL(databaseUrl)
   const options = url.searchParams.get('options')
   url.searchParams.delete('options')
@@ -43,7 +43,7 @@ export async function connectPostgres(databaseUrl: string, overrides: ClientConf
     await client.connect()
     return client
   } catch (error) {
-    throw new Error(`cannot reach PostgreSQL at ${describeServer(databaseUrl)}: ${reasonOf(error)}`)
+    throw explain(`cannot reach PostgreSQL at ${describeServer(databaseUrl)}`, error)
   }
 }
 

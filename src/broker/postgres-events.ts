@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Notification, Pool } from 'pg'
 import type { Event } from '../protocol/stream.js'
 import type { EventListener, EventSubscription } from './broker.js'
-import { reasonOf, withDeadline } from './deadline.js'
+import { explain, withDeadline } from './deadline.js'
 import { createEventChannels } from './event-channels.js'
 import { createEventBus, type OpenEventBus } from './event-bus.js'
 import { deliverMessage, encodeEvent, slotOf } from './event-codec.js'
@@ -46,7 +46,7 @@ async function publish(statements: Pool, events: readonly Event[]): Promise<void
   try {
     await withDeadline(statements.query({ ...NOTIFY_ALL, values }), PUBLISH_DEADLINE_MS, 'no answer in time')
   } catch (error) {
-    throw new Error(`PostgreSQL did not take the events: ${reasonOf(error)}`)
+    throw explain('PostgreSQL did not take the events', error)
   }
 }
 

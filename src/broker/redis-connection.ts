@@ -8,7 +8,7 @@
  * - Every client has an error listener, so that an outage never reaches the process.
  */
 import { Redis, type RedisOptions } from 'ioredis'
-import { reasonOf, withDeadline } from './deadline.js'
+import { explain, withDeadline } from './deadline.js'
 import type { BrokerLog, IncidentLog } from './incident-log.js'
 
 /** BullMQ asks for 6.2 at least. */
@@ -68,7 +68,7 @@ export async function connectRedis(redisUrl: string, options: ConnectOptions, in
   } catch (error) {
     isOpen = false
     client.disconnect()
-    throw new Error(`cannot reach Redis at ${addressOf(client)}: ${reasonOf(lastError ?? error)}`)
+    throw explain(`cannot reach Redis at ${addressOf(client)}`, lastError ?? error)
   }
 }
 
@@ -78,7 +78,7 @@ export async function connectRedis(redisUrl: string, options: ConnectOptions, in
  */
 export async function checkRedis(client: Redis, log: BrokerLog): Promise<void> {
   const info = await withDeadline(client.info(), CONNECT_DEADLINE_MS, 'no answer').catch((error: unknown) => {
-    throw new Error(`cannot read the version of Redis at ${addressOf(client)}: ${reasonOf(error)}`)
+    throw explain(`cannot read the version of Redis at ${addressOf(client)}`, error)
   })
   const version = /^redis_version:(.+?)\r?$/m.exec(info)?.[1] ?? '0'
   if (isOlder(version)) {

@@ -11,7 +11,7 @@
 import { ReplyError, type Redis } from 'ioredis'
 import type { Event } from '../protocol/stream.js'
 import type { EventListener, EventSubscription } from './broker.js'
-import { reasonOf, withDeadline } from './deadline.js'
+import { explain, withDeadline } from './deadline.js'
 import { createEventChannels, type ChannelLink } from './event-channels.js'
 import { createEventBus, type OpenEventBus } from './event-bus.js'
 import { deliverMessage, encodeEvent, slotOf } from './event-codec.js'
@@ -43,7 +43,7 @@ async function publish(commands: Redis, events: readonly Event[]): Promise<void>
   for (const event of events) pipeline.publish(channelOf(event.taskId), encodeEvent(event))
   const results = await withDeadline(pipeline.exec(), PUBLISH_DEADLINE_MS, 'Redis did not take the events in time')
   const error = results?.find(([failure]) => failure !== null)?.[0]
-  if (error) throw new Error(`Redis did not take the events: ${reasonOf(error)}`)
+  if (error) throw explain('Redis did not take the events', error)
 }
 
 async function openRedisSubscription(redisUrl: string, listener: EventListener, incidents: IncidentLog): Promise<EventSubscription> {

@@ -16,7 +16,7 @@ import { connect } from 'node:net'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StartupError } from '../config.js'
-import { findFreePort, isPortTaken, readLogTail, spawnServer, stopLeftover } from './server-process.js'
+import { findFreePort, isPortTaken, readLogTail, runProgram, spawnServer, stopLeftover } from './server-process.js'
 import type { RunningServer, ServerProcess, StopPlan, UserIds } from './server-process.js'
 import { makePrivateFolder } from './service-user.js'
 
@@ -32,6 +32,8 @@ export interface RedisOptions {
 }
 
 const PROGRAMS = ['redis-server', 'valkey-server']
+/** What BullMQ asks for. */
+const MINIMUM_VERSION = { major: 6, minor: 2 }
 const START_DEADLINE_MS = 60_000
 
 /** SIGTERM writes the append-only file to disk and exits. */
@@ -44,15 +46,24 @@ const KILL_PLAN: StopPlan = [
   ['SIGKILL', 5_000],
 ]
 
-/** The path of a `redis-server` or `valkey-server` on PATH. */
+/** The path of a `redis-server` or `valkey-server` on PATH that is new enough. */
 export async function findRedisServer(path = process.env['PATH'] ?? ''): Promise<string | undefined> {
   for (const program of PROGRAMS) {
     for (const folder of path.split(delimiter).filter((part) => part !== '')) {
       const file = join(folder, program)
-      if (await access(file, constants.X_OK).then(() => true, () => false)) return file
+      if (await isUsable(file)) return file
     }
   }
   return undefined
+}
+
+/** Asking for the version shows at once whether the program runs on this machine. */
+async function isUsable(program: string): Promise<boolean> {
+  const isProgram = await access(program, constants.X_OK).then(() => true, () => false)
+  if (!isProgram) return false
+  const answer = await runProgram(program, ['--version'], { folder: '/' }).catch(() => '')
+  const [, major = 0, minor = 0] = (/v=(\d+)\.(\d+)/.exec(answer) ?? []).map(Number)
+  return major > MINIMUM_VERSION.major || (major === MINIMUM_VERSION.major && minor >= MINIMUM_VERSION.minor)
 }
 
 /**

@@ -5,7 +5,7 @@
  * neither. Prints the ratio of the medians.
  */
 import autocannon from 'autocannon'
-import { endProcess, median, openStack } from './stack.js'
+import { median, openStack } from './stack.js'
 
 const CONNECTIONS = 64
 const SECONDS = 4
@@ -26,7 +26,6 @@ export async function benchCreate(): Promise<void> {
       figures.taskwire.push(perSecond)
       figures.p99Ms.push(p99Ms)
     }
-    await endProcess(bare.child)
     const [reference, ours] = [median(figures.bare), median(figures.taskwire)]
     console.log(`create, ${CONNECTIONS} connections, medians of ${ROUNDS} rounds of ${SECONDS} s, taking turns`)
     console.log(`  bare Fastify route   ${reference.toFixed(0)} requests/s   (${figures.bare.map((value) => value.toFixed(0)).join(', ')})`)
@@ -37,9 +36,9 @@ export async function benchCreate(): Promise<void> {
   }
 }
 
-async function shoot(address: string | undefined, seconds: number): Promise<{ perSecond: number; p99Ms: number }> {
+async function shoot(address: string, seconds: number): Promise<{ perSecond: number; p99Ms: number }> {
   const result = await autocannon({
-    url: `${address ?? ''}/api/tasks`,
+    url: `${address}/api/tasks`,
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ title: 'example task' }),

@@ -1,6 +1,4 @@
 /** What a benchmark runs against: private, durable PostgreSQL and Redis, and the roles as the processes they really are. */
-import { fork, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,16 +7,15 @@ import { migrateDatabase } from '../../src/db/migrate.js'
 import { startPostgres } from '../../src/services/postgres.js'
 import { findRedisServer, startRedis } from '../../src/services/redis.js'
 import { findDefaultUser, makePrivateFolder } from '../../src/services/service-user.js'
-
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+import { launch, MAIN, type RoleProcess } from '../helpers/roles.js'
 
 export interface Stack {
   databaseUrl: string
   redisUrl: string
   /** Starts a role and resolves when it is ready, with its address when it has one. */
-  startRole(role: 'web' | 'worker' | 'relay'): Promise<{ address: string | undefined; child: ChildProcess }>
+  startRole(role: 'web' | 'worker' | 'relay'): Promise<RoleProcess>
   /** Starts a module of this folder as a process; it says `{ type: 'ready', address }` as the roles do. */
-  startModule(file: string): Promise<{ address: string | undefined; child: ChildProcess }>
+  startModule(file: string): Promise<RoleProcess>
   close(): Promise<void>
 }
 
@@ -36,39 +33,27 @@ export async function openStack(): Promise<Stack> {
   const postgres = await startPostgres({ folder: await makeFolder(), user })
   const redis = await startRedis({ program, folder: await makeFolder(), user })
   await migrateDatabase(postgres.url)
-  const env = { ...process.env, DATABASE_URL: postgres.url, REDIS_URL: redis.url, PORT: '0', LOG_LEVEL: 'warn' }
-  const children: ChildProcess[] = []
+  const env = { DATABASE_URL: postgres.url, REDIS_URL: redis.url, PORT: '0', LOG_LEVEL: 'warn' }
+  const processes: RoleProcess[] = []
 
-  async function launch(file: string, args: string[], execArgv: string[]) {
-    const child = fork(file, args, { env, execArgv, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-    children.push(child)
-    const ended = once(child, 'exit').then(([code]) => {
-      throw new Error(`${file} ${args.join(' ')} ended with ${String(code)}`)
-    })
-    ended.catch(() => {})
-    const [message] = (await Promise.race([once(child, 'message'), ended])) as [{ address?: string }]
-    return { address: message.address, child }
+  const start = async (file: string, args: string[], execArgv: string[]) => {
+    const started = await launch(file, { args, env, execArgv })
+    processes.push(started)
+    return started
   }
 
   return {
     databaseUrl: postgres.url,
     redisUrl: redis.url,
-    startRole: (role) => launch(MAIN, [role], []),
-    startModule: (file) => launch(fileURLToPath(new URL(file, import.meta.url)), [], ['--import=tsx']),
+    startRole: (role) => start(MAIN, [role], []),
+    startModule: (file) => start(fileURLToPath(new URL(file, import.meta.url)), [], ['--import=tsx']),
     async close() {
-      for (const child of children.toReversed()) await endProcess(child)
+      for (const started of processes.toReversed()) await started.stop()
       await redis.stop()
       await postgres.stop()
       await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })))
     },
   }
-}
-
-export async function endProcess(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const exited = once(child, 'exit')
-  child.kill('SIGTERM')
-  await exited
 }
 
 /** Resident memory of a process, in MiB (Linux). */

@@ -63,10 +63,19 @@ t.test('damaged data is one clear line that says what to do', async (t) => {
   await t.rejects(startHere(t), { name: 'StartupError', message: /^Redis does not start: .* delete \S+redis: nothing but time is lost\.$/ })
 })
 
-t.test('it is found on PATH, under either name', async (t) => {
-  const dir = t.testdir({ one: { 'valkey-server': '' }, two: { 'redis-server': 'not executable' } })
-  await chmod(join(dir, 'one', 'valkey-server'), 0o755)
-  t.equal(await findRedisServer(`${join(dir, 'two')}:${join(dir, 'one')}`), join(dir, 'one', 'valkey-server'))
-  t.equal(await findRedisServer(join(dir, 'two')), undefined)
+t.test('it is found on PATH, under either name, when it runs and is new enough', async (t) => {
+  const program = (version: string) => `#!/bin/sh\necho "server v=${version} sha=00000000:0"\n`
+  const dir = t.testdir({
+    notProgram: { 'redis-server': program('7.2.0') },
+    broken: { 'redis-server': '#!/bin/false\n' },
+    old: { 'redis-server': program('6.0.16') },
+    redis: { 'redis-server': program('6.2.0') },
+    valkey: { 'valkey-server': program('8.0.1') },
+  })
+  for (const file of ['broken/redis-server', 'old/redis-server', 'redis/redis-server', 'valkey/valkey-server']) await chmod(join(dir, file), 0o755)
+  const find = (...folders: string[]) => findRedisServer(folders.map((folder) => join(dir, folder)).join(':'))
+  t.equal(await find('notProgram', 'broken', 'old', 'redis'), join(dir, 'redis/redis-server'))
+  t.equal(await find('old', 'valkey'), join(dir, 'valkey/valkey-server'))
+  t.equal(await find('notProgram', 'broken', 'old', 'missing'), undefined)
   t.equal(await findRedisServer(''), undefined)
 })

@@ -17,7 +17,7 @@ const db = await openTestDatabase(t, server.url)
 type Run = (context: TaskContext) => Promise<unknown>
 
 /** A definition under the default type, so that stored test tasks run it. */
-function define(run: Run, result = Type.Unknown()): Definition {
+function define(run: Run, result: Type.TSchema = Type.Unknown()): Definition {
   return defineTask({ type: 'demo.sleep', title: 'test', description: 'test', payload: Type.Object({}), result, run: (_, context) => run(context) })
 }
 
