@@ -64,6 +64,12 @@ export async function openDeliveryQueue<B extends IQueueBackend, C>(
     throw error
   }
 
+  /** For one job PostgreSQL's backend has a way that takes a third of the time. */
+  function addJobs(jobs: readonly ReturnType<typeof jobOf>[]): Promise<unknown> {
+    const [first] = jobs
+    return first !== undefined && jobs.length === 1 ? queue.add(first.name, first.data, first.opts) : queue.addBulk([...jobs])
+  }
+
   async function countWaiting(): Promise<number> {
     const counts = await ask('count jobs', queue.getJobCounts('waiting', 'prioritized'), DEADLINE_MS)
     return (counts['waiting'] ?? 0) + (counts['prioritized'] ?? 0)
@@ -75,7 +81,7 @@ export async function openDeliveryQueue<B extends IQueueBackend, C>(
       const endsAt = performance.now() + deadlineMs
       for (let start = 0; start < deliveries.length; start += MAX_JOBS_PER_CALL) {
         const jobs = deliveries.slice(start, start + MAX_JOBS_PER_CALL).map(jobOf)
-        await ask('take the deliveries', queue.addBulk(jobs), endsAt - performance.now())
+        await ask('take the deliveries', addJobs(jobs), endsAt - performance.now())
       }
     },
     async consume(run, { concurrency }) {

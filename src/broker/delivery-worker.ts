@@ -27,6 +27,8 @@ export class DeliveryWorker<B extends IQueueBackend, C> extends Worker<Delivery,
 
   /** Stops without waiting for jobs or for the server, where `close` may wait forever. Its jobs are delivered again later. */
   async abandon(): Promise<void> {
+    // Else the main loop connects again as soon as it finds its connection closed.
+    this.closing ??= Promise.resolve()
     await this.pause(true)
     await this.lockManager.close()
     await settlesWithin(this.backend.close(true), ABANDON_GRACE_MS)

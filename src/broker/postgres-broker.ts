@@ -18,8 +18,8 @@ const MIGRATION_DEADLINE_MS = 60_000
 
 /** Connections for adding jobs. */
 const QUEUE_CONNECTIONS = 2
-/** Connections of one worker for taking and finishing jobs; more only wait for each other's commits. */
-const MAX_WORKER_CONNECTIONS = 8
+/** Connections of one worker for taking and finishing jobs; more gain nothing. */
+const MAX_WORKER_CONNECTIONS = 4
 
 /**
  * Brings BullMQ's schema in this database up to date. Several processes may do so at once: BullMQ lets one at a time.

@@ -101,9 +101,9 @@ export function runProgram(command: string, args: readonly string[], options: { 
   })
 }
 
-/** Variables such as PGPORT or a foreign locale must not reach the servers. */
+/** Variables such as PGPORT or a foreign locale must not reach the servers. The system's own tools are always found. */
 function serverEnvironment(): NodeJS.ProcessEnv {
-  return { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' }
+  return { PATH: `${process.env['PATH'] ?? ''}:/usr/bin:/bin`, LC_ALL: 'C', TZ: 'UTC' }
 }
 
 /** Stops a server left over by an earlier run, if the process of this id carries one of the marks in its command line. */

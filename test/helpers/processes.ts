@@ -20,6 +20,8 @@ export interface ProcessOptions {
   user?: UserIds
   /** Another command line than `MAIN`. */
   main?: string
+  /** In a process group of its own, as a terminal starts it; see `pressCtrlC`. */
+  ownGroup?: boolean
 }
 
 export interface Exit {
@@ -72,6 +74,7 @@ function spawnMain(args: readonly string[], options: ProcessOptions, stdio: Stdi
     env: { ...inherited, ...options.env },
     cwd: options.cwd,
     stdio,
+    detached: options.ownGroup ?? false,
     ...options.user,
   })
 }
@@ -124,6 +127,11 @@ function watchProcess(t: TestScope, child: ChildProcess): TestProcess {
       })
     },
   }
+}
+
+/** What a terminal does at Ctrl-C: every process of the group gets the signal. */
+export function pressCtrlC({ pid }: TestProcess): void {
+  process.kill(-pid, 'SIGINT')
 }
 
 /** The process and everything it started, directly or not. */

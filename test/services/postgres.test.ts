@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, chown, cp, mkdtemp, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, cp, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import postgres from 'postgres'
 import t from 'tap'
 import { findPackage, findPostgresBinaries } from '../../src/services/postgres-binaries.js'
 import { initPostgres, startPostgres, type PostgresOptions } from '../../src/services/postgres.js'
-import { findDefaultUser } from '../../src/services/service-user.js'
+import { findDefaultUser, findSharedFolder } from '../../src/services/service-user.js'
 import { findAlive } from '../helpers/processes.js'
 import type { TestScope } from '../helpers/services.js'
 
@@ -109,4 +109,17 @@ t.test('library links that an install without scripts left out are made', async 
   const binaries = await findPostgresBinaries(user, copy)
   t.match(await readlink(link), /^libpq\.so\.5\.\d+$/)
   t.match(binaries, { postgres: join(copy, 'native', 'bin', 'postgres'), major: /^\d+$/ })
+})
+
+t.test('programs that the user cannot reach are copied to where it can', { skip: user === undefined && 'only root runs it as another user' }, async (t) => {
+  const closed = join(parent, 'closed')
+  await cp(findPackage(), closed, { recursive: true, verbatimSymlinks: true })
+  await chmod(closed, 0o700)
+  const shared = await findSharedFolder()
+  const before = await readdir(shared)
+  const binaries = await findPostgresBinaries(user, closed)
+  t.match(binaries, { postgres: new RegExp(`^${shared}/postgresql-[^/]+/native/bin/postgres$`), version: /^\d+\.\d+$/ })
+  t.strictSame(await findPostgresBinaries(user, closed), binaries)
+  // A copy that was there before belongs to somebody else.
+  for (const name of await readdir(shared)) if (!before.includes(name)) await rm(join(shared, name), { recursive: true })
 })

@@ -1,0 +1,94 @@
+/**
+ * The page: a list of tasks beside a form or one task, chosen by the address.
+ *
+ * `#/` the list (with the form where there is room), `#/new` the form, `#/tasks/<id>` the task.
+ */
+import { isFinal } from './task-stream.js'
+import { onTick } from './page/clock.js'
+import { startCreateForm } from './page/create.js'
+import { startDetail } from './page/detail.js'
+import { setAttribute, setText } from './page/dom.js'
+import { startTaskList } from './page/list.js'
+import { describeConnection } from './page/words.js'
+
+const element = (id) => document.getElementById(id)
+const connections = { list: { state: 'connecting', text: 'Connecting…' }, task: undefined }
+let detail
+
+const list = startTaskList(element('list'), {
+  onConnection: (connection) => showConnection({ list: connection }),
+})
+startCreateForm(element('create'), {
+  onTypes: list.setTypes,
+  onCreated(task) {
+    list.add(task)
+    location.hash = taskPath(task.id)
+  },
+})
+window.addEventListener('hashchange', () => show({ isNavigation: true }))
+onTick(() => showConnection({}))
+show({ isNavigation: false })
+
+function show({ isNavigation }) {
+  detail?.stop()
+  detail = undefined
+  connections.task = undefined
+  const id = readTaskId()
+  document.body.dataset.view = id !== undefined ? 'task' : location.hash === '#/new' ? 'new' : 'list'
+  setAttribute(element('new-task'), 'aria-current', document.body.dataset.view === 'new' ? 'page' : null)
+  element('create').hidden = id !== undefined
+  element('detail').hidden = id === undefined
+  element('detail').replaceChildren()
+  setText(element('announcer'), '')
+  list.select(id)
+  document.title = 'Taskwire'
+  if (id !== undefined) openTask(id)
+  if (isNavigation) moveToView()
+}
+
+function openTask(id) {
+  let status
+  detail = startDetail(element('detail'), id, {
+    onTask(task) {
+      document.title = `${task.status} · ${task.title} · Taskwire`
+      if (status !== undefined && status !== task.status) announce(task)
+      status = task.status
+    },
+    onConnection: (connection) => showConnection({ task: connection }),
+  })
+}
+
+/** For those who hear the page: every status, and no progress. */
+function announce({ title, status, failure }) {
+  setText(element('announcer'), `${title}: ${status}${isFinal(status) && failure ? `. ${failure.message}` : ''}`)
+}
+
+/** The reader starts at the top of what was chosen, and so does the next press of the tab key. */
+function moveToView() {
+  window.scrollTo({ top: 0 })
+  if (document.body.dataset.view === 'new') element('create').querySelector('select, input')?.focus()
+  else if (document.body.dataset.view === 'task') element('main').focus({ preventScroll: true })
+}
+
+function readTaskId() {
+  const encoded = /^#\/tasks\/([^/?]+)$/.exec(location.hash)?.[1]
+  try {
+    return encoded === undefined ? undefined : decodeURIComponent(encoded)
+  } catch {
+    return encoded
+  }
+}
+
+function taskPath(id) {
+  return `#/tasks/${encodeURIComponent(id)}`
+}
+
+/** The header tells whether the page as a whole is current; a task that has ended or does not exist is no worry of it. */
+function showConnection(changed) {
+  Object.assign(connections, changed)
+  const { list, task } = connections
+  const isTroubled = task?.state === 'reconnecting' || task?.state === 'away'
+  const shown = isTroubled ? task : list
+  setAttribute(element('connection'), 'data-state', shown.state)
+  setText(element('connection'), describeConnection(shown))
+}

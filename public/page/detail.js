@@ -1,0 +1,175 @@
+/** One task, live: how it stands, how far it is, what it was given, what came of it, and everything that happened to it. */
+import { watchTask } from '../task-stream.js'
+import { serverNow } from './api.js'
+import { createTime, onTick } from './clock.js'
+import { createBar, createCopyButton, createStatus, h, setAttribute, setText } from './dom.js'
+import { createSnippets } from './snippets.js'
+import { startTimeline } from './timeline.js'
+import { describeConnection, describeInstant, describeStanding } from './words.js'
+
+/**
+ * Shows the task in `root` and follows it. `onTask` gets it at each change, `onConnection` how its stream stands. A task
+ * that does not exist is said to be so.
+ */
+export function startDetail(root, id, { onTask, onConnection }) {
+  let view
+  const timeline = startTimeline(id, { onChange: () => view?.tick() })
+  root.replaceChildren(createBackLink(), h('p', { class: 'notice' }, 'Reading the task…'))
+
+  const watch = watchTask(id, {
+    onChange({ task, message }) {
+      if (!view) {
+        view = createView(task, timeline)
+        root.replaceChildren(createBackLink(), ...view.elements)
+      }
+      timeline.take(task, message)
+      view.update(task)
+      onTask(task, message)
+    },
+    onConnection(connection) {
+      if (connection.state === 'stopped') root.replaceChildren(createBackLink(), ...describeAbsence(id, connection))
+      view?.showConnection(connection)
+      onConnection(connection)
+    },
+  })
+  const stopTicking = onTick(() => view?.tick())
+  return {
+    stop() {
+      stopTicking()
+      timeline.stop()
+      watch.close()
+    },
+  }
+}
+
+function createBackLink() {
+  return h('a', { class: 'back', href: '#/' }, '← All tasks')
+}
+
+function describeAbsence(id, { text }) {
+  return [
+    h('h1', { tabindex: -1 }, text),
+    h('p', {}, 'Check the address: the id in it is'),
+    h('p', {}, h('code', { class: 'wrap' }, id)),
+    h('p', {}, 'The list shows the tasks that exist.'),
+  ]
+}
+
+function createView(first, timeline) {
+  let task = first
+  let connection = { state: 'live', text: 'Live' }
+  const head = createHead(first)
+  const outcome = h('div', { class: 'outcome' })
+  const facts = createFacts(first)
+  const stream = h('p', { class: 'connection inline', 'data-state': 'live' })
+
+  const tick = () => {
+    setText(head.standing, describeStanding(task, timeline.sinceAt() ?? task.startedAt ?? task.createdAt, serverNow()))
+    setText(stream, describeConnection(connection))
+  }
+  const update = (changed) => {
+    task = changed
+    head.update(task)
+    facts.update(task)
+    const blocks = [task.failure && createFailure(task.failure), task.result !== null && createJson('Result', task.result)]
+    if (blocks.filter(Boolean).length !== outcome.children.length) outcome.replaceChildren(...blocks.filter(Boolean))
+    tick()
+  }
+  return {
+    elements: [
+      ...head.elements,
+      outcome,
+      h('div', { class: 'split' }, createSection('History', [timeline.element, stream]), createSection('Details', [facts.element])),
+      createJson('Payload', first.payload),
+      createSection('From your own code', createSnippets(first, location.origin).map(createSnippet), 'snippets'),
+    ],
+    update,
+    tick,
+    showConnection(changed) {
+      connection = changed
+      setAttribute(stream, 'data-state', connection.state)
+      tick()
+    },
+  }
+}
+
+/** Title, status, the one-glance answer and the progress. */
+function createHead(first) {
+  const status = createStatus(first.status)
+  const standing = h('span', { class: 'standing' })
+  const bar = createBar('Progress')
+  const message = h('span', {})
+  const count = h('span', { class: 'count' })
+  const copyId = createCopyButton(() => first.id, 'Copy the id')
+  const progress = h('div', { class: 'progress' }, bar.element, h('p', { class: 'progress-text' }, message, count))
+  const update = ({ status: now, progress }) => {
+    status.update(now)
+    const isRunning = now === 'PROCESSING' || now === 'CANCELLING'
+    const fraction = now === 'COMPLETED' ? 1 : progress ? progress.fraction : isRunning ? null : undefined
+    bar.update(isRunning ? fraction : (fraction ?? undefined), { status: now, text: progress?.message })
+    setText(message, progress?.message ?? (isRunning ? 'No progress reported yet' : ''))
+    setText(count, describeCount(fraction, progress))
+  }
+  const elements = [
+    h('h1', { tabindex: -1 }, first.title),
+    h('p', { class: 'id' }, h('code', {}, first.id), copyId),
+    h('p', { class: 'glance' }, status.element, standing),
+    progress,
+  ]
+  return { elements, standing, update }
+}
+
+function describeCount(fraction, progress) {
+  const percent = typeof fraction === 'number' ? `${Math.round(fraction * 100)} %` : ''
+  const isCounted = typeof progress?.done === 'number'
+  const count = isCounted ? `${progress.done}${progress.total === null ? '' : ` of ${progress.total}`}` : ''
+  return [count, percent].filter(Boolean).join(' · ')
+}
+
+function createFacts(first) {
+  const element = h('dl', { class: 'facts' })
+  const update = (task) => {
+    const { type, version, attempt, maxAttempts, priority, queue, tags } = task
+    const facts = [
+      ['Type', h('code', {}, type)],
+      ['Version', String(version)],
+      ['Attempt', `${attempt} of ${maxAttempts}`],
+      ['Created', createMoment(task.createdAt)],
+      ['Runs', task.runAt && createMoment(task.runAt)],
+      ['Started', task.startedAt && createMoment(task.startedAt)],
+      ['Finished', task.finishedAt && createMoment(task.finishedAt)],
+      ['Queue', queue],
+      ['Priority', priority !== 0 && String(priority)],
+      ['Tags', tags.length > 0 && tags.join(', ')],
+    ]
+    element.replaceChildren(...facts.filter(([, value]) => value).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))))
+  }
+  update(first)
+  return { element, update }
+}
+
+function createMoment(instant) {
+  return h('span', { class: 'moment' }, createTime(instant), h('span', { class: 'absolute' }, describeInstant(instant)))
+}
+
+function createFailure({ code, message, attempt }) {
+  return h('section', { class: 'failure', 'aria-label': 'Failure' }, h('h2', {}, 'Failure'), h('pre', {}, message), h('p', {}, `${code}, attempt ${attempt}`))
+}
+
+function createJson(title, value) {
+  const text = JSON.stringify(value, null, 2)
+  return createSection(title, [createCode(text, `Copy the ${title.toLowerCase()}`)])
+}
+
+function createSnippet({ title, hint, code }) {
+  const head = h('h3', {}, title, ' ', h('span', { class: 'hint' }, hint))
+  return h('div', { class: 'snippet' }, head, createCode(code, `Copy: ${title}`))
+}
+
+function createCode(text, label) {
+  return h('div', { class: 'code-block' }, h('pre', { tabindex: 0, 'aria-label': label.replace('Copy', 'Text') }, h('code', {}, text)), createCopyButton(() => text, label))
+}
+
+function createSection(title, children, className) {
+  return h('section', { class: className }, h('h2', {}, title), children)
+}

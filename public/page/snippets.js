@@ -1,0 +1,47 @@
+/** Ready-made lines that do from elsewhere what the page does. Pure. */
+
+/** The snippets of a task: `{ title, hint, code }`. `origin` is where the server is reached, e.g. `http://localhost:3000`. */
+export function createSnippets(task, origin) {
+  const stream = `${origin.replace(/^http/, 'ws')}/ws/tasks/${task.id}`
+  return [
+    { title: 'Read it', hint: 'terminal', code: `curl ${origin}/api/tasks/${task.id}` },
+    {
+      title: 'Create the same again',
+      hint: 'terminal',
+      code: [
+        `curl ${origin}/api/tasks`,
+        `-H 'Content-Type: application/json'`,
+        `-d ${quoteForShell(JSON.stringify(describeCreation(task)))}`,
+      ].join(' \\\n  '),
+    },
+    {
+      title: 'Watch it',
+      hint: 'browser console',
+      code: `new WebSocket(${quote(stream)}).onmessage = (e) => console.log(JSON.parse(e.data).status)`,
+    },
+    {
+      title: 'Watch it through restarts and lost connections',
+      hint: 'JavaScript',
+      code: [
+        `const { watchTask } = await import(${quote(`${origin}/task-stream.js`)})`,
+        `for await (const { task } of watchTask(${quote(task.id)}, { baseUrl: ${quote(origin)} })) {`,
+        `  console.log(task.version, task.status, task.progress?.message ?? '')`,
+        `}`,
+      ].join('\n'),
+    },
+  ]
+}
+
+/** The body that creates such a task, without what is the default anyway. */
+function describeCreation({ title, type, payload, priority, tags }) {
+  return { title, type, payload, ...(priority !== 0 && { priority }), ...(tags.length > 0 && { tags }) }
+}
+
+/** POSIX shells take everything literally between single quotes, except the single quote. */
+function quoteForShell(text) {
+  return `'${text.replaceAll("'", `'\\''`)}'`
+}
+
+function quote(text) {
+  return `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`
+}
