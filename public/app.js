@@ -16,7 +16,10 @@ const connections = { list: { state: 'connecting', text: 'Connecting…' }, task
 let detail
 
 const list = startTaskList(element('list'), {
-  onConnection: (connection) => showConnection({ list: connection }),
+  onConnection(connection) {
+    if (connection.state === 'live') detail?.retryNow()
+    showConnection({ list: connection })
+  },
 })
 startCreateForm(element('create'), {
   onTypes: list.setTypes,
@@ -24,6 +27,10 @@ startCreateForm(element('create'), {
     list.add(task)
     location.hash = taskPath(task.id)
   },
+})
+element('skip').addEventListener('click', (event) => {
+  event.preventDefault() // the address names what is shown, not a place on the page
+  element(document.body.dataset.view === 'list' ? 'list' : 'main').focus()
 })
 window.addEventListener('hashchange', () => show({ isNavigation: true }))
 onTick(() => showConnection({}))
@@ -89,6 +96,9 @@ function showConnection(changed) {
   const { list, task } = connections
   const isTroubled = task?.state === 'reconnecting' || task?.state === 'away'
   const shown = isTroubled ? task : list
+  const before = element('connection').dataset.state
   setAttribute(element('connection'), 'data-state', shown.state)
   setText(element('connection'), describeConnection(shown))
+  // Said once, not at each second of a countdown.
+  if (shown.state !== before && before !== 'connecting') setText(element('announcer'), shown.state === 'live' ? 'Live again' : shown.text)
 }

@@ -85,6 +85,8 @@ export interface TaskWatch extends AsyncIterable<Change> {
   readonly connection: Connection
   /** The task at its end. Rejects with a `WatchError` when the watch stops before that. */
   readonly finished: Promise<Task>
+  /** Ends the pause that `away` means, for a caller who knows that the server is back. Otherwise does nothing. */
+  retryNow(): void
   /** Ends the watch. Idempotent. */
   close(): void
   [Symbol.asyncIterator](): AsyncGenerator<Change, void, undefined>

@@ -179,6 +179,14 @@ class TaskWatch {
     this.#end({ state: 'closed', text: 'Closed' })
   }
 
+  /** A server that is known to be back need not be waited for; one that asked for a pause gets it. */
+  retryNow() {
+    if (this.#connection.state !== 'away') return
+    this.#show({ state: 'reconnecting', text: 'Reconnecting…' })
+    clearTimeout(this.#timer)
+    this.#connect()
+  }
+
   /** Reports what happens from now on. Leaving the loop closes the watch. */
   [Symbol.asyncIterator]() {
     const inbox = { changes: [], wake: () => {} }

@@ -42,6 +42,7 @@ function createForm(types, onCreated) {
   )
 
   const showType = () => {
+    alert.hidden = true
     const info = general.selectedType()
     setText(general.about, info.description)
     payload.show(info)

@@ -34,6 +34,8 @@ export function startDetail(root, id, { onTask, onConnection }) {
   })
   const stopTicking = onTick(() => view?.tick())
   return {
+    /** For when the server is known to be back. */
+    retryNow: () => watch.retryNow(),
     stop() {
       stopTicking()
       timeline.stop()
@@ -50,7 +52,7 @@ function describeAbsence(id, { text }) {
   return [
     h('h1', { tabindex: -1 }, text),
     h('p', {}, 'Check the address: the id in it is'),
-    h('p', {}, h('code', { class: 'wrap' }, id)),
+    h('p', {}, h('code', {}, id)),
     h('p', {}, 'The list shows the tasks that exist.'),
   ]
 }
@@ -81,7 +83,7 @@ function createView(first, timeline) {
       outcome,
       h('div', { class: 'split' }, createSection('History', [timeline.element, stream]), createSection('Details', [facts.element])),
       createJson('Payload', first.payload),
-      createSection('From your own code', createSnippets(first, location.origin).map(createSnippet), 'snippets'),
+      createSection('From your own code', createSnippets(first, location.origin).map(createSnippet)),
     ],
     update,
     tick,
@@ -121,7 +123,7 @@ function createHead(first) {
 
 function describeCount(fraction, progress) {
   const percent = typeof fraction === 'number' ? `${Math.round(fraction * 100)} %` : ''
-  const isCounted = typeof progress?.done === 'number'
+  const isCounted = typeof progress?.done === 'number' && progress.message === null
   const count = isCounted ? `${progress.done}${progress.total === null ? '' : ` of ${progress.total}`}` : ''
   return [count, percent].filter(Boolean).join(' · ')
 }
@@ -153,23 +155,30 @@ function createMoment(instant) {
 }
 
 function createFailure({ code, message, attempt }) {
-  return h('section', { class: 'failure', 'aria-label': 'Failure' }, h('h2', {}, 'Failure'), h('pre', {}, message), h('p', {}, `${code}, attempt ${attempt}`))
+  return h('section', { class: 'failure', 'aria-label': 'Failure' }, h('h2', {}, 'Failure'), h('pre', {}, message), h('p', {}, `code: ${code} · attempt ${attempt}`))
 }
 
 function createJson(title, value) {
   const text = JSON.stringify(value, null, 2)
-  return createSection(title, [createCode(text, `Copy the ${title.toLowerCase()}`)])
+  const copy = createCopyButton(() => text, `Copy the ${title.toLowerCase()}`)
+  return h('section', {}, createHeading(h('h2', {}, title), copy), createCode(text, title))
 }
 
 function createSnippet({ title, hint, code }) {
-  const head = h('h3', {}, title, ' ', h('span', { class: 'hint' }, hint))
-  return h('div', { class: 'snippet' }, head, createCode(code, `Copy: ${title}`))
+  const name = h('h3', {}, title, ' ', h('span', { class: 'hint' }, hint))
+  const copy = createCopyButton(() => code, `Copy: ${title}`)
+  return h('div', { class: 'snippet' }, createHeading(name, copy), createCode(code, title))
 }
 
+function createHeading(name, action) {
+  return h('div', { class: 'heading' }, name, action)
+}
+
+/** Long lines scroll, so the keyboard must reach it. */
 function createCode(text, label) {
-  return h('div', { class: 'code-block' }, h('pre', { tabindex: 0, 'aria-label': label.replace('Copy', 'Text') }, h('code', {}, text)), createCopyButton(() => text, label))
+  return h('pre', { class: 'code-block', tabindex: 0, role: 'region', 'aria-label': label }, h('code', {}, text))
 }
 
-function createSection(title, children, className) {
-  return h('section', { class: className }, h('h2', {}, title), children)
+function createSection(title, children) {
+  return h('section', {}, createHeading(h('h2', {}, title)), children)
 }

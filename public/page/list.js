@@ -60,8 +60,8 @@ function describeEmptiness(filters) {
 
 function createFilters(onChange) {
   const query = new URLSearchParams(location.search)
-  const statusSelect = createFilter('Status', 'Any status', STATUSES, query.get('status'))
-  const typeSelect = createFilter('Type', 'Any type', [query.get('type')].filter(Boolean), query.get('type'))
+  const statusSelect = createFilter('Filter by status', 'Any status', STATUSES, query.get('status'))
+  const typeSelect = createFilter('Filter by type', 'Any type', [query.get('type')].filter(Boolean), query.get('type'))
   const read = () => ({ status: statusSelect.value, type: typeSelect.value })
   const apply = () => {
     const chosen = Object.entries(read()).filter(([, value]) => value !== '')

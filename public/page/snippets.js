@@ -17,16 +17,15 @@ export function createSnippets(task, origin) {
     {
       title: 'Watch it',
       hint: 'browser console',
-      code: `new WebSocket(${quote(stream)}).onmessage = (e) => console.log(JSON.parse(e.data).status)`,
+      code: `new WebSocket(${quote(stream)})\n  .onmessage = (e) => console.log(JSON.parse(e.data).status)`,
     },
     {
       title: 'Watch it through restarts and lost connections',
       hint: 'JavaScript',
       code: [
         `const { watchTask } = await import(${quote(`${origin}/task-stream.js`)})`,
-        `for await (const { task } of watchTask(${quote(task.id)}, { baseUrl: ${quote(origin)} })) {`,
-        `  console.log(task.version, task.status, task.progress?.message ?? '')`,
-        `}`,
+        `const watch = watchTask(${quote(task.id)}, { baseUrl: ${quote(origin)} })`,
+        `for await (const { task } of watch) console.log(task.version, task.status)`,
       ].join('\n'),
     },
   ]

@@ -66,6 +66,7 @@ export function startTaskFeed({ status, type, onTasks, onConnection }) {
       const page = await read()
       nextCursor = mergeFirstPage(tasks, page, nextCursor)
       page.items.forEach(keep)
+      for (const stream of streams.values()) stream.retryNow()
       report()
       onConnection({ state: 'live', text: 'Live' })
     } catch {

@@ -2,7 +2,7 @@
  * The broker on PostgreSQL, for a machine without Redis: BullMQ's PostgreSQL backend in a schema of its own, and
  * LISTEN/NOTIFY. Same promises as the one on Redis, fewer jobs per second.
  */
-import { createPostgresBackend, runMigrations, type PostgresPoolConfig } from 'bullmq'
+import { createPostgresBackend, runMigrations, SchemaMigrationRequiredError, type PostgresPoolConfig } from 'bullmq'
 import type { Broker } from './broker.js'
 import { explain, settlesWithin, withDeadline } from './deadline.js'
 import { openDeliveryQueue } from './delivery-queue.js'
@@ -52,7 +52,8 @@ export async function openPostgresBroker({ databaseUrl, log }: { databaseUrl: st
     },
     incidents,
   ).catch((error: unknown) => {
-    throw explain(`cannot use the job queue in PostgreSQL at ${describeServer(databaseUrl)}`, error)
+    const reason = error instanceof SchemaMigrationRequiredError ? `it is not prepared, run "taskwire migrate"` : error
+    throw explain(`cannot use the job queue in PostgreSQL at ${describeServer(databaseUrl)}`, reason)
   })
   const statements = openStatementPool(databaseUrl, STATEMENT_DEADLINE_MS, incidents)
   const events = createPostgresEvents(databaseUrl, statements, incidents)

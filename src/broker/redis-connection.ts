@@ -33,7 +33,7 @@ export const COMMAND_OPTIONS: ConnectOptions = {
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
-  socketTimeout: 3_000,
+  socketTimeout: 4_000,
 }
 
 /** For the subscribing connection. Subscriptions are renewed by `redis-events.ts`, which needs their acknowledgement. */
@@ -81,7 +81,7 @@ export async function checkRedis(client: Redis, log: BrokerLog): Promise<void> {
     throw explain(`cannot read the version of Redis at ${addressOf(client)}`, error)
   })
   const version = /^redis_version:(.+?)\r?$/m.exec(info)?.[1] ?? '0'
-  if (isOlder(version)) {
+  if (isTooOld(version)) {
     throw new Error(`Redis at ${addressOf(client)} is version ${version}, which is too old: Taskwire needs ${MINIMUM_VERSION.join('.')} or newer`)
   }
   const policy = /^maxmemory_policy:(.+?)\r?$/m.exec(info)?.[1]
@@ -96,7 +96,8 @@ function addressOf(client: Redis): string {
   return path ?? `${host}:${port}`
 }
 
-function isOlder(version: string): boolean {
+/** Whether BullMQ would refuse this version of Redis. Valkey calls itself 7.2 here. */
+export function isTooOld(version: string): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   return major < MINIMUM_VERSION[0] || (major === MINIMUM_VERSION[0] && minor < MINIMUM_VERSION[1])
 }

@@ -1,7 +1,7 @@
 /** The web application: everything that is registered, in the order in which it is. */
 import fastifyPostgres from '@fastify/postgres'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { Broker } from '../broker/broker.js'
 import type { WebConfig } from '../config.js'
 import type { Database } from '../db/database.js'
@@ -34,7 +34,7 @@ const DATABASE_DEADLINE_MS = { connect: 3_000, statement: 10_000 }
 export async function buildApp({ config, broker, registry, log }: AppDeps): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     routerOptions: { ignoreTrailingSlash: true },
     requestTimeout: 15_000,
     return503OnClosing: false,

@@ -63,14 +63,16 @@ function toProblem(error: FastifyError | ProblemError, log: FastifyBaseLogger): 
 }
 
 /**
- * Whether the error says that the database is away, rather than that a statement was wrong.
+ * Whether the error, or what caused it, says that the database is away, rather than that a statement was wrong.
  * @see https://www.postgresql.org/docs/current/errcodes-appendix.html classes 08, 53, 57 and 25006
  */
-function isUnavailable(error: { code?: unknown; message: string }): boolean {
-  const code = String(error.code ?? '')
+function isUnavailable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const code = 'code' in error ? String(error.code) : ''
   return (
     /^(08...|53...|57P0[1-5]|25006)$/.test(code) ||
     ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND'].includes(code) ||
-    /Connection terminated|timeout exceeded when trying to connect|Query read timeout/.test(error.message)
+    /Connection terminated|timeout exceeded when trying to connect|Query read timeout/.test(error.message) ||
+    isUnavailable(error.cause)
   )
 }

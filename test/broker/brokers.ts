@@ -15,6 +15,8 @@ export interface BrokerKind {
   prepare(): Promise<{ redisUrl?: string; databaseUrl: string }>
   /** Cuts the listening connections, as the server sees them. */
   cutListeners(): Promise<void>
+  /** Connections to the server, except the one that asks. */
+  countConnections(): Promise<number>
 }
 
 /** Nothing listens there. */
@@ -36,6 +38,12 @@ export async function startPostgresKind(t: TestScope): Promise<BrokerKind> {
       await sql.end()
       if (cut.length === 0) throw new Error('nobody listens')
     },
+    async countConnections() {
+      const sql = postgres(server.url, { max: 1 })
+      const others = await sql`select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()`
+      await sql.end()
+      return others.length
+    },
   }
 }
 
@@ -54,6 +62,12 @@ export async function startRedisKind(t: TestScope): Promise<BrokerKind & { flush
       const cut = await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
       redis.disconnect()
       if (cut === 0) throw new Error('nobody listens')
+    },
+    async countConnections() {
+      const redis = new Redis(server.url)
+      const list = String(await redis.client('LIST'))
+      redis.disconnect()
+      return list.trim().split('\n').length - 1
     },
   }
 }
@@ -111,12 +125,15 @@ export function createMailbox<T>() {
     async until(condition: (items: readonly T[]) => boolean, deadlineMs = 30_000): Promise<readonly T[]> {
       const endsAt = performance.now() + deadlineMs
       const timer = setInterval(() => wake.splice(0).forEach((resolve) => resolve()), 100)
-      while (!condition(items)) {
-        if (performance.now() > endsAt) throw new Error(`still ${items.length} items after ${deadlineMs} ms`)
-        await new Promise<void>((resolve) => wake.push(resolve))
+      try {
+        while (!condition(items)) {
+          if (performance.now() > endsAt) throw new Error(`still ${items.length} items after ${deadlineMs} ms`)
+          await new Promise<void>((resolve) => wake.push(resolve))
+        }
+        return items
+      } finally {
+        clearInterval(timer)
       }
-      clearInterval(timer)
-      return items
     },
     async untilCount(count: number): Promise<readonly T[]> {
       return this.until((all) => all.length >= count)

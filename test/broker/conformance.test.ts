@@ -29,6 +29,7 @@ async function testConformance(t: Test, kind: BrokerKind): Promise<void> {
   await testDeliveries(t, kind)
   await testConsumers(t, kind)
   await testEvents(t, kind)
+  await testClosing(t, kind)
 }
 
 async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
@@ -277,6 +278,29 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     await (await openAnother()).events.publish([aTransition(task)])
     await sleep(NOTHING_COMES_MS)
     t.strictSame(mailbox.items, [])
+  })
+}
+
+async function testClosing(t: Test, kind: BrokerKind): Promise<void> {
+  await t.test('a broker that is closed in the middle of work leaves no connection behind', async (t) => {
+    const { broker } = await openTestBroker(t, kind)
+    const { subscription } = await listenWithMailbox(broker)
+    await subscription.subscribe(taskInSlot(9))
+    const runs = createMailbox<Delivery>()
+    const gate = createGate()
+    t.teardown(gate.open)
+    const hold = async (delivery: Delivery) => {
+      runs.push(delivery)
+      await gate.opened
+    }
+    await broker.queue.consume(hold, { concurrency: 2 })
+    await broker.queue.consume(async () => {}, { concurrency: 2 }).then((consumer) => consumer.stop())
+    await broker.queue.add(deliveries(4))
+    await runs.untilCount(2)
+    t.ok((await kind.countConnections()) >= 3)
+    await broker.close()
+    await sleep(NOTHING_COMES_MS)
+    t.equal(await kind.countConnections(), 0)
   })
 }
 

@@ -11,7 +11,8 @@ const brokers = (await hasRedisServer()) ? (['redis', 'postgres'] as const) : ([
 if (brokers.length === 1) t.comment('no redis-server on this machine: the path over Redis is left out')
 
 for (const broker of brokers) {
-  t.test(`three processes over ${broker}`, async (t) => {
+  t.test(`three processes over ${broker}`, async (scope) => {
+    const t = scope
     const postgres = await startPostgres(t)
     const redis = broker === 'redis' ? await startRedis(t) : undefined
     await migrateDatabase(postgres.url)
@@ -95,7 +96,7 @@ for (const broker of brokers) {
       await watcher.until((message) => message.type === 'progress')
       await worker.kill()
       await watcher.until((message) => message.type === 'transition' && message.status === 'PENDING')
-      worker = await startRole(t, 'worker', env)
+      worker = await startRole(scope, 'worker', env)
       const { messages } = await watcher.closed
       t.same(
         (await history(task.id)).map(({ status, attempt }) => `${status} ${attempt}`),
@@ -112,7 +113,7 @@ for (const broker of brokers) {
       const back = await watcher.until((message) => message.type === 'transition' && message.status === 'PENDING')
       t.match(back, { reason: /handed back/ })
       watcher.terminate()
-      worker = await startRole(t, 'worker', env)
+      worker = await startRole(scope, 'worker', env)
     })
 
     t.test('a web process that stops tells its watchers to reconnect', async (t) => {

@@ -1,10 +1,13 @@
 /** Taskwire's own processes for tests: the built command line, as a user runs it. All end with the test. */
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
-import { access, readFile } from 'node:fs/promises'
+import { access, chmod, chown, cp, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { RoleMessage } from '../../src/services/role-process.js'
 import type { UserIds } from '../../src/services/server-process.js'
+import { canExecute, findDefaultUser } from '../../src/services/service-user.js'
 import { findChildren, type TestScope } from './services.js'
 
 /** The built command line; `npm run build` makes it, and `npm test` runs that first. */
@@ -70,7 +73,8 @@ export async function startRole(
 function spawnMain(args: readonly string[], options: ProcessOptions, stdio: StdioOptions): ChildProcess {
   const { PATH, HOME, TMPDIR } = process.env
   const inherited = Object.fromEntries(Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined))
-  return spawn(process.execPath, [options.main ?? MAIN, ...args], {
+  // tap puts hooks of its own into NODE_OPTIONS; these processes are to be as a user's.
+  return spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, options.main ?? MAIN, ...args], {
     env: { ...inherited, ...options.env },
     cwd: options.cwd,
     stdio,
@@ -166,5 +170,93 @@ async function isAlive(pid: number): Promise<boolean> {
     return process.kill(pid, 0)
   } catch {
     return false
+  }
+}
+
+/** A working folder; open to the user that services run as unless `mode` says otherwise. */
+export async function makeWorkingFolder(t: TestScope, options: { mode?: number; owner?: UserIds | undefined } = {}): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'taskwire-start-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
+  if (options.owner !== undefined) await chown(folder, options.owner.uid, options.owner.gid)
+  await chmod(folder, options.mode ?? 0o755)
+  return folder
+}
+
+/** Runs `taskwire start` in this folder, on any free port unless one is given. */
+export function spawnStart(t: TestScope, cwd: string, options: ProcessOptions = {}): TestProcess {
+  return spawnTaskwire(t, ['start'], { cwd, ...options, env: { PORT: '0', ...options.env } })
+}
+
+export interface StartedTaskwire extends TestProcess {
+  /** Such as `http://127.0.0.1:3000`. */
+  address: string
+  /** The ids of all its processes. */
+  family: number[]
+}
+
+/** Runs `taskwire start` in this folder and waits for the end of its banner. */
+export async function startEverything(t: TestScope, cwd: string, options: ProcessOptions = {}): Promise<StartedTaskwire> {
+  const started = spawnStart(t, cwd, options)
+  const [, address = ''] = await started.waitFor(/Taskwire is ready: (http:\/\/\S+)[^]*Ctrl-C stops everything/)
+  return { ...started, address, family: await findFamily(started.pid) }
+}
+
+/** The child process that has this in its command line. */
+export async function findChild(pid: number, mark: RegExp): Promise<number> {
+  for (const child of await findChildren(pid)) {
+    const commandLine = (await readFile(`/proc/${child}/cmdline`, 'utf8')).replaceAll('\0', ' ')
+    if (mark.test(commandLine)) return child
+  }
+  throw new Error(`process ${pid} has no child with ${mark}`)
+}
+
+/** How to run as somebody who is not root; from a copy of the project when it lies where only root can go. */
+export async function asOrdinaryUser(t: TestScope): Promise<ProcessOptions> {
+  const user = await findDefaultUser()
+  if (user === undefined) return {}
+  if (canExecute(dirname(MAIN), user)) return { user }
+  const copy = await makeWorkingFolder(t)
+  const project = dirname(dirname(MAIN))
+  for (const name of ['dist', 'drizzle', 'public', 'node_modules', 'package.json']) {
+    await cp(join(project, name), join(copy, name), { recursive: true, verbatimSymlinks: true })
+  }
+  return { user, main: join(copy, 'dist', 'main.js') }
+}
+
+/** The output of a process that has one line to say. */
+export function oneLine(text: string): string {
+  const lines = text.trim().split('\n')
+  if (lines.length !== 1) throw new Error(`one line expected:\n${text}`)
+  return lines[0] ?? ''
+}
+
+/** Creates a task that has nothing to do. Rejects while the service cannot take it. */
+export async function createEmptyTask(address: string): Promise<string> {
+  const body = JSON.stringify({ type: 'demo.sleep', payload: { steps: 0 } })
+  const answer = await fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  if (answer.status !== 202) throw new Error(`${answer.status}: ${await answer.text()}`)
+  return ((await answer.json()) as { id: string }).id
+}
+
+/** Resolves with the status of a task once it is final. It polls: what is tested here comes and goes. */
+export async function waitForEnd(address: string, id: string): Promise<string> {
+  const deadline = performance.now() + DEADLINE_MS
+  for (;;) {
+    const answer = await fetch(`${address}/api/tasks/${id}`).catch(() => undefined)
+    const { status } = answer?.ok === true ? ((await answer.json()) as { status: string }) : { status: 'unknown' }
+    if (['COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED'].includes(status)) return status
+    if (performance.now() > deadline) throw new Error(`task ${id} is ${status} after ${DEADLINE_MS / 1000} s`)
+    await sleep(50)
+  }
+}
+
+/** Whether the service takes and finishes tasks, now or in a moment. */
+export async function runsTasks(address: string): Promise<boolean> {
+  const deadline = performance.now() + DEADLINE_MS
+  for (;;) {
+    const id = await createEmptyTask(address).catch(() => undefined)
+    if (id !== undefined) return (await waitForEnd(address, id)) === 'COMPLETED'
+    if (performance.now() > deadline) return false
+    await sleep(50)
   }
 }

@@ -176,6 +176,15 @@ t.test('an upgrade refused for another reason is tried again', async (t) => {
   t.same(states, ['away', 'away', 'live', 'finished'])
 })
 
+t.test('a server known to be back is asked without waiting', async (t) => {
+  const { baseUrl } = await startStreamServer(t, { onStream: (stream, since) => behave(stream, since), isRefused: (index) => index === 0 })
+  const options = { WebSocket, baseUrl, minDelayMs: 2 ** 31 - 1, maxDelayMs: 2 ** 31 - 1 }
+  const watch = watchTask(TASK_ID, { ...options, onConnection: ({ state }) => void (state === 'away' && setImmediate(() => watch.retryNow())) })
+  t.equal((await watch.finished).status, 'COMPLETED')
+  watch.retryNow()
+  t.equal(watch.connection.state, 'finished', 'later it changes nothing')
+})
+
 t.test('a watch that starts with a task asks only for what came after it', async (t) => {
   const { baseUrl } = await startStreamServer(t, {
     onStream(stream, since) {

@@ -1,11 +1,19 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { lockDataDir } from '../../src/services/data-lock.js'
 
 const LOCK = new URL('../../src/services/data-lock.ts', import.meta.url).href
+
+/** A data folder with a path short enough for a socket in it. */
+async function makeDataDir(t: Test): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'taskwire-lock-'))
+  t.teardown(() => rm(dir, { recursive: true, force: true }))
+  return dir
+}
 
 /** A process that holds the lock until it is killed. */
 async function holdElsewhere(t: Test, dataDir: string) {
@@ -18,22 +26,21 @@ async function holdElsewhere(t: Test, dataDir: string) {
 }
 
 t.test('a second start on the folder is refused, and told who has it', async (t) => {
-  const dir = t.testdir()
+  const dir = await makeDataDir(t)
   const lock = await lockDataDir(dir)
   t.teardown(() => lock.release())
   await t.rejects(lockDataDir(dir), { name: 'StartupError', message: new RegExp(`^another start \\(process ${process.pid}\\) already runs on`) })
 })
 
 t.test('a lock that was released can be taken', async (t) => {
-  const dir = t.testdir()
+  const dir = await makeDataDir(t)
   await (await lockDataDir(dir)).release()
   const lock = await lockDataDir(dir)
   await lock.release()
 })
 
 t.test('the lock of a killed process blocks nobody', async (t) => {
-  const dir = join(t.testdir(), 'data')
-  await mkdir(dir)
+  const dir = await makeDataDir(t)
   const holder = await holdElsewhere(t, dir)
   await t.rejects(lockDataDir(dir), { message: new RegExp(`process ${holder.pid}`) })
   holder.kill('SIGKILL')
@@ -43,16 +50,14 @@ t.test('the lock of a killed process blocks nobody', async (t) => {
 })
 
 t.test('the lock of a frozen process still holds', async (t) => {
-  const dir = join(t.testdir(), 'data')
-  await mkdir(dir)
+  const dir = await makeDataDir(t)
   const holder = await holdElsewhere(t, dir)
   holder.kill('SIGSTOP')
   await t.rejects(lockDataDir(dir), { message: /^another start already runs/ })
 })
 
 t.test('of several starts that find a stale lock at once one gets it', async (t) => {
-  const dir = join(t.testdir(), 'data')
-  await mkdir(dir)
+  const dir = await makeDataDir(t)
   const holder = await holdElsewhere(t, dir)
   holder.kill('SIGKILL')
   await once(holder, 'exit')
@@ -63,7 +68,7 @@ t.test('of several starts that find a stale lock at once one gets it', async (t)
 })
 
 t.test('a folder with a long path has a lock too', async (t) => {
-  const dir = join(t.testdir(), 'x'.repeat(120))
+  const dir = join(await makeDataDir(t), 'x'.repeat(120))
   await mkdir(dir)
   const lock = await lockDataDir(dir)
   await t.rejects(lockDataDir(dir), /already runs/)

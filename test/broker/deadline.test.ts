@@ -1,0 +1,50 @@
+import { once } from 'node:events'
+import { createServer, connect } from 'node:net'
+import t from 'tap'
+import { explain, reasonOf, settlesWithin, withDeadline } from '../../src/broker/deadline.js'
+
+const never = new Promise<never>(() => {})
+
+t.test('work that is done in time gives its result or its error', async (t) => {
+  t.equal(await withDeadline(Promise.resolve(1), 1_000, 'too late'), 1)
+  await t.rejects(withDeadline(Promise.reject(new Error('broken')), 1_000, 'too late'), { message: 'broken' })
+})
+
+t.test('work that is not done in time is given up, and a later failure of it is harmless', async (t) => {
+  let fail: (error: Error) => void = () => {}
+  const work = new Promise<void>((_, reject) => (fail = reject))
+  await t.rejects(withDeadline(work, 20, 'too late'), { message: 'too late' })
+  fail(new Error('unhandled'))
+  await new Promise((resolve) => setImmediate(resolve))
+})
+
+t.test('an answer that arrived while this process was busy counts', async (t) => {
+  const server = createServer((socket) => socket.end('answer')).listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const address = server.address()
+  const socket = connect(typeof address === 'object' && address !== null ? address.port : 0, '127.0.0.1')
+  await once(socket, 'connect')
+  const answer = withDeadline(once(socket, 'data'), 50, 'too late')
+  // The server is in this process: let it write, then be busy beyond the deadline.
+  setImmediate(() => {
+    const until = performance.now() + 200
+    while (performance.now() < until);
+  })
+  t.match(String((await answer)[0]), 'answer')
+})
+
+t.test('whether work settles in time is told without rejecting', async (t) => {
+  t.equal(await settlesWithin(Promise.resolve(), 1_000), true)
+  t.equal(await settlesWithin(Promise.reject(new Error('broken')), 1_000), true)
+  t.equal(await settlesWithin(never, 20), false)
+})
+
+t.test('a reason is found in every error, and its cause is left behind', async (t) => {
+  t.equal(reasonOf(new Error('broken')), 'broken')
+  t.equal(reasonOf(Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' })), 'ECONNREFUSED')
+  t.equal(reasonOf(new TypeError('')), 'TypeError')
+  t.equal(reasonOf('text'), 'text')
+  t.strictSame(Object.keys(explain('no broker', Object.assign(new Error('broken'), { command: 'secret' }))), [])
+  t.equal(explain('no broker', new Error('broken')).message, 'no broker: broken')
+})

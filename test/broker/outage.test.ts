@@ -1,0 +1,219 @@
+/** What every broker promises while its server is away, and after it is back. On both brokers. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import type { Delivery } from '../../src/broker/broker.js'
+import { migrateBroker, openBroker } from '../../src/broker/open-broker.js'
+import {
+  aDelivery,
+  aTransition,
+  type BrokerKind,
+  canTestRedis,
+  createGate,
+  createLog,
+  createMailbox,
+  deliveries,
+  listenWithMailbox,
+  NOWHERE,
+  openTestBroker,
+  startPostgresKind,
+  startRedisKind,
+  taskInSlot,
+  timeOf,
+} from './brokers.js'
+
+/** A server that went down takes its time to come back, on a busy machine. */
+const RECOVERY_MS = 60_000
+/** What a deadline may be missed by on a busy machine. */
+const LEEWAY_MS = 1_500
+
+t.test('on PostgreSQL', async (t) => {
+  const kind = await startPostgresKind(t)
+  await t.test('an unreachable server is one clear line, without the password', async (t) => {
+    const options = { databaseUrl: NOWHERE.postgres, log: createLog() }
+    const line = { message: 'cannot reach PostgreSQL at 127.0.0.1:1/nothing: connect ECONNREFUSED 127.0.0.1:1' }
+    await t.rejects(openBroker(options), line)
+    await t.rejects(migrateBroker(NOWHERE.postgres), line)
+  })
+  await testOutages(t, kind)
+})
+
+t.test('on Redis', async (t) => {
+  if (!(await canTestRedis(t))) return
+  const kind = await startRedisKind(t)
+  await t.test('an unreachable server is one clear line, without the password', async (t) => {
+    const options = { redisUrl: NOWHERE.redis, databaseUrl: NOWHERE.postgres, log: createLog() }
+    await t.rejects(openBroker(options), { message: 'cannot reach Redis at 127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1' })
+  })
+  await testOutages(t, kind)
+  await t.test('an idle consumer goes on after an outage of 12 s, after which some versions of BullMQ never did', async (t) => {
+    const { broker } = await openTestBroker(t, kind)
+    const runs = createMailbox<Delivery>()
+    await broker.queue.consume(async (delivery) => runs.push(delivery), { concurrency: 4 })
+    await broker.queue.add([aDelivery()])
+    await runs.untilCount(1)
+    await kind.server.kill()
+    await sleep(12_000)
+    await kind.server.start()
+    await untilResolves(() => broker.queue.add([aDelivery()]))
+    await runs.until((all) => all.length === 2, 10_000)
+  })
+  await t.test('a consumer goes on after everything was forgotten, also under its hands', async (t) => {
+    const { broker } = await openTestBroker(t, kind)
+    const { runs, gate } = await consumeHeld(broker)
+    await broker.queue.add(deliveries(5))
+    await runs.untilCount(2)
+    await kind.flush()
+    gate.open()
+    const later = deliveries(5)
+    await broker.queue.add(later)
+    await runs.until((all) => later.every((delivery) => all.some((run) => run.taskId === delivery.taskId)))
+    t.equal(await broker.queue.countWaiting(), 0)
+  })
+})
+
+async function testOutages(t: Test, kind: BrokerKind): Promise<void> {
+  await testCutConnection(t, kind)
+  await testDownServer(t, kind)
+  await testFrozenServer(t, kind)
+}
+
+async function testCutConnection(t: Test, kind: BrokerKind): Promise<void> {
+  await t.test('a listening connection that is cut is made anew: first the gap is told, then events arrive again', async (t) => {
+    const { broker } = await openTestBroker(t, kind)
+    const { mailbox, subscription } = await listenWithMailbox(broker)
+    const tasks = [taskInSlot(4), taskInSlot(5)]
+    for (const task of tasks) await subscription.subscribe(task)
+    for (let round = 1; round <= 3; round += 1) {
+      await kind.cutListeners()
+      await mailbox.until((all) => all.filter((line) => line === 'gap').length === round)
+      t.ok(subscription.isUp())
+      await broker.events.publish(tasks.map((task) => aTransition(task, round)))
+      await mailbox.untilCount(round * 3)
+    }
+    t.strictSame(mailbox.items, [1, 2, 3].flatMap((round) => ['gap', ...tasks.map((task) => `event ${task} ${round}`)]))
+  })
+}
+
+async function testDownServer(t: Test, kind: BrokerKind): Promise<void> {
+  await t.test('while the server is down everything is refused soon, and after it is back all of it works', async (t) => {
+    const { broker, log } = await openTestBroker(t, kind)
+    const { mailbox, subscription } = await listenWithMailbox(broker)
+    const [known, late] = [taskInSlot(6), taskInSlot(7)]
+    await subscription.subscribe(known)
+    const runs = createMailbox<Delivery>()
+    await broker.queue.consume(async (delivery) => runs.push(delivery), { concurrency: 4 })
+    await broker.queue.add([aDelivery()])
+    await runs.untilCount(1)
+
+    await kind.server.kill()
+    await sleep(100)
+    await t.rejects(broker.ping())
+    t.ok((await timeOf(broker.events.publish([aTransition(known)]))) < 500 + LEEWAY_MS, 'publish is refused at once')
+    await t.rejects(broker.events.publish([aTransition(known)]))
+    await t.rejects(broker.queue.add([aDelivery()], { deadlineMs: 400 }))
+    await t.rejects(broker.queue.countWaiting())
+    t.notOk(subscription.isUp())
+    await t.rejects(subscription.subscribe(late), { message: /not acknowledged/ })
+    await t.rejects(broker.queue.consume(async () => {}, { concurrency: 1 }))
+    await t.rejects(broker.events.listen({ onEvent: () => {}, onHint: () => {}, onGap: () => {} }), { message: /^cannot reach / })
+
+    await kind.server.start()
+    await mailbox.until((all) => all.includes('gap'), RECOVERY_MS)
+    await untilResolves(() => broker.ping())
+    await untilResolves(() => broker.events.publish([aTransition(known, 8), aTransition(late, 9)]))
+    await mailbox.until((all) => all.includes(`event ${known} 8`) && all.includes(`event ${late} 9`))
+    t.ok(true, 'what could not be subscribed to is subscribed to now')
+    const next = aDelivery()
+    await untilResolves(() => broker.queue.add([next]))
+    await runs.until((all) => all.some((run) => run.taskId === next.taskId), RECOVERY_MS)
+    t.ok(log.lines.length > 0 && log.lines.length < 40, 'the log is told, not flooded')
+    t.notMatch(JSON.stringify(log.lines), new URL(kind.server.url).password)
+  })
+
+  await t.test('a consumer whose server goes down lets its runs end and stops', async (t) => {
+    const { broker } = await openTestBroker(t, kind)
+    const { runs, gate, consumer } = await consumeHeld(broker)
+    await broker.queue.add(deliveries(4))
+    await runs.untilCount(2)
+    await kind.server.kill()
+    let isStopped = false
+    const stopped = consumer.stop().then(() => (isStopped = true))
+    await sleep(2_500)
+    t.notOk(isStopped, 'a run under way is waited for')
+    gate.open()
+    await stopped
+    t.equal(runs.items.length, 2)
+    t.ok((await timeOf(broker.close())) < 3_000 + LEEWAY_MS, 'and the broker closes')
+    await kind.server.start()
+  })
+}
+
+async function testFrozenServer(t: Test, kind: BrokerKind): Promise<void> {
+  await t.test('a frozen server is noticed: each call has its deadline, and the listening side is down', async (t) => {
+    const { broker } = await openTestBroker(t, kind)
+    const { mailbox, subscription } = await listenWithMailbox(broker)
+    const task = taskInSlot(8)
+    await subscription.subscribe(task)
+    const runs = createMailbox<Delivery>()
+    await broker.queue.consume(async (delivery) => runs.push(delivery), { concurrency: 4 })
+    await kind.server.pause()
+    t.teardown(() => kind.server.resume())
+
+    t.ok(isNear(await timeOf(broker.ping({ deadlineMs: 300 })), 300))
+    await t.rejects(broker.ping({ deadlineMs: 300 }))
+    t.ok(isNear(await timeOf(broker.queue.add([aDelivery()], { deadlineMs: 400 })), 400))
+    await t.rejects(broker.queue.add([aDelivery()], { deadlineMs: 400 }))
+    t.ok((await timeOf(broker.events.publish([aTransition(task)]))) < 2_000 + LEEWAY_MS)
+    const noticedAt = performance.now() + 4_000 + LEEWAY_MS
+    while (subscription.isUp() && performance.now() < noticedAt) await sleep(50)
+    t.notOk(subscription.isUp(), 'a connection that is open and dead is given up')
+
+    await kind.server.resume()
+    await mailbox.until((all) => all.includes('gap'), RECOVERY_MS)
+    await untilResolves(() => broker.events.publish([aTransition(task, 5)]))
+    await mailbox.until((all) => all.includes(`event ${task} 5`))
+    const next = aDelivery()
+    await untilResolves(() => broker.queue.add([next]))
+    await runs.until((all) => all.some((run) => run.taskId === next.taskId), RECOVERY_MS)
+  })
+
+  await t.test('a broker whose server is frozen stops and closes', async (t) => {
+    const { broker } = await openTestBroker(t, kind)
+    const { consumer, gate } = await consumeHeld(broker)
+    await listenWithMailbox(broker)
+    gate.open()
+    await broker.queue.add(deliveries(3))
+    await kind.server.pause()
+    t.teardown(() => kind.server.resume())
+    t.ok((await timeOf(consumer.stop())) < 6_000 + LEEWAY_MS, 'the consumer')
+    t.ok((await timeOf(broker.close())) < 3_000 + LEEWAY_MS, 'the broker')
+  })
+}
+
+/** Runs of which none ends before the gate opens. */
+async function consumeHeld(broker: Awaited<ReturnType<typeof openBroker>>) {
+  const runs = createMailbox<Delivery>()
+  const gate = createGate()
+  const run = async (delivery: Delivery) => {
+    runs.push(delivery)
+    await gate.opened
+  }
+  const consumer = await broker.queue.consume(run, { concurrency: 2 })
+  return { runs, gate, consumer }
+}
+
+async function untilResolves(work: () => Promise<unknown>): Promise<void> {
+  const endsAt = performance.now() + RECOVERY_MS
+  for (;;) {
+    try {
+      return void (await work())
+    } catch (error) {
+      if (performance.now() > endsAt) throw error
+      await sleep(50)
+    }
+  }
+}
+
+function isNear(elapsedMs: number, deadlineMs: number): boolean {
+  return elapsedMs >= deadlineMs - 5 && elapsedMs < deadlineMs + LEEWAY_MS
+}

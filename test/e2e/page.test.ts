@@ -1,0 +1,268 @@
+/** The page in a real Chromium, against everything as `taskwire start` runs it. */
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { BrowserContextOptions, Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import type { CreateTask } from '../../src/protocol/http.js'
+import type { Status } from '../../src/protocol/status.js'
+import type { Task } from '../../src/protocol/task.js'
+import { launchBrowser, openPage } from '../helpers/browser.js'
+import { findFamily, spawnTaskwire } from '../helpers/processes.js'
+
+const READY = /Taskwire is ready: (http:\/\/\S+)/
+
+const folder = await mkdtemp(join(tmpdir(), 'taskwire-page-'))
+await chmod(folder, 0o755) // PostgreSQL may run as another user
+t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
+const taskwire = spawnTaskwire(t, ['start'], { cwd: folder, env: { PORT: '0' } })
+const browser = await launchBrowser(t)
+const [, address = ''] = await taskwire.waitFor(READY)
+
+/**
+ * Opens `path` and asserts at the end of the test that the page had no cause to complain: an empty console, no uncaught
+ * error, no breach of the content security policy. What a browser itself logs of an `expected` refusal is let through.
+ */
+async function open(t: Test, path = '/', { expected, ...options }: BrowserContextOptions & { expected?: RegExp } = {}): Promise<Page> {
+  const { page, context, complaints } = await openPage(browser, options)
+  t.teardown(() => context.close())
+  t.after(() => t.same(complaints.filter((text) => !expected?.test(text)), [], 'the page complains of nothing'))
+  await page.goto(address + path)
+  return page
+}
+
+async function createTask(body: CreateTask): Promise<Task> {
+  const headers = { 'content-type': 'application/json' }
+  const answer = await fetch(`${address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify(body) })
+  return (await answer.json()) as Task
+}
+
+const detail = (page: Page) => page.getByRole('article', { name: 'Task' })
+const history = (page: Page) => page.locator('.timeline .status').allInnerTexts()
+const waitForStatus = (page: Page, status: Status) => page.locator('.glance').getByText(status, { exact: true }).waitFor()
+
+t.test('a task made with the form is followed to its end, live', async (t) => {
+  const page = await open(t)
+  const title = '<img src=x onerror="document.body.remove()">'
+  await page.getByLabel('Steps').fill('5')
+  await page.getByLabel('Step length').fill('300')
+  await page.getByLabel('Title').fill(title)
+  await page.evaluate(() => Object.assign(globalThis, { isSamePage: true }))
+  await page.getByRole('button', { name: 'Create task' }).click()
+
+  await detail(page).getByRole('heading', { name: title }).waitFor()
+  t.match(page.url(), /\/#\/tasks\/[0-9a-f-]{36}$/)
+  await waitForStatus(page, 'PROCESSING')
+  await detail(page).locator('[role=progressbar][aria-valuenow="40"]').waitFor()
+  await waitForStatus(page, 'COMPLETED')
+
+  await detail(page).getByText('Finished: nothing more to come').waitFor()
+  t.equal(await page.locator('#connection').innerText(), 'Live', 'the page as a whole stays current')
+  t.same(await history(page), ['PENDING', 'PROCESSING', 'COMPLETED'])
+  t.equal(await detail(page).getByRole('progressbar').getAttribute('aria-valuenow'), '100')
+  t.match(JSON.parse(await detail(page).getByRole('region', { name: 'Result' }).innerText()), { steps: 5 })
+  const row = page.locator('#list').getByRole('link', { name: title })
+  t.match(await row.innerText(), /COMPLETED[^]*took 1\.\d s/)
+  t.equal(await row.getAttribute('aria-current'), 'page')
+  t.equal(await page.title(), `COMPLETED · ${title} · Taskwire`)
+  t.equal(await page.locator('#announcer').innerText(), `${title}: COMPLETED`)
+  t.equal(await page.locator('img').count(), 0, 'a title is text')
+  t.ok(await page.evaluate(() => 'isSamePage' in globalThis), 'without a reload')
+})
+
+t.test('a failing task shows up in the list by itself, and in its detail why it failed', async (t) => {
+  const page = await open(t)
+  await page.getByRole('heading', { name: 'Create a task' }).waitFor()
+  const task = await createTask({ title: 'will fail', payload: { steps: 3, stepMs: 50, failAt: 2 } })
+  const row = page.locator('#list').getByRole('link', { name: 'will fail' })
+  await row.getByText('FAILED').waitFor()
+  await row.click()
+  await detail(page).getByText('failed at step 2, as asked').first().waitFor()
+  t.match(page.url(), task.links.page)
+  t.same(await history(page), ['PENDING', 'PROCESSING', 'FAILED'])
+  await page.goBack()
+  t.ok(await page.getByRole('heading', { name: 'Create a task' }).isVisible(), 'and the way back works')
+})
+
+t.test('a task with a run time counts down, then runs', async (t) => {
+  const page = await open(t, '/#/new')
+  await page.getByLabel('Steps').fill('0')
+  await page.getByLabel('Run in (seconds)').fill('1.5')
+  await page.getByRole('button', { name: 'Create task' }).click()
+  await detail(page).getByText(/^Starts in [12] s$/).waitFor()
+  await waitForStatus(page, 'COMPLETED')
+  t.same(await history(page), ['SCHEDULED', 'PENDING', 'PROCESSING', 'COMPLETED'])
+})
+
+t.test('what the server refuses is said at the field, which gets the focus', async (t) => {
+  const page = await open(t, '/#/new', { expected: /status of 4/ })
+  await page.getByLabel('Type', { exact: true }).selectOption('http.request')
+  await page.getByLabel('Headers').fill('{"accept": ')
+  await page.getByRole('button', { name: 'Create task' }).click()
+  await page.getByText(/^Is not JSON:/).waitFor()
+
+  await page.getByLabel('Headers').fill('')
+  await page.getByRole('button', { name: 'Create task' }).click()
+  await page.getByText('Is missing.').waitFor()
+  const url = page.getByLabel('URL')
+  t.equal(await url.getAttribute('aria-invalid'), 'true')
+  t.ok(await url.evaluate((element) => element === document.activeElement))
+  t.match(await page.getByRole('alert').innerText(), 'The payload does not fit the schema of its type')
+
+  await page.getByLabel('Type', { exact: true }).selectOption('demo.sleep')
+  t.notOk(await page.getByRole('alert').isVisible(), 'another type starts afresh')
+})
+
+t.test('a form follows any JSON Schema', async (t) => {
+  const page = await open(t)
+  const read = await page.evaluate(async (schema) => {
+    const { createFields } = (await import(`${location.origin}/page/form.js`)) as FormModule
+    const fields = createFields(schema, '', new Map())
+    const form = document.createElement('form')
+    form.append(...fields.elements)
+    const empty = fields.read([])
+    const enter = (index: number, value: string) => {
+      const control = form.querySelectorAll<HTMLInputElement>('input, select, textarea')[index]
+      if (control?.type === 'checkbox') control.checked = value === 'on'
+      else if (control) control.value = value
+    }
+    ;['text', '2.5', '', 'on', '2026-11-20T10:00:00', '0', '1', 'Berlin', '[1, 2]', '{'].forEach((value, index) => enter(index, value))
+    const misfits: { pointer: string }[] = []
+    return { empty, filled: fields.read(misfits), misfits: misfits.map(({ pointer }) => pointer), groups: form.querySelectorAll('fieldset').length }
+  }, ANY_SCHEMA)
+  t.same(read.empty, {})
+  t.match(read, { groups: 1, misfits: ['/a~1b'] })
+  const at = await page.evaluate(() => new Date('2026-11-20T10:00:00').toISOString())
+  t.strictSame(read.filled, { text: 'text', ratio: 2.5, on: true, at, level: 'high', mode: 'fast', where: { city: 'Berlin' }, list: [1, 2] })
+})
+
+t.test('an address without a task says so', async (t) => {
+  const expected = /404|400/
+  const page = await open(t, '/#/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', { expected })
+  await detail(page).getByRole('heading', { name: 'There is no such task' }).waitFor()
+  await page.goto(`${address}/#/tasks/nonsense`)
+  await detail(page).getByRole('heading', { name: 'The id is malformed' }).waitFor()
+})
+
+t.test('the lines to paste work', async (t) => {
+  const task = await createTask({ title: 'to paste', payload: { steps: 4, stepMs: 250 } })
+  const page = await open(t, task.links.page, { permissions: ['clipboard-read', 'clipboard-write'] })
+  const logged: string[] = []
+  page.on('console', (message) => logged.push(message.text()))
+  for (const [name, last] of [['Watch it', 'COMPLETED'], ['Watch it through restarts and lost connections', '3 COMPLETED']] as const) {
+    await page.getByRole('button', { name: `Copy: ${name}`, exact: true }).click()
+    await page.getByText('Copied').waitFor()
+    const code = await page.evaluate(() => navigator.clipboard.readText())
+    const isLogged = page.waitForEvent('console', (message) => message.text() === last)
+    await page.evaluate(`(async () => { ${code} })()`)
+    await isLogged
+  }
+  t.equal(logged[0], 'PROCESSING')
+})
+
+t.test('copying works without a clipboard, as on plain HTTP', async (t) => {
+  const task = await createTask({ title: 'to copy', payload: { steps: 0 } })
+  const page = await open(t, task.links.page)
+  await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }))
+  await page.getByRole('button', { name: 'Copy the id' }).click()
+  await page.getByText('Copied').waitFor()
+  await page.getByRole('link', { name: 'New task' }).click()
+  await page.getByLabel('Title').focus()
+  await page.keyboard.press('Control+V')
+  t.equal(await page.getByLabel('Title').inputValue(), task.id)
+})
+
+t.test('the list is filtered by the address, loads more, and holds still under the pointer', async (t) => {
+  await Promise.all(Array.from({ length: 60 }, (_, index) => createTask({ title: `many ${index}`, payload: { steps: 0 } })))
+  const page = await open(t)
+  const rows = page.locator('#list .rows > li:not(.skeleton)')
+  await rows.nth(49).waitFor()
+  t.equal(await rows.count(), 50)
+  await page.getByRole('button', { name: 'Load more' }).click()
+  await rows.nth(60).waitFor()
+
+  await rows.first().hover()
+  await createTask({ title: 'one more', payload: { steps: 0 } })
+  await page.getByRole('button', { name: '1 new task' }).waitFor()
+  t.not(await rows.first().locator('.row-title').innerText(), 'one more')
+  await page.getByRole('heading', { name: 'Create a task' }).hover()
+  await rows.first().getByText('one more').waitFor()
+
+  await page.getByLabel('Filter by status').selectOption('FAILED')
+  await rows.getByText('will fail').waitFor()
+  t.equal(await rows.count(), 1)
+  t.match(page.url(), '/?status=FAILED')
+  await page.reload()
+  await rows.getByText('will fail').waitFor()
+  t.equal(await rows.count(), 1)
+  await page.getByLabel('Filter by type').selectOption('report.generate')
+  await page.getByText('No task matches.').waitFor()
+  await page.getByRole('button', { name: 'Show all tasks' }).click()
+  await rows.nth(49).waitFor()
+})
+
+t.test('it fits a phone of 360 pixels and works by keyboard', async (t) => {
+  const page = await open(t, '/', { viewport: { width: 360, height: 740 }, hasTouch: true })
+  const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+  await page.locator('.row').first().waitFor()
+  t.equal(await overflow(), 0)
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  t.equal(await page.evaluate(() => document.activeElement?.id), 'list', 'the first key press skips to the content')
+
+  await page.getByRole('link', { name: 'New task' }).press('Enter')
+  t.ok(await page.getByLabel('Type', { exact: true }).evaluate((element) => element === document.activeElement))
+  t.equal(await overflow(), 0)
+  await page.getByLabel('Steps').fill('0')
+  await page.keyboard.press('Enter')
+  await waitForStatus(page, 'COMPLETED')
+  t.equal(await overflow(), 0)
+
+  await page.getByRole('link', { name: 'All tasks' }).press('Enter')
+  await page.locator('.row').first().focus()
+  await page.keyboard.press('ArrowDown')
+  t.ok(await page.locator('.row').nth(1).evaluate((element) => element === document.activeElement))
+})
+
+t.test('a lost web process is named in words, and the task goes on where it was', async (t) => {
+  const task = await createTask({ title: 'through a crash', payload: { steps: 16, stepMs: 250 } })
+  const page = await open(t, task.links.page, { expected: /net::ERR_|WebSocket connection/ })
+  await waitForStatus(page, 'PROCESSING')
+  await page.locator('.inline[data-state=live]').waitFor()
+  process.kill(await findWebProcess(), 'SIGKILL')
+  await page.locator('#connection').getByText(/^(Reconnecting|Server away, trying again)/).waitFor()
+  await detail(page).getByText(/^(Reconnecting|Server away, trying again)/).waitFor()
+  await page.locator('#connection').getByText('Live', { exact: true }).waitFor()
+  await waitForStatus(page, 'COMPLETED')
+  t.same(await history(page), ['PENDING', 'PROCESSING', 'COMPLETED'])
+})
+
+async function findWebProcess(): Promise<number> {
+  for (const pid of await findFamily(taskwire.pid)) {
+    const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8')
+    if (commandLine.includes('main.js\0web\0')) return pid
+  }
+  throw new Error('the web process is not there')
+}
+
+interface FormModule {
+  createFields(schema: unknown, pointer: string, places: Map<string, unknown>): { elements: Element[]; read(misfits: { pointer: string }[]): unknown }
+}
+
+/** One member for each kind of field, in the order in which the test fills them. */
+const ANY_SCHEMA = {
+  type: 'object',
+  required: ['text'],
+  properties: {
+    text: { type: 'string' },
+    ratio: { type: 'number', minimum: 0 },
+    count: { type: 'integer', default: 3 },
+    on: { type: 'boolean' },
+    at: { type: 'string', format: 'date-time' },
+    level: { enum: ['low', 'high'], default: 'low' },
+    mode: { anyOf: [{ const: 'slow' }, { const: 'fast' }, { type: 'null' }] },
+    where: { type: 'object', properties: { city: { type: 'string' } } },
+    list: { type: 'array', items: { type: 'number' } },
+    'a/b': {},
+  },
+}

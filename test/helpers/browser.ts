@@ -1,0 +1,47 @@
+/** A real Chromium for tests of the page: `/usr/bin/chromium`, or the one that CHROMIUM_PATH names. Closed with the test. */
+import { access, constants } from 'node:fs/promises'
+import { chromium, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core'
+import type { TestScope } from './services.js'
+
+const DEFAULT_PATH = '/usr/bin/chromium'
+
+/** A page, and everything that went wrong in it. */
+export interface TestPage {
+  page: Page
+  context: BrowserContext
+  /** Errors and warnings on the console, uncaught errors, and breaches of the content security policy. */
+  complaints: string[]
+}
+
+/** Starts Chromium. Rejects, saying what to install, when there is none. */
+export async function launchBrowser(t: TestScope): Promise<Browser> {
+  const executablePath = process.env['CHROMIUM_PATH'] ?? DEFAULT_PATH
+  await access(executablePath, constants.X_OK).catch(() => {
+    throw new Error(`There is no Chromium at ${executablePath}: install the package "chromium", or set CHROMIUM_PATH.`)
+  })
+  const isRoot = process.getuid?.() === 0
+  // The sandbox refuses to run as root; a container's /dev/shm may be too small for a page.
+  const args = ['--disable-dev-shm-usage', '--disable-background-networking', ...(isRoot ? ['--no-sandbox'] : [])]
+  const browser = await chromium.launch({ executablePath, args })
+  t.teardown(() => browser.close())
+  return browser
+}
+
+/** Opens an empty page whose complaints are recorded from its first line on. */
+export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<TestPage> {
+  const context = await browser.newContext(options)
+  const page = await context.newPage()
+  const complaints: string[] = []
+  page.on('pageerror', (error) => complaints.push(`uncaught: ${error.message}`))
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(`${message.type()}: ${message.text()}`)
+  })
+  await page.exposeFunction('reportViolation', (text: string) => complaints.push(`policy: ${text}`))
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => {
+      const { reportViolation } = globalThis as unknown as { reportViolation(text: string): void }
+      reportViolation(`${event.effectiveDirective} ${event.blockedURI}`)
+    })
+  })
+  return { page, context, complaints }
+}

@@ -1,0 +1,31 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { createSnippets } from '../../public/page/snippets.js'
+import { makeTask, TASK_ID } from './histories.js'
+
+const run = promisify(execFile)
+const ORIGIN = 'http://localhost:3000'
+
+t.test('the lines for the terminal survive a shell, whatever the title and the payload hold', async (t) => {
+  const nasty = `it's "$HOME" \`id\` \\ !! %s \n end`
+  const task = makeTask({ title: nasty, payload: { nasty }, tags: [nasty], priority: 3 })
+  const [read, create] = createSnippets(task, ORIGIN)
+  t.equal(read?.code, `curl ${ORIGIN}/api/tasks/${TASK_ID}`)
+  const printArguments = `curl() { printf '%s\\0' "$@"; }\n${create?.code ?? ''}`
+  const { stdout } = await run('/bin/sh', ['-c', printArguments])
+  const [url, , header, , body] = stdout.split('\0')
+  t.equal(url, `${ORIGIN}/api/tasks`)
+  t.equal(header, 'Content-Type: application/json')
+  t.same(JSON.parse(body ?? ''), { title: nasty, type: 'demo.sleep', payload: { nasty }, priority: 3, tags: [nasty] })
+})
+
+t.test('what is the default anyway is left out', async (t) => {
+  const [, create] = createSnippets(makeTask({ title: 'plain' }), ORIGIN)
+  t.match(create?.code, `-d '{"title":"plain","type":"demo.sleep","payload":{}}'`)
+})
+
+t.test('the line for the console names the stream, encrypted where the page is', async (t) => {
+  t.match(createSnippets(makeTask(), ORIGIN)[2]?.code, `new WebSocket('ws://localhost:3000/ws/tasks/${TASK_ID}')`)
+  t.match(createSnippets(makeTask(), 'https://tasks.example')[2]?.code, `new WebSocket('wss://tasks.example/ws/tasks/${TASK_ID}')`)
+})
