@@ -15,7 +15,8 @@ export function startTaskList(root, { onConnection }) {
   const arrivals = h('button', { type: 'button', class: 'arrivals', hidden: true, click: () => rows.settle() })
   const more = h('button', { type: 'button', class: 'button quiet more', hidden: true, click: () => loadMore() }, 'Load more')
   const empty = h('div', { class: 'empty', hidden: true })
-  root.replaceChildren(h('h2', {}, 'Tasks'), filters.element, arrivals, rows.element, empty, more)
+  const heading = h('div', { class: 'list-heading' }, h('h2', {}, 'Tasks'), arrivals) // where it moves no row
+  root.replaceChildren(heading, filters.element, rows.element, empty, more)
 
   rows.onHeld((count) => {
     arrivals.hidden = count === 0

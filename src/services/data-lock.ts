@@ -70,7 +70,7 @@ function listen(path: string, answer: string): Promise<Server> {
       socket.end(answer)
     })
     server.unref()
-    server.once('error', (error) => reject(new StartupError(`cannot lock the data folder with ${path}: ${error.message}`)))
+    server.once('error', (error) => reject(new StartupError(`cannot lock the data folder with ${path}: ${error.message}. Set DATA_DIR to a folder on a local disk.`)))
     server.listen(path, () => resolve(server))
   })
 }

@@ -22,8 +22,8 @@ export interface RoleOptions {
   main: string
   role: string
   env: NodeJS.ProcessEnv
-  /** Shown in the process list; see `stopLeftoverRoles`. */
-  mark: string
+  /** Shown in the process list; see `RoleRecord`. */
+  mark: string | undefined
   /** How long a stop may take before it is cut short. */
   stopDeadlineMs: number
   onSpawn(pid: number): void
@@ -36,7 +36,7 @@ const FAILED_GRACE_MS = 3_000
 /** Launches a role. */
 export function launchRole(options: RoleOptions): Launched {
   const { main, role, env, mark } = options
-  const child = fork(main, [role, mark], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const child = fork(main, mark === undefined ? [role] : [role, mark], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   if (child.pid !== undefined) options.onSpawn(child.pid)
   const exited = new Promise<string>((resolve) => {
     child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`))

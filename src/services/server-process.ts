@@ -106,15 +106,28 @@ function serverEnvironment(): NodeJS.ProcessEnv {
   return { PATH: `${process.env['PATH'] ?? ''}:/usr/bin:/bin`, LC_ALL: 'C', TZ: 'UTC' }
 }
 
-/** Stops a server left over by an earlier run, if the process of this id carries one of the marks in its command line. */
+/**
+ * Stops a process left over by an earlier run, if the one of this id carries one of the marks in its command line.
+ * @throws StartupError when it belongs to another user
+ */
 export async function stopLeftover(pid: number, marks: readonly string[], plan: StopPlan): Promise<void> {
   for (const [signal, graceMs] of plan) {
     if (!(await isRunningAs(pid, marks))) return
-    process.kill(pid, signal)
+    sendSignal(pid, signal)
     // A stopped process takes no signal but SIGKILL until it is continued.
-    process.kill(pid, 'SIGCONT')
+    sendSignal(pid, 'SIGCONT')
     const deadline = performance.now() + graceMs
     while (performance.now() < deadline && (await isRunningAs(pid, marks))) await sleep(20)
+  }
+}
+
+function sendSignal(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    // It may have ended since we looked.
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return
+    throw new StartupError(`process ${pid} of another user still uses this data folder. Stop it first.`)
   }
 }
 

@@ -161,7 +161,7 @@ async function startRoles(options: StartOptions, supervisor: Supervisor, service
         main,
         role,
         env,
-        mark: record?.mark ?? '',
+        mark: record?.mark,
         stopDeadlineMs: config.shutdownGraceSeconds * 1000 + STOP_MARGIN_MS,
         onSpawn: (pid) => record?.add(role, pid),
         onReady,

@@ -35,8 +35,17 @@ export interface AttemptDeps {
   recorder: Recorder
   registry: Registry
   log: FastifyBaseLogger
-  /** Called when the run starts; `end` must be called when it is over. */
-  track(ref: AttemptRef): { signal: AbortSignal; end(): void }
+  /** Called when the run starts. */
+  track(ref: AttemptRef): TrackedRun
+}
+
+/** A run whose lease is kept. */
+export interface TrackedRun {
+  readonly signal: AbortSignal
+  /** The handler is done; its outcome is about to be recorded. */
+  ending(): void
+  /** It is over. Must be called. */
+  end(): void
 }
 
 type Outcome =
@@ -51,6 +60,7 @@ export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<vo
   const run = deps.track(ref)
   try {
     const outcome = await execute(claimed, run.signal, deps)
+    run.ending()
     await record(judge(ref, outcome), run.signal, deps)
   } finally {
     run.end()

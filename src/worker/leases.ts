@@ -7,17 +7,19 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../db/database.js'
-import type { AbortReason } from '../tasks/attempt.js'
+import type { AbortReason, TrackedRun } from '../tasks/attempt.js'
 import { renewLeasesIfHeld, type AttemptRef } from '../tasks/store/index.js'
 
 interface Run extends AttemptRef {
   controller: AbortController
   /** When the lease was last known to hold, on the monotonic clock. */
   heldAtMs: number
+  /** The handler is done; a lease that is gone was probably taken by the record of the outcome. */
+  isEnding: boolean
 }
 
 export interface Leases {
-  track(ref: AttemptRef): { signal: AbortSignal; end(): void }
+  track(ref: AttemptRef): TrackedRun
   countRunning(): number
   /** Aborts every run. */
   abortAll(reason: AbortReason): void
@@ -39,7 +41,7 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Fasti
     const names = new Set(renewed.map(nameOf))
     for (const run of held) {
       if (names.has(nameOf(run))) run.heldAtMs = startedAtMs
-      else if (runs.has(run)) abort(run, 'lease lost')
+      else if (runs.has(run) && !run.isEnding) abort(run, 'lease lost')
     }
   }
 
@@ -66,9 +68,13 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Fasti
 
   return {
     track(ref) {
-      const run: Run = { ...ref, controller: new AbortController(), heldAtMs: performance.now() }
+      const run: Run = { ...ref, controller: new AbortController(), heldAtMs: performance.now(), isEnding: false }
       runs.add(run)
-      return { signal: run.controller.signal, end: () => runs.delete(run) }
+      return {
+        signal: run.controller.signal,
+        ending: () => (run.isEnding = true),
+        end: () => runs.delete(run),
+      }
     },
     countRunning: () => runs.size,
     abortAll(reason) {

@@ -20,15 +20,20 @@ const browser = await launchBrowser(t)
 const [, address = ''] = await taskwire.waitFor(READY)
 
 /**
- * Opens `path` and asserts at the end of the test that the page had no cause to complain: an empty console, no uncaught
- * error, no breach of the content security policy. What a browser itself logs of an `expected` refusal is let through.
+ * A test with a page of its own, which at the end had no cause to complain: an empty console, no uncaught error, no breach
+ * of the content security policy. What a browser itself logs of an `expected` refusal is let through.
  */
-async function open(t: Test, path = '/', { expected, ...options }: BrowserContextOptions & { expected?: RegExp } = {}): Promise<Page> {
-  const { page, context, complaints } = await openPage(browser, options)
-  t.teardown(() => context.close())
-  t.after(() => t.same(complaints.filter((text) => !expected?.test(text)), [], 'the page complains of nothing'))
-  await page.goto(address + path)
-  return page
+function testPage(
+  name: string,
+  { expected, ...options }: BrowserContextOptions & { expected?: RegExp },
+  run: (t: Test, page: Page) => Promise<void>,
+): void {
+  t.test(name, async (t) => {
+    const { page, context, complaints } = await openPage(browser, { baseURL: address, ...options })
+    t.teardown(() => context.close())
+    await run(t, page)
+    t.same(complaints.filter((text) => !expected?.test(text)), [], 'the page complains of nothing')
+  })
 }
 
 async function createTask(body: CreateTask): Promise<Task> {
@@ -41,8 +46,8 @@ const detail = (page: Page) => page.getByRole('article', { name: 'Task' })
 const history = (page: Page) => page.locator('.timeline .status').allInnerTexts()
 const waitForStatus = (page: Page, status: Status) => page.locator('.glance').getByText(status, { exact: true }).waitFor()
 
-t.test('a task made with the form is followed to its end, live', async (t) => {
-  const page = await open(t)
+testPage('a task made with the form is followed to its end, live', {}, async (t, page) => {
+  await page.goto('/')
   const title = '<img src=x onerror="document.body.remove()">'
   await page.getByLabel('Steps').fill('5')
   await page.getByLabel('Step length').fill('300')
@@ -70,8 +75,8 @@ t.test('a task made with the form is followed to its end, live', async (t) => {
   t.ok(await page.evaluate(() => 'isSamePage' in globalThis), 'without a reload')
 })
 
-t.test('a failing task shows up in the list by itself, and in its detail why it failed', async (t) => {
-  const page = await open(t)
+testPage('a failing task shows up in the list by itself, and in its detail why it failed', {}, async (t, page) => {
+  await page.goto('/')
   await page.getByRole('heading', { name: 'Create a task' }).waitFor()
   const task = await createTask({ title: 'will fail', payload: { steps: 3, stepMs: 50, failAt: 2 } })
   const row = page.locator('#list').getByRole('link', { name: 'will fail' })
@@ -84,8 +89,8 @@ t.test('a failing task shows up in the list by itself, and in its detail why it 
   t.ok(await page.getByRole('heading', { name: 'Create a task' }).isVisible(), 'and the way back works')
 })
 
-t.test('a task with a run time counts down, then runs', async (t) => {
-  const page = await open(t, '/#/new')
+testPage('a task with a run time counts down, then runs', {}, async (t, page) => {
+  await page.goto('/#/new')
   await page.getByLabel('Steps').fill('0')
   await page.getByLabel('Run in (seconds)').fill('1.5')
   await page.getByRole('button', { name: 'Create task' }).click()
@@ -94,8 +99,8 @@ t.test('a task with a run time counts down, then runs', async (t) => {
   t.same(await history(page), ['SCHEDULED', 'PENDING', 'PROCESSING', 'COMPLETED'])
 })
 
-t.test('what the server refuses is said at the field, which gets the focus', async (t) => {
-  const page = await open(t, '/#/new', { expected: /status of 4/ })
+testPage('what the server refuses is said at the field, which gets the focus', { expected: /status of 4/ }, async (t, page) => {
+  await page.goto('/#/new')
   await page.getByLabel('Type', { exact: true }).selectOption('http.request')
   await page.getByLabel('Headers').fill('{"accept": ')
   await page.getByRole('button', { name: 'Create task' }).click()
@@ -113,20 +118,19 @@ t.test('what the server refuses is said at the field, which gets the focus', asy
   t.notOk(await page.getByRole('alert').isVisible(), 'another type starts afresh')
 })
 
-t.test('a form follows any JSON Schema', async (t) => {
-  const page = await open(t)
+testPage('a form follows any JSON Schema', {}, async (t, page) => {
+  await page.goto('/')
   const read = await page.evaluate(async (schema) => {
     const { createFields } = (await import(`${location.origin}/page/form.js`)) as FormModule
     const fields = createFields(schema, '', new Map())
     const form = document.createElement('form')
     form.append(...fields.elements)
     const empty = fields.read([])
-    const enter = (index: number, value: string) => {
-      const control = form.querySelectorAll<HTMLInputElement>('input, select, textarea')[index]
-      if (control?.type === 'checkbox') control.checked = value === 'on'
-      else if (control) control.value = value
-    }
-    ;['text', '2.5', '', 'on', '2026-11-20T10:00:00', '0', '1', 'Berlin', '[1, 2]', '{'].forEach((value, index) => enter(index, value))
+    const entries = ['text', '2.5', '', 'on', '2026-11-20T10:00:00', '0', '1', 'Berlin', '[1, 2]', '{']
+    form.querySelectorAll<HTMLInputElement>('input, select, textarea').forEach((control, index) => {
+      if (control.type === 'checkbox') control.checked = true
+      else control.value = entries[index] ?? ''
+    })
     const misfits: { pointer: string }[] = []
     return { empty, filled: fields.read(misfits), misfits: misfits.map(({ pointer }) => pointer), groups: form.querySelectorAll('fieldset').length }
   }, ANY_SCHEMA)
@@ -136,17 +140,16 @@ t.test('a form follows any JSON Schema', async (t) => {
   t.strictSame(read.filled, { text: 'text', ratio: 2.5, on: true, at, level: 'high', mode: 'fast', where: { city: 'Berlin' }, list: [1, 2] })
 })
 
-t.test('an address without a task says so', async (t) => {
-  const expected = /404|400/
-  const page = await open(t, '/#/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', { expected })
+testPage('an address without a task says so', { expected: /404|400/ }, async (t, page) => {
+  await page.goto('/#/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10')
   await detail(page).getByRole('heading', { name: 'There is no such task' }).waitFor()
-  await page.goto(`${address}/#/tasks/nonsense`)
+  await page.goto('/#/tasks/nonsense')
   await detail(page).getByRole('heading', { name: 'The id is malformed' }).waitFor()
 })
 
-t.test('the lines to paste work', async (t) => {
+testPage('the lines to paste work', { permissions: ['clipboard-read', 'clipboard-write'] }, async (t, page) => {
   const task = await createTask({ title: 'to paste', payload: { steps: 4, stepMs: 250 } })
-  const page = await open(t, task.links.page, { permissions: ['clipboard-read', 'clipboard-write'] })
+  await page.goto(task.links.page)
   const logged: string[] = []
   page.on('console', (message) => logged.push(message.text()))
   for (const [name, last] of [['Watch it', 'COMPLETED'], ['Watch it through restarts and lost connections', '3 COMPLETED']] as const) {
@@ -160,9 +163,9 @@ t.test('the lines to paste work', async (t) => {
   t.equal(logged[0], 'PROCESSING')
 })
 
-t.test('copying works without a clipboard, as on plain HTTP', async (t) => {
+testPage('copying works without a clipboard, as on plain HTTP', {}, async (t, page) => {
   const task = await createTask({ title: 'to copy', payload: { steps: 0 } })
-  const page = await open(t, task.links.page)
+  await page.goto(task.links.page)
   await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }))
   await page.getByRole('button', { name: 'Copy the id' }).click()
   await page.getByText('Copied').waitFor()
@@ -172,9 +175,9 @@ t.test('copying works without a clipboard, as on plain HTTP', async (t) => {
   t.equal(await page.getByLabel('Title').inputValue(), task.id)
 })
 
-t.test('the list is filtered by the address, loads more, and holds still under the pointer', async (t) => {
+testPage('the list is filtered by the address, loads more, and holds still under the pointer', {}, async (t, page) => {
   await Promise.all(Array.from({ length: 60 }, (_, index) => createTask({ title: `many ${index}`, payload: { steps: 0 } })))
-  const page = await open(t)
+  await page.goto('/')
   const rows = page.locator('#list .rows > li:not(.skeleton)')
   await rows.nth(49).waitFor()
   t.equal(await rows.count(), 50)
@@ -201,8 +204,8 @@ t.test('the list is filtered by the address, loads more, and holds still under t
   await rows.nth(49).waitFor()
 })
 
-t.test('it fits a phone of 360 pixels and works by keyboard', async (t) => {
-  const page = await open(t, '/', { viewport: { width: 360, height: 740 }, hasTouch: true })
+testPage('it fits a phone of 360 pixels and works by keyboard', { viewport: { width: 360, height: 740 }, hasTouch: true }, async (t, page) => {
+  await page.goto('/')
   const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
   await page.locator('.row').first().waitFor()
   t.equal(await overflow(), 0)
@@ -224,9 +227,9 @@ t.test('it fits a phone of 360 pixels and works by keyboard', async (t) => {
   t.ok(await page.locator('.row').nth(1).evaluate((element) => element === document.activeElement))
 })
 
-t.test('a lost web process is named in words, and the task goes on where it was', async (t) => {
+testPage('a lost web process is named in words, and the task goes on where it was', { expected: /net::ERR_|WebSocket connection/ }, async (t, page) => {
   const task = await createTask({ title: 'through a crash', payload: { steps: 16, stepMs: 250 } })
-  const page = await open(t, task.links.page, { expected: /net::ERR_|WebSocket connection/ })
+  await page.goto(task.links.page)
   await waitForStatus(page, 'PROCESSING')
   await page.locator('.inline[data-state=live]').waitFor()
   process.kill(await findWebProcess(), 'SIGKILL')

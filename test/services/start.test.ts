@@ -18,7 +18,7 @@ import {
   startEverything,
   waitUntilGone,
 } from '../helpers/processes.js'
-import { startPostgres } from '../helpers/services.js'
+import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.js'
 
 const STOPPED = { code: 0, signal: null }
 const REFUSED = { code: 1, signal: null }
@@ -115,6 +115,17 @@ t.test('a given database is used instead of one of its own', async (t) => {
   t.notMatch(started.stdout(), new URL(postgres.url).password)
   t.ok(await runsTasks(started.address))
   t.notOk((await readdir(join(cwd, '.taskwire'))).includes('postgres'))
+})
+
+t.test('with both servers given there is no data folder', { skip: !(await hasRedisServer()) && 'there is no Redis here' }, async (t) => {
+  const cwd = await makeWorkingFolder(t)
+  const [postgres, redis] = [await startPostgres(t), await startRedis(t)]
+  const started = await startEverything(t, cwd, { env: { DATABASE_URL: postgres.url, REDIS_URL: redis.url } })
+  t.match(started.stdout(), `Redis       127.0.0.1:${redis.port} (REDIS_URL)`)
+  t.notMatch(started.stdout(), new URL(redis.url).password)
+  t.ok(await runsTasks(started.address))
+  t.strictSame(await started.stop(), STOPPED)
+  t.strictSame(await readdir(cwd), [])
 })
 
 t.test('without a Redis on PATH PostgreSQL carries the tasks, and one line says what that means', async (t) => {
