@@ -22,7 +22,10 @@ const list = startTaskList(element('list'), {
   },
 })
 startCreateForm(element('create'), {
-  onTypes: list.setTypes,
+  onTypes(types) {
+    list.setTypes(types)
+    if (document.activeElement === element('main')) moveToView() // it was chosen before there was a form
+  },
   onCreated(task) {
     list.add(task)
     location.hash = taskPath(task.id)
@@ -73,8 +76,9 @@ function announce({ title, status, failure }) {
 /** The reader starts at the top of what was chosen, and so does the next press of the tab key. */
 function moveToView() {
   window.scrollTo({ top: 0 })
-  if (document.body.dataset.view === 'new') element('create').querySelector('select, input')?.focus()
-  else if (document.body.dataset.view === 'task') element('main').focus({ preventScroll: true })
+  const { view } = document.body.dataset
+  const firstField = view === 'new' ? element('create').querySelector('select') : null
+  if (view !== 'list') (firstField ?? element('main')).focus({ preventScroll: true })
 }
 
 function readTaskId() {

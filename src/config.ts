@@ -26,24 +26,42 @@ export interface ConfigProblem {
 export class ConfigError extends StartupError {
   override readonly name: string = 'ConfigError'
   constructor(readonly problems: readonly ConfigProblem[]) {
-    super(problems.map(({ name, value, expected }) => `${name}${value === undefined ? ' is missing' : `=${value}`}: expected ${expected}`).join('\n'))
+    super(
+      problems
+        .map(
+          ({ name, value, expected }) =>
+            `${name}${value === undefined ? ' is missing' : `=${value}`}: expected ${expected}`,
+        )
+        .join('\n'),
+    )
   }
 }
 
 /** An integer within bounds, both included. */
 function integer(minimum: number, maximum: number, initial: number, description: string) {
-  return Type.Integer({ minimum, maximum, default: initial, description, expected: `a whole number from ${minimum} to ${maximum}` })
+  return Type.Integer({
+    minimum,
+    maximum,
+    default: initial,
+    description,
+    expected: `a whole number from ${minimum} to ${maximum}`,
+  })
 }
 
 /** The URL of a server, of one of these schemes. */
 function serverUrl(schemes: readonly string[], example: string, description: string) {
-  const isUrl = (value: string) => URL.canParse(value) && schemes.includes(new URL(value).protocol.slice(0, -1)) && new URL(value).host !== ''
+  const isUrl = (value: string) =>
+    URL.canParse(value) && schemes.includes(new URL(value).protocol.slice(0, -1)) && new URL(value).host !== ''
   return Type.Refine(Type.String({ description, expected: `a URL such as ${example}` }), isUrl)
 }
 
 function logLevel(initial: string) {
   const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
-  return Type.Enum([...levels], { default: initial, description: 'what is logged: this level and those above it', expected: `one of ${levels.join(', ')}` })
+  return Type.Enum([...levels], {
+    default: initial,
+    description: 'what is logged: this level and those above it',
+    expected: `one of ${levels.join(', ')}`,
+  })
 }
 
 const databaseUrl = serverUrl(
@@ -65,10 +83,25 @@ const host = Type.String({
 const port = integer(0, 65535, 3000, 'the port to listen on; 0 for any free one')
 const databasePoolSize = integer(1, 100, 10, 'database connections of the web process')
 const workerConcurrency = integer(1, 1000, 64, 'attempts that one worker runs at the same time')
-const attemptLeaseSeconds = integer(3, 3600, 15, 'how long an attempt is trusted without a sign of life from its worker')
-const shutdownGraceSeconds = integer(0, 600, 10, 'how long a stopping worker lets attempts go on before it hands them back')
+const attemptLeaseSeconds = integer(
+  3,
+  3600,
+  15,
+  'how long an attempt is trusted without a sign of life from its worker',
+)
+const shutdownGraceSeconds = integer(
+  0,
+  600,
+  10,
+  'how long a stopping worker lets attempts go on before it hands them back',
+)
 const relayIntervalMs = integer(50, 10_000, 250, 'the pause between two looks for deliveries that are due')
-const claimWindowSeconds = integer(1, 300, 5, 'how long a delivery may stay unclaimed before the relay hands it over again')
+const claimWindowSeconds = integer(
+  1,
+  300,
+  5,
+  'how long a delivery may stay unclaimed before the relay hands it over again',
+)
 const brokerWindow = integer(100, 1_000_000, 10_000, 'jobs kept in the broker at most; more wait in PostgreSQL')
 const httpRequestAllowPrivate = Type.Boolean({
   default: false,
@@ -111,7 +144,13 @@ export const StartConfig = Type.Object({
 })
 export type StartConfig = Static<typeof StartConfig>
 
-const SCHEMAS = { start: StartConfig, web: WebConfig, worker: WorkerConfig, relay: RelayConfig, migrate: MigrateConfig } as const
+const SCHEMAS = {
+  start: StartConfig,
+  web: WebConfig,
+  worker: WorkerConfig,
+  relay: RelayConfig,
+  migrate: MigrateConfig,
+} as const
 
 export type Role = keyof typeof SCHEMAS
 export type ConfigOf<R extends Role> = Static<(typeof SCHEMAS)[R]>
@@ -130,7 +169,9 @@ interface Annotations {
 export function loadConfig<R extends Role>(role: R, env: Readonly<Record<string, string | undefined>>): ConfigOf<R> {
   const schema = SCHEMAS[role]
   const given = Object.fromEntries(Object.keys(schema.properties).flatMap((key) => readVariable(env, key)))
-  const values = Object.fromEntries(Object.entries(given).map(([key, text]) => [key, parse(propertyOf(schema, key), text)]))
+  const values = Object.fromEntries(
+    Object.entries(given).map(([key, text]) => [key, parse(propertyOf(schema, key), text)]),
+  )
   const config = Value.Default(schema, values)
   const problems = [...findWrongValues(schema, config, given), ...findWrongRelations(config as Partial<StartConfig>)]
   if (problems.length > 0) throw new ConfigError(problems)
@@ -152,12 +193,18 @@ function parse(schema: TSchema, text: string): unknown {
 function findWrongValues(schema: Type.TObject, config: unknown, given: Record<string, string>): ConfigProblem[] {
   const values = config as Record<string, unknown>
   return Object.keys(schema.properties)
-    .filter((key) => !(key in values ? Value.Check(propertyOf(schema, key), values[key]) : !schema.required?.includes(key)))
+    .filter(
+      (key) => !(key in values ? Value.Check(propertyOf(schema, key), values[key]) : !schema.required?.includes(key)),
+    )
     .map((key) => {
       const { expected, default: initial } = annotationsOf(schema, key)
       const text = given[key]
       const remark = initial === undefined ? '' : ` (default ${initial})`
-      return { name: variableName(key), value: text === undefined ? undefined : maskPassword(text), expected: expected + remark }
+      return {
+        name: variableName(key),
+        value: text === undefined ? undefined : maskPassword(text),
+        expected: expected + remark,
+      }
     })
 }
 
@@ -222,7 +269,9 @@ export function describeConfig(): ConfigRow[] {
     const takers = roles.filter((role) => key in SCHEMAS[role].properties)
     const defaults = takers.map((role) => ({ role, value: annotationsOf(SCHEMAS[role], key).default }))
     const usual = defaults.find(({ role }) => role !== 'start') ?? defaults[0]
-    const others = defaults.filter(({ value }) => value !== usual?.value).map(({ role, value }) => ` (${role}: ${value})`)
+    const others = defaults
+      .filter(({ value }) => value !== usual?.value)
+      .map(({ role, value }) => ` (${role}: ${value})`)
     return {
       name: variableName(key),
       roles: takers,

@@ -15,7 +15,10 @@ interface Command {
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
-  start: { meaning: 'everything on this machine: PostgreSQL and Redis unless given, web, worker and relay', run: runStart },
+  start: {
+    meaning: 'everything on this machine: PostgreSQL and Redis unless given, web, worker and relay',
+    run: runStart,
+  },
   web: { meaning: 'the REST surface, live streams and the page', run: runWeb },
   worker: { meaning: 'runs tasks', run: runWorker },
   relay: { meaning: 'delivers what is due later or was not claimed, rescues lost attempts', run: runRelay },
@@ -30,7 +33,12 @@ async function main(args: readonly string[]): Promise<void> {
   // `start` marks its roles with their data folder, for the process list.
   const surplus = others.find((argument) => !argument.startsWith('--data-dir='))
   if (command !== undefined && surplus === undefined) return command.run()
-  const mistake = name === '' ? 'which command?' : command === undefined ? `there is no command ${name}` : `${name} takes no ${surplus}`
+  const mistake =
+    name === ''
+      ? 'which command?'
+      : command === undefined
+        ? `there is no command ${name}`
+        : `${name} takes no ${surplus}`
   console.error(`taskwire: ${mistake}\n\n${usage()}`)
   process.exitCode = 2
 }
@@ -91,7 +99,9 @@ async function checkRedis(redisUrl: string, databaseUrl: string): Promise<void> 
   const { openBroker } = await import('./broker/open-broker.js')
   const silent = { info: () => {}, warn: () => {} }
   const broker = await openBroker({ redisUrl, databaseUrl, log: silent }).catch((error: unknown) => {
-    throw new StartupError(`${error instanceof Error ? error.message : String(error)}. Check REDIS_URL and that the server runs.`)
+    throw new StartupError(
+      `${error instanceof Error ? error.message : String(error)}. Check REDIS_URL and that the server runs.`,
+    )
   })
   await broker.close()
 }
@@ -106,7 +116,15 @@ function usage(): string {
   const variables = describeConfig().map(({ name, default: initial, meaning }) => {
     return `  ${name.padEnd(27)} ${meaning}${initial === '' ? '' : ` (${initial})`}`
   })
-  return ['Usage: taskwire <command>', '', ...commands, '', 'Settings from the environment (defaults in parentheses):', '', ...variables].join('\n')
+  return [
+    'Usage: taskwire <command>',
+    '',
+    ...commands,
+    '',
+    'Settings from the environment (defaults in parentheses):',
+    '',
+    ...variables,
+  ].join('\n')
 }
 
 /** Says what is wrong, to the supervisor when there is one, and ends the process. */

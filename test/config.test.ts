@@ -24,8 +24,16 @@ t.test('a database URL is all that a role needs', async (t) => {
     claimWindowSeconds: 5,
     brokerWindow: 10_000,
   })
-  t.match(loadConfig('worker', { DATABASE_URL }), { workerConcurrency: 64, attemptLeaseSeconds: 15, shutdownGraceSeconds: 10 })
-  t.match(loadConfig('relay', { DATABASE_URL }), { relayIntervalMs: 250, claimWindowSeconds: 5, attemptLeaseSeconds: 15 })
+  t.match(loadConfig('worker', { DATABASE_URL }), {
+    workerConcurrency: 64,
+    attemptLeaseSeconds: 15,
+    shutdownGraceSeconds: 10,
+  })
+  t.match(loadConfig('relay', { DATABASE_URL }), {
+    relayIntervalMs: 250,
+    claimWindowSeconds: 5,
+    attemptLeaseSeconds: 15,
+  })
   t.strictSame(loadConfig('migrate', { DATABASE_URL }), { databaseUrl: DATABASE_URL, logLevel: 'info' })
 })
 
@@ -36,8 +44,21 @@ t.test('start needs nothing at all', async (t) => {
 })
 
 t.test('given values are read in their types', async (t) => {
-  const env = { DATABASE_URL, REDIS_URL: 'rediss://cache:6380/2', HOST: '::1', PORT: '0', HTTP_REQUEST_ALLOW_PRIVATE: 'true', LOG_LEVEL: 'silent' }
-  t.match(loadConfig('web', env), { redisUrl: 'rediss://cache:6380/2', host: '::1', port: 0, httpRequestAllowPrivate: true, logLevel: 'silent' })
+  const env = {
+    DATABASE_URL,
+    REDIS_URL: 'rediss://cache:6380/2',
+    HOST: '::1',
+    PORT: '0',
+    HTTP_REQUEST_ALLOW_PRIVATE: 'true',
+    LOG_LEVEL: 'silent',
+  }
+  t.match(loadConfig('web', env), {
+    redisUrl: 'rediss://cache:6380/2',
+    host: '::1',
+    port: 0,
+    httpRequestAllowPrivate: true,
+    logLevel: 'silent',
+  })
 })
 
 t.test('an empty variable counts as unset', async (t) => {
@@ -93,14 +114,22 @@ t.test('a missing database URL is reported together with the rest', async (t) =>
 })
 
 t.test('values that do not go together are reported', async (t) => {
-  const slow = problemsOf(() => loadConfig('relay', { DATABASE_URL, RELAY_INTERVAL_MS: '2000', CLAIM_WINDOW_SECONDS: '1' }))
+  const slow = problemsOf(() =>
+    loadConfig('relay', { DATABASE_URL, RELAY_INTERVAL_MS: '2000', CLAIM_WINDOW_SECONDS: '1' }),
+  )
   t.match(slow.message, /^RELAY_INTERVAL_MS=2000: expected at most CLAIM_WINDOW_SECONDS \(1 s\)/)
   const starved = problemsOf(() => loadConfig('start', { WORKER_CONCURRENCY: '200', BROKER_WINDOW: '100' }))
   t.match(starved.message, /^WORKER_CONCURRENCY=200: expected at most BROKER_WINDOW \(100\)/)
 })
 
 t.test('no password is shown', async (t) => {
-  for (const url of ['mysql://user:hush@host/db', 'user:hush@host/db', 'postgres:/user:hush@host', 'mysql://host/db?password=hush', 'x://u:hu@hush/hush@host']) {
+  for (const url of [
+    'mysql://user:hush@host/db',
+    'user:hush@host/db',
+    'postgres:/user:hush@host',
+    'mysql://host/db?password=hush',
+    'x://u:hu@hush/hush@host',
+  ]) {
     const { message } = problemsOf(() => loadConfig('web', { DATABASE_URL: url }))
     t.notMatch(message, 'hush', url)
     t.match(message, '***', url)

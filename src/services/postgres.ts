@@ -93,7 +93,10 @@ export async function initPostgres(
   options: { user?: UserIds | undefined; binaries?: PostgresBinaries; initdbFlags?: readonly string[] } = {},
 ): Promise<void> {
   const { user } = options
-  const exists = await stat(join(folder, 'data', 'PG_VERSION')).then(() => true, () => false)
+  const exists = await stat(join(folder, 'data', 'PG_VERSION')).then(
+    () => true,
+    () => false,
+  )
   if (exists) return
   const binaries = options.binaries ?? (await findPostgresBinaries(user))
   await makePrivateFolder(folder, user)
@@ -108,7 +111,10 @@ export async function initPostgres(
     const single = ['--single', '-D', draft, '-c', 'exit_on_error=true', 'postgres']
     await runProgram(binaries.postgres, single, { folder, user, input: `create database ${DATABASE};\n` })
   } catch (error) {
-    const reason = error instanceof Error ? error.message.split('\n').findLast((line) => line.includes('error')) ?? error.message : String(error)
+    const reason =
+      error instanceof Error
+        ? (error.message.split('\n').findLast((line) => line.includes('error')) ?? error.message)
+        : String(error)
     throw new StartupError(`cannot make a PostgreSQL database in ${folder}: ${reason}`)
   }
   await rename(draft, join(folder, 'data'))
@@ -158,7 +164,8 @@ async function startOnPort(binaries: PostgresBinaries, options: PostgresOptions)
     await server.stop([['SIGKILL', 5_000]])
     const reason = await readLogTail(logFile)
     const text = await readFile(logFile, 'utf8').catch(() => '')
-    const canRetry = text.includes('could not bind') || text.includes('shared memory block') || (await isPortTaken(port))
+    const canRetry =
+      text.includes('could not bind') || text.includes('shared memory block') || (await isPortTaken(port))
     if (!canRetry || performance.now() > deadline) {
       throw new StartupError(`PostgreSQL does not start: ${reason} (its log: ${logFile})`)
     }

@@ -59,7 +59,10 @@ export async function findRedisServer(path = process.env['PATH'] ?? ''): Promise
 
 /** Asking for the version shows at once whether the program runs on this machine. */
 async function isUsable(program: string): Promise<boolean> {
-  const isProgram = await access(program, constants.X_OK).then(() => true, () => false)
+  const isProgram = await access(program, constants.X_OK).then(
+    () => true,
+    () => false,
+  )
   if (!isProgram) return false
   const answer = await runProgram(program, ['--version'], { folder: '/' }).catch(() => '')
   const [, major = 0, minor = 0] = (/v=(\d+)\.(\d+)/.exec(answer) ?? []).map(Number)
@@ -87,10 +90,13 @@ export async function startRedis(options: RedisOptions): Promise<RunningServer> 
     const server = await spawnServer(options.program, [configFile], { folder, logFile, user })
     if (await becomesReady(server, port, password, deadline)) return describeServer(server, port, password)
     await server.stop([['SIGKILL', 5_000]])
-    const wasPortTaken = (await isPortTaken(port)) || (await readFile(logFile, 'utf8').catch(() => '')).includes('in use')
+    const wasPortTaken =
+      (await isPortTaken(port)) || (await readFile(logFile, 'utf8').catch(() => '')).includes('in use')
     if (!wasPortTaken || performance.now() > deadline) {
       const reason = await readLogTail(logFile)
-      throw new StartupError(`Redis does not start: ${reason} (its log: ${logFile}). If its data is damaged, delete ${folder}: nothing but time is lost.`)
+      throw new StartupError(
+        `Redis does not start: ${reason} (its log: ${logFile}). If its data is damaged, delete ${folder}: nothing but time is lost.`,
+      )
     }
     await sleep(100)
   }

@@ -36,7 +36,10 @@ const FAILED_GRACE_MS = 3_000
 /** Launches a role. */
 export function launchRole(options: RoleOptions): Launched {
   const { main, role, env, mark } = options
-  const child = fork(main, mark === undefined ? [role] : [role, mark], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const child = fork(main, mark === undefined ? [role] : [role, mark], {
+    env,
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
   if (child.pid !== undefined) options.onSpawn(child.pid)
   const exited = new Promise<string>((resolve) => {
     child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`))
@@ -98,7 +101,18 @@ export function createRoleRecord(dataDir: string): RoleRecord {
     async stopLeftovers() {
       const text = await readFile(file, 'utf8').catch(() => '{}')
       const left = parsePids(text)
-      await Promise.all(left.map((pid) => stopLeftover(pid, [mark], [['SIGTERM', 3_000], ['SIGKILL', 5_000]])))
+      await Promise.all(
+        left.map((pid) =>
+          stopLeftover(
+            pid,
+            [mark],
+            [
+              ['SIGTERM', 3_000],
+              ['SIGKILL', 5_000],
+            ],
+          ),
+        ),
+      )
     },
   }
 }
@@ -107,7 +121,9 @@ export function createRoleRecord(dataDir: string): RoleRecord {
 function parsePids(text: string): number[] {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? Object.values(value).filter((pid) => Number.isInteger(pid)) : []
+    return typeof value === 'object' && value !== null
+      ? Object.values(value).filter((pid) => Number.isInteger(pid))
+      : []
   } catch {
     return []
   }

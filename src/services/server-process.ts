@@ -52,7 +52,11 @@ export interface ServerOptions {
 }
 
 /** Starts a server. @throws StartupError when the program cannot be executed at all */
-export async function spawnServer(command: string, args: readonly string[], options: ServerOptions): Promise<ServerProcess> {
+export async function spawnServer(
+  command: string,
+  args: readonly string[],
+  options: ServerOptions,
+): Promise<ServerProcess> {
   await rename(options.logFile, `${options.logFile}.old`).catch(() => {})
   const log = await open(options.logFile, 'a', 0o600)
   try {
@@ -90,12 +94,21 @@ export async function spawnServer(command: string, args: readonly string[], opti
 }
 
 /** Runs a program to its end and gives its standard output. Rejects with what it wrote to standard error. */
-export function runProgram(command: string, args: readonly string[], options: { folder: string; user?: UserIds | undefined; input?: string }) {
+export function runProgram(
+  command: string,
+  args: readonly string[],
+  options: { folder: string; user?: UserIds | undefined; input?: string },
+) {
   return new Promise<string>((resolve, reject) => {
-    const child = execFile(command, args, { cwd: options.folder, env: serverEnvironment(), ...options.user }, (error, stdout, stderr) => {
-      if (error === null) resolve(stdout)
-      else reject(new Error(stderr.trim() === '' ? error.message : stderr.trim(), { cause: error }))
-    })
+    const child = execFile(
+      command,
+      args,
+      { cwd: options.folder, env: serverEnvironment(), ...options.user },
+      (error, stdout, stderr) => {
+        if (error === null) resolve(stdout)
+        else reject(new Error(stderr.trim() === '' ? error.message : stderr.trim(), { cause: error }))
+      },
+    )
     child.stdin?.on('error', () => {})
     child.stdin?.end(options.input ?? '')
   })
@@ -167,5 +180,9 @@ export function isPortTaken(port: number): Promise<boolean> {
 export async function readLogTail(logFile: string): Promise<string> {
   const text = await readFile(logFile, 'utf8').catch(() => '')
   const lines = text.trim().split('\n')
-  return lines.findLast((line) => /FATAL|PANIC|ERROR|Fatal|Can't|error while/.test(line))?.trim() ?? lines.at(-1)?.trim() ?? ''
+  return (
+    lines.findLast((line) => /FATAL|PANIC|ERROR|Fatal|Can't|error while/.test(line))?.trim() ??
+    lines.at(-1)?.trim() ??
+    ''
+  )
 }

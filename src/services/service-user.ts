@@ -50,10 +50,14 @@ export async function findDefaultUser(): Promise<UserIds | undefined> {
 
 async function findServiceUser(): Promise<UserIds> {
   for (const name of ['postgres', 'nobody']) {
-    const ids = await Promise.all(['-u', '-g'].map((flag) => runProgram('id', [flag, name], { folder: '/' }))).catch(() => undefined)
+    const ids = await Promise.all(['-u', '-g'].map((flag) => runProgram('id', [flag, name], { folder: '/' }))).catch(
+      () => undefined,
+    )
     if (ids !== undefined) return { uid: Number(ids[0]), gid: Number(ids[1]) }
   }
-  throw new StartupError('PostgreSQL does not run as root, and there is no user postgres or nobody: start as an ordinary user.')
+  throw new StartupError(
+    'PostgreSQL does not run as root, and there is no user postgres or nobody: start as an ordinary user.',
+  )
 }
 
 function isRoot(): boolean {
@@ -72,7 +76,10 @@ function canEnter(folder: string, user: UserIds): boolean {
 
 /** Whether this user can execute this file. */
 export function canExecute(file: string, user: UserIds | undefined): boolean {
-  return spawnSync('/bin/sh', ['-c', 'test -x "$0" && test -r "$0"', file], { cwd: '/', stdio: 'ignore', ...user }).status === 0
+  return (
+    spawnSync('/bin/sh', ['-c', 'test -x "$0" && test -r "$0"', file], { cwd: '/', stdio: 'ignore', ...user })
+      .status === 0
+  )
 }
 
 /** Makes a folder that only the services' user can enter. */
@@ -94,7 +101,9 @@ export async function assertWritableFolder(folder: string): Promise<void> {
     await mkdir(probe)
     await rmdir(probe)
   } catch (error) {
-    throw new StartupError(`cannot write to the data folder ${folder}: ${describe(error)}. Set DATA_DIR to a folder you can write to.`)
+    throw new StartupError(
+      `cannot write to the data folder ${folder}: ${describe(error)}. Set DATA_DIR to a folder you can write to.`,
+    )
   }
 }
 
@@ -104,12 +113,17 @@ export async function assertWritableFolder(folder: string): Promise<void> {
  */
 export async function findSharedFolder(): Promise<string> {
   for (const folder of sharedFolders()) {
-    const made = await makeOpenFolder(folder).then(() => true, () => false)
+    const made = await makeOpenFolder(folder).then(
+      () => true,
+      () => false,
+    )
     if (!made) continue
     const found = await lstat(folder)
     if (found.isDirectory() && found.uid === process.getuid?.() && (found.mode & 0o022) === 0) return folder
   }
-  throw new StartupError(`cannot use ${sharedFolders().join(' or ')}: not a folder that only this user can write to. Remove it.`)
+  throw new StartupError(
+    `cannot use ${sharedFolders().join(' or ')}: not a folder that only this user can write to. Remove it.`,
+  )
 }
 
 function sharedFolders(): string[] {

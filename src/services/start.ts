@@ -85,7 +85,11 @@ async function openDataFolder(dataDir: string) {
   return { folder, lock, record }
 }
 
-async function startServices(options: StartOptions, supervisor: Supervisor, place: ServicePlace | undefined): Promise<Addresses> {
+async function startServices(
+  options: StartOptions,
+  supervisor: Supervisor,
+  place: ServicePlace | undefined,
+): Promise<Addresses> {
   const { config, say, signal } = options
   if (place?.reason !== undefined) say(`Data and programs of the services are in ${place.folder}: ${place.reason}.`)
   const postgres = await startDatabase(config, supervisor, place)
@@ -105,7 +109,11 @@ async function startDatabase(config: StartConfig, supervisor: Supervisor, place:
   return { url, label: `its own, data in ${folder}` }
 }
 
-async function startBroker({ config, checkRedis }: StartOptions, supervisor: Supervisor, place: ServicePlace | undefined) {
+async function startBroker(
+  { config, checkRedis }: StartOptions,
+  supervisor: Supervisor,
+  place: ServicePlace | undefined,
+) {
   if (config.redisUrl !== undefined || place === undefined) {
     const url = config.redisUrl ?? ''
     await checkRedis(url)
@@ -120,7 +128,11 @@ async function startBroker({ config, checkRedis }: StartOptions, supervisor: Sup
 }
 
 /** Keeps a service running, always on the port of its first start, so that its URL stays what the roles know. */
-async function addServer(supervisor: Supervisor, name: string, startOn: (port?: number) => Promise<RunningServer>): Promise<string> {
+async function addServer(
+  supervisor: Supervisor,
+  name: string,
+  startOn: (port?: number) => Promise<RunningServer>,
+): Promise<string> {
   let url = ''
   let port: number | undefined
   const part: Part = {
@@ -150,7 +162,12 @@ function launchServer(starting: Promise<RunningServer>): Launched {
 }
 
 /** Starts the three roles at once, and gives the address of the web process. */
-async function startRoles(options: StartOptions, supervisor: Supervisor, services: Addresses, record: RoleRecord | undefined): Promise<string> {
+async function startRoles(
+  options: StartOptions,
+  supervisor: Supervisor,
+  services: Addresses,
+  record: RoleRecord | undefined,
+): Promise<string> {
   const { config, main } = options
   let address = ''
   const env = { ...options.env, ...roleEnvironment(config, services) }

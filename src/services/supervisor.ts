@@ -85,7 +85,9 @@ function keepRunning(part: Part, first: Launched, options: SupervisorOptions): K
     if (problem.wasReady === false) return
     while (!stopped.signal.aborted) {
       if (problem.upMs > forgiveAfterMs) pauseMs = firstPauseMs
-      say(`${part.name} ${problem.wasReady ? 'ended' : 'does not start'} (${problem.reason}); trying again in ${pauseMs / 1000} s`)
+      say(
+        `${part.name} ${problem.wasReady ? 'ended' : 'does not start'} (${problem.reason}); trying again in ${pauseMs / 1000} s`,
+      )
       await sleep(pauseMs, undefined, { signal: stopped.signal }).catch(() => {})
       if (stopped.signal.aborted) return
       pauseMs = Math.min(pauseMs * 2, maxPauseMs)

@@ -1,11 +1,11 @@
 /** Turns a client's request into a task that can be stored, or says everything that is wrong with it. */
-import { v7 as uuidv7 } from 'uuid'
 import type { FieldError } from '../protocol/errors.js'
 import { MAX_BODY_DEPTH, type CreateTask } from '../protocol/http.js'
 import { linksOf, type Task } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
 import type { Registry } from '../tasks/registry.js'
 import type { CreatedTask, NewTask } from '../tasks/store/index.js'
+import { createTaskId } from '../tasks/task-id.js'
 import { ProblemError } from './problem.js'
 
 /** @throws ProblemError `invalid_task`, `unknown_type` or `invalid_payload`; nothing was stored */
@@ -14,7 +14,7 @@ export function readNewTask(body: CreateTask, tenant: string, registry: Registry
   if (misfit !== undefined) throw new ProblemError('invalid_task', `${misfit.pointer} ${misfit.detail}`, [misfit])
   const type = body.type ?? registry.defaultType
   return {
-    id: uuidv7(),
+    id: createTaskId(),
     tenant,
     type,
     title: body.title ?? type,

@@ -28,7 +28,10 @@ t.test('from nothing to a finished task, and again', async (t) => {
 
   await t.test('the banner says where it is and what it runs on', async (t) => {
     t.match(first.stdout(), `PostgreSQL  its own, data in ${cwd}/.taskwire/postgres\n`)
-    t.match(first.stdout(), hasRedis ? new RegExp(`Redis       its own \\(\\S+\\), data in ${cwd}/.taskwire/redis\n`) : /Redis +none found/)
+    t.match(
+      first.stdout(),
+      hasRedis ? new RegExp(`Redis       its own \\(\\S+\\), data in ${cwd}/.taskwire/redis\n`) : /Redis +none found/,
+    )
     t.equal(first.stderr(), '')
   })
 
@@ -125,7 +128,8 @@ t.test('an ordinary user starts it in a folder of their own', async (t) => {
 t.test('root starts it in a folder that others cannot enter', { skip: !isRoot && 'only root can' }, async (t) => {
   const cwd = await makeWorkingFolder(t, { mode: 0o700 })
   const first = await startEverything(t, cwd)
-  const [, place = ''] = /^Data and programs of the services are in (\S+): \S+ is closed to the user/m.exec(first.stdout()) ?? []
+  const [, place = ''] =
+    /^Data and programs of the services are in (\S+): \S+ is closed to the user/m.exec(first.stdout()) ?? []
   t.teardown(() => rm(place, { recursive: true, force: true }))
   t.match(first.stdout(), `data in ${place}/postgres`)
   const id = await createEmptyTask(first.address)

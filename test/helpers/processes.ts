@@ -72,7 +72,9 @@ export async function startRole(
 
 function spawnMain(args: readonly string[], options: ProcessOptions, stdio: StdioOptions): ChildProcess {
   const { PATH, HOME, TMPDIR } = process.env
-  const inherited = Object.fromEntries(Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined))
+  const inherited = Object.fromEntries(
+    Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined),
+  )
   // tap puts hooks of its own into NODE_OPTIONS; these processes are to be as a user's.
   return spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, options.main ?? MAIN, ...args], {
     env: { ...inherited, ...options.env },
@@ -162,7 +164,12 @@ export async function waitUntilGone(pids: readonly number[]): Promise<void> {
 }
 
 async function isAlive(pid: number): Promise<boolean> {
-  if (await access('/proc/self/stat').then(() => true, () => false)) {
+  if (
+    await access('/proc/self/stat').then(
+      () => true,
+      () => false,
+    )
+  ) {
     const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
     return text !== '' && !/\) [ZX] /.test(text)
   }
@@ -174,7 +181,10 @@ async function isAlive(pid: number): Promise<boolean> {
 }
 
 /** A working folder; open to the user that services run as unless `mode` says otherwise. */
-export async function makeWorkingFolder(t: TestScope, options: { mode?: number; owner?: UserIds | undefined } = {}): Promise<string> {
+export async function makeWorkingFolder(
+  t: TestScope,
+  options: { mode?: number; owner?: UserIds | undefined } = {},
+): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'taskwire-start-'))
   t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
   if (options.owner !== undefined) await chown(folder, options.owner.uid, options.owner.gid)
@@ -195,7 +205,11 @@ export interface StartedTaskwire extends TestProcess {
 }
 
 /** Runs `taskwire start` in this folder and waits for the end of its banner. */
-export async function startEverything(t: TestScope, cwd: string, options: ProcessOptions = {}): Promise<StartedTaskwire> {
+export async function startEverything(
+  t: TestScope,
+  cwd: string,
+  options: ProcessOptions = {},
+): Promise<StartedTaskwire> {
   const started = spawnStart(t, cwd, options)
   const [, address = ''] = await started.waitFor(/Taskwire is ready: (http:\/\/\S+)[^]*Ctrl-C stops everything/)
   return { ...started, address, family: await findFamily(started.pid) }
@@ -233,7 +247,11 @@ export function oneLine(text: string): string {
 /** Creates a task that has nothing to do. Rejects while the service cannot take it. */
 export async function createEmptyTask(address: string): Promise<string> {
   const body = JSON.stringify({ type: 'demo.sleep', payload: { steps: 0 } })
-  const answer = await fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  const answer = await fetch(`${address}/api/tasks`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body,
+  })
   if (answer.status !== 202) throw new Error(`${answer.status}: ${await answer.text()}`)
   return ((await answer.json()) as { id: string }).id
 }

@@ -71,7 +71,9 @@ export async function startPostgres(t: TestScope): Promise<TestPostgres> {
       const client = postgres(withDatabase(server.url, 'postgres'), { max: 1, onnotice: () => {} })
       try {
         const name = `test_${process.pid}_${++count}`
-        await client.unsafe(`create database ${name}${options.template === undefined ? '' : ` template "${options.template}"`}`)
+        await client.unsafe(
+          `create database ${name}${options.template === undefined ? '' : ` template "${options.template}"`}`,
+        )
         return withDatabase(server.url, name)
       } finally {
         await client.end()
@@ -105,7 +107,10 @@ export async function startRedis(t: TestScope): Promise<TestRedis> {
   }
 }
 
-async function controlServer(t: TestScope, startOn: (port: number | undefined) => Promise<RunningServer>): Promise<TestServer> {
+async function controlServer(
+  t: TestScope,
+  startOn: (port: number | undefined) => Promise<RunningServer>,
+): Promise<TestServer> {
   let server = await startOn(undefined)
   running.add(server)
   const { url, port } = server
@@ -165,7 +170,10 @@ async function copyFolder(from: string, to: string): Promise<void> {
 }
 
 async function exists(folder: string): Promise<boolean> {
-  return readdir(folder).then(() => true, () => false)
+  return readdir(folder).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** Signals a process and its children. It is frozen first, so that it starts no child meanwhile. */
@@ -179,7 +187,11 @@ async function signalAll(pid: number, signal: NodeJS.Signals): Promise<void> {
 export async function findChildren(pid: number): Promise<number[]> {
   if (process.platform !== 'linux') {
     const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid='])
-    return stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number)).filter(([, parent]) => parent === pid).map(([id]) => id ?? 0)
+    return stdout
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/).map(Number))
+      .filter(([, parent]) => parent === pid)
+      .map(([id]) => id ?? 0)
   }
   const ids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
   const parents = await Promise.all(ids.map(async (id) => [Number(id), await readParent(id)] as const))

@@ -29,7 +29,10 @@ t.test('a second start on the folder is refused, and told who has it', async (t)
   const dir = await makeDataDir(t)
   const lock = await lockDataDir(dir)
   t.teardown(() => lock.release())
-  await t.rejects(lockDataDir(dir), { name: 'StartupError', message: new RegExp(`^another start \\(process ${process.pid}\\) already runs on`) })
+  await t.rejects(lockDataDir(dir), {
+    name: 'StartupError',
+    message: new RegExp(`^another start \\(process ${process.pid}\\) already runs on`),
+  })
 })
 
 t.test('a lock that was released can be taken', async (t) => {

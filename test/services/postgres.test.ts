@@ -48,9 +48,13 @@ t.test('it listens on 127.0.0.1 only, asks for its password, and keeps its files
 t.test('it stores text of every language, in UTC, synced to disk unless told otherwise', async (t) => {
   const server = await startPostgres({ folder, user })
   t.teardown(() => server.kill())
-  t.match(await query(server.url, `select current_setting('server_encoding') as encoding, upper('äß') as upper, current_setting('timezone') as zone`), [
-    { encoding: 'UTF8', upper: 'Äß', zone: 'UTC' },
-  ])
+  t.match(
+    await query(
+      server.url,
+      `select current_setting('server_encoding') as encoding, upper('äß') as upper, current_setting('timezone') as zone`,
+    ),
+    [{ encoding: 'UTF8', upper: 'Äß', zone: 'UTC' }],
+  )
   t.match(await query(server.url, 'show fsync'), [{ fsync: 'on' }])
 })
 
@@ -91,7 +95,10 @@ t.test('data of another major version is one clear line', async (t) => {
   const version = await readFile(versionFile, 'utf8')
   t.teardown(() => writeFile(versionFile, version))
   await writeFile(versionFile, '11\n')
-  await t.rejects(startHere(t), { name: 'StartupError', message: /^the data in \S+ was made by PostgreSQL 11, the embedded one is \d+/ })
+  await t.rejects(startHere(t), {
+    name: 'StartupError',
+    message: /^the data in \S+ was made by PostgreSQL 11, the embedded one is \d+/,
+  })
 })
 
 t.test('a server that does not start says why in one line', async (t) => {
@@ -111,15 +118,23 @@ t.test('library links that an install without scripts left out are made', async 
   t.match(binaries, { postgres: join(copy, 'native', 'bin', 'postgres'), major: /^\d+$/ })
 })
 
-t.test('programs that the user cannot reach are copied to where it can', { skip: user === undefined && 'only root runs it as another user' }, async (t) => {
-  const closed = join(parent, 'closed')
-  await cp(findPackage(), closed, { recursive: true, verbatimSymlinks: true })
-  await chmod(closed, 0o700)
-  const shared = await findSharedFolder()
-  const before = await readdir(shared)
-  const binaries = await findPostgresBinaries(user, closed)
-  t.match(binaries, { postgres: new RegExp(`^${shared}/postgresql-[^/]+/native/bin/postgres$`), version: /^\d+\.\d+$/ })
-  t.strictSame(await findPostgresBinaries(user, closed), binaries)
-  // A copy that was there before belongs to somebody else.
-  for (const name of await readdir(shared)) if (!before.includes(name)) await rm(join(shared, name), { recursive: true })
-})
+t.test(
+  'programs that the user cannot reach are copied to where it can',
+  { skip: user === undefined && 'only root runs it as another user' },
+  async (t) => {
+    const closed = join(parent, 'closed')
+    await cp(findPackage(), closed, { recursive: true, verbatimSymlinks: true })
+    await chmod(closed, 0o700)
+    const shared = await findSharedFolder()
+    const before = await readdir(shared)
+    const binaries = await findPostgresBinaries(user, closed)
+    t.match(binaries, {
+      postgres: new RegExp(`^${shared}/postgresql-[^/]+/native/bin/postgres$`),
+      version: /^\d+\.\d+$/,
+    })
+    t.strictSame(await findPostgresBinaries(user, closed), binaries)
+    // A copy that was there before belongs to somebody else.
+    for (const name of await readdir(shared))
+      if (!before.includes(name)) await rm(join(shared, name), { recursive: true })
+  },
+)

@@ -61,7 +61,10 @@ t.test('damaged data is one clear line that says what to do', { skip }, async (t
   const files = join(folder, 'appendonlydir')
   const base = (await readdir(files)).find((name) => name.endsWith('.incr.aof')) ?? ''
   await writeFile(join(files, base), 'this is not a log of commands\r\n')
-  await t.rejects(startHere(t), { name: 'StartupError', message: /^Redis does not start: .* delete \S+redis: nothing but time is lost\.$/ })
+  await t.rejects(startHere(t), {
+    name: 'StartupError',
+    message: /^Redis does not start: .* delete \S+redis: nothing but time is lost\.$/,
+  })
 })
 
 t.test('it is found on PATH, under either name, when it runs and is new enough', async (t) => {
@@ -73,7 +76,8 @@ t.test('it is found on PATH, under either name, when it runs and is new enough',
     redis: { 'redis-server': program('6.2.0') },
     valkey: { 'valkey-server': program('8.0.1') },
   })
-  for (const file of ['broken/redis-server', 'old/redis-server', 'redis/redis-server', 'valkey/valkey-server']) await chmod(join(dir, file), 0o755)
+  for (const file of ['broken/redis-server', 'old/redis-server', 'redis/redis-server', 'valkey/valkey-server'])
+    await chmod(join(dir, file), 0o755)
   const find = (...folders: string[]) => findRedisServer(folders.map((folder) => join(dir, folder)).join(':'))
   t.equal(await find('notProgram', 'broken', 'old', 'redis'), join(dir, 'redis/redis-server'))
   t.equal(await find('old', 'valkey'), join(dir, 'valkey/valkey-server'))

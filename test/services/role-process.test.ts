@@ -30,7 +30,12 @@ function setUp(t: Test, role: string) {
   const options: RoleOptions = {
     main: join(dir, 'main.mjs'),
     role,
-    env: { PATH: process.env['PATH'], DATABASE_URL: 'postgres://localhost/x', LOG_LEVEL: 'silent', NODE_OPTIONS: '--import=tsx' },
+    env: {
+      PATH: process.env['PATH'],
+      DATABASE_URL: 'postgres://localhost/x',
+      LOG_LEVEL: 'silent',
+      NODE_OPTIONS: '--import=tsx',
+    },
     mark: `--data-dir=${dir}`,
     stopDeadlineMs: 10_000,
     onSpawn: (pid) => (seen.pid = pid),

@@ -77,19 +77,27 @@ t.test('a taken port is one clear line, before anything is started', async (t) =
   const port = typeof address === 'object' ? address?.port : undefined
   const started = spawnStart(t, cwd, { env: { PORT: String(port) } })
   t.strictSame(await started.exited, REFUSED)
-  t.equal(oneLine(started.output()), `taskwire: port ${port} on 127.0.0.1 is taken. Set PORT to a free one, or stop what uses it.`)
+  t.equal(
+    oneLine(started.output()),
+    `taskwire: port ${port} on 127.0.0.1 is taken. Set PORT to a free one, or stop what uses it.`,
+  )
   t.strictSame(await readdir(join(cwd, '.taskwire')), [])
 })
 
 t.test('a host that is not this machine is one clear line', async (t) => {
   const started = spawnStart(t, await makeWorkingFolder(t), { env: { HOST: '192.0.2.1' } })
   t.strictSame(await started.exited, REFUSED)
-  t.equal(oneLine(started.output()), 'taskwire: 192.0.2.1 is not an address of this machine. Set HOST to one, e.g. 127.0.0.1.')
+  t.equal(
+    oneLine(started.output()),
+    'taskwire: 192.0.2.1 is not an address of this machine. Set HOST to one, e.g. 127.0.0.1.',
+  )
 })
 
 t.test('a database that cannot be reached is one clear line, without its password', async (t) => {
   const port = await findFreePort()
-  const started = spawnStart(t, await makeWorkingFolder(t), { env: { DATABASE_URL: `postgres://me:secret@127.0.0.1:${port}/x` } })
+  const started = spawnStart(t, await makeWorkingFolder(t), {
+    env: { DATABASE_URL: `postgres://me:secret@127.0.0.1:${port}/x` },
+  })
   t.strictSame(await started.exited, REFUSED)
   const line = oneLine(started.output())
   t.match(line, new RegExp(`^taskwire: cannot use PostgreSQL at 127\\.0\\.0\\.1:${port}/x: .*Check DATABASE_URL`))
@@ -117,20 +125,27 @@ t.test('a given database is used instead of one of its own', async (t) => {
   t.notOk((await readdir(join(cwd, '.taskwire'))).includes('postgres'))
 })
 
-t.test('with both servers given there is no data folder', { skip: !(await hasRedisServer()) && 'there is no Redis here' }, async (t) => {
-  const cwd = await makeWorkingFolder(t)
-  const [postgres, redis] = [await startPostgres(t), await startRedis(t)]
-  const started = await startEverything(t, cwd, { env: { DATABASE_URL: postgres.url, REDIS_URL: redis.url } })
-  t.match(started.stdout(), `Redis       127.0.0.1:${redis.port} (REDIS_URL)`)
-  t.notMatch(started.stdout(), new URL(redis.url).password)
-  t.ok(await runsTasks(started.address))
-  t.strictSame(await started.stop(), STOPPED)
-  t.strictSame(await readdir(cwd), [])
-})
+t.test(
+  'with both servers given there is no data folder',
+  { skip: !(await hasRedisServer()) && 'there is no Redis here' },
+  async (t) => {
+    const cwd = await makeWorkingFolder(t)
+    const [postgres, redis] = [await startPostgres(t), await startRedis(t)]
+    const started = await startEverything(t, cwd, { env: { DATABASE_URL: postgres.url, REDIS_URL: redis.url } })
+    t.match(started.stdout(), `Redis       127.0.0.1:${redis.port} (REDIS_URL)`)
+    t.notMatch(started.stdout(), new URL(redis.url).password)
+    t.ok(await runsTasks(started.address))
+    t.strictSame(await started.stop(), STOPPED)
+    t.strictSame(await readdir(cwd), [])
+  },
+)
 
 t.test('without a Redis on PATH PostgreSQL carries the tasks, and one line says what that means', async (t) => {
   const started = await startEverything(t, await makeWorkingFolder(t), { env: { PATH: '/nothing/here' } })
-  t.match(started.stdout(), /^ +Redis +none found: PostgreSQL carries tasks and live updates, which is slower; install redis-server .*start again$/m)
+  t.match(
+    started.stdout(),
+    /^ +Redis +none found: PostgreSQL carries tasks and live updates, which is slower; install redis-server .*start again$/m,
+  )
   t.ok(await runsTasks(started.address))
   t.strictSame(await started.stop(), STOPPED)
 })

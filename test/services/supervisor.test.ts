@@ -88,7 +88,12 @@ t.test('a part that does not come up again is tried again', async (t) => {
   await supervisor.add(part)
   part.die()
   await heard(/runs again/)
-  t.match(said, [/^clock ended/, /^clock does not start \(clock is out of order\); trying again in 0.04 s$/, /does not start/, /runs again/])
+  t.match(said, [
+    /^clock ended/,
+    /^clock does not start \(clock is out of order\); trying again in 0.04 s$/,
+    /does not start/,
+    /runs again/,
+  ])
   await supervisor.stop()
 })
 

@@ -50,7 +50,15 @@ with input as (
   insert into taskwire.deliveries (task_id, attempt, tenant, priority, due_at)
   select id, 1, tenant, priority, coalesce(run_at, now() + $2::double precision * interval '1 ms') from created
 )
-select id, status, run_at as "runAt", created_at as "createdAt" from created`,
+select now()::timestamptz(3) as "createdAt",
+  (select json_object_agg(id, run_at) from created where run_at is not null) as "startsById"`,
+}
+
+/** One row for all: nearly every task is PENDING, created at the time of the statement. */
+interface CreateAnswer {
+  createdAt: Date
+  /** The start of each task that is SCHEDULED. */
+  startsById: Record<TaskId, string> | null
 }
 
 /**
@@ -58,11 +66,11 @@ select id, status, run_at as "runAt", created_at as "createdAt" from created`,
  *   will not hand it to the broker itself
  */
 export async function createTasks(db: Database, tasks: readonly NewTask[], claimWindowMs: number): Promise<CreatedTask[]> {
-  const rows = await db.run<CreatedTask>(CREATE_TASKS, [JSON.stringify(tasks), claimWindowMs])
-  const byId = new Map(rows.map((row) => [row.id, row]))
+  const [answer] = await db.run<CreateAnswer>(CREATE_TASKS, [JSON.stringify(tasks), claimWindowMs])
+  if (answer === undefined) throw new Error('the database did not answer')
+  const { createdAt, startsById } = answer
   return tasks.map(({ id }) => {
-    const row = byId.get(id)
-    if (row === undefined) throw new Error(`the database did not answer for task ${id}`)
-    return row
+    const start = startsById?.[id]
+    return start === undefined ? { id, status: 'PENDING', runAt: null, createdAt } : { id, status: 'SCHEDULED', runAt: new Date(start), createdAt }
   })
 }
