@@ -33,7 +33,7 @@ function boundariesOf(room) {
 }
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', '.taskwire/', 'public/*.d.ts', 'drizzle.config.ts'] },
+  { ignores: ['dist/', 'node_modules/', '.taskwire/', 'public/**/*.d.ts', 'drizzle.config.ts'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

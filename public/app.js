@@ -14,6 +14,7 @@ import { describeConnection } from './page/words.js'
 const element = (id) => document.getElementById(id)
 const connections = { list: { state: 'connecting', text: 'Connecting…' }, task: undefined }
 let detail
+let shownId
 
 const list = startTaskList(element('list'), {
   onConnection(connection) {
@@ -44,6 +45,8 @@ function show({ isNavigation }) {
   detail = undefined
   connections.task = undefined
   const id = readTaskId()
+  const leftId = shownId
+  shownId = id
   document.body.dataset.view = id !== undefined ? 'task' : location.hash === '#/new' ? 'new' : 'list'
   setAttribute(element('new-task'), 'aria-current', document.body.dataset.view === 'new' ? 'page' : null)
   element('create').hidden = id !== undefined
@@ -53,7 +56,7 @@ function show({ isNavigation }) {
   list.select(id)
   document.title = 'Taskwire'
   if (id !== undefined) openTask(id)
-  if (isNavigation) moveToView()
+  if (isNavigation) moveToView(leftId)
 }
 
 function openTask(id) {
@@ -73,12 +76,14 @@ function announce({ title, status, failure }) {
   setText(element('announcer'), `${title}: ${status}${isFinal(status) && failure ? `. ${failure.message}` : ''}`)
 }
 
-/** The reader starts at the top of what was chosen, and so does the next press of the tab key. */
-function moveToView() {
-  window.scrollTo({ top: 0 })
+/** Reading and the tab key start at the top of what was chosen; in the list, where the reader left it. */
+function moveToView(leftId) {
   const { view } = document.body.dataset
+  if (view === 'list') return list.focus(leftId)
+  window.scrollTo({ top: 0 })
   const firstField = view === 'new' ? element('create').querySelector('select') : null
-  if (view !== 'list') (firstField ?? element('main')).focus({ preventScroll: true })
+  const target = firstField ?? element('main')
+  target.focus({ preventScroll: true })
 }
 
 function readTaskId() {

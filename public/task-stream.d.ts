@@ -56,6 +56,7 @@ export interface RequestOptions {
 
 /** The part of the WebSocket interface that is used. The browser's, Node's (from 22) and that of `ws` all fit. */
 export interface WebSocketLike {
+  readonly readyState: number
   onopen: ((event: never) => void) | null
   onmessage: ((event: never) => void) | null
   onclose: ((event: never) => void) | null

@@ -33,6 +33,8 @@ const MAX_DELAY_MS = 10_000
 const MAX_RETRY_AFTER_MS = 60_000
 const FIRST_MESSAGE_DEADLINE_MS = 10_000
 const REFUSAL_DEADLINE_MS = 5_000
+/** The `readyState` of a WebSocket that has not opened yet. */
+const CONNECTING = 0
 /** A connection that brought no change still counts as good when it stood this long. */
 const GOOD_CONNECTION_MS = 5_000
 
@@ -303,18 +305,20 @@ class TaskWatch {
     if (this.#isEnded) return
     this.#isEnded = true
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
-    this.#disconnect()
+    this.#disconnect({ isPatient: true })
     for (const inbox of this.#inboxes) inbox.wake()
     this.#show(connection)
   }
 
-  #disconnect() {
+  #disconnect({ isPatient = false } = {}) {
     clearTimeout(this.#timer)
     const socket = this.#socket
     this.#socket = undefined
     if (!socket) return
     socket.onopen = socket.onmessage = socket.onclose = null
-    socket.close()
+    // A browser warns on its console of a socket that is closed before it has opened.
+    if (isPatient && socket.readyState === CONNECTING) socket.onopen = () => socket.close()
+    else socket.close()
   }
 
   #report(change) {

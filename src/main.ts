@@ -23,6 +23,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   worker: { meaning: 'runs tasks', run: runWorker },
   relay: { meaning: 'delivers what is due later or was not claimed, rescues lost attempts', run: runRelay },
   migrate: { meaning: 'brings the database up to date', run: runMigrate },
+  health: { meaning: 'whether the services answer; for health checks of containers', run: runHealth },
   help: { meaning: 'this text', run: async () => console.log(usage()) },
 }
 
@@ -84,6 +85,17 @@ async function runStart(): Promise<void> {
     // A start that was called off is not one that failed.
     if (!signal.aborted) throw error
   })
+}
+
+/** A round trip to each service; exit code 1 and one line when one does not answer. */
+async function runHealth(): Promise<void> {
+  const { databaseUrl, redisUrl } = loadConfig('relay', process.env)
+  const { openBroker } = await import('./broker/open-broker.js')
+  const { openDatabase } = await import('./db/open.js')
+  const db = openDatabase(databaseUrl, { maxConnections: 1 })
+  const broker = await openBroker({ redisUrl, databaseUrl, log: { info: () => {}, warn: () => {} } })
+  await Promise.all([broker.ping(), db.run({ name: 'health', text: 'select 1' }, [])])
+  await Promise.all([broker.close(), db.close()])
 }
 
 /** Prepares the database for both brokers: which one is used may change from start to start. */

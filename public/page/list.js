@@ -46,6 +46,7 @@ export function startTaskList(root, { onConnection }) {
 
   return {
     select: rows.select,
+    focus: rows.focus,
     setTypes: filters.setTypes,
     add(task) {
       feed.add(task)
@@ -135,6 +136,7 @@ function createRows() {
       selectedId = id
       shown.get(id)?.select(true)
     },
+    focus: (id) => shown.get(id)?.element.querySelector('a').focus(),
   }
 }
 

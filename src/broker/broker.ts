@@ -8,7 +8,7 @@
 import type { Event } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
 
-/** "Attempt n of task x must reach a worker." The job made from it is named by both, so handing it over twice is harmless. */
+/** "Attempt n of task x must reach a worker." Its job is named by both, so that handing it over twice is harmless. */
 export interface Delivery {
   taskId: TaskId
   attempt: number
@@ -18,11 +18,17 @@ export interface Delivery {
 
 /** Carries deliveries to workers. */
 export interface DeliveryQueue {
-  /** Adds the deliveries; one whose job already exists is left as it is. Rejects when the broker does not take them within `deadlineMs` (default 2,000). */
+  /**
+   * Adds the deliveries; one whose job already exists is left as it is. Rejects when the broker does not take them
+   * within `deadlineMs` (default 2,000).
+   */
   add(deliveries: readonly Delivery[], options?: { deadlineMs?: number }): Promise<void>
   /** How many jobs wait for a worker. */
   countWaiting(): Promise<number>
-  /** Runs `run` for each delivery, at most `concurrency` at a time. A rejection of `run` drops the job; its delivery stays in PostgreSQL. */
+  /**
+   * Runs `run` for each delivery, at most `concurrency` at a time. A rejection of `run` drops the job; its delivery
+   * stays in PostgreSQL. Rejects when the broker cannot be reached; once it has resolved, outages only interrupt it.
+   */
   consume(run: (delivery: Delivery) => Promise<void>, options: { concurrency: number }): Promise<Consumer>
 }
 
@@ -49,7 +55,11 @@ export interface EventListener {
 }
 
 export interface EventSubscription {
-  /** Subscribes to the channel of this task; resolves once the broker has acknowledged it. Counted: pair each with `unsubscribe`. */
+  /**
+   * Subscribes to the channel of this task; resolves once the broker has acknowledged it. Counted: pair each with
+   * `unsubscribe`. Rejects after 2 s without an acknowledgement and counts all the same: the subscription is made as
+   * soon as the link is back, and `onGap` tells when.
+   */
   subscribe(taskId: TaskId): Promise<void>
   unsubscribe(taskId: TaskId): void
   /** Whether the subscribing connection is up. */

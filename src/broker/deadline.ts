@@ -6,7 +6,7 @@
  */
 export function withDeadline<T>(work: Promise<T>, deadlineMs: number, message: string): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    // One turn through the poll phase before giving up: after a blocked event loop the timer fires before sockets are read.
+    // One turn through the poll phase first: after a blocked event loop the timer fires before sockets are read.
     const timer = setTimeout(() => setImmediate(() => reject(new Error(message))), deadlineMs)
     work.then(resolve, reject)
     work.then(
@@ -32,7 +32,7 @@ export function reasonOf(error: unknown): string {
   return 'code' in error ? String(error.code) : error.name
 }
 
-/** A failure in one line. Its cause stays behind: errors of ioredis carry whole commands, which nobody wants in a log. */
+/** A failure in one line. Its cause stays behind: errors of ioredis carry whole commands, which are not for a log. */
 export function explain(what: string, error: unknown): Error {
   return new Error(`${what}: ${reasonOf(error)}`)
 }

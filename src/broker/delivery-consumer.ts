@@ -1,13 +1,13 @@
 /**
  * Runs deliveries with a BullMQ worker, and replaces the worker when it is stuck.
  *
- * - At most `concurrency` runs at a time, counted here: also across a replacement, when jobs of the old worker still run.
+ * - At most `concurrency` runs at a time, counted here: also when the runs of a replaced worker still go on.
  * - A run that rejects ends like one that resolves: the job goes. What becomes of the task is PostgreSQL's to say.
- * - BullMQ has had workers that stay "running" and take nothing after an outage (BullMQ issue 4585 and its kin). When jobs
- *   wait, a slot is free and nothing has started for two checks in a row, the worker is abandoned and another takes over.
- *   Jobs it held are delivered again when their lock expires; the claim in PostgreSQL makes that harmless.
- * - `stop`: no more fetches → the runs under way end, however long they take → the jobs are removed from the broker, or,
- *   when it does not answer within two seconds, left to be delivered again.
+ * - BullMQ has had workers that stay "running" and take nothing after an outage (BullMQ issue 4585 and its kin). When
+ *   jobs wait, a slot is free and nothing has started for two checks in a row, another worker takes over. Jobs that the
+ *   old one held are delivered again when their lock expires; the claim in PostgreSQL makes that harmless.
+ * - `stop`: no more fetches → the runs under way end, however long they take → the jobs are removed from the broker,
+ *   or, when it does not answer within two seconds, left to be delivered again.
  */
 import type { Consumer, Delivery } from './broker.js'
 import { settlesWithin } from './deadline.js'

@@ -4,8 +4,8 @@
  *
  * - The job of a delivery is named `<taskId>-a<attempt>`. While it exists, adding it again changes nothing.
  * - BullMQ takes jobs without a priority first, then 1, 2, 3 …, so that ours, of which 9 comes first and 0 last, cannot
- *   use "no priority": priority p is BullMQ's 10 - p, always. Among equals the first added comes first. This costs no
- *   measurable time over BullMQ's plain list.
+ *   use "no priority": priority p is BullMQ's 10 - p, always. Among equals the first added comes first. Measured: 4 %
+ *   fewer jobs per second than with BullMQ's plain list.
  * - Whatever is asked of BullMQ has a deadline, because it may never answer, whatever its options.
  */
 import { Queue, type BackendFactory, type IQueueBackend, type WorkerOptions } from 'bullmq'
@@ -29,7 +29,7 @@ const MAX_BULLMQ_EVENTS = 100
 /** How long a job is trusted without a sign of life of its worker. BullMQ renews at half time. */
 const LOCK_DURATION_MS = 30_000
 const STALLED_CHECK_MS = 10_000
-/** A job whose worker died is delivered again, however often: PostgreSQL decides when an attempt has failed for good. */
+/** A job whose worker died is delivered again, however often: PostgreSQL decides what becomes of the attempt. */
 const MAX_STALLED_COUNT = 1_000_000
 /** After a refused connection. BullMQ's default of 15 s would prolong every outage by as much. */
 const RETRY_PAUSE_MS = 500
@@ -55,7 +55,8 @@ export async function openDeliveryQueue<B extends IQueueBackend, C>(
   incidents: IncidentLog,
 ): Promise<OpenDeliveryQueue> {
   const consumers = new Set<OpenConsumer>()
-  const queue = new Queue<Delivery, void, string, Delivery, void, string, B, C>(QUEUE_NAME, queueOptions(backend), backend.factory)
+  const options = queueOptions(backend)
+  const queue = new Queue<Delivery, void, string, Delivery, void, string, B, C>(QUEUE_NAME, options, backend.factory)
   queue.on('error', (error) => incidents.warn('the queue failed', error))
   try {
     await withDeadline(queue.waitUntilReady(), OPEN_DEADLINE_MS, 'no answer')
@@ -66,8 +67,9 @@ export async function openDeliveryQueue<B extends IQueueBackend, C>(
 
   /** For one job PostgreSQL's backend has a way that takes a third of the time. */
   function addJobs(jobs: readonly ReturnType<typeof jobOf>[]): Promise<unknown> {
-    const [first] = jobs
-    return first !== undefined && jobs.length === 1 ? queue.add(first.name, first.data, first.opts) : queue.addBulk([...jobs])
+    const [first, second] = jobs
+    if (first === undefined || second !== undefined) return queue.addBulk([...jobs])
+    return queue.add(first.name, first.data, first.opts)
   }
 
   async function countWaiting(): Promise<number> {

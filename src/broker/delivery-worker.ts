@@ -5,13 +5,13 @@ import { settlesWithin } from './deadline.js'
 
 const FAILED_FETCH_PAUSE_MS = 500
 const ABANDON_GRACE_MS = 1_000
-/** How long an idle worker waits for a wake-up before it looks by itself. A whole number: older Redis takes no others. */
+/** How long an idle worker waits for a wake-up before it looks by itself. */
 export const IDLE_WAIT_SECONDS = 5
 
 /** BullMQ's worker, with three weaknesses covered that show when its server is away. */
 export class DeliveryWorker<B extends IQueueBackend, C> extends Worker<Delivery, void, string, B, JobProgress, C> {
-  /** A fetch that fails at once is tried again at once, without end: a server that starts up or is out of memory. Brake it. */
-  protected override async moveToActive(token: string, name?: string): Promise<Job<Delivery, void, string, JobProgress>> {
+  /** BullMQ repeats a fetch that fails at once, and a server that starts up or is out of memory fails it at once. */
+  protected override async moveToActive(token: string, name?: string): Promise<Job<Delivery, void, string>> {
     try {
       return await super.moveToActive(token, name)
     } catch (error) {
@@ -25,7 +25,7 @@ export class DeliveryWorker<B extends IQueueBackend, C> extends Worker<Delivery,
     return Math.min(super.getBlockTimeout(blockUntil), IDLE_WAIT_SECONDS)
   }
 
-  /** Stops without waiting for jobs or for the server, where `close` may wait forever. Its jobs are delivered again later. */
+  /** Stops without waiting for jobs or for the server, where `close` may wait forever. Its jobs are delivered again. */
   async abandon(): Promise<void> {
     // Else the main loop connects again as soon as it finds its connection closed.
     this.closing ??= Promise.resolve()

@@ -5,7 +5,7 @@ export interface OpenEventBus extends EventBus {
   close(): Promise<void>
 }
 
-/** What both buses have in common: nothing to publish is nothing to do, and a broker closes what was opened through it. */
+/** What both buses share: nothing to publish is nothing to do, and a broker closes what was opened through it. */
 export function createEventBus({ publish, listen }: EventBus): OpenEventBus {
   const subscriptions = new Set<EventSubscription>()
   return {

@@ -77,7 +77,8 @@ export function createEventChannels(onRefused: (error: unknown) => void): EventC
           if (over === link) onRefused(error)
         })
       }
-      return withDeadline(channel.acknowledgement.promise, ACKNOWLEDGE_DEADLINE_MS, 'the broker has not acknowledged the subscription yet')
+      const { promise } = channel.acknowledgement
+      return withDeadline(promise, ACKNOWLEDGE_DEADLINE_MS, 'the broker has not acknowledged the subscription yet')
     },
     release(name) {
       const channel = channels.get(name)

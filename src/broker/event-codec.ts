@@ -1,6 +1,6 @@
 /**
- * How events travel: as JSON, on one of a fixed number of channels chosen by the task's id, so that a process subscribes
- * to the slots it has watchers for and not to every task.
+ * How events travel: as JSON, on one of a fixed number of channels chosen by the task's id, so that a process
+ * subscribes to the slots it has watchers for and not to every task.
  *
  * NOTIFY takes less than 8,000 bytes, and a hint is enough where the event is in PostgreSQL anyway: an event above
  * `MAX_EVENT_BYTES` travels as `{"type":"hint","taskId":…,"version":…}`.

@@ -1,4 +1,6 @@
+import { StartupError } from '../config.js'
 import type { Broker } from './broker.js'
+import { reasonOf } from './deadline.js'
 import type { BrokerLog } from './incident-log.js'
 import { openPostgresBroker } from './postgres-broker.js'
 import { openRedisBroker } from './redis-broker.js'
@@ -15,8 +17,14 @@ export interface OpenBrokerOptions {
 
 /**
  * Opens the broker. From then on outages are repaired in silence but for a line in the log.
- * @throws Error with one clear line, within a few seconds, when the server cannot be reached or used
+ * @throws StartupError with one clear line, within a few seconds, when the server cannot be reached or used
  */
-export function openBroker({ redisUrl, databaseUrl, log }: OpenBrokerOptions): Promise<Broker> {
-  return redisUrl === undefined ? openPostgresBroker({ databaseUrl, log }) : openRedisBroker({ redisUrl, log })
+export async function openBroker({ redisUrl, databaseUrl, log }: OpenBrokerOptions): Promise<Broker> {
+  try {
+    return await (redisUrl === undefined ? openPostgresBroker({ databaseUrl, log }) : openRedisBroker({ redisUrl, log }))
+  } catch (error) {
+    // The reason says everything; a cause would carry the commands of the client.
+    // eslint-disable-next-line preserve-caught-error
+    throw new StartupError(reasonOf(error))
+  }
 }

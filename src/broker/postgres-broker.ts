@@ -37,17 +37,21 @@ export async function migrateBroker(databaseUrl: string): Promise<void> {
 }
 
 /** @throws Error with one clear line when PostgreSQL cannot be reached, or `migrateBroker` has not been run */
-export async function openPostgresBroker({ databaseUrl, log }: { databaseUrl: string; log: BrokerLog }): Promise<Broker> {
+export async function openPostgresBroker(options: { databaseUrl: string; log: BrokerLog }): Promise<Broker> {
+  const { databaseUrl, log } = options
   const incidents = createIncidentLog(log)
   await settlesWithin((await connectPostgres(databaseUrl)).end(), CLOSE_GRACE_MS)
-  const poolConfig = (max: number): PostgresPoolConfig => ({ ...connectionConfig(databaseUrl), schema: SCHEMA, max, idleTimeoutMillis: 0 })
+  const poolConfig = (max: number): PostgresPoolConfig => {
+    return { ...connectionConfig(databaseUrl), schema: SCHEMA, max, idleTimeoutMillis: 0 }
+  }
   const queue = await openDeliveryQueue(
     {
       factory: createPostgresBackend,
       prefix: '',
       connection: poolConfig(QUEUE_CONNECTIONS),
       async openWorkerConnection(concurrency) {
-        return { connection: poolConfig(Math.min(concurrency, MAX_WORKER_CONNECTIONS)), isUp: () => true, close: () => {} }
+        const connection = poolConfig(Math.min(concurrency, MAX_WORKER_CONNECTIONS))
+        return { connection, isUp: () => true, close: () => {} }
       },
     },
     incidents,

@@ -1,4 +1,4 @@
-/** How this room reaches PostgreSQL: with `pg`, which BullMQ's backend needs, and which can probe a listening connection. */
+/** How this room reaches PostgreSQL: with `pg`, which BullMQ needs and which can probe a listening connection. */
 import { Client, Pool, type ClientConfig } from 'pg'
 import { explain } from './deadline.js'
 import type { IncidentLog } from './incident-log.js'

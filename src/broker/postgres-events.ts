@@ -2,8 +2,8 @@
  * Events over LISTEN and NOTIFY, for a machine without Redis.
  *
  * Order on the listening side: connect → LISTEN all wanted channels → wait for the acknowledgement → `onGap` (not the
- * first time) → events. When the connection ends (see `postgres-listener.ts`) another is made, tried for without end, at
- * most a second apart.
+ * first time) → events. When the connection ends (see `postgres-listener.ts`) another is made, tried for without end,
+ * at most a second apart.
  *
  * A batch is published by one statement, so that it costs one commit: commits that notify wait for each other in the
  * whole server.
@@ -50,7 +50,11 @@ async function publish(statements: Pool, events: readonly Event[]): Promise<void
   }
 }
 
-async function openPostgresSubscription(databaseUrl: string, listener: EventListener, incidents: IncidentLog): Promise<EventSubscription> {
+async function openPostgresSubscription(
+  databaseUrl: string,
+  listener: EventListener,
+  incidents: IncidentLog,
+): Promise<EventSubscription> {
   const channels = createEventChannels((error) => current.drop(error))
   const closed = new AbortController()
   let current = await connectListener(databaseUrl)

@@ -1,6 +1,6 @@
 /**
- * One listening connection to PostgreSQL, from its start to its end. It ends by itself when it leaves a probe unanswered:
- * `select 1` every 2 s, with 1 s to answer. Statements go one after the other, as `pg` wants it.
+ * One listening connection to PostgreSQL, from its start to its end. It ends by itself when it leaves a probe
+ * unanswered: `select 1` every 2 s, with 1 s to answer. Statements go one after the other, as `pg` wants it.
  */
 import type { Notification, QueryResult } from 'pg'
 import { withDeadline } from './deadline.js'

@@ -1,10 +1,10 @@
 /**
  * Connections to Redis: refused clearly at start, repaired silently ever after.
  *
- * - Until the first connection is ready an error is final: `connectRedis` rejects with what the server or the network said.
+ * - Until the first connection is ready an error is final: `connectRedis` rejects with what server or network said.
  * - From then on the client reconnects forever, at most a second apart. A connection on which an answer is overdue for
- *   `socketTimeout` is dropped and made anew, also in the middle of its handshake: a frozen or unreachable server closes
- *   nothing by itself.
+ *   `socketTimeout` is dropped and made anew, also in the middle of its handshake: a frozen or unreachable server
+ *   closes nothing by itself.
  * - Every client has an error listener, so that an outage never reaches the process.
  */
 import { Redis, type RedisOptions } from 'ioredis'
@@ -36,12 +36,12 @@ export const COMMAND_OPTIONS: ConnectOptions = {
   socketTimeout: 4_000,
 }
 
-/** For the subscribing connection. Subscriptions are renewed by `redis-events.ts`, which needs their acknowledgement. */
+/** For the subscribing connection. `redis-events.ts` renews the subscriptions: it needs their acknowledgement. */
 export const SUBSCRIBER_OPTIONS: ConnectOptions = { ...COMMAND_OPTIONS, autoResubscribe: false }
 
 /**
- * For a BullMQ worker, whose commands wait for the link. It blocks for up to 5 s in one command, so an answer is overdue
- * only after 10 s.
+ * For a BullMQ worker, whose commands wait for the link. It blocks for up to 5 s in one command, so an answer is
+ * overdue only after 10 s.
  */
 export const WORKER_OPTIONS: ConnectOptions = { maxRetriesPerRequest: null, socketTimeout: 10_000 }
 
@@ -82,11 +82,12 @@ export async function checkRedis(client: Redis, log: BrokerLog): Promise<void> {
   })
   const version = /^redis_version:(.+?)\r?$/m.exec(info)?.[1] ?? '0'
   if (isTooOld(version)) {
-    throw new Error(`Redis at ${addressOf(client)} is version ${version}, which is too old: Taskwire needs ${MINIMUM_VERSION.join('.')} or newer`)
+    const needed = MINIMUM_VERSION.join('.')
+    throw new Error(`Redis ${version} at ${addressOf(client)} is too old: Taskwire needs ${needed} or newer`)
   }
   const policy = /^maxmemory_policy:(.+?)\r?$/m.exec(info)?.[1]
   if (policy !== undefined && policy !== 'noeviction') {
-    log.warn({ policy }, 'Redis may evict jobs when its memory is full, which delays tasks: set maxmemory-policy to noeviction')
+    log.warn({ policy }, 'Redis may evict jobs when its memory is full: set maxmemory-policy to noeviction')
   }
 }
 

@@ -1,12 +1,12 @@
 /**
  * Events over Redis pub/sub.
  *
- * Order on the listening side: the link is ready → SUBSCRIBE all wanted channels → wait for the acknowledgement → `onGap`
- * (not the first time) → events. ioredis would subscribe again by itself, but says `ready` before the acknowledgement,
- * and a refill started then has a hole.
+ * Order on the listening side: the link is ready → SUBSCRIBE all wanted channels → wait for the acknowledgement →
+ * `onGap` (not the first time) → events. ioredis would subscribe again by itself, but says `ready` before the
+ * acknowledgement, and a refill started then has a hole.
  *
- * A link can look healthy and be dead. PING goes over the subscribing connection every 2 s; without an answer for 1 s it
- * is dropped and made anew. A SUBSCRIBE that is refused or lost ends the same way.
+ * A link can look healthy and be dead. PING goes over the subscribing connection every 2 s; without an answer for 1 s
+ * it is dropped and made anew. A SUBSCRIBE that is refused or lost ends the same way.
  */
 import { ReplyError, type Redis } from 'ioredis'
 import type { Event } from '../protocol/stream.js'
@@ -46,7 +46,11 @@ async function publish(commands: Redis, events: readonly Event[]): Promise<void>
   if (error) throw explain('Redis did not take the events', error)
 }
 
-async function openRedisSubscription(redisUrl: string, listener: EventListener, incidents: IncidentLog): Promise<EventSubscription> {
+async function openRedisSubscription(
+  redisUrl: string,
+  listener: EventListener,
+  incidents: IncidentLog,
+): Promise<EventSubscription> {
   const client = await connectRedis(redisUrl, SUBSCRIBER_OPTIONS, incidents)
   const channels = createEventChannels(renewLink)
 

@@ -1,173 +1,181 @@
 /**
- * The hub: turns one event into a message for every stream that follows its task. One a web process.
+ * The hub turns events into the messages of many streams. One per web process.
  *
- * Promise: whatever the broker loses, repeats or reorders, every stream gets every transition once, in order.
+ * It promises that every stream is told every transition of its task, once and in order, whatever happens to the events,
+ * and that it learns of the end within a few seconds at worst. An event is a hint, PostgreSQL decides.
  *
- * How a room comes to be: it is entered in the map, so that events find it → the broker acknowledges the subscription →
- * the snapshot is read → events that came meanwhile are folded over it. In that order no change can fall between. Who
- * comes later to a room is served from memory.
+ * The life of a watched task in this process:
+ * 1. `find` or `attach` opens its room; from now on events for it are kept.
+ * 2. The subscription is acknowledged by the broker. Only then
+ * 3. the task is read (reads that arrive together are one query), and the events that came meanwhile are applied on top.
+ * 4. Streams get the snapshot, or what they missed, and then each event as it is folded into the room. Watchers who come
+ *    later are served from the room, without SQL.
+ * 5. The task ends: each stream gets the last transition and is closed with 1000. A second after the last stream has
+ *    gone, the room goes too.
  *
- * What may go wrong, and what mends it:
- * - The broker does not acknowledge: the room opens all the same, and the position check keeps it moving.
- * - An event is lost and a later one arrives: a gap, read from the history.
- * - An event is lost and none follows, above all the last: the position check finds it, one query for all rooms, every
- *   two seconds, or four times a second while the broker's connection is down.
- * - The broker's connection was away: one position check as soon as the subscriptions stand again.
- * - The snapshot cannot be read: `find` rejects, a stream is closed with 1013, and the next watcher tries again.
+ * What goes wrong, and then:
+ * - The broker is down, or does not acknowledge within a second: PostgreSQL is read all the same, and the position check,
+ *   now every 250 ms, carries the transitions.
+ * - Events were lost, doubled, reordered, or too large to be carried: see `room.ts`. The subscription was renewed: all
+ *   positions are checked at once, and running tasks read their progress again. Nothing shows that anything was lost: the
+ *   position check finds it within 2 s.
+ * - PostgreSQL cannot be read: streams stand still, and the position check tries again. Only `find` fails.
+ * - A client is slow: see `task-stream.ts`.
+ * - The process stops: every stream is closed with 1012 and a pause of its own to wait, so that not all come back at once.
  */
+import { setTimeout as pause } from 'node:timers/promises'
+import type { EventBus } from '../broker/broker.js'
 import { CLOSE_CODES, type TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
-import type { EventBus } from '../broker/broker.js'
-import { Room } from './room.js'
-import type { Sink } from './sink.js'
+import { toEventFrame } from './frame.js'
+import { limitUnderWay } from './limit.js'
+import { createPositionCheck } from './position-check.js'
+import { createRoom, type Log, type Room, type RoomDeps } from './room.js'
 import { createSnapshotReader } from './snapshot-reader.js'
-import { TaskStream } from './task-stream.js'
+import type { Sink, TaskStream } from './task-stream.js'
+
+export type { Sink, TaskStream } from './task-stream.js'
+
+const ACKNOWLEDGE_DEADLINE_MS = 1_000
+const DOWN_CHECK_MS = 250
+/** A room outlives its last stream by this, so that `find` then `attach`, or a reload of the page, is one read. */
+const ROOM_GRACE_MS = 1_000
+/** Reads under way at most: together fewer than a pool has connections, because requests need some too. */
+const MAX_SNAPSHOT_READS = 2
+const MAX_TRANSITION_READS = 4
+/** Clients spread their return after a restart over this. */
+const MAX_RETRY_AFTER_MS = 2_000
 
 export interface HubDeps {
-  /** The tasks with these ids; ids that do not exist are left out. */
+  /** The tasks with these ids, in any order; those that do not exist are left out. */
   readTasks(ids: TaskId[]): Promise<Task[]>
   /** The transitions after version `since`, oldest first, at most `limit`. */
   readTransitionMessages(id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
-  /** The current version of each of these tasks. */
+  /** The current version of each of these tasks; those that do not exist are left out. */
   readVersions(ids: TaskId[]): Promise<{ id: TaskId; version: number }[]>
-  events: Pick<EventBus, 'listen'>
-  log: { warn(details: object, message: string): void }
-  /** The pause between two position checks. Default 2,000, and 250 while the broker's connection is down. */
+  events: EventBus
+  log: Log
+  /** How often positions are compared with PostgreSQL, give or take a tenth. Default 2,000; at most 250 while the broker is down. */
   positionCheckMs?: number
+  /** A client that takes nothing for this long, while there is something to send, is closed with 4002. Default 30,000. */
+  maxStuckMs?: number
 }
 
 export interface Hub {
-  /** Whether there is such a task. Opens its room, so that `attach` soon after needs no read. */
+  /** Whether there is such a task; prepares for `attach`. Rejects when PostgreSQL cannot be asked. */
   find(id: TaskId): Promise<boolean>
-  /** Follows a task. @param since the last version the watcher has, when it resumes */
-  attach(id: TaskId, sink: Sink, since?: number): AttachedStream
-  countStreams(): number
-  /** Tells every watcher to reconnect. Idempotent. */
+  /**
+   * Follows a task. Without `since` the stream begins with a snapshot, with it after that version. The sink is closed
+   * by the hub when the stream is over; the caller says `stop` when the connection is.
+   */
+  attach(id: TaskId, options: { since?: number | undefined }, sink: Sink): TaskStream
+  /** Closes every stream with 1012 and stops listening. Idempotent; later calls of `attach` are closed at once. */
   stop(): Promise<void>
+  /** How many tasks are watched here, by how many streams. */
+  counts(): { tasks: number; streams: number }
 }
 
-/** What the transport tells a stream. */
-export interface AttachedStream {
-  /** The socket has room again. */
-  drained(): void
-  /** The connection is gone. Idempotent. */
-  stop(): void
-}
-
-const POSITION_CHECK_MS = { usual: 2_000, down: 250 }
-/** How long a room outlives its last stream. */
-const ROOM_GRACE_MS = 1_000
-const SWEEP_MS = 1_000
-/** Watchers come back over this time after a stop, not all at once. */
-const RECONNECT_SPREAD_MS = 2_000
-
+/** Starts listening for events. Rejects when the event bus cannot be listened to. */
 export async function startHub(deps: HubDeps): Promise<Hub> {
-  const { readVersions, log } = deps
-  const rooms = new Map<TaskId, { room: Room; opened: Promise<boolean> }>()
-  const snapshots = createSnapshotReader(deps.readTasks)
-  let isStopping = false
-  let isChecking = false
-  let checkedAtMs = performance.now()
-
+  const { log, positionCheckMs = 2_000, maxStuckMs = 30_000 } = deps
+  const rooms = new Map<TaskId, Room>()
+  const check = createPositionCheck({ rooms: () => rooms.values(), readVersions: deps.readVersions, load: loadOrLog, drop, log })
   const subscription = await deps.events.listen({
-    onEvent: (event, json) => rooms.get(event.taskId)?.room.receive(event, json),
-    onHint: (taskId, version) => rooms.get(taskId)?.room.reach(version),
-    onGap: () => void checkPositions(),
+    onEvent: (event, json) => rooms.get(event.taskId)?.accept(toEventFrame(event, json)),
+    onHint: (id, version) => rooms.get(id)?.moveTo(version),
+    onGap: catchUp,
   })
-
-  function enter(id: TaskId): { room: Room; opened: Promise<boolean> } {
-    const known = rooms.get(id)
-    if (known !== undefined) return known
-    const room = new Room(id, deps)
-    const entry = { room, opened: open(room) }
-    rooms.set(id, entry)
-    entry.opened.catch(() => leave(room))
-    return entry
+  const roomDeps: RoomDeps = {
+    subscribe,
+    readTask: createSnapshotReader(limitUnderWay(MAX_SNAPSHOT_READS, deps.readTasks)),
+    readTransitionMessages: limitUnderWay(MAX_TRANSITION_READS, deps.readTransitionMessages),
+    log,
+    maxStuckMs,
   }
+  const timer = setInterval(tick, Math.min(DOWN_CHECK_MS, positionCheckMs)).unref()
+  let nextCheckAtMs = performance.now() + positionCheckMs
+  let stopping: Promise<void> | undefined
 
-  async function open(room: Room): Promise<boolean> {
-    const acknowledged = subscription.subscribe(room.id).catch((error: unknown) => {
-      log.warn({ err: error, taskId: room.id }, 'the broker did not take a subscription; position checks stand in')
+  /** Resolves with the acknowledgement. While the broker is down there is none to wait for; `onGap` follows it. */
+  async function subscribe(id: TaskId): Promise<void> {
+    const acknowledged = subscription.subscribe(id).catch((error: unknown) => {
+      log.warn({ err: error, taskId: id }, 'the broker did not acknowledge a subscription; PostgreSQL is asked more often')
     })
-    // While its connection is down there is nothing to wait for: `onGap` follows when it is back.
-    if (subscription.isUp()) await acknowledged
-    const task = await snapshots.read(room.id)
-    room.idleSinceMs = performance.now()
-    if (task !== undefined) room.open(task)
-    return task !== undefined
+    if (!subscription.isUp()) return
+    const patience = new AbortController()
+    await Promise.race([acknowledged, pause(ACKNOWLEDGE_DEADLINE_MS, undefined, patience).catch(() => {})])
+    patience.abort()
   }
 
-  function leave(room: Room): void {
-    if (rooms.get(room.id)?.room !== room) return
+  function roomOf(id: TaskId): Room {
+    const known = rooms.get(id)
+    if (known) return known
+    const room = createRoom(id, roomDeps)
+    rooms.set(id, room)
+    return room
+  }
+
+  async function load(room: Room): Promise<boolean> {
+    const isFound = await room.load()
+    if (!isFound) drop(room, CLOSE_CODES.notFound, 'there is no such task')
+    return isFound
+  }
+
+  function loadOrLog(room: Room): Promise<unknown> {
+    return load(room).catch((error: unknown) => log.warn({ err: error, taskId: room.id }, 'a watched task could not be read'))
+  }
+
+  function drop(room: Room, code: number, reason: string): void {
+    if (rooms.get(room.id) !== room) return
     rooms.delete(room.id)
     subscription.unsubscribe(room.id)
+    room.closeStreams(code, () => reason)
   }
 
-  /** Compares every room with PostgreSQL. Never rejects. */
-  async function checkPositions(): Promise<void> {
-    if (isChecking) return
-    isChecking = true
-    checkedAtMs = performance.now()
-    try {
-      const ids = [...rooms.values()].filter(({ room }) => room.isOpen && !room.isFinal).map(({ room }) => room.id)
-      if (ids.length === 0) return
-      for (const { id, version } of await readVersions(ids)) rooms.get(id)?.room.reach(version)
-    } catch (error) {
-      log.warn({ err: error }, 'positions were not checked')
-    } finally {
-      isChecking = false
+  function catchUp(): void {
+    void check()
+    for (const room of rooms.values()) void room.refreshProgress()
+  }
+
+  function tick(): void {
+    for (const room of rooms.values()) {
+      if (room.idleMs() > ROOM_GRACE_MS) drop(room, CLOSE_CODES.ended, 'nobody is here')
     }
+    if (subscription.isUp() && performance.now() < nextCheckAtMs) return
+    nextCheckAtMs = performance.now() + positionCheckMs * (0.9 + Math.random() * 0.2)
+    void check()
   }
 
-  function sweep(): void {
-    const nowMs = performance.now()
-    for (const { room } of rooms.values()) {
-      for (const stream of room.streams) stream.closeIfStalled(nowMs)
-      if (room.streams.size === 0 && nowMs - room.idleSinceMs > ROOM_GRACE_MS) leave(room)
-    }
+  async function stop(): Promise<void> {
+    clearInterval(timer)
+    for (const room of rooms.values()) room.closeStreams(CLOSE_CODES.restart, restartReason)
+    rooms.clear()
+    await subscription.close()
   }
-
-  async function begin(stream: TaskStream, opened: Promise<boolean>, since: number | undefined): Promise<void> {
-    try {
-      if (await opened) await stream.start(since)
-      else stream.close(CLOSE_CODES.notFound, 'there is no such task')
-    } catch (error) {
-      log.warn({ err: error }, 'a stream could not start')
-      stream.close(CLOSE_CODES.overload, 'the task could not be read')
-    }
-  }
-
-  const checking = setInterval(() => {
-    const pauseMs = subscription.isUp() ? (deps.positionCheckMs ?? POSITION_CHECK_MS.usual) : POSITION_CHECK_MS.down
-    if (performance.now() - checkedAtMs >= pauseMs) void checkPositions()
-  }, Math.min(deps.positionCheckMs ?? POSITION_CHECK_MS.down, POSITION_CHECK_MS.down))
-  const sweeping = setInterval(sweep, SWEEP_MS)
 
   return {
     async find(id) {
-      return enter(id).opened
+      // While stopping, whoever asks is sent elsewhere by `attach`, where the answer will be found.
+      return stopping !== undefined || load(roomOf(id))
     },
-    attach(id, sink, since) {
-      const { room, opened } = enter(id)
-      const stream = new TaskStream(room, sink)
-      room.streams.add(stream)
-      if (isStopping) closeForRestart(stream)
-      else void begin(stream, opened, since)
-      return stream
+    attach(id, { since }, sink) {
+      if (stopping !== undefined) {
+        sink.close(CLOSE_CODES.restart, restartReason())
+        return { drained() {}, stop() {} }
+      }
+      const room = roomOf(id)
+      if (room.task === undefined) void loadOrLog(room)
+      return room.attach(since, sink)
     },
-    countStreams: () => [...rooms.values()].reduce((sum, { room }) => sum + room.streams.size, 0),
-    async stop() {
-      if (isStopping) return
-      isStopping = true
-      clearInterval(checking)
-      clearInterval(sweeping)
-      for (const { room } of rooms.values()) for (const stream of room.streams) closeForRestart(stream)
-      rooms.clear()
-      await subscription.close()
+    stop: () => (stopping ??= stop()),
+    counts() {
+      let streams = 0
+      for (const room of rooms.values()) streams += room.streamCount
+      return { tasks: rooms.size, streams }
     },
   }
 }
 
-function closeForRestart(stream: TaskStream): void {
-  stream.close(CLOSE_CODES.restart, `retryAfterMs=${Math.floor(Math.random() * RECONNECT_SPREAD_MS)}`)
+function restartReason(): string {
+  return `retryAfterMs=${Math.round(Math.random() * MAX_RETRY_AFTER_MS)}`
 }

@@ -1,160 +1,189 @@
 /**
- * One watched task in this process: its folded state, the latest frames, and the streams that follow it.
+ * One task that is watched in this process: what is known of it, and the streams that follow it.
  *
- * Promise: `task` only moves forward, one version at a time, and every version it moves through is offered to every
- * stream. Each stream has a cursor of its own, so the order in which streams are served does not matter.
+ * Every way in ends in the same fold, so order does not matter between them:
+ * - `load`: the subscription is acknowledged, then the task is read. Events that come meanwhile are held back and
+ *   applied on top. It is done once; later watchers are served from memory.
+ * - `accept`: an event. The next version is applied, one at or below ours ignored, one further on held back, and what
+ *   lies between is read.
+ * - `moveTo`: a position heard of, by a hint or by the position check. What lies between is read, page by page.
  *
- * - An event that does not continue the state (a gap) is not applied; the versions between are read from the history.
- *   Reads are coalesced: one at a time, repeated while they bring something.
- * - A read that fails is logged and left to the next position check.
- * - Events that arrive before the snapshot was read are kept and folded over it.
+ * A failing read leaves the room as it was, and is logged; the next position check tries again.
  */
-import { fold } from '../protocol/fold.js'
-import { isFinal, type Status } from '../protocol/status.js'
-import type { Event, SnapshotMessage, TransitionMessage } from '../protocol/stream.js'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { BaseLogger } from 'pino'
+import type { TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
-import type { HubDeps } from './hub.js'
-import type { TaskStream } from './task-stream.js'
+import { createFanOut } from './fan-out.js'
+import { createFoldedTask, progressOf } from './folded-task.js'
+import { toFrame, toRun, type EventFrame, type Run } from './frame.js'
+import { createTaskStream, type RoomStream, type Sink } from './task-stream.js'
 
-/** A transition as it is sent: serialised once for all streams. */
-export interface Frame {
-  version: number
-  status: Status
-  text: string
+const PAGE_SIZE = 200
+
+export type Log = Pick<BaseLogger, 'warn'>
+
+export interface RoomDeps {
+  /** Resolves when events of the task arrive, or when it is no use to wait for that. Never rejects. */
+  subscribe(id: TaskId): Promise<void>
+  readTask(id: TaskId): Promise<Task | undefined>
+  readTransitionMessages(id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
+  log: Log
+  maxStuckMs: number
 }
 
-/** Frames kept for streams that are a little behind. */
-const RECENT_FRAMES = 32
-/** Transitions read at a time. */
-export const PAGE_SIZE = 200
-/** Above so many streams a change is handed out in portions, so that others get their turn. */
-const MAX_STREAMS_AT_ONCE = 1_000
-const PORTION = 250
+export interface Room {
+  readonly id: TaskId
+  /** The task as far as it is known here; undefined before the first read. */
+  readonly task: Task | undefined
+  readonly streamCount: number
+  /** Reads the task unless it is known. False: there is no such task. Rejects when the read fails. */
+  load(): Promise<boolean>
+  accept(frame: EventFrame): void
+  /** The task has reached this version, at least. */
+  moveTo(version: number): void
+  /** Reads the progress of a running task again: a lost progress leaves no gap to see. Never rejects. */
+  refreshProgress(): Promise<void>
+  attach(since: number | undefined, sink: Sink): RoomStream
+  /** Lets every stream try again what it waits for, and closes those whose client takes nothing. */
+  tend(): void
+  closeStreams(code: number, reason: () => string): void
+  /** How long nobody has needed this room. */
+  idleMs(): number
+}
 
-export class Room {
-  readonly streams = new Set<TaskStream>()
-  /** When the last stream left, on the monotonic clock; not before the room was opened. */
-  idleSinceMs = Number.POSITIVE_INFINITY
-  /** The latest progress of the current version, and how many there have been. */
-  progress: { text: string; count: number } = { text: '', count: 0 }
-  private current: Task | undefined
-  private early: { event: Event; json: string }[] = []
-  private recent: Frame[] = []
-  private snapshotText = ''
-  private refilling: Promise<void> | undefined
+export function createRoom(id: TaskId, deps: RoomDeps): Room {
+  const streams = new Set<RoomStream>()
+  const fanOut = createFanOut(streams, (stream) => stream.advance())
+  const known = createFoldedTask(fanOut)
+  const reads = new Map<number, Promise<Run>>()
+  let subscribed: Promise<void> | undefined
+  let loading: Promise<boolean> | undefined
+  let isRefilling = false
+  let target = 0
+  let neededAtMs = performance.now()
 
-  constructor(
-    readonly id: TaskId,
-    private readonly deps: Pick<HubDeps, 'readTransitionMessages' | 'log'>,
-  ) {}
-
-  /** The task as this process knows it. Only after `open`. */
-  get task(): Task {
-    if (this.current === undefined) throw new Error(`room ${this.id} is not open`)
-    return this.current
+  function load(): Promise<boolean> {
+    neededAtMs = performance.now()
+    loading ??= loadOnce().finally(() => (loading = undefined))
+    return loading
   }
 
-  get isOpen(): boolean {
-    return this.current !== undefined
+  async function loadOnce(): Promise<boolean> {
+    if (known.task) return true
+    subscribed ??= deps.subscribe(id)
+    await subscribed
+    const task = await deps.readTask(id)
+    if (task === undefined) return false
+    known.begin(task)
+    void refill()
+    return true
   }
 
-  get isFinal(): boolean {
-    return this.current !== undefined && isFinal(this.current.status)
+  function accept(frame: EventFrame): void {
+    if (known.apply(frame) === 'gap') moveTo(frame.message.version)
   }
 
-  /** Starts from a snapshot, and folds what arrived while it was read. */
-  open(task: Task): void {
-    this.current = task
-    for (const { event, json } of this.early.splice(0)) this.receive(event, json)
+  function moveTo(version: number): void {
+    target = Math.max(target, version)
+    void refill()
   }
 
-  /** An event of this task, and its JSON. */
-  receive(event: Event, json: string): void {
-    if (this.current === undefined) {
-      this.early.push({ event, json })
-      return
-    }
-    const { task, outcome } = fold(this.current, event)
-    if (outcome === 'gap') void this.refill()
-    if (outcome !== 'applied' || task === undefined) return
-    this.current = task
-    this.snapshotText = ''
-    if (event.type === 'transition') this.keep(event, json)
-    else this.progress = { text: json, count: this.progress.count + 1 }
-    this.serve()
-  }
-
-  /** Makes sure that the state is at `version`, or beyond. */
-  reach(version: number): void {
-    if (this.current !== undefined && version > this.current.version) void this.refill()
-  }
-
-  /** Reads what the state lacks, until there is nothing more. Never rejects. */
-  refill(): Promise<void> {
-    return (this.refilling ??= this.readMissing().finally(() => (this.refilling = undefined)))
-  }
-
-  /** The snapshot message of the current state. */
-  snapshotFrame(): string {
-    this.snapshotText ||= JSON.stringify(snapshotOf(this.task))
-    return this.snapshotText
-  }
-
-  resetFrame(): string {
-    return JSON.stringify({ ...snapshotOf(this.task), reset: true } satisfies SnapshotMessage)
-  }
-
-  /** The transition after this version, when it is among the latest. */
-  recentFrameAfter(version: number): Frame | undefined {
-    const first = this.recent[0]?.version
-    return first === undefined ? undefined : this.recent[version + 1 - first]
-  }
-
-  /** The transitions after this version, from the history. */
-  async readFramesAfter(version: number, limit = PAGE_SIZE): Promise<Frame[]> {
-    return (await this.deps.readTransitionMessages(this.id, version, limit)).map(toFrame)
-  }
-
-  private async readMissing(): Promise<void> {
+  async function refill(): Promise<void> {
+    if (isRefilling) return
+    isRefilling = true
     try {
-      for (;;) {
-        const messages = await this.deps.readTransitionMessages(this.id, this.task.version, PAGE_SIZE)
-        const before = this.task.version
-        for (const message of messages) this.receiveStored(message)
-        if (messages.length < PAGE_SIZE || this.task.version === before) return
+      while (known.task && known.task.version < target) {
+        const aim = target
+        const run = await readAfter(known.task.version)
+        if (run.length === 0 && aim === target) break
       }
+    } catch {
+      // Logged where it was read.
+    } finally {
+      isRefilling = false
+    }
+  }
+
+  /** What asks in the same turn shares a read. Nobody joins one that has begun: it may miss what the caller knows of. */
+  function readAfter(version: number): Promise<Run> {
+    const planned = reads.get(version)
+    if (planned) return planned
+    const read = nextTurn().then(() => {
+      reads.delete(version)
+      return readPage(version)
+    })
+    reads.set(version, read)
+    return read
+  }
+
+  async function readPage(version: number): Promise<Run> {
+    try {
+      const run = toRun(await deps.readTransitionMessages(id, version, PAGE_SIZE), version)
+      for (const frame of run) known.apply(frame)
+      known.remember(run)
+      return run
     } catch (error) {
-      this.deps.log.warn({ err: error, taskId: this.id }, 'missed transitions were not read; the next position check tries again')
+      deps.log.warn({ err: error, taskId: id, version }, 'the transitions of a watched task could not be read')
+      throw error
     }
   }
 
-  /** As `receive`, but a gap in the history itself leads nowhere. */
-  private receiveStored(message: TransitionMessage): void {
-    if (message.version <= this.task.version + 1) this.receive(message, JSON.stringify(message))
-  }
-
-  private keep(message: TransitionMessage, json: string): void {
-    this.recent.push({ version: message.version, status: message.status, text: json })
-    if (this.recent.length > RECENT_FRAMES) this.recent.shift()
-    this.progress = { text: '', count: this.progress.count }
-  }
-
-  private serve(): void {
-    if (this.streams.size <= MAX_STREAMS_AT_ONCE) {
-      for (const stream of this.streams) stream.pump()
-      return
-    }
-    const streams = [...this.streams]
-    for (let start = 0; start < streams.length; start += PORTION) {
-      setImmediate(() => streams.slice(start, start + PORTION).forEach((stream) => stream.pump()))
+  async function refreshProgress(): Promise<void> {
+    if (known.task?.status !== 'PROCESSING') return
+    try {
+      const task = await deps.readTask(id)
+      const message = task && progressOf(task)
+      if (message && message.progress.at !== known.task.progress?.at) accept(toFrame(message))
+    } catch (error) {
+      deps.log.warn({ err: error, taskId: id }, 'the progress of a watched task could not be read')
     }
   }
-}
 
-function snapshotOf(task: Task): SnapshotMessage {
-  return { type: 'snapshot', taskId: task.id, status: task.status, version: task.version, task }
-}
+  function attach(since: number | undefined, sink: Sink): RoomStream {
+    const stream = createTaskStream(source, { since, sink, maxStuckMs: deps.maxStuckMs, onEnd: () => leave(stream) })
+    streams.add(stream)
+    stream.advance()
+    return stream
+  }
 
-function toFrame(message: TransitionMessage): Frame {
-  return { version: message.version, status: message.status, text: JSON.stringify(message) }
+  function leave(stream: RoomStream): void {
+    streams.delete(stream)
+    neededAtMs = performance.now()
+  }
+
+  const source = {
+    get task() {
+      return known.task
+    },
+    get progress() {
+      return known.progress
+    },
+    snapshot: known.snapshot,
+    find: known.find,
+    readAfter,
+  }
+
+  return {
+    id,
+    get task() {
+      return known.task
+    },
+    get streamCount() {
+      return streams.size
+    },
+    load,
+    accept,
+    moveTo,
+    refreshProgress,
+    attach,
+    tend() {
+      for (const stream of streams) stream.closeIfStuck()
+      fanOut()
+    },
+    closeStreams(code, reason) {
+      for (const stream of streams) stream.close(code, reason())
+    },
+    idleMs: () => (streams.size > 0 || loading !== undefined ? 0 : performance.now() - neededAtMs),
+  }
 }

@@ -1,146 +1,210 @@
 /**
  * One connection that follows one task.
  *
- * Promise: after its first message it sends every transition once, in order, and ends after a final one. Progress may be
- * skipped; the latest arrives.
+ * It promises its client every transition after where it started, once and in order, then the end. It holds a cursor,
+ * the version it has sent, and nothing else: no queue. Whenever something may have changed (an event, a drained socket,
+ * a finished read, a periodic check) it takes, step by step, what comes after its cursor:
  *
- * The stream has a cursor, the version it was sent last, and no queue. `pump` sends what lies between the cursor and the
- * room's state, and may be called at any time by anybody:
+ * 1. Nothing sent yet: the opening. `snapshot`; or with `since` the message `resumed`.
+ * 2. Behind its room: the next transition, from memory or from a page read from PostgreSQL.
+ * 3. Level with its room, and the task has ended: close with 1000, once the socket has taken almost all.
+ * 4. Level with its room: the latest progress, if that was not sent. Progress in between is skipped.
  *
- * - The next transition is among the room's latest frames: sent. It is not: a page is read from the history.
- * - The socket is full: nothing is kept. `drained` pumps again, and what was missed meanwhile is read again.
- * - The socket takes nothing for 30 s: closed with 4002. The client resumes from where it was.
+ * What goes wrong, and then:
+ * - The socket is full: it stops and forgets its page; `drained` goes on at the cursor. A socket that takes not one byte
+ *   for `maxStuckMs` is closed with 4002. Closing it for being full would be a livelock: it would come back, get the
+ *   same burst and be full again.
+ * - A read fails: it waits for the next check.
+ * - PostgreSQL has nothing after a position, neither when asked again: the position was never reached here, or its
+ *   history is gone. `snapshot` with `reset`.
  */
-import { isFinal } from '../protocol/status.js'
-import { CLOSE_CODES, type ResumedMessage } from '../protocol/stream.js'
-import type { Frame, Room } from './room.js'
-import type { Sink } from './sink.js'
+import { isFinal, type Status } from '../protocol/status.js'
+import { CLOSE_CODES, type ProgressMessage } from '../protocol/stream.js'
+import type { Task } from '../protocol/task.js'
+import { toSnapshot } from './folded-task.js'
+import { findInRun, toFrame, type Frame, type Run, type TransitionFrame } from './frame.js'
 
-/** What a socket may hold before its stream waits, in bytes. */
-const MAX_BUFFERED_BYTES = 64 * 1024
-/** How long a full socket may take nothing. */
-export const MAX_STALL_MS = 30_000
+/** What a socket may hold for a stream, in bytes. A frame that is larger than that goes alone. */
+export const MAX_BUFFERED_BYTES = 64 * 1024
+/** A socket that holds less has room again. */
+export const LOW_WATER_BYTES = 16 * 1024
 
-export class TaskStream {
-  private cursor = 0
-  private progressCount = 0
-  private isStarted = false
-  private isOver = false
-  private isReading = false
-  private fullSinceMs: number | undefined
+/** Where frames go. None of its functions throws, also when the connection is gone. */
+export interface Sink {
+  send(frame: string): void
+  /** What was sent and not yet handed to the network. */
+  bufferedBytes(): number
+  close(code: number, reason: string): void
+}
 
-  constructor(
-    private readonly room: Room,
-    private readonly sink: Sink,
-  ) {}
+/** What the transport tells a stream. */
+export interface TaskStream {
+  /** The socket has room again: call it whenever the buffer falls below `LOW_WATER_BYTES`. */
+  drained(): void
+  /** The connection is gone. Idempotent. */
+  stop(): void
+}
 
-  /** Sends the first message, then everything after it. @param since the position to continue from, when there is one */
-  async start(since: number | undefined): Promise<void> {
-    if (since !== undefined && since > this.room.task.version) await this.room.refill()
-    if (this.isOver) return
-    if (since === undefined) this.begin(this.room.snapshotFrame(), this.room.task.version)
-    else if (since > this.room.task.version) this.begin(this.room.resetFrame(), this.room.task.version)
-    else await this.resume(since)
-  }
+/** What the room tells a stream besides. */
+export interface RoomStream extends TaskStream {
+  /** Sends what there is to send. Harmless at any time. */
+  advance(): void
+  close(code: number, reason: string): void
+  /** Closes with 4002 when the client has taken nothing for `maxStuckMs`. To be called every now and then. */
+  closeIfStuck(): void
+}
 
-  /** Sends what there is to send, as far as the socket takes it. */
-  pump(): void {
-    if (!this.isStarted || this.isReading || this.isOver) return
-    while (this.cursor < this.room.task.version) {
-      const frame = this.room.recentFrameAfter(this.cursor)
-      if (frame === undefined) {
-        void this.readOn()
-        return
-      }
-      if (!this.sendTransition(frame)) return
+/** What a stream asks of its room. */
+export interface StreamSource {
+  readonly task: Task | undefined
+  readonly progress: Frame<ProgressMessage> | undefined
+  snapshot(): Frame | undefined
+  find(version: number): TransitionFrame | undefined
+  /** Reads what follows `version`; begins after the call, and the room knows it before the answer comes. */
+  readAfter(version: number): Promise<Run>
+}
+
+export interface StreamOptions {
+  /** The version the client holds. Undefined: none. */
+  since: number | undefined
+  sink: Sink
+  maxStuckMs: number
+  /** Called once, when nothing more will be sent. */
+  onEnd(): void
+}
+
+export function createTaskStream(room: StreamSource, { since, sink, maxStuckMs, onEnd }: StreamOptions): RoomStream {
+  let cursor: number | undefined
+  let page: Run = []
+  let progressSent: Frame | undefined
+  let stuck: { sinceMs: number; bytes: number } | undefined
+  let isBusy = false
+  let isLost = false
+  let isOver = false
+
+  function advance(): void {
+    if (isBusy) return
+    isBusy = true
+    let isReading = false
+    while (!isOver && !isReading) {
+      const step = takeStep()
+      if (step === 'wait') break
+      isReading = step === 'read'
     }
-    this.sendProgress()
-    if (this.room.isFinal && this.fullSinceMs === undefined) this.close(CLOSE_CODES.ended, 'ended')
+    isBusy = isReading
   }
 
-  /** The socket has room again. */
-  drained(): void {
-    if (this.fullSinceMs === undefined) return
-    this.fullSinceMs = undefined
-    this.pump()
+  /** `sent`: there may be more. `wait`: until somebody calls `advance` again. `read`: until the read has ended. */
+  function takeStep(): 'sent' | 'wait' | 'read' {
+    const { task } = room
+    if (task === undefined) return 'wait'
+    if (cursor === undefined) return open(task)
+    if (cursor < task.version) return sendNext(cursor)
+    page = []
+    if (isFinal(task.status)) return end()
+    return sendProgress()
   }
 
-  /** Ends a stream whose socket takes nothing. Called by the hub's timer. */
-  closeIfStalled(nowMs: number): void {
-    if (this.fullSinceMs !== undefined && nowMs - this.fullSinceMs > MAX_STALL_MS) this.close(CLOSE_CODES.tooSlow, 'nothing was taken for 30 s')
+  function open(task: Task): 'sent' | 'wait' | 'read' {
+    if (since === undefined) return sendSnapshot(room.snapshot(), task)
+    if (since === task.version) return sendResumed(since, task.status)
+    if (since > task.version) return seek(task.version)
+    const next = findNext(since)
+    return next ? sendResumed(since, next.message.from ?? next.message.status) : seek(since)
   }
 
-  close(code: number, reason: string): void {
-    if (this.isOver) return
-    this.stop()
-    this.sink.close(code, reason)
+  function sendSnapshot(frame: Frame | undefined, task: Task): 'sent' | 'wait' {
+    if (frame === undefined || !offer(frame)) return 'wait'
+    cursor = task.version
+    progressSent = room.progress
+    return 'sent'
   }
 
-  /** The connection is gone, or about to be. Idempotent. */
-  stop(): void {
-    this.isOver = true
-    this.room.streams.delete(this)
-    if (this.room.streams.size === 0) this.room.idleSinceMs = performance.now()
+  function sendResumed(version: number, status: Status): 'sent' | 'wait' {
+    const taskId = room.task?.id
+    if (taskId === undefined || !offer(toFrame({ type: 'resumed', taskId, status, version }))) return 'wait'
+    cursor = version
+    return 'sent'
   }
 
-  private begin(frame: string, version: number): void {
-    this.cursor = version
-    this.progressCount = this.room.progress.count
-    this.isStarted = true
-    this.sink.send(frame)
-    this.pump()
+  function sendNext(version: number): 'sent' | 'wait' | 'read' {
+    const frame = findNext(version)
+    if (frame === undefined) return seek(version)
+    if (!offer(frame)) return 'wait'
+    cursor = version + 1
+    return 'sent'
   }
 
-  private async resume(since: number): Promise<void> {
-    const { id, task } = this.room
-    // Before the first transition there is no status; that of the first stands in.
-    const known = since === task.version ? task : this.room.recentFrameAfter(since - 1)
-    const at = known ?? (await this.room.readFramesAfter(Math.max(since - 1, 0), 1))[0]
-    if (this.isOver) return
-    if (at === undefined) throw new Error(`the history of task ${id} has no version ${since}`)
-    const message: ResumedMessage = { type: 'resumed', taskId: id, status: at.status, version: since }
-    this.begin(JSON.stringify(message), since)
-    // Progress has no place in the history: the latest of the current version follows the transitions.
-    this.progressCount = 0
-    this.pump()
+  function sendProgress(): 'sent' | 'wait' {
+    const { progress } = room
+    if (progress === undefined || progress === progressSent || !offer(progress)) return 'wait'
+    progressSent = progress
+    return 'sent'
   }
 
-  private async readOn(): Promise<void> {
-    this.isReading = true
-    try {
-      for (const frame of await this.room.readFramesAfter(this.cursor)) {
-        if (this.isOver || frame.version !== this.cursor + 1 || !this.sendTransition(frame)) break
-      }
-      this.isReading = false
-      this.pump()
-    } catch {
-      // The client is better off with another try than with a stream that stands still.
-      this.close(CLOSE_CODES.positionLost, 'the history could not be read')
-    } finally {
-      this.isReading = false
+  function end(): 'wait' {
+    if (sink.bufferedBytes() >= LOW_WATER_BYTES) return waitForRoom()
+    close(CLOSE_CODES.ended, 'ended')
+    return 'wait'
+  }
+
+  function findNext(version: number): TransitionFrame | undefined {
+    return findInRun(page, version + 1) ?? room.find(version + 1)
+  }
+
+  /** Nothing in memory follows `version`. */
+  function seek(version: number): 'sent' | 'wait' | 'read' {
+    const { task } = room
+    if (isLost && task) return sendSnapshot(toFrame({ ...toSnapshot(task), reset: true }), task)
+    room.readAfter(version).then(
+      (run) => {
+        page = run
+        isLost = run.length === 0
+        isBusy = false
+        advance()
+      },
+      () => (isBusy = false),
+    )
+    return 'read'
+  }
+
+  function offer(frame: Frame): boolean {
+    const buffered = sink.bufferedBytes()
+    if (buffered >= LOW_WATER_BYTES && buffered + frame.bytes > MAX_BUFFERED_BYTES) {
+      waitForRoom()
+      return false
     }
+    stuck = undefined
+    isLost = false
+    sink.send(frame.json)
+    return true
   }
 
-  private sendTransition(frame: Frame): boolean {
-    if (!this.hasRoom(frame.text)) return false
-    this.cursor = frame.version
-    this.sink.send(frame.text)
-    if (isFinal(frame.status)) this.close(CLOSE_CODES.ended, 'ended')
-    return !this.isOver
+  function waitForRoom(): 'wait' {
+    stuck ??= { sinceMs: performance.now(), bytes: sink.bufferedBytes() }
+    page = []
+    return 'wait'
   }
 
-  private sendProgress(): void {
-    const { text, count } = this.room.progress
-    if (this.progressCount === count || text === '' || !this.hasRoom(text)) return
-    this.progressCount = count
-    this.sink.send(text)
+  function close(code: number, reason: string): void {
+    if (isOver) return
+    stop()
+    sink.close(code, reason)
   }
 
-  private hasRoom(frame: string): boolean {
-    const buffered = this.sink.bufferedBytes()
-    // An empty socket takes anything, or a frame above the limit would never be sent.
-    if (buffered === 0 || buffered + frame.length <= MAX_BUFFERED_BYTES) return true
-    this.fullSinceMs ??= performance.now()
-    return false
+  function stop(): void {
+    if (isOver) return
+    isOver = true
+    page = []
+    onEnd()
   }
+
+  function closeIfStuck(): void {
+    if (stuck === undefined) return
+    const bytes = sink.bufferedBytes()
+    if (bytes < stuck.bytes) stuck = { sinceMs: performance.now(), bytes }
+    else if (performance.now() - stuck.sinceMs > maxStuckMs) close(CLOSE_CODES.tooSlow, `nothing was taken for ${maxStuckMs} ms`)
+  }
+
+  return { advance, drained: advance, close, stop, closeIfStuck }
 }

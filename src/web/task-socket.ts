@@ -1,106 +1,113 @@
 /**
  * `/ws/tasks/:id`: a stream of the hub over a WebSocket.
  *
- * What can be refused is refused before the upgrade, as problem+json. Listeners are attached in the same turn in which
- * the socket opens, or messages would be lost. One timer pings all sockets. When the application closes, every watcher is
- * told to reconnect (1012, with a hint when) before the server goes.
+ * 1. What can be refused is refused before the upgrade, as problem+json: a malformed id or `since` (400), a plain GET
+ *    (426), an unknown id (404), PostgreSQL away (503).
+ * 2. The socket opens, and its listeners are attached in the same turn: what arrives before is lost.
+ * 3. The hub sends and closes. The client has nothing to say: any message closes with 4500. Pings are answered by every
+ *    WebSocket client by itself; a socket from which nothing came for 45 s is closed with 4003.
+ * 4. The application closes: the hub tells every client to reconnect (1012), and who has not said goodbye after 2 s is
+ *    cut off. Only then does the server stop, which waits for its connections.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import websocket, { type WebSocket } from '@fastify/websocket'
-import type { FastifyInstance } from 'fastify'
-import { Type } from 'typebox'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { Type, type Static } from 'typebox'
+import type { Hub, Sink } from '../live/hub.js'
+import { LOW_WATER_BYTES } from '../live/task-stream.js'
 import { TaskParams } from '../protocol/http.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
-import type { AttachedStream, Hub } from '../live/hub.js'
 import { ProblemError } from './problem.js'
+import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js'
 
+const CLOSE_DEADLINE_MS = 2_000
+/** Something in this process went wrong (RFC 6455, section 7.4.1). */
+const INTERNAL_ERROR = 1011
+/** Clients say nothing here, so what they may send is little. Compression would cost 230 KB of memory per socket. */
+const WEBSOCKET_OPTIONS = {
+  maxPayload: 4_096,
+  maxFragments: 16,
+  maxBufferedChunks: 64,
+  perMessageDeflate: false,
+  closeTimeout: 5_000,
+}
+
+/** Text, because converting would make 1 of `1.5`. */
 const StreamQuery = Type.Object(
-  { since: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, description: 'the last version the client has' })) },
+  { since: Type.Optional(Type.String({ pattern: '^[0-9]{1,9}$', description: 'the last version the client holds' })) },
   { additionalProperties: false },
 )
-type StreamRoute = { Params: TaskParams; Querystring: Type.Static<typeof StreamQuery> }
+type StreamRoute = { Params: TaskParams; Querystring: Static<typeof StreamQuery> }
 
-/** Limits of the frames that clients send; they have nothing to say here, so these are small. */
-const MAX_CLIENT_FRAME_BYTES = 4_096
-const MAX_CLIENT_FRAGMENTS = 16
-const PING_INTERVAL_MS = 20_000
-const PONG_DEADLINE_MS = 45_000
-/** Below this a full socket has room again. */
-const DRAINED_BYTES = 16 * 1024
-/** How long watchers have to say goodbye when the server stops. */
-const CLOSE_GRACE_MS = 2_000
-
-export async function registerTaskSocket(app: FastifyInstance, hub: Hub): Promise<void> {
-  const heardAtMs = new Map<WebSocket, number>()
-
+/** Registers WebSockets and the route. Before other routes, or an upgrade request to one of those is left without answer. */
+export async function registerTaskSocket(app: FastifyInstance, hub: Hub, options: HeartbeatOptions = {}): Promise<void> {
+  const heartbeat = startHeartbeat(options)
   await app.register(websocket, {
-    options: { maxPayload: MAX_CLIENT_FRAME_BYTES, maxFragments: MAX_CLIENT_FRAGMENTS, maxBufferedChunks: 64, perMessageDeflate: false },
+    options: WEBSOCKET_OPTIONS,
+    // A broken frame has closed the socket with its own code already; what is still open failed on our side.
+    errorHandler(error, socket, request) {
+      request.log.debug({ err: error }, 'a socket failed')
+      if (socket.readyState === socket.OPEN) socket.close(INTERNAL_ERROR)
+    },
     async preClose() {
-      clearInterval(pinging)
+      // Who comes from now on is told 1012 as well, until nobody can come any more.
       await hub.stop()
-      const deadline = performance.now() + CLOSE_GRACE_MS
-      while (heardAtMs.size > 0 && performance.now() < deadline) await sleep(10)
-      for (const socket of heardAtMs.keys()) socket.terminate()
+      await closeAll(app.websocketServer.clients)
+      app.server.removeAllListeners('upgrade')
+      heartbeat.stop()
     },
   })
-
-  const pinging = setInterval(() => {
-    const nowMs = performance.now()
-    for (const [socket, atMs] of heardAtMs) {
-      if (nowMs - atMs <= PONG_DEADLINE_MS) socket.ping()
-      else if (socket.readyState === socket.OPEN) socket.close(CLOSE_CODES.noPong, 'pings were not answered')
-      else socket.terminate()
-    }
-  }, PING_INTERVAL_MS)
-
-  function serve(socket: WebSocket, id: string, since: number | undefined): void {
-    const hear = () => heardAtMs.set(socket, performance.now())
-    hear()
-    socket.on('pong', hear)
-    socket.on('message', () => stream.refuse())
-    socket.on('error', () => socket.terminate())
-    socket.on('close', () => {
-      heardAtMs.delete(socket)
-      stream.stop()
-    })
-    const stream = attach(hub, socket, id, since)
-  }
 
   app.get<StreamRoute>(
     '/ws/tasks/:id',
     {
       websocket: true,
       schema: { hide: true, params: TaskParams, querystring: StreamQuery },
+      preValidation: refusePlainRequest,
       async preHandler(request) {
-        if (!request.ws) throw new ProblemError('upgrade_required', `${request.url} is a WebSocket.`)
         if (!(await hub.find(idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
       },
     },
-    (socket, request) => serve(socket, idOf(request), request.query.since),
+    (socket, request) => {
+      heartbeat.add(socket)
+      const { since } = request.query
+      follow(hub, socket, idOf(request), since === undefined ? undefined : Number(since))
+    },
   )
 }
 
-/** PostgreSQL writes UUIDs in lower case, and so do rooms and events. */
+async function refusePlainRequest(request: FastifyRequest): Promise<void> {
+  if (!request.ws) throw new ProblemError('upgrade_required', `${request.url.split('?')[0]} is a WebSocket.`)
+}
+
+/** PostgreSQL writes ids in lower case, and so do events. */
 function idOf(request: { params: TaskParams }): string {
   return request.params.id.toLowerCase()
 }
 
-function attach(hub: Hub, socket: WebSocket, id: string, since: number | undefined): AttachedStream & { refuse(): void } {
-  const sink = {
-    send: (frame: string) => socket.send(frame, whenSent),
+function follow(hub: Hub, socket: WebSocket, id: string, since: number | undefined): void {
+  const sink: Sink = {
+    send: (frame) => socket.send(frame, onSent),
     bufferedBytes: () => socket.bufferedAmount,
-    close: (code: number, reason: string) => socket.close(code, reason),
+    close: (code, reason) => socket.close(code, reason),
   }
-  const stream = hub.attach(id, sink, since)
-  function whenSent(): void {
-    if (socket.bufferedAmount < DRAINED_BYTES) stream.drained()
+  const stream = hub.attach(id, { since }, sink)
+  // ws has no `drain` event, but says when each frame was handed to the network; never in the turn it was sent.
+  function onSent(): void {
+    if (socket.bufferedAmount < LOW_WATER_BYTES) stream.drained()
   }
-  return {
-    drained: () => stream.drained(),
-    stop: () => stream.stop(),
-    refuse() {
-      stream.stop()
-      socket.close(CLOSE_CODES.protocolError, 'this stream takes no messages')
-    },
-  }
+  socket.on('message', () => {
+    stream.stop()
+    socket.close(CLOSE_CODES.protocolError, 'this stream takes no messages')
+  })
+  socket.on('close', () => stream.stop())
+}
+
+/** Waits until they are closed; cuts off those that take longer. */
+async function closeAll(sockets: ReadonlySet<WebSocket>): Promise<void> {
+  const closed = Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))))
+  const deadline = setTimeout(() => {
+    for (const socket of sockets) socket.terminate()
+  }, CLOSE_DEADLINE_MS)
+  await closed
+  clearTimeout(deadline)
 }

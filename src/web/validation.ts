@@ -18,10 +18,19 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   const { code, name, isText } = PARTS[httpPart] ?? { code: 'invalid_request', name: httpPart, isText: true }
   const checker = createChecker(schema)
   return (given: unknown) => {
-    const value: unknown = isText ? Value.Convert(schema, given) : given
+    const value: unknown = isText ? convertText(schema, given) : given
     const errors = checker.check(value)
     if (errors.length === 0) return { value }
     const [first] = errors
     return { error: new ProblemError(code, `The ${name} does not fit: ${first?.pointer || name} ${first?.detail ?? ''}`, errors) }
   }
+}
+
+/** Text of a URL as what the schema asks for. A number that would lose something ("1.5" as an integer) stays text, and is refused. */
+function convertText(schema: TSchema, given: unknown): unknown {
+  const converted: unknown = Value.Convert(schema, structuredClone(given))
+  if (typeof converted !== 'object' || converted === null || typeof given !== 'object' || given === null) return converted
+  const texts = new Map<string, unknown>(Object.entries(given))
+  const isExact = ([key, value]: [string, unknown]) => typeof value !== 'number' || String(value) === texts.get(key)
+  return Object.fromEntries(Object.entries(converted).map((entry) => (isExact(entry) ? entry : [entry[0], texts.get(entry[0])])))
 }

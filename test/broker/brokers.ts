@@ -20,7 +20,10 @@ export interface BrokerKind {
 }
 
 /** Nothing listens there. */
-export const NOWHERE = { redis: 'redis://:secret@127.0.0.1:1', postgres: 'postgres://someone:secret@127.0.0.1:1/nothing' }
+export const NOWHERE = {
+  redis: 'redis://:secret@127.0.0.1:1',
+  postgres: 'postgres://someone:secret@127.0.0.1:1/nothing',
+}
 
 export async function startPostgresKind(t: TestScope): Promise<BrokerKind> {
   const server = await startPostgres(t)
@@ -34,13 +37,15 @@ export async function startPostgresKind(t: TestScope): Promise<BrokerKind> {
     },
     async cutListeners() {
       const sql = postgres(server.url, { max: 1 })
-      const cut = await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'taskwire-events'`
+      const cut = await sql`
+        select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'taskwire-events'`
       await sql.end()
       if (cut.length === 0) throw new Error('nobody listens')
     },
     async countConnections() {
       const sql = postgres(server.url, { max: 1 })
-      const others = await sql`select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()`
+      const others = await sql`
+        select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()`
       await sql.end()
       return others.length
     },
@@ -145,7 +150,9 @@ export function createMailbox<T>() {
 export async function listenWithMailbox(broker: Broker) {
   const mailbox = createMailbox<string>()
   const subscription: EventSubscription = await broker.events.listen({
-    onEvent: (event, json) => mailbox.push(json === JSON.stringify(event) ? `event ${event.taskId} ${event.version}` : 'changed'),
+    onEvent(event, json) {
+      mailbox.push(json === JSON.stringify(event) ? `event ${event.taskId} ${event.version}` : 'changed')
+    },
     onHint: (taskId, version) => mailbox.push(`hint ${taskId} ${version}`),
     onGap: () => mailbox.push('gap'),
   })

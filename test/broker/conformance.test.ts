@@ -78,8 +78,7 @@ async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
     const runs = createMailbox<Delivery>()
     await broker.queue.consume(async (delivery) => runs.push(delivery), { concurrency: 1 })
     await runs.untilCount(plain.length + mixed.length)
-    const expected = [...mixed.filter((one) => one.priority > 0).sort((a, b) => b.priority - a.priority), ...plain, mixed[2]]
-    t.strictSame(runs.items, expected)
+    t.strictSame(runs.items, [...plain, ...mixed].sort((a, b) => b.priority - a.priority))
   })
 
   await t.test('jobs that wait for a worker are counted, whatever their priority', async (t) => {
@@ -202,7 +201,9 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     t.ok(subscription.isUp())
     const published: string[] = []
     for (let version = 1; version <= 30; version += 3) {
-      const events = tasks.flatMap((task) => [0, 1, 2].map((i) => aTransition(task, version + i, { reason: 'naïve \u0000 “reason”\n' })))
+      const versions = [version, version + 1, version + 2]
+      const reason = 'naïve \u0000 “reason”\n'
+      const events = tasks.flatMap((task) => versions.map((one) => aTransition(task, one, { reason })))
       published.push(...events.map((event) => `event ${event.taskId} ${event.version}`))
       await broker.events.publish(events)
     }

@@ -4,7 +4,17 @@ import t, { type Test } from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'
 import { openConsumer, type OpenConsumer } from '../../src/broker/delivery-consumer.js'
 import { createIncidentLog } from '../../src/broker/incident-log.js'
-import { canTestRedis, createGate, createLog, createMailbox, deliveries, openTestBroker, startPostgresKind, startRedisKind, type BrokerKind } from './brokers.js'
+import {
+  type BrokerKind,
+  canTestRedis,
+  createGate,
+  createLog,
+  createMailbox,
+  deliveries,
+  openTestBroker,
+  startPostgresKind,
+  startRedisKind,
+} from './brokers.js'
 
 function isOpenConsumer(consumer: object): consumer is OpenConsumer {
   return 'replaceWorker' in consumer

@@ -21,7 +21,8 @@ t.test('the slot of a task is the last digit of its id', async (t) => {
 })
 
 t.test('an event comes out as it went in', async (t) => {
-  const event = aTransition(taskInSlot(3), 7, { reason: 'naïve “quotes” \u0000 \ud800', failure: { code: 'error', message: '\n', attempt: 1 } })
+  const failure = { code: 'error', message: '\n', attempt: 1 } as const
+  const event = aTransition(taskInSlot(3), 7, { reason: 'naïve “quotes” \u0000 \ud800', failure })
   const text = encodeEvent(event)
   t.strictSame(deliver(text), [['event', event, text]])
 })

@@ -30,14 +30,16 @@ t.test('on PostgreSQL', async (t) => {
     await runs.untilCount(1)
     const sql = postgres(databaseUrl, { max: 1 })
     t.teardown(() => sql.end())
-    const schemas = await sql`select distinct table_schema as name from information_schema.tables where table_name = 'job'`
+    const schemas = await sql`
+      select distinct table_schema as name from information_schema.tables where table_name = 'job'`
     t.strictSame([...schemas].map((row) => row['name']), ['taskwire_bullmq'])
   })
 
   await t.test('settings in the URL do not displace the schema', async (t) => {
     const databaseUrl = await server.createDatabase()
     await migrateBroker(databaseUrl)
-    const broker = await openBroker({ databaseUrl: `${databaseUrl}?options=${encodeURIComponent('-c work_mem=1234kB')}`, log: createLog() })
+    const options = encodeURIComponent('-c work_mem=1234kB')
+    const broker = await openBroker({ databaseUrl: `${databaseUrl}?options=${options}`, log: createLog() })
     t.teardown(() => broker.close())
     await broker.queue.add([aDelivery()])
     t.equal(await broker.queue.countWaiting(), 1)
@@ -79,10 +81,12 @@ t.test('on Redis', async (t) => {
   await t.test('a frozen Redis is refused within a few seconds', async (t) => {
     await server.pause()
     t.teardown(() => server.resume())
-    await t.rejects(openBroker({ ...options, redisUrl: server.url, log: createLog() }), { message: /no answer within 3 s$/ })
+    const opening = openBroker({ ...options, redisUrl: server.url, log: createLog() })
+    await t.rejects(opening, { message: /no answer within 3 s$/ })
   })
 })
 
 t.test('versions below 6.2 are too old', async (t) => {
-  t.strictSame(['5.0.14', '6.0.16', '6.2.0', '6.2', '7.0.15', '10.1.0', '0'].map(isTooOld), [true, true, false, false, false, false, true])
+  t.strictSame(['5.0.14', '6.0.16', '0'].map(isTooOld), [true, true, true])
+  t.strictSame(['6.2.0', '6.2', '7.0.15', '10.1.0'].map(isTooOld), [false, false, false, false])
 })

@@ -43,7 +43,12 @@ async function createTask(body: CreateTask): Promise<Task> {
 }
 
 const detail = (page: Page) => page.getByRole('article', { name: 'Task' })
-const history = (page: Page) => page.locator('.timeline .status').allInnerTexts()
+
+/** The history shown, once it is as long as `expected`. */
+async function checkHistory(t: Test, page: Page, expected: Status[]): Promise<void> {
+  await page.locator('.timeline li').nth(expected.length - 1).waitFor()
+  t.same(await page.locator('.timeline .status').allInnerTexts(), expected)
+}
 
 /** Records what the detail shows from now on, each value once in a row: what passes too fast to be looked for. */
 async function recordDetail(page: Page): Promise<() => Promise<Recording>> {
@@ -91,7 +96,7 @@ testPage('a task made with the form is followed to its end, live', {}, async (t,
 
   await detail(page).getByText('Finished: nothing more to come').waitFor()
   t.equal(await page.locator('#connection').innerText(), 'Live', 'the page as a whole stays current')
-  t.same(await history(page), ['PENDING', 'PROCESSING', 'COMPLETED'])
+  await checkHistory(t, page, ['PENDING', 'PROCESSING', 'COMPLETED'])
   t.equal(await detail(page).getByRole('progressbar').getAttribute('aria-valuenow'), '100')
   t.match(JSON.parse(await detail(page).getByRole('region', { name: 'Result' }).innerText()), { steps: 5 })
   const row = page.locator('#list').getByRole('link', { name: title })
@@ -112,9 +117,9 @@ testPage('a failing task shows up in the list by itself, and in its detail why i
   await row.click()
   await detail(page).getByText('failed at step 2, as asked').first().waitFor()
   t.match(page.url(), task.links.page)
-  t.same(await history(page), ['PENDING', 'PROCESSING', 'FAILED'])
+  await checkHistory(t, page, ['PENDING', 'PROCESSING', 'FAILED'])
   await page.goBack()
-  t.ok(await page.getByRole('heading', { name: 'Create a task' }).isVisible(), 'and the way back works')
+  await page.getByRole('heading', { name: 'Create a task' }).waitFor()
 })
 
 testPage('a task with a run time counts down, then runs', {}, async (t, page) => {
@@ -127,7 +132,7 @@ testPage('a task with a run time counts down, then runs', {}, async (t, page) =>
   const { standings } = await readRecording()
   t.match(standings[0], /^Starts in [12] s$/)
   t.match(standings.at(-1), /^Completed in \d+ ms$/)
-  t.same(await history(page), ['SCHEDULED', 'PENDING', 'PROCESSING', 'COMPLETED'])
+  await checkHistory(t, page, ['SCHEDULED', 'PENDING', 'PROCESSING', 'COMPLETED'])
 })
 
 testPage('what the server refuses is said at the field, which gets the focus', { expected: /status of 4/ }, async (t, page) => {
@@ -251,9 +256,10 @@ testPage('it fits a phone of 360 pixels and works by keyboard', { viewport: { wi
   t.equal(await overflow(), 0)
 
   await page.getByRole('link', { name: 'All tasks' }).press('Enter')
-  await page.locator('.row').first().focus()
+  const focused = page.locator(':focus')
+  await page.locator('.row').first().and(focused).waitFor() // the row of the task that was left
   await page.keyboard.press('ArrowDown')
-  t.ok(await page.locator('.row').nth(1).evaluate((element) => element === document.activeElement))
+  await page.locator('.row').nth(1).and(focused).waitFor()
 })
 
 testPage('a lost web process is named in words, and the task goes on where it was', { expected: /net::ERR_|WebSocket connection/ }, async (t, page) => {
@@ -266,12 +272,12 @@ testPage('a lost web process is named in words, and the task goes on where it wa
   await detail(page).getByText(/^(Reconnecting|Server away, trying again)/).waitFor()
   await page.locator('#connection').getByText('Live', { exact: true }).waitFor()
   await waitForStatus(page, 'COMPLETED')
-  t.same(await history(page), ['PENDING', 'PROCESSING', 'COMPLETED'])
+  await checkHistory(t, page, ['PENDING', 'PROCESSING', 'COMPLETED'])
 })
 
 async function findWebProcess(): Promise<number> {
   for (const pid of await findFamily(taskwire.pid)) {
-    const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8')
+    const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '') // PostgreSQL's come and go
     if (commandLine.includes('main.js\0web\0')) return pid
   }
   throw new Error('the web process is not there')

@@ -1,13 +1,10 @@
 /** `taskwire start`, built, as people run it: from nothing to a finished task, and whatever may happen meanwhile. */
 import { execFile } from 'node:child_process'
-import { rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { findRedisServer } from '../../src/services/redis.js'
-import { findDefaultUser } from '../../src/services/service-user.js'
 import {
-  asOrdinaryUser,
   createEmptyTask,
   findChild,
   makeWorkingFolder,
@@ -18,7 +15,6 @@ import {
 } from '../helpers/processes.js'
 
 const STOPPED = { code: 0, signal: null }
-const isRoot = (await findDefaultUser()) !== undefined
 const hasRedis = (await findRedisServer()) !== undefined
 
 t.test('from nothing to a finished task, and again', async (t) => {
@@ -114,28 +110,4 @@ t.test('whatever dies is started again, saying so', async (t) => {
     t.ok(await runsTasks(started.address), `tasks run after ${name} was lost`)
   }
   t.strictSame(await started.stop(), STOPPED)
-})
-
-t.test('an ordinary user starts it in a folder of their own', async (t) => {
-  const ordinary = await asOrdinaryUser(t)
-  const cwd = await makeWorkingFolder(t, { mode: 0o700, owner: ordinary.user })
-  const started = await startEverything(t, cwd, ordinary)
-  t.ok(await runsTasks(started.address))
-  t.match(started.stdout(), `data in ${cwd}/.taskwire/postgres`)
-  t.strictSame(await started.stop(), STOPPED)
-})
-
-t.test('root starts it in a folder that others cannot enter', { skip: !isRoot && 'only root can' }, async (t) => {
-  const cwd = await makeWorkingFolder(t, { mode: 0o700 })
-  const first = await startEverything(t, cwd)
-  const [, place = ''] =
-    /^Data and programs of the services are in (\S+): \S+ is closed to the user/m.exec(first.stdout()) ?? []
-  t.teardown(() => rm(place, { recursive: true, force: true }))
-  t.match(first.stdout(), `data in ${place}/postgres`)
-  const id = await createEmptyTask(first.address)
-  t.equal(await waitForEnd(first.address, id), 'COMPLETED')
-  t.strictSame(await first.stop(), STOPPED)
-  const second = await startEverything(t, cwd)
-  t.equal(await waitForEnd(second.address, id), 'COMPLETED')
-  t.strictSame(await second.stop(), STOPPED)
 })

@@ -6,6 +6,7 @@
  * copy it, which takes a tenth of the time.
  */
 import { execFile } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -51,10 +52,12 @@ const TEST_SETTINGS = { fsync: 'off', full_page_writes: 'off', shared_buffers: '
 
 const CACHE_FOLDER = fileURLToPath(new URL('../../node_modules/.cache/taskwire', import.meta.url))
 
-/** Processes to kill should this process end without its teardowns. */
+/** What to clear away should this process end without its teardowns. */
 const running = new Set<RunningServer>()
+const folders = new Set<string>()
 process.once('exit', () => {
   for (const server of running) signalIfAlive(server.pid, 'SIGKILL')
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
 })
 
 /** Starts a PostgreSQL of its own for this test. Its URL is a superuser's, to a fresh database. */
@@ -140,8 +143,12 @@ async function controlServer(
 
 async function makeTestFolder(t: TestScope, user: UserIds | undefined): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'taskwire-test-'))
+  folders.add(folder)
   // Teardowns run last in, first out: the server is gone by then.
-  t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
+  t.teardown(async () => {
+    await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+    folders.delete(folder)
+  })
   await makePrivateFolder(folder, user)
   return folder
 }

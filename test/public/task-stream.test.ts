@@ -249,6 +249,20 @@ t.test('closing, aborting or leaving the loop ends the watch and its connection'
   }
 })
 
+t.test('a watch closed at the news of the end has still seen the end', async (t) => {
+  const { baseUrl } = await startStreamServer(t, { onStream: (stream, since) => behave(stream, since) })
+  const watch = watchTask(TASK_ID, { ...fast, baseUrl, onChange: ({ task }) => void (task.finishedAt !== null && watch.close()) })
+  t.equal((await watch.finished).status, 'COMPLETED')
+})
+
+t.test('a watch closed before its connection opened leaves none behind', async (t) => {
+  const happened = new EventEmitter()
+  const { baseUrl } = await startStreamServer(t, { onStream: ({ socket }) => socket.on('close', () => happened.emit('closed')) })
+  const closed = once(happened, 'closed')
+  watchTask(TASK_ID, { ...fast, baseUrl, onChange: () => t.fail('nothing is reported') }).close()
+  await closed
+})
+
 t.test('a slow reader gets every transition and the latest progress', async (t) => {
   const steps = [0.125, 0.25, 0.375, 0.5].map((fraction) => progress(2, fraction))
   const messages: StreamMessage[] = [snapshot(history.first), transition(2, 'PROCESSING'), ...steps, transition(3, 'COMPLETED')]

@@ -72,6 +72,7 @@ t.test('wrong list parameters are named', async (t) => {
     ['limit=0', '/limit'],
     ['limit=many', '/limit'],
     ['limit=201', '/limit'],
+    ['limit=1.5', '/limit'],
     ['sort=up', '/sort'],
   ]
   for (const [query, pointer] of wrong) t.match(await get(`/api/tasks?${query}`), { status: 400, body: { code: 'invalid_request', errors: [{ pointer }] } })

@@ -1,0 +1,104 @@
+/**
+ * What this process knows of one watched task: the task, folded from a first read and the events after it.
+ *
+ * An event that does not follow what is known is held back and applied as soon as what lies between has arrived, from
+ * wherever: so the events that come while the first read or a refill is under way need no second read.
+ */
+import { fold } from '../protocol/fold.js'
+import type { ProgressMessage, SnapshotMessage } from '../protocol/stream.js'
+import type { Task } from '../protocol/task.js'
+import { findInRun, isTransition, toFrame, type EventFrame, type Frame, type Run, type TransitionFrame } from './frame.js'
+
+/** Transitions kept in memory, for streams that resume or fell behind a little. */
+const MAX_RECENT_FRAMES = 32
+/** Events held back. What is lost beyond that is read from PostgreSQL. */
+const MAX_HELD_FRAMES = 32
+
+export interface FoldedTask {
+  /** Undefined until `begin`. */
+  readonly task: Task | undefined
+  /** The latest progress of the current version. */
+  readonly progress: Frame<ProgressMessage> | undefined
+  /** Takes the first read as the starting point. */
+  begin(task: Task): void
+  /** `gap`: held back; something before it is missing. */
+  apply(frame: EventFrame): 'applied' | 'stale' | 'gap'
+  /** Keeps older transitions that end where the known ones begin. */
+  remember(run: Run): void
+  /** The transition to `version`, if it is in memory. */
+  find(version: number): TransitionFrame | undefined
+  /** The whole task as a message; serialised once per change. */
+  snapshot(): Frame<SnapshotMessage> | undefined
+}
+
+/** `onChange` is called after each step, when the task already stands at it. */
+export function createFoldedTask(onChange: () => void): FoldedTask {
+  let task: Task | undefined
+  let progress: Frame<ProgressMessage> | undefined
+  let snapshot: Frame<SnapshotMessage> | undefined
+  let recent: TransitionFrame[] = []
+  let held: EventFrame[] = []
+
+  function apply(frame: EventFrame): 'applied' | 'stale' | 'gap' {
+    const folded = fold(task, frame.message)
+    if (folded.outcome === 'gap') held = [...held, frame].slice(-MAX_HELD_FRAMES)
+    if (folded.outcome !== 'applied') return folded.outcome
+    if (frame.json === progress?.json) return 'stale'
+    task = folded.task
+    keep(frame)
+    onChange()
+    releaseHeld()
+    return 'applied'
+  }
+
+  function keep(frame: EventFrame): void {
+    snapshot = undefined
+    if (isTransition(frame)) {
+      progress = undefined
+      recent.push(frame)
+      if (recent.length > MAX_RECENT_FRAMES) recent.shift()
+    } else {
+      progress = frame
+    }
+  }
+
+  function releaseHeld(): void {
+    const frames = held
+    held = []
+    for (const frame of frames) apply(frame)
+  }
+
+  return {
+    get task() {
+      return task
+    },
+    get progress() {
+      return progress
+    },
+    begin(given) {
+      task = given
+      const message = progressOf(task)
+      progress = message && toFrame(message)
+      onChange()
+      releaseHeld()
+    },
+    apply,
+    remember(run) {
+      if (task === undefined) return
+      const firstKnown = recent[0]?.message.version ?? task.version + 1
+      const older = run.filter((frame) => frame.message.version < firstKnown)
+      if (older.at(-1)?.message.version === firstKnown - 1) recent = [...older, ...recent].slice(-MAX_RECENT_FRAMES)
+    },
+    find: (version) => findInRun(recent, version),
+    snapshot: () => task && (snapshot ??= toFrame(toSnapshot(task))),
+  }
+}
+
+export function toSnapshot(task: Task): SnapshotMessage {
+  return { type: 'snapshot', taskId: task.id, status: task.status, version: task.version, task }
+}
+
+/** The progress of a running task as the message that reported it. */
+export function progressOf({ id, status, version, attempt, progress }: Task): ProgressMessage | undefined {
+  return status === 'PROCESSING' && progress ? { type: 'progress', taskId: id, status, version, attempt, progress } : undefined
+}

@@ -1,0 +1,38 @@
+/** Messages on their way out: serialised once, sent by every stream. */
+import type { Event, ProgressMessage, StreamMessage, TransitionMessage } from '../protocol/stream.js'
+
+export interface Frame<Message extends StreamMessage = StreamMessage> {
+  readonly message: Message
+  readonly json: string
+  readonly bytes: number
+}
+export type TransitionFrame = Frame<TransitionMessage>
+export type EventFrame = TransitionFrame | Frame<ProgressMessage>
+
+/** Transitions of one task, each with the version after the one before it. */
+export type Run = readonly TransitionFrame[]
+
+/** `json` is the message's text where there is one already. */
+export function toFrame<Message extends StreamMessage>(message: Message, json = JSON.stringify(message)): Frame<Message> {
+  return { message, json, bytes: Buffer.byteLength(json) }
+}
+
+export function toEventFrame(event: Event, json: string): EventFrame {
+  return event.type === 'transition' ? toFrame(event, json) : toFrame(event, json)
+}
+
+export function isTransition(frame: EventFrame): frame is TransitionFrame {
+  return frame.message.type === 'transition'
+}
+
+/** The transitions that follow `version` one by one; what comes after a gap is left out. */
+export function toRun(messages: readonly TransitionMessage[], version: number): Run {
+  const gapAt = messages.findIndex((message, index) => message.version !== version + 1 + index)
+  return (gapAt === -1 ? messages : messages.slice(0, gapAt)).map((message) => toFrame(message))
+}
+
+/** The transition to `version`, if the run holds it. */
+export function findInRun(run: Run, version: number): TransitionFrame | undefined {
+  const first = run[0]
+  return first && run[version - first.message.version]
+}

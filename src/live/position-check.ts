@@ -1,0 +1,68 @@
+/**
+ * Compares every watched task with PostgreSQL, in one query.
+ *
+ * Events can be lost, and a lost event shows only when a later one arrives. The final one has none after it: without
+ * this check its watchers would wait for ever. It is also what carries everything while the broker is down, and what
+ * tries again whatever failed.
+ *
+ * 1. A task that was never read (its first read failed) is read.
+ * 2. The versions of all that have not ended are read. Newer than ours: the room refills. Older than ours was before the
+ *    query: the database has gone back (a standby without the last commits took over), and the streams are told to come
+ *    back (4001). Gone: the streams are closed for good (4504).
+ * 3. Every stream tries again what it waited for.
+ *
+ * A failing query is logged; the next check tries again.
+ */
+import { isFinal } from '../protocol/status.js'
+import { CLOSE_CODES } from '../protocol/stream.js'
+import type { TaskId } from '../protocol/task.js'
+import type { Log, Room } from './room.js'
+
+export interface PositionCheckDeps {
+  rooms(): Iterable<Room>
+  readVersions(ids: TaskId[]): Promise<{ id: TaskId; version: number }[]>
+  /** Reads the task of a room that has none yet. Never rejects. */
+  load(room: Room): Promise<unknown>
+  /** Forgets the room and closes its streams. */
+  drop(room: Room, code: number, reason: string): void
+  log: Log
+}
+
+/** Returns the check. One runs at a time; asked for during one, it runs once more. Never rejects. */
+export function createPositionCheck(deps: PositionCheckDeps): () => Promise<void> {
+  let running: Promise<void> | undefined
+  let isAskedAgain = false
+
+  async function run(): Promise<void> {
+    do {
+      isAskedAgain = false
+      await checkOnce(deps).catch((error: unknown) => {
+        deps.log.warn({ err: error }, 'the positions of the watched tasks could not be read')
+      })
+    } while (isAskedAgain)
+    running = undefined
+  }
+
+  return function check() {
+    if (running) isAskedAgain = true
+    else running = run()
+    return running
+  }
+}
+
+async function checkOnce({ rooms, readVersions, load, drop }: PositionCheckDeps): Promise<void> {
+  const watched = new Map<Room, number>()
+  for (const room of rooms()) {
+    if (room.task === undefined) void load(room)
+    else if (!isFinal(room.task.status)) watched.set(room, room.task.version)
+  }
+  const rows = watched.size > 0 ? await readVersions([...watched.keys()].map((room) => room.id)) : []
+  const versions = new Map(rows.map(({ id, version }) => [id, version]))
+  for (const [room, versionBefore] of watched) {
+    const version = versions.get(room.id)
+    if (version === undefined) drop(room, CLOSE_CODES.notFound, 'the task is gone')
+    else if (version < versionBefore) drop(room, CLOSE_CODES.positionLost, 'the position is lost')
+    else room.moveTo(version)
+  }
+  for (const room of rooms()) room.tend()
+}

@@ -1,0 +1,219 @@
+/**
+ * The hub against everything that can happen around it, in any order: events lost, doubled, reordered, or come as hints;
+ * reads that fail, or answer with what was true when they began or when they ended; slow clients; clients that come back.
+ */
+import fc from 'fast-check'
+import t from 'tap'
+import { startHub, type Hub } from '../../src/live/hub.js'
+import { fold } from '../../src/protocol/fold.js'
+import { isFinal, type Status } from '../../src/protocol/status.js'
+import type { Event } from '../../src/protocol/stream.js'
+import type { Task } from '../../src/protocol/task.js'
+import { Bus, Client, ID, NO_LOG, settle, Store } from './world.js'
+
+const LIVES: Status[][] = [
+  ['PROCESSING', 'COMPLETED'],
+  ['PROCESSING', 'RETRYING', 'PROCESSING', 'RETRYING', 'PROCESSING', 'COMPLETED'],
+  ['CANCELLED'],
+  [...Array.from({ length: 40 }, (_, index): Status => (index % 2 ? 'PENDING' : 'PROCESSING')), 'PROCESSING', 'FAILED'],
+]
+
+const which = fc.nat(7)
+const Step = fc.oneof(
+  fc.record({ do: fc.constantFrom('commit', 'commit', 'report', 'gap', 'turn', 'turn', 'attach', 'find'), which }),
+  fc.record({ do: fc.constantFrom('deliver', 'deliver', 'deliver', 'double', 'hint', 'lose'), which }),
+  fc.record({ do: fc.constantFrom('answerOld', 'answerNew', 'answerNew', 'answerNew', 'fail'), which }),
+  fc.record({ do: fc.constantFrom('fill', 'drain', 'reconnect', 'leave'), which }),
+)
+interface Step {
+  do: string
+  which: number
+}
+
+/** Somebody who watches over several connections, as `public/task-stream.js` does. */
+class Watcher {
+  client: Client
+  task: Task | undefined
+  private folded = 0
+  private hasLeft = false
+  private readonly seen = new Set<number>()
+
+  constructor(hub: Hub, since?: number) {
+    this.client = new Client().attach(hub, ID, since)
+  }
+
+  reconnect(hub: Hub): void {
+    this.fold()
+    this.client.stream?.stop()
+    this.client = new Client().attach(hub, ID, this.task?.version)
+    this.folded = 0
+    this.hasLeft = false
+  }
+
+  leave(): void {
+    this.client.stream?.stop()
+    this.hasLeft = true
+  }
+
+  get isDone(): boolean {
+    return this.hasLeft || this.client.closed?.code === 1000
+  }
+
+  /** Folds what came, and checks that it is what was promised. */
+  fold(): void {
+    for (const message of this.client.messages.slice(this.folded)) {
+      const before = this.task
+      const { task, outcome } = fold(before, message)
+      if (message.type === 'snapshot' && message.reset) throw new Error(`reset at ${message.version}, at ${before?.version}`)
+      // Another process may not know of the latest progress yet; its time says that it is older.
+      if (message.type === 'progress' && outcome === 'stale' && message.version === before?.version) continue
+      if (outcome !== 'applied') throw new Error(`${message.type} ${message.version} is ${outcome} at ${before?.version}`)
+      if (message.type === 'resumed' && message.status !== before?.status) throw new Error('resumed with another status')
+      if (message.type === 'transition' && this.seen.has(message.version)) throw new Error(`${message.version} came twice`)
+      if (message.type === 'transition') this.seen.add(message.version)
+      this.task = task
+    }
+    this.folded = this.client.messages.length
+  }
+}
+
+/** One life of a task, watched through two hubs that share nothing but the database. */
+class Schedule {
+  private readonly store = new Store()
+  private readonly buses = [new Bus(), new Bus()]
+  private readonly watchers: Watcher[] = []
+  private readonly travelling: { event: Event; bus: Bus }[] = []
+  private readonly pending: { answer(how: 'old' | 'new' | 'fail'): void }[] = []
+  private isCalm = false
+
+  constructor(private readonly life: Status[]) {
+    this.store.create(ID)
+  }
+
+  async run(steps: readonly Step[]): Promise<void> {
+    const hubs = await Promise.all(this.buses.map((bus) => this.openHub(bus)))
+    const hubOf = (number: number): Hub => hubs[number % hubs.length] as Hub
+    this.watchers.push(new Watcher(hubOf(0)))
+    for (const step of steps) {
+      await this.take(step, hubOf(step.which >> 2))
+      for (const watcher of this.watchers) watcher.fold()
+    }
+    await this.calmDown()
+    for (const watcher of this.watchers) watcher.fold()
+    await Promise.all(hubs.map((hub) => hub.stop()))
+  }
+
+  private openHub(bus: Bus): Promise<Hub> {
+    const { readTasks, readTransitionMessages, readVersions } = this.store
+    bus.subscribe = () => this.ask(async () => {})
+    return startHub({
+      readTasks: (ids) => this.ask(() => readTasks(ids)),
+      readTransitionMessages: (id, since, limit) => this.ask(() => readTransitionMessages(id, since, limit)),
+      readVersions: (ids) => this.ask(() => readVersions(ids)),
+      events: bus,
+      log: NO_LOG,
+      positionCheckMs: 3_600_000,
+    })
+  }
+
+  private async take(step: Step, hub: Hub): Promise<void> {
+    const { which } = step
+    const watcher = this.watchers[which % this.watchers.length]
+    switch (step.do) {
+      case 'commit':
+        return this.commit()
+      case 'report':
+        if (this.store.task(ID).status === 'PROCESSING') this.publish(this.store.report(ID, which / 8))
+        return
+      case 'deliver':
+      case 'double':
+      case 'hint':
+      case 'lose':
+        return this.deliver(step.do, which)
+      case 'answerOld':
+        return this.answer('old', which)
+      case 'answerNew':
+        return this.answer('new', which)
+      case 'fail':
+        return this.answer('fail', which)
+      case 'gap':
+        return this.buses[which % 2]?.listener.onGap()
+      case 'turn':
+        return settle(2)
+      case 'attach':
+        if (this.watchers.length < 4) this.watchers.push(new Watcher(hub))
+        return
+      case 'find':
+        void hub.find(ID).catch(() => {})
+        return
+      case 'fill':
+        if (watcher) watcher.client.buffered = 65_000
+        return
+      case 'drain':
+        return watcher?.client.drain()
+      case 'reconnect':
+        return watcher?.reconnect(hub)
+      case 'leave':
+        return watcher?.leave()
+    }
+  }
+
+  private commit(): void {
+    const status = this.life[this.store.task(ID).version - 1]
+    if (status) this.publish(this.store.commit(ID, status))
+  }
+
+  private publish(event: Event): void {
+    for (const bus of this.buses) this.travelling.push({ event, bus })
+  }
+
+  private deliver(how: 'deliver' | 'double' | 'hint' | 'lose', which: number): void {
+    const index = which % Math.max(1, this.travelling.length)
+    const traveller = this.travelling[index]
+    if (traveller === undefined) return
+    const { event, bus } = traveller
+    if (how !== 'double') this.travelling.splice(index, 1)
+    if (how === 'hint') bus.listener.onHint(event.taskId, event.version)
+    else if (how !== 'lose') bus.deliver(event)
+  }
+
+  private answer(how: 'old' | 'new' | 'fail', which: number): void {
+    this.pending.splice(which % Math.max(1, this.pending.length), 1)[0]?.answer(how)
+  }
+
+  /** A read, answered when a step says so: with what was true when it began, or is when it ends. */
+  private async ask<Answer>(read: () => Promise<Answer>): Promise<Answer> {
+    const old = structuredClone(await read())
+    if (this.isCalm) return old
+    const how = await new Promise<'old' | 'new' | 'fail'>((answer) => this.pending.push({ answer }))
+    if (how === 'fail') throw new Error('the read failed')
+    return how === 'old' ? old : read()
+  }
+
+  /** The task ends, whatever is under way is lost, and from now on nothing fails. */
+  private async calmDown(): Promise<void> {
+    while (!isFinal(this.store.task(ID).status)) this.commit()
+    this.isCalm = true
+    for (const { answer } of this.pending) answer('fail')
+    await settle(3)
+    for (let round = 0; round < 50 && !this.isOver(); round += 1) {
+      for (const bus of this.buses) bus.listener.onGap()
+      await settle(3)
+      for (const { client } of this.watchers) client.drain()
+    }
+    const waiting = this.watchers.filter((watcher) => !watcher.isDone)
+    if (waiting.length > 0) throw new Error(`still waiting: ${JSON.stringify(waiting.map(({ client }) => client.story))}`)
+  }
+
+  private isOver(): boolean {
+    return this.watchers.every((watcher) => watcher.isDone)
+  }
+}
+
+t.test('whatever happens around it, each watcher is told each version once, in order, up to the end', async () => {
+  const property = fc.asyncProperty(fc.constantFrom(...LIVES), fc.array(Step, { maxLength: 150, size: 'max' }), async (life, steps) => {
+    const schedule = new Schedule(life)
+    await schedule.run(steps)
+  })
+  await fc.assert(property, { numRuns: Number(process.env['SCHEDULES'] ?? 500) })
+})

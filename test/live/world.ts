@@ -1,0 +1,173 @@
+/** What surrounds a hub, in memory: tasks with their history, a broker that loses and doubles, clients that fold. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { EventListener } from '../../src/broker/broker.js'
+import { startHub, type Hub, type HubDeps, type Sink, type TaskStream } from '../../src/live/hub.js'
+import { fold } from '../../src/protocol/fold.js'
+import { isFinal, type Status } from '../../src/protocol/status.js'
+import type { Event, ProgressMessage, StreamMessage, TransitionMessage } from '../../src/protocol/stream.js'
+import { linksOf, type Task, type TaskId } from '../../src/protocol/task.js'
+
+export const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
+export const UNKNOWN_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e11'
+
+/** Tasks as PostgreSQL would hold them. */
+export class Store {
+  readonly tasks = new Map<TaskId, Task>()
+  readonly history = new Map<TaskId, TransitionMessage[]>()
+  private clock = Date.parse('2026-11-20T21:22:23.456Z')
+
+  create(id: TaskId): Task {
+    const task: Task = {
+      ...{ id, title: 'a task', type: 'demo.sleep', status: 'PENDING', version: 1, attempt: 0, maxAttempts: 1, queue: 'default' },
+      ...{ priority: 0, tags: [], payload: {}, progress: null, result: null, failure: null, runAt: null, createdAt: this.now() },
+      ...{ startedAt: null, finishedAt: null, links: linksOf(id) },
+    }
+    const { createdAt: at } = task
+    this.tasks.set(id, task)
+    this.history.set(id, [
+      { type: 'transition', taskId: id, status: 'PENDING', version: 1, from: null, attempt: 0, at, reason: null },
+    ])
+    return task
+  }
+
+  commit(id: TaskId, status: Status, extra: Partial<TransitionMessage> = {}): TransitionMessage {
+    const task = this.task(id)
+    const attempt = status === 'PROCESSING' ? task.attempt + 1 : task.attempt
+    const head = { type: 'transition', taskId: id, status, version: task.version + 1 } as const
+    const message = { ...head, from: task.status, attempt, at: this.now(), reason: null, ...extra }
+    this.history.get(id)?.push(message)
+    this.tasks.set(id, fold(task, message).task)
+    return message
+  }
+
+  report(id: TaskId, fraction: number): ProgressMessage {
+    const { status, version, attempt } = this.task(id)
+    const progress = { fraction, done: null, total: null, message: null, at: this.now() }
+    const message: ProgressMessage = { type: 'progress', taskId: id, status, version, attempt, progress }
+    this.tasks.set(id, { ...this.task(id), progress })
+    return message
+  }
+
+  task(id: TaskId): Task {
+    const task = this.tasks.get(id)
+    if (task === undefined) throw new Error(`no task ${id}`)
+    return task
+  }
+
+  readTasks = async (ids: TaskId[]) => ids.flatMap((id) => this.tasks.get(id) ?? [])
+  readVersions = async (ids: TaskId[]) => (await this.readTasks(ids)).map(({ id, version }) => ({ id, version }))
+  readTransitionMessages = async (id: TaskId, since: number, limit: number) =>
+    (this.history.get(id) ?? []).slice(since, since + limit)
+
+  private now(): string {
+    this.clock += 1
+    return new Date(this.clock).toISOString()
+  }
+}
+
+/** A broker without a network: events arrive when the test says so. */
+export class Bus {
+  isUp = true
+  isClosed = false
+  readonly subscribed: TaskId[] = []
+  subscribe: (id: TaskId) => Promise<void> = async () => {}
+  listener: EventListener = { onEvent() {}, onHint() {}, onGap() {} }
+
+  async publish(): Promise<void> {}
+
+  listen = async (listener: EventListener) => {
+    this.listener = listener
+    return {
+      subscribe: (id: TaskId) => {
+        this.subscribed.push(id)
+        return this.subscribe(id)
+      },
+      unsubscribe: (id: TaskId) => {
+        this.subscribed.splice(this.subscribed.indexOf(id), 1)
+      },
+      isUp: () => this.isUp,
+      close: async () => {
+        this.isClosed = true
+      },
+    }
+  }
+
+  deliver(event: Event): void {
+    this.listener.onEvent(event, JSON.stringify(event))
+  }
+}
+
+/** One connection, and what came over it. */
+export class Client implements Sink {
+  readonly messages: StreamMessage[] = []
+  closed: { code: number; reason: string } | undefined
+  buffered = 0
+  stream: TaskStream | undefined
+
+  attach(hub: Hub, id: TaskId, since?: number): this {
+    this.stream = hub.attach(id, { since }, this)
+    return this
+  }
+
+  send(frame: string): void {
+    if (this.closed) throw new Error(`sent after close: ${frame}`)
+    this.messages.push(JSON.parse(frame) as StreamMessage)
+  }
+
+  bufferedBytes(): number {
+    return this.buffered
+  }
+
+  close(code: number, reason: string): void {
+    if (this.closed) throw new Error(`closed twice: ${code}`)
+    this.closed = { code, reason }
+  }
+
+  drain(): void {
+    if (this.buffered === 0) return
+    this.buffered = 0
+    this.stream?.drained()
+  }
+
+  /** What came, in short: `snapshot 1`, `transition 2`, `progress 2 0.5`. */
+  get story(): string[] {
+    return this.messages.map((message) => {
+      const tail = message.type === 'progress' ? ` ${message.progress.fraction}` : ''
+      const reset = message.type === 'snapshot' && message.reset ? ' reset' : ''
+      return `${message.type} ${message.version}${tail}${reset}`
+    })
+  }
+
+  get isEnded(): boolean {
+    return this.closed?.code === 1000 && this.messages.some((message) => isFinal(message.status))
+  }
+}
+
+export const NO_LOG = { warn() {} }
+
+/** A hub around a store and a bus; no periodic check comes in between unless the test sets `positionCheckMs`. */
+export async function openWorld(
+  t: { teardown(run: () => unknown): unknown },
+  overrides: Partial<HubDeps> = {},
+): Promise<{ store: Store; bus: Bus; hub: Hub }> {
+  const store = new Store()
+  const bus = new Bus()
+  const { readTasks, readTransitionMessages, readVersions } = store
+  const reads = { readTasks, readTransitionMessages, readVersions }
+  const hub = await startHub({ ...reads, events: bus, log: NO_LOG, positionCheckMs: 3_600_000, ...overrides })
+  t.teardown(() => hub.stop())
+  return { store, bus, hub }
+}
+
+/** Lets everything run that can. */
+export async function settle(turns = 20): Promise<void> {
+  for (let turn = 0; turn < turns; turn += 1) await nextTurn()
+}
+
+export async function until(isTrue: () => boolean, withinMs = 5_000): Promise<void> {
+  const deadline = performance.now() + withinMs
+  while (!isTrue()) {
+    if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms: ${isTrue}`)
+    await nextTurn()
+  }
+}

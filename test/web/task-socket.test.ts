@@ -1,0 +1,223 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import type { IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t from 'tap'
+import { WebSocket, type ClientOptions } from 'ws'
+import type { Hub, HubDeps } from '../../src/live/hub.js'
+import type { Problem } from '../../src/protocol/errors.js'
+import type { StreamMessage } from '../../src/protocol/stream.js'
+import type { HeartbeatOptions } from '../../src/web/heartbeat.js'
+import { answerProblem, ProblemError } from '../../src/web/problem.js'
+import { registerTaskSocket } from '../../src/web/task-socket.js'
+import { compileValidator } from '../../src/web/validation.js'
+import { ID, openWorld, UNKNOWN_ID, until, type Bus, type Store } from '../live/world.js'
+
+interface Scope {
+  teardown(run: () => unknown): unknown
+}
+interface Web {
+  app: FastifyInstance
+  store: Store
+  bus: Bus
+  hub: Hub
+  port: number
+  /** Opens a socket at this path. */
+  open(path: string, options?: ClientOptions): Watcher
+}
+interface Watcher {
+  socket: WebSocket
+  messages: StreamMessage[]
+  closed: Promise<{ code: number; reason: string }>
+  refused: Promise<{ status: number; type: string | undefined; problem: Problem }>
+}
+
+async function startApp(t: Scope, { heartbeat = {}, hub: deps = {} }: { heartbeat?: HeartbeatOptions; hub?: Partial<HubDeps> } = {}): Promise<Web> {
+  const { store, bus, hub } = await openWorld(t, deps)
+  const app = Fastify()
+  app.setErrorHandler(answerProblem)
+  app.setValidatorCompiler(compileValidator)
+  app.setNotFoundHandler(() => {
+    throw new ProblemError('not_found', 'There is nothing here.')
+  })
+  await registerTaskSocket(app, hub, heartbeat)
+  app.get('/plain', async () => 'plain')
+  t.teardown(() => app.close())
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  store.create(ID)
+  return { app, store, bus, hub, port, open: (path, options) => openSocket(`ws://127.0.0.1:${port}${path}`, options) }
+}
+
+function openSocket(url: string, options?: ClientOptions): Watcher {
+  const socket = new WebSocket(url, options)
+  const messages: StreamMessage[] = []
+  socket.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString()) as StreamMessage))
+  socket.on('error', () => {})
+  const closed = once(socket, 'close').then(([code, reason]) => ({ code: Number(code), reason: String(reason) }))
+  const refused = once(socket, 'unexpected-response').then(([, answer]) => readRefusal(answer as IncomingMessage))
+  closed.catch(() => {})
+  refused.catch(() => {})
+  return { socket, messages, closed, refused }
+}
+
+async function readRefusal(answer: IncomingMessage): Promise<Awaited<Watcher['refused']>> {
+  let text = ''
+  for await (const chunk of answer) text += chunk
+  return { status: answer.statusCode ?? 0, type: answer.headers['content-type'], problem: JSON.parse(text) as Problem }
+}
+
+/** An upgrade request as bytes, for clients that do what `ws` would not. */
+function handshake(path: string): string {
+  const lines = [`GET ${path} HTTP/1.1`, 'Host: x', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13']
+  return [...lines, 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', ''].join('\r\n')
+}
+
+t.test('a watcher is sent the task, its transitions, and the close that says the end', async (t) => {
+  const { store, bus, open } = await startApp(t)
+  const watcher = open(`/ws/tasks/${ID}`)
+  await until(() => watcher.messages.length === 1)
+  bus.deliver(store.commit(ID, 'PROCESSING'))
+  bus.deliver(store.commit(ID, 'COMPLETED'))
+  t.same(await watcher.closed, { code: 1000, reason: 'ended' })
+  t.same(
+    watcher.messages.map(({ type, status, version }) => [type, status, version]),
+    [
+      ['snapshot', 'PENDING', 1],
+      ['transition', 'PROCESSING', 2],
+      ['transition', 'COMPLETED', 3],
+    ],
+  )
+})
+
+t.test('an id in capitals is the same task, and `since` resumes', async (t) => {
+  const { store, open } = await startApp(t)
+  store.commit(ID, 'CANCELLED')
+  const watcher = open(`/ws/tasks/${ID.toUpperCase()}?since=1`)
+  t.equal((await watcher.closed).code, 1000)
+  t.same(watcher.messages.map(({ type, version }) => [type, version]), [['resumed', 1], ['transition', 2]])
+})
+
+t.test('what can be refused is refused before the upgrade, as problem+json', async (t) => {
+  const { open, port } = await startApp(t)
+  const cases: [string, number, string][] = [
+    ['/ws/tasks/not-a-uuid', 400, 'invalid_id'],
+    [`/ws/tasks/${ID}?since=-1`, 400, 'invalid_request'],
+    [`/ws/tasks/${ID}?since=soon`, 400, 'invalid_request'],
+    [`/ws/tasks/${ID}?since=1.5`, 400, 'invalid_request'],
+    [`/ws/tasks/${ID}?since=`, 400, 'invalid_request'],
+    [`/ws/tasks/${ID}?sinse=1`, 400, 'invalid_request'],
+    [`/ws/tasks/${UNKNOWN_ID}`, 404, 'task_not_found'],
+    ['/ws/nothing', 404, 'not_found'],
+  ]
+  for (const [path, status, code] of cases) {
+    const { refused } = open(path)
+    t.match(await refused, { status, type: /^application\/problem\+json/, problem: { code, status } }, path)
+  }
+  const plain = await fetch(`http://127.0.0.1:${port}/ws/tasks/${ID}`)
+  t.equal(plain.status, 426)
+  t.equal(plain.headers.get('upgrade'), 'websocket')
+  t.match(await plain.json(), { code: 'upgrade_required' })
+})
+
+t.test('while PostgreSQL is away, the upgrade is refused with 503', async (t) => {
+  const readTasks = () => Promise.reject(Object.assign(new Error('away'), { code: 'ECONNREFUSED' }))
+  const { open } = await startApp(t, { hub: { readTasks } })
+  t.match(await open(`/ws/tasks/${ID}`).refused, { status: 503, problem: { code: 'unavailable' } })
+})
+
+t.test('a refused upgrade leaves no connection behind, and other routes are as before', async (t) => {
+  const { app, port } = await startApp(t)
+  for (const path of ['/ws/tasks/not-a-uuid', `/ws/tasks/${UNKNOWN_ID}`, '/nothing']) {
+    const raw = connect(port, '127.0.0.1').resume()
+    raw.write(handshake(path))
+    await once(raw, 'close')
+  }
+  t.equal(await (await fetch(`http://127.0.0.1:${port}/plain`, { headers: { connection: 'close' } })).text(), 'plain')
+  const count = await new Promise<number>((resolve) => app.server.getConnections((_error, open) => resolve(open)))
+  t.equal(count, 0)
+})
+
+t.test('a message is answered with 4500, also one that comes together with the handshake', async (t) => {
+  const { hub, open, port } = await startApp(t)
+  const watcher = open(`/ws/tasks/${ID}`)
+  await until(() => watcher.messages.length === 1)
+  watcher.socket.send('hello')
+  t.same(await watcher.closed, { code: 4500, reason: 'this stream takes no messages' })
+
+  const raw = connect(port, '127.0.0.1')
+  const received: Buffer[] = []
+  raw.on('data', (chunk: Buffer) => received.push(chunk))
+  const textFrame = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69])
+  raw.write(Buffer.concat([Buffer.from(handshake(`/ws/tasks/${ID}`)), textFrame]))
+  const closeFrame = Buffer.from([0x88, 31, 4500 >> 8, 4500 & 0xff])
+  await until(() => Buffer.concat(received).includes(closeFrame))
+  raw.destroy()
+  await until(() => hub.counts().streams === 0)
+})
+
+t.test('a frame above the limit is answered with 1009', async (t) => {
+  const { open } = await startApp(t)
+  const watcher = open(`/ws/tasks/${ID}`)
+  await once(watcher.socket, 'open')
+  watcher.socket.send('x'.repeat(5_000))
+  t.equal((await watcher.closed).code, 1009)
+})
+
+t.test('a watcher that leaves, in whatever way, is forgotten', async (t) => {
+  const { hub, open } = await startApp(t)
+  const [polite, rude] = [open(`/ws/tasks/${ID}`), open(`/ws/tasks/${ID}`)]
+  await until(() => polite.messages.length + rude.messages.length === 2)
+  t.equal(hub.counts().streams, 2)
+  polite.socket.close()
+  rude.socket.terminate()
+  await until(() => hub.counts().streams === 0)
+})
+
+t.test('a client that answers pings stays, a silent one is closed with 4003', async (t) => {
+  const { open } = await startApp(t, { heartbeat: { pingMs: 40, maxSilenceMs: 200 } })
+  const alive = open(`/ws/tasks/${ID}`)
+  const silent = open(`/ws/tasks/${ID}`, { autoPong: false })
+  t.equal((await silent.closed).code, 4003)
+  for (let ping = 0; ping < 6; ping += 1) await once(alive.socket, 'ping')
+  t.equal(alive.socket.readyState, alive.socket.OPEN)
+})
+
+t.test('a slow client costs the server a bounded buffer, and gets every transition when it reads on', async (t) => {
+  const { app, store, bus, open } = await startApp(t)
+  const watcher = open(`/ws/tasks/${ID}`)
+  await until(() => watcher.messages.length === 1)
+  watcher.socket.pause()
+  let maxBuffered = 0
+  for (let version = 2; version <= 2_001; version += 1) {
+    const reason = 'x'.repeat(5_000)
+    bus.deliver(store.commit(ID, version % 2 ? 'PENDING' : 'PROCESSING', { reason }))
+    for (const socket of app.websocketServer.clients) maxBuffered = Math.max(maxBuffered, socket.bufferedAmount)
+    if (version % 50 === 0) await new Promise(setImmediate)
+  }
+  t.ok(maxBuffered > 16 * 1024, 'the socket was full')
+  t.ok(maxBuffered < 80 * 1024, `${maxBuffered} bytes at most`)
+  bus.deliver(store.commit(ID, 'CANCELLED'))
+  t.ok(watcher.messages.length < 2_002)
+  watcher.socket.resume()
+  t.equal((await watcher.closed).code, 1000)
+  t.same(watcher.messages.map(({ version }) => version), Array.from({ length: 2_002 }, (_, index) => index + 1))
+})
+
+t.test('when the application closes, watchers are told to come back, and those that do not listen are cut off', async (t) => {
+  const { app, open, port } = await startApp(t)
+  const watcher = open(`/ws/tasks/${ID}`)
+  const deaf = connect(port, '127.0.0.1').on('error', () => {})
+  deaf.write(handshake(`/ws/tasks/${ID}`))
+  await until(() => watcher.messages.length === 1 && app.websocketServer.clients.size === 2)
+  const cutOff = once(deaf, 'close')
+  const startedAt = performance.now()
+  const closing = app.close()
+  t.match(await watcher.closed, { code: 1012, reason: /^retryAfterMs=\d+$/ })
+  t.ok(performance.now() - startedAt < 1_000)
+  await closing
+  t.ok(performance.now() - startedAt < 4_000)
+  deaf.resume()
+  await cutOff
+})
