@@ -82,7 +82,7 @@ const host = Type.String({
 })
 const port = integer(0, 65535, 3000, 'the port to listen on; 0 for any free one')
 const databasePoolSize = integer(1, 100, 10, 'database connections of the web process')
-const workerConcurrency = integer(1, 1000, 64, 'attempts that one worker runs at the same time')
+const workerConcurrency = integer(1, 1000, 128, 'attempts that one worker runs at the same time')
 const attemptLeaseSeconds = integer(
   3,
   3600,

@@ -24,7 +24,6 @@ export async function openBroker({ redisUrl, databaseUrl, log }: OpenBrokerOptio
     return await (redisUrl === undefined ? openPostgresBroker({ databaseUrl, log }) : openRedisBroker({ redisUrl, log }))
   } catch (error) {
     // The reason says everything; a cause would carry the commands of the client.
-    // eslint-disable-next-line preserve-caught-error
     throw new StartupError(reasonOf(error))
   }
 }

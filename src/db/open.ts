@@ -3,7 +3,7 @@ import { drizzle as drizzleNodePostgres } from 'drizzle-orm/node-postgres'
 import { drizzle as drizzlePostgresJs } from 'drizzle-orm/postgres-js'
 import type { Pool } from 'pg'
 import postgres from 'postgres'
-import type { Database, Statement } from './database.js'
+import { STATEMENT_SETTINGS, type Database, type Statement } from './database.js'
 import * as schema from './schema.js'
 
 export interface OpenDatabaseOptions {
@@ -18,14 +18,14 @@ export interface OpenDatabaseOptions {
  * reads times and JSON, so it gets one of its own.
  */
 export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions = {}): Database {
-  const connect = (max: number) =>
+  const connect = (max: number, settings: { options?: string } = {}) =>
     postgres(databaseUrl, {
       max,
       connect_timeout: 5,
       onnotice: () => {},
-      connection: { application_name: options.applicationName ?? 'taskwire' },
+      connection: { application_name: options.applicationName ?? 'taskwire', ...settings },
     })
-  const statements = connect(options.maxConnections ?? 4)
+  const statements = connect(options.maxConnections ?? 4, { options: STATEMENT_SETTINGS })
   const queries = connect(2)
   return {
     orm: drizzlePostgresJs(queries, { schema }),

@@ -4,7 +4,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { Broker } from '../broker/broker.js'
 import type { WebConfig } from '../config.js'
-import type { Database } from '../db/database.js'
+import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { wrapPool } from '../db/open.js'
 import { startHub, type Hub } from '../live/hub.js'
 import type { Registry } from '../tasks/registry.js'
@@ -74,6 +74,7 @@ async function registerDatabase(app: FastifyInstance, config: WebConfig): Promis
     connectionString: config.databaseUrl,
     max: config.databasePoolSize,
     application_name: 'taskwire web',
+    options: STATEMENT_SETTINGS,
     connectionTimeoutMillis: DATABASE_DEADLINE_MS.connect,
     query_timeout: DATABASE_DEADLINE_MS.statement,
   })

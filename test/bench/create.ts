@@ -9,7 +9,7 @@ import { median, openStack } from './stack.js'
 
 const CONNECTIONS = 64
 const SECONDS = 4
-const ROUNDS = 5
+const ROUNDS = 3
 
 export async function benchCreate(): Promise<void> {
   const stack = await openStack()
