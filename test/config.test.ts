@@ -25,7 +25,7 @@ t.test('a database URL is all that a role needs', async (t) => {
     brokerWindow: 10_000,
   })
   t.match(loadConfig('worker', { DATABASE_URL }), {
-    workerConcurrency: 64,
+    workerConcurrency: 128,
     attemptLeaseSeconds: 15,
     shutdownGraceSeconds: 10,
   })
@@ -39,7 +39,7 @@ t.test('a database URL is all that a role needs', async (t) => {
 
 t.test('start needs nothing at all', async (t) => {
   const config = loadConfig('start', {})
-  t.match(config, { dataDir: '.taskwire', port: 3000, workerConcurrency: 64, relayIntervalMs: 250 })
+  t.match(config, { dataDir: '.taskwire', port: 3000, workerConcurrency: 128, relayIntervalMs: 250 })
   t.equal(config.databaseUrl, undefined)
 })
 
@@ -68,7 +68,7 @@ t.test('an empty variable counts as unset', async (t) => {
 })
 
 t.test('variables of others and of other roles are left alone', async (t) => {
-  t.equal(loadConfig('worker', { DATABASE_URL, PORT: 'tcp://10.0.0.1:80', PATH: '/bin' }).workerConcurrency, 64)
+  t.equal(loadConfig('worker', { DATABASE_URL, PORT: 'tcp://10.0.0.1:80', PATH: '/bin' }).workerConcurrency, 128)
 })
 
 t.test('every wrong value is reported at once, by name, with what is expected', async (t) => {
@@ -103,7 +103,7 @@ t.test('every wrong value is reported at once, by name, with what is expected', 
     'REDIS_URL=localhost:6379: expected a URL such as redis://:password@host:6379/0 (rediss:// for TLS)',
     'RELAY_INTERVAL_MS=1e3: expected a whole number from 50 to 10000 (default 250)',
     'SHUTDOWN_GRACE_SECONDS=-1: expected a whole number from 0 to 600 (default 10)',
-    'WORKER_CONCURRENCY=many: expected a whole number from 1 to 1000 (default 64)',
+    'WORKER_CONCURRENCY=many: expected a whole number from 1 to 1000 (default 128)',
   ])
 })
 
