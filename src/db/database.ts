@@ -25,6 +25,6 @@ export interface Database {
 
 /**
  * Settings of the connections that run the store's statements. Each touches a few rows by key, but is prepared while its
- * tables may be empty: a plan that reads whole tables would then be kept while they grow, and cost a thousandfold.
+ * tables may be empty: a plan that reads whole tables would then be kept while they grow, and cost a thousandfold. Compiling such a statement would cost more than running it.
  */
-export const STATEMENT_SETTINGS = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off'
+export const STATEMENT_SETTINGS = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off'
