@@ -75,6 +75,8 @@ async function execute(claimed: ClaimedAttempt, signal: AbortSignal, deps: Attem
   // Checked at create already; a definition may have changed since.
   if (misfit !== undefined) return fail('invalid_payload', new Error(`/payload${misfit.pointer} ${misfit.detail}`))
   try {
+    // An abort is heard once: a handler that starts after it would wait for it in vain.
+    signal.throwIfAborted()
     const result = await registered.definition.run(payload, createContext(claimed, signal, deps))
     return checkResult(registered, result)
   } catch (error) {

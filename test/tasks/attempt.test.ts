@@ -146,6 +146,16 @@ t.test('a run that is stopped by the shutdown is handed back and can run again',
   t.match(await read(taskId), { status: 'COMPLETED', attempt: 2, version: 5, result: 'done' })
 })
 
+t.test('a worker that stops between the claim and the run hands the attempt back without running it', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1)
+  let runs = 0
+  const { deps, controller } = setUp(define(async () => (runs += 1)))
+  controller.abort('shutdown')
+  await runAttempt({ taskId, attempt: 1 }, deps)
+  t.match(await read(taskId), { status: 'PENDING', attempt: 1, version: 3 })
+  t.equal(runs, 0)
+})
+
 t.test('an outcome that comes after the attempt was taken over is refused', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   const { deps, published } = setUp(

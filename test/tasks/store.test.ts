@@ -148,7 +148,7 @@ for (const driver of DRIVERS) {
     t.test('a delivery that its task can no longer use is dropped', async (t) => {
       const [id = ''] = await storeTasks(db, 1)
       await db.run({ name: 'test_cancel', text: `update taskwire.tasks set status = 'CANCELLED', version = 2 where id = $1::text::uuid` }, [id])
-      await db.run({ name: 'test_due', text: `update taskwire.deliveries set due_at = now() where task_id = $1::text::uuid` }, [id])
+      await db.run({ name: 'test_due', text: `update taskwire.deliveries set due_at = now() - interval '1 s' where task_id = $1::text::uuid` }, [id])
       const { deliveries } = await store.takeDueDeliveries(db, 1_000, 60_000)
       t.notOk(deliveries.some((delivery) => delivery.taskId === id))
       t.equal(await countRows('deliveries', id), 0)

@@ -13,10 +13,12 @@ returning l.task_id as "taskId", l.attempt`,
 
 /**
  * Extends the leases that still hold, and returns those attempts. A lease that has run out stays so: from then on the
- * attempt may be rescued at any moment, and its worker has to give it up.
+ * attempt may be rescued at any moment, and its worker has to give it up. In the order of ids, as every statement that
+ * locks several rows, so that none of them deadlock.
  */
 export function renewLeasesIfHeld(db: Database, refs: readonly AttemptRef[], leaseMs: number): Promise<AttemptRef[]> {
-  return db.run<AttemptRef>(RENEW_LEASES, [JSON.stringify(refs), leaseMs])
+  const ordered = refs.toSorted((a, b) => (a.taskId < b.taskId ? -1 : 1))
+  return db.run<AttemptRef>(RENEW_LEASES, [JSON.stringify(ordered), leaseMs])
 }
 
 export interface LostAttempt extends AttemptRef {
