@@ -1,5 +1,6 @@
 CREATE SCHEMA IF NOT EXISTS "taskwire";
 --> statement-breakpoint
+CREATE TYPE "taskwire"."task_status" AS ENUM('SCHEDULED', 'WAITING', 'PENDING', 'PROCESSING', 'RETRYING', 'CANCELLING', 'COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED');--> statement-breakpoint
 CREATE TABLE "taskwire"."attempts" (
 	"task_id" uuid NOT NULL,
 	"attempt" integer NOT NULL,
@@ -38,7 +39,7 @@ CREATE TABLE "taskwire"."tasks" (
 	"queue" text DEFAULT 'default' NOT NULL,
 	"priority" smallint DEFAULT 0 NOT NULL,
 	"tags" text[] DEFAULT '{}' NOT NULL,
-	"status" text NOT NULL,
+	"status" "taskwire"."task_status" NOT NULL,
 	"version" integer DEFAULT 1 NOT NULL,
 	"attempt" integer DEFAULT 0 NOT NULL,
 	"max_attempts" integer DEFAULT 1 NOT NULL,
@@ -49,16 +50,15 @@ CREATE TABLE "taskwire"."tasks" (
 	"run_at" timestamp (3) with time zone,
 	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"started_at" timestamp (3) with time zone,
-	"finished_at" timestamp (3) with time zone,
-	CONSTRAINT "tasks_status_known" CHECK ("taskwire"."tasks"."status" in ('SCHEDULED', 'WAITING', 'PENDING', 'PROCESSING', 'RETRYING', 'CANCELLING', 'COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED'))
+	"finished_at" timestamp (3) with time zone
 );
 --> statement-breakpoint
 CREATE TABLE "taskwire"."transitions" (
 	"task_id" uuid NOT NULL,
 	"version" integer NOT NULL,
 	"tenant" text DEFAULT 'default' NOT NULL,
-	"from_status" text,
-	"status" text NOT NULL,
+	"from_status" "taskwire"."task_status",
+	"status" "taskwire"."task_status" NOT NULL,
 	"attempt" integer NOT NULL,
 	"at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"reason" text,

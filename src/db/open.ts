@@ -1,7 +1,5 @@
-/** Opens the database over one driver or the other. Both give the same `Database`. */
-import { drizzle as drizzleNodePostgres } from 'drizzle-orm/node-postgres'
-import { drizzle as drizzlePostgresJs } from 'drizzle-orm/postgres-js'
-import type { Pool } from 'pg'
+/** The database over postgres.js, for `worker` and `relay`. */
+import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 import { STATEMENT_SETTINGS, type Database, type Statement } from './database.js'
 import * as schema from './schema.js'
@@ -28,7 +26,7 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
   const statements = connect(options.maxConnections ?? 4, { options: STATEMENT_SETTINGS })
   const queries = connect(2)
   return {
-    orm: drizzlePostgresJs(queries, { schema }),
+    orm: drizzle(queries, { schema }),
     async run<Row>(statement: Statement, parameters: readonly (string | number | null)[]) {
       const rows = await statements.unsafe(statement.text, [...parameters], { prepare: true })
       return rows as unknown as Row[]
@@ -36,17 +34,5 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
     async close() {
       await Promise.all([statements.end({ timeout: 5 }), queries.end({ timeout: 5 })])
     },
-  }
-}
-
-/** Wraps a node-postgres pool that somebody else owns and closes: in `web`, @fastify/postgres. */
-export function wrapPool(pool: Pool): Database {
-  return {
-    orm: drizzleNodePostgres(pool, { schema }),
-    async run<Row>(statement: Statement, parameters: readonly (string | number | null)[]) {
-      const { rows } = await pool.query({ name: statement.name, text: statement.text, values: [...parameters] })
-      return rows as Row[]
-    },
-    async close() {},
   }
 }

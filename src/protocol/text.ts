@@ -8,14 +8,14 @@ import type { FieldError } from './errors.js'
  * Walks a JSON value and returns the first thing that cannot be stored, or undefined.
  * @param maxDepth objects and arrays inside one another, the value itself included
  */
-export function findUnstorable(value: unknown, maxDepth: number, pointer = ''): FieldError | undefined {
-  if (typeof value === 'string') return describeText(value, pointer)
+export function findUnstorable(value: unknown, maxDepth: number): FieldError | undefined {
+  if (typeof value === 'string') return describeText(value)
   if (typeof value !== 'object' || value === null) return undefined
-  if (maxDepth === 0) return { pointer, detail: 'is nested too deeply', fix: 'Flatten the value.' }
-  for (const [key, member] of Object.entries(value)) {
-    const at = `${pointer}/${escapePointer(key)}`
-    const found = describeText(key, at) ?? findUnstorable(member, maxDepth - 1, at)
-    if (found !== undefined) return found
+  if (maxDepth === 0) return { pointer: '', detail: 'is nested too deeply', fix: 'Flatten the value.' }
+  for (const key of Object.keys(value)) {
+    const found = describeText(key) ?? findUnstorable((value as Record<string, unknown>)[key], maxDepth - 1)
+    // The pointer grows from its end, and only when there is something to say.
+    if (found !== undefined) return { ...found, pointer: `/${escapePointer(key)}${found.pointer}` }
   }
   return undefined
 }
@@ -25,8 +25,8 @@ export function escapePointer(token: string): string {
   return token.replaceAll('~', '~0').replaceAll('/', '~1')
 }
 
-function describeText(text: string, pointer: string): FieldError | undefined {
-  if (text.includes('\0')) return { pointer, detail: 'contains the character U+0000', fix: 'Remove it, or encode the text.' }
-  if (!text.isWellFormed()) return { pointer, detail: 'contains half of a surrogate pair', fix: 'Send well-formed Unicode.' }
+function describeText(text: string): FieldError | undefined {
+  if (text.includes('\0')) return { pointer: '', detail: 'contains the character U+0000', fix: 'Remove it, or encode the text.' }
+  if (!text.isWellFormed()) return { pointer: '', detail: 'contains half of a surrogate pair', fix: 'Send well-formed Unicode.' }
   return undefined
 }

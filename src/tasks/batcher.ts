@@ -2,8 +2,8 @@
  * Writes what arrives together in one statement.
  *
  * Promise: an item's answer comes after the statement that holds it has committed, and no item waits for a timer. While
- * fewer than `maxInFlight` batches are under way, what has gathered in this turn of the event loop goes at once; while
- * they are, items gather, so batches grow with load and vanish without it.
+ * fewer than `maxInFlight` batches are under way, what has gathered goes as soon as a turn of the event loop brings
+ * nothing more; while they are, items gather, so batches grow with load and vanish without it.
  *
  * When a batch fails for a reason of its own (not the connection), its items are tried one by one, so that one bad item
  * cannot fail its neighbours.
@@ -36,8 +36,10 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
   function schedule(): void {
     if (isScheduled || inFlight >= maxInFlight || waiting.length === 0) return
     isScheduled = true
+    const gathered = waiting.length
     setImmediate(() => {
       isScheduled = false
+      if (waiting.length > gathered && waiting.length < maxBatch) return schedule()
       const batch = waiting.slice(0, maxBatch)
       waiting = waiting.slice(maxBatch)
       inFlight += 1

@@ -8,7 +8,7 @@ import { createChecker, type Checker } from './schema-errors.js'
 
 export interface RegisteredType {
   readonly definition: Definition
-  /** The payload with the schema's defaults filled in (in place; no payload counts as `{}`), and what is wrong with it. */
+  /** The payload with the schema's defaults filled in (in place), and what is wrong with it. No payload counts as `{}`; do not change what is returned then. */
   readPayload(payload: unknown): { payload: unknown; errors: FieldError[] }
   checkResult(result: unknown): FieldError[]
 }
@@ -49,12 +49,14 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
 function register(definition: Definition): RegisteredType {
   const payloads: Checker = createChecker(definition.payload)
   const results: Checker = createChecker(definition.result)
+  const read = (given: unknown) => {
+    const payload: unknown = Value.Default(definition.payload, given)
+    return { payload, errors: payloads.check(payload) }
+  }
+  const none = read({})
   return {
     definition,
-    readPayload(given) {
-      const payload: unknown = Value.Default(definition.payload, given === undefined ? {} : given)
-      return { payload, errors: payloads.check(payload) }
-    },
+    readPayload: (given) => (given === undefined ? none : read(given)),
     checkResult: (result) => results.check(result),
   }
 }

@@ -5,7 +5,7 @@ import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } 
 import type { Broker } from '../broker/broker.js'
 import type { WebConfig } from '../config.js'
 import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
-import { wrapPool } from '../db/open.js'
+import { wrapPool } from '../db/wrap-pool.js'
 import { startHub, type Hub } from '../live/hub.js'
 import type { Registry } from '../tasks/registry.js'
 import { readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
@@ -35,6 +35,8 @@ export async function buildApp({ config, broker, registry, log }: AppDeps): Prom
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
+    // A logger of its own for each request is not worth its cost: the few lines that are written name the request.
+    childLoggerFactory: (logger) => logger,
     routerOptions: { ignoreTrailingSlash: true },
     requestTimeout: 15_000,
     return503OnClosing: false,

@@ -1,5 +1,5 @@
 /** Errors that clients see: RFC 9457 problem details, from the one table in `protocol/errors.ts`. */
-import type { FastifyBaseLogger, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
 
 /** An error with an entry in the table. Thrown anywhere in a request; the error handler answers it. */
@@ -22,7 +22,7 @@ const RETRY_AFTER_SECONDS = 2
 
 /** Answers any error as problem+json. What is not a client's mistake is logged and said without its inside. */
 export function answerProblem(error: FastifyError | ProblemError, request: FastifyRequest, reply: FastifyReply): void {
-  const problem = toProblem(error, request.log)
+  const problem = toProblem(error, request)
   const { status, title, fix } = PROBLEMS[problem.code]
   const body: Problem = {
     type: `/docs/problems#${problem.code}`,
@@ -39,7 +39,7 @@ export function answerProblem(error: FastifyError | ProblemError, request: Fasti
   void reply.code(status).header('content-type', 'application/problem+json; charset=utf-8').send(JSON.stringify(body))
 }
 
-function toProblem(error: FastifyError | ProblemError, log: FastifyBaseLogger): ProblemError {
+function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: FastifyRequest): ProblemError {
   if (error instanceof ProblemError) return error
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
@@ -54,11 +54,11 @@ function toProblem(error: FastifyError | ProblemError, log: FastifyBaseLogger): 
   }
   if (error instanceof SyntaxError) return new ProblemError('invalid_json', `The body is not JSON: ${error.message}`)
   if (isUnavailable(error)) {
-    log.error({ err: error }, 'the database cannot be reached')
+    log.error({ err: error, requestId }, 'the database cannot be reached')
     return new ProblemError('unavailable', 'The database did not answer.')
   }
   if (error.statusCode !== undefined && error.statusCode < 500) return new ProblemError('invalid_request', error.message)
-  log.error({ err: error }, 'a request failed')
+  log.error({ err: error, requestId }, 'a request failed')
   return new ProblemError('internal', 'Something went wrong on the server.')
 }
 

@@ -42,6 +42,7 @@ export async function benchEndToEnd(): Promise<void> {
     console.log(`  ratio                ${(ours / reference).toFixed(2)}`)
 
     const bareMs = await paced(() => bare.roundTrip())
+    await bare.close()
     const oursMs = await paced(() => measureLatency(address))
     console.log(`latency at ${LATENCY_PER_SECOND} tasks/s, create to COMPLETED on a WebSocket opened after the create, ${LATENCY_TASKS} tasks`)
     console.log(`  bare BullMQ          p50 ${quantile(bareMs, 0.5).toFixed(1)} ms, p99 ${quantile(bareMs, 0.99).toFixed(1)} ms (add to completed event)`)
@@ -49,7 +50,6 @@ export async function benchEndToEnd(): Promise<void> {
     console.log(`  ratio of p50         ${(quantile(oursMs, 0.5) / quantile(bareMs, 0.5)).toFixed(2)}`)
     const total = memory.reduce((sum, value) => sum + value, 0)
     console.log(`idle memory            relay, worker, web: ${memory.map((value) => value.toFixed(0)).join(' + ')} = ${total.toFixed(0)} MiB   (to reach: 350)`)
-    await bare.close()
   } finally {
     await stack.close()
   }

@@ -33,11 +33,11 @@ for (const driver of DRIVERS) {
     }
 
     t.test('a created task is PENDING at version 1, with its transition and its delivery', async (t) => {
-      const task = newTask({ title: 'Ünïcode 🎉', payload: { deep: [1, { two: null }] }, tags: ['a', 'b'], priority: 3 })
+      const task = newTask({ title: 'Ünïcode 🎉 "quoted", \\ {a,b} null', payload: { deep: [1, { two: null, '"': '\\n' }] }, tags: ['a,b', '"\\"', 'null', ''], priority: 3 })
       const [created] = await store.createTasks(db, [task], 1_000)
       t.match(created, { id: task.id, status: 'PENDING', runAt: null })
       const stored = await read(task.id)
-      t.match(stored, { title: task.title, payload: task.payload, tags: ['a', 'b'], priority: 3, status: 'PENDING', version: 1, attempt: 0 })
+      t.match(stored, { title: task.title, payload: task.payload, tags: task.tags, priority: 3, status: 'PENDING', version: 1, attempt: 0 })
       t.equal(stored.createdAt, created?.createdAt.toISOString())
       t.match(await store.readTransitions(db, 'default', task.id), [{ version: 1, from: null, status: 'PENDING', at: stored.createdAt }])
       t.equal(await countRows('deliveries', task.id), 1)

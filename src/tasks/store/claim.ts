@@ -2,8 +2,12 @@
  * Starts attempts, for those who may still start them: the fence against every late, repeated or forged delivery.
  *
  * In: (task, attempt) pairs and the worker's name. A pair is claimed when the task stands at PENDING or RETRYING and its
- * last attempt is the one before; then the task moves to PROCESSING, the transition and the lease are written and the delivery is deleted. Out: per pair the claimed task, or undefined: nothing changed, somebody else has
- * it or had it. Rows are locked in the order of ids, so that two batches that overlap wait instead of deadlocking.
+ * last attempt is the one before; then the task moves to PROCESSING, the transition and the lease are written and the
+ * delivery is deleted. Out: per pair the claimed task, or undefined: nothing changed, somebody else has it or had it.
+ *
+ * Here and in every statement that changes tasks, rows are locked in the order of ids, so that two batches that overlap
+ * wait instead of deadlocking. And they are found by `id = any(array[…])` where `id = …` would mean the same: only a
+ * lookup in the index can serve that, row by row, however small the tables were when the plan was made.
  */
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
@@ -29,14 +33,14 @@ with input as (
   from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer)
 ), current as (
   select t.id, t.status as from_status, i.attempt
-  from taskwire.tasks t join input i on i.id = t.id
+  from input i join taskwire.tasks t on t.id = any(array[i.id])
   where t.attempt = i.attempt - 1 and t.status in ('PENDING', 'RETRYING')
-  order by t.id for update of t
+  order by i.id for update of t
 ), claimed as (
   update taskwire.tasks t
   set status = 'PROCESSING', version = t.version + 1, attempt = c.attempt, progress = null, run_at = null,
     started_at = coalesce(t.started_at, now())
-  from current c where t.id = c.id
+  from current c where t.id = any(array[c.id])
   returning ${TASK_COLUMNS}, t.tenant, c.from_status as "fromStatus", now()::timestamptz(3) as at
 ), runs as (
   insert into taskwire.leases (task_id, attempt, tenant, worker, lease_until)
@@ -45,7 +49,7 @@ with input as (
   insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at)
   select id, version, tenant, "fromStatus", status, attempt, at from claimed
 ), outbox as (
-  delete from taskwire.deliveries d using claimed c where d.task_id = c.id and d.attempt = c.attempt
+  delete from taskwire.deliveries d using claimed c where d.task_id = any(array[c.id]) and d.attempt = c.attempt
 )
 select * from claimed`,
 }

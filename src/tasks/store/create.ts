@@ -5,6 +5,7 @@
  * lies in the future is SCHEDULED and its delivery is due then; any other is PENDING and its delivery falls to the relay
  * when nobody has claimed it within `claimWindowMs`. Emits nothing: nobody can watch an id before it was answered.
  */
+import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
@@ -34,13 +35,14 @@ const CREATE_TASKS: Statement = {
   name: 'create_tasks',
   text: `
 with input as (
-  select r.*, case when r."runAt" > now() then r."runAt" when r."delayMs" > 0 then now() + r."delayMs" * interval '1 ms' end as start_at
-  from json_to_recordset($1::text::json) as r(id uuid, tenant text, type text, title text, priority smallint, tags text[],
-    payload jsonb, "runAt" timestamptz(3), "delayMs" double precision)
+  select id, tenant, type, title, priority, tags::text[], payload::jsonb, coalesce(run_at, now() + delay_ms * interval '1 ms') as start_at
+  from unnest($2::text::uuid[], $3::text::text[], $4::text::text[], $5::text::text[], $6::text::smallint[], $7::text::text[],
+    $8::text::text[], $9::text::timestamptz[], $10::text::double precision[]) as r (id, tenant, type, title, priority, tags, payload, run_at, delay_ms)
 ), created as (
-  insert into taskwire.tasks (id, tenant, type, title, priority, tags, status, payload, run_at)
-  select id, tenant, type, title, priority, tags, case when start_at is null then 'PENDING' else 'SCHEDULED' end,
-    coalesce(payload, 'null'), start_at
+  insert into taskwire.tasks (id, tenant, type, title, priority, tags, payload, status, run_at)
+  select id, tenant, type, title, priority, tags, payload,
+    (case when start_at > now() then 'SCHEDULED' else 'PENDING' end)::taskwire.task_status,
+    case when start_at > now() then start_at end
   from input
   returning id, tenant, priority, status, run_at, created_at
 ), history as (
@@ -48,7 +50,7 @@ with input as (
   select id, 1, tenant, status, 0, created_at from created
 ), outbox as (
   insert into taskwire.deliveries (task_id, attempt, tenant, priority, due_at)
-  select id, 1, tenant, priority, coalesce(run_at, now() + $2::double precision * interval '1 ms') from created
+  select id, 1, tenant, priority, coalesce(run_at, now() + $1::double precision * interval '1 ms') from created
 )
 select now()::timestamptz(3) as "createdAt",
   (select json_object_agg(id, run_at) from created where run_at is not null) as "startsById"`,
@@ -66,7 +68,19 @@ interface CreateAnswer {
  *   will not hand it to the broker itself
  */
 export async function createTasks(db: Database, tasks: readonly NewTask[], claimWindowMs: number): Promise<CreatedTask[]> {
-  const [answer] = await db.run<CreateAnswer>(CREATE_TASKS, [JSON.stringify(tasks), claimWindowMs])
+  const column = (read: (task: NewTask) => string | number | null) => toArrayLiteral(tasks.map(read))
+  const [answer] = await db.run<CreateAnswer>(CREATE_TASKS, [
+    claimWindowMs,
+    column((task) => task.id),
+    column((task) => task.tenant),
+    column((task) => task.type),
+    column((task) => task.title),
+    column((task) => task.priority),
+    column((task) => toArrayLiteral(task.tags)),
+    column((task) => JSON.stringify(task.payload ?? null)),
+    column((task) => task.runAt),
+    column((task) => task.delayMs),
+  ])
   if (answer === undefined) throw new Error('the database did not answer')
   const { createdAt, startsById } = answer
   return tasks.map(({ id }) => {

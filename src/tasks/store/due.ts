@@ -7,8 +7,9 @@
  */
 import type { Database, Statement } from '../../db/database.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
+import type { TaskId } from '../../protocol/task.js'
 import type { AttemptRef } from './claim.js'
-import { toTransitionMessage, type TransitionRow } from './rows.js'
+import { toTransitionMessage } from './rows.js'
 
 export interface DueDelivery extends AttemptRef {
   priority: number
@@ -21,14 +22,14 @@ const TAKE_DUE: Statement = {
   name: 'take_due_deliveries',
   text: `
 with due as (
-  select d.task_id, d.attempt,
-    exists (select from taskwire.tasks t where t.id = d.task_id and t.attempt = d.attempt - 1
-      and t.status in ('SCHEDULED', 'PENDING', 'RETRYING')) as is_usable
+  select d.task_id, d.attempt, coalesce((
+    select t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING')
+    from taskwire.tasks t where t.id = any(array[d.task_id])), false) as is_usable
   from taskwire.deliveries d where d.due_at <= now()
   order by d.due_at limit $1 for update of d skip locked
 ), started as (
   update taskwire.tasks t set status = 'PENDING', version = t.version + 1, run_at = null
-  from due where t.id = due.task_id and t.status = 'SCHEDULED' and due.is_usable
+  from due where t.id = any(array[due.task_id]) and t.status = 'SCHEDULED' and due.is_usable
   returning t.id, t.tenant, t.version, t.attempt, now()::timestamptz(3) as at
 ), history as (
   insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at)
@@ -37,20 +38,17 @@ with due as (
   update taskwire.deliveries d
   set hand_overs = d.hand_overs + 1,
     due_at = now() + least($2::double precision * power(2, least(d.hand_overs, 10)), greatest($2::double precision, $3::double precision)) * interval '1 ms'
-  from due where d.task_id = due.task_id and due.is_usable
+  from due where d.task_id = any(array[due.task_id]) and due.is_usable
   returning d.task_id, d.attempt, d.priority
 ), dropped as (
-  delete from taskwire.deliveries d using due where d.task_id = due.task_id and not due.is_usable
+  delete from taskwire.deliveries d using due where d.task_id = any(array[due.task_id]) and not due.is_usable
 )
-select k.task_id as "taskId", k.attempt, k.priority, s.version, s.at, s.attempt as "lastAttempt"
-from kept k left join started s on s.id = k.task_id`,
+select task_id as "taskId", attempt, priority, null as version, null as at from kept
+union all select id, attempt, null, version, at from started`,
 }
 
-interface TakenRow extends DueDelivery {
-  version: number | null
-  at: Date | null
-  lastAttempt: number | null
-}
+/** A delivery that was taken, or the transition of a task that started. */
+type TakenRow = (DueDelivery & { version: null }) | { taskId: TaskId; attempt: number; version: number; at: Date }
 
 /** @param claimWindowMs how long workers have to claim what is handed over now; doubled with each hand-over, to 30 s */
 export async function takeDueDeliveries(
@@ -59,11 +57,11 @@ export async function takeDueDeliveries(
   claimWindowMs: number,
 ): Promise<{ deliveries: DueDelivery[]; transitions: TransitionMessage[] }> {
   const rows = await db.run<TakenRow>(TAKE_DUE, [limit, claimWindowMs, MAX_PAUSE_MS])
-  const deliveries = rows.map(({ taskId, attempt, priority }) => ({ taskId, attempt, priority }))
-  const transitions = rows.flatMap(({ taskId, version, at, lastAttempt }) => {
-    if (version === null || at === null || lastAttempt === null) return []
-    const row: TransitionRow = { taskId, version, fromStatus: 'SCHEDULED', status: 'PENDING', attempt: lastAttempt, at, reason: null }
-    return [toTransitionMessage(row)]
-  })
+  const deliveries: DueDelivery[] = []
+  const transitions: TransitionMessage[] = []
+  for (const row of rows) {
+    if (row.version === null) deliveries.push({ taskId: row.taskId, attempt: row.attempt, priority: row.priority })
+    else transitions.push(toTransitionMessage({ ...row, fromStatus: 'SCHEDULED', status: 'PENDING', reason: null }))
+  }
   return { deliveries, transitions }
 }

@@ -5,20 +5,26 @@ import type { AttemptRef } from './claim.js'
 const RENEW_LEASES: Statement = {
   name: 'renew_leases',
   text: `
+with input as (
+  select r."taskId" as id, r.attempt
+  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer)
+), current as (
+  select l.task_id
+  from input i join taskwire.leases l on l.task_id = any(array[i.id])
+  where l.attempt = i.attempt and l.lease_until >= now()
+  order by i.id for update of l
+)
 update taskwire.leases l set lease_until = now() + $2::double precision * interval '1 ms'
-from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer)
-where l.task_id = r."taskId" and l.attempt = r.attempt and l.lease_until >= now()
+from current c where l.task_id = any(array[c.task_id])
 returning l.task_id as "taskId", l.attempt`,
 }
 
 /**
  * Extends the leases that still hold, and returns those attempts. A lease that has run out stays so: from then on the
- * attempt may be rescued at any moment, and its worker has to give it up. In the order of ids, as every statement that
- * locks several rows, so that none of them deadlock.
+ * attempt may be rescued at any moment, and its worker has to give it up.
  */
 export function renewLeasesIfHeld(db: Database, refs: readonly AttemptRef[], leaseMs: number): Promise<AttemptRef[]> {
-  const ordered = refs.toSorted((a, b) => (a.taskId < b.taskId ? -1 : 1))
-  return db.run<AttemptRef>(RENEW_LEASES, [JSON.stringify(ordered), leaseMs])
+  return db.run<AttemptRef>(RENEW_LEASES, [JSON.stringify(refs), leaseMs])
 }
 
 export interface LostAttempt extends AttemptRef {

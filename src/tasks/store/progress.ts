@@ -23,10 +23,18 @@ interface ProgressRow {
 const RECORD_PROGRESS: Statement = {
   name: 'record_progress',
   text: `
+with input as (
+  select r."taskId" as id, r.attempt, r.progress
+  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, progress jsonb)
+), current as (
+  select i.id, i.progress
+  from input i join taskwire.tasks t on t.id = any(array[i.id])
+  where t.attempt = i.attempt and t.status = 'PROCESSING'
+  order by i.id for update of t
+)
 update taskwire.tasks t
-set progress = r.progress || jsonb_build_object('at', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
-from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, progress jsonb)
-where t.id = r."taskId" and t.attempt = r.attempt and t.status = 'PROCESSING'
+set progress = c.progress || jsonb_build_object('at', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+from current c where t.id = any(array[c.id])
 returning t.id as "taskId", t.status, t.version, t.attempt, t.progress`,
 }
 

@@ -1,10 +1,9 @@
 /** Reads: tasks, their history and their positions. */
+import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
 import type { Task, TaskId, Transition } from '../../protocol/task.js'
 import { TASK_COLUMNS, toTask, toTransitionMessage, type TaskRow, type TransitionRow } from './rows.js'
-
-const asArray = (ids: readonly TaskId[]) => `{${ids.join(',')}}`
 
 const READ_TASKS: Statement = {
   name: 'read_tasks',
@@ -13,7 +12,7 @@ const READ_TASKS: Statement = {
 
 /** The tasks with these ids, in no order; ids that do not exist, or are somebody else's, are left out. */
 export async function readTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<Task[]> {
-  const rows = await db.run<TaskRow>(READ_TASKS, [asArray(ids), tenant])
+  const rows = await db.run<TaskRow>(READ_TASKS, [toArrayLiteral(ids), tenant])
   return rows.map(toTask)
 }
 
@@ -24,7 +23,7 @@ const READ_VERSIONS: Statement = {
 
 /** The position of each of these tasks. */
 export function readVersions(db: Database, ids: readonly TaskId[]): Promise<{ id: TaskId; version: number }[]> {
-  return db.run(READ_VERSIONS, [asArray(ids)])
+  return db.run(READ_VERSIONS, [toArrayLiteral(ids)])
 }
 
 const READ_TRANSITIONS: Statement = {

@@ -28,26 +28,26 @@ const SETTLE_ATTEMPTS: Statement = {
   text: `
 with input as (
   select distinct on (r."taskId") r."taskId" as id, r.attempt, r.outcome, r.status, r.reason, r.result, r.failure, r.error
-  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, outcome text, status text, reason text,
-    result jsonb, failure jsonb, error jsonb)
+  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, outcome text,
+    status taskwire.task_status, reason text, result jsonb, failure jsonb, error jsonb)
 ), current as (
   select i.*, t.status as from_status
-  from taskwire.tasks t join input i on i.id = t.id
+  from input i join taskwire.tasks t on t.id = any(array[i.id])
   where t.attempt = i.attempt and t.status = 'PROCESSING'
-  order by t.id for update of t
+  order by i.id for update of t
 ), settled as (
   update taskwire.tasks t
   set status = c.status, version = t.version + 1, result = c.result, failure = c.failure,
     finished_at = case when c.status <> 'PENDING' then now() end
-  from current c where t.id = c.id
+  from current c where t.id = any(array[c.id])
   returning t.id, t.tenant, t.priority, t.version, t.status, t.attempt, c.from_status, c.reason, c.outcome, c.error, t.result,
     t.failure, now()::timestamptz(3) as at
 ), ended as (
-  delete from taskwire.leases l using settled s where l.task_id = s.id and l.attempt = s.attempt
-  returning l.task_id, l.worker, l.started_at
+  delete from taskwire.leases l using settled s where l.task_id = any(array[s.id]) and l.attempt = s.attempt
+  returning s.id, s.attempt, s.tenant, l.worker, l.started_at, s.at, s.outcome, s.error
 ), runs as (
   insert into taskwire.attempts (task_id, attempt, tenant, worker, started_at, finished_at, outcome, error)
-  select s.id, s.attempt, s.tenant, e.worker, e.started_at, s.at, s.outcome, s.error from settled s join ended e on e.task_id = s.id
+  select id, attempt, tenant, worker, started_at, at, outcome, error from ended
 ), history as (
   insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at, reason)
   select id, version, tenant, from_status, status, attempt, at, reason from settled

@@ -1,0 +1,13 @@
+/**
+ * Array parameters, as text that both drivers pass on unchanged: cast them as `$1::text::uuid[]`.
+ * @see https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
+ */
+export function toArrayLiteral(values: readonly (string | number | null)[]): string {
+  return `{${values.map(toElement).join(',')}}`
+}
+
+function toElement(value: string | number | null): string {
+  if (value === null) return 'null'
+  if (typeof value === 'number') return String(value)
+  return `"${/["\\]/.test(value) ? value.replaceAll(/["\\]/g, '\\$&') : value}"`
+}

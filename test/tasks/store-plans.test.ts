@@ -1,0 +1,63 @@
+/** Statements are prepared once per connection, perhaps on empty tables, and must not slow down as the tables grow. */
+import t from 'tap'
+import type { Database } from '../../src/db/database.js'
+import { openDatabase } from '../../src/db/open.js'
+import { migrateDatabase } from '../../src/db/migrate.js'
+import * as store from '../../src/tasks/store/index.js'
+import { storeTasks } from '../helpers/database.js'
+import { startPostgres } from '../helpers/services.js'
+
+const TASKS = 20_000
+/** Tuples that one task may cost in all of the steps below; the tables hold a thousand times as many. */
+const MOST_READ = 60
+
+const server = await startPostgres(t)
+await migrateDatabase(server.url)
+
+/** Tuples read so far, by whatever scan. Statistics are handed in by the session that asks. */
+async function countRead(db: Database): Promise<number> {
+  await db.run({ name: 'test_flush', text: 'select pg_stat_force_next_flush()' }, [])
+  await db.run({ name: 'test_nothing', text: 'select 1' }, [])
+  const text = `select (sum(seq_tup_read) + (select sum(idx_tup_read) from pg_stat_user_indexes where schemaname = 'taskwire'))::integer as read
+    from pg_stat_user_tables where schemaname = 'taskwire'`
+  const [row] = await db.run<{ read: number }>({ name: 'test_count_read', text }, [])
+  return row?.read ?? Number.NaN
+}
+
+async function live(db: Database, ids: readonly string[]): Promise<void> {
+  const refs = ids.map((taskId) => ({ taskId, attempt: 1 }))
+  const progress = { fraction: 0.5, done: 1, total: 2, message: null }
+  await store.takeDueDeliveries(db, 10, 60_000)
+  await store.claimAttemptsIfDue(db, refs, 'w', 60_000)
+  await store.renewLeasesIfHeld(db, refs, 60_000)
+  await store.recordProgressIfCurrent(db, refs.map((ref) => ({ ...ref, progress })))
+  await store.readTasks(db, 'default', ids)
+  await store.readVersions(db, ids)
+  await store.settleAttemptsIfCurrent(db, refs.map((ref) => ({ ...ref, outcome: 'completed', status: 'COMPLETED', reason: null })))
+  for (const id of ids) await store.readTransitions(db, 'default', id)
+}
+
+for (const state of ['never analyzed', 'analyzed while nearly empty']) {
+  t.test(`plans made on tables that were ${state} find rows by key in large ones`, async (t) => {
+    const db = openDatabase(server.url, { maxConnections: 1 })
+    t.teardown(() => db.close())
+    if (state !== 'never analyzed') {
+      await db.run({ name: 'test_empty', text: 'truncate taskwire.tasks, taskwire.transitions, taskwire.deliveries, taskwire.leases, taskwire.attempts' }, [])
+      await storeTasks(db, 1)
+      await db.run({ name: 'test_vacuum', text: 'vacuum analyze' }, [])
+    }
+    // More than the five executions after which PostgreSQL keeps one plan for all values.
+    for (let round = 0; round < 8; round += 1) await live(db, await storeTasks(db, 4))
+    const ids = await storeTasks(db, TASKS)
+    for (let start = 0; start < TASKS / 2; start += 100) {
+      await store.claimAttemptsIfDue(db, ids.slice(start, start + 100).map((taskId) => ({ taskId, attempt: 1 })), 'w', 60_000)
+    }
+
+    const before = await countRead(db)
+    const mine = await storeTasks(db, 16)
+    await live(db, mine)
+    const read = (await countRead(db)) - before
+    t.ok(read > mine.length, 'the statistics count')
+    t.ok(read < mine.length * MOST_READ, `${read} tuples read for ${mine.length} tasks`)
+  })
+}
