@@ -118,7 +118,7 @@ const dataDir = Type.String({
 const everyRole = { databaseUrl, redisUrl: Type.Optional(redisUrl), logLevel: logLevel('info') }
 const web = { host, port, databasePoolSize, httpRequestAllowPrivate, claimWindowSeconds, brokerWindow }
 const worker = { workerConcurrency, attemptLeaseSeconds, shutdownGraceSeconds, httpRequestAllowPrivate }
-const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, attemptLeaseSeconds }
+const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow }
 
 export const WebConfig = Type.Object({ ...everyRole, ...web })
 export type WebConfig = Static<typeof WebConfig>

@@ -32,7 +32,6 @@ t.test('a database URL is all that a role needs', async (t) => {
   t.match(loadConfig('relay', { DATABASE_URL }), {
     relayIntervalMs: 250,
     claimWindowSeconds: 5,
-    attemptLeaseSeconds: 15,
   })
   t.strictSame(loadConfig('migrate', { DATABASE_URL }), { databaseUrl: DATABASE_URL, logLevel: 'info' })
 })

@@ -34,10 +34,14 @@ async function assertServer(client: postgres.Sql, databaseUrl: string): Promise<
     const reason = error instanceof Error ? error.message || String((error as NodeJS.ErrnoException).code) : String(error)
     throw new StartupError(`cannot use PostgreSQL at ${host}${pathname}: ${reason}. Check DATABASE_URL and that the server runs.`)
   })
-  if (Math.floor(version / 10_000) < MINIMUM_VERSION) {
-    const major = Math.floor(version / 10_000)
-    throw new StartupError(`PostgreSQL ${major} is too old: Taskwire needs ${MINIMUM_VERSION} or newer. Point DATABASE_URL at one.`)
-  }
+  assertVersion(version)
+}
+
+/** @param version as `server_version_num` gives it: the major version times 10,000, and the minor */
+export function assertVersion(version: number): void {
+  const major = Math.floor(version / 10_000)
+  if (major >= MINIMUM_VERSION) return
+  throw new StartupError(`PostgreSQL ${major} is too old: Taskwire needs ${MINIMUM_VERSION} or newer. Point DATABASE_URL at one.`)
 }
 
 async function readServerVersion(client: postgres.Sql): Promise<number> {

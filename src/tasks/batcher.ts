@@ -19,6 +19,8 @@ export interface BatcherOptions<Item, Answer> {
 
 export interface Batcher<Item, Answer> {
   add(item: Item): Promise<Answer>
+  /** Resolves when nothing waits and nothing is under way. */
+  whenIdle(): Promise<void>
 }
 
 interface Entry<Item, Answer> {
@@ -32,6 +34,9 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
   let waiting: Entry<Item, Answer>[] = []
   let inFlight = 0
   let isScheduled = false
+  const onIdle: (() => void)[] = []
+
+  const isIdle = () => inFlight === 0 && waiting.length === 0
 
   function schedule(): void {
     if (isScheduled || inFlight >= maxInFlight || waiting.length === 0) return
@@ -46,6 +51,7 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
       void settle(batch).finally(() => {
         inFlight -= 1
         schedule()
+        if (isIdle()) onIdle.splice(0).forEach((resolve) => resolve())
       })
       schedule()
     })
@@ -67,6 +73,9 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
         waiting.push({ item, resolve, reject })
         schedule()
       })
+    },
+    async whenIdle() {
+      if (!isIdle()) await new Promise<void>((resolve) => onIdle.push(resolve))
     },
   }
 }

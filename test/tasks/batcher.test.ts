@@ -62,3 +62,21 @@ t.test('a lost connection fails the whole batch, without trying its items again'
   t.same(answers.map((answer) => answer.status), ['rejected', 'rejected'])
   t.equal(writes, 1)
 })
+
+t.test('it is idle when the last answer is out', async (t) => {
+  let release = () => {}
+  const batcher = createBatcher<number, undefined>({
+    async write() {
+      await new Promise<void>((resolve) => (release = resolve))
+      return []
+    },
+  })
+  await batcher.whenIdle()
+  const added = batcher.add(1)
+  let isIdle = false
+  const idle = batcher.whenIdle().then(() => (isIdle = true))
+  for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate)
+  t.notOk(isIdle)
+  release()
+  await Promise.all([added, idle])
+})

@@ -34,6 +34,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
     },
   })
 
+  // A client may have gone while its task is on the way; the database closes after this hook.
+  app.addHook('onClose', () => creates.whenIdle())
+
   app.post(
     '/api/tasks',
     {

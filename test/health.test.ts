@@ -1,0 +1,34 @@
+/** `taskwire health`, which containers ask whether they are well. */
+import t from 'tap'
+import { findFreePort } from '../src/services/server-process.js'
+import { MAIN, oneLine, spawnTaskwire } from './helpers/processes.js'
+import { hasRedisServer, startPostgres, startRedis } from './helpers/services.js'
+import { migrateDatabase } from '../src/db/migrate.js'
+import { migrateBroker } from '../src/broker/open-broker.js'
+
+const postgres = await startPostgres(t)
+await migrateDatabase(postgres.url)
+await migrateBroker(postgres.url)
+
+t.test('services that answer are exit code 0 and silence', async (t) => {
+  const redis = (await hasRedisServer()) ? { REDIS_URL: (await startRedis(t)).url } : {}
+  for (const env of [{ DATABASE_URL: postgres.url }, { DATABASE_URL: postgres.url, ...redis }]) {
+    const health = spawnTaskwire(t, ['health'], { env })
+    t.strictSame(await health.exited, { code: 0, signal: null }, MAIN)
+    t.equal(health.output(), '')
+  }
+})
+
+t.test('a database that does not answer is exit code 1 and one line', async (t) => {
+  const health = spawnTaskwire(t, ['health'], { env: { DATABASE_URL: `postgres://me:secret@127.0.0.1:${await findFreePort()}/x` } })
+  t.strictSame(await health.exited, { code: 1, signal: null })
+  t.match(oneLine(health.output()), /^taskwire: /)
+  t.notMatch(health.output(), 'secret')
+})
+
+t.test('a Redis that does not answer is exit code 1 and one line', async (t) => {
+  const env = { DATABASE_URL: postgres.url, REDIS_URL: `redis://127.0.0.1:${await findFreePort()}` }
+  const health = spawnTaskwire(t, ['health'], { env })
+  t.strictSame(await health.exited, { code: 1, signal: null })
+  t.match(oneLine(health.output()), /^taskwire: .*Redis/)
+})
