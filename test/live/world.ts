@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { EventListener } from '../../src/broker/broker.js'
 import { startHub, type Hub, type HubDeps, type Sink, type TaskStream } from '../../src/live/hub.js'
+import { LOW_WATER_BYTES, MAX_BUFFERED_BYTES } from '../../src/live/task-stream.js'
 import { fold } from '../../src/protocol/fold.js'
 import { isFinal, type Status } from '../../src/protocol/status.js'
 import type { Event, ProgressMessage, StreamMessage, TransitionMessage } from '../../src/protocol/stream.js'
@@ -70,6 +71,7 @@ export class Bus {
   isUp = true
   isClosed = false
   readonly subscribed: TaskId[] = []
+  private readonly acknowledged = new Set<TaskId>()
   subscribe: (id: TaskId) => Promise<void> = async () => {}
   listener: EventListener = { onEvent() {}, onHint() {}, onGap() {} }
 
@@ -78,12 +80,14 @@ export class Bus {
   listen = async (listener: EventListener) => {
     this.listener = listener
     return {
-      subscribe: (id: TaskId) => {
+      subscribe: async (id: TaskId) => {
         this.subscribed.push(id)
-        return this.subscribe(id)
+        await this.subscribe(id)
+        if (this.subscribed.includes(id)) this.acknowledged.add(id)
       },
       unsubscribe: (id: TaskId) => {
         this.subscribed.splice(this.subscribed.indexOf(id), 1)
+        if (!this.subscribed.includes(id)) this.acknowledged.delete(id)
       },
       isUp: () => this.isUp,
       close: async () => {
@@ -92,8 +96,9 @@ export class Bus {
     }
   }
 
+  /** As a broker does: only to who subscribes. */
   deliver(event: Event): void {
-    this.listener.onEvent(event, JSON.stringify(event))
+    if (this.acknowledged.has(event.taskId)) this.listener.onEvent(event, JSON.stringify(event))
   }
 }
 
@@ -111,6 +116,7 @@ export class Client implements Sink {
 
   send(frame: string): void {
     if (this.closed) throw new Error(`sent after close: ${frame}`)
+    if (this.buffered >= LOW_WATER_BYTES && this.buffered + frame.length > MAX_BUFFERED_BYTES) throw new Error('sent to a full socket')
     this.messages.push(JSON.parse(frame) as StreamMessage)
   }
 
