@@ -108,6 +108,14 @@ const httpRequestAllowPrivate = Type.Boolean({
   description: 'whether http.request tasks may reach private and loopback addresses',
   expected: 'true or false',
 })
+const maxStreamsPerAddress = integer(1, 1_000_000, 1_000, 'streams that one address may hold open')
+const maxStreams = integer(1, 1_000_000, 20_000, 'streams that one web process holds open')
+const trustProxy = integer(
+  0,
+  10,
+  0,
+  'reverse proxies in front of the web process: from how many hops back the address of a client is taken',
+)
 const dataDir = Type.String({
   minLength: 1,
   default: '.taskwire',
@@ -116,7 +124,8 @@ const dataDir = Type.String({
 })
 
 const everyRole = { databaseUrl, redisUrl: Type.Optional(redisUrl), logLevel: logLevel('info') }
-const web = { host, port, databasePoolSize, httpRequestAllowPrivate, claimWindowSeconds, brokerWindow }
+const streams = { maxStreamsPerAddress, maxStreams, trustProxy }
+const web = { host, port, databasePoolSize, httpRequestAllowPrivate, claimWindowSeconds, brokerWindow, ...streams }
 const worker = { workerConcurrency, attemptLeaseSeconds, shutdownGraceSeconds, httpRequestAllowPrivate }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow }
 

@@ -23,6 +23,9 @@ t.test('a database URL is all that a role needs', async (t) => {
     httpRequestAllowPrivate: false,
     claimWindowSeconds: 5,
     brokerWindow: 10_000,
+    maxStreamsPerAddress: 1_000,
+    maxStreams: 20_000,
+    trustProxy: 0,
   })
   t.match(loadConfig('worker', { DATABASE_URL }), {
     workerConcurrency: 128,

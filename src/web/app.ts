@@ -16,6 +16,7 @@ import { answerProblem, ProblemError } from './problem.js'
 import { createTaskRoute } from './routes/create-task.js'
 import { healthRoutes } from './routes/health.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
+import { createStreamLimits } from './stream-limits.js'
 import { registerTaskSocket } from './task-socket.js'
 import { DEFAULT_TENANT } from './tenant.js'
 import { compileValidator } from './validation.js'
@@ -39,6 +40,7 @@ export async function buildApp({ config, broker, registry, log }: AppDeps): Prom
     childLoggerFactory: (logger) => logger,
     routerOptions: { ignoreTrailingSlash: true },
     requestTimeout: 15_000,
+    trustProxy: config.trustProxy > 0 && ((_address, hop) => hop < config.trustProxy),
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
@@ -62,7 +64,8 @@ export async function buildApp({ config, broker, registry, log }: AppDeps): Prom
   app.addHook('onClose', async () => handOver.stop())
 
   await registerDocuments(app)
-  await registerTaskSocket(app, hub)
+  const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerProcess: config.maxStreams })
+  await registerTaskSocket(app, { hub, limits })
   await app.register(createTaskRoute, { db, registry, handOver, claimWindowMs: config.claimWindowSeconds * 1_000 })
   await app.register(readTasksRoutes, { db, registry })
   await app.register(healthRoutes, { db, broker, isStopping: () => isStopping })

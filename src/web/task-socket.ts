@@ -2,7 +2,7 @@
  * `/ws/tasks/:id`: a stream of the hub over a WebSocket.
  *
  * 1. What can be refused is refused before the upgrade, as problem+json: a malformed id or `since` (400), a plain GET
- *    (426), an unknown id (404), PostgreSQL away (503).
+ *    (426), too many streams (429, 503), an unknown id (404), PostgreSQL away (503).
  * 2. The socket opens, and its listeners are attached in the same turn: what arrives before is lost.
  * 3. The hub sends and closes. The client has nothing to say: any message closes with 4500. Pings are answered by every
  *    WebSocket client by itself; a socket from which nothing came for 45 s is closed with 4003.
@@ -18,6 +18,7 @@ import { TaskParams } from '../protocol/http.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { ProblemError } from './problem.js'
 import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js'
+import type { StreamLimits } from './stream-limits.js'
 
 const CLOSE_DEADLINE_MS = 2_000
 /** Something in this process went wrong (RFC 6455, section 7.4.1). */
@@ -38,8 +39,14 @@ const StreamQuery = Type.Object(
 )
 type StreamRoute = { Params: TaskParams; Querystring: Static<typeof StreamQuery> }
 
+export interface TaskSocketDeps {
+  hub: Hub
+  limits: StreamLimits
+  heartbeat?: HeartbeatOptions
+}
+
 /** Registers WebSockets and the route. Before other routes, or an upgrade request to one of those is left without answer. */
-export async function registerTaskSocket(app: FastifyInstance, hub: Hub, options: HeartbeatOptions = {}): Promise<void> {
+export async function registerTaskSocket(app: FastifyInstance, { hub, limits, heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
   const heartbeat = startHeartbeat(options)
   await app.register(websocket, {
     options: WEBSOCKET_OPTIONS,
@@ -64,11 +71,13 @@ export async function registerTaskSocket(app: FastifyInstance, hub: Hub, options
       schema: { hide: true, params: TaskParams, querystring: StreamQuery },
       preValidation: refusePlainRequest,
       async preHandler(request) {
+        limits.assertRoom(request.ip)
         if (!(await hub.find(idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
       },
     },
     (socket, request) => {
       heartbeat.add(socket)
+      socket.once('close', limits.open(request.ip))
       const { since } = request.query
       follow(hub, socket, idOf(request), since === undefined ? undefined : Number(since))
     },

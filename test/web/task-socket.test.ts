@@ -10,6 +10,7 @@ import type { Problem } from '../../src/protocol/errors.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { HeartbeatOptions } from '../../src/web/heartbeat.js'
 import { answerProblem, ProblemError } from '../../src/web/problem.js'
+import { createStreamLimits, type StreamLimitsOptions } from '../../src/web/stream-limits.js'
 import { registerTaskSocket } from '../../src/web/task-socket.js'
 import { compileValidator } from '../../src/web/validation.js'
 import { ID, openWorld, UNKNOWN_ID, until, type Bus, type Store } from '../live/world.js'
@@ -33,7 +34,13 @@ interface Watcher {
   refused: Promise<{ status: number; type: string | undefined; problem: Problem }>
 }
 
-async function startApp(t: Scope, { heartbeat = {}, hub: deps = {} }: { heartbeat?: HeartbeatOptions; hub?: Partial<HubDeps> } = {}): Promise<Web> {
+interface AppOptions {
+  heartbeat?: HeartbeatOptions
+  hub?: Partial<HubDeps>
+  limits?: Partial<StreamLimitsOptions>
+}
+
+async function startApp(t: Scope, { heartbeat = {}, hub: deps = {}, limits = {} }: AppOptions = {}): Promise<Web> {
   const { store, bus, hub } = await openWorld(t, deps)
   const app = Fastify()
   app.setErrorHandler(answerProblem)
@@ -41,7 +48,7 @@ async function startApp(t: Scope, { heartbeat = {}, hub: deps = {} }: { heartbea
   app.setNotFoundHandler(() => {
     throw new ProblemError('not_found', 'There is nothing here.')
   })
-  await registerTaskSocket(app, hub, heartbeat)
+  await registerTaskSocket(app, { hub, heartbeat, limits: createStreamLimits({ maxPerAddress: 100, maxPerProcess: 100, ...limits }) })
   app.get('/plain', async () => 'plain')
   t.teardown(() => app.close())
   await app.listen({ host: '127.0.0.1', port: 0 })
@@ -220,4 +227,22 @@ t.test('when the application closes, watchers are told to come back, and those t
   t.ok(performance.now() - startedAt < 4_000)
   deaf.resume()
   await cutOff
+})
+
+t.test('an address, and the process, hold so many streams and no more, until one closes', async (t) => {
+  const limits: [Partial<StreamLimitsOptions>, object][] = [
+    [{ maxPerAddress: 2 }, { status: 429, problem: { code: 'too_many_streams', detail: '127.0.0.1 has 2 streams open.', fix: /MAX_STREAMS_PER_ADDRESS/ } }],
+    [{ maxPerProcess: 2 }, { status: 503, problem: { code: 'overloaded' } }],
+  ]
+  for (const [given, refusal] of limits) {
+    const web = await startApp(t, { limits: given })
+    const [first] = [web.open(`/ws/tasks/${ID}`), web.open(`/ws/tasks/${ID}`)]
+    while (web.hub.counts().streams < 2) await new Promise(setImmediate)
+    t.match(await web.open(`/ws/tasks/${ID}`).refused, refusal)
+    first?.socket.close()
+    while (web.hub.counts().streams > 1) await new Promise(setImmediate)
+    const next = web.open(`/ws/tasks/${ID}`)
+    await once(next.socket, 'open')
+    t.equal(web.hub.counts().streams, 2)
+  }
 })
