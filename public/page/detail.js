@@ -131,11 +131,11 @@ function describeCount(fraction, progress) {
 function createFacts(first) {
   const element = h('dl', { class: 'facts' })
   const update = (task) => {
-    const { type, version, attempt, maxAttempts, priority, queue, tags } = task
+    const { type, version, attempt, priority, queue, tags } = task
     const facts = [
       ['Type', h('code', {}, type)],
       ['Version', String(version)],
-      ['Attempt', `${attempt} of ${maxAttempts}`],
+      ['Attempt', String(attempt)],
       ['Created', createMoment(task.createdAt)],
       ['Runs', task.runAt && createMoment(task.runAt)],
       ['Started', task.startedAt && createMoment(task.startedAt)],
