@@ -55,6 +55,11 @@ function serverUrl(schemes: readonly string[], example: string, description: str
   return Type.Refine(Type.String({ description, expected: `a URL such as ${example}` }), isUrl)
 }
 
+/** The parts of a text with commas between. */
+export function splitList(text: string): string[] {
+  return text.split(',').map((part) => part.trim()).filter((part) => part !== '')
+}
+
 function logLevel(initial: string) {
   const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
   return Type.Enum([...levels], {
@@ -110,6 +115,14 @@ const httpRequestAllowPrivate = Type.Boolean({
 })
 const maxStreamsPerAddress = integer(1, 1_000_000, 1_000, 'streams that one address may hold open')
 const maxStreams = integer(1, 1_000_000, 20_000, 'streams that one web process holds open')
+const allowedOrigins = Type.Refine(
+  Type.String({
+    default: '',
+    description: 'web pages of other origins that may use the server, with commas between; * for all',
+    expected: '* or origins such as https://app.example.com, with commas between',
+  }),
+  (value) => value === '*' || splitList(value).every((origin) => URL.canParse(origin) && new URL(origin).origin === origin),
+)
 const trustProxy = integer(
   0,
   10,
@@ -124,7 +137,7 @@ const dataDir = Type.String({
 })
 
 const everyRole = { databaseUrl, redisUrl: Type.Optional(redisUrl), logLevel: logLevel('info') }
-const streams = { maxStreamsPerAddress, maxStreams, trustProxy }
+const streams = { maxStreamsPerAddress, maxStreams, trustProxy, allowedOrigins }
 const web = { host, port, databasePoolSize, httpRequestAllowPrivate, claimWindowSeconds, brokerWindow, ...streams }
 const worker = { workerConcurrency, attemptLeaseSeconds, shutdownGraceSeconds, httpRequestAllowPrivate }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow }

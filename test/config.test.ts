@@ -26,6 +26,7 @@ t.test('a database URL is all that a role needs', async (t) => {
     maxStreamsPerAddress: 1_000,
     maxStreams: 20_000,
     trustProxy: 0,
+    allowedOrigins: '',
   })
   t.match(loadConfig('worker', { DATABASE_URL }), {
     workerConcurrency: 128,

@@ -9,6 +9,7 @@ export const PROBLEMS = {
   invalid_request: { status: 400, title: 'The request does not fit its schema', fix: 'Mend the fields listed in errors.' },
   invalid_id: { status: 400, title: 'The id is malformed', fix: 'A task id is a UUID such as the one in the Location header of the answer that created it.' },
   invalid_cursor: { status: 400, title: 'The cursor is malformed', fix: 'Pass nextCursor of the previous page unchanged, or leave cursor out to start over.' },
+  origin_not_allowed: { status: 403, title: 'Pages of this origin may not use the server', fix: 'The operator adds the origin to ALLOWED_ORIGINS.' },
   not_found: { status: 404, title: 'There is nothing here', fix: 'See /docs for what this server offers.' },
   task_not_found: { status: 404, title: 'There is no such task', fix: 'Check the id: GET /api/tasks lists the tasks that exist.' },
   upgrade_required: { status: 426, title: 'This is a WebSocket address', fix: 'Open it with a WebSocket client: new WebSocket("ws://…").' },

@@ -11,6 +11,7 @@ import type { Registry } from '../tasks/registry.js'
 import { readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
 import { registerDocuments } from './documents.js'
 import { startHandOver } from './hand-over.js'
+import { createOriginCheck, registerOrigins } from './origins.js'
 import { pageRoutes } from './page.js'
 import { answerProblem, ProblemError } from './problem.js'
 import { createTaskRoute } from './routes/create-task.js'
@@ -63,9 +64,10 @@ export async function buildApp({ config, broker, registry, log }: AppDeps): Prom
   const handOver = startHandOver({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
   app.addHook('onClose', async () => handOver.stop())
 
+  await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerProcess: config.maxStreams })
-  await registerTaskSocket(app, { hub, limits })
+  await registerTaskSocket(app, { hub, limits, assertOrigin: createOriginCheck(config.allowedOrigins) })
   await app.register(createTaskRoute, { db, registry, handOver, claimWindowMs: config.claimWindowSeconds * 1_000 })
   await app.register(readTasksRoutes, { db, registry })
   await app.register(healthRoutes, { db, broker, isStopping: () => isStopping })

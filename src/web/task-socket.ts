@@ -2,7 +2,7 @@
  * `/ws/tasks/:id`: a stream of the hub over a WebSocket.
  *
  * 1. What can be refused is refused before the upgrade, as problem+json: a malformed id or `since` (400), a plain GET
- *    (426), too many streams (429, 503), an unknown id (404), PostgreSQL away (503).
+ *    (426), a page of a foreign origin (403), too many streams (429, 503), an unknown id (404), PostgreSQL away (503).
  * 2. The socket opens, and its listeners are attached in the same turn: what arrives before is lost.
  * 3. The hub sends and closes. The client has nothing to say: any message closes with 4500. Pings are answered by every
  *    WebSocket client by itself; a socket from which nothing came for 45 s is closed with 4003.
@@ -42,11 +42,13 @@ type StreamRoute = { Params: TaskParams; Querystring: Static<typeof StreamQuery>
 export interface TaskSocketDeps {
   hub: Hub
   limits: StreamLimits
+  /** Throws for pages that may not open streams here. */
+  assertOrigin(request: FastifyRequest): void
   heartbeat?: HeartbeatOptions
 }
 
 /** Registers WebSockets and the route. Before other routes, or an upgrade request to one of those is left without answer. */
-export async function registerTaskSocket(app: FastifyInstance, { hub, limits, heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
+export async function registerTaskSocket(app: FastifyInstance, { hub, limits, assertOrigin, heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
   const heartbeat = startHeartbeat(options)
   await app.register(websocket, {
     options: WEBSOCKET_OPTIONS,
@@ -71,6 +73,7 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, he
       schema: { hide: true, params: TaskParams, querystring: StreamQuery },
       preValidation: refusePlainRequest,
       async preHandler(request) {
+        assertOrigin(request)
         limits.assertRoom(request.ip)
         if (!(await hub.find(idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
       },

@@ -10,6 +10,7 @@ import type { Problem } from '../../src/protocol/errors.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { HeartbeatOptions } from '../../src/web/heartbeat.js'
 import { answerProblem, ProblemError } from '../../src/web/problem.js'
+import { createOriginCheck } from '../../src/web/origins.js'
 import { createStreamLimits, type StreamLimitsOptions } from '../../src/web/stream-limits.js'
 import { registerTaskSocket } from '../../src/web/task-socket.js'
 import { compileValidator } from '../../src/web/validation.js'
@@ -48,7 +49,12 @@ async function startApp(t: Scope, { heartbeat = {}, hub: deps = {}, limits = {} 
   app.setNotFoundHandler(() => {
     throw new ProblemError('not_found', 'There is nothing here.')
   })
-  await registerTaskSocket(app, { hub, heartbeat, limits: createStreamLimits({ maxPerAddress: 100, maxPerProcess: 100, ...limits }) })
+  await registerTaskSocket(app, {
+    hub,
+    heartbeat,
+    limits: createStreamLimits({ maxPerAddress: 100, maxPerProcess: 100, ...limits }),
+    assertOrigin: createOriginCheck('https://app.example.com, http://localhost:8080'),
+  })
   app.get('/plain', async () => 'plain')
   t.teardown(() => app.close())
   await app.listen({ host: '127.0.0.1', port: 0 })
@@ -244,5 +250,16 @@ t.test('an address, and the process, hold so many streams and no more, until one
     const next = web.open(`/ws/tasks/${ID}`)
     await once(next.socket, 'open')
     t.equal(web.hub.counts().streams, 2)
+  }
+})
+
+t.test('pages of this server and of allowed origins open streams, others are refused before the upgrade', async (t) => {
+  const { open, port } = await startApp(t)
+  for (const origin of [`http://127.0.0.1:${port}`, 'https://app.example.com', 'http://localhost:8080']) {
+    await once(open(`/ws/tasks/${ID}`, { origin }).socket, 'open')
+  }
+  for (const origin of ['https://evil.example.com', 'null', 'http://127.0.0.1:1', 'https://app.example.com.evil.example']) {
+    const { status, problem } = await open(`/ws/tasks/${ID}`, { origin }).refused
+    t.match({ status, problem }, { status: 403, problem: { code: 'origin_not_allowed', fix: /ALLOWED_ORIGINS/ } }, origin)
   }
 })
