@@ -64,6 +64,8 @@ export interface HubDeps {
 export interface Hub {
   /** Whether there is such a task; prepares for `attach`. Rejects when PostgreSQL cannot be asked. */
   find(id: TaskId): Promise<boolean>
+  /** The task as it is known here; undefined unless `find` has found it or somebody follows it. */
+  task(id: TaskId): Task | undefined
   /**
    * Follows a task. Without `since` the stream begins with a snapshot, with it after that version. The sink is closed
    * by the hub when the stream is over; the caller says `stop` when the connection is.
@@ -158,6 +160,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
       // While stopping, whoever asks is sent elsewhere by `attach`, where the answer will be found.
       return stopping !== undefined || load(roomOf(id))
     },
+    task: (id) => rooms.get(id)?.task,
     attach(id, { since }, sink) {
       if (stopping !== undefined) {
         sink.close(CLOSE_CODES.restart, restartReason())

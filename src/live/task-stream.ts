@@ -19,7 +19,7 @@
  *   history is gone. `snapshot` with `reset`.
  */
 import { isFinal, type Status } from '../protocol/status.js'
-import { CLOSE_CODES, type ProgressMessage } from '../protocol/stream.js'
+import { CLOSE_CODES, type ProgressMessage, type StreamMessage } from '../protocol/stream.js'
 import type { Task } from '../protocol/task.js'
 import { toSnapshot } from './folded-task.js'
 import { findInRun, toFrame, type Frame, type Run, type TransitionFrame } from './frame.js'
@@ -31,7 +31,8 @@ export const LOW_WATER_BYTES = 16 * 1024
 
 /** Where frames go. None of its functions throws, also when the connection is gone. */
 export interface Sink {
-  send(frame: string): void
+  /** `json` is the text of `message`: the same text for all who are sent it. */
+  send(json: string, message: StreamMessage): void
   /** What was sent and not yet handed to the network. */
   bufferedBytes(): number
   close(code: number, reason: string): void
@@ -176,7 +177,7 @@ export function createTaskStream(room: StreamSource, { since, sink, maxStuckMs, 
     }
     stuck = undefined
     isLost = false
-    sink.send(frame.json)
+    sink.send(frame.json, frame.message)
     return true
   }
 

@@ -28,6 +28,28 @@ export type CreateTask = Static<typeof CreateTask>
 export const TaskParams = Type.Object({ id: TaskId })
 export type TaskParams = Static<typeof TaskParams>
 
+/** A version in a URL. Text, because converting would make 1 of `1.5`. */
+const VersionText = Type.String({ pattern: '^[0-9]{1,9}$' })
+/** The longest a request may wait, in seconds. */
+export const MAX_WAIT_SECONDS = 60
+
+export const StreamQuery = Type.Object(
+  { since: Type.Optional({ ...VersionText, description: 'the last version the client holds' }) },
+  { additionalProperties: false },
+)
+export type StreamQuery = Static<typeof StreamQuery>
+
+export const ReadTaskQuery = Type.Object(
+  {
+    wait: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: MAX_WAIT_SECONDS, description: 'seconds to wait for what is asked for; then the task as it is' }),
+    ),
+    since: Type.Optional({ ...VersionText, description: 'with wait: until the task has a greater version; without it, until it has ended' }),
+  },
+  { additionalProperties: false },
+)
+export type ReadTaskQuery = Static<typeof ReadTaskQuery>
+
 export const ListTasksQuery = Type.Object(
   {
     status: Type.Optional(Status),

@@ -16,6 +16,7 @@ import { pageRoutes } from './page.js'
 import { answerProblem, ProblemError } from './problem.js'
 import { createTaskRoute } from './routes/create-task.js'
 import { healthRoutes } from './routes/health.js'
+import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
 import { createStreamLimits } from './stream-limits.js'
 import { registerTaskSocket } from './task-socket.js'
@@ -68,7 +69,8 @@ export async function buildApp({ config, broker, registry, log }: AppDeps): Prom
   await registerDocuments(app)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerProcess: config.maxStreams })
   await registerTaskSocket(app, { hub, limits, assertOrigin: createOriginCheck(config.allowedOrigins) })
-  await app.register(createTaskRoute, { db, registry, handOver, claimWindowMs: config.claimWindowSeconds * 1_000 })
+  await app.register(createTaskRoute, { db, registry, hub, handOver, claimWindowMs: config.claimWindowSeconds * 1_000 })
+  await app.register(readTaskRoutes, { db, hub, limits })
   await app.register(readTasksRoutes, { db, registry })
   await app.register(healthRoutes, { db, broker, isStopping: () => isStopping })
   await app.register(pageRoutes)

@@ -11,10 +11,9 @@
  */
 import websocket, { type WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { Type, type Static } from 'typebox'
 import type { Hub, Sink } from '../live/hub.js'
 import { LOW_WATER_BYTES } from '../live/task-stream.js'
-import { TaskParams } from '../protocol/http.js'
+import { StreamQuery, TaskParams } from '../protocol/http.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { ProblemError } from './problem.js'
 import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js'
@@ -32,12 +31,7 @@ const WEBSOCKET_OPTIONS = {
   closeTimeout: 5_000,
 }
 
-/** Text, because converting would make 1 of `1.5`. */
-const StreamQuery = Type.Object(
-  { since: Type.Optional(Type.String({ pattern: '^[0-9]{1,9}$', description: 'the last version the client holds' })) },
-  { additionalProperties: false },
-)
-type StreamRoute = { Params: TaskParams; Querystring: Static<typeof StreamQuery> }
+type StreamRoute = { Params: TaskParams; Querystring: StreamQuery }
 
 export interface TaskSocketDeps {
   hub: Hub
@@ -98,7 +92,7 @@ function idOf(request: { params: TaskParams }): string {
 
 function follow(hub: Hub, socket: WebSocket, id: string, since: number | undefined): void {
   const sink: Sink = {
-    send: (frame) => socket.send(frame, onSent),
+    send: (json) => socket.send(json, onSent),
     bufferedBytes: () => socket.bufferedAmount,
     close: (code, reason) => socket.close(code, reason),
   }

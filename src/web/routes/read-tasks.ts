@@ -1,11 +1,11 @@
-/** Reads over REST: one task, its history, pages of tasks, the types. */
+/** Reads over REST: pages of tasks, and the types. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Database } from '../../db/database.js'
-import { ListTasksQuery, TaskPage, TaskParams, TransitionList, TypeList } from '../../protocol/http.js'
+import { ListTasksQuery, TaskPage, TypeList } from '../../protocol/http.js'
 import { Problem } from '../../protocol/errors.js'
-import { Task, type TaskId } from '../../protocol/task.js'
+import type { TaskId } from '../../protocol/task.js'
 import type { Registry } from '../../tasks/registry.js'
-import { listTasks, readTasks, readTransitions } from '../../tasks/store/index.js'
+import { listTasks } from '../../tasks/store/index.js'
 import { ProblemError } from '../problem.js'
 import { DEFAULT_TENANT } from '../tenant.js'
 
@@ -17,34 +17,6 @@ export interface ReadTasksDeps {
 }
 
 export const readTasksRoutes: FastifyPluginAsyncTypebox<ReadTasksDeps> = async (app, { db, registry }) => {
-  app.get(
-    '/api/tasks/:id',
-    { schema: { tags: ['tasks'], summary: 'Read a task', params: TaskParams, response: { 200: Task, 400: Problem, 404: Problem } } },
-    async (request) => {
-      const [task] = await readTasks(db, DEFAULT_TENANT, [request.params.id])
-      if (task === undefined) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
-      return task
-    },
-  )
-
-  app.get(
-    '/api/tasks/:id/events',
-    {
-      schema: {
-        tags: ['tasks'],
-        summary: 'Read the history of a task',
-        description: 'Every stored transition, oldest first.',
-        params: TaskParams,
-        response: { 200: TransitionList, 400: Problem, 404: Problem },
-      },
-    },
-    async (request) => {
-      const items = await readTransitions(db, DEFAULT_TENANT, request.params.id)
-      if (items.length === 0) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
-      return { items }
-    },
-  )
-
   app.get(
     '/api/tasks',
     {

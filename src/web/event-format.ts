@@ -1,0 +1,72 @@
+/** How the messages of a stream look over plain HTTP: as server-sent events, or as lines for people. */
+import type { StreamMessage } from '../protocol/stream.js'
+import type { Progress } from '../protocol/task.js'
+
+export interface EventFormat {
+  readonly contentType: string
+  /** Sent first. */
+  readonly opening: string
+  /** Sent now and then, so that nobody between takes a silent stream for a dead one. */
+  readonly heartbeat: string
+  format(json: string, message: StreamMessage): string
+  /** Sent last when the client should come back after a pause. */
+  comeBack(afterMs: number): string
+}
+
+const RETRY_MS = 2_000
+
+/**
+ * Server-sent events: `id` is the version, `event` the type of the message. A snapshot that replaces what the client held
+ * is the event `reset`.
+ * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
+ */
+export const SERVER_SENT_EVENTS: EventFormat = {
+  contentType: 'text/event-stream; charset=utf-8',
+  opening: `retry: ${RETRY_MS}\n\n`,
+  heartbeat: ': still here\n\n',
+  format(json, message) {
+    const event = message.type === 'snapshot' && message.reset ? 'reset' : message.type
+    return `id: ${message.version}\nevent: ${event}\ndata: ${json}\n\n`
+  },
+  comeBack: (afterMs) => `retry: ${afterMs}\n\n`,
+}
+
+/** One line a change, for `curl -N`. */
+export const TEXT_LINES: EventFormat = {
+  contentType: 'text/plain; charset=utf-8',
+  opening: '',
+  heartbeat: '',
+  format: (_, message) => `${describe(message)}\n`,
+  comeBack: (afterMs) => `the server restarts; come back in ${afterMs} ms\n`,
+}
+
+function describe(message: StreamMessage): string {
+  const { type, status, version } = message
+  const head = `v${String(version).padEnd(3)} ${status.padEnd(10)}`
+  switch (type) {
+    case 'snapshot': {
+      const { finishedAt, startedAt, createdAt, title, progress, result, failure } = message.task
+      const news = [title, progress && describeProgress(progress), failure?.message, status === 'COMPLETED' && JSON.stringify(result)]
+      return line(finishedAt ?? startedAt ?? createdAt, head, news)
+    }
+    case 'resumed':
+      return line('', head, ['goes on from here'])
+    case 'progress':
+      return line(message.progress.at, head, [describeProgress(message.progress)])
+    case 'transition': {
+      const { at, attempt, reason, failure, result } = message
+      const ending = status === 'COMPLETED' ? JSON.stringify(result ?? null) : failure?.message === reason ? null : failure?.message
+      return line(at, head, [attempt > 0 && `attempt ${attempt}`, reason, ending])
+    }
+  }
+}
+
+function describeProgress({ fraction, message }: Progress): string {
+  return [fraction === null ? '' : `${Math.round(fraction * 100)} %`, message ?? ''].filter(Boolean).join(' ')
+}
+
+/** A line stays one, whatever a handler has written. */
+function line(at: string, head: string, news: readonly (string | null | undefined | false)[]): string {
+  const text = `${at.padEnd(24)}  ${head}  ${news.filter(Boolean).join('  ')}`
+  return text.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ').trimEnd()
+}

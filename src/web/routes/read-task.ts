@@ -1,0 +1,138 @@
+/**
+ * One task over REST: as it stands, now or when it has changed; and what happened to it, as a list or as a stream.
+ *
+ * `GET /api/tasks/:id/events` has three faces, chosen by `Accept`: the stored list (JSON, the default), a stream of
+ * server-sent events, and a stream of lines for people. The streams are the hub's, as over a WebSocket.
+ */
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
+import type { Database } from '../../db/database.js'
+import type { Hub } from '../../live/hub.js'
+import { Problem } from '../../protocol/errors.js'
+import { ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
+import { isFinal } from '../../protocol/status.js'
+import { Task, type TaskId } from '../../protocol/task.js'
+import { readTasks, readTransitions } from '../../tasks/store/index.js'
+import { SERVER_SENT_EVENTS, TEXT_LINES, type EventFormat } from '../event-format.js'
+import { startHttpStreams } from '../http-stream.js'
+import { ProblemError } from '../problem.js'
+import type { StreamLimits } from '../stream-limits.js'
+import { DEFAULT_TENANT } from '../tenant.js'
+import { waitForTask } from '../wait-for-task.js'
+
+export interface ReadTaskDeps {
+  db: Database
+  hub: Hub
+  limits: StreamLimits
+}
+
+const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
+
+export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, hub, limits }) => {
+  const streams = startHttpStreams(hub)
+  app.addHook('onClose', async () => streams.stop())
+
+  async function read(id: TaskId): Promise<Task> {
+    const [task] = await readTasks(db, DEFAULT_TENANT, [id])
+    if (task === undefined) throw taskNotFound(id)
+    return task
+  }
+
+  app.get(
+    '/api/tasks/:id',
+    {
+      schema: {
+        tags: ['tasks'],
+        summary: 'Read a task',
+        description:
+          'With `wait`, once it has changed: `?wait=30&since=3` answers when its version is not 3 any more, `?wait=30` when ' +
+          'it has ended, and both after 30 s at the latest. `ETag` is its state; `If-None-Match` with it is answered with 304.',
+        params: TaskParams,
+        querystring: ReadTaskQuery,
+        response: { 200: Task, 304: NoBody, 400: Problem, 404: Problem },
+      },
+    },
+    async (request, reply) => {
+      const { wait = 0, since } = request.query
+      const id = request.params.id.toLowerCase()
+      if (wait > 0 && (await hub.find(id))) {
+        await waitForTask(hub, id, { since: toVersion(since), waitMs: wait * 1_000, client: reply.raw })
+      }
+      const task = await read(id)
+      const etag = etagOf(task)
+      reply.header('etag', etag).header('cache-control', 'no-cache')
+      if (matches(request.headers['if-none-match'], etag)) return reply.code(304).send(undefined)
+      return task
+    },
+  )
+
+  app.get(
+    '/api/tasks/:id/events',
+    {
+      schema: {
+        tags: ['tasks'],
+        summary: 'Read or follow the history of a task',
+        description:
+          'By `Accept`: `application/json` (default) is the stored list, oldest first; `text/event-stream` a stream of ' +
+          'server-sent events that begins with a snapshot, or after `Last-Event-ID` or `since`; `text/plain` the same as lines. ' +
+          'A stream ends with the task. 204: the task has ended, and the client has seen it.',
+        params: TaskParams,
+        querystring: StreamQuery,
+        response: { 200: TransitionList, 204: NoBody, 400: Problem, 404: Problem, 429: Problem, 503: Problem },
+      },
+    },
+    async (request, reply) => {
+      const id = request.params.id.toLowerCase()
+      const format = chooseFormat(request)
+      if (format === undefined) {
+        const items = await readTransitions(db, DEFAULT_TENANT, id)
+        if (items.length === 0) throw taskNotFound(id)
+        return { items }
+      }
+      const since = toVersion(readLastEventId(request) ?? request.query.since)
+      limits.assertRoom(request.ip)
+      if (!(await hub.find(id))) throw taskNotFound(id)
+      const task = hub.task(id)
+      // An EventSource comes back after the end, too; this is how it is told to stop.
+      if (task && isFinal(task.status) && task.version === since) return reply.code(204).send(undefined)
+      streams.follow(id, { since, format, onEnd: limits.open(request.ip) }, reply)
+      return reply
+    },
+  )
+}
+
+function taskNotFound(id: TaskId): ProblemError {
+  return new ProblemError('task_not_found', `There is no task ${id}.`)
+}
+
+function toVersion(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text)
+}
+
+/** What the client asks for; undefined is the stored list. */
+function chooseFormat({ headers: { accept = '' } }: FastifyRequest): EventFormat | undefined {
+  if (accept.includes('text/event-stream')) return SERVER_SENT_EVENTS
+  if (accept.includes('text/plain') && !accept.includes('application/json')) return TEXT_LINES
+  return undefined
+}
+
+function readLastEventId({ headers }: FastifyRequest): string | undefined {
+  const given = headers['last-event-id']
+  if (given === undefined || given === '') return undefined
+  if (typeof given === 'string' && /^[0-9]{1,9}$/.test(given)) return given
+  throw new ProblemError('invalid_request', 'The header Last-Event-ID is not a version.', [
+    { pointer: '/last-event-id', detail: 'must be a whole number of 0 or more', fix: 'Send the id of the last event, or leave it out.' },
+  ])
+}
+
+/** Progress moves without a new version, so its time is part of the state. */
+function etagOf({ version, progress }: Task): string {
+  return progress ? `"${version}-${Date.parse(progress.at)}"` : `"${version}"`
+}
+
+/** @see RFC 9110 section 13.1.2: any of a list, compared weakly */
+function matches(ifNoneMatch: string | undefined, etag: string): boolean {
+  if (ifNoneMatch === undefined) return false
+  return ifNoneMatch.split(',').some((candidate) => ['*', etag].includes(candidate.trim().replace(/^W\//, '')))
+}
