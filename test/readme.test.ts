@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { describeConfig } from '../src/config.js'
+import { CLOSES } from '../src/protocol/stream.js'
 import { INITIAL_STATUSES, isFinal, STATUSES, TRANSITIONS } from '../src/protocol/status.js'
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
@@ -43,4 +44,10 @@ t.test('the files that the documents link to exist', async (t) => {
       t.doesNotThrow(() => readFileSync(new URL(target, new URL(`../${file}`, import.meta.url))), `${file} links to ${target}`)
     }
   }
+})
+
+t.test('the table of close codes shows the codes', async (t) => {
+  const rows = Object.values(CLOSES).map(({ code, means, action }) => `| ${code} | ${means} | ${action} |`)
+  const table = ['| code | means | do |', '| --- | --- | --- |', ...rows].join('\n')
+  t.ok(read('docs/live-protocol.md').includes(table), `the table should be:\n${table}`)
 })

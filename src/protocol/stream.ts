@@ -75,27 +75,23 @@ export type StreamMessage = Static<typeof StreamMessage>
 export type Event = TransitionMessage | ProgressMessage
 
 /**
- * WebSocket close codes (RFC 6455 section 7.4). The rule for clients: 1000 and 4500-4999 mean stop, everything else
- * means reconnect with `since`.
+ * Why a WebSocket closes (RFC 6455 section 7.4), and what a client should do. The rule: 1000 and 4500-4999 mean stop,
+ * everything else means reconnect with `since`.
  */
-export const CLOSE_CODES = {
-  /** The task has ended and its last message was sent. Stop. */
-  ended: 1000,
-  /** The server restarts. Reconnect; the reason holds `retryAfterMs=<n>`. */
-  restart: 1012,
-  /** The server is overloaded. Reconnect later. */
-  overload: 1013,
-  /** The server cannot vouch for this stream's position any more. Reconnect with `since`. */
-  positionLost: 4001,
-  /** The client took nothing for 30 s. Reconnect with `since`. */
-  tooSlow: 4002,
-  /** The client did not answer pings. Reconnect with `since`. */
-  noPong: 4003,
-  /** The client sent something this stream does not take. Stop. */
-  protocolError: 4500,
-  /** No such task. Stop. */
-  notFound: 4504,
+export const CLOSES = {
+  ended: { code: 1000, means: 'the task has ended, and its last message was sent', action: 'stop' },
+  restart: { code: 1012, means: 'the server restarts; the reason may hold `retryAfterMs=<n>`', action: 'reconnect after that time' },
+  overload: { code: 1013, means: 'the server is overloaded', action: 'reconnect later' },
+  positionLost: { code: 4001, means: 'the server cannot vouch for the position any more', action: 'reconnect with `since`' },
+  tooSlow: { code: 4002, means: 'nothing was taken for 30 s', action: 'reconnect with `since`' },
+  noPong: { code: 4003, means: 'pings were not answered', action: 'reconnect with `since`' },
+  protocolError: { code: 4500, means: 'the client sent something; this stream takes no messages', action: 'stop' },
+  notFound: { code: 4504, means: 'there is no such task', action: 'stop' },
 } as const
+
+export const CLOSE_CODES = Object.fromEntries(Object.entries(CLOSES).map(([name, { code }]) => [name, code])) as {
+  readonly [Name in keyof typeof CLOSES]: (typeof CLOSES)[Name]['code']
+}
 
 /** Whether a client should reconnect after this close code. */
 export function shouldReconnect(code: number): boolean {

@@ -1,7 +1,8 @@
-/** `/openapi.json` and `/docs`, from the schemas that also check the requests. */
+/** `/openapi.json`, `/asyncapi.json` and `/docs`, from the schemas that also check the requests. */
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
+import { describeStreams } from './asyncapi.js'
 import { readPackageVersion } from './version.js'
 
 /** Must be registered before the routes it is to describe. */
@@ -14,7 +15,7 @@ export async function registerDocuments(app: FastifyInstance): Promise<void> {
         version: readPackageVersion(),
         description:
           'Create tasks, read them, watch them live. Errors are application/problem+json (RFC 9457) with a stable `code`. ' +
-          'The live stream of a task is the WebSocket at `links.stream`.',
+          'The live stream of a task is the WebSocket at `links.stream`, described in /asyncapi.json.',
       },
       tags: [
         { name: 'tasks', description: 'Create, read and list tasks' },
@@ -25,4 +26,6 @@ export async function registerDocuments(app: FastifyInstance): Promise<void> {
   })
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { deepLinking: true } })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  const streams = describeStreams()
+  app.get('/asyncapi.json', { schema: { hide: true } }, async () => streams)
 }

@@ -1,6 +1,7 @@
 /** A watcher that keeps the one rule for clients: 1000 and 4500-4999 mean stop, all else means come back with `since`. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
+import { readFrame } from './frame-check.js'
 import { shouldReconnect, type StreamMessage } from '../../src/protocol/stream.js'
 
 export interface PersistentWatcher {
@@ -24,7 +25,7 @@ export function persist(address: () => string, path: string): PersistentWatcher 
     const query = version === undefined ? '' : `?since=${version}`
     const socket = new WebSocket(address().replace(/^http/, 'ws') + path + query, { handshakeTimeout: 2_000 })
     socket.on('message', (data: Buffer) => {
-      const message = JSON.parse(data.toString()) as StreamMessage
+      const message = readFrame(data.toString())
       if (message.type === 'progress') return
       messages.push(message)
       version = message.version

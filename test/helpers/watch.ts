@@ -1,6 +1,7 @@
 /** A watcher with nothing clever about it: what one WebSocket says, as it says it. */
 import { WebSocket } from 'ws'
 import type { StreamMessage } from '../../src/protocol/stream.js'
+import { readFrame } from './frame-check.js'
 import type { Task } from '../../src/protocol/task.js'
 
 export interface Watched {
@@ -23,7 +24,7 @@ export function watch(address: string, path: string): Watcher {
   const messages: StreamMessage[] = []
   const waiting = new Set<(message: StreamMessage) => void>()
   socket.on('message', (data: Buffer) => {
-    const message = JSON.parse(data.toString()) as StreamMessage
+    const message = readFrame(data.toString())
     messages.push(message)
     for (const listener of waiting) listener(message)
   })

@@ -240,7 +240,7 @@ const numRuns = Number(process.env['SCHEDULES'] ?? 50_000)
 // Finding the shortest failing schedule takes long; it is for people.
 const endOnFailure = process.env['MUTANT'] !== undefined
 
-t.setTimeout(900_000)
+t.setTimeout(Math.max(900_000, numRuns * 10))
 for (const world of ['hostile', 'kind'] as const) {
   t.test(`in a ${world} world each watcher is told each version once, in order, up to the end`, async (t) => {
     const steps = fc.array(WORLDS[world], { maxLength: 150, size: 'max' })

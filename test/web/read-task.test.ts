@@ -1,9 +1,9 @@
 /** One task over REST: streams over plain HTTP, long polls, conditional reads. A worker and a relay run beside. */
 import { connect } from 'node:net'
 import t from 'tap'
-import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { Task, Transition } from '../../src/protocol/task.js'
 import { startApp } from '../helpers/app.js'
+import { readFrame } from '../helpers/frame-check.js'
 import { readAllEvents, readEvents } from '../helpers/sse.js'
 import { createTask } from '../helpers/watch.js'
 
@@ -14,7 +14,7 @@ const ask = (path: string, headers: Record<string, string> = {}) => fetch(addres
 const follow = (task: Pick<Task, 'id'>, headers: Record<string, string> = {}) =>
   ask(`/api/tasks/${task.id}/events`, { accept: 'text/event-stream', ...headers })
 const readStored = async (id: string) => ((await (await ask(`/api/tasks/${id}/events`)).json()) as { items: Transition[] }).items
-const messageOf = (event: { data: string | undefined }) => JSON.parse(event.data ?? '') as StreamMessage
+const messageOf = (event: { data: string | undefined }) => readFrame(event.data ?? '')
 const hasEnded = async (task: Task) => readAllEvents(await follow(task))
 
 t.test('server-sent events begin with a snapshot, tell each transition once with its version as id, and end with the task', async (t) => {

@@ -10,6 +10,7 @@ import type { Problem } from '../../src/protocol/errors.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { HeartbeatOptions } from '../../src/web/heartbeat.js'
 import { answerProblem, ProblemError } from '../../src/web/problem.js'
+import { readFrame } from '../helpers/frame-check.js'
 import { createOriginCheck } from '../../src/web/origins.js'
 import { createStreamLimits, type StreamLimitsOptions } from '../../src/web/stream-limits.js'
 import { registerTaskSocket } from '../../src/web/task-socket.js'
@@ -66,7 +67,7 @@ async function startApp(t: Scope, { heartbeat = {}, hub: deps = {}, limits = {} 
 function openSocket(url: string, options?: ClientOptions): Watcher {
   const socket = new WebSocket(url, options)
   const messages: StreamMessage[] = []
-  socket.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString()) as StreamMessage))
+  socket.on('message', (data: Buffer) => messages.push(readFrame(data.toString())))
   socket.on('error', () => {})
   const closed = once(socket, 'close').then(([code, reason]) => ({ code: Number(code), reason: String(reason) }))
   const refused = once(socket, 'unexpected-response').then(([, answer]) => readRefusal(answer as IncomingMessage))

@@ -1,0 +1,44 @@
+import t from 'tap'
+import { readFrame } from '../helpers/frame-check.js'
+import { startApp } from '../helpers/app.js'
+
+const { address } = await startApp(t)
+const read = async (path: string) => (await fetch(address + path)).json() as Promise<Record<string, unknown>>
+
+function* findRefs(value: unknown): Generator<string> {
+  if (typeof value !== 'object' || value === null) return
+  for (const [key, member] of Object.entries(value)) {
+    if (key === '$ref' && typeof member === 'string') yield member
+    else yield* findRefs(member)
+  }
+}
+
+const resolve = (document: unknown, ref: string) =>
+  ref.slice(2).split('/').reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], document)
+
+t.test('/asyncapi.json describes the stream of a task, and its references lead somewhere', async (t) => {
+  const document = await read('/asyncapi.json')
+  t.match(document, {
+    asyncapi: '3.0.0',
+    channels: { taskStream: { address: '/ws/tasks/{id}', bindings: { ws: { query: { properties: { since: { type: 'string' } } } } } } },
+    operations: { tellOfTask: { action: 'send', 'x-close-codes': [{ code: 1000, action: 'stop' }] } },
+  })
+  const refs = [...findRefs(document)]
+  t.equal(refs.length, 9)
+  for (const ref of refs) t.ok(resolve(document, ref), ref)
+  t.match(resolve(document, '#/components/messages/transition'), { payload: { type: 'object', properties: { version: { type: 'integer' } } } })
+})
+
+t.test('/openapi.json describes every call', async (t) => {
+  const { paths } = (await read('/openapi.json')) as { paths: Record<string, Record<string, unknown>> }
+  t.match(paths, {
+    '/api/tasks': { get: {}, post: {} },
+    '/api/tasks/{id}': { get: { parameters: [{ name: 'wait' }] } },
+    '/api/tasks/{id}/events': { get: { responses: { 204: {} } } },
+  })
+})
+
+t.test('a frame that is not in the document is found', async (t) => {
+  t.throws(() => readFrame('{"type":"transition","taskId":"019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10"}'), /not in \/asyncapi.json/)
+  t.throws(() => readFrame('{"type":"surprise"}'), /not in \/asyncapi.json/)
+})
