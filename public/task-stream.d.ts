@@ -65,8 +65,13 @@ export interface WebSocketLike {
 }
 
 export interface WatchOptions extends RequestOptions {
-  /** Stands in for the global `WebSocket`, which Node has only from version 22. */
+  /** Stands in for the global `WebSocket`, which Node has only from version 22; without one the watch uses server-sent events. */
   WebSocket?: (new (url: string) => WebSocketLike) | undefined
+  /**
+   * The ways to the stream, in the order in which they are tried: the next one when two attempts brought nothing though the
+   * server answers. Default all three; without a WebSocket here, the other two.
+   */
+  transports?: readonly ('websocket' | 'events' | 'poll')[] | undefined
   /** A task already held: the watch resumes from its version instead of asking for a snapshot. */
   task?: Task | undefined
   /** Called for each change, in order; each version exactly once. */

@@ -14,6 +14,9 @@
  *
  * A browser does not show why an upgrade was refused. So an attempt that never opened is followed by one plain GET,
  * which tells "no such task" (stop) from "server away" (keep trying).
+ *
+ * Where WebSockets are blocked (two attempts brought nothing, though the server answers plain requests) the watch goes on
+ * over server-sent events, and where those are held back, over long polls. The steps above stay the same.
  */
 
 const FINAL_STATUSES = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED'])
@@ -32,6 +35,9 @@ const MIN_DELAY_MS = 250
 const MAX_DELAY_MS = 10_000
 const MAX_RETRY_AFTER_MS = 60_000
 const FIRST_MESSAGE_DEADLINE_MS = 10_000
+/** A transport that brought nothing so often is left for the next. */
+const MAX_MUTE_ATTEMPTS = 2
+const POLL_SECONDS = 25
 const REFUSAL_DEADLINE_MS = 5_000
 /** The `readyState` of a WebSocket that has not opened yet. */
 const CONNECTING = 0
@@ -141,9 +147,11 @@ class TaskWatch {
   #id
   #options
   #task
-  #socket
+  #transports
+  #line
   #timer
   #failureCount = 0
+  #muteCount = 0
   #isEnded = false
   #error
   #inboxes = new Set()
@@ -156,7 +164,11 @@ class TaskWatch {
     this.#id = id
     this.#options = options
     this.#task = options.task
-    if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError('There is no WebSocket here: pass one')
+    this.#transports = (options.transports ?? Object.keys(TRANSPORTS)).filter(
+      (name) => name !== 'websocket' || (options.WebSocket ?? globalThis.WebSocket),
+    )
+    if (this.#transports.length === 0) throw new TypeError('There is no WebSocket here: pass one, or allow other transports')
+    urlOf(options.baseUrl, '')
     this.finished = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -212,28 +224,24 @@ class TaskWatch {
   }
 
   #connect() {
-    const url = new URL(urlOf(this.#options.baseUrl, `ws/tasks/${encodeURIComponent(this.#id)}`))
-    url.protocol = url.protocol.replace('http', 'ws')
-    if (this.#task) url.searchParams.set('since', this.#task.version)
-    const socket = new (this.#options.WebSocket ?? WebSocket)(url.href)
     const seen = { isOpen: false, liveAt: Infinity }
-    this.#socket = socket
     this.#timer = setTimeout(() => this.#lost(1006, '', seen), FIRST_MESSAGE_DEADLINE_MS)
-    socket.onopen = () => (seen.isOpen = true)
-    socket.onmessage = (event) => {
-      if (seen.liveAt === Infinity) {
-        clearTimeout(this.#timer)
-        seen.liveAt = performance.now()
-        this.#show({ state: 'live', text: 'Live' })
-      }
-      if (!this.#isEnded) this.#receive(event.data, seen)
-    }
-    socket.onclose = (event) => this.#lost(event.code, event.reason, seen)
-    socket.onerror = () => {} // `close` follows, and says it
+    this.#line = TRANSPORTS[this.#transports[0]](this.#id, this.#task?.version, this.#options, {
+      onOpen: () => (seen.isOpen = true),
+      onMessage: (message) => {
+        if (seen.liveAt === Infinity) {
+          clearTimeout(this.#timer)
+          seen.liveAt = performance.now()
+          this.#muteCount = 0
+          this.#show({ state: 'live', text: 'Live' })
+        }
+        if (!this.#isEnded) this.#receive(message, seen)
+      },
+      onClose: (code, reason) => this.#lost(code, reason, seen),
+    })
   }
 
-  #receive(data, seen) {
-    const message = parse(data)
+  #receive(message, seen) {
     if (!message) return this.#lost(1006, '', seen)
     const before = this.#task
     const { task, outcome } = fold(before, message)
@@ -264,6 +272,7 @@ class TaskWatch {
     const refusal = seen.isOpen ? undefined : await this.#askForRefusal()
     if (this.#isEnded) return
     if (refusal?.stopCode) return this.#stop(refusal.stopCode, refusal.title)
+    if (seen.liveAt === Infinity && (seen.isOpen || refusal.isAnswered)) this.#countMute()
     // A close with 1000 that left the task unfinished was not the end of the stream: resume like after any other.
     if (performance.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#failureCount = 0
     const delayMs = retryAfterMs(reason) ?? backoffMs(this.#failureCount, this.#options)
@@ -273,6 +282,14 @@ class TaskWatch {
     const when = delayMs < 1000 ? '' : ` in ${Math.round(delayMs / 1000)} s`
     this.#show({ state: isAway ? 'away' : 'reconnecting', text: `${what}${when}…`, retryAt: Date.now() + delayMs })
     this.#timer = setTimeout(() => this.#connect(), delayMs)
+  }
+
+  /** The server is there, and still nothing came. */
+  #countMute() {
+    this.#muteCount++
+    if (this.#muteCount < MAX_MUTE_ATTEMPTS || this.#transports.length === 1) return
+    this.#transports.shift()
+    this.#muteCount = this.#failureCount = 0
   }
 
   /** Why the upgrade did not happen, as far as a plain request can tell. */
@@ -312,13 +329,8 @@ class TaskWatch {
 
   #disconnect({ isPatient = false } = {}) {
     clearTimeout(this.#timer)
-    const socket = this.#socket
-    this.#socket = undefined
-    if (!socket) return
-    socket.onopen = socket.onmessage = socket.onclose = null
-    // A browser warns on its console of a socket that is closed before it has opened.
-    if (isPatient && socket.readyState === CONNECTING) socket.onopen = () => socket.close()
-    else socket.close()
+    this.#line?.close(isPatient)
+    this.#line = undefined
   }
 
   #report(change) {
@@ -335,6 +347,98 @@ class TaskWatch {
     this.#connection = connection
     callBack(this.#options.onConnection, connection)
   }
+}
+
+/**
+ * The ways to a stream. Each opens one connection that begins after `since` and tells of it; after `close` it tells of
+ * nothing any more.
+ */
+const TRANSPORTS = { websocket: openWebSocket, events: openEvents, poll: openPoll }
+
+function openWebSocket(id, since, options, { onOpen, onMessage, onClose }) {
+  const url = new URL(urlOf(options.baseUrl, `ws/tasks/${encodeURIComponent(id)}`))
+  url.protocol = url.protocol.replace('http', 'ws')
+  if (since !== undefined) url.searchParams.set('since', since)
+  const socket = new (options.WebSocket ?? WebSocket)(url.href)
+  socket.onopen = onOpen
+  socket.onmessage = (event) => onMessage(parse(event.data))
+  socket.onclose = (event) => onClose(event.code, event.reason)
+  socket.onerror = () => {} // `close` follows, and says it
+  return {
+    close(isPatient) {
+      socket.onopen = socket.onmessage = socket.onclose = null
+      // A browser warns on its console of a socket that is closed before it has opened.
+      if (isPatient && socket.readyState === CONNECTING) socket.onopen = () => socket.close()
+      else socket.close()
+    },
+  }
+}
+
+/** Server-sent events over `fetch`, because an EventSource hides why it fails and reconnects as it likes. */
+function openEvents(id, since, options, line) {
+  return openRequests(line, async ({ onOpen, onMessage }, signal) => {
+    const query = since === undefined ? '' : `?since=${since}`
+    const url = urlOf(options.baseUrl, `api/tasks/${encodeURIComponent(id)}/events${query}`)
+    const response = await (options.fetch ?? fetch)(url, { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal })
+    if (!response.ok) return ''
+    onOpen()
+    if (response.status === 204) return ''
+    let text = ''
+    let retryMs = ''
+    const reader = response.body.getReader()
+    const decoder = new TextDecoder()
+    for (;;) {
+      const { value, done } = await reader.read()
+      if (done) return retryMs
+      text += decoder.decode(value, { stream: true })
+      const blocks = text.split('\n\n')
+      text = blocks.pop()
+      for (const block of blocks) {
+        const data = /^data: ?(.*)$/m.exec(block)?.[1]
+        // The pause asked for last is the one of a server that restarts; that of the opening is not for us.
+        if (data === undefined) retryMs = /^retry: ?(\d+)$/m.exec(block)?.[1] ?? retryMs
+        else {
+          retryMs = ''
+          onMessage(parse(data))
+        }
+      }
+    }
+  })
+}
+
+/** Long polls: the task again and again, as soon as its version has changed; what lay between is asked for. */
+function openPoll(id, since, options, line) {
+  return openRequests(line, async ({ onOpen, onMessage }, signal) => {
+    const path = `api/tasks/${encodeURIComponent(id)}`
+    const read = async (url) => {
+      const response = await (options.fetch ?? fetch)(urlOf(options.baseUrl, url), { headers: { accept: 'application/json' }, cache: 'no-store', signal })
+      return response.ok ? response.json() : undefined
+    }
+    for (let version = since; ; ) {
+      const task = await read(version === undefined ? path : `${path}?wait=${POLL_SECONDS}&since=${version}`)
+      if (task === undefined) return ''
+      onOpen()
+      if (version !== undefined && task.version > version + 1) {
+        const { items = [] } = (await read(`${path}/events`)) ?? {}
+        const between = items.filter((item) => item.version > version && item.version < task.version)
+        for (const item of between) onMessage({ type: 'transition', taskId: task.id, ...item })
+      }
+      onMessage({ type: 'snapshot', taskId: task.id, status: task.status, version: task.version, task })
+      version = task.version
+    }
+  })
+}
+
+/** `follow` resolves when the server has ended what it follows, with the pause it wants. */
+function openRequests(line, follow) {
+  const controller = new AbortController()
+  const { signal } = controller
+  const whileOpen = (tell) => (value) => signal.aborted || tell(value)
+  follow({ onOpen: whileOpen(line.onOpen), onMessage: whileOpen(line.onMessage) }, signal).then(
+    (retryMs) => signal.aborted || line.onClose(1006, retryMs && `retryAfterMs=${retryMs}`),
+    () => signal.aborted || line.onClose(1006, ''),
+  )
+  return { close: () => controller.abort() }
 }
 
 /** A callback that throws is its owner's bug: it surfaces as an uncaught error and leaves the watch as it is. */
