@@ -56,7 +56,7 @@ export default tseslint.config(
 
 function browserGlobals() {
   const names = [
-    'window', 'document', 'location', 'navigator', 'fetch', 'WebSocket', 'URL', 'URLSearchParams', 'setTimeout', 'clearTimeout',
+    'TextDecoder', 'window', 'document', 'location', 'navigator', 'fetch', 'WebSocket', 'URL', 'URLSearchParams', 'setTimeout', 'clearTimeout',
     'setInterval', 'clearInterval', 'requestAnimationFrame', 'Event', 'CustomEvent', 'EventTarget', 'Node', 'HTMLElement', 'Element',
     'AbortController', 'AbortSignal', 'crypto', 'history', 'console', 'queueMicrotask', 'performance', 'structuredClone', 'Option',
   ]
