@@ -31,8 +31,8 @@ export const LOW_WATER_BYTES = 16 * 1024
 
 /** Where frames go. None of its functions throws, also when the connection is gone. */
 export interface Sink {
-  /** `json` is the text of `message`: the same text for all who are sent it. */
-  send(json: string, message: StreamMessage): void
+  /** `json` is the text of `message`, if it is one of a stream: the same text for all who are sent it. */
+  send(json: string, message?: StreamMessage): void
   /** What was sent and not yet handed to the network. */
   bufferedBytes(): number
   close(code: number, reason: string): void

@@ -85,7 +85,8 @@ export const CLOSES = {
   positionLost: { code: 4001, means: 'the server cannot vouch for the position any more', action: 'reconnect with `since`' },
   tooSlow: { code: 4002, means: 'nothing was taken for 30 s', action: 'reconnect with `since`' },
   noPong: { code: 4003, means: 'pings were not answered', action: 'reconnect with `since`' },
-  protocolError: { code: 4500, means: 'the client sent something; this stream takes no messages', action: 'stop' },
+  tooManyMessages: { code: 4029, means: 'the client asked too much in a short time', action: 'reconnect later, and ask less' },
+  protocolError: { code: 4500, means: 'the client sent what this stream does not take', action: 'stop' },
   notFound: { code: 4504, means: 'there is no such task', action: 'stop' },
 } as const
 

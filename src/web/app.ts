@@ -8,8 +8,9 @@ import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { wrapPool } from '../db/wrap-pool.js'
 import { startHub, type Hub } from '../live/hub.js'
 import type { Registry } from '../tasks/registry.js'
-import { readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
+import { listTasks, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
 import { registerDocuments } from './documents.js'
+import { registerFeedSocket } from './feed-socket.js'
 import { startHandOver } from './hand-over.js'
 import { createOriginCheck, registerOrigins } from './origins.js'
 import { pageRoutes } from './page.js'
@@ -19,7 +20,7 @@ import { healthRoutes } from './routes/health.js'
 import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
 import { createStreamLimits } from './stream-limits.js'
-import { registerTaskSocket } from './task-socket.js'
+import { refusePlainRequest, registerTaskSocket } from './task-socket.js'
 import { DEFAULT_TENANT } from './tenant.js'
 import { compileValidator } from './validation.js'
 
@@ -68,7 +69,15 @@ export async function buildApp({ config, broker, registry, log }: AppDeps): Prom
   await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerProcess: config.maxStreams })
-  await registerTaskSocket(app, { hub, limits, assertOrigin: createOriginCheck(config.allowedOrigins) })
+  const assertOrigin = createOriginCheck(config.allowedOrigins)
+  await registerTaskSocket(app, { hub, limits, assertOrigin })
+  registerFeedSocket(app, {
+    hub,
+    limits,
+    assertOrigin,
+    assertUpgrade: refusePlainRequest,
+    listTasks: (filter, limit, beforeId) => listTasks(db, DEFAULT_TENANT, { ...filter, limit, ...(beforeId && { beforeId }) }),
+  })
   await app.register(createTaskRoute, { db, registry, hub, handOver, claimWindowMs: config.claimWindowSeconds * 1_000 })
   await app.register(readTaskRoutes, { db, hub, limits })
   await app.register(readTasksRoutes, { db, registry })

@@ -3,6 +3,15 @@
  * @see https://www.asyncapi.com/docs/reference/specification/v3.0.0
  */
 import type { TSchema } from 'typebox'
+import {
+  PingRequest,
+  PongAnswer,
+  RefusedAnswer,
+  SubscribedAnswer,
+  SubscribeRequest,
+  UnsubscribedAnswer,
+  UnsubscribeRequest,
+} from '../protocol/feed.js'
 import { StreamQuery } from '../protocol/http.js'
 import {
   CLOSES,
@@ -20,7 +29,7 @@ interface MessageInfo {
   payload: TSchema
 }
 
-const MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
+const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
   snapshot: {
     title: 'The whole task',
     summary: 'First, without `since`; and with `reset` when the server cannot go on from the position of the client.',
@@ -43,10 +52,30 @@ const MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
   },
 }
 
+const REQUESTS: Record<string, MessageInfo> = {
+  subscribe: { title: 'Follow tasks', summary: 'By ids, or all that fit.', payload: SubscribeRequest },
+  unsubscribe: { title: 'Stop a subscription', summary: 'Named by the id it was made with.', payload: UnsubscribeRequest },
+  ping: { title: 'Is anybody there', summary: 'Answered with pong.', payload: PingRequest },
+}
+
+const ANSWERS: Record<string, MessageInfo> = {
+  subscribed: { title: 'The subscription stands', summary: 'Its messages follow.', payload: SubscribedAnswer },
+  refused: { title: 'Nothing was done', summary: 'And why; the fields are named.', payload: RefusedAnswer },
+  unsubscribed: { title: 'The subscription is gone', summary: 'Nothing more comes for its sake.', payload: UnsubscribedAnswer },
+  pong: { title: 'Somebody is there', summary: 'The answer to ping.', payload: PongAnswer },
+}
+
+const refer = (root: string, infos: Record<string, MessageInfo>) =>
+  Object.fromEntries(Object.keys(infos).map((name) => [name, { $ref: `${root}/${name}` }]))
+
+function describeOperation(action: 'send' | 'receive', channel: string, title: string, infos: Record<string, MessageInfo>) {
+  const messages = Object.values(refer(`#/channels/${channel}/messages`, infos))
+  return { action, channel: { $ref: `#/channels/${channel}` }, title, messages }
+}
+
 export function describeStreams() {
-  const names = Object.keys(MESSAGES)
-  const refs = (root: string) => names.map((name) => [name, { $ref: `${root}/${name}` }] as const)
-  const messages = Object.entries(MESSAGES).map(([name, { title, summary, payload }]) => [
+  const told = { ...STREAM_MESSAGES, ...ANSWERS }
+  const components = Object.entries({ ...told, ...REQUESTS }).map(([name, { title, summary, payload }]) => [
     name,
     { name, title, summary, contentType: 'application/json', payload },
   ])
@@ -56,9 +85,10 @@ export function describeStreams() {
       title: 'Taskwire',
       version: readPackageVersion(),
       description:
-        'Streams of tasks. Every message has `type`, `taskId`, `status` and `version`. To keep a picture of a task: a ' +
+        'Streams of tasks. Every message of a task has `type`, `taskId`, `status` and `version`. To keep a picture of a task: a ' +
         'snapshot replaces it; a version at or below yours is dropped; the next version is applied; a greater one is a gap, ' +
         'so reconnect with `since`. The same messages come as server-sent events from `GET /api/tasks/{id}/events`.',
+      'x-close-codes': Object.values(CLOSES),
     },
     defaultContentType: 'application/json',
     channels: {
@@ -67,19 +97,22 @@ export function describeStreams() {
         title: 'The stream of one task',
         description: 'Ends with the task. A client sends nothing. What can be refused is refused before the upgrade, as problem+json.',
         parameters: { id: { description: 'the id of the task, a UUID' } },
-        messages: Object.fromEntries(refs('#/components/messages')),
+        messages: refer('#/components/messages', STREAM_MESSAGES),
         bindings: { ws: { method: 'GET', query: StreamQuery, bindingVersion: '0.1.0' } },
+      },
+      feed: {
+        address: '/ws/tasks',
+        title: 'The streams of many tasks',
+        description: 'The client subscribes to selections of tasks; each request is answered by its `id`.',
+        messages: refer('#/components/messages', { ...told, ...REQUESTS }),
+        bindings: { ws: { method: 'GET', bindingVersion: '0.1.0' } },
       },
     },
     operations: {
-      tellOfTask: {
-        action: 'send',
-        channel: { $ref: '#/channels/taskStream' },
-        title: 'What the server tells of a task',
-        messages: refs('#/channels/taskStream/messages').map(([, ref]) => ref),
-        'x-close-codes': Object.values(CLOSES),
-      },
+      tellOfTask: describeOperation('send', 'taskStream', 'What the server tells of a task', STREAM_MESSAGES),
+      takeRequests: describeOperation('receive', 'feed', 'What a client asks for', REQUESTS),
+      tellOfTasks: describeOperation('send', 'feed', 'Answers, and what the server tells of the tasks', told),
     },
-    components: { messages: Object.fromEntries(messages) as Record<string, MessageInfo & { name: string }> },
+    components: { messages: Object.fromEntries(components) as Record<string, MessageInfo & { name: string }> },
   }
 }

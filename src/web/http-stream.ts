@@ -35,7 +35,7 @@ export function startHttpStreams(hub: Hub): HttpStreams {
       if (format.opening !== '') raw.write(format.opening)
 
       const sink: Sink = {
-        send: (json, message) => void raw.write(format.format(json, message)),
+        send: (json, message) => void (message && raw.write(format.format(json, message))),
         bufferedBytes: () => raw.writableLength,
         close(code, reason) {
           if (code === CLOSE_CODES.tooSlow) raw.destroy()

@@ -81,7 +81,8 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, as
   )
 }
 
-async function refusePlainRequest(request: FastifyRequest): Promise<void> {
+/** @throws ProblemError `upgrade_required` */
+export async function refusePlainRequest(request: FastifyRequest): Promise<void> {
   if (!request.ws) throw new ProblemError('upgrade_required', `${request.url.split('?')[0]} is a WebSocket.`)
 }
 
@@ -108,8 +109,9 @@ function follow(hub: Hub, socket: WebSocket, id: string, since: number | undefin
   socket.on('close', () => stream.stop())
 }
 
-/** Waits until they are closed; cuts off those that take longer. */
+/** Says 1012 to those to whom the hub had nothing to say, and waits until all are closed; cuts off those that take longer. */
 async function closeAll(sockets: ReadonlySet<WebSocket>): Promise<void> {
+  for (const socket of sockets) if (socket.readyState === socket.OPEN) socket.close(CLOSE_CODES.restart, 'retryAfterMs=1000')
   const closed = Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))))
   const deadline = setTimeout(() => {
     for (const socket of sockets) socket.terminate()

@@ -17,8 +17,8 @@ export async function waitForTask(hub: Hub, id: TaskId, { since, waitMs, client 
   let finish = () => {}
   const over = new Promise<void>((resolve) => (finish = resolve))
   const sink: Sink = {
-    send(_, { status, version }) {
-      if (since === undefined ? isFinal(status) : version !== since) finish()
+    send(_, message) {
+      if (message && (since === undefined ? isFinal(message.status) : message.version !== since)) finish()
     },
     bufferedBytes: () => 0,
     close: () => finish(),

@@ -16,15 +16,17 @@ function* findRefs(value: unknown): Generator<string> {
 const resolve = (document: unknown, ref: string) =>
   ref.slice(2).split('/').reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], document)
 
-t.test('/asyncapi.json describes the stream of a task, and its references lead somewhere', async (t) => {
+t.test('/asyncapi.json describes the streams, and its references lead somewhere', async (t) => {
   const document = await read('/asyncapi.json')
   t.match(document, {
     asyncapi: '3.0.0',
     channels: { taskStream: { address: '/ws/tasks/{id}', bindings: { ws: { query: { properties: { since: { type: 'string' } } } } } } },
-    operations: { tellOfTask: { action: 'send', 'x-close-codes': [{ code: 1000, action: 'stop' }] } },
+    info: { 'x-close-codes': [{ code: 1000, action: 'stop' }] },
+    operations: { tellOfTask: { action: 'send' }, takeRequests: { action: 'receive' }, tellOfTasks: { action: 'send' } },
   })
   const refs = [...findRefs(document)]
-  t.equal(refs.length, 9)
+  // Each message of a channel twice (in the channel and in the operation), and the channel of each operation.
+  t.equal(refs.length, 2 * 4 + 2 * 11 + 3)
   for (const ref of refs) t.ok(resolve(document, ref), ref)
   t.match(resolve(document, '#/components/messages/transition'), { payload: { type: 'object', properties: { version: { type: 'integer' } } } })
 })

@@ -1,0 +1,72 @@
+/**
+ * What is said over `/ws/tasks`: one socket, many subscriptions. The client asks, each request is answered by its `id`, and
+ * the messages of all tasks that are followed come as over a socket of their own (see `stream.ts`).
+ */
+import { Type, type Static } from 'typebox'
+import { FieldError } from './errors.js'
+import { Status } from './status.js'
+import { TaskId, TaskType } from './task.js'
+
+export const MAX_SELECTED_IDS = 1_000
+
+const RequestId = Type.String({ minLength: 1, maxLength: 64, description: 'chosen by the client' })
+const Version = Type.Integer({ minimum: 0 })
+const exact = { additionalProperties: false } as const
+
+/** Tasks by id, or all that fit: of a type, with a tag, in a status; `{}` is every task. */
+export const Selection = Type.Union([
+  Type.Object({ ids: Type.Array(TaskId, { minItems: 1, maxItems: MAX_SELECTED_IDS }) }, exact),
+  Type.Object(
+    {
+      type: Type.Optional(TaskType),
+      tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50 })),
+      status: Type.Optional(Status),
+    },
+    exact,
+  ),
+])
+export type Selection = Static<typeof Selection>
+
+/** Follow these tasks. A task named in `since` goes on after that version, the others begin with a snapshot. */
+export const SubscribeRequest = Type.Object(
+  {
+    type: Type.Literal('subscribe'),
+    id: RequestId,
+    selection: Selection,
+    since: Type.Optional(Type.Record(TaskId, Version)),
+  },
+  exact,
+)
+export type SubscribeRequest = Static<typeof SubscribeRequest>
+
+/** Stop the subscription of this id. */
+export const UnsubscribeRequest = Type.Object({ type: Type.Literal('unsubscribe'), id: RequestId }, exact)
+export const PingRequest = Type.Object({ type: Type.Literal('ping'), id: RequestId }, exact)
+
+export const FeedRequest = Type.Union([SubscribeRequest, UnsubscribeRequest, PingRequest])
+export type FeedRequest = Static<typeof FeedRequest>
+
+/** The subscription stands; its messages follow. `missing`: ids that there are no tasks for. */
+export const SubscribedAnswer = Type.Object(
+  { type: Type.Literal('subscribed'), id: RequestId, tasks: Version, missing: Type.Optional(Type.Array(TaskId)) },
+  exact,
+)
+
+/** Nothing was done, and why. */
+export const RefusedAnswer = Type.Object(
+  {
+    type: Type.Literal('refused'),
+    id: RequestId,
+    code: Type.Enum(['invalid_request', 'duplicate_id', 'unknown_subscription', 'too_many_subscriptions', 'too_many_tasks', 'unavailable']),
+    detail: Type.String(),
+    errors: Type.Optional(Type.Array(FieldError)),
+  },
+  exact,
+)
+export type RefusedAnswer = Static<typeof RefusedAnswer>
+
+export const UnsubscribedAnswer = Type.Object({ type: Type.Literal('unsubscribed'), id: RequestId }, exact)
+export const PongAnswer = Type.Object({ type: Type.Literal('pong'), id: RequestId }, exact)
+
+export const FeedAnswer = Type.Union([SubscribedAnswer, RefusedAnswer, UnsubscribedAnswer, PongAnswer])
+export type FeedAnswer = Static<typeof FeedAnswer>

@@ -1,0 +1,153 @@
+/**
+ * `/ws/tasks`: one socket for many tasks. The client asks in JSON, and each request is answered by its id (see
+ * `protocol/feed.ts`); what it follows, and what it is told, is decided by `live/feed.ts`.
+ *
+ * Text that is no JSON, or a request without an id, closes with 4500: nobody could tell what the answer answers. More than
+ * `MAX_REQUESTS` in ten seconds close with 4029.
+ */
+import type { WebSocket } from '@fastify/websocket'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { createFeed, type Feed, type FeedDeps } from '../live/feed.js'
+import type { Sink } from '../live/hub.js'
+import { LOW_WATER_BYTES } from '../live/task-stream.js'
+import { FeedRequest, type FeedAnswer } from '../protocol/feed.js'
+import { CLOSE_CODES } from '../protocol/stream.js'
+import { createChecker } from '../tasks/schema-errors.js'
+import { startHeartbeat } from './heartbeat.js'
+import type { StreamLimits } from './stream-limits.js'
+
+const LOOK_MS = 1_000
+const MAX_REQUESTS = 50
+const REQUESTS_PERIOD_MS = 10_000
+
+export interface FeedSocketDeps extends Omit<FeedDeps, 'sink'> {
+  limits: StreamLimits
+  /** Throws for pages that may not open streams here. */
+  assertOrigin(request: FastifyRequest): void
+  /** Throws for a plain request. */
+  assertUpgrade(request: FastifyRequest): Promise<void>
+}
+
+/** Registers the route, on an application where WebSockets are registered. */
+export function registerFeedSocket(app: FastifyInstance, { limits, assertOrigin, assertUpgrade, ...deps }: FeedSocketDeps): void {
+  const feeds = new Set<Feed>()
+  const heartbeat = startHeartbeat({})
+  const checker = createChecker(FeedRequest)
+  let isLooking = false
+
+  /** What the same look asks for several feeds is read once. */
+  async function lookForAll(): Promise<void> {
+    const reads = new Map<string, ReturnType<FeedDeps['listTasks']>>()
+    shared = (...args) => {
+      const key = JSON.stringify(args)
+      const read = reads.get(key) ?? deps.listTasks(...args)
+      reads.set(key, read)
+      return read
+    }
+    await Promise.all([...feeds].map((feed) => feed.look()))
+  }
+  let shared: FeedDeps['listTasks'] = deps.listTasks
+
+  const timer = setInterval(() => {
+    if (isLooking || feeds.size === 0) return
+    isLooking = true
+    lookForAll()
+      .catch((error: unknown) => app.log.warn({ err: error }, 'the tasks that fit could not be read'))
+      .finally(() => {
+        isLooking = false
+        shared = deps.listTasks
+      })
+  }, LOOK_MS)
+  app.addHook('preClose', async () => {
+    clearInterval(timer)
+    heartbeat.stop()
+  })
+
+  app.get(
+    '/ws/tasks',
+    {
+      websocket: true,
+      schema: { hide: true },
+      preValidation: assertUpgrade,
+      async preHandler(request) {
+        assertOrigin(request)
+        limits.assertRoom(request.ip)
+      },
+    },
+    (socket, request) => {
+      heartbeat.add(socket)
+      const feed = createFeed({ hub: deps.hub, listTasks: (...args) => shared(...args), sink: createSink(socket, () => feed.drained()) })
+      feeds.add(feed)
+      const release = limits.open(request.ip)
+      const mayAsk = createRateLimit()
+      socket.on('message', (data: Buffer) => {
+        if (mayAsk()) answer(feed, socket, data.toString())
+        else socket.close(CLOSE_CODES.tooManyMessages, `more than ${MAX_REQUESTS} requests in ${REQUESTS_PERIOD_MS} ms`)
+      })
+      socket.once('close', () => {
+        feeds.delete(feed)
+        feed.stop()
+        release()
+      })
+    },
+  )
+
+  function answer(feed: Feed, socket: WebSocket, text: string): void {
+    const request = parse(text)
+    const id = (request as { id?: unknown } | null | undefined)?.id
+    if (typeof id !== 'string') return socket.close(CLOSE_CODES.protocolError, 'a request is a JSON object with type and id')
+    const errors = checker.check(request)
+    if (errors.length > 0) {
+      const detail = 'The request does not fit; see /asyncapi.json.'
+      const refused: FeedAnswer = { type: 'refused', id: id.slice(0, 64) || '?', code: 'invalid_request', detail, errors }
+      socket.send(JSON.stringify(refused))
+      return
+    }
+    take(feed, socket, request as FeedRequest)
+  }
+
+  function take(feed: Feed, socket: WebSocket, request: FeedRequest): void {
+    switch (request.type) {
+      case 'subscribe':
+        return void feed.subscribe(request)
+      case 'unsubscribe':
+        return feed.unsubscribe(request.id)
+      case 'ping':
+        socket.send(JSON.stringify({ type: 'pong', id: request.id } satisfies FeedAnswer))
+    }
+  }
+}
+
+function createSink(socket: WebSocket, onDrained: () => void): Sink {
+  const onSent = () => {
+    if (socket.bufferedAmount < LOW_WATER_BYTES) onDrained()
+  }
+  return {
+    send: (json) => socket.send(json, onSent),
+    bufferedBytes: () => socket.bufferedAmount,
+    close: (code, reason) => socket.close(code, reason),
+  }
+}
+
+/** Says whether one more is allowed now. */
+function createRateLimit(): () => boolean {
+  let periodEndsAtMs = 0
+  let count = 0
+  return () => {
+    const nowMs = performance.now()
+    if (nowMs >= periodEndsAtMs) {
+      periodEndsAtMs = nowMs + REQUESTS_PERIOD_MS
+      count = 0
+    }
+    count += 1
+    return count <= MAX_REQUESTS
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,197 @@
+/** Many tasks over one socket, on real services. */
+import { once } from 'node:events'
+import t from 'tap'
+import { WebSocket } from 'ws'
+import { FeedAnswer } from '../../src/protocol/feed.js'
+import type { StreamMessage } from '../../src/protocol/stream.js'
+import type { Task, Transition } from '../../src/protocol/task.js'
+import { createChecker } from '../../src/tasks/schema-errors.js'
+import { startApp } from '../helpers/app.js'
+import { readFrame } from '../helpers/frame-check.js'
+import type { TestScope } from '../helpers/services.js'
+import { createTask } from '../helpers/watch.js'
+
+const UNKNOWN = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
+const { address, stopWeb } = await startApp(t, ['worker', 'relay'])
+const answers = createChecker(FeedAnswer)
+
+type Said = StreamMessage | FeedAnswer
+const isAnswer = (said: Said): said is FeedAnswer => 'id' in said
+
+async function openFeed(t: TestScope) {
+  const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`)
+  const said: Said[] = []
+  const listeners = new Set<() => void>()
+  socket.on('message', (data: Buffer) => {
+    const parsed = JSON.parse(data.toString()) as Said
+    if (isAnswer(parsed) && answers.check(parsed).length > 0) throw new Error(`not an answer: ${data.toString()}`)
+    said.push(isAnswer(parsed) ? parsed : readFrame(data.toString()))
+    for (const listener of listeners) listener()
+  })
+  const closed = once(socket, 'close').then(([code, reason]) => ({ code: Number(code), reason: String(reason) }))
+  closed.catch(() => {})
+  t.teardown(() => socket.terminate())
+  await once(socket, 'open')
+  const until = (isTrue: () => boolean) =>
+    new Promise<void>((resolve) => {
+      const look = () => {
+        if (!isTrue()) return
+        listeners.delete(look)
+        resolve()
+      }
+      listeners.add(look)
+      look()
+    })
+  const of = (task: Pick<Task, 'id'>) => said.filter((one): one is StreamMessage => !isAnswer(one) && one.taskId === task.id)
+  return {
+    socket,
+    said,
+    closed,
+    of,
+    until,
+    ask: (request: object) => socket.send(JSON.stringify(request)),
+    async answer(id: string) {
+      await until(() => said.some((one) => isAnswer(one) && one.id === id))
+      return said.filter(isAnswer).findLast((one) => one.id === id)
+    },
+    versions: (task: Pick<Task, 'id'>) => of(task).filter(({ type }) => type !== 'progress').map(({ type, version }) => `${type} ${version}`),
+    ended: (task: Pick<Task, 'id'>) => until(() => of(task).some(({ status }) => ['COMPLETED', 'FAILED'].includes(status))),
+  }
+}
+
+const readStored = async (id: string) => ((await (await fetch(`${address}/api/tasks/${id}/events`)).json()) as { items: Transition[] }).items
+
+t.test('tasks are followed by id, to the end, and the socket stays', async (t) => {
+  const feed = await openFeed(t)
+  const tasks = await Promise.all([2, 3].map((steps) => createTask(address, { payload: { steps, stepMs: 40 }, delayMs: 100 })))
+  feed.ask({ type: 'subscribe', id: 'mine', selection: { ids: [...tasks.map(({ id }) => id), UNKNOWN] } })
+  t.same(await feed.answer('mine'), { type: 'subscribed', id: 'mine', tasks: 2, missing: [UNKNOWN] })
+  t.equal(feed.said[0]?.type, 'subscribed', 'the answer comes before what it causes')
+  for (const task of tasks) {
+    await feed.ended(task)
+    const [first, ...later] = feed.versions(task)
+    t.match(first, /^snapshot \d$/)
+    const stored = (await readStored(task.id)).map(({ version }) => `transition ${version}`)
+    t.same(later, stored.slice(Number(first?.split(' ')[1])))
+  }
+  feed.ask({ type: 'ping', id: 'p' })
+  t.same(await feed.answer('p'), { type: 'pong', id: 'p' })
+})
+
+t.test('a task goes on after the version that the client holds', async (t) => {
+  const feed = await openFeed(t)
+  const task = await createTask(address, { payload: { steps: 0 } })
+  await (await fetch(`${address}/api/tasks/${task.id}?wait=30`)).json()
+  feed.ask({ type: 'subscribe', id: 'a', selection: { ids: [task.id] }, since: { [task.id]: 1 } })
+  await feed.ended(task)
+  t.same(feed.versions(task), ['resumed 1', 'transition 2', 'transition 3'])
+})
+
+t.test('a selection reports what fits now and what comes to fit later', async (t) => {
+  const feed = await openFeed(t)
+  const tagged = (tags: string[]) => createTask(address, { tags, payload: { steps: 1, stepMs: 20 }, delayMs: 200 })
+  const now = await tagged(['night', 'paper'])
+  feed.ask({ type: 'subscribe', id: 'n', selection: { tag: 'night' } })
+  t.same(await feed.answer('n'), { type: 'subscribed', id: 'n', tasks: 1 })
+  const [later, other] = await Promise.all([tagged(['night']), tagged(['day'])])
+  await Promise.all([feed.ended(now), feed.ended(later)])
+  t.match(feed.versions(now)[0], /^snapshot/)
+  t.match(feed.versions(later)[0], /^snapshot/)
+  t.same(feed.of(other), [])
+})
+
+t.test('a task that stops fitting is let go after the transition that says so', async (t) => {
+  const feed = await openFeed(t)
+  const task = await createTask(address, { tags: ['s'], payload: { steps: 1, stepMs: 20 }, delayMs: 300 })
+  feed.ask({ type: 'subscribe', id: 's', selection: { status: 'SCHEDULED', tag: 's' } })
+  await feed.until(() => feed.of(task).some(({ status }) => status === 'PENDING'))
+  await (await fetch(`${address}/api/tasks/${task.id}?wait=30`)).json()
+  feed.ask({ type: 'ping', id: 'p' })
+  await feed.answer('p')
+  t.same(feed.versions(task), ['snapshot 1', 'transition 2'])
+})
+
+t.test('those that fail are reported when they do', async (t) => {
+  const feed = await openFeed(t)
+  feed.ask({ type: 'subscribe', id: 'f', selection: { status: 'FAILED' } })
+  await feed.answer('f')
+  const task = await createTask(address, { payload: { steps: 2, stepMs: 10, failAt: 1 } })
+  await feed.ended(task)
+  t.match(feed.of(task), [{ type: 'snapshot', status: 'FAILED', version: 3 }])
+})
+
+t.test('a task that several subscriptions select is sent once, until the last of them goes', async (t) => {
+  const feed = await openFeed(t)
+  const task = await createTask(address, { tags: ['twice'], payload: { steps: 2, stepMs: 20 }, delayMs: 400 })
+  feed.ask({ type: 'subscribe', id: 'a', selection: { ids: [task.id] } })
+  feed.ask({ type: 'subscribe', id: 'b', selection: { tag: 'twice' } })
+  await Promise.all([feed.answer('a'), feed.answer('b')])
+  feed.ask({ type: 'unsubscribe', id: 'a' })
+  await feed.until(() => feed.said.some((said) => said.type === 'unsubscribed' && said.id === 'a'))
+  await feed.ended(task)
+  t.same(feed.versions(task), ['snapshot 1', 'transition 2', 'transition 3', 'transition 4'])
+
+  const next = await createTask(address, { delayMs: 3_600_000 })
+  feed.ask({ type: 'subscribe', id: 'c', selection: { ids: [next.id] } })
+  feed.ask({ type: 'unsubscribe', id: 'c' })
+  feed.ask({ type: 'unsubscribe', id: 'c' })
+  await feed.until(() => feed.said.some((said) => said.type === 'refused'))
+  t.match(feed.said.at(-1), { type: 'refused', id: 'c', code: 'unknown_subscription' })
+})
+
+t.test('what cannot be done is refused by its id and names the field', async (t) => {
+  const feed = await openFeed(t)
+  feed.ask({ type: 'subscribe', id: 'x', selection: { status: 'DONE' } })
+  t.match(await feed.answer('x'), { type: 'refused', code: 'invalid_request', errors: [{ pointer: /^\/selection/ }] })
+  feed.ask({ type: 'subscribe', id: 'y', selection: { ids: [] } })
+  t.match(await feed.answer('y'), { type: 'refused', code: 'invalid_request' })
+  feed.ask({ type: 'subscribe', id: 'z', selection: { tag: 'none' } })
+  feed.ask({ type: 'subscribe', id: 'z', selection: { tag: 'none' } })
+  await feed.until(() => feed.said.some((said) => said.type === 'refused' && said.id === 'z'))
+  t.match(feed.said.find((said) => said.type === 'refused' && said.id === 'z'), { code: 'duplicate_id' })
+})
+
+t.test('text that is no request closes with 4500, and too much of it with 4029', async (t) => {
+  for (const text of ['hello', '[]', '{"type":"ping"}']) {
+    const { socket, closed } = await openFeed(t)
+    socket.send(text)
+    t.match(await closed, { code: 4500 })
+  }
+  const feed = await openFeed(t)
+  for (let count = 0; count < 60; count += 1) feed.ask({ type: 'ping', id: 'p' })
+  t.match(await feed.closed, { code: 4029 })
+})
+
+t.test('a selection made in the middle of a storm misses nothing and repeats nothing', async (t) => {
+  const feed = await openFeed(t)
+  const create = (count: number) =>
+    Promise.all(Array.from({ length: count }, (_, index) => createTask(address, { tags: ['storm'], payload: { steps: index % 3, stepMs: 30 }, delayMs: index * 5 })))
+  const before = create(60)
+  feed.ask({ type: 'subscribe', id: 'storm', selection: { tag: 'storm' } })
+  const tasks = [...(await before), ...(await create(60))]
+  await feed.answer('storm')
+  const reported = await Promise.all(
+    tasks.map(async (task) => {
+      const last = (await (await fetch(`${address}/api/tasks/${task.id}?wait=60`)).json()) as Task
+      // One that ended before the subscription, or between two looks, is reported as ended or not at all.
+      return { task, last }
+    }),
+  )
+  await feed.until(() => reported.every(({ task, last }) => feed.of(task).length === 0 || feed.of(task).some(({ version }) => version === last.version)))
+  for (const { task, last } of reported) {
+    const versions = feed.of(task).filter(({ type }) => type !== 'progress').map(({ version }) => version)
+    const [first = last.version + 1] = versions
+    t.same(versions, Array.from({ length: last.version + 1 - first }, (_, index) => first + index))
+  }
+  t.ok(reported.filter(({ task }) => feed.of(task).length > 0).length > 60, 'later tasks are reported too')
+})
+
+t.test('when the server stops, every socket is told to come back', async (t) => {
+  const [idle, busy] = await Promise.all([openFeed(t), openFeed(t)])
+  const task = await createTask(address, { delayMs: 3_600_000 })
+  busy.ask({ type: 'subscribe', id: 'a', selection: { ids: [task.id] } })
+  await busy.answer('a')
+  const stopping = stopWeb()
+  for (const { closed } of [idle, busy]) t.match(await closed, { code: 1012, reason: /^retryAfterMs=\d+$/ })
+  await stopping
+})
