@@ -1,6 +1,7 @@
 /** Types of `task-stream.js`. Shapes come from the protocol's schemas; nothing is declared twice. */
 import type { Problem } from '../src/protocol/errors.js'
 import type { CreateTask } from '../src/protocol/http.js'
+import type { Selection } from '../src/protocol/feed.js'
 import type { Status } from '../src/protocol/status.js'
 import type { StreamMessage } from '../src/protocol/stream.js'
 import type { Task, TaskId } from '../src/protocol/task.js'
@@ -61,6 +62,7 @@ export interface WebSocketLike {
   onmessage: ((event: never) => void) | null
   onclose: ((event: never) => void) | null
   onerror: ((event: never) => void) | null
+  send(data: string): void
   close(): void
 }
 
@@ -100,6 +102,24 @@ export interface TaskWatch extends AsyncIterable<Change> {
 
 /** Follows one task until it ends, through any number of connections. */
 export function watchTask(id: TaskId, options?: WatchOptions): TaskWatch
+
+export interface WatchTasksOptions extends Omit<WatchOptions, 'task' | 'transports'> {}
+
+/** Iterating reports the changes of all tasks from then on; each task's in order, each version once. */
+export interface TasksWatch extends AsyncIterable<Change> {
+  /** By id: each task of which something was told, as it stands. */
+  readonly tasks: ReadonlyMap<TaskId, Task>
+  readonly connection: Connection
+  /** Ends the watch. Idempotent. */
+  close(): void
+  [Symbol.asyncIterator](): AsyncGenerator<Change, void, undefined>
+}
+
+/**
+ * Follows a selection of tasks over one WebSocket until it is closed: tasks by id, or all that fit, those included that
+ * come to fit later. Iterating throws a `WatchError` when the server refuses the selection.
+ */
+export function watchTasks(selection: Selection, options?: WatchTasksOptions): TasksWatch
 
 /** Creates a task and returns it as accepted. Throws `ProblemError` when the server refuses it. */
 export function createTask(body: CreateTask, options?: RequestOptions): Promise<Task>

@@ -125,6 +125,11 @@ export function watchTask(id, options = {}) {
   return new TaskWatch(id, options)
 }
 
+/** Follows a selection of tasks over one WebSocket, until it is closed. */
+export function watchTasks(selection, options = {}) {
+  return new TasksWatch(selection, options)
+}
+
 /** Creates a task and returns it as accepted. Throws `ProblemError` when the server refuses it. */
 export async function createTask(body, options = {}) {
   const response = await (options.fetch ?? fetch)(urlOf(options.baseUrl, 'api/tasks'), {
@@ -143,6 +148,52 @@ export async function runTask(body, options = {}) {
   return watchTask(task.id, { ...options, task }).finished
 }
 
+/** Changes on their way to those who iterate; each reader has an inbox of its own. */
+class Reports {
+  #inboxes = new Set()
+  #isEnded = false
+  #error
+
+  add(change) {
+    for (const inbox of this.#inboxes) {
+      const last = inbox.changes.at(-1)?.message
+      // A reader that is slower than the stream gets every transition, and of progress the latest.
+      const isOvertaken = change.message.type === 'progress' && last?.type === 'progress' && last.taskId === change.message.taskId
+      if (isOvertaken) inbox.changes.pop()
+      inbox.changes.push(change)
+      inbox.wake()
+    }
+  }
+
+  end(error) {
+    this.#isEnded = true
+    this.#error = error
+    for (const inbox of this.#inboxes) inbox.wake()
+  }
+
+  /** What is added from now on; `onLeave` when the reader leaves. */
+  iterate(onLeave) {
+    const inbox = { changes: [], wake: () => {} }
+    this.#inboxes.add(inbox)
+    return this.#drain(inbox, onLeave)
+  }
+
+  async *#drain(inbox, onLeave) {
+    try {
+      for (;;) {
+        const change = inbox.changes.shift()
+        if (change) yield change
+        else if (this.#error) throw this.#error
+        else if (this.#isEnded) return
+        else await new Promise((resolve) => (inbox.wake = resolve))
+      }
+    } finally {
+      this.#inboxes.delete(inbox)
+      onLeave()
+    }
+  }
+}
+
 class TaskWatch {
   #id
   #options
@@ -153,8 +204,7 @@ class TaskWatch {
   #failureCount = 0
   #muteCount = 0
   #isEnded = false
-  #error
-  #inboxes = new Set()
+  #reports = new Reports()
   #resolve
   #reject
   #onAbort = () => this.close()
@@ -203,24 +253,7 @@ class TaskWatch {
 
   /** Reports what happens from now on. Leaving the loop closes the watch. */
   [Symbol.asyncIterator]() {
-    const inbox = { changes: [], wake: () => {} }
-    this.#inboxes.add(inbox)
-    return this.#drain(inbox)
-  }
-
-  async *#drain(inbox) {
-    try {
-      for (;;) {
-        const change = inbox.changes.shift()
-        if (change) yield change
-        else if (this.#error) throw this.#error
-        else if (this.#isEnded) return
-        else await new Promise((resolve) => (inbox.wake = resolve))
-      }
-    } finally {
-      this.#inboxes.delete(inbox)
-      this.close()
-    }
+    return this.#reports.iterate(() => this.close())
   }
 
   #connect() {
@@ -308,9 +341,9 @@ class TaskWatch {
   }
 
   #stop(code, text) {
-    this.#error = new WatchError(code, text || `The server ended the stream (${code})`)
-    this.#reject(this.#error)
-    this.#end({ state: 'stopped', text: this.#error.message })
+    const error = new WatchError(code, text || `The server ended the stream (${code})`)
+    this.#reject(error)
+    this.#end({ state: 'stopped', text: error.message }, error)
   }
 
   #finish() {
@@ -318,12 +351,12 @@ class TaskWatch {
     this.#end({ state: 'finished', text: 'Finished: nothing more to come' })
   }
 
-  #end(connection) {
+  #end(connection, error) {
     if (this.#isEnded) return
     this.#isEnded = true
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     this.#disconnect({ isPatient: true })
-    for (const inbox of this.#inboxes) inbox.wake()
+    this.#reports.end(error)
     this.#show(connection)
   }
 
@@ -334,12 +367,131 @@ class TaskWatch {
   }
 
   #report(change) {
-    for (const inbox of this.#inboxes) {
-      // A reader that is slower than the stream gets every transition, and of progress the latest.
-      if (change.message.type === 'progress' && inbox.changes.at(-1)?.message.type === 'progress') inbox.changes.pop()
-      inbox.changes.push(change)
-      inbox.wake()
+    this.#reports.add(change)
+    callBack(this.#options.onChange, change)
+  }
+
+  #show(connection) {
+    this.#connection = connection
+    callBack(this.#options.onConnection, connection)
+  }
+}
+
+/**
+ * One socket for a selection of tasks. The promise is that of a watch, for each task; a lost connection is made anew, with
+ * the version of every task that is held and has not ended.
+ */
+class TasksWatch {
+  #selection
+  #options
+  #tasks = new Map()
+  #line
+  #timer
+  #failureCount = 0
+  #isEnded = false
+  #reports = new Reports()
+  #onAbort = () => this.close()
+  #connection = { state: 'connecting', text: 'Connecting…' }
+
+  constructor(selection, options) {
+    this.#selection = selection
+    this.#options = options
+    if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError('There is no WebSocket here: pass one')
+    urlOf(options.baseUrl, '')
+    options.signal?.addEventListener('abort', this.#onAbort)
+    if (options.signal?.aborted) this.close()
+    else this.#connect()
+  }
+
+  /** By id: each task of which something was told, as it stands. */
+  get tasks() {
+    return this.#tasks
+  }
+
+  get connection() {
+    return this.#connection
+  }
+
+  close() {
+    this.#end({ state: 'closed', text: 'Closed' })
+  }
+
+  [Symbol.asyncIterator]() {
+    return this.#reports.iterate(() => this.close())
+  }
+
+  #connect() {
+    this.#timer = setTimeout(() => this.#lost(1006, ''), FIRST_MESSAGE_DEADLINE_MS)
+    const ways = {
+      onOpen: () => this.#line.send(this.#request('all', this.#selection)),
+      onMessage: (message) => this.#receive(message),
+      onClose: (code, reason) => this.#lost(code, reason),
     }
+    this.#line = openSocket(urlOf(this.#options.baseUrl, 'ws/tasks'), this.#options, ways)
+  }
+
+  #request(id, selection) {
+    const held = [...this.#tasks.values()].filter((task) => !isFinal(task.status))
+    return { type: 'subscribe', id, selection, since: Object.fromEntries(held.map((task) => [task.id, task.version])) }
+  }
+
+  #receive(message) {
+    if (!message) return this.#lost(1006, '')
+    if (message.type === 'refused' && message.code !== 'unavailable') return this.#stop(4500, message.detail)
+    if (message.type === 'refused') return this.#lost(1006, '')
+    if (message.type === 'subscribed') return this.#begin(message)
+    const before = this.#tasks.get(message.taskId)
+    const { task, outcome } = fold(before, message)
+    if (outcome === 'gap') return this.#lost(1006, '')
+    if (outcome === 'stale' || task === before) return
+    this.#tasks.set(task.id, task)
+    const isRepeated = message.type === 'snapshot' && !message.reset && task.version === before?.version
+    if (!isRepeated) this.#report({ task, message })
+  }
+
+  /** Tasks that are held and no longer selected may have gone on meanwhile: they are asked for by id. */
+  #begin({ id }) {
+    clearTimeout(this.#timer)
+    this.#failureCount = 0
+    this.#show({ state: 'live', text: 'Live' })
+    if (id !== 'all' || this.#selection.ids) return
+    const ids = [...this.#tasks.values()].filter((task) => !isFinal(task.status)).map((task) => task.id)
+    for (let start = 0; start < ids.length; start += 1000) {
+      this.#line.send(this.#request(`held ${start}`, { ids: ids.slice(start, start + 1000) }))
+    }
+  }
+
+  #lost(code, reason) {
+    this.#disconnect()
+    if (!shouldReconnect(code) && code !== 1000) return this.#stop(code, STOP_REASONS[code] ?? reason)
+    const delayMs = retryAfterMs(reason) ?? backoffMs(this.#failureCount, this.#options)
+    this.#failureCount++
+    this.#show({ state: 'reconnecting', text: 'Reconnecting…', retryAt: Date.now() + delayMs })
+    this.#timer = setTimeout(() => this.#connect(), delayMs)
+  }
+
+  #stop(code, text) {
+    const error = new WatchError(code, text || `The server ended the stream (${code})`)
+    this.#end({ state: 'stopped', text: error.message }, error)
+  }
+
+  #end(connection, error) {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    this.#options.signal?.removeEventListener('abort', this.#onAbort)
+    this.#disconnect()
+    this.#reports.end(error)
+    this.#show(connection)
+  }
+
+  #disconnect() {
+    clearTimeout(this.#timer)
+    this.#line?.close(true)
+    this.#line = undefined
+  }
+
+  #report(change) {
+    this.#reports.add(change)
     callBack(this.#options.onChange, change)
   }
 
@@ -355,16 +507,21 @@ class TaskWatch {
  */
 const TRANSPORTS = { websocket: openWebSocket, events: openEvents, poll: openPoll }
 
-function openWebSocket(id, since, options, { onOpen, onMessage, onClose }) {
-  const url = new URL(urlOf(options.baseUrl, `ws/tasks/${encodeURIComponent(id)}`))
+function openWebSocket(id, since, options, line) {
+  const query = since === undefined ? '' : `?since=${since}`
+  return openSocket(urlOf(options.baseUrl, `ws/tasks/${encodeURIComponent(id)}${query}`), options, line)
+}
+
+function openSocket(address, options, { onOpen, onMessage, onClose }) {
+  const url = new URL(address)
   url.protocol = url.protocol.replace('http', 'ws')
-  if (since !== undefined) url.searchParams.set('since', since)
   const socket = new (options.WebSocket ?? WebSocket)(url.href)
   socket.onopen = onOpen
   socket.onmessage = (event) => onMessage(parse(event.data))
   socket.onclose = (event) => onClose(event.code, event.reason)
   socket.onerror = () => {} // `close` follows, and says it
   return {
+    send: (message) => socket.send(JSON.stringify(message)),
     close(isPatient) {
       socket.onopen = socket.onmessage = socket.onclose = null
       // A browser warns on its console of a socket that is closed before it has opened.

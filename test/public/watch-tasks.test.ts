@@ -1,0 +1,51 @@
+/** The client over `/ws/tasks`: a selection of tasks, through lost connections. */
+import t from 'tap'
+import { WebSocket } from 'ws'
+import { createTask, watchTasks, type Change } from '../../public/task-stream.js'
+import { startApp } from '../helpers/app.js'
+import { startProxy } from '../helpers/proxy.js'
+
+const { address } = await startApp(t, ['worker', 'relay'])
+const proxy = await startProxy(t, [Number(new URL(address).port)])
+const fast = { baseUrl: `http://127.0.0.1:${proxy.port}`, WebSocket, minDelayMs: 1, maxDelayMs: 20 }
+
+const isOver = (status: string) => status === 'COMPLETED' || status === 'FAILED'
+
+t.test('a selection reports each version of each task once and in order, also when the line is cut again and again', async (t) => {
+  const versions = new Map<string, number[]>()
+  const watch = watchTasks({ tag: 'watched' }, {
+    ...fast,
+    onChange({ task, message }: Change) {
+      if (message.type !== 'progress') versions.set(task.id, [...(versions.get(task.id) ?? []), task.version])
+    },
+  })
+  t.teardown(() => watch.close())
+  const tasks = await Promise.all(
+    Array.from({ length: 30 }, (_, index) =>
+      createTask({ tags: ['watched'], payload: { steps: 3, stepMs: 40 + index * 5 }, delayMs: 1_200 + index * 20 }, { baseUrl: address })),
+  )
+  const cutting = setInterval(() => proxy.cut(), 150)
+  t.teardown(() => clearInterval(cutting))
+  const hasAll = () => tasks.every(({ id }) => isOver(watch.tasks.get(id)?.status ?? ''))
+  for await (const { task } of watch) if (isOver(task.status) && hasAll()) break
+  for (const { id } of tasks) t.same(versions.get(id), [1, 2, 3, 4])
+  t.equal(watch.connection.state, 'closed')
+})
+
+t.test('tasks are followed by id; a task that ends leaves the watch open', async (t) => {
+  const first = await createTask({ payload: { steps: 0 } }, fast)
+  const second = await createTask({ payload: { steps: 1, stepMs: 200 } }, fast)
+  const watch = watchTasks({ ids: [first.id, second.id] }, fast)
+  const ended: string[] = []
+  for await (const { task } of watch) {
+    if (isOver(task.status)) ended.push(task.id)
+    if (ended.length === 2) break
+  }
+  t.same(ended.sort(), [first.id, second.id].sort())
+})
+
+t.test('a selection that the server refuses stops the watch and says why', async (t) => {
+  const watch = watchTasks({ tag: 'x'.repeat(51) }, fast)
+  await t.rejects(watch[Symbol.asyncIterator]().next(), { name: 'WatchError', code: 4500 })
+  t.equal(watch.connection.state, 'stopped')
+})
