@@ -106,5 +106,6 @@ t.test('a role that does not even do that is ended by the next start', async (t)
   const { pid, dir } = await killSupervisorOf(t, 'stuck')
   t.strictSame(await findAlive([pid]), [pid])
   await createRoleRecord(dir).stopLeftovers()
-  t.strictSame(await findAlive([pid]), [])
+  // It has been told by SIGKILL, and the system may need a moment to take it off its list.
+  await t.resolves(waitUntilGone([pid]))
 })

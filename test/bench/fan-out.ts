@@ -1,0 +1,114 @@
+/**
+ * `fan-out`: from a publication to the last of N watchers of one task, against a bare ws server that is fed by the same
+ * Redis channels; how fast watchers connect; and what an idle one costs. The two servers take turns at each N.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { WebSocket } from 'ws'
+import { openBroker } from '../../src/broker/open-broker.js'
+import { openDatabase } from '../../src/db/open.js'
+import * as store from '../../src/tasks/store/index.js'
+import { createTaskId } from '../../src/tasks/task-id.js'
+import { launch, MAIN, type RoleProcess } from '../helpers/roles.js'
+import { median, openStack, readResidentMiB } from './stack.js'
+
+const WATCHERS = [100, 1_000, 5_000, 10_000]
+const ROUNDS = 3
+const PUBLICATIONS = 15
+const CONNECTING_AT_ONCE = 100
+
+interface Figures {
+  lastMs: number[]
+  connectedPerSecond: number[]
+  kibPerWatcher: number[]
+}
+
+export async function benchFanOut(): Promise<void> {
+  const stack = await openStack()
+  const log = { info() {}, warn() {} }
+  const db = openDatabase(stack.databaseUrl)
+  const broker = await openBroker({ redisUrl: stack.redisUrl, databaseUrl: stack.databaseUrl, log })
+  const env = { DATABASE_URL: stack.databaseUrl, REDIS_URL: stack.redisUrl, PORT: '0', LOG_LEVEL: 'warn', MAX_STREAMS_PER_ADDRESS: '20000' }
+  const web = await launch(MAIN, { args: ['web'], env })
+  const bare = await stack.startModule('./bare-fan-out.ts')
+  try {
+    const taskId = createTaskId()
+    const task = { id: taskId, tenant: 'default', type: 'demo.sleep', title: 'watched', priority: 0, tags: [], payload: {}, runAt: null, delayMs: null }
+    await store.createTasks(db, [task], 3_600_000)
+    await store.claimAttemptsIfDue(db, [{ taskId, attempt: 1 }], 'bench', 3_600_000)
+    let done = 0
+    const publish = async () => {
+      done += 1
+      const progress = { fraction: 0.5, done, total: null, message: null }
+      const messages = await store.recordProgressIfCurrent(db, [{ taskId, attempt: 1, progress }])
+      const startedAtMs = performance.now()
+      await broker.events.publish(messages)
+      return startedAtMs
+    }
+
+    console.log(`fan-out of one task, medians of ${ROUNDS} turns of ${PUBLICATIONS} publications`)
+    for (const count of WATCHERS) {
+      const ours: Figures = { lastMs: [], connectedPerSecond: [], kibPerWatcher: [] }
+      const reference: Figures = { lastMs: [], connectedPerSecond: [], kibPerWatcher: [] }
+      for (let round = 0; round < ROUNDS; round += 1) {
+        await measure(bare, '/', count, publish, reference)
+        await measure(web, `/ws/tasks/${taskId}`, count, publish, ours)
+      }
+      report(count, ours, reference)
+    }
+  } finally {
+    await web.stop()
+    await broker.close()
+    await db.close()
+    await stack.close()
+  }
+}
+
+async function measure(server: RoleProcess, path: string, count: number, publish: () => Promise<number>, figures: Figures): Promise<void> {
+  const before = await readResidentMiB(server.child.pid ?? 0)
+  const startedAtMs = performance.now()
+  const sockets = await connectAll(server.address.replace('http', 'ws') + path, count)
+  figures.connectedPerSecond.push((count / (performance.now() - startedAtMs)) * 1_000)
+  await sleep(500)
+  figures.kibPerWatcher.push((((await readResidentMiB(server.child.pid ?? 0)) - before) * 1_024) / count)
+  let missing = 0
+  let onLast = () => {}
+  for (const socket of sockets) {
+    socket.on('message', () => {
+      missing -= 1
+      if (missing === 0) onLast()
+    })
+  }
+  for (let index = 0; index < PUBLICATIONS; index += 1) {
+    missing = count
+    const last = new Promise<void>((resolve) => (onLast = resolve))
+    const publishedAtMs = await publish()
+    await last
+    figures.lastMs.push(performance.now() - publishedAtMs)
+  }
+  await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve).terminate())))
+  await sleep(1_500)
+}
+
+/** Each is connected when its first message has come. */
+async function connectAll(url: string, count: number): Promise<WebSocket[]> {
+  const sockets: WebSocket[] = []
+  let left = count
+  const connect = async () => {
+    while (left-- > 0) {
+      const socket = new WebSocket(url, { perMessageDeflate: false })
+      await new Promise<void>((resolve, reject) => socket.once('message', () => resolve()).once('error', reject))
+      sockets.push(socket)
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(CONNECTING_AT_ONCE, count) }, connect))
+  return sockets
+}
+
+function report(count: number, ours: Figures, reference: Figures): void {
+  const [last, bareLast] = [median(ours.lastMs), median(reference.lastMs)]
+  const [rate, bareRate] = [median(ours.connectedPerSecond), median(reference.connectedPerSecond)]
+  console.log(`  ${String(count).padStart(6)} watchers: last told after ${last.toFixed(1)} ms, bare ws ${bareLast.toFixed(1)} ms, ratio ${(last / bareLast).toFixed(2)}   (to reach: 1.15)`)
+  console.log(`         connects with snapshot ${rate.toFixed(0)}/s, bare ws ${bareRate.toFixed(0)}/s, ratio ${(rate / bareRate).toFixed(2)}   (to reach: 0.50)`)
+  // The first turn grows the heap, later ones use what is there.
+  console.log(`         memory ${ours.kibPerWatcher[0]?.toFixed(1)} KiB a watcher, bare ws ${reference.kibPerWatcher[0]?.toFixed(1)} KiB   (to reach: 10 at 10,000)`)
+}
