@@ -8,12 +8,11 @@
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { createFeed, type Feed, type FeedDeps } from '../live/feed.js'
-import type { Sink } from '../live/hub.js'
-import { LOW_WATER_BYTES } from '../live/task-stream.js'
 import { FeedRequest, type FeedAnswer } from '../protocol/feed.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { createChecker } from '../tasks/schema-errors.js'
 import { startHeartbeat } from './heartbeat.js'
+import { createSocketSink } from './socket-sink.js'
 import type { StreamLimits } from './stream-limits.js'
 
 const LOOK_MS = 1_000
@@ -76,7 +75,7 @@ export function registerFeedSocket(app: FastifyInstance, { limits, assertOrigin,
     },
     (socket, request) => {
       heartbeat.add(socket)
-      const feed = createFeed({ hub: deps.hub, listTasks: (...args) => shared(...args), sink: createSink(socket, () => feed.drained()) })
+      const feed = createFeed({ hub: deps.hub, listTasks: (...args) => shared(...args), sink: createSocketSink(socket, () => feed.drained()) })
       feeds.add(feed)
       const release = limits.open(request.ip)
       const mayAsk = createRateLimit()
@@ -115,17 +114,6 @@ export function registerFeedSocket(app: FastifyInstance, { limits, assertOrigin,
       case 'ping':
         socket.send(JSON.stringify({ type: 'pong', id: request.id } satisfies FeedAnswer))
     }
-  }
-}
-
-function createSink(socket: WebSocket, onDrained: () => void): Sink {
-  const onSent = () => {
-    if (socket.bufferedAmount < LOW_WATER_BYTES) onDrained()
-  }
-  return {
-    send: (json) => socket.send(json, onSent),
-    bufferedBytes: () => socket.bufferedAmount,
-    close: (code, reason) => socket.close(code, reason),
   }
 }
 

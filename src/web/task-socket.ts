@@ -11,12 +11,12 @@
  */
 import websocket, { type WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Hub, Sink } from '../live/hub.js'
-import { LOW_WATER_BYTES } from '../live/task-stream.js'
+import type { Hub } from '../live/hub.js'
 import { StreamQuery, TaskParams } from '../protocol/http.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { ProblemError } from './problem.js'
 import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js'
+import { createSocketSink } from './socket-sink.js'
 import type { StreamLimits } from './stream-limits.js'
 
 const CLOSE_DEADLINE_MS = 2_000
@@ -92,16 +92,7 @@ function idOf(request: { params: TaskParams }): string {
 }
 
 function follow(hub: Hub, socket: WebSocket, id: string, since: number | undefined): void {
-  const sink: Sink = {
-    send: (json) => socket.send(json, onSent),
-    bufferedBytes: () => socket.bufferedAmount,
-    close: (code, reason) => socket.close(code, reason),
-  }
-  const stream = hub.attach(id, { since }, sink)
-  // ws has no `drain` event, but says when each frame was handed to the network; never in the turn it was sent.
-  function onSent(): void {
-    if (socket.bufferedAmount < LOW_WATER_BYTES) stream.drained()
-  }
+  const stream = hub.attach(id, { since }, createSocketSink(socket, () => stream.drained()))
   socket.on('message', () => {
     stream.stop()
     socket.close(CLOSE_CODES.protocolError, 'this stream takes no messages')
