@@ -1,4 +1,4 @@
-/** Every frame that a test sees is checked against `/asyncapi.json`, as a client generated from it would. */
+/** Frames of real servers in tests are checked against `/asyncapi.json`, as a client generated from it would. */
 import { createChecker } from '../../src/tasks/schema-errors.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import { describeStreams } from '../../src/web/asyncapi.js'
