@@ -16,7 +16,8 @@
  * which tells "no such task" (stop) from "server away" (keep trying).
  *
  * Where WebSockets are blocked (two attempts brought nothing, though the server answers plain requests) the watch goes on
- * over server-sent events, and where those are held back, over long polls. The steps above stay the same.
+ * over server-sent events, and where those are held back, over long polls. The steps above stay the same. A fallback that
+ * brings nothing either is left in its turn, after the last for the first: no way is given up for ever.
  */
 
 const FINAL_STATUSES = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED'])
@@ -199,6 +200,8 @@ class TaskWatch {
   #options
   #task
   #transports
+  /** Which of the transports is used: an index. */
+  #way = 0
   #line
   #timer
   #failureCount = 0
@@ -259,7 +262,7 @@ class TaskWatch {
   #connect() {
     const seen = { isOpen: false, liveAt: Infinity }
     this.#timer = setTimeout(() => this.#lost(1006, '', seen), FIRST_MESSAGE_DEADLINE_MS)
-    this.#line = TRANSPORTS[this.#transports[0]](this.#id, this.#task?.version, this.#options, {
+    this.#line = TRANSPORTS[this.#transports[this.#way]](this.#id, this.#task?.version, this.#options, {
       onOpen: () => (seen.isOpen = true),
       onMessage: (message) => {
         if (seen.liveAt === Infinity) {
@@ -305,7 +308,7 @@ class TaskWatch {
     const refusal = seen.isOpen ? undefined : await this.#askForRefusal()
     if (this.#isEnded) return
     if (refusal?.stopCode) return this.#stop(refusal.stopCode, refusal.title)
-    if (seen.liveAt === Infinity && (seen.isOpen || refusal.isAnswered)) this.#countMute()
+    if (seen.liveAt === Infinity && !isOfTaskwire(code)) this.#countMute(seen.isOpen || refusal.isAnswered)
     // A close with 1000 that left the task unfinished was not the end of the stream: resume like after any other.
     if (performance.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#failureCount = 0
     const delayMs = retryAfterMs(reason) ?? backoffMs(this.#failureCount, this.#options)
@@ -317,12 +320,13 @@ class TaskWatch {
     this.#timer = setTimeout(() => this.#connect(), delayMs)
   }
 
-  /** The server is there, and still nothing came. */
-  #countMute() {
+  /** Nothing came. While the server is away no fallback would do better; one that is in use is left all the same. */
+  #countMute(isServerThere) {
+    if (!isServerThere && this.#way === 0) return
     this.#muteCount++
-    if (this.#muteCount < MAX_MUTE_ATTEMPTS || this.#transports.length === 1) return
-    this.#transports.shift()
-    this.#muteCount = this.#failureCount = 0
+    if (this.#muteCount < MAX_MUTE_ATTEMPTS) return
+    this.#way = (this.#way + 1) % this.#transports.length
+    this.#muteCount = 0
   }
 
   /** Why the upgrade did not happen, as far as a plain request can tell. */
@@ -619,6 +623,11 @@ function parse(data) {
 
 function backoffMs(failureCount, { minDelayMs = MIN_DELAY_MS, maxDelayMs = MAX_DELAY_MS }) {
   return Math.random() * Math.min(maxDelayMs, minDelayMs * 2 ** failureCount)
+}
+
+/** Whether only Taskwire's server closes with this code: the way to it is open, whatever came of it. */
+function isOfTaskwire(code) {
+  return code === 1012 || code >= 4000
 }
 
 /** A server that restarts names the pause it wants in the close reason: `retryAfterMs=1500`. */

@@ -60,7 +60,7 @@ t.test('whatever a server does to its connections, each version is reported once
     },
   })
   await fc.assert(
-    fc.asyncProperty(anyEndedHistory, fc.array(anyFault, { maxLength: 8 }), async (lived, faults) => {
+    fc.asyncProperty(anyEndedHistory, fc.array(anyFault, { maxLength: 16 }), async (lived, faults) => {
       run = { history: lived, faults: [...faults] }
       const versions: number[] = []
       const watch = watchTask(TASK_ID, {
@@ -73,7 +73,7 @@ t.test('whatever a server does to its connections, each version is reported once
       const firstSeen = versions[0] ?? 0
       assert.deepEqual(versions, Array.from({ length: end.version - firstSeen + 1 }, (_, index) => firstSeen + index))
     }),
-    { numRuns: 60 },
+    { numRuns: 100, timeout: 30_000 }, // a watch that does not end is reported with the faults that stopped it
   )
 })
 
@@ -121,6 +121,29 @@ t.test('a gap is refilled at once, and with pauses when the server repeats it', 
   await watchTask(TASK_ID, { ...fast, baseUrl, onConnection: ({ state }) => states.push(state) }).finished
   t.same(asked, [undefined, 1, 1, 1])
   t.same(states, ['live', 'live', 'reconnecting', 'live', 'reconnecting', 'live', 'finished'])
+})
+
+t.test('no way to the server is given up for ever', async (t) => {
+  const { baseUrl, upgradesAt } = await startStreamServer(t, {
+    onStream: (stream, since, index) => (index < 2 ? stream.socket.terminate() : behave(stream, since)),
+    onRequest: (request, response) => {
+      asked.push(request.url?.split('/').pop() ?? '')
+      response.writeHead(502).end()
+    },
+  })
+  const asked: string[] = []
+  t.equal((await watchTask(TASK_ID, { ...fast, baseUrl }).finished).status, 'COMPLETED')
+  t.equal(upgradesAt.length, 3)
+  t.same(new Set(asked), new Set(['events', TASK_ID]), 'the others were tried in between')
+})
+
+t.test('a server that closes what it opened is not taken for a blocked way', async (t) => {
+  const { baseUrl, upgradesAt } = await startStreamServer(t, {
+    onStream: (stream, since, index) => (index < 6 ? stream.socket.close(1012) : behave(stream, since)),
+    onRequest: (request) => t.fail(`${request.url} was asked`),
+  })
+  t.equal((await watchTask(TASK_ID, { ...fast, baseUrl }).finished).status, 'COMPLETED')
+  t.equal(upgradesAt.length, 7)
 })
 
 t.test('a restarting server decides when it is asked again', async (t) => {
