@@ -35,6 +35,10 @@ export interface FeedDeps {
   /** The tasks that fit, newest first, older than `beforeId` if that is given. */
   listTasks(filter: Filter, limit: number, beforeId?: TaskId): Promise<readonly Pick<Task, 'id' | 'status'>[]>
   sink: Sink
+  /** Takes the answers to what was asked. */
+  answer(message: FeedAnswer): void
+  /** Nothing is followed any more, and nothing will come to be: all selected tasks have ended. */
+  onIdle?: (() => void) | undefined
 }
 
 export interface Feed {
@@ -59,12 +63,12 @@ interface Followed {
   readonly subscriptions: Set<Subscription>
 }
 
-export function createFeed({ hub, listTasks, sink }: FeedDeps): Feed {
+export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): Feed {
   const subscriptions = new Map<string, Subscription>()
   const followed = new Map<TaskId, Followed>()
   let isOver = false
+  let isFollowing = false
 
-  const answer = (message: FeedAnswer) => sink.send(JSON.stringify(message))
   const refuse = (id: string, code: RefusedAnswer['code'], detail: string) => answer({ type: 'refused', id, code, detail })
 
   async function subscribe({ id, selection, since = {} }: SubscribeRequest): Promise<void> {
@@ -80,7 +84,10 @@ export function createFeed({ hub, listTasks, sink }: FeedDeps): Feed {
         return refuse(id, 'too_many_tasks', `A socket follows ${MAX_FOLLOWED_TASKS} tasks; this would be ${followed.size + ids.length}.`)
       }
       answer({ type: 'subscribed', id, tasks: ids.length, ...(missing && { missing }) })
+      isFollowing = true
       for (const taskId of ids) follow(taskId, subscription, since[taskId])
+      isFollowing = false
+      restIfIdle()
     } catch {
       subscriptions.delete(id)
       refuse(id, 'unavailable', 'The tasks could not be read. Try again.')
@@ -116,6 +123,11 @@ export function createFeed({ hub, listTasks, sink }: FeedDeps): Feed {
     if (isOver || subscriptions.get(subscription.id) !== subscription) return
     subscription.seen = new Set(found)
     for (const id of found) if (!seen.has(id) && followed.size < MAX_FOLLOWED_TASKS) follow(id, subscription, undefined)
+  }
+
+  function restIfIdle(): void {
+    if (isFollowing || followed.size > 0 || isOver) return
+    if ([...subscriptions.values()].every(({ filter }) => filter === undefined)) onIdle?.()
   }
 
   function follow(id: TaskId, subscription: Subscription, since: number | undefined): void {
@@ -158,7 +170,7 @@ export function createFeed({ hub, listTasks, sink }: FeedDeps): Feed {
 
   function onClosed(id: TaskId, entry: Followed, code: number, reason: string): void {
     if (followed.get(id) === entry) followed.delete(id)
-    if (code === CLOSE_CODES.ended || code === CLOSE_CODES.notFound || isOver) return
+    if (code === CLOSE_CODES.ended || code === CLOSE_CODES.notFound || isOver) return restIfIdle()
     stop()
     sink.close(code, reason)
   }

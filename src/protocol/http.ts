@@ -33,11 +33,35 @@ const VersionText = Type.String({ pattern: '^[0-9]{1,9}$' })
 /** The longest a request may wait, in seconds. */
 export const MAX_WAIT_SECONDS = 60
 
+const UUID_PATTERN = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
+/** Versions with commas between. */
+export const POSITIONS_PATTERN = '^[0-9]{1,9}(,[0-9]{1,9})*$'
+
 export const StreamQuery = Type.Object(
   { since: Type.Optional({ ...VersionText, description: 'the last version the client holds' }) },
   { additionalProperties: false },
 )
 export type StreamQuery = Static<typeof StreamQuery>
+
+/** How many tasks a stream over plain HTTP may name: its address and its position must fit into headers. */
+export const MAX_IDS_IN_URL = 200
+
+export const SelectionQuery = Type.Object(
+  {
+    ids: Type.Optional(
+      Type.String({
+        pattern: `^${UUID_PATTERN}(,${UUID_PATTERN}){0,${MAX_IDS_IN_URL - 1}}$`,
+        description: `up to ${MAX_IDS_IN_URL} ids with commas between; not together with type, tag or status`,
+      }),
+    ),
+    type: Type.Optional(TaskType),
+    tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50 })),
+    status: Type.Optional(Status),
+    since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, description: 'with ids: the version held of each, in the order of the ids; 0 for none' })),
+  },
+  { additionalProperties: false },
+)
+export type SelectionQuery = Static<typeof SelectionQuery>
 
 export const ReadTaskQuery = Type.Object(
   {
@@ -72,6 +96,10 @@ export type TaskPage = Static<typeof TaskPage>
 /** The stored transitions of a task, oldest first. */
 export const TransitionList = Type.Object({ items: Type.Array(Transition) })
 export type TransitionList = Static<typeof TransitionList>
+
+/** The stored transitions of several tasks, oldest first. */
+export const SelectionTransitionList = Type.Object({ items: Type.Array(Type.Object({ taskId: TaskId, ...Transition.properties })) })
+export type SelectionTransitionList = Static<typeof SelectionTransitionList>
 
 /** A type of task: what it does and the JSON Schemas of its payload and result. */
 export const TypeInfo = Type.Object({

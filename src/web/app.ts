@@ -11,12 +11,15 @@ import type { Registry } from '../tasks/registry.js'
 import { listTasks, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
 import { registerDocuments } from './documents.js'
 import { registerFeedSocket } from './feed-socket.js'
+import { startFeeds } from './feeds.js'
 import { startHandOver } from './hand-over.js'
+import { startHttpStreams } from './http-stream.js'
 import { createOriginCheck, registerOrigins } from './origins.js'
 import { pageRoutes } from './page.js'
 import { answerProblem, ProblemError } from './problem.js'
 import { createTaskRoute } from './routes/create-task.js'
 import { healthRoutes } from './routes/health.js'
+import { readSelectionRoutes } from './routes/read-selection.js'
 import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
 import { createStreamLimits } from './stream-limits.js'
@@ -71,15 +74,21 @@ export async function buildApp({ config, broker, registry, log }: AppDeps): Prom
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerProcess: config.maxStreams })
   const assertOrigin = createOriginCheck(config.allowedOrigins)
   await registerTaskSocket(app, { hub, limits, assertOrigin })
-  registerFeedSocket(app, {
+  const feeds = startFeeds({
     hub,
-    limits,
-    assertOrigin,
-    assertUpgrade: refusePlainRequest,
     listTasks: (filter, limit, beforeId) => listTasks(db, DEFAULT_TENANT, { ...filter, limit, ...(beforeId && { beforeId }) }),
+    log,
+  })
+  registerFeedSocket(app, { feeds, limits, assertOrigin, assertUpgrade: refusePlainRequest })
+  const streams = startHttpStreams(hub, feeds)
+  // After the hub has told all whose tasks are watched, which is registered above.
+  app.addHook('preClose', async () => {
+    feeds.stop()
+    streams.stop()
   })
   await app.register(createTaskRoute, { db, registry, hub, handOver, claimWindowMs: config.claimWindowSeconds * 1_000 })
-  await app.register(readTaskRoutes, { db, hub, limits })
+  await app.register(readTaskRoutes, { db, hub, limits, streams })
+  await app.register(readSelectionRoutes, { db, hub, limits, streams })
   await app.register(readTasksRoutes, { db, registry })
   await app.register(healthRoutes, { db, broker, isStopping: () => isStopping })
   await app.register(pageRoutes)

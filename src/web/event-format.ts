@@ -1,6 +1,6 @@
 /** How the messages of a stream look over plain HTTP: as server-sent events, or as lines for people. */
 import type { StreamMessage } from '../protocol/stream.js'
-import type { Progress } from '../protocol/task.js'
+import type { Progress, TaskId } from '../protocol/task.js'
 
 export interface EventFormat {
   readonly contentType: string
@@ -8,7 +8,10 @@ export interface EventFormat {
   readonly opening: string
   /** Sent now and then, so that nobody between takes a silent stream for a dead one. */
   readonly heartbeat: string
-  format(json: string, message: StreamMessage): string
+  /** `position` is what the client says when it comes back; a stream of many tasks names the task of each message. */
+  format(json: string, message: StreamMessage, stream: { position: string; hasMany: boolean }): string
+  /** The tasks that are followed, of a stream of many. */
+  begin(taskCount: number, missing: readonly TaskId[]): string
   /** Sent last when the client should come back after a pause. */
   comeBack(afterMs: number): string
 }
@@ -24,10 +27,11 @@ export const SERVER_SENT_EVENTS: EventFormat = {
   contentType: 'text/event-stream; charset=utf-8',
   opening: `retry: ${RETRY_MS}\n\n`,
   heartbeat: ': still here\n\n',
-  format(json, message) {
+  format(json, message, { position }) {
     const event = message.type === 'snapshot' && message.reset ? 'reset' : message.type
-    return `id: ${message.version}\nevent: ${event}\ndata: ${json}\n\n`
+    return `${position && `id: ${position}\n`}event: ${event}\ndata: ${json}\n\n`
   },
+  begin: (tasks, missing) => `event: subscribed\ndata: ${JSON.stringify({ type: 'subscribed', tasks, missing })}\n\n`,
   comeBack: (afterMs) => `retry: ${afterMs}\n\n`,
 }
 
@@ -36,8 +40,16 @@ export const TEXT_LINES: EventFormat = {
   contentType: 'text/plain; charset=utf-8',
   opening: '',
   heartbeat: '',
-  format: (_, message) => `${describe(message)}\n`,
+  format: (_, message, { hasMany }) => `${hasMany ? `${message.taskId}  ` : ''}${describe(message)}\n`,
+  begin: (tasks, missing) => `${tasks} tasks${missing.length > 0 ? `; not found: ${missing.join(', ')}` : ''}\n`,
   comeBack: (afterMs) => `the server restarts; come back in ${afterMs} ms\n`,
+}
+
+/** What the client asks for in `Accept`; undefined is the stored list. */
+export function chooseFormat(accept = ''): EventFormat | undefined {
+  if (accept.includes('text/event-stream')) return SERVER_SENT_EVENTS
+  if (accept.includes('text/plain') && !accept.includes('application/json')) return TEXT_LINES
+  return undefined
 }
 
 function describe(message: StreamMessage): string {

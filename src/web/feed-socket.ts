@@ -7,19 +7,20 @@
  */
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { createFeed, type Feed, type FeedDeps } from '../live/feed.js'
+import type { Feed } from '../live/feed.js'
 import { FeedRequest, type FeedAnswer } from '../protocol/feed.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { createChecker } from '../tasks/schema-errors.js'
+import type { Feeds } from './feeds.js'
 import { startHeartbeat } from './heartbeat.js'
 import { createSocketSink } from './socket-sink.js'
 import type { StreamLimits } from './stream-limits.js'
 
-const LOOK_MS = 1_000
 const MAX_REQUESTS = 50
 const REQUESTS_PERIOD_MS = 10_000
 
-export interface FeedSocketDeps extends Omit<FeedDeps, 'sink'> {
+export interface FeedSocketDeps {
+  feeds: Feeds
   limits: StreamLimits
   /** Throws for pages that may not open streams here. */
   assertOrigin(request: FastifyRequest): void
@@ -28,39 +29,10 @@ export interface FeedSocketDeps extends Omit<FeedDeps, 'sink'> {
 }
 
 /** Registers the route, on an application where WebSockets are registered. */
-export function registerFeedSocket(app: FastifyInstance, { limits, assertOrigin, assertUpgrade, ...deps }: FeedSocketDeps): void {
-  const feeds = new Set<Feed>()
+export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assertOrigin, assertUpgrade }: FeedSocketDeps): void {
   const heartbeat = startHeartbeat({})
   const checker = createChecker(FeedRequest)
-  let isLooking = false
-
-  /** What the same look asks for several feeds is read once. */
-  async function lookForAll(): Promise<void> {
-    const reads = new Map<string, ReturnType<FeedDeps['listTasks']>>()
-    shared = (...args) => {
-      const key = JSON.stringify(args)
-      const read = reads.get(key) ?? deps.listTasks(...args)
-      reads.set(key, read)
-      return read
-    }
-    await Promise.all([...feeds].map((feed) => feed.look()))
-  }
-  let shared: FeedDeps['listTasks'] = deps.listTasks
-
-  const timer = setInterval(() => {
-    if (isLooking || feeds.size === 0) return
-    isLooking = true
-    lookForAll()
-      .catch((error: unknown) => app.log.warn({ err: error }, 'the tasks that fit could not be read'))
-      .finally(() => {
-        isLooking = false
-        shared = deps.listTasks
-      })
-  }, LOOK_MS)
-  app.addHook('preClose', async () => {
-    clearInterval(timer)
-    heartbeat.stop()
-  })
+  app.addHook('preClose', async () => heartbeat.stop())
 
   app.get(
     '/ws/tasks',
@@ -75,8 +47,10 @@ export function registerFeedSocket(app: FastifyInstance, { limits, assertOrigin,
     },
     (socket, request) => {
       heartbeat.add(socket)
-      const feed = createFeed({ hub: deps.hub, listTasks: (...args) => shared(...args), sink: createSocketSink(socket, () => feed.drained()) })
-      feeds.add(feed)
+      const feed = feeds.open({
+        sink: createSocketSink(socket, () => feed.drained()),
+        answer: (message) => socket.send(JSON.stringify(message)),
+      })
       const release = limits.open(request.ip)
       const mayAsk = createRateLimit()
       socket.on('message', (data: Buffer) => {
@@ -84,7 +58,6 @@ export function registerFeedSocket(app: FastifyInstance, { limits, assertOrigin,
         else socket.close(CLOSE_CODES.tooManyMessages, `more than ${MAX_REQUESTS} requests in ${REQUESTS_PERIOD_MS} ms`)
       })
       socket.once('close', () => {
-        feeds.delete(feed)
         feed.stop()
         release()
       })

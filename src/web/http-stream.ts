@@ -1,60 +1,122 @@
 /**
- * A stream of the hub over a plain HTTP response that does not end until the task does.
+ * A stream over a plain HTTP response that does not end until the task does, or all of a selection.
  *
  * The hub decides what is sent and when it is over, as it does for a WebSocket; the response is its sink. What the network
  * has not taken counts as buffered, and `drain` goes on. The task ends, or the server stops: the response ends. The client
  * is gone, or takes nothing for too long: the connection is cut.
  */
-import type { FastifyReply } from 'fastify'
-import type { Hub, Sink, TaskStream } from '../live/hub.js'
-import { CLOSE_CODES } from '../protocol/stream.js'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Hub, Sink } from '../live/hub.js'
+import type { Selection } from '../protocol/feed.js'
+import { CLOSE_CODES, type StreamMessage } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
 import type { EventFormat } from './event-format.js'
+import type { Feeds } from './feeds.js'
+import { ProblemError } from './problem.js'
 
 const HEARTBEAT_MS = 15_000
+/** When who follows nothing in particular should come back to a server that restarts. */
+const RESTART_PAUSE_MS = 1_000
+
+export interface HttpStreamOptions {
+  format: EventFormat
+  /** Called once, when the connection is over. */
+  onEnd(): void
+}
 
 export interface HttpStreams {
-  /** Answers with the stream of a task that was found. `onEnd` is called once, when the connection is over. */
-  follow(id: TaskId, options: { since: number | undefined; format: EventFormat; onEnd(): void }, reply: FastifyReply): void
+  /** Answers with the stream of a task that was found. */
+  follow(id: TaskId, options: HttpStreamOptions & { since: number | undefined }, reply: FastifyReply): void
+  /**
+   * Answers with the streams of a selection. Of ids, the position is the version of each, in the order of the ids: the
+   * client that comes back with it misses nothing. Of what fits there is none: it begins with snapshots again.
+   */
+  followMany(selection: Selection, options: HttpStreamOptions & { since: Record<TaskId, number> }, reply: FastifyReply): void
+  /** Ends those that are still open, and tells them to come back: a stream that follows nothing now is not the hub's. */
   stop(): void
 }
 
+interface Line {
+  readonly sink: Sink
+  readonly raw: FastifyReply['raw']
+}
+
 /** One timer for the heartbeats of all. */
-export function startHttpStreams(hub: Hub): HttpStreams {
-  const beats = new Set<() => void>()
-  const timer = setInterval(() => beats.forEach((beat) => beat()), HEARTBEAT_MS).unref()
+export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
+  const lines = new Map<Line, EventFormat>()
+  const timer = setInterval(() => {
+    for (const [{ raw }, { heartbeat }] of lines) if (heartbeat !== '' && raw.writableLength === 0) raw.write(heartbeat)
+  }, HEARTBEAT_MS).unref()
+
+  function open(format: EventFormat, reply: FastifyReply, toText: (json: string, message: StreamMessage) => string): Line {
+    // From here on Fastify leaves the answer alone; what its hooks have set goes along.
+    reply.hijack()
+    const { raw } = reply
+    reply.headers({ 'content-type': format.contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
+    for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value)
+    raw.flushHeaders()
+    if (format.opening !== '') raw.write(format.opening)
+    raw.on('error', () => {})
+    const sink: Sink = {
+      send: (json, message) => void (message && raw.write(toText(json, message))),
+      bufferedBytes: () => raw.writableLength,
+      close(code, reason) {
+        if (code === CLOSE_CODES.tooSlow) raw.destroy()
+        else if (!raw.writableEnded) raw.end(code === CLOSE_CODES.restart ? format.comeBack(Number(/\d+/.exec(reason)?.[0])) : undefined)
+      },
+    }
+    const line = { sink, raw }
+    lines.set(line, format)
+    raw.once('close', () => lines.delete(line))
+    return line
+  }
 
   return {
     follow(id, { since, format, onEnd }, reply) {
-      // From here on Fastify leaves the answer alone; what its hooks have set goes along.
-      reply.hijack()
-      const { raw } = reply
-      reply.headers({ 'content-type': format.contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
-      for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value)
-      raw.flushHeaders()
-      if (format.opening !== '') raw.write(format.opening)
-
-      const sink: Sink = {
-        send: (json, message) => void (message && raw.write(format.format(json, message))),
-        bufferedBytes: () => raw.writableLength,
-        close(code, reason) {
-          if (code === CLOSE_CODES.tooSlow) raw.destroy()
-          else raw.end(code === CLOSE_CODES.restart ? format.comeBack(Number(/\d+/.exec(reason)?.[0])) : undefined)
-        },
-      }
-      const beat = () => {
-        if (format.heartbeat !== '' && raw.writableLength === 0) raw.write(format.heartbeat)
-      }
-      beats.add(beat)
-      const stream: TaskStream = hub.attach(id, { since }, sink)
+      const { sink, raw } = open(format, reply, (json, message) =>
+        format.format(json, message, { position: String(message.version), hasMany: false }),
+      )
+      const stream = hub.attach(id, { since }, sink)
       raw.on('drain', () => stream.drained())
-      raw.on('error', () => {})
       raw.once('close', () => {
-        beats.delete(beat)
         stream.stop()
         onEnd()
       })
     },
-    stop: () => clearInterval(timer),
+    followMany(selection, { since, format, onEnd }, reply) {
+      const versions = new Map<TaskId, number>('ids' in selection ? selection.ids.map((id) => [id, since[id] ?? 0]) : [])
+      const { sink, raw } = open(format, reply, (json, message) => {
+        if (versions.has(message.taskId)) versions.set(message.taskId, message.version)
+        return format.format(json, message, { position: [...versions.values()].join(), hasMany: true })
+      })
+      const feed = feeds.open({
+        sink,
+        answer(message) {
+          if (message.type === 'subscribed') raw.write(format.begin(message.tasks, message.missing ?? []))
+          else raw.end() // PostgreSQL is away: the client comes back by itself
+        },
+        onIdle: () => raw.end(),
+      })
+      raw.on('drain', () => feed.drained())
+      raw.once('close', () => {
+        feed.stop()
+        onEnd()
+      })
+      void feed.subscribe({ type: 'subscribe', id: 'all', selection, since })
+    },
+    stop() {
+      clearInterval(timer)
+      for (const { sink } of lines.keys()) sink.close(CLOSE_CODES.restart, `retryAfterMs=${RESTART_PAUSE_MS}`)
+    },
   }
+}
+
+/** @throws ProblemError `invalid_request` when it is none that this stream gave */
+export function readLastEventId({ headers }: FastifyRequest, pattern: RegExp, what: string): string | undefined {
+  const given = headers['last-event-id']
+  if (given === undefined || given === '') return undefined
+  if (typeof given === 'string' && pattern.test(given)) return given
+  throw new ProblemError('invalid_request', `The header Last-Event-ID is not ${what}.`, [
+    { pointer: '/last-event-id', detail: `must be ${what}`, fix: 'Send the id of the last event, or leave it out.' },
+  ])
 }

@@ -52,12 +52,23 @@ export async function readTransitionMessages(
 /** The whole stored history, oldest first; empty when there is no such task. */
 export async function readTransitions(db: Database, tenant: string, id: TaskId): Promise<Transition[]> {
   const rows = await db.run<TransitionRow>(READ_TRANSITIONS, [id, 0, tenant, 10_000])
-  return rows.map(({ version, fromStatus, status, attempt, at, reason }) => ({
-    version,
-    from: fromStatus,
-    status,
-    attempt,
-    at: at.toISOString(),
-    reason,
-  }))
+  return rows.map(toTransition)
+}
+
+const READ_TRANSITIONS_OF_TASKS: Statement = {
+  name: 'read_transitions_of_tasks',
+  text: `
+select r.task_id as "taskId", r.version, r.from_status as "fromStatus", r.status, r.attempt, r.at, r.reason
+from taskwire.transitions r where r.task_id = any($1::text::uuid[]) and r.tenant = $2
+order by r.at, r.task_id, r.version limit 10000`,
+}
+
+/** The stored histories of these tasks as one, oldest first, at most 10,000 transitions. */
+export async function readTransitionsOfTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<({ taskId: TaskId } & Transition)[]> {
+  const rows = await db.run<TransitionRow>(READ_TRANSITIONS_OF_TASKS, [toArrayLiteral(ids), tenant])
+  return rows.map((row) => ({ taskId: row.taskId, ...toTransition(row) }))
+}
+
+function toTransition({ version, fromStatus, status, attempt, at, reason }: TransitionRow): Transition {
+  return { version, from: fromStatus, status, attempt, at: at.toISOString(), reason }
 }

@@ -5,7 +5,6 @@
  * server-sent events, and a stream of lines for people. The streams are the hub's, as over a WebSocket.
  */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.js'
 import type { Hub } from '../../live/hub.js'
@@ -14,8 +13,8 @@ import { ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../pr
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
 import { readTasks, readTransitions } from '../../tasks/store/index.js'
-import { SERVER_SENT_EVENTS, TEXT_LINES, type EventFormat } from '../event-format.js'
-import { startHttpStreams } from '../http-stream.js'
+import { chooseFormat } from '../event-format.js'
+import { readLastEventId, type HttpStreams } from '../http-stream.js'
 import { ProblemError } from '../problem.js'
 import type { StreamLimits } from '../stream-limits.js'
 import { DEFAULT_TENANT } from '../tenant.js'
@@ -25,14 +24,12 @@ export interface ReadTaskDeps {
   db: Database
   hub: Hub
   limits: StreamLimits
+  streams: HttpStreams
 }
 
 const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
 
-export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, hub, limits }) => {
-  const streams = startHttpStreams(hub)
-  app.addHook('onClose', async () => streams.stop())
-
+export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, hub, limits, streams }) => {
   async function read(id: TaskId): Promise<Task> {
     const [task] = await readTasks(db, DEFAULT_TENANT, [id])
     if (task === undefined) throw taskNotFound(id)
@@ -84,13 +81,13 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
     },
     async (request, reply) => {
       const id = request.params.id.toLowerCase()
-      const format = chooseFormat(request)
+      const format = chooseFormat(request.headers.accept)
       if (format === undefined) {
         const items = await readTransitions(db, DEFAULT_TENANT, id)
         if (items.length === 0) throw taskNotFound(id)
         return { items }
       }
-      const since = toVersion(readLastEventId(request) ?? request.query.since)
+      const since = toVersion(readLastEventId(request, /^[0-9]{1,9}$/, 'a version') ?? request.query.since)
       limits.assertRoom(request.ip)
       if (!(await hub.find(id))) throw taskNotFound(id)
       const task = hub.task(id)
@@ -108,22 +105,6 @@ function taskNotFound(id: TaskId): ProblemError {
 
 function toVersion(text: string | undefined): number | undefined {
   return text === undefined ? undefined : Number(text)
-}
-
-/** What the client asks for; undefined is the stored list. */
-function chooseFormat({ headers: { accept = '' } }: FastifyRequest): EventFormat | undefined {
-  if (accept.includes('text/event-stream')) return SERVER_SENT_EVENTS
-  if (accept.includes('text/plain') && !accept.includes('application/json')) return TEXT_LINES
-  return undefined
-}
-
-function readLastEventId({ headers }: FastifyRequest): string | undefined {
-  const given = headers['last-event-id']
-  if (given === undefined || given === '') return undefined
-  if (typeof given === 'string' && /^[0-9]{1,9}$/.test(given)) return given
-  throw new ProblemError('invalid_request', 'The header Last-Event-ID is not a version.', [
-    { pointer: '/last-event-id', detail: 'must be a whole number of 0 or more', fix: 'Send the id of the last event, or leave it out.' },
-  ])
 }
 
 /** Progress moves without a new version, so its time is part of the state. */

@@ -1,0 +1,95 @@
+/**
+ * `GET /api/tasks/events`: what happens to a selection of tasks, by `Accept` as for one task: the stored list, a stream of
+ * server-sent events, or of lines for people. The streams are the feed's, as over `/ws/tasks`.
+ */
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import type { Database } from '../../db/database.js'
+import type { Hub } from '../../live/hub.js'
+import { Problem } from '../../protocol/errors.js'
+import type { Selection } from '../../protocol/feed.js'
+import { POSITIONS_PATTERN, SelectionQuery, SelectionTransitionList } from '../../protocol/http.js'
+import { isFinal } from '../../protocol/status.js'
+import type { TaskId } from '../../protocol/task.js'
+import { listTasks, readTransitionsOfTasks } from '../../tasks/store/index.js'
+import { chooseFormat } from '../event-format.js'
+import { readLastEventId, type HttpStreams } from '../http-stream.js'
+import { ProblemError } from '../problem.js'
+import type { StreamLimits } from '../stream-limits.js'
+import { DEFAULT_TENANT } from '../tenant.js'
+
+const MAX_LISTED_TASKS = 200
+
+export interface ReadSelectionDeps {
+  db: Database
+  hub: Hub
+  limits: StreamLimits
+  streams: HttpStreams
+}
+
+const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
+
+export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> = async (app, { db, hub, limits, streams }) => {
+  app.get(
+    '/api/tasks/events',
+    {
+      schema: {
+        tags: ['tasks'],
+        summary: 'Read or follow what happens to many tasks',
+        description:
+          'Tasks by `ids`, or all that fit `type`, `tag` and `status`. By `Accept`: `application/json` (default) is the stored ' +
+          'history, of what fits that of the newest 200; `text/event-stream` a stream of server-sent events, `text/plain` ' +
+          'the same as lines. A stream of ids ends when all tasks have; who comes back with `Last-Event-ID` misses nothing. ' +
+          '204: all have ended, and the client has seen it. A stream of what fits begins with snapshots and does not end.',
+        querystring: SelectionQuery,
+        response: { 200: SelectionTransitionList, 204: NoBody, 400: Problem, 429: Problem, 503: Problem },
+      },
+    },
+    async (request, reply) => {
+      const { since, ...query } = request.query
+      const selection = toSelection(query)
+      const format = chooseFormat(request.headers.accept)
+      if (format === undefined) {
+        const ids = 'ids' in selection ? selection.ids : (await listTasks(db, DEFAULT_TENANT, { ...selection, limit: MAX_LISTED_TASKS })).map(({ id }) => id)
+        return { items: await readTransitionsOfTasks(db, DEFAULT_TENANT, ids) }
+      }
+      const position = readLastEventId(request, new RegExp(POSITIONS_PATTERN), 'a position of this stream') ?? since
+      const held = 'ids' in selection && position !== undefined ? toVersions(selection.ids, position) : {}
+      limits.assertRoom(request.ip)
+      if ('ids' in selection && (await isAllSeen(selection.ids, held))) return reply.code(204).send(undefined)
+      streams.followMany(selection, { since: held, format, onEnd: limits.open(request.ip) }, reply)
+      return reply
+    },
+  )
+
+  /** An EventSource comes back after the end, too; this is how it is told to stop. */
+  async function isAllSeen(ids: readonly TaskId[], held: Record<TaskId, number>): Promise<boolean> {
+    if (!ids.some((id) => id in held)) return false
+    const isSeen = async (id: TaskId) => {
+      const task = (await hub.find(id)) ? hub.task(id) : undefined
+      return task === undefined || (isFinal(task.status) && task.version === held[id])
+    }
+    return (await Promise.all(ids.map(isSeen))).every(Boolean)
+  }
+}
+
+/** @throws ProblemError `invalid_request` */
+function toSelection({ ids, ...filter }: Omit<SelectionQuery, 'since'>): Selection {
+  if (ids === undefined) return filter
+  const [other] = Object.keys(filter)
+  if (other === undefined) return { ids: [...new Set(ids.toLowerCase().split(','))] }
+  throw new ProblemError('invalid_request', `ids and ${other} cannot be asked for together.`, [
+    { pointer: `/${other}`, detail: 'does not go with ids', fix: 'Leave one of them out.' },
+  ])
+}
+
+/** @throws ProblemError `invalid_request` */
+function toVersions(ids: readonly TaskId[], position: string): Record<TaskId, number> {
+  const versions = position.split(',').map(Number)
+  if (versions.length !== ids.length) {
+    throw new ProblemError('invalid_request', `The position has ${versions.length} versions for ${ids.length} ids.`, [
+      { pointer: '/since', detail: 'must have one version for each id', fix: 'Send the id of the last event with the same ids, or leave it out.' },
+    ])
+  }
+  return Object.fromEntries(ids.map((id, index) => [id, versions[index] ?? 0] as const).filter(([, version]) => version > 0))
+}
