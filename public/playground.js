@@ -1,0 +1,178 @@
+/**
+ * The playground: the protocol as it happens, over a bare WebSocket. What a message does to the picture is decided by
+ * `fold`, as everywhere; the tables come from `/asyncapi.json`, so they say what this server does.
+ */
+import { createBar, createStatus, h, setText } from './page/dom.js'
+import { createTask, fold, isFinal, shouldReconnect } from './task-stream.js'
+
+const element = (id) => document.getElementById(id)
+/** Long enough to cut the line in each status. */
+const TASK = { title: 'playground', payload: { steps: 12, stepMs: 500 }, delayMs: 3000 }
+
+let task
+let socket
+/** The version that the task had when the line was made: transitions up to it were missed. */
+let versionAtConnect = 0
+let isLosing = false
+
+const status = createStatus('PENDING')
+const bar = createBar('Progress')
+const version = h('strong')
+const chips = h('ol', { class: 'chips', 'aria-label': 'Versions' })
+
+element('run').addEventListener('click', run)
+element('cut').addEventListener('click', cut)
+element('connect').addEventListener('click', connect)
+element('lose').addEventListener('click', () => {
+  isLosing = true
+  showButtons()
+})
+void showTables()
+
+async function run() {
+  socket?.close()
+  socket = task = undefined
+  isLosing = false
+  element('wire').replaceChildren()
+  chips.replaceChildren()
+  element('held').replaceChildren()
+  try {
+    const { id } = await createTask(TASK)
+    element('held').replaceChildren(status.element, h('p', {}, 'Version ', version), bar.element, chips)
+    open(id)
+  } catch (error) {
+    say('stopped', error.message)
+  }
+}
+
+/** As a tunnel, a lift or a closed lid does it: the server is not told why. */
+function cut() {
+  forget()
+  note('The line is cut. The task goes on without us.')
+  say('away', 'Cut. Nothing arrives now')
+}
+
+/** Connects with what is held, and asks first how far the task is, only to tell below what was missed. */
+async function connect() {
+  element('connect').disabled = true
+  try {
+    const answer = await fetch(`/api/tasks/${task.id}`)
+    versionAtConnect = (await answer.json()).version
+    open(task.id)
+  } catch {
+    say('away', 'The server cannot be reached')
+  }
+}
+
+function open(id) {
+  const path = `/ws/tasks/${id}${task ? `?since=${task.version}` : ''}`
+  if (!task) versionAtConnect = 0
+  const opened = new WebSocket(`${location.origin.replace('http', 'ws')}${path}`)
+  socket = opened
+  note(`new WebSocket('${path}')`)
+  say('connecting', 'Connecting…')
+  opened.onopen = () => say('live', 'Live')
+  opened.onmessage = ({ data }) => opened === socket && receive(JSON.parse(data))
+  opened.onclose = ({ code }) => opened === socket && closed(code)
+}
+
+function forget() {
+  const old = socket
+  socket = undefined
+  old?.close()
+}
+
+function receive(message) {
+  if (isLosing && message.type === 'transition') {
+    isLosing = false
+    showButtons()
+    return log(message, 'lost', 'lost on the way')
+  }
+  const { task: next, outcome } = fold(task, message)
+  if (outcome === 'gap') {
+    log(message, 'gap', `a gap: ${task.version} is held, ${message.version} came. Asking for what lies between`)
+    forget()
+    return connect()
+  }
+  const isMissed = message.type === 'transition' && message.version <= versionAtConnect
+  log(message, isMissed ? 'missed' : outcome, describe(message, outcome, isMissed))
+  if (message.type === 'transition' || (message.type === 'snapshot' && !task)) addChip(message, isMissed)
+  task = next
+  show()
+}
+
+function describe(message, outcome, isMissed) {
+  if (outcome === 'stale') return 'known already: dropped'
+  if (isMissed) return 'missed, and filled in'
+  return { snapshot: 'the whole task', resumed: 'the position is known', transition: 'the next version: applied', progress: 'a hint' }[message.type] ?? ''
+}
+
+function closed(code) {
+  socket = undefined
+  note(`Closed with ${code}: ${code === 1000 ? 'the task has ended' : shouldReconnect(code) ? 'connect again' : 'stop'}`)
+  if (code === 1000) say('finished', 'Finished: nothing more to come')
+  else say('away', `Closed with ${code}`)
+}
+
+function show() {
+  status.update(task.status)
+  setText(version, String(task.version))
+  const fraction = isFinal(task.status) ? 1 : task.status === 'PROCESSING' ? (task.progress?.fraction ?? 0) : undefined
+  bar.update(fraction, { status: task.status, text: task.progress?.message ?? task.status })
+  showButtons()
+}
+
+function addChip({ version, status }, isMissed) {
+  chips.append(h('li', { 'data-how': isMissed ? 'missed' : 'live' }, `${version} ${status}`, isMissed ? h('small', {}, ' filled in') : null))
+}
+
+function log(message, kind, comment) {
+  const shown = { ...message, taskId: undefined, ...(message.type === 'snapshot' && { task: '{…}' }) }
+  const line = h('li', { 'data-kind': kind, 'data-type': message.type }, h('code', {}, JSON.stringify(shown)), h('small', {}, comment))
+  // Of progress the latest is enough here, too.
+  const last = element('wire').lastElementChild
+  if (message.type === 'progress' && last?.dataset.type === 'progress') last.remove()
+  addLine(line)
+}
+
+function note(text) {
+  addLine(h('li', { 'data-kind': 'note' }, text))
+}
+
+function addLine(line) {
+  const wire = element('wire')
+  wire.append(line)
+  wire.scrollTop = wire.scrollHeight
+}
+
+function say(state, text) {
+  element('line').dataset.state = state
+  setText(element('line'), text)
+  showButtons()
+}
+
+function showButtons() {
+  const isOver = task !== undefined && isFinal(task.status)
+  element('cut').disabled = socket === undefined || task === undefined || isOver
+  element('connect').disabled = socket !== undefined || task === undefined || isOver
+  element('lose').disabled = socket === undefined || isOver || isLosing
+  setText(element('lose'), isLosing ? 'The next transition will be lost' : 'Lose the next transition')
+}
+
+async function showTables() {
+  const answer = await fetch('/asyncapi.json')
+  const { components, channels, info } = await answer.json()
+  const names = Object.keys(channels.taskStream.messages)
+  fill('message-table', ['type', 'what', 'when'], names.map((name) => [h('code', {}, name), components.messages[name].title, toText(components.messages[name].summary)]))
+  fill('code-table', ['code', 'means', 'do'], info['x-close-codes'].map(({ code, means, action }) => [h('code', {}, String(code)), toText(means), toText(action)]))
+}
+
+/** What stands between backticks as code. */
+function toText(text) {
+  return text.split('`').map((part, index) => (index % 2 === 1 ? h('code', {}, part) : part))
+}
+
+function fill(id, heads, rows) {
+  const toRow = (name) => (cells) => h('tr', {}, cells.map((cell) => h(name, name === 'th' ? { scope: 'col' } : {}, ...[cell].flat())))
+  element(id).replaceChildren(h('thead', {}, toRow('th')(heads)), h('tbody', {}, rows.map(toRow('td'))))
+}
