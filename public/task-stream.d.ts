@@ -27,7 +27,7 @@ export type FoldOutcome = 'applied' | 'stale' | 'gap'
 export function fold(task: Task, message: StreamMessage): { task: Task; outcome: FoldOutcome }
 export function fold(task: Task | undefined, message: StreamMessage): { task: Task | undefined; outcome: FoldOutcome }
 
-/** A message that changed the task, and the task after it. */
+/** A message that changed the task, or a line of its log; and the task after it. */
 export interface Change {
   task: Task
   message: StreamMessage
@@ -74,6 +74,8 @@ export interface WatchOptions extends RequestOptions {
    * server answers. Default all three; without a WebSocket here, the other two.
    */
   transports?: readonly ('websocket' | 'events' | 'poll')[] | undefined
+  /** Whether to report also what the handler logs, as messages of the type `log`. Long polls do not carry it. Default false. */
+  logs?: boolean | undefined
   /** A task already held: the watch resumes from its version instead of asking for a snapshot. */
   task?: Task | undefined
   /** Called for each change, in order; each version exactly once. */
@@ -103,7 +105,7 @@ export interface TaskWatch extends AsyncIterable<Change> {
 /** Follows one task until it ends, through any number of connections. */
 export function watchTask(id: TaskId, options?: WatchOptions): TaskWatch
 
-export interface WatchTasksOptions extends Omit<WatchOptions, 'task' | 'transports'> {}
+export interface WatchTasksOptions extends Omit<WatchOptions, 'task' | 'transports' | 'logs'> {}
 
 /** Iterating reports the changes of all tasks from then on; each task's in order, each version once. */
 export interface TasksWatch extends AsyncIterable<Change> {

@@ -207,6 +207,8 @@ class TaskWatch {
   #failureCount = 0
   #muteCount = 0
   #isEnded = false
+  /** The last line of the handler's log that was reported. */
+  #lastLine = 0
   #reports = new Reports()
   #resolve
   #reject
@@ -279,6 +281,7 @@ class TaskWatch {
 
   #receive(message, seen) {
     if (!message) return this.#lost(1006, '', seen)
+    if (message.type === 'log') return this.#receiveLine(message)
     const before = this.#task
     const { task, outcome } = fold(before, message)
     if (outcome === 'gap') return this.#refill(seen)
@@ -291,7 +294,15 @@ class TaskWatch {
       this.#failureCount = 0
       this.#report({ task, message })
     }
-    if (isOver) this.#finish()
+    // Of a task that has ended before, the lines follow its snapshot; then the server closes.
+    if (isOver && !(this.#options.logs && message.type === 'snapshot')) this.#finish()
+  }
+
+  /** After a reconnect the server begins with the latest lines again. */
+  #receiveLine(message) {
+    if (message.line.seq <= this.#lastLine) return
+    this.#lastLine = message.line.seq
+    this.#report({ task: this.#task, message })
   }
 
   /** At once the first time; a server that answers with the same gap again is given the usual pauses. */
@@ -304,6 +315,7 @@ class TaskWatch {
 
   async #lost(code, reason, seen) {
     this.#disconnect()
+    if (this.#task && isFinal(this.#task.status)) return this.#finish()
     if (code !== 1000 && !shouldReconnect(code)) return this.#stop(code, STOP_REASONS[code] ?? reason)
     const refusal = seen.isOpen ? undefined : await this.#askForRefusal()
     if (this.#isEnded) return
@@ -512,8 +524,12 @@ class TasksWatch {
 const TRANSPORTS = { websocket: openWebSocket, events: openEvents, poll: openPoll }
 
 function openWebSocket(id, since, options, line) {
-  const query = since === undefined ? '' : `?since=${since}`
-  return openSocket(urlOf(options.baseUrl, `ws/tasks/${encodeURIComponent(id)}${query}`), options, line)
+  return openSocket(urlOf(options.baseUrl, `ws/tasks/${encodeURIComponent(id)}${toQuery(since, options)}`), options, line)
+}
+
+function toQuery(since, { logs }) {
+  const query = new URLSearchParams({ ...(since !== undefined && { since }), ...(logs && { logs: 1 }) })
+  return query.size > 0 ? `?${query}` : ''
 }
 
 function openSocket(address, options, { onOpen, onMessage, onClose }) {
@@ -538,8 +554,7 @@ function openSocket(address, options, { onOpen, onMessage, onClose }) {
 /** Server-sent events over `fetch`, because an EventSource hides why it fails and reconnects as it likes. */
 function openEvents(id, since, options, line) {
   return openRequests(line, async ({ onOpen, onMessage }, signal) => {
-    const query = since === undefined ? '' : `?since=${since}`
-    const url = urlOf(options.baseUrl, `api/tasks/${encodeURIComponent(id)}/events${query}`)
+    const url = urlOf(options.baseUrl, `api/tasks/${encodeURIComponent(id)}/events${toQuery(since, options)}`)
     const response = await (options.fetch ?? fetch)(url, { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal })
     if (!response.ok) return ''
     onOpen()

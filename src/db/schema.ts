@@ -6,8 +6,8 @@
  * written by one statement, and the check would cost a lock on the task's row for every row of history.
  */
 import { sql } from 'drizzle-orm'
-import { index, integer, jsonb, pgSchema, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
-import type { Failure, Progress } from '../protocol/task.js'
+import { bigint, index, integer, jsonb, pgSchema, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
+import type { Failure, LogLine, Progress } from '../protocol/task.js'
 import { STATUSES } from '../protocol/status.js'
 
 /** Everything lives in a schema of its own, so that Taskwire can share a database with an application. */
@@ -114,6 +114,21 @@ export const deliveries = taskwire.table(
     handOvers: smallint('hand_overs').notNull().default(0),
   },
   (table) => [index('deliveries_due_idx').on(table.dueAt)],
+)
+
+/** One row a line that a handler has logged. Append only, bounded per attempt. */
+export const logs = taskwire.table(
+  'logs',
+  {
+    taskId: uuid('task_id').notNull(),
+    seq: bigint('seq', { mode: 'number' }).generatedAlwaysAsIdentity(),
+    attempt: integer('attempt').notNull(),
+    tenant: tenant(),
+    at: instant('at').notNull(),
+    level: text('level').$type<LogLine['level']>().notNull(),
+    text: text('text').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.taskId, table.seq] })],
 )
 
 /** How a run ended. `released`: handed back at shutdown. `lost`: its worker gave no sign of life. */

@@ -1,5 +1,5 @@
 /** Messages on their way out: serialised once, sent by every stream. */
-import type { Event, ProgressMessage, StreamMessage, TransitionMessage } from '../protocol/stream.js'
+import type { ProgressMessage, StreamMessage, TransitionMessage } from '../protocol/stream.js'
 
 export interface Frame<Message extends StreamMessage = StreamMessage> {
   readonly message: Message
@@ -17,7 +17,7 @@ export function toFrame<Message extends StreamMessage>(message: Message, json = 
   return { message, json, bytes: Buffer.byteLength(json) }
 }
 
-export function toEventFrame(event: Event, json: string): EventFrame {
+export function toEventFrame(event: TransitionMessage | ProgressMessage, json: string): EventFrame {
   return event.type === 'transition' ? toFrame(event, json) : toFrame(event, json)
 }
 

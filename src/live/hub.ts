@@ -25,12 +25,12 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { EventBus } from '../broker/broker.js'
-import { CLOSE_CODES, type TransitionMessage } from '../protocol/stream.js'
+import { CLOSE_CODES, type LogMessage, type TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
-import { toEventFrame } from './frame.js'
+import { toEventFrame, toFrame } from './frame.js'
 import { limitUnderWay } from './limit.js'
 import { createPositionCheck } from './position-check.js'
-import { createRoom, type Log, type Room, type RoomDeps } from './room.js'
+import { createRoom, type Log, type Position, type Room, type RoomDeps } from './room.js'
 import { createSnapshotReader } from './snapshot-reader.js'
 import type { Sink, TaskStream } from './task-stream.js'
 
@@ -43,6 +43,7 @@ const ROOM_GRACE_MS = 1_000
 /** Reads under way at most: together fewer than a pool has connections, because requests need some too. */
 const MAX_SNAPSHOT_READS = 2
 const MAX_TRANSITION_READS = 4
+const MAX_LOG_READS = 2
 /** Clients spread their return after a restart over this. */
 const MAX_RETRY_AFTER_MS = 2_000
 
@@ -53,6 +54,8 @@ export interface HubDeps {
   readTransitionMessages(id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
   /** The current version of each of these tasks; those that do not exist are left out. */
   readVersions(ids: TaskId[]): Promise<{ id: TaskId; version: number }[]>
+  /** The latest lines that the task has logged, oldest first, at most `limit`. */
+  readLatestLogs(id: TaskId, limit: number): Promise<LogMessage[]>
   events: EventBus
   log: Log
   /** How often positions are compared with PostgreSQL, give or take a tenth. Default 2,000; at most 250 while the broker is down. */
@@ -70,7 +73,7 @@ export interface Hub {
    * Follows a task. Without `since` the stream begins with a snapshot, with it after that version. The sink is closed
    * by the hub when the stream is over; the caller says `stop` when the connection is.
    */
-  attach(id: TaskId, options: { since?: number | undefined }, sink: Sink): TaskStream
+  attach(id: TaskId, position: Position, sink: Sink): TaskStream
   /** Closes every stream with 1012 and stops listening. Idempotent; later calls of `attach` are closed at once. */
   stop(): Promise<void>
   /** How many tasks are watched here, by how many streams. */
@@ -83,7 +86,11 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
   const rooms = new Map<TaskId, Room>()
   const check = createPositionCheck({ rooms: () => rooms.values(), readVersions: deps.readVersions, load: loadOrLog, drop, log })
   const subscription = await deps.events.listen({
-    onEvent: (event, json) => rooms.get(event.taskId)?.accept(toEventFrame(event, json)),
+    onEvent(event, json) {
+      const room = rooms.get(event.taskId)
+      if (event.type === 'log') room?.acceptLine(toFrame(event, json))
+      else room?.accept(toEventFrame(event, json))
+    },
     onHint: (id, version) => rooms.get(id)?.moveTo(version),
     onGap: catchUp,
   })
@@ -91,6 +98,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
     subscribe,
     readTask: createSnapshotReader(limitUnderWay(MAX_SNAPSHOT_READS, deps.readTasks)),
     readTransitionMessages: limitUnderWay(MAX_TRANSITION_READS, deps.readTransitionMessages),
+    readLatestLogs: limitUnderWay(MAX_LOG_READS, deps.readLatestLogs),
     log,
     maxStuckMs,
   }
@@ -161,14 +169,14 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
       return stopping !== undefined || load(roomOf(id))
     },
     task: (id) => rooms.get(id)?.task,
-    attach(id, { since }, sink) {
+    attach(id, position, sink) {
       if (stopping !== undefined) {
         sink.close(CLOSE_CODES.restart, restartReason())
         return { drained() {}, stop() {} }
       }
       const room = roomOf(id)
       if (room.task === undefined) void loadOrLog(room)
-      return room.attach(since, sink)
+      return room.attach(position, sink)
     },
     stop: () => (stopping ??= stop()),
     counts() {

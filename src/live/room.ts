@@ -12,11 +12,13 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { BaseLogger } from 'pino'
-import type { TransitionMessage } from '../protocol/stream.js'
+import { isFinal } from '../protocol/status.js'
+import type { LogMessage, TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { createFanOut } from './fan-out.js'
 import { createFoldedTask, progressOf } from './folded-task.js'
-import { toFrame, toRun, type EventFrame, type Run } from './frame.js'
+import { toFrame, toRun, type EventFrame, type Frame, type Run } from './frame.js'
+import { createLogTail } from './log-tail.js'
 import { createTaskStream, type RoomStream, type Sink } from './task-stream.js'
 
 const PAGE_SIZE = 200
@@ -28,8 +30,18 @@ export interface RoomDeps {
   subscribe(id: TaskId): Promise<void>
   readTask(id: TaskId): Promise<Task | undefined>
   readTransitionMessages(id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
+  /** The latest lines that the task has logged, oldest first. */
+  readLatestLogs(id: TaskId, limit: number): Promise<LogMessage[]>
   log: Log
   maxStuckMs: number
+}
+
+/** Where a stream begins, and what it is told. */
+export interface Position {
+  /** The version the client holds; undefined: none. */
+  since?: number | undefined
+  /** Whether it wants what the handler logs. Default false. */
+  logs?: boolean | undefined
 }
 
 export interface Room {
@@ -44,7 +56,8 @@ export interface Room {
   moveTo(version: number): void
   /** Reads the progress of a running task again: a lost progress leaves no gap to see. Never rejects. */
   refreshProgress(): Promise<void>
-  attach(since: number | undefined, sink: Sink): RoomStream
+  attach(position: Position, sink: Sink): RoomStream
+  acceptLine(frame: Frame<LogMessage>): void
   /** Lets every stream try again what it waits for, and closes those whose client takes nothing. */
   tend(): void
   closeStreams(code: number, reason: () => string): void
@@ -55,13 +68,29 @@ export interface Room {
 export function createRoom(id: TaskId, deps: RoomDeps): Room {
   const streams = new Set<RoomStream>()
   const fanOut = createFanOut(streams, (stream) => stream.advance())
-  const known = createFoldedTask(fanOut)
+  const logs = createLogTail({ read: readLatestLogs, onChange: fanOut })
+  const known = createFoldedTask(onChange)
   const reads = new Map<number, Promise<Run>>()
   let subscribed: Promise<void> | undefined
   let loading: Promise<boolean> | undefined
   let isRefilling = false
+  let hasWishForLogs = false
   let target = 0
   let neededAtMs = performance.now()
+
+  function onChange(): void {
+    if (known.task && isFinal(known.task.status)) logs.complete()
+    fanOut()
+  }
+
+  async function readLatestLogs(limit: number): Promise<LogMessage[]> {
+    try {
+      return await deps.readLatestLogs(id, limit)
+    } catch (error) {
+      deps.log.warn({ err: error, taskId: id }, 'the lines of a watched task could not be read')
+      throw error
+    }
+  }
 
   function load(): Promise<boolean> {
     neededAtMs = performance.now()
@@ -140,9 +169,11 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     }
   }
 
-  function attach(since: number | undefined, sink: Sink): RoomStream {
-    const stream = createTaskStream(source, { since, sink, maxStuckMs: deps.maxStuckMs, onEnd: () => leave(stream) })
+  function attach({ since, logs: wantsLogs = false }: Position, sink: Sink): RoomStream {
+    const stream = createTaskStream(source, { since, logs: wantsLogs, sink, maxStuckMs: deps.maxStuckMs, onEnd: () => leave(stream) })
     streams.add(stream)
+    hasWishForLogs ||= wantsLogs
+    if (wantsLogs) logs.want()
     stream.advance()
     return stream
   }
@@ -159,6 +190,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     get progress() {
       return known.progress
     },
+    logs,
     snapshot: known.snapshot,
     find: known.find,
     readAfter,
@@ -177,7 +209,9 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     moveTo,
     refreshProgress,
     attach,
+    acceptLine: logs.accept,
     tend() {
+      if (hasWishForLogs) logs.want()
       for (const stream of streams) stream.closeIfStuck()
       fanOut()
     },

@@ -10,6 +10,8 @@
  * 3. Level with its room, and the task has ended: close with 1000, once the socket has taken almost all.
  * 4. Level with its room: the latest progress, if that was not sent. Progress in between is skipped.
  *
+ * With `logs`, what the handler has logged comes when the stream is level with its room, and before the last transition.
+ *
  * What goes wrong, and then:
  * - The socket is full: it stops and forgets its page; `drained` goes on at the cursor. A socket that takes not one byte
  *   for `maxStuckMs` is closed with 4002. Closing it for being full would be a livelock: it would come back, get the
@@ -22,6 +24,7 @@ import { isFinal, type Status } from '../protocol/status.js'
 import { CLOSE_CODES, type ProgressMessage, type StreamMessage } from '../protocol/stream.js'
 import type { Task } from '../protocol/task.js'
 import { toSnapshot } from './folded-task.js'
+import type { LogTail } from './log-tail.js'
 import { findInRun, toFrame, type Frame, type Run, type TransitionFrame } from './frame.js'
 
 /** What a socket may hold for a stream, in bytes. A frame that is larger than that goes alone. */
@@ -59,6 +62,7 @@ export interface RoomStream extends TaskStream {
 export interface StreamSource {
   readonly task: Task | undefined
   readonly progress: Frame<ProgressMessage> | undefined
+  readonly logs: Pick<LogTail, 'isReady' | 'after'>
   snapshot(): Frame | undefined
   find(version: number): TransitionFrame | undefined
   /** Reads what follows `version`; begins after the call, and the room knows it before the answer comes. */
@@ -68,14 +72,17 @@ export interface StreamSource {
 export interface StreamOptions {
   /** The version the client holds. Undefined: none. */
   since: number | undefined
+  /** Whether the client wants what the handler logs. */
+  logs: boolean
   sink: Sink
   maxStuckMs: number
   /** Called once, when nothing more will be sent. */
   onEnd(): void
 }
 
-export function createTaskStream(room: StreamSource, { since, sink, maxStuckMs, onEnd }: StreamOptions): RoomStream {
+export function createTaskStream(room: StreamSource, { since, logs, sink, maxStuckMs, onEnd }: StreamOptions): RoomStream {
   let cursor: number | undefined
+  let logCursor = 0
   let page: Run = []
   let progressSent: Frame | undefined
   let stuck: { sinceMs: number; bytes: number } | undefined
@@ -100,6 +107,9 @@ export function createTaskStream(room: StreamSource, { since, sink, maxStuckMs, 
     const { task } = room
     if (task === undefined) return 'wait'
     if (cursor === undefined) return open(task)
+    const isNearEnd = cursor === task.version || (cursor === task.version - 1 && isFinal(task.status))
+    const step = logs && isNearEnd ? sendLine() : undefined
+    if (step !== undefined) return step
     if (cursor < task.version) return sendNext(cursor)
     page = []
     if (isFinal(task.status)) return end()
@@ -133,6 +143,16 @@ export function createTaskStream(room: StreamSource, { since, sink, maxStuckMs, 
     if (frame === undefined) return seek(version)
     if (!offer(frame)) return 'wait'
     cursor = version + 1
+    return 'sent'
+  }
+
+  /** Undefined: there is none left. */
+  function sendLine(): 'sent' | 'wait' | undefined {
+    if (!room.logs.isReady()) return 'wait'
+    const frame = room.logs.after(logCursor)
+    if (frame === undefined) return undefined
+    if (!offer(frame)) return 'wait'
+    logCursor = frame.message.line.seq
     return 'sent'
   }
 

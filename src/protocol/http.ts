@@ -1,7 +1,7 @@
 /** Bodies, parameters and answers of the REST surface. */
 import { Type, type Static } from 'typebox'
 import { Status } from './status.js'
-import { Instant, Task, TaskId, TaskType, Transition } from './task.js'
+import { Instant, LogLine, Task, TaskId, TaskType, Transition } from './task.js'
 
 /** The longest body `POST /api/tasks` takes, in bytes. */
 export const MAX_BODY_BYTES = 256 * 1024
@@ -38,7 +38,10 @@ const UUID_PATTERN = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
 export const POSITIONS_PATTERN = '^[0-9]{1,9}(,[0-9]{1,9})*$'
 
 export const StreamQuery = Type.Object(
-  { since: Type.Optional({ ...VersionText, description: 'the last version the client holds' }) },
+  {
+    since: Type.Optional({ ...VersionText, description: 'the last version the client holds' }),
+    logs: Type.Optional(Type.Enum(['0', '1'], { description: '1: also what the handler logs' })),
+  },
   { additionalProperties: false },
 )
 export type StreamQuery = Static<typeof StreamQuery>
@@ -96,6 +99,19 @@ export type TaskPage = Static<typeof TaskPage>
 /** The stored transitions of a task, oldest first. */
 export const TransitionList = Type.Object({ items: Type.Array(Transition) })
 export type TransitionList = Static<typeof TransitionList>
+
+/** The stored lines of a task, oldest first. `nextAfter` is null on the last page. */
+export const LogPage = Type.Object({ items: Type.Array(LogLine), nextAfter: Type.Union([Type.Integer(), Type.Null()]) })
+export type LogPage = Static<typeof LogPage>
+
+export const LogsQuery = Type.Object(
+  {
+    after: Type.Optional(Type.Integer({ minimum: 0, description: 'nextAfter of the previous page, or the seq of the last line held' })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 200 })),
+  },
+  { additionalProperties: false },
+)
+export type LogsQuery = Static<typeof LogsQuery>
 
 /** The stored transitions of several tasks, oldest first. */
 export const SelectionTransitionList = Type.Object({ items: Type.Array(Type.Object({ taskId: TaskId, ...Transition.properties })) })

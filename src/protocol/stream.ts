@@ -7,11 +7,12 @@
  * - Without `since`: one `snapshot` (the whole task), then what happens after it.
  * - With `since=<version>`: `resumed`, then each missed `transition`, then what happens after it. A position the task
  *   never reached is answered with `snapshot` and `reset: true`.
+ * - With `logs=1` also the latest stored lines that the handler has logged, and those that follow.
  * - After a final status the server closes with 1000.
  */
 import { Type, type Static } from 'typebox'
 import { Status } from './status.js'
-import { Failure, Instant, Progress, Task, TaskId } from './task.js'
+import { Failure, Instant, LogLine, Progress, Task, TaskId } from './task.js'
 
 const Version = Type.Integer({ minimum: 0 })
 const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
@@ -68,11 +69,18 @@ export const ProgressMessage = Type.Object(
 )
 export type ProgressMessage = Static<typeof ProgressMessage>
 
-export const StreamMessage = Type.Union([SnapshotMessage, ResumedMessage, TransitionMessage, ProgressMessage])
+/** A line that the handler has logged; only to those who ask with `logs=1`. Not part of the position. */
+export const LogMessage = Type.Object(
+  { type: Type.Literal('log'), ...head, line: LogLine },
+  { additionalProperties: false },
+)
+export type LogMessage = Static<typeof LogMessage>
+
+export const StreamMessage = Type.Union([SnapshotMessage, ResumedMessage, TransitionMessage, ProgressMessage, LogMessage])
 export type StreamMessage = Static<typeof StreamMessage>
 
 /** What travels between processes: a copy of a row that is already committed. */
-export type Event = TransitionMessage | ProgressMessage
+export type Event = TransitionMessage | ProgressMessage | LogMessage
 
 /**
  * Why a WebSocket closes (RFC 6455 section 7.4), and what a client should do. The rule: 1000 and 4500-4999 mean stop,

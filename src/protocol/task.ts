@@ -32,6 +32,19 @@ export const Progress = Type.Object(
 )
 export type Progress = Static<typeof Progress>
 
+/** A line that a handler has logged. `seq` orders the lines of a task; it has gaps. */
+export const LogLine = Type.Object(
+  {
+    seq: Type.Integer({ minimum: 1 }),
+    attempt: Type.Integer({ minimum: 1 }),
+    at: Instant,
+    level: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']),
+    text: Type.String({ maxLength: 2_000 }),
+  },
+  { additionalProperties: false },
+)
+export type LogLine = Static<typeof LogLine>
+
 /** Codes a failure can carry; the message says the rest in words. */
 export const FailureCode = Type.Enum(['error', 'invalid_payload', 'invalid_result', 'unknown_type', 'worker_lost'])
 export type FailureCode = Static<typeof FailureCode>

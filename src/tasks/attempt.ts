@@ -18,6 +18,7 @@ import type { AttemptError } from '../db/schema.js'
 import type { Failure, FailureCode } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
 import type { TaskContext } from './definition.js'
+import { createHandlerLog } from './handler-log.js'
 import type { Recorder } from './recorder.js'
 import type { RegisteredType, Registry } from './registry.js'
 import type { AttemptRef, ClaimedAttempt, Settlement } from './store/index.js'
@@ -131,6 +132,7 @@ async function record(settlement: Settlement, signal: AbortSignal, { recorder, l
 
 function createContext(claimed: ClaimedAttempt, signal: AbortSignal, { db, recorder, log }: AttemptDeps): TaskContext {
   const { id: taskId, tenant, title, attempt } = claimed
+  let handlerLog: FastifyBaseLogger | undefined
   return {
     taskId,
     tenant,
@@ -138,7 +140,10 @@ function createContext(claimed: ClaimedAttempt, signal: AbortSignal, { db, recor
     attempt,
     signal,
     db,
-    log: log.child({ taskId, attempt }),
+    // Made when it is first used: most handlers log nothing.
+    get log() {
+      return (handlerLog ??= createHandlerLog(log, { taskId, attempt }, (line) => recorder.log({ taskId, attempt, ...line })))
+    },
     progress(done, total, message) {
       if (!(done >= 0) || (total !== undefined && !(total >= 0))) throw new RangeError('progress takes done and total of 0 or more')
       const fraction = total === undefined ? null : total === 0 ? 1 : Math.min(done / total, 1)

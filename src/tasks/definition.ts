@@ -13,6 +13,7 @@ export interface TaskContext {
   readonly attempt: number
   /** Aborts when the attempt should end: the worker stops, or the attempt is no longer the current one. */
   readonly signal: AbortSignal
+  /** A pino logger. Its lines go to the log of the worker; from `info` up they are stored with the task and shown live, at most 1,000 a run. */
   readonly log: FastifyBaseLogger
   /** The database that Taskwire itself uses. */
   readonly db: Database

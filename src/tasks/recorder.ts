@@ -1,6 +1,8 @@
 /**
  * Writes what attempts report, in batches: claims, progress, outcomes. Each is published after its commit, never before.
  *
+ * Lines that handlers log are written in order, a few times a second, and before the end of their attempt.
+ *
  * Progress is coalesced: of what an attempt reports while a write is under way only the latest is written next. A lost
  * progress write or publication is logged and costs a watcher one step of a bar. Publications do not hold up the attempt:
  * PostgreSQL has the change already, and the watchers' position check finds what a broker lost.
@@ -12,8 +14,11 @@ import type { TaskId } from '../protocol/task.js'
 import { createBatcher } from './batcher.js'
 import * as store from './store/index.js'
 
-/** The least time between two progress writes of this process, in milliseconds. */
-const PROGRESS_PAUSE_MS = 50
+/** The least time between two writes of progress, and of lines, in milliseconds. */
+const REPORT_PAUSE_MS = 50
+/** Lines on their way to PostgreSQL; while it is away, further ones are dropped. */
+const MAX_WAITING_LINES = 10_000
+const MAX_LINES_PER_WRITE = 500
 
 export interface RecorderOptions {
   db: Database
@@ -30,6 +35,8 @@ export interface Recorder {
   claim(ref: store.AttemptRef): Promise<store.ClaimedAttempt | undefined>
   /** Notes the latest progress; written soon. */
   progress(report: store.ProgressReport): void
+  /** Notes a line that the handler has logged; written soon, and before the end of the attempt. */
+  log(report: store.LogReport): void
   /** Records how the attempt ended; false: it is no longer the current one, nothing changed. */
   settle(settlement: store.Settlement): Promise<boolean>
 }
@@ -50,6 +57,9 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
   })
   const reports = new Map<TaskId, store.ProgressReport>()
   let isWritingProgress = false
+  const lines: store.LogReport[] = []
+  let writingLines: Promise<void> | undefined
+  let linesTimer: NodeJS.Timeout | undefined
 
   const publishLater = (event: Event) => {
     publications.add(event).catch((error: unknown) => log.warn({ err: error, taskId: event.taskId }, 'an event was not published'))
@@ -66,9 +76,26 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
       } catch (error) {
         log.warn({ err: error }, 'progress was not stored')
       }
-      await new Promise((resolve) => setTimeout(resolve, PROGRESS_PAUSE_MS))
+      await new Promise((resolve) => setTimeout(resolve, REPORT_PAUSE_MS))
     }
     isWritingProgress = false
+  }
+
+  /** One write at a time, so that lines stay in order. A failed write drops its lines: a log must not hold up the task. */
+  function writeLines(): Promise<void> {
+    writingLines ??= writeWaitingLines().finally(() => (writingLines = undefined))
+    return writingLines
+  }
+
+  async function writeWaitingLines(): Promise<void> {
+    while (lines.length > 0) {
+      const batch = lines.splice(0, MAX_LINES_PER_WRITE)
+      try {
+        for (const message of await store.recordLogsIfCurrent(db, batch)) publishLater(message)
+      } catch (error) {
+        log.warn({ err: error, count: batch.length }, 'lines of handlers were not stored')
+      }
+    }
   }
 
   return {
@@ -81,7 +108,17 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
       reports.set(report.taskId, report)
       void writeProgress()
     },
+    log(report) {
+      if (lines.length >= MAX_WAITING_LINES) return
+      lines.push(report)
+      linesTimer ??= setTimeout(() => {
+        linesTimer = undefined
+        void writeLines()
+      }, REPORT_PAUSE_MS)
+    },
     async settle(settlement) {
+      if (lines.some(({ taskId }) => taskId === settlement.taskId)) await writeLines()
+      else await writingLines
       // What the run reported last belongs before its end.
       const last = reports.get(settlement.taskId)
       reports.delete(settlement.taskId)

@@ -8,7 +8,7 @@ import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { wrapPool } from '../db/wrap-pool.js'
 import { startHub, type Hub } from '../live/hub.js'
 import type { Registry } from '../tasks/registry.js'
-import { listTasks, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
+import { listTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
 import { registerDocuments } from './documents.js'
 import { registerFeedSocket } from './feed-socket.js'
 import { startFeeds } from './feeds.js'
@@ -114,6 +114,7 @@ async function startLive(app: FastifyInstance, db: Database, broker: Broker, log
   const hub = await startHub({
     readTasks: (ids) => readTasks(db, DEFAULT_TENANT, ids),
     readTransitionMessages: (id, since, limit) => readTransitionMessages(db, DEFAULT_TENANT, id, since, limit),
+    readLatestLogs: (id, limit) => readLatestLogs(db, DEFAULT_TENANT, id, limit),
     readVersions: (ids) => readVersions(db, ids),
     events: broker.events,
     log,

@@ -15,6 +15,7 @@ import {
 import { StreamQuery } from '../protocol/http.js'
 import {
   CLOSES,
+  LogMessage,
   ProgressMessage,
   ResumedMessage,
   SnapshotMessage,
@@ -49,6 +50,11 @@ const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
     title: 'How far the run is',
     summary: 'A hint at the same version: values in between may be skipped, the last one arrives.',
     payload: ProgressMessage,
+  },
+  log: {
+    title: 'A line of the handler',
+    summary: 'Only with `logs=1`: the latest stored lines, then those that follow; of very many the latest.',
+    payload: LogMessage,
   },
 }
 

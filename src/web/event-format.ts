@@ -65,6 +65,8 @@ function describe(message: StreamMessage): string {
       return line('', head, ['goes on from here'])
     case 'progress':
       return line(message.progress.at, head, [describeProgress(message.progress)])
+    case 'log':
+      return line(message.line.at, head, [`${message.line.level}: ${message.line.text}`])
     case 'transition': {
       const { at, attempt, reason, failure, result } = message
       const ending = status === 'COMPLETED' ? JSON.stringify(result ?? null) : failure?.message === reason ? null : failure?.message

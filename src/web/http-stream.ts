@@ -7,6 +7,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Hub, Sink } from '../live/hub.js'
+import type { Position } from '../live/room.js'
 import type { Selection } from '../protocol/feed.js'
 import { CLOSE_CODES, type StreamMessage } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
@@ -26,7 +27,7 @@ export interface HttpStreamOptions {
 
 export interface HttpStreams {
   /** Answers with the stream of a task that was found. */
-  follow(id: TaskId, options: HttpStreamOptions & { since: number | undefined }, reply: FastifyReply): void
+  follow(id: TaskId, options: HttpStreamOptions & Position, reply: FastifyReply): void
   /**
    * Answers with the streams of a selection. Of ids, the position is the version of each, in the order of the ids: the
    * client that comes back with it misses nothing. Of what fits there is none: it begins with snapshots again.
@@ -72,11 +73,11 @@ export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
   }
 
   return {
-    follow(id, { since, format, onEnd }, reply) {
+    follow(id, { since, logs, format, onEnd }, reply) {
       const { sink, raw } = open(format, reply, (json, message) =>
         format.format(json, message, { position: String(message.version), hasMany: false }),
       )
-      const stream = hub.attach(id, { since }, sink)
+      const stream = hub.attach(id, { since, logs }, sink)
       raw.on('drain', () => stream.drained())
       raw.once('close', () => {
         stream.stop()

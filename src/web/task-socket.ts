@@ -12,6 +12,7 @@
 import websocket, { type WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Hub } from '../live/hub.js'
+import type { Position } from '../live/room.js'
 import { StreamQuery, TaskParams } from '../protocol/http.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { ProblemError } from './problem.js'
@@ -75,8 +76,8 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, as
     (socket, request) => {
       heartbeat.add(socket)
       socket.once('close', limits.open(request.ip))
-      const { since } = request.query
-      follow(hub, socket, idOf(request), since === undefined ? undefined : Number(since))
+      const { since, logs } = request.query
+      follow(hub, socket, idOf(request), { since: since === undefined ? undefined : Number(since), logs: logs === '1' })
     },
   )
 }
@@ -91,8 +92,8 @@ function idOf(request: { params: TaskParams }): string {
   return request.params.id.toLowerCase()
 }
 
-function follow(hub: Hub, socket: WebSocket, id: string, since: number | undefined): void {
-  const stream = hub.attach(id, { since }, createSocketSink(socket, () => stream.drained()))
+function follow(hub: Hub, socket: WebSocket, id: string, position: Position): void {
+  const stream = hub.attach(id, position, createSocketSink(socket, () => stream.drained()))
   socket.on('message', () => {
     stream.stop()
     socket.close(CLOSE_CODES.protocolError, 'this stream takes no messages')

@@ -128,11 +128,12 @@ class Schedule {
   }
 
   private openHub(bus: Bus): Promise<Hub> {
-    const { readTasks, readTransitionMessages, readVersions } = this.store
+    const { readTasks, readTransitionMessages, readVersions, readLatestLogs } = this.store
     bus.subscribe = () => this.ask(async () => {})
     return startHub({
       readTasks: (ids) => this.ask(() => readTasks(ids)),
       readTransitionMessages: (id, since, limit) => this.ask(() => readTransitionMessages(id, since, limit)),
+      readLatestLogs,
       readVersions: (ids) => this.ask(() => readVersions(ids)),
       events: bus,
       log: NO_LOG,

@@ -5,7 +5,7 @@ import { startHub, type Hub, type HubDeps, type Sink, type TaskStream } from '..
 import { LOW_WATER_BYTES, MAX_BUFFERED_BYTES } from '../../src/live/task-stream.js'
 import { fold } from '../../src/protocol/fold.js'
 import { isFinal, type Status } from '../../src/protocol/status.js'
-import type { Event, ProgressMessage, StreamMessage, TransitionMessage } from '../../src/protocol/stream.js'
+import type { Event, LogMessage, ProgressMessage, StreamMessage, TransitionMessage } from '../../src/protocol/stream.js'
 import { linksOf, type Task, type TaskId } from '../../src/protocol/task.js'
 
 export const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
@@ -15,6 +15,7 @@ export const UNKNOWN_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e11'
 export class Store {
   readonly tasks = new Map<TaskId, Task>()
   readonly history = new Map<TaskId, TransitionMessage[]>()
+  readonly lines = new Map<TaskId, LogMessage[]>()
   private clock = Date.parse('2026-11-20T21:22:23.456Z')
 
   create(id: TaskId): Task {
@@ -59,6 +60,8 @@ export class Store {
   readVersions = async (ids: TaskId[]) => (await this.readTasks(ids)).map(({ id, version }) => ({ id, version }))
   readTransitionMessages = async (id: TaskId, since: number, limit: number) =>
     (this.history.get(id) ?? []).slice(since, since + limit)
+
+  readLatestLogs = async (id: TaskId, limit: number) => (this.lines.get(id) ?? []).slice(-limit)
 
   private now(): string {
     this.clock += 1
@@ -109,8 +112,8 @@ export class Client implements Sink {
   buffered = 0
   stream: TaskStream | undefined
 
-  attach(hub: Hub, id: TaskId, since?: number): this {
-    this.stream = hub.attach(id, { since }, this)
+  attach(hub: Hub, id: TaskId, since?: number, logs = false): this {
+    this.stream = hub.attach(id, { since, logs }, this)
     return this
   }
 
@@ -158,8 +161,8 @@ export async function openWorld(
 ): Promise<{ store: Store; bus: Bus; hub: Hub }> {
   const store = new Store()
   const bus = new Bus()
-  const { readTasks, readTransitionMessages, readVersions } = store
-  const reads = { readTasks, readTransitionMessages, readVersions }
+  const { readTasks, readTransitionMessages, readVersions, readLatestLogs } = store
+  const reads = { readTasks, readTransitionMessages, readVersions, readLatestLogs }
   const hub = await startHub({ ...reads, events: bus, log: NO_LOG, positionCheckMs: 3_600_000, ...overrides })
   t.teardown(() => hub.stop())
   return { store, bus, hub }

@@ -9,10 +9,10 @@ import { Type } from 'typebox'
 import type { Database } from '../../db/database.js'
 import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
-import { ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
+import { LogPage, LogsQuery, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
-import { readTasks, readTransitions } from '../../tasks/store/index.js'
+import { readLogs, readTasks, readTransitions } from '../../tasks/store/index.js'
 import { chooseFormat } from '../event-format.js'
 import { readLastEventId, type HttpStreams } from '../http-stream.js'
 import { ProblemError } from '../problem.js'
@@ -27,6 +27,7 @@ export interface ReadTaskDeps {
   streams: HttpStreams
 }
 
+const DEFAULT_LOG_LINES = 200
 const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
 
 export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, hub, limits, streams }) => {
@@ -93,8 +94,30 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       const task = hub.task(id)
       // An EventSource comes back after the end, too; this is how it is told to stop.
       if (task && isFinal(task.status) && task.version === since) return reply.code(204).send(undefined)
-      streams.follow(id, { since, format, onEnd: limits.open(request.ip) }, reply)
+      streams.follow(id, { since, logs: request.query.logs === '1', format, onEnd: limits.open(request.ip) }, reply)
       return reply
+    },
+  )
+
+  app.get(
+    '/api/tasks/:id/logs',
+    {
+      schema: {
+        tags: ['tasks'],
+        summary: 'Read what the handler has logged',
+        description: 'Oldest first, of all attempts. Pass `nextAfter` as `after` for the next page. The stream has them live, with `logs=1`.',
+        params: TaskParams,
+        querystring: LogsQuery,
+        response: { 200: LogPage, 400: Problem, 404: Problem },
+      },
+    },
+    async (request) => {
+      const { after = 0, limit = DEFAULT_LOG_LINES } = request.query
+      const { id } = await read(request.params.id.toLowerCase())
+      // One more than asked for tells whether there is a next page.
+      const found = await readLogs(db, DEFAULT_TENANT, id, after, limit + 1)
+      const items = found.slice(0, limit)
+      return { items, nextAfter: found.length > limit ? (items.at(-1)?.seq ?? null) : null }
     },
   )
 }
