@@ -195,25 +195,78 @@ class Reports {
   }
 }
 
+/** What every watch has: a standing with the server, reports for those who iterate or are called, and one end. */
+class Lifeline {
+  /** The open connection, if there is one. */
+  line
+  /** Of a pause, or of the wait for a first message. */
+  timer
+  failureCount = 0
+  isEnded = false
+  connection = { state: 'connecting', text: 'Connecting…' }
+  #options
+  #onAbort
+  #reports = new Reports()
+
+  /** `close` ends the watch: when the caller's signal aborts, or a reader leaves its loop. */
+  constructor(options, close) {
+    urlOf(options.baseUrl, '')
+    this.#options = options
+    this.#onAbort = close
+    options.signal?.addEventListener('abort', close)
+  }
+
+  iterate() {
+    return this.#reports.iterate(this.#onAbort)
+  }
+
+  report(change) {
+    this.#reports.add(change)
+    callBack(this.#options.onChange, change)
+  }
+
+  show(connection) {
+    this.connection = connection
+    callBack(this.#options.onConnection, connection)
+  }
+
+  disconnect({ isPatient = false } = {}) {
+    clearTimeout(this.timer)
+    this.line?.close(isPatient)
+    this.line = undefined
+  }
+
+  /** Connects again after the pause that the server asked for, or one that grows; says so as `describe` has it. */
+  reconnectLater(reason, connect, describe) {
+    const delayMs = retryAfterMs(reason) ?? backoffMs(this.failureCount, this.#options)
+    this.failureCount++
+    this.show({ ...describe(delayMs), retryAt: Date.now() + delayMs })
+    this.timer = setTimeout(connect, delayMs)
+  }
+
+  end(connection, error) {
+    if (this.isEnded) return
+    this.isEnded = true
+    this.#options.signal?.removeEventListener('abort', this.#onAbort)
+    this.disconnect({ isPatient: true })
+    this.#reports.end(error)
+    this.show(connection)
+  }
+}
+
 class TaskWatch {
+  #life
   #id
   #options
   #task
   #transports
   /** Which of the transports is used: an index. */
   #way = 0
-  #line
-  #timer
-  #failureCount = 0
   #muteCount = 0
-  #isEnded = false
   /** The last line of the handler's log that was reported. */
   #lastLine = 0
-  #reports = new Reports()
   #resolve
   #reject
-  #onAbort = () => this.close()
-  #connection = { state: 'connecting', text: 'Connecting…' }
 
   constructor(id, options) {
     this.#id = id
@@ -223,13 +276,12 @@ class TaskWatch {
       (name) => name !== 'websocket' || (options.WebSocket ?? globalThis.WebSocket),
     )
     if (this.#transports.length === 0) throw new TypeError('There is no WebSocket here: pass one, or allow other transports')
-    urlOf(options.baseUrl, '')
+    this.#life = new Lifeline(options, () => this.close())
     this.finished = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
     this.finished.catch(() => {}) // whoever wants to know awaits it; nobody has to
-    options.signal?.addEventListener('abort', this.#onAbort)
     if (options.signal?.aborted) this.close()
     else if (this.#task && isFinal(this.#task.status)) this.#finish()
     else this.#connect()
@@ -240,40 +292,40 @@ class TaskWatch {
   }
 
   get connection() {
-    return this.#connection
+    return this.#life.connection
   }
 
   close() {
     this.#reject(new WatchError(1000, 'The watch was closed'))
-    this.#end({ state: 'closed', text: 'Closed' })
+    this.#life.end({ state: 'closed', text: 'Closed' })
   }
 
   /** A server that is known to be back need not be waited for; one that asked for a pause gets it. */
   retryNow() {
-    if (this.#connection.state !== 'away') return
-    this.#show({ state: 'reconnecting', text: 'Reconnecting…' })
-    clearTimeout(this.#timer)
+    if (this.#life.connection.state !== 'away') return
+    this.#life.show({ state: 'reconnecting', text: 'Reconnecting…' })
+    clearTimeout(this.#life.timer)
     this.#connect()
   }
 
   /** Reports what happens from now on. Leaving the loop closes the watch. */
   [Symbol.asyncIterator]() {
-    return this.#reports.iterate(() => this.close())
+    return this.#life.iterate()
   }
 
   #connect() {
     const seen = { isOpen: false, liveAt: Infinity }
-    this.#timer = setTimeout(() => this.#lost(1006, '', seen), FIRST_MESSAGE_DEADLINE_MS)
-    this.#line = TRANSPORTS[this.#transports[this.#way]](this.#id, this.#task?.version, this.#options, {
+    this.#life.timer = setTimeout(() => this.#lost(1006, '', seen), FIRST_MESSAGE_DEADLINE_MS)
+    this.#life.line = TRANSPORTS[this.#transports[this.#way]](this.#id, this.#task?.version, this.#options, {
       onOpen: () => (seen.isOpen = true),
       onMessage: (message) => {
         if (seen.liveAt === Infinity) {
-          clearTimeout(this.#timer)
+          clearTimeout(this.#life.timer)
           seen.liveAt = performance.now()
           this.#muteCount = 0
-          this.#show({ state: 'live', text: 'Live' })
+          this.#life.show({ state: 'live', text: 'Live' })
         }
-        if (!this.#isEnded) this.#receive(message, seen)
+        if (!this.#life.isEnded) this.#receive(message, seen)
       },
       onClose: (code, reason) => this.#lost(code, reason, seen),
     })
@@ -291,8 +343,8 @@ class TaskWatch {
     if (isOver) this.#resolve(task) // before a callback that may close the watch
     const isRepeated = message.type === 'snapshot' && !message.reset && task.version === before?.version
     if (!isRepeated) {
-      this.#failureCount = 0
-      this.#report({ task, message })
+      this.#life.failureCount = 0
+      this.#life.report({ task, message })
     }
     // Of a task that has ended before, the lines follow its snapshot; then the server closes.
     if (isOver && !(this.#options.logs && message.type === 'snapshot')) this.#finish()
@@ -302,34 +354,32 @@ class TaskWatch {
   #receiveLine(message) {
     if (message.line.seq <= this.#lastLine) return
     this.#lastLine = message.line.seq
-    this.#report({ task: this.#task, message })
+    this.#life.report({ task: this.#task, message })
   }
 
   /** At once the first time; a server that answers with the same gap again is given the usual pauses. */
   #refill(seen) {
-    if (this.#failureCount > 0) return this.#lost(1006, '', seen)
-    this.#failureCount = 1
-    this.#disconnect()
+    if (this.#life.failureCount > 0) return this.#lost(1006, '', seen)
+    this.#life.failureCount = 1
+    this.#life.disconnect()
     this.#connect()
   }
 
   async #lost(code, reason, seen) {
-    this.#disconnect()
+    this.#life.disconnect()
     if (this.#task && isFinal(this.#task.status)) return this.#finish()
     if (code !== 1000 && !shouldReconnect(code)) return this.#stop(code, STOP_REASONS[code] ?? reason)
     const refusal = seen.isOpen ? undefined : await this.#askForRefusal()
-    if (this.#isEnded) return
+    if (this.#life.isEnded) return
     if (refusal?.stopCode) return this.#stop(refusal.stopCode, refusal.title)
     if (seen.liveAt === Infinity && !isOfTaskwire(code)) this.#countMute(seen.isOpen || refusal.isAnswered)
     // A close with 1000 that left the task unfinished was not the end of the stream: resume like after any other.
-    if (performance.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#failureCount = 0
-    const delayMs = retryAfterMs(reason) ?? backoffMs(this.#failureCount, this.#options)
-    this.#failureCount++
+    if (performance.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#life.failureCount = 0
     const isAway = refusal !== undefined && !refusal.isAnswered
-    const what = isAway ? 'Server away, trying again' : 'Reconnecting'
-    const when = delayMs < 1000 ? '' : ` in ${Math.round(delayMs / 1000)} s`
-    this.#show({ state: isAway ? 'away' : 'reconnecting', text: `${what}${when}…`, retryAt: Date.now() + delayMs })
-    this.#timer = setTimeout(() => this.#connect(), delayMs)
+    this.#life.reconnectLater(reason, () => this.#connect(), (delayMs) => {
+      const when = delayMs < 1000 ? '' : ` in ${Math.round(delayMs / 1000)} s`
+      return isAway ? { state: 'away', text: `Server away, trying again${when}…` } : { state: 'reconnecting', text: `Reconnecting${when}…` }
+    })
   }
 
   /** Nothing came. While the server is away no fallback would do better; one that is in use is left all the same. */
@@ -359,37 +409,12 @@ class TaskWatch {
   #stop(code, text) {
     const error = new WatchError(code, text || `The server ended the stream (${code})`)
     this.#reject(error)
-    this.#end({ state: 'stopped', text: error.message }, error)
+    this.#life.end({ state: 'stopped', text: error.message }, error)
   }
 
   #finish() {
     this.#resolve(this.#task)
-    this.#end({ state: 'finished', text: 'Finished: nothing more to come' })
-  }
-
-  #end(connection, error) {
-    if (this.#isEnded) return
-    this.#isEnded = true
-    this.#options.signal?.removeEventListener('abort', this.#onAbort)
-    this.#disconnect({ isPatient: true })
-    this.#reports.end(error)
-    this.#show(connection)
-  }
-
-  #disconnect({ isPatient = false } = {}) {
-    clearTimeout(this.#timer)
-    this.#line?.close(isPatient)
-    this.#line = undefined
-  }
-
-  #report(change) {
-    this.#reports.add(change)
-    callBack(this.#options.onChange, change)
-  }
-
-  #show(connection) {
-    this.#connection = connection
-    callBack(this.#options.onConnection, connection)
+    this.#life.end({ state: 'finished', text: 'Finished: nothing more to come' })
   }
 }
 
@@ -398,23 +423,16 @@ class TaskWatch {
  * the version of every task that is held and has not ended.
  */
 class TasksWatch {
+  #life
   #selection
   #options
   #tasks = new Map()
-  #line
-  #timer
-  #failureCount = 0
-  #isEnded = false
-  #reports = new Reports()
-  #onAbort = () => this.close()
-  #connection = { state: 'connecting', text: 'Connecting…' }
 
   constructor(selection, options) {
     this.#selection = selection
     this.#options = options
     if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError('There is no WebSocket here: pass one')
-    urlOf(options.baseUrl, '')
-    options.signal?.addEventListener('abort', this.#onAbort)
+    this.#life = new Lifeline(options, () => this.close())
     if (options.signal?.aborted) this.close()
     else this.#connect()
   }
@@ -425,25 +443,25 @@ class TasksWatch {
   }
 
   get connection() {
-    return this.#connection
+    return this.#life.connection
   }
 
   close() {
-    this.#end({ state: 'closed', text: 'Closed' })
+    this.#life.end({ state: 'closed', text: 'Closed' })
   }
 
   [Symbol.asyncIterator]() {
-    return this.#reports.iterate(() => this.close())
+    return this.#life.iterate()
   }
 
   #connect() {
-    this.#timer = setTimeout(() => this.#lost(1006, ''), FIRST_MESSAGE_DEADLINE_MS)
+    this.#life.timer = setTimeout(() => this.#lost(1006, ''), FIRST_MESSAGE_DEADLINE_MS)
     const ways = {
-      onOpen: () => this.#line.send(this.#request('all', this.#selection)),
+      onOpen: () => this.#life.line.send(this.#request('all', this.#selection)),
       onMessage: (message) => this.#receive(message),
       onClose: (code, reason) => this.#lost(code, reason),
     }
-    this.#line = openSocket(urlOf(this.#options.baseUrl, 'ws/tasks'), this.#options, ways)
+    this.#life.line = openSocket(urlOf(this.#options.baseUrl, 'ws/tasks'), this.#options, ways)
   }
 
   #request(id, selection) {
@@ -462,58 +480,30 @@ class TasksWatch {
     if (outcome === 'stale' || task === before) return
     this.#tasks.set(task.id, task)
     const isRepeated = message.type === 'snapshot' && !message.reset && task.version === before?.version
-    if (!isRepeated) this.#report({ task, message })
+    if (!isRepeated) this.#life.report({ task, message })
   }
 
   /** Tasks that are held and no longer selected may have gone on meanwhile: they are asked for by id. */
   #begin({ id }) {
-    clearTimeout(this.#timer)
-    this.#failureCount = 0
-    this.#show({ state: 'live', text: 'Live' })
+    clearTimeout(this.#life.timer)
+    this.#life.failureCount = 0
+    this.#life.show({ state: 'live', text: 'Live' })
     if (id !== 'all' || this.#selection.ids) return
     const ids = [...this.#tasks.values()].filter((task) => !isFinal(task.status)).map((task) => task.id)
     for (let start = 0; start < ids.length; start += 1000) {
-      this.#line.send(this.#request(`held ${start}`, { ids: ids.slice(start, start + 1000) }))
+      this.#life.line.send(this.#request(`held ${start}`, { ids: ids.slice(start, start + 1000) }))
     }
   }
 
   #lost(code, reason) {
-    this.#disconnect()
+    this.#life.disconnect()
     if (!shouldReconnect(code) && code !== 1000) return this.#stop(code, STOP_REASONS[code] ?? reason)
-    const delayMs = retryAfterMs(reason) ?? backoffMs(this.#failureCount, this.#options)
-    this.#failureCount++
-    this.#show({ state: 'reconnecting', text: 'Reconnecting…', retryAt: Date.now() + delayMs })
-    this.#timer = setTimeout(() => this.#connect(), delayMs)
+    this.#life.reconnectLater(reason, () => this.#connect(), () => ({ state: 'reconnecting', text: 'Reconnecting…' }))
   }
 
   #stop(code, text) {
     const error = new WatchError(code, text || `The server ended the stream (${code})`)
-    this.#end({ state: 'stopped', text: error.message }, error)
-  }
-
-  #end(connection, error) {
-    if (this.#isEnded) return
-    this.#isEnded = true
-    this.#options.signal?.removeEventListener('abort', this.#onAbort)
-    this.#disconnect()
-    this.#reports.end(error)
-    this.#show(connection)
-  }
-
-  #disconnect() {
-    clearTimeout(this.#timer)
-    this.#line?.close(true)
-    this.#line = undefined
-  }
-
-  #report(change) {
-    this.#reports.add(change)
-    callBack(this.#options.onChange, change)
-  }
-
-  #show(connection) {
-    this.#connection = connection
-    callBack(this.#options.onConnection, connection)
+    this.#life.end({ state: 'stopped', text: error.message }, error)
   }
 }
 

@@ -48,7 +48,7 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assert
     (socket, request) => {
       heartbeat.add(socket)
       const feed = feeds.open({
-        sink: createSocketSink(socket, () => feed.drained()),
+        sink: createSocketSink(socket, request.raw.socket, () => feed.drained()),
         answer: (message) => socket.send(JSON.stringify(message)),
       })
       const release = limits.open(request.ip)

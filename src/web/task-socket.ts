@@ -9,6 +9,7 @@
  * 4. The application closes: the hub tells every client to reconnect (1012), and who has not said goodbye after 2 s is
  *    cut off. Only then does the server stop, which waits for its connections.
  */
+import type { Socket } from 'node:net'
 import websocket, { type WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Hub } from '../live/hub.js'
@@ -77,7 +78,7 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, as
       heartbeat.add(socket)
       socket.once('close', limits.open(request.ip))
       const { since, logs } = request.query
-      follow(hub, socket, idOf(request), { since: since === undefined ? undefined : Number(since), logs: logs === '1' })
+      follow(hub, socket, request.raw.socket, idOf(request), { since: since === undefined ? undefined : Number(since), logs: logs === '1' })
     },
   )
 }
@@ -92,8 +93,8 @@ function idOf(request: { params: TaskParams }): string {
   return request.params.id.toLowerCase()
 }
 
-function follow(hub: Hub, socket: WebSocket, id: string, position: Position): void {
-  const stream = hub.attach(id, position, createSocketSink(socket, () => stream.drained()))
+function follow(hub: Hub, socket: WebSocket, connection: Socket, id: string, position: Position): void {
+  const stream = hub.attach(id, position, createSocketSink(socket, connection, () => stream.drained()))
   socket.on('message', () => {
     stream.stop()
     socket.close(CLOSE_CODES.protocolError, 'this stream takes no messages')
