@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { StreamMessage } from '../../src/protocol/stream.js'
+import { readFrame } from '../helpers/frame-check.js'
 
 export interface StreamServerOptions {
   /** Called for each stream; `since` is undefined when the client holds nothing, `index` counts the streams from 0. */
@@ -41,7 +42,7 @@ export async function startStreamServer(t: { teardown(action: () => unknown): vo
     }
     sockets.handleUpgrade(request, connection, head, (socket) => {
       const since = new URL(request.url ?? '', 'http://test').searchParams.get('since')
-      const send = (...messages: StreamMessage[]): void => messages.forEach((message) => socket.send(JSON.stringify(message)))
+      const send = (...messages: StreamMessage[]): void => messages.map((message) => JSON.stringify(message)).forEach((text) => readFrame(text) && socket.send(text))
       options.onStream({ socket, send }, since === null ? undefined : Number(since), streamCount++)
     })
   })
