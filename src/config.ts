@@ -86,6 +86,7 @@ const host = Type.String({
   expected: 'a host name or IP address, such as 127.0.0.1',
 })
 const port = integer(0, 65535, 3000, 'the port to listen on; 0 for any free one')
+const idempotencyKeyTtlHours = integer(1, 24 * 366, 24, 'how long an Idempotency-Key stands for the task that it made')
 const databasePoolSize = integer(1, 100, 10, 'database connections of the web process')
 const workerConcurrency = integer(1, 1000, 128, 'attempts that one worker runs at the same time')
 const attemptLeaseSeconds = integer(
@@ -138,7 +139,7 @@ const dataDir = Type.String({
 
 const everyRole = { databaseUrl, redisUrl: Type.Optional(redisUrl), logLevel: logLevel('info') }
 const streams = { maxStreamsPerAddress, maxStreams, trustProxy, allowedOrigins }
-const web = { host, port, databasePoolSize, httpRequestAllowPrivate, claimWindowSeconds, brokerWindow, ...streams }
+const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, httpRequestAllowPrivate, claimWindowSeconds, brokerWindow, ...streams }
 const worker = { workerConcurrency, attemptLeaseSeconds, shutdownGraceSeconds, httpRequestAllowPrivate }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow }
 

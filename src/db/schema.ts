@@ -131,6 +131,39 @@ export const logs = taskwire.table(
   (table) => [primaryKey({ columns: [table.taskId, table.seq] })],
 )
 
+/**
+ * One row a create that carried an `Idempotency-Key`, written with its task: the same key again, within its time, means
+ * this task and no other.
+ */
+export const idempotencyKeys = taskwire.table(
+  'idempotency_keys',
+  {
+    tenant: tenant(),
+    key: text('key').notNull(),
+    /** Of the body that came with the key. */
+    fingerprint: text('fingerprint').notNull(),
+    taskId: uuid('task_id').notNull(),
+    /** The start of a task that was SCHEDULED at first: part of the first answer, and not kept elsewhere. */
+    runAt: instant('run_at'),
+    expiresAt: instant('expires_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tenant, table.key] }), index('idempotency_keys_expires_idx').on(table.expiresAt)],
+)
+
+/** One row an effect that a handler has recorded with `ctx.once`: what its next attempt must not do again. */
+export const effects = taskwire.table(
+  'effects',
+  {
+    taskId: uuid('task_id').notNull(),
+    key: text('key').notNull(),
+    tenant: tenant(),
+    attempt: integer('attempt').notNull(),
+    at: instant('at').notNull().defaultNow(),
+    value: jsonb('value'),
+  },
+  (table) => [primaryKey({ columns: [table.taskId, table.key] })],
+)
+
 /** How a run ended. `released`: handed back at shutdown. `lost`: its worker gave no sign of life. */
 export type AttemptOutcome = 'completed' | 'failed' | 'released' | 'lost'
 

@@ -25,6 +25,12 @@ export const CreateTask = Type.Object(
 )
 export type CreateTask = Static<typeof CreateTask>
 
+/** What may come with a create. Others are let through. */
+export const CreateTaskHeaders = Type.Object({
+  'idempotency-key': Type.Optional(Type.String({ description: 'chosen by the client; the same request with the same key again makes no second task' })),
+  prefer: Type.Optional(Type.String({ description: '`wait=10`: answer with the finished task if it ends in 10 s. `handling=strict`: 503 and nothing stored when no worker can be told' })),
+})
+
 export const TaskParams = Type.Object({ id: TaskId })
 export type TaskParams = Static<typeof TaskParams>
 

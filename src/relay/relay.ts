@@ -9,8 +9,10 @@ import { openDatabase } from '../db/open.js'
 import { deliverOnce } from './deliver.js'
 import { startLoop } from './loop.js'
 import { rescueOnce } from './rescue.js'
+import { retainOnce } from './retain.js'
 
 const RESCUE_INTERVAL_MS = 1_000
+const RETAIN_INTERVAL_MS = 60_000
 
 export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire relay', maxConnections: 2 })
@@ -19,6 +21,7 @@ export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): P
   const loops = [
     startLoop({ name: 'deliver', intervalMs: config.relayIntervalMs, log, step: () => deliverOnce(deliver) }),
     startLoop({ name: 'rescue', intervalMs: RESCUE_INTERVAL_MS, log, step: () => rescueOnce({ db, broker, log }) }),
+    startLoop({ name: 'retain', intervalMs: RETAIN_INTERVAL_MS, log, step: () => retainOnce(db) }),
   ]
 
   let stopping: Promise<void> | undefined

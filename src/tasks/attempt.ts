@@ -17,11 +17,10 @@ import type { Database } from '../db/database.js'
 import type { AttemptError } from '../db/schema.js'
 import type { Failure, FailureCode } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
-import type { TaskContext } from './definition.js'
-import { createHandlerLog } from './handler-log.js'
 import type { Recorder } from './recorder.js'
 import type { RegisteredType, Registry } from './registry.js'
 import type { AttemptRef, ClaimedAttempt, Settlement } from './store/index.js'
+import { createTaskContext } from './task-context.js'
 
 /** The largest result a task may have, in bytes of JSON. */
 export const MAX_RESULT_BYTES = 256 * 1024
@@ -49,6 +48,7 @@ export interface TrackedRun {
   end(): void
 }
 
+/** How a run ended, as far as it is still to be recorded. */
 type Outcome =
   | { kind: 'completed'; result: unknown }
   | { kind: 'failed'; code: FailureCode; error: AttemptError }
@@ -62,25 +62,34 @@ export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<vo
   try {
     const outcome = await execute(claimed, run.signal, deps)
     run.ending()
-    await record(judge(ref, outcome), run.signal, deps)
+    if (outcome !== undefined) await record(judge(ref, outcome), run.signal, deps)
   } finally {
     run.end()
   }
 }
 
-async function execute(claimed: ClaimedAttempt, signal: AbortSignal, deps: AttemptDeps): Promise<Outcome> {
+/** Undefined: the handler has committed the outcome with its own rows. */
+async function execute(claimed: ClaimedAttempt, signal: AbortSignal, deps: AttemptDeps): Promise<Outcome | undefined> {
   const registered = deps.registry.find(claimed.type)
   if (registered === undefined) return fail('unknown_type', new Error(`this worker has no handler for the type ${claimed.type}`))
   const { payload, errors } = registered.readPayload(claimed.payload)
   const [misfit] = errors
   // Checked at create already; a definition may have changed since.
   if (misfit !== undefined) return fail('invalid_payload', new Error(`/payload${misfit.pointer} ${misfit.detail}`))
+  const { context, isCommitted } = createTaskContext(claimed, signal, {
+    ...deps,
+    judgeResult: (returned) => judge({ taskId: claimed.id, attempt: claimed.attempt }, checkResult(registered, returned)),
+  })
   try {
     // An abort is heard once: a handler that starts after it would wait for it in vain.
     signal.throwIfAborted()
-    const result = await registered.definition.run(payload, createContext(claimed, signal, deps))
-    return checkResult(registered, result)
+    const result = await registered.definition.run(payload, context)
+    return isCommitted() ? undefined : checkResult(registered, result)
   } catch (error) {
+    if (isCommitted()) {
+      deps.log.warn({ err: error, taskId: claimed.id, attempt: claimed.attempt }, 'a handler failed after it had committed its task')
+      return undefined
+    }
     return signal.aborted && signal.reason === 'shutdown' ? { kind: 'released' } : fail('error', error)
   }
 }
@@ -127,29 +136,6 @@ async function record(settlement: Settlement, signal: AbortSignal, { recorder, l
       log.warn({ err: error, ...refOf(settlement) }, 'an outcome was not stored; trying again')
     }
     await new Promise((resolve) => setTimeout(resolve, pauseMs))
-  }
-}
-
-function createContext(claimed: ClaimedAttempt, signal: AbortSignal, { db, recorder, log }: AttemptDeps): TaskContext {
-  const { id: taskId, tenant, title, attempt } = claimed
-  let handlerLog: FastifyBaseLogger | undefined
-  return {
-    taskId,
-    tenant,
-    title,
-    attempt,
-    signal,
-    db,
-    // Made when it is first used: most handlers log nothing.
-    get log() {
-      return (handlerLog ??= createHandlerLog(log, { taskId, attempt }, (line) => recorder.log({ taskId, attempt, ...line })))
-    },
-    progress(done, total, message) {
-      if (!(done >= 0) || (total !== undefined && !(total >= 0))) throw new RangeError('progress takes done and total of 0 or more')
-      const fraction = total === undefined ? null : total === 0 ? 1 : Math.min(done / total, 1)
-      const text = message === undefined ? null : message.replaceAll('\0', '').toWellFormed().slice(0, 500)
-      recorder.progress({ taskId, attempt, progress: { fraction, done, total: total ?? null, message: text } })
-    },
   }
 }
 

@@ -1,8 +1,13 @@
 /** What a developer writes: one definition per type of task. From it come validation, OpenAPI, the form and the docs. */
 import type { Static, TSchema } from 'typebox'
 import type { FastifyBaseLogger } from 'fastify'
-import type { Database } from '../db/database.js'
+import type { Database, Orm } from '../db/database.js'
 import type { TaskId } from '../protocol/task.js'
+
+/** The attempt is no longer the task's current one: another worker has taken over, or the task has ended. */
+export class LeaseLostError extends Error {
+  override readonly name = 'LeaseLostError'
+}
 
 /** What a running attempt can see and do. */
 export interface TaskContext {
@@ -24,6 +29,31 @@ export interface TaskContext {
    * @param message a line for people, at most 500 characters
    */
   progress(done: number, total?: number, message?: string): void
+  /**
+   * Does something outside this database once for the task, however often it is retried or rescued: what `effect` returns
+   * is recorded under `key`, and a later attempt is given the record instead of doing it again.
+   *
+   * One window remains: a crash after the effect and before its record. Pass `idempotencyKey`, which is the same for each
+   * attempt, to a provider that takes one, and the effect happens once there, too.
+   * @param key names the effect within the task, 1 to 200 characters
+   * @param effect its value must be JSON of at most 256 KiB
+   * @throws LeaseLostError before the effect when the attempt is no longer current, and after its record
+   */
+  once<Value>(key: string, effect: (options: { idempotencyKey: string }) => Promise<Value>): Promise<Value>
+  /**
+   * Commits the handler's own rows and the outcome of the task together: both or neither. What `work` returns is the result
+   * of the task. Call it last; what the handler does after it is not part of the task.
+   * @param work gets drizzle over the transaction; it must not do anything that a rollback would not undo
+   * @throws LeaseLostError when the attempt is no longer current; nothing was committed
+   */
+  transaction<Value>(work: (transaction: Orm) => Promise<Value>): Promise<Value>
+  /**
+   * A fencing token for what is written elsewhere: it grows with each attempt, so a receiver that refuses a smaller one than
+   * it has seen refuses a run that was paused and came back late.
+   * @throws LeaseLostError when the attempt is no longer current
+   * @see https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html
+   */
+  fence(): Promise<number>
 }
 
 export interface Definition<Payload extends TSchema = TSchema, Result extends TSchema = TSchema> {

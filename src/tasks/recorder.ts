@@ -37,6 +37,10 @@ export interface Recorder {
   progress(report: store.ProgressReport): void
   /** Notes a line that the handler has logged; written soon, and before the end of the attempt. */
   log(report: store.LogReport): void
+  /** Writes what the run has reported so far. */
+  flush(taskId: TaskId): Promise<void>
+  /** Publishes what was committed elsewhere. */
+  announce(event: Event): void
   /** Records how the attempt ended; false: it is no longer the current one, nothing changed. */
   settle(settlement: store.Settlement): Promise<boolean>
 }
@@ -98,6 +102,15 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
     }
   }
 
+  /** What the run reported last belongs before its end. */
+  async function flush(id: TaskId): Promise<void> {
+    if (lines.some(({ taskId }) => taskId === id)) await writeLines()
+    else await writingLines
+    const last = reports.get(id)
+    reports.delete(id)
+    if (last !== undefined) await store.recordProgressIfCurrent(db, [last]).then((messages) => messages.forEach(publishLater))
+  }
+
   return {
     async claim(ref) {
       const claimed = await claims.add(ref)
@@ -116,13 +129,10 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
         void writeLines()
       }, REPORT_PAUSE_MS)
     },
+    flush,
+    announce: publishLater,
     async settle(settlement) {
-      if (lines.some(({ taskId }) => taskId === settlement.taskId)) await writeLines()
-      else await writingLines
-      // What the run reported last belongs before its end.
-      const last = reports.get(settlement.taskId)
-      reports.delete(settlement.taskId)
-      if (last !== undefined) await store.recordProgressIfCurrent(db, [last]).then((messages) => messages.forEach(publishLater))
+      await flush(settlement.taskId)
       const message = await settlements.add(settlement)
       if (message !== undefined) publishLater(message)
       return message !== undefined

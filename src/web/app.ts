@@ -86,7 +86,11 @@ export async function buildApp({ config, broker, registry, log }: AppDeps): Prom
     feeds.stop()
     streams.stop()
   })
-  await app.register(createTaskRoute, { db, registry, hub, handOver, claimWindowMs: config.claimWindowSeconds * 1_000 })
+  await app.register(createTaskRoute, {
+    ...{ db, broker, registry, hub, handOver },
+    claimWindowMs: config.claimWindowSeconds * 1_000,
+    keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
+  })
   await app.register(readTaskRoutes, { db, hub, limits, streams })
   await app.register(readSelectionRoutes, { db, hub, limits, streams })
   await app.register(readTasksRoutes, { db, registry })

@@ -28,6 +28,9 @@ export function createContext(options: ContextOptions = {}): { context: TaskCont
       if (options.db === undefined) throw new Error('this test has no database')
       return options.db
     },
+    once: (key, effect) => effect({ idempotencyKey: key }),
+    transaction: (work) => work(context.db.orm),
+    fence: async () => 1,
     progress: (done, total, message) => void progress.push({ done, total, message }),
   }
   return { context, progress }

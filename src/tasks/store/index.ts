@@ -2,6 +2,7 @@
 export * from './claim.js'
 export * from './create.js'
 export * from './due.js'
+export * from './effects.js'
 export * from './lease.js'
 export * from './list.js'
 export * from './logs.js'

@@ -7,7 +7,8 @@
  * published by the caller after the commit.
  */
 import type { AttemptError, AttemptOutcome } from '../../db/schema.js'
-import type { Database, Statement } from '../../db/database.js'
+import { sql } from 'drizzle-orm'
+import type { Database, Orm, Statement } from '../../db/database.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
 import type { Failure } from '../../protocol/task.js'
 import type { AttemptRef } from './claim.js'
@@ -56,6 +57,17 @@ with input as (
   select id, attempt + 1, tenant, priority, at from settled where status = 'PENDING'
 )
 select id as "taskId", version, from_status as "fromStatus", status, attempt, at, reason, result, failure from settled`,
+}
+
+/**
+ * Settles one attempt inside somebody's transaction. Undefined: the attempt is no longer current, and the transaction must
+ * not commit. Otherwise the version that the task has when it does.
+ */
+export async function settleInTransaction(transaction: Orm, settlement: Settlement): Promise<number | undefined> {
+  const [before = '', after = ''] = SETTLE_ATTEMPTS.text.split('$1')
+  const statement = sql`${sql.raw(before)}${JSON.stringify([settlement])}${sql.raw(after)}`
+  const rows = (await transaction.execute(statement)) as unknown as Pick<TransitionRow, 'version'>[]
+  return rows[0]?.version
 }
 
 export async function settleAttemptsIfCurrent(

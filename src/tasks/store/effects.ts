@@ -1,0 +1,41 @@
+/**
+ * The ledger of effects that handlers had outside this database: one row an effect, by task and key.
+ *
+ * An effect is recorded whether or not its attempt is still current, because it has happened. Whether the attempt may go
+ * on is said beside.
+ */
+import type { Database, Statement } from '../../db/database.js'
+import type { AttemptRef } from './claim.js'
+
+const FIND_EFFECT: Statement = {
+  name: 'find_effect',
+  text: `
+select t.attempt = $2::integer and t.status in ('PROCESSING', 'CANCELLING') as "isCurrent", e.key is not null as "isRecorded", e.value
+from taskwire.tasks t left join taskwire.effects e on e.task_id = t.id and e.key = $3
+where t.id = $1::text::uuid`,
+}
+
+export interface KnownEffect {
+  isCurrent: boolean
+  isRecorded: boolean
+  value: unknown
+}
+
+/** What is known of the effect, and whether the attempt is still the task's current one. */
+export async function findEffect(db: Database, { taskId, attempt }: AttemptRef, key: string): Promise<KnownEffect> {
+  const [row] = await db.run<KnownEffect>(FIND_EFFECT, [taskId, attempt, key])
+  return row ?? { isCurrent: false, isRecorded: false, value: undefined }
+}
+
+const RECORD_EFFECT: Statement = {
+  name: 'record_effect',
+  text: `
+insert into taskwire.effects (task_id, key, tenant, attempt, value)
+select t.id, $3, t.tenant, $2::integer, $4::text::jsonb from taskwire.tasks t where t.id = $1::text::uuid
+on conflict (task_id, key) do nothing`,
+}
+
+/** The first to record an effect keeps it. */
+export async function recordEffect(db: Database, { taskId, attempt }: AttemptRef, key: string, value: unknown): Promise<void> {
+  await db.run(RECORD_EFFECT, [taskId, attempt, key, JSON.stringify(value)])
+}

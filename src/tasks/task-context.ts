@@ -1,0 +1,126 @@
+/**
+ * What a handler is given: see `TaskContext`. Everything in it that writes is fenced by the attempt's number, in the
+ * database, because a run that was paused does not know that it is late.
+ */
+import type { FastifyBaseLogger } from 'fastify'
+import type { Database } from '../db/database.js'
+import { findUnstorable } from '../protocol/text.js'
+import { LeaseLostError, type TaskContext } from './definition.js'
+import { createHandlerLog } from './handler-log.js'
+import type { Recorder } from './recorder.js'
+import { findEffect, readTransitionMessages, recordEffect, settleInTransaction, type ClaimedAttempt, type Settlement } from './store/index.js'
+
+const MAX_KEY_LENGTH = 200
+/** The largest value of an effect, in bytes of JSON. */
+const MAX_VALUE_BYTES = 256 * 1024
+const MAX_VALUE_DEPTH = 64
+const STORE_PAUSE_MS = { first: 100, most: 2_000 }
+
+export interface TaskContextDeps {
+  db: Database
+  recorder: Recorder
+  log: FastifyBaseLogger
+  /** What this result would mean for the task. */
+  judgeResult(returned: unknown): Settlement | undefined
+}
+
+export interface OpenTaskContext {
+  context: TaskContext
+  /** Whether the handler has committed the outcome itself. */
+  isCommitted(): boolean
+}
+
+export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, deps: TaskContextDeps): OpenTaskContext {
+  const { db, recorder, log } = deps
+  const { id: taskId, tenant, title, attempt } = claimed
+  const ref = { taskId, attempt }
+  const underWay = new Map<string, Promise<unknown>>()
+  let handlerLog: FastifyBaseLogger | undefined
+  let isCommitted = false
+
+  async function assertCurrent(): Promise<void> {
+    const { isCurrent } = await findEffect(db, ref, '')
+    if (!isCurrent) throw leaseLost()
+  }
+
+  function leaseLost(): LeaseLostError {
+    return new LeaseLostError(`attempt ${attempt} is no longer the current one of task ${taskId}`)
+  }
+
+  async function doOnce(key: string, effect: (options: { idempotencyKey: string }) => Promise<unknown>): Promise<unknown> {
+    const known = await findEffect(db, ref, key)
+    if (!known.isCurrent) throw leaseLost()
+    if (known.isRecorded) return known.value
+    const value = (await effect({ idempotencyKey: `${taskId}:${key}` })) ?? null
+    assertStorable(key, value)
+    await storeEffect(key, value)
+    await assertCurrent()
+    return value
+  }
+
+  /** It has happened: while PostgreSQL is away there is nothing better to do than to try again. */
+  async function storeEffect(key: string, value: unknown): Promise<void> {
+    for (let pauseMs = STORE_PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, STORE_PAUSE_MS.most)) {
+      try {
+        return await recordEffect(db, ref, key, value)
+      } catch (error) {
+        if (signal.aborted) throw error
+        log.warn({ err: error, ...ref, key }, 'an effect was not recorded; trying again')
+      }
+      await new Promise((resolve) => setTimeout(resolve, pauseMs))
+    }
+  }
+
+  async function commitWith<Value>(work: Parameters<TaskContext['transaction']>[0]): Promise<Value> {
+    await recorder.flush(taskId)
+    let version: number | undefined
+    const result = await db.orm.transaction(async (transaction) => {
+      const returned = await work(transaction)
+      const settlement = deps.judgeResult(returned)
+      if (settlement?.status !== 'COMPLETED') throw new Error(settlement?.reason ?? 'the result does not fit')
+      version = await settleInTransaction(transaction, settlement)
+      if (version === undefined) throw leaseLost()
+      return returned as Value
+    })
+    isCommitted = true
+    if (version !== undefined) {
+      const messages = await readTransitionMessages(db, tenant, taskId, version - 1, 1).catch(() => [])
+      // A publication that is lost here is found by the watchers' position check.
+      for (const message of messages) recorder.announce(message)
+    }
+    return result
+  }
+
+  const context: TaskContext = {
+    ...{ taskId, tenant, title, attempt, signal, db },
+    // Made when it is first used: most handlers log nothing.
+    get log() {
+      return (handlerLog ??= createHandlerLog(log, ref, (line) => recorder.log({ ...ref, ...line })))
+    },
+    progress(done, total, message) {
+      if (!(done >= 0) || (total !== undefined && !(total >= 0))) throw new RangeError('progress takes done and total of 0 or more')
+      const fraction = total === undefined ? null : total === 0 ? 1 : Math.min(done / total, 1)
+      const text = message === undefined ? null : message.replaceAll('\0', '').toWellFormed().slice(0, 500)
+      recorder.progress({ ...ref, progress: { fraction, done, total: total ?? null, message: text } })
+    },
+    async once<Value>(key: string, effect: (options: { idempotencyKey: string }) => Promise<Value>) {
+      if (key.length < 1 || key.length > MAX_KEY_LENGTH) throw new RangeError(`the key of an effect has 1 to ${MAX_KEY_LENGTH} characters`)
+      const running = underWay.get(key) ?? doOnce(key, effect).finally(() => underWay.delete(key))
+      underWay.set(key, running)
+      return running as Promise<Value>
+    },
+    transaction: (work) => commitWith(work),
+    async fence() {
+      await assertCurrent()
+      return attempt
+    },
+  }
+  return { context, isCommitted: () => isCommitted }
+}
+
+function assertStorable(key: string, value: unknown): void {
+  const unstorable = findUnstorable(value, MAX_VALUE_DEPTH)
+  if (unstorable !== undefined) throw new TypeError(`the value of the effect "${key}" cannot be recorded: ${unstorable.pointer || 'it'} ${unstorable.detail}`)
+  const bytes = Buffer.byteLength(JSON.stringify(value))
+  if (bytes > MAX_VALUE_BYTES) throw new RangeError(`the value of the effect "${key}" has ${bytes} bytes; at most ${MAX_VALUE_BYTES} are recorded`)
+}

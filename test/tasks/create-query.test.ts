@@ -1,0 +1,63 @@
+/** Tasks made in an application's own transaction. */
+import pg from 'pg'
+import t from 'tap'
+import { createTaskQuery } from '../../src/tasks/create-query.js'
+import { readTasks, readTransitions, takeDueDeliveries } from '../../src/tasks/store/index.js'
+import { openTestDatabase } from '../helpers/database.js'
+import { startPostgres } from '../helpers/services.js'
+
+const server = await startPostgres(t)
+const db = await openTestDatabase(t, server.url)
+const client = new pg.Client({ connectionString: server.url })
+await client.connect()
+t.teardown(() => client.end())
+await client.query('create table orders (id integer)')
+
+async function create(task: Parameters<typeof createTaskQuery>[0]): Promise<string> {
+  const { rows } = await client.query<{ id: string }>(createTaskQuery(task))
+  return rows[0]?.id ?? ''
+}
+
+t.test('the task comes with the commit, whole, and is delivered', async (t) => {
+  await client.query('begin')
+  await client.query('insert into orders values (1)')
+  const id = await create({ type: 'report.generate', title: 'Ünï', payload: { a: '"x"' }, priority: 7, tags: ['a b', '{}'] })
+  t.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+  t.same(await readTasks(db, 'default', [id]), [], 'not before')
+  await client.query('commit')
+  const [task] = await readTasks(db, 'default', [id])
+  t.match(task, { type: 'report.generate', title: 'Ünï', payload: { a: '"x"' }, priority: 7, tags: ['a b', '{}'], status: 'PENDING', version: 1 })
+  t.match(await readTransitions(db, 'default', id), [{ version: 1, from: null, status: 'PENDING', attempt: 0 }])
+  t.match((await takeDueDeliveries(db, 10, 1_000)).deliveries, [{ taskId: id, attempt: 1, priority: 7 }])
+})
+
+t.test('a rollback leaves no task', async (t) => {
+  await client.query('begin')
+  const id = await create({ type: 'demo.sleep' })
+  await client.query('rollback')
+  t.same(await readTasks(db, 'default', [id]), [])
+  t.same((await takeDueDeliveries(db, 10, 1_000)).deliveries, [])
+})
+
+t.test('a later start is SCHEDULED; ids are in the order of time', async (t) => {
+  const runAt = new Date(Date.now() + 3_600_000)
+  const ids = [await create({ type: 'demo.sleep', runAt })]
+  for (let index = 0; index < 5; index += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    ids.push(await create({ type: 'demo.sleep', tenant: 'other' }))
+  }
+  t.same(ids, [...ids].sort())
+  t.match(await readTasks(db, 'default', ids), [{ id: ids[0], status: 'SCHEDULED', runAt: runAt.toISOString() }])
+  t.equal((await readTasks(db, 'other', ids)).length, 5)
+})
+
+t.test('what does not fit is refused by name, with a hint', async (t) => {
+  const refusals: [Parameters<typeof createTaskQuery>[0], RegExp][] = [
+    [{ type: 'No Such!' }, /type 'No Such!' is malformed/],
+    [{ type: 'demo.sleep', title: 'x'.repeat(201) }, /title has 201 characters/],
+    [{ type: 'demo.sleep', title: '' }, /title has 0 characters/],
+    [{ type: 'demo.sleep', priority: 10 }, /priority is 10/],
+    [{ type: 'demo.sleep', tags: [''] }, /tags do not fit/],
+  ]
+  for (const [task, message] of refusals) await t.rejects(create(task), { message, hint: /./ })
+})

@@ -1,0 +1,141 @@
+/** Effects once, outcomes together with rows, and the fence: with attempts that die, pause and come back. */
+import { sql } from 'drizzle-orm'
+import t from 'tap'
+import { pino } from 'pino'
+import { Type } from 'typebox'
+import type { Event } from '../../src/protocol/stream.js'
+import { runAttempt } from '../../src/tasks/attempt.js'
+import { defineTask, LeaseLostError, type TaskContext } from '../../src/tasks/definition.js'
+import { createRecorder } from '../../src/tasks/recorder.js'
+import { createRegistry } from '../../src/tasks/registry.js'
+import { findEffect, readTasks, settleAttemptsIfCurrent } from '../../src/tasks/store/index.js'
+import { openTestDatabase, storeTasks } from '../helpers/database.js'
+import { startPostgres } from '../helpers/services.js'
+
+const server = await startPostgres(t)
+const db = await openTestDatabase(t, server.url)
+const log = pino({ level: 'silent' })
+const published: Event[] = []
+await db.orm.execute(sql`create table orders (id text)`)
+
+function run(taskId: string, attempt: number, work: (context: TaskContext) => Promise<unknown>): Promise<void> {
+  const definition = defineTask({
+    ...{ type: 'demo.sleep', title: 'test', description: 'test', payload: Type.Object({}), result: Type.Union([Type.Null(), Type.Object({}), Type.String()]) },
+    run: (_, context) => work(context) as Promise<null>,
+  })
+  const recorder = createRecorder({ db, log, worker: 'test', leaseMs: 60_000, publish: async (events) => void published.push(...events) })
+  const signal = new AbortController().signal
+  return runAttempt({ taskId, attempt }, { db, recorder, registry: createRegistry([definition], definition.type), log, track: () => ({ signal, ending() {}, end() {} }) })
+}
+
+/** As the relay does when the lease has run out. */
+const rescue = (taskId: string, attempt: number) =>
+  settleAttemptsIfCurrent(db, [{ taskId, attempt, outcome: 'lost', status: 'PENDING', reason: 'worker lost' }])
+const read = async (taskId: string) => (await readTasks(db, 'default', [taskId]))[0]
+const countOrders = async (id: string) => Number(((await db.orm.execute(sql`select count(*) as count from orders where id = ${id}`)) as unknown as { count: string }[])[0]?.count)
+
+t.test('an effect that is recorded is not done again by a later attempt', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1)
+  const keys: string[] = []
+  const pay = async ({ idempotencyKey }: { idempotencyKey: string }) => ({ receipt: keys.push(idempotencyKey) })
+  let firstMayEnd = () => {}
+  const first = run(taskId, 1, async (context) => {
+    t.same(await context.once('pay', pay), { receipt: 1 })
+    t.same(await Promise.all([context.once('pay', pay), context.once('pay', pay)]), [{ receipt: 1 }, { receipt: 1 }])
+    await new Promise<void>((resolve) => (firstMayEnd = resolve))
+    return null
+  })
+  while (keys.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  while (!(await findEffect(db, { taskId, attempt: 1 }, 'pay')).isRecorded) await new Promise((resolve) => setTimeout(resolve, 5))
+  await rescue(taskId, 1)
+  await run(taskId, 2, async (context) => context.once('pay', pay))
+  t.same(keys, [`${taskId}:pay`])
+  t.match(await read(taskId), { status: 'COMPLETED', result: { receipt: 1 }, attempt: 2 })
+  firstMayEnd()
+  await first
+  t.match(await read(taskId), { status: 'COMPLETED', version: 5 }, 'the late outcome was refused')
+})
+
+t.test('two at the same time share one effect; one that fails may be tried again', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1)
+  let count = 0
+  await run(taskId, 1, async (context) => {
+    await t.rejects(context.once('mail', () => Promise.reject(new Error('no route'))), { message: 'no route' })
+    const both = await Promise.all([1, 2].map(() => context.once('mail', async () => String((count += 1)))))
+    t.same(both, ['1', '1'])
+    t.equal(await context.once('nothing', async () => undefined), null)
+    await t.rejects(context.once('', async () => 1), RangeError)
+    await t.rejects(context.once('text', async () => 'a\0b'), { message: /cannot be recorded/ })
+    return null
+  })
+  t.match(await read(taskId), { status: 'COMPLETED' })
+})
+
+t.test('a run that was replaced is stopped before its next effect, and what it did is on record', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1)
+  let late: unknown
+  await run(taskId, 1, async (context) => {
+    t.equal(await context.fence(), 1)
+    await t.rejects(context.once('slow', async () => rescue(taskId, 1).then(() => 'done')), LeaseLostError)
+    await t.rejects(context.once('next', async () => t.fail('it must not happen')), LeaseLostError)
+    await t.rejects(context.fence(), { message: /attempt 1 is no longer the current one/ })
+    await t.rejects(context.transaction(async (transaction) => transaction.execute(sql`insert into orders values (${taskId})`).then(() => null)), LeaseLostError)
+    late = 'reached'
+    return 'too late'
+  })
+  t.equal(late, 'reached')
+  t.equal(await countOrders(taskId), 0)
+  t.match(await findEffect(db, { taskId, attempt: 1 }, 'slow'), { isCurrent: false, isRecorded: true, value: 'done' })
+  t.match(await read(taskId), { status: 'PENDING', version: 3 })
+})
+
+t.test('rows and outcome are committed together, and published after it', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1)
+  await run(taskId, 1, async (context) => {
+    context.progress(1, 2)
+    context.log.info('about to commit')
+    const result = await context.transaction(async (transaction) => {
+      await transaction.execute(sql`insert into orders values (${taskId})`)
+      return 'stored'
+    })
+    t.match(await read(taskId), { status: 'COMPLETED', result: 'stored', progress: { fraction: 0.5 } })
+    throw new Error(`too late to fail: ${result}`)
+  })
+  t.equal(await countOrders(taskId), 1)
+  t.match(await read(taskId), { status: 'COMPLETED', version: 3 })
+  const told = published.filter((event) => event.taskId === taskId).map(({ type, version }) => `${type} ${version}`)
+  t.same([told[0], told.at(-1)], ['transition 2', 'transition 3'])
+  t.same(told.slice(1, -1).sort(), ['log 2', 'progress 2'])
+})
+
+t.test('what fails inside takes the rows with it, and the attempt fails', async (t) => {
+  const [thrown = '', misfit = ''] = await storeTasks(db, 2)
+  await run(thrown, 1, (context) =>
+    context.transaction(async (transaction) => {
+      await transaction.execute(sql`insert into orders values (${thrown})`)
+      throw new Error('no stock')
+    }),
+  )
+  t.match(await read(thrown), { status: 'FAILED', failure: { message: 'no stock' } })
+  await run(misfit, 1, (context) => context.transaction(async (transaction) => transaction.execute(sql`insert into orders values (${misfit})`).then(() => 42)))
+  t.match(await read(misfit), { status: 'FAILED', failure: { message: /the result does not fit/ } })
+  t.same([await countOrders(thrown), await countOrders(misfit)], [0, 0])
+})
+
+t.test('an effect whose record cannot be stored now is recorded when the database is back', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1)
+  let count = 0
+  await run(taskId, 1, async (context) => {
+    const value = await context.once('mail', async () => {
+      count += 1
+      await server.kill()
+      setTimeout(() => void server.start(), 700)
+      return 'sent'
+    })
+    t.equal(value, 'sent')
+    return null
+  })
+  t.equal(count, 1)
+  t.match(await read(taskId), { status: 'COMPLETED' })
+  t.match(await findEffect(db, { taskId, attempt: 1 }, 'mail'), { isRecorded: true, value: 'sent' })
+})
