@@ -12,6 +12,7 @@ const ROOMS = {
   live: ['protocol', 'broker/broker.js'],
   worker: ['protocol', 'db', 'tasks', 'broker', 'handlers'],
   web: ['protocol', 'db', 'tasks', 'broker', 'handlers', 'live'],
+  doctor: ['protocol', 'db', 'tasks', 'broker'],
   services: [],
 }
 /** Packages that only some rooms may import. */

@@ -108,6 +108,7 @@ const claimWindowSeconds = integer(
   5,
   'how long a delivery may stay unclaimed before the relay hands it over again',
 )
+const maxLostAttempts = integer(1, 100, 3, 'after so many attempts whose worker was lost a task is FAILED')
 const brokerWindow = integer(100, 1_000_000, 10_000, 'jobs kept in the broker at most; more wait in PostgreSQL')
 const httpRequestAllowPrivate = Type.Boolean({
   default: false,
@@ -141,7 +142,7 @@ const everyRole = { databaseUrl, redisUrl: Type.Optional(redisUrl), logLevel: lo
 const streams = { maxStreamsPerAddress, maxStreams, trustProxy, allowedOrigins }
 const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, httpRequestAllowPrivate, claimWindowSeconds, brokerWindow, ...streams }
 const worker = { workerConcurrency, attemptLeaseSeconds, shutdownGraceSeconds, httpRequestAllowPrivate }
-const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow }
+const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts }
 
 export const WebConfig = Type.Object({ ...everyRole, ...web })
 export type WebConfig = Static<typeof WebConfig>

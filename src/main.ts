@@ -11,7 +11,9 @@ import type { Started } from './services/start.js'
 
 interface Command {
   meaning: string
-  run(): Promise<void>
+  /** What may follow the name. */
+  options?: readonly string[]
+  run(given: ReadonlySet<string>): Promise<void>
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
@@ -23,6 +25,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   worker: { meaning: 'runs tasks', run: runWorker },
   relay: { meaning: 'delivers what is due later or was not claimed, rescues lost attempts', run: runRelay },
   migrate: { meaning: 'brings the database up to date', run: runMigrate },
+  doctor: { meaning: 'looks for what keeps tasks from moving; with --fix mends it', options: ['--fix'], run: runDoctor },
   health: { meaning: 'whether the services answer; for health checks of containers', run: runHealth },
   help: { meaning: 'this text', run: async () => console.log(usage()) },
 }
@@ -32,8 +35,8 @@ async function main(args: readonly string[]): Promise<void> {
   if (name === '--version' || name === '-v') return printVersion()
   const command = COMMANDS[name === '--help' || name === '-h' ? 'help' : name]
   // `start` marks its roles with their data folder, for the process list.
-  const surplus = others.find((argument) => !argument.startsWith('--data-dir='))
-  if (command !== undefined && surplus === undefined) return command.run()
+  const surplus = others.find((argument) => !argument.startsWith('--data-dir=') && !command?.options?.includes(argument))
+  if (command !== undefined && surplus === undefined) return command.run(new Set(others))
   const mistake =
     name === ''
       ? 'which command?'
@@ -85,6 +88,15 @@ async function runStart(): Promise<void> {
     // A start that was called off is not one that failed.
     if (!signal.aborted) throw error
   })
+}
+
+/** What was found, a line each; exit code 1 when something is left to do. */
+async function runDoctor(given: ReadonlySet<string>): Promise<void> {
+  const { databaseUrl, redisUrl } = loadConfig('relay', process.env)
+  const { examine } = await import('./doctor/doctor.js')
+  const findings = await examine({ databaseUrl, redisUrl, shouldFix: given.has('--fix') })
+  for (const { state, text } of findings) console.log(`${state.padEnd(6)}  ${text}`)
+  if (findings.some(({ state }) => state === 'bad')) process.exitCode = 1
 }
 
 /** A round trip to each service; exit code 1 and one line when one does not answer. */

@@ -67,10 +67,30 @@ export interface EventSubscription {
   close(): Promise<void>
 }
 
+export interface BrokerReport {
+  /** The server, in words: `Redis 7.2.4`. */
+  server: string
+  /** Its clock, in milliseconds since 1970. */
+  clockMs: number
+  /** Jobs that wait for a worker. */
+  waitingJobs: number
+  /** What is set in a way that loses jobs: what, and how to mend it. */
+  faults: string[]
+}
+
 export interface Broker {
   readonly kind: 'redis' | 'postgres'
   readonly queue: DeliveryQueue
   readonly events: EventBus
+  /**
+   * Names the memory of the broker: a text that changes when what it held may be gone, because it was emptied, restarted,
+   * restored from a copy or replaced by another server. Rejects when the broker cannot be reached.
+   */
+  readEpoch(): Promise<string>
+  /** What an operator should know. Rejects when the broker cannot be reached. */
+  inspect(): Promise<BrokerReport>
+  /** Settings that `inspect` finds fault with, mended as far as the server allows; what was done, a line each. */
+  mend(): Promise<string[]>
   /** A round trip; rejects within `deadlineMs` (default 1,000) when there is none. */
   ping(options?: { deadlineMs?: number }): Promise<void>
   /** Closes every connection. Idempotent; never hangs on a dead server. */

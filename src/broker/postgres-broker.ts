@@ -72,6 +72,15 @@ export async function openPostgresBroker(options: { databaseUrl: string; log: Br
     kind: 'postgres',
     queue,
     events,
+    // It lives and dies with the tasks themselves.
+    readEpoch: async () => 'postgres',
+    async inspect() {
+      const text = `select extract(epoch from clock_timestamp()) * 1000 as "clockMs", current_setting('server_version') as version`
+      const answer = withDeadline(statements.query<{ clockMs: string; version: string }>(text), STATEMENT_DEADLINE_MS, 'PostgreSQL does not answer')
+      const [{ rows }, waitingJobs] = await Promise.all([answer, queue.countWaiting()])
+      return { server: `PostgreSQL ${rows[0]?.version}`, clockMs: Number(rows[0]?.clockMs), waitingJobs, faults: [] }
+    },
+    mend: async () => [],
     async ping({ deadlineMs = PING_DEADLINE_MS } = {}) {
       await withDeadline(statements.query('select 1'), deadlineMs, 'PostgreSQL does not answer')
     },

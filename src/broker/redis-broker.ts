@@ -6,9 +6,11 @@ import { openDeliveryQueue } from './delivery-queue.js'
 import { createIncidentLog, type BrokerLog } from './incident-log.js'
 import { checkRedis, COMMAND_OPTIONS, connectRedis, WORKER_OPTIONS } from './redis-connection.js'
 import { createRedisEvents } from './redis-events.js'
+import { findRedisFaults, mendRedis, readRedisEpoch, readRedisFacts } from './redis-inspect.js'
 
 /** In braces: a hash tag, so that all keys of the queue lie in one slot of a cluster. */
 const KEY_PREFIX = '{taskwire}'
+const EPOCH_KEY = `${KEY_PREFIX}:epoch`
 const PING_DEADLINE_MS = 1_000
 const CLOSE_GRACE_MS = 500
 
@@ -49,6 +51,12 @@ export async function openRedisBroker({ redisUrl, log }: { redisUrl: string; log
     kind: 'redis',
     queue,
     events,
+    readEpoch: () => readRedisEpoch(commands, EPOCH_KEY),
+    async inspect() {
+      const [facts, waitingJobs] = await Promise.all([readRedisFacts(commands), queue.countWaiting()])
+      return { server: `Redis ${facts.version}`, clockMs: facts.clockMs, waitingJobs, faults: findRedisFaults(facts) }
+    },
+    mend: () => mendRedis(commands),
     async ping({ deadlineMs = PING_DEADLINE_MS } = {}) {
       await withDeadline(commands.ping(), deadlineMs, 'Redis does not answer')
     },

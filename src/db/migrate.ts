@@ -1,6 +1,7 @@
 /** Brings the schema of a database up to date. Several processes may do so at once: an advisory lock lets one at a time. */
 import { fileURLToPath } from 'node:url'
 import { drizzle } from 'drizzle-orm/postgres-js'
+import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { migrate } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
 import { StartupError } from '../config.js'
@@ -23,6 +24,24 @@ export async function migrateDatabase(databaseUrl: string): Promise<void> {
     // The session's lock ends with the connection, whatever happens in between.
     await client`select pg_advisory_lock(${LOCK_KEY})`
     await migrate(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER, migrationsSchema: 'taskwire', migrationsTable: 'migrations' })
+  } finally {
+    await client.end({ timeout: 5 })
+  }
+}
+
+/**
+ * How many migrations the database lacks.
+ * @throws StartupError like `migrateDatabase`
+ */
+export async function countMissingMigrations(databaseUrl: string): Promise<number> {
+  const client = postgres(databaseUrl, { max: 1, connect_timeout: 5, onnotice: () => {} })
+  try {
+    await assertServer(client, databaseUrl)
+    const known = readMigrationFiles({ migrationsFolder: MIGRATIONS_FOLDER }).length
+    const [table] = await client<{ exists: boolean }[]>`select to_regclass('taskwire.migrations') is not null as exists`
+    if (!table?.exists) return known
+    const [row] = await client<{ count: number }[]>`select count(*)::integer as count from taskwire.migrations`
+    return known - (row?.count ?? 0)
   } finally {
     await client.end({ timeout: 5 })
   }

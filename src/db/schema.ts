@@ -164,6 +164,13 @@ export const effects = taskwire.table(
   (table) => [primaryKey({ columns: [table.taskId, table.key] })],
 )
 
+/** The memory of each broker as it was last seen: when it is another, what was handed over is delivered again. */
+export const epochs = taskwire.table('epochs', {
+  broker: text('broker').primaryKey(),
+  epoch: text('epoch').notNull(),
+  seenAt: instant('seen_at').notNull().defaultNow(),
+})
+
 /** How a run ended. `released`: handed back at shutdown. `lost`: its worker gave no sign of life. */
 export type AttemptOutcome = 'completed' | 'failed' | 'released' | 'lost'
 

@@ -8,10 +8,12 @@ import type { RelayConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
 import { deliverOnce } from './deliver.js'
 import { startLoop } from './loop.js'
+import { reconcileOnce } from './reconcile.js'
 import { rescueOnce } from './rescue.js'
 import { retainOnce } from './retain.js'
 
 const RESCUE_INTERVAL_MS = 1_000
+const RECONCILE_INTERVAL_MS = 1_000
 const RETAIN_INTERVAL_MS = 60_000
 
 export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
@@ -20,7 +22,8 @@ export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): P
   const deliver = { db, broker, claimWindowMs: config.claimWindowSeconds * 1_000, brokerWindow: config.brokerWindow }
   const loops = [
     startLoop({ name: 'deliver', intervalMs: config.relayIntervalMs, log, step: () => deliverOnce(deliver) }),
-    startLoop({ name: 'rescue', intervalMs: RESCUE_INTERVAL_MS, log, step: () => rescueOnce({ db, broker, log }) }),
+    startLoop({ name: 'rescue', intervalMs: RESCUE_INTERVAL_MS, log, step: () => rescueOnce({ db, broker, log, maxLostAttempts: config.maxLostAttempts }) }),
+    startLoop({ name: 'reconcile', intervalMs: RECONCILE_INTERVAL_MS, maxPauseMs: RECONCILE_INTERVAL_MS, log, step: () => reconcileOnce({ log, ...deliver }) }),
     startLoop({ name: 'retain', intervalMs: RETAIN_INTERVAL_MS, log, step: () => retainOnce(db) }),
   ]
 

@@ -7,30 +7,30 @@ import type { Broker } from '../broker/broker.js'
 import type { Database } from '../db/database.js'
 import { findLostAttempts, settleAttemptsIfCurrent, type LostAttempt, type Settlement } from '../tasks/store/index.js'
 
-/** After so many lost attempts a task is FAILED. */
-export const MAX_LOST_ATTEMPTS = 3
 const MAX_RESCUES = 500
 
 export interface RescueOptions {
   db: Database
   broker: Broker
   log: FastifyBaseLogger
+  /** After so many lost attempts a task is FAILED. */
+  maxLostAttempts: number
 }
 
 /** One search and rescue. True when there may be more. Safe in several relays at once: each attempt is settled once. */
-export async function rescueOnce({ db, broker, log }: RescueOptions): Promise<boolean> {
+export async function rescueOnce({ db, broker, log, maxLostAttempts }: RescueOptions): Promise<boolean> {
   const lost = await findLostAttempts(db, MAX_RESCUES)
   if (lost.length === 0) return false
-  const messages = (await settleAttemptsIfCurrent(db, lost.map(settleLost))).filter((message) => message !== undefined)
+  const messages = (await settleAttemptsIfCurrent(db, lost.map((attempt) => settleLost(attempt, maxLostAttempts)))).filter((message) => message !== undefined)
   for (const { taskId, attempt, worker } of lost) log.warn({ taskId, attempt, worker }, 'an attempt was lost')
   await broker.events.publish(messages)
   return lost.length === MAX_RESCUES
 }
 
-function settleLost({ taskId, attempt, worker, lostBefore }: LostAttempt): Settlement {
+function settleLost({ taskId, attempt, worker, lostBefore }: LostAttempt, maxLostAttempts: number): Settlement {
   const count = lostBefore + 1
   const message = `worker lost ${count} ${count === 1 ? 'time' : 'times'}`
   const error = { name: 'WorkerLost', message: `${worker} gave no sign of life within the lease` }
-  if (count < MAX_LOST_ATTEMPTS) return { taskId, attempt, outcome: 'lost', status: 'PENDING', reason: `${message}; put back`, error }
+  if (count < maxLostAttempts) return { taskId, attempt, outcome: 'lost', status: 'PENDING', reason: `${message}; put back`, error }
   return { taskId, attempt, outcome: 'lost', status: 'FAILED', reason: message, failure: { code: 'worker_lost', message, attempt }, error }
 }

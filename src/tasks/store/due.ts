@@ -16,7 +16,7 @@ export interface DueDelivery extends AttemptRef {
 }
 
 /** However often a hand-over was lost, the next comes after this time at the latest. */
-const MAX_PAUSE_MS = 30_000
+export const MAX_PAUSE_MS = 30_000
 
 const TAKE_DUE: Statement = {
   name: 'take_due_deliveries',

@@ -1,0 +1,89 @@
+/**
+ * Looks for what the statements of this store can never leave behind, but a restored backup, a lost disk or a hand at the
+ * console can: tasks that nothing would ever move again. For the doctor; these queries read whole tables.
+ */
+import { sql, type SQL } from 'drizzle-orm'
+import type { Database, Orm } from '../../db/database.js'
+
+/** What can be wrong: how many there are, and how it is mended. */
+const FAULTS = {
+  waitingWithoutDelivery: {
+    text: 'tasks wait, and no delivery would ever bring them to a worker',
+    find: sql`from taskwire.tasks t where t.status in ('SCHEDULED', 'PENDING', 'RETRYING')
+      and not exists (select from taskwire.deliveries d where d.task_id = t.id and d.attempt = t.attempt + 1)`,
+    mend: (found: SQL) => sql`
+      insert into taskwire.deliveries (task_id, attempt, tenant, priority, due_at)
+      select t.id, t.attempt + 1, t.tenant, t.priority, coalesce(t.run_at, now()) ${found} for update of t
+      on conflict (task_id) do update set attempt = excluded.attempt, due_at = excluded.due_at`,
+  },
+  runningWithoutLease: {
+    text: 'tasks are PROCESSING, and no worker holds them',
+    find: sql`from taskwire.tasks t where t.status in ('PROCESSING', 'CANCELLING')
+      and not exists (select from taskwire.leases l where l.task_id = t.id and l.attempt = t.attempt)`,
+    // A lease that has run out is what the relay rescues.
+    mend: (found: SQL) => sql`
+      insert into taskwire.leases (task_id, attempt, tenant, worker, lease_until)
+      select t.id, t.attempt, t.tenant, 'unknown', now() ${found} for update of t
+      on conflict (task_id) do update set attempt = excluded.attempt, lease_until = excluded.lease_until`,
+  },
+  deliveriesOfOthers: {
+    text: 'deliveries belong to tasks that do not wait',
+    find: sql`from taskwire.deliveries d where not exists (select from taskwire.tasks t
+      where t.id = d.task_id and t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING', 'WAITING'))`,
+    mend: (found: SQL) => sql`delete from taskwire.deliveries where task_id in (select d.task_id ${found})`,
+  },
+  leasesOfOthers: {
+    text: 'leases belong to tasks that do not run',
+    find: sql`from taskwire.leases l where not exists (select from taskwire.tasks t
+      where t.id = l.task_id and t.attempt = l.attempt and t.status in ('PROCESSING', 'CANCELLING'))`,
+    mend: (found: SQL) => sql`delete from taskwire.leases where task_id in (select l.task_id ${found})`,
+  },
+} as const
+
+export interface Fault {
+  name: keyof typeof FAULTS
+  text: string
+  count: number
+}
+
+/** What is wrong now; a statement sees one moment, so what is under way is not mistaken for a fault. */
+export async function findFaults(db: Database): Promise<Fault[]> {
+  const counted = await Promise.all(
+    (Object.keys(FAULTS) as Fault['name'][]).map(async (name) => {
+      const [row] = await ask<{ count: number }>(db.orm, sql`select count(*)::integer as count ${FAULTS[name].find}`)
+      return { name, text: FAULTS[name].text, count: row?.count ?? 0 }
+    }),
+  )
+  return counted.filter(({ count }) => count > 0)
+}
+
+/** Mends these, all or none. */
+export async function mendFaults(db: Database, faults: readonly Pick<Fault, 'name'>[]): Promise<void> {
+  await db.orm.transaction(async (transaction) => {
+    for (const { name } of faults) await transaction.execute(FAULTS[name].mend(FAULTS[name].find))
+  })
+}
+
+export interface Pulse {
+  clockMs: number
+  server: string
+  /** Deliveries that have been due for a minute: no relay takes them, or the broker does not. */
+  overdueDeliveries: number
+  /** Leases that ran out ten seconds ago: no relay rescues them. */
+  overdueLeases: number
+}
+
+export async function readPulse(db: Database): Promise<Pulse> {
+  const [row] = await ask<Record<keyof Pulse, string | number>>(
+    db.orm,
+    sql`select extract(epoch from clock_timestamp()) * 1000 as "clockMs", current_setting('server_version') as server,
+      (select count(*)::integer from taskwire.deliveries where due_at < now() - interval '60 s') as "overdueDeliveries",
+      (select count(*)::integer from taskwire.leases where lease_until < now() - interval '10 s') as "overdueLeases"`,
+  )
+  if (row === undefined) throw new Error('the database did not answer')
+  return { clockMs: Number(row.clockMs), server: String(row.server), overdueDeliveries: Number(row.overdueDeliveries), overdueLeases: Number(row.overdueLeases) }
+}
+
+async function ask<Row>(orm: Orm, query: SQL): Promise<Row[]> {
+  return (await orm.execute(query)) as unknown as Row[]
+}

@@ -1,0 +1,76 @@
+/** The doctor: a healthy patient, one with every fault, and the cure. */
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { Redis } from 'ioredis'
+import { examine } from '../../src/doctor/doctor.js'
+import { claimAttemptsIfDue, findFaults, findLostAttempts, readTasks, takeDueDeliveries } from '../../src/tasks/store/index.js'
+import { migrateBroker } from '../../src/broker/open-broker.js'
+import { openTestDatabase, storeTasks } from '../helpers/database.js'
+import { MAIN } from '../helpers/roles.js'
+import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.js'
+
+const postgres = await startPostgres(t)
+const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
+
+t.test('a database without tables is told, and made', async (t) => {
+  const databaseUrl = await postgres.createDatabase()
+  await migrateBroker(databaseUrl)
+  t.match(await examine({ databaseUrl, shouldFix: false }), [{ state: 'bad', text: /lacks \d+ migrations: run "taskwire migrate"/ }])
+  t.match(await examine({ databaseUrl, shouldFix: true }), [{ state: 'mended', text: /applied \d+ migrations/ }])
+  t.same((await examine({ databaseUrl, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
+})
+
+t.test('tasks that nothing would move again are found and moved', async (t) => {
+  const databaseUrl = await postgres.createDatabase()
+  const db = await openTestDatabase(t, databaseUrl)
+  await migrateBroker(databaseUrl)
+  const [waiting = '', running = '', ended = '', fine = ''] = await storeTasks(db, 4)
+  await claimAttemptsIfDue(db, [running, ended].map((taskId) => ({ taskId, attempt: 1 })), 'w', 60_000)
+  const run = (text: string, id: string) => db.run({ name: `test_${text.length}`, text }, [id])
+  await run('delete from taskwire.deliveries where task_id = $1::text::uuid', waiting)
+  await run('delete from taskwire.leases where task_id = $1::text::uuid', running)
+  await run("update taskwire.tasks set status = 'COMPLETED', version = version + 1 where id = $1::text::uuid", ended)
+  await run("insert into taskwire.deliveries (task_id, attempt, due_at) values ($1::text::uuid, 2, now() - interval '2 min')", ended)
+  t.same((await findFaults(db)).map(({ name, count }) => `${name} ${count}`).sort(), [
+    'deliveriesOfOthers 1',
+    'leasesOfOthers 1',
+    'runningWithoutLease 1',
+    'waitingWithoutDelivery 1',
+  ])
+  const found = await examine({ databaseUrl, shouldFix: false })
+  t.equal(found.filter(({ state }) => state === 'bad').length, 5, 'the four, and a delivery that nobody takes')
+  await examine({ databaseUrl, shouldFix: true })
+  t.same(await findFaults(db), [])
+  t.same((await findLostAttempts(db, 10)).map(({ taskId }) => taskId), [running])
+  t.same((await takeDueDeliveries(db, 10, 1_000)).deliveries.map(({ taskId }) => taskId), [waiting])
+  t.match(await readTasks(db, 'default', [fine]), [{ status: 'PENDING' }])
+})
+
+t.test('servers that are away are one line each, and the command says so with its exit code', async (t) => {
+  const away = 'postgres://x:secret@127.0.0.1:1/x'
+  const findings = await examine({ databaseUrl: away, redisUrl: 'redis://127.0.0.1:1', shouldFix: true })
+  t.match(findings, [{ state: 'bad', text: /cannot use PostgreSQL at 127.0.0.1:1/ }, { state: 'bad', text: /cannot reach Redis at 127.0.0.1:1/ }])
+  t.notMatch(JSON.stringify(findings), 'secret')
+  const run = promisify(execFile)
+  const env = { ...process.env, DATABASE_URL: away, REDIS_URL: 'redis://127.0.0.1:1' }
+  await t.rejects(run(process.execPath, [MAIN, 'doctor'], { env }), { code: 1, stdout: /^bad {5}cannot use PostgreSQL/ })
+  await t.rejects(run(process.execPath, [MAIN, 'doctor', '--cure'], { env }), { code: 2, stderr: /doctor takes no --cure/ })
+})
+
+if (redis === undefined) t.comment('no redis-server on this machine: the settings of Redis are left out')
+else {
+  t.test('a Redis that may lose jobs is told, and set right', async (t) => {
+    const databaseUrl = await postgres.createDatabase()
+    await openTestDatabase(t, databaseUrl)
+    const client = new Redis(redis.url)
+    t.teardown(() => client.disconnect())
+    await client.config('SET', 'maxmemory-policy', 'allkeys-lru')
+    await client.config('SET', 'appendonly', 'no')
+    const options = { databaseUrl, redisUrl: redis.url }
+    const bad = (await examine({ ...options, shouldFix: false })).filter(({ state }) => state === 'bad')
+    t.match(bad, [{ text: /allkeys-lru\): set noeviction/ }, { text: /set appendonly yes/ }])
+    t.equal((await examine({ ...options, shouldFix: true })).filter(({ state }) => state === 'mended').length, 2)
+    t.same((await examine({ ...options, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
+  })
+}
