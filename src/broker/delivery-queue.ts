@@ -26,9 +26,12 @@ const MAX_JOBS_PER_CALL = 200
 /** Nobody reads BullMQ's own events. PostgreSQL's backend takes 0 for "keep all". */
 const MAX_BULLMQ_EVENTS = 100
 
-/** How long a job is trusted without a sign of life of its worker. BullMQ renews at half time. */
-const LOCK_DURATION_MS = 30_000
-const STALLED_CHECK_MS = 10_000
+/**
+ * How long a job is trusted without a sign of life of its worker; BullMQ renews at half time. Short, because it also holds
+ * back what a dead worker had taken and not yet claimed; too short costs a claim that is refused.
+ */
+const LOCK_DURATION_MS = 6_000
+const STALLED_CHECK_MS = 3_000
 /** A job whose worker died is delivered again, however often: PostgreSQL decides what becomes of the attempt. */
 const MAX_STALLED_COUNT = 1_000_000
 /** After a refused connection. BullMQ's default of 15 s would prolong every outage by as much. */

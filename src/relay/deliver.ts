@@ -5,6 +5,7 @@
  * publish and hand over. A crash or a lost hand-over after the take costs one claim window: the delivery is due again.
  */
 import type { Broker } from '../broker/broker.js'
+import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import { takeDueDeliveries } from '../tasks/store/index.js'
 
@@ -26,7 +27,9 @@ export async function deliverOnce({ db, broker, claimWindowMs, brokerWindow }: D
   if (limit <= 0) return false
   const { deliveries, transitions } = await takeDueDeliveries(db, limit, claimWindowMs)
   if (deliveries.length === 0) return false
+  crashPoint('relay:after-take')
   await broker.queue.add(deliveries)
+  crashPoint('relay:after-hand-over')
   if (transitions.length > 0) await broker.events.publish(transitions)
   return deliveries.length === limit
 }

@@ -4,6 +4,7 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Broker } from '../broker/broker.js'
+import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import { findLostAttempts, settleAttemptsIfCurrent, type LostAttempt, type Settlement } from '../tasks/store/index.js'
 
@@ -22,6 +23,7 @@ export async function rescueOnce({ db, broker, log, maxLostAttempts }: RescueOpt
   const lost = await findLostAttempts(db, MAX_RESCUES)
   if (lost.length === 0) return false
   const messages = (await settleAttemptsIfCurrent(db, lost.map((attempt) => settleLost(attempt, maxLostAttempts)))).filter((message) => message !== undefined)
+  crashPoint('relay:after-rescue')
   for (const { taskId, attempt, worker } of lost) log.warn({ taskId, attempt, worker }, 'an attempt was lost')
   await broker.events.publish(messages)
   return lost.length === MAX_RESCUES

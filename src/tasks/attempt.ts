@@ -13,6 +13,7 @@
  *   never turned into a failure of the task.
  */
 import type { FastifyBaseLogger } from 'fastify'
+import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import type { AttemptError } from '../db/schema.js'
 import type { Failure, FailureCode } from '../protocol/task.js'
@@ -58,9 +59,11 @@ type Outcome =
 export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<void> {
   const claimed = await deps.recorder.claim(ref)
   if (claimed === undefined) return
+  crashPoint('attempt:after-claim')
   const run = deps.track(ref)
   try {
     const outcome = await execute(claimed, run.signal, deps)
+    crashPoint('attempt:after-run')
     run.ending()
     if (outcome !== undefined) await record(judge(ref, outcome), run.signal, deps)
   } finally {

@@ -8,6 +8,7 @@
  * PostgreSQL has the change already, and the watchers' position check finds what a broker lost.
  */
 import type { FastifyBaseLogger } from 'fastify'
+import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import type { Event } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
@@ -134,6 +135,7 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
     async settle(settlement) {
       await flush(settlement.taskId)
       const message = await settlements.add(settlement)
+      crashPoint('attempt:after-settle')
       if (message !== undefined) publishLater(message)
       return message !== undefined
     },

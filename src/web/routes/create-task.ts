@@ -2,6 +2,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import type { Broker } from '../../broker/broker.js'
+import { crashPoint } from '../../crash-point.js'
 import type { Database } from '../../db/database.js'
 import type { Hub } from '../../live/hub.js'
 import { CreateTask, CreateTaskHeaders, MAX_BODY_BYTES } from '../../protocol/http.js'
@@ -41,7 +42,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
     maxInFlight: 1,
     async write(tasks) {
       const willHandOver = handOver.isOpen()
+      crashPoint('create:before-commit')
       const created = await createTasks(db, tasks, willHandOver ? claimWindowMs : 0)
+      crashPoint('create:after-commit')
       if (willHandOver) deliver(tasks, (index) => created[index]?.status)
       return created
     },
@@ -50,7 +53,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
     maxInFlight: 1,
     async write(tasks) {
       const willHandOver = handOver.isOpen()
+      crashPoint('create:before-commit')
       const answers = await createTasksOnce(db, tasks, willHandOver ? claimWindowMs : 0, keyTtlMs)
+      crashPoint('create:after-commit')
       const statusOf = (answer: OnceAnswer | undefined) => (answer?.kind === 'created' ? answer.created.status : undefined)
       if (willHandOver) deliver(tasks, (index) => statusOf(answers[index]))
       return answers

@@ -1,0 +1,37 @@
+/** Each process is killed at its worst moments. What was accepted ends all the same, once, and what is stored is whole. */
+import t from 'tap'
+import { CRASH_POINTS, type CrashPoint } from '../../src/crash-point.js'
+import { openScene, type Role } from '../helpers/scene.js'
+
+const TASKS = 20
+
+const roleOf = (point: CrashPoint): Role => {
+  const [step] = point.split(':')
+  return step === 'create' ? 'web' : step === 'attempt' ? 'worker' : 'relay'
+}
+
+t.setTimeout(300_000)
+for (const point of CRASH_POINTS) {
+  t.test(`killed at ${point}`, async (t) => {
+    const scene = await openScene(t)
+    const dying = roleOf(point)
+    const env = { TASKWIRE_CRASH_AT: point }
+    // A rescue needs a lost attempt first: the worker dies, too.
+    const workerEnv = dying === 'worker' ? env : point === 'relay:after-rescue' ? { TASKWIRE_CRASH_AT: 'attempt:after-claim' } : {}
+    const [web, worker, relay] = await Promise.all([
+      scene.keep('web', dying === 'web' ? env : {}),
+      scene.keep('worker', workerEnv),
+      scene.keep('relay', dying === 'relay' ? env : {}),
+    ])
+    const ids = await Promise.all(
+      Array.from({ length: TASKS }, (_, index) => scene.create({ payload: { steps: 1, stepMs: 20 }, ...(index % 2 === 1 && { delayMs: 200 }) })),
+    )
+    await scene.ended(ids)
+    t.ok({ web, worker, relay }[dying].restarts > 0, `the ${dying} died`)
+    t.equal(new Set(ids).size, TASKS)
+    t.same(await scene.violations(ids), [])
+    const rows = await scene.db.run<{ count: number }>({ name: 'count_tasks', text: 'select count(*)::integer as count from taskwire.tasks' }, [])
+    t.same(rows, [{ count: TASKS }], 'a create that was asked for again made no second task')
+    await Promise.all([web, worker, relay].map((role) => role.stop()))
+  })
+}

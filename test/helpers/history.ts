@@ -1,0 +1,72 @@
+/** Proves from what is stored that nothing was lost, stuck, doubled or reordered. Used by the fault tests and the chaos run. */
+import { isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
+import type { Database } from '../../src/db/database.js'
+
+export interface StoredTransition {
+  taskId: string
+  version: number
+  from: Status | null
+  status: Status
+  attempt: number
+}
+
+export interface StoredAttempt {
+  taskId: string
+  attempt: number
+  startedMs: number
+  finishedMs: number
+}
+
+export interface Stored {
+  /** Where each task stands. */
+  tasks: { id: string; status: Status; version: number }[]
+  /** By task and version. */
+  transitions: StoredTransition[]
+  /** Those that have ended, by task and attempt. */
+  attempts: StoredAttempt[]
+}
+
+export async function readStored(db: Database): Promise<Stored> {
+  const run = <Row>(text: string) => db.run<Row>({ name: `history_${text.length}`, text }, [])
+  return {
+    tasks: await run('select id, status, version from taskwire.tasks'),
+    transitions: await run('select task_id as "taskId", version, from_status as "from", status, attempt from taskwire.transitions order by task_id, version'),
+    attempts: await run(`select task_id as "taskId", attempt, extract(epoch from started_at)::float8 * 1000 as "startedMs",
+      extract(epoch from finished_at)::float8 * 1000 as "finishedMs" from taskwire.attempts order by task_id, attempt`),
+  }
+}
+
+/** Every violation, a line each. `accepted`: the ids that clients were promised. */
+export function findViolations({ tasks, transitions, attempts }: Stored, accepted: readonly string[]): string[] {
+  const violations: string[] = []
+  const statusOf = new Map(tasks.map((task) => [task.id, task]))
+  for (const id of accepted) {
+    const task = statusOf.get(id)
+    if (task === undefined) violations.push(`${id} was accepted and is not there`)
+    else if (!isFinal(task.status)) violations.push(`${id} has not ended: ${task.status}`)
+  }
+  for (const [id, story] of groupByTask(transitions)) {
+    for (const [index, { version, from, status }] of story.entries()) {
+      const before = story[index - 1]?.status ?? null
+      if (version !== index + 1) violations.push(`${id} has version ${version} after ${index}`)
+      if (from !== before) violations.push(`${id} version ${version} came from ${from}, and stood at ${before}`)
+      if (before !== null && !(TRANSITIONS[before] as readonly Status[]).includes(status)) violations.push(`${id} went from ${before} to ${status}`)
+    }
+    const last = story.at(-1)
+    const task = statusOf.get(id)
+    if (last?.status !== task?.status || last?.version !== task?.version) violations.push(`${id} stands at ${task?.status}, its history at ${last?.status}`)
+  }
+  for (const [id, runs] of groupByTask(attempts)) {
+    for (const [index, run] of runs.entries()) {
+      const before = runs[index - 1]
+      if (before && run.startedMs < before.finishedMs) violations.push(`${id}: attempt ${run.attempt} began before attempt ${before.attempt} had ended`)
+    }
+  }
+  return violations
+}
+
+function groupByTask<Row extends { taskId: string }>(rows: readonly Row[]): Map<string, Row[]> {
+  const groups = new Map<string, Row[]>()
+  for (const row of rows) groups.set(row.taskId, [...(groups.get(row.taskId) ?? []), row])
+  return groups
+}

@@ -1,0 +1,121 @@
+/** Everything as real processes on private servers, for tests that kill parts of it. */
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Database } from '../../src/db/database.js'
+import { migrateBroker } from '../../src/broker/open-broker.js'
+import type { CreateTask } from '../../src/protocol/http.js'
+import { openTestDatabase } from './database.js'
+import { findViolations, readStored } from './history.js'
+import { startRole, type RoleProcess } from './roles.js'
+import { hasRedisServer, startPostgres, startRedis, type TestPostgres, type TestRedis, type TestScope } from './services.js'
+
+export type Role = 'web' | 'worker' | 'relay'
+
+/** A role under the eyes of a supervisor: one that dies is started again. */
+export interface KeptRole {
+  readonly process: RoleProcess
+  /** How often it died and was started again. */
+  readonly restarts: number
+  /** Ends it for good. */
+  stop(): Promise<void>
+}
+
+export interface Scene {
+  postgres: TestPostgres
+  redis: TestRedis | undefined
+  db: Database
+  env: Record<string, string>
+  start(role: Role, env?: Record<string, string>): Promise<RoleProcess>
+  /** @param first what the first process has besides, and its successors do not */
+  keep(role: Role, first?: Record<string, string>, env?: Record<string, string>): Promise<KeptRole>
+  /** Creates a task, asking again with the same key until it is accepted. `id` is what the client was promised. */
+  create(body: CreateTask): Promise<string>
+  /** Waits until all have ended. */
+  ended(ids: readonly string[], withinMs?: number): Promise<void>
+  /** What is wrong with what is stored; see `history.ts`. */
+  violations(accepted: readonly string[]): Promise<string[]>
+}
+
+export async function openScene(t: TestScope, settings: Record<string, string> = {}): Promise<Scene> {
+  const postgres = await startPostgres(t)
+  const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
+  const db = await openTestDatabase(t, postgres.url)
+  if (redis === undefined) await migrateBroker(postgres.url)
+  const env = {
+    DATABASE_URL: postgres.url,
+    ...(redis && { REDIS_URL: redis.url }),
+    ...{ CLAIM_WINDOW_SECONDS: '1', ATTEMPT_LEASE_SECONDS: '3', SHUTDOWN_GRACE_SECONDS: '1' },
+    ...settings,
+  }
+  const webs: { readonly process: RoleProcess }[] = []
+
+  const start = async (role: Role, extra: Record<string, string> = {}) => {
+    const process = await startRole(t, role, { ...env, ...extra })
+    if (role === 'web') webs.push({ process })
+    return process
+  }
+
+  return {
+    ...{ postgres, redis, db, env, start },
+    async keep(role, first = {}, extra = {}) {
+      let process = await startRole(t, role, { ...env, ...extra, ...first })
+      let isStopped = false
+      let restarts = 0
+      const watch = () => {
+        process.child.once('exit', () => {
+          if (isStopped) return
+          restarts += 1
+          const again = async (): Promise<void> => {
+            process = await startRole(t, role, { ...env, ...extra })
+            watch()
+          }
+          again().catch(async () => {
+            await sleep(200)
+            if (!isStopped) await again().catch(() => {})
+          })
+        })
+      }
+      watch()
+      const kept: KeptRole = {
+        get process() {
+          return process
+        },
+        get restarts() {
+          return restarts
+        },
+        async stop() {
+          isStopped = true
+          await process.stop()
+        },
+      }
+      t.teardown(() => (isStopped = true))
+      if (role === 'web') webs.push(kept)
+      return kept
+    },
+    async create(body) {
+      const headers = { 'content-type': 'application/json', 'idempotency-key': `"${randomUUID()}"` }
+      for (let turn = 0; ; turn += 1) {
+        const { address } = webs[turn % webs.length]?.process ?? { address: '' }
+        try {
+          const answer = await fetch(`${address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify(body), signal: AbortSignal.timeout(5_000) })
+          if (answer.status === 202) return ((await answer.json()) as { id: string }).id
+          if (answer.status < 500) throw new TypeError(`refused with ${answer.status}: ${await answer.text()}`)
+        } catch (error) {
+          if (error instanceof TypeError && error.message.startsWith('refused')) throw error
+        }
+        await sleep(100)
+      }
+    },
+    async ended(ids, withinMs = 60_000) {
+      const text = `select count(*)::integer as count from taskwire.tasks where id = any($1::text::uuid[]) and finished_at is not null`
+      const deadlineMs = performance.now() + withinMs
+      for (;;) {
+        const [row] = await db.run<{ count: number }>({ name: 'scene_ended', text }, [`{${ids.join()}}`]).catch(() => [])
+        if (row?.count === new Set(ids).size) return
+        if (performance.now() > deadlineMs) throw new Error(`${row?.count ?? 'no'} of ${ids.length} tasks have ended`)
+        await sleep(50)
+      }
+    },
+    violations: async (accepted) => findViolations(await readStored(db), accepted),
+  }
+}
