@@ -33,6 +33,9 @@ export interface DeliveryQueue {
 }
 
 export interface Consumer {
+  /** Takes no more jobs until `resume`; those under way go on. */
+  pause(): Promise<void>
+  resume(): Promise<void>
   /** Takes no more jobs and resolves when those under way have ended. Idempotent. */
   stop(): Promise<void>
 }

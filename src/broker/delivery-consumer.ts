@@ -23,6 +23,7 @@ export interface OpenWorker {
   /** Takes no more jobs and resolves when those under way are done and recorded. May wait forever for a lost server. */
   close(): Promise<void>
   pause(): Promise<void>
+  resume(): Promise<void>
   /** Lets go of everything, at once. Idempotent. */
   abandon(): Promise<void>
 }
@@ -50,9 +51,10 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
   let startsAtLastCheck = 0
   let suspicions = 0
   let stopping: Promise<void> | undefined
+  let isPaused = false
 
   async function checkOnce(): Promise<void> {
-    const isQuiet = runs.startCount() === startsAtLastCheck && runs.count() < concurrency
+    const isQuiet = !isPaused && runs.startCount() === startsAtLastCheck && runs.count() < concurrency
     startsAtLastCheck = runs.startCount()
     // A broker that does not answer is an outage, which the worker's connections see to.
     const isStuck = isQuiet && (await countWaiting().catch(() => 0)) > 0
@@ -68,6 +70,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
     if (stopping !== undefined) return replacement.abandon()
     const old = worker
     worker = replacement
+    if (isPaused) await worker.pause()
     await old.abandon()
   }
 
@@ -90,6 +93,14 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
   return {
     checkOnce,
     replaceWorker,
+    async pause() {
+      isPaused = true
+      await worker.pause()
+    },
+    async resume() {
+      isPaused = false
+      if (stopping === undefined) await worker.resume()
+    },
     stop: () => (stopping ??= stopOnce()),
     async abandon() {
       clearInterval(checking)

@@ -7,13 +7,26 @@ import * as schema from './schema.js'
 export interface OpenDatabaseOptions {
   /** Connections for statements; queries through `orm` have two more. Default 4. */
   maxConnections?: number
+  /** How long a statement may take before its connections are given up: a frozen line tells nobody. Default 5,000. */
+  deadlineMs?: number
   /** Shown in `pg_stat_activity`. Default `taskwire`. */
   applicationName?: string
 }
 
+/** A statement had no answer in time. Whether it was done is not known. */
+export class StatementTimeoutError extends Error {
+  override readonly name = 'StatementTimeoutError'
+}
+
+/** After so many statements without an answer, one after the other, the connections of `orm` are given up as well. */
+const MAX_TIMEOUTS = 2
+
 /**
  * Opens postgres.js clients, which connect on first use and reconnect by themselves. drizzle changes how its client
  * reads times and JSON, so it gets one of its own.
+ *
+ * A line that is frozen is not noticed by the client, nor by the system for many minutes. A statement that has no answer in
+ * time is given up with all connections of its client, and the next one is sent over new ones.
  */
 export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions = {}): Database {
   const connect = (max: number, settings: { options?: string } = {}) =>
@@ -23,16 +36,52 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
       onnotice: () => {},
       connection: { application_name: options.applicationName ?? 'taskwire', ...settings },
     })
-  const statements = connect(options.maxConnections ?? 4, { options: STATEMENT_SETTINGS })
-  const queries = connect(2)
+  const connectStatements = () => connect(options.maxConnections ?? 4, { options: STATEMENT_SETTINGS })
+  const connectQueries = () => {
+    const client = connect(2)
+    return { client, orm: drizzle(client, { schema }) }
+  }
+  const deadlineMs = options.deadlineMs ?? 5_000
+  let statements = connectStatements()
+  let queries = connectQueries()
+  let timeouts = 0
+
+  function giveUp(client: typeof statements): void {
+    if (client !== statements) return
+    timeouts += 1
+    statements = connectStatements()
+    void client.end({ timeout: 0 })
+    if (timeouts < MAX_TIMEOUTS) return
+    timeouts = 0
+    const { client: old } = queries
+    queries = connectQueries()
+    void old.end({ timeout: 0 })
+  }
+
   return {
-    orm: drizzle(queries, { schema }),
+    get orm() {
+      return queries.orm
+    },
     async run<Row>(statement: Statement, parameters: readonly (string | number | null)[]) {
-      const rows = await statements.unsafe(statement.text, [...parameters], { prepare: true })
-      return rows as unknown as Row[]
+      const client = statements
+      const rows = client.unsafe(statement.text, [...parameters], { prepare: true })
+      let timer: NodeJS.Timeout | undefined
+      const timeout = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => {
+          reject(new StatementTimeoutError(`PostgreSQL did not answer ${statement.name} within ${deadlineMs} ms`))
+          giveUp(client)
+        }, deadlineMs)
+      })
+      try {
+        const answer = await Promise.race([rows, timeout])
+        timeouts = 0
+        return answer as unknown as Row[]
+      } finally {
+        clearTimeout(timer)
+      }
     },
     async close() {
-      await Promise.all([statements.end({ timeout: 5 }), queries.end({ timeout: 5 })])
+      await Promise.all([statements.end({ timeout: 5 }), queries.client.end({ timeout: 5 })])
     },
   }
 }

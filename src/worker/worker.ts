@@ -15,6 +15,7 @@ import { createDefinitions, DEFAULT_TYPE } from '../handlers/index.js'
 import { runAttempt } from '../tasks/attempt.js'
 import { createRecorder } from '../tasks/recorder.js'
 import { createRegistry } from '../tasks/registry.js'
+import { watchDatabase } from './database-watch.js'
 import { startLeases } from './leases.js'
 
 /** How long a run has to notice that its signal aborted, before it is left behind. */
@@ -37,9 +38,11 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
   const consumer = await broker.queue.consume(({ taskId, attempt }) => runAttempt({ taskId, attempt }, deps), {
     concurrency: config.workerConcurrency,
   })
+  const watch = watchDatabase({ db, log, onDown: () => consumer.pause(), onUp: () => consumer.resume() })
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
+    watch.stop()
     const drained = consumer.stop()
     await settledWithin(drained, config.shutdownGraceSeconds * 1_000)
     leases.abortAll('shutdown')

@@ -164,6 +164,22 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     t.equal(rest.items.length, 3, 'what ran to its end is not delivered again')
   })
 
+  await t.test('a paused consumer takes nothing, and goes on when it may', async (t) => {
+    const { broker } = await openTestBroker(t, kind)
+    const runs = createMailbox<Delivery>()
+    const consumer = await broker.queue.consume(async (delivery) => void runs.push(delivery), { concurrency: 5 })
+    await broker.queue.add(deliveries(1))
+    await runs.untilCount(1)
+    await consumer.pause()
+    // A fetch that was under way may still bring one.
+    await broker.queue.add(deliveries(20))
+    await sleep(700)
+    t.ok(runs.items.length <= 6, `${runs.items.length} were taken`)
+    await consumer.resume()
+    await runs.untilCount(21)
+    await consumer.stop()
+  })
+
   await t.test('an idle consumer stops at once', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const consumer = await broker.queue.consume(async () => {}, { concurrency: 2 })

@@ -66,7 +66,7 @@ t.test('a worker that takes nothing while jobs wait and slots are free is replac
       opened += 1
       take = process
       const done = async () => {}
-      return { isUp: () => true, close: done, pause: done, abandon: async () => void (abandoned += 1) }
+      return { isUp: () => true, close: done, pause: done, resume: done, abandon: async () => void (abandoned += 1) }
     },
     async countWaiting() {
       if (typeof waiting !== 'number') throw waiting

@@ -1,0 +1,50 @@
+/**
+ * Watches whether PostgreSQL answers this worker. While it does not, no jobs are taken: a worker that can claim nothing would
+ * only hold them back from others.
+ */
+import type { FastifyBaseLogger } from 'fastify'
+import type { Database } from '../db/database.js'
+
+const PROBE = { name: 'probe', text: 'select 1' }
+const PROBE_INTERVAL_MS = 1_000
+const PROBE_DEADLINE_MS = 2_000
+
+export interface DatabaseWatchOptions {
+  db: Database
+  log: FastifyBaseLogger
+  /** It does not answer any more. */
+  onDown(): Promise<void>
+  /** It answers again. */
+  onUp(): Promise<void>
+}
+
+export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): { stop(): void } {
+  let isUp = true
+  let isProbing = false
+
+  async function probe(): Promise<void> {
+    const answers = await answersInTime(db)
+    if (answers === isUp) return
+    isUp = answers
+    log.warn(isUp ? 'PostgreSQL answers again; taking jobs' : 'PostgreSQL does not answer; taking no jobs')
+    await (isUp ? onUp() : onDown())
+  }
+
+  const timer = setInterval(() => {
+    if (isProbing) return
+    isProbing = true
+    probe()
+      .catch((error: unknown) => log.warn({ err: error }, 'the consumer could not be paused or resumed'))
+      .finally(() => (isProbing = false))
+  }, PROBE_INTERVAL_MS)
+  return { stop: () => clearInterval(timer) }
+}
+
+async function answersInTime(db: Database): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const deadline = new Promise<false>((resolve) => (timer = setTimeout(resolve, PROBE_DEADLINE_MS, false)))
+  const answer = db.run(PROBE, []).then(() => true, () => false)
+  const answers = await Promise.race([answer, deadline])
+  clearTimeout(timer)
+  return answers
+}

@@ -1,0 +1,84 @@
+/** A Redis that forgets, freezes, goes away, or says what is not true. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Queue } from 'bullmq'
+import t from 'tap'
+import { startProxy } from '../helpers/proxy.js'
+import { openScene } from '../helpers/scene.js'
+import { hasRedisServer } from '../helpers/services.js'
+
+if (!(await hasRedisServer())) t.comment('no redis-server on this machine: the faults of Redis are left out')
+else {
+  t.setTimeout(300_000)
+
+  t.test('F6: everything in Redis is gone with 1,000 tasks waiting: all run, and the relay notices at once', async (t) => {
+    // A claim window that the test could not wait for: only the epoch can bring them back.
+    const scene = await openScene(t, { CLAIM_WINDOW_SECONDS: '300' })
+    await Promise.all([scene.start('web'), scene.start('relay')])
+    await sleep(1_500)
+    const ids = await Promise.all(Array.from({ length: 1_000 }, () => scene.create({ payload: { steps: 0 } })))
+    await scene.redis?.flush()
+    await scene.start('worker')
+    await scene.ended(ids)
+    t.same(await scene.violations(ids), [])
+  })
+
+  t.test('F6: Redis is emptied again and again while everything runs', async (t) => {
+    const scene = await openScene(t)
+    await Promise.all([scene.start('web'), scene.start('relay'), scene.start('worker')])
+    const ids: string[] = []
+    for (let round = 0; round < 10; round += 1) {
+      ids.push(...(await Promise.all(Array.from({ length: 30 }, () => scene.create({ payload: { steps: 2, stepMs: 50 } })))))
+      await scene.redis?.flush()
+      await sleep(100)
+    }
+    await scene.ended(ids)
+    t.same(await scene.violations(ids), [])
+  })
+
+  t.test('F5, F37: Redis is frozen, then gone for a while: creates are answered, and run when it is back', async (t) => {
+    const scene = await openScene(t)
+    await Promise.all([scene.start('web'), scene.start('relay'), scene.start('worker')])
+    await scene.ended([await scene.create({ payload: { steps: 0 } })])
+    await scene.redis?.pause()
+    const ids = await Promise.all(Array.from({ length: 300 }, () => scene.create({ payload: { steps: 0 } })))
+    await scene.redis?.kill()
+    ids.push(...(await Promise.all(Array.from({ length: 300 }, () => scene.create({ payload: { steps: 0 } })))))
+    await sleep(2_000)
+    await scene.redis?.start()
+    await scene.ended(ids)
+    t.same(await scene.violations(ids), [])
+  })
+
+  t.test('F12: the line from a worker to Redis is frozen: its runs end where they are', async (t) => {
+    const scene = await openScene(t)
+    const line = await startProxy(t, [scene.redis?.port ?? 0])
+    await Promise.all([scene.start('web'), scene.start('relay')])
+    await scene.start('worker', { REDIS_URL: scene.env['REDIS_URL']?.replace(`:${scene.redis?.port}`, `:${line.port}`) ?? '' })
+    const ids = await Promise.all(Array.from({ length: 10 }, () => scene.create({ payload: { steps: 10, stepMs: 150 } })))
+    await sleep(500)
+    line.freeze()
+    await scene.start('worker')
+    await scene.ended(ids)
+    t.same(await scene.violations(ids), [])
+    const twice = await scene.db.run({ name: 'fault_twice', text: `select 1 from taskwire.attempts where attempt > 1 and outcome = 'completed'` }, [])
+    t.ok(twice.length <= ids.length)
+  })
+
+  t.test('F40: jobs that nobody sent run nothing', async (t) => {
+    const scene = await openScene(t)
+    await Promise.all([scene.start('web'), scene.start('worker'), scene.start('relay')])
+    const { hostname: host, port, password } = new URL(scene.env['REDIS_URL'] ?? '')
+    const queue = new Queue('deliveries', { prefix: '{taskwire}', connection: { host, port: Number(port), password } })
+    queue.on('error', () => {})
+    t.teardown(() => queue.close())
+    const done = await scene.create({ payload: { steps: 0 } })
+    await scene.ended([done])
+    const forged = [{ taskId: done, attempt: 2 }, { taskId: done, attempt: 1 }, { taskId: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', attempt: 1 }, { taskId: 'no id', attempt: -1 }, { foreign: true }]
+    await queue.addBulk(Array.from({ length: 500 }, (_, index) => ({ name: 'attempt', data: forged[index % forged.length] ?? {}, opts: { priority: 5 } })))
+    const ids = await Promise.all(Array.from({ length: 20 }, () => scene.create({ payload: { steps: 0 } })))
+    await scene.ended(ids)
+    t.same(await scene.violations([done, ...ids]), [])
+    const [row] = await scene.db.run<{ count: number }>({ name: 'count_tasks', text: 'select count(*)::integer as count from taskwire.tasks' }, [])
+    t.equal(row?.count, 21)
+  })
+}

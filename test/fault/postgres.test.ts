@@ -1,0 +1,101 @@
+/** A PostgreSQL that restarts, cuts connections, refuses them, or refuses to write. No process ends, and no outcome is lost. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { openScene, type Scene } from '../helpers/scene.js'
+
+t.setTimeout(300_000)
+
+/** Runs `fault` while tasks are created and run; then everything must have ended, in the processes that were there before. */
+async function survive(t: Test, scene: Scene, fault: () => Promise<void>) {
+  const roles = await Promise.all([scene.start('web'), scene.start('worker'), scene.start('relay')])
+  const ids: string[] = []
+  let isLoading = true
+  const load = Array.from({ length: 4 }, async () => {
+    while (isLoading) {
+      ids.push(await scene.create({ payload: { steps: 3, stepMs: 100 } }))
+      await sleep(20)
+    }
+  })
+  await sleep(500)
+  await fault()
+  await sleep(500)
+  isLoading = false
+  await Promise.all(load)
+  await scene.ended(ids)
+  t.same(await scene.violations(ids), [])
+  for (const { child } of roles) t.equal(child.exitCode ?? child.signalCode, null, 'no process ended')
+  return ids
+}
+
+async function connect(scene: Scene): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: scene.postgres.url })
+  client.on('error', () => {})
+  await client.connect()
+  return client
+}
+
+t.test('F28: it loses power and comes back, again and again', async (t) => {
+  const scene = await openScene(t, { ATTEMPT_LEASE_SECONDS: '10' })
+  await survive(t, scene, async () => {
+    for (let round = 0; round < 3; round += 1) {
+      await scene.postgres.kill()
+      await sleep(400)
+      await scene.postgres.start()
+      await sleep(800)
+    }
+  })
+})
+
+t.test('F3: every connection is cut while statements are under way', async (t) => {
+  const scene = await openScene(t)
+  const client = await connect(scene)
+  await survive(t, scene, async () => {
+    for (let round = 0; round < 20; round += 1) {
+      await client.query("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and application_name like 'taskwire%'")
+      await sleep(100)
+    }
+  })
+  await client.end()
+})
+
+t.test('it is frozen for some seconds: nothing is lost, and requests get an answer', async (t) => {
+  const scene = await openScene(t)
+  await survive(t, scene, async () => {
+    await scene.postgres.pause()
+    await sleep(5_000)
+    await scene.postgres.resume()
+  })
+})
+
+t.test('F39: it refuses to write: 503 with Retry-After, nothing half done, and readers stay', async (t) => {
+  const scene = await openScene(t)
+  const client = await connect(scene)
+  await survive(t, scene, async () => {
+    const setReadOnly = async (value: string) => {
+      await client.query(`alter system set default_transaction_read_only = ${value}`)
+      await client.query('select pg_reload_conf()')
+    }
+    await setReadOnly('on')
+    await sleep(700)
+    // The session that undoes it must be allowed to.
+    await client.query('set default_transaction_read_only = off')
+    await setReadOnly('off')
+  })
+  await client.end()
+})
+
+t.test('it has no connection left for new ones: what is open goes on, and the rest gets its turn', async (t) => {
+  const scene = await openScene(t)
+  const hoard: pg.Client[] = []
+  await survive(t, scene, async () => {
+    for (;;) {
+      const client = await connect(scene).catch(() => undefined)
+      if (client === undefined) break
+      hoard.push(client)
+    }
+    await sleep(1_500)
+    await Promise.all(hoard.map((client) => client.end()))
+  })
+  t.ok(hoard.length > 10)
+})

@@ -1,0 +1,124 @@
+/** Workers that are killed, paused past their lease, cut off, or taken down by what they run. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { claimAttemptsIfDue, readTransitions } from '../../src/tasks/store/index.js'
+import { startProxy } from '../helpers/proxy.js'
+import { openScene, type Scene } from '../helpers/scene.js'
+
+t.setTimeout(300_000)
+
+async function statusOf(scene: Scene, id: string) {
+  return (await readTransitions(scene.db, 'default', id)).map(({ status, attempt }) => `${status} ${attempt}`)
+}
+
+async function untilRunning(scene: Scene, ids: readonly string[]): Promise<void> {
+  const text = `select count(*)::integer as count from taskwire.leases where task_id = any($1::text::uuid[])`
+  for (;;) {
+    const [row] = await scene.db.run<{ count: number }>({ name: 'fault_running', text }, [`{${ids.join()}}`])
+    if (row?.count === ids.length) return
+    await sleep(20)
+  }
+}
+
+t.test('F9: a worker is killed in the middle of its runs: they go on elsewhere', async (t) => {
+  const scene = await openScene(t)
+  await Promise.all([scene.start('web'), scene.start('relay')])
+  const first = await scene.start('worker')
+  const ids = await Promise.all(Array.from({ length: 20 }, () => scene.create({ payload: { steps: 10, stepMs: 100 } })))
+  await untilRunning(scene, ids)
+  await first.kill()
+  await scene.start('worker')
+  await scene.ended(ids)
+  t.same(await scene.violations(ids), [])
+  t.same(await statusOf(scene, ids[0] ?? ''), ['PENDING 0', 'PROCESSING 1', 'PENDING 1', 'PROCESSING 2', 'COMPLETED 2'])
+})
+
+t.test('F10: a worker is paused past its lease and wakes up: its late outcome is refused', async (t) => {
+  const scene = await openScene(t)
+  await Promise.all([scene.start('web'), scene.start('relay')])
+  const paused = await scene.start('worker')
+  const ids = await Promise.all(Array.from({ length: 10 }, () => scene.create({ payload: { steps: 5, stepMs: 100 } })))
+  await untilRunning(scene, ids)
+  paused.child.kill('SIGSTOP')
+  await scene.start('worker')
+  await scene.ended(ids)
+  const before = await Promise.all(ids.map((id) => statusOf(scene, id)))
+  paused.child.kill('SIGCONT')
+  await sleep(2_000)
+  t.same(await Promise.all(ids.map((id) => statusOf(scene, id))), before, 'it changed nothing')
+  t.equal(paused.child.exitCode, null, 'and goes on working')
+  t.same(await scene.violations(ids), [])
+  const more = await Promise.all(Array.from({ length: 10 }, () => scene.create({ payload: { steps: 0 } })))
+  await scene.ended(more)
+})
+
+t.test('F11: the line from a worker to PostgreSQL is frozen: its runs end before others begin', async (t) => {
+  const scene = await openScene(t)
+  const line = await startProxy(t, [scene.postgres.port])
+  await Promise.all([scene.start('web'), scene.start('relay')])
+  await scene.start('worker', { DATABASE_URL: scene.postgres.url.replace(`:${scene.postgres.port}`, `:${line.port}`) })
+  const ids = await Promise.all(Array.from({ length: 10 }, () => scene.create({ payload: { steps: 8, stepMs: 100 } })))
+  await untilRunning(scene, ids)
+  line.freeze()
+  await scene.start('worker')
+  await scene.ended(ids)
+  line.thaw()
+  await sleep(500)
+  t.same(await scene.violations(ids), [])
+})
+
+t.test('F14: a task that takes its worker down each time ends, and the others run', async (t) => {
+  const scene = await openScene(t)
+  await Promise.all([scene.start('web'), scene.start('relay')])
+  const crashing = { TASKWIRE_CRASH_AT: 'attempt:after-claim' }
+  const workers = await scene.keep('worker', crashing, crashing)
+  const poison = await scene.create({ title: 'poison' })
+  await scene.ended([poison])
+  const story = await statusOf(scene, poison)
+  t.same(story, ['PENDING 0', 'PROCESSING 1', 'PENDING 1', 'PROCESSING 2', 'PENDING 2', 'PROCESSING 3', 'FAILED 3'])
+  t.match((await readTransitions(scene.db, 'default', poison)).at(-1), { reason: 'worker lost 3 times' })
+  await workers.stop()
+  await scene.start('worker')
+  const fine = await scene.create({ payload: { steps: 0 } })
+  await scene.ended([fine])
+  t.same(await scene.violations([poison, fine]), [])
+})
+
+t.test('F7, F31: several relays deliver, and the same attempt is claimed by many at once: one runs', async (t) => {
+  const scene = await openScene(t)
+  await scene.start('web')
+  const ids = await Promise.all(Array.from({ length: 50 }, () => scene.create({ payload: { steps: 0 }, delayMs: 300 })))
+  await Promise.all([scene.start('relay'), scene.start('relay'), scene.start('relay'), scene.start('worker'), scene.start('worker')])
+  await scene.ended(ids)
+  t.same(await scene.violations(ids), [])
+  const [contested = ''] = [await scene.create({ delayMs: 600_000 })]
+  await scene.db.run({ name: 'fault_start', text: `update taskwire.tasks set status = 'PENDING', version = 2 where id = $1::text::uuid` }, [contested])
+  const claims = await Promise.all(
+    Array.from({ length: 32 }, (_, index) => claimAttemptsIfDue(scene.db, [{ taskId: contested, attempt: 1 }], `w${index}`, 60_000)),
+  )
+  t.equal(claims.filter(([claimed]) => claimed !== undefined).length, 1)
+})
+
+t.test('shutdown: a rolling restart of all roles under load loses nothing and spends no attempt as lost', async (t) => {
+  const scene = await openScene(t)
+  const roles = ['web', 'worker', 'relay'] as const
+  let running = await Promise.all(roles.map((role) => scene.start(role)))
+  const ids: string[] = []
+  let isLoading = true
+  const load = (async () => {
+    while (isLoading) ids.push(await scene.create({ payload: { steps: 4, stepMs: 50 } }))
+  })()
+  for (const [index, role] of [...roles, ...roles].entries()) {
+    await sleep(300)
+    const next = await scene.start(role)
+    const old = running[index % 3]
+    running = running.with(index % 3, next)
+    t.equal(await old?.stop(), 0, `the ${role} ended in order`)
+  }
+  isLoading = false
+  await load
+  await scene.ended(ids)
+  t.same(await scene.violations(ids), [])
+  const outcomes = await scene.db.run<{ outcome: string }>({ name: 'fault_outcomes', text: 'select distinct outcome from taskwire.attempts' }, [])
+  t.notOk(outcomes.some(({ outcome }) => outcome === 'lost'), 'every attempt was finished or handed back')
+})
