@@ -33,6 +33,9 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
     postgres(databaseUrl, {
       max,
       connect_timeout: 5,
+      // It would ask for the types of arrays on each new connection, and a connection that is cut in that moment ends the
+      // process with an unhandled rejection. So arrays come as JSON, or are read by drizzle.
+      fetch_types: false,
       onnotice: () => {},
       connection: { application_name: options.applicationName ?? 'taskwire', ...settings },
     })

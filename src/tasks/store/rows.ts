@@ -5,7 +5,7 @@ import { linksOf, type Failure, type Progress, type Task, type TaskId } from '..
 
 /** The columns of `tasks t` that make a `Task`, named as its fields. */
 export const TASK_COLUMNS = `t.id, t.title, t.type, t.status, t.version, t.attempt, t.max_attempts as "maxAttempts", t.queue,
-  t.priority, t.tags, t.payload, t.progress, t.result, t.failure, t.run_at as "runAt", t.created_at as "createdAt",
+  t.priority, to_json(t.tags) as tags, t.payload, t.progress, t.result, t.failure, t.run_at as "runAt", t.created_at as "createdAt",
   t.started_at as "startedAt", t.finished_at as "finishedAt"`
 
 export interface TaskRow {
