@@ -1,6 +1,6 @@
 /** Calls an address on the internet: an example of a handler with options, limits, and a result cut to size. */
 import { Type, type Static } from 'typebox'
-import { defineTask } from '../tasks/definition.js'
+import { defineTask, type TaskContext } from '../tasks/definition.js'
 import { createAddressGuard, type GuardOptions } from './address-guard.js'
 import { describeRequest, sendGuarded, type GuardedRequest, type GuardedResponse } from './guarded-request.js'
 
@@ -89,6 +89,8 @@ const Result = Type.Object(
   { additionalProperties: false },
 )
 
+type Result = Static<typeof Result>
+
 export function createHttpRequest(options: GuardOptions) {
   const guard = createAddressGuard(options)
   return defineTask({
@@ -100,31 +102,40 @@ export function createHttpRequest(options: GuardOptions) {
     payload: Payload,
     result: Result,
 
-    async run(payload, { signal, progress }) {
+    async run(payload, context) {
       const request = readRequest(payload)
-      progress(0, 1, describeRequest(request))
-      const startedAt = performance.now()
-      const response = await sendGuarded(request, guard, signal)
-      const durationMs = Math.round(performance.now() - startedAt)
-      if (!isExpected(payload, response.status)) {
-        const expected = payload.expectStatus?.join(' or ') ?? '200 to 299'
-        throw new Error(
-          `${describeRequest(request)} answered ${response.status}, expected ${expected}. ` +
-            'List it in expectStatus to keep such an answer.',
-        )
-      }
-      progress(1, 1, `answered ${response.status}`)
-      return {
-        status: response.status,
-        headers: keepHeaders(response),
-        body: decode(response),
-        truncated: response.truncated,
-        bytes: response.bytes.length,
-        durationMs,
-        url: response.url.href,
-      }
+      if (request.method === 'GET') return send(payload, request, context)
+      // A POST may do something: not again, if the task runs again. The key is for receivers that take one.
+      return context.once('request', ({ idempotencyKey }) =>
+        send(payload, { ...request, headers: { 'idempotency-key': `"${idempotencyKey}"`, ...request.headers } }, context),
+      )
     },
   })
+
+  async function send(payload: Payload, request: GuardedRequest, { signal, progress, log }: TaskContext): Promise<Result> {
+    progress(0, 1, describeRequest(request))
+    const startedAt = performance.now()
+    const response = await sendGuarded(request, guard, signal)
+    const durationMs = Math.round(performance.now() - startedAt)
+    if (!isExpected(payload, response.status)) {
+      const expected = payload.expectStatus?.join(' or ') ?? '200 to 299'
+      throw new Error(
+        `${describeRequest(request)} answered ${response.status}, expected ${expected}. ` +
+          'List it in expectStatus to keep such an answer.',
+      )
+    }
+    progress(1, 1, `answered ${response.status}`)
+    log.info({ status: response.status, bytes: response.bytes.length, durationMs }, describeRequest(request))
+    return {
+      status: response.status,
+      headers: keepHeaders(response),
+      body: decode(response),
+      truncated: response.truncated,
+      bytes: response.bytes.length,
+      durationMs,
+      url: response.url.href,
+    }
+  }
 }
 
 function readRequest(payload: Payload): GuardedRequest {

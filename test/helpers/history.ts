@@ -65,8 +65,12 @@ export function findViolations({ tasks, transitions, attempts }: Stored, accepte
   return violations
 }
 
-function groupByTask<Row extends { taskId: string }>(rows: readonly Row[]): Map<string, Row[]> {
+export function groupByTask<Row extends { taskId: string }>(rows: readonly Row[]): Map<string, Row[]> {
   const groups = new Map<string, Row[]>()
-  for (const row of rows) groups.set(row.taskId, [...(groups.get(row.taskId) ?? []), row])
+  for (const row of rows) {
+    const known = groups.get(row.taskId)
+    if (known) known.push(row)
+    else groups.set(row.taskId, [row])
+  }
   return groups
 }

@@ -28,6 +28,8 @@ export interface Scene {
   start(role: Role, env?: Record<string, string>): Promise<RoleProcess>
   /** @param first what the first process has besides, and its successors do not */
   keep(role: Role, first?: Record<string, string>, env?: Record<string, string>): Promise<KeptRole>
+  /** Where the web processes listen now. */
+  addresses(): string[]
   /** Creates a task, asking again with the same key until it is accepted. `id` is what the client was promised. */
   create(body: CreateTask): Promise<string>
   /** Waits until all have ended. */
@@ -61,18 +63,23 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
       let process = await startRole(t, role, { ...env, ...extra, ...first })
       let isStopped = false
       let restarts = 0
+      /** A role refuses to start while its servers are away. */
+      const again = async (): Promise<void> => {
+        while (!isStopped) {
+          try {
+            process = await startRole(t, role, { ...env, ...extra })
+            if (isStopped) await process.kill()
+            return watch()
+          } catch {
+            await sleep(300)
+          }
+        }
+      }
       const watch = () => {
         process.child.once('exit', () => {
           if (isStopped) return
           restarts += 1
-          const again = async (): Promise<void> => {
-            process = await startRole(t, role, { ...env, ...extra })
-            watch()
-          }
-          again().catch(async () => {
-            await sleep(200)
-            if (!isStopped) await again().catch(() => {})
-          })
+          void again()
         })
       }
       watch()
@@ -92,6 +99,7 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
       if (role === 'web') webs.push(kept)
       return kept
     },
+    addresses: () => webs.map(({ process }) => process.address),
     async create(body) {
       const headers = { 'content-type': 'application/json', 'idempotency-key': `"${randomUUID()}"` }
       for (let turn = 0; ; turn += 1) {

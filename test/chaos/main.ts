@@ -1,0 +1,27 @@
+/** `npm run chaos -- --seed 1 --minutes 5`: the chaos run by hand. Exit code 1 when it found a violation. */
+import { parseArgs } from 'node:util'
+import { runChaos } from './run.js'
+
+const { values } = parseArgs({
+  options: { seed: { type: 'string', default: '1' }, minutes: { type: 'string', default: '1' }, rate: { type: 'string', default: '20' } },
+})
+const [seed, minutes, rate] = [values.seed, values.minutes, values.rate].map(Number)
+if (!(seed !== undefined && Number.isInteger(seed)) || !(Number(minutes) > 0) || !(Number(rate) > 0)) {
+  console.error('Usage: npm run chaos -- [--seed <whole number>] [--minutes <number>] [--rate <tasks a second>]')
+  process.exit(2)
+}
+
+const teardowns: (() => unknown)[] = []
+const startedAtMs = performance.now()
+const seconds = () => ((performance.now() - startedAtMs) / 1_000).toFixed(1).padStart(7)
+try {
+  const report = await runChaos(
+    { teardown: (action) => teardowns.unshift(action) },
+    { seed, seconds: Number(minutes) * 60, rate: Number(rate), onFault: (name) => console.log(`${seconds()} s  ${name}`) },
+  )
+  console.log(JSON.stringify({ seed, minutes: Number(minutes), ...report }, null, 2))
+  process.exitCode = report.violations.length > 0 ? 1 : 0
+} finally {
+  for (const action of teardowns) await action()
+}
+process.exit()
