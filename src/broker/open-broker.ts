@@ -4,12 +4,13 @@ import { reasonOf } from './deadline.js'
 import type { BrokerLog } from './incident-log.js'
 import { openPostgresBroker } from './postgres-broker.js'
 import { openRedisBroker } from './redis-broker.js'
+import { withStandby } from './standby-broker.js'
 
 export { migrateBroker } from './postgres-broker.js'
 export type { BrokerLog } from './incident-log.js'
 
 export interface OpenBrokerOptions {
-  /** Redis, when there is one. Without it PostgreSQL carries everything; `migrateBroker` must have prepared it. */
+  /** Redis, when there is one. Without it, and while it is away, PostgreSQL carries everything; `migrateBroker` must have prepared it. */
   redisUrl?: string | undefined
   databaseUrl: string
   log: BrokerLog
@@ -21,7 +22,9 @@ export interface OpenBrokerOptions {
  */
 export async function openBroker({ redisUrl, databaseUrl, log }: OpenBrokerOptions): Promise<Broker> {
   try {
-    return await (redisUrl === undefined ? openPostgresBroker({ databaseUrl, log }) : openRedisBroker({ redisUrl, log }))
+    if (redisUrl === undefined) return await openPostgresBroker({ databaseUrl, log })
+    const primary = await openRedisBroker({ redisUrl, log })
+    return withStandby({ primary, openStandby: () => openPostgresBroker({ databaseUrl, log }), log })
   } catch (error) {
     // The reason says everything; a cause would carry the commands of the client.
     throw new StartupError(reasonOf(error))

@@ -4,6 +4,8 @@ import t, { type Test } from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'
 import { openConsumer, type OpenConsumer } from '../../src/broker/delivery-consumer.js'
 import { createIncidentLog } from '../../src/broker/incident-log.js'
+import { openPostgresBroker } from '../../src/broker/postgres-broker.js'
+import { openRedisBroker } from '../../src/broker/redis-broker.js'
 import {
   type BrokerKind,
   canTestRedis,
@@ -11,7 +13,6 @@ import {
   createLog,
   createMailbox,
   deliveries,
-  openTestBroker,
   startPostgresKind,
   startRedisKind,
 } from './brokers.js'
@@ -21,7 +22,11 @@ function isOpenConsumer(consumer: object): consumer is OpenConsumer {
 }
 
 async function testReplacement(t: Test, kind: BrokerKind): Promise<void> {
-  const { broker } = await openTestBroker(t, kind)
+  // Without the standby around it, which has a consumer of its own.
+  const { redisUrl, databaseUrl } = await kind.prepare()
+  const log = createLog()
+  const broker = await (redisUrl === undefined ? openPostgresBroker({ databaseUrl, log }) : openRedisBroker({ redisUrl, log }))
+  t.teardown(() => broker.close())
   const runs = createMailbox<Delivery>()
   const gate = createGate()
   let running = 0

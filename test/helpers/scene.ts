@@ -42,7 +42,7 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
   const postgres = await startPostgres(t)
   const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
   const db = await openTestDatabase(t, postgres.url)
-  if (redis === undefined) await migrateBroker(postgres.url)
+  await migrateBroker(postgres.url)
   const env = {
     DATABASE_URL: postgres.url,
     ...(redis && { REDIS_URL: redis.url }),

@@ -1,0 +1,132 @@
+/**
+ * Redis with PostgreSQL in reserve: while Redis is away for longer than a moment, BullMQ's PostgreSQL backend carries the
+ * deliveries, and when it answers again Redis does.
+ *
+ * - Redis is asked every half second. After `AWAY_AFTER_MS` without an answer deliveries go to the standby, and every
+ *   consumer takes jobs from there as well. The first answer brings all back.
+ * - What lies in the one that was left is not moved: each delivery is a row in PostgreSQL until it is claimed, and the relay
+ *   hands it over again, wherever it has to. A job that is found later, in either, is refused by the claim.
+ * - Events have no standby. The hub knows that Redis is down and reads positions from PostgreSQL four times a second.
+ * - The standby is opened when it is first needed, so that it costs nothing before.
+ */
+import type { Broker, Consumer, DeliveryQueue } from './broker.js'
+import type { BrokerLog } from './incident-log.js'
+import { reasonOf } from './deadline.js'
+
+const PROBE_INTERVAL_MS = 500
+const PROBE_DEADLINE_MS = 1_000
+const AWAY_AFTER_MS = 3_000
+
+export interface StandbyOptions {
+  primary: Broker
+  /** Rejects when the standby cannot be used; it is asked again while it is needed. */
+  openStandby(): Promise<Broker>
+  log: BrokerLog
+}
+
+export function withStandby({ primary, openStandby, log }: StandbyOptions): Broker {
+  const consumers = new Set<PairedConsumer>()
+  let standby: Broker | undefined
+  let current = primary
+  let awaySinceMs: number | undefined
+  let isProbing = false
+  let closing: Promise<void> | undefined
+
+  async function probe(): Promise<void> {
+    const answers = await primary.ping({ deadlineMs: PROBE_DEADLINE_MS }).then(() => true, () => false)
+    if (closing !== undefined) return
+    if (answers) return returnToPrimary()
+    awaySinceMs ??= performance.now()
+    if (current === primary && performance.now() - awaySinceMs >= AWAY_AFTER_MS) await moveToStandby()
+  }
+
+  async function moveToStandby(): Promise<void> {
+    standby ??= await openStandby()
+    if (closing !== undefined) return standby.close()
+    current = standby
+    log.warn({}, 'Redis is away; PostgreSQL carries the tasks until it is back')
+    await Promise.all([...consumers].map((consumer) => consumer.join(current.queue)))
+  }
+
+  function returnToPrimary(): void {
+    awaySinceMs = undefined
+    if (current === primary) return
+    current = primary
+    log.info({}, 'Redis is back and carries the tasks again')
+    for (const consumer of consumers) consumer.leave()
+  }
+
+  const timer = setInterval(() => {
+    if (isProbing) return
+    isProbing = true
+    probe()
+      .catch((error: unknown) => log.warn({ reason: reasonOf(error) }, 'Redis is away, and PostgreSQL cannot take its place'))
+      .finally(() => (isProbing = false))
+  }, PROBE_INTERVAL_MS).unref()
+
+  async function closeOnce(): Promise<void> {
+    clearInterval(timer)
+    await Promise.all([primary.close(), standby?.close()])
+  }
+
+  return {
+    kind: primary.kind,
+    events: primary.events,
+    queue: {
+      add: (deliveries, options) => current.queue.add(deliveries, options),
+      countWaiting: () => current.queue.countWaiting(),
+      async consume(run, options) {
+        const consumer = pair(await primary.queue.consume(run, options), (queue) => queue.consume(run, options), () => consumers.delete(consumer))
+        consumers.add(consumer)
+        if (current !== primary) await consumer.join(current.queue)
+        return consumer
+      },
+    },
+    ping: (options) => current.ping(options),
+    readEpoch: () => primary.readEpoch(),
+    inspect: () => primary.inspect(),
+    mend: () => primary.mend(),
+    close: () => (closing ??= closeOnce()),
+  }
+}
+
+interface PairedConsumer extends Consumer {
+  /** Takes jobs from this queue as well. */
+  join(queue: DeliveryQueue): Promise<void>
+  /** Takes no more from there; what was taken goes on. */
+  leave(): void
+}
+
+function pair(main: Consumer, open: (queue: DeliveryQueue) => Promise<Consumer>, onStop: () => void): PairedConsumer {
+  let second: Consumer | undefined
+  let leaving: Promise<unknown> = Promise.resolve()
+  let isPaused = false
+  let stopping: Promise<void> | undefined
+
+  async function stop(): Promise<void> {
+    onStop()
+    await Promise.all([main.stop(), second?.stop(), leaving])
+  }
+
+  return {
+    async join(queue) {
+      if (stopping !== undefined || second !== undefined) return
+      second = await open(queue)
+      if (isPaused) await second.pause()
+    },
+    leave() {
+      const left = second
+      second = undefined
+      leaving = Promise.all([leaving, left?.stop()])
+    },
+    async pause() {
+      isPaused = true
+      await Promise.all([main.pause(), second?.pause()])
+    },
+    async resume() {
+      isPaused = false
+      await Promise.all([main.resume(), second?.resume()])
+    },
+    stop: () => (stopping ??= stop()),
+  }
+}

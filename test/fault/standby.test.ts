@@ -1,0 +1,45 @@
+/** F37: Redis is gone for long. PostgreSQL carries the tasks meanwhile, watchers are told, and then Redis does again. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { Redis } from 'ioredis'
+import { openScene } from '../helpers/scene.js'
+import { hasRedisServer } from '../helpers/services.js'
+import { watch } from '../helpers/watch.js'
+
+if (!(await hasRedisServer())) t.comment('no redis-server on this machine: the standby of Redis is left out')
+else {
+  t.setTimeout(300_000)
+
+  for (const kind of ['killed', 'frozen'] as const) {
+    t.test(`Redis is ${kind} for long: tasks go on, are watched, and Redis takes over again`, async (t) => {
+      const scene = await openScene(t)
+      const { redis } = scene
+      const [web] = await Promise.all([scene.start('web'), scene.start('relay'), scene.start('worker'), scene.start('worker')])
+      const ids = [await scene.create({ payload: { steps: 0 } })]
+      await scene.ended(ids)
+      await (kind === 'killed' ? redis?.kill() : redis?.pause())
+      ids.push(await scene.create({ payload: { steps: 0 } }))
+      await sleep(6_000)
+      t.equal((await fetch(`${web.address}/readyz`)).status, 200, 'ready: what is created runs')
+      const watched = await Promise.all(Array.from({ length: 30 }, () => scene.create({ payload: { steps: 2, stepMs: 50 } })))
+      ids.push(...watched)
+      const watchers = watched.map((id) => watch(web.address, `/ws/tasks/${id}`))
+      await scene.ended(ids)
+      for (const { closed } of watchers) {
+        const { code, messages } = await closed
+        t.equal(code, 1000)
+        t.equal(messages.at(-1)?.status, 'COMPLETED')
+      }
+      await (kind === 'killed' ? redis?.start() : redis?.resume())
+      await sleep(2_500)
+      const client = new Redis(scene.env['REDIS_URL'] ?? '')
+      t.teardown(() => client.disconnect())
+      const before = Number(await client.get('{taskwire}:deliveries:id').catch(() => 0))
+      const later = await Promise.all(Array.from({ length: 20 }, () => scene.create({ payload: { steps: 0 } })))
+      await scene.ended(later)
+      const keys = await client.keys('{taskwire}:deliveries:*')
+      t.ok(keys.length > 0 && Number(await client.get('{taskwire}:deliveries:id').catch(() => 1)) >= before, 'Redis is used again')
+      t.same(await scene.violations([...ids, ...later]), [])
+    })
+  }
+}
