@@ -10,8 +10,7 @@
  * - The standby is opened when it is first needed, so that it costs nothing before.
  */
 import type { Broker, Consumer, DeliveryQueue } from './broker.js'
-import type { BrokerLog } from './incident-log.js'
-import { reasonOf } from './deadline.js'
+import { createIncidentLog, type BrokerLog } from './incident-log.js'
 
 const PROBE_INTERVAL_MS = 500
 const PROBE_DEADLINE_MS = 1_000
@@ -25,6 +24,7 @@ export interface StandbyOptions {
 }
 
 export function withStandby({ primary, openStandby, log }: StandbyOptions): Broker {
+  const incidents = createIncidentLog(log)
   const consumers = new Set<PairedConsumer>()
   let standby: Broker | undefined
   let current = primary
@@ -60,7 +60,7 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
     if (isProbing) return
     isProbing = true
     probe()
-      .catch((error: unknown) => log.warn({ reason: reasonOf(error) }, 'Redis is away, and PostgreSQL cannot take its place'))
+      .catch((error: unknown) => incidents.warn('Redis is away, and PostgreSQL cannot take its place', error))
       .finally(() => (isProbing = false))
   }, PROBE_INTERVAL_MS).unref()
 
