@@ -8,6 +8,9 @@ import { describeListenError } from '../listen-error.js'
 import { createRegistry } from '../tasks/registry.js'
 import { buildApp } from './app.js'
 
+/** How long requests under way may take when the server stops. */
+const CLOSE_GRACE_MS = 2_500
+
 /**
  * @returns the address it listens on, e.g. `http://127.0.0.1:3000`
  * @throws StartupError when the port is taken or may not be used
@@ -19,7 +22,10 @@ export async function startWeb(config: WebConfig, log: FastifyBaseLogger): Promi
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
+    // A connection on which a request was begun, or none ever came, is not idle, and the server would wait for it.
+    const deadline = setTimeout(() => app.server.closeAllConnections(), CLOSE_GRACE_MS)
     await app.close()
+    clearTimeout(deadline)
     await broker.close()
   }
   const stopOnce = () => (stopping ??= stop())

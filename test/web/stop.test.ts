@@ -1,0 +1,19 @@
+/** The stop of a web process, with clients that do not end what they began. */
+import { connect } from 'node:net'
+import { once } from 'node:events'
+import t from 'tap'
+import { startApp } from '../helpers/app.js'
+
+t.test('connections that say nothing, or half of something, do not hold up the stop', async (t) => {
+  const { address, stopWeb } = await startApp(t)
+  const port = Number(new URL(address).port)
+  const silent = connect(port, '127.0.0.1')
+  const half = connect(port, '127.0.0.1')
+  await Promise.all([once(silent, 'connect'), once(half, 'connect')])
+  half.write('POST /api/tasks HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"title"')
+  const closed = Promise.all([silent, half].map((socket) => once(socket.on('error', () => {}), 'close')))
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  await stopWeb()
+  await closed
+  t.pass('it stopped, and both were closed')
+})
