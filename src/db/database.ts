@@ -19,6 +19,11 @@ export interface Database {
   readonly orm: Orm
   /** For the statements of the hot path. Times arrive as Date, JSON parsed; pass JSON parameters as text. */
   run<Row>(statement: Statement, parameters: readonly (string | number | null)[]): Promise<Row[]>
+  /**
+   * Commits what `work` does, or nothing when it rejects. When the connection is lost meanwhile it rejects, and whether it was
+   * committed is not known.
+   */
+  transaction<Value>(work: (transaction: Orm) => Promise<Value>): Promise<Value>
   /** Closes the connections. Idempotent. */
   close(): Promise<void>
 }

@@ -1,7 +1,9 @@
 /** The database over postgres.js, for `worker` and `relay`. */
+import { drizzle as drizzlePool } from 'drizzle-orm/node-postgres'
 import { drizzle } from 'drizzle-orm/postgres-js'
+import pg from 'pg'
 import postgres from 'postgres'
-import { STATEMENT_SETTINGS, type Database, type Statement } from './database.js'
+import { STATEMENT_SETTINGS, type Database, type Orm, type Statement } from './database.js'
 import * as schema from './schema.js'
 
 export interface OpenDatabaseOptions {
@@ -20,6 +22,8 @@ export class StatementTimeoutError extends Error {
 
 /** After so many statements without an answer, one after the other, the connections of `orm` are given up as well. */
 const MAX_TIMEOUTS = 2
+/** Transactions of handlers at the same time; more wait for their turn. */
+const MAX_TRANSACTIONS = 8
 
 /**
  * Opens postgres.js clients, which connect on first use and reconnect by themselves. drizzle changes how its client
@@ -27,8 +31,12 @@ const MAX_TIMEOUTS = 2
  *
  * A line that is frozen is not noticed by the client, nor by the system for many minutes. A statement that has no answer in
  * time is given up with all connections of its client, and the next one is sent over new ones.
+ *
+ * Transactions, which handlers write, go over node-postgres: a statement on a postgres.js transaction whose connection was
+ * lost throws where nobody can catch it. Its pool is made when it is first needed.
  */
 export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions = {}): Database {
+  const applicationName = options.applicationName ?? 'taskwire'
   const connect = (max: number, settings: { options?: string } = {}) =>
     postgres(databaseUrl, {
       max,
@@ -37,7 +45,7 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
       // process with an unhandled rejection. So arrays come as JSON, or are read by drizzle.
       fetch_types: false,
       onnotice: () => {},
-      connection: { application_name: options.applicationName ?? 'taskwire', ...settings },
+      connection: { application_name: applicationName, ...settings },
     })
   const connectStatements = () => connect(options.maxConnections ?? 4, { options: STATEMENT_SETTINGS })
   const connectQueries = () => {
@@ -48,6 +56,15 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
   let statements = connectStatements()
   let queries = connectQueries()
   let timeouts = 0
+  let transactions: { pool: pg.Pool; orm: Orm } | undefined
+
+  function openTransactions(): { pool: pg.Pool; orm: Orm } {
+    const pool = new pg.Pool({ connectionString: databaseUrl, max: MAX_TRANSACTIONS, connectionTimeoutMillis: 5_000, application_name: applicationName })
+    pool.on('error', () => {})
+    // A client that is lent out has no other listener, and an error without one ends the process.
+    pool.on('connect', (client) => client.on('error', () => {}))
+    return { pool, orm: drizzlePool(pool, { schema }) }
+  }
 
   function giveUp(client: typeof statements): void {
     if (client !== statements) return
@@ -83,8 +100,14 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
         clearTimeout(timer)
       }
     },
+    async transaction(work) {
+      transactions ??= openTransactions()
+      return transactions.orm.transaction(work)
+    },
     async close() {
-      await Promise.all([statements.end({ timeout: 5 }), queries.client.end({ timeout: 5 })])
+      const { pool } = transactions ?? {}
+      transactions = undefined
+      await Promise.all([pool?.end(), statements.end({ timeout: 5 }), queries.client.end({ timeout: 5 })])
     },
   }
 }

@@ -8,6 +8,7 @@
  * - The claim changes nothing: somebody else has the attempt, or had it. The delivery was late or repeated; done.
  * - The handler throws, or returns what does not fit its schema: the attempt failed, and the task with it.
  * - The worker stops and the grace runs out: the signal aborts with `shutdown`, and the attempt is handed back.
+ * - PostgreSQL goes away during the handler's transaction: the attempt is put back, for nobody knows what became of it.
  * - The lease is lost: the signal aborts with `lease lost`; what the handler still returns is refused by `settle`.
  * - The outcome cannot be stored: tried again until it is, or until the lease is lost. A failure to record an outcome is
  *   never turned into a failure of the task.
@@ -18,6 +19,7 @@ import type { Database } from '../db/database.js'
 import type { AttemptError } from '../db/schema.js'
 import type { Failure, FailureCode } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
+import { DatabaseAwayError } from './definition.js'
 import type { Recorder } from './recorder.js'
 import type { RegisteredType, Registry } from './registry.js'
 import type { AttemptRef, ClaimedAttempt, Settlement } from './store/index.js'
@@ -53,7 +55,7 @@ export interface TrackedRun {
 type Outcome =
   | { kind: 'completed'; result: unknown }
   | { kind: 'failed'; code: FailureCode; error: AttemptError }
-  | { kind: 'released' }
+  | { kind: 'released'; reason: string }
 
 /** Runs one attempt from claim to record. Rejects only when the claim cannot be stored. */
 export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<void> {
@@ -93,7 +95,9 @@ async function execute(claimed: ClaimedAttempt, signal: AbortSignal, deps: Attem
       deps.log.warn({ err: error, taskId: claimed.id, attempt: claimed.attempt }, 'a handler failed after it had committed its task')
       return undefined
     }
-    return signal.aborted && signal.reason === 'shutdown' ? { kind: 'released' } : fail('error', error)
+    if (signal.aborted && signal.reason === 'shutdown') return { kind: 'released', reason: 'the worker stopped; handed back' }
+    if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
+    return fail('error', error)
   }
 }
 
@@ -121,7 +125,7 @@ function judge(ref: AttemptRef, outcome: Outcome): Settlement {
       return { ...ref, outcome: 'failed', status: 'FAILED', reason: outcome.error.message, failure, error: outcome.error }
     }
     case 'released':
-      return { ...ref, outcome: 'released', status: 'PENDING', reason: 'the worker stopped; handed back' }
+      return { ...ref, outcome: 'released', status: 'PENDING', reason: outcome.reason }
   }
 }
 

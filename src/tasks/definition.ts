@@ -9,6 +9,11 @@ export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError'
 }
 
+/** PostgreSQL went away in the middle of what a handler had asked of its context. The attempt is put back, and runs again. */
+export class DatabaseAwayError extends Error {
+  override readonly name = 'DatabaseAwayError'
+}
+
 /** What a running attempt can see and do. */
 export interface TaskContext {
   readonly taskId: TaskId
@@ -45,6 +50,7 @@ export interface TaskContext {
    * of the task. Call it last; what the handler does after it is not part of the task.
    * @param work gets drizzle over the transaction; it must not do anything that a rollback would not undo
    * @throws LeaseLostError when the attempt is no longer current; nothing was committed
+   * @throws DatabaseAwayError when PostgreSQL went away; let it pass, and the attempt is put back
    */
   transaction<Value>(work: (transaction: Orm) => Promise<Value>): Promise<Value>
   /**

@@ -4,8 +4,9 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../db/database.js'
+import { isUnavailable } from '../db/unavailable.js'
 import { findUnstorable } from '../protocol/text.js'
-import { LeaseLostError, type TaskContext } from './definition.js'
+import { DatabaseAwayError, LeaseLostError, type TaskContext } from './definition.js'
 import { createHandlerLog } from './handler-log.js'
 import type { Recorder } from './recorder.js'
 import { findEffect, readTransitionMessages, recordEffect, settleInTransaction, type ClaimedAttempt, type Settlement } from './store/index.js'
@@ -14,7 +15,7 @@ const MAX_KEY_LENGTH = 200
 /** The largest value of an effect, in bytes of JSON. */
 const MAX_VALUE_BYTES = 256 * 1024
 const MAX_VALUE_DEPTH = 64
-const STORE_PAUSE_MS = { first: 100, most: 2_000 }
+const PAUSE_MS = { first: 100, most: 2_000 }
 
 export interface TaskContextDeps {
   db: Database
@@ -39,7 +40,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   let isCommitted = false
 
   async function assertCurrent(): Promise<void> {
-    const { isCurrent } = await findEffect(db, ref, '')
+    const { isCurrent } = await whenDatabaseAnswers(() => findEffect(db, ref, ''))
     if (!isCurrent) throw leaseLost()
   }
 
@@ -48,39 +49,44 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   }
 
   async function doOnce(key: string, effect: (options: { idempotencyKey: string }) => Promise<unknown>): Promise<unknown> {
-    const known = await findEffect(db, ref, key)
+    const known = await whenDatabaseAnswers(() => findEffect(db, ref, key))
     if (!known.isCurrent) throw leaseLost()
     if (known.isRecorded) return known.value
     const value = (await effect({ idempotencyKey: `${taskId}:${key}` })) ?? null
     assertStorable(key, value)
-    await storeEffect(key, value)
+    // It has happened: while PostgreSQL is away there is nothing better to do than to try again.
+    await whenDatabaseAnswers(() => recordEffect(db, ref, key, value))
     await assertCurrent()
     return value
   }
 
-  /** It has happened: while PostgreSQL is away there is nothing better to do than to try again. */
-  async function storeEffect(key: string, value: unknown): Promise<void> {
-    for (let pauseMs = STORE_PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, STORE_PAUSE_MS.most)) {
+  /** Tries again while PostgreSQL is away, until the run is asked to end. */
+  async function whenDatabaseAnswers<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+    for (let pauseMs = PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MS.most)) {
       try {
-        return await recordEffect(db, ref, key, value)
+        return await ask()
       } catch (error) {
-        if (signal.aborted) throw error
-        log.warn({ err: error, ...ref, key }, 'an effect was not recorded; trying again')
+        if (signal.aborted || !isUnavailable(error)) throw error
+        log.warn({ err: error, ...ref }, 'PostgreSQL did not answer a handler; trying again')
       }
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
     }
   }
 
   async function commitWith<Value>(work: Parameters<TaskContext['transaction']>[0]): Promise<Value> {
-    await recorder.flush(taskId)
+    await whenDatabaseAnswers(() => recorder.flush(taskId))
     let version: number | undefined
-    const result = await db.orm.transaction(async (transaction) => {
+    const commit = db.transaction(async (transaction) => {
       const returned = await work(transaction)
       const settlement = deps.judgeResult(returned)
       if (settlement?.status !== 'COMPLETED') throw new Error(settlement?.reason ?? 'the result does not fit')
       version = await settleInTransaction(transaction, settlement)
       if (version === undefined) throw leaseLost()
       return returned as Value
+    })
+    const result = await commit.catch((error: unknown) => {
+      // Whether it was committed is not known; if it was, the attempt that is put back is refused.
+      throw isUnavailable(error) ? new DatabaseAwayError('PostgreSQL went away during a transaction', { cause: error }) : error
     })
     isCommitted = true
     if (version !== undefined) {

@@ -1,5 +1,6 @@
 /** Errors that clients see: RFC 9457 problem details, from the one table in `protocol/errors.ts`. */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { isUnavailable } from '../db/unavailable.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
 
 /** An error with an entry in the table. Thrown anywhere in a request; the error handler answers it. */
@@ -60,19 +61,4 @@ function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: F
   if (error.statusCode !== undefined && error.statusCode < 500) return new ProblemError('invalid_request', error.message)
   log.error({ err: error, requestId }, 'a request failed')
   return new ProblemError('internal', 'Something went wrong on the server.')
-}
-
-/**
- * Whether the error, or what caused it, says that the database is away, rather than that a statement was wrong.
- * @see https://www.postgresql.org/docs/current/errcodes-appendix.html classes 08, 53, 57 and 25006
- */
-function isUnavailable(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  const code = 'code' in error ? String(error.code) : ''
-  return (
-    /^(08...|53...|57P0[1-5]|25006)$/.test(code) ||
-    ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND'].includes(code) ||
-    /Connection terminated|timeout exceeded when trying to connect|Query read timeout/.test(error.message) ||
-    isUnavailable(error.cause)
-  )
 }

@@ -139,3 +139,32 @@ t.test('an effect whose record cannot be stored now is recorded when the databas
   t.match(await read(taskId), { status: 'COMPLETED' })
   t.match(await findEffect(db, { taskId, attempt: 1 }, 'mail'), { isRecorded: true, value: 'sent' })
 })
+
+t.test('a transaction during which the database goes away puts the attempt back, and the next one commits once', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1)
+  const pay = (context: TaskContext, isAway: boolean) =>
+    context.transaction(async (transaction) => {
+      await transaction.execute(sql`insert into orders values (${taskId})`)
+      if (isAway) {
+        await server.kill()
+        await server.start()
+      }
+      return 'paid'
+    })
+  await run(taskId, 1, (context) => pay(context, true))
+  t.match(await read(taskId), { status: 'PENDING', attempt: 1 })
+  await run(taskId, 2, (context) => pay(context, false))
+  t.match(await read(taskId), { status: 'COMPLETED', result: 'paid' })
+  t.equal(await countOrders(taskId), 1)
+})
+
+t.test('a handler that asks while the database is away waits for it', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1)
+  await run(taskId, 1, async (context) => {
+    await server.kill()
+    setTimeout(() => void server.start(), 500)
+    t.equal(await context.once('ask', async () => 'done'), 'done')
+    return context.fence().then(String)
+  })
+  t.match(await read(taskId), { status: 'COMPLETED', result: '1' })
+})

@@ -66,7 +66,7 @@ select id as "taskId", version, from_status as "fromStatus", status, attempt, at
 export async function settleInTransaction(transaction: Orm, settlement: Settlement): Promise<number | undefined> {
   const [before = '', after = ''] = SETTLE_ATTEMPTS.text.split('$1')
   const statement = sql`${sql.raw(before)}${JSON.stringify([settlement])}${sql.raw(after)}`
-  const rows = (await transaction.execute(statement)) as unknown as Pick<TransitionRow, 'version'>[]
+  const { rows } = (await transaction.execute(statement)) as unknown as { rows: Pick<TransitionRow, 'version'>[] }
   return rows[0]?.version
 }
 
