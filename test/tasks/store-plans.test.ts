@@ -1,10 +1,11 @@
 /** Statements are prepared once per connection, perhaps on empty tables, and must not slow down as the tables grow. */
+import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import type { Database } from '../../src/db/database.js'
 import { openDatabase } from '../../src/db/open.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import * as store from '../../src/tasks/store/index.js'
-import { storeTasks } from '../helpers/database.js'
+import { newTask, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
 const TASKS = 20_000
@@ -24,6 +25,12 @@ async function countRead(db: Database): Promise<number> {
   return row?.read ?? Number.NaN
 }
 
+/** Twice with the same keys. */
+async function createOnce(db: Database, count: number): Promise<void> {
+  const tasks = Array.from({ length: count }, () => ({ ...newTask(), key: randomUUID(), fingerprint: 'x' }))
+  for (let time = 0; time < 2; time += 1) await store.createTasksOnce(db, tasks.map((task) => ({ ...task, ...(time === 1 && { id: randomUUID() }) })), 60_000, 3_600_000)
+}
+
 async function live(db: Database, ids: readonly string[]): Promise<void> {
   const refs = ids.map((taskId) => ({ taskId, attempt: 1 }))
   const progress = { fraction: 0.5, done: 1, total: 2, message: null }
@@ -31,6 +38,15 @@ async function live(db: Database, ids: readonly string[]): Promise<void> {
   await store.claimAttemptsIfDue(db, refs, 'w', 60_000)
   await store.renewLeasesIfHeld(db, refs, 60_000)
   await store.recordProgressIfCurrent(db, refs.map((ref) => ({ ...ref, progress })))
+  await store.recordLogsIfCurrent(db, refs.map((ref) => ({ ...ref, atMs: 0, level: 'info', text: 'a line' })))
+  for (const ref of refs) {
+    await store.findEffect(db, ref, 'mail')
+    await store.recordEffect(db, ref, 'mail', 'sent')
+    await store.readLatestLogs(db, 'default', ref.taskId, 10)
+  }
+  await createOnce(db, refs.length)
+  await store.deleteExpiredKeys(db, 10)
+  await store.redeliverIfNewEpoch(db, 'test', 'the same', 30_000)
   await store.readTasks(db, 'default', ids)
   await store.readVersions(db, ids)
   await store.settleAttemptsIfCurrent(db, refs.map((ref) => ({ ...ref, outcome: 'completed', status: 'COMPLETED', reason: null })))
@@ -42,13 +58,14 @@ for (const state of ['never analyzed', 'analyzed while nearly empty']) {
     const db = openDatabase(server.url, { maxConnections: 1 })
     t.teardown(() => db.close())
     if (state !== 'never analyzed') {
-      await db.run({ name: 'test_empty', text: 'truncate taskwire.tasks, taskwire.transitions, taskwire.deliveries, taskwire.leases, taskwire.attempts' }, [])
+      await db.run({ name: 'test_empty', text: 'truncate taskwire.tasks, taskwire.transitions, taskwire.deliveries, taskwire.leases, taskwire.attempts, taskwire.logs, taskwire.effects, taskwire.idempotency_keys' }, [])
       await storeTasks(db, 1)
       await db.run({ name: 'test_vacuum', text: 'vacuum analyze' }, [])
     }
     // More than the five executions after which PostgreSQL keeps one plan for all values.
     for (let round = 0; round < 8; round += 1) await live(db, await storeTasks(db, 4))
     const ids = await storeTasks(db, TASKS)
+    for (let start = 0; start < TASKS; start += 1_000) await createOnce(db, 250)
     for (let start = 0; start < TASKS / 2; start += 100) {
       await store.claimAttemptsIfDue(db, ids.slice(start, start + 100).map((taskId) => ({ taskId, attempt: 1 })), 'w', 60_000)
     }

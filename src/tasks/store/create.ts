@@ -176,7 +176,7 @@ const READ_KEYS: Statement = {
   text: `
 select k.tenant, k.key, k.fingerprint, k.run_at as "firstRunAt", ${TASK_COLUMNS}
 from unnest($1::text::text[], $2::text::text[]) as r (tenant, key)
-join taskwire.idempotency_keys k on k.tenant = r.tenant and k.key = r.key
+join taskwire.idempotency_keys k on k.tenant = any(array[r.tenant]) and k.key = any(array[r.key])
 join taskwire.tasks t on t.id = any(array[k.task_id])`,
 }
 
@@ -208,7 +208,7 @@ const DELETE_EXPIRED_KEYS: Statement = {
   text: `
 delete from taskwire.idempotency_keys k using (
   select tenant, key from taskwire.idempotency_keys where expires_at <= now() order by expires_at limit $1 for update skip locked
-) old where k.tenant = old.tenant and k.key = old.key returning 1`,
+) old where k.tenant = any(array[old.tenant]) and k.key = any(array[old.key]) returning 1`,
 }
 
 /** Removes keys whose time is over, at most `limit`; says how many. */

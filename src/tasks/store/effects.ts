@@ -11,8 +11,8 @@ const FIND_EFFECT: Statement = {
   name: 'find_effect',
   text: `
 select t.attempt = $2::integer and t.status in ('PROCESSING', 'CANCELLING') as "isCurrent", e.key is not null as "isRecorded", e.value
-from taskwire.tasks t left join taskwire.effects e on e.task_id = t.id and e.key = $3
-where t.id = $1::text::uuid`,
+from taskwire.tasks t left join taskwire.effects e on e.task_id = any(array[t.id]) and e.key = $3
+where t.id = any(array[$1::text::uuid])`,
 }
 
 export interface KnownEffect {
@@ -31,7 +31,7 @@ const RECORD_EFFECT: Statement = {
   name: 'record_effect',
   text: `
 insert into taskwire.effects (task_id, key, tenant, attempt, value)
-select t.id, $3, t.tenant, $2::integer, $4::text::jsonb from taskwire.tasks t where t.id = $1::text::uuid
+select t.id, $3, t.tenant, $2::integer, $4::text::jsonb from taskwire.tasks t where t.id = any(array[$1::text::uuid])
 on conflict (task_id, key) do nothing`,
 }
 

@@ -66,7 +66,7 @@ const READ_LATEST_LOGS: Statement = {
   name: 'read_latest_logs',
   text: `
 select t.id as "taskId", t.status, t.version, l.seq::float8 as seq, l.attempt, l.at, l.level, l.text
-from taskwire.logs l join taskwire.tasks t on t.id = l.task_id
+from taskwire.logs l join taskwire.tasks t on t.id = any(array[l.task_id])
 where l.task_id = $1::text::uuid and l.tenant = $2 order by l.seq desc limit $3::integer`,
 }
 

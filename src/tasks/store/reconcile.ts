@@ -15,8 +15,8 @@ with changed as (
   on conflict (broker) do update set epoch = excluded.epoch, seen_at = now() where e.epoch <> excluded.epoch
   returning broker
 ), lost as (
-  select d.task_id from taskwire.deliveries d, changed
-  where d.due_at > now() and d.due_at <= now() + $3::double precision * interval '1 ms'
+  select d.task_id from taskwire.deliveries d
+  where (select count(*) from changed) > 0 and d.due_at > now() and d.due_at <= now() + $3::double precision * interval '1 ms'
     and (d.hand_overs > 0 or (select t.status from taskwire.tasks t where t.id = any(array[d.task_id])) = 'PENDING')
   order by d.task_id for update of d skip locked
 ), redelivered as (
