@@ -100,7 +100,7 @@ t.test('F7, F31: several relays deliver, and the same attempt is claimed by many
 })
 
 t.test('shutdown: a rolling restart of all roles under load loses nothing and spends no attempt as lost', async (t) => {
-  const scene = await openScene(t)
+  const scene = await openScene(t, { ATTEMPT_LEASE_SECONDS: '15' })
   const roles = ['web', 'worker', 'relay'] as const
   let running = await Promise.all(roles.map((role) => scene.start(role)))
   const ids: string[] = []
