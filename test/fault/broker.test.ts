@@ -2,9 +2,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue } from 'bullmq'
 import t from 'tap'
+import { createTasks } from '../../src/tasks/store/index.js'
+import { newTask } from '../helpers/database.js'
 import { startProxy } from '../helpers/proxy.js'
-import { openScene } from '../helpers/scene.js'
-import { hasRedisServer } from '../helpers/services.js'
+import { openScene, type Scene } from '../helpers/scene.js'
+import { hasRedisServer, type TestScope } from '../helpers/services.js'
+
+/** BullMQ's queue, as somebody else would open it. */
+function openQueue(t: TestScope, scene: Scene): Queue {
+  const { hostname: host, port, password } = new URL(scene.env['REDIS_URL'] ?? '')
+  const queue = new Queue('deliveries', { prefix: '{taskwire}', connection: { host, port: Number(port), password } })
+  queue.on('error', () => {})
+  t.teardown(() => queue.close())
+  return queue
+}
 
 if (!(await hasRedisServer())) t.comment('no redis-server on this machine: the faults of Redis are left out')
 else {
@@ -64,13 +75,35 @@ else {
     t.ok(twice.length <= ids.length)
   })
 
+  t.test('a deep backlog: Redis holds a bounded window of it, and all of it runs', async (t) => {
+    const window = 500
+    const scene = await openScene(t, { BROKER_WINDOW: String(window) })
+    const ids: string[] = []
+    for (let batch = 0; batch < 20; batch += 1) {
+      const tasks = Array.from({ length: 1_000 }, () => newTask({ payload: { steps: 0 } }))
+      await createTasks(scene.db, tasks, 0)
+      ids.push(...tasks.map(({ id }) => id))
+    }
+    await Promise.all([scene.start('web'), scene.start('relay'), scene.start('relay')])
+    const queue = openQueue(t, scene)
+    let most = 0
+    for (let look = 0; look < 20; look += 1) {
+      const { waiting = 0, prioritized = 0 } = await queue.getJobCounts('waiting', 'prioritized')
+      most = Math.max(most, waiting + prioritized)
+      await sleep(100)
+    }
+    t.ok(most > 0)
+    t.ok(most <= 2 * window, `${most} jobs in Redis: a window for each relay that looked at the same time`)
+    ids.push(...(await Promise.all(Array.from({ length: 50 }, () => scene.create({ payload: { steps: 0 } })))))
+    await scene.start('worker')
+    await scene.ended(ids, 120_000)
+    t.same(await scene.violations(ids), [])
+  })
+
   t.test('F40: jobs that nobody sent run nothing', async (t) => {
     const scene = await openScene(t)
     await Promise.all([scene.start('web'), scene.start('worker'), scene.start('relay')])
-    const { hostname: host, port, password } = new URL(scene.env['REDIS_URL'] ?? '')
-    const queue = new Queue('deliveries', { prefix: '{taskwire}', connection: { host, port: Number(port), password } })
-    queue.on('error', () => {})
-    t.teardown(() => queue.close())
+    const queue = openQueue(t, scene)
     const done = await scene.create({ payload: { steps: 0 } })
     await scene.ended([done])
     const forged = [{ taskId: done, attempt: 2 }, { taskId: done, attempt: 1 }, { taskId: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', attempt: 1 }, { taskId: 'no id', attempt: -1 }, { foreign: true }]
