@@ -22,6 +22,8 @@ export function startLoop(options: {
   let failures = 0
 
   async function pause(milliseconds: number): Promise<void> {
+    // A signal that is aborted already tells nobody any more.
+    if (stopped.signal.aborted) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(done, milliseconds)
       function done(): void {
