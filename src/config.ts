@@ -131,6 +131,11 @@ const trustProxy = integer(
   0,
   'reverse proxies in front of the web process: from how many hops back the address of a client is taken',
 )
+const tasksDir = Type.String({
+  minLength: 1,
+  description: 'a folder with types of tasks of your own, JavaScript or TypeScript; the same as --tasks',
+  expected: 'the path of a folder',
+})
 const dataDir = Type.String({
   minLength: 1,
   default: '.taskwire',
@@ -139,9 +144,10 @@ const dataDir = Type.String({
 })
 
 const everyRole = { databaseUrl, redisUrl: Type.Optional(redisUrl), logLevel: logLevel('info') }
+const definitions = { tasksDir: Type.Optional(tasksDir), httpRequestAllowPrivate }
 const streams = { maxStreamsPerAddress, maxStreams, trustProxy, allowedOrigins }
-const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, httpRequestAllowPrivate, claimWindowSeconds, brokerWindow, ...streams }
-const worker = { workerConcurrency, attemptLeaseSeconds, shutdownGraceSeconds, httpRequestAllowPrivate }
+const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...streams }
+const worker = { workerConcurrency, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts }
 
 export const WebConfig = Type.Object({ ...everyRole, ...web })
@@ -155,6 +161,9 @@ export type RelayConfig = Static<typeof RelayConfig>
 
 export const MigrateConfig = Type.Object({ databaseUrl, logLevel: logLevel('info') })
 export type MigrateConfig = Static<typeof MigrateConfig>
+
+export const TypesConfig = Type.Object({ ...definitions, logLevel: logLevel('info') })
+export type TypesConfig = Static<typeof TypesConfig>
 
 /** Everything the roles take, as `start` hands it on to them. Its own lines say what matters, so the roles log less. */
 export const StartConfig = Type.Object({
@@ -174,6 +183,7 @@ const SCHEMAS = {
   worker: WorkerConfig,
   relay: RelayConfig,
   migrate: MigrateConfig,
+  types: TypesConfig,
 } as const
 
 export type Role = keyof typeof SCHEMAS

@@ -5,27 +5,35 @@
  * A start that cannot work is said in clear lines, without a stack, with exit code 1; a wrong command has exit code 2.
  */
 import { fileURLToPath } from 'node:url'
+import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { describeConfig, loadConfig, StartupError } from './config.js'
 import { isSupervised, reportToSupervisor, runRole } from './services/run-role.js'
 import type { Started } from './services/start.js'
 
+type Flags = Readonly<Record<string, string | boolean | undefined>>
+
 interface Command {
   meaning: string
   /** What may follow the name. */
-  options?: readonly string[]
-  run(given: ReadonlySet<string>): Promise<void>
+  options?: NonNullable<ParseArgsConfig['options']>
+  run(flags: Flags): Promise<void>
 }
+
+/** The same as TASKS_DIR. */
+const tasks = { tasks: { type: 'string' } } as const
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   start: {
     meaning: 'everything on this machine: PostgreSQL and Redis unless given, web, worker and relay',
+    options: { ...tasks, watch: { type: 'boolean' } },
     run: runStart,
   },
-  web: { meaning: 'the REST surface, live streams and the page', run: runWeb },
-  worker: { meaning: 'runs tasks', run: runWorker },
+  web: { meaning: 'the REST surface, live streams and the page', options: tasks, run: runWeb },
+  worker: { meaning: 'runs tasks', options: tasks, run: runWorker },
   relay: { meaning: 'delivers what is due later or was not claimed, rescues lost attempts', run: runRelay },
   migrate: { meaning: 'brings the database up to date', run: runMigrate },
-  doctor: { meaning: 'looks for what keeps tasks from moving; with --fix mends it', options: ['--fix'], run: runDoctor },
+  types: { meaning: 'lists the types of tasks, as a check of a folder of tasks', options: tasks, run: runTypes },
+  doctor: { meaning: 'looks for what keeps tasks from moving; with --fix mends it', options: { fix: { type: 'boolean' } }, run: runDoctor },
   health: { meaning: 'whether the services answer; for health checks of containers', run: runHealth },
   help: { meaning: 'this text', run: async () => console.log(usage()) },
 }
@@ -34,15 +42,25 @@ async function main(args: readonly string[]): Promise<void> {
   const [name = '', ...others] = args
   if (name === '--version' || name === '-v') return printVersion()
   const command = COMMANDS[name === '--help' || name === '-h' ? 'help' : name]
+  if (command === undefined) return refuse(name === '' ? 'which command?' : `there is no command ${name}`)
+  const flags = readFlags(others, command)
+  if (flags === undefined) return refuse(`${name} takes no ${others.join(' ')}`)
+  if (typeof flags['tasks'] === 'string') process.env['TASKS_DIR'] = flags['tasks']
+  return command.run(flags)
+}
+
+/** Undefined: they are not what this command takes. */
+function readFlags(args: readonly string[], { options = {} }: Command): Flags | undefined {
   // `start` marks its roles with their data folder, for the process list.
-  const surplus = others.find((argument) => !argument.startsWith('--data-dir=') && !command?.options?.includes(argument))
-  if (command !== undefined && surplus === undefined) return command.run(new Set(others))
-  const mistake =
-    name === ''
-      ? 'which command?'
-      : command === undefined
-        ? `there is no command ${name}`
-        : `${name} takes no ${surplus}`
+  const own = args.filter((argument) => !argument.startsWith('--data-dir='))
+  try {
+    return parseArgs({ args: own, options }).values as Flags
+  } catch {
+    return undefined
+  }
+}
+
+function refuse(mistake: string): void {
   console.error(`taskwire: ${mistake}\n\n${usage()}`)
   process.exitCode = 2
 }
@@ -68,7 +86,7 @@ async function runMigrate(): Promise<void> {
   console.log('The database is up to date.')
 }
 
-async function runStart(): Promise<void> {
+async function runStart({ watch = false }: Flags): Promise<void> {
   const config = loadConfig('start', process.env)
   const { start } = await import('./services/start.js')
   const { stopAtSignals } = await import('./services/stop-signals.js')
@@ -83,6 +101,7 @@ async function runStart(): Promise<void> {
     migrate,
     checkRedis: (redisUrl: string) => checkRedis(redisUrl, config.databaseUrl ?? ''),
     signal,
+    shouldWatch: watch === true,
   }
   await start(options, (handle) => (started = handle)).catch((error: unknown) => {
     // A start that was called off is not one that failed.
@@ -90,11 +109,18 @@ async function runStart(): Promise<void> {
   })
 }
 
+async function runTypes(): Promise<void> {
+  const config = loadConfig('types', process.env)
+  const { loadRegistry } = await import('./handlers/index.js')
+  const registry = await loadRegistry(config)
+  for (const { type, title } of registry.list()) console.log(`${type.padEnd(24)} ${title}`)
+}
+
 /** What was found, a line each; exit code 1 when something is left to do. */
-async function runDoctor(given: ReadonlySet<string>): Promise<void> {
+async function runDoctor({ fix = false }: Flags): Promise<void> {
   const { databaseUrl, redisUrl } = loadConfig('relay', process.env)
   const { examine } = await import('./doctor/doctor.js')
-  const findings = await examine({ databaseUrl, redisUrl, shouldFix: given.has('--fix') })
+  const findings = await examine({ databaseUrl, redisUrl, shouldFix: fix === true })
   for (const { state, text } of findings) console.log(`${state.padEnd(6)}  ${text}`)
   if (findings.some(({ state }) => state === 'bad')) process.exitCode = 1
 }
@@ -136,7 +162,7 @@ async function printVersion(): Promise<void> {
 }
 
 function usage(): string {
-  const commands = Object.entries(COMMANDS).map(([name, { meaning }]) => `  ${name.padEnd(8)} ${meaning}`)
+  const commands = Object.entries(COMMANDS).map(([name, { meaning, options }]) => `  ${name.padEnd(8)} ${meaning}${describeFlags(options)}`)
   const variables = describeConfig().map(({ name, default: initial, meaning }) => {
     return `  ${name.padEnd(27)} ${meaning}${initial === '' ? '' : ` (${initial})`}`
   })
@@ -149,6 +175,11 @@ function usage(): string {
     '',
     ...variables,
   ].join('\n')
+}
+
+function describeFlags(options: Command['options'] = {}): string {
+  const flags = Object.entries(options).map(([name, { type }]) => `[--${name}${type === 'string' ? ' DIR' : ''}]`)
+  return flags.length === 0 ? '' : ` ${flags.join(' ')}`
 }
 
 /** Says what is wrong, to the supervisor when there is one, and ends the process. */

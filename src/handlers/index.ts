@@ -1,7 +1,10 @@
 /** The built-in definitions. To add a type of task: add a file beside this one, and one line to the list. */
+import { StartupError } from '../config.js'
 import type { Definition } from '../tasks/definition.js'
+import { createRegistry, type Registry } from '../tasks/registry.js'
 import { demoSleep } from './demo-sleep.js'
 import { createHttpRequest } from './http-request.js'
+import { loadOwnDefinitions } from './own.js'
 import { reportGenerate } from './report-generate.js'
 
 /** The type of a task that is created without one. */
@@ -10,13 +13,28 @@ export const DEFAULT_TYPE = 'demo.sleep'
 export interface DefinitionOptions {
   /** Whether `http.request` may reach private, loopback and other non-public addresses, on any port. */
   httpRequestAllowPrivate: boolean
+  /** A folder with definitions of the project's own. */
+  tasksDir?: string | undefined
 }
 
-/** Every type of task that this server offers. */
+/** The built-in definitions. */
 export function createDefinitions(options: DefinitionOptions): Definition[] {
   return [
     demoSleep,
     reportGenerate,
     createHttpRequest({ allowPrivate: options.httpRequestAllowPrivate }),
   ]
+}
+
+/**
+ * Every type of task that this server offers.
+ * @throws StartupError when the folder of own definitions cannot be loaded, or two definitions have the same type
+ */
+export async function loadRegistry(options: DefinitionOptions): Promise<Registry> {
+  const own = options.tasksDir === undefined ? [] : await loadOwnDefinitions(options.tasksDir)
+  try {
+    return createRegistry([...createDefinitions(options), ...own], DEFAULT_TYPE)
+  } catch (error) {
+    throw error instanceof Error ? new StartupError(error.message, { cause: error }) : error
+  }
 }

@@ -7,9 +7,11 @@
  *
  * With both DATABASE_URL and REDIS_URL there is no data to keep: no data folder is made and none is locked.
  */
+import { execFile } from 'node:child_process'
 import { realpath } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import type { StartConfig } from '../config.js'
+import { promisify } from 'node:util'
+import { StartupError, type StartConfig } from '../config.js'
 import { describeBanner, type Addresses } from './banner.js'
 import { lockDataDir } from './data-lock.js'
 import { assertPortFree } from './listen-port.js'
@@ -19,6 +21,7 @@ import { createRoleRecord, launchRole, type RoleRecord } from './role-process.js
 import type { RunningServer } from './server-process.js'
 import { assertWritableFolder, findServicePlace, type ServicePlace } from './service-user.js'
 import { createSupervisor, type Launched, type Part, type Supervisor } from './supervisor.js'
+import { watchFolder } from './watch-folder.js'
 
 export interface StartOptions {
   config: StartConfig
@@ -32,6 +35,8 @@ export interface StartOptions {
   checkRedis(redisUrl: string): Promise<void>
   /** Aborts when a stop is asked for before everything is up. */
   signal: AbortSignal
+  /** Whether web and worker start anew when a file of TASKS_DIR changes. */
+  shouldWatch: boolean
 }
 
 export interface Started {
@@ -52,6 +57,7 @@ const PORT_PATIENCE_MS = 2_000
  */
 export async function start(options: StartOptions, onSupervisor: (started: Started) => void): Promise<void> {
   const { config, signal } = options
+  if (options.shouldWatch && config.tasksDir === undefined) throw new StartupError('--watch needs a folder of tasks: give --tasks DIR as well')
   const supervisor = createSupervisor({ say: options.say })
   const keepsData = config.databaseUrl === undefined || config.redisUrl === undefined
   const data = keepsData ? await openDataFolder(config.dataDir) : undefined
@@ -69,6 +75,7 @@ export async function start(options: StartOptions, onSupervisor: (started: Start
     signal.throwIfAborted()
     const address = await startRoles(options, supervisor, services, data?.record)
     for (const line of describeBanner({ address, ...services })) options.say(line)
+    if (options.shouldWatch) watchTasks(options, supervisor)
   } catch (error) {
     await stop()
     throw error
@@ -195,6 +202,26 @@ async function startRoles(
     supervisor.add(rolePart('web', onWebReady)),
   ])
   return address
+}
+
+/** New code replaces the old when it loads; while it does not, the old goes on. */
+function watchTasks({ config, env, main, say }: StartOptions, supervisor: Supervisor): void {
+  const { tasksDir = '' } = config
+  watchFolder(tasksDir, async () => {
+    const problem = await checkTypes(main, env)
+    if (problem !== undefined) return say(`The change is not used: ${problem}`)
+    say(`A file in ${tasksDir} has changed: web and worker start anew`)
+    await Promise.all([supervisor.restart('worker'), supervisor.restart('web')])
+  })
+}
+
+/** What is wrong with the folder of tasks, as a process of its own finds it: here nothing is loaded twice. */
+async function checkTypes(main: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  const run = promisify(execFile)
+  return run(process.execPath, [main, 'types'], { env }).then(
+    () => undefined,
+    (error: { stderr?: string; message: string }) => (error.stderr ?? error.message).trim(),
+  )
 }
 
 /** An empty variable counts as unset. */

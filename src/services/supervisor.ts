@@ -30,6 +30,8 @@ export interface Part {
 export interface Supervisor {
   /** Launches a part and resolves once it works. Rejects when it does not come up the first time. */
   add(part: Part): Promise<void>
+  /** Stops a part in an orderly way and launches it anew; resolves when it has stopped. */
+  restart(name: string): Promise<void>
   /** Idempotent. */
   stop(): Promise<void>
   kill(): Promise<void>
@@ -45,6 +47,8 @@ export interface SupervisorOptions {
 }
 
 interface Kept {
+  readonly name: string
+  restart(): Promise<void>
   stop(): Promise<void>
   kill(): Promise<void>
 }
@@ -64,6 +68,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       kept.push(keepRunning(part, first, options))
       await first.ready
     },
+    async restart(name) {
+      await kept.find((part) => part.name === name)?.restart()
+    },
     stop: () => (stopping ??= stopInOrder()),
     async kill() {
       stopping ??= Promise.resolve()
@@ -76,6 +83,8 @@ function keepRunning(part: Part, first: Launched, options: SupervisorOptions): K
   const { say, firstPauseMs = 250, maxPauseMs = 30_000, forgiveAfterMs = 60_000 } = options
   const stopped = new AbortController()
   let current = first
+  let isRestarting = false
+  let endPause = () => {}
   void live()
 
   async function live(): Promise<void> {
@@ -84,16 +93,26 @@ function keepRunning(part: Part, first: Launched, options: SupervisorOptions): K
     // The first start is reported by `add`.
     if (problem.wasReady === false) return
     while (!stopped.signal.aborted) {
-      if (problem.upMs > forgiveAfterMs) pauseMs = firstPauseMs
-      say(
-        `${part.name} ${problem.wasReady ? 'ended' : 'does not start'} (${problem.reason}); trying again in ${pauseMs / 1000} s`,
-      )
-      await sleep(pauseMs, undefined, { signal: stopped.signal }).catch(() => {})
+      if (isRestarting || problem.upMs > forgiveAfterMs) pauseMs = firstPauseMs
+      if (!isRestarting) {
+        say(
+          `${part.name} ${problem.wasReady ? 'ended' : 'does not start'} (${problem.reason}); trying again in ${pauseMs / 1000} s`,
+        )
+        await pause(pauseMs)
+        pauseMs = Math.min(pauseMs * 2, maxPauseMs)
+      }
       if (stopped.signal.aborted) return
-      pauseMs = Math.min(pauseMs * 2, maxPauseMs)
+      isRestarting = false
       current = part.launch()
       problem = await watch()
     }
+  }
+
+  /** A stop or a restart ends it. */
+  async function pause(milliseconds: number): Promise<void> {
+    const ended = new AbortController()
+    endPause = () => ended.abort()
+    await sleep(milliseconds, undefined, { signal: AbortSignal.any([stopped.signal, ended.signal]) }).catch(() => {})
   }
 
   /** Waits until the current launch has ended, and tells how it went. */
@@ -109,6 +128,13 @@ function keepRunning(part: Part, first: Launched, options: SupervisorOptions): K
   }
 
   return {
+    name: part.name,
+    async restart() {
+      if (stopped.signal.aborted) return
+      isRestarting = true
+      endPause()
+      await current.stop()
+    },
     async stop() {
       stopped.abort()
       await current.stop()

@@ -88,7 +88,7 @@ async function execute(claimed: ClaimedAttempt, signal: AbortSignal, deps: Attem
   try {
     // An abort is heard once: a handler that starts after it would wait for it in vain.
     signal.throwIfAborted()
-    const result = await registered.definition.run(payload, context)
+    const result = await registered.run(payload, context)
     return isCommitted() ? undefined : checkResult(registered, result)
   } catch (error) {
     if (isCommitted()) {

@@ -8,6 +8,8 @@ import { createChecker, type Checker } from './schema-errors.js'
 
 export interface RegisteredType {
   readonly definition: Definition
+  /** Runs the handler, under a name that shows its type in stacks. */
+  readonly run: Definition['run']
   /** The payload with the schema's defaults filled in (in place), and what is wrong with it. No payload counts as `{}`; do not change what is returned then. */
   readPayload(payload: unknown): { payload: unknown; errors: FieldError[] }
   checkResult(result: unknown): FieldError[]
@@ -56,7 +58,15 @@ function register(definition: Definition): RegisteredType {
   const none = read({})
   return {
     definition,
+    run: nameRun(definition),
     readPayload: (given) => (given === undefined ? none : read(given)),
     checkResult: (result) => results.check(result),
   }
+}
+
+/** The stack of whatever goes on in a handler leads to a function called "task <type>". */
+function nameRun(definition: Definition): Definition['run'] {
+  const name = `task ${definition.type}`
+  const named: Record<string, Definition['run']> = { [name]: async (payload, context) => await definition.run(payload, context) }
+  return named[name] ?? definition.run
 }

@@ -3,9 +3,8 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { openBroker } from '../broker/open-broker.js'
 import type { WebConfig } from '../config.js'
-import { createDefinitions, DEFAULT_TYPE } from '../handlers/index.js'
+import { loadRegistry } from '../handlers/index.js'
 import { describeListenError } from '../listen-error.js'
-import { createRegistry } from '../tasks/registry.js'
 import { buildApp } from './app.js'
 
 /** How long requests under way may take when the server stops. */
@@ -16,7 +15,7 @@ const CLOSE_GRACE_MS = 2_500
  * @throws StartupError when the port is taken or may not be used
  */
 export async function startWeb(config: WebConfig, log: FastifyBaseLogger): Promise<{ address: string; stop(): Promise<void> }> {
-  const registry = createRegistry(createDefinitions(config), DEFAULT_TYPE)
+  const registry = await loadRegistry(config)
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const app = await buildApp({ config, broker, registry, log })
 

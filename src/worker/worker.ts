@@ -11,19 +11,21 @@ import type { FastifyBaseLogger } from 'fastify'
 import { openBroker } from '../broker/open-broker.js'
 import type { WorkerConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
-import { createDefinitions, DEFAULT_TYPE } from '../handlers/index.js'
+import { loadRegistry } from '../handlers/index.js'
 import { runAttempt } from '../tasks/attempt.js'
 import { createRecorder } from '../tasks/recorder.js'
-import { createRegistry } from '../tasks/registry.js'
 import { watchDatabase } from './database-watch.js'
 import { startLeases } from './leases.js'
+import { watchLoop } from './loop-watch.js'
 
 /** How long a run has to notice that its signal aborted, before it is left behind. */
 const ABORT_GRACE_MS = 2_000
+/** A handler that holds up all others for so long is named in the log. */
+const LOOP_WARNING_MS = 1_000
 
 export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
   const leaseMs = config.attemptLeaseSeconds * 1_000
-  const registry = createRegistry(createDefinitions(config), DEFAULT_TYPE)
+  const registry = await loadRegistry(config)
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire worker' })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const leases = startLeases({ db, leaseMs, log })
@@ -38,17 +40,18 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
   const consumer = await broker.queue.consume(({ taskId, attempt }) => runAttempt({ taskId, attempt }, deps), {
     concurrency: config.workerConcurrency,
   })
-  const watch = watchDatabase({ db, log, onDown: () => consumer.pause(), onUp: () => consumer.resume() })
+  const loopWatch = watchLoop({ warnAfterMs: LOOP_WARNING_MS, killAfterMs: leaseMs, logLevel: config.logLevel })
+  const databaseWatch = watchDatabase({ db, log, onDown: () => consumer.pause(), onUp: () => consumer.resume() })
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
-    watch.stop()
+    databaseWatch.stop()
     const drained = consumer.stop()
     await settledWithin(drained, config.shutdownGraceSeconds * 1_000)
     leases.abortAll('shutdown')
     await settledWithin(drained, ABORT_GRACE_MS)
     leases.stop()
-    await broker.close()
+    await Promise.all([broker.close(), loopWatch.stop()])
     await db.close()
   }
   return { stop: () => (stopping ??= stop()) }

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { claimAttemptsIfDue, readTransitions } from '../../src/tasks/store/index.js'
+import { OWN_TASKS, spawnTaskwire } from '../helpers/processes.js'
 import { startProxy } from '../helpers/proxy.js'
 import { openScene, type Scene } from '../helpers/scene.js'
 
@@ -65,6 +66,21 @@ t.test('F11: the line from a worker to PostgreSQL is frozen: its runs end before
   line.thaw()
   await sleep(500)
   t.same(await scene.violations(ids), [])
+})
+
+t.test('F13: a handler that blocks the event loop is named, its worker is killed, and the others run elsewhere', async (t) => {
+  const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, MAX_LOST_ATTEMPTS: '2' })
+  await Promise.all([scene.start('web'), scene.start('relay')])
+  const blocked = spawnTaskwire(t, ['worker'], { env: scene.env })
+  await blocked.waitFor(/"msg":"ready"/)
+  const blocking = await scene.create({ type: 'test.block', payload: { ms: 60_000 } })
+  await blocked.waitFor(/"type":"test\.block".*blockFor.*"msg":"test\.block blocks the event loop"/)
+  t.strictSame(await blocked.exited, { code: null, signal: 'SIGKILL' })
+  await scene.keep('worker')
+  const fine = await scene.create({ payload: { steps: 0 } })
+  await scene.ended([blocking, fine])
+  t.match((await readTransitions(scene.db, 'default', blocking)).at(-1), { status: 'FAILED', reason: 'worker lost 2 times' })
+  t.same(await scene.violations([blocking, fine]), [])
 })
 
 t.test('F14: a task that takes its worker down each time ends, and the others run', async (t) => {

@@ -12,6 +12,8 @@ import { findChildren, type TestScope } from './services.js'
 
 /** The built command line; `npm run build` makes it, and `npm test` runs that first. */
 export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+/** A folder of definitions such as a project has. */
+export const OWN_TASKS = fileURLToPath(new URL('../fixtures/tasks', import.meta.url))
 
 const DEADLINE_MS = 30_000
 
@@ -21,6 +23,8 @@ export interface ProcessOptions {
   cwd?: string
   /** Run as this user. */
   user?: UserIds
+  /** What follows `start`. */
+  flags?: readonly string[]
   /** Another command line than `MAIN`. */
   main?: string
   /** In a process group of its own, as a terminal starts it; see `pressCtrlC`. */
@@ -194,7 +198,7 @@ export async function makeWorkingFolder(
 
 /** Runs `taskwire start` in this folder, on any free port unless one is given. */
 export function spawnStart(t: TestScope, cwd: string, options: ProcessOptions = {}): TestProcess {
-  return spawnTaskwire(t, ['start'], { cwd, ...options, env: { PORT: '0', ...options.env } })
+  return spawnTaskwire(t, ['start', ...(options.flags ?? [])], { cwd, ...options, env: { PORT: '0', ...options.env } })
 }
 
 export interface StartedTaskwire extends TestProcess {

@@ -34,7 +34,7 @@ function createPart(name: string, log: string[], failures: number[] = []): TestP
 }
 
 /** A supervisor, what it says, and a way to wait for it to say something. */
-function createTestSupervisor(options: { forgiveAfterMs?: number } = {}) {
+function createTestSupervisor(options: { forgiveAfterMs?: number; firstPauseMs?: number; maxPauseMs?: number } = {}) {
   const said: string[] = []
   const waiting = new Set<() => void>()
   const say = (line: string) => {
@@ -94,6 +94,34 @@ t.test('a part that does not come up again is tried again', async (t) => {
     /does not start/,
     /runs again/,
   ])
+  await supervisor.stop()
+})
+
+t.test('a part that is restarted is stopped and launched at once, without a word about its end', async (t) => {
+  const { supervisor, said, heard } = createTestSupervisor()
+  const log: string[] = []
+  const part = createPart('clock', log)
+  await supervisor.add(part)
+  for (const count of [1, 2]) {
+    await supervisor.restart('clock')
+    await heard(/^clock runs again$/, count)
+  }
+  t.strictSame(said, ['clock runs again', 'clock runs again'])
+  t.strictSame(log, ['clock SIGTERM', 'clock SIGTERM'])
+  t.equal(part.pids.length, 3)
+  await supervisor.stop()
+  await supervisor.restart('clock')
+  t.strictSame(await findAlive(part.pids), [], 'a restart after the stop does nothing')
+})
+
+t.test('a restart ends the pause after a death', async () => {
+  const { supervisor, heard } = createTestSupervisor({ firstPauseMs: 3_600_000, maxPauseMs: 3_600_000 })
+  const part = createPart('clock', [])
+  await supervisor.add(part)
+  part.die()
+  await heard(/^clock ended/)
+  await supervisor.restart('clock')
+  await heard(/^clock runs again$/)
   await supervisor.stop()
 })
 

@@ -1,0 +1,44 @@
+/**
+ * Watches this process's event loop from a thread of its own: a handler that computes without a pause stops everything
+ * else here, heartbeats included, and no timer of the loop itself could tell.
+ *
+ * - Blocked for a while: a warning that names what runs and where it is, from the stack of the blocked thread.
+ * - Blocked for as long as a lease: the attempts here are lost already, and this process can neither take jobs nor stop.
+ *   It is killed; whoever supervises it starts another one.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+
+const TICK_MS = 100
+
+export interface LoopWatchOptions {
+  /** A warning comes after the loop stood still for so long, in milliseconds. */
+  warnAfterMs: number
+  /** The process is killed after the loop stood still for so long, in milliseconds. */
+  killAfterMs: number
+  logLevel: string
+}
+
+/** What the thread is started with. */
+export interface LoopWatchData extends LoopWatchOptions {
+  /** One counter, which the watched loop keeps moving. */
+  ticks: Int32Array
+}
+
+export interface LoopWatch {
+  stop(): Promise<void>
+}
+
+export function watchLoop(options: LoopWatchOptions): LoopWatch {
+  const ticks = new Int32Array(new SharedArrayBuffer(4))
+  const workerData: LoopWatchData = { ...options, ticks }
+  const thread = new Worker(new URL('./loop-watch-thread.js', import.meta.url), { workerData, resourceLimits: { maxOldGenerationSizeMb: 32 } })
+  thread.unref()
+  const timer = setInterval(() => Atomics.add(ticks, 0, 1), TICK_MS).unref()
+  return {
+    async stop() {
+      clearInterval(timer)
+      await Promise.race([thread.terminate(), sleep(500, undefined, { ref: false })])
+    },
+  }
+}

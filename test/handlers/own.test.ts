@@ -1,0 +1,60 @@
+/** The folder of a project's own definitions. */
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { StartupError } from '../../src/config.js'
+import { loadRegistry } from '../../src/handlers/index.js'
+import { loadOwnDefinitions } from '../../src/handlers/own.js'
+import { OWN_TASKS } from '../helpers/processes.js'
+
+const DEFINITION = (type: string) => `
+import { defineTask, Type } from 'taskwire'
+export const task = defineTask({
+  type: '${type}', title: 'T', description: 'D', payload: Type.Object({}), result: Type.Null(), run: async (): Promise<null> => null,
+})`
+
+async function folderOf(t: Test, files: Record<string, string>): Promise<string> {
+  const folder = t.testdir()
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(join(folder, name, '..'), { recursive: true })
+    await writeFile(join(folder, name), text)
+  }
+  return folder
+}
+
+t.test('TypeScript and JavaScript, in the folder and below it, each once', async (t) => {
+  const definitions = await loadOwnDefinitions(OWN_TASKS)
+  t.same(definitions.map(({ type }) => type).sort(), ['test.block', 'test.reverse'])
+  const registry = await loadRegistry({ httpRequestAllowPrivate: false, tasksDir: OWN_TASKS })
+  t.ok(registry.find('test.reverse'))
+  t.ok(registry.find('demo.sleep'), 'beside the built-in ones')
+})
+
+t.test('modules that are no part of it are left alone', async (t) => {
+  const folder = await folderOf(t, {
+    'a.ts': DEFINITION('own.a'),
+    'helper.ts': 'export const helper = 1',
+    'a.test.ts': 'throw new Error("a test")',
+    'types.d.ts': 'export declare const nothing: 1',
+    'node_modules/b/index.js': 'throw new Error("a package")',
+    '.hidden/c.js': 'throw new Error("hidden")',
+    'notes.md': 'text',
+  })
+  t.same((await loadOwnDefinitions(folder)).map(({ type }) => type), ['own.a'])
+})
+
+t.test('what is wrong is said with the file', async (t) => {
+  const refused = async (files: Record<string, string>, message: RegExp) => {
+    await t.test(String(message), async (t) => {
+      const tasksDir = await folderOf(t, files)
+      await t.rejects(loadRegistry({ httpRequestAllowPrivate: false, tasksDir }), { name: 'StartupError', message })
+    })
+  }
+  await refused({ 'broken.ts': 'export const = 1' }, /^cannot load .*broken\.ts: /)
+  await refused({ 'missing.ts': `import 'no-such-package'` }, /^cannot load .*missing\.ts: .*no-such-package/)
+  await refused({ 'empty.ts': 'export {}' }, /^no module in .* exports a task: expected "export const/)
+  await refused({ 'a.ts': DEFINITION('Not A Type') }, /^task type "Not A Type" /)
+  await refused({ 'a.ts': DEFINITION('own.a'), 'b.ts': DEFINITION('own.a') }, /^task type "own\.a" is defined twice/)
+  await refused({ 'a.ts': DEFINITION('demo.sleep') }, /^task type "demo\.sleep" is defined twice/)
+  await t.rejects(loadOwnDefinitions('/no/such/folder'), new StartupError('cannot read the folder of tasks /no/such/folder: it does not exist'))
+})
