@@ -1,0 +1,51 @@
+/** Proof that a test can fail: a mechanism is taken out of a copy of the source, and the test must notice. */
+import { execFile } from 'node:child_process'
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const COPIED = ['src', 'test', 'public', 'drizzle', 'package.json', 'tsconfig.json']
+
+export interface Mutant {
+  /** What the copy lacks, in words. */
+  without: string
+  file: string
+  /** What is taken out; it is in the file once. */
+  from: string
+  to: string
+}
+
+export async function copyProject(t: { teardown(action: () => unknown): void }): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'taskwire-mutant-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  for (const path of COPIED) await cp(join(ROOT, path), join(folder, path), { recursive: true })
+  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  return folder
+}
+
+/** Runs one test file there, up to the first check that fails; resolves with the exit code and what was printed. */
+export function runTest(folder: string, file: string, env: NodeJS.ProcessEnv = {}): Promise<{ code: number; output: string }> {
+  const { PATH, HOME, TMPDIR } = process.env
+  const options = { cwd: folder, env: { PATH, HOME, TMPDIR, TAP_BAIL: '1', ...env }, maxBuffer: 64 * 1024 * 1024, timeout: 120_000 }
+  return new Promise((resolve) => {
+    execFile(process.execPath, ['--import=tsx', file], options, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, output: stdout + stderr })
+    })
+  })
+}
+
+/** A test that holds when this file, run in a copy with the mechanism taken out, fails. */
+export async function testMutant(t: Test, { without, file, from, to }: Mutant, testFile: string, env?: NodeJS.ProcessEnv): Promise<void> {
+  await t.test(`without ${without}`, async (t) => {
+    const folder = await copyProject(t)
+    const source = await readFile(join(folder, file), 'utf8')
+    t.equal(source.split(from).length, 2, `${file} holds what is taken out, once`)
+    await writeFile(join(folder, file), source.replace(from, () => to))
+    const { code, output } = await runTest(folder, testFile, env)
+    t.not(code, 0, `${testFile} notices`)
+    t.match(output, /not ok|Property failed/, 'by a check that fails')
+  })
+}

@@ -1,0 +1,98 @@
+/**
+ * Each mechanism that keeps tasks from being lost, stuck or doubled is taken out of a copy of the source, and a test must
+ * notice. Those of the live streams are in `test/live/mutants.test.ts`.
+ */
+import t from 'tap'
+import { testMutant, type Mutant } from '../helpers/mutants.js'
+
+const MUTANTS: (Mutant & { test: string })[] = [
+  {
+    without: 'the attempt in the end of an attempt',
+    file: 'src/tasks/store/settle.ts',
+    from: `where t.attempt = i.attempt and t.status = 'PROCESSING'`,
+    to: `where t.status = 'PROCESSING'`,
+    test: 'test/tasks/store-model.test.ts',
+  },
+  {
+    without: 'the status in the end of an attempt: a rescue beside a finish',
+    file: 'src/tasks/store/settle.ts',
+    from: `where t.attempt = i.attempt and t.status = 'PROCESSING'`,
+    to: `where t.attempt = i.attempt`,
+    test: 'test/tasks/store-model.test.ts',
+  },
+  {
+    without: 'the attempt in the claim',
+    file: 'src/tasks/store/claim.ts',
+    from: `where t.attempt = i.attempt - 1 and t.status`,
+    to: `where t.status`,
+    test: 'test/tasks/store-model.test.ts',
+  },
+  {
+    without: 'the status in the claim',
+    file: 'src/tasks/store/claim.ts',
+    from: ` and t.status in ('PENDING', 'RETRYING')\n  order`,
+    to: `\n  order`,
+    test: 'test/tasks/store-model.test.ts',
+  },
+  {
+    without: 'the end of a lease: a heartbeat revives it',
+    file: 'src/tasks/store/lease.ts',
+    from: ' and l.lease_until >= now()',
+    to: '',
+    test: 'test/tasks/store.test.ts',
+  },
+  {
+    without: 'the second hand-over of what nobody claimed',
+    file: 'src/tasks/store/due.ts',
+    from: `due_at = now() + least(`,
+    to: `due_at = 'infinity'::timestamptz + least(`,
+    test: 'test/tasks/store.test.ts',
+  },
+  {
+    without: 'the broker\'s epoch',
+    file: 'src/tasks/store/reconcile.ts',
+    from: 'where e.epoch <> excluded.epoch',
+    to: 'where false',
+    test: 'test/tasks/reconcile.test.ts',
+  },
+  {
+    without: 'the attempt in the name of a job',
+    file: 'src/broker/delivery-queue.ts',
+    from: '`${taskId}-a${attempt}`',
+    to: 'taskId',
+    test: 'test/broker/conformance.test.ts',
+  },
+  {
+    without: 'the commit before the publication',
+    file: 'src/tasks/recorder.ts',
+    from: '      const message = await settlements.add(settlement)\n',
+    to: `      publishLater({ type: 'transition', taskId: settlement.taskId, status: settlement.status, version: 3, from: 'PROCESSING', attempt: 1, at: '', reason: null })\n      const message = await settlements.add(settlement)\n`,
+    test: 'test/tasks/attempt.test.ts',
+  },
+  {
+    without: 'the key in the statement of the create',
+    file: 'src/tasks/store/create.ts',
+    from: `source: 'accepted'`,
+    to: `source: 'input'`,
+    test: 'test/web/idempotency.test.ts',
+  },
+  {
+    without: 'the record of an effect',
+    file: 'src/tasks/task-context.ts',
+    from: '    if (known.isRecorded) return known.value\n',
+    to: '',
+    test: 'test/tasks/effects.test.ts',
+  },
+  {
+    without: 'the fence of an effect',
+    file: 'src/tasks/task-context.ts',
+    from: '    if (!known.isCurrent) throw leaseLost()\n',
+    to: '',
+    test: 'test/tasks/effects.test.ts',
+  },
+]
+
+// A test that waits for what never comes fails after so many seconds.
+const SETTINGS = { TAP_TIMEOUT: '12' }
+
+for (const { test, ...mutant } of MUTANTS) await testMutant(t, mutant, test, SETTINGS)
