@@ -46,6 +46,6 @@ export async function testMutant(t: Test, { without, file, from, to }: Mutant, t
     await writeFile(join(folder, file), source.replace(from, () => to))
     const { code, output } = await runTest(folder, testFile, env)
     t.not(code, 0, `${testFile} notices`)
-    t.match(output, /not ok|Property failed/, 'by a check that fails')
+    t.match(output, /not ok|Bail out!|Property failed/, 'by a check that fails')
   })
 }
