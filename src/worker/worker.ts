@@ -40,7 +40,7 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
   const consumer = await broker.queue.consume(({ taskId, attempt }) => runAttempt({ taskId, attempt }, deps), {
     concurrency: config.workerConcurrency,
   })
-  const loopWatch = watchLoop({ warnAfterMs: LOOP_WARNING_MS, killAfterMs: leaseMs, logLevel: config.logLevel })
+  const loopWatch = watchLoop({ warnAfterMs: LOOP_WARNING_MS, killAfterMs: leaseMs, logLevel: config.logLevel }, log)
   const databaseWatch = watchDatabase({ db, log, onDown: () => consumer.pause(), onUp: () => consumer.resume() })
 
   let stopping: Promise<void> | undefined
