@@ -95,6 +95,15 @@ const attemptLeaseSeconds = integer(
   15,
   'how long an attempt is trusted without a sign of life from its worker',
 )
+const cancelGraceSeconds = integer(0, 600, 5, 'how long a handler may take to end after its task was cancelled, before it is left behind')
+const workerQueues = Type.Refine(
+  Type.String({
+    default: '',
+    description: 'the queues that a worker serves, each with how many attempts at the same time; all queues when empty',
+    expected: 'names with numbers, such as reports:4,emails:16',
+  }),
+  (value) => splitList(value).every((part) => /^[a-z][a-z0-9-]{0,49}:[1-9][0-9]{0,2}$/.test(part)),
+)
 const shutdownGraceSeconds = integer(
   0,
   600,
@@ -112,8 +121,13 @@ const maxLostAttempts = integer(1, 100, 3, 'after so many attempts whose worker 
 const brokerWindow = integer(100, 1_000_000, 10_000, 'jobs kept in the broker at most; more wait in PostgreSQL')
 const httpRequestAllowPrivate = Type.Boolean({
   default: false,
-  description: 'whether http.request tasks may reach private and loopback addresses',
+  description: 'whether http.request tasks and callbacks may reach private and loopback addresses',
   expected: 'true or false',
+})
+const webhookSecret = Type.String({
+  pattern: '^whsec_[A-Za-z0-9+/]{32,88}={0,2}$',
+  description: 'what callbacks are signed with; when unset, one that the database keeps: see `taskwire webhook-secret`',
+  expected: 'whsec_ and 24 to 64 bytes in base64',
 })
 const maxStreamsPerAddress = integer(1, 1_000_000, 1_000, 'streams that one address may hold open')
 const maxStreams = integer(1, 1_000_000, 20_000, 'streams that one web process holds open')
@@ -144,10 +158,10 @@ const dataDir = Type.String({
 })
 
 const everyRole = { databaseUrl, redisUrl: Type.Optional(redisUrl), logLevel: logLevel('info') }
-const definitions = { tasksDir: Type.Optional(tasksDir), httpRequestAllowPrivate }
+const definitions = { tasksDir: Type.Optional(tasksDir), httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret) }
 const streams = { maxStreamsPerAddress, maxStreams, trustProxy, allowedOrigins }
 const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...streams }
-const worker = { workerConcurrency, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions }
+const worker = { workerConcurrency, workerQueues, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts }
 
 export const WebConfig = Type.Object({ ...everyRole, ...web })

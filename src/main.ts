@@ -19,8 +19,12 @@ interface Command {
   run(flags: Flags): Promise<void>
 }
 
-/** The same as TASKS_DIR. */
 const tasks = { tasks: { type: 'string' } } as const
+/** Flags that are another way to set a variable. */
+const VARIABLES: Readonly<Record<string, string>> = { tasks: 'TASKS_DIR', queues: 'WORKER_QUEUES' }
+
+/** A handler that holds up all others of its worker for so long is named in the log. */
+const LOOP_WARNING_MS = 1_000
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   start: {
@@ -29,9 +33,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: runStart,
   },
   web: { meaning: 'the REST surface, live streams and the page', options: tasks, run: runWeb },
-  worker: { meaning: 'runs tasks', options: tasks, run: runWorker },
+  worker: { meaning: 'runs tasks', options: { ...tasks, queues: { type: 'string' } }, run: runWorker },
   relay: { meaning: 'delivers what is due later or was not claimed, rescues lost attempts', run: runRelay },
   migrate: { meaning: 'brings the database up to date', run: runMigrate },
+  'webhook-secret': { meaning: 'prints what callbacks are signed with', run: runWebhookSecret },
   types: { meaning: 'lists the types of tasks, as a check of a folder of tasks', options: tasks, run: runTypes },
   doctor: { meaning: 'looks for what keeps tasks from moving; with --fix mends it', options: { fix: { type: 'boolean' } }, run: runDoctor },
   health: { meaning: 'whether the services answer; for health checks of containers', run: runHealth },
@@ -45,7 +50,7 @@ async function main(args: readonly string[]): Promise<void> {
   if (command === undefined) return refuse(name === '' ? 'which command?' : `there is no command ${name}`)
   const flags = readFlags(others, command)
   if (flags === undefined) return refuse(`${name} takes no ${others.join(' ')}`)
-  if (typeof flags['tasks'] === 'string') process.env['TASKS_DIR'] = flags['tasks']
+  for (const [flag, variable] of Object.entries(VARIABLES)) if (typeof flags[flag] === 'string') process.env[variable] = flags[flag]
   return command.run(flags)
 }
 
@@ -72,7 +77,11 @@ async function runWeb(): Promise<void> {
 
 async function runWorker(): Promise<void> {
   const { startWorker } = await import('./worker/worker.js')
-  await runRole('worker', startWorker)
+  const { watchLoop } = await import('./worker/loop-watch.js')
+  await runRole('worker', (config, log) => {
+    watchLoop({ warnAfterMs: LOOP_WARNING_MS, killAfterMs: config.attemptLeaseSeconds * 1_000, logLevel: config.logLevel }, log)
+    return startWorker(config, log)
+  })
 }
 
 async function runRelay(): Promise<void> {
@@ -107,6 +116,16 @@ async function runStart({ watch = false }: Flags): Promise<void> {
     // A start that was called off is not one that failed.
     if (!signal.aborted) throw error
   })
+}
+
+async function runWebhookSecret(): Promise<void> {
+  const { databaseUrl } = loadConfig('migrate', process.env)
+  const { webhookSecret } = loadConfig('types', process.env)
+  const { openDatabase } = await import('./db/open.js')
+  const { readSecret } = await import('./tasks/store/index.js')
+  const db = openDatabase(databaseUrl, { maxConnections: 1 })
+  console.log(webhookSecret ?? (await readSecret(db, 'webhooks')))
+  await db.close()
 }
 
 async function runTypes(): Promise<void> {
@@ -162,7 +181,7 @@ async function printVersion(): Promise<void> {
 }
 
 function usage(): string {
-  const commands = Object.entries(COMMANDS).map(([name, { meaning, options }]) => `  ${name.padEnd(8)} ${meaning}${describeFlags(options)}`)
+  const commands = Object.entries(COMMANDS).map(([name, { meaning, options }]) => `  ${name.padEnd(14)} ${meaning}${describeFlags(options)}`)
   const variables = describeConfig().map(({ name, default: initial, meaning }) => {
     return `  ${name.padEnd(27)} ${meaning}${initial === '' ? '' : ` (${initial})`}`
   })
@@ -178,7 +197,7 @@ function usage(): string {
 }
 
 function describeFlags(options: Command['options'] = {}): string {
-  const flags = Object.entries(options).map(([name, { type }]) => `[--${name}${type === 'string' ? ' DIR' : ''}]`)
+  const flags = Object.entries(options).map(([name, { type }]) => `[--${name}${type === 'string' ? ` ${VARIABLES[name]}` : ''}]`)
   return flags.length === 0 ? '' : ` ${flags.join(' ')}`
 }
 

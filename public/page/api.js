@@ -1,4 +1,4 @@
-/** Reads of the REST surface, and the server's clock. */
+/** Requests to the REST surface, and the server's clock. */
 import { ProblemError } from '../task-stream.js'
 
 const DEADLINE_MS = 10_000
@@ -17,6 +17,19 @@ export async function getJson(path, { signal } = {}) {
   const body = await response.json()
   if (!response.ok) throw new ProblemError(body)
   return body
+}
+
+/** Throws as `getJson` does. */
+export async function postJson(path, body = {}) {
+  const response = await fetch(path, {
+    method: 'POST',
+    headers: { accept: 'application/json', 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(DEADLINE_MS),
+  })
+  const answer = await response.json()
+  if (!response.ok) throw new ProblemError(answer)
+  return answer
 }
 
 /** Now, by the server's clock: the times of a task are, and the watcher's computer may be minutes off. */

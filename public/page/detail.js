@@ -1,6 +1,7 @@
 /** One task, live: how it stands, how far it is, what it was given, what came of it, and everything that happened to it. */
 import { watchTask } from '../task-stream.js'
 import { serverNow } from './api.js'
+import { createCancelButton } from './cancel.js'
 import { createTime, onTick } from './clock.js'
 import { createBar, createCopyButton, createStatus, h, setAttribute, setText } from './dom.js'
 import { createSnippets } from './snippets.js'
@@ -103,9 +104,12 @@ function createHead(first) {
   const message = h('span', {})
   const count = h('span', { class: 'count' })
   const copyId = createCopyButton(() => first.id, 'Copy the id')
+  const cancel = createCancelButton(first.id)
   const progress = h('div', { class: 'progress' }, bar.element, h('p', { class: 'progress-text' }, message, count))
-  const update = ({ status: now, progress }) => {
+  const update = (task) => {
+    const { status: now, progress } = task
     status.update(now)
+    cancel.update(task)
     const isRunning = now === 'PROCESSING' || now === 'CANCELLING'
     const fraction = now === 'COMPLETED' ? 1 : progress ? progress.fraction : isRunning ? null : undefined
     bar.update(isRunning ? fraction : (fraction ?? undefined), { status: now, text: progress?.message })
@@ -117,6 +121,7 @@ function createHead(first) {
     h('p', { class: 'id' }, h('code', {}, first.id), copyId),
     h('p', { class: 'glance' }, status.element, standing),
     progress,
+    cancel.element,
   ]
   return { elements, standing, update }
 }
@@ -131,7 +136,7 @@ function describeCount(fraction, progress) {
 function createFacts(first) {
   const element = h('dl', { class: 'facts' })
   const update = (task) => {
-    const { type, version, attempt, priority, queue, tags } = task
+    const { type, version, attempt, priority, queue, tags, uniqueKey, parentId, batchId, callbackUrl } = task
     const facts = [
       ['Type', h('code', {}, type)],
       ['Version', String(version)],
@@ -142,6 +147,11 @@ function createFacts(first) {
       ['Finished', task.finishedAt && createMoment(task.finishedAt)],
       ['Queue', queue],
       ['Priority', priority !== 0 && String(priority)],
+      ['Expires', task.expiresAt && createMoment(task.expiresAt)],
+      ['Unique key', uniqueKey && h('code', {}, uniqueKey)],
+      ['Made by', parentId && h('a', { href: `#/tasks/${parentId}` }, 'its parent')],
+      ['Batch', batchId && h('code', {}, batchId)],
+      ['Callback', callbackUrl && h('code', {}, callbackUrl)],
       ['Tags', tags.length > 0 && tags.join(', ')],
     ]
     element.replaceChildren(...facts.filter(([, value]) => value).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))))

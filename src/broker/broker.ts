@@ -12,6 +12,8 @@ import type { TaskId } from '../protocol/task.js'
 export interface Delivery {
   taskId: TaskId
   attempt: number
+  /** Of which queue its worker must take it. */
+  queue: string
   /** 0 (default) to 9; 9 is taken first. */
   priority: number
 }
@@ -23,13 +25,18 @@ export interface DeliveryQueue {
    * within `deadlineMs` (default 2,000).
    */
   add(deliveries: readonly Delivery[], options?: { deadlineMs?: number }): Promise<void>
-  /** How many jobs wait for a worker. */
-  countWaiting(): Promise<number>
+  /** How many jobs of this queue wait for a worker. */
+  countWaiting(queue: string): Promise<number>
   /**
-   * Runs `run` for each delivery, at most `concurrency` at a time. A rejection of `run` drops the job; its delivery
+   * Runs `run` for each delivery of a queue, at most `concurrency` at a time. A rejection of `run` drops the job; its delivery
    * stays in PostgreSQL. Rejects when the broker cannot be reached; once it has resolved, outages only interrupt it.
    */
-  consume(run: (delivery: Delivery) => Promise<void>, options: { concurrency: number }): Promise<Consumer>
+  consume(run: (delivery: Delivery) => Promise<void>, options: ConsumeOptions): Promise<Consumer>
+}
+
+export interface ConsumeOptions {
+  queue: string
+  concurrency: number
 }
 
 export interface Consumer {
@@ -65,6 +72,8 @@ export interface EventSubscription {
    */
   subscribe(taskId: TaskId): Promise<void>
   unsubscribe(taskId: TaskId): void
+  /** Subscribes to the wishes of users that tasks end: each transition to CANCELLING, of whatever task. For workers. */
+  subscribeCancels(): Promise<void>
   /** Whether the subscribing connection is up. */
   isUp(): boolean
   close(): Promise<void>

@@ -2,6 +2,7 @@
  * Deliveries over BullMQ, on either of its backends. Nothing of BullMQ's retries, delays, schedules or history is used:
  * PostgreSQL has all that, and a job is gone when its run has ended.
  *
+ * - Each queue of ours is one of BullMQ's, opened when it is first used.
  * - The job of a delivery is named `<taskId>-a<attempt>`. While it exists, adding it again changes nothing.
  * - BullMQ takes jobs without a priority first, then 1, 2, 3 …, so that ours, of which 9 comes first and 0 last, cannot
  *   use "no priority": priority p is BullMQ's 10 - p, always. Among equals the first added comes first. Measured: 4 %
@@ -9,13 +10,13 @@
  * - Whatever is asked of BullMQ has a deadline, because it may never answer, whatever its options.
  */
 import { Queue, type BackendFactory, type IQueueBackend, type WorkerOptions } from 'bullmq'
-import type { Delivery, DeliveryQueue } from './broker.js'
+import type { ConsumeOptions, Delivery, DeliveryQueue } from './broker.js'
 import { explain, settlesWithin, withDeadline } from './deadline.js'
 import { openConsumer, type OpenConsumer, type OpenWorker } from './delivery-consumer.js'
 import { DeliveryWorker, IDLE_WAIT_SECONDS } from './delivery-worker.js'
 import type { IncidentLog } from './incident-log.js'
 
-const QUEUE_NAME = 'deliveries'
+const DEFAULT_QUEUE = 'default'
 const JOB_NAME = 'attempt'
 const HIGHEST_PRIORITY = 9
 const DEADLINE_MS = 2_000
@@ -48,7 +49,7 @@ export interface QueueBackend<B extends IQueueBackend, C> {
 }
 
 export interface OpenDeliveryQueue extends DeliveryQueue {
-  consume(run: (delivery: Delivery) => Promise<void>, options: { concurrency: number }): Promise<OpenConsumer>
+  consume(run: (delivery: Delivery) => Promise<void>, options: ConsumeOptions): Promise<OpenConsumer>
   close(): Promise<void>
 }
 
@@ -57,42 +58,65 @@ export async function openDeliveryQueue<B extends IQueueBackend, C>(
   backend: QueueBackend<B, C>,
   incidents: IncidentLog,
 ): Promise<OpenDeliveryQueue> {
+  type BullQueue = Queue<Delivery, void, string, Delivery, void, string, B, C>
   const consumers = new Set<OpenConsumer>()
-  const options = queueOptions(backend)
-  const queue = new Queue<Delivery, void, string, Delivery, void, string, B, C>(QUEUE_NAME, options, backend.factory)
-  queue.on('error', (error) => incidents.warn('the queue failed', error))
-  try {
-    await withDeadline(queue.waitUntilReady(), OPEN_DEADLINE_MS, 'no answer')
-  } catch (error) {
-    await settlesWithin(queue.close(), CLOSE_GRACE_MS)
-    throw error
+  const queues = new Map<string, Promise<BullQueue>>()
+
+  function queueOf(name: string): Promise<BullQueue> {
+    const known = queues.get(name)
+    if (known !== undefined) return known
+    const opening = openQueue(name)
+    queues.set(name, opening)
+    // One that could not be opened is tried again.
+    opening.catch(() => queues.delete(name))
+    return opening
+  }
+
+  async function openQueue(name: string): Promise<BullQueue> {
+    const queue: BullQueue = new Queue(bullNameOf(name), queueOptions(backend), backend.factory)
+    queue.on('error', (error) => incidents.warn('the queue failed', error))
+    try {
+      await withDeadline(queue.waitUntilReady(), OPEN_DEADLINE_MS, 'no answer')
+      return queue
+    } catch (error) {
+      await settlesWithin(queue.close(), CLOSE_GRACE_MS)
+      throw error
+    }
   }
 
   /** For one job PostgreSQL's backend has a way that takes a third of the time. */
-  function addJobs(jobs: readonly ReturnType<typeof jobOf>[]): Promise<unknown> {
+  async function addJobs(name: string, jobs: readonly ReturnType<typeof jobOf>[]): Promise<unknown> {
+    const queue = await queueOf(name)
     const [first, second] = jobs
     if (first === undefined || second !== undefined) return queue.addBulk([...jobs])
     return queue.add(first.name, first.data, first.opts)
   }
 
-  async function countWaiting(): Promise<number> {
-    const counts = await ask('count jobs', queue.getJobCounts('waiting', 'prioritized'), DEADLINE_MS)
+  async function countJobs(name: string): Promise<number> {
+    const counts = await (await queueOf(name)).getJobCounts('waiting', 'prioritized')
     return (counts['waiting'] ?? 0) + (counts['prioritized'] ?? 0)
   }
 
+  const countWaiting = (name: string) => ask('count jobs', countJobs(name), DEADLINE_MS)
+
+  async function addTo(name: string, deliveries: readonly Delivery[], endsAt: number): Promise<void> {
+    for (let start = 0; start < deliveries.length; start += MAX_JOBS_PER_CALL) {
+      const jobs = deliveries.slice(start, start + MAX_JOBS_PER_CALL).map(jobOf)
+      await ask('take the deliveries', addJobs(name, jobs), endsAt - performance.now())
+    }
+  }
+
+  await queueOf(DEFAULT_QUEUE)
   return {
     countWaiting,
     async add(deliveries, { deadlineMs = DEADLINE_MS } = {}) {
       const endsAt = performance.now() + deadlineMs
-      for (let start = 0; start < deliveries.length; start += MAX_JOBS_PER_CALL) {
-        const jobs = deliveries.slice(start, start + MAX_JOBS_PER_CALL).map(jobOf)
-        await ask('take the deliveries', addJobs(jobs), endsAt - performance.now())
-      }
+      for (const [name, ofQueue] of groupByQueue(deliveries)) await addTo(name, ofQueue, endsAt)
     },
-    async consume(run, { concurrency }) {
+    async consume(run, { queue, concurrency }) {
       const consumer = await openConsumer({
-        openWorker: (process) => openWorker(backend, concurrency, process, incidents),
-        countWaiting,
+        openWorker: (process) => openWorker(backend, bullNameOf(queue), concurrency, process, incidents),
+        countWaiting: () => countWaiting(queue),
         run,
         concurrency,
         incidents,
@@ -102,9 +126,25 @@ export async function openDeliveryQueue<B extends IQueueBackend, C>(
     },
     async close() {
       await Promise.all([...consumers].map((consumer) => consumer.abandon()))
-      await settlesWithin(queue.close(), CLOSE_GRACE_MS)
+      const opened = await Promise.all([...queues.values()].map((opening) => opening.catch(() => undefined)))
+      await Promise.all(opened.map((queue) => queue && settlesWithin(queue.close(), CLOSE_GRACE_MS)))
     },
   }
+}
+
+function bullNameOf(queue: string): string {
+  return queue === DEFAULT_QUEUE ? 'deliveries' : `deliveries-${queue}`
+}
+
+/** Most often there is one. */
+function groupByQueue(deliveries: readonly Delivery[]): Map<string, Delivery[]> {
+  const groups = new Map<string, Delivery[]>()
+  for (const delivery of deliveries) {
+    const group = groups.get(delivery.queue)
+    if (group) group.push(delivery)
+    else groups.set(delivery.queue, [delivery])
+  }
+  return groups
 }
 
 /** Errors of BullMQ's clients carry whole commands; what leaves here is a line. */
@@ -117,9 +157,9 @@ async function ask<T>(what: string, work: Promise<T>, deadlineMs: number): Promi
 }
 
 function jobOf(delivery: Delivery) {
-  const { taskId, attempt, priority } = delivery
+  const { taskId, attempt, queue, priority } = delivery
   const opts = { jobId: `${taskId}-a${attempt}`, priority: HIGHEST_PRIORITY + 1 - priority }
-  return { name: JOB_NAME, data: { taskId, attempt, priority }, opts }
+  return { name: JOB_NAME, data: { taskId, attempt, queue, priority }, opts }
 }
 
 function queueOptions<B extends IQueueBackend, C>({ connection, prefix }: QueueBackend<B, C>) {
@@ -134,6 +174,7 @@ function queueOptions<B extends IQueueBackend, C>({ connection, prefix }: QueueB
 
 async function openWorker<B extends IQueueBackend, C>(
   backend: QueueBackend<B, C>,
+  name: string,
   concurrency: number,
   process: (delivery: Delivery) => Promise<void>,
   incidents: IncidentLog,
@@ -150,7 +191,7 @@ async function openWorker<B extends IQueueBackend, C>(
     maxStalledCount: MAX_STALLED_COUNT,
     runRetryDelay: RETRY_PAUSE_MS,
   }
-  const worker = new DeliveryWorker(QUEUE_NAME, (job) => process(job.data), options, backend.factory)
+  const worker = new DeliveryWorker(name, (job) => process(job.data), options, backend.factory)
   worker.on('error', (error) => incidents.warn('the worker failed', error))
   const abandon = async () => {
     await worker.abandon()

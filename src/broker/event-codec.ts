@@ -42,3 +42,8 @@ export function deliverMessage(text: string, listener: EventListener): void {
   if (message.type === 'hint') listener.onHint(message.taskId, message.version)
   else listener.onEvent(message, text)
 }
+
+/** Whether workers must hear of it. */
+export function isCancel(event: Event): boolean {
+  return event.type === 'transition' && event.status === 'CANCELLING'
+}

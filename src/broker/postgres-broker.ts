@@ -77,7 +77,7 @@ export async function openPostgresBroker(options: { databaseUrl: string; log: Br
     async inspect() {
       const text = `select extract(epoch from clock_timestamp()) * 1000 as "clockMs", current_setting('server_version') as version`
       const answer = withDeadline(statements.query<{ clockMs: string; version: string }>(text), STATEMENT_DEADLINE_MS, 'PostgreSQL does not answer')
-      const [{ rows }, waitingJobs] = await Promise.all([answer, queue.countWaiting()])
+      const [{ rows }, waitingJobs] = await Promise.all([answer, queue.countWaiting('default')])
       return { server: `PostgreSQL ${rows[0]?.version}`, clockMs: Number(rows[0]?.clockMs), waitingJobs, faults: [] }
     },
     mend: async () => [],

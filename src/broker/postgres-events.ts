@@ -15,7 +15,7 @@ import type { EventListener, EventSubscription } from './broker.js'
 import { explain, withDeadline } from './deadline.js'
 import { createEventChannels } from './event-channels.js'
 import { createEventBus, type OpenEventBus } from './event-bus.js'
-import { deliverMessage, encodeEvent, slotOf } from './event-codec.js'
+import { deliverMessage, encodeEvent, isCancel, slotOf } from './event-codec.js'
 import type { IncidentLog } from './incident-log.js'
 import { connectListener, type ListeningConnection } from './postgres-listener.js'
 
@@ -33,6 +33,9 @@ function channelOf(taskId: string): string {
   return `taskwire_events_${slotOf(taskId)}`
 }
 
+/** Every transition to CANCELLING, for workers. */
+const CANCELS = 'taskwire_cancels'
+
 /** Publishes over `statements`, which somebody else owns. */
 export function createPostgresEvents(databaseUrl: string, statements: Pool, incidents: IncidentLog): OpenEventBus {
   return createEventBus({
@@ -42,7 +45,9 @@ export function createPostgresEvents(databaseUrl: string, statements: Pool, inci
 }
 
 async function publish(statements: Pool, events: readonly Event[]): Promise<void> {
-  const values = [events.map((event) => channelOf(event.taskId)), events.map(encodeEvent)]
+  const cancels = events.filter(isCancel)
+  const channels = [...events.map((event) => channelOf(event.taskId)), ...cancels.map(() => CANCELS)]
+  const values = [channels, [...events, ...cancels].map(encodeEvent)]
   try {
     await withDeadline(statements.query({ ...NOTIFY_ALL, values }), PUBLISH_DEADLINE_MS, 'no answer in time')
   } catch (error) {
@@ -102,6 +107,7 @@ async function openPostgresSubscription(
   return {
     subscribe: (taskId) => channels.acquire(channelOf(taskId)),
     unsubscribe: (taskId) => channels.release(channelOf(taskId)),
+    subscribeCancels: () => channels.acquire(CANCELS),
     isUp: () => channels.isUp(),
     async close() {
       closed.abort()

@@ -53,7 +53,7 @@ export async function openRedisBroker({ redisUrl, log }: { redisUrl: string; log
     events,
     readEpoch: () => readRedisEpoch(commands, EPOCH_KEY),
     async inspect() {
-      const [facts, waitingJobs] = await Promise.all([readRedisFacts(commands), queue.countWaiting()])
+      const [facts, waitingJobs] = await Promise.all([readRedisFacts(commands), queue.countWaiting('default')])
       return { server: `Redis ${facts.version}`, clockMs: facts.clockMs, waitingJobs, faults: findRedisFaults(facts) }
     },
     mend: () => mendRedis(commands),

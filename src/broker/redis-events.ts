@@ -14,7 +14,7 @@ import type { EventListener, EventSubscription } from './broker.js'
 import { explain, withDeadline } from './deadline.js'
 import { createEventChannels, type ChannelLink } from './event-channels.js'
 import { createEventBus, type OpenEventBus } from './event-bus.js'
-import { deliverMessage, encodeEvent, slotOf } from './event-codec.js'
+import { deliverMessage, encodeEvent, isCancel, slotOf } from './event-codec.js'
 import type { IncidentLog } from './incident-log.js'
 import { connectRedis, SUBSCRIBER_OPTIONS } from './redis-connection.js'
 
@@ -29,6 +29,9 @@ function channelOf(taskId: string): string {
   return `taskwire:{${slotOf(taskId)}}:events`
 }
 
+/** Every transition to CANCELLING, for workers. */
+const CANCELS = 'taskwire:cancels'
+
 /** Publishes over `commands`, which somebody else owns. */
 export function createRedisEvents(redisUrl: string, commands: Redis, incidents: IncidentLog): OpenEventBus {
   return createEventBus({
@@ -40,7 +43,10 @@ export function createRedisEvents(redisUrl: string, commands: Redis, incidents: 
 /** One pipeline: one round trip, and the order of the events is kept. */
 async function publish(commands: Redis, events: readonly Event[]): Promise<void> {
   const pipeline = commands.pipeline()
-  for (const event of events) pipeline.publish(channelOf(event.taskId), encodeEvent(event))
+  for (const event of events) {
+    pipeline.publish(channelOf(event.taskId), encodeEvent(event))
+    if (isCancel(event)) pipeline.publish(CANCELS, encodeEvent(event))
+  }
   const results = await withDeadline(pipeline.exec(), PUBLISH_DEADLINE_MS, 'Redis did not take the events in time')
   const error = results?.find(([failure]) => failure !== null)?.[0]
   if (error) throw explain('Redis did not take the events', error)
@@ -85,6 +91,7 @@ async function openRedisSubscription(
   return {
     subscribe: (taskId) => channels.acquire(channelOf(taskId)),
     unsubscribe: (taskId) => channels.release(channelOf(taskId)),
+    subscribeCancels: () => channels.acquire(CANCELS),
     isUp: () => channels.isUp(),
     async close() {
       clearInterval(probe)

@@ -74,7 +74,7 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
     events: primary.events,
     queue: {
       add: (deliveries, options) => current.queue.add(deliveries, options),
-      countWaiting: () => current.queue.countWaiting(),
+      countWaiting: (queue) => current.queue.countWaiting(queue),
       async consume(run, options) {
         const consumer = pair(await primary.queue.consume(run, options), (queue) => queue.consume(run, options), () => consumers.delete(consumer))
         consumers.add(consumer)

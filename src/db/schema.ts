@@ -37,15 +37,29 @@ export const tasks = taskwire.table('tasks', {
   version: integer('version').notNull().default(1),
   attempt: integer('attempt').notNull().default(0),
   maxAttempts: integer('max_attempts').notNull().default(1),
+  /** How many attempts have failed; those that were handed back or lost do not count. */
+  failures: smallint('failures').notNull().default(0),
   payload: jsonb('payload').notNull(),
   progress: jsonb('progress').$type<Progress>(),
   result: jsonb('result'),
   failure: jsonb('failure').$type<Failure>(),
   runAt: instant('run_at'),
   createdAt: instant('created_at').notNull().defaultNow(),
+  /** Not started by then, it is EXPIRED. */
+  expiresAt: instant('expires_at'),
   startedAt: instant('started_at'),
   finishedAt: instant('finished_at'),
-})
+  /** While the task has not ended, no other of its type has the same. See `uniqueKeys`. */
+  uniqueKey: text('unique_key'),
+  parentId: uuid('parent_id'),
+  batchId: uuid('batch_id'),
+  /** Told of the end, by a task of its own: see the trigger in `drizzle/`. */
+  callbackUrl: text('callback_url'),
+}, (table) => [
+  // These never change, so they cost an update nothing.
+  index('tasks_parent_idx').on(table.parentId, table.id).where(sql`${table.parentId} is not null`),
+  index('tasks_batch_idx').on(table.batchId, table.id).where(sql`${table.batchId} is not null`),
+])
 
 /** The history: one row a committed change of status. Append only. */
 export const transitions = taskwire.table(
@@ -108,12 +122,18 @@ export const deliveries = taskwire.table(
     taskId: uuid('task_id').primaryKey(),
     attempt: integer('attempt').notNull(),
     tenant: tenant(),
+    queue: text('queue').notNull().default('default'),
     priority: smallint('priority').notNull().default(0),
     dueAt: instant('due_at').notNull(),
     /** How often the relay has handed it over. */
     handOvers: smallint('hand_overs').notNull().default(0),
+    /** A task has a delivery exactly while it waits for an attempt, so this is where those that expire are found. */
+    expiresAt: instant('expires_at'),
   },
-  (table) => [index('deliveries_due_idx').on(table.dueAt)],
+  (table) => [
+    index('deliveries_due_idx').on(table.queue, table.dueAt),
+    index('deliveries_expires_idx').on(table.expiresAt).where(sql`${table.expiresAt} is not null`),
+  ],
 )
 
 /** One row a line that a handler has logged. Append only, bounded per attempt. */
@@ -150,6 +170,18 @@ export const idempotencyKeys = taskwire.table(
   (table) => [primaryKey({ columns: [table.tenant, table.key] }), index('idempotency_keys_expires_idx').on(table.expiresAt)],
 )
 
+/** One row an unfinished task with a unique key; removed with its end, by a trigger. */
+export const uniqueKeys = taskwire.table(
+  'unique_keys',
+  {
+    tenant: tenant(),
+    type: text('type').notNull(),
+    key: text('key').notNull(),
+    taskId: uuid('task_id').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tenant, table.type, table.key] })],
+)
+
 /** One row an effect that a handler has recorded with `ctx.once`: what its next attempt must not do again. */
 export const effects = taskwire.table(
   'effects',
@@ -164,6 +196,33 @@ export const effects = taskwire.table(
   (table) => [primaryKey({ columns: [table.taskId, table.key] })],
 )
 
+/** One row a file that a task has produced; its bytes are elsewhere. */
+export const artifacts = taskwire.table(
+  'artifacts',
+  {
+    taskId: uuid('task_id').notNull(),
+    name: text('name').notNull(),
+    tenant: tenant(),
+    attempt: integer('attempt').notNull(),
+    mediaType: text('media_type').notNull(),
+    bytes: bigint('bytes', { mode: 'number' }).notNull(),
+    sha256: text('sha256').notNull(),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    /** After this time it may be removed. */
+    expiresAt: instant('expires_at'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.taskId, table.name] }),
+    index('artifacts_expires_idx').on(table.expiresAt).where(sql`${table.expiresAt} is not null`),
+  ],
+)
+
+/** What this installation signs with, made when it was first needed. */
+export const secrets = taskwire.table('secrets', {
+  name: text('name').primaryKey(),
+  value: text('value').notNull(),
+})
+
 /** The memory of each broker as it was last seen: when it is another, what was handed over is delivered again. */
 export const epochs = taskwire.table('epochs', {
   broker: text('broker').primaryKey(),
@@ -171,8 +230,8 @@ export const epochs = taskwire.table('epochs', {
   seenAt: instant('seen_at').notNull().defaultNow(),
 })
 
-/** How a run ended. `released`: handed back at shutdown. `lost`: its worker gave no sign of life. */
-export type AttemptOutcome = 'completed' | 'failed' | 'released' | 'lost'
+/** How a run ended. `released`: handed back at shutdown. `lost`: its worker gave no sign of life. `cancelled`: as it was asked to. */
+export type AttemptOutcome = 'completed' | 'failed' | 'released' | 'lost' | 'cancelled'
 
 /** What the run threw. The stack is for operators and never leaves the server. */
 export interface AttemptError {

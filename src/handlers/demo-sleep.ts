@@ -45,6 +45,8 @@ export const demoSleep = defineTask({
     { additionalProperties: false },
   ),
 
+  // What is asked to fail has failed.
+  attempts: 1,
   async run({ steps = 5, stepMs = 300, failAt }, { signal, progress }) {
     const startedAt = performance.now()
     for (let step = 1; step <= steps; step += 1) {

@@ -8,7 +8,8 @@
 import { Agent, request, type Dispatcher } from 'undici'
 import { AddressRefusedError, type AddressGuard } from './address-guard.js'
 
-export type Method = 'GET' | 'POST'
+export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+export type Method = (typeof METHODS)[number]
 
 export interface GuardedRequest {
   method: Method

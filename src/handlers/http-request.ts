@@ -1,8 +1,9 @@
 /** Calls an address on the internet: an example of a handler with options, limits, and a result cut to size. */
 import { Type, type Static } from 'typebox'
 import { defineTask, type TaskContext } from '../tasks/definition.js'
-import { createAddressGuard, type GuardOptions } from './address-guard.js'
-import { describeRequest, sendGuarded, type GuardedRequest, type GuardedResponse } from './guarded-request.js'
+import { PermanentFailure, RetryLater } from '../tasks/outcome-errors.js'
+import { AddressRefusedError, createAddressGuard, type GuardOptions } from './address-guard.js'
+import { describeRequest, METHODS, sendGuarded, type GuardedRequest, type GuardedResponse } from './guarded-request.js'
 
 const DEFAULT_TIMEOUT_MS = 10_000
 const DEFAULT_MAX_BYTES = 64 * 1024
@@ -13,10 +14,13 @@ const REFUSED_HEADERS =
 /** What the result keeps of the answer's headers; others may hold cookies or tokens. */
 const KEPT_HEADERS = ['content-type', 'content-encoding', 'content-length', 'etag', 'last-modified', 'location', 'date']
 const MAX_HEADER_LENGTH = 2048
+/** They change nothing, so they may be sent again. @see RFC 9110 section 9.2.1 */
+const SAFE_METHODS: readonly string[] = ['GET', 'HEAD', 'OPTIONS']
+const MAX_RETRY_AFTER_MS = 86_400_000
 
 const Payload = Type.Object(
   {
-    method: Type.Optional(Type.Enum(['GET', 'POST'], { default: 'GET', title: 'Method' })),
+    method: Type.Optional(Type.Enum([...METHODS], { default: 'GET', title: 'Method' })),
     url: Type.String({
       maxLength: 2048,
       pattern: '^https?://[^\\s]+$',
@@ -40,7 +44,7 @@ const Payload = Type.Object(
       Type.Unknown({
         title: 'Body',
         description:
-          'For POST. A string is sent as plain text, anything else as JSON; a content-type header names another type.',
+          'Not with GET or HEAD. A string is sent as plain text, anything else as JSON; a content-type header names another type.',
       }),
     ),
     timeoutMs: Type.Optional(
@@ -97,15 +101,17 @@ export function createHttpRequest(options: GuardOptions) {
     type: 'http.request',
     title: 'HTTP request',
     description:
-      'Sends a GET or POST request and keeps the answer. ' +
-      'Fails on an unexpected status, a time-out or an address that may not be reached.',
+      'Sends a request and keeps the answer. Tried again when the server is away, overloaded (429) or at fault (5xx), ' +
+      'when it asks for it (Retry-After); fails on any other unexpected status and on an address that may not be reached.',
     payload: Payload,
     result: Result,
+    attempts: 5,
+    retryOn: (error) => !(error instanceof AddressRefusedError),
 
     async run(payload, context) {
       const request = readRequest(payload)
-      if (request.method === 'GET') return send(payload, request, context)
-      // A POST may do something: not again, if the task runs again. The key is for receivers that take one.
+      if (SAFE_METHODS.includes(request.method)) return send(payload, request, context)
+      // The others may do something: not again, if the task runs again. The key is for receivers that take one.
       return context.once('request', ({ idempotencyKey }) =>
         send(payload, { ...request, headers: { 'idempotency-key': `"${idempotencyKey}"`, ...request.headers } }, context),
       )
@@ -119,7 +125,8 @@ export function createHttpRequest(options: GuardOptions) {
     const durationMs = Math.round(performance.now() - startedAt)
     if (!isExpected(payload, response.status)) {
       const expected = payload.expectStatus?.join(' or ') ?? '200 to 299'
-      throw new Error(
+      throw toError(
+        response,
         `${describeRequest(request)} answered ${response.status}, expected ${expected}. ` +
           'List it in expectStatus to keep such an answer.',
       )
@@ -138,11 +145,25 @@ export function createHttpRequest(options: GuardOptions) {
   }
 }
 
+/** Whether and when another attempt may fare better. */
+function toError({ status, headers }: GuardedResponse, message: string): Error {
+  if (status !== 429 && status < 500) return new PermanentFailure(message)
+  const waitMs = readRetryAfter(headers['retry-after'])
+  return waitMs === undefined ? new Error(message) : new RetryLater(waitMs, message)
+}
+
+/** Milliseconds from now; undefined when it says nothing that can be used. @see RFC 9110 section 10.2.3 */
+function readRetryAfter(header: string | string[] | undefined): number | undefined {
+  const text = String(header ?? '').trim()
+  const waitMs = /^\d{1,9}$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now()
+  return Number.isNaN(waitMs) ? undefined : Math.min(Math.max(waitMs, 0), MAX_RETRY_AFTER_MS)
+}
+
 function readRequest(payload: Payload): GuardedRequest {
   const { method = 'GET', timeoutMs = DEFAULT_TIMEOUT_MS, maxBytes = DEFAULT_MAX_BYTES } = payload
-  if (!URL.canParse(payload.url)) throw new Error('the url is malformed. Write it as in https://example.com/path.')
-  if (method === 'GET' && payload.body !== undefined) {
-    throw new Error('a GET request has no body: leave body out, or set method to POST.')
+  if (!URL.canParse(payload.url)) throw new PermanentFailure('the url is malformed. Write it as in https://example.com/path.')
+  if ((method === 'GET' || method === 'HEAD') && payload.body !== undefined) {
+    throw new PermanentFailure(`a ${method} request has no body: leave body out, or set method to POST.`)
   }
   const isText = typeof payload.body === 'string'
   const body = payload.body === undefined ? null : isText ? String(payload.body) : JSON.stringify(payload.body)
@@ -166,7 +187,7 @@ function readRequest(payload: Payload): GuardedRequest {
 function readHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
   const entries = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value] as const)
   const refused = entries.find(([name]) => REFUSED_HEADERS.test(name))
-  if (refused) throw new Error(`the header ${refused[0]} cannot be set: leave it out.`)
+  if (refused) throw new PermanentFailure(`the header ${refused[0]} cannot be set: leave it out.`)
   return Object.fromEntries(entries)
 }
 

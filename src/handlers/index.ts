@@ -6,6 +6,7 @@ import { demoSleep } from './demo-sleep.js'
 import { createHttpRequest } from './http-request.js'
 import { loadOwnDefinitions } from './own.js'
 import { reportGenerate } from './report-generate.js'
+import { createWebhookDeliver } from './webhook-deliver.js'
 
 /** The type of a task that is created without one. */
 export const DEFAULT_TYPE = 'demo.sleep'
@@ -13,6 +14,8 @@ export const DEFAULT_TYPE = 'demo.sleep'
 export interface DefinitionOptions {
   /** Whether `http.request` may reach private, loopback and other non-public addresses, on any port. */
   httpRequestAllowPrivate: boolean
+  /** What callbacks are signed with; one of the installation's own when left out. */
+  webhookSecret?: string | undefined
   /** A folder with definitions of the project's own. */
   tasksDir?: string | undefined
 }
@@ -23,6 +26,7 @@ export function createDefinitions(options: DefinitionOptions): Definition[] {
     demoSleep,
     reportGenerate,
     createHttpRequest({ allowPrivate: options.httpRequestAllowPrivate }),
+    createWebhookDeliver({ allowPrivate: options.httpRequestAllowPrivate, secret: options.webhookSecret }),
   ]
 }
 

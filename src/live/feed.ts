@@ -5,6 +5,7 @@
  * subscriptions select has one stream.
  *
  * - By ids: the tasks are followed until they end.
+ * - A batch is its ids: it is complete from the start.
  * - By what fits: those that fit and have not ended, newest first, at most `MAX_FIRST_TASKS`; and from then on each that
  *   comes to fit, found by a look every second (`look`), with a snapshot. One that stops fitting is let go after the
  *   transition that says so. For a final status the newest that stand there are told too.
@@ -16,6 +17,7 @@
  * client) closes the connection with the same code, and the client comes back with `since`.
  */
 import type { FeedAnswer, RefusedAnswer, Selection, SubscribeRequest } from '../protocol/feed.js'
+import { MAX_BATCH_TASKS } from '../protocol/http.js'
 import { isFinal, type Status } from '../protocol/status.js'
 import { CLOSE_CODES, type StreamMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
@@ -74,10 +76,10 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
   async function subscribe({ id, selection, since = {} }: SubscribeRequest): Promise<void> {
     if (subscriptions.has(id)) return refuse(id, 'duplicate_id', `There is a subscription ${id} already.`)
     if (subscriptions.size >= MAX_SUBSCRIPTIONS) return refuse(id, 'too_many_subscriptions', `A socket holds ${MAX_SUBSCRIPTIONS} subscriptions.`)
-    const subscription: Subscription = { id, filter: 'ids' in selection ? undefined : selection, seen: new Set() }
+    const subscription: Subscription = { id, filter: toFilter(selection), seen: new Set() }
     subscriptions.set(id, subscription)
     try {
-      const { ids, missing } = 'ids' in selection ? await findTasks(selection.ids) : await firstTasks(subscription, selection)
+      const { ids, missing } = await findFirst(subscription, selection)
       if (isOver || !subscriptions.has(id)) return
       if (followed.size + ids.length > MAX_FOLLOWED_TASKS) {
         subscriptions.delete(id)
@@ -92,6 +94,12 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
       subscriptions.delete(id)
       refuse(id, 'unavailable', 'The tasks could not be read. Try again.')
     }
+  }
+
+  async function findFirst(subscription: Subscription, selection: Selection): Promise<{ ids: TaskId[]; missing?: TaskId[] }> {
+    if ('ids' in selection) return findTasks(selection.ids)
+    if (subscription.filter !== undefined) return firstTasks(subscription, selection)
+    return { ids: (await listTasks(selection, MAX_BATCH_TASKS)).map(({ id }) => id) }
   }
 
   async function findTasks(given: readonly TaskId[]): Promise<{ ids: TaskId[]; missing: TaskId[] }> {
@@ -199,4 +207,11 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
     },
     stop,
   }
+}
+
+/** What other tasks can come to fit; undefined for ids, and for a whole batch. */
+function toFilter(selection: Selection): Filter | undefined {
+  if ('ids' in selection) return undefined
+  const { batch, ...others } = selection
+  return batch !== undefined && Object.keys(others).length === 0 ? undefined : selection
 }

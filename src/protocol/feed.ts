@@ -13,7 +13,7 @@ const RequestId = Type.String({ minLength: 1, maxLength: 64, description: 'chose
 const Version = Type.Integer({ minimum: 0 })
 const exact = { additionalProperties: false } as const
 
-/** Tasks by id, or all that fit: of a type, with a tag, in a status; `{}` is every task. */
+/** Tasks by id, or all that fit: of a type, with a tag, in a status, of a batch; `{}` is every task. */
 export const Selection = Type.Union([
   Type.Object({ ids: Type.Array(TaskId, { minItems: 1, maxItems: MAX_SELECTED_IDS }) }, exact),
   Type.Object(
@@ -21,6 +21,7 @@ export const Selection = Type.Union([
       type: Type.Optional(TaskType),
       tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50 })),
       status: Type.Optional(Status),
+      batch: Type.Optional(TaskId),
     },
     exact,
   ),

@@ -1,7 +1,7 @@
 /** Bodies, parameters and answers of the REST surface. */
 import { Type, type Static } from 'typebox'
 import { Status } from './status.js'
-import { Instant, LogLine, Task, TaskId, TaskType, Transition } from './task.js'
+import { Instant, LogLine, QueueName, Task, TaskId, TaskType, Transition } from './task.js'
 
 /** The longest body `POST /api/tasks` takes, in bytes. */
 export const MAX_BODY_BYTES = 256 * 1024
@@ -20,10 +20,72 @@ export const CreateTask = Type.Object(
     delayMs: Type.Optional(
       Type.Integer({ minimum: 0, maximum: 366 * 86_400_000, description: 'milliseconds from now; not together with runAt' }),
     ),
+    expiresAt: Type.Optional({ ...Instant, description: 'not started by then, the task is EXPIRED' }),
+    queue: Type.Optional({ ...QueueName, description: 'which workers take it; that of the type when left out' }),
+    uniqueKey: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 200, description: 'while a task of the type with this key has not ended, it is the answer, and none is created' }),
+    ),
+    callbackUrl: Type.Optional(Type.String({ maxLength: 2_000, pattern: '^https?://', description: 'is sent a signed POST when the task has ended' })),
   },
   { additionalProperties: false },
 )
 export type CreateTask = Static<typeof CreateTask>
+
+/** How many tasks one batch may have. */
+export const MAX_BATCH_TASKS = 1_000
+/** The longest body `POST /api/tasks/batch` takes, in bytes. */
+export const MAX_BATCH_BYTES = 4 * 1024 * 1024
+
+/** All are created, or none. */
+export const CreateBatch = Type.Object(
+  { tasks: Type.Array(CreateTask, { minItems: 1, maxItems: MAX_BATCH_TASKS }) },
+  { additionalProperties: false },
+)
+export type CreateBatch = Static<typeof CreateBatch>
+
+/** The tasks in the order given. One with a unique key that another unfinished task has is that other. */
+export const Batch = Type.Object({ batchId: TaskId, items: Type.Array(Task) })
+export type Batch = Static<typeof Batch>
+
+/** What may be changed of a task that has not started; what is left out stays. */
+export const EditTask = Type.Object(
+  {
+    title: Type.Optional(CreateTask.properties.title),
+    payload: Type.Optional(Type.Unknown({ description: 'the whole payload; fits the schema of the type' })),
+    priority: Type.Optional(CreateTask.properties.priority),
+    tags: Type.Optional(CreateTask.properties.tags),
+    runAt: Type.Optional({ ...Instant, description: 'only of a task that is SCHEDULED' }),
+    expiresAt: Type.Optional(Type.Union([Instant, Type.Null()])),
+  },
+  { additionalProperties: false, minProperties: 1 },
+)
+export type EditTask = Static<typeof EditTask>
+
+/** How a task should be cancelled. No body means the defaults. */
+export const CancelRequest = Type.Object(
+  {
+    reason: Type.Optional(Type.String({ minLength: 1, maxLength: 500, description: 'for people; stored with the transition' })),
+    children: Type.Optional(Type.Boolean({ default: false, description: 'also the tasks that this one has made, and so on' })),
+  },
+  { additionalProperties: false },
+)
+export type CancelRequest = Static<typeof CancelRequest>
+
+/** One run of a task that has ended, and the one under way, if any, with no end yet. */
+export const Attempt = Type.Object(
+  {
+    attempt: Type.Integer({ minimum: 1 }),
+    worker: Type.String(),
+    startedAt: Instant,
+    finishedAt: Type.Union([Instant, Type.Null()]),
+    outcome: Type.Enum(['running', 'completed', 'failed', 'released', 'lost', 'cancelled']),
+    error: Type.Union([Type.Object({ name: Type.String(), message: Type.String() }), Type.Null()]),
+  },
+  { additionalProperties: false },
+)
+export type Attempt = Static<typeof Attempt>
+export const AttemptList = Type.Object({ items: Type.Array(Attempt) })
+export type AttemptList = Static<typeof AttemptList>
 
 /** What may come with a create. Others are let through. */
 export const CreateTaskHeaders = Type.Object({
@@ -60,12 +122,13 @@ export const SelectionQuery = Type.Object(
     ids: Type.Optional(
       Type.String({
         pattern: `^${UUID_PATTERN}(,${UUID_PATTERN}){0,${MAX_IDS_IN_URL - 1}}$`,
-        description: `up to ${MAX_IDS_IN_URL} ids with commas between; not together with type, tag or status`,
+        description: `up to ${MAX_IDS_IN_URL} ids with commas between; not together with the others`,
       }),
     ),
     type: Type.Optional(TaskType),
     tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50 })),
     status: Type.Optional(Status),
+    batch: Type.Optional(TaskId),
     since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, description: 'with ids: the version held of each, in the order of the ids; 0 for none' })),
   },
   { additionalProperties: false },
@@ -88,6 +151,9 @@ export const ListTasksQuery = Type.Object(
     status: Type.Optional(Status),
     type: Type.Optional(TaskType),
     tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50 })),
+    queue: Type.Optional(QueueName),
+    batch: Type.Optional(TaskId),
+    parent: Type.Optional(TaskId),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50 })),
     cursor: Type.Optional(Type.String({ maxLength: 200, description: 'nextCursor of the previous page' })),
   },
@@ -129,6 +195,14 @@ export const TypeInfo = Type.Object({
   title: Type.String(),
   description: Type.String(),
   isDefault: Type.Boolean({ description: 'the type of a task created without one' }),
+  queue: QueueName,
+  attempts: Type.Integer({ minimum: 1 }),
+  isolation: Type.Enum(['none', 'process']),
+  timeLimits: Type.Object({
+    softMs: Type.Optional(Type.Integer()),
+    hardMs: Type.Optional(Type.Integer()),
+    heartbeatMs: Type.Optional(Type.Integer()),
+  }),
   payload: Type.Unknown({ description: 'JSON Schema' }),
   result: Type.Unknown({ description: 'JSON Schema' }),
 })

@@ -46,7 +46,18 @@ export const LogLine = Type.Object(
 export type LogLine = Static<typeof LogLine>
 
 /** Codes a failure can carry; the message says the rest in words. */
-export const FailureCode = Type.Enum(['error', 'invalid_payload', 'invalid_result', 'unknown_type', 'worker_lost'])
+export const FailureCode = Type.Enum([
+  'error',
+  'permanent',
+  'invalid_payload',
+  'invalid_result',
+  'unknown_type',
+  'worker_lost',
+  'time_limit',
+  'no_heartbeat',
+  'memory_limit',
+  'process_died',
+])
 export type FailureCode = Static<typeof FailureCode>
 
 /** Why a task is FAILED. */
@@ -59,6 +70,10 @@ export const Failure = Type.Object(
   { additionalProperties: false },
 )
 export type Failure = Static<typeof Failure>
+
+/** The name of a queue: which workers take the task is said by the queues they serve. */
+export const QueueName = Type.String({ maxLength: 50, pattern: '^[a-z][a-z0-9-]*$', examples: ['default'] })
+export type QueueName = Static<typeof QueueName>
 
 /** Where to read, watch and see the task: paths on the server that answered. */
 export const TaskLinks = Type.Object(
@@ -80,8 +95,8 @@ export const Task = Type.Object(
     status: Status,
     version: Type.Integer({ minimum: 1, description: 'counts the transitions, +1 each, no gaps' }),
     attempt: Type.Integer({ minimum: 0, description: 'the current or last run, from 1; 0 before the first' }),
-    maxAttempts: Type.Integer({ minimum: 1 }),
-    queue: Type.String(),
+    maxAttempts: Type.Integer({ minimum: 1, description: 'after so many failed attempts the task is FAILED' }),
+    queue: QueueName,
     priority: Type.Integer({ minimum: 0, maximum: 9 }),
     tags: Type.Array(Type.String()),
     payload: Type.Unknown(),
@@ -89,9 +104,14 @@ export const Task = Type.Object(
     result: Type.Unknown({ description: 'what the handler returned; null until COMPLETED' }),
     failure: Nullable(Failure),
     runAt: Nullable(Instant),
+    expiresAt: Nullable({ ...Instant, description: 'not started by then, the task is EXPIRED' }),
     createdAt: Instant,
     startedAt: Nullable(Instant),
     finishedAt: Nullable(Instant),
+    uniqueKey: Nullable(Type.String({ description: 'no other unfinished task of the type has the same' })),
+    parentId: Nullable({ ...TaskId, description: 'the task whose handler made this one' }),
+    batchId: Nullable({ ...TaskId, description: 'the batch that it was created in' }),
+    callbackUrl: Nullable(Type.String({ description: 'told when the task has ended' })),
     links: TaskLinks,
   },
   { additionalProperties: false },

@@ -7,11 +7,13 @@ import { openBroker } from '../broker/open-broker.js'
 import type { RelayConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
 import { deliverOnce } from './deliver.js'
+import { expireOnce } from './expire.js'
 import { startLoop } from './loop.js'
 import { reconcileOnce } from './reconcile.js'
 import { rescueOnce } from './rescue.js'
 import { retainOnce } from './retain.js'
 
+const EXPIRE_INTERVAL_MS = 1_000
 const RESCUE_INTERVAL_MS = 1_000
 const RECONCILE_INTERVAL_MS = 1_000
 const RETAIN_INTERVAL_MS = 60_000
@@ -22,6 +24,7 @@ export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): P
   const deliver = { db, broker, claimWindowMs: config.claimWindowSeconds * 1_000, brokerWindow: config.brokerWindow }
   const loops = [
     startLoop({ name: 'deliver', intervalMs: config.relayIntervalMs, log, step: () => deliverOnce(deliver) }),
+    startLoop({ name: 'expire', intervalMs: EXPIRE_INTERVAL_MS, log, step: () => expireOnce(deliver) }),
     startLoop({ name: 'rescue', intervalMs: RESCUE_INTERVAL_MS, log, step: () => rescueOnce({ db, broker, log, maxLostAttempts: config.maxLostAttempts }) }),
     startLoop({ name: 'reconcile', intervalMs: RECONCILE_INTERVAL_MS, maxPauseMs: RECONCILE_INTERVAL_MS, log, step: () => reconcileOnce({ log, ...deliver }) }),
     startLoop({ name: 'retain', intervalMs: RETAIN_INTERVAL_MS, log, step: () => retainOnce(db) }),

@@ -6,7 +6,10 @@
  * in `judge`, and nowhere else.
  *
  * - The claim changes nothing: somebody else has the attempt, or had it. The delivery was late or repeated; done.
- * - The handler throws, or returns what does not fit its schema: the attempt failed, and the task with it.
+ * - The handler throws: the attempt failed. The task is RETRYING, or FAILED when it has had its attempts or the error says
+ *   that trying again would not help; a payload or result that does not fit its schema is such an error.
+ * - The task is to be cancelled: the signal aborts with `cancelled`. A handler that goes on all the same is left behind
+ *   after a grace, as one is whose time limit has passed; what it still returns is refused.
  * - The worker stops and the grace runs out: the signal aborts with `shutdown`, and the attempt is handed back.
  * - PostgreSQL goes away during the handler's transaction: the attempt is put back, for nobody knows what became of it.
  * - The lease is lost: the signal aborts with `lease lost`; what the handler still returns is refused by `settle`.
@@ -17,11 +20,14 @@ import type { FastifyBaseLogger } from 'fastify'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import type { AttemptError } from '../db/schema.js'
-import type { Failure, FailureCode } from '../protocol/task.js'
+import type { FailureCode } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
-import { DatabaseAwayError } from './definition.js'
+import { backoffMs, DEFAULT_BACKOFF, MAX_BACKOFF_MS } from './backoff.js'
+import { DatabaseAwayError, type Definition } from './definition.js'
+import { CancelTask, PermanentFailure, RetryLater } from './outcome-errors.js'
 import type { Recorder } from './recorder.js'
 import type { RegisteredType, Registry } from './registry.js'
+import { startLimits, type RunLimits } from './run-limits.js'
 import type { AttemptRef, ClaimedAttempt, Settlement } from './store/index.js'
 import { createTaskContext } from './task-context.js'
 
@@ -31,13 +37,15 @@ const MAX_RESULT_DEPTH = 64
 const RECORD_PAUSE_MS = { first: 100, most: 2_000 }
 
 /** Why a run was asked to end: the reason of its signal. */
-export type AbortReason = 'shutdown' | 'lease lost'
+export type AbortReason = 'shutdown' | 'lease lost' | 'cancelled' | 'time limit'
 
 export interface AttemptDeps {
   db: Database
   recorder: Recorder
   registry: Registry
   log: FastifyBaseLogger
+  /** How long a handler may take to end after its task was cancelled, before it is left behind. */
+  cancelGraceMs: number
   /** Called when the run starts. */
   track(ref: AttemptRef): TrackedRun
 }
@@ -45,6 +53,7 @@ export interface AttemptDeps {
 /** A run whose lease is kept. */
 export interface TrackedRun {
   readonly signal: AbortSignal
+  abort(reason: AbortReason): void
   /** The handler is done; its outcome is about to be recorded. */
   ending(): void
   /** It is over. Must be called. */
@@ -54,8 +63,12 @@ export interface TrackedRun {
 /** How a run ended, as far as it is still to be recorded. */
 type Outcome =
   | { kind: 'completed'; result: unknown }
-  | { kind: 'failed'; code: FailureCode; error: AttemptError }
+  | { kind: 'failed'; code: FailureCode; thrown: unknown }
   | { kind: 'released'; reason: string }
+  | { kind: 'cancelled'; reason: string | null }
+
+/** Failures that another attempt would meet again. */
+const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'unknown_type'])
 
 /** Runs one attempt from claim to record. Rejects only when the claim cannot be stored. */
 export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<void> {
@@ -64,26 +77,44 @@ export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<vo
   crashPoint('attempt:after-claim')
   const run = deps.track(ref)
   try {
-    const outcome = await execute(claimed, run.signal, deps)
+    const outcome = await execute(claimed, run, deps)
     crashPoint('attempt:after-run')
     run.ending()
-    if (outcome !== undefined) await record(judge(ref, outcome), run.signal, deps)
+    if (outcome !== undefined) await record(judge(claimed, outcome, deps.registry), run.signal, deps)
   } finally {
     run.end()
   }
 }
 
 /** Undefined: the handler has committed the outcome with its own rows. */
-async function execute(claimed: ClaimedAttempt, signal: AbortSignal, deps: AttemptDeps): Promise<Outcome | undefined> {
+async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDeps): Promise<Outcome | undefined> {
   const registered = deps.registry.find(claimed.type)
   if (registered === undefined) return fail('unknown_type', new Error(`this worker has no handler for the type ${claimed.type}`))
   const { payload, errors } = registered.readPayload(claimed.payload)
   const [misfit] = errors
   // Checked at create already; a definition may have changed since.
   if (misfit !== undefined) return fail('invalid_payload', new Error(`/payload${misfit.pointer} ${misfit.detail}`))
+  const bounds = boundRun(claimed, registered, run, deps)
+  try {
+    return await Promise.race([runHandler(claimed, registered, payload, run.signal, bounds.alive, deps), bounds.over])
+  } finally {
+    bounds.stop()
+  }
+}
+
+/** What the handler makes of it, however long that takes. */
+async function runHandler(
+  claimed: ClaimedAttempt,
+  registered: RegisteredType,
+  payload: unknown,
+  signal: AbortSignal,
+  alive: () => void,
+  deps: AttemptDeps,
+): Promise<Outcome | undefined> {
   const { context, isCommitted } = createTaskContext(claimed, signal, {
     ...deps,
-    judgeResult: (returned) => judge({ taskId: claimed.id, attempt: claimed.attempt }, checkResult(registered, returned)),
+    alive,
+    judgeResult: (returned) => judge(claimed, checkResult(registered, returned), deps.registry),
   })
   try {
     // An abort is heard once: a handler that starts after it would wait for it in vain.
@@ -95,9 +126,60 @@ async function execute(claimed: ClaimedAttempt, signal: AbortSignal, deps: Attem
       deps.log.warn({ err: error, taskId: claimed.id, attempt: claimed.attempt }, 'a handler failed after it had committed its task')
       return undefined
     }
-    if (signal.aborted && signal.reason === 'shutdown') return { kind: 'released', reason: 'the worker stopped; handed back' }
-    if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
-    return fail('error', error)
+    return explainError(error, signal)
+  }
+}
+
+function explainError(error: unknown, signal: AbortSignal): Outcome {
+  if (error instanceof CancelTask) return { kind: 'cancelled', reason: error.message || null }
+  if (error instanceof PermanentFailure) return fail('permanent', error)
+  switch (signal.aborted ? (signal.reason as AbortReason) : undefined) {
+    case 'shutdown':
+      return { kind: 'released', reason: 'the worker stopped; handed back' }
+    case 'cancelled':
+      return { kind: 'cancelled', reason: null }
+    case 'time limit':
+      return fail('time_limit', new Error('the run was over its time limit', { cause: error }))
+  }
+  if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
+  return fail('error', error)
+}
+
+/** Ends a run from outside: at its time limits, and when it ignores that its task was cancelled. */
+function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: RegisteredType, run: TrackedRun, deps: AttemptDeps) {
+  const { timeLimits = {} } = definition
+  let grace: NodeJS.Timeout | undefined
+  let onAbort = () => {}
+  let limits: RunLimits | undefined
+  const over = new Promise<Outcome | undefined>((resolve) => {
+    const leaveBehind = (outcome: Outcome | undefined, why: string) => {
+      deps.log.warn({ taskId: id, attempt, type }, `a run is left behind: ${why}`)
+      resolve(outcome)
+      run.abort('time limit')
+    }
+    limits = startLimits(timeLimits, {
+      onSoft: () => run.abort('time limit'),
+      onHard: () => leaveBehind(fail('time_limit', new Error(`the run took longer than ${timeLimits.hardMs} ms`)), 'time limit'),
+      onSilence: () => leaveBehind(fail('no_heartbeat', new Error(`the run gave no sign of life for ${timeLimits.heartbeatMs} ms`)), 'no heartbeat'),
+    })
+    onAbort = () => {
+      const { reason } = run.signal as { reason: AbortReason }
+      if (reason !== 'cancelled' && reason !== 'lease lost') return
+      // What comes after a lost lease is another worker's to record.
+      const outcome = reason === 'cancelled' ? ({ kind: 'cancelled', reason: 'the handler did not stop by itself' } as const) : undefined
+      grace = setTimeout(() => leaveBehind(outcome, 'it ignores its signal'), deps.cancelGraceMs)
+    }
+    run.signal.addEventListener('abort', () => onAbort(), { once: true })
+    if (run.signal.aborted) onAbort()
+  })
+  return {
+    over,
+    alive: () => limits?.alive(),
+    stop() {
+      limits?.stop()
+      clearTimeout(grace)
+      onAbort = () => {}
+    },
   }
 }
 
@@ -112,20 +194,45 @@ function checkResult(registered: RegisteredType, returned: unknown): Outcome {
 }
 
 function fail(code: FailureCode, thrown: unknown): Outcome {
-  return { kind: 'failed', code, error: describeError(thrown) }
+  return { kind: 'failed', code, thrown }
 }
 
 /** What the outcome of the attempt means for the task. */
-function judge(ref: AttemptRef, outcome: Outcome): Settlement {
+function judge(claimed: ClaimedAttempt, outcome: Outcome, registry: Registry): Settlement {
+  const ref = { taskId: claimed.id, attempt: claimed.attempt }
   switch (outcome.kind) {
     case 'completed':
       return { ...ref, outcome: 'completed', status: 'COMPLETED', reason: null, result: outcome.result }
-    case 'failed': {
-      const failure: Failure = { code: outcome.code, message: outcome.error.message, attempt: ref.attempt }
-      return { ...ref, outcome: 'failed', status: 'FAILED', reason: outcome.error.message, failure, error: outcome.error }
-    }
+    case 'failed':
+      return { ...ref, outcome: 'failed', ...judgeFailure(claimed, outcome, registry.find(claimed.type)?.definition) }
     case 'released':
       return { ...ref, outcome: 'released', status: 'PENDING', reason: outcome.reason }
+    case 'cancelled':
+      return { ...ref, outcome: 'cancelled', status: 'CANCELLED', reason: outcome.reason }
+  }
+}
+
+/** Another attempt, or the end. */
+function judgeFailure(
+  { attempt, failures, maxAttempts }: ClaimedAttempt,
+  { code, thrown }: Extract<Outcome, { kind: 'failed' }>,
+  definition: Definition | undefined,
+): Pick<Settlement, 'status' | 'reason' | 'error' | 'retryInMs' | 'failure'> {
+  const error = describeError(thrown)
+  const isWorthIt = !PERMANENT.has(code) && (thrown instanceof RetryLater || isRetryable(definition, thrown))
+  if (failures + 1 >= maxAttempts || !isWorthIt) {
+    return { status: 'FAILED', reason: error.message, failure: { code, message: error.message, attempt }, error }
+  }
+  const retryInMs = thrown instanceof RetryLater ? Math.min(thrown.delayMs, MAX_BACKOFF_MS) : backoffMs(definition?.backoff ?? DEFAULT_BACKOFF, failures + 1, thrown)
+  return { status: 'RETRYING', reason: error.message, error, retryInMs }
+}
+
+/** A definition that fails to judge is no reason to give up. */
+function isRetryable(definition: Definition | undefined, thrown: unknown): boolean {
+  try {
+    return definition?.retryOn?.(thrown) ?? true
+  } catch {
+    return true
   }
 }
 

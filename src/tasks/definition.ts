@@ -2,7 +2,14 @@
 import type { Static, TSchema } from 'typebox'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database, Orm } from '../db/database.js'
+import type { CreateTask } from '../protocol/http.js'
 import type { TaskId } from '../protocol/task.js'
+import type { Backoff } from './backoff.js'
+
+/** After so many failed attempts a task is FAILED, unless its type says otherwise. */
+export const DEFAULT_ATTEMPTS = 3
+/** The queue of types that name none. */
+export const DEFAULT_QUEUE = 'default'
 
 /** The attempt is no longer the task's current one: another worker has taken over, or the task has ended. */
 export class LeaseLostError extends Error {
@@ -21,7 +28,10 @@ export interface TaskContext {
   readonly title: string
   /** The run's number, from 1. */
   readonly attempt: number
-  /** Aborts when the attempt should end: the worker stops, or the attempt is no longer the current one. */
+  /**
+   * Aborts when the attempt should end. Its reason says why: `cancelled`, `time limit`, `shutdown` (the attempt is handed
+   * back and runs again), or `lease lost` (another worker has taken over).
+   */
   readonly signal: AbortSignal
   /** A pino logger. Its lines go to the log of the worker; from `info` up they are stored with the task and shown live, at most 1,000 a run. */
   readonly log: FastifyBaseLogger
@@ -34,6 +44,16 @@ export interface TaskContext {
    * @param message a line for people, at most 500 characters
    */
   progress(done: number, total?: number, message?: string): void
+  /** A sign of life, for a type with a heartbeat limit that has no progress to report. Progress and log lines count, too. */
+  heartbeat(): void
+  /** Waits; rejects with the reason of the signal as soon as that aborts. */
+  sleep(milliseconds: number): Promise<void>
+  /**
+   * Creates a task whose parent is this one. The same call in a later attempt makes no second one: calls are known by type and
+   * order, or by `key`.
+   * @throws TypeError when the type is unknown, or payload or options do not fit
+   */
+  create(type: string, payload?: unknown, options?: CreateChildOptions): Promise<TaskId>
   /**
    * Does something outside this database once for the task, however often it is retried or rescued: what `effect` returns
    * is recorded under `key`, and a later attempt is given the record instead of doing it again.
@@ -62,6 +82,29 @@ export interface TaskContext {
   fence(): Promise<number>
 }
 
+/** What a task made by a handler may have; as for `POST /api/tasks`. */
+export type CreateChildOptions = Omit<CreateTask, 'type' | 'payload'> & {
+  /** Names the call within the task, instead of its place among those of the same type. */
+  key?: string
+}
+
+/** How long a run may take, in milliseconds. Each is off when left out. */
+export interface TimeLimits {
+  /** Then the signal aborts with `time limit`, and the handler may clean up. */
+  readonly softMs?: number
+  /** Then the attempt has failed, whatever the handler does. In a process of its own it is killed. */
+  readonly hardMs?: number
+  /** So long without progress, a log line or `heartbeat()`, and the attempt has failed. */
+  readonly heartbeatMs?: number
+}
+
+/** In which process the handler runs. */
+export type Isolation =
+  /** In that of the worker, with all others: for handlers that wait for something most of the time. The default. */
+  | 'none'
+  /** In one of its own, which can be killed: for those that compute, or load what may crash. */
+  | 'process'
+
 export interface Definition<Payload extends TSchema = TSchema, Result extends TSchema = TSchema> {
   /** Dotted lower-case words, e.g. `report.generate`. */
   readonly type: string
@@ -73,7 +116,28 @@ export interface Definition<Payload extends TSchema = TSchema, Result extends TS
   readonly payload: Payload
   /** Schema of what `run` returns. */
   readonly result: Result
-  /** Does the work. A thrown error fails the attempt with its message. */
+  /** Which workers take it: see WORKER_QUEUES. Default `default`. */
+  readonly queue?: string
+  /** 0 (default) to 9, which is taken first; a task may say otherwise. */
+  readonly priority?: number
+  /** After so many failed attempts the task is FAILED. Default 3. */
+  readonly attempts?: number
+  /** Default: exponential from 1 s to an hour, with jitter. */
+  readonly backoff?: Backoff
+  /** Whether it is worth trying again after this error. Default: always. */
+  retryOn?(error: unknown): boolean
+  readonly timeLimits?: TimeLimits
+  /** At most so many runs at the same time in one worker. */
+  readonly concurrency?: number
+  /** Names what a task is about: while one with the same key has not ended, creating another answers with that one. */
+  uniqueBy?(payload: Static<Payload>): string
+  readonly isolation?: Isolation
+  /** With `isolation: 'process'`: the memory of the process, in MB, after which it is ended. */
+  readonly memoryLimitMb?: number
+  /**
+   * Does the work. A thrown error fails the attempt with its message; `RetryLater`, `PermanentFailure` and `CancelTask` say
+   * what follows.
+   */
   run(payload: Static<Payload>, context: TaskContext): Promise<Static<Result>>
 }
 

@@ -1,13 +1,16 @@
 /** The types of task this server knows, with their schemas compiled once. */
+import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import type { FieldError } from '../protocol/errors.js'
 import type { TypeInfo } from '../protocol/http.js'
-import { TaskType } from '../protocol/task.js'
-import type { Definition } from './definition.js'
+import { QueueName, TaskType } from '../protocol/task.js'
+import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type Definition } from './definition.js'
 import { createChecker, type Checker } from './schema-errors.js'
 
 export interface RegisteredType {
   readonly definition: Definition
+  /** Which workers take its tasks, unless a task says otherwise. */
+  readonly queue: string
   /** Runs the handler, under a name that shows its type in stacks. */
   readonly run: Definition['run']
   /** The payload with the schema's defaults filled in (in place), and what is wrong with it. No payload counts as `{}`; do not change what is returned then. */
@@ -20,6 +23,8 @@ export interface Registry {
   readonly defaultType: string
   find(type: string): RegisteredType | undefined
   list(): TypeInfo[]
+  /** How many runs of a queue there may be at the same time in one worker, where a type bounds them. */
+  limitsByQueue(): Map<string, number>
 }
 
 /** @throws Error when two definitions share a type, a name is malformed, or the default is not among them */
@@ -30,18 +35,24 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
     const [error] = name.check(definition.type)
     if (error !== undefined) throw new Error(`task type "${definition.type}" ${error.detail}`)
     if (types.has(definition.type)) throw new Error(`task type "${definition.type}" is defined twice`)
+    assertOptions(definition)
     types.set(definition.type, register(definition))
   }
   if (!types.has(defaultType)) throw new Error(`the default task type "${defaultType}" is not defined`)
   return {
     defaultType,
     find: (type) => types.get(type),
+    limitsByQueue: () => new Map([...types.values()].flatMap(({ queue, definition: { concurrency } }) => (concurrency === undefined ? [] : [[queue, concurrency]]))),
     list: () =>
-      [...types.values()].map(({ definition: { type, title, description, payload, result } }) => ({
+      [...types.values()].map(({ queue, definition: { type, title, description, payload, result, attempts = DEFAULT_ATTEMPTS, isolation = 'none', timeLimits = {} } }) => ({
         type,
         title,
         description,
         isDefault: type === defaultType,
+        queue,
+        attempts,
+        isolation,
+        timeLimits: { ...timeLimits },
         payload,
         result,
       })),
@@ -58,6 +69,7 @@ function register(definition: Definition): RegisteredType {
   const none = read({})
   return {
     definition,
+    queue: queueOf(definition),
     run: nameRun(definition),
     readPayload: (given) => (given === undefined ? none : read(given)),
     checkResult: (result) => results.check(result),
@@ -69,4 +81,45 @@ function nameRun(definition: Definition): Definition['run'] {
   const name = `task ${definition.type}`
   const named: Record<string, Definition['run']> = { [name]: async (payload, context) => await definition.run(payload, context) }
   return named[name] ?? definition.run
+}
+
+/** A type whose runs are bounded has a queue of its own: so those that wait hold up no others. */
+function queueOf({ type, queue, concurrency }: Definition): string {
+  if (queue !== undefined) return queue
+  return concurrency === undefined ? DEFAULT_QUEUE : type.replaceAll('.', '-').slice(0, 50)
+}
+
+/** What a definition may say besides its schemas; see `Definition`. */
+const Options = Type.Object({
+  title: Type.String({ minLength: 1 }),
+  description: Type.String(),
+  queue: Type.Optional(QueueName),
+  priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 9 })),
+  attempts: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
+  timeLimits: Type.Optional(
+    Type.Object(
+      {
+        softMs: Type.Optional(Type.Integer({ minimum: 1 })),
+        hardMs: Type.Optional(Type.Integer({ minimum: 1 })),
+        heartbeatMs: Type.Optional(Type.Integer({ minimum: 1 })),
+      },
+      { additionalProperties: false },
+    ),
+  ),
+  concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
+  isolation: Type.Optional(Type.Enum(['none', 'process'])),
+  memoryLimitMb: Type.Optional(Type.Integer({ minimum: 32 })),
+})
+const optionsChecker = createChecker(Options)
+
+function assertOptions(definition: Definition): void {
+  const { type, queue, concurrency, isolation, memoryLimitMb, timeLimits = {} } = definition
+  const refuse = (what: string) => {
+    throw new Error(`task type "${type}": ${what}`)
+  }
+  const [error] = optionsChecker.check(definition)
+  if (error !== undefined) refuse(`${error.pointer.slice(1) || 'the definition'} ${error.detail}`)
+  if (queue !== undefined && concurrency !== undefined) refuse('queue and concurrency come together: a type with a concurrency has a queue of its own')
+  if (memoryLimitMb !== undefined && isolation !== 'process') refuse("memoryLimitMb needs isolation: 'process'")
+  if ((timeLimits.softMs ?? 0) > (timeLimits.hardMs ?? Infinity)) refuse('timeLimits.softMs is above hardMs')
 }

@@ -2,25 +2,34 @@
  * What a handler is given: see `TaskContext`. Everything in it that writes is fenced by the attempt's number, in the
  * database, because a run that was paused does not know that it is late.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../db/database.js'
 import { isUnavailable } from '../db/unavailable.js'
+import type { TaskId } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
-import { DatabaseAwayError, LeaseLostError, type TaskContext } from './definition.js'
+import { DatabaseAwayError, LeaseLostError, type CreateChildOptions, type TaskContext } from './definition.js'
 import { createHandlerLog } from './handler-log.js'
+import { readNewTask } from './new-task.js'
 import type { Recorder } from './recorder.js'
-import { findEffect, readTransitionMessages, recordEffect, settleInTransaction, type ClaimedAttempt, type Settlement } from './store/index.js'
+import type { Registry } from './registry.js'
+import { createTaskOnce, findEffect, readTransitionMessages, recordEffect, settleInTransaction, type ClaimedAttempt, type Settlement } from './store/index.js'
 
 const MAX_KEY_LENGTH = 200
 /** The largest value of an effect, in bytes of JSON. */
 const MAX_VALUE_BYTES = 256 * 1024
 const MAX_VALUE_DEPTH = 64
+/** How long a later attempt is known to repeat the create of an earlier one. */
+const CHILD_KEY_TTL_MS = 30 * 86_400_000
 const PAUSE_MS = { first: 100, most: 2_000 }
 
 export interface TaskContextDeps {
   db: Database
   recorder: Recorder
+  registry: Registry
   log: FastifyBaseLogger
+  /** Called at each sign of life. */
+  alive(): void
   /** What this result would mean for the task. */
   judgeResult(returned: unknown): Settlement | undefined
 }
@@ -36,6 +45,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   const { id: taskId, tenant, title, attempt } = claimed
   const ref = { taskId, attempt }
   const underWay = new Map<string, Promise<unknown>>()
+  const created = new Map<string, number>()
   let handlerLog: FastifyBaseLogger | undefined
   let isCommitted = false
 
@@ -97,18 +107,43 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     return result
   }
 
+  /** The same call in each attempt has the same name, as long as the handler makes its calls in the same order. */
+  function nameChild(type: string, key: string | undefined): string {
+    if (key !== undefined) return `key ${key}`
+    const count = (created.get(type) ?? 0) + 1
+    created.set(type, count)
+    return `${type} ${count}`
+  }
+
+  async function createChild(type: string, payload: unknown, { key, ...options }: CreateChildOptions): Promise<TaskId> {
+    const name = nameChild(type, key)
+    const task = readNewTask({ ...options, type, ...(payload !== undefined && { payload }) }, { tenant, parentId: taskId }, deps.registry)
+    await assertCurrent()
+    const once = { key: `child of ${taskId}: ${name}`, fingerprint: type, ttlMs: CHILD_KEY_TTL_MS }
+    return whenDatabaseAnswers(() => createTaskOnce(db, task, once))
+  }
+
   const context: TaskContext = {
     ...{ taskId, tenant, title, attempt, signal, db },
     // Made when it is first used: most handlers log nothing.
     get log() {
-      return (handlerLog ??= createHandlerLog(log, ref, (line) => recorder.log({ ...ref, ...line })))
+      return (handlerLog ??= createHandlerLog(log, ref, (line) => {
+        deps.alive()
+        recorder.log({ ...ref, ...line })
+      }))
     },
     progress(done, total, message) {
       if (!(done >= 0) || (total !== undefined && !(total >= 0))) throw new RangeError('progress takes done and total of 0 or more')
       const fraction = total === undefined ? null : total === 0 ? 1 : Math.min(done / total, 1)
       const text = message === undefined ? null : message.replaceAll('\0', '').toWellFormed().slice(0, 500)
+      deps.alive()
       recorder.progress({ ...ref, progress: { fraction, done, total: total ?? null, message: text } })
     },
+    heartbeat: () => deps.alive(),
+    async sleep(milliseconds) {
+      await sleep(milliseconds, undefined, { signal })
+    },
+    create: (type, payload, options = {}) => createChild(type, payload, options),
     async once<Value>(key: string, effect: (options: { idempotencyKey: string }) => Promise<Value>) {
       if (key.length < 1 || key.length > MAX_KEY_LENGTH) throw new RangeError(`the key of an effect has 1 to ${MAX_KEY_LENGTH} characters`)
       const running = underWay.get(key) ?? doOnce(key, effect).finally(() => underWay.delete(key))

@@ -17,6 +17,7 @@ import { startHttpStreams } from './http-stream.js'
 import { createOriginCheck, registerOrigins } from './origins.js'
 import { pageRoutes } from './page.js'
 import { answerProblem, ProblemError } from './problem.js'
+import { changeTaskRoutes } from './routes/change-task.js'
 import { createTaskRoute } from './routes/create-task.js'
 import { healthRoutes } from './routes/health.js'
 import { readSelectionRoutes } from './routes/read-selection.js'
@@ -88,9 +89,11 @@ export async function buildApp({ config, broker, registry, log }: AppDeps): Prom
   })
   await app.register(createTaskRoute, {
     ...{ db, broker, registry, hub, handOver },
+    allowPrivate: config.httpRequestAllowPrivate,
     claimWindowMs: config.claimWindowSeconds * 1_000,
     keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
   })
+  await app.register(changeTaskRoutes, { db, events: broker.events, registry })
   await app.register(readTaskRoutes, { db, hub, limits, streams })
   await app.register(readSelectionRoutes, { db, hub, limits, streams })
   await app.register(readTasksRoutes, { db, registry })

@@ -12,26 +12,33 @@ const SAMPLE_MS = 250
 const MAX_IN_FLIGHT = 16
 
 export interface HandOver {
-  /** Whether deliveries written now will be handed over here. */
-  isOpen(): boolean
+  /** Whether deliveries of this queue that are written now will be handed over here. */
+  isOpen(queue: string): boolean
   add(deliveries: readonly Delivery[]): void
   stop(): void
 }
 
+/** How deep a queue was at the last look, and what was added since. */
+interface Depth {
+  waiting: number
+  handedSinceSample: number
+}
+
 export function startHandOver(options: { queue: DeliveryQueue; brokerWindow: number; log: FastifyBaseLogger }): HandOver {
   const { queue, brokerWindow, log } = options
-  let waiting = 0
-  let handedSinceSample = 0
+  const depths = new Map<string, Depth>()
   let inFlight = 0
   let isUp = true
   let isSampling = false
 
   async function sample(): Promise<void> {
-    if (isSampling || (isUp && handedSinceSample === 0 && waiting === 0)) return
+    const busy = [...depths].filter(([, { waiting, handedSinceSample }]) => waiting + handedSinceSample > 0)
+    if (isSampling || (isUp && busy.length === 0)) return
     isSampling = true
     try {
-      waiting = await queue.countWaiting()
-      handedSinceSample = 0
+      await Promise.all(busy.map(([name, depth]) => look(name, depth)))
+      // One that is quiet is asked too, for nothing else tells that the broker is back.
+      if (busy.length === 0) await queue.countWaiting('default')
       isUp = true
     } catch (error) {
       if (isUp) log.warn({ err: error }, 'the broker does not answer; new tasks wait for the relay')
@@ -40,13 +47,29 @@ export function startHandOver(options: { queue: DeliveryQueue; brokerWindow: num
       isSampling = false
     }
   }
+
+  async function look(name: string, depth: Depth): Promise<void> {
+    depth.waiting = await queue.countWaiting(name)
+    depth.handedSinceSample = 0
+    if (depth.waiting === 0) depths.delete(name)
+  }
+
+  function depthOf(name: string): Depth {
+    const depth = depths.get(name) ?? { waiting: 0, handedSinceSample: 0 }
+    depths.set(name, depth)
+    return depth
+  }
+
   const sampling = setInterval(() => void sample(), SAMPLE_MS)
 
   return {
-    isOpen: () => isUp && inFlight < MAX_IN_FLIGHT && waiting + handedSinceSample < brokerWindow,
+    isOpen(name) {
+      const { waiting = 0, handedSinceSample = 0 } = depths.get(name) ?? {}
+      return isUp && inFlight < MAX_IN_FLIGHT && waiting + handedSinceSample < brokerWindow
+    },
     add(deliveries) {
       inFlight += 1
-      handedSinceSample += deliveries.length
+      for (const delivery of deliveries) depthOf(delivery.queue).handedSinceSample += 1
       queue
         .add(deliveries)
         .catch((error: unknown) => {

@@ -2,6 +2,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { isUnavailable } from '../db/unavailable.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
+import { NewTaskError } from '../tasks/new-task.js'
 
 /** An error with an entry in the table. Thrown anywhere in a request; the error handler answers it. */
 export class ProblemError extends Error {
@@ -42,9 +43,10 @@ export function answerProblem(error: FastifyError | ProblemError, request: Fasti
 
 function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: FastifyRequest): ProblemError {
   if (error instanceof ProblemError) return error
+  if (error instanceof NewTaskError) return new ProblemError(error.code, error.message, error.errors)
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new ProblemError('body_too_large', 'The body has more than 262144 bytes.')
+      return new ProblemError('body_too_large', 'The body has more bytes than this address takes.')
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new ProblemError('unsupported_media_type', 'The body must be application/json.')
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':

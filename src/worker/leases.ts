@@ -21,6 +21,8 @@ interface Run extends AttemptRef {
 export interface Leases {
   track(ref: AttemptRef): TrackedRun
   countRunning(): number
+  /** Somebody wishes that this task ends. */
+  cancel(ref: AttemptRef): void
   /** Aborts every run. */
   abortAll(reason: AbortReason): void
   /** One renewal of all leases. */
@@ -39,6 +41,7 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Fasti
     const startedAtMs = performance.now()
     const renewed = await renewLeasesIfHeld(db, held.map(({ taskId, attempt }) => ({ taskId, attempt })), leaseMs)
     const names = new Set(renewed.map(nameOf))
+    for (const ref of renewed) if (ref.isCancelling) cancel(ref)
     for (const run of held) {
       if (names.has(nameOf(run))) run.heldAtMs = startedAtMs
       else if (runs.has(run) && !run.isEnding) abort(run, 'lease lost')
@@ -57,6 +60,10 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Fasti
     run.controller.abort(reason)
   }
 
+  function cancel(ref: AttemptRef): void {
+    for (const run of runs) if (nameOf(run) === nameOf(ref)) abort(run, 'cancelled')
+  }
+
   const renewal = setInterval(() => {
     if (isRenewing) return
     isRenewing = true
@@ -72,11 +79,13 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Fasti
       runs.add(run)
       return {
         signal: run.controller.signal,
+        abort: (reason) => abort(run, reason),
         ending: () => (run.isEnding = true),
         end: () => runs.delete(run),
       }
     },
     countRunning: () => runs.size,
+    cancel,
     abortAll(reason) {
       for (const run of runs) abort(run, reason)
     },

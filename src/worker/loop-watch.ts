@@ -6,14 +6,10 @@
  * - Blocked for as long as a lease: the attempts here are lost already, and this process can neither take jobs nor stop.
  *   It is killed; whoever supervises it starts another one.
  */
-import { extname } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { FastifyBaseLogger } from 'fastify'
 
 const TICK_MS = 100
-/** Beside this module, compiled or not. */
-const THREAD = new URL(`./loop-watch-thread${extname(import.meta.url)}`, import.meta.url)
 
 export interface LoopWatchOptions {
   /** A warning comes after the loop stood still for so long, in milliseconds. */
@@ -29,21 +25,12 @@ export interface LoopWatchData extends LoopWatchOptions {
   ticks: Int32Array
 }
 
-export interface LoopWatch {
-  stop(): Promise<void>
-}
-
-export function watchLoop(options: LoopWatchOptions, log: FastifyBaseLogger): LoopWatch {
+/** Watches to the end of the process. */
+export function watchLoop(options: LoopWatchOptions, log: FastifyBaseLogger): void {
   const ticks = new Int32Array(new SharedArrayBuffer(4))
   const workerData: LoopWatchData = { ...options, ticks }
-  const thread = new Worker(THREAD, { workerData, resourceLimits: { maxOldGenerationSizeMb: 32 } })
+  const thread = new Worker(new URL('./loop-watch-thread.js', import.meta.url), { workerData, resourceLimits: { maxOldGenerationSizeMb: 32 } })
   thread.on('error', (error) => log.error({ err: error }, 'the event loop is no longer watched'))
   thread.unref()
-  const timer = setInterval(() => Atomics.add(ticks, 0, 1), TICK_MS).unref()
-  return {
-    async stop() {
-      clearInterval(timer)
-      await Promise.race([thread.terminate(), sleep(500, undefined, { ref: false })])
-    },
-  }
+  setInterval(() => Atomics.add(ticks, 0, 1), TICK_MS).unref()
 }

@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { FastifyBaseLogger } from 'fastify'
+import type { Broker } from '../broker/broker.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { WorkerConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
@@ -15,13 +16,11 @@ import { loadRegistry } from '../handlers/index.js'
 import { runAttempt } from '../tasks/attempt.js'
 import { createRecorder } from '../tasks/recorder.js'
 import { watchDatabase } from './database-watch.js'
-import { startLeases } from './leases.js'
-import { watchLoop } from './loop-watch.js'
+import { startLeases, type Leases } from './leases.js'
+import { consumeQueues } from './queues.js'
 
 /** How long a run has to notice that its signal aborted, before it is left behind. */
 const ABORT_GRACE_MS = 2_000
-/** A handler that holds up all others for so long is named in the log. */
-const LOOP_WARNING_MS = 1_000
 
 export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
   const leaseMs = config.attemptLeaseSeconds * 1_000
@@ -36,11 +35,14 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
     worker: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
     publish: (events) => broker.events.publish(events),
   })
-  const deps = { db, recorder, registry, log, track: leases.track }
-  const consumer = await broker.queue.consume(({ taskId, attempt }) => runAttempt({ taskId, attempt }, deps), {
+  const deps = { db, recorder, registry, log, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
+  await listenForCancels(broker, leases, log)
+  const consumer = await consumeQueues({
+    ...{ db, broker, registry, log },
+    workerQueues: config.workerQueues,
     concurrency: config.workerConcurrency,
+    run: ({ taskId, attempt }) => runAttempt({ taskId, attempt }, deps),
   })
-  const loopWatch = watchLoop({ warnAfterMs: LOOP_WARNING_MS, killAfterMs: leaseMs, logLevel: config.logLevel }, log)
   const databaseWatch = watchDatabase({ db, log, onDown: () => consumer.pause(), onUp: () => consumer.resume() })
 
   let stopping: Promise<void> | undefined
@@ -51,10 +53,21 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
     leases.abortAll('shutdown')
     await settledWithin(drained, ABORT_GRACE_MS)
     leases.stop()
-    await Promise.all([broker.close(), loopWatch.stop()])
+    await broker.close()
     await db.close()
   }
   return { stop: () => (stopping ??= stop()) }
+}
+
+/** The short way to a run that should end; the long one is the next renewal of its lease. */
+async function listenForCancels(broker: Broker, leases: Leases, log: FastifyBaseLogger): Promise<void> {
+  const look = () => leases.renewOnce().catch((error: unknown) => log.warn({ err: error }, 'leases were not renewed'))
+  const subscription = await broker.events.listen({
+    onEvent: ({ taskId, ...event }) => 'attempt' in event && leases.cancel({ taskId, attempt: event.attempt }),
+    onHint: () => void look(),
+    onGap: () => void look(),
+  })
+  await subscription.subscribeCancels().catch((error: unknown) => log.warn({ err: error }, 'cancels come late until the broker answers'))
 }
 
 async function settledWithin(work: Promise<void>, milliseconds: number): Promise<void> {

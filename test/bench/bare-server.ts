@@ -16,6 +16,7 @@ app.post<{ Body: CreateTask }>('/api/tasks', { schema: { body: CreateTask } }, a
     version: 1,
     attempt: 0,
     maxAttempts: 1,
+    ...{ expiresAt: null, uniqueKey: null, parentId: null, batchId: null, callbackUrl: null },
     queue: 'default',
     priority: 0,
     tags: [],

@@ -29,7 +29,7 @@ export async function benchFanOutMany(): Promise<void> {
   const sockets: WebSocket[] = []
   try {
     const ids = Array.from({ length: TASKS }, () => createTaskId())
-    const make = (id: TaskId) => ({ id, tenant: 'default', type: 'demo.sleep', title: 'watched', priority: 0, tags: [], payload: {}, runAt: null, delayMs: null })
+    const make = (id: TaskId) => ({ id, tenant: 'default', type: 'demo.sleep', title: 'watched', priority: 0, tags: [], payload: {}, runAt: null, delayMs: null, queue: 'default', maxAttempts: 1 })
     for (const batch of batches(ids)) await store.createTasks(db, batch.map(make), LEASE_MS)
 
     const stories = new Map<TaskId, number[]>(ids.map((id) => [id, []]))

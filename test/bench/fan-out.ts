@@ -32,7 +32,7 @@ export async function benchFanOut(): Promise<void> {
   const bare = await stack.startModule('./bare-fan-out.ts')
   try {
     const taskId = createTaskId()
-    const task = { id: taskId, tenant: 'default', type: 'demo.sleep', title: 'watched', priority: 0, tags: [], payload: {}, runAt: null, delayMs: null }
+    const task = { id: taskId, tenant: 'default', type: 'demo.sleep', title: 'watched', priority: 0, tags: [], payload: {}, runAt: null, delayMs: null, queue: 'default', maxAttempts: 1 }
     await store.createTasks(db, [task], 3_600_000)
     await store.claimAttemptsIfDue(db, [{ taskId, attempt: 1 }], 'bench', 3_600_000)
     let done = 0

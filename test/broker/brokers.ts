@@ -104,7 +104,7 @@ export function createLog() {
 }
 
 export function aDelivery(changes: Partial<Delivery> = {}): Delivery {
-  return { taskId: randomUUID(), attempt: 1, priority: 0, ...changes }
+  return { taskId: randomUUID(), attempt: 1, queue: 'default', priority: 0, ...changes }
 }
 
 export function deliveries(count: number, changes: Partial<Delivery> = {}): Delivery[] {

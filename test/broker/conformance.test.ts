@@ -37,14 +37,14 @@ async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
     const { broker } = await openTestBroker(t, kind)
     t.equal(broker.kind, kind.kind)
     const runs = createMailbox<Delivery>()
-    await broker.queue.consume(async (delivery) => runs.push(delivery), { concurrency: 8 })
+    await broker.queue.consume(async (delivery) => runs.push(delivery), { queue: 'default', concurrency: 8 })
     const added = Array.from({ length: 450 }, (_, i) => aDelivery({ attempt: 1 + (i % 3), priority: i % 10 }))
     await broker.queue.add(added.slice(0, 1))
     await broker.queue.add(added.slice(1))
     await runs.untilCount(added.length)
     await sleep(NOTHING_COMES_MS)
     t.strictSame(sorted(runs.items), sorted(added))
-    t.equal(await broker.queue.countWaiting(), 0)
+    t.equal(await broker.queue.countWaiting('default'), 0)
   })
 
   await t.test('a delivery added twice is run once', async (t) => {
@@ -52,7 +52,7 @@ async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
     const delivery = aDelivery()
     await broker.queue.add([delivery])
     await broker.queue.add([delivery, delivery, { ...delivery, attempt: 2 }])
-    t.equal(await broker.queue.countWaiting(), 2)
+    t.equal(await broker.queue.countWaiting('default'), 2)
     const runs = createMailbox<Delivery>()
     const gate = createGate()
     await broker.queue.consume(
@@ -60,7 +60,7 @@ async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
         runs.push(taken)
         await gate.opened
       },
-      { concurrency: 8 },
+      { queue: 'default', concurrency: 8 },
     )
     await runs.untilCount(2)
     await broker.queue.add([delivery])
@@ -76,18 +76,18 @@ async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
     await broker.queue.add(plain)
     for (const delivery of mixed) await broker.queue.add([delivery])
     const runs = createMailbox<Delivery>()
-    await broker.queue.consume(async (delivery) => runs.push(delivery), { concurrency: 1 })
+    await broker.queue.consume(async (delivery) => runs.push(delivery), { queue: 'default', concurrency: 1 })
     await runs.untilCount(plain.length + mixed.length)
     t.strictSame(runs.items, [...plain, ...mixed].sort((a, b) => b.priority - a.priority))
   })
 
   await t.test('jobs that wait for a worker are counted, whatever their priority', async (t) => {
     const { broker } = await openTestBroker(t, kind)
-    t.equal(await broker.queue.countWaiting(), 0)
+    t.equal(await broker.queue.countWaiting('default'), 0)
     await broker.queue.add([...deliveries(3), ...deliveries(2, { priority: 7 })])
-    t.equal(await broker.queue.countWaiting(), 5)
+    t.equal(await broker.queue.countWaiting('default'), 5)
     await broker.queue.add([])
-    t.equal(await broker.queue.countWaiting(), 5)
+    t.equal(await broker.queue.countWaiting('default'), 5)
   })
 }
 
@@ -104,7 +104,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
         runs.push(running)
         running -= 1
       },
-      { concurrency: 4 },
+      { queue: 'default', concurrency: 4 },
     )
     await runs.untilCount(40)
     t.equal(Math.max(...runs.items), 4)
@@ -121,7 +121,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
         // By this name BullMQ knows its own "put it back".
         if (mayFail) throw Object.assign(new Error('no database'), { name: 'DelayedError' })
       },
-      { concurrency: 2 },
+      { queue: 'default', concurrency: 2 },
     )
     await broker.queue.add([delivery])
     await runs.untilCount(1)
@@ -144,7 +144,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
         runs.push(delivery)
         await gate.opened
       },
-      { concurrency: 2 },
+      { queue: 'default', concurrency: 2 },
     )
     await broker.queue.add(deliveries(5))
     await runs.untilCount(2)
@@ -156,9 +156,9 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     gate.open()
     await stopped
     t.equal(runs.items.length, 2)
-    t.equal(await broker.queue.countWaiting(), 3)
+    t.equal(await broker.queue.countWaiting('default'), 3)
     const rest = createMailbox<Delivery>()
-    await broker.queue.consume(async (delivery) => rest.push(delivery), { concurrency: 2 })
+    await broker.queue.consume(async (delivery) => rest.push(delivery), { queue: 'default', concurrency: 2 })
     await rest.untilCount(3)
     await sleep(NOTHING_COMES_MS)
     t.equal(rest.items.length, 3, 'what ran to its end is not delivered again')
@@ -167,7 +167,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
   await t.test('a paused consumer takes nothing, and goes on when it may', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const runs = createMailbox<Delivery>()
-    const consumer = await broker.queue.consume(async (delivery) => void runs.push(delivery), { concurrency: 5 })
+    const consumer = await broker.queue.consume(async (delivery) => void runs.push(delivery), { queue: 'default', concurrency: 5 })
     await broker.queue.add(deliveries(1))
     await runs.untilCount(1)
     await consumer.pause()
@@ -182,7 +182,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
 
   await t.test('an idle consumer stops at once', async (t) => {
     const { broker } = await openTestBroker(t, kind)
-    const consumer = await broker.queue.consume(async () => {}, { concurrency: 2 })
+    const consumer = await broker.queue.consume(async () => {}, { queue: 'default', concurrency: 2 })
     await sleep(NOTHING_COMES_MS)
     const startedAt = performance.now()
     await consumer.stop()
@@ -197,8 +197,8 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
       await sleep(2)
       runs.push(`${name} ${delivery.taskId}`)
     }
-    await broker.queue.consume(consume('a'), { concurrency: 2 })
-    await other.queue.consume(consume('b'), { concurrency: 2 })
+    await broker.queue.consume(consume('a'), { queue: 'default', concurrency: 2 })
+    await other.queue.consume(consume('b'), { queue: 'default', concurrency: 2 })
     await broker.queue.add(deliveries(100))
     await runs.untilCount(100)
     await sleep(NOTHING_COMES_MS)
@@ -310,8 +310,8 @@ async function testClosing(t: Test, kind: BrokerKind): Promise<void> {
       runs.push(delivery)
       await gate.opened
     }
-    await broker.queue.consume(hold, { concurrency: 2 })
-    await broker.queue.consume(async () => {}, { concurrency: 2 }).then((consumer) => consumer.stop())
+    await broker.queue.consume(hold, { queue: 'default', concurrency: 2 })
+    await broker.queue.consume(async () => {}, { queue: 'default', concurrency: 2 }).then((consumer) => consumer.stop())
     await broker.queue.add(deliveries(4))
     await runs.untilCount(2)
     t.ok((await kind.countConnections()) >= 3)

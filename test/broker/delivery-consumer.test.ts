@@ -38,7 +38,7 @@ async function testReplacement(t: Test, kind: BrokerKind): Promise<void> {
     await gate.opened
     running -= 1
   }
-  const consumer = await broker.queue.consume(run, { concurrency: 3 })
+  const consumer = await broker.queue.consume(run, { queue: 'default', concurrency: 3 })
   if (!isOpenConsumer(consumer)) return void t.fail('a consumer can replace its worker')
   const added = deliveries(9)
   await broker.queue.add(added)

@@ -25,7 +25,7 @@ t.test('on PostgreSQL', async (t) => {
     const broker = await openBroker({ databaseUrl, log: createLog() })
     t.teardown(() => broker.close())
     const runs = createMailbox<unknown>()
-    await broker.queue.consume(async (delivery) => runs.push(delivery), { concurrency: 1 })
+    await broker.queue.consume(async (delivery) => runs.push(delivery), { queue: 'default', concurrency: 1 })
     await broker.queue.add([aDelivery()])
     await runs.untilCount(1)
     const sql = postgres(databaseUrl, { max: 1 })
@@ -42,7 +42,7 @@ t.test('on PostgreSQL', async (t) => {
     const broker = await openBroker({ databaseUrl: `${databaseUrl}?options=${options}`, log: createLog() })
     t.teardown(() => broker.close())
     await broker.queue.add([aDelivery()])
-    t.equal(await broker.queue.countWaiting(), 1)
+    t.equal(await broker.queue.countWaiting('default'), 1)
   })
 
   await t.test('a refused login names the user, not the password', async (t) => {

@@ -51,7 +51,7 @@ t.test('on Redis', async (t) => {
       const kind = await startRedisKind(t)
       const { broker } = await openTestBroker(t, kind)
       const runs = createMailbox<Delivery>()
-      await broker.queue.consume(async (delivery) => runs.push(delivery), { concurrency: 4 })
+      await broker.queue.consume(async (delivery) => runs.push(delivery), { queue: 'default', concurrency: 4 })
       await broker.queue.add([aDelivery()])
       await runs.untilCount(1)
       await kind.server.kill()
@@ -72,7 +72,7 @@ t.test('on Redis', async (t) => {
     const later = deliveries(5)
     await broker.queue.add(later)
     await runs.until((all) => later.every((delivery) => all.some((run) => run.taskId === delivery.taskId)))
-    t.equal(await broker.queue.countWaiting(), 0)
+    t.equal(await broker.queue.countWaiting('default'), 0)
   })
 })
 
@@ -106,7 +106,7 @@ async function testDownServer(t: Test, kind: BrokerKind): Promise<void> {
     const [known, late] = [taskInSlot(6), taskInSlot(7)]
     await subscription.subscribe(known)
     const runs = createMailbox<Delivery>()
-    await broker.queue.consume(async (delivery) => runs.push(delivery), { concurrency: 4 })
+    await broker.queue.consume(async (delivery) => runs.push(delivery), { queue: 'default', concurrency: 4 })
     await broker.queue.add([aDelivery()])
     await runs.untilCount(1)
 
@@ -116,10 +116,10 @@ async function testDownServer(t: Test, kind: BrokerKind): Promise<void> {
     t.ok((await timeOf(broker.events.publish([aTransition(known)]))) < 500 + LEEWAY_MS, 'publish is refused at once')
     await t.rejects(broker.events.publish([aTransition(known)]))
     await t.rejects(broker.queue.add([aDelivery()], { deadlineMs: 400 }))
-    await t.rejects(broker.queue.countWaiting())
+    await t.rejects(broker.queue.countWaiting('default'))
     t.notOk(subscription.isUp())
     await t.rejects(subscription.subscribe(late), { message: /not acknowledged/ })
-    await t.rejects(broker.queue.consume(async () => {}, { concurrency: 1 }))
+    await t.rejects(broker.queue.consume(async () => {}, { queue: 'default', concurrency: 1 }))
     await t.rejects(listenWithMailbox(broker), { message: /^cannot reach / })
 
     await kind.server.start()
@@ -160,7 +160,7 @@ async function testFrozenServer(t: Test, kind: BrokerKind): Promise<void> {
     const task = taskInSlot(8)
     await subscription.subscribe(task)
     const runs = createMailbox<Delivery>()
-    await broker.queue.consume(async (delivery) => runs.push(delivery), { concurrency: 4 })
+    await broker.queue.consume(async (delivery) => runs.push(delivery), { queue: 'default', concurrency: 4 })
     await kind.server.pause()
     t.teardown(() => kind.server.resume())
 
@@ -203,7 +203,7 @@ async function consumeHeld(broker: Awaited<ReturnType<typeof openBroker>>) {
     runs.push(delivery)
     await gate.opened
   }
-  const consumer = await broker.queue.consume(run, { concurrency: 2 })
+  const consumer = await broker.queue.consume(run, { queue: 'default', concurrency: 2 })
   return { runs, gate, consumer }
 }
 

@@ -43,7 +43,7 @@ t.test('tasks that nothing would move again are found and moved', async (t) => {
   await examine({ databaseUrl, shouldFix: true })
   t.same(await findFaults(db), [])
   t.same((await findLostAttempts(db, 10)).map(({ taskId }) => taskId), [running])
-  t.same((await takeDueDeliveries(db, 10, 1_000)).deliveries.map(({ taskId }) => taskId), [waiting])
+  t.same((await takeDueDeliveries(db, 'default', 10, 1_000)).deliveries.map(({ taskId }) => taskId), [waiting])
   t.match(await readTasks(db, 'default', [fine]), [{ status: 'PENDING' }])
 })
 

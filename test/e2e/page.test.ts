@@ -304,3 +304,12 @@ const ANY_SCHEMA = {
     'a/b': {},
   },
 }
+
+testPage('a task is cancelled from its page, after a question', {}, async (t, page) => {
+  const task = await createTask({ title: 'no longer wanted', payload: { steps: 1_000, stepMs: 100 } })
+  await page.goto(`/#/tasks/${task.id}`)
+  await detail(page).getByRole('button', { name: 'Cancel' }).click()
+  await detail(page).getByRole('button', { name: 'Really cancel?' }).click()
+  await checkHistory(t, page, ['PENDING', 'PROCESSING', 'CANCELLING', 'CANCELLED'])
+  t.notOk(await detail(page).getByRole('button', { name: 'Cancel' }).isVisible(), 'nothing is left to cancel')
+})

@@ -1,4 +1,5 @@
 /** A context for running a handler outside a worker: it collects the progress, and has no database unless given one. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import type { Database } from '../../src/db/database.js'
 import type { TaskContext } from '../../src/tasks/definition.js'
@@ -31,6 +32,9 @@ export function createContext(options: ContextOptions = {}): { context: TaskCont
     once: (key, effect) => effect({ idempotencyKey: key }),
     transaction: (work) => work(context.db.orm),
     fence: async () => 1,
+    heartbeat: () => {},
+    sleep: async (milliseconds) => void (await sleep(milliseconds, undefined, { signal: context.signal })),
+    create: () => Promise.reject(new Error('this test makes no tasks')),
     progress: (done, total, message) => void progress.push({ done, total, message }),
   }
   return { context, progress }

@@ -8,7 +8,7 @@ const definitions = createDefinitions({ httpRequestAllowPrivate: false })
 
 t.test('every type is there once, with a valid name', async (t) => {
   const types = definitions.map(({ type }) => type)
-  t.strictSame(types, ['demo.sleep', 'report.generate', 'http.request'])
+  t.strictSame(types, ['demo.sleep', 'report.generate', 'http.request', 'webhook.deliver'])
   t.equal(new Set(types).size, types.length)
   for (const type of types) t.ok(Value.Check(TaskType, type), type)
   t.ok(types.includes(DEFAULT_TYPE))

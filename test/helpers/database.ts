@@ -35,6 +35,8 @@ export function newTask(overrides: Partial<NewTask> = {}): NewTask {
     payload: {},
     runAt: null,
     delayMs: null,
+    queue: 'default',
+    maxAttempts: 1,
     ...overrides,
   }
 }

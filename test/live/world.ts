@@ -21,6 +21,7 @@ export class Store {
   create(id: TaskId): Task {
     const task: Task = {
       ...{ id, title: 'a task', type: 'demo.sleep', status: 'PENDING', version: 1, attempt: 0, maxAttempts: 1, queue: 'default' },
+      ...{ expiresAt: null, uniqueKey: null, parentId: null, batchId: null, callbackUrl: null },
       ...{ priority: 0, tags: [], payload: {}, progress: null, result: null, failure: null, runAt: null, createdAt: this.now() },
       ...{ startedAt: null, finishedAt: null, links: linksOf(id) },
     }
@@ -92,6 +93,7 @@ export class Bus {
         this.subscribed.splice(this.subscribed.indexOf(id), 1)
         if (!this.subscribed.includes(id)) this.acknowledged.delete(id)
       },
+      subscribeCancels: async () => {},
       isUp: () => this.isUp,
       close: async () => {
         this.isClosed = true

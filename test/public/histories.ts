@@ -21,6 +21,7 @@ export function makeTask(fields: Partial<Task> = {}): Task {
     version: 1,
     attempt: 0,
     maxAttempts: 1,
+    ...{ expiresAt: null, uniqueKey: null, parentId: null, batchId: null, callbackUrl: null },
     queue: 'default',
     priority: 0,
     tags: [],

@@ -35,7 +35,7 @@ function setUp(definition: Definition, overrides: { db?: Database } = {}) {
     },
   })
   const registry = createRegistry([definition], definition.type)
-  const deps: AttemptDeps = { db, recorder, registry, log, track: () => ({ signal: controller.signal, ending() {}, end() {} }) }
+  const deps: AttemptDeps = { db, recorder, registry, log, cancelGraceMs: 200, track: () => ({ signal: controller.signal, abort: (reason) => controller.abort(reason), ending() {}, end() {} }) }
   return { deps, published, controller }
 }
 

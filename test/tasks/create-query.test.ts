@@ -28,7 +28,7 @@ t.test('the task comes with the commit, whole, and is delivered', async (t) => {
   const [task] = await readTasks(db, 'default', [id])
   t.match(task, { type: 'report.generate', title: 'Ünï', payload: { a: '"x"' }, priority: 7, tags: ['a b', '{}'], status: 'PENDING', version: 1 })
   t.match(await readTransitions(db, 'default', id), [{ version: 1, from: null, status: 'PENDING', attempt: 0 }])
-  t.match((await takeDueDeliveries(db, 10, 1_000)).deliveries, [{ taskId: id, attempt: 1, priority: 7 }])
+  t.match((await takeDueDeliveries(db, 'default', 10, 1_000)).deliveries, [{ taskId: id, attempt: 1, priority: 7 }])
 })
 
 t.test('a rollback leaves no task', async (t) => {
@@ -36,7 +36,7 @@ t.test('a rollback leaves no task', async (t) => {
   const id = await create({ type: 'demo.sleep' })
   await client.query('rollback')
   t.same(await readTasks(db, 'default', [id]), [])
-  t.same((await takeDueDeliveries(db, 10, 1_000)).deliveries, [])
+  t.same((await takeDueDeliveries(db, 'default', 10, 1_000)).deliveries, [])
 })
 
 t.test('a later start is SCHEDULED; ids are in the order of time', async (t) => {

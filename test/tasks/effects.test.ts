@@ -25,7 +25,7 @@ function run(taskId: string, attempt: number, work: (context: TaskContext) => Pr
   })
   const recorder = createRecorder({ db, log, worker: 'test', leaseMs: 60_000, publish: async (events) => void published.push(...events) })
   const signal = new AbortController().signal
-  return runAttempt({ taskId, attempt }, { db, recorder, registry: createRegistry([definition], definition.type), log, track: () => ({ signal, ending() {}, end() {} }) })
+  return runAttempt({ taskId, attempt }, { db, recorder, registry: createRegistry([definition], definition.type), log, cancelGraceMs: 200, track: () => ({ signal, abort() {}, ending() {}, end() {} }) })
 }
 
 /** As the relay does when the lease has run out. */

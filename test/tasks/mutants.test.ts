@@ -9,14 +9,14 @@ const MUTANTS: (Mutant & { test: string })[] = [
   {
     without: 'the attempt in the end of an attempt',
     file: 'src/tasks/store/settle.ts',
-    from: `where t.attempt = i.attempt and t.status = 'PROCESSING'`,
-    to: `where t.status = 'PROCESSING'`,
+    from: `where t.attempt = i.attempt and t.status in ('PROCESSING', 'CANCELLING')`,
+    to: `where t.status in ('PROCESSING', 'CANCELLING')`,
     test: 'test/tasks/store-model.test.ts',
   },
   {
     without: 'the status in the end of an attempt: a rescue beside a finish',
     file: 'src/tasks/store/settle.ts',
-    from: `where t.attempt = i.attempt and t.status = 'PROCESSING'`,
+    from: `where t.attempt = i.attempt and t.status in ('PROCESSING', 'CANCELLING')`,
     to: `where t.attempt = i.attempt`,
     test: 'test/tasks/store-model.test.ts',
   },
@@ -30,8 +30,8 @@ const MUTANTS: (Mutant & { test: string })[] = [
   {
     without: 'the status in the claim',
     file: 'src/tasks/store/claim.ts',
-    from: ` and t.status in ('PENDING', 'RETRYING')\n  order`,
-    to: `\n  order`,
+    from: ` and t.status in ('PENDING', 'RETRYING') and`,
+    to: ` and`,
     test: 'test/tasks/store-model.test.ts',
   },
   {

@@ -34,7 +34,7 @@ async function createOnce(db: Database, count: number): Promise<void> {
 async function live(db: Database, ids: readonly string[]): Promise<void> {
   const refs = ids.map((taskId) => ({ taskId, attempt: 1 }))
   const progress = { fraction: 0.5, done: 1, total: 2, message: null }
-  await store.takeDueDeliveries(db, 10, 60_000)
+  await store.takeDueDeliveries(db, 'default', 10, 60_000)
   await store.claimAttemptsIfDue(db, refs, 'w', 60_000)
   await store.renewLeasesIfHeld(db, refs, 60_000)
   await store.recordProgressIfCurrent(db, refs.map((ref) => ({ ...ref, progress })))

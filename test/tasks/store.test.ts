@@ -53,7 +53,7 @@ for (const driver of DRIVERS) {
       t.equal((await store.claimAttemptsIfDue(db, [{ taskId: later.id, attempt: 1 }], 'w', LEASE_MS))[0], undefined)
 
       let taken: Awaited<ReturnType<typeof store.takeDueDeliveries>> = { deliveries: [], transitions: [] }
-      while (!taken.deliveries.some((delivery) => delivery.taskId === soon.id)) taken = await store.takeDueDeliveries(db, 100, 60_000)
+      while (!taken.deliveries.some((delivery) => delivery.taskId === soon.id)) taken = await store.takeDueDeliveries(db, 'default', 100, 60_000)
       t.match(taken.transitions, [{ taskId: soon.id, version: 2, from: 'SCHEDULED', status: 'PENDING' }])
       t.match(await read(soon.id), { status: 'PENDING', version: 2, runAt: null })
       t.equal((await read(later.id)).status, 'SCHEDULED')
@@ -128,7 +128,7 @@ for (const driver of DRIVERS) {
       const isLost = async () => (await store.findLostAttempts(db, 1_000)).some((attempt) => attempt.taskId === lost)
       while (!(await isLost()));
       const refs = [held, lost].map((taskId) => ({ taskId, attempt: 1 }))
-      t.same(await store.renewLeasesIfHeld(db, refs, LEASE_MS), [{ taskId: held, attempt: 1 }])
+      t.same(await store.renewLeasesIfHeld(db, refs, LEASE_MS), [{ taskId: held, attempt: 1, isCancelling: false }])
       t.match(await store.findLostAttempts(db, 1_000), [{ taskId: lost, attempt: 1, worker: 'w', lostBefore: 0 }])
       await store.settleAttemptsIfCurrent(db, [{ taskId: lost, attempt: 1, outcome: 'lost', status: 'FAILED', reason: 'lost' }])
       t.same(await store.findLostAttempts(db, 1_000), [])
@@ -137,11 +137,11 @@ for (const driver of DRIVERS) {
     t.test('several relays take each due delivery once, and a hand-over that was lost is due again', async (t) => {
       const tasks = Array.from({ length: 60 }, () => newTask())
       await store.createTasks(db, tasks, 0)
-      const takes = await Promise.all(Array.from({ length: 6 }, () => store.takeDueDeliveries(db, 1_000, 1)))
+      const takes = await Promise.all(Array.from({ length: 6 }, () => store.takeDueDeliveries(db, 'default', 1_000, 1)))
       const taken = takes.flatMap((take) => take.deliveries.map((delivery) => delivery.taskId)).filter((id) => tasks.some((task) => task.id === id))
       t.equal(new Set(taken).size, 60)
       const again = new Set<string>()
-      while (again.size < 60) for (const { taskId } of (await store.takeDueDeliveries(db, 1_000, 1)).deliveries) if (tasks.some((task) => task.id === taskId)) again.add(taskId)
+      while (again.size < 60) for (const { taskId } of (await store.takeDueDeliveries(db, 'default', 1_000, 1)).deliveries) if (tasks.some((task) => task.id === taskId)) again.add(taskId)
       t.equal(again.size, 60)
     })
 
@@ -149,7 +149,7 @@ for (const driver of DRIVERS) {
       const [id = ''] = await storeTasks(db, 1)
       await db.run({ name: 'test_cancel', text: `update taskwire.tasks set status = 'CANCELLED', version = 2 where id = $1::text::uuid` }, [id])
       await db.run({ name: 'test_due', text: `update taskwire.deliveries set due_at = now() - interval '1 s' where task_id = $1::text::uuid` }, [id])
-      const { deliveries } = await store.takeDueDeliveries(db, 1_000, 60_000)
+      const { deliveries } = await store.takeDueDeliveries(db, 'default', 1_000, 60_000)
       t.notOk(deliveries.some((delivery) => delivery.taskId === id))
       t.equal(await countRows('deliveries', id), 0)
     })
@@ -158,7 +158,7 @@ for (const driver of DRIVERS) {
       const task = newTask({ delayMs: 1 })
       await store.createTasks(db, [task], 1)
       const first = await read(task.id)
-      while ((await read(task.id)).status === 'SCHEDULED') await store.takeDueDeliveries(db, 1_000, 60_000)
+      while ((await read(task.id)).status === 'SCHEDULED') await store.takeDueDeliveries(db, 'default', 1_000, 60_000)
       const life = async (attempt: number, settlement: store.Settlement) => {
         await store.claimAttemptsIfDue(db, [{ taskId: task.id, attempt }], 'w', LEASE_MS)
         await store.settleAttemptsIfCurrent(db, [settlement])

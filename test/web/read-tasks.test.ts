@@ -95,7 +95,7 @@ t.test('health and readiness answer, and the documents describe the routes', asy
   t.same(createChecker(Readiness).check(ready.body), [])
   const { body } = await get('/openapi.json')
   t.match(body, { openapi: /^3\.1/ })
-  const paths = ['', '/events', '/{id}', '/{id}/events', '/{id}/logs'].map((path) => `/api/tasks${path}`)
+  const paths = ['', '/batch', '/events', '/{id}', '/{id}/attempts', '/{id}/cancel', '/{id}/events', '/{id}/logs'].map((path) => `/api/tasks${path}`)
   t.same(Object.keys(body['paths'] as object).sort(), [...paths, '/api/types', '/healthz', '/readyz'])
   const docs = await fetch(`${app.address}/docs`)
   t.equal(docs.status, 200)

@@ -2,7 +2,7 @@
  * Starts attempts, for those who may still start them: the fence against every late, repeated or forged delivery.
  *
  * In: (task, attempt) pairs and the worker's name. A pair is claimed when the task stands at PENDING or RETRYING and its
- * last attempt is the one before; then the task moves to PROCESSING, the transition and the lease are written and the
+ * last attempt is the one before, and has not expired; then the task moves to PROCESSING, the transition and the lease are written and the
  * delivery is deleted. Out: per pair the claimed task, or undefined: nothing changed, somebody else has it or had it.
  *
  * Here and in every statement that changes tasks, rows are locked in the order of ids, so that two batches that overlap
@@ -21,6 +21,8 @@ export interface AttemptRef {
 
 export interface ClaimedAttempt extends TaskRow {
   tenant: string
+  /** Of earlier attempts. */
+  failures: number
   fromStatus: Status
   at: Date
 }
@@ -34,14 +36,14 @@ with input as (
 ), current as (
   select t.id, t.status as from_status, i.attempt
   from input i join taskwire.tasks t on t.id = any(array[i.id])
-  where t.attempt = i.attempt - 1 and t.status in ('PENDING', 'RETRYING')
+  where t.attempt = i.attempt - 1 and t.status in ('PENDING', 'RETRYING') and (t.expires_at is null or t.expires_at > now())
   order by i.id for update of t
 ), claimed as (
   update taskwire.tasks t
   set status = 'PROCESSING', version = t.version + 1, attempt = c.attempt, progress = null, run_at = null,
     started_at = coalesce(t.started_at, now())
   from current c where t.id = any(array[c.id])
-  returning ${TASK_COLUMNS}, t.tenant, c.from_status as "fromStatus", now()::timestamptz(3) as at
+  returning ${TASK_COLUMNS}, t.tenant, t.failures, c.from_status as "fromStatus", now()::timestamptz(3) as at
 ), runs as (
   insert into taskwire.leases (task_id, attempt, tenant, worker, lease_until)
   select id, attempt, tenant, $2, now() + $3::double precision * interval '1 ms' from claimed

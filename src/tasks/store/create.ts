@@ -26,6 +26,19 @@ export interface NewTask {
   runAt: string | null
   /** Not before so many milliseconds from now, or null. */
   delayMs: number | null
+  queue: string
+  maxAttempts: number
+  /** What few tasks have; undefined when this one has none of it. */
+  more?: MoreOfTask | undefined
+}
+
+export interface MoreOfTask {
+  /** ISO 8601. */
+  expiresAt?: string | undefined
+  uniqueKey?: string | undefined
+  parentId?: TaskId | undefined
+  batchId?: TaskId | undefined
+  callbackUrl?: string | undefined
 }
 
 export interface CreatedTask {
@@ -39,28 +52,32 @@ export interface CreatedTask {
 function createText({ columns, names, keys, source, answer }: Record<'columns' | 'names' | 'keys' | 'source' | 'answer', string>): string {
   return `
 with input as (
-  select id, tenant, type, title, priority, tags::text[], payload::jsonb, coalesce(run_at, now() + delay_ms * interval '1 ms') as start_at${names}
+  select id, tenant, type, title, priority, tags::text[], payload::jsonb, queue, max_attempts, more::jsonb,
+    coalesce(run_at, now() + delay_ms * interval '1 ms') as start_at${names}
   from unnest($2::text::uuid[], $3::text::text[], $4::text::text[], $5::text::text[], $6::text::smallint[], $7::text::text[],
-    $8::text::text[], $9::text::timestamptz[], $10::text::double precision[]${columns}) as r (id, tenant, type, title, priority, tags, payload, run_at, delay_ms${names})
+    $8::text::text[], $9::text::timestamptz[], $10::text::double precision[], $11::text::text[], $12::text::integer[],
+    $13::text::text[]${columns}) as r (id, tenant, type, title, priority, tags, payload, run_at, delay_ms, queue, max_attempts, more${names})
 )${keys}, created as (
-  insert into taskwire.tasks (id, tenant, type, title, priority, tags, payload, status, run_at)
-  select id, tenant, type, title, priority, tags, payload,
+  insert into taskwire.tasks (id, tenant, type, title, priority, tags, payload, queue, max_attempts, status, run_at,
+    expires_at, unique_key, parent_id, batch_id, callback_url)
+  select id, tenant, type, title, priority, tags, payload, queue, max_attempts,
     (case when start_at > now() then 'SCHEDULED' else 'PENDING' end)::taskwire.task_status,
-    case when start_at > now() then start_at end
+    case when start_at > now() then start_at end,
+    (more->>'expiresAt')::timestamptz, more->>'uniqueKey', (more->>'parentId')::uuid, (more->>'batchId')::uuid, more->>'callbackUrl'
   from ${source}
-  returning id, tenant, priority, status, run_at, created_at
+  returning id, tenant, queue, priority, status, run_at, expires_at, created_at
 ), history as (
   insert into taskwire.transitions (task_id, version, tenant, status, attempt, at)
   select id, 1, tenant, status, 0, created_at from created
 ), outbox as (
-  insert into taskwire.deliveries (task_id, attempt, tenant, priority, due_at)
-  select id, 1, tenant, priority, coalesce(run_at, now() + $1::double precision * interval '1 ms') from created
+  insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at)
+  select id, 1, tenant, queue, priority, coalesce(run_at, now() + $1::double precision * interval '1 ms'), expires_at from created
 )
 select now()::timestamptz(3) as "createdAt",
   (select json_object_agg(id, run_at) from created where run_at is not null) as "startsById"${answer}`
 }
 
-const CREATE_TASKS: Statement = {
+export const CREATE_TASKS: Statement = {
   name: 'create_tasks',
   text: createText({ columns: '', names: '', keys: '', source: 'input', answer: '' }),
 }
@@ -68,13 +85,13 @@ const CREATE_TASKS: Statement = {
 const CREATE_TASKS_ONCE: Statement = {
   name: 'create_tasks_once',
   text: createText({
-    columns: ', $11::text::text[], $12::text::text[]',
+    columns: ', $14::text::text[], $15::text::text[]',
     names: ', key, fingerprint',
     // Several with one key may be in one batch: the first takes it. A key whose time is over is free again.
     keys: `, keyed as (
   insert into taskwire.idempotency_keys as k (tenant, key, fingerprint, task_id, run_at, expires_at)
   select distinct on (tenant, key) tenant, key, fingerprint, id, case when start_at > now() then start_at end,
-    now() + $13::double precision * interval '1 ms'
+    now() + $16::double precision * interval '1 ms'
   from input order by tenant, key, id
   on conflict (tenant, key) do update
     set fingerprint = excluded.fingerprint, task_id = excluded.task_id, run_at = excluded.run_at, expires_at = excluded.expires_at
@@ -89,7 +106,7 @@ const CREATE_TASKS_ONCE: Statement = {
 }
 
 /** One row for all: nearly every task is PENDING, created at the time of the statement. */
-interface CreateAnswer {
+export interface CreateAnswer {
   createdAt: Date
   /** The start of each task that is SCHEDULED. */
   startsById: Record<TaskId, string> | null
@@ -105,7 +122,7 @@ export async function createTasks(db: Database, tasks: readonly NewTask[], claim
   return tasks.map((task) => toCreatedTask(task, answer))
 }
 
-function toColumns(tasks: readonly NewTask[]): string[] {
+export function toColumns(tasks: readonly NewTask[]): string[] {
   const column = (read: (task: NewTask) => string | number | null) => toArrayLiteral(tasks.map(read))
   return [
     column((task) => task.id),
@@ -117,10 +134,13 @@ function toColumns(tasks: readonly NewTask[]): string[] {
     column((task) => JSON.stringify(task.payload ?? null)),
     column((task) => task.runAt),
     column((task) => task.delayMs),
+    column((task) => task.queue),
+    column((task) => task.maxAttempts),
+    column((task) => (task.more === undefined ? null : JSON.stringify(task.more))),
   ]
 }
 
-function toCreatedTask({ id }: NewTask, { createdAt, startsById }: CreateAnswer): CreatedTask {
+export function toCreatedTask({ id }: NewTask, { createdAt, startsById }: CreateAnswer): CreatedTask {
   const start = startsById?.[id]
   return start === undefined ? { id, status: 'PENDING', runAt: null, createdAt } : { id, status: 'SCHEDULED', runAt: new Date(start), createdAt }
 }

@@ -9,9 +9,10 @@ import type { Database, Statement } from '../../db/database.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
 import type { TaskId } from '../../protocol/task.js'
 import type { AttemptRef } from './claim.js'
-import { toTransitionMessage } from './rows.js'
+import { toTransitionMessage, type TransitionRow } from './rows.js'
 
 export interface DueDelivery extends AttemptRef {
+  queue: string
   priority: number
 }
 
@@ -25,7 +26,7 @@ with due as (
   select d.task_id, d.attempt, coalesce((
     select t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING')
     from taskwire.tasks t where t.id = any(array[d.task_id])), false) as is_usable
-  from taskwire.deliveries d where d.due_at <= now()
+  from taskwire.deliveries d where d.queue = $4 and d.due_at <= now()
   order by d.due_at limit $1 for update of d skip locked
 ), started as (
   update taskwire.tasks t set status = 'PENDING', version = t.version + 1, run_at = null
@@ -39,29 +40,76 @@ with due as (
   set hand_overs = d.hand_overs + 1,
     due_at = now() + least($2::double precision * power(2, least(d.hand_overs, 10)), greatest($2::double precision, $3::double precision)) * interval '1 ms'
   from due where d.task_id = any(array[due.task_id]) and due.is_usable
-  returning d.task_id, d.attempt, d.priority
+  returning d.task_id, d.attempt, d.queue, d.priority
 ), dropped as (
   delete from taskwire.deliveries d using due where d.task_id = any(array[due.task_id]) and not due.is_usable
 )
-select task_id as "taskId", attempt, priority, null as version, null as at from kept
-union all select id, attempt, null, version, at from started`,
+select task_id as "taskId", attempt, queue, priority, null as version, null as at from kept
+union all select id, attempt, null, null, version, at from started`,
 }
 
 /** A delivery that was taken, or the transition of a task that started. */
 type TakenRow = (DueDelivery & { version: null }) | { taskId: TaskId; attempt: number; version: number; at: Date }
 
-/** @param claimWindowMs how long workers have to claim what is handed over now; doubled with each hand-over, to 30 s */
+/**
+ * Of one queue.
+ * @param claimWindowMs how long workers have to claim what is handed over now; doubled with each hand-over, to 30 s
+ */
 export async function takeDueDeliveries(
   db: Database,
+  queue: string,
   limit: number,
   claimWindowMs: number,
 ): Promise<{ deliveries: DueDelivery[]; transitions: TransitionMessage[] }> {
-  const rows = await db.run<TakenRow>(TAKE_DUE, [limit, claimWindowMs, MAX_PAUSE_MS])
+  const rows = await db.run<TakenRow>(TAKE_DUE, [limit, claimWindowMs, MAX_PAUSE_MS, queue])
   const deliveries: DueDelivery[] = []
   const transitions: TransitionMessage[] = []
   for (const row of rows) {
-    if (row.version === null) deliveries.push({ taskId: row.taskId, attempt: row.attempt, priority: row.priority })
+    if (row.version === null) deliveries.push({ taskId: row.taskId, attempt: row.attempt, queue: row.queue, priority: row.priority })
     else transitions.push(toTransitionMessage({ ...row, fromStatus: 'SCHEDULED', status: 'PENDING', reason: null }))
   }
   return { deliveries, transitions }
+}
+
+const LIST_WAITING_QUEUES: Statement = {
+  name: 'list_waiting_queues',
+  // From one queue in the index to the next, however many deliveries lie between.
+  text: `
+with recursive names as (
+  (select d.queue from taskwire.deliveries d order by d.queue limit 1)
+  union all
+  select (select d.queue from taskwire.deliveries d where d.queue > names.queue order by d.queue limit 1) from names where names.queue is not null
+)
+select queue from names where queue is not null`,
+}
+
+/** The queues that have deliveries. */
+export async function listWaitingQueues(db: Database): Promise<string[]> {
+  return (await db.run<{ queue: string }>(LIST_WAITING_QUEUES, [])).map(({ queue }) => queue)
+}
+
+const EXPIRE_TASKS: Statement = {
+  name: 'expire_tasks',
+  text: `
+with late as (
+  select d.task_id from taskwire.deliveries d where d.expires_at <= now() order by d.expires_at limit $1 for update of d skip locked
+), current as (
+  select t.id, t.status as from_status from late join taskwire.tasks t on t.id = any(array[late.task_id])
+  where t.status in ('SCHEDULED', 'WAITING', 'PENDING', 'RETRYING') order by t.id for update of t skip locked
+), expired as (
+  update taskwire.tasks t set status = 'EXPIRED', version = t.version + 1, run_at = null, finished_at = now()
+  from current c where t.id = any(array[c.id])
+  returning t.id, t.tenant, t.version, c.from_status, t.attempt, now()::timestamptz(3) as at
+), history as (
+  insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at, reason)
+  select id, version, tenant, from_status, 'EXPIRED', attempt, at, 'not started in time' from expired
+), outbox as (
+  delete from taskwire.deliveries d using expired e where d.task_id = any(array[e.id])
+)
+select id as "taskId", version, from_status as "fromStatus", 'EXPIRED' as status, attempt, at, 'not started in time' as reason from expired`,
+}
+
+/** Ends tasks whose time to start is over, at most `limit`; their transitions are for the caller to publish. */
+export async function expireTasks(db: Database, limit: number): Promise<TransitionMessage[]> {
+  return (await db.run<TransitionRow>(EXPIRE_TASKS, [limit])).map(toTransitionMessage)
 }

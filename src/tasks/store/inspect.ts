@@ -12,8 +12,8 @@ const FAULTS = {
     find: sql`from taskwire.tasks t where t.status in ('SCHEDULED', 'PENDING', 'RETRYING')
       and not exists (select from taskwire.deliveries d where d.task_id = t.id and d.attempt = t.attempt + 1)`,
     mend: (found: SQL) => sql`
-      insert into taskwire.deliveries (task_id, attempt, tenant, priority, due_at)
-      select t.id, t.attempt + 1, t.tenant, t.priority, coalesce(t.run_at, now()) ${found} for update of t
+      insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at)
+      select t.id, t.attempt + 1, t.tenant, t.queue, t.priority, coalesce(t.run_at, now()), t.expires_at ${found} for update of t
       on conflict (task_id) do update set attempt = excluded.attempt, due_at = excluded.due_at`,
   },
   runningWithoutLease: {

@@ -16,15 +16,20 @@ with input as (
 )
 update taskwire.leases l set lease_until = now() + $2::double precision * interval '1 ms'
 from current c where l.task_id = any(array[c.task_id])
-returning l.task_id as "taskId", l.attempt`,
+returning l.task_id as "taskId", l.attempt, (select t.status = 'CANCELLING' from taskwire.tasks t where t.id = any(array[l.task_id])) as "isCancelling"`,
+}
+
+export interface RenewedLease extends AttemptRef {
+  /** Somebody wishes that the task ends. */
+  isCancelling: boolean
 }
 
 /**
  * Extends the leases that still hold, and returns those attempts. A lease that has run out stays so: from then on the
  * attempt may be rescued at any moment, and its worker has to give it up.
  */
-export function renewLeasesIfHeld(db: Database, refs: readonly AttemptRef[], leaseMs: number): Promise<AttemptRef[]> {
-  return db.run<AttemptRef>(RENEW_LEASES, [JSON.stringify(refs), leaseMs])
+export function renewLeasesIfHeld(db: Database, refs: readonly AttemptRef[], leaseMs: number): Promise<RenewedLease[]> {
+  return db.run<RenewedLease>(RENEW_LEASES, [JSON.stringify(refs), leaseMs])
 }
 
 export interface LostAttempt extends AttemptRef {

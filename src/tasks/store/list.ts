@@ -16,13 +16,16 @@ export interface ListFilter {
   status?: Status
   type?: string
   tag?: string
+  queue?: string
+  batch?: TaskId
+  parent?: TaskId
   /** Only tasks created before this one. */
   beforeId?: TaskId
   limit: number
 }
 
 export async function listTasks(db: Database, tenant: string, filter: ListFilter): Promise<Task[]> {
-  const { status, type, tag, beforeId, limit } = filter
+  const { status, type, tag, queue, batch, parent, beforeId, limit } = filter
   const rows = await db.orm
     .select()
     .from(tasks)
@@ -31,6 +34,9 @@ export async function listTasks(db: Database, tenant: string, filter: ListFilter
         eq(tasks.tenant, tenant),
         status === undefined ? undefined : and(eq(tasks.status, status), hasRowOf(db, tenant, status)),
         type === undefined ? undefined : eq(tasks.type, type),
+        queue === undefined ? undefined : eq(tasks.queue, queue),
+        batch === undefined ? undefined : eq(tasks.batchId, batch),
+        parent === undefined ? undefined : eq(tasks.parentId, parent),
         tag === undefined ? undefined : arrayContains(tasks.tags, [tag]),
         beforeId === undefined ? undefined : lt(tasks.id, beforeId),
       ),

@@ -1,6 +1,8 @@
 /** Reads: tasks, their history and their positions. */
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
+import type { AttemptError } from '../../db/schema.js'
+import type { Attempt } from '../../protocol/http.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
 import type { Task, TaskId, Transition } from '../../protocol/task.js'
 import { TASK_COLUMNS, toTask, toTransitionMessage, type TaskRow, type TransitionRow } from './rows.js'
@@ -71,4 +73,32 @@ export async function readTransitionsOfTasks(db: Database, tenant: string, ids: 
 
 function toTransition({ version, fromStatus, status, attempt, at, reason }: TransitionRow): Transition {
   return { version, from: fromStatus, status, attempt, at: at.toISOString(), reason }
+}
+
+const READ_ATTEMPTS: Statement = {
+  name: 'read_attempts',
+  text: `
+select a.attempt, a.worker, a.started_at as "startedAt", a.finished_at as "finishedAt", a.outcome, a.error
+from taskwire.attempts a where a.task_id = any(array[$1::text::uuid]) and a.tenant = $2
+union all
+select l.attempt, l.worker, l.started_at, null, 'running', null
+from taskwire.leases l where l.task_id = any(array[$1::text::uuid]) and l.tenant = $2
+order by attempt`,
+}
+
+interface AttemptRow extends Omit<Attempt, 'startedAt' | 'finishedAt' | 'error'> {
+  startedAt: Date
+  finishedAt: Date | null
+  error: AttemptError | null
+}
+
+/** The runs of a task, oldest first; the last one may be under way. Stacks stay on the server. */
+export async function readAttempts(db: Database, tenant: string, id: TaskId): Promise<Attempt[]> {
+  const rows = await db.run<AttemptRow>(READ_ATTEMPTS, [id, tenant])
+  return rows.map(({ error, startedAt, finishedAt, ...row }) => ({
+    ...row,
+    startedAt: startedAt.toISOString(),
+    finishedAt: finishedAt?.toISOString() ?? null,
+    error: error && { name: error.name, message: error.message },
+  }))
 }

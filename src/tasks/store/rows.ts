@@ -6,7 +6,8 @@ import { linksOf, type Failure, type Progress, type Task, type TaskId } from '..
 /** The columns of `tasks t` that make a `Task`, named as its fields. */
 export const TASK_COLUMNS = `t.id, t.title, t.type, t.status, t.version, t.attempt, t.max_attempts as "maxAttempts", t.queue,
   t.priority, to_json(t.tags) as tags, t.payload, t.progress, t.result, t.failure, t.run_at as "runAt", t.created_at as "createdAt",
-  t.started_at as "startedAt", t.finished_at as "finishedAt"`
+  t.started_at as "startedAt", t.finished_at as "finishedAt", t.expires_at as "expiresAt", t.unique_key as "uniqueKey",
+  t.parent_id as "parentId", t.batch_id as "batchId", t.callback_url as "callbackUrl"`
 
 export interface TaskRow {
   id: TaskId
@@ -27,6 +28,11 @@ export interface TaskRow {
   createdAt: Date
   startedAt: Date | null
   finishedAt: Date | null
+  expiresAt: Date | null
+  uniqueKey: string | null
+  parentId: TaskId | null
+  batchId: TaskId | null
+  callbackUrl: string | null
 }
 
 export function toTask(row: TaskRow): Task {
@@ -46,9 +52,14 @@ export function toTask(row: TaskRow): Task {
     result: row.result,
     failure: row.failure,
     runAt: row.runAt?.toISOString() ?? null,
+    expiresAt: row.expiresAt?.toISOString() ?? null,
     createdAt: row.createdAt.toISOString(),
     startedAt: row.startedAt?.toISOString() ?? null,
     finishedAt: row.finishedAt?.toISOString() ?? null,
+    uniqueKey: row.uniqueKey,
+    parentId: row.parentId,
+    batchId: row.batchId,
+    callbackUrl: row.callbackUrl,
     links: linksOf(row.id),
   }
 }

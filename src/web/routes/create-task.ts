@@ -1,20 +1,20 @@
-/** `POST /api/tasks`: stored, then answered, then handed to the broker. */
+/** `POST /api/tasks` and `/api/tasks/batch`: stored, then answered, then handed to the broker. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import type { Broker } from '../../broker/broker.js'
-import { crashPoint } from '../../crash-point.js'
 import type { Database } from '../../db/database.js'
 import type { Hub } from '../../live/hub.js'
-import { CreateTask, CreateTaskHeaders, MAX_BODY_BYTES } from '../../protocol/http.js'
+import { Batch, CreateBatch, CreateTask, CreateTaskHeaders, MAX_BATCH_BYTES, MAX_BODY_BYTES } from '../../protocol/http.js'
 import { Problem } from '../../protocol/errors.js'
-import { isFinal, type Status } from '../../protocol/status.js'
+import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
-import { createBatcher } from '../../tasks/batcher.js'
+import { NewTaskError, readNewTask } from '../../tasks/new-task.js'
 import type { Registry } from '../../tasks/registry.js'
-import { createTasks, createTasksOnce, readTasks, type CreatedTask, type KeyedTask, type NewTask, type OnceAnswer } from '../../tasks/store/index.js'
-import type { HandOver } from '../hand-over.js'
+import { readTasks, type NewTask } from '../../tasks/store/index.js'
+import { createTaskId } from '../../tasks/task-id.js'
+import { assertCallbackUrl } from '../callback-url.js'
 import { fingerprintOf, readIdempotencyKey } from '../idempotency.js'
-import { readNewTask, toNewTaskView } from '../new-task.js'
+import { createIntake, type IntakeOptions, type RequestKey } from '../intake.js'
 import { readPreferences } from '../preferences.js'
 import { ProblemError } from '../problem.js'
 import { DEFAULT_TENANT } from '../tenant.js'
@@ -23,69 +23,20 @@ import { waitForTask } from '../wait-for-task.js'
 /** How long a strict create waits for the broker to answer. */
 const STRICT_DEADLINE_MS = 1_000
 
-export interface CreateTaskDeps {
+export interface CreateTaskDeps extends IntakeOptions {
   db: Database
   broker: Pick<Broker, 'ping'>
   registry: Registry
   hub: Hub
-  handOver: HandOver
-  /** How long workers have to claim what was handed over. */
-  claimWindowMs: number
-  /** How long an `Idempotency-Key` is kept. */
-  keyTtlMs: number
+  /** Whether callbacks may go to private addresses. */
+  allowPrivate: boolean
 }
 
 export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async (app, deps) => {
-  const { db, broker, registry, hub, handOver, claimWindowMs, keyTtlMs } = deps
-  const creates = createBatcher<NewTask, CreatedTask>({
-    // One at a time makes batches twice as large, and the cost of a statement is mostly its own, not its rows'.
-    maxInFlight: 1,
-    async write(tasks) {
-      const willHandOver = handOver.isOpen()
-      crashPoint('create:before-commit')
-      const created = await createTasks(db, tasks, willHandOver ? claimWindowMs : 0)
-      crashPoint('create:after-commit')
-      if (willHandOver) deliver(tasks, (index) => created[index]?.status)
-      return created
-    },
-  })
-  const keyedCreates = createBatcher<KeyedTask, OnceAnswer>({
-    maxInFlight: 1,
-    async write(tasks) {
-      const willHandOver = handOver.isOpen()
-      crashPoint('create:before-commit')
-      const answers = await createTasksOnce(db, tasks, willHandOver ? claimWindowMs : 0, keyTtlMs)
-      crashPoint('create:after-commit')
-      const statusOf = (answer: OnceAnswer | undefined) => (answer?.kind === 'created' ? answer.created.status : undefined)
-      if (willHandOver) deliver(tasks, (index) => statusOf(answers[index]))
-      return answers
-    },
-  })
-
-  function deliver(tasks: readonly NewTask[], statusAt: (index: number) => Status | undefined): void {
-    const ready = tasks.filter((_, index) => statusAt(index) === 'PENDING')
-    if (ready.length > 0) handOver.add(ready.map(({ id, priority }) => ({ taskId: id, attempt: 1, priority })))
-  }
-
+  const { db, broker, registry, hub, allowPrivate } = deps
+  const intake = createIntake(deps)
   // A client may have gone while its task is on the way; the database closes after this hook.
-  app.addHook('onClose', async () => void (await Promise.all([creates.whenIdle(), keyedCreates.whenIdle()])))
-
-  /** The task as accepted, by this request or by an earlier one with the same key. */
-  async function accept(task: NewTask, keyed: Pick<KeyedTask, 'key' | 'fingerprint'> | undefined, reply: FastifyReply): Promise<Task> {
-    if (keyed === undefined) return toNewTaskView(task, await creates.add(task))
-    const answer = await keyedCreates.add({ ...task, ...keyed })
-    switch (answer.kind) {
-      case 'created':
-        return toNewTaskView(task, answer.created)
-      case 'repeated':
-        reply.header('idempotent-replayed', 'true')
-        return answer.task
-      case 'mismatch':
-        throw new ProblemError('key_reused', `The key ${keyed.key} came with another body before.`, [
-          { pointer: '/idempotency-key', detail: 'was used for another request' },
-        ])
-    }
-  }
+  app.addHook('onClose', () => intake.whenIdle())
 
   /** The task, if it ends in the time that the client would wait. */
   async function waitForEnd(id: TaskId, seconds: number, reply: FastifyReply): Promise<Task | undefined> {
@@ -101,6 +52,12 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
     })
   }
 
+  /** @throws NewTaskError */
+  function read(body: CreateTask, batchId?: TaskId): NewTask {
+    if (body.callbackUrl !== undefined) assertCallbackUrl(body.callbackUrl, allowPrivate)
+    return readNewTask(body, { tenant: DEFAULT_TENANT, ...(batchId && { batchId }) }, registry)
+  }
+
   app.post(
     '/api/tasks',
     {
@@ -111,7 +68,8 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
         description:
           'Answers once the task is stored. `{"title": "example task"}` alone is valid. With `Prefer: wait=10`: 200 with the ' +
           'task if it has ended within 10 s, else 202 as always. With an `Idempotency-Key` the same request again gets the ' +
-          'first answer (and the header `Idempotent-Replayed`), and makes no second task.',
+          'first answer (and the header `Idempotent-Replayed`), and makes no second task. With a unique key that an ' +
+          'unfinished task has: 200 with that one, and `Existing-Task: true`.',
         headers: CreateTaskHeaders,
         body: CreateTask,
         response: { 200: Task, 202: Task, 400: Problem, 413: Problem, 415: Problem, 422: Problem, 503: Problem },
@@ -119,19 +77,70 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
     },
     async (request, reply) => {
       const { prefer, 'idempotency-key': keyHeader } = request.headers
-      const key = readIdempotencyKey(keyHeader)
-      // Before the defaults of the payload are filled in.
-      const keyed = key === undefined ? undefined : { key, fingerprint: fingerprintOf(request.body) }
-      const task = readNewTask(request.body, DEFAULT_TENANT, registry)
+      const key = readKey(keyHeader, request.body)
+      const task = read(request.body)
       const { waitSeconds, isStrict } = readPreferences(prefer)
       if (isStrict) await assertBroker()
-      const accepted = await accept(task, keyed, reply)
+      const { task: accepted, kind } = await intake.accept(task, key)
       reply.header('location', accepted.links.self)
+      if (kind === 'replayed') reply.header('idempotent-replayed', 'true')
+      if (kind === 'existing') reply.header('existing-task', 'true')
       const applied = [waitSeconds > 0 && `wait=${waitSeconds}`, isStrict && 'handling=strict'].filter(Boolean)
       if (applied.length > 0) reply.header('preference-applied', applied.join(', '))
       const ended = waitSeconds > 0 ? await waitForEnd(accepted.id, waitSeconds, reply) : undefined
-      reply.code(ended ? 200 : 202)
+      reply.code(ended !== undefined || kind === 'existing' ? 200 : 202)
       return ended ?? accepted
     },
   )
+
+  app.post(
+    '/api/tasks/batch',
+    {
+      bodyLimit: MAX_BATCH_BYTES,
+      schema: {
+        tags: ['tasks'],
+        summary: 'Create many tasks at once',
+        description:
+          'All of them, or none: what is wrong is named with the place in the list. They can be followed together: ' +
+          '`GET /api/tasks/events?batch=<batchId>`, or `{ batch }` as a selection on `/ws/tasks`.',
+        headers: CreateTaskHeaders,
+        body: CreateBatch,
+        response: { 202: Batch, 400: Problem, 413: Problem, 415: Problem, 422: Problem, 503: Problem },
+      },
+    },
+    async (request, reply) => {
+      const key = readKey(request.headers['idempotency-key'], request.body)
+      const batchId = createTaskId()
+      const tasks = request.body.tasks.map((body, index) => atPlace(index, () => read(body, batchId)))
+      if (readPreferences(request.headers.prefer).isStrict) await assertBroker()
+      const accepted = await intake.acceptAll(sortIds(tasks), key)
+      if (accepted[0]?.kind === 'replayed') reply.header('idempotent-replayed', 'true')
+      const ofBatch = accepted.find(({ kind }) => kind !== 'existing')
+      reply.code(202)
+      return { batchId: ofBatch?.task.batchId ?? batchId, items: accepted.map(({ task }) => task) }
+    },
+  )
+}
+
+/** The fingerprint is taken before the defaults of the payload are filled in. */
+function readKey(header: string | undefined, body: unknown): RequestKey | undefined {
+  const key = readIdempotencyKey(header)
+  return key === undefined ? undefined : { key, fingerprint: fingerprintOf(body) }
+}
+
+/** What is wrong with a task of a batch is said with its place. */
+function atPlace<Value>(index: number, read: () => Value): Value {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof NewTaskError)) throw error
+    const errors = error.errors.map((field) => ({ ...field, pointer: `/tasks/${index}${field.pointer}` }))
+    throw new NewTaskError(error.code, `Task ${index} of the batch: ${error.message}`, errors)
+  }
+}
+
+/** A batch is read back in the order of its ids, which are made in the same millisecond. */
+function sortIds(tasks: readonly NewTask[]): NewTask[] {
+  const ids = tasks.map(({ id }) => id).sort()
+  return tasks.map((task, index) => ({ ...task, id: ids[index] ?? task.id }))
 }

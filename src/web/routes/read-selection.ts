@@ -8,7 +8,7 @@ import type { Database } from '../../db/database.js'
 import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
 import type { Selection } from '../../protocol/feed.js'
-import { POSITIONS_PATTERN, SelectionQuery, SelectionTransitionList } from '../../protocol/http.js'
+import { MAX_BATCH_TASKS, POSITIONS_PATTERN, SelectionQuery, SelectionTransitionList } from '../../protocol/http.js'
 import { isFinal } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
 import { listTasks, readTransitionsOfTasks } from '../../tasks/store/index.js'
@@ -37,17 +37,17 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
         tags: ['tasks'],
         summary: 'Read or follow what happens to many tasks',
         description:
-          'Tasks by `ids`, or all that fit `type`, `tag` and `status`. By `Accept`: `application/json` (default) is the stored ' +
+          'Tasks by `ids`, of a `batch`, or all that fit `type`, `tag` and `status`. By `Accept`: `application/json` (default) is the stored ' +
           'history, of what fits that of the newest 200; `text/event-stream` a stream of server-sent events, `text/plain` ' +
-          'the same as lines. A stream of ids ends when all tasks have; who comes back with `Last-Event-ID` misses nothing. ' +
+          'the same as lines. A stream of ids or of a batch ends when all tasks have; who comes back with `Last-Event-ID` misses nothing. ' +
           '204: all have ended, and the client has seen it. A stream of what fits begins with snapshots and does not end.',
         querystring: SelectionQuery,
-        response: { 200: SelectionTransitionList, 204: NoBody, 400: Problem, 429: Problem, 503: Problem },
+        response: { 200: SelectionTransitionList, 204: NoBody, 400: Problem, 404: Problem, 429: Problem, 503: Problem },
       },
     },
     async (request, reply) => {
       const { since, ...query } = request.query
-      const selection = toSelection(query)
+      const selection = await fixBatch(toSelection(query))
       const format = chooseFormat(request.headers.accept)
       if (format === undefined) {
         const ids = 'ids' in selection ? selection.ids : (await listTasks(db, DEFAULT_TENANT, { ...selection, limit: MAX_LISTED_TASKS })).map(({ id }) => id)
@@ -61,6 +61,14 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
       return reply
     },
   )
+
+  /** A whole batch is its ids, so that a position can be told. */
+  async function fixBatch(selection: Selection): Promise<Selection> {
+    if ('ids' in selection || selection.batch === undefined || Object.keys(selection).length > 1) return selection
+    const found = await listTasks(db, DEFAULT_TENANT, { batch: selection.batch, limit: MAX_BATCH_TASKS })
+    if (found.length === 0) throw new ProblemError('batch_not_found', `There is no batch ${selection.batch}.`)
+    return { ids: found.map(({ id }) => id).reverse() }
+  }
 
   /** An EventSource comes back after the end, too; this is how it is told to stop. */
   async function isAllSeen(ids: readonly TaskId[], held: Record<TaskId, number>): Promise<boolean> {

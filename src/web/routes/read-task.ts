@@ -9,10 +9,10 @@ import { Type } from 'typebox'
 import type { Database } from '../../db/database.js'
 import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
-import { LogPage, LogsQuery, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
+import { AttemptList, LogPage, LogsQuery, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
-import { readLogs, readTasks, readTransitions } from '../../tasks/store/index.js'
+import { readAttempts, readLogs, readTasks, readTransitions } from '../../tasks/store/index.js'
 import { chooseFormat } from '../event-format.js'
 import { readLastEventId, type HttpStreams } from '../http-stream.js'
 import { ProblemError } from '../problem.js'
@@ -96,6 +96,23 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       if (task && isFinal(task.status) && task.version === since) return reply.code(204).send(undefined)
       streams.follow(id, { since, logs: request.query.logs === '1', format, onEnd: limits.open(request.ip) }, reply)
       return reply
+    },
+  )
+
+  app.get(
+    '/api/tasks/:id/attempts',
+    {
+      schema: {
+        tags: ['tasks'],
+        summary: 'Read the runs of a task',
+        description: 'Oldest first: when and where each ran, how it ended, and what it threw.',
+        params: TaskParams,
+        response: { 200: AttemptList, 400: Problem, 404: Problem },
+      },
+    },
+    async (request) => {
+      const { id } = await read(request.params.id.toLowerCase())
+      return { items: await readAttempts(db, DEFAULT_TENANT, id) }
     },
   )
 

@@ -1,0 +1,129 @@
+/** Turns what somebody asks for into a task that can be stored, or says everything that is wrong with it. */
+import type { FieldError, ProblemCode } from '../protocol/errors.js'
+import { MAX_BODY_DEPTH, type CreateTask } from '../protocol/http.js'
+import { linksOf, type Task, type TaskId } from '../protocol/task.js'
+import { findUnstorable } from '../protocol/text.js'
+import { DEFAULT_ATTEMPTS } from './definition.js'
+import type { RegisteredType, Registry } from './registry.js'
+import type { CreatedTask, MoreOfTask, NewTask } from './store/index.js'
+import { createTaskId } from './task-id.js'
+
+/** What was asked for cannot be accepted: where and why. Nothing was stored. */
+export class NewTaskError extends Error {
+  override readonly name = 'NewTaskError'
+  constructor(
+    readonly code: Extract<ProblemCode, 'invalid_task' | 'unknown_type' | 'invalid_payload'>,
+    message: string,
+    readonly errors: readonly FieldError[],
+  ) {
+    super(message)
+  }
+}
+
+export interface NewTaskOrigin {
+  tenant: string
+  parentId?: TaskId
+  batchId?: TaskId
+}
+
+/** @throws NewTaskError */
+export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: Registry): NewTask {
+  const misfit = findUnstorable(body, MAX_BODY_DEPTH) ?? checkTimes(body)
+  if (misfit !== undefined) throw new NewTaskError('invalid_task', `${misfit.pointer} ${misfit.detail}`, [misfit])
+  const registered = findType(body, registry)
+  const { type, priority, attempts = DEFAULT_ATTEMPTS } = registered.definition
+  const payload = readPayload(body, registered)
+  return {
+    id: createTaskId(),
+    tenant: origin.tenant,
+    type,
+    title: body.title ?? type,
+    priority: body.priority ?? priority ?? 0,
+    tags: body.tags ?? [],
+    payload,
+    runAt: toInstant(body.runAt) ?? null,
+    delayMs: body.delayMs ?? null,
+    queue: body.queue ?? registered.queue,
+    maxAttempts: attempts,
+    more: readMore(body, payload, origin, registered),
+  }
+}
+
+/** The task as it was just stored. */
+export function toNewTaskView(task: NewTask, created: CreatedTask): Task {
+  const { expiresAt = null, uniqueKey = null, parentId = null, batchId = null, callbackUrl = null } = task.more ?? {}
+  return {
+    id: task.id,
+    title: task.title,
+    type: task.type,
+    status: created.status,
+    version: 1,
+    attempt: 0,
+    maxAttempts: task.maxAttempts,
+    queue: task.queue,
+    priority: task.priority,
+    tags: [...task.tags],
+    payload: task.payload,
+    progress: null,
+    result: null,
+    failure: null,
+    runAt: created.runAt?.toISOString() ?? null,
+    expiresAt,
+    createdAt: created.createdAt.toISOString(),
+    startedAt: null,
+    finishedAt: null,
+    uniqueKey,
+    parentId,
+    batchId,
+    callbackUrl,
+    links: linksOf(task.id),
+  }
+}
+
+function findType(body: CreateTask, registry: Registry): RegisteredType {
+  const type = body.type ?? registry.defaultType
+  const registered = registry.find(type)
+  if (registered !== undefined) return registered
+  const detail = `is not one of ${registry.list().map((info) => info.type).join(', ')}`
+  throw new NewTaskError('unknown_type', `There is no task type "${type}": it ${detail}.`, [
+    { pointer: '/type', detail: `"${type}" ${detail}`, fix: 'Use one of these types.' },
+  ])
+}
+
+function readPayload(body: CreateTask, { definition, readPayload: read }: RegisteredType): unknown {
+  const { payload, errors } = read(body.payload)
+  if (errors.length === 0) return payload
+  const fields = errors.map((error) => ({ ...error, pointer: `/payload${error.pointer}` }))
+  const [first] = fields
+  throw new NewTaskError('invalid_payload', `The payload does not fit ${definition.type}: ${first?.pointer ?? ''} ${first?.detail ?? ''}`, fields)
+}
+
+/** Undefined for the many tasks that have none of it. */
+function readMore(body: CreateTask, payload: unknown, origin: NewTaskOrigin, { definition }: RegisteredType): MoreOfTask | undefined {
+  const { parentId, batchId } = origin
+  const { callbackUrl } = body
+  const uniqueKey = body.uniqueKey ?? definition.uniqueBy?.(payload as never)
+  const expiresAt = toInstant(body.expiresAt)
+  const isPlain = [expiresAt, uniqueKey, parentId, batchId, callbackUrl].every((value) => value === undefined)
+  return isPlain ? undefined : { expiresAt, uniqueKey, parentId, batchId, callbackUrl }
+}
+
+function toInstant(time: string | undefined): string | undefined {
+  return time === undefined ? undefined : new Date(time).toISOString()
+}
+
+function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError | undefined {
+  for (const [pointer, time] of [['/runAt', runAt], ['/expiresAt', expiresAt]] as const) {
+    if (time !== undefined && Number.isNaN(Date.parse(time))) {
+      return { pointer, detail: 'is not a time', fix: 'Send ISO 8601, e.g. 2026-11-20T21:22:23Z.' }
+    }
+  }
+  if (runAt !== undefined && delayMs !== undefined) {
+    return { pointer: '/delayMs', detail: 'comes together with runAt', fix: 'Send one of the two.' }
+  }
+  const startMs = runAt === undefined ? Date.now() + (delayMs ?? 0) : Math.max(Date.parse(runAt), Date.now())
+  if (expiresAt !== undefined && Date.parse(expiresAt) <= startMs) {
+    return { pointer: '/expiresAt', detail: 'is before the task could start', fix: 'Send a later time, or leave it out.' }
+  }
+  return undefined
+}

@@ -1,0 +1,136 @@
+/**
+ * Creates tasks of which at most one may be unfinished for each unique key: where there is one, it is the answer.
+ *
+ * All of a call are written in one transaction, or none. The key's row is what two callers meet at; it goes with the end of
+ * its task (a trigger), so whoever finds it gone in between takes it.
+ */
+import type { Database, Orm, Statement } from '../../db/database.js'
+import { runIn } from '../../db/bind.js'
+import type { Task, TaskId } from '../../protocol/task.js'
+import { CREATE_TASKS, toColumns, toCreatedTask, type CreateAnswer, type CreatedTask, type NewTask } from './create.js'
+import { readTasks } from './read.js'
+import { TASK_COLUMNS, toTask, type TaskRow } from './rows.js'
+
+/** `existing`: an unfinished task has the key; as it stands. */
+export type UniqueAnswer = { kind: 'created'; created: CreatedTask } | { kind: 'existing'; task: Task }
+
+/** An `Idempotency-Key`, which then stands for the first of the tasks. */
+export interface CreateKey {
+  key: string
+  /** Of the body that came with it. */
+  fingerprint: string
+  ttlMs: number
+}
+
+const TAKE_KEY: Statement = {
+  name: 'take_idempotency_key',
+  text: `
+insert into taskwire.idempotency_keys as k (tenant, key, fingerprint, task_id, expires_at)
+values ($1, $2, $3, $4::text::uuid, now() + $5::double precision * interval '1 ms')
+on conflict (tenant, key) do update set fingerprint = excluded.fingerprint, task_id = excluded.task_id, run_at = null, expires_at = excluded.expires_at
+  where k.expires_at <= now()
+returning 1 as taken`,
+}
+
+const TAKE_UNIQUE: Statement = {
+  name: 'take_unique_key',
+  // The update changes nothing; it is what answers with the row of the other.
+  text: `
+insert into taskwire.unique_keys as u (tenant, type, key, task_id) values ($1, $2, $3, $4::text::uuid)
+on conflict (tenant, type, key) do update set task_id = u.task_id returning task_id as "taskId"`,
+}
+
+/** The key was used before: nothing was written. */
+export class KeyTakenError extends Error {
+  override readonly name = 'KeyTakenError'
+}
+
+/**
+ * @param claimWindowMs as for `createTasks`
+ * @throws KeyTakenError when the key stands for earlier tasks
+ */
+export async function createUniqueTasks(
+  db: Database,
+  tasks: readonly NewTask[],
+  claimWindowMs: number,
+  once?: CreateKey,
+): Promise<UniqueAnswer[]> {
+  const tenant = tasks[0]?.tenant ?? ''
+  const answers = await db.transaction(async (transaction) => {
+    const existing = new Map<TaskId, TaskId>()
+    for (const task of sortByKey(tasks)) {
+      const holder = await takeUniqueKey(transaction, task)
+      if (holder !== task.id) existing.set(task.id, holder)
+    }
+    const [first] = tasks
+    if (once && first) {
+      const rows = await runIn(transaction, TAKE_KEY, [tenant, once.key, once.fingerprint, existing.get(first.id) ?? first.id, once.ttlMs])
+      if (rows.length === 0) throw new KeyTakenError(`the key ${once.key} was used before`)
+    }
+    const fresh = tasks.filter(({ id }) => !existing.has(id))
+    const [answer] = fresh.length > 0 ? await runIn<CreateAnswer>(transaction, CREATE_TASKS, [claimWindowMs, ...toColumns(fresh)]) : []
+    // drizzle leaves times as text.
+    return { existing, answer: answer && { ...answer, createdAt: new Date(answer.createdAt) } }
+  })
+  const found = await readTasks(db, tenant, [...answers.existing.values()])
+  const byId = new Map(found.map((task) => [task.id, task]))
+  return tasks.map((task): UniqueAnswer => {
+    const known = byId.get(answers.existing.get(task.id) ?? '')
+    if (known !== undefined) return { kind: 'existing', task: known }
+    if (answers.answer === undefined) throw new Error(`the task ${answers.existing.get(task.id)} was deleted meanwhile`)
+    return { kind: 'created', created: toCreatedTask(task, answers.answer) }
+  })
+}
+
+/** In one order for all callers, so that two of them wait for each other instead of deadlocking. */
+function sortByKey(tasks: readonly NewTask[]): NewTask[] {
+  const keyed = tasks.filter(({ more }) => more?.uniqueKey !== undefined)
+  return keyed.sort((a, b) => nameOf(a).localeCompare(nameOf(b)))
+}
+
+function nameOf({ type, more }: NewTask): string {
+  return `${type} ${more?.uniqueKey}`
+}
+
+/** The id of the task that has the key: this one, or an unfinished one. */
+async function takeUniqueKey(transaction: Orm, { tenant, type, id, more }: NewTask): Promise<TaskId> {
+  const [row] = await runIn<{ taskId: TaskId }>(transaction, TAKE_UNIQUE, [tenant, type, more?.uniqueKey ?? '', id])
+  return row?.taskId ?? id
+}
+
+/**
+ * The id of the task that this key stands for: made now, or by an earlier call. The relay delivers it.
+ * @param once its key belongs to the tenant
+ */
+export async function createTaskOnce(db: Database, task: NewTask, once: CreateKey): Promise<TaskId> {
+  try {
+    const [answer] = await createUniqueTasks(db, [task], 0, once)
+    return answer?.kind === 'existing' ? answer.task.id : task.id
+  } catch (error) {
+    if (!(error instanceof KeyTakenError)) throw error
+    const [row] = await db.run<{ taskId: TaskId }>(FIND_KEY, [task.tenant, once.key])
+    return row?.taskId ?? createTaskOnce(db, task, once)
+  }
+}
+
+const FIND_KEY: Statement = {
+  name: 'find_idempotency_key',
+  text: `select k.task_id as "taskId" from taskwire.idempotency_keys k where k.tenant = $1 and k.key = $2`,
+}
+
+const READ_BATCH_OF_KEY: Statement = {
+  name: 'read_batch_of_key',
+  text: `
+select k.fingerprint as "keyFingerprint", ${TASK_COLUMNS}
+from taskwire.idempotency_keys k
+join taskwire.tasks first on first.id = any(array[k.task_id])
+join taskwire.tasks t on t.id = any(array[first.id]) or (first.batch_id is not null and t.batch_id = any(array[first.batch_id]))
+where k.tenant = $1 and k.key = $2 order by t.id`,
+}
+
+/** The tasks that this key stands for, as they are now; undefined when it stands for none. */
+export async function readBatchOfKey(db: Database, tenant: string, key: string): Promise<{ fingerprint: string; tasks: Task[] } | undefined> {
+  const rows = await db.run<TaskRow & { keyFingerprint: string }>(READ_BATCH_OF_KEY, [tenant, key])
+  const [first] = rows
+  return first && { fingerprint: first.keyFingerprint, tasks: rows.map(toTask) }
+}

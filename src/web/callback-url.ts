@@ -1,0 +1,14 @@
+/** Whether a callback may be asked for: its address is checked again, with what its name resolves to, when it is called. */
+import { AddressRefusedError, createAddressGuard } from '../handlers/address-guard.js'
+import { NewTaskError } from '../tasks/new-task.js'
+
+/** @throws NewTaskError `invalid_task` */
+export function assertCallbackUrl(text: string, allowPrivate: boolean): void {
+  try {
+    const url = new URL(text)
+    createAddressGuard({ allowPrivate }).checkUrl(url)
+  } catch (error) {
+    const detail = error instanceof AddressRefusedError ? `is refused: ${error.message}` : 'is not a URL'
+    throw new NewTaskError('invalid_task', `/callbackUrl ${detail}`, [{ pointer: '/callbackUrl', detail, fix: 'Send the https URL of a server that the public can reach.' }])
+  }
+}

@@ -1,0 +1,113 @@
+/** What may be done to a task that exists: cancel it, and edit it while it waits. */
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import type { EventBus } from '../../broker/broker.js'
+import type { Database } from '../../db/database.js'
+import { Problem } from '../../protocol/errors.js'
+import { CancelRequest, EditTask, MAX_BODY_BYTES, TaskParams } from '../../protocol/http.js'
+import { isFinal } from '../../protocol/status.js'
+import { Task, type TaskId } from '../../protocol/task.js'
+import { NewTaskError, readNewTask } from '../../tasks/new-task.js'
+import type { Registry } from '../../tasks/registry.js'
+import { cancelTasks, editTaskIfWaiting, readTasks, type TaskEdit } from '../../tasks/store/index.js'
+import { ProblemError } from '../problem.js'
+import { DEFAULT_TENANT } from '../tenant.js'
+
+export interface ChangeTaskDeps {
+  db: Database
+  events: EventBus
+  registry: Registry
+}
+
+export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async (app, { db, events, registry }) => {
+  async function read(id: TaskId): Promise<Task> {
+    const [task] = await readTasks(db, DEFAULT_TENANT, [id])
+    if (task === undefined) throw new ProblemError('task_not_found', `There is no task ${id}.`)
+    return task
+  }
+
+  app.post(
+    '/api/tasks/:id/cancel',
+    {
+      schema: {
+        tags: ['tasks'],
+        summary: 'Cancel a task',
+        description:
+          'A task that waits is CANCELLED at once; one that runs is CANCELLING until its handler has stopped, for ' +
+          'CANCEL_GRACE_SECONDS at most. Cancelling again changes nothing.',
+        params: TaskParams,
+        body: Type.Optional(Type.Union([CancelRequest, Type.Null()])),
+        response: { 200: Task, 202: Task, 400: Problem, 404: Problem, 409: Problem, 503: Problem },
+      },
+    },
+    async (request, reply) => {
+      const id = request.params.id.toLowerCase()
+      const { reason = null, children = false } = request.body ?? {}
+      const transitions = await cancelTasks(db, DEFAULT_TENANT, [id], { reason, withChildren: children })
+      // The wish is stored: whoever misses this finds it there.
+      events.publish(transitions).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'a cancel was not published'))
+      const task = await read(id)
+      const isMine = transitions.some(({ taskId }) => taskId === id)
+      if (!isMine && isFinal(task.status) && task.status !== 'CANCELLED' && transitions.length === 0) {
+        throw new ProblemError('not_cancellable', `The task is ${task.status}.`)
+      }
+      reply.code(task.status === 'CANCELLING' ? 202 : 200)
+      return task
+    },
+  )
+
+  app.patch(
+    '/api/tasks/:id',
+    {
+      bodyLimit: MAX_BODY_BYTES,
+      schema: {
+        tags: ['tasks'],
+        summary: 'Edit a task that waits',
+        description: 'What is left out stays as it is. With `If-Match`, only the state with that `ETag` is changed.',
+        params: TaskParams,
+        body: EditTask,
+        response: { 200: Task, 400: Problem, 404: Problem, 409: Problem, 412: Problem, 422: Problem, 503: Problem },
+      },
+    },
+    async (request) => {
+      const id = request.params.id.toLowerCase()
+      const task = await read(id)
+      const version = readIfMatch(request.headers['if-match'])
+      if (version !== undefined && version !== task.version) throw new ProblemError('version_mismatch', `The task is at version ${task.version}.`)
+      const { runAt } = request.body
+      if (runAt !== undefined && task.status !== 'SCHEDULED' && !isFinal(task.status)) {
+        throw new NewTaskError('invalid_task', '/runAt belongs to a task that is SCHEDULED', [
+          { pointer: '/runAt', detail: `belongs to a task that is SCHEDULED; this one is ${task.status}`, fix: 'Leave it out.' },
+        ])
+      }
+      if (await editTaskIfWaiting(db, DEFAULT_TENANT, id, readEdit(request.body, task, registry), version)) return read(id)
+      throw new ProblemError('not_editable', `The task is ${(await read(id)).status}.`)
+    },
+  )
+}
+
+/** Checked as if the task were created like that. @throws NewTaskError */
+function readEdit(body: EditTask, task: Task, registry: Registry): TaskEdit {
+  const { expiresAt, ...rest } = body
+  const { title, payload, priority, tags, runAt } = readNewTask(
+    { type: task.type, payload: task.payload, ...rest, ...(expiresAt ? { expiresAt } : {}) },
+    { tenant: DEFAULT_TENANT },
+    registry,
+  )
+  return {
+    ...(body.title !== undefined && { title }),
+    ...(body.payload !== undefined && { payload }),
+    ...(body.priority !== undefined && { priority }),
+    ...(body.tags !== undefined && { tags }),
+    ...(body.runAt !== undefined && runAt !== null && { runAt }),
+    ...(expiresAt !== undefined && { expiresAt: expiresAt === null ? null : new Date(expiresAt).toISOString() }),
+  }
+}
+
+/** The version in an ETag of ours; undefined without one. @throws ProblemError */
+function readIfMatch(header: string | undefined): number | undefined {
+  if (header === undefined || header.trim() === '*') return undefined
+  const version = /^(?:W\/)?"(\d{1,9})(?:-\d+)?"$/.exec(header.trim())?.[1]
+  if (version === undefined) throw new ProblemError('version_mismatch', 'The header If-Match holds no ETag of this task.')
+  return Number(version)
+}

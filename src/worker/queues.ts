@@ -1,0 +1,80 @@
+/**
+ * Which queues this worker serves. Named in the configuration: those and no others. Otherwise all there are: the default one,
+ * those of the types it knows, and any other in which deliveries wait, found by a look every few seconds, so that no queue
+ * is without a worker by mistake.
+ */
+import type { FastifyBaseLogger } from 'fastify'
+import type { Broker, Consumer, Delivery } from '../broker/broker.js'
+import { splitList } from '../config.js'
+import type { Database } from '../db/database.js'
+import { DEFAULT_QUEUE } from '../tasks/definition.js'
+import type { Registry } from '../tasks/registry.js'
+import { listWaitingQueues } from '../tasks/store/index.js'
+
+const LOOK_INTERVAL_MS = 2_000
+
+export interface QueuesOptions {
+  db: Database
+  broker: Broker
+  registry: Registry
+  log: FastifyBaseLogger
+  /** `reports:4,emails:16`; empty for all queues. */
+  workerQueues: string
+  /** Runs at the same time in each queue that says nothing else. */
+  concurrency: number
+  run(delivery: Delivery): Promise<void>
+}
+
+/** Consumes all of them, as one consumer. Rejects when the broker cannot be reached. */
+export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
+  const { db, broker, registry, log, workerQueues, concurrency, run } = options
+  const named = new Map(splitList(workerQueues).map((part) => [part.split(':')[0] ?? '', Number(part.split(':')[1])]))
+  const limits = registry.limitsByQueue()
+  const consumers = new Map<string, Consumer>()
+  let isPaused = false
+  let stopping: Promise<void> | undefined
+
+  async function serve(queue: string): Promise<void> {
+    if (consumers.has(queue)) return
+    const most = Math.min(named.get(queue) ?? concurrency, limits.get(queue) ?? Infinity)
+    const consumer = await broker.queue.consume(run, { queue, concurrency: most })
+    consumers.set(queue, consumer)
+    if (isPaused) await consumer.pause()
+    if (stopping !== undefined) await consumer.stop()
+  }
+
+  async function look(): Promise<void> {
+    for (const queue of await listWaitingQueues(db)) {
+      if (consumers.has(queue) || stopping !== undefined) continue
+      log.info({ queue }, 'a queue is served that no type of this worker names')
+      await serve(queue)
+    }
+  }
+
+  let looking: Promise<void> | undefined
+  const timer = setInterval(() => {
+    looking ??= look()
+      .catch((error: unknown) => log.warn({ err: error }, 'the queues were not looked up'))
+      .finally(() => (looking = undefined))
+  }, LOOK_INTERVAL_MS)
+  if (named.size > 0) clearInterval(timer)
+
+  const first = named.size > 0 ? [...named.keys()] : [DEFAULT_QUEUE, ...registry.list().map(({ queue }) => queue)]
+  for (const queue of new Set(first)) await serve(queue)
+  const all = (act: (consumer: Consumer) => Promise<void>) => Promise.all([...consumers.values()].map(act)).then(() => {})
+  return {
+    pause() {
+      isPaused = true
+      return all((consumer) => consumer.pause())
+    },
+    resume() {
+      isPaused = false
+      return all((consumer) => consumer.resume())
+    },
+    stop() {
+      clearInterval(timer)
+      stopping ??= all((consumer) => consumer.stop())
+      return stopping
+    },
+  }
+}

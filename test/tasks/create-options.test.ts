@@ -1,0 +1,117 @@
+/** Unique keys, batches, expiry, queues, edits and cancels: what the store does with them, on both drivers where they differ. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import * as store from '../../src/tasks/store/index.js'
+import { newTask, openTestDatabase, storeTasks } from '../helpers/database.js'
+import { findViolations, readStored } from '../helpers/history.js'
+import { startPostgres } from '../helpers/services.js'
+
+const server = await startPostgres(t)
+const db = await openTestDatabase(t, server.url)
+const pool = await openTestDatabase(t, server.url, 'node-postgres')
+
+const unique = (key: string, type = 'demo.sleep') => newTask({ type, more: { uniqueKey: key } })
+const read = async (id: string) => (await store.readTasks(db, 'default', [id]))[0]
+const claim = async (id: string, attempt = 1) => (await store.claimAttemptsIfDue(db, [{ taskId: id, attempt }], 'w', 60_000))[0]
+const complete = (taskId: string) => store.settleAttemptsIfCurrent(db, [{ taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null }])
+
+t.test('of many that ask for a unique task at once one makes it, and the others are told of it; its end makes the key free', async (t) => {
+  for (const database of [db, pool]) {
+    const key = `key of ${database === db}`
+    const answers = (await Promise.all(Array.from({ length: 30 }, () => store.createUniqueTasks(database, [unique(key)], 0)))).flat()
+    const created = answers.flatMap((answer) => (answer.kind === 'created' ? [answer.created.id] : []))
+    t.equal(created.length, 1)
+    const [id = ''] = created
+    t.same(new Set(answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.task.id] : []))), new Set(created))
+    t.match((await store.createUniqueTasks(database, [unique(key, 'report.generate')], 0))[0], { kind: 'created' }, 'another type is another key')
+    await claim(id)
+    t.match((await store.createUniqueTasks(database, [unique(key)], 0))[0], { kind: 'existing', task: { id, status: 'PROCESSING', uniqueKey: key } })
+    await complete(id)
+    t.match((await store.createUniqueTasks(database, [unique(key)], 0))[0], { kind: 'created' }, 'the key is free again')
+  }
+})
+
+t.test('a batch is whole or nothing, also with unique tasks, and with a key it is made once', async (t) => {
+  const batchId = newTask().id
+  const batch = () => Array.from({ length: 50 }, (_, index) => newTask({ title: `${index}`, more: { batchId, ...(index === 7 && { uniqueKey: 'seven' }) } }))
+  const once = { key: 'batch', fingerprint: 'f', ttlMs: 60_000 }
+  const answers = await Promise.allSettled(Array.from({ length: 5 }, () => store.createUniqueTasks(db, batch(), 0, once)))
+  t.equal(answers.filter(({ status }) => status === 'fulfilled').length, 1)
+  t.ok(answers.every((answer) => answer.status === 'fulfilled' || answer.reason instanceof store.KeyTakenError))
+  const replay = await store.readBatchOfKey(db, 'default', 'batch')
+  t.equal(replay?.fingerprint, 'f')
+  t.equal(replay?.tasks.length, 50)
+  t.equal((await store.listTasks(db, 'default', { batch: batchId, limit: 100 })).length, 50)
+  const broken = [newTask({ title: 'fine' }), { ...newTask(), priority: 99_999 }]
+  await t.rejects(store.createUniqueTasks(db, broken, 0))
+  t.equal(await read(broken[0]?.id ?? ''), undefined)
+})
+
+t.test('a task that nobody started in time is EXPIRED, and cannot be claimed even before that is said', async (t) => {
+  const soon = new Date(Date.now() + 150).toISOString()
+  const [late = '', started = '', retrying = ''] = await storeTasks(db, 3, { maxAttempts: 3, more: { expiresAt: soon } })
+  await claim(started)
+  await claim(retrying)
+  await store.settleAttemptsIfCurrent(db, [{ taskId: retrying, attempt: 1, outcome: 'failed', status: 'RETRYING', reason: 'no', retryInMs: 0 }])
+  await sleep(200)
+  t.equal(await claim(late), undefined)
+  const expired = (await Promise.all([1, 2, 3].map(() => store.expireTasks(db, 100)))).flat()
+  t.same(expired.map(({ taskId }) => taskId).sort(), [late, retrying].sort())
+  t.match(expired.find(({ taskId }) => taskId === late), { status: 'EXPIRED', from: 'PENDING', version: 2, reason: 'not started in time' })
+  t.match(await read(late), { status: 'EXPIRED', finishedAt: /^2/ })
+  t.match(await read(started), { status: 'PROCESSING' }, 'what has started goes on')
+  t.same(await store.expireTasks(db, 100), [])
+})
+
+t.test('each queue is taken on its own, and those with deliveries are found', async (t) => {
+  await storeTasks(db, 3, { queue: 'reports' })
+  await storeTasks(db, 2, { queue: 'emails' })
+  const names = await store.listWaitingQueues(db)
+  t.ok(['emails', 'reports'].every((name) => names.includes(name)))
+  t.same(names, [...new Set(names)].sort(), 'each once')
+  await db.run({ name: 'test_due', text: `update taskwire.deliveries set due_at = now()` }, [])
+  const { deliveries } = await store.takeDueDeliveries(db, 'reports', 100, 60_000)
+  t.same(deliveries.map(({ queue }) => queue), ['reports', 'reports', 'reports'])
+  t.equal((await store.takeDueDeliveries(db, 'nobody', 100, 60_000)).deliveries.length, 0)
+})
+
+t.test('a task that waits can be edited; one that has started, or moved, cannot', async (t) => {
+  const [waiting = ''] = await storeTasks(db, 1)
+  const [later = ''] = await storeTasks(db, 1, { delayMs: 3_600_000 })
+  t.ok(await store.editTaskIfWaiting(db, 'default', waiting, { title: 'new', payload: { steps: 1 }, priority: 9, tags: ['a', 'b'], expiresAt: '2999-01-01T00:00:00.000Z' }))
+  t.match(await read(waiting), { title: 'new', payload: { steps: 1 }, priority: 9, tags: ['a', 'b'], expiresAt: '2999-01-01T00:00:00.000Z', version: 1 })
+  t.ok(await store.editTaskIfWaiting(db, 'default', waiting, { expiresAt: null }))
+  t.match(await read(waiting), { title: 'new', expiresAt: null })
+  t.notOk(await store.editTaskIfWaiting(db, 'default', waiting, { runAt: '2999-01-01T00:00:00.000Z' }), 'it does not wait for a time')
+  t.ok(await store.editTaskIfWaiting(db, 'default', later, { runAt: '2000-01-01T00:00:00.000Z' }))
+  const { deliveries } = await store.takeDueDeliveries(db, 'default', 1_000, 60_000)
+  t.ok(deliveries.some(({ taskId }) => taskId === later), 'its delivery moved with it')
+  t.notOk(await store.editTaskIfWaiting(db, 'default', waiting, { title: 'x' }, 2), 'another version')
+  t.notOk(await store.editTaskIfWaiting(db, 'somebody', waiting, { title: 'x' }), "somebody else's")
+  await claim(waiting)
+  t.notOk(await store.editTaskIfWaiting(db, 'default', waiting, { title: 'x' }))
+  t.match(await read(waiting), { title: 'new' })
+})
+
+t.test('a cancel ends what waits, asks what runs, reaches children when told so, and can be said again', async (t) => {
+  const [parent = ''] = await storeTasks(db, 1)
+  const [child = '', running = ''] = await storeTasks(db, 2, { more: { parentId: parent } })
+  const [grandchild = ''] = await storeTasks(db, 1, { delayMs: 60_000, more: { parentId: child } })
+  const [stranger = ''] = await storeTasks(db, 1)
+  await claim(running)
+  t.same(await store.cancelTasks(db, 'somebody', [parent], { reason: null, withChildren: true }), [])
+  const alone = await store.cancelTasks(db, 'default', [parent], { reason: 'no more', withChildren: false })
+  t.match(alone, [{ taskId: parent, status: 'CANCELLED', from: 'PENDING', version: 2, reason: 'no more' }])
+  const family = await store.cancelTasks(db, 'default', [parent], { reason: null, withChildren: true })
+  t.same(family.map(({ taskId, status }) => `${taskId} ${status}`).sort(), [`${child} CANCELLED`, `${grandchild} CANCELLED`, `${running} CANCELLING`].sort())
+  t.same(await store.cancelTasks(db, 'default', [parent], { reason: null, withChildren: true }), [])
+  t.match(await read(stranger), { status: 'PENDING' })
+  t.same(await store.renewLeasesIfHeld(db, [{ taskId: running, attempt: 1 }], 60_000), [{ taskId: running, attempt: 1, isCancelling: true }], 'its worker learns of it with its lease')
+  const [end] = await store.settleAttemptsIfCurrent(db, [{ taskId: running, attempt: 1, outcome: 'lost', status: 'PENDING', reason: 'worker lost 1 time; put back' }])
+  t.match(end, { status: 'CANCELLED', from: 'CANCELLING', reason: null }, 'a worker that is lost cannot bring it back')
+})
+
+t.test('no history has a gap, and every task has what moves it on', async (t) => {
+  t.same(findViolations(await readStored(db), []), [])
+  t.same(await store.findFaults(db), [])
+})

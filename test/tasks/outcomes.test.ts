@@ -1,0 +1,165 @@
+/** What becomes of a task whose attempt fails, is cancelled or takes too long. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import fc from 'fast-check'
+import { pino } from 'pino'
+import t from 'tap'
+import { Type } from 'typebox'
+import { runAttempt, type AbortReason } from '../../src/tasks/attempt.js'
+import { backoffMs, MAX_BACKOFF_MS } from '../../src/tasks/backoff.js'
+import { defineTask, type Definition, type TaskContext } from '../../src/tasks/definition.js'
+import { CancelTask, PermanentFailure, RetryLater } from '../../src/tasks/outcome-errors.js'
+import { createRecorder } from '../../src/tasks/recorder.js'
+import { createRegistry } from '../../src/tasks/registry.js'
+import { cancelTasks, readAttempts, readTasks, readTransitions, takeDueDeliveries } from '../../src/tasks/store/index.js'
+import { openTestDatabase, storeTasks } from '../helpers/database.js'
+import { startPostgres } from '../helpers/services.js'
+
+const db = await openTestDatabase(t, (await startPostgres(t)).url)
+const log = pino({ level: 'silent' })
+const QUICK = { kind: 'fixed', delayMs: 0 } as const
+
+type Run = (context: TaskContext) => Promise<unknown>
+type Options = Partial<Pick<Definition, 'timeLimits' | 'backoff' | 'retryOn'>>
+
+/** Runs one attempt; `aborting` gets the way to abort its signal. */
+function attempt(taskId: string, number: number, run: Run, options: Options = {}, aborting: (abort: (reason: AbortReason) => void) => void = () => {}): Promise<void> {
+  const definition = defineTask({ ...{ type: 'demo.sleep', title: 'test', description: '', payload: Type.Object({}), result: Type.Unknown(), backoff: QUICK }, ...options, run: (_, context) => run(context) })
+  const recorder = createRecorder({ db, log, worker: 'w', leaseMs: 60_000, publish: async () => {} })
+  const controller = new AbortController()
+  const abort = (reason: AbortReason) => controller.abort(reason)
+  aborting(abort)
+  const deps = { db, recorder, registry: createRegistry([definition], definition.type), log, cancelGraceMs: 100 }
+  return runAttempt({ taskId, attempt: number }, { ...deps, track: () => ({ signal: controller.signal, abort, ending() {}, end() {} }) })
+}
+
+const fail = (error: unknown = new Error('boom')) => () => Promise.reject(error)
+const read = async (taskId: string) => (await readTasks(db, 'default', [taskId]))[0]
+const story = async (taskId: string) => (await readTransitions(db, 'default', taskId)).map(({ status, attempt: n }) => `${status} ${n}`)
+
+t.test('an attempt that fails is followed by another, up to the number of attempts', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 3 })
+  for (const number of [1, 2, 3]) await attempt(taskId, number, fail(new Error(`boom ${number}`)))
+  t.same(await story(taskId), ['PENDING 0', 'PROCESSING 1', 'RETRYING 1', 'PROCESSING 2', 'RETRYING 2', 'PROCESSING 3', 'FAILED 3'])
+  t.match(await read(taskId), { failure: { code: 'error', message: 'boom 3', attempt: 3 }, runAt: null })
+  t.match(await readAttempts(db, 'default', taskId), [1, 2, 3].map((n) => ({ attempt: n, outcome: 'failed', worker: 'w', error: { name: 'Error', message: `boom ${n}` } })))
+})
+
+t.test('the next attempt is due after the backoff, and the relay delivers it then', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
+  await attempt(taskId, 1, fail(), { backoff: { kind: 'fixed', delayMs: 300 } })
+  const { status, runAt } = (await read(taskId)) ?? {}
+  t.equal(status, 'RETRYING')
+  t.match(runAt, /^2/)
+  const isDue = async () => (await takeDueDeliveries(db, 'default', 100, 60_000)).deliveries.some((delivery) => delivery.taskId === taskId && delivery.attempt === 2)
+  t.equal(await isDue(), false)
+  while (!(await isDue())) await sleep(20)
+  await attempt(taskId, 2, async () => 'done')
+  t.match(await read(taskId), { status: 'COMPLETED', result: 'done', attempt: 2 })
+})
+
+t.test('what is thrown says what follows', async (t) => {
+  const after = async (error: unknown, options?: Options) => {
+    const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 5 })
+    await attempt(taskId, 1, fail(error), options)
+    const task = await read(taskId)
+    const last = (await readTransitions(db, 'default', taskId)).at(-1)
+    return { status: task?.status, code: task?.failure?.code, reason: last?.reason, waitMs: task?.runAt && last ? Date.parse(task.runAt) - Date.parse(last.at) : undefined }
+  }
+  t.match(await after(new RetryLater(90_000, 'busy')), { status: 'RETRYING', reason: 'busy', waitMs: 90_000 })
+  t.match(await after(new PermanentFailure('no such user')), { status: 'FAILED', code: 'permanent', reason: 'no such user' })
+  t.match(await after(new CancelTask('nothing to do')), { status: 'CANCELLED', reason: 'nothing to do', code: undefined })
+  const options = { retryOn: (error: unknown) => error instanceof TypeError }
+  t.match(await after(new Error('no'), options), { status: 'FAILED', code: 'error' })
+  t.match(await after(new TypeError('yes'), options), { status: 'RETRYING' })
+  t.match(await after(new Error('x'), { retryOn: () => { throw new Error('it cannot tell') } }), { status: 'RETRYING' })
+  t.match(await after(new Error('x'), { backoff: (failures) => failures * 1_000 }), { status: 'RETRYING', waitMs: 1_000 })
+  t.throws(() => new RetryLater(-1), RangeError)
+})
+
+t.test('an attempt that was handed back is not one of the failed', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
+  await attempt(taskId, 1, ({ signal }) => sleep(60_000, undefined, { signal }), {}, (abort) => setTimeout(abort, 20, 'shutdown'))
+  await attempt(taskId, 2, fail())
+  t.equal((await read(taskId))?.status, 'RETRYING', 'the first failure of two')
+  await attempt(taskId, 3, fail())
+  t.equal((await read(taskId))?.status, 'FAILED')
+})
+
+t.test('time limits: the signal first, then the end, also of a handler that ignores it', async (t) => {
+  const [soft = '', hard = '', silent = '', lively = ''] = await storeTasks(db, 4, { maxAttempts: 1 })
+  let reason: unknown
+  await attempt(soft, 1, async ({ signal, sleep: wait }) => wait(60_000).finally(() => (reason = signal.reason)), { timeLimits: { softMs: 50 } })
+  t.equal(reason, 'time limit')
+  t.match(await read(soft), { status: 'FAILED', failure: { code: 'time_limit', message: 'the run was over its time limit' } })
+  let late: (result: string) => void = () => {}
+  await attempt(hard, 1, () => new Promise((resolve) => (late = resolve)), { timeLimits: { hardMs: 80 } })
+  t.match(await read(hard), { status: 'FAILED', failure: { code: 'time_limit', message: 'the run took longer than 80 ms' } })
+  late('too late')
+  await sleep(50)
+  t.match(await read(hard), { status: 'FAILED', version: 3 }, 'what it returns later is nobody\'s')
+  await attempt(silent, 1, () => sleep(60_000, undefined, { ref: false }), { timeLimits: { heartbeatMs: 80 } })
+  t.match(await read(silent), { status: 'FAILED', failure: { code: 'no_heartbeat' } })
+  const signs = [(context: TaskContext) => context.heartbeat(), (context: TaskContext) => context.progress(1), (context: TaskContext) => context.log.info('alive')]
+  await attempt(lively, 1, async (context) => {
+    for (let step = 0; step < 9; step += 1) {
+      await sleep(40)
+      signs[step % signs.length]?.(context)
+    }
+  }, { timeLimits: { heartbeatMs: 200 } })
+  t.match(await read(lively), { status: 'COMPLETED' })
+})
+
+t.test('a cancelled run: one that obeys, one that fails in its own way, one that ends first, one that ignores it', async (t) => {
+  const [obeys = '', fails = '', ends = '', ignores = ''] = await storeTasks(db, 4, { maxAttempts: 3 })
+  const cancelled = async (taskId: string, run: Run) => {
+    let abort: (reason: AbortReason) => void = () => {}
+    const running = attempt(taskId, 1, run, {}, (given) => (abort = given))
+    while ((await read(taskId))?.status !== 'PROCESSING') await sleep(5)
+    const [transition] = await cancelTasks(db, 'default', [taskId], { reason: 'not needed', withChildren: false })
+    t.match(transition, { status: 'CANCELLING', from: 'PROCESSING', version: 3, attempt: 1, reason: 'not needed' })
+    abort('cancelled')
+    await running
+    return story(taskId)
+  }
+  t.same(await cancelled(obeys, (context) => context.sleep(60_000)), ['PENDING 0', 'PROCESSING 1', 'CANCELLING 1', 'CANCELLED 1'])
+  t.match(await readAttempts(db, 'default', obeys), [{ outcome: 'cancelled' }])
+  t.same((await cancelled(fails, ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('cleaned up')))))).at(-1), 'CANCELLED 1')
+  t.same((await cancelled(ends, ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve('done'))))).at(-1), 'COMPLETED 1')
+  let late: (result: string) => void = () => {}
+  t.same((await cancelled(ignores, () => new Promise((resolve) => (late = resolve)))).at(-1), 'CANCELLED 1')
+  late('too late')
+  await sleep(50)
+  t.match(await read(ignores), { status: 'CANCELLED', version: 4, result: null })
+})
+
+t.test('a child is made once, however often the handler runs, and knows its parent', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 3 })
+  const made: string[][] = []
+  const run: Run = async (context) => {
+    made.push([await context.create('demo.sleep', {}, { title: 'first' }), await context.create('demo.sleep'), await context.create('demo.sleep', {}, { key: 'mine' })])
+    if (made.length < 2) throw new Error('again')
+  }
+  await attempt(taskId, 1, run)
+  await attempt(taskId, 2, run)
+  t.equal((await read(taskId))?.status, 'COMPLETED')
+  t.same(made[0], made[1])
+  t.equal(new Set(made[0]).size, 3)
+  t.match(await readTasks(db, 'default', made[0] ?? []), [1, 2, 3].map(() => ({ parentId: taskId, status: 'PENDING' })))
+  const [wrong = ''] = await storeTasks(db, 1)
+  await attempt(wrong, 1, (context) => context.create('no.such'))
+  t.match(await read(wrong), { status: 'FAILED', failure: { message: /no task type "no\.such"/ } })
+})
+
+t.test('the exponential backoff doubles, keeps within its bounds and is never the same for all', async (t) => {
+  const backoff = { kind: 'exponential', firstMs: 100, maxMs: 10_000 } as const
+  t.same([1, 2, 3, 8, 60].map((failures) => backoffMs(backoff, failures, undefined, () => 1)), [100, 200, 400, 10_000, 10_000])
+  t.same([1, 2, 3, 8].map((failures) => backoffMs(backoff, failures, undefined, () => 0)), [50, 100, 200, 5_000])
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 5_000 }), fc.double({ min: 0, max: 1, noNaN: true }), (failures, random) => {
+      const ms = backoffMs(backoff, failures, undefined, () => random)
+      return Number.isInteger(ms) && ms >= 50 && ms <= 10_000
+    }),
+  )
+  t.equal(backoffMs(() => Number.NaN, 1, undefined), MAX_BACKOFF_MS, 'a function that goes wrong does not make a loop')
+  t.equal(backoffMs(() => -5, 1, undefined), 0)
+})
