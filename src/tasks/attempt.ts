@@ -24,6 +24,7 @@ import type { FailureCode } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
 import { backoffMs, DEFAULT_BACKOFF, MAX_BACKOFF_MS } from './backoff.js'
 import { DatabaseAwayError, type Definition } from './definition.js'
+import { ProcessEndedError, type IsolatedRuns } from './isolated-run.js'
 import { CancelTask, PermanentFailure, RetryLater } from './outcome-errors.js'
 import type { Recorder } from './recorder.js'
 import type { RegisteredType, Registry } from './registry.js'
@@ -44,6 +45,8 @@ export interface AttemptDeps {
   recorder: Recorder
   registry: Registry
   log: FastifyBaseLogger
+  /** For handlers that run in processes of their own. */
+  isolatedRuns?: IsolatedRuns | undefined
   /** How long a handler may take to end after its task was cancelled, before it is left behind. */
   cancelGraceMs: number
   /** Called when the run starts. */
@@ -95,26 +98,42 @@ async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDe
   // Checked at create already; a definition may have changed since.
   if (misfit !== undefined) return fail('invalid_payload', new Error(`/payload${misfit.pointer} ${misfit.detail}`))
   const bounds = boundRun(claimed, registered, run, deps)
+  const { ended, kill } = startHandler({ claimed, registered, payload, signal: run.signal, alive: bounds.alive }, deps)
   try {
-    return await Promise.race([runHandler(claimed, registered, payload, run.signal, bounds.alive, deps), bounds.over])
+    return await Promise.race([ended, bounds.over])
   } finally {
     bounds.stop()
+    kill()
   }
 }
 
+interface HandlerRun {
+  claimed: ClaimedAttempt
+  registered: RegisteredType
+  payload: unknown
+  signal: AbortSignal
+  alive: () => void
+}
+
+/** Here, or in a process of its own, which is gone after `kill`. */
+function startHandler(run: HandlerRun, deps: AttemptDeps): { ended: Promise<Outcome | undefined>; kill(): void } {
+  const { isolation, memoryLimitMb } = run.registered.definition
+  if (isolation !== 'process' || deps.isolatedRuns === undefined) return { ended: runHandler(run, deps), kill() {} }
+  const { ended, kill } = deps.isolatedRuns.start({ ...run, memoryLimitMb })
+  let hasEnded = false
+  const outcome = ended
+    .then((end) => (end.kind === 'committed' ? undefined : checkResult(run.registered, end.result)))
+    .catch((error: unknown) => (error instanceof ProcessEndedError && !run.signal.aborted ? fail(error.code, error) : explainError(error, run.signal)))
+    .finally(() => (hasEnded = true))
+  return { ended: outcome, kill: () => hasEnded || kill() }
+}
+
 /** What the handler makes of it, however long that takes. */
-async function runHandler(
-  claimed: ClaimedAttempt,
-  registered: RegisteredType,
-  payload: unknown,
-  signal: AbortSignal,
-  alive: () => void,
-  deps: AttemptDeps,
-): Promise<Outcome | undefined> {
+async function runHandler({ claimed, registered, payload, signal, alive }: HandlerRun, deps: AttemptDeps): Promise<Outcome | undefined> {
   const { context, isCommitted } = createTaskContext(claimed, signal, {
     ...deps,
     alive,
-    judgeResult: (returned) => judge(claimed, checkResult(registered, returned), deps.registry),
+    judgeResult: (returned) => judgeReturned(claimed, registered, returned, deps.registry),
   })
   try {
     // An abort is heard once: a handler that starts after it would wait for it in vain.
@@ -181,6 +200,11 @@ function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: Registe
       onAbort = () => {}
     },
   }
+}
+
+/** What this result would mean for the task. */
+export function judgeReturned(claimed: ClaimedAttempt, registered: RegisteredType, returned: unknown, registry: Registry): Settlement {
+  return judge(claimed, checkResult(registered, returned), registry)
 }
 
 function checkResult(registered: RegisteredType, returned: unknown): Outcome {

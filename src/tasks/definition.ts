@@ -127,7 +127,7 @@ export interface Definition<Payload extends TSchema = TSchema, Result extends TS
   /** Whether it is worth trying again after this error. Default: always. */
   retryOn?(error: unknown): boolean
   readonly timeLimits?: TimeLimits
-  /** At most so many runs at the same time in one worker. */
+  /** At most so many runs at the same time in one worker. Default with `isolation: 'process'`: the number of processors. */
   readonly concurrency?: number
   /** Names what a task is about: while one with the same key has not ended, creating another answers with that one. */
   uniqueBy?(payload: Static<Payload>): string

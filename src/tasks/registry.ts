@@ -1,4 +1,5 @@
 /** The types of task this server knows, with their schemas compiled once. */
+import { availableParallelism } from 'node:os'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import type { FieldError } from '../protocol/errors.js'
@@ -11,6 +12,8 @@ export interface RegisteredType {
   readonly definition: Definition
   /** Which workers take its tasks, unless a task says otherwise. */
   readonly queue: string
+  /** At most so many runs at the same time in one worker. */
+  readonly concurrency: number | undefined
   /** Runs the handler, under a name that shows its type in stacks. */
   readonly run: Definition['run']
   /** The payload with the schema's defaults filled in (in place), and what is wrong with it. No payload counts as `{}`; do not change what is returned then. */
@@ -42,7 +45,7 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
   return {
     defaultType,
     find: (type) => types.get(type),
-    limitsByQueue: () => new Map([...types.values()].flatMap(({ queue, definition: { concurrency } }) => (concurrency === undefined ? [] : [[queue, concurrency]]))),
+    limitsByQueue: () => new Map([...types.values()].flatMap(({ queue, concurrency }) => (concurrency === undefined ? [] : [[queue, concurrency]]))),
     list: () =>
       [...types.values()].map(({ queue, definition: { type, title, description, payload, result, attempts = DEFAULT_ATTEMPTS, isolation = 'none', timeLimits = {} } }) => ({
         type,
@@ -70,6 +73,7 @@ function register(definition: Definition): RegisteredType {
   return {
     definition,
     queue: queueOf(definition),
+    concurrency: concurrencyOf(definition),
     run: nameRun(definition),
     readPayload: (given) => (given === undefined ? none : read(given)),
     checkResult: (result) => results.check(result),
@@ -84,9 +88,16 @@ function nameRun(definition: Definition): Definition['run'] {
 }
 
 /** A type whose runs are bounded has a queue of its own: so those that wait hold up no others. */
-function queueOf({ type, queue, concurrency }: Definition): string {
+function queueOf(definition: Definition): string {
+  const { type, queue } = definition
   if (queue !== undefined) return queue
-  return concurrency === undefined ? DEFAULT_QUEUE : type.replaceAll('.', '-').slice(0, 50)
+  return concurrencyOf(definition) === undefined ? DEFAULT_QUEUE : type.replaceAll('.', '-').slice(0, 50)
+}
+
+/** A process for each run: no more of them than processors, unless the type says so. */
+function concurrencyOf({ concurrency, isolation, queue }: Definition): number | undefined {
+  if (concurrency !== undefined || queue !== undefined) return concurrency
+  return isolation === 'process' ? availableParallelism() : undefined
 }
 
 /** What a definition may say besides its schemas; see `Definition`. */

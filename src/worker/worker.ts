@@ -16,6 +16,7 @@ import { loadRegistry } from '../handlers/index.js'
 import { runAttempt } from '../tasks/attempt.js'
 import { createRecorder } from '../tasks/recorder.js'
 import { watchDatabase } from './database-watch.js'
+import { openPool } from './isolation/pool.js'
 import { startLeases, type Leases } from './leases.js'
 import { consumeQueues } from './queues.js'
 
@@ -35,7 +36,8 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
     worker: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
     publish: (events) => broker.events.publish(events),
   })
-  const deps = { db, recorder, registry, log, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
+  const isolatedRuns = openPool({ recorder, log, env: process.env })
+  const deps = { db, recorder, registry, log, isolatedRuns, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
   await listenForCancels(broker, leases, log)
   const consumer = await consumeQueues({
     ...{ db, broker, registry, log },
@@ -53,6 +55,7 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
     leases.abortAll('shutdown')
     await settledWithin(drained, ABORT_GRACE_MS)
     leases.stop()
+    isolatedRuns.stop()
     await broker.close()
     await db.close()
   }

@@ -1,0 +1,75 @@
+/**
+ * The process of a handler: runs one attempt after the other, as its worker says, and reports to it. It never outlives the
+ * worker: it ends when their channel closes, or, when it is too busy to notice, by a thread that looks for its parent.
+ */
+import { Worker } from 'node:worker_threads'
+import { pino } from 'pino'
+import { loadConfig } from '../../config.js'
+import { openDatabase } from '../../db/open.js'
+import { loadRegistry } from '../../handlers/index.js'
+import { judgeReturned } from '../../tasks/attempt.js'
+import type { Recorder } from '../../tasks/recorder.js'
+import { createTaskContext } from '../../tasks/task-context.js'
+import type { FromChild, ToChild } from './messages.js'
+import { packError } from './thrown-error.js'
+
+const config = loadConfig('worker', process.env)
+const log = pino({ name: 'isolated', level: config.logLevel })
+const registry = await loadRegistry(config)
+// It connects when a handler first asks for it.
+const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire isolated', maxConnections: 2 })
+let controller = new AbortController()
+let onFlushed = () => {}
+
+new Worker(new URL('./parent-watch-thread.js', import.meta.url), { workerData: { parentPid: process.ppid } }).unref()
+process.on('disconnect', () => process.exit(0))
+// A terminal sends it to everybody; the worker decides.
+for (const signal of ['SIGINT', 'SIGHUP', 'SIGTERM'] as const) process.on(signal, () => {})
+process.on('message', (message: ToChild) => {
+  if (message.type === 'run') void run(message)
+  else if (message.type === 'abort') controller.abort(message.reason)
+  else onFlushed()
+})
+send({ type: 'ready' })
+
+function send(message: FromChild): void {
+  // Without a listener for its failure, a channel that closes meanwhile is an uncaught error.
+  process.send?.(message, undefined, undefined, () => {})
+}
+
+async function run({ claimed, payload }: Extract<ToChild, { type: 'run' }>): Promise<void> {
+  controller = new AbortController()
+  const registered = registry.find(claimed.type)
+  if (registered === undefined) return send({ type: 'threw', error: packError(new Error(`this process has no handler for the type ${claimed.type}`)) })
+  const { context, isCommitted } = createTaskContext(claimed, controller.signal, {
+    ...{ db, log, registry, recorder },
+    alive: () => send({ type: 'alive' }),
+    judgeResult: (returned) => judgeReturned(claimed, registered, returned, registry),
+  })
+  try {
+    const result = await registered.run(payload, context)
+    send(isCommitted() ? { type: 'committed' } : { type: 'returned', result: toPlain(result) })
+  } catch (error) {
+    if (isCommitted()) log.warn({ err: error, taskId: claimed.id }, 'a handler failed after it had committed its task')
+    send(isCommitted() ? { type: 'committed' } : { type: 'threw', error: packError(error) })
+  }
+}
+
+/** As it would be stored: what cannot travel is no result either. */
+function toPlain(result: unknown): unknown {
+  return result === undefined ? null : JSON.parse(JSON.stringify(result) ?? 'null')
+}
+
+/** What the worker does for the handlers in its own process, over the channel. */
+const recorder: Recorder = {
+  claim: () => Promise.reject(new Error('only the worker claims')),
+  settle: () => Promise.reject(new Error('only the worker settles')),
+  progress: (report) => send({ type: 'progress', report }),
+  log: (report) => send({ type: 'log', report }),
+  announce: (event) => send({ type: 'announce', event }),
+  flush: () =>
+    new Promise((resolve) => {
+      onFlushed = resolve
+      send({ type: 'flush' })
+    }),
+}

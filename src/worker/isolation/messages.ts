@@ -1,0 +1,32 @@
+/** What a worker and the process of a handler say to each other; structured clones, so times stay times. */
+import type { Event } from '../../protocol/stream.js'
+import type { AbortReason } from '../../tasks/attempt.js'
+import type { ClaimedAttempt, LogReport, ProgressReport } from '../../tasks/store/index.js'
+
+export type ToChild =
+  | { type: 'run'; claimed: ClaimedAttempt; payload: unknown }
+  | { type: 'abort'; reason: AbortReason }
+  /** What was reported before is stored. */
+  | { type: 'flushed' }
+
+export type FromChild =
+  | { type: 'ready' }
+  | { type: 'alive' }
+  | { type: 'progress'; report: ProgressReport }
+  | { type: 'log'; report: LogReport }
+  /** Answered by `flushed`. */
+  | { type: 'flush' }
+  /** The handler has committed its task; this is for the watchers. */
+  | { type: 'announce'; event: Event }
+  | { type: 'returned'; result: unknown }
+  | { type: 'committed' }
+  | { type: 'threw'; error: ThrownError }
+
+/** An error as far as it can travel; `kind` is the class that says what follows. */
+export interface ThrownError {
+  kind: 'RetryLater' | 'PermanentFailure' | 'CancelTask' | 'DatabaseAwayError' | 'Error'
+  name: string
+  message: string
+  stack: string | undefined
+  delayMs?: number
+}

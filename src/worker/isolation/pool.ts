@@ -1,0 +1,186 @@
+/**
+ * Processes for handlers with `isolation: 'process'`: one runs one attempt at a time, and can be killed at any moment without
+ * harm to others.
+ *
+ * - One is kept warm for each memory limit in use, so that a run starts in milliseconds. The first run makes it: a worker that
+ *   never has such a run pays nothing.
+ * - After `MAX_RUNS` runs a process is replaced, before what handlers leave behind adds up.
+ * - The memory limit is V8's heap limit, which ends the process by itself, and its resident memory, which is looked at
+ *   twice a second where the system shows it (Linux), because buffers lie outside of that heap.
+ */
+import { fork, type ChildProcess } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import type { FastifyBaseLogger } from 'fastify'
+import { ProcessEndedError, type IsolatedEnd, type IsolatedRun, type IsolatedRuns } from '../../tasks/isolated-run.js'
+import type { Recorder } from '../../tasks/recorder.js'
+import type { FromChild, ToChild } from './messages.js'
+import { unpackError } from './thrown-error.js'
+
+const CHILD = fileURLToPath(new URL('./child.js', import.meta.url))
+const MAX_RUNS = 100
+const READY_DEADLINE_MS = 30_000
+const LOOK_INTERVAL_MS = 500
+const PAGE_BYTES = 4_096
+const MB = 1024 * 1024
+
+export interface PoolOptions {
+  recorder: Pick<Recorder, 'progress' | 'log' | 'flush' | 'announce'>
+  log: FastifyBaseLogger
+  /** Of the worker: the processes are configured by it. */
+  env: NodeJS.ProcessEnv
+}
+
+export interface Pool extends IsolatedRuns {
+  /** Kills them all. */
+  stop(): void
+}
+
+interface ProcessEnd {
+  code: number | null
+  signal: NodeJS.Signals | null
+}
+
+interface HandlerProcess {
+  readonly child: ChildProcess
+  readonly memoryLimitMb: number | undefined
+  readonly ready: Promise<void>
+  readonly ended: Promise<ProcessEnd>
+  runs: number
+}
+
+export function openPool({ recorder, log, env }: PoolOptions): Pool {
+  const all = new Set<HandlerProcess>()
+  const idle = new Map<number | undefined, HandlerProcess[]>()
+  let isStopped = false
+
+  function launch(memoryLimitMb: number | undefined): HandlerProcess {
+    const child = fork(CHILD, [], {
+      env,
+      execArgv: memoryLimitMb === undefined ? [] : [`--max-old-space-size=${memoryLimitMb}`],
+      serialization: 'advanced',
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
+    const ended = new Promise<ProcessEnd>((resolve) => {
+      child.once('exit', (code, signal) => resolve({ code, signal }))
+      child.once('error', () => resolve({ code: null, signal: null }))
+    })
+    const ready = new Promise<void>((resolve, reject) => {
+      // The first message is `ready`.
+      child.once('message', () => resolve())
+      void ended.then((end) => reject(explainEnd(end, memoryLimitMb)))
+    })
+    const deadline = setTimeout(() => child.kill('SIGKILL'), READY_DEADLINE_MS).unref()
+    ready.catch(() => {}).finally(() => clearTimeout(deadline))
+    const made: HandlerProcess = { child, memoryLimitMb, ready, ended, runs: 0 }
+    all.add(made)
+    void ended.then(() => all.delete(made))
+    return made
+  }
+
+  function take(memoryLimitMb: number | undefined): HandlerProcess {
+    const waiting = idle.get(memoryLimitMb) ?? []
+    let found: HandlerProcess | undefined
+    while ((found = waiting.pop()) && !all.has(found));
+    return found ?? launch(memoryLimitMb)
+  }
+
+  function giveBack(made: HandlerProcess): void {
+    const { child, memoryLimitMb } = made
+    const hasWarm = (idle.get(memoryLimitMb) ?? []).some((other) => all.has(other))
+    const isFit = !isStopped && made.runs < MAX_RUNS && child.connected && child.exitCode === null && child.signalCode === null
+    // One is kept warm; a burst of runs leaves no others behind.
+    if (hasWarm || !isFit) child.kill('SIGKILL')
+    if (!hasWarm && !isStopped) idle.set(memoryLimitMb, [isFit ? made : launch(memoryLimitMb)])
+  }
+
+  async function runIn(made: HandlerProcess, run: IsolatedRun, kill: { reason: ProcessEndedError | undefined }): Promise<IsolatedEnd> {
+    const { child } = made
+    const { claimed, payload, signal, alive, memoryLimitMb } = run
+    await made.ready
+    made.runs += 1
+    const say = (message: ToChild) => void (child.connected && child.send(message, () => {}))
+    const onAbort = () => say({ type: 'abort', reason: signal.reason as never })
+    const memory = memoryLimitMb === undefined ? undefined : watchMemory(child, memoryLimitMb, (bytes) => {
+      kill.reason = new ProcessEndedError('memory_limit', `the run used ${Math.round(bytes / MB)} MB; its limit is ${memoryLimitMb} MB`)
+      child.kill('SIGKILL')
+    })
+    try {
+      return await new Promise<IsolatedEnd>((resolve, reject) => {
+        const onMessage = (message: FromChild) => {
+          switch (message.type) {
+            case 'alive':
+              return alive()
+            case 'progress':
+              return recorder.progress(message.report)
+            case 'log':
+              return recorder.log(message.report)
+            case 'flush':
+              return void recorder.flush(claimed.id).then(() => say({ type: 'flushed' }), reject)
+            case 'announce':
+              return recorder.announce(message.event)
+            case 'returned':
+              return resolve({ kind: 'returned', result: message.result })
+            case 'committed':
+              return resolve({ kind: 'committed' })
+            case 'threw':
+              return reject(unpackError(message.error))
+          }
+        }
+        child.on('message', onMessage)
+        void made.ended.then((end) => reject(kill.reason ?? explainEnd(end, memoryLimitMb)))
+        signal.addEventListener('abort', onAbort, { once: true })
+        say({ type: 'run', claimed, payload })
+        if (signal.aborted) onAbort()
+      })
+    } finally {
+      child.removeAllListeners('message')
+      signal.removeEventListener('abort', onAbort)
+      clearInterval(memory)
+    }
+  }
+
+  return {
+    start(run) {
+      const made = take(run.memoryLimitMb)
+      const kill: { reason: ProcessEndedError | undefined } = { reason: undefined }
+      const ended = runIn(made, run, kill).finally(() => giveBack(made))
+      ended.catch(() => {})
+      return {
+        ended,
+        kill() {
+          if (!all.has(made)) return
+          log.debug({ taskId: run.claimed.id, pid: made.child.pid }, 'the process of a handler is killed')
+          made.child.kill('SIGKILL')
+        },
+      }
+    },
+    stop() {
+      isStopped = true
+      for (const { child } of all) child.kill('SIGKILL')
+    },
+  }
+}
+
+/** V8 ends a process whose heap is full with SIGABRT (134 where a shell stands between). */
+function explainEnd({ code, signal }: ProcessEnd, memoryLimitMb: number | undefined): ProcessEndedError {
+  if (memoryLimitMb !== undefined && (signal === 'SIGABRT' || code === 134)) {
+    return new ProcessEndedError('memory_limit', `the run used more memory than its limit of ${memoryLimitMb} MB`)
+  }
+  return new ProcessEndedError('process_died', `the process of the handler ended (${signal ?? `exit code ${code}`})`)
+}
+
+/** Room for what a Node process needs itself, beside what the handler uses. */
+const OWN_MB = 64
+
+function watchMemory(child: ChildProcess, limitMb: number, onExceeded: (bytes: number) => void): NodeJS.Timeout {
+  return setInterval(() => {
+    readResidentBytes(child.pid).then((bytes) => bytes > (limitMb + OWN_MB) * MB && onExceeded(bytes), () => {})
+  }, LOOK_INTERVAL_MS)
+}
+
+/** @see https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html */
+async function readResidentBytes(pid: number | undefined): Promise<number> {
+  const text = await readFile(`/proc/${pid}/statm`, 'utf8')
+  return Number(text.split(' ')[1]) * PAGE_BYTES
+}

@@ -1,0 +1,95 @@
+/** Handlers in processes of their own, which obey, spin, leak and crash; in real workers. `npm test` builds them first. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import type { Task } from '../../src/protocol/task.js'
+import { readLatestLogs, readTasks } from '../../src/tasks/store/index.js'
+import { OWN_TASKS } from '../helpers/processes.js'
+import { openScene } from '../helpers/scene.js'
+
+const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '1' })
+await Promise.all([scene.start('web'), scene.start('relay')])
+const worker = await scene.start('worker')
+
+const read = async (id: string) => (await readTasks(scene.db, 'default', [id]))[0]
+
+async function end(id: string): Promise<Task | undefined> {
+  await scene.ended([id])
+  return read(id)
+}
+
+async function untilRunning(id: string): Promise<void> {
+  while ((await read(id))?.status !== 'PROCESSING') await sleep(10)
+}
+
+/** Of a handler that writes it there. */
+async function readPid(file: string): Promise<number> {
+  for (;;) {
+    const pid = Number(await readFile(file, 'utf8').catch(() => 0))
+    if (pid > 0) return pid
+    await sleep(20)
+  }
+}
+
+async function untilGone(pid: number): Promise<void> {
+  try {
+    while (process.kill(pid, 0)) await sleep(20)
+  } catch {
+    return
+  }
+}
+
+t.test('everything in the context works from there, and the process is used again', async (t) => {
+  const id = await scene.create({ type: 'test.tour', payload: { fails: true } })
+  const task = await end(id)
+  t.match(task, { status: 'COMPLETED', attempt: 2, result: { value: { attempt: 1 }, fence: 2 }, progress: { done: 1, total: 2, message: 'half' } })
+  const result = task?.result as { pid: number; child: string }
+  t.not(result.pid, worker.child.pid)
+  t.match(await end(result.child), { status: 'COMPLETED', parentId: id })
+  t.match((await readLatestLogs(scene.db, 'default', id, 10)).map(({ line }) => line.text), [/^from its own process/, /^from its own process/])
+  const again = await end(await scene.create({ type: 'test.tour' }))
+  t.equal((again?.result as { pid: number }).pid, result.pid)
+})
+
+t.test('one that spins is killed at its hard limit, and holds up nobody', async (t) => {
+  const id = await scene.create({ type: 'test.spin' })
+  await untilRunning(id)
+  const other = await scene.create({ payload: { steps: 3, stepMs: 10 } })
+  await scene.ended([other])
+  t.equal((await read(id))?.status, 'PROCESSING', 'the other one ended while it span')
+  const task = await end(id)
+  t.match(task, { status: 'FAILED', failure: { code: 'time_limit', message: 'the run took longer than 3000 ms' } })
+  t.ok(Date.parse(task?.finishedAt ?? '') - Date.parse(task?.startedAt ?? '') >= 3_000)
+})
+
+t.test('one that spins is killed after the grace of a cancel', async (t) => {
+  const pidFile = join(t.testdir({}), 'pid')
+  const id = await scene.create({ type: 'test.spin', payload: { pidFile } })
+  const pid = await readPid(pidFile)
+  await fetch(`${scene.addresses()[0]}/api/tasks/${id}/cancel`, { method: 'POST' })
+  t.match(await end(id), { status: 'CANCELLED', version: 4 })
+  await untilGone(pid)
+})
+
+t.test('a leak and a crash end that attempt, and nothing else', async (t) => {
+  const ids = await Promise.all([
+    scene.create({ type: 'test.leak', payload: { where: 'heap' } }),
+    scene.create({ type: 'test.leak', payload: { where: 'buffers' } }),
+    scene.create({ type: 'test.crash' }),
+  ])
+  const [heap, buffers, crash] = await Promise.all(ids.map(end))
+  t.match(heap, { status: 'FAILED', failure: { code: 'memory_limit', message: /64 MB/ } })
+  t.match(buffers, { status: 'FAILED', failure: { code: 'memory_limit', message: /64 MB/ } })
+  t.match(crash, { status: 'FAILED', failure: { code: 'process_died', message: 'the process of the handler ended (exit code 3)' } })
+  t.equal(worker.child.exitCode, null, 'the worker lives')
+  t.match(await end(await scene.create({ type: 'test.tour' })), { status: 'COMPLETED' })
+})
+
+t.test('a worker that is killed leaves no process behind, however busy', async (t) => {
+  const pidFile = join(t.testdir({}), 'pid')
+  await scene.create({ type: 'test.spin', payload: { pidFile } })
+  const pid = await readPid(pidFile)
+  await worker.kill()
+  await untilGone(pid)
+})
