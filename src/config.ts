@@ -150,6 +150,13 @@ const tasksDir = Type.String({
   description: 'a folder with types of tasks of your own, JavaScript or TypeScript; the same as --tasks',
   expected: 'the path of a folder',
 })
+const artifactsDir = Type.String({
+  minLength: 1,
+  default: '.taskwire/artifacts',
+  description: 'where the files of tasks lie: a folder that web and worker share, or s3://bucket/prefix (?endpoint=https://… for stores other than Amazon)',
+  expected: 'the path of a folder, or an s3:// URL',
+})
+const artifactTtlHours = integer(1, 24 * 3660, 24 * 30, 'how long the files of tasks are kept')
 const dataDir = Type.String({
   minLength: 1,
   default: '.taskwire',
@@ -158,11 +165,12 @@ const dataDir = Type.String({
 })
 
 const everyRole = { databaseUrl, redisUrl: Type.Optional(redisUrl), logLevel: logLevel('info') }
+const artifacts = { artifactsDir, artifactTtlHours }
 const definitions = { tasksDir: Type.Optional(tasksDir), httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret) }
 const streams = { maxStreamsPerAddress, maxStreams, trustProxy, allowedOrigins }
-const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...streams }
-const worker = { workerConcurrency, workerQueues, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions }
-const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts }
+const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, ...streams }
+const worker = { workerConcurrency, workerQueues, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
+const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts, artifactsDir }
 
 export const WebConfig = Type.Object({ ...everyRole, ...web })
 export type WebConfig = Static<typeof WebConfig>

@@ -3,6 +3,7 @@
  * copies at once, so there is no leader.
  */
 import type { FastifyBaseLogger } from 'fastify'
+import { openArtifactStore } from '../artifacts/open-store.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { RelayConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
@@ -21,13 +22,14 @@ const RETAIN_INTERVAL_MS = 60_000
 export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire relay', maxConnections: 2 })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
+  const artifacts = await openArtifactStore(config.artifactsDir)
   const deliver = { db, broker, claimWindowMs: config.claimWindowSeconds * 1_000, brokerWindow: config.brokerWindow }
   const loops = [
     startLoop({ name: 'deliver', intervalMs: config.relayIntervalMs, log, step: () => deliverOnce(deliver) }),
     startLoop({ name: 'expire', intervalMs: EXPIRE_INTERVAL_MS, log, step: () => expireOnce(deliver) }),
     startLoop({ name: 'rescue', intervalMs: RESCUE_INTERVAL_MS, log, step: () => rescueOnce({ db, broker, log, maxLostAttempts: config.maxLostAttempts }) }),
     startLoop({ name: 'reconcile', intervalMs: RECONCILE_INTERVAL_MS, maxPauseMs: RECONCILE_INTERVAL_MS, log, step: () => reconcileOnce({ log, ...deliver }) }),
-    startLoop({ name: 'retain', intervalMs: RETAIN_INTERVAL_MS, log, step: () => retainOnce(db) }),
+    startLoop({ name: 'retain', intervalMs: RETAIN_INTERVAL_MS, log, step: () => retainOnce(db, artifacts) }),
   ]
 
   let stopping: Promise<void> | undefined

@@ -177,7 +177,7 @@ async function startRoles(
 ): Promise<string> {
   const { config, main } = options
   let address = ''
-  const env = { ...options.env, ...roleEnvironment(config, services) }
+  const env = { ...options.env, ...roleEnvironment(options, services) }
   const rolePart = (role: string, onReady: (address: string | undefined) => void): Part => ({
     name: role,
     launch: () =>
@@ -225,8 +225,14 @@ async function checkTypes(main: string, env: NodeJS.ProcessEnv): Promise<string 
 }
 
 /** An empty variable counts as unset. */
-function roleEnvironment(config: StartConfig, services: Addresses): NodeJS.ProcessEnv {
-  return { DATABASE_URL: services.databaseUrl, REDIS_URL: services.redisUrl ?? '', LOG_LEVEL: config.logLevel }
+function roleEnvironment({ config, env }: StartOptions, services: Addresses): NodeJS.ProcessEnv {
+  return {
+    DATABASE_URL: services.databaseUrl,
+    REDIS_URL: services.redisUrl ?? '',
+    LOG_LEVEL: config.logLevel,
+    // Beside the other data, unless somebody says otherwise.
+    ...(env['ARTIFACTS_DIR'] ? {} : { ARTIFACTS_DIR: join(config.dataDir, 'artifacts') }),
+  }
 }
 
 /** A server's URL without its password. */

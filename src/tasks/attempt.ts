@@ -22,6 +22,7 @@ import type { Database } from '../db/database.js'
 import type { AttemptError } from '../db/schema.js'
 import type { FailureCode } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
+import type { ArtifactStore } from './artifact-store.js'
 import { backoffMs, DEFAULT_BACKOFF, MAX_BACKOFF_MS } from './backoff.js'
 import { DatabaseAwayError, type Definition } from './definition.js'
 import { ProcessEndedError, type IsolatedRuns } from './isolated-run.js'
@@ -45,6 +46,9 @@ export interface AttemptDeps {
   recorder: Recorder
   registry: Registry
   log: FastifyBaseLogger
+  artifacts: ArtifactStore
+  /** How long artifacts are kept. */
+  artifactTtlMs: number
   /** For handlers that run in processes of their own. */
   isolatedRuns?: IsolatedRuns | undefined
   /** How long a handler may take to end after its task was cancelled, before it is left behind. */

@@ -1,5 +1,6 @@
 /** What a developer writes: one definition per type of task. From it come validation, OpenAPI, the form and the docs. */
 import type { Static, TSchema } from 'typebox'
+import type { Readable, Writable } from 'node:stream'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database, Orm } from '../db/database.js'
 import type { CreateTask } from '../protocol/http.js'
@@ -48,6 +49,15 @@ export interface TaskContext {
   heartbeat(): void
   /** Waits; rejects with the reason of the signal as soon as that aborts. */
   sleep(milliseconds: number): Promise<void>
+  /**
+   * A file of the task, as a stream to write to; when it has finished, the file is there for download. One of the same name is
+   * replaced.
+   * @param name letters, digits, dots, hyphens and underscores, beginning with a letter or digit, at most 100
+   * @throws LeaseLostError, by the stream, when the attempt is no longer current; nothing is kept then
+   */
+  artifact(name: string, options?: { mediaType?: string }): Writable
+  /** The content of a file of this task, or of an upload named in the payload. @throws Error when there is none */
+  readArtifact(name: string, options?: { upload?: string }): Promise<Readable>
   /**
    * Creates a task whose parent is this one. The same call in a later attempt makes no second one: calls are known by type and
    * order, or by `key`.

@@ -2,19 +2,34 @@
  * What a handler is given: see `TaskContext`. Everything in it that writes is fenced by the attempt's number, in the
  * database, because a run that was paused does not know that it is late.
  */
+import type { Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
+import { Value } from 'typebox/value'
 import type { Database } from '../db/database.js'
 import { isUnavailable } from '../db/unavailable.js'
+import { ArtifactName } from '../protocol/artifact.js'
 import type { TaskId } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
+import type { ArtifactStore } from './artifact-store.js'
+import { createArtifactWriter } from './artifact-writer.js'
 import { DatabaseAwayError, LeaseLostError, type CreateChildOptions, type TaskContext } from './definition.js'
 import { createHandlerLog } from './handler-log.js'
 import { readNewTask } from './new-task.js'
+import { PermanentFailure } from './outcome-errors.js'
 import type { Recorder } from './recorder.js'
 import type { Registry } from './registry.js'
-import { createTaskOnce, findEffect, readTransitionMessages, recordEffect, settleInTransaction, type ClaimedAttempt, type Settlement } from './store/index.js'
+import {
+  createTaskOnce,
+  findEffect,
+  readArtifacts,
+  readTransitionMessages,
+  recordArtifactIfCurrent,
+  recordEffect,
+  settleInTransaction,
+  type ClaimedAttempt, type Settlement } from './store/index.js'
 
+const ARTIFACT_NAME_RULE = 'letters, digits, dots, hyphens and underscores, beginning with a letter or digit, at most 100'
 const MAX_KEY_LENGTH = 200
 /** The largest value of an effect, in bytes of JSON. */
 const MAX_VALUE_BYTES = 256 * 1024
@@ -28,6 +43,9 @@ export interface TaskContextDeps {
   recorder: Recorder
   registry: Registry
   log: FastifyBaseLogger
+  artifacts: ArtifactStore
+  /** How long artifacts are kept. */
+  artifactTtlMs: number
   /** Called at each sign of life. */
   alive(): void
   /** What this result would mean for the task. */
@@ -123,6 +141,29 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     return whenDatabaseAnswers(() => createTaskOnce(db, task, once))
   }
 
+  function writeArtifact(name: string, mediaType: string): Writable {
+    if (!Value.Check(ArtifactName, name)) throw new RangeError(`the artifact name ${JSON.stringify(name)} is refused: ${ARTIFACT_NAME_RULE}`)
+    const { artifacts: store, artifactTtlMs: ttlMs } = deps
+    return createArtifactWriter({
+      store,
+      key: { owner: taskId, attempt, name },
+      signal,
+      async record(written) {
+        deps.alive()
+        const recorded = await whenDatabaseAnswers(() => recordArtifactIfCurrent(db, ref, { name, mediaType, ttlMs, ...written }))
+        if (recorded === undefined) throw leaseLost()
+        const { replacedAttempt } = recorded
+        if (replacedAttempt !== null && replacedAttempt !== attempt) await store.remove({ owner: taskId, attempt: replacedAttempt, name })
+      },
+    })
+  }
+
+  async function readArtifact(name: string, owner: TaskId): Promise<Readable> {
+    const found = (await whenDatabaseAnswers(() => readArtifacts(db, tenant, owner))).find((artifact) => owner !== taskId || artifact.name === name)
+    if (found === undefined) throw new PermanentFailure(owner === taskId ? `there is no artifact ${name}` : `there is no upload ${owner}`)
+    return deps.artifacts.read({ owner, attempt: found.attempt, name: found.name })
+  }
+
   const context: TaskContext = {
     ...{ taskId, tenant, title, attempt, signal, db },
     // Made when it is first used: most handlers log nothing.
@@ -143,6 +184,8 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     async sleep(milliseconds) {
       await sleep(milliseconds, undefined, { signal })
     },
+    artifact: (name, { mediaType = 'application/octet-stream' } = {}) => writeArtifact(name, mediaType),
+    readArtifact: (name, { upload } = {}) => readArtifact(name, upload ?? taskId),
     create: (type, payload, options = {}) => createChild(type, payload, options),
     async once<Value>(key: string, effect: (options: { idempotencyKey: string }) => Promise<Value>) {
       if (key.length < 1 || key.length > MAX_KEY_LENGTH) throw new RangeError(`the key of an effect has 1 to ${MAX_KEY_LENGTH} characters`)

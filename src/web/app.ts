@@ -7,6 +7,7 @@ import type { WebConfig } from '../config.js'
 import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { wrapPool } from '../db/wrap-pool.js'
 import { startHub, type Hub } from '../live/hub.js'
+import type { ArtifactStore } from '../tasks/artifact-store.js'
 import type { Registry } from '../tasks/registry.js'
 import { listTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
 import { registerDocuments } from './documents.js'
@@ -17,6 +18,7 @@ import { startHttpStreams } from './http-stream.js'
 import { createOriginCheck, registerOrigins } from './origins.js'
 import { pageRoutes } from './page.js'
 import { answerProblem, ProblemError } from './problem.js'
+import { artifactRoutes } from './routes/artifacts.js'
 import { changeTaskRoutes } from './routes/change-task.js'
 import { createTaskRoute } from './routes/create-task.js'
 import { healthRoutes } from './routes/health.js'
@@ -32,6 +34,7 @@ export interface AppDeps {
   config: WebConfig
   broker: Broker
   registry: Registry
+  artifacts: ArtifactStore
   log: FastifyBaseLogger
 }
 
@@ -39,7 +42,7 @@ export interface AppDeps {
 const DATABASE_DEADLINE_MS = { connect: 3_000, statement: 10_000 }
 
 /** Builds the application and starts its hub. `app.close()` ends both. */
-export async function buildApp({ config, broker, registry, log }: AppDeps): Promise<FastifyInstance> {
+export async function buildApp({ config, broker, registry, artifacts, log }: AppDeps): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -95,6 +98,7 @@ export async function buildApp({ config, broker, registry, log }: AppDeps): Prom
   })
   await app.register(changeTaskRoutes, { db, events: broker.events, registry })
   await app.register(readTaskRoutes, { db, hub, limits, streams })
+  await app.register(artifactRoutes, { db, artifacts })
   await app.register(readSelectionRoutes, { db, hub, limits, streams })
   await app.register(readTasksRoutes, { db, registry })
   await app.register(healthRoutes, { db, broker, isStopping: () => isStopping })

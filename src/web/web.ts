@@ -1,6 +1,7 @@
 /** The web role: opens what the application needs and listens. */
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
+import { openArtifactStore } from '../artifacts/open-store.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { WebConfig } from '../config.js'
 import { loadRegistry } from '../handlers/index.js'
@@ -17,7 +18,7 @@ const CLOSE_GRACE_MS = 2_500
 export async function startWeb(config: WebConfig, log: FastifyBaseLogger): Promise<{ address: string; stop(): Promise<void> }> {
   const registry = await loadRegistry(config)
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
-  const app = await buildApp({ config, broker, registry, log })
+  const app = await buildApp({ config, broker, registry, artifacts: await openArtifactStore(config.artifactsDir), log })
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {

@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { FastifyBaseLogger } from 'fastify'
+import { openArtifactStore } from '../artifacts/open-store.js'
 import type { Broker } from '../broker/broker.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { WorkerConfig } from '../config.js'
@@ -36,8 +37,10 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
     worker: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
     publish: (events) => broker.events.publish(events),
   })
+  const artifacts = await openArtifactStore(config.artifactsDir)
+  const artifactTtlMs = config.artifactTtlHours * 3_600_000
   const isolatedRuns = openPool({ recorder, log, env: process.env })
-  const deps = { db, recorder, registry, log, isolatedRuns, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
+  const deps = { db, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
   await listenForCancels(broker, leases, log)
   const consumer = await consumeQueues({
     ...{ db, broker, registry, log },

@@ -1,4 +1,6 @@
 /** The web application on real services, listening on a port of its own; with a worker and a relay when asked for. */
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { pino } from 'pino'
 import { loadConfig } from '../../src/config.js'
 import { migrateBroker } from '../../src/broker/open-broker.js'
@@ -27,7 +29,7 @@ export async function startApp(
   const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
   await migrateDatabase(postgres.url)
   if (redis === undefined) await migrateBroker(postgres.url)
-  const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url, PORT: '0', ...variables }
+  const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url, PORT: '0', ARTIFACTS_DIR: join(tmpdir(), `taskwire-test-artifacts-${process.pid}`), ...variables }
   const log = pino({ level: process.env['LOG_LEVEL'] ?? 'silent' })
   if (roles.includes('relay')) {
     const relay = await startRelay(loadConfig('relay', env), log)

@@ -1,5 +1,7 @@
 /** Everything as real processes on private servers, for tests that kill parts of it. */
 import { randomUUID } from 'node:crypto'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database } from '../../src/db/database.js'
 import { migrateBroker } from '../../src/broker/open-broker.js'
@@ -46,6 +48,7 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
   const env = {
     DATABASE_URL: postgres.url,
     ...(redis && { REDIS_URL: redis.url }),
+    ARTIFACTS_DIR: join(tmpdir(), `taskwire-test-artifacts-${process.pid}`),
     ...{ CLAIM_WINDOW_SECONDS: '1', ATTEMPT_LEASE_SECONDS: '3', SHUTDOWN_GRACE_SECONDS: '1' },
     ...settings,
   }

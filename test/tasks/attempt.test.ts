@@ -8,6 +8,7 @@ import { defineTask, type Definition, type TaskContext } from '../../src/tasks/d
 import { createRecorder } from '../../src/tasks/recorder.js'
 import { createRegistry } from '../../src/tasks/registry.js'
 import { readTasks, readTransitionMessages, settleAttemptsIfCurrent } from '../../src/tasks/store/index.js'
+import { noArtifacts } from '../helpers/artifacts.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
@@ -35,7 +36,7 @@ function setUp(definition: Definition, overrides: { db?: Database } = {}) {
     },
   })
   const registry = createRegistry([definition], definition.type)
-  const deps: AttemptDeps = { db, recorder, registry, log, cancelGraceMs: 200, track: () => ({ signal: controller.signal, abort: (reason) => controller.abort(reason), ending() {}, end() {} }) }
+  const deps: AttemptDeps = { db, recorder, registry, log, ...noArtifacts, cancelGraceMs: 200, track: () => ({ signal: controller.signal, abort: (reason) => controller.abort(reason), ending() {}, end() {} }) }
   return { deps, published, controller }
 }
 

@@ -9,6 +9,7 @@ import { defineTask, LeaseLostError, type TaskContext } from '../../src/tasks/de
 import { createRecorder } from '../../src/tasks/recorder.js'
 import { createRegistry } from '../../src/tasks/registry.js'
 import { findEffect, readTasks, settleAttemptsIfCurrent } from '../../src/tasks/store/index.js'
+import { noArtifacts } from '../helpers/artifacts.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
@@ -25,7 +26,7 @@ function run(taskId: string, attempt: number, work: (context: TaskContext) => Pr
   })
   const recorder = createRecorder({ db, log, worker: 'test', leaseMs: 60_000, publish: async (events) => void published.push(...events) })
   const signal = new AbortController().signal
-  return runAttempt({ taskId, attempt }, { db, recorder, registry: createRegistry([definition], definition.type), log, cancelGraceMs: 200, track: () => ({ signal, abort() {}, ending() {}, end() {} }) })
+  return runAttempt({ taskId, attempt }, { db, recorder, registry: createRegistry([definition], definition.type), log, ...noArtifacts, cancelGraceMs: 200, track: () => ({ signal, abort() {}, ending() {}, end() {} }) })
 }
 
 /** As the relay does when the lease has run out. */

@@ -11,6 +11,7 @@ import { CancelTask, PermanentFailure, RetryLater } from '../../src/tasks/outcom
 import { createRecorder } from '../../src/tasks/recorder.js'
 import { createRegistry } from '../../src/tasks/registry.js'
 import { cancelTasks, readAttempts, readTasks, readTransitions, takeDueDeliveries } from '../../src/tasks/store/index.js'
+import { noArtifacts } from '../helpers/artifacts.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
@@ -28,7 +29,7 @@ function attempt(taskId: string, number: number, run: Run, options: Options = {}
   const controller = new AbortController()
   const abort = (reason: AbortReason) => controller.abort(reason)
   aborting(abort)
-  const deps = { db, recorder, registry: createRegistry([definition], definition.type), log, cancelGraceMs: 100 }
+  const deps = { db, recorder, registry: createRegistry([definition], definition.type), log, ...noArtifacts, cancelGraceMs: 100 }
   return runAttempt({ taskId, attempt: number }, { ...deps, track: () => ({ signal: controller.signal, abort, ending() {}, end() {} }) })
 }
 

@@ -1,5 +1,6 @@
 /** What handlers log: stored, read back, and live over each transport. */
 import t from 'tap'
+import { noArtifacts } from '../helpers/artifacts.js'
 import { Type } from 'typebox'
 import { pino } from 'pino'
 import { WebSocket } from 'ws'
@@ -32,7 +33,7 @@ async function runLogging(taskId: string, count: number): Promise<void> {
   })
   const recorder = createRecorder({ db, log, worker: 'test', leaseMs: 60_000, publish: (events) => broker.events.publish(events) })
   const registry = createRegistry([definition], definition.type)
-  await runAttempt({ taskId, attempt: 1 }, { db, recorder, registry, log, cancelGraceMs: 200, track: () => ({ signal: new AbortController().signal, abort() {}, ending() {}, end() {} }) })
+  await runAttempt({ taskId, attempt: 1 }, { db, recorder, registry, log, ...noArtifacts, cancelGraceMs: 200, track: () => ({ signal: new AbortController().signal, abort() {}, ending() {}, end() {} }) })
 }
 
 const read = async (id: string, query = '') => (await (await fetch(`${address}/api/tasks/${id}/logs${query}`)).json()) as LogPage

@@ -1,4 +1,5 @@
 /** All SQL about tasks: one exported function an operation, its condition in its name. */
+export * from './artifacts.js'
 export * from './cancel.js'
 export * from './claim.js'
 export { createTasks, createTasksOnce, deleteExpiredKeys, type CreatedTask, type KeyedTask, type MoreOfTask, type NewTask, type OnceAnswer } from './create.js'

@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import { pino } from 'pino'
+import { openArtifactStore } from '../../artifacts/open-store.js'
 import { loadConfig } from '../../config.js'
 import { openDatabase } from '../../db/open.js'
 import { loadRegistry } from '../../handlers/index.js'
@@ -16,6 +17,8 @@ import { packError } from './thrown-error.js'
 const config = loadConfig('worker', process.env)
 const log = pino({ name: 'isolated', level: config.logLevel })
 const registry = await loadRegistry(config)
+const artifacts = await openArtifactStore(config.artifactsDir)
+const artifactTtlMs = config.artifactTtlHours * 3_600_000
 // It connects when a handler first asks for it.
 const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire isolated', maxConnections: 2 })
 let controller = new AbortController()
@@ -42,7 +45,7 @@ async function run({ claimed, payload }: Extract<ToChild, { type: 'run' }>): Pro
   const registered = registry.find(claimed.type)
   if (registered === undefined) return send({ type: 'threw', error: packError(new Error(`this process has no handler for the type ${claimed.type}`)) })
   const { context, isCommitted } = createTaskContext(claimed, controller.signal, {
-    ...{ db, log, registry, recorder },
+    ...{ db, log, registry, recorder, artifacts, artifactTtlMs },
     alive: () => send({ type: 'alive' }),
     judgeResult: (returned) => judgeReturned(claimed, registered, returned, registry),
   })

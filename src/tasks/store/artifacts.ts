@@ -1,0 +1,98 @@
+/** What artifacts there are. A row is written when all bytes are there, and only by the current attempt of its task. */
+import type { Database, Statement } from '../../db/database.js'
+import type { Artifact } from '../../protocol/artifact.js'
+import type { TaskId } from '../../protocol/task.js'
+import type { AttemptRef } from './claim.js'
+
+export interface StoredArtifact extends Omit<Artifact, 'createdAt' | 'links'> {
+  /** The task that made it, or the upload that it is. */
+  owner: TaskId
+  attempt: number
+  createdAt: Date
+}
+
+const COLUMNS = 'a.task_id as owner, a.name, a.attempt, a.media_type as "mediaType", a.bytes::float8 as bytes, a.sha256, a.created_at as "createdAt"'
+
+const RECORD_ARTIFACT: Statement = {
+  name: 'record_artifact',
+  // Of a second one of this name the first is answered, for its bytes can go.
+  text: `
+with current as (
+  select t.id, t.tenant from taskwire.tasks t
+  where t.id = any(array[$1::text::uuid]) and t.attempt = $2::text::integer and t.status in ('PROCESSING', 'CANCELLING') for share of t
+), before as (
+  select a.attempt from taskwire.artifacts a, current where a.task_id = any(array[$1::text::uuid]) and a.name = $3
+), recorded as (
+  insert into taskwire.artifacts as a (task_id, tenant, name, attempt, media_type, bytes, sha256, expires_at)
+  select id, tenant, $3, $2::text::integer, $4, $5::text::bigint, $6, now() + $7::double precision * interval '1 ms' from current
+  on conflict (task_id, name) do update set attempt = excluded.attempt, media_type = excluded.media_type, bytes = excluded.bytes,
+    sha256 = excluded.sha256, created_at = now(), expires_at = excluded.expires_at
+  returning 1
+)
+select (select count(*) from recorded)::integer as recorded, (select attempt from before) as "replacedAttempt"`,
+}
+
+export interface NewArtifact {
+  name: string
+  mediaType: string
+  bytes: number
+  sha256: string
+  /** How long it is kept. */
+  ttlMs: number
+}
+
+/** Undefined: the attempt is not current any more, and the bytes are nobody's. Otherwise whose bytes it has replaced. */
+export async function recordArtifactIfCurrent(
+  db: Database,
+  { taskId, attempt }: AttemptRef,
+  { name, mediaType, bytes, sha256, ttlMs }: NewArtifact,
+): Promise<{ replacedAttempt: number | null } | undefined> {
+  const [row] = await db.run<{ recorded: number; replacedAttempt: number | null }>(RECORD_ARTIFACT, [
+    taskId,
+    String(attempt),
+    ...[name, mediaType, String(bytes), sha256, ttlMs],
+  ])
+  return row?.recorded === 1 ? { replacedAttempt: row.replacedAttempt } : undefined
+}
+
+const RECORD_UPLOAD: Statement = {
+  name: 'record_upload',
+  text: `
+insert into taskwire.artifacts (task_id, tenant, name, attempt, media_type, bytes, sha256, expires_at)
+values ($1::text::uuid, $2, $3, 0, $4, $5::text::bigint, $6, now() + $7::double precision * interval '1 ms')`,
+}
+
+/** A file that a client has sent, for a task to come. */
+export async function recordUpload(db: Database, tenant: string, id: TaskId, { name, mediaType, bytes, sha256, ttlMs }: NewArtifact): Promise<void> {
+  await db.run(RECORD_UPLOAD, [id, tenant, name, mediaType, String(bytes), sha256, ttlMs])
+}
+
+const READ_ARTIFACTS: Statement = {
+  name: 'read_artifacts',
+  text: `select ${COLUMNS} from taskwire.artifacts a where a.task_id = any(array[$1::text::uuid]) and a.tenant = $2 order by a.name`,
+}
+
+/** Of a task, or an upload; by name. */
+export function readArtifacts(db: Database, tenant: string, owner: TaskId): Promise<StoredArtifact[]> {
+  return db.run<StoredArtifact>(READ_ARTIFACTS, [owner, tenant])
+}
+
+const FIND_EXPIRED: Statement = {
+  name: 'find_expired_artifacts',
+  text: `select ${COLUMNS} from taskwire.artifacts a where a.expires_at <= now() order by a.expires_at limit $1`,
+}
+
+/** Those whose time is over, at most `limit`. */
+export function findExpiredArtifacts(db: Database, limit: number): Promise<StoredArtifact[]> {
+  return db.run<StoredArtifact>(FIND_EXPIRED, [limit])
+}
+
+const FORGET_ARTIFACT: Statement = {
+  name: 'forget_artifact',
+  text: `delete from taskwire.artifacts a where a.task_id = any(array[$1::text::uuid]) and a.name = $2 and a.expires_at <= now()`,
+}
+
+/** Once its bytes are gone. */
+export async function forgetExpiredArtifact(db: Database, { owner, name }: StoredArtifact): Promise<void> {
+  await db.run(FORGET_ARTIFACT, [owner, name])
+}

@@ -1,0 +1,94 @@
+/** A context in memory: it keeps what a handler reports, and lets no time pass. */
+import { Readable, Writable } from 'node:stream'
+import { pino } from 'pino'
+import type { Database } from '../db/database.js'
+import type { CreateChildOptions, TaskContext } from '../tasks/definition.js'
+import { createTaskId } from '../tasks/task-id.js'
+
+export interface ContextOptions {
+  taskId?: string
+  tenant?: string
+  title?: string
+  attempt?: number
+  signal?: AbortSignal
+  /** For handlers that read the database; without one, asking for it throws. */
+  db?: Database
+  /** What an earlier attempt has recorded with `once`, by key. */
+  effects?: ReadonlyMap<string, unknown>
+  /** What `readArtifact` finds: by the name, or by the id of the upload. */
+  files?: Readonly<Record<string, Buffer | string>>
+}
+
+/** What a handler has reported. */
+export interface Reported {
+  progress: { done: number; total: number | undefined; message: string | undefined }[]
+  logs: { level: string; message: string; fields: Record<string, unknown> }[]
+  /** By name; only those that were finished. */
+  artifacts: Map<string, { mediaType: string; content: Buffer }>
+  children: { id: string; type: string; payload: unknown; options: CreateChildOptions }[]
+  /** Effects recorded by this run and those it was given, by key. */
+  effects: Map<string, unknown>
+  /** What `sleep` was asked for, in all, in milliseconds. No time has passed. */
+  sleptMs: number
+  heartbeats: number
+}
+
+export function createTestContext(options: ContextOptions = {}): { context: TaskContext; reported: Reported } {
+  const reported: Reported = {
+    progress: [],
+    logs: [],
+    artifacts: new Map(),
+    children: [],
+    effects: new Map(options.effects),
+    sleptMs: 0,
+    heartbeats: 0,
+  }
+  const signal = options.signal ?? new AbortController().signal
+  const context: TaskContext = {
+    taskId: options.taskId ?? createTaskId(),
+    tenant: options.tenant ?? 'default',
+    title: options.title ?? 'a test',
+    attempt: options.attempt ?? 1,
+    signal,
+    log: pino({ level: 'trace', base: null, timestamp: false }, { write: (line: string) => void reported.logs.push(readLine(line)) }),
+    get db(): Database {
+      if (options.db === undefined) throw new Error('this test has no database: pass one as `db`')
+      return options.db
+    },
+    progress: (done, total, message) => void reported.progress.push({ done, total, message }),
+    heartbeat: () => void (reported.heartbeats += 1),
+    async sleep(milliseconds) {
+      signal.throwIfAborted()
+      reported.sleptMs += milliseconds
+    },
+    artifact(name, { mediaType = 'application/octet-stream' } = {}) {
+      const chunks: Buffer[] = []
+      return new Writable({
+        write: (chunk: Buffer, _, callback) => callback(void chunks.push(chunk)),
+        final: (callback) => callback(void reported.artifacts.set(name, { mediaType, content: Buffer.concat(chunks) })),
+      })
+    },
+    async readArtifact(name, { upload } = {}) {
+      const content = upload === undefined ? (reported.artifacts.get(name)?.content ?? options.files?.[name]) : options.files?.[upload]
+      if (content === undefined) throw new Error(`the test has no file ${upload ?? name}: pass it in \`files\``)
+      return Readable.from(Buffer.from(content))
+    },
+    async create(type, payload, childOptions = {}) {
+      const id = createTaskId()
+      reported.children.push({ id, type, payload, options: childOptions })
+      return id
+    },
+    async once(key, effect) {
+      if (!reported.effects.has(key)) reported.effects.set(key, (await effect({ idempotencyKey: `${context.taskId}:${key}` })) ?? null)
+      return reported.effects.get(key) as never
+    },
+    transaction: (work) => (options.db === undefined ? work(undefined as never) : options.db.transaction(work)),
+    fence: async () => context.attempt,
+  }
+  return { context, reported }
+}
+
+function readLine(line: string): Reported['logs'][number] {
+  const { level, msg, ...fields } = JSON.parse(line) as { level: number; msg?: string }
+  return { level: pino.levels.labels[level] ?? String(level), message: msg ?? '', fields }
+}

@@ -1,0 +1,68 @@
+/** Runs the tasks of a real database to their end, in this process and without a broker. */
+import assert from 'node:assert/strict'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
+import { openArtifactStore } from '../artifacts/open-store.js'
+import type { Database } from '../db/database.js'
+import type { Status } from '../protocol/status.js'
+import { runAttempt } from '../tasks/attempt.js'
+import type { Definition } from '../tasks/definition.js'
+import { createRecorder } from '../tasks/recorder.js'
+import { createRegistry } from '../tasks/registry.js'
+import { listWaitingQueues, readTransitions, takeDueDeliveries, type DueDelivery } from '../tasks/store/index.js'
+
+export interface DrainOptions {
+  db: Database
+  /** Of the types that the tasks have. */
+  definitions: readonly Definition[]
+  /** Where artifacts go: a folder, or `s3://…`. Default: a temporary folder. */
+  artifactsDir?: string
+  /** How long to wait for what is due later, such as the next attempt of a task that failed. Default 0: not at all. */
+  waitMs?: number
+}
+
+const LEASE_MS = 60_000
+const PAUSE_MS = 20
+
+/**
+ * Claims and runs what is due, and what that makes due, until nothing is.
+ * @returns how many attempts were run
+ */
+export async function drain({ db, definitions, artifactsDir, waitMs = 0 }: DrainOptions): Promise<number> {
+  const [first] = definitions
+  if (first === undefined) throw new TypeError('drain needs the definitions of the tasks')
+  const log = pino({ level: 'silent' })
+  const recorder = createRecorder({ db, log, worker: 'drain', leaseMs: LEASE_MS, publish: async () => {} })
+  const artifacts = await openArtifactStore(artifactsDir ?? (await mkdtemp(join(tmpdir(), 'taskwire-drain-'))))
+  const deps = { db, recorder, registry: createRegistry(definitions, first.type), log, artifacts, artifactTtlMs: 86_400_000, cancelGraceMs: 1_000, track }
+  const until = performance.now() + waitMs
+  let count = 0
+  for (;;) {
+    const due = await takeAll(db)
+    await Promise.all(due.map(({ taskId, attempt }) => runAttempt({ taskId, attempt }, deps)))
+    count += due.length
+    if (due.length === 0 && performance.now() >= until) return count
+    if (due.length === 0) await sleep(PAUSE_MS)
+  }
+}
+
+async function takeAll(db: Database): Promise<DueDelivery[]> {
+  // What was handed to a broker counts as due here: there is none.
+  await db.run({ name: 'drain_hand_over', text: `update taskwire.deliveries d set due_at = now() from taskwire.tasks t where t.id = d.task_id and t.status = 'PENDING' and d.due_at > now()` }, [])
+  const taken = await Promise.all((await listWaitingQueues(db)).map((queue) => takeDueDeliveries(db, queue, 1_000, LEASE_MS)))
+  return taken.flatMap(({ deliveries }) => deliveries)
+}
+
+function track() {
+  const controller = new AbortController()
+  return { signal: controller.signal, abort: (reason: string) => controller.abort(reason), ending() {}, end() {} }
+}
+
+/** Asserts which statuses a task went through, from the first on. @throws AssertionError with both lists */
+export async function expectTransitions(db: Database, taskId: string, statuses: readonly Status[], tenant = 'default'): Promise<void> {
+  const stored = await readTransitions(db, tenant, taskId)
+  assert.deepEqual(stored.map(({ status }) => status), [...statuses], `the transitions of ${taskId}`)
+}

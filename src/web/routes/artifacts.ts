@@ -1,0 +1,200 @@
+/** Files of tasks, down and up: list, download with ranges, signed links, uploads. */
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import parseRange from 'range-parser'
+import { Type } from 'typebox'
+import type { Database } from '../../db/database.js'
+import { ArtifactList, ArtifactParams, CreateLink, Link, LinkQuery, Upload, UploadQuery, type Artifact } from '../../protocol/artifact.js'
+import { Problem } from '../../protocol/errors.js'
+import { TaskParams } from '../../protocol/http.js'
+import type { TaskId } from '../../protocol/task.js'
+import { ArtifactMissingError, type ArtifactStore, type ByteRange } from '../../tasks/artifact-store.js'
+import { createArtifactWriter } from '../../tasks/artifact-writer.js'
+import { readArtifacts, readSecret, readTasks, recordUpload, type StoredArtifact } from '../../tasks/store/index.js'
+import { createTaskId } from '../../tasks/task-id.js'
+import { ProblemError } from '../problem.js'
+import { DEFAULT_TENANT } from '../tenant.js'
+
+/** The largest file a client may send, in bytes. */
+const MAX_UPLOAD_BYTES = 256 * 1024 * 1024
+/** How long an upload waits for a task that uses it. */
+const UPLOAD_TTL_MS = 24 * 3_600_000
+const DEFAULT_LINK_SECONDS = 3_600
+const Bytes = Type.Unsafe<Readable>({ type: 'string', format: 'binary' })
+
+export interface ArtifactDeps {
+  db: Database
+  artifacts: ArtifactStore
+}
+
+export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (app, { db, artifacts }) => {
+  // Any type of content, as a stream; JSON and text are files here, too.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
+
+  async function find(owner: TaskId, name: string): Promise<StoredArtifact> {
+    const found = (await readArtifacts(db, DEFAULT_TENANT, owner)).find((artifact) => artifact.name === name)
+    if (found === undefined) throw new ProblemError('artifact_not_found', `Task ${owner} has no artifact ${name}.`)
+    return found
+  }
+
+  app.get(
+    '/api/tasks/:id/artifacts',
+    { schema: { tags: ['artifacts'], summary: 'List the files of a task', params: TaskParams, response: { 200: ArtifactList, 400: Problem, 404: Problem } } },
+    async (request) => {
+      const id = request.params.id.toLowerCase()
+      const [[task], found] = await Promise.all([readTasks(db, DEFAULT_TENANT, [id]), readArtifacts(db, DEFAULT_TENANT, id)])
+      if (task === undefined) throw new ProblemError('task_not_found', `There is no task ${id}.`)
+      return { items: found.map(toArtifact) }
+    },
+  )
+
+  app.get(
+    '/api/tasks/:id/artifacts/:name',
+    {
+      schema: {
+        tags: ['artifacts'],
+        summary: 'Download a file of a task',
+        description: 'With `Range` a part of it; `ETag` is its SHA-256.',
+        params: ArtifactParams,
+        response: { 200: Bytes, 206: Bytes, 404: Problem, 416: Problem },
+      },
+    },
+    async (request, reply) => download(await find(request.params.id.toLowerCase(), request.params.name), request, reply),
+  )
+
+  app.post(
+    '/api/tasks/:id/artifacts/:name/links',
+    {
+      schema: {
+        tags: ['artifacts'],
+        summary: 'Make a link to a file that anybody may read, for a time',
+        params: ArtifactParams,
+        querystring: CreateLink,
+        response: { 201: Link, 404: Problem },
+      },
+    },
+    async (request, reply) => {
+      const { owner, name } = await find(request.params.id.toLowerCase(), request.params.name)
+      const expires = Math.floor(Date.now() / 1_000) + (request.query.expiresInSeconds ?? DEFAULT_LINK_SECONDS)
+      const signature = sign(await readSecret(db, 'links'), owner, name, String(expires))
+      reply.code(201)
+      return { url: `/files/${owner}/${name}?expires=${expires}&signature=${signature}`, expiresAt: new Date(expires * 1_000).toISOString() }
+    },
+  )
+
+  app.get(
+    '/files/:id/:name',
+    {
+      schema: {
+        tags: ['artifacts'],
+        summary: 'Download a file by a signed link',
+        params: ArtifactParams,
+        querystring: LinkQuery,
+        response: { 200: Bytes, 206: Bytes, 403: Problem, 404: Problem, 416: Problem },
+      },
+    },
+    async (request, reply) => {
+      const { id, name } = request.params
+      const { expires, signature } = request.query
+      const isSigned = isEqual(signature, sign(await readSecret(db, 'links'), id, name, expires))
+      if (!isSigned || Number(expires) * 1_000 < Date.now()) throw new ProblemError('link_refused', isSigned ? 'The link has expired.' : 'The signature does not fit.')
+      return download(await find(id, name), request, reply)
+    },
+  )
+
+  app.post(
+    '/api/uploads',
+    {
+      bodyLimit: MAX_UPLOAD_BYTES,
+      schema: {
+        tags: ['artifacts'],
+        summary: 'Send a file for a task to come',
+        description: 'The body is the file. Name the `upload` of the answer in the payload of a task; it is kept for a day.',
+        querystring: UploadQuery,
+        response: { 201: Upload, 413: Problem },
+      },
+    },
+    async (request, reply) => {
+      const { name = 'upload' } = request.query
+      const mediaType = request.headers['content-type'] ?? 'application/octet-stream'
+      const upload = createTaskId()
+      let received: { bytes: number; sha256: string } | undefined
+      const gone = new AbortController()
+      const writer = createArtifactWriter({
+        store: artifacts,
+        key: { owner: upload, attempt: 0, name },
+        signal: gone.signal,
+        async record(written) {
+          received = written
+          await recordUpload(db, DEFAULT_TENANT, upload, { name, mediaType, ttlMs: UPLOAD_TTL_MS, ...written })
+        },
+      })
+      await pipeline(request.raw, limitBytes(MAX_UPLOAD_BYTES), writer)
+      reply.code(201)
+      return { upload, name, mediaType, bytes: received?.bytes ?? 0, sha256: received?.sha256 ?? '' }
+    },
+  )
+
+  async function download(artifact: StoredArtifact, request: FastifyRequest, reply: FastifyReply): Promise<Readable> {
+    const { name, bytes, mediaType, sha256 } = artifact
+    const etag = `"${sha256}"`
+    reply.headers({
+      'accept-ranges': 'bytes',
+      etag,
+      'content-type': mediaType,
+      'content-disposition': `attachment; filename="${name}"`,
+      // Whatever it is, it is nothing that this server says.
+      'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox",
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'private, max-age=0, must-revalidate',
+    })
+    const ifRange = request.headers['if-range']
+    const range = ifRange === undefined || ifRange === etag ? readRange(request.headers.range, bytes) : undefined
+    if (range === 'unsatisfiable') {
+      reply.header('content-range', `bytes */${bytes}`)
+      throw new ProblemError('range_not_satisfiable', `The file has ${bytes} bytes.`)
+    }
+    const source = await artifacts.read(artifact, range).catch((error: unknown) => {
+      throw error instanceof ArtifactMissingError ? new ProblemError('artifact_not_found', error.message) : error
+    })
+    if (range === undefined) reply.header('content-length', bytes)
+    else reply.code(206).headers({ 'content-range': `bytes ${range.start}-${range.end}/${bytes}`, 'content-length': range.end - range.start + 1 })
+    return source
+  }
+}
+
+/** Stops a body that is longer than it may be, also when it does not say how long it is. */
+function limitBytes(most: number) {
+  return async function* (source: AsyncIterable<Buffer>) {
+    let bytes = 0
+    for await (const chunk of source) {
+      bytes += chunk.length
+      if (bytes > most) throw new ProblemError('body_too_large', `A file may have ${most} bytes.`)
+      yield chunk
+    }
+  }
+}
+
+/** One range; of several, or none that can be read, the whole. @see RFC 9110 section 14.2 */
+function readRange(header: string | undefined, bytes: number): ByteRange | 'unsatisfiable' | undefined {
+  if (header === undefined) return undefined
+  const ranges = parseRange(bytes, header)
+  if (ranges === -1) return 'unsatisfiable'
+  return Array.isArray(ranges) && ranges.type === 'bytes' && ranges.length === 1 ? ranges[0] : undefined
+}
+
+function toArtifact({ owner, name, mediaType, bytes, sha256, createdAt }: StoredArtifact): Artifact {
+  return { name, mediaType, bytes, sha256, createdAt: createdAt.toISOString(), links: { download: `/api/tasks/${owner}/artifacts/${name}` } }
+}
+
+function sign(secret: string, owner: TaskId, name: string, expires: string): string {
+  return createHmac('sha256', secret).update(`${owner}\n${name}\n${expires}`).digest('base64url')
+}
+
+function isEqual(a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
+}

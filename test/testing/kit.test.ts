@@ -1,0 +1,71 @@
+/** The test kit, as somebody who writes types of task would use it. */
+import { pipeline } from 'node:stream/promises'
+import t from 'tap'
+import { CancelTask, defineTask, PermanentFailure, RetryLater, Type, type Definition } from 'taskwire'
+import { drain, expectTransitions, runDefinition } from 'taskwire/testing'
+import { openTestDatabase, storeTasks } from '../helpers/database.js'
+import { startPostgres } from '../helpers/services.js'
+
+const greet = defineTask({
+  type: 'demo.sleep',
+  title: 'Greet',
+  description: 'Greets, with all that a context offers.',
+  payload: Type.Object({ name: Type.String({ default: 'you' }), mood: Type.Optional(Type.String()) }),
+  result: Type.Object({ text: Type.String() }),
+  attempts: 2,
+  backoff: { kind: 'fixed', delayMs: 30 },
+  async run({ name, mood }, context) {
+    context.progress(1, 2, 'thinking')
+    context.log.info({ name }, 'greeting')
+    await context.sleep(3_600_000)
+    if (mood === 'busy') throw new RetryLater(5_000, 'busy')
+    if (mood === 'gone') throw new PermanentFailure('gone')
+    if (mood === 'bored') throw new CancelTask('bored')
+    if (mood === 'wrong') return { text: 1 } as never
+    if (mood === 'flaky' && context.attempt === 1) throw new Error('once')
+    await context.once('send', async ({ idempotencyKey }) => idempotencyKey)
+    await pipeline(['hello'], context.artifact('note.txt', { mediaType: 'text/plain' }))
+    await context.create('demo.sleep', { name: 'child' })
+    return { text: `Hello ${name}` }
+  },
+})
+
+t.test('a definition runs in memory, without services and without waiting', async (t) => {
+  const run = await runDefinition(greet)
+  t.match(run, { status: 'COMPLETED', result: { text: 'Hello you' } })
+  t.match(run.reported, {
+    progress: [{ done: 1, total: 2, message: 'thinking' }],
+    logs: [{ level: 'info', message: 'greeting', fields: { name: 'you' } }],
+    children: [{ type: 'demo.sleep', payload: { name: 'child' } }],
+    sleptMs: 3_600_000,
+  })
+  t.equal(run.reported.artifacts.get('note.txt')?.content.toString(), 'hello')
+  t.match(run.reported.effects.get('send'), /:send$/)
+})
+
+t.test('it says what a failure would mean for the task', async (t) => {
+  const after = (mood: string, attempt = 1) => runDefinition(greet, { mood }, { attempt })
+  t.match(await after('busy'), { status: 'RETRYING', retryInMs: 5_000 })
+  t.match(await after('gone'), { status: 'FAILED', error: { message: 'gone' } })
+  t.match(await after('bored'), { status: 'CANCELLED' })
+  t.match(await after('wrong'), { status: 'FAILED', error: { message: /the result does not fit: \/text/ } })
+  t.match(await after('flaky'), { status: 'RETRYING', retryInMs: 30 })
+  t.match(await after('flaky', 2), { status: 'COMPLETED' })
+  await t.rejects(runDefinition(greet, { name: 7 }), { name: 'TypeError', message: /^\/payload\/name/ })
+  const effects = new Map([['send', 'done before']])
+  t.equal((await runDefinition(greet, {}, { effects })).reported.effects.get('send'), 'done before', 'a later attempt finds what was recorded')
+})
+
+t.test('drain runs what a real database holds, and expectTransitions reads how it went', async (t) => {
+  const db = await openTestDatabase(t, (await startPostgres(t)).url)
+  const quick = { ...greet, run: async ({ mood }: { mood?: string }, { attempt }: { attempt: number }) => {
+    if (mood === 'flaky' && attempt === 1) throw new Error('once')
+    return { text: 'done' }
+  } } as unknown as Definition
+  const [plain = ''] = await storeTasks(db, 1)
+  const [flaky = ''] = await storeTasks(db, 1, { payload: { mood: 'flaky' }, maxAttempts: 2 })
+  t.equal(await drain({ db, definitions: [quick], waitMs: 500 }), 3)
+  await expectTransitions(db, plain, ['PENDING', 'PROCESSING', 'COMPLETED'])
+  await expectTransitions(db, flaky, ['PENDING', 'PROCESSING', 'RETRYING', 'PROCESSING', 'COMPLETED'])
+  await t.rejects(expectTransitions(db, plain, ['PENDING']), { name: 'AssertionError' })
+})

@@ -1,0 +1,96 @@
+/** Files of tasks over REST: list, ranges, signed links, uploads, and what becomes of them. */
+import { createHash } from 'node:crypto'
+import { readdir } from 'node:fs/promises'
+import t from 'tap'
+import { openDiskStore } from '../../src/artifacts/disk-store.js'
+import type { Artifact, Link, Upload } from '../../src/protocol/artifact.js'
+import type { Task } from '../../src/protocol/task.js'
+import { retainOnce } from '../../src/relay/retain.js'
+import { startApp } from '../helpers/app.js'
+import { openTestDatabase } from '../helpers/database.js'
+import { OWN_TASKS } from '../helpers/processes.js'
+
+const folder = t.testdir()
+const app = await startApp(t, ['worker', 'relay'], { TASKS_DIR: OWN_TASKS, ARTIFACTS_DIR: folder })
+
+const get = (path: string, headers: Record<string, string> = {}) => fetch(app.address + path, { headers })
+
+async function run(payload: object): Promise<Task> {
+  const headers = { 'content-type': 'application/json', prefer: 'wait=20' }
+  return (await (await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify({ type: 'test.file', payload }) })).json()) as Task
+}
+
+async function list(id: string): Promise<Artifact[]> {
+  return ((await (await get(`/api/tasks/${id}/artifacts`)).json()) as { items: Artifact[] }).items
+}
+
+const filesOnDisk = async () => (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map(({ name }) => name)
+
+t.test('a file is listed with its size and hash, that of the last attempt, and read whole or in part', async (t) => {
+  const task = await run({})
+  t.match(task, { status: 'COMPLETED', attempt: 2 })
+  const items = await list(task.id)
+  t.match(items, [{ name: 'notes.txt', mediaType: 'text/plain; charset=utf-8', bytes: 9, sha256: createHash('sha256').update('attempt 2').digest('hex') }])
+  t.same((await filesOnDisk()).filter((name) => name.endsWith('notes.txt')), ['2-notes.txt'], 'what the first attempt wrote is gone')
+  const { download } = items[0]?.links ?? { download: '' }
+  const whole = await get(download)
+  t.equal(await whole.text(), 'attempt 2')
+  t.match(Object.fromEntries(whole.headers), {
+    'content-length': '9',
+    'content-disposition': 'attachment; filename="notes.txt"',
+    'x-content-type-options': 'nosniff',
+    'content-security-policy': /sandbox/,
+    etag: `"${items[0]?.sha256}"`,
+  })
+  const part = await get(download, { range: 'bytes=2-4' })
+  t.equal(part.status, 206)
+  t.equal(part.headers.get('content-range'), 'bytes 2-4/9')
+  t.equal(await part.text(), 'tem')
+  t.equal(await (await get(download, { range: 'bytes=-1' })).text(), '2')
+  t.equal((await get(download, { range: 'bytes=0-1', 'if-range': '"other"' })).status, 200, 'a part of what it was is no use')
+  const beyond = await get(download, { range: 'bytes=50-60' })
+  t.equal(beyond.status, 416)
+  t.equal(beyond.headers.get('content-range'), 'bytes */9')
+})
+
+t.test('what does not exist, and names that would lead elsewhere', async (t) => {
+  const task = await run({})
+  t.equal((await get(`/api/tasks/${task.id}/artifacts/none.txt`)).status, 404)
+  for (const name of ['..%2f..%2fpackage.json', '.hidden', 'a%00b']) {
+    t.ok([400, 404].includes((await get(`/api/tasks/${task.id}/artifacts/${name}`)).status), name)
+  }
+  t.equal((await get('/api/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10/artifacts')).status, 404)
+  const refused = await run({ name: '../escape.txt' })
+  t.match(refused, { status: 'FAILED', failure: { message: /artifact name "\.\.\/escape\.txt" is refused/ } })
+})
+
+t.test('a signed link opens one file until it expires, and nothing else', async (t) => {
+  const task = await run({})
+  const make = async (query = '') =>
+    (await (await fetch(`${app.address}/api/tasks/${task.id}/artifacts/notes.txt/links${query}`, { method: 'POST' })).json()) as Link
+  const { url, expiresAt } = await make()
+  t.ok(Date.parse(expiresAt) > Date.now() + 3_500_000)
+  t.equal(await (await get(url)).text(), 'attempt 2')
+  const other = await run({})
+  t.equal((await get(url.replace(task.id, other.id))).status, 403)
+  t.equal((await get(url.replace(/expires=\d+/, 'expires=99999999999'))).status, 403)
+  t.equal((await get(url.replace(/signature=./, (text) => (text.endsWith('A') ? 'signature=B' : 'signature=A')))).status, 403)
+  const short = await make('?expiresInSeconds=1')
+  await new Promise((resolve) => setTimeout(resolve, 2_100))
+  t.match(await (await get(short.url)).json(), { code: 'link_refused', detail: 'The link has expired.' })
+})
+
+t.test('an upload is what a task can read, and goes when its time is over', async (t) => {
+  const content = Buffer.alloc(3 * 1024 * 1024, 'x')
+  const sent = await fetch(`${app.address}/api/uploads?name=input.bin`, { method: 'POST', headers: { 'content-type': 'image/png' }, body: content })
+  t.equal(sent.status, 201)
+  const upload = (await sent.json()) as Upload
+  t.match(upload, { name: 'input.bin', mediaType: 'image/png', bytes: content.length, sha256: createHash('sha256').update(content).digest('hex') })
+  t.match(await run({ upload: upload.upload }), { status: 'COMPLETED', result: { length: content.length } })
+  t.match(await run({ upload: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10' }), { status: 'FAILED', failure: { code: 'permanent', message: /there is no upload/ } })
+  const db = await openTestDatabase(t, app.databaseUrl)
+  await db.run({ name: 'test_age', text: `update taskwire.artifacts set expires_at = now()` }, [])
+  await retainOnce(db, openDiskStore(folder))
+  t.same(await filesOnDisk(), [])
+  t.same(await db.run({ name: 'test_artifacts', text: 'select name from taskwire.artifacts' }, []), [])
+})
