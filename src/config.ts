@@ -165,8 +165,16 @@ const dataDir = Type.String({
 })
 
 const everyRole = { databaseUrl, redisUrl: Type.Optional(redisUrl), logLevel: logLevel('info') }
+const smtpUrl = serverUrl(['smtp', 'smtps'], 'smtp://user:password@host:587', 'the mail server of email.send; without one messages become files in EMAIL_DIR')
+const emailFrom = Type.String({
+  pattern: '^[^\\s@]+@[^\\s@]+$',
+  default: 'taskwire@localhost.localdomain',
+  description: 'who sends e-mails that name no sender',
+  expected: 'an address such as tasks@example.com',
+})
+const emailDir = Type.String({ minLength: 1, default: '.taskwire/emails', description: 'where e-mails go without SMTP_URL', expected: 'the path of a folder' })
 const artifacts = { artifactsDir, artifactTtlHours }
-const definitions = { tasksDir: Type.Optional(tasksDir), httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret) }
+const definitions = { tasksDir: Type.Optional(tasksDir), httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
 const streams = { maxStreamsPerAddress, maxStreams, trustProxy, allowedOrigins }
 const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, ...streams }
 const worker = { workerConcurrency, workerQueues, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }

@@ -25,6 +25,8 @@ t.test('a database URL is all that a role needs', async (t) => {
     claimWindowSeconds: 5,
     brokerWindow: 10_000,
     maxStreamsPerAddress: 1_000,
+    emailFrom: 'taskwire@localhost.localdomain',
+    emailDir: '.taskwire/emails',
     artifactsDir: '.taskwire/artifacts',
     artifactTtlHours: 720,
     maxStreams: 20_000,

@@ -4,6 +4,7 @@ import { serverNow } from './api.js'
 import { createCancelButton } from './cancel.js'
 import { createTime, onTick } from './clock.js'
 import { createBar, createCopyButton, createStatus, h, setAttribute, setText } from './dom.js'
+import { createFiles } from './files.js'
 import { createSnippets } from './snippets.js'
 import { startTimeline } from './timeline.js'
 import { describeConnection, describeInstant, describeStanding } from './words.js'
@@ -64,6 +65,7 @@ function createView(first, timeline) {
   const head = createHead(first)
   const outcome = h('div', { class: 'outcome' })
   const facts = createFacts(first)
+  const files = createFiles(first.id)
   const stream = h('p', { class: 'connection inline', 'data-state': 'live' })
 
   const tick = () => {
@@ -74,6 +76,7 @@ function createView(first, timeline) {
     task = changed
     head.update(task)
     facts.update(task)
+    files.update(task)
     const blocks = [task.failure && createFailure(task.failure), task.result !== null && createJson('Result', task.result)]
     if (blocks.filter(Boolean).length !== outcome.children.length) outcome.replaceChildren(...blocks.filter(Boolean))
     tick()
@@ -82,6 +85,7 @@ function createView(first, timeline) {
     elements: [
       ...head.elements,
       outcome,
+      files.element,
       h('div', { class: 'split' }, createSection('History', [timeline.element, stream]), createSection('Details', [facts.element])),
       createJson('Payload', first.payload),
       createSection('From your own code', createSnippets(first, location.origin).map(createSnippet)),

@@ -3,9 +3,12 @@ import { StartupError } from '../config.js'
 import type { Definition } from '../tasks/definition.js'
 import { createRegistry, type Registry } from '../tasks/registry.js'
 import { demoSleep } from './demo-sleep.js'
+import { createEmailSend } from './email-send.js'
 import { createHttpRequest } from './http-request.js'
+import { createImageThumbnail } from './image-thumbnail.js'
 import { loadOwnDefinitions } from './own.js'
 import { reportGenerate } from './report-generate.js'
+import { tasksExport } from './tasks-export.js'
 import { createWebhookDeliver } from './webhook-deliver.js'
 
 /** The type of a task that is created without one. */
@@ -14,6 +17,10 @@ export const DEFAULT_TYPE = 'demo.sleep'
 export interface DefinitionOptions {
   /** Whether `http.request` may reach private, loopback and other non-public addresses, on any port. */
   httpRequestAllowPrivate: boolean
+  /** The mail server; files in `emailDir` when left out. */
+  smtpUrl?: string | undefined
+  emailFrom: string
+  emailDir: string
   /** What callbacks are signed with; one of the installation's own when left out. */
   webhookSecret?: string | undefined
   /** A folder with definitions of the project's own. */
@@ -26,6 +33,9 @@ export function createDefinitions(options: DefinitionOptions): Definition[] {
     demoSleep,
     reportGenerate,
     createHttpRequest({ allowPrivate: options.httpRequestAllowPrivate }),
+    tasksExport,
+    createEmailSend({ smtpUrl: options.smtpUrl, from: options.emailFrom, folder: options.emailDir }),
+    createImageThumbnail({ allowPrivate: options.httpRequestAllowPrivate }),
     createWebhookDeliver({ allowPrivate: options.httpRequestAllowPrivate, secret: options.webhookSecret }),
   ]
 }

@@ -1,9 +1,11 @@
 /** A report over the stored tasks: an example of a handler that reads the database and reports progress by section. */
+import { pipeline } from 'node:stream/promises'
 import { Type, type Static } from 'typebox'
 import type { Statement } from '../db/database.js'
 import { STATUSES, type Status } from '../protocol/status.js'
 import { Instant, TaskId, TaskType } from '../protocol/task.js'
 import { defineTask } from '../tasks/definition.js'
+import { renderReport } from './report-html.js'
 
 const MAX_FAILURES = 20
 const SECTIONS = 4
@@ -38,12 +40,29 @@ const FailureGroup = Type.Object(
   { additionalProperties: false },
 )
 
+export const ReportResult = Type.Object(
+  {
+    period: Type.Object({ from: Instant, to: Instant }, { additionalProperties: false }),
+    generatedAt: Instant,
+    total: Count,
+    byStatus: Type.Object(Object.fromEntries(STATUSES.map((status) => [status, Count])), {
+      additionalProperties: false,
+    }),
+    byType: Type.Array(TypeFigures, { description: 'By name of the type.' }),
+    failures: Type.Array(FailureGroup, {
+      maxItems: MAX_FAILURES,
+      description: 'Failed tasks by message and type, the most frequent first.',
+    }),
+  },
+  { additionalProperties: false },
+)
+
 export const reportGenerate = defineTask({
   type: 'report.generate',
   title: 'Report on tasks',
   description:
     'Counts the tasks created in a period by status and type, with run times, wait times and the most frequent ' +
-    'failures. The report itself is a task, and counts as one when it falls into the period.',
+    'failures; as a page with charts and as JSON, which are files of the task. The report itself is a task, and counts as one when it falls into the period.',
   payload: Type.Object(
     {
       from: Type.Optional({
@@ -56,24 +75,9 @@ export const reportGenerate = defineTask({
     },
     { additionalProperties: false },
   ),
-  result: Type.Object(
-    {
-      period: Type.Object({ from: Instant, to: Instant }, { additionalProperties: false }),
-      generatedAt: Instant,
-      total: Count,
-      byStatus: Type.Object(Object.fromEntries(STATUSES.map((status) => [status, Count])), {
-        additionalProperties: false,
-      }),
-      byType: Type.Array(TypeFigures, { description: 'By name of the type.' }),
-      failures: Type.Array(FailureGroup, {
-        maxItems: MAX_FAILURES,
-        description: 'Failed tasks by message and type, the most frequent first.',
-      }),
-    },
-    { additionalProperties: false },
-  ),
+  result: ReportResult,
 
-  async run({ from, to, type }, { db, tenant, signal, progress }) {
+  async run({ from, to, type }, { db, tenant, signal, progress, artifact }) {
     const [period] = await db.run<PeriodRow>(READ_PERIOD, [from ?? null, to ?? null])
     if (!period) throw new Error('PostgreSQL gave no time')
     if (period.from >= period.to) {
@@ -97,7 +101,7 @@ export const reportGenerate = defineTask({
     const failures = await db.run<FailureRow>(GROUP_FAILURES, [...scope, MAX_FAILURES])
     progress(4, SECTIONS, 'done')
 
-    return {
+    const report = {
       period: { from: period.from.toISOString(), to: period.to.toISOString() },
       generatedAt: period.now.toISOString(),
       total: sumOf(counts),
@@ -105,6 +109,9 @@ export const reportGenerate = defineTask({
       byType: groupByType(counts, timings),
       failures: failures.map((row) => ({ ...row, lastAt: row.lastAt?.toISOString() ?? null })),
     }
+    await pipeline([JSON.stringify(report, null, 2)], artifact('report.json', { mediaType: 'application/json' }))
+    await pipeline([renderReport(report)], artifact('report.html', { mediaType: 'text/html; charset=utf-8' }))
+    return report
   },
 })
 
@@ -125,7 +132,7 @@ const READ_PERIOD: Statement = {
 }
 
 const IN_SCOPE = `
-    from tasks
+    from taskwire.tasks
     where tenant = $1 and created_at >= $2::text::timestamptz and created_at < $3::text::timestamptz
       and ($4::text is null or type = $4::text)`
 

@@ -232,6 +232,7 @@ function roleEnvironment({ config, env }: StartOptions, services: Addresses): No
     LOG_LEVEL: config.logLevel,
     // Beside the other data, unless somebody says otherwise.
     ...(env['ARTIFACTS_DIR'] ? {} : { ARTIFACTS_DIR: join(config.dataDir, 'artifacts') }),
+    ...(env['EMAIL_DIR'] ? {} : { EMAIL_DIR: join(config.dataDir, 'emails') }),
   }
 }
 

@@ -56,6 +56,8 @@ export interface TaskContext {
    * @throws LeaseLostError, by the stream, when the attempt is no longer current; nothing is kept then
    */
   artifact(name: string, options?: { mediaType?: string }): Writable
+  /** Removes a file of this task that the current attempt, or an earlier one, has written. */
+  removeArtifact(name: string): Promise<void>
   /** The content of a file of this task, or of an upload named in the payload. @throws Error when there is none */
   readArtifact(name: string, options?: { upload?: string }): Promise<Readable>
   /**

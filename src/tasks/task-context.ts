@@ -26,6 +26,7 @@ import {
   readTransitionMessages,
   recordArtifactIfCurrent,
   recordEffect,
+  removeArtifactIfCurrent,
   settleInTransaction,
   type ClaimedAttempt, type Settlement } from './store/index.js'
 
@@ -158,6 +159,12 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     })
   }
 
+  async function removeArtifact(name: string): Promise<void> {
+    const removed = await whenDatabaseAnswers(() => removeArtifactIfCurrent(db, ref, name))
+    if (removed === undefined) return assertCurrent()
+    await deps.artifacts.remove({ owner: taskId, attempt: removed.attempt, name })
+  }
+
   async function readArtifact(name: string, owner: TaskId): Promise<Readable> {
     const found = (await whenDatabaseAnswers(() => readArtifacts(db, tenant, owner))).find((artifact) => owner !== taskId || artifact.name === name)
     if (found === undefined) throw new PermanentFailure(owner === taskId ? `there is no artifact ${name}` : `there is no upload ${owner}`)
@@ -185,6 +192,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
       await sleep(milliseconds, undefined, { signal })
     },
     artifact: (name, { mediaType = 'application/octet-stream' } = {}) => writeArtifact(name, mediaType),
+    removeArtifact,
     readArtifact: (name, { upload } = {}) => readArtifact(name, upload ?? taskId),
     create: (type, payload, options = {}) => createChild(type, payload, options),
     async once<Value>(key: string, effect: (options: { idempotencyKey: string }) => Promise<Value>) {

@@ -68,6 +68,9 @@ export function createTestContext(options: ContextOptions = {}): { context: Task
         final: (callback) => callback(void reported.artifacts.set(name, { mediaType, content: Buffer.concat(chunks) })),
       })
     },
+    async removeArtifact(name) {
+      reported.artifacts.delete(name)
+    },
     async readArtifact(name, { upload } = {}) {
       const content = upload === undefined ? (reported.artifacts.get(name)?.content ?? options.files?.[name]) : options.files?.[upload]
       if (content === undefined) throw new Error(`the test has no file ${upload ?? name}: pass it in \`files\``)

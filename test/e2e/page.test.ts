@@ -313,3 +313,12 @@ testPage('a task is cancelled from its page, after a question', {}, async (t, pa
   await checkHistory(t, page, ['PENDING', 'PROCESSING', 'CANCELLING', 'CANCELLED'])
   t.notOk(await detail(page).getByRole('button', { name: 'Cancel' }).isVisible(), 'nothing is left to cancel')
 })
+
+testPage('the files of a task are offered for download when it has ended', {}, async (t, page) => {
+  const task = await createTask({ type: 'report.generate' })
+  await page.goto(`/#/tasks/${task.id}`)
+  const link = detail(page).getByRole('link', { name: 'report.html' })
+  await link.waitFor()
+  const [download] = await Promise.all([page.waitForEvent('download'), link.click()])
+  t.match(await readFile(await download.path(), 'utf8'), /^<!doctype html>[^]*<svg/)
+})

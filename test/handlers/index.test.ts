@@ -4,11 +4,11 @@ import { Value } from 'typebox/value'
 import { createDefinitions, DEFAULT_TYPE } from '../../src/handlers/index.js'
 import { TaskType } from '../../src/protocol/task.js'
 
-const definitions = createDefinitions({ httpRequestAllowPrivate: false })
+const definitions = createDefinitions({ httpRequestAllowPrivate: false, emailFrom: 'a@example.com', emailDir: '' })
 
 t.test('every type is there once, with a valid name', async (t) => {
   const types = definitions.map(({ type }) => type)
-  t.strictSame(types, ['demo.sleep', 'report.generate', 'http.request', 'webhook.deliver'])
+  t.strictSame(types, ['demo.sleep', 'report.generate', 'http.request', 'tasks.export', 'email.send', 'image.thumbnail', 'webhook.deliver'])
   t.equal(new Set(types).size, types.length)
   for (const type of types) t.ok(Value.Check(TaskType, type), type)
   t.ok(types.includes(DEFAULT_TYPE))

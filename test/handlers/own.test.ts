@@ -7,6 +7,8 @@ import { loadRegistry } from '../../src/handlers/index.js'
 import { loadOwnDefinitions } from '../../src/handlers/own.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 
+const OPTIONS = { httpRequestAllowPrivate: false, emailFrom: 'a@example.com', emailDir: '' }
+
 const DEFINITION = (type: string) => `
 import { defineTask, Type } from 'taskwire'
 export const task = defineTask({
@@ -25,7 +27,7 @@ async function folderOf(t: Test, files: Record<string, string>): Promise<string>
 t.test('TypeScript and JavaScript, in the folder and below it, each once', async (t) => {
   const definitions = await loadOwnDefinitions(OWN_TASKS)
   t.same(definitions.map(({ type }) => type).sort(), ['test.block', 'test.crash', 'test.family', 'test.file', 'test.flaky', 'test.leak', 'test.reverse', 'test.single', 'test.spin', 'test.tour', 'test.wait'])
-  const registry = await loadRegistry({ httpRequestAllowPrivate: false, tasksDir: OWN_TASKS })
+  const registry = await loadRegistry({ ...OPTIONS, tasksDir: OWN_TASKS })
   t.ok(registry.find('test.reverse'))
   t.ok(registry.find('demo.sleep'), 'beside the built-in ones')
 })
@@ -47,7 +49,7 @@ t.test('what is wrong is said with the file', async (t) => {
   const refused = async (files: Record<string, string>, message: RegExp) => {
     await t.test(String(message), async (t) => {
       const tasksDir = await folderOf(t, files)
-      await t.rejects(loadRegistry({ httpRequestAllowPrivate: false, tasksDir }), { name: 'StartupError', message })
+      await t.rejects(loadRegistry({ ...OPTIONS, tasksDir }), { name: 'StartupError', message })
     })
   }
   await refused({ 'broken.ts': 'export const = 1' }, /^cannot load .*broken\.ts: /)

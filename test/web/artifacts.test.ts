@@ -94,3 +94,17 @@ t.test('an upload is what a task can read, and goes when its time is over', asyn
   t.same(await filesOnDisk(), [])
   t.same(await db.run({ name: 'test_artifacts', text: 'select name from taskwire.artifacts' }, []), [])
 })
+
+t.test('a report is a page with charts and a file of figures', async (t) => {
+  const end = async (body: object): Promise<Task> => {
+    const headers = { 'content-type': 'application/json', prefer: 'wait=30' }
+    return (await (await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify(body) })).json()) as Task
+  }
+  const report = await end({ type: 'report.generate' })
+  t.match(report, { status: 'COMPLETED' })
+  t.same((await list(report.id)).map(({ name }) => name), ['report.html', 'report.json'])
+  const page = await (await get(`/api/tasks/${report.id}/artifacts/report.html`)).text()
+  t.match(page, /<svg role="img" aria-label="tasks by status"/)
+  t.notMatch(page, /<script/)
+  t.same(await (await get(`/api/tasks/${report.id}/artifacts/report.json`)).json(), report.result)
+})

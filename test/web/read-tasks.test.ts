@@ -83,7 +83,7 @@ t.test('the types come with their schemas', async (t) => {
   const { body } = await get('/api/types')
   t.same(createChecker(TypeList).check(body), [])
   const items = body['items'] as { type: string; isDefault: boolean; payload: { type: string } }[]
-  t.same(items.map((item) => item.type).sort(), ['demo.sleep', 'http.request', 'report.generate', 'webhook.deliver'])
+  t.same(items.map((item) => item.type).sort(), ['demo.sleep', 'email.send', 'http.request', 'image.thumbnail', 'report.generate', 'tasks.export', 'webhook.deliver'])
   t.same(items.filter((item) => item.isDefault).map((item) => item.type), ['demo.sleep'])
   t.ok(items.every((item) => item.payload.type === 'object'))
 })

@@ -2,7 +2,9 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import sharp from 'sharp'
 import t from 'tap'
+import type { Upload } from '../../src/protocol/artifact.js'
 import type { Task } from '../../src/protocol/task.js'
 import { readLatestLogs, readTasks } from '../../src/tasks/store/index.js'
 import { OWN_TASKS } from '../helpers/processes.js'
@@ -84,6 +86,21 @@ t.test('a leak and a crash end that attempt, and nothing else', async (t) => {
   t.match(crash, { status: 'FAILED', failure: { code: 'process_died', message: 'the process of the handler ended (exit code 3)' } })
   t.equal(worker.child.exitCode, null, 'the worker lives')
   t.match(await end(await scene.create({ type: 'test.tour' })), { status: 'COMPLETED' })
+})
+
+t.test('the built-in types that have a process of their own write their files', async (t) => {
+  const [address = ''] = scene.addresses()
+  const image = await sharp({ create: { width: 60, height: 30, channels: 3, background: '#3867d6' } }).png().toBuffer()
+  const { upload } = (await (await fetch(`${address}/api/uploads`, { method: 'POST', headers: { 'content-type': 'image/png' }, body: new Uint8Array(image) })).json()) as Upload
+  const thumbnail = await end(await scene.create({ type: 'image.thumbnail', payload: { upload, widths: [20] } }))
+  t.match(thumbnail, { status: 'COMPLETED', result: { files: [{ name: 'thumbnail-20.webp', width: 20, height: 10 }] } })
+  const made = await fetch(`${address}/api/tasks/${thumbnail?.id}/artifacts/thumbnail-20.webp`)
+  t.match(await sharp(await made.arrayBuffer()).metadata(), { format: 'webp', width: 20, height: 10 })
+  const exported = await end(await scene.create({ type: 'tasks.export', payload: { format: 'ndjson', type: 'test.tour' } }))
+  const { download, rows } = exported?.result as { download: string; rows: number }
+  const lines = (await (await fetch(address + download)).text()).trim().split('\n').map((line) => JSON.parse(line) as Task)
+  t.equal(lines.length, rows)
+  t.ok(lines.every(({ type, status, result }) => type === 'test.tour' && status === 'COMPLETED' && result !== null))
 })
 
 t.test('a worker that is killed leaves no process behind, however busy', async (t) => {

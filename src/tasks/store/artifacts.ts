@@ -96,3 +96,18 @@ const FORGET_ARTIFACT: Statement = {
 export async function forgetExpiredArtifact(db: Database, { owner, name }: StoredArtifact): Promise<void> {
   await db.run(FORGET_ARTIFACT, [owner, name])
 }
+
+const REMOVE_ARTIFACT: Statement = {
+  name: 'remove_artifact',
+  text: `
+delete from taskwire.artifacts a using taskwire.tasks t
+where a.task_id = any(array[$1::text::uuid]) and a.name = $3 and t.id = any(array[$1::text::uuid]) and t.attempt = $2::text::integer
+  and t.status in ('PROCESSING', 'CANCELLING')
+returning a.attempt`,
+}
+
+/** Whose bytes can go; undefined: there is none, or the attempt is not current any more. */
+export async function removeArtifactIfCurrent(db: Database, { taskId, attempt }: AttemptRef, name: string): Promise<{ attempt: number } | undefined> {
+  const [row] = await db.run<{ attempt: number }>(REMOVE_ARTIFACT, [taskId, String(attempt), name])
+  return row
+}

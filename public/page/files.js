@@ -1,0 +1,38 @@
+/** The files of a task, read once it has ended. */
+import { isFinal } from '../task-stream.js'
+import { getJson } from './api.js'
+import { h } from './dom.js'
+
+const UNITS = ['bytes', 'KB', 'MB', 'GB']
+
+export function createFiles(id) {
+  const element = h('section', { hidden: true }, h('h2', {}, 'Files'))
+  let isRead = false
+
+  async function read() {
+    const { items } = await getJson(`/api/tasks/${id}/artifacts`)
+    if (items.length === 0) return
+    element.append(h('ul', { class: 'files' }, items.map(createFile)))
+    element.hidden = false
+  }
+
+  return {
+    element,
+    update({ status }) {
+      if (isRead || !isFinal(status)) return
+      isRead = true
+      // Without them the page says what it said before.
+      read().catch(() => {})
+    },
+  }
+}
+
+function createFile({ name, bytes, sha256, links }) {
+  return h('li', {}, h('a', { href: links.download, download: name }, name), ' ', h('span', { class: 'hint', title: `SHA-256 ${sha256}` }, describeSize(bytes)))
+}
+
+function describeSize(bytes) {
+  const step = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), UNITS.length - 1)
+  const size = bytes / 1_000 ** step
+  return `${step === 0 ? size : size.toFixed(1)} ${UNITS[step]}`
+}

@@ -1,0 +1,78 @@
+/** Smaller copies of an image, as files of the task. Decoding computes, and decoders may crash: it runs in a process of its own. */
+import { pipeline } from 'node:stream/promises'
+import { buffer } from 'node:stream/consumers'
+import { Type } from 'typebox'
+import { defineTask, type TaskContext } from '../tasks/definition.js'
+import { PermanentFailure } from '../tasks/outcome-errors.js'
+import { AddressRefusedError, createAddressGuard, type GuardOptions } from './address-guard.js'
+import { sendGuarded } from './guarded-request.js'
+
+const MAX_SOURCE_BYTES = 32 * 1024 * 1024
+const MAX_PIXELS = 100_000_000
+const FETCH_TIMEOUT_MS = 30_000
+const MEDIA_TYPES = { webp: 'image/webp', jpeg: 'image/jpeg', png: 'image/png', avif: 'image/avif' } as const
+
+const Side = (title: string) => Type.Integer({ minimum: 1, maximum: 8_192, title, description: 'In pixels.' })
+
+export function createImageThumbnail(options: GuardOptions) {
+  const guard = createAddressGuard(options)
+  return defineTask({
+    type: 'image.thumbnail',
+    title: 'Make thumbnails',
+    description: 'Resizes an image that was uploaded (POST /api/uploads) or lies at a public URL. Each size becomes a file of the task.',
+    payload: Type.Object(
+      {
+        upload: Type.Optional(Type.String({ format: 'uuid', title: 'Upload', description: 'The id of an upload; not together with a URL.' })),
+        url: Type.Optional(Type.String({ maxLength: 2_000, pattern: '^https?://[^\\s]+$', title: 'URL', description: 'Where the image lies.' })),
+        widths: Type.Optional(
+          Type.Array(Side('Width'), { minItems: 1, maxItems: 10, uniqueItems: true, default: [200], title: 'Widths', description: 'One file for each; never wider than the image is.' }),
+        ),
+        format: Type.Optional(Type.Enum(['webp', 'jpeg', 'png', 'avif'], { default: 'webp', title: 'Format', description: 'Of the files made.' })),
+        quality: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 80, title: 'Quality', description: '100 is the best, and the largest.' })),
+      },
+      { additionalProperties: false },
+    ),
+    result: Type.Object({
+      source: Type.Object({ width: Type.Integer(), height: Type.Integer(), format: Type.String() }),
+      files: Type.Array(Type.Object({ name: Type.String(), width: Type.Integer(), height: Type.Integer(), bytes: Type.Integer() })),
+    }),
+    isolation: 'process',
+    memoryLimitMb: 512,
+    timeLimits: { hardMs: 120_000 },
+    retryOn: (error) => !(error instanceof AddressRefusedError),
+
+    async run({ upload, url, widths = [200], format = 'webp', quality = 80 }, context) {
+      if ((upload === undefined) === (url === undefined)) throw new PermanentFailure('name either an upload or a url, and not both')
+      const source = upload === undefined ? await fetchImage(url ?? '', context) : await buffer(await context.readArtifact('image', { upload }))
+      // Loaded here: the other processes have no use for it.
+      const { default: sharp } = await import('sharp')
+      const open = () => sharp(source, { limitInputPixels: MAX_PIXELS, failOn: 'error' })
+      const { width, height, format: sourceFormat } = await open().metadata().catch((error: Error) => {
+        throw new PermanentFailure(`the file is no image that can be read: ${error.message}`)
+      })
+      const files = []
+      for (const [index, wanted] of widths.entries()) {
+        context.signal.throwIfAborted()
+        const name = `thumbnail-${wanted}.${format}`
+        // `rotate` without an angle obeys the orientation in the file, which is not kept.
+        const made = await open().rotate().resize({ width: wanted, withoutEnlargement: true }).toFormat(format, { quality }).toBuffer({ resolveWithObject: true })
+        await pipeline([made.data], context.artifact(name, { mediaType: MEDIA_TYPES[format] }))
+        files.push({ name, width: made.info.width, height: made.info.height, bytes: made.info.size })
+        context.progress(index + 1, widths.length, name)
+      }
+      return { source: { width, height, format: sourceFormat }, files }
+    },
+  })
+
+  async function fetchImage(url: string, { signal }: TaskContext): Promise<Buffer> {
+    const answer = await sendGuarded(
+      { method: 'GET', url: new URL(url), headers: { 'user-agent': 'taskwire', accept: 'image/*' }, body: null, timeoutMs: FETCH_TIMEOUT_MS, maxBytes: MAX_SOURCE_BYTES, isWanted: () => false },
+      guard,
+      signal,
+    )
+    if (answer.status >= 500 || answer.status === 429) throw new Error(`the image could not be read: ${answer.status}`)
+    if (answer.status !== 200) throw new PermanentFailure(`there is no image at this url: ${answer.status}`)
+    if (answer.truncated) throw new PermanentFailure(`the image has more than ${MAX_SOURCE_BYTES} bytes`)
+    return answer.bytes
+  }
+}

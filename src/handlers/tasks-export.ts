@@ -1,0 +1,116 @@
+/**
+ * The stored tasks as one file. It is written in parts of `PART_ROWS` rows, each recorded with the id it ends at, so that an
+ * attempt after a crash goes on behind the last whole part. Memory holds a page of rows, however many there are.
+ */
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { Type } from 'typebox'
+import { Status } from '../protocol/status.js'
+import { Instant, TaskType, type TaskId } from '../protocol/task.js'
+import { defineTask, type TaskContext } from '../tasks/definition.js'
+import { countTasks, CSV_HEADING, exportPage, type ExportFilter, type ExportFormat } from '../tasks/store/index.js'
+
+const PAGE_ROWS = 1_000
+const PART_ROWS = 100_000
+
+const Payload = Type.Object(
+  {
+    format: Type.Optional(Type.Enum(['csv', 'ndjson'], { default: 'csv', title: 'Format', description: 'A table, or a JSON object on each line.' })),
+    status: Type.Optional({ ...Status, title: 'Status', description: 'Only tasks that stand there.' }),
+    type: Type.Optional({ ...TaskType, title: 'Type', description: 'Only tasks of this type.' }),
+    tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50, title: 'Tag', description: 'Only tasks with this tag.' })),
+    createdAfter: Type.Optional({ ...Instant, title: 'Created after', description: 'Only tasks created at this time or later.' }),
+    createdBefore: Type.Optional({ ...Instant, title: 'Created before', description: 'Only tasks created before; the start of the export when left out.' }),
+  },
+  { additionalProperties: false },
+)
+
+const Result = Type.Object({
+  file: Type.String({ description: 'The name of the artifact.' }),
+  download: Type.String({ description: 'Its path on this server.' }),
+  rows: Type.Integer(),
+  bytes: Type.Integer(),
+  sha256: Type.String(),
+})
+
+/** What is recorded of a part. */
+interface Part {
+  rows: number
+  /** The last one in it; null when there was none left. */
+  lastId: TaskId | null
+}
+
+export const tasksExport = defineTask({
+  type: 'tasks.export',
+  title: 'Export tasks',
+  description: 'Writes the stored tasks to a CSV or NDJSON file, by filter, in the order of their creation. Goes on where it was after a crash.',
+  payload: Payload,
+  result: Result,
+  // It moves many bytes: in a process of its own it holds up nobody, and its memory has a bound.
+  isolation: 'process',
+  memoryLimitMb: 64,
+
+  async run({ format = 'csv', ...wanted }, context) {
+    const { db, tenant } = context
+    const { until, total } = await context.once('scope', async () => {
+      const filter = { ...wanted, createdBefore: wanted.createdBefore ?? new Date().toISOString() }
+      return { until: filter.createdBefore, total: await countTasks(db, tenant, filter) }
+    })
+    const filter: ExportFilter = { ...wanted, createdBefore: until }
+    const parts: string[] = []
+    let rows = 0
+    for (let afterId: TaskId | null = null, isLast = false; !isLast; ) {
+      const name = `part-${String(parts.length + 1).padStart(5, '0')}`
+      const startId = afterId
+      const startRows = rows
+      const part: Part = await context.once(name, () => writePart(name, format, filter, startId, context, (done) => context.progress(startRows + done, Math.max(total, startRows + done))))
+      parts.push(name)
+      rows += part.rows
+      afterId = part.lastId
+      isLast = afterId === null
+    }
+    const file = `tasks.${format}`
+    const hash = createHash('sha256')
+    let bytes = 0
+    async function* whole() {
+      if (format === 'csv') yield Buffer.from(CSV_HEADING)
+      for (const name of parts) yield* await context.readArtifact(name)
+    }
+    async function* measured() {
+      for await (const chunk of whole() as AsyncIterable<Buffer>) {
+        hash.update(chunk)
+        bytes += chunk.length
+        yield chunk
+      }
+    }
+    await pipeline(Readable.from(measured(), { objectMode: false }), context.artifact(file, { mediaType: format === 'csv' ? 'text/csv; charset=utf-8' : 'application/x-ndjson' }))
+    for (const name of parts) await context.removeArtifact(name)
+    return { file, download: `/api/tasks/${context.taskId}/artifacts/${file}`, rows, bytes, sha256: hash.digest('hex') }
+  },
+})
+
+async function writePart(
+  name: string,
+  format: ExportFormat,
+  filter: ExportFilter,
+  afterId: TaskId | null,
+  { db, tenant, artifact, signal }: TaskContext,
+  onRows: (rows: number) => void,
+): Promise<Part> {
+  let lastId: TaskId | null = null
+  let rows = 0
+  async function* lines() {
+    for (let after = afterId; rows < PART_ROWS; after = lastId) {
+      signal.throwIfAborted()
+      const page = await exportPage(db, tenant, filter, format, after, PAGE_ROWS)
+      if (page.lines !== null) yield Buffer.from(page.lines)
+      rows += page.rows
+      onRows(rows)
+      lastId = page.walked === PAGE_ROWS ? page.lastId : null
+      if (lastId === null) return
+    }
+  }
+  await pipeline(Readable.from(lines(), { objectMode: false }), artifact(name))
+  return { rows, lastId }
+}
