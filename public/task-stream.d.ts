@@ -129,6 +129,34 @@ export function createTask(body: CreateTask, options?: RequestOptions): Promise<
 /** Creates a task and waits for its end, whichever it is: look at `status`. Throws like `createTask` and `finished`. */
 export function runTask(body: CreateTask, options?: WatchOptions): Promise<Task>
 
+/** What each type of task takes and gives: made from definitions by `TaskTypesOf`. */
+export type TaskTypes = Record<string, { payload: unknown; result: unknown }>
+
+/** Whatever the compiler does not know is left to the server. */
+export interface Client<Types extends TaskTypes> {
+  /** Throws like `createTask`. */
+  create<Type extends keyof Types & string>(type: Type, payload: Types[Type]['payload'], more?: Omit<CreateTask, 'type' | 'payload'>): Promise<Task>
+  /** Creates a task and waits for its result. Throws like `runTask`, and `TaskEndedError` when it has not COMPLETED. */
+  run<Type extends keyof Types & string>(type: Type, payload: Types[Type]['payload'], more?: Omit<CreateTask, 'type' | 'payload'>): Promise<Types[Type]['result']>
+}
+
+/**
+ * A client that knows the types of task at compile time.
+ * @example
+ * import type { BuiltInTypes, TaskTypesOf } from 'taskwire'
+ * import type { welcome } from './my-tasks/welcome.js'
+ *
+ * const client = createClient<BuiltInTypes & TaskTypesOf<[typeof welcome]>>({ baseUrl })
+ * const { listId } = await client.run('user.welcome', { userId: 'u1' })
+ */
+export function createClient<Types extends TaskTypes>(options?: WatchOptions): Client<Types>
+
+/** The task has ended otherwise than as COMPLETED. */
+export class TaskEndedError extends Error {
+  readonly task: Task
+  constructor(task: Task)
+}
+
 /** The watch stopped before the task ended; `code` is the close code that says why, or 1000 after `close()`. */
 export class WatchError extends Error {
   readonly code: number

@@ -1,5 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
+import { loadOwnDefinitions } from '../src/handlers/own.js'
+import { createRegistry } from '../src/tasks/registry.js'
+import { runDefinition } from '../src/testing/run-definition.js'
 import { describeConfig } from '../src/config.js'
 import { CLOSES } from '../src/protocol/stream.js'
 import { INITIAL_STATUSES, isFinal, STATUSES, TRANSITIONS } from '../src/protocol/status.js'
@@ -50,4 +53,14 @@ t.test('the table of close codes shows the codes', async (t) => {
   const rows = Object.values(CLOSES).map(({ code, means, action }) => `| ${code} | ${means} | ${action} |`)
   const table = ['| code | means | do |', '| --- | --- | --- |', ...rows].join('\n')
   t.ok(read('docs/live-protocol.md').includes(table), `the table should be:\n${table}`)
+})
+
+t.test('the first task of docs/handlers.md loads and runs as it is printed', async (t) => {
+  const [, code = ''] = /```ts\n(\/\/ my-tasks\/welcome\.ts[^]*?)```/.exec(read('docs/handlers.md')) ?? []
+  const folder = t.testdir({ 'welcome.ts': code })
+  const [definition] = await loadOwnDefinitions(folder)
+  if (definition === undefined) return t.fail('it is a definition')
+  t.match(createRegistry([definition], 'user.welcome').list(), [{ type: 'user.welcome', attempts: 5, timeLimits: { softMs: 20_000, hardMs: 30_000 } }])
+  const run = await runDefinition(definition, { userId: 'u1' }, { effects: new Map([['subscribe', { listId: 'l1' }]]) })
+  t.match(run, { status: 'COMPLETED', result: { listId: 'l1' } })
 })

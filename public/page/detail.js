@@ -7,7 +7,7 @@ import { createBar, createCopyButton, createStatus, h, setAttribute, setText } f
 import { createFiles } from './files.js'
 import { createSnippets } from './snippets.js'
 import { startTimeline } from './timeline.js'
-import { describeConnection, describeInstant, describeStanding } from './words.js'
+import { describeConnection, describeInstant, describeSeconds, describeStanding } from './words.js'
 
 /**
  * Shows the task in `root` and follows it. `onTask` gets it at each change, `onConnection` how its stream stands. A task
@@ -134,7 +134,8 @@ function describeCount(fraction, progress) {
   const percent = typeof fraction === 'number' ? `${Math.round(fraction * 100)} %` : ''
   const isCounted = typeof progress?.done === 'number' && progress.message === null
   const count = isCounted ? `${progress.done}${progress.total === null ? '' : ` of ${progress.total}`}` : ''
-  return [count, percent].filter(Boolean).join(' · ')
+  const left = progress?.remainingMs > 1_000 && fraction !== 1 ? `about ${describeSeconds(progress.remainingMs)} left` : ''
+  return [count, percent, left].filter(Boolean).join(' · ')
 }
 
 function createFacts(first) {

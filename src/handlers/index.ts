@@ -1,6 +1,6 @@
 /** The built-in definitions. To add a type of task: add a file beside this one, and one line to the list. */
 import { StartupError } from '../config.js'
-import type { Definition } from '../tasks/definition.js'
+import type { Definition, TaskTypesOf } from '../tasks/definition.js'
 import { createRegistry, type Registry } from '../tasks/registry.js'
 import { demoSleep } from './demo-sleep.js'
 import { createEmailSend } from './email-send.js'
@@ -26,6 +26,18 @@ export interface DefinitionOptions {
   /** A folder with definitions of the project's own. */
   tasksDir?: string | undefined
 }
+
+/** The built-in types, for `createClient`. */
+export type BuiltInTypes = TaskTypesOf<
+  [
+    typeof demoSleep,
+    typeof reportGenerate,
+    typeof tasksExport,
+    ReturnType<typeof createHttpRequest>,
+    ReturnType<typeof createEmailSend>,
+    ReturnType<typeof createImageThumbnail>,
+  ]
+>
 
 /** The built-in definitions. */
 export function createDefinitions(options: DefinitionOptions): Definition[] {

@@ -168,8 +168,18 @@ export interface Definition<Payload extends TSchema = TSchema, Result extends TS
  *   },
  * })
  */
-export function defineTask<Payload extends TSchema, Result extends TSchema>(
-  definition: Definition<Payload, Result>,
-): Definition<Payload, Result> {
+export function defineTask<const Type extends string, Payload extends TSchema, Result extends TSchema>(
+  definition: TypedDefinition<Type, Payload, Result>,
+): TypedDefinition<Type, Payload, Result> {
   return definition
+}
+
+/** A definition whose type the compiler knows by name. */
+export interface TypedDefinition<Type extends string, Payload extends TSchema, Result extends TSchema> extends Definition<Payload, Result> {
+  readonly type: Type
+}
+
+/** What each of these types takes and gives, for `createClient`. Fields with a default may be left out, as at create. */
+export type TaskTypesOf<Definitions extends readonly { readonly type: string; readonly payload: TSchema; readonly result: TSchema }[]> = {
+  [Each in Definitions[number] as Each['type']]: { payload: Static<Each['payload']>; result: Static<Each['result']> }
 }

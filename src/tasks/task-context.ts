@@ -16,6 +16,7 @@ import { createArtifactWriter } from './artifact-writer.js'
 import { DatabaseAwayError, LeaseLostError, type CreateChildOptions, type TaskContext } from './definition.js'
 import { createHandlerLog } from './handler-log.js'
 import { readNewTask } from './new-task.js'
+import { createPaceMeter } from './pace.js'
 import { PermanentFailure } from './outcome-errors.js'
 import type { Recorder } from './recorder.js'
 import type { Registry } from './registry.js'
@@ -65,6 +66,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   const ref = { taskId, attempt }
   const underWay = new Map<string, Promise<unknown>>()
   const created = new Map<string, number>()
+  const measurePace = createPaceMeter()
   let handlerLog: FastifyBaseLogger | undefined
   let isCommitted = false
 
@@ -185,7 +187,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
       const fraction = total === undefined ? null : total === 0 ? 1 : Math.min(done / total, 1)
       const text = message === undefined ? null : message.replaceAll('\0', '').toWellFormed().slice(0, 500)
       deps.alive()
-      recorder.progress({ ...ref, progress: { fraction, done, total: total ?? null, message: text } })
+      recorder.progress({ ...ref, progress: { fraction, done, total: total ?? null, message: text, ...measurePace(done, total) } })
     },
     heartbeat: () => deps.alive(),
     async sleep(milliseconds) {

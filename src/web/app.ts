@@ -74,7 +74,7 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   app.addHook('onClose', async () => handOver.stop())
 
   await registerOrigins(app, config.allowedOrigins)
-  await registerDocuments(app)
+  await registerDocuments(app, registry)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerProcess: config.maxStreams })
   const assertOrigin = createOriginCheck(config.allowedOrigins)
   await registerTaskSocket(app, { hub, limits, assertOrigin })

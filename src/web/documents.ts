@@ -2,11 +2,13 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
+import type { Registry } from '../tasks/registry.js'
 import { describeStreams } from './asyncapi.js'
 import { readPackageVersion } from './version.js'
 
 /** Must be registered before the routes it is to describe. */
-export async function registerDocuments(app: FastifyInstance): Promise<void> {
+export async function registerDocuments(app: FastifyInstance, registry: Registry): Promise<void> {
+  const schemas = describeTypes(registry)
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -17,8 +19,10 @@ export async function registerDocuments(app: FastifyInstance): Promise<void> {
           'Create tasks, read them, watch them live. Errors are application/problem+json (RFC 9457) with a stable `code`. ' +
           'The live stream of a task is the WebSocket at `links.stream`, described in /asyncapi.json.',
       },
+      components: { schemas },
       tags: [
         { name: 'tasks', description: 'Create, read and list tasks' },
+        { name: 'artifacts', description: 'Files of tasks, down and up' },
         { name: 'types', description: 'What kinds of task there are' },
         { name: 'operations', description: 'For those who run the server' },
       ],
@@ -28,4 +32,13 @@ export async function registerDocuments(app: FastifyInstance): Promise<void> {
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   const streams = describeStreams()
   app.get('/asyncapi.json', { schema: { hide: true } }, async () => streams)
+}
+
+/** For each type of task the schemas of its payload and result, by names such as `demo.sleep.payload`. */
+function describeTypes(registry: Registry): Record<string, object> {
+  const described = registry.list().flatMap(({ type, title, description, payload, result }) => [
+    [`${type}.payload`, { title: `Payload of ${type}`, description: `${title}. ${description}`, ...(payload as object) }] as const,
+    [`${type}.result`, { title: `Result of ${type}`, ...(result as object) }] as const,
+  ])
+  return Object.fromEntries(described)
 }

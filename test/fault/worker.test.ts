@@ -76,7 +76,8 @@ t.test('F13: a handler that blocks the event loop is named, its worker is killed
   const blocking = await scene.create({ type: 'test.block', payload: { ms: 60_000 } })
   await blocked.waitFor(/"type":"test\.block".*blockFor.*"msg":"test\.block blocks the event loop"/)
   t.strictSame(await blocked.exited, { code: null, signal: 'SIGKILL' })
-  await scene.keep('worker')
+  // It may be blocked before it can say that it is ready.
+  while (!(await scene.keep('worker').then(() => true, () => false)));
   const fine = await scene.create({ payload: { steps: 0 } })
   await scene.ended([blocking, fine])
   t.match((await readTransitions(scene.db, 'default', blocking)).at(-1), { status: 'FAILED', reason: 'worker lost 2 times' })

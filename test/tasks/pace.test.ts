@@ -1,0 +1,15 @@
+import t from 'tap'
+import { createPaceMeter } from '../../src/tasks/pace.js'
+
+t.test('the pace and the rest, once there is something to tell from', async (t) => {
+  let nowMs = 0
+  const measure = createPaceMeter(() => nowMs)
+  t.same(measure(10, 100), {}, 'the first report')
+  nowMs = 100
+  t.same(measure(20, 100), {}, 'too soon')
+  nowMs = 1_000
+  t.same(measure(30, 100), { perSecond: 20, remainingMs: 3_500 })
+  t.same(measure(30, undefined), { perSecond: 20 }, 'of a total that is unknown nothing is left')
+  t.same(measure(150, 100), { perSecond: 140, remainingMs: 0 })
+  t.same(measure(0, 100), {}, 'one that starts over is measured anew')
+})

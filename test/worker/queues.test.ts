@@ -1,0 +1,49 @@
+/** Which worker takes what, and a cancel that comes from another process. `npm test` builds them first. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { readAttempts, readTasks } from '../../src/tasks/store/index.js'
+import { OWN_TASKS } from '../helpers/processes.js'
+import { openScene } from '../helpers/scene.js'
+import { watch } from '../helpers/watch.js'
+
+const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '1' })
+await Promise.all([scene.start('web'), scene.start('web'), scene.start('relay')])
+const read = async (id: string) => (await readTasks(scene.db, 'default', [id]))[0]
+
+t.test('a worker with named queues serves those and no others, at most so many at a time', async (t) => {
+  await scene.start('worker', { WORKER_QUEUES: 'reports:2,emails:1' })
+  const reports = await Promise.all(Array.from({ length: 6 }, () => scene.create({ queue: 'reports', payload: { steps: 1, stepMs: 200 } })))
+  const email = await scene.create({ queue: 'emails', payload: { steps: 0 } })
+  const other = await scene.create({ payload: { steps: 0 } })
+  await scene.ended([...reports, email])
+  t.match(await read(other), { status: 'PENDING', attempt: 0 })
+  const runs = (await Promise.all(reports.map((id) => readAttempts(scene.db, 'default', id)))).flat()
+  const moments = runs.map(({ startedAt }) => Date.parse(startedAt))
+  const running = (at: number) => runs.filter(({ startedAt, finishedAt }) => Date.parse(startedAt) <= at && at < Date.parse(finishedAt ?? '')).length
+  t.equal(Math.max(...moments.map(running)), 2)
+  await scene.start('worker')
+  await scene.ended([other])
+})
+
+t.test('a cancel through one web process ends a run that is watched through another', async (t) => {
+  const [first = '', second = ''] = scene.addresses()
+  const id = await scene.create({ type: 'test.wait', payload: { obeys: true } })
+  const watcher = watch(first, `/ws/tasks/${id}`)
+  await watcher.until(({ status }) => status === 'PROCESSING')
+  await fetch(`${second}/api/tasks/${id}/cancel`, { method: 'POST' })
+  const { messages, code } = await watcher.closed
+  t.equal(code, 1000)
+  t.same(messages.filter(({ type }) => type === 'transition').slice(-2).map(({ status }) => status), ['CANCELLING', 'CANCELLED'])
+})
+
+t.test('a cancel whose message is lost is found with the lease', async (t) => {
+  const id = await scene.create({ type: 'test.wait', payload: { obeys: true } })
+  while ((await read(id))?.status !== 'PROCESSING') await sleep(10)
+  // As the store does, and nobody publishes it.
+  const text = `with moved as (update taskwire.tasks set status = 'CANCELLING', version = version + 1 where id = $1::text::uuid returning *)
+    insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt) select id, version, tenant, 'PROCESSING', status, attempt from moved`
+  await scene.db.run({ name: 'test_cancelling', text }, [id])
+  await scene.ended([id])
+  t.match(await read(id), { status: 'CANCELLED' })
+  t.same(await scene.violations([id]), [])
+})
