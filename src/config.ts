@@ -130,6 +130,7 @@ const webhookSecret = Type.String({
   expected: 'whsec_ and 24 to 64 bytes in base64',
 })
 const maxStreamsPerAddress = integer(1, 1_000_000, 1_000, 'streams that one address may hold open')
+const maxStreamsPerKey = integer(1, 1_000_000, 1_000, 'streams that one key (Authorization: Bearer …) may hold open, from any address')
 const maxStreams = integer(1, 1_000_000, 20_000, 'streams that one web process holds open')
 const allowedOrigins = Type.Refine(
   Type.String({
@@ -175,7 +176,7 @@ const emailFrom = Type.String({
 const emailDir = Type.String({ minLength: 1, default: '.taskwire/emails', description: 'where e-mails go without SMTP_URL', expected: 'the path of a folder' })
 const artifacts = { artifactsDir, artifactTtlHours }
 const definitions = { tasksDir: Type.Optional(tasksDir), httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
-const streams = { maxStreamsPerAddress, maxStreams, trustProxy, allowedOrigins }
+const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedOrigins }
 const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, ...streams }
 const worker = { workerConcurrency, workerQueues, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts, artifactsDir }

@@ -29,6 +29,7 @@ t.test('a database URL is all that a role needs', async (t) => {
     emailDir: '.taskwire/emails',
     artifactsDir: '.taskwire/artifacts',
     artifactTtlHours: 720,
+    maxStreamsPerKey: 1_000,
     maxStreams: 20_000,
     trustProxy: 0,
     allowedOrigins: '',

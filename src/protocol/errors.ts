@@ -26,7 +26,7 @@ export const PROBLEMS = {
   unknown_type: { status: 422, title: 'There is no such task type', fix: 'Use one of the types listed by GET /api/types.' },
   invalid_payload: { status: 422, title: 'The payload does not fit the schema of its type', fix: 'Mend the fields listed in errors; GET /api/types shows the schema.' },
   key_reused: { status: 422, title: 'The Idempotency-Key was used for another request', fix: 'Send a new key with a new request, and an old one with the very same body.' },
-  too_many_streams: { status: 429, title: 'Too many streams are open from this address', fix: 'Close some, or follow many tasks over one socket: /ws/tasks. The operator sets MAX_STREAMS_PER_ADDRESS.' },
+  too_many_streams: { status: 429, title: 'Too many streams are open from this address, or with this key', fix: 'Close some, or follow many tasks over one socket: /ws/tasks. The operator sets MAX_STREAMS_PER_ADDRESS and MAX_STREAMS_PER_KEY.' },
   overloaded: { status: 503, title: 'This server has as many streams as it may', fix: 'Try again after the seconds in Retry-After; another process may have room.' },
   internal: { status: 500, title: 'The server made a mistake', fix: 'Try again; if it persists, look up the requestId in the server log.' },
   broker_unavailable: { status: 503, title: 'No worker could be told of the task', fix: 'Nothing was stored. Try again after the seconds in Retry-After, or leave Prefer: handling=strict out: the task is stored and runs later.' },

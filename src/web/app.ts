@@ -75,7 +75,7 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
 
   await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app, registry)
-  const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerProcess: config.maxStreams })
+  const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerKey: config.maxStreamsPerKey, maxPerProcess: config.maxStreams })
   const assertOrigin = createOriginCheck(config.allowedOrigins)
   await registerTaskSocket(app, { hub, limits, assertOrigin })
   const feeds = startFeeds({

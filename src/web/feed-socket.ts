@@ -42,7 +42,7 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assert
       preValidation: assertUpgrade,
       async preHandler(request) {
         assertOrigin(request)
-        limits.assertRoom(request.ip)
+        limits.assertRoom(request)
       },
     },
     (socket, request) => {
@@ -51,7 +51,7 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assert
         sink: createSocketSink(socket, request.raw.socket, () => feed.drained()),
         answer: (message) => socket.send(JSON.stringify(message)),
       })
-      const release = limits.open(request.ip)
+      const release = limits.open(request)
       const mayAsk = createRateLimit()
       socket.on('message', (data: Buffer) => {
         if (mayAsk()) answer(feed, socket, data.toString())

@@ -70,13 +70,13 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, as
       preValidation: refusePlainRequest,
       async preHandler(request) {
         assertOrigin(request)
-        limits.assertRoom(request.ip)
+        limits.assertRoom(request)
         if (!(await hub.find(idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
       },
     },
     (socket, request) => {
       heartbeat.add(socket)
-      socket.once('close', limits.open(request.ip))
+      socket.once('close', limits.open(request))
       const { since, logs } = request.query
       follow(hub, socket, request.raw.socket, idOf(request), { since: since === undefined ? undefined : Number(since), logs: logs === '1' })
     },

@@ -14,6 +14,8 @@ import { isFinal } from '../../src/protocol/status.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import { findViolations, groupByTask, readStored, type StoredTransition } from '../helpers/history.js'
 import { persist, type PersistentWatcher } from '../helpers/persist.js'
+import { OWN_TASKS } from '../helpers/processes.js'
+import { startProxy, type TestProxy } from '../helpers/proxy.js'
 import { openScene, type KeptRole, type Scene } from '../helpers/scene.js'
 import type { TestScope } from '../helpers/services.js'
 
@@ -48,11 +50,13 @@ const WATCH_EVERY = 3
 
 export async function runChaos(t: TestScope, { seed, seconds, rate = 20, onFault }: ChaosOptions): Promise<ChaosReport> {
   const random = createRandom(seed)
-  const scene = await openScene(t, { HTTP_REQUEST_ALLOW_PRIVATE: 'true', ATTEMPT_LEASE_SECONDS: '4', MAX_LOST_ATTEMPTS: '50' })
+  const scene = await openScene(t, { HTTP_REQUEST_ALLOW_PRIVATE: 'true', TASKS_DIR: OWN_TASKS, ATTEMPT_LEASE_SECONDS: '4', MAX_LOST_ATTEMPTS: '50' })
   const sink = await openSink(t)
+  const lines = await openLines(t, scene)
   const roles: Record<'web' | 'worker' | 'relay', KeptRole[]> = { web: [], worker: [], relay: [] }
   for (const role of ['web', 'worker', 'relay'] as const) {
-    for (let copy = 0; copy < COPIES; copy += 1) roles[role].push(await scene.keep(role))
+    // One copy of each has its servers at the end of lines that can be cut, frozen and slowed down.
+    for (let copy = 0; copy < COPIES; copy += 1) roles[role].push(await scene.keep(role, {}, copy === 0 ? {} : lines.env))
   }
 
   const accepted: string[] = []
@@ -66,14 +70,21 @@ export async function runChaos(t: TestScope, { seed, seconds, rate = 20, onFault
     const id = await scene.create(
       isRequest
         ? { type: 'http.request', payload: { url: sink.url, method: 'POST', body: { index } } }
-        : { payload: { steps: 1 + (kind % 4), stepMs: 30 + kind * 20, ...(kind === 7 && { failAt: 1 }) }, ...(kind === 6 && { delayMs: 500 }) },
+        : kind === 5
+          ? { type: 'test.flaky', payload: { failures: 2 } }
+          : { payload: { steps: 1 + (kind % 4), stepMs: 30 + kind * 20, ...(kind === 7 && { failAt: 1 }) }, ...(kind === 6 && { delayMs: 500 }) },
     )
     accepted.push(id)
+    if (kind === 4 && index % 2 === 0) cancelLater(id)
     if (isRequest) requests.push(id)
     if (index % WATCH_EVERY !== 0) return
     let turn = index
     const address = () => scene.addresses()[turn++ % COPIES] ?? ''
     watchers.push({ id, watcher: persist(address, `/ws/tasks/${id}`) })
+  }
+  /** Whatever it is doing by then; that the request arrives is not promised. */
+  const cancelLater = (id: string) => {
+    void sleep(random() * 300).then(() => fetch(`${scene.addresses()[0]}/api/tasks/${id}/cancel`, { method: 'POST', signal: AbortSignal.timeout(5_000) }).catch(() => {}))
   }
   const load = (async () => {
     for (let index = 0; isLoading; index += 1) {
@@ -83,7 +94,7 @@ export async function runChaos(t: TestScope, { seed, seconds, rate = 20, onFault
     }
   })()
 
-  const faults = faultsOf(scene, roles, random)
+  const faults = [...faultsOf(scene, roles, random), ...faultsOfLines(lines.proxies, random)]
   const counts: Record<string, number> = {}
   const endsAtMs = performance.now() + seconds * 1_000
   while (performance.now() < endsAtMs) {
@@ -146,6 +157,36 @@ function faultsOf(scene: Scene, roles: Record<'web' | 'worker' | 'relay', KeptRo
     ['Redis is killed', () => restart(redis, 200 + random() * 3_000)],
     ['Redis is frozen', () => freeze(redis, 1_000 + random() * 3_000)],
     ['pub/sub is cut', () => cutSubscribers(redis.url)],
+  ]
+}
+
+/** Lines to the servers, and the settings of a role that uses them. */
+async function openLines(t: TestScope, { postgres, redis }: Scene): Promise<{ proxies: TestProxy[]; env: Record<string, string> }> {
+  const through = async (url: string) => {
+    const { port } = new URL(url)
+    const proxy = await startProxy(t, [Number(port)])
+    return { proxy, url: url.replace(`:${port}`, `:${proxy.port}`) }
+  }
+  const toPostgres = await through(postgres.url)
+  if (redis === undefined) return { proxies: [toPostgres.proxy], env: { DATABASE_URL: toPostgres.url } }
+  const toRedis = await through(redis.url)
+  return { proxies: [toPostgres.proxy, toRedis.proxy], env: { DATABASE_URL: toPostgres.url, REDIS_URL: toRedis.url } }
+}
+
+function faultsOfLines(proxies: readonly TestProxy[], random: () => number): Fault[] {
+  const any = () => proxies[Math.floor(random() * proxies.length)]
+  const forAWhile = async (begin: (proxy: TestProxy) => void, end: (proxy: TestProxy) => void) => {
+    const proxy = any()
+    if (proxy === undefined) return
+    begin(proxy)
+    await sleep(1_000 + random() * 3_000)
+    end(proxy)
+  }
+  return [
+    ['a line is cut', async () => any()?.cut()],
+    ['a line is frozen', () => forAWhile((proxy) => proxy.freeze(), (proxy) => proxy.thaw())],
+    ['a line is slow', () => forAWhile((proxy) => proxy.delay(300), (proxy) => proxy.delay(0))],
+    ['a line is narrow', () => forAWhile((proxy) => proxy.throttle(20_000), (proxy) => proxy.throttle(Infinity))],
   ]
 }
 

@@ -1,4 +1,4 @@
-/** A small TCP proxy between a process and what it connects to, whose line can be cut, frozen and switched over. */
+/** A small TCP proxy between a process and what it connects to, whose line can be cut, frozen, slowed down and switched over. */
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import type { TestScope } from './services.js'
 
@@ -10,6 +10,10 @@ export interface TestProxy {
   cut(which?: (index: number) => boolean): void
   /** From now on nothing is passed on in either direction, and nobody is told. New connections are taken and stay mute. */
   freeze(): void
+  /** From now on everything arrives so much later, in milliseconds; 0 ends it. */
+  delay(milliseconds: number): void
+  /** From now on each direction carries at most so many bytes a second; Infinity ends it. */
+  throttle(bytesPerSecond: number): void
   /** Passes on again what comes from now on, over new connections: the frozen ones are ended. */
   thaw(): void
 }
@@ -17,6 +21,8 @@ export interface TestProxy {
 export async function startProxy(t: TestScope, targets: number[]): Promise<TestProxy> {
   const pairs = new Set<[Socket, Socket]>()
   let isFrozen = false
+  let delayMs = 0
+  let bytesPerMs = Infinity
   let turn = 0
 
   const server = createServer((near) => {
@@ -27,11 +33,18 @@ export async function startProxy(t: TestScope, targets: number[]): Promise<TestP
     pairs.add(pair)
     for (const [from, to] of [[near, far], [far, near]] as const) {
       from.setNoDelay(true)
+      let freeAtMs = 0
+      let isLate = false
+      let last = Promise.resolve()
       from.on('data', (data) => {
-        if (!isFrozen && !to.write(data)) {
-          from.pause()
-          to.once('drain', () => from.resume())
-        }
+        if (isFrozen) return
+        const nowMs = performance.now()
+        freeAtMs = Math.max(freeAtMs, nowMs) + data.length / bytesPerMs
+        const waitMs = Math.max(freeAtMs - nowMs, 0) + delayMs
+        // One timer after the other keeps the order, also when the line becomes fast again meanwhile.
+        if (waitMs < 1 && !isLate) return pass(from, to, data)
+        isLate = true
+        last = last.then(() => new Promise<void>((resolve) => setTimeout(resolve, Math.max(nowMs + waitMs - performance.now(), 0)))).then(() => pass(from, to, data))
       })
       from.on('error', () => {})
       from.on('close', () => {
@@ -40,6 +53,12 @@ export async function startProxy(t: TestScope, targets: number[]): Promise<TestP
       })
     }
   })
+
+  function pass(from: Socket, to: Socket, data: Buffer): void {
+    if (isFrozen || to.destroyed || to.write(data)) return
+    from.pause()
+    to.once('drain', () => from.resume())
+  }
 
   const cut = (which: (index: number) => boolean = () => true) => {
     ;[...pairs].forEach(([near], index) => which(index) && near.destroy())
@@ -54,6 +73,8 @@ export async function startProxy(t: TestScope, targets: number[]): Promise<TestP
     targets,
     cut,
     freeze: () => (isFrozen = true),
+    delay: (milliseconds) => (delayMs = milliseconds),
+    throttle: (bytesPerSecond) => (bytesPerMs = bytesPerSecond / 1_000),
     thaw() {
       isFrozen = false
       cut()

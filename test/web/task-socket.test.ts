@@ -53,7 +53,7 @@ async function startApp(t: Scope, { heartbeat = {}, hub: deps = {}, limits = {} 
   await registerTaskSocket(app, {
     hub,
     heartbeat,
-    limits: createStreamLimits({ maxPerAddress: 100, maxPerProcess: 100, ...limits }),
+    limits: createStreamLimits({ maxPerAddress: 100, maxPerKey: 100, maxPerProcess: 100, ...limits }),
     assertOrigin: createOriginCheck('https://app.example.com, http://localhost:8080'),
   })
   app.get('/plain', async () => 'plain')
@@ -236,19 +236,21 @@ t.test('when the application closes, watchers are told to come back, and those t
   await cutOff
 })
 
-t.test('an address, and the process, hold so many streams and no more, until one closes', async (t) => {
+t.test('an address, a key and the process hold so many streams and no more, until one closes', async (t) => {
   const limits: [Partial<StreamLimitsOptions>, object][] = [
     [{ maxPerAddress: 2 }, { status: 429, problem: { code: 'too_many_streams', detail: '127.0.0.1 has 2 streams open.', fix: /MAX_STREAMS_PER_ADDRESS/ } }],
+    [{ maxPerKey: 2 }, { status: 429, problem: { code: 'too_many_streams', detail: 'This key has 2 streams open.', fix: /MAX_STREAMS_PER_KEY/ } }],
     [{ maxPerProcess: 2 }, { status: 503, problem: { code: 'overloaded' } }],
   ]
+  const key = { headers: { authorization: 'Bearer a-key' } }
   for (const [given, refusal] of limits) {
     const web = await startApp(t, { limits: given })
-    const [first] = [web.open(`/ws/tasks/${ID}`), web.open(`/ws/tasks/${ID}`)]
+    const [first] = [web.open(`/ws/tasks/${ID}`, key), web.open(`/ws/tasks/${ID}`, key)]
     while (web.hub.counts().streams < 2) await new Promise(setImmediate)
-    t.match(await web.open(`/ws/tasks/${ID}`).refused, refusal)
+    t.match(await web.open(`/ws/tasks/${ID}`, key).refused, refusal)
     first?.socket.close()
     while (web.hub.counts().streams > 1) await new Promise(setImmediate)
-    const next = web.open(`/ws/tasks/${ID}`)
+    const next = web.open(`/ws/tasks/${ID}`, key)
     await once(next.socket, 'open')
     t.equal(web.hub.counts().streams, 2)
   }

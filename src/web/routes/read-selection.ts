@@ -55,9 +55,9 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
       }
       const position = readLastEventId(request, new RegExp(POSITIONS_PATTERN), 'a position of this stream') ?? since
       const held = 'ids' in selection && position !== undefined ? toVersions(selection.ids, position) : {}
-      limits.assertRoom(request.ip)
+      limits.assertRoom(request)
       if ('ids' in selection && (await isAllSeen(selection.ids, held))) return reply.code(204).send(undefined)
-      streams.followMany(selection, { since: held, format, onEnd: limits.open(request.ip) }, reply)
+      streams.followMany(selection, { since: held, format, onEnd: limits.open(request) }, reply)
       return reply
     },
   )

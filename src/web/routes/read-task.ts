@@ -89,12 +89,12 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
         return { items }
       }
       const since = toVersion(readLastEventId(request, /^[0-9]{1,9}$/, 'a version') ?? request.query.since)
-      limits.assertRoom(request.ip)
+      limits.assertRoom(request)
       if (!(await hub.find(id))) throw taskNotFound(id)
       const task = hub.task(id)
       // An EventSource comes back after the end, too; this is how it is told to stop.
       if (task && isFinal(task.status) && task.version === since) return reply.code(204).send(undefined)
-      streams.follow(id, { since, logs: request.query.logs === '1', format, onEnd: limits.open(request.ip) }, reply)
+      streams.follow(id, { since, logs: request.query.logs === '1', format, onEnd: limits.open(request) }, reply)
       return reply
     },
   )

@@ -1,0 +1,19 @@
+import t from 'tap'
+import { createStreamLimits } from '../../src/web/stream-limits.js'
+
+t.test('a key is counted over all addresses, an address over all keys, and both are free again', async (t) => {
+  const limits = createStreamLimits({ maxPerAddress: 3, maxPerKey: 2, maxPerProcess: 10 })
+  const client = (ip: string, token?: string) => ({ ip, headers: token === undefined ? {} : { authorization: `Bearer ${token}` } })
+  const refused = (ip: string, token?: string) => t.throws(() => limits.assertRoom(client(ip, token)), { code: 'too_many_streams' })
+  const closeFirst = limits.open(client('a', 'one'))
+  limits.open(client('b', 'one'))
+  refused('c', 'one')
+  limits.assertRoom(client('c', 'two'))
+  limits.assertRoom(client('c'))
+  closeFirst()
+  limits.assertRoom(client('c', 'one'))
+  for (let count = 0; count < 3; count += 1) limits.open(client('d'))
+  refused('d')
+  refused('d', 'three')
+  t.pass('and others have room')
+})
