@@ -7,7 +7,7 @@ const QUESTION_MS = 4_000
 
 export function createCancelButton(id) {
   const said = h('span', { class: 'hint', role: 'status' })
-  const button = h('button', { type: 'button', class: 'button quiet', click: press }, 'Cancel')
+  const button = h('button', { type: 'button', class: 'button', click: press }, 'Cancel')
   let isAsking = false
   let timer
 

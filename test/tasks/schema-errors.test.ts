@@ -7,6 +7,11 @@ import { createChecker } from '../../src/tasks/schema-errors.js'
 const details = (schema: Parameters<typeof createChecker>[0], value: unknown) =>
   createChecker(schema).check(value).map(({ pointer, detail }) => `${pointer} ${detail}`)
 
+t.test('a pattern is explained by an example, where there is one', async (t) => {
+  const schema = Type.Object({ to: Type.Array(Type.String({ pattern: '@', examples: ['ada@example.com'] })), code: Type.Optional(Type.String({ pattern: '^a+$' })) })
+  t.same(details(schema, { to: ['x'], code: 'b' }), ['/to/0 must look like ada@example.com', '/code must match pattern "^a+$"'])
+})
+
 t.test('every wrong field is named once, by its JSON Pointer', async (t) => {
   t.same(details(CreateTask, { title: 'x'.repeat(201), priority: 10, tagz: [], tags: [''], runAt: 'soon' }).sort(), [
     '/priority must be <= 9',
