@@ -12,6 +12,10 @@ export type Orm = PgDatabase<PgQueryResultHKT, typeof schema>
 export interface Statement {
   readonly name: string
   readonly text: string
+  /** Planned for each execution, where no plan serves small tables and large ones: for what is not asked often. */
+  readonly isPlannedAnew?: boolean
+  /** How long an answer may take where the client sets a deadline, instead of that of every statement. */
+  readonly deadlineMs?: number
 }
 
 export interface Database {

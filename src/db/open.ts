@@ -84,13 +84,14 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
     },
     async run<Row>(statement: Statement, parameters: readonly (string | number | null)[]) {
       const client = statements
-      const rows = client.unsafe(statement.text, [...parameters], { prepare: true })
+      const rows = client.unsafe(statement.text, [...parameters], { prepare: !statement.isPlannedAnew })
+      const limitMs = statement.deadlineMs ?? deadlineMs
       let timer: NodeJS.Timeout | undefined
       const timeout = new Promise<never>((_, reject) => {
         timer = setTimeout(() => {
-          reject(new StatementTimeoutError(`PostgreSQL did not answer ${statement.name} within ${deadlineMs} ms`))
+          reject(new StatementTimeoutError(`PostgreSQL did not answer ${statement.name} within ${limitMs} ms`))
           giveUp(client)
-        }, deadlineMs)
+        }, limitMs)
       })
       try {
         const answer = await Promise.race([rows, timeout])

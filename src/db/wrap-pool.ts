@@ -11,7 +11,8 @@ export function wrapPool(pool: Pool): Database {
     orm,
     transaction: (work) => orm.transaction(work),
     async run<Row>(statement: Statement, parameters: readonly (string | number | null)[]) {
-      const { rows } = await pool.query({ name: statement.name, text: statement.text, values: [...parameters] })
+      const { name, text, isPlannedAnew } = statement
+      const { rows } = await pool.query({ ...(!isPlannedAnew && { name }), text, values: [...parameters] })
       return rows as Row[]
     },
     async close() {},

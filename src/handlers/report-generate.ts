@@ -9,6 +9,8 @@ import { renderReport } from './report-html.js'
 
 const MAX_FAILURES = 20
 const SECTIONS = 4
+/** A statement that reads a whole period. */
+const DEADLINE_MS = 300_000
 
 const Count = Type.Integer({ minimum: 0 })
 const Durations = Type.Union([
@@ -145,6 +147,7 @@ interface CountRow {
 /** All counts come from this one statement, so they add up while tasks move on. */
 const COUNT_TASKS: Statement = {
   name: 'report_count_tasks',
+  deadlineMs: DEADLINE_MS,
   text: `select type, status, count(*)::int as count ${IN_SCOPE} group by type, status order by type`,
 }
 
@@ -159,6 +162,7 @@ const COULD_START_AT = 'greatest(created_at, case when run_at <= started_at then
 
 const MEASURE_TIMES: Statement = {
   name: 'report_measure_times',
+  deadlineMs: DEADLINE_MS,
   text: `
     select type, ${percentiles('duration_ms')} as "durationMs", ${percentiles('wait_ms')} as "waitMs"
     from (
@@ -180,6 +184,7 @@ interface FailureRow {
 
 const GROUP_FAILURES: Statement = {
   name: 'report_group_failures',
+  deadlineMs: DEADLINE_MS,
   text: `
     select left(coalesce(failure->>'message', 'no message'), 500) as message, type, count(*)::int as count,
            max(finished_at) as "lastAt",

@@ -1,5 +1,5 @@
 /**
- * The stored tasks as one file. It is written in parts of `PART_ROWS` rows, each recorded with the id it ends at, so that an
+ * The stored tasks as one file. It is written in parts of so many tasks looked at, each recorded with the id it ends at, so that an
  * attempt after a crash goes on behind the last whole part. Memory holds a page of rows, however many there are.
  */
 import { createHash } from 'node:crypto'
@@ -9,10 +9,10 @@ import { Type } from 'typebox'
 import { Status } from '../protocol/status.js'
 import { Instant, TaskType, type TaskId } from '../protocol/task.js'
 import { defineTask, type TaskContext } from '../tasks/definition.js'
-import { countTasks, CSV_HEADING, exportPage, type ExportFilter, type ExportFormat } from '../tasks/store/index.js'
+import { CSV_HEADING, exportPage, readExportScope, type ExportFilter, type ExportFormat } from '../tasks/store/index.js'
 
-const PAGE_ROWS = 1_000
-const PART_ROWS = 100_000
+const PAGE_TASKS = 1_000
+const PART_TASKS = 100_000
 
 const Payload = Type.Object(
   {
@@ -37,7 +37,9 @@ const Result = Type.Object({
 /** What is recorded of a part. */
 interface Part {
   rows: number
-  /** The last one in it; null when there was none left. */
+  /** How many tasks were looked at. */
+  walked: number
+  /** The last of them; null when there was none left. */
   lastId: TaskId | null
 }
 
@@ -52,21 +54,20 @@ export const tasksExport = defineTask({
   memoryLimitMb: 64,
 
   async run({ format = 'csv', ...wanted }, context) {
-    const { db, tenant } = context
-    const { until, total } = await context.once('scope', async () => {
-      const filter = { ...wanted, createdBefore: wanted.createdBefore ?? new Date().toISOString() }
-      return { until: filter.createdBefore, total: await countTasks(db, tenant, filter) }
-    })
+    const { db } = context
+    const { until, estimatedTasks } = await context.once('scope', () => readExportScope(db, wanted))
     const filter: ExportFilter = { ...wanted, createdBefore: until }
     const parts: string[] = []
     let rows = 0
+    let walked = 0
     for (let afterId: TaskId | null = null, isLast = false; !isLast; ) {
       const name = `part-${String(parts.length + 1).padStart(5, '0')}`
-      const startId = afterId
-      const startRows = rows
-      const part: Part = await context.once(name, () => writePart(name, format, filter, startId, context, (done) => context.progress(startRows + done, Math.max(total, startRows + done))))
+      const [startId, startWalked] = [afterId, walked]
+      const onWalked = (count: number) => context.progress(startWalked + count, Math.max(estimatedTasks, startWalked + count))
+      const part: Part = await context.once(name, () => writePart(name, format, filter, startId, context, onWalked))
       parts.push(name)
       rows += part.rows
+      walked += part.walked
       afterId = part.lastId
       isLast = afterId === null
     }
@@ -96,21 +97,23 @@ async function writePart(
   filter: ExportFilter,
   afterId: TaskId | null,
   { db, tenant, artifact, signal }: TaskContext,
-  onRows: (rows: number) => void,
+  onWalked: (walked: number) => void,
 ): Promise<Part> {
   let lastId: TaskId | null = null
   let rows = 0
+  let walked = 0
   async function* lines() {
-    for (let after = afterId; rows < PART_ROWS; after = lastId) {
+    for (let after = afterId; walked < PART_TASKS; after = lastId) {
       signal.throwIfAborted()
-      const page = await exportPage(db, tenant, filter, format, after, PAGE_ROWS)
+      const page = await exportPage(db, tenant, filter, format, after, PAGE_TASKS)
       if (page.lines !== null) yield Buffer.from(page.lines)
       rows += page.rows
-      onRows(rows)
-      lastId = page.walked === PAGE_ROWS ? page.lastId : null
+      walked += page.walked
+      onWalked(walked)
+      lastId = page.walked === PAGE_TASKS ? page.lastId : null
       if (lastId === null) return
     }
   }
   await pipeline(Readable.from(lines(), { objectMode: false }), artifact(name))
-  return { rows, lastId }
+  return { rows, walked, lastId }
 }

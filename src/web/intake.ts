@@ -7,7 +7,7 @@
  */
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
-import type { Task, TaskId } from '../protocol/task.js'
+import type { Task } from '../protocol/task.js'
 import { createBatcher } from '../tasks/batcher.js'
 import { toNewTaskView } from '../tasks/new-task.js'
 import {
@@ -126,7 +126,7 @@ function toAccepted(task: NewTask, answer: UniqueAnswer | undefined): Accepted {
   return answer.kind === 'existing' ? { task: answer.task, kind: 'existing' } : { task: toNewTaskView(task, answer.created), kind: 'created' }
 }
 
-function keyReused({ key }: { key: TaskId }): ProblemError {
+function keyReused({ key }: RequestKey): ProblemError {
   return new ProblemError('key_reused', `The key ${key} came with another body before.`, [
     { pointer: '/idempotency-key', detail: 'was used for another request' },
   ])

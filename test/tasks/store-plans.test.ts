@@ -53,6 +53,26 @@ async function live(db: Database, ids: readonly string[]): Promise<void> {
   for (const id of ids) await store.readTransitions(db, 'default', id)
 }
 
+/** What is done to fewer tasks. */
+async function change(db: Database, ids: readonly string[]): Promise<void> {
+  const artifact = { name: 'a.txt', mediaType: 'text/plain', bytes: 1, sha256: '', ttlMs: 60_000 }
+  await store.listWaitingQueues(db)
+  await store.expireTasks(db, 10)
+  for (const taskId of ids) {
+    const ref = { taskId, attempt: 1 }
+    await store.editTaskIfWaiting(db, 'default', taskId, { title: 'edited' })
+    await store.claimAttemptsIfDue(db, [ref], 'w', 60_000)
+    await store.recordArtifactIfCurrent(db, ref, artifact)
+    await store.readArtifacts(db, 'default', taskId)
+    await store.removeArtifactIfCurrent(db, ref, artifact.name)
+    await store.cancelTasks(db, 'default', [taskId], { reason: null, withChildren: true })
+    await store.readAttempts(db, 'default', taskId)
+    await store.readBatchOfKey(db, 'default', taskId)
+  }
+  await store.findExpiredArtifacts(db, 10)
+  await store.exportPage(db, 'default', {}, 'csv', ids[0] ?? null, 1)
+}
+
 for (const state of ['never analyzed', 'analyzed while nearly empty']) {
   t.test(`plans made on tables that were ${state} find rows by key in large ones`, async (t) => {
     const db = openDatabase(server.url, { maxConnections: 1 })
@@ -63,7 +83,10 @@ for (const state of ['never analyzed', 'analyzed while nearly empty']) {
       await db.run({ name: 'test_vacuum', text: 'vacuum analyze' }, [])
     }
     // More than the five executions after which PostgreSQL keeps one plan for all values.
-    for (let round = 0; round < 8; round += 1) await live(db, await storeTasks(db, 4))
+    for (let round = 0; round < 8; round += 1) {
+      await live(db, await storeTasks(db, 4))
+      await change(db, await storeTasks(db, 1, { more: { batchId: randomUUID(), parentId: randomUUID() } }))
+    }
     const ids = await storeTasks(db, TASKS)
     for (let start = 0; start < TASKS; start += 1_000) await createOnce(db, 250)
     for (let start = 0; start < TASKS / 2; start += 100) {
@@ -76,5 +99,10 @@ for (const state of ['never analyzed', 'analyzed while nearly empty']) {
     const read = (await countRead(db)) - before
     t.ok(read > mine.length, 'the statistics count')
     t.ok(read < mine.length * MOST_READ, `${read} tuples read for ${mine.length} tasks`)
+    const beforeChange = await countRead(db)
+    const changed = await storeTasks(db, 16)
+    await change(db, changed)
+    const readByChange = (await countRead(db)) - beforeChange
+    t.ok(readByChange < changed.length * MOST_READ, `${readByChange} tuples read to change ${changed.length} tasks`)
   })
 }

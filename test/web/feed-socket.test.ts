@@ -185,7 +185,7 @@ t.test('a selection made in the middle of a storm misses nothing and repeats not
     const [first = last.version + 1] = versions
     t.same(versions, Array.from({ length: last.version + 1 - first }, (_, index) => first + index))
   }
-  t.pass(`${countReported()} were reported, later ones too`)
+  t.ok(countReported() > 60, 'later tasks are reported too')
 })
 
 t.test('when the server stops, every socket is told to come back', async (t) => {

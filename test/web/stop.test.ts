@@ -15,5 +15,5 @@ t.test('connections that say nothing, or half of something, do not hold up the s
   await new Promise((resolve) => setTimeout(resolve, 100))
   await stopWeb()
   await closed
-  t.pass('it stopped, and both were closed')
+  t.same([silent.closed, half.closed], [true, true], 'it stopped, and both were closed')
 })

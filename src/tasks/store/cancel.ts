@@ -13,6 +13,7 @@ import { toTransitionMessage, type TransitionRow } from './rows.js'
 
 const CANCEL_TASKS: Statement = {
   name: 'cancel_tasks',
+  isPlannedAnew: true,
   text: `
 with recursive input as (
   select t.id from taskwire.tasks t where t.id = any($1::text::uuid[]) and t.tenant = $2

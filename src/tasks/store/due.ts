@@ -90,6 +90,7 @@ export async function listWaitingQueues(db: Database): Promise<string[]> {
 
 const EXPIRE_TASKS: Statement = {
   name: 'expire_tasks',
+  isPlannedAnew: true,
   text: `
 with late as (
   select d.task_id from taskwire.deliveries d where d.expires_at <= now() order by d.expires_at limit $1 for update of d skip locked

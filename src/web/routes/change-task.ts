@@ -47,10 +47,8 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       // The wish is stored: whoever misses this finds it there.
       events.publish(transitions).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'a cancel was not published'))
       const task = await read(id)
-      const isMine = transitions.some(({ taskId }) => taskId === id)
-      if (!isMine && isFinal(task.status) && task.status !== 'CANCELLED' && transitions.length === 0) {
-        throw new ProblemError('not_cancellable', `The task is ${task.status}.`)
-      }
+      const hasEndedOtherwise = isFinal(task.status) && task.status !== 'CANCELLED'
+      if (transitions.length === 0 && hasEndedOtherwise) throw new ProblemError('not_cancellable', `The task is ${task.status}.`)
       reply.code(task.status === 'CANCELLING' ? 202 : 200)
       return task
     },
@@ -63,7 +61,7 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       schema: {
         tags: ['tasks'],
         summary: 'Edit a task that waits',
-        description: 'What is left out stays as it is. With `If-Match`, only the state with that `ETag` is changed.',
+        description: 'What is left out stays as it is, its unique key too. With `If-Match`, only the state with that `ETag` is changed.',
         params: TaskParams,
         body: EditTask,
         response: { 200: Task, 400: Problem, 404: Problem, 409: Problem, 412: Problem, 422: Problem, 503: Problem },
@@ -89,8 +87,10 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
 /** Checked as if the task were created like that. @throws NewTaskError */
 function readEdit(body: EditTask, task: Task, registry: Registry): TaskEdit {
   const { expiresAt, ...rest } = body
+  // A start that is moved must still lie before the end of the patience.
+  const limit = expiresAt ?? (body.runAt === undefined ? undefined : task.expiresAt)
   const { title, payload, priority, tags, runAt } = readNewTask(
-    { type: task.type, payload: task.payload, ...rest, ...(expiresAt ? { expiresAt } : {}) },
+    { type: task.type, payload: task.payload, ...rest, ...(limit && { expiresAt: limit }) },
     { tenant: DEFAULT_TENANT },
     registry,
   )
