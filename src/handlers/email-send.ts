@@ -6,7 +6,7 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createTransport, type SendMailOptions } from 'nodemailer'
+import type { SendMailOptions } from 'nodemailer'
 import { Type, type Static } from 'typebox'
 import { defineTask, type TaskContext } from '../tasks/definition.js'
 import { PermanentFailure } from '../tasks/outcome-errors.js'
@@ -76,6 +76,7 @@ export function createEmailSend({ smtpUrl, from, folder }: EmailOptions) {
   })
 
   async function writeToFile(message: SendMailOptions, { taskId, log }: TaskContext): Promise<Result> {
+    const { createTransport } = await loadMailer()
     const composed = await createTransport({ streamTransport: true, buffer: true }).sendMail(message)
     const file = join(folder, `${taskId}.eml`)
     await mkdir(folder, { recursive: true })
@@ -85,7 +86,11 @@ export function createEmailSend({ smtpUrl, from, folder }: EmailOptions) {
   }
 }
 
+/** With the first e-mail: it takes memory, also in processes that never send one. */
+const loadMailer = () => import('nodemailer')
+
 async function sendOver(smtpUrl: string, message: SendMailOptions): Promise<Result> {
+  const { createTransport } = await loadMailer()
   const transport = createTransport({ url: smtpUrl, connectionTimeout: TIMEOUT_MS, greetingTimeout: TIMEOUT_MS, socketTimeout: TIMEOUT_MS } as never)
   try {
     const { messageId, accepted, rejected } = (await transport.sendMail(message)) as { messageId: string; accepted: string[]; rejected: string[] }

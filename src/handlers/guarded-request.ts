@@ -5,8 +5,11 @@
  * Each exchange has its own connections, which are closed at its end, so none is ever reused that another check let
  * through. Environment variables for proxies are not read: a proxy would resolve names past the guard.
  */
-import { Agent, request, type Dispatcher } from 'undici'
+import type { Agent, Dispatcher } from 'undici'
 import { AddressRefusedError, type AddressGuard } from './address-guard.js'
+
+/** With the first request: it takes memory, also in processes that never send one. */
+const loadClient = () => import('undici')
 
 export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 export type Method = (typeof METHODS)[number]
@@ -47,6 +50,7 @@ export async function sendGuarded(
   guard: AddressGuard,
   signal: AbortSignal,
 ): Promise<GuardedResponse> {
+  const { Agent } = await loadClient()
   const deadline = AbortSignal.timeout(wanted.timeoutMs)
   const stop = AbortSignal.any([signal, deadline])
   const agent = new Agent({
@@ -77,6 +81,7 @@ async function followRedirects(
   agent: Agent,
   signal: AbortSignal,
 ): Promise<GuardedResponse> {
+  const { request } = await loadClient()
   let current = first
   for (let redirects = 0; ; redirects += 1) {
     guard.checkUrl(current.url)

@@ -1,7 +1,6 @@
 /** The definitions of a project: the exports of the modules in its folder, TypeScript too, without a build step. */
 import { readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { createJiti } from 'jiti'
 import * as typebox from 'typebox'
 import { StartupError } from '../config.js'
 import * as taskwire from '../index.js'
@@ -19,6 +18,8 @@ export async function loadOwnDefinitions(folder: string): Promise<Definition[]> 
   const files = await findModules(root).catch((error: NodeJS.ErrnoException) => {
     throw new StartupError(`cannot read the folder of tasks ${root}: ${error.code === 'ENOENT' ? 'it does not exist' : error.message}`)
   })
+  // Loaded when it is needed: it takes memory in every role that knows types.
+  const { createJiti } = await import('jiti')
   // A module gets the `taskwire` that loads it, wherever its folder lies: its errors are then ours, too.
   const jiti = createJiti(import.meta.url, { virtualModules: { taskwire, typebox }, fsCache: false, interopDefault: false })
   const found = new Set<Definition>()
