@@ -1,41 +1,6 @@
-/**
- * The configuration: one schema per role, read from the environment once, at start.
- *
- * A property's name gives the variable's: `databasePoolSize` is `DATABASE_POOL_SIZE`. An empty variable counts as unset;
- * variables that no schema names are not ours and are left alone. Everything that is wrong is reported at once.
- */
-import { Type, type Static, type TSchema } from 'typebox'
-import { Value } from 'typebox/value'
-
-/** A start that cannot succeed: one line that says what is wrong and how to mend it. Shown without a stack. */
-export class StartupError extends Error {
-  override readonly name: string = 'StartupError'
-}
-
-/** One value that cannot be used. Passwords in `value` are masked. */
-export interface ConfigProblem {
-  /** The variable, or the two whose relation is wrong. */
-  name: string
-  /** As given; undefined when it is missing. */
-  value: string | undefined
-  /** What it should be, and the default. */
-  expected: string
-}
-
-/** Wrong configuration: one line per wrong value. */
-export class ConfigError extends StartupError {
-  override readonly name: string = 'ConfigError'
-  constructor(readonly problems: readonly ConfigProblem[]) {
-    super(
-      problems
-        .map(
-          ({ name, value, expected }) =>
-            `${name}${value === undefined ? ' is missing' : `=${value}`}: expected ${expected}`,
-        )
-        .join('\n'),
-    )
-  }
-}
+/** The configuration: one schema per role, read from the environment once, at start. Everything that is wrong is reported at once. */
+import { Type, type Static } from 'typebox'
+import { annotationsOf, ConfigError, readEnvironment, splitList, variableName, type ConfigProblem, type Environment } from './environment.js'
 
 /** An integer within bounds, both included. */
 function integer(minimum: number, maximum: number, initial: number, description: string) {
@@ -55,9 +20,9 @@ function serverUrl(schemes: readonly string[], example: string, description: str
   return Type.Refine(Type.String({ description, expected: `a URL such as ${example}` }), isUrl)
 }
 
-/** The parts of a text with commas between. */
-export function splitList(text: string): string[] {
-  return text.split(',').map((part) => part.trim()).filter((part) => part !== '')
+/** The names in WORKER_QUEUES, each with its number. */
+export function readWorkerQueues(text: string): Map<string, number> {
+  return new Map(splitList(text).map((part) => [part.split(':')[0] ?? '', Number(part.split(':')[1])]))
 }
 
 function logLevel(initial: string) {
@@ -96,10 +61,18 @@ const attemptLeaseSeconds = integer(
   'how long an attempt is trusted without a sign of life from its worker',
 )
 const cancelGraceSeconds = integer(0, 600, 5, 'how long a handler may take to end after its task was cancelled, before it is left behind')
+const queues = Type.Refine(
+  Type.String({
+    default: '',
+    description: 'queues that tasks may ask for, besides those of the types and of WORKER_QUEUES',
+    expected: 'names with commas between, such as reports,emails',
+  }),
+  (value) => splitList(value).every((name) => /^[a-z][a-z0-9-]{0,49}$/.test(name)),
+)
 const workerQueues = Type.Refine(
   Type.String({
     default: '',
-    description: 'the queues that a worker serves, each with how many attempts at the same time; all queues when empty',
+    description: 'the queues that a worker serves, each with how many attempts at the same time; all queues when empty. Tasks may ask for these, too',
     expected: 'names with numbers, such as reports:4,emails:16',
   }),
   (value) => splitList(value).every((part) => /^[a-z][a-z0-9-]{0,49}:[1-9][0-9]{0,2}$/.test(part)),
@@ -175,10 +148,10 @@ const emailFrom = Type.String({
 })
 const emailDir = Type.String({ minLength: 1, default: '.taskwire/emails', description: 'where e-mails go without SMTP_URL', expected: 'the path of a folder' })
 const artifacts = { artifactsDir, artifactTtlHours }
-const definitions = { tasksDir: Type.Optional(tasksDir), httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
+const definitions = { tasksDir: Type.Optional(tasksDir), queues, workerQueues, httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
 const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedOrigins }
 const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, ...streams }
-const worker = { workerConcurrency, workerQueues, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
+const worker = { workerConcurrency, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts, artifactsDir }
 
 export const WebConfig = Type.Object({ ...everyRole, ...web })
@@ -220,57 +193,15 @@ const SCHEMAS = {
 export type Role = keyof typeof SCHEMAS
 export type ConfigOf<R extends Role> = Static<(typeof SCHEMAS)[R]>
 
-/** What a property's schema says about it, for people. */
-interface Annotations {
-  description: string
-  expected: string
-  default?: string | number | boolean
-}
-
 /**
  * Reads the configuration of a role.
  * @throws ConfigError that names every wrong value
  */
-export function loadConfig<R extends Role>(role: R, env: Readonly<Record<string, string | undefined>>): ConfigOf<R> {
-  const schema = SCHEMAS[role]
-  const given = Object.fromEntries(Object.keys(schema.properties).flatMap((key) => readVariable(env, key)))
-  const values = Object.fromEntries(
-    Object.entries(given).map(([key, text]) => [key, parse(propertyOf(schema, key), text)]),
-  )
-  const config = Value.Default(schema, values)
-  const problems = [...findWrongValues(schema, config, given), ...findWrongRelations(config as Partial<StartConfig>)]
+export function loadConfig<R extends Role>(role: R, env: Environment): ConfigOf<R> {
+  const { values, problems: wrong } = readEnvironment(SCHEMAS[role], env)
+  const problems = [...wrong, ...findWrongRelations(values as Partial<StartConfig>)]
   if (problems.length > 0) throw new ConfigError(problems)
-  return config as ConfigOf<R>
-}
-
-function readVariable(env: Readonly<Record<string, string | undefined>>, key: string): [string, string][] {
-  const text = env[variableName(key)]
-  return text === undefined || text === '' ? [] : [[key, text]]
-}
-
-/** A text that does not have the form of its type stays a text, which the schema then refuses. */
-function parse(schema: TSchema, text: string): unknown {
-  if (Type.IsInteger(schema) && /^-?\d{1,15}$/.test(text)) return Number(text)
-  if (Type.IsBoolean(schema) && (text === 'true' || text === 'false')) return text === 'true'
-  return text
-}
-
-function findWrongValues(schema: Type.TObject, config: unknown, given: Record<string, string>): ConfigProblem[] {
-  const values = config as Record<string, unknown>
-  return Object.keys(schema.properties)
-    .filter(
-      (key) => !(key in values ? Value.Check(propertyOf(schema, key), values[key]) : !schema.required?.includes(key)),
-    )
-    .map((key) => {
-      const { expected, default: initial } = annotationsOf(schema, key)
-      const text = given[key]
-      const remark = initial === undefined ? '' : ` (default ${initial})`
-      return {
-        name: variableName(key),
-        value: text === undefined ? undefined : maskPassword(text),
-        expected: expected + remark,
-      }
-    })
+  return values as ConfigOf<R>
 }
 
 /** Values that are fine each, but not together. A wrong one among them is reported by itself already. */
@@ -296,26 +227,6 @@ function findWrongRelations(config: Partial<StartConfig>): ConfigProblem[] {
 
 function isAbove(value: unknown, limit: unknown, factor: number): boolean {
   return typeof value === 'number' && typeof limit === 'number' && value > limit * factor
-}
-
-/** Keeps passwords out of terminals and logs, also those in something that is not quite a URL. */
-function maskPassword(text: string): string {
-  return text
-    .replace(/^([a-z]+:\/\/)?([^:@/]*):.*@/i, '$1$2:***@')
-    .replace(/(password=)[^&]*/gi, '$1***')
-    .slice(0, 200)
-}
-
-function variableName(key: string): string {
-  return key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
-}
-
-function propertyOf(schema: Type.TObject, key: string): TSchema {
-  return (schema.properties as Record<string, TSchema>)[key] ?? Type.Never()
-}
-
-function annotationsOf(schema: Type.TObject, key: string): Annotations {
-  return propertyOf(schema, key) as unknown as Annotations
 }
 
 /** A row of the configuration table in the README. */

@@ -1,5 +1,5 @@
 /** Says in one line why an address cannot be listened on, and what to do about it. */
-import { StartupError } from './config.js'
+import { StartupError } from './startup-error.js'
 
 export function describeListenError(error: NodeJS.ErrnoException, host: string, port: number): StartupError {
   switch (error.code) {

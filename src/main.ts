@@ -6,7 +6,8 @@
  */
 import { fileURLToPath } from 'node:url'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import { describeConfig, loadConfig, StartupError } from './config.js'
+import { describeConfig, loadConfig } from './config.js'
+import { StartupError } from './startup-error.js'
 import { isSupervised, reportToSupervisor, runRole } from './services/run-role.js'
 import type { Started } from './services/start.js'
 

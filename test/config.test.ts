@@ -1,5 +1,7 @@
 import t from 'tap'
-import { ConfigError, describeConfig, loadConfig, StartupError } from '../src/config.js'
+import { describeConfig, loadConfig } from '../src/config.js'
+import { ConfigError } from '../src/environment.js'
+import { StartupError } from '../src/startup-error.js'
 
 const DATABASE_URL = 'postgres://user:secret@localhost:5432/taskwire'
 
@@ -25,6 +27,8 @@ t.test('a database URL is all that a role needs', async (t) => {
     claimWindowSeconds: 5,
     brokerWindow: 10_000,
     maxStreamsPerAddress: 1_000,
+    queues: '',
+    workerQueues: '',
     emailFrom: 'taskwire@localhost.localdomain',
     emailDir: '.taskwire/emails',
     artifactsDir: '.taskwire/artifacts',

@@ -1,4 +1,4 @@
-import { StartupError } from '../config.js'
+import { StartupError } from '../startup-error.js'
 import type { Broker } from './broker.js'
 import { reasonOf } from './deadline.js'
 import type { BrokerLog } from './incident-log.js'

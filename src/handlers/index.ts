@@ -1,5 +1,7 @@
 /** The built-in definitions. To add a type of task: add a file beside this one, and one line to the list. */
-import { StartupError } from '../config.js'
+import { readWorkerQueues } from '../config.js'
+import { splitList } from '../environment.js'
+import { StartupError } from '../startup-error.js'
 import type { Definition, TaskTypesOf } from '../tasks/definition.js'
 import { createRegistry, type Registry } from '../tasks/registry.js'
 import { demoSleep } from './demo-sleep.js'
@@ -23,6 +25,10 @@ export interface DefinitionOptions {
   emailDir: string
   /** What callbacks are signed with; one of the installation's own when left out. */
   webhookSecret?: string | undefined
+  /** Further queues that tasks may ask for, with commas between. */
+  queues?: string
+  /** Queues that workers serve, as in WORKER_QUEUES. */
+  workerQueues?: string
   /** A folder with definitions of the project's own. */
   tasksDir?: string | undefined
 }
@@ -59,7 +65,8 @@ export function createDefinitions(options: DefinitionOptions): Definition[] {
 export async function loadRegistry(options: DefinitionOptions): Promise<Registry> {
   const own = options.tasksDir === undefined ? [] : await loadOwnDefinitions(options.tasksDir)
   try {
-    return createRegistry([...createDefinitions(options), ...own], DEFAULT_TYPE)
+    const queues = [...splitList(options.queues ?? ''), ...readWorkerQueues(options.workerQueues ?? '').keys()]
+    return createRegistry([...createDefinitions(options), ...own], DEFAULT_TYPE, queues)
   } catch (error) {
     throw error instanceof Error ? new StartupError(error.message, { cause: error }) : error
   }

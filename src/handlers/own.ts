@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import * as typebox from 'typebox'
-import { StartupError } from '../config.js'
+import { StartupError } from '../startup-error.js'
 import * as taskwire from '../index.js'
 import type { Definition } from '../tasks/definition.js'
 

@@ -8,7 +8,7 @@
 import { cp, lstat, mkdtemp, readFile, rename, rm, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
-import { StartupError } from '../config.js'
+import { StartupError } from '../startup-error.js'
 import { runProgram, type UserIds } from './server-process.js'
 import { canExecute, findSharedFolder } from './service-user.js'
 

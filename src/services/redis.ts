@@ -15,7 +15,7 @@ import { access, chown, constants, readFile, rm, writeFile } from 'node:fs/promi
 import { connect } from 'node:net'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { StartupError } from '../config.js'
+import { StartupError } from '../startup-error.js'
 import { findFreePort, isPortTaken, readLogTail, runProgram, spawnServer, stopLeftover } from './server-process.js'
 import type { RunningServer, ServerProcess, StopPlan, UserIds } from './server-process.js'
 import { makePrivateFolder } from './service-user.js'

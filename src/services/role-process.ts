@@ -10,7 +10,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { StartupError } from '../config.js'
+import { StartupError } from '../startup-error.js'
 import { stopLeftover } from './server-process.js'
 import type { Launched } from './supervisor.js'
 

@@ -9,7 +9,7 @@ import { execFile, spawn } from 'node:child_process'
 import { open, readFile, rename } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { StartupError } from '../config.js'
+import { StartupError } from '../startup-error.js'
 
 /** As whom a process runs. */
 export interface UserIds {

@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto'
 import { chmod, chown, lstat, mkdir, rmdir, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { StartupError } from '../config.js'
+import { StartupError } from '../startup-error.js'
 import { runProgram, type UserIds } from './server-process.js'
 
 /** Where the services of one data folder keep their files. */

@@ -32,6 +32,7 @@ export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: R
   if (misfit !== undefined) throw new NewTaskError('invalid_task', `${misfit.pointer} ${misfit.detail}`, [misfit])
   const registered = findType(body, registry)
   const { type, priority, attempts = DEFAULT_ATTEMPTS } = registered.definition
+  const queue = readQueue(body, registered, registry)
   const payload = readPayload(body, registered)
   return {
     id: createTaskId(),
@@ -43,7 +44,7 @@ export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: R
     payload,
     runAt: toInstant(body.runAt) ?? null,
     delayMs: body.delayMs ?? null,
-    queue: body.queue ?? registered.queue,
+    queue,
     maxAttempts: attempts,
     more: readMore(body, payload, origin, registered),
   }
@@ -87,6 +88,15 @@ function findType(body: CreateTask, registry: Registry): RegisteredType {
   const detail = `is not one of ${registry.list().map((info) => info.type).join(', ')}`
   throw new NewTaskError('unknown_type', `There is no task type "${type}": it ${detail}.`, [
     { pointer: '/type', detail: `"${type}" ${detail}`, fix: 'Use one of these types.' },
+  ])
+}
+
+function readQueue({ queue }: CreateTask, registered: RegisteredType, { queues }: Registry): string {
+  if (queue === undefined) return registered.queue
+  if (queues.has(queue)) return queue
+  const detail = `is not one of ${[...queues].join(', ')}`
+  throw new NewTaskError('invalid_task', `There is no queue "${queue}": it ${detail}.`, [
+    { pointer: '/queue', detail: `"${queue}" ${detail}`, fix: 'Use one of these queues, or have it added to QUEUES.' },
   ])
 }
 

@@ -26,12 +26,17 @@ export interface Registry {
   readonly defaultType: string
   find(type: string): RegisteredType | undefined
   list(): TypeInfo[]
+  /** Those that tasks may be in: the default one, those of the types, and those named to it. Each costs connections, so there is an end to them. */
+  readonly queues: ReadonlySet<string>
   /** How many runs of a queue there may be at the same time in one worker, where a type bounds them. */
   limitsByQueue(): Map<string, number>
 }
 
-/** @throws Error when two definitions share a type, a name is malformed, or the default is not among them */
-export function createRegistry(definitions: readonly Definition[], defaultType: string): Registry {
+/**
+ * @param queues further queues that tasks may ask for
+ * @throws Error when two definitions share a type, a name is malformed, or the default is not among them
+ */
+export function createRegistry(definitions: readonly Definition[], defaultType: string, queues: readonly string[] = []): Registry {
   const name = createChecker(TaskType)
   const types = new Map<string, RegisteredType>()
   for (const definition of definitions) {
@@ -44,6 +49,7 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
   if (!types.has(defaultType)) throw new Error(`the default task type "${defaultType}" is not defined`)
   return {
     defaultType,
+    queues: new Set([DEFAULT_QUEUE, ...[...types.values()].map(({ queue }) => queue), ...queues]),
     find: (type) => types.get(type),
     limitsByQueue: () => new Map([...types.values()].flatMap(({ queue, concurrency }) => (concurrency === undefined ? [] : [[queue, concurrency]]))),
     list: () =>

@@ -7,7 +7,7 @@
  */
 import cors from '@fastify/cors'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { splitList } from '../config.js'
+import { splitList } from '../environment.js'
 import { ProblemError } from './problem.js'
 
 const EXPOSED_HEADERS = ['location', 'etag', 'retry-after', 'preference-applied']

@@ -1,13 +1,12 @@
 /**
  * Which queues this worker serves. Named in the configuration: those and no others. Otherwise all there are: the default one,
- * those of the types it knows, and any other in which deliveries wait, found by a look every few seconds, so that no queue
- * is without a worker by mistake.
+ * those that its registry knows, and any other in which deliveries wait (of tasks made in SQL), found by a look every few
+ * seconds, so that no queue is without a worker by mistake.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Broker, Consumer, Delivery } from '../broker/broker.js'
-import { splitList } from '../config.js'
+import { readWorkerQueues } from '../config.js'
 import type { Database } from '../db/database.js'
-import { DEFAULT_QUEUE } from '../tasks/definition.js'
 import type { Registry } from '../tasks/registry.js'
 import { listWaitingQueues } from '../tasks/store/index.js'
 
@@ -28,7 +27,7 @@ export interface QueuesOptions {
 /** Consumes all of them, as one consumer. Rejects when the broker cannot be reached. */
 export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
   const { db, broker, registry, log, workerQueues, concurrency, run } = options
-  const named = new Map(splitList(workerQueues).map((part) => [part.split(':')[0] ?? '', Number(part.split(':')[1])]))
+  const named = readWorkerQueues(workerQueues)
   const limits = registry.limitsByQueue()
   const consumers = new Map<string, Consumer>()
   let isPaused = false
@@ -46,7 +45,7 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
   async function look(): Promise<void> {
     for (const queue of await listWaitingQueues(db)) {
       if (consumers.has(queue) || stopping !== undefined) continue
-      log.info({ queue }, 'a queue is served that no type of this worker names')
+      log.info({ queue }, 'a queue is served that nothing names: add it to QUEUES')
       await serve(queue)
     }
   }
@@ -59,7 +58,7 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
   }, LOOK_INTERVAL_MS)
   if (named.size > 0) clearInterval(timer)
 
-  const first = named.size > 0 ? [...named.keys()] : [DEFAULT_QUEUE, ...registry.list().map(({ queue }) => queue)]
+  const first = named.size > 0 ? [...named.keys()] : registry.queues
   for (const queue of new Set(first)) await serve(queue)
   const all = (act: (consumer: Consumer) => Promise<void>) => Promise.all([...consumers.values()].map(act)).then(() => {})
   return {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import postgres from 'postgres'
-import { StartupError } from '../../src/config.js'
+import { StartupError } from '../../src/startup-error.js'
 import { assertVersion, migrateDatabase } from '../../src/db/migrate.js'
 import { startPostgres } from '../helpers/services.js'
 

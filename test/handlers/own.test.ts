@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { StartupError } from '../../src/config.js'
+import { StartupError } from '../../src/startup-error.js'
 import { loadRegistry } from '../../src/handlers/index.js'
 import { loadOwnDefinitions } from '../../src/handlers/own.js'
 import { OWN_TASKS } from '../helpers/processes.js'

@@ -7,7 +7,7 @@ import { OWN_TASKS } from '../helpers/processes.js'
 import { readAllEvents } from '../helpers/sse.js'
 import { watch } from '../helpers/watch.js'
 
-const { address } = await startApp(t, ['worker', 'relay'], { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '1' })
+const { address } = await startApp(t, ['worker', 'relay'], { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '1', QUEUES: 'quiet' })
 
 interface Answer<Body> {
   status: number
@@ -100,10 +100,12 @@ t.test('a unique task is made once until it has ended, and a type that runs alon
   t.match(await create({ uniqueKey: 'mine', delayMs: 60_000 }), { uniqueKey: 'mine' }, 'any task may have one')
 })
 
-t.test('a queue that no worker names is served all the same', async (t) => {
+t.test('a queue that was named to the server is served, any other refused', async (t) => {
   const task = await create({ queue: 'quiet', payload: { steps: 0 } })
   t.equal(task.queue, 'quiet')
   t.match(await end(task.id), { status: 'COMPLETED' })
+  const errors = [{ pointer: '/queue', detail: /"other" is not one of default, .*quiet/, fix: /QUEUES/ }]
+  t.match(await send('POST', '/api/tasks', { queue: 'other' }), { status: 422, body: { errors } })
   t.match(await send('POST', '/api/tasks', { queue: 'Not A Queue' }), { status: 400, body: { errors: [{ pointer: '/queue' }] } })
 })
 

@@ -6,7 +6,7 @@ import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 import { watch } from '../helpers/watch.js'
 
-const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '1' })
+const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '1', QUEUES: 'reports,emails' })
 await Promise.all([scene.start('web'), scene.start('web'), scene.start('relay')])
 const read = async (id: string) => (await readTasks(scene.db, 'default', [id]))[0]
 
@@ -23,6 +23,9 @@ t.test('a worker with named queues serves those and no others, at most so many a
   t.equal(Math.max(...moments.map(running)), 2)
   await scene.start('worker')
   await scene.ended([other])
+  const text = `select taskwire.create_task('demo.sleep', '{"steps":0}', queue => 'made-in-sql') as id`
+  const [made] = await scene.db.run<{ id: string }>({ name: 'test_create_in_sql', text }, [])
+  await scene.ended([made?.id ?? ''])
 })
 
 t.test('a cancel through one web process ends a run that is watched through another', async (t) => {

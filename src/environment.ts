@@ -1,0 +1,107 @@
+/**
+ * Reads environment variables by a schema: a property's name gives the variable's (`databasePoolSize` is `DATABASE_POOL_SIZE`), an
+ * empty variable counts as unset, and variables that no property names are left alone.
+ */
+import { Type, type Static, type TSchema } from 'typebox'
+import { Value } from 'typebox/value'
+import { StartupError } from './startup-error.js'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** One value that cannot be used. Passwords in `value` are masked. */
+export interface ConfigProblem {
+  /** The variable, or the two whose relation is wrong. */
+  name: string
+  /** As given; undefined when it is missing. */
+  value: string | undefined
+  /** What it should be, and the default. */
+  expected: string
+}
+
+/** Wrong configuration: one line per wrong value. */
+export class ConfigError extends StartupError {
+  override readonly name: string = 'ConfigError'
+  constructor(readonly problems: readonly ConfigProblem[]) {
+    super(
+      problems
+        .map(
+          ({ name, value, expected }) =>
+            `${name}${value === undefined ? ' is missing' : `=${value}`}: expected ${expected}`,
+        )
+        .join('\n'),
+    )
+  }
+}
+
+/** What a property's schema says about it, for people. */
+export interface Annotations {
+  description: string
+  expected: string
+  default?: string | number | boolean
+}
+
+/**
+ * The values of a schema's properties, defaults filled in, and everything that is wrong with them: a value with a problem is not
+ * of its type.
+ */
+export function readEnvironment<Schema extends Type.TObject>(schema: Schema, env: Environment): { values: Static<Schema>; problems: ConfigProblem[] } {
+  const given = Object.fromEntries(Object.keys(schema.properties).flatMap((key) => readVariable(env, key)))
+  const parsed = Object.fromEntries(Object.entries(given).map(([key, text]) => [key, parse(propertyOf(schema, key), text)]))
+  const values = Value.Default(schema, parsed)
+  return { values: values as Static<Schema>, problems: findWrongValues(schema, values, given) }
+}
+
+function readVariable(env: Environment, key: string): [string, string][] {
+  const text = env[variableName(key)]
+  return text === undefined || text === '' ? [] : [[key, text]]
+}
+
+/** A text that does not have the form of its type stays a text, which the schema then refuses. */
+function parse(schema: TSchema, text: string): unknown {
+  if (Type.IsInteger(schema) && /^-?\d{1,15}$/.test(text)) return Number(text)
+  if (Type.IsBoolean(schema) && (text === 'true' || text === 'false')) return text === 'true'
+  return text
+}
+
+function findWrongValues(schema: Type.TObject, config: unknown, given: Record<string, string>): ConfigProblem[] {
+  const values = config as Record<string, unknown>
+  return Object.keys(schema.properties)
+    .filter(
+      (key) => !(key in values ? Value.Check(propertyOf(schema, key), values[key]) : !schema.required?.includes(key)),
+    )
+    .map((key) => {
+      const { expected, default: initial } = annotationsOf(schema, key)
+      const text = given[key]
+      const remark = initial === undefined ? '' : ` (default ${initial})`
+      return {
+        name: variableName(key),
+        value: text === undefined ? undefined : maskPassword(text),
+        expected: expected + remark,
+      }
+    })
+}
+
+/** Keeps passwords out of terminals and logs, also those in something that is not quite a URL. */
+function maskPassword(text: string): string {
+  return text
+    .replace(/^([a-z]+:\/\/)?([^:@/]*):.*@/i, '$1$2:***@')
+    .replace(/(password=)[^&]*/gi, '$1***')
+    .slice(0, 200)
+}
+
+export function variableName(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+}
+
+function propertyOf(schema: Type.TObject, key: string): TSchema {
+  return (schema.properties as Record<string, TSchema>)[key] ?? Type.Never()
+}
+
+export function annotationsOf(schema: Type.TObject, key: string): Annotations {
+  return propertyOf(schema, key) as unknown as Annotations
+}
+
+/** The parts of a text with commas between. */
+export function splitList(text: string): string[] {
+  return text.split(',').map((part) => part.trim()).filter((part) => part !== '')
+}
