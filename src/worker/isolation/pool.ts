@@ -2,14 +2,15 @@
  * Processes for handlers with `isolation: 'process'`: one runs one attempt at a time, and can be killed at any moment without
  * harm to others.
  *
- * - One is kept warm for each memory limit in use, so that a run starts in milliseconds. The first run makes it: a worker that
- *   never has such a run pays nothing.
- * - After `MAX_RUNS` runs a process is replaced, before what handlers leave behind adds up.
+ * - They are kept warm, as many as there are processors for each memory limit in use, so that a run starts in milliseconds; after a
+ *   minute without work one of them is left. The first run makes the first: a worker that never has such a run pays nothing.
+ * - After `maxRuns` runs a process is replaced, before what handlers leave behind adds up.
  * - The memory limit is V8's heap limit, which ends the process by itself, and its resident memory, which is looked at
  *   twice a second where the system shows it (Linux), because buffers lie outside of that heap.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { FastifyBaseLogger } from 'fastify'
 import { ProcessEndedError, type IsolatedEnd, type IsolatedRun, type IsolatedRuns } from '../../tasks/isolated-run.js'
@@ -18,7 +19,6 @@ import type { FromChild, ToChild } from './messages.js'
 import { unpackError } from './thrown-error.js'
 
 const CHILD = fileURLToPath(new URL('./child.js', import.meta.url))
-const MAX_RUNS = 100
 const READY_DEADLINE_MS = 30_000
 const LOOK_INTERVAL_MS = 500
 const PAGE_BYTES = 4_096
@@ -29,6 +29,10 @@ export interface PoolOptions {
   log: FastifyBaseLogger
   /** Of the worker: the processes are configured by it. */
   env: NodeJS.ProcessEnv
+  /** After so many runs a process is replaced. Default 100. */
+  maxRuns?: number
+  /** How long processes beyond the first are kept without work, in milliseconds. Default 60,000. */
+  idleMs?: number
 }
 
 export interface Pool extends IsolatedRuns {
@@ -47,9 +51,10 @@ interface HandlerProcess {
   readonly ready: Promise<void>
   readonly ended: Promise<ProcessEnd>
   runs: number
+  idleTimer: NodeJS.Timeout | undefined
 }
 
-export function openPool({ recorder, log, env }: PoolOptions): Pool {
+export function openPool({ recorder, log, env, maxRuns = 100, idleMs = 60_000 }: PoolOptions): Pool {
   const all = new Set<HandlerProcess>()
   const idle = new Map<number | undefined, HandlerProcess[]>()
   let isStopped = false
@@ -73,26 +78,40 @@ export function openPool({ recorder, log, env }: PoolOptions): Pool {
     })
     const deadline = setTimeout(() => child.kill('SIGKILL'), READY_DEADLINE_MS).unref()
     ready.catch(() => {}).finally(() => clearTimeout(deadline))
-    const made: HandlerProcess = { child, memoryLimitMb, ready, ended, runs: 0 }
+    const made: HandlerProcess = { child, memoryLimitMb, ready, ended, runs: 0, idleTimer: undefined }
     all.add(made)
     void ended.then(() => all.delete(made))
     return made
   }
 
+  /** Those that wait for work, the last one back last. */
+  function waitingFor(memoryLimitMb: number | undefined): HandlerProcess[] {
+    const waiting = (idle.get(memoryLimitMb) ?? []).filter((made) => all.has(made))
+    idle.set(memoryLimitMb, waiting)
+    return waiting
+  }
+
   function take(memoryLimitMb: number | undefined): HandlerProcess {
-    const waiting = idle.get(memoryLimitMb) ?? []
-    let found: HandlerProcess | undefined
-    while ((found = waiting.pop()) && !all.has(found));
-    return found ?? launch(memoryLimitMb)
+    const made = waitingFor(memoryLimitMb).pop() ?? launch(memoryLimitMb)
+    clearTimeout(made.idleTimer)
+    return made
   }
 
   function giveBack(made: HandlerProcess): void {
     const { child, memoryLimitMb } = made
-    const hasWarm = (idle.get(memoryLimitMb) ?? []).some((other) => all.has(other))
-    const isFit = !isStopped && made.runs < MAX_RUNS && child.connected && child.exitCode === null && child.signalCode === null
-    // One is kept warm; a burst of runs leaves no others behind.
-    if (hasWarm || !isFit) child.kill('SIGKILL')
-    if (!hasWarm && !isStopped) idle.set(memoryLimitMb, [isFit ? made : launch(memoryLimitMb)])
+    const waiting = waitingFor(memoryLimitMb)
+    const isFit = made.runs < maxRuns && child.connected && child.exitCode === null && child.signalCode === null
+    const hasRoom = !isStopped && waiting.length < availableParallelism()
+    if (!isFit || !hasRoom) child.kill('SIGKILL')
+    if (hasRoom && isFit) keep(made, waiting)
+    else if (hasRoom && waiting.length === 0) keep(launch(memoryLimitMb), waiting)
+  }
+
+  function keep(made: HandlerProcess, waiting: HandlerProcess[]): void {
+    waiting.push(made)
+    made.idleTimer = setTimeout(() => {
+      if (waitingFor(made.memoryLimitMb).length > 1) made.child.kill('SIGKILL')
+    }, idleMs).unref()
   }
 
   async function runIn(made: HandlerProcess, run: IsolatedRun, kill: { reason: ProcessEndedError | undefined }): Promise<IsolatedEnd> {

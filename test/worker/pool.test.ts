@@ -1,0 +1,63 @@
+/** How long the processes of handlers live. The pool is the built one: it forks a built module. */
+import { availableParallelism } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
+import t from 'tap'
+import { openPool, type PoolOptions } from '../../dist/worker/isolation/pool.js'
+import type { ClaimedAttempt } from '../../src/tasks/store/index.js'
+import { newTask } from '../helpers/database.js'
+import type { TestScope } from '../helpers/services.js'
+import { OWN_TASKS } from '../helpers/processes.js'
+
+const recorder: PoolOptions['recorder'] = { progress() {}, log() {}, announce() {}, flush: async () => {} }
+/** Nothing here asks the database. */
+const env = { ...process.env, TASKS_DIR: OWN_TASKS, DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
+
+function open(t: TestScope, options: Partial<PoolOptions>) {
+  const pool = openPool({ recorder, log: pino({ level: 'silent' }), env, ...options })
+  t.teardown(() => pool.stop())
+  return async (ms = 0): Promise<number> => {
+    const claimed = { ...newTask({ type: 'test.pid' }), attempt: 1 } as unknown as ClaimedAttempt
+    const { ended } = pool.start({ claimed, payload: { ms }, signal: new AbortController().signal, alive() {}, memoryLimitMb: undefined })
+    const end = await ended
+    return end.kind === 'returned' ? (end.result as number) : Number.NaN
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+async function untilGone(pids: readonly number[]): Promise<void> {
+  while (pids.some(isAlive)) await sleep(20)
+}
+
+t.test('a process is replaced after its number of runs', async (t) => {
+  const run = open(t, { maxRuns: 2 })
+  const pids = []
+  for (let count = 0; count < 5; count += 1) pids.push(await run())
+  const [first = 0, , second = 0, , third = 0] = pids
+  t.same(pids, [first, first, second, second, third])
+  t.equal(new Set(pids).size, 3)
+  await untilGone([first, second])
+  t.ok(isAlive(third))
+})
+
+t.test('as many as there are processors stay warm, and one of them after a while without work', async (t) => {
+  const run = open(t, { idleMs: 500 })
+  const many = availableParallelism() + 1
+  const together = () => Promise.all(Array.from({ length: many }, () => run(200)))
+  const first = await together()
+  t.equal(new Set(first).size, many, 'a process each')
+  const second = await together()
+  t.equal(second.filter((pid) => first.includes(pid)).length, many - 1, 'all but the one too many are used again')
+  const all = [...new Set([...first, ...second])]
+  while (all.filter(isAlive).length > 1) await sleep(20)
+  await sleep(600)
+  t.equal(all.filter(isAlive).length, 1)
+  t.ok(all.includes(await run()), 'it is used')
+})
