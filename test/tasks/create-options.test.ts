@@ -1,5 +1,6 @@
 /** Unique keys, batches, expiry, queues, edits and cancels: what the store does with them, on both drivers where they differ. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
 import t from 'tap'
 import * as store from '../../src/tasks/store/index.js'
 import { newTask, openTestDatabase, storeTasks } from '../helpers/database.js'
@@ -29,6 +30,23 @@ t.test('of many that ask for a unique task at once one makes it, and the others 
     await complete(id)
     t.match((await store.createUniqueTasks(database, [unique(key)], 0))[0], { kind: 'created' }, 'the key is free again')
   }
+})
+
+t.test('a create that deadlocks with the ends of tasks is done again', async (t) => {
+  await store.createUniqueTasks(db, [unique('first'), unique('second')], 0)
+  const other = new pg.Client({ connectionString: server.url })
+  await other.connect()
+  t.teardown(() => other.end())
+  const remove = (key: string) => other.query('delete from taskwire.unique_keys where key = $1', [key])
+  await other.query('begin')
+  await remove('second')
+  const creating = store.createUniqueTasks(db, [unique('first'), unique('second')], 0)
+  const waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+  while ((await other.query(waits)).rowCount === 0) await sleep(10)
+  // Now each waits for the other; the create has waited longer, so it finds out first.
+  await remove('first')
+  await other.query('commit')
+  t.match(await creating, [{ kind: 'created' }, { kind: 'created' }])
 })
 
 t.test('a batch is whole or nothing, also with unique tasks, and with a key it is made once', async (t) => {

@@ -2,7 +2,8 @@
  * Creates tasks of which at most one may be unfinished for each unique key: where there is one, it is the answer.
  *
  * All of a call are written in one transaction, or none. The key's row is what two callers meet at; it goes with the end of
- * its task (a trigger), so whoever finds it gone in between takes it.
+ * its task (a trigger), so whoever finds it gone in between takes it. Ends come in the order of ids and creates in that of keys, so
+ * that two of them may wait for each other: then PostgreSQL undoes one, and a create that is undone is done again.
  */
 import type { Database, Orm, Statement } from '../../db/database.js'
 import { runIn } from '../../db/bind.js'
@@ -56,7 +57,7 @@ export async function createUniqueTasks(
   once?: CreateKey,
 ): Promise<UniqueAnswer[]> {
   const tenant = tasks[0]?.tenant ?? ''
-  const answers = await db.transaction(async (transaction) => {
+  const answers = await retryDeadlocks(() => db.transaction(async (transaction) => {
     const existing = new Map<TaskId, TaskId>()
     for (const task of sortByKey(tasks)) {
       const holder = await takeUniqueKey(transaction, task)
@@ -71,7 +72,7 @@ export async function createUniqueTasks(
     const [answer] = fresh.length > 0 ? await runIn<CreateAnswer>(transaction, CREATE_TASKS, [claimWindowMs, ...toColumns(fresh)]) : []
     // drizzle leaves times as text.
     return { existing, answer: answer && { ...answer, createdAt: new Date(answer.createdAt) } }
-  })
+  }))
   const found = await readTasks(db, tenant, [...answers.existing.values()])
   const byId = new Map(found.map((task) => [task.id, task]))
   return tasks.map((task): UniqueAnswer => {
@@ -80,6 +81,24 @@ export async function createUniqueTasks(
     if (answers.answer === undefined) throw new Error(`the task ${answers.existing.get(task.id)} was deleted meanwhile`)
     return { kind: 'created', created: toCreatedTask(task, answers.answer) }
   })
+}
+
+const MAX_DEADLOCKS = 5
+
+/** @see https://www.postgresql.org/docs/current/errcodes-appendix.html for 40P01 */
+async function retryDeadlocks<Answer>(work: () => Promise<Answer>): Promise<Answer> {
+  for (let deadlocks = 1; ; deadlocks += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isDeadlock(error) || deadlocks === MAX_DEADLOCKS) throw error
+    }
+  }
+}
+
+/** drizzle's errors have the database's as their cause. */
+function isDeadlock(error: unknown): boolean {
+  return error instanceof Error && (('code' in error && error.code === '40P01') || isDeadlock(error.cause))
 }
 
 /** In one order for all callers, so that two of them wait for each other instead of deadlocking. */
