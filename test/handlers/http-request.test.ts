@@ -6,6 +6,8 @@ import t from 'tap'
 import { Value } from 'typebox/value'
 import type { Resolve } from '../../src/handlers/address-guard.js'
 import { createHttpRequest } from '../../src/handlers/http-request.js'
+import type { METHODS } from '../../src/handlers/guarded-request.js'
+import { runDefinition } from '../../src/testing/run-definition.js'
 import { createContext } from './context.js'
 import { serve } from './serve.js'
 
@@ -87,6 +89,42 @@ t.test('a status that was not expected fails, and one that was is kept', async (
     message: /answered 404, expected 200 or 204/,
   })
   t.match(await open.run({ url, expectStatus: [404] }, createContext().context), { status: 404, body: 'no such page' })
+})
+
+t.test('any method is sent, and what changes nothing is sent without a key', async (t) => {
+  const url = await serve(t, async (request, response) => {
+    response.setHeader('x-method', request.method ?? '')
+    response.end(JSON.stringify({ method: request.method, key: request.headers['idempotency-key'], body: await text(request) }))
+  })
+  const send = async (method: (typeof METHODS)[number], body?: unknown) => {
+    const { body: answer } = await open.run({ url, method, ...(body !== undefined && { body }) }, createContext().context)
+    return answer === '' ? '' : (JSON.parse(answer) as unknown)
+  }
+  for (const method of ['PUT', 'PATCH', 'DELETE'] as const) t.match(await send(method, { a: 1 }), { method, key: /^".+:request"$/, body: '{"a":1}' })
+  t.strictSame(await send('OPTIONS'), { method: 'OPTIONS', body: '' })
+  t.strictSame(await send('HEAD'), '')
+  await t.rejects(open.run({ url, method: 'HEAD', body: 'x' }, createContext().context), { name: 'PermanentFailure', message: /a HEAD request has no body/ })
+})
+
+t.test('what the server may do later is tried again, when it says; what it refuses is final', async (t) => {
+  let answer: { status: number; retryAfter?: string } = { status: 500 }
+  const url = await serve(t, (_request, response) => {
+    if (answer.retryAfter !== undefined) response.setHeader('retry-after', answer.retryAfter)
+    response.writeHead(answer.status).end()
+  })
+  const run = async (status: number, retryAfter?: string) => {
+    answer = { status, ...(retryAfter !== undefined && { retryAfter }) }
+    return runDefinition(open, { url })
+  }
+  t.match(await run(500), { status: 'RETRYING', error: { message: /answered 500, expected 200 to 299/ } })
+  t.match(await run(503, '120'), { status: 'RETRYING', retryInMs: 120_000, error: { name: 'RetryLater' } })
+  t.match(await run(429, '0'), { status: 'RETRYING', retryInMs: 0 })
+  t.match(await run(429, '999999999'), { status: 'RETRYING', retryInMs: 86_400_000 }, 'at most a day')
+  const inAMinute = await run(503, new Date(Date.now() + 60_000).toUTCString())
+  t.ok(inAMinute.status === 'RETRYING' && inAMinute.retryInMs > 50_000 && inAMinute.retryInMs <= 60_000, 'a date, too')
+  const soon = await run(503, 'soon')
+  t.ok(soon.status === 'RETRYING' && soon.error.name === 'Error', 'what cannot be read is left to the usual backoff')
+  for (const status of [400, 401, 404, 410]) t.match(await run(status), { status: 'FAILED', error: { name: 'PermanentFailure' } })
 })
 
 t.test('the time-out covers connecting, waiting and reading', async (t) => {

@@ -2,6 +2,7 @@
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { createTask, watchTasks, type Change } from '../../public/task-stream.js'
+import type { Batch } from '../../src/protocol/http.js'
 import { startApp } from '../helpers/app.js'
 import { startProxy } from '../helpers/proxy.js'
 
@@ -42,6 +43,16 @@ t.test('tasks are followed by id; a task that ends leaves the watch open', async
     if (ended.length === 2) break
   }
   t.same(ended.sort(), [first.id, second.id].sort())
+})
+
+t.test('a batch is followed as one', async (t) => {
+  const body = JSON.stringify({ tasks: Array.from({ length: 3 }, () => ({ payload: { steps: 1, stepMs: 50 } })) })
+  const made = await fetch(`${address}/api/tasks/batch`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  const { batchId, items } = (await made.json()) as Batch
+  const watch = watchTasks({ batch: batchId }, fast)
+  const ended = new Set<string>()
+  for await (const { task } of watch) if (isOver(task.status) && ended.add(task.id).size === items.length) break
+  t.same(ended, new Set(items.map(({ id }) => id)))
 })
 
 t.test('a selection that the server refuses stops the watch and says why', async (t) => {

@@ -145,6 +145,17 @@ t.test('a task that waits is edited, and only the state that was read', async (t
   t.match(await send('PATCH', `/api/tasks/${task.id}`, { title: 'x' }), { status: 409, body: { code: 'not_editable' } })
 })
 
+t.test('a task whose turn does not come in time is EXPIRED, and its watcher sees it', async (t) => {
+  const busy = await create({ type: 'test.single', payload: { name: 'busy', ms: 2_000 } })
+  const late = await create({ type: 'test.single', payload: { name: 'late', ms: 0 }, expiresAt: new Date(Date.now() + 500).toISOString() })
+  const watcher = watch(address, `/ws/tasks/${late.id}`)
+  t.equal((await watcher.closed).code, 1000)
+  t.match((await watcher.closed).messages.at(-1), { type: 'transition', status: 'EXPIRED', from: 'PENDING', version: 2, reason: 'not started in time' })
+  t.match(await read(late.id), { status: 'EXPIRED', attempt: 0, startedAt: null, failure: null })
+  t.match(await end(busy.id), { status: 'COMPLETED' })
+  t.equal((await read(late.id)).version, 2, 'it does not run after that')
+})
+
 t.test('a task with an end to its patience, and what makes no sense', async (t) => {
   const soon = new Date(Date.now() + 3_600_000).toISOString()
   t.match(await create({ expiresAt: soon, delayMs: 60_000 }), { expiresAt: soon })

@@ -100,6 +100,19 @@ t.test('a selection reports what fits now and what comes to fit later', async (t
   t.same(feed.of(other), [])
 })
 
+t.test('the tasks of a batch, and no others', async (t) => {
+  const feed = await openFeed(t)
+  const body = JSON.stringify({ tasks: Array.from({ length: 5 }, (_, index) => ({ title: `${index}`, payload: { steps: 1, stepMs: 20 }, delayMs: 200 })) })
+  const made = await fetch(`${address}/api/tasks/batch`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  const { batchId, items } = (await made.json()) as { batchId: string; items: Task[] }
+  feed.ask({ type: 'subscribe', id: 'b', selection: { batch: batchId } })
+  t.same(await feed.answer('b'), { type: 'subscribed', id: 'b', tasks: 5 })
+  const other = await createTask(address, { payload: { steps: 0 } })
+  await Promise.all(items.map((task) => feed.ended(task)))
+  t.ok(items.every((task) => feed.versions(task).at(-1) === 'transition 4'))
+  t.same(feed.of(other), [])
+})
+
 t.test('a task that stops fitting is let go after the transition that says so', async (t) => {
   const feed = await openFeed(t)
   const task = await createTask(address, { tags: ['s'], payload: { steps: 1, stepMs: 20 }, delayMs: 300 })

@@ -1,0 +1,62 @@
+/** What tasks do elsewhere, counted there, while workers die around it. */
+import { text } from 'node:stream/consumers'
+import t, { type Test } from 'tap'
+import type { CrashPoint } from '../../src/crash-point.js'
+import type { CreateTask } from '../../src/protocol/http.js'
+import { listTasks, readTasks } from '../../src/tasks/store/index.js'
+import { serve } from '../handlers/serve.js'
+import { openScene } from '../helpers/scene.js'
+import { startSmtpServer } from '../helpers/smtp.js'
+
+const smtp = await startSmtpServer(t)
+const requests: { path: string; id: string }[] = []
+const sink = await serve(t, async (request, response) => {
+  await text(request)
+  requests.push({ path: request.url ?? '', id: String(request.headers['idempotency-key'] ?? request.headers['webhook-id']) })
+  response.end('taken')
+})
+const scene = await openScene(t, { SMTP_URL: smtp.url, HTTP_REQUEST_ALLOW_PRIVATE: 'true' })
+await Promise.all([scene.start('web'), scene.start('relay')])
+
+const read = async (id: string) => (await readTasks(scene.db, 'default', [id]))[0]
+const received = (path: string) => requests.filter((request) => request.path === path)
+
+for (const [point, attempt] of [['attempt:after-claim', 2], ['attempt:after-run', 2], ['attempt:after-settle', 1]] as const satisfies [CrashPoint, number][]) {
+  /** Ended though its worker died there. */
+  async function survive(t: Test, body: CreateTask): Promise<string> {
+    const worker = await scene.keep('worker', { TASKWIRE_CRASH_AT: point })
+    const id = await scene.create(body)
+    await scene.ended([id])
+    while (worker.restarts === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    await worker.stop()
+    t.match(await read(id), { status: 'COMPLETED', attempt })
+    return id
+  }
+
+  t.test(`killed at ${point}: an e-mail is sent once`, async (t) => {
+    const subject = `about ${point}`
+    const id = await survive(t, { type: 'email.send', payload: { to: ['ada@example.com'], subject } })
+    const sent = smtp.received.filter(({ content }) => content.includes(subject))
+    t.equal(sent.length, 1)
+    t.match(sent[0]?.content, new RegExp(`Message-ID: <${id}@`, 'i'))
+  })
+
+  t.test(`killed at ${point}: a request that may do something is sent once`, async (t) => {
+    const path = `/orders/${point}`
+    const id = await survive(t, { type: 'http.request', payload: { method: 'POST', url: sink + path, body: { item: 1 } } })
+    t.same(received(path), [{ path, id: `"${id}:request"` }])
+  })
+
+  t.test(`killed at ${point}: the end is told, and who is told twice can see it`, async (t) => {
+    const path = `/ends/${point}`
+    const id = await scene.create({ payload: { steps: 0 }, callbackUrl: sink + path, delayMs: 0 })
+    const worker = await scene.keep('worker', { TASKWIRE_CRASH_AT: point })
+    await scene.ended([id])
+    const deliveries = async () => (await listTasks(scene.db, 'default', { parent: id, limit: 10 })).map((task) => task.id)
+    t.equal((await deliveries()).length, 1)
+    await scene.ended(await deliveries())
+    await worker.stop()
+    t.ok(received(path).length >= 1)
+    t.equal(new Set(received(path).map((request) => request.id)).size, 1)
+  })
+}
