@@ -4,7 +4,7 @@ import type { CreateTask } from '../src/protocol/http.js'
 import type { Selection } from '../src/protocol/feed.js'
 import type { Status } from '../src/protocol/status.js'
 import type { StreamMessage } from '../src/protocol/stream.js'
-import type { Task, TaskId } from '../src/protocol/task.js'
+import type { Progress, Task, TaskId } from '../src/protocol/task.js'
 
 /** Whether nothing can follow this status. */
 export function isFinal(status: Status): boolean
@@ -129,15 +129,20 @@ export function createTask(body: CreateTask, options?: RequestOptions): Promise<
 /** Creates a task and waits for its end, whichever it is: look at `status`. Throws like `createTask` and `finished`. */
 export function runTask(body: CreateTask, options?: WatchOptions): Promise<Task>
 
-/** What each type of task takes and gives: made from definitions by `TaskTypesOf`. */
-export type TaskTypes = Record<string, { payload: unknown; result: unknown }>
+/** What each type of task takes, gives and says with its progress: made from definitions by `TaskTypesOf`. */
+export type TaskTypes = Record<string, { payload: unknown; result: unknown; progress?: unknown }>
+
+export interface RunOptions<Data> {
+  /** Called for each report of progress. */
+  onProgress?: (progress: Omit<Progress, 'data'> & { data?: Data }) => void
+}
 
 /** Whatever the compiler does not know is left to the server. */
 export interface Client<Types extends TaskTypes> {
   /** Throws like `createTask`. */
   create<Type extends keyof Types & string>(type: Type, payload: Types[Type]['payload'], more?: Omit<CreateTask, 'type' | 'payload'>): Promise<Task>
   /** Creates a task and waits for its result. Throws like `runTask`, and `TaskEndedError` when it has not COMPLETED. */
-  run<Type extends keyof Types & string>(type: Type, payload: Types[Type]['payload'], more?: Omit<CreateTask, 'type' | 'payload'>): Promise<Types[Type]['result']>
+  run<Type extends keyof Types & string>(type: Type, payload: Types[Type]['payload'], more?: Omit<CreateTask, 'type' | 'payload'>, options?: RunOptions<Types[Type]['progress']>): Promise<Types[Type]['result']>
 }
 
 /**

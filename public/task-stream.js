@@ -153,8 +153,12 @@ export async function runTask(body, options = {}) {
 export function createClient(options = {}) {
   return {
     create: (type, payload, more = {}) => createTask({ ...more, type, payload }, options),
-    async run(type, payload, more = {}) {
-      const task = await runTask({ ...more, type, payload }, options)
+    async run(type, payload, more = {}, { onProgress } = {}) {
+      const onChange = (change) => {
+        if (change.message.type === 'progress') onProgress?.(change.task.progress)
+        options.onChange?.(change)
+      }
+      const task = await runTask({ ...more, type, payload }, { ...options, onChange })
       if (task.status !== 'COMPLETED') throw new TaskEndedError(task)
       return task.result
     },

@@ -107,9 +107,10 @@ function createHead(first) {
   const bar = createBar('Progress')
   const message = h('span', {})
   const count = h('span', { class: 'count' })
+  const data = h('p', { class: 'progress-data' })
   const copyId = createCopyButton(() => first.id, 'Copy the id')
   const cancel = createCancelButton(first.id)
-  const progress = h('div', { class: 'progress' }, bar.element, h('p', { class: 'progress-text' }, message, count))
+  const progress = h('div', { class: 'progress' }, bar.element, h('p', { class: 'progress-text' }, message, count), data)
   const update = (task) => {
     const { status: now, progress } = task
     status.update(now)
@@ -119,6 +120,7 @@ function createHead(first) {
     bar.update(isRunning ? fraction : (fraction ?? undefined), { status: now, text: progress?.message })
     setText(message, progress?.message ?? (isRunning ? 'No progress reported yet' : ''))
     setText(count, describeCount(fraction, progress))
+    setText(data, describeData(progress?.data))
   }
   const elements = [
     h('h1', { tabindex: -1 }, first.title),
@@ -136,6 +138,14 @@ function describeCount(fraction, progress) {
   const count = isCounted ? `${progress.done}${progress.total === null ? '' : ` of ${progress.total}`}` : ''
   const left = progress?.remainingMs > 1_000 && fraction !== 1 ? `about ${describeSeconds(progress.remainingMs)} left` : ''
   return [count, percent, left].filter(Boolean).join(' · ')
+}
+
+/** What a handler says besides: `rows 1200 · stage upload`. */
+function describeData(data) {
+  if (data === null || typeof data !== 'object') return data === undefined ? '' : String(data)
+  return Object.entries(data)
+    .map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .join(' · ')
 }
 
 function createFacts(first) {

@@ -49,6 +49,7 @@ export const tasksExport = defineTask({
   description: 'Writes the stored tasks to a CSV or NDJSON file, by filter, in the order of their creation. Goes on where it was after a crash.',
   payload: Payload,
   result: Result,
+  progress: Type.Object({ rows: Type.Integer({ minimum: 0, description: 'Rows written so far; done and total count the tasks looked at.' }) }),
   // It moves many bytes: in a process of its own it holds up nobody, and its memory has a bound.
   isolation: 'process',
   memoryLimitMb: 64,
@@ -62,9 +63,12 @@ export const tasksExport = defineTask({
     let walked = 0
     for (let afterId: TaskId | null = null, isLast = false; !isLast; ) {
       const name = `part-${String(parts.length + 1).padStart(5, '0')}`
-      const [startId, startWalked] = [afterId, walked]
-      const onWalked = (count: number) => context.progress(startWalked + count, Math.max(estimatedTasks, startWalked + count))
-      const part: Part = await context.once(name, () => writePart(name, format, filter, startId, context, onWalked))
+      const [startId, before] = [afterId, { walked, rows }]
+      const report = (part: Pick<Part, 'walked' | 'rows'>) => {
+        const done = before.walked + part.walked
+        context.progress(done, Math.max(estimatedTasks, done), undefined, { rows: before.rows + part.rows })
+      }
+      const part: Part = await context.once(name, () => writePart(name, format, filter, startId, context, report))
       parts.push(name)
       rows += part.rows
       walked += part.walked
@@ -97,7 +101,7 @@ async function writePart(
   filter: ExportFilter,
   afterId: TaskId | null,
   { db, tenant, artifact, signal }: TaskContext,
-  onWalked: (walked: number) => void,
+  onPage: (part: Pick<Part, 'walked' | 'rows'>) => void,
 ): Promise<Part> {
   let lastId: TaskId | null = null
   let rows = 0
@@ -109,7 +113,7 @@ async function writePart(
       if (page.lines !== null) yield Buffer.from(page.lines)
       rows += page.rows
       walked += page.walked
-      onWalked(walked)
+      onPage({ walked, rows })
       lastId = page.walked === PAGE_TASKS ? page.lastId : null
       if (lastId === null) return
     }

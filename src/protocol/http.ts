@@ -205,6 +205,7 @@ export const TypeInfo = Type.Object({
   }),
   payload: Type.Unknown({ description: 'JSON Schema' }),
   result: Type.Unknown({ description: 'JSON Schema' }),
+  progress: Type.Unknown({ description: 'JSON Schema of `progress.data`; null when there is none' }),
 })
 export type TypeInfo = Static<typeof TypeInfo>
 export const TypeList = Type.Object({ items: Type.Array(TypeInfo) })

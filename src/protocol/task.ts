@@ -26,6 +26,7 @@ export const Progress = Type.Object(
     done: Nullable(Type.Number({ minimum: 0 })),
     total: Nullable(Type.Number({ minimum: 0 })),
     message: Nullable(Type.String({ maxLength: 500 })),
+    data: Type.Optional(Type.Unknown({ description: 'what the handler says besides, by the progress schema of its type' })),
     perSecond: Type.Optional(Type.Number({ minimum: 0, description: 'units done a second, since the first report of the attempt; left out when that cannot be told' })),
     remainingMs: Type.Optional(Type.Integer({ minimum: 0, description: 'how long the rest takes at that pace; left out when that cannot be told' })),
     at: Instant,

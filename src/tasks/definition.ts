@@ -1,5 +1,5 @@
 /** What a developer writes: one definition per type of task. From it come validation, OpenAPI, the form and the docs. */
-import type { Static, TSchema } from 'typebox'
+import type { Static, TNever, TSchema } from 'typebox'
 import type { Readable, Writable } from 'node:stream'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database, Orm } from '../db/database.js'
@@ -22,8 +22,11 @@ export class DatabaseAwayError extends Error {
   override readonly name = 'DatabaseAwayError'
 }
 
-/** What a running attempt can see and do. */
-export interface TaskContext {
+/**
+ * What a running attempt can see and do.
+ * @typeParam Data what its type says with its progress
+ */
+export interface TaskContext<Data = unknown> {
   readonly taskId: TaskId
   readonly tenant: string
   readonly title: string
@@ -43,8 +46,9 @@ export interface TaskContext {
    * @param done units done so far, 0 or more
    * @param total units in all; leave out when unknown
    * @param message a line for people, at most 500 characters
+   * @param data for programs, by the type's `progress` schema, at most 2 KiB of JSON. What does not fit is left out, and the task's log says so
    */
-  progress(done: number, total?: number, message?: string): void
+  progress(done: number, total?: number, message?: string, data?: Data): void
   /** A sign of life, for a type with a heartbeat limit that has no progress to report. Progress and log lines count, too. */
   heartbeat(): void
   /** Waits; rejects with the reason of the signal as soon as that aborts. */
@@ -117,7 +121,7 @@ export type Isolation =
   /** In one of its own, which can be killed: for those that compute, or load what may crash. */
   | 'process'
 
-export interface Definition<Payload extends TSchema = TSchema, Result extends TSchema = TSchema> {
+export interface Definition<Payload extends TSchema = TSchema, Result extends TSchema = TSchema, Progress extends TSchema = TSchema> {
   /** Dotted lower-case words, e.g. `report.generate`. */
   readonly type: string
   /** A few words for people. */
@@ -128,6 +132,8 @@ export interface Definition<Payload extends TSchema = TSchema, Result extends TS
   readonly payload: Payload
   /** Schema of what `run` returns. */
   readonly result: Result
+  /** Schema of the data that comes with progress, for watchers that are programs. Default: none. */
+  readonly progress?: Progress
   /** Which workers take it: see WORKER_QUEUES. Default `default`. */
   readonly queue?: string
   /** 0 (default) to 9, which is taken first; a task may say otherwise. */
@@ -150,7 +156,7 @@ export interface Definition<Payload extends TSchema = TSchema, Result extends TS
    * Does the work. A thrown error fails the attempt with its message; `RetryLater`, `PermanentFailure` and `CancelTask` say
    * what follows.
    */
-  run(payload: Static<Payload>, context: TaskContext): Promise<Static<Result>>
+  run(payload: Static<Payload>, context: TaskContext<Static<Progress>>): Promise<Static<Result>>
 }
 
 /**
@@ -168,18 +174,19 @@ export interface Definition<Payload extends TSchema = TSchema, Result extends TS
  *   },
  * })
  */
-export function defineTask<const Type extends string, Payload extends TSchema, Result extends TSchema>(
-  definition: TypedDefinition<Type, Payload, Result>,
-): TypedDefinition<Type, Payload, Result> {
+export function defineTask<const Type extends string, Payload extends TSchema, Result extends TSchema, Progress extends TSchema = TNever>(
+  definition: TypedDefinition<Type, Payload, Result, Progress>,
+): TypedDefinition<Type, Payload, Result, Progress> {
   return definition
 }
 
 /** A definition whose type the compiler knows by name. */
-export interface TypedDefinition<Type extends string, Payload extends TSchema, Result extends TSchema> extends Definition<Payload, Result> {
+export interface TypedDefinition<Type extends string, Payload extends TSchema, Result extends TSchema, Progress extends TSchema>
+  extends Definition<Payload, Result, Progress> {
   readonly type: Type
 }
 
-/** What each of these types takes and gives, for `createClient`. Fields with a default may be left out, as at create. */
-export type TaskTypesOf<Definitions extends readonly { readonly type: string; readonly payload: TSchema; readonly result: TSchema }[]> = {
-  [Each in Definitions[number] as Each['type']]: { payload: Static<Each['payload']>; result: Static<Each['result']> }
+/** What each of these types takes, gives and says with its progress, for `createClient`. Fields with a default may be left out, as at create. */
+export type TaskTypesOf<Definitions extends readonly { readonly type: string; readonly payload: TSchema; readonly result: TSchema; readonly progress?: TSchema }[]> = {
+  [Each in Definitions[number] as Each['type']]: { payload: Static<Each['payload']>; result: Static<Each['result']>; progress: Static<NonNullable<Each['progress']>> }
 }

@@ -19,6 +19,8 @@ export interface RegisteredType {
   /** The payload with the schema's defaults filled in (in place), and what is wrong with it. No payload counts as `{}`; do not change what is returned then. */
   readPayload(payload: unknown): { payload: unknown; errors: FieldError[] }
   checkResult(result: unknown): FieldError[]
+  /** Without a schema any data is too much. */
+  checkProgress(data: unknown): FieldError[]
 }
 
 export interface Registry {
@@ -53,7 +55,7 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
     find: (type) => types.get(type),
     limitsByQueue: () => new Map([...types.values()].flatMap(({ queue, concurrency }) => (concurrency === undefined ? [] : [[queue, concurrency]]))),
     list: () =>
-      [...types.values()].map(({ queue, definition: { type, title, description, payload, result, attempts = DEFAULT_ATTEMPTS, isolation = 'none', timeLimits = {} } }) => ({
+      [...types.values()].map(({ queue, definition: { type, title, description, payload, result, progress = null, attempts = DEFAULT_ATTEMPTS, isolation = 'none', timeLimits = {} } }) => ({
         type,
         title,
         description,
@@ -64,6 +66,7 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
         timeLimits: { ...timeLimits },
         payload,
         result,
+        progress,
       })),
   }
 }
@@ -71,6 +74,7 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
 function register(definition: Definition): RegisteredType {
   const payloads: Checker = createChecker(definition.payload)
   const results: Checker = createChecker(definition.result)
+  const reports: Checker | undefined = definition.progress && createChecker(definition.progress)
   const read = (given: unknown) => {
     const payload: unknown = Value.Default(definition.payload, given)
     return { payload, errors: payloads.check(payload) }
@@ -83,6 +87,7 @@ function register(definition: Definition): RegisteredType {
     run: nameRun(definition),
     readPayload: (given) => (given === undefined ? none : read(given)),
     checkResult: (result) => results.check(result),
+    checkProgress: (data) => reports?.check(data) ?? [{ pointer: '', detail: 'has no schema: the type has no `progress`' }],
   }
 }
 

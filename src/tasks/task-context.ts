@@ -36,6 +36,9 @@ const MAX_KEY_LENGTH = 200
 /** The largest value of an effect, in bytes of JSON. */
 const MAX_VALUE_BYTES = 256 * 1024
 const MAX_VALUE_DEPTH = 64
+/** The largest data of a progress report, in bytes of JSON. */
+const MAX_DATA_BYTES = 2_048
+const MAX_DATA_DEPTH = 16
 /** How long a later attempt is known to repeat the create of an earlier one. */
 const CHILD_KEY_TTL_MS = 30 * 86_400_000
 const PAUSE_MS = { first: 100, most: 2_000 }
@@ -69,6 +72,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   const measurePace = createPaceMeter()
   let handlerLog: FastifyBaseLogger | undefined
   let isCommitted = false
+  let hasComplained = false
 
   async function assertCurrent(): Promise<void> {
     const { isCurrent } = await whenDatabaseAnswers(() => findEffect(db, ref, ''))
@@ -173,6 +177,16 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     return deps.artifacts.read({ owner, attempt: found.attempt, name: found.name })
   }
 
+  /** Empty when it does not fit: a hint is no reason to fail the task. */
+  function readData(data: unknown): { data?: unknown } {
+    if (data === undefined) return {}
+    const misfit = deps.registry.find(claimed.type)?.checkProgress(data)[0] ?? findUnstorable(data, MAX_DATA_DEPTH) ?? checkSize(data)
+    if (misfit === undefined) return { data }
+    if (!hasComplained) context.log.warn(`the data of a progress report is left out: ${misfit.pointer || 'it'} ${misfit.detail}`)
+    hasComplained = true
+    return {}
+  }
+
   const context: TaskContext = {
     ...{ taskId, tenant, title, attempt, signal, db },
     // Made when it is first used: most handlers log nothing.
@@ -182,12 +196,12 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
         recorder.log({ ...ref, ...line })
       }))
     },
-    progress(done, total, message) {
+    progress(done, total, message, data) {
       if (!(done >= 0) || (total !== undefined && !(total >= 0))) throw new RangeError('progress takes done and total of 0 or more')
       const fraction = total === undefined ? null : total === 0 ? 1 : Math.min(done / total, 1)
       const text = message === undefined ? null : message.replaceAll('\0', '').toWellFormed().slice(0, 500)
       deps.alive()
-      recorder.progress({ ...ref, progress: { fraction, done, total: total ?? null, message: text, ...measurePace(done, total) } })
+      recorder.progress({ ...ref, progress: { fraction, done, total: total ?? null, message: text, ...readData(data), ...measurePace(done, total) } })
     },
     heartbeat: () => deps.alive(),
     async sleep(milliseconds) {
@@ -210,6 +224,11 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     },
   }
   return { context, isCommitted: () => isCommitted }
+}
+
+function checkSize(data: unknown): { pointer: string; detail: string } | undefined {
+  const bytes = Buffer.byteLength(JSON.stringify(data))
+  return bytes > MAX_DATA_BYTES ? { pointer: '', detail: `has ${bytes} bytes; at most ${MAX_DATA_BYTES} are stored` } : undefined
 }
 
 function assertStorable(key: string, value: unknown): void {

@@ -21,7 +21,7 @@ export interface ContextOptions {
 
 /** What a handler has reported. */
 export interface Reported {
-  progress: { done: number; total: number | undefined; message: string | undefined }[]
+  progress: { done: number; total: number | undefined; message: string | undefined; data?: unknown }[]
   logs: { level: string; message: string; fields: Record<string, unknown> }[]
   /** By name; only those that were finished. */
   artifacts: Map<string, { mediaType: string; content: Buffer }>
@@ -33,7 +33,17 @@ export interface Reported {
   heartbeats: number
 }
 
-export function createTestContext(options: ContextOptions = {}): { context: TaskContext; reported: Reported } {
+/** Where a worker may die that `once` knows of: the effect has happened and is not recorded, or is recorded. */
+export type EffectPoint = `after-effect:${string}` | `after-record:${string}`
+
+export interface ContextHooks {
+  /** Throws when data does not fit the type. */
+  checkData?(data: unknown): void
+  /** Called where a worker may die; does not settle when it does. */
+  reach?(point: EffectPoint): Promise<void>
+}
+
+export function createTestContext(options: ContextOptions = {}, { checkData, reach }: ContextHooks = {}): { context: TaskContext; reported: Reported } {
   const reported: Reported = {
     progress: [],
     logs: [],
@@ -55,7 +65,10 @@ export function createTestContext(options: ContextOptions = {}): { context: Task
       if (options.db === undefined) throw new Error('this test has no database: pass one as `db`')
       return options.db
     },
-    progress: (done, total, message) => void reported.progress.push({ done, total, message }),
+    progress(done, total, message, data) {
+      if (data !== undefined) checkData?.(data)
+      reported.progress.push({ done, total, message, ...(data !== undefined && { data }) })
+    },
     heartbeat: () => void (reported.heartbeats += 1),
     async sleep(milliseconds) {
       signal.throwIfAborted()
@@ -82,8 +95,12 @@ export function createTestContext(options: ContextOptions = {}): { context: Task
       return id
     },
     async once(key, effect) {
-      if (!reported.effects.has(key)) reported.effects.set(key, (await effect({ idempotencyKey: `${context.taskId}:${key}` })) ?? null)
-      return reported.effects.get(key) as never
+      if (reported.effects.has(key)) return reported.effects.get(key) as never
+      const value = (await effect({ idempotencyKey: `${context.taskId}:${key}` })) ?? null
+      await reach?.(`after-effect:${key}`)
+      reported.effects.set(key, value)
+      await reach?.(`after-record:${key}`)
+      return value as never
     },
     transaction: (work) => (options.db === undefined ? work(undefined as never) : options.db.transaction(work)),
     fence: async () => context.attempt,

@@ -1,6 +1,6 @@
 /** `taskwire/testing`: what the tests of your own types of task need. See `docs/handlers.md`. */
-export { createTestContext, type ContextOptions, type Reported } from './context.js'
-export { runDefinition, type TestOutcome, type TestRun } from './run-definition.js'
+export { createTestContext, type ContextOptions, type EffectPoint, type Reported } from './context.js'
+export { runDefinition, type RunOptions, type TestOutcome, type TestRun } from './run-definition.js'
 export { drain, expectTransitions, type DrainOptions } from './drain.js'
 export { openDatabase } from '../db/open.js'
 export { migrateDatabase } from '../db/migrate.js'

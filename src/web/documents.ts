@@ -34,11 +34,12 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
   app.get('/asyncapi.json', { schema: { hide: true } }, async () => streams)
 }
 
-/** For each type of task the schemas of its payload and result, by names such as `demo.sleep.payload`. */
+/** For each type of task the schemas of its payload, result and progress, by names such as `demo.sleep.payload`. */
 function describeTypes(registry: Registry): Record<string, object> {
-  const described = registry.list().flatMap(({ type, title, description, payload, result }) => [
+  const described = registry.list().flatMap(({ type, title, description, payload, result, progress }) => [
     [`${type}.payload`, { title: `Payload of ${type}`, description: `${title}. ${description}`, ...(payload as object) }] as const,
     [`${type}.result`, { title: `Result of ${type}`, ...(result as object) }] as const,
+    ...(progress === null ? [] : [[`${type}.progress`, { title: `Progress data of ${type}`, ...(progress as object) }] as const]),
   ])
   return Object.fromEntries(described)
 }

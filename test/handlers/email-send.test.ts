@@ -21,6 +21,14 @@ t.test('a message is taken once, with an id of its task, and not again by a late
   t.equal(received.length, 1)
 })
 
+t.test('a worker that dies between the server and the record sends it again, and who has it can tell', async (t) => {
+  const { url, received } = await startSmtpServer(t)
+  const lost = await runDefinition(open(url), MESSAGE, { crashAt: 'after-effect:send' })
+  t.match(await runDefinition(open(url), MESSAGE, { after: lost }), { status: 'COMPLETED', attempt: 2 })
+  const ids = received.map(({ content }) => /^Message-ID: (.*)$/im.exec(content)?.[1])
+  t.same(ids, [`<${lost.taskId}@example.com>`, `<${lost.taskId}@example.com>`])
+})
+
 t.test('what the server refuses for good is final, what it refuses for now is tried again', async (t) => {
   const no = await startSmtpServer(t, { address: () => 550 })
   t.match(await runDefinition(open(no.url), MESSAGE), { status: 'FAILED', error: { name: 'PermanentFailure', message: /refused: .*550/s } })

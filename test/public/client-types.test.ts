@@ -1,13 +1,14 @@
 /** The client that knows the types of task: what the compiler lets through, and what a real server makes of it. */
 import t from 'tap'
 import type { BuiltInTypes, TaskTypesOf } from 'taskwire'
+import type { Task } from '../../src/protocol/task.js'
 import { createClient, TaskEndedError } from '../../public/task-stream.js'
 import { startApp } from '../helpers/app.js'
 import { OWN_TASKS } from '../helpers/processes.js'
-import type { flaky } from '../fixtures/tasks/outcomes.js'
+import type { flaky, stages } from '../fixtures/tasks/outcomes.js'
 
 const { address } = await startApp(t, ['worker', 'relay'], { TASKS_DIR: OWN_TASKS })
-const client = createClient<BuiltInTypes & TaskTypesOf<[typeof flaky]>>({ baseUrl: address })
+const client = createClient<BuiltInTypes & TaskTypesOf<[typeof flaky, typeof stages]>>({ baseUrl: address })
 
 t.test('a result has the type that the definition says', async (t) => {
   const { attempt } = await client.run('test.flaky', { failures: 1 })
@@ -17,6 +18,30 @@ t.test('a result has the type that the definition says', async (t) => {
   t.equal(slept.steps satisfies number, 1)
   t.equal((await client.create('report.generate', {})).type, 'report.generate')
   await t.rejects(client.run('demo.sleep', { steps: 1, stepMs: 1, failAt: 1 }), TaskEndedError)
+})
+
+t.test('progress has the data that the definition says; what does not fit is left out, and the log says so', async (t) => {
+  const seen: string[] = []
+  const { id } = await client.create('test.stages', {})
+  await client.run('test.stages', {}, {}, {
+    onProgress({ done, data }) {
+      const stage: string | undefined = data?.stage
+      if (stage !== undefined) seen.push(`${done} ${stage}`)
+    },
+  })
+  t.same(seen, ['3 three'])
+  await client.run('demo.sleep', { steps: 1, stepMs: 1 }, {}, {
+    onProgress({ data }) {
+      // @ts-expect-error this type has no data
+      t.equal(data?.stage, undefined)
+    },
+  })
+  const task = (await (await fetch(`${address}/api/tasks/${id}?wait=20`)).json()) as Task
+  t.match(task, { status: 'COMPLETED', progress: { done: 3, data: { stage: 'three' } } })
+  const { items } = (await (await fetch(`${address}/api/tasks/${id}/logs`)).json()) as { items: { text: string }[] }
+  t.match(items.map(({ text }) => text), [/^the data of a progress report is left out: \/stage must be/], 'once')
+  const { components } = (await (await fetch(`${address}/openapi.json`)).json()) as { components: { schemas: object } }
+  t.match(components.schemas, { 'test.stages.progress': { properties: { stage: { type: 'string' } } } })
 })
 
 t.test('what does not fit is refused by the compiler, and by the server', async (t) => {

@@ -56,6 +56,52 @@ t.test('it says what a failure would mean for the task', async (t) => {
   t.equal((await runDefinition(greet, {}, { effects })).reported.effects.get('send'), 'done before', 'a later attempt finds what was recorded')
 })
 
+t.test('a worker dies where it is told to, and the next attempt goes on with what is left', async (t) => {
+  const sent: string[] = []
+  const send = defineTask({
+    type: 'test.send',
+    title: 'Send',
+    description: 'Sends something, and keeps a note of it.',
+    payload: Type.Object({}),
+    result: Type.String(),
+    async run(_, context) {
+      await pipeline(['draft'], context.artifact('draft.txt'))
+      const key = await context.once('send', async ({ idempotencyKey }) => sent[sent.push(idempotencyKey) - 1])
+      return `${key}`
+    },
+  })
+  const unrecorded = await runDefinition(send, {}, { crashAt: 'after-effect:send' })
+  t.match(unrecorded, { status: 'LOST', attempt: 1 })
+  const second = await runDefinition(send, {}, { after: unrecorded })
+  t.match(second, { status: 'COMPLETED', attempt: 2, taskId: unrecorded.taskId })
+  t.same(sent, [`${unrecorded.taskId}:send`, `${unrecorded.taskId}:send`], 'the stated window: twice, with one key')
+  for (const crashAt of ['after-record:send', 'before-return'] as const) {
+    sent.length = 0
+    const lost = await runDefinition(send, {}, { crashAt })
+    t.match(await runDefinition(send, {}, { after: lost }), { status: 'COMPLETED', result: `${lost.taskId}:send` })
+    t.equal(sent.length, 1, crashAt)
+  }
+  await t.rejects(runDefinition(send, {}, { crashAt: 'after-effect:other' }), { message: 'the run is COMPLETED and never came to after-effect:other' })
+})
+
+t.test('data that comes with progress is checked', async (t) => {
+  const report = (stage: string) =>
+    defineTask({
+      type: 'test.report',
+      title: 'Report',
+      description: 'Says how far it is.',
+      payload: Type.Object({}),
+      result: Type.Null(),
+      progress: Type.Object({ stage: Type.Enum(['one', 'two']) }),
+      async run(_, context) {
+        context.progress(1, 2, undefined, { stage: stage as 'one' })
+        return null
+      },
+    })
+  t.match((await runDefinition(report('one'))).reported.progress, [{ done: 1, total: 2, data: { stage: 'one' } }])
+  t.match(await runDefinition(report('three')), { error: { message: /^the data of a progress report does not fit: \/stage/ } })
+})
+
 t.test('drain runs what a real database holds, and expectTransitions reads how it went', async (t) => {
   const db = await openTestDatabase(t, (await startPostgres(t)).url)
   const quick = { ...greet, run: async ({ mood }: { mood?: string }, { attempt }: { attempt: number }) => {
