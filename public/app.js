@@ -1,7 +1,8 @@
 /**
- * The page: a list of tasks beside a form or one task, chosen by the address.
+ * The page: a list of tasks beside a form, one task, or the types of task, chosen by the address.
  *
- * `#/` the list (with the form where there is room), `#/new` the form, `#/tasks/<id>` the task.
+ * `#/` the list (with the form where there is room), `#/new` the form, `#/new/<type>` for a type, `#/tasks/<id>` the task, `#/types`
+ * the types, `#/types/<type>` one of them.
  */
 import { isFinal } from './task-stream.js'
 import { onTick } from './page/clock.js'
@@ -9,11 +10,13 @@ import { startCreateForm } from './page/create.js'
 import { startDetail } from './page/detail.js'
 import { setAttribute, setText } from './page/dom.js'
 import { startTaskList } from './page/list.js'
+import { startTypes } from './page/types.js'
 import { describeConnection } from './page/words.js'
 
 const element = (id) => document.getElementById(id)
 const connections = { list: { state: 'connecting', text: 'Connecting…' }, task: undefined }
 let detail
+let types
 let shownId
 
 const list = startTaskList(element('list'), {
@@ -22,7 +25,7 @@ const list = startTaskList(element('list'), {
     showConnection({ list: connection })
   },
 })
-startCreateForm(element('create'), {
+const form = startCreateForm(element('create'), {
   onTypes(types) {
     list.setTypes(types)
     if (document.activeElement === element('main')) moveToView() // it was chosen before there was a form
@@ -43,20 +46,32 @@ show({ isNavigation: false })
 function show({ isNavigation }) {
   detail?.stop()
   detail = undefined
+  types?.stop()
+  types = undefined
   connections.task = undefined
-  const id = readTaskId()
+  const { view, name } = readAddress()
+  const id = view === 'task' ? name : undefined
   const leftId = shownId
   shownId = id
-  document.body.dataset.view = id !== undefined ? 'task' : location.hash === '#/new' ? 'new' : 'list'
-  setAttribute(element('new-task'), 'aria-current', document.body.dataset.view === 'new' ? 'page' : null)
-  element('create').hidden = id !== undefined
-  element('detail').hidden = id === undefined
-  element('detail').replaceChildren()
+  document.body.dataset.view = view
+  for (const of of ['new', 'types']) setAttribute(element(`to-${of}`), 'aria-current', view === of ? 'page' : null)
+  element('create').hidden = view !== 'list' && view !== 'new'
+  for (const [part, of] of [['detail', 'task'], ['types', 'types']]) {
+    element(part).hidden = view !== of
+    element(part).replaceChildren()
+  }
   setText(element('announcer'), '')
   list.select(id)
   document.title = 'Taskwire'
   if (id !== undefined) openTask(id)
+  if (view === 'types') openTypes(name)
+  if (view === 'new' && name !== undefined) form.select(name)
   if (isNavigation) moveToView(leftId)
+}
+
+function openTypes(type) {
+  document.title = `${type ?? 'Types'} · Taskwire`
+  types = startTypes(element('types'), type)
 }
 
 function openTask(id) {
@@ -86,8 +101,15 @@ function moveToView(leftId) {
   target.focus({ preventScroll: true })
 }
 
-function readTaskId() {
-  const encoded = /^#\/tasks\/([^/?]+)$/.exec(location.hash)?.[1]
+/** Which view the address names, and of what. */
+function readAddress() {
+  const [, part, encoded] = /^#\/(tasks|types|new)(?:\/([^/?]+))?$/.exec(location.hash) ?? []
+  const name = decode(encoded)
+  if (part === 'tasks') return name === undefined ? { view: 'list' } : { view: 'task', name }
+  return { view: part ?? 'list', name }
+}
+
+function decode(encoded) {
   try {
     return encoded === undefined ? undefined : decodeURIComponent(encoded)
   } catch {

@@ -3,18 +3,27 @@ import { createTask, ProblemError } from '../task-stream.js'
 import { getJson } from './api.js'
 import { h, setText } from './dom.js'
 import { createFields, createPlace } from './form.js'
+import { sentence } from './schema.js'
+import { typePath } from './types.js'
 
 const RETRY_MS = 2_000
 
-/** Fills `root` with the form. `onTypes` gets the types once the form stands, `onCreated` each task as accepted. */
+/**
+ * Fills `root` with the form. `onTypes` gets the types once the form stands, `onCreated` each task as accepted. `select` chooses
+ * a type, also before the types are there.
+ */
 export function startCreateForm(root, { onTypes, onCreated }) {
+  let form
+  let wanted
   const heading = h('h1', { id: 'create-heading' }, 'Create a task')
   const status = h('p', { class: 'notice', role: 'status' }, 'Reading the task types…')
   root.replaceChildren(heading, status)
   const load = async () => {
     try {
       const { items } = await getJson('/api/types')
-      root.replaceChildren(heading, createForm(items, onCreated))
+      form = createForm(items, onCreated)
+      if (wanted !== undefined) form.select(wanted)
+      root.replaceChildren(heading, form.element)
       onTypes(items)
     } catch (error) {
       const why = error instanceof ProblemError ? error.message : 'The server does not answer'
@@ -23,6 +32,12 @@ export function startCreateForm(root, { onTypes, onCreated }) {
     }
   }
   load()
+  return {
+    select(type) {
+      wanted = type
+      form?.select(type)
+    },
+  }
 }
 
 function createForm(types, onCreated) {
@@ -30,7 +45,7 @@ function createForm(types, onCreated) {
   const payload = createPayloadFields()
   const alert = h('div', { class: 'alert', role: 'alert', hidden: true })
   const submit = h('button', { type: 'submit', class: 'button primary' }, 'Create task')
-  const form = h(
+  const element = h(
     'form',
     { novalidate: true, autocomplete: 'off', submit: (event) => void (event.preventDefault(), send()) },
     general.type,
@@ -44,7 +59,7 @@ function createForm(types, onCreated) {
   const showType = () => {
     alert.hidden = true
     const info = general.selectedType()
-    setText(general.about, info.description)
+    general.about.replaceChildren(info.description, ' ', h('a', { href: typePath(info.type) }, 'More about it'))
     payload.show(info)
   }
   const places = () => new Map([...general.places, ...payload.places])
@@ -70,7 +85,14 @@ function createForm(types, onCreated) {
   }
   general.typeSelect.addEventListener('change', showType)
   showType()
-  return form
+  return {
+    element,
+    select(type) {
+      if (!types.some((info) => info.type === type)) return
+      general.typeSelect.value = type
+      showType()
+    },
+  }
 }
 
 function createGeneralFields(types) {
@@ -137,8 +159,4 @@ function findPlace(places, pointer) {
     if (places.has(at)) return places.get(at)
   }
   return undefined
-}
-
-function sentence(text) {
-  return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`
 }

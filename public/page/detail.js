@@ -3,6 +3,7 @@ import { watchTask } from '../task-stream.js'
 import { serverNow } from './api.js'
 import { createCancelButton } from './cancel.js'
 import { createTime, onTick } from './clock.js'
+import { createJson, createSection, createSnippet } from './code.js'
 import { createBar, createCopyButton, createStatus, h, setAttribute, setText } from './dom.js'
 import { createFiles } from './files.js'
 import { createSnippets } from './snippets.js'
@@ -153,7 +154,7 @@ function createFacts(first) {
   const update = (task) => {
     const { type, version, attempt, priority, queue, tags, uniqueKey, parentId, batchId, callbackUrl } = task
     const facts = [
-      ['Type', h('code', {}, type)],
+      ['Type', h('a', { href: `#/types/${encodeURIComponent(type)}` }, h('code', {}, type))],
       ['Version', String(version)],
       ['Attempt', String(attempt)],
       ['Created', createMoment(task.createdAt)],
@@ -181,29 +182,4 @@ function createMoment(instant) {
 
 function createFailure({ code, message, attempt }) {
   return h('section', { class: 'failure', 'aria-label': 'Failure' }, h('h2', {}, 'Failure'), h('pre', {}, message), h('p', {}, `code: ${code} · attempt ${attempt}`))
-}
-
-function createJson(title, value) {
-  const text = JSON.stringify(value, null, 2)
-  const copy = createCopyButton(() => text, `Copy the ${title.toLowerCase()}`)
-  return h('section', {}, createHeading(h('h2', {}, title), copy), createCode(text, title))
-}
-
-function createSnippet({ title, hint, code }) {
-  const name = h('h3', {}, title, ' ', h('span', { class: 'hint' }, hint))
-  const copy = createCopyButton(() => code, `Copy: ${title}`)
-  return h('div', { class: 'snippet' }, createHeading(name, copy), createCode(code, title))
-}
-
-function createHeading(name, action) {
-  return h('div', { class: 'heading' }, name, action)
-}
-
-/** Long lines scroll, so the keyboard must reach it. */
-function createCode(text, label) {
-  return h('pre', { class: 'code-block', tabindex: 0, role: 'region', 'aria-label': label }, h('code', {}, text))
-}
-
-function createSection(title, children) {
-  return h('section', {}, createHeading(h('h2', {}, title)), children)
 }

@@ -4,6 +4,7 @@
  * Each field is registered in `places` under the JSON Pointer of its value, where the server's errors find it.
  */
 import { h, setAttribute, setText } from './dom.js'
+import { describeBounds, makeExample, sentence, simplify } from './schema.js'
 
 let idCount = 0
 
@@ -119,7 +120,8 @@ function createTextInput(schema) {
 }
 
 function createJsonArea(schema, { pointer }) {
-  const example = schema.default ?? schema.examples?.[0]
+  const isList = schema.type === 'array' && schema.items !== undefined
+  const example = schema.default ?? schema.examples?.[0] ?? (isList ? [makeExample(schema.items)] : undefined)
   const placeholder = example === undefined ? 'JSON' : JSON.stringify(example)
   const control = h('textarea', { rows: 3, class: 'code', spellcheck: 'false', placeholder })
   const read = (misfits) => {
@@ -134,24 +136,15 @@ function createJsonArea(schema, { pointer }) {
   return { control, read }
 }
 
-/** Sees through what says the same in another way: a union with null, a union of constants. */
-function simplify(schema) {
-  const { anyOf, oneOf, ...rest } = schema
-  const members = (anyOf ?? oneOf)?.filter((member) => member.type !== 'null')
-  if (!members) return 'const' in schema ? { ...schema, enum: [schema.const] } : schema
-  if (members.every((member) => 'const' in member)) return { ...rest, enum: members.map((member) => member.const) }
-  const [only] = members
-  return members.length === 1 ? simplify({ ...only, ...rest }) : schema
-}
-
-function describeLimits({ type, minimum, maximum, default: fallback, format, items }) {
-  const limits = []
-  if (minimum !== undefined && maximum !== undefined) limits.push(`${minimum} to ${maximum}`)
-  else if (minimum !== undefined) limits.push(`at least ${minimum}`)
-  else if (maximum !== undefined) limits.push(`at most ${maximum}`)
-  if (fallback !== undefined && (type === 'integer' || type === 'number')) limits.push(`default ${fallback}`)
-  if (format === 'date-time') limits.push('your local time')
-  if (type === 'array') limits.push(`a JSON array${items?.type ? ` of ${items.type}s` : ''}`)
-  const text = limits.join(', ')
-  return text && `${text[0].toUpperCase()}${text.slice(1)}.`
+/** What a field's value must keep to, as a sentence. */
+function describeLimits(schema) {
+  const { type, default: fallback, format, items } = schema
+  const isNumber = type === 'integer' || type === 'number'
+  const limits = [
+    describeBounds(schema),
+    fallback !== undefined && isNumber && `default ${fallback}`,
+    format === 'date-time' && 'your local time',
+    type === 'array' && `a JSON array${items?.type ? ` of ${items.type}s` : ''}`,
+  ]
+  return sentence(limits.filter(Boolean).join(', '))
 }

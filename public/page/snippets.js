@@ -1,4 +1,5 @@
 /** Ready-made lines that do from elsewhere what the page does. Pure. */
+import { makeExample } from './schema.js'
 
 /** The snippets of a task: `{ title, hint, code }`. `origin` is where the server is reached, e.g. `http://localhost:3000`. */
 export function createSnippets(task, origin) {
@@ -26,6 +27,29 @@ export function createSnippets(task, origin) {
         `const { watchTask } = await import(${quote(`${origin}/task-stream.js`)})`,
         `const watch = watchTask(${quote(task.id)}, { baseUrl: ${quote(origin)} })`,
         `for await (const { task } of watch) console.log(task.version, task.status)`,
+      ].join('\n'),
+    },
+  ]
+}
+
+/** The snippets of a type of task, with a payload as an example. */
+export function createTypeSnippets({ type, payload }, origin) {
+  const example = makeExample(payload)
+  const body = { type, ...(example !== null && Object.keys(example).length > 0 && { payload: example }) }
+  return [
+    {
+      title: 'Create one',
+      hint: 'terminal',
+      code: [`curl ${origin}/api/tasks`, `-H 'Content-Type: application/json'`, `-d ${quoteForShell(JSON.stringify(body))}`].join(' \\\n  '),
+    },
+    {
+      title: 'Create one and wait for its result',
+      hint: 'TypeScript',
+      code: [
+        `import { createClient } from 'taskwire/client'`,
+        '',
+        `const client = createClient({ baseUrl: ${quote(origin)} })`,
+        `const result = await client.run(${quote(type)}, ${JSON.stringify(example ?? {})})`,
       ].join('\n'),
     },
   ]

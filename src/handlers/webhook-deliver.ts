@@ -32,7 +32,7 @@ export function createWebhookDeliver(options: WebhookOptions) {
     payload: Type.Object(
       {
         taskId: { ...TaskId, title: 'Task', description: 'Whose end is told.' },
-        url: Type.String({ maxLength: 2_000, pattern: '^https?://', title: 'URL', description: 'Whom it is told to.' }),
+        url: Type.String({ maxLength: 2_000, pattern: '^https?://', title: 'URL', description: 'Whom it is told to.', examples: ['https://example.com/hook'] }),
       },
       { additionalProperties: false },
     ),

@@ -322,3 +322,26 @@ testPage('the files of a task are offered for download when it has ended', {}, a
   const [download] = await Promise.all([page.waitForEvent('download'), link.click()])
   t.match(await readFile(await download.path(), 'utf8'), /^<!doctype html>[^]*<svg/)
 })
+
+testPage('each type of task has a page, from which one is created, and which its tasks lead to', {}, async (t, page) => {
+  await page.goto('/')
+  await page.getByRole('link', { name: 'Types' }).click()
+  const types = page.getByRole('article', { name: 'Types of task' })
+  await types.getByRole('link', { name: 'Export tasks' }).click()
+  await types.getByRole('heading', { name: 'Export tasks' }).waitFor()
+  t.equal(await page.title(), 'tasks.export · Taskwire')
+  await types.getByRole('row', { name: /createdBefore/ }).waitFor()
+  await types.getByRole('row', { name: /rows integer Rows written so far/ }).waitFor()
+  t.match(await types.innerText(), /curl http.*"type":"tasks\.export"/s)
+
+  await types.getByRole('link', { name: 'Create one' }).click()
+  t.equal(await page.getByLabel('Type', { exact: true }).inputValue(), 'tasks.export')
+  await page.getByRole('button', { name: 'Create task' }).click()
+  await waitForStatus(page, 'COMPLETED')
+  t.match(await detail(page).locator('.progress-data').innerText(), /^rows \d+$/)
+  await detail(page).getByRole('link', { name: 'tasks.export' }).click()
+  await types.getByRole('heading', { name: 'Export tasks' }).waitFor()
+
+  await page.goto('/#/types/no.such')
+  await types.getByRole('heading', { name: 'There is no such type' }).waitFor()
+})
