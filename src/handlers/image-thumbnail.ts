@@ -70,8 +70,8 @@ export function createImageThumbnail(options: GuardOptions) {
       guard,
       signal,
     )
-    if (answer.status >= 500 || answer.status === 429) throw new Error(`the image could not be read: ${answer.status}`)
-    if (answer.status !== 200) throw new PermanentFailure(`there is no image at this url: ${answer.status}`)
+    if (answer.status >= 500 || answer.status === 429) throw new Error(`the server of the image answered ${answer.status}`)
+    if (answer.status !== 200) throw new PermanentFailure(`there is no image at this url: its server answered ${answer.status}`)
     if (answer.truncated) throw new PermanentFailure(`the image has more than ${MAX_SOURCE_BYTES} bytes`)
     return answer.bytes
   }

@@ -96,7 +96,7 @@ export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<vo
 /** Undefined: the handler has committed the outcome with its own rows. */
 async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDeps): Promise<Outcome | undefined> {
   const registered = deps.registry.find(claimed.type)
-  if (registered === undefined) return fail('unknown_type', new Error(`this worker has no handler for the type ${claimed.type}`))
+  if (registered === undefined) return fail('unknown_type', new Error(`this worker has no handler for the type ${claimed.type}. Start it with the folder of tasks that has one (--tasks).`))
   const { payload, errors } = registered.readPayload(claimed.payload)
   const [misfit] = errors
   // Checked at create already; a definition may have changed since.

@@ -133,7 +133,7 @@ function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError | und
   }
   const startMs = runAt === undefined ? Date.now() + (delayMs ?? 0) : Math.max(Date.parse(runAt), Date.now())
   if (expiresAt !== undefined && Date.parse(expiresAt) <= startMs) {
-    return { pointer: '/expiresAt', detail: 'is before the task could start', fix: 'Send a later time, or leave it out.' }
+    return { pointer: '/expiresAt', detail: 'is before the task could start', fix: 'Choose a later one, or an earlier start.' }
   }
   return undefined
 }

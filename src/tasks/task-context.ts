@@ -173,7 +173,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
 
   async function readArtifact(name: string, owner: TaskId): Promise<Readable> {
     const found = (await whenDatabaseAnswers(() => readArtifacts(db, tenant, owner))).find((artifact) => owner !== taskId || artifact.name === name)
-    if (found === undefined) throw new PermanentFailure(owner === taskId ? `there is no artifact ${name}` : `there is no upload ${owner}`)
+    if (found === undefined) throw new PermanentFailure(owner === taskId ? `there is no artifact ${name}` : `there is no upload ${owner}. Send the file first: POST /api/uploads.`)
     return deps.artifacts.read({ owner, attempt: found.attempt, name: found.name })
   }
 

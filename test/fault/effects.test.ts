@@ -49,8 +49,8 @@ for (const [point, attempt] of [['attempt:after-claim', 2], ['attempt:after-run'
 
   t.test(`killed at ${point}: the end is told, and who is told twice can see it`, async (t) => {
     const path = `/ends/${point}`
-    const id = await scene.create({ payload: { steps: 0 }, callbackUrl: sink + path, delayMs: 0 })
     const worker = await scene.keep('worker', { TASKWIRE_CRASH_AT: point })
+    const id = await scene.create({ payload: { steps: 0 }, callbackUrl: sink + path })
     await scene.ended([id])
     const deliveries = async () => (await listTasks(scene.db, 'default', { parent: id, limit: 10 })).map((task) => task.id)
     t.equal((await deliveries()).length, 1)
