@@ -2,8 +2,7 @@
  * One attempt, as a pipe: claim → run → judge → settle.
  *
  * Promise: whatever the handler does, the attempt ends with exactly one recorded outcome, or another worker has taken
- * its place and nothing is recorded. "Attempt failed" is not "task failed": what follows for the task is decided here,
- * in `judge`, and nowhere else.
+ * its place and nothing is recorded. What follows for the task is decided in `outcome.ts`.
  *
  * - The claim changes nothing: somebody else has the attempt, or had it. The delivery was late or repeated; done.
  * - The handler throws: the attempt failed. The task is RETRYING, or FAILED when it has had its attempts or the error says
@@ -19,27 +18,16 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
-import type { AttemptError } from '../db/schema.js'
-import type { FailureCode } from '../protocol/task.js'
-import { findUnstorable } from '../protocol/text.js'
 import type { ArtifactStore } from './artifact-store.js'
-import { backoffMs, DEFAULT_BACKOFF, MAX_BACKOFF_MS } from './backoff.js'
-import { DatabaseAwayError, type Definition } from './definition.js'
 import { ProcessEndedError, type IsolatedRuns } from './isolated-run.js'
-import { CancelTask, PermanentFailure, RetryLater } from './outcome-errors.js'
+import { checkResult, explainError, fail, judge, judgeReturned, type AbortReason, type Outcome } from './outcome.js'
 import type { Recorder } from './recorder.js'
 import type { RegisteredType, Registry } from './registry.js'
 import { startLimits, type RunLimits } from './run-limits.js'
 import type { AttemptRef, ClaimedAttempt, Settlement } from './store/index.js'
 import { createTaskContext } from './task-context.js'
 
-/** The largest result a task may have, in bytes of JSON. */
-export const MAX_RESULT_BYTES = 256 * 1024
-const MAX_RESULT_DEPTH = 64
 const RECORD_PAUSE_MS = { first: 100, most: 2_000 }
-
-/** Why a run was asked to end: the reason of its signal. */
-export type AbortReason = 'shutdown' | 'lease lost' | 'cancelled' | 'time limit'
 
 export interface AttemptDeps {
   db: Database
@@ -67,16 +55,6 @@ export interface TrackedRun {
   end(): void
 }
 
-/** How a run ended, as far as it is still to be recorded. */
-type Outcome =
-  | { kind: 'completed'; result: unknown }
-  | { kind: 'failed'; code: FailureCode; thrown: unknown }
-  | { kind: 'released'; reason: string }
-  | { kind: 'cancelled'; reason: string | null }
-
-/** Failures that another attempt would meet again. */
-const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'unknown_type'])
-
 /** Runs one attempt from claim to record. Rejects only when the claim cannot be stored. */
 export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<void> {
   const claimed = await deps.recorder.claim(ref)
@@ -87,7 +65,7 @@ export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<vo
     const outcome = await execute(claimed, run, deps)
     crashPoint('attempt:after-run')
     run.ending()
-    if (outcome !== undefined) await record(judge(claimed, outcome, deps.registry), run.signal, deps)
+    if (outcome !== undefined) await record(judge(claimed, outcome, deps.registry.find(claimed.type)?.definition), run.signal, deps)
   } finally {
     run.end()
   }
@@ -137,7 +115,7 @@ async function runHandler({ claimed, registered, payload, signal, alive }: Handl
   const { context, isCommitted } = createTaskContext(claimed, signal, {
     ...deps,
     alive,
-    judgeResult: (returned) => judgeReturned(claimed, registered, returned, deps.registry),
+    judgeResult: (returned) => judgeReturned(claimed, registered, returned),
   })
   try {
     // An abort is heard once: a handler that starts after it would wait for it in vain.
@@ -151,21 +129,6 @@ async function runHandler({ claimed, registered, payload, signal, alive }: Handl
     }
     return explainError(error, signal)
   }
-}
-
-function explainError(error: unknown, signal: AbortSignal): Outcome {
-  if (error instanceof CancelTask) return { kind: 'cancelled', reason: error.message || null }
-  if (error instanceof PermanentFailure) return fail('permanent', error)
-  switch (signal.aborted ? (signal.reason as AbortReason) : undefined) {
-    case 'shutdown':
-      return { kind: 'released', reason: 'the worker stopped; handed back' }
-    case 'cancelled':
-      return { kind: 'cancelled', reason: null }
-    case 'time limit':
-      return fail('time_limit', new Error('the run was over its time limit', { cause: error }))
-  }
-  if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
-  return fail('error', error)
 }
 
 /** Ends a run from outside: at its time limits, and when it ignores that its task was cancelled. */
@@ -206,64 +169,6 @@ function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: Registe
   }
 }
 
-/** What this result would mean for the task. */
-export function judgeReturned(claimed: ClaimedAttempt, registered: RegisteredType, returned: unknown, registry: Registry): Settlement {
-  return judge(claimed, checkResult(registered, returned), registry)
-}
-
-function checkResult(registered: RegisteredType, returned: unknown): Outcome {
-  const result = returned ?? null
-  const [misfit] = registered.checkResult(result)
-  const unstorable = misfit ?? findUnstorable(result, MAX_RESULT_DEPTH)
-  if (unstorable !== undefined) return fail('invalid_result', new Error(`the result does not fit: ${unstorable.pointer || 'it'} ${unstorable.detail}`))
-  const bytes = Buffer.byteLength(JSON.stringify(result))
-  if (bytes > MAX_RESULT_BYTES) return fail('invalid_result', new Error(`the result has ${bytes} bytes; at most ${MAX_RESULT_BYTES} are stored`))
-  return { kind: 'completed', result }
-}
-
-function fail(code: FailureCode, thrown: unknown): Outcome {
-  return { kind: 'failed', code, thrown }
-}
-
-/** What the outcome of the attempt means for the task. */
-function judge(claimed: ClaimedAttempt, outcome: Outcome, registry: Registry): Settlement {
-  const ref = { taskId: claimed.id, attempt: claimed.attempt }
-  switch (outcome.kind) {
-    case 'completed':
-      return { ...ref, outcome: 'completed', status: 'COMPLETED', reason: null, result: outcome.result }
-    case 'failed':
-      return { ...ref, outcome: 'failed', ...judgeFailure(claimed, outcome, registry.find(claimed.type)?.definition) }
-    case 'released':
-      return { ...ref, outcome: 'released', status: 'PENDING', reason: outcome.reason }
-    case 'cancelled':
-      return { ...ref, outcome: 'cancelled', status: 'CANCELLED', reason: outcome.reason }
-  }
-}
-
-/** Another attempt, or the end. */
-function judgeFailure(
-  { attempt, failures, maxAttempts }: ClaimedAttempt,
-  { code, thrown }: Extract<Outcome, { kind: 'failed' }>,
-  definition: Definition | undefined,
-): Pick<Settlement, 'status' | 'reason' | 'error' | 'retryInMs' | 'failure'> {
-  const error = describeError(thrown)
-  const isWorthIt = !PERMANENT.has(code) && (thrown instanceof RetryLater || isRetryable(definition, thrown))
-  if (failures + 1 >= maxAttempts || !isWorthIt) {
-    return { status: 'FAILED', reason: error.message, failure: { code, message: error.message, attempt }, error }
-  }
-  const retryInMs = thrown instanceof RetryLater ? Math.min(thrown.delayMs, MAX_BACKOFF_MS) : backoffMs(definition?.backoff ?? DEFAULT_BACKOFF, failures + 1, thrown)
-  return { status: 'RETRYING', reason: error.message, error, retryInMs }
-}
-
-/** A definition that fails to judge is no reason to give up. */
-function isRetryable(definition: Definition | undefined, thrown: unknown): boolean {
-  try {
-    return definition?.retryOn?.(thrown) ?? true
-  } catch {
-    return true
-  }
-}
-
 async function record(settlement: Settlement, signal: AbortSignal, { recorder, log }: AttemptDeps): Promise<void> {
   for (let pauseMs = RECORD_PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, RECORD_PAUSE_MS.most)) {
     try {
@@ -279,13 +184,6 @@ async function record(settlement: Settlement, signal: AbortSignal, { recorder, l
     }
     await new Promise((resolve) => setTimeout(resolve, pauseMs))
   }
-}
-
-/** Of whatever was thrown, what can be stored and shown. */
-function describeError(thrown: unknown): AttemptError {
-  const error = thrown instanceof Error ? thrown : new Error(String(thrown))
-  const clean = (text: string, length: number) => text.replaceAll('\0', '').slice(0, length).toWellFormed()
-  return { name: clean(error.name, 100), message: clean(error.message || error.name, 2_000), stack: clean(error.stack ?? '', 8_000) }
 }
 
 function refOf({ taskId, attempt }: AttemptRef): AttemptRef {

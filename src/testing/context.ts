@@ -41,9 +41,13 @@ export interface ContextHooks {
   checkData?(data: unknown): void
   /** Called where a worker may die; does not settle when it does. */
   reach?(point: EffectPoint): Promise<void>
+  /** Called when the handler wants so much time to pass. */
+  sleep?(milliseconds: number): Promise<void>
+  /** Called at each sign of life. */
+  alive?(): void
 }
 
-export function createTestContext(options: ContextOptions = {}, { checkData, reach }: ContextHooks = {}): { context: TaskContext; reported: Reported } {
+export function createTestContext(options: ContextOptions = {}, { checkData, reach, sleep, alive }: ContextHooks = {}): { context: TaskContext; reported: Reported } {
   const reported: Reported = {
     progress: [],
     logs: [],
@@ -60,19 +64,24 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
     title: options.title ?? 'a test',
     attempt: options.attempt ?? 1,
     signal,
-    log: pino({ level: 'trace', base: null, timestamp: false }, { write: (line: string) => void reported.logs.push(readLine(line)) }),
+    log: pino({ level: 'trace', base: null, timestamp: false }, { write: (line: string) => void (reported.logs.push(readLine(line)), alive?.()) }),
     get db(): Database {
       if (options.db === undefined) throw new Error('this test has no database: pass one as `db`')
       return options.db
     },
     progress(done, total, message, data) {
       if (data !== undefined) checkData?.(data)
+      alive?.()
       reported.progress.push({ done, total, message, ...(data !== undefined && { data }) })
     },
-    heartbeat: () => void (reported.heartbeats += 1),
+    heartbeat() {
+      reported.heartbeats += 1
+      alive?.()
+    },
     async sleep(milliseconds) {
       signal.throwIfAborted()
       reported.sleptMs += milliseconds
+      await sleep?.(milliseconds)
     },
     artifact(name, { mediaType = 'application/octet-stream' } = {}) {
       const chunks: Buffer[] = []

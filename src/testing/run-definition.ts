@@ -1,16 +1,21 @@
-/** One attempt of a definition, in memory: no database, no broker, no time that passes. */
+/** One attempt of a definition, in memory: no database, no broker, and time that passes at once. */
 import type { Static, TSchema } from 'typebox'
-import { backoffMs, DEFAULT_BACKOFF } from '../tasks/backoff.js'
+import type { FieldError } from '../protocol/errors.js'
+import type { FailureCode } from '../protocol/task.js'
 import { DEFAULT_ATTEMPTS, type Definition, type TaskContext } from '../tasks/definition.js'
-import { CancelTask, PermanentFailure, RetryLater } from '../tasks/outcome-errors.js'
+import { checkResult, explainError, fail, judge, type AbortReason, type Outcome } from '../tasks/outcome.js'
 import { createRegistry, type RegisteredType } from '../tasks/registry.js'
+import { createTestClock } from './clock.js'
 import { createTestContext, type ContextOptions, type EffectPoint, type Reported } from './context.js'
 
 /** How the attempt ended, and what that would mean for the task. */
 export type TestOutcome<Result> =
   | { status: 'COMPLETED'; result: Result }
   | { status: 'RETRYING'; error: Error; retryInMs: number }
-  | { status: 'FAILED' | 'CANCELLED'; error: Error }
+  | { status: 'FAILED'; error: Error; code: FailureCode }
+  | { status: 'CANCELLED'; error: Error }
+  /** Handed back, as when its worker stops: it runs again. */
+  | { status: 'PENDING'; error: Error }
   /** Its worker died, as `crashAt` says: another attempt follows. */
   | { status: 'LOST' }
 
@@ -42,28 +47,52 @@ export async function runDefinition<Payload extends TSchema, Result extends TSch
   payload: unknown = {},
   { crashAt, after, ...options }: RunOptions = {},
 ): Promise<TestRun<Static<Result>>> {
-  const registered = createRegistry([definition as unknown as Definition], definition.type).find(definition.type)
-  if (registered === undefined) throw new TypeError(`the type ${definition.type} is malformed`)
-  const { payload: read, errors } = registered.readPayload(structuredClone(payload))
-  if (errors[0] !== undefined) throw new TypeError(`/payload${errors[0].pointer} ${errors[0].detail}`)
-  let die = () => {}
-  const death = new Promise<{ status: 'LOST' }>((resolve) => (die = () => resolve({ status: 'LOST' })))
-  const { context, reported } = createTestContext({ ...(after && follow(after)), ...options }, {
-    checkData(data) {
-      const [misfit] = registered.checkProgress(data)
-      if (misfit !== undefined) throw new TypeError(`the data of a progress report does not fit: ${misfit.pointer || 'it'} ${misfit.detail}`)
-    },
+  const registered = register(definition as unknown as Definition)
+  const read = readPayload(registered, payload)
+  const ending = openEnding()
+  const { signal, clock } = startTime(registered.definition, options.signal, ending)
+  const { context, reported } = createTestContext({ ...(after && follow(after)), ...options, signal }, {
+    alive: clock.alive,
+    checkData: (data) => assertFits('the data of a progress report does not fit:', registered.checkProgress(data)),
     async reach(point) {
       if (point !== crashAt) return
-      die()
-      await new Promise(() => {})
+      ending.end({ kind: 'lost' })
+      await never
+    },
+    async sleep(milliseconds) {
+      clock.advance(milliseconds)
+      signal.throwIfAborted()
+      if (ending.isOver()) await never
     },
   })
   const { taskId, attempt } = context
-  const run = runOnce(definition as unknown as Definition, registered, read, context)
-  const outcome = await Promise.race([death, crashAt === 'before-return' ? run.then(() => ({ status: 'LOST' }) as const) : run])
-  if (crashAt !== undefined && outcome.status !== 'LOST') throw new Error(`the run is ${outcome.status} and never came to ${crashAt}`)
+  const ran = runHandler(registered, read, context).then((end) => (crashAt === 'before-return' ? ({ kind: 'lost' } as const) : end))
+  const end = await Promise.race([ending.ended, ran])
+  const outcome = toTestOutcome(end, { id: taskId, attempt }, registered.definition)
+  if (crashAt !== undefined && end.kind !== 'lost') throw new Error(`the run is ${outcome.status} and never came to ${crashAt}`)
   return { ...(outcome as TestOutcome<Static<Result>>), taskId, attempt, reported }
+}
+
+/** `lost`: nobody knows of an outcome. */
+type End = Outcome | { kind: 'lost' }
+
+/** What a handler waits for when its worker is gone. */
+const never = new Promise<never>(() => {})
+
+function register(definition: Definition): RegisteredType {
+  const registered = createRegistry([definition], definition.type).find(definition.type)
+  if (registered === undefined) throw new TypeError(`the type ${definition.type} is malformed`)
+  return registered
+}
+
+function readPayload(registered: RegisteredType, given: unknown): unknown {
+  const { payload, errors } = registered.readPayload(structuredClone(given))
+  assertFits('', errors.map((error) => ({ ...error, pointer: `/payload${error.pointer}` })))
+  return payload
+}
+
+function assertFits(what: string, [misfit]: readonly FieldError[]): void {
+  if (misfit !== undefined) throw new TypeError(`${what} ${misfit.pointer || 'it'} ${misfit.detail}`.trim())
 }
 
 function follow({ taskId, attempt, reported }: TestRun<unknown>): ContextOptions {
@@ -71,23 +100,46 @@ function follow({ taskId, attempt, reported }: TestRun<unknown>): ContextOptions
   return { taskId, attempt: attempt + 1, effects: reported.effects, files }
 }
 
-async function runOnce(definition: Definition, registered: RegisteredType, payload: unknown, context: TaskContext): Promise<TestOutcome<unknown>> {
-  try {
-    const result = (await registered.run(payload as never, context)) ?? null
-    const [misfit] = registered.checkResult(result)
-    if (misfit !== undefined) throw new PermanentFailure(`the result does not fit: ${misfit.pointer || 'it'} ${misfit.detail}`)
-    return { status: 'COMPLETED', result }
-  } catch (thrown) {
-    const error = thrown instanceof Error ? thrown : new Error(String(thrown))
-    return judge(definition, error, context.attempt)
+/** An end that comes from outside of the handler. */
+function openEnding() {
+  let isOver = false
+  let resolveEnded: (end: End) => void = () => {}
+  return {
+    ended: new Promise<End>((resolve) => (resolveEnded = resolve)),
+    isOver: () => isOver,
+    end(end: End) {
+      isOver = true
+      resolveEnded(end)
+    },
   }
 }
 
-function judge(definition: Definition, error: Error, attempt: number): TestOutcome<never> {
-  if (error instanceof CancelTask) return { status: 'CANCELLED', error }
-  const isLast = attempt >= (definition.attempts ?? DEFAULT_ATTEMPTS)
-  const isWorthIt = error instanceof RetryLater || (definition.retryOn?.(error) ?? true)
-  if (isLast || !isWorthIt || error instanceof PermanentFailure) return { status: 'FAILED', error }
-  const retryInMs = error instanceof RetryLater ? error.delayMs : backoffMs(definition.backoff ?? DEFAULT_BACKOFF, attempt, error)
-  return { status: 'RETRYING', error, retryInMs }
+function startTime({ timeLimits = {} }: Definition, given: AbortSignal | undefined, ending: ReturnType<typeof openEnding>) {
+  const controller = new AbortController()
+  const { hardMs, heartbeatMs } = timeLimits
+  const clock = createTestClock(timeLimits, {
+    onSoft: () => controller.abort('time limit' satisfies AbortReason),
+    onHard: () => ending.end(fail('time_limit', new Error(`the run took longer than ${hardMs} ms`))),
+    onSilence: () => ending.end(fail('no_heartbeat', new Error(`the run gave no sign of life for ${heartbeatMs} ms`))),
+  })
+  return { clock, signal: given ? AbortSignal.any([given, controller.signal]) : controller.signal }
+}
+
+async function runHandler(registered: RegisteredType, payload: unknown, context: TaskContext): Promise<Outcome> {
+  try {
+    return checkResult(registered, await registered.run(payload as never, context))
+  } catch (thrown) {
+    return explainError(thrown, context.signal)
+  }
+}
+
+/** As a worker would judge it. */
+function toTestOutcome(end: End, ref: { id: string; attempt: number }, definition: Definition): TestOutcome<unknown> {
+  if (end.kind === 'lost') return { status: 'LOST' }
+  const judged = { ...ref, failures: ref.attempt - 1, maxAttempts: definition.attempts ?? DEFAULT_ATTEMPTS }
+  const { status, result, retryInMs = 0, failure, reason } = judge(judged, end, definition)
+  if (status === 'COMPLETED') return { status, result }
+  const error = end.kind === 'failed' && end.thrown instanceof Error ? end.thrown : new Error(reason ?? 'cancelled')
+  if (status === 'RETRYING') return { status, error, retryInMs }
+  return status === 'FAILED' ? { status, error, code: failure?.code ?? 'error' } : { status, error }
 }

@@ -7,7 +7,8 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../db/database.js'
-import type { AbortReason, TrackedRun } from '../tasks/attempt.js'
+import type { TrackedRun } from '../tasks/attempt.js'
+import type { AbortReason } from '../tasks/outcome.js'
 import { renewLeasesIfHeld, type AttemptRef } from '../tasks/store/index.js'
 
 interface Run extends AttemptRef {

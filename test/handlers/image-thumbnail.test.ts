@@ -27,7 +27,7 @@ t.test('an image at a url, and one that is not there', async (t) => {
     response.end(image)
   })
   t.match(await runDefinition(open, { url: `${url}/image` }), { status: 'COMPLETED', result: { files: [{ name: 'thumbnail-200.webp', width: 200, height: 100 }] } })
-  t.match(await runDefinition(open, { url: `${url}/none` }), { status: 'FAILED', error: { message: /no image at this url: 404/ } })
+  t.match(await runDefinition(open, { url: `${url}/none` }), { status: 'FAILED', error: { message: /its server answered 404/ } })
   t.match(await runDefinition(open, { url: `${url}/busy` }), { status: 'RETRYING' })
   t.match(await runDefinition(createImageThumbnail({ allowPrivate: false }), { url: `${url}/image` }), { status: 'FAILED', error: { name: 'AddressRefusedError' } })
 })

@@ -1,7 +1,7 @@
 /** The test kit, as somebody who writes types of task would use it. */
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
-import { CancelTask, defineTask, PermanentFailure, RetryLater, Type, type Definition } from 'taskwire'
+import { CancelTask, defineTask, PermanentFailure, RetryLater, Type, type Definition, type TaskContext, type TimeLimits } from 'taskwire'
 import { drain, expectTransitions, runDefinition } from 'taskwire/testing'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
@@ -82,6 +82,38 @@ t.test('a worker dies where it is told to, and the next attempt goes on with wha
     t.equal(sent.length, 1, crashAt)
   }
   await t.rejects(runDefinition(send, {}, { crashAt: 'after-effect:other' }), { message: 'the run is COMPLETED and never came to after-effect:other' })
+})
+
+t.test('time limits hold in the time of the run, and a signal says why it ends', async (t) => {
+  const sleepy = (timeLimits: TimeLimits, run: (context: TaskContext) => Promise<unknown>) =>
+    runDefinition(defineTask({
+      ...{ type: 'test.sleepy', title: 'Sleepy', description: 'Takes its time.', payload: Type.Object({}), result: Type.Unknown(), attempts: 2, timeLimits },
+      run: (_, context) => run(context),
+    }))
+  const hour = 3_600_000
+  t.match(await sleepy({ softMs: hour, hardMs: 2 * hour }, (context) => context.sleep(hour - 1)), { status: 'COMPLETED' })
+  t.match(await sleepy({ softMs: hour }, (context) => context.sleep(hour)), { status: 'RETRYING', error: { message: 'the run was over its time limit' } })
+  const cleanedUp = await sleepy({ softMs: hour }, async (context) => {
+    await context.sleep(2 * hour).catch(() => {})
+    return context.signal.reason
+  })
+  t.match(cleanedUp, { status: 'COMPLETED', result: 'time limit' }, 'the handler may clean up and even succeed')
+  const ignores = async (context: TaskContext) => {
+    for (;;) await context.sleep(hour).catch(() => new Promise((resolve) => setImmediate(resolve)))
+  }
+  t.match(await sleepy({ hardMs: 3 * hour }, ignores), { status: 'RETRYING', error: { message: `the run took longer than ${3 * hour} ms` } })
+  const silent = async (context: TaskContext) => {
+    await context.sleep(50)
+    context.heartbeat()
+    await context.sleep(60)
+    context.progress(1)
+    await context.sleep(100)
+  }
+  t.match(await sleepy({ heartbeatMs: 101 }, silent), { status: 'COMPLETED' })
+  t.match(await sleepy({ heartbeatMs: 100 }, silent), { error: { message: 'the run gave no sign of life for 100 ms' } })
+  const wait = defineTask({ type: 'test.wait', title: 'Wait', description: 'Waits.', payload: Type.Object({}), result: Type.Null(), run: async (_, context) => (await context.sleep(1), null) })
+  t.match(await runDefinition(wait, {}, { signal: AbortSignal.abort('cancelled') }), { status: 'CANCELLED' })
+  t.match(await runDefinition(wait, {}, { signal: AbortSignal.abort('shutdown') }), { status: 'PENDING' })
 })
 
 t.test('data that comes with progress is checked', async (t) => {

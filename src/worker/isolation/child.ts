@@ -8,7 +8,7 @@ import { openArtifactStore } from '../../artifacts/open-store.js'
 import { loadConfig } from '../../config.js'
 import { openDatabase } from '../../db/open.js'
 import { loadRegistry } from '../../handlers/index.js'
-import { judgeReturned } from '../../tasks/attempt.js'
+import { judgeReturned } from '../../tasks/outcome.js'
 import type { Recorder } from '../../tasks/recorder.js'
 import { createTaskContext } from '../../tasks/task-context.js'
 import type { FromChild, ToChild } from './messages.js'
@@ -47,7 +47,7 @@ async function run({ claimed, payload }: Extract<ToChild, { type: 'run' }>): Pro
   const { context, isCommitted } = createTaskContext(claimed, controller.signal, {
     ...{ db, log, registry, recorder, artifacts, artifactTtlMs },
     alive: () => send({ type: 'alive' }),
-    judgeResult: (returned) => judgeReturned(claimed, registered, returned, registry),
+    judgeResult: (returned) => judgeReturned(claimed, registered, returned),
   })
   try {
     const result = await registered.run(payload, context)

@@ -1,6 +1,6 @@
 /** What a worker and the process of a handler say to each other; structured clones, so times stay times. */
 import type { Event } from '../../protocol/stream.js'
-import type { AbortReason } from '../../tasks/attempt.js'
+import type { AbortReason } from '../../tasks/outcome.js'
 import type { ClaimedAttempt, LogReport, ProgressReport } from '../../tasks/store/index.js'
 
 export type ToChild =

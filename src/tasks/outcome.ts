@@ -1,0 +1,113 @@
+/**
+ * How a run ended, and what that means for its task: "attempt failed" is not "task failed". Decided here and nowhere else, for
+ * workers and for the test kit.
+ */
+import type { AttemptError } from '../db/schema.js'
+import type { FailureCode } from '../protocol/task.js'
+import { findUnstorable } from '../protocol/text.js'
+import { backoffMs, DEFAULT_BACKOFF, MAX_BACKOFF_MS } from './backoff.js'
+import { DatabaseAwayError, type Definition } from './definition.js'
+import { CancelTask, PermanentFailure, RetryLater } from './outcome-errors.js'
+import type { RegisteredType } from './registry.js'
+import type { ClaimedAttempt, Settlement } from './store/index.js'
+
+/** The largest result a task may have, in bytes of JSON. */
+export const MAX_RESULT_BYTES = 256 * 1024
+const MAX_RESULT_DEPTH = 64
+
+/** Why a run was asked to end: the reason of its signal. */
+export type AbortReason = 'shutdown' | 'lease lost' | 'cancelled' | 'time limit'
+
+/** How a run ended, as far as it is still to be recorded. */
+export type Outcome =
+  | { kind: 'completed'; result: unknown }
+  | { kind: 'failed'; code: FailureCode; thrown: unknown }
+  | { kind: 'released'; reason: string }
+  | { kind: 'cancelled'; reason: string | null }
+
+/** Failures that another attempt would meet again. */
+const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'unknown_type'])
+
+/** What the handler has thrown, in the light of why its signal aborted. */
+export function explainError(error: unknown, signal: AbortSignal): Outcome {
+  if (error instanceof CancelTask) return { kind: 'cancelled', reason: error.message || null }
+  if (error instanceof PermanentFailure) return fail('permanent', error)
+  switch (signal.aborted ? (signal.reason as AbortReason) : undefined) {
+    case 'shutdown':
+      return { kind: 'released', reason: 'the worker stopped; handed back' }
+    case 'cancelled':
+      return { kind: 'cancelled', reason: null }
+    case 'time limit':
+      return fail('time_limit', new Error('the run was over its time limit', { cause: error }))
+  }
+  if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
+  return fail('error', error)
+}
+
+/** What is asked of an attempt to judge its outcome. */
+export type Judged = Pick<ClaimedAttempt, 'id' | 'attempt' | 'failures' | 'maxAttempts'>
+
+/** What this result would mean for the task. */
+export function judgeReturned(claimed: Judged, registered: RegisteredType, returned: unknown): Settlement {
+  return judge(claimed, checkResult(registered, returned), registered.definition)
+}
+
+export function checkResult(registered: RegisteredType, returned: unknown): Outcome {
+  const result = returned ?? null
+  const [misfit] = registered.checkResult(result)
+  const unstorable = misfit ?? findUnstorable(result, MAX_RESULT_DEPTH)
+  if (unstorable !== undefined) return fail('invalid_result', new Error(`the result does not fit: ${unstorable.pointer || 'it'} ${unstorable.detail}`))
+  const bytes = Buffer.byteLength(JSON.stringify(result))
+  if (bytes > MAX_RESULT_BYTES) return fail('invalid_result', new Error(`the result has ${bytes} bytes; at most ${MAX_RESULT_BYTES} are stored`))
+  return { kind: 'completed', result }
+}
+
+export function fail(code: FailureCode, thrown: unknown): Outcome {
+  return { kind: 'failed', code, thrown }
+}
+
+/** What the outcome of the attempt means for the task. */
+export function judge(claimed: Judged, outcome: Outcome, definition: Definition | undefined): Settlement {
+  const ref = { taskId: claimed.id, attempt: claimed.attempt }
+  switch (outcome.kind) {
+    case 'completed':
+      return { ...ref, outcome: 'completed', status: 'COMPLETED', reason: null, result: outcome.result }
+    case 'failed':
+      return { ...ref, outcome: 'failed', ...judgeFailure(claimed, outcome, definition) }
+    case 'released':
+      return { ...ref, outcome: 'released', status: 'PENDING', reason: outcome.reason }
+    case 'cancelled':
+      return { ...ref, outcome: 'cancelled', status: 'CANCELLED', reason: outcome.reason }
+  }
+}
+
+/** Another attempt, or the end. */
+function judgeFailure(
+  { attempt, failures, maxAttempts }: Judged,
+  { code, thrown }: Extract<Outcome, { kind: 'failed' }>,
+  definition: Definition | undefined,
+): Pick<Settlement, 'status' | 'reason' | 'error' | 'retryInMs' | 'failure'> {
+  const error = describeError(thrown)
+  const isWorthIt = !PERMANENT.has(code) && (thrown instanceof RetryLater || isRetryable(definition, thrown))
+  if (failures + 1 >= maxAttempts || !isWorthIt) {
+    return { status: 'FAILED', reason: error.message, failure: { code, message: error.message, attempt }, error }
+  }
+  const retryInMs = thrown instanceof RetryLater ? Math.min(thrown.delayMs, MAX_BACKOFF_MS) : backoffMs(definition?.backoff ?? DEFAULT_BACKOFF, failures + 1, thrown)
+  return { status: 'RETRYING', reason: error.message, error, retryInMs }
+}
+
+/** A definition that fails to judge is no reason to give up. */
+function isRetryable(definition: Definition | undefined, thrown: unknown): boolean {
+  try {
+    return definition?.retryOn?.(thrown) ?? true
+  } catch {
+    return true
+  }
+}
+
+/** Of whatever was thrown, what can be stored and shown. */
+function describeError(thrown: unknown): AttemptError {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+  const clean = (text: string, length: number) => text.replaceAll('\0', '').slice(0, length).toWellFormed()
+  return { name: clean(error.name, 100), message: clean(error.message || error.name, 2_000), stack: clean(error.stack ?? '', 8_000) }
+}
