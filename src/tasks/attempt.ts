@@ -15,28 +15,17 @@
  * - The outcome cannot be stored: tried again until it is, or until the lease is lost. A failure to record an outcome is
  *   never turned into a failure of the task.
  */
-import type { FastifyBaseLogger } from 'fastify'
 import { crashPoint } from '../crash-point.js'
-import type { Database } from '../db/database.js'
-import type { ArtifactStore } from './artifact-store.js'
 import { ProcessEndedError, type IsolatedRuns } from './isolated-run.js'
 import { checkResult, explainError, fail, judge, judgeReturned, type AbortReason, type Outcome } from './outcome.js'
-import type { Recorder } from './recorder.js'
-import type { RegisteredType, Registry } from './registry.js'
+import type { RegisteredType } from './registry.js'
 import { startLimits, type RunLimits } from './run-limits.js'
 import type { AttemptRef, ClaimedAttempt, Settlement } from './store/index.js'
-import { createTaskContext } from './task-context.js'
+import { createTaskContext, type WorkerServices } from './task-context.js'
 
 const RECORD_PAUSE_MS = { first: 100, most: 2_000 }
 
-export interface AttemptDeps {
-  db: Database
-  recorder: Recorder
-  registry: Registry
-  log: FastifyBaseLogger
-  artifacts: ArtifactStore
-  /** How long artifacts are kept. */
-  artifactTtlMs: number
+export interface AttemptDeps extends WorkerServices {
   /** For handlers that run in processes of their own. */
   isolatedRuns?: IsolatedRuns | undefined
   /** How long a handler may take to end after its task was cancelled, before it is left behind. */

@@ -43,7 +43,8 @@ const MAX_DATA_DEPTH = 16
 const CHILD_KEY_TTL_MS = 30 * 86_400_000
 const PAUSE_MS = { first: 100, most: 2_000 }
 
-export interface TaskContextDeps {
+/** What attempts are run with, whichever they are. */
+export interface WorkerServices {
   db: Database
   recorder: Recorder
   registry: Registry
@@ -51,6 +52,9 @@ export interface TaskContextDeps {
   artifacts: ArtifactStore
   /** How long artifacts are kept. */
   artifactTtlMs: number
+}
+
+export interface TaskContextDeps extends WorkerServices {
   /** Called at each sign of life. */
   alive(): void
   /** What this result would mean for the task. */
