@@ -102,7 +102,7 @@ export function openPool({ recorder, log, env, maxRuns = 100, idleMs = 60_000 }:
     const waiting = waitingFor(memoryLimitMb)
     const isFit = made.runs < maxRuns && child.connected && child.exitCode === null && child.signalCode === null
     const hasRoom = !isStopped && waiting.length < availableParallelism()
-    if (!isFit || !hasRoom) child.kill('SIGKILL')
+    if (!isFit || !hasRoom) retire(made)
     if (hasRoom && isFit) keep(made, waiting)
     else if (hasRoom && waiting.length === 0) keep(launch(memoryLimitMb), waiting)
   }
@@ -110,8 +110,14 @@ export function openPool({ recorder, log, env, maxRuns = 100, idleMs = 60_000 }:
   function keep(made: HandlerProcess, waiting: HandlerProcess[]): void {
     waiting.push(made)
     made.idleTimer = setTimeout(() => {
-      if (waitingFor(made.memoryLimitMb).length > 1) made.child.kill('SIGKILL')
+      if (waitingFor(made.memoryLimitMb).length > 1) retire(made)
     }, idleMs).unref()
+  }
+
+  /** Nobody gets it any more, though its end takes a moment. */
+  function retire(made: HandlerProcess): void {
+    all.delete(made)
+    made.child.kill('SIGKILL')
   }
 
   async function runIn(made: HandlerProcess, run: IsolatedRun, kill: { reason: ProcessEndedError | undefined }): Promise<IsolatedEnd> {
