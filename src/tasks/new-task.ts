@@ -28,12 +28,12 @@ export interface NewTaskOrigin {
 
 /** @throws NewTaskError */
 export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: Registry): NewTask {
-  const misfit = findUnstorable(body, MAX_BODY_DEPTH) ?? checkTimes(body)
-  if (misfit !== undefined) throw new NewTaskError('invalid_task', `${misfit.pointer} ${misfit.detail}`, [misfit])
+  const unstorable = findUnstorable(body, MAX_BODY_DEPTH)
+  if (unstorable !== undefined) throw new NewTaskError('invalid_task', `${unstorable.pointer} ${unstorable.detail}`, [unstorable])
   const registered = findType(body, registry)
   const { type, priority, attempts = DEFAULT_ATTEMPTS } = registered.definition
-  const queue = readQueue(body, registered, registry)
-  const payload = readPayload(body, registered)
+  const { payload, errors } = registered.readPayload(body.payload)
+  refuse(type, [...checkTimes(body), ...checkQueue(body, registry)], errors.map((error) => ({ ...error, pointer: `/payload${error.pointer}` })))
   return {
     id: createTaskId(),
     tenant: origin.tenant,
@@ -44,7 +44,7 @@ export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: R
     payload,
     runAt: toInstant(body.runAt) ?? null,
     delayMs: body.delayMs ?? null,
-    queue,
+    queue: body.queue ?? registered.queue,
     maxAttempts: attempts,
     more: readMore(body, payload, origin, registered),
   }
@@ -91,21 +91,19 @@ function findType(body: CreateTask, registry: Registry): RegisteredType {
   ])
 }
 
-function readQueue({ queue }: CreateTask, registered: RegisteredType, { queues }: Registry): string {
-  if (queue === undefined) return registered.queue
-  if (queues.has(queue)) return queue
-  const detail = `is not one of ${[...queues].join(', ')}`
-  throw new NewTaskError('invalid_task', `There is no queue "${queue}": it ${detail}.`, [
-    { pointer: '/queue', detail: `"${queue}" ${detail}`, fix: 'Use one of these queues, or have it added to QUEUES.' },
-  ])
+/** @throws NewTaskError with everything that is wrong, when anything is */
+function refuse(type: string, ofTask: readonly FieldError[], ofPayload: readonly FieldError[]): void {
+  const errors = [...ofTask, ...ofPayload]
+  const [first] = errors
+  if (first === undefined) return
+  const said = `${first.pointer} ${first.detail}`
+  if (ofTask.length > 0) throw new NewTaskError('invalid_task', said, errors)
+  throw new NewTaskError('invalid_payload', `The payload does not fit ${type}: ${said}`, errors)
 }
 
-function readPayload(body: CreateTask, { definition, readPayload: read }: RegisteredType): unknown {
-  const { payload, errors } = read(body.payload)
-  if (errors.length === 0) return payload
-  const fields = errors.map((error) => ({ ...error, pointer: `/payload${error.pointer}` }))
-  const [first] = fields
-  throw new NewTaskError('invalid_payload', `The payload does not fit ${definition.type}: ${first?.pointer ?? ''} ${first?.detail ?? ''}`, fields)
+function checkQueue({ queue }: CreateTask, { queues }: Registry): FieldError[] {
+  if (queue === undefined || queues.has(queue)) return []
+  return [{ pointer: '/queue', detail: `"${queue}" is not one of ${[...queues].join(', ')}`, fix: 'Use one of these queues, or have it added to QUEUES.' }]
 }
 
 /** Undefined for the many tasks that have none of it. */
@@ -122,18 +120,12 @@ function toInstant(time: string | undefined): string | undefined {
   return time === undefined ? undefined : new Date(time).toISOString()
 }
 
-function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError | undefined {
-  for (const [pointer, time] of [['/runAt', runAt], ['/expiresAt', expiresAt]] as const) {
-    if (time !== undefined && Number.isNaN(Date.parse(time))) {
-      return { pointer, detail: 'is not a time', fix: 'Send ISO 8601, e.g. 2026-11-20T21:22:23Z.' }
-    }
-  }
-  if (runAt !== undefined && delayMs !== undefined) {
-    return { pointer: '/delayMs', detail: 'comes together with runAt', fix: 'Send one of the two.' }
-  }
+function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError[] {
+  const malformed = ([['/runAt', runAt], ['/expiresAt', expiresAt]] as const).filter(([, time]) => time !== undefined && Number.isNaN(Date.parse(time)))
+  if (malformed.length > 0) return malformed.map(([pointer]) => ({ pointer, detail: 'is not a time', fix: 'Send ISO 8601, e.g. 2026-11-20T21:22:23Z.' }))
+  if (runAt !== undefined && delayMs !== undefined) return [{ pointer: '/delayMs', detail: 'comes together with runAt', fix: 'Send one of the two.' }]
+  if (expiresAt === undefined) return []
   const startMs = runAt === undefined ? Date.now() + (delayMs ?? 0) : Math.max(Date.parse(runAt), Date.now())
-  if (expiresAt !== undefined && Date.parse(expiresAt) <= startMs) {
-    return { pointer: '/expiresAt', detail: 'is before the task could start', fix: 'Choose a later one, or an earlier start.' }
-  }
-  return undefined
+  if (Date.parse(expiresAt) > startMs) return []
+  return [{ pointer: '/expiresAt', detail: 'is before the task could start', fix: 'Choose a later one, or an earlier start.' }]
 }

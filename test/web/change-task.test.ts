@@ -1,6 +1,7 @@
 /** What a client may ask of tasks beside a plain create: with a worker and a relay beside, and types of our own. */
 import t from 'tap'
 import type { Attempt, Batch } from '../../src/protocol/http.js'
+import type { Problem } from '../../src/protocol/errors.js'
 import type { Task } from '../../src/protocol/task.js'
 import { startApp } from '../helpers/app.js'
 import { OWN_TASKS } from '../helpers/processes.js'
@@ -106,6 +107,9 @@ t.test('a queue that was named to the server is served, any other refused', asyn
   t.match(await end(task.id), { status: 'COMPLETED' })
   const errors = [{ pointer: '/queue', detail: /"other" is not one of default, .*quiet/, fix: /QUEUES/ }]
   t.match(await send('POST', '/api/tasks', { queue: 'other' }), { status: 422, body: { errors } })
+  const both = await send<Problem>('POST', '/api/tasks', { queue: 'other', payload: { steps: -1 }, delayMs: 1, runAt: '2030-01-01T00:00:00Z' })
+  t.match(both, { status: 422, body: { code: 'invalid_task' } })
+  t.same(both.body.errors?.map(({ pointer }) => pointer), ['/delayMs', '/queue', '/payload/steps'], 'all at once')
   t.match(await send('POST', '/api/tasks', { queue: 'Not A Queue' }), { status: 400, body: { errors: [{ pointer: '/queue' }] } })
 })
 
