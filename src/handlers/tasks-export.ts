@@ -76,24 +76,30 @@ export const tasksExport = defineTask({
       isLast = afterId === null
     }
     const file = `tasks.${format}`
-    const hash = createHash('sha256')
-    let bytes = 0
-    async function* whole() {
-      if (format === 'csv') yield Buffer.from(CSV_HEADING)
-      for (const name of parts) yield* await context.readArtifact(name)
-    }
-    async function* measured() {
-      for await (const chunk of whole() as AsyncIterable<Buffer>) {
-        hash.update(chunk)
-        bytes += chunk.length
-        yield chunk
-      }
-    }
-    await pipeline(Readable.from(measured(), { objectMode: false }), context.artifact(file, { mediaType: format === 'csv' ? 'text/csv; charset=utf-8' : 'application/x-ndjson' }))
+    // Recorded before the parts go: an attempt after that has nothing left to join.
+    const whole = await context.once('file', () => joinParts(parts, file, format, context))
     for (const name of parts) await context.removeArtifact(name)
-    return { file, download: `/api/tasks/${context.taskId}/artifacts/${file}`, rows, bytes, sha256: hash.digest('hex') }
+    return { file, download: `/api/tasks/${context.taskId}/artifacts/${file}`, rows, ...whole }
   },
 })
+
+async function joinParts(parts: readonly string[], file: string, format: ExportFormat, { artifact, readArtifact }: TaskContext): Promise<{ bytes: number; sha256: string }> {
+  const hash = createHash('sha256')
+  let bytes = 0
+  async function* whole() {
+    if (format === 'csv') yield Buffer.from(CSV_HEADING)
+    for (const name of parts) yield* (await readArtifact(name)) as AsyncIterable<Buffer>
+  }
+  async function* measured() {
+    for await (const chunk of whole()) {
+      hash.update(chunk)
+      bytes += chunk.length
+      yield chunk
+    }
+  }
+  await pipeline(Readable.from(measured(), { objectMode: false }), artifact(file, { mediaType: format === 'csv' ? 'text/csv; charset=utf-8' : 'application/x-ndjson' }))
+  return { bytes, sha256: hash.digest('hex') }
+}
 
 async function writePart(
   name: string,

@@ -121,6 +121,8 @@ function toInstant(time: string | undefined): string | undefined {
 }
 
 function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError[] {
+  // Nearly every task has none.
+  if (runAt === undefined && expiresAt === undefined) return []
   const malformed = ([['/runAt', runAt], ['/expiresAt', expiresAt]] as const).filter(([, time]) => time !== undefined && Number.isNaN(Date.parse(time)))
   if (malformed.length > 0) return malformed.map(([pointer]) => ({ pointer, detail: 'is not a time', fix: 'Send ISO 8601, e.g. 2026-11-20T21:22:23Z.' }))
   if (runAt !== undefined && delayMs !== undefined) return [{ pointer: '/delayMs', detail: 'comes together with runAt', fix: 'Send one of the two.' }]

@@ -15,6 +15,8 @@ export interface ContextOptions {
   db?: Database
   /** What an earlier attempt has recorded with `once`, by key. */
   effects?: ReadonlyMap<string, unknown>
+  /** What earlier attempts have written, by name. */
+  artifacts?: Reported['artifacts']
   /** What `readArtifact` finds: by the name, or by the id of the upload. */
   files?: Readonly<Record<string, Buffer | string>>
 }
@@ -23,7 +25,7 @@ export interface ContextOptions {
 export interface Reported {
   progress: { done: number; total: number | undefined; message: string | undefined; data?: unknown }[]
   logs: { level: string; message: string; fields: Record<string, unknown> }[]
-  /** By name; only those that were finished. */
+  /** By name; only those that were finished, those of earlier attempts among them. */
   artifacts: Map<string, { mediaType: string; content: Buffer }>
   children: { id: string; type: string; payload: unknown; options: CreateChildOptions }[]
   /** Effects recorded by this run and those it was given, by key. */
@@ -51,7 +53,7 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
   const reported: Reported = {
     progress: [],
     logs: [],
-    artifacts: new Map(),
+    artifacts: new Map(options.artifacts),
     children: [],
     effects: new Map(options.effects),
     sleptMs: 0,

@@ -96,8 +96,8 @@ function assertFits(what: string, [misfit]: readonly FieldError[]): void {
 }
 
 function follow({ taskId, attempt, reported }: TestRun<unknown>): ContextOptions {
-  const files = Object.fromEntries([...reported.artifacts].map(([name, { content }]) => [name, content]))
-  return { taskId, attempt: attempt + 1, effects: reported.effects, files }
+  const { effects, artifacts } = reported
+  return { taskId, attempt: attempt + 1, effects, artifacts }
 }
 
 /** An end that comes from outside of the handler. */

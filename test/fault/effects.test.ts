@@ -1,4 +1,4 @@
-/** What tasks do elsewhere, counted there, while workers die around it. */
+/** What tasks do elsewhere, counted there, and the files they make, while workers die around it. */
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import type { CrashPoint } from '../../src/crash-point.js'
@@ -45,6 +45,14 @@ for (const [point, attempt] of [['attempt:after-claim', 2], ['attempt:after-run'
     const path = `/orders/${point}`
     const id = await survive(t, { type: 'http.request', payload: { method: 'POST', url: sink + path, body: { item: 1 } } })
     t.same(received(path), [{ path, id: `"${id}:request"` }])
+  })
+
+  t.test(`killed at ${point}: an export is one whole file`, async (t) => {
+    const id = await survive(t, { type: 'tasks.export' })
+    const path = `${scene.addresses()[0]}/api/tasks/${id}/artifacts`
+    const { items } = (await (await fetch(path)).json()) as { items: { name: string; sha256: string }[] }
+    t.match(items, [{ name: 'tasks.csv', sha256: ((await read(id))?.result as { sha256: string }).sha256 }])
+    t.equal(items.length, 1)
   })
 
   t.test(`killed at ${point}: the end is told, and who is told twice can see it`, async (t) => {
