@@ -8,6 +8,7 @@ import { createBar, createCopyButton, createStatus, h, setAttribute, setText } f
 import { createFiles } from './files.js'
 import { createSnippets } from './snippets.js'
 import { startTimeline } from './timeline.js'
+import { typePath } from './types.js'
 import { describeConnection, describeInstant, describeSeconds, describeStanding } from './words.js'
 
 /**
@@ -154,7 +155,7 @@ function createFacts(first) {
   const update = (task) => {
     const { type, version, attempt, priority, queue, tags, uniqueKey, parentId, batchId, callbackUrl } = task
     const facts = [
-      ['Type', h('a', { href: `#/types/${encodeURIComponent(type)}` }, h('code', {}, type))],
+      ['Type', h('a', { href: typePath(type) }, h('code', {}, type))],
       ['Version', String(version)],
       ['Attempt', String(attempt)],
       ['Created', createMoment(task.createdAt)],

@@ -4,7 +4,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database, Orm } from '../db/database.js'
 import type { CreateTask } from '../protocol/http.js'
-import type { TaskId } from '../protocol/task.js'
+import type { Task, TaskId } from '../protocol/task.js'
 import type { Backoff } from './backoff.js'
 
 /** After so many failed attempts a task is FAILED, unless its type says otherwise. */
@@ -29,7 +29,8 @@ export class DatabaseAwayError extends Error {
 export interface TaskContext<Data = unknown> {
   readonly taskId: TaskId
   readonly tenant: string
-  readonly title: string
+  /** The task as it stood when this run began. */
+  readonly task: Task
   /** The run's number, from 1. */
   readonly attempt: number
   /**

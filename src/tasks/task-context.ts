@@ -9,7 +9,7 @@ import { Value } from 'typebox/value'
 import type { Database } from '../db/database.js'
 import { isUnavailable } from '../db/unavailable.js'
 import { ArtifactName } from '../protocol/artifact.js'
-import type { TaskId } from '../protocol/task.js'
+import type { Task, TaskId } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
 import type { ArtifactStore } from './artifact-store.js'
 import { createArtifactWriter } from './artifact-writer.js'
@@ -29,6 +29,7 @@ import {
   recordEffect,
   removeArtifactIfCurrent,
   settleInTransaction,
+  toTask,
   type ClaimedAttempt, type Settlement } from './store/index.js'
 
 const ARTIFACT_NAME_RULE = 'letters, digits, dots, hyphens and underscores, beginning with a letter or digit, at most 100'
@@ -69,12 +70,13 @@ export interface OpenTaskContext {
 
 export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, deps: TaskContextDeps): OpenTaskContext {
   const { db, recorder, log } = deps
-  const { id: taskId, tenant, title, attempt } = claimed
+  const { id: taskId, tenant, attempt } = claimed
   const ref = { taskId, attempt }
   const underWay = new Map<string, Promise<unknown>>()
   const created = new Map<string, number>()
   const measurePace = createPaceMeter()
   let handlerLog: FastifyBaseLogger | undefined
+  let task: Task | undefined
   let isCommitted = false
   let hasComplained = false
 
@@ -192,8 +194,11 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   }
 
   const context: TaskContext = {
-    ...{ taskId, tenant, title, attempt, signal, db },
-    // Made when it is first used: most handlers log nothing.
+    ...{ taskId, tenant, attempt, signal, db },
+    // Made when they are first used: most handlers ask for neither.
+    get task() {
+      return (task ??= toTask(claimed))
+    },
     get log() {
       return (handlerLog ??= createHandlerLog(log, ref, (line) => {
         deps.alive()

@@ -2,14 +2,17 @@
 import { Readable, Writable } from 'node:stream'
 import { pino } from 'pino'
 import type { Database } from '../db/database.js'
-import type { CreateChildOptions, TaskContext } from '../tasks/definition.js'
+import type { Task, TaskId } from '../protocol/task.js'
+import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type CreateChildOptions, type TaskContext } from '../tasks/definition.js'
+import { toNewTaskView } from '../tasks/new-task.js'
 import { createTaskId } from '../tasks/task-id.js'
 
 export interface ContextOptions {
   taskId?: string
   tenant?: string
-  title?: string
   attempt?: number
+  /** What else of `context.task` matters to the handler. */
+  task?: Partial<Omit<Task, 'id' | 'attempt'>>
   signal?: AbortSignal
   /** For handlers that read the database; without one, asking for it throws. */
   db?: Database
@@ -59,12 +62,13 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
     sleptMs: 0,
     heartbeats: 0,
   }
+  const { taskId = createTaskId(), tenant = 'default', attempt = 1 } = options
   const signal = options.signal ?? new AbortController().signal
   const context: TaskContext = {
-    taskId: options.taskId ?? createTaskId(),
-    tenant: options.tenant ?? 'default',
-    title: options.title ?? 'a test',
-    attempt: options.attempt ?? 1,
+    taskId,
+    tenant,
+    task: makeTask(taskId, attempt, options),
+    attempt,
     signal,
     log: pino({ level: 'trace', base: null, timestamp: false }, { write: (line: string) => void (reported.logs.push(readLine(line)), alive?.()) }),
     get db(): Database {
@@ -117,6 +121,14 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
     fence: async () => context.attempt,
   }
   return { context, reported }
+}
+
+/** In its first run, as far as the options do not say otherwise. */
+function makeTask(id: TaskId, attempt: number, { tenant = 'default', task }: ContextOptions): Task {
+  const plain = { ...{ type: 'test', title: 'a test', payload: {}, queue: DEFAULT_QUEUE, priority: 0, tags: [] }, maxAttempts: DEFAULT_ATTEMPTS, runAt: null, delayMs: null }
+  const createdAt = new Date()
+  const created = toNewTaskView({ id, tenant, ...plain }, { id, status: 'PENDING', runAt: null, createdAt })
+  return { ...created, status: 'PROCESSING', version: attempt * 2, startedAt: createdAt.toISOString(), ...task, attempt }
 }
 
 function readLine(line: string): Reported['logs'][number] {

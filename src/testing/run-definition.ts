@@ -51,7 +51,9 @@ export async function runDefinition<Payload extends TSchema, Result extends TSch
   const read = readPayload(registered, payload)
   const ending = openEnding()
   const { signal, clock } = startTime(registered.definition, options.signal, ending)
-  const { context, reported } = createTestContext({ ...(after && follow(after)), ...options, signal }, {
+  const { type, attempts: maxAttempts = DEFAULT_ATTEMPTS } = definition
+  const task = { type, title: type, payload: read, maxAttempts, ...options.task }
+  const { context, reported } = createTestContext({ ...(after && follow(after)), ...options, task, signal }, {
     alive: clock.alive,
     checkData: (data) => assertFits('the data of a progress report does not fit:', registered.checkProgress(data)),
     async reach(point) {

@@ -3,6 +3,8 @@ import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { CancelTask, defineTask, PermanentFailure, RetryLater, Type, type Definition, type TaskContext, type TimeLimits } from 'taskwire'
 import { drain, expectTransitions, runDefinition } from 'taskwire/testing'
+import { Task as TaskSchema } from '../../src/protocol/task.js'
+import { createChecker } from '../../src/tasks/schema-errors.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
@@ -26,7 +28,7 @@ const greet = defineTask({
     await context.once('send', async ({ idempotencyKey }) => idempotencyKey)
     await pipeline(['hello'], context.artifact('note.txt', { mediaType: 'text/plain' }))
     await context.create('demo.sleep', { name: 'child' })
-    return { text: `Hello ${name}` }
+    return { text: `Hello ${name}${context.task.tags.includes('loud') ? '!' : ''}` }
   },
 })
 
@@ -41,6 +43,14 @@ t.test('a definition runs in memory, without services and without waiting', asyn
   })
   t.equal(run.reported.artifacts.get('note.txt')?.content.toString(), 'hello')
   t.match(run.reported.effects.get('send'), /:send$/)
+})
+
+t.test('the task is what the test says, and otherwise as its definition makes it', async (t) => {
+  t.match(await runDefinition(greet, {}, { task: { tags: ['loud'] } }), { result: { text: 'Hello you!' } })
+  const look = defineTask({ type: 'test.look', title: 'Look', description: 'Looks at its task.', payload: Type.Object({ n: Type.Integer({ default: 1 }) }), result: Type.Unknown(), attempts: 4, run: async (_, { task }) => task })
+  const { taskId, ...run } = await runDefinition(look, {}, { attempt: 2 })
+  t.match(run, { result: { id: taskId, type: 'test.look', title: 'test.look', payload: { n: 1 }, attempt: 2, maxAttempts: 4, status: 'PROCESSING' } })
+  t.same(createChecker(TaskSchema).check((run as { result?: unknown }).result), [])
 })
 
 t.test('it says what a failure would mean for the task', async (t) => {

@@ -43,9 +43,9 @@ async function untilGone(pid: number): Promise<void> {
 }
 
 t.test('everything in the context works from there, and the process is used again', async (t) => {
-  const id = await scene.create({ type: 'test.tour', payload: { fails: true } })
+  const id = await scene.create({ type: 'test.tour', title: 'a tour', payload: { fails: true } })
   const task = await end(id)
-  t.match(task, { status: 'COMPLETED', attempt: 2, result: { value: { attempt: 1 }, fence: 2 }, progress: { done: 1, total: 2, message: 'half' } })
+  t.match(task, { status: 'COMPLETED', attempt: 2, result: { value: { attempt: 1 }, fence: 2, title: 'a tour' }, progress: { done: 1, total: 2, message: 'half' } })
   const result = task?.result as { pid: number; child: string }
   t.not(result.pid, worker.child.pid)
   t.match(await end(result.child), { status: 'COMPLETED', parentId: id })
