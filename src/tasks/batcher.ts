@@ -2,8 +2,9 @@
  * Writes what arrives together in one statement.
  *
  * Promise: an item's answer comes after the statement that holds it has committed, and no item waits for a timer. While
- * fewer than `maxInFlight` batches are under way, what has gathered goes as soon as a turn of the event loop brings
- * nothing more; while they are, items gather, so batches grow with load and vanish without it.
+ * nothing is under way, what has gathered goes at the end of the turn of the event loop. While a batch is, items gather
+ * until it ends, or until they are worth a statement of their own, which then goes beside it: so batches grow with load and
+ * vanish without it. What goes next goes before the answers of what ended are handed out, so that PostgreSQL works while they are.
  *
  * When a batch fails for a reason of its own (not the connection), its items are tried one by one, so that one bad item
  * cannot fail its neighbours.
@@ -13,6 +14,8 @@ export interface BatcherOptions<Item, Answer> {
   write(items: readonly Item[]): Promise<readonly Answer[]>
   /** Items of a batch at most. Default 256. */
   maxBatch?: number
+  /** Items that make a batch worth going beside another one. Default 32. */
+  worthwhile?: number
   /** Batches under way at most. Default 2. */
   maxInFlight?: number
 }
@@ -30,7 +33,7 @@ interface Entry<Item, Answer> {
 }
 
 export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer>): Batcher<Item, Answer> {
-  const { write, maxBatch = 256, maxInFlight = 2 } = options
+  const { write, maxBatch = 256, worthwhile = 32, maxInFlight = 2 } = options
   let waiting: Entry<Item, Answer>[] = []
   let inFlight = 0
   let isScheduled = false
@@ -39,31 +42,44 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
   const isIdle = () => inFlight === 0 && waiting.length === 0
 
   function schedule(): void {
-    if (isScheduled || inFlight >= maxInFlight || waiting.length === 0) return
+    if (isScheduled) return
     isScheduled = true
-    const gathered = waiting.length
     setImmediate(() => {
       isScheduled = false
-      if (waiting.length > gathered && waiting.length < maxBatch) return schedule()
-      const batch = waiting.slice(0, maxBatch)
-      waiting = waiting.slice(maxBatch)
-      inFlight += 1
-      void settle(batch).finally(() => {
-        inFlight -= 1
-        schedule()
-        if (isIdle()) onIdle.splice(0).forEach((resolve) => resolve())
-      })
-      schedule()
+      goIfDue()
     })
   }
 
+  function goIfDue(): void {
+    const isDue = inFlight === 0 ? waiting.length > 0 : waiting.length >= worthwhile
+    if (!isDue || inFlight >= maxInFlight) return
+    const batch = waiting.slice(0, maxBatch)
+    waiting = waiting.slice(maxBatch)
+    inFlight += 1
+    void settle(batch)
+  }
+
+  function ended(): void {
+    inFlight -= 1
+    goIfDue()
+  }
+
   async function settle(batch: readonly Entry<Item, Answer>[]): Promise<void> {
+    const give = await writeBatch(batch)
+    ended()
+    give()
+    if (isIdle()) onIdle.splice(0).forEach((resolve) => resolve())
+  }
+
+  /** Resolves, when it is over, with what hands the answers out. */
+  async function writeBatch(batch: readonly Entry<Item, Answer>[]): Promise<() => void> {
     try {
       const answers = await write(batch.map((entry) => entry.item))
-      batch.forEach((entry, index) => entry.resolve(answers[index] as Answer))
+      return () => batch.forEach((entry, index) => entry.resolve(answers[index] as Answer))
     } catch (error) {
-      if (batch.length > 1 && isStatementError(error)) await Promise.all(batch.map((entry) => settle([entry])))
-      else batch.forEach((entry) => entry.reject(error))
+      if (batch.length === 1 || !isStatementError(error)) return () => batch.forEach((entry) => entry.reject(error))
+      const given = await Promise.all(batch.map((entry) => writeBatch([entry])))
+      return () => given.forEach((give) => give())
     }
   }
 
@@ -71,7 +87,8 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
     add(item) {
       return new Promise<Answer>((resolve, reject) => {
         waiting.push({ item, resolve, reject })
-        schedule()
+        if (waiting.length >= worthwhile) goIfDue()
+        else if (inFlight === 0) schedule()
       })
     },
     async whenIdle() {

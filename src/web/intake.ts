@@ -72,12 +72,9 @@ export function createIntake({ db, handOver, claimWindowMs, keyTtlMs }: IntakeOp
   }
 
   const creates = createBatcher<NewTask, CreatedTask>({
-    // One at a time makes batches twice as large, and the cost of a statement is mostly its own, not its rows'.
-    maxInFlight: 1,
     write: (tasks) => write(tasks, (windowMs) => createTasks(db, tasks, windowMs), (created) => created),
   })
   const keyedCreates = createBatcher<KeyedTask, OnceAnswer>({
-    maxInFlight: 1,
     write: (tasks) =>
       write(tasks, (windowMs) => createTasksOnce(db, tasks, windowMs, keyTtlMs), (answer) => (answer.kind === 'created' ? answer.created : undefined)),
   })

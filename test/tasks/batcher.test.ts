@@ -39,6 +39,39 @@ t.test('while as many batches as allowed are under way, items gather', async (t)
   t.same(sizes, [1, 3, 2])
 })
 
+t.test('a batch goes beside another once it is worth it, and else before the answers of that one are out', async (t) => {
+  const said: string[] = []
+  const releases: (() => void)[] = []
+  const batcher = createBatcher<number, number>({
+    worthwhile: 3,
+    async write(items) {
+      said.push(`write ${items.join(' ')}`)
+      await new Promise<void>((resolve) => releases.push(resolve))
+      return items
+    },
+  })
+  const add = (item: number) => batcher.add(item).then(() => said.push(`answer ${item}`))
+  const turns = async () => {
+    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate)
+  }
+  const added = [add(1)]
+  await turns()
+  added.push(add(2), add(3))
+  await turns()
+  t.same(said, ['write 1'], 'two are not worth it')
+  added.push(add(4))
+  t.same(said, ['write 1', 'write 2 3 4'], 'three are, at once')
+  added.push(add(5), add(6), add(7), add(8))
+  await turns()
+  t.equal(said.length, 2, 'no more than two are under way')
+  releases.shift()?.()
+  await turns()
+  t.same(said.slice(2), ['write 5 6 7 8', 'answer 1'])
+  releases.splice(0).forEach((release) => release())
+  await Promise.all(added)
+  t.equal(said.length, 3 + 8)
+})
+
 t.test('one bad item fails alone', async (t) => {
   const batcher = createBatcher<number, number>({
     async write(items) {

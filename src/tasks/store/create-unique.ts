@@ -8,7 +8,7 @@
 import type { Database, Orm, Statement } from '../../db/database.js'
 import { runIn } from '../../db/bind.js'
 import type { Task, TaskId } from '../../protocol/task.js'
-import { CREATE_TASKS, toColumns, toCreatedTask, type CreateAnswer, type CreatedTask, type NewTask } from './create.js'
+import { CREATE_TASKS, toCreatedTask, type CreateAnswer, type CreatedTask, type NewTask } from './create.js'
 import { readTasks } from './read.js'
 import { TASK_COLUMNS, toTask, type TaskRow } from './rows.js'
 
@@ -69,7 +69,7 @@ export async function createUniqueTasks(
       if (rows.length === 0) throw new KeyTakenError(`the key ${once.key} was used before`)
     }
     const fresh = tasks.filter(({ id }) => !existing.has(id))
-    const [answer] = fresh.length > 0 ? await runIn<CreateAnswer>(transaction, CREATE_TASKS, [claimWindowMs, ...toColumns(fresh)]) : []
+    const [answer] = fresh.length > 0 ? await runIn<CreateAnswer>(transaction, CREATE_TASKS, [claimWindowMs, JSON.stringify(fresh)]) : []
     // drizzle leaves times as text.
     return { existing, answer: answer && { ...answer, createdAt: new Date(answer.createdAt) } }
   }))
