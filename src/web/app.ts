@@ -1,7 +1,7 @@
 /** The web application: everything that is registered, in the order in which it is. */
 import fastifyPostgres from '@fastify/postgres'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, type FastifyRequest } from 'fastify'
 import type { Broker } from '../broker/broker.js'
 import type { WebConfig } from '../config.js'
 import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
@@ -55,9 +55,7 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   app.setErrorHandler(answerProblem)
-  app.setNotFoundHandler((request) => {
-    throw new ProblemError('not_found', `There is nothing at ${request.method} ${request.url.split('?')[0]}.`)
-  })
+  app.setNotFoundHandler(refuseUnknown)
   app.setValidatorCompiler(compileValidator)
   // Answers are built field by field from rows; their schemas are documentation, checked by the tests.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data))
@@ -77,19 +75,23 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   await registerDocuments(app, registry)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerKey: config.maxStreamsPerKey, maxPerProcess: config.maxStreams })
   const assertOrigin = createOriginCheck(config.allowedOrigins)
-  await registerTaskSocket(app, { hub, limits, assertOrigin })
   const feeds = startFeeds({
     hub,
     listTasks: (filter, limit, beforeId) => listTasks(db, DEFAULT_TENANT, { ...filter, limit, ...(beforeId && { beforeId }) }),
     log,
   })
-  registerFeedSocket(app, { feeds, limits, assertOrigin, assertUpgrade: refusePlainRequest })
   const streams = startHttpStreams(hub, feeds)
-  // After the hub has told all whose tasks are watched, which is registered above.
-  app.addHook('preClose', async () => {
-    feeds.stop()
-    streams.stop()
-  })
+  const registerSockets: FastifyPluginAsync = async (scope) => {
+    scope.setNotFoundHandler(refuseUnknown)
+    await registerTaskSocket(scope, { hub, limits, assertOrigin })
+    registerFeedSocket(scope, { feeds, limits, assertOrigin, assertUpgrade: refusePlainRequest })
+    // After the hub has told all whose tasks are watched, which is registered above.
+    scope.addHook('preClose', async () => {
+      feeds.stop()
+      streams.stop()
+    })
+  }
+  await app.register(registerSockets, { prefix: '/ws' })
   await app.register(createTaskRoute, {
     ...{ db, broker, registry, hub, handOver },
     allowPrivate: config.httpRequestAllowPrivate,
@@ -104,6 +106,10 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   await app.register(healthRoutes, { db, broker, isStopping: () => isStopping })
   await app.register(pageRoutes)
   return app
+}
+
+function refuseUnknown({ method, url }: FastifyRequest): never {
+  throw new ProblemError('not_found', `There is nothing at ${method} ${url.split('?')[0]}.`)
 }
 
 /** @fastify/postgres owns the pool, and ends it when the application closes. */

@@ -28,14 +28,14 @@ export interface FeedSocketDeps {
   assertUpgrade(request: FastifyRequest): Promise<void>
 }
 
-/** Registers the route, on an application where WebSockets are registered. */
+/** Registers the route, in the scope where WebSockets are registered. */
 export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assertOrigin, assertUpgrade }: FeedSocketDeps): void {
   const heartbeat = startHeartbeat({})
   const checker = createChecker(FeedRequest)
   app.addHook('preClose', async () => heartbeat.stop())
 
   app.get(
-    '/ws/tasks',
+    '/tasks',
     {
       websocket: true,
       schema: { hide: true },

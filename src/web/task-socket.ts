@@ -9,6 +9,7 @@
  * 4. The application closes: the hub tells every client to reconnect (1012), and who has not said goodbye after 2 s is
  *    cut off. Only then does the server stop, which waits for its connections.
  */
+import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import websocket, { type WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
@@ -20,6 +21,7 @@ import { ProblemError } from './problem.js'
 import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js'
 import { createSocketSink } from './socket-sink.js'
 import type { StreamLimits } from './stream-limits.js'
+import { splitUpgrades } from './upgrades.js'
 
 const CLOSE_DEADLINE_MS = 2_000
 /** Something in this process went wrong (RFC 6455, section 7.4.1). */
@@ -43,11 +45,15 @@ export interface TaskSocketDeps {
   heartbeat?: HeartbeatOptions
 }
 
-/** Registers WebSockets and the route. Before other routes, or an upgrade request to one of those is left without answer. */
+/**
+ * Registers WebSockets and the route. In a scope of its own, with nothing but WebSockets under `/ws/`: the hooks that they
+ * need would cost every other request 5 %.
+ */
 export async function registerTaskSocket(app: FastifyInstance, { hub, limits, assertOrigin, heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
   const heartbeat = startHeartbeat(options)
   await app.register(websocket, {
-    options: WEBSOCKET_OPTIONS,
+    // Takes its upgrades from where it is told, which need not be a server.
+    options: { ...WEBSOCKET_OPTIONS, server: splitUpgrades(app.server, '/ws/') as unknown as Server },
     // A broken frame has closed the socket with its own code already; what is still open failed on our side.
     errorHandler(error, socket, request) {
       request.log.debug({ err: error }, 'a socket failed')
@@ -63,7 +69,7 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, as
   })
 
   app.get<StreamRoute>(
-    '/ws/tasks/:id',
+    '/tasks/:id',
     {
       websocket: true,
       schema: { hide: true, params: TaskParams, querystring: StreamQuery },

@@ -22,6 +22,8 @@ interface Scope {
 }
 interface Web {
   app: FastifyInstance
+  /** Those that the server holds. */
+  sockets: ReadonlySet<WebSocket>
   store: Store
   bus: Bus
   hub: Hub
@@ -42,26 +44,34 @@ interface AppOptions {
   limits?: Partial<StreamLimitsOptions>
 }
 
-async function startApp(t: Scope, { heartbeat = {}, hub: deps = {}, limits = {} }: AppOptions = {}): Promise<Web> {
-  const { store, bus, hub } = await openWorld(t, deps)
+async function startApp(t: Scope, { heartbeat = {}, hub: hubDeps = {}, limits = {} }: AppOptions = {}): Promise<Web> {
+  const { store, bus, hub } = await openWorld(t, hubDeps)
   const app = Fastify()
   app.setErrorHandler(answerProblem)
   app.setValidatorCompiler(compileValidator)
-  app.setNotFoundHandler(() => {
+  const refuseUnknown = () => {
     throw new ProblemError('not_found', 'There is nothing here.')
-  })
-  await registerTaskSocket(app, {
+  }
+  app.setNotFoundHandler(refuseUnknown)
+  const deps = {
     hub,
     heartbeat,
     limits: createStreamLimits({ maxPerAddress: 100, maxPerKey: 100, maxPerProcess: 100, ...limits }),
     assertOrigin: createOriginCheck('https://app.example.com, http://localhost:8080'),
-  })
+  }
+  let sockets = new Set<WebSocket>()
+  await app.register(async (scope) => {
+    scope.setNotFoundHandler(refuseUnknown)
+    await registerTaskSocket(scope, deps)
+    sockets = scope.websocketServer.clients
+  }, { prefix: '/ws' })
   app.get('/plain', async () => 'plain')
+  app.post('/echo', async ({ body }) => body)
   t.teardown(() => app.close())
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
   store.create(ID)
-  return { app, store, bus, hub, port, open: (path, options) => openSocket(`ws://127.0.0.1:${port}${path}`, options) }
+  return { app, sockets, store, bus, hub, port, open: (path, options) => openSocket(`ws://127.0.0.1:${port}${path}`, options) }
 }
 
 function openSocket(url: string, options?: ClientOptions): Watcher {
@@ -135,6 +145,31 @@ t.test('what can be refused is refused before the upgrade, as problem+json', asy
   t.match(await plain.json(), { code: 'upgrade_required' })
 })
 
+t.test('a request that asks for something else than a WebSocket is answered like any other', async (t) => {
+  const { port } = await startApp(t)
+  const asks = ['Host: x', 'Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABk']
+  const ask = async (text: string) => {
+    const line = connect(port, '127.0.0.1')
+    t.teardown(() => line.destroy())
+    // Two writes: the rest of a body may come later.
+    line.write(text.slice(0, -4))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    line.write(text.slice(-4))
+    // And the connection is as good as any afterwards.
+    let said = ''
+    line.on('data', (data: Buffer) => (said += data.toString()))
+    await until(() => said.endsWith('plain') || said.endsWith('"kept"}'))
+    const first = said
+    line.write('GET /plain HTTP/1.1\r\nHost: x\r\n\r\n')
+    await until(() => said.length > first.length && said.endsWith('plain'))
+    return first
+  }
+  t.match(await ask(['GET /plain HTTP/1.1', ...asks, '', ''].join('\r\n')), /^HTTP\/1.1 200 OK/)
+  const body = '{"body":"kept"}'
+  const post = ['POST /echo HTTP/1.1', ...asks, 'Content-Type: application/json', `Content-Length: ${body.length}`, '', body].join('\r\n')
+  t.match(await ask(post), /^HTTP\/1.1 200 OK[^]*\{"body":"kept"\}$/)
+})
+
 t.test('while PostgreSQL is away, the upgrade is refused with 503', async (t) => {
   const readTasks = () => Promise.reject(Object.assign(new Error('away'), { code: 'ECONNREFUSED' }))
   const { open } = await startApp(t, { hub: { readTasks } })
@@ -199,7 +234,7 @@ t.test('a client that answers pings stays, a silent one is closed with 4003', as
 })
 
 t.test('a slow client costs the server a bounded buffer, and gets every transition when it reads on', async (t) => {
-  const { app, store, bus, open } = await startApp(t)
+  const { sockets, store, bus, open } = await startApp(t)
   const watcher = open(`/ws/tasks/${ID}`)
   await until(() => watcher.messages.length === 1)
   watcher.socket.pause()
@@ -207,7 +242,7 @@ t.test('a slow client costs the server a bounded buffer, and gets every transiti
   for (let version = 2; version <= 2_001; version += 1) {
     const reason = 'x'.repeat(5_000)
     bus.deliver(store.commit(ID, version % 2 ? 'PENDING' : 'PROCESSING', { reason }))
-    for (const socket of app.websocketServer.clients) maxBuffered = Math.max(maxBuffered, socket.bufferedAmount)
+    for (const socket of sockets) maxBuffered = Math.max(maxBuffered, socket.bufferedAmount)
     if (version % 50 === 0) await new Promise(setImmediate)
   }
   t.ok(maxBuffered > 16 * 1024, 'the socket was full')
@@ -220,11 +255,11 @@ t.test('a slow client costs the server a bounded buffer, and gets every transiti
 })
 
 t.test('when the application closes, watchers are told to come back, and those that do not listen are cut off', async (t) => {
-  const { app, open, port } = await startApp(t)
+  const { app, sockets, open, port } = await startApp(t)
   const watcher = open(`/ws/tasks/${ID}`)
   const deaf = connect(port, '127.0.0.1').on('error', () => {})
   deaf.write(handshake(`/ws/tasks/${ID}`))
-  await until(() => watcher.messages.length === 1 && app.websocketServer.clients.size === 2)
+  await until(() => watcher.messages.length === 1 && sockets.size === 2)
   const cutOff = once(deaf, 'close')
   const startedAt = performance.now()
   const closing = app.close()
