@@ -24,6 +24,8 @@ import type { StreamLimits } from './stream-limits.js'
 import { splitUpgrades } from './upgrades.js'
 
 const CLOSE_DEADLINE_MS = 2_000
+/** A path, or all of the address as through a proxy (RFC 9112, section 3.2.2). */
+const SOCKET_ADDRESS = /^(https?:\/\/[^/]+)?\/ws\//i
 /** Something in this process went wrong (RFC 6455, section 7.4.1). */
 const INTERNAL_ERROR = 1011
 /** Clients say nothing here, so what they may send is little. Compression would cost 230 KB of memory per socket. */
@@ -53,7 +55,7 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, as
   const heartbeat = startHeartbeat(options)
   await app.register(websocket, {
     // Takes its upgrades from where it is told, which need not be a server.
-    options: { ...WEBSOCKET_OPTIONS, server: splitUpgrades(app.server, '/ws/') as unknown as Server },
+    options: { ...WEBSOCKET_OPTIONS, server: splitUpgrades(app.server, SOCKET_ADDRESS) as unknown as Server },
     // A broken frame has closed the socket with its own code already; what is still open failed on our side.
     errorHandler(error, socket, request) {
       request.log.debug({ err: error }, 'a socket failed')

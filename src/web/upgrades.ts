@@ -12,12 +12,12 @@ import type { Duplex } from 'node:stream'
 /** Fields that are about the connection alone. */
 const HOP_FIELDS = new Set(['connection', 'upgrade', 'http2-settings'])
 
-/** @returns what emits `upgrade`, as the server does, for requests of WebSockets at paths that begin with `prefix` */
-export function splitUpgrades(server: Server, prefix: string): EventEmitter {
+/** @returns what emits `upgrade`, as the server does, for requests of WebSockets at such addresses */
+export function splitUpgrades(server: Server, address: RegExp): EventEmitter {
   const sockets = new EventEmitter()
   server.on('upgrade', (request: IncomingMessage, connection: Duplex, head: Buffer) => {
     const isSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
-    if (isSocket && request.url?.startsWith(prefix)) sockets.emit('upgrade', request, connection, head)
+    if (isSocket && address.test(request.url ?? '')) sockets.emit('upgrade', request, connection, head)
     // A WebSocket client has no use for the connection after another answer.
     else ignoreUpgrade(server, request, connection, head, isSocket ? 'close' : 'keep-alive')
   })

@@ -115,6 +115,16 @@ t.test('a watcher is sent the task, its transitions, and the close that says the
   )
 })
 
+t.test('the whole address is as good as the path', async (t) => {
+  const { sockets, port } = await startApp(t)
+  const line = connect(port, '127.0.0.1')
+  t.teardown(() => line.destroy())
+  line.write(handshake(`http://127.0.0.1:${port}/ws/tasks/${ID}`))
+  const [answer] = (await once(line, 'data')) as [Buffer]
+  t.match(answer.toString(), /^HTTP\/1.1 101 /)
+  t.equal(sockets.size, 1)
+})
+
 t.test('an id in capitals is the same task, and `since` resumes', async (t) => {
   const { store, open } = await startApp(t)
   store.commit(ID, 'CANCELLED')
