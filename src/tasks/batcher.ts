@@ -6,6 +6,8 @@
  * until it ends, or until they are worth a statement of their own, which then goes beside it: so batches grow with load and
  * vanish without it. What goes next goes before the answers of what ended are handed out, so that PostgreSQL works while they are.
  *
+ * A batch that waits for a lock holds up what gathers behind it, until the deadline of statements at most.
+ *
  * When a batch fails for a reason of its own (not the connection), its items are tried one by one, so that one bad item
  * cannot fail its neighbours.
  */

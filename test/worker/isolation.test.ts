@@ -67,7 +67,7 @@ t.test('one that spins is killed at its hard limit, and holds up nobody', async 
 
 t.test('one that spins is killed after the grace of a cancel', async (t) => {
   const pidFile = join(t.testdir({}), 'pid')
-  const id = await scene.create({ type: 'test.spin', payload: { pidFile } })
+  const id = await scene.create({ type: 'test.spin-on', payload: { pidFile } })
   const pid = await readPid(pidFile)
   await fetch(`${scene.addresses()[0]}/api/tasks/${id}/cancel`, { method: 'POST' })
   t.match(await end(id), { status: 'CANCELLED', version: 4 })
@@ -105,7 +105,7 @@ t.test('the built-in types that have a process of their own write their files', 
 
 t.test('a worker that is killed leaves no process behind, however busy', async (t) => {
   const pidFile = join(t.testdir({}), 'pid')
-  await scene.create({ type: 'test.spin', payload: { pidFile } })
+  await scene.create({ type: 'test.spin-on', payload: { pidFile } })
   const pid = await readPid(pidFile)
   await worker.kill()
   await untilGone(pid)
