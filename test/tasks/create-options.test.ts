@@ -37,13 +37,15 @@ t.test('a create that deadlocks with the ends of tasks is done again', async (t)
   const other = new pg.Client({ connectionString: server.url })
   await other.connect()
   t.teardown(() => other.end())
+  // So it is the create that finds out, in its second.
+  await other.query("set deadlock_timeout = '1min'")
   const remove = (key: string) => other.query('delete from taskwire.unique_keys where key = $1', [key])
   await other.query('begin')
   await remove('second')
   const creating = store.createUniqueTasks(db, [unique('first'), unique('second')], 0)
   const waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
   while ((await other.query(waits)).rowCount === 0) await sleep(10)
-  // Now each waits for the other; the create has waited longer, so it finds out first.
+  // Now each waits for the other.
   await remove('first')
   await other.query('commit')
   t.match(await creating, [{ kind: 'created' }, { kind: 'created' }])
