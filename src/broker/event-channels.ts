@@ -2,7 +2,7 @@
  * Which channels this process wants, and which of them the broker has acknowledged: the part of the listening side that
  * Redis and PostgreSQL share.
  *
- * A channel is wanted from its first `acquire` until a second after its last `release`. Its life: asked for when the
+ * A channel is wanted from its first `acquire` until 30 s after its last `release`. Its life: asked for when the
  * link is up → acknowledged → (link lost: not acknowledged, asked for again on the next link) → dropped.
  *
  * - A link that comes up asks for all wanted channels in one go; `linkUp` resolves when all are acknowledged. Only then
@@ -14,8 +14,8 @@
 import { withDeadline } from './deadline.js'
 
 const ACKNOWLEDGE_DEADLINE_MS = 2_000
-/** A task's watchers often come back at once (a reload); keep the channel that long. */
-const LINGER_MS = 1_000
+/** The next watcher of a task in this slot then waits for no acknowledgement. Meanwhile its events cost 1 µs each. */
+const LINGER_MS = 30_000
 
 /** One connection that has come up. It is never used again after `linkDown`. */
 export interface ChannelLink {

@@ -23,7 +23,6 @@
  * - A client is slow: see `task-stream.ts`.
  * - The process stops: every stream is closed with 1012 and a pause of its own to wait, so that not all come back at once.
  */
-import { setTimeout as pause } from 'node:timers/promises'
 import type { EventBus } from '../broker/broker.js'
 import { CLOSE_CODES, type LogMessage, type TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
@@ -112,9 +111,10 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
       log.warn({ err: error, taskId: id }, 'the broker did not acknowledge a subscription; PostgreSQL is asked more often')
     })
     if (!subscription.isUp()) return
-    const patience = new AbortController()
-    await Promise.race([acknowledged, pause(ACKNOWLEDGE_DEADLINE_MS, undefined, patience).catch(() => {})])
-    patience.abort()
+    let timer: NodeJS.Timeout | undefined
+    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, ACKNOWLEDGE_DEADLINE_MS)))
+    await Promise.race([acknowledged, patience])
+    clearTimeout(timer)
   }
 
   function roomOf(id: TaskId): Room {
