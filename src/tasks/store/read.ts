@@ -9,12 +9,15 @@ import { TASK_COLUMNS, toTask, toTransitionMessage, type TaskRow, type Transitio
 
 const READ_TASKS: Statement = {
   name: 'read_tasks',
-  text: `select ${TASK_COLUMNS} from taskwire.tasks t where t.id = any($1::text::uuid[]) and t.tenant = $2`,
+  // How many ids there are is not guessed from their text, so one plan serves them all: half the work of reading one task.
+  text: `
+select ${TASK_COLUMNS} from json_array_elements_text($1::text::json) as i(id)
+join taskwire.tasks t on t.id = any(array[i.id::uuid]) where t.tenant = $2`,
 }
 
 /** The tasks with these ids, in no order; ids that do not exist, or are somebody else's, are left out. */
 export async function readTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<Task[]> {
-  const rows = await db.run<TaskRow>(READ_TASKS, [toArrayLiteral(ids), tenant])
+  const rows = await db.run<TaskRow>(READ_TASKS, [JSON.stringify([...new Set(ids)]), tenant])
   return rows.map(toTask)
 }
 
