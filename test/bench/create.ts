@@ -8,8 +8,8 @@ import { postInLoop } from './http-load.js'
 import { median, openStack } from './stack.js'
 
 const CONNECTIONS = 64
-const SECONDS = 1.5
-const ROUNDS = 9
+const SECONDS = 1
+const ROUNDS = 21
 
 export async function benchCreate(): Promise<void> {
   const stack = await openStack()
