@@ -81,6 +81,17 @@ for (const driver of DRIVERS) {
       for (const id of ids) t.equal((await read(id)).version, 2)
     })
 
+    t.test('a late delivery and a late end do not hide the current ones of the same batch', async (t) => {
+      const [id = ''] = await storeTasks(db, 1)
+      const both = [{ taskId: id, attempt: 1 }, { taskId: id, attempt: 2 }]
+      await store.claimAttemptsIfDue(db, [{ taskId: id, attempt: 1 }], 'w', LEASE_MS)
+      await store.settleAttemptsIfCurrent(db, [{ ...done(id), outcome: 'lost', status: 'PENDING', reason: 'lost' }])
+      const claimed = await store.claimAttemptsIfDue(db, both, 'w', LEASE_MS)
+      t.same(claimed.map((row) => row?.attempt), [undefined, 2])
+      const ends = await store.settleAttemptsIfCurrent(db, both.map(({ taskId, attempt }) => done(taskId, attempt)))
+      t.same(ends.map((message) => message?.status), [undefined, 'COMPLETED'])
+    })
+
     t.test('of many racing ends of one attempt exactly one is recorded', async (t) => {
       const ids = await storeTasks(db, 30)
       await store.claimAttemptsIfDue(db, ids.map((taskId) => ({ taskId, attempt: 1 })), 'w', LEASE_MS)
