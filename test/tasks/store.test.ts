@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm'
 import t from 'tap'
 import { fold } from '../../src/protocol/fold.js'
 import * as store from '../../src/tasks/store/index.js'
@@ -23,6 +24,10 @@ for (const driver of DRIVERS) {
       const [task] = await store.readTasks(db, 'default', [id])
       if (task === undefined) throw new Error(`no task ${id}`)
       return task
+    }
+    const isDue = async (id: string) => {
+      const [row] = await db.run<{ due: boolean }>({ name: 'is_due', text: 'select due_at <= now() as due from taskwire.deliveries where task_id = $1::text::uuid' }, [id])
+      return row?.due === true
     }
     const countRows = async (table: string, id: string) => {
       const rows = await db.run<{ count: number }>(
@@ -57,6 +62,17 @@ for (const driver of DRIVERS) {
       t.match(taken.transitions, [{ taskId: soon.id, version: 2, from: 'SCHEDULED', status: 'PENDING' }])
       t.match(await read(soon.id), { status: 'PENDING', version: 2, runAt: null })
       t.equal((await read(later.id)).status, 'SCHEDULED')
+    })
+
+    t.test('a start that somebody is about to cancel is left alone, and found the next time', async (t) => {
+      const [soon = ''] = await storeTasks(db, 1, { delayMs: 1 })
+      while (!(await isDue(soon)));
+      await db.transaction(async (cancelling) => {
+        await cancelling.execute(sql`select from taskwire.tasks where id = ${soon}::uuid for update`)
+        t.notOk((await store.takeDueDeliveries(db, 'default', 100, 60_000)).deliveries.some(({ taskId }) => taskId === soon), 'nobody waits')
+      })
+      t.equal((await read(soon)).status, 'SCHEDULED')
+      t.match(await store.takeDueDeliveries(db, 'default', 100, 60_000), { deliveries: [{ taskId: soon }], transitions: [{ taskId: soon, status: 'PENDING' }] })
     })
 
     t.test('a claim moves the task, writes a lease and deletes the delivery', async (t) => {
