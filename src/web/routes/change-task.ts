@@ -88,7 +88,7 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
 function readEdit(body: EditTask, task: Task, registry: Registry): TaskEdit {
   const { expiresAt, ...rest } = body
   // A start that is moved must still lie before the end of the patience.
-  const limit = expiresAt ?? (body.runAt === undefined ? undefined : task.expiresAt)
+  const limit = expiresAt === undefined && body.runAt !== undefined ? task.expiresAt : expiresAt
   const { title, payload, priority, tags, runAt } = readNewTask(
     { type: task.type, payload: task.payload, ...rest, ...(limit && { expiresAt: limit }) },
     { tenant: DEFAULT_TENANT },
