@@ -233,7 +233,7 @@ t.test('a frame above the limit is answered with 1009', async (t) => {
   const { open } = await startApp(t)
   const watcher = open(`/ws/tasks/${ID}`)
   await once(watcher.socket, 'open')
-  watcher.socket.send('x'.repeat(5_000))
+  watcher.socket.send('x'.repeat(128 * 1024 + 1))
   t.equal((await watcher.closed).code, 1009)
 })
 
