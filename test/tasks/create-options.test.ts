@@ -106,7 +106,13 @@ t.test('a task that waits can be edited; one that has started, or moved, cannot'
   t.ok(await store.editTaskIfWaiting(db, 'default', later, { runAt: '2000-01-01T00:00:00.000Z' }))
   const { deliveries } = await store.takeDueDeliveries(db, 'default', 1_000, 60_000)
   t.ok(deliveries.some(({ taskId }) => taskId === later), 'its delivery moved with it')
-  t.notOk(await store.editTaskIfWaiting(db, 'default', waiting, { title: 'x' }, 2), 'another version')
+  const seen = await read(waiting)
+  if (seen === undefined) return t.fail('it is there')
+  for (const other of [{ version: 2 }, { title: 'old' }, { payload: {} }, { priority: 1 }, { tags: [] }, { runAt: seen.createdAt }, { expiresAt: seen.createdAt }]) {
+    t.notOk(await store.editTaskIfWaiting(db, 'default', waiting, { title: 'x' }, { ...seen, ...other }), `not as expected: ${Object.keys(other)}`)
+  }
+  const edits = await Promise.all(['one', 'two', 'three'].map((tag) => store.editTaskIfWaiting(db, 'default', waiting, { tags: [tag] }, seen)))
+  t.equal(edits.filter(Boolean).length, 1, 'one of those who have seen the same')
   t.notOk(await store.editTaskIfWaiting(db, 'somebody', waiting, { title: 'x' }), "somebody else's")
   await claim(waiting)
   t.notOk(await store.editTaskIfWaiting(db, 'default', waiting, { title: 'x' }))

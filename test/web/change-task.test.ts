@@ -142,6 +142,11 @@ t.test('a task that waits is edited, and only the state that was read', async (t
   const etag = (await send('GET', `/api/tasks/${task.id}`)).headers.get('etag') ?? ''
   const edited = await send('PATCH', `/api/tasks/${task.id}`, { title: 'new', payload: { steps: 1 }, tags: [], priority: 3 }, { 'if-match': etag })
   t.match(edited, { status: 200, body: { title: 'new', payload: { steps: 1, stepMs: 300 }, tags: [], priority: 3, status: 'SCHEDULED' } })
+  t.match(await send('PATCH', `/api/tasks/${task.id}`, { title: 'other' }, { 'if-match': etag }), { status: 412, body: { code: 'version_mismatch' } }, 'an edit is another state')
+  t.equal((await fetch(`${address}/api/tasks/${task.id}`, { headers: { 'if-none-match': etag } })).status, 200)
+  const editedTag = edited.headers.get('etag') ?? ''
+  t.equal((await fetch(`${address}/api/tasks/${task.id}`, { headers: { 'if-none-match': editedTag } })).status, 304)
+  t.match(await send('PATCH', `/api/tasks/${task.id}`, { priority: 3 }, { 'if-match': editedTag }), { status: 200 })
   t.match(await send('PATCH', `/api/tasks/${task.id}`, { payload: { steps: -1 } }), { status: 422, body: { errors: [{ pointer: '/payload/steps' }] } })
   t.match(await send('PATCH', `/api/tasks/${task.id}`, {}), { status: 400 })
   t.match(await send('PATCH', `/api/tasks/${task.id}`, { type: 'demo.sleep' }), { status: 400 })
