@@ -103,6 +103,13 @@ t.test('a unique task is made once until it has ended, and a type that runs alon
   t.match(await create({ uniqueKey: 'mine', delayMs: 60_000 }), { uniqueKey: 'mine' }, 'any task may have one')
 })
 
+t.test('a unique task of a batch is the answer to a create with a key, and to its repetition', async (t) => {
+  const { items } = (await send<Batch>('POST', '/api/tasks/batch', { tasks: [{ delayMs: 60_000 }, { delayMs: 60_000, uniqueKey: 'in a batch' }] })).body
+  const repeat = () => send('POST', '/api/tasks', { uniqueKey: 'in a batch' }, { 'idempotency-key': '"of a batch"' })
+  t.match(await repeat(), { body: { id: items[1]?.id } })
+  t.match(await repeat(), { body: { id: items[1]?.id } })
+})
+
 t.test('a queue that was named to the server is served, any other refused', async (t) => {
   const task = await create({ queue: 'quiet', payload: { steps: 0 } })
   t.equal(task.queue, 'quiet')
