@@ -40,6 +40,8 @@ const FIRST_MESSAGE_DEADLINE_MS = 10_000
 const MAX_MUTE_ATTEMPTS = 2
 const POLL_SECONDS = 25
 const REFUSAL_DEADLINE_MS = 5_000
+/** How many tasks one subscription may name. */
+const MAX_IDS = 1_000
 /** The `readyState` of a WebSocket that has not opened yet. */
 const CONNECTING = 0
 /** A connection that brought no change still counts as good when it stood this long. */
@@ -489,9 +491,16 @@ class TasksWatch {
     this.#life.line = openSocket(urlOf(this.#options.baseUrl, 'ws/tasks'), this.#options, ways)
   }
 
+  /** With the version of each task that is held: of those named, or of the newest, which the server tells of first. */
   #request(id, selection) {
-    const held = [...this.#tasks.values()].filter((task) => !isFinal(task.status))
-    return { type: 'subscribe', id, selection, since: Object.fromEntries(held.map((task) => [task.id, task.version])) }
+    const named = selection.ids && new Set(selection.ids.map((name) => name.toLowerCase()))
+    const held = this.#held().filter((task) => !named || named.has(task.id)).sort((a, b) => (a.id < b.id ? 1 : -1))
+    return { type: 'subscribe', id, selection, since: Object.fromEntries(held.slice(0, MAX_IDS).map((task) => [task.id, task.version])) }
+  }
+
+  /** Those that have not ended. */
+  #held() {
+    return [...this.#tasks.values()].filter((task) => !isFinal(task.status))
   }
 
   #receive(message) {
@@ -514,9 +523,9 @@ class TasksWatch {
     this.#life.failureCount = 0
     this.#life.show({ state: 'live', text: 'Live' })
     if (id !== 'all' || this.#selection.ids) return
-    const ids = [...this.#tasks.values()].filter((task) => !isFinal(task.status)).map((task) => task.id)
-    for (let start = 0; start < ids.length; start += 1000) {
-      this.#life.line.send(this.#request(`held ${start}`, { ids: ids.slice(start, start + 1000) }))
+    const ids = this.#held().map((task) => task.id)
+    for (let start = 0; start < ids.length; start += MAX_IDS) {
+      this.#life.line.send(this.#request(`held ${start}`, { ids: ids.slice(start, start + MAX_IDS) }))
     }
   }
 

@@ -37,14 +37,15 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
     if (closing !== undefined) return
     if (answers) return returnToPrimary()
     awaySinceMs ??= performance.now()
-    if (current === primary && performance.now() - awaySinceMs >= AWAY_AFTER_MS) await moveToStandby()
+    if (performance.now() - awaySinceMs >= AWAY_AFTER_MS) await moveToStandby()
   }
 
+  /** Asked again and again while Redis is away: a consumer that could not join joins the next time. */
   async function moveToStandby(): Promise<void> {
     standby ??= await openStandby()
     if (closing !== undefined) return standby.close()
+    if (current === primary) log.warn({}, 'Redis is away; PostgreSQL carries the tasks until it is back')
     current = standby
-    log.warn({}, 'Redis is away; PostgreSQL carries the tasks until it is back')
     await Promise.all([...consumers].map((consumer) => consumer.join(current.queue)))
   }
 
@@ -98,34 +99,47 @@ interface PairedConsumer extends Consumer {
 }
 
 function pair(main: Consumer, open: (queue: DeliveryQueue) => Promise<Consumer>, onStop: () => void): PairedConsumer {
-  let second: Consumer | undefined
+  let second: Promise<Consumer> | undefined
   let leaving: Promise<unknown> = Promise.resolve()
   let isPaused = false
   let stopping: Promise<void> | undefined
 
+  /** With the one that is open, or about to be. */
+  async function withSecond(act: (consumer: Consumer) => Promise<void>): Promise<void> {
+    const consumer = await second?.catch(() => undefined)
+    if (consumer !== undefined) await act(consumer)
+  }
+
   async function stop(): Promise<void> {
     onStop()
-    await Promise.all([main.stop(), second?.stop(), leaving])
+    await Promise.all([main.stop(), withSecond((consumer) => consumer.stop()), leaving])
   }
 
   return {
     async join(queue) {
-      if (stopping !== undefined || second !== undefined) return
-      second = await open(queue)
-      if (isPaused) await second.pause()
+      if (stopping !== undefined) return
+      const joining = (second ??= open(queue))
+      try {
+        const consumer = await joining
+        if (isPaused) await consumer.pause()
+      } catch (error) {
+        if (second === joining) second = undefined
+        throw error
+      }
     },
     leave() {
-      const left = second
+      const left = withSecond((consumer) => consumer.stop())
       second = undefined
-      leaving = Promise.all([leaving, left?.stop()])
+      // What cannot be stopped ends with the standby.
+      leaving = Promise.all([leaving, left.catch(() => {})])
     },
     async pause() {
       isPaused = true
-      await Promise.all([main.pause(), second?.pause()])
+      await Promise.all([main.pause(), withSecond((consumer) => consumer.pause())])
     },
     async resume() {
       isPaused = false
-      await Promise.all([main.resume(), second?.resume()])
+      await Promise.all([main.resume(), withSecond((consumer) => consumer.resume())])
     },
     stop: () => (stopping ??= stop()),
   }

@@ -80,7 +80,7 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
     subscriptions.set(id, subscription)
     try {
       const { ids, missing } = await findFirst(subscription, selection)
-      if (isOver || !subscriptions.has(id)) return
+      if (isOver || subscriptions.get(id) !== subscription) return
       if (followed.size + ids.length > MAX_FOLLOWED_TASKS) {
         subscriptions.delete(id)
         return refuse(id, 'too_many_tasks', `A socket follows ${MAX_FOLLOWED_TASKS} tasks; this would be ${followed.size + ids.length}.`)
@@ -91,6 +91,7 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
       isFollowing = false
       restIfIdle()
     } catch {
+      if (isOver || subscriptions.get(id) !== subscription) return
       subscriptions.delete(id)
       refuse(id, 'unavailable', 'The tasks could not be read. Try again.')
     }

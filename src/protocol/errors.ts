@@ -14,7 +14,7 @@ export const PROBLEMS = {
   task_not_found: { status: 404, title: 'There is no such task', fix: 'Check the id: GET /api/tasks lists the tasks that exist.' },
   not_cancellable: { status: 409, title: 'The task has ended', fix: 'Nothing is left to cancel: GET /api/tasks/:id shows how it ended.' },
   not_editable: { status: 409, title: 'The task has started', fix: 'Only a task that waits can be edited: cancel it and create another.' },
-  version_mismatch: { status: 412, title: 'The task is at another version', fix: 'Read it again and send its ETag in If-Match.' },
+  version_mismatch: { status: 412, title: 'The task is not as it was read', fix: 'Read it again and send its ETag in If-Match.' },
   artifact_not_found: { status: 404, title: 'There is no such file', fix: 'GET /api/tasks/:id/artifacts lists those that exist; they are kept for ARTIFACT_TTL_HOURS.' },
   link_refused: { status: 403, title: 'The link does not open anything', fix: 'Ask for a new one: POST /api/tasks/:id/artifacts/:name/links.' },
   range_not_satisfiable: { status: 416, title: 'The file has no such part', fix: 'Ask for a range within its bytes, or for the whole file.' },

@@ -4,6 +4,7 @@
  */
 import { Type, type Static } from 'typebox'
 import { FieldError } from './errors.js'
+import { Tag } from './http.js'
 import { Status } from './status.js'
 import { TaskId, TaskType } from './task.js'
 
@@ -19,7 +20,7 @@ export const Selection = Type.Union([
   Type.Object(
     {
       type: Type.Optional(TaskType),
-      tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50 })),
+      tag: Type.Optional(Tag),
       status: Type.Optional(Status),
       batch: Type.Optional(TaskId),
     },

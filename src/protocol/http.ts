@@ -8,6 +8,11 @@ export const MAX_BODY_BYTES = 256 * 1024
 /** How deep a body may be nested. */
 export const MAX_BODY_DEPTH = 32
 
+/** PostgreSQL stores no text with U+0000. */
+const NO_NUL = '^[^\\u0000]*$'
+/** A tag to look for. */
+export const Tag = Type.String({ minLength: 1, maxLength: 50, pattern: NO_NUL })
+
 /** What a client asks for. `{"title": "example task"}` alone is valid. */
 export const CreateTask = Type.Object(
   {
@@ -64,7 +69,7 @@ export type EditTask = Static<typeof EditTask>
 /** How a task should be cancelled. No body means the defaults. */
 export const CancelRequest = Type.Object(
   {
-    reason: Type.Optional(Type.String({ minLength: 1, maxLength: 500, description: 'for people; stored with the transition' })),
+    reason: Type.Optional(Type.String({ minLength: 1, maxLength: 500, pattern: NO_NUL, description: 'for people; stored with the transition' })),
     children: Type.Optional(Type.Boolean({ default: false, description: 'also the tasks that this one has made, and so on' })),
   },
   { additionalProperties: false },
@@ -126,7 +131,7 @@ export const SelectionQuery = Type.Object(
       }),
     ),
     type: Type.Optional(TaskType),
-    tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50 })),
+    tag: Type.Optional(Tag),
     status: Type.Optional(Status),
     batch: Type.Optional(TaskId),
     since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, description: 'with ids: the version held of each, in the order of the ids; 0 for none' })),
@@ -150,7 +155,7 @@ export const ListTasksQuery = Type.Object(
   {
     status: Type.Optional(Status),
     type: Type.Optional(TaskType),
-    tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50 })),
+    tag: Type.Optional(Tag),
     queue: Type.Optional(QueueName),
     batch: Type.Optional(TaskId),
     parent: Type.Optional(TaskId),

@@ -4,17 +4,20 @@
  * Order, for each queue: see that the broker answers and how many jobs it holds → take what is due, at most what fits into the window →
  * publish and hand over. A crash or a lost hand-over after the take costs one claim window: the delivery is due again.
  */
+import type { FastifyBaseLogger } from 'fastify'
 import type { Broker } from '../broker/broker.js'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import { listWaitingQueues, takeDueDeliveries } from '../tasks/store/index.js'
+import { announce } from './announce.js'
 
 /** Deliveries taken by one statement at most. */
 const MAX_TAKE = 1_000
 
 export interface DeliverOptions {
   db: Database
-  broker: Broker
+  broker: Pick<Broker, 'queue' | 'events'>
+  log: FastifyBaseLogger
   claimWindowMs: number
   /** Jobs of one queue that the broker may hold. */
   brokerWindow: number
@@ -27,7 +30,7 @@ export async function deliverOnce(options: DeliverOptions): Promise<boolean> {
   return hasMore.includes(true)
 }
 
-async function deliverFrom(queue: string, { db, broker, claimWindowMs, brokerWindow }: DeliverOptions): Promise<boolean> {
+async function deliverFrom(queue: string, { db, broker, log, claimWindowMs, brokerWindow }: DeliverOptions): Promise<boolean> {
   const free = brokerWindow - (await broker.queue.countWaiting(queue))
   const limit = Math.min(free, MAX_TAKE)
   if (limit <= 0) return false
@@ -36,6 +39,6 @@ async function deliverFrom(queue: string, { db, broker, claimWindowMs, brokerWin
   crashPoint('relay:after-take')
   await broker.queue.add(deliveries)
   crashPoint('relay:after-hand-over')
-  if (transitions.length > 0) await broker.events.publish(transitions)
+  announce({ broker, log }, transitions)
   return deliveries.length === limit
 }

@@ -23,12 +23,12 @@ export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): P
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire relay', maxConnections: 2 })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const artifacts = await openArtifactStore(config.artifactsDir)
-  const deliver = { db, broker, claimWindowMs: config.claimWindowSeconds * 1_000, brokerWindow: config.brokerWindow }
+  const deliver = { db, broker, log, claimWindowMs: config.claimWindowSeconds * 1_000, brokerWindow: config.brokerWindow }
   const loops = [
     startLoop({ name: 'deliver', intervalMs: config.relayIntervalMs, log, step: () => deliverOnce(deliver) }),
     startLoop({ name: 'expire', intervalMs: EXPIRE_INTERVAL_MS, log, step: () => expireOnce(deliver) }),
-    startLoop({ name: 'rescue', intervalMs: RESCUE_INTERVAL_MS, log, step: () => rescueOnce({ db, broker, log, maxLostAttempts: config.maxLostAttempts }) }),
-    startLoop({ name: 'reconcile', intervalMs: RECONCILE_INTERVAL_MS, maxPauseMs: RECONCILE_INTERVAL_MS, log, step: () => reconcileOnce({ log, ...deliver }) }),
+    startLoop({ name: 'rescue', intervalMs: RESCUE_INTERVAL_MS, log, step: () => rescueOnce({ ...deliver, maxLostAttempts: config.maxLostAttempts }) }),
+    startLoop({ name: 'reconcile', intervalMs: RECONCILE_INTERVAL_MS, maxPauseMs: RECONCILE_INTERVAL_MS, log, step: () => reconcileOnce(deliver) }),
     startLoop({ name: 'retain', intervalMs: RETAIN_INTERVAL_MS, log, step: () => retainOnce(db, artifacts) }),
   ]
 

@@ -7,12 +7,13 @@ import type { Broker } from '../broker/broker.js'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import { findLostAttempts, settleAttemptsIfCurrent, type LostAttempt, type Settlement } from '../tasks/store/index.js'
+import { announce } from './announce.js'
 
 const MAX_RESCUES = 500
 
 export interface RescueOptions {
   db: Database
-  broker: Broker
+  broker: Pick<Broker, 'events'>
   log: FastifyBaseLogger
   /** After so many lost attempts a task is FAILED. */
   maxLostAttempts: number
@@ -25,7 +26,7 @@ export async function rescueOnce({ db, broker, log, maxLostAttempts }: RescueOpt
   const messages = (await settleAttemptsIfCurrent(db, lost.map((attempt) => settleLost(attempt, maxLostAttempts)))).filter((message) => message !== undefined)
   crashPoint('relay:after-rescue')
   for (const { taskId, attempt, worker } of lost) log.warn({ taskId, attempt, worker }, 'an attempt was lost')
-  await broker.events.publish(messages)
+  announce({ broker, log }, messages)
   return lost.length === MAX_RESCUES
 }
 

@@ -38,6 +38,8 @@ export interface AppDeps {
   log: FastifyBaseLogger
 }
 
+/** How long a client may take to send a request: the largest upload, over half a megabyte a second. */
+const REQUEST_DEADLINE_MS = { headers: 15_000, whole: 600_000 }
 /** How long a request may wait for a connection, and a statement for its answer, in milliseconds. */
 const DATABASE_DEADLINE_MS = { connect: 3_000, statement: 10_000 }
 
@@ -49,7 +51,8 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
     // A logger of its own for each request is not worth its cost: the few lines that are written name the request.
     childLoggerFactory: (logger) => logger,
     routerOptions: { ignoreTrailingSlash: true },
-    requestTimeout: 15_000,
+    requestTimeout: REQUEST_DEADLINE_MS.whole,
+    http: { headersTimeout: REQUEST_DEADLINE_MS.headers },
     trustProxy: config.trustProxy > 0 && ((_address, hop) => hop < config.trustProxy),
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()

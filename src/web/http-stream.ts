@@ -68,28 +68,28 @@ export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
     }
     const line = { sink, raw }
     lines.set(line, format)
-    raw.once('close', () => lines.delete(line))
     return line
   }
 
   return {
     follow(id, { since, logs, format, onEnd }, reply) {
-      const { sink, raw } = open(format, reply, (json, message) =>
-        format.format(json, message, { position: String(message.version), hasMany: false }),
-      )
+      const line = open(format, reply, (json, message) => format.format(json, message, { position: String(message.version), hasMany: false }))
+      const { sink, raw } = line
       const stream = hub.attach(id, { since, logs }, sink)
       raw.on('drain', () => stream.drained())
-      raw.once('close', () => {
+      whenOver(reply, () => {
+        lines.delete(line)
         stream.stop()
         onEnd()
       })
     },
     followMany(selection, { since, format, onEnd }, reply) {
       const versions = new Map<TaskId, number>('ids' in selection ? selection.ids.map((id) => [id, since[id] ?? 0]) : [])
-      const { sink, raw } = open(format, reply, (json, message) => {
+      const line = open(format, reply, (json, message) => {
         if (versions.has(message.taskId)) versions.set(message.taskId, message.version)
         return format.format(json, message, { position: [...versions.values()].join(), hasMany: true })
       })
+      const { sink, raw } = line
       const feed = feeds.open({
         sink,
         answer(message) {
@@ -99,7 +99,8 @@ export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
         onIdle: () => raw.end(),
       })
       raw.on('drain', () => feed.drained())
-      raw.once('close', () => {
+      whenOver(reply, () => {
+        lines.delete(line)
         feed.stop()
         onEnd()
       })
@@ -110,6 +111,22 @@ export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
       for (const { sink } of lines.keys()) sink.close(CLOSE_CODES.restart, `retryAfterMs=${RESTART_PAUSE_MS}`)
     },
   }
+}
+
+/**
+ * Calls once the stream is over: sent to its end, or its connection is gone. That may be so before it begins, and a response
+ * that waits behind another one on its connection says nothing of it: so both are asked.
+ */
+function whenOver({ raw, request }: FastifyReply, call: () => void): void {
+  const connection = request.raw.socket
+  const end = () => {
+    raw.off('close', end)
+    connection.off('close', end)
+    call()
+  }
+  raw.once('close', end)
+  connection.once('close', end)
+  if (connection.destroyed) end()
 }
 
 /** @throws ProblemError `invalid_request` when it is none that this stream gave */

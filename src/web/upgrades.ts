@@ -11,6 +11,9 @@ import type { Duplex } from 'node:stream'
 
 /** Fields that are about the connection alone. */
 const HOP_FIELDS = new Set(['connection', 'upgrade', 'http2-settings'])
+/** Node keeps no more fields of a request, and leaves out the rest without a word. */
+const MAX_FIELDS = 1_000
+const TOO_MANY_FIELDS = 'HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n'
 
 /** @returns what emits `upgrade`, as the server does, for requests of WebSockets at such addresses */
 export function splitUpgrades(server: Server, address: RegExp): EventEmitter {
@@ -24,9 +27,17 @@ export function splitUpgrades(server: Server, address: RegExp): EventEmitter {
   return sockets
 }
 
-/** Lets the server read the request again, as the connection's first. */
+/**
+ * Lets the server read the request again, as the connection's first. One of which a field was left out is refused: without its
+ * length, its body would be read as the next request.
+ */
 function ignoreUpgrade(server: Server, request: IncomingMessage, connection: Duplex, head: Buffer, persistence: string): void {
   const { method, url, httpVersion, rawHeaders } = request
+  if (rawHeaders.length >= 2 * MAX_FIELDS) {
+    // Nobody else listens any more.
+    connection.on('error', () => {}).end(TOO_MANY_FIELDS, () => connection.destroy())
+    return
+  }
   const fields = [`connection: ${persistence}\r\n`]
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const [name = '', value = ''] = rawHeaders.slice(index, index + 2)

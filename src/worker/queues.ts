@@ -50,6 +50,9 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
     }
   }
 
+  const first = named.size > 0 ? named.keys() : registry.queues
+  for (const queue of first) await serve(queue)
+
   let looking: Promise<void> | undefined
   const timer = setInterval(() => {
     looking ??= look()
@@ -58,8 +61,6 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
   }, LOOK_INTERVAL_MS)
   if (named.size > 0) clearInterval(timer)
 
-  const first = named.size > 0 ? [...named.keys()] : registry.queues
-  for (const queue of new Set(first)) await serve(queue)
   const all = (act: (consumer: Consumer) => Promise<void>) => Promise.all([...consumers.values()].map(act)).then(() => {})
   return {
     pause() {

@@ -25,7 +25,8 @@ else {
     // A claim window that the test could not wait for: only the epoch can bring them back.
     const scene = await openScene(t, { CLAIM_WINDOW_SECONDS: '300' })
     await Promise.all([scene.start('web'), scene.start('relay')])
-    await sleep(1_500)
+    // The relay knows the memory that is about to go.
+    while ((await scene.db.run({ name: 'fault_epoch', text: `select 1 from taskwire.epochs where broker = 'redis'` }, [])).length === 0) await sleep(20)
     const ids = await Promise.all(Array.from({ length: 1_000 }, () => scene.create({ payload: { steps: 0 } })))
     await scene.redis?.flush()
     await scene.start('worker')
@@ -66,7 +67,7 @@ else {
     await Promise.all([scene.start('web'), scene.start('relay')])
     await scene.start('worker', { REDIS_URL: scene.env['REDIS_URL']?.replace(`:${scene.redis?.port}`, `:${line.port}`) ?? '' })
     const ids = await Promise.all(Array.from({ length: 10 }, () => scene.create({ payload: { steps: 10, stepMs: 150 } })))
-    await sleep(500)
+    await scene.running(ids)
     line.freeze()
     await scene.start('worker')
     await scene.ended(ids)
@@ -87,12 +88,11 @@ else {
     await Promise.all([scene.start('web'), scene.start('relay'), scene.start('relay')])
     const queue = openQueue(t, scene)
     let most = 0
-    for (let look = 0; look < 20; look += 1) {
+    for (let look = 0; look < 20 || most === 0; look += 1) {
       const { waiting = 0, prioritized = 0 } = await queue.getJobCounts('waiting', 'prioritized')
       most = Math.max(most, waiting + prioritized)
       await sleep(100)
     }
-    t.ok(most > 0)
     t.ok(most <= 2 * window, `${most} jobs in Redis: a window for each relay that looked at the same time`)
     ids.push(...(await Promise.all(Array.from({ length: 50 }, () => scene.create({ payload: { steps: 0 } })))))
     await scene.start('worker')

@@ -12,21 +12,12 @@ async function statusOf(scene: Scene, id: string) {
   return (await readTransitions(scene.db, 'default', id)).map(({ status, attempt }) => `${status} ${attempt}`)
 }
 
-async function untilRunning(scene: Scene, ids: readonly string[]): Promise<void> {
-  const text = `select count(*)::integer as count from taskwire.leases where task_id = any($1::text::uuid[])`
-  for (;;) {
-    const [row] = await scene.db.run<{ count: number }>({ name: 'fault_running', text }, [`{${ids.join()}}`])
-    if (row?.count === ids.length) return
-    await sleep(20)
-  }
-}
-
 t.test('F9: a worker is killed in the middle of its runs: they go on elsewhere', async (t) => {
   const scene = await openScene(t)
   await Promise.all([scene.start('web'), scene.start('relay')])
   const first = await scene.start('worker')
   const ids = await Promise.all(Array.from({ length: 20 }, () => scene.create({ payload: { steps: 10, stepMs: 100 } })))
-  await untilRunning(scene, ids)
+  await scene.running(ids)
   await first.kill()
   await scene.start('worker')
   await scene.ended(ids)
@@ -39,7 +30,7 @@ t.test('F10: a worker is paused past its lease and wakes up: its late outcome is
   await Promise.all([scene.start('web'), scene.start('relay')])
   const paused = await scene.start('worker')
   const ids = await Promise.all(Array.from({ length: 10 }, () => scene.create({ payload: { steps: 5, stepMs: 100 } })))
-  await untilRunning(scene, ids)
+  await scene.running(ids)
   paused.child.kill('SIGSTOP')
   await scene.start('worker')
   await scene.ended(ids)
@@ -59,7 +50,7 @@ t.test('F11: the line from a worker to PostgreSQL is frozen: its runs end before
   await Promise.all([scene.start('web'), scene.start('relay')])
   await scene.start('worker', { DATABASE_URL: scene.postgres.url.replace(`:${scene.postgres.port}`, `:${line.port}`) })
   const ids = await Promise.all(Array.from({ length: 10 }, () => scene.create({ payload: { steps: 8, stepMs: 100 } })))
-  await untilRunning(scene, ids)
+  await scene.running(ids)
   line.freeze()
   await scene.start('worker')
   await scene.ended(ids)

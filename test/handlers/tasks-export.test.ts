@@ -23,3 +23,13 @@ for (const crashAt of POINTS) {
     t.same(content.toString().trim().split('\r\n').slice(1).map((line) => line.split(',')[0]), ids.toSorted())
   })
 }
+
+t.test('what a spreadsheet would run as a formula is text', async (t) => {
+  const tag = 'formulas'
+  const titles = ['=1+1', ' =1+1', '+1', '-1', '@SUM(1)', '\t=1', '\r=1', '\n=1', '＝1+1', '＋1', '－1', '＠SUM(1)']
+  for (const title of [...titles, 'a = b', '1-1']) await storeTasks(db, 1, { title, tags: [tag] })
+  const { reported } = await runDefinition(tasksExport, { tag }, { db })
+  const csv = reported.artifacts.get('tasks.csv')?.content.toString() ?? ''
+  for (const title of titles) t.ok(csv.includes(`,"'${title}",`), JSON.stringify(title))
+  for (const title of ['a = b', '1-1']) t.ok(csv.includes(`,"${title}",`), title)
+})

@@ -36,6 +36,8 @@ export interface Scene {
   create(body: CreateTask): Promise<string>
   /** Waits until all have ended. */
   ended(ids: readonly string[], withinMs?: number): Promise<void>
+  /** Resolves once all of them run. */
+  running(ids: readonly string[]): Promise<void>
   /** What is wrong with what is stored; see `history.ts`. */
   violations(accepted: readonly string[]): Promise<string[]>
 }
@@ -126,6 +128,10 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
         if (performance.now() > deadlineMs) throw new Error(`${row?.count ?? 'no'} of ${ids.length} tasks have ended`)
         await sleep(50)
       }
+    },
+    async running(ids) {
+      const text = `select count(*)::integer as count from taskwire.leases where task_id = any($1::text::uuid[])`
+      while ((await db.run<{ count: number }>({ name: 'scene_running', text }, [`{${ids.join()}}`]))[0]?.count !== ids.length) await sleep(20)
     },
     violations: async (accepted) => findViolations(await readStored(db), accepted),
   }

@@ -55,6 +55,20 @@ t.test('a batch is followed as one', async (t) => {
   t.same(ended, new Set(items.map(({ id }) => id)))
 })
 
+t.test('a thousand tasks are resumed after a cut, by batch and by id', async (t) => {
+  const post = async (path: string, body: object) =>
+    (await fetch(`${address}${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })).json()
+  const tasks = Array.from({ length: 1_000 }, () => ({ delayMs: 3_600_000 }))
+  const { batchId, items } = (await post('/api/tasks/batch', { tasks })) as Batch
+  const watches = [watchTasks({ batch: batchId }, fast), watchTasks({ ids: items.map(({ id }) => id) }, fast)]
+  t.teardown(() => watches.forEach((watch) => watch.close()))
+  const changes = watches.map((watch) => watch[Symbol.asyncIterator]())
+  for (const change of changes) for (let count = 0; count < items.length; count += 1) await change.next()
+  proxy.cut()
+  await post(`/api/tasks/${items[0]?.id}/cancel`, {})
+  for (const change of changes) t.match(await change.next(), { value: { task: { id: items[0]?.id }, message: { type: 'transition', status: 'CANCELLED' } } })
+})
+
 t.test('a selection that the server refuses stops the watch and says why', async (t) => {
   const watch = watchTasks({ tag: 'x'.repeat(51) }, fast)
   await t.rejects(watch[Symbol.asyncIterator]().next(), { name: 'WatchError', code: 4500 })

@@ -68,12 +68,14 @@ t.test('a batch is whole or nothing, also with unique tasks, and with a key it i
 })
 
 t.test('a task that nobody started in time is EXPIRED, and cannot be claimed even before that is said', async (t) => {
-  const soon = new Date(Date.now() + 150).toISOString()
-  const [late = '', started = '', retrying = ''] = await storeTasks(db, 3, { maxAttempts: 3, more: { expiresAt: soon } })
+  const ids = await storeTasks(db, 3, { maxAttempts: 3, more: { expiresAt: new Date(Date.now() + 3_600_000).toISOString() } })
+  const [late = '', started = '', retrying = ''] = ids
   await claim(started)
   await claim(retrying)
   await store.settleAttemptsIfCurrent(db, [{ taskId: retrying, attempt: 1, outcome: 'failed', status: 'RETRYING', reason: 'no', retryInMs: 0 }])
-  await sleep(200)
+  for (const [table, key] of [['tasks', 'id'], ['deliveries', 'task_id']]) {
+    await db.run({ name: `test_expire_${table}`, text: `update taskwire.${table} set expires_at = now() - interval '1 ms' where ${key} = any($1::text::uuid[])` }, [`{${ids.join()}}`])
+  }
   t.equal(await claim(late), undefined)
   const expired = (await Promise.all([1, 2, 3].map(() => store.expireTasks(db, 100)))).flat()
   t.same(expired.map(({ taskId }) => taskId).sort(), [late, retrying].sort())
@@ -106,7 +108,13 @@ t.test('a task that waits can be edited; one that has started, or moved, cannot'
   t.ok(await store.editTaskIfWaiting(db, 'default', later, { runAt: '2000-01-01T00:00:00.000Z' }))
   const { deliveries } = await store.takeDueDeliveries(db, 'default', 1_000, 60_000)
   t.ok(deliveries.some(({ taskId }) => taskId === later), 'its delivery moved with it')
-  t.notOk(await store.editTaskIfWaiting(db, 'default', waiting, { title: 'x' }, 2), 'another version')
+  const seen = await read(waiting)
+  if (seen === undefined) return t.fail('it is there')
+  for (const other of [{ version: 2 }, { title: 'old' }, { payload: {} }, { priority: 1 }, { tags: [] }, { runAt: seen.createdAt }, { expiresAt: seen.createdAt }]) {
+    t.notOk(await store.editTaskIfWaiting(db, 'default', waiting, { title: 'x' }, { ...seen, ...other }), `not as expected: ${Object.keys(other)}`)
+  }
+  const edits = await Promise.all(['one', 'two', 'three'].map((tag) => store.editTaskIfWaiting(db, 'default', waiting, { tags: [tag] }, seen)))
+  t.equal(edits.filter(Boolean).length, 1, 'one of those who have seen the same')
   t.notOk(await store.editTaskIfWaiting(db, 'somebody', waiting, { title: 'x' }), "somebody else's")
   await claim(waiting)
   t.notOk(await store.editTaskIfWaiting(db, 'default', waiting, { title: 'x' }))

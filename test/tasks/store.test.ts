@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm'
 import t from 'tap'
 import { fold } from '../../src/protocol/fold.js'
 import * as store from '../../src/tasks/store/index.js'
@@ -23,6 +24,10 @@ for (const driver of DRIVERS) {
       const [task] = await store.readTasks(db, 'default', [id])
       if (task === undefined) throw new Error(`no task ${id}`)
       return task
+    }
+    const isDue = async (id: string) => {
+      const [row] = await db.run<{ due: boolean }>({ name: 'is_due', text: 'select due_at <= now() as due from taskwire.deliveries where task_id = $1::text::uuid' }, [id])
+      return row?.due === true
     }
     const countRows = async (table: string, id: string) => {
       const rows = await db.run<{ count: number }>(
@@ -59,6 +64,17 @@ for (const driver of DRIVERS) {
       t.equal((await read(later.id)).status, 'SCHEDULED')
     })
 
+    t.test('a start that somebody is about to cancel is left alone, and found the next time', async (t) => {
+      const [soon = ''] = await storeTasks(db, 1, { delayMs: 1 })
+      while (!(await isDue(soon)));
+      await db.transaction(async (cancelling) => {
+        await cancelling.execute(sql`select from taskwire.tasks where id = ${soon}::uuid for update`)
+        t.notOk((await store.takeDueDeliveries(db, 'default', 100, 60_000)).deliveries.some(({ taskId }) => taskId === soon), 'nobody waits')
+      })
+      t.equal((await read(soon)).status, 'SCHEDULED')
+      t.match(await store.takeDueDeliveries(db, 'default', 100, 60_000), { deliveries: [{ taskId: soon }], transitions: [{ taskId: soon, status: 'PENDING' }] })
+    })
+
     t.test('a claim moves the task, writes a lease and deletes the delivery', async (t) => {
       const [id = ''] = await storeTasks(db, 1)
       const [claimed] = await store.claimAttemptsIfDue(db, [{ taskId: id, attempt: 1 }], 'worker-a', LEASE_MS)
@@ -79,6 +95,17 @@ for (const driver of DRIVERS) {
       const winners = answers.flat().filter((claimed) => claimed !== undefined).map((claimed) => claimed.id)
       t.same(winners.sort(), [...ids].sort())
       for (const id of ids) t.equal((await read(id)).version, 2)
+    })
+
+    t.test('a late delivery and a late end do not hide the current ones of the same batch', async (t) => {
+      const [id = ''] = await storeTasks(db, 1)
+      const both = [{ taskId: id, attempt: 1 }, { taskId: id, attempt: 2 }]
+      await store.claimAttemptsIfDue(db, [{ taskId: id, attempt: 1 }], 'w', LEASE_MS)
+      await store.settleAttemptsIfCurrent(db, [{ ...done(id), outcome: 'lost', status: 'PENDING', reason: 'lost' }])
+      const claimed = await store.claimAttemptsIfDue(db, both, 'w', LEASE_MS)
+      t.same(claimed.map((row) => row?.attempt), [undefined, 2])
+      const ends = await store.settleAttemptsIfCurrent(db, both.map(({ taskId, attempt }) => done(taskId, attempt)))
+      t.same(ends.map((message) => message?.status), [undefined, 'COMPLETED'])
     })
 
     t.test('of many racing ends of one attempt exactly one is recorded', async (t) => {

@@ -74,6 +74,8 @@ t.test('cancel: what waits at once, what runs after its handler, what ignores it
   t.match(await send('POST', `/api/tasks/${done.id}/cancel`), { status: 409, body: { code: 'not_cancellable', detail: 'The task is COMPLETED.' } })
   t.match(await send('POST', '/api/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10/cancel'), { status: 404, body: { code: 'task_not_found' } })
   t.match(await send('POST', `/api/tasks/${done.id}/cancel`, { reson: 'x' }), { status: 400, body: { code: 'invalid_request' } })
+  t.match(await send('POST', `/api/tasks/${done.id}/cancel`, { reason: 'a\0b' }), { status: 400, body: { errors: [{ pointer: '/reason' }] } })
+  t.match(await send('GET', '/api/tasks?tag=%00'), { status: 400, body: { errors: [{ pointer: '/tag' }] } })
 })
 
 t.test('children are cancelled with their parent when asked', async (t) => {
@@ -87,7 +89,7 @@ t.test('children are cancelled with their parent when asked', async (t) => {
 })
 
 t.test('a unique task is made once until it has ended, and a type that runs alone runs alone', async (t) => {
-  const body = { type: 'test.single', payload: { name: 'a', ms: 300 } }
+  const body = { type: 'test.single', payload: { name: 'a', ms: 1_000 } }
   const first = await send('POST', '/api/tasks', body)
   t.match(first, { status: 202, body: { uniqueKey: 'a', queue: 'test-single' } })
   const second = await send('POST', '/api/tasks', body)
@@ -99,6 +101,13 @@ t.test('a unique task is made once until it has ended, and a type that runs alon
   t.ok(runs.every(({ from }, index) => index === 0 || from >= (runs[index - 1]?.to ?? 0)), 'one after the other')
   t.match(await send('POST', '/api/tasks', body), { status: 202 }, 'the key is free again')
   t.match(await create({ uniqueKey: 'mine', delayMs: 60_000 }), { uniqueKey: 'mine' }, 'any task may have one')
+})
+
+t.test('a unique task of a batch is the answer to a create with a key, and to its repetition', async (t) => {
+  const { items } = (await send<Batch>('POST', '/api/tasks/batch', { tasks: [{ delayMs: 60_000 }, { delayMs: 60_000, uniqueKey: 'in a batch' }] })).body
+  const repeat = () => send('POST', '/api/tasks', { uniqueKey: 'in a batch' }, { 'idempotency-key': '"of a batch"' })
+  t.match(await repeat(), { body: { id: items[1]?.id } })
+  t.match(await repeat(), { body: { id: items[1]?.id } })
 })
 
 t.test('a queue that was named to the server is served, any other refused', async (t) => {
@@ -140,18 +149,26 @@ t.test('a task that waits is edited, and only the state that was read', async (t
   const etag = (await send('GET', `/api/tasks/${task.id}`)).headers.get('etag') ?? ''
   const edited = await send('PATCH', `/api/tasks/${task.id}`, { title: 'new', payload: { steps: 1 }, tags: [], priority: 3 }, { 'if-match': etag })
   t.match(edited, { status: 200, body: { title: 'new', payload: { steps: 1, stepMs: 300 }, tags: [], priority: 3, status: 'SCHEDULED' } })
+  t.match(await send('PATCH', `/api/tasks/${task.id}`, { title: 'other' }, { 'if-match': etag }), { status: 412, body: { code: 'version_mismatch' } }, 'an edit is another state')
+  t.equal((await fetch(`${address}/api/tasks/${task.id}`, { headers: { 'if-none-match': etag } })).status, 200)
+  const editedTag = edited.headers.get('etag') ?? ''
+  t.equal((await fetch(`${address}/api/tasks/${task.id}`, { headers: { 'if-none-match': editedTag } })).status, 304)
+  t.match(await send('PATCH', `/api/tasks/${task.id}`, { priority: 3 }, { 'if-match': editedTag }), { status: 200 })
   t.match(await send('PATCH', `/api/tasks/${task.id}`, { payload: { steps: -1 } }), { status: 422, body: { errors: [{ pointer: '/payload/steps' }] } })
   t.match(await send('PATCH', `/api/tasks/${task.id}`, {}), { status: 400 })
   t.match(await send('PATCH', `/api/tasks/${task.id}`, { type: 'demo.sleep' }), { status: 400 })
   t.match(await send('PATCH', `/api/tasks/${task.id}`, { title: 'x' }, { 'if-match': '"7"' }), { status: 412, body: { code: 'version_mismatch' } })
+  await send('PATCH', `/api/tasks/${task.id}`, { expiresAt: '2100-01-01T00:00:00Z' })
+  t.match(await send('PATCH', `/api/tasks/${task.id}`, { runAt: '2101-01-01T00:00:00Z' }), { status: 422, body: { errors: [{ pointer: '/expiresAt' }] } })
+  t.match(await send('PATCH', `/api/tasks/${task.id}`, { runAt: '2101-01-01T00:00:00Z', expiresAt: null }), { status: 200, body: { expiresAt: null } })
   t.match(await send('PATCH', `/api/tasks/${task.id}`, { runAt: '2000-01-01T00:00:00Z' }), { status: 200 })
   t.match(await end(task.id), { status: 'COMPLETED', result: { steps: 1 } })
   t.match(await send('PATCH', `/api/tasks/${task.id}`, { title: 'x' }), { status: 409, body: { code: 'not_editable' } })
 })
 
 t.test('a task whose turn does not come in time is EXPIRED, and its watcher sees it', async (t) => {
-  const busy = await create({ type: 'test.single', payload: { name: 'busy', ms: 2_000 } })
-  const late = await create({ type: 'test.single', payload: { name: 'late', ms: 0 }, expiresAt: new Date(Date.now() + 500).toISOString() })
+  const busy = await create({ type: 'test.single', payload: { name: 'busy', ms: 4_000 } })
+  const late = await create({ type: 'test.single', payload: { name: 'late', ms: 0 }, expiresAt: new Date(Date.now() + 1_500).toISOString() })
   const watcher = watch(address, `/ws/tasks/${late.id}`)
   t.equal((await watcher.closed).code, 1000)
   t.match((await watcher.closed).messages.at(-1), { type: 'transition', status: 'EXPIRED', from: 'PENDING', version: 2, reason: 'not started in time' })

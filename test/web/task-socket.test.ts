@@ -180,6 +180,19 @@ t.test('a request that asks for something else than a WebSocket is answered like
   t.match(await ask(post), /^HTTP\/1.1 200 OK[^]*\{"body":"kept"\}$/)
 })
 
+t.test('a body is never taken for a request, however many fields come before its length', async (t) => {
+  const { port } = await startApp(t)
+  const line = connect(port, '127.0.0.1')
+  let said = ''
+  line.on('data', (data: Buffer) => (said += data.toString()))
+  const body = 'GET /plain HTTP/1.1\r\nHost: x\r\n\r\n'
+  const fields = ['Host: x', 'Connection: Upgrade', 'Upgrade: h2c', ...Array.from({ length: 1_100 }, () => 'a:'), `Content-Length: ${body.length}`]
+  line.end(['POST /echo HTTP/1.1', ...fields, '', body].join('\r\n'))
+  await once(line, 'close')
+  t.match(said, /^HTTP\/1.1 431 /)
+  t.notMatch(said, 'plain')
+})
+
 t.test('while PostgreSQL is away, the upgrade is refused with 503', async (t) => {
   const readTasks = () => Promise.reject(Object.assign(new Error('away'), { code: 'ECONNREFUSED' }))
   const { open } = await startApp(t, { hub: { readTasks } })
@@ -220,7 +233,7 @@ t.test('a frame above the limit is answered with 1009', async (t) => {
   const { open } = await startApp(t)
   const watcher = open(`/ws/tasks/${ID}`)
   await once(watcher.socket, 'open')
-  watcher.socket.send('x'.repeat(5_000))
+  watcher.socket.send('x'.repeat(128 * 1024 + 1))
   t.equal((await watcher.closed).code, 1009)
 })
 

@@ -29,10 +29,11 @@ export interface ClaimedAttempt extends TaskRow {
 
 const CLAIM_ATTEMPTS: Statement = {
   name: 'claim_attempts',
+  // Of several attempts of one task the last: those before it are late.
   text: `
 with input as (
   select distinct on (r."taskId") r."taskId" as id, r.attempt
-  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer)
+  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer) order by r."taskId", r.attempt desc
 ), current as (
   select t.id, t.status as from_status, i.attempt
   from input i join taskwire.tasks t on t.id = any(array[i.id])

@@ -144,10 +144,10 @@ select k.fingerprint as "keyFingerprint", ${TASK_COLUMNS}
 from taskwire.idempotency_keys k
 join taskwire.tasks first on first.id = any(array[k.task_id])
 join taskwire.tasks t on t.id = any(array[first.id]) or (first.batch_id is not null and t.batch_id = any(array[first.batch_id]))
-where k.tenant = $1 and k.key = $2 order by t.id`,
+where k.tenant = $1 and k.key = $2 order by t.id <> first.id, t.id`,
 }
 
-/** The tasks that this key stands for, as they are now; undefined when it stands for none. */
+/** The tasks that this key stands for, as they are now, the one it was given to first; undefined when it stands for none. */
 export async function readBatchOfKey(db: Database, tenant: string, key: string): Promise<{ fingerprint: string; tasks: Task[] } | undefined> {
   const rows = await db.run<TaskRow & { keyFingerprint: string }>(READ_BATCH_OF_KEY, [tenant, key])
   const [first] = rows

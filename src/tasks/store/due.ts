@@ -2,8 +2,9 @@
  * Takes deliveries that are due: later starts whose time has come, and what nobody claimed in time.
  *
  * Several relays may take at once (`skip locked`). Each delivery taken is given a new due time, further away each time,
- * in case this hand-over is lost too; the claim deletes it. A SCHEDULED task becomes PENDING in the same statement. A
- * delivery that its task can no longer use is deleted. Out: what to hand to the broker, and the transitions to publish.
+ * in case this hand-over is lost too; the claim deletes it. A SCHEDULED task becomes PENDING in the same statement; one that
+ * somebody is changing now (a cancel locks the task first and its delivery then, so to wait here would be a deadlock) stays
+ * due. A delivery that its task can no longer use is deleted. Out: what to hand to the broker, and the transitions to publish.
  */
 import type { Database, Statement } from '../../db/database.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
@@ -23,14 +24,17 @@ const TAKE_DUE: Statement = {
   name: 'take_due_deliveries',
   text: `
 with due as (
-  select d.task_id, d.attempt, coalesce((
-    select t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING')
-    from taskwire.tasks t where t.id = any(array[d.task_id])), false) as is_usable
+  select d.task_id, d.attempt, (
+    select t.status from taskwire.tasks t
+    where t.id = any(array[d.task_id]) and t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING')) as status
   from taskwire.deliveries d where d.queue = $4 and d.due_at <= now()
   order by d.due_at limit $1 for update of d skip locked
+), startable as (
+  select t.id from due join taskwire.tasks t on t.id = any(array[due.task_id])
+  where due.status = 'SCHEDULED' and t.status = 'SCHEDULED' for update of t skip locked
 ), started as (
   update taskwire.tasks t set status = 'PENDING', version = t.version + 1, run_at = null
-  from due where t.id = any(array[due.task_id]) and t.status = 'SCHEDULED' and due.is_usable
+  from startable s where t.id = any(array[s.id])
   returning t.id, t.tenant, t.version, t.attempt, now()::timestamptz(3) as at
 ), history as (
   insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at)
@@ -39,10 +43,10 @@ with due as (
   update taskwire.deliveries d
   set hand_overs = d.hand_overs + 1,
     due_at = now() + least($2::double precision * power(2, least(d.hand_overs, 10)), greatest($2::double precision, $3::double precision)) * interval '1 ms'
-  from due where d.task_id = any(array[due.task_id]) and due.is_usable
+  from due where d.task_id = any(array[due.task_id]) and (due.status <> 'SCHEDULED' or due.task_id in (select id from started))
   returning d.task_id, d.attempt, d.queue, d.priority
 ), dropped as (
-  delete from taskwire.deliveries d using due where d.task_id = any(array[due.task_id]) and not due.is_usable
+  delete from taskwire.deliveries d using due where d.task_id = any(array[due.task_id]) and due.status is null
 )
 select task_id as "taskId", attempt, queue, priority, null as version, null as at from kept
 union all select id, attempt, null, null, version, at from started`,

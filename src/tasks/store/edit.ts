@@ -1,10 +1,10 @@
 /**
  * Changes a task that has not started. In: the fields to change; those left out stay. Out: whether it was changed. A task that
- * has started meanwhile, or stands at another version than the one expected, is left as it is.
+ * has started meanwhile, or is not as it was expected to be, is left as it is.
  */
 import type { Database, Statement } from '../../db/database.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
-import type { TaskId } from '../../protocol/task.js'
+import type { Task, TaskId } from '../../protocol/task.js'
 
 export interface TaskEdit {
   title?: string | undefined
@@ -20,9 +20,12 @@ export interface TaskEdit {
 const EDIT_TASK: Statement = {
   name: 'edit_task',
   text: `
-with input as (select $3::text::jsonb as change), current as (
+with input as (select $3::text::jsonb as change, $5::text::jsonb as expected), current as (
   select t.id from taskwire.tasks t, input
-  where t.id = any(array[$1::text::uuid]) and t.tenant = $2 and t.version = coalesce($5::text::integer, t.version)
+  where t.id = any(array[$1::text::uuid]) and t.tenant = $2
+    and (expected is null or (t.version = (expected->>'version')::integer and t.title = expected->>'title' and t.payload = expected->'payload'
+      and t.priority = (expected->>'priority')::integer and to_jsonb(t.tags) = expected->'tags'
+      and t.run_at is not distinct from (expected->>'runAt')::timestamptz and t.expires_at is not distinct from (expected->>'expiresAt')::timestamptz))
     and t.status in ('SCHEDULED', 'WAITING', 'PENDING', 'RETRYING') and (t.status = 'SCHEDULED' or not change ? 'runAt')
   for update of t
 ), edited as (
@@ -42,8 +45,8 @@ with input as (select $3::text::jsonb as change), current as (
 select id from edited`,
 }
 
-/** @param version the only one that may be changed; any when left out */
-export async function editTaskIfWaiting(db: Database, tenant: string, id: TaskId, { tags, ...change }: TaskEdit, version?: number): Promise<boolean> {
-  const rows = await db.run(EDIT_TASK, [id, tenant, JSON.stringify(change), tags === undefined ? null : toArrayLiteral(tags), version === undefined ? null : String(version)])
-  return rows.length > 0
+/** @param expected the task as it was read; only if it is still so, it is changed. Any state when left out */
+export async function editTaskIfWaiting(db: Database, tenant: string, id: TaskId, { tags, ...change }: TaskEdit, expected?: Task): Promise<boolean> {
+  const parameters = [id, tenant, JSON.stringify(change), tags === undefined ? null : toArrayLiteral(tags), expected === undefined ? null : JSON.stringify(expected)]
+  return (await db.run(EDIT_TASK, parameters)).length > 0
 }

@@ -34,10 +34,11 @@ export const CSV_HEADING = 'id,title,type,status,attempt,priority,queue,tags,cre
 const instant = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
 /**
- * A text as a cell, in quotes (RFC 4180). One that a spreadsheet would run as a formula begins with an apostrophe.
+ * A text as a cell, in quotes (RFC 4180). One that a spreadsheet would run as a formula begins with an apostrophe: also when
+ * blanks come before, or the sign is a full-width one.
  * @see https://owasp.org/www-community/attacks/CSV_Injection
  */
-const cell = (text: string) => `coalesce('"' || case when ${text} ~ '^[=+@\\t\\r-]' then '''' else '' end || replace(${text}, '"', '""') || '"', '')`
+const cell = (text: string) => `coalesce('"' || case when ${text} ~ '^([\\t\\r\\n]|\\s*[-=+@＝＋－＠])' then '''' else '' end || replace(${text}, '"', '""') || '"', '')`
 
 const CSV_LINE = [
   't.id::text',

@@ -29,11 +29,13 @@ export interface Settlement extends AttemptRef {
 
 const SETTLE_ATTEMPTS: Statement = {
   name: 'settle_attempts',
+  // Of several attempts of one task the last: those before it are late.
   text: `
 with input as (
   select distinct on (r."taskId") r."taskId" as id, r.attempt, r.outcome, r.status, r.reason, r.result, r.failure, r.error, r."retryInMs" as retry_in_ms
   from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, outcome text,
     status taskwire.task_status, reason text, result jsonb, failure jsonb, error jsonb, "retryInMs" double precision)
+  order by r."taskId", r.attempt desc
 ), current as (
   select i.id, i.attempt, case when t.status = 'CANCELLING' and i.status not in ('COMPLETED', 'CANCELLED') then null else i.reason end as reason, i.result, i.outcome, i.error, i.retry_in_ms, t.status as from_status,
     case when t.status = 'CANCELLING' and i.status <> 'COMPLETED' then 'CANCELLED' else i.status end as status, i.failure

@@ -10,6 +10,7 @@ import { Task, type TaskId } from '../../protocol/task.js'
 import { NewTaskError, readNewTask } from '../../tasks/new-task.js'
 import type { Registry } from '../../tasks/registry.js'
 import { cancelTasks, editTaskIfWaiting, readTasks, type TaskEdit } from '../../tasks/store/index.js'
+import { etagOf, hasEtag } from '../etag.js'
 import { ProblemError } from '../problem.js'
 import { DEFAULT_TENANT } from '../tenant.js'
 
@@ -67,19 +68,22 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
         response: { 200: Task, 400: Problem, 404: Problem, 409: Problem, 412: Problem, 422: Problem, 503: Problem },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const id = request.params.id.toLowerCase()
       const task = await read(id)
-      const version = readIfMatch(request.headers['if-match'])
-      if (version !== undefined && version !== task.version) throw new ProblemError('version_mismatch', `The task is at version ${task.version}.`)
+      const wanted = request.headers['if-match'] ?? '*'
+      assertSame(wanted, task)
       const { runAt } = request.body
       if (runAt !== undefined && task.status !== 'SCHEDULED' && !isFinal(task.status)) {
         throw new NewTaskError('invalid_task', '/runAt belongs to a task that is SCHEDULED', [
           { pointer: '/runAt', detail: `belongs to a task that is SCHEDULED; this one is ${task.status}`, fix: 'Leave it out.' },
         ])
       }
-      if (await editTaskIfWaiting(db, DEFAULT_TENANT, id, readEdit(request.body, task, registry), version)) return read(id)
-      throw new ProblemError('not_editable', `The task is ${(await read(id)).status}.`)
+      const isEdited = await editTaskIfWaiting(db, DEFAULT_TENANT, id, readEdit(request.body, task, registry), wanted === '*' ? undefined : task)
+      const now = await read(id)
+      if (isEdited) return reply.header('etag', etagOf(now)).send(now)
+      assertSame(wanted, now)
+      throw new ProblemError('not_editable', `The task is ${now.status}.`)
     },
   )
 }
@@ -88,7 +92,7 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
 function readEdit(body: EditTask, task: Task, registry: Registry): TaskEdit {
   const { expiresAt, ...rest } = body
   // A start that is moved must still lie before the end of the patience.
-  const limit = expiresAt ?? (body.runAt === undefined ? undefined : task.expiresAt)
+  const limit = expiresAt === undefined && body.runAt !== undefined ? task.expiresAt : expiresAt
   const { title, payload, priority, tags, runAt } = readNewTask(
     { type: task.type, payload: task.payload, ...rest, ...(limit && { expiresAt: limit }) },
     { tenant: DEFAULT_TENANT },
@@ -104,10 +108,7 @@ function readEdit(body: EditTask, task: Task, registry: Registry): TaskEdit {
   }
 }
 
-/** The version in an ETag of ours; undefined without one. @throws ProblemError */
-function readIfMatch(header: string | undefined): number | undefined {
-  if (header === undefined || header.trim() === '*') return undefined
-  const version = /^(?:W\/)?"(\d{1,9})(?:-\d+)?"$/.exec(header.trim())?.[1]
-  if (version === undefined) throw new ProblemError('version_mismatch', 'The header If-Match holds no ETag of this task.')
-  return Number(version)
+/** @throws ProblemError when the client has seen another state than this one */
+function assertSame(ifMatch: string, task: Task): void {
+  if (!hasEtag(ifMatch, etagOf(task))) throw new ProblemError('version_mismatch', `The task is at version ${task.version}, or was edited.`)
 }

@@ -13,6 +13,7 @@ import { AttemptList, LogPage, LogsQuery, ReadTaskQuery, StreamQuery, TaskParams
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
 import { readAttempts, readLogs, readTasks, readTransitions } from '../../tasks/store/index.js'
+import { etagOf, hasEtag } from '../etag.js'
 import { chooseFormat } from '../event-format.js'
 import { readLastEventId, type HttpStreams } from '../http-stream.js'
 import { ProblemError } from '../problem.js'
@@ -60,7 +61,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       const task = await read(id)
       const etag = etagOf(task)
       reply.header('etag', etag).header('cache-control', 'no-cache')
-      if (matches(request.headers['if-none-match'], etag)) return reply.code(304).send(undefined)
+      if (hasEtag(request.headers['if-none-match'] ?? '', etag)) return reply.code(304).send(undefined)
       return task
     },
   )
@@ -145,15 +146,4 @@ function taskNotFound(id: TaskId): ProblemError {
 
 function toVersion(text: string | undefined): number | undefined {
   return text === undefined ? undefined : Number(text)
-}
-
-/** Progress moves without a new version, so its time is part of the state. */
-function etagOf({ version, progress }: Task): string {
-  return progress ? `"${version}-${Date.parse(progress.at)}"` : `"${version}"`
-}
-
-/** @see RFC 9110 section 13.1.2: any of a list, compared weakly */
-function matches(ifNoneMatch: string | undefined, etag: string): boolean {
-  if (ifNoneMatch === undefined) return false
-  return ifNoneMatch.split(',').some((candidate) => ['*', etag].includes(candidate.trim().replace(/^W\//, '')))
 }

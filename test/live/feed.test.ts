@@ -1,0 +1,30 @@
+/** Subscriptions that cross: those of one feed, without a socket. The rest is in `web/feed-socket`. */
+import t from 'tap'
+import { createFeed, type FeedDeps } from '../../src/live/feed.js'
+import type { FeedAnswer } from '../../src/protocol/feed.js'
+
+t.test('a subscription that was given up while its tasks were read follows nothing, whoever has its id now', async (t) => {
+  const answers: FeedAnswer[] = []
+  const followed: string[] = []
+  const reads: ((ids: string[]) => void)[] = []
+  const feed = createFeed({
+    hub: {
+      find: async () => true,
+      attach: (id) => {
+        followed.push(id)
+        return { drained() {}, stop() {} }
+      },
+    },
+    listTasks: () => new Promise((resolve) => reads.push((ids) => resolve(ids.map((id) => ({ id, status: 'PENDING' as const }))))),
+    sink: { send() {}, bufferedBytes: () => 0, close() {} },
+    answer: (message) => void answers.push(message),
+  } satisfies FeedDeps)
+  const first = feed.subscribe({ type: 'subscribe', id: 'a', selection: { type: 'first' } })
+  feed.unsubscribe('a')
+  const second = feed.subscribe({ type: 'subscribe', id: 'a', selection: { type: 'second' } })
+  reads[0]?.(['one'])
+  reads[1]?.(['two'])
+  await Promise.all([first, second])
+  t.same(followed, ['two'])
+  t.same(answers.map(({ type }) => type), ['unsubscribed', 'subscribed'])
+})

@@ -1,0 +1,35 @@
+/** The steps of the relay while nothing can be published: what they change in PostgreSQL does not wait for that. */
+import { pino } from 'pino'
+import t from 'tap'
+import type { Broker, Delivery } from '../../src/broker/broker.js'
+import { deliverOnce } from '../../src/relay/deliver.js'
+import { expireOnce } from '../../src/relay/expire.js'
+import { rescueOnce } from '../../src/relay/rescue.js'
+import { claimAttemptsIfDue, readTasks } from '../../src/tasks/store/index.js'
+import { openTestDatabase, storeTasks } from '../helpers/database.js'
+import { startPostgres } from '../helpers/services.js'
+
+const log = pino({ level: 'silent' })
+
+t.test('a step whose events cannot be published is done all the same', async (t) => {
+  const db = await openTestDatabase(t, (await startPostgres(t)).url)
+  const handed: Delivery[] = []
+  const broker = {
+    queue: { add: async (deliveries: readonly Delivery[]) => void handed.push(...deliveries), countWaiting: async () => 0 },
+    events: { publish: () => Promise.reject(new Error('Redis is away')) },
+  } as unknown as Broker
+  const statusOf = async (id: string) => (await readTasks(db, 'default', [id]))[0]?.status
+
+  const [late = ''] = await storeTasks(db, 1, { more: { expiresAt: new Date(0).toISOString() } })
+  t.equal(await expireOnce({ db, broker, log }), false)
+  t.equal(await statusOf(late), 'EXPIRED')
+
+  const [lost = ''] = await storeTasks(db, 1)
+  await claimAttemptsIfDue(db, [{ taskId: lost, attempt: 1 }], 'gone', -1)
+  t.equal(await rescueOnce({ db, broker, log, maxLostAttempts: 3 }), false)
+  t.equal(await statusOf(lost), 'PENDING')
+
+  const [scheduled = ''] = await storeTasks(db, 1, { delayMs: 1 })
+  while ((await statusOf(scheduled)) === 'SCHEDULED') await deliverOnce({ db, broker, log, claimWindowMs: 60_000, brokerWindow: 100 })
+  t.ok(handed.some(({ taskId }) => taskId === scheduled))
+})
