@@ -35,6 +35,19 @@ t.test('on PostgreSQL', async (t) => {
     t.strictSame([...schemas].map((row) => row['name']), ['taskwire_bullmq'])
   })
 
+  await t.test('a database where it may make no schema is one clear line', async (t) => {
+    const url = new URL(await server.createDatabase())
+    const sql = postgres(server.url, { max: 1 })
+    t.teardown(() => sql.end())
+    await sql.unsafe("create role guest login password 'secret'")
+    url.username = 'guest'
+    url.password = 'secret'
+    await t.rejects(migrateBroker(url.href), {
+      name: 'StartupError',
+      message: /^cannot prepare the schema taskwire_bullmq in PostgreSQL at .*: permission denied for database/,
+    })
+  })
+
   await t.test('settings in the URL do not displace the schema', async (t) => {
     const databaseUrl = await server.createDatabase()
     await migrateBroker(databaseUrl)
