@@ -169,9 +169,8 @@ async function checkRedis(redisUrl: string, databaseUrl: string): Promise<void> 
   const { openBroker } = await import('./broker/open-broker.js')
   const silent = { info: () => {}, warn: () => {} }
   const broker = await openBroker({ redisUrl, databaseUrl, log: silent }).catch((error: unknown) => {
-    throw new StartupError(
-      `${error instanceof Error ? error.message : String(error)}. Check REDIS_URL and that the server runs.`,
-    )
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new StartupError(`${reason.replace(/\.$/, '')}. Check REDIS_URL and that the server runs.`)
   })
   await broker.close()
 }

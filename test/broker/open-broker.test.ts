@@ -80,6 +80,13 @@ t.test('on Redis', async (t) => {
     await opening.catch((error: unknown) => t.notMatch(String(error), 'wrong-secret'))
   })
 
+  await t.test('a database that it does not have is refused, not taken for another', async (t) => {
+    const opening = openBroker({ ...options, redisUrl: `${server.url}/99`, log: createLog() })
+    await t.rejects(opening, { message: /^cannot reach Redis at .*: ERR DB index is out of range$/ })
+    const other = await openBroker({ ...options, redisUrl: `${server.url}/3`, log: createLog() })
+    await other.close()
+  })
+
   await t.test('a Redis that may evict jobs is warned of', async (t) => {
     const admin = new Redis(server.url)
     t.teardown(() => admin.disconnect())
