@@ -47,22 +47,24 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 async function main(args: readonly string[]): Promise<void> {
   const [name = '', ...others] = args
   if (name === '--version' || name === '-v') return printVersion()
-  const command = COMMANDS[name === '--help' || name === '-h' ? 'help' : name]
+  if (args.includes('--help') || args.includes('-h')) return console.log(usage())
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (command === undefined) return refuse(name === '' ? 'which command?' : `there is no command ${name}`)
   const flags = readFlags(others, command)
-  if (flags === undefined) return refuse(`${name} takes no ${others.join(' ')}`)
+  if (typeof flags === 'string') return refuse(`${name} ${flags}`)
   for (const [flag, variable] of Object.entries(VARIABLES)) if (typeof flags[flag] === 'string') process.env[variable] = flags[flag]
   return command.run(flags)
 }
 
-/** Undefined: they are not what this command takes. */
-function readFlags(args: readonly string[], { options = {} }: Command): Flags | undefined {
+/** A text: what is wrong with them. */
+function readFlags(args: readonly string[], { options = {} }: Command): Flags | string {
   // `start` marks its roles with their data folder, for the process list.
   const own = args.filter((argument) => !argument.startsWith('--data-dir='))
   try {
     return parseArgs({ args: own, options }).values as Flags
-  } catch {
-    return undefined
+  } catch (error) {
+    const isValueWrong = (error as NodeJS.ErrnoException).code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE'
+    return isValueWrong ? `takes${describeFlags(options)}, not ${own.join(' ')}` : `takes no ${own.join(' ')}`
   }
 }
 
@@ -125,7 +127,7 @@ async function runWebhookSecret(): Promise<void> {
   const { openDatabase } = await import('./db/open.js')
   const { readSecret } = await import('./tasks/store/index.js')
   const db = openDatabase(databaseUrl, { maxConnections: 1 })
-  console.log(webhookSecret ?? (await readSecret(db, 'webhooks')))
+  console.log(webhookSecret ?? (await readSecret(db, 'webhooks').catch(failInOneLine(databaseUrl))))
   await db.close()
 }
 
@@ -152,8 +154,16 @@ async function runHealth(): Promise<void> {
   const { openDatabase } = await import('./db/open.js')
   const db = openDatabase(databaseUrl, { maxConnections: 1 })
   const broker = await openBroker({ redisUrl, databaseUrl, log: { info: () => {}, warn: () => {} } })
-  await Promise.all([broker.ping(), db.run({ name: 'health', text: 'select 1' }, [])])
+  await Promise.all([broker.ping(), db.run({ name: 'health', text: 'select 1' }, []).catch(failInOneLine(databaseUrl))])
   await Promise.all([broker.close(), db.close()])
+}
+
+/** What the server said is what there is to say: where in the program it was heard helps nobody. */
+function failInOneLine(databaseUrl: string): (error: unknown) => never {
+  const { host, pathname } = new URL(databaseUrl)
+  return (error) => {
+    throw new StartupError(`cannot use PostgreSQL at ${host}${pathname}: ${error instanceof Error ? error.message : String(error)}`)
+  }
 }
 
 /** Prepares the database for both brokers: which one is used may change from start to start. */
