@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { describeConfig, loadConfig } from './config.js'
 import { StartupError } from './startup-error.js'
-import { isSupervised, reportToSupervisor, runRole } from './services/run-role.js'
+import { isSupervised, reportToSupervisor, runRole, type ServiceRole, type StartRole } from './services/run-role.js'
 import type { Started } from './services/start.js'
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>
@@ -75,13 +75,13 @@ function refuse(mistake: string): void {
 
 async function runWeb(): Promise<void> {
   const { startWeb } = await import('./web/web.js')
-  await runRole('web', startWeb)
+  await runMigratedRole('web', startWeb)
 }
 
 async function runWorker(): Promise<void> {
   const { startWorker } = await import('./worker/worker.js')
   const { watchLoop } = await import('./worker/loop-watch.js')
-  await runRole('worker', (config, log) => {
+  await runMigratedRole('worker', (config, log) => {
     watchLoop({ warnAfterMs: LOOP_WARNING_MS, killAfterMs: config.attemptLeaseSeconds * 1_000, logLevel: config.logLevel }, log)
     return startWorker(config, log)
   })
@@ -89,7 +89,22 @@ async function runWorker(): Promise<void> {
 
 async function runRelay(): Promise<void> {
   const { startRelay } = await import('./relay/relay.js')
-  await runRole('relay', startRelay)
+  await runMigratedRole('relay', startRelay)
+}
+
+/**
+ * Without its tables a role would be up and fail at each request. A database that is away may come back: it is worth a word
+ * in the log, and no more.
+ */
+async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>): Promise<void> {
+  const { countMissingMigrations } = await import('./db/migrate.js')
+  await runRole(role, async (config, log) => {
+    const answer = await countMissingMigrations(config.databaseUrl).catch((error: Error) => error.message)
+    if (typeof answer === 'number' && answer > 0) throw new StartupError(`the database lacks ${answer} migrations: run "taskwire migrate".`)
+    const running = await startRole(config, log)
+    if (typeof answer === 'string') log.warn(answer)
+    return running
+  })
 }
 
 async function runMigrate(): Promise<void> {

@@ -1,5 +1,6 @@
 /** The roles as processes of their own. `npm test` builds the command line first. */
 import t from 'tap'
+import { migrateBroker } from '../../src/broker/open-broker.js'
 import { findFreePort } from '../../src/services/server-process.js'
 import { oneLine, spawnTaskwire, startRole } from '../helpers/processes.js'
 import { startPostgres } from '../helpers/services.js'
@@ -35,6 +36,16 @@ t.test('a role that cannot start says why in one line', async (t) => {
   const missing = spawnTaskwire(t, ['worker'])
   t.strictSame(await missing.exited, REFUSED)
   t.match(oneLine(missing.stderr()), /^taskwire: DATABASE_URL is missing: expected a URL such as postgres:/)
+})
+
+t.test('a role on a database that was not migrated says so, instead of failing at each request', async (t) => {
+  const postgres = await startPostgres(t)
+  await migrateBroker(postgres.url)
+  for (const role of ['web', 'worker', 'relay']) {
+    const started = spawnTaskwire(t, [role], { env: { DATABASE_URL: postgres.url, PORT: '0' } })
+    t.strictSame(await started.exited, REFUSED)
+    t.match(oneLine(started.output()), /^taskwire: the database lacks \d+ migrations: run "taskwire migrate"\.$/, role)
+  }
 })
 
 t.test('the command line explains itself', async (t) => {
