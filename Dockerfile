@@ -17,8 +17,9 @@ COPY --from=build /app/dist ./dist
 COPY package.json LICENSE ./
 COPY drizzle ./drizzle
 COPY public ./public
-# A volume that is mounted here belongs to the user of the process.
-RUN mkdir /artifacts && chown node /artifacts
+# A volume that is mounted at /artifacts belongs to the user of the process. In .taskwire is what has no place of its own, such
+# as e-mails without a mail server.
+RUN mkdir /artifacts .taskwire && chown node /artifacts .taskwire
 USER node
 EXPOSE 3000
 # Node itself as process 1, so that it receives the signals of `docker stop`.

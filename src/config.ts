@@ -39,10 +39,14 @@ const databaseUrl = serverUrl(
   'postgres://user:password@host:5432/database',
   'the PostgreSQL database, version 14 or newer; `start` brings one of its own when unset',
 )
-const redisUrl = serverUrl(
-  ['redis', 'rediss'],
-  'redis://:password@host:6379/0 (rediss:// for TLS)',
-  'the Redis that carries tasks to workers; without one PostgreSQL does, and `start` brings one of its own where redis-server or valkey-server is installed',
+const redisUrl = Type.Refine(
+  serverUrl(
+    ['redis', 'rediss'],
+    'redis://:password@host:6379/0 (rediss:// for TLS)',
+    'the Redis that carries tasks to workers; without one PostgreSQL does, and `start` brings one of its own where redis-server or valkey-server is installed',
+  ),
+  // The client would ask for the database NaN, and end the process.
+  (value) => !URL.canParse(value) || /^\/?\d{0,4}$/.test(new URL(value).pathname),
 )
 const host = Type.String({
   pattern: '^[A-Za-z0-9._:%-]+$',
@@ -124,12 +128,15 @@ const tasksDir = Type.String({
   description: 'a folder with types of tasks of your own, JavaScript or TypeScript; the same as --tasks',
   expected: 'the path of a folder',
 })
-const artifactsDir = Type.String({
-  minLength: 1,
-  default: '.taskwire/artifacts',
-  description: 'where the files of tasks lie: a folder that web and worker share, or s3://bucket/prefix (?endpoint=https://… for stores other than Amazon)',
-  expected: 'the path of a folder, or an s3:// URL',
-})
+const artifactsDir = Type.Refine(
+  Type.String({
+    minLength: 1,
+    default: '.taskwire/artifacts',
+    description: 'where the files of tasks lie: a folder that web and worker share, or s3://bucket/prefix (?endpoint=https://… for stores other than Amazon)',
+    expected: 'the path of a folder, or a URL such as s3://bucket/prefix',
+  }),
+  (value) => !value.startsWith('s3://') || (URL.canParse(value) && new URL(value).host !== ''),
+)
 const artifactTtlHours = integer(1, 24 * 3660, 24 * 30, 'how long the files of tasks are kept')
 const dataDir = Type.String({
   minLength: 1,

@@ -72,7 +72,7 @@ function findWrongValues(schema: Type.TObject, config: unknown, given: Record<st
     .map((key) => {
       const { expected, default: initial } = annotationsOf(schema, key)
       const text = given[key]
-      const remark = initial === undefined ? '' : ` (default ${initial})`
+      const remark = initial === undefined || initial === '' ? '' : ` (default ${initial})`
       return {
         name: variableName(key),
         value: text === undefined ? undefined : maskPassword(text),

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { describeConfig, loadConfig } from './config.js'
 import { StartupError } from './startup-error.js'
-import { isSupervised, reportToSupervisor, runRole } from './services/run-role.js'
+import { isSupervised, reportToSupervisor, runRole, type ServiceRole, type StartRole } from './services/run-role.js'
 import type { Started } from './services/start.js'
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>
@@ -47,22 +47,24 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 async function main(args: readonly string[]): Promise<void> {
   const [name = '', ...others] = args
   if (name === '--version' || name === '-v') return printVersion()
-  const command = COMMANDS[name === '--help' || name === '-h' ? 'help' : name]
+  if (args.includes('--help') || args.includes('-h')) return console.log(usage())
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (command === undefined) return refuse(name === '' ? 'which command?' : `there is no command ${name}`)
   const flags = readFlags(others, command)
-  if (flags === undefined) return refuse(`${name} takes no ${others.join(' ')}`)
+  if (typeof flags === 'string') return refuse(`${name} ${flags}`)
   for (const [flag, variable] of Object.entries(VARIABLES)) if (typeof flags[flag] === 'string') process.env[variable] = flags[flag]
   return command.run(flags)
 }
 
-/** Undefined: they are not what this command takes. */
-function readFlags(args: readonly string[], { options = {} }: Command): Flags | undefined {
+/** A text: what is wrong with them. */
+function readFlags(args: readonly string[], { options = {} }: Command): Flags | string {
   // `start` marks its roles with their data folder, for the process list.
   const own = args.filter((argument) => !argument.startsWith('--data-dir='))
   try {
     return parseArgs({ args: own, options }).values as Flags
-  } catch {
-    return undefined
+  } catch (error) {
+    const isValueWrong = (error as NodeJS.ErrnoException).code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE'
+    return isValueWrong ? `takes${describeFlags(options)}, not ${own.join(' ')}` : `takes no ${own.join(' ')}`
   }
 }
 
@@ -73,13 +75,13 @@ function refuse(mistake: string): void {
 
 async function runWeb(): Promise<void> {
   const { startWeb } = await import('./web/web.js')
-  await runRole('web', startWeb)
+  await runMigratedRole('web', startWeb)
 }
 
 async function runWorker(): Promise<void> {
   const { startWorker } = await import('./worker/worker.js')
   const { watchLoop } = await import('./worker/loop-watch.js')
-  await runRole('worker', (config, log) => {
+  await runMigratedRole('worker', (config, log) => {
     watchLoop({ warnAfterMs: LOOP_WARNING_MS, killAfterMs: config.attemptLeaseSeconds * 1_000, logLevel: config.logLevel }, log)
     return startWorker(config, log)
   })
@@ -87,7 +89,22 @@ async function runWorker(): Promise<void> {
 
 async function runRelay(): Promise<void> {
   const { startRelay } = await import('./relay/relay.js')
-  await runRole('relay', startRelay)
+  await runMigratedRole('relay', startRelay)
+}
+
+/**
+ * Without its tables a role would be up and fail at each request. A database that is away may come back: it is worth a word
+ * in the log, and no more.
+ */
+async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>): Promise<void> {
+  const { countMissingMigrations } = await import('./db/migrate.js')
+  await runRole(role, async (config, log) => {
+    const answer = await countMissingMigrations(config.databaseUrl).catch((error: Error) => error.message)
+    if (typeof answer === 'number' && answer > 0) throw new StartupError(`the database lacks ${answer} migrations: run "taskwire migrate".`)
+    const running = await startRole(config, log)
+    if (typeof answer === 'string') log.warn(answer)
+    return running
+  })
 }
 
 async function runMigrate(): Promise<void> {
@@ -125,7 +142,7 @@ async function runWebhookSecret(): Promise<void> {
   const { openDatabase } = await import('./db/open.js')
   const { readSecret } = await import('./tasks/store/index.js')
   const db = openDatabase(databaseUrl, { maxConnections: 1 })
-  console.log(webhookSecret ?? (await readSecret(db, 'webhooks')))
+  console.log(webhookSecret ?? (await readSecret(db, 'webhooks').catch(failInOneLine(databaseUrl))))
   await db.close()
 }
 
@@ -152,8 +169,16 @@ async function runHealth(): Promise<void> {
   const { openDatabase } = await import('./db/open.js')
   const db = openDatabase(databaseUrl, { maxConnections: 1 })
   const broker = await openBroker({ redisUrl, databaseUrl, log: { info: () => {}, warn: () => {} } })
-  await Promise.all([broker.ping(), db.run({ name: 'health', text: 'select 1' }, [])])
+  await Promise.all([broker.ping(), db.run({ name: 'health', text: 'select 1' }, []).catch(failInOneLine(databaseUrl))])
   await Promise.all([broker.close(), db.close()])
+}
+
+/** What the server said is what there is to say: where in the program it was heard helps nobody. */
+function failInOneLine(databaseUrl: string): (error: unknown) => never {
+  const { host, pathname } = new URL(databaseUrl)
+  return (error) => {
+    throw new StartupError(`cannot use PostgreSQL at ${host}${pathname}: ${error instanceof Error ? error.message : String(error)}`)
+  }
 }
 
 /** Prepares the database for both brokers: which one is used may change from start to start. */
@@ -169,9 +194,8 @@ async function checkRedis(redisUrl: string, databaseUrl: string): Promise<void> 
   const { openBroker } = await import('./broker/open-broker.js')
   const silent = { info: () => {}, warn: () => {} }
   const broker = await openBroker({ redisUrl, databaseUrl, log: silent }).catch((error: unknown) => {
-    throw new StartupError(
-      `${error instanceof Error ? error.message : String(error)}. Check REDIS_URL and that the server runs.`,
-    )
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new StartupError(`${reason.replace(/\.$/, '')}. Check REDIS_URL and that the server runs.`)
   })
   await broker.close()
 }

@@ -120,6 +120,17 @@ t.test('every wrong value is reported at once, by name, with what is expected', 
   ])
 })
 
+t.test('a URL that its client would misread is refused', async (t) => {
+  const wrong = { DATABASE_URL, REDIS_URL: 'redis://cache:6379/jobs', ARTIFACTS_DIR: 's3://', QUEUES: 'A B' }
+  t.strictSame(problemsOf(() => loadConfig('web', wrong)).message.split('\n'), [
+    'REDIS_URL=redis://cache:6379/jobs: expected a URL such as redis://:password@host:6379/0 (rediss:// for TLS)',
+    'QUEUES=A B: expected names with commas between, such as reports,emails',
+    'ARTIFACTS_DIR=s3://: expected the path of a folder, or a URL such as s3://bucket/prefix (default .taskwire/artifacts)',
+  ])
+  for (const path of ['', '/', '/15']) t.ok(loadConfig('web', { DATABASE_URL, REDIS_URL: `redis://cache${path}` }))
+  t.ok(loadConfig('web', { DATABASE_URL, ARTIFACTS_DIR: 's3://bucket' }))
+})
+
 t.test('a missing database URL is reported together with the rest', async (t) => {
   const { problems } = problemsOf(() => loadConfig('worker', { WORKER_CONCURRENCY: '0' }))
   t.strictSame(problems.map(({ name }) => name).sort(), ['DATABASE_URL', 'WORKER_CONCURRENCY'])

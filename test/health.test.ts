@@ -2,7 +2,7 @@
 import t from 'tap'
 import { findFreePort } from '../src/services/server-process.js'
 import { MAIN, oneLine, spawnTaskwire } from './helpers/processes.js'
-import { hasRedisServer, startPostgres, startRedis } from './helpers/services.js'
+import { hasRedisServer, startPostgres, startRedis, type TestScope } from './helpers/services.js'
 import { migrateDatabase } from '../src/db/migrate.js'
 import { migrateBroker } from '../src/broker/open-broker.js'
 
@@ -10,8 +10,13 @@ const postgres = await startPostgres(t)
 await migrateDatabase(postgres.url)
 await migrateBroker(postgres.url)
 
+/** With a Redis where there is one: then PostgreSQL is asked on a way of its own. */
+async function redisEnvironment(t: TestScope): Promise<{ REDIS_URL?: string }> {
+  return (await hasRedisServer()) ? { REDIS_URL: (await startRedis(t)).url } : {}
+}
+
 t.test('services that answer are exit code 0 and silence', async (t) => {
-  const redis = (await hasRedisServer()) ? { REDIS_URL: (await startRedis(t)).url } : {}
+  const redis = await redisEnvironment(t)
   for (const env of [{ DATABASE_URL: postgres.url }, { DATABASE_URL: postgres.url, ...redis }]) {
     const health = spawnTaskwire(t, ['health'], { env })
     t.strictSame(await health.exited, { code: 0, signal: null }, MAIN)
@@ -20,10 +25,13 @@ t.test('services that answer are exit code 0 and silence', async (t) => {
 })
 
 t.test('a database that does not answer is exit code 1 and one line', async (t) => {
-  const health = spawnTaskwire(t, ['health'], { env: { DATABASE_URL: `postgres://me:secret@127.0.0.1:${await findFreePort()}/x` } })
-  t.strictSame(await health.exited, { code: 1, signal: null })
-  t.match(oneLine(health.output()), /^taskwire: /)
-  t.notMatch(health.output(), 'secret')
+  const away = { DATABASE_URL: `postgres://me:secret@127.0.0.1:${await findFreePort()}/x` }
+  for (const env of [away, { ...away, ...(await redisEnvironment(t)) }]) {
+    const health = spawnTaskwire(t, ['health'], { env })
+    t.strictSame(await health.exited, { code: 1, signal: null })
+    t.match(oneLine(health.output()), /^taskwire: cannot .*PostgreSQL at 127\.0\.0\.1/)
+    t.notMatch(health.output(), 'secret')
+  }
 })
 
 t.test('a Redis that does not answer is exit code 1 and one line', async (t) => {

@@ -2,11 +2,10 @@ import { StartupError } from '../startup-error.js'
 import type { Broker } from './broker.js'
 import { reasonOf } from './deadline.js'
 import type { BrokerLog } from './incident-log.js'
-import { openPostgresBroker } from './postgres-broker.js'
+import { migrateBrokerSchema, openPostgresBroker } from './postgres-broker.js'
 import { openRedisBroker } from './redis-broker.js'
 import { withStandby } from './standby-broker.js'
 
-export { migrateBroker } from './postgres-broker.js'
 export type { BrokerLog } from './incident-log.js'
 
 export interface OpenBrokerOptions {
@@ -14,6 +13,16 @@ export interface OpenBrokerOptions {
   redisUrl?: string | undefined
   databaseUrl: string
   log: BrokerLog
+}
+
+/**
+ * Prepares a database to carry tasks without Redis. Several processes may do so at once.
+ * @throws StartupError with one clear line
+ */
+export async function migrateBroker(databaseUrl: string): Promise<void> {
+  await migrateBrokerSchema(databaseUrl).catch((error: unknown) => {
+    throw new StartupError(reasonOf(error))
+  })
 }
 
 /**

@@ -25,7 +25,7 @@ const MAX_WORKER_CONNECTIONS = 4
  * Brings BullMQ's schema in this database up to date. Several processes may do so at once: BullMQ lets one at a time.
  * @throws Error with one clear line when PostgreSQL cannot be reached or refuses
  */
-export async function migrateBroker(databaseUrl: string): Promise<void> {
+export async function migrateBrokerSchema(databaseUrl: string): Promise<void> {
   const client = await connectPostgres(databaseUrl, { query_timeout: MIGRATION_DEADLINE_MS })
   try {
     await runMigrations(client, SCHEMA)
@@ -36,7 +36,7 @@ export async function migrateBroker(databaseUrl: string): Promise<void> {
   }
 }
 
-/** @throws Error with one clear line when PostgreSQL cannot be reached, or `migrateBroker` has not been run */
+/** @throws Error with one clear line when PostgreSQL cannot be reached, or `migrateBrokerSchema` has not been run */
 export async function openPostgresBroker(options: { databaseUrl: string; log: BrokerLog }): Promise<Broker> {
   const { databaseUrl, log } = options
   const incidents = createIncidentLog(log)

@@ -64,6 +64,8 @@ export async function connectRedis(redisUrl: string, options: ConnectOptions, in
   })
   try {
     await withDeadline(client.connect(), CONNECT_DEADLINE_MS, `no answer within ${CONNECT_DEADLINE_MS / 1_000} s`)
+    // A database that it does not have is no more than an event to the client, which then goes on with database 0.
+    if (lastError !== undefined) throw lastError
     return client
   } catch (error) {
     isOpen = false

@@ -1,4 +1,5 @@
 /** Brings the schema of a database up to date. Several processes may do so at once: an advisory lock lets one at a time. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
@@ -12,48 +13,72 @@ const MIGRATIONS_FOLDER = fileURLToPath(new URL('../../drizzle', import.meta.url
 const MINIMUM_VERSION = 14
 /** Any number that nobody else locks: "task" in ASCII. */
 const LOCK_KEY = 0x7461736b
+/** Longer than the client waits for a connection. What speaks, but not as PostgreSQL does, keeps it waiting for ever. */
+const ANSWER_DEADLINE_MS = 7_000
 
 /**
  * Applies the migrations that the database lacks.
- * @throws StartupError with one clear line when the server cannot be reached, refuses, or is too old
+ * @throws StartupError with one clear line when the server cannot be reached, refuses, is too old, or when a newer version of
+ * Taskwire has migrated the database already
  */
 export async function migrateDatabase(databaseUrl: string): Promise<void> {
-  const client = postgres(databaseUrl, { max: 1, connect_timeout: 5, onnotice: () => {} })
-  try {
-    await assertServer(client, databaseUrl)
+  await useServer(databaseUrl, async (client) => {
     // The session's lock ends with the connection, whatever happens in between.
     await client`select pg_advisory_lock(${LOCK_KEY})`
+    assertNotNewer(await countMissing(client))
     await migrate(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER, migrationsSchema: 'taskwire', migrationsTable: 'migrations' })
-  } finally {
-    await client.end({ timeout: 5 })
-  }
+  })
 }
 
 /**
- * How many migrations the database lacks.
- * @throws StartupError like `migrateDatabase`
+ * How many migrations the database lacks; below zero when it has some that this version does not know.
+ * @throws StartupError with one clear line when the server cannot be reached, refuses, or is too old
  */
 export async function countMissingMigrations(databaseUrl: string): Promise<number> {
+  return useServer(databaseUrl, countMissing)
+}
+
+/** Does some work over a connection of its own. Whatever fails becomes one line that says what to do. */
+async function useServer<T>(databaseUrl: string, work: (client: postgres.Sql) => Promise<T>): Promise<T> {
+  const { host, pathname } = new URL(databaseUrl)
   const client = postgres(databaseUrl, { max: 1, connect_timeout: 5, onnotice: () => {} })
   try {
-    await assertServer(client, databaseUrl)
-    const known = readMigrationFiles({ migrationsFolder: MIGRATIONS_FOLDER }).length
-    const [table] = await client<{ exists: boolean }[]>`select to_regclass('taskwire.migrations') is not null as exists`
-    if (!table?.exists) return known
-    const [row] = await client<{ count: number }[]>`select count(*)::integer as count from taskwire.migrations`
-    return known - (row?.count ?? 0)
+    const version = await readServerVersion(client).catch((error: unknown) => {
+      throw new StartupError(`cannot use PostgreSQL at ${host}${pathname}: ${reasonOf(error)}. Check DATABASE_URL and that the server runs.`)
+    })
+    assertVersion(version)
+    return await work(client)
+  } catch (error) {
+    if (error instanceof StartupError) throw error
+    throw new StartupError(
+      `cannot prepare the database at ${host}${pathname}: ${reasonOf(error)}. ` +
+        `Point DATABASE_URL at a database where its user may create schemas and where "taskwire" is not one of somebody else.`,
+    )
   } finally {
-    await client.end({ timeout: 5 })
+    await client.end({ timeout: 1 })
   }
 }
 
-async function assertServer(client: postgres.Sql, databaseUrl: string): Promise<void> {
-  const version = await readServerVersion(client).catch((error: unknown) => {
-    const { host, pathname } = new URL(databaseUrl)
-    const reason = error instanceof Error ? error.message || String((error as NodeJS.ErrnoException).code) : String(error)
-    throw new StartupError(`cannot use PostgreSQL at ${host}${pathname}: ${reason}. Check DATABASE_URL and that the server runs.`)
-  })
-  assertVersion(version)
+/** What the server or the network said; drizzle hides that behind the text of its statement. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error.cause instanceof Error) return reasonOf(error.cause)
+  return error.message || String((error as NodeJS.ErrnoException).code)
+}
+
+async function countMissing(client: postgres.Sql): Promise<number> {
+  const known = readMigrationFiles({ migrationsFolder: MIGRATIONS_FOLDER }).length
+  const [table] = await client<{ exists: boolean }[]>`select to_regclass('taskwire.migrations') is not null as exists`
+  if (!table?.exists) return known
+  const [row] = await client<{ count: number }[]>`select count(*)::integer as count from taskwire.migrations`
+  return known - (row?.count ?? 0)
+}
+
+function assertNotNewer(missing: number): void {
+  if (missing >= 0) return
+  throw new StartupError(
+    `the database was made by a newer Taskwire: it has ${-missing} migrations that this version does not know. Update Taskwire, or point DATABASE_URL at another database.`,
+  )
 }
 
 /** @param version as `server_version_num` gives it: the major version times 10,000, and the minor */
@@ -64,6 +89,15 @@ export function assertVersion(version: number): void {
 }
 
 async function readServerVersion(client: postgres.Sql): Promise<number> {
-  const [row] = await client<{ server_version_num: string }[]>`show server_version_num`
-  return Number(row?.server_version_num)
+  const answered = new AbortController()
+  const late = sleep(ANSWER_DEADLINE_MS, undefined, { signal: answered.signal }).then(
+    () => Promise.reject(new Error('no answer that PostgreSQL would give')),
+    () => [],
+  )
+  try {
+    const [row] = await Promise.race([client<{ server_version_num: string }[]>`show server_version_num`, late])
+    return Number(row?.server_version_num)
+  } finally {
+    answered.abort()
+  }
 }

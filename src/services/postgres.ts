@@ -16,7 +16,7 @@
  * Files in the folder, all for the services' user only: `data/` (PGDATA), `password`, `server.log`.
  */
 import { randomBytes } from 'node:crypto'
-import { chown, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { chown, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StartupError } from '../startup-error.js'
@@ -38,6 +38,8 @@ export interface PostgresOptions {
 
 const USER = 'taskwire'
 const DATABASE = 'taskwire'
+/** How the names of half-made clusters begin. */
+const DRAFT = 'data.new'
 const START_DEADLINE_MS = 60_000
 
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -100,8 +102,9 @@ export async function initPostgres(
   if (exists) return
   const binaries = options.binaries ?? (await findPostgresBinaries(user))
   await makePrivateFolder(folder, user)
-  const draft = join(folder, 'data.new')
-  await rm(draft, { recursive: true, force: true })
+  // The initdb of a start that was killed may be at work still, and empties its draft when it fails: never the same twice.
+  await removeDrafts(folder)
+  const draft = join(folder, `${DRAFT}-${randomBytes(4).toString('hex')}`)
   const passwordFile = join(folder, 'password')
   await writeFile(passwordFile, `${randomBytes(24).toString('hex')}\n`, { mode: 0o600 })
   if (user !== undefined) await chown(passwordFile, user.uid, user.gid)
@@ -118,6 +121,12 @@ export async function initPostgres(
     throw new StartupError(`cannot make a PostgreSQL database in ${folder}: ${reason}`)
   }
   await rename(draft, join(folder, 'data'))
+}
+
+/** What cannot be removed now, because something writes to it still, a later start removes. */
+async function removeDrafts(folder: string): Promise<void> {
+  const drafts = (await readdir(folder)).filter((name) => name.startsWith(DRAFT))
+  await Promise.all(drafts.map((name) => rm(join(folder, name), { recursive: true, force: true }).catch(() => {})))
 }
 
 function initdbArguments(dataFolder: string, passwordFile: string, flags: readonly string[]): string[] {

@@ -35,6 +35,19 @@ t.test('on PostgreSQL', async (t) => {
     t.strictSame([...schemas].map((row) => row['name']), ['taskwire_bullmq'])
   })
 
+  await t.test('a database where it may make no schema is one clear line', async (t) => {
+    const url = new URL(await server.createDatabase())
+    const sql = postgres(server.url, { max: 1 })
+    t.teardown(() => sql.end())
+    await sql.unsafe("create role guest login password 'secret'")
+    url.username = 'guest'
+    url.password = 'secret'
+    await t.rejects(migrateBroker(url.href), {
+      name: 'StartupError',
+      message: /^cannot prepare the schema taskwire_bullmq in PostgreSQL at .*: permission denied for database/,
+    })
+  })
+
   await t.test('settings in the URL do not displace the schema', async (t) => {
     const databaseUrl = await server.createDatabase()
     await migrateBroker(databaseUrl)
@@ -65,6 +78,13 @@ t.test('on Redis', async (t) => {
     const opening = openBroker({ ...options, redisUrl: url.href, log: createLog() })
     await t.rejects(opening, { message: new RegExp(`^cannot reach Redis at 127.0.0.1:${server.port}: WRONGPASS`) })
     await opening.catch((error: unknown) => t.notMatch(String(error), 'wrong-secret'))
+  })
+
+  await t.test('a database that it does not have is refused, not taken for another', async (t) => {
+    const opening = openBroker({ ...options, redisUrl: `${server.url}/99`, log: createLog() })
+    await t.rejects(opening, { message: /^cannot reach Redis at .*: ERR DB index is out of range$/ })
+    const other = await openBroker({ ...options, redisUrl: `${server.url}/3`, log: createLog() })
+    await other.close()
   })
 
   await t.test('a Redis that may evict jobs is warned of', async (t) => {

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { chmod, chown, cp, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import t from 'tap'
 import { findPackage, findPostgresBinaries } from '../../src/services/postgres-binaries.js'
@@ -88,6 +89,23 @@ t.test('a stale pid file that names a process of somebody else blocks nothing an
   const server = await startHere(t)
   t.match(await query(server.url, 'select 1 as one'), [{ one: 1 }])
   t.equal(somebody.exitCode ?? somebody.signalCode, null)
+})
+
+t.test('an initdb left over by a killed start, still writing, disturbs nothing', async (t) => {
+  const fresh = join(parent, 'fresh')
+  const draft = join(fresh, 'data.new')
+  const writer = `for (let i = 0; ; i++) require('fs').mkdirSync(\`${draft}/base/\${i % 50}\`, { recursive: true })`
+  const left = spawn(process.execPath, ['-e', writer], { stdio: 'ignore' })
+  t.teardown(() => left.kill('SIGKILL'))
+  while ((await stat(join(draft, 'base/49')).catch(() => undefined)) === undefined) await sleep(5)
+  await initPostgres(fresh, { user, initdbFlags: ['--no-sync'] })
+  t.ok(await stat(join(fresh, 'data', 'PG_VERSION')))
+  left.kill('SIGKILL')
+  await once(left, 'exit')
+  // Whatever it left goes with the next cluster that is made here.
+  await rm(join(fresh, 'data'), { recursive: true })
+  await initPostgres(fresh, { user, initdbFlags: ['--no-sync'] })
+  t.strictSame((await readdir(fresh)).sort(), ['data', 'password'])
 })
 
 t.test('data of another major version is one clear line', async (t) => {

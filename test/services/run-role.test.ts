@@ -1,5 +1,6 @@
 /** The roles as processes of their own. `npm test` builds the command line first. */
 import t from 'tap'
+import { migrateBroker } from '../../src/broker/open-broker.js'
 import { findFreePort } from '../../src/services/server-process.js'
 import { oneLine, spawnTaskwire, startRole } from '../helpers/processes.js'
 import { startPostgres } from '../helpers/services.js'
@@ -37,6 +38,16 @@ t.test('a role that cannot start says why in one line', async (t) => {
   t.match(oneLine(missing.stderr()), /^taskwire: DATABASE_URL is missing: expected a URL such as postgres:/)
 })
 
+t.test('a role on a database that was not migrated says so, instead of failing at each request', async (t) => {
+  const postgres = await startPostgres(t)
+  await migrateBroker(postgres.url)
+  for (const role of ['web', 'worker', 'relay']) {
+    const started = spawnTaskwire(t, [role], { env: { DATABASE_URL: postgres.url, PORT: '0' } })
+    t.strictSame(await started.exited, REFUSED)
+    t.match(oneLine(started.output()), /^taskwire: the database lacks \d+ migrations: run "taskwire migrate"\.$/, role)
+  }
+})
+
 t.test('the command line explains itself', async (t) => {
   const help = spawnTaskwire(t, ['help'])
   t.strictSame(await help.exited, STOPPED)
@@ -44,9 +55,29 @@ t.test('the command line explains itself', async (t) => {
   const version = spawnTaskwire(t, ['--version'])
   t.strictSame(await version.exited, STOPPED)
   t.match(version.stdout(), /^\d+\.\d+\.\d+\n$/)
-  for (const args of [['bake'], [], ['web', '--fast']]) {
+  const asked = spawnTaskwire(t, ['start', '--help'])
+  t.strictSame(await asked.exited, STOPPED)
+  t.equal(asked.stdout(), help.stdout())
+  const mistakes: [string[], string][] = [
+    [['bake'], 'there is no command bake'],
+    [['constructor'], 'there is no command constructor'],
+    [[], 'which command?'],
+    [['web', '--fast'], 'web takes no --fast'],
+    [['types', '--tasks'], 'types takes [--tasks TASKS_DIR], not --tasks'],
+  ]
+  for (const [args, mistake] of mistakes) {
     const wrong = spawnTaskwire(t, args)
     t.strictSame(await wrong.exited, { code: 2, signal: null })
-    t.match(wrong.stderr(), /^taskwire: (there is no command bake|which command\?|web takes no --fast)\n\nUsage:/)
+    t.ok(wrong.stderr().startsWith(`taskwire: ${mistake}\n\nUsage:`), mistake)
   }
+})
+
+t.test('a command that asks a database says in one line why it cannot', async (t) => {
+  const postgres = await startPostgres(t)
+  const wrong = new URL(postgres.url)
+  wrong.password = 'secret'
+  const secret = spawnTaskwire(t, ['webhook-secret'], { env: { DATABASE_URL: wrong.href } })
+  t.strictSame(await secret.exited, REFUSED)
+  t.match(oneLine(secret.output()), /^taskwire: cannot use PostgreSQL at 127\.0\.0\.1:\d+\/taskwire: password authentication failed for user "taskwire"$/)
+  t.notMatch(secret.output(), '"secret"')
 })
