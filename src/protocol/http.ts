@@ -101,6 +101,9 @@ const VersionText = Type.String({ pattern: '^[0-9]{1,9}$' })
 /** The longest a request may wait, in seconds. */
 export const MAX_WAIT_SECONDS = 60
 
+/** A tag to look for. A NUL is refused here, where it does not reach PostgreSQL. */
+export const TagFilter = Type.String({ minLength: 1, maxLength: 50, pattern: '^[^\\u0000]*$', examples: ['nightly'] })
+
 const UUID_PATTERN = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
 /** Versions with commas between. */
 export const POSITIONS_PATTERN = '^[0-9]{1,9}(,[0-9]{1,9})*$'
@@ -126,7 +129,7 @@ export const SelectionQuery = Type.Object(
       }),
     ),
     type: Type.Optional(TaskType),
-    tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50 })),
+    tag: Type.Optional(TagFilter),
     status: Type.Optional(Status),
     batch: Type.Optional(TaskId),
     since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, description: 'with ids: the version held of each, in the order of the ids; 0 for none' })),
@@ -150,7 +153,7 @@ export const ListTasksQuery = Type.Object(
   {
     status: Type.Optional(Status),
     type: Type.Optional(TaskType),
-    tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50 })),
+    tag: Type.Optional(TagFilter),
     queue: Type.Optional(QueueName),
     batch: Type.Optional(TaskId),
     parent: Type.Optional(TaskId),

@@ -74,6 +74,7 @@ t.test('wrong list parameters are named', async (t) => {
     ['limit=201', '/limit'],
     ['limit=1.5', '/limit'],
     ['sort=up', '/sort'],
+    ['tag=a%00b', '/tag'],
   ]
   for (const [query, pointer] of wrong) t.match(await get(`/api/tasks?${query}`), { status: 400, body: { code: 'invalid_request', errors: [{ pointer }] } })
   t.match(await get('/api/tasks?cursor=nonsense'), { status: 400, body: { code: 'invalid_cursor' } })
