@@ -101,6 +101,7 @@ t.test('health and readiness answer, and the documents describe the routes', asy
   const docs = await fetch(`${app.address}/docs`)
   t.equal(docs.status, 200)
   t.match(await docs.text(), /swagger/i)
+  t.notMatch(docs.headers.get('content-security-policy'), /upgrade-insecure-requests|https:/, 'it works over plain HTTP, too')
 })
 
 t.test('the page and the client are served under a strict policy', async (t) => {
