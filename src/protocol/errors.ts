@@ -7,6 +7,7 @@ import { Type, type Static } from 'typebox'
 export const PROBLEMS = {
   invalid_json: { status: 400, title: 'The body is not JSON', fix: 'Send one JSON object, in UTF-8.' },
   invalid_request: { status: 400, title: 'The request does not fit its schema', fix: 'Mend the fields listed in errors.' },
+  malformed_url: { status: 400, title: 'The address is malformed', fix: 'Percent-encode what goes into the path, e.g. with encodeURIComponent.' },
   invalid_id: { status: 400, title: 'The id is malformed', fix: 'A task id is a UUID such as the one in the Location header of the answer that created it.' },
   invalid_cursor: { status: 400, title: 'The cursor is malformed', fix: 'Pass nextCursor of the previous page unchanged, or leave cursor out to start over.' },
   origin_not_allowed: { status: 403, title: 'Pages of this origin may not use the server', fix: 'The operator adds the origin to ALLOWED_ORIGINS.' },

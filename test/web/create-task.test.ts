@@ -87,6 +87,24 @@ t.test('what cannot be accepted is refused by name, and nothing is stored', asyn
   t.equal(await countTasks(), before)
 })
 
+t.test('a body that is not JSON is told where, and one with a forbidden field which', async (t) => {
+  const details = [
+    ['{"title": "x",}', /position 14|in JSON/],
+    ['{"title": ', /Unexpected end of JSON input/],
+    ['', /is empty/],
+    [' ', /is empty/],
+    ['{"payload":{"__proto__":{"x":1}}}', /"__proto__"/],
+  ] as const
+  for (const [body, detail] of details) t.match((await post(body)).body, { code: 'invalid_json', detail })
+})
+
+t.test('an address that cannot be read is a problem, too', async (t) => {
+  const answer = await fetch(`${url}/%zz`)
+  t.equal(answer.status, 400)
+  t.match(answer.headers.get('content-type'), /^application\/problem\+json/)
+  t.match(await answer.json(), { code: 'malformed_url', detail: /path/, fix: /encode/ })
+})
+
 t.test('creates that arrive together are all stored, each once', async (t) => {
   const before = await countTasks()
   const answers = await Promise.all(Array.from({ length: 300 }, (_, index) => post({ title: `task ${index}` })))
