@@ -31,7 +31,7 @@ export const PROBLEMS = {
   overloaded: { status: 503, title: 'This server has as many streams as it may', fix: 'Try again after the seconds in Retry-After; another process may have room.' },
   internal: { status: 500, title: 'The server made a mistake', fix: 'Try again; if it persists, look up the requestId in the server log.' },
   broker_unavailable: { status: 503, title: 'No worker could be told of the task', fix: 'Nothing was stored. Try again after the seconds in Retry-After, or leave Prefer: handling=strict out: the task is stored and runs later.' },
-  unavailable: { status: 503, title: 'The database cannot be reached', fix: 'Nothing was stored. Try again after the seconds in Retry-After.' },
+  unavailable: { status: 503, title: 'The database cannot be reached', fix: 'Try again after the seconds in Retry-After. What was sent may have been stored all the same: with an Idempotency-Key a create is safe to send again.' },
 } as const satisfies Record<string, { status: number; title: string; fix: string }>
 
 export type ProblemCode = keyof typeof PROBLEMS

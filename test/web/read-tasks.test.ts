@@ -122,6 +122,7 @@ t.test('while a service is away, readiness and answers say so; health does not',
   const { status, headers, body } = await get('/api/tasks')
   t.match({ status, body }, { status: 503, body: { code: 'unavailable' } })
   t.ok(headers.get('retry-after'))
+  t.match(body['fix'], /may have been stored/, 'a statement that was sent may still be carried out')
   t.notMatch(JSON.stringify(body), /ECONN|127\.0\.0\.1/)
   t.equal((await get('/healthz')).status, 200)
   await app.postgres.start()
