@@ -5,6 +5,7 @@ import type { Statement } from '../db/database.js'
 import { STATUSES, type Status } from '../protocol/status.js'
 import { Instant, TaskId, TaskType } from '../protocol/task.js'
 import { defineTask } from '../tasks/definition.js'
+import { PermanentFailure } from '../tasks/outcome-errors.js'
 import { renderReport } from './report-html.js'
 
 const MAX_FAILURES = 20
@@ -83,7 +84,7 @@ export const reportGenerate = defineTask({
     const [period] = await db.run<PeriodRow>(READ_PERIOD, [from ?? null, to ?? null])
     if (!period) throw new Error('PostgreSQL gave no time')
     if (period.from >= period.to) {
-      throw new Error(
+      throw new PermanentFailure(
         `the period is empty: from (${period.from.toISOString()}) must be before to (${period.to.toISOString()}). ` +
           'Left out, to is now and from is 24 hours before to.',
       )

@@ -7,6 +7,7 @@ import { Type, type Static } from 'typebox'
 export const PROBLEMS = {
   invalid_json: { status: 400, title: 'The body is not JSON', fix: 'Send one JSON object, in UTF-8.' },
   invalid_request: { status: 400, title: 'The request does not fit its schema', fix: 'Mend the fields listed in errors.' },
+  malformed_url: { status: 400, title: 'The address is malformed', fix: 'Percent-encode what goes into the path, e.g. with encodeURIComponent.' },
   invalid_id: { status: 400, title: 'The id is malformed', fix: 'A task id is a UUID such as the one in the Location header of the answer that created it.' },
   invalid_cursor: { status: 400, title: 'The cursor is malformed', fix: 'Pass nextCursor of the previous page unchanged, or leave cursor out to start over.' },
   origin_not_allowed: { status: 403, title: 'Pages of this origin may not use the server', fix: 'The operator adds the origin to ALLOWED_ORIGINS.' },
@@ -30,7 +31,7 @@ export const PROBLEMS = {
   overloaded: { status: 503, title: 'This server has as many streams as it may', fix: 'Try again after the seconds in Retry-After; another process may have room.' },
   internal: { status: 500, title: 'The server made a mistake', fix: 'Try again; if it persists, look up the requestId in the server log.' },
   broker_unavailable: { status: 503, title: 'No worker could be told of the task', fix: 'Nothing was stored. Try again after the seconds in Retry-After, or leave Prefer: handling=strict out: the task is stored and runs later.' },
-  unavailable: { status: 503, title: 'The database cannot be reached', fix: 'Nothing was stored. Try again after the seconds in Retry-After.' },
+  unavailable: { status: 503, title: 'The database cannot be reached', fix: 'Try again after the seconds in Retry-After. What was sent may have been stored all the same: with an Idempotency-Key a create is safe to send again.' },
 } as const satisfies Record<string, { status: number; title: string; fix: string }>
 
 export type ProblemCode = keyof typeof PROBLEMS

@@ -14,19 +14,19 @@ const RequestId = Type.String({ minLength: 1, maxLength: 64, description: 'chose
 const Version = Type.Integer({ minimum: 0 })
 const exact = { additionalProperties: false } as const
 
+const SelectionById = Type.Object({ ids: Type.Array(TaskId, { minItems: 1, maxItems: MAX_SELECTED_IDS }) }, exact)
+const SelectionByFit = Type.Object(
+  {
+    type: Type.Optional(TaskType),
+    tag: Type.Optional(Tag),
+    status: Type.Optional(Status),
+    batch: Type.Optional(TaskId),
+  },
+  exact,
+)
+
 /** Tasks by id, or all that fit: of a type, with a tag, in a status, of a batch; `{}` is every task. */
-export const Selection = Type.Union([
-  Type.Object({ ids: Type.Array(TaskId, { minItems: 1, maxItems: MAX_SELECTED_IDS }) }, exact),
-  Type.Object(
-    {
-      type: Type.Optional(TaskType),
-      tag: Type.Optional(Tag),
-      status: Type.Optional(Status),
-      batch: Type.Optional(TaskId),
-    },
-    exact,
-  ),
-])
+export const Selection = Type.Union([SelectionById, SelectionByFit])
 export type Selection = Static<typeof Selection>
 
 /** Follow these tasks. A task named in `since` goes on after that version, the others begin with a snapshot. */
@@ -40,6 +40,10 @@ export const SubscribeRequest = Type.Object(
   exact,
 )
 export type SubscribeRequest = Static<typeof SubscribeRequest>
+
+/** The same with one kind of selection: what is wrong with a request is said of the kind that was meant. */
+export const SubscribeById = Type.Object({ ...SubscribeRequest.properties, selection: SelectionById }, exact)
+export const SubscribeByFit = Type.Object({ ...SubscribeRequest.properties, selection: SelectionByFit }, exact)
 
 /** Stop the subscription of this id. */
 export const UnsubscribeRequest = Type.Object({ type: Type.Literal('unsubscribe'), id: RequestId }, exact)

@@ -11,7 +11,7 @@ export const MAX_BODY_DEPTH = 32
 /** PostgreSQL stores no text with U+0000. */
 const NO_NUL = '^[^\\u0000]*$'
 /** A tag to look for. */
-export const Tag = Type.String({ minLength: 1, maxLength: 50, pattern: NO_NUL })
+export const Tag = Type.String({ minLength: 1, maxLength: 50, pattern: NO_NUL, examples: ['nightly'] })
 
 /** What a client asks for. `{"title": "example task"}` alone is valid. */
 export const CreateTask = Type.Object(
@@ -30,9 +30,10 @@ export const CreateTask = Type.Object(
     uniqueKey: Type.Optional(
       Type.String({ minLength: 1, maxLength: 200, description: 'while a task of the type with this key has not ended, it is the answer, and none is created' }),
     ),
-    callbackUrl: Type.Optional(Type.String({ maxLength: 2_000, pattern: '^https?://', description: 'is sent a signed POST when the task has ended' })),
+    callbackUrl: Type.Optional(Type.String({ maxLength: 2_000, pattern: '^https?://', examples: ['https://example.com/hook'], description: 'is sent a signed POST when the task has ended' })),
   },
-  { additionalProperties: false },
+  // Without an example, tools make one of every field, with runAt and delayMs together.
+  { additionalProperties: false, examples: [{ title: 'example task' }] },
 )
 export type CreateTask = Static<typeof CreateTask>
 
@@ -102,7 +103,7 @@ export const TaskParams = Type.Object({ id: TaskId })
 export type TaskParams = Static<typeof TaskParams>
 
 /** A version in a URL. Text, because converting would make 1 of `1.5`. */
-const VersionText = Type.String({ pattern: '^[0-9]{1,9}$' })
+const VersionText = Type.String({ pattern: '^[0-9]{1,9}$', examples: ['3'] })
 /** The longest a request may wait, in seconds. */
 export const MAX_WAIT_SECONDS = 60
 

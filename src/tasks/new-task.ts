@@ -20,6 +20,9 @@ export class NewTaskError extends Error {
   }
 }
 
+const FIRST_INSTANT = Date.parse('0001-01-01T00:00:00Z')
+const LAST_INSTANT = Date.parse('9999-12-31T23:59:59.999Z')
+
 export interface NewTaskOrigin {
   tenant: string
   parentId?: TaskId
@@ -123,11 +126,20 @@ function toInstant(time: string | undefined): string | undefined {
 function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError[] {
   // Nearly every task has none.
   if (runAt === undefined && expiresAt === undefined) return []
-  const malformed = ([['/runAt', runAt], ['/expiresAt', expiresAt]] as const).filter(([, time]) => time !== undefined && Number.isNaN(Date.parse(time)))
-  if (malformed.length > 0) return malformed.map(([pointer]) => ({ pointer, detail: 'is not a time', fix: 'Send ISO 8601, e.g. 2026-11-20T21:22:23Z.' }))
+  const malformed = [...checkTime('/runAt', runAt), ...checkTime('/expiresAt', expiresAt)]
+  if (malformed.length > 0) return malformed
   if (runAt !== undefined && delayMs !== undefined) return [{ pointer: '/delayMs', detail: 'comes together with runAt', fix: 'Send one of the two.' }]
   if (expiresAt === undefined) return []
   const startMs = runAt === undefined ? Date.now() + (delayMs ?? 0) : Math.max(Date.parse(runAt), Date.now())
   if (Date.parse(expiresAt) > startMs) return []
   return [{ pointer: '/expiresAt', detail: 'is before the task could start', fix: 'Choose a later one, or an earlier start.' }]
+}
+
+/** ISO 8601 has years before 1 and, with an offset, after 9999, that PostgreSQL does not read in this form. */
+function checkTime(pointer: string, time: string | undefined): FieldError[] {
+  if (time === undefined) return []
+  const at = Date.parse(time)
+  if (Number.isNaN(at)) return [{ pointer, detail: 'is not a time', fix: 'Send ISO 8601, e.g. 2026-11-20T21:22:23Z.' }]
+  if (at >= FIRST_INSTANT && at <= LAST_INSTANT) return []
+  return [{ pointer, detail: 'is not in the years 0001 to 9999 (UTC)', fix: 'Send another time, or leave it out.' }]
 }

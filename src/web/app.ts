@@ -16,6 +16,7 @@ import { startFeeds } from './feeds.js'
 import { startHandOver } from './hand-over.js'
 import { startHttpStreams } from './http-stream.js'
 import { createOriginCheck, registerOrigins } from './origins.js'
+import { registerJsonBodies } from './json-body.js'
 import { pageRoutes } from './page.js'
 import { answerProblem, ProblemError } from './problem.js'
 import { artifactRoutes } from './routes/artifacts.js'
@@ -53,6 +54,8 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
     routerOptions: { ignoreTrailingSlash: true },
     requestTimeout: REQUEST_DEADLINE_MS.whole,
     http: { headersTimeout: REQUEST_DEADLINE_MS.headers },
+    // Addresses that are refused before a route is looked for.
+    frameworkErrors: answerProblem,
     trustProxy: config.trustProxy > 0 && ((_address, hop) => hop < config.trustProxy),
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
@@ -63,6 +66,7 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   // Answers are built field by field from rows; their schemas are documentation, checked by the tests.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data))
   app.removeContentTypeParser('text/plain')
+  registerJsonBodies(app)
 
   let isStopping = false
   app.addHook('preClose', async () => {

@@ -2,9 +2,28 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
+import { Problem } from '../protocol/errors.js'
 import type { Registry } from '../tasks/registry.js'
 import { describeStreams } from './asyncapi.js'
 import { readPackageVersion } from './version.js'
+
+const PROBLEM_RESPONSE = { description: 'what is wrong, and what to do about it', content: { 'application/problem+json': { schema: Problem } } }
+
+/**
+ * Of the page of the calls. Its program sets styles in its markup; it loads nothing from elsewhere, and nothing over another
+ * protocol than its own, so that it also works over plain HTTP.
+ */
+const DOCS_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data:",
+  "font-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join(';')
 
 /** Must be registered before the routes it is to describe. */
 export async function registerDocuments(app: FastifyInstance, registry: Registry): Promise<void> {
@@ -27,11 +46,23 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
         { name: 'operations', description: 'For those who run the server' },
       ],
     },
+    transform: ({ schema, url }) => ({ schema: schema && { ...schema, response: describeResponses(schema.response) }, url }),
   })
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { deepLinking: true } })
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: DOCS_POLICY,
+    // Else a server that is not on localhost has its document checked by a service of others.
+    uiConfig: { deepLinking: true, validatorUrl: null },
+  })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   const streams = describeStreams()
   app.get('/asyncapi.json', { schema: { hide: true } }, async () => streams)
+}
+
+/** Problems with the content type that they are answered with, and that any other error is one, too. */
+function describeResponses(response: unknown): Record<string, unknown> {
+  const entries = Object.entries({ ...(response as object), default: Problem })
+  return Object.fromEntries(entries.map(([status, schema]) => [status, schema === Problem ? PROBLEM_RESPONSE : schema]))
 }
 
 /** For each type of task the schemas of its payload, result and progress, by names such as `demo.sleep.payload`. */

@@ -8,7 +8,8 @@
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Feed } from '../live/feed.js'
-import { FeedRequest, type FeedAnswer } from '../protocol/feed.js'
+import type { FieldError } from '../protocol/errors.js'
+import { PingRequest, SubscribeByFit, SubscribeById, UnsubscribeRequest, type FeedAnswer, type FeedRequest } from '../protocol/feed.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { createChecker } from '../tasks/schema-errors.js'
 import type { Feeds } from './feeds.js'
@@ -31,7 +32,7 @@ export interface FeedSocketDeps {
 /** Registers the route, in the scope where WebSockets are registered. */
 export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assertOrigin, assertUpgrade }: FeedSocketDeps): void {
   const heartbeat = startHeartbeat({})
-  const checker = createChecker(FeedRequest)
+  const check = createRequestChecker()
   app.addHook('preClose', async () => heartbeat.stop())
 
   app.get(
@@ -68,7 +69,7 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assert
     const request = parse(text)
     const id = (request as { id?: unknown } | null | undefined)?.id
     if (typeof id !== 'string') return socket.close(CLOSE_CODES.protocolError, 'a request is a JSON object with type and id')
-    const errors = checker.check(request)
+    const errors = check(request as Partial<FeedRequest>)
     if (errors.length > 0) {
       const detail = 'The request does not fit; see /asyncapi.json.'
       const refused: FeedAnswer = { type: 'refused', id: id.slice(0, 64) || '?', code: 'invalid_request', detail, errors }
@@ -88,6 +89,27 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assert
         socket.send(JSON.stringify({ type: 'pong', id: request.id } satisfies FeedAnswer))
     }
   }
+}
+
+/** Says what is wrong with a request, of the kind that it means to be: of the union of all, every field would be wrong in some. */
+function createRequestChecker(): (request: Partial<FeedRequest>) => FieldError[] {
+  const checkers = {
+    subscribe: createChecker(SubscribeByFit),
+    unsubscribe: createChecker(UnsubscribeRequest),
+    ping: createChecker(PingRequest),
+  }
+  const byId = createChecker(SubscribeById)
+  return (request) => {
+    if (request.type === undefined || !Object.hasOwn(checkers, request.type)) {
+      return [{ pointer: '/type', detail: `must be one of ${Object.keys(checkers).join(', ')}` }]
+    }
+    return (isByIds(request) ? byId : checkers[request.type]).check(request)
+  }
+}
+
+function isByIds(request: { type?: string; selection?: unknown }): boolean {
+  const { type, selection } = request
+  return type === 'subscribe' && typeof selection === 'object' && selection !== null && 'ids' in selection
 }
 
 /** Says whether one more is allowed now. */

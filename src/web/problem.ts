@@ -49,9 +49,8 @@ function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: F
       return new ProblemError('body_too_large', 'The body has more bytes than this address takes.')
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new ProblemError('unsupported_media_type', 'The body must be application/json.')
-    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
-      return new ProblemError('invalid_json', 'The body is empty.')
-    case 'FST_ERR_CTP_INVALID_JSON_BODY':
+    case 'FST_ERR_BAD_URL':
+      return new ProblemError('malformed_url', 'The path has a % that begins no percent-encoded UTF-8.')
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return new ProblemError('invalid_json', `The body is not JSON: ${error.message}`)
   }

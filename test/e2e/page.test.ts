@@ -345,3 +345,12 @@ testPage('each type of task has a page, from which one is created, and which its
   await page.goto('/#/types/no.such')
   await types.getByRole('heading', { name: 'There is no such type' }).waitFor()
 })
+
+testPage('the page of the calls opens, and its first example creates a task', {}, async (t, page) => {
+  await page.goto('/docs')
+  await page.getByRole('button', { name: 'post /api/tasks', exact: true }).click()
+  await page.getByRole('button', { name: 'Try it out' }).click()
+  const answer = page.waitForResponse((response) => response.request().method() === 'POST')
+  await page.getByRole('button', { name: 'Execute' }).click()
+  t.match(await (await answer).json(), { title: 'example task', status: 'PENDING' })
+})

@@ -193,6 +193,7 @@ t.test('nothing stored gives a report of zeros', async (t) => {
 t.test('an empty period is refused with both ends', async (t) => {
   const { context } = createContext({ db })
   await t.rejects(reportGenerate.run({ from: to, to: from }, context), {
+    name: 'PermanentFailure',
     message: `the period is empty: from (${to}) must be before to (${from}). Left out, to is now and from is 24 hours before to.`,
   })
   await t.rejects(reportGenerate.run({ from, to: from }, context), { message: /the period is empty/ })

@@ -56,6 +56,9 @@ const refusals: { name: string; body: unknown; contentType?: string; status: num
   { name: 'a field that does not exist', body: { titel: 'x' }, status: 400, code: 'invalid_request', pointer: '/titel' },
   { name: 'both runAt and delayMs', body: { runAt: '2030-01-01T00:00:00Z', delayMs: 5 }, status: 422, code: 'invalid_task', pointer: '/delayMs' },
   { name: 'a time that is none', body: { runAt: 'tomorrow' }, status: 400, code: 'invalid_request', pointer: '/runAt' },
+  { name: 'a time in the year 0', body: { runAt: '0000-01-01T00:00:00Z' }, status: 422, code: 'invalid_task', pointer: '/runAt' },
+  { name: 'a time before the year 0 in UTC', body: { runAt: '0000-01-01T00:00:00+23:59' }, status: 422, code: 'invalid_task', pointer: '/runAt' },
+  { name: 'a time after the year 9999 in UTC', body: { expiresAt: '9999-12-31T23:59:59-23:59' }, status: 422, code: 'invalid_task', pointer: '/expiresAt' },
   { name: 'text that cannot be stored', body: '{"title":"a\\u0000b"}', status: 422, code: 'invalid_task', pointer: '/title' },
   { name: 'half a surrogate pair', body: '{"title":"\\ud800"}', status: 422, code: 'invalid_task', pointer: '/title' },
   { name: 'too deep a body', body: `{"payload":${'['.repeat(40)}${']'.repeat(40)}}`, status: 422, code: 'invalid_task' },
@@ -82,6 +85,24 @@ t.test('what cannot be accepted is refused by name, and nothing is stored', asyn
     if (pointer !== undefined) t.match(problem['errors'], [{ pointer, detail: /\w/ }], `${name} is named`)
   }
   t.equal(await countTasks(), before)
+})
+
+t.test('a body that is not JSON is told where, and one with a forbidden field which', async (t) => {
+  const details = [
+    ['{"title": "x",}', /position 14|in JSON/],
+    ['{"title": ', /Unexpected end of JSON input/],
+    ['', /is empty/],
+    [' ', /is empty/],
+    ['{"payload":{"__proto__":{"x":1}}}', /"__proto__"/],
+  ] as const
+  for (const [body, detail] of details) t.match((await post(body)).body, { code: 'invalid_json', detail })
+})
+
+t.test('an address that cannot be read is a problem, too', async (t) => {
+  const answer = await fetch(`${url}/%zz`)
+  t.equal(answer.status, 400)
+  t.match(answer.headers.get('content-type'), /^application\/problem\+json/)
+  t.match(await answer.json(), { code: 'malformed_url', detail: /path/, fix: /encode/ })
 })
 
 t.test('creates that arrive together are all stored, each once', async (t) => {

@@ -40,6 +40,17 @@ t.test('/openapi.json describes every call', async (t) => {
   })
 })
 
+t.test('errors are described as they are answered', async (t) => {
+  const { paths } = (await read('/openapi.json')) as { paths: Record<string, Record<string, { responses: Record<string, { content?: object }> }>> }
+  for (const [path, calls] of Object.entries(paths)) {
+    for (const [method, { responses }] of Object.entries(calls)) {
+      const failures = Object.entries(responses).filter(([status]) => status === 'default' || (Number(status) >= 400 && path !== '/readyz'))
+      t.ok(failures.length > 0, `${method} ${path}`)
+      for (const [status, { content = {} }] of failures) t.same(Object.keys(content), ['application/problem+json'], `${method} ${path} ${status}`)
+    }
+  }
+})
+
 t.test('a frame that is not in the document is found', async (t) => {
   t.throws(() => readFrame('{"type":"transition","taskId":"019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10"}'), /not in \/asyncapi.json/)
   t.throws(() => readFrame('{"type":"surprise"}'), /not in \/asyncapi.json/)

@@ -74,6 +74,7 @@ t.test('wrong list parameters are named', async (t) => {
     ['limit=201', '/limit'],
     ['limit=1.5', '/limit'],
     ['sort=up', '/sort'],
+    ['tag=a%00b', '/tag'],
   ]
   for (const [query, pointer] of wrong) t.match(await get(`/api/tasks?${query}`), { status: 400, body: { code: 'invalid_request', errors: [{ pointer }] } })
   t.match(await get('/api/tasks?cursor=nonsense'), { status: 400, body: { code: 'invalid_cursor' } })
@@ -100,6 +101,7 @@ t.test('health and readiness answer, and the documents describe the routes', asy
   const docs = await fetch(`${app.address}/docs`)
   t.equal(docs.status, 200)
   t.match(await docs.text(), /swagger/i)
+  t.notMatch(docs.headers.get('content-security-policy'), /upgrade-insecure-requests|https:/, 'it works over plain HTTP, too')
 })
 
 t.test('the page and the client are served under a strict policy', async (t) => {
@@ -120,6 +122,7 @@ t.test('while a service is away, readiness and answers say so; health does not',
   const { status, headers, body } = await get('/api/tasks')
   t.match({ status, body }, { status: 503, body: { code: 'unavailable' } })
   t.ok(headers.get('retry-after'))
+  t.match(body['fix'], /may have been stored/, 'a statement that was sent may still be carried out')
   t.notMatch(JSON.stringify(body), /ECONN|127\.0\.0\.1/)
   t.equal((await get('/healthz')).status, 200)
   await app.postgres.start()
