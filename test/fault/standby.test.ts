@@ -6,6 +6,9 @@ import { openScene } from '../helpers/scene.js'
 import { hasRedisServer } from '../helpers/services.js'
 import { watch } from '../helpers/watch.js'
 
+/** One after the other; Redis is asked twice a second whether it is back. */
+const MAX_TASKS_BEFORE_RETURN = 1_000
+
 if (!(await hasRedisServer())) t.comment('no redis-server on this machine: the standby of Redis is left out')
 else {
   t.setTimeout(300_000)
@@ -37,12 +40,12 @@ else {
       const countJobs = async () => Number(await client.get('{taskwire}:deliveries:id'))
       const before = await countJobs()
       const later: string[] = []
-      do {
+      while ((await countJobs()) === before && later.length < MAX_TASKS_BEFORE_RETURN) {
         const id = await scene.create({ payload: { steps: 0 } })
         later.push(id)
         await scene.ended([id])
-      } while ((await countJobs()) === before)
-      t.pass('Redis is used again')
+      }
+      t.ok((await countJobs()) > before, 'Redis is used again')
       t.same(await scene.violations([...ids, ...later]), [])
     })
   }
