@@ -14,7 +14,7 @@
 import { withDeadline } from './deadline.js'
 
 const ACKNOWLEDGE_DEADLINE_MS = 2_000
-/** The next watcher of a task in this slot then waits for no acknowledgement. Meanwhile its events cost 1 µs each. */
+/** The next watcher of a task in this slot then waits for no acknowledgement. Meanwhile events come that nobody needs, and are not parsed. */
 const LINGER_MS = 30_000
 
 /** One connection that has come up. It is never used again after `linkDown`. */
