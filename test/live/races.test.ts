@@ -14,6 +14,7 @@ import { fold } from '../../src/protocol/fold.js'
 import { isFinal, type Status } from '../../src/protocol/status.js'
 import type { Event } from '../../src/protocol/stream.js'
 import type { Task } from '../../src/protocol/task.js'
+import { atDepth } from '../helpers/depth.js'
 import { Bus, Client, ID, NO_LOG, settle, Store } from './world.js'
 
 const LIVES: Status[][] = [
@@ -237,7 +238,7 @@ class Schedule {
   }
 }
 
-const numRuns = Number(process.env['SCHEDULES'] ?? 50_000)
+const numRuns = Number(process.env['SCHEDULES'] ?? atDepth(10_000, 100_000))
 // Finding the shortest failing schedule takes long; it is for people.
 const endOnFailure = process.env['MUTANT'] !== undefined
 

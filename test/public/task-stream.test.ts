@@ -5,6 +5,7 @@ import t from 'tap'
 import { WebSocket } from 'ws'
 import { createTask, ProblemError, runTask, watchTask, WatchError, type Connection, type TaskWatch } from '../../public/task-stream.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
+import { atDepth } from '../helpers/depth.js'
 import { anyEndedHistory, endOf, makeTask, progress, refill, snapshot, TASK_ID, transition, type History } from './histories.js'
 import { startStreamServer, type TestStream } from './stream-server.js'
 
@@ -73,7 +74,7 @@ t.test('whatever a server does to its connections, each version is reported once
       const firstSeen = versions[0] ?? 0
       assert.deepEqual(versions, Array.from({ length: end.version - firstSeen + 1 }, (_, index) => firstSeen + index))
     }),
-    { numRuns: 100, timeout: 30_000 }, // a watch that does not end is reported with the faults that stopped it
+    { numRuns: atDepth(50, 500), timeout: 30_000 }, // a watch that does not end is reported with the faults that stopped it
   )
 })
 

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import * as store from '../../src/tasks/store/index.js'
+import { atDepth } from '../helpers/depth.js'
 import { findViolations, readStored } from '../helpers/history.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
@@ -104,7 +105,7 @@ t.test('whatever happens at the same time, answers and rows tell one life that t
         assert.deepEqual({ status, version, attempt }, explain(done.filter(({ task }) => task === index)))
       }
     }),
-    { numRuns: 150 },
+    { numRuns: atDepth(60, 400) },
   )
   t.same(findViolations(await readStored(db), []), [], 'and no history has a gap, a forbidden change or two attempts at once')
   t.same(await store.findFaults(db), [], 'and every task has what moves it on')
