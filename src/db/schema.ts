@@ -192,6 +192,8 @@ export const effects = taskwire.table(
     attempt: integer('attempt').notNull(),
     at: instant('at').notNull().defaultNow(),
     value: jsonb('value'),
+    /** Why the value could not be recorded; the effect has happened all the same. */
+    failure: text('failure'),
   },
   (table) => [primaryKey({ columns: [table.taskId, table.key] })],
 )

@@ -10,13 +10,23 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 const MAX_AT_ONCE = 1_000
 const PORTION = 250
 
-/** `visit` must not throw. Members may come and go at any time. */
-export function createFanOut<Member>(members: ReadonlySet<Member>, visit: (member: Member) => void): () => void {
+export interface FanOut {
+  /** Visits every member, now or in portions. */
+  visitAll(): void
+  /** Whether members are still to be visited. */
+  isUnderWay(): boolean
+}
+
+/**
+ * Members may come and go at any time.
+ * @param visit must not throw
+ * @param onVisited called when every member has been visited since the latest change; must not throw
+ */
+export function createFanOut<Member>(members: ReadonlySet<Member>, visit: (member: Member) => void, onVisited: () => void): FanOut {
   let isUnderWay = false
   let isChanged = false
 
   async function visitInPortions(): Promise<void> {
-    isUnderWay = true
     do {
       isChanged = false
       let count = 0
@@ -26,12 +36,28 @@ export function createFanOut<Member>(members: ReadonlySet<Member>, visit: (membe
         if (count % PORTION === 0) await nextTurn()
       }
     } while (isChanged)
-    isUnderWay = false
+    finish()
   }
 
-  return function fanOut() {
-    if (isUnderWay) isChanged = true
-    else if (members.size > MAX_AT_ONCE) void visitInPortions()
-    else for (const member of members) visit(member)
+  function finish(): void {
+    isUnderWay = false
+    onVisited()
+  }
+
+  return {
+    visitAll() {
+      if (isUnderWay) {
+        isChanged = true
+        return
+      }
+      isUnderWay = true
+      if (members.size > MAX_AT_ONCE) return void visitInPortions()
+      do {
+        isChanged = false
+        for (const member of members) visit(member)
+      } while (isChanged)
+      finish()
+    },
+    isUnderWay: () => isUnderWay,
   }
 }

@@ -10,7 +10,7 @@
  * 3. the task is read (reads that arrive together are one query), and the events that came meanwhile are applied on top.
  * 4. Streams get the snapshot, or what they missed, and then each event as it is folded into the room. Watchers who come
  *    later are served from the room, without SQL.
- * 5. The task ends: each stream gets the last transition and is closed with 1000. A second after the last stream has
+ * 5. The task ends: each stream gets the last transition; when all have it, they are closed with 1000, a few at a time. A second after the last stream has
  *    gone, the room goes too.
  *
  * What goes wrong, and then:
@@ -26,6 +26,7 @@
 import type { EventBus } from '../broker/broker.js'
 import { CLOSE_CODES, type LogMessage, type TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
+import { createCloser } from './closer.js'
 import { toEventFrame, toFrame } from './frame.js'
 import { limitUnderWay } from './limit.js'
 import { createPositionCheck } from './position-check.js'
@@ -98,6 +99,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
     readTask: createSnapshotReader(limitUnderWay(MAX_SNAPSHOT_READS, deps.readTasks)),
     readTransitionMessages: limitUnderWay(MAX_TRANSITION_READS, deps.readTransitionMessages),
     readLatestLogs: limitUnderWay(MAX_LOG_READS, deps.readLatestLogs),
+    closer: createCloser(),
     log,
     maxStuckMs,
   }

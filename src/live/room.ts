@@ -15,6 +15,7 @@ import type { BaseLogger } from 'pino'
 import { isFinal } from '../protocol/status.js'
 import type { LogMessage, TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
+import type { Closer } from './closer.js'
 import { createFanOut } from './fan-out.js'
 import { createFoldedTask, progressOf } from './folded-task.js'
 import { toFrame, toRun, type EventFrame, type Frame, type Run } from './frame.js'
@@ -32,6 +33,7 @@ export interface RoomDeps {
   readTransitionMessages(id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
   /** The latest lines that the task has logged, oldest first. */
   readLatestLogs(id: TaskId, limit: number): Promise<LogMessage[]>
+  closer: Closer
   log: Log
   maxStuckMs: number
 }
@@ -67,8 +69,9 @@ export interface Room {
 
 export function createRoom(id: TaskId, deps: RoomDeps): Room {
   const streams = new Set<RoomStream>()
-  const fanOut = createFanOut(streams, (stream) => stream.advance())
-  const logs = createLogTail({ read: readLatestLogs, onChange: fanOut })
+  const ended: (() => void)[] = []
+  const fanOut = createFanOut(streams, (stream) => stream.advance(), () => deps.closer.add(ended.splice(0)))
+  const logs = createLogTail({ read: readLatestLogs, onChange: fanOut.visitAll })
   const known = createFoldedTask(onChange)
   const reads = new Map<number, Promise<Run>>()
   let subscribed: Promise<void> | undefined
@@ -80,7 +83,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
 
   function onChange(): void {
     if (known.task && isFinal(known.task.status)) logs.complete()
-    fanOut()
+    fanOut.visitAll()
   }
 
   async function readLatestLogs(limit: number): Promise<LogMessage[]> {
@@ -194,6 +197,10 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     snapshot: known.snapshot,
     find: known.find,
     readAfter,
+    whenAllTold(close: () => void) {
+      if (fanOut.isUnderWay()) ended.push(close)
+      else deps.closer.add([close])
+    },
   }
 
   return {
@@ -213,7 +220,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     tend() {
       if (hasWishForLogs) logs.want()
       for (const stream of streams) stream.closeIfStuck()
-      fanOut()
+      fanOut.visitAll()
     },
     closeStreams(code, reason) {
       for (const stream of streams) stream.close(code, reason())

@@ -7,7 +7,8 @@
  *
  * 1. Nothing sent yet: the opening. `snapshot`; or with `since` the message `resumed`.
  * 2. Behind its room: the next transition, from memory or from a page read from PostgreSQL.
- * 3. Level with its room, and the task has ended: close with 1000, once the socket has taken almost all.
+ * 3. Level with its room, and the task has ended: it is over, once the socket has taken almost all. The room closes it with 1000, when
+ *    all have been told.
  * 4. Level with its room: the latest progress, if that was not sent. Progress in between is skipped.
  *
  * With `logs`, what the handler has logged comes when the stream is level with its room, and before the last transition.
@@ -67,6 +68,8 @@ export interface StreamSource {
   find(version: number): TransitionFrame | undefined
   /** Reads what follows `version`; begins after the call, and the room knows it before the answer comes. */
   readAfter(version: number): Promise<Run>
+  /** The stream has told all there is: `close` is to be called once the others have been told, too. */
+  whenAllTold(close: () => void): void
 }
 
 export interface StreamOptions {
@@ -88,6 +91,7 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
   let stuck: { sinceMs: number; bytes: number } | undefined
   let isBusy = false
   let isLost = false
+  let isEnding = false
   let isOver = false
 
   function advance(): void {
@@ -164,8 +168,10 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
   }
 
   function end(): 'wait' {
+    if (isEnding) return 'wait'
     if (sink.bufferedBytes() >= LOW_WATER_BYTES) return waitForRoom()
-    close(CLOSE_CODES.ended, 'ended')
+    isEnding = true
+    room.whenAllTold(() => close(CLOSE_CODES.ended, 'ended'))
     return 'wait'
   }
 
@@ -210,7 +216,8 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
   function close(code: number, reason: string): void {
     if (isOver) return
     stop()
-    sink.close(code, reason)
+    if (isEnding) sink.close(CLOSE_CODES.ended, 'ended')
+    else sink.close(code, reason)
   }
 
   function stop(): void {

@@ -54,6 +54,7 @@ export const FailureCode = Type.Enum([
   'permanent',
   'invalid_payload',
   'invalid_result',
+  'invalid_effect',
   'unknown_type',
   'worker_lost',
   'time_limit',

@@ -20,6 +20,28 @@ export function findUnstorable(value: unknown, maxDepth: number): FieldError | u
   return undefined
 }
 
+/**
+ * A text that PostgreSQL can store, of whatever was given: without NUL, without half surrogate pairs, cut to a length without cutting a
+ * pair in two. Never throws; what cannot be read as a text is empty.
+ * @param maxLength in UTF-16 code units
+ */
+export function toStorableText(given: unknown, maxLength: number): string {
+  const text = readText(given).replaceAll('\0', '').toWellFormed()
+  if (text.length <= maxLength) return text
+  const isPairCut = /[\uD800-\uDBFF]/.test(text.charAt(maxLength - 1))
+  return text.slice(0, isPairCut ? maxLength - 1 : maxLength)
+}
+
+function readText(given: unknown): string {
+  if (typeof given === 'string') return given
+  if (given === undefined || given === null) return ''
+  try {
+    return String(given)
+  } catch {
+    return ''
+  }
+}
+
 /** One token of a JSON Pointer (RFC 6901 section 3). */
 export function escapePointer(token: string): string {
   return token.replaceAll('~', '~0').replaceAll('/', '~1')

@@ -13,11 +13,14 @@
  * - PostgreSQL goes away during the handler's transaction: the attempt is put back, for nobody knows what became of it.
  * - The lease is lost: the signal aborts with `lease lost`; what the handler still returns is refused by `settle`.
  * - The outcome cannot be stored: tried again until it is, or until the lease is lost. A failure to record an outcome is
- *   never turned into a failure of the task.
+ *   never turned into a failure of the task, with one exception:
+ * - PostgreSQL refuses the values of the outcome. They would be refused for ever, so the attempt fails for good and says so. If that
+ *   is refused, too, the lease runs out and the relay ends the attempt.
  */
 import { crashPoint } from '../crash-point.js'
+import { isRefusedData } from '../db/refused-data.js'
 import { ProcessEndedError, type IsolatedRuns } from './isolated-run.js'
-import { checkResult, explainError, fail, judge, judgeReturned, type AbortReason, type Outcome } from './outcome.js'
+import { checkResult, explainError, fail, judge, judgeReturned, settleRefused, type AbortReason, type Outcome } from './outcome.js'
 import type { RegisteredType } from './registry.js'
 import { startLimits, type RunLimits } from './run-limits.js'
 import type { AttemptRef, ClaimedAttempt, Settlement } from './store/index.js'
@@ -158,7 +161,8 @@ function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: Registe
   }
 }
 
-async function record(settlement: Settlement, signal: AbortSignal, { recorder, log }: AttemptDeps): Promise<void> {
+async function record(judged: Settlement, signal: AbortSignal, { recorder, log }: AttemptDeps): Promise<void> {
+  let settlement = judged
   for (let pauseMs = RECORD_PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, RECORD_PAUSE_MS.most)) {
     try {
       const isRecorded = await recorder.settle(settlement)
@@ -168,6 +172,12 @@ async function record(settlement: Settlement, signal: AbortSignal, { recorder, l
       if (signal.aborted && signal.reason === 'lease lost') {
         log.error({ err: error, ...refOf(settlement) }, 'an outcome was not stored before the lease ran out; the attempt will be rescued')
         return
+      }
+      if (isRefusedData(error)) {
+        log.error({ err: error, ...refOf(settlement) }, 'PostgreSQL refused the values of an outcome; the attempt fails')
+        if (settlement !== judged) return
+        settlement = settleRefused(judged, error)
+        continue
       }
       log.warn({ err: error, ...refOf(settlement) }, 'an outcome was not stored; trying again')
     }

@@ -19,14 +19,27 @@ export const MAX_BACKOFF_MS = 30 * 86_400_000
 
 /** @param random 0 to 1 */
 export function backoffMs(backoff: Backoff, failures: number, error: unknown, random: () => number = Math.random): number {
-  const delayMs = pick(backoff, failures, error, random)
+  return boundDelay(pick(backoff, failures, error, random))
+}
+
+/** Within 0 and `MAX_BACKOFF_MS`; the longest where it is no number. */
+export function boundDelay(delayMs: number): number {
   return Number.isFinite(delayMs) ? Math.round(Math.min(Math.max(delayMs, 0), MAX_BACKOFF_MS)) : MAX_BACKOFF_MS
 }
 
 function pick(backoff: Backoff, failures: number, error: unknown, random: () => number): number {
-  if (typeof backoff === 'function') return backoff(failures, error)
+  if (typeof backoff === 'function') return callBackoff(backoff, failures, error, random)
   if (backoff.kind === 'fixed') return backoff.delayMs
   const { firstMs = DEFAULT_BACKOFF.firstMs, maxMs = DEFAULT_BACKOFF.maxMs } = backoff
   const wholeMs = Math.min(firstMs * 2 ** Math.min(failures - 1, 52), maxMs)
   return wholeMs / 2 + (wholeMs / 2) * random()
+}
+
+/** A function that throws is no reason to lose the outcome of the attempt. */
+function callBackoff(backoff: Extract<Backoff, (...args: never[]) => unknown>, failures: number, error: unknown, random: () => number): number {
+  try {
+    return backoff(failures, error)
+  } catch {
+    return pick(DEFAULT_BACKOFF, failures, error, random)
+  }
 }

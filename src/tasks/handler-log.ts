@@ -5,51 +5,81 @@
  * What is stored is one text a line: the message, and its fields as JSON. At most `MAX_LINES` a run, so that a loop that
  * logs cannot fill the database; the worker's own log has them all. The worker's level decides what it prints, and
  * `info` and above is stored whatever that level is.
+ *
+ * A call never throws, whatever is logged: a log must not fail the task. Fields with the name of something that the worker's line has
+ * itself, such as its level or the id of the task, are printed inside `fields`, so that no handler can forge them.
  */
-import { pino, type LevelWithSilent } from 'pino'
+import { pino, type LevelWithSilent, type Logger } from 'pino'
 import type { FastifyBaseLogger } from 'fastify'
 import type { LogLine } from '../protocol/task.js'
+import { toStorableText } from '../protocol/text.js'
+import { readLogLine } from './log-line.js'
 
 /** Lines stored per attempt. */
 export const MAX_LINES = 1_000
 const MAX_TEXT_LENGTH = 2_000
 const STORED_FROM = 'info'
+const NAMES_OF_LINE = ['level', 'time', 'pid', 'hostname', 'name', 'msg', 'fields']
 
 export type ReportLine = (line: { atMs: number; level: LogLine['level']; text: string }) => void
-
-interface WrittenLine {
-  level: number
-  time: number
-  msg?: string
-  [field: string]: unknown
-}
 
 /** `bindings` go into the worker's log only. */
 export function createHandlerLog(log: FastifyBaseLogger, bindings: object, report: ReportLine): FastifyBaseLogger {
   // What it is given is what the other has written: errors are plain objects by then.
   const printed = log.child(bindings, { serializers: { err: (error: unknown) => error } })
+  const ownNames = new Set([...NAMES_OF_LINE, ...Object.keys(bindings)])
   let count = 0
 
   function take(json: string): void {
-    const { level: number, time: atMs, msg, ...fields } = JSON.parse(json) as WrittenLine
-    const level = pino.levels.labels[number] as LogLine['level']
-    printed[level](fields, msg)
-    if (number < levelNumber(STORED_FROM)) return
+    const { level, atMs, message, fields } = readLogLine(json)
+    printed[level](setApart(fields, ownNames), message || undefined)
+    if (levelNumber(level) < levelNumber(STORED_FROM)) return
     count += 1
     if (count > MAX_LINES) return
-    const text = count < MAX_LINES ? describe(msg, fields) : `${MAX_LINES} lines are stored; what follows is in the log of the worker`
+    const text = count < MAX_LINES ? describe(message, fields) : `${MAX_LINES} lines are stored; what follows is in the log of the worker`
     report({ atMs, level, text })
   }
 
   const level = levelNumber(printed.level) < levelNumber(STORED_FROM) ? printed.level : STORED_FROM
-  return pino({ level, base: null }, { write: take })
+  return guardCalls(level, take)
+}
+
+/** A pino logger none of whose calls throw. */
+function guardCalls(level: string, write: (json: string) => void): Logger {
+  const logMethod = function (this: Logger, args: Parameters<Logger['info']>, method: (...args: Parameters<Logger['info']>) => void) {
+    try {
+      method.apply(this, args)
+    } catch {
+      // Such as a getter that throws.
+      method.call(this, 'a log line cannot be written: reading one of its fields failed')
+    }
+  }
+  const logger = pino({ level, base: null, hooks: { logMethod } }, { write })
+  const makeChild = logger.child
+  // Children inherit it, with all that they inherit.
+  logger.child = function (this: Logger, ...args: Parameters<typeof makeChild>) {
+    try {
+      return makeChild.apply(this, args)
+    } catch {
+      return this
+    }
+  } as typeof makeChild
+  return logger
+}
+
+/** The fields as they are printed: those whose names the line has itself go together under `fields`. */
+function setApart(fields: Record<string, unknown>, ownNames: ReadonlySet<string>): Record<string, unknown> {
+  const taken = Object.keys(fields).filter((name) => ownNames.has(name))
+  if (taken.length === 0) return fields
+  const rest = Object.fromEntries(Object.entries(fields).filter(([name]) => !ownNames.has(name)))
+  return { ...rest, fields: Object.fromEntries(taken.map((name) => [name, fields[name]])) }
 }
 
 function levelNumber(level: LevelWithSilent | (string & {})): number {
   return pino.levels.values[level] ?? Infinity
 }
 
-function describe(message: string | undefined, fields: object): string {
+function describe(message: string, fields: object): string {
   const extra = Object.keys(fields).length > 0 ? JSON.stringify(fields) : ''
-  return [message, extra].filter(Boolean).join(' ').replaceAll('\0', '').slice(0, MAX_TEXT_LENGTH).toWellFormed()
+  return toStorableText([message, extra].filter(Boolean).join(' '), MAX_TEXT_LENGTH)
 }

@@ -19,6 +19,20 @@ export class PermanentFailure extends Error {
   override readonly name = 'PermanentFailure'
 }
 
+/**
+ * A value that cannot be stored; see `storable.ts`. Thrown by the context, not by handlers. Fails the task: another attempt would do the
+ * work again and meet the same.
+ */
+export class UnstorableError extends Error {
+  override readonly name = 'UnstorableError'
+  constructor(
+    readonly code: 'invalid_result' | 'invalid_effect',
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
 /** Ends the task as CANCELLED: there is nothing left to do. */
 export class CancelTask extends Error {
   override readonly name = 'CancelTask'

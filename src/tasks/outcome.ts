@@ -2,18 +2,21 @@
  * How a run ended, and what that means for its task: "attempt failed" is not "task failed". Decided here and nowhere else, for
  * workers and for the test kit.
  */
+import { inspect } from 'node:util'
 import type { AttemptError } from '../db/schema.js'
 import type { FailureCode } from '../protocol/task.js'
-import { findUnstorable } from '../protocol/text.js'
-import { backoffMs, DEFAULT_BACKOFF, MAX_BACKOFF_MS } from './backoff.js'
+import { toStorableText } from '../protocol/text.js'
+import { backoffMs, boundDelay, DEFAULT_BACKOFF } from './backoff.js'
 import { DatabaseAwayError, type Definition } from './definition.js'
-import { CancelTask, PermanentFailure, RetryLater } from './outcome-errors.js'
+import { CancelTask, PermanentFailure, RetryLater, UnstorableError } from './outcome-errors.js'
 import type { RegisteredType } from './registry.js'
+import { describeViolation, toStorable } from './storable.js'
 import type { ClaimedAttempt, Settlement } from './store/index.js'
 
-/** The largest result a task may have, in bytes of JSON. */
-export const MAX_RESULT_BYTES = 256 * 1024
-const MAX_RESULT_DEPTH = 64
+/** The largest result a task may have. */
+const RESULT_LIMITS = { maxBytes: 256 * 1024, maxDepth: 64 }
+/** The longest reason of a transition, and message of a failure, in characters. */
+const MAX_REASON_LENGTH = 2_000
 
 /** Why a run was asked to end: the reason of its signal. */
 export type AbortReason = 'shutdown' | 'lease lost' | 'cancelled' | 'time limit'
@@ -26,11 +29,13 @@ export type Outcome =
   | { kind: 'cancelled'; reason: string | null }
 
 /** Failures that another attempt would meet again. */
-const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'unknown_type'])
+const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'invalid_effect', 'unknown_type'])
 
 /** What the handler has thrown, in the light of why its signal aborted. */
-export function explainError(error: unknown, signal: AbortSignal): Outcome {
-  if (error instanceof CancelTask) return { kind: 'cancelled', reason: error.message || null }
+export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
+  const error = toReadable(thrown)
+  if (error instanceof CancelTask) return { kind: 'cancelled', reason: toStorableText(error.message, MAX_REASON_LENGTH) || null }
+  if (error instanceof UnstorableError) return fail(error.code, error)
   if (error instanceof PermanentFailure) return fail('permanent', error)
   switch (signal.aborted ? (signal.reason as AbortReason) : undefined) {
     case 'shutdown':
@@ -53,13 +58,10 @@ export function judgeReturned(claimed: Judged, registered: RegisteredType, retur
 }
 
 export function checkResult(registered: RegisteredType, returned: unknown): Outcome {
-  const result = returned ?? null
-  const [misfit] = registered.checkResult(result)
-  const unstorable = misfit ?? findUnstorable(result, MAX_RESULT_DEPTH)
-  if (unstorable !== undefined) return fail('invalid_result', new Error(`the result does not fit: ${unstorable.pointer || 'it'} ${unstorable.detail}`))
-  const bytes = Buffer.byteLength(JSON.stringify(result))
-  if (bytes > MAX_RESULT_BYTES) return fail('invalid_result', new Error(`the result has ${bytes} bytes; at most ${MAX_RESULT_BYTES} are stored`))
-  return { kind: 'completed', result }
+  const stored = toStorable(returned, RESULT_LIMITS)
+  const violation = stored.violation ?? registered.checkResult(stored.value)[0]
+  if (violation !== undefined) return fail('invalid_result', new UnstorableError('invalid_result', `the result does not fit: ${describeViolation(violation)}`))
+  return { kind: 'completed', result: stored.value }
 }
 
 export function fail(code: FailureCode, thrown: unknown): Outcome {
@@ -92,7 +94,7 @@ function judgeFailure(
   if (failures + 1 >= maxAttempts || !isWorthIt) {
     return { status: 'FAILED', reason: error.message, failure: { code, message: error.message, attempt }, error }
   }
-  const retryInMs = thrown instanceof RetryLater ? Math.min(thrown.delayMs, MAX_BACKOFF_MS) : backoffMs(definition?.backoff ?? DEFAULT_BACKOFF, failures + 1, thrown)
+  const retryInMs = thrown instanceof RetryLater ? boundDelay(thrown.delayMs) : backoffMs(definition?.backoff ?? DEFAULT_BACKOFF, failures + 1, thrown)
   return { status: 'RETRYING', reason: error.message, error, retryInMs }
 }
 
@@ -105,9 +107,42 @@ function isRetryable(definition: Definition | undefined, thrown: unknown): boole
   }
 }
 
-/** Of whatever was thrown, what can be stored and shown. */
-function describeError(thrown: unknown): AttemptError {
-  const error = thrown instanceof Error ? thrown : new Error(String(thrown))
-  const clean = (text: string, length: number) => text.replaceAll('\0', '').slice(0, length).toWellFormed()
-  return { name: clean(error.name, 100), message: clean(error.message || error.name, 2_000), stack: clean(error.stack ?? '', 8_000) }
+/**
+ * The settlement that takes the place of one whose values PostgreSQL refused: the attempt has failed for good, and says why.
+ * @param refused what PostgreSQL said
+ */
+export function settleRefused({ taskId, attempt, outcome }: Settlement, refused: unknown): Settlement {
+  const error = describeError(refused)
+  const message = toStorableText(`PostgreSQL refused what the attempt was to record (${outcome}): ${error.message}`, MAX_REASON_LENGTH)
+  return { taskId, attempt, outcome: 'failed', status: 'FAILED', reason: message, failure: { code: 'invalid_result', message, attempt }, error: { ...error, message } }
+}
+
+/** Of whatever was thrown, what can be stored and shown. Never throws. */
+export function describeError(thrown: unknown): AttemptError {
+  const readable = toReadable(thrown)
+  const error: object = readable instanceof Error ? readable : new Error(describeThrown(readable))
+  const read = (field: 'name' | 'message' | 'stack', maxLength: number) => {
+    try {
+      return toStorableText(Reflect.get(error, field), maxLength)
+    } catch {
+      return ''
+    }
+  }
+  const name = read('name', 100) || 'Error'
+  return { name, message: read('message', MAX_REASON_LENGTH) || name, stack: read('stack', 8_000) }
+}
+
+/** @see https://nodejs.org/docs/latest-v20.x/api/util.html#utilinspectobject-options */
+function describeThrown(thrown: unknown): string {
+  return typeof thrown === 'string' ? thrown : inspect(thrown, { depth: 2, breakLength: Infinity, customInspect: false, getters: false })
+}
+
+/** What was thrown, or an error in its place: a proxy that throws at every touch can be neither told apart nor described. */
+export function toReadable(thrown: unknown): unknown {
+  try {
+    void (thrown instanceof Error)
+    return thrown
+  } catch {
+    return new Error('the handler threw a value that cannot be read')
+  }
 }

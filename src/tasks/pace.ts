@@ -19,7 +19,9 @@ export function createPaceMeter(now: () => number = () => performance.now()): (d
     const tookMs = atMs - first.atMs
     if (tookMs < LEAST_MS || done === first.done) return {}
     const perSecond = ((done - first.done) / tookMs) * 1_000
-    const remainingMs = total === undefined ? undefined : Math.round((Math.max(total - done, 0) / perSecond) * 1_000)
-    return { perSecond: Number(perSecond.toPrecision(3)), ...(remainingMs !== undefined && { remainingMs }) }
+    // Of numbers near the largest there are.
+    if (!Number.isFinite(perSecond)) return {}
+    const remainingMs = total === undefined ? Infinity : Math.round((Math.max(total - done, 0) / perSecond) * 1_000)
+    return { perSecond: Number(perSecond.toPrecision(3)), ...(Number.isFinite(remainingMs) && { remainingMs }) }
   }
 }

@@ -4,12 +4,14 @@
  * Lines that handlers log are written in order, a few times a second, and before the end of their attempt.
  *
  * Progress is coalesced: of what an attempt reports while a write is under way only the latest is written next. A lost
- * progress write or publication is logged and costs a watcher one step of a bar. Publications do not hold up the attempt:
+ * progress write or publication is logged and costs a watcher one step of a bar. A report that PostgreSQL refuses loses only itself,
+ * not those that were written with it. Publications do not hold up the attempt:
  * PostgreSQL has the change already, and the watchers' position check finds what a broker lost.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
+import { isRefusedData } from '../db/refused-data.js'
 import type { Event } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
 import { createBatcher } from './batcher.js'
@@ -76,14 +78,24 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
     while (reports.size > 0) {
       const batch = [...reports.values()]
       reports.clear()
-      try {
-        for (const message of await store.recordProgressIfCurrent(db, batch)) publishLater(message)
-      } catch (error) {
-        log.warn({ err: error }, 'progress was not stored')
-      }
+      await writeProgressReports(batch)
       await new Promise((resolve) => setTimeout(resolve, REPORT_PAUSE_MS))
     }
     isWritingProgress = false
+  }
+
+  const writeProgressReports = (batch: readonly store.ProgressReport[]) =>
+    writeReports(batch, (reports) => store.recordProgressIfCurrent(db, reports), 'progress was not stored')
+
+  /** Never rejects. */
+  async function writeReports<Report>(batch: readonly Report[], write: (reports: readonly Report[]) => Promise<Event[]>, complaint: string): Promise<void> {
+    try {
+      for (const message of await write(batch)) publishLater(message)
+    } catch (error) {
+      if (batch.length === 1 || !isRefusedData(error)) return log.warn({ err: error, count: batch.length }, complaint)
+      // In turn, because log lines have an order.
+      for (const report of batch) await writeReports([report], write, complaint)
+    }
   }
 
   /** One write at a time, so that lines stay in order. A failed write drops its lines: a log must not hold up the task. */
@@ -95,11 +107,7 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
   async function writeWaitingLines(): Promise<void> {
     while (lines.length > 0) {
       const batch = lines.splice(0, MAX_LINES_PER_WRITE)
-      try {
-        for (const message of await store.recordLogsIfCurrent(db, batch)) publishLater(message)
-      } catch (error) {
-        log.warn({ err: error, count: batch.length }, 'lines of handlers were not stored')
-      }
+      await writeReports(batch, (reports) => store.recordLogsIfCurrent(db, reports), 'log lines of handlers were not stored')
     }
   }
 
@@ -109,7 +117,7 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
     else await writingLines
     const last = reports.get(id)
     reports.delete(id)
-    if (last !== undefined) await store.recordProgressIfCurrent(db, [last]).then((messages) => messages.forEach(publishLater))
+    if (last !== undefined) await writeProgressReports([last])
   }
 
   return {

@@ -7,19 +7,23 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { Value } from 'typebox/value'
 import type { Database } from '../db/database.js'
+import { isRefusedData } from '../db/refused-data.js'
 import { isUnavailable } from '../db/unavailable.js'
 import { ArtifactName } from '../protocol/artifact.js'
+import { CreateTask, MAX_BODY_DEPTH } from '../protocol/http.js'
 import type { Task, TaskId } from '../protocol/task.js'
-import { findUnstorable } from '../protocol/text.js'
+import { findUnstorable, toStorableText } from '../protocol/text.js'
 import type { ArtifactStore } from './artifact-store.js'
 import { createArtifactWriter } from './artifact-writer.js'
 import { DatabaseAwayError, LeaseLostError, type CreateChildOptions, type TaskContext } from './definition.js'
 import { createHandlerLog } from './handler-log.js'
 import { readNewTask } from './new-task.js'
 import { createPaceMeter } from './pace.js'
-import { PermanentFailure } from './outcome-errors.js'
+import { PermanentFailure, UnstorableError } from './outcome-errors.js'
 import type { Recorder } from './recorder.js'
 import type { Registry } from './registry.js'
+import { createChecker } from './schema-errors.js'
+import { describeLostValue, describeViolation, EFFECT_LIMITS, toStorable } from './storable.js'
 import {
   createTaskOnce,
   findEffect,
@@ -30,16 +34,16 @@ import {
   removeArtifactIfCurrent,
   settleInTransaction,
   toTask,
-  type ClaimedAttempt, type Settlement } from './store/index.js'
+  type ClaimedAttempt,
+  type EffectRecord,
+  type Settlement,
+} from './store/index.js'
 
 const ARTIFACT_NAME_RULE = 'letters, digits, dots, hyphens and underscores, beginning with a letter or digit, at most 100'
 const MAX_KEY_LENGTH = 200
-/** The largest value of an effect, in bytes of JSON. */
-const MAX_VALUE_BYTES = 256 * 1024
-const MAX_VALUE_DEPTH = 64
-/** The largest data of a progress report, in bytes of JSON. */
-const MAX_DATA_BYTES = 2_048
-const MAX_DATA_DEPTH = 16
+const PROGRESS_DATA_LIMITS = { maxBytes: 2_048, maxDepth: 16 }
+const MAX_PROGRESS_MESSAGE_LENGTH = 500
+const childChecker = createChecker(CreateTask)
 /** How long a later attempt is known to repeat the create of an earlier one. */
 const CHILD_KEY_TTL_MS = 30 * 86_400_000
 const PAUSE_MS = { first: 100, most: 2_000 }
@@ -92,13 +96,24 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   async function doOnce(key: string, effect: (options: { idempotencyKey: string }) => Promise<unknown>): Promise<unknown> {
     const known = await whenDatabaseAnswers(() => findEffect(db, ref, key))
     if (!known.isCurrent) throw leaseLost()
+    if (known.failure !== null) throw new UnstorableError('invalid_effect', known.failure)
     if (known.isRecorded) return known.value
-    const value = (await effect({ idempotencyKey: `${taskId}:${key}` })) ?? null
-    assertStorable(key, value)
-    // It has happened: while PostgreSQL is away there is nothing better to do than to try again.
-    await whenDatabaseAnswers(() => recordEffect(db, ref, key, value))
+    const stored = toStorable(await effect({ idempotencyKey: `${taskId}:${key}` }), EFFECT_LIMITS)
+    const recorded = await recordDone(key, stored.violation ? { failure: describeLostValue(key, stored.violation) } : stored)
+    if ('failure' in recorded) throw new UnstorableError('invalid_effect', recorded.failure)
     await assertCurrent()
-    return value
+    return recorded.value
+  }
+
+  /** It has happened: while PostgreSQL is away there is nothing better to do than to try again. */
+  async function recordDone(key: string, record: EffectRecord): Promise<EffectRecord> {
+    try {
+      await whenDatabaseAnswers(() => recordEffect(db, ref, key, record))
+      return record
+    } catch (error) {
+      if (!isRefusedData(error) || 'failure' in record) throw error
+      return recordDone(key, { failure: describeLostValue(key, { pointer: '', detail: toStorableText((error as Error).message, 500) }) })
+    }
   }
 
   /** Tries again while PostgreSQL is away, until the run is asked to end. */
@@ -120,7 +135,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     const commit = db.transaction(async (transaction) => {
       const returned = await work(transaction)
       const settlement = deps.judgeResult(returned)
-      if (settlement?.status !== 'COMPLETED') throw new Error(settlement?.reason ?? 'the result does not fit')
+      if (settlement?.status !== 'COMPLETED') throw new UnstorableError('invalid_result', settlement?.reason ?? 'the result does not fit')
       version = await settleInTransaction(transaction, settlement)
       if (version === undefined) throw leaseLost()
       return returned as Value
@@ -148,7 +163,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
 
   async function createChild(type: string, payload: unknown, { key, ...options }: CreateChildOptions): Promise<TaskId> {
     const name = nameChild(type, key)
-    const task = readNewTask({ ...options, type, ...(payload !== undefined && { payload }) }, { tenant, parentId: taskId }, deps.registry)
+    const task = readNewTask(readChild({ ...options, type, ...(payload !== undefined && { payload }) }), { tenant, parentId: taskId }, deps.registry)
     await assertCurrent()
     const once = { key: `child of ${taskId}: ${name}`, fingerprint: type, ttlMs: CHILD_KEY_TTL_MS }
     return whenDatabaseAnswers(() => createTaskOnce(db, task, once))
@@ -186,9 +201,10 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   /** Empty when it does not fit: a hint is no reason to fail the task. */
   function readData(data: unknown): { data?: unknown } {
     if (data === undefined) return {}
-    const misfit = deps.registry.find(claimed.type)?.checkProgress(data)[0] ?? findUnstorable(data, MAX_DATA_DEPTH) ?? checkSize(data)
-    if (misfit === undefined) return { data }
-    if (!hasComplained) context.log.warn(`the data of a progress report is left out: ${misfit.pointer || 'it'} ${misfit.detail}`)
+    const stored = toStorable(data, PROGRESS_DATA_LIMITS)
+    const violation = stored.violation ?? deps.registry.find(claimed.type)?.checkProgress(stored.value)[0]
+    if (violation === undefined) return { data: stored.value }
+    if (!hasComplained) context.log.warn(`the data of a progress report is left out: ${describeViolation(violation)}`)
     hasComplained = true
     return {}
   }
@@ -206,9 +222,9 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
       }))
     },
     progress(done, total, message, data) {
-      if (!(done >= 0) || (total !== undefined && !(total >= 0))) throw new RangeError('progress takes done and total of 0 or more')
+      if (!isCount(done) || (total !== undefined && !isCount(total))) throw new RangeError('progress takes done and total as finite numbers of 0 or more')
       const fraction = total === undefined ? null : total === 0 ? 1 : Math.min(done / total, 1)
-      const text = message === undefined ? null : message.replaceAll('\0', '').toWellFormed().slice(0, 500)
+      const text = message === undefined ? null : toStorableText(message, MAX_PROGRESS_MESSAGE_LENGTH)
       deps.alive()
       recorder.progress({ ...ref, progress: { fraction, done, total: total ?? null, message: text, ...readData(data), ...measurePace(done, total) } })
     },
@@ -221,7 +237,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     readArtifact: (name, { upload } = {}) => readArtifact(name, upload ?? taskId),
     create: (type, payload, options = {}) => createChild(type, payload, options),
     async once<Value>(key: string, effect: (options: { idempotencyKey: string }) => Promise<Value>) {
-      if (key.length < 1 || key.length > MAX_KEY_LENGTH) throw new RangeError(`the key of an effect has 1 to ${MAX_KEY_LENGTH} characters`)
+      if (key.length < 1 || key.length > MAX_KEY_LENGTH || findUnstorable(key, 1)) throw new RangeError(`the key of an effect has 1 to ${MAX_KEY_LENGTH} characters of well-formed text`)
       const running = underWay.get(key) ?? doOnce(key, effect).finally(() => underWay.delete(key))
       underWay.set(key, running)
       return running as Promise<Value>
@@ -235,14 +251,15 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   return { context, isCommitted: () => isCommitted }
 }
 
-function checkSize(data: unknown): { pointer: string; detail: string } | undefined {
-  const bytes = Buffer.byteLength(JSON.stringify(data))
-  return bytes > MAX_DATA_BYTES ? { pointer: '', detail: `has ${bytes} bytes; at most ${MAX_DATA_BYTES} are stored` } : undefined
+/** PostgreSQL's jsonb has no NaN and no infinity. */
+function isCount(value: unknown): boolean {
+  return typeof value === 'number' && value >= 0 && Number.isFinite(value)
 }
 
-function assertStorable(key: string, value: unknown): void {
-  const unstorable = findUnstorable(value, MAX_VALUE_DEPTH)
-  if (unstorable !== undefined) throw new TypeError(`the value of the effect "${key}" cannot be recorded: ${unstorable.pointer || 'it'} ${unstorable.detail}`)
-  const bytes = Buffer.byteLength(JSON.stringify(value))
-  if (bytes > MAX_VALUE_BYTES) throw new RangeError(`the value of the effect "${key}" has ${bytes} bytes; at most ${MAX_VALUE_BYTES} are recorded`)
+/** @throws TypeError when the child cannot be stored, or its options do not fit */
+function readChild(child: CreateTask): CreateTask {
+  const stored = toStorable(child, { maxBytes: Infinity, maxDepth: MAX_BODY_DEPTH })
+  const violation = stored.violation ?? childChecker.check(stored.value)[0]
+  if (violation !== undefined) throw new TypeError(`the child task does not fit: ${describeViolation(violation)}`)
+  return stored.value as CreateTask
 }

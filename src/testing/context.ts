@@ -5,6 +5,9 @@ import type { Database } from '../db/database.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type CreateChildOptions, type TaskContext } from '../tasks/definition.js'
 import { toNewTaskView } from '../tasks/new-task.js'
+import { readLogLine } from '../tasks/log-line.js'
+import { UnstorableError } from '../tasks/outcome-errors.js'
+import { describeLostValue, EFFECT_LIMITS, toStorable } from '../tasks/storable.js'
 import { createTaskId } from '../tasks/task-id.js'
 
 export interface ContextOptions {
@@ -70,7 +73,7 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
     task: makeTask(taskId, attempt, options),
     attempt,
     signal,
-    log: pino({ level: 'trace', base: null, timestamp: false }, { write: (line: string) => void (reported.logs.push(readLine(line)), alive?.()) }),
+    log: pino({ level: 'trace', base: null }, { write: (line: string) => void (reported.logs.push(readLine(line)), alive?.()) }),
     get db(): Database {
       if (options.db === undefined) throw new Error('this test has no database: pass one as `db`')
       return options.db
@@ -111,8 +114,10 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
     },
     async once(key, effect) {
       if (reported.effects.has(key)) return reported.effects.get(key) as never
-      const value = (await effect({ idempotencyKey: `${context.taskId}:${key}` })) ?? null
+      const stored = toStorable(await effect({ idempotencyKey: `${context.taskId}:${key}` }), EFFECT_LIMITS)
       await reach?.(`after-effect:${key}`)
+      if (stored.violation) throw new UnstorableError('invalid_effect', describeLostValue(key, stored.violation))
+      const { value } = stored
       reported.effects.set(key, value)
       await reach?.(`after-record:${key}`)
       return value as never
@@ -132,6 +137,6 @@ function makeTask(id: TaskId, attempt: number, { tenant = 'default', task }: Con
 }
 
 function readLine(line: string): Reported['logs'][number] {
-  const { level, msg, ...fields } = JSON.parse(line) as { level: number; msg?: string }
-  return { level: pino.levels.labels[level] ?? String(level), message: msg ?? '', fields }
+  const { level, message, fields } = readLogLine(line)
+  return { level, message, fields }
 }

@@ -1,4 +1,7 @@
-/** The reference for `fan-out`: a bare ws server that sends whatever comes over the same Redis channels to everybody. */
+/**
+ * The reference for `fan-out`: a bare ws server that sends whatever comes over the same Redis channels to everybody, and closes all
+ * connections when a task has ended.
+ */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Redis } from 'ioredis'
@@ -10,6 +13,7 @@ const server = new WebSocketServer({ server: http, perMessageDeflate: false })
 server.on('connection', (socket) => socket.send('{"type":"hello"}'))
 subscriber.on('pmessage', (_pattern: string, _channel: string, text: string) => {
   for (const socket of server.clients) socket.send(text)
+  if (text.includes('"status":"COMPLETED"')) for (const socket of server.clients) socket.close(1000, 'ended')
 })
 await subscriber.psubscribe('taskwire:*:events')
 http.listen(0, '127.0.0.1', () => {

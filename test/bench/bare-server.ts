@@ -1,16 +1,16 @@
-/** The reference for `create`: Fastify with the same body schema and an answer of the same size, and nothing behind it. */
+/** The reference for `create` and `read`: Fastify with the same schemas and an answer of the same size, and nothing behind it. */
 import Fastify from 'fastify'
-import { CreateTask } from '../../src/protocol/http.js'
+import { CreateTask, TaskParams } from '../../src/protocol/http.js'
 import { linksOf, type Task } from '../../src/protocol/task.js'
 
 const app = Fastify()
 app.setSerializerCompiler(() => (data) => JSON.stringify(data))
 
-app.post<{ Body: CreateTask }>('/api/tasks', { schema: { body: CreateTask } }, async (request, reply) => {
+function makeTask(title: string): Task {
   const id = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
-  const task: Task = {
+  return {
     id,
-    title: request.body.title ?? '',
+    title,
     type: 'demo.sleep',
     status: 'PENDING',
     version: 1,
@@ -30,8 +30,17 @@ app.post<{ Body: CreateTask }>('/api/tasks', { schema: { body: CreateTask } }, a
     finishedAt: null,
     links: linksOf(id),
   }
+}
+
+app.post<{ Body: CreateTask }>('/api/tasks', { schema: { body: CreateTask } }, async (request, reply) => {
+  const task = makeTask(request.body.title ?? '')
   reply.code(202).header('location', task.links.self)
   return task
+})
+
+app.get('/api/tasks/:id', { schema: { params: TaskParams } }, async (_, reply) => {
+  reply.header('etag', '"1-0123456789abcdef"').header('cache-control', 'no-cache')
+  return makeTask('example task')
 })
 
 process.send?.({ type: 'ready', address: await app.listen({ host: '127.0.0.1', port: 0 }) })

@@ -4,8 +4,8 @@
  * No worker runs; PostgreSQL syncs every commit. The two take turns in short rounds, and each round has a ratio of its own,
  * so that a machine whose speed drifts is unfair to neither. Prints the median of the ratios.
  */
-import { postInLoop } from './http-load.js'
-import { median, openStack } from './stack.js'
+import { requestInLoop } from './http-load.js'
+import { describe, median, openStack } from './stack.js'
 
 const CONNECTIONS = 64
 const SECONDS = 1
@@ -36,11 +36,6 @@ export async function benchCreate(): Promise<void> {
   }
 }
 
-/** The median, and from where to where they go. */
-function describe(values: readonly number[], digits = 0): string {
-  return `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)})`
-}
-
 function shoot(address: string, seconds: number): Promise<{ perSecond: number; p99Ms: number }> {
-  return postInLoop({ url: `${address}/api/tasks`, body: JSON.stringify({ title: 'example task' }), connections: CONNECTIONS, seconds })
+  return requestInLoop({ url: `${address}/api/tasks`, body: JSON.stringify({ title: 'example task' }), connections: CONNECTIONS, seconds })
 }

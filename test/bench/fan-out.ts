@@ -1,11 +1,12 @@
 /**
- * `fan-out`: from a publication to the last of N watchers of one task, against a bare ws server that is fed by the same
- * Redis channels; how fast watchers connect; and what an idle one costs. The two servers take turns at each N.
+ * `fan-out`: from a publication to the last of N watchers of one task, of a progress and of its end, against a bare ws server that is fed
+ * by the same Redis channels; how fast watchers connect; and what an idle one costs. The two servers take turns at each N.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { openBroker } from '../../src/broker/open-broker.js'
 import { openDatabase } from '../../src/db/open.js'
+import type { Event } from '../../src/protocol/stream.js'
 import * as store from '../../src/tasks/store/index.js'
 import { createTaskId } from '../../src/tasks/task-id.js'
 import { launch, MAIN, type RoleProcess } from '../helpers/roles.js'
@@ -18,6 +19,7 @@ const CONNECTING_AT_ONCE = 100
 
 interface Figures {
   lastMs: number[]
+  endMs: number[]
   connectedPerSecond: number[]
   kibPerWatcher: number[]
 }
@@ -31,27 +33,33 @@ export async function benchFanOut(): Promise<void> {
   const web = await launch(MAIN, { args: ['web'], env })
   const bare = await stack.startModule('./bare-fan-out.ts')
   try {
-    const taskId = createTaskId()
-    const task = { id: taskId, tenant: 'default', type: 'demo.sleep', title: 'watched', priority: 0, tags: [], payload: {}, runAt: null, delayMs: null, queue: 'default', maxAttempts: 1 }
-    await store.createTasks(db, [task], 3_600_000)
-    await store.claimAttemptsIfDue(db, [{ taskId, attempt: 1 }], 'bench', 3_600_000)
-    let done = 0
-    const publish = async () => {
-      done += 1
-      const progress = { fraction: 0.5, done, total: null, message: null }
-      const messages = await store.recordProgressIfCurrent(db, [{ taskId, attempt: 1, progress }])
-      const startedAtMs = performance.now()
-      await broker.events.publish(messages)
-      return startedAtMs
+    const startTask = async (): Promise<Watched> => {
+      const taskId = createTaskId()
+      const task = { id: taskId, tenant: 'default', type: 'demo.sleep', title: 'watched', priority: 0, tags: [], payload: {}, runAt: null, delayMs: null, queue: 'default', maxAttempts: 1 }
+      await store.createTasks(db, [task], 3_600_000)
+      await store.claimAttemptsIfDue(db, [{ taskId, attempt: 1 }], 'bench', 3_600_000)
+      const publish = async (messages: readonly Event[]) => {
+        const startedAtMs = performance.now()
+        await broker.events.publish(messages)
+        return startedAtMs
+      }
+      return {
+        path: `/ws/tasks/${taskId}`,
+        report: async (done) => publish(await store.recordProgressIfCurrent(db, [{ taskId, attempt: 1, progress: { fraction: 0.5, done, total: null, message: null } }])),
+        end: async () => {
+          const ended = await store.settleAttemptsIfCurrent(db, [{ taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null }])
+          return publish(ended.filter((message) => message !== undefined))
+        },
+      }
     }
 
     console.log(`fan-out of one task, medians of ${ROUNDS} turns of ${PUBLICATIONS} publications`)
     for (const count of WATCHERS) {
-      const ours: Figures = { lastMs: [], connectedPerSecond: [], kibPerWatcher: [] }
-      const reference: Figures = { lastMs: [], connectedPerSecond: [], kibPerWatcher: [] }
+      const ours: Figures = { lastMs: [], endMs: [], connectedPerSecond: [], kibPerWatcher: [] }
+      const reference: Figures = { lastMs: [], endMs: [], connectedPerSecond: [], kibPerWatcher: [] }
       for (let round = 0; round < ROUNDS; round += 1) {
-        await measure(bare, '/', count, publish, reference)
-        await measure(web, `/ws/tasks/${taskId}`, count, publish, ours)
+        await measure(bare, { ...(await startTask()), path: '/' }, count, reference)
+        await measure(web, await startTask(), count, ours)
       }
       report(count, ours, reference)
     }
@@ -63,7 +71,14 @@ export async function benchFanOut(): Promise<void> {
   }
 }
 
-async function measure(server: RoleProcess, path: string, count: number, publish: () => Promise<number>, figures: Figures): Promise<void> {
+/** A task that runs. What publishes resolves with when it did. */
+interface Watched {
+  path: string
+  report(done: number): Promise<number>
+  end(): Promise<number>
+}
+
+async function measure(server: RoleProcess, { path, report, end }: Watched, count: number, figures: Figures): Promise<void> {
   const before = await readResidentMiB(server.child.pid ?? 0)
   const startedAtMs = performance.now()
   const sockets = await connectAll(server.address.replace('http', 'ws') + path, count)
@@ -78,14 +93,17 @@ async function measure(server: RoleProcess, path: string, count: number, publish
       if (missing === 0) onLast()
     })
   }
-  for (let index = 0; index < PUBLICATIONS; index += 1) {
+  const time = async (publish: () => Promise<number>) => {
     missing = count
     const last = new Promise<void>((resolve) => (onLast = resolve))
     const publishedAtMs = await publish()
     await last
-    figures.lastMs.push(performance.now() - publishedAtMs)
+    return performance.now() - publishedAtMs
   }
-  await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve).terminate())))
+  for (let index = 0; index < PUBLICATIONS; index += 1) figures.lastMs.push(await time(() => report(index)))
+  const closed = Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve))))
+  figures.endMs.push(await time(end))
+  await closed
   await sleep(1_500)
 }
 
@@ -106,8 +124,10 @@ async function connectAll(url: string, count: number): Promise<WebSocket[]> {
 
 function report(count: number, ours: Figures, reference: Figures): void {
   const [last, bareLast] = [median(ours.lastMs), median(reference.lastMs)]
+  const [end, bareEnd] = [median(ours.endMs), median(reference.endMs)]
   const [rate, bareRate] = [median(ours.connectedPerSecond), median(reference.connectedPerSecond)]
   console.log(`  ${String(count).padStart(6)} watchers: last told after ${last.toFixed(1)} ms, bare ws ${bareLast.toFixed(1)} ms, ratio ${(last / bareLast).toFixed(2)}   (to reach: 1.15)`)
+  console.log(`         last told of the end after ${end.toFixed(1)} ms, bare ws that sends, then closes ${bareEnd.toFixed(1)} ms, ratio ${(end / bareEnd).toFixed(2)}   (to reach: 1.15)`)
   console.log(`         connects with snapshot ${rate.toFixed(0)}/s, bare ws ${bareRate.toFixed(0)}/s, ratio ${(rate / bareRate).toFixed(2)}   (to reach: 0.50)`)
   // The first turn grows the heap, later ones use what is there.
   console.log(`         memory ${ours.kibPerWatcher[0]?.toFixed(1)} KiB a watcher, bare ws ${reference.kibPerWatcher[0]?.toFixed(1)} KiB   (to reach: 10 at 10,000)`)

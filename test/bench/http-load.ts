@@ -8,18 +8,20 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface LoadOptions {
-  /** Where to POST. */
   url: string
-  body: string
+  /** What to POST. Undefined: a GET. */
+  body?: string
   connections: number
   seconds: number
 }
 
-/** @throws Error when an answer is not 202 */
-export async function postInLoop({ url, body, connections, seconds }: LoadOptions): Promise<{ perSecond: number; p99Ms: number }> {
+/** @throws Error when an answer is not 202, or 200 to a GET */
+export async function requestInLoop({ url, body, connections, seconds }: LoadOptions): Promise<{ perSecond: number; p99Ms: number }> {
   const { hostname, port, host, pathname } = new URL(url)
-  const head = [`POST ${pathname} HTTP/1.1`, `Host: ${host}`, 'Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`]
-  const request = Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`)
+  const ofBody = body === undefined ? [] : ['Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`]
+  const head = [`${body === undefined ? 'GET' : 'POST'} ${pathname} HTTP/1.1`, `Host: ${host}`, ...ofBody]
+  const request = Buffer.from(`${head.join('\r\n')}\r\n\r\n${body ?? ''}`)
+  const wanted = body === undefined ? 'HTTP/1.1 200 ' : 'HTTP/1.1 202 '
   const latenciesMs: number[] = []
   let isOver = false
 
@@ -33,7 +35,7 @@ export async function postInLoop({ url, body, connections, seconds }: LoadOption
       line.on('data', (chunk: Buffer) => {
         answer += chunk.toString('latin1')
         if (!isWhole(answer)) return
-        if (!answer.startsWith('HTTP/1.1 202 ')) return reject(new Error(`an answer was ${answer.slice(0, 200)}`))
+        if (!answer.startsWith(wanted)) return reject(new Error(`an answer was ${answer.slice(0, 200)}`))
         answer = ''
         const nowMs = performance.now()
         latenciesMs.push(nowMs - sentAtMs)

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Task } from '../../src/protocol/task.js'
-import { Client, ID, NO_LOG, openWorld, settle, UNKNOWN_ID, until } from './world.js'
+import { Client, ID, NO_LOG, openWorld, OTHER_ID, settle, UNKNOWN_ID, until } from './world.js'
 
 t.test('a watcher gets the snapshot, then each transition, then the end', async (t) => {
   const { store, bus, hub } = await openWorld(t)
@@ -13,6 +13,7 @@ t.test('a watcher gets the snapshot, then each transition, then the end', async 
   t.same(client.story, ['snapshot 1', 'transition 2', 'progress 2 0.5', 'transition 3'])
   t.match(client.messages[0], { taskId: ID, status: 'PENDING', task: { id: ID, title: 'a task' } })
   t.match(client.messages.at(-1), { status: 'COMPLETED', result: { answer: 42 } })
+  await until(() => client.closed !== undefined)
   t.same(client.closed, { code: 1000, reason: 'ended' })
 })
 
@@ -86,6 +87,27 @@ t.test('ten thousand watchers of one task cost one read, and all get everything 
   const story = ['snapshot 1', 'transition 2', 'transition 3', 'transition 4', 'transition 5'].join()
   t.equal(clients.filter((client) => client.story.join() === story).length, 10_000)
   t.equal(reads, 1)
+})
+
+t.test('all watchers are told of the end before the first of them is closed, and other work goes on meanwhile', async (t) => {
+  const { store, bus, hub } = await openWorld(t)
+  store.create(ID)
+  store.create(OTHER_ID)
+  const clients = Array.from({ length: 5_000 }, () => new Client().attach(hub, ID))
+  const other = new Client().attach(hub, OTHER_ID)
+  await until(() => [...clients, other].every((client) => client.messages.length === 1))
+  bus.deliver(store.commit(ID, 'CANCELLED'))
+  await until(() => clients.some((client) => client.closed))
+  t.ok(clients.every((client) => client.messages.length === 2))
+  t.ok(clients.some((client) => !client.closed), 'the others follow')
+  bus.deliver(store.commit(OTHER_ID, 'PROCESSING'))
+  t.equal(other.messages.length, 2)
+  const leaving = clients.find((client) => !client.closed)
+  leaving?.stream?.stop()
+  const late = new Client().attach(hub, ID)
+  await until(() => [...clients, late].every((client) => client === leaving || client.closed?.code === 1000))
+  t.same(late.story, ['snapshot 2'])
+  t.equal(leaving?.closed, undefined, 'one that has gone by itself is spared it')
 })
 
 t.test('tasks that are asked for together are read together', async (t) => {
@@ -250,6 +272,7 @@ t.test('a message larger than what a socket may hold goes alone', async (t) => {
   t.equal(client.story.at(-1), 'transition 2')
   client.drain()
   t.equal(client.story.at(-1), 'transition 3')
+  await until(() => client.closed !== undefined)
   t.equal(client.closed?.code, 1000)
 })
 
@@ -263,6 +286,7 @@ t.test('a stream is not closed before the socket has taken almost all of it', as
   t.equal(client.story.at(-1), 'transition 2')
   t.equal(client.closed, undefined)
   client.drain()
+  await until(() => client.closed !== undefined)
   t.equal(client.closed?.code, 1000)
 })
 

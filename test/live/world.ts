@@ -10,6 +10,7 @@ import { linksOf, type Task, type TaskId } from '../../src/protocol/task.js'
 
 export const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 export const UNKNOWN_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e11'
+export const OTHER_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e12'
 
 /** Tasks as PostgreSQL would hold them. */
 export class Store {

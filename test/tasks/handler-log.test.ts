@@ -1,5 +1,5 @@
 import t from 'tap'
-import { pino } from 'pino'
+import { pino, type Logger } from 'pino'
 import { createHandlerLog, MAX_LINES } from '../../src/tasks/handler-log.js'
 
 function setUp(level: string) {
@@ -45,4 +45,39 @@ t.test('a loop that logs does not fill the database', async (t) => {
   t.equal(reported.length, MAX_LINES)
   t.match(reported.at(-1)?.text, 'lines are stored')
   t.equal(printed.length, MAX_LINES + 51)
+})
+
+t.test('fields never replace what the line has itself', async (t) => {
+  const { log, printed, reported } = setUp('info')
+  log.info({ level: 5, time: '12:00', taskId: 'another', msg: 'not this', n: 1 }, 'x')
+  log.child({ time: 0 }).warn('y')
+  log.error({ msg: { not: 'a text' } })
+  t.match(printed, [
+    { level: 30, taskId: 'x', msg: 'x', n: 1, fields: { level: 5, time: '12:00', taskId: 'another' } },
+    { level: 40, msg: 'y', fields: { time: 0 } },
+    { level: 50, fields: { msg: { not: 'a text' } } },
+  ])
+  t.match(reported, [{ level: 'info', text: /^x \{.*"level":5/ }, { level: 'warn', text: /^y / }, { level: 'error', text: /not/ }])
+  for (const { atMs } of reported) t.type(atMs, 'number')
+})
+
+t.test('a log call never throws, whatever is logged', async (t) => {
+  const { log, reported } = setUp('info')
+  const cycle: Record<string, unknown> = {}
+  cycle['again'] = cycle
+  const thrower = { get a() { throw new Error('no') }, toJSON() { throw new Error('no') } }
+  const hostile: unknown[] = [{ level: 5 }, { time: '12:00' }, { time: Infinity }, { id: 1n }, cycle, thrower, { inner: thrower }, null, undefined, Symbol('s'), 7, [1], () => 1, 'a\0' + '👍'.slice(0, 1),
+    new Proxy({}, { ownKeys() { throw new Error('no') } }), Object.create(null), { err: thrower }, { ['__proto__']: 1 }]
+  for (const value of hostile) {
+    log.info(value as object)
+    log.info(value as object, 'with %s and %d', value, value as number)
+    log.child({ value }).warn('x')
+    log.child(value as object).warn('x')
+  }
+  log.child({}, { level: 'nonsense' }).info('x')
+  const custom = (log as unknown as Logger).child({}, { customLevels: { odd: 35 } })
+  custom.odd('between info and warn')
+  t.match(reported.at(-1), { level: 'info', text: 'between info and warn' })
+  t.ok(reported.length >= hostile.length * 3)
+  for (const { text, atMs } of reported) t.ok(text.isWellFormed() && !text.includes('\0') && Number.isSafeInteger(atMs), text)
 })

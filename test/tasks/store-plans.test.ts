@@ -41,7 +41,7 @@ async function live(db: Database, ids: readonly string[]): Promise<void> {
   await store.recordLogsIfCurrent(db, refs.map((ref) => ({ ...ref, atMs: 0, level: 'info', text: 'a line' })))
   for (const ref of refs) {
     await store.findEffect(db, ref, 'mail')
-    await store.recordEffect(db, ref, 'mail', 'sent')
+    await store.recordEffect(db, ref, 'mail', { value: 'sent' })
     await store.readLatestLogs(db, 'default', ref.taskId, 10)
   }
   await createOnce(db, refs.length)

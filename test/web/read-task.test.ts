@@ -1,5 +1,6 @@
 /** One task over REST: streams over plain HTTP, long polls, conditional reads. A worker and a relay run beside. */
 import { connect } from 'node:net'
+import pg from 'pg'
 import t from 'tap'
 import type { Task, Transition } from '../../src/protocol/task.js'
 import { startApp } from '../helpers/app.js'
@@ -8,7 +9,9 @@ import { readAllEvents, readEvents } from '../helpers/sse.js'
 import { createTask } from '../helpers/watch.js'
 
 const UNKNOWN = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
-const { address, stopWeb } = await startApp(t, ['worker', 'relay'])
+/** For what must not happen. */
+const LEEWAY_MS = 300
+const { address, databaseUrl, stopWeb } = await startApp(t, ['worker', 'relay'])
 
 const ask = (path: string, headers: Record<string, string> = {}) => fetch(address + path, { headers })
 const follow = (task: Pick<Task, 'id'>, headers: Record<string, string> = {}) =>
@@ -34,6 +37,29 @@ t.test('server-sent events begin with a snapshot, tell each transition once with
   const told = messages.filter(({ type }) => type === 'transition').map(({ version, status }) => `${version} ${status}`)
   t.same(told, (await readStored(task.id)).filter(({ version }) => version > first).map(({ version, status }) => `${version} ${status}`))
   t.match(messages.at(-1), { status: 'COMPLETED' })
+})
+
+t.test('reads that arrive together are one statement, and each gets its own task', async (t) => {
+  const tasks = await Promise.all(Array.from({ length: 40 }, (_, index) => createTask(address, { title: `task ${index}`, delayMs: 3_600_000 })))
+  const [client, observer] = [new pg.Client(databaseUrl), new pg.Client(databaseUrl)]
+  await Promise.all([client.connect(), observer.connect()])
+  t.teardown(() => Promise.all([client.end(), observer.end()]))
+  const countReading = async () => {
+    const { rows } = await observer.query<{ count: number }>("select count(*)::integer as count from pg_stat_activity where wait_event_type = 'Lock' and query like '%json_array_elements_text%'")
+    return rows[0]?.count ?? 0
+  }
+  await client.query('begin; lock table taskwire.tasks in access exclusive mode')
+  const answers = Promise.all([...tasks, { id: UNKNOWN }].map(({ id }) => ask(`/api/tasks/${id}`)))
+  while ((await countReading()) < 1) await new Promise((resolve) => setTimeout(resolve, 10))
+  // Two batches may be under way at a time; the reads that wait for them take no connection. The leeway is for those that would.
+  await new Promise((resolve) => setTimeout(resolve, LEEWAY_MS))
+  const reading = await countReading()
+  t.ok(reading <= 2, `${reading} statements read for ${tasks.length + 1} requests`)
+  await client.query('rollback')
+  const found = await answers
+  t.same(found.map(({ status }) => status), [...tasks.map(() => 200), 404])
+  const titles = await Promise.all(found.slice(0, -1).map(async (answer) => ((await answer.json()) as Task).title))
+  t.same(titles, tasks.map(({ title }) => title))
 })
 
 t.test('a stream goes on after Last-Event-ID, and 204 tells an EventSource that nothing follows', async (t) => {

@@ -10,7 +10,8 @@ import type { AttemptRef } from './claim.js'
 const FIND_EFFECT: Statement = {
   name: 'find_effect',
   text: `
-select t.attempt = $2::integer and t.status in ('PROCESSING', 'CANCELLING') as "isCurrent", e.key is not null as "isRecorded", e.value
+select t.attempt = $2::integer and t.status in ('PROCESSING', 'CANCELLING') as "isCurrent", e.key is not null as "isRecorded",
+  e.value, e.failure
 from taskwire.tasks t left join taskwire.effects e on e.task_id = any(array[t.id]) and e.key = $3
 where t.id = any(array[$1::text::uuid])`,
 }
@@ -19,23 +20,29 @@ export interface KnownEffect {
   isCurrent: boolean
   isRecorded: boolean
   value: unknown
+  /** The effect has happened, and its value could not be recorded: why. */
+  failure: string | null
 }
 
 /** What is known of the effect, and whether the attempt is still the task's current one. */
 export async function findEffect(db: Database, { taskId, attempt }: AttemptRef, key: string): Promise<KnownEffect> {
   const [row] = await db.run<KnownEffect>(FIND_EFFECT, [taskId, attempt, key])
-  return row ?? { isCurrent: false, isRecorded: false, value: undefined }
+  return row ?? { isCurrent: false, isRecorded: false, value: undefined, failure: null }
 }
 
 const RECORD_EFFECT: Statement = {
   name: 'record_effect',
   text: `
-insert into taskwire.effects (task_id, key, tenant, attempt, value)
-select t.id, $3, t.tenant, $2::integer, $4::text::jsonb from taskwire.tasks t where t.id = any(array[$1::text::uuid])
+insert into taskwire.effects (task_id, key, tenant, attempt, value, failure)
+select t.id, $3, t.tenant, $2::integer, $4::text::jsonb, $5 from taskwire.tasks t where t.id = any(array[$1::text::uuid])
 on conflict (task_id, key) do nothing`,
 }
 
+/** What is recorded of an effect: its value, or why there is none. */
+export type EffectRecord = { value: unknown } | { failure: string }
+
 /** The first to record an effect keeps it. */
-export async function recordEffect(db: Database, { taskId, attempt }: AttemptRef, key: string, value: unknown): Promise<void> {
-  await db.run(RECORD_EFFECT, [taskId, attempt, key, JSON.stringify(value)])
+export async function recordEffect(db: Database, { taskId, attempt }: AttemptRef, key: string, record: EffectRecord): Promise<void> {
+  const [value, failure] = 'failure' in record ? [null, record.failure] : [record.value, null]
+  await db.run(RECORD_EFFECT, [taskId, attempt, key, JSON.stringify(value), failure])
 }

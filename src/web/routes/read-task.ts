@@ -12,6 +12,7 @@ import { Problem } from '../../protocol/errors.js'
 import { AttemptList, LogPage, LogsQuery, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
+import { createBatcher } from '../../tasks/batcher.js'
 import { readAttempts, readLogs, readTasks, readTransitions } from '../../tasks/store/index.js'
 import { etagOf, hasEtag } from '../etag.js'
 import { chooseFormat } from '../event-format.js'
@@ -29,11 +30,22 @@ export interface ReadTaskDeps {
 }
 
 const DEFAULT_LOG_LINES = 200
+/** Tasks in one statement: together a few megabytes at most, unless all of them are as large as a task may be. */
+const MAX_READS_PER_STATEMENT = 64
 const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
 
 export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, hub, limits, streams }) => {
+  /** Reads that arrive together are one statement, as writes are. It begins after each of them was asked for. */
+  const reads = createBatcher<TaskId, Task | undefined>({
+    maxBatch: MAX_READS_PER_STATEMENT,
+    async write(ids) {
+      const tasks = new Map((await readTasks(db, DEFAULT_TENANT, ids)).map((task) => [task.id, task]))
+      return ids.map((id) => tasks.get(id))
+    },
+  })
+
   async function read(id: TaskId): Promise<Task> {
-    const [task] = await readTasks(db, DEFAULT_TENANT, [id])
+    const task = await reads.add(id)
     if (task === undefined) throw taskNotFound(id)
     return task
   }

@@ -8,7 +8,7 @@ import { openArtifactStore } from '../../artifacts/open-store.js'
 import { loadConfig } from '../../config.js'
 import { openDatabase } from '../../db/open.js'
 import { loadRegistry } from '../../handlers/index.js'
-import { judgeReturned } from '../../tasks/outcome.js'
+import { checkResult, judgeReturned } from '../../tasks/outcome.js'
 import type { Recorder } from '../../tasks/recorder.js'
 import { createTaskContext } from '../../tasks/task-context.js'
 import type { FromChild, ToChild } from './messages.js'
@@ -50,17 +50,15 @@ async function run({ claimed, payload }: Extract<ToChild, { type: 'run' }>): Pro
     judgeResult: (returned) => judgeReturned(claimed, registered, returned),
   })
   try {
-    const result = await registered.run(payload, context)
-    send(isCommitted() ? { type: 'committed' } : { type: 'returned', result: toPlain(result) })
+    // Checked here already: of what cannot be stored, hardly anything can travel.
+    const outcome = checkResult(registered, await registered.run(payload, context))
+    if (isCommitted()) send({ type: 'committed' })
+    else if (outcome.kind === 'completed') send({ type: 'returned', result: outcome.result })
+    else if (outcome.kind === 'failed') throw outcome.thrown
   } catch (error) {
     if (isCommitted()) log.warn({ err: error, taskId: claimed.id }, 'a handler failed after it had committed its task')
     send(isCommitted() ? { type: 'committed' } : { type: 'threw', error: packError(error) })
   }
-}
-
-/** As it would be stored: what cannot travel is no result either. */
-function toPlain(result: unknown): unknown {
-  return result === undefined ? null : JSON.parse(JSON.stringify(result) ?? 'null')
 }
 
 /** What the worker does for the handlers in its own process, over the channel. */

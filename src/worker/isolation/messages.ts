@@ -1,5 +1,6 @@
 /** What a worker and the process of a handler say to each other; structured clones, so times stay times. */
 import type { Event } from '../../protocol/stream.js'
+import type { UnstorableError } from '../../tasks/outcome-errors.js'
 import type { AbortReason } from '../../tasks/outcome.js'
 import type { ClaimedAttempt, LogReport, ProgressReport } from '../../tasks/store/index.js'
 
@@ -24,9 +25,10 @@ export type FromChild =
 
 /** An error as far as it can travel; `kind` is the class that says what follows. */
 export interface ThrownError {
-  kind: 'RetryLater' | 'PermanentFailure' | 'CancelTask' | 'DatabaseAwayError' | 'Error'
+  kind: 'RetryLater' | 'PermanentFailure' | 'CancelTask' | 'DatabaseAwayError' | 'UnstorableError' | 'Error'
   name: string
   message: string
-  stack: string | undefined
+  stack?: string | undefined
   delayMs?: number
+  code?: UnstorableError['code']
 }

@@ -1,33 +1,38 @@
 /** Errors on their way from the process of a handler to its worker. */
 import { DatabaseAwayError } from '../../tasks/definition.js'
-import { CancelTask, PermanentFailure, RetryLater } from '../../tasks/outcome-errors.js'
+import { CancelTask, PermanentFailure, RetryLater, UnstorableError } from '../../tasks/outcome-errors.js'
+import { describeError, toReadable } from '../../tasks/outcome.js'
 import type { ThrownError } from './messages.js'
 
+/** Never throws, whatever was thrown. */
 export function packError(thrown: unknown): ThrownError {
-  const error = thrown instanceof Error ? thrown : new Error(`a handler threw ${typeof thrown === 'object' ? JSON.stringify(thrown) : String(thrown)}`)
-  const { name, message, stack } = error
-  if (error instanceof RetryLater) return { kind: 'RetryLater', name, message, stack, delayMs: error.delayMs }
+  const error = toReadable(thrown)
+  const described = describeError(error)
+  if (error instanceof RetryLater) return { kind: 'RetryLater', ...described, delayMs: error.delayMs }
+  if (error instanceof UnstorableError) return { kind: 'UnstorableError', ...described, code: error.code }
   const kind = [PermanentFailure, CancelTask, DatabaseAwayError].find((Class) => error instanceof Class)?.name
-  return { kind: (kind ?? 'Error') as ThrownError['kind'], name, message, stack }
+  return { kind: (kind ?? 'Error') as ThrownError['kind'], ...described }
 }
 
-export function unpackError({ kind, name, message, stack, delayMs = 0 }: ThrownError): Error {
-  const error = create(kind, message, delayMs)
+export function unpackError({ kind, name, message, stack, delayMs = 0, code = 'invalid_result' }: ThrownError): Error {
+  const error = create(kind, message, delayMs, code)
   Object.defineProperty(error, 'name', { value: name })
   if (stack !== undefined) error.stack = stack
   return error
 }
 
-function create(kind: ThrownError['kind'], message: string, delayMs: number): Error {
+function create(kind: ThrownError['kind'], message: string, delayMs: number, code: UnstorableError['code']): Error {
   switch (kind) {
     case 'RetryLater':
-      return new RetryLater(delayMs, message)
+      return new RetryLater(delayMs >= 0 ? delayMs : 0, message)
     case 'PermanentFailure':
       return new PermanentFailure(message)
     case 'CancelTask':
       return new CancelTask(message)
     case 'DatabaseAwayError':
       return new DatabaseAwayError(message)
+    case 'UnstorableError':
+      return new UnstorableError(code, message)
     case 'Error':
       return new Error(message)
   }

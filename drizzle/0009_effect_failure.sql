@@ -1,0 +1,1 @@
+ALTER TABLE "taskwire"."effects" ADD COLUMN "failure" text;

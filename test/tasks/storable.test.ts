@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import t from 'tap'
+import { findUnstorable, toStorableText } from '../../src/protocol/text.js'
+import { toStorable } from '../../src/tasks/storable.js'
+import { atDepth } from '../helpers/depth.js'
+
+const LIMITS = { maxBytes: 10_000, maxDepth: 20 }
+
+class Point {
+  constructor(
+    readonly x: number,
+    readonly y: number,
+  ) {}
+}
+
+class Money {
+  constructor(readonly cents: bigint) {}
+  toJSON() {
+    return `${this.cents} cents`
+  }
+}
+
+t.test('a value is stored as JSON writes it', async (t) => {
+  const cases: [given: unknown, stored: unknown][] = [
+    [undefined, null],
+    [{ at: new Date(0), gone: undefined, call() {} }, { at: '1970-01-01T00:00:00.000Z' }],
+    [new Point(1, 2), { x: 1, y: 2 }],
+    [{ price: new Money(5n) }, { price: '5 cents' }],
+    [[undefined, 1], [null, 1]],
+    [{ empty: {}, list: [] }, { empty: {}, list: [] }],
+    [Object.create(null), {}],
+    [[new String('a'), new Number(1)], ['a', 1]],
+  ]
+  for (const [given, stored] of cases) t.same(toStorable(given, LIMITS), { value: stored })
+})
+
+t.test('a value that would lose something, or cannot be stored, is refused at its place', async (t) => {
+  const cycle: Record<string, unknown> = {}
+  cycle['again'] = cycle
+  let deep: unknown = 1
+  for (let depth = 0; depth < 50_000; depth += 1) deep = [deep]
+  const cases: [given: unknown, pointer: string, detail: RegExp][] = [
+    [{ id: 1n }, '/id', /BigInt/],
+    [1n, '', /BigInt/],
+    [[{ a: NaN }], '/0/a', /NaN/],
+    [{ a: -Infinity }, '/a', /-Infinity/],
+    [{ 'a/b': new Map([[1, 2]]) }, '/a~1b', /Map/],
+    [{ a: new Set([1]) }, '/a', /Set/],
+    [{ a: new Error('lost') }, '/a', /Error/],
+    [{ a: Promise.resolve(1) }, '/a', /Promise/],
+    [{ a: /x/ }, '/a', /RegExp/],
+    [() => 1, '', /function/],
+    [Symbol('a'), '', /symbol/],
+    [cycle, '', /circular/],
+    [deep, '', /nested too deeply/],
+    [{ a: 'x\0y' }, '/a', /U\+0000/],
+    [{ toJSON: () => 'x\0y' }, '', /U\+0000/],
+    [{ a: { toJSON: () => '👍'.slice(0, 1) } }, '/a', /surrogate/],
+    [{ '\ud83d': 1 }, '/\ud83d', /surrogate/],
+    ['x'.repeat(10_001), '', /10003 bytes/],
+    [{ toJSON() { throw new Error('not me') } }, '', /not me/],
+    [{ get a() { throw new Error('not you') } }, '', /not you/],
+  ]
+  for (const [given, pointer, detail] of cases) t.match(toStorable(given, LIMITS), { violation: { pointer, detail } })
+})
+
+t.test('what is accepted is equal to what is read again, of any value', async () => {
+  const any = fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true, withSparseArray: true, withNullPrototype: true, withBoxedValues: true })
+  fc.assert(
+    fc.property(any, (given) => {
+      const { value, violation } = toStorable(given, LIMITS)
+      if (violation !== undefined) return
+      assert.deepEqual(JSON.parse(JSON.stringify(value)), value)
+      assert.equal(findUnstorable(value, LIMITS.maxDepth), undefined)
+    }),
+    { numRuns: atDepth(500, 20_000) },
+  )
+})
+
+t.test('a text is cut without cutting a character in two, whatever was given', async (t) => {
+  t.equal(toStorableText('ab👍', 3), 'ab')
+  t.equal(toStorableText('ab👍', 4), 'ab👍')
+  t.equal(toStorableText('a\0\ud83d', 10), 'a\ufffd')
+  t.equal(toStorableText(7, 10), '7')
+  t.equal(toStorableText(undefined, 10), '')
+  t.equal(toStorableText({ toString() { throw new Error('no') } }, 10), '')
+  t.equal(toStorableText(Object.create(null), 10), '')
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), fc.nat(20), (text, length) => {
+      const cut = toStorableText(text, length)
+      return cut.isWellFormed() && cut.length <= length && !cut.includes('\0')
+    }),
+    { numRuns: atDepth(500, 20_000) },
+  )
+})
