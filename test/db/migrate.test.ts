@@ -38,7 +38,7 @@ t.test('a database of a newer version is refused, and left as it is', async (t) 
 
 t.test('a database that cannot be prepared is one clear line with the reason of the server', async (t) => {
   const server = await startPostgres(t)
-  const sql = postgres(server.url, { max: 1, onnotice: () => {} })
+  const sql = postgres(server.adminUrl, { max: 1, onnotice: () => {} })
   t.teardown(() => sql.end())
   await sql.unsafe("create role guest login password 'secret'")
   const foreign = postgres(await server.createDatabase(), { max: 1, onnotice: () => {} })
