@@ -53,7 +53,7 @@ export default tseslint.config(
   // tap keeps the promises of its subtests itself.
   { files: ['test/**/*.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } },
   { files: ['public/**/*.js'], languageOptions: { globals: browserGlobals() } },
-  { files: ['eslint.config.js'], languageOptions: { globals: { process: 'readonly' } } },
+  { files: ['*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly', performance: 'readonly', URL: 'readonly' } } },
   ...Object.keys(ROOMS).map(boundariesOf),
 )
 
