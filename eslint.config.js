@@ -15,7 +15,7 @@ const ROOMS = {
   web: ['protocol', 'db', 'tasks', 'broker', 'handlers', 'live', 'artifacts'],
   testing: ['protocol', 'db', 'tasks', 'artifacts'],
   doctor: ['protocol', 'db', 'tasks', 'broker'],
-  services: [],
+  services: ['db/database-url.js'],
 }
 /** Packages that only some rooms may import. */
 const PACKAGES = { bullmq: ['broker'], ioredis: ['broker'], 'drizzle-orm': ['db', 'tasks'], ws: [] }

@@ -12,6 +12,7 @@ import { realpath } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { type StartConfig } from '../config.js'
+import { describeDatabase, describeIgnored, readDatabaseUrl } from '../db/database-url.js'
 import { StartupError } from '../startup-error.js'
 import { describeBanner, type Addresses } from './banner.js'
 import { lockDataDir } from './data-lock.js'
@@ -111,7 +112,9 @@ async function startServices(
 async function startDatabase({ config, say }: StartOptions, supervisor: Supervisor, place: ServicePlace | undefined) {
   if (config.databaseUrl !== undefined || place === undefined) {
     const url = config.databaseUrl ?? ''
-    return { url, label: `${describeServer(url)} (DATABASE_URL)` }
+    const ignored = describeIgnored(readDatabaseUrl(url))
+    if (ignored !== undefined) say(ignored)
+    return { url, label: `${describeDatabase(url)} (DATABASE_URL)` }
   }
   const { user } = place
   const folder = join(place.folder, 'postgres')
