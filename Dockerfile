@@ -3,7 +3,7 @@ FROM node:20-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
-COPY tsconfig.json ./
+COPY build.js tsconfig.json ./
 COPY src ./src
 COPY public ./public
 # The PostgreSQL of `taskwire start` is not needed where there is one already.

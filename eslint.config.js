@@ -15,7 +15,7 @@ const ROOMS = {
   web: ['protocol', 'db', 'tasks', 'broker', 'handlers', 'live', 'artifacts'],
   testing: ['protocol', 'db', 'tasks', 'artifacts'],
   doctor: ['protocol', 'db', 'tasks', 'broker'],
-  services: [],
+  services: ['db/database-url.js'],
 }
 /** Packages that only some rooms may import. */
 const PACKAGES = { bullmq: ['broker'], ioredis: ['broker'], 'drizzle-orm': ['db', 'tasks'], ws: [] }
@@ -53,7 +53,7 @@ export default tseslint.config(
   // tap keeps the promises of its subtests itself.
   { files: ['test/**/*.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } },
   { files: ['public/**/*.js'], languageOptions: { globals: browserGlobals() } },
-  { files: ['eslint.config.js'], languageOptions: { globals: { process: 'readonly' } } },
+  { files: ['*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly', performance: 'readonly', URL: 'readonly' } } },
   ...Object.keys(ROOMS).map(boundariesOf),
 )
 

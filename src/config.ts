@@ -1,5 +1,6 @@
 /** The configuration: one schema per role, read from the environment once, at start. Everything that is wrong is reported at once. */
 import { Type, type Static } from 'typebox'
+import { isDatabaseUrl } from './db/database-url.js'
 import { annotationsOf, ConfigError, readEnvironment, splitList, variableName, type ConfigProblem, type Environment } from './environment.js'
 
 /** An integer within bounds, both included. */
@@ -34,10 +35,12 @@ function logLevel(initial: string) {
   })
 }
 
-const databaseUrl = serverUrl(
-  ['postgres', 'postgresql'],
-  'postgres://user:password@host:5432/database',
-  'the PostgreSQL database, version 14 or newer; `start` brings one of its own when unset',
+const databaseUrl = Type.Refine(
+  Type.String({
+    description: 'the PostgreSQL database, version 14 or newer; `start` brings one of its own when unset',
+    expected: 'a URL such as postgres://user:password@host:5432/database',
+  }),
+  isDatabaseUrl,
 )
 const redisUrl = Type.Refine(
   serverUrl(

@@ -1,7 +1,9 @@
 /**
  * Reads environment variables by a schema: a property's name gives the variable's (`databasePoolSize` is `DATABASE_POOL_SIZE`), an
- * empty variable counts as unset, and variables that no property names are left alone.
+ * empty variable counts as unset, and variables that no property names are left alone. `<NAME>_FILE` names a file that holds the
+ * value, as secrets are given to containers; the variable itself wins.
  */
+import { readFileSync } from 'node:fs'
 import { Type, type Static, type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { StartupError } from './startup-error.js'
@@ -52,8 +54,19 @@ export function readEnvironment<Schema extends Type.TObject>(schema: Schema, env
 }
 
 function readVariable(env: Environment, key: string): [string, string][] {
-  const text = env[variableName(key)]
+  const name = variableName(key)
+  const text = env[name] || readValueFile(`${name}_FILE`, env[`${name}_FILE`])
   return text === undefined || text === '' ? [] : [[key, text]]
+}
+
+/** @throws StartupError when the file cannot be read: a secret that was given must not count as unset */
+function readValueFile(name: string, file: string | undefined): string | undefined {
+  if (file === undefined || file === '') return undefined
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch (error) {
+    throw new StartupError(`${name}=${file}: cannot read the file (${(error as NodeJS.ErrnoException).code}). Name a file that this user can read.`)
+  }
 }
 
 /** A text that does not have the form of its type stays a text, which the schema then refuses. */

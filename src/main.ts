@@ -7,6 +7,7 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { describeConfig, loadConfig } from './config.js'
+import { describeDatabase, describeIgnored, readDatabaseUrl } from './db/database-url.js'
 import { StartupError } from './startup-error.js'
 import { isSupervised, reportToSupervisor, runRole, type ServiceRole, type StartRole } from './services/run-role.js'
 import type { Started } from './services/start.js'
@@ -98,8 +99,14 @@ async function runRelay(): Promise<void> {
  */
 async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>): Promise<void> {
   const { countMissingMigrations } = await import('./db/migrate.js')
+  const { PooledConnectionError } = await import('./db/pooler.js')
   await runRole(role, async (config, log) => {
-    const answer = await countMissingMigrations(config.databaseUrl).catch((error: Error) => error.message)
+    const ignored = describeIgnored(readDatabaseUrl(config.databaseUrl))
+    if (ignored !== undefined && !isSupervised()) log.warn(ignored)
+    const answer = await countMissingMigrations(config.databaseUrl).catch((error: Error) => {
+      if (error instanceof PooledConnectionError) throw error
+      return error.message
+    })
     if (typeof answer === 'number' && answer > 0) throw new StartupError(`the database lacks ${answer} migrations: run "taskwire migrate".`)
     const running = await startRole(config, log)
     if (typeof answer === 'string') log.warn(answer)
@@ -109,6 +116,8 @@ async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartR
 
 async function runMigrate(): Promise<void> {
   const { databaseUrl } = loadConfig('migrate', process.env)
+  const ignored = describeIgnored(readDatabaseUrl(databaseUrl))
+  if (ignored !== undefined) console.log(ignored)
   await migrate(databaseUrl)
   console.log('The database is up to date.')
 }
@@ -175,9 +184,8 @@ async function runHealth(): Promise<void> {
 
 /** What the server said is what there is to say: where in the program it was heard helps nobody. */
 function failInOneLine(databaseUrl: string): (error: unknown) => never {
-  const { host, pathname } = new URL(databaseUrl)
   return (error) => {
-    throw new StartupError(`cannot use PostgreSQL at ${host}${pathname}: ${error instanceof Error ? error.message : String(error)}`)
+    throw new StartupError(`cannot use PostgreSQL at ${describeDatabase(databaseUrl)}: ${error instanceof Error ? error.message : String(error)}`)
   }
 }
 

@@ -74,6 +74,17 @@ t.test('given values are read in their types', async (t) => {
   })
 })
 
+t.test('a value may come from a file, and the variable itself wins', async (t) => {
+  const folder = t.testdir({ url: 'redis://:secret@cache:6379\n', empty: '' })
+  const env = { DATABASE_URL, REDIS_URL_FILE: `${folder}/url` }
+  t.equal(loadConfig('web', env).redisUrl, 'redis://:secret@cache:6379')
+  t.equal(loadConfig('web', { ...env, REDIS_URL: '' }).redisUrl, 'redis://:secret@cache:6379')
+  t.equal(loadConfig('web', { ...env, REDIS_URL: 'redis://other' }).redisUrl, 'redis://other')
+  t.equal(loadConfig('web', { DATABASE_URL, REDIS_URL_FILE: `${folder}/empty` }).redisUrl, undefined)
+  t.throws(() => loadConfig('web', { ...env, REDIS_URL_FILE: '/nowhere' }), new StartupError('REDIS_URL_FILE=/nowhere: cannot read the file (ENOENT). Name a file that this user can read.'))
+  t.match(problemsOf(() => loadConfig('web', { DATABASE_URL_FILE: `${folder}/url` })).message, /^DATABASE_URL=redis:\/\/:\*\*\*@cache/)
+})
+
 t.test('an empty variable counts as unset', async (t) => {
   const config = loadConfig('web', { DATABASE_URL, REDIS_URL: '', PORT: '' })
   t.equal(config.redisUrl, undefined)

@@ -1,25 +1,20 @@
 /** How this room reaches PostgreSQL: with `pg`, which BullMQ needs and which can probe a listening connection. */
 import { Client, Pool, type ClientConfig } from 'pg'
+import { describeDatabase, toPgConfig } from '../db/database-url.js'
 import { explain } from './deadline.js'
 import type { IncidentLog } from './incident-log.js'
 
 /** An answer that takes longer comes from a frozen or unreachable server: the connection is given up. */
 const ANSWER_DEADLINE_MS = 10_000
-const CONNECT_DEADLINE_MS = 3_000
+const CONNECT_DEADLINE_SECONDS = 3
 
-/** Settings of every connection. `pg` lets `options` of a URL win over others, so they are taken out of it. */
-export function connectionConfig(databaseUrl: string) {
-  const url = new URL(databaseUrl)
-  const options = url.searchParams.get('options')
-  url.searchParams.delete('options')
+/** Settings of every connection. */
+export function connectionConfig(databaseUrl: string, applicationName = 'taskwire-broker') {
   return {
-    connectionString: url.href,
-    application_name: 'taskwire-broker',
-    connectionTimeoutMillis: CONNECT_DEADLINE_MS,
+    ...toPgConfig(databaseUrl, { applicationName, connectTimeoutSeconds: CONNECT_DEADLINE_SECONDS }),
     query_timeout: ANSWER_DEADLINE_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
-    ...(options === null ? {} : { options }),
   }
 }
 
@@ -35,8 +30,8 @@ export function openStatementPool(databaseUrl: string, answerDeadlineMs: number,
  * Connects a client of its own.
  * @throws Error `cannot reach PostgreSQL at host:port/database: reason`
  */
-export async function connectPostgres(databaseUrl: string, overrides: ClientConfig = {}): Promise<Client> {
-  const client = new Client({ ...connectionConfig(databaseUrl), ...overrides })
+export async function connectPostgres(databaseUrl: string, overrides: ClientConfig = {}, applicationName?: string): Promise<Client> {
+  const client = new Client({ ...connectionConfig(databaseUrl, applicationName), ...overrides })
   // Without a listener an error of a lost connection would end the process; the `end` that follows says the same.
   client.on('error', () => {})
   try {
@@ -47,8 +42,4 @@ export async function connectPostgres(databaseUrl: string, overrides: ClientConf
   }
 }
 
-/** `host:port/database`; never the password. */
-export function describeServer(databaseUrl: string): string {
-  const { host, pathname } = new URL(databaseUrl)
-  return host + pathname
-}
+export const describeServer = describeDatabase

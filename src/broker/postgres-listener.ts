@@ -23,7 +23,7 @@ export interface ListeningConnection extends ChannelLink {
 /** @throws Error `cannot reach PostgreSQL at host:port/database: reason` */
 export async function connectListener(databaseUrl: string): Promise<ListeningConnection> {
   // No time-out of the driver's own: it would forget the overdue statement, and `end` would then wait for the server.
-  const client = await connectPostgres(databaseUrl, { application_name: 'taskwire-events', query_timeout: 0 })
+  const client = await connectPostgres(databaseUrl, { query_timeout: 0 }, 'taskwire-events')
   let reason: unknown = new Error('the server closed the connection')
   let last: Promise<unknown> = Promise.resolve()
 

@@ -1,4 +1,9 @@
-/** Brings the schema of a database up to date. Several processes may do so at once: an advisory lock lets one at a time. */
+/**
+ * Brings the schema of a database up to date. Several processes may do so at once: an advisory lock lets one at a time.
+ *
+ * The lock belongs to a transaction that is open while another connection migrates: it ends with that transaction, whatever ends it.
+ * A lock of the session would stay on a pooler's connection for ever. Waiting has a deadline, and the error names who holds the lock.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { drizzle } from 'drizzle-orm/postgres-js'
@@ -6,6 +11,9 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { migrate } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
 import { StartupError } from '../startup-error.js'
+import { STATEMENT_SETTINGS } from './database.js'
+import { describeDatabase, toPostgresOptions } from './database-url.js'
+import { assertOwnSession, isRefusedByPooler, PooledConnectionError } from './pooler.js'
 
 /** Where the migrations lie, seen from `src/db` and from `dist/db` alike. */
 const MIGRATIONS_FOLDER = fileURLToPath(new URL('../../drizzle', import.meta.url))
@@ -15,19 +23,48 @@ const MINIMUM_VERSION = 14
 const LOCK_KEY = 0x7461736b
 /** Longer than the client waits for a connection. What speaks, but not as PostgreSQL does, keeps it waiting for ever. */
 const ANSWER_DEADLINE_MS = 7_000
+/** Longer than any migration there is takes; a larger one says so in its release. */
+const LOCK_WAIT_MS = 60_000
 
 /**
  * Applies the migrations that the database lacks.
  * @throws StartupError with one clear line when the server cannot be reached, refuses, is too old, or when a newer version of
  * Taskwire has migrated the database already
  */
-export async function migrateDatabase(databaseUrl: string): Promise<void> {
-  await useServer(databaseUrl, async (client) => {
-    // The session's lock ends with the connection, whatever happens in between.
-    await client`select pg_advisory_lock(${LOCK_KEY})`
-    assertNotNewer(await countMissing(client))
-    await migrate(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER, migrationsSchema: 'taskwire', migrationsTable: 'migrations' })
+export async function migrateDatabase(databaseUrl: string, options: { lockWaitMs?: number } = {}): Promise<void> {
+  await useServer(databaseUrl, async (client, connect) => {
+    const waiting = connect()
+    try {
+      await waiting.begin(async (transaction) => {
+        await takeLock(transaction, client, options.lockWaitMs ?? LOCK_WAIT_MS)
+        assertNotNewer(await countMissing(client))
+        await migrate(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER, migrationsSchema: 'taskwire', migrationsTable: 'migrations' })
+      })
+    } finally {
+      await waiting.end({ timeout: 1 })
+    }
   })
+}
+
+/** @throws StartupError that names the holder when the lock is not free in time */
+async function takeLock(transaction: postgres.TransactionSql, client: postgres.Sql, waitMs: number): Promise<void> {
+  await transaction.unsafe(`set local lock_timeout = ${waitMs}; set local idle_in_transaction_session_timeout = 0`)
+  await transaction`select pg_advisory_xact_lock(${LOCK_KEY})`.catch(async (error: unknown) => {
+    if (!(error instanceof postgres.PostgresError) || error.code !== '55P03') throw error
+    throw new StartupError(`another process has been migrating this database for ${waitMs / 1000} s: ${await describeHolder(client)}`)
+  })
+}
+
+async function describeHolder(client: postgres.Sql): Promise<string> {
+  const [holder] = await client<{ pid: number; name: string | null; address: string | null; since: string | null }[]>`
+    select pid, nullif(application_name, '') as name, host(client_addr) as address, to_char(coalesce(xact_start, state_change), 'YYYY-MM-DD HH24:MI:SS TZ') as since
+    from pg_locks left join pg_stat_activity using (pid)
+    where locktype = 'advisory' and granted and database = (select oid from pg_database where datname = current_database())
+      and classid = 0 and objid = ${LOCK_KEY}::bigint::oid and objsubid = 1`
+  if (holder === undefined) return 'it has just ended. Try again.'
+  const { pid, name, address, since } = holder
+  const who = `PostgreSQL's process ${pid} (${name ?? 'no name'}${address === null ? '' : `, from ${address}`}${since === null ? '' : `, since ${since}`})`
+  return `${who}. Wait for it, or end it when it is stuck: select pg_terminate_backend(${pid}).`
 }
 
 /**
@@ -35,23 +72,28 @@ export async function migrateDatabase(databaseUrl: string): Promise<void> {
  * @throws StartupError with one clear line when the server cannot be reached, refuses, or is too old
  */
 export async function countMissingMigrations(databaseUrl: string): Promise<number> {
-  return useServer(databaseUrl, countMissing)
+  return useServer(databaseUrl, (client) => countMissing(client))
 }
 
 /** Does some work over a connection of its own. Whatever fails becomes one line that says what to do. */
-async function useServer<T>(databaseUrl: string, work: (client: postgres.Sql) => Promise<T>): Promise<T> {
-  const { host, pathname } = new URL(databaseUrl)
-  const client = postgres(databaseUrl, { max: 1, connect_timeout: 5, onnotice: () => {} })
+async function useServer<T>(databaseUrl: string, work: (client: postgres.Sql, connect: () => postgres.Sql) => Promise<T>): Promise<T> {
+  const server = describeDatabase(databaseUrl)
+  const needs = { applicationName: 'taskwire migrate', connectTimeoutSeconds: 5, options: STATEMENT_SETTINGS }
+  const connect = () => postgres({ ...toPostgresOptions(databaseUrl, needs), max: 1, onnotice: () => {} })
+  const client = connect()
   try {
     const version = await readServerVersion(client).catch((error: unknown) => {
-      throw new StartupError(`cannot use PostgreSQL at ${host}${pathname}: ${reasonOf(error)}. Check DATABASE_URL and that the server runs.`)
+      throw isRefusedByPooler(error)
+        ? new PooledConnectionError(server)
+        : new StartupError(`cannot use PostgreSQL at ${server}: ${reasonOf(error)}. Check DATABASE_URL and that the server runs.`)
     })
     assertVersion(version)
-    return await work(client)
+    await assertOwnSession(client, connect, server)
+    return await work(client, connect)
   } catch (error) {
     if (error instanceof StartupError) throw error
     throw new StartupError(
-      `cannot prepare the database at ${host}${pathname}: ${reasonOf(error)}. ` +
+      `cannot prepare the database at ${server}: ${reasonOf(error)}. ` +
         `Point DATABASE_URL at a database where its user may create schemas and where "taskwire" is not one of somebody else.`,
     )
   } finally {

@@ -3,6 +3,7 @@ import { drizzle as drizzlePool } from 'drizzle-orm/node-postgres'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import pg from 'pg'
 import postgres from 'postgres'
+import { toPgConfig, toPostgresOptions } from './database-url.js'
 import { STATEMENT_SETTINGS, type Database, type Orm, type Statement } from './database.js'
 import * as schema from './schema.js'
 
@@ -37,15 +38,15 @@ const MAX_TRANSACTIONS = 8
  */
 export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions = {}): Database {
   const applicationName = options.applicationName ?? 'taskwire'
+  const needs = { applicationName, connectTimeoutSeconds: 5 }
   const connect = (max: number, settings: { options?: string } = {}) =>
-    postgres(databaseUrl, {
+    postgres({
+      ...toPostgresOptions(databaseUrl, { ...needs, ...settings }),
       max,
-      connect_timeout: 5,
       // It would ask for the types of arrays on each new connection, and a connection that is cut in that moment ends the
       // process with an unhandled rejection. So arrays come as JSON, or are read by drizzle.
       fetch_types: false,
       onnotice: () => {},
-      connection: { application_name: applicationName, ...settings },
     })
   const connectStatements = () => connect(options.maxConnections ?? 4, { options: STATEMENT_SETTINGS })
   const connectQueries = () => {
@@ -59,7 +60,7 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
   let transactions: { pool: pg.Pool; orm: Orm } | undefined
 
   function openTransactions(): { pool: pg.Pool; orm: Orm } {
-    const pool = new pg.Pool({ connectionString: databaseUrl, max: MAX_TRANSACTIONS, connectionTimeoutMillis: 5_000, application_name: applicationName })
+    const pool = new pg.Pool({ ...toPgConfig(databaseUrl, needs), max: MAX_TRANSACTIONS })
     pool.on('error', () => {})
     // A client that is lent out has no other listener, and an error without one ends the process.
     pool.on('connect', (client) => client.on('error', () => {}))

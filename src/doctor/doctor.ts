@@ -10,9 +10,12 @@ import { findFaults, mendFaults, readPulse } from '../tasks/store/index.js'
 /** Clocks of servers may differ so much before it is worth a word. Nothing that Taskwire decides hangs on it. */
 const MAX_SKEW_MS = 2_000
 
+const SUPERUSER_WARNING =
+  'the role of DATABASE_URL is superuser: SQL that reaches it can read files and run programs on the server. Use a role that owns its database and no more, see docs/operations.md'
+
 export interface Finding {
-  /** `bad`: something needs doing. */
-  state: 'ok' | 'bad' | 'mended'
+  /** `bad`: something needs doing. `warn`: tasks move, but something should be changed. */
+  state: 'ok' | 'warn' | 'bad' | 'mended'
   text: string
 }
 
@@ -47,8 +50,9 @@ async function examineTasks(databaseUrl: string, shouldFix: boolean): Promise<Fi
   const db = openDatabase(databaseUrl, { applicationName: 'taskwire doctor', maxConnections: 1 })
   try {
     const askedAtMs = Date.now()
-    const { server, clockMs, overdueDeliveries, overdueLeases } = await readPulse(db)
+    const { server, clockMs, overdueDeliveries, overdueLeases, isSuperuser } = await readPulse(db)
     const findings = [describeClock(`PostgreSQL ${server}`, clockMs, askedAtMs)]
+    if (isSuperuser) findings.push(warn(SUPERUSER_WARNING))
     const faults = await findFaults(db)
     if (faults.length === 0) findings.push(ok('every task that has not ended has what moves it on'))
     else if (shouldFix) await mendFaults(db, faults)
@@ -87,6 +91,7 @@ function describeClock(server: string, clockMs: number, askedAtMs: number): Find
 }
 
 const ok = (text: string): Finding => ({ state: 'ok', text })
+const warn = (text: string): Finding => ({ state: 'warn', text })
 const bad = (text: string): Finding => ({ state: 'bad', text })
 const mended = (text: string): Finding => ({ state: 'mended', text })
 

@@ -6,8 +6,8 @@
  * fixes the port. What is left of it is the few steps below.
  *
  * Order of a start: make the cluster, once (in a draft folder that is renamed at the end, so that a half-made one is
- * never taken for data) → stop a server left over on this data → start on a free port → wait until the server says
- * `ready` in its pid file.
+ * never taken for data) → stop a server left over on this data → give data of an earlier version the application's role →
+ * start on a free port → wait until the server says `ready` in its pid file.
  *
  * - The port was taken meanwhile: another one is tried, unless the caller asked for this very port; then it waits for it.
  * - Processes of a killed server still hold its shared memory: it tries again until they are gone.
@@ -20,6 +20,7 @@ import { chown, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StartupError } from '../startup-error.js'
+import { APPLICATION, giveApplicationRole, makeApplicationRole, SUPERUSER } from './application-role.js'
 import { findPostgresBinaries, type PostgresBinaries } from './postgres-binaries.js'
 import { findFreePort, isPortTaken, readLogTail, runProgram, spawnServer, stopLeftover } from './server-process.js'
 import type { RunningServer, ServerProcess, StopPlan, UserIds } from './server-process.js'
@@ -36,8 +37,6 @@ export interface PostgresOptions {
   settings?: Readonly<Record<string, string>>
 }
 
-const USER = 'taskwire'
-const DATABASE = 'taskwire'
 /** How the names of half-made clusters begin. */
 const DRAFT = 'data.new'
 const START_DEADLINE_MS = 60_000
@@ -77,10 +76,11 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningSe
   const dataFolder = join(folder, 'data')
   await assertSameMajor(dataFolder, binaries)
   await stopLeftoverPostgres(dataFolder)
+  await giveApplicationRole({ binaries, folder, dataFolder, user })
   const password = (await readFile(join(folder, 'password'), 'utf8')).trim()
   const { server, port } = await startOnPort(binaries, options)
   return {
-    url: `postgres://${USER}:${password}@127.0.0.1:${port}/${DATABASE}`,
+    url: `postgres://${APPLICATION}:${password}@127.0.0.1:${port}/${APPLICATION}`,
     port,
     pid: server.pid,
     exited: server.exited,
@@ -110,9 +110,7 @@ export async function initPostgres(
   if (user !== undefined) await chown(passwordFile, user.uid, user.gid)
   try {
     await runProgram(binaries.initdb, initdbArguments(draft, passwordFile, options.initdbFlags ?? []), { folder, user })
-    // A server without network: the database is there before anybody can connect.
-    const single = ['--single', '-D', draft, '-c', 'exit_on_error=true', 'postgres']
-    await runProgram(binaries.postgres, single, { folder, user, input: `create database ${DATABASE};\n` })
+    await makeApplicationRole({ binaries, folder, dataFolder: draft, user })
   } catch (error) {
     const reason =
       error instanceof Error
@@ -132,7 +130,7 @@ async function removeDrafts(folder: string): Promise<void> {
 function initdbArguments(dataFolder: string, passwordFile: string, flags: readonly string[]): string[] {
   return [
     `--pgdata=${dataFolder}`,
-    `--username=${USER}`,
+    `--username=${SUPERUSER}`,
     `--pwfile=${passwordFile}`,
     '--auth=scram-sha-256',
     '--encoding=UTF8',

@@ -1,7 +1,7 @@
 /**
  * One role from the inside of its process: see `role-process.ts` for the supervisor's side.
  *
- * Alone, it stops in an orderly way at SIGTERM, SIGINT or SIGHUP and exits with 0. Under a supervisor it ignores what a
+ * Alone, it stops in an orderly way at SIGTERM, SIGINT, SIGHUP or SIGQUIT and exits with 0. Under a supervisor it ignores what a
  * terminal sends to everybody, and stops at SIGTERM or when the supervisor is gone. An error that nobody handled is one
  * fatal line in the log, and the end: what the process held in memory cannot be trusted any more.
  */
@@ -68,6 +68,6 @@ function waitForStop(): Promise<string> {
   return new Promise((resolve) => {
     process.on('SIGTERM', resolve)
     process.once('disconnect', () => resolve('the supervisor is gone'))
-    for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, isSupervised() ? () => {} : resolve)
+    for (const signal of ['SIGINT', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, isSupervised() ? () => {} : resolve)
   })
 }

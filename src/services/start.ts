@@ -12,6 +12,7 @@ import { realpath } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { type StartConfig } from '../config.js'
+import { describeDatabase, describeIgnored, readDatabaseUrl } from '../db/database-url.js'
 import { StartupError } from '../startup-error.js'
 import { describeBanner, type Addresses } from './banner.js'
 import { lockDataDir } from './data-lock.js'
@@ -72,8 +73,10 @@ export async function start(options: StartOptions, onSupervisor: (started: Start
     const place = data === undefined ? undefined : await findServicePlace(data.folder)
     const services = await startServices(options, supervisor, place)
     signal.throwIfAborted()
+    options.say('Migrating the database')
     await options.migrate(services.databaseUrl)
     signal.throwIfAborted()
+    options.say('Starting relay, worker and web')
     const address = await startRoles(options, supervisor, services, data?.record)
     for (const line of describeBanner({ address, ...services })) options.say(line)
     if (options.shouldWatch) watchTasks(options, supervisor)
@@ -98,27 +101,30 @@ async function startServices(
   supervisor: Supervisor,
   place: ServicePlace | undefined,
 ): Promise<Addresses> {
-  const { config, say, signal } = options
+  const { say, signal } = options
   if (place?.reason !== undefined) say(`Data and programs of the services are in ${place.folder}: ${place.reason}.`)
-  const postgres = await startDatabase(config, supervisor, place)
+  const postgres = await startDatabase(options, supervisor, place)
   signal.throwIfAborted()
   const redis = await startBroker(options, supervisor, place)
   return { databaseUrl: postgres.url, database: postgres.label, redisUrl: redis?.url, redis: redis?.label }
 }
 
-async function startDatabase(config: StartConfig, supervisor: Supervisor, place: ServicePlace | undefined) {
+async function startDatabase({ config, say }: StartOptions, supervisor: Supervisor, place: ServicePlace | undefined) {
   if (config.databaseUrl !== undefined || place === undefined) {
     const url = config.databaseUrl ?? ''
-    return { url, label: `${describeServer(url)} (DATABASE_URL)` }
+    const ignored = describeIgnored(readDatabaseUrl(url))
+    if (ignored !== undefined) say(ignored)
+    return { url, label: `${describeDatabase(url)} (DATABASE_URL)` }
   }
   const { user } = place
   const folder = join(place.folder, 'postgres')
+  say('Starting PostgreSQL')
   const url = await addServer(supervisor, 'PostgreSQL', (port) => startPostgres({ folder, user, port }))
   return { url, label: `its own, data in ${folder}` }
 }
 
 async function startBroker(
-  { config, checkRedis }: StartOptions,
+  { config, checkRedis, say }: StartOptions,
   supervisor: Supervisor,
   place: ServicePlace | undefined,
 ) {
@@ -131,6 +137,7 @@ async function startBroker(
   if (program === undefined) return undefined
   const { user } = place
   const folder = join(place.folder, 'redis')
+  say('Starting Redis')
   const url = await addServer(supervisor, 'Redis', (port) => startRedis({ program, folder, user, port }))
   return { url, label: `its own (${program}), data in ${folder}` }
 }

@@ -1,11 +1,17 @@
-/** Ctrl-C and its kin, for `start`: the first one stops everything in order, the next one by force. */
+/**
+ * How `start` is stopped: by the first Ctrl-C or its kin in order, by the next one by force.
+ *
+ * npm passes SIGINT and SIGTERM on and nothing else, and a shell between it and us passes on none at all. So a start that was
+ * launched by npm also stops in order when its parent process is gone. Started otherwise it outlives its parent, as a service does.
+ */
 import type { Started } from './start.js'
 
 /** npm passes a terminal's Ctrl-C on to its child, which got it already: within this time it is the same one. */
 const SAME_SIGNAL_MS = 1_000
+const PARENT_CHECK_MS = 250
 
 /**
- * Listens for SIGINT, SIGTERM and SIGHUP until the process exits: with 0 after an orderly stop, with 1 after a forced one.
+ * Listens for SIGINT, SIGTERM, SIGHUP and SIGQUIT until the process exits: with 0 after an orderly stop, with 1 after a forced one.
  * @returns a signal that aborts at the first of them
  */
 export function stopAtSignals(getStarted: () => Started | undefined, say: (line: string) => void): AbortSignal {
@@ -21,15 +27,26 @@ export function stopAtSignals(getStarted: () => Started | undefined, say: (line:
     await getStarted()?.kill()
     process.exit(1)
   }
-  const onSignal = () => {
-    if (!asked.signal.aborted) {
-      askedAt = performance.now()
-      asked.abort()
-      void stop()
-    } else if (performance.now() - askedAt > SAME_SIGNAL_MS) {
-      void force()
-    }
+  const stopOnce = () => {
+    if (asked.signal.aborted) return
+    askedAt = performance.now()
+    asked.abort()
+    void stop()
   }
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, onSignal)
+  const onSignal = () => {
+    if (asked.signal.aborted && performance.now() - askedAt > SAME_SIGNAL_MS) void force()
+    else stopOnce()
+  }
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(name, onSignal)
+  // Set by npm, and by those like it, for what they run.
+  if (process.env['npm_lifecycle_event'] !== undefined) watchParent(stopOnce)
   return asked.signal
+}
+
+/** A process whose parent has ended gets another one. */
+function watchParent(onGone: () => void): void {
+  const parent = process.ppid
+  setInterval(() => {
+    if (process.ppid !== parent) onGone()
+  }, PARENT_CHECK_MS).unref()
 }

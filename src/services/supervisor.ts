@@ -4,7 +4,8 @@
  * A part that never came up is the caller's to judge: `add` rejects. One that dies later is started again after a pause
  * that grows with each death in a row (0.25 s, doubling to 30 s) and is forgotten once it stayed up for a minute; each
  * death is said in one line. `stop` ends the parts in the reverse order of `add`, each one completely before the next,
- * also those still starting. `kill` cuts a stop short; it returns when everything is gone.
+ * also those still starting; from its first moment on no part is started again, whatever ends one (a signal to the whole process
+ * group reaches the parts too). `kill` cuts a stop short; it returns when everything is gone.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -49,6 +50,8 @@ export interface SupervisorOptions {
 interface Kept {
   readonly name: string
   restart(): Promise<void>
+  /** From here on its end is no death. */
+  letGo(): void
   stop(): Promise<void>
   kill(): Promise<void>
 }
@@ -58,6 +61,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   let stopping: Promise<void> | undefined
 
   async function stopInOrder(): Promise<void> {
+    for (const part of kept) part.letGo()
     for (const part of kept.toReversed()) await part.stop()
   }
 
@@ -74,6 +78,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     stop: () => (stopping ??= stopInOrder()),
     async kill() {
       stopping ??= Promise.resolve()
+      for (const part of kept) part.letGo()
       for (const part of kept.toReversed()) await part.kill()
     },
   }
@@ -135,13 +140,8 @@ function keepRunning(part: Part, first: Launched, options: SupervisorOptions): K
       endPause()
       await current.stop()
     },
-    async stop() {
-      stopped.abort()
-      await current.stop()
-    },
-    async kill() {
-      stopped.abort()
-      await current.kill()
-    },
+    letGo: () => stopped.abort(),
+    stop: () => current.stop(),
+    kill: () => current.kill(),
   }
 }

@@ -5,6 +5,7 @@ import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, t
 import type { Broker } from '../broker/broker.js'
 import type { WebConfig } from '../config.js'
 import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
+import { toPgConfig } from '../db/database-url.js'
 import { wrapPool } from '../db/wrap-pool.js'
 import { startHub, type Hub } from '../live/hub.js'
 import type { ArtifactStore } from '../tasks/artifact-store.js'
@@ -122,11 +123,8 @@ function refuseUnknown({ method, url }: FastifyRequest): never {
 /** @fastify/postgres owns the pool, and ends it when the application closes. */
 async function registerDatabase(app: FastifyInstance, config: WebConfig): Promise<Database> {
   await app.register(fastifyPostgres, {
-    connectionString: config.databaseUrl,
+    ...toPgConfig(config.databaseUrl, { applicationName: 'taskwire web', options: STATEMENT_SETTINGS, connectTimeoutSeconds: DATABASE_DEADLINE_MS.connect / 1_000 }),
     max: config.databasePoolSize,
-    application_name: 'taskwire web',
-    options: STATEMENT_SETTINGS,
-    connectionTimeoutMillis: DATABASE_DEADLINE_MS.connect,
     query_timeout: DATABASE_DEADLINE_MS.statement,
   })
   // Without a listener, an idle connection that the server closes would end the process.

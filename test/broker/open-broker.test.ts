@@ -37,7 +37,7 @@ t.test('on PostgreSQL', async (t) => {
 
   await t.test('a database where it may make no schema is one clear line', async (t) => {
     const url = new URL(await server.createDatabase())
-    const sql = postgres(server.url, { max: 1 })
+    const sql = postgres(server.adminUrl, { max: 1 })
     t.teardown(() => sql.end())
     await sql.unsafe("create role guest login password 'secret'")
     url.username = 'guest'

@@ -38,7 +38,7 @@ t.test('a database of a newer version is refused, and left as it is', async (t) 
 
 t.test('a database that cannot be prepared is one clear line with the reason of the server', async (t) => {
   const server = await startPostgres(t)
-  const sql = postgres(server.url, { max: 1, onnotice: () => {} })
+  const sql = postgres(server.adminUrl, { max: 1, onnotice: () => {} })
   t.teardown(() => sql.end())
   await sql.unsafe("create role guest login password 'secret'")
   const foreign = postgres(await server.createDatabase(), { max: 1, onnotice: () => {} })
@@ -49,13 +49,28 @@ t.test('a database that cannot be prepared is one clear line with the reason of 
   guests.password = 'secret'
   const cases: [string, RegExp][] = [
     [guests.href, /^cannot prepare the database at 127\.0\.0\.1:\d+\/taskwire: permission denied for database taskwire\. Point DATABASE_URL at /],
-    [`${server.url}?default_transaction_read_only=on`, /: cannot execute CREATE SCHEMA in a read-only transaction\. /],
+    [`${server.url}?options=${encodeURIComponent('-c default_transaction_read_only=on')}`, /: cannot execute CREATE SCHEMA in a read-only transaction\. /],
     [server.url.replace(/[^/]*$/, foreign.options.database), /: relation "tasks" already exists\. /],
   ]
   for (const [url, message] of cases) {
     await t.rejects(migrateDatabase(url), { name: 'StartupError', message })
     await migrateDatabase(url).catch((error: unknown) => t.notMatch(String(error), /secret|\n/))
   }
+})
+
+t.test('a migration that waits for another names it in time, and leaves no lock behind', async (t) => {
+  const server = await startPostgres(t)
+  // As a version before took it: for its session, which a pooler may keep for ever.
+  const holder = postgres(server.url, { max: 1, connection: { application_name: 'stuck migration' } })
+  t.teardown(() => holder.end())
+  const [session] = await holder`select pg_backend_pid() as pid, pg_advisory_lock(${0x7461736b})`
+  const message = new RegExp(
+    `^another process has been migrating this database for 0\\.2 s: PostgreSQL's process ${session?.['pid']} \\(stuck migration, from 127\\.0\\.0\\.1, since .*\\)\\. Wait for it, or end it when it is stuck: select pg_terminate_backend\\(${session?.['pid']}\\)\\.$`,
+  )
+  await t.rejects(migrateDatabase(server.url, { lockWaitMs: 200 }), { name: 'StartupError', message })
+  await holder`select pg_advisory_unlock_all()`
+  await migrateDatabase(server.url, { lockWaitMs: 60_000 })
+  t.same([...(await holder`select * from pg_locks where locktype = 'advisory'`)], [])
 })
 
 t.test('a server that is not PostgreSQL is refused within seconds', async (t) => {

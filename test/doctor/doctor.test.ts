@@ -47,6 +47,20 @@ t.test('tasks that nothing would move again are found and moved', async (t) => {
   t.match(await readTasks(db, 'default', [fine]), [{ status: 'PENDING' }])
 })
 
+t.test('a role that is superuser is a warning, which fails no check', async (t) => {
+  const asRole = await postgres.createDatabase()
+  await openTestDatabase(t, asRole)
+  await migrateBroker(asRole)
+  const asSuperuser = new URL(postgres.adminUrl)
+  asSuperuser.pathname = new URL(asRole).pathname
+  const findings = await examine({ databaseUrl: asSuperuser.href, shouldFix: true })
+  t.match(findings.filter(({ state }) => state !== 'ok'), [{ state: 'warn', text: /^the role of DATABASE_URL is superuser: .* see docs\/operations\.md$/ }])
+  t.same((await examine({ databaseUrl: asRole, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
+  const run = promisify(execFile)
+  const { stdout } = await run(process.execPath, [MAIN, 'doctor'], { env: { ...process.env, DATABASE_URL: asSuperuser.href } })
+  t.match(stdout, /^warn {4}the role/m)
+})
+
 t.test('servers that are away are one line each, and the command says so with its exit code', async (t) => {
   const away = 'postgres://x:secret@127.0.0.1:1/x'
   const findings = await examine({ databaseUrl: away, redisUrl: 'redis://127.0.0.1:1', shouldFix: true })

@@ -22,6 +22,11 @@ t.test('from nothing to a finished task, and again', async (t) => {
   const first = await startEverything(t, cwd)
   let id = ''
 
+  await t.test('each step is said in a line before it is done', async (t) => {
+    const steps = ['Starting PostgreSQL', ...(hasRedis ? ['Starting Redis'] : []), 'Migrating the database', 'Starting relay, worker and web', '', 'Taskwire is ready']
+    t.ok(first.stdout().startsWith(steps.join('\n')), first.stdout())
+  })
+
   await t.test('the banner says where it is and what it runs on', async (t) => {
     t.match(first.stdout(), `PostgreSQL  its own, data in ${cwd}/.taskwire/postgres\n`)
     t.match(

@@ -28,8 +28,8 @@ async function survive(t: Test, scene: Scene, fault: () => Promise<void>) {
   return ids
 }
 
-async function connect(scene: Scene): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: scene.postgres.url })
+async function connect(scene: Scene, url = scene.postgres.url): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url })
   client.on('error', () => {})
   await client.connect()
   return client
@@ -70,7 +70,7 @@ t.test('it is frozen for some seconds: nothing is lost, and requests get an answ
 
 t.test('F39: it refuses to write: 503 with Retry-After, nothing half done, and readers stay', async (t) => {
   const scene = await openScene(t)
-  const client = await connect(scene)
+  const client = await connect(scene, scene.postgres.adminUrl)
   await survive(t, scene, async () => {
     const setReadOnly = async (value: string) => {
       await client.query(`alter system set default_transaction_read_only = ${value}`)

@@ -27,6 +27,8 @@ export interface ProcessOptions {
   flags?: readonly string[]
   /** Another command line than `MAIN`. */
   main?: string
+  /** Another program than Node with the command line. */
+  program?: string
   /** In a process group of its own, as a terminal starts it; see `pressCtrlC`. */
   ownGroup?: boolean
 }
@@ -80,7 +82,8 @@ function spawnMain(args: readonly string[], options: ProcessOptions, stdio: Stdi
     Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined),
   )
   // tap puts hooks of its own into NODE_OPTIONS; these processes are to be as a user's.
-  return spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, options.main ?? MAIN, ...args], {
+  const program = options.program === undefined ? [process.execPath, options.main ?? MAIN] : [options.program]
+  return spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', ...program, ...args], {
     env: { ...inherited, ...options.env },
     cwd: options.cwd,
     stdio,

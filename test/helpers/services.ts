@@ -14,9 +14,10 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import postgres from 'postgres'
 import { findPostgresBinaries } from '../../src/services/postgres-binaries.js'
+import { SUPERUSER } from '../../src/services/application-role.js'
 import { initPostgres, startPostgres as startPostgresServer } from '../../src/services/postgres.js'
 import { askRedis, findRedisServer, startRedis as startRedisServer } from '../../src/services/redis.js'
-import type { RunningServer, UserIds } from '../../src/services/server-process.js'
+import { runProgram, type RunningServer, type UserIds } from '../../src/services/server-process.js'
 import { findDefaultUser, makePrivateFolder } from '../../src/services/service-user.js'
 
 /** What the helpers need of a tap test. */
@@ -38,6 +39,8 @@ export interface TestServer {
 }
 
 export interface TestPostgres extends TestServer {
+  /** The same database as the superuser, for what the application's role may not do: settings of the server, other roles. */
+  readonly adminUrl: string
   /** Makes another database and gives its URL; a copy of `template` when given (nobody may be connected to that). */
   createDatabase(options?: { template?: string }): Promise<string>
 }
@@ -52,6 +55,9 @@ const TEST_SETTINGS = { fsync: 'off', full_page_writes: 'off', shared_buffers: '
 
 const CACHE_FOLDER = fileURLToPath(new URL('../../node_modules/.cache/taskwire', import.meta.url))
 
+/** In tests the superuser can log in, which it cannot elsewhere. */
+const ADMIN_PASSWORD = 'admin'
+
 /** What to clear away should this process end without its teardowns. */
 const running = new Set<RunningServer>()
 const folders = new Set<string>()
@@ -60,22 +66,24 @@ process.once('exit', () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
 })
 
-/** Starts a PostgreSQL of its own for this test. Its URL is a superuser's, to a fresh database. */
+/** Starts a PostgreSQL of its own for this test. Its URL is that of the application's role, to a fresh database. */
 export async function startPostgres(t: TestScope): Promise<TestPostgres> {
   const user = await findDefaultUser()
   const folder = await makeTestFolder(t, user)
   await copyFolder(await findTemplate(user), folder)
   const server = await controlServer(t, (port) => startPostgresServer({ folder, user, port, settings: TEST_SETTINGS }))
   let count = 0
+  const adminUrl = server.url.replace(/\/\/[^@]*@/, `//${SUPERUSER}:${ADMIN_PASSWORD}@`)
   return {
     ...server,
+    adminUrl,
     async createDatabase(options = {}) {
       // Not through the server's own database, so that this one can be a template.
-      const client = postgres(withDatabase(server.url, 'postgres'), { max: 1, onnotice: () => {} })
+      const client = postgres(withDatabase(adminUrl, 'postgres'), { max: 1, onnotice: () => {} })
       try {
         const name = `test_${process.pid}_${++count}`
         await client.unsafe(
-          `create database ${name}${options.template === undefined ? '' : ` template "${options.template}"`}`,
+          `create database ${name} owner taskwire${options.template === undefined ? '' : ` template "${options.template}"`}`,
         )
         return withDatabase(server.url, name)
       } finally {
@@ -155,13 +163,15 @@ async function makeTestFolder(t: TestScope, user: UserIds | undefined): Promise<
 
 /** Makes the template once. Two test processes may do so at the same time: the first to finish wins. */
 async function findTemplate(user: UserIds | undefined): Promise<string> {
-  const { version } = await findPostgresBinaries(user)
-  const template = join(CACHE_FOLDER, `postgresql-${version}-${user?.uid ?? 'self'}`)
+  const { version, postgres: program } = await findPostgresBinaries(user)
+  const template = join(CACHE_FOLDER, `postgresql-${version}-${user?.uid ?? 'self'}-roles`)
   if (await exists(template)) return template
   // Made where the server's user may go, which the project's folder need not be.
   const made = await mkdtemp(join(tmpdir(), 'taskwire-template-'))
   try {
     await initPostgres(made, { user, initdbFlags: ['--no-sync'] })
+    const input = `alter role ${SUPERUSER} password '${ADMIN_PASSWORD}';\n`
+    await runProgram(program, ['--single', '-D', join(made, 'data'), 'postgres'], { folder: made, user, input })
     await mkdir(CACHE_FOLDER, { recursive: true })
     const draft = await mkdtemp(`${template}.`)
     await copyFolder(made, draft)

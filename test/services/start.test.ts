@@ -99,7 +99,7 @@ t.test('a database that cannot be reached is one clear line, without its passwor
     env: { DATABASE_URL: `postgres://me:secret@127.0.0.1:${port}/x` },
   })
   t.strictSame(await started.exited, REFUSED)
-  const line = oneLine(started.output())
+  const line = oneLine(started.stderr())
   t.match(line, new RegExp(`^taskwire: cannot use PostgreSQL at 127\\.0\\.0\\.1:${port}/x: .*Check DATABASE_URL`))
   t.notMatch(line, 'secret')
 })
@@ -109,7 +109,7 @@ t.test('a Redis that cannot be reached is one clear line, and what was started i
   const cwd = await makeWorkingFolder(t)
   const started = spawnStart(t, cwd, { env: { REDIS_URL: `redis://:secret@127.0.0.1:${port}` } })
   t.strictSame(await started.exited, REFUSED)
-  const line = oneLine(started.output())
+  const line = oneLine(started.stderr())
   t.match(line, new RegExp(`^taskwire: cannot reach Redis at 127\\.0\\.0\\.1:${port}: .*Check REDIS_URL`))
   t.notMatch(line, 'secret')
   t.notOk((await readdir(join(cwd, '.taskwire/postgres/data'))).includes('postmaster.pid'))

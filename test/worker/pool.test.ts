@@ -3,17 +3,19 @@ import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
-import { openPool, type PoolOptions } from '../../dist/worker/isolation/pool.js'
+import type * as pool from '../../src/worker/isolation/pool.js'
 import type { ClaimedAttempt } from '../../src/tasks/store/index.js'
 import { newTask } from '../helpers/database.js'
 import type { TestScope } from '../helpers/services.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 
-const recorder: PoolOptions['recorder'] = { progress() {}, log() {}, announce() {}, flush: async () => {} }
+const built = new URL('../../dist/worker/isolation/pool.js', import.meta.url)
+const { openPool } = (await import(built.href)) as typeof pool
+const recorder: pool.PoolOptions['recorder'] = { progress() {}, log() {}, announce() {}, flush: async () => {} }
 /** Nothing here asks the database. */
 const env = { ...process.env, TASKS_DIR: OWN_TASKS, DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
 
-function open(t: TestScope, options: Partial<PoolOptions>) {
+function open(t: TestScope, options: Partial<pool.PoolOptions>) {
   const pool = openPool({ recorder, log: pino({ level: 'silent' }), env, ...options })
   t.teardown(() => pool.stop())
   return async (ms = 0): Promise<number> => {

@@ -71,17 +71,27 @@ export interface Pulse {
   overdueDeliveries: number
   /** Leases that ran out ten seconds ago: no relay rescues them. */
   overdueLeases: number
+  /** The role that is logged in may do everything on the server. */
+  isSuperuser: boolean
 }
 
 export async function readPulse(db: Database): Promise<Pulse> {
-  const [row] = await ask<Record<keyof Pulse, string | number>>(
+  const [row] = await ask<Record<keyof Pulse, string | number | boolean>>(
     db.orm,
     sql`select extract(epoch from clock_timestamp()) * 1000 as "clockMs", current_setting('server_version') as server,
       (select count(*)::integer from taskwire.deliveries where due_at < now() - interval '60 s') as "overdueDeliveries",
-      (select count(*)::integer from taskwire.leases where lease_until < now() - interval '10 s') as "overdueLeases"`,
+      (select count(*)::integer from taskwire.leases where lease_until < now() - interval '10 s') as "overdueLeases",
+      (select rolsuper from pg_roles where rolname = current_user) as "isSuperuser"`,
   )
   if (row === undefined) throw new Error('the database did not answer')
-  return { clockMs: Number(row.clockMs), server: String(row.server), overdueDeliveries: Number(row.overdueDeliveries), overdueLeases: Number(row.overdueLeases) }
+  const { clockMs, server, overdueDeliveries, overdueLeases, isSuperuser } = row
+  return {
+    clockMs: Number(clockMs),
+    server: String(server),
+    overdueDeliveries: Number(overdueDeliveries),
+    overdueLeases: Number(overdueLeases),
+    isSuperuser: isSuperuser === true,
+  }
 }
 
 async function ask<Row>(orm: Orm, query: SQL): Promise<Row[]> {

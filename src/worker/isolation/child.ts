@@ -27,7 +27,7 @@ let onFlushed = () => {}
 new Worker(new URL('./parent-watch-thread.js', import.meta.url), { workerData: { parentPid: process.ppid } }).unref()
 process.on('disconnect', () => process.exit(0))
 // A terminal sends it to everybody; the worker decides.
-for (const signal of ['SIGINT', 'SIGHUP', 'SIGTERM'] as const) process.on(signal, () => {})
+for (const signal of ['SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGTERM'] as const) process.on(signal, () => {})
 process.on('message', (message: ToChild) => {
   if (message.type === 'run') void run(message)
   else if (message.type === 'abort') controller.abort(message.reason)
