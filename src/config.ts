@@ -113,7 +113,7 @@ const maxConnections = integer(10, 1_000_000, 25_000, 'connections that one web 
 const requestTimeoutSeconds = integer(1, 600, 15, 'how long a client may take to send the head of a request, and its JSON body; uploads must only keep a rate')
 const keepAliveSeconds = integer(1, 3_600, 30, 'how long an idle connection is kept; longer than a proxy in front keeps its idle ones')
 const maxBodyMemoryBytes = integer(8_388_608, 68_719_476_736, 67_108_864, 'memory of one web process for JSON bodies that are being received')
-const maxUnreadMemoryBytes = integer(8_388_608, 68_719_476_736, 134_217_728, 'memory of one web process for answers that clients have not read')
+const maxUnreadMemoryBytes = integer(8_388_608, 68_719_476_736, 67_108_864, 'memory of one web process for answers that clients have not read')
 const allowedOrigins = Type.Refine(
   Type.String({
     default: '',

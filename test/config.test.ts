@@ -41,7 +41,7 @@ t.test('a database URL is all that a role needs', async (t) => {
     requestTimeoutSeconds: 15,
     keepAliveSeconds: 30,
     maxBodyMemoryBytes: 67_108_864,
-    maxUnreadMemoryBytes: 134_217_728,
+    maxUnreadMemoryBytes: 67_108_864,
   })
   t.match(loadConfig('worker', { DATABASE_URL }), {
     workerConcurrency: 128,

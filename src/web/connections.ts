@@ -38,7 +38,7 @@ export const DEFAULT_LIMITS: ConnectionLimits = {
   requestMs: 15_000,
   keepAliveMs: 30_000,
   unreadMs: 30_000,
-  maxUnreadMemoryBytes: 128 * 1024 * 1024,
+  maxUnreadMemoryBytes: 64 * 1024 * 1024,
   maxBodyMemoryBytes: 64 * 1024 * 1024,
   uploadWindowMs: 15_000,
   minUploadBytes: 128 * 1024,
