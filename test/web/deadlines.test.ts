@@ -10,7 +10,7 @@ const REQUEST_MS = 1_000
 const UPLOAD_WINDOW_MS = 1_000
 // They wait for the same time, so they do it together.
 t.jobs = 20
-const app = await startApp(t, [], {}, { requestMs: REQUEST_MS, uploadWindowMs: UPLOAD_WINDOW_MS, minUploadBytes: 2_000, sweepMs: 20 })
+const app = await startApp(t, [], {}, { requestMs: REQUEST_MS, keepAliveMs: 2_000, uploadWindowMs: UPLOAD_WINDOW_MS, minUploadBytes: 2_000, sweepMs: 20 })
 
 const JSON_FIELDS = { 'content-type': 'application/json' }
 const UPGRADE = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': 13 }
@@ -93,6 +93,12 @@ for (const { name, begin, answer } of OFFENDERS) {
 
 t.test('nothing of them is left', async (t) => {
   t.match(app.counts(), { bodies: 0, bodyBytes: 0, pipelined: 0 })
+})
+
+t.test('a connection on which everything is answered is closed when nothing follows', async (t) => {
+  const client = await openRaw(t, app.address)
+  client.send(requestText('GET /healthz'))
+  t.match(await client.closed, /^HTTP\/1\.1 200 [^]*keep-alive: timeout=2/i)
 })
 
 t.test('a body whose client goes is forgotten', async (t) => {
