@@ -112,6 +112,11 @@ const webhookSecret = Type.String({
 const maxStreamsPerAddress = integer(1, 1_000_000, 1_000, 'streams that one address may hold open')
 const maxStreamsPerKey = integer(1, 1_000_000, 1_000, 'streams that one key (Authorization: Bearer …) may hold open, from any address')
 const maxStreams = integer(1, 1_000_000, 20_000, 'streams that one web process holds open')
+const maxConnections = integer(10, 1_000_000, 25_000, 'connections that one web process holds open, streams among them; over it the one that is idle for longest is closed')
+const requestTimeoutSeconds = integer(1, 600, 15, 'how long a client may take to send the head of a request, and its JSON body; uploads must only keep a rate')
+const keepAliveSeconds = integer(1, 3_600, 30, 'how long an idle connection is kept; longer than a proxy in front keeps its idle ones')
+const maxBodyMemoryBytes = integer(8_388_608, 68_719_476_736, 67_108_864, 'memory of one web process for JSON bodies that are being received')
+const maxUnreadMemoryBytes = integer(8_388_608, 68_719_476_736, 67_108_864, 'memory of one web process for answers that clients have not read')
 const allowedOrigins = Type.Refine(
   Type.String({
     default: '',
@@ -160,7 +165,8 @@ const emailDir = Type.String({ minLength: 1, default: '.taskwire/emails', descri
 const artifacts = { artifactsDir, artifactTtlHours }
 const definitions = { tasksDir: Type.Optional(tasksDir), queues, workerQueues, httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
 const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedOrigins }
-const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, ...streams }
+const connections = { maxConnections, requestTimeoutSeconds, keepAliveSeconds, maxBodyMemoryBytes, maxUnreadMemoryBytes }
+const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, ...streams, ...connections }
 const worker = { workerConcurrency, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts, artifactsDir }
 
@@ -216,7 +222,7 @@ export function loadConfig<R extends Role>(role: R, env: Environment): ConfigOf<
 
 /** Values that are fine each, but not together. A wrong one among them is reported by itself already. */
 function findWrongRelations(config: Partial<StartConfig>): ConfigProblem[] {
-  const { relayIntervalMs, claimWindowSeconds, workerConcurrency, brokerWindow } = config
+  const { relayIntervalMs, claimWindowSeconds, workerConcurrency, brokerWindow, maxStreams, maxConnections } = config
   const problems: ConfigProblem[] = []
   if (isAbove(relayIntervalMs, claimWindowSeconds, 1000)) {
     problems.push({
@@ -230,6 +236,13 @@ function findWrongRelations(config: Partial<StartConfig>): ConfigProblem[] {
       name: 'WORKER_CONCURRENCY',
       value: String(workerConcurrency),
       expected: `at most BROKER_WINDOW (${brokerWindow}): a worker cannot run more than the broker holds`,
+    })
+  }
+  if (isAbove(maxStreams, maxConnections, 1)) {
+    problems.push({
+      name: 'MAX_STREAMS',
+      value: String(maxStreams),
+      expected: `at most MAX_CONNECTIONS (${maxConnections}): each stream is a connection`,
     })
   }
   return problems

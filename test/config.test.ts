@@ -37,6 +37,11 @@ t.test('a database URL is all that a role needs', async (t) => {
     maxStreams: 20_000,
     trustProxy: 0,
     allowedOrigins: '',
+    maxConnections: 25_000,
+    requestTimeoutSeconds: 15,
+    keepAliveSeconds: 30,
+    maxBodyMemoryBytes: 67_108_864,
+    maxUnreadMemoryBytes: 67_108_864,
   })
   t.match(loadConfig('worker', { DATABASE_URL }), {
     workerConcurrency: 128,

@@ -11,6 +11,7 @@ import { startHub, type Hub } from '../live/hub.js'
 import type { ArtifactStore } from '../tasks/artifact-store.js'
 import type { Registry } from '../tasks/registry.js'
 import { listTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
+import { openConnections, type Connections } from './connections.js'
 import { registerDocuments } from './documents.js'
 import { registerFeedSocket } from './feed-socket.js'
 import { startFeeds } from './feeds.js'
@@ -38,23 +39,22 @@ export interface AppDeps {
   registry: Registry
   artifacts: ArtifactStore
   log: FastifyBaseLogger
+  /** What bounds all connections; made from the configuration when it is not given. */
+  connections?: Connections
 }
 
-/** How long a client may take to send a request: the largest upload, over half a megabyte a second. */
-const REQUEST_DEADLINE_MS = { headers: 15_000, whole: 600_000 }
 /** How long a request may wait for a connection, and a statement for its answer, in milliseconds. */
 const DATABASE_DEADLINE_MS = { connect: 3_000, statement: 10_000 }
 
 /** Builds the application and starts its hub. `app.close()` ends both. */
-export async function buildApp({ config, broker, registry, artifacts, log }: AppDeps): Promise<FastifyInstance> {
+export async function buildApp({ config, broker, registry, artifacts, log, connections = openConnections(config, log) }: AppDeps): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     // A logger of its own for each request is not worth its cost: the few lines that are written name the request.
     childLoggerFactory: (logger) => logger,
     routerOptions: { ignoreTrailingSlash: true },
-    requestTimeout: REQUEST_DEADLINE_MS.whole,
-    http: { headersTimeout: REQUEST_DEADLINE_MS.headers },
+    serverFactory: (handler) => connections.createServer(handler),
     // Addresses that are refused before a route is looked for.
     frameworkErrors: answerProblem,
     trustProxy: config.trustProxy > 0 && ((_address, hop) => hop < config.trustProxy),
@@ -67,12 +67,13 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   // Answers are built field by field from rows; their schemas are documentation, checked by the tests.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data))
   app.removeContentTypeParser('text/plain')
-  registerJsonBodies(app)
+  registerJsonBodies(app, connections.bodies)
 
   let isStopping = false
   app.addHook('preClose', async () => {
     isStopping = true
   })
+  app.addHook('onClose', async () => connections.stop())
 
   const db = await registerDatabase(app, config)
   const hub = await startLive(app, db, broker, log)
@@ -101,14 +102,14 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   }
   await app.register(registerSockets, { prefix: '/ws' })
   await app.register(createTaskRoute, {
-    ...{ db, broker, registry, hub, handOver },
+    ...{ db, broker, registry, hub, handOver, limits },
     allowPrivate: config.httpRequestAllowPrivate,
     claimWindowMs: config.claimWindowSeconds * 1_000,
     keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
   })
   await app.register(changeTaskRoutes, { db, events: broker.events, registry })
   await app.register(readTaskRoutes, { db, hub, limits, streams })
-  await app.register(artifactRoutes, { db, artifacts })
+  await app.register(artifactRoutes, { db, artifacts, limits, bodies: connections.bodies })
   await app.register(readSelectionRoutes, { db, hub, limits, streams })
   await app.register(readTasksRoutes, { db, registry })
   await app.register(healthRoutes, { db, broker, isStopping: () => isStopping })

@@ -1,13 +1,19 @@
 /** Reads JSON bodies, and says of one that cannot be taken where it is wrong. */
 import type { FastifyInstance } from 'fastify'
+import type { Bodies } from './bodies.js'
 import { ProblemError } from './problem.js'
+import { readBody } from './read-body.js'
 
 /** Takes the place of Fastify's own parser, which only says that a body is not JSON. Must be called before routes are registered. */
-export function registerJsonBodies(app: FastifyInstance): void {
+export function registerJsonBodies(app: FastifyInstance, bodies: Bodies): void {
   const parse = app.getDefaultJsonParser('error', 'error')
   app.removeContentTypeParser('application/json')
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
-    void parse(request, body, (error, value) => done(error && describeMistake(body), value))
+  app.addContentTypeParser('application/json', (request, payload, done) => {
+    readBody(request, payload, bodies, (error, bytes) => {
+      if (bytes === undefined) return done(error)
+      const body = bytes.toString()
+      void parse(request, body, (error, value) => done(error && describeMistake(body), value))
+    })
   })
 }
 

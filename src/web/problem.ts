@@ -1,4 +1,5 @@
 /** Errors that clients see: RFC 9457 problem details, from the one table in `protocol/errors.ts`. */
+import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { isUnavailable } from '../db/unavailable.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
@@ -19,26 +20,31 @@ export class ProblemError extends Error {
   }
 }
 
-/** Seconds that a client should wait while the database is away. */
+const CONTENT_TYPE = 'application/problem+json; charset=utf-8'
+/** Seconds that a client should wait while the database is away, or a limit is reached. */
 const RETRY_AFTER_SECONDS = 2
 
 /** Answers any error as problem+json. What is not a client's mistake is logged and said without its inside. */
 export function answerProblem(error: FastifyError | ProblemError, request: FastifyRequest, reply: FastifyReply): void {
   const problem = toProblem(error, request)
-  const { status, title, fix } = PROBLEMS[problem.code]
-  const body: Problem = {
-    type: `/docs/problems#${problem.code}`,
-    title,
-    status,
-    code: problem.code,
-    detail: problem.message,
-    fix,
-    requestId: request.id,
-    ...(problem.errors && { errors: [...problem.errors] }),
-  }
-  if (status === 503) void reply.header('retry-after', RETRY_AFTER_SECONDS)
+  const { statusCode: status } = problem
+  const body = describe(problem, request.id)
+  if (status === 503 || status === 429) void reply.header('retry-after', RETRY_AFTER_SECONDS)
   if (status === 426) void reply.header('upgrade', 'websocket')
-  void reply.code(status).header('content-type', 'application/problem+json; charset=utf-8').send(JSON.stringify(body))
+  void reply.code(status).header('content-type', CONTENT_TYPE).send(JSON.stringify(body))
+}
+
+/** An answer as bytes, for a client whose request never came to be one. The connection closes after it. */
+export function toRawProblem(code: ProblemCode, detail: string): string {
+  const body = JSON.stringify(describe(new ProblemError(code, detail), '-'))
+  const { status } = PROBLEMS[code]
+  const fields = [`content-type: ${CONTENT_TYPE}`, `content-length: ${Buffer.byteLength(body)}`, 'connection: close']
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...fields, '', body].join('\r\n')
+}
+
+function describe({ code, message, errors }: ProblemError, requestId: string): Problem {
+  const { status, title, fix } = PROBLEMS[code]
+  return { type: `/docs/problems#${code}`, title, status, code, detail: message, fix, requestId, ...(errors && { errors: [...errors] }) }
 }
 
 function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: FastifyRequest): ProblemError {

@@ -1,6 +1,7 @@
 /**
  * How many streams one address, one key and this process may hold open. Each costs little, but not nothing, and whoever can
- * open a page can open thousands. A key is what a client sends as `Authorization: Bearer …`; who sends none has only an address.
+ * open a page can open thousands. An answer that takes its time counts as a stream: a long poll, a download, an upload. A key is
+ * what a client sends as `Authorization: Bearer …`; who sends none has only an address.
  *
  * A stream over the limit is refused before it begins, as a problem (429 for the client, 503 for the process). Several
  * that are let in by the same look may overshoot by a few; they are counted when they open.
@@ -22,6 +23,14 @@ export interface StreamLimits {
   assertRoom(client: Client): void
   /** Counts a stream that opens; the caller calls what is returned once, when it has closed. */
   open(client: Client): () => void
+  /**
+   * Both at once, without a moment between them.
+   * @returns to be called once, when it is over
+   * @throws as `assertRoom`
+   */
+  enter(client: Client): () => void
+  /** As `enter`, but undefined where it would throw. */
+  tryEnter(client: Client): (() => void) | undefined
 }
 
 export function createStreamLimits({ maxPerAddress, maxPerKey, maxPerProcess }: StreamLimitsOptions): StreamLimits {
@@ -29,12 +38,17 @@ export function createStreamLimits({ maxPerAddress, maxPerKey, maxPerProcess }: 
   const byKey = createCounts()
   let total = 0
 
-  return {
+  function findRefusal(client: Client): ProblemError | undefined {
+    const key = keyOf(client)
+    if (byAddress.of(client.ip) >= maxPerAddress) return new ProblemError('too_many_streams', `${client.ip} has ${maxPerAddress} streams open.`)
+    if (key !== undefined && byKey.of(key) >= maxPerKey) return new ProblemError('too_many_streams', `This key has ${maxPerKey} streams open.`)
+    return total >= maxPerProcess ? new ProblemError('overloaded', `This process has ${maxPerProcess} streams open.`) : undefined
+  }
+
+  const limits: StreamLimits = {
     assertRoom(client) {
-      const key = keyOf(client)
-      if (byAddress.of(client.ip) >= maxPerAddress) throw new ProblemError('too_many_streams', `${client.ip} has ${maxPerAddress} streams open.`)
-      if (key !== undefined && byKey.of(key) >= maxPerKey) throw new ProblemError('too_many_streams', `This key has ${maxPerKey} streams open.`)
-      if (total >= maxPerProcess) throw new ProblemError('overloaded', `This process has ${maxPerProcess} streams open.`)
+      const refusal = findRefusal(client)
+      if (refusal !== undefined) throw refusal
     },
     open(client) {
       const { ip } = client
@@ -48,7 +62,13 @@ export function createStreamLimits({ maxPerAddress, maxPerKey, maxPerProcess }: 
         if (key !== undefined) byKey.add(key, -1)
       }
     },
+    enter(client) {
+      limits.assertRoom(client)
+      return limits.open(client)
+    },
+    tryEnter: (client) => (findRefusal(client) === undefined ? limits.open(client) : undefined),
   }
+  return limits
 }
 
 /** Never the key itself: what is kept in memory may be seen in a dump. */

@@ -83,6 +83,8 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, as
         assertOrigin(request)
         limits.assertRoom(request)
         if (!(await hub.find(idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
+        // Many may have waited for that together.
+        limits.assertRoom(request)
       },
     },
     (socket, request) => {

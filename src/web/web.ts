@@ -7,18 +7,28 @@ import type { WebConfig } from '../config.js'
 import { loadRegistry } from '../handlers/index.js'
 import { describeListenError } from '../listen-error.js'
 import { buildApp } from './app.js'
+import { openConnections, type ConnectionCounts, type ConnectionLimits } from './connections.js'
 
 /** How long requests under way may take when the server stops. */
 const CLOSE_GRACE_MS = 2_500
 
+export interface RunningWeb {
+  /** Where it listens, e.g. `http://127.0.0.1:3000`. */
+  address: string
+  /** What its connections hold now. */
+  counts(): ConnectionCounts
+  stop(): Promise<void>
+}
+
 /**
- * @returns the address it listens on, e.g. `http://127.0.0.1:3000`
+ * @param limits of connections, where others than the usual ones and those of the configuration are wanted
  * @throws StartupError when the port is taken or may not be used
  */
-export async function startWeb(config: WebConfig, log: FastifyBaseLogger): Promise<{ address: string; stop(): Promise<void> }> {
+export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits: Partial<ConnectionLimits> = {}): Promise<RunningWeb> {
   const registry = await loadRegistry(config)
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
-  const app = await buildApp({ config, broker, registry, artifacts: await openArtifactStore(config.artifactsDir), log })
+  const connections = openConnections(config, log, limits)
+  const app = await buildApp({ config, broker, registry, artifacts: await openArtifactStore(config.artifactsDir), log, connections })
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
@@ -38,5 +48,5 @@ export async function startWeb(config: WebConfig, log: FastifyBaseLogger): Promi
   }
   const { port } = app.server.address() as AddressInfo
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
-  return { address: `http://${host}:${port}`, stop: stopOnce }
+  return { address: `http://${host}:${port}`, counts: () => connections.counts(), stop: stopOnce }
 }

@@ -6,6 +6,7 @@ import { loadConfig } from '../../src/config.js'
 import { migrateBroker } from '../../src/broker/open-broker.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import { startRelay } from '../../src/relay/relay.js'
+import type { ConnectionCounts, ConnectionLimits } from '../../src/web/connections.js'
 import { startWeb } from '../../src/web/web.js'
 import { startWorker } from '../../src/worker/worker.js'
 import { hasRedisServer, startPostgres, startRedis, type TestPostgres, type TestRedis, type TestScope } from './services.js'
@@ -16,6 +17,8 @@ export interface TestApp {
   postgres: TestPostgres
   /** Undefined on a machine without Redis, where everything runs on PostgreSQL. */
   redis: TestRedis | undefined
+  /** What the connections of the web process hold. */
+  counts(): ConnectionCounts
   stopWeb(): Promise<void>
 }
 
@@ -24,6 +27,7 @@ export async function startApp(
   t: TestScope,
   roles: readonly ('worker' | 'relay')[] = [],
   variables: Record<string, string> = {},
+  limits: Partial<ConnectionLimits> = {},
 ): Promise<TestApp> {
   const postgres = await startPostgres(t)
   const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
@@ -39,7 +43,7 @@ export async function startApp(
     const worker = await startWorker(loadConfig('worker', env), log)
     t.teardown(() => worker.stop())
   }
-  const web = await startWeb(loadConfig('web', env), log)
+  const web = await startWeb(loadConfig('web', env), log, limits)
   t.teardown(() => web.stop())
-  return { address: web.address, databaseUrl: postgres.url, postgres, redis, stopWeb: web.stop }
+  return { address: web.address, databaseUrl: postgres.url, postgres, redis, counts: web.counts, stopWeb: web.stop }
 }

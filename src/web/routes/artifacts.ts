@@ -15,7 +15,10 @@ import { ArtifactMissingError, type ArtifactStore, type ByteRange } from '../../
 import { createArtifactWriter } from '../../tasks/artifact-writer.js'
 import { readArtifacts, readSecret, readTasks, recordUpload, type StoredArtifact } from '../../tasks/store/index.js'
 import { createTaskId } from '../../tasks/task-id.js'
+import type { Bodies } from '../bodies.js'
 import { ProblemError } from '../problem.js'
+import type { StreamLimits } from '../stream-limits.js'
+import { readUpload } from '../read-upload.js'
 import { DEFAULT_TENANT } from '../tenant.js'
 
 /** The largest file a client may send, in bytes. */
@@ -28,9 +31,11 @@ const Bytes = Type.Unsafe<Readable>({ type: 'string', format: 'binary' })
 export interface ArtifactDeps {
   db: Database
   artifacts: ArtifactStore
+  limits: StreamLimits
+  bodies: Bodies
 }
 
-export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (app, { db, artifacts }) => {
+export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (app, { db, artifacts, limits, bodies }) => {
   // Any type of content, as a stream; JSON and text are files here, too.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
@@ -60,7 +65,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
         summary: 'Download a file of a task',
         description: 'With `Range` a part of it; `ETag` is its SHA-256.',
         params: ArtifactParams,
-        response: { 200: Bytes, 206: Bytes, 404: Problem, 416: Problem },
+        response: { 200: Bytes, 206: Bytes, 404: Problem, 416: Problem, 429: Problem, 503: Problem },
       },
     },
     async (request, reply) => download(await find(request.params.id.toLowerCase(), request.params.name), request, reply),
@@ -94,7 +99,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
         summary: 'Download a file by a signed link',
         params: ArtifactParams,
         querystring: LinkQuery,
-        response: { 200: Bytes, 206: Bytes, 403: Problem, 404: Problem, 416: Problem },
+        response: { 200: Bytes, 206: Bytes, 403: Problem, 404: Problem, 416: Problem, 429: Problem, 503: Problem },
       },
     },
     async (request, reply) => {
@@ -115,10 +120,11 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
         summary: 'Send a file for a task to come',
         description: 'The body is the file. Name the `upload` of the answer in the payload of a task; it is kept for a day.',
         querystring: UploadQuery,
-        response: { 201: Upload, 413: Problem },
+        response: { 201: Upload, 408: Problem, 413: Problem, 429: Problem, 503: Problem },
       },
     },
     async (request, reply) => {
+      reply.raw.once('close', limits.enter(request))
       const { name = 'upload' } = request.query
       const mediaType = request.headers['content-type'] ?? 'application/octet-stream'
       const upload = createTaskId()
@@ -133,7 +139,13 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
           await recordUpload(db, DEFAULT_TENANT, upload, { name, mediaType, ttlMs: UPLOAD_TTL_MS, ...written })
         },
       })
-      await pipeline(request.raw, limitBytes(MAX_UPLOAD_BYTES), writer)
+      try {
+        await pipeline(readUpload(request.raw, MAX_UPLOAD_BYTES, bodies), writer)
+      } catch (error) {
+        // The rest of what was refused may come, and is not read.
+        reply.header('connection', 'close')
+        throw error
+      }
       reply.code(201)
       return { upload, name, mediaType, bytes: received?.bytes ?? 0, sha256: received?.sha256 ?? '' }
     },
@@ -158,24 +170,13 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       reply.header('content-range', `bytes */${bytes}`)
       throw new ProblemError('range_not_satisfiable', `The file has ${bytes} bytes.`)
     }
+    reply.raw.once('close', limits.enter(request))
     const source = await artifacts.read(artifact, range).catch((error: unknown) => {
       throw error instanceof ArtifactMissingError ? new ProblemError('artifact_not_found', error.message) : error
     })
     if (range === undefined) reply.header('content-length', bytes)
     else reply.code(206).headers({ 'content-range': `bytes ${range.start}-${range.end}/${bytes}`, 'content-length': range.end - range.start + 1 })
     return source
-  }
-}
-
-/** Stops a body that is longer than it may be, also when it does not say how long it is. */
-function limitBytes(most: number) {
-  return async function* (source: AsyncIterable<Buffer>) {
-    let bytes = 0
-    for await (const chunk of source) {
-      bytes += chunk.length
-      if (bytes > most) throw new ProblemError('body_too_large', `A file may have ${most} bytes.`)
-      yield chunk
-    }
   }
 }
 

@@ -17,6 +17,7 @@ import { fingerprintOf, readIdempotencyKey } from '../idempotency.js'
 import { createIntake, type IntakeOptions, type RequestKey } from '../intake.js'
 import { readPreferences } from '../preferences.js'
 import { ProblemError } from '../problem.js'
+import type { StreamLimits } from '../stream-limits.js'
 import { DEFAULT_TENANT } from '../tenant.js'
 import { waitForTask } from '../wait-for-task.js'
 
@@ -28,12 +29,13 @@ export interface CreateTaskDeps extends IntakeOptions {
   broker: Pick<Broker, 'ping'>
   registry: Registry
   hub: Hub
+  limits: Pick<StreamLimits, 'tryEnter'>
   /** Whether callbacks may go to private addresses. */
   allowPrivate: boolean
 }
 
 export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async (app, deps) => {
-  const { db, broker, registry, hub, allowPrivate } = deps
+  const { db, broker, registry, hub, limits, allowPrivate } = deps
   const intake = createIntake(deps)
   // A client may have gone while its task is on the way; the database closes after this hook.
   app.addHook('onClose', () => intake.whenIdle())
@@ -67,7 +69,7 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
         summary: 'Create a task',
         description:
           'Answers once the task is stored. `{"title": "example task"}` alone is valid. With `Prefer: wait=10`: 200 with the ' +
-          'task if it has ended within 10 s, else 202 as always. With an `Idempotency-Key` the same request again gets the ' +
+          'task if it has ended within 10 s, else 202 as always; a wait counts as a stream, and without room for one it is 202 at once. With an `Idempotency-Key` the same request again gets the ' +
           'first answer (and the header `Idempotent-Replayed`), and makes no second task. With a unique key that an ' +
           'unfinished task has: 200 with that one, and `Existing-Task: true`.',
         headers: CreateTaskHeaders,
@@ -85,9 +87,11 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       reply.header('location', accepted.links.self)
       if (kind === 'replayed') reply.header('idempotent-replayed', 'true')
       if (kind === 'existing') reply.header('existing-task', 'true')
-      const applied = [waitSeconds > 0 && `wait=${waitSeconds}`, isStrict && 'handling=strict'].filter(Boolean)
+      // A wait is a preference (RFC 7240): the task is not refused when there is no room for another stream.
+      const leave = waitSeconds > 0 ? limits.tryEnter(request) : undefined
+      const applied = [leave && `wait=${waitSeconds}`, isStrict && 'handling=strict'].filter(Boolean)
       if (applied.length > 0) reply.header('preference-applied', applied.join(', '))
-      const ended = waitSeconds > 0 ? await waitForEnd(accepted.id, waitSeconds, reply) : undefined
+      const ended = leave && (await waitForEnd(accepted.id, waitSeconds, reply).finally(leave))
       reply.code(ended !== undefined || kind === 'existing' ? 200 : 202)
       return ended ?? accepted
     },

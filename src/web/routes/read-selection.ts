@@ -57,7 +57,7 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
       const held = 'ids' in selection && position !== undefined ? toVersions(selection.ids, position) : {}
       limits.assertRoom(request)
       if ('ids' in selection && (await isAllSeen(selection.ids, held))) return reply.code(204).send(undefined)
-      streams.followMany(selection, { since: held, format, onEnd: limits.open(request) }, reply)
+      streams.followMany(selection, { since: held, format, onEnd: limits.enter(request) }, reply)
       return reply
     },
   )

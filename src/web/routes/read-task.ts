@@ -58,17 +58,22 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
         summary: 'Read a task',
         description:
           'With `wait`, once it has changed: `?wait=30&since=3` answers when its version is not 3 any more, `?wait=30` when ' +
-          'it has ended, and both after 30 s at the latest. `ETag` is its state; `If-None-Match` with it is answered with 304.',
+          'it has ended, and both after 30 s at the latest. A wait counts as a stream. `ETag` is its state; `If-None-Match` with it is answered with 304.',
         params: TaskParams,
         querystring: ReadTaskQuery,
-        response: { 200: Task, 304: NoBody, 400: Problem, 404: Problem },
+        response: { 200: Task, 304: NoBody, 400: Problem, 404: Problem, 429: Problem, 503: Problem },
       },
     },
     async (request, reply) => {
       const { wait = 0, since } = request.query
       const id = request.params.id.toLowerCase()
-      if (wait > 0 && (await hub.find(id))) {
-        await waitForTask(hub, id, { since: toVersion(since), waitMs: wait * 1_000, client: reply.raw })
+      if (wait > 0) {
+        const leave = limits.enter(request)
+        try {
+          if (await hub.find(id)) await waitForTask(hub, id, { since: toVersion(since), waitMs: wait * 1_000, client: reply.raw })
+        } finally {
+          leave()
+        }
       }
       const task = await read(id)
       const etag = etagOf(task)
@@ -107,7 +112,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       const task = hub.task(id)
       // An EventSource comes back after the end, too; this is how it is told to stop.
       if (task && isFinal(task.status) && task.version === since) return reply.code(204).send(undefined)
-      streams.follow(id, { since, logs: request.query.logs === '1', format, onEnd: limits.open(request) }, reply)
+      streams.follow(id, { since, logs: request.query.logs === '1', format, onEnd: limits.enter(request) }, reply)
       return reply
     },
   )
