@@ -144,6 +144,32 @@ t.test('parts are stopped one after the other, the last one first, and none is s
   await t.rejects(supervisor.add(createPart('late', log)))
 })
 
+t.test('a part that ends by itself during a stop is neither missed nor started again', async (t) => {
+  const { supervisor, said } = createTestSupervisor()
+  const first = createPart('first', [])
+  const last = createPart('last', [])
+  await supervisor.add(first)
+  // As when a signal reaches the whole process group: the first part is gone while the last one is being stopped.
+  const lastLaunch = last.launch
+  await supervisor.add({
+    name: last.name,
+    launch() {
+      const launched = lastLaunch()
+      return {
+        ...launched,
+        async stop() {
+          first.die()
+          while ((await findAlive(first.pids)).length > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+          await launched.stop()
+        },
+      }
+    },
+  })
+  await supervisor.stop()
+  t.equal(first.pids.length, 1)
+  t.strictSame(said, [])
+})
+
 t.test('a part in its pause is not started after a stop', async (t) => {
   const { supervisor, heard } = createTestSupervisor()
   const part = createPart('clock', [])
