@@ -7,6 +7,7 @@ import type { FailureCode } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
 import { backoffMs, DEFAULT_BACKOFF, MAX_BACKOFF_MS } from './backoff.js'
 import { DatabaseAwayError, type Definition } from './definition.js'
+import { DiskFullError } from './disk-floor.js'
 import { CancelTask, PermanentFailure, RetryLater } from './outcome-errors.js'
 import type { RegisteredType } from './registry.js'
 import type { ClaimedAttempt, Settlement } from './store/index.js'
@@ -41,7 +42,7 @@ export function explainError(error: unknown, signal: AbortSignal): Outcome {
       return fail('time_limit', new Error('the run was over its time limit', { cause: error }))
   }
   if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
-  return fail('error', error)
+  return fail(error instanceof DiskFullError ? 'disk_full' : 'error', error)
 }
 
 /** What is asked of an attempt to judge its outcome. */

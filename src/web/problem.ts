@@ -19,8 +19,13 @@ export class ProblemError extends Error {
   }
 }
 
+/** Of every answer. @see https://fetch.spec.whatwg.org/#x-content-type-options-header */
+export const ANSWER_HEADERS = { 'x-content-type-options': 'nosniff', 'cross-origin-resource-policy': 'same-origin' } as const
+
 /** Seconds that a client should wait while the database is away. */
 const RETRY_AFTER_SECONDS = 2
+/** Seconds until it is worth asking whether somebody has made space. */
+const DISK_RETRY_AFTER_SECONDS = 60
 
 /** Answers any error as problem+json. What is not a client's mistake is logged and said without its inside. */
 export function answerProblem(error: FastifyError | ProblemError, request: FastifyRequest, reply: FastifyReply): void {
@@ -36,7 +41,10 @@ export function answerProblem(error: FastifyError | ProblemError, request: Fasti
     requestId: request.id,
     ...(problem.errors && { errors: [...problem.errors] }),
   }
+  // Hooks do not run for addresses that are refused before a route is looked for.
+  void reply.headers(ANSWER_HEADERS)
   if (status === 503) void reply.header('retry-after', RETRY_AFTER_SECONDS)
+  if (status === 507) void reply.header('retry-after', DISK_RETRY_AFTER_SECONDS)
   if (status === 426) void reply.header('upgrade', 'websocket')
   void reply.code(status).header('content-type', 'application/problem+json; charset=utf-8').send(JSON.stringify(body))
 }

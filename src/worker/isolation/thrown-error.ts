@@ -1,5 +1,6 @@
 /** Errors on their way from the process of a handler to its worker. */
 import { DatabaseAwayError } from '../../tasks/definition.js'
+import { DiskFullError } from '../../tasks/disk-floor.js'
 import { CancelTask, PermanentFailure, RetryLater } from '../../tasks/outcome-errors.js'
 import type { ThrownError } from './messages.js'
 
@@ -7,7 +8,7 @@ export function packError(thrown: unknown): ThrownError {
   const error = thrown instanceof Error ? thrown : new Error(`a handler threw ${typeof thrown === 'object' ? JSON.stringify(thrown) : String(thrown)}`)
   const { name, message, stack } = error
   if (error instanceof RetryLater) return { kind: 'RetryLater', name, message, stack, delayMs: error.delayMs }
-  const kind = [PermanentFailure, CancelTask, DatabaseAwayError].find((Class) => error instanceof Class)?.name
+  const kind = [PermanentFailure, CancelTask, DatabaseAwayError, DiskFullError].find((Class) => error instanceof Class)?.name
   return { kind: (kind ?? 'Error') as ThrownError['kind'], name, message, stack }
 }
 
@@ -28,6 +29,8 @@ function create(kind: ThrownError['kind'], message: string, delayMs: number): Er
       return new CancelTask(message)
     case 'DatabaseAwayError':
       return new DatabaseAwayError(message)
+    case 'DiskFullError':
+      return new DiskFullError(message)
     case 'Error':
       return new Error(message)
   }
