@@ -145,6 +145,17 @@ const artifactsDir = Type.Refine(
   }),
   (value) => !value.startsWith('s3://') || (URL.canParse(value) && new URL(value).host !== ''),
 )
+const minFreeDiskMb = integer(
+  0,
+  1_000_000_000,
+  512,
+  'the free space, in MB, below which the disk takes no more uploads and files of tasks (507, failure disk_full), while tasks are accepted; 0 for no limit',
+)
+const watchedDirs = Type.String({
+  default: '',
+  description: 'further folders, with commas between, of whose disks /readyz says when MIN_FREE_DISK_MB is reached; `start` adds the data of its own PostgreSQL',
+  expected: 'paths of folders, with commas between',
+})
 const artifactTtlHours = integer(1, 24 * 3660, 24 * 30, 'how long the files of tasks are kept')
 const dataDir = Type.String({
   minLength: 1,
@@ -162,11 +173,11 @@ const emailFrom = Type.String({
   expected: 'an address such as tasks@example.com',
 })
 const emailDir = Type.String({ minLength: 1, default: '.taskwire/emails', description: 'where e-mails go without SMTP_URL', expected: 'the path of a folder' })
-const artifacts = { artifactsDir, artifactTtlHours }
+const artifacts = { artifactsDir, artifactTtlHours, minFreeDiskMb }
 const definitions = { tasksDir: Type.Optional(tasksDir), queues, workerQueues, httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
 const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedOrigins }
 const connections = { maxConnections, requestTimeoutSeconds, keepAliveSeconds, maxBodyMemoryBytes, maxUnreadMemoryBytes }
-const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, ...streams, ...connections }
+const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, watchedDirs, ...streams, ...connections }
 const worker = { workerConcurrency, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts, artifactsDir }
 

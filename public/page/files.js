@@ -28,7 +28,7 @@ export function createFiles(id) {
 }
 
 function createFile({ name, bytes, sha256, links }) {
-  return h('li', {}, h('a', { href: links.download, download: name }, name), ' ', h('span', { class: 'hint', title: `SHA-256 ${sha256}` }, describeSize(bytes)))
+  return h('li', {}, h('a', { href: links.download, target: '_blank', rel: 'noopener' }, name), ' ', h('span', { class: 'hint', title: `SHA-256 ${sha256}` }, describeSize(bytes)))
 }
 
 function describeSize(bytes) {

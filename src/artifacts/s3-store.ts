@@ -1,8 +1,28 @@
 /** Artifacts in a bucket of Amazon S3 or whatever speaks its protocol. Credentials come from the environment, as its SDK reads them. */
 import type { Readable } from 'node:stream'
-import { DeleteObjectCommand, GetObjectCommand, NoSuchKey, S3Client } from '@aws-sdk/client-s3'
+import {
+  AbortMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  NoSuchKey,
+  S3Client,
+} from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
-import { ArtifactMissingError, type ArtifactKey, type ArtifactStore } from '../tasks/artifact-store.js'
+import { StartupError } from '../startup-error.js'
+import { ArtifactMissingError, type ArtifactKey, type ArtifactStore, type LeftoverOptions, type LeftoverPage } from '../tasks/artifact-store.js'
+import { DiskFullError } from '../tasks/disk-floor.js'
+import { findLeftovers, type FoundFile } from './leftovers.js'
+import { locate, locations } from './location.js'
+
+/** An upload in parts shows only when it began: so long may one take, in milliseconds. */
+const MAX_UPLOAD_MS = 24 * 3_600_000
+/** How long a start waits for the store to say whether the bucket exists. */
+const PREPARE_DEADLINE_MS = 5_000
+const INSUFFICIENT_STORAGE = 507
+const OWNER = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
 
 /** @param url `s3://bucket/prefix`; with `?endpoint=https://…` for stores other than Amazon's, and `&region=…` */
 export function openS3Store(url: string): ArtifactStore {
@@ -13,24 +33,104 @@ export function openS3Store(url: string): ArtifactStore {
     // Stores other than Amazon's seldom have a host name for each bucket.
     ...(endpoint && { endpoint, forcePathStyle: true }),
   })
+  const readClock = watchClock(client)
   const prefix = pathname.replace(/^\/+|\/+$/g, '')
-  const keyOf = ({ owner, attempt, name }: ArtifactKey) => [prefix, owner, `${attempt}-${name}`].filter(Boolean).join('/')
+  const Prefix = prefix === '' ? '' : `${prefix}/`
+  const keysOf = (key: ArtifactKey) => locations(key).map((location) => `${Prefix}${key.owner}/${location}`)
+
+  async function readObject(Key: string, Range: string | undefined): Promise<Readable | undefined> {
+    try {
+      return (await client.send(new GetObjectCommand({ Bucket, Key, ...(Range && { Range }) }))).Body as Readable
+    } catch (error) {
+      if (error instanceof NoSuchKey) return undefined
+      throw error
+    }
+  }
+
+  /** Those that somebody began and never ended: they are paid for, and no list of objects shows them. */
+  async function abortOldUploads({ after = '', findOwners }: LeftoverOptions): Promise<LeftoverPage> {
+    const [KeyMarker, UploadIdMarker] = after.split('\n')
+    const page = await client.send(new ListMultipartUploadsCommand({ Bucket, Prefix, ...(KeyMarker && { KeyMarker, UploadIdMarker }) }))
+    const old = (page.Uploads ?? []).filter(({ Initiated }) => isOlder(Initiated, readClock(), MAX_UPLOAD_MS))
+    const files = old.flatMap(({ Key = '', UploadId }) => toFile(Key, true).map((file) => ({ ...file, Key, UploadId })))
+    const leftovers = findLeftovers(files, await findOwners(ownersOf(files)))
+    for (const { Key, UploadId } of leftovers) await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }))
+    const next = page.IsTruncated === true ? `uploads ${page.NextKeyMarker}\n${page.NextUploadIdMarker}` : 'objects '
+    return { removed: leftovers.length, next }
+  }
+
+  async function removeOldObjects({ after = '', minAgeMs, findOwners }: LeftoverOptions): Promise<LeftoverPage> {
+    const page = await client.send(new ListObjectsV2Command({ Bucket, Prefix, ...(after !== '' && { ContinuationToken: after }) }))
+    const old = (page.Contents ?? []).filter(({ LastModified }) => isOlder(LastModified, readClock(), minAgeMs))
+    const files = old.flatMap(({ Key = '' }) => toFile(Key, false).map((file) => ({ ...file, Key })))
+    const leftovers = findLeftovers(files, await findOwners(ownersOf(files)))
+    for (const { Key } of leftovers) await client.send(new DeleteObjectCommand({ Bucket, Key }))
+    return { removed: leftovers.length, next: page.IsTruncated === true ? `objects ${page.NextContinuationToken}` : undefined }
+  }
+
+  /** Empty when the key does not look like one of ours. */
+  function toFile(key: string, isPart: boolean): FoundFile[] {
+    const [owner = '', location = '', ...rest] = key.slice(Prefix.length).split('/')
+    return OWNER.test(owner) && /^\d+-/.test(location) && rest.length === 0 ? [{ owner, location, isPart }] : []
+  }
 
   return {
+    async prepare() {
+      // A store that is away may come back, and one that only lets us read and write files answers 403.
+      await client.send(new HeadBucketCommand({ Bucket }), { abortSignal: AbortSignal.timeout(PREPARE_DEADLINE_MS) }).catch((error: unknown) => {
+        const { name, $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } }
+        if ($metadata?.httpStatusCode === 404) throw new StartupError(`there is no bucket ${Bucket}. Make it, or set ARTIFACTS_DIR to another.`)
+        if (name === 'CredentialsProviderError') {
+          throw new StartupError(`there are no credentials for ARTIFACTS_DIR (s3://${Bucket}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.`)
+        }
+      })
+    },
+    // How much space there is, only the store knows.
+    assertRoom: async () => {},
     async write(key, source) {
-      await new Upload({ client, params: { Bucket, Key: keyOf(key), Body: source } }).done()
+      const Key = `${Prefix}${key.owner}/${locate(key)}`
+      await new Upload({ client, params: { Bucket, Key, Body: source } }).done().catch((error: unknown) => {
+        const { $metadata } = error as { $metadata?: { httpStatusCode?: number } }
+        if ($metadata?.httpStatusCode === INSUFFICIENT_STORAGE) throw new DiskFullError(`the store of s3://${Bucket} is full`, { cause: error })
+        throw error
+      })
     },
     async read(key, range) {
-      const Range = range && `bytes=${range.start}-${range.end}`
-      try {
-        const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: keyOf(key), ...(Range && { Range }) }))
-        return Body as Readable
-      } catch (error) {
-        throw error instanceof NoSuchKey ? new ArtifactMissingError(`the object of ${key.name} is gone`) : error
+      for (const Key of keysOf(key)) {
+        const body = await readObject(Key, range && `bytes=${range.start}-${range.end}`)
+        if (body !== undefined) return body
       }
+      throw new ArtifactMissingError(`the object of ${key.name} is gone`)
     },
     async remove(key) {
-      await client.send(new DeleteObjectCommand({ Bucket, Key: keyOf(key) }))
+      for (const Key of keysOf(key)) await client.send(new DeleteObjectCommand({ Bucket, Key }))
+    },
+    async removeLeftovers({ after = 'uploads ', ...options }) {
+      const [, phase, place] = /^(\w+) ([^]*)$/.exec(after) ?? []
+      return phase === 'uploads' ? abortOldUploads({ ...options, after: place }) : removeOldObjects({ ...options, after: place })
     },
   }
+}
+
+/** The time of the store, as its last answer said; no clock of ours is compared with its times. */
+function watchClock(client: S3Client): () => number {
+  let nowMs = 0
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args)
+      const { headers } = result.response as { headers?: Record<string, string> }
+      nowMs = Date.parse(headers?.['date'] ?? '') || nowMs
+      return result
+    },
+    { step: 'deserialize', name: 'watchClock', priority: 'high' },
+  )
+  return () => nowMs
+}
+
+function isOlder(at: Date | undefined, nowMs: number, ageMs: number): boolean {
+  return at !== undefined && nowMs - at.getTime() >= ageMs
+}
+
+function ownersOf(files: readonly FoundFile[]): string[] {
+  return [...new Set(files.map(({ owner }) => owner))]
 }

@@ -4,11 +4,13 @@
  *
  * Without SMTP_URL messages become `.eml` files in a folder, for development, and the log says so.
  */
-import { mkdir, writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { SendMailOptions } from 'nodemailer'
 import { Type, type Static } from 'typebox'
+import { makePrivateFolders, PRIVATE_FILE_MODE } from '../private-files.js'
 import { defineTask, type TaskContext } from '../tasks/definition.js'
+import { explainDiskError, type DiskFloor } from '../tasks/disk-floor.js'
 import { PermanentFailure } from '../tasks/outcome-errors.js'
 
 export interface EmailOptions {
@@ -18,6 +20,8 @@ export interface EmailOptions {
   from: string
   /** Where messages go without a server. */
   folder: string
+  /** What keeps the disk of `folder` from filling up; without one files may fill it. */
+  floor?: DiskFloor | undefined
 }
 
 const TIMEOUT_MS = 20_000
@@ -51,7 +55,7 @@ const Result = Type.Object(
 )
 type Result = Static<typeof Result>
 
-export function createEmailSend({ smtpUrl, from, folder }: EmailOptions) {
+export function createEmailSend({ smtpUrl, from, folder, floor }: EmailOptions) {
   return defineTask({
     type: 'email.send',
     title: 'Send an e-mail',
@@ -79,10 +83,23 @@ export function createEmailSend({ smtpUrl, from, folder }: EmailOptions) {
     const { createTransport } = await loadMailer()
     const composed = await createTransport({ streamTransport: true, buffer: true }).sendMail(message)
     const file = join(folder, `${taskId}.eml`)
-    await mkdir(folder, { recursive: true })
-    await writeFile(file, composed.message as Buffer)
+    await storePrivately(file, composed.message as Buffer)
     log.warn({ file }, 'SMTP_URL is not set: the e-mail was written to a file')
     return { messageId: String(message.messageId), accepted: recipientsOf(message), rejected: [], over: 'file' }
+  }
+
+  /** Whole or not at all, and for nobody else to read. */
+  async function storePrivately(file: string, content: Buffer): Promise<void> {
+    await floor?.assertRoom(folder, content.length)
+    const part = `${file}.part`
+    try {
+      await makePrivateFolders(folder)
+      await writeFile(part, content, { mode: PRIVATE_FILE_MODE, flush: true })
+      await rename(part, file)
+    } catch (error) {
+      await rm(part, { force: true }).catch(() => {})
+      throw explainDiskError(error)
+    }
   }
 }
 

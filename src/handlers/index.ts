@@ -3,6 +3,7 @@ import { readWorkerQueues } from '../config.js'
 import { splitList } from '../environment.js'
 import { StartupError } from '../startup-error.js'
 import type { Definition, TaskTypesOf } from '../tasks/definition.js'
+import type { DiskFloor } from '../tasks/disk-floor.js'
 import { createRegistry, type Registry } from '../tasks/registry.js'
 import { demoSleep } from './demo-sleep.js'
 import { createEmailSend } from './email-send.js'
@@ -23,6 +24,8 @@ export interface DefinitionOptions {
   smtpUrl?: string | undefined
   emailFrom: string
   emailDir: string
+  /** What keeps the disk of `emailDir` from filling up. */
+  floor?: DiskFloor | undefined
   /** What callbacks are signed with; one of the installation's own when left out. */
   webhookSecret?: string | undefined
   /** Further queues that tasks may ask for, with commas between. */
@@ -52,7 +55,7 @@ export function createDefinitions(options: DefinitionOptions): Definition[] {
     reportGenerate,
     createHttpRequest({ allowPrivate: options.httpRequestAllowPrivate }),
     tasksExport,
-    createEmailSend({ smtpUrl: options.smtpUrl, from: options.emailFrom, folder: options.emailDir }),
+    createEmailSend({ smtpUrl: options.smtpUrl, from: options.emailFrom, folder: options.emailDir, floor: options.floor }),
     createImageThumbnail({ allowPrivate: options.httpRequestAllowPrivate }),
     createWebhookDeliver({ allowPrivate: options.httpRequestAllowPrivate, secret: options.webhookSecret }),
   ]

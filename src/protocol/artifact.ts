@@ -1,9 +1,15 @@
 /** Files that tasks produce. */
 import { Type, type Static } from 'typebox'
+import { MAX_FILE_NAME_BYTES } from './file-name.js'
 import { Instant, TaskId } from './task.js'
 
-/** Letters, digits, dots, hyphens and underscores; it begins with a letter or digit, so it stays within its folder. */
-export const ArtifactName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$', examples: ['report.html'] })
+/** Checked where files come in: see `file-name.ts`. */
+export const ArtifactName = Type.String({
+  minLength: 1,
+  maxLength: MAX_FILE_NAME_BYTES,
+  description: `any Unicode of at most ${MAX_FILE_NAME_BYTES} bytes, without slashes, control characters and what Windows reserves`,
+  examples: ['report.html'],
+})
 export type ArtifactName = Static<typeof ArtifactName>
 
 export const Artifact = Type.Object(

@@ -224,9 +224,12 @@ const Check = Type.Object({
   detail: Type.Optional(Type.String()),
 })
 
-/** Readiness: a real round trip to each service. 200 when all are ok, 503 otherwise. */
+/** `low`: uploads and files of tasks are refused. */
+const DiskCheck = Type.Object({ status: Type.Enum(['ok', 'low']), detail: Type.Optional(Type.String()) })
+
+/** Readiness: a real round trip to each service. 200 when all are ok, also while a disk is too full for files (`degraded`); 503 otherwise. */
 export const Readiness = Type.Object({
-  status: Type.Enum(['ok', 'failed', 'stopping']),
-  checks: Type.Object({ postgres: Check, broker: Check }),
+  status: Type.Enum(['ok', 'degraded', 'failed', 'stopping']),
+  checks: Type.Object({ postgres: Check, broker: Check, disk: DiskCheck }),
 })
 export type Readiness = Static<typeof Readiness>

@@ -61,6 +61,7 @@ export const FailureCode = Type.Enum([
   'no_heartbeat',
   'memory_limit',
   'process_died',
+  'disk_full',
 ])
 export type FailureCode = Static<typeof FailureCode>
 

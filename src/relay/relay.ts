@@ -7,6 +7,7 @@ import { openArtifactStore } from '../artifacts/open-store.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { RelayConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
+import { createCleaner } from './clean.js'
 import { deliverOnce } from './deliver.js'
 import { expireOnce } from './expire.js'
 import { startLoop } from './loop.js'
@@ -18,6 +19,7 @@ const EXPIRE_INTERVAL_MS = 1_000
 const RESCUE_INTERVAL_MS = 1_000
 const RECONCILE_INTERVAL_MS = 1_000
 const RETAIN_INTERVAL_MS = 60_000
+const CLEAN_INTERVAL_MS = 3_600_000
 
 export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire relay', maxConnections: 2 })
@@ -29,6 +31,7 @@ export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): P
     startLoop({ name: 'expire', intervalMs: EXPIRE_INTERVAL_MS, log, step: () => expireOnce(deliver) }),
     startLoop({ name: 'rescue', intervalMs: RESCUE_INTERVAL_MS, log, step: () => rescueOnce({ ...deliver, maxLostAttempts: config.maxLostAttempts }) }),
     startLoop({ name: 'reconcile', intervalMs: RECONCILE_INTERVAL_MS, maxPauseMs: RECONCILE_INTERVAL_MS, log, step: () => reconcileOnce(deliver) }),
+    startLoop({ name: 'clean', intervalMs: CLEAN_INTERVAL_MS, log, step: createCleaner({ db, artifacts, log }) }),
     startLoop({ name: 'retain', intervalMs: RETAIN_INTERVAL_MS, log, step: () => retainOnce(db, artifacts) }),
   ]
 

@@ -9,11 +9,12 @@
  * of the earlier. So each one looks, a moment after taking the lock, whether the file still leads to itself.
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { rm } from 'node:fs/promises'
+import { chmod, rm } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { PRIVATE_FILE_MODE } from '../private-files.js'
 import { StartupError } from '../startup-error.js'
 
 /** sockaddr_un holds 104 bytes on macOS, 108 on Linux. */
@@ -77,7 +78,7 @@ function listen(path: string, answer: string): Promise<Server> {
         ),
       ),
     )
-    server.listen(path, () => resolve(server))
+    server.listen(path, () => chmod(path, PRIVATE_FILE_MODE).then(() => resolve(server), reject))
   })
 }
 

@@ -10,6 +10,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { PRIVATE_FILE_MODE } from '../private-files.js'
 import { StartupError } from '../startup-error.js'
 import { stopLeftover } from './server-process.js'
 import type { Launched } from './supervisor.js'
@@ -96,7 +97,7 @@ export function createRoleRecord(dataDir: string): RoleRecord {
     add(role, pid) {
       pids.set(role, pid)
       const text = JSON.stringify(Object.fromEntries(pids))
-      writing = writing.then(() => writeFile(file, text)).catch(() => {})
+      writing = writing.then(() => writeFile(file, text, { mode: PRIVATE_FILE_MODE })).catch(() => {})
     },
     async stopLeftovers() {
       const text = await readFile(file, 'utf8').catch(() => '{}')

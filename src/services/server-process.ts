@@ -5,10 +5,11 @@
  * logs to a file, so that it does not stumble when the supervisor is gone. A server left over by a killed supervisor is
  * known by its process id together with a mark in its command line: an id alone may belong to somebody else by now.
  */
-import { execFile, spawn } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { open, readFile, rename } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { RIGHTS_OF_OTHERS } from '../private-files.js'
 import { StartupError } from '../startup-error.js'
 
 /** As whom a process runs. */
@@ -60,13 +61,15 @@ export async function spawnServer(
   await rename(options.logFile, `${options.logFile}.old`).catch(() => {})
   const log = await open(options.logFile, 'a', 0o600)
   try {
-    const child = spawn(command, args, {
-      cwd: options.folder,
-      env: serverEnvironment(),
-      stdio: ['ignore', log.fd, log.fd],
-      detached: true,
-      ...options.user,
-    })
+    const child = spawnPrivately(() =>
+      spawn(command, args, {
+        cwd: options.folder,
+        env: serverEnvironment(),
+        stdio: ['ignore', log.fd, log.fd],
+        detached: true,
+        ...options.user,
+      }),
+    )
     let exitReason: string | undefined
     const exited = new Promise<string>((resolve) => {
       child.once('exit', (code, signal) => {
@@ -90,6 +93,16 @@ export async function spawnServer(
     return { pid, exited, hasExited, stop }
   } finally {
     await log.close()
+  }
+}
+
+/** What the server writes is for its user only, whatever the umask says here. The child is made before `spawn` returns. */
+function spawnPrivately(start: () => ChildProcess): ChildProcess {
+  const before = process.umask(RIGHTS_OF_OTHERS)
+  try {
+    return start()
+  } finally {
+    process.umask(before)
   }
 }
 

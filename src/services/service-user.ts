@@ -8,9 +8,10 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmod, chown, lstat, mkdir, rmdir, stat } from 'node:fs/promises'
+import { chmod, chown, lstat, mkdir, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { assertFolderUsable, PRIVATE_FOLDER_MODE, tightenFolder } from '../private-files.js'
 import { StartupError } from '../startup-error.js'
 import { runProgram, type UserIds } from './server-process.js'
 
@@ -41,6 +42,19 @@ export async function findServicePlace(dataDir: string): Promise<ServicePlace> {
 function placeOf(folder: string, user: UserIds, dataDir: string): ServicePlace {
   if (folder === dataDir) return { folder, user }
   return { folder, user, reason: `${dataDir} is closed to the user that PostgreSQL runs as` }
+}
+
+/** Root's services run as another user, who must be able to pass through the data folder, and needs no more of it. */
+function dataRightsOfOthers(): number {
+  return isRoot() ? 0o011 : 0
+}
+
+/** What lies directly in a data folder. */
+const DATA_ENTRIES: ReadonlySet<string> = new Set(['postgres', 'redis', 'artifacts', 'emails', 'roles.json', 'start.sock'])
+
+/** Takes the rights that earlier versions have left to others. */
+export function tightenDataFolder(folder: string): Promise<void> {
+  return tightenFolder(folder, (name) => DATA_ENTRIES.has(name), dataRightsOfOthers())
 }
 
 /** The user for services started as root; undefined for everybody else. */
@@ -94,17 +108,7 @@ export async function makePrivateFolder(folder: string, user: UserIds | undefine
  * @throws StartupError when it cannot be written
  */
 export async function assertWritableFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true })
-    // Only a real write tells: read-only mounts and ACLs do not show in the mode.
-    const probe = join(folder, `.probe-${process.pid}`)
-    await mkdir(probe)
-    await rmdir(probe)
-  } catch (error) {
-    throw new StartupError(
-      `cannot write to the data folder ${folder}: ${describe(error)}. Set DATA_DIR to a folder you can write to.`,
-    )
-  }
+  await assertFolderUsable(folder, 'the data folder', 'Set DATA_DIR to a folder you can write to.', PRIVATE_FOLDER_MODE | dataRightsOfOthers())
 }
 
 /**
@@ -134,12 +138,4 @@ function sharedFolders(): string[] {
 async function makeOpenFolder(folder: string): Promise<void> {
   const made = await mkdir(folder, { recursive: true })
   if (made !== undefined) await chmod(folder, 0o755)
-}
-
-function describe(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  if (code === 'EACCES' || code === 'EPERM') return 'permission denied'
-  if (code === 'EROFS') return 'read-only file system'
-  if (code === 'EEXIST' || code === 'ENOTDIR') return 'it is not a folder'
-  return error instanceof Error ? error.message : String(error)
 }

@@ -21,7 +21,7 @@ import { startPostgres } from './postgres.js'
 import { findRedisServer, startRedis } from './redis.js'
 import { createRoleRecord, launchRole, type RoleRecord } from './role-process.js'
 import type { RunningServer } from './server-process.js'
-import { assertWritableFolder, findServicePlace, type ServicePlace } from './service-user.js'
+import { assertWritableFolder, findServicePlace, tightenDataFolder, type ServicePlace } from './service-user.js'
 import { createSupervisor, type Launched, type Part, type Supervisor } from './supervisor.js'
 import { watchFolder } from './watch-folder.js'
 
@@ -46,6 +46,11 @@ export interface Started {
   stop(): Promise<void>
   /** Stops everything as fast as can be. */
   kill(): Promise<void>
+}
+
+type Services = Addresses & {
+  /** Where the data of the embedded PostgreSQL lies. */
+  databaseFolder: string | undefined
 }
 
 /** How long a role may take beyond the grace of the worker's attempts. */
@@ -90,6 +95,7 @@ export async function start(options: StartOptions, onSupervisor: (started: Start
 async function openDataFolder(dataDir: string) {
   await assertWritableFolder(resolve(dataDir))
   const folder = await realpath(dataDir)
+  await tightenDataFolder(folder)
   const lock = await lockDataDir(folder)
   const record = createRoleRecord(folder)
   await record.stopLeftovers()
@@ -100,13 +106,13 @@ async function startServices(
   options: StartOptions,
   supervisor: Supervisor,
   place: ServicePlace | undefined,
-): Promise<Addresses> {
+): Promise<Services> {
   const { say, signal } = options
   if (place?.reason !== undefined) say(`Data and programs of the services are in ${place.folder}: ${place.reason}.`)
   const postgres = await startDatabase(options, supervisor, place)
   signal.throwIfAborted()
   const redis = await startBroker(options, supervisor, place)
-  return { databaseUrl: postgres.url, database: postgres.label, redisUrl: redis?.url, redis: redis?.label }
+  return { databaseUrl: postgres.url, database: postgres.label, databaseFolder: postgres.folder, redisUrl: redis?.url, redis: redis?.label }
 }
 
 async function startDatabase({ config, say }: StartOptions, supervisor: Supervisor, place: ServicePlace | undefined) {
@@ -114,13 +120,13 @@ async function startDatabase({ config, say }: StartOptions, supervisor: Supervis
     const url = config.databaseUrl ?? ''
     const ignored = describeIgnored(readDatabaseUrl(url))
     if (ignored !== undefined) say(ignored)
-    return { url, label: `${describeDatabase(url)} (DATABASE_URL)` }
+    return { url, label: `${describeDatabase(url)} (DATABASE_URL)`, folder: undefined }
   }
   const { user } = place
   const folder = join(place.folder, 'postgres')
   say('Starting PostgreSQL')
   const url = await addServer(supervisor, 'PostgreSQL', (port) => startPostgres({ folder, user, port }))
-  return { url, label: `its own, data in ${folder}` }
+  return { url, label: `its own, data in ${folder}`, folder }
 }
 
 async function startBroker(
@@ -180,7 +186,7 @@ function launchServer(starting: Promise<RunningServer>): Launched {
 async function startRoles(
   options: StartOptions,
   supervisor: Supervisor,
-  services: Addresses,
+  services: Services,
   record: RoleRecord | undefined,
 ): Promise<string> {
   const { config, main } = options
@@ -233,11 +239,12 @@ async function checkTypes(main: string, env: NodeJS.ProcessEnv): Promise<string 
 }
 
 /** An empty variable counts as unset. */
-function roleEnvironment({ config, env }: StartOptions, services: Addresses): NodeJS.ProcessEnv {
+function roleEnvironment({ config, env }: StartOptions, services: Services): NodeJS.ProcessEnv {
   return {
     DATABASE_URL: services.databaseUrl,
     REDIS_URL: services.redisUrl ?? '',
     LOG_LEVEL: config.logLevel,
+    WATCHED_DIRS: [env['WATCHED_DIRS'], services.databaseFolder].filter(Boolean).join(),
     // Beside the other data, unless somebody says otherwise.
     ...(env['ARTIFACTS_DIR'] ? {} : { ARTIFACTS_DIR: join(config.dataDir, 'artifacts') }),
     ...(env['EMAIL_DIR'] ? {} : { EMAIL_DIR: join(config.dataDir, 'emails') }),

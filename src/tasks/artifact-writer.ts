@@ -14,7 +14,8 @@ export interface WrittenArtifact {
 export interface ArtifactWriterOptions {
   store: ArtifactStore
   key: ArtifactKey
-  signal: AbortSignal
+  /** Ends it when it aborts. */
+  signal?: AbortSignal
   /** Rejects when it may not be; the bytes are removed then. */
   record(written: WrittenArtifact): Promise<void>
 }
@@ -23,14 +24,27 @@ export function createArtifactWriter({ store, key, signal, record }: ArtifactWri
   const hash = createHash('sha256')
   const through = new PassThrough()
   let bytes = 0
+  let failure: Error | undefined
+  let onFailure: (error: Error) => void = () => {}
   const stored = store.write(key, through)
-  const writer = new Writable({
-    signal,
+  // Told with the next write or the end: whoever writes listens then, and an error that nobody listens for ends the process.
+  stored.catch((error: Error) => {
+    failure = error
+    onFailure(error)
+  })
+  through.on('error', () => {})
+  return new Writable({
+    ...(signal && { signal }),
     write(chunk: Buffer, _, callback) {
+      if (failure !== undefined) return callback(failure)
       bytes += chunk.length
       hash.update(chunk)
-      if (through.write(chunk)) callback()
-      else through.once('drain', callback)
+      if (through.write(chunk)) return callback()
+      onFailure = callback
+      through.once('drain', () => {
+        onFailure = () => {}
+        callback()
+      })
     },
     final(callback) {
       through.end()
@@ -44,7 +58,4 @@ export function createArtifactWriter({ store, key, signal, record }: ArtifactWri
       callback(error)
     },
   })
-  stored.catch((error: Error) => writer.destroy(error))
-  through.on('error', () => {})
-  return writer
 }

@@ -57,8 +57,11 @@ export interface TaskContext<Data = unknown> {
   /**
    * A file of the task, as a stream to write to; when it has finished, the file is there for download. One of the same name is
    * replaced.
-   * @param name letters, digits, dots, hyphens and underscores, beginning with a letter or digit, at most 100
+   * @param name any Unicode of at most 255 bytes, without slashes, control characters and what Windows reserves
+   * @param options.mediaType such as `text/csv`. What browsers would run is downloaded instead of shown. Default `application/octet-stream`
+   * @throws RangeError when the name or the media type is refused
    * @throws LeaseLostError, by the stream, when the attempt is no longer current; nothing is kept then
+   * @throws DiskFullError, by the stream, when the disk has less than MIN_FREE_DISK_MB free: let it pass, and the attempt is tried again
    */
   artifact(name: string, options?: { mediaType?: string }): Writable
   /** Removes a file of this task that the current attempt, or an earlier one, has written. */

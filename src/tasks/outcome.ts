@@ -8,6 +8,7 @@ import type { FailureCode } from '../protocol/task.js'
 import { toStorableText } from '../protocol/text.js'
 import { backoffMs, boundDelay, DEFAULT_BACKOFF } from './backoff.js'
 import { DatabaseAwayError, type Definition } from './definition.js'
+import { DiskFullError } from './disk-floor.js'
 import { CancelTask, PermanentFailure, RetryLater, UnstorableError } from './outcome-errors.js'
 import type { RegisteredType } from './registry.js'
 import { describeViolation, toStorable } from './storable.js'
@@ -46,7 +47,7 @@ export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
       return fail('time_limit', new Error('the run was over its time limit', { cause: error }))
   }
   if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
-  return fail('error', error)
+  return fail(error instanceof DiskFullError ? 'disk_full' : 'error', error)
 }
 
 /** What is asked of an attempt to judge its outcome. */

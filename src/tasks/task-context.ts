@@ -5,14 +5,13 @@
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
-import { Value } from 'typebox/value'
 import type { Database } from '../db/database.js'
 import { isRefusedData } from '../db/refused-data.js'
 import { isUnavailable } from '../db/unavailable.js'
-import { ArtifactName } from '../protocol/artifact.js'
 import { CreateTask, MAX_BODY_DEPTH } from '../protocol/http.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { findUnstorable, toStorableText } from '../protocol/text.js'
+import { checkArtifactLabel } from './artifact-label.js'
 import type { ArtifactStore } from './artifact-store.js'
 import { createArtifactWriter } from './artifact-writer.js'
 import { DatabaseAwayError, LeaseLostError, type CreateChildOptions, type TaskContext } from './definition.js'
@@ -39,7 +38,6 @@ import {
   type Settlement,
 } from './store/index.js'
 
-const ARTIFACT_NAME_RULE = 'letters, digits, dots, hyphens and underscores, beginning with a letter or digit, at most 100'
 const MAX_KEY_LENGTH = 200
 const PROGRESS_DATA_LIMITS = { maxBytes: 2_048, maxDepth: 16 }
 const MAX_PROGRESS_MESSAGE_LENGTH = 500
@@ -169,8 +167,8 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     return whenDatabaseAnswers(() => createTaskOnce(db, task, once))
   }
 
-  function writeArtifact(name: string, mediaType: string): Writable {
-    if (!Value.Check(ArtifactName, name)) throw new RangeError(`the artifact name ${JSON.stringify(name)} is refused: ${ARTIFACT_NAME_RULE}`)
+  function writeArtifact(name: string, givenType: string | undefined): Writable {
+    const mediaType = checkArtifactLabel(name, givenType)
     const { artifacts: store, artifactTtlMs: ttlMs } = deps
     return createArtifactWriter({
       store,
@@ -232,7 +230,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     async sleep(milliseconds) {
       await sleep(milliseconds, undefined, { signal })
     },
-    artifact: (name, { mediaType = 'application/octet-stream' } = {}) => writeArtifact(name, mediaType),
+    artifact: (name, { mediaType } = {}) => writeArtifact(name, mediaType),
     removeArtifact,
     readArtifact: (name, { upload } = {}) => readArtifact(name, upload ?? taskId),
     create: (type, payload, options = {}) => createChild(type, payload, options),

@@ -3,6 +3,7 @@ import { Readable, Writable } from 'node:stream'
 import { pino } from 'pino'
 import type { Database } from '../db/database.js'
 import type { Task, TaskId } from '../protocol/task.js'
+import { checkArtifactLabel } from '../tasks/artifact-label.js'
 import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type CreateChildOptions, type TaskContext } from '../tasks/definition.js'
 import { toNewTaskView } from '../tasks/new-task.js'
 import { readLogLine } from '../tasks/log-line.js'
@@ -92,7 +93,8 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
       reported.sleptMs += milliseconds
       await sleep?.(milliseconds)
     },
-    artifact(name, { mediaType = 'application/octet-stream' } = {}) {
+    artifact(name, { mediaType: givenType } = {}) {
+      const mediaType = checkArtifactLabel(name, givenType)
       const chunks: Buffer[] = []
       return new Writable({
         write: (chunk: Buffer, _, callback) => callback(void chunks.push(chunk)),

@@ -1,7 +1,7 @@
 /** The web application: everything that is registered, in the order in which it is. */
 import fastifyPostgres from '@fastify/postgres'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, type FastifyRequest } from 'fastify'
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Broker } from '../broker/broker.js'
 import type { WebConfig } from '../config.js'
 import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
@@ -9,7 +9,9 @@ import { toPgConfig } from '../db/database-url.js'
 import { wrapPool } from '../db/wrap-pool.js'
 import { startHub, type Hub } from '../live/hub.js'
 import type { ArtifactStore } from '../tasks/artifact-store.js'
+import type { DiskFloor } from '../tasks/disk-floor.js'
 import type { Registry } from '../tasks/registry.js'
+import { MAX_FILE_NAME_BYTES } from '../protocol/file-name.js'
 import { listTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
 import { openConnections, type Connections } from './connections.js'
 import { registerDocuments } from './documents.js'
@@ -20,7 +22,7 @@ import { startHttpStreams } from './http-stream.js'
 import { createOriginCheck, registerOrigins } from './origins.js'
 import { registerJsonBodies } from './json-body.js'
 import { pageRoutes } from './page.js'
-import { answerProblem, ProblemError } from './problem.js'
+import { ANSWER_HEADERS, answerProblem, ProblemError } from './problem.js'
 import { artifactRoutes } from './routes/artifacts.js'
 import { changeTaskRoutes } from './routes/change-task.js'
 import { createTaskRoute } from './routes/create-task.js'
@@ -38,6 +40,7 @@ export interface AppDeps {
   broker: Broker
   registry: Registry
   artifacts: ArtifactStore
+  floor: DiskFloor
   log: FastifyBaseLogger
   /** What bounds all connections; made from the configuration when it is not given. */
   connections?: Connections
@@ -47,13 +50,14 @@ export interface AppDeps {
 const DATABASE_DEADLINE_MS = { connect: 3_000, statement: 10_000 }
 
 /** Builds the application and starts its hub. `app.close()` ends both. */
-export async function buildApp({ config, broker, registry, artifacts, log, connections = openConnections(config, log) }: AppDeps): Promise<FastifyInstance> {
+export async function buildApp({ config, broker, registry, artifacts, floor, log, connections = openConnections(config, log) }: AppDeps): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     // A logger of its own for each request is not worth its cost: the few lines that are written name the request.
     childLoggerFactory: (logger) => logger,
-    routerOptions: { ignoreTrailingSlash: true },
+    // The longest name of a file, percent-encoded.
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 3 * MAX_FILE_NAME_BYTES },
     serverFactory: (handler) => connections.createServer(handler),
     // Addresses that are refused before a route is looked for.
     frameworkErrors: answerProblem,
@@ -61,6 +65,7 @@ export async function buildApp({ config, broker, registry, artifacts, log, conne
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
+  app.addHook('onRequest', guardAnswer)
   app.setErrorHandler(answerProblem)
   app.setNotFoundHandler(refuseUnknown)
   app.setValidatorCompiler(compileValidator)
@@ -112,9 +117,14 @@ export async function buildApp({ config, broker, registry, artifacts, log, conne
   await app.register(artifactRoutes, { db, artifacts, limits, bodies: connections.bodies })
   await app.register(readSelectionRoutes, { db, hub, limits, streams })
   await app.register(readTasksRoutes, { db, registry })
-  await app.register(healthRoutes, { db, broker, isStopping: () => isStopping })
+  await app.register(healthRoutes, { db, broker, floor, isStopping: () => isStopping })
   await app.register(pageRoutes)
   return app
+}
+
+/** Whatever is answered: it is what it says it is, and pages of other origins cannot embed it. */
+async function guardAnswer(_request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  reply.headers(ANSWER_HEADERS)
 }
 
 function refuseUnknown({ method, url }: FastifyRequest): never {

@@ -21,15 +21,23 @@ export class ProblemError extends Error {
 }
 
 const CONTENT_TYPE = 'application/problem+json; charset=utf-8'
+/** Of every answer. @see https://fetch.spec.whatwg.org/#x-content-type-options-header */
+export const ANSWER_HEADERS = { 'x-content-type-options': 'nosniff', 'cross-origin-resource-policy': 'same-origin' } as const
+
 /** Seconds that a client should wait while the database is away, or a limit is reached. */
 const RETRY_AFTER_SECONDS = 2
+/** Seconds until it is worth asking whether somebody has made space. */
+const DISK_RETRY_AFTER_SECONDS = 60
 
 /** Answers any error as problem+json. What is not a client's mistake is logged and said without its inside. */
 export function answerProblem(error: FastifyError | ProblemError, request: FastifyRequest, reply: FastifyReply): void {
   const problem = toProblem(error, request)
   const { statusCode: status } = problem
   const body = describe(problem, request.id)
+  // Hooks do not run for addresses that are refused before a route is looked for.
+  void reply.headers(ANSWER_HEADERS)
   if (status === 503 || status === 429) void reply.header('retry-after', RETRY_AFTER_SECONDS)
+  if (status === 507) void reply.header('retry-after', DISK_RETRY_AFTER_SECONDS)
   if (status === 426) void reply.header('upgrade', 'websocket')
   void reply.code(status).header('content-type', CONTENT_TYPE).send(JSON.stringify(body))
 }
@@ -38,7 +46,8 @@ export function answerProblem(error: FastifyError | ProblemError, request: Fasti
 export function toRawProblem(code: ProblemCode, detail: string): string {
   const body = JSON.stringify(describe(new ProblemError(code, detail), '-'))
   const { status } = PROBLEMS[code]
-  const fields = [`content-type: ${CONTENT_TYPE}`, `content-length: ${Buffer.byteLength(body)}`, 'connection: close']
+  const ofEvery = Object.entries(ANSWER_HEADERS).map(([name, value]) => `${name}: ${value}`)
+  const fields = [...ofEvery, `content-type: ${CONTENT_TYPE}`, `content-length: ${Buffer.byteLength(body)}`, 'connection: close']
   return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...fields, '', body].join('\r\n')
 }
 

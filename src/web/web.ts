@@ -1,11 +1,13 @@
 /** The web role: opens what the application needs and listens. */
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
-import { openArtifactStore } from '../artifacts/open-store.js'
+import { isS3, openArtifactStore } from '../artifacts/open-store.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { WebConfig } from '../config.js'
+import { splitList } from '../environment.js'
 import { loadRegistry } from '../handlers/index.js'
 import { describeListenError } from '../listen-error.js'
+import { createDiskFloor } from '../tasks/disk-floor.js'
 import { buildApp } from './app.js'
 import { openConnections, type ConnectionCounts, type ConnectionLimits } from './connections.js'
 
@@ -22,13 +24,16 @@ export interface RunningWeb {
 
 /**
  * @param limits of connections, where others than the usual ones and those of the configuration are wanted
- * @throws StartupError when the port is taken or may not be used
+ * @throws StartupError when the port is taken or may not be used, or files cannot be stored
  */
 export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits: Partial<ConnectionLimits> = {}): Promise<RunningWeb> {
   const registry = await loadRegistry(config)
+  const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: foldersOf(config), log })
+  const artifacts = await openArtifactStore(config.artifactsDir, floor)
+  await artifacts.prepare()
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const connections = openConnections(config, log, limits)
-  const app = await buildApp({ config, broker, registry, artifacts: await openArtifactStore(config.artifactsDir), log, connections })
+  const app = await buildApp({ config, broker, registry, artifacts, floor, log, connections })
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
@@ -49,4 +54,9 @@ export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits
   const { port } = app.server.address() as AddressInfo
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   return { address: `http://${host}:${port}`, counts: () => connections.counts(), stop: stopOnce }
+}
+
+/** Whose disks `/readyz` looks at: those that files go to, and those that the operator names. */
+function foldersOf({ artifactsDir, smtpUrl, emailDir, watchedDirs }: WebConfig): string[] {
+  return [...(isS3(artifactsDir) ? [] : [artifactsDir]), ...(smtpUrl === undefined ? [emailDir] : []), ...splitList(watchedDirs)]
 }

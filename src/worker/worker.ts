@@ -14,7 +14,9 @@ import { openBroker } from '../broker/open-broker.js'
 import type { WorkerConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
 import { loadRegistry } from '../handlers/index.js'
+import { assertFolderUsable, tightenFolder } from '../private-files.js'
 import { runAttempt } from '../tasks/attempt.js'
+import { createDiskFloor } from '../tasks/disk-floor.js'
 import { createRecorder } from '../tasks/recorder.js'
 import { watchDatabase } from './database-watch.js'
 import { openPool } from './isolation/pool.js'
@@ -24,9 +26,14 @@ import { consumeQueues } from './queues.js'
 /** How long a run has to notice that its signal aborted, before it is left behind. */
 const ABORT_GRACE_MS = 2_000
 
+/** @throws StartupError when files of tasks, or e-mails without a mail server, cannot be stored */
 export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
   const leaseMs = config.attemptLeaseSeconds * 1_000
-  const registry = await loadRegistry(config)
+  const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], log })
+  const registry = await loadRegistry({ ...config, floor })
+  const artifacts = await openArtifactStore(config.artifactsDir, floor)
+  await artifacts.prepare()
+  if (config.smtpUrl === undefined) await prepareEmailFolder(config.emailDir)
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire worker' })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const leases = startLeases({ db, leaseMs, log })
@@ -37,7 +44,6 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
     worker: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
     publish: (events) => broker.events.publish(events),
   })
-  const artifacts = await openArtifactStore(config.artifactsDir)
   const artifactTtlMs = config.artifactTtlHours * 3_600_000
   const isolatedRuns = openPool({ recorder, log, env: process.env })
   const deps = { db, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
@@ -63,6 +69,11 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
     await db.close()
   }
   return { stop: () => (stopping ??= stop()) }
+}
+
+async function prepareEmailFolder(folder: string): Promise<void> {
+  await assertFolderUsable(folder, 'the folder of EMAIL_DIR', 'Set EMAIL_DIR to a folder that this user can write to, or SMTP_URL to a mail server.')
+  await tightenFolder(folder, (name) => name.endsWith('.eml'))
 }
 
 /** The short way to a run that should end; the long one is the next renewal of its lease. */

@@ -2,7 +2,11 @@
 import type { Database, Statement } from '../../db/database.js'
 import type { Artifact } from '../../protocol/artifact.js'
 import type { TaskId } from '../../protocol/task.js'
+import type { KnownOwner } from '../artifact-store.js'
 import type { AttemptRef } from './claim.js'
+
+/** Instead of a hash: of an upload whose bytes are not all there yet. */
+const UNFINISHED = ''
 
 export interface StoredArtifact extends Omit<Artifact, 'createdAt' | 'links'> {
   /** The task that made it, or the upload that it is. */
@@ -55,26 +59,72 @@ export async function recordArtifactIfCurrent(
   return row?.recorded === 1 ? { replacedAttempt: row.replacedAttempt } : undefined
 }
 
-const RECORD_UPLOAD: Statement = {
-  name: 'record_upload',
+const RESERVE_UPLOAD: Statement = {
+  name: 'reserve_upload',
   text: `
 insert into taskwire.artifacts (task_id, tenant, name, attempt, media_type, bytes, sha256, expires_at)
-values ($1::text::uuid, $2, $3, 0, $4, $5::text::bigint, $6, now() + $7::double precision * interval '1 ms')`,
+values ($1::text::uuid, $2, $3, 0, $4, 0, '${UNFINISHED}', now() + $5::double precision * interval '1 ms')`,
 }
 
-/** A file that a client has sent, for a task to come. */
-export async function recordUpload(db: Database, tenant: string, id: TaskId, { name, mediaType, bytes, sha256, ttlMs }: NewArtifact): Promise<void> {
-  await db.run(RECORD_UPLOAD, [id, tenant, name, mediaType, String(bytes), sha256, ttlMs])
+/** Before the bytes of an upload are stored: whatever becomes of this process, somebody knows of them. */
+export async function reserveUpload(db: Database, tenant: string, id: TaskId, { name, mediaType, ttlMs }: Omit<NewArtifact, 'bytes' | 'sha256'>): Promise<void> {
+  await db.run(RESERVE_UPLOAD, [id, tenant, name, mediaType, ttlMs])
+}
+
+const FINISH_UPLOAD: Statement = {
+  name: 'finish_upload',
+  text: `
+update taskwire.artifacts set bytes = $2::text::bigint, sha256 = $3, created_at = now(), expires_at = now() + $4::double precision * interval '1 ms'
+where task_id = any(array[$1::text::uuid]) and sha256 = '${UNFINISHED}'
+returning 1`,
+}
+
+/** Once all bytes are stored: now a task can use it. False: its time was over, and nobody knows of the bytes any more. */
+export async function finishUploadIfReserved(db: Database, id: TaskId, { bytes, sha256, ttlMs }: Pick<NewArtifact, 'bytes' | 'sha256' | 'ttlMs'>): Promise<boolean> {
+  return (await db.run(FINISH_UPLOAD, [id, String(bytes), sha256, ttlMs])).length === 1
+}
+
+const FORGET_UPLOAD: Statement = {
+  name: 'forget_upload',
+  text: `delete from taskwire.artifacts where task_id = any(array[$1::text::uuid]) and sha256 = '${UNFINISHED}'`,
+}
+
+/** One that broke off, once its bytes are gone. */
+export async function forgetUnfinishedUpload(db: Database, id: TaskId): Promise<void> {
+  await db.run(FORGET_UPLOAD, [id])
 }
 
 const READ_ARTIFACTS: Statement = {
   name: 'read_artifacts',
-  text: `select ${COLUMNS} from taskwire.artifacts a where a.task_id = any(array[$1::text::uuid]) and a.tenant = $2 order by a.name`,
+  text: `
+select ${COLUMNS} from taskwire.artifacts a
+where a.task_id = any(array[$1::text::uuid]) and a.tenant = $2 and a.sha256 <> '${UNFINISHED}' order by a.name`,
 }
 
 /** Of a task, or an upload; by name. */
 export function readArtifacts(db: Database, tenant: string, owner: TaskId): Promise<StoredArtifact[]> {
   return db.run<StoredArtifact>(READ_ARTIFACTS, [owner, tenant])
+}
+
+const READ_OWNERS: Statement = {
+  name: 'read_artifact_owners',
+  // One statement, one snapshot: a file is recorded by a running attempt only.
+  text: `
+select o.id, l.attempt as "runningAttempt",
+  coalesce((
+    select json_agg(json_build_object('attempt', a.attempt, 'name', a.name)) from taskwire.artifacts a
+    where a.task_id = any(array[o.id]) and a.sha256 <> '${UNFINISHED}'
+  ), '[]') as files
+from unnest($1::text::uuid[]) as o(id)
+left join taskwire.leases l on l.task_id = any(array[o.id])
+where exists (select 1 from taskwire.tasks t where t.id = any(array[o.id]))
+  or exists (select 1 from taskwire.artifacts a where a.task_id = any(array[o.id]))`,
+}
+
+/** What is known of those that own files; tasks and uploads that are not stored here are left out. */
+export async function readArtifactOwners(db: Database, ids: readonly string[]): Promise<Map<string, KnownOwner>> {
+  const rows = await db.run<{ id: TaskId; runningAttempt: number | null; files: KnownOwner['files'] }>(READ_OWNERS, [`{${ids.join()}}`])
+  return new Map(rows.map(({ id, runningAttempt, files }) => [id, { files, runningAttempt: runningAttempt ?? undefined }]))
 }
 
 const FIND_EXPIRED: Statement = {

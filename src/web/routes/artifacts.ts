@@ -3,7 +3,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import parseRange from 'range-parser'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.js'
@@ -11,14 +11,26 @@ import { ArtifactList, ArtifactParams, CreateLink, Link, LinkQuery, Upload, Uplo
 import { Problem } from '../../protocol/errors.js'
 import { TaskParams } from '../../protocol/http.js'
 import type { TaskId } from '../../protocol/task.js'
+import { findFileNameError } from '../../protocol/file-name.js'
 import { ArtifactMissingError, type ArtifactStore, type ByteRange } from '../../tasks/artifact-store.js'
 import { createArtifactWriter } from '../../tasks/artifact-writer.js'
-import { readArtifacts, readSecret, readTasks, recordUpload, type StoredArtifact } from '../../tasks/store/index.js'
+import { DiskFullError } from '../../tasks/disk-floor.js'
+import { DEFAULT_MEDIA_TYPE, readMediaType } from '../../tasks/media-type.js'
+import {
+  finishUploadIfReserved,
+  forgetUnfinishedUpload,
+  readArtifacts,
+  readSecret,
+  readTasks,
+  reserveUpload,
+  type StoredArtifact,
+} from '../../tasks/store/index.js'
 import { createTaskId } from '../../tasks/task-id.js'
 import type { Bodies } from '../bodies.js'
-import { ProblemError } from '../problem.js'
-import type { StreamLimits } from '../stream-limits.js'
+import { describeFile } from '../file-headers.js'
+import { answerProblem, ProblemError } from '../problem.js'
 import { readUpload } from '../read-upload.js'
+import type { StreamLimits } from '../stream-limits.js'
 import { DEFAULT_TENANT } from '../tenant.js'
 
 /** The largest file a client may send, in bytes. */
@@ -39,6 +51,9 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
   // Any type of content, as a stream; JSON and text are files here, too.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    answerProblem(error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE' ? noMediaType() : error, request, reply)
+  })
 
   async function find(owner: TaskId, name: string): Promise<StoredArtifact> {
     const found = (await readArtifacts(db, DEFAULT_TENANT, owner)).find((artifact) => artifact.name === name)
@@ -63,7 +78,9 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       schema: {
         tags: ['artifacts'],
         summary: 'Download a file of a task',
-        description: 'With `Range` a part of it; `ETag` is its SHA-256.',
+        description:
+          'With `Range` a part of it; `ETag` is its SHA-256. Images, plain text and HTML (in a sandbox) are shown by browsers; everything else ' +
+          'is downloaded, and what a browser could run is sent as application/octet-stream: the list has the media type that was stored.',
         params: ArtifactParams,
         response: { 200: Bytes, 206: Bytes, 404: Problem, 416: Problem, 429: Problem, 503: Problem },
       },
@@ -87,7 +104,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       const expires = Math.floor(Date.now() / 1_000) + (request.query.expiresInSeconds ?? DEFAULT_LINK_SECONDS)
       const signature = sign(await readSecret(db, 'links'), owner, name, String(expires))
       reply.code(201)
-      return { url: `/files/${owner}/${name}?expires=${expires}&signature=${signature}`, expiresAt: new Date(expires * 1_000).toISOString() }
+      return { url: `/files/${owner}/${encodeURIComponent(name)}?expires=${expires}&signature=${signature}`, expiresAt: new Date(expires * 1_000).toISOString() }
     },
   )
 
@@ -118,25 +135,29 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       schema: {
         tags: ['artifacts'],
         summary: 'Send a file for a task to come',
-        description: 'The body is the file. Name the `upload` of the answer in the payload of a task; it is kept for a day.',
+        description:
+          'The body is the file, of any media type. Name the `upload` of the answer in the payload of a task; it is kept for a day. ' +
+          'While the disk has less than MIN_FREE_DISK_MB free, the answer is 507 and nothing is stored.',
         querystring: UploadQuery,
-        response: { 201: Upload, 408: Problem, 413: Problem, 429: Problem, 503: Problem },
+        response: { 201: Upload, 400: Problem, 408: Problem, 413: Problem, 429: Problem, 503: Problem, 507: Problem },
       },
     },
     async (request, reply) => {
       reply.raw.once('close', limits.enter(request))
-      const { name = 'upload' } = request.query
-      const mediaType = request.headers['content-type'] ?? 'application/octet-stream'
+      const name = readName(request.query.name)
+      const mediaType = readUploadType(request.headers['content-type'])
+      const declaredBytes = Number(request.headers['content-length'] ?? 0)
+      if (declaredBytes > MAX_UPLOAD_BYTES) throw tooLarge()
+      await artifacts.assertRoom(declaredBytes).catch(explainFullDisk)
       const upload = createTaskId()
-      let received: { bytes: number; sha256: string } | undefined
-      const gone = new AbortController()
+      await reserveUpload(db, DEFAULT_TENANT, upload, { name, mediaType, ttlMs: UPLOAD_TTL_MS })
+      let received = { bytes: 0, sha256: '' }
       const writer = createArtifactWriter({
         store: artifacts,
         key: { owner: upload, attempt: 0, name },
-        signal: gone.signal,
         async record(written) {
           received = written
-          await recordUpload(db, DEFAULT_TENANT, upload, { name, mediaType, ttlMs: UPLOAD_TTL_MS, ...written })
+          if (!(await finishUploadIfReserved(db, upload, { ...written, ttlMs: UPLOAD_TTL_MS }))) throw new Error(`the upload ${upload} took longer than it is kept`)
         },
       })
       try {
@@ -144,26 +165,19 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       } catch (error) {
         // The rest of what was refused may come, and is not read.
         reply.header('connection', 'close')
-        throw error
+        // Should this fail, too, its time ends like that of any upload.
+        await forgetUnfinishedUpload(db, upload).catch(() => {})
+        throw explainFullDisk(error)
       }
       reply.code(201)
-      return { upload, name, mediaType, bytes: received?.bytes ?? 0, sha256: received?.sha256 ?? '' }
+      return { upload, name, mediaType, ...received }
     },
   )
 
   async function download(artifact: StoredArtifact, request: FastifyRequest, reply: FastifyReply): Promise<Readable> {
-    const { name, bytes, mediaType, sha256 } = artifact
+    const { bytes, sha256 } = artifact
     const etag = `"${sha256}"`
-    reply.headers({
-      'accept-ranges': 'bytes',
-      etag,
-      'content-type': mediaType,
-      'content-disposition': `attachment; filename="${name}"`,
-      // Whatever it is, it is nothing that this server says.
-      'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox",
-      'x-content-type-options': 'nosniff',
-      'cache-control': 'private, max-age=0, must-revalidate',
-    })
+    reply.headers({ 'accept-ranges': 'bytes', etag, ...describeFile(artifact) })
     const ifRange = request.headers['if-range']
     const range = ifRange === undefined || ifRange === etag ? readRange(request.headers.range, bytes) : undefined
     if (range === 'unsatisfiable') {
@@ -180,6 +194,32 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
   }
 }
 
+function tooLarge(): ProblemError {
+  return new ProblemError('body_too_large', `The file has more than ${MAX_UPLOAD_BYTES} bytes; a larger one is not taken.`)
+}
+
+/** @throws ProblemError when the error is one of a full disk, and the error otherwise */
+function explainFullDisk(error: unknown): never {
+  throw error instanceof DiskFullError ? new ProblemError('disk_full', `The file was not stored: ${error.message}.`) : error
+}
+
+function readName(name = 'upload'): string {
+  const wrong = findFileNameError(name)
+  if (wrong === undefined) return name
+  throw new ProblemError('invalid_request', `The name of the file is refused: it ${wrong.detail}.`, [{ pointer: '/name', ...wrong }])
+}
+
+function readUploadType(header = DEFAULT_MEDIA_TYPE): string {
+  const mediaType = readMediaType(header)
+  if (mediaType === undefined) throw noMediaType()
+  return mediaType
+}
+
+function noMediaType(): ProblemError {
+  const wrong = { pointer: '/content-type', detail: 'is no media type', fix: 'Send the media type of the file, such as image/png, or leave the header out.' }
+  return new ProblemError('invalid_request', 'The header Content-Type is no media type.', [wrong])
+}
+
 /** One range; of several, or none that can be read, the whole. @see RFC 9110 section 14.2 */
 function readRange(header: string | undefined, bytes: number): ByteRange | 'unsatisfiable' | undefined {
   if (header === undefined) return undefined
@@ -189,7 +229,7 @@ function readRange(header: string | undefined, bytes: number): ByteRange | 'unsa
 }
 
 function toArtifact({ owner, name, mediaType, bytes, sha256, createdAt }: StoredArtifact): Artifact {
-  return { name, mediaType, bytes, sha256, createdAt: createdAt.toISOString(), links: { download: `/api/tasks/${owner}/artifacts/${name}` } }
+  return { name, mediaType, bytes, sha256, createdAt: createdAt.toISOString(), links: { download: `/api/tasks/${owner}/artifacts/${encodeURIComponent(name)}` } }
 }
 
 function sign(secret: string, owner: TaskId, name: string, expires: string): string {

@@ -3,6 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Broker } from '../../broker/broker.js'
 import type { Database, Statement } from '../../db/database.js'
 import { Health, Readiness } from '../../protocol/http.js'
+import type { DiskFloor } from '../../tasks/disk-floor.js'
 
 const PING: Statement = { name: 'ping', text: 'select 1 as answer' }
 const DEADLINE_MS = 1_000
@@ -10,10 +11,11 @@ const DEADLINE_MS = 1_000
 export interface HealthDeps {
   db: Database
   broker: Broker
+  floor: DiskFloor
   isStopping(): boolean
 }
 
-export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, { db, broker, isStopping }) => {
+export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, { db, broker, floor, isStopping }) => {
   app.get('/healthz', { schema: { tags: ['operations'], summary: 'Is the process alive?', response: { 200: Health } } }, async () => {
     return { status: 'ok' as const }
   })
@@ -24,19 +26,23 @@ export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, {
       schema: {
         tags: ['operations'],
         summary: 'Can it serve?',
-        description: 'A round trip to PostgreSQL and to the broker.',
+        description:
+          'A round trip to PostgreSQL and to the broker. While a disk has less than MIN_FREE_DISK_MB free, `status` is `degraded` and ' +
+          '`checks.disk` says which: files are refused, tasks are accepted. The answer stays 200, because all processes share that disk, ' +
+          'and a load balancer that took them out would refuse tasks as well.',
         response: { 200: Readiness, 503: Readiness },
       },
     },
     async (_request, reply) => {
-      const [postgres, redis] = await Promise.all([
+      const [postgres, redis, disk] = await Promise.all([
         check(() => withDeadline(db.run(PING, []))),
         check(() => broker.ping({ deadlineMs: DEADLINE_MS })),
+        checkDisk(floor),
       ])
       const isOk = postgres.status === 'ok' && redis.status === 'ok' && !isStopping()
-      const status = isStopping() ? ('stopping' as const) : isOk ? ('ok' as const) : ('failed' as const)
+      const status = isStopping() ? ('stopping' as const) : !isOk ? ('failed' as const) : disk.status === 'low' ? ('degraded' as const) : ('ok' as const)
       reply.code(isOk ? 200 : 503)
-      return { status, checks: { postgres, broker: redis } }
+      return { status, checks: { postgres, broker: redis, disk } }
     },
   )
 }
@@ -50,6 +56,12 @@ async function check(trip: () => Promise<unknown>): Promise<Check> {
   } catch (error) {
     return { status: 'failed', detail: error instanceof Error && error.message ? error.message : 'does not answer' }
   }
+}
+
+async function checkDisk(floor: DiskFloor): Promise<Readiness['checks']['disk']> {
+  // A disk that does not answer, such as one of another machine, holds up nobody; what uses it says so.
+  const low = await withDeadline(floor.findLow()).catch(() => [])
+  return low.length === 0 ? { status: 'ok' } : { status: 'low', detail: low.join('; ') }
 }
 
 async function withDeadline<T>(work: Promise<T>): Promise<T> {

@@ -8,6 +8,7 @@ import { openArtifactStore } from '../../artifacts/open-store.js'
 import { loadConfig } from '../../config.js'
 import { openDatabase } from '../../db/open.js'
 import { loadRegistry } from '../../handlers/index.js'
+import { createDiskFloor } from '../../tasks/disk-floor.js'
 import { checkResult, judgeReturned } from '../../tasks/outcome.js'
 import type { Recorder } from '../../tasks/recorder.js'
 import { createTaskContext } from '../../tasks/task-context.js'
@@ -16,8 +17,9 @@ import { packError } from './thrown-error.js'
 
 const config = loadConfig('worker', process.env)
 const log = pino({ name: 'isolated', level: config.logLevel })
-const registry = await loadRegistry(config)
-const artifacts = await openArtifactStore(config.artifactsDir)
+const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], log })
+const registry = await loadRegistry({ ...config, floor })
+const artifacts = await openArtifactStore(config.artifactsDir, floor)
 const artifactTtlMs = config.artifactTtlHours * 3_600_000
 // It connects when a handler first asks for it.
 const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire isolated', maxConnections: 2 })

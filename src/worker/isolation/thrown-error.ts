@@ -1,5 +1,6 @@
 /** Errors on their way from the process of a handler to its worker. */
 import { DatabaseAwayError } from '../../tasks/definition.js'
+import { DiskFullError } from '../../tasks/disk-floor.js'
 import { CancelTask, PermanentFailure, RetryLater, UnstorableError } from '../../tasks/outcome-errors.js'
 import { describeError, toReadable } from '../../tasks/outcome.js'
 import type { ThrownError } from './messages.js'
@@ -10,7 +11,7 @@ export function packError(thrown: unknown): ThrownError {
   const described = describeError(error)
   if (error instanceof RetryLater) return { kind: 'RetryLater', ...described, delayMs: error.delayMs }
   if (error instanceof UnstorableError) return { kind: 'UnstorableError', ...described, code: error.code }
-  const kind = [PermanentFailure, CancelTask, DatabaseAwayError].find((Class) => error instanceof Class)?.name
+  const kind = [PermanentFailure, CancelTask, DatabaseAwayError, DiskFullError].find((Class) => error instanceof Class)?.name
   return { kind: (kind ?? 'Error') as ThrownError['kind'], ...described }
 }
 
@@ -31,6 +32,8 @@ function create(kind: ThrownError['kind'], message: string, delayMs: number, cod
       return new CancelTask(message)
     case 'DatabaseAwayError':
       return new DatabaseAwayError(message)
+    case 'DiskFullError':
+      return new DiskFullError(message)
     case 'UnstorableError':
       return new UnstorableError(code, message)
     case 'Error':

@@ -1,0 +1,161 @@
+/** Hostile files on the page's origin, in a real Chromium: whatever asks for them, nothing in them runs there. */
+import type { Browser, Page } from 'playwright-core'
+import t from 'tap'
+import type { Link, Upload } from '../../src/protocol/artifact.js'
+import type { Task } from '../../src/protocol/task.js'
+import { startApp } from '../helpers/app.js'
+import { launchBrowser } from '../helpers/browser.js'
+
+const app = await startApp(t, ['worker'])
+const browser: Browser = await launchBrowser(t)
+
+/** Time for something to happen that must not. */
+const LEEWAY_MS = 2_000
+
+/** Tells the page what ran, wherever it runs with the page's origin. */
+const SCRIPT = `new BroadcastChannel('ran').postMessage('MARK'); globalThis.ran = 'MARK';`
+const SVG = (mark: string) =>
+  `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" id="x"><script>${script(mark)}</script><g id="y"><image href="x:" onerror="${script(mark).replaceAll("'", '&#39;')}"/></g></svg>`
+const HTML = (mark: string) => `<!doctype html><title>file</title><script>${script(mark)}</script><img src="x:" onerror="${script(mark).replaceAll("'", '&#39;')}"><p id="text">text</p>`
+const script = (mark: string) => SCRIPT.replaceAll('MARK', mark)
+
+const FILES: [mediaType: string, content: (mark: string) => string][] = [
+  ...['text/javascript', 'application/javascript', 'application/x-javascript', 'application/ecmascript', 'text/jscript', 'TEXT/JavaScript; charset=utf-8', 'text/plain', 'application/json', 'application/octet-stream', 'image/png', 'text/csv', 'text/html'].map(
+    (type) => [type, script] as [string, (mark: string) => string],
+  ),
+  ...['text/css', 'text/css; charset=utf-8'].map((type) => [type, (mark: string) => `:root { --ran: ${mark} }`] as [string, (mark: string) => string]),
+  ...['text/html', 'application/xhtml+xml', 'text/plain', 'image/png', 'multipart/x-mixed-replace; boundary=x', 'application/octet-stream'].map((type) => [type, HTML] as [string, (mark: string) => string]),
+  ...['image/svg+xml', 'application/xml', 'text/xml', 'text/xsl', 'application/rss+xml', 'image/svg+xml; charset=utf-8', 'text/html'].map((type) => [type, SVG] as [string, (mark: string) => string]),
+]
+
+/** Every way in which a page can make something of an address. Runs in the page. */
+function tryEverything({ url, leewayMs }: { url: string; leewayMs: number }): Promise<string[]> {
+  const ran = new Set<string>()
+  const channel = new BroadcastChannel('ran')
+  channel.addEventListener('message', ({ data }) => ran.add(String(data)))
+  const element = (name: string, attributes: Record<string, string>) => {
+    const made = document.createElement(name)
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value)
+    document.body.append(made)
+  }
+  const attempt = (action: () => unknown) => Promise.resolve().then(action).catch(() => {})
+  element('script', { src: url })
+  element('script', { src: url, type: 'module' })
+  element('link', { rel: 'stylesheet', href: url })
+  element('link', { rel: 'modulepreload', href: url })
+  element('iframe', { src: url })
+  element('iframe', { srcdoc: `<script src="${url}"></script>` })
+  element('object', { data: url })
+  element('object', { data: url, type: 'image/svg+xml' })
+  element('embed', { src: url })
+  element('embed', { src: url, type: 'text/html' })
+  element('img', { src: url })
+  const holder = document.createElement('div')
+  holder.innerHTML = `<svg><use href="${url}#x"></use><use href="${url}#y"></use><image href="${url}"></image></svg><style>@import "${url}"; svg { filter: url("${url}#x") }</style>`
+  document.body.append(holder)
+  void attempt(() => import(url))
+  void attempt(() => new Worker(url))
+  void attempt(() => new Worker(url, { type: 'module' }))
+  void attempt(() => new SharedWorker(url))
+  void attempt(() => navigator.serviceWorker.register(url))
+  void attempt(() => new Worker(URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url)})`]))))
+  return new Promise((resolve) =>
+    setTimeout(() => {
+      const style = getComputedStyle(document.documentElement).getPropertyValue('--ran')
+      if (style !== '') ran.add(`style ${style}`)
+      if ('ran' in globalThis) ran.add(`page ${String((globalThis as { ran?: unknown }).ran)}`)
+      resolve([...ran])
+    }, leewayMs),
+  )
+}
+
+/** A page of this server's origin without a policy of its own: the page's would refuse most of this, and the files must be harmless without it. */
+async function openPage(): Promise<Page> {
+  const page = await (await browser.newContext()).newPage()
+  // What tsx puts into functions with names.
+  await page.addInitScript('globalThis.__name = (value) => value')
+  await page.route('**/bare', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html><html><body></body></html>' }))
+  await page.goto(`${app.address}/bare`)
+  return page
+}
+
+/** Stores a file, and gives its address and a signed one. */
+async function store(mediaType: string, content: string): Promise<string[]> {
+  const { upload } = (await (await fetch(`${app.address}/api/uploads?name=file`, { method: 'POST', headers: { 'content-type': mediaType }, body: content })).json()) as Upload
+  const path = `/api/tasks/${upload}/artifacts/file`
+  const { url } = (await (await fetch(`${app.address}${path}/links`, { method: 'POST' })).json()) as Link
+  return [path, url]
+}
+
+t.test('no script, module, worker, style sheet, frame, object or image of a stored file runs in the page', async (t) => {
+  const page = await openPage()
+  t.teardown(() => page.context().close())
+  // What runs when there is no defence: otherwise this test could not fail.
+  await page.route('**/control.js', (route) => route.fulfill({ contentType: 'text/javascript', body: script('control') }))
+  await page.route('**/control.svg', (route) => route.fulfill({ contentType: 'image/svg+xml', body: SVG('control-svg') }))
+  await page.route('**/control.css', (route) => route.fulfill({ contentType: 'text/css', body: ':root { --ran: control }' }))
+  t.ok((await page.evaluate(tryEverything, { url: '/control.js', leewayMs: LEEWAY_MS })).includes('control'), 'a script runs')
+  t.ok((await page.evaluate(tryEverything, { url: '/control.svg', leewayMs: LEEWAY_MS })).includes('control-svg'), 'so does one in an SVG')
+  t.ok((await page.evaluate(tryEverything, { url: '/control.css', leewayMs: LEEWAY_MS })).includes('style control'), 'a style sheet applies')
+  await page.reload()
+  const urls = (await Promise.all(FILES.map(async ([type, content], index) => (await store(type, content(`file-${index}`))).map((url) => ({ type, url }))))).flat()
+  const results = await Promise.all(urls.map(async ({ type, url }) => ({ type, url, ran: await page.evaluate(tryEverything, { url, leewayMs: LEEWAY_MS }) })))
+  for (const { type, url, ran } of results) t.same(ran, [], `${type} at ${url.split('?')[0]}`)
+})
+
+t.test('a stored file that is opened by itself runs nothing, and what may be shown is shown', async (t) => {
+  const page = await openPage()
+  t.teardown(() => page.context().close())
+  const other = await page.context().newPage()
+  await page.evaluate(() => {
+    const heard: unknown[] = []
+    Object.assign(globalThis, { heard })
+    new BroadcastChannel('ran').addEventListener('message', ({ data }) => heard.push(data))
+  })
+  for (const [index, [type, content]] of FILES.entries()) {
+    for (const url of await store(type, content(`file-${index}`))) {
+      // What is downloaded instead is no navigation.
+      const answer = await other.goto(app.address + url).catch(() => null)
+      if (answer !== null) t.equal(await other.evaluate(() => origin), 'null', `${type} is shown in an origin of its own`)
+    }
+  }
+  await page.waitForTimeout(LEEWAY_MS)
+  t.same(await page.evaluate(() => (globalThis as unknown as { heard: unknown[] }).heard), [])
+  const [html = ''] = await store('text/html; charset=utf-8', HTML('shown'))
+  await other.goto(app.address + html)
+  t.equal(await other.textContent('#text'), 'text')
+})
+
+t.test('the page of a report can be viewed in the browser', async (t) => {
+  const headers = { 'content-type': 'application/json', prefer: 'wait=30' }
+  const report = (await (await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify({ type: 'report.generate' }) })).json()) as Task
+  const page = await (await browser.newContext()).newPage()
+  t.teardown(() => page.context().close())
+  await page.goto(`${app.address}/api/tasks/${report.id}/artifacts/report.html`)
+  t.ok(await page.isVisible('svg[aria-label="tasks by status"]'))
+  t.not(await page.evaluate(() => getComputedStyle(document.body).fontFamily), '', 'its styles apply')
+  t.equal(await page.evaluate(() => origin), 'null')
+})
+
+t.test('every answer says that it is what it says it is, and that other origins cannot embed it', async (t) => {
+  const [path = '', link = ''] = await store('text/javascript', script('x'))
+  const task = (await (await fetch(`${app.address}/api/tasks`, { method: 'POST' , headers: { 'content-type': 'application/json' }, body: '{}' })).json()) as Task
+  const requests: [string, RequestInit?][] = [
+    ...[path, link, '/', '/app.js', '/healthz', '/readyz', '/openapi.json', '/asyncapi.json', '/docs', '/docs/static/index.html', '/api/tasks', '/api/types'].map((each) => [each] as [string]),
+    ...['/nothing', '/ws/tasks', '/ws/nothing', '/api/tasks/x', `${path}x`, '/%', '/api/uploads', '/files/x/y', `/api/tasks?limit=x`].map((each) => [each] as [string]),
+    [path, { headers: { range: 'bytes=0-1' } }],
+    [path, { headers: { range: 'bytes=900-' } }],
+    [`/api/tasks/${task.id}/events`, { headers: { accept: 'text/event-stream' } }],
+    [`/api/tasks/${task.id}/events`, { headers: { accept: 'text/plain' } }],
+    ['/api/tasks', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{' }],
+    ['/api/tasks', { method: 'POST', headers: { 'content-type': 'text/html' }, body: 'x' }],
+    ['/api/tasks', { method: 'DELETE' }],
+  ]
+  for (const [each, init] of requests) {
+    const answer = await fetch(app.address + each, init)
+    const name = `${init?.method ?? 'GET'} ${each} ${answer.status}`
+    t.equal(answer.headers.get('x-content-type-options'), 'nosniff', name)
+    t.equal(answer.headers.get('cross-origin-resource-policy'), 'same-origin', name)
+    await answer.body?.cancel()
+  }
+})
