@@ -1,13 +1,23 @@
 /** Reads JSON bodies, and says of one that cannot be taken where it is wrong. */
 import type { FastifyInstance } from 'fastify'
+import { BODY_BOUNDS, JsonBoundError, readJson } from './json-text.js'
 import { ProblemError } from './problem.js'
+
+/** What follows the parsing of a longer body takes its turn after what else is ready. */
+const LONG_BODY_LENGTH = 64 * 1024
 
 /** Takes the place of Fastify's own parser, which only says that a body is not JSON. Must be called before routes are registered. */
 export function registerJsonBodies(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser('error', 'error')
   app.removeContentTypeParser('application/json')
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
-    void parse(request, body, (error, value) => done(error && describeMistake(body), value))
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body: string, done) => {
+    let value: unknown
+    try {
+      value = readJson(body, BODY_BOUNDS)
+    } catch (error) {
+      return done(error instanceof JsonBoundError ? new ProblemError('too_complex', `The body ${error.message}.`) : describeMistake(body))
+    }
+    if (body.length < LONG_BODY_LENGTH) done(null, value)
+    else setImmediate(done, null, value)
   })
 }
 
