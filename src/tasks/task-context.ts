@@ -9,17 +9,20 @@ import { Value } from 'typebox/value'
 import type { Database } from '../db/database.js'
 import { isUnavailable } from '../db/unavailable.js'
 import { ArtifactName } from '../protocol/artifact.js'
+import { CreateTask } from '../protocol/http.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
 import type { ArtifactStore } from './artifact-store.js'
 import { createArtifactWriter } from './artifact-writer.js'
+import { boundKey } from './bounded-key.js'
 import { DatabaseAwayError, LeaseLostError, type CreateChildOptions, type TaskContext } from './definition.js'
 import { createHandlerLog } from './handler-log.js'
-import { readNewTask } from './new-task.js'
+import { NewTaskError, readNewTask } from './new-task.js'
 import { createPaceMeter } from './pace.js'
 import { PermanentFailure } from './outcome-errors.js'
 import type { Recorder } from './recorder.js'
 import type { Registry } from './registry.js'
+import { createChecker } from './schema-errors.js'
 import {
   createTaskOnce,
   findEffect,
@@ -148,9 +151,9 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
 
   async function createChild(type: string, payload: unknown, { key, ...options }: CreateChildOptions): Promise<TaskId> {
     const name = nameChild(type, key)
-    const task = readNewTask({ ...options, type, ...(payload !== undefined && { payload }) }, { tenant, parentId: taskId }, deps.registry)
+    const task = readNewTask(assertCreate({ ...options, type, ...(payload !== undefined && { payload }) }), { tenant, parentId: taskId }, deps.registry)
     await assertCurrent()
-    const once = { key: `child of ${taskId}: ${name}`, fingerprint: type, ttlMs: CHILD_KEY_TTL_MS }
+    const once = { key: boundKey(`child of ${taskId}: ${name}`), fingerprint: type, ttlMs: CHILD_KEY_TTL_MS }
     return whenDatabaseAnswers(() => createTaskOnce(db, task, once))
   }
 
@@ -233,6 +236,16 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     },
   }
   return { context, isCommitted: () => isCommitted }
+}
+
+const creates = createChecker(CreateTask)
+
+/** What a client may not ask for, a handler may not either. @throws NewTaskError */
+function assertCreate(body: CreateTask): CreateTask {
+  const errors = creates.check(body)
+  const [first] = errors
+  if (first === undefined) return body
+  throw new NewTaskError('invalid_task', `the options of ctx.create do not fit: ${first.pointer || 'they'} ${first.detail}`, errors)
 }
 
 function checkSize(data: unknown): { pointer: string; detail: string } | undefined {

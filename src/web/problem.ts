@@ -43,7 +43,10 @@ export function answerProblem(error: FastifyError | ProblemError, request: Fasti
 
 function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: FastifyRequest): ProblemError {
   if (error instanceof ProblemError) return error
-  if (error instanceof NewTaskError) return new ProblemError(error.code, error.message, error.errors)
+  if (error instanceof NewTaskError) {
+    if (error.cause !== undefined) log.warn({ err: error.cause, requestId }, 'the code of a type failed for a payload; the task was refused')
+    return new ProblemError(error.code, error.message, error.errors)
+  }
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new ProblemError('body_too_large', 'The body has more bytes than this address takes.')
