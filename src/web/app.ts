@@ -7,6 +7,7 @@ import type { WebConfig } from '../config.js'
 import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { wrapPool } from '../db/wrap-pool.js'
 import { startHub, type Hub } from '../live/hub.js'
+import { MAX_BODY_BYTES } from '../protocol/http.js'
 import type { ArtifactStore } from '../tasks/artifact-store.js'
 import type { Registry } from '../tasks/registry.js'
 import { listTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
@@ -52,6 +53,7 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
     // A logger of its own for each request is not worth its cost: the few lines that are written name the request.
     childLoggerFactory: (logger) => logger,
     routerOptions: { ignoreTrailingSlash: true },
+    bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_DEADLINE_MS.whole,
     http: { headersTimeout: REQUEST_DEADLINE_MS.headers },
     // Addresses that are refused before a route is looked for.

@@ -1,5 +1,6 @@
 /** Errors that clients see: RFC 9457 problem details, from the one table in `protocol/errors.ts`. */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { isRefusedData } from '../db/refused-data.js'
 import { isUnavailable } from '../db/unavailable.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
 import { NewTaskError } from '../tasks/new-task.js'
@@ -61,6 +62,11 @@ function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: F
   if (isUnavailable(error)) {
     log.error({ err: error, requestId }, 'the database cannot be reached')
     return new ProblemError('unavailable', 'The database did not answer.')
+  }
+  if (isRefusedData(error)) {
+    // It should have been found before it came so far: the log says where.
+    log.error({ err: error, requestId }, 'PostgreSQL refused a value that a request had come with')
+    return new ProblemError('invalid_request', 'A value of the request cannot be stored or looked for.')
   }
   if (error.statusCode !== undefined && error.statusCode < 500) return new ProblemError('invalid_request', error.message)
   log.error({ err: error, requestId }, 'a request failed')
