@@ -16,7 +16,7 @@ import { loadConfig, StartConfig } from '../../src/config.js'
 import { ConfigError, variableName } from '../../src/environment.js'
 import { createDefinitions } from '../../src/handlers/index.js'
 import { UploadQuery } from '../../src/protocol/artifact.js'
-import { PingRequest, SubscribeByFit, SubscribeById, UnsubscribeRequest } from '../../src/protocol/feed.js'
+import { FeedRequest, PingRequest, SubscribeByFit, SubscribeById, UnsubscribeRequest } from '../../src/protocol/feed.js'
 import { CancelRequest, CreateBatch, CreateTask, EditTask, ListTasksQuery, LogsQuery, ReadTaskQuery, SelectionQuery, StreamQuery } from '../../src/protocol/http.js'
 import { createChecker } from '../../src/tasks/schema-errors.js'
 import { startApp } from '../helpers/app.js'
@@ -169,7 +169,7 @@ async function say(frame: string): Promise<{ status?: number; said: string }> {
 const frames = [SubscribeById, SubscribeByFit, UnsubscribeRequest, PingRequest].map((schema) =>
   strangeValues(schema).map((value): Case => {
     const text = toJsonText(value)
-    return { name: `frame ${text.slice(0, 300)}`, isWrong: !fits(schema, text), send: () => say(text) }
+    return { name: `frame ${text.slice(0, 300)}`, isWrong: !fits(FeedRequest, text), send: () => say(text) }
   }),
 )
 
