@@ -1,12 +1,23 @@
-/** Errors of either driver that say PostgreSQL refused what a statement was to store. */
+/**
+ * Errors of either driver that say PostgreSQL refused what a statement was to store.
+ * @see https://www.postgresql.org/docs/current/errcodes-appendix.html classes 22, 23 and 54
+ */
+
+/** Whether PostgreSQL cannot take a value as it was given: text that it does not store, a number out of range, a key too long for its index. */
+export function isRefusedData(error: unknown): boolean {
+  return hasClass(error, /^(22|54)[0-9A-Z]{3}$/)
+}
 
 /**
- * Whether the same values would be refused again: data (class 22), a constraint (23) or a limit of the program (54), also as the cause
- * of another error. Everything else, such as a lost connection or a deadlock, says nothing about the values.
- * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
+ * Whether the same values would be refused again: as above, or by a constraint. Everything else, such as a lost connection or a deadlock,
+ * says nothing about the values.
  */
-export function isRefusedData(error: unknown): boolean {
+export function isRefusedForGood(error: unknown): boolean {
+  return hasClass(error, /^(22|23|54)[0-9A-Z]{3}$/)
+}
+
+/** The error itself, or one that caused it. */
+function hasClass(error: unknown, classes: RegExp): boolean {
   if (!(error instanceof Error)) return false
-  const code = 'code' in error ? String(error.code) : ''
-  return /^(22|23|54)[0-9A-Z]{3}$/.test(code) || isRefusedData(error.cause)
+  return ('code' in error && classes.test(String(error.code))) || hasClass(error.cause, classes)
 }

@@ -103,7 +103,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
     log,
     maxStuckMs,
   }
-  const timer = setInterval(tick, Math.min(DOWN_CHECK_MS, positionCheckMs)).unref()
+  const timer = setInterval(tickOrLog, Math.min(DOWN_CHECK_MS, positionCheckMs)).unref()
   let nextCheckAtMs = performance.now() + positionCheckMs
   let stopping: Promise<void> | undefined
 
@@ -147,6 +147,15 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
   function catchUp(): void {
     void check()
     for (const room of rooms.values()) void room.refreshProgress()
+  }
+
+  /** Nothing that a timer calls may throw: it would end the process. */
+  function tickOrLog(): void {
+    try {
+      tick()
+    } catch (error) {
+      log.warn({ err: error }, 'the watched tasks could not be checked')
+    }
   }
 
   function tick(): void {

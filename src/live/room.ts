@@ -173,12 +173,16 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
   }
 
   function attach({ since, logs: wantsLogs = false }: Position, sink: Sink): RoomStream {
-    const stream = createTaskStream(source, { since, logs: wantsLogs, sink, maxStuckMs: deps.maxStuckMs, onEnd: () => leave(stream) })
+    const stream = createTaskStream(source, { since, logs: wantsLogs, sink, maxStuckMs: deps.maxStuckMs, onEnd: () => leave(stream), onFailure })
     streams.add(stream)
     hasWishForLogs ||= wantsLogs
     if (wantsLogs) logs.want()
     stream.advance()
     return stream
+  }
+
+  function onFailure(error: unknown): void {
+    deps.log.warn({ err: error, taskId: id }, 'a stream was closed: something failed for it')
   }
 
   function leave(stream: RoomStream): void {

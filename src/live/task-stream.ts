@@ -18,6 +18,7 @@
  *   for `maxStuckMs` is closed with 4002. Closing it for being full would be a livelock: it would come back, get the
  *   same burst and be full again.
  * - A read fails: it waits for the next check.
+ * - Something throws that should not: this stream ends with 1011. Its room and the other streams go on.
  * - PostgreSQL has nothing after a position, neither when asked again: the position was never reached here, or its
  *   history is gone. `snapshot` with `reset`.
  */
@@ -81,9 +82,11 @@ export interface StreamOptions {
   maxStuckMs: number
   /** Called once, when nothing more will be sent. */
   onEnd(): void
+  /** Told of a mistake of ours, which has ended this stream with 1011. */
+  onFailure(error: unknown): void
 }
 
-export function createTaskStream(room: StreamSource, { since, logs, sink, maxStuckMs, onEnd }: StreamOptions): RoomStream {
+export function createTaskStream(room: StreamSource, { since, logs, sink, maxStuckMs, onEnd, onFailure }: StreamOptions): RoomStream {
   let cursor: number | undefined
   let logCursor = 0
   let page: Run = []
@@ -97,13 +100,21 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
   function advance(): void {
     if (isBusy) return
     isBusy = true
-    let isReading = false
-    while (!isOver && !isReading) {
-      const step = takeStep()
-      if (step === 'wait') break
-      isReading = step === 'read'
+    try {
+      isBusy = takeSteps()
+    } catch (error) {
+      onFailure(error)
+      close(CLOSE_CODES.internalError, 'something went wrong on the server')
     }
-    isBusy = isReading
+  }
+
+  /** Returns whether a read is under way, which goes on by itself. */
+  function takeSteps(): boolean {
+    while (!isOver) {
+      const step = takeStep()
+      if (step !== 'sent') return step === 'read'
+    }
+    return false
   }
 
   /** `sent`: there may be more. `wait`: until somebody calls `advance` again. `read`: until the read has ended. */

@@ -184,7 +184,7 @@ export type LogPage = Static<typeof LogPage>
 
 export const LogsQuery = Type.Object(
   {
-    after: Type.Optional(Type.Integer({ minimum: 0, description: 'nextAfter of the previous page, or the seq of the last line held' })),
+    after: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'nextAfter of the previous page, or the seq of the last line held' })),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 200 })),
   },
   { additionalProperties: false },

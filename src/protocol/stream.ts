@@ -88,6 +88,7 @@ export type Event = TransitionMessage | ProgressMessage | LogMessage
  */
 export const CLOSES = {
   ended: { code: 1000, means: 'the task has ended, and its last message was sent', action: 'stop' },
+  internalError: { code: 1011, means: 'something failed on the server, for this socket', action: 'reconnect with `since`' },
   restart: { code: 1012, means: 'the server restarts; the reason may hold `retryAfterMs=<n>`', action: 'reconnect after that time' },
   overload: { code: 1013, means: 'the server is overloaded', action: 'reconnect later' },
   positionLost: { code: 4001, means: 'the server cannot vouch for the position any more', action: 'reconnect with `since`' },

@@ -12,10 +12,20 @@ export function findUnstorable(value: unknown, maxDepth: number): FieldError | u
   if (typeof value === 'string') return describeText(value)
   if (typeof value !== 'object' || value === null) return undefined
   if (maxDepth === 0) return { pointer: '', detail: 'is nested too deeply', fix: 'Flatten the value.' }
+  if (Array.isArray(value)) return findInList(value, maxDepth)
   for (const key of Object.keys(value)) {
     const found = describeText(key) ?? findUnstorable((value as Record<string, unknown>)[key], maxDepth - 1)
     // The pointer grows from its end, and only when there is something to say.
     if (found !== undefined) return { ...found, pointer: `/${escapePointer(key)}${found.pointer}` }
+  }
+  return undefined
+}
+
+/** Names of its items would be made for nothing: there may be very many. */
+function findInList(values: readonly unknown[], maxDepth: number): FieldError | undefined {
+  for (let index = 0; index < values.length; index += 1) {
+    const found = findUnstorable(values[index], maxDepth - 1)
+    if (found !== undefined) return { ...found, pointer: `/${index}${found.pointer}` }
   }
   return undefined
 }

@@ -3,11 +3,13 @@
  *
  * Alone, it stops in an orderly way at SIGTERM, SIGINT, SIGHUP or SIGQUIT and exits with 0. Under a supervisor it ignores what a
  * terminal sends to everybody, and stops at SIGTERM or when the supervisor is gone. An error that nobody handled is one
- * fatal line in the log, and the end: what the process held in memory cannot be trusted any more.
+ * fatal line in the log, which names the connection or timer it came from, and the end: what the process held in memory cannot
+ * be trusted any more.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { pino } from 'pino'
 import { loadConfig, type ConfigOf } from '../config.js'
+import { describeWhatRan } from './last-words.js'
 import type { RoleMessage } from './role-process.js'
 
 export type ServiceRole = 'web' | 'worker' | 'relay'
@@ -31,12 +33,12 @@ export async function runRole<R extends ServiceRole>(role: R, startRole: StartRo
   const stopAsked = waitForStop()
   const config = loadConfig(role, process.env)
   const log = pino({ name: role, level: config.logLevel })
-  const die = (error: unknown) => {
-    log.fatal({ err: error }, 'unexpected error, the process ends')
+  const die = (error: unknown, origin?: string) => {
+    log.fatal({ err: error, ...(origin && { origin, ...describeWhatRan() }) }, 'unexpected error, the process ends')
     process.exit(1)
   }
   process.on('uncaughtException', die)
-  process.on('unhandledRejection', die)
+  process.on('unhandledRejection', (reason) => die(reason, 'unhandledRejection'))
   // One that is asked to stop while it starts gets no further than that.
   const running = await Promise.race([startRole(config, log), stopAsked.then(() => undefined)])
   if (running !== undefined) {

@@ -18,7 +18,7 @@
  *   is refused, too, the lease runs out and the relay ends the attempt.
  */
 import { crashPoint } from '../crash-point.js'
-import { isRefusedData } from '../db/refused-data.js'
+import { isRefusedForGood } from '../db/refused-data.js'
 import { ProcessEndedError, type IsolatedRuns } from './isolated-run.js'
 import { checkResult, explainError, fail, judge, judgeReturned, settleRefused, type AbortReason, type Outcome } from './outcome.js'
 import type { RegisteredType } from './registry.js'
@@ -173,7 +173,7 @@ async function record(judged: Settlement, signal: AbortSignal, { recorder, log }
         log.error({ err: error, ...refOf(settlement) }, 'an outcome was not stored before the lease ran out; the attempt will be rescued')
         return
       }
-      if (isRefusedData(error)) {
+      if (isRefusedForGood(error)) {
         log.error({ err: error, ...refOf(settlement) }, 'PostgreSQL refused the values of an outcome; the attempt fails')
         if (settlement !== judged) return
         settlement = settleRefused(judged, error)

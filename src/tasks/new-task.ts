@@ -3,6 +3,7 @@ import type { FieldError, ProblemCode } from '../protocol/errors.js'
 import { MAX_BODY_DEPTH, type CreateTask } from '../protocol/http.js'
 import { linksOf, type Task, type TaskId } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
+import { boundKey } from './bounded-key.js'
 import { DEFAULT_ATTEMPTS } from './definition.js'
 import type { RegisteredType, Registry } from './registry.js'
 import type { CreatedTask, MoreOfTask, NewTask } from './store/index.js'
@@ -15,8 +16,9 @@ export class NewTaskError extends Error {
     readonly code: Extract<ProblemCode, 'invalid_task' | 'unknown_type' | 'invalid_payload'>,
     message: string,
     readonly errors: readonly FieldError[],
+    options?: ErrorOptions,
   ) {
-    super(message)
+    super(message, options)
   }
 }
 
@@ -110,13 +112,26 @@ function checkQueue({ queue }: CreateTask, { queues }: Registry): FieldError[] {
 }
 
 /** Undefined for the many tasks that have none of it. */
-function readMore(body: CreateTask, payload: unknown, origin: NewTaskOrigin, { definition }: RegisteredType): MoreOfTask | undefined {
+function readMore(body: CreateTask, payload: unknown, origin: NewTaskOrigin, registered: RegisteredType): MoreOfTask | undefined {
   const { parentId, batchId } = origin
   const { callbackUrl } = body
-  const uniqueKey = body.uniqueKey ?? definition.uniqueBy?.(payload as never)
+  const uniqueKey = body.uniqueKey ?? makeUniqueKey(payload, registered)
   const expiresAt = toInstant(body.expiresAt)
   const isPlain = [expiresAt, uniqueKey, parentId, batchId, callbackUrl].every((value) => value === undefined)
   return isPlain ? undefined : { expiresAt, uniqueKey, parentId, batchId, callbackUrl }
+}
+
+/** By the code of the type, which may meet a payload that it did not think of. */
+function makeUniqueKey(payload: unknown, { definition }: RegisteredType): string | undefined {
+  if (definition.uniqueBy === undefined) return undefined
+  try {
+    const key: unknown = definition.uniqueBy(payload as never)
+    if (typeof key === 'string') return boundKey(key)
+    throw new TypeError(`uniqueBy of ${definition.type} returned ${typeof key}, not a string`)
+  } catch (error) {
+    const detail = `has no unique key: uniqueBy of ${definition.type} failed for it`
+    throw new NewTaskError('invalid_payload', `/payload ${detail}.`, [{ pointer: '/payload', detail, fix: 'Send another payload, or have the type corrected: the log of the server has the error.' }], { cause: error })
+  }
 }
 
 function toInstant(time: string | undefined): string | undefined {

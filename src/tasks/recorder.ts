@@ -11,7 +11,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
-import { isRefusedData } from '../db/refused-data.js'
+import { isRefusedForGood } from '../db/refused-data.js'
 import type { Event } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
 import { createBatcher } from './batcher.js'
@@ -92,7 +92,7 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
     try {
       for (const message of await write(batch)) publishLater(message)
     } catch (error) {
-      if (batch.length === 1 || !isRefusedData(error)) return log.warn({ err: error, count: batch.length }, complaint)
+      if (batch.length === 1 || !isRefusedForGood(error)) return log.warn({ err: error, count: batch.length }, complaint)
       // In turn, because log lines have an order.
       for (const report of batch) await writeReports([report], write, complaint)
     }

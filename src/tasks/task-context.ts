@@ -6,7 +6,7 @@ import type { Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../db/database.js'
-import { isRefusedData } from '../db/refused-data.js'
+import { isRefusedForGood } from '../db/refused-data.js'
 import { isUnavailable } from '../db/unavailable.js'
 import { CreateTask, MAX_BODY_DEPTH } from '../protocol/http.js'
 import type { Task, TaskId } from '../protocol/task.js'
@@ -14,9 +14,10 @@ import { findUnstorable, toStorableText } from '../protocol/text.js'
 import { checkArtifactLabel } from './artifact-label.js'
 import type { ArtifactStore } from './artifact-store.js'
 import { createArtifactWriter } from './artifact-writer.js'
+import { boundKey } from './bounded-key.js'
 import { DatabaseAwayError, LeaseLostError, type CreateChildOptions, type TaskContext } from './definition.js'
 import { createHandlerLog } from './handler-log.js'
-import { readNewTask } from './new-task.js'
+import { NewTaskError, readNewTask } from './new-task.js'
 import { createPaceMeter } from './pace.js'
 import { PermanentFailure, UnstorableError } from './outcome-errors.js'
 import type { Recorder } from './recorder.js'
@@ -109,7 +110,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
       await whenDatabaseAnswers(() => recordEffect(db, ref, key, record))
       return record
     } catch (error) {
-      if (!isRefusedData(error) || 'failure' in record) throw error
+      if (!isRefusedForGood(error) || 'failure' in record) throw error
       return recordDone(key, { failure: describeLostValue(key, { pointer: '', detail: toStorableText((error as Error).message, 500) }) })
     }
   }
@@ -163,7 +164,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     const name = nameChild(type, key)
     const task = readNewTask(readChild({ ...options, type, ...(payload !== undefined && { payload }) }), { tenant, parentId: taskId }, deps.registry)
     await assertCurrent()
-    const once = { key: `child of ${taskId}: ${name}`, fingerprint: type, ttlMs: CHILD_KEY_TTL_MS }
+    const once = { key: boundKey(`child of ${taskId}: ${name}`), fingerprint: type, ttlMs: CHILD_KEY_TTL_MS }
     return whenDatabaseAnswers(() => createTaskOnce(db, task, once))
   }
 
@@ -254,10 +255,11 @@ function isCount(value: unknown): boolean {
   return typeof value === 'number' && value >= 0 && Number.isFinite(value)
 }
 
-/** @throws TypeError when the child cannot be stored, or its options do not fit */
+/** What a client may not ask for, a handler may not either. @throws NewTaskError */
 function readChild(child: CreateTask): CreateTask {
   const stored = toStorable(child, { maxBytes: Infinity, maxDepth: MAX_BODY_DEPTH })
-  const violation = stored.violation ?? childChecker.check(stored.value)[0]
-  if (violation !== undefined) throw new TypeError(`the child task does not fit: ${describeViolation(violation)}`)
-  return stored.value as CreateTask
+  const errors = stored.violation ? [stored.violation] : childChecker.check(stored.value)
+  const [first] = errors
+  if (first === undefined) return stored.value as CreateTask
+  throw new NewTaskError('invalid_task', `the options of ctx.create do not fit: ${describeViolation(first)}`, errors)
 }

@@ -8,6 +8,7 @@ import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { toPgConfig } from '../db/database-url.js'
 import { wrapPool } from '../db/wrap-pool.js'
 import { startHub, type Hub } from '../live/hub.js'
+import { MAX_BODY_BYTES } from '../protocol/http.js'
 import type { ArtifactStore } from '../tasks/artifact-store.js'
 import type { DiskFloor } from '../tasks/disk-floor.js'
 import type { Registry } from '../tasks/registry.js'
@@ -58,6 +59,7 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
     childLoggerFactory: (logger) => logger,
     // The longest name of a file, percent-encoded.
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 3 * MAX_FILE_NAME_BYTES },
+    bodyLimit: MAX_BODY_BYTES,
     serverFactory: (handler) => connections.createServer(handler),
     // Addresses that are refused before a route is looked for.
     frameworkErrors: answerProblem,

@@ -2,8 +2,8 @@
  * `/ws/tasks`: one socket for many tasks. The client asks in JSON, and each request is answered by its id (see
  * `protocol/feed.ts`); what it follows, and what it is told, is decided by `live/feed.ts`.
  *
- * Text that is no JSON, or a request without an id, closes with 4500: nobody could tell what the answer answers. More than
- * `MAX_REQUESTS` in ten seconds close with 4029.
+ * Text that is no JSON or more than a request can be (see `FRAME_BOUNDS`), or a request without an id, closes with 4500: nobody
+ * could tell what the answer answers. More than `MAX_REQUESTS` in ten seconds close with 4029. After that nothing is read.
  */
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
@@ -11,9 +11,11 @@ import type { Feed } from '../live/feed.js'
 import type { FieldError } from '../protocol/errors.js'
 import { PingRequest, SubscribeByFit, SubscribeById, UnsubscribeRequest, type FeedAnswer, type FeedRequest } from '../protocol/feed.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
-import { createChecker } from '../tasks/schema-errors.js'
+import { createChecker, type Checker } from '../tasks/schema-errors.js'
 import type { Feeds } from './feeds.js'
 import { startHeartbeat } from './heartbeat.js'
+import { FRAME_BOUNDS, readJson } from './json-text.js'
+import { describeFrame, guardSocket, type SocketGuard } from './socket-guard.js'
 import { createSocketSink } from './socket-sink.js'
 import type { StreamLimits } from './stream-limits.js'
 
@@ -27,6 +29,15 @@ export interface FeedSocketDeps {
   assertOrigin(request: FastifyRequest): void
   /** Throws for a plain request. */
   assertUpgrade(request: FastifyRequest): Promise<void>
+}
+
+/** A request as it came: nothing of it is sure but that it is an object. */
+type UnknownRequest = Readonly<Record<string, unknown>>
+
+interface Client {
+  feed: Feed
+  socket: WebSocket
+  guarded: SocketGuard
 }
 
 /** Registers the route, in the scope where WebSockets are registered. */
@@ -48,41 +59,47 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assert
     },
     (socket, request) => {
       heartbeat.add(socket)
+      const guarded = guardSocket(socket, request)
       const feed = feeds.open({
-        sink: createSocketSink(socket, request.raw.socket, () => feed.drained()),
+        sink: createSocketSink(socket, request.raw.socket, guarded.guard('drain', () => feed.drained())),
         answer: (message) => socket.send(JSON.stringify(message)),
       })
       const release = limits.open(request)
       const mayAsk = createRateLimit()
-      socket.on('message', (data: Buffer) => {
-        if (mayAsk()) answer(feed, socket, data.toString())
+      const hear = (data: Buffer): void => {
+        // What was sent before the client has heard that it is over.
+        if (socket.readyState !== socket.OPEN) return
+        if (mayAsk()) answer({ feed, socket, guarded }, data.toString())
         else socket.close(CLOSE_CODES.tooManyMessages, `more than ${MAX_REQUESTS} requests in ${REQUESTS_PERIOD_MS} ms`)
-      })
-      socket.once('close', () => {
-        feed.stop()
+      }
+      socket.on('message', guarded.guard<[Buffer, boolean]>('message', hear, describeFrame))
+      socket.once('close', guarded.guard('close', () => {
         release()
-      })
+        feed.stop()
+      }))
     },
   )
 
-  function answer(feed: Feed, socket: WebSocket, text: string): void {
+  function answer(client: Client, text: string): void {
+    const { socket } = client
     const request = parse(text)
-    const id = (request as { id?: unknown } | null | undefined)?.id
-    if (typeof id !== 'string') return socket.close(CLOSE_CODES.protocolError, 'a request is a JSON object with type and id')
-    const errors = check(request as Partial<FeedRequest>)
+    const id = request?.['id']
+    if (request === undefined || typeof id !== 'string') return socket.close(CLOSE_CODES.protocolError, 'a request is a JSON object with type and id')
+    const errors = check(request)
     if (errors.length > 0) {
       const detail = 'The request does not fit; see /asyncapi.json.'
       const refused: FeedAnswer = { type: 'refused', id: id.slice(0, 64) || '?', code: 'invalid_request', detail, errors }
       socket.send(JSON.stringify(refused))
       return
     }
-    take(feed, socket, request as FeedRequest)
+    take(client, request as FeedRequest)
   }
 
-  function take(feed: Feed, socket: WebSocket, request: FeedRequest): void {
+  function take({ feed, socket, guarded }: Client, request: FeedRequest): void {
     switch (request.type) {
       case 'subscribe':
-        return void feed.subscribe(request)
+        feed.subscribe(request).catch((error: unknown) => guarded.fail('subscribe', error))
+        return
       case 'unsubscribe':
         return feed.unsubscribe(request.id)
       case 'ping':
@@ -92,24 +109,21 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assert
 }
 
 /** Says what is wrong with a request, of the kind that it means to be: of the union of all, every field would be wrong in some. */
-function createRequestChecker(): (request: Partial<FeedRequest>) => FieldError[] {
-  const checkers = {
-    subscribe: createChecker(SubscribeByFit),
-    unsubscribe: createChecker(UnsubscribeRequest),
-    ping: createChecker(PingRequest),
-  }
+function createRequestChecker(): (request: UnknownRequest) => FieldError[] {
   const byId = createChecker(SubscribeById)
+  const checkers = new Map<unknown, Checker>([
+    ['subscribe', createChecker(SubscribeByFit)],
+    ['unsubscribe', createChecker(UnsubscribeRequest)],
+    ['ping', createChecker(PingRequest)],
+  ])
   return (request) => {
-    if (request.type === undefined || !Object.hasOwn(checkers, request.type)) {
-      return [{ pointer: '/type', detail: `must be one of ${Object.keys(checkers).join(', ')}` }]
-    }
-    return (isByIds(request) ? byId : checkers[request.type]).check(request)
+    const checker = isByIds(request) ? byId : checkers.get(request['type'])
+    return checker?.check(request) ?? [{ pointer: '/type', detail: `must be one of ${[...checkers.keys()].join(', ')}` }]
   }
 }
 
-function isByIds(request: { type?: string; selection?: unknown }): boolean {
-  const { type, selection } = request
-  return type === 'subscribe' && typeof selection === 'object' && selection !== null && 'ids' in selection
+function isByIds({ type, selection }: UnknownRequest): boolean {
+  return type === 'subscribe' && typeof selection === 'object' && selection !== null && Object.hasOwn(selection, 'ids')
 }
 
 /** Says whether one more is allowed now. */
@@ -127,9 +141,11 @@ function createRateLimit(): () => boolean {
   }
 }
 
-function parse(text: string): unknown {
+/** Undefined when it is no JSON object, or has more than a request can have. */
+function parse(text: string): UnknownRequest | undefined {
   try {
-    return JSON.parse(text)
+    const value = readJson(text, FRAME_BOUNDS)
+    return typeof value === 'object' && value !== null ? (value as UnknownRequest) : undefined
   } catch {
     return undefined
   }

@@ -76,11 +76,11 @@ export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
       const line = open(format, reply, (json, message) => format.format(json, message, { position: String(message.version), hasMany: false }))
       const { sink, raw } = line
       const stream = hub.attach(id, { since, logs }, sink)
-      raw.on('drain', () => stream.drained())
+      raw.on('drain', guard(reply, () => stream.drained()))
       whenOver(reply, () => {
         lines.delete(line)
-        stream.stop()
         onEnd()
+        stream.stop()
       })
     },
     followMany(selection, { since, format, onEnd }, reply) {
@@ -98,13 +98,13 @@ export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
         },
         onIdle: () => raw.end(),
       })
-      raw.on('drain', () => feed.drained())
+      raw.on('drain', guard(reply, () => feed.drained()))
       whenOver(reply, () => {
         lines.delete(line)
-        feed.stop()
         onEnd()
+        feed.stop()
       })
-      void feed.subscribe({ type: 'subscribe', id: 'all', selection, since })
+      feed.subscribe({ type: 'subscribe', id: 'all', selection, since }).catch((error: unknown) => cutOff(reply, error))
     },
     stop() {
       clearInterval(timer)
@@ -113,17 +113,34 @@ export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
   }
 }
 
+/** A listener that cannot throw: what fails for one stream ends that stream, and not the process with all others. */
+function guard(reply: Pick<FastifyReply, 'raw' | 'request'>, listener: () => void): () => void {
+  return () => {
+    try {
+      listener()
+    } catch (error) {
+      cutOff(reply, error)
+    }
+  }
+}
+
+/** The client comes back by itself. */
+function cutOff({ raw, request }: Pick<FastifyReply, 'raw' | 'request'>, error: unknown): void {
+  request.log.error({ err: error, requestId: request.id, path: request.url.split('?')[0] }, 'a stream was cut off: something failed for it')
+  raw.destroy()
+}
+
 /**
  * Calls once the stream is over: sent to its end, or its connection is gone. That may be so before it begins, and a response
  * that waits behind another one on its connection says nothing of it: so both are asked.
  */
 function whenOver({ raw, request }: FastifyReply, call: () => void): void {
   const connection = request.raw.socket
-  const end = () => {
+  const end = guard({ raw, request }, () => {
     raw.off('close', end)
     connection.off('close', end)
     call()
-  }
+  })
   raw.once('close', end)
   connection.once('close', end)
   if (connection.destroyed) end()

@@ -3,9 +3,12 @@
  * @see https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07
  */
 import { createHash } from 'node:crypto'
+import { mapInPortions } from './portions.js'
 import { ProblemError } from './problem.js'
 
 const MAX_KEY_LENGTH = 255
+/** The greatest field name that JavaScript takes for a number. */
+const MAX_INDEX = 2 ** 32 - 2
 
 /**
  * The key of a request. The draft asks for a string of RFC 8941, in quotes; without them it is taken as well.
@@ -24,10 +27,22 @@ export function readIdempotencyKey(header: string | string[] | undefined): strin
 
 /** Equal for bodies that mean the same: the order of fields does not count. */
 export function fingerprintOf(body: unknown): string {
-  return createHash('sha256').update(JSON.stringify(body, sortFields)).digest('base64url')
+  return createHash('sha256').update(toCanonicalText(body)).digest('base64url')
 }
 
-function sortFields(_: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+/** The same as of the whole body, made of a batch with turns for other work in between. */
+export async function fingerprintOfBatch({ tasks }: { tasks: readonly unknown[] }): Promise<string> {
+  const hash = createHash('sha256').update('{"tasks":[')
+  await mapInPortions(tasks, (task, index) => hash.update(`${index === 0 ? '' : ','}${toCanonicalText(task)}`))
+  return hash.update(']}').digest('base64url')
+}
+
+/** JSON with the fields of each object in one order: numbers first, as JavaScript has them, then by name. */
+function toCanonicalText(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  if (Array.isArray(value)) return `[${value.map(toCanonicalText).join()}]`
+  const names = Object.keys(value)
+  const firstNamed = names.findIndex((name) => !/^(0|[1-9]\d{0,9})$/.test(name) || Number(name) > MAX_INDEX)
+  const sorted = firstNamed === -1 ? names : [...names.slice(0, firstNamed), ...names.slice(firstNamed).sort()]
+  return `{${sorted.map((name) => `${JSON.stringify(name)}:${toCanonicalText((value as Record<string, unknown>)[name])}`).join()}}`
 }

@@ -1,6 +1,7 @@
 /** Errors that clients see: RFC 9457 problem details, from the one table in `protocol/errors.ts`. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { isRefusedData } from '../db/refused-data.js'
 import { isUnavailable } from '../db/unavailable.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
 import { NewTaskError } from '../tasks/new-task.js'
@@ -58,7 +59,10 @@ function describe({ code, message, errors }: ProblemError, requestId: string): P
 
 function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: FastifyRequest): ProblemError {
   if (error instanceof ProblemError) return error
-  if (error instanceof NewTaskError) return new ProblemError(error.code, error.message, error.errors)
+  if (error instanceof NewTaskError) {
+    if (error.cause !== undefined) log.warn({ err: error.cause, requestId }, 'the code of a type failed for a payload; the task was refused')
+    return new ProblemError(error.code, error.message, error.errors)
+  }
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new ProblemError('body_too_large', 'The body has more bytes than this address takes.')
@@ -73,6 +77,11 @@ function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: F
   if (isUnavailable(error)) {
     log.error({ err: error, requestId }, 'the database cannot be reached')
     return new ProblemError('unavailable', 'The database did not answer.')
+  }
+  if (isRefusedData(error)) {
+    // It should have been found before it came so far: the log says where.
+    log.error({ err: error, requestId }, 'PostgreSQL refused a value that a request had come with')
+    return new ProblemError('invalid_request', 'A value of the request cannot be stored or looked for.')
   }
   if (error.statusCode !== undefined && error.statusCode < 500) return new ProblemError('invalid_request', error.message)
   log.error({ err: error, requestId }, 'a request failed')

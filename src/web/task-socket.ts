@@ -9,8 +9,7 @@
  * 4. The application closes: the hub tells every client to reconnect (1012), and who has not said goodbye after 2 s is
  *    cut off. Only then does the server stop, which waits for its connections.
  */
-import type { Server } from 'node:http'
-import type { Socket } from 'node:net'
+import type { IncomingMessage, Server } from 'node:http'
 import websocket, { type WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Hub } from '../live/hub.js'
@@ -19,6 +18,7 @@ import { StreamQuery, TaskParams } from '../protocol/http.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { ProblemError } from './problem.js'
 import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js'
+import { describeFrame, guardSocket } from './socket-guard.js'
 import { createSocketSink } from './socket-sink.js'
 import type { StreamLimits } from './stream-limits.js'
 import { splitUpgrades } from './upgrades.js'
@@ -26,8 +26,6 @@ import { splitUpgrades } from './upgrades.js'
 const CLOSE_DEADLINE_MS = 2_000
 /** A path, or all of the address as through a proxy (RFC 9112, section 3.2.2). */
 const SOCKET_ADDRESS = /^(https?:\/\/[^/]+)?\/ws\//i
-/** Something in this process went wrong (RFC 6455, section 7.4.1). */
-const INTERNAL_ERROR = 1011
 /**
  * The largest that a client has to say is a subscription over `/ws/tasks` to 1,000 ids with a version of each: 90 KB, which may
  * come in packets of a kilobyte. Compression would cost 230 KB of memory per socket.
@@ -56,13 +54,14 @@ export interface TaskSocketDeps {
  */
 export async function registerTaskSocket(app: FastifyInstance, { hub, limits, assertOrigin, heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
   const heartbeat = startHeartbeat(options)
+  const refuseUpgrade = (error: unknown, { url }: IncomingMessage) => app.log.error({ err: error, path: url?.split('?')[0] }, 'a connection was closed: its upgrade failed')
   await app.register(websocket, {
     // Takes its upgrades from where it is told, which need not be a server.
-    options: { ...WEBSOCKET_OPTIONS, server: splitUpgrades(app.server, SOCKET_ADDRESS) as unknown as Server },
+    options: { ...WEBSOCKET_OPTIONS, server: splitUpgrades(app.server, SOCKET_ADDRESS, refuseUpgrade) as unknown as Server },
     // A broken frame has closed the socket with its own code already; what is still open failed on our side.
     errorHandler(error, socket, request) {
-      request.log.debug({ err: error }, 'a socket failed')
-      if (socket.readyState === socket.OPEN) socket.close(INTERNAL_ERROR)
+      if (socket.readyState === socket.OPEN) guardSocket(socket, request).fail('open', error)
+      else request.log.debug({ err: error }, 'a socket failed')
     },
     async preClose() {
       // Who comes from now on is told 1012 as well, until nobody can come any more.
@@ -91,7 +90,7 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, as
       heartbeat.add(socket)
       socket.once('close', limits.open(request))
       const { since, logs } = request.query
-      follow(hub, socket, request.raw.socket, idOf(request), { since: since === undefined ? undefined : Number(since), logs: logs === '1' })
+      follow(hub, socket, request, { since: since === undefined ? undefined : Number(since), logs: logs === '1' })
     },
   )
 }
@@ -106,13 +105,15 @@ function idOf(request: { params: TaskParams }): string {
   return request.params.id.toLowerCase()
 }
 
-function follow(hub: Hub, socket: WebSocket, connection: Socket, id: string, position: Position): void {
-  const stream = hub.attach(id, position, createSocketSink(socket, connection, () => stream.drained()))
-  socket.on('message', () => {
+function follow(hub: Hub, socket: WebSocket, request: FastifyRequest<StreamRoute>, position: Position): void {
+  const { guard } = guardSocket(socket, request)
+  const stream = hub.attach(idOf(request), position, createSocketSink(socket, request.raw.socket, guard('drain', () => stream.drained())))
+  const refuseMessage = (): void => {
     stream.stop()
     socket.close(CLOSE_CODES.protocolError, 'this stream takes no messages')
-  })
-  socket.on('close', () => stream.stop())
+  }
+  socket.on('message', guard<[Buffer, boolean]>('message', refuseMessage, describeFrame))
+  socket.on('close', guard('close', () => stream.stop()))
 }
 
 /** Says 1012 to those to whom the hub had nothing to say, and waits until all are closed; cuts off those that take longer. */

@@ -15,14 +15,22 @@ const HOP_FIELDS = new Set(['connection', 'upgrade', 'http2-settings'])
 const MAX_FIELDS = 1_000
 const TOO_MANY_FIELDS = 'HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n'
 
-/** @returns what emits `upgrade`, as the server does, for requests of WebSockets at such addresses */
-export function splitUpgrades(server: Server, address: RegExp): EventEmitter {
+/**
+ * @param onFailure told of a mistake of ours, which has ended the connection
+ * @returns what emits `upgrade`, as the server does, for requests of WebSockets at such addresses
+ */
+export function splitUpgrades(server: Server, address: RegExp, onFailure: (error: unknown, request: IncomingMessage) => void): EventEmitter {
   const sockets = new EventEmitter()
   server.on('upgrade', (request: IncomingMessage, connection: Duplex, head: Buffer) => {
     const isSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
-    if (isSocket && address.test(request.url ?? '')) sockets.emit('upgrade', request, connection, head)
-    // A WebSocket client has no use for the connection after another answer.
-    else ignoreUpgrade(server, request, connection, head, isSocket ? 'close' : 'keep-alive')
+    try {
+      if (isSocket && address.test(request.url ?? '')) sockets.emit('upgrade', request, connection, head)
+      // A WebSocket client has no use for the connection after another answer.
+      else ignoreUpgrade(server, request, connection, head, isSocket ? 'close' : 'keep-alive')
+    } catch (error) {
+      onFailure(error, request)
+      connection.destroy()
+    }
   })
   return sockets
 }

@@ -152,6 +152,35 @@ t.test('a child is made once, however often the handler runs, and knows its pare
   t.match(await read(wrong), { status: 'FAILED', failure: { message: /no task type "no\.such"/ } })
 })
 
+t.test('the key of a child may be of any length and have any characters, and stands for one child', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 3 })
+  const keys = ['k'.repeat(3_000), 'k'.repeat(3_001), '日'.repeat(1_000), 'a\0b', '\ud800', '\udfff']
+  const made: string[][] = []
+  const run: Run = async (context) => {
+    const ids: string[] = []
+    for (const key of keys) ids.push(await context.create('demo.sleep', {}, { key }))
+    made.push(ids)
+    if (made.length < 2) throw new Error('again')
+  }
+  await attempt(taskId, 1, run)
+  await attempt(taskId, 2, run)
+  t.match(await read(taskId), { status: 'COMPLETED', failure: null })
+  t.same(made[0], made[1])
+  t.equal(new Set(made[0]).size, keys.length)
+})
+
+t.test('a handler may ask for no child that a client may not ask for', async (t) => {
+  for (const [options, message] of [
+    [{ uniqueKey: 'u'.repeat(3_000) }, /uniqueKey must not have more than 200 characters/],
+    [{ tags: ['t'.repeat(3_000)] }, /tags\/0 must not have more than 50 characters/],
+    [{ priority: 99 }, /priority must be <= 9/],
+  ] as const) {
+    const [taskId = ''] = await storeTasks(db, 1)
+    await attempt(taskId, 1, (context) => context.create('demo.sleep', {}, options as object))
+    t.match(await read(taskId), { status: 'FAILED', failure: { message } })
+  }
+})
+
 t.test('the exponential backoff doubles, keeps within its bounds and is never the same for all', async (t) => {
   const backoff = { kind: 'exponential', firstMs: 100, maxMs: 10_000 } as const
   t.same([1, 2, 3, 8, 60].map((failures) => backoffMs(backoff, failures, undefined, () => 1)), [100, 200, 400, 10_000, 10_000])

@@ -133,10 +133,10 @@ t.test('a later attempt gets the value of an effect in the form in which the fir
 
 t.test('a child that cannot be stored is refused where it is made', async (t) => {
   const task = await runNew(async (context) => {
-    await t.rejects(context.create('demo.sleep', { toJSON: () => ({ note: 'a\0b' }) }), { name: 'TypeError', message: /\/payload\/note .*U\+0000/ })
-    await t.rejects(context.create('demo.sleep', {}, { title: 'x'.repeat(5_000) }), { name: 'TypeError', message: /\/title/ })
-    await t.rejects(context.create('demo.sleep', {}, { priority: 99 }), { name: 'TypeError', message: /\/priority/ })
-    await t.rejects(context.create('demo.sleep', { id: 1n }), { name: 'TypeError', message: /\/payload\/id is a BigInt/ })
+    await t.rejects(context.create('demo.sleep', { toJSON: () => ({ note: 'a\0b' }) }), { name: 'NewTaskError', message: /\/payload\/note .*U\+0000/ })
+    await t.rejects(context.create('demo.sleep', {}, { title: 'x'.repeat(5_000) }), { name: 'NewTaskError', message: /\/title/ })
+    await t.rejects(context.create('demo.sleep', {}, { priority: 99 }), { name: 'NewTaskError', message: /\/priority/ })
+    await t.rejects(context.create('demo.sleep', { id: 1n }), { name: 'NewTaskError', message: /\/payload\/id is a BigInt/ })
     return null
   })
   t.match(task, { status: 'COMPLETED' })

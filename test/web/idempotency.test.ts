@@ -1,10 +1,11 @@
 /** `Idempotency-Key` and `Prefer: handling=strict` on real services, with several web processes' worth of requests. */
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
+import fc from 'fast-check'
 import t from 'tap'
 import { pino } from 'pino'
 import { loadConfig } from '../../src/config.js'
 import { deleteExpiredKeys } from '../../src/tasks/store/index.js'
-import { fingerprintOf, readIdempotencyKey } from '../../src/web/idempotency.js'
+import { fingerprintOf, fingerprintOfBatch, readIdempotencyKey } from '../../src/web/idempotency.js'
 import { readPreferences } from '../../src/web/preferences.js'
 import { startWeb } from '../../src/web/web.js'
 import { startApp } from '../helpers/app.js'
@@ -102,6 +103,32 @@ t.test('a malformed key is refused by name', async (t) => {
   }
   t.equal(readIdempotencyKey('"a \\"b\\" \\\\"'), 'a "b" \\')
   t.equal(readIdempotencyKey(undefined), undefined)
+})
+
+t.test('a fingerprint is that of the body with its fields sorted, as earlier versions have stored it; of a batch, too', async (t) => {
+  const sortFields = (_: string, value: unknown): unknown =>
+    typeof value !== 'object' || value === null || Array.isArray(value) ? value : Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+  const stored = (body: unknown) => createHash('sha256').update(JSON.stringify(body, sortFields)).digest('base64url')
+  const name = fc.oneof(fc.string(), fc.nat().map(String), fc.constantFrom('4294967294', '4294967295', '00', '-1', '\ud800'))
+  const value = fc.oneof(fc.jsonValue(), fc.dictionary(name, fc.oneof(fc.jsonValue(), fc.dictionary(name, fc.jsonValue()))))
+  await fc.assert(
+    fc.asyncProperty(fc.array(value.map((one) => JSON.parse(JSON.stringify(one)) as unknown)), async (tasks) => {
+      t.equal(fingerprintOf(tasks), stored(tasks))
+      t.equal(await fingerprintOfBatch({ tasks }), stored({ tasks }))
+    }),
+    { numRuns: 300 },
+  )
+})
+
+t.test('a body that is nested very deeply is refused with a key as without one', async (t) => {
+  const deep = (depth: number) => `{"payload":${'['.repeat(depth)}${']'.repeat(depth)}}`
+  for (const depth of [40, 100, 2_500, 5_000, 120_000]) {
+    for (const headers of [{}, quoted(randomUUID())]) {
+      const answer = await fetch(`${app.address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: deep(depth) })
+      t.equal(answer.status, 422, `${depth} deep`)
+      t.match(await answer.json(), { code: depth > 64 ? 'too_complex' : 'invalid_task', detail: /nested/ })
+    }
+  }
 })
 
 t.test('preferences are read as RFC 7240 has them', async (t) => {

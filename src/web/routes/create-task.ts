@@ -13,8 +13,9 @@ import type { Registry } from '../../tasks/registry.js'
 import { readTasks, type NewTask } from '../../tasks/store/index.js'
 import { createTaskId } from '../../tasks/task-id.js'
 import { assertCallbackUrl } from '../callback-url.js'
-import { fingerprintOf, readIdempotencyKey } from '../idempotency.js'
+import { fingerprintOf, fingerprintOfBatch, readIdempotencyKey } from '../idempotency.js'
 import { createIntake, type IntakeOptions, type RequestKey } from '../intake.js'
+import { mapInPortions } from '../portions.js'
 import { readPreferences } from '../preferences.js'
 import { ProblemError } from '../problem.js'
 import type { StreamLimits } from '../stream-limits.js'
@@ -79,7 +80,7 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
     },
     async (request, reply) => {
       const { prefer, 'idempotency-key': keyHeader } = request.headers
-      const key = readKey(keyHeader, request.body)
+      const key = await readKey(keyHeader, () => fingerprintOf(request.body))
       const task = read(request.body)
       const { waitSeconds, isStrict } = readPreferences(prefer)
       if (isStrict) await assertBroker()
@@ -113,9 +114,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       },
     },
     async (request, reply) => {
-      const key = readKey(request.headers['idempotency-key'], request.body)
+      const key = await readKey(request.headers['idempotency-key'], () => fingerprintOfBatch(request.body))
       const batchId = createTaskId()
-      const tasks = request.body.tasks.map((body, index) => atPlace(index, () => read(body, batchId)))
+      const tasks = await mapInPortions(request.body.tasks, (body, index) => atPlace(index, () => read(body, batchId)))
       if (readPreferences(request.headers.prefer).isStrict) await assertBroker()
       const accepted = await intake.acceptAll(sortIds(tasks), key)
       if (accepted[0]?.kind === 'replayed') reply.header('idempotent-replayed', 'true')
@@ -127,9 +128,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
 }
 
 /** The fingerprint is taken before the defaults of the payload are filled in. */
-function readKey(header: string | undefined, body: unknown): RequestKey | undefined {
+async function readKey(header: string | undefined, takeFingerprint: () => string | Promise<string>): Promise<RequestKey | undefined> {
   const key = readIdempotencyKey(header)
-  return key === undefined ? undefined : { key, fingerprint: fingerprintOf(body) }
+  return key === undefined ? undefined : { key, fingerprint: await takeFingerprint() }
 }
 
 /** What is wrong with a task of a batch is said with its place. */

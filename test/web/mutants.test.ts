@@ -1,0 +1,36 @@
+/** What keeps strangers from stopping or fooling the web process is taken out of a copy of the source, and a test must notice. */
+import t from 'tap'
+import { testMutant, type Mutant } from '../helpers/mutants.js'
+
+const MUTANTS: (Mutant & { test: string })[] = [
+  {
+    without: 'the check as the judge: an empty list of errors is taken for a value that fits',
+    file: 'src/tasks/schema-errors.ts',
+    from: 'errors.length > 0 ? errors : [DOES_NOT_FIT]',
+    to: 'errors',
+    test: 'test/tasks/schema-errors.test.ts',
+  },
+  {
+    without: 'the guard around a message',
+    file: 'src/web/feed-socket.ts',
+    from: `guarded.guard<[Buffer, boolean]>('message', hear, describeFrame)`,
+    to: 'hear',
+    test: 'test/web/socket-guard.test.ts',
+  },
+  {
+    without: 'the guard around a message that is answered later',
+    file: 'src/web/feed-socket.ts',
+    from: `feed.subscribe(request).catch((error: unknown) => guarded.fail('subscribe', error))`,
+    to: 'void feed.subscribe(request)',
+    test: 'test/web/socket-guard.test.ts',
+  },
+  {
+    without: 'the measure of JSON before it is parsed',
+    file: 'src/web/json-text.ts',
+    from: '  if (excess !== undefined) throw new JsonBoundError(excess)\n',
+    to: '  if (excess === "") throw new JsonBoundError(excess)\n',
+    test: 'test/web/json-text.test.ts',
+  },
+]
+
+for (const { test, ...mutant } of MUTANTS) await testMutant(t, mutant, test, { TAP_TIMEOUT: '15' })

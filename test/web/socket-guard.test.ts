@@ -1,0 +1,142 @@
+/** A mistake of ours ends one socket and nothing else. The mistakes are made here; all else is what the server is made of. */
+import { once } from 'node:events'
+import Fastify from 'fastify'
+import { pino } from 'pino'
+import t from 'tap'
+import { WebSocket } from 'ws'
+import { createFeed } from '../../src/live/feed.js'
+import type { Hub, Sink } from '../../src/live/hub.js'
+import { answerProblem } from '../../src/web/problem.js'
+import { registerFeedSocket } from '../../src/web/feed-socket.js'
+import type { Feeds } from '../../src/web/feeds.js'
+import { createStreamLimits } from '../../src/web/stream-limits.js'
+import { refusePlainRequest, registerTaskSocket } from '../../src/web/task-socket.js'
+
+const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
+const lines: Record<string, unknown>[] = []
+const log = pino({ level: 'warn' }, { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) })
+const boom = (what: string) => new Error(`boom in ${what}`)
+
+/** What the hub tells whoever follows; its streams fail as they are told to. */
+const sinks = new Map<string, Sink>()
+const failing = new Set<string>()
+const failIf = (what: string) => {
+  if (failing.has(what)) throw boom(what)
+}
+const hub: Hub = {
+  find: async () => true,
+  task: () => undefined,
+  attach(id, _position, sink) {
+    failIf('attach')
+    sinks.set(id, sink)
+    return { drained: () => failIf('drained'), stop: () => failIf('stop') }
+  },
+  stop: async () => {},
+  counts: () => ({ tasks: 0, streams: 0 }),
+}
+const feeds: Feeds = {
+  open(client) {
+    const feed = createFeed({ hub, listTasks: async () => [], ...client })
+    return {
+      ...feed,
+      async subscribe(request) {
+        if (request.id === 'later') throw boom('subscribe')
+        await feed.subscribe(request)
+      },
+      unsubscribe(id) {
+        if (id === 'at once') throw boom('unsubscribe')
+        feed.unsubscribe(id)
+      },
+      stop() {
+        feed.stop()
+        failIf('close')
+      },
+    }
+  },
+  stop() {},
+}
+
+const app = Fastify({ loggerInstance: log })
+app.setErrorHandler(answerProblem)
+const limits = createStreamLimits({ maxPerAddress: 50, maxPerKey: 50, maxPerProcess: 50 })
+await app.register(
+  async (scope) => {
+    await registerTaskSocket(scope, { hub, limits, assertOrigin() {} })
+    registerFeedSocket(scope, { feeds, limits, assertOrigin() {}, assertUpgrade: refusePlainRequest })
+  },
+  { prefix: '/ws' },
+)
+const address = await app.listen({ port: 0, host: '127.0.0.1' })
+t.teardown(() => app.close())
+
+const unhandled: unknown[] = []
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  const note = (error: unknown) => void unhandled.push(error)
+  process.on(event, note)
+  t.teardown(() => process.off(event, note))
+}
+
+async function open(path: string) {
+  const socket = new WebSocket(address.replace('http', 'ws') + path)
+  socket.on('error', () => {})
+  const closed = once(socket, 'close').then(([code]) => Number(code))
+  await once(socket, 'open')
+  return { socket, closed, ask: (request: object) => socket.send(JSON.stringify(request)) }
+}
+
+/** The neighbour on another socket is answered as if nothing had happened. */
+async function assertAnswers({ socket, ask }: Awaited<ReturnType<typeof open>>): Promise<void> {
+  ask({ type: 'ping', id: 'still here' })
+  const [data] = (await once(socket, 'message')) as [Buffer]
+  t.same(JSON.parse(data.toString()), { type: 'pong', id: 'still here' })
+  t.same(unhandled, [])
+}
+
+t.afterEach(() => {
+  failing.clear()
+  lines.length = 0
+})
+
+t.test('a message that fails closes its socket with 1011 and is logged by its shape, and others notice nothing', async (t) => {
+  const neighbour = await open('/ws/tasks')
+  for (const [request, event] of [[{ type: 'unsubscribe', id: 'at once' }, 'message'], [{ type: 'subscribe', id: 'later', selection: { tag: 'secret' } }, 'subscribe']] as const) {
+    const { ask, closed } = await open('/ws/tasks')
+    ask(request)
+    t.equal(await closed, 1011)
+    t.match(lines.at(-1), { level: 50, path: '/ws/tasks', event, err: { message: /boom/ }, requestId: /./ })
+    if (event === 'message') t.match(lines.at(-1), { frame: { bytes: JSON.stringify(request).length, isBinary: false, depth: 1, fields: 2 } })
+    t.notMatch(JSON.stringify(lines), /secret|at once/, 'what the client said is in no log')
+    await assertAnswers(neighbour)
+  }
+  neighbour.socket.terminate()
+})
+
+t.test('so does what fails when a socket closes, opens, is refused a message, or has room again', async (t) => {
+  const neighbour = await open('/ws/tasks')
+  failing.add('close')
+  const leaving = await open('/ws/tasks')
+  leaving.socket.close()
+  await leaving.closed
+  await assertAnswers(neighbour)
+  t.match(lines, [{ path: '/ws/tasks', event: 'close' }])
+
+  failing.add('attach')
+  t.equal(await (await open(`/ws/tasks/${ID}`)).closed, 1011)
+  t.match(lines.at(-1), { path: `/ws/tasks/${ID}`, event: 'open' })
+  failing.delete('attach')
+
+  failing.add('stop')
+  const talking = await open(`/ws/tasks/${ID}`)
+  talking.socket.send('hello')
+  t.equal(await talking.closed, 1011)
+  t.ok(lines.some(({ event }) => event === 'message'))
+  failing.delete('stop')
+
+  failing.add('drained')
+  const slow = await open(`/ws/tasks/${ID}`)
+  sinks.get(ID)?.send(JSON.stringify('x'.repeat(100_000)))
+  t.equal(await slow.closed, 1011)
+  t.match(lines.at(-1), { event: 'drain' })
+  await assertAnswers(neighbour)
+  neighbour.socket.terminate()
+})
