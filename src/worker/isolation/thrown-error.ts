@@ -1,12 +1,13 @@
 /** Errors on their way from the process of a handler to its worker. */
 import { DatabaseAwayError } from '../../tasks/definition.js'
-import { CancelTask, PermanentFailure, RetryLater } from '../../tasks/outcome-errors.js'
+import { CancelTask, PermanentFailure, PutBack, RetryLater } from '../../tasks/outcome-errors.js'
 import type { ThrownError } from './messages.js'
 
 export function packError(thrown: unknown): ThrownError {
   const error = thrown instanceof Error ? thrown : new Error(`a handler threw ${typeof thrown === 'object' ? JSON.stringify(thrown) : String(thrown)}`)
   const { name, message, stack } = error
   if (error instanceof RetryLater) return { kind: 'RetryLater', name, message, stack, delayMs: error.delayMs }
+  if (error instanceof PutBack) return { kind: 'PutBack', name, message, stack, delayMs: error.delayMs }
   const kind = [PermanentFailure, CancelTask, DatabaseAwayError].find((Class) => error instanceof Class)?.name
   return { kind: (kind ?? 'Error') as ThrownError['kind'], name, message, stack }
 }
@@ -22,6 +23,8 @@ function create(kind: ThrownError['kind'], message: string, delayMs: number): Er
   switch (kind) {
     case 'RetryLater':
       return new RetryLater(delayMs, message)
+    case 'PutBack':
+      return new PutBack(delayMs, message)
     case 'PermanentFailure':
       return new PermanentFailure(message)
     case 'CancelTask':
