@@ -21,7 +21,7 @@ export function startCreateForm(root, { onTypes, onCreated }) {
   const load = async () => {
     try {
       const { items } = await getJson('/api/types')
-      form = createForm(items, onCreated)
+      form = createForm(items.filter(({ isInternal }) => !isInternal), onCreated)
       if (wanted !== undefined) form.select(wanted)
       root.replaceChildren(heading, form.element)
       onTypes(items)

@@ -49,22 +49,22 @@ function describeOne(types, name) {
   const info = types.find(({ type }) => type === name)
   const all = h('a', { class: 'up', href: '#/types' }, '← All types')
   if (info === undefined) return [all, h('h1', { tabindex: -1 }, 'There is no such type'), h('p', {}, 'No type of task is called ', h('code', {}, name), '.')]
-  const { type, title, description, payload, result, progress } = info
+  const { type, title, description, payload, result, progress, isInternal } = info
   return [
     all,
     h('h1', { tabindex: -1 }, title),
     h('p', { class: 'id' }, h('code', {}, type)),
     h('p', {}, description),
-    h('p', { class: 'actions' }, h('a', { class: 'button', href: `#/new/${encodeURIComponent(type)}` }, 'Create one')),
+    !isInternal && h('p', { class: 'actions' }, h('a', { class: 'button', href: `#/new/${encodeURIComponent(type)}` }, 'Create one')),
     h('dl', { class: 'facts' }, describeOptions(info).map(([option, value]) => h('div', {}, h('dt', {}, option), h('dd', {}, value)))),
     createSection('Payload', createFieldTable(payload, markInput)),
     createSection('Result', createFieldTable(result, markOutput)),
     progress && createSection('Data of its progress', createFieldTable(progress, markOutput)),
-    createSection('From your own code', createTypeSnippets(info, location.origin).map(createSnippet)),
+    !isInternal && createSection('From your own code', createTypeSnippets(info, location.origin).map(createSnippet)),
   ].filter(Boolean)
 }
 
-function describeOptions({ queue, attempts, isolation, timeLimits: { softMs, hardMs, heartbeatMs }, isDefault }) {
+function describeOptions({ queue, attempts, isolation, timeLimits: { softMs, hardMs, heartbeatMs }, isDefault, isInternal }) {
   const limits = [
     softMs !== undefined && `asked to stop after ${describeSeconds(softMs)}`,
     hardMs !== undefined && `ended after ${describeSeconds(hardMs)}`,
@@ -76,6 +76,7 @@ function describeOptions({ queue, attempts, isolation, timeLimits: { softMs, har
     ['Limits', limits.length > 0 ? limits.join(', ') : 'none'],
     ['Runs in', isolation === 'process' ? 'a process of its own' : 'the process of its worker'],
     isDefault && ['Default', 'the type of a task that names none'],
+    isInternal && ['Created by', 'the server only'],
   ].filter(Boolean)
 }
 

@@ -54,8 +54,19 @@ export function whyNotPublic(address: string): string | null {
 }
 
 export function createAddressGuard({ allowPrivate, resolve = resolveAll }: GuardOptions): AddressGuard {
+  const underWay = new Map<string, Promise<readonly LookupAddress[]>>()
+
+  /** Those who ask while a name is being resolved get the same answer: a name server that is slow holds one thread, not all there are. */
+  function resolveOnce(hostname: string): Promise<readonly LookupAddress[]> {
+    const known = underWay.get(hostname)
+    if (known !== undefined) return known
+    const resolving = resolve(hostname).finally(() => underWay.delete(hostname))
+    underWay.set(hostname, resolving)
+    return resolving
+  }
+
   async function lookupChecked(hostname: string): Promise<readonly LookupAddress[]> {
-    const addresses = await resolve(hostname)
+    const addresses = await resolveOnce(hostname)
     if (!allowPrivate) {
       for (const { address } of addresses) assertPublic(address, `${hostname} resolves to an address that`)
     }

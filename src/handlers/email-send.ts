@@ -2,6 +2,9 @@
  * Sends an e-mail over SMTP, once for the task as far as SMTP allows: its acceptance is recorded, so that a later attempt does not
  * send it again. A worker that is lost between the server's "250 OK" and that record sends it twice, with the same Message-ID.
  *
+ * A mail server that does not answer holds a few of the worker's slots and no more (`receiver-gate.ts`), and none for longer than a
+ * minute, however slowly it answers.
+ *
  * Without SMTP_URL messages become `.eml` files in a folder, for development, and the log says so.
  */
 import { rename, rm, writeFile } from 'node:fs/promises'
@@ -12,6 +15,8 @@ import { makePrivateFolders, PRIVATE_FILE_MODE } from '../private-files.js'
 import { defineTask, type TaskContext } from '../tasks/definition.js'
 import { explainDiskError, type DiskFloor } from '../tasks/disk-floor.js'
 import { PermanentFailure } from '../tasks/outcome-errors.js'
+import { ReceiverGate } from './receiver-gate.js'
+import { explainSmtpError } from './smtp-errors.js'
 
 export interface EmailOptions {
   /** `smtp://user:password@host:587` or `smtps://…`; files in `folder` when left out. */
@@ -22,9 +27,13 @@ export interface EmailOptions {
   folder: string
   /** What keeps the disk of `folder` from filling up; without one files may fill it. */
   floor?: DiskFloor | undefined
+  /** Attempts that this process runs at the same time, of all types in the queue. Default 128. */
+  slots?: number | undefined
+  /** How long a mail server may take for each of its answers, and for the whole of one message, in milliseconds. Default 20 s and 60 s. */
+  timeouts?: { answerMs: number; wholeMs: number }
 }
 
-const TIMEOUT_MS = 20_000
+const TIMEOUTS = { answerMs: 20_000, wholeMs: 60_000 }
 const MAX_RECIPIENTS = 50
 /** One address, in the form that people write it; the server has the last word. No line breaks: they would begin a header. */
 const Address = Type.String({ maxLength: 320, pattern: '^[^\\s@<>,;:"]+@[^\\s@<>,;:"]+\\.[^\\s@<>,;:".]+$', examples: ['ada@example.com'] })
@@ -55,11 +64,12 @@ const Result = Type.Object(
 )
 type Result = Static<typeof Result>
 
-export function createEmailSend({ smtpUrl, from, folder, floor }: EmailOptions) {
+export function createEmailSend({ smtpUrl, from, folder, floor, slots, timeouts = TIMEOUTS }: EmailOptions) {
+  const gate = new ReceiverGate({ slots })
   return defineTask({
     type: 'email.send',
     title: 'Send an e-mail',
-    description: 'Sends an e-mail over SMTP, once. Tried again while the server is away or asks for patience (4xx); an address that it refuses is final.',
+    description: 'Sends an e-mail over SMTP, once. Tried again while the server is away, asks for patience (4xx), or refuses what its operator can fix, such as a password (535). An address or a message that it refuses is final.',
     payload: Payload,
     result: Result,
     attempts: 8,
@@ -75,9 +85,32 @@ export function createEmailSend({ smtpUrl, from, folder, floor }: EmailOptions) 
         disableFileAccess: true,
         disableUrlAccess: true,
       }
-      return context.once('send', () => (smtpUrl === undefined ? writeToFile(message, context) : sendOver(smtpUrl, message)))
+      const isOwnSender = others.from !== undefined
+      return context.once('send', () => (smtpUrl === undefined ? writeToFile(message, context) : sendOver(smtpUrl, message, isOwnSender, context)))
     },
   })
+
+  function sendOver(url: string, message: SendMailOptions, isOwnSender: boolean, { signal }: TaskContext): Promise<Result> {
+    return gate.call({
+      url: new URL(url),
+      signal,
+      async send() {
+        const deadline = new AbortController()
+        const timer = setTimeout(() => deadline.abort(new Error(`the mail server took longer than ${timeouts.wholeMs} ms`)), timeouts.wholeMs)
+        // At a shutdown it goes on for the moment that is left: the task runs again, and would send twice what the server takes now.
+        const onAbort = () => signal.reason === 'cancelled' && deadline.abort(signal.reason)
+        signal.addEventListener('abort', onAbort)
+        try {
+          return await sendNow(url, { ...message, signal: deadline.signal }, timeouts.answerMs)
+        } catch (error) {
+          throw explainSmtpError(deadline.signal.aborted ? (deadline.signal.reason as unknown) : error, isOwnSender)
+        } finally {
+          clearTimeout(timer)
+          signal.removeEventListener('abort', onAbort)
+        }
+      },
+    })
+  }
 
   async function writeToFile(message: SendMailOptions, { taskId, log }: TaskContext): Promise<Result> {
     const { createTransport } = await loadMailer()
@@ -106,24 +139,16 @@ export function createEmailSend({ smtpUrl, from, folder, floor }: EmailOptions) 
 /** With the first e-mail: it takes memory, also in processes that never send one. */
 const loadMailer = () => import('nodemailer')
 
-async function sendOver(smtpUrl: string, message: SendMailOptions): Promise<Result> {
+async function sendNow(url: string, message: SendMailOptions, answerMs: number): Promise<Result> {
   const { createTransport } = await loadMailer()
-  const transport = createTransport({ url: smtpUrl, connectionTimeout: TIMEOUT_MS, greetingTimeout: TIMEOUT_MS, socketTimeout: TIMEOUT_MS } as never)
+  const bounds = { connectionTimeout: answerMs, greetingTimeout: answerMs, socketTimeout: answerMs, dnsTimeout: answerMs }
+  const transport = createTransport({ url, ...bounds } as never)
   try {
     const { messageId, accepted, rejected } = (await transport.sendMail(message)) as { messageId: string; accepted: string[]; rejected: string[] }
     return { messageId, accepted, rejected, over: 'smtp' }
-  } catch (error) {
-    throw explain(error)
   } finally {
     transport.close()
   }
-}
-
-/** 5xx is the server's last word, 4xx asks for patience, anything else is the line to it. @see RFC 5321 section 4.2.1 */
-function explain(error: unknown): Error {
-  const { responseCode = 0, code, message } = error as { responseCode?: number; code?: string; message: string }
-  if (responseCode >= 500 || code === 'EENVELOPE') return new PermanentFailure(`the mail server refused: ${message}`, { cause: error })
-  return new Error(`the e-mail was not sent: ${message}`, { cause: error })
 }
 
 function recipientsOf({ to, cc, bcc }: SendMailOptions): string[] {

@@ -21,8 +21,8 @@ export interface GuardedRequest {
   headers: Readonly<Record<string, string>>
   body: string | null
   timeoutMs: number
-  /** How much of the answer's body is kept; reading stops there. */
-  maxBytes: number
+  /** How much of the answer's body is kept; reading stops there. `none`: the head is the answer, and the body is not waited for. */
+  maxBytes: number | 'none'
   /** Whether an answer with this redirect status is wanted itself, rather than what it points to. */
   isWanted(status: number): boolean
 }
@@ -90,11 +90,10 @@ async function followRedirects(
     const location = response.headers.location
     const isRedirect = REDIRECT_STATUSES.includes(response.statusCode) && typeof location === 'string'
     if (!isRedirect || current.isWanted(response.statusCode)) {
-      const read = await readUpTo(response.body, current.maxBytes)
+      const read = current.maxBytes === 'none' ? dropBody(response) : await readUpTo(response.body, current.maxBytes)
       return { status: response.statusCode, headers: response.headers, url, ...read }
     }
-    // Its body is of no use; without a listener, ending it early would be an unhandled error.
-    response.body.on('error', () => {}).destroy()
+    dropBody(response)
     if (redirects === MAX_REDIRECTS) {
       throw new Error(`${describeRequest(first)} redirects more than ${MAX_REDIRECTS} times. Ask for the final url.`)
     }
@@ -124,6 +123,12 @@ export function createRedirect(from: GuardedRequest, status: number, location: s
     headers: Object.fromEntries(headers),
     ...(dropsBody ? { method: 'GET', body: null } : {}),
   }
+}
+
+/** For a body of no use. Without a listener, ending it early would be an unhandled error. */
+function dropBody({ body }: Dispatcher.ResponseData): { bytes: Buffer; truncated: boolean } {
+  body.on('error', () => {}).destroy()
+  return { bytes: Buffer.alloc(0), truncated: false }
 }
 
 /** Leaving the loop early closes the connection, so the rest is never sent. */

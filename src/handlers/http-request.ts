@@ -4,6 +4,7 @@ import { defineTask, type TaskContext } from '../tasks/definition.js'
 import { PermanentFailure, RetryLater } from '../tasks/outcome-errors.js'
 import { AddressRefusedError, createAddressGuard, type GuardOptions } from './address-guard.js'
 import { describeRequest, METHODS, sendGuarded, type GuardedRequest, type GuardedResponse } from './guarded-request.js'
+import { ReceiverGate } from './receiver-gate.js'
 
 const DEFAULT_TIMEOUT_MS = 10_000
 const DEFAULT_MAX_BYTES = 64 * 1024
@@ -95,8 +96,15 @@ const Result = Type.Object(
 
 type Result = Static<typeof Result>
 
-export function createHttpRequest(options: GuardOptions) {
+export interface HttpRequestOptions extends GuardOptions {
+  /** Attempts that this process runs at the same time, of all types in the queue. Default 128. */
+  slots?: number | undefined
+}
+
+/** A receiver that does not answer holds a few of the slots and no more: see `receiver-gate.ts`. Any answer counts as one. */
+export function createHttpRequest(options: HttpRequestOptions) {
   const guard = createAddressGuard(options)
+  const gate = new ReceiverGate({ slots: options.slots })
   return defineTask({
     type: 'http.request',
     title: 'HTTP request',
@@ -119,9 +127,16 @@ export function createHttpRequest(options: GuardOptions) {
   })
 
   async function send(payload: Payload, request: GuardedRequest, { signal, progress, log }: TaskContext): Promise<Result> {
-    progress(0, 1, describeRequest(request))
-    const startedAt = performance.now()
-    const response = await sendGuarded(request, guard, signal)
+    let startedAt = 0
+    const response = await gate.call({
+      url: request.url,
+      signal,
+      send() {
+        progress(0, 1, describeRequest(request))
+        startedAt = performance.now()
+        return sendGuarded(request, guard, signal)
+      },
+    })
     const durationMs = Math.round(performance.now() - startedAt)
     if (!isExpected(payload, response.status)) {
       const expected = payload.expectStatus?.join(' or ') ?? '200 to 299'

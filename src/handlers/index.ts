@@ -2,7 +2,7 @@
 import { readWorkerQueues } from '../config.js'
 import { splitList } from '../environment.js'
 import { StartupError } from '../startup-error.js'
-import type { Definition, TaskTypesOf } from '../tasks/definition.js'
+import { DEFAULT_QUEUE, type Definition, type TaskTypesOf } from '../tasks/definition.js'
 import type { DiskFloor } from '../tasks/disk-floor.js'
 import { createRegistry, type Registry } from '../tasks/registry.js'
 import { demoSleep } from './demo-sleep.js'
@@ -12,7 +12,7 @@ import { createImageThumbnail } from './image-thumbnail.js'
 import { loadOwnDefinitions } from './own.js'
 import { reportGenerate } from './report-generate.js'
 import { tasksExport } from './tasks-export.js'
-import { createWebhookDeliver } from './webhook-deliver.js'
+import { CALLBACK_QUEUE, createWebhookDeliver } from './webhook-deliver.js'
 
 /** The type of a task that is created without one. */
 export const DEFAULT_TYPE = 'demo.sleep'
@@ -26,6 +26,8 @@ export interface DefinitionOptions {
   emailDir: string
   /** What keeps the disk of `emailDir` from filling up. */
   floor?: DiskFloor | undefined
+  /** Attempts that the worker runs at the same time in a queue that says nothing else. */
+  workerConcurrency?: number | undefined
   /** What callbacks are signed with; one of the installation's own when left out. */
   webhookSecret?: string | undefined
   /** Further queues that tasks may ask for, with commas between. */
@@ -50,14 +52,16 @@ export type BuiltInTypes = TaskTypesOf<
 
 /** The built-in definitions. */
 export function createDefinitions(options: DefinitionOptions): Definition[] {
+  const named = readWorkerQueues(options.workerQueues ?? '')
+  const slots = named.get(DEFAULT_QUEUE) ?? options.workerConcurrency
   return [
     demoSleep,
     reportGenerate,
-    createHttpRequest({ allowPrivate: options.httpRequestAllowPrivate }),
+    createHttpRequest({ allowPrivate: options.httpRequestAllowPrivate, slots }),
     tasksExport,
-    createEmailSend({ smtpUrl: options.smtpUrl, from: options.emailFrom, folder: options.emailDir, floor: options.floor }),
+    createEmailSend({ smtpUrl: options.smtpUrl, from: options.emailFrom, folder: options.emailDir, floor: options.floor, slots }),
     createImageThumbnail({ allowPrivate: options.httpRequestAllowPrivate }),
-    createWebhookDeliver({ allowPrivate: options.httpRequestAllowPrivate, secret: options.webhookSecret }),
+    createWebhookDeliver({ allowPrivate: options.httpRequestAllowPrivate, secret: options.webhookSecret, slots: named.get(CALLBACK_QUEUE) }),
   ]
 }
 

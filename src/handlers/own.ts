@@ -30,6 +30,9 @@ export async function loadOwnDefinitions(folder: string): Promise<Definition[]> 
     for (const value of Object.values(exported)) if (isDefinition(value)) found.add(value)
   }
   if (found.size === 0) throw new StartupError(`no module in ${root} exports a task: expected "export const … = defineTask({ type, … })"`)
+  for (const { type, isInternal } of found) {
+    if (isInternal === true) throw new StartupError(`the task type "${type}" is marked as internal, and nobody could create one: leave isInternal out`)
+  }
   return [...found]
 }
 

@@ -1,6 +1,7 @@
 /**
  * The stored tasks as one file. It is written in parts of so many tasks looked at, each recorded with the id it ends at, so that an
- * attempt after a crash goes on behind the last whole part. Memory holds a page of rows, however many there are.
+ * attempt after a crash goes on behind the last whole part. Memory holds a page of some megabytes, however many rows there are and however
+ * large they are.
  */
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
@@ -9,14 +10,22 @@ import { Type } from 'typebox'
 import { Status } from '../protocol/status.js'
 import { Instant, TaskType, type TaskId } from '../protocol/task.js'
 import { defineTask, type TaskContext } from '../tasks/definition.js'
-import { CSV_HEADING, exportPage, readExportScope, type ExportFilter, type ExportFormat } from '../tasks/store/index.js'
+import { BYTE_ORDER_MARK, CSV_HEADING, exportPage, exportSlice, MAX_CELL_LENGTH, readExportScope, type ExportFilter, type ExportFormat, type ExportPage } from '../tasks/store/index.js'
 
-const PAGE_TASKS = 1_000
+/** How many tasks a page looks at: few at first, since nothing is known of their sizes, then twice as many as fitted, up to the most. */
+const PAGE_TASKS = { first: 16, most: 1_000 }
+const PAGE_BYTES = 4 * 1024 * 1024
+const SLICE_LENGTH = 2 * 1024 * 1024
+/** A part ends at either. */
 const PART_TASKS = 100_000
+const PART_BYTES = 256 * 1024 * 1024
 
 const Payload = Type.Object(
   {
     format: Type.Optional(Type.Enum(['csv', 'ndjson'], { default: 'csv', title: 'Format', description: 'A table, or a JSON object on each line.' })),
+    byteOrderMark: Type.Optional(
+      Type.Boolean({ default: true, title: 'Byte order mark', description: 'Whether a CSV file begins with one: Excel then reads it as UTF-8. NDJSON never does.' }),
+    ),
     status: Type.Optional({ ...Status, title: 'Status', description: 'Only tasks that stand there.' }),
     type: Type.Optional({ ...TaskType, title: 'Type', description: 'Only tasks of this type.' }),
     tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50, title: 'Tag', description: 'Only tasks with this tag.' })),
@@ -32,11 +41,15 @@ const Result = Type.Object({
   rows: Type.Integer(),
   bytes: Type.Integer(),
   sha256: Type.String(),
+  longCells: Type.Integer({ description: `Cells of a CSV file with more than ${MAX_CELL_LENGTH} characters; 0 for NDJSON.` }),
+  note: Type.Optional(Type.String({ description: 'What a reader of the file should know.' })),
 })
 
 /** What is recorded of a part. */
 interface Part {
   rows: number
+  /** Missing in what an older version recorded. */
+  longCells?: number
   /** How many tasks were looked at. */
   walked: number
   /** The last of them; null when there was none left. */
@@ -54,13 +67,14 @@ export const tasksExport = defineTask({
   isolation: 'process',
   memoryLimitMb: 64,
 
-  async run({ format = 'csv', ...wanted }, context) {
+  async run({ format = 'csv', byteOrderMark = true, ...wanted }, context) {
     const { db } = context
     const { until, estimatedTasks } = await context.once('scope', () => readExportScope(db, wanted))
     const filter: ExportFilter = { ...wanted, createdBefore: until }
     const parts: string[] = []
     let rows = 0
     let walked = 0
+    let longCells = 0
     for (let afterId: TaskId | null = null, isLast = false; !isLast; ) {
       const name = `part-${String(parts.length + 1).padStart(5, '0')}`
       const [startId, before] = [afterId, { walked, rows }]
@@ -72,22 +86,34 @@ export const tasksExport = defineTask({
       parts.push(name)
       rows += part.rows
       walked += part.walked
+      longCells += part.longCells ?? 0
       afterId = part.lastId
       isLast = afterId === null
     }
     const file = `tasks.${format}`
     // Recorded before the parts go: an attempt after that has nothing left to join.
-    const whole = await context.once('file', () => joinParts(parts, file, format, context))
+    const whole = await context.once('file', () => joinParts(parts, file, headOf(format, byteOrderMark), context))
     for (const name of parts) await context.removeArtifact(name)
-    return { file, download: `/api/tasks/${context.taskId}/artifacts/${file}`, rows, ...whole }
+    return { file, download: `/api/tasks/${context.taskId}/artifacts/${file}`, rows, ...whole, longCells, ...noteOf(longCells) }
   },
 })
 
-async function joinParts(parts: readonly string[], file: string, format: ExportFormat, { artifact, readArtifact }: TaskContext): Promise<{ bytes: number; sha256: string }> {
+/** What the file begins with. */
+function headOf(format: ExportFormat, hasByteOrderMark: boolean): { head: string; mediaType: string } {
+  if (format === 'ndjson') return { head: '', mediaType: 'application/x-ndjson' }
+  return { head: `${hasByteOrderMark ? BYTE_ORDER_MARK : ''}${CSV_HEADING}`, mediaType: 'text/csv; charset=utf-8' }
+}
+
+function noteOf(longCells: number): { note?: string } {
+  if (longCells === 0) return {}
+  return { note: `${longCells} ${longCells === 1 ? 'cell has' : 'cells have'} more than ${MAX_CELL_LENGTH} characters: Excel shows no more of a cell. Export as ndjson for programs.` }
+}
+
+async function joinParts(parts: readonly string[], file: string, { head, mediaType }: ReturnType<typeof headOf>, { artifact, readArtifact }: TaskContext): Promise<{ bytes: number; sha256: string }> {
   const hash = createHash('sha256')
   let bytes = 0
   async function* whole() {
-    if (format === 'csv') yield Buffer.from(CSV_HEADING)
+    if (head !== '') yield Buffer.from(head)
     for (const name of parts) yield* (await readArtifact(name)) as AsyncIterable<Buffer>
   }
   async function* measured() {
@@ -97,7 +123,7 @@ async function joinParts(parts: readonly string[], file: string, format: ExportF
       yield chunk
     }
   }
-  await pipeline(Readable.from(measured(), { objectMode: false }), artifact(file, { mediaType: format === 'csv' ? 'text/csv; charset=utf-8' : 'application/x-ndjson' }))
+  await pipeline(Readable.from(measured(), { objectMode: false }), artifact(file, { mediaType }))
   return { bytes, sha256: hash.digest('hex') }
 }
 
@@ -112,18 +138,33 @@ async function writePart(
   let lastId: TaskId | null = null
   let rows = 0
   let walked = 0
+  let longCells = 0
   async function* lines() {
-    for (let after = afterId; walked < PART_TASKS; after = lastId) {
+    let limit = PAGE_TASKS.first
+    let bytes = 0
+    for (let after = afterId; walked < PART_TASKS && bytes < PART_BYTES; after = lastId) {
       signal.throwIfAborted()
-      const page = await exportPage(db, tenant, filter, format, after, PAGE_TASKS)
-      if (page.lines !== null) yield Buffer.from(page.lines)
+      const page = await exportPage(db, tenant, filter, { format, afterId: after, limit, maxBytes: PAGE_BYTES })
+      for await (const chunk of chunksOf(page, format, db)) {
+        signal.throwIfAborted()
+        bytes += chunk.length
+        yield chunk
+      }
       rows += page.rows
       walked += page.walked
+      longCells += page.longCells
       onPage({ walked, rows })
-      lastId = page.walked === PAGE_TASKS ? page.lastId : null
+      lastId = page.isLast ? null : page.lastId
       if (lastId === null) return
+      limit = Math.min(Math.max(page.walked * 2, 2), PAGE_TASKS.most)
     }
   }
   await pipeline(Readable.from(lines(), { objectMode: false }), artifact(name))
-  return { rows, walked, lastId }
+  return { rows, walked, longCells, lastId }
+}
+
+async function* chunksOf({ lines, large }: ExportPage, format: ExportFormat, db: TaskContext['db']): AsyncGenerator<Buffer> {
+  if (lines !== null) yield Buffer.from(lines)
+  if (large === null) return
+  for (let from = 0; from < large.length; from += SLICE_LENGTH) yield Buffer.from(await exportSlice(db, large, format, from, SLICE_LENGTH))
 }

@@ -28,6 +28,7 @@ export const PROBLEMS = {
   unsupported_media_type: { status: 415, title: 'The content type is not supported', fix: 'Send the header Content-Type: application/json.' },
   invalid_task: { status: 422, title: 'The task cannot be accepted as it is', fix: 'Mend the fields listed in errors.' },
   unknown_type: { status: 422, title: 'There is no such task type', fix: 'Use one of the types listed by GET /api/types.' },
+  internal_type: { status: 422, title: 'Only the server makes tasks of this type', fix: 'Use a type that GET /api/types does not mark as isInternal. For a callback at the end of a task, send callbackUrl with it.' },
   invalid_payload: { status: 422, title: 'The payload does not fit the schema of its type', fix: 'Mend the fields listed in errors; GET /api/types shows the schema.' },
   key_reused: { status: 422, title: 'The Idempotency-Key was used for another request', fix: 'Send a new key with a new request, and an old one with the very same body.' },
   too_many_streams: { status: 429, title: 'Too many streams are open from this address, or with this key', fix: 'Close some, or follow many tasks over one socket: /ws/tasks. The operator sets MAX_STREAMS_PER_ADDRESS and MAX_STREAMS_PER_KEY.' },

@@ -201,6 +201,7 @@ export const TypeInfo = Type.Object({
   title: Type.String(),
   description: Type.String(),
   isDefault: Type.Boolean({ description: 'the type of a task created without one' }),
+  isInternal: Type.Boolean({ description: 'whether only the server makes tasks of this type; to create or edit one is refused' }),
   queue: QueueName,
   attempts: Type.Integer({ minimum: 1 }),
   isolation: Type.Enum(['none', 'process']),

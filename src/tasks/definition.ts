@@ -138,6 +138,11 @@ export interface Definition<Payload extends TSchema = TSchema, Result extends TS
   readonly result: Result
   /** Schema of the data that comes with progress, for watchers that are programs. Default: none. */
   readonly progress?: Progress
+  /**
+   * Whether only the server itself makes tasks of this type: clients, SQL and other handlers may not, and nobody may edit one. For the
+   * built-in types; those of a project cannot have it. Default false.
+   */
+  readonly isInternal?: boolean
   /** Which workers take it: see WORKER_QUEUES. Default `default`. */
   readonly queue?: string
   /** 0 (default) to 9, which is taken first; a task may say otherwise. */

@@ -13,7 +13,7 @@ import { createTaskId } from './task-id.js'
 export class NewTaskError extends Error {
   override readonly name = 'NewTaskError'
   constructor(
-    readonly code: Extract<ProblemCode, 'invalid_task' | 'unknown_type' | 'invalid_payload'>,
+    readonly code: Extract<ProblemCode, 'invalid_task' | 'unknown_type' | 'internal_type' | 'invalid_payload'>,
     message: string,
     readonly errors: readonly FieldError[],
     options?: ErrorOptions,
@@ -89,8 +89,13 @@ export function toNewTaskView(task: NewTask, created: CreatedTask): Task {
 function findType(body: CreateTask, registry: Registry): RegisteredType {
   const type = body.type ?? registry.defaultType
   const registered = registry.find(type)
+  const detail = `is not one of ${registry.creatableTypes().join(', ')}`
+  if (registered?.definition.isInternal === true) {
+    throw new NewTaskError('internal_type', `Only the server makes and edits tasks of the type "${type}".`, [
+      { pointer: '/type', detail: `"${type}" ${detail}`, fix: 'Use one of these types. For a callback at the end of a task, send `callbackUrl` with it.' },
+    ])
+  }
   if (registered !== undefined) return registered
-  const detail = `is not one of ${registry.list().map((info) => info.type).join(', ')}`
   throw new NewTaskError('unknown_type', `There is no task type "${type}": it ${detail}.`, [
     { pointer: '/type', detail: `"${type}" ${detail}`, fix: 'Use one of these types.' },
   ])

@@ -14,6 +14,28 @@ export class RetryLater extends Error {
   }
 }
 
+/**
+ * Ends the attempt without counting it as a failure: the task runs again after the pause, and has as many attempts left as
+ * before. For a run that could not begin its work, because something that it needs is busy. The author of the handler sees
+ * to it that this does not go on for ever.
+ */
+export class PutBack extends Error {
+  override readonly name = 'PutBack'
+  /**
+   * @param delayMs milliseconds from now, 0 or more; at most 30 days are waited
+   * @param message the reason, shown with the task
+   * @throws RangeError for any other delay
+   */
+  constructor(
+    readonly delayMs: number,
+    message = 'put back; nothing was done yet',
+    options?: ErrorOptions,
+  ) {
+    if (!(delayMs >= 0)) throw new RangeError('PutBack takes milliseconds, 0 or more')
+    super(message, options)
+  }
+}
+
 /** Fails the task, whatever attempts it has left: trying again would not help. */
 export class PermanentFailure extends Error {
   override readonly name = 'PermanentFailure'

@@ -9,7 +9,7 @@ import { toStorableText } from '../protocol/text.js'
 import { backoffMs, boundDelay, DEFAULT_BACKOFF } from './backoff.js'
 import { DatabaseAwayError, type Definition } from './definition.js'
 import { DiskFullError } from './disk-floor.js'
-import { CancelTask, PermanentFailure, RetryLater, UnstorableError } from './outcome-errors.js'
+import { CancelTask, PermanentFailure, PutBack, RetryLater, UnstorableError } from './outcome-errors.js'
 import type { RegisteredType } from './registry.js'
 import { describeViolation, toStorable } from './storable.js'
 import type { ClaimedAttempt, Settlement } from './store/index.js'
@@ -26,7 +26,8 @@ export type AbortReason = 'shutdown' | 'lease lost' | 'cancelled' | 'time limit'
 export type Outcome =
   | { kind: 'completed'; result: unknown }
   | { kind: 'failed'; code: FailureCode; thrown: unknown }
-  | { kind: 'released'; reason: string }
+  /** Put back without a failure; at once when `retryInMs` is left out. */
+  | { kind: 'released'; reason: string; retryInMs?: number }
   | { kind: 'cancelled'; reason: string | null }
 
 /** Failures that another attempt would meet again. */
@@ -46,6 +47,7 @@ export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
     case 'time limit':
       return fail('time_limit', new Error('the run was over its time limit', { cause: error }))
   }
+  if (error instanceof PutBack) return { kind: 'released', reason: describeError(error).message, retryInMs: error.delayMs }
   if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
   return fail(error instanceof DiskFullError ? 'disk_full' : 'error', error)
 }
@@ -78,10 +80,14 @@ export function judge(claimed: Judged, outcome: Outcome, definition: Definition 
     case 'failed':
       return { ...ref, outcome: 'failed', ...judgeFailure(claimed, outcome, definition) }
     case 'released':
-      return { ...ref, outcome: 'released', status: 'PENDING', reason: outcome.reason }
+      return { ...ref, outcome: 'released', reason: outcome.reason, ...whenReleased(outcome.retryInMs) }
     case 'cancelled':
       return { ...ref, outcome: 'cancelled', status: 'CANCELLED', reason: outcome.reason }
   }
+}
+
+function whenReleased(retryInMs: number | undefined): Pick<Settlement, 'status' | 'retryInMs'> {
+  return retryInMs === undefined ? { status: 'PENDING' } : { status: 'RETRYING', retryInMs: boundDelay(retryInMs) }
 }
 
 /** Another attempt, or the end. */

@@ -28,8 +28,12 @@ export interface Registry {
   readonly defaultType: string
   find(type: string): RegisteredType | undefined
   list(): TypeInfo[]
+  /** The types that clients may create. */
+  creatableTypes(): string[]
   /** Those that tasks may be in: the default one, those of the types, and those named to it. Each costs connections, so there is an end to them. */
   readonly queues: ReadonlySet<string>
+  /** The queues of internal types, which no task may ask for, each with how many runs at the same time it has in one worker. */
+  readonly internalQueues: ReadonlyMap<string, number>
   /** How many runs of a queue there may be at the same time in one worker, where a type bounds them. */
   limitsByQueue(): Map<string, number>
 }
@@ -49,17 +53,22 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
     types.set(definition.type, register(definition))
   }
   if (!types.has(defaultType)) throw new Error(`the default task type "${defaultType}" is not defined`)
+  const internalQueues = findInternalQueues([...types.values()])
+  const allQueues = [DEFAULT_QUEUE, ...[...types.values()].map(({ queue }) => queue), ...queues]
   return {
     defaultType,
-    queues: new Set([DEFAULT_QUEUE, ...[...types.values()].map(({ queue }) => queue), ...queues]),
+    queues: new Set(allQueues.filter((queue) => !internalQueues.has(queue))),
+    internalQueues,
     find: (type) => types.get(type),
     limitsByQueue: () => new Map([...types.values()].flatMap(({ queue, concurrency }) => (concurrency === undefined ? [] : [[queue, concurrency]]))),
+    creatableTypes: () => [...types.values()].flatMap(({ definition: { type, isInternal = false } }) => (isInternal ? [] : [type])),
     list: () =>
-      [...types.values()].map(({ queue, definition: { type, title, description, payload, result, progress = null, attempts = DEFAULT_ATTEMPTS, isolation = 'none', timeLimits = {} } }) => ({
+      [...types.values()].map(({ queue, definition: { type, title, description, payload, result, progress = null, attempts = DEFAULT_ATTEMPTS, isolation = 'none', timeLimits = {}, isInternal = false } }) => ({
         type,
         title,
         description,
         isDefault: type === defaultType,
+        isInternal,
         queue,
         attempts,
         isolation,
@@ -69,6 +78,10 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
         progress,
       })),
   }
+}
+
+function findInternalQueues(types: readonly RegisteredType[]): Map<string, number> {
+  return new Map(types.flatMap(({ queue, concurrency, definition }) => (definition.isInternal === true && concurrency !== undefined ? [[queue, concurrency] as const] : [])))
 }
 
 function register(definition: Definition): RegisteredType {
@@ -115,6 +128,7 @@ function concurrencyOf({ concurrency, isolation, queue }: Definition): number | 
 const Options = Type.Object({
   title: Type.String({ minLength: 1 }),
   description: Type.String(),
+  isInternal: Type.Optional(Type.Boolean()),
   queue: Type.Optional(QueueName),
   priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 9 })),
   attempts: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),

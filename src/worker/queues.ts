@@ -1,12 +1,13 @@
 /**
- * Which queues this worker serves. Named in the configuration: those and no others. Otherwise all there are: the default one,
- * those that its registry knows, and any other in which deliveries wait (of tasks made in SQL), found by a look every few
+ * Which queues this worker serves. Named in the configuration: those, and with the default one the internal ones, and no others.
+ * Otherwise all there are: the default one, those that its registry knows, and any other in which deliveries wait (of tasks made in SQL), found by a look every few
  * seconds, so that no queue is without a worker by mistake.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Broker, Consumer, Delivery } from '../broker/broker.js'
 import { readWorkerQueues } from '../config.js'
 import type { Database } from '../db/database.js'
+import { DEFAULT_QUEUE } from '../tasks/definition.js'
 import type { Registry } from '../tasks/registry.js'
 import { listWaitingQueues } from '../tasks/store/index.js'
 
@@ -35,7 +36,9 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
 
   async function serve(queue: string): Promise<void> {
     if (consumers.has(queue)) return
-    const most = Math.min(named.get(queue) ?? concurrency, limits.get(queue) ?? Infinity)
+    // An internal queue has slots of its own, beside those of the tasks that clients create.
+    const usual = registry.internalQueues.get(queue) ?? concurrency
+    const most = Math.min(named.get(queue) ?? usual, limits.get(queue) ?? Infinity)
     const consumer = await broker.queue.consume(run, { queue, concurrency: most })
     consumers.set(queue, consumer)
     if (isPaused) await consumer.pause()
@@ -52,6 +55,8 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
 
   const first = named.size > 0 ? named.keys() : registry.queues
   for (const queue of first) await serve(queue)
+  // Operators name the queues of their tasks: what the server makes beside them needs no name.
+  if (named.size === 0 || named.has(DEFAULT_QUEUE)) for (const queue of registry.internalQueues.keys()) await serve(queue)
 
   let looking: Promise<void> | undefined
   const timer = setInterval(() => {

@@ -1,10 +1,12 @@
 /** E-mails to a real SMTP server. */
 import { readFile } from 'node:fs/promises'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { createEmailSend } from '../../src/handlers/email-send.js'
 import { runDefinition } from '../../src/testing/run-definition.js'
-import { startSmtpServer } from '../helpers/smtp.js'
+import { startSmtpServer, type SmtpRefusal } from '../helpers/smtp.js'
+import { startTarpit, trickle } from '../helpers/tarpits.js'
 
 const open = (smtpUrl: string | undefined, folder = '') => createEmailSend({ smtpUrl, from: 'tasks@example.com', folder })
 const MESSAGE = { to: ['ada@example.com', 'bob@example.com'], cc: ['eve@example.com'], subject: 'Grüße', text: 'Hello', html: '<p>Hello</p>' }
@@ -37,6 +39,68 @@ t.test('what the server refuses for good is final, what it refuses for now is tr
   const some = await startSmtpServer(t, { address: (address) => (address.startsWith('bob') ? 550 : 250) })
   t.match(await runDefinition(open(some.url), MESSAGE), { status: 'COMPLETED', result: { rejected: ['bob@example.com'] } })
   t.match(await runDefinition(open('smtp://127.0.0.1:1'), MESSAGE), { status: 'RETRYING', error: { message: /ECONNREFUSED/ } })
+})
+
+const REFUSALS: [SmtpRefusal, 'RETRYING' | 'FAILED'][] = [
+  // What asks for patience, wherever it comes.
+  [{ at: 'connect', code: 421 }, 'RETRYING'],
+  [{ at: 'login', code: 454, text: '4.7.0 Temporary authentication failure' }, 'RETRYING'],
+  [{ at: 'sender', code: 451 }, 'RETRYING'],
+  [{ at: 'recipient', code: 450, text: '4.2.0 Greylisted, try again' }, 'RETRYING'],
+  [{ at: 'message', code: 421 }, 'RETRYING'],
+  // What an operator can fix.
+  [{ at: 'connect', code: 554, text: 'no SMTP service here' }, 'RETRYING'],
+  [{ at: 'login', code: 535, text: '5.7.8 Error: authentication failed' }, 'RETRYING'],
+  [{ at: 'login', code: 534, text: '5.7.9 Please log in with your web browser' }, 'RETRYING'],
+  [{ at: 'login', code: 538 }, 'RETRYING'],
+  [{ at: 'sender', code: 530, text: '5.7.0 Must issue a STARTTLS command first' }, 'RETRYING'],
+  [{ at: 'sender', code: 550, text: 'Sender not verified' }, 'RETRYING'],
+  [{ at: 'recipient', code: 554, text: '5.7.1 Relay access denied' }, 'RETRYING'],
+  [{ at: 'recipient', code: 552, text: 'too many recipients' }, 'RETRYING'],
+  [{ at: 'recipient', code: 521, text: 'does not accept mail' }, 'RETRYING'],
+  [{ at: 'message', code: 550, text: '5.3.2 system not accepting network messages' }, 'RETRYING'],
+  [{ at: 'message', code: 554, text: '5.4.6 mail loop' }, 'RETRYING'],
+  // What is about this message.
+  [{ at: 'recipient', code: 550, text: '5.1.1 User unknown' }, 'FAILED'],
+  [{ at: 'recipient', code: 553 }, 'FAILED'],
+  [{ at: 'message', code: 552, text: '5.3.4 message too big' }, 'FAILED'],
+  [{ at: 'message', code: 554, text: '5.7.1 rejected as spam' }, 'FAILED'],
+]
+
+t.test('what the operator of a server can fix is tried again, what is about the message is final', async (t) => {
+  for (const [always, status] of REFUSALS) {
+    const { url } = await startSmtpServer(t, { always })
+    const withLogin = always.at === 'login' ? url.replace('//', '//user:password@') : url
+    const run = await runDefinition(open(withLogin), MESSAGE)
+    t.match(run, { status, error: { message: new RegExp(`: .*${always.code}`, 's') } }, `${always.at} ${always.code} ${always.text ?? ''}`)
+  }
+  const { url } = await startSmtpServer(t, { always: { at: 'sender', code: 550 } })
+  t.match(await runDefinition(open(url), { ...MESSAGE, from: 'me@example.com' }), { status: 'FAILED' }, 'the sender of the task itself')
+})
+
+t.test('a mail server that never comes to an end is left after a while, and its connection closed', async (t) => {
+  const patient = (socket: Socket) => socket.on('data', (data) => socket.write(String(data).startsWith('EHLO') ? '250-tarpit\r\n' : '250 ok\r\n'))
+  const dribble = (socket: Socket) => trickle('220-', 'a')(socket)
+  for (const greet of [() => {}, dribble, (socket: Socket) => socket.write('220-hello\r\n'), (socket: Socket) => patient(socket).write('220 hello\r\n')]) {
+    const tarpit = await startTarpit(t, undefined, greet)
+    const definition = createEmailSend({ smtpUrl: `smtp://127.0.0.1:${tarpit.port}`, from: 'tasks@example.com', folder: '', timeouts: { answerMs: 500, wholeMs: 1_000 } })
+    t.match(await runDefinition(definition, MESSAGE), { status: 'RETRYING', error: { message: /^the e-mail was not sent: / } })
+    await tarpit.isEmpty()
+  }
+})
+
+t.test('a mail server that does not answer holds a few slots, and the other e-mails are put back', async (t) => {
+  const tarpit = await startTarpit(t)
+  const controller = new AbortController()
+  const definition = createEmailSend({ smtpUrl: `smtp://127.0.0.1:${tarpit.port}`, from: 'tasks@example.com', folder: '' })
+  const runs = Array.from({ length: 20 }, () => runDefinition(definition, MESSAGE, { signal: controller.signal }))
+  const over = await Promise.all(runs.slice(4))
+  t.ok(over.every((run) => run.status === 'RETRYING' && /under way: 4/.test(run.error.message)))
+  await tarpit.holds(4)
+  controller.abort('cancelled')
+  for (const run of await Promise.all(runs.slice(0, 4))) t.match(run, { status: 'CANCELLED' })
+  await tarpit.isEmpty()
+  t.equal(tarpit.taken, 4)
 })
 
 t.test('addresses and subjects that would be more than that are refused, and files are not read', async (t) => {

@@ -1,6 +1,7 @@
 /** An export whose worker dies, at each place where it could matter: the next attempt ends it, with the same file. */
 import { createHash } from 'node:crypto'
 import t from 'tap'
+import { editTaskIfWaiting, exportPage, exportSlice, looksLikeFormula } from '../../src/tasks/store/index.js'
 import { tasksExport } from '../../src/handlers/tasks-export.js'
 import { runDefinition, type RunOptions } from '../../src/testing/run-definition.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
@@ -24,12 +25,84 @@ for (const crashAt of POINTS) {
   })
 }
 
+const csvOf = ({ reported }: Awaited<ReturnType<typeof runDefinition>>) => reported.artifacts.get('tasks.csv')?.content.toString() ?? ''
+
 t.test('what a spreadsheet would run as a formula is text', async (t) => {
   const tag = 'formulas'
-  const titles = ['=1+1', ' =1+1', '+1', '-1', '@SUM(1)', '\t=1', '\r=1', '\n=1', '＝1+1', '＋1', '－1', '＠SUM(1)']
-  for (const title of [...titles, 'a = b', '1-1']) await storeTasks(db, 1, { title, tags: [tag] })
-  const { reported } = await runDefinition(tasksExport, { tag }, { db })
-  const csv = reported.artifacts.get('tasks.csv')?.content.toString() ?? ''
-  for (const title of titles) t.ok(csv.includes(`,"'${title}",`), JSON.stringify(title))
-  for (const title of ['a = b', '1-1']) t.ok(csv.includes(`,"${title}",`), title)
+  const signs = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '−']
+  const before = ['', ' ', '\t', '\r', '\n', '\uFEFF', '"', "'", ';', ',', '|', ':', '\u00A0', '\u3000', '\u200B', '“', '«', '＂', '；', '，', ' \uFEFF"; ', '""', '\u0001', ' '.repeat(300)]
+  const titles = before.flatMap((start) => signs.map((sign) => `${start}${sign}1+1`))
+  const harmless = ['a = b', '1-1', 'é=1', '(a) - b', '"a"=1', '; a=1', '日本=1', '😀=1']
+  for (const title of [...titles, '\tplain', '\rplain', '\nplain', ...harmless]) await storeTasks(db, 1, { title, tags: [tag] })
+  const csv = csvOf(await runDefinition(tasksExport, { tag }, { db }))
+  const shown = (title: string) => title.replaceAll('"', '""')
+  for (const title of [...titles, '\tplain', '\rplain', '\nplain']) t.ok(csv.includes(`,"'${shown(title)}",`), JSON.stringify(title))
+  for (const title of harmless) t.ok(csv.includes(`,"${shown(title)}",`), title)
+})
+
+t.test('whatever invisible character, quote or separator comes before the sign', async (t) => {
+  const passedOver = /[\p{White_Space}\p{Cc}\p{Default_Ignorable_Code_Point}\p{Pi}\p{Pf}"'`´„‚＂＇,;:|،؛、，：；｜]/u
+  const text = `select array_to_json(array_agg(n))::text as codes from generate_series(1, 65535) n where n not between 55296 and 57343 and ${looksLikeFormula(`chr(n) || '=1'`)}`
+  const [row] = await db.run<{ codes: string }>({ name: 'test_formulas', text }, [])
+  const guarded = new Set(JSON.parse(row?.codes ?? '[]') as number[])
+  const codes = Array.from({ length: 65_535 }, (_, index) => index + 1)
+  const missed = codes.filter((code) => passedOver.test(String.fromCharCode(code)) && !guarded.has(code))
+  t.same(missed.map((code) => code.toString(16)), [])
+  t.same(codes.filter((code) => /[\p{L}\p{N}]/u.test(String.fromCharCode(code)) && guarded.has(code) && !passedOver.test(String.fromCharCode(code))).map((code) => code.toString(16)), [], 'letters and digits begin text')
+})
+
+t.test('a CSV file begins with a byte order mark, unless that is not wanted; NDJSON never does', async (t) => {
+  const [id = ''] = await storeTasks(db, 1, { title: 'Grüße 日本', tags: ['bom'] })
+  const read = async (payload: object, file: string) => (await runDefinition(tasksExport, { tag: 'bom', ...payload }, { db })).reported.artifacts.get(file)
+  const usual = await read({}, 'tasks.csv')
+  t.equal(usual?.mediaType, 'text/csv; charset=utf-8')
+  t.same(usual?.content.subarray(0, 5), Buffer.from([0xef, 0xbb, 0xbf, 0x69, 0x64]))
+  t.match(usual?.content.toString('utf8'), new RegExp(`\r\n${id},"Grüße 日本",`))
+  t.same((await read({ byteOrderMark: false }, 'tasks.csv'))?.content, usual?.content.subarray(3))
+  for (const byteOrderMark of [true, false]) {
+    const lines = (await read({ format: 'ndjson', byteOrderMark }, 'tasks.ndjson'))?.content.toString()
+    t.match(JSON.parse(lines ?? ''), { id, title: 'Grüße 日本' })
+    t.equal(lines?.[0], '{')
+  }
+})
+
+t.test('cells that are longer than a spreadsheet shows are counted, and the result says so', async (t) => {
+  const ofLength = (length: number, character = 'x') => ({ payload: { text: character.repeat((length - '{"text": ""}'.length) / character.length) } })
+  const export_ = (tag: string, payload: object = {}) => runDefinition(tasksExport, { tag, ...payload }, { db })
+  await storeTasks(db, 1, { ...ofLength(32_767), tags: ['fits'] })
+  const fitting = await export_('fits')
+  t.match(fitting, { status: 'COMPLETED', result: { longCells: 0 } })
+  t.notOk(fitting.status === 'COMPLETED' && 'note' in fitting.result)
+  await storeTasks(db, 2, { ...ofLength(32_768), tags: ['long'] })
+  await storeTasks(db, 1, { ...ofLength(32_768, '😀'), tags: ['long', 'emoji'] })
+  await storeTasks(db, 1, { ...ofLength(32_766, '😀'), tags: ['long'] })
+  t.match(await export_('long'), { result: { rows: 4, longCells: 3, note: /^3 cells have more than 32767 characters: Excel/ } })
+  t.match(await export_('emoji'), { result: { longCells: 1, note: /^1 cell has more/ } })
+  t.match(await export_('long', { format: 'ndjson' }), { result: { rows: 4, longCells: 0 } })
+})
+
+t.test('pages end by bytes, and every row comes once, whatever its size', async (t) => {
+  const tag = 'sizes'
+  const sizes = [1, 2_400_000, 10, 1_200_000, 1_200_000, 100, 1]
+  for (const size of sizes) await storeTasks(db, 1, { payload: { text: 'a"é😀'.repeat(size / 4) }, tags: [tag] })
+  for (let many = 0; many < 5; many += 1) await storeTasks(db, 7, { tags: [tag] })
+  const run = await runDefinition(tasksExport, { tag, format: 'ndjson' }, { db })
+  t.match(run, { status: 'COMPLETED', result: { rows: sizes.length + 35 } })
+  const rows = (run.reported.artifacts.get('tasks.ndjson')?.content.toString() ?? '').trim().split('\n').map((line) => JSON.parse(line) as { id: string; payload: { text?: string } })
+  t.same(rows.slice(0, sizes.length).map(({ payload }) => payload.text?.length), sizes.map((size) => 'a"é😀'.repeat(size / 4).length))
+  t.equal(new Set(rows.map(({ id }) => id)).size, sizes.length + 35)
+  t.same(rows.map(({ id }) => id), rows.map(({ id }) => id).toSorted())
+  const lines = csvOf(await runDefinition(tasksExport, { tag }, { db })).trim().split('\r\n')
+  t.equal(lines.length, 1 + sizes.length + 35)
+  t.match(lines.at(-1), /,,"\{/)
+})
+
+t.test('a row that changes while its slices are read fails the attempt, and is not mixed', async (t) => {
+  const [id = ''] = await storeTasks(db, 1, { payload: { text: 'a'.repeat(100) }, tags: ['moving'] })
+  const page = await exportPage(db, 'default', { tag: 'moving' }, { format: 'ndjson', afterId: null, limit: 1_000, maxBytes: 50 })
+  t.match(page, { rows: 1, lines: null, large: { id } })
+  if (page.large === null) return
+  t.equal((await exportSlice(db, page.large, 'ndjson', 0, 10)).length, 10)
+  t.ok(await editTaskIfWaiting(db, 'default', id, { title: 'another' }))
+  await t.rejects(exportSlice(db, page.large, 'ndjson', 10, 10), { message: /has changed while its row was written/ })
 })

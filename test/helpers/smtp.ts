@@ -10,19 +10,34 @@ export interface ReceivedEmail {
   content: string
 }
 
-/** `answer` may refuse an address, or a message, with an SMTP code. */
-export async function startSmtpServer(t: TestScope, answer: { address?: (address: string) => number; message?: () => number } = {}) {
+export interface SmtpRefusal {
+  at: 'connect' | 'login' | 'sender' | 'recipient' | 'message'
+  code: number
+  /** What follows the code, an enhanced code first if there is one. */
+  text?: string
+}
+
+/** `answer` may refuse an address, or a message, with an SMTP code; or `always` what comes at one stage. With a refusal of the login it wants one. */
+export async function startSmtpServer(t: TestScope, answer: { address?: (address: string) => number; message?: () => number; always?: SmtpRefusal } = {}) {
   const received: ReceivedEmail[] = []
+  const { always } = answer
+  const refuseAt = (at: SmtpRefusal['at']) => (always?.at === at ? Object.assign(new Error(always.text ?? 'as the test says'), { responseCode: always.code }) : null)
   const refuse = (code: number) => Object.assign(new Error('as the test says'), { responseCode: code })
   const server = new SMTPServer({
-    authOptional: true,
+    authOptional: always?.at !== 'login',
+    allowInsecureAuth: true,
     disabledCommands: ['STARTTLS'],
+    onConnect: (_session, callback) => callback(refuseAt('connect')),
+    onAuth: (_login, _session, callback) => callback(refuseAt('login'), { user: 'anybody' }),
+    onMailFrom: (_address, _session, callback) => callback(refuseAt('sender')),
     onRcptTo({ address }, _session, callback) {
       const code = answer.address?.(address) ?? 250
-      callback(code === 250 ? null : refuse(code))
+      callback(refuseAt('recipient') ?? (code === 250 ? null : refuse(code)))
     },
     onData(stream, session, callback) {
       void text(stream).then((content) => {
+        const refusal = refuseAt('message')
+        if (refusal !== null) return callback(refusal)
         const code = answer.message?.() ?? 250
         if (code !== 250) return callback(refuse(code))
         received.push({ to: session.envelope.rcptTo.map(({ address }) => address), content })

@@ -8,7 +8,7 @@ import { runAttempt } from '../../src/tasks/attempt.js'
 import type { AbortReason } from '../../src/tasks/outcome.js'
 import { backoffMs, MAX_BACKOFF_MS } from '../../src/tasks/backoff.js'
 import { defineTask, type Definition, type TaskContext } from '../../src/tasks/definition.js'
-import { CancelTask, PermanentFailure, RetryLater } from '../../src/tasks/outcome-errors.js'
+import { CancelTask, PermanentFailure, PutBack, RetryLater } from '../../src/tasks/outcome-errors.js'
 import { createRecorder } from '../../src/tasks/recorder.js'
 import { createRegistry } from '../../src/tasks/registry.js'
 import { cancelTasks, readAttempts, readTasks, readTransitions, takeDueDeliveries } from '../../src/tasks/store/index.js'
@@ -57,6 +57,31 @@ t.test('the next attempt is due after the backoff, and the relay delivers it the
   while (!(await isDue())) await sleep(20)
   await attempt(taskId, 2, async () => 'done')
   t.match(await read(taskId), { status: 'COMPLETED', result: 'done', attempt: 2 })
+})
+
+t.test('an attempt that puts itself back costs none, however often, and the next is due when it says', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
+  for (let number = 1; number <= 5; number += 1) {
+    await attempt(taskId, number, fail(new PutBack(0, 'the printer is busy')))
+    t.match(await read(taskId), { status: 'RETRYING', attempt: number })
+  }
+  await attempt(taskId, 6, fail())
+  await attempt(taskId, 7, fail(new PutBack(60_000)))
+  const last = (await readTransitions(db, 'default', taskId)).at(-1)
+  t.match(last, { status: 'RETRYING', reason: 'put back; nothing was done yet' })
+  t.equal(Date.parse((await read(taskId))?.runAt ?? '') - Date.parse(last?.at ?? ''), 60_000)
+  t.same((await readAttempts(db, 'default', taskId)).map(({ outcome }) => outcome), [...Array<string>(5).fill('released'), 'failed', 'released'])
+  await attempt(taskId, 8, fail(new Error('the last one')))
+  t.match(await read(taskId), { status: 'FAILED', failure: { message: 'the last one' } })
+})
+
+t.test('an attempt that puts itself back after a cancel is cancelled', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
+  await attempt(taskId, 1, async () => {
+    await cancelTasks(db, 'default', [taskId], { reason: null, withChildren: false })
+    throw new PutBack(0)
+  })
+  t.match(await read(taskId), { status: 'CANCELLED' })
 })
 
 t.test('what is thrown says what follows', async (t) => {

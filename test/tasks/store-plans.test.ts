@@ -70,7 +70,7 @@ async function change(db: Database, ids: readonly string[]): Promise<void> {
     await store.readBatchOfKey(db, 'default', taskId)
   }
   await store.findExpiredArtifacts(db, 10)
-  await store.exportPage(db, 'default', {}, 'csv', ids[0] ?? null, 1)
+  await store.exportPage(db, 'default', {}, { format: 'csv', afterId: ids[0] ?? null, limit: 1, maxBytes: 1_000_000 })
 }
 
 for (const state of ['never analyzed', 'analyzed while nearly empty']) {

@@ -1,7 +1,8 @@
 /**
  * All tasks of a filter as lines of a file, page by page in the order of their ids. PostgreSQL writes the lines: a row that never
  * becomes an object costs this process a few bytes. A page is so many tasks looked at, not found: so a rare filter makes no long
- * statement, and the walk along the ids is the only plan there is.
+ * statement, and the walk along the ids is the only plan there is. A page has a budget in bytes, too: it ends before the row that goes
+ * beyond it, and a row that is larger than the budget by itself is read in slices.
  */
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
@@ -21,11 +22,30 @@ export type ExportFormat = 'csv' | 'ndjson'
 export interface ExportPage {
   lines: string | null
   rows: number
+  /** Cells that are longer than a spreadsheet shows; of a CSV page. */
+  longCells: number
+  /** A row larger than the budget; the page has no other. Its line is read with `exportSlice`. */
+  large: LargeRow | null
   /** The last one looked at, whether it fits or not. */
   lastId: TaskId | null
   /** How many were looked at. */
   walked: number
+  /** Whether there are no more. */
+  isLast: boolean
 }
+
+export interface LargeRow {
+  id: TaskId
+  /** The length of its line, in characters. */
+  length: number
+  /** Changes when the row does. */
+  state: string
+}
+
+/** Excel shows so many UTF-16 units of a cell, and drops the rest. */
+export const MAX_CELL_LENGTH = 32_767
+/** U+FEFF, by which Excel knows that a file is UTF-8. */
+export const BYTE_ORDER_MARK = '\uFEFF'
 
 /** The first line of a CSV file. */
 export const CSV_HEADING = 'id,title,type,status,attempt,priority,queue,tags,createdAt,startedAt,finishedAt,failure,payload,result\r\n'
@@ -33,12 +53,29 @@ export const CSV_HEADING = 'id,title,type,status,attempt,priority,queue,tags,cre
 /** `2026-01-31T12:00:00.000Z` */
 const instant = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
+/** What spreadsheets pass over before a formula, or take for the end of another cell: blanks and invisible characters, quotes, separators. */
+const PASSED_OVER =
+  '\\u0001-\\u0020\\u007F-\\u00A0\\u00AD\\u034F\\u061C\\u115F\\u1160\\u1680\\u17B4\\u17B5\\u180B-\\u180F\\u2000-\\u200F\\u2028-\\u202F\\u205F-\\u206F\\u2800\\u2E00-\\u2E2E\\u2E30-\\u2E7F\\u3000\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF0-\\uFFFB' +
+  `"''\`\\u00B4\\u00AB\\u00BB\\u2018-\\u201F\\u2039\\u203A\\uFF02\\uFF07,;:|\\u060C\\u061B\\u3001\\uFE50\\uFE54\\uFE55\\uFF0C\\uFF1A\\uFF1B\\uFF5C\\uFF64`
+/** Also as full-width and small forms, and the minus sign. */
+const FORMULA_SIGNS = '-=+@\\u2212\\uFE62\\uFE63\\uFE66\\uFE6B\\uFF0B\\uFF0D\\uFF1D\\uFF20'
+
 /**
- * A text as a cell, in quotes (RFC 4180). One that a spreadsheet would run as a formula begins with an apostrophe: also when
- * blanks come before, or the sign is a full-width one.
+ * Whether a spreadsheet might run the text as a formula, as SQL. A tab or a line break at the start counts by itself, and so do two hundred
+ * characters that are passed over: a large text is not searched for what comes behind them.
  * @see https://owasp.org/www-community/attacks/CSV_Injection
  */
-const cell = (text: string) => `coalesce('"' || case when ${text} ~ '^([\\t\\r\\n]|\\s*[-=+@＝＋－＠])' then '''' else '' end || replace(${text}, '"', '""') || '"', '')`
+export const looksLikeFormula = (text: string) => `left(${text}, 200) ~ '^([\\t\\r\\n]|[${PASSED_OVER}]*[${FORMULA_SIGNS}]|[${PASSED_OVER}]{200})'`
+
+/** With an apostrophe before it when it looks like a formula. */
+const guarded = (text: string) => `(case when ${looksLikeFormula(text)} then '''' else '' end || (${text}))`
+
+/** A text as a cell, in quotes (RFC 4180). */
+const cell = (text: string) => `coalesce('"' || replace(${guarded(text)}, '"', '""') || '"', '')`
+
+/** In UTF-16 units: two for a character beyond the first plane. Those are only counted where they decide. */
+const isLongCell = (text: string) => `(case when char_length(${text}) > ${MAX_CELL_LENGTH} then 1 when coalesce(char_length(${text}), 0) * 2 <= ${MAX_CELL_LENGTH} then 0
+  else (char_length(regexp_replace(${text}, '[\\U00010000-\\U0010FFFF]', '..', 'g')) > ${MAX_CELL_LENGTH})::integer end)`
 
 const CSV_LINE = [
   't.id::text',
@@ -53,8 +90,8 @@ const CSV_LINE = [
   `coalesce(${instant('t.started_at')}, '')`,
   `coalesce(${instant('t.finished_at')}, '')`,
   cell(`t.failure->>'message'`),
-  cell('t.payload::text'),
-  cell('t.result::text'),
+  cell('c.payload'),
+  cell('c.result'),
 ].join(` || ',' || `)
 
 const JSON_LINE = `json_build_object('id', t.id, 'title', t.title, 'type', t.type, 'status', t.status, 'version', t.version, 'attempt', t.attempt,
@@ -67,20 +104,52 @@ const FITS = `t.tenant = $1 and ($2::text is null or t.status = $2::text::taskwi
     and ($4::text is null or t.tags @> array[$4::text]) and ($5::text is null or t.created_at >= $5::text::timestamptz)
     and ($6::text is null or t.created_at < $6::text::timestamptz)`
 
-function exportText(line: string, end: string): string {
+/** Only a row whose line is longer can have a cell that is. */
+const COUNT_LONG_CELLS = `case when octet_length(line) > ${MAX_CELL_LENGTH} then ${isLongCell('c.payload')} + ${isLongCell('c.result')} else 0 end`
+
+/** `offset 0` keeps the planner from copying an expression to each place that names it: a large row would be written out several times. */
+const made = (line: string) => `cross join lateral (select t.payload::text as payload, t.result::text as result offset 0) c cross join lateral (select ${line} as line offset 0) l`
+/** A page of large rows on a busy server takes its time. */
+const DEADLINE_MS = 120_000
+
+function exportText(line: string, longCells: string): string {
   return `
 with walked as materialized (
   select t.id from taskwire.tasks t where t.id > coalesce($7::text, '00000000-0000-0000-0000-000000000000')::uuid order by t.id limit $8::integer
-), page as (
-  select t.id, ${line} as line from walked w join taskwire.tasks t on t.id = any(array[w.id]) where ${FITS}
+), page as materialized (
+  select t.id, line, ${longCells} as long_cells, sum(octet_length(line)) over (order by t.id) as bytes_so_far, t.version || ' ' || t.xmin as state
+  from walked w join taskwire.tasks t on t.id = any(array[w.id]) ${made(line)} where ${FITS}
+), first_beyond as (
+  select id, char_length(line) as length, state, long_cells from page where bytes_so_far > $9::bigint order by id limit 1
+), large as (
+  select b.* from first_beyond b where b.id = (select id from page order by id limit 1)
+), taken as (
+  select id from walked where not exists (select from first_beyond) or id < (select id from first_beyond) or id = (select id from large)
 )
-select (select string_agg(line || ${end}, '' order by id) from page) as lines, (select count(*)::integer from page) as rows,
-  (select max(id::text) from walked) as "lastId", (select count(*)::integer from walked) as walked`
+select string_agg(line, '' order by id) as lines, count(*)::integer + (select count(*)::integer from large) as rows,
+  coalesce(sum(long_cells), 0)::integer + coalesce((select long_cells from large), 0) as "longCells",
+  (select json_build_object('id', id, 'length', length, 'state', state) from large) as large,
+  (select max(id::text) from taken) as "lastId", (select count(*)::integer from taken) as walked,
+  (select count(*) from taken) = (select count(*) from walked) and (select count(*) from walked) < $8::integer as "isLast"
+from page where bytes_so_far <= $9::bigint`
 }
 
+const CSV_ROW = `${CSV_LINE} || E'\\r\\n'`
+const JSON_ROW = `${JSON_LINE} || E'\\n'`
+
 const EXPORT_PAGE: Record<ExportFormat, Statement> = {
-  csv: { name: 'export_csv_page', text: exportText(CSV_LINE, `E'\\r\\n'`) },
-  ndjson: { name: 'export_ndjson_page', text: exportText(JSON_LINE, `E'\\n'`) },
+  csv: { name: 'export_csv_page', deadlineMs: DEADLINE_MS, text: exportText(CSV_ROW, COUNT_LONG_CELLS) },
+  ndjson: { name: 'export_ndjson_page', deadlineMs: DEADLINE_MS, text: exportText(JSON_ROW, '0') },
+}
+
+const sliceText = (line: string) => `
+select substring(line from $3::integer for $4::integer) as slice
+from taskwire.tasks t ${made(line)}
+where t.id = any(array[$1::text::uuid]) and t.version || ' ' || t.xmin = $2`
+
+const EXPORT_SLICE: Record<ExportFormat, Statement> = {
+  csv: { name: 'export_csv_slice', deadlineMs: DEADLINE_MS, text: sliceText(CSV_ROW) },
+  ndjson: { name: 'export_ndjson_slice', deadlineMs: DEADLINE_MS, text: sliceText(JSON_ROW) },
 }
 
 /** As the planner does: the rows of a page as last analyzed, times the pages of now. Before the first time the table is small enough to count. */
@@ -105,8 +174,27 @@ function parametersOf(tenant: string, { status, type, tag, createdAfter, created
   return [tenant, ...[status, type, tag, createdAfter, createdBefore].map((value) => value ?? null)]
 }
 
-/** @param limit how many tasks are looked at */
-export async function exportPage(db: Database, tenant: string, filter: ExportFilter, format: ExportFormat, afterId: TaskId | null, limit: number): Promise<ExportPage> {
-  const [page] = await db.run<ExportPage>(EXPORT_PAGE[format], [...parametersOf(tenant, filter), afterId, limit])
-  return page ?? { lines: null, rows: 0, lastId: null, walked: 0 }
+/**
+ * @param limit how many tasks are looked at
+ * @param maxBytes of its lines; a row that is larger by itself is the whole page
+ */
+export async function exportPage(
+  db: Database,
+  tenant: string,
+  filter: ExportFilter,
+  { format, afterId, limit, maxBytes }: { format: ExportFormat; afterId: TaskId | null; limit: number; maxBytes: number },
+): Promise<ExportPage> {
+  const [page] = await db.run<ExportPage>(EXPORT_PAGE[format], [...parametersOf(tenant, filter), afterId, limit, maxBytes])
+  if (page === undefined) throw new Error('PostgreSQL gave no page')
+  return page
+}
+
+/**
+ * So many characters of a line, from a place (0 is the first).
+ * @throws Error when the task has changed since its page was read: the slices would not fit together
+ */
+export async function exportSlice(db: Database, { id, state }: LargeRow, format: ExportFormat, from: number, count: number): Promise<string> {
+  const [row] = await db.run<{ slice: string }>(EXPORT_SLICE[format], [id, state, from + 1, count])
+  if (row === undefined) throw new Error(`the task ${id} has changed while its row was written: the export is tried again`)
+  return row.slice
 }

@@ -25,7 +25,7 @@ export type FromChild =
 
 /** An error as far as it can travel; `kind` is the class that says what follows. */
 export interface ThrownError {
-  kind: 'RetryLater' | 'PermanentFailure' | 'CancelTask' | 'DatabaseAwayError' | 'DiskFullError' | 'UnstorableError' | 'Error'
+  kind: 'RetryLater' | 'PutBack' | 'PermanentFailure' | 'CancelTask' | 'DatabaseAwayError' | 'DiskFullError' | 'UnstorableError' | 'Error'
   name: string
   message: string
   stack?: string | undefined

@@ -1,7 +1,7 @@
 /** Errors on their way from the process of a handler to its worker. */
 import { DatabaseAwayError } from '../../tasks/definition.js'
 import { DiskFullError } from '../../tasks/disk-floor.js'
-import { CancelTask, PermanentFailure, RetryLater, UnstorableError } from '../../tasks/outcome-errors.js'
+import { CancelTask, PermanentFailure, PutBack, RetryLater, UnstorableError } from '../../tasks/outcome-errors.js'
 import { describeError, toReadable } from '../../tasks/outcome.js'
 import type { ThrownError } from './messages.js'
 
@@ -10,6 +10,7 @@ export function packError(thrown: unknown): ThrownError {
   const error = toReadable(thrown)
   const described = describeError(error)
   if (error instanceof RetryLater) return { kind: 'RetryLater', ...described, delayMs: error.delayMs }
+  if (error instanceof PutBack) return { kind: 'PutBack', ...described, delayMs: error.delayMs }
   if (error instanceof UnstorableError) return { kind: 'UnstorableError', ...described, code: error.code }
   const kind = [PermanentFailure, CancelTask, DatabaseAwayError, DiskFullError].find((Class) => error instanceof Class)?.name
   return { kind: (kind ?? 'Error') as ThrownError['kind'], ...described }
@@ -26,6 +27,8 @@ function create(kind: ThrownError['kind'], message: string, delayMs: number, cod
   switch (kind) {
     case 'RetryLater':
       return new RetryLater(delayMs >= 0 ? delayMs : 0, message)
+    case 'PutBack':
+      return new PutBack(delayMs >= 0 ? delayMs : 0, message)
     case 'PermanentFailure':
       return new PermanentFailure(message)
     case 'CancelTask':

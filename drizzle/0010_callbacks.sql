@@ -1,0 +1,96 @@
+-- What follows the end of a task, as before, but for the callback: it waits in a queue of its own, so that receivers that do not
+-- answer hold up no other task, and it is EXPIRED when its last of ten attempts, due after three days, has not come after four. It is
+-- written here, because `taskwire.create_task` makes no callbacks: a signed message is sent for a task that has ended, and for nobody else.
+create or replace function taskwire.end_task() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  -- UUIDv7, as in taskwire.create_task.
+  new_id uuid := encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6), 52, 1), 53, 1), 'hex')::uuid;
+  patience_ends_at timestamptz(3) := now() + interval '4 days';
+begin
+  if new.unique_key is not null then
+    delete from taskwire.unique_keys u where u.tenant = new.tenant and u.type = new.type and u.key = new.unique_key and u.task_id = new.id;
+  end if;
+  if new.callback_url is not null then
+    insert into taskwire.tasks (id, tenant, type, title, priority, queue, max_attempts, parent_id, expires_at, payload, status)
+    values (new_id, new.tenant, 'webhook.deliver', left('Tell of ' || new.title, 200), new.priority, 'webhook-deliver', 10, new.id, patience_ends_at,
+      jsonb_build_object('taskId', new.id, 'url', new.callback_url), 'PENDING');
+    insert into taskwire.transitions (task_id, version, tenant, status, attempt) values (new_id, 1, new.tenant, 'PENDING', 0);
+    insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at)
+    values (new_id, 1, new.tenant, 'webhook-deliver', new.priority, now(), patience_ends_at);
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- As before, and types and queues that only the server uses are refused.
+--
+-- Creates a task inside the caller's transaction: it exists when that commits, and never did when it rolls back. The relay
+-- delivers it (its delivery is due at once). The payload is checked against the schema of its type when it runs.
+create or replace function taskwire.create_task(
+  type text,
+  payload jsonb default '{}',
+  title text default null,
+  priority integer default 0,
+  tags text[] default '{}',
+  run_at timestamptz default null,
+  tenant text default 'default',
+  queue text default 'default',
+  max_attempts integer default 3,
+  parent_id uuid default null
+) returns uuid language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  -- UUIDv7 (RFC 9562): 48 bits of milliseconds, then what gen_random_uuid() made, with version 7 instead of 4.
+  new_id uuid := encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6), 52, 1), 53, 1), 'hex')::uuid;
+  is_later boolean := coalesce(create_task.run_at > now(), false);
+begin
+  if create_task.type is null or create_task.type !~ '^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)*$' or length(create_task.type) > 100 then
+    raise exception 'taskwire.create_task: type % is malformed', coalesce(quote_literal(create_task.type), 'null')
+      using errcode = 'check_violation', hint = 'Use one of the types of GET /api/types, such as report.generate.';
+  end if;
+  if create_task.type = 'webhook.deliver' then
+    raise exception 'taskwire.create_task: only the server makes tasks of type %', quote_literal(create_task.type)
+      using errcode = 'check_violation', hint = 'Give the task a callback_url, and it is called back at its end.';
+  end if;
+  if length(create_task.title) not between 1 and 200 then
+    raise exception 'taskwire.create_task: title has % characters', length(create_task.title)
+      using errcode = 'check_violation', hint = 'A title has 1 to 200 characters; null takes the type.';
+  end if;
+  if create_task.priority not between 0 and 9 then
+    raise exception 'taskwire.create_task: priority is %', create_task.priority
+      using errcode = 'check_violation', hint = 'A priority is 0 (last) to 9 (first).';
+  end if;
+  if cardinality(create_task.tags) > 20 or exists (select from unnest(create_task.tags) tag where tag is null or length(tag) not between 1 and 50) then
+    raise exception 'taskwire.create_task: the tags do not fit'
+      using errcode = 'check_violation', hint = 'Give at most 20 tags of 1 to 50 characters.';
+  end if;
+  if create_task.queue is null or create_task.queue !~ '^[a-z][a-z0-9-]*$' or length(create_task.queue) > 50 then
+    raise exception 'taskwire.create_task: queue % is malformed', coalesce(quote_literal(create_task.queue), 'null')
+      using errcode = 'check_violation', hint = 'A queue is named by up to 50 lower-case letters, digits and hyphens.';
+  end if;
+  if create_task.queue = 'webhook-deliver' then
+    raise exception 'taskwire.create_task: the queue % is for callbacks only', quote_literal(create_task.queue)
+      using errcode = 'check_violation', hint = 'Name another queue, or leave it out.';
+  end if;
+  if create_task.max_attempts is null or create_task.max_attempts not between 1 and 1000 then
+    raise exception 'taskwire.create_task: max_attempts is %', coalesce(create_task.max_attempts::text, 'null')
+      using errcode = 'check_violation', hint = 'A task has 1 to 1000 attempts.';
+  end if;
+  insert into taskwire.tasks (id, tenant, type, title, priority, tags, queue, max_attempts, parent_id, payload, status, run_at)
+  values (new_id, create_task.tenant, create_task.type, coalesce(create_task.title, create_task.type), create_task.priority,
+    create_task.tags, create_task.queue, create_task.max_attempts, create_task.parent_id, create_task.payload, (case when is_later then 'SCHEDULED' else 'PENDING' end)::taskwire.task_status,
+    case when is_later then create_task.run_at end);
+  insert into taskwire.transitions (task_id, version, tenant, status, attempt)
+  select t.id, 1, t.tenant, t.status, 0 from taskwire.tasks t where t.id = new_id;
+  insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at)
+  values (new_id, 1, create_task.tenant, create_task.queue, create_task.priority, case when is_later then create_task.run_at else now() end);
+  return new_id;
+end $$;
+--> statement-breakpoint
+-- Callbacks that wait already are given the same end.
+with waiting as (
+  select t.id from taskwire.deliveries d join taskwire.tasks t on t.id = d.task_id where t.type = 'webhook.deliver' and t.expires_at is null order by t.id for update of t
+), tasks as (
+  update taskwire.tasks t set expires_at = now() + interval '4 days' from waiting w where t.id = w.id returning t.id, t.expires_at
+)
+update taskwire.deliveries d set expires_at = t.expires_at from tasks t where d.task_id = t.id;
