@@ -1,4 +1,6 @@
 /** The configuration: one schema per role, read from the environment once, at start. Everything that is wrong is reported at once. */
+import { isIP, isIPv4 } from 'node:net'
+import { domainToASCII } from 'node:url'
 import { Type, type Static } from 'typebox'
 import { annotationsOf, ConfigError, readEnvironment, splitList, variableName, type ConfigProblem, type Environment } from './environment.js'
 
@@ -23,6 +25,13 @@ function serverUrl(schemes: readonly string[], example: string, description: str
 /** The names in WORKER_QUEUES, each with its number. */
 export function readWorkerQueues(text: string): Map<string, number> {
   return new Map(splitList(text).map((part) => [part.split(':')[0] ?? '', Number(part.split(':')[1])]))
+}
+
+/** An address, a network, or a name that Fastify knows for some. A network of everything would be no list. */
+function isProxyAddress(text: string): boolean {
+  const [address = '', bits, ...others] = text.split('/')
+  if (bits === undefined) return ['loopback', 'linklocal', 'uniquelocal'].includes(text) || isIP(address) !== 0
+  return others.length === 0 && isIP(address) !== 0 && /^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (isIPv4(address) ? 32 : 128)
 }
 
 function logLevel(initial: string) {
@@ -117,11 +126,23 @@ const allowedOrigins = Type.Refine(
   }),
   (value) => value === '*' || splitList(value).every((origin) => URL.canParse(origin) && new URL(origin).origin === origin),
 )
-const trustProxy = integer(
-  0,
-  10,
-  0,
-  'reverse proxies in front of the web process: from how many hops back the address of a client is taken',
+const allowedHosts = Type.Refine(
+  Type.String({
+    default: '',
+    description: 'names that the server answers to, besides localhost, HOST and IP addresses, with commas between; * for any',
+    expected: '* or host names such as tasks.example.com, with commas between, without scheme and port',
+  }),
+  (value) => splitList(value).every((name) => name === '*' || (/^[^:/?#@*\s]+$/.test(name) && domainToASCII(name) !== '')),
+)
+const trustProxy = Type.Refine(
+  Type.String({
+    default: '',
+    description: 'addresses of the reverse proxies in front, with commas between: whose X-Forwarded-For, -Proto and -Host are believed',
+    expected:
+      'addresses or networks such as 10.0.0.5,172.16.0.0/12, or loopback, linklocal, uniquelocal; empty without a proxy. ' +
+      'A number of hops or true would let every client choose its own address',
+  }),
+  (value) => splitList(value).every(isProxyAddress),
 )
 const tasksDir = Type.String({
   minLength: 1,
@@ -156,7 +177,7 @@ const emailFrom = Type.String({
 const emailDir = Type.String({ minLength: 1, default: '.taskwire/emails', description: 'where e-mails go without SMTP_URL', expected: 'the path of a folder' })
 const artifacts = { artifactsDir, artifactTtlHours }
 const definitions = { tasksDir: Type.Optional(tasksDir), queues, workerQueues, httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
-const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedOrigins }
+const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedHosts, allowedOrigins }
 const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, ...streams }
 const worker = { workerConcurrency, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts, artifactsDir }

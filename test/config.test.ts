@@ -35,7 +35,8 @@ t.test('a database URL is all that a role needs', async (t) => {
     artifactTtlHours: 720,
     maxStreamsPerKey: 1_000,
     maxStreams: 20_000,
-    trustProxy: 0,
+    trustProxy: '',
+    allowedHosts: '',
     allowedOrigins: '',
   })
   t.match(loadConfig('worker', { DATABASE_URL }), {
@@ -168,4 +169,22 @@ t.test('the table describes every variable of every role', async (t) => {
   t.match(row('LOG_LEVEL'), { roles: ['start', 'web', 'worker', 'relay', 'migrate'], default: 'info (start: warn)' })
   t.match(row('DATA_DIR'), { roles: ['start'], default: '.taskwire' })
   t.match(row('DATABASE_URL'), { default: '' })
+})
+
+t.test('TRUST_PROXY takes addresses, and says so to whom gives a number of hops', async (t) => {
+  for (const value of ['10.0.0.5', '10.0.0.0/8, 192.168.1.1', '::1', 'fd00::/8', 'loopback', 'linklocal,uniquelocal', '0.0.0.0']) {
+    t.equal(loadConfig('web', { DATABASE_URL, TRUST_PROXY: value }).trustProxy, value)
+  }
+  for (const value of ['1', '0', '2', '-1', 'true', 'false', 'yes', '*', 'all', 'nginx', '10.0.0', '10.0.0.0/33', '10.0.0.0/0', '::/0', '::1/129', '10.0.0.0/8/8', '10.0.0.0/', '/8', '10.0.0.0/08', '010.0.0.1', '127.1', '10.0.0.5 10.0.0.6', 'loopback,1', 'loopback/8']) {
+    t.match(problemsOf(() => loadConfig('web', { DATABASE_URL, TRUST_PROXY: value })).message, /^TRUST_PROXY=.* expected addresses or networks such as 10\.0\.0\.5.*A number of hops or true would let every client choose/, value)
+  }
+})
+
+t.test('ALLOWED_HOSTS takes names, without what belongs to a URL', async (t) => {
+  for (const value of ['tasks.example.com', 'a.example, b.example.', '*', 'bücher.example', 'web_1', 'localhost']) {
+    t.equal(loadConfig('web', { DATABASE_URL, ALLOWED_HOSTS: value }).allowedHosts, value)
+  }
+  for (const value of ['https://tasks.example.com', 'tasks.example.com:443', 'tasks.example.com/x', '*.example.com', 'a b', 'user@host']) {
+    t.match(problemsOf(() => loadConfig('web', { DATABASE_URL, ALLOWED_HOSTS: value })).message, /^ALLOWED_HOSTS=.* without scheme and port/, value)
+  }
 })

@@ -4,6 +4,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, type FastifyRequest } from 'fastify'
 import type { Broker } from '../broker/broker.js'
 import type { WebConfig } from '../config.js'
+import { splitList } from '../environment.js'
 import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { wrapPool } from '../db/wrap-pool.js'
 import { startHub, type Hub } from '../live/hub.js'
@@ -15,7 +16,8 @@ import { registerFeedSocket } from './feed-socket.js'
 import { startFeeds } from './feeds.js'
 import { startHandOver } from './hand-over.js'
 import { startHttpStreams } from './http-stream.js'
-import { createOriginCheck, registerOrigins } from './origins.js'
+import { registerGate } from './gate.js'
+import { registerOrigins } from './origins.js'
 import { registerJsonBodies } from './json-body.js'
 import { pageRoutes } from './page.js'
 import { answerProblem, ProblemError } from './problem.js'
@@ -53,13 +55,15 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
     childLoggerFactory: (logger) => logger,
     routerOptions: { ignoreTrailingSlash: true },
     requestTimeout: REQUEST_DEADLINE_MS.whole,
-    http: { headersTimeout: REQUEST_DEADLINE_MS.headers },
+    // A request without Host is refused by the gate, in words.
+    http: { headersTimeout: REQUEST_DEADLINE_MS.headers, requireHostHeader: false },
     // Addresses that are refused before a route is looked for.
-    frameworkErrors: answerProblem,
-    trustProxy: config.trustProxy > 0 && ((_address, hop) => hop < config.trustProxy),
+    frameworkErrors: (error, request, reply) => answerProblem(findRefusal(request) ?? error, request, reply),
+    trustProxy: config.trustProxy !== '' && splitList(config.trustProxy),
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
+  const findRefusal = registerGate(app, config)
   app.setErrorHandler(answerProblem)
   app.setNotFoundHandler(refuseUnknown)
   app.setValidatorCompiler(compileValidator)
@@ -81,7 +85,6 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app, registry)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerKey: config.maxStreamsPerKey, maxPerProcess: config.maxStreams })
-  const assertOrigin = createOriginCheck(config.allowedOrigins)
   const feeds = startFeeds({
     hub,
     listTasks: (filter, limit, beforeId) => listTasks(db, DEFAULT_TENANT, { ...filter, limit, ...(beforeId && { beforeId }) }),
@@ -90,8 +93,8 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   const streams = startHttpStreams(hub, feeds)
   const registerSockets: FastifyPluginAsync = async (scope) => {
     scope.setNotFoundHandler(refuseUnknown)
-    await registerTaskSocket(scope, { hub, limits, assertOrigin })
-    registerFeedSocket(scope, { feeds, limits, assertOrigin, assertUpgrade: refusePlainRequest })
+    await registerTaskSocket(scope, { hub, limits })
+    registerFeedSocket(scope, { feeds, limits, assertUpgrade: refusePlainRequest })
     // After the hub has told all whose tasks are watched, which is registered above.
     scope.addHook('preClose', async () => {
       feeds.stop()

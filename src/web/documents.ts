@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import { Problem } from '../protocol/errors.js'
 import type { Registry } from '../tasks/registry.js'
 import { describeStreams } from './asyncapi.js'
+import { headersOf } from './response-headers.js'
 import { readPackageVersion } from './version.js'
 
 const PROBLEM_RESPONSE = { description: 'what is wrong, and what to do about it', content: { 'application/problem+json': { schema: Problem } } }
@@ -46,7 +47,7 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
         { name: 'operations', description: 'For those who run the server' },
       ],
     },
-    transform: ({ schema, url }) => ({ schema: schema && { ...schema, response: describeResponses(schema.response) }, url }),
+    transform: ({ schema, url, route }) => ({ schema: schema && { ...schema, response: describeResponses(String(route.method), url, schema.response) }, url }),
   })
   await app.register(swaggerUi, {
     routePrefix: '/docs',
@@ -59,10 +60,15 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
   app.get('/asyncapi.json', { schema: { hide: true } }, async () => streams)
 }
 
-/** Problems with the content type that they are answered with, and that any other error is one, too. */
-function describeResponses(response: unknown): Record<string, unknown> {
+/** Problems with the content type that they are answered with, and that any other error is one, too; all with their headers. */
+function describeResponses(method: string, url: string, response: unknown): Record<string, unknown> {
   const entries = Object.entries({ ...(response as object), default: Problem })
-  return Object.fromEntries(entries.map(([status, schema]) => [status, schema === Problem ? PROBLEM_RESPONSE : schema]))
+  return Object.fromEntries(
+    entries.map(([status, schema]) => {
+      const headers = headersOf(method, url, status)
+      return [status, { ...(schema === Problem ? PROBLEM_RESPONSE : schema), ...(headers && { headers }) }]
+    }),
+  )
 }
 
 /** For each type of task the schemas of its payload, result and progress, by names such as `demo.sleep.payload`. */

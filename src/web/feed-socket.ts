@@ -23,14 +23,12 @@ const REQUESTS_PERIOD_MS = 10_000
 export interface FeedSocketDeps {
   feeds: Feeds
   limits: StreamLimits
-  /** Throws for pages that may not open streams here. */
-  assertOrigin(request: FastifyRequest): void
   /** Throws for a plain request. */
   assertUpgrade(request: FastifyRequest): Promise<void>
 }
 
 /** Registers the route, in the scope where WebSockets are registered. */
-export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assertOrigin, assertUpgrade }: FeedSocketDeps): void {
+export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assertUpgrade }: FeedSocketDeps): void {
   const heartbeat = startHeartbeat({})
   const check = createRequestChecker()
   app.addHook('preClose', async () => heartbeat.stop())
@@ -42,7 +40,6 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assert
       schema: { hide: true },
       preValidation: assertUpgrade,
       async preHandler(request) {
-        assertOrigin(request)
         limits.assertRoom(request)
       },
     },

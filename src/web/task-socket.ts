@@ -2,7 +2,7 @@
  * `/ws/tasks/:id`: a stream of the hub over a WebSocket.
  *
  * 1. What can be refused is refused before the upgrade, as problem+json: a malformed id or `since` (400), a plain GET
- *    (426), a page of a foreign origin (403), too many streams (429, 503), an unknown id (404), PostgreSQL away (503).
+ *    (426), too many streams (429, 503), an unknown id (404), PostgreSQL away (503). Foreign pages were refused by the gate.
  * 2. The socket opens, and its listeners are attached in the same turn: what arrives before is lost.
  * 3. The hub sends and closes. The client has nothing to say: any message closes with 4500. Pings are answered by every
  *    WebSocket client by itself; a socket from which nothing came for 45 s is closed with 4003.
@@ -45,8 +45,6 @@ type StreamRoute = { Params: TaskParams; Querystring: StreamQuery }
 export interface TaskSocketDeps {
   hub: Hub
   limits: StreamLimits
-  /** Throws for pages that may not open streams here. */
-  assertOrigin(request: FastifyRequest): void
   heartbeat?: HeartbeatOptions
 }
 
@@ -54,7 +52,7 @@ export interface TaskSocketDeps {
  * Registers WebSockets and the route. In a scope of its own, with nothing but WebSockets under `/ws/`: the hooks that they
  * need would cost every other request 5 %.
  */
-export async function registerTaskSocket(app: FastifyInstance, { hub, limits, assertOrigin, heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
+export async function registerTaskSocket(app: FastifyInstance, { hub, limits, heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
   const heartbeat = startHeartbeat(options)
   await app.register(websocket, {
     // Takes its upgrades from where it is told, which need not be a server.
@@ -80,7 +78,6 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, as
       schema: { hide: true, params: TaskParams, querystring: StreamQuery },
       preValidation: refusePlainRequest,
       async preHandler(request) {
-        assertOrigin(request)
         limits.assertRoom(request)
         if (!(await hub.find(idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
       },
