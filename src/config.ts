@@ -15,11 +15,28 @@ function integer(minimum: number, maximum: number, initial: number, description:
   })
 }
 
-/** The URL of a server, of one of these schemes. */
+/** The URL of a server, of one of these schemes. It may hold a password, so it is never printed. */
 function serverUrl(schemes: readonly string[], example: string, description: string) {
-  const isUrl = (value: string) =>
-    URL.canParse(value) && schemes.includes(new URL(value).protocol.slice(0, -1)) && new URL(value).host !== ''
-  return Type.Refine(Type.String({ description, expected: `a URL such as ${example}` }), isUrl)
+  const isUrl = (value: string) => URL.canParse(value) && schemes.includes(new URL(value).protocol.slice(0, -1)) && isUnambiguous(new URL(value))
+  const expected = `a URL such as ${example}, with @ / ? # % in user or password percent-encoded`
+  return Type.Refine(Type.String({ description, expected, isSecret: true }), isUrl)
+}
+
+/**
+ * A password with a `/`, `?`, `#` or `@` that is not percent-encoded ends up in path, query or host, from where it would be shown
+ * as the name of a database or of a host that cannot be found.
+ */
+function isUnambiguous({ host, pathname, search, hash, username, password }: URL): boolean {
+  const isDecodable = [username, password, pathname].every((part) => /^(?:[^%]|%[0-9a-f]{2})*$/i.test(part) && canDecode(part))
+  return host !== '' && hash === '' && isDecodable && !/[@:]|^\/.*\//.test(pathname) && !search.includes('@')
+}
+
+function canDecode(text: string): boolean {
+  try {
+    return decodeURIComponent(text) !== undefined
+  } catch {
+    return false
+  }
 }
 
 /** The names in WORKER_QUEUES, each with its number. */
@@ -114,6 +131,7 @@ const webhookSecret = Type.String({
   pattern: '^whsec_[A-Za-z0-9+/]{32,88}={0,2}$',
   description: 'what callbacks are signed with; when unset, one that the database keeps: see `taskwire webhook-secret`',
   expected: 'whsec_ and 24 to 64 bytes in base64',
+  isSecret: true,
 })
 const maxStreamsPerAddress = integer(1, 1_000_000, 1_000, 'streams that one address may hold open')
 const maxStreamsPerKey = integer(1, 1_000_000, 1_000, 'streams that one key (Authorization: Bearer …) may hold open, from any address')
@@ -283,4 +301,13 @@ export function describeConfig(): ConfigRow[] {
       meaning: annotationsOf(StartConfig, key).description,
     }
   })
+}
+
+const SECRET_VARIABLES = new Set(
+  Object.keys(StartConfig.properties).filter((key) => annotationsOf(StartConfig, key).isSecret).map(variableName),
+)
+
+/** Whether the variable is marked as a secret in its schema. */
+export function isSecretVariable(name: string): boolean {
+  return SECRET_VARIABLES.has(name)
 }

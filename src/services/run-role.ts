@@ -6,8 +6,8 @@
  * fatal line in the log, and the end: what the process held in memory cannot be trusted any more.
  */
 import type { FastifyBaseLogger } from 'fastify'
-import { pino } from 'pino'
 import { loadConfig, type ConfigOf } from '../config.js'
+import { createLog } from '../log.js'
 import type { RoleMessage } from './role-process.js'
 
 export type ServiceRole = 'web' | 'worker' | 'relay'
@@ -30,7 +30,7 @@ const STOP_MARGIN_MS = 8_000
 export async function runRole<R extends ServiceRole>(role: R, startRole: StartRole<R>): Promise<void> {
   const stopAsked = waitForStop()
   const config = loadConfig(role, process.env)
-  const log = pino({ name: role, level: config.logLevel })
+  const log = createLog({ name: role, level: config.logLevel })
   const die = (error: unknown) => {
     log.fatal({ err: error }, 'unexpected error, the process ends')
     process.exit(1)

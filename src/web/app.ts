@@ -10,6 +10,7 @@ import { wrapPool } from '../db/wrap-pool.js'
 import { startHub, type Hub } from '../live/hub.js'
 import type { ArtifactStore } from '../tasks/artifact-store.js'
 import type { Registry } from '../tasks/registry.js'
+import { createRedactor } from '../secrets.js'
 import { listTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
 import { registerDocuments } from './documents.js'
 import { registerFeedSocket } from './feed-socket.js'
@@ -113,7 +114,7 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   await app.register(artifactRoutes, { db, artifacts })
   await app.register(readSelectionRoutes, { db, hub, limits, streams })
   await app.register(readTasksRoutes, { db, registry })
-  await app.register(healthRoutes, { db, broker, isStopping: () => isStopping })
+  await app.register(healthRoutes, { db, broker, isStopping: () => isStopping, hideSecrets: createRedactor({ DATABASE_URL: config.databaseUrl, REDIS_URL: config.redisUrl }) })
   await app.register(pageRoutes)
   return app
 }

@@ -11,9 +11,11 @@ export interface HealthDeps {
   db: Database
   broker: Broker
   isStopping(): boolean
+  /** Blanks what strangers must not read. */
+  hideSecrets(text: string): string
 }
 
-export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, { db, broker, isStopping }) => {
+export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, { db, broker, isStopping, hideSecrets }) => {
   app.get('/healthz', { schema: { tags: ['operations'], summary: 'Is the process alive?', response: { 200: Health } } }, async () => {
     return { status: 'ok' as const }
   })
@@ -30,8 +32,8 @@ export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, {
     },
     async (_request, reply) => {
       const [postgres, redis] = await Promise.all([
-        check(() => withDeadline(db.run(PING, []))),
-        check(() => broker.ping({ deadlineMs: DEADLINE_MS })),
+        check(() => withDeadline(db.run(PING, [])), hideSecrets),
+        check(() => broker.ping({ deadlineMs: DEADLINE_MS }), hideSecrets),
       ])
       const isOk = postgres.status === 'ok' && redis.status === 'ok' && !isStopping()
       const status = isStopping() ? ('stopping' as const) : isOk ? ('ok' as const) : ('failed' as const)
@@ -43,12 +45,12 @@ export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, {
 
 type Check = Readiness['checks']['postgres']
 
-async function check(trip: () => Promise<unknown>): Promise<Check> {
+async function check(trip: () => Promise<unknown>, hideSecrets: (text: string) => string): Promise<Check> {
   try {
     await trip()
     return { status: 'ok' }
   } catch (error) {
-    return { status: 'failed', detail: error instanceof Error && error.message ? error.message : 'does not answer' }
+    return { status: 'failed', detail: error instanceof Error && error.message ? hideSecrets(error.message) : 'does not answer' }
   }
 }
 

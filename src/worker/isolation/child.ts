@@ -3,11 +3,11 @@
  * worker: it ends when their channel closes, or, when it is too busy to notice, by a thread that looks for its parent.
  */
 import { Worker } from 'node:worker_threads'
-import { pino } from 'pino'
 import { openArtifactStore } from '../../artifacts/open-store.js'
 import { loadConfig } from '../../config.js'
 import { openDatabase } from '../../db/open.js'
 import { loadRegistry } from '../../handlers/index.js'
+import { createLog } from '../../log.js'
 import { judgeReturned } from '../../tasks/outcome.js'
 import type { Recorder } from '../../tasks/recorder.js'
 import { createTaskContext } from '../../tasks/task-context.js'
@@ -15,7 +15,7 @@ import type { FromChild, ToChild } from './messages.js'
 import { packError } from './thrown-error.js'
 
 const config = loadConfig('worker', process.env)
-const log = pino({ name: 'isolated', level: config.logLevel })
+const log = createLog({ name: 'isolated', level: config.logLevel })
 const registry = await loadRegistry(config)
 const artifacts = await openArtifactStore(config.artifactsDir)
 const artifactTtlMs = config.artifactTtlHours * 3_600_000
