@@ -162,6 +162,12 @@ const trustProxy = Type.Refine(
   }),
   (value) => splitList(value).every(isProxyAddress),
 )
+const basePath = Type.String({
+  pattern: '^((?!/(api|ws|docs|files|page)(/|$))/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$|^$',
+  default: '',
+  description: 'the path that a reverse proxy serves everything under, such as /taskwire, whether it strips it or not',
+  expected: 'a path such as /taskwire, without a slash at its end; not one of the server\'s own (/api, /ws, /docs, /files, /page)',
+})
 const tasksDir = Type.String({
   minLength: 1,
   description: 'a folder with types of tasks of your own, JavaScript or TypeScript; the same as --tasks',
@@ -194,7 +200,7 @@ const emailFrom = Type.String({
 })
 const emailDir = Type.String({ minLength: 1, default: '.taskwire/emails', description: 'where e-mails go without SMTP_URL', expected: 'the path of a folder' })
 const artifacts = { artifactsDir, artifactTtlHours }
-const definitions = { tasksDir: Type.Optional(tasksDir), queues, workerQueues, httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
+const definitions = { basePath, tasksDir: Type.Optional(tasksDir), queues, workerQueues, httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
 const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedHosts, allowedOrigins }
 const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, ...streams }
 const worker = { workerConcurrency, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }

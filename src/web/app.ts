@@ -20,6 +20,7 @@ import { startHttpStreams } from './http-stream.js'
 import { registerGate } from './gate.js'
 import { registerOrigins } from './origins.js'
 import { registerJsonBodies } from './json-body.js'
+import { redirectToPage, stripBasePath } from './base-path.js'
 import { pageRoutes } from './page.js'
 import { answerProblem, ProblemError } from './problem.js'
 import { artifactRoutes } from './routes/artifacts.js'
@@ -58,6 +59,7 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
     requestTimeout: REQUEST_DEADLINE_MS.whole,
     // A request without Host is refused by the gate, in words.
     http: { headersTimeout: REQUEST_DEADLINE_MS.headers, requireHostHeader: false },
+    rewriteUrl: ({ url = '' }) => stripBasePath(config.basePath, url),
     // Addresses that are refused before a route is looked for.
     frameworkErrors: (error, request, reply) => answerProblem(findRefusal(request) ?? error, request, reply),
     trustProxy: config.trustProxy !== '' && splitList(config.trustProxy),
@@ -94,7 +96,7 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   const streams = startHttpStreams(hub, feeds)
   const registerSockets: FastifyPluginAsync = async (scope) => {
     scope.setNotFoundHandler(refuseUnknown)
-    await registerTaskSocket(scope, { hub, limits })
+    await registerTaskSocket(scope, { hub, limits, basePath: config.basePath })
     registerFeedSocket(scope, { feeds, limits, assertUpgrade: refusePlainRequest })
     // After the hub has told all whose tasks are watched, which is registered above.
     scope.addHook('preClose', async () => {
@@ -115,6 +117,7 @@ export async function buildApp({ config, broker, registry, artifacts, log }: App
   await app.register(readSelectionRoutes, { db, hub, limits, streams })
   await app.register(readTasksRoutes, { db, registry })
   await app.register(healthRoutes, { db, broker, isStopping: () => isStopping, hideSecrets: createRedactor({ DATABASE_URL: config.databaseUrl, REDIS_URL: config.redisUrl }) })
+  redirectToPage(app, config.basePath)
   await app.register(pageRoutes)
   return app
 }

@@ -2,9 +2,11 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
+import { linkTo } from '../protocol/base-path.js'
 import { Problem } from '../protocol/errors.js'
 import type { Registry } from '../tasks/registry.js'
 import { describeStreams } from './asyncapi.js'
+import { isTls } from './origins.js'
 import { headersOf } from './response-headers.js'
 import { readPackageVersion } from './version.js'
 
@@ -39,6 +41,7 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
           'Create tasks, read them, watch them live. Errors are application/problem+json (RFC 9457) with a stable `code`. ' +
           'The live stream of a task is the WebSocket at `links.stream`, described in /asyncapi.json.',
       },
+      servers: [{ url: linkTo('') || '/' }],
       components: { schemas },
       tags: [
         { name: 'tasks', description: 'Create, read and list tasks' },
@@ -51,13 +54,17 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
   })
   await app.register(swaggerUi, {
     routePrefix: '/docs',
+    indexPrefix: linkTo(''),
     staticCSP: DOCS_POLICY,
     // Else a server that is not on localhost has its document checked by a service of others.
     uiConfig: { deepLinking: true, validatorUrl: null },
   })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   const streams = describeStreams()
-  app.get('/asyncapi.json', { schema: { hide: true } }, async () => streams)
+  app.get('/asyncapi.json', { schema: { hide: true } }, async ({ host, protocol }) => ({
+    ...streams,
+    servers: { here: { host, protocol: isTls(protocol) ? 'wss' : 'ws', pathname: linkTo('') || '/' } },
+  }))
 }
 
 /** Problems with the content type that they are answered with, and that any other error is one, too; all with their headers. */

@@ -70,7 +70,7 @@ function isOwnOrigin(origin: string, { host, protocol }: FastifyRequest): boolea
 }
 
 /** A proxy may name the protocol of a WebSocket. */
-function isTls(protocol: string): boolean {
+export function isTls(protocol: string): boolean {
   return /^(https|wss)$/i.test(protocol)
 }
 

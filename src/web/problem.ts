@@ -1,6 +1,7 @@
 /** Errors that clients see: RFC 9457 problem details, from the one table in `protocol/errors.ts`. */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { isUnavailable } from '../db/unavailable.js'
+import { linkTo } from '../protocol/base-path.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
 import { NewTaskError } from '../tasks/new-task.js'
 
@@ -27,7 +28,7 @@ export function answerProblem(error: FastifyError | ProblemError, request: Fasti
   const problem = toProblem(error, request)
   const { status, title, fix } = PROBLEMS[problem.code]
   const body: Problem = {
-    type: `/docs/problems#${problem.code}`,
+    type: linkTo(`/docs/problems#${problem.code}`),
     title,
     status,
     code: problem.code,

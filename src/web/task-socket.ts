@@ -17,6 +17,7 @@ import type { Hub } from '../live/hub.js'
 import type { Position } from '../live/room.js'
 import { StreamQuery, TaskParams } from '../protocol/http.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
+import { stripBasePath } from './base-path.js'
 import { ProblemError } from './problem.js'
 import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js'
 import { createSocketSink } from './socket-sink.js'
@@ -24,8 +25,7 @@ import type { StreamLimits } from './stream-limits.js'
 import { splitUpgrades } from './upgrades.js'
 
 const CLOSE_DEADLINE_MS = 2_000
-/** A path, or all of the address as through a proxy (RFC 9112, section 3.2.2). */
-const SOCKET_ADDRESS = /^(https?:\/\/[^/]+)?\/ws\//i
+const SOCKET_PATH = '/ws/'
 /** Something in this process went wrong (RFC 6455, section 7.4.1). */
 const INTERNAL_ERROR = 1011
 /**
@@ -45,6 +45,8 @@ type StreamRoute = { Params: TaskParams; Querystring: StreamQuery }
 export interface TaskSocketDeps {
   hub: Hub
   limits: StreamLimits
+  /** As in the configuration. */
+  basePath?: string
   heartbeat?: HeartbeatOptions
 }
 
@@ -52,11 +54,11 @@ export interface TaskSocketDeps {
  * Registers WebSockets and the route. In a scope of its own, with nothing but WebSockets under `/ws/`: the hooks that they
  * need would cost every other request 5 %.
  */
-export async function registerTaskSocket(app: FastifyInstance, { hub, limits, heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
+export async function registerTaskSocket(app: FastifyInstance, { hub, limits, basePath = '', heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
   const heartbeat = startHeartbeat(options)
   await app.register(websocket, {
     // Takes its upgrades from where it is told, which need not be a server.
-    options: { ...WEBSOCKET_OPTIONS, server: splitUpgrades(app.server, SOCKET_ADDRESS) as unknown as Server },
+    options: { ...WEBSOCKET_OPTIONS, server: splitUpgrades(app.server, (url) => stripBasePath(basePath, url).startsWith(SOCKET_PATH)) as unknown as Server },
     // A broken frame has closed the socket with its own code already; what is still open failed on our side.
     errorHandler(error, socket, request) {
       request.log.debug({ err: error }, 'a socket failed')

@@ -16,11 +16,11 @@ const MAX_FIELDS = 1_000
 const TOO_MANY_FIELDS = 'HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n'
 
 /** @returns what emits `upgrade`, as the server does, for requests of WebSockets at such addresses */
-export function splitUpgrades(server: Server, address: RegExp): EventEmitter {
+export function splitUpgrades(server: Server, isSocketAddress: (url: string) => boolean): EventEmitter {
   const sockets = new EventEmitter()
   server.on('upgrade', (request: IncomingMessage, connection: Duplex, head: Buffer) => {
     const isSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
-    if (isSocket && address.test(request.url ?? '')) sockets.emit('upgrade', request, connection, head)
+    if (isSocket && isSocketAddress(request.url ?? '')) sockets.emit('upgrade', request, connection, head)
     // A WebSocket client has no use for the connection after another answer.
     else ignoreUpgrade(server, request, connection, head, isSocket ? 'close' : 'keep-alive')
   })

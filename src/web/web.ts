@@ -4,6 +4,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { openArtifactStore } from '../artifacts/open-store.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { WebConfig } from '../config.js'
+import { setBasePath } from '../protocol/base-path.js'
 import { loadRegistry } from '../handlers/index.js'
 import { describeListenError } from '../listen-error.js'
 import { buildApp } from './app.js'
@@ -16,6 +17,7 @@ const CLOSE_GRACE_MS = 2_500
  * @throws StartupError when the port is taken or may not be used
  */
 export async function startWeb(config: WebConfig, log: FastifyBaseLogger): Promise<{ address: string; stop(): Promise<void> }> {
+  setBasePath(config.basePath)
   const registry = await loadRegistry(config)
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const app = await buildApp({ config, broker, registry, artifacts: await openArtifactStore(config.artifactsDir), log })

@@ -8,6 +8,7 @@ import { loadConfig } from '../../config.js'
 import { openDatabase } from '../../db/open.js'
 import { loadRegistry } from '../../handlers/index.js'
 import { createLog } from '../../log.js'
+import { setBasePath } from '../../protocol/base-path.js'
 import { judgeReturned } from '../../tasks/outcome.js'
 import type { Recorder } from '../../tasks/recorder.js'
 import { createTaskContext } from '../../tasks/task-context.js'
@@ -16,6 +17,7 @@ import { packError } from './thrown-error.js'
 
 const config = loadConfig('worker', process.env)
 const log = createLog({ name: 'isolated', level: config.logLevel })
+setBasePath(config.basePath)
 const registry = await loadRegistry(config)
 const artifacts = await openArtifactStore(config.artifactsDir)
 const artifactTtlMs = config.artifactTtlHours * 3_600_000
