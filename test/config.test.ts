@@ -35,6 +35,7 @@ t.test('a database URL is all that a role needs', async (t) => {
     artifactTtlHours: 720,
     maxStreamsPerKey: 1_000,
     maxStreams: 20_000,
+    basePath: '',
     trustProxy: '',
     allowedHosts: '',
     allowedOrigins: '',

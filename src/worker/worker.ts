@@ -14,6 +14,7 @@ import { openBroker } from '../broker/open-broker.js'
 import type { WorkerConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
 import { loadRegistry } from '../handlers/index.js'
+import { setBasePath } from '../protocol/base-path.js'
 import { runAttempt } from '../tasks/attempt.js'
 import { createRecorder } from '../tasks/recorder.js'
 import { watchDatabase } from './database-watch.js'
@@ -26,6 +27,7 @@ const ABORT_GRACE_MS = 2_000
 
 export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
   const leaseMs = config.attemptLeaseSeconds * 1_000
+  setBasePath(config.basePath)
   const registry = await loadRegistry(config)
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire worker' })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
