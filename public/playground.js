@@ -2,6 +2,7 @@
  * The playground: the protocol as it happens, over a bare WebSocket. What a message does to the picture is decided by
  * `fold`, as everywhere; the tables come from `/asyncapi.json`, so they say what this server does.
  */
+import { baseUrl } from './page/api.js'
 import { createBar, createStatus, h, setText } from './page/dom.js'
 import { createTask, fold, isFinal, shouldReconnect } from './task-stream.js'
 
@@ -37,7 +38,7 @@ async function run() {
   chips.replaceChildren()
   element('held').replaceChildren()
   try {
-    const { id } = await createTask(TASK)
+    const { id } = await createTask(TASK, { baseUrl })
     element('held').replaceChildren(status.element, h('p', {}, 'Version ', version), bar.element, chips)
     open(id)
   } catch (error) {
@@ -56,7 +57,7 @@ function cut() {
 async function connect() {
   element('connect').disabled = true
   try {
-    const answer = await fetch(`/api/tasks/${task.id}`)
+    const answer = await fetch(`${baseUrl}/api/tasks/${task.id}`)
     versionAtConnect = (await answer.json()).version
     open(task.id)
   } catch {
@@ -67,7 +68,7 @@ async function connect() {
 function open(id) {
   const path = `/ws/tasks/${id}${task ? `?since=${task.version}` : ''}`
   if (!task) versionAtConnect = 0
-  const opened = new WebSocket(`${location.origin.replace('http', 'ws')}${path}`)
+  const opened = new WebSocket(`${baseUrl.replace('http', 'ws')}${path}`)
   socket = opened
   note(`new WebSocket('${path}')`)
   say('connecting', 'Connecting…')
@@ -160,7 +161,7 @@ function showButtons() {
 }
 
 async function showTables() {
-  const answer = await fetch('/asyncapi.json')
+  const answer = await fetch(`${baseUrl}/asyncapi.json`)
   const { components, channels, info } = await answer.json()
   const names = Object.keys(channels.taskStream.messages)
   fill('message-table', ['type', 'what', 'when'], names.map((name) => [h('code', {}, name), components.messages[name].title, toText(components.messages[name].summary)]))

@@ -30,7 +30,7 @@ const STOP_REASONS = {
   4511: 'The task has been deleted',
 }
 /** Answers that a later attempt would meet again, as the close code that says the same on an open stream. */
-const STOP_CODE_OF_HTTP_STATUS = { 400: 4500, 401: 4503, 403: 4503, 404: 4504, 410: 4511 }
+const STOP_CODE_OF_HTTP_STATUS = { 400: 4500, 401: 4503, 403: 4503, 404: 4504, 410: 4511, 421: 4503 }
 
 const MIN_DELAY_MS = 250
 const MAX_DELAY_MS = 10_000

@@ -1,4 +1,6 @@
 /** The configuration: one schema per role, read from the environment once, at start. Everything that is wrong is reported at once. */
+import { isIP, isIPv4 } from 'node:net'
+import { domainToASCII } from 'node:url'
 import { Type, type Static } from 'typebox'
 import { isDatabaseUrl } from './db/database-url.js'
 import { annotationsOf, ConfigError, readEnvironment, splitList, variableName, type ConfigProblem, type Environment } from './environment.js'
@@ -14,16 +16,40 @@ function integer(minimum: number, maximum: number, initial: number, description:
   })
 }
 
-/** The URL of a server, of one of these schemes. */
+/** The URL of a server, of one of these schemes. It may hold a password, so it is never printed. */
 function serverUrl(schemes: readonly string[], example: string, description: string) {
-  const isUrl = (value: string) =>
-    URL.canParse(value) && schemes.includes(new URL(value).protocol.slice(0, -1)) && new URL(value).host !== ''
-  return Type.Refine(Type.String({ description, expected: `a URL such as ${example}` }), isUrl)
+  const isUrl = (value: string) => URL.canParse(value) && schemes.includes(new URL(value).protocol.slice(0, -1)) && isUnambiguous(new URL(value))
+  const expected = `a URL such as ${example}, with @ / ? # % in user or password percent-encoded`
+  return Type.Refine(Type.String({ description, expected, isSecret: true }), isUrl)
+}
+
+/**
+ * A password with a `/`, `?`, `#` or `@` that is not percent-encoded ends up in path, query or host, from where it would be shown
+ * as the name of a database or of a host that cannot be found.
+ */
+function isUnambiguous({ host, pathname, search, hash, username, password }: URL): boolean {
+  const isDecodable = [username, password, pathname].every((part) => /^(?:[^%]|%[0-9a-f]{2})*$/i.test(part) && canDecode(part))
+  return host !== '' && hash === '' && isDecodable && !/[@:]|^\/.*\//.test(pathname) && !search.includes('@')
+}
+
+function canDecode(text: string): boolean {
+  try {
+    return decodeURIComponent(text) !== undefined
+  } catch {
+    return false
+  }
 }
 
 /** The names in WORKER_QUEUES, each with its number. */
 export function readWorkerQueues(text: string): Map<string, number> {
   return new Map(splitList(text).map((part) => [part.split(':')[0] ?? '', Number(part.split(':')[1])]))
+}
+
+/** An address, a network, or a name that Fastify knows for some. A network of everything would be no list. */
+function isProxyAddress(text: string): boolean {
+  const [address = '', bits, ...others] = text.split('/')
+  if (bits === undefined) return ['loopback', 'linklocal', 'uniquelocal'].includes(text) || isIP(address) !== 0
+  return others.length === 0 && isIP(address) !== 0 && /^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (isIPv4(address) ? 32 : 128)
 }
 
 function logLevel(initial: string) {
@@ -108,6 +134,7 @@ const webhookSecret = Type.String({
   pattern: '^whsec_[A-Za-z0-9+/]{32,88}={0,2}$',
   description: 'what callbacks are signed with; when unset, one that the database keeps: see `taskwire webhook-secret`',
   expected: 'whsec_ and 24 to 64 bytes in base64',
+  isSecret: true,
 })
 const maxStreamsPerAddress = integer(1, 1_000_000, 1_000, 'streams that one address may hold open')
 const maxStreamsPerKey = integer(1, 1_000_000, 1_000, 'streams that one key (Authorization: Bearer …) may hold open, from any address')
@@ -125,12 +152,30 @@ const allowedOrigins = Type.Refine(
   }),
   (value) => value === '*' || splitList(value).every((origin) => URL.canParse(origin) && new URL(origin).origin === origin),
 )
-const trustProxy = integer(
-  0,
-  10,
-  0,
-  'reverse proxies in front of the web process: from how many hops back the address of a client is taken',
+const allowedHosts = Type.Refine(
+  Type.String({
+    default: '',
+    description: 'names that the server answers to, besides localhost, HOST and IP addresses, with commas between; * for any',
+    expected: '* or host names such as tasks.example.com, with commas between, without scheme and port',
+  }),
+  (value) => splitList(value).every((name) => name === '*' || (/^[^:/?#@*\s]+$/.test(name) && domainToASCII(name) !== '')),
 )
+const trustProxy = Type.Refine(
+  Type.String({
+    default: '',
+    description: 'addresses of the reverse proxies in front, with commas between: whose X-Forwarded-For, -Proto and -Host are believed',
+    expected:
+      'addresses or networks such as 10.0.0.5,172.16.0.0/12, or loopback, linklocal, uniquelocal; empty without a proxy. ' +
+      'A number of hops or true would let every client choose its own address',
+  }),
+  (value) => splitList(value).every(isProxyAddress),
+)
+const basePath = Type.String({
+  pattern: '^((?!/(api|ws|docs|files|page)(/|$))/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$|^$',
+  default: '',
+  description: 'the path that a reverse proxy serves everything under, such as /taskwire, whether it strips it or not',
+  expected: 'a path such as /taskwire, without a slash at its end; not one of the server\'s own (/api, /ws, /docs, /files, /page)',
+})
 const tasksDir = Type.String({
   minLength: 1,
   description: 'a folder with types of tasks of your own, JavaScript or TypeScript; the same as --tasks',
@@ -174,8 +219,8 @@ const emailFrom = Type.String({
 })
 const emailDir = Type.String({ minLength: 1, default: '.taskwire/emails', description: 'where e-mails go without SMTP_URL', expected: 'the path of a folder' })
 const artifacts = { artifactsDir, artifactTtlHours, minFreeDiskMb }
-const definitions = { tasksDir: Type.Optional(tasksDir), queues, workerQueues, httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
-const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedOrigins }
+const definitions = { basePath, tasksDir: Type.Optional(tasksDir), queues, workerQueues, httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
+const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedHosts, allowedOrigins }
 const connections = { maxConnections, requestTimeoutSeconds, keepAliveSeconds, maxBodyMemoryBytes, maxUnreadMemoryBytes }
 const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, watchedDirs, ...streams, ...connections }
 const worker = { workerConcurrency, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
@@ -289,4 +334,13 @@ export function describeConfig(): ConfigRow[] {
       meaning: annotationsOf(StartConfig, key).description,
     }
   })
+}
+
+const SECRET_VARIABLES = new Set(
+  Object.keys(StartConfig.properties).filter((key) => annotationsOf(StartConfig, key).isSecret).map(variableName),
+)
+
+/** Whether the variable is marked as a secret in its schema. */
+export function isSecretVariable(name: string): boolean {
+  return SECRET_VARIABLES.has(name)
 }

@@ -10,12 +10,14 @@ import { StartupError } from './startup-error.js'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** One value that cannot be used. Passwords in `value` are masked. */
+/** One value that cannot be used. */
 export interface ConfigProblem {
   /** The variable, or the two whose relation is wrong. */
   name: string
-  /** As given; undefined when it is missing. */
+  /** As given, with passwords masked; undefined when it is missing or secret. */
   value: string | undefined
+  /** Whether there is a value that must not be shown. */
+  isHidden?: boolean
   /** What it should be, and the default. */
   expected: string
 }
@@ -26,10 +28,10 @@ export class ConfigError extends StartupError {
   constructor(readonly problems: readonly ConfigProblem[]) {
     super(
       problems
-        .map(
-          ({ name, value, expected }) =>
-            `${name}${value === undefined ? ' is missing' : `=${value}`}: expected ${expected}`,
-        )
+        .map(({ name, value, isHidden, expected }) => {
+          const given = isHidden ? ' is wrong (its value is not shown)' : value === undefined ? ' is missing' : `=${value}`
+          return `${name}${given}: expected ${expected}`
+        })
         .join('\n'),
     )
   }
@@ -40,6 +42,8 @@ export interface Annotations {
   description: string
   expected: string
   default?: string | number | boolean
+  /** Whether the value is a secret or holds one: it is never printed. */
+  isSecret?: boolean
 }
 
 /**
@@ -83,12 +87,13 @@ function findWrongValues(schema: Type.TObject, config: unknown, given: Record<st
       (key) => !(key in values ? Value.Check(propertyOf(schema, key), values[key]) : !schema.required?.includes(key)),
     )
     .map((key) => {
-      const { expected, default: initial } = annotationsOf(schema, key)
+      const { expected, default: initial, isSecret = false } = annotationsOf(schema, key)
       const text = given[key]
       const remark = initial === undefined || initial === '' ? '' : ` (default ${initial})`
       return {
         name: variableName(key),
-        value: text === undefined ? undefined : maskPassword(text),
+        value: text === undefined || isSecret ? undefined : maskPassword(text),
+        isHidden: isSecret && text !== undefined,
         expected: expected + remark,
       }
     })

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { describeConfig, loadConfig } from './config.js'
 import { describeDatabase, describeIgnored, readDatabaseUrl } from './db/database-url.js'
+import { createRedactor } from './secrets.js'
 import { StartupError } from './startup-error.js'
 import { isSupervised, reportToSupervisor, runRole, type ServiceRole, type StartRole } from './services/run-role.js'
 import type { Started } from './services/start.js'
@@ -44,6 +45,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   health: { meaning: 'whether the services answer; for health checks of containers', run: runHealth },
   help: { meaning: 'this text', run: async () => console.log(usage()) },
 }
+
+const hideSecrets = createRedactor(process.env)
 
 async function main(args: readonly string[]): Promise<void> {
   const [name = '', ...others] = args
@@ -126,7 +129,7 @@ async function runStart({ watch = false }: Flags): Promise<void> {
   const config = loadConfig('start', process.env)
   const { start } = await import('./services/start.js')
   const { stopAtSignals } = await import('./services/stop-signals.js')
-  const say = (line: string) => console.log(line)
+  const say = (line: string) => console.log(hideSecrets(line))
   let started: Started | undefined
   const signal = stopAtSignals(() => started, say)
   const options = {
@@ -167,7 +170,7 @@ async function runDoctor({ fix = false }: Flags): Promise<void> {
   const { databaseUrl, redisUrl } = loadConfig('relay', process.env)
   const { examine } = await import('./doctor/doctor.js')
   const findings = await examine({ databaseUrl, redisUrl, shouldFix: fix === true })
-  for (const { state, text } of findings) console.log(`${state.padEnd(6)}  ${text}`)
+  for (const { state, text } of findings) console.log(hideSecrets(`${state.padEnd(6)}  ${text}`))
   if (findings.some(({ state }) => state === 'bad')) process.exitCode = 1
 }
 
@@ -237,7 +240,7 @@ function describeFlags(options: Command['options'] = {}): string {
 /** Says what is wrong, to the supervisor when there is one, and ends the process. */
 async function fail(error: unknown): Promise<never> {
   const isClear = error instanceof StartupError
-  const message = isClear ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)
+  const message = hideSecrets(isClear ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error))
   if (isSupervised()) await reportToSupervisor({ type: 'failed', message })
   else console.error(isClear ? message.replace(/^/gm, 'taskwire: ') : message)
   process.exit(1)

@@ -35,7 +35,9 @@ t.test('a database URL is all that a role needs', async (t) => {
     artifactTtlHours: 720,
     maxStreamsPerKey: 1_000,
     maxStreams: 20_000,
-    trustProxy: 0,
+    basePath: '',
+    trustProxy: '',
+    allowedHosts: '',
     allowedOrigins: '',
     maxConnections: 25_000,
     requestTimeoutSeconds: 15,
@@ -124,12 +126,12 @@ t.test('every wrong value is reported at once, by name, with what is expected', 
     'BROKER_WINDOW=99: expected a whole number from 100 to 1000000 (default 10000)',
     'CLAIM_WINDOW_SECONDS=5s: expected a whole number from 1 to 300 (default 5)',
     'DATABASE_POOL_SIZE=0: expected a whole number from 1 to 100 (default 10)',
-    'DATABASE_URL=mysql://localhost/x: expected a URL such as postgres://user:password@host:5432/database',
+    'DATABASE_URL is wrong (its value is not shown): expected a URL such as postgres://user:password@host:5432/database, with @ / ? # % in user or password percent-encoded',
     'HOST=http://localhost: expected a host name or IP address, such as 127.0.0.1 (default 127.0.0.1)',
     'HTTP_REQUEST_ALLOW_PRIVATE=yes: expected true or false (default false)',
     'LOG_LEVEL=loud: expected one of fatal, error, warn, info, debug, trace, silent (default warn)',
     'PORT=65536: expected a whole number from 0 to 65535 (default 3000)',
-    'REDIS_URL=localhost:6379: expected a URL such as redis://:password@host:6379/0 (rediss:// for TLS)',
+    'REDIS_URL is wrong (its value is not shown): expected a URL such as redis://:password@host:6379/0 (rediss:// for TLS), with @ / ? # % in user or password percent-encoded',
     'RELAY_INTERVAL_MS=1e3: expected a whole number from 50 to 10000 (default 250)',
     'SHUTDOWN_GRACE_SECONDS=-1: expected a whole number from 0 to 600 (default 10)',
     'WORKER_CONCURRENCY=many: expected a whole number from 1 to 1000 (default 128)',
@@ -139,7 +141,7 @@ t.test('every wrong value is reported at once, by name, with what is expected', 
 t.test('a URL that its client would misread is refused', async (t) => {
   const wrong = { DATABASE_URL, REDIS_URL: 'redis://cache:6379/jobs', ARTIFACTS_DIR: 's3://', QUEUES: 'A B' }
   t.strictSame(problemsOf(() => loadConfig('web', wrong)).message.split('\n'), [
-    'REDIS_URL=redis://cache:6379/jobs: expected a URL such as redis://:password@host:6379/0 (rediss:// for TLS)',
+    'REDIS_URL is wrong (its value is not shown): expected a URL such as redis://:password@host:6379/0 (rediss:// for TLS), with @ / ? # % in user or password percent-encoded',
     'QUEUES=A B: expected names with commas between, such as reports,emails',
     'ARTIFACTS_DIR=s3://: expected the path of a folder, or a URL such as s3://bucket/prefix (default .taskwire/artifacts)',
   ])
@@ -162,17 +164,11 @@ t.test('values that do not go together are reported', async (t) => {
   t.match(starved.message, /^WORKER_CONCURRENCY=200: expected at most BROKER_WINDOW \(100\)/)
 })
 
-t.test('no password is shown', async (t) => {
-  for (const url of [
-    'mysql://user:hush@host/db',
-    'user:hush@host/db',
-    'postgres:/user:hush@host',
-    'mysql://host/db?password=hush',
-    'x://u:hu@hush/hush@host',
-  ]) {
-    const { message } = problemsOf(() => loadConfig('web', { DATABASE_URL: url }))
-    t.notMatch(message, 'hush', url)
-    t.match(message, '***', url)
+t.test('a password in a value that is not secret is masked', async (t) => {
+  for (const value of ['https://user:hush@host', 'user:hush@host', 'https://host/?password=hush', 'x://u:hu@hush/hush@host']) {
+    const { message } = problemsOf(() => loadConfig('web', { DATABASE_URL, ALLOWED_ORIGINS: value }))
+    t.notMatch(message, 'hush', value)
+    t.match(message, '***', value)
   }
 })
 
@@ -184,4 +180,22 @@ t.test('the table describes every variable of every role', async (t) => {
   t.match(row('LOG_LEVEL'), { roles: ['start', 'web', 'worker', 'relay', 'migrate'], default: 'info (start: warn)' })
   t.match(row('DATA_DIR'), { roles: ['start'], default: '.taskwire' })
   t.match(row('DATABASE_URL'), { default: '' })
+})
+
+t.test('TRUST_PROXY takes addresses, and says so to whom gives a number of hops', async (t) => {
+  for (const value of ['10.0.0.5', '10.0.0.0/8, 192.168.1.1', '::1', 'fd00::/8', 'loopback', 'linklocal,uniquelocal', '0.0.0.0']) {
+    t.equal(loadConfig('web', { DATABASE_URL, TRUST_PROXY: value }).trustProxy, value)
+  }
+  for (const value of ['1', '0', '2', '-1', 'true', 'false', 'yes', '*', 'all', 'nginx', '10.0.0', '10.0.0.0/33', '10.0.0.0/0', '::/0', '::1/129', '10.0.0.0/8/8', '10.0.0.0/', '/8', '10.0.0.0/08', '010.0.0.1', '127.1', '10.0.0.5 10.0.0.6', 'loopback,1', 'loopback/8']) {
+    t.match(problemsOf(() => loadConfig('web', { DATABASE_URL, TRUST_PROXY: value })).message, /^TRUST_PROXY=.* expected addresses or networks such as 10\.0\.0\.5.*A number of hops or true would let every client choose/, value)
+  }
+})
+
+t.test('ALLOWED_HOSTS takes names, without what belongs to a URL', async (t) => {
+  for (const value of ['tasks.example.com', 'a.example, b.example.', '*', 'bücher.example', 'web_1', 'localhost']) {
+    t.equal(loadConfig('web', { DATABASE_URL, ALLOWED_HOSTS: value }).allowedHosts, value)
+  }
+  for (const value of ['https://tasks.example.com', 'tasks.example.com:443', 'tasks.example.com/x', '*.example.com', 'a b', 'user@host']) {
+    t.match(problemsOf(() => loadConfig('web', { DATABASE_URL, ALLOWED_HOSTS: value })).message, /^ALLOWED_HOSTS=.* without scheme and port/, value)
+  }
 })

@@ -1,6 +1,9 @@
 /** Requests to the REST surface, and the server's clock. */
 import { ProblemError } from '../task-stream.js'
 
+/** Where the server is reached, under whatever path a proxy has put it: this file lies in its folder `page`. */
+export const baseUrl = new URL('..', import.meta.url).href.replace(/\/$/, '')
+
 const DEADLINE_MS = 10_000
 /** Below this the two clocks agree as well as the header can tell: it has whole seconds. */
 const CLOCK_TOLERANCE_MS = 2_000
@@ -9,7 +12,7 @@ let clockOffsetMs = 0
 /** Throws `ProblemError` when the server refuses, and what `fetch` throws when it cannot be reached. */
 export async function getJson(path, { signal } = {}) {
   const deadline = AbortSignal.timeout(DEADLINE_MS)
-  const response = await fetch(path, {
+  const response = await fetch(baseUrl + path, {
     headers: { accept: 'application/json' },
     signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
   })
@@ -21,7 +24,7 @@ export async function getJson(path, { signal } = {}) {
 
 /** Throws as `getJson` does. */
 export async function postJson(path, body = {}) {
-  const response = await fetch(path, {
+  const response = await fetch(baseUrl + path, {
     method: 'POST',
     headers: { accept: 'application/json', 'content-type': 'application/json' },
     body: JSON.stringify(body),

@@ -1,6 +1,6 @@
 /** The form that creates a task: what every task has, and what its type asks for. */
 import { createTask, ProblemError } from '../task-stream.js'
-import { getJson } from './api.js'
+import { baseUrl, getJson } from './api.js'
 import { h, setText } from './dom.js'
 import { createFields, createPlace } from './form.js'
 import { sentence } from './schema.js'
@@ -75,7 +75,7 @@ function createForm(types, onCreated) {
     submit.disabled = true
     setText(submit, 'Creating…')
     try {
-      onCreated(await createTask(body))
+      onCreated(await createTask(body, { baseUrl }))
     } catch (error) {
       showFailure(error instanceof ProblemError ? error.problem : { title: 'The server does not answer', fix: 'Nothing is known of the task: look for it in the list before you try again.' })
     } finally {

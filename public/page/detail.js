@@ -1,6 +1,6 @@
 /** One task, live: how it stands, how far it is, what it was given, what came of it, and everything that happened to it. */
 import { watchTask } from '../task-stream.js'
-import { serverNow } from './api.js'
+import { baseUrl, serverNow } from './api.js'
 import { createCancelButton } from './cancel.js'
 import { createTime, onTick } from './clock.js'
 import { createJson, createSection, createSnippet } from './code.js'
@@ -21,6 +21,7 @@ export function startDetail(root, id, { onTask, onConnection }) {
   root.replaceChildren(createBackLink(), h('p', { class: 'notice' }, 'Reading the task…'))
 
   const watch = watchTask(id, {
+    baseUrl,
     onChange({ task, message }) {
       if (!view) {
         view = createView(task, timeline)
@@ -90,7 +91,7 @@ function createView(first, timeline) {
       files.element,
       h('div', { class: 'split' }, createSection('History', [timeline.element, stream]), createSection('Details', [facts.element])),
       createJson('Payload', first.payload),
-      createSection('From your own code', createSnippets(first, location.origin).map(createSnippet)),
+      createSection('From your own code', createSnippets(first, baseUrl).map(createSnippet)),
     ],
     update,
     tick,

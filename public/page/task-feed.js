@@ -5,7 +5,7 @@
  * Both are folded by the same rule, so a page that was read before a change arrived on a stream takes nothing back.
  */
 import { fold, isFinal, watchTask } from '../task-stream.js'
-import { getJson } from './api.js'
+import { baseUrl, getJson } from './api.js'
 
 const POLL_MS = 2_000
 const PAGE_SIZE = 50
@@ -51,6 +51,7 @@ export function startTaskFeed({ status, type, onTasks, onConnection }) {
   }
   const follow = (task) =>
     watchTask(task.id, {
+      baseUrl,
       task,
       onChange(change) {
         tasks.set(task.id, change.task)

@@ -1,6 +1,6 @@
 /** What kinds of task there are: a page for each, made from its definition by way of `/api/types`. */
 import { ProblemError } from '../task-stream.js'
-import { getJson } from './api.js'
+import { baseUrl, getJson } from './api.js'
 import { createSection, createSnippet } from './code.js'
 import { h } from './dom.js'
 import { describeFields } from './schema.js'
@@ -60,7 +60,7 @@ function describeOne(types, name) {
     createSection('Payload', createFieldTable(payload, markInput)),
     createSection('Result', createFieldTable(result, markOutput)),
     progress && createSection('Data of its progress', createFieldTable(progress, markOutput)),
-    !isInternal && createSection('From your own code', createTypeSnippets(info, location.origin).map(createSnippet)),
+    !isInternal && createSection('From your own code', createTypeSnippets(info, baseUrl).map(createSnippet)),
   ].filter(Boolean)
 }
 

@@ -14,7 +14,6 @@ import { Type, type Static } from 'typebox'
 import { makePrivateFolders, PRIVATE_FILE_MODE } from '../private-files.js'
 import { defineTask, type TaskContext } from '../tasks/definition.js'
 import { explainDiskError, type DiskFloor } from '../tasks/disk-floor.js'
-import { PermanentFailure } from '../tasks/outcome-errors.js'
 import { ReceiverGate } from './receiver-gate.js'
 import { explainSmtpError } from './smtp-errors.js'
 

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Type } from 'typebox'
+import { linkTo } from '../protocol/base-path.js'
 import { Status } from '../protocol/status.js'
 import { Instant, TaskType, type TaskId } from '../protocol/task.js'
 import { defineTask, type TaskContext } from '../tasks/definition.js'
@@ -94,7 +95,7 @@ export const tasksExport = defineTask({
     // Recorded before the parts go: an attempt after that has nothing left to join.
     const whole = await context.once('file', () => joinParts(parts, file, headOf(format, byteOrderMark), context))
     for (const name of parts) await context.removeArtifact(name)
-    return { file, download: `/api/tasks/${context.taskId}/artifacts/${file}`, rows, ...whole, longCells, ...noteOf(longCells) }
+    return { file, download: linkTo(`/api/tasks/${context.taskId}/artifacts/${file}`), rows, ...whole, longCells, ...noteOf(longCells) }
   },
 })
 

@@ -1,5 +1,6 @@
 /** The task as every client sees it, over REST and on a stream. */
 import { Type, type Static, type TSchema } from 'typebox'
+import { linkTo } from './base-path.js'
 import { Status } from './status.js'
 
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
@@ -139,5 +140,5 @@ export type Transition = Static<typeof Transition>
 
 /** The paths of a task. */
 export function linksOf(id: TaskId): Static<typeof TaskLinks> {
-  return { self: `/api/tasks/${id}`, events: `/api/tasks/${id}/events`, stream: `/ws/tasks/${id}`, page: `/#/tasks/${id}` }
+  return { self: linkTo(`/api/tasks/${id}`), events: linkTo(`/api/tasks/${id}/events`), stream: linkTo(`/ws/tasks/${id}`), page: linkTo(`/#/tasks/${id}`) }
 }

@@ -7,8 +7,8 @@
  * be trusted any more.
  */
 import type { FastifyBaseLogger } from 'fastify'
-import { pino } from 'pino'
 import { loadConfig, type ConfigOf } from '../config.js'
+import { createLog } from '../log.js'
 import { describeWhatRan } from './last-words.js'
 import type { RoleMessage } from './role-process.js'
 
@@ -32,7 +32,7 @@ const STOP_MARGIN_MS = 8_000
 export async function runRole<R extends ServiceRole>(role: R, startRole: StartRole<R>): Promise<void> {
   const stopAsked = waitForStop()
   const config = loadConfig(role, process.env)
-  const log = pino({ name: role, level: config.logLevel })
+  const log = createLog({ name: role, level: config.logLevel })
   const die = (error: unknown, origin?: string) => {
     log.fatal({ err: error, ...(origin && { origin, ...describeWhatRan() }) }, 'unexpected error, the process ends')
     process.exit(1)

@@ -4,6 +4,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Broker } from '../broker/broker.js'
 import type { WebConfig } from '../config.js'
+import { splitList } from '../environment.js'
 import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { toPgConfig } from '../db/database-url.js'
 import { wrapPool } from '../db/wrap-pool.js'
@@ -13,6 +14,7 @@ import type { ArtifactStore } from '../tasks/artifact-store.js'
 import type { DiskFloor } from '../tasks/disk-floor.js'
 import type { Registry } from '../tasks/registry.js'
 import { MAX_FILE_NAME_BYTES } from '../protocol/file-name.js'
+import { createRedactor } from '../secrets.js'
 import { listTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
 import { openConnections, type Connections } from './connections.js'
 import { registerDocuments } from './documents.js'
@@ -20,8 +22,10 @@ import { registerFeedSocket } from './feed-socket.js'
 import { startFeeds } from './feeds.js'
 import { startHandOver } from './hand-over.js'
 import { startHttpStreams } from './http-stream.js'
-import { createOriginCheck, registerOrigins } from './origins.js'
+import { registerGate } from './gate.js'
+import { registerOrigins } from './origins.js'
 import { registerJsonBodies } from './json-body.js'
+import { redirectToPage, stripBasePath } from './base-path.js'
 import { pageRoutes } from './page.js'
 import { ANSWER_HEADERS, answerProblem, ProblemError } from './problem.js'
 import { artifactRoutes } from './routes/artifacts.js'
@@ -61,13 +65,15 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 3 * MAX_FILE_NAME_BYTES },
     bodyLimit: MAX_BODY_BYTES,
     serverFactory: (handler) => connections.createServer(handler),
+    rewriteUrl: ({ url = '' }) => stripBasePath(config.basePath, url),
     // Addresses that are refused before a route is looked for.
-    frameworkErrors: answerProblem,
-    trustProxy: config.trustProxy > 0 && ((_address, hop) => hop < config.trustProxy),
+    frameworkErrors: (error, request, reply) => answerProblem(findRefusal(request) ?? error, request, reply),
+    trustProxy: config.trustProxy !== '' && splitList(config.trustProxy),
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   app.addHook('onRequest', guardAnswer)
+  const findRefusal = registerGate(app, config)
   app.setErrorHandler(answerProblem)
   app.setNotFoundHandler(refuseUnknown)
   app.setValidatorCompiler(compileValidator)
@@ -90,7 +96,6 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app, registry)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerKey: config.maxStreamsPerKey, maxPerProcess: config.maxStreams })
-  const assertOrigin = createOriginCheck(config.allowedOrigins)
   const feeds = startFeeds({
     hub,
     listTasks: (filter, limit, beforeId) => listTasks(db, DEFAULT_TENANT, { ...filter, limit, ...(beforeId && { beforeId }) }),
@@ -99,8 +104,8 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   const streams = startHttpStreams(hub, feeds)
   const registerSockets: FastifyPluginAsync = async (scope) => {
     scope.setNotFoundHandler(refuseUnknown)
-    await registerTaskSocket(scope, { hub, limits, assertOrigin })
-    registerFeedSocket(scope, { feeds, limits, assertOrigin, assertUpgrade: refusePlainRequest })
+    await registerTaskSocket(scope, { hub, limits, basePath: config.basePath })
+    registerFeedSocket(scope, { feeds, limits, assertUpgrade: refusePlainRequest })
     // After the hub has told all whose tasks are watched, which is registered above.
     scope.addHook('preClose', async () => {
       feeds.stop()
@@ -119,7 +124,8 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   await app.register(artifactRoutes, { db, artifacts, limits, bodies: connections.bodies })
   await app.register(readSelectionRoutes, { db, hub, limits, streams })
   await app.register(readTasksRoutes, { db, registry })
-  await app.register(healthRoutes, { db, broker, floor, isStopping: () => isStopping })
+  await app.register(healthRoutes, { db, broker, floor, isStopping: () => isStopping, hideSecrets: createRedactor({ DATABASE_URL: config.databaseUrl, REDIS_URL: config.redisUrl }) })
+  redirectToPage(app, config.basePath)
   await app.register(pageRoutes)
   return app
 }

@@ -2,9 +2,12 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
+import { linkTo } from '../protocol/base-path.js'
 import { Problem } from '../protocol/errors.js'
 import type { Registry } from '../tasks/registry.js'
 import { describeStreams } from './asyncapi.js'
+import { isTls } from './origins.js'
+import { headersOf } from './response-headers.js'
 import { readPackageVersion } from './version.js'
 
 const PROBLEM_RESPONSE = { description: 'what is wrong, and what to do about it', content: { 'application/problem+json': { schema: Problem } } }
@@ -38,6 +41,7 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
           'Create tasks, read them, watch them live. Errors are application/problem+json (RFC 9457) with a stable `code`. ' +
           'The live stream of a task is the WebSocket at `links.stream`, described in /asyncapi.json.',
       },
+      servers: [{ url: linkTo('') || '/' }],
       components: { schemas },
       tags: [
         { name: 'tasks', description: 'Create, read and list tasks' },
@@ -46,23 +50,32 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
         { name: 'operations', description: 'For those who run the server' },
       ],
     },
-    transform: ({ schema, url }) => ({ schema: schema && { ...schema, response: describeResponses(schema.response) }, url }),
+    transform: ({ schema, url, route }) => ({ schema: schema && { ...schema, response: describeResponses(String(route.method), url, schema.response) }, url }),
   })
   await app.register(swaggerUi, {
     routePrefix: '/docs',
+    indexPrefix: linkTo(''),
     staticCSP: DOCS_POLICY,
     // Else a server that is not on localhost has its document checked by a service of others.
     uiConfig: { deepLinking: true, validatorUrl: null },
   })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
   const streams = describeStreams()
-  app.get('/asyncapi.json', { schema: { hide: true } }, async () => streams)
+  app.get('/asyncapi.json', { schema: { hide: true } }, async ({ host, protocol }) => ({
+    ...streams,
+    servers: { here: { host, protocol: isTls(protocol) ? 'wss' : 'ws', pathname: linkTo('') || '/' } },
+  }))
 }
 
-/** Problems with the content type that they are answered with, and that any other error is one, too. */
-function describeResponses(response: unknown): Record<string, unknown> {
+/** Problems with the content type that they are answered with, and that any other error is one, too; all with their headers. */
+function describeResponses(method: string, url: string, response: unknown): Record<string, unknown> {
   const entries = Object.entries({ ...(response as object), default: Problem })
-  return Object.fromEntries(entries.map(([status, schema]) => [status, schema === Problem ? PROBLEM_RESPONSE : schema]))
+  return Object.fromEntries(
+    entries.map(([status, schema]) => {
+      const headers = headersOf(method, url, status)
+      return [status, { ...(schema === Problem ? PROBLEM_RESPONSE : schema), ...(headers && { headers }) }]
+    }),
+  )
 }
 
 /** For each type of task the schemas of its payload, result and progress, by names such as `demo.sleep.payload`. */

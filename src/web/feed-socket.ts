@@ -25,8 +25,6 @@ const REQUESTS_PERIOD_MS = 10_000
 export interface FeedSocketDeps {
   feeds: Feeds
   limits: StreamLimits
-  /** Throws for pages that may not open streams here. */
-  assertOrigin(request: FastifyRequest): void
   /** Throws for a plain request. */
   assertUpgrade(request: FastifyRequest): Promise<void>
 }
@@ -41,7 +39,7 @@ interface Client {
 }
 
 /** Registers the route, in the scope where WebSockets are registered. */
-export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assertOrigin, assertUpgrade }: FeedSocketDeps): void {
+export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assertUpgrade }: FeedSocketDeps): void {
   const heartbeat = startHeartbeat({})
   const check = createRequestChecker()
   app.addHook('preClose', async () => heartbeat.stop())
@@ -53,7 +51,6 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assert
       schema: { hide: true },
       preValidation: assertUpgrade,
       async preHandler(request) {
-        assertOrigin(request)
         limits.assertRoom(request)
       },
     },

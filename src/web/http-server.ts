@@ -36,7 +36,8 @@ export function createHttpServer(isFree: (socket: Socket) => boolean, keepAliveM
       this.isUpgradeAsked = isAsked
     }
   }
-  return createServer({ IncomingMessage: Request, headersTimeout: 0, requestTimeout: 0, keepAliveTimeout: keepAliveMs })
+  // A request without Host is refused by the gate, in words.
+  return createServer({ IncomingMessage: Request, headersTimeout: 0, requestTimeout: 0, keepAliveTimeout: keepAliveMs, requireHostHeader: false })
 }
 
 /** The answer to a request; undefined for one that did not come over a connection. */

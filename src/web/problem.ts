@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { isRefusedData } from '../db/refused-data.js'
 import { isUnavailable } from '../db/unavailable.js'
+import { linkTo } from '../protocol/base-path.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
 import { NewTaskError } from '../tasks/new-task.js'
 
@@ -54,7 +55,7 @@ export function toRawProblem(code: ProblemCode, detail: string): string {
 
 function describe({ code, message, errors }: ProblemError, requestId: string): Problem {
   const { status, title, fix } = PROBLEMS[code]
-  return { type: `/docs/problems#${code}`, title, status, code, detail: message, fix, requestId, ...(errors && { errors: [...errors] }) }
+  return { type: linkTo(`/docs/problems#${code}`), title, status, code, detail: message, fix, requestId, ...(errors && { errors: [...errors] }) }
 }
 
 function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: FastifyRequest): ProblemError {

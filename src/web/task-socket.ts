@@ -2,7 +2,7 @@
  * `/ws/tasks/:id`: a stream of the hub over a WebSocket.
  *
  * 1. What can be refused is refused before the upgrade, as problem+json: a malformed id or `since` (400), a plain GET
- *    (426), a page of a foreign origin (403), too many streams (429, 503), an unknown id (404), PostgreSQL away (503).
+ *    (426), too many streams (429, 503), an unknown id (404), PostgreSQL away (503). Foreign pages were refused by the gate.
  * 2. The socket opens, and its listeners are attached in the same turn: what arrives before is lost.
  * 3. The hub sends and closes. The client has nothing to say: any message closes with 4500. Pings are answered by every
  *    WebSocket client by itself; a socket from which nothing came for 45 s is closed with 4003.
@@ -16,6 +16,7 @@ import type { Hub } from '../live/hub.js'
 import type { Position } from '../live/room.js'
 import { StreamQuery, TaskParams } from '../protocol/http.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
+import { stripBasePath } from './base-path.js'
 import { ProblemError } from './problem.js'
 import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js'
 import { describeFrame, guardSocket } from './socket-guard.js'
@@ -24,8 +25,7 @@ import type { StreamLimits } from './stream-limits.js'
 import { splitUpgrades } from './upgrades.js'
 
 const CLOSE_DEADLINE_MS = 2_000
-/** A path, or all of the address as through a proxy (RFC 9112, section 3.2.2). */
-const SOCKET_ADDRESS = /^(https?:\/\/[^/]+)?\/ws\//i
+const SOCKET_PATH = '/ws/'
 /**
  * The largest that a client has to say is a subscription over `/ws/tasks` to 1,000 ids with a version of each: 90 KB, which may
  * come in packets of a kilobyte. Compression would cost 230 KB of memory per socket.
@@ -43,8 +43,8 @@ type StreamRoute = { Params: TaskParams; Querystring: StreamQuery }
 export interface TaskSocketDeps {
   hub: Hub
   limits: StreamLimits
-  /** Throws for pages that may not open streams here. */
-  assertOrigin(request: FastifyRequest): void
+  /** As in the configuration. */
+  basePath?: string
   heartbeat?: HeartbeatOptions
 }
 
@@ -52,12 +52,12 @@ export interface TaskSocketDeps {
  * Registers WebSockets and the route. In a scope of its own, with nothing but WebSockets under `/ws/`: the hooks that they
  * need would cost every other request 5 %.
  */
-export async function registerTaskSocket(app: FastifyInstance, { hub, limits, assertOrigin, heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
+export async function registerTaskSocket(app: FastifyInstance, { hub, limits, basePath = '', heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
   const heartbeat = startHeartbeat(options)
   const refuseUpgrade = (error: unknown, { url }: IncomingMessage) => app.log.error({ err: error, path: url?.split('?')[0] }, 'a connection was closed: its upgrade failed')
   await app.register(websocket, {
     // Takes its upgrades from where it is told, which need not be a server.
-    options: { ...WEBSOCKET_OPTIONS, server: splitUpgrades(app.server, SOCKET_ADDRESS, refuseUpgrade) as unknown as Server },
+    options: { ...WEBSOCKET_OPTIONS, server: splitUpgrades(app.server, (url) => stripBasePath(basePath, url).startsWith(SOCKET_PATH), refuseUpgrade) as unknown as Server },
     // A broken frame has closed the socket with its own code already; what is still open failed on our side.
     errorHandler(error, socket, request) {
       if (socket.readyState === socket.OPEN) guardSocket(socket, request).fail('open', error)
@@ -79,7 +79,6 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, as
       schema: { hide: true, params: TaskParams, querystring: StreamQuery },
       preValidation: refusePlainRequest,
       async preHandler(request) {
-        assertOrigin(request)
         limits.assertRoom(request)
         if (!(await hub.find(idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
         // Many may have waited for that together.

@@ -19,12 +19,12 @@ const TOO_MANY_FIELDS = 'HTTP/1.1 431 Request Header Fields Too Large\r\nconnect
  * @param onFailure told of a mistake of ours, which has ended the connection
  * @returns what emits `upgrade`, as the server does, for requests of WebSockets at such addresses
  */
-export function splitUpgrades(server: Server, address: RegExp, onFailure: (error: unknown, request: IncomingMessage) => void): EventEmitter {
+export function splitUpgrades(server: Server, isSocketAddress: (url: string) => boolean, onFailure: (error: unknown, request: IncomingMessage) => void): EventEmitter {
   const sockets = new EventEmitter()
   server.on('upgrade', (request: IncomingMessage, connection: Duplex, head: Buffer) => {
     const isSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
     try {
-      if (isSocket && address.test(request.url ?? '')) sockets.emit('upgrade', request, connection, head)
+      if (isSocket && isSocketAddress(request.url ?? '')) sockets.emit('upgrade', request, connection, head)
       // A WebSocket client has no use for the connection after another answer.
       else ignoreUpgrade(server, request, connection, head, isSocket ? 'close' : 'keep-alive')
     } catch (error) {

@@ -4,6 +4,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { isS3, openArtifactStore } from '../artifacts/open-store.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { WebConfig } from '../config.js'
+import { setBasePath } from '../protocol/base-path.js'
 import { splitList } from '../environment.js'
 import { loadRegistry } from '../handlers/index.js'
 import { describeListenError } from '../listen-error.js'
@@ -27,6 +28,7 @@ export interface RunningWeb {
  * @throws StartupError when the port is taken or may not be used, or files cannot be stored
  */
 export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits: Partial<ConnectionLimits> = {}): Promise<RunningWeb> {
+  setBasePath(config.basePath)
   const registry = await loadRegistry(config)
   const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: foldersOf(config), log })
   const artifacts = await openArtifactStore(config.artifactsDir, floor)

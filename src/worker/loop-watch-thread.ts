@@ -1,7 +1,8 @@
 /** The thread of `watchLoop`. It shares nothing with the loop it watches but a counter. */
 import { Session } from 'node:inspector'
 import { workerData } from 'node:worker_threads'
-import { destination, pino } from 'pino'
+import { destination } from 'pino'
+import { createLog } from '../log.js'
 import type { LoopWatchData } from './loop-watch.js'
 
 /** Longer than the tick that it looks for. */
@@ -13,7 +14,7 @@ const TASK_FRAME = /^(?:async )?task (\S+)/
 const STACK_EXPRESSION = '(() => { const { stackTraceLimit } = Error; Error.stackTraceLimit = 40; const { stack } = new Error(); Error.stackTraceLimit = stackTraceLimit; return stack })()'
 
 const { ticks, warnAfterMs, killAfterMs, logLevel } = workerData as LoopWatchData
-const log = pino({ name: 'worker', level: logLevel }, destination({ fd: 1, sync: true }))
+const log = createLog({ name: 'worker', level: logLevel }, destination({ fd: 1, sync: true }))
 let seenTicks = 0
 let stillLooks = 0
 

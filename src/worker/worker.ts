@@ -15,6 +15,7 @@ import type { WorkerConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
 import { loadRegistry } from '../handlers/index.js'
 import { assertFolderUsable, tightenFolder } from '../private-files.js'
+import { setBasePath } from '../protocol/base-path.js'
 import { runAttempt } from '../tasks/attempt.js'
 import { createDiskFloor } from '../tasks/disk-floor.js'
 import { createRecorder } from '../tasks/recorder.js'
@@ -29,6 +30,7 @@ const ABORT_GRACE_MS = 2_000
 /** @throws StartupError when files of tasks, or e-mails without a mail server, cannot be stored */
 export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
   const leaseMs = config.attemptLeaseSeconds * 1_000
+  setBasePath(config.basePath)
   const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], log })
   const registry = await loadRegistry({ ...config, floor })
   const artifacts = await openArtifactStore(config.artifactsDir, floor)

@@ -22,6 +22,18 @@ export interface TestApp {
   stopWeb(): Promise<void>
 }
 
+/** Another web process's worth beside the first, on the same services. */
+export async function startWebBeside(t: TestScope, { databaseUrl, redis }: TestApp, variables: Record<string, string>): Promise<string> {
+  const env = { ...environmentOf(databaseUrl, redis), ...variables }
+  const web = await startWeb(loadConfig('web', env), pino({ level: process.env['LOG_LEVEL'] ?? 'silent' }))
+  t.teardown(() => web.stop())
+  return web.address
+}
+
+function environmentOf(databaseUrl: string, redis: TestRedis | undefined) {
+  return { DATABASE_URL: databaseUrl, REDIS_URL: redis?.url, PORT: '0', ARTIFACTS_DIR: join(tmpdir(), `taskwire-test-artifacts-${process.pid}`) }
+}
+
 /** Boots the roles in this process. */
 export async function startApp(
   t: TestScope,
@@ -33,7 +45,7 @@ export async function startApp(
   const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
   await migrateDatabase(postgres.url)
   if (redis === undefined) await migrateBroker(postgres.url)
-  const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url, PORT: '0', ARTIFACTS_DIR: join(tmpdir(), `taskwire-test-artifacts-${process.pid}`), ...variables }
+  const env = { ...environmentOf(postgres.url, redis), ...variables }
   const log = pino({ level: process.env['LOG_LEVEL'] ?? 'silent' })
   if (roles.includes('relay')) {
     const relay = await startRelay(loadConfig('relay', env), log)

@@ -14,14 +14,14 @@ export interface TestPage {
 }
 
 /** Starts Chromium. Rejects, saying what to install, when there is none. */
-export async function launchBrowser(t: TestScope): Promise<Browser> {
+export async function launchBrowser(t: TestScope, flags: readonly string[] = []): Promise<Browser> {
   const executablePath = process.env['CHROMIUM_PATH'] ?? DEFAULT_PATH
   await access(executablePath, constants.X_OK).catch(() => {
     throw new Error(`There is no Chromium at ${executablePath}: install the package "chromium", or set CHROMIUM_PATH.`)
   })
   const isRoot = process.getuid?.() === 0
   // The sandbox refuses to run as root; a container's /dev/shm may be too small for a page.
-  const args = ['--disable-dev-shm-usage', '--disable-background-networking', ...(isRoot ? ['--no-sandbox'] : [])]
+  const args = ['--disable-dev-shm-usage', '--disable-background-networking', ...(isRoot ? ['--no-sandbox'] : []), ...flags]
   const browser = await chromium.launch({ executablePath, args })
   t.teardown(() => browser.close())
   return browser

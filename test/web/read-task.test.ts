@@ -104,7 +104,7 @@ t.test('a reader that takes nothing does not hold up others', async (t) => {
   const stalled = connect(Number(port), hostname)
   t.teardown(() => stalled.destroy())
   stalled.pause()
-  stalled.write(`GET /api/tasks/${task.id}/events HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n`)
+  stalled.write(`GET /api/tasks/${task.id}/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n`)
   t.match(messageOf((await readAllEvents(await follow(task))).at(-1) ?? { data: '' }), { status: 'COMPLETED' })
 })
 

@@ -61,8 +61,8 @@ app.setErrorHandler(answerProblem)
 const limits = createStreamLimits({ maxPerAddress: 50, maxPerKey: 50, maxPerProcess: 50 })
 await app.register(
   async (scope) => {
-    await registerTaskSocket(scope, { hub, limits, assertOrigin() {} })
-    registerFeedSocket(scope, { feeds, limits, assertOrigin() {}, assertUpgrade: refusePlainRequest })
+    await registerTaskSocket(scope, { hub, limits })
+    registerFeedSocket(scope, { feeds, limits, assertUpgrade: refusePlainRequest })
   },
   { prefix: '/ws' },
 )

@@ -10,7 +10,7 @@ t.test('connections that say nothing, or half of something, do not hold up the s
   const silent = connect(port, '127.0.0.1')
   const half = connect(port, '127.0.0.1')
   await Promise.all([once(silent, 'connect'), once(half, 'connect')])
-  half.write('POST /api/tasks HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"title"')
+  half.write('POST /api/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"title"')
   const closed = Promise.all([silent, half].map((socket) => once(socket.on('error', () => {}), 'close')))
   await new Promise((resolve) => setTimeout(resolve, 100))
   await stopWeb()

@@ -11,7 +11,7 @@ import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { HeartbeatOptions } from '../../src/web/heartbeat.js'
 import { answerProblem, ProblemError } from '../../src/web/problem.js'
 import { readFrame } from '../helpers/frame-check.js'
-import { createOriginCheck } from '../../src/web/origins.js'
+import { registerGate } from '../../src/web/gate.js'
 import { createStreamLimits, type StreamLimitsOptions } from '../../src/web/stream-limits.js'
 import { registerTaskSocket } from '../../src/web/task-socket.js'
 import { compileValidator } from '../../src/web/validation.js'
@@ -47,6 +47,7 @@ interface AppOptions {
 async function startApp(t: Scope, { heartbeat = {}, hub: hubDeps = {}, limits = {} }: AppOptions = {}): Promise<Web> {
   const { store, bus, hub } = await openWorld(t, hubDeps)
   const app = Fastify()
+  registerGate(app, { host: '127.0.0.1', allowedHosts: '', allowedOrigins: 'https://app.example.com, http://localhost:8080' })
   app.setErrorHandler(answerProblem)
   app.setValidatorCompiler(compileValidator)
   const refuseUnknown = () => {
@@ -57,7 +58,6 @@ async function startApp(t: Scope, { heartbeat = {}, hub: hubDeps = {}, limits = 
     hub,
     heartbeat,
     limits: createStreamLimits({ maxPerAddress: 100, maxPerKey: 100, maxPerProcess: 100, ...limits }),
-    assertOrigin: createOriginCheck('https://app.example.com, http://localhost:8080'),
   }
   let sockets = new Set<WebSocket>()
   await app.register(async (scope) => {
@@ -94,7 +94,7 @@ async function readRefusal(answer: IncomingMessage): Promise<Awaited<Watcher['re
 
 /** An upgrade request as bytes, for clients that do what `ws` would not. */
 function handshake(path: string): string {
-  const lines = [`GET ${path} HTTP/1.1`, 'Host: x', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13']
+  const lines = [`GET ${path} HTTP/1.1`, 'Host: localhost', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13']
   return [...lines, 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', ''].join('\r\n')
 }
 
@@ -157,7 +157,7 @@ t.test('what can be refused is refused before the upgrade, as problem+json', asy
 
 t.test('a request that asks for something else than a WebSocket is answered like any other', async (t) => {
   const { port } = await startApp(t)
-  const asks = ['Host: x', 'Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABk']
+  const asks = ['Host: localhost', 'Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABk']
   const ask = async (text: string) => {
     const line = connect(port, '127.0.0.1')
     t.teardown(() => line.destroy())
@@ -170,7 +170,7 @@ t.test('a request that asks for something else than a WebSocket is answered like
     line.on('data', (data: Buffer) => (said += data.toString()))
     await until(() => said.endsWith('plain') || said.endsWith('"kept"}'))
     const first = said
-    line.write('GET /plain HTTP/1.1\r\nHost: x\r\n\r\n')
+    line.write('GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n')
     await until(() => said.length > first.length && said.endsWith('plain'))
     return first
   }
@@ -185,8 +185,8 @@ t.test('a body is never taken for a request, however many fields come before its
   const line = connect(port, '127.0.0.1')
   let said = ''
   line.on('data', (data: Buffer) => (said += data.toString()))
-  const body = 'GET /plain HTTP/1.1\r\nHost: x\r\n\r\n'
-  const fields = ['Host: x', 'Connection: Upgrade', 'Upgrade: h2c', ...Array.from({ length: 1_100 }, () => 'a:'), `Content-Length: ${body.length}`]
+  const body = 'GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n'
+  const fields = ['Host: localhost', 'Connection: Upgrade', 'Upgrade: h2c', ...Array.from({ length: 1_100 }, () => 'a:'), `Content-Length: ${body.length}`]
   line.end(['POST /echo HTTP/1.1', ...fields, '', body].join('\r\n'))
   await once(line, 'close')
   t.match(said, /^HTTP\/1.1 431 /)

@@ -8,6 +8,7 @@ import parseRange from 'range-parser'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.js'
 import { ArtifactList, ArtifactParams, CreateLink, Link, LinkQuery, Upload, UploadQuery, type Artifact } from '../../protocol/artifact.js'
+import { linkTo } from '../../protocol/base-path.js'
 import { Problem } from '../../protocol/errors.js'
 import { TaskParams } from '../../protocol/http.js'
 import type { TaskId } from '../../protocol/task.js'
@@ -104,7 +105,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       const expires = Math.floor(Date.now() / 1_000) + (request.query.expiresInSeconds ?? DEFAULT_LINK_SECONDS)
       const signature = sign(await readSecret(db, 'links'), owner, name, String(expires))
       reply.code(201)
-      return { url: `/files/${owner}/${encodeURIComponent(name)}?expires=${expires}&signature=${signature}`, expiresAt: new Date(expires * 1_000).toISOString() }
+      return { url: linkTo(`/files/${owner}/${encodeURIComponent(name)}?expires=${expires}&signature=${signature}`), expiresAt: new Date(expires * 1_000).toISOString() }
     },
   )
 
@@ -229,7 +230,7 @@ function readRange(header: string | undefined, bytes: number): ByteRange | 'unsa
 }
 
 function toArtifact({ owner, name, mediaType, bytes, sha256, createdAt }: StoredArtifact): Artifact {
-  return { name, mediaType, bytes, sha256, createdAt: createdAt.toISOString(), links: { download: `/api/tasks/${owner}/artifacts/${encodeURIComponent(name)}` } }
+  return { name, mediaType, bytes, sha256, createdAt: createdAt.toISOString(), links: { download: linkTo(`/api/tasks/${owner}/artifacts/${encodeURIComponent(name)}`) } }
 }
 
 function sign(secret: string, owner: TaskId, name: string, expires: string): string {

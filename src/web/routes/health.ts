@@ -13,9 +13,11 @@ export interface HealthDeps {
   broker: Broker
   floor: DiskFloor
   isStopping(): boolean
+  /** Blanks what strangers must not read. */
+  hideSecrets(text: string): string
 }
 
-export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, { db, broker, floor, isStopping }) => {
+export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, { db, broker, floor, isStopping, hideSecrets }) => {
   app.get('/healthz', { schema: { tags: ['operations'], summary: 'Is the process alive?', response: { 200: Health } } }, async () => {
     return { status: 'ok' as const }
   })
@@ -35,8 +37,8 @@ export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, {
     },
     async (_request, reply) => {
       const [postgres, redis, disk] = await Promise.all([
-        check(() => withDeadline(db.run(PING, []))),
-        check(() => broker.ping({ deadlineMs: DEADLINE_MS })),
+        check(() => withDeadline(db.run(PING, [])), hideSecrets),
+        check(() => broker.ping({ deadlineMs: DEADLINE_MS }), hideSecrets),
         checkDisk(floor),
       ])
       const isOk = postgres.status === 'ok' && redis.status === 'ok' && !isStopping()
@@ -49,12 +51,12 @@ export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, {
 
 type Check = Readiness['checks']['postgres']
 
-async function check(trip: () => Promise<unknown>): Promise<Check> {
+async function check(trip: () => Promise<unknown>, hideSecrets: (text: string) => string): Promise<Check> {
   try {
     await trip()
     return { status: 'ok' }
   } catch (error) {
-    return { status: 'failed', detail: error instanceof Error && error.message ? error.message : 'does not answer' }
+    return { status: 'failed', detail: error instanceof Error && error.message ? hideSecrets(error.message) : 'does not answer' }
   }
 }
 

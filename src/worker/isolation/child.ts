@@ -3,11 +3,12 @@
  * worker: it ends when their channel closes, or, when it is too busy to notice, by a thread that looks for its parent.
  */
 import { Worker } from 'node:worker_threads'
-import { pino } from 'pino'
 import { openArtifactStore } from '../../artifacts/open-store.js'
 import { loadConfig } from '../../config.js'
 import { openDatabase } from '../../db/open.js'
 import { loadRegistry } from '../../handlers/index.js'
+import { createLog } from '../../log.js'
+import { setBasePath } from '../../protocol/base-path.js'
 import { createDiskFloor } from '../../tasks/disk-floor.js'
 import { checkResult, judgeReturned } from '../../tasks/outcome.js'
 import type { Recorder } from '../../tasks/recorder.js'
@@ -16,7 +17,8 @@ import type { FromChild, ToChild } from './messages.js'
 import { packError } from './thrown-error.js'
 
 const config = loadConfig('worker', process.env)
-const log = pino({ name: 'isolated', level: config.logLevel })
+const log = createLog({ name: 'isolated', level: config.logLevel })
+setBasePath(config.basePath)
 const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], log })
 const registry = await loadRegistry({ ...config, floor })
 const artifacts = await openArtifactStore(config.artifactsDir, floor)

@@ -1,0 +1,35 @@
+/**
+ * Keeps what the configuration marks as secret out of every output: a wrong value is never repeated, and where a library puts a
+ * password or a whole URL into an error, it is blanked.
+ */
+import { isSecretVariable } from './config.js'
+import type { Environment } from './environment.js'
+
+const BLANK = '***'
+/** A shorter password, or one that is a word of every log, would blank other text than itself. It is blanked where it stands in a URL. */
+const MIN_BARE_LENGTH = 6
+const COMMON_WORDS = ['postgres', 'taskwire', 'redis', 'default', 'password']
+
+/** @returns a function that blanks the values of the environment's secret variables, and their passwords, in a text */
+export function createRedactor(env: Environment): (text: string) => string {
+  const values = Object.entries(env).flatMap(([name, value]) => (isSecretVariable(name) && value ? [value] : []))
+  // The longest first: a URL before the password in it.
+  const hidden = [...new Set(values.flatMap(hiddenPartsOf).flatMap((part) => [part, JSON.stringify(part).slice(1, -1)]))].sort((a, b) => b.length - a.length)
+  return (text) => hidden.reduce((rest, part) => rest.replaceAll(part, BLANK), text)
+}
+
+function hiddenPartsOf(value: string): string[] {
+  if (!URL.canParse(value)) return [value]
+  const { username, password, hostname, pathname, searchParams } = new URL(value)
+  const words = new Set([...COMMON_WORDS, username, hostname, pathname.slice(1)])
+  const passwords = [password, decode(password), ...searchParams.getAll('password')].filter((text) => text.length >= MIN_BARE_LENGTH && !words.has(text))
+  return [value, ...(password === '' ? [] : [`${username}:${password}@`]), ...passwords]
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
