@@ -5,6 +5,7 @@ import { drizzle } from 'drizzle-orm/postgres-js'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { migrate } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
+import { prepareOnline } from './prepare-online.js'
 import { StartupError } from '../startup-error.js'
 
 /** Where the migrations lie, seen from `src/db` and from `dist/db` alike. */
@@ -13,6 +14,7 @@ const MIGRATIONS_FOLDER = fileURLToPath(new URL('../../drizzle', import.meta.url
 const MINIMUM_VERSION = 14
 /** Any number that nobody else locks: "task" in ASCII. */
 const LOCK_KEY = 0x7461736b
+const LOCK_PAUSE_MS = 100
 /** Longer than the client waits for a connection. What speaks, but not as PostgreSQL does, keeps it waiting for ever. */
 const ANSWER_DEADLINE_MS = 7_000
 
@@ -23,11 +25,24 @@ const ANSWER_DEADLINE_MS = 7_000
  */
 export async function migrateDatabase(databaseUrl: string): Promise<void> {
   await useServer(databaseUrl, async (client) => {
-    // The session's lock ends with the connection, whatever happens in between.
-    await client`select pg_advisory_lock(${LOCK_KEY})`
-    assertNotNewer(await countMissing(client))
+    await takeLock(client)
+    const missing = await countMissing(client)
+    assertNotNewer(missing)
+    if (missing > 0) await prepareOnline(client, readMigrationFiles({ migrationsFolder: MIGRATIONS_FOLDER }).slice(-missing))
     await migrate(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER, migrationsSchema: 'taskwire', migrationsTable: 'migrations' })
   })
+}
+
+/**
+ * The session's lock ends with the connection, whatever happens in between. Who waits for it asks again and again: a statement that
+ * waits keeps what it sees of the database, and an index that is built beside the writers would wait for that.
+ */
+async function takeLock(client: postgres.Sql): Promise<void> {
+  for (;;) {
+    const [row] = await client<{ taken: boolean }[]>`select pg_try_advisory_lock(${LOCK_KEY}) as taken`
+    if (row?.taken) return
+    await sleep(LOCK_PAUSE_MS)
+  }
 }
 
 /**
