@@ -28,6 +28,8 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
   const leaseMs = config.attemptLeaseSeconds * 1_000
   const registry = await loadRegistry(config)
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire worker' })
+  // What handlers ask may take minutes, and must not hold up claims and ends.
+  const handlerDb = openDatabase(config.databaseUrl, { applicationName: 'taskwire handlers' })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const leases = startLeases({ db, leaseMs, log })
   const recorder = createRecorder({
@@ -40,7 +42,7 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
   const artifacts = await openArtifactStore(config.artifactsDir)
   const artifactTtlMs = config.artifactTtlHours * 3_600_000
   const isolatedRuns = openPool({ recorder, log, env: process.env })
-  const deps = { db, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
+  const deps = { db, handlerDb, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
   await listenForCancels(broker, leases, log)
   const consumer = await consumeQueues({
     ...{ db, broker, registry, log },
@@ -60,7 +62,7 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
     leases.stop()
     isolatedRuns.stop()
     await broker.close()
-    await db.close()
+    await Promise.all([db.close(), handlerDb.close()])
   }
   return { stop: () => (stopping ??= stop()) }
 }
