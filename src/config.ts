@@ -85,7 +85,8 @@ const host = Type.String({
 })
 const port = integer(0, 65535, 3000, 'the port to listen on; 0 for any free one')
 const idempotencyKeyTtlHours = integer(1, 24 * 366, 24, 'how long an Idempotency-Key stands for the task that it made')
-const databasePoolSize = integer(1, 100, 10, 'database connections of the web process')
+const databasePoolSize = integer(1, 100, 10, 'database connections of the web process for what changes tasks, and for reading one')
+const databaseReadPoolSize = integer(2, 100, 6, 'database connections of the web process for streams and lists, which take no others')
 const workerConcurrency = integer(1, 1000, 128, 'attempts that one worker runs at the same time')
 const attemptLeaseSeconds = integer(
   3,
@@ -222,7 +223,7 @@ const artifacts = { artifactsDir, artifactTtlHours, minFreeDiskMb }
 const definitions = { basePath, tasksDir: Type.Optional(tasksDir), queues, workerQueues, httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
 const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedHosts, allowedOrigins }
 const connections = { maxConnections, requestTimeoutSeconds, keepAliveSeconds, maxBodyMemoryBytes, maxUnreadMemoryBytes }
-const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, watchedDirs, ...streams, ...connections }
+const web = { host, port, databasePoolSize, databaseReadPoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, watchedDirs, ...streams, ...connections }
 const worker = { workerConcurrency, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts, artifactsDir }
 

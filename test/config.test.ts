@@ -22,6 +22,7 @@ t.test('a database URL is all that a role needs', async (t) => {
     host: '127.0.0.1',
     port: 3000,
     databasePoolSize: 10,
+    databaseReadPoolSize: 6,
     idempotencyKeyTtlHours: 24,
     httpRequestAllowPrivate: false,
     claimWindowSeconds: 5,

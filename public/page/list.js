@@ -35,7 +35,7 @@ export function startTaskList(root, { onConnection }) {
     more.disabled = false
     setText(more, isLoaded ? 'Load more' : 'That did not work: try again')
   }
-  const start = () => startTaskFeed({ ...filters.read(), onTasks: show, onConnection })
+  const start = () => (filters.isWrong() ? startNothing(show) : startTaskFeed({ ...filters.read(), onTasks: show, onConnection }))
   const restart = () => {
     feed.stop()
     rows.showSkeleton(SKELETON_COUNT)
@@ -54,15 +54,27 @@ export function startTaskList(root, { onConnection }) {
   }
 }
 
+/** For a filter that the server would refuse: an empty list, which says why. */
+function startNothing(onTasks) {
+  queueMicrotask(() => onTasks({ tasks: [], hasMore: false }))
+  return { async loadMore() {}, add() {}, stop() {} }
+}
+
 function describeEmptiness(filters) {
   const { status, type } = filters.read()
+  if (filters.isWrong()) {
+    const text = `There is no status ${status}. Choose one of the list.`
+    return [h('p', { role: 'alert' }, text), h('button', { type: 'button', class: 'button', click: filters.clear }, 'Show all tasks')]
+  }
   if (!status && !type) return [h('p', {}, 'No tasks yet.'), h('a', { class: 'button', href: '#/new' }, 'Create the first one')]
   return [h('p', {}, 'No task matches.'), h('button', { type: 'button', class: 'button', click: filters.clear }, 'Show all tasks')]
 }
 
 function createFilters(onChange) {
   const query = new URLSearchParams(location.search)
-  const statusSelect = createFilter('Filter by status', 'Any status', STATUSES, query.get('status'))
+  // A value that the address names and nothing can have stays in view, and is told.
+  const wrongStatus = STATUSES.includes(query.get('status') ?? STATUSES[0]) ? [] : [query.get('status')]
+  const statusSelect = createFilter('Filter by status', 'Any status', [...STATUSES, ...wrongStatus], query.get('status'))
   const typeSelect = createFilter('Filter by type', 'Any type', [query.get('type')].filter(Boolean), query.get('type'))
   const read = () => ({ status: statusSelect.value, type: typeSelect.value })
   const apply = () => {
@@ -76,6 +88,7 @@ function createFilters(onChange) {
   return {
     element: h('div', { class: 'filters' }, statusSelect, typeSelect),
     read,
+    isWrong: () => wrongStatus.includes(statusSelect.value),
     clear() {
       statusSelect.value = typeSelect.value = ''
       apply()

@@ -10,6 +10,7 @@ import { baseUrl, getJson } from './api.js'
 const POLL_MS = 2_000
 const PAGE_SIZE = 50
 const MAX_STREAMS = 20
+const MAX_EMPTY_PAGES = 5
 
 /**
  * Starts reading. `onTasks({ tasks, hasMore })` gets the tasks, newest first, at each change; `onConnection` whether the
@@ -25,9 +26,13 @@ export function startTaskFeed({ status, type, onTasks, onConnection }) {
 
   const read = async (cursor) => {
     const query = new URLSearchParams({ limit: PAGE_SIZE, ...(status && { status }), ...(type && { type }), ...(cursor && { cursor }) })
-    const page = await getJson(`/api/tasks?${query}`, { signal: stopped.signal })
-    stopped.signal.throwIfAborted()
-    return page
+    for (let page, turn = 1; ; turn += 1) {
+      page = await getJson(`/api/tasks?${query}`, { signal: stopped.signal })
+      stopped.signal.throwIfAborted()
+      // A page may be empty and not the last, where what fits lies far back.
+      if (page.items.length > 0 || page.nextCursor === null || turn === MAX_EMPTY_PAGES) return page
+      query.set('cursor', page.nextCursor)
+    }
   }
   const keep = (task) => {
     const held = tasks.get(task.id)

@@ -10,6 +10,7 @@ import { drizzle } from 'drizzle-orm/postgres-js'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { migrate } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
+import { prepareOnline } from './prepare-online.js'
 import { StartupError } from '../startup-error.js'
 import { STATEMENT_SETTINGS } from './database.js'
 import { describeDatabase, toPostgresOptions } from './database-url.js'
@@ -21,6 +22,7 @@ const MIGRATIONS_FOLDER = fileURLToPath(new URL('../../drizzle', import.meta.url
 const MINIMUM_VERSION = 14
 /** Any number that nobody else locks: "task" in ASCII. */
 const LOCK_KEY = 0x7461736b
+const LOCK_PAUSE_MS = 100
 /** Longer than the client waits for a connection. What speaks, but not as PostgreSQL does, keeps it waiting for ever. */
 const ANSWER_DEADLINE_MS = 7_000
 /** Longer than any migration there is takes; a larger one says so in its release. */
@@ -37,7 +39,9 @@ export async function migrateDatabase(databaseUrl: string, options: { lockWaitMs
     try {
       await waiting.begin(async (transaction) => {
         await takeLock(transaction, client, options.lockWaitMs ?? LOCK_WAIT_MS)
-        assertNotNewer(await countMissing(client))
+        const missing = await countMissing(client)
+        assertNotNewer(missing)
+        if (missing > 0) await prepareOnline(client, readMigrationFiles({ migrationsFolder: MIGRATIONS_FOLDER }).slice(-missing))
         await migrate(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER, migrationsSchema: 'taskwire', migrationsTable: 'migrations' })
       })
     } finally {
@@ -46,13 +50,19 @@ export async function migrateDatabase(databaseUrl: string, options: { lockWaitMs
   })
 }
 
-/** @throws StartupError that names the holder when the lock is not free in time */
+/**
+ * The lock ends with the transaction, so it can never stay behind on a pooled connection. A process that waits for it asks again and
+ * again: a statement that waits keeps its snapshot of the database, and an index that is built beside the writers would wait for that.
+ * @throws StartupError that names the holder when the lock is not free in time
+ */
 async function takeLock(transaction: postgres.TransactionSql, client: postgres.Sql, waitMs: number): Promise<void> {
-  await transaction.unsafe(`set local lock_timeout = ${waitMs}; set local idle_in_transaction_session_timeout = 0`)
-  await transaction`select pg_advisory_xact_lock(${LOCK_KEY})`.catch(async (error: unknown) => {
-    if (!(error instanceof postgres.PostgresError) || error.code !== '55P03') throw error
+  await transaction`set local idle_in_transaction_session_timeout = 0`
+  for (const startedAtMs = performance.now(); ; await sleep(LOCK_PAUSE_MS)) {
+    const [row] = await transaction<{ isTaken: boolean }[]>`select pg_try_advisory_xact_lock(${LOCK_KEY}) as "isTaken"`
+    if (row?.isTaken) return
+    if (performance.now() - startedAtMs < waitMs) continue
     throw new StartupError(`another process has been migrating this database for ${waitMs / 1000} s: ${await describeHolder(client)}`)
-  })
+  }
 }
 
 async function describeHolder(client: postgres.Sql): Promise<string> {

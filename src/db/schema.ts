@@ -56,10 +56,29 @@ export const tasks = taskwire.table('tasks', {
   /** Told of the end, by a task of its own: see the trigger in `drizzle/`. */
   callbackUrl: text('callback_url'),
 }, (table) => [
-  // These never change, so they cost an update nothing.
+  // Only columns that do not change with the status, so that they cost a claim or an end nothing. A list walks one of them in the order of ids.
+  // None begins with the tenant: a join by id that also compares the tenant would be planned as a walk over all of its tasks.
+  index('tasks_type_idx').on(table.type, table.id),
+  index('tasks_created_idx').on(table.createdAt, table.id),
+  // Most tasks are in the default queue, and a walk over all tasks finds those soon.
+  index('tasks_queue_idx').on(table.queue, table.id).where(sql`${table.queue} <> 'default'`),
   index('tasks_parent_idx').on(table.parentId, table.id).where(sql`${table.parentId} is not null`),
   index('tasks_batch_idx').on(table.batchId, table.id).where(sql`${table.batchId} is not null`),
 ])
+
+/**
+ * One row a tag of a task: an index of `tasks.tags` in the order of ids, which GIN does not have. Triggers on `tasks` keep it (see
+ * `drizzle/`), so that it holds whoever writes a task: an older process, or an application's SQL.
+ */
+export const taskTags = taskwire.table(
+  'task_tags',
+  {
+    tenant: tenant(),
+    tag: text('tag').notNull(),
+    taskId: uuid('task_id').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tenant, table.tag, table.taskId] })],
+)
 
 /** The history: one row a committed change of status. Append only. */
 export const transitions = taskwire.table(

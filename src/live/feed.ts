@@ -32,10 +32,18 @@ const MAX_PAGES = 10
 
 export type Filter = Exclude<Selection, { ids: unknown }>
 
+export interface ListOptions {
+  limit: number
+  /** Only tasks older than this one. */
+  beforeId?: TaskId | undefined
+  /** Asked each second: it must cost little, and may leave out what lies far back. */
+  isLook?: boolean
+}
+
 export interface FeedDeps {
   hub: Pick<Hub, 'find' | 'attach'>
-  /** The tasks that fit, newest first, older than `beforeId` if that is given. */
-  listTasks(filter: Filter, limit: number, beforeId?: TaskId): Promise<readonly Pick<Task, 'id' | 'status'>[]>
+  /** The tasks that fit, newest first. */
+  listTasks(filter: Filter, options: ListOptions): Promise<readonly Pick<Task, 'id' | 'status'>[]>
   sink: Sink
   /** Takes the answers to what was asked. */
   answer(message: FeedAnswer): void
@@ -100,7 +108,7 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
   async function findFirst(subscription: Subscription, selection: Selection): Promise<{ ids: TaskId[]; missing?: TaskId[] }> {
     if ('ids' in selection) return findTasks(selection.ids)
     if (subscription.filter !== undefined) return firstTasks(subscription, selection)
-    return { ids: (await listTasks(selection, MAX_BATCH_TASKS)).map(({ id }) => id) }
+    return { ids: (await listTasks(selection, { limit: MAX_BATCH_TASKS })).map(({ id }) => id) }
   }
 
   async function findTasks(given: readonly TaskId[]): Promise<{ ids: TaskId[]; missing: TaskId[] }> {
@@ -110,7 +118,7 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
   }
 
   async function firstTasks(subscription: Subscription, filter: Filter): Promise<{ ids: TaskId[]; missing?: never }> {
-    const tasks = await listTasks(filter, MAX_FIRST_TASKS)
+    const tasks = await listTasks(filter, { limit: MAX_FIRST_TASKS })
     subscription.seen = new Set(tasks.map(({ id }) => id))
     const isWanted = ({ status }: { status: Status }) => filter.status !== undefined || !isFinal(status)
     return { ids: tasks.filter(isWanted).map(({ id }) => id) }
@@ -125,7 +133,7 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
     const { filter = {}, seen } = subscription
     const found: TaskId[] = []
     for (let page = 0; page < MAX_PAGES; page += 1) {
-      const tasks = await listTasks(filter, PAGE_SIZE, found.at(-1))
+      const tasks = await listTasks(filter, { limit: PAGE_SIZE, beforeId: found.at(-1), isLook: true })
       found.push(...tasks.map(({ id }) => id))
       if (tasks.length < PAGE_SIZE || tasks.some(({ id }) => seen.has(id))) break
     }

@@ -1,7 +1,7 @@
 /** Bodies, parameters and answers of the REST surface. */
 import { Type, type Static } from 'typebox'
 import { Status } from './status.js'
-import { Instant, LogLine, QueueName, Task, TaskId, TaskType, Transition } from './task.js'
+import { Instant, LogLine, QueueName, Task, TaskId, TaskSummary, TaskType, Transition } from './task.js'
 
 /** The longest body `POST /api/tasks` takes, in bytes. */
 export const MAX_BODY_BYTES = 256 * 1024
@@ -90,7 +90,8 @@ export const Attempt = Type.Object(
   { additionalProperties: false },
 )
 export type Attempt = Static<typeof Attempt>
-export const AttemptList = Type.Object({ items: Type.Array(Attempt) })
+/** `nextAfter` is null on the last page. */
+export const AttemptList = Type.Object({ items: Type.Array(Attempt), nextAfter: Type.Union([Type.Integer(), Type.Null()]) })
 export type AttemptList = Static<typeof AttemptList>
 
 /** What may come with a create. Others are let through. */
@@ -136,6 +137,7 @@ export const SelectionQuery = Type.Object(
     status: Type.Optional(Status),
     batch: Type.Optional(TaskId),
     since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, description: 'with ids: the version held of each, in the order of the ids; 0 for none' })),
+    cursor: Type.Optional(Type.String({ maxLength: 200, description: 'of the stored history: nextCursor of the previous page' })),
   },
   { additionalProperties: false },
 )
@@ -158,29 +160,43 @@ export const ListTasksQuery = Type.Object(
     type: Type.Optional(TaskType),
     tag: Type.Optional(Tag),
     queue: Type.Optional(QueueName),
-    batch: Type.Optional(TaskId),
-    parent: Type.Optional(TaskId),
+    batch: Type.Optional({ ...TaskId, description: 'the tasks of this batch' }),
+    parent: Type.Optional({ ...TaskId, description: 'the tasks that this one has made' }),
+    createdAfter: Type.Optional({ ...Instant, description: 'created at this time or later' }),
+    createdBefore: Type.Optional({ ...Instant, description: 'created before this time' }),
+    q: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 200, pattern: NO_NUL, examples: ['nightly report'], description: 'text in the title, upper or lower case' }),
+    ),
+    fields: Type.Optional(
+      Type.Enum(['payload', 'result', 'payload,result', 'result,payload'], { description: 'what the items carry besides; a page then holds fewer of them' }),
+    ),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50 })),
-    cursor: Type.Optional(Type.String({ maxLength: 200, description: 'nextCursor of the previous page' })),
+    cursor: Type.Optional(Type.String({ maxLength: 200, description: 'nextCursor of the previous page, with the same filters' })),
   },
   { additionalProperties: false },
 )
 export type ListTasksQuery = Static<typeof ListTasksQuery>
 
-/** Newest first. `nextCursor` is null on the last page. */
+/** Newest first. `nextCursor` is null on the last page; a page before it may hold fewer items than `limit`, or none. */
 export const TaskPage = Type.Object({
-  items: Type.Array(Task),
+  items: Type.Array(TaskSummary),
   nextCursor: Type.Union([Type.String(), Type.Null()]),
 })
 export type TaskPage = Static<typeof TaskPage>
 
-/** The stored transitions of a task, oldest first. */
-export const TransitionList = Type.Object({ items: Type.Array(Transition) })
+/** The stored transitions of a task, oldest first. `nextSince` is null on the last page. */
+export const TransitionList = Type.Object({ items: Type.Array(Transition), nextSince: Type.Union([Type.Integer(), Type.Null()]) })
 export type TransitionList = Static<typeof TransitionList>
 
 /** The stored lines of a task, oldest first. `nextAfter` is null on the last page. */
 export const LogPage = Type.Object({ items: Type.Array(LogLine), nextAfter: Type.Union([Type.Integer(), Type.Null()]) })
 export type LogPage = Static<typeof LogPage>
+
+export const AttemptsQuery = Type.Object(
+  { after: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, description: 'nextAfter of the previous page' })) },
+  { additionalProperties: false },
+)
+export type AttemptsQuery = Static<typeof AttemptsQuery>
 
 export const LogsQuery = Type.Object(
   {
@@ -191,8 +207,11 @@ export const LogsQuery = Type.Object(
 )
 export type LogsQuery = Static<typeof LogsQuery>
 
-/** The stored transitions of several tasks, oldest first. */
-export const SelectionTransitionList = Type.Object({ items: Type.Array(Type.Object({ taskId: TaskId, ...Transition.properties })) })
+/** The stored transitions of several tasks, oldest first. `nextCursor` is null on the last page. */
+export const SelectionTransitionList = Type.Object({
+  items: Type.Array(Type.Object({ taskId: TaskId, ...Transition.properties })),
+  nextCursor: Type.Union([Type.String(), Type.Null()]),
+})
 export type SelectionTransitionList = Static<typeof SelectionTransitionList>
 
 /** A type of task: what it does and the JSON Schemas of its payload and result. */

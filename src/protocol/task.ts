@@ -124,6 +124,11 @@ export const Task = Type.Object(
 )
 export type Task = Static<typeof Task>
 
+const { payload, result, ...summary } = Task.properties
+/** A task in a list: without payload and result, which the list carries only when they are asked for. */
+export const TaskSummary = Type.Object({ ...summary, payload: Type.Optional(payload), result: Type.Optional(result) }, { additionalProperties: false })
+export type TaskSummary = Static<typeof TaskSummary>
+
 /** A committed change of status. */
 export const Transition = Type.Object(
   {

@@ -18,6 +18,7 @@
  *   is refused, too, the lease runs out and the relay ends the attempt.
  */
 import { crashPoint } from '../crash-point.js'
+import type { Database } from '../db/database.js'
 import { isRefusedForGood } from '../db/refused-data.js'
 import { ProcessEndedError, type IsolatedRuns } from './isolated-run.js'
 import { checkResult, explainError, fail, judge, judgeReturned, settleRefused, type AbortReason, type Outcome } from './outcome.js'
@@ -29,6 +30,8 @@ import { createTaskContext, type WorkerServices } from './task-context.js'
 const RECORD_PAUSE_MS = { first: 100, most: 2_000 }
 
 export interface AttemptDeps extends WorkerServices {
+  /** What handlers ask over; `db` when left out. A statement of theirs may take minutes, and then holds up no claim. */
+  handlerDb?: Database | undefined
   /** For handlers that run in processes of their own. */
   isolatedRuns?: IsolatedRuns | undefined
   /** How long a handler may take to end after its task was cancelled, before it is left behind. */
@@ -106,6 +109,7 @@ function startHandler(run: HandlerRun, deps: AttemptDeps): { ended: Promise<Outc
 async function runHandler({ claimed, registered, payload, signal, alive }: HandlerRun, deps: AttemptDeps): Promise<Outcome | undefined> {
   const { context, isCommitted } = createTaskContext(claimed, signal, {
     ...deps,
+    db: deps.handlerDb ?? deps.db,
     alive,
     judgeResult: (returned) => judgeReturned(claimed, registered, returned),
   })

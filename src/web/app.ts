@@ -15,7 +15,7 @@ import type { DiskFloor } from '../tasks/disk-floor.js'
 import type { Registry } from '../tasks/registry.js'
 import { MAX_FILE_NAME_BYTES } from '../protocol/file-name.js'
 import { createRedactor } from '../secrets.js'
-import { listTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
+import { findTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
 import { openConnections, type Connections } from './connections.js'
 import { registerDocuments } from './documents.js'
 import { registerFeedSocket } from './feed-socket.js'
@@ -23,11 +23,13 @@ import { startFeeds } from './feeds.js'
 import { startHandOver } from './hand-over.js'
 import { startHttpStreams } from './http-stream.js'
 import { registerGate } from './gate.js'
+import { registerMethods } from './methods.js'
 import { registerOrigins } from './origins.js'
 import { registerJsonBodies } from './json-body.js'
 import { redirectToPage, stripBasePath } from './base-path.js'
 import { pageRoutes } from './page.js'
 import { ANSWER_HEADERS, answerProblem, ProblemError } from './problem.js'
+import { registerReading, type Reading } from './reading.js'
 import { artifactRoutes } from './routes/artifacts.js'
 import { changeTaskRoutes } from './routes/change-task.js'
 import { createTaskRoute } from './routes/create-task.js'
@@ -53,6 +55,9 @@ export interface AppDeps {
 
 /** How long a request may wait for a connection, and a statement for its answer, in milliseconds. */
 const DATABASE_DEADLINE_MS = { connect: 3_000, statement: 10_000 }
+
+/** Candidates that a feed looks at each second for each of its subscriptions, at most. */
+const MAX_LOOKS_OF_FEED = 2_000
 
 /** Builds the application and starts its hub. `app.close()` ends both. */
 export async function buildApp({ config, broker, registry, artifacts, floor, log, connections = openConnections(config, log) }: AppDeps): Promise<FastifyInstance> {
@@ -89,16 +94,22 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   app.addHook('onClose', async () => connections.stop())
 
   const db = await registerDatabase(app, config)
-  const hub = await startLive(app, db, broker, log)
+  const reading = await registerReading(app, { databaseUrl: config.databaseUrl, connections: config.databaseReadPoolSize })
+  const hub = await startLive(app, reading, broker, log)
   const handOver = startHandOver({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
   app.addHook('onClose', async () => handOver.stop())
 
+  const refuseOtherMethods = registerMethods(app)
   await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app, registry)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerKey: config.maxStreamsPerKey, maxPerProcess: config.maxStreams })
   const feeds = startFeeds({
     hub,
-    listTasks: (filter, limit, beforeId) => listTasks(db, DEFAULT_TENANT, { ...filter, limit, ...(beforeId && { beforeId }) }),
+    async listTasks(feed, filter, { limit, beforeId, isLook = false }) {
+      const position = beforeId === undefined ? undefined : { id: beforeId }
+      const { found } = await findTasks(reading.inTurnsOf(feed), DEFAULT_TENANT, filter, { limit, position, ...(isLook && { maxLooks: MAX_LOOKS_OF_FEED }) })
+      return found
+    },
     log,
   })
   const streams = startHttpStreams(hub, feeds)
@@ -120,13 +131,14 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
     keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
   })
   await app.register(changeTaskRoutes, { db, events: broker.events, registry })
-  await app.register(readTaskRoutes, { db, hub, limits, streams })
+  await app.register(readTaskRoutes, { db, reading, hub, limits, streams })
   await app.register(artifactRoutes, { db, artifacts, limits, bodies: connections.bodies })
-  await app.register(readSelectionRoutes, { db, hub, limits, streams })
-  await app.register(readTasksRoutes, { db, registry })
+  await app.register(readSelectionRoutes, { reading, hub, limits, streams })
+  await app.register(readTasksRoutes, { reading, registry })
   await app.register(healthRoutes, { db, broker, floor, isStopping: () => isStopping, hideSecrets: createRedactor({ DATABASE_URL: config.databaseUrl, REDIS_URL: config.redisUrl }) })
   redirectToPage(app, config.basePath)
   await app.register(pageRoutes)
+  refuseOtherMethods()
   return app
 }
 
@@ -151,7 +163,7 @@ async function registerDatabase(app: FastifyInstance, config: WebConfig): Promis
   return wrapPool(app.pg.pool)
 }
 
-async function startLive(app: FastifyInstance, db: Database, broker: Broker, log: FastifyBaseLogger): Promise<Hub> {
+async function startLive(app: FastifyInstance, { byKey: db }: Reading, broker: Broker, log: FastifyBaseLogger): Promise<Hub> {
   const hub = await startHub({
     readTasks: (ids) => readTasks(db, DEFAULT_TENANT, ids),
     readTransitionMessages: (id, since, limit) => readTransitionMessages(db, DEFAULT_TENANT, id, since, limit),

@@ -38,7 +38,7 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
         title: 'Taskwire',
         version: readPackageVersion(),
         description:
-          'Create tasks, read them, watch them live. Errors are application/problem+json (RFC 9457) with a stable `code`. ' +
+          'Create tasks, read them, watch them live. Errors are application/problem+json (RFC 9457) with a stable `code`; /docs/problems explains each. ' +
           'The live stream of a task is the WebSocket at `links.stream`, described in /asyncapi.json.',
       },
       servers: [{ url: linkTo('') || '/' }],

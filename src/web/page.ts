@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import helmet from '@fastify/helmet'
 import fastifyStatic from '@fastify/static'
 import type { FastifyPluginAsync } from 'fastify'
+import { problemsRoute } from './routes/problems.js'
 
 /** Where the page lies, seen from `src/web` and from `dist/web` alike. */
 const PUBLIC_FOLDER = fileURLToPath(new URL('../../public', import.meta.url))
@@ -26,5 +27,6 @@ export const pageRoutes: FastifyPluginAsync = async (app) => {
     // Served over plain HTTP on a developer's machine; a proxy that ends TLS sets this.
     strictTransportSecurity: false,
   })
+  await app.register(problemsRoute)
   await app.register(fastifyStatic, { root: PUBLIC_FOLDER, cacheControl: false, etag: true })
 }

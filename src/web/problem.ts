@@ -79,6 +79,10 @@ function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: F
     log.error({ err: error, requestId }, 'the database cannot be reached')
     return new ProblemError('unavailable', 'The database did not answer.')
   }
+  if (isCancelled(error)) {
+    log.warn({ err: error, requestId }, 'a read was over its time limit')
+    return new ProblemError('read_too_long', 'PostgreSQL ended the read at its time limit.')
+  }
   if (isRefusedData(error)) {
     // It should have been found before it came so far: the log says where.
     log.error({ err: error, requestId }, 'PostgreSQL refused a value that a request had come with')
@@ -87,4 +91,9 @@ function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: F
   if (error.statusCode !== undefined && error.statusCode < 500) return new ProblemError('invalid_request', error.message)
   log.error({ err: error, requestId }, 'a request failed')
   return new ProblemError('internal', 'Something went wrong on the server.')
+}
+
+/** Whether PostgreSQL ended the statement at its time limit; drizzle's errors have the database's as their cause. */
+function isCancelled(error: unknown): boolean {
+  return error instanceof Error && (('code' in error && error.code === '57014') || isCancelled(error.cause))
 }

@@ -37,6 +37,8 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
   await artifacts.prepare()
   if (config.smtpUrl === undefined) await prepareEmailFolder(config.emailDir)
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire worker' })
+  // What handlers ask may take minutes, and must not hold up claims and ends.
+  const handlerDb = openDatabase(config.databaseUrl, { applicationName: 'taskwire handlers' })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const leases = startLeases({ db, leaseMs, log })
   const recorder = createRecorder({
@@ -48,7 +50,7 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
   })
   const artifactTtlMs = config.artifactTtlHours * 3_600_000
   const isolatedRuns = openPool({ recorder, log, env: process.env })
-  const deps = { db, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
+  const deps = { db, handlerDb, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
   await listenForCancels(broker, leases, log)
   const consumer = await consumeQueues({
     ...{ db, broker, registry, log },
@@ -68,7 +70,7 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
     leases.stop()
     isolatedRuns.stop()
     await broker.close()
-    await db.close()
+    await Promise.all([db.close(), handlerDb.close()])
   }
   return { stop: () => (stopping ??= stop()) }
 }

@@ -1,11 +1,35 @@
 import { once } from 'node:events'
-import { readdir } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { drizzle } from 'drizzle-orm/postgres-js'
+import { migrate } from 'drizzle-orm/postgres-js/migrator'
 import t from 'tap'
 import postgres from 'postgres'
 import { StartupError } from '../../src/startup-error.js'
 import { assertVersion, countMissingMigrations, migrateDatabase } from '../../src/db/migrate.js'
-import { startPostgres } from '../helpers/services.js'
+import { openDatabase } from '../../src/db/open.js'
+import { listTasks } from '../../src/tasks/store/index.js'
+import { storeTasks } from '../helpers/database.js'
+import { startPostgres, type TestScope } from '../helpers/services.js'
+
+const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
+
+/** A database as the migrations before this one leave it. */
+async function migrateUpTo(t: TestScope, url: string, name: string): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'taskwire-test-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  await cp(MIGRATIONS, folder, { recursive: true })
+  const path = join(folder, 'meta', '_journal.json')
+  const journal = JSON.parse(await readFile(path, 'utf8')) as { entries: { tag: string }[] }
+  const end = journal.entries.findIndex(({ tag }) => tag.endsWith(name))
+  await writeFile(path, JSON.stringify({ ...journal, entries: journal.entries.slice(0, end) }))
+  const client = postgres(url, { max: 1, onnotice: () => {} })
+  await migrate(drizzle(client), { migrationsFolder: folder, migrationsSchema: 'taskwire', migrationsTable: 'migrations' })
+  await client.end()
+}
 
 t.test('a server that is too old is one clear line', async (t) => {
   t.throws(() => assertVersion(13_0018), new StartupError('PostgreSQL 13 is too old: Taskwire needs 14 or newer. Point DATABASE_URL at one.'))
@@ -23,6 +47,45 @@ t.test('processes that migrate at once do it once, and beside what else is in th
   const migrations = (await readdir('drizzle')).filter((name) => name.endsWith('.sql'))
   t.same(row, { done: migrations.length, tasks: 0 })
   t.same(await sql`select * from tasks`, [])
+})
+
+t.test('the indexes of lists are built while others write, and hold what was there before', async (t) => {
+  const server = await startPostgres(t)
+  await migrateUpTo(t, server.url, '_list_indexes')
+  const db = openDatabase(server.url)
+  t.teardown(() => db.close())
+  const sql = postgres(server.url, { max: 2, onnotice: () => {}, connection: { lock_timeout: 3_000 } })
+  t.teardown(() => sql.end())
+  const before = await storeTasks(db, 3, { tags: ['old', 'old', 'other'], type: 'report.generate' })
+  // A transaction that has written and stays open: an index that locks the table would wait for it, and who writes for that index.
+  const writer = await sql.reserve()
+  await writer`begin`
+  await writer`update taskwire.tasks set priority = 1`
+  const migrated = Promise.all([migrateDatabase(server.url), migrateDatabase(server.url)])
+  migrated.catch(() => {})
+  while ((await sql`select from pg_stat_progress_create_index where command like '%CONCURRENTLY'`).length === 0);
+  await sql`insert into taskwire.tasks (id, type, title, status, payload, tags) values (gen_random_uuid(), 'demo.sleep', 'meanwhile', 'PENDING', '{}', '{new}')`
+  await writer`commit`
+  writer.release()
+  await migrated
+  t.equal(await countMissingMigrations(server.url), 0)
+  t.same(await sql`select from pg_index where not indisvalid`, [])
+  const list = async (filter: object) => (await listTasks(db, 'default', { ...filter, limit: 10 })).map(({ id, title }) => (title === 'meanwhile' ? title : id))
+  t.same(await list({ tag: 'old' }), before.toReversed())
+  t.same(await list({ tag: 'old', type: 'report.generate' }), before.toReversed())
+  t.same(await list({ tag: 'new' }), ['meanwhile'])
+})
+
+t.test('an index that was left unfinished is built anew', async (t) => {
+  const server = await startPostgres(t)
+  await migrateUpTo(t, server.url, '_list_indexes')
+  const sql = postgres(server.url, { max: 1, onnotice: () => {} })
+  t.teardown(() => sql.end())
+  await sql`create index tasks_type_idx on taskwire.tasks (title)`
+  await sql`update pg_index set indisvalid = false where indexrelid = 'taskwire.tasks_type_idx'::regclass`
+  await migrateDatabase(server.url)
+  const [row] = await sql`select indisvalid, indnatts::integer as columns from pg_index where indexrelid = 'taskwire.tasks_type_idx'::regclass`
+  t.same(row, { indisvalid: true, columns: 2 })
 })
 
 t.test('a database of a newer version is refused, and left as it is', async (t) => {

@@ -212,7 +212,7 @@ for (const driver of DRIVERS) {
       const refs = [running, failed, completed].map((taskId) => ({ taskId, attempt: 1 }))
       await store.claimAttemptsIfDue(db, refs, 'w', LEASE_MS)
       await store.settleAttemptsIfCurrent(db, [done(completed), { ...done(failed), outcome: 'failed', status: 'FAILED' }])
-      const list = async (filter: Partial<store.ListFilter>) =>
+      const list = async (filter: store.TaskFilter & { beforeId?: string; limit?: number }) =>
         (await store.listTasks(db, tenant, { limit: 10, ...filter })).map((task) => task.id)
       t.same(await list({}), [scheduled, completed, failed, running, pending])
       t.same(await list({ status: 'PENDING' }), [pending])
@@ -230,8 +230,11 @@ for (const driver of DRIVERS) {
 
     t.test('every column that makes a task is read the same by both ways', async (t) => {
       const [id = ''] = await storeTasks(db, 1, { payload: { a: 1 }, tags: ['x'] })
-      const [listed] = await store.listTasks(db, 'default', { limit: 1 })
+      const { items: [listed] } = await store.listPage(db, 'default', {}, { limit: 1, fields: ['payload', 'result'] })
       t.same(listed, await read(id))
+      const { payload, result, ...summary } = await read(id)
+      t.same([payload, result], [{ a: 1 }, null])
+      t.same(await store.listTasks(db, 'default', { limit: 1 }), [summary])
     })
   })
 }

@@ -183,7 +183,7 @@ t.test('a log line or a progress report that PostgreSQL refuses loses only itsel
     }),
   ])
   t.match(await both, [{ status: 'COMPLETED', progress: null }, { status: 'COMPLETED', progress: { message: 'kept' } }])
-  const texts = async (id: string) => (await readLogs(db, 'default', id, 0, 10)).map(({ text }: LogMessage['line']) => text)
+  const texts = async (id: string) => (await readLogs(db, 'default', id, 0, 10)).items.map(({ text }: LogMessage['line']) => text)
   t.same(await texts(one), ['first', 'third'])
   t.same(await texts(other), ['of a neighbour'])
 })

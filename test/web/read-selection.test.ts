@@ -19,7 +19,7 @@ const told = (messages: readonly StreamMessage[], { id }: Pick<Task, 'id'>) =>
   messages.filter(({ taskId, type }) => taskId === id && type !== 'progress').map(({ type, version }) => `${type} ${version}`)
 
 t.test('a stream of ids tells each transition of each task once, and ends when all have ended', async (t) => {
-  const tasks = await Promise.all([1, 2, 3].map((steps) => createTask(address, { payload: { steps, stepMs: 40 }, delayMs: 100 })))
+  const tasks = await Promise.all([1, 2, 3].map((steps) => createTask(address, { payload: { steps, stepMs: 40 }, delayMs: 2_000 })))
   const answer = await follow(`${idsOf(tasks)},${UNKNOWN}`)
   t.equal(answer.status, 200)
   t.match(answer.headers.get('content-type'), 'text/event-stream')

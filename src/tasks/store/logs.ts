@@ -6,6 +6,7 @@ import type { Database, Statement } from '../../db/database.js'
 import type { LogMessage } from '../../protocol/stream.js'
 import type { LogLine, TaskId } from '../../protocol/task.js'
 import type { AttemptRef } from './claim.js'
+import { MAX_PAGE_BYTES } from './rows.js'
 
 export interface LogReport extends AttemptRef {
   /** Milliseconds since 1970, by the worker's clock: only the distance between lines of one batch counts. */
@@ -52,14 +53,20 @@ export async function recordLogsIfCurrent(db: Database, reports: readonly LogRep
 const READ_LOGS: Statement = {
   name: 'read_logs',
   text: `
-select l.seq::float8 as seq, l.attempt, l.at, l.level, l.text from taskwire.logs l
-where l.task_id = $1::text::uuid and l.tenant = $2 and l.seq > $3::bigint order by l.seq limit $4::integer`,
+select seq, attempt, at, level, text, "isLast" from (
+  select l.seq::float8 as seq, l.attempt, l.at, l.level, l.text, sum(150 + octet_length(l.text)) over (order by l.seq) as bytes,
+    lead(false, 1, true) over (order by l.seq) as "isLast"
+  from (
+    select * from taskwire.logs where task_id = $1::text::uuid and tenant = $2 and seq > $3::bigint order by seq limit $4::integer + 1
+  ) l
+) page where bytes <= $5::integer order by seq limit $4::integer`,
 }
 
-/** The lines after `seq`, oldest first, at most `limit`. */
-export async function readLogs(db: Database, tenant: string, id: TaskId, after: number, limit: number): Promise<LogLine[]> {
-  const rows = await db.run<LogRow>(READ_LOGS, [id, tenant, after, limit])
-  return rows.map(toLogLine)
+/** The lines after `seq`, oldest first, at most `limit` and what a page holds; `next` is the `after` of the next one, or null. */
+export async function readLogs(db: Database, tenant: string, id: TaskId, after: number, limit: number): Promise<{ items: LogLine[]; next: number | null }> {
+  const rows = await db.run<LogRow & { isLast: boolean }>(READ_LOGS, [id, tenant, after, limit, MAX_PAGE_BYTES])
+  const last = rows.at(-1)
+  return { items: rows.map(toLogLine), next: last?.isLast === false ? last.seq : null }
 }
 
 const READ_LATEST_LOGS: Statement = {

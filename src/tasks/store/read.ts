@@ -1,11 +1,10 @@
 /** Reads: tasks, their history and their positions. */
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
-import type { AttemptError } from '../../db/schema.js'
 import type { Attempt } from '../../protocol/http.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
 import type { Task, TaskId, Transition } from '../../protocol/task.js'
-import { TASK_COLUMNS, toTask, toTransitionMessage, type TaskRow, type TransitionRow } from './rows.js'
+import { MAX_PAGE_BYTES, TASK_COLUMNS, toTask, toTransitionMessage, type TaskRow, type TransitionRow } from './rows.js'
 
 const READ_TASKS: Statement = {
   name: 'read_tasks',
@@ -54,24 +53,63 @@ export async function readTransitionMessages(
   return rows.map(toTransitionMessage)
 }
 
-/** The whole stored history, oldest first; empty when there is no such task. */
+const READ_HISTORY: Statement = {
+  name: 'read_history',
+  text: `
+select "taskId", version, "fromStatus", status, attempt, at, reason, head from (
+  select r.task_id as "taskId", r.version, r.from_status as "fromStatus", r.status, r.attempt, r.at, r.reason, t.version as head,
+    sum(200 + coalesce(octet_length(r.reason), 0)) over (order by r.version) as bytes
+  from taskwire.transitions r join taskwire.tasks t on t.id = any(array[r.task_id])
+  where r.task_id = $1::text::uuid and r.version > $2::integer and t.tenant = $3
+) page where bytes <= $4::integer order by version`,
+}
+
+/** The stored history after version `since`, oldest first, as much as a page holds; `next` is the `since` of the next one, or null. */
+export async function readHistory(db: Database, tenant: string, id: TaskId, since: number): Promise<{ items: Transition[]; next: number | null }> {
+  const rows = await db.run<TransitionRow & { head: number }>(READ_HISTORY, [id, since, tenant, MAX_PAGE_BYTES])
+  const last = rows.at(-1)
+  return { items: rows.map(toTransition), next: last && last.version < last.head ? last.version : null }
+}
+
+/** The whole stored history, oldest first, at most 10,000 transitions; empty when there is no such task. */
 export async function readTransitions(db: Database, tenant: string, id: TaskId): Promise<Transition[]> {
   const rows = await db.run<TransitionRow>(READ_TRANSITIONS, [id, 0, tenant, 10_000])
   return rows.map(toTransition)
 }
 
-const READ_TRANSITIONS_OF_TASKS: Statement = {
-  name: 'read_transitions_of_tasks',
-  text: `
-select r.task_id as "taskId", r.version, r.from_status as "fromStatus", r.status, r.attempt, r.at, r.reason
-from taskwire.transitions r where r.task_id = any($1::text::uuid[]) and r.tenant = $2
-order by r.at, r.task_id, r.version limit 10000`,
+/** A place in the history of several tasks. */
+export interface HistoryPosition {
+  /** ISO 8601. */
+  at: string
+  taskId: TaskId
+  version: number
 }
 
-/** The stored histories of these tasks as one, oldest first, at most 10,000 transitions. */
-export async function readTransitionsOfTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<({ taskId: TaskId } & Transition)[]> {
-  const rows = await db.run<TransitionRow>(READ_TRANSITIONS_OF_TASKS, [toArrayLiteral(ids), tenant])
-  return rows.map((row) => ({ taskId: row.taskId, ...toTransition(row) }))
+const READ_HISTORY_OF_TASKS: Statement = {
+  name: 'read_history_of_tasks',
+  text: `
+select "taskId", version, "fromStatus", status, attempt, at, reason, "isLast" from (
+  select r.task_id as "taskId", r.version, r.from_status as "fromStatus", r.status, r.attempt, r.at, r.reason,
+    sum(250 + coalesce(octet_length(r.reason), 0)) over (order by r.at, r.task_id, r.version) as bytes,
+    lead(false, 1, true) over (order by r.at, r.task_id, r.version) as "isLast"
+  from taskwire.transitions r
+  where r.task_id = any($1::text::uuid[]) and r.tenant = $2
+    and (r.at, r.task_id, r.version) > (coalesce($3::text::timestamptz, '-infinity'), coalesce($4::text, '00000000-0000-0000-0000-000000000000')::uuid, $5::integer)
+) page where bytes <= $6::integer order by at, "taskId", version`,
+}
+
+/** The stored histories of these tasks as one, oldest first, as much as a page holds; `next` is where the next one begins, or null. */
+export async function readHistoryOfTasks(
+  db: Database,
+  tenant: string,
+  ids: readonly TaskId[],
+  after?: HistoryPosition,
+): Promise<{ items: ({ taskId: TaskId } & Transition)[]; next: HistoryPosition | null }> {
+  const parameters = [toArrayLiteral(ids), tenant, after?.at ?? null, after?.taskId ?? null, after?.version ?? 0, MAX_PAGE_BYTES]
+  const rows = await db.run<TransitionRow & { isLast: boolean }>(READ_HISTORY_OF_TASKS, parameters)
+  const items = rows.map((row) => ({ taskId: row.taskId, ...toTransition(row) }))
+  const last = rows.at(-1)?.isLast === false ? items.at(-1) : undefined
+  return { items, next: last === undefined ? null : { at: last.at, taskId: last.taskId, version: last.version } }
 }
 
 function toTransition({ version, fromStatus, status, attempt, at, reason }: TransitionRow): Transition {
@@ -80,28 +118,40 @@ function toTransition({ version, fromStatus, status, attempt, at, reason }: Tran
 
 const READ_ATTEMPTS: Statement = {
   name: 'read_attempts',
+  // The stack, which may be long, stays in the table.
   text: `
-select a.attempt, a.worker, a.started_at as "startedAt", a.finished_at as "finishedAt", a.outcome, a.error
-from taskwire.attempts a where a.task_id = any(array[$1::text::uuid]) and a.tenant = $2
-union all
-select l.attempt, l.worker, l.started_at, null, 'running', null
-from taskwire.leases l where l.task_id = any(array[$1::text::uuid]) and l.tenant = $2
-order by attempt`,
+with runs as (
+  select a.attempt, a.worker, a.started_at as "startedAt", a.finished_at as "finishedAt", a.outcome,
+    case when a.error is not null then jsonb_build_object('name', a.error->'name', 'message', a.error->'message') end as error
+  from taskwire.attempts a where a.task_id = any(array[$1::text::uuid]) and a.tenant = $2 and a.attempt > $3::integer
+  union all
+  select l.attempt, l.worker, l.started_at, null, 'running', null
+  from taskwire.leases l where l.task_id = any(array[$1::text::uuid]) and l.tenant = $2 and l.attempt > $3::integer
+)
+select * from (
+  select *, max(attempt) over () as head, sum(300 + coalesce(octet_length(error->>'message'), 0)) over (order by attempt) as bytes from runs
+) page where bytes <= $4::integer order by attempt`,
 }
 
-interface AttemptRow extends Omit<Attempt, 'startedAt' | 'finishedAt' | 'error'> {
+interface AttemptRow extends Omit<Attempt, 'startedAt' | 'finishedAt'> {
   startedAt: Date
   finishedAt: Date | null
-  error: AttemptError | null
+  head: number
 }
 
-/** The runs of a task, oldest first; the last one may be under way. Stacks stay on the server. */
-export async function readAttempts(db: Database, tenant: string, id: TaskId): Promise<Attempt[]> {
-  const rows = await db.run<AttemptRow>(READ_ATTEMPTS, [id, tenant])
-  return rows.map(({ error, startedAt, finishedAt, ...row }) => ({
-    ...row,
+/** The runs of a task after attempt `after`, oldest first, as much as a page holds; the last one may be under way. Stacks stay on the server. */
+export async function readAttemptPage(db: Database, tenant: string, id: TaskId, after: number): Promise<{ items: Attempt[]; next: number | null }> {
+  const rows = await db.run<AttemptRow>(READ_ATTEMPTS, [id, tenant, after, MAX_PAGE_BYTES])
+  const items = rows.map(({ attempt, worker, startedAt, finishedAt, outcome, error }) => ({
+    ...{ attempt, worker, outcome, error },
     startedAt: startedAt.toISOString(),
     finishedAt: finishedAt?.toISOString() ?? null,
-    error: error && { name: error.name, message: error.message },
   }))
+  const last = rows.at(-1)
+  return { items, next: last && last.attempt < last.head ? last.attempt : null }
+}
+
+/** The first runs of a task, as many as a page holds. */
+export async function readAttempts(db: Database, tenant: string, id: TaskId): Promise<Attempt[]> {
+  return (await readAttemptPage(db, tenant, id, 0)).items
 }

@@ -1,15 +1,21 @@
 /** How rows become what clients see. */
 import { isFinal, type Status } from '../../protocol/status.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
-import { linksOf, type Failure, type Progress, type Task, type TaskId } from '../../protocol/task.js'
+import { linksOf, type Failure, type Progress, type Task, type TaskId, type TaskSummary } from '../../protocol/task.js'
 
-/** The columns of `tasks t` that make a `Task`, named as its fields. */
-export const TASK_COLUMNS = `t.id, t.title, t.type, t.status, t.version, t.attempt, t.max_attempts as "maxAttempts", t.queue,
-  t.priority, to_json(t.tags) as tags, t.payload, t.progress, t.result, t.failure, t.run_at as "runAt", t.created_at as "createdAt",
+/** What a page of anything holds, in bytes; the last task of a list may go beyond. */
+export const MAX_PAGE_BYTES = 1024 * 1024
+
+/** The columns of `tasks t` that make a `TaskSummary`, named as its fields. */
+export const SUMMARY_COLUMNS = `t.id, t.title, t.type, t.status, t.version, t.attempt, t.max_attempts as "maxAttempts", t.queue,
+  t.priority, to_json(t.tags) as tags, t.progress, t.failure, t.run_at as "runAt", t.created_at as "createdAt",
   t.started_at as "startedAt", t.finished_at as "finishedAt", t.expires_at as "expiresAt", t.unique_key as "uniqueKey",
   t.parent_id as "parentId", t.batch_id as "batchId", t.callback_url as "callbackUrl"`
 
-export interface TaskRow {
+/** Those that make a `Task`. */
+export const TASK_COLUMNS = `${SUMMARY_COLUMNS}, t.payload, t.result`
+
+export interface SummaryRow {
   id: TaskId
   title: string
   type: string
@@ -20,9 +26,7 @@ export interface TaskRow {
   queue: string
   priority: number
   tags: string[]
-  payload: unknown
   progress: Progress | null
-  result: unknown
   failure: Failure | null
   runAt: Date | null
   createdAt: Date
@@ -33,9 +37,23 @@ export interface TaskRow {
   parentId: TaskId | null
   batchId: TaskId | null
   callbackUrl: string | null
+  /** Only when it was asked for. */
+  payload?: unknown
+  result?: unknown
+}
+
+export interface TaskRow extends SummaryRow {
+  payload: unknown
+  result: unknown
 }
 
 export function toTask(row: TaskRow): Task {
+  const { payload, result } = row
+  return { ...toSummary(row), payload, result }
+}
+
+/** With the payload and the result where the row has them. */
+export function toSummary(row: SummaryRow): TaskSummary {
   return {
     id: row.id,
     title: row.title,
@@ -47,9 +65,9 @@ export function toTask(row: TaskRow): Task {
     queue: row.queue,
     priority: row.priority,
     tags: row.tags,
-    payload: row.payload,
+    ...('payload' in row && { payload: row.payload }),
     progress: row.progress,
-    result: row.result,
+    ...('result' in row && { result: row.result }),
     failure: row.failure,
     runAt: row.runAt?.toISOString() ?? null,
     expiresAt: row.expiresAt?.toISOString() ?? null,

@@ -4,24 +4,25 @@
  */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import type { Database } from '../../db/database.js'
 import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
 import type { Selection } from '../../protocol/feed.js'
 import { MAX_BATCH_TASKS, POSITIONS_PATTERN, SelectionQuery, SelectionTransitionList } from '../../protocol/http.js'
 import { isFinal } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
-import { listTasks, readTransitionsOfTasks } from '../../tasks/store/index.js'
+import { findTasks, readHistoryOfTasks, type TaskFilter } from '../../tasks/store/index.js'
 import { chooseFormat } from '../event-format.js'
 import { readLastEventId, type HttpStreams } from '../http-stream.js'
 import { ProblemError } from '../problem.js'
+import type { Reading } from '../reading.js'
 import type { StreamLimits } from '../stream-limits.js'
 import { DEFAULT_TENANT } from '../tenant.js'
+import { decodeHistoryCursor, encodeHistoryCursor } from './list-query.js'
 
 const MAX_LISTED_TASKS = 200
 
 export interface ReadSelectionDeps {
-  db: Database
+  reading: Reading
   hub: Hub
   limits: StreamLimits
   streams: HttpStreams
@@ -29,7 +30,7 @@ export interface ReadSelectionDeps {
 
 const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
 
-export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> = async (app, { db, hub, limits, streams }) => {
+export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> = async (app, { reading, hub, limits, streams }) => {
   app.get(
     '/api/tasks/events',
     {
@@ -38,7 +39,7 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
         summary: 'Read or follow what happens to many tasks',
         description:
           'Tasks by `ids`, of a `batch`, or all that fit `type`, `tag` and `status`. By `Accept`: `application/json` (default) is the stored ' +
-          'history, of what fits that of the newest 200; `text/event-stream` a stream of server-sent events, `text/plain` ' +
+          'history, of what fits that of the newest 200 (pass `nextCursor` as `cursor` for the next page); `text/event-stream` a stream of server-sent events, `text/plain` ' +
           'the same as lines. A stream of ids or of a batch ends when all tasks have; who comes back with `Last-Event-ID` misses nothing. ' +
           '204: all have ended, and the client has seen it. A stream of what fits begins with snapshots and does not end.',
         querystring: SelectionQuery,
@@ -46,12 +47,14 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
       },
     },
     async (request, reply) => {
-      const { since, ...query } = request.query
-      const selection = await fixBatch(toSelection(query))
+      const { since, cursor, ...query } = request.query
+      const after = cursor === undefined ? undefined : decodeHistoryCursor(cursor)
+      const selection = await fixBatch(toSelection(query), request.ip)
       const format = chooseFormat(request.headers.accept)
       if (format === undefined) {
-        const ids = 'ids' in selection ? selection.ids : (await listTasks(db, DEFAULT_TENANT, { ...selection, limit: MAX_LISTED_TASKS })).map(({ id }) => id)
-        return { items: await readTransitionsOfTasks(db, DEFAULT_TENANT, ids) }
+        const ids = 'ids' in selection ? selection.ids : await findIds(selection, MAX_LISTED_TASKS, request.ip)
+        const { items, next } = await readHistoryOfTasks(reading.inTurnsOf(request.ip), DEFAULT_TENANT, ids, after)
+        return { items, nextCursor: next && encodeHistoryCursor(next) }
       }
       const position = readLastEventId(request, new RegExp(POSITIONS_PATTERN), 'a position of this stream') ?? since
       const held = 'ids' in selection && position !== undefined ? toVersions(selection.ids, position) : {}
@@ -63,11 +66,17 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
   )
 
   /** A whole batch is its ids, so that a position can be told. */
-  async function fixBatch(selection: Selection): Promise<Selection> {
+  async function fixBatch(selection: Selection, client: string): Promise<Selection> {
     if ('ids' in selection || selection.batch === undefined || Object.keys(selection).length > 1) return selection
-    const found = await listTasks(db, DEFAULT_TENANT, { batch: selection.batch, limit: MAX_BATCH_TASKS })
-    if (found.length === 0) throw new ProblemError('batch_not_found', `There is no batch ${selection.batch}.`)
-    return { ids: found.map(({ id }) => id).reverse() }
+    const ids = await findIds(selection, MAX_BATCH_TASKS, client)
+    if (ids.length === 0) throw new ProblemError('batch_not_found', `There is no batch ${selection.batch}.`)
+    return { ids: ids.reverse() }
+  }
+
+  /** The newest first. */
+  async function findIds(filter: TaskFilter, limit: number, client: string): Promise<TaskId[]> {
+    const { found } = await findTasks(reading.inTurnsOf(client), DEFAULT_TENANT, filter, { limit })
+    return found.map(({ id }) => id)
   }
 
   /** An EventSource comes back after the end, too; this is how it is told to stop. */
@@ -82,7 +91,7 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
 }
 
 /** @throws ProblemError `invalid_request` */
-function toSelection({ ids, ...filter }: Omit<SelectionQuery, 'since'>): Selection {
+function toSelection({ ids, ...filter }: Omit<SelectionQuery, 'since' | 'cursor'>): Selection {
   if (ids === undefined) return filter
   const [other] = Object.keys(filter)
   if (other === undefined) return { ids: [...new Set(ids.toLowerCase().split(','))] }

@@ -9,21 +9,23 @@ import { Type } from 'typebox'
 import type { Database } from '../../db/database.js'
 import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
-import { AttemptList, LogPage, LogsQuery, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
+import { AttemptList, AttemptsQuery, LogPage, LogsQuery, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
 import { createBatcher } from '../../tasks/batcher.js'
-import { readAttempts, readLogs, readTasks, readTransitions } from '../../tasks/store/index.js'
+import { readAttemptPage, readHistory, readLogs, readTasks } from '../../tasks/store/index.js'
 import { etagOf, hasEtag } from '../etag.js'
 import { chooseFormat } from '../event-format.js'
 import { readLastEventId, type HttpStreams } from '../http-stream.js'
 import { ProblemError } from '../problem.js'
+import type { Reading } from '../reading.js'
 import type { StreamLimits } from '../stream-limits.js'
 import { DEFAULT_TENANT } from '../tenant.js'
 import { waitForTask } from '../wait-for-task.js'
 
 export interface ReadTaskDeps {
   db: Database
+  reading: Reading
   hub: Hub
   limits: StreamLimits
   streams: HttpStreams
@@ -34,7 +36,7 @@ const DEFAULT_LOG_LINES = 200
 const MAX_READS_PER_STATEMENT = 64
 const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
 
-export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, hub, limits, streams }) => {
+export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, reading, hub, limits, streams }) => {
   /** Reads that arrive together are one statement, as writes are. It begins after each of them was asked for. */
   const reads = createBatcher<TaskId, Task | undefined>({
     maxBatch: MAX_READS_PER_STATEMENT,
@@ -90,7 +92,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
         tags: ['tasks'],
         summary: 'Read or follow the history of a task',
         description:
-          'By `Accept`: `application/json` (default) is the stored list, oldest first; `text/event-stream` a stream of ' +
+          'By `Accept`: `application/json` (default) is the stored list, oldest first (pass `nextSince` as `since` for the next page); `text/event-stream` a stream of ' +
           'server-sent events that begins with a snapshot, or after `Last-Event-ID` or `since`; `text/plain` the same as lines. ' +
           'A stream ends with the task. 204: the task has ended, and the client has seen it.',
         params: TaskParams,
@@ -102,9 +104,10 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       const id = request.params.id.toLowerCase()
       const format = chooseFormat(request.headers.accept)
       if (format === undefined) {
-        const items = await readTransitions(db, DEFAULT_TENANT, id)
-        if (items.length === 0) throw taskNotFound(id)
-        return { items }
+        const after = toVersion(request.query.since) ?? 0
+        const { items, next } = await readHistory(reading.byKey, DEFAULT_TENANT, id, after)
+        if (items.length === 0) await read(id)
+        return { items, nextSince: next }
       }
       const since = toVersion(readLastEventId(request, /^[0-9]{1,9}$/, 'a version') ?? request.query.since)
       limits.assertRoom(request)
@@ -123,14 +126,16 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       schema: {
         tags: ['tasks'],
         summary: 'Read the runs of a task',
-        description: 'Oldest first: when and where each ran, how it ended, and what it threw.',
+        description: 'Oldest first: when and where each ran, how it ended, and what it threw. Pass `nextAfter` as `after` for the next page.',
         params: TaskParams,
+        querystring: AttemptsQuery,
         response: { 200: AttemptList, 400: Problem, 404: Problem },
       },
     },
     async (request) => {
       const { id } = await read(request.params.id.toLowerCase())
-      return { items: await readAttempts(db, DEFAULT_TENANT, id) }
+      const { items, next } = await readAttemptPage(reading.byKey, DEFAULT_TENANT, id, request.query.after ?? 0)
+      return { items, nextAfter: next }
     },
   )
 
@@ -149,10 +154,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
     async (request) => {
       const { after = 0, limit = DEFAULT_LOG_LINES } = request.query
       const { id } = await read(request.params.id.toLowerCase())
-      // One more than asked for tells whether there is a next page.
-      const found = await readLogs(db, DEFAULT_TENANT, id, after, limit + 1)
-      const items = found.slice(0, limit)
-      return { items, nextAfter: found.length > limit ? (items.at(-1)?.seq ?? null) : null }
+      const { items, next } = await readLogs(reading.byKey, DEFAULT_TENANT, id, after, limit)
+      return { items, nextAfter: next }
     },
   )
 }

@@ -1,41 +1,41 @@
 /** Reads over REST: pages of tasks, and the types. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { Database } from '../../db/database.js'
 import { ListTasksQuery, TaskPage, TypeList } from '../../protocol/http.js'
 import { Problem } from '../../protocol/errors.js'
-import type { TaskId } from '../../protocol/task.js'
 import type { Registry } from '../../tasks/registry.js'
-import { listTasks } from '../../tasks/store/index.js'
-import { ProblemError } from '../problem.js'
+import { listPage } from '../../tasks/store/index.js'
+import type { Reading } from '../reading.js'
 import { DEFAULT_TENANT } from '../tenant.js'
+import { decodeCursor, encodeCursor, readFields, readFilter } from './list-query.js'
 
 const DEFAULT_LIMIT = 50
 
 export interface ReadTasksDeps {
-  db: Database
+  reading: Reading
   registry: Registry
 }
 
-export const readTasksRoutes: FastifyPluginAsyncTypebox<ReadTasksDeps> = async (app, { db, registry }) => {
+export const readTasksRoutes: FastifyPluginAsyncTypebox<ReadTasksDeps> = async (app, { reading, registry }) => {
   app.get(
     '/api/tasks',
     {
       schema: {
         tags: ['tasks'],
         summary: 'List tasks',
-        description: 'Newest first. Pass `nextCursor` as `cursor` for the next page.',
+        description:
+          'Newest first. All filters that are given must fit. Pass `nextCursor` as `cursor` for the next page, until it is null: a page ' +
+          'holds at most 1 MiB, and looks at 100,000 tasks at most, so it may have fewer items than `limit`. Items carry no ' +
+          '`payload` and no `result`, unless `fields` asks for them.',
         querystring: ListTasksQuery,
-        response: { 200: TaskPage, 400: Problem },
+        response: { 200: TaskPage, 400: Problem, 503: Problem },
       },
     },
     async (request) => {
-      const { cursor, limit = DEFAULT_LIMIT, ...filter } = request.query
-      const beforeId = cursor === undefined ? undefined : decodeCursor(cursor)
-      // One more than asked for tells whether there is a next page.
-      const found = await listTasks(db, DEFAULT_TENANT, { ...filter, ...(beforeId && { beforeId }), limit: limit + 1 })
-      const items = found.slice(0, limit)
-      const last = items.at(-1)
-      return { items, nextCursor: found.length > limit && last ? encodeCursor(last.id) : null }
+      const { cursor, limit = DEFAULT_LIMIT, fields, ...others } = request.query
+      const filter = readFilter(others)
+      const position = cursor === undefined ? undefined : decodeCursor(cursor, filter)
+      const { items, next } = await listPage(reading.inTurnsOf(request.ip), DEFAULT_TENANT, filter, { limit, fields: readFields(fields), position })
+      return { items, nextCursor: next && encodeCursor(next) }
     },
   )
 
@@ -44,15 +44,4 @@ export const readTasksRoutes: FastifyPluginAsyncTypebox<ReadTasksDeps> = async (
     { schema: { tags: ['types'], summary: 'List the task types', response: { 200: TypeList } } },
     async () => ({ items: registry.list() }),
   )
-}
-
-/** Opaque to clients, so that what a page is keyed by can change. */
-function encodeCursor(id: TaskId): string {
-  return Buffer.from(id.replaceAll('-', ''), 'hex').toString('base64url')
-}
-
-function decodeCursor(cursor: string): TaskId {
-  const hex = Buffer.from(cursor, 'base64url').toString('hex')
-  if (hex.length !== 32) throw new ProblemError('invalid_cursor', 'The cursor was not made by this server.', [{ pointer: '/cursor', detail: 'is malformed' }])
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
