@@ -81,10 +81,12 @@ async function runWeb(): Promise<void> {
 async function runWorker(): Promise<void> {
   const { startWorker } = await import('./worker/worker.js')
   const { watchLoop } = await import('./worker/loop-watch.js')
-  await runMigratedRole('worker', (config, log) => {
+  const { failRunOf } = await import('./tasks/handler-scope.js')
+  const start: StartRole<'worker'> = (config, log) => {
     watchLoop({ warnAfterMs: LOOP_WARNING_MS, killAfterMs: config.attemptLeaseSeconds * 1_000, logLevel: config.logLevel }, log)
     return startWorker(config, log)
-  })
+  }
+  await runMigratedRole('worker', start, failRunOf)
 }
 
 async function runRelay(): Promise<void> {
@@ -96,15 +98,16 @@ async function runRelay(): Promise<void> {
  * Without its tables a role would be up and fail at each request. A database that is away may come back: it is worth a word
  * in the log, and no more.
  */
-async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>): Promise<void> {
+async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys?: (error: unknown) => boolean): Promise<void> {
   const { countMissingMigrations } = await import('./db/migrate.js')
-  await runRole(role, async (config, log) => {
+  const start: StartRole<R> = async (config, log) => {
     const answer = await countMissingMigrations(config.databaseUrl).catch((error: Error) => error.message)
     if (typeof answer === 'number' && answer > 0) throw new StartupError(`the database lacks ${answer} migrations: run "taskwire migrate".`)
     const running = await startRole(config, log)
     if (typeof answer === 'string') log.warn(answer)
     return running
-  })
+  }
+  await runRole(role, start, isSomebodys)
 }
 
 async function runMigrate(): Promise<void> {

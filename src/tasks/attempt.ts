@@ -7,6 +7,8 @@
  * - The claim changes nothing: somebody else has the attempt, or had it. The delivery was late or repeated; done.
  * - The handler throws: the attempt failed. The task is RETRYING, or FAILED when it has had its attempts or the error says
  *   that trying again would not help; a payload or result that does not fit its schema is such an error.
+ * - An error that the handler lets escape, in a promise that nothing awaits, a timer or a listener, fails the attempt like one that
+ *   it throws, and no other: see `handler-scope.ts`.
  * - The task is to be cancelled: the signal aborts with `cancelled`. A handler that goes on all the same is left behind
  *   after a grace, as one is whose time limit has passed; what it still returns is refused.
  * - The worker stops and the grace runs out: the signal aborts with `shutdown`, and the attempt is handed back.
@@ -16,12 +18,13 @@
  *   never turned into a failure of the task.
  */
 import { crashPoint } from '../crash-point.js'
+import { LATE_STRAY, runInScope, STRAY } from './handler-scope.js'
 import { ProcessEndedError, type IsolatedRuns } from './isolated-run.js'
 import { checkResult, explainError, fail, judge, judgeReturned, type AbortReason, type Outcome } from './outcome.js'
 import type { RegisteredType } from './registry.js'
 import { startLimits, type RunLimits } from './run-limits.js'
 import type { AttemptRef, ClaimedAttempt, Settlement } from './store/index.js'
-import { createTaskContext, type WorkerServices } from './task-context.js'
+import { createTaskContext, type OpenTaskContext, type WorkerServices } from './task-context.js'
 
 const RECORD_PAUSE_MS = { first: 100, most: 2_000 }
 
@@ -100,16 +103,21 @@ function startHandler(run: HandlerRun, deps: AttemptDeps): { ended: Promise<Outc
 }
 
 /** What the handler makes of it, however long that takes. */
-async function runHandler({ claimed, registered, payload, signal, alive }: HandlerRun, deps: AttemptDeps): Promise<Outcome | undefined> {
-  const { context, isCommitted } = createTaskContext(claimed, signal, {
-    ...deps,
-    alive,
-    judgeResult: (returned) => judgeReturned(claimed, registered, returned),
-  })
+async function runHandler(run: HandlerRun, deps: AttemptDeps): Promise<Outcome | undefined> {
+  const { claimed, registered, payload, signal, alive } = run
+  let opened: OpenTaskContext | undefined
+  const isCommitted = () => opened?.isCommitted() ?? false
+  const onStray = (error: unknown, isOver: boolean) => {
+    deps.log.error({ err: error, taskId: claimed.id, attempt: claimed.attempt, type: claimed.type }, isOver ? LATE_STRAY : STRAY)
+    if (!isOver) opened?.context.log.error({ err: error }, STRAY)
+  }
   try {
     // An abort is heard once: a handler that starts after it would wait for it in vain.
     signal.throwIfAborted()
-    const result = await registered.run(payload, context)
+    const result = await runInScope({ signal, onStray }, (own) => {
+      opened = createTaskContext(claimed, own, { ...deps, alive, judgeResult: (returned) => judgeReturned(claimed, registered, returned) })
+      return registered.run(payload, opened.context)
+    })
     return isCommitted() ? undefined : checkResult(registered, result)
   } catch (error) {
     if (isCommitted()) {

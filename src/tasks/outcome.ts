@@ -10,13 +10,14 @@ import { DatabaseAwayError, type Definition } from './definition.js'
 import { CancelTask, PermanentFailure, RetryLater } from './outcome-errors.js'
 import type { RegisteredType } from './registry.js'
 import type { ClaimedAttempt, Settlement } from './store/index.js'
+import { toError } from './thrown.js'
 
 /** The largest result a task may have, in bytes of JSON. */
 export const MAX_RESULT_BYTES = 256 * 1024
 const MAX_RESULT_DEPTH = 64
 
 /** Why a run was asked to end: the reason of its signal. */
-export type AbortReason = 'shutdown' | 'lease lost' | 'cancelled' | 'time limit'
+export type AbortReason = 'shutdown' | 'lease lost' | 'cancelled' | 'time limit' | 'failed'
 
 /** How a run ended, as far as it is still to be recorded. */
 export type Outcome =
@@ -107,7 +108,7 @@ function isRetryable(definition: Definition | undefined, thrown: unknown): boole
 
 /** Of whatever was thrown, what can be stored and shown. */
 function describeError(thrown: unknown): AttemptError {
-  const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+  const error = toError(thrown)
   const clean = (text: string, length: number) => text.replaceAll('\0', '').slice(0, length).toWellFormed()
   return { name: clean(error.name, 100), message: clean(error.message || error.name, 2_000), stack: clean(error.stack ?? '', 8_000) }
 }

@@ -4,6 +4,9 @@
  * Stop: no new deliveries, then the runs under way get their grace, then their signals abort with `shutdown` and they
  * are handed back without counting as a failure. A handler that ignores even that is left behind: its lease runs out and
  * another worker takes over.
+ *
+ * An error that escapes a handler fails its run, if it can be told which: see `tasks/handler-scope.ts`. Otherwise the process
+ * ends; the relay puts what ran here back, and each of those attempts runs alone the next time.
  */
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -24,7 +27,13 @@ import { consumeQueues } from './queues.js'
 /** How long a run has to notice that its signal aborted, before it is left behind. */
 const ABORT_GRACE_MS = 2_000
 
-export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
+export interface RunningWorker {
+  stop(): Promise<void>
+  /** Something went wrong that no run can be blamed for: what is under way is given up, to be put back by the relay. */
+  crash(): Promise<void>
+}
+
+export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger): Promise<RunningWorker> {
   const leaseMs = config.attemptLeaseSeconds * 1_000
   const registry = await loadRegistry(config)
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire worker' })
@@ -62,7 +71,11 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
     await broker.close()
     await db.close()
   }
-  return { stop: () => (stopping ??= stop()) }
+  async function crash(): Promise<void> {
+    isolatedRuns.stop()
+    await leases.giveUp()
+  }
+  return { stop: () => (stopping ??= stop()), crash }
 }
 
 /** The short way to a run that should end; the long one is the next renewal of its lease. */

@@ -32,6 +32,27 @@ export function renewLeasesIfHeld(db: Database, refs: readonly AttemptRef[], lea
   return db.run<RenewedLease>(RENEW_LEASES, [JSON.stringify(refs), leaseMs])
 }
 
+const GIVE_UP_LEASES: Statement = {
+  name: 'give_up_leases',
+  text: `
+with input as (
+  select r."taskId" as id, r.attempt
+  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer)
+), current as (
+  select l.task_id
+  from input i join taskwire.leases l on l.task_id = any(array[i.id])
+  where l.attempt = i.attempt
+  order by i.id for update of l
+)
+update taskwire.leases l set lease_until = least(l.lease_until, now() + $2::double precision * interval '1 ms')
+from current c where l.task_id = any(array[c.task_id])`,
+}
+
+/** Lets the leases of a worker that is about to end run out within `afterMs`, instead of when their time is over. */
+export async function giveUpLeases(db: Database, refs: readonly AttemptRef[], afterMs: number): Promise<void> {
+  await db.run(GIVE_UP_LEASES, [JSON.stringify(refs), afterMs])
+}
+
 export interface LostAttempt extends AttemptRef {
   worker: string
   /** How many earlier attempts of the task were lost. */

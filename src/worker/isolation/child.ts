@@ -8,9 +8,10 @@ import { openArtifactStore } from '../../artifacts/open-store.js'
 import { loadConfig } from '../../config.js'
 import { openDatabase } from '../../db/open.js'
 import { loadRegistry } from '../../handlers/index.js'
+import { failRunOf, LATE_STRAY, runInScope, STRAY } from '../../tasks/handler-scope.js'
 import { judgeReturned } from '../../tasks/outcome.js'
 import type { Recorder } from '../../tasks/recorder.js'
-import { createTaskContext } from '../../tasks/task-context.js'
+import { createTaskContext, type OpenTaskContext } from '../../tasks/task-context.js'
 import type { FromChild, ToChild } from './messages.js'
 import { packError } from './thrown-error.js'
 
@@ -23,9 +24,12 @@ const artifactTtlMs = config.artifactTtlHours * 3_600_000
 const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire isolated', maxConnections: 2 })
 let controller = new AbortController()
 let onFlushed = () => {}
+let failRun: ((error: unknown) => void) | undefined
 
 new Worker(new URL('./parent-watch-thread.js', import.meta.url), { workerData: { parentPid: process.ppid } }).unref()
 process.on('disconnect', () => process.exit(0))
+process.on('uncaughtException', onUnhandled)
+process.on('unhandledRejection', onUnhandled)
 // A terminal sends it to everybody; the worker decides.
 for (const signal of ['SIGINT', 'SIGHUP', 'SIGTERM'] as const) process.on(signal, () => {})
 process.on('message', (message: ToChild) => {
@@ -44,18 +48,45 @@ async function run({ claimed, payload }: Extract<ToChild, { type: 'run' }>): Pro
   controller = new AbortController()
   const registered = registry.find(claimed.type)
   if (registered === undefined) return send({ type: 'threw', error: packError(new Error(`this process has no handler for the type ${claimed.type}`)) })
-  const { context, isCommitted } = createTaskContext(claimed, controller.signal, {
-    ...{ db, log, registry, recorder, artifacts, artifactTtlMs },
-    alive: () => send({ type: 'alive' }),
-    judgeResult: (returned) => judgeReturned(claimed, registered, returned),
-  })
+  let opened: OpenTaskContext | undefined
+  const isCommitted = () => opened?.isCommitted() ?? false
+  const onStray = (error: unknown, isOver: boolean) => {
+    // What goes on in here is no longer certain: no other run may pay for it.
+    send({ type: 'spoilt' })
+    log.error({ err: error, taskId: claimed.id, attempt: claimed.attempt, type: claimed.type }, isOver ? LATE_STRAY : STRAY)
+    if (!isOver) opened?.context.log.error({ err: error }, STRAY)
+  }
   try {
-    const result = await registered.run(payload, context)
+    const ran = runInScope({ signal: controller.signal, onStray }, (signal) => {
+      opened = createTaskContext(claimed, signal, {
+        ...{ db, log, registry, recorder, artifacts, artifactTtlMs },
+        alive: () => send({ type: 'alive' }),
+        judgeResult: (returned) => judgeReturned(claimed, registered, returned),
+      })
+      return registered.run(payload, opened.context)
+    })
+    const result = await Promise.race([ran, failedFromOutside()])
     send(isCommitted() ? { type: 'committed' } : { type: 'returned', result: toPlain(result) })
   } catch (error) {
     if (isCommitted()) log.warn({ err: error, taskId: claimed.id }, 'a handler failed after it had committed its task')
     send(isCommitted() ? { type: 'committed' } : { type: 'threw', error: packError(error) })
+  } finally {
+    failRun = undefined
   }
+}
+
+/** Rejects with an error of unknown origin: there is one run in this process, so it is of that one. */
+function failedFromOutside(): Promise<never> {
+  const failed = new Promise<never>((_, reject) => (failRun = reject))
+  failed.catch(() => {})
+  return failed
+}
+
+function onUnhandled(error: unknown): void {
+  if (failRunOf(error)) return
+  send({ type: 'spoilt' })
+  log.error({ err: error }, STRAY)
+  failRun?.(error)
 }
 
 /** As it would be stored: what cannot travel is no result either. */

@@ -18,6 +18,8 @@ export type FromChild =
   | { type: 'flush' }
   /** The handler has committed its task; this is for the watchers. */
   | { type: 'announce'; event: Event }
+  /** An error was not caught: no other run may use this process. */
+  | { type: 'spoilt' }
   | { type: 'returned'; result: unknown }
   | { type: 'committed' }
   | { type: 'threw'; error: ThrownError }

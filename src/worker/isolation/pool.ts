@@ -80,13 +80,16 @@ export function openPool({ recorder, log, env, maxRuns = 100, idleMs = 60_000 }:
     ready.catch(() => {}).finally(() => clearTimeout(deadline))
     const made: HandlerProcess = { child, memoryLimitMb, ready, ended, runs: 0, idleTimer: undefined }
     all.add(made)
+    child.on('message', ({ type }: FromChild) => {
+      if (type === 'spoilt') made.runs = Infinity
+    })
     void ended.then(() => all.delete(made))
     return made
   }
 
   /** Those that wait for work, the last one back last. */
   function waitingFor(memoryLimitMb: number | undefined): HandlerProcess[] {
-    const waiting = (idle.get(memoryLimitMb) ?? []).filter((made) => all.has(made))
+    const waiting = (idle.get(memoryLimitMb) ?? []).filter((made) => all.has(made) && made.runs < maxRuns)
     idle.set(memoryLimitMb, waiting)
     return waiting
   }
@@ -131,9 +134,10 @@ export function openPool({ recorder, log, env, maxRuns = 100, idleMs = 60_000 }:
       kill.reason = new ProcessEndedError('memory_limit', `the run used ${Math.round(bytes / MB)} MB; its limit is ${memoryLimitMb} MB`)
       child.kill('SIGKILL')
     })
+    let onMessage: (message: FromChild) => void = () => {}
     try {
       return await new Promise<IsolatedEnd>((resolve, reject) => {
-        const onMessage = (message: FromChild) => {
+        onMessage = (message) => {
           switch (message.type) {
             case 'alive':
               return alive()
@@ -160,7 +164,7 @@ export function openPool({ recorder, log, env, maxRuns = 100, idleMs = 60_000 }:
         if (signal.aborted) onAbort()
       })
     } finally {
-      child.removeAllListeners('message')
+      child.off('message', onMessage)
       signal.removeEventListener('abort', onAbort)
       clearInterval(memory)
     }

@@ -1,10 +1,11 @@
 /** Errors on their way from the process of a handler to its worker. */
 import { DatabaseAwayError } from '../../tasks/definition.js'
 import { CancelTask, PermanentFailure, RetryLater } from '../../tasks/outcome-errors.js'
+import { toError } from '../../tasks/thrown.js'
 import type { ThrownError } from './messages.js'
 
 export function packError(thrown: unknown): ThrownError {
-  const error = thrown instanceof Error ? thrown : new Error(`a handler threw ${typeof thrown === 'object' ? JSON.stringify(thrown) : String(thrown)}`)
+  const error = toError(thrown)
   const { name, message, stack } = error
   if (error instanceof RetryLater) return { kind: 'RetryLater', name, message, stack, delayMs: error.delayMs }
   const kind = [PermanentFailure, CancelTask, DatabaseAwayError].find((Class) => error instanceof Class)?.name
