@@ -94,7 +94,7 @@ const claimWindowSeconds = integer(
   5,
   'how long a delivery may stay unclaimed before the relay hands it over again',
 )
-const maxLostAttempts = integer(1, 100, 3, 'after so many attempts whose worker was lost a task is FAILED')
+const maxLostAttempts = integer(1, 100, 3, 'after so many attempts that were alone in a worker that was lost a task is FAILED')
 const brokerWindow = integer(100, 1_000_000, 10_000, 'jobs kept in the broker at most; more wait in PostgreSQL')
 const httpRequestAllowPrivate = Type.Boolean({
   default: false,

@@ -7,6 +7,7 @@ import type { FailureCode } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
 import { backoffMs, DEFAULT_BACKOFF, MAX_BACKOFF_MS } from './backoff.js'
 import { DatabaseAwayError, type Definition } from './definition.js'
+import type { ProcessEndedError } from './isolated-run.js'
 import { CancelTask, PermanentFailure, RetryLater } from './outcome-errors.js'
 import type { RegisteredType } from './registry.js'
 import type { ClaimedAttempt, Settlement } from './store/index.js'
@@ -24,6 +25,7 @@ export type Outcome =
   | { kind: 'completed'; result: unknown }
   | { kind: 'failed'; code: FailureCode; thrown: unknown }
   | { kind: 'released'; reason: string }
+  | { kind: 'lost'; reason: string; error: Error }
   | { kind: 'cancelled'; reason: string | null }
 
 /** Failures that another attempt would meet again. */
@@ -43,6 +45,12 @@ export function explainError(error: unknown, signal: AbortSignal): Outcome {
   }
   if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
   return fail('error', error)
+}
+
+/** Of a process that other attempts have used before, it is not certain which of them ended it: the next attempt gets a new one. */
+export function explainProcessEnd(error: ProcessEndedError): Outcome {
+  if (error.isProven) return fail(error.code, error)
+  return { kind: 'lost', reason: 'its process ended, which others had used before; put back, to run alone', error }
 }
 
 /** What is asked of an attempt to judge its outcome. */
@@ -77,6 +85,8 @@ export function judge(claimed: Judged, outcome: Outcome, definition: Definition 
       return { ...ref, outcome: 'failed', ...judgeFailure(claimed, outcome, definition) }
     case 'released':
       return { ...ref, outcome: 'released', status: 'PENDING', reason: outcome.reason }
+    case 'lost':
+      return { ...ref, outcome: 'lost', status: 'PENDING', reason: outcome.reason, error: describeError(outcome.error) }
     case 'cancelled':
       return { ...ref, outcome: 'cancelled', status: 'CANCELLED', reason: outcome.reason }
   }

@@ -28,6 +28,7 @@ export interface Registry {
   readonly defaultType: string
   find(type: string): RegisteredType | undefined
   list(): TypeInfo[]
+  all(): RegisteredType[]
   /** Those that tasks may be in: the default one, those of the types, and those named to it. Each costs connections, so there is an end to them. */
   readonly queues: ReadonlySet<string>
   /** How many runs of a queue there may be at the same time in one worker, where a type bounds them. */
@@ -53,6 +54,7 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
     defaultType,
     queues: new Set([DEFAULT_QUEUE, ...[...types.values()].map(({ queue }) => queue), ...queues]),
     find: (type) => types.get(type),
+    all: () => [...types.values()],
     limitsByQueue: () => new Map([...types.values()].flatMap(({ queue, concurrency }) => (concurrency === undefined ? [] : [[queue, concurrency]]))),
     list: () =>
       [...types.values()].map(({ queue, definition: { type, title, description, payload, result, progress = null, attempts = DEFAULT_ATTEMPTS, isolation = 'none', timeLimits = {} } }) => ({

@@ -17,12 +17,14 @@ import { openBroker } from '../broker/open-broker.js'
 import type { WorkerConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
 import { loadRegistry } from '../handlers/index.js'
-import { runAttempt } from '../tasks/attempt.js'
+import { runAttemptInSlots } from '../tasks/attempt.js'
 import { createRecorder } from '../tasks/recorder.js'
+import { planCapacity } from './capacity.js'
 import { watchDatabase } from './database-watch.js'
 import { openPool } from './isolation/pool.js'
 import { startLeases, type Leases } from './leases.js'
 import { consumeQueues } from './queues.js'
+import { createSlots } from './slots.js'
 
 /** How long a run has to notice that its signal aborted, before it is left behind. */
 const ABORT_GRACE_MS = 2_000
@@ -39,24 +41,36 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire worker' })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const leases = startLeases({ db, leaseMs, log })
+  const capacity = planCapacity(registry)
   const recorder = createRecorder({
     db,
     log,
     leaseMs,
+    scarce: capacity.scarce,
     worker: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
     publish: (events) => broker.events.publish(events),
   })
   const artifacts = await openArtifactStore(config.artifactsDir)
   const artifactTtlMs = config.artifactTtlHours * 3_600_000
-  const isolatedRuns = openPool({ recorder, log, env: process.env })
+  const isolatedRuns = openPool({ recorder, log, env: process.env, maxProcesses: capacity.maxProcesses, maxBlockedMs: leaseMs })
   const deps = { db, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
   await listenForCancels(broker, leases, log)
-  const consumer = await consumeQueues({
+  const slots = createSlots({
+    capacities: capacity.capacities,
+    expectNeeds: capacity.expectNeeds,
+    async start({ taskId, attempt }, held) {
+      const lacking = await runAttemptInSlots({ taskId, attempt, slots: held }, deps)
+      return lacking && capacity.needsOf(lacking.heldType, lacking.isSuspect)
+    },
+    resubmit: (delivery) => void consuming.then((consumer) => consumer.submit(delivery)),
+  })
+  const consuming = consumeQueues({
     ...{ db, broker, registry, log },
     workerQueues: config.workerQueues,
     concurrency: config.workerConcurrency,
-    run: ({ taskId, attempt }) => runAttempt({ taskId, attempt }, deps),
+    run: slots.run,
   })
+  const consumer = await consuming
   const databaseWatch = watchDatabase({ db, log, onDown: () => consumer.pause(), onUp: () => consumer.resume() })
 
   let stopping: Promise<void> | undefined

@@ -15,6 +15,8 @@ import { createTaskContext, type OpenTaskContext } from '../../tasks/task-contex
 import type { FromChild, ToChild } from './messages.js'
 import { packError } from './thrown-error.js'
 
+const TICK_MS = 250
+
 const config = loadConfig('worker', process.env)
 const log = pino({ name: 'isolated', level: config.logLevel })
 const registry = await loadRegistry(config)
@@ -44,10 +46,13 @@ function send(message: FromChild): void {
   process.send?.(message, undefined, undefined, () => {})
 }
 
-async function run({ claimed, payload }: Extract<ToChild, { type: 'run' }>): Promise<void> {
+async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promise<void> {
   controller = new AbortController()
   const registered = registry.find(claimed.type)
   if (registered === undefined) return send({ type: 'threw', error: packError(new Error(`this process has no handler for the type ${claimed.type}`)) })
+  const { payload, errors } = registered.readPayload(claimed.payload)
+  if (errors[0] !== undefined) return send({ type: 'misfit', error: errors[0] })
+  const ticking = ticks ? setInterval(() => send({ type: 'tick' }), TICK_MS) : undefined
   let opened: OpenTaskContext | undefined
   const isCommitted = () => opened?.isCommitted() ?? false
   const onStray = (error: unknown, isOver: boolean) => {
@@ -72,6 +77,7 @@ async function run({ claimed, payload }: Extract<ToChild, { type: 'run' }>): Pro
     send(isCommitted() ? { type: 'committed' } : { type: 'threw', error: packError(error) })
   } finally {
     failRun = undefined
+    clearInterval(ticking)
   }
 }
 
