@@ -65,6 +65,12 @@ const attemptLeaseSeconds = integer(
   'how long an attempt is trusted without a sign of life from its worker',
 )
 const cancelGraceSeconds = integer(0, 600, 5, 'how long a handler may take to end after its task was cancelled, before it is left behind')
+const typeWindowSeconds = integer(
+  0,
+  30 * 86_400,
+  3600,
+  'how long a task waits for a worker that knows its type, as in a rolling deploy, before it is FAILED',
+)
 const queues = Type.Refine(
   Type.String({
     default: '',
@@ -158,7 +164,7 @@ const artifacts = { artifactsDir, artifactTtlHours }
 const definitions = { tasksDir: Type.Optional(tasksDir), queues, workerQueues, httpRequestAllowPrivate, webhookSecret: Type.Optional(webhookSecret), smtpUrl: Type.Optional(smtpUrl), emailFrom, emailDir }
 const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedOrigins }
 const web = { host, port, databasePoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, ...streams }
-const worker = { workerConcurrency, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
+const worker = { workerConcurrency, typeWindowSeconds, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts, artifactsDir }
 
 export const WebConfig = Type.Object({ ...everyRole, ...web })

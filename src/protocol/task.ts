@@ -55,6 +55,7 @@ export const FailureCode = Type.Enum([
   'invalid_payload',
   'invalid_result',
   'unknown_type',
+  'no_worker_for_type',
   'worker_lost',
   'time_limit',
   'no_heartbeat',

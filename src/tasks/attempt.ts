@@ -21,17 +21,20 @@ import { crashPoint } from '../crash-point.js'
 import type { FieldError } from '../protocol/errors.js'
 import { LATE_STRAY, runInScope, STRAY } from './handler-scope.js'
 import { ProcessEndedError, type IsolatedEnd, type IsolatedRuns } from './isolated-run.js'
-import { checkResult, explainError, explainProcessEnd, fail, judge, judgeReturned, type AbortReason, type Outcome } from './outcome.js'
+import { checkResult, explainError, explainNoHandler, explainProcessEnd, fail, judge, judgeReturned, type AbortReason, type Outcome } from './outcome.js'
 import type { RegisteredType } from './registry.js'
 import { startLimits, type RunLimits } from './run-limits.js'
-import type { AttemptRef, ClaimedAttempt, ClaimRequest, HeldAttempt, Settlement } from './store/index.js'
+import { readTypeWait, type AttemptRef, type ClaimedAttempt, type ClaimRequest, type HeldAttempt, type Settlement } from './store/index.js'
 import { createTaskContext, type OpenTaskContext, type WorkerServices } from './task-context.js'
 
+const DEFAULT_TYPE_WINDOW_MS = 3_600_000
 const RECORD_PAUSE_MS = { first: 100, most: 2_000 }
 
 export interface AttemptDeps extends WorkerServices {
   /** For handlers that run in processes of their own. */
   isolatedRuns?: IsolatedRuns | undefined
+  /** How long a task waits for a worker that knows its type, in milliseconds. Default an hour. */
+  typeWindowMs?: number
   /** How long a handler may take to end after its task was cancelled, before it is left behind. */
   cancelGraceMs: number
   /** Called when the run starts. */
@@ -76,7 +79,7 @@ export async function runAttemptInSlots({ taskId, attempt, slots }: ClaimRequest
 /** Undefined: the handler has committed the outcome with its own rows. */
 async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDeps): Promise<Outcome | undefined> {
   const registered = deps.registry.find(claimed.type)
-  if (registered === undefined) return fail('unknown_type', new Error(`this worker has no handler for the type ${claimed.type}. Start it with the folder of tasks that has one (--tasks).`))
+  if (registered === undefined) return explainNoHandler(claimed.type, await readTypeWait(deps.db, claimed.id).catch(() => ({ count: 0, waitedMs: 0 })), deps.typeWindowMs ?? DEFAULT_TYPE_WINDOW_MS)
   if (deps.isolatedRuns !== undefined && (claimed.timesLost > 0 || registered.definition.isolation === 'process')) {
     return runIsolated(claimed, registered, run, deps, deps.isolatedRuns)
   }

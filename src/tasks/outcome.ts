@@ -10,7 +10,7 @@ import { DatabaseAwayError, type Definition } from './definition.js'
 import type { ProcessEndedError } from './isolated-run.js'
 import { CancelTask, PermanentFailure, RetryLater } from './outcome-errors.js'
 import type { RegisteredType } from './registry.js'
-import type { ClaimedAttempt, Settlement } from './store/index.js'
+import { NO_WORKER_FOR_TYPE, type ClaimedAttempt, type Settlement, type TypeWait } from './store/index.js'
 import { toError } from './thrown.js'
 
 /** The largest result a task may have, in bytes of JSON. */
@@ -25,11 +25,12 @@ export type Outcome =
   | { kind: 'completed'; result: unknown }
   | { kind: 'failed'; code: FailureCode; thrown: unknown }
   | { kind: 'released'; reason: string }
+  | { kind: 'postponed'; reason: string; error: Error; retryInMs: number }
   | { kind: 'lost'; reason: string; error: Error }
   | { kind: 'cancelled'; reason: string | null }
 
 /** Failures that another attempt would meet again. */
-const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'unknown_type'])
+const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'unknown_type', 'no_worker_for_type'])
 
 /** What the handler has thrown, in the light of why its signal aborted. */
 export function explainError(error: unknown, signal: AbortSignal): Outcome {
@@ -45,6 +46,19 @@ export function explainError(error: unknown, signal: AbortSignal): Outcome {
   }
   if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
   return fail('error', error)
+}
+
+/**
+ * This worker has no handler for the type. Another may have one, or will, in a rolling deploy: the task is put back, with a pause
+ * that grows from a second to a minute, until the window is over.
+ */
+export function explainNoHandler(type: string, { count, waitedMs }: TypeWait, windowMs: number): Outcome {
+  const error = new Error(`the worker has no handler for the type ${type}. Start one with the folder of tasks that has it (--tasks).`)
+  error.name = NO_WORKER_FOR_TYPE
+  if (waitedMs >= windowMs) return fail('no_worker_for_type', error)
+  // Half to one and a half of it, so that many tasks do not come back together.
+  const retryInMs = Math.min(1_000 * 2 ** Math.min(count, 10), 60_000) * (0.5 + Math.random())
+  return { kind: 'postponed', reason: 'no_worker_for_type', error, retryInMs }
 }
 
 /** Of a process that other attempts have used before, it is not certain which of them ended it: the next attempt gets a new one. */
@@ -85,6 +99,8 @@ export function judge(claimed: Judged, outcome: Outcome, definition: Definition 
       return { ...ref, outcome: 'failed', ...judgeFailure(claimed, outcome, definition) }
     case 'released':
       return { ...ref, outcome: 'released', status: 'PENDING', reason: outcome.reason }
+    case 'postponed':
+      return { ...ref, outcome: 'released', status: 'RETRYING', reason: outcome.reason, retryInMs: outcome.retryInMs, error: describeError(outcome.error) }
     case 'lost':
       return { ...ref, outcome: 'lost', status: 'PENDING', reason: outcome.reason, error: describeError(outcome.error) }
     case 'cancelled':

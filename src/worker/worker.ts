@@ -53,7 +53,7 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
   const artifacts = await openArtifactStore(config.artifactsDir)
   const artifactTtlMs = config.artifactTtlHours * 3_600_000
   const isolatedRuns = openPool({ recorder, log, env: process.env, maxProcesses: capacity.maxProcesses, maxBlockedMs: leaseMs })
-  const deps = { db, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
+  const deps = { db, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, typeWindowMs: config.typeWindowSeconds * 1_000, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
   await listenForCancels(broker, leases, log)
   const slots = createSlots({
     capacities: capacity.capacities,

@@ -1,7 +1,7 @@
 /** What a handler that harms its process does to the other runs of its worker: nothing. `npm test` builds them first. */
 import t from 'tap'
 import type { Task } from '../../src/protocol/task.js'
-import { readLatestLogs, readTasks, readTransitions } from '../../src/tasks/store/index.js'
+import { readLatestLogs, readTasks } from '../../src/tasks/store/index.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene, type Scene } from '../helpers/scene.js'
 import type { TestScope } from '../helpers/services.js'
@@ -10,14 +10,14 @@ t.setTimeout(300_000)
 
 const NEIGHBOURS = 20
 
-async function openNeighbourhood(t: TestScope, env: Record<string, string> = {}) {
+async function openNeighbourhood(t: TestScope) {
   const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
   await Promise.all([scene.start('web'), scene.start('relay')])
-  return { scene, worker: await scene.keep('worker', env, env) }
+  return { scene, worker: await scene.keep('worker') }
 }
 
 /** Well-behaved runs, all of them under way. */
-async function startNeighbours(scene: Scene, stepMs = 100): Promise<string[]> {
+async function startNeighbours(scene: Scene, stepMs: number): Promise<string[]> {
   const ids = await Promise.all(Array.from({ length: NEIGHBOURS }, () => scene.create({ title: 'a neighbour', payload: { steps: 10, stepMs } })))
   await scene.running(ids)
   return ids
@@ -31,7 +31,7 @@ async function readEnds(scene: Scene, ids: readonly string[]): Promise<Task[]> {
 
 t.test('an error that a handler does not catch fails its own attempt, with the error itself, and the worker lives', async (t) => {
   const { scene, worker } = await openNeighbourhood(t)
-  const neighbours = await startNeighbours(scene)
+  const neighbours = await startNeighbours(scene, 100)
   const messages: Record<string, string | RegExp> = {
     rejection: 'nobody awaits this',
     'async function': 'nobody awaits this',
@@ -55,28 +55,4 @@ t.test('an error that a handler does not catch fails its own attempt, with the e
   for (const task of await readEnds(scene, neighbours)) t.match(task, { status: 'COMPLETED', attempt: 1 })
   t.equal(worker.restarts, 0)
   t.same(await scene.violations([...neighbours, ...late]), [])
-})
-
-t.test('a handler that ends its worker fails by what it did, and the neighbours that were lost with it complete', async (t) => {
-  // A small heap, so that the leak is a matter of seconds. It is that of its processes, too.
-  const { scene, worker } = await openNeighbourhood(t, { NODE_OPTIONS: '--max-old-space-size=192', ATTEMPT_LEASE_SECONDS: '5' })
-  const neighbours = await startNeighbours(scene, 500)
-  const messages: Record<string, RegExp> = {
-    exit: /exit code 3/,
-    abort: /SIGABRT/,
-    kill: /SIGKILL/,
-    segfault: /SIGSEGV/,
-    leak: /memory/,
-    block: /blocked its event loop for 5 s/,
-    microtask: /thrown in a microtask/,
-    'listener of others': /thrown in a listener of others/,
-  }
-  const guilty = await Promise.all(Object.keys(messages).map((how) => scene.create({ type: 'test.faulty', payload: { how, afterMs: 1_000 } })))
-  const ends = await readEnds(scene, guilty)
-  for (const [index, [how, message]] of Object.entries(messages).entries()) t.match(ends[index], { status: 'FAILED', failure: { message } }, how)
-  for (const task of await readEnds(scene, neighbours)) t.match(task, { status: 'COMPLETED' })
-  const story = (await readTransitions(scene.db, 'default', neighbours[0] ?? '')).map(({ status, reason }) => [status, reason])
-  t.match(story[2], ['PENDING', 'worker lost with other attempts; put back, to run alone'])
-  t.ok(worker.restarts >= 1)
-  t.same(await scene.violations([...neighbours, ...guilty]), [])
 })
