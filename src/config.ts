@@ -95,6 +95,12 @@ const attemptLeaseSeconds = integer(
   'how long an attempt is trusted without a sign of life from its worker',
 )
 const cancelGraceSeconds = integer(0, 600, 5, 'how long a handler may take to end after its task was cancelled, before it is left behind')
+const typeWindowSeconds = integer(
+  0,
+  30 * 86_400,
+  3600,
+  'how long a task waits for a worker that knows its type, as in a rolling deploy, before it is FAILED',
+)
 const queues = Type.Refine(
   Type.String({
     default: '',
@@ -124,7 +130,7 @@ const claimWindowSeconds = integer(
   5,
   'how long a delivery may stay unclaimed before the relay hands it over again',
 )
-const maxLostAttempts = integer(1, 100, 3, 'after so many attempts whose worker was lost a task is FAILED')
+const maxLostAttempts = integer(1, 100, 3, 'after so many attempts that were alone in a worker that was lost a task is FAILED')
 const brokerWindow = integer(100, 1_000_000, 10_000, 'jobs kept in the broker at most; more wait in PostgreSQL')
 const httpRequestAllowPrivate = Type.Boolean({
   default: false,
@@ -224,7 +230,7 @@ const definitions = { basePath, tasksDir: Type.Optional(tasksDir), queues, worke
 const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedHosts, allowedOrigins }
 const connections = { maxConnections, requestTimeoutSeconds, keepAliveSeconds, maxBodyMemoryBytes, maxUnreadMemoryBytes }
 const web = { host, port, databasePoolSize, databaseReadPoolSize, idempotencyKeyTtlHours, claimWindowSeconds, brokerWindow, ...definitions, ...artifacts, watchedDirs, ...streams, ...connections }
-const worker = { workerConcurrency, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
+const worker = { workerConcurrency, typeWindowSeconds, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
 const relay = { relayIntervalMs, claimWindowSeconds, brokerWindow, maxLostAttempts, artifactsDir }
 
 export const WebConfig = Type.Object({ ...everyRole, ...web })

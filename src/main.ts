@@ -85,10 +85,12 @@ async function runWeb(): Promise<void> {
 async function runWorker(): Promise<void> {
   const { startWorker } = await import('./worker/worker.js')
   const { watchLoop } = await import('./worker/loop-watch.js')
-  await runMigratedRole('worker', (config, log) => {
+  const { failRunOf } = await import('./tasks/handler-scope.js')
+  const start: StartRole<'worker'> = (config, log) => {
     watchLoop({ warnAfterMs: LOOP_WARNING_MS, killAfterMs: config.attemptLeaseSeconds * 1_000, logLevel: config.logLevel }, log)
     return startWorker(config, log)
-  })
+  }
+  await runMigratedRole('worker', start, failRunOf)
 }
 
 async function runRelay(): Promise<void> {
@@ -100,10 +102,10 @@ async function runRelay(): Promise<void> {
  * Without its tables a role would be up and fail at each request. A database that is away may come back: it is worth a word
  * in the log, and no more.
  */
-async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>): Promise<void> {
+async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys?: (error: unknown) => boolean): Promise<void> {
   const { countMissingMigrations } = await import('./db/migrate.js')
   const { PooledConnectionError } = await import('./db/pooler.js')
-  await runRole(role, async (config, log) => {
+  const start: StartRole<R> = async (config, log) => {
     const ignored = describeIgnored(readDatabaseUrl(config.databaseUrl))
     if (ignored !== undefined && !isSupervised()) log.warn(ignored)
     const answer = await countMissingMigrations(config.databaseUrl).catch((error: Error) => {
@@ -114,7 +116,8 @@ async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartR
     const running = await startRole(config, log)
     if (typeof answer === 'string') log.warn(answer)
     return running
-  })
+  }
+  await runRole(role, start, isSomebodys)
 }
 
 async function runMigrate(): Promise<void> {

@@ -43,6 +43,8 @@ export interface Consumer {
   /** Takes no more jobs until `resume`; those under way go on. */
   pause(): Promise<void>
   resume(): Promise<void>
+  /** Runs a delivery that came before, as if it had come again: within the bounds of the queue, and not after `stop`. */
+  submit(delivery: Delivery): void
   /** Takes no more jobs and resolves when those under way have ended. Idempotent. */
   stop(): Promise<void>
 }

@@ -101,6 +101,9 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
       isPaused = false
       if (stopping === undefined) await worker.resume()
     },
+    submit(delivery) {
+      if (stopping === undefined) void runs.process(delivery)
+    },
     stop: () => (stopping ??= stopOnce()),
     async abandon() {
       clearInterval(checking)

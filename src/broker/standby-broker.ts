@@ -133,6 +133,7 @@ function pair(main: Consumer, open: (queue: DeliveryQueue) => Promise<Consumer>,
       // What cannot be stopped ends with the standby.
       leaving = Promise.all([leaving, left.catch(() => {})])
     },
+    submit: (delivery) => main.submit(delivery),
     async pause() {
       isPaused = true
       await Promise.all([main.pause(), withSecond((consumer) => consumer.pause())])

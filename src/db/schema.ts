@@ -6,7 +6,7 @@
  * written by one statement, and the check would cost a lock on the task's row for every row of history.
  */
 import { sql } from 'drizzle-orm'
-import { bigint, index, integer, jsonb, pgSchema, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
+import { bigint, boolean, index, integer, jsonb, pgSchema, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
 import type { Failure, LogLine, Progress } from '../protocol/task.js'
 import { STATUSES } from '../protocol/status.js'
 
@@ -113,6 +113,8 @@ export const leases = taskwire.table('leases', {
   worker: text('worker').notNull(),
   startedAt: instant('started_at').notNull().defaultNow(),
   leaseUntil: instant('lease_until').notNull(),
+  /** Another attempt of the same worker was lost while this one ran: if it is lost, too, it is not to blame. See `findLostAttempts`. */
+  isShared: boolean('shared').notNull().default(false),
 })
 
 /** One row an attempt that has ended. Append only. */

@@ -57,6 +57,7 @@ export const FailureCode = Type.Enum([
   'invalid_result',
   'invalid_effect',
   'unknown_type',
+  'no_worker_for_type',
   'worker_lost',
   'time_limit',
   'no_heartbeat',

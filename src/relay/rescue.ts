@@ -1,21 +1,27 @@
 /**
- * Puts tasks back whose attempt gave no sign of life within its lease. That is not the task's fault, up to a limit: a
- * task that takes its worker down each time it runs must not do so for ever.
+ * Puts tasks back whose attempt gave no sign of life within its lease.
+ *
+ * Whose fault is it? Among several attempts that a worker ran when it was lost, nobody can tell: none of them is blamed, and each is
+ * a suspect, whose next attempt runs in a process of its own (see `worker/slots.ts`). The guilty one ends that process and nothing
+ * else, and fails by what it did. An attempt that was alone in its worker is blamed for its end, up to a limit: a task
+ * that takes its worker down each time it runs must not do so for ever.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Broker } from '../broker/broker.js'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
-import { findLostAttempts, settleAttemptsIfCurrent, type LostAttempt, type Settlement } from '../tasks/store/index.js'
+import { findLostAttempts, LOST_ALONE, settleAttemptsIfCurrent, type LostAttempt, type Settlement } from '../tasks/store/index.js'
 import { announce } from './announce.js'
 
 const MAX_RESCUES = 500
+/** Lost so many times as often as it may be blamed for, a task ends although it was never alone: nothing runs for ever. */
+const MAX_LOST_FACTOR = 10
 
 export interface RescueOptions {
   db: Database
   broker: Pick<Broker, 'events'>
   log: FastifyBaseLogger
-  /** After so many lost attempts a task is FAILED. */
+  /** After so many attempts that were lost alone a task is FAILED. */
   maxLostAttempts: number
 }
 
@@ -30,10 +36,14 @@ export async function rescueOnce({ db, broker, log, maxLostAttempts }: RescueOpt
   return lost.length === MAX_RESCUES
 }
 
-function settleLost({ taskId, attempt, worker, lostBefore }: LostAttempt, maxLostAttempts: number): Settlement {
-  const count = lostBefore + 1
+function settleLost({ taskId, attempt, worker, isShared, lostBefore, lostAloneBefore }: LostAttempt, maxLostAttempts: number): Settlement {
+  const count = isShared ? lostBefore + 1 : lostAloneBefore + 1
   const message = `worker lost ${count} ${count === 1 ? 'time' : 'times'}`
-  const error = { name: 'WorkerLost', message: `${worker} gave no sign of life within the lease` }
-  if (count < maxLostAttempts) return { taskId, attempt, outcome: 'lost', status: 'PENDING', reason: `${message}; put back`, error }
-  return { taskId, attempt, outcome: 'lost', status: 'FAILED', reason: message, failure: { code: 'worker_lost', message, attempt }, error }
+  const said = `${worker} gave no sign of life within the lease`
+  const error = isShared ? { name: 'WorkerLostWithOthers', message: `${said}; it ran other attempts, too` } : { name: LOST_ALONE, message: said }
+  if (count >= (isShared ? MAX_LOST_FACTOR : 1) * maxLostAttempts) {
+    return { taskId, attempt, outcome: 'lost', status: 'FAILED', reason: message, failure: { code: 'worker_lost', message, attempt }, error }
+  }
+  const reason = isShared ? 'worker lost with other attempts; put back, to run alone' : `${message}; put back, to run alone`
+  return { taskId, attempt, outcome: 'lost', status: 'PENDING', reason, error }
 }

@@ -18,29 +18,41 @@ export interface RunningRole {
   /** Where it listens, if it does. */
   address?: string
   stop(): Promise<void>
+  /** Called before the process ends by an unexpected error; it has two seconds. */
+  crash?(): Promise<void>
 }
 
 export type StartRole<R extends ServiceRole> = (config: ConfigOf<R>, log: FastifyBaseLogger) => Promise<RunningRole>
 
 /** How long a role may take to stop beyond the grace of the worker's attempts. */
 const STOP_MARGIN_MS = 8_000
+/** How long a role may take for what must be done before an unexpected end. */
+const CRASH_DEADLINE_MS = 2_000
 
 /**
  * Runs a role until it is asked to stop; then the process exits.
+ * @param isSomebodys takes an error that nobody handled, when it can tell whose it is; then the process lives
  * @throws what `startRole` throws
  */
-export async function runRole<R extends ServiceRole>(role: R, startRole: StartRole<R>): Promise<void> {
+export async function runRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys: (error: unknown) => boolean = () => false): Promise<void> {
   const stopAsked = waitForStop()
   const config = loadConfig(role, process.env)
   const log = createLog({ name: role, level: config.logLevel })
+  const started: { role?: RunningRole | undefined } = {}
+  let isDying = false
   const die = (error: unknown, origin?: string) => {
     log.fatal({ err: error, ...(origin && { origin, ...describeWhatRan() }) }, 'unexpected error, the process ends')
-    process.exit(1)
+    const exit = () => process.exit(1)
+    if (isDying || started.role?.crash === undefined) return exit()
+    isDying = true
+    setTimeout(exit, CRASH_DEADLINE_MS)
+    started.role.crash().then(exit, exit)
   }
-  process.on('uncaughtException', die)
-  process.on('unhandledRejection', (reason) => die(reason, 'unhandledRejection'))
+  process.on('uncaughtException', (error, origin) => isSomebodys(error) || die(error, origin))
+  process.on('unhandledRejection', (reason) => isSomebodys(reason) || die(reason, 'unhandledRejection'))
   // One that is asked to stop while it starts gets no further than that.
   const running = await Promise.race([startRole(config, log), stopAsked.then(() => undefined)])
+  started.role = running
   if (running !== undefined) {
     await reportToSupervisor({ type: 'ready', ...(running.address === undefined ? {} : { address: running.address }) })
     log.info({ address: running.address }, 'ready')

@@ -7,6 +7,8 @@
  * - The claim changes nothing: somebody else has the attempt, or had it. The delivery was late or repeated; done.
  * - The handler throws: the attempt failed. The task is RETRYING, or FAILED when it has had its attempts or the error says
  *   that trying again would not help; a payload or result that does not fit its schema is such an error.
+ * - An error that the handler lets escape, in a promise that nothing awaits, a timer or a listener, fails the attempt like one that
+ *   it throws, and no other: see `handler-scope.ts`.
  * - The task is to be cancelled: the signal aborts with `cancelled`. A handler that goes on all the same is left behind
  *   after a grace, as one is whose time limit has passed; what it still returns is refused.
  * - The worker stops and the grace runs out: the signal aborts with `shutdown`, and the attempt is handed back.
@@ -20,13 +22,16 @@
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import { isRefusedForGood } from '../db/refused-data.js'
-import { ProcessEndedError, type IsolatedRuns } from './isolated-run.js'
-import { checkResult, explainError, fail, judge, judgeReturned, settleRefused, type AbortReason, type Outcome } from './outcome.js'
+import type { FieldError } from '../protocol/errors.js'
+import { LATE_STRAY, runInScope, STRAY } from './handler-scope.js'
+import { ProcessEndedError, type IsolatedEnd, type IsolatedRuns } from './isolated-run.js'
+import { checkResult, explainError, explainNoHandler, explainProcessEnd, fail, judge, judgeReturned, settleRefused, type AbortReason, type Outcome } from './outcome.js'
 import type { RegisteredType } from './registry.js'
 import { startLimits, type RunLimits } from './run-limits.js'
-import type { AttemptRef, ClaimedAttempt, Settlement } from './store/index.js'
-import { createTaskContext, type WorkerServices } from './task-context.js'
+import { readTypeWait, type AttemptRef, type ClaimedAttempt, type ClaimRequest, type HeldAttempt, type Settlement } from './store/index.js'
+import { createTaskContext, type OpenTaskContext, type WorkerServices } from './task-context.js'
 
+const DEFAULT_TYPE_WINDOW_MS = 3_600_000
 const RECORD_PAUSE_MS = { first: 100, most: 2_000 }
 
 export interface AttemptDeps extends WorkerServices {
@@ -34,6 +39,8 @@ export interface AttemptDeps extends WorkerServices {
   handlerDb?: Database | undefined
   /** For handlers that run in processes of their own. */
   isolatedRuns?: IsolatedRuns | undefined
+  /** How long a task waits for a worker that knows its type, in milliseconds. Default an hour. */
+  typeWindowMs?: number
   /** How long a handler may take to end after its task was cancelled, before it is left behind. */
   cancelGraceMs: number
   /** Called when the run starts. */
@@ -50,12 +57,20 @@ export interface TrackedRun {
   end(): void
 }
 
-/** Runs one attempt from claim to record. Rejects only when the claim cannot be stored. */
+/** Runs one attempt from claim to record, where nothing is scarce. Rejects only when the claim cannot be stored. */
 export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<void> {
-  const claimed = await deps.recorder.claim(ref)
-  if (claimed === undefined) return
+  await runAttemptInSlots(ref, deps)
+}
+
+/**
+ * Runs one attempt from claim to record. Rejects only when the claim cannot be stored.
+ * @returns what it needs, when it could not start for want of a slot: nothing changed then
+ */
+export async function runAttemptInSlots({ taskId, attempt, slots }: ClaimRequest, deps: AttemptDeps): Promise<HeldAttempt | undefined> {
+  const claimed = await deps.recorder.claim({ taskId, attempt, ...(slots && { slots }) })
+  if (claimed === undefined || 'heldType' in claimed) return claimed
   crashPoint('attempt:after-claim')
-  const run = deps.track(ref)
+  const run = deps.track({ taskId, attempt })
   try {
     const outcome = await execute(claimed, run, deps)
     crashPoint('attempt:after-run')
@@ -64,24 +79,59 @@ export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<vo
   } finally {
     run.end()
   }
+  return undefined
 }
 
 /** Undefined: the handler has committed the outcome with its own rows. */
 async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDeps): Promise<Outcome | undefined> {
   const registered = deps.registry.find(claimed.type)
-  if (registered === undefined) return fail('unknown_type', new Error(`this worker has no handler for the type ${claimed.type}. Start it with the folder of tasks that has one (--tasks).`))
+  if (registered === undefined) return explainNoHandler(claimed.type, await readTypeWait(deps.db, claimed.id).catch(() => ({ count: 0, waitedMs: 0 })), deps.typeWindowMs ?? DEFAULT_TYPE_WINDOW_MS)
+  if (deps.isolatedRuns !== undefined && (claimed.timesLost > 0 || registered.definition.isolation === 'process')) {
+    return runIsolated(claimed, registered, run, deps, deps.isolatedRuns)
+  }
   const { payload, errors } = registered.readPayload(claimed.payload)
-  const [misfit] = errors
   // Checked at create already; a definition may have changed since.
-  if (misfit !== undefined) return fail('invalid_payload', new Error(`/payload${misfit.pointer} ${misfit.detail}`))
+  if (errors[0] !== undefined) return refusePayload(errors[0])
   const bounds = boundRun(claimed, registered, run, deps)
-  const { ended, kill } = startHandler({ claimed, registered, payload, signal: run.signal, alive: bounds.alive }, deps)
+  bounds.begin()
   try {
-    return await Promise.race([ended, bounds.over])
+    return await Promise.race([runHandler({ claimed, registered, payload, signal: run.signal, alive: bounds.alive }, deps), bounds.over])
   } finally {
     bounds.stop()
-    kill()
   }
+}
+
+/** In a process of its own, which is killed when the run is over before it has ended. Its time begins when the handler does. */
+async function runIsolated(claimed: ClaimedAttempt, registered: RegisteredType, run: TrackedRun, deps: AttemptDeps, isolatedRuns: IsolatedRuns): Promise<Outcome | undefined> {
+  const { isolation, memoryLimitMb } = registered.definition
+  const bounds = boundRun(claimed, registered, run, deps)
+  const { ended, kill } = isolatedRuns.start({
+    ...{ claimed, memoryLimitMb, signal: run.signal, alive: bounds.alive, begin: bounds.begin },
+    isSuspect: claimed.timesLost > 0,
+    // The first time any process will do. If that ends, too, nothing else may have been in it the next time.
+    isFresh: claimed.timesLost > 1,
+    mayBlock: isolation === 'process',
+  })
+  let hasEnded = false
+  const outcome = ended
+    .then((end) => readIsolatedEnd(registered, end))
+    .catch((error: unknown) => (error instanceof ProcessEndedError && !run.signal.aborted ? explainProcessEnd(error) : explainError(error, run.signal)))
+    .finally(() => (hasEnded = true))
+  try {
+    return await Promise.race([outcome, bounds.over])
+  } finally {
+    bounds.stop()
+    if (!hasEnded) kill()
+  }
+}
+
+function readIsolatedEnd(registered: RegisteredType, end: IsolatedEnd): Outcome | undefined {
+  if (end.kind === 'committed') return undefined
+  return end.kind === 'misfit' ? refusePayload(end.error) : checkResult(registered, end.result)
+}
+
+function refusePayload({ pointer, detail }: FieldError): Outcome {
+  return fail('invalid_payload', new Error(`/payload${pointer} ${detail}`))
 }
 
 interface HandlerRun {
@@ -92,31 +142,22 @@ interface HandlerRun {
   alive: () => void
 }
 
-/** Here, or in a process of its own, which is gone after `kill`. */
-function startHandler(run: HandlerRun, deps: AttemptDeps): { ended: Promise<Outcome | undefined>; kill(): void } {
-  const { isolation, memoryLimitMb } = run.registered.definition
-  if (isolation !== 'process' || deps.isolatedRuns === undefined) return { ended: runHandler(run, deps), kill() {} }
-  const { ended, kill } = deps.isolatedRuns.start({ ...run, memoryLimitMb })
-  let hasEnded = false
-  const outcome = ended
-    .then((end) => (end.kind === 'committed' ? undefined : checkResult(run.registered, end.result)))
-    .catch((error: unknown) => (error instanceof ProcessEndedError && !run.signal.aborted ? fail(error.code, error) : explainError(error, run.signal)))
-    .finally(() => (hasEnded = true))
-  return { ended: outcome, kill: () => hasEnded || kill() }
-}
-
 /** What the handler makes of it, however long that takes. */
-async function runHandler({ claimed, registered, payload, signal, alive }: HandlerRun, deps: AttemptDeps): Promise<Outcome | undefined> {
-  const { context, isCommitted } = createTaskContext(claimed, signal, {
-    ...deps,
-    db: deps.handlerDb ?? deps.db,
-    alive,
-    judgeResult: (returned) => judgeReturned(claimed, registered, returned),
-  })
+async function runHandler(run: HandlerRun, deps: AttemptDeps): Promise<Outcome | undefined> {
+  const { claimed, registered, payload, signal, alive } = run
+  let opened: OpenTaskContext | undefined
+  const isCommitted = () => opened?.isCommitted() ?? false
+  const onStray = (error: unknown, isOver: boolean) => {
+    deps.log.error({ err: error, taskId: claimed.id, attempt: claimed.attempt, type: claimed.type }, isOver ? LATE_STRAY : STRAY)
+    if (!isOver) opened?.context.log.error({ err: error }, STRAY)
+  }
   try {
     // An abort is heard once: a handler that starts after it would wait for it in vain.
     signal.throwIfAborted()
-    const result = await registered.run(payload, context)
+    const result = await runInScope({ signal, onStray }, (own) => {
+      opened = createTaskContext(claimed, own, { ...deps, db: deps.handlerDb ?? deps.db, alive, judgeResult: (returned) => judgeReturned(claimed, registered, returned) })
+      return registered.run(payload, opened.context)
+    })
     return isCommitted() ? undefined : checkResult(registered, result)
   } catch (error) {
     if (isCommitted()) {
@@ -133,17 +174,18 @@ function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: Registe
   let grace: NodeJS.Timeout | undefined
   let onAbort = () => {}
   let limits: RunLimits | undefined
+  let begin = () => {}
   const over = new Promise<Outcome | undefined>((resolve) => {
     const leaveBehind = (outcome: Outcome | undefined, why: string) => {
       deps.log.warn({ taskId: id, attempt, type }, `a run is left behind: ${why}`)
       resolve(outcome)
       run.abort('time limit')
     }
-    limits = startLimits(timeLimits, {
+    begin = () => (limits = startLimits(timeLimits, {
       onSoft: () => run.abort('time limit'),
       onHard: () => leaveBehind(fail('time_limit', new Error(`the run took longer than ${timeLimits.hardMs} ms`)), 'time limit'),
       onSilence: () => leaveBehind(fail('no_heartbeat', new Error(`the run gave no sign of life for ${timeLimits.heartbeatMs} ms`)), 'no heartbeat'),
-    })
+    }))
     onAbort = () => {
       const { reason } = run.signal as { reason: AbortReason }
       if (reason !== 'cancelled' && reason !== 'lease lost') return
@@ -156,6 +198,8 @@ function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: Registe
   })
   return {
     over,
+    /** The handler begins: its time runs. */
+    begin: () => begin(),
     alive: () => limits?.alive(),
     stop() {
       limits?.stop()

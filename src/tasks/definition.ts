@@ -35,7 +35,7 @@ export interface TaskContext<Data = unknown> {
   readonly attempt: number
   /**
    * Aborts when the attempt should end. Its reason says why: `cancelled`, `time limit`, `shutdown` (the attempt is handed
-   * back and runs again), or `lease lost` (another worker has taken over).
+   * back and runs again), `lease lost` (another worker has taken over), or `failed` (an error of the run was not caught).
    */
   readonly signal: AbortSignal
   /** A pino logger. Its lines go to the log of the worker; from `info` up they are stored with the task and shown live, at most 1,000 a run. */

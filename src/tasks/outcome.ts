@@ -2,36 +2,35 @@
  * How a run ended, and what that means for its task: "attempt failed" is not "task failed". Decided here and nowhere else, for
  * workers and for the test kit.
  */
-import { inspect } from 'node:util'
-import type { AttemptError } from '../db/schema.js'
 import type { FailureCode } from '../protocol/task.js'
 import { toStorableText } from '../protocol/text.js'
 import { backoffMs, boundDelay, DEFAULT_BACKOFF } from './backoff.js'
 import { DatabaseAwayError, type Definition } from './definition.js'
 import { DiskFullError } from './disk-floor.js'
+import type { ProcessEndedError } from './isolated-run.js'
 import { CancelTask, PermanentFailure, PutBack, RetryLater, UnstorableError } from './outcome-errors.js'
 import type { RegisteredType } from './registry.js'
 import { describeViolation, toStorable } from './storable.js'
-import type { ClaimedAttempt, Settlement } from './store/index.js'
+import { NO_WORKER_FOR_TYPE, type ClaimedAttempt, type Settlement, type TypeWait } from './store/index.js'
+import { describeError, MAX_REASON_LENGTH, toReadable } from './thrown.js'
 
 /** The largest result a task may have. */
 const RESULT_LIMITS = { maxBytes: 256 * 1024, maxDepth: 64 }
-/** The longest reason of a transition, and message of a failure, in characters. */
-const MAX_REASON_LENGTH = 2_000
 
 /** Why a run was asked to end: the reason of its signal. */
-export type AbortReason = 'shutdown' | 'lease lost' | 'cancelled' | 'time limit'
+export type AbortReason = 'shutdown' | 'lease lost' | 'cancelled' | 'time limit' | 'failed'
 
 /** How a run ended, as far as it is still to be recorded. */
 export type Outcome =
   | { kind: 'completed'; result: unknown }
   | { kind: 'failed'; code: FailureCode; thrown: unknown }
   /** Put back without a failure; at once when `retryInMs` is left out. */
-  | { kind: 'released'; reason: string; retryInMs?: number }
+  | { kind: 'released'; reason: string; retryInMs?: number; error?: Error }
+  | { kind: 'lost'; reason: string; error: Error }
   | { kind: 'cancelled'; reason: string | null }
 
 /** Failures that another attempt would meet again. */
-const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'invalid_effect', 'unknown_type'])
+const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'invalid_effect', 'unknown_type', 'no_worker_for_type'])
 
 /** What the handler has thrown, in the light of why its signal aborted. */
 export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
@@ -50,6 +49,25 @@ export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
   if (error instanceof PutBack) return { kind: 'released', reason: describeError(error).message, retryInMs: error.delayMs }
   if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
   return fail(error instanceof DiskFullError ? 'disk_full' : 'error', error)
+}
+
+/**
+ * This worker has no handler for the type. Another may have one, or will, in a rolling deploy: the task is put back, with a pause
+ * that grows from a second to a minute, until the window is over.
+ */
+export function explainNoHandler(type: string, { count, waitedMs }: TypeWait, windowMs: number): Outcome {
+  const error = new Error(`the worker has no handler for the type ${type}. Start one with the folder of tasks that has it (--tasks).`)
+  error.name = NO_WORKER_FOR_TYPE
+  if (waitedMs >= windowMs) return fail('no_worker_for_type', error)
+  // Half to one and a half of it, so that many tasks do not come back together.
+  const retryInMs = Math.min(1_000 * 2 ** Math.min(count, 10), 60_000) * (0.5 + Math.random())
+  return { kind: 'released', reason: 'no_worker_for_type', error, retryInMs }
+}
+
+/** Of a process that other attempts have used before, it is not certain which of them ended it: the next attempt gets a new one. */
+export function explainProcessEnd(error: ProcessEndedError): Outcome {
+  if (error.isProven) return fail(error.code, error)
+  return { kind: 'lost', reason: 'its process ended, which others had used before; put back, to run alone', error }
 }
 
 /** What is asked of an attempt to judge its outcome. */
@@ -80,7 +98,9 @@ export function judge(claimed: Judged, outcome: Outcome, definition: Definition 
     case 'failed':
       return { ...ref, outcome: 'failed', ...judgeFailure(claimed, outcome, definition) }
     case 'released':
-      return { ...ref, outcome: 'released', reason: outcome.reason, ...whenReleased(outcome.retryInMs) }
+      return { ...ref, outcome: 'released', reason: outcome.reason, ...whenReleased(outcome.retryInMs), ...(outcome.error && { error: describeError(outcome.error) }) }
+    case 'lost':
+      return { ...ref, outcome: 'lost', status: 'PENDING', reason: outcome.reason, error: describeError(outcome.error) }
     case 'cancelled':
       return { ...ref, outcome: 'cancelled', status: 'CANCELLED', reason: outcome.reason }
   }
@@ -122,34 +142,4 @@ export function settleRefused({ taskId, attempt, outcome }: Settlement, refused:
   const error = describeError(refused)
   const message = toStorableText(`PostgreSQL refused what the attempt was to record (${outcome}): ${error.message}`, MAX_REASON_LENGTH)
   return { taskId, attempt, outcome: 'failed', status: 'FAILED', reason: message, failure: { code: 'invalid_result', message, attempt }, error: { ...error, message } }
-}
-
-/** Of whatever was thrown, what can be stored and shown. Never throws. */
-export function describeError(thrown: unknown): AttemptError {
-  const readable = toReadable(thrown)
-  const error: object = readable instanceof Error ? readable : new Error(describeThrown(readable))
-  const read = (field: 'name' | 'message' | 'stack', maxLength: number) => {
-    try {
-      return toStorableText(Reflect.get(error, field), maxLength)
-    } catch {
-      return ''
-    }
-  }
-  const name = read('name', 100) || 'Error'
-  return { name, message: read('message', MAX_REASON_LENGTH) || name, stack: read('stack', 8_000) }
-}
-
-/** @see https://nodejs.org/docs/latest-v20.x/api/util.html#utilinspectobject-options */
-function describeThrown(thrown: unknown): string {
-  return typeof thrown === 'string' ? thrown : inspect(thrown, { depth: 2, breakLength: Infinity, customInspect: false, getters: false })
-}
-
-/** What was thrown, or an error in its place: a proxy that throws at every touch can be neither told apart nor described. */
-export function toReadable(thrown: unknown): unknown {
-  try {
-    void (thrown instanceof Error)
-    return thrown
-  } catch {
-    return new Error('the handler threw a value that cannot be read')
-  }
 }

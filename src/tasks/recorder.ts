@@ -31,11 +31,13 @@ export interface RecorderOptions {
   worker: string
   /** How long an attempt is trusted without a sign of life. */
   leaseMs: number
+  /** What needs a slot to start: see `claimAttemptsInSlots`. Default: nothing. */
+  scarce?: readonly string[]
 }
 
 export interface Recorder {
-  /** Starts the attempt if it may still start; undefined: nothing changed. */
-  claim(ref: store.AttemptRef): Promise<store.ClaimedAttempt | undefined>
+  /** Starts the attempt if it may still start and holds the slots that it needs; undefined: nothing changed. */
+  claim(request: store.ClaimRequest): Promise<store.ClaimedAttempt | store.HeldAttempt | undefined>
   /** Notes the latest progress; written soon. */
   progress(report: store.ProgressReport): void
   /** Notes a line that the handler has logged; written soon, and before the end of the attempt. */
@@ -48,7 +50,7 @@ export interface Recorder {
   settle(settlement: store.Settlement): Promise<boolean>
 }
 
-export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOptions): Recorder {
+export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] }: RecorderOptions): Recorder {
   const publications = createBatcher<Event, undefined>({
     maxInFlight: 1,
     async write(events) {
@@ -56,8 +58,8 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
       return []
     },
   })
-  const claims = createBatcher<store.AttemptRef, store.ClaimedAttempt | undefined>({
-    write: (refs) => store.claimAttemptsIfDue(db, refs, worker, leaseMs),
+  const claims = createBatcher<store.ClaimRequest, store.ClaimedAttempt | store.HeldAttempt | undefined>({
+    write: (requests) => store.claimAttemptsInSlots(db, requests, worker, leaseMs, scarce),
   })
   const settlements = createBatcher<store.Settlement, Event | undefined>({
     write: (items) => store.settleAttemptsIfCurrent(db, items),
@@ -121,9 +123,9 @@ export function createRecorder({ db, publish, log, worker, leaseMs }: RecorderOp
   }
 
   return {
-    async claim(ref) {
-      const claimed = await claims.add(ref)
-      if (claimed !== undefined) publishLater(store.toTransitionMessage({ ...claimed, taskId: claimed.id, reason: null }))
+    async claim(request) {
+      const claimed = await claims.add(request)
+      if (claimed !== undefined && 'id' in claimed) publishLater(store.toTransitionMessage({ ...claimed, taskId: claimed.id, reason: null }))
       return claimed
     },
     progress(report) {

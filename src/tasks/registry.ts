@@ -30,6 +30,7 @@ export interface Registry {
   list(): TypeInfo[]
   /** The types that clients may create. */
   creatableTypes(): string[]
+  all(): RegisteredType[]
   /** Those that tasks may be in: the default one, those of the types, and those named to it. Each costs connections, so there is an end to them. */
   readonly queues: ReadonlySet<string>
   /** The queues of internal types, which no task may ask for, each with how many runs at the same time it has in one worker. */
@@ -60,6 +61,7 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
     queues: new Set(allQueues.filter((queue) => !internalQueues.has(queue))),
     internalQueues,
     find: (type) => types.get(type),
+    all: () => [...types.values()],
     limitsByQueue: () => new Map([...types.values()].flatMap(({ queue, concurrency }) => (concurrency === undefined ? [] : [[queue, concurrency]]))),
     creatableTypes: () => [...types.values()].flatMap(({ definition: { type, isInternal = false } }) => (isInternal ? [] : [type])),
     list: () =>

@@ -52,37 +52,36 @@ export interface Intake {
 }
 
 export function createIntake({ db, handOver, claimWindowMs, keyTtlMs }: IntakeOptions): Intake {
-  /** Writes tasks, and hands over those that were created and may start. */
-  async function write<Answer>(
-    tasks: readonly NewTask[],
-    store: (windowMs: number) => Promise<Answer[]>,
+  /**
+   * Writes tasks, and hands over those that were created and may start. Each by its own queue: tasks of a queue that is closed are
+   * the relay's, and those that are written with them are not held up.
+   */
+  async function write<Task extends NewTask, Answer>(
+    tasks: readonly Task[],
+    store: (tasks: readonly Task[]) => Promise<Answer[]>,
     createdOf: (answer: Answer) => CreatedTask | undefined,
   ): Promise<Answer[]> {
-    const willHandOver = tasks.every(({ queue }) => handOver.isOpen(queue))
+    const marked = tasks.map((task) => (handOver.isOpen(task.queue) ? task : { ...task, isHandedOver: false }))
     crashPoint('create:before-commit')
-    const answers = await store(willHandOver ? claimWindowMs : 0)
+    const answers = await store(marked)
     crashPoint('create:after-commit')
-    if (willHandOver) deliver(tasks, answers.map(createdOf))
+    const ready = marked.filter(({ isHandedOver = true }, index) => isHandedOver && answers[index] !== undefined && createdOf(answers[index])?.status === 'PENDING')
+    if (ready.length > 0) handOver.add(ready.map(({ id, queue, priority }) => ({ taskId: id, attempt: 1, queue, priority })))
     return answers
   }
 
-  function deliver(tasks: readonly NewTask[], created: readonly (CreatedTask | undefined)[]): void {
-    const ready = tasks.filter((_, index) => created[index]?.status === 'PENDING')
-    if (ready.length > 0) handOver.add(ready.map(({ id, queue, priority }) => ({ taskId: id, attempt: 1, queue, priority })))
-  }
-
   const creates = createBatcher<NewTask, CreatedTask>({
-    write: (tasks) => write(tasks, (windowMs) => createTasks(db, tasks, windowMs), (created) => created),
+    write: (tasks) => write(tasks, (marked) => createTasks(db, marked, claimWindowMs), (created) => created),
   })
   const keyedCreates = createBatcher<KeyedTask, OnceAnswer>({
     write: (tasks) =>
-      write(tasks, (windowMs) => createTasksOnce(db, tasks, windowMs, keyTtlMs), (answer) => (answer.kind === 'created' ? answer.created : undefined)),
+      write(tasks, (marked) => createTasksOnce(db, marked, claimWindowMs, keyTtlMs), (answer) => (answer.kind === 'created' ? answer.created : undefined)),
   })
 
   async function acceptAll(tasks: readonly NewTask[], key: RequestKey | undefined): Promise<Accepted[]> {
     const once = key && { ...key, ttlMs: keyTtlMs }
     try {
-      const answers = await write(tasks, (windowMs) => createUniqueTasks(db, tasks, windowMs, once), (answer) => (answer.kind === 'created' ? answer.created : undefined))
+      const answers = await write(tasks, (marked) => createUniqueTasks(db, marked, claimWindowMs, once), (answer) => (answer.kind === 'created' ? answer.created : undefined))
       return tasks.map((task, index) => toAccepted(task, answers[index]))
     } catch (error) {
       if (!(error instanceof KeyTakenError) || key === undefined) throw error

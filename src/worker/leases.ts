@@ -9,7 +9,10 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../db/database.js'
 import type { TrackedRun } from '../tasks/attempt.js'
 import type { AbortReason } from '../tasks/outcome.js'
-import { renewLeasesIfHeld, type AttemptRef } from '../tasks/store/index.js'
+import { giveUpLeases, renewLeasesIfHeld, type AttemptRef } from '../tasks/store/index.js'
+
+/** Long enough for a process to end before its attempts go on elsewhere. */
+const GIVEN_UP_AFTER_MS = 250
 
 interface Run extends AttemptRef {
   controller: AbortController
@@ -28,6 +31,8 @@ export interface Leases {
   abortAll(reason: AbortReason): void
   /** One renewal of all leases. */
   renewOnce(): Promise<void>
+  /** For a process that is about to end, whatever its runs do: they are soon to be rescued, without the rest of their leases. */
+  giveUp(): Promise<void>
   stop(): void
 }
 
@@ -74,6 +79,11 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Fasti
   }, leaseMs / 3)
   const deadline = setInterval(abortOverdue, Math.max(leaseMs / 20, 50))
 
+  function stop(): void {
+    clearInterval(renewal)
+    clearInterval(deadline)
+  }
+
   return {
     track(ref) {
       const run: Run = { ...ref, controller: new AbortController(), heldAtMs: performance.now(), isEnding: false }
@@ -91,10 +101,11 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Fasti
       for (const run of runs) abort(run, reason)
     },
     renewOnce,
-    stop() {
-      clearInterval(renewal)
-      clearInterval(deadline)
+    async giveUp() {
+      stop()
+      await giveUpLeases(db, [...runs].map(({ taskId, attempt }) => ({ taskId, attempt })), GIVEN_UP_AFTER_MS)
     },
+    stop,
   }
 }
 

@@ -76,6 +76,7 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
       isPaused = false
       return all((consumer) => consumer.resume())
     },
+    submit: (delivery) => consumers.get(delivery.queue)?.submit(delivery),
     stop() {
       clearInterval(timer)
       stopping ??= all((consumer) => consumer.stop())

@@ -4,6 +4,9 @@
  * Stop: no new deliveries, then the runs under way get their grace, then their signals abort with `shutdown` and they
  * are handed back without counting as a failure. A handler that ignores even that is left behind: its lease runs out and
  * another worker takes over.
+ *
+ * An error that escapes a handler fails its run, if it can be told which: see `tasks/handler-scope.ts`. Otherwise the process
+ * ends; the relay puts what ran here back, and each of those attempts runs alone the next time.
  */
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -16,19 +19,27 @@ import { openDatabase } from '../db/open.js'
 import { loadRegistry } from '../handlers/index.js'
 import { assertFolderUsable, tightenFolder } from '../private-files.js'
 import { setBasePath } from '../protocol/base-path.js'
-import { runAttempt } from '../tasks/attempt.js'
+import { runAttemptInSlots } from '../tasks/attempt.js'
 import { createDiskFloor } from '../tasks/disk-floor.js'
 import { createRecorder } from '../tasks/recorder.js'
+import { planCapacity } from './capacity.js'
 import { watchDatabase } from './database-watch.js'
 import { openPool } from './isolation/pool.js'
 import { startLeases, type Leases } from './leases.js'
 import { consumeQueues } from './queues.js'
+import { createSlots } from './slots.js'
 
 /** How long a run has to notice that its signal aborted, before it is left behind. */
 const ABORT_GRACE_MS = 2_000
 
+export interface RunningWorker {
+  stop(): Promise<void>
+  /** Something went wrong that no run can be blamed for: what is under way is given up, to be put back by the relay. */
+  crash(): Promise<void>
+}
+
 /** @throws StartupError when files of tasks, or e-mails without a mail server, cannot be stored */
-export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
+export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger): Promise<RunningWorker> {
   const leaseMs = config.attemptLeaseSeconds * 1_000
   setBasePath(config.basePath)
   const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], log })
@@ -41,23 +52,35 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
   const handlerDb = openDatabase(config.databaseUrl, { applicationName: 'taskwire handlers' })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const leases = startLeases({ db, leaseMs, log })
+  const capacity = planCapacity(registry)
   const recorder = createRecorder({
     db,
     log,
     leaseMs,
+    scarce: capacity.scarce,
     worker: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
     publish: (events) => broker.events.publish(events),
   })
   const artifactTtlMs = config.artifactTtlHours * 3_600_000
-  const isolatedRuns = openPool({ recorder, log, env: process.env })
-  const deps = { db, handlerDb, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
+  const isolatedRuns = openPool({ recorder, log, env: process.env, maxProcesses: capacity.maxProcesses, maxBlockedMs: leaseMs })
+  const deps = { db, handlerDb, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, typeWindowMs: config.typeWindowSeconds * 1_000, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
   await listenForCancels(broker, leases, log)
-  const consumer = await consumeQueues({
+  const slots = createSlots({
+    capacities: capacity.capacities,
+    expectNeeds: capacity.expectNeeds,
+    async start({ taskId, attempt }, held) {
+      const lacking = await runAttemptInSlots({ taskId, attempt, slots: held }, deps)
+      return lacking && capacity.needsOf(lacking.heldType, lacking.isSuspect)
+    },
+    resubmit: (delivery) => void consuming.then((consumer) => consumer.submit(delivery)),
+  })
+  const consuming = consumeQueues({
     ...{ db, broker, registry, log },
     workerQueues: config.workerQueues,
     concurrency: config.workerConcurrency,
-    run: ({ taskId, attempt }) => runAttempt({ taskId, attempt }, deps),
+    run: slots.run,
   })
+  const consumer = await consuming
   const databaseWatch = watchDatabase({ db, log, onDown: () => consumer.pause(), onUp: () => consumer.resume() })
 
   let stopping: Promise<void> | undefined
@@ -72,7 +95,11 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
     await broker.close()
     await Promise.all([db.close(), handlerDb.close()])
   }
-  return { stop: () => (stopping ??= stop()) }
+  async function crash(): Promise<void> {
+    isolatedRuns.stop()
+    await leases.giveUp()
+  }
+  return { stop: () => (stopping ??= stop()), crash }
 }
 
 async function prepareEmailFolder(folder: string): Promise<void> {

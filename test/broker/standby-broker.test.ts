@@ -11,7 +11,7 @@ function fakeBroker(ping: () => Promise<void>, open: () => Promise<Consumer>): B
 }
 
 function createConsumer(onStop = () => {}): Consumer {
-  return { pause: async () => {}, resume: async () => {}, stop: async () => onStop() }
+  return { pause: async () => {}, resume: async () => {}, submit() {}, stop: async () => onStop() }
 }
 
 t.test('a consumer that cannot join the standby at once joins it later, and leaves it once Redis is back', async (t) => {

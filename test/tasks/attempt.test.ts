@@ -96,11 +96,27 @@ t.test('a result that does not fit its schema, or cannot be stored, fails the ta
   }
 })
 
-t.test('a task whose type this worker does not know fails, and says so', async (t) => {
+t.test('a task whose type this worker does not know is put back without spending an attempt, until its window is over', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { type: 'gone.away' })
   const { deps } = setUp(define(async () => null))
-  await runAttempt({ taskId, attempt: 1 }, deps)
-  t.match(await read(taskId), { status: 'FAILED', failure: { code: 'unknown_type', message: /gone\.away/ } })
+  for (const attempt of [1, 2, 3]) await runAttempt({ taskId, attempt }, deps)
+  const last = await read(taskId)
+  t.match(last, { status: 'RETRYING', attempt: 3, failure: null })
+  const transitions = await readTransitionMessages(db, 'default', taskId, 1, 10)
+  t.same(transitions.filter(({ status }) => status === 'RETRYING').map(({ reason }) => reason), Array(3).fill('no_worker_for_type'))
+  const pauses = transitions.flatMap((message) => (message.status === 'RETRYING' ? [message] : [])).at(-1)
+  const pauseMs = Date.parse(last?.runAt ?? '') - Date.parse(pauses?.at ?? '')
+  t.ok(pauseMs >= 2_000 && pauseMs <= 6_000, `the third pause is four seconds, more or less: ${pauseMs} ms`)
+  t.match((await readAttempt(taskId))[0], { outcome: 'released', error: { name: 'NoWorkerForType', message: /gone\.away/ } })
+  await runAttempt({ taskId, attempt: 4 }, { ...deps, typeWindowMs: 1 })
+  t.match(await read(taskId), { status: 'FAILED', failure: { code: 'no_worker_for_type', message: /gone\.away/ } })
+})
+
+t.test('a worker that knows the type runs a task that another one has put back', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1, { type: 'new.type', maxAttempts: 1 })
+  await runAttempt({ taskId, attempt: 1 }, setUp(define(async () => null)).deps)
+  await runAttempt({ taskId, attempt: 2 }, setUp({ ...define(async () => 'done'), type: 'new.type' }).deps)
+  t.match(await read(taskId), { status: 'COMPLETED', result: 'done' })
 })
 
 t.test('a repeated delivery runs nothing', async (t) => {

@@ -15,12 +15,14 @@ const recorder: pool.PoolOptions['recorder'] = { progress() {}, log() {}, announ
 /** Nothing here asks the database. */
 const env = { ...process.env, TASKS_DIR: OWN_TASKS, DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
 
+const quiet = { signal: new AbortController().signal, begin() {}, alive() {}, memoryLimitMb: undefined, isSuspect: false, isFresh: false, mayBlock: true }
+
 function open(t: TestScope, options: Partial<pool.PoolOptions>) {
   const pool = openPool({ recorder, log: pino({ level: 'silent' }), env, ...options })
   t.teardown(() => pool.stop())
   return async (ms = 0): Promise<number> => {
-    const claimed = { ...newTask({ type: 'test.pid' }), attempt: 1 } as unknown as ClaimedAttempt
-    const { ended } = pool.start({ claimed, payload: { ms }, signal: new AbortController().signal, alive() {}, memoryLimitMb: undefined })
+    const claimed = { ...newTask({ type: 'test.pid', payload: { ms } }), attempt: 1 } as unknown as ClaimedAttempt
+    const { ended } = pool.start({ claimed, ...quiet })
     const end = await ended
     return end.kind === 'returned' ? (end.result as number) : Number.NaN
   }
@@ -50,7 +52,7 @@ t.test('a process is replaced after its number of runs', async (t) => {
 })
 
 t.test('as many as there are processors stay warm, and one of them after a while without work', async (t) => {
-  const run = open(t, { idleMs: 500 })
+  const run = open(t, { idleMs: 500, maxProcesses: availableParallelism() + 1 })
   const many = availableParallelism() + 1
   const together = () => Promise.all(Array.from({ length: many }, () => run(200)))
   const first = await together()
@@ -62,4 +64,26 @@ t.test('as many as there are processors stay warm, and one of them after a while
   await sleep(600)
   t.equal(all.filter(isAlive).length, 1)
   t.ok(all.includes(await run()), 'it is used')
+})
+
+t.test('there are never more processes than it may have: further runs wait in line, without their time running', async (t) => {
+  const pool = openPool({ recorder, log: pino({ level: 'silent' }), env, maxProcesses: 2 })
+  t.teardown(() => pool.stop())
+  let begun = 0
+  const start = async (signal = quiet.signal) => {
+    const claimed = { ...newTask({ type: 'test.pid', payload: { ms: 50 } }), attempt: 1 } as unknown as ClaimedAttempt
+    const begin = () => void (begun += 1)
+    const { ended } = pool.start({ ...quiet, claimed, signal, begin })
+    const end = await ended
+    return end.kind === 'returned' ? end.result : undefined
+  }
+  const controller = new AbortController()
+  const runs = Array.from({ length: 6 }, () => start())
+  const aborted = start(controller.signal)
+  controller.abort(new Error('cancelled'))
+  await t.rejects(aborted, { message: 'cancelled' }, 'who waits in line can leave it')
+  t.equal(begun, 0)
+  const pids = await Promise.all(runs)
+  t.equal(begun, 6)
+  t.equal(new Set(pids).size, 2)
 })

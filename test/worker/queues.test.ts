@@ -28,6 +28,18 @@ t.test('a worker with named queues serves those and no others, at most so many a
   await scene.ended([made?.id ?? ''])
 })
 
+t.test('the concurrency of a type holds whatever queue its tasks come from, and those that wait hold up no others', async (t) => {
+  const singles = await Promise.all([1, 2, 3, 4].map((name) => scene.create({ type: 'test.single', queue: 'default', payload: { name: `single ${name}`, ms: 300 } })))
+  const text = `select taskwire.create_task('test.single', '{"name":"made in SQL","ms":300}') as id`
+  const [made] = await scene.db.run<{ id: string }>({ name: 'test_single_in_sql', text }, [])
+  const ids = [...singles, made?.id ?? '', await scene.create({ type: 'test.single', payload: { name: 'in its own queue', ms: 300 } })]
+  await scene.ended(ids)
+  const runs = (await Promise.all(ids.map(read))).map((task) => task?.result as { from: number; to: number }).sort((a, b) => a.from - b.from)
+  t.equal(runs.length, 6)
+  for (const [index, { from }] of runs.entries()) t.ok(index === 0 || from >= (runs[index - 1]?.to ?? 0), 'one at a time')
+  t.match(await Promise.all(ids.map(read)), ids.map(() => ({ status: 'COMPLETED', attempt: 1 })))
+})
+
 t.test('a cancel through one web process ends a run that is watched through another', async (t) => {
   const [first = '', second = ''] = scene.addresses()
   const id = await scene.create({ type: 'test.wait', payload: { obeys: true } })

@@ -5,10 +5,15 @@
  * last attempt is the one before, and has not expired; then the task moves to PROCESSING, the transition and the lease are written and the
  * delivery is deleted. Out: per pair the claimed task, or undefined: nothing changed, somebody else has it or had it.
  *
+ * What is scarce in a worker (runs of a type with a `concurrency`, processes, the places of suspects) is bounded here, where the
+ * attempt starts, whichever queue it came from: a pair that needs a slot which the caller does not hold for it is not claimed,
+ * and the answer says what it needs.
+ *
  * Here and in every statement that changes tasks, rows are locked in the order of ids, so that two batches that overlap
  * wait instead of deadlocking. And they are found by `id = any(array[…])` where `id = …` would mean the same: only a
  * lookup in the index can serve that, row by row, however small the tables were when the plan was made.
  */
+import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
@@ -19,12 +24,30 @@ export interface AttemptRef {
   attempt: number
 }
 
+/** An attempt to be started, and the slots that are held for it. */
+export interface ClaimRequest extends AttemptRef {
+  /** Names of types, and `SUSPECT_SLOT`. */
+  slots?: readonly string[]
+}
+
+/** What the next attempt of a task needs whose worker was lost: it runs where it can harm no other. No type has this name. */
+export const SUSPECT_SLOT = '*'
+
+/** Not claimed, for want of a slot; nothing changed. */
+export interface HeldAttempt {
+  /** The type of its task. */
+  heldType: string
+  isSuspect: boolean
+}
+
 export interface ClaimedAttempt extends TaskRow {
   tenant: string
   /** Of earlier attempts. */
   failures: number
   fromStatus: Status
   at: Date
+  /** How many earlier attempts were lost with their worker or process: this task may be the reason. */
+  timesLost: number
 }
 
 const CLAIM_ATTEMPTS: Statement = {
@@ -32,13 +55,18 @@ const CLAIM_ATTEMPTS: Statement = {
   // Of several attempts of one task the last: those before it are late.
   text: `
 with input as (
-  select distinct on (r."taskId") r."taskId" as id, r.attempt
-  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer) order by r."taskId", r.attempt desc
-), current as (
-  select t.id, t.status as from_status, i.attempt
+  select distinct on (r."taskId") r."taskId" as id, r.attempt, coalesce(r.slots, '{}') as slots
+  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, slots text[]) order by r."taskId", r.attempt desc
+), startable as (
+  select t.id, t.status as from_status, t.type, i.attempt, i.slots,
+    case when i.attempt = 1 then 0 else (select count(*)::integer from taskwire.attempts a where a.task_id = any(array[i.id]) and a.outcome = 'lost') end as times_lost
   from input i join taskwire.tasks t on t.id = any(array[i.id])
   where t.attempt = i.attempt - 1 and t.status in ('PENDING', 'RETRYING') and (t.expires_at is null or t.expires_at > now())
   order by i.id for update of t
+), current as (
+  select s.id, s.from_status, s.attempt from startable s
+  where (s.type <> all($4::text::text[]) or s.type = any(s.slots))
+    and (s.times_lost = 0 or '*' <> all($4::text::text[]) or '*' = any(s.slots))
 ), claimed as (
   update taskwire.tasks t
   set status = 'PROCESSING', version = t.version + 1, attempt = c.attempt, progress = null, run_at = null,
@@ -54,22 +82,36 @@ with input as (
 ), outbox as (
   delete from taskwire.deliveries d using claimed c where d.task_id = any(array[c.id]) and d.attempt = c.attempt
 )
-select * from claimed`,
+select s.id as "startableId", s.type as "startableType", s.times_lost as "timesLost", c.* from startable s left join claimed c on c.id = s.id`,
 }
 
-export async function claimAttemptsIfDue(
+type ClaimRow = { startableId: TaskId; startableType: string; timesLost: number } & (ClaimedAttempt | { id: null })
+
+
+/**
+ * @param scarce what needs a slot: types, and `SUSPECT_SLOT` when suspects do
+ */
+export async function claimAttemptsInSlots(
   db: Database,
-  refs: readonly AttemptRef[],
+  requests: readonly ClaimRequest[],
   worker: string,
   leaseMs: number,
-): Promise<(ClaimedAttempt | undefined)[]> {
-  const rows = await db.run<ClaimedAttempt>(CLAIM_ATTEMPTS, [JSON.stringify(refs), worker, leaseMs])
-  const byId = new Map(rows.map((row) => [row.id, row]))
-  return refs.map(({ taskId, attempt }) => {
+  scarce: readonly string[],
+): Promise<(ClaimedAttempt | HeldAttempt | undefined)[]> {
+  const rows = await db.run<ClaimRow>(CLAIM_ATTEMPTS, [JSON.stringify(requests), worker, leaseMs, toArrayLiteral(scarce)])
+  const byId = new Map(rows.map((row) => [row.startableId, row]))
+  return requests.map(({ taskId, attempt }) => {
     const row = byId.get(taskId)
-    if (row?.attempt !== attempt) return undefined
+    if (row === undefined) return undefined
+    if (row.id === null) return { heldType: row.startableType, isSuspect: row.timesLost > 0 }
+    if (row.attempt !== attempt) return undefined
     // The same pair twice in one batch: one of the two has it.
     byId.delete(taskId)
     return row
   })
+}
+
+/** Without a thought for what is scarce. */
+export async function claimAttemptsIfDue(db: Database, refs: readonly AttemptRef[], worker: string, leaseMs: number): Promise<(ClaimedAttempt | undefined)[]> {
+  return (await claimAttemptsInSlots(db, refs, worker, leaseMs, [])) as (ClaimedAttempt | undefined)[]
 }

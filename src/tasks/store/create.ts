@@ -28,6 +28,8 @@ export interface NewTask {
   delayMs: number | null
   queue: string
   maxAttempts: number
+  /** Whether the caller hands it to the broker itself. Default true; false: the relay delivers it at once. */
+  isHandedOver?: boolean
   /** What few tasks have; undefined when this one has none of it. */
   more?: MoreOfTask | undefined
 }
@@ -56,9 +58,9 @@ function createText({ columns, names, keys, source, answer }: Record<'columns' |
   return `
 with input as (
   select id, tenant, type, title, priority, tags, coalesce(payload, 'null') as payload, queue, "maxAttempts" as max_attempts, more,
-    coalesce("runAt", now() + "delayMs" * interval '1 ms') as start_at${names}
+    coalesce("isHandedOver", true) as is_handed_over, coalesce("runAt", now() + "delayMs" * interval '1 ms') as start_at${names}
   from json_to_recordset($2::text::json) as r (id uuid, tenant text, type text, title text, priority smallint, tags text[], payload jsonb,
-    "runAt" timestamptz, "delayMs" double precision, queue text, "maxAttempts" integer, more jsonb${columns})
+    "runAt" timestamptz, "delayMs" double precision, queue text, "maxAttempts" integer, more jsonb, "isHandedOver" boolean${columns})
 )${keys}, created as (
   insert into taskwire.tasks (id, tenant, type, title, priority, tags, payload, queue, max_attempts, status, run_at,
     expires_at, unique_key, parent_id, batch_id, callback_url)
@@ -73,7 +75,9 @@ with input as (
   select id, 1, tenant, status, 0, created_at from created
 ), outbox as (
   insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at)
-  select id, 1, tenant, queue, priority, coalesce(run_at, now() + $1::double precision * interval '1 ms'), expires_at from created
+  select c.id, 1, c.tenant, c.queue, c.priority,
+    coalesce(c.run_at, now() + case when i.is_handed_over then $1::double precision else 0 end * interval '1 ms'), c.expires_at
+  from created c join input i on i.id = c.id
 )
 select now()::timestamptz(3) as "createdAt",
   (select json_object_agg(id, run_at) from created where run_at is not null) as "startsById"${answer}`

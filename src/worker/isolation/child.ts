@@ -10,11 +10,14 @@ import { loadRegistry } from '../../handlers/index.js'
 import { createLog } from '../../log.js'
 import { setBasePath } from '../../protocol/base-path.js'
 import { createDiskFloor } from '../../tasks/disk-floor.js'
+import { failRunOf, LATE_STRAY, runInScope, STRAY } from '../../tasks/handler-scope.js'
 import { checkResult, judgeReturned } from '../../tasks/outcome.js'
 import type { Recorder } from '../../tasks/recorder.js'
-import { createTaskContext } from '../../tasks/task-context.js'
+import { createTaskContext, type OpenTaskContext } from '../../tasks/task-context.js'
 import type { FromChild, ToChild } from './messages.js'
 import { packError } from './thrown-error.js'
+
+const TICK_MS = 250
 
 const config = loadConfig('worker', process.env)
 const log = createLog({ name: 'isolated', level: config.logLevel })
@@ -27,9 +30,12 @@ const artifactTtlMs = config.artifactTtlHours * 3_600_000
 const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire isolated', maxConnections: 2 })
 let controller = new AbortController()
 let onFlushed = () => {}
+let failRun: ((error: unknown) => void) | undefined
 
 new Worker(new URL('./parent-watch-thread.js', import.meta.url), { workerData: { parentPid: process.ppid } }).unref()
 process.on('disconnect', () => process.exit(0))
+process.on('uncaughtException', onUnhandled)
+process.on('unhandledRejection', onUnhandled)
 // A terminal sends it to everybody; the worker decides.
 for (const signal of ['SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGTERM'] as const) process.on(signal, () => {})
 process.on('message', (message: ToChild) => {
@@ -44,25 +50,56 @@ function send(message: FromChild): void {
   process.send?.(message, undefined, undefined, () => {})
 }
 
-async function run({ claimed, payload }: Extract<ToChild, { type: 'run' }>): Promise<void> {
+async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promise<void> {
   controller = new AbortController()
   const registered = registry.find(claimed.type)
   if (registered === undefined) return send({ type: 'threw', error: packError(new Error(`this process has no handler for the type ${claimed.type}`)) })
-  const { context, isCommitted } = createTaskContext(claimed, controller.signal, {
-    ...{ db, log, registry, recorder, artifacts, artifactTtlMs },
-    alive: () => send({ type: 'alive' }),
-    judgeResult: (returned) => judgeReturned(claimed, registered, returned),
-  })
+  const { payload, errors } = registered.readPayload(claimed.payload)
+  if (errors[0] !== undefined) return send({ type: 'misfit', error: errors[0] })
+  const ticking = ticks ? setInterval(() => send({ type: 'tick' }), TICK_MS) : undefined
+  let opened: OpenTaskContext | undefined
+  const isCommitted = () => opened?.isCommitted() ?? false
+  const onStray = (error: unknown, isOver: boolean) => {
+    // What goes on in here is no longer certain: no other run may pay for it.
+    send({ type: 'spoilt' })
+    log.error({ err: error, taskId: claimed.id, attempt: claimed.attempt, type: claimed.type }, isOver ? LATE_STRAY : STRAY)
+    if (!isOver) opened?.context.log.error({ err: error }, STRAY)
+  }
   try {
+    const ran = runInScope({ signal: controller.signal, onStray }, (signal) => {
+      opened = createTaskContext(claimed, signal, {
+        ...{ db, log, registry, recorder, artifacts, artifactTtlMs },
+        alive: () => send({ type: 'alive' }),
+        judgeResult: (returned) => judgeReturned(claimed, registered, returned),
+      })
+      return registered.run(payload, opened.context)
+    })
     // Checked here already: of what cannot be stored, hardly anything can travel.
-    const outcome = checkResult(registered, await registered.run(payload, context))
+    const outcome = checkResult(registered, await Promise.race([ran, failedFromOutside()]))
     if (isCommitted()) send({ type: 'committed' })
     else if (outcome.kind === 'completed') send({ type: 'returned', result: outcome.result })
     else if (outcome.kind === 'failed') throw outcome.thrown
   } catch (error) {
     if (isCommitted()) log.warn({ err: error, taskId: claimed.id }, 'a handler failed after it had committed its task')
     send(isCommitted() ? { type: 'committed' } : { type: 'threw', error: packError(error) })
+  } finally {
+    failRun = undefined
+    clearInterval(ticking)
   }
+}
+
+/** Rejects with an error of unknown origin: there is one run in this process, so it is of that one. */
+function failedFromOutside(): Promise<never> {
+  const failed = new Promise<never>((_, reject) => (failRun = reject))
+  failed.catch(() => {})
+  return failed
+}
+
+function onUnhandled(error: unknown): void {
+  if (failRunOf(error)) return
+  send({ type: 'spoilt' })
+  log.error({ err: error }, STRAY)
+  failRun?.(error)
 }
 
 /** What the worker does for the handlers in its own process, over the channel. */

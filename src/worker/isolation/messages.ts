@@ -1,11 +1,13 @@
 /** What a worker and the process of a handler say to each other; structured clones, so times stay times. */
+import type { FieldError } from '../../protocol/errors.js'
 import type { Event } from '../../protocol/stream.js'
 import type { UnstorableError } from '../../tasks/outcome-errors.js'
 import type { AbortReason } from '../../tasks/outcome.js'
 import type { ClaimedAttempt, LogReport, ProgressReport } from '../../tasks/store/index.js'
 
 export type ToChild =
-  | { type: 'run'; claimed: ClaimedAttempt; payload: unknown }
+  /** `ticks`: say at short intervals that the event loop moves. */
+  | { type: 'run'; claimed: ClaimedAttempt; ticks: boolean }
   | { type: 'abort'; reason: AbortReason }
   /** What was reported before is stored. */
   | { type: 'flushed' }
@@ -13,12 +15,16 @@ export type ToChild =
 export type FromChild =
   | { type: 'ready' }
   | { type: 'alive' }
+  | { type: 'tick' }
+  | { type: 'misfit'; error: FieldError }
   | { type: 'progress'; report: ProgressReport }
   | { type: 'log'; report: LogReport }
   /** Answered by `flushed`. */
   | { type: 'flush' }
   /** The handler has committed its task; this is for the watchers. */
   | { type: 'announce'; event: Event }
+  /** An error was not caught: no other run may use this process. */
+  | { type: 'spoilt' }
   | { type: 'returned'; result: unknown }
   | { type: 'committed' }
   | { type: 'threw'; error: ThrownError }

@@ -2,33 +2,44 @@
  * Processes for handlers with `isolation: 'process'`: one runs one attempt at a time, and can be killed at any moment without
  * harm to others.
  *
+ * - There are at most `maxProcesses`; a run that finds none free waits in line, and its time does not run meanwhile.
+ * - A process that ends under a run is the run's doing when it has run nothing else before. Otherwise nobody can tell, and the run
+ *   is tried again in one of its own (`isFresh`), which runs nothing else after it either.
+ * - A handler that may not compute without a pause is ended when its event loop stood still for as long as a lease.
+ * - At most as many start at the same time as there are processors; a run takes one that becomes free meanwhile.
  * - They are kept warm, as many as there are processors for each memory limit in use, so that a run starts in milliseconds; after a
  *   minute without work one of them is left. The first run makes the first: a worker that never has such a run pays nothing.
- * - After `maxRuns` runs a process is replaced, before what handlers leave behind adds up.
+ * - After `maxRuns` runs a process is replaced, before what handlers leave behind adds up, and at once after an error in it that
+ *   was not caught.
  * - The memory limit is V8's heap limit, which ends the process by itself, and its resident memory, which is looked at
  *   twice a second where the system shows it (Linux), because buffers lie outside of that heap.
  */
 import { fork, type ChildProcess } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger } from 'fastify'
 import { ProcessEndedError, type IsolatedEnd, type IsolatedRun, type IsolatedRuns } from '../../tasks/isolated-run.js'
 import type { Recorder } from '../../tasks/recorder.js'
 import type { FromChild, ToChild } from './messages.js'
+import { explainEnd, MB, watchMemory, watchTicks, type ProcessEnd } from './process-watch.js'
 import { unpackError } from './thrown-error.js'
 
 const CHILD = fileURLToPath(new URL('./child.js', import.meta.url))
-const READY_DEADLINE_MS = 30_000
-const LOOK_INTERVAL_MS = 500
-const PAGE_BYTES = 4_096
-const MB = 1024 * 1024
+const READY_DEADLINE_MS = 60_000
+const MAX_LAUNCHES = 3
+/** What a suspect may use whose type has no memory limit: as much as the heap of its worker. */
+const HEAP_LIMIT_MB = Math.round(getHeapStatistics().heap_size_limit / MB)
 
 export interface PoolOptions {
   recorder: Pick<Recorder, 'progress' | 'log' | 'flush' | 'announce'>
   log: FastifyBaseLogger
   /** Of the worker: the processes are configured by it. */
   env: NodeJS.ProcessEnv
+  /** Processes at the same time. Default: the number of processors. */
+  maxProcesses?: number
+  /** How long the event loop of a handler that may not compute without a pause may stand still, in milliseconds. Default 15,000. */
+  maxBlockedMs?: number
   /** After so many runs a process is replaced. Default 100. */
   maxRuns?: number
   /** How long processes beyond the first are kept without work, in milliseconds. Default 60,000. */
@@ -40,11 +51,6 @@ export interface Pool extends IsolatedRuns {
   stop(): void
 }
 
-interface ProcessEnd {
-  code: number | null
-  signal: NodeJS.Signals | null
-}
-
 interface HandlerProcess {
   readonly child: ChildProcess
   readonly memoryLimitMb: number | undefined
@@ -54,9 +60,14 @@ interface HandlerProcess {
   idleTimer: NodeJS.Timeout | undefined
 }
 
-export function openPool({ recorder, log, env, maxRuns = 100, idleMs = 60_000 }: PoolOptions): Pool {
+export function openPool(options: PoolOptions): Pool {
+  const { recorder, log, env, maxProcesses = availableParallelism(), maxBlockedMs = 15_000, maxRuns = 100, idleMs = 60_000 } = options
   const all = new Set<HandlerProcess>()
   const idle = new Map<number | undefined, HandlerProcess[]>()
+  const line: (() => void)[] = []
+  const changes: (() => void)[] = []
+  let busy = 0
+  let launching = 0
   let isStopped = false
 
   function launch(memoryLimitMb: number | undefined): HandlerProcess {
@@ -74,37 +85,115 @@ export function openPool({ recorder, log, env, maxRuns = 100, idleMs = 60_000 }:
     const ready = new Promise<void>((resolve, reject) => {
       // The first message is `ready`.
       child.once('message', () => resolve())
-      void ended.then((end) => reject(explainEnd(end, memoryLimitMb)))
+      void ended.then((end) => reject(explainEnd(end, memoryLimitMb, false)))
     })
     const deadline = setTimeout(() => child.kill('SIGKILL'), READY_DEADLINE_MS).unref()
-    ready.catch(() => {}).finally(() => clearTimeout(deadline))
+    launching += 1
+    void ready.catch(() => {}).finally(() => {
+      clearTimeout(deadline)
+      launching -= 1
+      changed()
+    })
     const made: HandlerProcess = { child, memoryLimitMb, ready, ended, runs: 0, idleTimer: undefined }
     all.add(made)
+    child.on('message', ({ type }: FromChild) => {
+      if (type === 'spoilt') made.runs = Infinity
+    })
     void ended.then(() => all.delete(made))
     return made
   }
 
   /** Those that wait for work, the last one back last. */
   function waitingFor(memoryLimitMb: number | undefined): HandlerProcess[] {
-    const waiting = (idle.get(memoryLimitMb) ?? []).filter((made) => all.has(made))
+    const waiting = (idle.get(memoryLimitMb) ?? []).filter((made) => {
+      if (made.runs >= maxRuns) retire(made)
+      return all.has(made)
+    })
     idle.set(memoryLimitMb, waiting)
     return waiting
   }
 
-  function take(memoryLimitMb: number | undefined): HandlerProcess {
-    const made = waitingFor(memoryLimitMb).pop() ?? launch(memoryLimitMb)
-    clearTimeout(made.idleTimer)
-    return made
+  /** Resolves when there is room for one more. Rejects when the signal aborts before. */
+  async function enter(signal: AbortSignal): Promise<void> {
+    if (busy < maxProcesses) {
+      busy += 1
+      return
+    }
+    await new Promise<void>((resolve, reject) => {
+      const go = () => {
+        signal.removeEventListener('abort', leave)
+        resolve()
+      }
+      const leave = () => {
+        line.splice(line.indexOf(go), 1)
+        reject(signal.reason as Error)
+      }
+      line.push(go)
+      signal.addEventListener('abort', leave, { once: true })
+    })
   }
 
-  function giveBack(made: HandlerProcess): void {
+  /** To the first in line, or nobody. */
+  function leaveRoom(): void {
+    const next = line.shift()
+    if (next) next()
+    else busy -= 1
+  }
+
+  /** A process that is ready. One that dies while it starts is no fault of the run: another is started. */
+  async function take(memoryLimitMb: number | undefined, isFresh: boolean): Promise<HandlerProcess> {
+    for (let failures = 0; ; ) {
+      const made = (isFresh ? undefined : waitingFor(memoryLimitMb).pop()) ?? launchIfFew(memoryLimitMb)
+      if (made === undefined) {
+        await new Promise<void>((resolve) => changes.push(resolve))
+        continue
+      }
+      clearTimeout(made.idleTimer)
+      try {
+        await made.ready
+        return made
+      } catch (error) {
+        failures += 1
+        retire(made)
+        if (failures === MAX_LAUNCHES || isStopped) throw error
+        log.warn({ err: error }, 'the process of a handler did not start; trying again')
+      }
+    }
+  }
+
+  function launchIfFew(memoryLimitMb: number | undefined): HandlerProcess | undefined {
+    if (launching >= availableParallelism()) return undefined
+    makeRoom()
+    return launch(memoryLimitMb)
+  }
+
+  /** A process has started, or is free. */
+  function changed(): void {
+    for (const resolve of changes.splice(0)) resolve()
+  }
+
+  /** Those without work count, too: one of them goes. */
+  function makeRoom(): void {
+    if (all.size < maxProcesses) return
+    for (const waiting of idle.values()) {
+      const oldest = waiting.shift()
+      if (oldest !== undefined) return retire(oldest)
+    }
+  }
+
+  function giveBack(made: HandlerProcess, isFresh: boolean): void {
+    if (isFresh) {
+      retire(made)
+      return changed()
+    }
     const { child, memoryLimitMb } = made
     const waiting = waitingFor(memoryLimitMb)
     const isFit = made.runs < maxRuns && child.connected && child.exitCode === null && child.signalCode === null
-    const hasRoom = !isStopped && waiting.length < availableParallelism()
+    const hasRoom = !isStopped && waiting.length < Math.min(availableParallelism(), maxProcesses)
     if (!isFit || !hasRoom) retire(made)
     if (hasRoom && isFit) keep(made, waiting)
-    else if (hasRoom && waiting.length === 0) keep(launch(memoryLimitMb), waiting)
+    else if (hasRoom && waiting.length === 0 && launching === 0) keep(launch(memoryLimitMb), waiting)
+    changed()
   }
 
   function keep(made: HandlerProcess, waiting: HandlerProcess[]): void {
@@ -117,26 +206,38 @@ export function openPool({ recorder, log, env, maxRuns = 100, idleMs = 60_000 }:
   /** Nobody gets it any more, though its end takes a moment. */
   function retire(made: HandlerProcess): void {
     all.delete(made)
+    clearTimeout(made.idleTimer)
     made.child.kill('SIGKILL')
   }
 
   async function runIn(made: HandlerProcess, run: IsolatedRun, kill: { reason: ProcessEndedError | undefined }): Promise<IsolatedEnd> {
     const { child } = made
-    const { claimed, payload, signal, alive, memoryLimitMb } = run
-    await made.ready
+    const { claimed, signal, alive, mayBlock } = run
+    const memoryLimitMb = run.memoryLimitMb ?? (run.isSuspect ? HEAP_LIMIT_MB : undefined)
+    const explain = (end: ProcessEnd) => explainEnd(end, run.memoryLimitMb, isFirst)
     made.runs += 1
+    const isFirst = made.runs === 1
     const say = (message: ToChild) => void (child.connected && child.send(message, () => {}))
     const onAbort = () => say({ type: 'abort', reason: signal.reason as never })
     const memory = memoryLimitMb === undefined ? undefined : watchMemory(child, memoryLimitMb, (bytes) => {
-      kill.reason = new ProcessEndedError('memory_limit', `the run used ${Math.round(bytes / MB)} MB; its limit is ${memoryLimitMb} MB`)
+      kill.reason = new ProcessEndedError('memory_limit', `the run used ${Math.round(bytes / MB)} MB; its limit is ${memoryLimitMb} MB`, isFirst)
       child.kill('SIGKILL')
     })
+    const looks = mayBlock ? undefined : watchTicks(() => {
+      kill.reason = new ProcessEndedError('process_died', `the handler blocked its event loop for ${maxBlockedMs / 1_000} s`, isFirst)
+      child.kill('SIGKILL')
+    }, maxBlockedMs)
+    let onMessage: (message: FromChild) => void = () => {}
     try {
       return await new Promise<IsolatedEnd>((resolve, reject) => {
-        const onMessage = (message: FromChild) => {
+        onMessage = (message) => {
           switch (message.type) {
             case 'alive':
               return alive()
+            case 'tick':
+              return looks?.tick()
+            case 'misfit':
+              return resolve({ kind: 'misfit', error: message.error })
             case 'progress':
               return recorder.progress(message.report)
             case 'log':
@@ -154,59 +255,46 @@ export function openPool({ recorder, log, env, maxRuns = 100, idleMs = 60_000 }:
           }
         }
         child.on('message', onMessage)
-        void made.ended.then((end) => reject(kill.reason ?? explainEnd(end, memoryLimitMb)))
+        void made.ended.then((end) => reject(kill.reason ?? explain(end)))
         signal.addEventListener('abort', onAbort, { once: true })
-        say({ type: 'run', claimed, payload })
+        run.begin()
+        say({ type: 'run', claimed, ticks: !mayBlock })
         if (signal.aborted) onAbort()
       })
     } finally {
-      child.removeAllListeners('message')
+      child.off('message', onMessage)
       signal.removeEventListener('abort', onAbort)
       clearInterval(memory)
+      looks?.stop()
     }
   }
 
   return {
     start(run) {
-      const made = take(run.memoryLimitMb)
       const kill: { reason: ProcessEndedError | undefined } = { reason: undefined }
-      const ended = runIn(made, run, kill).finally(() => giveBack(made))
-      ended.catch(() => {})
-      return {
-        ended,
-        kill() {
-          if (!all.has(made)) return
-          log.debug({ taskId: run.claimed.id, pid: made.child.pid }, 'the process of a handler is killed')
-          made.child.kill('SIGKILL')
-        },
+      const killed = new AbortController()
+      const start = async () => {
+        await enter(AbortSignal.any([run.signal, killed.signal]))
+        let made: HandlerProcess | undefined
+        const end = () => made?.child.kill('SIGKILL')
+        try {
+          made = await take(run.memoryLimitMb, run.isFresh)
+          killed.signal.throwIfAborted()
+          killed.signal.addEventListener('abort', end, { once: true })
+          return await runIn(made, run, kill)
+        } finally {
+          killed.signal.removeEventListener('abort', end)
+          if (made !== undefined) giveBack(made, run.isFresh)
+          leaveRoom()
+        }
       }
+      const ended = start()
+      ended.catch(() => {})
+      return { ended, kill: () => killed.abort() }
     },
     stop() {
       isStopped = true
       for (const { child } of all) child.kill('SIGKILL')
     },
   }
-}
-
-/** V8 ends a process whose heap is full with SIGABRT (134 where a shell stands between). */
-function explainEnd({ code, signal }: ProcessEnd, memoryLimitMb: number | undefined): ProcessEndedError {
-  if (memoryLimitMb !== undefined && (signal === 'SIGABRT' || code === 134)) {
-    return new ProcessEndedError('memory_limit', `the run used more memory than its limit of ${memoryLimitMb} MB`)
-  }
-  return new ProcessEndedError('process_died', `the process of the handler ended (${signal ?? `exit code ${code}`})`)
-}
-
-/** Room for what a Node process needs itself, beside what the handler uses. */
-const OWN_MB = 128
-
-function watchMemory(child: ChildProcess, limitMb: number, onExceeded: (bytes: number) => void): NodeJS.Timeout {
-  return setInterval(() => {
-    readResidentBytes(child.pid).then((bytes) => bytes > (limitMb + OWN_MB) * MB && onExceeded(bytes), () => {})
-  }, LOOK_INTERVAL_MS)
-}
-
-/** @see https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html */
-async function readResidentBytes(pid: number | undefined): Promise<number> {
-  const text = await readFile(`/proc/${pid}/statm`, 'utf8')
-  return Number(text.split(' ')[1]) * PAGE_BYTES
 }

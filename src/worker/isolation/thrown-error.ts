@@ -2,7 +2,7 @@
 import { DatabaseAwayError } from '../../tasks/definition.js'
 import { DiskFullError } from '../../tasks/disk-floor.js'
 import { CancelTask, PermanentFailure, PutBack, RetryLater, UnstorableError } from '../../tasks/outcome-errors.js'
-import { describeError, toReadable } from '../../tasks/outcome.js'
+import { describeError, toReadable } from '../../tasks/thrown.js'
 import type { ThrownError } from './messages.js'
 
 /** Never throws, whatever was thrown. */

@@ -1,0 +1,1 @@
+ALTER TABLE "taskwire"."leases" ADD COLUMN "shared" boolean DEFAULT false NOT NULL;

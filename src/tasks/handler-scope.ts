@@ -1,0 +1,66 @@
+/**
+ * Which run threw it? A handler's rejected promise that nothing awaits, or an exception in one of its timers and listeners,
+ * reaches the process instead of the run, and the other runs of the process must not pay for it.
+ *
+ * - Each run has an async context. Node runs the process's listeners for such errors in the context of the code that threw, so
+ *   the run is found, fails with the error itself, and its signal aborts with `failed`.
+ * - The run's signal aborts inside that context, so that a listener that throws is found, too.
+ * - After the end of the run its context is still known: the error is logged, and nothing fails.
+ * - Some errors have no context: one in a `queueMicrotask` callback, or in a listener that a run put on an object that other
+ *   code uses. `failRunOf` says so, and the process cannot be trusted any more.
+ *
+ * @see https://nodejs.org/api/async_context.html
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+
+interface HandlerScope {
+  fail(error: unknown): void
+}
+
+/** What the log says of such an error, during the run and after its end. */
+export const STRAY = 'the attempt failed by an error that its handler did not catch: await every promise, and catch errors in timers and listeners'
+export const LATE_STRAY = 'an error was not caught that a handler caused after its attempt had ended: stop timers and listeners before the handler returns'
+
+const scopes = new AsyncLocalStorage<HandlerScope>()
+
+export interface ScopeOptions {
+  /** Asks the run to end. */
+  signal: AbortSignal
+  /** Called with each error that was not caught; `isOver`: the run had ended before, so that nothing fails. */
+  onStray(error: unknown, isOver: boolean): void
+}
+
+/**
+ * Does the work of one run. Its own signal follows the given one, and aborts with `failed` after an error that was not caught.
+ * @returns what the work returns; rejects with what it throws, wherever it does
+ */
+export async function runInScope<Result>({ signal, onStray }: ScopeOptions, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+  const controller = new AbortController()
+  let isOver = false
+  let reject: (error: unknown) => void = () => {}
+  const stray = new Promise<never>((_, refuse) => (reject = refuse))
+  stray.catch(() => {})
+  const scope: HandlerScope = {
+    fail(error) {
+      reject(error)
+      controller.abort('failed')
+      onStray(error, isOver)
+    },
+  }
+  const abort = () => scopes.run(scope, () => controller.abort(signal.reason))
+  signal.addEventListener('abort', abort, { once: true })
+  if (signal.aborted) abort()
+  try {
+    return await Promise.race([scopes.run(scope, () => work(controller.signal)), stray])
+  } finally {
+    isOver = true
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+/** Hands an error that was not caught to the run whose code threw it. False: it belongs to none. For the listeners of the process. */
+export function failRunOf(error: unknown): boolean {
+  const scope = scopes.getStore()
+  scope?.fail(error)
+  return scope !== undefined
+}

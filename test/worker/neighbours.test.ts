@@ -1,0 +1,58 @@
+/** What a handler that harms its process does to the other runs of its worker: nothing. `npm test` builds them first. */
+import t from 'tap'
+import type { Task } from '../../src/protocol/task.js'
+import { readLatestLogs, readTasks } from '../../src/tasks/store/index.js'
+import { OWN_TASKS } from '../helpers/processes.js'
+import { openScene, type Scene } from '../helpers/scene.js'
+import type { TestScope } from '../helpers/services.js'
+
+t.setTimeout(300_000)
+
+const NEIGHBOURS = 20
+
+async function openNeighbourhood(t: TestScope) {
+  const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
+  await Promise.all([scene.start('web'), scene.start('relay')])
+  return { scene, worker: await scene.keep('worker') }
+}
+
+/** Well-behaved runs, all of them under way. */
+async function startNeighbours(scene: Scene, stepMs: number): Promise<string[]> {
+  const ids = await Promise.all(Array.from({ length: NEIGHBOURS }, () => scene.create({ title: 'a neighbour', payload: { steps: 10, stepMs } })))
+  await scene.running(ids)
+  return ids
+}
+
+async function readEnds(scene: Scene, ids: readonly string[]): Promise<Task[]> {
+  await scene.ended(ids, 240_000)
+  const found = new Map((await readTasks(scene.db, 'default', [...ids])).map((task) => [task.id, task]))
+  return ids.flatMap((id) => found.get(id) ?? [])
+}
+
+t.test('an error that a handler does not catch fails its own attempt, with the error itself, and the worker lives', async (t) => {
+  const { scene, worker } = await openNeighbourhood(t)
+  const neighbours = await startNeighbours(scene, 100)
+  const messages: Record<string, string | RegExp> = {
+    rejection: 'nobody awaits this',
+    'async function': 'nobody awaits this',
+    'odd rejection': '{ toString: 0 }',
+    timer: 'thrown in a timer',
+    immediate: 'thrown in an immediate',
+    tick: 'thrown in a tick',
+    emitter: 'emitted as an error',
+    'listener of the signal': 'thrown in a timer',
+  }
+  // In processes of their own a few of them will do: each needs another one.
+  const kinds = { 'test.faulty': Object.keys(messages), 'test.faulty-isolated': ['rejection', 'timer'] }
+  for (const [type, hows] of Object.entries(kinds)) {
+    const guilty = await Promise.all(hows.map((how) => scene.create({ type, payload: { how } })))
+    const ends = await readEnds(scene, guilty)
+    for (const [index, how] of hows.entries()) t.match(ends[index], { status: 'FAILED', attempt: 1, failure: { code: 'error', message: messages[how] } }, `${type}: ${how}`)
+    t.match((await readLatestLogs(scene.db, 'default', guilty[0] ?? '', 10)).map(({ line }) => line.text), [/^the attempt failed by an error that its handler did not catch/])
+  }
+  const late = await Promise.all(['timer', 'rejection'].map((how) => scene.create({ type: 'test.late-fault', payload: { how, afterMs: 10 } })))
+  for (const task of await readEnds(scene, late)) t.match(task, { status: 'COMPLETED' })
+  for (const task of await readEnds(scene, neighbours)) t.match(task, { status: 'COMPLETED', attempt: 1 })
+  t.equal(worker.restarts, 0)
+  t.same(await scene.violations([...neighbours, ...late]), [])
+})
