@@ -22,7 +22,7 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
--- As before, and types and queues that only the server uses are refused.
+-- As before, and types and queues that only the server uses are refused, and numbers that JavaScript would change.
 --
 -- Creates a task inside the caller's transaction: it exists when that commits, and never did when it rolls back. The relay
 -- delivers it (its delivery is due at once). The payload is checked against the schema of its type when it runs.
@@ -43,6 +43,7 @@ declare
   new_id uuid := encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
     placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6), 52, 1), 53, 1), 'hex')::uuid;
   is_later boolean := coalesce(create_task.run_at > now(), false);
+  inexact text;
 begin
   if create_task.type is null or create_task.type !~ '^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)*$' or length(create_task.type) > 100 then
     raise exception 'taskwire.create_task: type % is malformed', coalesce(quote_literal(create_task.type), 'null')
@@ -75,6 +76,19 @@ begin
   if create_task.max_attempts is null or create_task.max_attempts not between 1 and 1000 then
     raise exception 'taskwire.create_task: max_attempts is %', coalesce(create_task.max_attempts::text, 'null')
       using errcode = 'check_violation', hint = 'A task has 1 to 1000 attempts.';
+  end if;
+  -- One rule for numbers, wherever a task comes from: one that 64-bit floating point would change is refused, not changed.
+  select number #>> '{}' into inexact
+  from jsonb_path_query(create_task.payload, 'strict $.** ? (@.type() == "number")') number, lateral (select (number #>> '{}')::numeric as exact) n
+  where case
+    when n.exact = 0 then false
+    when abs(n.exact) > 1.7976931348623157e308 or abs(n.exact) < 4.9e-324 then true
+    else n.exact::float8::text::numeric <> n.exact
+  end
+  limit 1;
+  if inexact is not null then
+    raise exception 'taskwire.create_task: the number % in the payload cannot be kept', left(inexact, 50)
+      using errcode = 'check_violation', hint = 'Store it as a text: 64-bit floating point would change it.';
   end if;
   insert into taskwire.tasks (id, tenant, type, title, priority, tags, queue, max_attempts, parent_id, payload, status, run_at)
   values (new_id, create_task.tenant, create_task.type, coalesce(create_task.title, create_task.type), create_task.priority,

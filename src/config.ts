@@ -64,7 +64,8 @@ function logLevel(initial: string) {
 const databaseUrl = Type.Refine(
   Type.String({
     description: 'the PostgreSQL database, version 14 or newer; `start` brings one of its own when unset',
-    expected: 'a URL such as postgres://user:password@host:5432/database',
+    expected: 'a URL such as postgres://user:password@host:5432/database, with @ / ? # % in user or password percent-encoded',
+    isSecret: true,
   }),
   isDatabaseUrl,
 )

@@ -63,6 +63,11 @@ t.test('a secret is mounted only where it is needed, and written only where it i
   t.match(services['migrate']?.depends_on, { 'database-role': { condition: 'service_completed_successfully' } })
 })
 
+/** As compose does where the variable is not set. */
+function readDefault(value: string): string {
+  return value.replace(/\$\{\w+:-([^}]*)\}/g, '$1')
+}
+
 /** Runs a service's script as its container would, with the folder in place of /secrets. */
 async function runScript(name: string, args: string[], env: Record<string, string> = {}) {
   const [shell = '', script = ''] = services[name]?.entrypoint ?? []
@@ -84,7 +89,7 @@ t.test('secrets are made once, differ, and are never printed', async (t) => {
   t.equal(new Set(passwords).size, 3)
   // Read by root, by the user of Redis and by that of the image.
   for (const file of ['superuser/password', 'database/url', 'redis/redis.conf']) t.equal(statSync(join(folder, file)).mode & 0o777, 0o644)
-  const env = Object.fromEntries(Object.entries(roles[1]?.environment ?? {}).map(([name, value]) => [name, value.replace(/^\/secrets/, folder)]))
+  const env = Object.fromEntries(Object.entries(roles[1]?.environment ?? {}).map(([name, value]) => [name, readDefault(value).replace(/^\/secrets/, folder)]))
   t.match(loadConfig('web', env), { databaseUrl: `postgres://taskwire:${passwords[1]}@postgres:5432/taskwire`, redisUrl: `redis://:${passwords[2]}@redis:6379` })
 
   rmSync(join(folder, 'database/url'))

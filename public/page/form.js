@@ -4,6 +4,7 @@
  * Each field is registered in `places` under the JSON Pointer of its value, where the server's errors find it.
  */
 import { h, setAttribute, setText } from './dom.js'
+import { findInexactNumber, isKept } from '../exact-numbers.js'
 import { describeBounds, makeExample, sentence, simplify } from './schema.js'
 
 let idCount = 0
@@ -100,6 +101,7 @@ function createNumberInput(schema, { pointer }) {
   const control = h('input', { type: 'number', inputmode: 'decimal', min: minimum, max: maximum, step, placeholder: schema.default })
   const read = (misfits) => {
     if (control.validity.badInput) misfits.push({ pointer, detail: 'must be a number' })
+    else if (!isKept(control.value)) misfits.push({ pointer, detail: `would become ${Number(control.value)}: it has more digits than can be kept` })
     return control.value === '' ? undefined : Number(control.value)
   }
   return { control, read }
@@ -127,7 +129,10 @@ function createJsonArea(schema, { pointer }) {
   const read = (misfits) => {
     if (control.value.trim() === '') return undefined
     try {
-      return JSON.parse(control.value)
+      const value = JSON.parse(control.value)
+      const inexact = findInexactNumber(control.value)
+      if (inexact) misfits.push({ pointer, detail: `${inexact.number} would become ${inexact.kept}: write it as a text` })
+      return value
     } catch (error) {
       misfits.push({ pointer, detail: `is not JSON: ${error.message}` })
       return undefined

@@ -35,31 +35,37 @@ const LOCK_WAIT_MS = 60_000
  */
 export async function migrateDatabase(databaseUrl: string, options: { lockWaitMs?: number } = {}): Promise<void> {
   await useServer(databaseUrl, async (client, connect) => {
-    const waiting = connect()
+    const locking = connect()
     try {
-      await waiting.begin(async (transaction) => {
-        await takeLock(transaction, client, options.lockWaitMs ?? LOCK_WAIT_MS)
+      await withLock(locking, client, options.lockWaitMs ?? LOCK_WAIT_MS, async () => {
         const missing = await countMissing(client)
         assertNotNewer(missing)
         if (missing > 0) await prepareOnline(client, readMigrationFiles({ migrationsFolder: MIGRATIONS_FOLDER }).slice(-missing))
         await migrate(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER, migrationsSchema: 'taskwire', migrationsTable: 'migrations' })
       })
     } finally {
-      await waiting.end({ timeout: 1 })
+      await locking.end({ timeout: 1 })
     }
   })
 }
 
 /**
- * The lock ends with the transaction, so it can never stay behind on a pooled connection. A process that waits for it asks again and
- * again: a statement that waits keeps its snapshot of the database, and an index that is built beside the writers would wait for that.
+ * Does some work while nobody else migrates.
+ *
+ * The lock ends with a transaction, so it can never stay behind on a pooled connection. An index that is built beside the writers waits for
+ * all transactions that hold a snapshot. So a process that waits for the lock asks in one transaction after the other, and all statements
+ * here are sent without parameters: those with parameters keep their snapshot until their transaction ends.
  * @throws StartupError that names the holder when the lock is not free in time
  */
-async function takeLock(transaction: postgres.TransactionSql, client: postgres.Sql, waitMs: number): Promise<void> {
-  await transaction`set local idle_in_transaction_session_timeout = 0`
+async function withLock(locking: postgres.Sql, client: postgres.Sql, waitMs: number, work: () => Promise<void>): Promise<void> {
   for (const startedAtMs = performance.now(); ; await sleep(LOCK_PAUSE_MS)) {
-    const [row] = await transaction<{ isTaken: boolean }[]>`select pg_try_advisory_xact_lock(${LOCK_KEY}) as "isTaken"`
-    if (row?.isTaken) return
+    const isDone = await locking.begin(async (transaction) => {
+      await transaction.unsafe('set local idle_in_transaction_session_timeout = 0')
+      const [row] = await transaction.unsafe<{ isTaken: boolean }[]>(`select pg_try_advisory_xact_lock(${LOCK_KEY}) as "isTaken"`)
+      if (row?.isTaken) await work()
+      return row?.isTaken === true
+    })
+    if (isDone) return
     if (performance.now() - startedAtMs < waitMs) continue
     throw new StartupError(`another process has been migrating this database for ${waitMs / 1000} s: ${await describeHolder(client)}`)
   }

@@ -26,6 +26,7 @@ export const PROBLEMS = {
   upgrade_required: { status: 426, title: 'This is a WebSocket address', fix: 'Open it with a WebSocket client: new WebSocket("ws://…").' },
   request_timeout: { status: 408, title: 'The request did not come in time', fix: 'Send the request without pauses, on a new connection; send large input as an upload. The operator sets REQUEST_TIMEOUT_SECONDS.' },
   body_too_large: { status: 413, title: 'The body is too large', fix: 'Send at most 256 KiB a task, 4 MiB a batch; put larger input where the handler can fetch it.' },
+  inexact_number: { status: 422, title: 'A number cannot be kept as it was sent', fix: 'Send it as a text: JavaScript and 64-bit floating point would change it.' },
   too_complex: { status: 422, title: 'The body has too many parts', fix: 'Nest it less deeply, or send fewer fields and values; send large input as a file (POST /api/uploads), or several batches.' },
   unsupported_media_type: { status: 415, title: 'The content type is not supported', fix: 'Send the header Content-Type: application/json.' },
   invalid_task: { status: 422, title: 'The task cannot be accepted as it is', fix: 'Mend the fields listed in errors.' },

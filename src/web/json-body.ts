@@ -1,6 +1,7 @@
 /** Reads JSON bodies, and says of one that cannot be taken where it is wrong. */
 import type { FastifyInstance } from 'fastify'
 import type { Bodies } from './bodies.js'
+import { findInexactNumber } from '../protocol/exact-numbers.js'
 import { BODY_BOUNDS, JsonBoundError, readJson } from './json-text.js'
 import { ProblemError } from './problem.js'
 import { readBody } from './read-body.js'
@@ -28,6 +29,18 @@ export function registerJsonBodies(app: FastifyInstance, bodies: Bodies): void {
 /** JSON between programs is UTF-8 (RFC 8259, section 8.1); a byte order mark is ignored. @throws ProblemError */
 function readValue(bytes: Uint8Array): unknown {
   const body = readUtf8(bytes)
+  const value = parse(body)
+  const inexact = findInexactNumber(body)
+  if (inexact === undefined) return value
+  const { pointer, number, kept } = inexact
+  // A number may have any number of digits.
+  const shown = number.length > 50 ? `${number.slice(0, 50)}…` : number
+  throw new ProblemError('inexact_number', `The number ${shown} at ${pointer || 'the top'} cannot be kept.`, [
+    { pointer, detail: `${shown} would become ${kept}`, fix: 'Send it as a text, or as a number that 64-bit floating point holds.' },
+  ])
+}
+
+function parse(body: string): unknown {
   try {
     return readJson(body, BODY_BOUNDS)
   } catch (error) {

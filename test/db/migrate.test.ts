@@ -82,7 +82,9 @@ t.test('an index that was left unfinished is built anew', async (t) => {
   const sql = postgres(server.url, { max: 1, onnotice: () => {} })
   t.teardown(() => sql.end())
   await sql`create index tasks_type_idx on taskwire.tasks (title)`
-  await sql`update pg_index set indisvalid = false where indexrelid = 'taskwire.tasks_type_idx'::regclass`
+  const admin = postgres(server.adminUrl, { max: 1, onnotice: () => {} })
+  t.teardown(() => admin.end())
+  await admin`update pg_index set indisvalid = false where indexrelid = 'taskwire.tasks_type_idx'::regclass`
   await migrateDatabase(server.url)
   const [row] = await sql`select indisvalid, indnatts::integer as columns from pg_index where indexrelid = 'taskwire.tasks_type_idx'::regclass`
   t.same(row, { indisvalid: true, columns: 2 })

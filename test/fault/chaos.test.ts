@@ -51,7 +51,7 @@ t.test('the checker is silent where nothing is wrong, and sees each violation', 
   }
 })
 
-const seconds = atDepth(15, 120)
+const seconds = atDepth(20, 120)
 t.setTimeout(900_000)
 t.test(`${seconds} seconds of faults: every promise holds`, { timeout: 600_000 }, async (t) => {
   const report = await runChaos(t, { seed: 20_261_121, seconds })

@@ -61,3 +61,14 @@ t.test('what does not fit is refused by name, with a hint', async (t) => {
   ]
   for (const [task, message] of refusals) await t.rejects(create(task), { message, hint: /./ })
 })
+
+t.test('a number that JavaScript would change is refused in SQL as over REST, and every other is kept', async (t) => {
+  const insert = (payload: string) => client.query("select taskwire.create_task('demo.sleep', $1::jsonb) as id", [payload])
+  for (const number of ['1970670598291982290', '-9007199254740993', '1e400', '1e-400', '3.14159265358979323846']) {
+    await t.rejects(insert(`{"a":[{"b":${number}}]}`), { message: /number .* cannot be kept/, hint: /text/ }, number)
+  }
+  const kept = '{"numbers":[0,-1.50,0.1,9007199254740992,1e3,5e-324,1.7976931348623157e308,0.30000000000000004],"text":"1970670598291982290"}'
+  const { rows } = await insert(kept)
+  const [task] = await readTasks(db, 'default', [(rows[0] as { id: string }).id])
+  t.same(task?.payload, JSON.parse(kept))
+})

@@ -115,8 +115,8 @@ t.test('creates that arrive together are all stored, each once', async (t) => {
 
 t.test('a body that never ends is not waited for, and a method that is not there is a problem', async (t) => {
   const answer = await fetch(url, { method: 'DELETE' })
-  t.equal(answer.status, 404)
-  t.match(await answer.json(), { code: 'not_found' })
+  t.equal(answer.status, 405)
+  t.match(await answer.json(), { code: 'method_not_allowed' })
   const status = await new Promise<number | undefined>((resolve, reject) => {
     const call = request(url, { method: 'POST', headers: { 'content-type': 'application/json', 'content-length': '300000' } }, (reply) => {
       reply.resume()
@@ -127,4 +127,33 @@ t.test('a body that never ends is not waited for, and a method that is not there
     call.flushHeaders()
   })
   t.equal(status, 413)
+})
+
+t.test('a number that cannot be kept is refused with its place, and nothing is stored', async (t) => {
+  const before = await countTasks()
+  for (const [number, kept] of [['1970670598291982290', '1970670598291982300'], ['1e400', 'Infinity'], ['9007199254740993', '9007199254740992']]) {
+    const { answer, body } = await post(`{"type":"demo.sleep","tags":["a"],"payload":{"ids":[1,${number}]}}`)
+    t.equal(answer.status, 422)
+    t.match(body, { code: 'inexact_number', errors: [{ pointer: '/payload/ids/1', detail: `${number} would become ${kept}`, fix: /text/ }] })
+  }
+  t.equal(await countTasks(), before)
+})
+
+t.test('a body that is not UTF-8 is refused, whole or in chunks; a byte order mark is ignored', async (t) => {
+  const send = (bytes: Buffer, options: object = {}) => {
+    const body = new Blob([new Uint8Array(bytes)])
+    return fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: 'duplex' in options ? body.stream() : body, ...options })
+  }
+  const before = await countTasks()
+  for (const bytes of [Buffer.from('{"title":"caf\xe9"}', 'latin1'), Buffer.from('{"title":"x"}', 'utf16le'), Buffer.concat([Buffer.from('{"title":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')])]) {
+    for (const duplex of [{}, { duplex: 'half' }]) {
+      const answer = await send(bytes, duplex)
+      t.equal(answer.status, 400)
+      t.match(await answer.json(), { code: 'invalid_json' })
+    }
+  }
+  t.equal(await countTasks(), before)
+  const marked = await send(Buffer.from('\ufeff{"title":"caf\u00e9"}'))
+  t.equal(marked.status, 202)
+  t.match(await marked.json(), { title: 'caf\u00e9' })
 })
