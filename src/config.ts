@@ -32,6 +32,15 @@ function isUnambiguous({ host, pathname, search, hash, username, password }: URL
   return host !== '' && hash === '' && isDecodable && !/[@:]|^\/.*\//.test(pathname) && !search.includes('@')
 }
 
+/** The same for the URL of a database, where host, user and database may be missing. */
+function isUnambiguousDatabase(text: string): boolean {
+  const [, userInfo = '', host = '', path = '', search = '', hash = ''] = /^[a-z]+:\/\/(?:([^/?#]*)@)?([^/?#@]*)([^?#]*)(\?[^#]*)?(#.*)?$/i.exec(text) ?? []
+  const isDecodable = [userInfo, path].every((part) => /^(?:[^%]|%[0-9a-f]{2})*$/i.test(part) && canDecode(part))
+  // A password without a host is one that has swallowed it.
+  const hasHost = host !== '' || !userInfo.includes(':') || /[?&]host=/.test(search)
+  return hasHost && hash === '' && isDecodable && !/[@:]|^\/.*\//.test(path) && !search.includes('@')
+}
+
 function canDecode(text: string): boolean {
   try {
     return decodeURIComponent(text) !== undefined
@@ -67,7 +76,7 @@ const databaseUrl = Type.Refine(
     expected: 'a URL such as postgres://user:password@host:5432/database, with @ / ? # % in user or password percent-encoded',
     isSecret: true,
   }),
-  isDatabaseUrl,
+  (value) => isDatabaseUrl(value) && isUnambiguousDatabase(value),
 )
 const redisUrl = Type.Refine(
   serverUrl(
