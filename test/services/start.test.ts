@@ -126,7 +126,7 @@ t.test('a given database is used instead of one of its own', async (t) => {
 })
 
 t.test(
-  'with both servers given there is no data folder',
+  'with both servers given the data folder holds the files of tasks, and no data of servers',
   { skip: !(await hasRedisServer()) && 'there is no Redis here' },
   async (t) => {
     const cwd = await makeWorkingFolder(t)
@@ -136,7 +136,7 @@ t.test(
     t.notMatch(started.stdout(), new URL(redis.url).password)
     t.ok(await runsTasks(started.address))
     t.strictSame(await started.stop(), STOPPED)
-    t.strictSame(await readdir(cwd), [])
+    t.strictSame((await readdir(join(cwd, '.taskwire'))).sort(), ['artifacts', 'emails'])
   },
 )
 

@@ -34,7 +34,7 @@ t.test('of many that ask for a unique task at once one makes it, and the others 
 
 t.test('a create that deadlocks with the ends of tasks is done again', async (t) => {
   await store.createUniqueTasks(db, [unique('first'), unique('second')], 0)
-  const other = new pg.Client({ connectionString: server.url })
+  const other = new pg.Client({ connectionString: server.adminUrl })
   await other.connect()
   t.teardown(() => other.end())
   // So it is the create that finds out, in its second.
