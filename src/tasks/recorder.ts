@@ -66,6 +66,7 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
   })
   const reports = new Map<TaskId, store.ProgressReport>()
   let isWritingProgress = false
+  let writingProgress: Promise<void> | undefined
   const lines: store.LogReport[] = []
   let writingLines: Promise<void> | undefined
   let linesTimer: NodeJS.Timeout | undefined
@@ -80,7 +81,8 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
     while (reports.size > 0) {
       const batch = [...reports.values()]
       reports.clear()
-      await writeProgressReports(batch)
+      writingProgress = writeProgressReports(batch)
+      await writingProgress
       await new Promise((resolve) => setTimeout(resolve, REPORT_PAUSE_MS))
     }
     isWritingProgress = false
@@ -117,6 +119,8 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
   async function flush(id: TaskId): Promise<void> {
     if (lines.some(({ taskId }) => taskId === id)) await writeLines()
     else await writingLines
+    // An end that overtakes it would make it the progress of an attempt that is over.
+    await writingProgress
     const last = reports.get(id)
     reports.delete(id)
     if (last !== undefined) await writeProgressReports([last])
