@@ -54,7 +54,7 @@ async function runCommand(args: readonly string[], env: Record<string, string>):
 
 t.test('no command repeats malformed secrets', { timeout: 240_000 }, async (t) => {
   for (const [index, command] of COMMANDS.entries()) {
-    for (let round = 0; round < atDepth(1, MALFORMED.length); round++) {
+    for (let round = 0; round < atDepth(1, 4); round++) {
       const env = Object.fromEntries(SECRETS.map((name, place) => [name, MALFORMED[(index * 5 + place * 3 + round) % MALFORMED.length] ?? CANARY]))
       const output = await runCommand([command], env)
       t.notMatch(output, CANARY, `${command} ${JSON.stringify(env)}`)

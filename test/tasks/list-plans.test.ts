@@ -6,7 +6,7 @@ import { atDepth } from '../helpers/depth.js'
 import { openTestDatabase } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
-const TASKS = atDepth(60_000, 2_000_000)
+const TASKS = atDepth(60_000, 500_000)
 const RARE = 3
 const LIMIT = 50
 /** Of a list that one index serves: its page, and the rows behind it. */
