@@ -325,7 +325,7 @@ function isAbove(value: unknown, limit: unknown, factor: number): boolean {
   return typeof value === 'number' && typeof limit === 'number' && value > limit * factor
 }
 
-/** A row of the configuration table in the README. */
+/** A row of the configuration table in docs/configuration.md. */
 export interface ConfigRow {
   name: string
   roles: Role[]
@@ -334,7 +334,7 @@ export interface ConfigRow {
   meaning: string
 }
 
-/** Every variable there is, for the configuration table; a test holds the README to it. */
+/** Every variable there is, for the configuration table; a test holds docs/configuration.md to it. */
 export function describeConfig(): ConfigRow[] {
   const roles = Object.keys(SCHEMAS) as Role[]
   return Object.keys(StartConfig.properties).map((key) => {
