@@ -36,6 +36,11 @@ t.test('an error that a handler does not catch fails its own attempt, with the e
     rejection: 'nobody awaits this',
     'async function': 'nobody awaits this',
     'odd rejection': '{ toString: 0 }',
+    'rejection with nothing': 'null',
+    'rejection with a proxy': 'the handler threw a value that cannot be read',
+    'rejection with a getter': /./,
+    'immediate with nothing': 'undefined',
+    'many rejections': 'nobody awaits 0',
     timer: 'thrown in a timer',
     immediate: 'thrown in an immediate',
     tick: 'thrown in a tick',
@@ -43,7 +48,8 @@ t.test('an error that a handler does not catch fails its own attempt, with the e
     'listener of the signal': 'thrown in a timer',
   }
   // In processes of their own a few of them will do: each needs another one.
-  const kinds = { 'test.faulty': Object.keys(messages), 'test.faulty-isolated': ['rejection', 'timer'] }
+  const hasty = ['rejection', 'odd rejection', 'rejection with nothing', 'rejection with a proxy', 'many rejections', 'tick']
+  const kinds = { 'test.faulty': Object.keys(messages), 'test.hasty-fault': hasty, 'test.faulty-isolated': ['rejection', 'rejection with nothing', 'timer'] }
   for (const [type, hows] of Object.entries(kinds)) {
     const guilty = await Promise.all(hows.map((how) => scene.create({ type, payload: { how } })))
     const ends = await readEnds(scene, guilty)
