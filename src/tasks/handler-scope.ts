@@ -15,17 +15,20 @@
  * @see https://nodejs.org/api/async_context.html
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { FastifyBaseLogger } from 'fastify'
 
 /** Errors that are logged of one run. */
 const MAX_LOGGED = 10
 
 interface HandlerScope {
-  fail(error: unknown): void
+  fail(error: unknown, log: FastifyBaseLogger): void
 }
 
 /** What the log says of such an error, during the run and after its end. */
 export const STRAY = 'the attempt failed by an error that its handler did not catch: await every promise, and catch errors in timers and listeners'
 export const LATE_STRAY = 'an error was not caught that a handler caused after its attempt had ended: stop timers and listeners before the handler returns'
+
+const STRAY_OF_TYPE = 'an error was not caught that the code of a type caused outside of a run: `uniqueBy`, `retryOn`, `backoff` and `toJSON` are called without awaiting'
 
 const scopes = new AsyncLocalStorage<HandlerScope>()
 
@@ -73,9 +76,14 @@ async function finish<Result>(work: Promise<Result>): Promise<Result> {
   return result
 }
 
+/** Calls code of a type outside of its run, in any process. What that leaves unhandled, such as a rejected promise, is logged, and nothing ends. */
+export function callTypeCode<Result>(type: string, work: () => Result): Result {
+  return scopes.run({ fail: (error, log) => log.error({ err: error, type }, STRAY_OF_TYPE) }, work)
+}
+
 /** Hands an error that was not caught to the run whose code threw it. False: it belongs to none. For the listeners of the process. */
-export function failRunOf(error: unknown): boolean {
+export function failRunOf(error: unknown, log: FastifyBaseLogger): boolean {
   const scope = scopes.getStore()
-  scope?.fail(error)
+  scope?.fail(error, log)
   return scope !== undefined
 }

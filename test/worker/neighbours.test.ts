@@ -62,3 +62,17 @@ t.test('an error that a handler does not catch fails its own attempt, with the e
   t.equal(worker.restarts, 0)
   t.same(await scene.violations([...neighbours, ...late]), [])
 })
+
+t.test('code of a type that leaves a rejection behind outside of its run ends neither web nor worker', async (t) => {
+  const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
+  const [web, worker] = await Promise.all([scene.keep('web'), scene.keep('worker'), scene.start('relay')])
+  const [address = ''] = scene.addresses()
+  const body = JSON.stringify({ type: 'test.async-options', payload: { how: 'rejection' } })
+  const refused = await fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  t.equal(refused.status, 422, 'uniqueBy must return a string')
+  const ids = await Promise.all([scene.create({ type: 'test.async-options', payload: { how: 'tick' } }), scene.create({ type: 'test.rejecting-result', payload: { how: 'tick' } })])
+  const [tried, returned] = await readEnds(scene, ids)
+  t.match(tried, { status: 'FAILED', attempt: 2, failure: { message: 'again' } })
+  t.match(returned, { attempt: 1, failure: { code: 'invalid_result' } })
+  t.same([web.restarts, worker.restarts], [0, 0])
+})
