@@ -1,4 +1,5 @@
 /** The log of a process: JSON lines on standard output, without secrets. */
+import { inspect } from 'node:util'
 import { pino, stdSerializers, type DestinationStream, type Logger } from 'pino'
 import { createRedactor } from './secrets.js'
 
@@ -9,6 +10,12 @@ export function createLog(options: { name: string; level: string }, destination?
   return pino({ ...options, serializers: { err: describeError }, hooks: { streamWrite: createRedactor(process.env) } }, destination)
 }
 
-function describeError(error: Error): object {
-  return Object.fromEntries(Object.entries(stdSerializers.err(error)).filter(([name]) => !REVEALING_FIELDS.has(name)))
+/** Anything can be thrown: nothing, a text, a proxy that throws at every touch. A line about it must not be what ends the process. */
+function describeError(thrown: unknown): object {
+  try {
+    if (typeof thrown !== 'object' || thrown === null) return { type: typeof thrown, message: inspect(thrown) }
+    return Object.fromEntries(Object.entries(stdSerializers.err(thrown as Error)).filter(([name]) => !REVEALING_FIELDS.has(name)))
+  } catch {
+    return { type: 'unreadable', message: 'an error was thrown that cannot be read' }
+  }
 }

@@ -79,7 +79,8 @@ function refuse(mistake: string): void {
 
 async function runWeb(): Promise<void> {
   const { startWeb } = await import('./web/web.js')
-  await runMigratedRole('web', startWeb)
+  const { failRunOf } = await import('./tasks/handler-scope.js')
+  await runMigratedRole('web', startWeb, failRunOf)
 }
 
 async function runWorker(): Promise<void> {
@@ -102,7 +103,7 @@ async function runRelay(): Promise<void> {
  * Without its tables a role would be up and fail at each request. A database that is away may come back: it is worth a word
  * in the log, and no more.
  */
-async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys?: (error: unknown) => boolean): Promise<void> {
+async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys?: Parameters<typeof runRole>[2]): Promise<void> {
   const { countMissingMigrations } = await import('./db/migrate.js')
   const { PooledConnectionError } = await import('./db/pooler.js')
   const start: StartRole<R> = async (config, log) => {

@@ -28,7 +28,7 @@ export const PROBLEMS = {
   body_too_large: { status: 413, title: 'The body is too large', fix: 'Send at most 256 KiB a task, 4 MiB a batch; put larger input where the handler can fetch it.' },
   inexact_number: { status: 422, title: 'A number cannot be kept as it was sent', fix: 'Send it as a text: JavaScript and 64-bit floating point would change it.' },
   too_complex: { status: 422, title: 'The body has too many parts', fix: 'Nest it less deeply, or send fewer fields and values; send large input as a file (POST /api/uploads), or several batches.' },
-  unsupported_media_type: { status: 415, title: 'The content type is not supported', fix: 'Send the header Content-Type: application/json.' },
+  unsupported_media_type: { status: 415, title: 'The content type is not supported', fix: 'Send the header Content-Type: application/json, and the body as it is: not compressed.' },
   invalid_task: { status: 422, title: 'The task cannot be accepted as it is', fix: 'Mend the fields listed in errors.' },
   unknown_type: { status: 422, title: 'There is no such task type', fix: 'Use one of the types listed by GET /api/types.' },
   internal_type: { status: 422, title: 'Only the server makes tasks of this type', fix: 'Use a type that GET /api/types does not mark as isInternal. For a callback at the end of a task, send callbackUrl with it.' },

@@ -34,7 +34,7 @@ const CRASH_DEADLINE_MS = 2_000
  * @param isSomebodys takes an error that nobody handled, when it can tell whose it is; then the process lives
  * @throws what `startRole` throws
  */
-export async function runRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys: (error: unknown) => boolean = () => false): Promise<void> {
+export async function runRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys: (error: unknown, log: FastifyBaseLogger) => boolean = () => false): Promise<void> {
   const stopAsked = waitForStop()
   const config = loadConfig(role, process.env)
   const log = createLog({ name: role, level: config.logLevel })
@@ -48,8 +48,8 @@ export async function runRole<R extends ServiceRole>(role: R, startRole: StartRo
     setTimeout(exit, CRASH_DEADLINE_MS)
     started.role.crash().then(exit, exit)
   }
-  process.on('uncaughtException', (error, origin) => isSomebodys(error) || die(error, origin))
-  process.on('unhandledRejection', (reason) => isSomebodys(reason) || die(reason, 'unhandledRejection'))
+  process.on('uncaughtException', (error, origin) => isSomebodys(error, log) || die(error, origin))
+  process.on('unhandledRejection', (reason) => isSomebodys(reason, log) || die(reason, 'unhandledRejection'))
   // One that is asked to stop while it starts gets no further than that.
   const running = await Promise.race([startRole(config, log), stopAsked.then(() => undefined)])
   started.role = running

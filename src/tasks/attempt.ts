@@ -23,7 +23,7 @@ import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import { isRefusedForGood } from '../db/refused-data.js'
 import type { FieldError } from '../protocol/errors.js'
-import { LATE_STRAY, runInScope, STRAY } from './handler-scope.js'
+import { callTypeCode, LATE_STRAY, runInScope, STRAY } from './handler-scope.js'
 import { ProcessEndedError, type IsolatedEnd, type IsolatedRuns } from './isolated-run.js'
 import { checkResult, explainError, explainNoHandler, explainProcessEnd, fail, judge, judgeReturned, settleRefused, type AbortReason, type Outcome } from './outcome.js'
 import type { RegisteredType } from './registry.js'
@@ -75,7 +75,7 @@ export async function runAttemptInSlots({ taskId, attempt, slots }: ClaimRequest
     const outcome = await execute(claimed, run, deps)
     crashPoint('attempt:after-run')
     run.ending()
-    if (outcome !== undefined) await record(judge(claimed, outcome, deps.registry.find(claimed.type)?.definition), run.signal, deps)
+    if (outcome !== undefined) await record(callTypeCode(claimed.type, () => judge(claimed, outcome, deps.registry.find(claimed.type)?.definition)), run.signal, deps)
   } finally {
     run.end()
   }
@@ -158,7 +158,7 @@ async function runHandler(run: HandlerRun, deps: AttemptDeps): Promise<Outcome |
       opened = createTaskContext(claimed, own, { ...deps, db: deps.handlerDb ?? deps.db, alive, judgeResult: (returned) => judgeReturned(claimed, registered, returned) })
       return registered.run(payload, opened.context)
     })
-    return isCommitted() ? undefined : checkResult(registered, result)
+    return isCommitted() ? undefined : callTypeCode(claimed.type, () => checkResult(registered, result))
   } catch (error) {
     if (isCommitted()) {
       deps.log.warn({ err: error, taskId: claimed.id, attempt: claimed.attempt }, 'a handler failed after it had committed its task')

@@ -35,11 +35,13 @@ function pick(backoff: Backoff, failures: number, error: unknown, random: () => 
   return wholeMs / 2 + (wholeMs / 2) * random()
 }
 
-/** A function that throws is no reason to lose the outcome of the attempt. */
+/** A function that throws, or returns no number, is no reason to lose the outcome of the attempt. */
 function callBackoff(backoff: Extract<Backoff, (...args: never[]) => unknown>, failures: number, error: unknown, random: () => number): number {
   try {
-    return backoff(failures, error)
+    const delayMs: unknown = backoff(failures, error)
+    if (typeof delayMs === 'number') return delayMs
   } catch {
-    return pick(DEFAULT_BACKOFF, failures, error, random)
+    // As below.
   }
+  return pick(DEFAULT_BACKOFF, failures, error, random)
 }

@@ -5,6 +5,7 @@ import { linksOf, type Task, type TaskId } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
 import { boundKey } from './bounded-key.js'
 import { DEFAULT_ATTEMPTS } from './definition.js'
+import { callTypeCode } from './handler-scope.js'
 import type { RegisteredType, Registry } from './registry.js'
 import type { CreatedTask, MoreOfTask, NewTask } from './store/index.js'
 import { createTaskId } from './task-id.js'
@@ -130,7 +131,7 @@ function readMore(body: CreateTask, payload: unknown, origin: NewTaskOrigin, reg
 function makeUniqueKey(payload: unknown, { definition }: RegisteredType): string | undefined {
   if (definition.uniqueBy === undefined) return undefined
   try {
-    const key: unknown = definition.uniqueBy(payload as never)
+    const key: unknown = callTypeCode(definition.type, () => definition.uniqueBy?.(payload as never))
     if (typeof key === 'string') return boundKey(key)
     throw new TypeError(`uniqueBy of ${definition.type} returned ${typeof key}, not a string`)
   } catch (error) {

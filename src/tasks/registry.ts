@@ -1,11 +1,11 @@
 /** The types of task this server knows, with their schemas compiled once. */
 import { availableParallelism } from 'node:os'
 import { Type } from 'typebox'
-import { Value } from 'typebox/value'
 import type { FieldError } from '../protocol/errors.js'
 import type { TypeInfo } from '../protocol/http.js'
 import { QueueName, TaskType } from '../protocol/task.js'
 import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type Definition } from './definition.js'
+import { createDefaults } from './fill-defaults.js'
 import { createChecker, type Checker } from './schema-errors.js'
 
 export interface RegisteredType {
@@ -90,8 +90,9 @@ function register(definition: Definition): RegisteredType {
   const payloads: Checker = createChecker(definition.payload)
   const results: Checker = createChecker(definition.result)
   const reports: Checker | undefined = definition.progress && createChecker(definition.progress)
+  const fillIn = createDefaults(definition.payload)
   const read = (given: unknown) => {
-    const payload: unknown = Value.Default(definition.payload, given)
+    const payload = fillIn(given)
     return { payload, errors: payloads.check(payload) }
   }
   const none = read({})

@@ -16,6 +16,7 @@ import type { Registry } from '../tasks/registry.js'
 import { MAX_FILE_NAME_BYTES } from '../protocol/file-name.js'
 import { createRedactor } from '../secrets.js'
 import { findTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
+import { registerCodings } from './codings.js'
 import { openConnections, type Connections } from './connections.js'
 import { registerDocuments } from './documents.js'
 import { registerFeedSocket } from './feed-socket.js'
@@ -85,6 +86,7 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   // Answers are built field by field from rows; their schemas are documentation, checked by the tests.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data))
   app.removeContentTypeParser('text/plain')
+  registerCodings(app)
   registerJsonBodies(app, connections.bodies)
 
   let isStopping = false

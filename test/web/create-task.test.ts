@@ -65,6 +65,7 @@ const refusals: { name: string; body: unknown; contentType?: string; status: num
   { name: 'too large a body', body: { title: 'x', payload: { text: 'x'.repeat(300_000) } }, status: 413, code: 'body_too_large' },
   { name: 'the wrong content type', body: '{}', contentType: 'text/plain', status: 415, code: 'unsupported_media_type' },
   { name: 'a form', body: 'title=x', contentType: 'application/x-www-form-urlencoded', status: 415, code: 'unsupported_media_type' },
+  { name: 'a header name that is none', body: { type: 'http.request', payload: { url: 'https://example.com', headers: { 'a b': 'c' } } }, status: 422, code: 'invalid_payload', pointer: '/payload/headers/a b' },
   { name: 'broken JSON', body: '{"title": ', status: 400, code: 'invalid_json' },
   { name: 'no body', body: '', status: 400, code: 'invalid_json' },
   { name: 'JSON that is no object', body: '"text"', status: 400, code: 'invalid_request' },
@@ -85,6 +86,22 @@ t.test('what cannot be accepted is refused by name, and nothing is stored', asyn
     if (pointer !== undefined) t.match(problem['errors'], [{ pointer, detail: /\w/ }], `${name} is named`)
   }
   t.equal(await countTasks(), before)
+})
+
+t.test('bodies that say that they are compressed are refused, uploads too, and nothing is stored', async (t) => {
+  const before = await countTasks()
+  for (const headers of [{ 'content-encoding': 'gzip' }, { 'content-encoding': 'BR' }, { 'content-encoding': 'identity, gzip' }, { 'transfer-encoding': 'gzip, chunked' }]) {
+    for (const [path, type] of [['/api/tasks', 'application/json'], ['/api/uploads', 'text/plain']] as const) {
+      const status = await new Promise((resolve, reject) => {
+        const asked = request(app.address + path, { method: 'POST', headers: { 'content-type': type, ...headers } }, (answer) => resolve(answer.resume().statusCode))
+        asked.once('error', reject).end('{}')
+      })
+      t.equal(status, 415, `${path} ${JSON.stringify(headers)}`)
+    }
+  }
+  t.equal(await countTasks(), before)
+  const plain = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', 'content-encoding': 'identity' }, body: '{}' })
+  t.equal(plain.status, 202)
 })
 
 t.test('a body that is not JSON is told where, and one with a forbidden field which', async (t) => {

@@ -36,6 +36,11 @@ t.test('an error that a handler does not catch fails its own attempt, with the e
     rejection: 'nobody awaits this',
     'async function': 'nobody awaits this',
     'odd rejection': '{ toString: 0 }',
+    'rejection with nothing': 'null',
+    'rejection with a proxy': 'the handler threw a value that cannot be read',
+    'rejection with a getter': /./,
+    'immediate with nothing': 'undefined',
+    'many rejections': 'nobody awaits 0',
     timer: 'thrown in a timer',
     immediate: 'thrown in an immediate',
     tick: 'thrown in a tick',
@@ -43,7 +48,8 @@ t.test('an error that a handler does not catch fails its own attempt, with the e
     'listener of the signal': 'thrown in a timer',
   }
   // In processes of their own a few of them will do: each needs another one.
-  const kinds = { 'test.faulty': Object.keys(messages), 'test.faulty-isolated': ['rejection', 'timer'] }
+  const hasty = ['rejection', 'odd rejection', 'rejection with nothing', 'rejection with a proxy', 'many rejections', 'tick']
+  const kinds = { 'test.faulty': Object.keys(messages), 'test.hasty-fault': hasty, 'test.faulty-isolated': ['rejection', 'rejection with nothing', 'timer'] }
   for (const [type, hows] of Object.entries(kinds)) {
     const guilty = await Promise.all(hows.map((how) => scene.create({ type, payload: { how } })))
     const ends = await readEnds(scene, guilty)
@@ -55,4 +61,18 @@ t.test('an error that a handler does not catch fails its own attempt, with the e
   for (const task of await readEnds(scene, neighbours)) t.match(task, { status: 'COMPLETED', attempt: 1 })
   t.equal(worker.restarts, 0)
   t.same(await scene.violations([...neighbours, ...late]), [])
+})
+
+t.test('code of a type that leaves a rejection behind outside of its run ends neither web nor worker', async (t) => {
+  const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
+  const [web, worker] = await Promise.all([scene.keep('web'), scene.keep('worker'), scene.start('relay')])
+  const [address = ''] = scene.addresses()
+  const body = JSON.stringify({ type: 'test.async-options', payload: { how: 'rejection' } })
+  const refused = await fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  t.equal(refused.status, 422, 'uniqueBy must return a string')
+  const ids = await Promise.all([scene.create({ type: 'test.async-options', payload: { how: 'tick' } }), scene.create({ type: 'test.rejecting-result', payload: { how: 'tick' } })])
+  const [tried, returned] = await readEnds(scene, ids)
+  t.match(tried, { status: 'FAILED', attempt: 2, failure: { message: 'again' } })
+  t.match(returned, { attempt: 1, failure: { code: 'invalid_result' } })
+  t.same([web.restarts, worker.restarts], [0, 0])
 })

@@ -96,7 +96,7 @@ function failedFromOutside(): Promise<never> {
 }
 
 function onUnhandled(error: unknown): void {
-  if (failRunOf(error)) return
+  if (failRunOf(error, log)) return
   send({ type: 'spoilt' })
   log.error({ err: error }, STRAY)
   failRun?.(error)

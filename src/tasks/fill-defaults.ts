@@ -1,0 +1,34 @@
+/** Fills in the defaults of a schema. */
+import { Type, type TSchema } from 'typebox'
+import { Value } from 'typebox/value'
+
+/** Keywords of JSON Schema whose value is a schema, or `true` or `false` for one that takes all or nothing. */
+const OF_SCHEMAS = new Set(['additionalProperties', 'items', 'additionalItems', 'unevaluatedProperties', 'unevaluatedItems', 'contains', 'propertyNames', 'not', 'if', 'then', 'else'])
+/** Those whose value is a list of schemas (`items` may be one, too). */
+const OF_LISTS = new Set(['allOf', 'anyOf', 'oneOf', 'items', 'prefixItems'])
+/** Those whose value has schemas as its fields. */
+const OF_FIELDS = new Set(['properties', 'patternProperties', 'dependentSchemas', '$defs', 'definitions'])
+
+/**
+ * TypeBox looks for a default in every schema that is next to a value, and fails with a TypeError where that schema is `true` or `false`:
+ * at any unknown name in a `Record` with `additionalProperties: false`.
+ * @returns what fills in the defaults, in place where it can
+ */
+export function createDefaults(schema: TSchema): (given: unknown) => unknown {
+  const readable = withoutBooleans(schema) as TSchema
+  return (given) => Value.Default(readable, given)
+}
+
+/** A copy, with what TypeBox marks its schemas with, in which each boolean schema is an object. */
+function withoutBooleans(schema: unknown): unknown {
+  if (typeof schema === 'boolean') return schema ? Type.Unknown() : Type.Never()
+  if (typeof schema !== 'object' || schema === null) return schema
+  const fields = Object.entries(Object.getOwnPropertyDescriptors(schema)).map(([name, field]) => [name, 'value' in field ? { ...field, value: inKeyword(name, field.value) } : field])
+  return Object.create(Object.getPrototypeOf(schema) as object | null, Object.fromEntries(fields) as PropertyDescriptorMap)
+}
+
+function inKeyword(name: string, value: unknown): unknown {
+  if (OF_LISTS.has(name) && Array.isArray(value)) return value.map(withoutBooleans)
+  if (OF_FIELDS.has(name) && typeof value === 'object' && value !== null) return Object.fromEntries(Object.entries(value).map(([field, schema]) => [field, withoutBooleans(schema)]))
+  return OF_SCHEMAS.has(name) ? withoutBooleans(value) : value
+}
