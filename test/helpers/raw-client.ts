@@ -50,7 +50,7 @@ export async function openRaw(t: { teardown(action: () => unknown): unknown }, a
 
 /** A request as text. */
 export function requestText(line: string, fields: Record<string, string | number> = {}, body = ''): string {
-  const lines = Object.entries({ host: 'x', ...fields }).map(([name, value]) => `${name}: ${value}\r\n`)
+  const lines = Object.entries({ host: 'localhost', ...fields }).map(([name, value]) => `${name}: ${value}\r\n`)
   return `${line} HTTP/1.1\r\n${lines.join('')}\r\n${body}`
 }
 
