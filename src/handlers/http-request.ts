@@ -1,13 +1,19 @@
 /** Calls an address on the internet: an example of a handler with options, limits, and a result cut to size. */
 import { Type, type Static } from 'typebox'
+import type { FieldError } from '../protocol/errors.js'
+import { escapePointer } from '../protocol/text.js'
 import { defineTask, type TaskContext } from '../tasks/definition.js'
 import { PermanentFailure, RetryLater } from '../tasks/outcome-errors.js'
+import { RESULT_LIMITS } from '../tasks/storable.js'
 import { AddressRefusedError, createAddressGuard, type GuardOptions } from './address-guard.js'
+import { checkUrlText } from './check-url.js'
 import { describeRequest, METHODS, sendGuarded, type GuardedRequest, type GuardedResponse } from './guarded-request.js'
 import { ReceiverGate } from './receiver-gate.js'
 
 const DEFAULT_TIMEOUT_MS = 10_000
 const DEFAULT_MAX_BYTES = 64 * 1024
+/** A result has room for so much plain text, beside the longest headers that are kept. */
+const MAX_KEPT_BYTES = RESULT_LIMITS.maxBytes - 64 * 1024
 const HEADER_NAME = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"
 /** Set by the connection itself, or would change where the request goes or what its answer looks like. */
 const REFUSED_HEADERS =
@@ -70,10 +76,10 @@ const Payload = Type.Object(
     maxBytes: Type.Optional(
       Type.Integer({
         minimum: 0,
-        maximum: 256 * 1024,
+        maximum: MAX_KEPT_BYTES,
         default: DEFAULT_MAX_BYTES,
         title: 'Kept bytes',
-        description: 'How much of the response body is read and kept, in bytes.',
+        description: 'How much of the response body is read and kept, in bytes. Less is kept of a body that takes more room as text, such as a binary one.',
       }),
     ),
   },
@@ -86,7 +92,7 @@ const Result = Type.Object(
     status: Type.Integer({ description: 'The HTTP status of the last answer.' }),
     headers: Type.Record(Type.String(), Type.String(), { description: `Of the response: ${KEPT_HEADERS.join(', ')}.` }),
     body: Type.String({ description: 'As text; what is not text in its charset (UTF-8 unless said) shows as U+FFFD.' }),
-    truncated: Type.Boolean({ description: 'Whether the body was longer than maxBytes.' }),
+    truncated: Type.Boolean({ description: 'Whether the body was longer than what was kept of it.' }),
     bytes: Type.Integer({ description: 'How much of the body was kept, in bytes.' }),
     durationMs: Type.Integer({ description: 'From the first connection to the last byte read.' }),
     url: Type.String({ description: 'Where the answer came from, after at most 3 redirects.' }),
@@ -115,6 +121,13 @@ export function createHttpRequest(options: HttpRequestOptions) {
     result: Result,
     attempts: 5,
     retryOn: (error) => !(error instanceof AddressRefusedError),
+    checkPayload: ({ url, method = 'GET', headers = {}, body }) => [
+      ...checkUrlText(url, '/url', guard),
+      ...Object.keys(headers).flatMap(checkHeader),
+      ...(body !== undefined && (method === 'GET' || method === 'HEAD')
+        ? [{ pointer: '/body', detail: `comes with ${method}, which has no body`, fix: 'Leave body out, or set method to POST.' }]
+        : []),
+    ],
 
     async run(payload, context) {
       const request = readRequest(payload)
@@ -147,16 +160,9 @@ export function createHttpRequest(options: HttpRequestOptions) {
       )
     }
     progress(1, 1, `answered ${response.status}`)
-    log.info({ status: response.status, bytes: response.bytes.length, durationMs }, describeRequest(request))
-    return {
-      status: response.status,
-      headers: keepHeaders(response),
-      body: decode(response),
-      truncated: response.truncated,
-      bytes: response.bytes.length,
-      durationMs,
-      url: response.url.href,
-    }
+    const kept = fitBody(response, { status: response.status, headers: keepHeaders(response), durationMs, url: response.url.href })
+    log.info({ status: kept.status, bytes: kept.bytes, durationMs }, describeRequest(request))
+    return kept
   }
 }
 
@@ -176,10 +182,6 @@ function readRetryAfter(header: string | string[] | undefined): number | undefin
 
 function readRequest(payload: Payload): GuardedRequest {
   const { method = 'GET', timeoutMs = DEFAULT_TIMEOUT_MS, maxBytes = DEFAULT_MAX_BYTES } = payload
-  if (!URL.canParse(payload.url)) throw new PermanentFailure('the url is malformed. Write it as in https://example.com/path.')
-  if ((method === 'GET' || method === 'HEAD') && payload.body !== undefined) {
-    throw new PermanentFailure(`a ${method} request has no body: leave body out, or set method to POST.`)
-  }
   const isText = typeof payload.body === 'string'
   const body = payload.body === undefined ? null : isText ? String(payload.body) : JSON.stringify(payload.body)
   const contentType = isText ? 'text/plain; charset=utf-8' : 'application/json'
@@ -200,10 +202,12 @@ function readRequest(payload: Payload): GuardedRequest {
 }
 
 function readHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  const entries = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value] as const)
-  const refused = entries.find(([name]) => REFUSED_HEADERS.test(name))
-  if (refused) throw new PermanentFailure(`the header ${refused[0]} cannot be set: leave it out.`)
-  return Object.fromEntries(entries)
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+}
+
+function checkHeader(name: string): FieldError[] {
+  if (!REFUSED_HEADERS.test(name.toLowerCase())) return []
+  return [{ pointer: `/headers/${escapePointer(name)}`, detail: 'cannot be set: it belongs to the connection', fix: 'Leave it out.' }]
 }
 
 function isExpected({ expectStatus }: Payload, status: number): boolean {
@@ -217,6 +221,28 @@ function keepHeaders({ headers }: GuardedResponse): Record<string, string> {
       return value === undefined ? [] : [[name, String(value).slice(0, MAX_HEADER_LENGTH)]]
     }),
   )
+}
+
+/**
+ * The result, with as much of the body as it has room for: a byte takes up to six in JSON, so a body of `maxBytes` may be more than a
+ * result holds. By then the request has been sent: the end of the body is left out, and the attempt does not fail.
+ */
+function fitBody(response: GuardedResponse, rest: Omit<Result, 'body' | 'truncated' | 'bytes'>): Result {
+  const { bytes } = response
+  const keep = (length: number): Result => {
+    const truncated = response.truncated || length < bytes.length
+    return { ...rest, body: decode({ ...response, bytes: bytes.subarray(0, length), truncated }), truncated, bytes: length }
+  }
+  const fits = (result: Result) => Buffer.byteLength(JSON.stringify(result)) <= RESULT_LIMITS.maxBytes
+  const whole = keep(bytes.length)
+  if (fits(whole)) return whole
+  let [fitting, beyond] = [0, bytes.length]
+  while (beyond - fitting > 1) {
+    const middle = Math.floor((fitting + beyond) / 2)
+    if (fits(keep(middle))) fitting = middle
+    else beyond = middle
+  }
+  return keep(fitting)
 }
 
 /** PostgreSQL cannot store U+0000 in JSON; `stream` leaves out a character that the cap cut in two. */

@@ -5,6 +5,7 @@ import { Type } from 'typebox'
 import { defineTask, type TaskContext } from '../tasks/definition.js'
 import { PermanentFailure } from '../tasks/outcome-errors.js'
 import { AddressRefusedError, createAddressGuard, type GuardOptions } from './address-guard.js'
+import { checkUrlText } from './check-url.js'
 import { sendGuarded } from './guarded-request.js'
 
 const MAX_SOURCE_BYTES = 32 * 1024 * 1024
@@ -40,9 +41,13 @@ export function createImageThumbnail(options: GuardOptions) {
     memoryLimitMb: 512,
     timeLimits: { hardMs: 120_000 },
     retryOn: (error) => !(error instanceof AddressRefusedError),
+    checkPayload({ upload, url }) {
+      if (upload === undefined && url === undefined) return [{ pointer: '/url', detail: 'is missing, and so is upload', fix: 'Name one of the two.' }]
+      if (upload !== undefined && url !== undefined) return [{ pointer: '/url', detail: 'comes together with upload', fix: 'Name one of the two.' }]
+      return url === undefined ? [] : checkUrlText(url, '/url', guard)
+    },
 
     async run({ upload, url, widths = [200], format = 'webp', quality = 80 }, context) {
-      if ((upload === undefined) === (url === undefined)) throw new PermanentFailure('name either an upload or a url, and not both')
       const source = upload === undefined ? await fetchImage(url ?? '', context) : await buffer(await context.readArtifact('image', { upload }))
       // Loaded here: the other processes have no use for it.
       const { default: sharp } = await import('sharp')

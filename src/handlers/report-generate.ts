@@ -6,6 +6,7 @@ import { STATUSES, type Status } from '../protocol/status.js'
 import { Instant, TaskId, TaskType } from '../protocol/task.js'
 import { defineTask } from '../tasks/definition.js'
 import { PermanentFailure } from '../tasks/outcome-errors.js'
+import { checkPeriod } from './check-period.js'
 import { renderReport } from './report-html.js'
 
 const MAX_FAILURES = 20
@@ -79,6 +80,8 @@ export const reportGenerate = defineTask({
     { additionalProperties: false },
   ),
   result: ReportResult,
+  // One that is left out is known when the report begins.
+  checkPayload: ({ from, to }) => checkPeriod({ from, to }, '/to'),
 
   async run({ from, to, type }, { db, tenant, signal, progress, artifact }) {
     const [period] = await db.run<PeriodRow>(READ_PERIOD, [from ?? null, to ?? null])

@@ -11,6 +11,7 @@ import { linkTo } from '../protocol/base-path.js'
 import { Status } from '../protocol/status.js'
 import { Instant, TaskType, type TaskId } from '../protocol/task.js'
 import { defineTask, type TaskContext } from '../tasks/definition.js'
+import { checkPeriod } from './check-period.js'
 import { BYTE_ORDER_MARK, CSV_HEADING, exportPage, exportSlice, MAX_CELL_LENGTH, readExportScope, type ExportFilter, type ExportFormat, type ExportPage } from '../tasks/store/index.js'
 
 /** How many tasks a page looks at: few at first, since nothing is known of their sizes, then twice as many as fitted, up to the most. */
@@ -63,6 +64,7 @@ export const tasksExport = defineTask({
   description: 'Writes the stored tasks to a CSV or NDJSON file, by filter, in the order of their creation. Goes on where it was after a crash.',
   payload: Payload,
   result: Result,
+  checkPayload: ({ createdAfter, createdBefore }) => checkPeriod({ from: createdAfter, to: createdBefore }, '/createdBefore'),
   progress: Type.Object({ rows: Type.Integer({ minimum: 0, description: 'Rows written so far; done and total count the tasks looked at.' }) }),
   // It moves many bytes: in a process of its own it holds up nobody, and its memory has a bound.
   isolation: 'process',

@@ -3,6 +3,7 @@ import type { Static, TNever, TSchema } from 'typebox'
 import type { Readable, Writable } from 'node:stream'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database, Orm } from '../db/database.js'
+import type { FieldError } from '../protocol/errors.js'
 import type { CreateTask } from '../protocol/http.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import type { Backoff } from './backoff.js'
@@ -134,6 +135,12 @@ export interface Definition<Payload extends TSchema = TSchema, Result extends TS
   readonly description: string
   /** Schema of the input. Its defaults are filled in at create. */
   readonly payload: Payload
+  /**
+   * What is wrong with a payload that fits its schema, for rules that a schema cannot say: of two fields together, or of a text. Each
+   * entry names a field: its `pointer` begins at the payload, such as `/url`. Asked at create (422) and edit, and again before each
+   * attempt, so it must be quick and depend on nothing but the payload. Default: nothing is.
+   */
+  checkPayload?(payload: Static<Payload>): readonly FieldError[]
   /** Schema of what `run` returns. */
   readonly result: Result
   /** Schema of the data that comes with progress, for watchers that are programs. Default: none. */

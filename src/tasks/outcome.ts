@@ -10,12 +10,9 @@ import { DiskFullError } from './disk-floor.js'
 import type { ProcessEndedError } from './isolated-run.js'
 import { CancelTask, PermanentFailure, PutBack, RetryLater, UnstorableError } from './outcome-errors.js'
 import type { RegisteredType } from './registry.js'
-import { describeViolation, toStorable } from './storable.js'
+import { describeViolation, RESULT_LIMITS, toStorable } from './storable.js'
 import { NO_WORKER_FOR_TYPE, type ClaimedAttempt, type Settlement, type TypeWait } from './store/index.js'
 import { describeError, MAX_REASON_LENGTH, toReadable } from './thrown.js'
-
-/** The largest result a task may have. */
-const RESULT_LIMITS = { maxBytes: 256 * 1024, maxDepth: 64 }
 
 /** Why a run was asked to end: the reason of its signal. */
 export type AbortReason = 'shutdown' | 'lease lost' | 'cancelled' | 'time limit' | 'failed'

@@ -7,6 +7,7 @@ import { QueueName, TaskType } from '../protocol/task.js'
 import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type Definition } from './definition.js'
 import { createDefaults } from './fill-defaults.js'
 import { createChecker, type Checker } from './schema-errors.js'
+import { describeError } from './thrown.js'
 
 export interface RegisteredType {
   readonly definition: Definition
@@ -93,7 +94,8 @@ function register(definition: Definition): RegisteredType {
   const fillIn = createDefaults(definition.payload)
   const read = (given: unknown) => {
     const payload = fillIn(given)
-    return { payload, errors: payloads.check(payload) }
+    const errors = payloads.check(payload)
+    return { payload, errors: errors.length > 0 ? errors : checkFurther(definition, payload) }
   }
   const none = read({})
   return {
@@ -104,6 +106,16 @@ function register(definition: Definition): RegisteredType {
     readPayload: (given) => (given === undefined ? none : read(given)),
     checkResult: (result) => results.check(result),
     checkProgress: (data) => reports?.check(data) ?? [{ pointer: '', detail: 'has no schema: the type has no `progress`' }],
+  }
+}
+
+/** By the code of the type, which may meet a payload that it did not think of: what it cannot judge does not fit. */
+function checkFurther({ type, checkPayload }: Definition, payload: unknown): FieldError[] {
+  if (checkPayload === undefined) return []
+  try {
+    return [...checkPayload(payload as never)]
+  } catch (error) {
+    return [{ pointer: '', detail: `cannot be checked: checkPayload of ${type} failed for it (${describeError(error).message})`, fix: 'Send another payload, or have the type corrected.' }]
   }
 }
 

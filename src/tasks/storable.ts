@@ -34,6 +34,9 @@ export function toStorable(given: unknown, { maxBytes, maxDepth }: StorableLimit
   }
 }
 
+/** The largest result a task may have. */
+export const RESULT_LIMITS: StorableLimits = { maxBytes: 256 * 1024, maxDepth: 64 }
+
 /** The largest value of an effect that `once` records. */
 export const EFFECT_LIMITS: StorableLimits = { maxBytes: 256 * 1024, maxDepth: 64 }
 

@@ -9,7 +9,7 @@ import { spawnTaskwire, type TestProcess } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 
 const ROWS = Number(process.env['EXPORT_ROWS'] ?? 1_000_000)
-const MOST_MB = 150
+const MOST_MB = 192
 
 /** The most resident memory that the worker, or the process of its handler, has had, in MB. */
 async function peakMb({ pid }: TestProcess): Promise<number> {

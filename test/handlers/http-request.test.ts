@@ -65,19 +65,49 @@ t.test('headers are sent, except those that belong to the connection', async (t)
     'Expect',
     'accept-encoding',
   ]) {
-    await t.rejects(
-      open.run({ url, headers: { [name]: 'x' } }, createContext().context),
-      { message: /cannot be set/ },
-      name,
-    )
+    t.match(open.checkPayload?.({ url, headers: { accept: '*/*', [name]: 'x' } }), [{ pointer: `/headers/${name}`, detail: /cannot be set/ }], name)
   }
 })
 
-t.test('a GET with a body and a malformed url say what to change', async (t) => {
-  await t.rejects(open.run({ url: 'http://a/', body: 'x' }, createContext().context), {
-    message: /leave body out, or set method to POST/,
+t.test('a GET or HEAD with a body, and a url that cannot be called, say what to change', async (t) => {
+  const url = 'http://a/'
+  for (const method of ['GET', 'HEAD', undefined] as const) {
+    t.match(open.checkPayload?.({ url, body: null, ...(method && { method }) }), [{ pointer: '/body', fix: 'Leave body out, or set method to POST.' }])
+  }
+  t.same(open.checkPayload?.({ url, method: 'DELETE', body: 'x' }), [])
+  t.match(open.checkPayload?.({ url: 'http://[/' }), [{ pointer: '/url', detail: 'is malformed' }])
+  t.match(open.checkPayload?.({ url: 'http://me:secret@a/' }), [{ pointer: '/url', detail: /user name or password/ }])
+  for (const host of ['127.0.0.1', '[::1]', 'localhost', '2130706433', 'a:8080']) {
+    t.match(closed.checkPayload?.({ url: `http://${host}/` }), [{ pointer: '/url', detail: /^is refused: .*HTTP_REQUEST_ALLOW_PRIVATE/ }], host)
+  }
+})
+
+t.test('of a body that takes more room as text, so much is kept as a result holds', async (t) => {
+  const bodies: Record<string, Buffer> = {
+    text: Buffer.alloc(200_000, 'a'),
+    quotes: Buffer.alloc(200_000, '"'),
+    control: Buffer.alloc(200_000, 1),
+    invalid: Buffer.alloc(200_000, 0xff),
+    zeros: Buffer.alloc(200_000),
+    emoji: Buffer.from('😀'.repeat(50_000)),
+    utf16: Buffer.alloc(200_000, '\u0001', 'utf16le'),
+  }
+  const long = Object.fromEntries(['etag', 'last-modified', 'content-type', 'location', 'date'].map((name) => [name, '"'.repeat(2_000)]))
+  const url = await serve(t, (request, response) => {
+    const name = request.url?.slice(1) ?? ''
+    response.writeHead(200, { ...long, ...(name === 'utf16' && { 'content-type': 'text/plain; charset=utf-16le' }) }).end(bodies[name])
   })
-  await t.rejects(open.run({ url: 'http://[/' }, createContext().context), { message: /url is malformed/ })
+  const maxBytes = 196_608
+  for (const method of ['GET', 'POST'] as const) {
+    for (const name of Object.keys(bodies)) {
+      const run = await runDefinition(open, { url: `${url}/${name}`, method, maxBytes })
+      t.match(run, { status: 'COMPLETED', result: { status: 200, truncated: true } }, `${method} ${name}`)
+      if (run.status !== 'COMPLETED') continue
+      const size = Buffer.byteLength(JSON.stringify(run.result))
+      t.ok(size <= 262_144 && (run.result.bytes === maxBytes || size > 262_000), `${name}: ${run.result.bytes} bytes are ${size} in the result`)
+      if (name === 'text') t.equal(run.result.body.length, maxBytes)
+    }
+  }
 })
 
 t.test('a status that was not expected fails, and one that was is kept', async (t) => {
@@ -103,7 +133,6 @@ t.test('any method is sent, and what changes nothing is sent without a key', asy
   for (const method of ['PUT', 'PATCH', 'DELETE'] as const) t.match(await send(method, { a: 1 }), { method, key: /^".+:request"$/, body: '{"a":1}' })
   t.strictSame(await send('OPTIONS'), { method: 'OPTIONS', body: '' })
   t.strictSame(await send('HEAD'), '')
-  await t.rejects(open.run({ url, method: 'HEAD', body: 'x' }, createContext().context), { name: 'PermanentFailure', message: /a HEAD request has no body/ })
 })
 
 t.test('what the server may do later is tried again, when it says; what it refuses is final', async (t) => {
@@ -339,7 +368,7 @@ t.test('the schema refuses what is out of bounds and fills in what is missing', 
     { url, method: 'TRACE' },
     { url, timeoutMs: 99 },
     { url, timeoutMs: 60_001 },
-    { url, maxBytes: 262_145 },
+    { url, maxBytes: 196_609 },
     { url, expectStatus: [] },
     { url, expectStatus: [99] },
     { url, headers: { 'a b': 'c' } },
@@ -347,6 +376,7 @@ t.test('the schema refuses what is out of bounds and fills in what is missing', 
     { url, other: 1 },
   ]
   for (const payload of wrong) t.notOk(Value.Check(open.payload, payload), JSON.stringify(payload).slice(0, 80))
+  t.ok(Value.Check(open.payload, { url, maxBytes: 196_608 }))
   t.ok(
     Value.Check(open.payload, {
       url,

@@ -2,42 +2,57 @@
  * The pressure budget: offenders of every kind at the same time against one web process, with a worker and a relay beside it.
  *
  * The web process stays under `MAX_RSS_BYTES`, every create is accepted, an empty task completes, and every offender is closed.
- * A pressure is a function in `PRESSURES`: it begins, and resolves with what ends it. Others are added there.
+ * A pressure is a function in `PRESSURES`: it begins, and resolves with its connections. Others are added there.
  */
-import { readFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { WebSocket } from 'ws'
 import { migrateBroker } from '../../src/broker/open-broker.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
+import { openTestDatabase } from '../helpers/database.js'
 import { createEmptyTask, waitForEnd } from '../helpers/processes.js'
 import { openRaw, requestText, type RawClient } from '../helpers/raw-client.js'
 import { startRole } from '../helpers/roles.js'
 import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.js'
+import { startTarpit } from '../helpers/tarpits.js'
 
 t.setTimeout(600_000)
 const MAX_RSS_BYTES = 512 * 1024 * 1024
 const JSON_FIELDS = { 'content-type': 'application/json' }
 
+/** As many as the queue of a busy list: the look-ups over them are what presses. */
+const STORED_TASKS = 500_000
+const FEEDS = 6
+const SUBSCRIPTIONS = 49
+const CALLBACKS = 300
+
 /** What presses on the server. */
 interface Pressure {
   /** Connections that the server must close by itself. */
   offenders: RawClient[]
+  /** Those that keep the rules, however much they ask for: they stay open, and this closes them. */
+  watchers?: WebSocket[]
 }
 
 const postgres = await startPostgres(t)
 const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
 await migrateDatabase(postgres.url)
 if (redis === undefined) await migrateBroker(postgres.url)
-const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url, ARTIFACTS_DIR: join(tmpdir(), `taskwire-pressure-${process.pid}`) }
+const artifacts = await mkdtemp(join(tmpdir(), 'taskwire-pressure-'))
+t.teardown(() => rm(artifacts, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
+await fillTasks()
+const tarpit = await startTarpit(t)
+const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url, ARTIFACTS_DIR: artifacts, HTTP_REQUEST_ALLOW_PRIVATE: 'true' }
 const web = await startRole(t, 'web', env)
 await startRole(t, 'relay', env)
 await startRole(t, 'worker', env)
 
 const fat = await createFatTasks(200)
 
-/** To be added by who bounds them: selections that never fit over 500,000 rows, and callbacks to a server that never answers. */
 const PRESSURES: Record<string, () => Promise<Pressure>> = {
   'lists that nobody reads': () => openMany(25, (client) => pauseAndSend(client, requestText('GET /api/tasks?limit=200').repeat(20))),
   'tasks that nobody reads': () => openMany(25, (client) => pauseAndSend(client, fat.map((id) => requestText(`GET /api/tasks/${id}`)).join(''))),
@@ -52,15 +67,56 @@ const PRESSURES: Record<string, () => Promise<Pressure>> = {
     }),
   'silent connections': () => openMany(300, () => {}),
   'pipelined waits': () => openMany(3, (client) => client.send(requestText(`GET /api/tasks/${fat[0]}?wait=60`).repeat(40_000))),
+  'selections that nothing ever fits': async () => ({ offenders: [], watchers: await Promise.all(Array.from({ length: FEEDS }, (_, feed) => watchNothing(feed))) }),
+  'callbacks to a server that never answers': async () => {
+    for (let index = 0; index < CALLBACKS; index += 1) await create({ payload: { steps: 0 }, callbackUrl: `http://127.0.0.1:${tarpit.port}/${index}` })
+    await tarpit.holds(1)
+    return { offenders: [] }
+  },
+}
+
+/** Finished tasks of one tag: whatever is looked for among them by something else than the tag is far away. */
+async function fillTasks(): Promise<void> {
+  const db = await openTestDatabase(t, postgres.url)
+  await db.run({ name: 'test_fill', isPlannedAnew: true, deadlineMs: 600_000, text: `
+    insert into taskwire.tasks (id, type, title, tags, status, payload)
+    select ('019aa3f2-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, 'demo.sleep', 'a title', '{common}', 'COMPLETED', '{}'
+    from generate_series(1, ${STORED_TASKS}) i` }, [])
+}
+
+/** A feed with selections that nothing fits: an index serves the look-ups of some, and those of others walk over every task of the tag. */
+async function watchNothing(feed: number): Promise<WebSocket> {
+  const socket = new WebSocket(`${web.address.replace('http', 'ws')}/ws/tasks`)
+  t.teardown(() => socket.terminate())
+  await once(socket, 'open')
+  let answered = 0
+  const all = new Promise<void>((resolve, reject) => {
+    socket.on('message', (data: Buffer) => {
+      if ('id' in (JSON.parse(data.toString()) as object)) answered += 1
+      if (answered === SUBSCRIPTIONS) resolve()
+    })
+    socket.on('close', (code) => reject(new Error(`the feed was closed with ${code}`)))
+  })
+  for (let index = 0; index < SUBSCRIPTIONS; index += 1) {
+    const selection = feed % 2 === 0 ? { tag: `never-${feed}-${index}` } : { tag: 'common', type: 'demo.sleep', status: index % 2 === 0 ? 'WAITING' : 'SCHEDULED' }
+    socket.send(JSON.stringify({ type: 'subscribe', id: `${index}`, selection }))
+  }
+  await all
+  return socket
+}
+
+/** @throws Error unless it is accepted */
+async function create(task: object): Promise<string> {
+  const answer = await fetch(`${web.address}/api/tasks`, { method: 'POST', headers: JSON_FIELDS, body: JSON.stringify({ type: 'demo.sleep', ...task }) })
+  if (answer.status !== 202) throw new Error(`${answer.status}: ${await answer.text()}`)
+  return ((await answer.json()) as { id: string }).id
 }
 
 async function createFatTasks(count: number): Promise<string[]> {
   const ids = []
   for (let index = 0; index < count; index += 1) {
     const payload = { to: ['a@example.com'], subject: 'fat', text: 'x'.repeat(199_000) }
-    const body = JSON.stringify({ type: 'email.send', payload, delayMs: 3_600_000 })
-    const answer = await fetch(`${web.address}/api/tasks`, { method: 'POST', headers: JSON_FIELDS, body })
-    ids.push(((await answer.json()) as { id: string }).id)
+    ids.push(await create({ type: 'email.send', payload, delayMs: 3_600_000 }))
   }
   return ids
 }
@@ -93,6 +149,10 @@ async function readRssBytes(): Promise<number> {
 }
 
 t.test('offenders of every kind together: memory is bounded, creates are accepted, and the offenders are closed', { timeout: 600_000 }, async (t) => {
+  const first = await openRaw(t, web.address)
+  first.send(requestText(`GET /api/tasks/${fat[0]}`))
+  await first.heard(/^HTTP\/1\.1 200 /)
+  first.socket.destroy()
   let mostBytes = 0
   let isOver = false
   const watch = (async () => {
@@ -110,13 +170,15 @@ t.test('offenders of every kind together: memory is bounded, creates are accepte
   })()
   const pressures = await Promise.all(Object.entries(PRESSURES).map(async ([name, press]) => [name, await press()] as const))
   t.equal(await waitForEnd(web.address, await createEmptyTask(web.address)), 'COMPLETED', 'an empty task completes under pressure')
+  const watchers = pressures.flatMap(([, { watchers = [] }]) => watchers)
   for (const [name, { offenders }] of pressures) {
     const closed = offenders.filter(({ socket }) => !socket.isPaused()).map((client) => client.closed)
     await Promise.all(closed)
     t.pass(`closed: ${name}`)
   }
-  // What is left are the creates of this test.
-  while ((await countEstablished()) > 10) await sleep(200)
+  t.ok(watchers.every(({ readyState }) => readyState === WebSocket.OPEN), 'who asks for much and reads it is kept')
+  // What is left are the creates of this test, and the feeds.
+  while ((await countEstablished()) > 10 + watchers.length) await sleep(200)
   isOver = true
   await Promise.all([watch, creating])
   t.same(refused, [], 'no create is refused')

@@ -65,7 +65,10 @@ const FORMULA_SIGNS = '-=+@\\u2212\\uFE62\\uFE63\\uFE66\\uFE6B\\uFF0B\\uFF0D\\uF
  * characters that are passed over: a large text is not searched for what comes behind them.
  * @see https://owasp.org/www-community/attacks/CSV_Injection
  */
-export const looksLikeFormula = (text: string) => `left(${text}, 200) ~ '^([\\t\\r\\n]|[${PASSED_OVER}]*[${FORMULA_SIGNS}]|[${PASSED_OVER}]{200})'`
+export const looksLikeFormula = (text: string) => `(${mayBeFormula(text)} and left(${text}, 200) ~ '^([\\t\\r\\n]|[${PASSED_OVER}]*[${FORMULA_SIGNS}]|[${PASSED_OVER}]{200})')`
+
+/** Nearly every cell begins with a letter, a digit or a brace: the long pattern need not be asked. */
+const mayBeFormula = (text: string) => `not (ascii(${text}) between 97 and 123 or ascii(${text}) between 48 and 57 or ascii(${text}) between 65 and 90)`
 
 /** With an apostrophe before it when it looks like a formula. */
 const guarded = (text: string) => `(case when ${looksLikeFormula(text)} then '''' else '' end || (${text}))`
