@@ -1,5 +1,6 @@
 /** A short chaos run with a fixed seed, and the proof that its checker sees what it looks for. */
 import t from 'tap'
+import { findWrongEffects, findWrongEnds, type ExpectedTask, type StoredEnd } from '../chaos/check-ends.js'
 import { runChaos } from '../chaos/run.js'
 import { atDepth } from '../helpers/depth.js'
 import { findViolations, type Stored } from '../helpers/history.js'
@@ -51,6 +52,27 @@ t.test('the checker is silent where nothing is wrong, and sees each violation', 
   }
 })
 
+t.test('the checker sees a task that ended otherwise than its kind may, or by a fault that is not its own', async (t) => {
+  const completed: StoredEnd = { id: ID, status: 'COMPLETED', failure: null, attempts: [{ outcome: 'completed', error: null }] }
+  const own: StoredEnd = { id: ID, status: 'FAILED', failure: { code: 'error', message: 'own' }, attempts: [{ outcome: 'lost', error: 'WorkerLost' }, { outcome: 'failed', error: 'Error' }] }
+  const good: ExpectedTask = { id: ID, name: 'good', isCancelled: false, end: { statuses: ['COMPLETED'] } }
+  const faulty: ExpectedTask = { ...good, name: 'faulty', end: { statuses: ['FAILED'], failure: { code: 'error', message: /^own$/ }, failedAttempts: 1 } }
+  for (const [end, task] of [[completed, good], [own, faulty], [{ ...completed, status: 'CANCELLED' }, { ...good, isCancelled: true }]] as const) t.same(findWrongEnds([end], [task]), [])
+  for (const [what, end, task] of [
+    ['a neighbour that fails', own, good],
+    ['a faulty one that completes', completed, faulty],
+    ['a cancellation that was not asked for', { ...completed, status: 'CANCELLED' }, good],
+    ['the fault of another', { ...own, failure: { code: 'error', message: 'of another' } }, faulty],
+    ['the blame of its worker', { ...own, failure: { code: 'worker_lost', message: 'own' } }, faulty],
+    ['another attempt after the last', { ...own, attempts: [...own.attempts, { outcome: 'failed', error: 'Error' }] }, faulty],
+  ] as const) t.match(findWrongEnds([end], [task]), [/should have ended/], what)
+  t.same(findWrongEffects([completed], [ID], new Map([[ID, 1]])), [])
+  t.match(findWrongEffects([completed], [ID], new Map()), [/never arrived/])
+  t.match(findWrongEffects([completed], [ID], new Map([[ID, 2]])), [/arrived 2 times/])
+  const putBack = { ...completed, attempts: [{ outcome: 'released', error: 'NoWorkerForType' }, ...completed.attempts] }
+  t.match(findWrongEffects([putBack], [ID], new Map([[ID, 2]])), [/arrived 2 times/], 'a worker without the handler has no effect')
+})
+
 const seconds = atDepth(20, 120)
 t.setTimeout(900_000)
 t.test(`${seconds} seconds of faults: every promise holds`, { timeout: 600_000 }, async (t) => {
@@ -59,4 +81,6 @@ t.test(`${seconds} seconds of faults: every promise holds`, { timeout: 600_000 }
   t.same(report.violations, [])
   t.ok(report.tasks > 50)
   t.ok(Object.keys(report.faults).length >= 4)
+  t.ok(report.putBack > 0, 'the worker of the older version had tasks that it does not know')
+  for (const how of ['rejection', 'timer', 'exit', 'block']) t.ok(report.kinds[`test.faulty: ${how}`], how)
 })

@@ -1,0 +1,27 @@
+/** Whether each watcher was told what is stored. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isFinal } from '../../src/protocol/status.js'
+import type { StreamMessage } from '../../src/protocol/stream.js'
+import { groupByTask, type StoredTransition } from '../helpers/history.js'
+import type { PersistentWatcher } from '../helpers/persist.js'
+
+/** Each watcher must have been told every transition after its first message, once and in order, and then the end. */
+export async function checkWatchers(watchers: readonly { id: string; watcher: PersistentWatcher }[], transitions: readonly StoredTransition[]): Promise<string[]> {
+  const histories = groupByTask(transitions)
+  const found = await Promise.all(
+    watchers.map(async ({ id, watcher }) => {
+      const code = await Promise.race([watcher.ended, sleep(30_000, 'nothing', { ref: false })])
+      const [first, ...rest] = watcher.messages
+      const told = rest.filter(({ type }) => type === 'transition').map(describe)
+      const expected = (histories.get(id) ?? []).filter(({ version }) => version > (first?.version ?? 0)).map(describe)
+      const hasEnded = first !== undefined && isFinal((watcher.messages.at(-1) ?? first).status)
+      if (code === 1000 && first?.type === 'snapshot' && hasEnded && told.join() === expected.join()) return []
+      return [`the watcher of ${id} (closed with ${code}) was told ${first?.type} ${first?.version}, ${told.join()}; stored is ${expected.join()}`]
+    }),
+  )
+  return found.flat()
+}
+
+function describe({ version, status }: StoredTransition | StreamMessage): string {
+  return `${version} ${status}`
+}
