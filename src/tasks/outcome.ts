@@ -50,14 +50,14 @@ export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
 
 /**
  * This worker has no handler for the type. Another may have one, or will, in a rolling deploy: the task is put back, with a pause
- * that grows from a second to a minute, until the window is over.
+ * that grows from a second to ten, until the window is over.
  */
 export function explainNoHandler(type: string, { count, waitedMs }: TypeWait, windowMs: number): Outcome {
   const error = new Error(`the worker has no handler for the type ${type}. Start one with the folder of tasks that has it (--tasks).`)
   error.name = NO_WORKER_FOR_TYPE
   if (waitedMs >= windowMs) return fail('no_worker_for_type', error)
   // Half to one and a half of it, so that many tasks do not come back together.
-  const retryInMs = Math.min(1_000 * 2 ** Math.min(count, 10), 60_000) * (0.5 + Math.random())
+  const retryInMs = Math.min(1_000 * 2 ** Math.min(count, 10), 10_000) * (0.5 + Math.random())
   return { kind: 'released', reason: 'no_worker_for_type', error, retryInMs }
 }
 
