@@ -26,7 +26,7 @@ async function folderOf(t: Test, files: Record<string, string>): Promise<string>
 
 t.test('TypeScript and JavaScript, in the folder and below it, each once', async (t) => {
   const definitions = await loadOwnDefinitions(OWN_TASKS)
-  t.same(definitions.map(({ type }) => type).sort(), ['test.block', 'test.crash', 'test.family', 'test.faulty', 'test.faulty-isolated', 'test.file', 'test.files', 'test.flaky', 'test.late-fault', 'test.leak', 'test.pid', 'test.reverse', 'test.single', 'test.slow-file', 'test.spin', 'test.spin-on', 'test.stages', 'test.tour', 'test.unstorable', 'test.wait'])
+  t.same(definitions.map(({ type }) => type).sort(), ['test.async-options', 'test.block', 'test.crash', 'test.family', 'test.faulty', 'test.faulty-isolated', 'test.file', 'test.files', 'test.flaky', 'test.hasty-fault', 'test.late-fault', 'test.leak', 'test.pid', 'test.rejecting-result', 'test.reverse', 'test.single', 'test.slow-file', 'test.spin', 'test.spin-on', 'test.stages', 'test.tour', 'test.unstorable', 'test.wait'])
   const registry = await loadRegistry({ ...OPTIONS, tasksDir: OWN_TASKS })
   t.ok(registry.find('test.reverse'))
   t.ok(registry.find('demo.sleep'), 'beside the built-in ones')
