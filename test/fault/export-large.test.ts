@@ -7,6 +7,9 @@ import { readTasks, readTransitions } from '../../src/tasks/store/index.js'
 import { atDepth } from '../helpers/depth.js'
 import { openScene } from '../helpers/scene.js'
 
+// With the full counts, on a slow machine.
+t.setTimeout(900_000)
+
 /** In depth 104 MB of payloads. */
 const ROWS = atDepth(100, 400)
 const ROW_LENGTH = 240_000

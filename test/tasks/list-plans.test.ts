@@ -6,6 +6,9 @@ import { atDepth } from '../helpers/depth.js'
 import { openTestDatabase } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
+// With the full counts, on a slow machine.
+t.setTimeout(900_000)
+
 const TASKS = atDepth(60_000, 500_000)
 const RARE = 3
 const LIMIT = 50

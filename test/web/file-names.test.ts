@@ -17,6 +17,9 @@ import { startApp } from '../helpers/app.js'
 import { atDepth } from '../helpers/depth.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 
+// With the full counts, on a slow machine.
+t.setTimeout(900_000)
+
 const folder = t.testdir()
 const app = await startApp(t, ['worker', 'relay'], { TASKS_DIR: OWN_TASKS, ARTIFACTS_DIR: folder })
 

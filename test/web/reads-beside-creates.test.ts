@@ -8,6 +8,9 @@ import { startApp } from '../helpers/app.js'
 import { openTestDatabase } from '../helpers/database.js'
 import { atDepth } from '../helpers/depth.js'
 
+// With the full counts, on a slow machine.
+t.setTimeout(900_000)
+
 const TASKS = atDepth(60_000, 500_000)
 const SUBSCRIPTIONS = 49
 const CREATES = 60

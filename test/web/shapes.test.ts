@@ -24,6 +24,9 @@ import { atDepth } from '../helpers/depth.js'
 import { anyShape, strangeValues, toJsonText } from '../helpers/shapes.js'
 import { createTask } from '../helpers/watch.js'
 
+// With the full counts, on a slow machine.
+t.setTimeout(900_000)
+
 const CASES = atDepth(2_000, 20_000)
 const AT_ONCE = 8
 const seed = Number(process.env['SHAPES_SEED'] ?? Date.now() % 2 ** 31)
