@@ -127,7 +127,7 @@ export function createMailbox<T>() {
       for (const resolve of wake.splice(0)) resolve()
     },
     /** Waits until the items fulfil the condition. */
-    async until(condition: (items: readonly T[]) => boolean, deadlineMs = 30_000): Promise<readonly T[]> {
+    async until(condition: (items: readonly T[]) => boolean, deadlineMs = 120_000): Promise<readonly T[]> {
       const endsAt = performance.now() + deadlineMs
       const timer = setInterval(() => wake.splice(0).forEach((resolve) => resolve()), 100)
       try {
@@ -169,10 +169,4 @@ export function createGate() {
   let open: () => void = () => {}
   const opened = new Promise<void>((resolve) => (open = resolve))
   return { opened, open: () => open() }
-}
-
-export async function timeOf(work: Promise<unknown>): Promise<number> {
-  const startedAt = performance.now()
-  await work.catch(() => {})
-  return performance.now() - startedAt
 }

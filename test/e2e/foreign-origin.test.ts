@@ -100,7 +100,7 @@ for (const [who, url, target] of [
   ['a page of another port of this machine', `http://127.0.0.1:${sitePort}/`, address],
   ['a page of another name for this machine', `http://localhost:${sitePort}/`, address],
 ] as const) {
-  t.test(`${who} changes nothing and reads nothing`, { timeout: 60_000 }, async (t) => {
+  t.test(`${who} changes nothing and reads nothing`, async (t) => {
     const before = await countRows()
     const page = await openForeign(t, url)
     t.strictSame(await attack(page, target), [])
@@ -109,7 +109,7 @@ for (const [who, url, target] of [
   })
 }
 
-t.test('a page on a name that was rebound to this server changes nothing and reads nothing', { timeout: 60_000 }, async (t) => {
+t.test('a page on a name that was rebound to this server changes nothing and reads nothing', async (t) => {
   const before = await countRows()
   // The name leads to the attacker's server until the page is loaded, and to this one after: one origin for the browser.
   let target = sitePort
@@ -131,7 +131,7 @@ t.test('a page on a name that was rebound to this server changes nothing and rea
   t.strictSame(await countRows(), before)
 })
 
-t.test('the same attempts by a page of this server succeed, so that they are attempts', { timeout: 60_000 }, async (t) => {
+t.test('the same attempts by a page of this server succeed, so that they are attempts', async (t) => {
   const before = await countRows()
   const page = await openForeign(t, `${address}/docs/static/index.css`)
   const gains = await attack(page, address)

@@ -48,11 +48,9 @@ t.test('a failure beyond the last step never comes', async (t) => {
 t.test('it ends at once when its signal aborts', async (t) => {
   const controller = new AbortController()
   const { context, progress } = createContext({ signal: controller.signal })
-  const startedAt = performance.now()
   const run = demoSleep.run({ steps: 5, stepMs: 60_000 }, context)
   controller.abort(new Error('the worker stops'))
   await t.rejects(run, { name: 'AbortError' })
-  t.ok(performance.now() - startedAt < 1000)
   t.strictSame(progress, [])
 })
 

@@ -4,6 +4,8 @@ import { chromium, type Browser, type BrowserContext, type BrowserContextOptions
 import type { TestScope } from './services.js'
 
 const DEFAULT_PATH = '/usr/bin/chromium'
+/** How long an action or a wait may take before the test gives up: a page on a slow machine beside other work. */
+const ACTION_MS = 240_000
 
 /** A page, and everything that went wrong in it. */
 export interface TestPage {
@@ -30,6 +32,7 @@ export async function launchBrowser(t: TestScope, flags: readonly string[] = [])
 /** Opens an empty page whose complaints are recorded from its first line on. */
 export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<TestPage> {
   const context = await browser.newContext(options)
+  context.setDefaultTimeout(ACTION_MS)
   const page = await context.newPage()
   const complaints: string[] = []
   page.on('pageerror', (error) => complaints.push(`uncaught: ${error.message}`))

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { TestScope } from './services.js'
 
 const PROGRAM = '/usr/sbin/nginx'
-const DEADLINE_MS = 20_000
+const DEADLINE_MS = 120_000
 
 /** Whether this machine has nginx. */
 export async function hasNginx(): Promise<boolean> {

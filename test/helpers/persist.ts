@@ -23,7 +23,7 @@ export function persist(address: () => string, path: string): PersistentWatcher 
   function connectOnce(): Promise<number> {
     connections += 1
     const query = version === undefined ? '' : `?since=${version}`
-    const socket = new WebSocket(address().replace(/^http/, 'ws') + path + query, { handshakeTimeout: 2_000 })
+    const socket = new WebSocket(address().replace(/^http/, 'ws') + path + query, { handshakeTimeout: 10_000 })
     socket.on('message', (data: Buffer) => {
       const message = readFrame(data.toString())
       if (message.type === 'progress') return

@@ -9,11 +9,11 @@ export interface RawAnswer {
   body: string
 }
 
-/** Sends the lines (and an empty one) and reads the first answer until the server ends the connection. Rejects when it does not, in 10 s. */
+/** Sends the lines (and an empty one) and reads the first answer until the server ends the connection. Rejects when it does not, within two minutes. */
 export async function sendRaw(address: string, lines: readonly string[], { body = '', localAddress }: { body?: string; localAddress?: string } = {}): Promise<RawAnswer> {
   const { hostname, port } = new URL(address)
   const socket = connect({ host: hostname, port: Number(port), ...(localAddress && { localAddress }) })
-  socket.setTimeout(10_000, () => socket.destroy(new Error('the connection is still open')))
+  socket.setTimeout(120_000, () => socket.destroy(new Error('the connection is still open')))
   socket.write([...lines, '', body].join('\r\n'))
   const answer = await text(socket)
   const end = answer.indexOf('\r\n\r\n')

@@ -119,7 +119,7 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
         await sleep(100)
       }
     },
-    async ended(ids, withinMs = 60_000) {
+    async ended(ids, withinMs = 300_000) {
       const text = `select count(*)::integer as count from taskwire.tasks where id = any($1::text::uuid[]) and finished_at is not null`
       const deadlineMs = performance.now() + withinMs
       for (;;) {

@@ -176,7 +176,7 @@ export async function settle(turns = 20): Promise<void> {
   for (let turn = 0; turn < turns; turn += 1) await nextTurn()
 }
 
-export async function until(isTrue: () => boolean, withinMs = 5_000): Promise<void> {
+export async function until(isTrue: () => boolean, withinMs = 120_000): Promise<void> {
   const deadline = performance.now() + withinMs
   while (!isTrue()) {
     if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms: ${isTrue}`)

@@ -128,11 +128,12 @@ t.test('time limits: the signal first, then the end, also of a handler that igno
   t.match(await read(silent), { status: 'FAILED', failure: { code: 'no_heartbeat' } })
   const signs = [(context: TaskContext) => context.heartbeat(), (context: TaskContext) => context.progress(1), (context: TaskContext) => context.log.info('alive')]
   await attempt(lively, 1, async (context) => {
-    for (let step = 0; step < 9; step += 1) {
+    // In all longer than the limit, and each sign long before it.
+    for (let step = 0; step < 60; step += 1) {
       await sleep(40)
       signs[step % signs.length]?.(context)
     }
-  }, { timeLimits: { heartbeatMs: 200 } })
+  }, { timeLimits: { heartbeatMs: 2_000 } })
   t.match(await read(lively), { status: 'COMPLETED' })
 })
 

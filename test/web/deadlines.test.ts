@@ -6,8 +6,8 @@ import { createEmptyTask } from '../helpers/processes.js'
 import { createText, openRaw, requestText, waitUntil, type RawClient } from '../helpers/raw-client.js'
 import { watch } from '../helpers/watch.js'
 
-const REQUEST_MS = 1_000
-const UPLOAD_WINDOW_MS = 1_000
+const REQUEST_MS = 2_000
+const UPLOAD_WINDOW_MS = 2_000
 // They wait for the same time, so they do it together.
 t.jobs = 20
 const app = await startApp(t, [], {}, { requestMs: REQUEST_MS, keepAliveMs: 2_000, uploadWindowMs: UPLOAD_WINDOW_MS, minUploadBytes: 2_000, sweepMs: 20 })
@@ -114,7 +114,7 @@ t.test('a body whose client goes is forgotten', async (t) => {
 
 t.test('an upload may take longer than a request, as long as it keeps its rate', async (t) => {
   const client = await openRaw(t, app.address)
-  const parts = 20
+  const parts = 40
   client.send(requestText('POST /api/uploads', { 'content-length': parts * 4_000, connection: 'close' }))
   for (let part = 0; part < parts; part += 1) {
     client.send('x'.repeat(4_000))
@@ -138,14 +138,16 @@ t.test('streams, waits and sockets outlive what a request may take', async (t) =
 })
 
 t.test('while the server works on a request, what is behind it has time', async (t) => {
-  const id = await createEmptyTask(app.address)
-  for (const rest of [requestText('GET /healthz'), createText({ title: 'behind', payload: { text: 'x'.repeat(40_000) }, type: 'example' })]) {
+  const rests = [requestText('GET /healthz'), createText({ title: 'behind', payload: { text: 'x'.repeat(40_000) }, type: 'example' })]
+  await Promise.all(rests.map(async (rest) => {
+    const id = await createEmptyTask(app.address)
     const client = await openRaw(t, app.address)
-    client.send(requestText(`GET /api/tasks/${id}?wait=3`) + rest.slice(0, 20))
+    client.send(requestText(`GET /api/tasks/${id}?wait=60`) + rest.slice(0, 20))
     // Longer than a head may take.
     await sleep(2 * REQUEST_MS)
     t.equal(client.said(), '')
     client.send(rest.slice(20))
+    await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
     await client.heard(/^HTTP\/1\.1 200 [^]*HTTP\/1\.1 [24]\d\d /)
-  }
+  }))
 })

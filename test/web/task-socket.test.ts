@@ -284,12 +284,10 @@ t.test('when the application closes, watchers are told to come back, and those t
   deaf.write(handshake(`/ws/tasks/${ID}`))
   await until(() => watcher.messages.length === 1 && sockets.size === 2)
   const cutOff = once(deaf, 'close')
-  const startedAt = performance.now()
   const closing = app.close()
   t.match(await watcher.closed, { code: 1012, reason: /^retryAfterMs=\d+$/ })
-  t.ok(performance.now() - startedAt < 1_000)
+  // The deaf one reads nothing before the server has closed: it was not waited for.
   await closing
-  t.ok(performance.now() - startedAt < 4_000)
   deaf.resume()
   await cutOff
 })
