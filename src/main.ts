@@ -153,7 +153,7 @@ async function runStart({ watch = false }: Flags): Promise<void> {
 }
 
 async function runWebhookSecret(): Promise<void> {
-  const { databaseUrl } = loadConfig('migrate', process.env)
+  const { databaseUrl } = loadConfig('migrate', await findServices())
   const { webhookSecret } = loadConfig('types', process.env)
   const { openDatabase } = await import('./db/open.js')
   const { readSecret } = await import('./tasks/store/index.js')
@@ -171,7 +171,7 @@ async function runTypes(): Promise<void> {
 
 /** What was found, a line each; exit code 1 when something is left to do. */
 async function runDoctor({ fix = false }: Flags): Promise<void> {
-  const { databaseUrl, redisUrl } = loadConfig('relay', process.env)
+  const { databaseUrl, redisUrl } = loadConfig('relay', await findServices())
   const { examine } = await import('./doctor/doctor.js')
   const findings = await examine({ databaseUrl, redisUrl, shouldFix: fix === true })
   for (const { state, text } of findings) console.log(hideSecrets(`${state.padEnd(6)}  ${text}`))
@@ -180,13 +180,19 @@ async function runDoctor({ fix = false }: Flags): Promise<void> {
 
 /** A round trip to each service; exit code 1 and one line when one does not answer. */
 async function runHealth(): Promise<void> {
-  const { databaseUrl, redisUrl } = loadConfig('relay', process.env)
+  const { databaseUrl, redisUrl } = loadConfig('relay', await findServices())
   const { openBroker } = await import('./broker/open-broker.js')
   const { openDatabase } = await import('./db/open.js')
   const db = openDatabase(databaseUrl, { maxConnections: 1 })
   const broker = await openBroker({ redisUrl, databaseUrl, log: { info: () => {}, warn: () => {} } })
   await Promise.all([broker.ping(), db.run({ name: 'health', text: 'select 1' }, []).catch(failInOneLine(databaseUrl))])
   await Promise.all([broker.close(), db.close()])
+}
+
+/** The settings, with the addresses of a `start` that runs in this folder unless they are given. */
+async function findServices(): Promise<NodeJS.ProcessEnv> {
+  const { withLocalServices } = await import('./services/local-services.js')
+  return withLocalServices(process.env)
 }
 
 /** What the server said is what there is to say: where in the program it was heard helps nobody. */

@@ -42,7 +42,7 @@ t.test('the dependency tables name every dependency, and no other', async (t) =>
 })
 
 t.test('the files that the documents link to exist', async (t) => {
-  for (const file of ['README.md', ...readdirSync(new URL('../docs', import.meta.url)).map((name) => `docs/${name}`)]) {
+  for (const file of ['README.md', ...readdirSync(new URL('../docs', import.meta.url)).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)]) {
     for (const [, target = ''] of read(file).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
       t.doesNotThrow(() => readFileSync(new URL(target, new URL(`../${file}`, import.meta.url))), `${file} links to ${target}`)
     }

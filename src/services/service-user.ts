@@ -50,7 +50,7 @@ function dataRightsOfOthers(): number {
 }
 
 /** What lies directly in a data folder. */
-const DATA_ENTRIES: ReadonlySet<string> = new Set(['postgres', 'redis', 'artifacts', 'emails', 'roles.json', 'start.sock'])
+const DATA_ENTRIES: ReadonlySet<string> = new Set(['postgres', 'redis', 'artifacts', 'emails', 'roles.json', 'services.json', 'start.sock'])
 
 /** Takes the rights that earlier versions have left to others. */
 export function tightenDataFolder(folder: string): Promise<void> {

@@ -17,6 +17,7 @@ import { StartupError } from '../startup-error.js'
 import { describeBanner, type Addresses } from './banner.js'
 import { lockDataDir } from './data-lock.js'
 import { assertPortFree } from './listen-port.js'
+import { noteLocalServices } from './local-services.js'
 import { startPostgres } from './postgres.js'
 import { findRedisServer, startRedis } from './redis.js'
 import { createRoleRecord, launchRole, type RoleRecord } from './role-process.js'
@@ -68,7 +69,9 @@ export async function start(options: StartOptions, onSupervisor: (started: Start
   const supervisor = createSupervisor({ say: options.say })
   const keepsData = config.databaseUrl === undefined || config.redisUrl === undefined
   const data = keepsData ? await openDataFolder(config.dataDir) : undefined
+  let forgetServices = async () => {}
   const stop = async () => {
+    await forgetServices()
     await supervisor.stop()
     await data?.lock.release()
   }
@@ -77,6 +80,7 @@ export async function start(options: StartOptions, onSupervisor: (started: Start
     await assertPortFree(config.host, config.port, keepsData ? 0 : PORT_PATIENCE_MS)
     const place = data === undefined ? undefined : await findServicePlace(data.folder)
     const services = await startServices(options, supervisor, place)
+    if (data !== undefined) forgetServices = await noteLocalServices(data.folder, services)
     signal.throwIfAborted()
     options.say('Migrating the database')
     await options.migrate(services.databaseUrl)

@@ -1,0 +1,84 @@
+/** What README.md and docs/tasks.md print, a newcomer can paste: each command runs against a server that was just started. */
+import { execFile } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { describeBanner } from '../src/services/banner.js'
+import { makeWorkingFolder, startEverything } from './helpers/processes.js'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const PRINTED_ADDRESS = 'http://127.0.0.1:3000'
+const run = promisify(execFile)
+
+const cwd = await makeWorkingFolder(t)
+const { address } = await startEverything(t, cwd)
+
+/** What stands in the fences of this language, from `start` to the next heading of that level. */
+function readBlocks(file: string, language: string, start = ''): string[] {
+  const text = readFileSync(join(ROOT, file), 'utf8')
+  const from = text.indexOf(start)
+  const end = start === '' ? -1 : text.indexOf('\n## ', from + 1)
+  const section = text.slice(from, end === -1 ? undefined : end)
+  return [...section.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, 'gm'))].map(([, block = '']) => block.replaceAll(PRINTED_ADDRESS, address))
+}
+
+/** Runs the blocks in one shell, as somebody who pastes them one after another, and gives what each one printed. */
+async function paste(blocks: readonly string[], folder: string): Promise<string[]> {
+  const script = blocks.map((block) => `${block}\nprintf '\\n=====\\n'`).join('\n')
+  // Without the hooks that tap puts into NODE_OPTIONS.
+  const env = { ...process.env, NODE_OPTIONS: '', DATA_DIR: join(cwd, '.taskwire') }
+  const options = { cwd: folder, env, maxBuffer: 1 << 26 }
+  const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', script], options)
+  return stdout.split('\n=====\n').slice(0, blocks.length)
+}
+
+/** Times, ids and durations are others each time. */
+const withoutChance = (line: string) => line.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME').replace(/"sleptMs":\d+/, '"sleptMs":N')
+
+t.test('the five minutes of the README go as they are printed', async (t) => {
+  const blocks = readBlocks('README.md', 'sh', '## Five minutes')
+  const outputs = await paste(blocks, ROOT)
+  const find = (part: string) => outputs[blocks.findIndex((block) => block.includes(part))] ?? ''
+  for (const [index, output] of outputs.entries()) t.notMatch(output, /"code":"|not found|usage:/i, blocks[index] ?? '')
+
+  const [sample = ''] = readBlocks('README.md', 'json', '## Five minutes')
+  const [printed, got] = [sample, find('"example task"')].map((text) => JSON.parse(text) as Record<string, unknown>)
+  t.same(Object.keys(got ?? {}), Object.keys(printed ?? {}), 'the answer has the fields that are shown')
+  t.match(got, { title: printed?.['title'], status: printed?.['status'], type: printed?.['type'] })
+
+  const [watched = ''] = readBlocks('README.md', 'text', '## Five minutes')
+  const lines = find('"watch me"').trim().split('\n').map(withoutChance)
+  const shown = watched.trim().split('\n').map(withoutChance)
+  t.equal(lines.at(-1), shown.at(-1), 'the stream ends as shown')
+  const known = shown.map((line) => line.replace(/ {2}watch me/, ''))
+  t.same(lines.filter((line) => /step/.test(line)).map((line) => line.replace(/ {2}watch me/, '')).filter((line) => !known.includes(line)), [], 'and has the steps that are shown')
+  t.match(find('failAt'), /FAILED +attempt 1 +failed at step 3, as asked\s*$/)
+  t.match(find('doctor'), /^ok +the database has every migration$/m)
+  t.notMatch(find('doctor'), /^bad/m)
+})
+
+t.test('the line for the console is the one that a start prints, which is pasted in another test', async (t) => {
+  const banner = describeBanner({ address, database: '', redis: undefined })
+  const [line = ''] = readBlocks('README.md', 'js', '## Five minutes')
+  t.ok(banner.includes(`  ${line.trim()}`), banner.join('\n'))
+})
+
+t.test('the program of the README watches a task to its end', async (t) => {
+  const [, program = ''] = readBlocks('README.md', 'js', '## Five minutes')
+  // Below the project, as a file in the folder of a clone is.
+  const file = join(t.testdir({}), 'watch.mjs')
+  writeFileSync(file, program)
+  const { stdout } = await run(process.execPath, [file], { env: { PATH: process.env['PATH'] } })
+  t.match(stdout.trim().split('\n').at(-1), /^COMPLETED /)
+})
+
+t.test('the commands of docs/tasks.md go as they are printed', async (t) => {
+  const blocks = readBlocks('docs/tasks.md', 'sh')
+  writeFileSync(join(cwd, 'photo.png'), 'no picture, but bytes')
+  const outputs = await paste(blocks, cwd)
+  for (const [index, output] of outputs.entries()) t.notMatch(output, /"code":"/, blocks[index] ?? '')
+  t.match(outputs[blocks.findIndex((block) => block.includes('/cancel'))], /"priority":9[^]*"status":"CANCELLED"/)
+  t.match(outputs[blocks.findIndex((block) => block.includes('uploads'))], /report\.html[^]*"url":[^]*"upload":/)
+})
