@@ -10,7 +10,7 @@ const roleOf = (point: CrashPoint): Role => {
   return step === 'create' ? 'web' : step === 'attempt' ? 'worker' : 'relay'
 }
 
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 for (const point of CRASH_POINTS) {
   t.test(`killed at ${point}`, async (t) => {
     const scene = await openScene(t)

@@ -6,7 +6,7 @@ import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene, type Scene } from '../helpers/scene.js'
 import type { TestScope } from '../helpers/services.js'
 
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 
 const NEIGHBOURS = 20
 

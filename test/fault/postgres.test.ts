@@ -4,7 +4,7 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import { openScene, type Scene } from '../helpers/scene.js'
 
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 
 /** Runs `fault` while tasks are created and run; then everything must have ended, in the processes that were there before. */
 async function survive(t: Test, scene: Scene, fault: () => Promise<void>) {

@@ -11,7 +11,7 @@ const MAX_TASKS_BEFORE_RETURN = 1_000
 
 if (!(await hasRedisServer())) t.comment('no redis-server on this machine: the standby of Redis is left out')
 else {
-  t.setTimeout(300_000)
+  t.setTimeout(900_000)
 
   for (const kind of ['killed', 'frozen'] as const) {
     t.test(`Redis is ${kind} for long: tasks go on, are watched, and Redis takes over again`, async (t) => {

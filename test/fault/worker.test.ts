@@ -6,7 +6,7 @@ import { OWN_TASKS, spawnTaskwire } from '../helpers/processes.js'
 import { startProxy } from '../helpers/proxy.js'
 import { openScene, type Scene } from '../helpers/scene.js'
 
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 
 async function statusOf(scene: Scene, id: string) {
   return (await readTransitions(scene.db, 'default', id)).map(({ status, attempt }) => `${status} ${attempt}`)

@@ -29,7 +29,7 @@ export async function copyProject(t: { teardown(action: () => unknown): void }):
 /** Runs one test file there, up to the first check that fails; resolves with the exit code and what was printed. */
 export function runTest(folder: string, file: string, env: NodeJS.ProcessEnv = {}): Promise<{ code: number; output: string }> {
   const { PATH, HOME, TMPDIR } = process.env
-  const options = { cwd: folder, env: { PATH, HOME, TMPDIR, TAP_BAIL: '1', ...env }, maxBuffer: 64 * 1024 * 1024, timeout: 600_000 }
+  const options = { cwd: folder, env: { PATH, HOME, TMPDIR, TAP_BAIL: '1', TAP_TIMEOUT: '120', ...env }, maxBuffer: 64 * 1024 * 1024, timeout: 600_000 }
   return new Promise((resolve) => {
     execFile(process.execPath, ['--import=tsx', file], options, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, output: stdout + stderr })

@@ -20,7 +20,7 @@ import { startRole } from '../helpers/roles.js'
 import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.js'
 import { startTarpit } from '../helpers/tarpits.js'
 
-t.setTimeout(600_000)
+t.setTimeout(900_000)
 /** The budget is 512 MiB, and 505 to 530 MB were seen; how much garbage a busy process puts off differs between machines. */
 const MAX_RSS_BYTES = 640 * 1024 * 1024
 const JSON_FIELDS = { 'content-type': 'application/json' }
