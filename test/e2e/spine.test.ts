@@ -17,7 +17,7 @@ for (const broker of brokers) {
     const redis = broker === 'redis' ? await startRedis(t) : undefined
     await migrateDatabase(postgres.url)
     if (redis === undefined) await migrateBroker(postgres.url)
-    const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url ?? '', ATTEMPT_LEASE_SECONDS: '3', SHUTDOWN_GRACE_SECONDS: '0' }
+    const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url ?? '', ATTEMPT_LEASE_SECONDS: '5', SHUTDOWN_GRACE_SECONDS: '0' }
     const [web, firstWorker] = await Promise.all([startRole(t, 'web', env), startRole(t, 'worker', env), startRole(t, 'relay', env)])
     const { address } = web
     let worker = firstWorker

@@ -15,16 +15,20 @@ const sink = await serve(t, async (request, response) => {
   requests.push({ path: request.url ?? '', id: String(request.headers['idempotency-key'] ?? request.headers['webhook-id']) })
   response.end('taken')
 })
-const scene = await openScene(t, { SMTP_URL: smtp.url, HTTP_REQUEST_ALLOW_PRIVATE: 'true' })
+// The leases are long: an attempt that a slow machine keeps from renewing its lease would be followed by another, as promised.
+const scene = await openScene(t, { SMTP_URL: smtp.url, HTTP_REQUEST_ALLOW_PRIVATE: 'true', ATTEMPT_LEASE_SECONDS: '6' })
 await Promise.all([scene.start('web'), scene.start('relay')])
 
 const read = async (id: string) => (await readTasks(scene.db, 'default', [id]))[0]
 const received = (path: string) => requests.filter((request) => request.path === path)
 
 for (const [point, attempt] of [['attempt:after-claim', 2], ['attempt:after-run', 2], ['attempt:after-settle', 1]] as const satisfies [CrashPoint, number][]) {
+  // After the settle no lease has to run out for the task to go on.
+  const keepWorker = () => scene.keep('worker', { TASKWIRE_CRASH_AT: point, ...(attempt === 1 && { ATTEMPT_LEASE_SECONDS: '60' }) })
+
   /** Ended though its worker died there. */
   async function survive(t: Test, body: CreateTask): Promise<string> {
-    const worker = await scene.keep('worker', { TASKWIRE_CRASH_AT: point })
+    const worker = await keepWorker()
     const id = await scene.create(body)
     await scene.ended([id])
     while (worker.restarts === 0) await new Promise((resolve) => setTimeout(resolve, 20))
@@ -57,7 +61,7 @@ for (const [point, attempt] of [['attempt:after-claim', 2], ['attempt:after-run'
 
   t.test(`killed at ${point}: the end is told, and who is told twice can see it`, async (t) => {
     const path = `/ends/${point}`
-    const worker = await scene.keep('worker', { TASKWIRE_CRASH_AT: point })
+    const worker = await keepWorker()
     const id = await scene.create({ payload: { steps: 0 }, callbackUrl: sink + path })
     await scene.ended([id])
     const deliveries = async () => (await listTasks(scene.db, 'default', { parent: id, limit: 10 })).map((task) => task.id)

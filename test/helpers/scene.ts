@@ -51,7 +51,7 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
     DATABASE_URL: postgres.url,
     ...(redis && { REDIS_URL: redis.url }),
     ARTIFACTS_DIR: join(tmpdir(), `taskwire-test-artifacts-${process.pid}`),
-    ...{ CLAIM_WINDOW_SECONDS: '1', ATTEMPT_LEASE_SECONDS: '3', SHUTDOWN_GRACE_SECONDS: '1' },
+    ...{ CLAIM_WINDOW_SECONDS: '1', ATTEMPT_LEASE_SECONDS: '5', SHUTDOWN_GRACE_SECONDS: '1' },
     ...settings,
   }
   const webs: { readonly process: RoleProcess }[] = []
