@@ -40,8 +40,8 @@ export const Link = Type.Object({ url: Type.String({ description: 'a path on thi
 export type Link = Static<typeof Link>
 
 export const LinkQuery = Type.Object({
-  expires: Type.String({ pattern: '^[0-9]{1,12}$', description: 'seconds since 1970' }),
-  signature: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }),
+  expires: Type.String({ pattern: '^[0-9]{1,12}$', description: 'seconds since 1970', examples: ['1790000000'] }),
+  signature: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$', examples: ['v4vYDLvUn2ZVdO0cKBfzvEyWmnNcjBhP5gDzaeFxLhc'] }),
 })
 
 /** A file that was sent, to be named in the payload of a task. */

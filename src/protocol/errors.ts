@@ -6,8 +6,9 @@ import { Type, type Static } from 'typebox'
 
 export const PROBLEMS = {
   invalid_json: { status: 400, title: 'The body is not JSON', fix: 'Send one JSON object, in UTF-8.' },
+  malformed_request: { status: 400, title: 'The request is not HTTP', fix: 'Send HTTP/1.1 as RFC 9112 has it; an HTTP client does. The connection is closed.' },
   invalid_request: { status: 400, title: 'The request does not fit its schema', fix: 'Mend the fields listed in errors.' },
-  malformed_url: { status: 400, title: 'The address is malformed', fix: 'Percent-encode what goes into the path, e.g. with encodeURIComponent.' },
+  malformed_url: { status: 400, title: 'The address is malformed', fix: 'Percent-encode what goes into the address as UTF-8, e.g. with encodeURIComponent.' },
   invalid_id: { status: 400, title: 'The id is malformed', fix: 'A task id is a UUID such as the one in the Location header of the answer that created it.' },
   invalid_cursor: { status: 400, title: 'The cursor is malformed', fix: 'Pass nextCursor of the previous page unchanged, or leave cursor out to start over.' },
   origin_not_allowed: { status: 403, title: 'Pages of this origin may not use the server', fix: 'The operator adds the origin to ALLOWED_ORIGINS, or, behind a proxy, sets TRUST_PROXY.' },
@@ -33,6 +34,8 @@ export const PROBLEMS = {
   unknown_type: { status: 422, title: 'There is no such task type', fix: 'Use one of the types listed by GET /api/types.' },
   internal_type: { status: 422, title: 'Only the server makes tasks of this type', fix: 'Use a type that GET /api/types does not mark as isInternal. For a callback at the end of a task, send callbackUrl with it.' },
   invalid_payload: { status: 422, title: 'The payload does not fit the schema of its type', fix: 'Mend the fields listed in errors; GET /api/types shows the schema.' },
+  expectation_failed: { status: 417, title: 'The expectation cannot be met', fix: 'Leave the header Expect out, or send Expect: 100-continue.' },
+  head_too_large: { status: 431, title: 'The head of the request is too large', fix: 'Send at most 16 KiB of address and headers together: fewer or shorter headers, fewer ids in the query.' },
   key_reused: { status: 422, title: 'The Idempotency-Key was used for another request', fix: 'Send a new key with a new request, and an old one with the very same body.' },
   too_many_streams: { status: 429, title: 'Too many streams are open from this address, or with this key', fix: 'Close some, or follow many tasks over one socket: /ws/tasks. The operator sets MAX_STREAMS_PER_ADDRESS and MAX_STREAMS_PER_KEY.' },
   overloaded: { status: 503, title: 'This server has as much under way as it may', fix: 'Try again after the seconds in Retry-After; another process may have room.' },

@@ -1,7 +1,7 @@
 /** Bodies, parameters and answers of the REST surface. */
 import { Type, type Static } from 'typebox'
 import { Status } from './status.js'
-import { Instant, LogLine, QueueName, Task, TaskId, TaskSummary, TaskType, Transition } from './task.js'
+import { Instant, LogLine, QueueName, TaskId, TaskSummary, TaskType, Transition } from './task.js'
 
 /** The longest body `POST /api/tasks` takes, in bytes. */
 export const MAX_BODY_BYTES = 256 * 1024
@@ -49,8 +49,8 @@ export const CreateBatch = Type.Object(
 )
 export type CreateBatch = Static<typeof CreateBatch>
 
-/** The tasks in the order given. One with a unique key that another unfinished task has is that other. */
-export const Batch = Type.Object({ batchId: TaskId, items: Type.Array(Task) })
+/** The tasks in the order given, without payloads and results. One with a unique key that another unfinished task has is that other. */
+export const Batch = Type.Object({ batchId: TaskId, items: Type.Array(TaskSummary) })
 export type Batch = Static<typeof Batch>
 
 /** What may be changed of a task that has not started; what is left out stays. */
@@ -94,12 +94,6 @@ export type Attempt = Static<typeof Attempt>
 export const AttemptList = Type.Object({ items: Type.Array(Attempt), nextAfter: Type.Union([Type.Integer(), Type.Null()]) })
 export type AttemptList = Static<typeof AttemptList>
 
-/** What may come with a create. Others are let through. */
-export const CreateTaskHeaders = Type.Object({
-  'idempotency-key': Type.Optional(Type.String({ description: 'chosen by the client; the same request with the same key again makes no second task' })),
-  prefer: Type.Optional(Type.String({ description: '`wait=10`: answer with the finished task if it ends in 10 s. `handling=strict`: 503 and nothing stored when no worker can be told' })),
-})
-
 export const TaskParams = Type.Object({ id: TaskId })
 export type TaskParams = Static<typeof TaskParams>
 
@@ -130,14 +124,15 @@ export const SelectionQuery = Type.Object(
       Type.String({
         pattern: `^${UUID_PATTERN}(,${UUID_PATTERN}){0,${MAX_IDS_IN_URL - 1}}$`,
         description: `up to ${MAX_IDS_IN_URL} ids with commas between; not together with the others`,
+        examples: ['019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10,019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e11'],
       }),
     ),
     type: Type.Optional(TaskType),
     tag: Type.Optional(Tag),
     status: Type.Optional(Status),
     batch: Type.Optional(TaskId),
-    since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, description: 'with ids: the version held of each, in the order of the ids; 0 for none' })),
-    cursor: Type.Optional(Type.String({ maxLength: 200, description: 'of the stored history: nextCursor of the previous page' })),
+    since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, examples: ['3,0'], description: 'with ids: the version held of each, in the order of the ids; 0 for none' })),
+    cursor: Type.Optional(Type.String({ maxLength: 200, examples: ['MjAyNi0xMS0yMFQyMToyMjoyMy40NTZaIDAxOWFhM2YyLTdjMWUtN2IzYS05YTU1LTBkMWMxZjZmMWUxMCAz'], description: 'of the stored history: nextCursor of the previous page' })),
   },
   { additionalProperties: false },
 )
@@ -163,7 +158,7 @@ export const ListTasksQuery = Type.Object(
     batch: Type.Optional({ ...TaskId, description: 'the tasks of this batch' }),
     parent: Type.Optional({ ...TaskId, description: 'the tasks that this one has made' }),
     createdAfter: Type.Optional({ ...Instant, description: 'created at this time or later' }),
-    createdBefore: Type.Optional({ ...Instant, description: 'created before this time' }),
+    createdBefore: Type.Optional({ ...Instant, examples: ['2026-11-21T00:00:00Z'], description: 'created before this time' }),
     q: Type.Optional(
       Type.String({ minLength: 1, maxLength: 200, pattern: NO_NUL, examples: ['nightly report'], description: 'text in the title, upper or lower case' }),
     ),
@@ -171,7 +166,7 @@ export const ListTasksQuery = Type.Object(
       Type.Enum(['payload', 'result', 'payload,result', 'result,payload'], { description: 'what the items carry besides; a page then holds fewer of them' }),
     ),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50 })),
-    cursor: Type.Optional(Type.String({ maxLength: 200, description: 'nextCursor of the previous page, with the same filters' })),
+    cursor: Type.Optional(Type.String({ maxLength: 200, examples: ['AZqj8nweezqaVQ0cH28eEEJ6H61sxgAA'], description: 'nextCursor of the previous page, with the same filters' })),
   },
   { additionalProperties: false },
 )

@@ -31,6 +31,7 @@ import { redirectToPage, stripBasePath } from './base-path.js'
 import { pageRoutes } from './page.js'
 import { ANSWER_HEADERS, answerProblem, ProblemError } from './problem.js'
 import { registerReading, type Reading } from './reading.js'
+import { registerRequestCheck } from './request-check.js'
 import { artifactRoutes } from './routes/artifacts.js'
 import { changeTaskRoutes } from './routes/change-task.js'
 import { createTaskRoute } from './routes/create-task.js'
@@ -74,12 +75,15 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
     rewriteUrl: ({ url = '' }) => stripBasePath(config.basePath, url),
     // Addresses that are refused before a route is looked for.
     frameworkErrors: (error, request, reply) => answerProblem(findRefusal(request) ?? error, request, reply),
+    // Bytes that Node's parser refuses.
+    clientErrorHandler: (error, socket) => connections.refuse(error, socket),
     trustProxy: config.trustProxy !== '' && splitList(config.trustProxy),
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   app.addHook('onRequest', guardAnswer)
   const findRefusal = registerGate(app, config)
+  registerRequestCheck(app)
   app.setErrorHandler(answerProblem)
   app.setNotFoundHandler(refuseUnknown)
   app.setValidatorCompiler(compileValidator)

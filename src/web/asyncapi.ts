@@ -1,6 +1,6 @@
 /**
  * `/asyncapi.json`: what the streams say, from the schemas of `protocol/stream.ts`.
- * @see https://www.asyncapi.com/docs/reference/specification/v3.0.0
+ * @see https://www.asyncapi.com/docs/reference/specification/v3.1.0
  */
 import type { TSchema } from 'typebox'
 import {
@@ -76,7 +76,8 @@ const refer = (root: string, infos: Record<string, MessageInfo>) =>
 
 function describeOperation(action: 'send' | 'receive', channel: string, title: string, infos: Record<string, MessageInfo>) {
   const messages = Object.values(refer(`#/channels/${channel}/messages`, infos))
-  return { action, channel: { $ref: `#/channels/${channel}` }, title, messages }
+  // Nobody has to log in yet.
+  return { action, channel: { $ref: `#/channels/${channel}` }, title, summary: `${title}.`, security: [], messages }
 }
 
 export function describeStreams() {
@@ -86,10 +87,11 @@ export function describeStreams() {
     { name, title, summary, contentType: 'application/json', payload },
   ])
   return {
-    asyncapi: '3.0.0',
+    asyncapi: '3.1.0',
     info: {
       title: 'Taskwire',
       version: readPackageVersion(),
+      license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
       description:
         'Streams of tasks. Every message of a task has `type`, `taskId`, `status` and `version`. To keep a picture of a task: a ' +
         'snapshot replaces it; a version at or below yours is dropped; the next version is applied; a greater one is a gap, ' +
@@ -102,7 +104,7 @@ export function describeStreams() {
         address: '/ws/tasks/{id}',
         title: 'The stream of one task',
         description: 'Ends with the task. A client sends nothing. What can be refused is refused before the upgrade, as problem+json.',
-        parameters: { id: { description: 'the id of the task, a UUID' } },
+        parameters: { id: { description: 'the id of the task, a UUID', examples: ['019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'] } },
         messages: refer('#/components/messages', STREAM_MESSAGES),
         bindings: { ws: { method: 'GET', query: StreamQuery, bindingVersion: '0.1.0' } },
       },

@@ -7,7 +7,9 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { ProblemCode } from '../protocol/errors.js'
 import type { Bodies } from './bodies.js'
+import { toLastAnswer, toRawProblem } from './problem.js'
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -51,6 +53,8 @@ export class Connection {
   #isFirst = true
   #isUpgraded = false
   #isPaused = false
+  /** Said once all requests are answered, because what followed them is none. */
+  #refusal: { text: string; sentAtMs?: number } | undefined
   #backlog: { sinceMs: number; movedAtMs: number; sentBytes: number; queuedBytes: number } | undefined
 
   constructor(socket: Socket, host: ConnectionHost, nowMs: number) {
@@ -90,6 +94,19 @@ export class Connection {
     this.#host.onQueue(this, 1)
   }
 
+  /** Answers bytes that are no request, in their turn. Nothing that follows them is read as one. */
+  refuse(code: ProblemCode, detail: string): void {
+    if (this.#refusal !== undefined) return
+    this.#refusal = { text: toRawProblem(code, detail) }
+    if (this.#queue.at(-1)?.request.complete === false) {
+      this.#queue.pop()
+      this.#host.onQueue(this, -1)
+    }
+    if (this.#current === undefined) this.#sendRefusal(this.#refusal)
+    // Its body is broken: it ends with it, and its handler hears that it has gone.
+    else if (!this.#current.request.complete) answerLast(this.#current.response, code, detail)
+  }
+
   /** From here on it is a WebSocket, which has time limits of its own. */
   upgrade(): void {
     this.#isUpgraded = true
@@ -106,6 +123,7 @@ export class Connection {
   findOffence(nowMs: number, { requestMs, unreadMs }: ConnectionTimes): Offence | undefined {
     if (this.#isStuck(nowMs, unreadMs)) return 'unread'
     if (this.#isUpgraded) return undefined
+    if (this.#refusal?.sentAtMs !== undefined) return nowMs - this.#refusal.sentAtMs > requestMs ? 'silent' : undefined
     if (this.#received?.complete === false) return this.#isBodyLate(this.#received, nowMs, requestMs) ? 'slow_body' : undefined
     this.#received = undefined
     if (this.#current !== undefined) return undefined
@@ -132,7 +150,8 @@ export class Connection {
     // After an answer with `Connection: close`, what was pipelined behind it is not begun: it could not be answered.
     if (this.socket.destroyed || this.socket.writableEnded) return this.forget()
     const next = this.#queue.shift()
-    if (next === undefined) this.#awaitRequest()
+    if (next === undefined && this.#refusal !== undefined) this.#sendRefusal(this.#refusal)
+    else if (next === undefined) this.#awaitRequest()
     else {
       this.#host.onQueue(this, -1)
       this.#begin(next)
@@ -141,6 +160,12 @@ export class Connection {
       this.#isPaused = false
       this.socket.resume()
     }
+  }
+
+  /** What the client still sends is read and dropped: closing at once would take the answer from it (RFC 9112, section 9.6). */
+  #sendRefusal(refusal: { text: string; sentAtMs?: number }): void {
+    refusal.sentAtMs = performance.now()
+    this.socket.end(refusal.text)
   }
 
   #awaitRequest(): void {
@@ -170,6 +195,13 @@ export class Connection {
     else if (before.sentBytes !== sentBytes || before.queuedBytes !== queuedBytes) this.#backlog = { ...before, movedAtMs: nowMs, sentBytes, queuedBytes }
     return nowMs - (this.#backlog?.movedAtMs ?? nowMs) > unreadMs
   }
+}
+
+/** Answers a request whose handler waits for a body that will not come; after the head of another answer, only the end can be told. */
+function answerLast(response: ServerResponse, code: ProblemCode, detail: string): void {
+  const { status, headers, body } = toLastAnswer(code, detail)
+  if (response.headersSent) response.destroy()
+  else response.writeHead(status, headers).end(body)
 }
 
 /**

@@ -17,6 +17,7 @@ import { Bodies, type BodyLimits } from './bodies.js'
 import { Connection, type ConnectionHost, type ConnectionTimes, type Handler, type Offence } from './connection.js'
 import { createHttpServer, type WebRequest } from './http-server.js'
 import { toRawProblem } from './problem.js'
+import { describeRefusal, type ClientError } from './refused-bytes.js'
 
 export interface ConnectionLimits extends ConnectionTimes, BodyLimits {
   /** Connections open at the same time, streams among them. */
@@ -96,6 +97,11 @@ export class Connections {
     }
     server.on('connection', (socket: Socket) => this.#add(socket, host))
     server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#accept(request, response))
+    // Else Node answers it, with an empty body.
+    server.on('checkExpectation', (request: WebRequest, response: ServerResponse) => {
+      request.isExpectationUnknown = true
+      this.#accept(request, response)
+    })
     server.on('upgrade', ({ socket }: IncomingMessage) => this.#upgrade(socket))
     return server
   }
@@ -103,6 +109,14 @@ export class Connections {
   counts(): ConnectionCounts {
     const { count: bodies, heldBytes: bodyBytes } = this.bodies
     return { connections: this.#open.size, pipelined: this.#queuedCount, bodies, bodyBytes, unreadBytes: this.#countUnread() }
+  }
+
+  /** Answers bytes that are no HTTP request, after the requests before them, and closes the connection. */
+  refuse(error: ClientError, socket: Socket): void {
+    const connection = this.#open.get(socket)
+    const refusal = describeRefusal(error)
+    if (connection === undefined || refusal === undefined || !socket.writable) socket.destroy()
+    else connection.refuse(refusal.code, refusal.detail)
   }
 
   stop(): void {

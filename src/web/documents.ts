@@ -3,14 +3,10 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { linkTo } from '../protocol/base-path.js'
-import { Problem } from '../protocol/errors.js'
 import type { Registry } from '../tasks/registry.js'
 import { describeStreams } from './asyncapi.js'
+import { completeDocument, describeHead, type DescribedRoute } from './docs/openapi.js'
 import { isTls } from './origins.js'
-import { headersOf } from './response-headers.js'
-import { readPackageVersion } from './version.js'
-
-const PROBLEM_RESPONSE = { description: 'what is wrong, and what to do about it', content: { 'application/problem+json': { schema: Problem } } }
 
 /**
  * Of the page of the calls. Its program sets styles in its markup; it loads nothing from elsewhere, and nothing over another
@@ -30,27 +26,15 @@ const DOCS_POLICY = [
 
 /** Must be registered before the routes it is to describe. */
 export async function registerDocuments(app: FastifyInstance, registry: Registry): Promise<void> {
-  const schemas = describeTypes(registry)
+  const routes: DescribedRoute[] = []
   await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Taskwire',
-        version: readPackageVersion(),
-        description:
-          'Create tasks, read them, watch them live. Errors are application/problem+json (RFC 9457) with a stable `code`; /docs/problems explains each. ' +
-          'The live stream of a task is the WebSocket at `links.stream`, described in /asyncapi.json.',
-      },
-      servers: [{ url: linkTo('') || '/' }],
-      components: { schemas },
-      tags: [
-        { name: 'tasks', description: 'Create, read and list tasks' },
-        { name: 'artifacts', description: 'Files of tasks, down and up' },
-        { name: 'types', description: 'What kinds of task there are' },
-        { name: 'operations', description: 'For those who run the server' },
-      ],
+    openapi: describeHead(),
+    transform({ schema, url, route }) {
+      if (schema !== undefined) routes.push({ method: String(route.method), url, schema })
+      // Bodies and answers are described by `completeDocument`.
+      return { schema: schema && { ...schema, body: undefined, headers: undefined, response: {} }, url }
     },
-    transform: ({ schema, url, route }) => ({ schema: schema && { ...schema, response: describeResponses(String(route.method), url, schema.response) }, url }),
+    transformObject: (made) => ('openapiObject' in made ? completeDocument(made.openapiObject, routes, registry) : made.swaggerObject),
   })
   await app.register(swaggerUi, {
     routePrefix: '/docs',
@@ -63,27 +47,6 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
   const streams = describeStreams()
   app.get('/asyncapi.json', { schema: { hide: true } }, async ({ host, protocol }) => ({
     ...streams,
-    servers: { here: { host, protocol: isTls(protocol) ? 'wss' : 'ws', pathname: linkTo('') || '/' } },
+    servers: { here: { host, protocol: isTls(protocol) ? 'wss' : 'ws', pathname: linkTo('') || '/', description: 'this server', security: [] } },
   }))
-}
-
-/** Problems with the content type that they are answered with, and that any other error is one, too; all with their headers. */
-function describeResponses(method: string, url: string, response: unknown): Record<string, unknown> {
-  const entries = Object.entries({ ...(response as object), default: Problem })
-  return Object.fromEntries(
-    entries.map(([status, schema]) => {
-      const headers = headersOf(method, url, status)
-      return [status, { ...(schema === Problem ? PROBLEM_RESPONSE : schema), ...(headers && { headers }) }]
-    }),
-  )
-}
-
-/** For each type of task the schemas of its payload, result and progress, by names such as `demo.sleep.payload`. */
-function describeTypes(registry: Registry): Record<string, object> {
-  const described = registry.list().flatMap(({ type, title, description, payload, result, progress }) => [
-    [`${type}.payload`, { title: `Payload of ${type}`, description: `${title}. ${description}`, ...(payload as object) }] as const,
-    [`${type}.result`, { title: `Result of ${type}`, ...(result as object) }] as const,
-    ...(progress === null ? [] : [[`${type}.progress`, { title: `Progress data of ${type}`, ...(progress as object) }] as const]),
-  ])
-  return Object.fromEntries(described)
 }

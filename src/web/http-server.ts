@@ -16,6 +16,8 @@ import type { Socket } from 'node:net'
 export interface WebRequest extends IncomingMessage {
   response?: ServerResponse
   isUpgradeAsked?: boolean
+  /** Whether it has an `Expect` that is not `100-continue`. */
+  isExpectationUnknown?: boolean
 }
 
 /**

@@ -2,7 +2,8 @@
 import { fileURLToPath } from 'node:url'
 import helmet from '@fastify/helmet'
 import fastifyStatic from '@fastify/static'
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyError, FastifyPluginAsync } from 'fastify'
+import { answerProblem, ProblemError } from './problem.js'
 import { problemsRoute } from './routes/problems.js'
 
 /** Where the page lies, seen from `src/web` and from `dist/web` alike. */
@@ -28,5 +29,10 @@ export const pageRoutes: FastifyPluginAsync = async (app) => {
     strictTransportSecurity: false,
   })
   await app.register(problemsRoute)
+  // An address that names a file in another way than its own, such as `//x`, is refused as forbidden: here it is one that does not exist.
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const isRefusedPath = error.statusCode === 403 || error.statusCode === 404
+    answerProblem(isRefusedPath ? new ProblemError('not_found', `There is nothing at ${request.method} ${request.url.split('?')[0]}; addresses have single slashes and no dots between them.`) : error, request, reply)
+  })
   await app.register(fastifyStatic, { root: PUBLIC_FOLDER, cacheControl: false, etag: true })
 }

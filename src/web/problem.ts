@@ -44,12 +44,17 @@ export function answerProblem(error: FastifyError | ProblemError, request: Fasti
   void reply.code(status).header('content-type', CONTENT_TYPE).send(JSON.stringify(body))
 }
 
-/** An answer as bytes, for a client whose request never came to be one. The connection closes after it. */
-export function toRawProblem(code: ProblemCode, detail: string): string {
+/** The parts of an answer to a client whose request never came to be one. The connection closes after it. */
+export function toLastAnswer(code: ProblemCode, detail: string): { status: number; headers: Record<string, string | number>; body: string } {
   const body = JSON.stringify(describe(new ProblemError(code, detail), '-'))
-  const { status } = PROBLEMS[code]
-  const ofEvery = Object.entries(ANSWER_HEADERS).map(([name, value]) => `${name}: ${value}`)
-  const fields = [...ofEvery, `content-type: ${CONTENT_TYPE}`, `content-length: ${Buffer.byteLength(body)}`, 'connection: close']
+  const headers = { ...ANSWER_HEADERS, 'content-type': CONTENT_TYPE, 'content-length': Buffer.byteLength(body), connection: 'close' }
+  return { status: PROBLEMS[code].status, headers, body }
+}
+
+/** The same as bytes. */
+export function toRawProblem(code: ProblemCode, detail: string): string {
+  const { status, headers, body } = toLastAnswer(code, detail)
+  const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
   return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...fields, '', body].join('\r\n')
 }
 

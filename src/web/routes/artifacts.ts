@@ -64,7 +64,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
 
   app.get(
     '/api/tasks/:id/artifacts',
-    { schema: { tags: ['artifacts'], summary: 'List the files of a task', params: TaskParams, response: { 200: ArtifactList, 400: Problem, 404: Problem } } },
+    { schema: { tags: ['artifacts'], operationId: 'listArtifacts', summary: 'List the files of a task', params: TaskParams, response: { 200: ArtifactList, 400: Problem, 404: Problem } } },
     async (request) => {
       const id = request.params.id.toLowerCase()
       const [[task], found] = await Promise.all([readTasks(db, DEFAULT_TENANT, [id]), readArtifacts(db, DEFAULT_TENANT, id)])
@@ -78,6 +78,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
     {
       schema: {
         tags: ['artifacts'],
+        operationId: 'downloadArtifact',
         summary: 'Download a file of a task',
         description:
           'With `Range` a part of it; `ETag` is its SHA-256. Images, plain text and HTML (in a sandbox) are shown by browsers; everything else ' +
@@ -94,6 +95,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
     {
       schema: {
         tags: ['artifacts'],
+        operationId: 'createArtifactLink',
         summary: 'Make a link to a file that anybody may read, for a time',
         params: ArtifactParams,
         querystring: CreateLink,
@@ -114,6 +116,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
     {
       schema: {
         tags: ['artifacts'],
+        operationId: 'downloadByLink',
         summary: 'Download a file by a signed link',
         params: ArtifactParams,
         querystring: LinkQuery,
@@ -135,6 +138,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       bodyLimit: MAX_UPLOAD_BYTES,
       schema: {
         tags: ['artifacts'],
+        operationId: 'createUpload',
         summary: 'Send a file for a task to come',
         description:
           'The body is the file, of any media type. Name the `upload` of the answer in the payload of a task; it is kept for a day. ' +

@@ -32,6 +32,7 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
     {
       schema: {
         tags: ['tasks'],
+        operationId: 'cancelTask',
         summary: 'Cancel a task',
         description:
           'A task that waits is CANCELLED at once; one that runs is CANCELLING until its handler has stopped, for ' +
@@ -61,6 +62,7 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       bodyLimit: MAX_BODY_BYTES,
       schema: {
         tags: ['tasks'],
+        operationId: 'editTask',
         summary: 'Edit a task that waits',
         description: 'What is left out stays as it is, its unique key too. With `If-Match`, only the state with that `ETag` is changed.',
         params: TaskParams,

@@ -4,7 +4,7 @@ import type { FastifyReply } from 'fastify'
 import type { Broker } from '../../broker/broker.js'
 import type { Database } from '../../db/database.js'
 import type { Hub } from '../../live/hub.js'
-import { Batch, CreateBatch, CreateTask, CreateTaskHeaders, MAX_BATCH_BYTES, MAX_BODY_BYTES } from '../../protocol/http.js'
+import { Batch, CreateBatch, CreateTask, MAX_BATCH_BYTES, MAX_BODY_BYTES } from '../../protocol/http.js'
 import { Problem } from '../../protocol/errors.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
@@ -67,13 +67,13 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       bodyLimit: MAX_BODY_BYTES,
       schema: {
         tags: ['tasks'],
+        operationId: 'createTask',
         summary: 'Create a task',
         description:
           'Answers once the task is stored. `{"title": "example task"}` alone is valid. With `Prefer: wait=10`: 200 with the ' +
           'task if it has ended within 10 s, else 202 as always; a wait counts as a stream, and without room for one it is 202 at once. With an `Idempotency-Key` the same request again gets the ' +
           'first answer (and the header `Idempotent-Replayed`), and makes no second task. With a unique key that an ' +
           'unfinished task has: 200 with that one, and `Existing-Task: true`.',
-        headers: CreateTaskHeaders,
         body: CreateTask,
         response: { 200: Task, 202: Task, 400: Problem, 413: Problem, 415: Problem, 422: Problem, 503: Problem },
       },
@@ -104,11 +104,11 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       bodyLimit: MAX_BATCH_BYTES,
       schema: {
         tags: ['tasks'],
+        operationId: 'createTasks',
         summary: 'Create many tasks at once',
         description:
-          'All of them, or none: what is wrong is named with the place in the list. They can be followed together: ' +
+          'All of them, or none: what is wrong is named with the place in the list. The answer has the tasks in that order, without their payloads (as lists have them). They can be followed together: ' +
           '`GET /api/tasks/events?batch=<batchId>`, or `{ batch }` as a selection on `/ws/tasks`.',
-        headers: CreateTaskHeaders,
         body: CreateBatch,
         response: { 202: Batch, 400: Problem, 413: Problem, 415: Problem, 422: Problem, 503: Problem },
       },
@@ -128,7 +128,7 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
 }
 
 /** The fingerprint is taken before the defaults of the payload are filled in. */
-async function readKey(header: string | undefined, takeFingerprint: () => string | Promise<string>): Promise<RequestKey | undefined> {
+async function readKey(header: string | string[] | undefined, takeFingerprint: () => string | Promise<string>): Promise<RequestKey | undefined> {
   const key = readIdempotencyKey(header)
   return key === undefined ? undefined : { key, fingerprint: await takeFingerprint() }
 }

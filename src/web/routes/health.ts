@@ -18,7 +18,7 @@ export interface HealthDeps {
 }
 
 export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, { db, broker, floor, isStopping, hideSecrets }) => {
-  app.get('/healthz', { schema: { tags: ['operations'], summary: 'Is the process alive?', response: { 200: Health } } }, async () => {
+  app.get('/healthz', { schema: { tags: ['operations'], operationId: 'readHealth', summary: 'Is the process alive?', response: { 200: Health } } }, async () => {
     return { status: 'ok' as const }
   })
 
@@ -27,6 +27,7 @@ export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, {
     {
       schema: {
         tags: ['operations'],
+        operationId: 'readReadiness',
         summary: 'Can it serve?',
         description:
           'A round trip to PostgreSQL and to the broker. While a disk has less than MIN_FREE_DISK_MB free, `status` is `degraded` and ' +

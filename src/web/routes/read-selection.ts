@@ -36,6 +36,7 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
     {
       schema: {
         tags: ['tasks'],
+        operationId: 'readEvents',
         summary: 'Read or follow what happens to many tasks',
         description:
           'Tasks by `ids`, of a `batch`, or all that fit `type`, `tag` and `status`. By `Accept`: `application/json` (default) is the stored ' +

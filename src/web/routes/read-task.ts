@@ -57,6 +57,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
     {
       schema: {
         tags: ['tasks'],
+        operationId: 'readTask',
         summary: 'Read a task',
         description:
           'With `wait`, once it has changed: `?wait=30&since=3` answers when its version is not 3 any more, `?wait=30` when ' +
@@ -90,6 +91,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
     {
       schema: {
         tags: ['tasks'],
+        operationId: 'readTaskEvents',
         summary: 'Read or follow the history of a task',
         description:
           'By `Accept`: `application/json` (default) is the stored list, oldest first (pass `nextSince` as `since` for the next page); `text/event-stream` a stream of ' +
@@ -125,6 +127,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
     {
       schema: {
         tags: ['tasks'],
+        operationId: 'listAttempts',
         summary: 'Read the runs of a task',
         description: 'Oldest first: when and where each ran, how it ended, and what it threw. Pass `nextAfter` as `after` for the next page.',
         params: TaskParams,
@@ -144,6 +147,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
     {
       schema: {
         tags: ['tasks'],
+        operationId: 'listLogs',
         summary: 'Read what the handler has logged',
         description: 'Oldest first, of all attempts. Pass `nextAfter` as `after` for the next page. The stream has them live, with `logs=1`.',
         params: TaskParams,

@@ -1,6 +1,6 @@
 /** Reads over REST: pages of tasks, and the types. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { ListTasksQuery, TaskPage, TypeList } from '../../protocol/http.js'
+import { ListTasksQuery, TaskPage, TypeList, type TypeInfo } from '../../protocol/http.js'
 import { Problem } from '../../protocol/errors.js'
 import type { Registry } from '../../tasks/registry.js'
 import { listPage } from '../../tasks/store/index.js'
@@ -21,6 +21,7 @@ export const readTasksRoutes: FastifyPluginAsyncTypebox<ReadTasksDeps> = async (
     {
       schema: {
         tags: ['tasks'],
+        operationId: 'listTasks',
         summary: 'List tasks',
         description:
           'Newest first. All filters that are given must fit. Pass `nextCursor` as `cursor` for the next page, until it is null: a page ' +
@@ -39,9 +40,11 @@ export const readTasksRoutes: FastifyPluginAsyncTypebox<ReadTasksDeps> = async (
     },
   )
 
+  // The schema of a type may have a bound that JSON has no number for.
+  const types = JSON.parse(JSON.stringify(registry.list(), (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value))) as TypeInfo[]
   app.get(
     '/api/types',
-    { schema: { tags: ['types'], summary: 'List the task types', response: { 200: TypeList } } },
-    async () => ({ items: registry.list() }),
+    { schema: { tags: ['types'], operationId: 'listTypes', summary: 'List the task types', response: { 200: TypeList } } },
+    async () => ({ items: types }),
   )
 }

@@ -1,0 +1,83 @@
+/** `/openapi.json`: put together of the routes, the protocol and the types of task, so that tools of others can read it. */
+import type { FastifySchema } from 'fastify'
+import { linkTo } from '../../protocol/base-path.js'
+import type { Registry } from '../../tasks/registry.js'
+import { readPackageVersion } from '../version.js'
+import { describeSchemas } from './components.js'
+import { completeOperation, describeProblems } from './operations.js'
+
+/** What a route was registered with. */
+export interface DescribedRoute {
+  method: string
+  url: string
+  schema: FastifySchema
+}
+
+type Paths = Record<string, Record<string, object>>
+
+/** What every document begins with. */
+export function describeHead() {
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Taskwire',
+      version: readPackageVersion(),
+      license: { name: 'MIT', identifier: 'MIT' },
+      description:
+        'Create tasks, read them, watch them live. Errors are application/problem+json (RFC 9457) with a stable `code`; /docs/problems explains each. ' +
+        'The live stream of a task is the WebSocket at `links.stream`, described in /asyncapi.json.\n\n' +
+        'There is no authentication yet: `security` is empty. Who may reach the server is for the network to say, which pages may use it for ALLOWED_ORIGINS. ' +
+        'A signed link (`/files/…`) opens one file to anybody who has it.',
+    },
+    servers: [{ url: linkTo('') || '/', description: 'this server' }],
+    security: [],
+    tags: [
+      { name: 'tasks', description: 'Create, read and list tasks' },
+      { name: 'artifacts', description: 'Files of tasks, down and up' },
+      { name: 'types', description: 'What kinds of task there are' },
+      { name: 'operations', description: 'For those who run the server' },
+    ],
+  }
+}
+
+/** Completes what @fastify/swagger has made of the routes. */
+export function completeDocument<Document extends object>(document: Document, routes: readonly DescribedRoute[], registry: Registry): Document {
+  const { paths } = document as { paths: Paths }
+  const done = Object.entries(paths).map(([path, operations]) => [path, completePath(path, operations, routes)])
+  const components = { schemas: describeSchemas(registry), responses: describeProblems() } as Record<string, Record<string, object>>
+  return { ...document, paths: Object.fromEntries(done) as Paths, components: keepUsed(done, components) }
+}
+
+function completePath(path: string, operations: Record<string, object>, routes: readonly DescribedRoute[]): Record<string, object> {
+  const done = Object.entries(operations).map(([name, operation]) => {
+    const method = name.toUpperCase()
+    const route = routes.find(({ method: other, url }) => other === method && toTemplate(url) === path)
+    return [name, route === undefined ? operation : completeOperation(operation, method, route.url, route.schema)]
+  })
+  return Object.fromEntries(done) as Record<string, object>
+}
+
+function toTemplate(url: string): string {
+  return url.replaceAll(/:(\w+)/g, '{$1}')
+}
+
+/** Only what is referred to, by the paths or by what they refer to. */
+function keepUsed(paths: unknown, components: Record<string, Record<string, object>>): Record<string, Record<string, object>> {
+  const used = new Set<string>()
+  const waiting: unknown[] = [paths]
+  while (waiting.length > 0) {
+    for (const ref of findRefs(waiting.pop())) {
+      if (used.has(ref)) continue
+      used.add(ref)
+      const [, , group = '', name = ''] = ref.split('/')
+      waiting.push(components[group]?.[name])
+    }
+  }
+  const groups = Object.entries(components).map(([group, all]) => [group, Object.fromEntries(Object.entries(all).filter(([name]) => used.has(`#/components/${group}/${name}`)))])
+  return Object.fromEntries(groups) as Record<string, Record<string, object>>
+}
+
+function findRefs(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([name, member]) => (name === '$ref' && typeof member === 'string' ? [member] : findRefs(member)))
+}

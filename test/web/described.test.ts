@@ -1,0 +1,156 @@
+/** What the server takes is what `/openapi.json` says: its examples are accepted, what it refuses is refused, and no answer has a status that it does not name. */
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import type { TSchema } from 'typebox'
+import { createChecker } from '../../src/tasks/schema-errors.js'
+import { startApp } from '../helpers/app.js'
+import { atDepth } from '../helpers/depth.js'
+import { strangeValues, toJsonText } from '../helpers/shapes.js'
+import { createTask } from '../helpers/watch.js'
+
+t.setTimeout(300_000)
+const seed = Number(process.env['SHAPES_SEED'] ?? Date.now() % 2 ** 31)
+const { address } = await startApp(t)
+
+interface Operation {
+  operationId: string
+  parameters?: { name: string; in: string; required: boolean; example: unknown }[]
+  requestBody?: { content: Record<string, { schema: TSchema }> }
+  responses: Record<string, { content?: Record<string, { schema: TSchema }> }>
+}
+interface Document {
+  paths: Record<string, Record<string, Operation>>
+  components: { schemas: Record<string, TSchema> }
+}
+
+/** With every reference replaced by what it leads to: the types of this server have no loops. */
+function resolveAll(value: unknown, root: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map((item) => resolveAll(item, root))
+  if ('$ref' in value && typeof value.$ref === 'string') {
+    return resolveAll(value.$ref.slice(2).split('/').reduce((place, key) => (place as Record<string, unknown>)[key], root), root)
+  }
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, resolveAll(member, root)]))
+}
+
+const document = await (async () => {
+  const given: unknown = await (await fetch(`${address}/openapi.json`)).json()
+  return resolveAll(given, given) as Document
+})()
+const { schemas } = document.components
+
+const json = { 'content-type': 'application/json' }
+/** Not run at once, and named so that no two are one. */
+const later = (body: object) => JSON.stringify({ ...body, delayMs: 86_400_000 })
+const post = (path: string, body: string) => fetch(address + path, { method: 'POST', headers: json, body })
+
+t.test('every example of a create is accepted, alone and in a batch', async (t) => {
+  const names = Object.keys(schemas).filter((name) => name.endsWith('.create') || name === 'CreateDefaultTask')
+  t.ok(names.length > 5)
+  for (const name of names) {
+    const examples = (schemas[name] as { examples?: object[] }).examples ?? []
+    t.ok(examples.length > 0, `${name} has an example`)
+    for (const example of examples) {
+      const single = await post('/api/tasks', later(example))
+      t.equal(single.status, 202, name)
+      const id = ((await single.json()) as { id: string }).id
+      const task = (await (await fetch(`${address}/api/tasks/${id}`)).json()) as { type: string }
+      t.same(createChecker(schemas[`${task.type}.task`] ?? {}).check(task), [], `${name}: what is read is what is described`)
+      t.equal((await post('/api/tasks/batch', JSON.stringify({ tasks: [JSON.parse(later(example))] }))).status, 202, `${name} in a batch`)
+    }
+  }
+})
+
+/** What a call answers, with the ids of a task and a file that exist in place of those of the examples. */
+async function callByExamples(path: string, method: string, operation: Operation, isWhole: boolean) {
+  const task = await createTask(address, { delayMs: 86_400_000 })
+  const { parameters = [] } = operation
+  const isWanted = ({ required }: { required: boolean }) => isWhole || required
+  const url = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => (name === 'id' ? task.id : encodeURIComponent(String(parameters.find((parameter) => parameter.name === name)?.example))))
+  const query = parameters.filter((parameter) => parameter.in === 'query' && isWanted(parameter)).map(({ name, example }) => [name, String(example)])
+  const headers = Object.fromEntries(parameters.filter((parameter) => parameter.in === 'header' && isWanted(parameter)).map(({ name, example }) => [name, String(example)]))
+  const body = method === 'get' ? {} : operation.requestBody === undefined ? { body: '' } : path === '/api/uploads' ? { body: 'x' } : { headers: json, body: bodyOf(operation) }
+  return fetch(`${address}${url}?${new URLSearchParams(query).toString()}`, { method: method.toUpperCase(), ...body, headers: { ...headers, ...body.headers } })
+}
+
+const BODIES: Record<string, object> = {
+  createTask: { title: 'example', delayMs: 86_400_000 },
+  createTasks: { tasks: [{ title: 'example', delayMs: 86_400_000 }] },
+  editTask: { priority: 3 },
+  cancelTask: { reason: 'example' },
+}
+function bodyOf({ operationId, requestBody }: Operation): string {
+  const body = BODIES[operationId]
+  const schema = requestBody?.content['application/json']?.schema
+  if (body === undefined || schema === undefined) throw new Error(`no example of a body for ${operationId}`)
+  const errors = createChecker(schema).check(body)
+  if (errors.length > 0) throw new Error(`${operationId}: ${JSON.stringify(errors)}`)
+  return JSON.stringify(body)
+}
+
+t.test('every operation answers with a status and a body that the document has, with all its examples and with none', async (t) => {
+  for (const [path, calls] of Object.entries(document.paths)) {
+    for (const [method, operation] of Object.entries(calls)) {
+      for (const isWhole of [true, false]) {
+        const answer = await callByExamples(path, method, operation, isWhole)
+        const name = `${method} ${path} → ${answer.status}`
+        const described = operation.responses[String(answer.status)]
+        t.ok(described, name)
+        const type = answer.headers.get('content-type')?.split(';')[0] ?? ''
+        const schema = described?.content?.[type]?.schema
+        const body = await answer.text()
+        if (body === '') continue
+        t.ok(schema, `${name} ${type}`)
+        if (type.endsWith('json')) t.same(createChecker(schema ?? {}).check(JSON.parse(body)), [], name)
+        // The ids of batches and files are examples; everything else is there.
+        t.notOk(answer.status === 400 && path !== '/api/tasks/events', `${name}: ${body.slice(0, 300)}`)
+      }
+    }
+  }
+})
+
+function fits(schema: TSchema, text: string): boolean {
+  try {
+    return createChecker(schema).check(JSON.parse(text)).length === 0
+  } catch {
+    return false
+  }
+}
+
+/** Rules that a schema cannot say are told with these; anything else must be told by the document. */
+const FURTHER = ['invalid_task', 'invalid_payload']
+
+async function compare(t: Test, text: string, schema: TSchema, name: string): Promise<void> {
+  const answer = await post('/api/tasks', text)
+  const { code = '', errors = [] } = (await answer.json()) as { code?: string; errors?: { detail: string }[] }
+  const isDescribed = fits(schema, text)
+  const said = `${name} ${text.slice(0, 300)} → ${answer.status} ${code} ${JSON.stringify(errors).slice(0, 200)}, SHAPES_SEED=${seed}`
+  if (answer.status < 300) t.ok(isDescribed, `accepted and not described: ${said}`)
+  else if (isDescribed) t.ok(FURTHER.includes(code) || code === 'inexact_number' || code === 'too_complex', `described and refused: ${said}`)
+}
+
+t.test('creates of every shape are accepted only if the document has them, and refused only by rules that a schema cannot say', async (t) => {
+  const creates = Object.keys(schemas).filter((name) => name.endsWith('.create') || name === 'CreateDefaultTask')
+  for (const name of creates) {
+    for (const value of fc.sample(strangeValues(schemas[name] ?? {}), { numRuns: atDepth(40, 1_000), seed })) await compare(t, toJsonText(value), schemas['CreateTask'] ?? {}, name)
+  }
+})
+
+t.test('what the document refuses is refused', async (t) => {
+  const bodies: object[] = [
+    { type: 'http.request' },
+    { type: 'http.request', payload: {} },
+    { type: 'webhook.deliver', payload: {} },
+    { type: 'demo.nothing' },
+    { type: 'demo.sleep', payload: null },
+    { type: null },
+    { runAt: '2030-01-01T00:00:00Z', delayMs: 1 },
+    { payload: { url: 'https://example.com/' } },
+    { title: '' },
+  ]
+  for (const body of bodies) {
+    t.notOk(fits(schemas['CreateTask'] ?? {}, JSON.stringify(body)), JSON.stringify(body))
+    const { status } = await post('/api/tasks', JSON.stringify(body))
+    t.ok(status === 400 || status === 422, `${JSON.stringify(body)} → ${status}`)
+  }
+})
