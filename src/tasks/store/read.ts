@@ -4,7 +4,7 @@ import type { Database, Statement } from '../../db/database.js'
 import type { Attempt } from '../../protocol/http.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
 import type { Task, TaskId, Transition } from '../../protocol/task.js'
-import { MAX_PAGE_BYTES, TASK_COLUMNS, toTask, toTransitionMessage, type TaskRow, type TransitionRow } from './rows.js'
+import { MAX_PAGE_BYTES, SUMMARY_COLUMNS, TASK_COLUMNS, toTask, toTransitionMessage, type TaskRow, type TransitionRow } from './rows.js'
 
 const READ_TASKS: Statement = {
   name: 'read_tasks',
@@ -18,6 +18,27 @@ join taskwire.tasks t on t.id = any(array[i.id::uuid]) where t.tenant = $2`,
 export async function readTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<Task[]> {
   const rows = await db.run<TaskRow>(READ_TASKS, [JSON.stringify([...new Set(ids)]), tenant])
   return rows.map(toTask)
+}
+
+/** What payload and result may take together in a task that is read to be watched, in bytes of text. */
+const MAX_WATCHED_BYTES = 4096
+const isLarge = (column: string) => `(pg_column_size(t.${column}) > ${MAX_WATCHED_BYTES} or octet_length(t.${column}::text) > ${MAX_WATCHED_BYTES})`
+
+const READ_WATCHED_TASKS: Statement = {
+  name: 'read_watched_tasks',
+  // A stored size that is over the bound already tells without unpacking the value.
+  text: `
+select ${SUMMARY_COLUMNS}, case when not "isLarge" then t.payload end as payload, case when not "isLarge" then t.result end as result, "isLarge"
+from json_array_elements_text($1::text::json) as i(id)
+join taskwire.tasks t on t.id = any(array[i.id::uuid])
+cross join lateral (select coalesce(${isLarge('payload')}, false) or coalesce(${isLarge('result')}, false) as "isLarge") size
+where t.tenant = $2`,
+}
+
+/** The tasks with these ids, in no order, as they are watched: large ones without payload and result. */
+export async function readWatchedTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<(Task & { isLarge: boolean })[]> {
+  const rows = await db.run<TaskRow & { isLarge: boolean }>(READ_WATCHED_TASKS, [JSON.stringify([...new Set(ids)]), tenant])
+  return rows.map((row) => ({ ...toTask(row), isLarge: row.isLarge }))
 }
 
 const READ_VERSIONS: Statement = {
