@@ -1,5 +1,5 @@
 /** The built-in definitions. To add a type of task: add a file beside this one, and one line to the list. */
-import { readWorkerQueues } from '../config.js'
+import { readWorkerQueues } from '../config/shared.js'
 import { splitList } from '../environment.js'
 import { StartupError } from '../startup-error.js'
 import { DEFAULT_QUEUE, type Definition, type TaskTypesOf } from '../tasks/definition.js'

@@ -7,10 +7,13 @@
 import { fold } from '../protocol/fold.js'
 import type { ProgressMessage, SnapshotMessage } from '../protocol/stream.js'
 import type { Task } from '../protocol/task.js'
+import type { HeldFrames } from './held-frames.js'
 import { findInRun, isTransition, toFrame, type EventFrame, type Frame, type Run, type TransitionFrame } from './frame.js'
 
 /** Transitions kept in memory, for streams that resume or fell behind a little. */
 const MAX_RECENT_FRAMES = 32
+/** A transition with a larger result is kept with the whole tasks, and the result is not kept in the task. */
+const MAX_KEPT_BYTES = 16 * 1024
 /** Events held back. What is lost beyond that is read from PostgreSQL. */
 const MAX_HELD_FRAMES = 32
 
@@ -19,21 +22,28 @@ export interface FoldedTask {
   readonly task: Task | undefined
   /** The latest progress of the current version. */
   readonly progress: Frame<ProgressMessage> | undefined
+  /** Whether payload and result are too large to be kept: `task` has neither. */
+  readonly isLarge: boolean
   /** Takes the first read as the starting point. */
-  begin(task: Task): void
+  begin(task: Task, isLarge: boolean): void
   /** `gap`: held back; something before it is missing. */
   apply(frame: EventFrame): 'applied' | 'stale' | 'gap'
   /** Keeps older transitions that end where the known ones begin. */
   remember(run: Run): void
   /** The transition to `version`, if it is in memory. */
   find(version: number): TransitionFrame | undefined
-  /** The whole task as a message; serialised once per change. */
+  /** The whole task as a message; serialised once per change. Undefined: there is no task, or it is large and not kept. */
   snapshot(): Frame<SnapshotMessage> | undefined
+  /** Takes the payload and the result of a large task, read at its current version. */
+  fill(whole: Task): void
+  /** Nobody will ask for it again. */
+  forget(): void
 }
 
 /** `onChange` is called after each step, when the task already stands at it. */
-export function createFoldedTask(onChange: () => void): FoldedTask {
+export function createFoldedTask(onChange: () => void, frames: HeldFrames): FoldedTask {
   let task: Task | undefined
+  let isLarge = false
   let progress: Frame<ProgressMessage> | undefined
   let snapshot: Frame<SnapshotMessage> | undefined
   let recent: TransitionFrame[] = []
@@ -44,7 +54,8 @@ export function createFoldedTask(onChange: () => void): FoldedTask {
     if (folded.outcome === 'gap') held = [...held, frame].slice(-MAX_HELD_FRAMES)
     if (folded.outcome !== 'applied') return folded.outcome
     if (frame.json === progress?.json) return 'stale'
-    task = folded.task
+    isLarge ||= frame.bytes > MAX_KEPT_BYTES
+    task = folded.task && isLarge ? { ...folded.task, payload: null, result: null } : folded.task
     keep(frame)
     onChange()
     releaseHeld()
@@ -52,14 +63,28 @@ export function createFoldedTask(onChange: () => void): FoldedTask {
   }
 
   function keep(frame: EventFrame): void {
-    snapshot = undefined
+    dropSnapshot()
     if (isTransition(frame)) {
       progress = undefined
       recent.push(frame)
+      if (frame.bytes > MAX_KEPT_BYTES) frames.hold(frame, () => (recent = recent.slice(recent.indexOf(frame) + 1)))
       if (recent.length > MAX_RECENT_FRAMES) recent.shift()
     } else {
       progress = frame
     }
+  }
+
+  function dropSnapshot(): void {
+    if (snapshot) frames.release(snapshot)
+    snapshot = undefined
+  }
+
+  function keepSnapshot(whole: Task): void {
+    const frame = toFrame(toSnapshot(whole))
+    snapshot = frame
+    frames.hold(frame, () => {
+      if (snapshot === frame) snapshot = undefined
+    })
   }
 
   function releaseHeld(): void {
@@ -75,8 +100,12 @@ export function createFoldedTask(onChange: () => void): FoldedTask {
     get progress() {
       return progress
     },
-    begin(given) {
+    get isLarge() {
+      return isLarge
+    },
+    begin(given, isGivenLarge) {
       task = given
+      isLarge = isGivenLarge
       const message = progressOf(task)
       progress = message && toFrame(message)
       onChange()
@@ -90,7 +119,18 @@ export function createFoldedTask(onChange: () => void): FoldedTask {
       if (older.at(-1)?.message.version === firstKnown - 1) recent = [...older, ...recent].slice(-MAX_RECENT_FRAMES)
     },
     find: (version) => findInRun(recent, version),
-    snapshot: () => task && (snapshot ??= toFrame(toSnapshot(task))),
+    snapshot() {
+      if (snapshot) frames.touch(snapshot)
+      else if (task && !isLarge) keepSnapshot(task)
+      return snapshot
+    },
+    fill({ payload, result }) {
+      if (task) keepSnapshot({ ...task, payload, result })
+    },
+    forget() {
+      dropSnapshot()
+      for (const frame of recent) frames.release(frame)
+    },
   }
 }
 

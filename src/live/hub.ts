@@ -28,9 +28,10 @@ import { CLOSE_CODES, type LogMessage, type TransitionMessage } from '../protoco
 import type { Task, TaskId } from '../protocol/task.js'
 import { createCloser } from './closer.js'
 import { toEventFrame, toFrame } from './frame.js'
+import { createHeldFrames } from './held-frames.js'
 import { limitUnderWay } from './limit.js'
 import { createPositionCheck } from './position-check.js'
-import { createRoom, type Log, type Position, type Room, type RoomDeps } from './room.js'
+import { createRoom, type Log, type Position, type Room, type RoomDeps, type WatchedTask } from './room.js'
 import { createSnapshotReader } from './snapshot-reader.js'
 import type { Sink, TaskStream } from './task-stream.js'
 
@@ -44,12 +45,17 @@ const ROOM_GRACE_MS = 1_000
 const MAX_SNAPSHOT_READS = 2
 const MAX_TRANSITION_READS = 4
 const MAX_LOG_READS = 2
+const MAX_WHOLE_READS = 2
+/** What is kept of whole tasks, for all rooms together. */
+export const MAX_HELD_FRAME_BYTES = 16 * 1024 * 1024
 /** Clients spread their return after a restart over this. */
 const MAX_RETRY_AFTER_MS = 2_000
 
 export interface HubDeps {
-  /** The tasks with these ids, in any order; those that do not exist are left out. */
-  readTasks(ids: TaskId[]): Promise<Task[]>
+  /** The tasks with these ids, in any order; those that do not exist are left out. Large ones come without payload and result. */
+  readTasks(ids: TaskId[]): Promise<WatchedTask[]>
+  /** The task with this id, whole. */
+  readWholeTask(id: TaskId): Promise<Task | undefined>
   /** The transitions after version `since`, oldest first, at most `limit`. */
   readTransitionMessages(id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
   /** The current version of each of these tasks; those that do not exist are left out. */
@@ -67,7 +73,7 @@ export interface HubDeps {
 export interface Hub {
   /** Whether there is such a task; prepares for `attach`. Rejects when PostgreSQL cannot be asked. */
   find(id: TaskId): Promise<boolean>
-  /** The task as it is known here; undefined unless `find` has found it or somebody follows it. */
+  /** The task as it is known here, a large one without payload and result; undefined unless `find` has found it or somebody follows it. */
   task(id: TaskId): Task | undefined
   /**
    * Follows a task. Without `since` the stream begins with a snapshot, with it after that version. The sink is closed
@@ -76,8 +82,8 @@ export interface Hub {
   attach(id: TaskId, position: Position, sink: Sink): TaskStream
   /** Closes every stream with 1012 and stops listening. Idempotent; later calls of `attach` are closed at once. */
   stop(): Promise<void>
-  /** How many tasks are watched here, by how many streams. */
-  counts(): { tasks: number; streams: number }
+  /** How many tasks are watched here, by how many streams; and the bytes of whole tasks that are kept for the next who want them. */
+  counts(): { tasks: number; streams: number; heldBytes: number }
 }
 
 /** Starts listening for events. Rejects when the event bus cannot be listened to. */
@@ -94,9 +100,12 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
     onHint: (id, version) => rooms.get(id)?.moveTo(version),
     onGap: catchUp,
   })
+  const frames = createHeldFrames(MAX_HELD_FRAME_BYTES)
   const roomDeps: RoomDeps = {
     subscribe,
     readTask: createSnapshotReader(limitUnderWay(MAX_SNAPSHOT_READS, deps.readTasks)),
+    readWholeTask: limitUnderWay(MAX_WHOLE_READS, deps.readWholeTask),
+    frames,
     readTransitionMessages: limitUnderWay(MAX_TRANSITION_READS, deps.readTransitionMessages),
     readLatestLogs: limitUnderWay(MAX_LOG_READS, deps.readLatestLogs),
     closer: createCloser(),
@@ -142,6 +151,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
     rooms.delete(room.id)
     subscription.unsubscribe(room.id)
     room.closeStreams(code, () => reason)
+    room.forget()
   }
 
   function catchUp(): void {
@@ -193,7 +203,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
     counts() {
       let streams = 0
       for (const room of rooms.values()) streams += room.streamCount
-      return { tasks: rooms.size, streams }
+      return { tasks: rooms.size, streams, heldBytes: frames.heldBytes }
     },
   }
 }

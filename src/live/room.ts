@@ -19,6 +19,7 @@ import type { Closer } from './closer.js'
 import { createFanOut } from './fan-out.js'
 import { createFoldedTask, progressOf } from './folded-task.js'
 import { toFrame, toRun, type EventFrame, type Frame, type Run } from './frame.js'
+import type { HeldFrames } from './held-frames.js'
 import { createLogTail } from './log-tail.js'
 import { createTaskStream, type RoomStream, type Sink } from './task-stream.js'
 
@@ -26,13 +27,22 @@ const PAGE_SIZE = 200
 
 export type Log = Pick<BaseLogger, 'warn'>
 
+/** A task as it is read to be watched. */
+export type WatchedTask = Task & {
+  /** Payload and result are large, and were left out. */
+  isLarge?: boolean
+}
+
 export interface RoomDeps {
   /** Resolves when events of the task arrive, or when it is no use to wait for that. Never rejects. */
   subscribe(id: TaskId): Promise<void>
-  readTask(id: TaskId): Promise<Task | undefined>
+  readTask(id: TaskId): Promise<WatchedTask | undefined>
+  /** The task with its payload and result, however large they are. */
+  readWholeTask(id: TaskId): Promise<Task | undefined>
   readTransitionMessages(id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
   /** The latest lines that the task has logged, oldest first. */
   readLatestLogs(id: TaskId, limit: number): Promise<LogMessage[]>
+  frames: HeldFrames
   closer: Closer
   log: Log
   maxStuckMs: number
@@ -63,6 +73,8 @@ export interface Room {
   /** Lets every stream try again what it waits for, and closes those whose client takes nothing. */
   tend(): void
   closeStreams(code: number, reason: () => string): void
+  /** It was dropped: what it keeps is let go. */
+  forget(): void
   /** How long nobody has needed this room. */
   idleMs(): number
 }
@@ -72,10 +84,11 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
   const ended: (() => void)[] = []
   const fanOut = createFanOut(streams, (stream) => stream.advance(), () => deps.closer.add(ended.splice(0)))
   const logs = createLogTail({ read: readLatestLogs, onChange: fanOut.visitAll })
-  const known = createFoldedTask(onChange)
+  const known = createFoldedTask(onChange, deps.frames)
   const reads = new Map<number, Promise<Run>>()
   let subscribed: Promise<void> | undefined
   let loading: Promise<boolean> | undefined
+  let filling: Promise<boolean> | undefined
   let isRefilling = false
   let hasWishForLogs = false
   let target = 0
@@ -105,9 +118,10 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     if (known.task) return true
     subscribed ??= deps.subscribe(id)
     await subscribed
-    const task = await deps.readTask(id)
-    if (task === undefined) return false
-    known.begin(task)
+    const read = await deps.readTask(id)
+    if (read === undefined) return false
+    const { isLarge = false, ...task } = read
+    known.begin(task, isLarge)
     void refill()
     return true
   }
@@ -134,6 +148,28 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
       // Logged where it was read.
     } finally {
       isRefilling = false
+    }
+  }
+
+  /** Reads the payload and the result, which were too large to be kept. All who ask meanwhile share it. */
+  function readSnapshot(): Promise<boolean> {
+    filling ??= fill().finally(() => (filling = undefined))
+    return filling
+  }
+
+  /** Returns whether to ask again now. Not so when PostgreSQL is ahead: the refill tells the streams, or else the next check does. */
+  async function fill(): Promise<boolean> {
+    const versionBefore = known.task?.version
+    try {
+      const whole = await deps.readWholeTask(id)
+      if (whole === undefined || known.task === undefined) return false
+      if (whole.version > known.task.version) moveTo(whole.version)
+      if (whole.version !== known.task.version) return known.task.version !== versionBefore
+      known.fill(whole)
+      return true
+    } catch (error) {
+      deps.log.warn({ err: error, taskId: id }, 'a watched task could not be read')
+      throw error
     }
   }
 
@@ -199,6 +235,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     },
     logs,
     snapshot: known.snapshot,
+    readSnapshot,
     find: known.find,
     readAfter,
     whenAllTold(close: () => void) {
@@ -229,6 +266,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     closeStreams(code, reason) {
       for (const stream of streams) stream.close(code, reason())
     },
+    forget: known.forget,
     idleMs: () => (streams.size > 0 || loading !== undefined ? 0 : performance.now() - neededAtMs),
   }
 }

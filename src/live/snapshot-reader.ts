@@ -1,17 +1,18 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Task, TaskId } from '../protocol/task.js'
+import type { TaskId } from '../protocol/task.js'
+import type { WatchedTask } from './room.js'
 
 const MAX_BATCH = 500
 
 interface Batch {
   ids: Set<TaskId>
-  tasks: Promise<Map<TaskId, Task>>
+  tasks: Promise<Map<TaskId, WatchedTask>>
 }
 
 /** Answers one task at a time, and reads those that are asked for in the same turn in one query. Undefined: no such task. */
 export function createSnapshotReader(
-  readTasks: (ids: TaskId[]) => Promise<readonly Task[]>,
-): (id: TaskId) => Promise<Task | undefined> {
+  readTasks: (ids: TaskId[]) => Promise<readonly WatchedTask[]>,
+): (id: TaskId) => Promise<WatchedTask | undefined> {
   let gathering: Batch | undefined
 
   function openBatch(): Batch {
@@ -20,7 +21,7 @@ export function createSnapshotReader(
     return batch
   }
 
-  async function readBatch(batch: Batch): Promise<Map<TaskId, Task>> {
+  async function readBatch(batch: Batch): Promise<Map<TaskId, WatchedTask>> {
     if (gathering === batch) gathering = undefined
     const tasks = await readTasks([...batch.ids])
     return new Map(tasks.map((task) => [task.id, task]))

@@ -5,7 +5,8 @@
  * the version it has sent, and nothing else: no queue. Whenever something may have changed (an event, a drained socket,
  * a finished read, a periodic check) it takes, step by step, what comes after its cursor:
  *
- * 1. Nothing sent yet: the opening. `snapshot`; or with `since` the message `resumed`.
+ * 1. Nothing sent yet: the opening. `snapshot`; or with `since` the message `resumed`. The snapshot of a large task is read when the
+ *    socket has room for it.
  * 2. Behind its room: the next transition, from memory or from a page read from PostgreSQL.
  * 3. Level with its room, and the task has ended: it is over, once the socket has taken almost all. The room closes it with 1000, when
  *    all have been told.
@@ -23,9 +24,8 @@
  *   history is gone. `snapshot` with `reset`.
  */
 import { isFinal, type Status } from '../protocol/status.js'
-import { CLOSE_CODES, type ProgressMessage, type StreamMessage } from '../protocol/stream.js'
+import { CLOSE_CODES, type ProgressMessage, type SnapshotMessage, type StreamMessage } from '../protocol/stream.js'
 import type { Task } from '../protocol/task.js'
-import { toSnapshot } from './folded-task.js'
 import type { LogTail } from './log-tail.js'
 import { findInRun, toFrame, type Frame, type Run, type TransitionFrame } from './frame.js'
 
@@ -65,7 +65,10 @@ export interface StreamSource {
   readonly task: Task | undefined
   readonly progress: Frame<ProgressMessage> | undefined
   readonly logs: Pick<LogTail, 'isReady' | 'after'>
-  snapshot(): Frame | undefined
+  /** Undefined: `readSnapshot` reads it. */
+  snapshot(): Frame<SnapshotMessage> | undefined
+  /** Reads what `snapshot` answers next. False: the task has moved on, and the room will say so. */
+  readSnapshot(): Promise<boolean>
   find(version: number): TransitionFrame | undefined
   /** Reads what follows `version`; begins after the call, and the room knows it before the answer comes. */
   readAfter(version: number): Promise<Run>
@@ -132,15 +135,17 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
   }
 
   function open(task: Task): 'sent' | 'wait' | 'read' {
-    if (since === undefined) return sendSnapshot(room.snapshot(), task)
+    if (since === undefined) return sendSnapshot(task)
     if (since === task.version) return sendResumed(since, task.status)
     if (since > task.version) return seek(task.version)
     const next = findNext(since)
     return next ? sendResumed(since, next.message.from ?? next.message.status) : seek(since)
   }
 
-  function sendSnapshot(frame: Frame | undefined, task: Task): 'sent' | 'wait' {
-    if (frame === undefined || !offer(frame)) return 'wait'
+  function sendSnapshot(task: Task, mark: { reset?: true } = {}): 'sent' | 'wait' | 'read' {
+    const frame = room.snapshot()
+    if (frame === undefined) return sink.bufferedBytes() >= LOW_WATER_BYTES ? waitForRoom() : readFirst(room.readSnapshot())
+    if (!offer(mark.reset ? toFrame({ ...frame.message, ...mark }) : frame)) return 'wait'
     cursor = task.version
     progressSent = room.progress
     return 'sent'
@@ -193,13 +198,22 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
   /** Nothing in memory follows `version`. */
   function seek(version: number): 'sent' | 'wait' | 'read' {
     const { task } = room
-    if (isLost && task) return sendSnapshot(toFrame({ ...toSnapshot(task), reset: true }), task)
-    room.readAfter(version).then(
-      (run) => {
+    if (isLost && task) return sendSnapshot(task, { reset: true })
+    return readFirst(
+      room.readAfter(version).then((run) => {
         page = run
         isLost = run.length === 0
+        return true
+      }),
+    )
+  }
+
+  /** Goes on when this was read. When it cannot be, the next check tries again. */
+  function readFirst(read: Promise<boolean>): 'read' {
+    read.then(
+      (isRead) => {
         isBusy = false
-        advance()
+        if (isRead) advance()
       },
       () => (isBusy = false),
     )

@@ -15,7 +15,7 @@ import type { DiskFloor } from '../tasks/disk-floor.js'
 import type { Registry } from '../tasks/registry.js'
 import { MAX_FILE_NAME_BYTES } from '../protocol/file-name.js'
 import { createRedactor } from '../secrets.js'
-import { findTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
+import { findTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions, readWatchedTasks } from '../tasks/store/index.js'
 import { registerCodings } from './codings.js'
 import { openConnections, type Connections } from './connections.js'
 import { registerDocuments } from './documents.js'
@@ -171,7 +171,8 @@ async function registerDatabase(app: FastifyInstance, config: WebConfig): Promis
 
 async function startLive(app: FastifyInstance, { byKey: db }: Reading, broker: Broker, log: FastifyBaseLogger): Promise<Hub> {
   const hub = await startHub({
-    readTasks: (ids) => readTasks(db, DEFAULT_TENANT, ids),
+    readTasks: (ids) => readWatchedTasks(db, DEFAULT_TENANT, ids),
+    readWholeTask: async (id) => (await readTasks(db, DEFAULT_TENANT, [id]))[0],
     readTransitionMessages: (id, since, limit) => readTransitionMessages(db, DEFAULT_TENANT, id, since, limit),
     readLatestLogs: (id, limit) => readLatestLogs(db, DEFAULT_TENANT, id, limit),
     readVersions: (ids) => readVersions(db, ids),

@@ -8,6 +8,7 @@
  * 503: a body that stands still gives way to one that comes in. A small body that came whole is never refused.
  */
 import type { IncomingMessage } from 'node:http'
+import { BlockPool } from './body-blocks.js'
 import { ProblemError } from './problem.js'
 
 export interface BodyLimits {
@@ -50,6 +51,7 @@ interface Upload {
 const ROOM_FRACTION = 0.1
 
 export class Bodies {
+  readonly blocks = new BlockPool()
   readonly #limits: BodyLimits
   readonly #entries = new Map<IncomingMessage, Entry>()
   readonly #uploads = new Map<IncomingMessage, Upload>()
@@ -100,6 +102,7 @@ export class Bodies {
   /** Refuses what takes too long. To be called every now and then. */
   sweep(nowMs: number): void {
     const { requestMs, uploadWindowMs, minUploadBytes } = this.#limits
+    this.blocks.trim()
     for (const entry of this.#entries.values()) {
       if (entry.isComplete || nowMs - entry.startedAtMs <= requestMs) continue
       this.#refuse(entry, new ProblemError('request_timeout', `The body did not come within ${requestMs / 1_000} s.`))

@@ -1,12 +1,13 @@
 /**
  * Reads a body into memory, within the limits of its route and of the process.
  *
- * It goes into one buffer that grows. A list of what came in would cost a few hundred bytes for each packet or chunk, and a
- * client can send a byte in each.
+ * It is copied into blocks (see `body-blocks.ts`). A list of what came in would cost a few hundred bytes for each packet or chunk, and a
+ * client can send a byte in each; and what came in stays in memory until the next full garbage collection, however early it is let go.
  */
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import type { Bodies } from './bodies.js'
+import { GatheredBody } from './body-blocks.js'
 import { responseOf } from './http-server.js'
 import { ProblemError } from './problem.js'
 
@@ -21,24 +22,23 @@ export function readBody({ raw, routeOptions, headers }: FastifyRequest, payload
   const announcedBytes = Number(headers['content-length'])
   if (announcedBytes > maxBytes) return done(tooLarge())
   const body = bodies.open(raw, fail)
-  let gathered: Buffer = Buffer.alloc(0)
+  const gathered = new GatheredBody(bodies.blocks)
+  /** The body, where all of it came at once. */
+  let whole: Buffer | undefined
   let length = 0
   let isOver = false
 
   function take(chunk: Buffer): void {
     if (length + chunk.length > maxBytes) return fail(tooLarge())
-    if (length === 0 && chunk.length === announcedBytes) gathered = chunk
-    else {
-      const grown = append(gathered, length, chunk)
-      const grownBytes = grown.length - gathered.length
-      gathered = grown
-      body.hold(grownBytes)
-    }
+    if (length === 0 && chunk.length === announcedBytes) whole = chunk
+    else body.hold(gathered.append(chunk))
     length += chunk.length
   }
 
   function end(): void {
     if (!stop()) return
+    const bytes = whole ?? gathered.join()
+    gathered.clear()
     body.complete()
     const response = length >= LARGE_BYTES ? responseOf(raw) : undefined
     if (response === undefined || response.closed) body.release()
@@ -46,13 +46,13 @@ export function readBody({ raw, routeOptions, headers }: FastifyRequest, payload
       body.hold(length)
       response.once('close', () => body.release())
     }
-    done(null, gathered.subarray(0, length))
+    done(null, bytes)
   }
 
   function fail(error: Error): void {
     if (!stop()) return
     body.release()
-    gathered = Buffer.alloc(0)
+    gathered.clear()
     done(error)
   }
 
@@ -73,13 +73,4 @@ export function readBody({ raw, routeOptions, headers }: FastifyRequest, payload
 
 function tooLarge(): ProblemError {
   return new ProblemError('body_too_large', 'The body has more bytes than this address takes.')
-}
-
-/** @returns the same buffer, or a larger one that holds `length` bytes of it and the chunk */
-function append(gathered: Buffer, length: number, chunk: Buffer): Buffer {
-  const needed = length + chunk.length
-  const grown = needed <= gathered.length ? gathered : Buffer.allocUnsafeSlow(Math.max(needed, 2 * gathered.length))
-  if (grown !== gathered) gathered.copy(grown, 0, 0, length)
-  chunk.copy(grown, length)
-  return grown
 }

@@ -5,7 +5,7 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Broker, Consumer, Delivery } from '../broker/broker.js'
-import { readWorkerQueues } from '../config.js'
+import { readWorkerQueues } from '../config/shared.js'
 import type { Database } from '../db/database.js'
 import { DEFAULT_QUEUE } from '../tasks/definition.js'
 import type { Registry } from '../tasks/registry.js'

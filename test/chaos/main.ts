@@ -1,5 +1,5 @@
 /** `npm run chaos -- --seed 1 --minutes 5`: the chaos run by hand. Exit code 1 when it found a violation. */
-import { parseArgs } from 'node:util'
+import { inspect, parseArgs } from 'node:util'
 import { runChaos } from './run.js'
 
 const { values } = parseArgs({
@@ -14,14 +14,20 @@ if (!(seed !== undefined && Number.isInteger(seed)) || !(Number(minutes) > 0) ||
 const teardowns: (() => unknown)[] = []
 const startedAtMs = performance.now()
 const seconds = () => ((performance.now() - startedAtMs) / 1_000).toFixed(1).padStart(7)
+/** Printed after everything else, also what the processes write while they end. */
+const lastWords: string[] = []
 try {
-  const report = await runChaos(
+  const { violations, ...report } = await runChaos(
     { teardown: (action) => teardowns.unshift(action) },
     { seed, seconds: Number(minutes) * 60, rate: Number(rate), onFault: (name) => console.log(`${seconds()} s  ${name}`) },
   )
   console.log(JSON.stringify({ seed, minutes: Number(minutes), ...report }, null, 2))
-  process.exitCode = report.violations.length > 0 ? 1 : 0
-} finally {
-  for (const action of teardowns) await action()
+  lastWords.push(...violations.map((violation) => `Violation: ${violation}`), `${violations.length} violations`)
+  process.exitCode = violations.length > 0 ? 1 : 0
+} catch (error) {
+  lastWords.push(`The run failed: ${inspect(error)}`)
+  process.exitCode = 1
 }
+for (const action of teardowns) await Promise.resolve().then(action).catch((error: unknown) => lastWords.unshift(`Cleaning up failed: ${inspect(error)}`))
+console.log(lastWords.join('\n'))
 process.exit()

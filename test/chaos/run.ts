@@ -19,6 +19,7 @@ import { checkWatchers } from './check-watchers.js'
 import { createDeck, faultsOf, faultsOfLines, openLines } from './faults.js'
 import { createRandom } from './random.js'
 import { openSink } from './sink.js'
+import { addStories } from './stories.js'
 import { chooseWellBehaved, FATAL_FAULTS, listFaults, type Kind } from './workload.js'
 
 export interface ChaosOptions {
@@ -48,6 +49,7 @@ export interface ChaosReport {
   settledMs: number
   /** Requests that the receiver got, and how many of them it had had before: those of the window that `once` leaves. */
   effects: { wanted: number; distinct: number; repeated: number }
+  /** Each with what is stored of its task. */
   violations: string[]
 }
 
@@ -108,12 +110,13 @@ export async function runChaos(t: TestScope, { seed, seconds, rate = 20, onFault
   const [stored, ends] = await Promise.all([readStored(scene.db), readEnds(scene.db)])
   violations.push(...findViolations(stored, accepted), ...(await checkWatchers(watchers, stored.transitions)))
   violations.push(...findWrongEnds(ends, expected), ...findWrongEffects(ends, withEffect, sink.counts))
+  const explained = await addStories(scene.db, violations)
   const kept = [older, ...Object.values(roles).flat()]
   await Promise.all(kept.filter((role) => !retired.has(role)).map((role) => role.stop()))
   return {
     ...{ tasks: expected.length, kinds, watchers: watchers.length, transitions: stored.transitions.length, faults },
     restarts: kept.reduce((sum, { restarts }) => sum + restarts, 0),
-    ...{ putBack: countPutBack(ends), settledMs, effects: sink.count(withEffect), violations },
+    ...{ putBack: countPutBack(ends), settledMs, effects: sink.count(withEffect), violations: explained },
   }
 }
 

@@ -129,10 +129,11 @@ class Schedule {
   }
 
   private openHub(bus: Bus): Promise<Hub> {
-    const { readTasks, readTransitionMessages, readVersions, readLatestLogs } = this.store
+    const { readTasks, readWholeTask, readTransitionMessages, readVersions, readLatestLogs } = this.store
     bus.subscribe = () => this.ask(async () => {})
     return startHub({
       readTasks: (ids) => this.ask(() => readTasks(ids)),
+      readWholeTask: (id) => this.ask(() => readWholeTask(id)),
       readTransitionMessages: (id, since, limit) => this.ask(() => readTransitionMessages(id, since, limit)),
       readLatestLogs,
       readVersions: (ids) => this.ask(() => readVersions(ids)),

@@ -59,6 +59,7 @@ export class Store {
   }
 
   readTasks = async (ids: TaskId[]) => ids.flatMap((id) => this.tasks.get(id) ?? [])
+  readWholeTask = async (id: TaskId) => this.tasks.get(id)
   readVersions = async (ids: TaskId[]) => (await this.readTasks(ids)).map(({ id, version }) => ({ id, version }))
   readTransitionMessages = async (id: TaskId, since: number, limit: number) =>
     (this.history.get(id) ?? []).slice(since, since + limit)
@@ -164,8 +165,8 @@ export async function openWorld(
 ): Promise<{ store: Store; bus: Bus; hub: Hub }> {
   const store = new Store()
   const bus = new Bus()
-  const { readTasks, readTransitionMessages, readVersions, readLatestLogs } = store
-  const reads = { readTasks, readTransitionMessages, readVersions, readLatestLogs }
+  const { readTasks, readWholeTask, readTransitionMessages, readVersions, readLatestLogs } = store
+  const reads = { readTasks, readWholeTask, readTransitionMessages, readVersions, readLatestLogs }
   const hub = await startHub({ ...reads, events: bus, log: NO_LOG, positionCheckMs: 3_600_000, ...overrides })
   t.teardown(() => hub.stop())
   return { store, bus, hub }

@@ -32,7 +32,7 @@ const hub: Hub = {
     return { drained: () => failIf('drained'), stop: () => failIf('stop') }
   },
   stop: async () => {},
-  counts: () => ({ tasks: 0, streams: 0 }),
+  counts: () => ({ tasks: 0, streams: 0, heldBytes: 0 }),
 }
 const feeds: Feeds = {
   open(client) {

@@ -33,6 +33,27 @@ export async function readSummaries(db: Database, tenant: string, ids: readonly 
   return rows.map(toSummary)
 }
 
+/** What payload and result may take together in a task that is read to be watched, in bytes of text. */
+const MAX_WATCHED_BYTES = 4096
+const isLarge = (column: string) => `(pg_column_size(t.${column}) > ${MAX_WATCHED_BYTES} or octet_length(t.${column}::text) > ${MAX_WATCHED_BYTES})`
+
+const READ_WATCHED_TASKS: Statement = {
+  name: 'read_watched_tasks',
+  // A stored size that is over the bound already tells without unpacking the value.
+  text: `
+select ${SUMMARY_COLUMNS}, case when not "isLarge" then t.payload end as payload, case when not "isLarge" then t.result end as result, "isLarge"
+from json_array_elements_text($1::text::json) as i(id)
+join taskwire.tasks t on t.id = any(array[i.id::uuid])
+cross join lateral (select coalesce(${isLarge('payload')}, false) or coalesce(${isLarge('result')}, false) as "isLarge") size
+where t.tenant = $2`,
+}
+
+/** The tasks with these ids, in no order, as they are watched: large ones without payload and result. */
+export async function readWatchedTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<(Task & { isLarge: boolean })[]> {
+  const rows = await db.run<TaskRow & { isLarge: boolean }>(READ_WATCHED_TASKS, [JSON.stringify([...new Set(ids)]), tenant])
+  return rows.map((row) => ({ ...toTask(row), isLarge: row.isLarge }))
+}
+
 const READ_VERSIONS: Statement = {
   name: 'read_versions',
   text: `select t.id, t.version from taskwire.tasks t where t.id = any($1::text::uuid[])`,
