@@ -21,7 +21,8 @@ export type FoldOutcome = 'applied' | 'stale' | 'gap'
  *
  * - `snapshot` replaces when nothing is held, when it is not older than what is held, or with `reset`; else stale.
  * - `resumed` changes nothing and is applied.
- * - `transition`: version at or below mine is stale, the next is applied, a later one (or none held) is a gap.
+ * - `transition`: version at or below mine is stale, the next is applied, a later one (or none held) is a gap. One with `edited` changes
+ *   what `changes` says, and no status.
  * - `progress`: of an older version, another attempt or an older time is stale; of a later version (or none held) a gap.
  */
 export function fold(task: Task, message: StreamMessage): { task: Task; outcome: FoldOutcome }

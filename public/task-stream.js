@@ -89,7 +89,8 @@ function applied(task) {
   return { task, outcome: 'applied' }
 }
 
-function applyTransition(task, { status, version, attempt, at, runAt, result, failure }) {
+function applyTransition(task, { status, version, attempt, at, runAt, result, failure, edited, changes }) {
+  if (edited) return { ...task, version, ...changes }
   const isRunning = status === 'PROCESSING'
   return {
     ...task,

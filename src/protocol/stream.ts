@@ -12,7 +12,7 @@
  */
 import { Type, type Static } from 'typebox'
 import { Status } from './status.js'
-import { Failure, Instant, LogLine, Progress, Task, TaskId } from './task.js'
+import { EditedField, Failure, Instant, LogLine, Progress, Task, TaskId } from './task.js'
 
 const Version = Type.Integer({ minimum: 0 })
 const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
@@ -37,9 +37,28 @@ export const ResumedMessage = Type.Object(
 )
 export type ResumedMessage = Static<typeof ResumedMessage>
 
+const { title, payload, priority, tags, expiresAt } = Task.properties
+
+/** The values that an edit gave to the fields it changed. A value that a later edit has replaced is left out of what is read later. */
+export const TaskChanges = Type.Object(
+  {
+    title: Type.Optional(title),
+    payload: Type.Optional(payload),
+    priority: Type.Optional(priority),
+    tags: Type.Optional(tags),
+    runAt: Type.Optional(Instant),
+    expiresAt: Type.Optional(expiresAt),
+  },
+  { additionalProperties: false },
+)
+export type TaskChanges = Static<typeof TaskChanges>
+
 /**
  * A committed change of status. `runAt` comes with RETRYING and SCHEDULED, `result` with COMPLETED, `failure` with
  * FAILED; the other fields of the task follow from the status (see `fold`).
+ *
+ * Or an edit: the next version in the same status (`from` equals `status`), with `edited` and `changes`. It has no type of its own,
+ * so that a client which knows only transitions counts it as the next version and sees no gap.
  */
 export const TransitionMessage = Type.Object(
   {
@@ -52,6 +71,8 @@ export const TransitionMessage = Type.Object(
     runAt: Type.Optional(Instant),
     result: Type.Optional(Type.Unknown()),
     failure: Type.Optional(Failure),
+    edited: Type.Optional(Type.Array(EditedField, { description: 'of an edit: the fields that it changed' })),
+    changes: Type.Optional(TaskChanges),
   },
   { additionalProperties: false },
 )

@@ -42,8 +42,8 @@ const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
     payload: ResumedMessage,
   },
   transition: {
-    title: 'A change of status',
-    summary: 'Each committed one, once and in order: `version` goes up by one.',
+    title: 'A change of status, or an edit',
+    summary: 'Each committed one, once and in order: `version` goes up by one. With `edited` the status stays, and `changes` has the new values.',
     payload: TransitionMessage,
   },
   progress: {
