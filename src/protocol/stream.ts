@@ -7,6 +7,7 @@
  * - Without `since`: one `snapshot` (the whole task), then what happens after it.
  * - With `since=<version>`: `resumed`, then each missed `transition`, then what happens after it. A position the task
  *   never reached is answered with `snapshot` and `reset: true`.
+ * - When nothing was said for up to 15 s (`STREAM_HEARTBEAT_SECONDS`), a `heartbeat`.
  * - With `logs=1` also the latest stored lines that the handler has logged, and those that follow.
  * - After a final status the server closes with 1000.
  */
@@ -97,7 +98,18 @@ export const LogMessage = Type.Object(
 )
 export type LogMessage = Static<typeof LogMessage>
 
-export const StreamMessage = Type.Union([SnapshotMessage, ResumedMessage, TransitionMessage, ProgressMessage, LogMessage])
+/**
+ * The connection is alive, and nothing has changed since the last message, whose task, status and version are repeated. Sent when nothing
+ * else was for a while, because a page cannot see the pings of a WebSocket. Not part of the position.
+ */
+export const HeartbeatMessage = Type.Object({ type: Type.Literal('heartbeat'), ...head }, { additionalProperties: false })
+export type HeartbeatMessage = Static<typeof HeartbeatMessage>
+
+/** The same on a connection for many tasks, as long as nothing was told of any. */
+export const IdleHeartbeat = Type.Object({ type: Type.Literal('heartbeat') }, { additionalProperties: false })
+export type IdleHeartbeat = Static<typeof IdleHeartbeat>
+
+export const StreamMessage = Type.Union([SnapshotMessage, ResumedMessage, TransitionMessage, ProgressMessage, LogMessage, HeartbeatMessage])
 export type StreamMessage = Static<typeof StreamMessage>
 
 /** What travels between processes: a copy of a row that is already committed. */
