@@ -68,6 +68,7 @@ function createView(first, timeline) {
   const head = createHead(first)
   const outcome = h('div', { class: 'outcome' })
   const facts = createFacts(first)
+  let payload = { value: first.payload, element: createJson('Payload', first.payload) }
   const files = createFiles(first.id)
   const stream = h('p', { class: 'connection inline', 'data-state': 'live' })
 
@@ -75,11 +76,19 @@ function createView(first, timeline) {
     setText(head.standing, describeStanding(task, timeline.sinceAt() ?? task.startedAt ?? task.createdAt, serverNow()))
     setText(stream, describeConnection(connection))
   }
+  const updatePayload = (value) => {
+    // Read anew it is another object, and the reader may have selected some of what is shown.
+    if (value === payload.value || JSON.stringify(value) === JSON.stringify(payload.value)) return
+    const element = createJson('Payload', value)
+    payload.element.replaceWith(element)
+    payload = { value, element }
+  }
   const update = (changed) => {
     task = changed
     head.update(task)
     facts.update(task)
     files.update(task)
+    updatePayload(task.payload)
     const blocks = [task.failure && createFailure(task.failure), task.result !== null && createJson('Result', task.result)]
     if (blocks.filter(Boolean).length !== outcome.children.length) outcome.replaceChildren(...blocks.filter(Boolean))
     tick()
@@ -90,7 +99,7 @@ function createView(first, timeline) {
       outcome,
       files.element,
       h('div', { class: 'split' }, createSection('History', [timeline.element, stream]), createSection('Details', [facts.element])),
-      createJson('Payload', first.payload),
+      payload.element,
       createSection('From your own code', createSnippets(first, baseUrl).map(createSnippet)),
     ],
     update,
@@ -105,6 +114,7 @@ function createView(first, timeline) {
 
 /** Title, status, the one-glance answer and the progress. */
 function createHead(first) {
+  const title = h('h1', { tabindex: -1 }, first.title)
   const status = createStatus(first.status)
   const standing = h('span', { class: 'standing' })
   const bar = createBar('Progress')
@@ -116,6 +126,7 @@ function createHead(first) {
   const progress = h('div', { class: 'progress' }, bar.element, h('p', { class: 'progress-text' }, message, count), data)
   const update = (task) => {
     const { status: now, progress } = task
+    setText(title, task.title)
     status.update(now)
     cancel.update(task)
     const isRunning = now === 'PROCESSING' || now === 'CANCELLING'
@@ -126,7 +137,7 @@ function createHead(first) {
     setText(data, describeData(progress?.data))
   }
   const elements = [
-    h('h1', { tabindex: -1 }, first.title),
+    title,
     h('p', { class: 'id' }, h('code', {}, first.id), copyId),
     h('p', { class: 'glance' }, status.element, standing),
     progress,

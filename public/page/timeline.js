@@ -1,5 +1,5 @@
 /**
- * The history of one task: the stored transitions, completed by those that arrive on its stream. Both are kept by
+ * The history of one task: the stored transitions and edits, completed by those that arrive on its stream. Both are kept by
  * version, so each is shown once. While versions are missing, the stored ones are read again.
  */
 import { getJson } from './api.js'
@@ -40,7 +40,11 @@ export function startTimeline(id, { onChange }) {
   return {
     element,
     /** When the present status began; undefined while that is not known. */
-    sinceAt: () => transitions.get(version)?.at,
+    sinceAt() {
+      let since = version
+      while (transitions.get(since)?.edited) since -= 1 // an edit keeps the status
+      return transitions.get(since)?.at
+    },
     /** Takes a message that changed the task. */
     take(task, message) {
       if (message.reset) transitions.clear()

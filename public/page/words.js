@@ -2,6 +2,8 @@
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
+/** What is younger than this needs no mention of its age. */
+const MIN_AGE_MS = 5_000
 const DAY_MS = 24 * HOUR_MS
 const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' })
 
@@ -88,10 +90,12 @@ function describeDue(instant, now) {
   return leftMs > 0 ? `in ${describeSeconds(leftMs + 999)}` : 'any moment now'
 }
 
-/** The standing of a connection; pauses are counted down. */
-export function describeConnection({ state, text, retryAt }) {
+/** The standing of a connection; pauses are counted down, and what is shown has an age. */
+export function describeConnection({ state, text, retryAt, heardAt }) {
   const leftMs = (retryAt ?? 0) - Date.now()
-  const when = leftMs >= 1_000 ? ` in ${Math.round(leftMs / 1_000)} s…` : '…'
+  const ageMs = heardAt === undefined ? 0 : Date.now() - heardAt
+  const age = ageMs >= MIN_AGE_MS ? ` Last news ${firstUnit(describeSeconds(ageMs))} ago` : ''
+  const when = `${leftMs >= 1_000 ? ` in ${Math.round(leftMs / 1_000)} s…` : '…'}${age}`
   if (state === 'reconnecting') return `Reconnecting${when}`
   if (state === 'away') return `Server away, trying again${when}`
   return text

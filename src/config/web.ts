@@ -32,6 +32,7 @@ const watchedDirs = Type.String({
 const maxStreamsPerAddress = integer(1, 1_000_000, 1_000, 'streams that one address may hold open')
 const maxStreamsPerKey = integer(1, 1_000_000, 1_000, 'streams that one key (Authorization: Bearer …) may hold open, from any address')
 const maxStreams = integer(1, 1_000_000, 20_000, 'streams that one web process holds open')
+const streamHeartbeatSeconds = integer(1, 20, 15, 'how long a stream is silent at most: then it says a heartbeat. Clients take 30 s of silence for a dead connection')
 const trustProxy = Type.Refine(
   Type.String({
     default: '',
@@ -58,7 +59,7 @@ const allowedOrigins = Type.Refine(
   }),
   (value) => value === '*' || splitList(value).every((origin) => URL.canParse(origin) && new URL(origin).origin === origin),
 )
-const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, trustProxy, allowedHosts, allowedOrigins }
+const streams = { maxStreamsPerAddress, maxStreamsPerKey, maxStreams, streamHeartbeatSeconds, trustProxy, allowedHosts, allowedOrigins }
 
 const maxConnections = integer(10, 1_000_000, 25_000, 'connections that one web process holds open, streams among them; over it the one that is idle for longest is closed')
 const requestTimeoutSeconds = integer(1, 600, 15, 'how long a client may take to send the head of a request, and its JSON body; uploads must only keep a rate')
