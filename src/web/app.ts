@@ -16,6 +16,7 @@ import type { Registry } from '../tasks/registry.js'
 import { MAX_FILE_NAME_BYTES } from '../protocol/file-name.js'
 import { createRedactor } from '../secrets.js'
 import { findTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
+import { createAnnouncer } from './announcer.js'
 import { registerCodings } from './codings.js'
 import { openConnections, type Connections } from './connections.js'
 import { registerDocuments } from './documents.js'
@@ -127,7 +128,7 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   }
   await app.register(registerSockets, { prefix: '/ws' })
   await app.register(createTaskRoute, {
-    ...{ db, broker, registry, hub, handOver, limits },
+    ...{ db, broker, registry, hub, handOver, limits, announcer: createAnnouncer({ events: broker.events, log }) },
     allowPrivate: config.httpRequestAllowPrivate,
     claimWindowMs: config.claimWindowSeconds * 1_000,
     keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
