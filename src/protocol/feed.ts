@@ -43,7 +43,7 @@ export type SubscribeToList = Static<typeof SubscribeToList>
 export const UnsubscribeRequest = Type.Object({ type: Type.Literal('unsubscribe'), id: RequestId }, exact)
 export const PingRequest = Type.Object({ type: Type.Literal('ping'), id: RequestId }, exact)
 
-export const FeedRequest = Type.Union([SubscribeRequest, UnsubscribeRequest, PingRequest])
+export const FeedRequest = Type.Union([SubscribeRequest, SubscribeToList, UnsubscribeRequest, PingRequest])
 export type FeedRequest = Static<typeof FeedRequest>
 
 /** The subscription stands; its messages follow. `missing`: ids that there are no tasks for. `list`: what the messages of the list call it. */

@@ -17,9 +17,11 @@
  * tasks to be followed over the same stream; the event has the type of the message.
  */
 import { Type, type Static } from 'typebox'
-import { Tag } from './http.js'
-import { Status } from './status.js'
-import { Instant, QueueName, TaskId, TaskSummary, TaskType } from './task.js'
+import { ListFilter } from './filter.js'
+import { Status, STATUSES } from './status.js'
+import { TaskId, TaskSummary } from './task.js'
+
+export { ListFilter } from './filter.js'
 
 const exact = { additionalProperties: false } as const
 const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
@@ -31,25 +33,6 @@ export const DEFAULT_LIST_ROWS = 50
 export const MAX_NEWER = 200
 /** Tasks of a status are counted up to this number. */
 export const MAX_COUNTED = 10_000
-
-/** What tasks must be like to be listed: all that is given must fit. `{}` is every task. */
-export const ListFilter = Type.Object(
-  {
-    status: Type.Optional(Status),
-    type: Type.Optional(TaskType),
-    tag: Type.Optional(Tag),
-    queue: Type.Optional(QueueName),
-    batch: Type.Optional({ ...TaskId, description: 'the tasks of this batch' }),
-    parent: Type.Optional({ ...TaskId, description: 'the tasks that this one has made' }),
-    createdAfter: Type.Optional({ ...Instant, description: 'created at this time or later' }),
-    createdBefore: Type.Optional({ ...Instant, description: 'created before this time' }),
-    q: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 200, pattern: '^[^\\u0000]*$', examples: ['nightly report'], description: 'text in the title, upper or lower case' }),
-    ),
-  },
-  exact,
-)
-export type ListFilter = Static<typeof ListFilter>
 
 /** A filter and a window of what fits it, newest first. */
 export const ListRequest = Type.Object(
@@ -68,7 +51,15 @@ export type ListRequest = Static<typeof ListRequest>
  * How many tasks fit the filter, whatever their status: by status, 0 left out. `more` names the statuses that have more tasks than were
  * counted; of the others the number is exact.
  */
-export const ListCounts = Type.Object({ byStatus: Type.Partial(Type.Record(Status, Type.Integer({ minimum: 0 }))), more: Type.Array(Status) }, exact)
+export const ListCounts = Type.Object(
+  {
+    byStatus: Type.Unsafe<Partial<Record<Status, number>>>(
+      Type.Object(Object.fromEntries(STATUSES.map((status) => [status, Type.Optional(Type.Integer({ minimum: 1 }))])), exact),
+    ),
+    more: Type.Array(Status),
+  },
+  exact,
+)
 export type ListCounts = Static<typeof ListCounts>
 
 const Newer = Type.Integer({
