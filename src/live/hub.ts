@@ -30,6 +30,7 @@ import { createCloser } from './closer.js'
 import { toEventFrame, toFrame } from './frame.js'
 import { createHeldFrames } from './held-frames.js'
 import { limitUnderWay } from './limit.js'
+import { createNoticeBoard, type Notices } from './notices.js'
 import { createPositionCheck } from './position-check.js'
 import { createRoom, type Log, type Position, type Room, type RoomDeps, type WatchedTask } from './room.js'
 import { createSnapshotReader } from './snapshot-reader.js'
@@ -72,6 +73,8 @@ export interface HubDeps {
 }
 
 export interface Hub {
+  /** Tells of every change, for lists. */
+  readonly notices: Notices
   /** Whether there is such a task; prepares for `attach`. Rejects when PostgreSQL cannot be asked. */
   find(id: TaskId): Promise<boolean>
   /** The task as it is known here, a large one without payload and result; undefined unless `find` has found it or somebody follows it. */
@@ -92,6 +95,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
   const { log, positionCheckMs = 2_000, maxStuckMs = 30_000 } = deps
   const rooms = new Map<TaskId, Room>()
   const check = createPositionCheck({ rooms: () => rooms.values(), readVersions: deps.readVersions, load: loadOrLog, drop, log })
+  const board = createNoticeBoard(() => subscription, log)
   const subscription = await deps.events.listen({
     onEvent(event, json) {
       const room = rooms.get(event.taskId)
@@ -99,7 +103,11 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
       else room?.accept(toEventFrame(event, json))
     },
     onHint: (id, version) => rooms.get(id)?.moveTo(version),
-    onGap: catchUp,
+    onNotices: board.tell,
+    onGap() {
+      catchUp()
+      board.tellOfGap()
+    },
   })
   const frames = createHeldFrames(MAX_HELD_FRAME_BYTES)
   const roomDeps: RoomDeps = {
@@ -186,6 +194,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
   }
 
   return {
+    notices: board,
     async find(id) {
       // While stopping, whoever asks is sent elsewhere by `attach`, where the answer will be found.
       return stopping !== undefined || load(roomOf(id))
