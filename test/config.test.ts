@@ -35,6 +35,7 @@ t.test('a database URL is all that a role needs', async (t) => {
     artifactsDir: '.taskwire/artifacts',
     artifactTtlHours: 720,
     minFreeDiskMb: 512,
+    maxUploadsMb: 10_240,
     watchedDirs: '',
     maxStreamsPerKey: 1_000,
     maxStreams: 20_000,

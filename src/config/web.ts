@@ -23,6 +23,7 @@ const port = integer(0, 65535, 3000, 'the port to listen on; 0 for any free one'
 const databasePoolSize = integer(1, 100, 10, 'database connections of the web process for what changes tasks, and for reading one')
 const databaseReadPoolSize = integer(2, 100, 6, 'database connections of the web process for streams and lists, which take no others')
 const idempotencyKeyTtlHours = integer(1, 24 * 366, 24, 'how long an Idempotency-Key stands for the task that it made')
+const maxUploadsMb = integer(300, 1_000_000_000, 10_240, 'what uploads may take together, in MB, each for the day that it is kept; over it the answer is 507')
 const watchedDirs = Type.String({
   default: '',
   description: 'further folders, with commas between, of whose disks /readyz says when MIN_FREE_DISK_MB is reached; `start` adds the data of its own PostgreSQL',
@@ -70,5 +71,5 @@ const connections = { maxConnections, requestTimeoutSeconds, keepAliveSeconds, m
 
 export const web = {
   ...{ host, port, databasePoolSize, databaseReadPoolSize, idempotencyKeyTtlHours, ...handOver },
-  ...{ ...definitions, ...artifacts, watchedDirs, ...streams, ...connections },
+  ...{ ...definitions, ...artifacts, maxUploadsMb, watchedDirs, ...streams, ...connections },
 }

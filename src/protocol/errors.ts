@@ -21,6 +21,7 @@ export const PROBLEMS = {
   version_mismatch: { status: 412, title: 'The task is not as it was read', fix: 'Read it again and send its ETag in If-Match.' },
   artifact_not_found: { status: 404, title: 'There is no such file', fix: 'GET /api/tasks/:id/artifacts lists those that exist; they are kept for ARTIFACT_TTL_HOURS.' },
   link_refused: { status: 403, title: 'The link does not open anything', fix: 'Ask for a new one: POST /api/tasks/:id/artifacts/:name/links.' },
+  uploads_full: { status: 507, title: 'Uploads take as much space as they may', fix: 'Nothing was stored. Try again when earlier uploads are gone, a day after they came; the operator sets MAX_UPLOADS_MB.' },
   disk_full: { status: 507, title: 'The disk of the server has no space for files', fix: 'Nothing was stored. Try again later; the operator frees some space, see MIN_FREE_DISK_MB.' },
   range_not_satisfiable: { status: 416, title: 'The file has no such part', fix: 'Ask for a range within its bytes, or for the whole file.' },
   batch_not_found: { status: 404, title: 'There is no such batch', fix: 'Use the batchId of the answer that created it.' },

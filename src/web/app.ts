@@ -135,7 +135,7 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   })
   await app.register(changeTaskRoutes, { db, events: broker.events, registry })
   await app.register(readTaskRoutes, { db, reading, hub, limits, streams })
-  await app.register(artifactRoutes, { db, artifacts, limits, bodies: connections.bodies })
+  await app.register(artifactRoutes, { db, artifacts, limits, bodies: connections.bodies, maxUploadsMb: config.maxUploadsMb })
   await app.register(readSelectionRoutes, { reading, hub, limits, streams })
   await app.register(readTasksRoutes, { reading, registry })
   await app.register(healthRoutes, { db, broker, floor, isStopping: () => isStopping, hideSecrets: createRedactor({ DATABASE_URL: config.databaseUrl, REDIS_URL: config.redisUrl }) })

@@ -7,7 +7,7 @@ import { openDiskStore } from '../../src/artifacts/disk-store.js'
 import { locate } from '../../src/artifacts/location.js'
 import { openS3Store } from '../../src/artifacts/s3-store.js'
 import { createCleaner } from '../../src/relay/clean.js'
-import { claimAttemptsIfDue, recordArtifactIfCurrent, reserveUpload } from '../../src/tasks/store/index.js'
+import { claimAttemptsIfDue, recordArtifactIfCurrent, reserveUploadIfRoom } from '../../src/tasks/store/index.js'
 import { createTaskId } from '../../src/tasks/task-id.js'
 import type { ArtifactKey, ArtifactStore } from '../../src/tasks/artifact-store.js'
 import type { Database } from '../../src/db/database.js'
@@ -32,7 +32,7 @@ async function writeAll(store: ArtifactStore, db: Database): Promise<{ kept: Art
   // Its run is over: a lease is what says that it may still write.
   await db.run({ name: 'test_lease', text: 'delete from taskwire.leases where task_id = any(array[$1::text::uuid])' }, [done])
   const upload = createTaskId()
-  await reserveUpload(db, 'default', upload, { name: 'sent.bin', mediaType: 'text/plain', ttlMs: HOUR_MS })
+  await reserveUploadIfRoom(db, 'default', upload, { name: 'sent.bin', mediaType: 'text/plain', ttlMs: HOUR_MS, bytes: 0, maxBytes: 1e9 })
   const kept = [
     { owner: done, attempt: 1, name: 'kept.txt' },
     { owner: running, attempt: 1, name: 'under-way.txt' },

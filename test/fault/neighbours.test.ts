@@ -1,33 +1,9 @@
 /** Handlers that end the process which others run in: the others complete, and who did it fails by that. `npm test` builds them first. */
 import t from 'tap'
-import type { Task } from '../../src/protocol/task.js'
-import { readTasks, readTransitions } from '../../src/tasks/store/index.js'
-import { OWN_TASKS } from '../helpers/processes.js'
-import { openScene, type Scene } from '../helpers/scene.js'
-import type { TestScope } from '../helpers/services.js'
+import { readTransitions } from '../../src/tasks/store/index.js'
+import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'
 
 t.setTimeout(900_000)
-
-const NEIGHBOURS = 20
-
-async function openNeighbourhood(t: TestScope, env: Record<string, string> = {}) {
-  const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
-  await Promise.all([scene.start('web'), scene.start('relay')])
-  return { scene, worker: await scene.keep('worker', env, env) }
-}
-
-/** Well-behaved runs, all of them under way. */
-async function startNeighbours(scene: Scene, stepMs = 100): Promise<string[]> {
-  const ids = await Promise.all(Array.from({ length: NEIGHBOURS }, () => scene.create({ title: 'a neighbour', payload: { steps: 10, stepMs } })))
-  await scene.running(ids)
-  return ids
-}
-
-async function readEnds(scene: Scene, ids: readonly string[]): Promise<Task[]> {
-  await scene.ended(ids, 240_000)
-  const found = new Map((await readTasks(scene.db, 'default', [...ids])).map((task) => [task.id, task]))
-  return ids.flatMap((id) => found.get(id) ?? [])
-}
 
 t.test('a handler that ends its worker fails by what it did, and the neighbours that were lost with it complete', async (t) => {
   // A small heap, so that the leak is a matter of seconds. It is that of its processes, too.

@@ -103,14 +103,12 @@ t.test('no text that a page can have as its name is known', { timeout: 60_000 },
   const domain = fc.tuple(fc.array(label, { minLength: 1, maxLength: 4 }), fc.constantFrom('', '.', ':80', `:${port}`)).map(([labels, end]) => labels.join('.') + end)
   const mixed = fc.tuple(fc.constantFrom('localhost', '127.0.0.1', '[::1]'), fc.constantFrom('.', '-', '@', ',', '%', '..'), domain).map((parts) => parts.join(''))
   const known = /^(localhost|localhost\.localdomain|ip6-localhost|ip6-loopback|(\d{1,3}\.){3}\d{1,3})\.?(:\d*)?$/
-  await fc.assert(
-    fc.asyncProperty(fc.oneof(domain, mixed).filter((host) => !known.test(host)), async (host) => {
-      const { status } = await ask(host)
-      if (status !== 421) throw new Error(`${host}: ${status}`)
-    }),
-    { numRuns: atDepth(100, 2_000) },
-  )
-  t.pass('each was refused')
+  const answered: string[] = []
+  for (const host of fc.sample(fc.oneof(domain, mixed).filter((host) => !known.test(host)), atDepth(100, 2_000))) {
+    const { status } = await ask(host)
+    if (status !== 421) answered.push(`${host}: ${status}`)
+  }
+  t.same(answered, [])
 })
 
 t.test('the answer and the log say what to set', async (t) => {
@@ -149,7 +147,9 @@ t.test('X-Forwarded-Host counts from a trusted proxy alone, and never in place o
 t.test('a page under an allowed name opens a socket', async (t) => {
   const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`, { headers: { host: `localhost:${port}`, origin: `http://localhost:${port}` } })
   await once(socket, 'open')
+  socket.send(JSON.stringify({ type: 'ping', id: 'mine' }))
+  const [answer] = (await once(socket, 'message')) as [Buffer]
+  t.match(JSON.parse(answer.toString()), { id: 'mine' })
   socket.close()
   await once(socket, 'close')
-  t.pass('it opened')
 })

@@ -1,33 +1,11 @@
 /** What a handler that harms its process does to the other runs of its worker: nothing. `npm test` builds them first. */
 import t from 'tap'
-import type { Task } from '../../src/protocol/task.js'
-import { readLatestLogs, readTasks } from '../../src/tasks/store/index.js'
+import { readLatestLogs } from '../../src/tasks/store/index.js'
+import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'
 import { OWN_TASKS } from '../helpers/processes.js'
-import { openScene, type Scene } from '../helpers/scene.js'
-import type { TestScope } from '../helpers/services.js'
+import { openScene } from '../helpers/scene.js'
 
 t.setTimeout(900_000)
-
-const NEIGHBOURS = 20
-
-async function openNeighbourhood(t: TestScope) {
-  const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
-  await Promise.all([scene.start('web'), scene.start('relay')])
-  return { scene, worker: await scene.keep('worker') }
-}
-
-/** Well-behaved runs, all of them under way. */
-async function startNeighbours(scene: Scene, stepMs: number): Promise<string[]> {
-  const ids = await Promise.all(Array.from({ length: NEIGHBOURS }, () => scene.create({ title: 'a neighbour', payload: { steps: 10, stepMs } })))
-  await scene.running(ids)
-  return ids
-}
-
-async function readEnds(scene: Scene, ids: readonly string[]): Promise<Task[]> {
-  await scene.ended(ids, 240_000)
-  const found = new Map((await readTasks(scene.db, 'default', [...ids])).map((task) => [task.id, task]))
-  return ids.flatMap((id) => found.get(id) ?? [])
-}
 
 t.test('an error that a handler does not catch fails its own attempt, with the error itself, and the worker lives', async (t) => {
   const { scene, worker } = await openNeighbourhood(t)

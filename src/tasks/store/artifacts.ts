@@ -59,16 +59,33 @@ export async function recordArtifactIfCurrent(
   return row?.recorded === 1 ? { replacedAttempt: row.replacedAttempt } : undefined
 }
 
+/** Uploads that are kept at most: each costs a row and a file, however small it is. */
+export const MAX_UPLOADS = 100_000
+
 const RESERVE_UPLOAD: Statement = {
   name: 'reserve_upload',
+  // Uploads have no attempt, and expire soon: the index on that time holds few other files before it.
   text: `
 insert into taskwire.artifacts (task_id, tenant, name, attempt, media_type, bytes, sha256, expires_at)
-values ($1::text::uuid, $2, $3, 0, $4, 0, '${UNFINISHED}', now() + $5::double precision * interval '1 ms')`,
+select $1::text::uuid, $2, $3, 0, $4, $6::text::bigint, '${UNFINISHED}', now() + $5::double precision * interval '1 ms'
+from (
+  select count(*) as uploads, coalesce(sum(a.bytes), 0) as bytes from taskwire.artifacts a
+  where a.expires_at <= now() + $5::double precision * interval '1 ms' and a.attempt = 0
+) kept where kept.uploads < ${MAX_UPLOADS} and kept.bytes + $6::text::bigint <= $7::text::bigint
+returning 1`,
 }
 
-/** Before the bytes of an upload are stored: whatever becomes of this process, somebody knows of them. */
-export async function reserveUpload(db: Database, tenant: string, id: TaskId, { name, mediaType, ttlMs }: Omit<NewArtifact, 'bytes' | 'sha256'>): Promise<void> {
-  await db.run(RESERVE_UPLOAD, [id, tenant, name, mediaType, ttlMs])
+export interface UploadReservation extends Omit<NewArtifact, 'sha256'> {
+  /** What all uploads may take together, this one with its announced bytes among them. */
+  maxBytes: number
+}
+
+/**
+ * Before the bytes of an upload are stored: whatever becomes of this process, somebody knows of them. `bytes` are those that the client
+ * announced, or as many as it may send. False: uploads take as much as they may, and nothing was reserved.
+ */
+export async function reserveUploadIfRoom(db: Database, tenant: string, id: TaskId, { name, mediaType, ttlMs, bytes, maxBytes }: UploadReservation): Promise<boolean> {
+  return (await db.run(RESERVE_UPLOAD, [id, tenant, name, mediaType, ttlMs, String(bytes), String(maxBytes)])).length === 1
 }
 
 const FINISH_UPLOAD: Statement = {

@@ -2,18 +2,21 @@
 import type { Database, Statement } from '../../db/database.js'
 import type { AttemptRef } from './claim.js'
 
-const RENEW_LEASES: Statement = {
-  name: 'renew_leases',
-  text: `
-with input as (
+/** `current`: the leases of the attempts in $1, locked in the order of ids. */
+const lockLeases = (condition = '') => `input as (
   select r."taskId" as id, r.attempt
   from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer)
 ), current as (
   select l.task_id
   from input i join taskwire.leases l on l.task_id = any(array[i.id])
-  where l.attempt = i.attempt and l.lease_until >= now()
+  where l.attempt = i.attempt ${condition}
   order by i.id for update of l
-)
+)`
+
+const RENEW_LEASES: Statement = {
+  name: 'renew_leases',
+  text: `
+with ${lockLeases('and l.lease_until >= now()')}
 update taskwire.leases l set lease_until = now() + $2::double precision * interval '1 ms'
 from current c where l.task_id = any(array[c.task_id])
 returning l.task_id as "taskId", l.attempt, (select t.status = 'CANCELLING' from taskwire.tasks t where t.id = any(array[l.task_id])) as "isCancelling"`,
@@ -35,15 +38,7 @@ export function renewLeasesIfHeld(db: Database, refs: readonly AttemptRef[], lea
 const GIVE_UP_LEASES: Statement = {
   name: 'give_up_leases',
   text: `
-with input as (
-  select r."taskId" as id, r.attempt
-  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer)
-), current as (
-  select l.task_id
-  from input i join taskwire.leases l on l.task_id = any(array[i.id])
-  where l.attempt = i.attempt
-  order by i.id for update of l
-)
+with ${lockLeases()}
 update taskwire.leases l set lease_until = least(l.lease_until, now() + $2::double precision * interval '1 ms')
 from current c where l.task_id = any(array[c.task_id])`,
 }

@@ -20,10 +20,11 @@ import { DEFAULT_MEDIA_TYPE, readMediaType } from '../../tasks/media-type.js'
 import {
   finishUploadIfReserved,
   forgetUnfinishedUpload,
+  MAX_UPLOADS,
   readArtifacts,
   readSecret,
   readTasks,
-  reserveUpload,
+  reserveUploadIfRoom,
   type StoredArtifact,
 } from '../../tasks/store/index.js'
 import { createTaskId } from '../../tasks/task-id.js'
@@ -46,9 +47,11 @@ export interface ArtifactDeps {
   artifacts: ArtifactStore
   limits: StreamLimits
   bodies: Bodies
+  /** What uploads may take together, in MB. */
+  maxUploadsMb: number
 }
 
-export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (app, { db, artifacts, limits, bodies }) => {
+export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (app, { db, artifacts, limits, bodies, maxUploadsMb }) => {
   // Any type of content, as a stream; JSON and text are files here, too.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
@@ -151,11 +154,13 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       reply.raw.once('close', limits.enter(request))
       const name = readName(request.query.name)
       const mediaType = readUploadType(request.headers['content-type'])
-      const declaredBytes = Number(request.headers['content-length'] ?? 0)
+      const { 'content-length': length } = request.headers
+      const declaredBytes = Number(length ?? 0)
       if (declaredBytes > MAX_UPLOAD_BYTES) throw tooLarge()
       await artifacts.assertRoom(declaredBytes).catch(explainFullDisk)
       const upload = createTaskId()
-      await reserveUpload(db, DEFAULT_TENANT, upload, { name, mediaType, ttlMs: UPLOAD_TTL_MS })
+      const reservation = { name, mediaType, ttlMs: UPLOAD_TTL_MS, bytes: length === undefined ? MAX_UPLOAD_BYTES : declaredBytes, maxBytes: maxUploadsMb * 1_000_000 }
+      if (!(await reserveUploadIfRoom(db, DEFAULT_TENANT, upload, reservation))) throw uploadsFull(maxUploadsMb)
       let received = { bytes: 0, sha256: '' }
       const writer = createArtifactWriter({
         store: artifacts,
@@ -206,6 +211,10 @@ function tooLarge(): ProblemError {
 /** @throws ProblemError when the error is one of a full disk, and the error otherwise */
 function explainFullDisk(error: unknown): never {
   throw error instanceof DiskFullError ? new ProblemError('disk_full', `The file was not stored: ${error.message}.`) : error
+}
+
+function uploadsFull(maxUploadsMb: number): ProblemError {
+  return new ProblemError('uploads_full', `The file was not stored: uploads take ${maxUploadsMb} MB together, or there are ${MAX_UPLOADS} of them.`)
 }
 
 function readName(name = 'upload'): string {

@@ -14,7 +14,8 @@ import { failRunOf, LATE_STRAY, runInScope, STRAY } from '../../tasks/handler-sc
 import { checkResult, judgeReturned } from '../../tasks/outcome.js'
 import type { Recorder } from '../../tasks/recorder.js'
 import { createTaskContext, type OpenTaskContext } from '../../tasks/task-context.js'
-import type { FromChild, ToChild } from './messages.js'
+import type { ToChild } from './messages.js'
+import { createReporter } from './reporter.js'
 import { packError } from './thrown-error.js'
 
 const TICK_MS = 250
@@ -28,6 +29,10 @@ const artifacts = await openArtifactStore(config.artifactsDir, floor)
 const artifactTtlMs = config.artifactTtlHours * 3_600_000
 // It connects when a handler first asks for it.
 const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire isolated', maxConnections: 2 })
+const { send, ...reporter } = createReporter((message) => {
+  // Without a listener for its failure, a channel that closes meanwhile is an uncaught error.
+  process.send?.(message, undefined, undefined, () => {})
+})
 let controller = new AbortController()
 let onFlushed = () => {}
 let failRun: ((error: unknown) => void) | undefined
@@ -44,11 +49,6 @@ process.on('message', (message: ToChild) => {
   else onFlushed()
 })
 send({ type: 'ready' })
-
-function send(message: FromChild): void {
-  // Without a listener for its failure, a channel that closes meanwhile is an uncaught error.
-  process.send?.(message, undefined, undefined, () => {})
-}
 
 async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promise<void> {
   controller = new AbortController()
@@ -69,7 +69,7 @@ async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promi
     const ran = runInScope({ signal: controller.signal, onStray }, (signal) => {
       opened = createTaskContext(claimed, signal, {
         ...{ db, log, registry, recorder, artifacts, artifactTtlMs },
-        alive: () => send({ type: 'alive' }),
+        alive: reporter.alive,
         judgeResult: (returned) => judgeReturned(claimed, registered, returned),
       })
       return registered.run(payload, opened.context)
@@ -106,7 +106,7 @@ function onUnhandled(error: unknown): void {
 const recorder: Recorder = {
   claim: () => Promise.reject(new Error('only the worker claims')),
   settle: () => Promise.reject(new Error('only the worker settles')),
-  progress: (report) => send({ type: 'progress', report }),
+  progress: reporter.progress,
   log: (report) => send({ type: 'log', report }),
   announce: (event) => send({ type: 'announce', event }),
   flush: () =>

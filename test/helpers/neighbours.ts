@@ -1,0 +1,29 @@
+/** A worker with well-behaved runs in it, for tests of what a harmful handler does to them. */
+import type { Task } from '../../src/protocol/task.js'
+import { readTasks } from '../../src/tasks/store/index.js'
+import { OWN_TASKS } from './processes.js'
+import { openScene, type Scene } from './scene.js'
+import type { TestScope } from './services.js'
+
+const NEIGHBOURS = 20
+
+/** A scene with a worker that is started again; `env` is what it and its successors have besides. */
+export async function openNeighbourhood(t: TestScope, env: Record<string, string> = {}) {
+  const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
+  await Promise.all([scene.start('web'), scene.start('relay')])
+  return { scene, worker: await scene.keep('worker', env, env) }
+}
+
+/** Well-behaved runs, all of them under way. */
+export async function startNeighbours(scene: Scene, stepMs = 100): Promise<string[]> {
+  const ids = await Promise.all(Array.from({ length: NEIGHBOURS }, () => scene.create({ title: 'a neighbour', payload: { steps: 10, stepMs } })))
+  await scene.running(ids)
+  return ids
+}
+
+/** The tasks, once all have ended, in the order of the ids. */
+export async function readEnds(scene: Scene, ids: readonly string[]): Promise<Task[]> {
+  await scene.ended(ids, 240_000)
+  const found = new Map((await readTasks(scene.db, 'default', [...ids])).map((task) => [task.id, task]))
+  return ids.flatMap((id) => found.get(id) ?? [])
+}

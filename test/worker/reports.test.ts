@@ -1,0 +1,64 @@
+/** A handler that reports its progress in a loop: what it costs, and that its last word is heard. */
+import t from 'tap'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createLog } from '../../src/log.js'
+import { createRecorder } from '../../src/tasks/recorder.js'
+import { claimAttemptsIfDue, readTasks, type ProgressReport } from '../../src/tasks/store/index.js'
+import { createReporter, REPORT_PAUSE_MS } from '../../src/worker/isolation/reporter.js'
+import type { FromChild } from '../../src/worker/isolation/messages.js'
+import { openTestDatabase, storeTasks } from '../helpers/database.js'
+import { startPostgres } from '../helpers/services.js'
+
+const CALLS = 10_000
+const reportOf = (done: number, taskId = 'a'): ProgressReport => ({ taskId, attempt: 1, progress: { fraction: done / CALLS, done, total: CALLS, message: null } })
+
+/** How many reports may have been passed on since then: one for each pause, and those at both ends. */
+const mostSince = (startedAtMs: number) => (performance.now() - startedAtMs) / REPORT_PAUSE_MS + 2
+
+t.test('of what a handler in its own process reports in a loop a few reports travel, the latest before what comes after them', async (t) => {
+  const sent: FromChild[] = []
+  const reporter = createReporter((message) => sent.push(message))
+  const startedAtMs = performance.now()
+  for (let done = 1; done <= CALLS; done += 1) {
+    reporter.alive()
+    reporter.progress(reportOf(done))
+  }
+  reporter.send({ type: 'returned', result: null })
+  t.ok(sent.length <= 2 * mostSince(startedAtMs) + 1, `${sent.length} messages`)
+  t.match(sent.slice(-2), [{ type: 'progress', report: { progress: { done: CALLS } } }, { type: 'returned' }])
+  const count = sent.length
+  await sleep(3 * REPORT_PAUSE_MS)
+  t.equal(sent.length, count, 'nothing comes after the end')
+})
+
+t.test('a handler that blocks its event loop reports all the same, and what it said last is sent when it rests', async (t) => {
+  const sent: FromChild[] = []
+  const reporter = createReporter((message) => sent.push(message))
+  const startedAtMs = performance.now()
+  let done = 0
+  while (performance.now() - startedAtMs < 5 * REPORT_PAUSE_MS) reporter.progress(reportOf((done += 1)))
+  t.ok(sent.length >= 3, `${sent.length} messages from a loop without a pause`)
+  while ((sent.at(-1) as { report: ProgressReport }).report.progress.done !== done) await sleep(5)
+  t.match(sent.at(-1), { type: 'progress', report: { progress: { done } } })
+})
+
+t.test('of what a handler in the worker reports in a loop a few reports are written, and the last one', async (t) => {
+  const postgres = await startPostgres(t)
+  const db = await openTestDatabase(t, postgres.url)
+  const [taskId = ''] = await storeTasks(db, 1)
+  await claimAttemptsIfDue(db, [{ taskId, attempt: 1 }], 'a worker', 60_000)
+  let writes = 0
+  const counted = { ...db, run: ((statement, values) => ((writes += 1), db.run(statement, values))) as typeof db.run }
+  const published: unknown[] = []
+  const recorder = createRecorder({ db: counted, publish: async (events) => void published.push(...events), log: createLog({ name: 'test', level: 'silent' }), worker: 'a worker', leaseMs: 60_000 })
+  const startedAtMs = performance.now()
+  for (let done = 1; done <= CALLS; done += 1) {
+    recorder.progress(reportOf(done, taskId))
+    // As a handler that waits for something now and then.
+    if (done % 100 === 0) await sleep(1)
+  }
+  await recorder.flush(taskId)
+  t.ok(writes <= mostSince(startedAtMs) + 1, `${writes} writes for ${CALLS} reports`)
+  t.ok(published.length <= writes, `${published.length} events`)
+  t.match((await readTasks(db, 'default', [taskId]))[0]?.progress, { done: CALLS })
+})
