@@ -14,6 +14,8 @@ import { findInRun, isTransition, toFrame, type EventFrame, type Frame, type Run
 const MAX_RECENT_FRAMES = 32
 /** A transition with a larger result is kept with the whole tasks, and the result is not kept in the task. */
 const MAX_KEPT_BYTES = 16 * 1024
+/** What they take together, but for the last: edits may be as large as payloads. What is left out is read from PostgreSQL. */
+const MAX_RECENT_BYTES = 64 * 1024
 /** Events held back. What is lost beyond that is read from PostgreSQL. */
 const MAX_HELD_FRAMES = 32
 
@@ -66,12 +68,16 @@ export function createFoldedTask(onChange: () => void, frames: HeldFrames): Fold
     dropSnapshot()
     if (isTransition(frame)) {
       progress = undefined
-      recent.push(frame)
+      keepRecent([...recent, frame])
       if (frame.bytes > MAX_KEPT_BYTES) frames.hold(frame, () => (recent = recent.slice(recent.indexOf(frame) + 1)))
-      if (recent.length > MAX_RECENT_FRAMES) recent.shift()
     } else {
       progress = frame
     }
+  }
+
+  function keepRecent(all: TransitionFrame[]): void {
+    recent = boundRecent(all)
+    for (const frame of all.slice(0, all.length - recent.length)) frames.release(frame)
   }
 
   function dropSnapshot(): void {
@@ -116,7 +122,7 @@ export function createFoldedTask(onChange: () => void, frames: HeldFrames): Fold
       if (task === undefined) return
       const firstKnown = recent[0]?.message.version ?? task.version + 1
       const older = run.filter((frame) => frame.message.version < firstKnown)
-      if (older.at(-1)?.message.version === firstKnown - 1) recent = [...older, ...recent].slice(-MAX_RECENT_FRAMES)
+      if (older.at(-1)?.message.version === firstKnown - 1) keepRecent([...older, ...recent])
     },
     find: (version) => findInRun(recent, version),
     snapshot() {
@@ -132,6 +138,17 @@ export function createFoldedTask(onChange: () => void, frames: HeldFrames): Fold
       for (const frame of recent) frames.release(frame)
     },
   }
+}
+
+/** The latest of these, as many as are kept: the last always, because all streams are about to ask for it. */
+function boundRecent(frames: TransitionFrame[]): TransitionFrame[] {
+  let bytes = 0
+  const tooOld = frames.findLastIndex((frame, index) => {
+    if (index === frames.length - 1) return false
+    bytes += frame.bytes
+    return bytes > MAX_RECENT_BYTES || frames.length - index > MAX_RECENT_FRAMES
+  })
+  return frames.slice(tooOld + 1)
 }
 
 export function toSnapshot(task: Task): SnapshotMessage {
