@@ -1,4 +1,5 @@
 /** How the messages of a stream look over plain HTTP: as server-sent events, or as lines for people. */
+import Negotiator from 'negotiator'
 import type { StreamMessage } from '../protocol/stream.js'
 import type { Progress, TaskId } from '../protocol/task.js'
 
@@ -45,11 +46,13 @@ export const TEXT_LINES: EventFormat = {
   comeBack: (afterMs) => `the server restarts; come back in ${afterMs} ms\n`,
 }
 
-/** What the client asks for in `Accept`; undefined is the stored list. */
-export function chooseFormat(accept = ''): EventFormat | undefined {
-  if (accept.includes('text/event-stream')) return SERVER_SENT_EVENTS
-  if (accept.includes('text/plain') && !accept.includes('application/json')) return TEXT_LINES
-  return undefined
+/** In the order in which they are chosen where the client has no wish of its own. */
+const FORMATS: Record<string, EventFormat | undefined> = { 'application/json': undefined, 'text/plain': TEXT_LINES, 'text/event-stream': SERVER_SENT_EVENTS }
+
+/** What the client likes best of what there is, by `Accept`; undefined is the stored list, also for one that takes none of them. */
+export function chooseFormat(accept: string | undefined): EventFormat | undefined {
+  const [wanted = ''] = new Negotiator({ headers: { accept } }).mediaTypes(Object.keys(FORMATS))
+  return FORMATS[wanted]
 }
 
 function describe(message: StreamMessage): string {
