@@ -7,7 +7,7 @@
  */
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
-import type { Task } from '../protocol/task.js'
+import type { Task, TaskId, TaskSummary } from '../protocol/task.js'
 import { createBatcher } from '../tasks/batcher.js'
 import { toNewTaskView } from '../tasks/new-task.js'
 import {
@@ -16,6 +16,8 @@ import {
   createUniqueTasks,
   KeyTakenError,
   readBatchOfKey,
+  readSummaries,
+  readTasks,
   type CreatedTask,
   type KeyedTask,
   type NewTask,
@@ -37,8 +39,8 @@ export interface IntakeOptions {
 /** The key of a request and what came with it. */
 export type RequestKey = Pick<KeyedTask, 'key' | 'fingerprint'>
 
-export interface Accepted {
-  task: Task
+export interface Accepted<View extends TaskSummary = Task> {
+  task: View
   /** `replayed`: by an earlier request with the same key. `existing`: an unfinished task has the same unique key. */
   kind: 'created' | 'replayed' | 'existing'
 }
@@ -46,9 +48,25 @@ export interface Accepted {
 export interface Intake {
   /** @throws ProblemError `key_reused` */
   accept(task: NewTask, key: RequestKey | undefined): Promise<Accepted>
-  /** All, or none. @throws ProblemError `key_reused` */
-  acceptAll(tasks: readonly NewTask[], key: RequestKey | undefined): Promise<Accepted[]>
+  /** All, or none. Payloads and results are not part of the answer: together they have no bound. @throws ProblemError `key_reused` */
+  acceptAll(tasks: readonly NewTask[], key: RequestKey | undefined): Promise<Accepted<TaskSummary>[]>
   whenIdle(): Promise<void>
+}
+
+/** How tasks are shown to the client: those that were just stored, and those that were there before. */
+interface Views<View extends TaskSummary> {
+  ofNew(task: NewTask, created: CreatedTask): View
+  read(db: Database, tenant: string, ids: readonly TaskId[]): Promise<View[]>
+}
+
+const WHOLE: Views<Task> = { ofNew: toNewTaskView, read: readTasks }
+const SUMMARIES: Views<TaskSummary> = { ofNew: (task, created) => withoutContents(toNewTaskView(task, created)), read: readSummaries }
+
+function withoutContents(task: Task): TaskSummary {
+  const summary: TaskSummary = { ...task }
+  delete summary.payload
+  delete summary.result
+  return summary
 }
 
 export function createIntake({ db, handOver, claimWindowMs, keyTtlMs }: IntakeOptions): Intake {
@@ -78,29 +96,36 @@ export function createIntake({ db, handOver, claimWindowMs, keyTtlMs }: IntakeOp
       write(tasks, (marked) => createTasksOnce(db, marked, claimWindowMs, keyTtlMs), (answer) => (answer.kind === 'created' ? answer.created : undefined)),
   })
 
-  async function acceptAll(tasks: readonly NewTask[], key: RequestKey | undefined): Promise<Accepted[]> {
+  async function acceptAll<View extends TaskSummary>(tasks: readonly NewTask[], key: RequestKey | undefined, views: Views<View>): Promise<Accepted<View>[]> {
     const once = key && { ...key, ttlMs: keyTtlMs }
     try {
       const answers = await write(tasks, (marked) => createUniqueTasks(db, marked, claimWindowMs, once), (answer) => (answer.kind === 'created' ? answer.created : undefined))
-      return tasks.map((task, index) => toAccepted(task, answers[index]))
+      const existing = await read(tasks, answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : [])), views)
+      return tasks.map((task, index) => toAccepted(task, answers[index], existing, views))
     } catch (error) {
       if (!(error instanceof KeyTakenError) || key === undefined) throw error
-      return replay(tasks, key)
+      return replay(tasks, key, views)
     }
   }
 
-  async function replay(tasks: readonly NewTask[], key: RequestKey): Promise<Accepted[]> {
+  async function read<View extends TaskSummary>(asked: readonly NewTask[], ids: readonly TaskId[], views: Views<View>): Promise<Map<TaskId, View>> {
+    const found = ids.length === 0 ? [] : await views.read(db, asked[0]?.tenant ?? '', ids)
+    return new Map(found.map((task) => [task.id, task]))
+  }
+
+  async function replay<View extends TaskSummary>(tasks: readonly NewTask[], key: RequestKey, views: Views<View>): Promise<Accepted<View>[]> {
     const known = await readBatchOfKey(db, tasks[0]?.tenant ?? '', key.key)
     // It ran out in between, which makes it free.
-    if (known === undefined) return acceptAll(tasks, key)
+    if (known === undefined) return acceptAll(tasks, key, views)
     if (known.fingerprint !== key.fingerprint) throw keyReused(key)
-    return known.tasks.map((task) => ({ task, kind: 'replayed' }))
+    const found = await read(tasks, known.ids, views)
+    return known.ids.flatMap((id) => found.get(id) ?? []).map((task) => ({ task, kind: 'replayed' }))
   }
 
   return {
     async accept(task, key) {
       if (task.more?.uniqueKey !== undefined) {
-        const [accepted] = await acceptAll([task], key)
+        const [accepted] = await acceptAll([task], key, WHOLE)
         if (accepted === undefined) throw new Error('the store did not answer')
         return accepted
       }
@@ -110,16 +135,19 @@ export function createIntake({ db, handOver, claimWindowMs, keyTtlMs }: IntakeOp
       if (answer.kind === 'repeated') return { task: answer.task, kind: 'replayed' }
       return { task: toNewTaskView(task, answer.created), kind: 'created' }
     },
-    acceptAll,
+    acceptAll: (tasks, key) => acceptAll(tasks, key, SUMMARIES),
     async whenIdle() {
       await Promise.all([creates.whenIdle(), keyedCreates.whenIdle()])
     },
   }
 }
 
-function toAccepted(task: NewTask, answer: UniqueAnswer | undefined): Accepted {
+function toAccepted<View extends TaskSummary>(task: NewTask, answer: UniqueAnswer | undefined, existing: ReadonlyMap<TaskId, View>, { ofNew }: Views<View>): Accepted<View> {
   if (answer === undefined) throw new Error('the store did not answer')
-  return answer.kind === 'existing' ? { task: answer.task, kind: 'existing' } : { task: toNewTaskView(task, answer.created), kind: 'created' }
+  if (answer.kind === 'created') return { task: ofNew(task, answer.created), kind: 'created' }
+  const known = existing.get(answer.id)
+  if (known === undefined) throw new Error(`the task ${answer.id} was deleted meanwhile`)
+  return { task: known, kind: 'existing' }
 }
 
 function keyReused({ key }: RequestKey): ProblemError {

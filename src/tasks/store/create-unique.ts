@@ -7,13 +7,11 @@
  */
 import type { Database, Orm, Statement } from '../../db/database.js'
 import { runIn } from '../../db/bind.js'
-import type { Task, TaskId } from '../../protocol/task.js'
+import type { TaskId } from '../../protocol/task.js'
 import { CREATE_TASKS, toCreatedTask, type CreateAnswer, type CreatedTask, type NewTask } from './create.js'
-import { readTasks } from './read.js'
-import { TASK_COLUMNS, toTask, type TaskRow } from './rows.js'
 
-/** `existing`: an unfinished task has the key; as it stands. */
-export type UniqueAnswer = { kind: 'created'; created: CreatedTask } | { kind: 'existing'; task: Task }
+/** `existing`: an unfinished task has the key; its id. */
+export type UniqueAnswer = { kind: 'created'; created: CreatedTask } | { kind: 'existing'; id: TaskId }
 
 /** An `Idempotency-Key`, which then stands for the first of the tasks. */
 export interface CreateKey {
@@ -73,12 +71,10 @@ export async function createUniqueTasks(
     // drizzle leaves times as text.
     return { existing, answer: answer && { ...answer, createdAt: new Date(answer.createdAt) } }
   }))
-  const found = await readTasks(db, tenant, [...answers.existing.values()])
-  const byId = new Map(found.map((task) => [task.id, task]))
   return tasks.map((task): UniqueAnswer => {
-    const known = byId.get(answers.existing.get(task.id) ?? '')
-    if (known !== undefined) return { kind: 'existing', task: known }
-    if (answers.answer === undefined) throw new Error(`the task ${answers.existing.get(task.id)} was deleted meanwhile`)
+    const holder = answers.existing.get(task.id)
+    if (holder !== undefined) return { kind: 'existing', id: holder }
+    if (answers.answer === undefined) throw new Error(`the store did not create the task ${task.id}`)
     return { kind: 'created', created: toCreatedTask(task, answers.answer) }
   })
 }
@@ -124,7 +120,7 @@ async function takeUniqueKey(transaction: Orm, { tenant, type, id, more }: NewTa
 export async function createTaskOnce(db: Database, task: NewTask, once: CreateKey): Promise<TaskId> {
   try {
     const [answer] = await createUniqueTasks(db, [task], 0, once)
-    return answer?.kind === 'existing' ? answer.task.id : task.id
+    return answer?.kind === 'existing' ? answer.id : task.id
   } catch (error) {
     if (!(error instanceof KeyTakenError)) throw error
     const [row] = await db.run<{ taskId: TaskId }>(FIND_KEY, [task.tenant, once.key])
@@ -140,16 +136,16 @@ const FIND_KEY: Statement = {
 const READ_BATCH_OF_KEY: Statement = {
   name: 'read_batch_of_key',
   text: `
-select k.fingerprint as "keyFingerprint", ${TASK_COLUMNS}
+select k.fingerprint, t.id
 from taskwire.idempotency_keys k
 join taskwire.tasks first on first.id = any(array[k.task_id])
 join taskwire.tasks t on t.id = any(array[first.id]) or (first.batch_id is not null and t.batch_id = any(array[first.batch_id]))
 where k.tenant = $1 and k.key = $2 order by t.id <> first.id, t.id`,
 }
 
-/** The tasks that this key stands for, as they are now, the one it was given to first; undefined when it stands for none. */
-export async function readBatchOfKey(db: Database, tenant: string, key: string): Promise<{ fingerprint: string; tasks: Task[] } | undefined> {
-  const rows = await db.run<TaskRow & { keyFingerprint: string }>(READ_BATCH_OF_KEY, [tenant, key])
+/** The ids of the tasks that this key stands for, the one it was given to first; undefined when it stands for none. */
+export async function readBatchOfKey(db: Database, tenant: string, key: string): Promise<{ fingerprint: string; ids: TaskId[] } | undefined> {
+  const rows = await db.run<{ fingerprint: string; id: TaskId }>(READ_BATCH_OF_KEY, [tenant, key])
   const [first] = rows
-  return first && { fingerprint: first.keyFingerprint, tasks: rows.map(toTask) }
+  return first && { fingerprint: first.fingerprint, ids: rows.map(({ id }) => id) }
 }

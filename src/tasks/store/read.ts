@@ -3,8 +3,8 @@ import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { Attempt } from '../../protocol/http.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
-import type { Task, TaskId, Transition } from '../../protocol/task.js'
-import { MAX_PAGE_BYTES, TASK_COLUMNS, toTask, toTransitionMessage, type TaskRow, type TransitionRow } from './rows.js'
+import type { Task, TaskId, TaskSummary, Transition } from '../../protocol/task.js'
+import { MAX_PAGE_BYTES, SUMMARY_COLUMNS, TASK_COLUMNS, toSummary, toTask, toTransitionMessage, type SummaryRow, type TaskRow, type TransitionRow } from './rows.js'
 
 const READ_TASKS: Statement = {
   name: 'read_tasks',
@@ -18,6 +18,19 @@ join taskwire.tasks t on t.id = any(array[i.id::uuid]) where t.tenant = $2`,
 export async function readTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<Task[]> {
   const rows = await db.run<TaskRow>(READ_TASKS, [JSON.stringify([...new Set(ids)]), tenant])
   return rows.map(toTask)
+}
+
+const READ_SUMMARIES: Statement = {
+  name: 'read_summaries',
+  text: `
+select ${SUMMARY_COLUMNS} from json_array_elements_text($1::text::json) as i(id)
+join taskwire.tasks t on t.id = any(array[i.id::uuid]) where t.tenant = $2`,
+}
+
+/** The same without their payloads and results, which may be large together. */
+export async function readSummaries(db: Database, tenant: string, ids: readonly TaskId[]): Promise<TaskSummary[]> {
+  const rows = await db.run<SummaryRow>(READ_SUMMARIES, [JSON.stringify([...new Set(ids)]), tenant])
+  return rows.map(toSummary)
 }
 
 const READ_VERSIONS: Statement = {
