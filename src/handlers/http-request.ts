@@ -17,7 +17,7 @@ const MAX_KEPT_BYTES = RESULT_LIMITS.maxBytes - 64 * 1024
 const HEADER_NAME = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"
 /** Set by the connection itself, or would change where the request goes or what its answer looks like. */
 const REFUSED_HEADERS =
-  /^(accept-encoding|connection|content-length|expect|host|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade)$/
+  /^(accept-encoding|connection|content-length|expect|host|http2-settings|keep-alive|proxy-.*|te|trailers?|transfer-encoding|upgrade)$/
 /** What the result keeps of the answer's headers; others may hold cookies or tokens. */
 const KEPT_HEADERS = ['content-type', 'content-encoding', 'content-length', 'etag', 'last-modified', 'location', 'date']
 const MAX_HEADER_LENGTH = 2048
@@ -124,6 +124,7 @@ export function createHttpRequest(options: HttpRequestOptions) {
     checkPayload: ({ url, method = 'GET', headers = {}, body }) => [
       ...checkUrlText(url, '/url', guard),
       ...Object.keys(headers).flatMap(checkHeader),
+      ...findTwice(Object.keys(headers)),
       ...(body !== undefined && (method === 'GET' || method === 'HEAD')
         ? [{ pointer: '/body', detail: `comes with ${method}, which has no body`, fix: 'Leave body out, or set method to POST.' }]
         : []),
@@ -208,6 +209,12 @@ function readHeaders(headers: Readonly<Record<string, string>>): Record<string, 
 function checkHeader(name: string): FieldError[] {
   if (!REFUSED_HEADERS.test(name.toLowerCase())) return []
   return [{ pointer: `/headers/${escapePointer(name)}`, detail: 'cannot be set: it belongs to the connection', fix: 'Leave it out.' }]
+}
+
+/** The names of headers have no case: of two spellings one would be lost. */
+function findTwice(names: readonly string[]): FieldError[] {
+  const isTwice = (name: string, index: number) => names.findIndex((other) => other.toLowerCase() === name.toLowerCase()) < index
+  return names.filter(isTwice).map((name) => ({ pointer: `/headers/${escapePointer(name)}`, detail: 'is given twice, in different case', fix: 'Leave one of them out.' }))
 }
 
 function isExpected({ expectStatus }: Payload, status: number): boolean {

@@ -41,7 +41,7 @@ export const MAX_BATCH_BYTES = 4 * 1024 * 1024
 /** All are created, or none. */
 export const CreateBatch = Type.Object(
   { tasks: Type.Array(CreateTask, { minItems: 1, maxItems: MAX_BATCH_TASKS }) },
-  { additionalProperties: false },
+  { additionalProperties: false, examples: [{ tasks: [{ title: 'first task' }, { title: 'second task' }] }] },
 )
 export type CreateBatch = Static<typeof CreateBatch>
 

@@ -56,17 +56,15 @@ t.test('headers are sent, except those that belong to the connection', async (t)
   const url = await serve(t, (request, response) => response.end(JSON.stringify(request.headers)))
   const { body } = await open.run({ url, headers: { 'X-Api-Key': 'k' } }, createContext().context)
   t.match(JSON.parse(body), { 'x-api-key': 'k', 'user-agent': 'taskwire', 'accept-encoding': 'identity' })
-  for (const name of [
-    'Host',
-    'content-length',
-    'Transfer-Encoding',
-    'connection',
-    'proxy-authorization',
-    'Expect',
-    'accept-encoding',
-  ]) {
+  const ofConnection = ['host', 'connection', 'content-length', 'transfer-encoding', 'expect', 'upgrade', 'http2-settings', 'keep-alive', 'te', 'trailer', 'trailers', 'proxy-authorization', 'proxy-connection', 'proxy-authenticate', 'accept-encoding']
+  const spellings = (name: string) => [name, name.toUpperCase(), name.replaceAll(/\b[a-z]/g, (letter) => letter.toUpperCase()), name.replaceAll(/[aeiou]/g, (letter) => letter.toUpperCase())]
+  for (const name of ofConnection.flatMap(spellings)) {
     t.match(open.checkPayload?.({ url, headers: { accept: '*/*', [name]: 'x' } }), [{ pointer: `/headers/${name}`, detail: /cannot be set/ }], name)
   }
+  for (const name of ['hostname', 'x-host', 'x-connection', 'content-type', 'content-language', 'via', 'test', 'te-st', 'trailering']) {
+    t.same(open.checkPayload?.({ url, headers: { [name]: 'x' } }), [], name)
+  }
+  t.match(open.checkPayload?.({ url, headers: { 'X-Key': '1', 'x-key': '2' } }), [{ pointer: '/headers/x-key', detail: 'is given twice, in different case' }])
 })
 
 t.test('a GET or HEAD with a body, and a url that cannot be called, say what to change', async (t) => {

@@ -71,7 +71,8 @@ function withExample(parameter: Parameter): Parameter {
 function describeBody(method: string, url: string, schema: unknown): object | undefined {
   if (`${method} ${url}` === 'POST /api/uploads') return { required: true, description: 'The file, of any media type.', content: { '*/*': { schema: {} } } }
   if (typeof schema !== 'object' || schema === null) return undefined
-  return { required: !('~optional' in schema), content: { 'application/json': { schema: describe(schema) } } }
+  const [example] = 'examples' in schema && Array.isArray(schema.examples) ? (schema.examples as unknown[]) : []
+  return { required: !('~optional' in schema), content: { 'application/json': { schema: describe(schema), ...(example !== undefined && { example }) } } }
 }
 
 function describeResponses(method: string, url: string, given: unknown): Record<string, object> {
