@@ -1,9 +1,10 @@
 /** The page in `public/` and the browser client, under a strict content security policy. */
 import { fileURLToPath } from 'node:url'
 import helmet from '@fastify/helmet'
-import fastifyStatic from '@fastify/static'
 import type { FastifyPluginAsync } from 'fastify'
+import { keepAnswersFresh } from './fresh-answers.js'
 import { problemsRoute } from './routes/problems.js'
+import { serveFolder } from './serve-folder.js'
 
 /** Where the page lies, seen from `src/web` and from `dist/web` alike. */
 const PUBLIC_FOLDER = fileURLToPath(new URL('../../public', import.meta.url))
@@ -27,6 +28,7 @@ export const pageRoutes: FastifyPluginAsync = async (app) => {
     // Served over plain HTTP on a developer's machine; a proxy that ends TLS sets this.
     strictTransportSecurity: false,
   })
+  keepAnswersFresh(app)
   await app.register(problemsRoute)
-  await app.register(fastifyStatic, { root: PUBLIC_FOLDER, cacheControl: false, etag: true })
+  serveFolder(app, { folder: PUBLIC_FOLDER, prefix: '/' })
 }
