@@ -49,7 +49,7 @@ export function describeTimeOfDay(instant) {
 }
 
 /** How long a task ran, or null when it never did. */
-export function runMsOf(task, now) {
+function runMsOf(task, now) {
   if (task.startedAt === null) return null
   return (task.finishedAt ? Date.parse(task.finishedAt) : now) - Date.parse(task.startedAt)
 }
@@ -88,11 +88,12 @@ function describeDue(instant, now) {
   return leftMs > 0 ? `in ${describeSeconds(leftMs + 999)}` : 'any moment now'
 }
 
-/** The standing of a connection; pauses are counted down. */
-export function describeConnection({ state, text, retryAt }) {
+/** The standing of a connection: how old what is shown may be, and when it is tried again. */
+export function describeConnection({ state, text, retryAt, lostAt }, now) {
+  if (state !== 'reconnecting' && state !== 'away') return text
   const leftMs = (retryAt ?? 0) - Date.now()
   const when = leftMs >= 1_000 ? ` in ${Math.round(leftMs / 1_000)} s…` : '…'
-  if (state === 'reconnecting') return `Reconnecting${when}`
-  if (state === 'away') return `Server away, trying again${when}`
-  return text
+  const ageMs = lostAt === undefined ? 0 : now - lostAt
+  const age = ageMs >= 2_000 ? ` · last heard ${firstUnit(describeSeconds(ageMs))} ago` : ''
+  return `${state === 'away' ? 'Server away, trying again' : 'Reconnecting'}${when}${age}`
 }

@@ -1,0 +1,49 @@
+/**
+ * The page's one connection: everything that the page watches comes over it, and every part of the page shows the same standing.
+ *
+ * While it is not live, nothing is known of the present: what counts up or down stands still at the moment of the last message.
+ */
+import { openLive } from './polled-live.js'
+import { baseUrl, serverNow, tellReachable, whenReachable } from './api.js'
+
+const listeners = new Set()
+let standing = { state: 'connecting', text: 'Connecting…' }
+/** When the page was last current, by the clock of the server; undefined while it is. */
+let lostAt
+
+const live = openLive({ baseUrl, onConnection: take })
+export const { watchList, watchTask } = { watchList: live.watchList.bind(live), watchTask: live.watchTask.bind(live) }
+
+window.addEventListener('online', () => live.retryNow())
+
+/** How the page stands with the server: `state` and `text` as of the client library, `lostAt` when it was current last. */
+export function pageConnection() {
+  return { ...standing, lostAt }
+}
+
+/** Calls `listener` when the standing has changed. Returns a function that ends it. */
+export function onPageConnection(listener) {
+  listeners.add(listener)
+  return () => listeners.delete(listener)
+}
+
+/** Now while the page is current, else the moment when it was so last. By the clock of the server. */
+export function knownNow() {
+  return lostAt ?? serverNow()
+}
+
+function take(connection) {
+  const isLive = connection.state === 'live'
+  if (isLive) lostAt = undefined
+  else if (standing.state === 'live') lostAt = serverNow() - silenceMs(connection)
+  standing = connection
+  document.body.dataset.connection = connection.state
+  if (isLive) tellReachable()
+  if (connection.state === 'away') whenReachable(() => live.retryNow())
+  for (const listener of listeners) listener(pageConnection())
+}
+
+/** How long nothing had been heard when the connection was given up. */
+function silenceMs({ heardAt }) {
+  return heardAt === undefined ? 0 : Math.max(0, Date.now() - heardAt)
+}
