@@ -106,7 +106,7 @@ function receive(message) {
 function describe(message, outcome, isMissed) {
   if (outcome === 'stale') return 'known already: dropped'
   if (isMissed) return 'missed, and filled in'
-  return { snapshot: 'the whole task', resumed: 'the position is known', transition: 'the next version: applied', progress: 'a hint' }[message.type] ?? ''
+  return { snapshot: 'the whole task', resumed: 'the position is known', transition: 'the next version: applied', progress: 'a hint', heartbeat: 'still there' }[message.type] ?? ''
 }
 
 function closed(code) {

@@ -21,7 +21,8 @@ export type FoldOutcome = 'applied' | 'stale' | 'gap'
  *
  * - `snapshot` replaces when nothing is held, when it is not older than what is held, or with `reset`; else stale.
  * - `resumed` changes nothing and is applied.
- * - `transition`: version at or below mine is stale, the next is applied, a later one (or none held) is a gap.
+ * - `transition`: version at or below mine is stale, the next is applied, a later one (or none held) is a gap. One with `edited` changes
+ *   what `changes` says, and no status.
  * - `progress`: of an older version, another attempt or an older time is stale; of a later version (or none held) a gap.
  */
 export function fold(task: Task, message: StreamMessage): { task: Task; outcome: FoldOutcome }
@@ -39,11 +40,15 @@ export interface Change {
  * `connecting` before the first message; `live`; `reconnecting` after a cut, and `away` when the server does not answer
  * at all (both try again at `retryAt`, milliseconds since 1970); and for good: `finished` (the task has ended),
  * `stopped` (no use in trying again: no such task, not allowed …), `closed` (by `close()`).
+ *
+ * `live` means that the server was heard within `silenceMs`. In any state `heardAt` (milliseconds since 1970) tells how old the last sign of
+ * it is, and so what is shown; it is missing before the first.
  */
 export interface Connection {
   state: 'connecting' | 'live' | 'reconnecting' | 'away' | 'finished' | 'stopped' | 'closed'
   text: string
   retryAt?: number
+  heardAt?: number
 }
 
 export interface RequestOptions {
@@ -86,6 +91,13 @@ export interface WatchOptions extends RequestOptions {
   minDelayMs?: number | undefined
   /** The longest pause before a reconnect. Default 10,000. */
   maxDelayMs?: number | undefined
+  /** How long a new connection may take to bring its first message, in milliseconds. Default 10,000. */
+  connectMs?: number | undefined
+  /**
+   * After so long without a word the connection is taken for dead and made anew, in milliseconds. Default 30,000: twice what a server is
+   * silent at most (its `STREAM_HEARTBEAT_SECONDS`). Measured by a monotonic clock; time that the machine slept is not held against it.
+   */
+  silenceMs?: number | undefined
 }
 
 /** Iterating reports the changes from then on: every transition, and of progress the latest when the reader is slow. */

@@ -10,7 +10,8 @@
  * 1. Connect to `/ws/tasks/:id`; once it holds a task, with `?since=<version>` so that only what was missed is sent.
  * 2. Fold each message into the task (see `fold`) and report those that changed it.
  * 3. Connection lost: wait (exponential backoff, full jitter) and go to 1. A gap between versions: go to 1 at once.
- * 4. Final status: done. Close code 4500-4999: stop with an error, because trying again would not help.
+ * 4. Nothing heard for 30 s, though a server says something every 15 s: the connection is dead, whatever it looks like; go to 1 at once.
+ * 5. Final status: done. Close code 4500-4999: stop with an error, because trying again would not help.
  *
  * A browser does not show why an upgrade was refused. So an attempt that never opened is followed by one plain GET,
  * which tells "no such task" (stop) from "server away" (keep trying).
@@ -39,10 +40,17 @@ const STOP_CODE_OF_HTTP_STATUS = { 400: 4500, 401: 4503, 403: 4503, 404: 4504, 4
 const MIN_DELAY_MS = 250
 const MAX_DELAY_MS = 10_000
 const MAX_RETRY_AFTER_MS = 60_000
-const FIRST_MESSAGE_DEADLINE_MS = 10_000
+const CONNECT_DEADLINE_MS = 10_000
+/** Twice what a server is silent at most. */
+const MAX_SILENCE_MS = 30_000
+/** A timer that comes so late was held back with everything else: the machine slept, or the tab is in the background. */
+const LATE_TIMER_MS = 1_000
+/** What was said meanwhile gets this long to arrive. */
+const WAKE_GRACE_MS = 5_000
 /** A transport that brought nothing so often is left for the next. */
 const MAX_MUTE_ATTEMPTS = 2
-const POLL_SECONDS = 25
+/** An answer comes in less than the longest silence. */
+const MAX_POLL_SECONDS = 24
 const REFUSAL_DEADLINE_MS = 5_000
 const REQUEST_DEADLINE_MS = 30_000
 /** How many tasks one subscription may name. */
@@ -94,7 +102,8 @@ function applied(task) {
   return { task, outcome: 'applied' }
 }
 
-function applyTransition(task, { status, version, attempt, at, runAt, result, failure }) {
+function applyTransition(task, { status, version, attempt, at, runAt, result, failure, edited, changes }) {
+  if (edited) return { ...task, version, ...changes }
   const isRunning = status === 'PROCESSING'
   return {
     ...task,
@@ -226,11 +235,15 @@ class Reports {
 class Lifeline {
   /** The open connection, if there is one. */
   line
-  /** Of a pause, or of the wait for a first message. */
+  /** Of a pause, or of the wait for a sign of the server. */
   timer
   failureCount = 0
   isEnded = false
-  connection = { state: 'connecting', text: 'Connecting…' }
+  #connection = { state: 'connecting', text: 'Connecting…' }
+  /** When the server was heard last, by the clock that people read; undefined before it was. */
+  #heardAt
+  /** The same by a clock that nobody sets. */
+  #heardAtMs = 0
   #options
   #onAbort
   #reports = new Reports()
@@ -252,9 +265,43 @@ class Lifeline {
     callBack(this.#options.onChange, change)
   }
 
+  get connection() {
+    return { ...this.#connection, ...(this.#heardAt && { heardAt: this.#heardAt }) }
+  }
+
   show(connection) {
-    this.connection = connection
-    callBack(this.#options.onConnection, connection)
+    this.#connection = connection
+    callBack(this.#options.onConnection, this.connection)
+  }
+
+  /** The server has said something, whatever it is. */
+  hear() {
+    this.#heardAtMs = performance.now()
+    this.#heardAt = Date.now()
+  }
+
+  /** The first message of a new connection must come in time, or `onSilence` is called. */
+  expectStart(onSilence) {
+    const startedAtMs = performance.now()
+    this.#watchSilence(() => startedAtMs, this.#options.connectMs ?? CONNECT_DEADLINE_MS, onSilence)
+  }
+
+  /** From now on signs must go on, or `onSilence` is called with how long none came. */
+  expectSigns(onSilence) {
+    this.#watchSilence(() => this.#heardAtMs, this.#options.silenceMs ?? MAX_SILENCE_MS, onSilence)
+  }
+
+  /** A sign moves no timer, because there may be thousands a second: when the timer comes, it looks how old the last sign is. */
+  #watchSilence(since, maxMs, onSilence, graceEndsMs) {
+    clearTimeout(this.timer)
+    const dueMs = graceEndsMs ?? since() + maxMs
+    this.timer = setTimeout(() => {
+      const nowMs = performance.now()
+      const isLate = nowMs - dueMs > Math.min(LATE_TIMER_MS, maxMs / 4)
+      if (nowMs - since() < maxMs) this.#watchSilence(since, maxMs, onSilence)
+      else if (isLate && graceEndsMs === undefined) this.#watchSilence(since, maxMs, onSilence, nowMs + Math.min(WAKE_GRACE_MS, maxMs / 2))
+      else onSilence(nowMs - since())
+    }, Math.max(0, dueMs - performance.now()))
   }
 
   disconnect({ isPatient = false } = {}) {
@@ -342,12 +389,14 @@ class TaskWatch {
 
   #connect() {
     const seen = { isOpen: false, liveAt: Infinity }
-    this.#life.timer = setTimeout(() => this.#lost(1006, '', seen), FIRST_MESSAGE_DEADLINE_MS)
+    this.#life.expectStart(() => this.#lost(1006, '', seen))
     this.#life.line = TRANSPORTS[this.#transports[this.#way]](this.#id, this.#task?.version, this.#options, {
       onOpen: () => (seen.isOpen = true),
+      onSign: () => this.#life.hear(),
       onMessage: (message) => {
+        this.#life.hear()
         if (seen.liveAt === Infinity) {
-          clearTimeout(this.#life.timer)
+          this.#life.expectSigns((silentMs) => this.#lost(1006, '', { ...seen, silentMs }))
           seen.liveAt = performance.now()
           this.#muteCount = 0
           this.#life.show({ state: 'live', text: 'Live' })
@@ -405,7 +454,8 @@ class TaskWatch {
     const isAway = refusal !== undefined && !refusal.isAnswered
     this.#life.reconnectLater(reason, () => this.#connect(), (delayMs) => {
       const when = delayMs < 1000 ? '' : ` in ${Math.round(delayMs / 1000)} s`
-      return isAway ? { state: 'away', text: `Server away, trying again${when}…` } : { state: 'reconnecting', text: `Reconnecting${when}…` }
+      if (isAway) return { state: 'away', text: `Server away, trying again${when}…` }
+      return { state: 'reconnecting', text: `${describeSilence(seen.silentMs)}Reconnecting${when}…` }
     })
   }
 
@@ -423,7 +473,7 @@ class TaskWatch {
     try {
       const url = urlOf(this.#options.baseUrl, `api/tasks/${encodeURIComponent(this.#id)}`)
       const request = this.#options.fetch ?? fetch
-      const response = await request(url, { signal: AbortSignal.timeout(REFUSAL_DEADLINE_MS) })
+      const response = await request(url, { signal: AbortSignal.timeout(Math.min(REFUSAL_DEADLINE_MS, this.#options.connectMs ?? REFUSAL_DEADLINE_MS)) })
       const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json')
       if (!isProblem) return { isAnswered: response.ok }
       const { status, title } = readProblem(response, await response.json())
@@ -482,10 +532,13 @@ class TasksWatch {
   }
 
   #connect() {
-    this.#life.timer = setTimeout(() => this.#lost(1006, ''), FIRST_MESSAGE_DEADLINE_MS)
+    this.#life.expectStart(() => this.#lost(1006, ''))
     const ways = {
       onOpen: () => this.#life.line.send(this.#request('all', this.#selection)),
-      onMessage: (message) => this.#receive(message),
+      onMessage: (message) => {
+        this.#life.hear()
+        this.#receive(message)
+      },
       onClose: (code, reason) => this.#lost(code, reason),
     }
     this.#life.line = openSocket(urlOf(this.#options.baseUrl, 'ws/tasks'), this.#options, ways)
@@ -519,7 +572,7 @@ class TasksWatch {
 
   /** Tasks that are held and no longer selected may have gone on meanwhile: they are asked for by id. */
   #begin({ id }) {
-    clearTimeout(this.#life.timer)
+    this.#life.expectSigns((silentMs) => this.#lost(1006, '', silentMs))
     this.#life.failureCount = 0
     this.#life.show({ state: 'live', text: 'Live' })
     if (id !== 'all' || this.#selection.ids) return
@@ -529,10 +582,11 @@ class TasksWatch {
     }
   }
 
-  #lost(code, reason) {
+  #lost(code, reason, silentMs) {
     this.#life.disconnect()
     if (!shouldReconnect(code) && code !== 1000) return this.#stop(code, STOP_REASONS[code] ?? reason)
-    this.#life.reconnectLater(reason, () => this.#connect(), () => ({ state: 'reconnecting', text: 'Reconnecting…' }))
+    const text = `${describeSilence(silentMs)}Reconnecting…`
+    this.#life.reconnectLater(reason, () => this.#connect(), () => ({ state: 'reconnecting', text }))
   }
 
   #stop(code, text) {
@@ -577,7 +631,7 @@ function openSocket(address, options, { onOpen, onMessage, onClose }) {
 
 /** Server-sent events over `fetch`, because an EventSource hides why it fails and reconnects as it likes. */
 function openEvents(id, since, options, line) {
-  return openRequests(line, async ({ onOpen, onMessage }, signal) => {
+  return openRequests(line, async ({ onOpen, onSign, onMessage }, signal) => {
     const url = urlOf(options.baseUrl, `api/tasks/${encodeURIComponent(id)}/events${toQuery(since, options)}`)
     const response = await (options.fetch ?? fetch)(url, { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal })
     if (!response.ok) return ''
@@ -590,6 +644,7 @@ function openEvents(id, since, options, line) {
     for (;;) {
       const { value, done } = await reader.read()
       if (done) return retryMs
+      onSign()
       text += decoder.decode(value, { stream: true })
       const blocks = text.split('\n\n')
       text = blocks.pop()
@@ -614,8 +669,9 @@ function openPoll(id, since, options, line) {
       const response = await (options.fetch ?? fetch)(urlOf(options.baseUrl, url), { headers: { accept: 'application/json' }, cache: 'no-store', signal })
       return response.ok ? response.json() : undefined
     }
+    const waitSeconds = Math.max(1, Math.min(MAX_POLL_SECONDS, Math.floor(((options.silenceMs ?? MAX_SILENCE_MS) / 1_000) * 0.8)))
     for (let version = since; ; ) {
-      const task = await read(version === undefined ? path : `${path}?wait=${POLL_SECONDS}&since=${version}`)
+      const task = await read(version === undefined ? path : `${path}?wait=${waitSeconds}&since=${version}`)
       if (task === undefined) return ''
       onOpen()
       if (version !== undefined && task.version > version + 1) {
@@ -634,11 +690,15 @@ function openRequests(line, follow) {
   const controller = new AbortController()
   const { signal } = controller
   const whileOpen = (tell) => (value) => signal.aborted || tell(value)
-  follow({ onOpen: whileOpen(line.onOpen), onMessage: whileOpen(line.onMessage) }, signal).then(
+  follow({ onOpen: whileOpen(line.onOpen), onSign: whileOpen(line.onSign), onMessage: whileOpen(line.onMessage) }, signal).then(
     (retryMs) => signal.aborted || line.onClose(1006, retryMs && `retryAfterMs=${retryMs}`),
     () => signal.aborted || line.onClose(1006, ''),
   )
   return { close: () => controller.abort() }
+}
+
+function describeSilence(silentMs) {
+  return silentMs === undefined ? '' : `Nothing heard for ${Math.round(silentMs / 1_000)} s. `
 }
 
 /** A callback that throws is its owner's bug: it surfaces as an uncaught error and leaves the watch as it is. */

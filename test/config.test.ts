@@ -38,6 +38,7 @@ t.test('a database URL is all that a role needs', async (t) => {
     watchedDirs: '',
     maxStreamsPerKey: 1_000,
     maxStreams: 20_000,
+    streamHeartbeatSeconds: 15,
     basePath: '',
     trustProxy: '',
     allowedHosts: '',

@@ -6,6 +6,8 @@
 import { openLive } from './polled-live.js'
 import { baseUrl, serverNow, tellReachable, whenReachable } from './api.js'
 
+/** The server says something every 15 s. Who is silent for longer may be gone; it is tried anew after 30 s. */
+const QUIET_MS = 17_000
 const listeners = new Set()
 let standing = { state: 'connecting', text: 'Connecting…' }
 /** When the page was last current, by the clock of the server; undefined while it is. */
@@ -18,7 +20,9 @@ window.addEventListener('online', () => live.retryNow())
 
 /** How the page stands with the server: `state` and `text` as of the client library, `lostAt` when it was current last. */
 export function pageConnection() {
-  return { ...standing, lostAt }
+  const quietMs = standing.state === 'live' ? silenceMs(live.connection) : 0
+  if (quietMs < QUIET_MS) return { ...standing, lostAt }
+  return { state: 'quiet', text: `Nothing heard for ${Math.floor(quietMs / 1_000)} s`, lostAt: serverNow() - quietMs }
 }
 
 /** Calls `listener` when the standing has changed. Returns a function that ends it. */
@@ -29,7 +33,7 @@ export function onPageConnection(listener) {
 
 /** Now while the page is current, else the moment when it was so last. By the clock of the server. */
 export function knownNow() {
-  return lostAt ?? serverNow()
+  return pageConnection().lostAt ?? serverNow()
 }
 
 function take(connection) {
@@ -43,7 +47,7 @@ function take(connection) {
   for (const listener of listeners) listener(pageConnection())
 }
 
-/** How long nothing had been heard when the connection was given up. */
-function silenceMs({ heardAt }) {
+/** For how long nothing has been heard. */
+function silenceMs({ heardAt } = {}) {
   return heardAt === undefined ? 0 : Math.max(0, Date.now() - heardAt)
 }

@@ -1,5 +1,5 @@
 /**
- * The history of one task: the stored transitions, completed by those that arrive on its stream. Both are kept by
+ * The history of one task: the stored transitions and edits, completed by those that arrive on its stream. Both are kept by
  * version, so each is shown once. While versions are missing, the stored ones are read again.
  */
 import { readUntilDone } from './api.js'
@@ -48,8 +48,9 @@ export function startTimeline(id, { onChange }) {
     element,
     /** When the present status began; undefined while that is not known. */
     sinceAt() {
-      const latest = [...transitions.values()].filter((transition) => !transition.edited && transition.version <= version)
-      return isComplete() ? latest.sort((a, b) => a.version - b.version).at(-1)?.at : undefined
+      let since = version
+      while (transitions.get(since)?.edited) since -= 1 // an edit keeps the status
+      return transitions.get(since)?.at
     },
     /** Takes a message that changed the task. */
     take(task, message) {
@@ -70,8 +71,8 @@ export function startTimeline(id, { onChange }) {
   }
 }
 
-function createEntry({ version, status, attempt, at, reason, edited }) {
-  const details = [edited && 'edited', attempt > 0 && `attempt ${attempt}`, reason].filter(Boolean).join(' · ')
+function createEntry({ version, status, attempt, at, reason }) {
+  const details = [attempt > 0 && `attempt ${attempt}`, reason].filter(Boolean).join(' · ')
   const delta = h('span', { class: 'delta' })
   const element = h(
     'li',

@@ -3,15 +3,16 @@
  *
  * Its condition is plain SQL in WHEN, so an allowed change never enters PL/pgSQL (a PL/pgSQL row trigger on this path
  * costs more than half of the throughput). The migration under `drizzle/` holds the text made here; a test keeps the
- * two equal, so a change of the table asks for a new migration.
+ * two equal, so a change of the table asks for a new migration. An edit is the next version in the same status.
  */
-import { STATUSES, TRANSITIONS } from '../protocol/status.js'
+import { EDITABLE_STATUSES, STATUSES, TRANSITIONS } from '../protocol/status.js'
 
 /** The SQL that creates, or replaces, the guard on `tasks`. */
 export function guardSql(): string {
   const allowed = STATUSES.filter((from) => TRANSITIONS[from].length > 0).map(
     (from) => `(old.status = '${from}' and new.status in (${TRANSITIONS[from].map((to) => `'${to}'`).join(', ')}))`,
   )
+  const edits = `(old.status = new.status and old.status in (${EDITABLE_STATUSES.map((status) => `'${status}'`).join(', ')}))`
   return `create or replace function taskwire.refuse_transition() returns trigger language plpgsql as $$
 begin
   raise exception 'task %: a change from % (version %) to % (version %) is not allowed',
@@ -21,7 +22,7 @@ end $$;
 create or replace trigger tasks_guard_transition before update of status, version on taskwire.tasks for each row when (
   (old.status is distinct from new.status or old.version is distinct from new.version) and not (
     new.version = old.version + 1 and (
-      ${allowed.join('\n      or ')}
+      ${[...allowed, edits].join('\n      or ')}
     )
   )
 ) execute function taskwire.refuse_transition();`

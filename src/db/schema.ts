@@ -80,7 +80,7 @@ export const taskTags = taskwire.table(
   (table) => [primaryKey({ columns: [table.tenant, table.tag, table.taskId] })],
 )
 
-/** The history: one row a committed change of status. Append only. */
+/** The history: one row a committed change of status, or of what the task was asked for (an edit). Append only. */
 export const transitions = taskwire.table(
   'transitions',
   {
@@ -92,6 +92,8 @@ export const transitions = taskwire.table(
     attempt: integer('attempt').notNull(),
     at: instant('at').notNull().defaultNow(),
     reason: text('reason'),
+    /** Of an edit: the fields that it changed, named as in the API. Null for a change of status. */
+    edited: text('edited').array(),
   },
   (table) => [
     primaryKey({ columns: [table.taskId, table.version] }),

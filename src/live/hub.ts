@@ -44,8 +44,9 @@ const ROOM_GRACE_MS = 1_000
 const MAX_SNAPSHOT_READS = 2
 const MAX_TRANSITION_READS = 4
 const MAX_LOG_READS = 2
-/** Clients spread their return after a restart over this. */
-const MAX_RETRY_AFTER_MS = 2_000
+/** Clients come back after a restart between these: not all at once, and not before there is somebody. An EventSource keeps the pause for good. */
+const MIN_RETRY_AFTER_MS = 1_000
+const MAX_RETRY_AFTER_MS = 3_000
 
 export interface HubDeps {
   /** The tasks with these ids, in any order; those that do not exist are left out. */
@@ -198,6 +199,11 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
   }
 }
 
-function restartReason(): string {
-  return `retryAfterMs=${Math.round(Math.random() * MAX_RETRY_AFTER_MS)}`
+/** A pause of its own for each client, in milliseconds. */
+export function chooseRetryPause(): number {
+  return MIN_RETRY_AFTER_MS + Math.round(Math.random() * (MAX_RETRY_AFTER_MS - MIN_RETRY_AFTER_MS))
+}
+
+export function restartReason(): string {
+  return `retryAfterMs=${chooseRetryPause()}`
 }

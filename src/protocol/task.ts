@@ -100,7 +100,7 @@ export const Task = Type.Object(
     title: Type.String(),
     type: TaskType,
     status: Status,
-    version: Type.Integer({ minimum: 1, description: 'counts the transitions, +1 each, no gaps' }),
+    version: Type.Integer({ minimum: 1, description: 'counts the transitions and edits, +1 each, no gaps' }),
     attempt: Type.Integer({ minimum: 0, description: 'the current or last run, from 1; 0 before the first' }),
     maxAttempts: Type.Integer({ minimum: 1, description: 'after so many failed attempts the task is FAILED' }),
     queue: QueueName,
@@ -130,7 +130,11 @@ const { payload, result, ...summary } = Task.properties
 export const TaskSummary = Type.Object({ ...summary, payload: Type.Optional(payload), result: Type.Optional(result) }, { additionalProperties: false })
 export type TaskSummary = Static<typeof TaskSummary>
 
-/** A committed change of status. */
+/** What an edit can change, named as the fields of the task. */
+export const EditedField = Type.Enum(['title', 'payload', 'priority', 'tags', 'runAt', 'expiresAt'])
+export type EditedField = Static<typeof EditedField>
+
+/** A committed change: of the status, or an edit, which keeps it (`from` equals `status`) and names the fields that it changed. */
 export const Transition = Type.Object(
   {
     version: Type.Integer({ minimum: 1 }),
@@ -139,6 +143,7 @@ export const Transition = Type.Object(
     attempt: Type.Integer({ minimum: 0 }),
     at: Instant,
     reason: Nullable(Type.String()),
+    edited: Type.Optional(Type.Array(EditedField, { description: 'of an edit: the fields that it changed' })),
   },
   { additionalProperties: false },
 )

@@ -64,5 +64,5 @@ function track() {
 /** Asserts which statuses a task went through, from the first on. @throws AssertionError with both lists */
 export async function expectTransitions(db: Database, taskId: string, statuses: readonly Status[], tenant = 'default'): Promise<void> {
   const stored = await readTransitions(db, tenant, taskId)
-  assert.deepEqual(stored.map(({ status }) => status), [...statuses], `the transitions of ${taskId}`)
+  assert.deepEqual(stored.filter(({ edited }) => edited === undefined).map(({ status }) => status), [...statuses], `the transitions of ${taskId}`)
 }

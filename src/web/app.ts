@@ -16,6 +16,7 @@ import type { Registry } from '../tasks/registry.js'
 import { MAX_FILE_NAME_BYTES } from '../protocol/file-name.js'
 import { createRedactor } from '../secrets.js'
 import { findTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
+import { startBeats } from './beats.js'
 import { registerCodings } from './codings.js'
 import { openConnections, type Connections } from './connections.js'
 import { registerDocuments } from './documents.js'
@@ -114,11 +115,13 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
     },
     log,
   })
-  const streams = startHttpStreams(hub, feeds)
+  const beats = startBeats(config.streamHeartbeatSeconds * 1_000)
+  app.addHook('onClose', async () => beats.stop())
+  const streams = startHttpStreams(hub, feeds, beats)
   const registerSockets: FastifyPluginAsync = async (scope) => {
     scope.setNotFoundHandler(refuseUnknown)
-    await registerTaskSocket(scope, { hub, limits, basePath: config.basePath })
-    registerFeedSocket(scope, { feeds, limits, assertUpgrade: refusePlainRequest })
+    await registerTaskSocket(scope, { hub, limits, beats, basePath: config.basePath })
+    registerFeedSocket(scope, { feeds, limits, beats, assertUpgrade: refusePlainRequest })
     // After the hub has told all whose tasks are watched, which is registered above.
     scope.addHook('preClose', async () => {
       feeds.stop()

@@ -2,7 +2,7 @@
  * `/asyncapi.json`: what the streams say, from the schemas of `protocol/stream.ts`.
  * @see https://www.asyncapi.com/docs/reference/specification/v3.0.0
  */
-import type { TSchema } from 'typebox'
+import { Type, type TSchema } from 'typebox'
 import {
   PingRequest,
   PongAnswer,
@@ -15,6 +15,8 @@ import {
 import { StreamQuery } from '../protocol/http.js'
 import {
   CLOSES,
+  HeartbeatMessage,
+  IdleHeartbeat,
   LogMessage,
   ProgressMessage,
   ResumedMessage,
@@ -42,8 +44,8 @@ const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
     payload: ResumedMessage,
   },
   transition: {
-    title: 'A change of status',
-    summary: 'Each committed one, once and in order: `version` goes up by one.',
+    title: 'A change of status, or an edit',
+    summary: 'Each committed one, once and in order: `version` goes up by one. With `edited` the status stays, and `changes` has the new values.',
     payload: TransitionMessage,
   },
   progress: {
@@ -55,6 +57,13 @@ const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
     title: 'A line of the handler',
     summary: 'Only with `logs=1`: the latest stored lines, then those that follow; of very many the latest.',
     payload: LogMessage,
+  },
+  heartbeat: {
+    title: 'The connection is alive',
+    summary:
+      'When nothing else was said for a while, 15 s at most: repeats the task, status and version of the last message; of many tasks ' +
+      'none as long as nothing was told. After 30 s without any message take the connection for dead, and reconnect with `since`.',
+    payload: Type.Union([HeartbeatMessage, IdleHeartbeat]),
   },
 }
 

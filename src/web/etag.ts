@@ -1,15 +1,17 @@
 /** The state of a task as an entity tag. @see RFC 9110 section 8.8.3 */
 import { createHash } from 'node:crypto'
-import type { Status } from '../protocol/status.js'
+import { EDITABLE_STATUSES, type Status } from '../protocol/status.js'
 import type { Task } from '../protocol/task.js'
 
-/** Where a task can be edited, which makes no new version. */
-const WAITING: ReadonlySet<Status> = new Set(['SCHEDULED', 'WAITING', 'PENDING', 'RETRYING'])
+const EDITABLE: ReadonlySet<Status> = new Set(EDITABLE_STATUSES)
 
-/** Progress and edits move without a new version, so they are part of the state. */
+/**
+ * Progress moves without a new version, so it is part of the state. So did edits by processes of an earlier version, which may run beside
+ * this one.
+ */
 export function etagOf(task: Task): string {
   const { version, status, progress } = task
-  if (WAITING.has(status)) return `"${version}-${hashEditable(task)}"`
+  if (EDITABLE.has(status)) return `"${version}-${hashEditable(task)}"`
   return progress ? `"${version}-${Date.parse(progress.at)}"` : `"${version}"`
 }
 

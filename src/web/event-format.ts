@@ -4,10 +4,10 @@ import type { Progress, TaskId } from '../protocol/task.js'
 
 export interface EventFormat {
   readonly contentType: string
-  /** Sent first. */
-  readonly opening: string
-  /** Sent now and then, so that nobody between takes a silent stream for a dead one. */
-  readonly heartbeat: string
+  /** Sent first: with the pause after which the client should come back when the connection is lost. */
+  open(retryMs: number): string
+  /** The heartbeat of a stream of many tasks that has told of none. */
+  readonly idleHeartbeat: string
   /** `position` is what the client says when it comes back; a stream of many tasks names the task of each message. */
   format(json: string, message: StreamMessage, stream: { position: string; hasMany: boolean }): string
   /** The tasks that are followed, of a stream of many. */
@@ -16,8 +16,6 @@ export interface EventFormat {
   comeBack(afterMs: number): string
 }
 
-const RETRY_MS = 2_000
-
 /**
  * Server-sent events: `id` is the version, `event` the type of the message. A snapshot that replaces what the client held
  * is the event `reset`.
@@ -25,8 +23,9 @@ const RETRY_MS = 2_000
  */
 export const SERVER_SENT_EVENTS: EventFormat = {
   contentType: 'text/event-stream; charset=utf-8',
-  opening: `retry: ${RETRY_MS}\n\n`,
-  heartbeat: ': still here\n\n',
+  open: (retryMs) => `retry: ${retryMs}\n\n`,
+  // An event, because an EventSource does not show comments.
+  idleHeartbeat: 'event: heartbeat\ndata: {"type":"heartbeat"}\n\n',
   format(json, message, { position }) {
     const event = message.type === 'snapshot' && message.reset ? 'reset' : message.type
     return `${position && `id: ${position}\n`}event: ${event}\ndata: ${json}\n\n`
@@ -38,8 +37,8 @@ export const SERVER_SENT_EVENTS: EventFormat = {
 /** One line a change, for `curl -N`. */
 export const TEXT_LINES: EventFormat = {
   contentType: 'text/plain; charset=utf-8',
-  opening: '',
-  heartbeat: '',
+  open: () => '',
+  idleHeartbeat: 'still here\n',
   format: (_, message, { hasMany }) => `${hasMany ? `${message.taskId}  ` : ''}${describe(message)}\n`,
   begin: (tasks, missing) => `${tasks} tasks${missing.length > 0 ? `; not found: ${missing.join(', ')}` : ''}\n`,
   comeBack: (afterMs) => `the server restarts; come back in ${afterMs} ms\n`,
@@ -63,6 +62,8 @@ function describe(message: StreamMessage): string {
     }
     case 'resumed':
       return line('', head, ['goes on from here'])
+    case 'heartbeat':
+      return line('', head, ['still here'])
     case 'progress':
       return line(message.progress.at, head, [describeProgress(message.progress)])
     case 'log':

@@ -10,8 +10,9 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Feed } from '../live/feed.js'
 import type { FieldError } from '../protocol/errors.js'
 import { PingRequest, SubscribeByFit, SubscribeById, UnsubscribeRequest, type FeedAnswer, type FeedRequest } from '../protocol/feed.js'
-import { CLOSE_CODES } from '../protocol/stream.js'
+import { CLOSE_CODES, type IdleHeartbeat } from '../protocol/stream.js'
 import { createChecker, type Checker } from '../tasks/schema-errors.js'
+import type { Beats } from './beats.js'
 import type { Feeds } from './feeds.js'
 import { startHeartbeat } from './heartbeat.js'
 import { FRAME_BOUNDS, readJson } from './json-text.js'
@@ -25,6 +26,7 @@ const REQUESTS_PERIOD_MS = 10_000
 export interface FeedSocketDeps {
   feeds: Feeds
   limits: StreamLimits
+  beats: Beats
   /** Throws for a plain request. */
   assertUpgrade(request: FastifyRequest): Promise<void>
 }
@@ -39,7 +41,7 @@ interface Client {
 }
 
 /** Registers the route, in the scope where WebSockets are registered. */
-export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assertUpgrade }: FeedSocketDeps): void {
+export function registerFeedSocket(app: FastifyInstance, { feeds, limits, beats, assertUpgrade }: FeedSocketDeps): void {
   const heartbeat = startHeartbeat({})
   const check = createRequestChecker()
   app.addHook('preClose', async () => heartbeat.stop())
@@ -57,8 +59,10 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assert
     (socket, request) => {
       heartbeat.add(socket)
       const guarded = guardSocket(socket, request)
+      const connection = createSocketSink(socket, request.raw.socket, guarded.guard('drain', () => feed.drained()))
+      const sink = beats.add(connection, () => connection.send(JSON.stringify({ type: 'heartbeat' } satisfies IdleHeartbeat)))
       const feed = feeds.open({
-        sink: createSocketSink(socket, request.raw.socket, guarded.guard('drain', () => feed.drained())),
+        sink,
         answer: (message) => socket.send(JSON.stringify(message)),
       })
       const release = limits.open(request)
@@ -72,6 +76,7 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, assert
       socket.on('message', guarded.guard<[Buffer, boolean]>('message', hear, describeFrame))
       socket.once('close', guarded.guard('close', () => {
         release()
+        sink.stop()
         feed.stop()
       }))
     },

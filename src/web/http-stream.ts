@@ -6,18 +6,15 @@
  * is gone, or takes nothing for too long: the connection is cut.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Hub, Sink } from '../live/hub.js'
+import { chooseRetryPause, restartReason, type Hub, type Sink } from '../live/hub.js'
 import type { Position } from '../live/room.js'
 import type { Selection } from '../protocol/feed.js'
 import { CLOSE_CODES, type StreamMessage } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
+import type { BeatingSink, Beats } from './beats.js'
 import type { EventFormat } from './event-format.js'
 import type { Feeds } from './feeds.js'
 import { ProblemError } from './problem.js'
-
-const HEARTBEAT_MS = 15_000
-/** When who follows nothing in particular should come back to a server that restarts. */
-const RESTART_PAUSE_MS = 1_000
 
 export interface HttpStreamOptions {
   format: EventFormat
@@ -38,25 +35,22 @@ export interface HttpStreams {
 }
 
 interface Line {
-  readonly sink: Sink
+  readonly sink: BeatingSink
   readonly raw: FastifyReply['raw']
 }
 
-/** One timer for the heartbeats of all. */
-export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
-  const lines = new Map<Line, EventFormat>()
-  const timer = setInterval(() => {
-    for (const [{ raw }, { heartbeat }] of lines) if (heartbeat !== '' && raw.writableLength === 0) raw.write(heartbeat)
-  }, HEARTBEAT_MS).unref()
+export function startHttpStreams(hub: Hub, feeds: Feeds, beats: Beats): HttpStreams {
+  const lines = new Set<Line>()
 
-  function open(format: EventFormat, reply: FastifyReply, toText: (json: string, message: StreamMessage) => string): Line {
+  function open(format: EventFormat, reply: FastifyReply, toText: (json: string, message: StreamMessage) => string, onIdle?: () => void): Line {
     // From here on Fastify leaves the answer alone; what its hooks have set goes along.
     reply.hijack()
     const { raw } = reply
     reply.headers({ 'content-type': format.contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
     for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value)
     raw.flushHeaders()
-    if (format.opening !== '') raw.write(format.opening)
+    const opening = format.open(chooseRetryPause())
+    if (opening !== '') raw.write(opening)
     raw.on('error', () => {})
     const sink: Sink = {
       send: (json, message) => void (message && raw.write(toText(json, message))),
@@ -66,9 +60,14 @@ export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
         else if (!raw.writableEnded) raw.end(code === CLOSE_CODES.restart ? format.comeBack(Number(/\d+/.exec(reason)?.[0])) : undefined)
       },
     }
-    const line = { sink, raw }
-    lines.set(line, format)
+    const line = { sink: beats.add(sink, onIdle), raw }
+    lines.add(line)
     return line
+  }
+
+  function close(line: Line): void {
+    lines.delete(line)
+    line.sink.stop()
   }
 
   return {
@@ -78,17 +77,18 @@ export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
       const stream = hub.attach(id, { since, logs }, sink)
       raw.on('drain', guard(reply, () => stream.drained()))
       whenOver(reply, () => {
-        lines.delete(line)
+        close(line)
         onEnd()
         stream.stop()
       })
     },
     followMany(selection, { since, format, onEnd }, reply) {
       const versions = new Map<TaskId, number>('ids' in selection ? selection.ids.map((id) => [id, since[id] ?? 0]) : [])
-      const line = open(format, reply, (json, message) => {
+      const toText = (json: string, message: StreamMessage): string => {
         if (versions.has(message.taskId)) versions.set(message.taskId, message.version)
         return format.format(json, message, { position: [...versions.values()].join(), hasMany: true })
-      })
+      }
+      const line = open(format, reply, toText, () => raw.write(format.idleHeartbeat))
       const { sink, raw } = line
       const feed = feeds.open({
         sink,
@@ -100,15 +100,14 @@ export function startHttpStreams(hub: Hub, feeds: Feeds): HttpStreams {
       })
       raw.on('drain', guard(reply, () => feed.drained()))
       whenOver(reply, () => {
-        lines.delete(line)
+        close(line)
         onEnd()
         feed.stop()
       })
       feed.subscribe({ type: 'subscribe', id: 'all', selection, since }).catch((error: unknown) => cutOff(reply, error))
     },
     stop() {
-      clearInterval(timer)
-      for (const { sink } of lines.keys()) sink.close(CLOSE_CODES.restart, `retryAfterMs=${RESTART_PAUSE_MS}`)
+      for (const { sink } of lines) sink.close(CLOSE_CODES.restart, restartReason())
     },
   }
 }

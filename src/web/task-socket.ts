@@ -12,11 +12,12 @@
 import type { IncomingMessage, Server } from 'node:http'
 import websocket, { type WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Hub } from '../live/hub.js'
+import { restartReason, type Hub } from '../live/hub.js'
 import type { Position } from '../live/room.js'
 import { StreamQuery, TaskParams } from '../protocol/http.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { stripBasePath } from './base-path.js'
+import type { Beats } from './beats.js'
 import { ProblemError } from './problem.js'
 import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js'
 import { describeFrame, guardSocket } from './socket-guard.js'
@@ -43,6 +44,7 @@ type StreamRoute = { Params: TaskParams; Querystring: StreamQuery }
 export interface TaskSocketDeps {
   hub: Hub
   limits: StreamLimits
+  beats: Beats
   /** As in the configuration. */
   basePath?: string
   heartbeat?: HeartbeatOptions
@@ -52,7 +54,7 @@ export interface TaskSocketDeps {
  * Registers WebSockets and the route. In a scope of its own, with nothing but WebSockets under `/ws/`: the hooks that they
  * need would cost every other request 5 %.
  */
-export async function registerTaskSocket(app: FastifyInstance, { hub, limits, basePath = '', heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
+export async function registerTaskSocket(app: FastifyInstance, { hub, limits, beats, basePath = '', heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
   const heartbeat = startHeartbeat(options)
   const refuseUpgrade = (error: unknown, { url }: IncomingMessage) => app.log.error({ err: error, path: url?.split('?')[0] }, 'a connection was closed: its upgrade failed')
   await app.register(websocket, {
@@ -89,7 +91,7 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, ba
       heartbeat.add(socket)
       socket.once('close', limits.open(request))
       const { since, logs } = request.query
-      follow(hub, socket, request, { since: since === undefined ? undefined : Number(since), logs: logs === '1' })
+      follow({ hub, beats }, socket, request, { since: since === undefined ? undefined : Number(since), logs: logs === '1' })
     },
   )
 }
@@ -104,20 +106,25 @@ function idOf(request: { params: TaskParams }): string {
   return request.params.id.toLowerCase()
 }
 
-function follow(hub: Hub, socket: WebSocket, request: FastifyRequest<StreamRoute>, position: Position): void {
+function follow({ hub, beats }: Pick<TaskSocketDeps, 'hub' | 'beats'>, socket: WebSocket, request: FastifyRequest<StreamRoute>, position: Position): void {
   const { guard } = guardSocket(socket, request)
-  const stream = hub.attach(idOf(request), position, createSocketSink(socket, request.raw.socket, guard('drain', () => stream.drained())))
-  const refuseMessage = (): void => {
+  const sink = beats.add(createSocketSink(socket, request.raw.socket, guard('drain', () => stream.drained())))
+  const stop = () => {
+    sink.stop()
     stream.stop()
+  }
+  const stream = hub.attach(idOf(request), position, sink)
+  const refuseMessage = (): void => {
+    stop()
     socket.close(CLOSE_CODES.protocolError, 'this stream takes no messages')
   }
   socket.on('message', guard<[Buffer, boolean]>('message', refuseMessage, describeFrame))
-  socket.on('close', guard('close', () => stream.stop()))
+  socket.on('close', guard('close', stop))
 }
 
 /** Says 1012 to those to whom the hub had nothing to say, and waits until all are closed; cuts off those that take longer. */
 async function closeAll(sockets: ReadonlySet<WebSocket>): Promise<void> {
-  for (const socket of sockets) if (socket.readyState === socket.OPEN) socket.close(CLOSE_CODES.restart, 'retryAfterMs=1000')
+  for (const socket of sockets) if (socket.readyState === socket.OPEN) socket.close(CLOSE_CODES.restart, restartReason())
   const closed = Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))))
   const deadline = setTimeout(() => {
     for (const socket of sockets) socket.terminate()

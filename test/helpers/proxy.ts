@@ -10,6 +10,10 @@ export interface TestProxy {
   cut(which?: (index: number) => boolean): void
   /** From now on nothing is passed on in either direction, and nobody is told. New connections are taken and stay mute. */
   freeze(): void
+  /** The connections that there are become half-open: their bytes are dropped, and neither end is told, nor that the other has closed. */
+  blackhole(): void
+  /** How many connections there have been, refused ones too. */
+  readonly count: number
   /** From now on everything arrives so much later, in milliseconds; 0 ends it. */
   delay(milliseconds: number): void
   /** From now on each direction carries at most so many bytes a second; Infinity ends it. */
@@ -20,12 +24,15 @@ export interface TestProxy {
 
 export async function startProxy(t: TestScope, targets: number[]): Promise<TestProxy> {
   const pairs = new Set<[Socket, Socket]>()
+  const halfOpen = new Set<Socket>()
+  let count = 0
   let isFrozen = false
   let delayMs = 0
   let bytesPerMs = Infinity
   let turn = 0
 
   const server = createServer((near) => {
+    count += 1
     const port = proxy.targets[turn++ % proxy.targets.length]
     if (port === undefined) return near.destroy()
     const far = connect(port, '127.0.0.1')
@@ -37,7 +44,7 @@ export async function startProxy(t: TestScope, targets: number[]): Promise<TestP
       let isLate = false
       let last = Promise.resolve()
       from.on('data', (data) => {
-        if (isFrozen) return
+        if (isFrozen || halfOpen.has(from)) return
         const nowMs = performance.now()
         freeAtMs = Math.max(freeAtMs, nowMs) + data.length / bytesPerMs
         const waitMs = Math.max(freeAtMs - nowMs, 0) + delayMs
@@ -48,6 +55,7 @@ export async function startProxy(t: TestScope, targets: number[]): Promise<TestP
       })
       from.on('error', () => {})
       from.on('close', () => {
+        if (halfOpen.delete(from)) return
         pairs.delete(pair)
         to.destroy()
       })
@@ -55,7 +63,7 @@ export async function startProxy(t: TestScope, targets: number[]): Promise<TestP
   })
 
   function pass(from: Socket, to: Socket, data: Buffer): void {
-    if (isFrozen || to.destroyed || to.write(data)) return
+    if (isFrozen || halfOpen.has(from) || to.destroyed || to.write(data)) return
     from.pause()
     to.once('drain', () => from.resume())
   }
@@ -66,6 +74,7 @@ export async function startProxy(t: TestScope, targets: number[]): Promise<TestP
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => {
     cut()
+    for (const socket of halfOpen) socket.destroy()
     server.close()
   })
   const proxy: TestProxy = {
@@ -73,6 +82,13 @@ export async function startProxy(t: TestScope, targets: number[]): Promise<TestP
     targets,
     cut,
     freeze: () => (isFrozen = true),
+    blackhole() {
+      for (const pair of pairs) for (const socket of pair) halfOpen.add(socket)
+      pairs.clear()
+    },
+    get count() {
+      return count
+    },
     delay: (milliseconds) => (delayMs = milliseconds),
     throttle: (bytesPerSecond) => (bytesPerMs = bytesPerSecond / 1_000),
     thaw() {

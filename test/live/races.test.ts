@@ -21,6 +21,8 @@ const LIVES: Status[][] = [
   ['PROCESSING', 'COMPLETED'],
   ['PROCESSING', 'RETRYING', 'PROCESSING', 'RETRYING', 'PROCESSING', 'COMPLETED'],
   ['CANCELLED'],
+  // The same status again is an edit.
+  ['PENDING', 'PENDING', 'PROCESSING', 'RETRYING', 'RETRYING', 'PROCESSING', 'COMPLETED'],
   [...Array.from({ length: 40 }, (_, index): Status => (index % 2 ? 'PENDING' : 'PROCESSING')), 'PROCESSING', 'FAILED'],
 ]
 
@@ -71,9 +73,10 @@ class Watcher {
   }
 
   /** Who was told that the task has ended knows how. */
-  assertWhole({ version, status }: Task): void {
-    if (this.client.closed?.code !== 1000 || (this.task?.version === version && this.task.status === status)) return
-    throw new Error(`closed at ${this.task?.version} of ${version}`)
+  assertWhole({ version, status, title }: Task): void {
+    const { task } = this
+    if (this.client.closed?.code !== 1000 || (task?.version === version && task.status === status && task.title === title)) return
+    throw new Error(`closed at ${task?.version} of ${version}, as "${task?.title}"`)
   }
 
   /** Folds what came, and checks that it is what was promised. */

@@ -34,11 +34,13 @@ export class Store {
     return task
   }
 
+  /** The status that it has already makes an edit. */
   commit(id: TaskId, status: Status, extra: Partial<TransitionMessage> = {}): TransitionMessage {
     const task = this.task(id)
     const attempt = status === 'PROCESSING' ? task.attempt + 1 : task.attempt
     const head = { type: 'transition', taskId: id, status, version: task.version + 1 } as const
-    const message = { ...head, from: task.status, attempt, at: this.now(), reason: null, ...extra }
+    const edit = { edited: ['title' as const], changes: { title: `edit ${head.version}` } }
+    const message = { ...head, from: task.status, attempt, at: this.now(), reason: null, ...(status === task.status && edit), ...extra }
     this.history.get(id)?.push(message)
     this.tasks.set(id, fold(task, message).task)
     return message
@@ -60,8 +62,12 @@ export class Store {
 
   readTasks = async (ids: TaskId[]) => ids.flatMap((id) => this.tasks.get(id) ?? [])
   readVersions = async (ids: TaskId[]) => (await this.readTasks(ids)).map(({ id, version }) => ({ id, version }))
-  readTransitionMessages = async (id: TaskId, since: number, limit: number) =>
-    (this.history.get(id) ?? []).slice(since, since + limit)
+  /** A value that a later edit has replaced is not known any more. */
+  readTransitionMessages = async (id: TaskId, since: number, limit: number) => {
+    const history = this.history.get(id) ?? []
+    const lastEdit = history.findLast(({ edited }) => edited)
+    return history.slice(since, since + limit).map((message) => (message.edited && message !== lastEdit ? { ...message, changes: {} } : message))
+  }
 
   readLatestLogs = async (id: TaskId, limit: number) => (this.lines.get(id) ?? []).slice(-limit)
 

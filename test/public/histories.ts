@@ -1,8 +1,8 @@
 /** Histories that the protocol allows, made from random numbers, and the messages a server sends for them. */
 import fc from 'fast-check'
-import { INITIAL_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
+import { EDITABLE_STATUSES, INITIAL_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
 import type { ProgressMessage, SnapshotMessage, StreamMessage, TransitionMessage } from '../../src/protocol/stream.js'
-import { linksOf, type Task } from '../../src/protocol/task.js'
+import { linksOf, type EditedField, type Task } from '../../src/protocol/task.js'
 import { fold } from '../../public/task-stream.js'
 
 export const TASK_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
@@ -102,7 +102,14 @@ function happen(task: Task, choice: number): TransitionMessage | ProgressMessage
     const fraction = Math.min(1, (task.progress?.fraction ?? 0) + 0.125)
     return progress(task.version, fraction, { attempt: task.attempt })
   }
+  if ((EDITABLE_STATUSES as readonly Status[]).includes(task.status) && choice > 60) return edit(task, choice)
   return moveTo(task, status)
+}
+
+function edit(task: Task, choice: number): TransitionMessage {
+  const version = task.version + 1
+  const changes = { title: `edit ${version}`, ...(choice % 2 === 0 && { payload: { choice } }), ...(choice % 3 === 0 && { tags: [`${choice}`] }) }
+  return transition(version, task.status, { from: task.status, attempt: task.attempt, edited: Object.keys(changes) as EditedField[], changes, ...(task.runAt && { runAt: task.runAt }) })
 }
 
 function moveTo(task: Task, status: Status): TransitionMessage {

@@ -69,6 +69,16 @@ t.test('a transition brings the fields that follow from it and keeps the others'
   t.equal(fold(again, transition(6, 'COMPLETED')).task.result, null)
 })
 
+t.test('an edit brings its values and leaves the rest, also one whose values a later edit replaced', async (t) => {
+  const scheduled = makeTask({ status: 'SCHEDULED', version: 2, runAt: at(60), tags: ['a'] })
+  const moved = transition(3, 'SCHEDULED', { from: 'SCHEDULED', attempt: 0, edited: ['runAt', 'title'], changes: { runAt: at(8), title: 'sooner' }, runAt: at(8) })
+  t.same(fold(scheduled, moved).task, { ...scheduled, version: 3, runAt: at(8), title: 'sooner' })
+  const replaced = transition(3, 'SCHEDULED', { from: 'SCHEDULED', attempt: 0, edited: ['title'], changes: {} })
+  t.same(fold(scheduled, replaced).task, { ...scheduled, version: 3 }, 'the start stays')
+  const running = fold(fold(scheduled, moved).task, transition(4, 'PENDING', { attempt: 0 })).task
+  t.match(running, { title: 'sooner', runAt: null, version: 4 })
+})
+
 t.test('folding never changes what it was given', async () => {
   fc.assert(
     fc.property(anyHistory, ({ first, messages }) => {

@@ -27,18 +27,20 @@ const ENDINGS = {
 type Ending = keyof typeof ENDINGS
 
 interface Command {
-  kind: 'claim' | 'cancel' | Ending | 'renew' | 'progress' | 'take'
+  kind: 'claim' | 'cancel' | 'edit' | Ending | 'renew' | 'progress' | 'take'
   task: number
   attempt: number
 }
 
 const anyCommand: fc.Arbitrary<Command> = fc.record({
-  kind: fc.constantFrom<Command['kind']>('claim', 'claim', 'claim', 'complete', 'fail', 'retry', 'cancel', 'release', 'release', 'lose', 'lose', 'renew', 'progress', 'take'),
+  kind: fc.constantFrom<Command['kind']>('claim', 'claim', 'claim', 'complete', 'fail', 'retry', 'cancel', 'release', 'release', 'lose', 'lose', 'renew', 'progress', 'take', 'edit', 'edit'),
   task: fc.nat({ max: TASKS - 1 }),
   attempt: fc.integer({ min: 1, max: MOST_ATTEMPTS }),
 })
 
-/** Runs it; whether it changed the status. */
+let editCount = 0
+
+/** Runs it; whether it made a version. */
 async function execute({ kind, attempt }: Command, taskId: string): Promise<boolean> {
   const ref = { taskId, attempt }
   switch (kind) {
@@ -46,6 +48,8 @@ async function execute({ kind, attempt }: Command, taskId: string): Promise<bool
       return (await store.claimAttemptsIfDue(db, [ref], 'w', 60_000))[0] !== undefined
     case 'cancel':
       return (await store.cancelTasks(db, 'default', [taskId], { reason: null, withChildren: false })).length > 0
+    case 'edit':
+      return ((await store.editTaskIfWaiting(db, 'default', taskId, { title: `edit ${(editCount += 1)}` })) ?? []).length > 0
     case 'renew':
       await store.renewLeasesIfHeld(db, [ref], 60_000)
       return false
@@ -77,7 +81,8 @@ function explain(done: readonly Command[]): { status: string; version: number; a
   const status = attempts.length === 0 ? 'PENDING' : lastEnding ? ENDINGS[lastEnding.kind as Ending].status : 'PROCESSING'
   const cancels = done.filter(({ kind }) => kind === 'cancel')
   assert.ok(cancels.length <= 1, 'a task is cancelled once')
-  return { status: cancels.length === 0 ? status : afterCancel(status), version: 1 + claims.length + endings.length + cancels.length, attempt: attempts.length }
+  const edits = done.filter(({ kind }) => kind === 'edit')
+  return { status: cancels.length === 0 ? status : afterCancel(status), version: 1 + claims.length + endings.length + cancels.length + edits.length, attempt: attempts.length }
 }
 
 function isPutBack(ending: Command | undefined): boolean {

@@ -7,6 +7,7 @@ import { WebSocket } from 'ws'
 import { createFeed } from '../../src/live/feed.js'
 import type { Hub, Sink } from '../../src/live/hub.js'
 import { answerProblem } from '../../src/web/problem.js'
+import { startBeats } from '../../src/web/beats.js'
 import { registerFeedSocket } from '../../src/web/feed-socket.js'
 import type { Feeds } from '../../src/web/feeds.js'
 import { createStreamLimits } from '../../src/web/stream-limits.js'
@@ -56,13 +57,14 @@ const feeds: Feeds = {
   stop() {},
 }
 
+const beats = startBeats(15_000)
 const app = Fastify({ loggerInstance: log })
 app.setErrorHandler(answerProblem)
 const limits = createStreamLimits({ maxPerAddress: 50, maxPerKey: 50, maxPerProcess: 50 })
 await app.register(
   async (scope) => {
-    await registerTaskSocket(scope, { hub, limits })
-    registerFeedSocket(scope, { feeds, limits, assertUpgrade: refusePlainRequest })
+    await registerTaskSocket(scope, { hub, limits, beats })
+    registerFeedSocket(scope, { feeds, limits, beats, assertUpgrade: refusePlainRequest })
   },
   { prefix: '/ws' },
 )

@@ -8,6 +8,7 @@ import { WebSocket, type ClientOptions } from 'ws'
 import type { Hub, HubDeps } from '../../src/live/hub.js'
 import type { Problem } from '../../src/protocol/errors.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
+import { startBeats } from '../../src/web/beats.js'
 import type { HeartbeatOptions } from '../../src/web/heartbeat.js'
 import { answerProblem, ProblemError } from '../../src/web/problem.js'
 import { readFrame } from '../helpers/frame-check.js'
@@ -57,6 +58,7 @@ async function startApp(t: Scope, { heartbeat = {}, hub: hubDeps = {}, limits = 
   const deps = {
     hub,
     heartbeat,
+    beats: startBeats(15_000),
     limits: createStreamLimits({ maxPerAddress: 100, maxPerKey: 100, maxPerProcess: 100, ...limits }),
   }
   let sockets = new Set<WebSocket>()

@@ -32,12 +32,23 @@ export function readVersions(db: Database, ids: readonly TaskId[]): Promise<{ id
 
 const READ_TRANSITIONS: Statement = {
   name: 'read_transitions',
-  // What a task ended with belongs to its last transition: nothing leaves a final status.
+  // What a task ended with belongs to its last transition: nothing leaves a final status. Of an edit only those values are told that no
+  // later one has replaced: each value is read once, however often a task was edited.
   text: `
+with latest as (
+  select field, max(e.version) as version from taskwire.transitions e, unnest(e.edited) field where e.task_id = any(array[$1::text::uuid]) group by field
+)
 select r.task_id as "taskId", r.version, r.from_status as "fromStatus", r.status, r.attempt, r.at, r.reason,
-  case when t.version = r.version then t.run_at end as "runAt", case when t.version = r.version then t.result end as result,
-  case when t.version = r.version then t.failure end as failure
+  case when t.version = r.version or 'runAt' = any(s.standing) then t.run_at end as "runAt",
+  case when t.version = r.version then t.result end as result, case when t.version = r.version then t.failure end as failure,
+  to_json(r.edited) as edited, to_json(s.standing) as standing, case when 'payload' = any(s.standing) then t.payload end as payload,
+  case when 'title' = any(s.standing) then t.title end as title, case when 'tags' = any(s.standing) then to_json(t.tags) end as tags,
+  case when 'priority' = any(s.standing) then t.priority end as priority, case when 'expiresAt' = any(s.standing) then t.expires_at end as "expiresAt"
 from taskwire.transitions r join taskwire.tasks t on t.id = r.task_id
+cross join lateral (
+  select case when r.edited is not null then array(
+    select l.field from latest l where l.version = r.version and (l.field <> 'runAt' or t.status = 'SCHEDULED')) end as standing offset 0
+) s
 where r.task_id = $1::text::uuid and r.version > $2::integer and t.tenant = $3 order by r.version limit $4::integer`,
 }
 
@@ -56,8 +67,8 @@ export async function readTransitionMessages(
 const READ_HISTORY: Statement = {
   name: 'read_history',
   text: `
-select "taskId", version, "fromStatus", status, attempt, at, reason, head from (
-  select r.task_id as "taskId", r.version, r.from_status as "fromStatus", r.status, r.attempt, r.at, r.reason, t.version as head,
+select "taskId", version, "fromStatus", status, attempt, at, reason, edited, head from (
+  select r.task_id as "taskId", r.version, r.from_status as "fromStatus", r.status, r.attempt, r.at, r.reason, to_json(r.edited) as edited, t.version as head,
     sum(200 + coalesce(octet_length(r.reason), 0)) over (order by r.version) as bytes
   from taskwire.transitions r join taskwire.tasks t on t.id = any(array[r.task_id])
   where r.task_id = $1::text::uuid and r.version > $2::integer and t.tenant = $3
@@ -88,8 +99,8 @@ export interface HistoryPosition {
 const READ_HISTORY_OF_TASKS: Statement = {
   name: 'read_history_of_tasks',
   text: `
-select "taskId", version, "fromStatus", status, attempt, at, reason, "isLast" from (
-  select r.task_id as "taskId", r.version, r.from_status as "fromStatus", r.status, r.attempt, r.at, r.reason,
+select "taskId", version, "fromStatus", status, attempt, at, reason, edited, "isLast" from (
+  select r.task_id as "taskId", r.version, r.from_status as "fromStatus", r.status, r.attempt, r.at, r.reason, to_json(r.edited) as edited,
     sum(250 + coalesce(octet_length(r.reason), 0)) over (order by r.at, r.task_id, r.version) as bytes,
     lead(false, 1, true) over (order by r.at, r.task_id, r.version) as "isLast"
   from taskwire.transitions r
@@ -112,8 +123,8 @@ export async function readHistoryOfTasks(
   return { items, next: last === undefined ? null : { at: last.at, taskId: last.taskId, version: last.version } }
 }
 
-function toTransition({ version, fromStatus, status, attempt, at, reason }: TransitionRow): Transition {
-  return { version, from: fromStatus, status, attempt, at: at.toISOString(), reason }
+function toTransition({ version, fromStatus, status, attempt, at, reason, edited }: TransitionRow): Transition {
+  return { version, from: fromStatus, status, attempt, at: at.toISOString(), reason, ...(edited && { edited }) }
 }
 
 const READ_ATTEMPTS: Statement = {

@@ -1,7 +1,7 @@
 /** How rows become what clients see. */
 import { isFinal, type Status } from '../../protocol/status.js'
-import type { TransitionMessage } from '../../protocol/stream.js'
-import { linksOf, type Failure, type Progress, type Task, type TaskId, type TaskSummary } from '../../protocol/task.js'
+import type { TaskChanges, TransitionMessage } from '../../protocol/stream.js'
+import { linksOf, type EditedField, type Failure, type Progress, type Task, type TaskId, type TaskSummary } from '../../protocol/task.js'
 
 /** What a page of anything holds, in bytes; the last task of a list may go beyond. */
 export const MAX_PAGE_BYTES = 1024 * 1024
@@ -94,9 +94,17 @@ export interface TransitionRow {
   runAt?: Date | null
   result?: unknown
   failure?: Failure | null
+  /** Of an edit: the fields that it changed, and the task as far as it has these values still. */
+  edited?: EditedField[] | null
+  standing?: EditedField[] | null
+  title?: string
+  payload?: unknown
+  priority?: number
+  tags?: string[]
+  expiresAt?: Date | null
 }
 
-/** The message of a transition: built from the row, so that a copy sent live equals one read later. */
+/** The message of a transition: built from the row, so that a copy sent live equals one read later, but for values that a later edit replaced. */
 export function toTransitionMessage(row: TransitionRow): TransitionMessage {
   const message: TransitionMessage = {
     type: 'transition',
@@ -111,5 +119,11 @@ export function toTransitionMessage(row: TransitionRow): TransitionMessage {
   if (row.runAt && !isFinal(row.status)) message.runAt = row.runAt.toISOString()
   if (row.status === 'COMPLETED') message.result = row.result ?? null
   if (row.status === 'FAILED' && row.failure) message.failure = row.failure
+  if (row.edited) Object.assign(message, { edited: row.edited, changes: toChanges(row) } satisfies Partial<TransitionMessage>)
   return message
+}
+
+function toChanges({ standing, title, payload, priority, tags, runAt, expiresAt }: TransitionRow): TaskChanges {
+  const values = { title, payload, priority, tags, runAt: runAt?.toISOString(), expiresAt: expiresAt?.toISOString() ?? null }
+  return Object.fromEntries((standing ?? []).map((field) => [field, values[field]]))
 }

@@ -62,7 +62,9 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       schema: {
         tags: ['tasks'],
         summary: 'Edit a task that waits',
-        description: 'What is left out stays as it is, its unique key too. With `If-Match`, only the state with that `ETag` is changed.',
+        description:
+          'What is left out stays as it is, its unique key too. An edit is an event of the stream with the next `version`; one that changes ' +
+          'nothing makes none. With `If-Match`, only the state with that `ETag` is changed.',
         params: TaskParams,
         body: EditTask,
         response: { 200: Task, 400: Problem, 404: Problem, 409: Problem, 412: Problem, 422: Problem, 503: Problem },
@@ -73,19 +75,26 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       const task = await read(id)
       const wanted = request.headers['if-match'] ?? '*'
       assertSame(wanted, task)
-      const { runAt } = request.body
-      if (runAt !== undefined && task.status !== 'SCHEDULED' && !isFinal(task.status)) {
-        throw new NewTaskError('invalid_task', '/runAt belongs to a task that is SCHEDULED', [
-          { pointer: '/runAt', detail: `belongs to a task that is SCHEDULED; this one is ${task.status}`, fix: 'Leave it out.' },
-        ])
-      }
-      const isEdited = await editTaskIfWaiting(db, DEFAULT_TENANT, id, readEdit(request.body, task, registry), wanted === '*' ? undefined : task)
+      assertStartCanMove(request.body, task)
+      const edit = readEdit(request.body, task, registry)
+      const edits = await editTaskIfWaiting(db, DEFAULT_TENANT, id, edit, wanted === '*' ? undefined : task)
+      // The edit is stored: whoever misses this finds it there.
+      if (edits) events.publish(edits).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'an edit was not published'))
       const now = await read(id)
-      if (isEdited) return reply.header('etag', etagOf(now)).send(now)
+      if (edits) return reply.header('etag', etagOf(now)).send(now)
       assertSame(wanted, now)
+      assertStartCanMove(request.body, now)
       throw new ProblemError('not_editable', `The task is ${now.status}.`)
     },
   )
+}
+
+/** @throws NewTaskError */
+function assertStartCanMove({ runAt }: EditTask, { status }: Task): void {
+  if (runAt === undefined || status === 'SCHEDULED' || isFinal(status)) return
+  throw new NewTaskError('invalid_task', '/runAt belongs to a task that is SCHEDULED', [
+    { pointer: '/runAt', detail: `belongs to a task that is SCHEDULED; this one is ${status}`, fix: 'Leave it out.' },
+  ])
 }
 
 /** Checked as if the task were created like that. @throws NewTaskError */
@@ -110,5 +119,5 @@ function readEdit(body: EditTask, task: Task, registry: Registry): TaskEdit {
 
 /** @throws ProblemError when the client has seen another state than this one */
 function assertSame(ifMatch: string, task: Task): void {
-  if (!hasEtag(ifMatch, etagOf(task))) throw new ProblemError('version_mismatch', `The task is at version ${task.version}, or was edited.`)
+  if (!hasEtag(ifMatch, etagOf(task))) throw new ProblemError('version_mismatch', `The task is at version ${task.version} now.`)
 }

@@ -1,0 +1,165 @@
+/** Connections that look healthy and are dead: a proxy drops their bytes and tells nobody. The client measures the silence. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { WebSocket } from 'ws'
+import type { Task } from '../../src/protocol/task.js'
+import { createTask, watchTask, watchTasks, type Connection, type WatchOptions } from '../../public/task-stream.js'
+import { startApp } from '../helpers/app.js'
+import { startProxy } from '../helpers/proxy.js'
+
+const { address } = await startApp(t, ['worker', 'relay'], { STREAM_HEARTBEAT_SECONDS: '1' })
+const HOUR_MS = 3_600_000
+/** As with the defaults, more than twice the longest silence of the server. */
+const SILENCE_MS = 2_500
+const WAYS = ['websocket', 'events', 'poll'] as const
+
+async function start({ id }: Task): Promise<void> {
+  const body = JSON.stringify({ runAt: new Date().toISOString() })
+  await fetch(`${address}/api/tasks/${id}`, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body })
+  await fetch(`${address}/api/tasks/${id}?wait=30`)
+}
+
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await sleep(10)
+}
+
+async function open(t: Parameters<typeof startProxy>[0]) {
+  const proxy = await startProxy(t, [Number(new URL(address).port)])
+  const connections: (Connection & { ageMs: number })[] = []
+  const options: WatchOptions = {
+    ...{ baseUrl: `http://127.0.0.1:${proxy.port}`, WebSocket, silenceMs: SILENCE_MS, minDelayMs: 1, maxDelayMs: 20 },
+    onConnection: (connection) => connections.push({ ...connection, ageMs: Date.now() - (connection.heardAt ?? Date.now()) }),
+  }
+  return { proxy, connections, options }
+}
+
+for (const way of WAYS) {
+  t.test(`a watch over a dead connection (${way}) says how long nothing was heard, comes back, and misses nothing`, async (t) => {
+    const { proxy, connections, options } = await open(t)
+    const task = await createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })
+    const versions: number[] = []
+    const watch = watchTask(task.id, { ...options, transports: [way], onChange: ({ task }) => versions.push(task.version) })
+    t.teardown(() => watch.close())
+    await until(() => watch.task !== undefined && watch.connection.state === 'live')
+    proxy.blackhole()
+    await start(task)
+    t.match(await watch.finished, { status: 'COMPLETED', version: 5 })
+    t.same(versions.filter((version, index) => version !== versions[index - 1]), [1, 2, 3, 4, 5])
+    const told = connections.find(({ state }) => state === 'reconnecting')
+    t.match(told?.text, /^Nothing heard for \d+ s\. Reconnecting…$/)
+    t.ok((told?.ageMs ?? 0) > SILENCE_MS - 100, 'what is shown is as old as the last sign')
+  })
+
+  t.test(`a connection (${way}) on which nothing happens stays as it is`, async (t) => {
+    const { proxy, connections, options } = await open(t)
+    const task = await createTask({ delayMs: HOUR_MS }, { baseUrl: address })
+    const watch = watchTask(task.id, { ...options, transports: [way] })
+    t.teardown(() => watch.close())
+    await until(() => watch.connection.state === 'live')
+    const { count } = proxy
+    const { heardAt = 0 } = watch.connection
+    await until(() => (watch.connection.heardAt ?? 0) > heardAt + 2 * SILENCE_MS)
+    t.same(connections.map(({ state }) => state), ['live'])
+    // A long poll is a request each time, over a connection that is kept.
+    if (way !== 'poll') t.equal(proxy.count, count)
+  })
+
+  t.test(`an attempt to connect (${way}) that is never answered is given up in time`, async (t) => {
+    const { proxy, options } = await open(t)
+    const task = await createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })
+    proxy.freeze()
+    const watch = watchTask(task.id, { ...options, transports: [way], connectMs: 200 })
+    t.teardown(() => watch.close())
+    // The attempt, and the question why it failed, which has a deadline of its own.
+    await until(() => watch.connection.state === 'away')
+    t.equal(watch.connection.heardAt, undefined)
+    proxy.thaw()
+    await until(() => watch.task !== undefined)
+    t.equal(watch.connection.state, 'live')
+  })
+}
+
+t.test('a watch of many tasks over a dead connection comes back, and misses nothing of any', async (t) => {
+  const { proxy, connections, options } = await open(t)
+  const tasks = await Promise.all([0, 1, 2].map(() => createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })))
+  const ids = tasks.map(({ id }) => id)
+  const versions = new Map<string, number[]>(ids.map((id) => [id, []]))
+  const watch = watchTasks({ ids }, { ...options, onChange: ({ task }) => versions.get(task.id)?.push(task.version) })
+  t.teardown(() => watch.close())
+  await until(() => watch.tasks.size === ids.length)
+  proxy.blackhole()
+  await Promise.all(tasks.map(start))
+  await until(() => ids.every((id) => watch.tasks.get(id)?.status === 'COMPLETED'))
+  for (const told of versions.values()) t.same(told.filter((version, index) => version !== told[index - 1]), [1, 2, 3, 4, 5])
+  t.match(connections.map(({ state, text }) => [state, text])[1], ['reconnecting', /^Nothing heard for \d+ s\. Reconnecting…$/])
+})
+
+/** A connection in memory: what a server would say is said by the test. */
+class FakeSocket {
+  static opened: FakeSocket[] = []
+  readyState = 1
+  onopen: ((event: never) => void) | null = null
+  onmessage: ((event: never) => void) | null = null
+  onclose: ((event: never) => void) | null = null
+  onerror: ((event: never) => void) | null = null
+  constructor() {
+    FakeSocket.opened.push(this)
+  }
+  say(message: object): void {
+    this.onmessage?.({ data: JSON.stringify(message) } as never)
+  }
+  send(): void {}
+  close(): void {}
+}
+
+async function openFake(t: { teardown(action: () => void): void }, silenceMs: number) {
+  FakeSocket.opened = []
+  const task = await createTask({ delayMs: HOUR_MS }, { baseUrl: address })
+  const watch = watchTask(task.id, { baseUrl: address, WebSocket: FakeSocket, transports: ['websocket'], silenceMs, minDelayMs: 1, maxDelayMs: 1 })
+  t.teardown(() => watch.close())
+  const beat = { type: 'heartbeat', taskId: task.id, status: task.status, version: 1 }
+  const [socket] = FakeSocket.opened
+  socket?.say({ type: 'snapshot', taskId: task.id, status: task.status, version: 1, task })
+  return { watch, beat: () => FakeSocket.opened.at(-1)?.say(beat) }
+}
+
+t.test('after a sleep of the machine, what was said meanwhile counts before the silence does', async (t) => {
+  const { watch, beat } = await openFake(t, 400)
+  // Nothing runs for longer than the silence may be; what the server said meanwhile arrives after the timers.
+  setTimeout(() => setImmediate(beat), 1)
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500)
+  const beating = setInterval(beat, 40)
+  await sleep(600)
+  clearInterval(beating)
+  t.equal(FakeSocket.opened.length, 1)
+  t.equal(watch.connection.state, 'live')
+  await until(() => FakeSocket.opened.length === 2)
+  t.match(watch.connection, { state: 'reconnecting' }, 'and a real silence is still noticed')
+})
+
+t.test('timers that come once in a while, as in a tab in the background, raise no false alarm and miss no real one', async (t) => {
+  const { setTimeout: real } = globalThis
+  t.teardown(() => (globalThis.setTimeout = real))
+  globalThis.setTimeout = ((call: () => void, ms = 0) => real(call, ms + 1_500)) as typeof setTimeout
+  const { watch, beat } = await openFake(t, 300)
+  const beating = setInterval(beat, 50)
+  await new Promise((resolve) => real(resolve, 4_000))
+  clearInterval(beating)
+  t.equal(FakeSocket.opened.length, 1)
+  while (FakeSocket.opened.length === 1) await new Promise((resolve) => real(resolve, 10))
+  t.match(watch.connection, { state: 'reconnecting' })
+})
+
+t.test('a clock that is set forwards or back changes nothing', async (t) => {
+  const { now } = Date
+  t.teardown(() => (Date.now = now))
+  const { watch, beat } = await openFake(t, 600)
+  const beating = setInterval(beat, 50)
+  for (const ms of [HOUR_MS, -HOUR_MS]) {
+    Date.now = () => now() + ms
+    await sleep(900)
+    t.equal(FakeSocket.opened.length, 1)
+    t.equal(watch.connection.state, 'live')
+  }
+  clearInterval(beating)
+})
