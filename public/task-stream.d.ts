@@ -2,9 +2,10 @@
 import type { Problem } from '../src/protocol/errors.js'
 import type { CreateTask } from '../src/protocol/http.js'
 import type { Selection } from '../src/protocol/feed.js'
+import type { ListCounts, ListRequest, ListStreamMessage } from '../src/protocol/list.js'
 import type { Status } from '../src/protocol/status.js'
 import type { StreamMessage } from '../src/protocol/stream.js'
-import type { Progress, Task, TaskId } from '../src/protocol/task.js'
+import type { Progress, Task, TaskId, TaskSummary } from '../src/protocol/task.js'
 
 /** Whether nothing can follow this status. */
 export function isFinal(status: Status): boolean
@@ -134,6 +135,79 @@ export interface TasksWatch extends AsyncIterable<Change> {
  * come to fit later. Iterating throws a `WatchError` when the server refuses the selection.
  */
 export function watchTasks(selection: Selection, options?: WatchTasksOptions): TasksWatch
+
+/** A list as it stands. A new object, with new `items`, at each change; rows that did not change are the same objects. */
+export interface ListView {
+  /** The rows of the window, newest first: tasks without payload and result. */
+  items: readonly TaskSummary[]
+  /** Where the tasks behind the window begin, for `before` and for `cursor` of `GET /api/tasks`; null when there are none. */
+  nextCursor: string | null
+  /** Tasks that fit and stand before the window, counted to 200. Always 0 for a window that begins at the newest task. */
+  newer: number
+  /** How many tasks fit the filter, whatever their status, by status; null until they have been counted. */
+  counts: ListCounts | null
+}
+
+/** A message that changed the list, and the list after it. */
+export interface ListChange {
+  view: ListView
+  message: ListStreamMessage
+}
+
+export interface ListWatchOptions {
+  /** Ends the watch. */
+  signal?: AbortSignal | undefined
+  /** Called for each change, in order. */
+  onChange?: ((change: ListChange) => void) | undefined
+  /** Called when the standing of the connection changes. */
+  onConnection?: ((connection: Connection) => void) | undefined
+}
+
+/** Iterating reports the changes from then on; a reader that is slower than the list gets the latest. */
+export interface ListWatch extends AsyncIterable<ListChange> {
+  /** The list as it stands; undefined before the first message, and after `change` until the first of the other list. */
+  readonly view: ListView | undefined
+  readonly connection: Connection
+  /** Watches another list from now on, or another window of it, over the same connection. */
+  change(list: ListRequest): void
+  /** Ends the watch. Idempotent. */
+  close(): void
+  [Symbol.asyncIterator](): AsyncGenerator<ListChange, void, undefined>
+}
+
+export interface LiveOptions extends RequestOptions {
+  /** As for `watchTask`. */
+  WebSocket?: WatchOptions['WebSocket']
+  /** The ways to the server, in the order in which they are tried. Default both; without a WebSocket here, server-sent events. */
+  transports?: readonly ('websocket' | 'events')[] | undefined
+  /** Called when the standing of the connection changes. */
+  onConnection?: ((connection: Connection) => void) | undefined
+  /** As for `watchTask`. Default 250. */
+  minDelayMs?: number | undefined
+  /** As for `watchTask`. Default 10,000. */
+  maxDelayMs?: number | undefined
+}
+
+/**
+ * One connection for all that a page watches: lists and single tasks, which come and go. It is opened with the first watch, and closed
+ * a moment after the last has ended.
+ */
+export interface Live {
+  readonly connection: Connection
+  /** Follows a list until the watch is closed. Iterating it throws a `WatchError` when the server refuses the list. */
+  watchList(list?: ListRequest, options?: ListWatchOptions): ListWatch
+  /** As the function of this name: follows one task until it ends, with the same promises. Without lines of the log. */
+  watchTask(id: TaskId, options?: Pick<WatchOptions, 'task' | 'signal' | 'onChange' | 'onConnection'>): TaskWatch
+  /** Ends the pause that `away` means, for a caller who knows that the server is back. Otherwise does nothing. */
+  retryNow(): void
+  /** Ends all watches. Idempotent. */
+  close(): void
+}
+
+export function openLive(options?: LiveOptions): Live
+
+/** Follows one list over a connection of its own, until it is closed. */
+export function watchList(list?: ListRequest, options?: LiveOptions & ListWatchOptions): ListWatch
 
 export interface CreateOptions extends RequestOptions {
   /** After so many milliseconds without an answer the request is given up. Default 30,000. */

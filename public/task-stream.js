@@ -23,11 +23,13 @@
 
 import { readProblem, requestJson } from './requests.js'
 
+export { openLive, watchList } from './live.js'
 export { ConnectionError, ProblemError } from './requests.js'
 
 const FINAL_STATUSES = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED'])
 
-const STOP_REASONS = {
+/** For `live.js`. */
+export const STOP_REASONS = {
   4500: 'The server did not understand this client',
   4503: 'You may no longer watch this task',
   4504: 'There is no such task',
@@ -194,8 +196,8 @@ class Reports {
   add(change) {
     for (const inbox of this.#inboxes) {
       const last = inbox.changes.at(-1)?.message
-      // A reader that is slower than the stream gets every transition, and of progress the latest.
-      const isOvertaken = change.message.type === 'progress' && last?.type === 'progress' && last.taskId === change.message.taskId
+      // A reader that is slower than the stream gets every transition, and of progress and of a list the latest.
+      const isOvertaken = 'view' in change || change.message.type === 'progress' && last?.type === 'progress' && last.taskId === change.message.taskId
       if (isOvertaken) inbox.changes.pop()
       inbox.changes.push(change)
       inbox.wake()
@@ -231,8 +233,8 @@ class Reports {
   }
 }
 
-/** What every watch has: a standing with the server, reports for those who iterate or are called, and one end. */
-class Lifeline {
+/** For `live.js` too. What every watch has: a standing with the server, reports for those who iterate or are called, and one end. */
+export class Lifeline {
   /** The open connection, if there is one. */
   line
   /** Of a pause, or of the wait for a sign of the server. */
@@ -610,7 +612,8 @@ function toQuery(since, { logs }) {
   return query.size > 0 ? `?${query}` : ''
 }
 
-function openSocket(address, options, { onOpen, onMessage, onClose }) {
+/** For `live.js` too. */
+export function openSocket(address, options, { onOpen, onMessage, onClose }) {
   const url = new URL(address)
   url.protocol = url.protocol.replace('http', 'ws')
   const socket = new (options.WebSocket ?? WebSocket)(url.href)
@@ -712,7 +715,8 @@ function callBack(callback, argument) {
   }
 }
 
-function parse(data) {
+/** For `live.js` too. */
+export function parse(data) {
   try {
     return JSON.parse(data)
   } catch {
@@ -735,7 +739,8 @@ function retryAfterMs(reason) {
   return found ? Math.min(Number(found[1]), MAX_RETRY_AFTER_MS) : undefined
 }
 
-function urlOf(baseUrl = globalThis.location?.origin, path) {
+/** For `live.js` too. */
+export function urlOf(baseUrl = globalThis.location?.origin, path) {
   if (!baseUrl) throw new TypeError('Outside a browser, pass baseUrl: the address of the server')
   return new URL(path, baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`).href
 }

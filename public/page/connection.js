@@ -3,7 +3,7 @@
  *
  * While it is not live, nothing is known of the present: what counts up or down stands still at the moment of the last message.
  */
-import { openLive } from './polled-live.js'
+import { openLive } from '../task-stream.js'
 import { baseUrl, serverNow, tellReachable, whenReachable } from './api.js'
 
 /** The server says something every 15 s. Who is silent for longer may be gone; it is tried anew after 30 s. */
@@ -14,7 +14,9 @@ let standing = { state: 'connecting', text: 'Connecting…' }
 let lostAt
 
 const live = openLive({ baseUrl, onConnection: take })
-export const { watchList, watchTask } = { watchList: live.watchList.bind(live), watchTask: live.watchTask.bind(live) }
+/** As in the client library, over the page's connection. */
+export const watchList = (list, options) => live.watchList(list, options)
+export const watchTask = (id, options) => live.watchTask(id, options)
 
 window.addEventListener('online', () => live.retryNow())
 

@@ -12,12 +12,18 @@ import { createSnippets } from './snippets.js'
 import { startTimeline } from './timeline.js'
 import { describeConnection, describeSeconds, describeStanding } from './words.js'
 
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
 /**
  * Shows the task in `root` and follows it. `onTask` gets it at each change. A task that does not exist is said to be so.
  *
  * Whatever comes changes texts in place: a press, a selection or the focus outlives any number of messages.
  */
 export function startDetail(root, id, { onTask }) {
+  if (!ID.test(id)) {
+    root.replaceChildren(createBackLink(), ...describeAbsence(id, { text: 'The id is malformed' }))
+    return { stop() {} }
+  }
   let view
   const timeline = startTimeline(id, { onChange: () => view?.tick() })
   root.replaceChildren(createBackLink(), h('p', { class: 'notice' }, 'Reading the task…'))

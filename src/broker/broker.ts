@@ -5,6 +5,7 @@
  * Two brokers stand behind this interface: Redis (BullMQ and pub/sub) and, where there is no Redis, PostgreSQL
  * (BullMQ's PostgreSQL backend and LISTEN/NOTIFY). One conformance suite runs on both.
  */
+import type { Notice } from '../protocol/notice.js'
 import type { Event } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
 
@@ -51,8 +52,10 @@ export interface Consumer {
 
 /** Copies events to every process that listens. At most once, unordered across publishers. */
 export interface EventBus {
-  /** Publishes each event on the channel of its task. Rejects when the broker refuses or cannot be reached. */
+  /** Publishes each event on the channel of its task, and the notices of all. Rejects when the broker refuses or cannot be reached. */
   publish(events: readonly Event[]): Promise<void>
+  /** Publishes notices of what nobody can watch by its id yet: new tasks. Rejects as `publish` does. */
+  publishNotices(notices: readonly Notice[]): Promise<void>
   /** Opens the listening side. One a process. */
   listen(listener: EventListener): Promise<EventSubscription>
 }
@@ -62,6 +65,8 @@ export interface EventListener {
   onEvent(event: Event, json: string): void
   /** "This task has moved to this version", without the event itself. */
   onHint(taskId: TaskId, version: number): void
+  /** Notices of events, of whatever task, while `subscribeNotices` holds. */
+  onNotices?(notices: readonly Notice[]): void
   /** Events may have been missed: called after each reconnect, once every subscription is acknowledged again. */
   onGap(): void
 }
@@ -74,6 +79,9 @@ export interface EventSubscription {
    */
   subscribe(taskId: TaskId): Promise<void>
   unsubscribe(taskId: TaskId): void
+  /** Subscribes to the notices of all tasks; counted, resolves and rejects as `subscribe` does. */
+  subscribeNotices(): Promise<void>
+  unsubscribeNotices(): void
   /** Subscribes to the wishes of users that tasks end: each transition to CANCELLING, of whatever task. For workers. */
   subscribeCancels(): Promise<void>
   /** Whether the subscribing connection is up. */

@@ -6,11 +6,14 @@ export interface OpenEventBus extends EventBus {
 }
 
 /** What both buses share: nothing to publish is nothing to do, and a broker closes what was opened through it. */
-export function createEventBus({ publish, listen }: EventBus): OpenEventBus {
+export function createEventBus({ publish, publishNotices, listen }: EventBus): OpenEventBus {
   const subscriptions = new Set<EventSubscription>()
   return {
     async publish(events) {
       if (events.length > 0) await publish(events)
+    },
+    async publishNotices(notices) {
+      if (notices.length > 0) await publishNotices(notices)
     },
     async listen(listener) {
       const subscription = await listen(listener)

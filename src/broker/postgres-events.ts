@@ -10,12 +10,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Notification, Pool } from 'pg'
+import type { Notice } from '../protocol/notice.js'
 import type { Event } from '../protocol/stream.js'
 import type { EventListener, EventSubscription } from './broker.js'
 import { explain, withDeadline } from './deadline.js'
 import { createEventChannels } from './event-channels.js'
 import { createEventBus, type OpenEventBus } from './event-bus.js'
-import { deliverMessage, encodeEvent, isCancel, slotOf } from './event-codec.js'
+import { deliverMessage, deliverNotices, encodeEvent, encodeNotices, isCancel, slotOf, toNotice } from './event-codec.js'
 import type { IncidentLog } from './incident-log.js'
 import { connectListener, type ListeningConnection } from './postgres-listener.js'
 
@@ -35,19 +36,35 @@ function channelOf(taskId: string): string {
 
 /** Every transition to CANCELLING, for workers. */
 const CANCELS = 'taskwire_cancels'
+/** The notices of all tasks, for lists. */
+const NOTICES = 'taskwire_notices'
 
 /** Publishes over `statements`, which somebody else owns. */
 export function createPostgresEvents(databaseUrl: string, statements: Pool, incidents: IncidentLog): OpenEventBus {
   return createEventBus({
-    publish: (events) => publish(statements, events),
+    publish: (events) => publish(statements, messagesOf(events)),
+    publishNotices: (notices) => publish(statements, noticesOf(notices)),
     listen: (listener) => openPostgresSubscription(databaseUrl, listener, incidents),
   })
 }
 
-async function publish(statements: Pool, events: readonly Event[]): Promise<void> {
+type Message = [channel: string, text: string]
+
+function messagesOf(events: readonly Event[]): Message[] {
   const cancels = events.filter(isCancel)
-  const channels = [...events.map((event) => channelOf(event.taskId)), ...cancels.map(() => CANCELS)]
-  const values = [channels, [...events, ...cancels].map(encodeEvent)]
+  return [
+    ...events.map((event): Message => [channelOf(event.taskId), encodeEvent(event)]),
+    ...cancels.map((event): Message => [CANCELS, encodeEvent(event)]),
+    ...noticesOf(events.flatMap((event) => toNotice(event) ?? [])),
+  ]
+}
+
+function noticesOf(notices: readonly Notice[]): Message[] {
+  return encodeNotices(notices).map((text) => [NOTICES, text])
+}
+
+async function publish(statements: Pool, messages: readonly Message[]): Promise<void> {
+  const values = [messages.map(([channel]) => channel), messages.map(([, text]) => text)]
   try {
     await withDeadline(statements.query({ ...NOTIFY_ALL, values }), PUBLISH_DEADLINE_MS, 'no answer in time')
   } catch (error) {
@@ -67,7 +84,8 @@ async function openPostgresSubscription(
   function receive({ channel, payload = '' }: Notification): void {
     if (!channels.isHeld(channel)) return
     try {
-      deliverMessage(payload, listener)
+      if (channel === NOTICES) deliverNotices(payload, listener)
+      else deliverMessage(payload, listener)
     } catch (error) {
       incidents.warn('an event could not be handled', error)
     }
@@ -107,6 +125,8 @@ async function openPostgresSubscription(
   return {
     subscribe: (taskId) => channels.acquire(channelOf(taskId)),
     unsubscribe: (taskId) => channels.release(channelOf(taskId)),
+    subscribeNotices: () => channels.acquire(NOTICES),
+    unsubscribeNotices: () => channels.release(NOTICES),
     subscribeCancels: () => channels.acquire(CANCELS),
     isUp: () => channels.isUp(),
     async close() {

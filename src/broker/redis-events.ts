@@ -9,12 +9,13 @@
  * it is dropped and made anew. A SUBSCRIBE that is refused or lost ends the same way.
  */
 import { ReplyError, type Redis } from 'ioredis'
+import type { Notice } from '../protocol/notice.js'
 import type { Event } from '../protocol/stream.js'
 import type { EventListener, EventSubscription } from './broker.js'
 import { explain, withDeadline } from './deadline.js'
 import { createEventChannels, type ChannelLink } from './event-channels.js'
 import { createEventBus, type OpenEventBus } from './event-bus.js'
-import { deliverMessage, encodeEvent, isCancel, slotOf } from './event-codec.js'
+import { deliverMessage, deliverNotices, encodeEvent, encodeNotices, isCancel, slotOf, toNotice } from './event-codec.js'
 import type { IncidentLog } from './incident-log.js'
 import { connectRedis, SUBSCRIBER_OPTIONS } from './redis-connection.js'
 
@@ -31,35 +32,47 @@ function channelOf(taskId: string): string {
 
 /** Every transition to CANCELLING, for workers. */
 const CANCELS = 'taskwire:cancels'
+/** The notices of all tasks, for lists. */
+const NOTICES = 'taskwire:notices'
+/** More messages than this are worth a pipeline. */
+const MAX_SINGLE_MESSAGES = 4
 
 /** Publishes over `commands`, which somebody else owns. */
 export function createRedisEvents(redisUrl: string, commands: Redis, incidents: IncidentLog): OpenEventBus {
   return createEventBus({
-    publish: (events) => publish(commands, events),
+    publish: (events) => publish(commands, messagesOf(events)),
+    publishNotices: (notices) => publish(commands, noticesOf(notices)),
     listen: (listener) => openRedisSubscription(redisUrl, listener, incidents),
   })
 }
 
+type Message = [channel: string, text: string]
+
 /**
- * One round trip, and the order of the events is kept. One command goes without a pipeline, which takes a quarter of a
+ * One round trip, and the order of the events is kept. A few commands go without a pipeline, which takes a quarter of a
  * millisecond to make on a connection that BullMQ has given its scripts.
  */
-async function publish(commands: Redis, events: readonly Event[]): Promise<void> {
-  const messages = events.flatMap(messagesOf)
-  const [first] = messages
-  if (first === undefined) return
-  const answered: Promise<unknown> = messages.length === 1 ? commands.publish(...first) : publishAll(commands, messages)
+async function publish(commands: Redis, messages: readonly Message[]): Promise<void> {
+  const isFew = messages.length <= MAX_SINGLE_MESSAGES
+  const answered: Promise<unknown> = isFew ? Promise.all(messages.map((message) => commands.publish(...message))) : publishAll(commands, messages)
   await withDeadline(answered, PUBLISH_DEADLINE_MS, 'no answer in time').catch((error: unknown) => {
     throw explain('Redis did not take the events', error)
   })
 }
 
-function messagesOf(event: Event): [channel: string, text: string][] {
-  const text = encodeEvent(event)
-  return isCancel(event) ? [[channelOf(event.taskId), text], [CANCELS, text]] : [[channelOf(event.taskId), text]]
+function messagesOf(events: readonly Event[]): Message[] {
+  const messages = events.flatMap((event): Message[] => {
+    const text = encodeEvent(event)
+    return isCancel(event) ? [[channelOf(event.taskId), text], [CANCELS, text]] : [[channelOf(event.taskId), text]]
+  })
+  return [...messages, ...noticesOf(events.flatMap((event) => toNotice(event) ?? []))]
 }
 
-async function publishAll(commands: Redis, messages: readonly [channel: string, text: string][]): Promise<void> {
+function noticesOf(notices: readonly Notice[]): Message[] {
+  return encodeNotices(notices).map((text) => [NOTICES, text])
+}
+
+async function publishAll(commands: Redis, messages: readonly Message[]): Promise<void> {
   const pipeline = commands.pipeline()
   for (const message of messages) pipeline.publish(...message)
   const results = await pipeline.exec()
@@ -92,7 +105,8 @@ async function openRedisSubscription(
   client.on('message', (channel: string, text: string) => {
     if (!channels.isHeld(channel)) return
     try {
-      deliverMessage(text, listener)
+      if (channel === NOTICES) deliverNotices(text, listener)
+      else deliverMessage(text, listener)
     } catch (error) {
       incidents.warn('an event could not be handled', error)
     }
@@ -106,6 +120,8 @@ async function openRedisSubscription(
   return {
     subscribe: (taskId) => channels.acquire(channelOf(taskId)),
     unsubscribe: (taskId) => channels.release(channelOf(taskId)),
+    subscribeNotices: () => channels.acquire(NOTICES),
+    unsubscribeNotices: () => channels.release(NOTICES),
     subscribeCancels: () => channels.acquire(CANCELS),
     isUp: () => channels.isUp(),
     async close() {

@@ -7,44 +7,39 @@
  * - By ids: the tasks are followed until they end.
  * - A batch is its ids: it is complete from the start.
  * - By what fits: those that fit and have not ended, newest first, at most `MAX_FIRST_TASKS`; and from then on each that
- *   comes to fit, found by a look every second (`look`), with a snapshot. One that stops fitting is let go after the
+ *   comes to fit (see `fit-room.ts`), with a snapshot. One that stops fitting is let go after the
  *   transition that says so. For a final status the newest that stand there are told too.
+ * - A list, whose rows are told and not the tasks: see `feed-lists.ts`.
  *
- * The order of a subscription: list what fits → answer → follow. What changes meanwhile is in the snapshot or comes after
- * it; what comes to fit meanwhile is found by the next look, which compares with the list before.
+ * The order of a subscription by what fits: hear of what comes to fit → list what fits → answer → follow. What is heard before the answer
+ * waits for it. A task is followed again only at a later version than was told of it: notices and listings may come late. More tasks
+ * than a connection follows wait until others have ended.
  *
  * A stream that ends leaves the connection open. One that is closed because this process cannot go on (restart, slow
  * client) closes the connection with the same code, and the client comes back with `since`.
  */
 import type { FeedAnswer, RefusedAnswer, Selection, SubscribeRequest } from '../protocol/feed.js'
 import { MAX_BATCH_TASKS } from '../protocol/http.js'
+import type { ListFilter } from '../protocol/list.js'
 import { isFinal, type Status } from '../protocol/status.js'
 import { CLOSE_CODES, type StreamMessage } from '../protocol/stream.js'
-import type { Task, TaskId } from '../protocol/task.js'
+import type { TaskId } from '../protocol/task.js'
+import { FeedLists } from './feed-lists.js'
 import type { Hub, Sink, TaskStream } from './hub.js'
+import type { ListQuery } from './list-query.js'
+import type { ListSink } from './list-stream.js'
+import { ListsFullError, type Lists } from './lists.js'
 
 export const MAX_SUBSCRIPTIONS = 50
 export const MAX_FOLLOWED_TASKS = 5_000
 export const MAX_FIRST_TASKS = 200
-const PAGE_SIZE = 200
-/** How far back a look goes at most; more than that within a second is cut off. */
-const MAX_PAGES = 10
-
-export type Filter = Exclude<Selection, { ids: unknown }>
-
-export interface ListOptions {
-  limit: number
-  /** Only tasks older than this one. */
-  beforeId?: TaskId | undefined
-  /** Asked each second: it must cost little, and may leave out what lies far back. */
-  isLook?: boolean
-}
+/** Tasks that were told of, with the version, and that wait to be followed. Of more, the oldest are forgotten. */
+const MAX_REMEMBERED = 20_000
 
 export interface FeedDeps {
   hub: Pick<Hub, 'find' | 'attach'>
-  /** The tasks that fit, newest first. */
-  listTasks(filter: Filter, options: ListOptions): Promise<readonly Pick<Task, 'id' | 'status'>[]>
-  sink: Sink
+  lists: Pick<Lists, 'open' | 'find' | 'watchFits'>
+  sink: Sink & ListSink
   /** Takes the answers to what was asked. */
   answer(message: FeedAnswer): void
   /** Nothing is followed any more, and nothing will come to be: all selected tasks have ended. */
@@ -53,9 +48,8 @@ export interface FeedDeps {
 
 export interface Feed {
   subscribe(request: SubscribeRequest): Promise<void>
+  subscribeToList(id: string, query: ListQuery): Promise<void>
   unsubscribe(id: string): void
-  /** Finds what has come to fit. Rejects when the list cannot be read; the next look finds the same. */
-  look(): Promise<void>
   drained(): void
   /** The connection is gone. */
   stop(): void
@@ -63,9 +57,12 @@ export interface Feed {
 
 interface Subscription {
   readonly id: string
-  readonly filter: Filter | undefined
-  /** Of a filter: what the last look has seen. */
-  seen: Set<TaskId>
+  /** Undefined: which tasks it selects is known from the start. */
+  readonly filter: ListFilter | undefined
+  /** What came to fit before the answer, and what waits for others to end; by id the version. */
+  readonly waiting: Map<TaskId, number>
+  isAnswered: boolean
+  watch?: { stop(): void }
 }
 
 interface Followed {
@@ -73,42 +70,60 @@ interface Followed {
   readonly subscriptions: Set<Subscription>
 }
 
-export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): Feed {
+export function createFeed({ hub, lists, sink, answer, onIdle }: FeedDeps): Feed {
   const subscriptions = new Map<string, Subscription>()
   const followed = new Map<TaskId, Followed>()
+  /** The last version told of each task, as far as that is remembered. */
+  const told = new Map<TaskId, number>()
+  const listed = new FeedLists({ lists, sink, answer, onClosed: closeAll })
   let isOver = false
   let isFollowing = false
 
   const refuse = (id: string, code: RefusedAnswer['code'], detail: string) => answer({ type: 'refused', id, code, detail })
 
   async function subscribe({ id, selection, since = {} }: SubscribeRequest): Promise<void> {
-    if (subscriptions.has(id)) return refuse(id, 'duplicate_id', `There is a subscription ${id} already.`)
-    if (subscriptions.size >= MAX_SUBSCRIPTIONS) return refuse(id, 'too_many_subscriptions', `A socket holds ${MAX_SUBSCRIPTIONS} subscriptions.`)
-    const subscription: Subscription = { id, filter: toFilter(selection), seen: new Set() }
+    if (isRefused(id)) return
+    const subscription: Subscription = { id, filter: toFilter(selection), waiting: new Map(), isAnswered: false }
     subscriptions.set(id, subscription)
     try {
       const { ids, missing } = await findFirst(subscription, selection)
       if (isOver || subscriptions.get(id) !== subscription) return
       if (followed.size + ids.length > MAX_FOLLOWED_TASKS) {
-        subscriptions.delete(id)
+        forget(subscription)
         return refuse(id, 'too_many_tasks', `A socket follows ${MAX_FOLLOWED_TASKS} tasks; this would be ${followed.size + ids.length}.`)
       }
       answer({ type: 'subscribed', id, tasks: ids.length, ...(missing && { missing }) })
       isFollowing = true
       for (const taskId of ids) follow(taskId, subscription, since[taskId])
       isFollowing = false
+      subscription.isAnswered = true
+      followWaiting(subscription)
       restIfIdle()
-    } catch {
+    } catch (error) {
       if (isOver || subscriptions.get(id) !== subscription) return
-      subscriptions.delete(id)
-      refuse(id, 'unavailable', 'The tasks could not be read. Try again.')
+      forget(subscription)
+      if (error instanceof ListsFullError) refuse(id, 'overloaded', 'The server watches as many filters as it can. Try again later.')
+      else refuse(id, 'unavailable', 'The tasks could not be read. Try again.')
     }
+  }
+
+  function isRefused(id: string): boolean {
+    const isTaken = subscriptions.has(id) || listed.has(id)
+    if (isTaken) refuse(id, 'duplicate_id', `There is a subscription ${id} already.`)
+    else if (subscriptions.size + listed.size < MAX_SUBSCRIPTIONS) return false
+    else refuse(id, 'too_many_subscriptions', `A socket holds ${MAX_SUBSCRIPTIONS} subscriptions.`)
+    return true
+  }
+
+  function forget(subscription: Subscription): void {
+    subscriptions.delete(subscription.id)
+    subscription.watch?.stop()
   }
 
   async function findFirst(subscription: Subscription, selection: Selection): Promise<{ ids: TaskId[]; missing?: TaskId[] }> {
     if ('ids' in selection) return findTasks(selection.ids)
     if (subscription.filter !== undefined) return firstTasks(subscription, selection)
-    return { ids: (await listTasks(selection, { limit: MAX_BATCH_TASKS })).map(({ id }) => id) }
+    return { ids: (await lists.find(selection, MAX_BATCH_TASKS)).map(({ id }) => id) }
   }
 
   async function findTasks(given: readonly TaskId[]): Promise<{ ids: TaskId[]; missing: TaskId[] }> {
@@ -117,34 +132,49 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
     return { ids: wanted.filter((_, index) => isFound[index]), missing: wanted.filter((_, index) => !isFound[index]) }
   }
 
-  async function firstTasks(subscription: Subscription, filter: Filter): Promise<{ ids: TaskId[]; missing?: never }> {
-    const tasks = await listTasks(filter, { limit: MAX_FIRST_TASKS })
-    subscription.seen = new Set(tasks.map(({ id }) => id))
+  async function firstTasks(subscription: Subscription, filter: ListFilter): Promise<{ ids: TaskId[]; missing?: never }> {
+    const watch = await lists.watchFits(filter, (id, version) => comeToFit(subscription, id, version))
+    subscription.watch = watch
+    // It was given up meanwhile.
+    if (isOver || subscriptions.get(subscription.id) !== subscription) watch.stop()
+    const tasks = await lists.find(filter, MAX_FIRST_TASKS)
     const isWanted = ({ status }: { status: Status }) => filter.status !== undefined || !isFinal(status)
+    for (const task of tasks) if (!isWanted(task)) remember(task.id, task.version)
     return { ids: tasks.filter(isWanted).map(({ id }) => id) }
   }
 
-  async function look(): Promise<void> {
-    const filters = [...subscriptions.values()].filter(({ filter }) => filter !== undefined)
-    await Promise.all(filters.map(lookFor))
+  function comeToFit(subscription: Subscription, id: TaskId, version: number): void {
+    if (isOver) return
+    const known = followed.get(id)
+    if (known !== undefined) return void known.subscriptions.add(subscription)
+    if (version <= (told.get(id) ?? 0)) return
+    subscription.waiting.set(id, version)
+    if (subscription.waiting.size > MAX_REMEMBERED) return closeAll(CLOSE_CODES.overload, 'more tasks fit than one connection can be told of')
+    followWaiting(subscription)
   }
 
-  async function lookFor(subscription: Subscription): Promise<void> {
-    const { filter = {}, seen } = subscription
-    const found: TaskId[] = []
-    for (let page = 0; page < MAX_PAGES; page += 1) {
-      const tasks = await listTasks(filter, { limit: PAGE_SIZE, beforeId: found.at(-1), isLook: true })
-      found.push(...tasks.map(({ id }) => id))
-      if (tasks.length < PAGE_SIZE || tasks.some(({ id }) => seen.has(id))) break
+  function followWaiting(subscription: Subscription): void {
+    if (!subscription.isAnswered) return
+    for (const [id, version] of subscription.waiting) {
+      if (!followed.has(id) && followed.size >= MAX_FOLLOWED_TASKS) return
+      subscription.waiting.delete(id)
+      if (version > (told.get(id) ?? 0)) follow(id, subscription, undefined)
     }
-    if (isOver || subscriptions.get(subscription.id) !== subscription) return
-    subscription.seen = new Set(found)
-    for (const id of found) if (!seen.has(id) && followed.size < MAX_FOLLOWED_TASKS) follow(id, subscription, undefined)
+  }
+
+  function remember(id: TaskId, version: number): void {
+    told.delete(id)
+    told.set(id, version)
+    if (told.size <= MAX_REMEMBERED) return
+    for (const oldest of told.keys()) {
+      told.delete(oldest)
+      break
+    }
   }
 
   function restIfIdle(): void {
-    if (isFollowing || followed.size > 0 || isOver) return
-    if ([...subscriptions.values()].every(({ filter }) => filter === undefined)) onIdle?.()
+    if (isFollowing || followed.size > 0 || listed.size > 0 || isOver) return
+    if (subscriptions.size > 0 && [...subscriptions.values()].every(({ filter }) => filter === undefined)) onIdle?.()
   }
 
   function follow(id: TaskId, subscription: Subscription, since: number | undefined): void {
@@ -168,8 +198,9 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
     if (followed.get(id) !== entry) stream.stop()
   }
 
-  /** The message was the last that these subscriptions want of the task. */
-  function letGo(id: TaskId, entry: Followed, { status }: StreamMessage): void {
+  /** The message may be the last that these subscriptions want of the task. */
+  function letGo(id: TaskId, entry: Followed, { status, version }: StreamMessage): void {
+    remember(id, version)
     for (const subscription of entry.subscriptions) {
       const wanted = subscription.filter?.status
       if (wanted !== undefined && wanted !== status) drop(id, entry, subscription)
@@ -178,24 +209,35 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
 
   function drop(id: TaskId, entry: Followed, subscription: Subscription): void {
     entry.subscriptions.delete(subscription)
-    // Seen again in this status, it fits again.
-    subscription.seen.delete(id)
     if (entry.subscriptions.size > 0) return
     followed.delete(id)
     entry.stream?.stop()
+    followOthers()
   }
 
   function onClosed(id: TaskId, entry: Followed, code: number, reason: string): void {
     if (followed.get(id) === entry) followed.delete(id)
-    if (code === CLOSE_CODES.ended || code === CLOSE_CODES.notFound || isOver) return restIfIdle()
+    if (code !== CLOSE_CODES.ended && code !== CLOSE_CODES.notFound && !isOver) return closeAll(code, reason)
+    followOthers()
+    restIfIdle()
+  }
+
+  /** In the place of one that is followed no more. */
+  function followOthers(): void {
+    for (const subscription of subscriptions.values()) if (subscription.waiting.size > 0) followWaiting(subscription)
+  }
+
+  function closeAll(code: number, reason: string): void {
+    if (isOver) return
     stop()
     sink.close(code, reason)
   }
 
   function unsubscribe(id: string): void {
+    if (listed.unsubscribe(id)) return answer({ type: 'unsubscribed', id })
     const subscription = subscriptions.get(id)
     if (subscription === undefined) return refuse(id, 'unknown_subscription', `There is no subscription ${id}.`)
-    subscriptions.delete(id)
+    forget(subscription)
     for (const [taskId, entry] of followed) if (entry.subscriptions.has(subscription)) drop(taskId, entry, subscription)
     answer({ type: 'unsubscribed', id })
   }
@@ -204,14 +246,19 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
     isOver = true
     for (const { stream } of followed.values()) stream?.stop()
     followed.clear()
+    for (const { watch } of subscriptions.values()) watch?.stop()
     subscriptions.clear()
+    listed.stop()
   }
 
   return {
     subscribe,
+    async subscribeToList(id, query) {
+      if (!isRefused(id)) await listed.subscribe(id, query)
+    },
     unsubscribe,
-    look,
     drained() {
+      listed.drained()
       for (const { stream } of followed.values()) stream?.drained()
     },
     stop,
@@ -219,7 +266,7 @@ export function createFeed({ hub, listTasks, sink, answer, onIdle }: FeedDeps): 
 }
 
 /** What other tasks can come to fit; undefined for ids, and for a whole batch. */
-function toFilter(selection: Selection): Filter | undefined {
+function toFilter(selection: Selection): ListFilter | undefined {
   if ('ids' in selection) return undefined
   const { batch, ...others } = selection
   return batch !== undefined && Object.keys(others).length === 0 ? undefined : selection

@@ -29,6 +29,7 @@ import type { Task, TaskId } from '../protocol/task.js'
 import { createCloser } from './closer.js'
 import { toEventFrame, toFrame } from './frame.js'
 import { limitUnderWay } from './limit.js'
+import { createNoticeBoard, type Notices } from './notices.js'
 import { createPositionCheck } from './position-check.js'
 import { createRoom, type Log, type Position, type Room, type RoomDeps } from './room.js'
 import { createSnapshotReader } from './snapshot-reader.js'
@@ -66,6 +67,8 @@ export interface HubDeps {
 }
 
 export interface Hub {
+  /** Tells of every change, for lists. */
+  readonly notices: Notices
   /** Whether there is such a task; prepares for `attach`. Rejects when PostgreSQL cannot be asked. */
   find(id: TaskId): Promise<boolean>
   /** The task as it is known here; undefined unless `find` has found it or somebody follows it. */
@@ -86,6 +89,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
   const { log, positionCheckMs = 2_000, maxStuckMs = 30_000 } = deps
   const rooms = new Map<TaskId, Room>()
   const check = createPositionCheck({ rooms: () => rooms.values(), readVersions: deps.readVersions, load: loadOrLog, drop, log })
+  const board = createNoticeBoard(() => subscription, log)
   const subscription = await deps.events.listen({
     onEvent(event, json) {
       const room = rooms.get(event.taskId)
@@ -93,7 +97,11 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
       else room?.accept(toEventFrame(event, json))
     },
     onHint: (id, version) => rooms.get(id)?.moveTo(version),
-    onGap: catchUp,
+    onNotices: board.tell,
+    onGap() {
+      catchUp()
+      board.tellOfGap()
+    },
   })
   const roomDeps: RoomDeps = {
     subscribe,
@@ -176,6 +184,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
   }
 
   return {
+    notices: board,
     async find(id) {
       // While stopping, whoever asks is sent elsewhere by `attach`, where the answer will be found.
       return stopping !== undefined || load(roomOf(id))

@@ -1,17 +1,13 @@
 /** Bodies, parameters and answers of the REST surface. */
 import { Type, type Static } from 'typebox'
-import { Status } from './status.js'
+import { ListFilter, NO_NUL } from './filter.js'
+import { MAX_LIST_ROWS } from './list.js'
 import { Instant, LogLine, QueueName, Task, TaskId, TaskSummary, TaskType, Transition } from './task.js'
 
 /** The longest body `POST /api/tasks` takes, in bytes. */
 export const MAX_BODY_BYTES = 256 * 1024
 /** How deep a body may be nested. */
 export const MAX_BODY_DEPTH = 32
-
-/** PostgreSQL stores no text with U+0000. */
-const NO_NUL = '^[^\\u0000]*$'
-/** A tag to look for. */
-export const Tag = Type.String({ minLength: 1, maxLength: 50, pattern: NO_NUL, examples: ['nightly'] })
 
 /** What a client asks for. `{"title": "example task"}` alone is valid. */
 export const CreateTask = Type.Object(
@@ -129,15 +125,15 @@ export const SelectionQuery = Type.Object(
     ids: Type.Optional(
       Type.String({
         pattern: `^${UUID_PATTERN}(,${UUID_PATTERN}){0,${MAX_IDS_IN_URL - 1}}$`,
-        description: `up to ${MAX_IDS_IN_URL} ids with commas between; not together with the others`,
+        description: `up to ${MAX_IDS_IN_URL} ids with commas between; not together with a filter, unless it is that of a list`,
       }),
     ),
-    type: Type.Optional(TaskType),
-    tag: Type.Optional(Tag),
-    status: Type.Optional(Status),
-    batch: Type.Optional(TaskId),
+    list: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: MAX_LIST_ROWS, description: 'follow the list of the newest so many tasks that fit, and not each of them; for streams' }),
+    ),
+    ...ListFilter.properties,
     since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, description: 'with ids: the version held of each, in the order of the ids; 0 for none' })),
-    cursor: Type.Optional(Type.String({ maxLength: 200, description: 'of the stored history: nextCursor of the previous page' })),
+    cursor: Type.Optional(Type.String({ maxLength: 200, description: 'of the stored history: nextCursor of the previous page. With list: where its window begins' })),
   },
   { additionalProperties: false },
 )
@@ -156,17 +152,7 @@ export type ReadTaskQuery = Static<typeof ReadTaskQuery>
 
 export const ListTasksQuery = Type.Object(
   {
-    status: Type.Optional(Status),
-    type: Type.Optional(TaskType),
-    tag: Type.Optional(Tag),
-    queue: Type.Optional(QueueName),
-    batch: Type.Optional({ ...TaskId, description: 'the tasks of this batch' }),
-    parent: Type.Optional({ ...TaskId, description: 'the tasks that this one has made' }),
-    createdAfter: Type.Optional({ ...Instant, description: 'created at this time or later' }),
-    createdBefore: Type.Optional({ ...Instant, description: 'created before this time' }),
-    q: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 200, pattern: NO_NUL, examples: ['nightly report'], description: 'text in the title, upper or lower case' }),
-    ),
+    ...ListFilter.properties,
     fields: Type.Optional(
       Type.Enum(['payload', 'result', 'payload,result', 'result,payload'], { description: 'what the items carry besides; a page then holds fewer of them' }),
     ),

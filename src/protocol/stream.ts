@@ -12,6 +12,7 @@
  * - After a final status the server closes with 1000.
  */
 import { Type, type Static } from 'typebox'
+import type { TaskFacts } from './notice.js'
 import { Status } from './status.js'
 import { EditedField, Failure, Instant, LogLine, Progress, Task, TaskId } from './task.js'
 
@@ -112,8 +113,8 @@ export type IdleHeartbeat = Static<typeof IdleHeartbeat>
 export const StreamMessage = Type.Union([SnapshotMessage, ResumedMessage, TransitionMessage, ProgressMessage, LogMessage, HeartbeatMessage])
 export type StreamMessage = Static<typeof StreamMessage>
 
-/** What travels between processes: a copy of a row that is already committed. */
-export type Event = TransitionMessage | ProgressMessage | LogMessage
+/** What travels between processes: a copy of a row that is already committed. `facts` are for lists, and no part of the message. */
+export type Event = (TransitionMessage | ProgressMessage | LogMessage) & { facts?: TaskFacts }
 
 /**
  * Why a WebSocket closes (RFC 6455 section 7.4), and what a client should do. The rule: 1000 and 4500-4999 mean stop,

@@ -129,7 +129,7 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
   return {
     async claim(request) {
       const claimed = await claims.add(request)
-      if (claimed !== undefined && 'id' in claimed) publishLater(store.toTransitionMessage({ ...claimed, taskId: claimed.id, reason: null }))
+      if (claimed !== undefined && 'id' in claimed) publishLater(store.toEvent({ ...claimed, taskId: claimed.id, reason: null, facts: store.factsOf(claimed) }))
       return claimed
     },
     progress(report) {

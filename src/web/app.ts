@@ -8,20 +8,23 @@ import { splitList } from '../environment.js'
 import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { toPgConfig } from '../db/database-url.js'
 import { wrapPool } from '../db/wrap-pool.js'
+import { createFeed } from '../live/feed.js'
 import { startHub, type Hub } from '../live/hub.js'
+import type { ListReads } from '../live/list-query.js'
+import { startLists } from '../live/lists.js'
 import { MAX_BODY_BYTES } from '../protocol/http.js'
 import type { ArtifactStore } from '../tasks/artifact-store.js'
 import type { DiskFloor } from '../tasks/disk-floor.js'
 import type { Registry } from '../tasks/registry.js'
 import { MAX_FILE_NAME_BYTES } from '../protocol/file-name.js'
 import { createRedactor } from '../secrets.js'
-import { findTasks, readLatestLogs, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
+import { countTasks, findTasks, readLatestLogs, readListRows, readTasks, readTransitionMessages, readVersions } from '../tasks/store/index.js'
+import { createAnnouncer } from './announcer.js'
 import { startBeats } from './beats.js'
 import { registerCodings } from './codings.js'
 import { openConnections, type Connections } from './connections.js'
 import { registerDocuments } from './documents.js'
-import { registerFeedSocket } from './feed-socket.js'
-import { startFeeds } from './feeds.js'
+import { registerFeedSocket, type OpenFeed } from './feed-socket.js'
 import { startHandOver } from './hand-over.js'
 import { startHttpStreams } from './http-stream.js'
 import { registerGate } from './gate.js'
@@ -36,6 +39,7 @@ import { artifactRoutes } from './routes/artifacts.js'
 import { changeTaskRoutes } from './routes/change-task.js'
 import { createTaskRoute } from './routes/create-task.js'
 import { healthRoutes } from './routes/health.js'
+import { encodeCursor } from './routes/list-query.js'
 import { readSelectionRoutes } from './routes/read-selection.js'
 import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
@@ -57,9 +61,6 @@ export interface AppDeps {
 
 /** How long a request may wait for a connection, and a statement for its answer, in milliseconds. */
 const DATABASE_DEADLINE_MS = { connect: 3_000, statement: 10_000 }
-
-/** Candidates that a feed looks at each second for each of its subscriptions, at most. */
-const MAX_LOOKS_OF_FEED = 2_000
 
 /** Builds the application and starts its hub. `app.close()` ends both. */
 export async function buildApp({ config, broker, registry, artifacts, floor, log, connections = openConnections(config, log) }: AppDeps): Promise<FastifyInstance> {
@@ -106,31 +107,24 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app, registry)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerKey: config.maxStreamsPerKey, maxPerProcess: config.maxStreams })
-  const feeds = startFeeds({
-    hub,
-    async listTasks(feed, filter, { limit, beforeId, isLook = false }) {
-      const position = beforeId === undefined ? undefined : { id: beforeId }
-      const { found } = await findTasks(reading.inTurnsOf(feed), DEFAULT_TENANT, filter, { limit, position, ...(isLook && { maxLooks: MAX_LOOKS_OF_FEED }) })
-      return found
-    },
-    log,
-  })
+  const lists = startLists({ notices: hub.notices, readsFor: (room) => createListReads(reading.inTurnsOf(room)), encodeCursor, log })
+  const openFeed: OpenFeed = (client) => createFeed({ hub, lists, ...client })
   const beats = startBeats(config.streamHeartbeatSeconds * 1_000)
   app.addHook('onClose', async () => beats.stop())
-  const streams = startHttpStreams(hub, feeds, beats)
+  const streams = startHttpStreams(hub, openFeed, beats)
   const registerSockets: FastifyPluginAsync = async (scope) => {
     scope.setNotFoundHandler(refuseUnknown)
     await registerTaskSocket(scope, { hub, limits, beats, basePath: config.basePath })
-    registerFeedSocket(scope, { feeds, limits, beats, assertUpgrade: refusePlainRequest })
+    registerFeedSocket(scope, { openFeed, limits, beats, assertUpgrade: refusePlainRequest })
     // After the hub has told all whose tasks are watched, which is registered above.
     scope.addHook('preClose', async () => {
-      feeds.stop()
+      lists.stop()
       streams.stop()
     })
   }
   await app.register(registerSockets, { prefix: '/ws' })
   await app.register(createTaskRoute, {
-    ...{ db, broker, registry, hub, handOver, limits },
+    ...{ db, broker, registry, hub, handOver, limits, announcer: createAnnouncer({ events: broker.events, log }) },
     allowPrivate: config.httpRequestAllowPrivate,
     claimWindowMs: config.claimWindowSeconds * 1_000,
     keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
@@ -179,4 +173,12 @@ async function startLive(app: FastifyInstance, { byKey: db }: Reading, broker: B
   })
   app.addHook('onClose', () => hub.stop())
   return hub
+}
+
+function createListReads(db: Database): ListReads {
+  return {
+    find: (filter, options) => findTasks(db, DEFAULT_TENANT, filter, options),
+    readRows: (filter, ids) => readListRows(db, DEFAULT_TENANT, filter, ids),
+    count: (filter) => countTasks(db, DEFAULT_TENANT, filter),
+  }
 }

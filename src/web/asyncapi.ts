@@ -9,10 +9,12 @@ import {
   RefusedAnswer,
   SubscribedAnswer,
   SubscribeRequest,
+  SubscribeToList,
   UnsubscribedAnswer,
   UnsubscribeRequest,
 } from '../protocol/feed.js'
 import { StreamQuery } from '../protocol/http.js'
+import { ListChangeMessage, ListMessage } from '../protocol/list.js'
 import {
   CLOSES,
   HeartbeatMessage,
@@ -67,8 +69,22 @@ const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
   },
 }
 
+const LIST_MESSAGES: Record<string, MessageInfo> = {
+  list: {
+    title: 'A whole list',
+    summary: 'First, and again after an outage or when the client was too slow: its rows replace what the client holds of the list.',
+    payload: ListMessage,
+  },
+  change: {
+    title: 'What has changed in a list',
+    summary: 'Rows that have come or changed, rows that have gone: to be applied together, at most four times a second.',
+    payload: ListChangeMessage,
+  },
+}
+
 const REQUESTS: Record<string, MessageInfo> = {
   subscribe: { title: 'Follow tasks', summary: 'By ids, or all that fit.', payload: SubscribeRequest },
+  subscribeToList: { title: 'Follow a list', summary: 'A filter and a window of the newest that fit. Its `type` is `subscribe`, too.', payload: SubscribeToList },
   unsubscribe: { title: 'Stop a subscription', summary: 'Named by the id it was made with.', payload: UnsubscribeRequest },
   ping: { title: 'Is anybody there', summary: 'Answered with pong.', payload: PingRequest },
 }
@@ -89,7 +105,7 @@ function describeOperation(action: 'send' | 'receive', channel: string, title: s
 }
 
 export function describeStreams() {
-  const told = { ...STREAM_MESSAGES, ...ANSWERS }
+  const told = { ...STREAM_MESSAGES, ...LIST_MESSAGES, ...ANSWERS }
   const components = Object.entries({ ...told, ...REQUESTS }).map(([name, { title, summary, payload }]) => [
     name,
     { name, title, summary, contentType: 'application/json', payload },
@@ -118,7 +134,7 @@ export function describeStreams() {
       feed: {
         address: '/ws/tasks',
         title: 'The streams of many tasks',
-        description: 'The client subscribes to selections of tasks; each request is answered by its `id`.',
+        description: 'The client subscribes to selections of tasks, and to lists; each request is answered by its `id`.',
         messages: refer('#/components/messages', { ...told, ...REQUESTS }),
         bindings: { ws: { method: 'GET', bindingVersion: '0.1.0' } },
       },

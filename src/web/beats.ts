@@ -7,13 +7,14 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Sink } from '../live/hub.js'
+import type { ListSink } from '../live/list-stream.js'
 import type { HeartbeatMessage, StreamMessage } from '../protocol/stream.js'
 
 /** A stream is told to speak in the third tick after its last word: it is silent for two ticks at least, and for three at most. */
 const TICKS_PER_BEAT = 3
 const PORTION = 250
 
-export interface BeatingSink extends Sink {
+export interface BeatingSink extends Sink, ListSink {
   /** The connection is over. Idempotent. */
   stop(): void
 }
@@ -23,7 +24,7 @@ export interface Beats {
    * Wraps the sink of one connection, which says heartbeats from now on until it is stopped.
    * @param onIdle says that of a connection that has told of no task; without it, such a one stays silent
    */
-  add(sink: Sink, onIdle?: () => void): BeatingSink
+  add(sink: Sink & Partial<ListSink>, onIdle?: () => void): BeatingSink
   stop(): void
 }
 
@@ -69,6 +70,10 @@ export function startBeats(maxSilenceMs: number): Beats {
           quietTicks = 0
           if (message) ({ taskId, status, version } = message)
           sink.send(json, message)
+        },
+        sendList(json, message) {
+          quietTicks = 0
+          sink.sendList?.(json, message)
         },
         bufferedBytes: () => sink.bufferedBytes(),
         close(code, reason) {

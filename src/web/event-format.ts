@@ -1,6 +1,7 @@
 /** How the messages of a stream look over plain HTTP: as server-sent events, or as lines for people. */
+import type { ListStreamMessage } from '../protocol/list.js'
 import type { StreamMessage } from '../protocol/stream.js'
-import type { Progress, TaskId } from '../protocol/task.js'
+import type { Progress, TaskId, TaskSummary } from '../protocol/task.js'
 
 export interface EventFormat {
   readonly contentType: string
@@ -10,8 +11,10 @@ export interface EventFormat {
   readonly idleHeartbeat: string
   /** `position` is what the client says when it comes back; a stream of many tasks names the task of each message. */
   format(json: string, message: StreamMessage, stream: { position: string; hasMany: boolean }): string
-  /** The tasks that are followed, of a stream of many. */
-  begin(taskCount: number, missing: readonly TaskId[]): string
+  /** The same for a message of a list. */
+  formatList(json: string, message: ListStreamMessage, position: string): string
+  /** The tasks that are followed, of a stream of many; `list` is the name of a list that has so many rows. */
+  begin(taskCount: number, missing: readonly TaskId[], list?: string): string
   /** Sent last when the client should come back after a pause. */
   comeBack(afterMs: number): string
 }
@@ -30,7 +33,8 @@ export const SERVER_SENT_EVENTS: EventFormat = {
     const event = message.type === 'snapshot' && message.reset ? 'reset' : message.type
     return `${position && `id: ${position}\n`}event: ${event}\ndata: ${json}\n\n`
   },
-  begin: (tasks, missing) => `event: subscribed\ndata: ${JSON.stringify({ type: 'subscribed', tasks, missing })}\n\n`,
+  formatList: (json, { type }, position) => `${position && `id: ${position}\n`}event: ${type}\ndata: ${json}\n\n`,
+  begin: (tasks, missing, list) => `event: subscribed\ndata: ${JSON.stringify({ type: 'subscribed', tasks, missing, ...(list && { list }) })}\n\n`,
   comeBack: (afterMs) => `retry: ${afterMs}\n\n`,
 }
 
@@ -40,6 +44,7 @@ export const TEXT_LINES: EventFormat = {
   open: () => '',
   idleHeartbeat: 'still here\n',
   format: (_, message, { hasMany }) => `${hasMany ? `${message.taskId}  ` : ''}${describe(message)}\n`,
+  formatList: (_, message) => describeList(message).map((text) => `${text}\n`).join(''),
   begin: (tasks, missing) => `${tasks} tasks${missing.length > 0 ? `; not found: ${missing.join(', ')}` : ''}\n`,
   comeBack: (afterMs) => `the server restarts; come back in ${afterMs} ms\n`,
 }
@@ -74,6 +79,17 @@ function describe(message: StreamMessage): string {
       return line(at, head, [attempt > 0 && `attempt ${attempt}`, reason, ending])
     }
   }
+}
+
+function describeList(message: ListStreamMessage): string[] {
+  if (message.type === 'list') return message.items.map(describeRow)
+  const { upsert = [], remove = [] } = message
+  return [...upsert.map(describeRow), ...remove.map((id) => `${id}  has left the list`)]
+}
+
+function describeRow({ id, version, status, title, progress, failure, finishedAt, startedAt, createdAt }: TaskSummary): string {
+  const head = `v${String(version).padEnd(3)} ${status.padEnd(10)}`
+  return `${id}  ${line(finishedAt ?? startedAt ?? createdAt, head, [title, status === 'PROCESSING' && progress && describeProgress(progress), failure?.message])}`
 }
 
 function describeProgress({ fraction, message }: Progress): string {

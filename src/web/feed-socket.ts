@@ -7,15 +7,16 @@
  */
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Feed } from '../live/feed.js'
+import type { Feed, FeedDeps } from '../live/feed.js'
 import type { FieldError } from '../protocol/errors.js'
-import { PingRequest, SubscribeByFit, SubscribeById, UnsubscribeRequest, type FeedAnswer, type FeedRequest } from '../protocol/feed.js'
+import { PingRequest, SubscribeByFit, SubscribeById, SubscribeToList, UnsubscribeRequest, type FeedAnswer, type FeedRequest } from '../protocol/feed.js'
 import { CLOSE_CODES, type IdleHeartbeat } from '../protocol/stream.js'
 import { createChecker, type Checker } from '../tasks/schema-errors.js'
 import type { Beats } from './beats.js'
-import type { Feeds } from './feeds.js'
 import { startHeartbeat } from './heartbeat.js'
 import { FRAME_BOUNDS, readJson } from './json-text.js'
+import { ProblemError } from './problem.js'
+import { readListFilter, readListRequest } from './routes/list-query.js'
 import { describeFrame, guardSocket, type SocketGuard } from './socket-guard.js'
 import { createSocketSink } from './socket-sink.js'
 import type { StreamLimits } from './stream-limits.js'
@@ -23,8 +24,11 @@ import type { StreamLimits } from './stream-limits.js'
 const MAX_REQUESTS = 50
 const REQUESTS_PERIOD_MS = 10_000
 
+/** Opens the feed of one connection. */
+export type OpenFeed = (client: Pick<FeedDeps, 'sink' | 'answer' | 'onIdle'>) => Feed
+
 export interface FeedSocketDeps {
-  feeds: Feeds
+  openFeed: OpenFeed
   limits: StreamLimits
   beats: Beats
   /** Throws for a plain request. */
@@ -41,7 +45,7 @@ interface Client {
 }
 
 /** Registers the route, in the scope where WebSockets are registered. */
-export function registerFeedSocket(app: FastifyInstance, { feeds, limits, beats, assertUpgrade }: FeedSocketDeps): void {
+export function registerFeedSocket(app: FastifyInstance, { openFeed, limits, beats, assertUpgrade }: FeedSocketDeps): void {
   const heartbeat = startHeartbeat({})
   const check = createRequestChecker()
   app.addHook('preClose', async () => heartbeat.stop())
@@ -61,7 +65,7 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, beats,
       const guarded = guardSocket(socket, request)
       const connection = createSocketSink(socket, request.raw.socket, guarded.guard('drain', () => feed.drained()))
       const sink = beats.add(connection, () => connection.send(JSON.stringify({ type: 'heartbeat' } satisfies IdleHeartbeat)))
-      const feed = feeds.open({
+      const feed = openFeed({
         sink,
         answer: (message) => socket.send(JSON.stringify(message)),
       })
@@ -88,19 +92,24 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, beats,
     const id = request?.['id']
     if (request === undefined || typeof id !== 'string') return socket.close(CLOSE_CODES.protocolError, 'a request is a JSON object with type and id')
     const errors = check(request)
-    if (errors.length > 0) {
-      const detail = 'The request does not fit; see /asyncapi.json.'
-      const refused: FeedAnswer = { type: 'refused', id: id.slice(0, 64) || '?', code: 'invalid_request', detail, errors }
-      socket.send(JSON.stringify(refused))
-      return
+    if (errors.length > 0) return refuse(socket, id, 'The request does not fit; see /asyncapi.json.', errors)
+    try {
+      take(client, request as FeedRequest)
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+      refuse(socket, id, error.message, (error.errors ?? []).map((one) => ({ ...one, pointer: placeOf(request, one.pointer) })))
     }
-    take(client, request as FeedRequest)
+  }
+
+  function refuse(socket: WebSocket, id: string, detail: string, errors: readonly FieldError[]): void {
+    const refused: FeedAnswer = { type: 'refused', id: id.slice(0, 64) || '?', code: 'invalid_request', detail, errors: [...errors] }
+    socket.send(JSON.stringify(refused))
   }
 
   function take({ feed, socket, guarded }: Client, request: FeedRequest): void {
     switch (request.type) {
       case 'subscribe':
-        feed.subscribe(request).catch((error: unknown) => guarded.fail('subscribe', error))
+        subscribe(feed, request).catch((error: unknown) => guarded.fail('subscribe', error))
         return
       case 'unsubscribe':
         return feed.unsubscribe(request.id)
@@ -110,18 +119,36 @@ export function registerFeedSocket(app: FastifyInstance, { feeds, limits, beats,
   }
 }
 
+/** @throws ProblemError for what a schema does not say, before anything is asked of the feed */
+function subscribe(feed: Feed, request: FeedRequest & { type: 'subscribe' }): Promise<void> {
+  if ('list' in request) return feed.subscribeToList(request.id, readListRequest(request.list))
+  const { selection } = request
+  return feed.subscribe('ids' in selection ? request : { ...request, selection: readListFilter(selection) })
+}
+
 /** Says what is wrong with a request, of the kind that it means to be: of the union of all, every field would be wrong in some. */
 function createRequestChecker(): (request: UnknownRequest) => FieldError[] {
   const byId = createChecker(SubscribeById)
+  const toList = createChecker(SubscribeToList)
   const checkers = new Map<unknown, Checker>([
     ['subscribe', createChecker(SubscribeByFit)],
     ['unsubscribe', createChecker(UnsubscribeRequest)],
     ['ping', createChecker(PingRequest)],
   ])
   return (request) => {
-    const checker = isByIds(request) ? byId : checkers.get(request['type'])
+    const checker = isByIds(request) ? byId : isOfList(request) ? toList : checkers.get(request['type'])
     return checker?.check(request) ?? [{ pointer: '/type', detail: `must be one of ${[...checkers.keys()].join(', ')}` }]
   }
+}
+
+/** Where in the request a field of the query is that an error names. */
+function placeOf(request: UnknownRequest, pointer: string): string {
+  if (!isOfList(request)) return `/selection${pointer}`
+  return pointer === '/cursor' ? '/list/before' : `/list/filter${pointer}`
+}
+
+function isOfList(request: UnknownRequest): boolean {
+  return request['type'] === 'subscribe' && Object.hasOwn(request, 'list')
 }
 
 function isByIds({ type, selection }: UnknownRequest): boolean {

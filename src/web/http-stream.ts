@@ -7,13 +7,15 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { chooseRetryPause, restartReason, type Hub, type Sink } from '../live/hub.js'
+import type { ListQuery } from '../live/list-query.js'
+import type { ListSink } from '../live/list-stream.js'
 import type { Position } from '../live/room.js'
 import type { Selection } from '../protocol/feed.js'
 import { CLOSE_CODES, type StreamMessage } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
 import type { BeatingSink, Beats } from './beats.js'
 import type { EventFormat } from './event-format.js'
-import type { Feeds } from './feeds.js'
+import type { OpenFeed } from './feed-socket.js'
 import { ProblemError } from './problem.js'
 
 export interface HttpStreamOptions {
@@ -27,22 +29,22 @@ export interface HttpStreams {
   follow(id: TaskId, options: HttpStreamOptions & Position, reply: FastifyReply): void
   /**
    * Answers with the streams of a selection. Of ids, the position is the version of each, in the order of the ids: the
-   * client that comes back with it misses nothing. Of what fits there is none: it begins with snapshots again.
+   * client that comes back with it misses nothing. Of what fits there is none: it begins with snapshots again. A list begins with all of it.
    */
-  followMany(selection: Selection, options: HttpStreamOptions & { since: Record<TaskId, number> }, reply: FastifyReply): void
+  followMany(selection: Selection | undefined, options: HttpStreamOptions & { since: Record<TaskId, number>; list?: ListQuery | undefined }, reply: FastifyReply): void
   /** Ends those that are still open, and tells them to come back: a stream that follows nothing now is not the hub's. */
   stop(): void
 }
 
 interface Line {
-  readonly sink: BeatingSink
+  readonly sink: BeatingSink & ListSink
   readonly raw: FastifyReply['raw']
 }
 
-export function startHttpStreams(hub: Hub, feeds: Feeds, beats: Beats): HttpStreams {
+export function startHttpStreams(hub: Hub, openFeed: OpenFeed, beats: Beats): HttpStreams {
   const lines = new Set<Line>()
 
-  function open(format: EventFormat, reply: FastifyReply, toText: (json: string, message: StreamMessage) => string, onIdle?: () => void): Line {
+  function open(format: EventFormat, reply: FastifyReply, toText: (json: string, message: StreamMessage) => string, { positionOf = () => '', onIdle }: { positionOf?: () => string; onIdle?: () => void } = {}): Line {
     // From here on Fastify leaves the answer alone; what its hooks have set goes along.
     reply.hijack()
     const { raw } = reply
@@ -52,8 +54,9 @@ export function startHttpStreams(hub: Hub, feeds: Feeds, beats: Beats): HttpStre
     const opening = format.open(chooseRetryPause())
     if (opening !== '') raw.write(opening)
     raw.on('error', () => {})
-    const sink: Sink = {
+    const sink: Sink & ListSink = {
       send: (json, message) => void (message && raw.write(toText(json, message))),
+      sendList: (json, message) => void raw.write(format.formatList(json, message, positionOf())),
       bufferedBytes: () => raw.writableLength,
       close(code, reason) {
         if (code === CLOSE_CODES.tooSlow) raw.destroy()
@@ -82,18 +85,19 @@ export function startHttpStreams(hub: Hub, feeds: Feeds, beats: Beats): HttpStre
         stream.stop()
       })
     },
-    followMany(selection, { since, format, onEnd }, reply) {
-      const versions = new Map<TaskId, number>('ids' in selection ? selection.ids.map((id) => [id, since[id] ?? 0]) : [])
-      const toText = (json: string, message: StreamMessage): string => {
+    followMany(selection, { since, list, format, onEnd }, reply) {
+      const versions = new Map<TaskId, number>(selection !== undefined && 'ids' in selection ? selection.ids.map((id) => [id, since[id] ?? 0]) : [])
+      const positionOf = () => [...versions.values()].join()
+      const toText = (json: string, message: StreamMessage) => {
         if (versions.has(message.taskId)) versions.set(message.taskId, message.version)
-        return format.format(json, message, { position: [...versions.values()].join(), hasMany: true })
+        return format.format(json, message, { position: positionOf(), hasMany: true })
       }
-      const line = open(format, reply, toText, () => raw.write(format.idleHeartbeat))
+      const line = open(format, reply, toText, { positionOf, onIdle: () => raw.write(format.idleHeartbeat) })
       const { sink, raw } = line
-      const feed = feeds.open({
+      const feed = openFeed({
         sink,
         answer(message) {
-          if (message.type === 'subscribed') raw.write(format.begin(message.tasks, message.missing ?? []))
+          if (message.type === 'subscribed') raw.write(format.begin(message.tasks, message.missing ?? [], message.list))
           else raw.end() // PostgreSQL is away: the client comes back by itself
         },
         onIdle: () => raw.end(),
@@ -104,7 +108,11 @@ export function startHttpStreams(hub: Hub, feeds: Feeds, beats: Beats): HttpStre
         onEnd()
         feed.stop()
       })
-      feed.subscribe({ type: 'subscribe', id: 'all', selection, since }).catch((error: unknown) => cutOff(reply, error))
+      const subscribe = async () => {
+        if (list !== undefined) await feed.subscribeToList('list', list)
+        if (selection !== undefined) await feed.subscribe({ type: 'subscribe', id: 'all', selection, since })
+      }
+      subscribe().catch((error: unknown) => cutOff(reply, error))
     },
     stop() {
       for (const { sink } of lines) sink.close(CLOSE_CODES.restart, restartReason())

@@ -1,6 +1,6 @@
 /**
  * Takes new tasks in: stores them, answers with what was stored, and hands what may start at once to the broker, which nobody
- * waits for.
+ * waits for. Watched lists are told of them, too.
  *
  * Creates that arrive together are written together, those with an `Idempotency-Key` in batches of their own. Tasks with a
  * unique key, and whole batches with a key, take a transaction each.
@@ -22,12 +22,14 @@ import {
   type OnceAnswer,
   type UniqueAnswer,
 } from '../tasks/store/index.js'
+import type { Announcer } from './announcer.js'
 import type { HandOver } from './hand-over.js'
 import { ProblemError } from './problem.js'
 
 export interface IntakeOptions {
   db: Database
   handOver: HandOver
+  announcer: Announcer
   /** How long workers have to claim what was handed over. */
   claimWindowMs: number
   /** How long an `Idempotency-Key` is kept. */
@@ -51,7 +53,7 @@ export interface Intake {
   whenIdle(): Promise<void>
 }
 
-export function createIntake({ db, handOver, claimWindowMs, keyTtlMs }: IntakeOptions): Intake {
+export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs }: IntakeOptions): Intake {
   /**
    * Writes tasks, and hands over those that were created and may start. Each by its own queue: tasks of a queue that is closed are
    * the relay's, and those that are written with them are not held up.
@@ -65,8 +67,10 @@ export function createIntake({ db, handOver, claimWindowMs, keyTtlMs }: IntakeOp
     crashPoint('create:before-commit')
     const answers = await store(marked)
     crashPoint('create:after-commit')
-    const ready = marked.filter(({ isHandedOver = true }, index) => isHandedOver && answers[index] !== undefined && createdOf(answers[index])?.status === 'PENDING')
+    const created = answers.map(createdOf)
+    const ready = marked.filter(({ isHandedOver = true }, index) => isHandedOver && created[index]?.status === 'PENDING')
     if (ready.length > 0) handOver.add(ready.map(({ id, queue, priority }) => ({ taskId: id, attempt: 1, queue, priority })))
+    announcer.announce(marked, created)
     return answers
   }
 

@@ -8,6 +8,7 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from '@fastify/websocket'
 import type { Sink } from '../live/hub.js'
+import type { ListSink } from '../live/list-stream.js'
 import { LOW_WATER_BYTES } from '../live/task-stream.js'
 
 /** The first byte of a text message in one frame: FIN and opcode 1 (RFC 6455, section 5.2). */
@@ -45,18 +46,21 @@ function frameText(text: string): Buffer {
  * @param connection what the socket runs over
  * @param onDrained called when a socket that held something back has room again; never in the turn of a `send`
  */
-export function createSocketSink(socket: WebSocket, connection: Socket, onDrained: () => void): Sink {
+export function createSocketSink(socket: WebSocket, connection: Socket, onDrained: () => void): Sink & ListSink {
   const onSent = () => {
     if (connection.writableLength < LOW_WATER_BYTES) onDrained()
   }
+  function send(json: string): void {
+    if (socket.readyState !== socket.OPEN) return
+    const frame = toFrameBytes(json)
+    const isHeldBack = connection.writableLength > 0 || frame.length >= LOW_WATER_BYTES
+    if (isHeldBack) connection.write(frame, onSent)
+    else connection.write(frame)
+  }
+
   return {
-    send(json) {
-      if (socket.readyState !== socket.OPEN) return
-      const frame = toFrameBytes(json)
-      const isHeldBack = connection.writableLength > 0 || frame.length >= LOW_WATER_BYTES
-      if (isHeldBack) connection.write(frame, onSent)
-      else connection.write(frame)
-    },
+    send,
+    sendList: send,
     bufferedBytes: () => connection.writableLength,
     close: (code, reason) => socket.close(code, reason),
   }

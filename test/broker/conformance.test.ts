@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'
+import type { Notice } from '../../src/protocol/notice.js'
 import {
   aDelivery,
   aTransition,
@@ -257,6 +258,31 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     await broker.events.publish([aTransition(task, 1, { result }), aTransition(task, 2, { result: result + result })])
     await mailbox.untilCount(2)
     t.strictSame(mailbox.items, [`event ${task} 1`, `hint ${task} 2`])
+  })
+
+  await t.test('notices of all tasks arrive in order, however many and large, while they are subscribed to', async (t) => {
+    const { broker } = await openTestBroker(t, kind)
+    const notices = createMailbox<Notice>()
+    const subscription = await broker.events.listen({ onEvent() {}, onHint() {}, onGap() {}, onNotices: (some) => some.forEach(notices.push) })
+    const facts = { type: 'demo.sleep', queue: 'default', tags: ['ö'.repeat(50)], batchId: null, parentId: null, createdAt: '2026-11-20T21:22:23.456Z' }
+    const noticeOf = (slot: number, version: number): Notice => ({ taskId: taskInSlot(slot % 16), version, status: 'PENDING', facts })
+    await broker.events.publishNotices([noticeOf(0, 1)])
+    await subscription.subscribeNotices()
+    const created = Array.from({ length: 300 }, (_, index) => noticeOf(index, 1))
+    await broker.events.publishNotices(created)
+    const task = taskInSlot(7)
+    const progress = { fraction: 0.5, done: null, total: null, message: null, at: '2026-11-20T21:22:23.456Z' }
+    await broker.events.publish([
+      { ...aTransition(task, 2, { result: 'x'.repeat(20_000) }), facts },
+      { type: 'progress', taskId: task, status: 'PROCESSING', version: 2, attempt: 1, progress },
+      { type: 'log', taskId: task, status: 'PROCESSING', version: 2, line: { seq: 1, attempt: 1, at: progress.at, level: 'info', text: 'no notice' } },
+    ])
+    await broker.events.publishNotices([])
+    await notices.untilCount(302)
+    subscription.unsubscribeNotices()
+    await broker.events.publishNotices([noticeOf(1, 2)])
+    await sleep(NOTHING_COMES_MS)
+    t.strictSame(notices.items, [...created, { taskId: task, version: 2, status: 'PROCESSING', facts }, { taskId: task, version: 2, status: 'PROCESSING', isProgress: true }])
   })
 
   await t.test('a listener that throws misses that event only', async (t) => {

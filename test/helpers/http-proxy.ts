@@ -12,12 +12,14 @@ export interface HttpProxy {
   isUpgrading: boolean
   /** The requests so far, such as `GET /api/types`. */
   readonly requests: string[]
-  /** How many connections are open to it, those that became WebSockets included. */
-  countConnections(): number
+  /** How many answers are under way that do not end by themselves: streams of events. */
+  openStreams(): number
   /** From now on every connection is ended at once, and those that there are. */
   cut(): void
   /** Ends `cut`. */
   mend(): void
+  /** From now on the WebSockets that there are pass nothing on in either direction, and nobody is told. */
+  freeze(): void
 }
 
 const html = '<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><center><h1>502 Bad Gateway</h1></center></body>\r\n</html>\r\n'
@@ -31,8 +33,12 @@ export function answerHtml(response: ServerResponse, status: number): true {
 export async function startHttpProxy(t: TestScope, target: string): Promise<HttpProxy> {
   const { hostname, port } = new URL(target)
   const requests: string[] = []
+  const streams = new Set<ServerResponse>()
+  const upgraded = new Set<Socket>()
   const pass = (request: IncomingMessage, response: ServerResponse, headers = request.headers) => {
     const passed = sendRequest({ hostname, port, path: request.url, method: request.method, headers }, (answer) => {
+      const isStream = answer.headers['content-type']?.startsWith('text/event-stream')
+      if (isStream) streams.add(response.on('close', () => streams.delete(response)))
       response.writeHead(answer.statusCode ?? 502, answer.headers)
       answer.pipe(response)
     })
@@ -56,6 +62,7 @@ export async function startHttpProxy(t: TestScope, target: string): Promise<Http
       far.write([`${request.method} ${request.url} HTTP/1.1`, ...lines, '', ''].join('\r\n'))
       far.write(head)
       near.pipe(far).pipe(near)
+      for (const socket of [near, far]) upgraded.add(socket.on('close', () => upgraded.delete(socket)))
     })
     far.on('error', () => near.destroy()).on('close', () => near.destroy())
     near.on('error', () => {}).on('close', () => far.destroy())
@@ -71,12 +78,15 @@ export async function startHttpProxy(t: TestScope, target: string): Promise<Http
     answer: () => false,
     isUpgrading: true,
     requests,
-    countConnections: () => sockets.size,
+    openStreams: () => streams.size,
     cut() {
       isCut = true
       endAll()
     },
     mend: () => (isCut = false),
+    freeze() {
+      for (const socket of upgraded) socket.unpipe().removeAllListeners('data').on('data', () => {})
+    },
   }
   return proxy
 }

@@ -2,6 +2,7 @@
 import t from 'tap'
 import { createFeed, type FeedDeps } from '../../src/live/feed.js'
 import type { FeedAnswer } from '../../src/protocol/feed.js'
+import { settle } from './world.js'
 
 t.test('a subscription that was given up while its tasks were read follows nothing, whoever has its id now', async (t) => {
   const answers: FeedAnswer[] = []
@@ -15,13 +16,21 @@ t.test('a subscription that was given up while its tasks were read follows nothi
         return { drained() {}, stop() {} }
       },
     },
-    listTasks: () => new Promise((resolve) => reads.push((ids) => resolve(ids.map((id) => ({ id, status: 'PENDING' as const }))))),
-    sink: { send() {}, bufferedBytes: () => 0, close() {} },
+    lists: {
+      find: () => new Promise((resolve) => reads.push((ids) => resolve(ids.map((id) => ({ id, status: 'PENDING' as const, version: 1, stamp: '1', createdAt: '2026-11-20T21:22:23.456Z' }))))),
+      watchFits: async () => ({ stop() {} }),
+      open: async () => {
+        throw new Error('no list here')
+      },
+    },
+    sink: { send() {}, sendList() {}, bufferedBytes: () => 0, close() {} },
     answer: (message) => void answers.push(message),
   } satisfies FeedDeps)
   const first = feed.subscribe({ type: 'subscribe', id: 'a', selection: { type: 'first' } })
+  await settle()
   feed.unsubscribe('a')
   const second = feed.subscribe({ type: 'subscribe', id: 'a', selection: { type: 'second' } })
+  await settle()
   reads[0]?.(['one'])
   reads[1]?.(['two'])
   await Promise.all([first, second])

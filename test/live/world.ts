@@ -87,6 +87,7 @@ export class Bus {
   listener: EventListener = { onEvent() {}, onHint() {}, onGap() {} }
 
   async publish(): Promise<void> {}
+  async publishNotices(): Promise<void> {}
 
   listen = async (listener: EventListener) => {
     this.listener = listener
@@ -100,6 +101,8 @@ export class Bus {
         this.subscribed.splice(this.subscribed.indexOf(id), 1)
         if (!this.subscribed.includes(id)) this.acknowledged.delete(id)
       },
+      subscribeNotices: async () => {},
+      unsubscribeNotices: () => {},
       subscribeCancels: async () => {},
       isUp: () => this.isUp,
       close: async () => {

@@ -26,7 +26,7 @@ t.test('/asyncapi.json describes the streams, and its references lead somewhere'
   })
   const refs = [...findRefs(document)]
   // Each message of a channel twice (in the channel and in the operation), and the channel of each operation.
-  t.equal(refs.length, 2 * 6 + 2 * 13 + 3)
+  t.equal(refs.length, 2 * 6 + 2 * 16 + 3)
   for (const ref of refs) t.ok(resolve(document, ref), ref)
   t.match(resolve(document, '#/components/messages/transition'), { payload: { type: 'object', properties: { version: { type: 'integer' }, edited: {}, changes: {} } } })
 })

@@ -5,13 +5,13 @@ import Fastify from 'fastify'
 import t from 'tap'
 import type { Hub } from '../../src/live/hub.js'
 import { SERVER_SENT_EVENTS } from '../../src/web/event-format.js'
-import type { Feeds } from '../../src/web/feeds.js'
+import type { OpenFeed } from '../../src/web/feed-socket.js'
 import { startBeats } from '../../src/web/beats.js'
 import { startHttpStreams } from '../../src/web/http-stream.js'
 import type { TestScope } from '../helpers/services.js'
 
 const beats = startBeats(15_000)
-const feeds: Feeds = { open: () => ({ subscribe: async () => {}, unsubscribe() {}, look: async () => {}, drained() {}, stop() {} }), stop() {} }
+const openFeed: OpenFeed = () => ({ subscribe: async () => {}, subscribeToList: async () => {}, unsubscribe() {}, drained() {}, stop() {} })
 
 function signal<Value = void>() {
   let give: (value: Value) => void = () => {}
@@ -23,7 +23,7 @@ function signal<Value = void>() {
 async function serve(t: TestScope) {
   const said: string[] = []
   const hub = { attach: () => (said.push('attached'), { drained() {}, stop: () => said.push('stopped') }) } as unknown as Hub
-  const streams = startHttpStreams(hub, feeds, beats)
+  const streams = startHttpStreams(hub, openFeed, beats)
   const app = Fastify()
   const asked = signal<Socket>()
   const begin = signal()

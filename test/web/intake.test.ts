@@ -9,7 +9,7 @@ t.test('tasks of a busy queue wait for the relay, and those that are written wit
   const db = await openTestDatabase(t, (await startPostgres(t)).url)
   const handed: Delivery[] = []
   const handOver = { isOpen: (queue: string) => queue !== 'busy', add: (deliveries: readonly Delivery[]) => void handed.push(...deliveries), stop() {} }
-  const intake = createIntake({ db, handOver, claimWindowMs: 60_000, keyTtlMs: 60_000 })
+  const intake = createIntake({ db, handOver, announcer: { announce() {} }, claimWindowMs: 60_000, keyTtlMs: 60_000 })
   const make = () => ['default', 'busy', 'default', 'emails'].map((queue) => newTask({ queue }))
   const withUnique = make().map((task, index) => ({ ...task, more: { uniqueKey: `key ${index}` } }))
   const [plain, keyed, batch] = [make(), make(), make()]

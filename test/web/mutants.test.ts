@@ -20,8 +20,8 @@ const MUTANTS: (Mutant & { test: string })[] = [
   {
     without: 'the guard around a message that is answered later',
     file: 'src/web/feed-socket.ts',
-    from: `feed.subscribe(request).catch((error: unknown) => guarded.fail('subscribe', error))`,
-    to: 'void feed.subscribe(request)',
+    from: `subscribe(feed, request).catch((error: unknown) => guarded.fail('subscribe', error))`,
+    to: 'void subscribe(feed, request)',
     test: 'test/web/socket-guard.test.ts',
   },
   {

@@ -4,12 +4,11 @@ import Fastify from 'fastify'
 import { pino } from 'pino'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import { createFeed } from '../../src/live/feed.js'
+import { createFeed, type FeedDeps } from '../../src/live/feed.js'
 import type { Hub, Sink } from '../../src/live/hub.js'
 import { answerProblem } from '../../src/web/problem.js'
 import { startBeats } from '../../src/web/beats.js'
-import { registerFeedSocket } from '../../src/web/feed-socket.js'
-import type { Feeds } from '../../src/web/feeds.js'
+import { registerFeedSocket, type OpenFeed } from '../../src/web/feed-socket.js'
 import { createStreamLimits } from '../../src/web/stream-limits.js'
 import { refusePlainRequest, registerTaskSocket } from '../../src/web/task-socket.js'
 
@@ -32,29 +31,34 @@ const hub: Hub = {
     sinks.set(id, sink)
     return { drained: () => failIf('drained'), stop: () => failIf('stop') }
   },
+  notices: { add: async () => {}, remove() {}, isUp: () => true },
   stop: async () => {},
   counts: () => ({ tasks: 0, streams: 0 }),
 }
-const feeds: Feeds = {
-  open(client) {
-    const feed = createFeed({ hub, listTasks: async () => [], ...client })
-    return {
-      ...feed,
-      async subscribe(request) {
-        if (request.id === 'later') throw boom('subscribe')
-        await feed.subscribe(request)
-      },
-      unsubscribe(id) {
-        if (id === 'at once') throw boom('unsubscribe')
-        feed.unsubscribe(id)
-      },
-      stop() {
-        feed.stop()
-        failIf('close')
-      },
-    }
+const lists: FeedDeps['lists'] = {
+  find: async () => [],
+  watchFits: async () => ({ stop() {} }),
+  async open() {
+    throw boom('open')
   },
-  stop() {},
+}
+const openFeed: OpenFeed = (client) => {
+  const feed = createFeed({ hub, lists, ...client })
+  return {
+    ...feed,
+    async subscribe(request) {
+      if (request.id === 'later') throw boom('subscribe')
+      await feed.subscribe(request)
+    },
+    unsubscribe(id) {
+      if (id === 'at once') throw boom('unsubscribe')
+      feed.unsubscribe(id)
+    },
+    stop() {
+      feed.stop()
+      failIf('close')
+    },
+  }
 }
 
 const beats = startBeats(15_000)
@@ -64,7 +68,7 @@ const limits = createStreamLimits({ maxPerAddress: 50, maxPerKey: 50, maxPerProc
 await app.register(
   async (scope) => {
     await registerTaskSocket(scope, { hub, limits, beats })
-    registerFeedSocket(scope, { feeds, limits, beats, assertUpgrade: refusePlainRequest })
+    registerFeedSocket(scope, { openFeed, limits, beats, assertUpgrade: refusePlainRequest })
   },
   { prefix: '/ws' },
 )

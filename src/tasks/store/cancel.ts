@@ -7,9 +7,9 @@
  */
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
-import type { TransitionMessage } from '../../protocol/stream.js'
+import type { Event } from '../../protocol/stream.js'
 import type { TaskId } from '../../protocol/task.js'
-import { toTransitionMessage, type TransitionRow } from './rows.js'
+import { FACTS, toEvent, type TransitionRow } from './rows.js'
 
 const CANCEL_TASKS: Statement = {
   name: 'cancel_tasks',
@@ -30,14 +30,14 @@ with recursive input as (
   set status = c.status, version = t.version + 1, run_at = null,
     finished_at = case when c.status = 'CANCELLED' then now() end
   from current c where t.id = any(array[c.id])
-  returning t.id, t.tenant, t.version, c.from_status, t.status, t.attempt, now()::timestamptz(3) as at
+  returning t.id, t.tenant, t.version, c.from_status, t.status, t.attempt, now()::timestamptz(3) as at, ${FACTS}
 ), history as (
   insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at, reason)
   select id, version, tenant, from_status, status, attempt, at, $3 from moved
 ), outbox as (
   delete from taskwire.deliveries d using moved m where d.task_id = any(array[m.id]) and m.status = 'CANCELLED'
 )
-select id as "taskId", version, from_status as "fromStatus", status, attempt, at, $3::text as reason from moved`,
+select id as "taskId", version, from_status as "fromStatus", status, attempt, at, $3::text as reason, facts from moved`,
 }
 
 /** @param withChildren whether the tasks that these have made, and so on, are cancelled too */
@@ -46,7 +46,7 @@ export async function cancelTasks(
   tenant: string,
   ids: readonly TaskId[],
   { reason, withChildren }: { reason: string | null; withChildren: boolean },
-): Promise<TransitionMessage[]> {
+): Promise<Event[]> {
   const rows = await db.run<TransitionRow>(CANCEL_TASKS, [toArrayLiteral(ids), tenant, reason, String(withChildren)])
-  return rows.map(toTransitionMessage)
+  return rows.map(toEvent)
 }

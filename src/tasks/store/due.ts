@@ -7,10 +7,11 @@
  * due. A delivery that its task can no longer use is deleted. Out: what to hand to the broker, and the transitions to publish.
  */
 import type { Database, Statement } from '../../db/database.js'
-import type { TransitionMessage } from '../../protocol/stream.js'
+import type { TaskFacts } from '../../protocol/notice.js'
+import type { Event } from '../../protocol/stream.js'
 import type { TaskId } from '../../protocol/task.js'
 import type { AttemptRef } from './claim.js'
-import { toTransitionMessage, type TransitionRow } from './rows.js'
+import { FACTS, toEvent, type TransitionRow } from './rows.js'
 
 export interface DueDelivery extends AttemptRef {
   queue: string
@@ -35,7 +36,7 @@ with due as (
 ), started as (
   update taskwire.tasks t set status = 'PENDING', version = t.version + 1, run_at = null
   from startable s where t.id = any(array[s.id])
-  returning t.id, t.tenant, t.version, t.attempt, now()::timestamptz(3) as at
+  returning t.id, t.tenant, t.version, t.attempt, now()::timestamptz(3) as at, ${FACTS}
 ), history as (
   insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at)
   select id, version, tenant, 'SCHEDULED', 'PENDING', attempt, at from started
@@ -48,12 +49,12 @@ with due as (
 ), dropped as (
   delete from taskwire.deliveries d using due where d.task_id = any(array[due.task_id]) and due.status is null
 )
-select task_id as "taskId", attempt, queue, priority, null as version, null as at from kept
-union all select id, attempt, null, null, version, at from started`,
+select task_id as "taskId", attempt, queue, priority, null as version, null as at, null as facts from kept
+union all select id, attempt, null, null, version, at, facts from started`,
 }
 
 /** A delivery that was taken, or the transition of a task that started. */
-type TakenRow = (DueDelivery & { version: null }) | { taskId: TaskId; attempt: number; version: number; at: Date }
+type TakenRow = (DueDelivery & { version: null }) | { taskId: TaskId; attempt: number; version: number; at: Date; facts: TaskFacts }
 
 /**
  * Of one queue.
@@ -64,13 +65,13 @@ export async function takeDueDeliveries(
   queue: string,
   limit: number,
   claimWindowMs: number,
-): Promise<{ deliveries: DueDelivery[]; transitions: TransitionMessage[] }> {
+): Promise<{ deliveries: DueDelivery[]; transitions: Event[] }> {
   const rows = await db.run<TakenRow>(TAKE_DUE, [limit, claimWindowMs, MAX_PAUSE_MS, queue])
   const deliveries: DueDelivery[] = []
-  const transitions: TransitionMessage[] = []
+  const transitions: Event[] = []
   for (const row of rows) {
     if (row.version === null) deliveries.push({ taskId: row.taskId, attempt: row.attempt, queue: row.queue, priority: row.priority })
-    else transitions.push(toTransitionMessage({ ...row, fromStatus: 'SCHEDULED', status: 'PENDING', reason: null }))
+    else transitions.push(toEvent({ ...row, fromStatus: 'SCHEDULED', status: 'PENDING', reason: null }))
   }
   return { deliveries, transitions }
 }
@@ -104,17 +105,17 @@ with late as (
 ), expired as (
   update taskwire.tasks t set status = 'EXPIRED', version = t.version + 1, run_at = null, finished_at = now()
   from current c where t.id = any(array[c.id])
-  returning t.id, t.tenant, t.version, c.from_status, t.attempt, now()::timestamptz(3) as at
+  returning t.id, t.tenant, t.version, c.from_status, t.attempt, now()::timestamptz(3) as at, ${FACTS}
 ), history as (
   insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at, reason)
   select id, version, tenant, from_status, 'EXPIRED', attempt, at, 'not started in time' from expired
 ), outbox as (
   delete from taskwire.deliveries d using expired e where d.task_id = any(array[e.id])
 )
-select id as "taskId", version, from_status as "fromStatus", 'EXPIRED' as status, attempt, at, 'not started in time' as reason from expired`,
+select id as "taskId", version, from_status as "fromStatus", 'EXPIRED' as status, attempt, at, 'not started in time' as reason, facts from expired`,
 }
 
 /** Ends tasks whose time to start is over, at most `limit`; their transitions are for the caller to publish. */
-export async function expireTasks(db: Database, limit: number): Promise<TransitionMessage[]> {
-  return (await db.run<TransitionRow>(EXPIRE_TASKS, [limit])).map(toTransitionMessage)
+export async function expireTasks(db: Database, limit: number): Promise<Event[]> {
+  return (await db.run<TransitionRow>(EXPIRE_TASKS, [limit])).map(toEvent)
 }

@@ -85,10 +85,10 @@ const TYPE = walkTasks('type', 'type', '$3::text')
 const QUEUE = walkTasks('queue', 'queue', '$5::text', ` and t.queue <> 'default'`)
 const TAG = walkOthers('tag', 'task_tags', 'o.tenant = $1 and o.tag = $4::text and ')
 /** Tasks that wait for a worker have a delivery, those that run have a lease. */
-const DELIVERIES = walkOthers('deliveries', 'deliveries')
-const LEASES = walkOthers('leases', 'leases')
+export const DELIVERIES = walkOthers('deliveries', 'deliveries')
+export const LEASES = walkOthers('leases', 'leases')
 /** Tasks that ended badly stand in a partial index of the history; nothing leaves a final status. */
-const ENDS: Walk = {
+export const ENDS: Walk = {
   name: 'ends',
   order: 'id',
   text: (before) => `select o.task_id as id from taskwire.transitions o where o.tenant = $1 and ${within('o.status', '$2::text::taskwire.task_status')}

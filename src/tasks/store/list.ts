@@ -39,6 +39,10 @@ export interface FindOptions {
 
 export interface FoundTask extends ListPosition {
   status: Status
+  version: number
+  /** Another one whenever the row was written. */
+  stamp: string
+  createdAt: string
 }
 
 export interface FoundTasks {
@@ -76,17 +80,18 @@ function stepText(walk: Walk): string {
   const isByTime = walk.order === 'created'
   return `
 with ${GIVEN}, walked as materialized (${walk.text(BEFORE_ID)} limit $13::integer), seen as materialized (
-  select t.id, t.tenant, t.status, t.type, t.tags, t.queue, t.batch_id, t.parent_id, t.created_at, t.title
+  select t.id, t.tenant, t.status, t.type, t.tags, t.queue, t.batch_id, t.parent_id, t.created_at, t.title, t.version, t.xmin::text as stamp
   from walked w join taskwire.tasks t on t.id = any(array[w.id])
 ), page as (
-  select t.id, t.status, t.created_at from seen t where ${FITS}${isByTime ? ` and ${IS_BEHIND}` : ''} order by ${isByTime ? 't.created_at desc, ' : ''}t.id desc limit $14::integer
+  select t.id, t.status, t.created_at, t.version, t.stamp from seen t where ${FITS}${isByTime ? ` and ${IS_BEHIND}` : ''} order by ${isByTime ? 't.created_at desc, ' : ''}t.id desc limit $14::integer
 )
-select (select json_agg(json_build_object('id', id, 'status', status, 'createdAt', created_at) order by ${isByTime ? 'created_at desc, ' : ''}id desc) from page) as found,
+select (select json_agg(json_build_object('id', id, 'status', status, 'createdAt', created_at, 'version', version, 'stamp', stamp) order by ${isByTime ? 'created_at desc, ' : ''}id desc) from page) as found,
   (select count(*)::integer from walked) as looks,
   (select json_build_object('id', w.id${isByTime ? `, 'createdAt', w.created_at` : ''}) from walked w order by ${isByTime ? 'w.created_at, ' : ''}w.id limit 1) as last`
 }
 
-async function chooseWalk(
+/** The walk with the fewest candidates, as far as that can be told cheaply. */
+export async function chooseWalk(
   db: Database,
   tenant: string,
   filter: TaskFilter,

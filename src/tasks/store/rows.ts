@@ -1,6 +1,7 @@
 /** How rows become what clients see. */
+import type { TaskFacts } from '../../protocol/notice.js'
 import { isFinal, type Status } from '../../protocol/status.js'
-import type { TaskChanges, TransitionMessage } from '../../protocol/stream.js'
+import type { Event, TaskChanges, TransitionMessage } from '../../protocol/stream.js'
 import { linksOf, type EditedField, type Failure, type Progress, type Task, type TaskId, type TaskSummary } from '../../protocol/task.js'
 
 /** What a page of anything holds, in bytes; the last task of a list may go beyond. */
@@ -102,6 +103,21 @@ export interface TransitionRow {
   priority?: number
   tags?: string[]
   expiresAt?: Date | null
+  /** Of statements that move tasks. */
+  facts?: TaskFacts
+}
+
+/** The facts of `tasks t`, for lists. */
+export const FACTS = `json_build_object('type', t.type, 'queue', t.queue, 'tags', t.tags, 'batchId', t.batch_id, 'parentId', t.parent_id, 'createdAt', t.created_at) as facts`
+
+/** The transition as it is to be published. */
+export function toEvent({ facts, ...row }: TransitionRow): Event {
+  return { ...toTransitionMessage(row), ...(facts && { facts }) }
+}
+
+/** The facts of a task that was read whole. */
+export function factsOf({ type, queue, tags, batchId, parentId, createdAt }: Pick<SummaryRow, 'type' | 'queue' | 'tags' | 'batchId' | 'parentId' | 'createdAt'>): TaskFacts {
+  return { type, queue, tags, batchId, parentId, createdAt: createdAt.toISOString() }
 }
 
 /** The message of a transition: built from the row, so that a copy sent live equals one read later, but for values that a later edit replaced. */

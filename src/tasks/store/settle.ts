@@ -10,10 +10,10 @@
 import type { AttemptError, AttemptOutcome } from '../../db/schema.js'
 import { runIn } from '../../db/bind.js'
 import type { Database, Orm, Statement } from '../../db/database.js'
-import type { TransitionMessage } from '../../protocol/stream.js'
+import type { Event } from '../../protocol/stream.js'
 import type { Failure } from '../../protocol/task.js'
 import type { AttemptRef } from './claim.js'
-import { toTransitionMessage, type TransitionRow } from './rows.js'
+import { FACTS, toEvent, type TransitionRow } from './rows.js'
 
 export interface Settlement extends AttemptRef {
   outcome: AttemptOutcome
@@ -51,7 +51,7 @@ with input as (
     finished_at = case when c.status not in ('PENDING', 'RETRYING') then now() end
   from current c where t.id = any(array[c.id])
   returning t.id, t.tenant, t.queue, t.priority, t.version, t.status, t.attempt, c.from_status, c.reason, c.outcome, c.error, t.result,
-    t.failure, t.run_at, t.expires_at, now()::timestamptz(3) as at
+    t.failure, t.run_at, t.expires_at, now()::timestamptz(3) as at, ${FACTS}
 ), ended as (
   delete from taskwire.leases l using settled s where l.task_id = any(array[s.id]) and l.attempt = s.attempt
   returning s.id, s.attempt, s.tenant, l.worker, l.started_at, s.at, s.outcome, s.error
@@ -65,7 +65,7 @@ with input as (
   insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at)
   select id, attempt + 1, tenant, queue, priority, coalesce(run_at, at), expires_at from settled where status in ('PENDING', 'RETRYING')
 )
-select id as "taskId", version, from_status as "fromStatus", status, attempt, at, reason, run_at as "runAt", result, failure from settled`,
+select id as "taskId", version, from_status as "fromStatus", status, attempt, at, reason, run_at as "runAt", result, failure, facts from settled`,
 }
 
 /**
@@ -80,13 +80,13 @@ export async function settleInTransaction(transaction: Orm, settlement: Settleme
 export async function settleAttemptsIfCurrent(
   db: Database,
   settlements: readonly Settlement[],
-): Promise<(TransitionMessage | undefined)[]> {
+): Promise<(Event | undefined)[]> {
   const rows = await db.run<TransitionRow>(SETTLE_ATTEMPTS, [JSON.stringify(settlements)])
   const byId = new Map(rows.map((row) => [row.taskId, row]))
   return settlements.map(({ taskId, attempt }) => {
     const row = byId.get(taskId)
     if (row?.attempt !== attempt) return undefined
     byId.delete(taskId)
-    return toTransitionMessage(row)
+    return toEvent(row)
   })
 }

@@ -1,6 +1,8 @@
 /** What a list is asked for, as its address says it. */
 import type { FieldError } from '../../protocol/errors.js'
+import type { ListQuery } from '../../live/list-query.js'
 import type { ListTasksQuery } from '../../protocol/http.js'
+import { DEFAULT_LIST_ROWS, type ListFilter, type ListRequest } from '../../protocol/list.js'
 import type { HistoryPosition, ListField, ListPosition, TaskFilter } from '../../tasks/store/index.js'
 import { ProblemError } from '../problem.js'
 
@@ -15,6 +17,19 @@ export function readFilter({ createdAfter, createdBefore, ...others }: Omit<List
     throw refuse({ pointer: '/createdBefore', detail: 'must be later than createdAfter', fix: 'Exchange the two, or leave one of them out.' })
   }
   return { ...others, createdAfter: after, createdBefore: before }
+}
+
+/** The same for a list that is watched: equal filters look equal. @throws ProblemError as `readFilter` does */
+export function readListFilter(given: ListFilter): ListFilter {
+  const { batch, parent, ...others } = readFilter(given)
+  const fields = Object.entries({ ...others, batch: batch?.toLowerCase(), parent: parent?.toLowerCase() }).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(fields) as ListFilter
+}
+
+/** @throws ProblemError `invalid_request`, or `invalid_cursor` for `before` */
+export function readListRequest({ filter: given = {}, limit = DEFAULT_LIST_ROWS, before }: ListRequest): ListQuery {
+  const filter = readListFilter(given)
+  return { filter, limit, ...(before !== undefined && { before: decodeCursor(before, filter) }) }
 }
 
 /**

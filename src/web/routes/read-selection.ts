@@ -3,21 +3,24 @@
  * server-sent events, or of lines for people. The streams are the feed's, as over `/ws/tasks`.
  */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { Hub } from '../../live/hub.js'
+import type { ListQuery } from '../../live/list-query.js'
 import { Problem } from '../../protocol/errors.js'
 import type { Selection } from '../../protocol/feed.js'
 import { MAX_BATCH_TASKS, POSITIONS_PATTERN, SelectionQuery, SelectionTransitionList } from '../../protocol/http.js'
+import type { ListFilter } from '../../protocol/list.js'
 import { isFinal } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
 import { findTasks, readHistoryOfTasks, type TaskFilter } from '../../tasks/store/index.js'
-import { chooseFormat } from '../event-format.js'
+import { chooseFormat, type EventFormat } from '../event-format.js'
 import { readLastEventId, type HttpStreams } from '../http-stream.js'
 import { ProblemError } from '../problem.js'
 import type { Reading } from '../reading.js'
 import type { StreamLimits } from '../stream-limits.js'
 import { DEFAULT_TENANT } from '../tenant.js'
-import { decodeHistoryCursor, encodeHistoryCursor } from './list-query.js'
+import { decodeHistoryCursor, encodeHistoryCursor, readListFilter, readListRequest } from './list-query.js'
 
 const MAX_LISTED_TASKS = 200
 
@@ -38,32 +41,54 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
         tags: ['tasks'],
         summary: 'Read or follow what happens to many tasks',
         description:
-          'Tasks by `ids`, of a `batch`, or all that fit `type`, `tag` and `status`. By `Accept`: `application/json` (default) is the stored ' +
+          'Tasks by `ids`, of a `batch`, or all that fit a filter. By `Accept`: `application/json` (default) is the stored ' +
           'history, of what fits that of the newest 200 (pass `nextCursor` as `cursor` for the next page); `text/event-stream` a stream of server-sent events, `text/plain` ' +
           'the same as lines. A stream of ids or of a batch ends when all tasks have; who comes back with `Last-Event-ID` misses nothing. ' +
-          '204: all have ended, and the client has seen it. A stream of what fits begins with snapshots and does not end.',
+          '204: all have ended, and the client has seen it. A stream of what fits begins with snapshots and does not end. With `list`, a stream tells ' +
+          'the rows of the list of the newest so many tasks that fit (`list`), and what changes in it (`change`); `ids` may name tasks to follow over ' +
+          'the same stream.',
         querystring: SelectionQuery,
         response: { 200: SelectionTransitionList, 204: NoBody, 400: Problem, 404: Problem, 429: Problem, 503: Problem },
       },
     },
     async (request, reply) => {
-      const { since, cursor, ...query } = request.query
-      const after = cursor === undefined ? undefined : decodeHistoryCursor(cursor)
-      const selection = await fixBatch(toSelection(query), request.ip)
+      const { since, cursor, list, ids, ...filter } = request.query
       const format = chooseFormat(request.headers.accept)
+      if (list !== undefined) {
+        const query = readListRequest({ filter, limit: list, ...(cursor !== undefined && { before: cursor }) })
+        return followList(query, { ids: ids === undefined ? undefined : toIds(ids), since, format }, request, reply)
+      }
+      const after = cursor === undefined ? undefined : decodeHistoryCursor(cursor)
+      const selection = await fixBatch(toSelection(ids, filter), request.ip)
       if (format === undefined) {
-        const ids = 'ids' in selection ? selection.ids : await findIds(selection, MAX_LISTED_TASKS, request.ip)
-        const { items, next } = await readHistoryOfTasks(reading.inTurnsOf(request.ip), DEFAULT_TENANT, ids, after)
+        const listed = 'ids' in selection ? selection.ids : await findIds(selection, MAX_LISTED_TASKS, request.ip)
+        const { items, next } = await readHistoryOfTasks(reading.inTurnsOf(request.ip), DEFAULT_TENANT, listed, after)
         return { items, nextCursor: next && encodeHistoryCursor(next) }
       }
-      const position = readLastEventId(request, new RegExp(POSITIONS_PATTERN), 'a position of this stream') ?? since
-      const held = 'ids' in selection && position !== undefined ? toVersions(selection.ids, position) : {}
+      const held = 'ids' in selection ? readHeld(selection.ids, request, since) : {}
       limits.assertRoom(request)
       if ('ids' in selection && (await isAllSeen(selection.ids, held))) return reply.code(204).send(undefined)
       streams.followMany(selection, { since: held, format, onEnd: limits.enter(request) }, reply)
       return reply
     },
   )
+
+  function followList(
+    list: ListQuery,
+    { ids, since, format }: { ids: TaskId[] | undefined; since: string | undefined; format: EventFormat | undefined },
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): FastifyReply {
+    if (format === undefined) {
+      throw new ProblemError('invalid_request', 'A list is followed as a stream.', [
+        { pointer: '/list', detail: 'goes with a stream only', fix: 'Send Accept: text/event-stream, or read GET /api/tasks.' },
+      ])
+    }
+    const held = ids === undefined ? {} : readHeld(ids, request, since)
+    limits.assertRoom(request)
+    streams.followMany(ids && { ids }, { list, since: held, format, onEnd: limits.enter(request) }, reply)
+    return reply
+  }
 
   /** A whole batch is its ids, so that a position can be told. */
   async function fixBatch(selection: Selection, client: string): Promise<Selection> {
@@ -91,13 +116,21 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
 }
 
 /** @throws ProblemError `invalid_request` */
-function toSelection({ ids, ...filter }: Omit<SelectionQuery, 'since' | 'cursor'>): Selection {
-  if (ids === undefined) return filter
+function toSelection(ids: string | undefined, filter: ListFilter): Selection {
+  if (ids === undefined) return readListFilter(filter)
   const [other] = Object.keys(filter)
-  if (other === undefined) return { ids: [...new Set(ids.toLowerCase().split(','))] }
+  if (other === undefined) return { ids: toIds(ids) }
   throw new ProblemError('invalid_request', `ids and ${other} cannot be asked for together.`, [
     { pointer: `/${other}`, detail: 'does not go with ids', fix: 'Leave one of them out.' },
   ])
+}
+
+const toIds = (text: string): TaskId[] => [...new Set(text.toLowerCase().split(','))]
+
+/** The versions that the client holds. @throws ProblemError `invalid_request` */
+function readHeld(ids: readonly TaskId[], request: FastifyRequest, since: string | undefined): Record<TaskId, number> {
+  const position = readLastEventId(request, new RegExp(POSITIONS_PATTERN), 'a position of this stream') ?? since
+  return position === undefined ? {} : toVersions(ids, position)
 }
 
 /** @throws ProblemError `invalid_request` */

@@ -1,0 +1,81 @@
+/** What a list is asked for, and what can be told of a change without reading the task. */
+import { compareRows, type ListCounts, type ListFilter } from '../protocol/list.js'
+import type { Notice } from '../protocol/notice.js'
+import type { Status } from '../protocol/status.js'
+import type { TaskId, TaskSummary } from '../protocol/task.js'
+
+/** A place between two rows: behind this one. */
+export interface ListPosition {
+  id: TaskId
+  /** ISO 8601. Missing where the order is that of the ids. */
+  createdAt?: string | undefined
+}
+
+export interface ListQuery {
+  filter: ListFilter
+  limit: number
+  /** Where the window begins; undefined: at the newest task. */
+  before?: ListPosition | undefined
+}
+
+export interface FoundRow extends ListPosition {
+  createdAt: string
+  status: Status
+  version: number
+  /** Another one whenever the row was written. */
+  stamp: string
+}
+
+export interface ListedRow {
+  task: TaskSummary
+  stamp: string
+}
+
+/** What a list asks of PostgreSQL. */
+export interface ListReads {
+  /** The tasks that fit, newest first, without their rows; `next` is where to go on, null when there is nothing behind. */
+  find(filter: ListFilter, options: { limit: number; position?: ListPosition | undefined }): Promise<{ found: FoundRow[]; next: ListPosition | null }>
+  /** The rows of those of these tasks that fit. */
+  readRows(filter: ListFilter, ids: readonly TaskId[]): Promise<ListedRow[]>
+  /** How many tasks fit, whatever their status. */
+  count(filter: ListFilter): Promise<ListCounts>
+}
+
+/** Two lists with the same key are the same. */
+export function keyOf({ filter, limit, before }: ListQuery): string {
+  const { status, type, tag, queue, batch, parent, createdAfter, createdBefore, q } = filter
+  return JSON.stringify([status, type, tag, queue, batch, parent, createdAfter, createdBefore, q, limit, before?.id, before?.createdAt])
+}
+
+/** False: the task surely does not fit, as it stands after this change. True: it may. */
+export function mayFit({ status, type, tag, queue, batch, parent, createdAfter, createdBefore }: ListFilter, notice: Notice): boolean {
+  if (status !== undefined && status !== notice.status) return false
+  const { facts } = notice
+  if (facts === undefined) return true
+  return (
+    (type === undefined || type === facts.type) &&
+    (queue === undefined || queue === facts.queue) &&
+    (tag === undefined || facts.tags.includes(tag)) &&
+    (batch === undefined || batch === facts.batchId) &&
+    (parent === undefined || parent === facts.parentId) &&
+    (createdAfter === undefined || Date.parse(facts.createdAt) >= Date.parse(createdAfter)) &&
+    (createdBefore === undefined || Date.parse(facts.createdAt) < Date.parse(createdBefore))
+  )
+}
+
+/** Whether the notice alone tells that the task fits. */
+export function isSureOf({ q }: ListFilter, { facts }: Notice): boolean {
+  return q === undefined && facts !== undefined
+}
+
+/** The order of a list over rows, positions and what notices know. */
+export function compareIn(filter: ListFilter): (a: ListPosition, b: ListPosition) => number {
+  const compare = compareRows(filter)
+  const timed = ({ id, createdAt }: ListPosition) => ({ id, createdAt: createdAt === undefined ? '' : toInstant(createdAt) })
+  return (a, b) => compare(timed(a), timed(b))
+}
+
+/** PostgreSQL writes a time in JSON otherwise than we do. */
+function toInstant(text: string): string {
+  return text.endsWith('Z') ? text : new Date(text).toISOString()
+}

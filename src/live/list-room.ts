@@ -1,0 +1,296 @@
+/**
+ * One list that is watched in this process: its window, and the streams that follow it.
+ *
+ * PostgreSQL decides what is in the list; a notice only says which rows to read again. The life of a room:
+ * 1. It hears notices, and the broker has acknowledged that. Only then
+ * 2. the window is read, and streams get `list`.
+ * 3. A notice of a row, or of a task that may be one: the task is read by its id, with the others that changed meanwhile, and the filter is
+ *    asked of PostgreSQL in the same statement. At most four times a second streams get the `change`.
+ * 4. Rows have gone and others wait behind the window, or very many changed: the window is found again, by its index; rows whose stamp is
+ *    known are not read.
+ *
+ * What goes wrong, and then:
+ * - Notices were lost, or never sent (a task made by an application's SQL): the window is found again every second, and what differs is
+ *   read. Where that takes long, the next is twenty times as far away. The broker is down: twice a second. It is back: at once.
+ * - A notice comes while rows are read: its row is read once more, for the reading may have begun before it.
+ * - PostgreSQL cannot be read: the list stands still; the next tick tries again.
+ * - A client is slow: see `list-stream.ts`.
+ */
+import { MAX_NEWER, type ListChangeMessage, type ListCounts, type ListMessage } from '../protocol/list.js'
+import type { Notice } from '../protocol/notice.js'
+import type { TaskId } from '../protocol/task.js'
+import { createFanOut } from './fan-out.js'
+import { compareIn, mayFit, type ListPosition, type ListQuery, type ListReads } from './list-query.js'
+import { ListStream, type ListFrame, type ListSink } from './list-stream.js'
+import { ListWindow, type Row } from './list-window.js'
+import type { Notices } from './notices.js'
+import type { Log } from './room.js'
+import type { TaskStream } from './task-stream.js'
+
+/** The least time between two messages of a list, in milliseconds. */
+const MIN_PAUSE_MS = 250
+/** How soon after a notice its task is read: notices come in swarms. */
+const GATHER_MS = 20
+const CHECK_MS = 1_000
+const DOWN_CHECK_MS = 500
+/** A check takes at most this part of the time. */
+const CHECK_SHARE = 20
+/** Changes kept for streams that are visited in portions. */
+const MAX_RECENT_CHANGES = 4
+/** Notices remembered during a read, and stale rows; of more, the whole window is found again. */
+const MAX_REMEMBERED = 5_000
+
+export interface ListRoomDeps {
+  reads: ListReads
+  notices: Notices
+  log: Log
+  maxStuckMs: number
+  encodeCursor(position: ListPosition): string
+  /** The counts of this filter, while the window does not hold all that fits; `onCounts` is called when there are others. */
+  watchCounts(onCounts: () => void): { counts(): ListCounts | null; stop(): void }
+}
+
+export class ListRoom {
+  readonly name: string
+  readonly query: ListQuery
+  readonly #deps: ListRoomDeps
+  readonly #window: ListWindow
+  readonly #compare: (a: ListPosition, b: ListPosition) => number
+  readonly #streams = new Set<ListStream>()
+  readonly #fanOut = createFanOut(this.#streams, (stream) => stream.advance(), () => {})
+  readonly #listener = { onNotices: (notices: readonly Notice[]) => this.#hear(notices), onGap: () => this.#findAgain() }
+  #stale = new Set<TaskId>()
+  #heardMeanwhile = new Set<TaskId>()
+  #isWholeStale = true
+  #isReading = false
+  #isClosed = false
+  #isWarned = false
+  #timer: NodeJS.Timeout | undefined
+  #toldAtMs = -Infinity
+  #nextCheckAtMs = Infinity
+  #tally: ReturnType<ListRoomDeps['watchCounts']> | undefined
+  #newer = 0
+  #told: { nextCursor: string | null; newer: number; counts: string } = { nextCursor: null, newer: 0, counts: 'null' }
+  #recent: ListFrame[] = []
+  #whole: ListFrame | undefined
+  #idleSinceMs = performance.now()
+  #ready: Promise<void> | undefined
+  #visitors = 0
+  revision = 0
+
+  constructor(name: string, query: ListQuery, deps: ListRoomDeps) {
+    this.name = name
+    this.query = query
+    this.#deps = deps
+    this.#window = new ListWindow(query)
+    this.#compare = compareIn(query.filter)
+  }
+
+  /** Resolves when the list has been read. Rejects when it cannot be. */
+  async enter(): Promise<void> {
+    this.#visitors += 1
+    try {
+      await (this.#ready ??= this.#open())
+    } catch (error) {
+      this.#ready = undefined
+      throw error
+    } finally {
+      this.#visitors -= 1
+      this.#idleSinceMs = performance.now()
+    }
+  }
+
+  get size(): number {
+    return this.#window.size
+  }
+
+  /** Follows the list; begins with the whole of it. To be called in the turn in which `enter` has resolved. */
+  attach(sink: ListSink): TaskStream {
+    const stream = new ListStream(this, sink, (one) => {
+      this.#streams.delete(one)
+      this.#idleSinceMs = performance.now()
+    })
+    this.#streams.add(stream)
+    stream.advance()
+    return stream
+  }
+
+  /** How long nobody has needed this room. */
+  idleMs(): number {
+    return this.#streams.size > 0 || this.#visitors > 0 ? 0 : performance.now() - this.#idleSinceMs
+  }
+
+  /** To be called a few times a second. */
+  tick(): void {
+    for (const stream of this.#streams) stream.closeIfStuck(this.#deps.maxStuckMs)
+    if (this.#ready === undefined || this.#isReading) return
+    if (performance.now() >= this.#nextCheckAtMs || (!this.#deps.notices.isUp() && performance.now() >= this.#nextCheckAtMs - (CHECK_MS - DOWN_CHECK_MS))) this.#findAgain()
+  }
+
+  close(code: number, reason: () => string): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    this.#tally?.stop()
+    this.#deps.notices.remove(this.#listener)
+    for (const stream of this.#streams) stream.close(code, reason())
+  }
+
+  listFrame(): ListFrame {
+    if (this.#whole?.message.revision === this.revision) return this.#whole
+    const rows = this.#window.rows()
+    const rest = { nextCursor: this.#nextCursor(), newer: this.#newer, counts: this.#counts() }
+    const message: ListMessage = { type: 'list', list: this.name, revision: this.revision, items: rows.map(({ task }) => task), ...rest }
+    const head = JSON.stringify({ type: 'list', list: this.name, revision: this.revision })
+    this.#whole = toListFrame(message, `${head.slice(0, -1)},"items":${joinRows(rows)},${JSON.stringify(rest).slice(1)}`)
+    return this.#whole
+  }
+
+  changeFrame(revision: number): ListFrame | undefined {
+    return this.#recent.find(({ message }) => message.revision === revision)
+  }
+
+  async #open(): Promise<void> {
+    await this.#deps.notices.add(this.#listener)
+    await this.#read()
+    this.#tell()
+    this.#scheduleIfStale()
+  }
+
+  #hear(notices: readonly Notice[]): void {
+    for (const notice of notices) {
+      const { taskId, version, isProgress = false } = notice
+      if (this.#isReading) this.#heardMeanwhile.add(taskId)
+      const known = this.#window.task(taskId)
+      if (known !== undefined ? isProgress || version > known.version : !isProgress && this.#mayComeIn(notice)) this.#stale.add(taskId)
+    }
+    if (this.#heardMeanwhile.size > MAX_REMEMBERED || this.#stale.size > MAX_REMEMBERED) this.#isWholeStale = true
+    this.#scheduleIfStale()
+  }
+
+  #mayComeIn(notice: Notice): boolean {
+    if (!mayFit(this.query.filter, notice)) return false
+    // A task before the window does not come in, but it is counted.
+    if (this.query.before !== undefined) this.#isWholeStale = true
+    return notice.facts === undefined || this.#window.hasPlaceFor({ id: notice.taskId, createdAt: notice.facts.createdAt })
+  }
+
+  #findAgain(): void {
+    this.#isWholeStale = true
+    this.#schedule(0)
+  }
+
+  #scheduleIfStale(): void {
+    if (this.#isWholeStale || this.#stale.size > 0) this.#schedule()
+  }
+
+  #schedule(gatherMs = GATHER_MS): void {
+    if (this.#isReading || this.#isClosed || this.#ready === undefined || this.#timer !== undefined) return
+    const pauseMs = Math.max(gatherMs, this.#toldAtMs + MIN_PAUSE_MS - performance.now())
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      void this.#refresh()
+    }, pauseMs)
+  }
+
+  async #refresh(): Promise<void> {
+    if (this.#isReading || this.#isClosed) return
+    try {
+      await this.#read()
+      this.#isWarned = false
+    } catch (error) {
+      if (!this.#isWarned) this.#deps.log.warn({ err: error, filter: this.query.filter }, 'a watched list could not be read')
+      this.#isWarned = true
+      this.#nextCheckAtMs = performance.now() + DOWN_CHECK_MS
+    }
+    if (this.#isClosed) return
+    this.#tell()
+    if (!this.#isWarned) this.#scheduleIfStale()
+  }
+
+  async #read(): Promise<void> {
+    this.#isReading = true
+    this.#heardMeanwhile.clear()
+    try {
+      const stale = [...this.#stale]
+      this.#stale = new Set()
+      // More rows than the window has: to find it again costs less.
+      if (this.#isWholeStale || stale.length > this.#window.limit) await this.#readWhole()
+      else if (stale.length > 0 && this.#window.merge(stale, await this.#deps.reads.readRows(this.query.filter, stale))) await this.#readWhole()
+    } catch (error) {
+      this.#isWholeStale = true
+      throw error
+    } finally {
+      this.#isReading = false
+    }
+    for (const id of this.#heardMeanwhile) if (this.#window.task(id) !== undefined) this.#stale.add(id)
+  }
+
+  async #readWhole(): Promise<void> {
+    const { filter, before } = this.query
+    const { reads } = this.#deps
+    this.#isWholeStale = false
+    const beganAtMs = performance.now()
+    // One more than the window has tells whether something is behind.
+    const { limit } = this.#window
+    const { found, next } = await reads.find(filter, { limit: limit + 1, position: before })
+    const window = found.slice(0, limit)
+    const unknown = this.#window.unknownOf(window)
+    const last = window.at(-1)
+    this.#window.replace(window, unknown.length > 0 ? await reads.readRows(filter, unknown) : [], found.length > limit && last ? last : next)
+    if (before !== undefined) this.#newer = await this.#countNewer(before)
+    const tookMs = performance.now() - beganAtMs
+    this.#nextCheckAtMs = performance.now() + Math.max(CHECK_MS * (0.9 + Math.random() * 0.2), tookMs * CHECK_SHARE)
+  }
+
+  async #countNewer(before: ListPosition): Promise<number> {
+    const { found } = await this.#deps.reads.find(this.query.filter, { limit: MAX_NEWER })
+    return found.filter((row) => this.#compare(row, before) <= 0).length
+  }
+
+  /** A window that holds all that fits, whatever their status, is its own count. */
+  #counts(): ListCounts | null {
+    const { filter, before } = this.query
+    if (this.#window.next === null && filter.status === undefined && before === undefined) {
+      const byStatus: ListCounts['byStatus'] = {}
+      for (const { task } of this.#window.rows()) byStatus[task.status] = (byStatus[task.status] ?? 0) + 1
+      return { byStatus, more: [] }
+    }
+    this.#tally ??= this.#deps.watchCounts(() => {
+      if (this.#timer === undefined && !this.#isReading && !this.#isClosed) this.#schedule()
+    })
+    return this.#tally.counts()
+  }
+
+  #nextCursor(): string | null {
+    return this.#window.next && this.#deps.encodeCursor(this.#window.next)
+  }
+
+  /** Tells all streams what has changed, if anything has. */
+  #tell(): void {
+    const { upsert, remove } = this.#window.takeChange()
+    const before = this.#told
+    const counts = this.#counts()
+    this.#told = { nextCursor: this.#nextCursor(), newer: this.#newer, counts: JSON.stringify(counts) }
+    const { nextCursor, newer } = this.#told
+    const rest = {
+      ...(remove.length > 0 && { remove }),
+      ...(nextCursor !== before.nextCursor && { nextCursor }),
+      ...(newer !== before.newer && { newer }),
+      ...(this.#told.counts !== before.counts && { counts }),
+    }
+    if (this.revision > 0 && upsert.length === 0 && Object.keys(rest).length === 0) return
+    this.#toldAtMs = performance.now()
+    this.revision += 1
+    const head = { type: 'change', list: this.name, revision: this.revision } as const
+    const message: ListChangeMessage = { ...head, ...(upsert.length > 0 && { upsert: upsert.map(({ task }) => task) }), ...rest }
+    const json = JSON.stringify({ ...head, ...rest })
+    this.#recent = [...this.#recent, toListFrame(message, upsert.length > 0 ? `${json.slice(0, -1)},"upsert":${joinRows(upsert)}}` : json)].slice(-MAX_RECENT_CHANGES)
+    this.#fanOut.visitAll()
+  }
+}
+
+const joinRows = (rows: readonly Row[]) => `[${rows.map(({ json }) => json).join()}]`
+
+function toListFrame(message: ListFrame['message'], json: string): ListFrame {
+  return { message, json, bytes: Buffer.byteLength(json) }
+}

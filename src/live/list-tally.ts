@@ -1,0 +1,81 @@
+/**
+ * How many tasks fit a filter, by status, for the lists whose window does not hold all of them. Counted again at most once a second after
+ * a notice of a task that may be counted, and every ten seconds without one. A count takes at most a twentieth of the time.
+ */
+import type { ListCounts, ListFilter } from '../protocol/list.js'
+import type { Notice } from '../protocol/notice.js'
+import { mayFit, type ListReads } from './list-query.js'
+import type { Notices } from './notices.js'
+import type { Log } from './room.js'
+
+const PAUSE_MS = 1_000
+const MAX_AGE_MS = 10_000
+const SHARE = 20
+
+export class ListTally {
+  readonly #filter: ListFilter
+  readonly #reads: Pick<ListReads, 'count'>
+  readonly #notices: Notices
+  readonly #log: Log
+  readonly #watchers = new Set<() => void>()
+  readonly #listener = { onNotices: (notices: readonly Notice[]) => this.#hear(notices), onGap: () => void (this.#isStale = true) }
+  #isStale = true
+  #isCounting = false
+  #nextAtMs = 0
+  #oldAtMs = 0
+  counts: ListCounts | null = null
+
+  /** @param filter without a status */
+  constructor(filter: ListFilter, reads: Pick<ListReads, 'count'>, notices: Notices, log: Log) {
+    this.#filter = filter
+    this.#reads = reads
+    this.#notices = notices
+    this.#log = log
+    void notices.add(this.#listener)
+  }
+
+  get isWatched(): boolean {
+    return this.#watchers.size > 0
+  }
+
+  add(onCounts: () => void): void {
+    this.#watchers.add(onCounts)
+    this.tick()
+  }
+
+  remove(onCounts: () => void): void {
+    this.#watchers.delete(onCounts)
+  }
+
+  stop(): void {
+    this.#notices.remove(this.#listener)
+  }
+
+  /** To be called a few times a second. */
+  tick(): void {
+    const nowMs = performance.now()
+    const isDue = (this.#isStale || !this.#notices.isUp()) && nowMs >= this.#nextAtMs
+    if (!this.#isCounting && (isDue || nowMs >= this.#oldAtMs)) void this.#count()
+  }
+
+  #hear(notices: readonly Notice[]): void {
+    this.#isStale ||= notices.some((notice) => notice.isProgress !== true && mayFit(this.#filter, notice))
+  }
+
+  async #count(): Promise<void> {
+    this.#isCounting = true
+    this.#isStale = false
+    const beganAtMs = performance.now()
+    try {
+      this.counts = await this.#reads.count(this.#filter)
+      for (const tell of this.#watchers) tell()
+    } catch (error) {
+      this.#isStale = true
+      this.#log.warn({ err: error, filter: this.#filter }, 'the tasks of a watched list could not be counted')
+    }
+    const nowMs = performance.now()
+    this.#nextAtMs = nowMs + Math.max(PAUSE_MS, (nowMs - beganAtMs) * SHARE)
+    this.#oldAtMs = Math.max(this.#nextAtMs, nowMs + MAX_AGE_MS)
+    this.#isCounting = false
+  }
+}

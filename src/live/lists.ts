@@ -1,0 +1,151 @@
+/**
+ * The lists that are watched in this process: one room for each, shared by all who watch the same one, and what rooms have in common.
+ *
+ * Bounded: so many rooms, so many rows in all of them together. A room outlives its last stream by a second, so that a reload of the page is
+ * no read.
+ */
+import type { ListFilter } from '../protocol/list.js'
+import { CLOSE_CODES } from '../protocol/stream.js'
+import { FitRoom, type OnFit } from './fit-room.js'
+import { ListRoom } from './list-room.js'
+import { ListTally } from './list-tally.js'
+import { keyOf, type FoundRow, type ListPosition, type ListQuery, type ListReads } from './list-query.js'
+import type { ListSink } from './list-stream.js'
+import type { Notices } from './notices.js'
+import type { Log } from './room.js'
+import type { TaskStream } from './task-stream.js'
+
+const TICK_MS = 250
+const ROOM_GRACE_MS = 1_000
+/** Clients spread their return after a restart over this. */
+const MAX_RETRY_AFTER_MS = 2_000
+
+export interface ListsDeps {
+  notices: Notices
+  /** How the room that asks reads. @param room whose turns its reads take */
+  readsFor(room: object): ListReads
+  encodeCursor(position: ListPosition): string
+  log: Log
+  /** Lists that are watched at a time. Default 200. */
+  maxRooms?: number
+  /** Rows of all their windows. Default 20,000. */
+  maxRows?: number
+  /** A client that takes nothing for this long is closed with 4002. Default 30,000. */
+  maxStuckMs?: number
+}
+
+/** There are as many watched lists as this process can bear. */
+export class ListsFullError extends Error {}
+
+export interface OpenList {
+  readonly name: string
+  /** Rows of the window. */
+  readonly size: number
+  /** Sends the list, and from then on what changes. To be called at once, or never. */
+  follow(sink: ListSink): TaskStream
+}
+
+export interface Lists {
+  /** Reads a list, or joins those who watch it. @throws ListsFullError, and what reading throws */
+  open(query: ListQuery): Promise<OpenList>
+  /** The tasks that fit now, newest first. */
+  find(filter: ListFilter, limit: number): Promise<readonly FoundRow[]>
+  /** Tells of each task that comes to fit, from when the promise has resolved until `stop`. @throws ListsFullError, and what reading throws */
+  watchFits(filter: ListFilter, onFit: OnFit): Promise<{ stop(): void }>
+  /** Closes every stream with 1012. Idempotent. */
+  stop(): void
+  counts(): { lists: number; rows: number }
+}
+
+export function startLists(deps: ListsDeps): Lists {
+  const { notices, readsFor, encodeCursor, log, maxRooms = 200, maxRows = 20_000, maxStuckMs = 30_000 } = deps
+  const rooms = new Map<string, ListRoom>()
+  const tallies = new Map<string, ListTally>()
+  const fits = new Map<string, FitRoom>()
+  const asker = {}
+  let nameCount = 0
+  let isStopped = false
+
+  function roomOf(query: ListQuery): ListRoom {
+    const key = keyOf(query)
+    const known = rooms.get(key)
+    if (known !== undefined) return known
+    const rows = [...rooms.values()].reduce((sum, room) => sum + room.query.limit, 0)
+    if (isStopped || rooms.size >= maxRooms || rows + query.limit > maxRows) throw new ListsFullError(`${rooms.size} lists with ${rows} rows are watched`)
+    nameCount += 1
+    const reads = readsFor({})
+    const room = new ListRoom(`list-${nameCount}`, query, { reads, notices, log, maxStuckMs, encodeCursor, watchCounts: (onCounts) => watchCounts(query.filter, reads, onCounts) })
+    rooms.set(key, room)
+    return room
+  }
+
+  /** Lists that differ in their status or window only have the same counts. */
+  function watchCounts({ ...filter }: ListFilter, reads: ListReads, onCounts: () => void) {
+    delete filter.status
+    const key = keyOf({ filter, limit: 0 })
+    const tally = tallies.get(key) ?? new ListTally(filter, reads, notices, log)
+    tallies.set(key, tally)
+    tally.add(onCounts)
+    return { counts: () => tally.counts, stop: () => tally.remove(onCounts) }
+  }
+
+  function tick(): void {
+    for (const [key, room] of rooms) {
+      if (room.idleMs() > ROOM_GRACE_MS) {
+        rooms.delete(key)
+        room.close(CLOSE_CODES.ended, () => 'nobody is here')
+      } else room.tick()
+    }
+    for (const shared of [tallies, fits]) {
+      for (const [key, one] of shared) {
+        if (one.isWatched) one.tick()
+        else {
+          shared.delete(key)
+          one.stop()
+        }
+      }
+    }
+  }
+
+  /** Nothing that a timer calls may throw: it would end the process. */
+  const timer = setInterval(() => {
+    try {
+      tick()
+    } catch (error) {
+      log.warn({ err: error }, 'the watched lists could not be checked')
+    }
+  }, TICK_MS).unref()
+
+  return {
+    async open(query) {
+      const room = roomOf(query)
+      await room.enter()
+      return { name: room.name, size: room.size, follow: (sink) => room.attach(sink) }
+    },
+    async find(filter, limit) {
+      return (await readsFor(asker).find(filter, { limit })).found
+    },
+    async watchFits(filter, onFit) {
+      const key = keyOf({ filter, limit: 0 })
+      if (!fits.has(key) && fits.size >= maxRooms) throw new ListsFullError(`${fits.size} filters are watched`)
+      const room = fits.get(key) ?? new FitRoom(filter, readsFor({}), notices, log)
+      fits.set(key, room)
+      const stop = () => room.remove(onFit)
+      await room.add(onFit).catch((error: unknown) => {
+        stop()
+        throw error
+      })
+      return { stop }
+    },
+    stop() {
+      if (isStopped) return
+      isStopped = true
+      clearInterval(timer)
+      for (const one of [...tallies.values(), ...fits.values()]) one.stop()
+      for (const room of rooms.values()) room.close(CLOSE_CODES.restart, () => `retryAfterMs=${Math.round(Math.random() * MAX_RETRY_AFTER_MS)}`)
+      rooms.clear()
+    },
+    counts: () => ({ lists: rooms.size, rows: [...rooms.values()].reduce((sum, room) => sum + room.size, 0) }),
+  }
+}
+

@@ -1,0 +1,67 @@
+/**
+ * Who in this process wants to hear of every change: nobody while no list is watched, and then the process is not subscribed.
+ *
+ * To `add` is to be told from the broker's acknowledgement on, which is waited for a moment: while the broker is down there is none,
+ * and `onGap` follows when it is back. Who reads after `add` misses nothing.
+ */
+import type { EventSubscription } from '../broker/broker.js'
+import type { Notice } from '../protocol/notice.js'
+import type { Log } from './room.js'
+
+const ACKNOWLEDGE_DEADLINE_MS = 1_000
+
+export interface NoticeListener {
+  /** Must not throw. */
+  onNotices(notices: readonly Notice[]): void
+  /** Notices may have been missed. Must not throw. */
+  onGap(): void
+}
+
+export interface Notices {
+  /** Never rejects. */
+  add(listener: NoticeListener): Promise<void>
+  remove(listener: NoticeListener): void
+  /** Whether the broker can tell of changes now. */
+  isUp(): boolean
+}
+
+export interface NoticeBoard extends Notices {
+  tell(notices: readonly Notice[]): void
+  tellOfGap(): void
+}
+
+export function createNoticeBoard(subscription: () => EventSubscription, log: Log): NoticeBoard {
+  const listeners = new Set<NoticeListener>()
+  let acknowledged: Promise<void> | undefined
+
+  async function subscribe(): Promise<void> {
+    const answered = subscription().subscribeNotices().catch((error: unknown) => {
+      log.warn({ err: error }, 'the broker did not acknowledge the subscription of lists; PostgreSQL is asked more often')
+    })
+    if (!subscription().isUp()) return
+    let timer: NodeJS.Timeout | undefined
+    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, ACKNOWLEDGE_DEADLINE_MS)))
+    await Promise.race([answered, patience])
+    clearTimeout(timer)
+  }
+
+  return {
+    add(listener) {
+      listeners.add(listener)
+      acknowledged ??= subscribe()
+      return acknowledged
+    },
+    remove(listener) {
+      if (!listeners.delete(listener) || listeners.size > 0) return
+      acknowledged = undefined
+      subscription().unsubscribeNotices()
+    },
+    isUp: () => subscription().isUp(),
+    tell(notices) {
+      for (const listener of listeners) listener.onNotices(notices)
+    },
+    tellOfGap() {
+      for (const listener of listeners) listener.onGap()
+    },
+  }
+}
