@@ -5,7 +5,9 @@
  * the types, `#/types/<type>` one of them.
  */
 import { isFinal } from './task-stream.js'
+import { serverNow } from './page/api.js'
 import { onTick } from './page/clock.js'
+import { onPageConnection, pageConnection } from './page/connection.js'
 import { startCreateForm } from './page/create.js'
 import { startDetail } from './page/detail.js'
 import { setAttribute, setText } from './page/dom.js'
@@ -14,24 +16,19 @@ import { startTypes } from './page/types.js'
 import { describeConnection } from './page/words.js'
 
 const element = (id) => document.getElementById(id)
-const connections = { list: { state: 'connecting', text: 'Connecting…' }, task: undefined }
 let detail
 let types
 let shownId
+let standingBefore = 'connecting'
 
-const list = startTaskList(element('list'), {
-  onConnection(connection) {
-    if (connection.state === 'live') detail?.retryNow()
-    showConnection({ list: connection })
-  },
-})
+element('fallback').remove()
+const list = startTaskList(element('list'))
 const form = startCreateForm(element('create'), {
   onTypes(types) {
     list.setTypes(types)
     if (document.activeElement === element('main')) moveToView() // it was chosen before there was a form
   },
   onCreated(task) {
-    list.add(task)
     location.hash = taskPath(task.id)
   },
 })
@@ -40,7 +37,9 @@ element('skip').addEventListener('click', (event) => {
   element(document.body.dataset.view === 'list' ? 'list' : 'main').focus()
 })
 window.addEventListener('hashchange', () => show({ isNavigation: true }))
-onTick(() => showConnection({}))
+onTick(showConnection)
+onPageConnection(showConnection)
+showConnection()
 show({ isNavigation: false })
 
 function show({ isNavigation }) {
@@ -48,7 +47,6 @@ function show({ isNavigation }) {
   detail = undefined
   types?.stop()
   types = undefined
-  connections.task = undefined
   const { view, name } = readAddress()
   const id = view === 'task' ? name : undefined
   const leftId = shownId
@@ -82,7 +80,6 @@ function openTask(id) {
       if (status !== undefined && status !== task.status) announce(task)
       status = task.status
     },
-    onConnection: (connection) => showConnection({ task: connection }),
   })
 }
 
@@ -121,15 +118,14 @@ function taskPath(id) {
   return `#/tasks/${encodeURIComponent(id)}`
 }
 
-/** The header tells whether the page as a whole is current; a task that has ended or does not exist is no worry of it. */
-function showConnection(changed) {
-  Object.assign(connections, changed)
-  const { list, task } = connections
-  const isTroubled = task?.state === 'reconnecting' || task?.state === 'away'
-  const shown = isTroubled ? task : list
-  const before = element('connection').dataset.state
-  setAttribute(element('connection'), 'data-state', shown.state)
-  setText(element('connection'), describeConnection(shown))
+/** The header tells how the page as a whole stands with the server. */
+function showConnection() {
+  const connection = pageConnection()
+  const { state } = connection
+  setAttribute(element('connection'), 'data-state', state)
+  setText(element('connection'), describeConnection(connection, serverNow()))
+  if (state === standingBefore) return
   // Said once, not at each second of a countdown.
-  if (shown.state !== before && before !== 'connecting') setText(element('announcer'), shown.state === 'live' ? 'Live again' : shown.text)
+  if (standingBefore !== 'connecting') setText(element('announcer'), state === 'live' ? 'Live again' : connection.text)
+  standingBefore = state
 }

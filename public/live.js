@@ -30,7 +30,9 @@ export function watchList(list = {}, options = {}) {
 }
 
 class Live {
-  connection = { state: 'connecting', text: 'Connecting…' }
+  #connection = { state: 'connecting', text: 'Connecting…' }
+  /** When the server was heard last, by the clock that people read; undefined before it was. */
+  #heardAt
   #options
   #transports
   #way = 0
@@ -50,6 +52,10 @@ class Live {
     if (this.#transports.length === 0) throw new TypeError('There is no WebSocket here: pass one, or allow other transports')
     options.signal?.addEventListener('abort', () => this.close())
     if (options.signal?.aborted) this.close()
+  }
+
+  get connection() {
+    return { ...this.#connection, ...(this.#heardAt && { heardAt: this.#heardAt }) }
   }
 
   watchList(list = {}, options = {}) {
@@ -124,7 +130,10 @@ class Live {
   #connect() {
     this.#disconnect()
     const seen = { isHeard: false, heardAt: performance.now() }
-    const hear = () => (seen.heardAt = performance.now())
+    const hear = () => {
+      seen.heardAt = performance.now()
+      this.#heardAt = Date.now()
+    }
     this.#link = LINKS[this.#transports[this.#way]](this.#options, () => [...this.#watches.values()], {
       onSign: hear,
       onMessage: (message) => {
@@ -193,8 +202,8 @@ class Live {
   }
 
   #show(connection) {
-    this.connection = connection
+    this.#connection = connection
     for (const watch of this.#watches.values()) watch.life.show(connection)
-    this.#options.onConnection?.(connection)
+    this.#options.onConnection?.(this.connection)
   }
 }

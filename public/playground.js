@@ -2,8 +2,9 @@
  * The playground: the protocol as it happens, over a bare WebSocket. What a message does to the picture is decided by
  * `fold`, as everywhere; the tables come from `/asyncapi.json`, so they say what this server does.
  */
-import { baseUrl } from './page/api.js'
+import { baseUrl, getJson, readUntilDone } from './page/api.js'
 import { createBar, createStatus, h, setText } from './page/dom.js'
+import { describeFailure } from './page/trouble.js'
 import { createTask, fold, isFinal, shouldReconnect } from './task-stream.js'
 
 const element = (id) => document.getElementById(id)
@@ -28,7 +29,7 @@ element('lose').addEventListener('click', () => {
   isLosing = true
   showButtons()
 })
-void showTables()
+readUntilDone('/asyncapi.json', { has: 'channels', onRead: showTables })
 
 async function run() {
   socket?.close()
@@ -42,7 +43,7 @@ async function run() {
     element('held').replaceChildren(status.element, h('p', {}, 'Version ', version), bar.element, chips)
     open(id)
   } catch (error) {
-    say('stopped', error.message)
+    say('stopped', describeFailure(error))
   }
 }
 
@@ -57,11 +58,11 @@ function cut() {
 async function connect() {
   element('connect').disabled = true
   try {
-    const answer = await fetch(`${baseUrl}/api/tasks/${task.id}`)
-    versionAtConnect = (await answer.json()).version
+    const { version } = await getJson(`/api/tasks/${task.id}`, { has: 'version' })
+    versionAtConnect = version
     open(task.id)
-  } catch {
-    say('away', 'The server cannot be reached')
+  } catch (error) {
+    say('away', describeFailure(error))
   }
 }
 
@@ -160,9 +161,7 @@ function showButtons() {
   setText(element('lose'), isLosing ? 'The next transition will be lost' : 'Lose the next transition')
 }
 
-async function showTables() {
-  const answer = await fetch(`${baseUrl}/asyncapi.json`)
-  const { components, channels, info } = await answer.json()
+function showTables({ components, channels, info }) {
   const names = Object.keys(channels.taskStream.messages)
   fill('message-table', ['type', 'what', 'when'], names.map((name) => [h('code', {}, name), components.messages[name].title, toText(components.messages[name].summary)]))
   fill('code-table', ['code', 'means', 'do'], info['x-close-codes'].map(({ code, means, action }) => [h('code', {}, String(code)), toText(means), toText(action)]))

@@ -209,8 +209,18 @@ export function openLive(options?: LiveOptions): Live
 /** Follows one list over a connection of its own, until it is closed. */
 export function watchList(list?: ListRequest, options?: LiveOptions & ListWatchOptions): ListWatch
 
-/** Creates a task and returns it as accepted. Throws `ProblemError` when the server refuses it. */
-export function createTask(body: CreateTask, options?: RequestOptions): Promise<Task>
+export interface CreateOptions extends RequestOptions {
+  /** After so many milliseconds without an answer the request is given up. Default 30,000. */
+  timeoutMs?: number | undefined
+  /** With one, the same request may be sent again after a `ConnectionError`, and creates one task. 1 to 255 characters, without `"`. */
+  idempotencyKey?: string | undefined
+}
+
+/**
+ * Creates a task and returns it as accepted. Throws `ProblemError` when the server, or a proxy before it, refuses it, and
+ * `ConnectionError` when no answer came: whether the task was created is then not known. Throws the reason of `signal` when that aborts.
+ */
+export function createTask(body: CreateTask, options?: CreateOptions): Promise<Task>
 
 /** Creates a task and waits for its end, whichever it is: look at `status`. Throws like `createTask` and `finished`. */
 export function runTask(body: CreateTask, options?: WatchOptions): Promise<Task>
@@ -254,8 +264,18 @@ export class WatchError extends Error {
   constructor(code: number, message: string)
 }
 
-/** The server refused a request; `problem` is its answer (RFC 9457). */
+/**
+ * The server, or a proxy before it, refused a request. `problem` is its answer (RFC 9457), or one made up from the status with the code
+ * `unexpected`, when what came was no answer of Taskwire.
+ */
 export class ProblemError extends Error {
   readonly problem: Problem
-  constructor(problem: Problem)
+  constructor(problem: Problem, options?: ErrorOptions)
+}
+
+/** No answer came; the message says why, in words, and `cause` is what `fetch` threw. Whether the server got the request is not known. */
+export class ConnectionError extends Error {
+  /** `incomplete`: the connection broke within the answer. */
+  readonly code: 'offline' | 'unreachable' | 'timeout' | 'incomplete'
+  constructor(code: ConnectionError['code'], message: string, options?: ErrorOptions)
 }

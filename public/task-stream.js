@@ -21,7 +21,10 @@
  * brings nothing either is left in its turn, after the last for the first: no way is given up for ever.
  */
 
+import { readProblem, requestJson } from './requests.js'
+
 export { openLive, watchList } from './live.js'
+export { ConnectionError, ProblemError } from './requests.js'
 
 const FINAL_STATUSES = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED'])
 
@@ -51,6 +54,7 @@ const MAX_MUTE_ATTEMPTS = 2
 /** An answer comes in less than the longest silence. */
 const MAX_POLL_SECONDS = 24
 const REFUSAL_DEADLINE_MS = 5_000
+const REQUEST_DEADLINE_MS = 30_000
 /** How many tasks one subscription may name. */
 const MAX_IDS = 1_000
 /** The `readyState` of a WebSocket that has not opened yet. */
@@ -126,15 +130,6 @@ export class WatchError extends Error {
   }
 }
 
-/** The server refused a request; `problem` is its answer (RFC 9457). */
-export class ProblemError extends Error {
-  name = 'ProblemError'
-  constructor(problem) {
-    super(problem.detail || problem.title)
-    this.problem = problem
-  }
-}
-
 /** Follows one task until it ends. */
 export function watchTask(id, options = {}) {
   return new TaskWatch(id, options)
@@ -145,16 +140,20 @@ export function watchTasks(selection, options = {}) {
   return new TasksWatch(selection, options)
 }
 
-/** Creates a task and returns it as accepted. Throws `ProblemError` when the server refuses it. */
-export async function createTask(body, options = {}) {
-  const response = await (options.fetch ?? fetch)(urlOf(options.baseUrl, 'api/tasks'), {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', accept: 'application/json' },
-    body: JSON.stringify(body),
-    signal: options.signal ?? null,
+/**
+ * Creates a task and returns it as accepted. Throws `ProblemError` when the server, or a proxy before it, refuses it, and
+ * `ConnectionError` when no answer came.
+ */
+export async function createTask(body, { baseUrl, fetch, signal, timeoutMs = REQUEST_DEADLINE_MS, idempotencyKey } = {}) {
+  const { body: task } = await requestJson(urlOf(baseUrl, 'api/tasks'), {
+    ...{ fetch, signal, timeoutMs, has: 'id', method: 'POST', body: JSON.stringify(body) },
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json',
+      ...(idempotencyKey !== undefined && { 'idempotency-key': `"${idempotencyKey}"` }),
+    },
   })
-  if (!response.ok) throw new ProblemError(await readProblem(response))
-  return response.json()
+  return task
 }
 
 /** Creates a task and waits for its end, whichever it is: look at `status`. */
@@ -479,7 +478,7 @@ class TaskWatch {
       const response = await request(url, { signal: AbortSignal.timeout(Math.min(REFUSAL_DEADLINE_MS, this.#options.connectMs ?? REFUSAL_DEADLINE_MS)) })
       const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json')
       if (!isProblem) return { isAnswered: response.ok }
-      const { status, title } = await readProblem(response)
+      const { status, title } = readProblem(response, await response.json())
       return { isAnswered: status < 500, stopCode: STOP_CODE_OF_HTTP_STATUS[status], title }
     } catch {
       return { isAnswered: false }
@@ -744,12 +743,4 @@ function retryAfterMs(reason) {
 export function urlOf(baseUrl = globalThis.location?.origin, path) {
   if (!baseUrl) throw new TypeError('Outside a browser, pass baseUrl: the address of the server')
   return new URL(path, baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`).href
-}
-
-/** The answer's problem, or one made up from the status when something else than Taskwire answered. */
-async function readProblem(response) {
-  const body = await response.json().catch(() => undefined)
-  if (typeof body?.title === 'string') return { detail: '', ...body, status: response.status }
-  const title = `The server answered ${response.status}`
-  return { type: 'about:blank', title, status: response.status, code: 'unexpected', detail: '', fix: '', requestId: '' }
 }

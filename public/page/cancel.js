@@ -2,26 +2,35 @@
 import { isFinal } from '../task-stream.js'
 import { postJson } from './api.js'
 import { h, setText } from './dom.js'
+import { createTrouble } from './trouble.js'
 
 const QUESTION_MS = 4_000
 
 export function createCancelButton(id) {
-  const said = h('span', { class: 'hint', role: 'status' })
+  const trouble = createTrouble()
   const button = h('button', { type: 'button', class: 'button', click: press }, 'Cancel')
   let isAsking = false
+  let isSending = false
   let timer
 
   async function press() {
+    if (isSending) return
     if (!isAsking) return ask()
-    rest()
-    button.disabled = true
+    trouble.clear()
+    clearTimeout(timer)
+    isAsking = false
+    isSending = true
+    // It keeps the focus, which a disabled button would lose.
+    button.setAttribute('aria-disabled', 'true')
+    setText(button, 'Cancelling…')
     try {
-      await postJson(`/api/tasks/${id}/cancel`)
-      setText(said, '')
+      await postJson(`/api/tasks/${encodeURIComponent(id)}/cancel`)
     } catch (error) {
-      setText(said, error.message)
+      if (!button.hidden) trouble.show(error)
     } finally {
-      button.disabled = false
+      isSending = false
+      button.removeAttribute('aria-disabled')
+      rest()
     }
   }
 
@@ -38,9 +47,10 @@ export function createCancelButton(id) {
   }
 
   return {
-    element: h('p', { class: 'actions' }, button, said),
+    element: h('p', { class: 'actions' }, button, trouble.element),
     update({ status }) {
       button.hidden = isFinal(status) || status === 'CANCELLING'
+      if (button.hidden) trouble.clear() // it was cancelled, or it has ended
     },
   }
 }

@@ -1,6 +1,7 @@
 /** Keeps what counts in seconds counting: relative times, running durations, pauses before a reconnect. */
 import { serverNow } from './api.js'
-import { h } from './dom.js'
+import { knownNow } from './connection.js'
+import { h, setAttribute, setText } from './dom.js'
 import { describeAgo, describeInstant } from './words.js'
 
 const TICK_MS = 500
@@ -16,15 +17,25 @@ export function onTick(listener) {
 
 /** A time as people say it, the exact one on hovering. */
 export function createTime(instant) {
-  const element = h('time', { class: 'ago', datetime: instant, title: describeInstant(instant) })
-  element.textContent = describeAgo(instant, serverNow())
+  const element = h('time', { class: 'ago' })
+  setTime(element, instant)
   return element
 }
 
+/** Makes it another time. */
+export function setTime(element, instant) {
+  setAttribute(element, 'datetime', instant)
+  setAttribute(element, 'title', describeInstant(instant))
+  setText(element, describe(instant))
+}
+
+/** What is past stays past; whether what was to come has come is not known while the server is away. */
+function describe(instant) {
+  const isToCome = Date.parse(instant) > knownNow()
+  return describeAgo(instant, isToCome ? knownNow() : serverNow())
+}
+
 function tick() {
-  for (const element of document.querySelectorAll('time.ago')) {
-    const text = describeAgo(element.dateTime, serverNow())
-    if (element.textContent !== text) element.textContent = text
-  }
+  for (const element of document.querySelectorAll('time.ago')) setText(element, describe(element.dateTime))
   for (const listener of listeners) listener()
 }

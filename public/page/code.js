@@ -1,16 +1,26 @@
-/** Code and JSON to look at and to copy. */
-import { createCopyButton, h } from './dom.js'
+/** Code and JSON to look at and to copy. Each can be changed in place, which leaves what is equal as it is. */
+import { createCopyButton, h, setText } from './dom.js'
 
+/** @returns `{ element, update(value) }` */
 export function createJson(title, value) {
-  const text = JSON.stringify(value, null, 2)
-  const copy = createCopyButton(() => text, `Copy the ${title.toLowerCase()}`)
-  return h('section', {}, createHeading(h('h2', {}, title), copy), createCode(text, title))
+  const code = createCode(title)
+  const copy = createCopyButton(code.text, `Copy the ${title.toLowerCase()}`)
+  const update = (changed) => code.update(JSON.stringify(changed, null, 2))
+  update(value)
+  return { element: h('section', {}, createHeading(h('h2', {}, title), copy), code.element), update }
 }
 
-export function createSnippet({ title, hint, code }) {
+export function createSnippet(snippet) {
+  return createChangingSnippet(snippet).element
+}
+
+/** @returns `{ element, update(snippet) }` */
+export function createChangingSnippet({ title, hint, code: text }) {
   const name = h('h3', {}, title, ' ', h('span', { class: 'hint' }, hint))
-  const copy = createCopyButton(() => code, `Copy: ${title}`)
-  return h('div', { class: 'snippet' }, createHeading(name, copy), createCode(code, title))
+  const code = createCode(title)
+  const copy = createCopyButton(code.text, `Copy: ${title}`)
+  code.update(text)
+  return { element: h('div', { class: 'snippet' }, createHeading(name, copy), code.element), update: (changed) => code.update(changed.code) }
 }
 
 function createHeading(name, action) {
@@ -18,8 +28,10 @@ function createHeading(name, action) {
 }
 
 /** Long lines scroll, so the keyboard must reach it. */
-function createCode(text, label) {
-  return h('pre', { class: 'code-block', tabindex: 0, role: 'region', 'aria-label': label }, h('code', {}, text))
+function createCode(label) {
+  const inner = h('code', {})
+  const element = h('pre', { class: 'code-block', tabindex: 0, role: 'region', 'aria-label': label }, inner)
+  return { element, text: () => inner.textContent, update: (text) => setText(inner, text) }
 }
 
 /** A part with a heading of its own. */

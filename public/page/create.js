@@ -1,12 +1,15 @@
 /** The form that creates a task: what every task has, and what its type asks for. */
-import { createTask, ProblemError } from '../task-stream.js'
-import { baseUrl, getJson } from './api.js'
+import { createTask } from '../task-stream.js'
+import { isPassing, ProblemError } from '../requests.js'
+import { baseUrl, readUntilDone } from './api.js'
 import { h, setText } from './dom.js'
-import { createFields, createPlace } from './form.js'
+import { createPlace } from './form.js'
+import { createPayloadForms } from './payload-forms.js'
 import { sentence } from './schema.js'
+import { describeFailure, whenOver } from './trouble.js'
 import { typePath } from './types.js'
 
-const RETRY_MS = 2_000
+const DEADLINE_MS = 15_000
 
 /**
  * Fills `root` with the form. `onTypes` gets the types once the form stands, `onCreated` each task as accepted. `select` chooses
@@ -18,20 +21,15 @@ export function startCreateForm(root, { onTypes, onCreated }) {
   const heading = h('h1', { id: 'create-heading' }, 'Create a task')
   const status = h('p', { class: 'notice', role: 'status' }, 'Reading the task types…')
   root.replaceChildren(heading, status)
-  const load = async () => {
-    try {
-      const { items } = await getJson('/api/types')
+  readUntilDone('/api/types', {
+    onRead({ items }) {
       form = createForm(items.filter(({ isInternal }) => !isInternal), onCreated)
       if (wanted !== undefined) form.select(wanted)
       root.replaceChildren(heading, form.element)
       onTypes(items)
-    } catch (error) {
-      const why = error instanceof ProblemError ? error.message : 'The server does not answer'
-      setText(status, `${why}. The form appears as soon as the server tells which types of task it has.`)
-      setTimeout(load, RETRY_MS)
-    }
-  }
-  load()
+    },
+    onFailure: (error) => setText(status, `${describeFailure(error)} The form appears as soon as the server says which types of task it has.`),
+  })
   return {
     select(type) {
       wanted = type
@@ -42,7 +40,7 @@ export function startCreateForm(root, { onTypes, onCreated }) {
 
 function createForm(types, onCreated) {
   const general = createGeneralFields(types)
-  const payload = createPayloadFields()
+  const payload = createPayloadForms()
   const alert = h('div', { class: 'alert', role: 'alert', hidden: true })
   const submit = h('button', { type: 'submit', class: 'button primary' }, 'Create task')
   const element = h(
@@ -56,32 +54,44 @@ function createForm(types, onCreated) {
     h('div', { class: 'actions' }, submit),
   )
 
-  const showType = () => {
+  const places = () => new Map([...general.places, ...payload.places])
+  const showRefusal = (problem) => showProblem(problem, { alert, places: places() })
+  let forgetTrouble = () => {}
+  const clear = () => {
+    forgetTrouble()
     alert.hidden = true
+    for (const place of places().values()) place.showErrors([])
+  }
+  const showFailure = (error) => {
+    const isTold = error instanceof ProblemError && error.problem.code !== 'unexpected'
+    const advice = isPassing(error) ? 'Press “Create task” again: whatever became of this try, one task is created.' : ''
+    showRefusal(isTold ? error.problem : { title: describeFailure(error), fix: advice })
+    // What Taskwire refuses stays until it is fixed; the way to the server heals by itself.
+    if (isPassing(error)) forgetTrouble = whenOver(() => (alert.hidden = true))
+  }
+
+  const send = async () => {
+    if (submit.getAttribute('aria-disabled')) return
+    clear()
+    const misfits = []
+    const body = { ...general.read(misfits), payload: payload.read(misfits) }
+    if (misfits.length > 0) return showRefusal({ errors: misfits })
+    submit.setAttribute('aria-disabled', 'true')
+    setText(submit, 'Creating…')
+    try {
+      onCreated(await createOnce(body))
+    } catch (error) {
+      showFailure(error)
+    } finally {
+      submit.removeAttribute('aria-disabled')
+      setText(submit, 'Create task')
+    }
+  }
+  const showType = () => {
+    clear()
     const info = general.selectedType()
     general.about.replaceChildren(info.description, ' ', h('a', { href: typePath(info.type) }, 'More about it'))
     payload.show(info)
-  }
-  const places = () => new Map([...general.places, ...payload.places])
-  const showFailure = (failure) => showProblem(failure, { alert, places: places() })
-
-  const send = async () => {
-    if (submit.disabled) return
-    for (const place of places().values()) place.showError(null)
-    alert.hidden = true
-    const misfits = []
-    const body = { ...general.read(misfits), payload: payload.read(misfits) }
-    if (misfits.length > 0) return showFailure({ errors: misfits })
-    submit.disabled = true
-    setText(submit, 'Creating…')
-    try {
-      onCreated(await createTask(body, { baseUrl }))
-    } catch (error) {
-      showFailure(error instanceof ProblemError ? error.problem : { title: 'The server does not answer', fix: 'Nothing is known of the task: look for it in the list before you try again.' })
-    } finally {
-      submit.disabled = false
-      setText(submit, 'Create task')
-    }
   }
   general.typeSelect.addEventListener('change', showType)
   showType()
@@ -118,45 +128,46 @@ function createGeneralFields(types) {
   }
 }
 
-/** The payload's own form, rebuilt when another type is chosen. */
-function createPayloadFields() {
-  const element = h('div', { class: 'payload' })
-  const places = new Map()
-  let read = () => undefined
-  const show = ({ payload: schema }) => {
-    places.clear()
-    const isObject = schema.properties !== undefined
-    // A payload that is no object with members is one JSON value: a field called `payload`.
-    const members = isObject ? createFields(schema, '/payload', places) : createFields({ properties: { payload: schema } }, '', places)
-    read = (misfits) => (isObject ? members.read(misfits) : members.read(misfits).payload)
-    element.replaceChildren(...members.elements)
-  }
-  return { element, places, show, read: (misfits) => read(misfits) }
-}
-
-/** Puts each error at its field, or at the nearest field around it; what belongs to none is listed in the alert. */
+/** Puts the errors at their fields, or at the nearest field around each; what belongs to none is listed in the alert. */
 function showProblem({ title = 'Some fields cannot be sent', detail, fix, errors = [] }, { alert, places }) {
   const homeless = []
-  let first
+  const found = new Map()
   for (const { pointer, detail, fix } of errors) {
-    const place = findPlace(places, pointer)
+    const at = findPlace(places, pointer)
     const text = [sentence(detail), fix].filter(Boolean).join(' ')
-    if (!place) {
-      homeless.push(`${pointer} ${text}`)
-      continue
-    }
-    place.showError(text)
-    first ??= place.control
+    if (at === undefined) homeless.push(`${pointer} ${text}`)
+    // Of a field that holds several values: which of them is meant.
+    else found.set(at, [...(found.get(at) ?? []), pointer === at ? text : `${pointer.slice(at.length)}: ${text}`])
   }
+  for (const [at, texts] of found) places.get(at).showErrors(texts)
   const explanation = errors.length > 0 && homeless.length === 0 ? 'See the marked fields.' : [detail, fix].filter(Boolean).join(' ')
   alert.replaceChildren(h('strong', {}, title), h('p', {}, explanation), ...homeless.map((text) => h('p', {}, text)))
   alert.hidden = false
-  first?.focus()
+  const [first] = [...places.keys()].filter((at) => found.has(at))
+  if (first !== undefined) places.get(first).control.focus()
 }
 
+/** Where the error of a value is shown: the pointer of a field, its own or that of one around it. */
 function findPlace(places, pointer) {
   for (let at = pointer; at !== ''; at = at.slice(0, at.lastIndexOf('/'))) {
-    if (places.has(at)) return places.get(at)
+    if (places.has(at)) return at
   }
   return undefined
+}
+
+/** Sends the same body with the same key until it was answered: a task whose answer was lost is not created twice. */
+const createOnce = (() => {
+  let last = {}
+  return async (body) => {
+    const text = JSON.stringify(body)
+    if (last.text !== text) last = { text, key: makeKey() }
+    const task = await createTask(body, { baseUrl, idempotencyKey: last.key, timeoutMs: DEADLINE_MS })
+    last = {}
+    return task
+  }
+})()
+
+/** `crypto.randomUUID` is for pages on HTTPS only. */
+function makeKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }

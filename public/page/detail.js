@@ -1,27 +1,34 @@
 /** One task, live: how it stands, how far it is, what it was given, what came of it, and everything that happened to it. */
-import { watchTask } from '../task-stream.js'
+import { isFinal } from '../task-stream.js'
 import { baseUrl, serverNow } from './api.js'
 import { createCancelButton } from './cancel.js'
-import { createTime, onTick } from './clock.js'
-import { createJson, createSection, createSnippet } from './code.js'
+import { onTick } from './clock.js'
+import { createChangingSnippet, createJson, createSection } from './code.js'
+import { knownNow, onPageConnection, pageConnection, watchTask } from './connection.js'
 import { createBar, createCopyButton, createStatus, h, setAttribute, setText } from './dom.js'
+import { createFacts } from './facts.js'
 import { createFiles } from './files.js'
 import { createSnippets } from './snippets.js'
 import { startTimeline } from './timeline.js'
-import { typePath } from './types.js'
-import { describeConnection, describeInstant, describeSeconds, describeStanding } from './words.js'
+import { describeConnection, describeSeconds, describeStanding } from './words.js'
+
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 /**
- * Shows the task in `root` and follows it. `onTask` gets it at each change, `onConnection` how its stream stands. A task
- * that does not exist is said to be so.
+ * Shows the task in `root` and follows it. `onTask` gets it at each change. A task that does not exist is said to be so.
+ *
+ * Whatever comes changes texts in place: a press, a selection or the focus outlives any number of messages.
  */
-export function startDetail(root, id, { onTask, onConnection }) {
+export function startDetail(root, id, { onTask }) {
+  if (!ID.test(id)) {
+    root.replaceChildren(createBackLink(), ...describeAbsence(id, { text: 'The id is malformed' }))
+    return { stop() {} }
+  }
   let view
   const timeline = startTimeline(id, { onChange: () => view?.tick() })
   root.replaceChildren(createBackLink(), h('p', { class: 'notice' }, 'Reading the task…'))
 
   const watch = watchTask(id, {
-    baseUrl,
     onChange({ task, message }) {
       if (!view) {
         view = createView(task, timeline)
@@ -32,18 +39,21 @@ export function startDetail(root, id, { onTask, onConnection }) {
       onTask(task, message)
     },
     onConnection(connection) {
-      if (connection.state === 'stopped') root.replaceChildren(createBackLink(), ...describeAbsence(id, connection))
-      view?.showConnection(connection)
-      onConnection(connection)
+      if (connection.state === 'stopped') {
+        view?.stop()
+        view = undefined
+        root.replaceChildren(createBackLink(), ...describeAbsence(id, connection))
+      }
     },
   })
   const stopTicking = onTick(() => view?.tick())
+  const stopListening = onPageConnection(() => view?.tick())
   return {
-    /** For when the server is known to be back. */
-    retryNow: () => watch.retryNow(),
     stop() {
       stopTicking()
+      stopListening()
       timeline.stop()
+      view?.stop()
       watch.close()
     },
   }
@@ -64,93 +74,95 @@ function describeAbsence(id, { text }) {
 
 function createView(first, timeline) {
   let task = first
-  let connection = { state: 'live', text: 'Live' }
   const head = createHead(first)
-  const outcome = h('div', { class: 'outcome' })
-  const facts = createFacts(first)
-  let payload = { value: first.payload, element: createJson('Payload', first.payload) }
+  const outcome = createOutcome()
+  const facts = createFacts()
   const files = createFiles(first.id)
-  const stream = h('p', { class: 'connection inline', 'data-state': 'live' })
+  const payload = createJson('Payload', first.payload)
+  const snippets = createSnippets(first, baseUrl).map(createChangingSnippet)
+  const stream = h('p', { class: 'connection inline' })
 
   const tick = () => {
-    setText(head.standing, describeStanding(task, timeline.sinceAt() ?? task.startedAt ?? task.createdAt, serverNow()))
-    setText(stream, describeConnection(connection))
-  }
-  const updatePayload = (value) => {
-    // Read anew it is another object, and the reader may have selected some of what is shown.
-    if (value === payload.value || JSON.stringify(value) === JSON.stringify(payload.value)) return
-    const element = createJson('Payload', value)
-    payload.element.replaceWith(element)
-    payload = { value, element }
+    const { standing, isKnown } = describePresent(task, timeline)
+    setText(head.standing, standing)
+    setAttribute(head.standing, 'data-known', isKnown ? null : 'false')
+    const shown = isFinal(task.status) ? { state: 'finished', text: 'Finished: nothing more to come' } : pageConnection()
+    setAttribute(stream, 'data-state', shown.state)
+    setText(stream, describeConnection(shown, serverNow()))
   }
   const update = (changed) => {
     task = changed
     head.update(task)
+    outcome.update(task)
     facts.update(task)
     files.update(task)
-    updatePayload(task.payload)
-    const blocks = [task.failure && createFailure(task.failure), task.result !== null && createJson('Result', task.result)]
-    if (blocks.filter(Boolean).length !== outcome.children.length) outcome.replaceChildren(...blocks.filter(Boolean))
+    payload.update(task.payload)
+    createSnippets(task, baseUrl).forEach((snippet, index) => snippets[index].update(snippet))
     tick()
   }
   return {
     elements: [
       ...head.elements,
-      outcome,
+      outcome.element,
       files.element,
       h('div', { class: 'split' }, createSection('History', [timeline.element, stream]), createSection('Details', [facts.element])),
       payload.element,
-      createSection('From your own code', createSnippets(first, baseUrl).map(createSnippet)),
+      createSection('From your own code', snippets.map(({ element }) => element)),
     ],
     update,
     tick,
-    showConnection(changed) {
-      connection = changed
-      setAttribute(stream, 'data-state', connection.state)
-      tick()
-    },
+    stop: files.stop,
   }
+}
+
+/** The one-glance answer; while the server is away, as of the moment when it was heard last. */
+function describePresent(task, timeline) {
+  const standing = describeStanding(task, timeline.sinceAt() ?? task.startedAt ?? task.createdAt, knownNow())
+  const { lostAt } = pageConnection()
+  const isKnown = lostAt === undefined || isFinal(task.status)
+  return { standing: isKnown ? standing : `${standing} when last heard of`, isKnown }
 }
 
 /** Title, status, the one-glance answer and the progress. */
 function createHead(first) {
-  const title = h('h1', { tabindex: -1 }, first.title)
+  const title = h('h1', { tabindex: -1 })
   const status = createStatus(first.status)
   const standing = h('span', { class: 'standing' })
+  const copyId = createCopyButton(() => first.id, 'Copy the id')
+  const cancel = createCancelButton(first.id)
+  const progress = createProgress()
+  const update = (task) => {
+    setText(title, task.title)
+    status.update(task.status)
+    progress.update(task)
+    cancel.update(task)
+  }
+  const elements = [title, h('p', { class: 'id' }, h('code', {}, first.id), copyId), h('p', { class: 'glance' }, status.element, standing), progress.element, cancel.element]
+  return { elements, standing, update }
+}
+
+function createProgress() {
   const bar = createBar('Progress')
   const message = h('span', {})
   const count = h('span', { class: 'count' })
   const data = h('p', { class: 'progress-data' })
-  const copyId = createCopyButton(() => first.id, 'Copy the id')
-  const cancel = createCancelButton(first.id)
-  const progress = h('div', { class: 'progress' }, bar.element, h('p', { class: 'progress-text' }, message, count), data)
-  const update = (task) => {
-    const { status: now, progress } = task
-    setText(title, task.title)
-    status.update(now)
-    cancel.update(task)
-    const isRunning = now === 'PROCESSING' || now === 'CANCELLING'
-    const fraction = now === 'COMPLETED' ? 1 : progress ? progress.fraction : isRunning ? null : undefined
-    bar.update(isRunning ? fraction : (fraction ?? undefined), { status: now, text: progress?.message })
+  const update = ({ status, progress }) => {
+    const isRunning = status === 'PROCESSING' || status === 'CANCELLING'
+    const fraction = status === 'COMPLETED' ? 1 : progress ? progress.fraction : isRunning ? null : undefined
+    bar.update(isRunning ? fraction : (fraction ?? undefined), { status, text: progress?.message })
     setText(message, progress?.message ?? (isRunning ? 'No progress reported yet' : ''))
-    setText(count, describeCount(fraction, progress))
+    setText(count, describeCount(fraction, progress, status))
     setText(data, describeData(progress?.data))
   }
-  const elements = [
-    title,
-    h('p', { class: 'id' }, h('code', {}, first.id), copyId),
-    h('p', { class: 'glance' }, status.element, standing),
-    progress,
-    cancel.element,
-  ]
-  return { elements, standing, update }
+  return { element: h('div', { class: 'progress' }, bar.element, h('p', { class: 'progress-text' }, message, count), data), update }
 }
 
-function describeCount(fraction, progress) {
+/** What is left is guessed for a task that goes on, and for no other. */
+function describeCount(fraction, progress, status) {
   const percent = typeof fraction === 'number' ? `${Math.round(fraction * 100)} %` : ''
   const isCounted = typeof progress?.done === 'number' && progress.message === null
   const count = isCounted ? `${progress.done}${progress.total === null ? '' : ` of ${progress.total}`}` : ''
-  const left = progress?.remainingMs > 1_000 && fraction !== 1 ? `about ${describeSeconds(progress.remainingMs)} left` : ''
+  const left = status === 'PROCESSING' && progress?.remainingMs > 1_000 && fraction !== 1 ? `about ${describeSeconds(progress.remainingMs)} left` : ''
   return [count, percent, left].filter(Boolean).join(' · ')
 }
 
@@ -162,37 +174,36 @@ function describeData(data) {
     .join(' · ')
 }
 
-function createFacts(first) {
-  const element = h('dl', { class: 'facts' })
-  const update = (task) => {
-    const { type, version, attempt, priority, queue, tags, uniqueKey, parentId, batchId, callbackUrl } = task
-    const facts = [
-      ['Type', h('a', { href: typePath(type) }, h('code', {}, type))],
-      ['Version', String(version)],
-      ['Attempt', String(attempt)],
-      ['Created', createMoment(task.createdAt)],
-      ['Runs', task.runAt && createMoment(task.runAt)],
-      ['Started', task.startedAt && createMoment(task.startedAt)],
-      ['Finished', task.finishedAt && createMoment(task.finishedAt)],
-      ['Queue', queue],
-      ['Priority', priority !== 0 && String(priority)],
-      ['Expires', task.expiresAt && createMoment(task.expiresAt)],
-      ['Unique key', uniqueKey && h('code', {}, uniqueKey)],
-      ['Made by', parentId && h('a', { href: `#/tasks/${parentId}` }, 'its parent')],
-      ['Batch', batchId && h('code', {}, batchId)],
-      ['Callback', callbackUrl && h('code', {}, callbackUrl)],
-      ['Tags', tags.length > 0 && tags.join(', ')],
-    ]
-    element.replaceChildren(...facts.filter(([, value]) => value).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))))
+/** Failure and result, once there are any. */
+function createOutcome() {
+  const element = h('div', { class: 'outcome' })
+  const shown = {}
+  const keep = (name, value, create) => {
+    if (value === null || value === undefined) {
+      shown[name]?.element.remove()
+      delete shown[name]
+      return
+    }
+    if (!shown[name]) element.append((shown[name] = create(value)).element)
+    shown[name].update(value)
   }
-  update(first)
-  return { element, update }
+  return {
+    element,
+    update({ failure, result }) {
+      keep('failure', failure, createFailure)
+      keep('result', result, (value) => createJson('Result', value))
+    },
+  }
 }
 
-function createMoment(instant) {
-  return h('span', { class: 'moment' }, createTime(instant), h('span', { class: 'absolute' }, describeInstant(instant)))
-}
-
-function createFailure({ code, message, attempt }) {
-  return h('section', { class: 'failure', 'aria-label': 'Failure' }, h('h2', {}, 'Failure'), h('pre', {}, message), h('p', {}, `code: ${code} · attempt ${attempt}`))
+function createFailure() {
+  const message = h('pre', { tabindex: 0, role: 'region', 'aria-label': 'Failure message' })
+  const note = h('p', {})
+  return {
+    element: h('section', { class: 'failure', 'aria-label': 'Failure' }, h('h2', {}, 'Failure'), message, note),
+    update(failure) {
+      setText(message, failure.message)
+      setText(note, `code: ${failure.code} · attempt ${failure.attempt}`)
+    },
+  }
 }

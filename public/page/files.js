@@ -1,29 +1,27 @@
 /** The files of a task, read once it has ended. */
 import { isFinal } from '../task-stream.js'
-import { getJson } from './api.js'
+import { readUntilDone } from './api.js'
 import { h } from './dom.js'
 
 const UNITS = ['bytes', 'KB', 'MB', 'GB']
 
 export function createFiles(id) {
   const element = h('section', { hidden: true }, h('h2', {}, 'Files'))
-  let isRead = false
-
-  async function read() {
-    const { items } = await getJson(`/api/tasks/${id}/artifacts`)
-    if (items.length === 0) return
-    element.append(h('ul', { class: 'files' }, items.map(createFile)))
-    element.hidden = false
-  }
+  let stop
 
   return {
     element,
     update({ status }) {
-      if (isRead || !isFinal(status)) return
-      isRead = true
-      // Without them the page says what it said before.
-      read().catch(() => {})
+      if (stop !== undefined || !isFinal(status)) return
+      stop = readUntilDone(`/api/tasks/${encodeURIComponent(id)}/artifacts`, {
+        onRead({ items }) {
+          if (items.length === 0) return
+          element.append(h('ul', { class: 'files' }, items.map(createFile)))
+          element.hidden = false
+        },
+      })
     },
+    stop: () => stop?.(),
   }
 }
 

@@ -3,7 +3,7 @@
  *
  * Each field is registered in `places` under the JSON Pointer of its value, where the server's errors find it.
  */
-import { h, setAttribute, setText } from './dom.js'
+import { h, setAttribute } from './dom.js'
 import { findInexactNumber, isKept } from '../exact-numbers.js'
 import { describeBounds, makeExample, sentence, simplify } from './schema.js'
 
@@ -27,22 +27,22 @@ export function createFields(schema, pointer, places) {
 export function createPlace(control, { label, name, help, pointer, isRequired, places }) {
   const id = `field-${++idCount}`
   control.id = id
-  const error = h('p', { class: 'error', id: `${id}-error`, hidden: true })
+  const error = h('div', { class: 'errors', id: `${id}-error`, hidden: true })
   const hint = help ? h('p', { class: 'help', id: `${id}-help` }, help) : null
   const key = name ? h('code', {}, name) : null
   const mark = isRequired ? h('span', { class: 'required' }, 'required') : null
   setAttribute(control, 'aria-describedby', [hint && hint.id, error.id].filter(Boolean).join(' '))
   setAttribute(control, 'aria-required', isRequired ? 'true' : null)
-  places.set(pointer, { control, showError: (text) => showError(control, error, text) })
+  places.set(pointer, { control, showErrors: (texts) => showErrors(control, error, texts) })
   const caption = h('label', { for: id }, h('span', {}, label), key, mark)
   const isSwitch = control.type === 'checkbox'
   return h('div', { class: isSwitch ? 'field switch' : 'field' }, isSwitch ? [control, caption] : [caption, control], hint, error)
 }
 
-function showError(control, error, text) {
-  setText(error, text ?? '')
-  error.hidden = !text
-  setAttribute(control, 'aria-invalid', text ? 'true' : null)
+function showErrors(control, element, texts) {
+  element.replaceChildren(...texts.map((text) => h('p', { class: 'error' }, text)))
+  element.hidden = texts.length === 0
+  setAttribute(control, 'aria-invalid', texts.length > 0 ? 'true' : null)
 }
 
 function createField(schema, context) {
@@ -55,10 +55,10 @@ function createField(schema, context) {
 
 function createGroup(schema, { name, pointer, isRequired, places }) {
   const { elements, read } = createFields(schema, pointer, places)
-  const error = h('p', { class: 'error', hidden: true })
+  const error = h('div', { class: 'errors', hidden: true })
   const help = schema.description ? h('p', { class: 'help' }, schema.description) : null
   const element = h('fieldset', {}, h('legend', {}, schema.title ?? name), help, error, elements)
-  places.set(pointer, { control: element, showError: (text) => showError(element, error, text) })
+  places.set(pointer, { control: element, showErrors: (texts) => showErrors(element, error, texts) })
   const readGroup = (misfits) => {
     const value = read(misfits)
     return isRequired || Object.keys(value).length > 0 ? value : undefined

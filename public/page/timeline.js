@@ -2,8 +2,8 @@
  * The history of one task: the stored transitions and edits, completed by those that arrive on its stream. Both are kept by
  * version, so each is shown once. While versions are missing, the stored ones are read again.
  */
-import { getJson } from './api.js'
-import { createStatus, h } from './dom.js'
+import { readUntilDone } from './api.js'
+import { createStatus, h, setText } from './dom.js'
 import { describeDuration, describeInstant, describeTimeOfDay } from './words.js'
 
 const RETRY_MS = 1_000
@@ -12,29 +12,36 @@ const RETRY_MS = 1_000
 export function startTimeline(id, { onChange }) {
   const element = h('ol', { class: 'timeline' })
   const transitions = new Map()
+  const entries = new Map()
   let version = 0
-  let isReading = false
+  let stopReading
   let isStopped = false
   let timer
 
+  /** Only what is new is made: what is there may hold a selection. */
   const render = () => {
     const sorted = [...transitions.values()].sort((a, b) => a.version - b.version)
-    element.replaceChildren(...sorted.map((transition, index) => createEntry(transition, sorted[index - 1])))
+    for (const [known, entry] of entries) if (!transitions.has(known)) entries.delete(known) && entry.element.remove()
+    sorted.forEach((transition, index) => {
+      const entry = entries.get(transition.version) ?? createEntry(transition)
+      entries.set(transition.version, entry)
+      entry.follow(sorted[index - 1])
+      if (element.children[index] !== entry.element) element.insertBefore(entry.element, element.children[index] ?? null)
+    })
     onChange()
   }
   const isComplete = () => transitions.size >= version
-  const readStored = async () => {
-    if (isReading || isStopped || isComplete()) return
-    isReading = true
-    try {
-      const { items } = await getJson(`/api/tasks/${encodeURIComponent(id)}/events`)
-      for (const transition of items) transitions.set(transition.version, transition)
-      if (!isStopped) render()
-    } catch {
-      // The connection's standing says that the server is away; this reads again when it is back.
-    }
-    isReading = false
-    if (!isStopped && !isComplete()) timer = setTimeout(readStored, RETRY_MS)
+  /** The connection's standing says when the server is away; this reads when it is back. */
+  const readStored = () => {
+    if (stopReading || isStopped || isComplete()) return
+    stopReading = readUntilDone(`/api/tasks/${encodeURIComponent(id)}/events`, {
+      onRead({ items }) {
+        stopReading = undefined
+        for (const transition of items) transitions.set(transition.version, transition)
+        render()
+        if (!isComplete()) timer = setTimeout(readStored, RETRY_MS)
+      },
+    })
   }
 
   return {
@@ -59,19 +66,24 @@ export function startTimeline(id, { onChange }) {
     stop() {
       isStopped = true
       clearTimeout(timer)
+      stopReading?.()
     },
   }
 }
 
-function createEntry({ version, status, attempt, at, reason }, before) {
-  const waitedMs = before && Date.parse(at) - Date.parse(before.at)
+function createEntry({ version, status, attempt, at, reason }) {
   const details = [attempt > 0 && `attempt ${attempt}`, reason].filter(Boolean).join(' · ')
-  return h(
+  const delta = h('span', { class: 'delta' })
+  const element = h(
     'li',
     { 'data-version': version, 'data-status': status },
     createStatus(status).element,
     h('time', { datetime: at, title: describeInstant(at) }, describeTimeOfDay(at)),
-    h('span', { class: 'delta' }, before ? `+${describeDuration(waitedMs)}` : 'created'),
+    delta,
     details ? h('p', { class: 'reason' }, details) : null,
   )
+  return {
+    element,
+    follow: (before) => setText(delta, before ? `+${describeDuration(Date.parse(at) - Date.parse(before.at))}` : 'created'),
+  }
 }

@@ -1,37 +1,20 @@
 /** What kinds of task there are: a page for each, made from its definition by way of `/api/types`. */
-import { ProblemError } from '../task-stream.js'
-import { baseUrl, getJson } from './api.js'
+import { baseUrl, readUntilDone } from './api.js'
 import { createSection, createSnippet } from './code.js'
 import { h } from './dom.js'
 import { describeFields } from './schema.js'
 import { createTypeSnippets } from './snippets.js'
+import { describeFailure } from './trouble.js'
 import { describeSeconds } from './words.js'
-
-const RETRY_MS = 2_000
 
 /** Fills `root` with the page of the type, or with the list of all when none is named. */
 export function startTypes(root, name) {
-  let timer
-  let isStopped = false
   root.replaceChildren(h('p', { class: 'notice' }, 'Reading the task types…'))
-  const load = async () => {
-    try {
-      const { items } = await getJson('/api/types')
-      if (!isStopped) root.replaceChildren(...(name === undefined ? describeAll(items) : describeOne(items, name)))
-    } catch (error) {
-      if (isStopped) return
-      const why = error instanceof ProblemError ? error.message : 'The server does not answer'
-      root.replaceChildren(h('p', { class: 'notice' }, `${why}. Trying again…`))
-      timer = setTimeout(load, RETRY_MS)
-    }
-  }
-  load()
-  return {
-    stop() {
-      isStopped = true
-      clearTimeout(timer)
-    },
-  }
+  const stop = readUntilDone('/api/types', {
+    onRead: ({ items }) => root.replaceChildren(...(name === undefined ? describeAll(items) : describeOne(items, name))),
+    onFailure: (error) => root.replaceChildren(h('p', { class: 'notice', role: 'alert' }, `${describeFailure(error)} This page keeps trying.`)),
+  })
+  return { stop }
 }
 
 export function typePath(type) {

@@ -2,8 +2,6 @@
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
-/** What is younger than this needs no mention of its age. */
-const MIN_AGE_MS = 5_000
 const DAY_MS = 24 * HOUR_MS
 const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' })
 
@@ -51,7 +49,7 @@ export function describeTimeOfDay(instant) {
 }
 
 /** How long a task ran, or null when it never did. */
-export function runMsOf(task, now) {
+function runMsOf(task, now) {
   if (task.startedAt === null) return null
   return (task.finishedAt ? Date.parse(task.finishedAt) : now) - Date.parse(task.startedAt)
 }
@@ -90,13 +88,12 @@ function describeDue(instant, now) {
   return leftMs > 0 ? `in ${describeSeconds(leftMs + 999)}` : 'any moment now'
 }
 
-/** The standing of a connection; pauses are counted down, and what is shown has an age. */
-export function describeConnection({ state, text, retryAt, heardAt }) {
+/** The standing of a connection: how old what is shown may be, and when it is tried again. */
+export function describeConnection({ state, text, retryAt, lostAt }, now) {
+  if (state !== 'reconnecting' && state !== 'away') return text
   const leftMs = (retryAt ?? 0) - Date.now()
-  const ageMs = heardAt === undefined ? 0 : Date.now() - heardAt
-  const age = ageMs >= MIN_AGE_MS ? ` Last news ${firstUnit(describeSeconds(ageMs))} ago` : ''
-  const when = `${leftMs >= 1_000 ? ` in ${Math.round(leftMs / 1_000)} s…` : '…'}${age}`
-  if (state === 'reconnecting') return `Reconnecting${when}`
-  if (state === 'away') return `Server away, trying again${when}`
-  return text
+  const when = leftMs >= 1_000 ? ` in ${Math.round(leftMs / 1_000)} s…` : '…'
+  const ageMs = lostAt === undefined ? 0 : now - lostAt
+  const age = ageMs >= 2_000 ? ` · last heard ${firstUnit(describeSeconds(ageMs))} ago` : ''
+  return `${state === 'away' ? 'Server away, trying again' : 'Reconnecting'}${when}${age}`
 }

@@ -1,4 +1,6 @@
 /** `/openapi.json`, `/asyncapi.json` and `/docs`, from the schemas that also check the requests. */
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
@@ -6,7 +8,12 @@ import { linkTo } from '../protocol/base-path.js'
 import type { Registry } from '../tasks/registry.js'
 import { describeStreams } from './asyncapi.js'
 import { completeDocument, describeHead, type DescribedRoute } from './docs/openapi.js'
+import { keepAnswersFresh } from './fresh-answers.js'
 import { isTls } from './origins.js'
+import { serveFolder } from './serve-folder.js'
+
+/** The program of the page of the calls, as its package has it. */
+const SWAGGER_FILES = join(dirname(createRequire(import.meta.url).resolve('@fastify/swagger-ui')), 'static')
 
 /**
  * Of the page of the calls. Its program sets styles in its markup; it loads nothing from elsewhere, and nothing over another
@@ -36,16 +43,24 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
     },
     transformObject: (made) => ('openapiObject' in made ? completeDocument(made.openapiObject, routes, registry) : made.swaggerObject),
   })
-  await app.register(swaggerUi, {
+  await app.register(documentRoutes)
+}
+
+/** The documents, and the page that shows one of them. */
+async function documentRoutes(scope: FastifyInstance): Promise<void> {
+  keepAnswersFresh(scope)
+  await scope.register(swaggerUi, {
     routePrefix: '/docs',
     indexPrefix: linkTo(''),
     staticCSP: DOCS_POLICY,
     // Else a server that is not on localhost has its document checked by a service of others.
     uiConfig: { deepLinking: true, validatorUrl: null },
   })
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  // In place of the package's own route for them, which compresses nothing.
+  serveFolder(scope, { folder: SWAGGER_FILES, prefix: '/docs/static/', headers: { 'content-security-policy': DOCS_POLICY }, includes: (name) => !name.endsWith('.html') })
+  scope.get('/openapi.json', { schema: { hide: true } }, async () => scope.swagger())
   const streams = describeStreams()
-  app.get('/asyncapi.json', { schema: { hide: true } }, async ({ host, protocol }) => ({
+  scope.get('/asyncapi.json', { schema: { hide: true } }, async ({ host, protocol }) => ({
     ...streams,
     servers: { here: { host, protocol: isTls(protocol) ? 'wss' : 'ws', pathname: linkTo('') || '/', description: 'this server', security: [] } },
   }))

@@ -1,0 +1,67 @@
+/** The files of a folder, each at an address of its own, held in memory. A file that was changed since is read again. */
+import { readdirSync } from 'node:fs'
+import { readFile, stat } from 'node:fs/promises'
+import { extname, join, sep } from 'node:path'
+import type { FastifyInstance } from 'fastify'
+
+/** The types of the files that there are. A browser runs a program only under its own type. */
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'application/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.json': 'application/json; charset=utf-8',
+  '.ts': 'text/plain; charset=utf-8',
+}
+
+interface Held {
+  mark: string
+  content: Buffer
+}
+
+export interface ServedFolder {
+  /** All files in it and below are served, except those with names that begin with a dot. */
+  folder: string
+  /** Where they are served, with a slash at its end. */
+  prefix: string
+  /** Sent with each. */
+  headers?: Readonly<Record<string, string>>
+  /** Which are served. Default all. */
+  includes?: (name: string) => boolean
+}
+
+/** Registers a route for each file; `index.html` is also the answer for its folder. */
+export function serveFolder(scope: FastifyInstance, { folder, prefix, headers = {}, includes = () => true }: ServedFolder): void {
+  for (const name of listFiles(folder).filter(includes)) {
+    const read = holdFile(join(folder, name))
+    const urls = [prefix + name, ...(name === 'index.html' || name.endsWith('/index.html') ? [prefix + name.slice(0, -'index.html'.length)] : [])]
+    for (const url of urls) {
+      scope.get(url, { schema: { hide: true } }, async (_request, reply) => {
+        void reply.headers(headers).type(TYPES[extname(name)] ?? 'application/octet-stream')
+        return read()
+      })
+    }
+  }
+}
+
+function listFiles(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.replace(/[/\\]$/, '').length + 1).replaceAll(sep, '/'))
+}
+
+/** The file's content as it is now; the same object while it has not changed. One that has gone meanwhile is answered as it was. */
+function holdFile(path: string): () => Promise<Buffer> {
+  let held: Held | undefined
+  return async () => {
+    try {
+      const { mtimeMs, size, ino } = await stat(path)
+      const mark = [mtimeMs, size, ino].join()
+      if (held?.mark !== mark) held = { mark, content: await readFile(path) }
+    } catch (error) {
+      if (held === undefined) throw error
+    }
+    return held.content
+  }
+}

@@ -1,0 +1,48 @@
+/** Tests of the page: each with a page of its own, which at its end has complained of nothing. */
+import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
+import type { Test } from 'tap'
+import type { CreateTask } from '../../src/protocol/http.js'
+import type { Status } from '../../src/protocol/status.js'
+import type { Task } from '../../src/protocol/task.js'
+import { openPage } from './browser.js'
+
+export interface PageTestOptions extends BrowserContextOptions {
+  /** What a browser itself logs of a refusal that the test provokes. */
+  expected?: RegExp
+}
+
+/** An empty console, no uncaught error, no breach of the content security policy: unless `expected`. */
+export type TestPage = (name: string, options: PageTestOptions, run: (t: Test, page: Page) => Promise<void>) => void
+
+export function definePageTests(t: Test, browser: Browser, address: string): TestPage {
+  return (name, { expected, ...options }, run) => {
+    t.test(name, async (t) => {
+      const { page, context, complaints } = await openPage(browser, { baseURL: address, ...options })
+      t.teardown(() => context.close())
+      await run(t, page)
+      t.same(complaints.filter((text) => !expected?.test(text)), [], 'the page complains of nothing')
+    })
+  }
+}
+
+export async function createTask(address: string, body: CreateTask): Promise<Task> {
+  const headers = { 'content-type': 'application/json' }
+  const answer = await fetch(`${address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify(body) })
+  if (answer.status !== 202) throw new Error(`the task is refused: ${await answer.text()}`)
+  return (await answer.json()) as Task
+}
+
+export const detailOf = (page: Page): Locator => page.getByRole('article', { name: 'Task' })
+
+export const waitForStatus = (page: Page, status: Status): Promise<void> => page.locator('.glance').getByText(status, { exact: true }).waitFor()
+
+export const waitForLive = (page: Page): Promise<void> => page.locator('#connection').getByText('Live', { exact: true }).waitFor()
+
+/** The history shown, once it is as long as `expected`. */
+export async function checkHistory(t: Test, page: Page, expected: Status[]): Promise<void> {
+  await page.locator('.timeline li').nth(expected.length - 1).waitFor()
+  t.same(await page.locator('.timeline .status').allInnerTexts(), expected)
+}
+
+/** By how many pixels the document is wider than its window. */
+export const overflowOf = (page: Page): Promise<number> => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
