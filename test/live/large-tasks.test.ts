@@ -20,12 +20,12 @@ function leaveOut(tasks: Task[]) {
 }
 
 /** As many tasks as would fill memory, in a hub that is asked for all of them. */
-async function openLargeWorld(t: Parameters<typeof openWorld>[0], onFirstRead = (_world: { store: Store }, _id: TaskId) => {}) {
+async function openLargeWorld(t: Parameters<typeof openWorld>[0], onFirstRead?: (world: { store: Store }, id: TaskId) => void) {
   const wholeReads: TaskId[] = []
   const world: Awaited<ReturnType<typeof openWorld>> = await openWorld(t, {
     readTasks: async (ids) => leaveOut(await world.store.readTasks(ids)),
     readWholeTask: (id) => {
-      if (wholeReads.push(id) === 1) onFirstRead(world, id)
+      if (wholeReads.push(id) === 1) onFirstRead?.(world, id)
       return world.store.readWholeTask(id)
     },
   })

@@ -9,9 +9,9 @@
 import { EDITABLE_STATUSES } from '../../protocol/status.js'
 import type { Database, Statement } from '../../db/database.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
-import type { TransitionMessage } from '../../protocol/stream.js'
+import type { Event } from '../../protocol/stream.js'
 import type { Task, TaskId } from '../../protocol/task.js'
-import { toTransitionMessage, type TransitionRow } from './rows.js'
+import { FACTS, toEvent, type TransitionRow } from './rows.js'
 
 export interface TaskEdit {
   title?: string | undefined
@@ -52,7 +52,7 @@ with input as (select $3::text::jsonb as change, $5::text::jsonb as expected), c
     expires_at = case when change ? 'expiresAt' then (change->>'expiresAt')::timestamptz else t.expires_at end
   from current c, input where t.id = any(array[c.id]) and cardinality(c.edited) > 0
   returning t.id, t.tenant, t.version, t.status, t.attempt, t.title, t.payload, t.priority, t.tags, t.run_at, t.expires_at, c.edited,
-    'edited: ' || array_to_string(c.edited, ', ') as reason, now()::timestamptz(3) as at
+    'edited: ' || array_to_string(c.edited, ', ') as reason, now()::timestamptz(3) as at, ${FACTS}
 ), history as (
   insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at, reason, edited)
   select id, version, tenant, status, status, attempt, at, reason, edited from edited
@@ -62,7 +62,7 @@ with input as (select $3::text::jsonb as change, $5::text::jsonb as expected), c
   from edited e where d.task_id = any(array[e.id])
 )
 select c.id as "taskId", e.version, e.status as "fromStatus", e.status, e.attempt, e.at, e.reason, to_json(e.edited) as edited,
-  to_json(e.edited) as standing, e.title, e.payload, e.priority, to_json(e.tags) as tags, e.run_at as "runAt", e.expires_at as "expiresAt"
+  to_json(e.edited) as standing, e.title, e.payload, e.priority, to_json(e.tags) as tags, e.run_at as "runAt", e.expires_at as "expiresAt", e.facts
 from current c left join edited e on e.id = c.id`,
 }
 
@@ -79,9 +79,9 @@ export async function editTaskIfWaiting(
   id: TaskId,
   { tags, ...change }: TaskEdit,
   expected?: Task,
-): Promise<TransitionMessage[] | undefined> {
+): Promise<Event[] | undefined> {
   const parameters = [id, tenant, JSON.stringify(change), tags === undefined ? null : toArrayLiteral(tags), expected === undefined ? null : JSON.stringify(expected)]
   const [row] = await db.run<EditRow>(EDIT_TASK, parameters)
   if (row === undefined) return undefined
-  return row.version === null ? [] : [toTransitionMessage(row)]
+  return row.version === null ? [] : [toEvent(row)]
 }
