@@ -11,6 +11,8 @@ import { findInRun, isTransition, toFrame, type EventFrame, type Frame, type Run
 
 /** Transitions kept in memory, for streams that resume or fell behind a little. */
 const MAX_RECENT_FRAMES = 32
+/** What they take together, but for the last: edits may be as large as payloads. What is left out is read from PostgreSQL. */
+const MAX_RECENT_BYTES = 64 * 1024
 /** Events held back. What is lost beyond that is read from PostgreSQL. */
 const MAX_HELD_FRAMES = 32
 
@@ -55,8 +57,7 @@ export function createFoldedTask(onChange: () => void): FoldedTask {
     snapshot = undefined
     if (isTransition(frame)) {
       progress = undefined
-      recent.push(frame)
-      if (recent.length > MAX_RECENT_FRAMES) recent.shift()
+      recent = boundRecent([...recent, frame])
     } else {
       progress = frame
     }
@@ -87,11 +88,22 @@ export function createFoldedTask(onChange: () => void): FoldedTask {
       if (task === undefined) return
       const firstKnown = recent[0]?.message.version ?? task.version + 1
       const older = run.filter((frame) => frame.message.version < firstKnown)
-      if (older.at(-1)?.message.version === firstKnown - 1) recent = [...older, ...recent].slice(-MAX_RECENT_FRAMES)
+      if (older.at(-1)?.message.version === firstKnown - 1) recent = boundRecent([...older, ...recent])
     },
     find: (version) => findInRun(recent, version),
     snapshot: () => task && (snapshot ??= toFrame(toSnapshot(task))),
   }
+}
+
+/** The latest of these, as many as are kept: the last always, because all streams are about to ask for it. */
+function boundRecent(frames: TransitionFrame[]): TransitionFrame[] {
+  let bytes = 0
+  const tooOld = frames.findLastIndex((frame, index) => {
+    if (index === frames.length - 1) return false
+    bytes += frame.bytes
+    return bytes > MAX_RECENT_BYTES || frames.length - index > MAX_RECENT_FRAMES
+  })
+  return frames.slice(tooOld + 1)
 }
 
 export function toSnapshot(task: Task): SnapshotMessage {

@@ -6,11 +6,15 @@ import { groupByTask, type StoredTransition } from '../helpers/history.js'
 import type { PersistentWatcher } from '../helpers/persist.js'
 
 /** Each watcher must have been told every transition after its first message, once and in order, and then the end. */
-export async function checkWatchers(watchers: readonly { id: string; watcher: PersistentWatcher }[], transitions: readonly StoredTransition[]): Promise<string[]> {
+export async function checkWatchers(
+  watchers: readonly { id: string; watcher: Pick<PersistentWatcher, 'messages' | 'ended'> }[],
+  transitions: readonly StoredTransition[],
+  waitMs = 30_000,
+): Promise<string[]> {
   const histories = groupByTask(transitions)
   const found = await Promise.all(
     watchers.map(async ({ id, watcher }) => {
-      const code = await Promise.race([watcher.ended, sleep(30_000, 'nothing', { ref: false })])
+      const code = await Promise.race([watcher.ended, sleep(waitMs, 'nothing', { ref: false })])
       const [first, ...rest] = watcher.messages
       const told = rest.filter(({ type }) => type === 'transition').map(describe)
       const expected = (histories.get(id) ?? []).filter(({ version }) => version > (first?.version ?? 0)).map(describe)

@@ -6,17 +6,20 @@
  * folder of tasks, and leaves after a third of the time, as in a rolling deploy. Every accepted
  * task ends; a well-behaved one as its client may expect, a faulty one by its own fault.
  *
+ * The lines of most clients become half-open now and then: their bytes are dropped and nobody is told. They notice by the silence.
+ *
  * The order of the tasks and that of the faults are the seed's; when exactly each strikes is not, so a seed makes a run alike, not equal.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findViolations, readStored } from '../helpers/history.js'
-import { persist, type PersistentWatcher } from '../helpers/persist.js'
+import type { PersistentWatcher } from '../helpers/persist.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene, type KeptRole, type Role, type Scene } from '../helpers/scene.js'
 import type { TestScope } from '../helpers/services.js'
 import { countPutBack, findWrongEffects, findWrongEnds, readEnds, type ExpectedTask } from './check-ends.js'
 import { checkWatchers } from './check-watchers.js'
-import { createDeck, faultsOf, faultsOfLines, openLines } from './faults.js'
+import { HEARTBEAT_SECONDS, openClients, type Clients } from './clients.js'
+import { createDeck, faultsOf, faultsOfLines, openLines, type Fault } from './faults.js'
 import { createRandom } from './random.js'
 import { openSink } from './sink.js'
 import { chooseWellBehaved, FATAL_FAULTS, listFaults, type Kind } from './workload.js'
@@ -64,9 +67,10 @@ const MIN_TASKS = 2 * FATAL_EVERY
 const MIN_KINDS = 4
 
 export async function runChaos(t: TestScope, { seed, seconds, rate = 20, onFault, hasFatal = true }: ChaosOptions): Promise<ChaosReport> {
-  const scene = await openScene(t, { HTTP_REQUEST_ALLOW_PRIVATE: 'true', TASKS_DIR: OWN_TASKS, ATTEMPT_LEASE_SECONDS: '4', MAX_LOST_ATTEMPTS: '50' })
+  const scene = await openScene(t, { HTTP_REQUEST_ALLOW_PRIVATE: 'true', TASKS_DIR: OWN_TASKS, ATTEMPT_LEASE_SECONDS: '4', MAX_LOST_ATTEMPTS: '50', STREAM_HEARTBEAT_SECONDS: HEARTBEAT_SECONDS })
   const sink = await openSink(t)
   const lines = await openLines(t, scene)
+  const clients = await openClients(t, scene)
   const roles: Record<Role, KeptRole[]> = { web: [], worker: [], relay: [] }
   for (const role of ['web', 'worker', 'relay'] as const) {
     // One copy of each has its servers at the end of lines that can be cut, frozen and slowed down.
@@ -75,9 +79,9 @@ export async function runChaos(t: TestScope, { seed, seconds, rate = 20, onFault
   const older = await scene.keep('worker', {}, { TASKS_DIR: '' })
   roles.worker.push(older)
 
-  const load = startLoad(scene, { random: createRandom(seed), rate, url: sink.url, hasFatal })
+  const load = startLoad(scene, { clients, random: createRandom(seed), rate, url: sink.url, hasFatal })
   const random = createRandom(seed + 1)
-  const draw = createDeck([...faultsOf(scene, roles, random), ...faultsOfLines(lines.proxies, random)], random)
+  const draw = createDeck([...faultsOf(scene, roles, random), ...faultsOfLines(lines.proxies, random), clients.fault], random)
   const faults: Record<string, number> = {}
   const retired = new Set<KeptRole>()
   /** The deploy goes on: this copy leaves, and no fault meets it any more. */
@@ -89,15 +93,20 @@ export async function runChaos(t: TestScope, { seed, seconds, rate = 20, onFault
   }
   const deployedAtMs = performance.now() + seconds * 333
   const endsAtMs = performance.now() + seconds * 1_000
-  while (performance.now() < endsAtMs || Object.keys(faults).length < MIN_KINDS) {
-    await sleep(300 + random() * 1_700)
-    const [name, strike] = draw() ?? ['', async () => {}]
+  const strikeOnce = async ([name, strike]: Fault) => {
     faults[name] = (faults[name] ?? 0) + 1
     onFault?.(name)
     await strike()
+  }
+  while (performance.now() < endsAtMs || Object.keys(faults).length < MIN_KINDS) {
+    await sleep(300 + random() * 1_700)
+    const fault = draw()
+    if (fault) await strikeOnce(fault)
     if (performance.now() > deployedAtMs) await retire(older)
   }
   await retire(older)
+  // Also in a short run, and while tasks are under way: their watchers hear of the end by the silence only.
+  await strikeOnce(clients.fault)
   const lastFaultAtMs = performance.now()
   const { expected, watchers, withEffect, kinds } = await load.stop()
 
@@ -125,7 +134,7 @@ interface Load {
 }
 
 /** Creates tasks, so many a second, until it is stopped, and `MIN_TASKS` at least. */
-function startLoad(scene: Scene, { random, rate, url, hasFatal }: { random: () => number; rate: number; url: string; hasFatal: boolean }) {
+function startLoad(scene: Scene, { clients, random, rate, url, hasFatal }: { clients: Clients; random: () => number; rate: number; url: string; hasFatal: boolean }) {
   const load: Load = { expected: [], watchers: [], withEffect: [], kinds: {} }
   const faulty = listFaults(url)
   const creating = new Set<Promise<void>>()
@@ -148,10 +157,7 @@ function startLoad(scene: Scene, { random, rate, url, hasFatal }: { random: () =
     load.kinds[name] = (load.kinds[name] ?? 0) + 1
     if (isCancelled) cancelLater(id, cancelAfterMs)
     if (hasEffect) load.withEffect.push(id)
-    if (index % WATCH_EVERY !== 0) return
-    let turn = index
-    const address = () => scene.addresses()[turn++ % COPIES] ?? ''
-    load.watchers.push({ id, watcher: persist(address, `/ws/tasks/${id}`) })
+    if (index % WATCH_EVERY === 0) load.watchers.push(clients.watch(id))
   }
 
   /** Whatever it is doing by then; that the request arrives is not promised. */

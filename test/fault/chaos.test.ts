@@ -1,7 +1,10 @@
 /** A short chaos run with a fixed seed, and the proof that its checker sees what it looks for. */
 import t from 'tap'
 import { findWrongEffects, findWrongEnds, type ExpectedTask, type StoredEnd } from '../chaos/check-ends.js'
+import { HALF_OPEN } from '../chaos/clients.js'
+import { checkWatchers } from '../chaos/check-watchers.js'
 import { runChaos } from '../chaos/run.js'
+import type { StreamMessage } from '../../src/protocol/stream.js'
 import { findViolations, type Stored } from '../helpers/history.js'
 
 const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
@@ -72,6 +75,19 @@ t.test('the checker sees a task that ended otherwise than its kind may, or by a 
   t.match(findWrongEffects([putBack], [ID], new Map([[ID, 2]])), [/arrived 2 times/], 'a worker without the handler has no effect')
 })
 
+t.test('the checker sees a watcher that was never told of the end, and one that missed something', async (t) => {
+  // The check waits without holding up the end of the process.
+  const alive = setInterval(() => {}, 1_000)
+  t.teardown(() => clearInterval(alive))
+  const { transitions } = makeStored()
+  const messages = transitions.map(({ taskId, version, status }, index) => ({ type: index === 0 ? 'snapshot' : 'transition', taskId, status, version }) as StreamMessage)
+  const check = (watcher: { messages: StreamMessage[]; ended: Promise<number> }) => checkWatchers([{ id: ID, watcher }], transitions, 20)
+  t.same(await check({ messages, ended: Promise.resolve(1000) }), [])
+  t.match(await check({ messages: messages.slice(0, 3), ended: new Promise(() => {}) }), [/closed with nothing/], 'its line is half-open')
+  t.match(await check({ messages: messages.toSpliced(2, 1), ended: Promise.resolve(1000) }), [/was told snapshot 1/])
+  t.match(await check({ messages: messages.slice(0, 3), ended: Promise.resolve(1000) }), [/was told snapshot 1/])
+})
+
 const seconds = 20
 t.setTimeout(900_000)
 t.test(`${seconds} seconds of faults: every promise holds`, { timeout: 600_000 }, async (t) => {
@@ -80,6 +96,7 @@ t.test(`${seconds} seconds of faults: every promise holds`, { timeout: 600_000 }
   t.same(report.violations, [])
   t.ok(report.tasks > 50)
   t.ok(Object.keys(report.faults).length >= 4)
+  t.ok(report.faults[HALF_OPEN])
   t.ok(report.putBack > 0, 'the worker of the older version had tasks that it does not know')
   for (const how of ['rejection', 'timer']) t.ok(report.kinds[`test.faulty: ${how}`], how)
 })

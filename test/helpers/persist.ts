@@ -1,4 +1,7 @@
-/** A watcher that keeps the one rule for clients: 1000 and 4500-4999 mean stop, all else means come back with `since`. */
+/**
+ * A watcher that keeps the rules for clients: 1000 and 4500-4999 mean stop, all else means come back with `since`; and so does a silence that
+ * is too long.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import { readFrame } from './frame-check.js'
@@ -14,8 +17,11 @@ export interface PersistentWatcher {
 
 const PAUSE_MS = 50
 
-/** @param address where to connect, asked anew for each connection */
-export function persist(address: () => string, path: string): PersistentWatcher {
+/**
+ * @param address where to connect, asked anew for each connection
+ * @param silenceMs how long the server may say nothing; for ever by default
+ */
+export function persist(address: () => string, path: string, silenceMs = Infinity): PersistentWatcher {
   const messages: StreamMessage[] = []
   let connections = 0
   let version: number | undefined
@@ -24,9 +30,13 @@ export function persist(address: () => string, path: string): PersistentWatcher 
     connections += 1
     const query = version === undefined ? '' : `?since=${version}`
     const socket = new WebSocket(address().replace(/^http/, 'ws') + path + query, { handshakeTimeout: 2_000 })
+    const isMeasured = Number.isFinite(silenceMs)
+    const silence = isMeasured ? setTimeout(() => socket.terminate(), silenceMs) : undefined
+    socket.on('close', () => clearTimeout(silence))
     socket.on('message', (data: Buffer) => {
+      silence?.refresh()
       const message = readFrame(data.toString())
-      if (message.type === 'progress') return
+      if (message.type === 'progress' || message.type === 'heartbeat') return
       messages.push(message)
       version = message.version
     })

@@ -1,0 +1,33 @@
+/** What is kept of a watched task in memory. */
+import t from 'tap'
+import { createFoldedTask } from '../../src/live/folded-task.js'
+import { toFrame } from '../../src/live/frame.js'
+import type { TransitionMessage } from '../../src/protocol/stream.js'
+import { ID, Store } from './world.js'
+
+function begin() {
+  const store = new Store()
+  const known = createFoldedTask(() => {})
+  known.begin(store.create(ID))
+  const take = (fields: Partial<TransitionMessage>) => known.apply(toFrame(store.commit(ID, 'PENDING', fields)))
+  const kept = () => Array.from({ length: 100 }, (_, version) => version).filter((version) => known.find(version))
+  return { known, take, kept }
+}
+
+t.test('the latest transitions are kept, whatever there were', async (t) => {
+  const { take, kept } = begin()
+  for (let version = 2; version <= 60; version += 1) t.equal(take({}), 'applied')
+  t.same(kept(), Array.from({ length: 32 }, (_, index) => 29 + index))
+})
+
+t.test('of edits with large values few are kept, and the last always', async (t) => {
+  const { known, take, kept } = begin()
+  const edit = (kilobytes: number) => take({ edited: ['payload'], changes: { payload: 'x'.repeat(kilobytes * 1_024) } })
+  for (let version = 2; version <= 20; version += 1) edit(20)
+  t.same(kept(), [17, 18, 19, 20])
+  edit(250)
+  t.same(kept(), [18, 19, 20, 21])
+  take({})
+  t.same(kept(), [22], 'the large one is left out as soon as it is not the last')
+  t.equal(known.task?.version, 22)
+})
