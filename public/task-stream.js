@@ -28,7 +28,7 @@ export { ConnectionError, ProblemError } from './requests.js'
 
 const FINAL_STATUSES = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED'])
 
-/** For `live.js`. */
+/** For `live*.js`. */
 export const STOP_REASONS = {
   4500: 'The server did not understand this client',
   4503: 'You may no longer watch this task',
@@ -233,7 +233,7 @@ class Reports {
   }
 }
 
-/** For `live.js` too. What every watch has: a standing with the server, reports for those who iterate or are called, and one end. */
+/** For `live*.js` too. What every watch has: a standing with the server, reports for those who iterate or are called, and one end. */
 export class Lifeline {
   /** The open connection, if there is one. */
   line
@@ -612,7 +612,7 @@ function toQuery(since, { logs }) {
   return query.size > 0 ? `?${query}` : ''
 }
 
-/** For `live.js` too. */
+/** For `live*.js` too. */
 export function openSocket(address, options, { onOpen, onMessage, onClose }) {
   const url = new URL(address)
   url.protocol = url.protocol.replace('http', 'ws')
@@ -715,7 +715,7 @@ function callBack(callback, argument) {
   }
 }
 
-/** For `live.js` too. */
+/** For `live*.js` too. */
 export function parse(data) {
   try {
     return JSON.parse(data)
@@ -739,7 +739,7 @@ function retryAfterMs(reason) {
   return found ? Math.min(Number(found[1]), MAX_RETRY_AFTER_MS) : undefined
 }
 
-/** For `live.js` too. */
+/** For `live*.js` too. */
 export function urlOf(baseUrl = globalThis.location?.origin, path) {
   if (!baseUrl) throw new TypeError('Outside a browser, pass baseUrl: the address of the server')
   return new URL(path, baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`).href

@@ -20,6 +20,8 @@ const PAGE_SIZE = 200
 /** How far back a listing goes, where all of it may be new. */
 const MAX_LISTED = 5_000
 const MAX_UNSURE = 5_000
+/** A room outlives its last watcher by this, so that one whose connection was cut need not wait for a listing. */
+const GRACE_MS = 5_000
 
 /** Called with each task that fits now, and its version; the same may be told again. Must not throw. */
 export type OnFit = (id: TaskId, version: number) => void
@@ -39,6 +41,7 @@ export class FitRoom {
   #isWarned = false
   #nextCheckAtMs = 0
   #isStopped = false
+  #leftAtMs = performance.now()
 
   constructor(filter: ListFilter, reads: Pick<ListReads, 'find' | 'readRows'>, notices: Notices, log: Log) {
     this.filter = filter
@@ -58,10 +61,11 @@ export class FitRoom {
 
   remove(onFit: OnFit): void {
     this.#watchers.delete(onFit)
+    this.#leftAtMs = performance.now()
   }
 
-  get isWatched(): boolean {
-    return this.#watchers.size > 0
+  get isNeeded(): boolean {
+    return this.#watchers.size > 0 || performance.now() - this.#leftAtMs < GRACE_MS
   }
 
   stop(): void {

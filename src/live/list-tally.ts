@@ -34,7 +34,7 @@ export class ListTally {
     void notices.add(this.#listener)
   }
 
-  get isWatched(): boolean {
+  get isNeeded(): boolean {
     return this.#watchers.size > 0
   }
 

@@ -98,7 +98,7 @@ export function startLists(deps: ListsDeps): Lists {
     }
     for (const shared of [tallies, fits]) {
       for (const [key, one] of shared) {
-        if (one.isWatched) one.tick()
+        if (one.isNeeded) one.tick()
         else {
           shared.delete(key)
           one.stop()

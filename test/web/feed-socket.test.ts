@@ -101,6 +101,23 @@ t.test('a selection reports what fits now and what comes to fit later', async (t
   t.same(feed.of(other), [])
 })
 
+t.test('each task that comes to fit is told, however many there are and however soon it stops fitting', async (t) => {
+  const [quick, all] = [await openFeed(t), await openFeed(t)]
+  quick.ask({ type: 'subscribe', id: 'q', selection: { status: 'PROCESSING', tag: 'quick' } })
+  all.ask({ type: 'subscribe', id: 'a', selection: { tag: 'quick', q: 'short' } })
+  await Promise.all([quick.answer('q'), all.answer('a')])
+  const body = JSON.stringify({ tasks: Array.from({ length: 500 }, () => ({ title: 'a short one', tags: ['quick'], payload: { steps: 0 } })) })
+  const made = await fetch(`${address}/api/tasks/batch`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  const { items } = (await made.json()) as { items: Task[] }
+  await quick.until(() => items.every((task) => quick.of(task).length > 0))
+  await all.until(() => items.every((task) => all.of(task).some(({ status }) => status === 'COMPLETED')))
+  for (const task of items) {
+    const [first, ...later] = all.versions(task)
+    const from = Number(/^snapshot (\d)$/.exec(first ?? '')?.[1])
+    t.same(later, Array.from({ length: 3 - from }, (_, index) => `transition ${from + 1 + index}`))
+  }
+})
+
 t.test('the tasks of a batch, and no others', async (t) => {
   const feed = await openFeed(t)
   const body = JSON.stringify({ tasks: Array.from({ length: 5 }, (_, index) => ({ title: `${index}`, payload: { steps: 1, stepMs: 20 }, delayMs: 200 })) })
