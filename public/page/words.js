@@ -94,6 +94,6 @@ export function describeConnection({ state, text, retryAt, lostAt }, now) {
   const leftMs = (retryAt ?? 0) - Date.now()
   const when = leftMs >= 1_000 ? ` in ${Math.round(leftMs / 1_000)} s…` : '…'
   const ageMs = lostAt === undefined ? 0 : now - lostAt
-  const age = ageMs >= 2_000 ? ` · last heard ${firstUnit(describeSeconds(ageMs))} ago` : ''
+  const age = ageMs >= 2_000 ? ` Last news ${firstUnit(describeSeconds(ageMs))} ago` : ''
   return `${state === 'away' ? 'Server away, trying again' : 'Reconnecting'}${when}${age}`
 }
