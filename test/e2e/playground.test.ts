@@ -103,7 +103,7 @@ for (const [where, origin] of [
       t.teardown(() => context.close())
       if (isBlocked) await page.routeWebSocket(/ws\/tasks/, (socket) => socket.close())
       await page.goto(`${origin}/playground.html`)
-      const task = await createTask(address, { payload: { steps: 2, stepMs: 50 }, delayMs: 600 })
+      const task = await createTask(address, { payload: { steps: 2, stepMs: 50 }, delayMs: 4_000 })
       t.same(await watchInPage(page, task.id), ['1 SCHEDULED', '2 PENDING', '3 PROCESSING', '4 COMPLETED'])
     })
   }

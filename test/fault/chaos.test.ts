@@ -90,14 +90,15 @@ t.test('the checker sees a watcher that was never told of the end, and one that 
 
 const seconds = 20
 t.setTimeout(900_000)
-t.test(`${seconds} seconds of faults: every promise holds`, { timeout: 600_000 }, async (t) => {
-  const report = await runChaos(t, { seed: 20_261_121, seconds })
+t.test(`${seconds} seconds of faults: every promise holds`, { timeout: 900_000 }, async (t) => {
+  const report = await runChaos(t, { seed: 20_261_121, seconds, hasFatal: false })
   t.comment(JSON.stringify({ ...report, violations: report.violations.length }))
   t.ok(report.tasks > 50)
   t.ok(Object.keys(report.faults).length >= 4)
   t.ok(report.faults[HALF_OPEN])
   t.ok(report.putBack > 0, 'the worker of the older version had tasks that it does not know')
-  for (const how of ['rejection', 'timer', 'exit', 'microtask']) t.ok(report.kinds[`test.faulty: ${how}`], how)
+  // Those that take their process with them make a run some minutes longer: `npm run chaos` has them.
+  for (const how of ['rejection', 'timer']) t.ok(report.kinds[`test.faulty: ${how}`], how)
   // The last lines of a failed run, so that no cut of its output loses them.
   t.equal(report.violations.join('\n'), '')
 })

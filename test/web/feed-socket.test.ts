@@ -90,7 +90,7 @@ t.test('a task goes on after the version that the client holds', async (t) => {
 
 t.test('a selection reports what fits now and what comes to fit later', async (t) => {
   const feed = await openFeed(t)
-  const tagged = (tags: string[]) => createTask(address, { tags, payload: { steps: 1, stepMs: 20 }, delayMs: 200 })
+  const tagged = (tags: string[]) => createTask(address, { tags, payload: { steps: 1, stepMs: 20 }, delayMs: 3_000 })
   const now = await tagged(['night', 'paper'])
   feed.ask({ type: 'subscribe', id: 'n', selection: { tag: 'night' } })
   t.same(await feed.answer('n'), { type: 'subscribed', id: 'n', tasks: 1 })
@@ -120,7 +120,7 @@ t.test('each task that comes to fit is told, however many there are and however 
 
 t.test('the tasks of a batch, and no others', async (t) => {
   const feed = await openFeed(t)
-  const body = JSON.stringify({ tasks: Array.from({ length: 5 }, (_, index) => ({ title: `${index}`, payload: { steps: 1, stepMs: 20 }, delayMs: 200 })) })
+  const body = JSON.stringify({ tasks: Array.from({ length: 5 }, (_, index) => ({ title: `${index}`, payload: { steps: 1, stepMs: 20 }, delayMs: 3_000 })) })
   const made = await fetch(`${address}/api/tasks/batch`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
   const { batchId, items } = (await made.json()) as { batchId: string; items: Task[] }
   feed.ask({ type: 'subscribe', id: 'b', selection: { batch: batchId } })
@@ -133,7 +133,7 @@ t.test('the tasks of a batch, and no others', async (t) => {
 
 t.test('a task that stops fitting is let go after the transition that says so', async (t) => {
   const feed = await openFeed(t)
-  const task = await createTask(address, { tags: ['s'], payload: { steps: 1, stepMs: 20 }, delayMs: 300 })
+  const task = await createTask(address, { tags: ['s'], payload: { steps: 1, stepMs: 20 }, delayMs: 3_000 })
   feed.ask({ type: 'subscribe', id: 's', selection: { status: 'SCHEDULED', tag: 's' } })
   await feed.until(() => feed.of(task).some(({ status }) => status === 'PENDING'))
   await (await fetch(`${address}/api/tasks/${task.id}?wait=30`)).json()
@@ -153,7 +153,7 @@ t.test('those that fail are reported when they do', async (t) => {
 
 t.test('a task that several subscriptions select is sent once, until the last of them goes', async (t) => {
   const feed = await openFeed(t)
-  const task = await createTask(address, { tags: ['twice'], payload: { steps: 2, stepMs: 20 }, delayMs: 400 })
+  const task = await createTask(address, { tags: ['twice'], payload: { steps: 2, stepMs: 20 }, delayMs: 3_000 })
   feed.ask({ type: 'subscribe', id: 'a', selection: { ids: [task.id] } })
   feed.ask({ type: 'subscribe', id: 'b', selection: { tag: 'twice' } })
   await Promise.all([feed.answer('a'), feed.answer('b')])

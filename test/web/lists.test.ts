@@ -36,7 +36,7 @@ t.test('a list tells its rows, then what comes, changes and goes, as it is store
 
 t.test('a task is a row while its status is the one that is asked for', async (t) => {
   const [later, failed] = await Promise.all([watchList(t, address, { filter: { status: 'SCHEDULED', tag: 's' } }), watchList(t, address, { filter: { status: 'FAILED', tag: 's' } })])
-  const task = await createTask(address, { tags: ['s'], payload: { steps: 1, stepMs: 1, failAt: 1 }, delayMs: 1_500 })
+  const task = await createTask(address, { tags: ['s'], payload: { steps: 1, stepMs: 1, failAt: 1 }, delayMs: 4_000 })
   await later.until(() => later.rows().some(({ id }) => id === task.id))
   await Promise.all([later.until(() => later.rows().length === 0), failed.until(() => failed.rows().some(({ id }) => id === task.id))])
 })
@@ -102,7 +102,7 @@ t.test('the same list is one room with one name, and a connection may hold eight
 })
 
 t.test('server-sent events carry a list, and tasks beside it', async (t) => {
-  const task = await createTask(address, { tags: ['sse'], payload: { steps: 1, stepMs: 20 }, delayMs: 500 })
+  const task = await createTask(address, { tags: ['sse'], payload: { steps: 1, stepMs: 20 }, delayMs: 4_000 })
   const response = await fetch(`${address}/api/tasks/events?list=5&tag=sse&ids=${task.id}`, { headers: { accept: 'text/event-stream' } })
   let text = ''
   const decoder = new TextDecoder()

@@ -47,7 +47,7 @@ t.test('who comes back with Last-Event-ID misses and repeats nothing, and is tol
 })
 
 t.test('a stream of what fits tells of tasks that come to fit', async (t) => {
-  const running = await createTask(address, { tags: ['wanted'], payload: { steps: 20, stepMs: 100 } })
+  const running = await createTask(address, { tags: ['wanted'], payload: { steps: 60, stepMs: 100 } })
   await createTask(address, { payload: { steps: 0 } })
   const leaver = new AbortController()
   const answer = await fetch(`${address}/api/tasks/events?tag=wanted`, { headers: { accept: 'text/event-stream' }, signal: leaver.signal })

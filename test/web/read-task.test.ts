@@ -21,7 +21,7 @@ const messageOf = (event: { data: string | undefined }) => readFrame(event.data 
 const hasEnded = async (task: Task) => readAllEvents(await follow(task))
 
 t.test('server-sent events begin with a snapshot, tell each transition once with its version as id, and end with the task', async (t) => {
-  const task = await createTask(address, { payload: { steps: 3, stepMs: 50 } })
+  const task = await createTask(address, { payload: { steps: 3, stepMs: 50 }, delayMs: 3_000 })
   const answer = await follow(task)
   t.equal(answer.status, 200)
   t.match(answer.headers.get('content-type'), 'text/event-stream')
@@ -81,7 +81,7 @@ t.test('a position that the task never reached is answered with reset and the wh
 })
 
 t.test('curl -N reads one line a change', async (t) => {
-  const task = await createTask(address, { title: 'nightly\nreport', payload: { steps: 1, stepMs: 50 } })
+  const task = await createTask(address, { title: 'nightly\nreport', payload: { steps: 1, stepMs: 2_000 } })
   const answer = await ask(`/api/tasks/${task.id}/events`, { accept: 'text/plain' })
   t.match(answer.headers.get('content-type'), 'text/plain')
   const lines = (await answer.text()).trimEnd().split('\n')
@@ -109,7 +109,7 @@ t.test('a reader that takes nothing does not hold up others', async (t) => {
 })
 
 t.test('a long poll answers when the version has changed, and after its time with the task as it is', async (t) => {
-  const task = await createTask(address, { payload: { steps: 2, stepMs: 100 }, delayMs: 300 })
+  const task = await createTask(address, { payload: { steps: 2, stepMs: 100 }, delayMs: 4_000 })
   t.match(await (await ask(`/api/tasks/${task.id}?wait=1&since=0`)).json(), { version: 1, status: 'SCHEDULED' })
   let version = 1
   const statuses = []

@@ -5,11 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import t from 'tap'
 import { readTasks, readTransitions } from '../../src/tasks/store/index.js'
-import { atDepth } from '../helpers/depth.js'
 import { spawnTaskwire, type TestProcess } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 
-const ROWS = Number(process.env['EXPORT_ROWS'] ?? atDepth(400_000, 1_000_000))
+const ROWS = Number(process.env['EXPORT_ROWS'] ?? 1_000_000)
 const MOST_MB = 192
 
 /** The most resident memory that the worker, or the process of its handler, has had, in MB. */
