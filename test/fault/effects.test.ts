@@ -24,7 +24,7 @@ const received = (path: string) => requests.filter((request) => request.path ===
 
 for (const [point, attempt] of [['attempt:after-claim', 2], ['attempt:after-run', 2], ['attempt:after-settle', 1]] as const satisfies [CrashPoint, number][]) {
   // After the settle no lease has to run out for the task to go on.
-  const keepWorker = () => scene.keep('worker', { TASKWIRE_CRASH_AT: point, ...(attempt === 1 && { ATTEMPT_LEASE_SECONDS: '60' }) })
+  const keepWorker = () => scene.keep('worker', { TASKWIRE_CRASH_AT: point, ...(attempt === 1 && { ATTEMPT_LEASE_SECONDS: '15' }) })
 
   /** Ended though its worker died there. */
   async function survive(t: Test, body: CreateTask): Promise<string> {
