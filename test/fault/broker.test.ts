@@ -66,7 +66,7 @@ else {
     const line = await startProxy(t, [scene.redis?.port ?? 0])
     await Promise.all([scene.start('web'), scene.start('relay')])
     await scene.start('worker', { REDIS_URL: scene.env['REDIS_URL']?.replace(`:${scene.redis?.port}`, `:${line.port}`) ?? '' })
-    const ids = await Promise.all(Array.from({ length: 10 }, () => scene.create({ payload: { steps: 10, stepMs: 150 } })))
+    const ids = await Promise.all(Array.from({ length: 10 }, () => scene.create({ payload: { steps: 40, stepMs: 100 } })))
     await scene.running(ids)
     line.freeze()
     await scene.start('worker')
