@@ -58,7 +58,8 @@ t.test('a run that returns completes the task, and what was published equals wha
   t.match(await readAttempt(taskId), [{ outcome: 'completed', worker: 'test-worker', error: null }])
   const stored = await readTransitionMessages(db, 'default', taskId, 1, 10)
   while (published.length < 2) await new Promise(setImmediate)
-  t.same(published, stored)
+  // For lists an event has facts besides, which no client is sent.
+  t.same(published.map((event) => ('facts' in event ? { ...event, facts: undefined } : event)), stored.map((message) => ({ ...message, facts: undefined })))
 })
 
 t.test('a run that throws fails the task with the message, and the stack stays on the server', async (t) => {
