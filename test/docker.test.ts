@@ -32,6 +32,10 @@ const text = read('docker-compose.yml')
 const { services } = parse(text, { merge: true }) as { services: Record<string, Service> }
 const roles = ['migrate', 'web', 'worker', 'relay'].map((name) => services[name] ?? {})
 
+// Before the first test: one that begins after the others have ended is not counted.
+const hasPsql = await run('psql', ['--version']).then(() => true, () => false)
+const redisServer = await findRedisServer()
+
 t.test('what the services are given are settings that there are', async (t) => {
   const known = describeConfig().flatMap(({ name }) => [name, `${name}_FILE`])
   for (const { environment = {} } of roles) {
@@ -101,7 +105,6 @@ t.test('secrets are made once, differ, and are never printed', async (t) => {
   t.strictSame(readdirSync(join(folder, 'database')).sort(), ['password', 'url'])
 })
 
-const hasPsql = await run('psql', ['--version']).then(() => true, () => false)
 if (!hasPsql) t.comment('no psql on this machine: the role that docker compose makes is left out')
 else {
   t.test('the role of the database is made in a new volume and in one of an earlier version', async (t) => {
@@ -150,7 +153,6 @@ async function use(url: string, statements: readonly string[]) {
   }
 }
 
-const redisServer = await findRedisServer()
 if (redisServer === undefined) t.comment('no redis-server on this machine: its password is left out')
 else {
   t.test('Redis takes its command, asks for its password, and its health check knows it', async (t) => {

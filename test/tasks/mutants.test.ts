@@ -37,8 +37,8 @@ const MUTANTS: (Mutant & { test: string })[] = [
   {
     without: 'the end of a lease: a heartbeat revives it',
     file: 'src/tasks/store/lease.ts',
-    from: ' and l.lease_until >= now()\n  order by i.id for update of l\n)\nupdate taskwire.leases l set lease_until = now() + $2',
-    to: '\n  order by i.id for update of l\n)\nupdate taskwire.leases l set lease_until = now() + $2',
+    from: `lockLeases('and l.lease_until >= now()')`,
+    to: 'lockLeases()',
     test: 'test/tasks/store.test.ts',
   },
   {

@@ -3,6 +3,7 @@ import { readFrame } from '../helpers/frame-check.js'
 import { startApp } from '../helpers/app.js'
 
 const { address } = await startApp(t)
+const document = (await (await fetch(`${address}/openapi.json`)).json()) as Document
 const read = async (path: string) => (await fetch(address + path)).json() as Promise<Record<string, unknown>>
 
 function* findRefs(value: unknown): Generator<string> {
@@ -46,7 +47,6 @@ interface Document {
   components: { schemas: Record<string, unknown>; responses: Record<string, { headers?: object; content: object }> }
 }
 
-const document = (await (await fetch(`${address}/openapi.json`)).json()) as Document
 const operations = Object.entries(document.paths).flatMap(([path, calls]) => Object.entries(calls).map(([method, operation]) => ({ name: `${method} ${path}`, method, path, operation })))
 const follow = <Value extends object>(value: Value & { $ref?: string }) => (value.$ref === undefined ? value : (resolve(document, value.$ref) as Value))
 
