@@ -37,7 +37,9 @@ export function serveFolder(scope: FastifyInstance, { folder, prefix, headers = 
     const read = holdFile(join(folder, name))
     const urls = [prefix + name, ...(name === 'index.html' || name.endsWith('/index.html') ? [prefix + name.slice(0, -'index.html'.length)] : [])]
     for (const url of urls) {
-      scope.get(url, { schema: { hide: true } }, async (_request, reply) => {
+      scope.get(url, { schema: { hide: true } }, async (request, reply) => {
+        // A slash at the end means nothing, so that `//` leads here, too. Seen from there, the links of a page lead nowhere.
+        if (request.url.startsWith('//')) return reply.callNotFound()
         void reply.headers(headers).type(TYPES[extname(name)] ?? 'application/octet-stream')
         return read()
       })

@@ -22,11 +22,15 @@ const isAnswer = (said: Said): said is FeedAnswer => 'id' in said
 async function openFeed(t: TestScope) {
   const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`)
   const said: Said[] = []
+  // Found by task: with thousands of messages a search for each would take longer than a lease.
+  const byTask = new Map<string, StreamMessage[]>()
   const listeners = new Set<() => void>()
   socket.on('message', (data: Buffer) => {
     const parsed = JSON.parse(data.toString()) as Said
     if (isAnswer(parsed) && answers.check(parsed).length > 0) throw new Error(`not an answer: ${data.toString()}`)
-    said.push(isAnswer(parsed) ? parsed : readFrame(data.toString()))
+    const one = isAnswer(parsed) ? parsed : readFrame(data.toString())
+    said.push(one)
+    if (!isAnswer(one)) byTask.set(one.taskId, [...(byTask.get(one.taskId) ?? []), one])
     for (const listener of listeners) listener()
   })
   const closed = once(socket, 'close').then(([code, reason]) => ({ code: Number(code), reason: String(reason) }))
@@ -43,7 +47,7 @@ async function openFeed(t: TestScope) {
       listeners.add(look)
       look()
     })
-  const of = (task: Pick<Task, 'id'>) => said.filter((one): one is StreamMessage => !isAnswer(one) && one.taskId === task.id)
+  const of = (task: Pick<Task, 'id'>) => byTask.get(task.id) ?? []
   return {
     socket,
     said,
