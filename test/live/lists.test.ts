@@ -134,6 +134,7 @@ const steps = fc.array(
 )
 
 t.test('every watcher holds what is stored, whatever becomes of the notices', async (t) => {
+  const closes: (number | undefined)[] = []
   await fc.assert(
     fc.asyncProperty(steps, async (story) => {
       const { store, lists, tell } = openWorld()
@@ -180,11 +181,12 @@ t.test('every watcher holds what is stored, whatever becomes of the notices', as
       } finally {
         lists.stop()
       }
-      if (!watchers.every(({ watcher }) => watcher.closed === 1012)) throw new Error('a stream was not closed with 1012')
+      closes.push(...watchers.map(({ watcher }) => watcher.closed))
     }),
     { numRuns: atDepth(8, 100), endOnFailure: true },
   )
-  t.pass('all stories')
+  t.ok(closes.length > 0)
+  t.same(closes.filter((code) => code !== 1012), [], 'every stream was closed with 1012 at the end of its story')
 })
 
 t.test('a client that takes nothing is told the whole list once it does, however much has changed', async (t) => {

@@ -20,8 +20,8 @@ const STRANGE_TYPES = `
 import { defineTask, Type } from 'taskwire'
 const run = async () => ({})
 const common = { title: 'T', description: 'D', run }
-const any = Type.Unsafe({ type: 'object' })
-const of = (type, payload, result = any) => defineTask({ ...common, type, payload, result })
+const anything = Type.Unsafe({ type: 'object' })
+const of = (type, payload, result = anything) => defineTask({ ...common, type, payload, result })
 export const tree = of('strange.tree', Type.Cyclic({ Node: Type.Object({ name: Type.String(), kids: Type.Array(Type.Ref('Node')) }) }, 'Node'))
 export const refs = of('strange.refs', Type.Unsafe({
   $schema: 'http://json-schema.org/draft-07/schema#', $id: 'https://example.com/refs', type: 'object',
@@ -39,7 +39,7 @@ export const values = of('strange.values', Type.Unsafe({
 }))
 export const defaults = of('strange.defaults', Type.Object({ must: Type.String({ default: 'x' }), may: Type.Optional(Type.Integer({ default: 3 })) }, { additionalProperties: false }))
 export const needed = of('strange.needed', Type.Object({ must: Type.String({ minLength: 1 }) }, { additionalProperties: false }), Type.Object({ length: Type.Integer() }))
-export const progress = defineTask({ ...common, type: 'strange.progress', payload: Type.Object({}), result: any, progress: Type.Object({ stage: Type.String() }) })
+export const progress = defineTask({ ...common, type: 'strange.progress', payload: Type.Object({}), result: anything, progress: Type.Object({ stage: Type.String() }) })
 `
 
 const app = await startApp(t, ['worker', 'relay'])
