@@ -1,5 +1,5 @@
 /** Requests to the REST surface, and the server's clock. */
-import { isPassing, requestJson } from '../requests.js'
+import { isPassing, requestJson } from '../client/requests.js'
 
 /** Where the server is reached, under whatever path a proxy has put it: this file lies in its folder `page`. */
 export const baseUrl = new URL('..', import.meta.url).href.replace(/\/$/, '')

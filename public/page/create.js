@@ -1,6 +1,6 @@
 /** The form that creates a task: what every task has, and what its type asks for. */
 import { createTask } from '../task-stream.js'
-import { isPassing, ProblemError } from '../requests.js'
+import { isPassing, ProblemError } from '../client/requests.js'
 import { baseUrl, readUntilDone } from './api.js'
 import { h, setText } from './dom.js'
 import { createPlace } from './form.js'

@@ -1,5 +1,5 @@
 /** A place beside an action where it is told why it failed: until it is tried again, or until what was wrong is over. */
-import { ConnectionError, isPassing, ProblemError } from '../requests.js'
+import { ConnectionError, isPassing, ProblemError } from '../client/requests.js'
 import { whenReachable } from './api.js'
 import { h, setText } from './dom.js'
 import { sentence } from './schema.js'

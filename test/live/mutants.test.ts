@@ -17,7 +17,7 @@ const MUTANTS: Mutant[] = [
   },
   {
     without: 'ignoring a version that is known already',
-    file: 'public/task-stream.js',
+    file: 'public/client/fold.js',
     from: 'task !== undefined && message.version <= task.version',
     to: 'task !== undefined && message.version < task.version',
   },

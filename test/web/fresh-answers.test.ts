@@ -1,5 +1,7 @@
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { request, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
@@ -8,10 +10,10 @@ import { chooseCoding } from '../../src/web/fresh-answers.js'
 import { startApp, startWebBeside } from '../helpers/app.js'
 
 const app = await startApp(t)
-const PUBLIC = new URL('../../public/', import.meta.url)
+const PUBLIC = fileURLToPath(new URL('../../public/', import.meta.url))
 const FILES = readdirSync(PUBLIC, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())
-  .map((entry) => `${entry.parentPath.endsWith('/page') ? 'page/' : ''}${entry.name}`)
+  .map((entry) => relative(PUBLIC, join(entry.parentPath, entry.name)))
 const DOCUMENTS = ['/docs', '/docs/', '/docs/json', '/docs/yaml', '/docs/problems', '/docs/static/swagger-initializer.js', '/openapi.json', '/asyncapi.json']
 const DOCS_FILES = ['/docs/static/swagger-ui-bundle.js', '/docs/static/swagger-ui.css', '/docs/static/favicon-32x32.png']
 const ALL = ['/', ...FILES.map((name) => `/${name}`), ...DOCUMENTS, ...DOCS_FILES]
@@ -79,7 +81,7 @@ t.test('HEAD tells what GET would', async (t) => {
 t.test('a part is not served: the answer to Range is the whole', async (t) => {
   const { status, body } = await ask('/app.js', { range: 'bytes=0-9' })
   t.equal(status, 200)
-  t.ok(body.equals(readFileSync(new URL('app.js', PUBLIC))))
+  t.ok(body.equals(readFileSync(join(PUBLIC, 'app.js'))))
 })
 
 t.test('programs and pages keep their types and their policies', async (t) => {

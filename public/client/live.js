@@ -1,6 +1,6 @@
 /**
  * One connection for all that a page watches: lists and single tasks, over `/ws/tasks`, or over server-sent events where WebSockets are
- * blocked. Part of `task-stream.js`, which exports it.
+ * blocked. Exported by `task-stream.js`.
  *
  * Each watch has a subscription of its own, under an id of its own. A lost connection is made anew: lists begin with the whole list
  * again, tasks go on after the version that is held. A connection from which nothing was heard for 30 s counts as lost: over a WebSocket
@@ -8,7 +8,8 @@
  */
 import { LINKS } from './live-links.js'
 import { ListWatch, LiveTaskWatch } from './live-watches.js'
-import { shouldReconnect, STOP_REASONS, urlOf } from './task-stream.js'
+import { shouldReconnect, STOP_REASONS } from './closes.js'
+import { urlOf } from './connections.js'
 
 const CHECK_MS = 2_000
 const PING_AFTER_MS = 10_000

@@ -1,5 +1,5 @@
 /** The ways of `live.js` to the server: a WebSocket, or a response of server-sent events. */
-import { openSocket, parse, urlOf } from './task-stream.js'
+import { openSocket, readEventStream, urlOf } from './connections.js'
 
 /** How many tasks a stream of server-sent events names. */
 const MAX_IDS_IN_URL = 200
@@ -61,7 +61,7 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
       return ''
     }
     if (!response.ok || response.status === 204) return ''
-    return readEvents(response.body, { signal, onSign, onMessage: (message) => tell(message, list) })
+    return readEventStream(response.body, signal, { onSign, onMessage: (message) => tell(message, list) })
   }
 
   function tell(message, list) {
@@ -92,29 +92,4 @@ function queryOf(list, tasks) {
     query.set('since', [...versions.values()].join())
   }
   return query
-}
-
-/** Resolves when the server has ended the response, with the pause it wants. */
-async function readEvents(body, { signal, onSign, onMessage }) {
-  let text = ''
-  let retryMs = ''
-  const reader = body.getReader()
-  const decoder = new TextDecoder()
-  for (;;) {
-    const { value, done } = await reader.read()
-    if (done || signal.aborted) return retryMs
-    onSign()
-    text += decoder.decode(value, { stream: true })
-    const blocks = text.split('\n\n')
-    text = blocks.pop()
-    for (const block of blocks) {
-      const data = /^data: ?(.*)$/m.exec(block)?.[1]
-      // The pause asked for last is the one of a server that restarts; that of the opening is not for us.
-      if (data === undefined) retryMs = /^retry: ?(\d+)$/m.exec(block)?.[1] ?? retryMs
-      else {
-        retryMs = ''
-        if (!signal.aborted) onMessage(parse(data))
-      }
-    }
-  }
 }

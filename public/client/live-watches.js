@@ -1,5 +1,7 @@
 /** The watches of `live.js`: a list, or one task. What the connection tells them, they keep and report. */
-import { fold, isFinal, Lifeline, STOP_REASONS, WatchError } from './task-stream.js'
+import { STOP_REASONS, WatchError } from './closes.js'
+import { fold, isFinal } from './fold.js'
+import { Lifeline } from './life.js'
 
 /** What both kinds of watches have. `id` is given by the connection. */
 class Watch {

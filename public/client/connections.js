@@ -1,0 +1,66 @@
+/** What every way to the server is made of: addresses, a WebSocket, a response of server-sent events. */
+
+/** The `readyState` of a WebSocket that has not opened yet. */
+const CONNECTING = 0
+
+/** The address of a path of the server. Throws where none can be known. */
+export function urlOf(baseUrl = globalThis.location?.origin, path) {
+  if (!baseUrl) throw new TypeError('Outside a browser, pass baseUrl: the address of the server')
+  return new URL(path, baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`).href
+}
+
+export function openSocket(address, options, { onOpen, onMessage, onClose }) {
+  const url = new URL(address)
+  url.protocol = url.protocol.replace('http', 'ws')
+  const socket = new (options.WebSocket ?? WebSocket)(url.href)
+  socket.onopen = onOpen
+  socket.onmessage = (event) => onMessage(parse(event.data))
+  socket.onclose = (event) => onClose(event.code, event.reason)
+  socket.onerror = () => {} // `close` follows, and says it
+  return {
+    send: (message) => socket.send(JSON.stringify(message)),
+    close(isPatient) {
+      socket.onopen = socket.onmessage = socket.onclose = null
+      // A browser warns on its console of a socket that is closed before it has opened.
+      if (isPatient && socket.readyState === CONNECTING) socket.onopen = () => socket.close()
+      else socket.close()
+    },
+  }
+}
+
+/**
+ * Reads a response of server-sent events to its end, or until the signal aborts: `onSign` for whatever came, `onMessage` for each message.
+ * Resolves with the pause that the server asked for last, which is that of a server that restarts; '' for none.
+ */
+export async function readEventStream(body, signal, { onSign, onMessage }) {
+  let text = ''
+  let retryMs = ''
+  const reader = body.getReader()
+  const decoder = new TextDecoder()
+  for (;;) {
+    const { value, done } = await reader.read()
+    if (done || signal.aborted) return retryMs
+    onSign()
+    text += decoder.decode(value, { stream: true })
+    const blocks = text.split('\n\n')
+    text = blocks.pop()
+    for (const block of blocks) {
+      const data = /^data: ?(.*)$/m.exec(block)?.[1]
+      // The pause that is asked for at the opening is not for us.
+      if (data === undefined) retryMs = /^retry: ?(\d+)$/m.exec(block)?.[1] ?? retryMs
+      else {
+        retryMs = ''
+        if (!signal.aborted) onMessage(parse(data))
+      }
+    }
+  }
+}
+
+/** Undefined when it is no JSON. */
+export function parse(data) {
+  try {
+    return JSON.parse(data)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,2 @@
+/** Types of `fold.js`. */
+export { fold, isFinal } from '../task-stream.js'

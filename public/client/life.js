@@ -1,0 +1,174 @@
+/** What every watch has: a standing with the server, reports for those who iterate or are called, and one end. */
+import { retryAfterMs } from './closes.js'
+import { urlOf } from './connections.js'
+
+const MIN_DELAY_MS = 250
+const MAX_DELAY_MS = 10_000
+const CONNECT_DEADLINE_MS = 10_000
+/** Twice what a server is silent at most. */
+export const MAX_SILENCE_MS = 30_000
+/** A timer that comes so late was held back with everything else: the machine slept, or the tab is in the background. */
+const LATE_TIMER_MS = 1_000
+/** What was said meanwhile gets this long to arrive. */
+const WAKE_GRACE_MS = 5_000
+
+/** Changes on their way to those who iterate; each reader has an inbox of its own. */
+class Reports {
+  #inboxes = new Set()
+  #isEnded = false
+  #error
+
+  add(change) {
+    for (const inbox of this.#inboxes) {
+      const last = inbox.changes.at(-1)?.message
+      // A reader that is slower than the stream gets every transition, and of progress and of a list the latest.
+      const isOvertaken = 'view' in change || change.message.type === 'progress' && last?.type === 'progress' && last.taskId === change.message.taskId
+      if (isOvertaken) inbox.changes.pop()
+      inbox.changes.push(change)
+      inbox.wake()
+    }
+  }
+
+  end(error) {
+    this.#isEnded = true
+    this.#error = error
+    for (const inbox of this.#inboxes) inbox.wake()
+  }
+
+  /** What is added from now on; `onLeave` when the reader leaves. */
+  iterate(onLeave) {
+    const inbox = { changes: [], wake: () => {} }
+    this.#inboxes.add(inbox)
+    return this.#drain(inbox, onLeave)
+  }
+
+  async *#drain(inbox, onLeave) {
+    try {
+      for (;;) {
+        const change = inbox.changes.shift()
+        if (change) yield change
+        else if (this.#error) throw this.#error
+        else if (this.#isEnded) return
+        else await new Promise((resolve) => (inbox.wake = resolve))
+      }
+    } finally {
+      this.#inboxes.delete(inbox)
+      onLeave()
+    }
+  }
+}
+
+export class Lifeline {
+  /** The open connection, if there is one. */
+  line
+  /** Of a pause, or of the wait for a sign of the server. */
+  timer
+  failureCount = 0
+  isEnded = false
+  #connection = { state: 'connecting', text: 'Connecting…' }
+  /** When the server was heard last, by the clock that people read; undefined before it was. */
+  #heardAt
+  /** The same by a clock that nobody sets. */
+  #heardAtMs = 0
+  #options
+  #onAbort
+  #reports = new Reports()
+
+  /** `close` ends the watch: when the caller's signal aborts, or a reader leaves its loop. */
+  constructor(options, close) {
+    urlOf(options.baseUrl, '')
+    this.#options = options
+    this.#onAbort = close
+    options.signal?.addEventListener('abort', close)
+  }
+
+  iterate() {
+    return this.#reports.iterate(this.#onAbort)
+  }
+
+  report(change) {
+    this.#reports.add(change)
+    callBack(this.#options.onChange, change)
+  }
+
+  get connection() {
+    return { ...this.#connection, ...(this.#heardAt && { heardAt: this.#heardAt }) }
+  }
+
+  show(connection) {
+    this.#connection = connection
+    callBack(this.#options.onConnection, this.connection)
+  }
+
+  /** The server has said something, whatever it is. */
+  hear() {
+    this.#heardAtMs = performance.now()
+    this.#heardAt = Date.now()
+  }
+
+  /** The first message of a new connection must come in time, or `onSilence` is called. */
+  expectStart(onSilence) {
+    const startedAtMs = performance.now()
+    this.#watchSilence(() => startedAtMs, this.#options.connectMs ?? CONNECT_DEADLINE_MS, onSilence)
+  }
+
+  /** From now on signs must go on, or `onSilence` is called with how long none came. */
+  expectSigns(onSilence) {
+    this.#watchSilence(() => this.#heardAtMs, this.#options.silenceMs ?? MAX_SILENCE_MS, onSilence)
+  }
+
+  /** A sign moves no timer, because there may be thousands a second: when the timer comes, it looks how old the last sign is. */
+  #watchSilence(since, maxMs, onSilence, graceEndsMs) {
+    clearTimeout(this.timer)
+    const dueMs = graceEndsMs ?? since() + maxMs
+    this.timer = setTimeout(() => {
+      const nowMs = performance.now()
+      const isLate = nowMs - dueMs > Math.min(LATE_TIMER_MS, maxMs / 4)
+      if (nowMs - since() < maxMs) this.#watchSilence(since, maxMs, onSilence)
+      else if (isLate && graceEndsMs === undefined) this.#watchSilence(since, maxMs, onSilence, nowMs + Math.min(WAKE_GRACE_MS, maxMs / 2))
+      else onSilence(nowMs - since())
+    }, Math.max(0, dueMs - performance.now()))
+  }
+
+  disconnect({ isPatient = false } = {}) {
+    clearTimeout(this.timer)
+    this.line?.close(isPatient)
+    this.line = undefined
+  }
+
+  /** Connects again after the pause that the server asked for, or one that grows; says so as `describe` has it. */
+  reconnectLater(reason, connect, describe) {
+    const delayMs = retryAfterMs(reason) ?? backoffMs(this.failureCount, this.#options)
+    this.failureCount++
+    this.show({ ...describe(delayMs), retryAt: Date.now() + delayMs })
+    this.timer = setTimeout(connect, delayMs)
+  }
+
+  end(connection, error) {
+    if (this.isEnded) return
+    this.isEnded = true
+    this.#options.signal?.removeEventListener('abort', this.#onAbort)
+    this.disconnect({ isPatient: true })
+    this.#reports.end(error)
+    this.show(connection)
+  }
+}
+
+/** A callback that throws is its owner's bug: it surfaces as an uncaught error and leaves the watch as it is. */
+function callBack(callback, argument) {
+  try {
+    callback?.(argument)
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
+  }
+}
+
+function backoffMs(failureCount, { minDelayMs = MIN_DELAY_MS, maxDelayMs = MAX_DELAY_MS }) {
+  return Math.random() * Math.min(maxDelayMs, minDelayMs * 2 ** failureCount)
+}
+
+export function describeSilence(silentMs) {
+  return silentMs === undefined ? '' : `Nothing heard for ${Math.round(silentMs / 1_000)} s. `
+}

@@ -1,0 +1,180 @@
+/** Follows one task until it ends, over whatever way there is. */
+import { isOfTaskwire, shouldReconnect, STOP_CODE_OF_HTTP_STATUS, STOP_REASONS, WatchError } from './closes.js'
+import { urlOf } from './connections.js'
+import { fold, isFinal } from './fold.js'
+import { describeSilence, Lifeline } from './life.js'
+import { readProblem } from './requests.js'
+import { TRANSPORTS } from './transports.js'
+
+/** A transport that brought nothing so often is left for the next. */
+const MAX_MUTE_ATTEMPTS = 2
+const REFUSAL_DEADLINE_MS = 5_000
+/** A connection that brought no change still counts as good when it stood this long. */
+const GOOD_CONNECTION_MS = 5_000
+
+export class TaskWatch {
+  #life
+  #id
+  #options
+  #task
+  #transports
+  /** Which of the transports is used: an index. */
+  #way = 0
+  #muteCount = 0
+  /** The last line of the handler's log that was reported. */
+  #lastLine = 0
+  #resolve
+  #reject
+
+  constructor(id, options) {
+    this.#id = id
+    this.#options = options
+    this.#task = options.task
+    this.#transports = (options.transports ?? Object.keys(TRANSPORTS)).filter(
+      (name) => name !== 'websocket' || (options.WebSocket ?? globalThis.WebSocket),
+    )
+    if (this.#transports.length === 0) throw new TypeError('There is no WebSocket here: pass one, or allow other transports')
+    this.#life = new Lifeline(options, () => this.close())
+    this.finished = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.finished.catch(() => {}) // whoever wants to know awaits it; nobody has to
+    if (options.signal?.aborted) this.close()
+    else if (this.#task && isFinal(this.#task.status)) this.#finish()
+    else this.#connect()
+  }
+
+  get task() {
+    return this.#task
+  }
+
+  get connection() {
+    return this.#life.connection
+  }
+
+  close() {
+    this.#reject(new WatchError(1000, 'The watch was closed'))
+    this.#life.end({ state: 'closed', text: 'Closed' })
+  }
+
+  /** A server that is known to be back need not be waited for; one that asked for a pause gets it. */
+  retryNow() {
+    if (this.#life.connection.state !== 'away') return
+    this.#life.show({ state: 'reconnecting', text: 'Reconnecting…' })
+    clearTimeout(this.#life.timer)
+    this.#connect()
+  }
+
+  /** Reports what happens from now on. Leaving the loop closes the watch. */
+  [Symbol.asyncIterator]() {
+    return this.#life.iterate()
+  }
+
+  #connect() {
+    const seen = { isOpen: false, liveAt: Infinity }
+    this.#life.expectStart(() => this.#lost(1006, '', seen))
+    this.#life.line = TRANSPORTS[this.#transports[this.#way]](this.#id, this.#task?.version, this.#options, {
+      onOpen: () => (seen.isOpen = true),
+      onSign: () => this.#life.hear(),
+      onMessage: (message) => {
+        this.#life.hear()
+        if (seen.liveAt === Infinity) {
+          this.#life.expectSigns((silentMs) => this.#lost(1006, '', { ...seen, silentMs }))
+          seen.liveAt = performance.now()
+          this.#muteCount = 0
+          this.#life.show({ state: 'live', text: 'Live' })
+        }
+        if (!this.#life.isEnded) this.#receive(message, seen)
+      },
+      onClose: (code, reason) => this.#lost(code, reason, seen),
+    })
+  }
+
+  #receive(message, seen) {
+    if (!message) return this.#lost(1006, '', seen)
+    if (message.type === 'log') return this.#receiveLine(message)
+    const before = this.#task
+    const { task, outcome } = fold(before, message)
+    if (outcome === 'gap') return this.#refill(seen)
+    if (outcome === 'stale' || task === before) return
+    this.#task = task
+    const isOver = isFinal(task.status)
+    if (isOver) this.#resolve(task) // before a callback that may close the watch
+    const isRepeated = message.type === 'snapshot' && !message.reset && task.version === before?.version
+    if (!isRepeated) {
+      this.#life.failureCount = 0
+      this.#life.report({ task, message })
+    }
+    // Of a task that has ended before, the lines follow its snapshot; then the server closes.
+    if (isOver && !(this.#options.logs && message.type === 'snapshot')) this.#finish()
+  }
+
+  /** After a reconnect the server begins with the latest lines again. */
+  #receiveLine(message) {
+    if (message.line.seq <= this.#lastLine) return
+    this.#lastLine = message.line.seq
+    this.#life.report({ task: this.#task, message })
+  }
+
+  /** At once the first time; a server that answers with the same gap again is given the usual pauses. */
+  #refill(seen) {
+    if (this.#life.failureCount > 0) return this.#lost(1006, '', seen)
+    this.#life.failureCount = 1
+    this.#life.disconnect()
+    this.#connect()
+  }
+
+  async #lost(code, reason, seen) {
+    this.#life.disconnect()
+    if (this.#task && isFinal(this.#task.status)) return this.#finish()
+    if (code !== 1000 && !shouldReconnect(code)) return this.#stop(code, STOP_REASONS[code] ?? reason)
+    const refusal = seen.isOpen ? undefined : await this.#askForRefusal()
+    if (this.#life.isEnded) return
+    if (refusal?.stopCode) return this.#stop(refusal.stopCode, refusal.title)
+    if (seen.liveAt === Infinity && !isOfTaskwire(code)) this.#countMute(seen.isOpen || refusal.isAnswered)
+    // A close with 1000 that left the task unfinished was not the end of the stream: resume like after any other.
+    if (performance.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#life.failureCount = 0
+    const isAway = refusal !== undefined && !refusal.isAnswered
+    this.#life.reconnectLater(reason, () => this.#connect(), (delayMs) => {
+      const when = delayMs < 1000 ? '' : ` in ${Math.round(delayMs / 1000)} s`
+      if (isAway) return { state: 'away', text: `Server away, trying again${when}…` }
+      return { state: 'reconnecting', text: `${describeSilence(seen.silentMs)}Reconnecting${when}…` }
+    })
+  }
+
+  /** Nothing came. While the server is away no fallback would do better; one that is in use is left all the same. */
+  #countMute(isServerThere) {
+    if (!isServerThere && this.#way === 0) return
+    this.#muteCount++
+    if (this.#muteCount < MAX_MUTE_ATTEMPTS) return
+    this.#way = (this.#way + 1) % this.#transports.length
+    this.#muteCount = 0
+  }
+
+  /** Why the upgrade did not happen, as far as a plain request can tell. */
+  async #askForRefusal() {
+    try {
+      const url = urlOf(this.#options.baseUrl, `api/tasks/${encodeURIComponent(this.#id)}`)
+      const request = this.#options.fetch ?? fetch
+      const response = await request(url, { signal: AbortSignal.timeout(Math.min(REFUSAL_DEADLINE_MS, this.#options.connectMs ?? REFUSAL_DEADLINE_MS)) })
+      const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json')
+      if (!isProblem) return { isAnswered: response.ok }
+      const { status, title } = readProblem(response, await response.json())
+      return { isAnswered: status < 500, stopCode: STOP_CODE_OF_HTTP_STATUS[status], title }
+    } catch {
+      return { isAnswered: false }
+    }
+  }
+
+  #stop(code, text) {
+    const error = new WatchError(code, text || `The server ended the stream (${code})`)
+    this.#reject(error)
+    this.#life.end({ state: 'stopped', text: error.message }, error)
+  }
+
+  #finish() {
+    this.#resolve(this.#task)
+    this.#life.end({ state: 'finished', text: 'Finished: nothing more to come' })
+  }
+}

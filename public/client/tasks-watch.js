@@ -1,0 +1,107 @@
+import { shouldReconnect, STOP_REASONS, WatchError } from './closes.js'
+import { openSocket, urlOf } from './connections.js'
+import { fold, isFinal } from './fold.js'
+import { describeSilence, Lifeline } from './life.js'
+
+/** How many tasks one subscription may name. */
+const MAX_IDS = 1_000
+
+/**
+ * One socket for a selection of tasks. The promise is that of a watch, for each task; a lost connection is made anew, with
+ * the version of every task that is held and has not ended.
+ */
+export class TasksWatch {
+  #life
+  #selection
+  #options
+  #tasks = new Map()
+
+  constructor(selection, options) {
+    this.#selection = selection
+    this.#options = options
+    if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError('There is no WebSocket here: pass one')
+    this.#life = new Lifeline(options, () => this.close())
+    if (options.signal?.aborted) this.close()
+    else this.#connect()
+  }
+
+  /** By id: each task of which something was told, as it stands. */
+  get tasks() {
+    return this.#tasks
+  }
+
+  get connection() {
+    return this.#life.connection
+  }
+
+  close() {
+    this.#life.end({ state: 'closed', text: 'Closed' })
+  }
+
+  [Symbol.asyncIterator]() {
+    return this.#life.iterate()
+  }
+
+  #connect() {
+    this.#life.expectStart(() => this.#lost(1006, ''))
+    const ways = {
+      onOpen: () => this.#life.line.send(this.#request('all', this.#selection)),
+      onMessage: (message) => {
+        this.#life.hear()
+        this.#receive(message)
+      },
+      onClose: (code, reason) => this.#lost(code, reason),
+    }
+    this.#life.line = openSocket(urlOf(this.#options.baseUrl, 'ws/tasks'), this.#options, ways)
+  }
+
+  /** With the version of each task that is held: of those named, or of the newest, which the server tells of first. */
+  #request(id, selection) {
+    const named = selection.ids && new Set(selection.ids.map((name) => name.toLowerCase()))
+    const held = this.#held().filter((task) => !named || named.has(task.id)).sort((a, b) => (a.id < b.id ? 1 : -1))
+    return { type: 'subscribe', id, selection, since: Object.fromEntries(held.slice(0, MAX_IDS).map((task) => [task.id, task.version])) }
+  }
+
+  /** Those that have not ended. */
+  #held() {
+    return [...this.#tasks.values()].filter((task) => !isFinal(task.status))
+  }
+
+  #receive(message) {
+    if (!message) return this.#lost(1006, '')
+    if (message.type === 'refused' && message.code !== 'unavailable') return this.#stop(4500, message.detail)
+    if (message.type === 'refused') return this.#lost(1006, '')
+    if (message.type === 'subscribed') return this.#begin(message)
+    const before = this.#tasks.get(message.taskId)
+    const { task, outcome } = fold(before, message)
+    if (outcome === 'gap') return this.#lost(1006, '')
+    if (outcome === 'stale' || task === before) return
+    this.#tasks.set(task.id, task)
+    const isRepeated = message.type === 'snapshot' && !message.reset && task.version === before?.version
+    if (!isRepeated) this.#life.report({ task, message })
+  }
+
+  /** Tasks that are held and no longer selected may have gone on meanwhile: they are asked for by id. */
+  #begin({ id }) {
+    this.#life.expectSigns((silentMs) => this.#lost(1006, '', silentMs))
+    this.#life.failureCount = 0
+    this.#life.show({ state: 'live', text: 'Live' })
+    if (id !== 'all' || this.#selection.ids) return
+    const ids = this.#held().map((task) => task.id)
+    for (let start = 0; start < ids.length; start += MAX_IDS) {
+      this.#life.line.send(this.#request(`held ${start}`, { ids: ids.slice(start, start + MAX_IDS) }))
+    }
+  }
+
+  #lost(code, reason, silentMs) {
+    this.#life.disconnect()
+    if (!shouldReconnect(code) && code !== 1000) return this.#stop(code, STOP_REASONS[code] ?? reason)
+    const text = `${describeSilence(silentMs)}Reconnecting…`
+    this.#life.reconnectLater(reason, () => this.#connect(), () => ({ state: 'reconnecting', text }))
+  }
+
+  #stop(code, text) {
+    const error = new WatchError(code, text || `The server ended the stream (${code})`)
+    this.#life.end({ state: 'stopped', text: error.message }, error)
+  }
+}
