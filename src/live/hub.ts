@@ -34,6 +34,7 @@ import { createNoticeBoard, type Notices } from './notices.js'
 import { createPositionCheck } from './position-check.js'
 import { createRoom, type Log, type Position, type Room, type RoomDeps, type WatchedTask } from './room.js'
 import { createSnapshotReader } from './snapshot-reader.js'
+import { restartReason } from './restart-reason.js'
 import type { Sink, TaskStream } from './task-stream.js'
 
 export type { Sink, TaskStream } from './task-stream.js'
@@ -49,9 +50,6 @@ const MAX_LOG_READS = 2
 const MAX_WHOLE_READS = 2
 /** What is kept of whole tasks, for all rooms together. */
 export const MAX_HELD_FRAME_BYTES = 16 * 1024 * 1024
-/** Clients come back after a restart between these: not all at once, and not before there is somebody. An EventSource keeps the pause for good. */
-const MIN_RETRY_AFTER_MS = 1_000
-const MAX_RETRY_AFTER_MS = 3_000
 
 export interface HubDeps {
   /** The tasks with these ids, in any order; those that do not exist are left out. Large ones come without payload and result. */
@@ -216,13 +214,4 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
       return { tasks: rooms.size, streams, heldBytes: frames.heldBytes }
     },
   }
-}
-
-/** A pause of its own for each client, in milliseconds. */
-export function chooseRetryPause(): number {
-  return MIN_RETRY_AFTER_MS + Math.round(Math.random() * (MAX_RETRY_AFTER_MS - MIN_RETRY_AFTER_MS))
-}
-
-export function restartReason(): string {
-  return `retryAfterMs=${chooseRetryPause()}`
 }

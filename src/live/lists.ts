@@ -12,13 +12,12 @@ import { ListTally } from './list-tally.js'
 import { keyOf, type FoundRow, type ListPosition, type ListQuery, type ListReads } from './list-query.js'
 import type { ListSink } from './list-stream.js'
 import type { Notices } from './notices.js'
+import { restartReason } from './restart-reason.js'
 import type { Log } from './room.js'
 import type { TaskStream } from './task-stream.js'
 
 const TICK_MS = 250
 const ROOM_GRACE_MS = 1_000
-/** Clients spread their return after a restart over this. */
-const MAX_RETRY_AFTER_MS = 2_000
 
 export interface ListsDeps {
   notices: Notices
@@ -142,7 +141,7 @@ export function startLists(deps: ListsDeps): Lists {
       isStopped = true
       clearInterval(timer)
       for (const one of [...tallies.values(), ...fits.values()]) one.stop()
-      for (const room of rooms.values()) room.close(CLOSE_CODES.restart, () => `retryAfterMs=${Math.round(Math.random() * MAX_RETRY_AFTER_MS)}`)
+      for (const room of rooms.values()) room.close(CLOSE_CODES.restart, restartReason)
       rooms.clear()
     },
     counts: () => ({ lists: rooms.size, rows: [...rooms.values()].reduce((sum, room) => sum + room.size, 0) }),

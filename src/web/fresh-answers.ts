@@ -9,9 +9,11 @@ import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import Negotiator from 'negotiator'
 import { hasEtag } from './etag.js'
 
-type Coding = 'br' | 'gzip'
+const CODINGS = ['br', 'gzip'] as const
+type Coding = (typeof CODINGS)[number]
 
 /** Below this a packet is saved by nothing. */
 const MIN_COMPRESSED_BYTES = 1_000
@@ -72,19 +74,14 @@ function addVary(reply: FastifyReply): void {
   if (!/accept-encoding/i.test(vary)) void reply.header('vary', [vary, 'Accept-Encoding'].filter(Boolean).join(', '))
 }
 
+/** The types of the package are of an earlier version, in which the server had no preference. */
+const chooseEncoding: (this: Negotiator, available: readonly string[], options: { preferred: readonly string[] }) => string | undefined = Negotiator.prototype.encoding
+
 /**
  * The coding that the client likes best; brotli where it has no preference, undefined for none.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
  */
 export function chooseCoding(accepted = ''): Coding | undefined {
-  const weights = new Map(accepted.toLowerCase().split(',').map(readWeight))
-  const weightOf = (coding: string) => weights.get(coding) ?? weights.get('*') ?? 0
-  const [best] = (['br', 'gzip'] as const).filter((coding) => weightOf(coding) > 0).sort((a, b) => weightOf(b) - weightOf(a))
-  return best
-}
-
-function readWeight(entry: string): [string, number] {
-  const [name = '', ...parameters] = entry.split(';').map((part) => part.trim())
-  const weight = parameters.find((parameter) => parameter.startsWith('q='))?.slice(2) ?? '1'
-  return [name, Number(weight) || 0]
+  const best = chooseEncoding.call(new Negotiator({ headers: { 'accept-encoding': accepted } }), CODINGS, { preferred: CODINGS })
+  return CODINGS.find((coding) => coding === best)
 }

@@ -6,7 +6,8 @@
  * is gone, or takes nothing for too long: the connection is cut.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { chooseRetryPause, restartReason, type Hub, type Sink } from '../live/hub.js'
+import type { Hub, Sink } from '../live/hub.js'
+import { chooseRetryPause, restartReason } from '../live/restart-reason.js'
 import type { ListQuery } from '../live/list-query.js'
 import type { ListSink } from '../live/list-stream.js'
 import type { Position } from '../live/room.js'

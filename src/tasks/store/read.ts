@@ -6,25 +6,20 @@ import type { TransitionMessage } from '../../protocol/stream.js'
 import type { Task, TaskId, TaskSummary, Transition } from '../../protocol/task.js'
 import { MAX_PAGE_BYTES, SUMMARY_COLUMNS, TASK_COLUMNS, toSummary, toTask, toTransitionMessage, type SummaryRow, type TaskRow, type TransitionRow } from './rows.js'
 
-const READ_TASKS: Statement = {
-  name: 'read_tasks',
-  // How many ids there are is not guessed from their text, so one plan serves them all: half the work of reading one task.
+// How many ids there are is not guessed from their text, so one plan serves them all: half the work of reading one task.
+const readByIds = (name: string, columns: string): Statement => ({
+  name,
   text: `
-select ${TASK_COLUMNS} from json_array_elements_text($1::text::json) as i(id)
+select ${columns} from json_array_elements_text($1::text::json) as i(id)
 join taskwire.tasks t on t.id = any(array[i.id::uuid]) where t.tenant = $2`,
-}
+})
+const READ_TASKS = readByIds('read_tasks', TASK_COLUMNS)
+const READ_SUMMARIES = readByIds('read_summaries', SUMMARY_COLUMNS)
 
 /** The tasks with these ids, in no order; ids that do not exist, or are somebody else's, are left out. */
 export async function readTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<Task[]> {
   const rows = await db.run<TaskRow>(READ_TASKS, [JSON.stringify([...new Set(ids)]), tenant])
   return rows.map(toTask)
-}
-
-const READ_SUMMARIES: Statement = {
-  name: 'read_summaries',
-  text: `
-select ${SUMMARY_COLUMNS} from json_array_elements_text($1::text::json) as i(id)
-join taskwire.tasks t on t.id = any(array[i.id::uuid]) where t.tenant = $2`,
 }
 
 /** The same without their payloads and results, which may be large together. */
