@@ -1,53 +1,67 @@
 /**
- * `npm run build`: src/ to dist/, a module each, in a fraction of a second. Types are not checked here (`npm run typecheck` does, and
- * CI), and declarations are made when the package is packed (`prepack`).
+ * `npm run build`: src/ to dist/, a module each, in a fraction of a second; with `--tests` test/ to dist-test/ too, whose modules
+ * import those of dist/. Types are not checked here (`npm run typecheck` does, and CI), and declarations are made when the package is
+ * packed (`prepack`).
  *
- * Nothing is done when nothing has changed: dist/.build holds a hash of all that goes in. It is written last, so that a build which
- * was interrupted is done again. What is in dist/ and no source stands for is removed.
+ * Nothing is done when nothing has changed: `.build` in each folder holds a hash of all that goes in. It is written last, so that a
+ * build which was interrupted is done again. What is in the folder and no source stands for is removed.
  */
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
-const dist = join(root, 'dist')
-const stamp = join(dist, '.build')
 
-const sources = listFiles('src').filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
-const outputs = sources.map((file) => file.replace(/\.ts$/, '.js'))
-const fingerprint = hashOf(['build.js', 'package-lock.json', 'tsconfig.json', ...sources.map((file) => join('src', file))])
-if (!isUpToDate()) await build()
+await buildIfChanged('src', 'dist')
+if (process.argv.includes('--tests')) await buildIfChanged('test', 'dist-test', importBuiltSources)
 
-async function build() {
+/** @param rewrite what is done to each module that was built */
+async function buildIfChanged(from, to, rewrite = (text) => text) {
+  const sources = listFiles(from).filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
+  const outputs = sources.map((file) => file.replace(/\.ts$/, '.js'))
+  const stamp = join(root, to, '.build')
+  const fingerprint = hashOf(['build.js', 'package-lock.json', 'tsconfig.json', ...sources.map((file) => join(from, file))])
+  if (isUpToDate()) return
+
   const startedAt = performance.now()
-  console.log('Building …')
+  console.log(`Building ${to} …`)
   const { build: transpile } = await import('esbuild')
   rmSync(stamp, { force: true })
-  await transpile({
+  const { outputFiles } = await transpile({
     absWorkingDir: root,
-    entryPoints: sources.map((file) => join('src', file)),
-    outbase: 'src',
-    outdir: 'dist',
+    entryPoints: sources.map((file) => join(from, file)),
+    outbase: from,
+    outdir: to,
     format: 'esm',
     platform: 'node',
     target: 'node20',
     sourcemap: true,
     sourcesContent: false,
     logLevel: 'error',
+    write: false,
   })
+  for (const { path, text } of outputFiles) {
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, path.endsWith('.js') ? rewrite(text) : text)
+  }
   const made = new Set(outputs.flatMap((file) => [file, `${file}.map`]))
-  for (const file of listFiles('dist')) if (!made.has(file)) rmSync(join(dist, file))
+  for (const file of listFiles(to)) if (!made.has(file)) rmSync(join(root, to, file))
   writeFileSync(stamp, fingerprint)
   console.log(`Built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s`)
+
+  function isUpToDate() {
+    try {
+      return readFileSync(stamp, 'utf8') === fingerprint && outputs.every((file) => statSync(join(root, to, file)).isFile())
+    } catch {
+      return false
+    }
+  }
 }
 
-function isUpToDate() {
-  try {
-    return readFileSync(stamp, 'utf8') === fingerprint && outputs.every((file) => statSync(join(dist, file)).isFile())
-  } catch {
-    return false
-  }
+/** `from '../../src/tasks/attempt.js'` and `import('../src/…')` name the module that was built. */
+function importBuiltSources(text) {
+  return text.replace(/(\bfrom |\bimport |\bimport\()"((?:\.\.\/)+)src\/([^"]+\.js)"/g, '$1"$2dist/$3"')
 }
 
 function listFiles(folder) {

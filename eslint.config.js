@@ -36,7 +36,7 @@ function boundariesOf(room) {
 }
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', '.taskwire/', 'public/**/*.d.ts', 'drizzle.config.ts'] },
+  { ignores: ['dist/', 'dist-test/', 'node_modules/', '.taskwire/', 'public/**/*.d.ts', 'drizzle.config.ts'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -17,7 +17,7 @@ const listModules = (name: string, ending: string) =>
   readdirSync(join(folder, name), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith(ending)).map((file) => file.slice(0, -ending.length)).sort()
 
 t.test('every module is built, with its source map, and the command line runs', async (t) => {
-  t.match(await build(), /^Building …\nBuilt in [\d.]+ s\n$/)
+  t.match(await build(), /^Building dist …\nBuilt in [\d.]+ s\n$/)
   t.strictSame(listModules('dist', '.js'), listModules('src', '.ts'))
   t.strictSame(listModules('dist', '.js.map'), listModules('src', '.ts'))
   const { stdout } = await run(process.execPath, ['dist/main.js', '--version'], { cwd: folder })

@@ -14,7 +14,7 @@ const ROUNDS = 21
 export async function benchCreate(): Promise<void> {
   const stack = await openStack()
   try {
-    const bare = await stack.startModule('./bare-server.ts')
+    const bare = await stack.startModule('./bare-server.js')
     const web = await stack.startRole('web')
     // One round each to warm up.
     await shoot(bare.address, 2)

@@ -31,7 +31,7 @@ export async function benchFanOut(): Promise<void> {
   const broker = await openBroker({ redisUrl: stack.redisUrl, databaseUrl: stack.databaseUrl, log })
   const env = { DATABASE_URL: stack.databaseUrl, REDIS_URL: stack.redisUrl, PORT: '0', LOG_LEVEL: 'warn', MAX_STREAMS_PER_ADDRESS: '20000' }
   const web = await launch(MAIN, { args: ['web'], env })
-  const bare = await stack.startModule('./bare-fan-out.ts')
+  const bare = await stack.startModule('./bare-fan-out.js')
   try {
     const startTask = async (): Promise<Watched> => {
       const taskId = createTaskId()

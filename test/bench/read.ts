@@ -13,7 +13,7 @@ const ROUNDS = 15
 export async function benchRead(): Promise<void> {
   const stack = await openStack()
   try {
-    const bare = await stack.startModule('./bare-server.ts')
+    const bare = await stack.startModule('./bare-server.js')
     const web = await stack.startRole('web')
     const created = await fetch(`${web.address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"title":"example task"}' })
     const { id } = (await created.json()) as { id: string }

@@ -36,8 +36,8 @@ export async function openStack(): Promise<Stack> {
   const env = { DATABASE_URL: postgres.url, REDIS_URL: redis.url, PORT: '0', LOG_LEVEL: 'warn' }
   const processes: RoleProcess[] = []
 
-  const start = async (file: string, args: string[], execArgv: string[]) => {
-    const started = await launch(file, { args, env, execArgv })
+  const start = async (file: string, args: string[] = []) => {
+    const started = await launch(file, { args, env })
     processes.push(started)
     return started
   }
@@ -45,8 +45,8 @@ export async function openStack(): Promise<Stack> {
   return {
     databaseUrl: postgres.url,
     redisUrl: redis.url,
-    startRole: (role) => start(MAIN, [role], []),
-    startModule: (file) => start(fileURLToPath(new URL(file, import.meta.url)), [], ['--import=tsx']),
+    startRole: (role) => start(MAIN, [role]),
+    startModule: (file) => start(fileURLToPath(new URL(file, import.meta.url))),
     async close() {
       for (const started of processes.toReversed()) await started.stop()
       await redis.stop()

@@ -78,8 +78,6 @@ function tryEverything({ url, waitMs, wanted }: { url: string; waitMs: number; w
 async function openPage(): Promise<Page> {
   const page = await (await browser.newContext()).newPage()
   page.setDefaultTimeout(PATIENCE_MS)
-  // What tsx puts into functions with names.
-  await page.addInitScript('globalThis.__name = (value) => value')
   await page.route('**/bare', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html><html><body></body></html>' }))
   await page.goto(`${app.address}/bare`)
   return page

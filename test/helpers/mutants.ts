@@ -4,10 +4,11 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import type { Test } from 'tap'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const COPIED = ['src', 'test', 'public', 'drizzle', 'package.json', 'tsconfig.json']
+const COPIED = ['src', 'test', 'public', 'drizzle', 'build.js', 'package.json', 'package-lock.json', 'tsconfig.json']
 
 export interface Mutant {
   /** What the copy lacks, in words. */
@@ -26,12 +27,14 @@ export async function copyProject(t: { teardown(action: () => unknown): void }):
   return folder
 }
 
-/** Runs one test file there, up to the first check that fails; resolves with the exit code and what was printed. */
-export function runTest(folder: string, file: string, env: NodeJS.ProcessEnv = {}): Promise<{ code: number; output: string }> {
+/** Builds what is there and runs one test file, up to the first check that fails; resolves with the exit code and what was printed. */
+export async function runTest(folder: string, file: string, env: NodeJS.ProcessEnv = {}): Promise<{ code: number; output: string }> {
   const { PATH, HOME, TMPDIR } = process.env
   const options = { cwd: folder, env: { PATH, HOME, TMPDIR, TAP_BAIL: '1', TAP_TIMEOUT: '120', ...env }, maxBuffer: 64 * 1024 * 1024, timeout: 600_000 }
+  await promisify(execFile)(process.execPath, ['build.js', '--tests'], { cwd: folder })
+  const built = file.replace(/^test\//, 'dist-test/').replace(/\.ts$/, '.js')
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--import=tsx', file], options, (error, stdout, stderr) => {
+    execFile(process.execPath, [built], options, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, output: stdout + stderr })
     })
   })

@@ -13,7 +13,7 @@ import { findChildren, type TestScope } from './services.js'
 /** The built command line; `npm run build` makes it, and `npm test` runs that first. */
 export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 /** A folder of definitions such as a project has. */
-export const OWN_TASKS = fileURLToPath(new URL('../fixtures/tasks', import.meta.url))
+export const OWN_TASKS = fileURLToPath(new URL('../../test/fixtures/tasks', import.meta.url))
 
 /** Several starts at once on a busy machine with few processors take this long. */
 const DEADLINE_MS = 240_000

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { lockDataDir } from '../../src/services/data-lock.js'
 
-const LOCK = new URL('../../src/services/data-lock.ts', import.meta.url).href
+const LOCK = new URL('../../dist/services/data-lock.js', import.meta.url).href
 
 /** A data folder with a path short enough for a socket in it. */
 async function makeDataDir(t: Test): Promise<string> {
@@ -19,7 +19,7 @@ async function makeDataDir(t: Test): Promise<string> {
 async function holdElsewhere(t: Test, dataDir: string) {
   const script = `const { lockDataDir } = await import('${LOCK}'); await lockDataDir(process.argv[2]); process.send('held'); setInterval(() => {}, 1000)`
   const main = join(t.testdir({ 'hold.mjs': script }), 'hold.mjs')
-  const child = fork(main, [dataDir], { execArgv: ['--import=tsx'] })
+  const child = fork(main, [dataDir])
   t.teardown(() => child.kill('SIGKILL'))
   await once(child, 'message')
   return child

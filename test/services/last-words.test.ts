@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
 
-const RUN_ROLE = new URL('../../src/services/run-role.ts', import.meta.url).href
+const RUN_ROLE = new URL('../../dist/services/run-role.js', import.meta.url).href
 
 /** A role with a mistake in a listener of a connection; the client is in the same process, so its port is known. */
 const main = (mistake: string) => `
@@ -29,7 +29,7 @@ const MISTAKES = {
 }
 
 async function run(folder: string, name: string) {
-  const env = { PATH: process.env['PATH'], DATABASE_URL: 'postgres://127.0.0.1/x', NODE_OPTIONS: '--import=tsx' }
+  const env = { PATH: process.env['PATH'], DATABASE_URL: 'postgres://127.0.0.1/x' }
   const ended = promisify(execFile)(process.execPath, [join(folder, `${name}.mjs`)], { env }) as Promise<{ stdout: string }>
   const { stdout, code } = await ended.then(({ stdout }) => ({ stdout, code: 0 }), (error: { stdout: string; code: number }) => error)
   const lines = stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>)

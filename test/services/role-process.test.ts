@@ -5,8 +5,8 @@ import t, { type Test } from 'tap'
 import { createRoleRecord, launchRole, type RoleOptions } from '../../src/services/role-process.js'
 import { findAlive, waitUntilGone } from '../helpers/processes.js'
 
-const RUN_ROLE = new URL('../../src/services/run-role.ts', import.meta.url).href
-const ROLE_PROCESS = new URL('../../src/services/role-process.ts', import.meta.url).href
+const RUN_ROLE = new URL('../../dist/services/run-role.js', import.meta.url).href
+const ROLE_PROCESS = new URL('../../dist/services/role-process.js', import.meta.url).href
 
 /** A command line with small roles of the real kind. `stuck` ignores every request to stop. */
 const MAIN = `
@@ -34,7 +34,6 @@ function setUp(t: Test, role: string) {
       PATH: process.env['PATH'],
       DATABASE_URL: 'postgres://localhost/x',
       LOG_LEVEL: 'silent',
-      NODE_OPTIONS: '--import=tsx',
     },
     mark: `--data-dir=${dir}`,
     stopDeadlineMs: 10_000,
@@ -89,7 +88,7 @@ await launchRole(options).ready
 process.send('ready')
 `
   const file = join(t.testdir({ 'main.mjs': MAIN, 'supervisor.mjs': supervisor }), 'supervisor.mjs')
-  const child = fork(file, [JSON.stringify({ ...options, role })], { execArgv: ['--import=tsx'] })
+  const child = fork(file, [JSON.stringify({ ...options, role })])
   const [pid] = (await once(child, 'message')) as [number]
   await once(child, 'message')
   child.kill('SIGKILL')

@@ -134,7 +134,7 @@ t.test('a generated client knows payloads, results, headers and errors, and the 
   const printed = code.replaceAll('http://127.0.0.1:3000', app.address)
   const creates = [CREATES, ...RIGHT.map((body) => `await create(${body})`), ...WRONG.map((body) => refuse(`await create(${body})`))].join('\n')
   t.equal(await compile({ 'printed.ts': printed, 'creates.ts': creates, 'results.ts': CREATES + RESULTS }), '')
-  const { stdout } = await run(process.execPath, ['--import=tsx', join(folder, 'printed.ts')], { cwd: new URL('../..', import.meta.url).pathname })
+  const { stdout } = await run(process.execPath, [main('jiti/lib/jiti-cli.mjs'), join(folder, 'printed.ts')])
   t.match(section, `prints \`${stdout.trim()}\``)
 })
 

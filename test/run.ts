@@ -1,0 +1,34 @@
+/**
+ * `npm test [-- <part of a file's name> …]` and `npm run test:deep`: hands the files that are meant to tap.
+ *
+ * In depth: those with deeper counts (they import `helpers/depth.js`), and those that are only run then (`*.deep.ts`).
+ */
+import { spawn } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const SOURCES = join(ROOT, 'test')
+
+const args = process.argv.slice(2)
+const isDeep = args.includes('--deep')
+const parts = args.filter((arg) => !arg.startsWith('-'))
+const files = readdirSync(SOURCES, { recursive: true, encoding: 'utf8' }).filter(isMeant).filter(isAskedFor).sort()
+if (files.length === 0) {
+  console.error(`No test file has ${parts.join(' or ')} in its name.`)
+  process.exit(1)
+}
+const env = { ...process.env, TEST_FILES: files.join('\n'), TEST_DEPTH: isDeep ? 'deep' : '' }
+const tap = spawn('tap', ['dist-test/suite.js', ...args.filter((arg) => arg.startsWith('-') && arg !== '--deep')], { cwd: ROOT, stdio: 'inherit', env })
+tap.on('exit', (code) => process.exit(code ?? 1))
+
+function isMeant(file: string): boolean {
+  if (file.endsWith('.deep.ts')) return isDeep
+  return file.endsWith('.test.ts') && (!isDeep || /helpers\/depth\.js'/.test(readFileSync(join(SOURCES, file), 'utf8')))
+}
+
+/** A file may be named as it lies in the project, or by a part of that. */
+function isAskedFor(file: string): boolean {
+  return parts.length === 0 || parts.some((part) => join('test', file).includes(part))
+}

@@ -1,0 +1,20 @@
+/**
+ * The one file that tap runs: it starts all others, some at a time, each in a process of its own.
+ *
+ * tap loads hooks into every process that it starts, and through `NODE_OPTIONS` into all that these start. They serve coverage, which
+ * is not asked for here, and make a process of ours take twice the time to load. This leaves them out.
+ */
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+
+/** A process waits for half of its time: for servers, for leases, for what must not happen. */
+const JOBS = availableParallelism() + 1
+const FILE_TIMEOUT_MS = 900_000
+
+const files = process.env['TEST_FILES']?.split('\n') ?? []
+t.jobs = JOBS
+for (const file of files) {
+  const built = join(import.meta.dirname, file.replace(/\.ts$/, '.js'))
+  t.spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', built], { buffered: true, timeout: FILE_TIMEOUT_MS }, join('test', file))
+}
