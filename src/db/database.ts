@@ -18,16 +18,22 @@ export interface Statement {
   readonly deadlineMs?: number
 }
 
-export interface Database {
+export type Parameter = string | number | null
+
+/** What asks PostgreSQL: the database, or a transaction on it. */
+export interface Transaction {
   /** For queries whose shape depends on the request. */
   readonly orm: Orm
-  /** For the statements of the hot path. Times arrive as Date, JSON parsed; pass JSON parameters as text. */
-  run<Row>(statement: Statement, parameters: readonly (string | number | null)[]): Promise<Row[]>
+  /** For the statements of the store. Times arrive as Date, JSON parsed; pass JSON parameters as text. */
+  run<Row>(statement: Statement, parameters: readonly Parameter[]): Promise<Row[]>
+}
+
+export interface Database extends Transaction {
   /**
    * Commits what `work` does, or nothing when it rejects. When the connection is lost meanwhile it rejects, and whether it was
    * committed is not known.
    */
-  transaction<Value>(work: (transaction: Orm) => Promise<Value>): Promise<Value>
+  transaction<Value>(work: (transaction: Transaction) => Promise<Value>): Promise<Value>
   /** Closes the connections. Idempotent. */
   close(): Promise<void>
 }

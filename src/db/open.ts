@@ -1,11 +1,11 @@
 /** The database over postgres.js, for `worker` and `relay`. */
-import { drizzle as drizzlePool } from 'drizzle-orm/node-postgres'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import pg from 'pg'
 import postgres from 'postgres'
 import { toPgConfig, toPostgresOptions } from './database-url.js'
-import { STATEMENT_SETTINGS, type Database, type Orm, type Statement } from './database.js'
+import { STATEMENT_SETTINGS, type Database, type Parameter, type Statement } from './database.js'
 import * as schema from './schema.js'
+import { runTransaction } from './wrap-pool.js'
 
 export interface OpenDatabaseOptions {
   /** Connections for statements; queries through `orm` have two more. Default 4. */
@@ -57,14 +57,14 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
   let statements = connectStatements()
   let queries = connectQueries()
   let timeouts = 0
-  let transactions: { pool: pg.Pool; orm: Orm } | undefined
+  let transactions: pg.Pool | undefined
 
-  function openTransactions(): { pool: pg.Pool; orm: Orm } {
+  function openTransactions(): pg.Pool {
     const pool = new pg.Pool({ ...toPgConfig(databaseUrl, needs), max: MAX_TRANSACTIONS })
     pool.on('error', () => {})
     // A client that is lent out has no other listener, and an error without one ends the process.
     pool.on('connect', (client) => client.on('error', () => {}))
-    return { pool, orm: drizzlePool(pool, { schema }) }
+    return pool
   }
 
   function giveUp(client: typeof statements): void {
@@ -83,7 +83,7 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
     get orm() {
       return queries.orm
     },
-    async run<Row>(statement: Statement, parameters: readonly (string | number | null)[]) {
+    async run<Row>(statement: Statement, parameters: readonly Parameter[]) {
       const client = statements
       const rows = client.unsafe(statement.text, [...parameters], { prepare: !statement.isPlannedAnew })
       const limitMs = statement.deadlineMs ?? deadlineMs
@@ -104,10 +104,10 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
     },
     async transaction(work) {
       transactions ??= openTransactions()
-      return transactions.orm.transaction(work)
+      return runTransaction(transactions, work)
     },
     async close() {
-      const { pool } = transactions ?? {}
+      const pool = transactions
       transactions = undefined
       await Promise.all([pool?.end(), statements.end({ timeout: 5 }), queries.client.end({ timeout: 5 })])
     },

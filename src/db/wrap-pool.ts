@@ -1,7 +1,7 @@
 /** The database over a node-postgres pool, for `web`. Apart from `open.ts`, so that `web` loads one driver only. */
 import { drizzle } from 'drizzle-orm/node-postgres'
-import type { Pool } from 'pg'
-import type { Database, Statement } from './database.js'
+import type { Pool, PoolClient } from 'pg'
+import type { Database, Parameter, Statement, Transaction } from './database.js'
 import * as schema from './schema.js'
 
 /** Wraps a node-postgres pool that somebody else owns and closes: in `web`, @fastify/postgres. */
@@ -9,12 +9,25 @@ export function wrapPool(pool: Pool): Database {
   const orm = drizzle(pool, { schema })
   return {
     orm,
-    transaction: (work) => orm.transaction(work),
-    async run<Row>(statement: Statement, parameters: readonly (string | number | null)[]) {
-      const { name, text, isPlannedAnew } = statement
-      const { rows } = await pool.query({ ...(!isPlannedAnew && { name }), text, values: [...parameters] })
-      return rows as Row[]
-    },
+    run: (statement, parameters) => runOn(pool, statement, parameters),
+    transaction: (work) => runTransaction(pool, work),
     async close() {},
   }
+}
+
+/** A transaction over node-postgres, in every role. */
+export async function runTransaction<Value>(pool: Pool, work: (transaction: Transaction) => Promise<Value>): Promise<Value> {
+  const client = await pool.connect()
+  try {
+    return await drizzle(client, { schema }).transaction((orm) => {
+      return work({ orm, run: (statement, parameters) => runOn(client, statement, parameters) })
+    })
+  } finally {
+    client.release()
+  }
+}
+
+async function runOn<Row>(client: Pool | PoolClient, { name, text, isPlannedAnew }: Statement, parameters: readonly Parameter[]): Promise<Row[]> {
+  const { rows } = await client.query({ ...(!isPlannedAnew && { name }), text, values: [...parameters] })
+  return rows as Row[]
 }

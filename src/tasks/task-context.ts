@@ -9,6 +9,7 @@ import type { Database } from '../db/database.js'
 import { isRefusedForGood } from '../db/refused-data.js'
 import { isUnavailable } from '../db/unavailable.js'
 import { CreateTask, MAX_BODY_DEPTH } from '../protocol/http.js'
+import type { Event } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { findUnstorable, toStorableText } from '../protocol/text.js'
 import { checkArtifactLabel } from './artifact-label.js'
@@ -28,7 +29,6 @@ import {
   createTaskOnce,
   findEffect,
   readArtifacts,
-  readTransitionMessages,
   recordArtifactIfCurrent,
   recordEffect,
   removeArtifactIfCurrent,
@@ -130,13 +130,13 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
 
   async function commitWith<Value>(work: Parameters<TaskContext['transaction']>[0]): Promise<Value> {
     await whenDatabaseAnswers(() => recorder.flush(taskId))
-    let version: number | undefined
+    let event: Event | undefined
     const commit = db.transaction(async (transaction) => {
-      const returned = await work(transaction)
+      const returned = await work(transaction.orm)
       const settlement = deps.judgeResult(returned)
       if (settlement?.status !== 'COMPLETED') throw new UnstorableError('invalid_result', settlement?.reason ?? 'the result does not fit')
-      version = await settleInTransaction(transaction, settlement)
-      if (version === undefined) throw leaseLost()
+      event = await settleInTransaction(transaction, settlement)
+      if (event === undefined) throw leaseLost()
       return returned as Value
     })
     const result = await commit.catch((error: unknown) => {
@@ -144,11 +144,8 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
       throw isUnavailable(error) ? new DatabaseAwayError('PostgreSQL went away during a transaction', { cause: error }) : error
     })
     isCommitted = true
-    if (version !== undefined) {
-      const messages = await readTransitionMessages(db, tenant, taskId, version - 1, 1).catch(() => [])
-      // A publication that is lost here is found by the watchers' position check.
-      for (const message of messages) recorder.announce(message)
-    }
+    // A publication that is lost here is found by the watchers' position check.
+    if (event !== undefined) recorder.announce(event)
     return result
   }
 

@@ -124,7 +124,7 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
       await reach?.(`after-record:${key}`)
       return value as never
     },
-    transaction: (work) => (options.db === undefined ? work(undefined as never) : options.db.transaction(work)),
+    transaction: (work) => (options.db === undefined ? work(undefined as never) : options.db.transaction(({ orm }) => work(orm))),
     fence: async () => context.attempt,
   }
   return { context, reported }

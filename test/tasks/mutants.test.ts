@@ -9,22 +9,22 @@ const MUTANTS: (Mutant & { test: string })[] = [
   {
     without: 'the attempt in the end of an attempt',
     file: 'src/tasks/store/settle.ts',
-    from: `where t.attempt = i.attempt and t.status in ('PROCESSING', 'CANCELLING')`,
-    to: `where t.status in ('PROCESSING', 'CANCELLING')`,
+    from: `where: \`t.attempt = i.attempt and t.status in ('PROCESSING', 'CANCELLING')`,
+    to: `where: \`t.status in ('PROCESSING', 'CANCELLING')`,
     test: 'test/tasks/store-model.test.ts',
   },
   {
     without: 'the status in the end of an attempt: a rescue beside a finish',
     file: 'src/tasks/store/settle.ts',
-    from: `where t.attempt = i.attempt and t.status in ('PROCESSING', 'CANCELLING')`,
-    to: `where t.attempt = i.attempt`,
+    from: `where: \`t.attempt = i.attempt and t.status in ('PROCESSING', 'CANCELLING')`,
+    to: `where: \`t.attempt = i.attempt`,
     test: 'test/tasks/store-model.test.ts',
   },
   {
     without: 'the attempt in the claim',
     file: 'src/tasks/store/claim.ts',
-    from: `where t.attempt = i.attempt - 1 and t.status`,
-    to: `where t.status`,
+    from: `where: \`t.attempt = i.attempt - 1 and t.status`,
+    to: `where: \`t.status`,
     test: 'test/tasks/store-model.test.ts',
   },
   {

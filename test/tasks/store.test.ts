@@ -68,7 +68,7 @@ for (const driver of DRIVERS) {
       const [soon = ''] = await storeTasks(db, 1, { delayMs: 1 })
       while (!(await isDue(soon)));
       await db.transaction(async (cancelling) => {
-        await cancelling.execute(sql`select from taskwire.tasks where id = ${soon}::uuid for update`)
+        await cancelling.orm.execute(sql`select from taskwire.tasks where id = ${soon}::uuid for update`)
         t.notOk((await store.takeDueDeliveries(db, 'default', 100, 60_000)).deliveries.some(({ taskId }) => taskId === soon), 'nobody waits')
       })
       t.equal((await read(soon)).status, 'SCHEDULED')

@@ -24,8 +24,14 @@ async function edit(id: string, change: object, headers: Record<string, string> 
   return { status: answer.status, task: (await answer.json()) as Task, etag: answer.headers.get('etag') }
 }
 
+/** A machine that is too busy to answer says so with 503: then it is asked again. */
 async function read<Body = Task>(path: string): Promise<Body> {
-  return (await (await fetch(`${baseUrl}/api/tasks/${path}`)).json()) as Body
+  for (;;) {
+    const answer = await fetch(`${baseUrl}/api/tasks/${path}`)
+    if (answer.status !== 503) return (await answer.json()) as Body
+    await answer.text()
+    await sleep(100)
+  }
 }
 
 const isEdit = (message: StreamMessage): message is TransitionMessage => message.type === 'transition' && message.edited !== undefined

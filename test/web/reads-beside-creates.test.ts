@@ -75,7 +75,7 @@ t.test('a create needs none of the connections that reads hold, though PostgreSQ
   const locked = new Promise<void>((resolve, reject) => {
     const held = new Promise<void>((free) => (release = free))
     db.transaction(async (transaction) => {
-      await transaction.execute('lock table taskwire.leases in access exclusive mode')
+      await transaction.orm.execute('lock table taskwire.leases in access exclusive mode')
       resolve()
       await held
     }).catch(reject)

@@ -8,16 +8,13 @@
  * What is scarce in a worker (runs of a type with a `concurrency`, processes, the places of suspects) is bounded here, where the
  * attempt starts, whichever queue it came from: a pair that needs a slot which the caller does not hold for it is not claimed,
  * and the answer says what it needs.
- *
- * Here and in every statement that changes tasks, rows are locked in the order of ids, so that two batches that overlap
- * wait instead of deadlocking. And they are found by `id = any(array[…])` where `id = …` would mean the same: only a
- * lookup in the index can serve that, row by row, however small the tables were when the plan was made.
  */
 import { toArrayLiteral } from '../../db/array-literal.js'
-import type { Database, Statement } from '../../db/database.js'
+import type { Database } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
-import { TASK_COLUMNS, type TaskRow } from './rows.js'
+import { TASK_COLUMNS_BESIDE_STATE, type TaskRow } from './rows.js'
+import { asStatus, deleteDeliveries, moveTasks } from './transition.js'
 
 export interface AttemptRef {
   taskId: TaskId
@@ -50,40 +47,43 @@ export interface ClaimedAttempt extends TaskRow {
   timesLost: number
 }
 
-const CLAIM_ATTEMPTS: Statement = {
+const CLAIM_ATTEMPTS = moveTasks({
   name: 'claim_attempts',
-  // Of several attempts of one task the last: those before it are late.
-  text: `
-with input as (
+  input: [
+    // Of several attempts of one task the last: those before it are late.
+    `input as (
   select distinct on (r."taskId") r."taskId" as id, r.attempt, coalesce(r.slots, '{}') as slots
-  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, slots text[]) order by r."taskId", r.attempt desc
-), startable as (
-  select t.id, t.status as from_status, t.type, i.attempt, i.slots,
-    case when i.attempt = 1 then 0 else (select count(*)::integer from taskwire.attempts a where a.task_id = any(array[i.id]) and a.outcome = 'lost') end as times_lost
-  from input i join taskwire.tasks t on t.id = any(array[i.id])
-  where t.attempt = i.attempt - 1 and t.status in ('PENDING', 'RETRYING') and (t.expires_at is null or t.expires_at > now())
-  order by i.id for update of t
-), current as (
-  select s.id, s.from_status, s.attempt from startable s
-  where (s.type <> all($4::text::text[]) or s.type = any(s.slots))
-    and (s.times_lost = 0 or '*' <> all($4::text::text[]) or '*' = any(s.slots))
-), claimed as (
-  update taskwire.tasks t
-  set status = 'PROCESSING', version = t.version + 1, attempt = c.attempt, progress = null, run_at = null,
-    started_at = coalesce(t.started_at, now())
-  from current c where t.id = any(array[c.id])
-  returning ${TASK_COLUMNS}, t.tenant, t.failures, c.from_status as "fromStatus", now()::timestamptz(3) as at
-), runs as (
+  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, slots text[])
+  order by r."taskId", r.attempt desc
+)`,
+  ],
+  current: {
+    status: asStatus('PROCESSING'),
+    columns: [
+      't.type',
+      'i.attempt',
+      'i.slots',
+      `case when i.attempt = 1 then 0 else (
+    select count(*)::integer from taskwire.attempts a where a.task_id = any(array[i.id]) and a.outcome = 'lost'
+  ) end as times_lost`,
+    ],
+    from: 'input i join taskwire.tasks t on t.id = any(array[i.id])',
+    where: `t.attempt = i.attempt - 1 and t.status in ('PENDING', 'RETRYING') and (t.expires_at is null or t.expires_at > now())`,
+  },
+  when: `(c.type <> all($4::text::text[]) or c.type = any(c.slots)) and (c.times_lost = 0 or '*' <> all($4::text::text[]) or '*' = any(c.slots))`,
+  set: ['attempt = c.attempt', 'progress = null', 'run_at = null', 'started_at = coalesce(t.started_at, now())'],
+  returning: [TASK_COLUMNS_BESIDE_STATE, 't.failures'],
+  follow: [
+    `lease as (
   insert into taskwire.leases (task_id, attempt, tenant, worker, lease_until)
-  select id, attempt, tenant, $2, now() + $3::double precision * interval '1 ms' from claimed
-), history as (
-  insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at)
-  select id, version, tenant, "fromStatus", status, attempt, at from claimed
-), outbox as (
-  delete from taskwire.deliveries d using claimed c where d.task_id = any(array[c.id]) and d.attempt = c.attempt
-)
-select s.id as "startableId", s.type as "startableType", s.times_lost as "timesLost", c.* from startable s left join claimed c on c.id = s.id`,
-}
+  select id, attempt, tenant, $2, now() + $3::double precision * interval '1 ms'
+  from moved
+)`,
+    deleteDeliveries('d.attempt = m.attempt'),
+  ],
+  answer: `select c.id as "startableId", c.type as "startableType", c.times_lost as "timesLost", m.*, m.from_status as "fromStatus"
+from current c left join moved m on m.id = c.id`,
+})
 
 type ClaimRow = { startableId: TaskId; startableType: string; timesLost: number } & (ClaimedAttempt | { id: null })
 

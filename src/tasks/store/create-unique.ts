@@ -5,8 +5,7 @@
  * its task (a trigger), so whoever finds it gone in between takes it. Ends come in the order of ids and creates in that of keys, so
  * that two of them may wait for each other: then PostgreSQL undoes one, and a create that is undone is done again.
  */
-import type { Database, Orm, Statement } from '../../db/database.js'
-import { runIn } from '../../db/bind.js'
+import type { Database, Statement, Transaction } from '../../db/database.js'
 import type { TaskId } from '../../protocol/task.js'
 import { CREATE_TASKS, toCreatedTask, type CreateAnswer, type CreatedTask, type NewTask } from './create.js'
 
@@ -63,13 +62,12 @@ export async function createUniqueTasks(
     }
     const [first] = tasks
     if (once && first) {
-      const rows = await runIn(transaction, TAKE_KEY, [tenant, once.key, once.fingerprint, existing.get(first.id) ?? first.id, once.ttlMs])
+      const rows = await transaction.run(TAKE_KEY, [tenant, once.key, once.fingerprint, existing.get(first.id) ?? first.id, once.ttlMs])
       if (rows.length === 0) throw new KeyTakenError(`the key ${once.key} was used before`)
     }
     const fresh = tasks.filter(({ id }) => !existing.has(id))
-    const [answer] = fresh.length > 0 ? await runIn<CreateAnswer>(transaction, CREATE_TASKS, [claimWindowMs, JSON.stringify(fresh)]) : []
-    // drizzle leaves times as text.
-    return { existing, answer: answer && { ...answer, createdAt: new Date(answer.createdAt) } }
+    const [answer] = fresh.length > 0 ? await transaction.run<CreateAnswer>(CREATE_TASKS, [claimWindowMs, JSON.stringify(fresh)]) : []
+    return { existing, answer }
   }))
   return tasks.map((task): UniqueAnswer => {
     const holder = answers.existing.get(task.id)
@@ -108,8 +106,8 @@ function nameOf({ type, more }: NewTask): string {
 }
 
 /** The id of the task that has the key: this one, or an unfinished one. */
-async function takeUniqueKey(transaction: Orm, { tenant, type, id, more }: NewTask): Promise<TaskId> {
-  const [row] = await runIn<{ taskId: TaskId }>(transaction, TAKE_UNIQUE, [tenant, type, more?.uniqueKey ?? '', id])
+async function takeUniqueKey(transaction: Transaction, { tenant, type, id, more }: NewTask): Promise<TaskId> {
+  const [row] = await transaction.run<{ taskId: TaskId }>(TAKE_UNIQUE, [tenant, type, more?.uniqueKey ?? '', id])
   return row?.taskId ?? id
 }
 

@@ -13,6 +13,7 @@ import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
 import type { Task, TaskId } from '../../protocol/task.js'
 import { TASK_COLUMNS, toTask, type TaskRow } from './rows.js'
+import { asStatus, withClauses, writeDeliveries, writeHistory } from './transition.js'
 
 export interface NewTask {
   id: TaskId
@@ -54,38 +55,41 @@ export interface CreatedTask {
  * The tasks come as one JSON text: for the caller that is a third of the work of a parameter for each column, for PostgreSQL
  * it is the same. `columns` and `keys` extend the input and follow it; the tasks in `source` are written.
  */
-function createText({ columns, names, keys, source, answer }: Record<'columns' | 'names' | 'keys' | 'source' | 'answer', string>): string {
-  return `
-with input as (
+function createText({ columns, names, keys, source, answer }: { columns: string; names: string; keys: string[]; source: string; answer: string }): string {
+  return withClauses(
+    [
+      `input as (
   select id, tenant, type, title, priority, tags, coalesce(payload, 'null') as payload, queue, "maxAttempts" as max_attempts, more,
     coalesce("isHandedOver", true) as is_handed_over, coalesce("runAt", now() + "delayMs" * interval '1 ms') as start_at${names}
   from json_to_recordset($2::text::json) as r (id uuid, tenant text, type text, title text, priority smallint, tags text[], payload jsonb,
     "runAt" timestamptz, "delayMs" double precision, queue text, "maxAttempts" integer, more jsonb, "isHandedOver" boolean${columns})
-)${keys}, created as (
+)`,
+      ...keys,
+      `created as (
   insert into taskwire.tasks (id, tenant, type, title, priority, tags, payload, queue, max_attempts, status, run_at,
     expires_at, unique_key, parent_id, batch_id, callback_url)
   select id, tenant, type, title, priority, tags, payload, queue, max_attempts,
-    (case when start_at > now() then 'SCHEDULED' else 'PENDING' end)::taskwire.task_status,
+    case when start_at > now() then ${asStatus('SCHEDULED')} else ${asStatus('PENDING')} end,
     case when start_at > now() then start_at end,
     (more->>'expiresAt')::timestamptz, more->>'uniqueKey', (more->>'parentId')::uuid, (more->>'batchId')::uuid, more->>'callbackUrl'
   from ${source}
-  returning id, tenant, queue, priority, status, run_at, expires_at, created_at
-), history as (
-  insert into taskwire.transitions (task_id, version, tenant, status, attempt, at)
-  select id, 1, tenant, status, 0, created_at from created
-), outbox as (
-  insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at)
-  select c.id, 1, c.tenant, c.queue, c.priority,
-    coalesce(c.run_at, now() + case when i.is_handed_over then $1::double precision else 0 end * interval '1 ms'), c.expires_at
-  from created c join input i on i.id = c.id
-)
-select now()::timestamptz(3) as "createdAt",
-  (select json_object_agg(id, run_at) from created where run_at is not null) as "startsById"${answer}`
+  returning id, tenant, queue, priority, version, null::taskwire.task_status as from_status, status, attempt, null::text as reason, run_at,
+    expires_at, created_at as at
+)`,
+      writeHistory('created'),
+      writeDeliveries('created m join input i on i.id = m.id', {
+        attempt: '1',
+        dueAt: `coalesce(m.run_at, now() + case when i.is_handed_over then $1::double precision else 0 end * interval '1 ms')`,
+      }),
+    ],
+    `select now()::timestamptz(3) as "createdAt",
+  (select json_object_agg(id, run_at) from created where run_at is not null) as "startsById"${answer}`,
+  )
 }
 
 export const CREATE_TASKS: Statement = {
   name: 'create_tasks',
-  text: createText({ columns: '', names: '', keys: '', source: 'input', answer: '' }),
+  text: createText({ columns: '', names: '', keys: [], source: 'input', answer: '' }),
 }
 
 const CREATE_TASKS_ONCE: Statement = {
@@ -94,18 +98,23 @@ const CREATE_TASKS_ONCE: Statement = {
     columns: ', key text, fingerprint text',
     names: ', key, fingerprint',
     // Several with one key may be in one batch: the first takes it. A key whose time is over is free again.
-    keys: `, keyed as (
+    keys: [
+      `keyed as (
   insert into taskwire.idempotency_keys as k (tenant, key, fingerprint, task_id, run_at, expires_at)
   select distinct on (tenant, key) tenant, key, fingerprint, id, case when start_at > now() then start_at end,
     now() + $3::double precision * interval '1 ms'
-  from input order by tenant, key, id
+  from input
+  order by tenant, key, id
   on conflict (tenant, key) do update
     set fingerprint = excluded.fingerprint, task_id = excluded.task_id, run_at = excluded.run_at, expires_at = excluded.expires_at
     where k.expires_at <= now()
   returning task_id
-), accepted as (
-  select i.* from input i join keyed on keyed.task_id = i.id
 )`,
+      `accepted as (
+  select i.*
+  from input i join keyed on keyed.task_id = i.id
+)`,
+    ],
     source: 'accepted',
     answer: ', (select json_agg(id) from created) as "createdIds"',
   }),

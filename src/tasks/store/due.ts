@@ -12,6 +12,7 @@ import type { Event } from '../../protocol/stream.js'
 import type { TaskId } from '../../protocol/task.js'
 import type { AttemptRef } from './claim.js'
 import { FACTS, toEvent, type TransitionRow } from './rows.js'
+import { asStatus, deleteDeliveries, moveTasks, TRANSITION_COLUMNS } from './transition.js'
 
 export interface DueDelivery extends AttemptRef {
   queue: string
@@ -21,37 +22,54 @@ export interface DueDelivery extends AttemptRef {
 /** However often a hand-over was lost, the next comes after this time at the latest. */
 export const MAX_PAUSE_MS = 30_000
 
-const TAKE_DUE: Statement = {
+const TAKE_DUE = moveTasks({
   name: 'take_due_deliveries',
-  text: `
-with due as (
+  input: [
+    `due as (
   select d.task_id, d.attempt, (
-    select t.status from taskwire.tasks t
-    where t.id = any(array[d.task_id]) and t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING')) as status
-  from taskwire.deliveries d where d.queue = $4 and d.due_at <= now()
-  order by d.due_at limit $1 for update of d skip locked
-), startable as (
-  select t.id from due join taskwire.tasks t on t.id = any(array[due.task_id])
-  where due.status = 'SCHEDULED' and t.status = 'SCHEDULED' for update of t skip locked
-), started as (
-  update taskwire.tasks t set status = 'PENDING', version = t.version + 1, run_at = null
-  from startable s where t.id = any(array[s.id])
-  returning t.id, t.tenant, t.version, t.attempt, now()::timestamptz(3) as at, ${FACTS}
-), history as (
-  insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at)
-  select id, version, tenant, 'SCHEDULED', 'PENDING', attempt, at from started
-), kept as (
+    select t.status
+    from taskwire.tasks t
+    where t.id = any(array[d.task_id]) and t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING')
+  ) as status
+  from taskwire.deliveries d
+  where d.queue = $4 and d.due_at <= now()
+  order by d.due_at
+  limit $1
+  for update of d skip locked
+)`,
+  ],
+  current: {
+    status: asStatus('PENDING'),
+    from: 'due join taskwire.tasks t on t.id = any(array[due.task_id])',
+    where: `due.status = 'SCHEDULED' and t.status = 'SCHEDULED'`,
+    skipsLocked: true,
+  },
+  set: ['run_at = null'],
+  returning: [FACTS],
+  follow: [
+    `kept as (
   update taskwire.deliveries d
   set hand_overs = d.hand_overs + 1,
-    due_at = now() + least($2::double precision * power(2, least(d.hand_overs, 10)), greatest($2::double precision, $3::double precision)) * interval '1 ms'
-  from due where d.task_id = any(array[due.task_id]) and (due.status <> 'SCHEDULED' or due.task_id in (select id from started))
+    due_at = now() + least(
+      $2::double precision * power(2, least(d.hand_overs, 10)),
+      greatest($2::double precision, $3::double precision)
+    ) * interval '1 ms'
+  from due
+  where d.task_id = any(array[due.task_id]) and (due.status <> 'SCHEDULED' or due.task_id in (select id from moved))
   returning d.task_id, d.attempt, d.queue, d.priority
-), dropped as (
-  delete from taskwire.deliveries d using due where d.task_id = any(array[due.task_id]) and due.status is null
-)
-select task_id as "taskId", attempt, queue, priority, null as version, null as at, null as facts from kept
-union all select id, attempt, null, null, version, at, facts from started`,
-}
+)`,
+    `dropped as (
+  delete from taskwire.deliveries d
+  using due
+  where d.task_id = any(array[due.task_id]) and due.status is null
+)`,
+  ],
+  answer: `select task_id as "taskId", attempt, queue, priority, null as version, null as at, null as facts
+from kept
+union all
+select id, attempt, null, null, version, at, facts
+from moved`,
+})
 
 /** A delivery that was taken, or the transition of a task that started. */
 type TakenRow = (DueDelivery & { version: null }) | { taskId: TaskId; attempt: number; version: number; at: Date; facts: TaskFacts }
@@ -93,27 +111,32 @@ export async function listWaitingQueues(db: Database): Promise<string[]> {
   return (await db.run<{ queue: string }>(LIST_WAITING_QUEUES, [])).map(({ queue }) => queue)
 }
 
-const EXPIRE_TASKS: Statement = {
+const EXPIRE_TASKS = moveTasks({
   name: 'expire_tasks',
   isPlannedAnew: true,
-  text: `
-with late as (
-  select d.task_id from taskwire.deliveries d where d.expires_at <= now() order by d.expires_at limit $1 for update of d skip locked
-), current as (
-  select t.id, t.status as from_status from late join taskwire.tasks t on t.id = any(array[late.task_id])
-  where t.status in ('SCHEDULED', 'WAITING', 'PENDING', 'RETRYING') order by t.id for update of t skip locked
-), expired as (
-  update taskwire.tasks t set status = 'EXPIRED', version = t.version + 1, run_at = null, finished_at = now()
-  from current c where t.id = any(array[c.id])
-  returning t.id, t.tenant, t.version, c.from_status, t.attempt, now()::timestamptz(3) as at, ${FACTS}
-), history as (
-  insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt, at, reason)
-  select id, version, tenant, from_status, 'EXPIRED', attempt, at, 'not started in time' from expired
-), outbox as (
-  delete from taskwire.deliveries d using expired e where d.task_id = any(array[e.id])
-)
-select id as "taskId", version, from_status as "fromStatus", 'EXPIRED' as status, attempt, at, 'not started in time' as reason, facts from expired`,
-}
+  input: [
+    `late as (
+  select d.task_id
+  from taskwire.deliveries d
+  where d.expires_at <= now()
+  order by d.expires_at
+  limit $1
+  for update of d skip locked
+)`,
+  ],
+  current: {
+    status: asStatus('EXPIRED'),
+    reason: `'not started in time'`,
+    from: 'late join taskwire.tasks t on t.id = any(array[late.task_id])',
+    where: `t.status in ('SCHEDULED', 'WAITING', 'PENDING', 'RETRYING')`,
+    skipsLocked: true,
+  },
+  set: ['run_at = null', 'finished_at = now()'],
+  returning: [FACTS],
+  follow: [deleteDeliveries()],
+  answer: `select ${TRANSITION_COLUMNS}, m.facts
+from moved m`,
+})
 
 /** Ends tasks whose time to start is over, at most `limit`; their transitions are for the caller to publish. */
 export async function expireTasks(db: Database, limit: number): Promise<Event[]> {

@@ -60,7 +60,7 @@ export async function findFaults(db: Database): Promise<Fault[]> {
 /** Mends these, all or none. */
 export async function mendFaults(db: Database, faults: readonly Pick<Fault, 'name'>[]): Promise<void> {
   await db.transaction(async (transaction) => {
-    for (const { name } of faults) await transaction.execute(FAULTS[name].mend(FAULTS[name].find))
+    for (const { name } of faults) await transaction.orm.execute(FAULTS[name].mend(FAULTS[name].find))
   })
 }
 

@@ -7,14 +7,20 @@ import { linksOf, type EditedField, type Failure, type Progress, type Task, type
 /** What a page of anything holds, in bytes; the last task of a list may go beyond. */
 export const MAX_PAGE_BYTES = 1024 * 1024
 
-/** The columns of `tasks t` that make a `TaskSummary`, named as its fields. */
-export const SUMMARY_COLUMNS = `t.id, t.title, t.type, t.status, t.version, t.attempt, t.max_attempts as "maxAttempts", t.queue,
+/** What every move of a task answers with anyway. */
+const STATE_COLUMNS = 't.id, t.status, t.version, t.attempt'
+
+const SUMMARY_COLUMNS_BESIDE_STATE = `t.title, t.type, t.max_attempts as "maxAttempts", t.queue,
   t.priority, to_json(t.tags) as tags, t.progress, t.failure, t.run_at as "runAt", t.created_at as "createdAt",
   t.started_at as "startedAt", t.finished_at as "finishedAt", t.expires_at as "expiresAt", t.unique_key as "uniqueKey",
   t.parent_id as "parentId", t.batch_id as "batchId", t.callback_url as "callbackUrl"`
 
+/** The columns of `tasks t` that make a `TaskSummary`, named as its fields. */
+export const SUMMARY_COLUMNS = `${STATE_COLUMNS}, ${SUMMARY_COLUMNS_BESIDE_STATE}`
+
 /** Those that make a `Task`. */
-export const TASK_COLUMNS = `${SUMMARY_COLUMNS}, t.payload, t.result`
+export const TASK_COLUMNS_BESIDE_STATE = `${SUMMARY_COLUMNS_BESIDE_STATE}, t.payload, t.result`
+export const TASK_COLUMNS = `${STATE_COLUMNS}, ${TASK_COLUMNS_BESIDE_STATE}`
 
 export interface SummaryRow {
   id: TaskId
