@@ -5,6 +5,7 @@ import t from 'tap'
 import { createTasks } from '../../src/tasks/store/index.js'
 import { newTask } from '../helpers/database.js'
 import { startProxy } from '../helpers/proxy.js'
+import { atDepth } from '../helpers/depth.js'
 import { openScene, type Scene } from '../helpers/scene.js'
 import { hasRedisServer, type TestScope } from '../helpers/services.js'
 
@@ -38,7 +39,7 @@ else {
     const scene = await openScene(t)
     await Promise.all([scene.start('web'), scene.start('relay'), scene.start('worker')])
     const ids: string[] = []
-    for (let round = 0; round < 10; round += 1) {
+    for (let round = 0; round < atDepth(4, 10); round += 1) {
       ids.push(...(await Promise.all(Array.from({ length: 30 }, () => scene.create({ payload: { steps: 2, stepMs: 50 } })))))
       await scene.redis?.flush()
       await sleep(100)
@@ -80,7 +81,7 @@ else {
     const window = 500
     const scene = await openScene(t, { BROKER_WINDOW: String(window) })
     const ids: string[] = []
-    for (let batch = 0; batch < 8; batch += 1) {
+    for (let batch = 0; batch < atDepth(3, 8); batch += 1) {
       const tasks = Array.from({ length: 1_000 }, () => newTask({ payload: { steps: 0 } }))
       await createTasks(scene.db, tasks, 0)
       ids.push(...tasks.map(({ id }) => id))

@@ -1,9 +1,12 @@
 /** Each process is killed at its worst moments. What was accepted ends all the same, once, and what is stored is whole. */
 import t from 'tap'
 import { CRASH_POINTS, type CrashPoint } from '../../src/crash-point.js'
+import { isDeep } from '../helpers/depth.js'
 import { openScene, type Role } from '../helpers/scene.js'
 
 const TASKS = 20
+/** One of each role, and the two between which an attempt is settled; all of them in depth. */
+const POINTS: readonly CrashPoint[] = isDeep ? CRASH_POINTS : ['create:after-commit', 'attempt:after-run', 'attempt:after-settle', 'relay:after-rescue']
 
 const roleOf = (point: CrashPoint): Role => {
   const [step] = point.split(':')
@@ -11,7 +14,7 @@ const roleOf = (point: CrashPoint): Role => {
 }
 
 t.setTimeout(900_000)
-for (const point of CRASH_POINTS) {
+for (const point of POINTS) {
   t.test(`killed at ${point}`, async (t) => {
     const scene = await openScene(t)
     const dying = roleOf(point)

@@ -5,7 +5,7 @@
  *   they began or when they ended; slow clients; clients that come back.
  * - A kind world: events arrive once and in order and no read fails. There the position check must not be needed.
  *
- * `SCHEDULES` says how many are run in each. `mutants.test.ts` runs this against hubs that lack one of their mechanisms.
+ * `SCHEDULES` says how many are run in each. `mutants.deep.ts` runs this against hubs that lack one of their mechanisms.
  */
 import fc from 'fast-check'
 import t from 'tap'

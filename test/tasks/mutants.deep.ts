@@ -1,6 +1,6 @@
 /**
  * Each mechanism that keeps tasks from being lost, stuck or doubled is taken out of a copy of the source, and a test must
- * notice. Those of the live streams are in `test/live/mutants.test.ts`.
+ * notice. Those of the live streams are in `test/live/mutants.deep.ts`.
  */
 import t from 'tap'
 import { testMutant, type Mutant } from '../helpers/mutants.js'
