@@ -19,6 +19,7 @@ export const PROBLEMS = {
   not_cancellable: { status: 409, title: 'The task has ended', fix: 'Nothing is left to cancel: GET /api/tasks/:id shows how it ended.' },
   not_editable: { status: 409, title: 'The task has started', fix: 'Only a task that waits can be edited: cancel it and create another.' },
   version_mismatch: { status: 412, title: 'The task is not as it was read', fix: 'Read it again and send its ETag in If-Match.' },
+  file_changed: { status: 412, title: 'The file is not the one that was read', fix: 'Download it again without If-Match.' },
   artifact_not_found: { status: 404, title: 'There is no such file', fix: 'GET /api/tasks/:id/artifacts lists those that exist; they are kept for ARTIFACT_TTL_HOURS.' },
   link_refused: { status: 403, title: 'The link does not open anything', fix: 'Ask for a new one: POST /api/tasks/:id/artifacts/:name/links.' },
   uploads_full: { status: 507, title: 'Uploads take as much space as they may', fix: 'Nothing was stored. Try again when earlier uploads are gone, a day after they came; the operator sets MAX_UPLOADS_MB.' },

@@ -234,3 +234,6 @@ export const Readiness = Type.Object({
   checks: Type.Object({ postgres: Check, broker: Check, disk: DiskCheck }),
 })
 export type Readiness = Static<typeof Readiness>
+
+/** Of answers such as 204 and 304. */
+export const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })

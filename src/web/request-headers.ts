@@ -23,8 +23,16 @@ const REQUEST_HEADERS: Readonly<Record<string, HeaderInfo>> = {
     example: 'handling=lenient',
     calls: CREATES,
   },
-  'If-Match': { description: 'An `ETag` of the task: only that state is changed, and any other is answered with 412.', example: '*', calls: ['PATCH /api/tasks/:id'] },
-  'If-None-Match': { description: 'An `ETag` of the task: if that is still its state, the answer is 304.', example: '"3"', calls: ['GET /api/tasks/:id'] },
+  'If-Match': {
+    description: 'An `ETag` of the task or the file: only that state is changed or sent, and any other is answered with 412.',
+    example: '*',
+    calls: ['PATCH /api/tasks/:id', ...DOWNLOADS],
+  },
+  'If-None-Match': {
+    description: 'An `ETag` of the task or the file: if that is still its state, the answer is 304.',
+    example: '"3"',
+    calls: ['GET /api/tasks/:id', ...DOWNLOADS],
+  },
   'Last-Event-ID': {
     description: 'The id of the last event of the stream that was received; sent by EventSource. Like `since`.',
     example: '3',

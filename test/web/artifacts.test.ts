@@ -53,6 +53,23 @@ t.test('a file is listed with its size and hash, that of the last attempt, and r
   t.equal(beyond.headers.get('content-range'), 'bytes */9')
 })
 
+t.test('a file that a client has already is not sent again, and one that it does not expect neither', async (t) => {
+  const { download } = (await list((await run({})).id))[0]?.links ?? { download: '' }
+  const etag = (await get(download)).headers.get('etag') ?? ''
+  for (const known of [etag, `"other", ${etag}`, `W/${etag}`, '*']) {
+    const answer = await get(download, { 'if-none-match': known, range: 'bytes=0-1' })
+    t.equal(answer.status, 304, known)
+    t.equal(await answer.text(), '')
+    t.equal(answer.headers.get('etag'), etag)
+  }
+  t.equal(await (await get(download, { 'if-none-match': '"other"', 'if-match': etag })).text(), 'attempt 2')
+  const other = await get(download, { 'if-match': '"other"' })
+  t.equal(other.status, 412)
+  t.match(await other.json(), { code: 'file_changed' })
+  const { url } = (await (await fetch(`${app.address}${download}/links`, { method: 'POST' })).json()) as Link
+  t.equal((await get(url, { 'if-none-match': etag })).status, 304, 'by a link, too')
+})
+
 t.test('what does not exist, and names that would lead elsewhere', async (t) => {
   const task = await run({})
   t.equal((await get(`/api/tasks/${task.id}/artifacts/none.txt`)).status, 404)

@@ -4,16 +4,15 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import parseRange from 'range-parser'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.js'
 import { ArtifactList, ArtifactParams, CreateLink, Link, LinkQuery, Upload, UploadQuery, type Artifact } from '../../protocol/artifact.js'
 import { linkTo } from '../../protocol/base-path.js'
 import { Problem } from '../../protocol/errors.js'
-import { TaskParams } from '../../protocol/http.js'
+import { NoBody, TaskParams } from '../../protocol/http.js'
 import type { TaskId } from '../../protocol/task.js'
 import { findFileNameError } from '../../protocol/file-name.js'
-import { ArtifactMissingError, type ArtifactStore, type ByteRange } from '../../tasks/artifact-store.js'
+import { ArtifactMissingError, type ArtifactStore } from '../../tasks/artifact-store.js'
 import { createArtifactWriter } from '../../tasks/artifact-writer.js'
 import { DiskFullError } from '../../tasks/disk-floor.js'
 import { DEFAULT_MEDIA_TYPE, readMediaType } from '../../tasks/media-type.js'
@@ -29,6 +28,8 @@ import {
 } from '../../tasks/store/index.js'
 import { createTaskId } from '../../tasks/task-id.js'
 import type { Bodies } from '../bodies.js'
+import { readByteRange } from '../byte-range.js'
+import { hasEtag } from '../etag.js'
 import { describeFile } from '../file-headers.js'
 import { answerProblem, ProblemError } from '../problem.js'
 import { readUpload } from '../read-upload.js'
@@ -84,10 +85,10 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
         operationId: 'downloadArtifact',
         summary: 'Download a file of a task',
         description:
-          'With `Range` a part of it; `ETag` is its SHA-256. Images, plain text and HTML (in a sandbox) are shown by browsers; everything else ' +
+          'With `Range` a part of it; `ETag` is its SHA-256, for `If-None-Match` and `If-Match`. Images, plain text and HTML (in a sandbox) are shown by browsers; everything else ' +
           'is downloaded, and what a browser could run is sent as application/octet-stream: the list has the media type that was stored.',
         params: ArtifactParams,
-        response: { 200: Bytes, 206: Bytes, 404: Problem, 416: Problem, 429: Problem, 503: Problem },
+        response: { 200: Bytes, 206: Bytes, 304: NoBody, 404: Problem, 412: Problem, 416: Problem, 429: Problem, 503: Problem },
       },
     },
     async (request, reply) => download(await find(request.params.id.toLowerCase(), request.params.name), request, reply),
@@ -123,7 +124,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
         summary: 'Download a file by a signed link',
         params: ArtifactParams,
         querystring: LinkQuery,
-        response: { 200: Bytes, 206: Bytes, 403: Problem, 404: Problem, 416: Problem, 429: Problem, 503: Problem },
+        response: { 200: Bytes, 206: Bytes, 304: NoBody, 403: Problem, 404: Problem, 412: Problem, 416: Problem, 429: Problem, 503: Problem },
       },
     },
     async (request, reply) => {
@@ -184,12 +185,16 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
     },
   )
 
-  async function download(artifact: StoredArtifact, request: FastifyRequest, reply: FastifyReply): Promise<Readable> {
+  /** @see RFC 9110 section 13.2.2 for the order in which conditions are looked at */
+  async function download(artifact: StoredArtifact, request: FastifyRequest, reply: FastifyReply): Promise<Readable | undefined> {
+    const { headers } = request
     const { bytes, sha256 } = artifact
     const etag = `"${sha256}"`
+    if (headers['if-match'] !== undefined && !hasEtag(headers['if-match'], etag)) throw new ProblemError('file_changed', `The ETag of the file is ${etag}.`)
     reply.headers({ 'accept-ranges': 'bytes', etag, ...describeFile(artifact) })
-    const ifRange = request.headers['if-range']
-    const range = ifRange === undefined || ifRange === etag ? readRange(request.headers.range, bytes) : undefined
+    if (headers['if-none-match'] !== undefined && hasEtag(headers['if-none-match'], etag)) return reply.code(304).send(undefined)
+    const ifRange = headers['if-range']
+    const range = ifRange === undefined || ifRange === etag ? readByteRange(headers.range, bytes) : undefined
     if (range === 'unsatisfiable') {
       reply.header('content-range', `bytes */${bytes}`)
       throw new ProblemError('range_not_satisfiable', `The file has ${bytes} bytes.`)
@@ -232,14 +237,6 @@ function readUploadType(header = DEFAULT_MEDIA_TYPE): string {
 function noMediaType(): ProblemError {
   const wrong = { pointer: '/content-type', detail: 'is no media type', fix: 'Send the media type of the file, such as image/png, or leave the header out.' }
   return new ProblemError('invalid_request', 'The header Content-Type is no media type.', [wrong])
-}
-
-/** One range; of several, or none that can be read, the whole. @see RFC 9110 section 14.2 */
-function readRange(header: string | undefined, bytes: number): ByteRange | 'unsatisfiable' | undefined {
-  if (header === undefined) return undefined
-  const ranges = parseRange(bytes, header)
-  if (ranges === -1) return 'unsatisfiable'
-  return Array.isArray(ranges) && ranges.type === 'bytes' && ranges.length === 1 ? ranges[0] : undefined
 }
 
 function toArtifact({ owner, name, mediaType, bytes, sha256, createdAt }: StoredArtifact): Artifact {

@@ -5,11 +5,10 @@
  * server-sent events, and a stream of lines for people. The streams are the hub's, as over a WebSocket.
  */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
 import type { Database } from '../../db/database.js'
 import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
-import { AttemptList, AttemptsQuery, LogPage, LogsQuery, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
+import { AttemptList, AttemptsQuery, LogPage, LogsQuery, NoBody, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
 import { createBatcher } from '../../tasks/batcher.js'
@@ -34,7 +33,6 @@ export interface ReadTaskDeps {
 const DEFAULT_LOG_LINES = 200
 /** Tasks in one statement: together a few megabytes at most, unless all of them are as large as a task may be. */
 const MAX_READS_PER_STATEMENT = 64
-const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
 
 export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, reading, hub, limits, streams }) => {
   /** Reads that arrive together are one statement, as writes are. It begins after each of them was asked for. */
