@@ -9,8 +9,8 @@
  * - `stop`: no more fetches → the runs under way end, however long they take → the jobs are removed from the broker,
  *   or, when it does not answer within two seconds, left to be delivered again.
  */
+import { settlesWithin } from '../timing/deadline.js'
 import type { Consumer, Delivery } from './broker.js'
-import { settlesWithin } from './deadline.js'
 import type { IncidentLog } from './incident-log.js'
 
 const CHECK_INTERVAL_MS = 5_000

@@ -3,7 +3,7 @@
  * unanswered: `select 1` every 2 s, with 1 s to answer. Statements go one after the other, as `pg` wants it.
  */
 import type { Notification, QueryResult } from 'pg'
-import { withDeadline } from './deadline.js'
+import { withDeadline } from '../timing/deadline.js'
 import type { ChannelLink } from './event-channels.js'
 import { connectPostgres } from './postgres-connection.js'
 

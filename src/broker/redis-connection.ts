@@ -8,7 +8,8 @@
  * - Every client has an error listener, so that an outage never reaches the process.
  */
 import { Redis, type RedisOptions } from 'ioredis'
-import { explain, withDeadline } from './deadline.js'
+import { withDeadline } from '../timing/deadline.js'
+import { explain } from './explain.js'
 import type { BrokerLog, IncidentLog } from './incident-log.js'
 
 /** BullMQ asks for 6.2 at least. */

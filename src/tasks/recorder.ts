@@ -14,7 +14,7 @@ import type { Database } from '../db/database.js'
 import { isRefusedForGood } from '../db/refused-data.js'
 import type { Event } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
-import { createBatcher } from './batcher.js'
+import { createBatcher } from '../timing/batcher.js'
 import * as store from './store/index.js'
 
 /** The least time between two writes of progress, and of lines, in milliseconds. */

@@ -8,7 +8,6 @@
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import type { Task, TaskId, TaskSummary } from '../protocol/task.js'
-import { createBatcher } from '../tasks/batcher.js'
 import { toNewTaskView } from '../tasks/new-task.js'
 import {
   createTasks,
@@ -24,6 +23,7 @@ import {
   type OnceAnswer,
   type UniqueAnswer,
 } from '../tasks/store/index.js'
+import { createBatcher } from '../timing/batcher.js'
 import type { Announcer } from './announcer.js'
 import type { HandOver } from './hand-over.js'
 import { ProblemError } from './problem.js'

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
-import { startLoop } from '../../src/relay/loop.js'
+import { startLoop } from '../../src/timing/loop.js'
 
 const log = pino({ level: 'silent' })
 const LONG_MS = 3_600_000

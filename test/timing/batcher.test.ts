@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createBatcher } from '../../src/tasks/batcher.js'
+import { createBatcher } from '../../src/timing/batcher.js'
 
 t.test('items that arrive together are written together, and each gets its own answer', async (t) => {
   const batches: number[][] = []

@@ -1,4 +1,4 @@
-/** Bounded waits, because neither BullMQ nor a frozen server promises to settle; and what the failures say. */
+/** Bounded waits, because neither a library nor a frozen server promises to settle. */
 
 /**
  * Waits for `work`, at most `deadlineMs`; then rejects with `message`. What `work` does later is ignored, so it must be
@@ -23,16 +23,4 @@ export async function settlesWithin(work: Promise<unknown>, graceMs: number): Pr
     () => true,
   )
   return withDeadline(settled, graceMs, '').catch(() => false)
-}
-
-/** What an error says, in words. Node leaves the message empty when all addresses of a name were refused. */
-export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  if (error.message !== '') return error.message
-  return 'code' in error ? String(error.code) : error.name
-}
-
-/** A failure in one line. Its cause stays behind: errors of ioredis carry whole commands, which are not for a log. */
-export function explain(what: string, error: unknown): Error {
-  return new Error(`${what}: ${reasonOf(error)}`)
 }
