@@ -26,6 +26,7 @@
 import type { EventBus } from '../broker/broker.js'
 import { CLOSE_CODES, type LogMessage, type TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
+import { settlesWithin } from '../timing/deadline.js'
 import { limitUnderWay } from '../timing/limit.js'
 import { createCloser } from './closer.js'
 import { toEventFrame, toFrame } from './frame.js'
@@ -129,10 +130,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
       log.warn({ err: error, taskId: id }, 'the broker did not acknowledge a subscription; PostgreSQL is asked more often')
     })
     if (!subscription.isUp()) return
-    let timer: NodeJS.Timeout | undefined
-    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, ACKNOWLEDGE_DEADLINE_MS)))
-    await Promise.race([acknowledged, patience])
-    clearTimeout(timer)
+    await settlesWithin(acknowledged, ACKNOWLEDGE_DEADLINE_MS)
   }
 
   function roomOf(id: TaskId): Room {

@@ -1,13 +1,15 @@
 /** Bounded waits, because neither a library nor a frozen server promises to settle. */
 
 /**
- * Waits for `work`, at most `deadlineMs`; then rejects with `message`. What `work` does later is ignored, so it must be
- * harmless. An answer that has already arrived counts, also when this process was too busy to read it in time.
+ * Waits for `work`, at most `deadlineMs`; then rejects with `late`: an error with that message, or the error that it makes. What
+ * `work` does later is ignored, so it must be harmless. An answer that has already arrived counts, also when this process was
+ * too busy to read it in time.
  */
-export function withDeadline<T>(work: Promise<T>, deadlineMs: number, message: string): Promise<T> {
+export function withDeadline<T>(work: Promise<T>, deadlineMs: number, late: string | (() => Error)): Promise<T> {
   return new Promise<T>((resolve, reject) => {
+    const giveUp = () => reject(typeof late === 'string' ? new Error(late) : late())
     // One turn through the poll phase first: after a blocked event loop the timer fires before sockets are read.
-    const timer = setTimeout(() => setImmediate(() => reject(new Error(message))), deadlineMs)
+    const timer = setTimeout(() => setImmediate(giveUp), deadlineMs)
     work.then(resolve, reject)
     work.then(
       () => clearTimeout(timer),
@@ -17,7 +19,7 @@ export function withDeadline<T>(work: Promise<T>, deadlineMs: number, message: s
 }
 
 /** Whether `work` settles, either way, within `graceMs`. Never rejects. */
-export async function settlesWithin(work: Promise<unknown>, graceMs: number): Promise<boolean> {
+export function settlesWithin(work: Promise<unknown>, graceMs: number): Promise<boolean> {
   const settled = work.then(
     () => true,
     () => true,

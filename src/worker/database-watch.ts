@@ -4,6 +4,7 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../db/database.js'
+import { withDeadline } from '../timing/deadline.js'
 
 const PROBE = { name: 'probe', text: 'select 1' }
 const PROBE_INTERVAL_MS = 1_000
@@ -23,7 +24,7 @@ export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): 
   let isProbing = false
 
   async function probe(): Promise<void> {
-    const answers = await answersInTime(db)
+    const answers = await withDeadline(db.run(PROBE, []), PROBE_DEADLINE_MS, 'no answer').then(() => true, () => false)
     if (answers === isUp) return
     isUp = answers
     log.warn(isUp ? 'PostgreSQL answers again; taking jobs' : 'PostgreSQL does not answer; taking no jobs')
@@ -38,13 +39,4 @@ export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): 
       .finally(() => (isProbing = false))
   }, PROBE_INTERVAL_MS)
   return { stop: () => clearInterval(timer) }
-}
-
-async function answersInTime(db: Database): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const deadline = new Promise<false>((resolve) => (timer = setTimeout(resolve, PROBE_DEADLINE_MS, false)))
-  const answer = db.run(PROBE, []).then(() => true, () => false)
-  const answers = await Promise.race([answer, deadline])
-  clearTimeout(timer)
-  return answers
 }

@@ -34,6 +34,11 @@ t.test('an answer that arrived while this process was busy counts', async (t) =>
   t.match(String((await answer)[0]), 'answer')
 })
 
+t.test('what was given up rejects with the error that the caller makes', async (t) => {
+  class LateError extends Error {}
+  await t.rejects(withDeadline(never, 20, () => new LateError('later than that')), new LateError('later than that'))
+})
+
 t.test('whether work settles in time is told without rejecting', async (t) => {
   t.equal(await settlesWithin(Promise.resolve(), 1_000), true)
   t.equal(await settlesWithin(Promise.reject(new Error('broken')), 1_000), true)

@@ -21,6 +21,7 @@ import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger } from 'fastify'
 import { ProcessEndedError, type IsolatedEnd, type IsolatedRun, type IsolatedRuns } from '../../tasks/isolated-run.js'
 import type { Recorder } from '../../tasks/recorder.js'
+import { settlesWithin } from '../../timing/deadline.js'
 import type { FromChild, ToChild } from './messages.js'
 import { explainEnd, MB, watchMemory, watchTicks, type ProcessEnd } from './process-watch.js'
 import { unpackError } from './thrown-error.js'
@@ -87,10 +88,9 @@ export function openPool(options: PoolOptions): Pool {
       child.once('message', () => resolve())
       void ended.then((end) => reject(explainEnd(end, memoryLimitMb, false)))
     })
-    const deadline = setTimeout(() => child.kill('SIGKILL'), READY_DEADLINE_MS).unref()
     launching += 1
+    void settlesWithin(ready, READY_DEADLINE_MS).then((isSettled) => isSettled || child.kill('SIGKILL'))
     void ready.catch(() => {}).finally(() => {
-      clearTimeout(deadline)
       launching -= 1
       changed()
     })
