@@ -32,6 +32,7 @@ function boundariesOf(room) {
   for (const [name, rooms] of Object.entries(PACKAGES)) {
     if (!rooms.includes(room)) patterns.push({ regex: `^${name}(/|$)`, message: `only ${rooms.join(', ') || 'tests'} may import ${name}.` })
   }
+  if (room === 'timing') patterns.push({ regex: '^(?!node:|\\./)', message: 'timing imports Node only.' })
   if (room === 'protocol') patterns.push({ regex: '^(?!typebox|\\.{1,2}/)', message: 'protocol imports typebox only.' })
   return { files: [`src/${room}/**/*.ts`], rules: { 'no-restricted-imports': ['error', { patterns }] } }
 }

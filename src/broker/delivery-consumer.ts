@@ -10,6 +10,7 @@
  *   or, when it does not answer within two seconds, left to be delivered again.
  */
 import { settlesWithin } from '../timing/deadline.js'
+import { startInterval } from '../timing/interval.js'
 import type { Consumer, Delivery } from './broker.js'
 import type { IncidentLog } from './incident-log.js'
 
@@ -75,7 +76,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
   }
 
   async function stopOnce(): Promise<void> {
-    clearInterval(checking)
+    checking.stop()
     const closed = worker.isUp() ? worker.close() : worker.pause()
     // A job that was being fetched meanwhile still starts, so the end is quiet only after a grace.
     do {
@@ -86,9 +87,11 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
     await worker.abandon()
   }
 
-  const checking = setInterval(() => {
-    checkOnce().catch((error: unknown) => incidents.warn('the worker could not be replaced', error))
-  }, CHECK_INTERVAL_MS).unref()
+  const checking = startInterval(checkOnce, {
+    everyMs: CHECK_INTERVAL_MS,
+    isBackground: true,
+    onError: (error) => incidents.warn('the worker could not be replaced', error),
+  })
 
   return {
     checkOnce,
@@ -106,7 +109,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
     },
     stop: () => (stopping ??= stopOnce()),
     async abandon() {
-      clearInterval(checking)
+      checking.stop()
       stopping ??= Promise.resolve()
       await worker.abandon()
     },

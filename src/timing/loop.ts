@@ -1,5 +1,15 @@
-/** A step repeated on a timer: the shape of everything the relay does. */
-import type { FastifyBaseLogger } from 'fastify'
+/** A step repeated, with a pause between. */
+import { growingPauseMs, pause } from './pause.js'
+
+export interface LoopOptions {
+  intervalMs: number
+  /** The longest pause after failures, unless `intervalMs` is longer. Default 5,000. */
+  maxPauseMs?: number
+  /** Must not throw. @param failures one after the other, from 1 */
+  onError(error: unknown, failures: number): void
+  /** A step works after one that failed. Must not throw. */
+  onRecovery(): void
+}
 
 export interface Loop {
   /** Lets the step under way end, starts no other. Idempotent. */
@@ -7,46 +17,32 @@ export interface Loop {
 }
 
 /**
- * Runs `step` again and again, `intervalMs` after it ended, or at once when it returns true ("there is more"). A step
- * that fails is logged, and the next comes after a longer pause, up to `maxPauseMs`.
+ * Runs `step` again and again, `intervalMs` after it ended, or at once when it returns true ("there is more"). After a
+ * step that fails the pause is longer, up to `maxPauseMs`.
  */
-export function startLoop(options: {
-  name: string
-  step(): Promise<boolean>
-  intervalMs: number
-  maxPauseMs?: number
-  log: FastifyBaseLogger
-}): Loop {
-  const { name, step, intervalMs, maxPauseMs = 5_000, log } = options
+export function startLoop(step: () => Promise<boolean>, options: LoopOptions): Loop {
+  const { intervalMs, maxPauseMs = 5_000, onError, onRecovery } = options
   const stopped = new AbortController()
   let failures = 0
 
-  async function pause(milliseconds: number): Promise<void> {
-    // A signal that is aborted already tells nobody any more.
-    if (stopped.signal.aborted) return
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(done, milliseconds)
-      function done(): void {
-        clearTimeout(timer)
-        stopped.signal.removeEventListener('abort', done)
-        resolve()
-      }
-      stopped.signal.addEventListener('abort', done)
-    })
+  async function takeStep(): Promise<boolean> {
+    try {
+      const hasMore = await step()
+      if (failures > 0) onRecovery()
+      failures = 0
+      return hasMore
+    } catch (error) {
+      failures += 1
+      onError(error, failures)
+      return false
+    }
   }
 
   async function run(): Promise<void> {
     while (!stopped.signal.aborted) {
-      let hasMore = false
-      try {
-        hasMore = await step()
-        if (failures > 0) log.info({ loop: name }, 'works again')
-        failures = 0
-      } catch (error) {
-        failures += 1
-        log.warn({ err: error, loop: name, failures }, 'a step failed; trying again')
-      }
-      if (!hasMore) await pause(Math.min(intervalMs * 2 ** Math.min(failures, 10), Math.max(intervalMs, maxPauseMs)))
+      const hasMore = await takeStep()
+      const pauseMs = growingPauseMs(failures + 1, { firstMs: intervalMs, maxMs: Math.max(intervalMs, maxPauseMs), jitter: 0 })
+      if (!hasMore) await pause(pauseMs, stopped.signal)
     }
   }
 

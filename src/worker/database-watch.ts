@@ -5,6 +5,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../db/database.js'
 import { withDeadline } from '../timing/deadline.js'
+import { startInterval, type Interval } from '../timing/interval.js'
 
 const PROBE = { name: 'probe', text: 'select 1' }
 const PROBE_INTERVAL_MS = 1_000
@@ -19,9 +20,8 @@ export interface DatabaseWatchOptions {
   onUp(): Promise<void>
 }
 
-export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): { stop(): void } {
+export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): Interval {
   let isUp = true
-  let isProbing = false
 
   async function probe(): Promise<void> {
     const answers = await withDeadline(db.run(PROBE, []), PROBE_DEADLINE_MS, 'no answer').then(() => true, () => false)
@@ -31,12 +31,8 @@ export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): 
     await (isUp ? onUp() : onDown())
   }
 
-  const timer = setInterval(() => {
-    if (isProbing) return
-    isProbing = true
-    probe()
-      .catch((error: unknown) => log.warn({ err: error }, 'the consumer could not be paused or resumed'))
-      .finally(() => (isProbing = false))
-  }, PROBE_INTERVAL_MS)
-  return { stop: () => clearInterval(timer) }
+  return startInterval(probe, {
+    everyMs: PROBE_INTERVAL_MS,
+    onError: (error) => log.warn({ err: error }, 'the consumer could not be paused or resumed'),
+  })
 }
