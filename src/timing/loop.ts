@@ -8,7 +8,7 @@ export interface LoopOptions {
   /** Must not throw. @param failures one after the other, from 1 */
   onError(error: unknown, failures: number): void
   /** A step works after one that failed. Must not throw. */
-  onRecovery(): void
+  onRecovery?(): void
 }
 
 export interface Loop {
@@ -28,7 +28,7 @@ export function startLoop(step: () => Promise<boolean>, options: LoopOptions): L
   async function takeStep(): Promise<boolean> {
     try {
       const hasMore = await step()
-      if (failures > 0) onRecovery()
+      if (failures > 0) onRecovery?.()
       failures = 0
       return hasMore
     } catch (error) {
