@@ -11,6 +11,7 @@
  */
 import { settlesWithin } from '../timing/deadline.js'
 import { startInterval } from '../timing/interval.js'
+import { Limit } from '../timing/limit.js'
 import type { Consumer, Delivery } from './broker.js'
 import type { IncidentLog } from './incident-log.js'
 
@@ -118,30 +119,22 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
 
 /** Counts and bounds the runs. */
 function createRuns({ run, concurrency, incidents }: ConsumerOptions) {
-  let running = 0
+  const limit = new Limit(concurrency)
   let startCount = 0
-  const waiting: (() => void)[] = []
-  const idle: (() => void)[] = []
+
+  async function start(delivery: Delivery): Promise<void> {
+    startCount += 1
+    try {
+      await run(delivery)
+    } catch (error) {
+      incidents.warn('a delivery could not be run; its row stays until it is delivered again', error)
+    }
+  }
 
   return {
-    count: () => running,
+    count: () => limit.underWay,
     startCount: () => startCount,
-    async whenIdle() {
-      while (running > 0) await new Promise<void>((resolve) => idle.push(resolve))
-    },
-    async process(delivery: Delivery): Promise<void> {
-      while (running >= concurrency) await new Promise<void>((resolve) => waiting.push(resolve))
-      running += 1
-      startCount += 1
-      try {
-        await run(delivery)
-      } catch (error) {
-        incidents.warn('a delivery could not be run; its row stays until it is delivered again', error)
-      } finally {
-        running -= 1
-        waiting.shift()?.()
-        if (running === 0) for (const resolve of idle.splice(0)) resolve()
-      }
-    },
+    whenIdle: () => limit.whenIdle(),
+    process: (delivery: Delivery) => limit.run(() => start(delivery)),
   }
 }
