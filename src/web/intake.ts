@@ -7,6 +7,7 @@
  */
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
+import { isRefusedStatement } from '../db/refused-data.js'
 import type { Task, TaskId, TaskSummary } from '../protocol/task.js'
 import { toNewTaskView } from '../tasks/new-task.js'
 import {
@@ -94,10 +95,12 @@ export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs 
 
   const creates = createBatcher<NewTask, CreatedTask>({
     write: (tasks) => write(tasks, (marked) => createTasks(db, marked, claimWindowMs), (created) => created),
+    isItemsFault: isRefusedStatement,
   })
   const keyedCreates = createBatcher<KeyedTask, OnceAnswer>({
     write: (tasks) =>
       write(tasks, (marked) => createTasksOnce(db, marked, claimWindowMs, keyTtlMs), (answer) => (answer.kind === 'created' ? answer.created : undefined)),
+    isItemsFault: isRefusedStatement,
   })
 
   async function acceptAll<View extends TaskSummary>(tasks: readonly NewTask[], key: RequestKey | undefined, views: Views<View>): Promise<Accepted<View>[]> {

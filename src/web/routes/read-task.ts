@@ -7,6 +7,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.js'
+import { isRefusedStatement } from '../../db/refused-data.js'
 import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
 import { AttemptList, AttemptsQuery, LogPage, LogsQuery, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
@@ -40,6 +41,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
   /** Reads that arrive together are one statement, as writes are. It begins after each of them was asked for. */
   const reads = createBatcher<TaskId, Task | undefined>({
     maxBatch: MAX_READS_PER_STATEMENT,
+    isItemsFault: isRefusedStatement,
     async write(ids) {
       const tasks = new Map((await readTasks(db, DEFAULT_TENANT, ids)).map((task) => [task.id, task]))
       return ids.map((id) => tasks.get(id))
