@@ -1,8 +1,9 @@
 import js from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
-/** Which rooms of `src` each room may import, besides itself: the picture in docs/architecture.md, enforced. */
+/** Which rooms of `src` each room may import, besides itself and `timing`: the picture in docs/architecture.md, enforced. */
 const ROOMS = {
+  timing: [],
   protocol: [],
   db: ['protocol'],
   tasks: ['protocol', 'db'],
@@ -22,7 +23,7 @@ const PACKAGES = { bullmq: ['broker'], ioredis: ['broker'], 'drizzle-orm': ['db'
 
 function boundariesOf(room) {
   const allowed = ROOMS[room]
-  const foreign = Object.keys(ROOMS).filter((other) => other !== room && !allowed.includes(other))
+  const foreign = Object.keys(ROOMS).filter((other) => other !== room && other !== 'timing' && !allowed.includes(other))
   const patterns = foreign.map((other) => {
     const exception = allowed.find((path) => path.startsWith(`${other}/`))
     const tail = exception ? `(?!${exception.slice(other.length + 1).replace('.', '\\.')}$)` : ''
@@ -31,6 +32,7 @@ function boundariesOf(room) {
   for (const [name, rooms] of Object.entries(PACKAGES)) {
     if (!rooms.includes(room)) patterns.push({ regex: `^${name}(/|$)`, message: `only ${rooms.join(', ') || 'tests'} may import ${name}.` })
   }
+  if (room === 'timing') patterns.push({ regex: '^(?!node:|\\./)', message: 'timing imports Node only.' })
   if (room === 'protocol') patterns.push({ regex: '^(?!typebox|\\.{1,2}/)', message: 'protocol imports typebox only.' })
   return { files: [`src/${room}/**/*.ts`], rules: { 'no-restricted-imports': ['error', { patterns }] } }
 }

@@ -9,8 +9,10 @@
  * - `stop`: no more fetches → the runs under way end, however long they take → the jobs are removed from the broker,
  *   or, when it does not answer within two seconds, left to be delivered again.
  */
+import { settlesWithin } from '../timing/deadline.js'
+import { startInterval } from '../timing/interval.js'
+import { Limit } from '../timing/limit.js'
 import type { Consumer, Delivery } from './broker.js'
-import { settlesWithin } from './deadline.js'
 import type { IncidentLog } from './incident-log.js'
 
 const CHECK_INTERVAL_MS = 5_000
@@ -75,7 +77,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
   }
 
   async function stopOnce(): Promise<void> {
-    clearInterval(checking)
+    checking.stop()
     const closed = worker.isUp() ? worker.close() : worker.pause()
     // A job that was being fetched meanwhile still starts, so the end is quiet only after a grace.
     do {
@@ -86,9 +88,11 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
     await worker.abandon()
   }
 
-  const checking = setInterval(() => {
-    checkOnce().catch((error: unknown) => incidents.warn('the worker could not be replaced', error))
-  }, CHECK_INTERVAL_MS).unref()
+  const checking = startInterval(checkOnce, {
+    everyMs: CHECK_INTERVAL_MS,
+    isBackground: true,
+    onError: (error) => incidents.warn('the worker could not be replaced', error),
+  })
 
   return {
     checkOnce,
@@ -106,7 +110,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
     },
     stop: () => (stopping ??= stopOnce()),
     async abandon() {
-      clearInterval(checking)
+      checking.stop()
       stopping ??= Promise.resolve()
       await worker.abandon()
     },
@@ -115,30 +119,22 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
 
 /** Counts and bounds the runs. */
 function createRuns({ run, concurrency, incidents }: ConsumerOptions) {
-  let running = 0
+  const limit = new Limit(concurrency)
   let startCount = 0
-  const waiting: (() => void)[] = []
-  const idle: (() => void)[] = []
+
+  async function start(delivery: Delivery): Promise<void> {
+    startCount += 1
+    try {
+      await run(delivery)
+    } catch (error) {
+      incidents.warn('a delivery could not be run; its row stays until it is delivered again', error)
+    }
+  }
 
   return {
-    count: () => running,
+    count: () => limit.underWay,
     startCount: () => startCount,
-    async whenIdle() {
-      while (running > 0) await new Promise<void>((resolve) => idle.push(resolve))
-    },
-    async process(delivery: Delivery): Promise<void> {
-      while (running >= concurrency) await new Promise<void>((resolve) => waiting.push(resolve))
-      running += 1
-      startCount += 1
-      try {
-        await run(delivery)
-      } catch (error) {
-        incidents.warn('a delivery could not be run; its row stays until it is delivered again', error)
-      } finally {
-        running -= 1
-        waiting.shift()?.()
-        if (running === 0) for (const resolve of idle.splice(0)) resolve()
-      }
-    },
+    whenIdle: () => limit.whenIdle(),
+    process: (delivery: Delivery) => limit.run(() => start(delivery)),
   }
 }

@@ -10,8 +10,9 @@
  * - Whatever is asked of BullMQ has a deadline, because it may never answer, whatever its options.
  */
 import { Queue, type BackendFactory, type IQueueBackend, type WorkerOptions } from 'bullmq'
+import { settlesWithin, withDeadline } from '../timing/deadline.js'
 import type { ConsumeOptions, Delivery, DeliveryQueue } from './broker.js'
-import { explain, settlesWithin, withDeadline } from './deadline.js'
+import { explain } from './explain.js'
 import { openConsumer, type OpenConsumer, type OpenWorker } from './delivery-consumer.js'
 import { DeliveryWorker, IDLE_WAIT_SECONDS } from './delivery-worker.js'
 import type { IncidentLog } from './incident-log.js'

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker, type IQueueBackend, type Job, type JobProgress } from 'bullmq'
+import { settlesWithin } from '../timing/deadline.js'
 import type { Delivery } from './broker.js'
-import { settlesWithin } from './deadline.js'
 
 const FAILED_FETCH_PAUSE_MS = 500
 const ABANDON_GRACE_MS = 1_000

@@ -11,7 +11,7 @@
  *   asked for as soon as there is a link again.
  * - SUBSCRIBE and UNSUBSCRIBE of one channel stay in order, because each link sends them in the order they are called.
  */
-import { withDeadline } from './deadline.js'
+import { withDeadline } from '../timing/deadline.js'
 
 const ACKNOWLEDGE_DEADLINE_MS = 2_000
 /** The next watcher of a task in this slot then waits for no acknowledgement. Meanwhile events come that nobody needs, and are not parsed. */

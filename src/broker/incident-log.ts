@@ -1,4 +1,4 @@
-import { reasonOf } from './deadline.js'
+import { reasonOf } from './explain.js'
 
 /** What the broker needs of a logger; pino and Fastify's fit. */
 export interface BrokerLog {

@@ -1,6 +1,6 @@
 import { StartupError } from '../startup-error.js'
 import type { Broker } from './broker.js'
-import { reasonOf } from './deadline.js'
+import { reasonOf } from './explain.js'
 import type { BrokerLog } from './incident-log.js'
 import { migrateBrokerSchema, openPostgresBroker } from './postgres-broker.js'
 import { openRedisBroker } from './redis-broker.js'

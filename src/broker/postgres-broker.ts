@@ -3,8 +3,9 @@
  * LISTEN/NOTIFY. Same promises as the one on Redis, fewer jobs per second.
  */
 import { createPostgresBackend, runMigrations, SchemaMigrationRequiredError, type PostgresPoolConfig } from 'bullmq'
+import { settlesWithin, withDeadline } from '../timing/deadline.js'
 import type { Broker } from './broker.js'
-import { explain, settlesWithin, withDeadline } from './deadline.js'
+import { explain } from './explain.js'
 import { openDeliveryQueue } from './delivery-queue.js'
 import { createIncidentLog, type BrokerLog } from './incident-log.js'
 import { connectionConfig, connectPostgres, describeServer, openStatementPool } from './postgres-connection.js'

@@ -1,7 +1,7 @@
 /** How this room reaches PostgreSQL: with `pg`, which BullMQ needs and which can probe a listening connection. */
 import { Client, Pool, type ClientConfig } from 'pg'
 import { describeDatabase, toPgConfig } from '../db/database-url.js'
-import { explain } from './deadline.js'
+import { explain } from './explain.js'
 import type { IncidentLog } from './incident-log.js'
 
 /** An answer that takes longer comes from a frozen or unreachable server: the connection is given up. */

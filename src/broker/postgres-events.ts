@@ -8,12 +8,13 @@
  * A batch is published by one statement, so that it costs one commit: commits that notify wait for each other in the
  * whole server.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Notification, Pool } from 'pg'
 import type { Notice } from '../protocol/notice.js'
 import type { Event } from '../protocol/stream.js'
+import { withDeadline } from '../timing/deadline.js'
+import { startLoop } from '../timing/loop.js'
 import type { EventListener, EventSubscription } from './broker.js'
-import { explain, withDeadline } from './deadline.js'
+import { explain } from './explain.js'
 import { createEventChannels } from './event-channels.js'
 import { createEventBus, type OpenEventBus } from './event-bus.js'
 import { deliverMessage, deliverNotices, encodeEvent, encodeNotices, isCancel, slotOf, toNotice } from './event-codec.js'
@@ -78,7 +79,8 @@ async function openPostgresSubscription(
   incidents: IncidentLog,
 ): Promise<EventSubscription> {
   const channels = createEventChannels((error) => current.drop(error))
-  const closed = new AbortController()
+  let isClosed = false
+  let isFirst = true
   let current = await connectListener(databaseUrl)
 
   function receive({ channel, payload = '' }: Notification): void {
@@ -100,27 +102,23 @@ async function openPostgresSubscription(
     )
     const reason = await connection.ended
     channels.linkDown()
-    if (!closed.signal.aborted) incidents.warn('the listening connection to PostgreSQL was lost; reconnecting', reason)
+    if (!isClosed) incidents.warn('the listening connection to PostgreSQL was lost; reconnecting', reason)
   }
 
-  async function serveForever(): Promise<void> {
-    await serve(current, () => {})
-    let pauseMs = FIRST_RECONNECT_PAUSE_MS
-    while (!closed.signal.aborted) {
-      try {
-        await sleep(pauseMs, undefined, { signal: closed.signal })
-        current = await connectListener(databaseUrl)
-        if (closed.signal.aborted) return current.close()
-        pauseMs = FIRST_RECONNECT_PAUSE_MS
-        await serve(current, () => listener.onGap())
-      } catch (error) {
-        pauseMs = Math.min(pauseMs * 2, MAX_RECONNECT_PAUSE_MS)
-        if (!closed.signal.aborted) incidents.warn('PostgreSQL cannot be listened to; reconnecting', error)
-      }
-    }
+  async function serveNext(): Promise<boolean> {
+    if (!isFirst) current = await connectListener(databaseUrl)
+    const onLinked = isFirst ? () => {} : () => listener.onGap()
+    isFirst = false
+    if (isClosed) current.close()
+    else await serve(current, onLinked)
+    return false
   }
 
-  void serveForever()
+  const serving = startLoop(serveNext, {
+    intervalMs: FIRST_RECONNECT_PAUSE_MS,
+    maxPauseMs: MAX_RECONNECT_PAUSE_MS,
+    onError: (error) => isClosed || incidents.warn('PostgreSQL cannot be listened to; reconnecting', error),
+  })
 
   return {
     subscribe: (taskId) => channels.acquire(channelOf(taskId)),
@@ -130,7 +128,8 @@ async function openPostgresSubscription(
     subscribeCancels: () => channels.acquire(CANCELS),
     isUp: () => channels.isUp(),
     async close() {
-      closed.abort()
+      isClosed = true
+      void serving.stop()
       channels.close()
       current.close()
     },

@@ -3,7 +3,8 @@
  * unanswered: `select 1` every 2 s, with 1 s to answer. Statements go one after the other, as `pg` wants it.
  */
 import type { Notification, QueryResult } from 'pg'
-import { withDeadline } from './deadline.js'
+import { withDeadline } from '../timing/deadline.js'
+import { startInterval } from '../timing/interval.js'
 import type { ChannelLink } from './event-channels.js'
 import { connectPostgres } from './postgres-connection.js'
 
@@ -39,13 +40,15 @@ export async function connectListener(databaseUrl: string): Promise<ListeningCon
     void client.end()
   }
 
-  const probe = setInterval(() => {
-    withDeadline(send('select 1'), PROBE_DEADLINE_MS, 'no answer to a probe').catch(drop)
-  }, PROBE_INTERVAL_MS).unref()
+  const probing = startInterval(() => withDeadline(send('select 1'), PROBE_DEADLINE_MS, 'no answer to a probe'), {
+    everyMs: PROBE_INTERVAL_MS,
+    isBackground: true,
+    onError: drop,
+  })
   client.on('error', (error) => (reason = error))
   const ended = new Promise<unknown>((resolve) => {
     client.once('end', () => {
-      clearInterval(probe)
+      probing.stop()
       resolve(reason)
     })
   })
@@ -62,7 +65,7 @@ export async function connectListener(databaseUrl: string): Promise<ListeningCon
       await send(names.map((name) => `unlisten ${name}`).join('; '))
     },
     close() {
-      clearInterval(probe)
+      probing.stop()
       void client.end()
     },
   }

@@ -1,7 +1,7 @@
 /** The broker on Redis: BullMQ and pub/sub. Commands share one connection; listening and each worker have their own. */
 import { createRedisBackend } from 'bullmq'
+import { settlesWithin, withDeadline } from '../timing/deadline.js'
 import type { Broker } from './broker.js'
-import { settlesWithin, withDeadline } from './deadline.js'
 import { openDeliveryQueue } from './delivery-queue.js'
 import { createIncidentLog, type BrokerLog } from './incident-log.js'
 import { checkRedis, COMMAND_OPTIONS, connectRedis, WORKER_OPTIONS } from './redis-connection.js'

@@ -8,7 +8,9 @@
  * - Every client has an error listener, so that an outage never reaches the process.
  */
 import { Redis, type RedisOptions } from 'ioredis'
-import { explain, withDeadline } from './deadline.js'
+import { withDeadline } from '../timing/deadline.js'
+import { growingPauseMs } from '../timing/pause.js'
+import { explain } from './explain.js'
 import type { BrokerLog, IncidentLog } from './incident-log.js'
 
 /** BullMQ asks for 6.2 at least. */
@@ -55,7 +57,7 @@ export async function connectRedis(redisUrl: string, options: ConnectOptions, in
   const client = new Redis(redisUrl, {
     ...COMMON,
     ...options,
-    retryStrategy: (times) => (isOpen ? Math.min(50 * 2 ** (times - 1), MAX_RECONNECT_PAUSE_MS) : null),
+    retryStrategy: (times) => (isOpen ? growingPauseMs(times, { firstMs: 50, maxMs: MAX_RECONNECT_PAUSE_MS, jitter: 0 }) : null),
   })
   client.once('ready', () => (isOpen = true))
   client.on('error', (error) => {

@@ -11,8 +11,10 @@
 import { ReplyError, type Redis } from 'ioredis'
 import type { Notice } from '../protocol/notice.js'
 import type { Event } from '../protocol/stream.js'
+import { withDeadline } from '../timing/deadline.js'
+import { startInterval } from '../timing/interval.js'
 import type { EventListener, EventSubscription } from './broker.js'
-import { explain, withDeadline } from './deadline.js'
+import { explain } from './explain.js'
 import { createEventChannels, type ChannelLink } from './event-channels.js'
 import { createEventBus, type OpenEventBus } from './event-bus.js'
 import { deliverMessage, deliverNotices, encodeEvent, encodeNotices, isCancel, slotOf, toNotice } from './event-codec.js'
@@ -111,10 +113,8 @@ async function openRedisSubscription(
       incidents.warn('an event could not be handled', error)
     }
   })
-  const probe = setInterval(() => {
-    if (client.status !== 'ready') return
-    withDeadline(client.ping(), PROBE_DEADLINE_MS, 'no answer to PING').catch(renewLink)
-  }, PROBE_INTERVAL_MS).unref()
+  const probe = async () => client.status === 'ready' && (await withDeadline(client.ping(), PROBE_DEADLINE_MS, 'no answer to PING'))
+  const probing = startInterval(probe, { everyMs: PROBE_INTERVAL_MS, isBackground: true, onError: renewLink })
   await channels.linkUp(linkOver(client))
 
   return {
@@ -125,7 +125,7 @@ async function openRedisSubscription(
     subscribeCancels: () => channels.acquire(CANCELS),
     isUp: () => channels.isUp(),
     async close() {
-      clearInterval(probe)
+      probing.stop()
       channels.close()
       client.disconnect()
     },

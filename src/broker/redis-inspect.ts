@@ -1,7 +1,7 @@
 /** What an operator should know of a Redis, and what keeps its memory apart from that of another. */
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
-import { withDeadline } from './deadline.js'
+import { withDeadline } from '../timing/deadline.js'
 
 const DEADLINE_MS = 2_000
 

@@ -9,6 +9,7 @@
  * - Events have no standby. The hub knows that Redis is down and reads positions from PostgreSQL four times a second.
  * - The standby is opened when it is first needed, so that it costs nothing before.
  */
+import { startInterval } from '../timing/interval.js'
 import type { Broker, Consumer, DeliveryQueue } from './broker.js'
 import { createIncidentLog, type BrokerLog } from './incident-log.js'
 
@@ -29,7 +30,6 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
   let standby: Broker | undefined
   let current = primary
   let awaySinceMs: number | undefined
-  let isProbing = false
   let closing: Promise<void> | undefined
 
   async function probe(): Promise<void> {
@@ -57,16 +57,14 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
     for (const consumer of consumers) consumer.leave()
   }
 
-  const timer = setInterval(() => {
-    if (isProbing) return
-    isProbing = true
-    probe()
-      .catch((error: unknown) => incidents.warn('Redis is away, and PostgreSQL cannot take its place', error))
-      .finally(() => (isProbing = false))
-  }, PROBE_INTERVAL_MS).unref()
+  const probing = startInterval(probe, {
+    everyMs: PROBE_INTERVAL_MS,
+    isBackground: true,
+    onError: (error) => incidents.warn('Redis is away, and PostgreSQL cannot take its place', error),
+  })
 
   async function closeOnce(): Promise<void> {
-    clearInterval(timer)
+    probing.stop()
     await Promise.all([primary.close(), standby?.close()])
   }
 

@@ -12,6 +12,7 @@ import { migrate } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
 import { prepareOnline } from './prepare-online.js'
 import { StartupError } from '../startup-error.js'
+import { withDeadline } from '../timing/deadline.js'
 import { STATEMENT_SETTINGS } from './database.js'
 import { describeDatabase, toPostgresOptions } from './database-url.js'
 import { assertOwnSession, isRefusedByPooler, PooledConnectionError } from './pooler.js'
@@ -147,15 +148,7 @@ export function assertVersion(version: number): void {
 }
 
 async function readServerVersion(client: postgres.Sql): Promise<number> {
-  const answered = new AbortController()
-  const late = sleep(ANSWER_DEADLINE_MS, undefined, { signal: answered.signal }).then(
-    () => Promise.reject(new Error('no answer that PostgreSQL would give')),
-    () => [],
-  )
-  try {
-    const [row] = await Promise.race([client<{ server_version_num: string }[]>`show server_version_num`, late])
-    return Number(row?.server_version_num)
-  } finally {
-    answered.abort()
-  }
+  const asked = client<{ server_version_num: string }[]>`show server_version_num`
+  const [row] = await withDeadline(asked, ANSWER_DEADLINE_MS, 'no answer that PostgreSQL would give')
+  return Number(row?.server_version_num)
 }

@@ -2,6 +2,7 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import pg from 'pg'
 import postgres from 'postgres'
+import { withDeadline } from '../timing/deadline.js'
 import { toPgConfig, toPostgresOptions } from './database-url.js'
 import { STATEMENT_SETTINGS, type Database, type Parameter, type Statement } from './database.js'
 import * as schema from './schema.js'
@@ -87,19 +88,14 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
       const client = statements
       const rows = client.unsafe(statement.text, [...parameters], { prepare: !statement.isPlannedAnew })
       const limitMs = statement.deadlineMs ?? deadlineMs
-      let timer: NodeJS.Timeout | undefined
-      const timeout = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => {
-          reject(new StatementTimeoutError(`PostgreSQL did not answer ${statement.name} within ${limitMs} ms`))
-          giveUp(client)
-        }, limitMs)
-      })
+      const late = () => new StatementTimeoutError(`PostgreSQL did not answer ${statement.name} within ${limitMs} ms`)
       try {
-        const answer = await Promise.race([rows, timeout])
+        const answer = await withDeadline(rows, limitMs, late)
         timeouts = 0
         return answer as unknown as Row[]
-      } finally {
-        clearTimeout(timer)
+      } catch (error) {
+        if (error instanceof StatementTimeoutError) giveUp(client)
+        throw error
       }
     },
     async transaction(work) {

@@ -1,6 +1,6 @@
 /**
  * Errors of either driver that say PostgreSQL refused what a statement was to store.
- * @see https://www.postgresql.org/docs/current/errcodes-appendix.html classes 22, 23 and 54
+ * @see https://www.postgresql.org/docs/current/errcodes-appendix.html classes 22, 23, 40 and 54
  */
 
 /** Whether PostgreSQL cannot take a value as it was given: text that it does not store, a number out of range, a key too long for its index. */
@@ -14,6 +14,14 @@ export function isRefusedData(error: unknown): boolean {
  */
 export function isRefusedForGood(error: unknown): boolean {
   return hasClass(error, /^(22|23|54)[0-9A-Z]{3}$/)
+}
+
+/**
+ * Whether PostgreSQL refused the statement itself: data, a constraint, or a deadlock. Everything else, above all a lost connection, says
+ * nothing about what was to be stored.
+ */
+export function isRefusedStatement(error: unknown): boolean {
+  return hasClass(error, /^(22|23|40|54)[0-9A-Z]{3}$/)
 }
 
 /** The error itself, or one that caused it. */

@@ -26,10 +26,12 @@
 import type { EventBus } from '../broker/broker.js'
 import { CLOSE_CODES, type LogMessage, type TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
+import { settlesWithin } from '../timing/deadline.js'
+import { startInterval } from '../timing/interval.js'
+import { limitUnderWay } from '../timing/limit.js'
 import { createCloser } from './closer.js'
 import { toEventFrame, toFrame } from './frame.js'
 import { createHeldFrames } from './held-frames.js'
-import { limitUnderWay } from './limit.js'
 import { createNoticeBoard, type Notices } from './notices.js'
 import { createPositionCheck } from './position-check.js'
 import { createRoom, type Log, type Position, type Room, type RoomDeps, type WatchedTask } from './room.js'
@@ -119,7 +121,11 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
     log,
     maxStuckMs,
   }
-  const timer = setInterval(tickOrLog, Math.min(DOWN_CHECK_MS, positionCheckMs)).unref()
+  const ticking = startInterval(tick, {
+    everyMs: Math.min(DOWN_CHECK_MS, positionCheckMs),
+    isBackground: true,
+    onError: (error) => log.warn({ err: error }, 'the watched tasks could not be checked'),
+  })
   let nextCheckAtMs = performance.now() + positionCheckMs
   let stopping: Promise<void> | undefined
 
@@ -129,10 +135,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
       log.warn({ err: error, taskId: id }, 'the broker did not acknowledge a subscription; PostgreSQL is asked more often')
     })
     if (!subscription.isUp()) return
-    let timer: NodeJS.Timeout | undefined
-    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, ACKNOWLEDGE_DEADLINE_MS)))
-    await Promise.race([acknowledged, patience])
-    clearTimeout(timer)
+    await settlesWithin(acknowledged, ACKNOWLEDGE_DEADLINE_MS)
   }
 
   function roomOf(id: TaskId): Room {
@@ -166,15 +169,6 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
     for (const room of rooms.values()) void room.refreshProgress()
   }
 
-  /** Nothing that a timer calls may throw: it would end the process. */
-  function tickOrLog(): void {
-    try {
-      tick()
-    } catch (error) {
-      log.warn({ err: error }, 'the watched tasks could not be checked')
-    }
-  }
-
   function tick(): void {
     for (const room of rooms.values()) {
       if (room.idleMs() > ROOM_GRACE_MS) drop(room, CLOSE_CODES.ended, 'nobody is here')
@@ -185,7 +179,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
   }
 
   async function stop(): Promise<void> {
-    clearInterval(timer)
+    ticking.stop()
     for (const room of rooms.values()) room.closeStreams(CLOSE_CODES.restart, restartReason)
     rooms.clear()
     await subscription.close()

@@ -6,6 +6,7 @@
  */
 import type { ListFilter } from '../protocol/list.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
+import { startInterval } from '../timing/interval.js'
 import { FitRoom, type OnFit } from './fit-room.js'
 import { ListRoom } from './list-room.js'
 import { ListTally } from './list-tally.js'
@@ -106,14 +107,11 @@ export function startLists(deps: ListsDeps): Lists {
     }
   }
 
-  /** Nothing that a timer calls may throw: it would end the process. */
-  const timer = setInterval(() => {
-    try {
-      tick()
-    } catch (error) {
-      log.warn({ err: error }, 'the watched lists could not be checked')
-    }
-  }, TICK_MS).unref()
+  const ticking = startInterval(tick, {
+    everyMs: TICK_MS,
+    isBackground: true,
+    onError: (error) => log.warn({ err: error }, 'the watched lists could not be checked'),
+  })
 
   return {
     async open(query) {
@@ -139,7 +137,7 @@ export function startLists(deps: ListsDeps): Lists {
     stop() {
       if (isStopped) return
       isStopped = true
-      clearInterval(timer)
+      ticking.stop()
       for (const one of [...tallies.values(), ...fits.values()]) one.stop()
       for (const room of rooms.values()) room.close(CLOSE_CODES.restart, restartReason)
       rooms.clear()

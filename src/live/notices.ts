@@ -6,6 +6,7 @@
  */
 import type { EventSubscription } from '../broker/broker.js'
 import type { Notice } from '../protocol/notice.js'
+import { settlesWithin } from '../timing/deadline.js'
 import type { Log } from './room.js'
 
 const ACKNOWLEDGE_DEADLINE_MS = 1_000
@@ -39,10 +40,7 @@ export function createNoticeBoard(subscription: () => EventSubscription, log: Lo
       log.warn({ err: error }, 'the broker did not acknowledge the subscription of lists; PostgreSQL is asked more often')
     })
     if (!subscription().isUp()) return
-    let timer: NodeJS.Timeout | undefined
-    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, ACKNOWLEDGE_DEADLINE_MS)))
-    await Promise.race([answered, patience])
-    clearTimeout(timer)
+    await settlesWithin(answered, ACKNOWLEDGE_DEADLINE_MS)
   }
 
   return {

@@ -7,10 +7,10 @@ import { openArtifactStore } from '../artifacts/open-store.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { RelayConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
+import { startLoop, type Loop } from '../timing/loop.js'
 import { createCleaner } from './clean.js'
 import { deliverOnce } from './deliver.js'
 import { expireOnce } from './expire.js'
-import { startLoop } from './loop.js'
 import { reconcileOnce } from './reconcile.js'
 import { rescueOnce } from './rescue.js'
 import { retainOnce } from './retain.js'
@@ -26,13 +26,20 @@ export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): P
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const artifacts = await openArtifactStore(config.artifactsDir)
   const deliver = { db, broker, log, claimWindowMs: config.claimWindowSeconds * 1_000, brokerWindow: config.brokerWindow }
+  const start = (name: string, step: () => Promise<boolean>, intervalMs: number, maxPauseMs?: number): Loop =>
+    startLoop(step, {
+      intervalMs,
+      ...(maxPauseMs !== undefined && { maxPauseMs }),
+      onError: (error, failures) => log.warn({ err: error, loop: name, failures }, 'a step failed; trying again'),
+      onRecovery: () => log.info({ loop: name }, 'works again'),
+    })
   const loops = [
-    startLoop({ name: 'deliver', intervalMs: config.relayIntervalMs, log, step: () => deliverOnce(deliver) }),
-    startLoop({ name: 'expire', intervalMs: EXPIRE_INTERVAL_MS, log, step: () => expireOnce(deliver) }),
-    startLoop({ name: 'rescue', intervalMs: RESCUE_INTERVAL_MS, log, step: () => rescueOnce({ ...deliver, maxLostAttempts: config.maxLostAttempts }) }),
-    startLoop({ name: 'reconcile', intervalMs: RECONCILE_INTERVAL_MS, maxPauseMs: RECONCILE_INTERVAL_MS, log, step: () => reconcileOnce(deliver) }),
-    startLoop({ name: 'clean', intervalMs: CLEAN_INTERVAL_MS, log, step: createCleaner({ db, artifacts, log }) }),
-    startLoop({ name: 'retain', intervalMs: RETAIN_INTERVAL_MS, log, step: () => retainOnce(db, artifacts) }),
+    start('deliver', () => deliverOnce(deliver), config.relayIntervalMs),
+    start('expire', () => expireOnce(deliver), EXPIRE_INTERVAL_MS),
+    start('rescue', () => rescueOnce({ ...deliver, maxLostAttempts: config.maxLostAttempts }), RESCUE_INTERVAL_MS),
+    start('reconcile', () => reconcileOnce(deliver), RECONCILE_INTERVAL_MS, RECONCILE_INTERVAL_MS),
+    start('clean', createCleaner({ db, artifacts, log }), CLEAN_INTERVAL_MS),
+    start('retain', () => retainOnce(db, artifacts), RETAIN_INTERVAL_MS),
   ]
 
   let stopping: Promise<void> | undefined

@@ -12,8 +12,8 @@
 import { chown, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { StartupError } from '../startup-error.js'
+import { retry } from '../timing/retry.js'
 import type { PostgresBinaries } from './postgres-binaries.js'
 import { runProgram, type UserIds } from './server-process.js'
 
@@ -36,6 +36,7 @@ const MARK = 'taskwire.role'
 const SQL_FOLDER = new URL('../../drizzle/roles/', import.meta.url)
 /** Processes of a server that was killed go within this time. */
 const BUSY_DEADLINE_MS = 30_000
+const BUSY_PAUSES = { firstMs: 100, maxMs: 100 }
 
 /** The superuser's password becomes the application's, as it is stored; the superuser then has none. */
 const PASS_ON_PASSWORD = `do $$
@@ -85,16 +86,11 @@ async function listDatabases(cluster: OfflineCluster): Promise<string[]> {
 async function runOffline({ binaries, folder, dataFolder, user }: OfflineCluster, database: string, commands: readonly string[]): Promise<string> {
   const args = ['--single', '-j', '-D', dataFolder, '-c', 'exit_on_error=true', database]
   const input = commands.map((command) => `${command.trim()}\n\n`).join('')
-  const deadline = performance.now() + BUSY_DEADLINE_MS
-  for (;;) {
-    try {
-      return await runProgram(binaries.postgres, args, { folder, user, input })
-    } catch (error) {
-      const isBusy = error instanceof Error && error.message.includes('shared memory block')
-      if (!isBusy || performance.now() > deadline) throw error
-      await sleep(100)
-    }
-  }
+  return retry(() => runProgram(binaries.postgres, args, { folder, user, input }), {
+    ...BUSY_PAUSES,
+    withinMs: BUSY_DEADLINE_MS,
+    isWorthwhile: (error) => error instanceof Error && error.message.includes('shared memory block'),
+  })
 }
 
 async function readSql(name: string): Promise<string> {

@@ -9,9 +9,9 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { PRIVATE_FILE_MODE } from '../private-files.js'
 import { StartupError } from '../startup-error.js'
+import { settlesWithin, withDeadline } from '../timing/deadline.js'
 import { stopLeftover } from './server-process.js'
 import type { Launched } from './supervisor.js'
 
@@ -49,9 +49,8 @@ export function launchRole(options: RoleOptions): Launched {
   const ready = waitUntilReady(child, exited, options)
   const end = async (signal: NodeJS.Signals, graceMs: number) => {
     child.kill(signal)
-    const timer = setTimeout(() => child.kill('SIGKILL'), graceMs)
+    if (!(await settlesWithin(exited, graceMs))) child.kill('SIGKILL')
     await exited
-    clearTimeout(timer)
   }
   // One that cannot work must not linger either.
   ready.catch(() => end('SIGTERM', FAILED_GRACE_MS))
@@ -70,12 +69,9 @@ async function waitUntilReady(child: ChildProcess, exited: Promise<string>, opti
   const ended = exited.then((reason) => {
     throw new StartupError(`${name} ended before it was ready (${reason})`)
   })
-  const late = sleep(READY_DEADLINE_MS, undefined, { ref: false }).then(() => {
-    throw new StartupError(`${name} was not ready after ${READY_DEADLINE_MS / 1000} s`)
+  await withDeadline(Promise.race([reported, ended]), READY_DEADLINE_MS, () => {
+    return new StartupError(`${name} was not ready after ${READY_DEADLINE_MS / 1000} s`)
   })
-  ended.catch(() => {})
-  late.catch(() => {})
-  await Promise.race([reported, ended, late])
 }
 
 /** Remembers the processes of the roles in the data folder, for the next start. */

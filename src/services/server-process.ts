@@ -11,6 +11,7 @@ import { connect, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RIGHTS_OF_OTHERS } from '../private-files.js'
 import { StartupError } from '../startup-error.js'
+import { settlesWithin } from '../timing/deadline.js'
 
 /** As whom a process runs. */
 export interface UserIds {
@@ -87,7 +88,7 @@ export async function spawnServer(
       for (const [signal, graceMs] of plan) {
         if (hasExited()) return
         child.kill(signal)
-        await Promise.race([exited, sleep(graceMs, undefined, { ref: false })])
+        await settlesWithin(exited, graceMs)
       }
     }
     return { pid, exited, hasExited, stop }

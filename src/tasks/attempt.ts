@@ -23,6 +23,7 @@ import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import { isRefusedForGood } from '../db/refused-data.js'
 import type { FieldError } from '../protocol/errors.js'
+import { retry } from '../timing/retry.js'
 import { callTypeCode, LATE_STRAY, runInScope, STRAY } from './handler-scope.js'
 import { ProcessEndedError, type IsolatedEnd, type IsolatedRuns } from './isolated-run.js'
 import { checkResult, explainError, explainNoHandler, explainProcessEnd, fail, judge, judgeReturned, settleRefused, type AbortReason, type Outcome } from './outcome.js'
@@ -32,7 +33,7 @@ import { readTypeWait, type AttemptRef, type ClaimedAttempt, type ClaimRequest, 
 import { createTaskContext, type OpenTaskContext, type WorkerServices } from './task-context.js'
 
 const DEFAULT_TYPE_WINDOW_MS = 3_600_000
-const RECORD_PAUSE_MS = { first: 100, most: 2_000 }
+const RECORD_PAUSES = { firstMs: 100, maxMs: 2_000 }
 
 export interface AttemptDeps extends WorkerServices {
   /** What handlers ask over; `db` when left out. A statement of theirs may take minutes, and then holds up no claim. */
@@ -209,27 +210,22 @@ function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: Registe
   }
 }
 
-async function record(judged: Settlement, signal: AbortSignal, { recorder, log }: AttemptDeps): Promise<void> {
-  let settlement = judged
-  for (let pauseMs = RECORD_PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, RECORD_PAUSE_MS.most)) {
-    try {
-      const isRecorded = await recorder.settle(settlement)
-      if (!isRecorded) log.warn(refOf(settlement), 'a late outcome was refused: the attempt is no longer current')
-      return
-    } catch (error) {
-      if (signal.aborted && signal.reason === 'lease lost') {
-        log.error({ err: error, ...refOf(settlement) }, 'an outcome was not stored before the lease ran out; the attempt will be rescued')
-        return
-      }
-      if (isRefusedForGood(error)) {
-        log.error({ err: error, ...refOf(settlement) }, 'PostgreSQL refused the values of an outcome; the attempt fails')
-        if (settlement !== judged) return
-        settlement = settleRefused(judged, error)
-        continue
-      }
-      log.warn({ err: error, ...refOf(settlement) }, 'an outcome was not stored; trying again')
-    }
-    await new Promise((resolve) => setTimeout(resolve, pauseMs))
+/** @param isSubstitute whether it stands for an outcome whose values were refused */
+async function record(settlement: Settlement, signal: AbortSignal, deps: AttemptDeps, isSubstitute = false): Promise<void> {
+  const { recorder, log } = deps
+  const ref = refOf(settlement)
+  const isLost = () => signal.aborted && signal.reason === 'lease lost'
+  try {
+    const isRecorded = await retry(() => recorder.settle(settlement), {
+      ...RECORD_PAUSES,
+      isWorthwhile: (error) => !isLost() && !isRefusedForGood(error),
+      onRetry: (error) => log.warn({ err: error, ...ref }, 'an outcome was not stored; trying again'),
+    })
+    if (!isRecorded) log.warn(ref, 'a late outcome was refused: the attempt is no longer current')
+  } catch (error) {
+    if (isLost()) return log.error({ err: error, ...ref }, 'an outcome was not stored before the lease ran out; the attempt will be rescued')
+    log.error({ err: error, ...ref }, 'PostgreSQL refused the values of an outcome; the attempt fails')
+    if (!isSubstitute) await record(settleRefused(settlement, error), signal, deps, true)
   }
 }
 

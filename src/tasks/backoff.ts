@@ -1,4 +1,5 @@
 /** When the next attempt begins after one that failed. */
+import { growingPauseMs } from '../timing/pause.js'
 
 /**
  * - `exponential`: `firstMs`, doubled with each failure up to `maxMs`, of which a random half is left out ("equal jitter"),
@@ -31,8 +32,7 @@ function pick(backoff: Backoff, failures: number, error: unknown, random: () => 
   if (typeof backoff === 'function') return callBackoff(backoff, failures, error, random)
   if (backoff.kind === 'fixed') return backoff.delayMs
   const { firstMs = DEFAULT_BACKOFF.firstMs, maxMs = DEFAULT_BACKOFF.maxMs } = backoff
-  const wholeMs = Math.min(firstMs * 2 ** Math.min(failures - 1, 52), maxMs)
-  return wholeMs / 2 + (wholeMs / 2) * random()
+  return growingPauseMs(failures, { firstMs, maxMs }, random)
 }
 
 /** A function that throws, or returns no number, is no reason to lose the outcome of the attempt. */

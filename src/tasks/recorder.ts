@@ -11,10 +11,10 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
-import { isRefusedForGood } from '../db/refused-data.js'
+import { isRefusedForGood, isRefusedStatement } from '../db/refused-data.js'
 import type { Event } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
-import { createBatcher } from './batcher.js'
+import { createBatcher } from '../timing/batcher.js'
 import * as store from './store/index.js'
 
 /** The least time between two writes of progress, and of lines, in milliseconds. */
@@ -60,9 +60,11 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
   })
   const claims = createBatcher<store.ClaimRequest, store.ClaimedAttempt | store.HeldAttempt | undefined>({
     write: (requests) => store.claimAttemptsInSlots(db, requests, worker, leaseMs, scarce),
+    isItemsFault: isRefusedStatement,
   })
   const settlements = createBatcher<store.Settlement, Event | undefined>({
     write: (items) => store.settleAttemptsIfCurrent(db, items),
+    isItemsFault: isRefusedStatement,
   })
   const reports = new Map<TaskId, store.ProgressReport>()
   let isWritingProgress = false

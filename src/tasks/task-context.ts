@@ -12,6 +12,7 @@ import { CreateTask, MAX_BODY_DEPTH } from '../protocol/http.js'
 import type { Event } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { findUnstorable, toStorableText } from '../protocol/text.js'
+import { retry } from '../timing/retry.js'
 import { checkArtifactLabel } from './artifact-label.js'
 import type { ArtifactStore } from './artifact-store.js'
 import { createArtifactWriter } from './artifact-writer.js'
@@ -45,7 +46,7 @@ const MAX_PROGRESS_MESSAGE_LENGTH = 500
 const childChecker = createChecker(CreateTask)
 /** How long a later attempt is known to repeat the create of an earlier one. */
 const CHILD_KEY_TTL_MS = 30 * 86_400_000
-const PAUSE_MS = { first: 100, most: 2_000 }
+const PAUSES = { firstMs: 100, maxMs: 2_000 }
 
 /** What attempts are run with, whichever they are. */
 export interface WorkerServices {
@@ -116,16 +117,13 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   }
 
   /** Tries again while PostgreSQL is away, until the run is asked to end. */
-  async function whenDatabaseAnswers<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-    for (let pauseMs = PAUSE_MS.first; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MS.most)) {
-      try {
-        return await ask()
-      } catch (error) {
-        if (signal.aborted || !isUnavailable(error)) throw error
-        log.warn({ err: error, ...ref }, 'PostgreSQL did not answer a handler; trying again')
-      }
-      await new Promise((resolve) => setTimeout(resolve, pauseMs))
-    }
+  function whenDatabaseAnswers<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+    return retry(ask, {
+      ...PAUSES,
+      // Not the signal itself: an abort during a pause leaves one more try.
+      isWorthwhile: (error) => !signal.aborted && isUnavailable(error),
+      onRetry: (error) => log.warn({ err: error, ...ref }, 'PostgreSQL did not answer a handler; trying again'),
+    })
   }
 
   async function commitWith<Value>(work: Parameters<TaskContext['transaction']>[0]): Promise<Value> {

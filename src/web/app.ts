@@ -111,7 +111,7 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app, registry)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerKey: config.maxStreamsPerKey, maxPerProcess: config.maxStreams })
-  const beats = startBeats(config.streamHeartbeatSeconds * 1_000)
+  const beats = startBeats(config.streamHeartbeatSeconds * 1_000, (error) => log.error({ err: error }, 'heartbeats were not sent'))
   app.addHook('onClose', async () => beats.stop())
   const lists = startLists({ notices: hub.notices, readsFor: (room) => createListReads(reading.inTurnsOf(room)), encodeCursor, log })
   const openFeed: OpenFeed = (client) => createFeed({ hub, lists, ...client })

@@ -9,6 +9,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Sink } from '../live/hub.js'
 import type { ListSink } from '../live/list-stream.js'
 import type { HeartbeatMessage, StreamMessage } from '../protocol/stream.js'
+import { startInterval } from '../timing/interval.js'
 
 /** A stream is told to speak in the third tick after its last word: it is silent for two ticks at least, and for three at most. */
 const TICKS_PER_BEAT = 3
@@ -28,24 +29,24 @@ export interface Beats {
   stop(): void
 }
 
-/** One timer for all. @param maxSilenceMs how long a stream is silent at most */
-export function startBeats(maxSilenceMs: number): Beats {
+/**
+ * One timer for all.
+ * @param maxSilenceMs how long a stream is silent at most
+ * @param onError what a stream threw when it was told to speak; the others speak the next time. Must not throw
+ */
+export function startBeats(maxSilenceMs: number, onError: (error: unknown) => void): Beats {
   const connections = new Set<() => void>()
-  let isUnderWay = false
 
   async function tick(): Promise<void> {
-    if (isUnderWay) return
-    isUnderWay = true
     let count = 0
     for (const beat of connections) {
       beat()
       count += 1
       if (count % PORTION === 0) await nextTurn()
     }
-    isUnderWay = false
   }
 
-  const timer = setInterval(() => void tick(), maxSilenceMs / TICKS_PER_BEAT).unref()
+  const ticking = startInterval(tick, { everyMs: maxSilenceMs / TICKS_PER_BEAT, isBackground: true, onError })
 
   return {
     add(sink, onIdle = () => {}) {
@@ -83,6 +84,6 @@ export function startBeats(maxSilenceMs: number): Beats {
         stop: () => connections.delete(beat),
       }
     },
-    stop: () => clearInterval(timer),
+    stop: () => ticking.stop(),
   }
 }

@@ -7,6 +7,7 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Delivery, DeliveryQueue } from '../broker/broker.js'
+import { startInterval } from '../timing/interval.js'
 
 const SAMPLE_MS = 250
 const MAX_IN_FLIGHT = 16
@@ -29,23 +30,14 @@ export function startHandOver(options: { queue: DeliveryQueue; brokerWindow: num
   const depths = new Map<string, Depth>()
   let inFlight = 0
   let isUp = true
-  let isSampling = false
 
   async function sample(): Promise<void> {
     const busy = [...depths].filter(([, { waiting, handedSinceSample }]) => waiting + handedSinceSample > 0)
-    if (isSampling || (isUp && busy.length === 0)) return
-    isSampling = true
-    try {
-      await Promise.all(busy.map(([name, depth]) => look(name, depth)))
-      // One that is quiet is asked too, for nothing else tells that the broker is back.
-      if (busy.length === 0) await queue.countWaiting('default')
-      isUp = true
-    } catch (error) {
-      if (isUp) log.warn({ err: error }, 'the broker does not answer; new tasks wait for the relay')
-      isUp = false
-    } finally {
-      isSampling = false
-    }
+    if (isUp && busy.length === 0) return
+    await Promise.all(busy.map(([name, depth]) => look(name, depth)))
+    // One that is quiet is asked too, for nothing else tells that the broker is back.
+    if (busy.length === 0) await queue.countWaiting('default')
+    isUp = true
   }
 
   async function look(name: string, depth: Depth): Promise<void> {
@@ -60,7 +52,13 @@ export function startHandOver(options: { queue: DeliveryQueue; brokerWindow: num
     return depth
   }
 
-  const sampling = setInterval(() => void sample(), SAMPLE_MS)
+  const sampling = startInterval(sample, {
+    everyMs: SAMPLE_MS,
+    onError(error) {
+      if (isUp) log.warn({ err: error }, 'the broker does not answer; new tasks wait for the relay')
+      isUp = false
+    },
+  })
 
   return {
     isOpen(name) {
@@ -78,6 +76,6 @@ export function startHandOver(options: { queue: DeliveryQueue; brokerWindow: num
         })
         .finally(() => (inFlight -= 1))
     },
-    stop: () => clearInterval(sampling),
+    stop: () => sampling.stop(),
   }
 }

@@ -7,8 +7,8 @@
  */
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
+import { isRefusedStatement } from '../db/refused-data.js'
 import type { Task, TaskId, TaskSummary } from '../protocol/task.js'
-import { createBatcher } from '../tasks/batcher.js'
 import { toNewTaskView } from '../tasks/new-task.js'
 import {
   createTasks,
@@ -24,6 +24,7 @@ import {
   type OnceAnswer,
   type UniqueAnswer,
 } from '../tasks/store/index.js'
+import { createBatcher } from '../timing/batcher.js'
 import type { Announcer } from './announcer.js'
 import type { HandOver } from './hand-over.js'
 import { ProblemError } from './problem.js'
@@ -94,10 +95,12 @@ export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs 
 
   const creates = createBatcher<NewTask, CreatedTask>({
     write: (tasks) => write(tasks, (marked) => createTasks(db, marked, claimWindowMs), (created) => created),
+    isItemsFault: isRefusedStatement,
   })
   const keyedCreates = createBatcher<KeyedTask, OnceAnswer>({
     write: (tasks) =>
       write(tasks, (marked) => createTasksOnce(db, marked, claimWindowMs, keyTtlMs), (answer) => (answer.kind === 'created' ? answer.created : undefined)),
+    isItemsFault: isRefusedStatement,
   })
 
   async function acceptAll<View extends TaskSummary>(tasks: readonly NewTask[], key: RequestKey | undefined, views: Views<View>): Promise<Accepted<View>[]> {

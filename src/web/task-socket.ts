@@ -17,6 +17,7 @@ import { restartReason } from '../live/restart-reason.js'
 import type { Position } from '../live/room.js'
 import { StreamQuery, TaskParams } from '../protocol/http.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
+import { settlesWithin } from '../timing/deadline.js'
 import { stripBasePath } from './base-path.js'
 import type { Beats } from './beats.js'
 import { ProblemError } from './problem.js'
@@ -127,9 +128,7 @@ function follow({ hub, beats }: Pick<TaskSocketDeps, 'hub' | 'beats'>, socket: W
 async function closeAll(sockets: ReadonlySet<WebSocket>): Promise<void> {
   for (const socket of sockets) if (socket.readyState === socket.OPEN) socket.close(CLOSE_CODES.restart, restartReason())
   const closed = Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))))
-  const deadline = setTimeout(() => {
-    for (const socket of sockets) socket.terminate()
-  }, CLOSE_DEADLINE_MS)
+  if (await settlesWithin(closed, CLOSE_DEADLINE_MS)) return
+  for (const socket of sockets) socket.terminate()
   await closed
-  clearTimeout(deadline)
 }

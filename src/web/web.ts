@@ -9,6 +9,7 @@ import { splitList } from '../environment.js'
 import { loadRegistry } from '../handlers/index.js'
 import { describeListenError } from '../listen-error.js'
 import { createDiskFloor } from '../tasks/disk-floor.js'
+import { settlesWithin } from '../timing/deadline.js'
 import { buildApp } from './app.js'
 import { openConnections, type ConnectionCounts, type ConnectionLimits } from './connections.js'
 
@@ -40,9 +41,9 @@ export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
     // A connection on which a request was begun, or none ever came, is not idle, and the server would wait for it.
-    const deadline = setTimeout(() => app.server.closeAllConnections(), CLOSE_GRACE_MS)
-    await app.close()
-    clearTimeout(deadline)
+    const closed = app.close()
+    if (!(await settlesWithin(closed, CLOSE_GRACE_MS))) app.server.closeAllConnections()
+    await closed
     await broker.close()
   }
   const stopOnce = () => (stopping ??= stop())

@@ -4,6 +4,8 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../db/database.js'
+import { withDeadline } from '../timing/deadline.js'
+import { startInterval, type Interval } from '../timing/interval.js'
 
 const PROBE = { name: 'probe', text: 'select 1' }
 const PROBE_INTERVAL_MS = 1_000
@@ -18,33 +20,19 @@ export interface DatabaseWatchOptions {
   onUp(): Promise<void>
 }
 
-export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): { stop(): void } {
+export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): Interval {
   let isUp = true
-  let isProbing = false
 
   async function probe(): Promise<void> {
-    const answers = await answersInTime(db)
+    const answers = await withDeadline(db.run(PROBE, []), PROBE_DEADLINE_MS, 'no answer').then(() => true, () => false)
     if (answers === isUp) return
     isUp = answers
     log.warn(isUp ? 'PostgreSQL answers again; taking jobs' : 'PostgreSQL does not answer; taking no jobs')
     await (isUp ? onUp() : onDown())
   }
 
-  const timer = setInterval(() => {
-    if (isProbing) return
-    isProbing = true
-    probe()
-      .catch((error: unknown) => log.warn({ err: error }, 'the consumer could not be paused or resumed'))
-      .finally(() => (isProbing = false))
-  }, PROBE_INTERVAL_MS)
-  return { stop: () => clearInterval(timer) }
-}
-
-async function answersInTime(db: Database): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const deadline = new Promise<false>((resolve) => (timer = setTimeout(resolve, PROBE_DEADLINE_MS, false)))
-  const answer = db.run(PROBE, []).then(() => true, () => false)
-  const answers = await Promise.race([answer, deadline])
-  clearTimeout(timer)
-  return answers
+  return startInterval(probe, {
+    everyMs: PROBE_INTERVAL_MS,
+    onError: (error) => log.warn({ err: error }, 'the consumer could not be paused or resumed'),
+  })
 }

@@ -10,6 +10,7 @@ import type { Database } from '../db/database.js'
 import type { TrackedRun } from '../tasks/attempt.js'
 import type { AbortReason } from '../tasks/outcome.js'
 import { giveUpLeases, renewLeasesIfHeld, type AttemptRef } from '../tasks/store/index.js'
+import { startInterval } from '../timing/interval.js'
 
 /** Long enough for a process to end before its attempts go on elsewhere. */
 const GIVEN_UP_AFTER_MS = 250
@@ -39,7 +40,6 @@ export interface Leases {
 export function startLeases(options: { db: Database; leaseMs: number; log: FastifyBaseLogger }): Leases {
   const { db, leaseMs, log } = options
   const runs = new Set<Run>()
-  let isRenewing = false
 
   async function renewOnce(): Promise<void> {
     const held = [...runs]
@@ -70,17 +70,14 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Fasti
     for (const run of runs) if (nameOf(run) === nameOf(ref)) abort(run, 'cancelled')
   }
 
-  const renewal = setInterval(() => {
-    if (isRenewing) return
-    isRenewing = true
-    renewOnce()
-      .catch((error: unknown) => log.warn({ err: error }, 'leases were not renewed'))
-      .finally(() => (isRenewing = false))
-  }, leaseMs / 3)
+  const renewal = startInterval(renewOnce, {
+    everyMs: leaseMs / 3,
+    onError: (error) => log.warn({ err: error }, 'leases were not renewed'),
+  })
   const deadline = setInterval(abortOverdue, Math.max(leaseMs / 20, 50))
 
   function stop(): void {
-    clearInterval(renewal)
+    renewal.stop()
     clearInterval(deadline)
   }
 

@@ -10,6 +10,7 @@ import type { Database } from '../db/database.js'
 import { DEFAULT_QUEUE } from '../tasks/definition.js'
 import type { Registry } from '../tasks/registry.js'
 import { listWaitingQueues } from '../tasks/store/index.js'
+import { startInterval } from '../timing/interval.js'
 
 const LOOK_INTERVAL_MS = 2_000
 
@@ -58,13 +59,8 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
   // Operators name the queues of their tasks: what the server makes beside them needs no name.
   if (named.size === 0 || named.has(DEFAULT_QUEUE)) for (const queue of registry.internalQueues.keys()) await serve(queue)
 
-  let looking: Promise<void> | undefined
-  const timer = setInterval(() => {
-    looking ??= look()
-      .catch((error: unknown) => log.warn({ err: error }, 'the queues were not looked up'))
-      .finally(() => (looking = undefined))
-  }, LOOK_INTERVAL_MS)
-  if (named.size > 0) clearInterval(timer)
+  const onError = (error: unknown) => log.warn({ err: error }, 'the queues were not looked up')
+  const looking = named.size > 0 ? undefined : startInterval(look, { everyMs: LOOK_INTERVAL_MS, onError })
 
   const all = (act: (consumer: Consumer) => Promise<void>) => Promise.all([...consumers.values()].map(act)).then(() => {})
   return {
@@ -78,7 +74,7 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
     },
     submit: (delivery) => consumers.get(delivery.queue)?.submit(delivery),
     stop() {
-      clearInterval(timer)
+      looking?.stop()
       stopping ??= all((consumer) => consumer.stop())
       return stopping
     },

@@ -22,6 +22,7 @@ import { setBasePath } from '../protocol/base-path.js'
 import { runAttemptInSlots } from '../tasks/attempt.js'
 import { createDiskFloor } from '../tasks/disk-floor.js'
 import { createRecorder } from '../tasks/recorder.js'
+import { settlesWithin } from '../timing/deadline.js'
 import { planCapacity } from './capacity.js'
 import { watchDatabase } from './database-watch.js'
 import { openPool } from './isolation/pool.js'
@@ -87,9 +88,9 @@ export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger):
   async function stop(): Promise<void> {
     databaseWatch.stop()
     const drained = consumer.stop()
-    await settledWithin(drained, config.shutdownGraceSeconds * 1_000)
+    await settlesWithin(drained, config.shutdownGraceSeconds * 1_000)
     leases.abortAll('shutdown')
-    await settledWithin(drained, ABORT_GRACE_MS)
+    await settlesWithin(drained, ABORT_GRACE_MS)
     leases.stop()
     isolatedRuns.stop()
     await broker.close()
@@ -116,11 +117,4 @@ async function listenForCancels(broker: Broker, leases: Leases, log: FastifyBase
     onGap: () => void look(),
   })
   await subscription.subscribeCancels().catch((error: unknown) => log.warn({ err: error }, 'cancels come late until the broker answers'))
-}
-
-async function settledWithin(work: Promise<void>, milliseconds: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<void>((resolve) => (timer = setTimeout(resolve, milliseconds)))
-  await Promise.race([work.catch(() => {}), timeout])
-  clearTimeout(timer)
 }

@@ -1,5 +1,6 @@
 /** When a quiet connection says a heartbeat, tick by tick. */
 import { mock } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import { startBeats, type BeatingSink } from '../../src/web/beats.js'
@@ -8,13 +9,24 @@ const TICK_MS = 5_000
 const MESSAGE: StreamMessage = { type: 'resumed', taskId: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', status: 'PROCESSING', version: 3 }
 const BEAT = { ...MESSAGE, type: 'heartbeat' }
 
+const throwIt = (error: unknown) => {
+  throw error
+}
+
 function open(t: { teardown(action: () => void): void }, onIdle?: () => void) {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => mock.timers.reset())
   const connection = { sent: [] as unknown[], buffered: 0, closed: 0 }
-  const beats = startBeats(3 * TICK_MS)
+  const beats = startBeats(3 * TICK_MS, throwIt)
   const sink = beats.add({ send: (json) => connection.sent.push(JSON.parse(json)), bufferedBytes: () => connection.buffered, close: (code) => (connection.closed = code) }, onIdle)
-  return { connection, beats, sink, tick: (count = 1) => mock.timers.tick(count * TICK_MS) }
+  /** A turn begins when the one before has ended. */
+  const tick = async (count = 1) => {
+    for (let turn = 0; turn < count; turn += 1) {
+      mock.timers.tick(TICK_MS)
+      await nextTurn()
+    }
+  }
+  return { connection, beats, sink, tick }
 }
 
 const say = (sink: BeatingSink) => sink.send(JSON.stringify(MESSAGE), MESSAGE)
@@ -22,11 +34,11 @@ const say = (sink: BeatingSink) => sink.send(JSON.stringify(MESSAGE), MESSAGE)
 t.test('it speaks in the third tick after its last word, and in each third after that', async (t) => {
   const { connection, sink, tick } = open(t)
   say(sink)
-  tick(2)
+  await tick(2)
   t.same(connection.sent, [MESSAGE])
-  tick()
+  await tick()
   t.same(connection.sent, [MESSAGE, BEAT])
-  tick(3)
+  await tick(3)
   t.same(connection.sent, [MESSAGE, BEAT, BEAT])
 })
 
@@ -34,17 +46,17 @@ t.test('a connection that speaks, waits to be read, or is over says no heartbeat
   const { connection, sink, tick } = open(t)
   for (let round = 0; round < 5; round += 1) {
     say(sink)
-    tick(2)
+    await tick(2)
   }
   t.same(connection.sent, Array.from({ length: 5 }, () => MESSAGE))
   connection.buffered = 1
-  tick(6)
+  await tick(6)
   t.equal(connection.sent.length, 5, 'what waits will be a sign when it arrives')
   connection.buffered = 0
-  tick()
+  await tick()
   t.equal(connection.sent.length, 6)
   sink.close(1000, 'ended')
-  tick(6)
+  await tick(6)
   t.equal(connection.sent.length, 6)
   t.equal(connection.closed, 1000)
 })
@@ -52,19 +64,44 @@ t.test('a connection that speaks, waits to be read, or is over says no heartbeat
 t.test('a connection that has told of no task says so in its own way', async (t) => {
   let idle = 0
   const one = open(t, () => (idle += 1))
-  one.tick(6)
+  await one.tick(6)
   t.equal(idle, 2)
   say(one.sink)
-  one.tick(3)
+  await one.tick(3)
   t.same(one.connection.sent, [MESSAGE, BEAT])
 })
 
 t.test('a connection that has told of no task and has no way to say so is silent, and nothing is said after the stop', async (t) => {
   const { connection, beats, sink, tick } = open(t)
-  tick(6)
+  await tick(6)
   t.same(connection.sent, [])
   say(sink)
   beats.stop()
-  tick(6)
+  await tick(6)
   t.same(connection.sent, [MESSAGE])
+})
+
+t.test('one that cannot be told to speak is reported, and holds up nobody the next time', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => mock.timers.reset())
+  const errors: unknown[] = []
+  const beats = startBeats(3 * TICK_MS, (error) => errors.push(error))
+  t.teardown(() => beats.stop())
+  let calls = 0
+  beats.add({
+    send() {},
+    bufferedBytes() {
+      calls += 1
+      if (calls === 1) throw new Error('broken')
+      return 0
+    },
+    close() {},
+  })
+  for (let turn = 0; turn < 4; turn += 1) {
+    mock.timers.tick(TICK_MS)
+    await nextTurn()
+  }
+  t.match(errors, [{ message: 'broken' }])
+  t.equal(errors.length, 1)
+  t.equal(calls, 2)
 })

@@ -1,4 +1,5 @@
 /** Streams over plain HTTP whose clients do not behave: each must end what it has begun. */
+import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import Fastify from 'fastify'
@@ -10,7 +11,7 @@ import type { OpenFeed } from '../../src/web/feed-socket.js'
 import { startHttpStreams } from '../../src/web/http-stream.js'
 import type { TestScope } from '../helpers/services.js'
 
-const beats = startBeats(15_000)
+const beats = startBeats(15_000, (error) => assert.ifError(error))
 const openFeed: OpenFeed = () => ({ subscribe: async () => {}, subscribeToList: async () => {}, unsubscribe() {}, drained() {}, stop() {} })
 
 function signal<Value = void>() {

@@ -1,4 +1,5 @@
 /** A mistake of ours ends one socket and nothing else. The mistakes are made here; all else is what the server is made of. */
+import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import Fastify from 'fastify'
 import { pino } from 'pino'
@@ -61,7 +62,7 @@ const openFeed: OpenFeed = (client) => {
   }
 }
 
-const beats = startBeats(15_000)
+const beats = startBeats(15_000, (error) => assert.ifError(error))
 const app = Fastify({ loggerInstance: log })
 app.setErrorHandler(answerProblem)
 const limits = createStreamLimits({ maxPerAddress: 50, maxPerKey: 50, maxPerProcess: 50 })

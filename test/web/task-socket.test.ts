@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { IncomingMessage } from 'node:http'
@@ -58,7 +59,7 @@ async function startApp(t: Scope, { heartbeat = {}, hub: hubDeps = {}, limits = 
   const deps = {
     hub,
     heartbeat,
-    beats: startBeats(15_000),
+    beats: startBeats(15_000, (error) => assert.ifError(error)),
     limits: createStreamLimits({ maxPerAddress: 100, maxPerKey: 100, maxPerProcess: 100, ...limits }),
   }
   let sockets = new Set<WebSocket>()

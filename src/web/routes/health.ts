@@ -4,9 +4,11 @@ import type { Broker } from '../../broker/broker.js'
 import type { Database, Statement } from '../../db/database.js'
 import { Health, Readiness } from '../../protocol/http.js'
 import type { DiskFloor } from '../../tasks/disk-floor.js'
+import { withDeadline } from '../../timing/deadline.js'
 
 const PING: Statement = { name: 'ping', text: 'select 1 as answer' }
 const DEADLINE_MS = 1_000
+const LATE = `no answer within ${DEADLINE_MS} ms`
 
 export interface HealthDeps {
   db: Database
@@ -38,7 +40,7 @@ export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, {
     },
     async (_request, reply) => {
       const [postgres, redis, disk] = await Promise.all([
-        check(() => withDeadline(db.run(PING, [])), hideSecrets),
+        check(() => withDeadline(db.run(PING, []), DEADLINE_MS, LATE), hideSecrets),
         check(() => broker.ping({ deadlineMs: DEADLINE_MS }), hideSecrets),
         checkDisk(floor),
       ])
@@ -63,14 +65,6 @@ async function check(trip: () => Promise<unknown>, hideSecrets: (text: string) =
 
 async function checkDisk(floor: DiskFloor): Promise<Readiness['checks']['disk']> {
   // A disk that does not answer, such as one of another machine, holds up nobody; what uses it says so.
-  const low = await withDeadline(floor.findLow()).catch(() => [])
+  const low = await withDeadline(floor.findLow(), DEADLINE_MS, LATE).catch(() => [])
   return low.length === 0 ? { status: 'ok' } : { status: 'low', detail: low.join('; ') }
-}
-
-async function withDeadline<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${DEADLINE_MS} ms`)), DEADLINE_MS)
-  })
-  return Promise.race([work, deadline]).finally(() => clearTimeout(timer))
 }

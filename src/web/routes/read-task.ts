@@ -6,12 +6,13 @@
  */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Database } from '../../db/database.js'
+import { isRefusedStatement } from '../../db/refused-data.js'
 import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
 import { AttemptList, AttemptsQuery, LogPage, LogsQuery, NoBody, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
-import { createBatcher } from '../../tasks/batcher.js'
+import { createBatcher } from '../../timing/batcher.js'
 import { readAttemptPage, readHistory, readLogs, readTasks } from '../../tasks/store/index.js'
 import { etagOf, hasEtag } from '../etag.js'
 import { chooseFormat } from '../event-format.js'
@@ -38,6 +39,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
   /** Reads that arrive together are one statement, as writes are. It begins after each of them was asked for. */
   const reads = createBatcher<TaskId, Task | undefined>({
     maxBatch: MAX_READS_PER_STATEMENT,
+    isItemsFault: isRefusedStatement,
     async write(ids) {
       const tasks = new Map((await readTasks(db, DEFAULT_TENANT, ids)).map((task) => [task.id, task]))
       return ids.map((id) => tasks.get(id))

@@ -21,6 +21,8 @@ import { getHeapStatistics } from 'node:v8'
 import type { FastifyBaseLogger } from 'fastify'
 import { ProcessEndedError, type IsolatedEnd, type IsolatedRun, type IsolatedRuns } from '../../tasks/isolated-run.js'
 import type { Recorder } from '../../tasks/recorder.js'
+import { settlesWithin } from '../../timing/deadline.js'
+import { Limit } from '../../timing/limit.js'
 import type { FromChild, ToChild } from './messages.js'
 import { explainEnd, MB, watchMemory, watchTicks, type ProcessEnd } from './process-watch.js'
 import { unpackError } from './thrown-error.js'
@@ -64,9 +66,8 @@ export function openPool(options: PoolOptions): Pool {
   const { recorder, log, env, maxProcesses = availableParallelism(), maxBlockedMs = 15_000, maxRuns = 100, idleMs = 60_000 } = options
   const all = new Set<HandlerProcess>()
   const idle = new Map<number | undefined, HandlerProcess[]>()
-  const line: (() => void)[] = []
+  const limit = new Limit(maxProcesses)
   const changes: (() => void)[] = []
-  let busy = 0
   let launching = 0
   let isStopped = false
 
@@ -87,10 +88,9 @@ export function openPool(options: PoolOptions): Pool {
       child.once('message', () => resolve())
       void ended.then((end) => reject(explainEnd(end, memoryLimitMb, false)))
     })
-    const deadline = setTimeout(() => child.kill('SIGKILL'), READY_DEADLINE_MS).unref()
     launching += 1
+    void settlesWithin(ready, READY_DEADLINE_MS).then((isSettled) => isSettled || child.kill('SIGKILL'))
     void ready.catch(() => {}).finally(() => {
-      clearTimeout(deadline)
       launching -= 1
       changed()
     })
@@ -111,33 +111,6 @@ export function openPool(options: PoolOptions): Pool {
     })
     idle.set(memoryLimitMb, waiting)
     return waiting
-  }
-
-  /** Resolves when there is room for one more. Rejects when the signal aborts before. */
-  async function enter(signal: AbortSignal): Promise<void> {
-    if (busy < maxProcesses) {
-      busy += 1
-      return
-    }
-    await new Promise<void>((resolve, reject) => {
-      const go = () => {
-        signal.removeEventListener('abort', leave)
-        resolve()
-      }
-      const leave = () => {
-        line.splice(line.indexOf(go), 1)
-        reject(signal.reason as Error)
-      }
-      line.push(go)
-      signal.addEventListener('abort', leave, { once: true })
-    })
-  }
-
-  /** To the first in line, or nobody. */
-  function leaveRoom(): void {
-    const next = line.shift()
-    if (next) next()
-    else busy -= 1
   }
 
   /** A process that is ready. One that dies while it starts is no fault of the run: another is started. */
@@ -274,7 +247,6 @@ export function openPool(options: PoolOptions): Pool {
       const kill: { reason: ProcessEndedError | undefined } = { reason: undefined }
       const killed = new AbortController()
       const start = async () => {
-        await enter(AbortSignal.any([run.signal, killed.signal]))
         let made: HandlerProcess | undefined
         const end = () => made?.child.kill('SIGKILL')
         try {
@@ -285,10 +257,9 @@ export function openPool(options: PoolOptions): Pool {
         } finally {
           killed.signal.removeEventListener('abort', end)
           if (made !== undefined) giveBack(made, run.isFresh)
-          leaveRoom()
         }
       }
-      const ended = start()
+      const ended = limit.run(start, AbortSignal.any([run.signal, killed.signal]))
       ended.catch(() => {})
       return { ended, kill: () => killed.abort() }
     },

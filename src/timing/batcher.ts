@@ -1,15 +1,15 @@
 /**
- * Writes what arrives together in one statement.
+ * Writes what arrives together in one go.
  *
- * Promise: an item's answer comes after the statement that holds it has committed, and no item waits for a timer. While
+ * Promise: an item's answer comes after the write that holds it has ended, and no item waits for a timer. While
  * nothing is under way, what has gathered goes at the end of the turn of the event loop. While a batch is, items gather
- * until it ends, or until they are worth a statement of their own, which then goes beside it: so batches grow with load and
- * vanish without it. What goes next goes before the answers of what ended are handed out, so that PostgreSQL works while they are.
+ * until it ends, or until they are worth a write of their own, which then goes beside it: so batches grow with load and
+ * vanish without it. What goes next goes before the answers of what ended are handed out, so that the other side works while they are.
  *
- * A batch that waits for a lock holds up what gathers behind it, until the deadline of statements at most.
+ * A batch that takes long holds up what gathers behind it, so `write` needs a deadline.
  *
- * When a batch fails for a reason of its own (not the connection), its items are tried one by one, so that one bad item
- * cannot fail its neighbours.
+ * When a batch fails and one of its items may be to blame, its items are tried one by one, so that one bad item cannot fail
+ * its neighbours.
  */
 export interface BatcherOptions<Item, Answer> {
   /** Writes the items; answers in their order. */
@@ -17,9 +17,11 @@ export interface BatcherOptions<Item, Answer> {
   /** Items of a batch at most. Default 256. */
   maxBatch?: number
   /** Items that make a batch worth going beside another one. Default 32. */
-  worthwhile?: number
+  minConcurrentBatchSize?: number
   /** Batches under way at most. Default 2. */
   maxInFlight?: number
+  /** Whether one of the items may be to blame when a batch fails; then they are tried one by one. Must not throw. Default: never. */
+  isItemsFault?(error: unknown): boolean
 }
 
 export interface Batcher<Item, Answer> {
@@ -35,7 +37,7 @@ interface Entry<Item, Answer> {
 }
 
 export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer>): Batcher<Item, Answer> {
-  const { write, maxBatch = 256, worthwhile = 32, maxInFlight = 2 } = options
+  const { write, maxBatch = 256, minConcurrentBatchSize = 32, maxInFlight = 2, isItemsFault = () => false } = options
   let waiting: Entry<Item, Answer>[] = []
   let inFlight = 0
   let isScheduled = false
@@ -53,7 +55,7 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
   }
 
   function goIfDue(): void {
-    const isDue = inFlight === 0 ? waiting.length > 0 : waiting.length >= worthwhile
+    const isDue = inFlight === 0 ? waiting.length > 0 : waiting.length >= minConcurrentBatchSize
     if (!isDue || inFlight >= maxInFlight) return
     const batch = waiting.slice(0, maxBatch)
     waiting = waiting.slice(maxBatch)
@@ -79,7 +81,7 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
       const answers = await write(batch.map((entry) => entry.item))
       return () => batch.forEach((entry, index) => entry.resolve(answers[index] as Answer))
     } catch (error) {
-      if (batch.length === 1 || !isStatementError(error)) return () => batch.forEach((entry) => entry.reject(error))
+      if (batch.length === 1 || !isItemsFault(error)) return () => batch.forEach((entry) => entry.reject(error))
       const given = await Promise.all(batch.map((entry) => writeBatch([entry])))
       return () => given.forEach((give) => give())
     }
@@ -89,7 +91,7 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
     add(item) {
       return new Promise<Answer>((resolve, reject) => {
         waiting.push({ item, resolve, reject })
-        if (waiting.length >= worthwhile) goIfDue()
+        if (waiting.length >= minConcurrentBatchSize) goIfDue()
         else if (inFlight === 0) schedule()
       })
     },
@@ -97,14 +99,4 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
       if (!isIdle()) await new Promise<void>((resolve) => onIdle.push(resolve))
     },
   }
-}
-
-/**
- * Whether PostgreSQL refused the statement itself: data, constraint or deadlock. Everything else, above all a lost
- * connection, says nothing about the items.
- * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
- */
-function isStatementError(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code
-  return typeof code === 'string' && /^(22|23|40|54)[0-9A-Z]{3}$/.test(code)
 }

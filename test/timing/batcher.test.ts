@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createBatcher } from '../../src/tasks/batcher.js'
+import { createBatcher } from '../../src/timing/batcher.js'
 
 t.test('items that arrive together are written together, and each gets its own answer', async (t) => {
   const batches: number[][] = []
@@ -43,7 +43,7 @@ t.test('a batch goes beside another once it is worth it, and else before the ans
   const said: string[] = []
   const releases: (() => void)[] = []
   const batcher = createBatcher<number, number>({
-    worthwhile: 3,
+    minConcurrentBatchSize: 3,
     async write(items) {
       said.push(`write ${items.join(' ')}`)
       await new Promise<void>((resolve) => releases.push(resolve))
@@ -72,10 +72,13 @@ t.test('a batch goes beside another once it is worth it, and else before the ans
   t.equal(said.length, 3 + 8)
 })
 
+const isBadItem = (error: unknown) => error instanceof Error && error.message === 'bad item'
+
 t.test('one bad item fails alone', async (t) => {
   const batcher = createBatcher<number, number>({
+    isItemsFault: isBadItem,
     async write(items) {
-      if (items.includes(13)) throw Object.assign(new Error('bad data'), { code: '22P02' })
+      if (items.includes(13)) throw new Error('bad item')
       return [...items]
     },
   })
@@ -83,17 +86,20 @@ t.test('one bad item fails alone', async (t) => {
   t.same(answers.map((answer) => answer.status), ['fulfilled', 'rejected', 'fulfilled'])
 })
 
-t.test('a lost connection fails the whole batch, without trying its items again', async (t) => {
-  let writes = 0
-  const batcher = createBatcher<number, number>({
-    async write() {
-      writes += 1
-      throw Object.assign(new Error('gone'), { code: 'ECONNRESET' })
-    },
-  })
-  const answers = await Promise.allSettled([1, 2].map((item) => batcher.add(item)))
-  t.same(answers.map((answer) => answer.status), ['rejected', 'rejected'])
-  t.equal(writes, 1)
+t.test('a failure that is not the fault of an item fails the whole batch, without trying its items again', async (t) => {
+  for (const options of [{ isItemsFault: isBadItem }, {}]) {
+    let writes = 0
+    const batcher = createBatcher<number, number>({
+      ...options,
+      async write() {
+        writes += 1
+        throw new Error('gone')
+      },
+    })
+    const answers = await Promise.allSettled([1, 2].map((item) => batcher.add(item)))
+    t.same(answers.map((answer) => answer.status), ['rejected', 'rejected'])
+    t.equal(writes, 1)
+  }
 })
 
 t.test('it is idle when the last answer is out', async (t) => {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, connect } from 'node:net'
 import t from 'tap'
-import { explain, reasonOf, settlesWithin, withDeadline } from '../../src/broker/deadline.js'
+import { settlesWithin, withDeadline } from '../../src/timing/deadline.js'
 
 const never = new Promise<never>(() => {})
 
@@ -34,17 +34,13 @@ t.test('an answer that arrived while this process was busy counts', async (t) =>
   t.match(String((await answer)[0]), 'answer')
 })
 
+t.test('what was given up rejects with the error that the caller makes', async (t) => {
+  class LateError extends Error {}
+  await t.rejects(withDeadline(never, 20, () => new LateError('later than that')), new LateError('later than that'))
+})
+
 t.test('whether work settles in time is told without rejecting', async (t) => {
   t.equal(await settlesWithin(Promise.resolve(), 1_000), true)
   t.equal(await settlesWithin(Promise.reject(new Error('broken')), 1_000), true)
   t.equal(await settlesWithin(never, 20), false)
-})
-
-t.test('a reason is found in every error, and its cause is left behind', async (t) => {
-  t.equal(reasonOf(new Error('broken')), 'broken')
-  t.equal(reasonOf(Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' })), 'ECONNREFUSED')
-  t.equal(reasonOf(new TypeError('')), 'TypeError')
-  t.equal(reasonOf('text'), 'text')
-  t.strictSame(Object.keys(explain('no broker', Object.assign(new Error('broken'), { command: 'secret' }))), [])
-  t.equal(explain('no broker', new Error('broken')).message, 'no broker: broken')
 })

@@ -1,0 +1,70 @@
+/** So many at a time. */
+
+/** Lets at most so many in; the others wait their turn, the first come first. */
+export class Limit {
+  readonly #most: number
+  readonly #waiting = new Set<() => void>()
+  readonly #onIdle: (() => void)[] = []
+  #underWay = 0
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  get underWay(): number {
+    return this.#underWay
+  }
+
+  /**
+   * Calls `work` in its turn.
+   * @param signal ends the wait for the turn; what is under way is not touched
+   * @throws what `work` throws; the signal's reason when it aborts before the turn
+   */
+  async run<Answer>(work: () => Promise<Answer>, signal?: AbortSignal): Promise<Answer> {
+    if (this.#underWay < this.#most) this.#underWay += 1
+    else await this.#waitForTurn(signal)
+    try {
+      return await work()
+    } finally {
+      this.#leave()
+    }
+  }
+
+  /** Resolves when nothing is under way, and so nothing waits. */
+  async whenIdle(): Promise<void> {
+    while (this.#underWay > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
+  }
+
+  async #waitForTurn(signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted()
+    await new Promise<void>((resolve, reject) => {
+      const begin = () => {
+        signal?.removeEventListener('abort', giveUp)
+        resolve()
+      }
+      const giveUp = () => {
+        this.#waiting.delete(begin)
+        reject(signal?.reason as Error)
+      }
+      this.#waiting.add(begin)
+      signal?.addEventListener('abort', giveUp, { once: true })
+    })
+  }
+
+  /** Hands the turn on. */
+  #leave(): void {
+    const [next] = this.#waiting
+    if (next !== undefined) {
+      this.#waiting.delete(next)
+      return next()
+    }
+    this.#underWay -= 1
+    if (this.#underWay === 0) this.#onIdle.splice(0).forEach((resolve) => resolve())
+  }
+}
+
+/** The same call, at most `most` at a time. */
+export function limitUnderWay<Args extends unknown[], Answer>(most: number, call: (...args: Args) => Promise<Answer>): (...args: Args) => Promise<Answer> {
+  const limit = new Limit(most)
+  return (...args) => limit.run(() => call(...args))
+}

@@ -1,0 +1,28 @@
+/** Pauses between tries. */
+import { setTimeout as sleep } from 'node:timers/promises'
+
+export interface Growth {
+  firstMs: number
+  maxMs: number
+  /**
+   * Of each pause, up to this share is left out at random, so that those who failed together do not come back together. 0 to 1,
+   * default 0.5 ("equal jitter").
+   * @see https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+   */
+  jitter?: number
+}
+
+/**
+ * How long to wait after so many failures: `firstMs`, doubled with each, `maxMs` at most, less the jitter.
+ * @param failures from 1
+ * @param random 0 to 1
+ */
+export function growingPauseMs(failures: number, { firstMs, maxMs, jitter = 0.5 }: Growth, random: () => number = Math.random): number {
+  const wholeMs = Math.min(firstMs * 2 ** Math.min(failures - 1, 52), maxMs)
+  return wholeMs * (1 - jitter) + wholeMs * jitter * random()
+}
+
+/** Resolves after a time, or at once when the signal aborts. Never rejects. */
+export async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  await sleep(milliseconds, undefined, { ...(signal && { signal }) }).catch(() => {})
+}
