@@ -23,6 +23,7 @@ export class Router {
 
   /** Shows the page of the address, and from now on each that is navigated to. Rejects when its module cannot be loaded. */
   async start() {
+    fixLinks()
     replaceOldAddress()
     this.#scroll.enter()
     document.addEventListener('click', (event) => this.#follow(event))
@@ -77,6 +78,11 @@ export class Router {
     if (isReturn) this.#scroll.restore()
     else if (module.name !== 'home') this.#scroll.toTop() // the list shows the row that was left
   }
+}
+
+/** The document's own links are relative to the address that it came from, which is another one soon. */
+function fixLinks() {
+  for (const link of document.querySelectorAll('link[rel=icon], a[href]:not([href^="#"])')) link.setAttribute('href', link.href)
 }
 
 /** Of a plain press on a link to a page of this program: where it leads. */
