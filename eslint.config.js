@@ -63,7 +63,7 @@ function browserGlobals() {
   const names = [
     'TextDecoder', 'window', 'document', 'location', 'navigator', 'fetch', 'WebSocket', 'URL', 'URLSearchParams', 'setTimeout', 'clearTimeout',
     'setInterval', 'clearInterval', 'requestAnimationFrame', 'Event', 'CustomEvent', 'EventTarget', 'Node', 'HTMLElement', 'Element',
-    'AbortController', 'AbortSignal', 'crypto', 'history', 'console', 'queueMicrotask', 'performance', 'structuredClone', 'Option',
+    'AbortController', 'AbortSignal', 'crypto', 'history', 'console', 'queueMicrotask', 'performance', 'structuredClone', 'Option', 'sessionStorage', 'ResizeObserver',
   ]
   return Object.fromEntries(names.map((name) => [name, 'readonly']))
 }

@@ -2,10 +2,13 @@
  * The playground: the protocol as it happens, over a bare WebSocket. What a message does to the picture is decided by
  * `fold`, as everywhere; the tables come from `/asyncapi.json`, so they say what this server does.
  */
-import { baseUrl, getJson, readUntilDone } from './page/api.js'
-import { createBar, createStatus, h, setText } from './page/dom.js'
-import { describeFailure } from './page/trouble.js'
+import { createBar } from './parts/bar.js'
+import { h, setText } from './parts/dom.js'
+import { createStatus } from './parts/status.js'
+import { describeFailure } from './parts/trouble.js'
+import { baseUrl, getJson, readUntilDone } from './server/api.js'
 import { createTask, fold, isFinal, shouldReconnect } from './task-stream.js'
+import { connection as connectionText, playground as text, task as taskText } from './text/en.js'
 
 const element = (id) => document.getElementById(id)
 /** Long enough to cut the line in each status. */
@@ -18,9 +21,9 @@ let versionAtConnect = 0
 let isLosing = false
 
 const status = createStatus('PENDING')
-const bar = createBar('Progress')
+const bar = createBar(taskText.progress)
 const version = h('strong')
-const chips = h('ol', { class: 'chips', 'aria-label': 'Versions' })
+const chips = h('ol', { class: 'chips', 'aria-label': text.versions })
 
 element('run').addEventListener('click', run)
 element('cut').addEventListener('click', cut)
@@ -40,7 +43,7 @@ async function run() {
   element('held').replaceChildren()
   try {
     const { id } = await createTask(TASK, { baseUrl })
-    element('held').replaceChildren(status.element, h('p', {}, 'Version ', version), bar.element, chips)
+    element('held').replaceChildren(status.element, h('p', {}, text.version, version), bar.element, chips)
     open(id)
   } catch (error) {
     say('stopped', describeFailure(error))
@@ -50,8 +53,8 @@ async function run() {
 /** As a tunnel, a lift or a closed lid does it: the server is not told why. */
 function cut() {
   forget()
-  note('The line is cut. The task goes on without us.')
-  say('away', 'Cut. Nothing arrives now')
+  note(text.cut)
+  say('away', text.nothingArrives)
 }
 
 /** Connects with what is held, and asks first how far the task is, only to tell below what was missed. */
@@ -72,8 +75,8 @@ function open(id) {
   const opened = new WebSocket(`${baseUrl.replace('http', 'ws')}${path}`)
   socket = opened
   note(`new WebSocket('${path}')`)
-  say('connecting', 'Connecting…')
-  opened.onopen = () => say('live', 'Live')
+  say('connecting', connectionText.connecting)
+  opened.onopen = () => say('live', connectionText.live)
   opened.onmessage = ({ data }) => opened === socket && receive(JSON.parse(data))
   opened.onclose = ({ code }) => opened === socket && closed(code)
 }
@@ -88,11 +91,11 @@ function receive(message) {
   if (isLosing && message.type === 'transition') {
     isLosing = false
     showButtons()
-    return log(message, 'lost', 'lost on the way')
+    return log(message, 'lost', text.lost)
   }
   const { task: next, outcome } = fold(task, message)
   if (outcome === 'gap') {
-    log(message, 'gap', `a gap: ${task.version} is held, ${message.version} came. Asking for what lies between`)
+    log(message, 'gap', text.gap(task.version, message.version))
     forget()
     return connect()
   }
@@ -104,16 +107,16 @@ function receive(message) {
 }
 
 function describe(message, outcome, isMissed) {
-  if (outcome === 'stale') return 'known already: dropped'
-  if (isMissed) return 'missed, and filled in'
-  return { snapshot: 'the whole task', resumed: 'the position is known', transition: 'the next version: applied', progress: 'a hint', heartbeat: 'still there' }[message.type] ?? ''
+  if (outcome === 'stale') return text.stale
+  if (isMissed) return text.missed
+  return text.outcomes[message.type] ?? ''
 }
 
 function closed(code) {
   socket = undefined
-  note(`Closed with ${code}: ${code === 1000 ? 'the task has ended' : shouldReconnect(code) ? 'connect again' : 'stop'}`)
-  if (code === 1000) say('finished', 'Finished: nothing more to come')
-  else say('away', `Closed with ${code}`)
+  note(text.closedNote(code, code === 1000 ? text.hasEnded : shouldReconnect(code) ? text.connectAgain : text.stop))
+  if (code === 1000) say('finished', connectionText.finished)
+  else say('away', text.closed(code))
 }
 
 function show() {
@@ -125,7 +128,7 @@ function show() {
 }
 
 function addChip({ version, status }, isMissed) {
-  chips.append(h('li', { 'data-how': isMissed ? 'missed' : 'live' }, `${version} ${status}`, isMissed ? h('small', {}, ' filled in') : null))
+  chips.append(h('li', { 'data-how': isMissed ? 'missed' : 'live' }, `${version} ${status}`, isMissed ? h('small', {}, text.filledIn) : null))
 }
 
 function log(message, kind, comment) {
@@ -137,8 +140,8 @@ function log(message, kind, comment) {
   addLine(line)
 }
 
-function note(text) {
-  addLine(h('li', { 'data-kind': 'note' }, text))
+function note(words) {
+  addLine(h('li', { 'data-kind': 'note' }, words))
 }
 
 function addLine(line) {
@@ -147,9 +150,9 @@ function addLine(line) {
   wire.scrollTop = wire.scrollHeight
 }
 
-function say(state, text) {
+function say(state, words) {
   element('line').dataset.state = state
-  setText(element('line'), text)
+  setText(element('line'), words)
   showButtons()
 }
 
@@ -158,18 +161,18 @@ function showButtons() {
   element('cut').disabled = socket === undefined || task === undefined || isOver
   element('connect').disabled = socket !== undefined || task === undefined || isOver
   element('lose').disabled = socket === undefined || isOver || isLosing
-  setText(element('lose'), isLosing ? 'The next transition will be lost' : 'Lose the next transition')
+  setText(element('lose'), isLosing ? text.willLose : text.lose)
 }
 
 function showTables({ components, channels, info }) {
   const names = Object.keys(channels.taskStream.messages)
-  fill('message-table', ['type', 'what', 'when'], names.map((name) => [h('code', {}, name), components.messages[name].title, toText(components.messages[name].summary)]))
-  fill('code-table', ['code', 'means', 'do'], info['x-close-codes'].map(({ code, means, action }) => [h('code', {}, String(code)), toText(means), toText(action)]))
+  fill('message-table', text.messageColumns, names.map((name) => [h('code', {}, name), components.messages[name].title, toText(components.messages[name].summary)]))
+  fill('code-table', text.codeColumns, info['x-close-codes'].map(({ code, means, action }) => [h('code', {}, String(code)), toText(means), toText(action)]))
 }
 
 /** What stands between backticks as code. */
-function toText(text) {
-  return text.split('`').map((part, index) => (index % 2 === 1 ? h('code', {}, part) : part))
+function toText(words) {
+  return words.split('`').map((part, index) => (index % 2 === 1 ? h('code', {}, part) : part))
 }
 
 function fill(id, heads, rows) {

@@ -151,5 +151,5 @@ export type Transition = Static<typeof Transition>
 
 /** The paths of a task. */
 export function linksOf(id: TaskId): Static<typeof TaskLinks> {
-  return { self: linkTo(`/api/tasks/${id}`), events: linkTo(`/api/tasks/${id}/events`), stream: linkTo(`/ws/tasks/${id}`), page: linkTo(`/#/tasks/${id}`) }
+  return { self: linkTo(`/api/tasks/${id}`), events: linkTo(`/api/tasks/${id}/events`), stream: linkTo(`/ws/tasks/${id}`), page: linkTo(`/tasks/${id}`) }
 }

@@ -1,8 +1,10 @@
 /** The page in `public/` and the browser client, under a strict content security policy. */
 import { fileURLToPath } from 'node:url'
 import helmet from '@fastify/helmet'
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import { PAGES } from '../../public/pages.js'
 import { keepAnswersFresh } from './fresh-answers.js'
+import { openPageDocument } from './page-document.js'
 import { problemsRoute } from './routes/problems.js'
 import { serveFolder } from './serve-folder.js'
 
@@ -30,5 +32,19 @@ export const pageRoutes: FastifyPluginAsync = async (app) => {
   })
   keepAnswersFresh(app)
   await app.register(problemsRoute)
-  serveFolder(app, { folder: PUBLIC_FOLDER, prefix: '/' })
+  servePages(app)
+  serveFolder(app, { folder: PUBLIC_FOLDER, prefix: '/', includes: (name) => name !== 'index.html' })
+}
+
+/** The same document at the address of each page. What is at another address is told to be nowhere, as everywhere. */
+function servePages(app: FastifyInstance): void {
+  const render = openPageDocument(PUBLIC_FOLDER)
+  for (const path of ['/index.html', ...PAGES.map((page) => page.path)]) {
+    app.get(path, { schema: { hide: true } }, async ({ url }, reply) => {
+      // A slash at the end means nothing, so that `//` leads here, too. Seen from there, the links of a page lead nowhere.
+      if (url.startsWith('//')) return reply.callNotFound()
+      void reply.type('text/html; charset=utf-8')
+      return render(url)
+    })
+  }
 }

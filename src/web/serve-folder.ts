@@ -54,7 +54,7 @@ function listFiles(folder: string): string[] {
 }
 
 /** The file's content as it is now; the same object while it has not changed. One that has gone meanwhile is answered as it was. */
-function holdFile(path: string): () => Promise<Buffer> {
+export function holdFile(path: string): () => Promise<Buffer> {
   let held: Held | undefined
   return async () => {
     try {

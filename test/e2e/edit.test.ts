@@ -18,7 +18,7 @@ t.test('the page shows the new start, title and payload of a task that is edited
   const { page, context, complaints } = await openPage(browser, { baseURL: address })
   t.teardown(() => context.close())
   const task = await createTask(address, { title: 'before', delayMs: HOUR_MS, payload: { steps: 1, stepMs: 1 } })
-  await page.goto(`/#/tasks/${task.id}`)
+  await page.goto(`/tasks/${task.id}`)
   await page.getByText(/^Starts in (59 min|1 h)/).waitFor()
   await page.evaluate(() => Object.assign(globalThis, { isSamePage: true }))
   await edit(task, { runAt: new Date(Date.now() + 5 * HOUR_MS).toISOString(), title: 'after', payload: { steps: 2, stepMs: 1 }, tags: ['new'] })

@@ -21,7 +21,7 @@ t.test('the page notices the silence within half a minute, says how old it is, a
       if (texts.at(-1) !== text) texts.push(text)
     }).observe(document, { subtree: true, childList: true, characterData: true })
   })
-  await page.goto(`http://127.0.0.1:${proxy.port}/#/tasks/${task.id}`)
+  await page.goto(`http://127.0.0.1:${proxy.port}/tasks/${task.id}`)
   await page.getByText(/^Starts in (59 min|1 h)/).waitFor()
   proxy.blackhole()
   const body = JSON.stringify({ runAt: new Date().toISOString() })

@@ -31,7 +31,7 @@ function answerTo(path: RegExp, answer: (response: ServerResponse) => unknown): 
 
 async function openRunning(page: Page): Promise<void> {
   const task = await createTask(app.address, LONG)
-  await page.goto(`/#/tasks/${task.id}`)
+  await page.goto(`/tasks/${task.id}`)
   await waitForStatus(page, 'PROCESSING')
   await waitForLive(page)
 }
@@ -42,7 +42,7 @@ async function pressCancel(page: Page): Promise<void> {
 }
 
 /** Empty when all is well. */
-const trouble = (page: Page) => page.locator('#detail [role=alert]')
+const trouble = (page: Page) => page.locator('article [role=alert]')
 
 testPage('a failed Cancel is told in words of its kind, which go when it succeeds', { expected }, async (t, page) => {
   await openRunning(page)
@@ -76,7 +76,7 @@ testPage('the words go by themselves once the server answers', { expected }, asy
   await page.waitForResponse((response) => response.status() === 502) // it asks whether that is over
   t.not(await trouble(page).textContent(), '', 'it is not over')
   proxy.answer = () => false
-  await page.waitForFunction(() => document.querySelector('#detail [role=alert]')?.textContent === '')
+  await page.waitForFunction(() => document.querySelector('article [role=alert]')?.textContent === '')
 })
 
 testPage('offline is told as such, and is over with the network', { expected }, async (_, page) => {
@@ -85,7 +85,7 @@ testPage('offline is told as such, and is over with the network', { expected }, 
   await pressCancel(page)
   await trouble(page).getByText('This device is offline. Try again when it is connected.').waitFor()
   await page.context().setOffline(false)
-  await page.waitForFunction(() => document.querySelector('#detail [role=alert]')?.textContent === '')
+  await page.waitForFunction(() => document.querySelector('article [role=alert]')?.textContent === '')
   await waitForLive(page)
   await pressCancel(page)
   await waitForStatus(page, 'CANCELLED')
@@ -105,7 +105,7 @@ testPage('a request that is never answered is given up after a while, and the bu
 })
 
 testPage('a Create whose answer was lost is told in words, and pressed again makes one task', { expected }, async (t, page) => {
-  await page.goto('/#/new')
+  await page.goto('/new')
   await page.getByLabel('Steps').fill('0')
   await page.getByLabel('Title').fill('made once')
   const create = page.getByRole('button', { name: 'Create task' })
@@ -133,7 +133,7 @@ testPage('a Create whose answer was lost is told in words, and pressed again mak
 })
 
 testPage('what the page reads by itself is told in words while it fails, and appears when it is over', { expected }, async (_, page) => {
-  for (const [path, notice] of [['/#/new', page.locator('#create')], ['/#/types', page.locator('#types')]] as const) {
+  for (const [path, notice] of [['/new', page.getByRole('main')], ['/types', page.getByRole('main')]] as const) {
     answerTo(/GET \/api\/types/, (response) => answerHtml(response, 502))
     await page.goto('about:blank')
     await page.goto(path)
@@ -148,7 +148,7 @@ testPage('what the page reads by itself is told in words while it fails, and app
 testPage('history and files of a task that could not be read appear when that is over', { expected }, async (_, page) => {
   const task = await createTask(app.address, { type: 'report.generate' })
   answerTo(/GET .*\/(events|artifacts)/, (response) => answerHtml(response, 502))
-  await page.goto(`/#/tasks/${task.id}`)
+  await page.goto(`/tasks/${task.id}`)
   await waitForStatus(page, 'COMPLETED')
   await page.waitForResponse((response) => response.url().endsWith('/artifacts') && response.status() === 502)
   proxy.answer = () => false

@@ -24,17 +24,17 @@ testPage('nothing is wider than the screen, in any state, at 320, 768 and 1280 p
   const states: [string, () => Promise<unknown>][] = [
     ['/', () => page.locator('.row').nth(3).waitFor()],
     ['/?status=nonsense', () => page.getByText('There is no status nonsense.').waitFor({ state: 'attached' })],
-    [`/#/tasks/${failed.id}`, () => waitForStatus(page, 'FAILED')],
-    [`/#/tasks/${done.id}`, () => detailOf(page).getByRole('link', { name: 'report.html' }).waitFor()],
-    [`/#/tasks/${running.id}`, () => waitForStatus(page, 'PROCESSING')],
-    [`/#/tasks/${called.id}`, () => page.locator('.timeline li').nth(1).waitFor()],
-    [`/#/tasks/${later.id}`, () => waitForStatus(page, 'SCHEDULED')],
-    ['/#/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', () => page.getByRole('heading', { name: 'There is no such task' }).waitFor()],
-    [`/#/tasks/${WORD}`, () => page.getByRole('heading', { name: 'The id is malformed' }).waitFor()],
-    ['/#/new/http.request', () => page.getByLabel('URL').waitFor()],
-    ['/#/types', () => page.getByRole('heading', { name: 'Types of task' }).waitFor()],
-    ['/#/types/http.request', () => page.getByRole('link', { name: 'Create one' }).waitFor()],
-    [`/#/types/${WORD}`, () => page.getByRole('heading', { name: 'There is no such type' }).waitFor()],
+    [`/tasks/${failed.id}`, () => waitForStatus(page, 'FAILED')],
+    [`/tasks/${done.id}`, () => detailOf(page).getByRole('link', { name: 'report.html' }).waitFor()],
+    [`/tasks/${running.id}`, () => waitForStatus(page, 'PROCESSING')],
+    [`/tasks/${called.id}`, () => page.locator('.timeline li').nth(1).waitFor()],
+    [`/tasks/${later.id}`, () => waitForStatus(page, 'SCHEDULED')],
+    ['/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', () => page.getByRole('heading', { name: 'There is no such task' }).waitFor()],
+    [`/tasks/${WORD}`, () => page.getByRole('heading', { name: 'The id is malformed' }).waitFor()],
+    ['/new/http.request', () => page.getByLabel('URL').waitFor()],
+    ['/types', () => page.getByRole('heading', { name: 'Types of task' }).waitFor()],
+    ['/types/http.request', () => page.getByRole('link', { name: 'Create one' }).waitFor()],
+    [`/types/${WORD}`, () => page.getByRole('heading', { name: 'There is no such type' }).waitFor()],
     ['/playground.html', () => page.locator('#code-table tr').nth(3).waitFor()],
     ['/docs/problems', () => page.getByRole('heading', { name: 'Errors of the API' }).waitFor()],
   ]
@@ -60,7 +60,7 @@ async function widest(page: Page, path: string, isThere: () => Promise<unknown>)
 
 testPage('the tab key goes through the header as it is read, then to what scrolls', {}, async (t, page) => {
   const task = await createTask(app.address, { payload: { steps: 2, stepMs: 1, failAt: 1 } })
-  await page.goto(`/#/tasks/${task.id}`)
+  await page.goto(`/tasks/${task.id}`)
   await waitForStatus(page, 'FAILED')
   const places = await page.locator('header a').evaluateAll((links) => links.map((link) => Math.round(link.getBoundingClientRect().left)))
   t.same(places, [...places].sort((a, b) => a - b), 'the order of the tab key is that of the eye')
@@ -95,17 +95,17 @@ for (const [name, width] of [['a phone', 320], ['a desktop', 1280]] as const) {
 }
 
 testPage('a program that does not start leaves no blank page', { expected: /404|Failed to load/ }, async (t, page) => {
-  await page.route('**/page/words.js', (route) => route.fulfill({ status: 404, body: '' }))
+  await page.route('**/format/times.js', (route) => route.fulfill({ status: 404, body: '' }))
   await page.goto('/')
   await page.getByRole('heading', { name: 'This page needs JavaScript' }).waitFor()
-  await page.unroute('**/page/words.js')
+  await page.unroute('**/format/times.js')
   await page.getByRole('link', { name: 'load the page again' }).click()
   await waitForLive(page)
   t.equal(await page.locator('#fallback').count(), 0)
 })
 
 testPage('every error of a field is shown, of values within it by their places', { expected: /status of 4/ }, async (t, page) => {
-  await page.goto('/#/new/http.request')
+  await page.goto('/new/http.request')
   await page.getByLabel('URL').fill('https://example.com/')
   await page.getByLabel('Headers').fill('{"a": 1, "b": 2, "c": "fine"}')
   await page.getByRole('button', { name: 'Create task' }).click()
@@ -123,7 +123,7 @@ testPage('every error of a field is shown, of values within it by their places',
 })
 
 testPage('what was typed stays with its type, and goes along to fields that another type has, too', {}, async (t, page) => {
-  await page.goto('/#/new')
+  await page.goto('/new')
   const type = page.getByLabel('Type', { exact: true })
   await page.getByLabel('Title').fill('kept')
   await type.selectOption('demo.sleep')
@@ -151,7 +151,7 @@ testPage('what was typed stays with its type, and goes along to fields that anot
 })
 
 testPage('what the server refuses is said at the field, which gets the focus', { expected: /status of 4/ }, async (t, page) => {
-  await page.goto('/#/new')
+  await page.goto('/new')
   await page.getByLabel('Type', { exact: true }).selectOption('http.request')
   await page.getByLabel('Headers').fill('{"accept": ')
   await page.getByRole('button', { name: 'Create task' }).click()
@@ -172,7 +172,7 @@ testPage('what the server refuses is said at the field, which gets the focus', {
 testPage('a form follows any JSON Schema', {}, async (t, page) => {
   await page.goto('/')
   const read = await page.evaluate(async (schema) => {
-    const { createFields } = (await import(`${location.origin}/page/form.js`)) as FormModule
+    const { createFields } = (await import(`${location.origin}/parts/fields.js`)) as FormModule
     const fields = createFields(schema, '', new Map())
     const form = document.createElement('form')
     form.append(...fields.elements)

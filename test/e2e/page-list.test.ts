@@ -81,7 +81,7 @@ testPage('a filter shows what fits it, and what no longer does goes by itself', 
 testPage('behind a proxy that does not upgrade, Create answers beside six running tasks, over one stream', { expected: /WebSocket connection/ }, async (t, page) => {
   proxy.isUpgrading = false
   const tasks = await Promise.all(Array.from({ length: 6 }, (_, index) => createTask(app.address, { title: `long ${index}`, payload: { steps: 1_000, stepMs: 100 } })))
-  await page.goto(`/#/tasks/${tasks[0]?.id}`)
+  await page.goto(`/tasks/${tasks[0]?.id}`)
   await waitForLive(page)
   await waitForStatus(page, 'PROCESSING')
   await page.getByRole('link', { name: 'New task' }).click()
@@ -97,7 +97,7 @@ testPage('behind a proxy that does not upgrade, Create answers beside six runnin
 
 testPage('a connection that is dead without a word is not called live, and is made anew', { expected: /WebSocket connection|net::ERR_/ }, async (t, page) => {
   const task = await createTask(app.address, { title: 'half-open', payload: { steps: 1_000, stepMs: 100 } })
-  await page.goto(`/#/tasks/${task.id}`)
+  await page.goto(`/tasks/${task.id}`)
   await waitForStatus(page, 'PROCESSING')
   await waitForLive(page)
   proxy.freeze()

@@ -14,7 +14,7 @@ const cancel = (id: string) => fetch(`${app.address}/api/tasks/${id}/cancel`, { 
 
 async function openRunning(page: Page): Promise<string> {
   const task = await createTask(app.address, LONG)
-  await page.goto(`/#/tasks/${task.id}`)
+  await page.goto(`/tasks/${task.id}`)
   await waitForStatus(page, 'PROCESSING')
   await moreProgress(page)
   return task.id
@@ -47,7 +47,7 @@ testPage('focus, selection and a slow press outlive what arrives meanwhile', {},
   await moreProgress(page)
   await page.mouse.up()
   await page.getByRole('heading', { name: 'Sleep' }).waitFor()
-  t.match(page.url(), /#\/types\/demo\.sleep$/, 'the slow press')
+  t.match(page.url(), /\/types\/demo\.sleep$/, 'the slow press')
   await page.goBack()
 
   // A change of status moves the history on, and what is there stays.

@@ -42,7 +42,7 @@ type Recording = Record<'statuses' | 'standings' | 'percents', string[]>
 const SELECTORS: [keyof Recording, string][] = [
   ['statuses', '.glance .status'],
   ['standings', '.standing'],
-  ['percents', '#detail [aria-valuenow]'],
+  ['percents', 'article [aria-valuenow]'],
 ]
 
 testPage('a task made with the form is followed to its end, live', {}, async (t, page) => {
@@ -56,7 +56,7 @@ testPage('a task made with the form is followed to its end, live', {}, async (t,
   await page.getByRole('button', { name: 'Create task' }).click()
 
   await detail(page).getByRole('heading', { name: title }).waitFor()
-  t.match(page.url(), /\/#\/tasks\/[0-9a-f-]{36}$/)
+  t.match(page.url(), /\/tasks\/[0-9a-f-]{36}$/)
   await waitForStatus(page, 'COMPLETED')
   const { statuses, percents } = await readRecording()
   t.same(statuses.slice(-2), ['PROCESSING', 'COMPLETED'])
@@ -94,7 +94,7 @@ testPage('a failing task shows up in the list by itself, and in its detail why i
 
 testPage('a task with a run time counts down, then runs', {}, async (t, page) => {
   const readRecording = await recordDetail(page)
-  await page.goto('/#/new')
+  await page.goto('/new')
   await page.getByLabel('Steps').fill('0')
   await page.getByLabel('Run in (seconds)').fill('1.5')
   await page.getByRole('button', { name: 'Create task' }).click()
@@ -106,9 +106,9 @@ testPage('a task with a run time counts down, then runs', {}, async (t, page) =>
 })
 
 testPage('an address without a task says so', { expected: /404|400/ }, async (t, page) => {
-  await page.goto('/#/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10')
+  await page.goto('/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10')
   await detail(page).getByRole('heading', { name: 'There is no such task' }).waitFor()
-  await page.goto('/#/tasks/nonsense')
+  await page.goto('/tasks/nonsense')
   await detail(page).getByRole('heading', { name: 'The id is malformed' }).waitFor()
 })
 
@@ -225,7 +225,7 @@ async function findWebProcess(): Promise<number> {
 
 testPage('a task is cancelled from its page, after a question', {}, async (t, page) => {
   const task = await createTask({ title: 'no longer wanted', payload: { steps: 1_000, stepMs: 100 } })
-  await page.goto(`/#/tasks/${task.id}`)
+  await page.goto(`/tasks/${task.id}`)
   await detail(page).getByRole('button', { name: 'Cancel' }).click()
   await detail(page).getByRole('button', { name: 'Really cancel?' }).click()
   await checkHistory(t, page, ['PENDING', 'PROCESSING', 'CANCELLING', 'CANCELLED'])
@@ -234,7 +234,7 @@ testPage('a task is cancelled from its page, after a question', {}, async (t, pa
 
 testPage('the files of a task are offered when it has ended, and a page among them opens beside this one', {}, async (t, page) => {
   const task = await createTask({ type: 'report.generate' })
-  await page.goto(`/#/tasks/${task.id}`)
+  await page.goto(`/tasks/${task.id}`)
   const link = detail(page).getByRole('link', { name: 'report.html' })
   await link.waitFor()
   const [report] = await Promise.all([page.waitForEvent('popup'), link.click()])
@@ -253,14 +253,14 @@ testPage('each type of task has a page, from which one is created, and which its
   t.match(await types.innerText(), /curl http.*"type":"tasks\.export"/s)
 
   await types.getByRole('link', { name: 'Create one' }).click()
-  await page.waitForFunction(() => (document.querySelector('#create select') as HTMLSelectElement | null)?.value === 'tasks.export')
+  await page.waitForFunction(() => (document.querySelector('main select') as HTMLSelectElement | null)?.value === 'tasks.export')
   await page.getByRole('button', { name: 'Create task' }).click()
   await waitForStatus(page, 'COMPLETED')
   t.match(await detail(page).locator('.progress-data').innerText(), /^rows \d+$/)
   await detail(page).getByRole('link', { name: 'tasks.export' }).click()
   await types.getByRole('heading', { name: 'Export tasks' }).waitFor()
 
-  await page.goto('/#/types/no.such')
+  await page.goto('/types/no.such')
   await types.getByRole('heading', { name: 'There is no such type' }).waitFor()
 })
 

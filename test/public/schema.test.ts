@@ -1,8 +1,8 @@
 /** What the page makes of JSON Schemas. */
 import t from 'tap'
 import { Type } from 'typebox'
-import { describeFields, makeExample } from '../../public/page/schema.js'
-import { createTypeSnippets } from '../../public/page/snippets.js'
+import { describeFields, makeExample } from '../../public/format/schema.js'
+import { createTypeSnippets } from '../../public/format/snippets.js'
 import { createDefinitions } from '../../src/handlers/index.js'
 import { createChecker } from '../../src/tasks/schema-errors.js'
 

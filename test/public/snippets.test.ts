@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { createSnippets } from '../../public/page/snippets.js'
+import { createSnippets } from '../../public/format/snippets.js'
 import { makeTask, TASK_ID } from './histories.js'
 
 const run = promisify(execFile)

@@ -51,7 +51,7 @@ t.test('the page, its program and the documents are asked about before each use,
 })
 
 t.test('each coding has a tag of its own, and is what was asked for', async (t) => {
-  for (const path of ['/', '/app.js', '/style.css', '/docs/static/swagger-ui-bundle.js', '/openapi.json']) {
+  for (const path of ['/', '/app.js', '/styles/base.css', '/docs/static/swagger-ui-bundle.js', '/openapi.json']) {
     const plain = await ask(path)
     const [br, gzip, refused] = await Promise.all(['br', 'gzip', 'br;q=0, gzip;q=0, *;q=0'].map((coding) => ask(path, { 'accept-encoding': coding })))
     if (br === undefined || gzip === undefined) return t.fail('all were answered')
@@ -97,7 +97,7 @@ async function hasType(t: Test, path: string, type: string): Promise<void> {
 }
 
 t.test('an address outside the folder leads nowhere, and a wrong method is told', async (t) => {
-  for (const path of ['/package.json', '/../package.json', '/page/..%2f..%2fpackage.json', '/%2e%2e/package.json', '/page', '/docs/static/../../package.json', '/app.js%00.html', '/APP.JS']) {
+  for (const path of ['/package.json', '/../package.json', '/pages/..%2f..%2fpackage.json', '/%2e%2e/package.json', '/pages', '/parts/', '/docs/static/../../package.json', '/app.js%00.html', '/APP.JS']) {
     const { status, headers } = await ask(path)
     t.ok(status === 404 || status === 400 || status === 403, `${path}: ${status}`)
     t.match(headers['content-type'], 'application/problem+json', path)

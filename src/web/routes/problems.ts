@@ -1,5 +1,6 @@
 /** `/docs/problems`: what each `code` of an error means and what to do about it. The `type` of every problem leads here. */
 import type { FastifyPluginAsync } from 'fastify'
+import { linkTo } from '../../protocol/base-path.js'
 import { PROBLEMS } from '../../protocol/errors.js'
 
 /** To be registered where the headers of the page are set. */
@@ -27,9 +28,10 @@ function renderProblems(): string {
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>Errors of the API · Taskwire</title>
-    <link rel="icon" href="/favicon.svg">
-    <link rel="stylesheet" href="/style.css">
-    <link rel="stylesheet" href="/playground.css">
+    <link rel="icon" href="${linkTo('/favicon.svg')}">
+    <link rel="stylesheet" href="${linkTo('/styles/tokens.css')}">
+    <link rel="stylesheet" href="${linkTo('/styles/base.css')}">
+    <link rel="stylesheet" href="${linkTo('/styles/reading.css')}">
   </head>
   <body>
     <main class="reading">

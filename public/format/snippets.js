@@ -1,0 +1,71 @@
+/** Ready-made lines that do from elsewhere what the page does. Pure. */
+import { snippets as text } from '../text/en.js'
+import { makeExample } from './schema.js'
+
+/** The snippets of a task: `{ title, hint, code }`. `origin` is where the server is reached, e.g. `http://localhost:3000`. */
+export function createSnippets(task, origin) {
+  const stream = `${origin.replace(/^http/, 'ws')}/ws/tasks/${task.id}`
+  return [
+    { title: text.read, hint: text.terminal, code: `curl ${origin}/api/tasks/${task.id}` },
+    {
+      title: text.createAgain,
+      hint: text.terminal,
+      code: [
+        `curl ${origin}/api/tasks`,
+        `-H 'Content-Type: application/json'`,
+        `-d ${quoteForShell(JSON.stringify(describeCreation(task)))}`,
+      ].join(' \\\n  '),
+    },
+    {
+      title: text.watch,
+      hint: text.console,
+      code: `new WebSocket(${quote(stream)})\n  .onmessage = (e) => console.log(JSON.parse(e.data).status)`,
+    },
+    {
+      title: text.watchThroughout,
+      hint: text.javaScript,
+      code: [
+        `const { watchTask } = await import(${quote(`${origin}/task-stream.js`)})`,
+        `const watch = watchTask(${quote(task.id)}, { baseUrl: ${quote(origin)} })`,
+        `for await (const { task } of watch) console.log(task.version, task.status)`,
+      ].join('\n'),
+    },
+  ]
+}
+
+/** The snippets of a type of task, with a payload as an example. */
+export function createTypeSnippets({ type, payload }, origin) {
+  const example = makeExample(payload)
+  const body = { type, ...(example !== null && Object.keys(example).length > 0 && { payload: example }) }
+  return [
+    {
+      title: text.create,
+      hint: text.terminal,
+      code: [`curl ${origin}/api/tasks`, `-H 'Content-Type: application/json'`, `-d ${quoteForShell(JSON.stringify(body))}`].join(' \\\n  '),
+    },
+    {
+      title: text.createAndWait,
+      hint: text.typeScript,
+      code: [
+        `import { createClient } from 'taskwire/client'`,
+        '',
+        `const client = createClient({ baseUrl: ${quote(origin)} })`,
+        `const result = await client.run(${quote(type)}, ${JSON.stringify(example ?? {})})`,
+      ].join('\n'),
+    },
+  ]
+}
+
+/** The body that creates such a task, without what is the default anyway. */
+function describeCreation({ title, type, payload, priority, tags }) {
+  return { title, type, payload, ...(priority !== 0 && { priority }), ...(tags.length > 0 && { tags }) }
+}
+
+/** POSIX shells take everything literally between single quotes, except the single quote. */
+function quoteForShell(value) {
+  return `'${value.replaceAll("'", `'\\''`)}'`
+}
+
+function quote(value) {
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`
+}

@@ -1,0 +1,15 @@
+/**
+ * The pages: an address, and the module that shows it. The server answers the same addresses with `index.html`, so a new page is a file
+ * in `pages/` and a line here. `:name` stands for one part of the path. The first page also stands in for what has no page.
+ *
+ * A module exports `name` and `open(frame, parameters)`, which returns `{ element, title?, focus?, close? }`: see docs/architecture.md.
+ */
+export const PAGES = [
+  { path: '/', load: () => import('./pages/home.js') },
+  { path: '/tasks', load: () => import('./pages/home.js') },
+  { path: '/tasks/:id', load: () => import('./pages/task.js') },
+  { path: '/new', load: () => import('./pages/new.js') },
+  { path: '/new/:type', load: () => import('./pages/new.js') },
+  { path: '/types', load: () => import('./pages/types.js') },
+  { path: '/types/:type', load: () => import('./pages/type.js') },
+]

@@ -1,0 +1,24 @@
+/** How the page as a whole stands with the server, in the header. */
+import { serverNow } from '../server/api.js'
+import { onPageConnection, pageConnection } from '../server/connection.js'
+import { describeConnection } from '../format/standing.js'
+import { connection as text } from '../text/en.js'
+import { onTick } from './clock.js'
+import { setAttribute, setText } from './dom.js'
+
+/** Fills `element`, and `announce`s each change once, not each second of a countdown. */
+export function startConnectionState(element, announce) {
+  let stateBefore = 'connecting'
+  const show = () => {
+    const connection = pageConnection()
+    const { state } = connection
+    setAttribute(element, 'data-state', state)
+    setText(element, describeConnection(connection, serverNow()))
+    if (state === stateBefore) return
+    if (stateBefore !== 'connecting') announce(state === 'live' ? text.liveAgain : connection.text)
+    stateBefore = state
+  }
+  onTick(show)
+  onPageConnection(show)
+  show()
+}

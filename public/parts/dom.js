@@ -1,0 +1,25 @@
+/** Builds the page's elements. Everything shown is text: neither this file nor any other parses HTML. */
+
+/**
+ * An element. Properties are attributes (left out when null, undefined or false), or listeners when they are functions;
+ * children are elements and texts, and nothing where one is null or undefined.
+ */
+export function h(name, properties = {}, ...children) {
+  const element = document.createElement(name)
+  for (const [key, value] of Object.entries(properties)) {
+    if (typeof value === 'function') element.addEventListener(key, value)
+    else setAttribute(element, key, value)
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined))
+  return element
+}
+
+export function setAttribute(element, name, value) {
+  if (value === null || value === undefined || value === false) element.removeAttribute(name)
+  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value === true ? '' : value)
+}
+
+/** Leaves an unchanged text alone: no new announcement, no lost selection. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text
+}

@@ -1,0 +1,77 @@
+/** The details of a task, a line each. A line that has not changed keeps its nodes, and with them focus, selection and presses. */
+import { linkTo } from '../addresses.js'
+import { describeInstant } from '../format/times.js'
+import { facts as text } from '../text/en.js'
+import { createTime, setTime } from './clock.js'
+import { h, setText } from './dom.js'
+
+/** @returns `{ element, update(task) }` */
+export function createFacts() {
+  const element = h('dl', { class: 'facts' })
+  const lines = FACTS.map(([name, kind, read]) => {
+    const { element: value, update } = kind()
+    return { line: h('div', { hidden: true }, h('dt', {}, name), h('dd', {}, value)), update, read }
+  })
+  element.append(...lines.map(({ line }) => line))
+  const update = (task) => {
+    for (const { line, update, read } of lines) {
+      const value = read(task)
+      line.hidden = value === null || value === undefined || value === ''
+      if (!line.hidden) update(value)
+    }
+  }
+  return { element, update }
+}
+
+/** Name, kind, and what is shown of the task; nothing where there is nothing. */
+const FACTS = [
+  [text.type, createLink, ({ type }) => ({ href: linkTo('/types/', type), label: type })],
+  [text.version, createText, ({ version }) => String(version)],
+  [text.attempt, createText, ({ attempt }) => String(attempt)],
+  [text.created, createMoment, ({ createdAt }) => createdAt],
+  [text.runs, createMoment, ({ runAt }) => runAt],
+  [text.started, createMoment, ({ startedAt }) => startedAt],
+  [text.finished, createMoment, ({ finishedAt }) => finishedAt],
+  [text.queue, createText, ({ queue }) => queue],
+  [text.priority, createText, ({ priority }) => (priority === 0 ? null : String(priority))],
+  [text.expires, createMoment, ({ expiresAt }) => expiresAt],
+  [text.uniqueKey, createCode, ({ uniqueKey }) => uniqueKey],
+  [text.madeBy, createLink, ({ parentId }) => parentId && { href: linkTo('/tasks/', parentId), label: parentId }],
+  [text.batch, createCode, ({ batchId }) => batchId],
+  [text.callback, createCode, ({ callbackUrl }) => callbackUrl],
+  [text.tags, createText, ({ tags }) => tags.join(', ')],
+]
+
+function createText() {
+  const element = h('span', {})
+  return { element, update: (value) => setText(element, value) }
+}
+
+function createCode() {
+  const element = h('code', {})
+  return { element, update: (value) => setText(element, value) }
+}
+
+function createLink() {
+  const code = h('code', {})
+  const element = h('a', {}, code)
+  return {
+    element,
+    update({ href, label }) {
+      element.href = href
+      setText(code, label)
+    },
+  }
+}
+
+function createMoment() {
+  const time = createTime(new Date(0).toISOString())
+  const absolute = h('span', { class: 'absolute' })
+  return {
+    element: h('span', { class: 'moment' }, time, absolute),
+    update(instant) {
+      setTime(time, instant)
+      setText(absolute, describeInstant(instant))
+    },
+  }
+}

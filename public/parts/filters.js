@@ -1,0 +1,66 @@
+/** The filters of the list. They live in the query of the address, so a link, a reload or the way back keeps them. */
+import { list as text } from '../text/en.js'
+import { h, setText } from './dom.js'
+
+const STATUSES = ['SCHEDULED', 'WAITING', 'PENDING', 'PROCESSING', 'RETRYING', 'CANCELLING', 'COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED']
+
+/** Calls `onChange` when others are set, here or by the address. */
+export function createFilters(onChange) {
+  const statusSelect = createFilter(text.filterByStatus, text.anyStatus, STATUSES)
+  const typeSelect = createFilter(text.filterByType, text.anyType, [])
+  const read = () => Object.fromEntries(Object.entries({ status: statusSelect.value, type: typeSelect.value }).filter(([, value]) => value !== ''))
+  const takeFromAddress = () => {
+    const query = new URLSearchParams(location.search)
+    select(statusSelect, query.get('status') ?? '')
+    select(typeSelect, query.get('type') ?? '')
+  }
+  const apply = () => {
+    const query = new URLSearchParams(read()).toString()
+    history.replaceState(history.state, '', `${location.pathname}${query && `?${query}`}`)
+    onChange()
+  }
+  takeFromAddress()
+  statusSelect.addEventListener('change', apply)
+  typeSelect.addEventListener('change', apply)
+  window.addEventListener('popstate', () => {
+    const before = JSON.stringify(read())
+    takeFromAddress()
+    if (JSON.stringify(read()) !== before) onChange()
+  })
+  return {
+    element: h('div', { class: 'filters' }, statusSelect, typeSelect),
+    /** Those that are set. */
+    read,
+    isWrong: () => statusSelect.value !== '' && !STATUSES.includes(statusSelect.value),
+    clear() {
+      statusSelect.value = typeSelect.value = ''
+      apply()
+    },
+    setTypes: (types) => types.forEach(({ type }) => addOption(typeSelect, type)),
+    showCounts: (counts) => showCounts(statusSelect, counts),
+  }
+}
+
+function createFilter(label, any, values) {
+  const options = values.map((value) => h('option', { value }, value))
+  return h('select', { 'aria-label': label }, h('option', { value: '' }, any), options)
+}
+
+/** A value that the address names and nothing can have stays in view, and is told. */
+function select(control, value) {
+  addOption(control, value)
+  control.value = value
+}
+
+function addOption(control, value) {
+  if (![...control.options].some((option) => option.value === value)) control.append(h('option', { value }, value))
+}
+
+/** How many tasks each status has; nothing while they have not been counted. */
+function showCounts({ options }, counts) {
+  for (const option of options) {
+    if (option.value === '') continue
+    const count = counts?.byStatus[option.value] ?? 0
+    setText(option, counts ? text.statusCount(option.value, count, counts.more.includes(option.value)) : option.value)
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * The payload's own form, one for each type, made when the type is chosen first. What was typed into one stays in it; a field that another
+ * type has, too, begins with what was typed last.
+ */
+import { h } from './dom.js'
+import { createFields } from './fields.js'
+
+/** @returns `{ element, places, show(type), read(misfits) }`; `places` are those of the form that is shown */
+export function createPayloadForms() {
+  const element = h('div', { class: 'payload' })
+  const forms = new Map()
+  let shown
+  return {
+    element,
+    get places() {
+      return shown?.places ?? new Map()
+    },
+    read: (misfits) => shown.read(misfits),
+    show({ type, payload }) {
+      const before = shown
+      shown = forms.get(type) ?? createForm(payload)
+      forms.set(type, shown)
+      if (before !== undefined && before !== shown) carryOver(before.places, shown.places)
+      element.replaceChildren(...shown.elements)
+    },
+  }
+}
+
+function createForm(schema) {
+  const places = new Map()
+  const isObject = schema.properties !== undefined
+  // A payload that is no object with members is one JSON value: a field called `payload`.
+  const members = isObject ? createFields(schema, '/payload', places) : createFields({ properties: { payload: schema } }, '', places)
+  return { places, elements: members.elements, read: (misfits) => (isObject ? members.read(misfits) : members.read(misfits).payload) }
+}
+
+/** Only into fields that nobody has filled in. */
+function carryOver(from, to) {
+  for (const [pointer, { control }] of to) {
+    const typed = from.get(pointer)?.control
+    if (typed === undefined || typed.tagName !== control.tagName || typed.type !== control.type) continue
+    if (isTouched(typed) && !isTouched(control)) copyValue(typed, control)
+  }
+}
+
+function isTouched(control) {
+  return control.type === 'checkbox' ? control.checked !== control.defaultChecked : (control.value ?? '') !== ''
+}
+
+function copyValue(from, to) {
+  if (from.type === 'checkbox') to.checked = from.checked
+  else if (from.tagName !== 'SELECT') to.value = from.value
+  // The values of options are their places in their own list.
+  else to.value = [...to.options].find((option) => option.text === from.selectedOptions[0].text)?.value ?? ''
+}

@@ -1,0 +1,36 @@
+/** The status of a task, told by shape, word and colour. */
+import { h, setAttribute, setText } from './dom.js'
+
+const SVG_NAMESPACE = 'http://www.w3.org/2000/svg'
+
+/** One shape for each status. 16 by 16. */
+const STATUS_SHAPES = {
+  SCHEDULED: 'M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2M8 5v3.300l2.200 1.500',
+  WAITING: 'M5.500 4v8M10.500 4v8',
+  PENDING: 'M8 2.500a5.500 5.500 0 1 0 0 11a5.500 5.500 0 0 0 0-11',
+  PROCESSING: 'M5 3.500v9l7.500-4.500z',
+  RETRYING: 'M13 8a5 5 0 1 1-1.600-3.700M13 2.500v3h-3',
+  CANCELLING: 'M8 2.500a5.500 5.500 0 1 0 0 11a5.500 5.500 0 0 0 0-11M5.500 8h5',
+  COMPLETED: 'M3 8.500l3.300 3.300L13 5',
+  FAILED: 'M4 4l8 8M12 4l-8 8',
+  CANCELLED: 'M8 2.500a5.500 5.500 0 1 0 0 11a5.500 5.500 0 0 0 0-11M4.200 4.200l7.600 7.600',
+  EXPIRED: 'M4 2.500h8M4 13.500h8M5 2.500c0 3 6 8 6 11M11 2.500c0 3-6 8-6 11',
+}
+
+/** @returns `{ element, update(status) }` */
+export function createStatus(status) {
+  const shape = document.createElementNS(SVG_NAMESPACE, 'path')
+  const icon = document.createElementNS(SVG_NAMESPACE, 'svg')
+  icon.setAttribute('viewBox', '0 0 16 16')
+  icon.setAttribute('aria-hidden', 'true')
+  icon.append(shape)
+  const word = h('span')
+  const element = h('span', { class: 'status' }, icon, word)
+  const update = (status) => {
+    setAttribute(element, 'data-status', status)
+    setAttribute(shape, 'd', STATUS_SHAPES[status] ?? STATUS_SHAPES.PENDING)
+    setText(word, status)
+  }
+  update(status)
+  return { element, update }
+}

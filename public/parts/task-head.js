@@ -1,0 +1,25 @@
+/** The head of a task: its title, status, how it stands, its progress and what can be done. */
+import { task as text } from '../text/en.js'
+import { createCancelButton } from './cancel-button.js'
+import { createCopyButton } from './copy-button.js'
+import { h, setText } from './dom.js'
+import { createProgress } from './progress.js'
+import { createStatus } from './status.js'
+
+/** @returns `{ elements, standing, update(task) }`; what `standing` says changes with time, and is the caller's */
+export function createHead(first) {
+  const title = h('h1', { tabindex: -1 })
+  const status = createStatus(first.status)
+  const standing = h('span', { class: 'standing' })
+  const copyId = createCopyButton(() => first.id, text.copyId)
+  const cancel = createCancelButton(first.id)
+  const progress = createProgress()
+  const update = (task) => {
+    setText(title, task.title)
+    status.update(task.status)
+    progress.update(task)
+    cancel.update(task)
+  }
+  const elements = [title, h('p', { class: 'id' }, h('code', {}, first.id), copyId), h('p', { class: 'glance' }, status.element, standing), progress.element, cancel.element]
+  return { elements, standing, update }
+}

@@ -1,0 +1,107 @@
+/** Requests to the REST surface, and the server's clock. */
+import { isPassing, requestJson } from '../client/requests.js'
+
+/** Where the server is reached, under whatever path a proxy has put it: this file lies in its folder `server`. */
+export const baseUrl = new URL('..', import.meta.url).href.replace(/\/$/, '')
+
+const DEADLINE_MS = 10_000
+const RETRY_MS = 2_000
+/** How often it is asked whether a trouble is over, once somebody was told of one. */
+const PROBE_MS = 3_000
+/** Below this the two clocks agree as well as the header can tell: it has whole seconds. */
+const CLOCK_TOLERANCE_MS = 2_000
+let clockOffsetMs = 0
+const waiting = new Set()
+let probeTimer
+
+/** The answer to a GET, which must have the member `has`. Throws as `requestJson` does. */
+export function getJson(path, { signal, has = 'items' } = {}) {
+  return send(path, { signal, has })
+}
+
+/** Throws as `requestJson` does. */
+export function postJson(path, body = {}, { has = 'id' } = {}) {
+  const headers = { accept: 'application/json', 'content-type': 'application/json' }
+  return send(path, { has, method: 'POST', headers, body: JSON.stringify(body) })
+}
+
+async function send(path, options) {
+  // No answer of the API is a redirect: one that comes is a proxy's, perhaps to a page of another origin, which could not be read.
+  const { body, response } = await requestJson(baseUrl + path, { headers: { accept: 'application/json' }, redirect: 'manual', timeoutMs: DEADLINE_MS, ...options })
+  readClock(response)
+  tellReachable()
+  return body
+}
+
+/**
+ * Reads until it succeeds, as `getJson` does: `onRead` gets the answer, `onFailure` each error before.
+ * @returns a function that ends it
+ */
+export function readUntilDone(path, { has, onRead, onFailure = () => {} }) {
+  const stopped = new AbortController()
+  let timer
+  let forget = () => {}
+  const attempt = async () => {
+    clearTimeout(timer)
+    forget()
+    let answer
+    try {
+      answer = await getJson(path, { signal: stopped.signal, has })
+    } catch (error) {
+      if (stopped.signal.aborted) return
+      onFailure(error)
+      timer = setTimeout(attempt, RETRY_MS)
+      forget = whenReachable(attempt)
+      return
+    }
+    if (!stopped.signal.aborted) onRead(answer)
+  }
+  attempt()
+  return () => {
+    clearTimeout(timer)
+    forget()
+    stopped.abort()
+  }
+}
+
+/**
+ * Calls `listener` once the server answers, and asks it meanwhile now and then.
+ * @returns a function that takes it back
+ */
+export function whenReachable(listener) {
+  waiting.add(listener)
+  probeTimer ??= setTimeout(probe, PROBE_MS)
+  return () => waiting.delete(listener)
+}
+
+/** To be called when something else shows that the server answers. */
+export function tellReachable() {
+  clearTimeout(probeTimer)
+  probeTimer = undefined
+  const listeners = [...waiting]
+  waiting.clear()
+  for (const listener of listeners) listener()
+}
+
+async function probe() {
+  clearTimeout(probeTimer)
+  probeTimer = undefined
+  if (waiting.size === 0) return
+  try {
+    await getJson('/api/tasks?limit=1') // which says it
+  } catch (error) {
+    if (!isPassing(error)) return // it answers, though not as it should: what was told stays
+    probeTimer ??= setTimeout(probe, PROBE_MS)
+  }
+}
+window.addEventListener('online', probe)
+
+/** Now, by the server's clock: the times of a task are, and the watcher's computer may be minutes off. */
+export function serverNow() {
+  return Date.now() + clockOffsetMs
+}
+
+function readClock(response) {
+  const offsetMs = Date.parse(response.headers.get('date') ?? '') - Date.now()
+  if (Number.isFinite(offsetMs)) clockOffsetMs = Math.abs(offsetMs) > CLOCK_TOLERANCE_MS ? offsetMs : 0
+}
