@@ -25,11 +25,8 @@ import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.j
 import { startTarpit } from '../helpers/tarpits.js'
 
 t.setTimeout(900_000)
-/**
- * 410 to 705 MB were seen. Of these, the whole heap is some 300 MB at its peak, 65 MB of it alive: when V8 collects the rest depends on what
- * else the machine does, so that the bound has room for it. Bodies and unread answers have 64 MiB each.
- */
-const MAX_RSS_BYTES = 1024 * 1024 * 1024
+/** The budget. Bodies and unread answers have 64 MiB each of it. */
+const MAX_RSS_BYTES = 512 * 1024 * 1024
 const JSON_FIELDS = { 'content-type': 'application/json' }
 
 /** As many as the queue of a busy list: the look-ups over them are what presses. */
