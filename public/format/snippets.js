@@ -13,7 +13,7 @@ export function createSnippets(task, origin) {
       code: [
         `curl ${origin}/api/tasks`,
         `-H 'Content-Type: application/json'`,
-        `-d ${quoteForShell(JSON.stringify(describeCreation(task)))}`,
+        `-d ${quoteForShell(toVisibleJson(describeCreation(task)))}`,
       ].join(' \\\n  '),
     },
     {
@@ -41,7 +41,7 @@ export function createTypeSnippets({ type, payload }, origin) {
     {
       title: text.create,
       hint: text.terminal,
-      code: [`curl ${origin}/api/tasks`, `-H 'Content-Type: application/json'`, `-d ${quoteForShell(JSON.stringify(body))}`].join(' \\\n  '),
+      code: [`curl ${origin}/api/tasks`, `-H 'Content-Type: application/json'`, `-d ${quoteForShell(toVisibleJson(body))}`].join(' \\\n  '),
     },
     {
       title: text.createAndWait,
@@ -59,6 +59,13 @@ export function createTypeSnippets({ type, payload }, origin) {
 /** The body that creates such a task, without what is the default anyway. */
 function describeCreation({ title, type, payload, priority, tags }) {
   return { title, type, payload, ...(priority !== 0 && { priority }), ...(tags.length > 0 && { tags }) }
+}
+
+/** JSON in which nothing is hidden: characters that cannot be seen, or that turn the direction of others around, are escaped. */
+function toVisibleJson(value) {
+  return JSON.stringify(value).replace(/[\p{Cf}\p{Zl}\p{Zp}\u007F-\u009F]/gu, (character) => {
+    return [...Array(character.length).keys()].map((index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`).join('')
+  })
 }
 
 /** POSIX shells take everything literally between single quotes, except the single quote. */

@@ -1,5 +1,6 @@
 /** One task, live: how it stands, how far it is, what it was given, what came of it, and everything that happened to it. */
 import { linkTo } from '../addresses.js'
+import { describeTitle } from '../format/title.js'
 import { onTick } from '../parts/clock.js'
 import { h } from '../parts/dom.js'
 import { TaskView } from '../parts/task-view.js'
@@ -52,7 +53,9 @@ function followTask(id, { show, tell }) {
 /** In the title of the window; and for those who hear the page every status, and no progress. */
 function createTeller(frame) {
   let statusBefore
-  return ({ title, status, failure }) => {
+  return (task) => {
+    const { status, failure } = task
+    const title = describeTitle(task)
     frame.setTitle(status, title)
     if (statusBefore !== undefined && statusBefore !== status) frame.announce(frameText.change(title, status, isFinal(status) && failure?.message))
     statusBefore = status

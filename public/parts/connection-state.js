@@ -8,14 +8,16 @@ import { setAttribute, setText } from './dom.js'
 
 /** Fills `element`, and `announce`s each change once, not each second of a countdown. */
 export function startConnectionState(element, announce) {
-  let stateBefore = 'connecting'
+  /** What is not worth a word when it is over. */
+  const beginnings = ['idle', 'connecting']
+  let stateBefore = 'idle'
   const show = () => {
     const connection = pageConnection()
     const { state } = connection
     setAttribute(element, 'data-state', state)
     setText(element, describeConnection(connection, serverNow()))
     if (state === stateBefore) return
-    if (stateBefore !== 'connecting') announce(state === 'live' ? text.liveAgain : connection.text)
+    if (!beginnings.includes(stateBefore)) announce(state === 'live' ? text.liveAgain : connection.text)
     stateBefore = state
   }
   onTick(show)

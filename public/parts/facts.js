@@ -39,12 +39,24 @@ const FACTS = [
   [text.madeBy, createLink, ({ parentId }) => parentId && { href: linkTo('/tasks/', parentId), label: parentId }],
   [text.batch, createCode, ({ batchId }) => batchId],
   [text.callback, createCode, ({ callbackUrl }) => callbackUrl],
-  [text.tags, createText, ({ tags }) => tags.join(', ')],
+  [text.tags, createTexts, ({ tags }) => (tags.length === 0 ? null : tags)],
 ]
 
 function createText() {
   const element = h('span', {})
   return { element, update: (value) => setText(element, value) }
+}
+
+/** Several texts, each apart from the others: one may be written from right to left, or turn the direction around. */
+function createTexts() {
+  const element = h('span', {})
+  return {
+    element,
+    update(values) {
+      if (JSON.stringify([...element.children].map(({ textContent }) => textContent)) === JSON.stringify(values)) return
+      element.replaceChildren(...values.flatMap((value, index) => (index === 0 ? [h('bdi', {}, value)] : [', ', h('bdi', {}, value)])))
+    },
+  }
 }
 
 function createCode() {

@@ -1,18 +1,36 @@
-/** The filters of the list. They live in the query of the address, so a link, a reload or the way back keeps them. */
+/**
+ * The filters of the list. They live in the query of the address, so a link, a reload or the way back keeps them. Status and type can be
+ * chosen; what else `GET /api/tasks` filters by is taken from the address too, shown, and can be taken away.
+ */
 import { list as text } from '../text/en.js'
 import { h, setText } from './dom.js'
 
 const STATUSES = ['SCHEDULED', 'WAITING', 'PENDING', 'PROCESSING', 'RETRYING', 'CANCELLING', 'COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED']
 
+/** Filters of the API that cannot be chosen here. */
+const OTHERS = ['tag', 'queue', 'batch', 'parent', 'createdAfter', 'createdBefore', 'q']
+
 /** Calls `onChange` when others are set, here or by the address. */
 export function createFilters(onChange) {
   const statusSelect = createFilter(text.filterByStatus, text.anyStatus, STATUSES)
   const typeSelect = createFilter(text.filterByType, text.anyType, [])
-  const read = () => Object.fromEntries(Object.entries({ status: statusSelect.value, type: typeSelect.value }).filter(([, value]) => value !== ''))
+  const chips = h('div', { class: 'filter-chips', hidden: true })
+  let others = {}
+  const read = () => withoutEmpty({ status: statusSelect.value, type: typeSelect.value, ...others })
   const takeFromAddress = () => {
-    const query = new URLSearchParams(location.search)
-    select(statusSelect, query.get('status') ?? '')
-    select(typeSelect, query.get('type') ?? '')
+    const query = Object.fromEntries(new URLSearchParams(location.search))
+    select(statusSelect, (query.status ?? '').trim().toUpperCase())
+    select(typeSelect, (query.type ?? '').trim())
+    setOthers(withoutEmpty(Object.fromEntries(OTHERS.map((name) => [name, query[name] ?? '']))))
+  }
+  const setOthers = (values) => {
+    others = values
+    chips.replaceChildren(...Object.entries(values).map(([name, value]) => createChip(name, value, () => takeAway(name))))
+    chips.hidden = chips.childElementCount === 0
+  }
+  const takeAway = (name) => {
+    setOthers(withoutEmpty({ ...others, [name]: '' }))
+    apply()
   }
   const apply = () => {
     const query = new URLSearchParams(read()).toString()
@@ -28,17 +46,26 @@ export function createFilters(onChange) {
     if (JSON.stringify(read()) !== before) onChange()
   })
   return {
-    element: h('div', { class: 'filters' }, statusSelect, typeSelect),
+    element: h('div', { class: 'filters' }, statusSelect, typeSelect, chips),
     /** Those that are set. */
     read,
     isWrong: () => statusSelect.value !== '' && !STATUSES.includes(statusSelect.value),
     clear() {
       statusSelect.value = typeSelect.value = ''
+      setOthers({})
       apply()
     },
     setTypes: (types) => types.forEach(({ type }) => addOption(typeSelect, type)),
     showCounts: (counts) => showCounts(statusSelect, counts),
   }
+}
+
+function withoutEmpty(values) {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ''))
+}
+
+function createChip(name, value, click) {
+  return h('button', { type: 'button', class: 'filter-chip', 'aria-label': text.takeAway(name, value), click }, h('span', {}, `${name}: `, h('bdi', {}, value)), h('span', { 'aria-hidden': 'true' }, '×'))
 }
 
 function createFilter(label, any, values) {

@@ -1,6 +1,7 @@
 /** A task as a row of the list. */
 import { linkTo } from '../addresses.js'
 import { describeDuration } from '../format/times.js'
+import { describeTitle } from '../format/title.js'
 import { list as text, task as taskText } from '../text/en.js'
 import { createBar } from './bar.js'
 import { createTime } from './clock.js'
@@ -25,8 +26,8 @@ export function createRow(first, isSelected) {
   const update = (task) => {
     if (task === shown) return
     shown = task
-    setText(title, task.title)
-    setAttribute(title, 'title', task.title)
+    setText(title, describeTitle(task))
+    setAttribute(title, 'title', describeTitle(task))
     status.update(task.status)
     setText(took, describeRun(task))
     const isRunning = task.status === 'PROCESSING'

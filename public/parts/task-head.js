@@ -1,4 +1,5 @@
 /** The head of a task: its title, status, how it stands, its progress and what can be done. */
+import { describeTitle } from '../format/title.js'
 import { task as text } from '../text/en.js'
 import { createCancelButton } from './cancel-button.js'
 import { createCopyButton } from './copy-button.js'
@@ -15,7 +16,7 @@ export function createHead(first) {
   const cancel = createCancelButton(first.id)
   const progress = createProgress()
   const update = (task) => {
-    setText(title, task.title)
+    setText(title, describeTitle(task))
     status.update(task.status)
     progress.update(task)
     cancel.update(task)

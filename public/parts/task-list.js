@@ -89,9 +89,9 @@ class TaskList {
   }
 
   #describeEmptiness() {
-    const { status, type } = this.filters.read()
-    if (this.filters.isWrong()) return [h('p', { role: 'alert' }, text.noStatus(status)), this.#createShowAll()]
-    if (!status && !type) return [h('p', {}, text.empty), h('a', { class: 'button', href: linkTo('/new') }, text.createFirst)]
+    const filter = this.filters.read()
+    if (this.filters.isWrong()) return [h('p', { role: 'alert' }, text.noStatus(filter.status)), this.#createShowAll()]
+    if (Object.keys(filter).length === 0) return [h('p', {}, text.empty), h('a', { class: 'button', href: linkTo('/new') }, text.createFirst)]
     return [h('p', {}, text.noMatch), this.#createShowAll()]
   }
 

@@ -10,14 +10,15 @@ import { baseUrl, serverNow, tellReachable, whenReachable } from './api.js'
 /** The server says something every 15 s. Who is silent for longer may be gone; it is tried anew after 30 s. */
 const QUIET_MS = 17_000
 const listeners = new Set()
-let standing = { state: 'connecting', text: text.connecting }
+/** Idle while nothing is watched. */
+let standing = { state: 'idle', text: '' }
 /** When the page was last current, by the clock of the server; undefined while it is. */
 let lostAt
 
 const live = openLive({ baseUrl, onConnection: take })
 /** As in the client library, over the page's connection. */
-export const watchList = (list, options) => live.watchList(list, options)
-export const watchTask = (id, options) => live.watchTask(id, options)
+export const watchList = (list, options) => watch(() => live.watchList(list, options))
+export const watchTask = (id, options) => watch(() => live.watchTask(id, options))
 
 window.addEventListener('online', () => live.retryNow())
 
@@ -48,6 +49,11 @@ function take(connection) {
   if (isLive) tellReachable()
   if (connection.state === 'away') whenReachable(() => live.retryNow())
   for (const listener of listeners) listener(pageConnection())
+}
+
+function watch(begin) {
+  if (standing.state === 'idle') take({ state: 'connecting', text: text.connecting })
+  return begin()
 }
 
 /** For how long nothing has been heard. */

@@ -55,6 +55,7 @@ export const list = {
   filterByType: 'Filter by type',
   anyStatus: 'Any status',
   anyType: 'Any type',
+  takeAway: (name, value) => `Take away the filter ${name}: ${value}`,
   statusCount: (status, count, isMore) => `${status} (${count}${isMore ? '+' : ''})`,
   arrived: (count) => (count === 1 ? '1 new task' : `${count} new tasks`),
   loadMore: 'Load more',
@@ -67,6 +68,8 @@ export const list = {
   showAll: 'Show all tasks',
   gone: 'no longer in this list',
   took: (duration) => `took ${duration}`,
+  /** Of a title in which nothing can be seen. */
+  blankTitle: (type) => `(blank title) ${type}`,
 }
 
 export const task = {

@@ -20,6 +20,14 @@ t.test('the lines for the terminal survive a shell, whatever the title and the p
   t.same(JSON.parse(body ?? ''), { title: nasty, type: 'demo.sleep', payload: { nasty }, priority: 3, tags: [nasty] })
 })
 
+t.test('nothing in a line is hidden, or turns others around', async (t) => {
+  const hidden = 'a\u202Eb\u200Bc\u2066d\uFEFFe\u2028f\u0085g 👩‍🚀'
+  const [, create] = createSnippets(makeTask({ title: hidden }), ORIGIN)
+  const [, json = ''] = /-d '(.*)'$/s.exec(create?.code ?? '') ?? []
+  t.match(json, 'a\\u202eb\\u200bc\\u2066d\\ufeffe\\u2028f\\u0085g')
+  t.equal((JSON.parse(json) as { title: string }).title, hidden)
+})
+
 t.test('what is the default anyway is left out', async (t) => {
   const [, create] = createSnippets(makeTask({ title: 'plain' }), ORIGIN)
   t.match(create?.code, `-d '{"title":"plain","type":"demo.sleep","payload":{}}'`)
