@@ -105,6 +105,31 @@ t.test('secrets are made once, differ, and are never printed', async (t) => {
   t.strictSame(readdirSync(join(folder, 'database')).sort(), ['password', 'url'])
 })
 
+t.test('a password whose file was deleted is replaced wherever it stands, and the others stay', async (t) => {
+  const folder = await makeSecrets(t)
+  const secret = (path: string) => readFileSync(join(folder, path), 'utf8').trim()
+  for (const [changed, others, files] of [['redis', ['superuser', 'database'], ['url', 'redis.conf']], ['database', ['superuser', 'redis'], ['url']]] as const) {
+    const before = secret(`${changed}/password`)
+    const kept = others.map((name) => secret(`${name}/password`))
+    rmSync(join(folder, changed, 'password'))
+    await runScript('secrets', [folder])
+    const after = secret(`${changed}/password`)
+    t.match(after, /^[0-9a-f]{48}$/)
+    t.not(after, before)
+    for (const file of files) t.ok(secret(`${changed}/${file}`).includes(after) && !secret(`${changed}/${file}`).includes(before), `${changed}/${file}`)
+    t.strictSame(others.map((name) => secret(`${name}/password`)), kept)
+  }
+})
+
+t.test('what Redis asks for is always the password of its file', async (t) => {
+  const folder = await makeSecrets(t)
+  for (const password of ['by-hand', 'a "quoted\\one', "with 'these' # too"]) {
+    writeFileSync(join(folder, 'redis/password'), `${password}\n`)
+    await runScript('secrets', [folder])
+    t.equal(readFileSync(join(folder, 'redis/redis.conf'), 'utf8'), `requirepass "${password.replace(/["\\]/g, '\\$&')}"\n`)
+  }
+})
+
 if (!hasPsql) t.comment('no psql on this machine: the role that docker compose makes is left out')
 else {
   t.test('the role of the database is made in a new volume and in one of an earlier version', async (t) => {
@@ -157,7 +182,9 @@ if (redisServer === undefined) t.comment('no redis-server on this machine: its p
 else {
   t.test('Redis takes its command, asks for its password, and its health check knows it', async (t) => {
     const folder = await makeSecrets(t)
-    const password = readFileSync(join(folder, 'redis/password'), 'utf8').trim()
+    writeFileSync(join(folder, 'redis/password'), 'by"hand\\1\n')
+    await runScript('secrets', [folder])
+    const password = JSON.stringify('by"hand\\1')
     const port = await findFreePort()
     const [, ...args] = services['redis']?.command ?? []
     const data = join(folder, 'data')

@@ -5,7 +5,10 @@ import * as typebox from 'typebox'
 import { StartupError } from '../startup-error.js'
 import * as taskwire from '../index.js'
 import type { Definition } from '../tasks/definition.js'
+import { describeWrongDefinition } from '../tasks/definition-options.js'
 
+/** How long one module may take to load. */
+const LOAD_DEADLINE_MS = 20_000
 const MODULE = /(?<!\.d|\.test|\.spec)\.(js|mjs|ts|mts)$/
 
 /**
@@ -13,7 +16,7 @@ const MODULE = /(?<!\.d|\.test|\.spec)\.(js|mjs|ts|mts)$/
  * definitions among their exports.
  * @throws StartupError that names the file, when one cannot be loaded, or none of them exports a definition
  */
-export async function loadOwnDefinitions(folder: string): Promise<Definition[]> {
+export async function loadOwnDefinitions(folder: string, deadlineMs = LOAD_DEADLINE_MS): Promise<Definition[]> {
   const root = resolve(folder)
   const files = await findModules(root).catch((error: NodeJS.ErrnoException) => {
     throw new StartupError(`cannot read the folder of tasks ${root}: ${error.code === 'ENOENT' ? 'it does not exist' : error.message}`)
@@ -24,10 +27,15 @@ export async function loadOwnDefinitions(folder: string): Promise<Definition[]> 
   const jiti = createJiti(import.meta.url, { virtualModules: { taskwire, typebox }, fsCache: false, interopDefault: false })
   const found = new Set<Definition>()
   for (const file of files) {
-    const exported = await jiti.import<Record<string, unknown>>(file).catch((error: unknown) => {
+    const exported = await withDeadline(file, jiti.import<Record<string, unknown>>(file), deadlineMs).catch((error: unknown) => {
       throw new StartupError(`cannot load ${file}: ${error instanceof Error ? error.message : String(error)}`)
     })
-    for (const value of Object.values(exported)) if (isDefinition(value)) found.add(value)
+    for (const [name, value] of Object.entries(exported)) {
+      if (!looksLikeDefinition(value)) continue
+      const wrong = describeWrongDefinition(value)
+      if (wrong !== undefined) throw new StartupError(`${wrong} (export "${name}" of ${file})`)
+      found.add(value as Definition)
+    }
   }
   if (found.size === 0) throw new StartupError(`no module in ${root} exports a task: expected "export const … = defineTask({ type, … })"`)
   for (const { type, isInternal } of found) {
@@ -46,6 +54,18 @@ async function findModules(folder: string): Promise<string[]> {
   return (await Promise.all(nested)).flat().sort()
 }
 
-function isDefinition(value: unknown): value is Definition {
-  return typeof value === 'object' && value !== null && 'type' in value && 'run' in value && typeof value.run === 'function'
+/** A top-level `await` may never end. The timer keeps the process alive meanwhile: without it, Node would end with code 0. */
+async function withDeadline<Value>(file: string, loading: Promise<Value>, deadlineMs: number): Promise<Value> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it did not load within ${deadlineMs / 1_000} s. Does a top-level await in ${file} never end? Move the work into run`)), deadlineMs)
+  })
+  return Promise.race([loading, late]).finally(() => clearTimeout(timer))
+}
+
+/** Also one with a mistake, such as a missing or misspelt `run`: it is told, not left out. A schema is none. */
+function looksLikeDefinition(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false
+  if ('type' in value && 'run' in value && typeof value.run === 'function') return true
+  return ['type', 'title', 'payload', 'result', 'run'].filter((name) => name in value).length >= 3
 }

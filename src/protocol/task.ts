@@ -64,6 +64,7 @@ export const FailureCode = Type.Enum([
   'memory_limit',
   'process_died',
   'disk_full',
+  'put_back',
 ])
 export type FailureCode = Static<typeof FailureCode>
 

@@ -26,10 +26,10 @@ import type { FieldError } from '../protocol/errors.js'
 import { retry } from '../timing/retry.js'
 import { callTypeCode, LATE_STRAY, runInScope, STRAY } from './handler-scope.js'
 import { ProcessEndedError, type IsolatedEnd, type IsolatedRuns } from './isolated-run.js'
-import { checkResult, explainError, explainNoHandler, explainProcessEnd, fail, judge, judgeReturned, settleRefused, type AbortReason, type Outcome } from './outcome.js'
+import { checkResult, explainError, explainNoHandler, explainProcessEnd, fail, isPutBack, judge, judgeReturned, limitPutBack, settleRefused, type AbortReason, type Outcome } from './outcome.js'
 import type { RegisteredType } from './registry.js'
 import { startLimits, type RunLimits } from './run-limits.js'
-import { readTypeWait, type AttemptRef, type ClaimedAttempt, type ClaimRequest, type HeldAttempt, type Settlement } from './store/index.js'
+import { readPutBackWait, readTypeWait, type AttemptRef, type ClaimedAttempt, type ClaimRequest, type HeldAttempt, type Settlement } from './store/index.js'
 import { createTaskContext, type OpenTaskContext, type WorkerServices } from './task-context.js'
 
 const DEFAULT_TYPE_WINDOW_MS = 3_600_000
@@ -76,11 +76,20 @@ export async function runAttemptInSlots({ taskId, attempt, slots }: ClaimRequest
     const outcome = await execute(claimed, run, deps)
     crashPoint('attempt:after-run')
     run.ending()
-    if (outcome !== undefined) await record(callTypeCode(claimed.type, () => judge(claimed, outcome, deps.registry.find(claimed.type)?.definition)), run.signal, deps)
+    if (outcome !== undefined) await record(await decide(claimed, outcome, deps), run.signal, deps)
   } finally {
     run.end()
   }
   return undefined
+}
+
+/** What follows for the task. */
+async function decide(claimed: ClaimedAttempt, outcome: Outcome, { db, registry, log }: AttemptDeps): Promise<Settlement> {
+  const { id, attempt, type } = claimed
+  const definition = registry.find(type)?.definition
+  const warn = (message: string) => log.warn({ taskId: id, attempt, type }, `task type ${type}: ${message}`)
+  const limited = isPutBack(outcome) ? limitPutBack(outcome, await readPutBackWait(db, id).catch(() => ({ count: 0, waitedMs: 0 })), definition?.putBackLimitMs, warn) : outcome
+  return callTypeCode(type, () => judge(claimed, limited, definition, warn))
 }
 
 /** Undefined: the handler has committed the outcome with its own rows. */

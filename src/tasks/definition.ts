@@ -161,6 +161,11 @@ export interface Definition<Payload extends TSchema = TSchema, Result extends TS
   /** Whether it is worth trying again after this error. Default: always. */
   retryOn?(error: unknown): boolean
   readonly timeLimits?: TimeLimits
+  /**
+   * How long, in milliseconds, the handler may put its task back (`PutBack`) without an attempt that fails in between. Then the task is FAILED
+   * (`put_back`). Default 7 days.
+   */
+  readonly putBackLimitMs?: number
   /** At most so many runs at the same time in one worker. Default with `isolation: 'process'`: the number of processors. */
   readonly concurrency?: number
   /** Names what a task is about: while one with the same key has not ended, creating another answers with that one. */

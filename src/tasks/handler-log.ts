@@ -14,6 +14,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { LogLine } from '../protocol/task.js'
 import { toStorableText } from '../protocol/text.js'
 import { readLogLine } from './log-line.js'
+import { describeError } from './thrown.js'
 
 /** Lines stored per attempt. */
 export const MAX_LINES = 1_000
@@ -44,29 +45,45 @@ export function createHandlerLog(log: FastifyBaseLogger, bindings: object, repor
   return guardCalls(level, take)
 }
 
-/** A pino logger none of whose calls throw. */
-function guardCalls(level: string, write: (json: string) => void): Logger {
-  const logMethod = function (this: Logger, args: Parameters<Logger['info']>, method: (...args: Parameters<Logger['info']>) => void) {
+/** A pino logger none of whose calls throw, nor those of its children, whatever options they are given. What fails is told in a line. */
+export function guardCalls(level: string, write: (json: string) => void): Logger {
+  // Past the serializers, formatters and redaction of a child: they may be what failed. So are the fields, which they were to change.
+  const writePlain = (levelNumber: number, message: string) => write(`${JSON.stringify({ level: levelNumber, time: Date.now(), msg: message })}\n`)
+  const logMethod = function (this: Logger | undefined, args: Parameters<Logger['info']>, method: (...args: Parameters<Logger['info']>) => void, levelNumber: number) {
     try {
-      method.apply(this, args)
-    } catch {
-      // Such as a getter that throws.
-      method.call(this, 'a log line cannot be written: reading one of its fields failed')
+      method.apply(this ?? logger, args)
+    } catch (error) {
+      const message = (args as unknown[]).slice(0, 2).find((arg) => typeof arg === 'string')
+      writePlain(levelNumber, [message, `a log line cannot be written: reading one of its fields failed (${describeError(error).message})`].filter(Boolean).join('; '))
     }
   }
   const logger = pino({ level, base: null, hooks: { logMethod } }, { write })
-  const makeChild = logger.child
-  // Children inherit it, with all that they inherit.
-  logger.child = function (this: Logger, ...args: Parameters<typeof makeChild>) {
-    try {
-      return makeChild.apply(this, args)
-    } catch {
-      return this
+  const { child, bindings, setBindings, flush } = logger
+  const guard = <This, Args extends unknown[], Result>(call: (this: This, ...args: Args) => Result, instead: (self: This) => Result, what: string) =>
+    function (this: This, ...args: Args): Result {
+      try {
+        return call.apply(this, args)
+      } catch (error) {
+        writePlain(pino.levels.values['warn'] ?? 40, `${what}: ${describeError(error).message}`)
+        return instead(this)
+      }
     }
-  } as typeof makeChild
+  // Children inherit them, with all that they inherit.
+  logger.child = guard(child as unknown as (this: Logger, ...args: Parameters<Logger['child']>) => Logger, (self) => self, 'a child logger cannot be made; its parent is used') as unknown as typeof child
+  logger.bindings = guard(bindings, () => ({}), 'the bindings of a logger cannot be read')
+  logger.setBindings = guard(setBindings, () => {}, 'the bindings of a logger cannot be set')
+  logger.flush = guard(flush, () => {}, 'a logger cannot be flushed')
+  const inherited = Object.getPrototypeOf(logger) as object
+  Object.defineProperty(logger, 'level', {
+    get(this: Logger) {
+      return Reflect.get(inherited, 'level', this) as string
+    },
+    set: guard(function (this: Logger, name: string) {
+      Reflect.set(inherited, 'level', name, this)
+    }, () => {}, 'the level of a logger cannot be set'),
+  })
   return logger
 }
-
 /** The fields as they are printed: those whose names the line has itself go together under `fields`. */
 function setApart(fields: Record<string, unknown>, ownNames: ReadonlySet<string>): Record<string, unknown> {
   const taken = Object.keys(fields).filter((name) => ownNames.has(name))

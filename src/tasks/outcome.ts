@@ -3,15 +3,16 @@
  * workers and for the test kit.
  */
 import type { FailureCode } from '../protocol/task.js'
+import type { AttemptError } from '../db/schema.js'
 import { toStorableText } from '../protocol/text.js'
-import { backoffMs, boundDelay, DEFAULT_BACKOFF } from './backoff.js'
+import { backoffMs, capDelay, DEFAULT_BACKOFF, describeDelay, isDelay, type Warn } from './backoff.js'
 import { DatabaseAwayError, type Definition } from './definition.js'
 import { DiskFullError } from './disk-floor.js'
 import type { ProcessEndedError } from './isolated-run.js'
 import { CancelTask, PermanentFailure, PutBack, RetryLater, UnstorableError } from './outcome-errors.js'
 import type { RegisteredType } from './registry.js'
 import { describeViolation, RESULT_LIMITS, toStorable } from './storable.js'
-import { NO_WORKER_FOR_TYPE, type ClaimedAttempt, type Settlement, type TypeWait } from './store/index.js'
+import { NO_WORKER_FOR_TYPE, type ClaimedAttempt, PUT_BACK, type PutBackWait, type Settlement, type TypeWait } from './store/index.js'
 import { describeError, MAX_REASON_LENGTH, toReadable } from './thrown.js'
 
 /** Why a run was asked to end: the reason of its signal. */
@@ -26,8 +27,15 @@ export type Outcome =
   | { kind: 'lost'; reason: string; error: Error }
   | { kind: 'cancelled'; reason: string | null }
 
+/** How long a task may be put back in a row; see `Definition.putBackLimitMs`. */
+export const DEFAULT_PUT_BACK_LIMIT_MS = 7 * 86_400_000
+/** The shortest pause of a task that is put back. */
+const PUT_BACK_LEAST_MS = 1_000
+/** A pause is this part of the time that the task has been put back for, or longer. */
+const PUT_BACK_SHARE = 20
+
 /** Failures that another attempt would meet again. */
-const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'invalid_effect', 'unknown_type', 'no_worker_for_type'])
+const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'invalid_effect', 'unknown_type', 'no_worker_for_type', 'put_back'])
 
 /** What the handler has thrown, in the light of why its signal aborted. */
 export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
@@ -43,7 +51,7 @@ export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
     case 'time limit':
       return fail('time_limit', new Error('the run was over its time limit', { cause: error }))
   }
-  if (error instanceof PutBack) return { kind: 'released', reason: describeError(error).message, retryInMs: error.delayMs }
+  if (error instanceof PutBack) return { kind: 'released', reason: describeError(error).message, retryInMs: error.delayMs, error }
   if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
   return fail(error instanceof DiskFullError ? 'disk_full' : 'error', error)
 }
@@ -59,6 +67,37 @@ export function explainNoHandler(type: string, { count, waitedMs }: TypeWait, wi
   // Half to one and a half of it, so that many tasks do not come back together.
   const retryInMs = Math.min(1_000 * 2 ** Math.min(count, 10), 10_000) * (0.5 + Math.random())
   return { kind: 'released', reason: 'no_worker_for_type', error, retryInMs }
+}
+
+/**
+ * A handler that puts itself back gets a pause that grows with the time that it has done so, and in the end its task fails.
+ * @param waited before this attempt
+ */
+export function limitPutBack(outcome: Outcome, { count, waitedMs }: PutBackWait, limitMs = DEFAULT_PUT_BACK_LIMIT_MS, warn: Warn = () => {}): Outcome {
+  if (!isPutBack(outcome)) return outcome
+  const { reason, error } = outcome
+  if (count > 0 && waitedMs >= limitMs) {
+    const message = `put back ${count + 1} times over ${describeDuration(waitedMs)} without doing its work, which is the limit (putBackLimitMs); the last time: ${reason}`
+    warn(message)
+    return fail('put_back', new Error(message, { cause: error }))
+  }
+  const askedMs = isDelay(error.delayMs) ? error.delayMs : 0
+  const leastMs = Math.max(PUT_BACK_LEAST_MS, waitedMs / PUT_BACK_SHARE)
+  if (askedMs >= leastMs) return { ...outcome, retryInMs: askedMs }
+  // At the first, the second, the fourth time … in a row.
+  if (Number.isInteger(Math.log2(count + 1))) warn(`the handler put its task back for ${askedMs} ms, ${count + 1} times in a row; the pause is ${Math.round(leastMs)} ms at least, and grows`)
+  // Spread, so that many tasks do not come back together.
+  return { ...outcome, retryInMs: leastMs * (1 + Math.random() / 2) }
+}
+
+/** Whether the handler itself has put its task back. */
+export function isPutBack(outcome: Outcome): outcome is Extract<Outcome, { kind: 'released' }> & { error: PutBack } {
+  return outcome.kind === 'released' && outcome.error instanceof PutBack
+}
+
+function describeDuration(ms: number): string {
+  const [unit, name] = ([[86_400_000, 'days'], [3_600_000, 'hours'], [60_000, 'minutes'], [1_000, 'seconds']] as const).find(([each]) => ms >= 2 * each) ?? [1, 'ms']
+  return `${Math.floor(ms / unit)} ${name}`
 }
 
 /** Of a process that other attempts have used before, it is not certain which of them ended it: the next attempt gets a new one. */
@@ -86,16 +125,19 @@ export function fail(code: FailureCode, thrown: unknown): Outcome {
   return { kind: 'failed', code, thrown }
 }
 
-/** What the outcome of the attempt means for the task. */
-export function judge(claimed: Judged, outcome: Outcome, definition: Definition | undefined): Settlement {
+/**
+ * What the outcome of the attempt means for the task.
+ * @param warn told of a delay that is not used as the definition or its handler gave it
+ */
+export function judge(claimed: Judged, outcome: Outcome, definition: Definition | undefined, warn: Warn = () => {}): Settlement {
   const ref = { taskId: claimed.id, attempt: claimed.attempt }
   switch (outcome.kind) {
     case 'completed':
       return { ...ref, outcome: 'completed', status: 'COMPLETED', reason: null, result: outcome.result }
     case 'failed':
-      return { ...ref, outcome: 'failed', ...judgeFailure(claimed, outcome, definition) }
+      return { ...ref, outcome: 'failed', ...judgeFailure(claimed, outcome, definition, warn) }
     case 'released':
-      return { ...ref, outcome: 'released', reason: outcome.reason, ...whenReleased(outcome.retryInMs), ...(outcome.error && { error: describeError(outcome.error) }) }
+      return { ...ref, outcome: 'released', reason: outcome.reason, ...whenReleased(outcome, warn), ...(outcome.error && { error: describeRelease(outcome.error) }) }
     case 'lost':
       return { ...ref, outcome: 'lost', status: 'PENDING', reason: outcome.reason, error: describeError(outcome.error) }
     case 'cancelled':
@@ -103,8 +145,13 @@ export function judge(claimed: Judged, outcome: Outcome, definition: Definition 
   }
 }
 
-function whenReleased(retryInMs: number | undefined): Pick<Settlement, 'status' | 'retryInMs'> {
-  return retryInMs === undefined ? { status: 'PENDING' } : { status: 'RETRYING', retryInMs: boundDelay(retryInMs) }
+function whenReleased({ retryInMs }: Extract<Outcome, { kind: 'released' }>, warn: Warn): Pick<Settlement, 'status' | 'retryInMs'> {
+  return retryInMs === undefined ? { status: 'PENDING' } : { status: 'RETRYING', retryInMs: capDelay(retryInMs, 'PutBack', warn) }
+}
+
+/** By its name the next attempt knows how often it was put back: one of a subclass counts, too. */
+function describeRelease(error: Error): AttemptError {
+  return error instanceof PutBack ? { ...describeError(error), name: PUT_BACK } : describeError(error)
 }
 
 /** Another attempt, or the end. */
@@ -112,14 +159,21 @@ function judgeFailure(
   { attempt, failures, maxAttempts }: Judged,
   { code, thrown }: Extract<Outcome, { kind: 'failed' }>,
   definition: Definition | undefined,
+  warn: Warn,
 ): Pick<Settlement, 'status' | 'reason' | 'error' | 'retryInMs' | 'failure'> {
   const error = describeError(thrown)
   const isWorthIt = !PERMANENT.has(code) && (thrown instanceof RetryLater || isRetryable(definition, thrown))
   if (failures + 1 >= maxAttempts || !isWorthIt) {
     return { status: 'FAILED', reason: error.message, failure: { code, message: error.message, attempt }, error }
   }
-  const retryInMs = thrown instanceof RetryLater ? boundDelay(thrown.delayMs) : backoffMs(definition?.backoff ?? DEFAULT_BACKOFF, failures + 1, thrown)
-  return { status: 'RETRYING', reason: error.message, error, retryInMs }
+  return { status: 'RETRYING', reason: error.message, error, retryInMs: retryDelay(definition, failures + 1, thrown, warn) }
+}
+
+function retryDelay(definition: Definition | undefined, failures: number, thrown: unknown, warn: Warn): number {
+  // Its constructor refuses other delays; the field may have been changed since.
+  if (thrown instanceof RetryLater && isDelay(thrown.delayMs)) return capDelay(thrown.delayMs, 'RetryLater', warn)
+  if (thrown instanceof RetryLater) warn(`RetryLater gave ${describeDelay(thrown.delayMs)} instead of milliseconds, 0 or more; the backoff of the type is used`)
+  return backoffMs(definition?.backoff ?? DEFAULT_BACKOFF, failures, thrown, Math.random, warn)
 }
 
 /** A definition that fails to judge is no reason to give up. */

@@ -1,10 +1,9 @@
 /** The types of task this server knows, with their schemas compiled once. */
 import { availableParallelism } from 'node:os'
-import { Type } from 'typebox'
 import type { FieldError } from '../protocol/errors.js'
 import type { TypeInfo } from '../protocol/http.js'
-import { QueueName, TaskType } from '../protocol/task.js'
 import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type Definition } from './definition.js'
+import { describeWrongDefinition } from './definition-options.js'
 import { createDefaults } from './fill-defaults.js'
 import { createChecker, type Checker } from './schema-errors.js'
 import { describeError } from './thrown.js'
@@ -45,13 +44,11 @@ export interface Registry {
  * @throws Error when two definitions share a type, a name is malformed, or the default is not among them
  */
 export function createRegistry(definitions: readonly Definition[], defaultType: string, queues: readonly string[] = []): Registry {
-  const name = createChecker(TaskType)
   const types = new Map<string, RegisteredType>()
   for (const definition of definitions) {
-    const [error] = name.check(definition.type)
-    if (error !== undefined) throw new Error(`task type "${definition.type}" ${error.detail}`)
+    const wrong = describeWrongDefinition(definition)
+    if (wrong !== undefined) throw new Error(wrong)
     if (types.has(definition.type)) throw new Error(`task type "${definition.type}" is defined twice`)
-    assertOptions(definition)
     types.set(definition.type, register(definition))
   }
   if (!types.has(defaultType)) throw new Error(`the default task type "${defaultType}" is not defined`)
@@ -137,40 +134,4 @@ function queueOf(definition: Definition): string {
 function concurrencyOf({ concurrency, isolation, queue }: Definition): number | undefined {
   if (concurrency !== undefined || queue !== undefined) return concurrency
   return isolation === 'process' ? availableParallelism() : undefined
-}
-
-/** What a definition may say besides its schemas; see `Definition`. */
-const Options = Type.Object({
-  title: Type.String({ minLength: 1 }),
-  description: Type.String(),
-  isInternal: Type.Optional(Type.Boolean()),
-  queue: Type.Optional(QueueName),
-  priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 9 })),
-  attempts: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
-  timeLimits: Type.Optional(
-    Type.Object(
-      {
-        softMs: Type.Optional(Type.Integer({ minimum: 1 })),
-        hardMs: Type.Optional(Type.Integer({ minimum: 1 })),
-        heartbeatMs: Type.Optional(Type.Integer({ minimum: 1 })),
-      },
-      { additionalProperties: false },
-    ),
-  ),
-  concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
-  isolation: Type.Optional(Type.Enum(['none', 'process'])),
-  memoryLimitMb: Type.Optional(Type.Integer({ minimum: 32 })),
-})
-const optionsChecker = createChecker(Options)
-
-function assertOptions(definition: Definition): void {
-  const { type, queue, concurrency, isolation, memoryLimitMb, timeLimits = {} } = definition
-  const refuse = (what: string) => {
-    throw new Error(`task type "${type}": ${what}`)
-  }
-  const [error] = optionsChecker.check(definition)
-  if (error !== undefined) refuse(`${error.pointer.slice(1) || 'the definition'} ${error.detail}`)
-  if (queue !== undefined && concurrency !== undefined) refuse('queue and concurrency come together: a type with a concurrency has a queue of its own')
-  if (memoryLimitMb !== undefined && isolation !== 'process') refuse("memoryLimitMb needs isolation: 'process'")
-  if ((timeLimits.softMs ?? 0) > (timeLimits.hardMs ?? Infinity)) refuse('timeLimits.softMs is above hardMs')
 }

@@ -1,11 +1,12 @@
 /**
  * Values that handlers hand over to be stored: results, effects, payloads of children, data of progress reports.
  *
- * The rule: a value is stored as `JSON.stringify` writes it, and it is checked in that form. So a Date is stored as ISO 8601 text, a class
- * instance as what its `toJSON` returns or as its own fields, and a member that is undefined is left out. What JSON would lose without a
- * word is refused: a BigInt, NaN and the infinities, a Map, a Set, and any other object of a class that JSON writes as `{}`, such as an
- * Error or a promise that was not awaited. So is what PostgreSQL cannot hold (see `protocol/text.ts`).
+ * The rule: a value is stored as `JSON.stringify` writes it, and it is checked in that form. A Date is stored as ISO 8601 text, a class
+ * instance as what its `toJSON` returns or as its own fields. Left out are members that are undefined or a function, and named members
+ * of an array; undefined in an array, and a hole, become null, and -0 becomes 0. What JSON would lose beyond that is refused: see `findLoss`. So
+ * is what PostgreSQL cannot hold (see `protocol/text.ts`).
  */
+import { types } from 'node:util'
 import type { FieldError } from '../protocol/errors.js'
 import { escapePointer, findUnstorable } from '../protocol/text.js'
 
@@ -22,15 +23,14 @@ export type Storable = { value: unknown; violation?: undefined } | { value?: und
 /** Never throws, whatever `toJSON` and the getters of the value do. Undefined counts as null. */
 export function toStorable(given: unknown, { maxBytes, maxDepth }: StorableLimits): Storable {
   try {
-    const json = JSON.stringify(given ?? null) as string | undefined
-    if (json === undefined) return refuse(`is a ${typeof given}`, 'Return a JSON value.')
+    const json = JSON.stringify(given ?? null, createLossCheck(maxBytes))
     const bytes = Buffer.byteLength(json)
-    if (bytes > maxBytes) return refuse(`has ${bytes} bytes; at most ${maxBytes} are stored`, 'Store it as an artifact.')
+    if (bytes > maxBytes) throw new ViolationError({ pointer: '', ...describeSize(`${bytes} bytes`, maxBytes) })
     const value: unknown = JSON.parse(json)
-    const violation = findUnstorable(value, maxDepth) ?? findLoss(given)
+    const violation = findUnstorable(value, maxDepth)
     return violation === undefined ? { value } : { violation }
   } catch (error) {
-    return { violation: findBigInt(given) ?? describeFailure(error) }
+    return { violation: error instanceof ViolationError ? error.violation : describeFailure(error) }
   }
 }
 
@@ -50,8 +50,11 @@ export function describeViolation({ pointer, detail }: FieldError): string {
   return `${pointer || 'it'} ${detail}`
 }
 
-function refuse(detail: string, fix: string): Storable {
-  return { violation: { pointer: '', detail, fix } }
+/** Ends `JSON.stringify` where the value breaks the rule. */
+class ViolationError extends Error {
+  constructor(readonly violation: FieldError) {
+    super(violation.detail)
+  }
 }
 
 function describeFailure(error: unknown): FieldError {
@@ -61,47 +64,82 @@ function describeFailure(error: unknown): FieldError {
   return { pointer: '', detail: `cannot be written as JSON: ${reason}`, fix: 'Return a JSON value.' }
 }
 
-/** The first value that JSON would lose. Only called for what JSON has written: so there are no cycles, and its size is known. */
-function findLoss(value: unknown): FieldError | undefined {
-  return walk(value, Infinity, (part) => {
-    if (typeof part === 'number' && !Number.isFinite(part)) return { pointer: '', detail: `is ${part}, which JSON cannot hold`, fix: 'Use null, or leave it out.' }
-    if (typeof part === 'object' && part !== null && isLost(part)) {
-      return { pointer: '', detail: `is a ${part.constructor?.name || 'object'} that JSON would store as {}`, fix: 'Use a plain object or an array.' }
-    }
-    return undefined
-  })
+function describeSize(size: string, maxBytes: number): Omit<FieldError, 'pointer'> {
+  return { detail: `has ${size}; at most ${maxBytes} are stored`, fix: 'Store it as an artifact.' }
 }
 
-/** `JSON.stringify` throws at a BigInt without saying where it is. */
-function findBigInt(value: unknown): FieldError | undefined {
-  try {
-    return walk(value, 100, (part) => (typeof part === 'bigint' ? { pointer: '', detail: 'is a BigInt, which JSON cannot hold', fix: 'Use a text.' } : undefined), new Set())
-  } catch {
-    return undefined
+/**
+ * A replacer for `JSON.stringify` that changes nothing, and throws at the first value that would be lost. Each value that is written takes a byte
+ * at least, so a value of millions ends early, before its text fills the memory.
+ */
+function createLossCheck(maxBytes: number): (this: unknown, key: string, value: unknown) => unknown {
+  // Where each object lies. One that lies in two places has its latest: its members come right after it.
+  const locations = new Map<unknown, { holder: unknown; key: string }>()
+  let left = maxBytes
+  return function (key, value) {
+    const holder = this as object
+    const isWhole = locations.size === 0
+    const loss = left-- > 0 ? findLoss(holder, key, value, isWhole) : describeSize(`more than ${maxBytes} bytes`, maxBytes)
+    if (loss !== undefined) throw new ViolationError({ pointer: left < 0 ? '' : locate(locations, holder, key), ...loss })
+    if ((value === undefined || typeof value === 'function') && !Array.isArray(holder)) left += 1
+    else if (typeof value === 'object' && value !== null) locations.set(value, { holder, key })
+    return value
   }
 }
 
-/** @param seen objects not to enter again, where there may be cycles */
-function walk(value: unknown, depth: number, describe: (part: unknown) => FieldError | undefined, seen?: Set<object>): FieldError | undefined {
-  const found = describe(value)
-  if (found !== undefined || typeof value !== 'object' || value === null || depth === 0 || hasToJson(value) || seen?.has(value)) return found
-  seen?.add(value)
-  for (const key of Object.keys(value)) {
-    const inner = walk((value as Record<string, unknown>)[key], depth - 1, describe, seen)
-    if (inner !== undefined) return { ...inner, pointer: `/${escapePointer(key)}${inner.pointer}` }
+function locate(locations: ReadonlyMap<unknown, { holder: unknown; key: string }>, holder: unknown, key: string): string {
+  let pointer = ''
+  // What holds the whole value is an object that JSON has made, and lies nowhere.
+  for (let at = locations.get(holder), name = key; at !== undefined; name = at.key, at = locations.get(at.holder)) pointer = `/${escapePointer(name)}${pointer}`
+  return pointer
+}
+
+/** @param value what `toJSON` has made of `holder[key]`, when that has one */
+function findLoss(holder: object, key: string, value: unknown, isWhole: boolean): Omit<FieldError, 'pointer'> | undefined {
+  switch (typeof value) {
+    case 'number':
+      return Number.isFinite(value) ? undefined : notANumber(value)
+    case 'bigint':
+      return BIG_INT
+    case 'symbol':
+      return { detail: 'is a symbol', fix: 'Use a JSON value.' }
+    case 'function':
+      // The methods of an object are left out.
+      return Array.isArray(holder) || isWhole ? { detail: 'is a function', fix: 'Use a JSON value.' } : undefined
+    case 'undefined':
+      return (holder as Record<string, unknown>)[key] === undefined ? undefined : { detail: 'has a toJSON that returns undefined', fix: 'Have it return a JSON value.' }
+    case 'object':
+      return value === null ? findLostDate((holder as Record<string, unknown>)[key]) : findLossOfObject(value)
   }
   return undefined
 }
 
-function isLost(value: object): boolean {
-  if (hasToJson(value) || Array.isArray(value)) return false
-  if (value instanceof Map || value instanceof Set) return true
-  const prototype: unknown = Object.getPrototypeOf(value)
-  const isPlain = prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype as object) === null
-  const isBoxed = value instanceof String || value instanceof Number || value instanceof Boolean
-  return !isPlain && !isBoxed && Object.keys(value).length === 0
+const BIG_INT = { detail: 'is a BigInt, which JSON cannot hold', fix: 'Use a text.' }
+
+function notANumber(value: unknown): Omit<FieldError, 'pointer'> {
+  return { detail: `is ${String(value)}, which JSON cannot hold`, fix: 'Use null, or leave it out.' }
 }
 
-function hasToJson(value: object): boolean {
-  return typeof (value as { toJSON?: unknown }).toJSON === 'function'
+function findLostDate(given: unknown): Omit<FieldError, 'pointer'> | undefined {
+  return types.isDate(given) ? { detail: 'is an invalid Date, which JSON cannot hold', fix: 'Use null, or leave it out.' } : undefined
+}
+
+function findLossOfObject(value: object): Omit<FieldError, 'pointer'> | undefined {
+  if (Array.isArray(value)) return undefined
+  if (types.isBigIntObject(value)) return BIG_INT
+  if (types.isNumberObject(value)) return Number.isFinite(Number(value)) ? undefined : notANumber(value)
+  if (types.isStringObject(value) || types.isBooleanObject(value)) return undefined
+  const name = (value.constructor as { name?: string } | undefined)?.name || 'object'
+  if (ArrayBuffer.isView(value)) return { detail: `is a ${name} that JSON would store as an object`, fix: 'Use an array, or store it as an artifact.' }
+  if (types.isMap(value) || types.isSet(value) || value instanceof Error || types.isPromise(value) || isEmptyInstance(value)) {
+    return { detail: `is a ${name} that JSON would store ${Object.keys(value).length === 0 ? 'as {}' : 'without its content'}`, fix: 'Use a plain object or an array.' }
+  }
+  return undefined
+}
+
+/** Such as a RegExp, or an object of a class whose fields are private. */
+function isEmptyInstance(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  const isPlain = prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype as object) === null
+  return !isPlain && Object.keys(value).length === 0
 }

@@ -1,10 +1,10 @@
 /** A context in memory: it keeps what a handler reports, and lets no time pass. */
 import { Readable, Writable } from 'node:stream'
-import { pino } from 'pino'
 import type { Database } from '../db/database.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { checkArtifactLabel } from '../tasks/artifact-label.js'
 import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type CreateChildOptions, type TaskContext } from '../tasks/definition.js'
+import { guardCalls } from '../tasks/handler-log.js'
 import { toNewTaskView } from '../tasks/new-task.js'
 import { readLogLine } from '../tasks/log-line.js'
 import { UnstorableError } from '../tasks/outcome-errors.js'
@@ -74,7 +74,7 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
     task: makeTask(taskId, attempt, options),
     attempt,
     signal,
-    log: pino({ level: 'trace', base: null }, { write: (line: string) => void (reported.logs.push(readLine(line)), alive?.()) }),
+    log: guardCalls('trace', (line) => void (reported.logs.push(readLine(line)), alive?.())),
     get db(): Database {
       if (options.db === undefined) throw new Error('this test has no database: pass one as `db`')
       return options.db

@@ -60,3 +60,29 @@ t.test('what is wrong is said with the file', async (t) => {
   await refused({ 'a.ts': DEFINITION('demo.sleep') }, /^task type "demo\.sleep" is defined twice/)
   await t.rejects(loadOwnDefinitions('/no/such/folder'), new StartupError('cannot read the folder of tasks /no/such/folder: it does not exist'))
 })
+
+t.test('a mistake in a definition is told with its file, export, type and option', async (t) => {
+  const source = (options: string) => `import { Type } from 'taskwire'\nexport const job = { type: 'own.a', title: 'T', description: 'D', ${options} }`
+  const GOOD = 'payload: Type.Object({}), result: Type.Null(), run: async () => null'
+  const cases: [options: string, said: RegExp][] = [
+    ['payload: Type.Object({}), run: async () => null', /result is missing: expected a TypeBox schema, such as Type\.Null\(\)/],
+    ['result: Type.Null(), run: async () => null', /payload is missing/],
+    ['payload: Type.Object({}), result: Type.Null()', /run is missing: expected a function/],
+    ['payload: Type.Object({}), result: Type.Null(), runn: async () => null', /has no option "runn"; did you mean "run"\?/],
+    [`${GOOD}, timeoutMs: 5`, /has no option "timeoutMs"/], [`${GOOD}, atempts: 5`, /did you mean "attempts"/], [`${GOOD}, backoff: { kind: 'nope' }`, /backoff must be/],
+    [`${GOOD}, backoff: { kind: 'fixed', delayMs: -1 }`, /backoff delayMs must be >= 0/], [`${GOOD}, backoff: 'x'`, /backoff must be/], [`${GOOD}, backoff: null`, /backoff must be/], [`${GOOD}, attempts: '3'`, /attempts must be/],
+    [`${GOOD}, concurrency: 0`, /concurrency must be/], [`${GOOD}, isolation: 'thread'`, /isolation must be one of none, process/], [`${GOOD}, queue: 5`, /queue must be/], [`${GOOD}, title: 5`, /title must be/],
+    [`${GOOD}, timeLimits: { softms: 5 }`, /timeLimits softms is not known here/], [`${GOOD}, uniqueBy: 'x'`, /uniqueBy is not a function/], [`${GOOD}, progress: 5`, /progress is no schema/],
+  ]
+  for (const [index, [options, said]] of cases.entries()) {
+    // Each under a name of its own: a module is loaded once.
+    const tasksDir = await folderOf(t, { 'good.ts': DEFINITION('own.good'), [`wrong-${index}.ts`]: source(options) })
+    await t.rejects(loadRegistry({ ...OPTIONS, tasksDir }), { name: 'StartupError', message: said }, options)
+    await t.rejects(loadRegistry({ ...OPTIONS, tasksDir }), { message: /^task type "own\.a": .*\(export "job" of .*wrong-\d+\.ts\)$/ }, options)
+  }
+})
+
+t.test('a module that never ends to load is named', async (t) => {
+  const folder = await folderOf(t, { 'stuck.ts': 'await new Promise(() => {})\nexport {}' })
+  await t.rejects(loadOwnDefinitions(folder, 100), { name: 'StartupError', message: /^cannot load .*stuck\.ts: it did not load within 0\.1 s/ })
+})

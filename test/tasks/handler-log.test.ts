@@ -81,3 +81,56 @@ t.test('a log call never throws, whatever is logged', async (t) => {
   t.ok(reported.length >= hostile.length * 3)
   for (const { text, atMs } of reported) t.ok(text.isWellFormed() && !text.includes('\0') && Number.isSafeInteger(atMs), text)
 })
+
+t.test('a log call never throws, whatever options its child was given', async (t) => {
+  const { log, reported } = setUp('info')
+  const root = log as unknown as Logger
+  const fail = (): never => { throw new Error('broken option') }
+  const options: Record<string, unknown>[] = [
+    { formatters: { log: fail } }, { formatters: { log: 'text' } }, { formatters: { log: () => null } }, { formatters: { bindings: fail } }, { formatters: { level: fail }, customLevels: { odd: 35 } },
+    { formatters: { level: () => undefined }, customLevels: { odd: 35 } }, { formatters: null }, { formatters: new Proxy({}, { get: fail }) },
+    { serializers: { a: fail } }, { serializers: { msg: fail } }, { serializers: { a: () => Symbol('s') } }, { serializers: { err: fail } }, { serializers: null }, { serializers: { a: () => 1n } }, { serializers: { a: 7 } },
+    { redact: ['a['] }, { redact: { paths: ['a'], censor: fail } }, { redact: 7 }, { redact: {} }, { redact: { paths: 'a' } },
+    { level: 'nonsense' }, { level: 7 }, { level: Symbol('s') }, { msgPrefix: 7 }, { msgPrefix: '> ' }, { customLevels: 'x' }, { customLevels: { info: 1 } }, { customLevels: { odd: 'x' } }, { onChild: fail },
+    Object.create(null) as Record<string, unknown>, new Proxy({}, { get: fail }),
+  ]
+  for (const [index, given] of options.entries()) {
+    const before = reported.length
+    for (const bindings of [{}, { a: 1 }]) {
+      const child = root.child(bindings, given)
+      child.error({ a: 2, err: new Error('x') }, `line ${index}`)
+      child.error(`line ${index}`)
+      child.child({ a: 3 }).error({ a: 4 }, `line ${index}`)
+      child.setBindings({ a: 5 })
+      child.bindings()
+    }
+    t.equal(reported.slice(before).filter(({ level, text }) => level === 'error' && text.includes(`line ${index}`)).length, 6, `each line is told: ${index}`)
+  }
+  reported.length = 0
+  root.child({}, { formatters: { log: fail } }).info({ n: 1 }, 'x')
+  t.match(reported, [{ level: 'info', text: 'x; a log line cannot be written: reading one of its fields failed (broken option)' }])
+  root.child({}, { redact: ['a['] })
+  t.match(reported.at(-1), { level: 'warn', text: /^a child logger cannot be made; its parent is used: / })
+})
+
+t.test('no other call of a logger throws', async (t) => {
+  const { log, reported } = setUp('info')
+  const root = log as unknown as Logger
+  const fail = (): never => { throw new Error('broken') }
+  root.onChild = fail
+  root.child({}).info('from the child')
+  root.setBindings({ get a() { return fail() } })
+  root.setBindings(null as never)
+  root.level = 'nonsense'
+  t.equal(root.level, 'info')
+  root.level = 'debug'
+  t.equal(root.level, 'debug')
+  root.flush('not a function' as never)
+  const { info } = root
+  info('without its logger')
+  root.child(undefined as never).info('without bindings')
+  root.on('level-change', fail)
+  root.level = 'trace'
+  const texts = reported.map(({ text }) => text)
+  for (const text of ['from the child', 'without its logger', 'without bindings']) t.ok(texts.includes(text), text)
+})

@@ -5,8 +5,8 @@ import { pino } from 'pino'
 import t from 'tap'
 import { Type } from 'typebox'
 import { runAttempt } from '../../src/tasks/attempt.js'
-import type { AbortReason } from '../../src/tasks/outcome.js'
-import { backoffMs, MAX_BACKOFF_MS } from '../../src/tasks/backoff.js'
+import { limitPutBack, type AbortReason } from '../../src/tasks/outcome.js'
+import { backoffMs, MAX_BACKOFF_MS, type Backoff } from '../../src/tasks/backoff.js'
 import { defineTask, type Definition, type TaskContext } from '../../src/tasks/definition.js'
 import { CancelTask, PermanentFailure, PutBack, RetryLater } from '../../src/tasks/outcome-errors.js'
 import { createRecorder } from '../../src/tasks/recorder.js'
@@ -17,11 +17,12 @@ import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
 const db = await openTestDatabase(t, (await startPostgres(t)).url)
-const log = pino({ level: 'silent' })
+const warnings: string[] = []
+const log = pino({ level: 'warn' }, { write: (line) => void warnings.push((JSON.parse(line) as { msg: string }).msg) })
 const QUICK = { kind: 'fixed', delayMs: 0 } as const
 
 type Run = (context: TaskContext) => Promise<unknown>
-type Options = Partial<Pick<Definition, 'timeLimits' | 'backoff' | 'retryOn'>>
+type Options = Partial<Pick<Definition, 'timeLimits' | 'backoff' | 'retryOn' | 'putBackLimitMs'>>
 
 /** Runs one attempt; `aborting` gets the way to abort its signal. */
 function attempt(taskId: string, number: number, run: Run, options: Options = {}, aborting: (abort: (reason: AbortReason) => void) => void = () => {}): Promise<void> {
@@ -217,6 +218,79 @@ t.test('the exponential backoff doubles, keeps within its bounds and is never th
       return Number.isInteger(ms) && ms >= 50 && ms <= 10_000
     }),
   )
-  t.equal(backoffMs(() => Number.NaN, 1, undefined), MAX_BACKOFF_MS, 'a function that goes wrong does not make a loop')
-  t.equal(backoffMs(() => -5, 1, undefined), 0)
 })
+
+t.test('a backoff that gives no delay is replaced by the default one, and one that is too long is cut, with a warning', async (t) => {
+  const thrower = () => { throw new Error('no idea') }
+  const cases: [backoff: unknown, said: RegExp][] = [
+    [() => NaN, /gave NaN/], [() => -5, /gave -5/], [() => Infinity, /gave Infinity/], [() => -Infinity, /gave -Infinity/], [() => '5', /gave a string/], [() => 5n, /gave a bigint/], [() => undefined, /gave undefined/],
+    [() => null, /gave null/], [() => new Date(), /gave a Date/], [async () => 5, /gave a promise/], [() => ({ delayMs: 5 }), /gave an object/], [() => () => 5, /gave a function/],
+    [thrower, /threw an error \(no idea\)/], [{ kind: 'fixed', delayMs: NaN }, /gave NaN/], [{ kind: 'fixed', delayMs: -1 }, /gave -1/], [{ kind: 'exponential', firstMs: 'x' }, /gave NaN/], ['fixed', /threw/],
+  ]
+  for (const [backoff, said] of cases) {
+    const told: string[] = []
+    t.equal(backoffMs(backoff as Backoff, 2, undefined, () => 1, (message) => told.push(message)), 2_000, String(said))
+    t.equal(told.length, 1)
+    t.match(told[0], said)
+    t.match(told[0], /the default backoff is used/)
+  }
+  for (const delayMs of [MAX_BACKOFF_MS + 1, 1e300]) {
+    const told: string[] = []
+    t.equal(backoffMs(() => delayMs, 1, undefined, () => 1, (message) => told.push(message)), MAX_BACKOFF_MS)
+    t.match(told, [/30 days/])
+  }
+  backoffMs(() => MAX_BACKOFF_MS, 1, undefined, () => 1, (message) => t.fail(message))
+  const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
+  warnings.length = 0
+  await attempt(taskId, 1, fail(), { backoff: (async () => 5) as never })
+  t.match(warnings.join('\n'), /task type demo\.sleep: the backoff gave a promise/, 'the log of the worker names the type')
+  const { at = '' } = (await readTransitions(db, 'default', taskId)).at(-1) ?? {}
+  t.ok(Date.parse((await read(taskId))?.runAt ?? '') - Date.parse(at) <= 1_000, 'it is due after the default backoff')
+})
+
+t.test('RetryLater and PutBack take nothing but milliseconds', async (t) => {
+  for (const Class of [RetryLater, PutBack]) {
+    for (const delay of [NaN, -1, Infinity, -Infinity, undefined, null, '5', 5n, new Date(), {}, [5]]) t.throws(() => new Class(delay as number), { name: 'RangeError', message: new RegExp(`^${Class.name} takes milliseconds`) })
+    t.doesNotThrow(() => new Class(0))
+  }
+  warnings.length = 0
+  const [far = '', put = '', changed = ''] = await storeTasks(db, 3, { maxAttempts: 2 })
+  await attempt(far, 1, fail(new RetryLater(1e300)))
+  await attempt(put, 1, fail(new PutBack(1e300)))
+  await attempt(changed, 1, fail(Object.assign(new RetryLater(1), { delayMs: NaN })))
+  for (const taskId of [far, put]) {
+    const { at = '' } = (await readTransitions(db, 'default', taskId)).at(-1) ?? {}
+    t.equal(Date.parse((await read(taskId))?.runAt ?? '') - Date.parse(at), MAX_BACKOFF_MS)
+  }
+  t.match(await read(changed), { status: 'RETRYING' })
+  t.match(warnings, [/RetryLater asked for 1e\+300 ms; the longest pause/, /PutBack asked for 1e\+300 ms/, /RetryLater gave NaN/])
+})
+
+t.test('a handler that puts itself back without a pause is given one, which grows, and its task fails at the limit', async (t) => {
+  const putBack = (waitedMs: number, count: number, askedMs = 0) => limitPutBack({ kind: 'released', reason: 'busy', retryInMs: askedMs, error: new PutBack(askedMs) }, { count, waitedMs })
+  const pause = (waitedMs: number, askedMs = 0) => {
+    const outcome = putBack(waitedMs, 3, askedMs)
+    return outcome.kind === 'released' ? (outcome.retryInMs ?? 0) : -1
+  }
+  for (const [waitedMs, least] of [[0, 1_000], [20_000, 1_000], [60_000, 3_000], [3_600_000, 180_000]] as const) t.ok(pause(waitedMs) >= least && pause(waitedMs) <= least * 1.5, `after ${waitedMs} ms`)
+  t.equal(pause(3_600_000, 200_000), 200_000, 'what is asked for is kept when it is longer')
+  t.match(putBack(7 * 86_400_000, 3), { kind: 'failed', code: 'put_back' })
+
+  const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 5 })
+  warnings.length = 0
+  for (const number of [1, 2]) {
+    await attempt(taskId, number, fail(new PutBack(0, 'the printer is busy')))
+    const { at = '' } = (await readTransitions(db, 'default', taskId)).at(-1) ?? {}
+    t.ok(Date.parse((await read(taskId))?.runAt ?? '') - Date.parse(at) >= 1_000)
+  }
+  t.match(warnings, [/task type demo\.sleep: the handler put its task back for 0 ms, 1 times/, /2 times in a row/])
+  await attempt(taskId, 3, fail())
+  class Busy extends PutBack {}
+  await attempt(taskId, 4, fail(new Busy(0)), { putBackLimitMs: 0 })
+  t.match(await read(taskId), { status: 'RETRYING' }, 'an attempt that fails begins the count again')
+  await attempt(taskId, 5, async ({ signal }) => sleep(60_000, undefined, { signal }), {}, (abort) => setTimeout(abort, 20, 'shutdown'))
+  await attempt(taskId, 6, fail(new Busy(0, 'the printer is busy')), { putBackLimitMs: 0 })
+  t.match(await read(taskId), { status: 'FAILED', failure: { code: 'put_back', message: /^put back 2 times over .* which is the limit \(putBackLimitMs\); the last time: the printer is busy$/, attempt: 6 } })
+  t.match(warnings.at(-1), /which is the limit/)
+})
+

@@ -30,7 +30,13 @@ t.test('a value is stored as JSON writes it', async (t) => {
     [[undefined, 1], [null, 1]],
     [{ empty: {}, list: [] }, { empty: {}, list: [] }],
     [Object.create(null), {}],
-    [[new String('a'), new Number(1)], ['a', 1]],
+    [[new String('a'), new Number(1), new Boolean(false)], ['a', 1, false]],
+    [{ at: [new Date(1)], zero: -0 }, { at: ['1970-01-01T00:00:00.001Z'], zero: 0 }],
+    // eslint-disable-next-line no-sparse-arrays
+    [[1, , 3], [1, null, 3]],
+    [Object.assign([1], { total: 1 }), [1]],
+    [{ inner: { toJSON: () => null } }, { inner: null }],
+    [Buffer.from('a'), { type: 'Buffer', data: [97] }],
   ]
   for (const [given, stored] of cases) t.same(toStorable(given, LIMITS), { value: stored })
 })
@@ -52,6 +58,30 @@ t.test('a value that would lose something, or cannot be stored, is refused at it
     [{ a: /x/ }, '/a', /RegExp/],
     [() => 1, '', /function/],
     [Symbol('a'), '', /symbol/],
+    [{ d: new Date(NaN) }, '/d', /invalid Date/],
+    [[1, [new Date('never')]], '/1/0', /invalid Date/],
+    [new Date(NaN), '', /invalid Date/],
+    [{ a: new (class Day extends Date {})(NaN) }, '/a', /invalid Date/],
+    [{ a: [() => 1] }, '/a/0', /function/],
+    [{ a: Symbol('a') }, '/a', /symbol/],
+    [[Object(Symbol('a'))], '/0', /Symbol/],
+    [{ a: Object(1n) }, '/a', /BigInt/],
+    [{ a: new Number(NaN) }, '/a', /NaN/],
+    [{ a: new Uint8Array([1, 2]) }, '/a', /Uint8Array/],
+    [{ a: new Float64Array() }, '/a', /Float64Array/],
+    [{ a: new ArrayBuffer(2) }, '/a', /ArrayBuffer/],
+    [{ a: { toJSON() {} } }, '/a', /toJSON that returns undefined/],
+    [[{ toJSON() {} }], '/0', /toJSON that returns undefined/],
+    [{ toJSON() {} }, '', /toJSON that returns undefined/],
+    [{ a: { toJSON: () => ({ b: NaN }) } }, '/a/b', /NaN/],
+    [{ a: { toJSON: () => new Map([[1, 2]]) } }, '/a', /Map/],
+    [{ a: Object.assign(new Error('lost'), { code: 'E' }) }, '/a', /Error/],
+    [{ a: Object.assign(new Map([[1, new Date(NaN)]]), { b: 1 }) }, '/a', /Map/],
+    [{ a: new URLSearchParams('b=1') }, '/a', /URLSearchParams/],
+    [{ a: [1].values() }, '/a', /Iterator|object/i],
+    [Array.from({ length: 100_000 }, () => 1), '', /more than 10000 bytes/],
+    [new Array(40_000_000), '', /more than 10000 bytes/],
+    [new Array(4_000_000_000), '', /too large/],
     [cycle, '', /circular/],
     [deep, '', /nested too deeply/],
     [{ a: 'x\0y' }, '/a', /U\+0000/],
@@ -63,6 +93,12 @@ t.test('a value that would lose something, or cannot be stored, is refused at it
     [{ get a() { throw new Error('not you') } }, '', /not you/],
   ]
   for (const [given, pointer, detail] of cases) t.match(toStorable(given, LIMITS), { violation: { pointer, detail } })
+})
+
+t.test('the place of a loss is right when an object lies in several places', async (t) => {
+  const shared = { fine: 1 }
+  const outer = { '': shared, 'a/b': [shared, { shared, deep: { '': { bad: NaN } } }] }
+  t.match(toStorable(outer, LIMITS), { violation: { pointer: '/a~1b/1/deep//bad', detail: /NaN/ } })
 })
 
 t.test('what is accepted is equal to what is read again, of any value', async () => {

@@ -14,6 +14,7 @@ export { findTasks, listPage, listTasks, type FoundTask, type ListField, type Li
 export * from './list-rows.js'
 export * from './logs.js'
 export * from './progress.js'
+export * from './put-back-wait.js'
 export * from './read.js'
 export * from './reconcile.js'
 export { factsOf, toEvent, toTask, toTransitionMessage } from './rows.js'

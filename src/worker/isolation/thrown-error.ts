@@ -26,9 +26,9 @@ export function unpackError({ kind, name, message, stack, delayMs = 0, code = 'i
 function create(kind: ThrownError['kind'], message: string, delayMs: number, code: UnstorableError['code']): Error {
   switch (kind) {
     case 'RetryLater':
-      return new RetryLater(delayMs >= 0 ? delayMs : 0, message)
+      return withDelay(new RetryLater(0, message), delayMs)
     case 'PutBack':
-      return new PutBack(delayMs >= 0 ? delayMs : 0, message)
+      return withDelay(new PutBack(0, message), delayMs)
     case 'PermanentFailure':
       return new PermanentFailure(message)
     case 'CancelTask':
@@ -42,4 +42,9 @@ function create(kind: ThrownError['kind'], message: string, delayMs: number, cod
     case 'Error':
       return new Error(message)
   }
+}
+
+/** Whatever it is: it is judged as in the process where it was thrown. */
+function withDelay(error: Error, delayMs: unknown): Error {
+  return Object.defineProperty(error, 'delayMs', { value: delayMs, enumerable: true })
 }
