@@ -1,8 +1,11 @@
 /** The ways of `live.js` to the server: a WebSocket, or a response of server-sent events. */
 import { openSocket, readEventStream, urlOf } from './connections.js'
+import { openSlot } from './stream-slots.js'
 
 /** How many tasks a stream of server-sent events names. */
 const MAX_IDS_IN_URL = 200
+/** A stream that may not stay ends so long after the list and every task were told of, and after the longest in any case. */
+const BRIEF_MS = { begun: 250, longest: 20_000 }
 
 /**
  * The ways to the server. `watchesOf` gives the watches; `changed(oldId, watch)` says that the subscription of this id is gone, and that the
@@ -31,29 +34,49 @@ function linkBySocket(options, watchesOf, { onMessage, onClose }) {
   }
 }
 
-/** A response carries one list and any number of tasks. When what is watched changes, it is asked for anew. */
+/**
+ * A response carries one list and any number of tasks. When what is watched changes, it is asked for anew. A page that may not hold a stream
+ * (see `stream-slots.js`) reads the beginning of one every few seconds.
+ */
 function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
   let current = new AbortController()
   let timer
+  const slot = openSlot(urlOf(options.baseUrl, ''), () => rest(0))
 
-  function open() {
+  async function open() {
     clearTimeout(timer)
     current.abort()
     current = new AbortController()
     const { signal } = current
+    const isBrief = !(await slot.take())
+    if (signal.aborted) return
+    const endAfter = (delayMs) => {
+      clearTimeout(timer)
+      timer = setTimeout(() => rest(slot.pollMs()), delayMs)
+    }
+    if (isBrief) endAfter(BRIEF_MS.longest)
     const lists = watchesOf().filter((watch) => watch.list !== undefined)
     const tasks = watchesOf().filter((watch) => watch.taskId !== undefined).slice(0, MAX_IDS_IN_URL)
     const [first, ...others] = lists
     const groups = [...(first || tasks.length > 0 ? [{ list: first, tasks }] : []), ...others.map((list) => ({ list, tasks: [] }))]
+    let begunCount = 0
+    const onBegun = () => ++begunCount === groups.length && isBrief && endAfter(BRIEF_MS.begun)
     for (const group of groups) {
-      follow(group, signal).then(
+      follow(group, signal, onBegun).then(
         (retryMs) => signal.aborted || onClose(1006, retryMs && `retryAfterMs=${retryMs}`),
         () => signal.aborted || onClose(1006, ''),
       )
     }
   }
 
-  async function follow({ list, tasks }, signal) {
+  /** Ends what is under way, and begins anew after the pause. */
+  function rest(pauseMs) {
+    clearTimeout(timer)
+    current.abort()
+    timer = setTimeout(open, pauseMs)
+  }
+
+  async function follow({ list, tasks }, signal, onBegun) {
     const response = await (options.fetch ?? fetch)(urlOf(options.baseUrl, `api/tasks/events?${queryOf(list, tasks)}`), { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal })
     if (response.status === 400) {
       const problem = await response.json().catch(() => ({}))
@@ -61,7 +84,14 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
       return ''
     }
     if (!response.ok || response.status === 204) return ''
-    return readEventStream(response.body, signal, { onSign, onMessage: (message) => tell(message, list) })
+    const untold = new Set([...(list ? ['list'] : []), ...tasks.map(({ taskId }) => taskId)])
+    const onEach = (message) => {
+      tell(message, list)
+      if (untold.size === 0) return
+      for (const name of [message?.type, message?.taskId, ...(message?.missing ?? [])]) untold.delete(name)
+      if (untold.size === 0) onBegun()
+    }
+    return readEventStream(response.body, signal, { onSign, onMessage: onEach })
   }
 
   function tell(message, list) {
@@ -79,6 +109,7 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
     close() {
       clearTimeout(timer)
       current.abort()
+      slot.close()
     },
   }
 }

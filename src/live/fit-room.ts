@@ -10,11 +10,11 @@ import type { Notice } from '../protocol/notice.js'
 import type { TaskId } from '../protocol/task.js'
 import { isSureOf, mayFit, type FoundRow, type ListPosition, type ListReads } from './list-query.js'
 import type { Notices } from './notices.js'
+import { PollPace } from './poll-pace.js'
 import type { Log } from './room.js'
 
 const CHECK_MS = 1_000
 const DOWN_CHECK_MS = 500
-const CHECK_SHARE = 20
 const GATHER_MS = 50
 const PAGE_SIZE = 200
 /** How far back a listing goes, where all of it may be new. */
@@ -34,6 +34,7 @@ export class FitRoom {
   readonly #watchers = new Set<OnFit>()
   readonly #listener = { onNotices: (notices: readonly Notice[]) => this.#hear(notices), onGap: () => void (this.#nextCheckAtMs = 0) }
   readonly #heard: Promise<void>
+  readonly #pace = new PollPace()
   #unsure = new Set<TaskId>()
   #isReadingUnsure = false
   #seen: Map<TaskId, number> | undefined
@@ -119,8 +120,10 @@ export class FitRoom {
 
   async #checkOnce(): Promise<void> {
     const beganAtMs = performance.now()
+    let pauseMs = CHECK_MS
     try {
       const found = await this.#list()
+      pauseMs = this.#pace.pauseAfter(performance.now() - beganAtMs, CHECK_MS)
       const before = this.#seen
       this.#seen = new Map(found.map(({ id, version }) => [id, version]))
       if (before !== undefined && !this.#isStopped) {
@@ -130,8 +133,7 @@ export class FitRoom {
     } catch (error) {
       this.#warn(error)
     }
-    const nowMs = performance.now()
-    this.#nextCheckAtMs = nowMs + Math.max(CHECK_MS, (nowMs - beganAtMs) * CHECK_SHARE)
+    this.#nextCheckAtMs = performance.now() + pauseMs
   }
 
   /** The newest that fit: back to those that were seen, or as far as a listing goes. */

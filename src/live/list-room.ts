@@ -11,7 +11,7 @@
  *
  * What goes wrong, and then:
  * - Notices were lost, or never sent (a task made by an application's SQL): the window is found again every second, and what differs is
- *   read. Where that takes long, the next is twenty times as far away. The broker is down: twice a second. It is back: at once.
+ *   read. Where that is slow, up to five seconds lie between two (`poll-pace.ts`). The broker is down: twice a second. It is back: at once.
  * - A notice comes while rows are read: its row is read once more, for the reading may have begun before it.
  * - PostgreSQL cannot be read: the list stands still; the next tick tries again.
  * - A client is slow: see `list-stream.ts`.
@@ -24,6 +24,7 @@ import { compareIn, mayFit, type ListPosition, type ListQuery, type ListReads } 
 import { ListStream, type ListFrame, type ListSink } from './list-stream.js'
 import { ListWindow, type Row } from './list-window.js'
 import type { Notices } from './notices.js'
+import { PollPace } from './poll-pace.js'
 import type { Log } from './room.js'
 import type { TaskStream } from './task-stream.js'
 
@@ -33,8 +34,6 @@ const MIN_PAUSE_MS = 250
 const GATHER_MS = 20
 const CHECK_MS = 1_000
 const DOWN_CHECK_MS = 500
-/** A check takes at most this part of the time. */
-const CHECK_SHARE = 20
 /** Changes kept for streams that are visited in portions. */
 const MAX_RECENT_CHANGES = 4
 /** Notices remembered during a read, and stale rows; of more, the whole window is found again. */
@@ -59,6 +58,7 @@ export class ListRoom {
   readonly #streams = new Set<ListStream>()
   readonly #fanOut = createFanOut(this.#streams, (stream) => stream.advance(), () => {})
   readonly #listener = { onNotices: (notices: readonly Notice[]) => this.#hear(notices), onGap: () => this.#findAgain() }
+  readonly #pace = new PollPace()
   #stale = new Set<TaskId>()
   #heardMeanwhile = new Set<TaskId>()
   #isWholeStale = true
@@ -238,8 +238,8 @@ export class ListRoom {
     const last = window.at(-1)
     this.#window.replace(window, unknown.length > 0 ? await reads.readRows(filter, unknown) : [], found.length > limit && last ? last : next)
     if (before !== undefined) this.#newer = await this.#countNewer(before)
-    const tookMs = performance.now() - beganAtMs
-    this.#nextCheckAtMs = performance.now() + Math.max(CHECK_MS * (0.9 + Math.random() * 0.2), tookMs * CHECK_SHARE)
+    const nowMs = performance.now()
+    this.#nextCheckAtMs = nowMs + this.#pace.pauseAfter(nowMs - beganAtMs, CHECK_MS * (0.9 + Math.random() * 0.2))
   }
 
   async #countNewer(before: ListPosition): Promise<number> {

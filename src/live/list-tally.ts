@@ -1,16 +1,16 @@
 /**
  * How many tasks fit a filter, by status, for the lists whose window does not hold all of them. Counted again at most once a second after
- * a notice of a task that may be counted, and every ten seconds without one. A count takes at most a twentieth of the time.
+ * a notice of a task that may be counted, and every ten seconds without one. Where a count is slow, up to five seconds lie between two.
  */
 import type { ListCounts, ListFilter } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
 import { mayFit, type ListReads } from './list-query.js'
 import type { Notices } from './notices.js'
+import { PollPace } from './poll-pace.js'
 import type { Log } from './room.js'
 
 const PAUSE_MS = 1_000
 const MAX_AGE_MS = 10_000
-const SHARE = 20
 
 export class ListTally {
   readonly #filter: ListFilter
@@ -19,6 +19,7 @@ export class ListTally {
   readonly #log: Log
   readonly #watchers = new Set<() => void>()
   readonly #listener = { onNotices: (notices: readonly Notice[]) => this.#hear(notices), onGap: () => void (this.#isStale = true) }
+  readonly #pace = new PollPace()
   #isStale = true
   #isCounting = false
   #nextAtMs = 0
@@ -66,16 +67,18 @@ export class ListTally {
     this.#isCounting = true
     this.#isStale = false
     const beganAtMs = performance.now()
+    let pauseMs = PAUSE_MS
     try {
       this.counts = await this.#reads.count(this.#filter)
+      pauseMs = this.#pace.pauseAfter(performance.now() - beganAtMs, PAUSE_MS)
       for (const tell of this.#watchers) tell()
     } catch (error) {
       this.#isStale = true
       this.#log.warn({ err: error, filter: this.#filter }, 'the tasks of a watched list could not be counted')
     }
     const nowMs = performance.now()
-    this.#nextAtMs = nowMs + Math.max(PAUSE_MS, (nowMs - beganAtMs) * SHARE)
-    this.#oldAtMs = Math.max(this.#nextAtMs, nowMs + MAX_AGE_MS)
+    this.#nextAtMs = nowMs + pauseMs
+    this.#oldAtMs = nowMs + MAX_AGE_MS
     this.#isCounting = false
   }
 }

@@ -26,6 +26,7 @@ import { openConnections, type Connections } from './connections.js'
 import { registerDocuments } from './documents.js'
 import { registerFeedSocket, type OpenFeed } from './feed-socket.js'
 import { startHandOver } from './hand-over.js'
+import { assertHandshake } from './handshake.js'
 import { startHttpStreams } from './http-stream.js'
 import { registerGate } from './gate.js'
 import { registerMethods } from './methods.js'
@@ -45,7 +46,7 @@ import { readSelectionRoutes } from './routes/read-selection.js'
 import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
 import { createStreamLimits } from './stream-limits.js'
-import { refusePlainRequest, registerTaskSocket } from './task-socket.js'
+import { registerTaskSocket } from './task-socket.js'
 import { DEFAULT_TENANT } from './tenant.js'
 import { compileValidator } from './validation.js'
 
@@ -76,7 +77,7 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
     serverFactory: (handler) => connections.createServer(handler),
     rewriteUrl: ({ url = '' }) => stripBasePath(config.basePath, url),
     // Addresses that are refused before a route is looked for.
-    frameworkErrors: (error, request, reply) => answerProblem(findRefusal(request) ?? error, request, reply),
+    frameworkErrors: (error, request, reply) => answerProblem(findRefusal(reply) ?? error, request, reply),
     // Bytes that Node's parser refuses.
     clientErrorHandler: (error, socket) => connections.refuse(error, socket),
     trustProxy: config.trustProxy !== '' && splitList(config.trustProxy),
@@ -119,7 +120,7 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   const registerSockets: FastifyPluginAsync = async (scope) => {
     scope.setNotFoundHandler(refuseUnknown)
     await registerTaskSocket(scope, { hub, limits, beats, basePath: config.basePath })
-    registerFeedSocket(scope, { openFeed, limits, beats, assertUpgrade: refusePlainRequest })
+    registerFeedSocket(scope, { openFeed, limits, beats, assertUpgrade: assertHandshake })
     // After the hub has told all whose tasks are watched, which is registered above.
     scope.addHook('preClose', async () => {
       lists.stop()

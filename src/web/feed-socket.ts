@@ -6,7 +6,7 @@
  * could tell what the answer answers. More than `MAX_REQUESTS` in ten seconds close with 4029. After that nothing is read.
  */
 import type { WebSocket } from '@fastify/websocket'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Feed, FeedDeps } from '../live/feed.js'
 import type { FieldError } from '../protocol/errors.js'
 import { PingRequest, SubscribeByFit, SubscribeById, SubscribeToList, UnsubscribeRequest, type FeedAnswer, type FeedRequest } from '../protocol/feed.js'
@@ -31,8 +31,8 @@ export interface FeedSocketDeps {
   openFeed: OpenFeed
   limits: StreamLimits
   beats: Beats
-  /** Throws for a plain request. */
-  assertUpgrade(request: FastifyRequest): Promise<void>
+  /** Throws for a request that is no handshake of a WebSocket. */
+  assertUpgrade(request: FastifyRequest, reply: FastifyReply): Promise<void>
 }
 
 /** A request as it came: nothing of it is sure but that it is an object. */

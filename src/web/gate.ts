@@ -2,7 +2,7 @@
  * Refuses requests that no page of this server and no program has made: of a name that is not ours (421), or of a page of another
  * origin (403). It is asked first, for every request, upgrade and unknown path, before the body is read.
  */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { createHostCheck, type HostOptions } from './hosts.js'
 import { createOriginCheck } from './origins.js'
 import { ProblemError } from './problem.js'
@@ -13,13 +13,15 @@ export interface GateOptions extends HostOptions {
   allowedOrigins: string
 }
 
-/** Must be registered before everything else that answers. @returns the check, for requests that come to no route */
-export function registerGate(app: FastifyInstance, options: GateOptions): (request: FastifyRequest) => ProblemError | undefined {
+/** Must be registered before everything else that answers. @returns the check, for requests that come to no route: no hook runs for them */
+export function registerGate(app: FastifyInstance, options: GateOptions): (reply: FastifyReply) => ProblemError | undefined {
   const assertHost = createHostCheck(options)
   const assertOrigin = createOriginCheck(options.allowedOrigins)
   const logOnce = createRefusalLog(app.log)
 
-  function findRefusal(request: FastifyRequest): ProblemError | undefined {
+  function findRefusal(reply: FastifyReply): ProblemError | undefined {
+    const { request } = reply
+    if (request.headers.upgrade !== undefined) closeAfterAnswer(reply)
     try {
       assertHost(request)
       assertOrigin(request)
@@ -33,10 +35,7 @@ export function registerGate(app: FastifyInstance, options: GateOptions): (reque
     }
   }
 
-  app.addHook('onRequest', (request, reply, done) => {
-    if (request.headers.upgrade !== undefined) closeAfterAnswer(reply)
-    done(findRefusal(request))
-  })
+  app.addHook('onRequest', (_request, reply, done) => done(findRefusal(reply)))
   return findRefusal
 }
 

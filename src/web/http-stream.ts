@@ -3,7 +3,7 @@
  *
  * The hub decides what is sent and when it is over, as it does for a WebSocket; the response is its sink. What the network
  * has not taken counts as buffered, and `drain` goes on. The task ends, or the server stops: the response ends. The client
- * is gone, or takes nothing for too long: the connection is cut.
+ * is gone, or takes nothing for too long: the connection is cut. HEAD is answered with the headers alone, and no stream is opened.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Hub, Sink } from '../live/hub.js'
@@ -46,12 +46,7 @@ export function startHttpStreams(hub: Hub, openFeed: OpenFeed, beats: Beats): Ht
   const lines = new Set<Line>()
 
   function open(format: EventFormat, reply: FastifyReply, toText: (json: string, message: StreamMessage) => string, many?: { positionOf(): string; onIdle(): void }): Line {
-    // From here on Fastify leaves the answer alone; what its hooks have set goes along.
-    reply.hijack()
-    const { raw } = reply
-    reply.headers({ 'content-type': format.contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
-    for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value)
-    raw.flushHeaders()
+    const raw = sendHead(format, reply)
     const opening = format.open(chooseRetryPause())
     if (opening !== '') raw.write(opening)
     raw.on('error', () => {})
@@ -76,6 +71,7 @@ export function startHttpStreams(hub: Hub, openFeed: OpenFeed, beats: Beats): Ht
 
   return {
     follow(id, { since, logs, format, onEnd }, reply) {
+      if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
       const line = open(format, reply, (json, message) => format.format(json, message, { position: String(message.version), hasMany: false }))
       const { sink, raw } = line
       const stream = hub.attach(id, { since, logs }, sink)
@@ -87,6 +83,7 @@ export function startHttpStreams(hub: Hub, openFeed: OpenFeed, beats: Beats): Ht
       })
     },
     followMany(selection, { since, list, format, onEnd }, reply) {
+      if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
       const versions = new Map<TaskId, number>(selection !== undefined && 'ids' in selection ? selection.ids.map((id) => [id, since[id] ?? 0]) : [])
       const positionOf = () => [...versions.values()].join()
       const toText = (json: string, message: StreamMessage) => {
@@ -119,6 +116,21 @@ export function startHttpStreams(hub: Hub, openFeed: OpenFeed, beats: Beats): Ht
       for (const { sink } of lines) sink.close(CLOSE_CODES.restart, restartReason())
     },
   }
+}
+
+/** From here on Fastify leaves the answer alone; what its hooks have set goes along. */
+function sendHead({ contentType }: EventFormat, reply: FastifyReply): FastifyReply['raw'] {
+  reply.hijack()
+  const { raw } = reply
+  reply.headers({ 'content-type': contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
+  for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value)
+  raw.flushHeaders()
+  return raw
+}
+
+function endAtHead(format: EventFormat, reply: FastifyReply, onEnd: () => void): void {
+  sendHead(format, reply).end()
+  onEnd()
 }
 
 /** A listener that cannot throw: what fails for one stream ends that stream, and not the process with all others. */

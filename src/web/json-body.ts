@@ -26,9 +26,13 @@ export function registerJsonBodies(app: FastifyInstance, bodies: Bodies): void {
   })
 }
 
-/** JSON between programs is UTF-8 (RFC 8259, section 8.1); a byte order mark is ignored. @throws ProblemError */
+const BYTE_ORDER_MARK = '\ufeff'
+
+/** JSON between programs is UTF-8 (RFC 8259, section 8.1); one byte order mark is ignored. @throws ProblemError */
 function readValue(bytes: Uint8Array): unknown {
   const body = readUtf8(bytes)
+  // The decoder takes the first away, and the parser would take a second.
+  if (body.startsWith(BYTE_ORDER_MARK)) throw new ProblemError('invalid_json', 'The body begins with more than one byte order mark. Send none.')
   const value = parse(body)
   const inexact = findInexactNumber(body)
   if (inexact === undefined) return value

@@ -21,6 +21,7 @@ import { settlesWithin } from '../timing/deadline.js'
 import { stripBasePath } from './base-path.js'
 import type { Beats } from './beats.js'
 import { ProblemError } from './problem.js'
+import { assertHandshake } from './handshake.js'
 import { startHeartbeat, type HeartbeatOptions } from './heartbeat.js'
 import { describeFrame, guardSocket } from './socket-guard.js'
 import { createSocketSink } from './socket-sink.js'
@@ -81,7 +82,7 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, be
     {
       websocket: true,
       schema: { hide: true, params: TaskParams, querystring: StreamQuery },
-      preValidation: refusePlainRequest,
+      preValidation: assertHandshake,
       async preHandler(request) {
         limits.assertRoom(request)
         if (!(await hub.find(idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
@@ -96,11 +97,6 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, be
       follow({ hub, beats }, socket, request, { since: since === undefined ? undefined : Number(since), logs: logs === '1' })
     },
   )
-}
-
-/** @throws ProblemError `upgrade_required` */
-export async function refusePlainRequest(request: FastifyRequest): Promise<void> {
-  if (!request.ws) throw new ProblemError('upgrade_required', `${request.url.split('?')[0]} is a WebSocket.`)
 }
 
 /** PostgreSQL writes ids in lower case, and so do events. */

@@ -8,12 +8,12 @@
 import { EventEmitter } from 'node:events'
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { toRawProblem } from './problem.js'
 
 /** Fields that are about the connection alone. */
 const HOP_FIELDS = new Set(['connection', 'upgrade', 'http2-settings'])
 /** Node keeps no more fields of a request, and leaves out the rest without a word. */
 const MAX_FIELDS = 1_000
-const TOO_MANY_FIELDS = 'HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n'
 
 /**
  * @param onFailure told of a mistake of ours, which has ended the connection
@@ -43,7 +43,7 @@ function ignoreUpgrade(server: Server, request: IncomingMessage, connection: Dup
   const { method, url, httpVersion, rawHeaders } = request
   if (rawHeaders.length >= 2 * MAX_FIELDS) {
     // Nobody else listens any more.
-    connection.on('error', () => {}).end(TOO_MANY_FIELDS, () => connection.destroy())
+    connection.on('error', () => {}).end(toRawProblem('head_too_large', `The request has more than ${MAX_FIELDS} headers.`), () => connection.destroy())
     return
   }
   const fields = [`connection: ${persistence}\r\n`]

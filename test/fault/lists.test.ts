@@ -1,5 +1,8 @@
 /** Lists while the broker is lost, frozen and forgetful: what is shown becomes right again by itself. Real servers. */
-import t from 'tap'
+import { once } from 'node:events'
+import postgres from 'postgres'
+import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
 import { startApp, startWebBeside } from '../helpers/app.js'
 import { readList, watchList } from '../helpers/list-watch.js'
 import { startProxy } from '../helpers/proxy.js'
@@ -48,4 +51,50 @@ t.test('a list has every task through a restart of the broker', async (t) => {
   for (let failures = 0; made < 20 && failures < 200; ) await makeTasks('restart', 1).then(() => (made += 1), () => (failures += 1))
   await watched.until(() => watched.rows().length === 20 && watched.rows().every(({ status }) => status === 'COMPLETED'))
   t.same(watched.rows(), await readList(address, list))
+})
+
+/** A subscription to what fits a filter. */
+async function watchFits(t: Test, selection: object) {
+  const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`)
+  t.teardown(() => socket.terminate())
+  const told = new Set<string>()
+  const said: string[] = []
+  socket.on('message', (data: Buffer) => {
+    const { type, taskId = '' } = JSON.parse(data.toString()) as { type: string; taskId?: string }
+    said.push(type)
+    told.add(taskId)
+  })
+  const until = async (isTrue: () => boolean) => {
+    while (!isTrue()) await once(socket, 'message', { signal: AbortSignal.timeout(30_000) })
+  }
+  await once(socket, 'open')
+  socket.send(JSON.stringify({ type: 'subscribe', id: 'fits', selection }))
+  await until(() => said.includes('subscribed'))
+  return { toldOf: (id: string) => until(() => told.has(id)) }
+}
+
+t.test('after the table was locked, lists, counts and subscriptions are soon right again', async (t) => {
+  // More tasks than the window holds, so that they are counted.
+  await makeTasks('locked', 3)
+  const list = { filter: { tag: 'locked' }, limit: 2 }
+  const watched = await watchList(t, address, list)
+  const countOf = () => Object.values(watched.state.counts?.byStatus ?? {}).reduce((sum, count) => sum + count, 0)
+  await watched.until(() => countOf() === 3)
+  const fits = await watchFits(t, { tag: 'locked' })
+  const sql = postgres(app.postgres.url, { max: 2 })
+  t.teardown(() => sql.end())
+  let hasLock = () => {}
+  const locked = new Promise<void>((resolve) => (hasLock = resolve))
+  const lock = sql.begin(async (transaction) => {
+    await transaction`lock table taskwire.tasks in access exclusive mode`
+    hasLock()
+    await transaction`select pg_sleep(4.5)`
+  })
+  await locked
+  await lock
+  // Made by SQL: no notice tells of it.
+  const [made] = await sql<{ id: string }[]>`select taskwire.create_task('demo.sleep', title => 'by SQL', payload => '{"steps": 0}', tags => array['locked']) as id`
+  // By its own pause of twenty times the wait, a list would stand still for more than a minute.
+  await Promise.all([watched.until(() => watched.rows()[0]?.id === made?.id && countOf() === 4, 30_000), fits.toldOf(String(made?.id))])
+  t.pass()
 })

@@ -173,4 +173,12 @@ t.test('a body that is not UTF-8 is refused, whole or in chunks; a byte order ma
   const marked = await send(Buffer.from('\ufeff{"title":"caf\u00e9"}'))
   t.equal(marked.status, 202)
   t.match(await marked.json(), { title: 'caf\u00e9' })
+  for (const count of [2, 3]) {
+    for (const to of [url, `${url}/batch`]) {
+      const body = `${'\ufeff'.repeat(count)}${to.endsWith('batch') ? '{"tasks":[{}]}' : '{}'}`
+      const answer = await fetch(to, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+      t.equal(answer.status, 400, `${count} byte order marks`)
+      t.match(await answer.json(), { code: 'invalid_json', detail: /byte order mark/ })
+    }
+  }
 })

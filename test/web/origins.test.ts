@@ -70,7 +70,7 @@ const HIDDEN = [
   // Of every wrong method: exposed, and part of no call that OpenAPI describes.
   'allow',
   ...['cache-control', 'content-type', 'content-length', 'content-encoding', 'content-language', 'expires', 'last-modified', 'pragma'],
-  ...['connection', 'upgrade', 'vary', 'x-accel-buffering', 'content-security-policy', 'x-content-type-options', 'cross-origin-resource-policy'],
+  ...['connection', 'upgrade', 'sec-websocket-version', 'vary', 'x-accel-buffering', 'content-security-policy', 'x-content-type-options', 'cross-origin-resource-policy'],
 ]
 
 t.test('what the document says of a created task is what is answered', async (t) => {

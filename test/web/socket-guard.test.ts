@@ -11,7 +11,8 @@ import { answerProblem } from '../../src/web/problem.js'
 import { startBeats } from '../../src/web/beats.js'
 import { registerFeedSocket, type OpenFeed } from '../../src/web/feed-socket.js'
 import { createStreamLimits } from '../../src/web/stream-limits.js'
-import { refusePlainRequest, registerTaskSocket } from '../../src/web/task-socket.js'
+import { assertHandshake } from '../../src/web/handshake.js'
+import { registerTaskSocket } from '../../src/web/task-socket.js'
 
 const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 const lines: Record<string, unknown>[] = []
@@ -69,7 +70,7 @@ const limits = createStreamLimits({ maxPerAddress: 50, maxPerKey: 50, maxPerProc
 await app.register(
   async (scope) => {
     await registerTaskSocket(scope, { hub, limits, beats })
-    registerFeedSocket(scope, { openFeed, limits, beats, assertUpgrade: refusePlainRequest })
+    registerFeedSocket(scope, { openFeed, limits, beats, assertUpgrade: assertHandshake })
   },
   { prefix: '/ws' },
 )

@@ -70,7 +70,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
     async (request, reply) => {
       const { wait = 0, since } = request.query
       const id = request.params.id.toLowerCase()
-      if (wait > 0) {
+      // Nobody waits for the headers of an answer alone.
+      if (wait > 0 && request.method !== 'HEAD') {
         const leave = limits.enter(request)
         try {
           if (await hub.find(id)) await waitForTask(hub, id, { since: toVersion(since), waitMs: wait * 1_000, client: reply.raw })

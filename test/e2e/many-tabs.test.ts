@@ -1,0 +1,87 @@
+/** Many tabs behind a proxy that passes no WebSockets on: six connections are all that the browser has, and none is used up. */
+import type { BrowserContext, Page } from 'playwright-core'
+import t from 'tap'
+import { startApp } from '../helpers/app.js'
+import { launchBrowser } from '../helpers/browser.js'
+import { startHttpProxy } from '../helpers/http-proxy.js'
+import { waitUntil } from '../helpers/raw-client.js'
+import { createTask, waitForLive, waitForStatus } from '../helpers/page.js'
+
+const app = await startApp(t, ['worker', 'relay'], { STREAM_HEARTBEAT_SECONDS: '1' })
+const proxy = await startHttpProxy(t, app.address)
+proxy.isUpgrading = false
+const browser = await launchBrowser(t)
+
+/** `isBare`: a page without Web Locks, as on plain HTTP. */
+async function openContext(t: { teardown(run: () => unknown): unknown }, { isBare = false } = {}): Promise<BrowserContext> {
+  const context = await browser.newContext({ baseURL: proxy.address })
+  t.teardown(() => context.close())
+  context.setDefaultTimeout(60_000)
+  await context.addInitScript((isBare: boolean) => {
+    if (isBare) Object.defineProperty(navigator, 'locks', { value: undefined })
+    let state = 'visible'
+    Object.defineProperty(document, 'visibilityState', { get: () => state })
+    Object.assign(globalThis, {
+      setVisibility(next: string) {
+        state = next
+        document.dispatchEvent(new Event('visibilitychange'))
+      },
+    })
+  }, isBare)
+  return context
+}
+
+const setVisibility = (page: Page, state: 'visible' | 'hidden') => page.evaluate((next) => (globalThis as unknown as { setVisibility(next: string): void }).setVisibility(next), state)
+
+async function openTab(context: BrowserContext): Promise<Page> {
+  const page = await context.newPage()
+  await page.goto('/')
+  await waitForLive(page)
+  return page
+}
+
+async function createIn(page: Page, title: string): Promise<void> {
+  await page.getByLabel('Steps').fill('0')
+  await page.getByLabel('Title').fill(title)
+  await page.getByRole('button', { name: 'Create task' }).click()
+  await waitForStatus(page, 'COMPLETED')
+}
+
+t.test('eight tabs that are all shown: each loads and is live, Create answers in the last, and all show the task', async (t) => {
+  const context = await openContext(t)
+  const tabs: Page[] = []
+  for (let count = 0; count < 8; count += 1) tabs.push(await openTab(context))
+  const [last] = tabs.slice(-1)
+  if (last === undefined) return t.fail('a tab')
+  await createIn(last, 'from the last tab')
+  for (const tab of tabs) await tab.locator('#list').getByRole('link', { name: 'from the last tab' }).getByText('COMPLETED').waitFor()
+  t.ok(proxy.openStreams() < 6, `${proxy.openStreams()} streams are open`)
+})
+
+t.test('without Web Locks, tabs that are hidden hold no stream, and one that is shown again is caught up', async (t) => {
+  const context = await openContext(t, { isBare: true })
+  const tabs: Page[] = []
+  for (let count = 0; count < 8; count += 1) {
+    const before = tabs.at(-1)
+    if (before !== undefined) await setVisibility(before, 'hidden')
+    tabs.push(await openTab(context))
+  }
+  const [first, last] = [tabs[0], tabs.at(-1)]
+  if (first === undefined || last === undefined) return t.fail('tabs')
+  await createIn(last, 'while seven are hidden')
+  await setVisibility(last, 'hidden')
+  await setVisibility(first, 'visible')
+  await first.locator('#list').getByRole('link', { name: 'while seven are hidden' }).getByText('COMPLETED').waitFor()
+})
+
+t.test('two windows side by side both hold a stream, with and without Web Locks', async (t) => {
+  for (const isBare of [false, true]) {
+    const context = await openContext(t, { isBare })
+    const windows = [await openTab(context), await openTab(context)]
+    await waitUntil(() => proxy.openStreams() === 2)
+    const { title } = await createTask(app.address, { title: `seen twice ${isBare}`, payload: { steps: 0 } })
+    for (const page of windows) await page.locator('#list').getByRole('link', { name: title }).getByText('COMPLETED').waitFor()
+    await context.close()
+    await waitUntil(() => proxy.openStreams() === 0)
+  }
+})
