@@ -5,6 +5,7 @@ import postgres from 'postgres'
 import { withDeadline } from '../timing/deadline.js'
 import { toPgConfig, toPostgresOptions } from './database-url.js'
 import { STATEMENT_SETTINGS, type Database, type Parameter, type Statement } from './database.js'
+import { POSTGRES_TYPES } from './instant.js'
 import * as schema from './schema.js'
 import { runTransaction } from './wrap-pool.js'
 
@@ -47,6 +48,7 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
       // It would ask for the types of arrays on each new connection, and a connection that is cut in that moment ends the
       // process with an unhandled rejection. So arrays come as JSON, or are read by drizzle.
       fetch_types: false,
+      types: POSTGRES_TYPES,
       onnotice: () => {},
     })
   const connectStatements = () => connect(options.maxConnections ?? 4, { options: STATEMENT_SETTINGS })

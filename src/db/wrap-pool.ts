@@ -2,6 +2,7 @@
 import { drizzle } from 'drizzle-orm/node-postgres'
 import type { Pool, PoolClient } from 'pg'
 import type { Database, Parameter, Statement, Transaction } from './database.js'
+import { PG_TYPES } from './instant.js'
 import * as schema from './schema.js'
 
 /** Wraps a node-postgres pool that somebody else owns and closes: in `web`, @fastify/postgres. */
@@ -28,6 +29,6 @@ export async function runTransaction<Value>(pool: Pool, work: (transaction: Tran
 }
 
 async function runOn<Row>(client: Pool | PoolClient, { name, text, isPlannedAnew }: Statement, parameters: readonly Parameter[]): Promise<Row[]> {
-  const { rows } = await client.query({ ...(!isPlannedAnew && { name }), text, values: [...parameters] })
+  const { rows } = await client.query({ ...(!isPlannedAnew && { name }), text, values: [...parameters], types: PG_TYPES })
   return rows as Row[]
 }

@@ -8,6 +8,9 @@ const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null
 /** A time: ISO 8601, UTC, milliseconds. Always from PostgreSQL's clock. */
 export const Instant = Type.String({ format: 'date-time', examples: ['2026-11-20T21:22:23.456Z'] })
 export type Instant = Static<typeof Instant>
+/** The first and the last time that this form can write: RFC 3339 has years of four digits. */
+export const FIRST_INSTANT = '0001-01-01T00:00:00.000Z'
+export const LAST_INSTANT = '9999-12-31T23:59:59.999Z'
 
 /** UUIDv7 (RFC 9562): ordered by creation, not guessable by counting. */
 export const TaskId = Type.String({ format: 'uuid', examples: ['019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'] })

@@ -1,7 +1,7 @@
 /** Turns what somebody asks for into a task that can be stored, or says everything that is wrong with it. */
 import type { FieldError, ProblemCode } from '../protocol/errors.js'
 import { MAX_BODY_DEPTH, type CreateTask } from '../protocol/http.js'
-import { linksOf, type Task, type TaskId } from '../protocol/task.js'
+import { FIRST_INSTANT, LAST_INSTANT, linksOf, type Task, type TaskId } from '../protocol/task.js'
 import { findUnstorable } from '../protocol/text.js'
 import { boundKey } from './bounded-key.js'
 import { DEFAULT_ATTEMPTS } from './definition.js'
@@ -23,8 +23,8 @@ export class NewTaskError extends Error {
   }
 }
 
-const FIRST_INSTANT = Date.parse('0001-01-01T00:00:00Z')
-const LAST_INSTANT = Date.parse('9999-12-31T23:59:59.999Z')
+const FIRST_MS = Date.parse(FIRST_INSTANT)
+const LAST_MS = Date.parse(LAST_INSTANT)
 
 export interface NewTaskOrigin {
   tenant: string
@@ -161,6 +161,6 @@ function checkTime(pointer: string, time: string | undefined): FieldError[] {
   if (time === undefined) return []
   const at = Date.parse(time)
   if (Number.isNaN(at)) return [{ pointer, detail: 'is not a time', fix: 'Send ISO 8601, e.g. 2026-11-20T21:22:23Z.' }]
-  if (at >= FIRST_INSTANT && at <= LAST_INSTANT) return []
+  if (at >= FIRST_MS && at <= LAST_MS) return []
   return [{ pointer, detail: 'is not in the years 0001 to 9999 (UTC)', fix: 'Send another time, or leave it out.' }]
 }

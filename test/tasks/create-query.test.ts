@@ -72,3 +72,41 @@ t.test('a number that JavaScript would change is refused in SQL as over REST, an
   const [task] = await readTasks(db, 'default', [(rows[0] as { id: string }).id])
   t.same(task?.payload, JSON.parse(kept))
 })
+
+t.test('a start that REST could not show is refused in SQL as over REST, and those at both ends are kept', async (t) => {
+  const insert = (runAt: string) => client.query<{ id: string }>("select taskwire.create_task('demo.sleep', run_at => $1::timestamptz) as id", [runAt])
+  const beyond = ['infinity', '-infinity', '294000-01-01', '12000-06-01 00:00:00+00', '10000-01-01 00:00:00+00', '9999-12-31 23:59:59.9996+00', '9999-12-31 23:00:00-02', '0044-03-15 BC', '0001-01-01 00:00:00+01']
+  for (const runAt of beyond) await t.rejects(insert(runAt), { message: /^taskwire\.create_task: run_at is /, hint: /^Give a time in the years 0001 to 9999/ }, runAt)
+  const [first, last] = [await insert('0001-01-01 00:00:00+00'), await insert('9999-12-31 23:59:59.999+00')]
+  const [past, future] = await Promise.all([first, last].map(async ({ rows }) => (await readTasks(db, 'default', [rows[0]?.id ?? '']))[0]))
+  t.match(past, { status: 'PENDING', runAt: null })
+  t.match(future, { status: 'SCHEDULED', runAt: '9999-12-31T23:59:59.999Z' })
+})
+
+t.test('arguments that no task can have are refused by name, and each hint names what there is', async (t) => {
+  const refusals: [string, RegExp, RegExp][] = [
+    [`tags => array[['a', 'b']]`, /the tags do not fit/, /one list of at most 20 tags/],
+    [`tags => array[['a'], ['b']]`, /the tags do not fit/, /one list/],
+    [`tags => null`, /the tags do not fit/, /one list/],
+    [`tags => array['a', null]`, /the tags do not fit/, /one list/],
+    [`payload => null`, /payload is null/, /'null'::jsonb/],
+    [`priority => null`, /priority is null/, /0 \(last\) to 9/],
+    [`tenant => null`, /tenant is null/, /Leave the tenant out/],
+  ]
+  for (const [argument, message, hint] of refusals) await t.rejects(client.query(`select taskwire.create_task('demo.sleep', ${argument})`), { message, hint }, argument)
+  const { rows } = await client.query<{ names: string[] }>("select proargnames as names from pg_proc where oid = 'taskwire.create_task'::regproc")
+  const error = await client.query("select taskwire.create_task('webhook.deliver')").catch((thrown: { message: string; hint: string }) => thrown)
+  t.match(error, { message: /only the server makes tasks of type 'webhook\.deliver'/, hint: /POST \/api\/tasks and its callbackUrl/ })
+  t.notOk(rows[0]?.names.some((name) => name.includes('callback')), 'the function has no such argument')
+})
+
+t.test('the settings of the session that creates a task change nothing', async (t) => {
+  await client.query('begin')
+  for (const setting of ['extra_float_digits = 0', 'standard_conforming_strings = off', "datestyle = 'SQL, DMY'", 'array_nulls = off']) await client.query(`set local ${setting}`)
+  const { rows } = await client.query<{ id: string }>(`select taskwire.create_task('demo.sleep', '{"number":0.30000000000000004}') as id`)
+  await t.rejects(client.query("savepoint a; select taskwire.create_task('demoxsleep.')"), { message: /type 'demoxsleep\.' is malformed/ })
+  await client.query('rollback to savepoint a')
+  await client.query('commit')
+  const [task] = await readTasks(db, 'default', [rows[0]?.id ?? ''])
+  t.same(task?.payload, { number: 0.30000000000000004 })
+})

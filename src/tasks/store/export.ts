@@ -7,6 +7,7 @@
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
+import { boundedTime } from './stored-values.js'
 
 export interface ExportFilter {
   status?: Status
@@ -51,7 +52,7 @@ export const BYTE_ORDER_MARK = '\uFEFF'
 export const CSV_HEADING = 'id,title,type,status,attempt,priority,queue,tags,createdAt,startedAt,finishedAt,failure,payload,result\r\n'
 
 /** `2026-01-31T12:00:00.000Z` */
-const instant = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+const instant = (column: string) => `to_char(${boundedTime(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
 /** What spreadsheets pass over before a formula, or take for the end of another cell: blanks and invisible characters, quotes, separators. */
 const PASSED_OVER =

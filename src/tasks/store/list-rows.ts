@@ -24,7 +24,7 @@ const READ_LIST_ROWS: Statement = {
 with ${GIVEN}, seen as materialized (
   select t.id, t.tenant, t.title, t.type, t.status, t.version, t.attempt, t.max_attempts, t.queue, t.priority, t.tags, t.failure, t.run_at, t.created_at,
     t.started_at, t.finished_at, t.expires_at, t.unique_key, t.parent_id, t.batch_id, t.callback_url, t.xmin::text as stamp,
-    case when octet_length(t.progress::text) > ${MAX_PROGRESS_BYTES} then t.progress - 'data' else t.progress end as progress
+    case when jsonb_typeof(t.progress) = 'object' and octet_length(t.progress::text) > ${MAX_PROGRESS_BYTES} then t.progress - 'data' else t.progress end as progress
   from json_array_elements_text($13::text::json) as i(id) join taskwire.tasks t on t.id = any(array[i.id::uuid])
 )
 select ${SUMMARY_COLUMNS}, t.stamp from seen t where ${FITS}`,

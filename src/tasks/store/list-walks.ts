@@ -8,7 +8,7 @@
  * reading and sorting all of them seems cheap.
  */
 import type { Status } from '../../protocol/status.js'
-import type { TaskId } from '../../protocol/task.js'
+import { FIRST_INSTANT, LAST_INSTANT, type TaskId } from '../../protocol/task.js'
 
 /** What tasks must be like to be listed. */
 export interface TaskFilter {
@@ -60,8 +60,10 @@ export const FITS = `t.tenant = $1 and ($2::text is null or t.status = $2::text:
 /** No id is greater. */
 export const LAST_ID = `'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`
 export const BEFORE_ID = `coalesce($11::text::uuid, ${LAST_ID})`
+/** Times beyond both ends of what a position can say are shown as those ends, so that these stand for all that lies beyond them. */
+const BEFORE_TIME = `case $12::text when '${LAST_INSTANT}' then 'infinity' when '${FIRST_INSTANT}' then '-infinity' else coalesce($12::text::timestamptz, 'infinity') end`
 /** Of the order by time: only what comes behind the position. */
-export const IS_BEHIND = `(t.created_at, t.id) < (coalesce($12::text::timestamptz, 'infinity'), ${BEFORE_ID})`
+export const IS_BEHIND = `(t.created_at, t.id) < (${BEFORE_TIME}, ${BEFORE_ID})`
 const within = (column: string, value: string) => `${column} >= ${value} and ${column} <= ${value}`
 
 /** A walk over one of the indexes of `tasks` on (…, column, id). */

@@ -15,6 +15,7 @@
  */
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
+import { rewriteInstant } from '../../db/instant.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId, TaskSummary } from '../../protocol/task.js'
 import { ALL, BEFORE_ID, CREATED, FITS, GIVEN, IS_BEHIND, LAST_ID, parametersOf, walksOf, type ListPosition, type TaskFilter, type Walk } from './list-walks.js'
@@ -59,13 +60,13 @@ export async function findTasks(db: Database, tenant: string, filter: TaskFilter
   let at = position
   for (let step = firstStep, looks = 0; ; step = Math.min(step * 4, MAX_STEP, maxLooks - looks)) {
     const [row] = await db.run<StepRow>(statement, [...parametersOf(tenant, filter, at), step, limit - found.length])
-    found.push(...(row?.found ?? []))
+    found.push(...(row?.found ?? []).map(rewriteTime))
     looks += row?.looks ?? 0
     const last = found.at(-1)
     if (found.length >= limit && last) return { found, next: last }
     if (row?.last == null || row.looks < step) return { found, next: null }
-    at = row.last
-    if (looks >= maxLooks) return { found, next: row.last }
+    at = rewriteTime(row.last)
+    if (looks >= maxLooks) return { found, next: at }
   }
 }
 
@@ -73,6 +74,11 @@ interface StepRow {
   found: FoundTask[] | null
   looks: number
   last: ListPosition | null
+}
+
+/** As the page and its cursor say it: a time in JSON has the zone of the session, and may be infinite. */
+function rewriteTime<Position extends ListPosition>(position: Position): Position {
+  return position.createdAt === undefined ? position : { ...position, createdAt: rewriteInstant(position.createdAt) }
 }
 
 /** The filter is looked at behind a fence (`materialized`): beside the join, each of its conditions would tempt the planner to begin with it. */

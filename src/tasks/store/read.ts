@@ -5,6 +5,7 @@ import type { Attempt } from '../../protocol/http.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
 import type { Task, TaskId, TaskSummary, Transition } from '../../protocol/task.js'
 import { MAX_PAGE_BYTES, SUMMARY_COLUMNS, TASK_COLUMNS, toSummary, toTask, toTransitionMessage, type SummaryRow, type TaskRow, type TransitionRow } from './rows.js'
+import { toEditedFields } from './stored-values.js'
 
 // How many ids there are is not guessed from their text, so one plan serves them all: half the work of reading one task.
 const readByIds = (name: string, columns: string): Statement => ({
@@ -153,7 +154,7 @@ export async function readHistoryOfTasks(
 }
 
 function toTransition({ version, fromStatus, status, attempt, at, reason, edited }: TransitionRow): Transition {
-  return { version, from: fromStatus, status, attempt, at: at.toISOString(), reason, ...(edited && { edited }) }
+  return { version, from: fromStatus, status, attempt, at: at.toISOString(), reason, ...(edited && { edited: toEditedFields(edited) }) }
 }
 
 const READ_ATTEMPTS: Statement = {

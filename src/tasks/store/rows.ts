@@ -1,8 +1,15 @@
-/** How rows become what clients see. */
+/**
+ * How rows become what clients see.
+ *
+ * Whatever a row holds, it can be shown: SQL at a console or an older version may have written what no statement here writes, and one such
+ * task must not fail the page that it stands on. Times are bounded as they are read (see `db/instant.ts`); the rest is in `stored-values.ts`.
+ */
 import type { TaskFacts } from '../../protocol/notice.js'
+import { rewriteInstant } from '../../db/instant.js'
 import { isFinal, type Status } from '../../protocol/status.js'
 import type { Event, TaskChanges, TransitionMessage } from '../../protocol/stream.js'
 import { linksOf, type EditedField, type Failure, type Progress, type Task, type TaskId, type TaskSummary } from '../../protocol/task.js'
+import { toEditedFields, toFailure, toProgress, toTags } from './stored-values.js'
 
 /** What a page of anything holds, in bytes; the last task of a list may go beyond. */
 export const MAX_PAGE_BYTES = 1024 * 1024
@@ -71,11 +78,11 @@ export function toSummary(row: SummaryRow): TaskSummary {
     maxAttempts: row.maxAttempts,
     queue: row.queue,
     priority: row.priority,
-    tags: row.tags,
+    tags: toTags(row.tags),
     ...('payload' in row && { payload: row.payload }),
-    progress: row.progress,
+    progress: toProgress(row.progress),
     ...('result' in row && { result: row.result }),
-    failure: row.failure,
+    failure: toFailure(row.failure, row.attempt),
     runAt: row.runAt?.toISOString() ?? null,
     expiresAt: row.expiresAt?.toISOString() ?? null,
     createdAt: row.createdAt.toISOString(),
@@ -118,7 +125,7 @@ export const FACTS = `json_build_object('type', t.type, 'queue', t.queue, 'tags'
 
 /** The transition as it is to be published. */
 export function toEvent({ facts, ...row }: TransitionRow): Event {
-  return { ...toTransitionMessage(row), ...(facts && { facts }) }
+  return { ...toTransitionMessage(row), ...(facts && { facts: { ...facts, tags: toTags(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }) }
 }
 
 /** The facts of a task that was read whole. */
@@ -140,12 +147,13 @@ export function toTransitionMessage(row: TransitionRow): TransitionMessage {
   }
   if (row.runAt && !isFinal(row.status)) message.runAt = row.runAt.toISOString()
   if (row.status === 'COMPLETED') message.result = row.result ?? null
-  if (row.status === 'FAILED' && row.failure) message.failure = row.failure
-  if (row.edited) Object.assign(message, { edited: row.edited, changes: toChanges(row) } satisfies Partial<TransitionMessage>)
+  const failure = toFailure(row.failure ?? null, row.attempt)
+  if (row.status === 'FAILED' && failure) message.failure = failure
+  if (row.edited) Object.assign(message, { edited: toEditedFields(row.edited), changes: toChanges(row) } satisfies Partial<TransitionMessage>)
   return message
 }
 
 function toChanges({ standing, title, payload, priority, tags, runAt, expiresAt }: TransitionRow): TaskChanges {
-  const values = { title, payload, priority, tags, runAt: runAt?.toISOString(), expiresAt: expiresAt?.toISOString() ?? null }
-  return Object.fromEntries((standing ?? []).map((field) => [field, values[field]]))
+  const values = { title, payload, priority, tags: tags && toTags(tags), runAt: runAt?.toISOString(), expiresAt: expiresAt?.toISOString() ?? null }
+  return Object.fromEntries(toEditedFields(standing ?? []).map((field) => [field, values[field]]))
 }

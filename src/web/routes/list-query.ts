@@ -3,11 +3,12 @@ import type { FieldError } from '../../protocol/errors.js'
 import type { ListQuery } from '../../live/list-query.js'
 import type { ListTasksQuery } from '../../protocol/http.js'
 import { DEFAULT_LIST_ROWS, type ListFilter, type ListRequest } from '../../protocol/list.js'
+import { FIRST_INSTANT, LAST_INSTANT } from '../../protocol/task.js'
 import type { HistoryPosition, ListField, ListPosition, TaskFilter } from '../../tasks/store/index.js'
 import { ProblemError } from '../problem.js'
 
-const EARLIEST_MS = Date.parse('0001-01-01T00:00:00Z')
-const LATEST_MS = Date.parse('9999-12-31T23:59:59.999Z')
+const EARLIEST_MS = Date.parse(FIRST_INSTANT)
+const LATEST_MS = Date.parse(LAST_INSTANT)
 
 /** @throws ProblemError `invalid_request` when a time is none, or when the times leave nothing between them */
 export function readFilter({ createdAfter, createdBefore, ...others }: Omit<ListTasksQuery, 'limit' | 'cursor' | 'fields'>): TaskFilter {
