@@ -39,6 +39,14 @@ export interface ConnectionNeeds {
 }
 
 const MAX_APPLICATION_NAME = 63
+/**
+ * Of every connection, whatever the server, the database or the role has as a default: how values are written as text and read again...
+ * @see https://www.postgresql.org/docs/current/runtime-config-client.html and runtime-config-compatible.html
+ */
+const FORMAT_SETTINGS =
+  '-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex -c standard_conforming_strings=on -c array_nulls=on -c transform_null_equals=off'
+/** ...and, unless the URL says otherwise, that no statement is ended that has a deadline here, and no connection that waits in a pool. */
+const TIMEOUT_SETTINGS = '-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0'
 /** Stands for a host that is missing. */
 const NO_HOST = '%20'
 const HONOURED = new Set([
@@ -199,5 +207,5 @@ function nameOf({ applicationName }: DatabaseAddress, needs: ConnectionNeeds): s
 
 /** Of two settings of one name the later one counts. */
 function optionsOf({ options }: DatabaseAddress, needs: ConnectionNeeds): string {
-  return [options, needs.options ?? ''].filter((part) => part !== '').join(' ')
+  return [TIMEOUT_SETTINGS, options, FORMAT_SETTINGS, needs.options ?? ''].filter((part) => part !== '').join(' ')
 }

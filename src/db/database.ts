@@ -43,7 +43,8 @@ export interface Database extends Transaction {
  * tables may be nearly empty: a plan that reads a whole table is then the cheapest, is kept while it grows, and costs a
  * thousandfold. Without bitmaps what is asked for in the order of an index is read in that order, and the reading stops with the limit;
  * of a table that was never analyzed PostgreSQL would rather read all that fits and sort it. Compiling such a statement would cost more
- * than running it.
+ * than running it. What two statements do to one task is decided by locks and conditions, which a stricter isolation would only refuse.
  * @see https://www.postgresql.org/docs/current/runtime-config-query.html
  */
-export const STATEMENT_SETTINGS = '-c enable_seqscan=off -c enable_bitmapscan=off -c jit=off'
+export const STATEMENT_SETTINGS =
+  '-c enable_seqscan=off -c enable_bitmapscan=off -c jit=off -c TimeZone=UTC -c default_transaction_isolation=read\\ committed'

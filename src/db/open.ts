@@ -3,6 +3,7 @@ import { drizzle } from 'drizzle-orm/postgres-js'
 import pg from 'pg'
 import postgres from 'postgres'
 import { withDeadline } from '../timing/deadline.js'
+import { retryConflicts } from './conflict.js'
 import { toPgConfig, toPostgresOptions } from './database-url.js'
 import { STATEMENT_SETTINGS, type Database, type Parameter, type Statement } from './database.js'
 import { POSTGRES_TYPES } from './instant.js'
@@ -82,24 +83,26 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
     void old.end({ timeout: 0 })
   }
 
+  async function runInTime<Row>(statement: Statement, parameters: readonly Parameter[]): Promise<Row[]> {
+    const client = statements
+    const rows = client.unsafe(statement.text, [...parameters], { prepare: !statement.isPlannedAnew })
+    const limitMs = statement.deadlineMs ?? deadlineMs
+    const late = () => new StatementTimeoutError(`PostgreSQL did not answer ${statement.name} within ${limitMs} ms`)
+    try {
+      const answer = await withDeadline(rows, limitMs, late)
+      timeouts = 0
+      return answer as unknown as Row[]
+    } catch (error) {
+      if (error instanceof StatementTimeoutError) giveUp(client)
+      throw error
+    }
+  }
+
   return {
     get orm() {
       return queries.orm
     },
-    async run<Row>(statement: Statement, parameters: readonly Parameter[]) {
-      const client = statements
-      const rows = client.unsafe(statement.text, [...parameters], { prepare: !statement.isPlannedAnew })
-      const limitMs = statement.deadlineMs ?? deadlineMs
-      const late = () => new StatementTimeoutError(`PostgreSQL did not answer ${statement.name} within ${limitMs} ms`)
-      try {
-        const answer = await withDeadline(rows, limitMs, late)
-        timeouts = 0
-        return answer as unknown as Row[]
-      } catch (error) {
-        if (error instanceof StatementTimeoutError) giveUp(client)
-        throw error
-      }
-    },
+    run: (statement, parameters) => retryConflicts(() => runInTime(statement, parameters)),
     async transaction(work) {
       transactions ??= openTransactions()
       return runTransaction(transactions, work)

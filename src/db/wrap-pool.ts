@@ -1,6 +1,7 @@
 /** The database over a node-postgres pool, for `web`. Apart from `open.ts`, so that `web` loads one driver only. */
 import { drizzle } from 'drizzle-orm/node-postgres'
 import type { Pool, PoolClient } from 'pg'
+import { retryConflicts } from './conflict.js'
 import type { Database, Parameter, Statement, Transaction } from './database.js'
 import { PG_TYPES } from './instant.js'
 import * as schema from './schema.js'
@@ -10,7 +11,7 @@ export function wrapPool(pool: Pool): Database {
   const orm = drizzle(pool, { schema })
   return {
     orm,
-    run: (statement, parameters) => runOn(pool, statement, parameters),
+    run: (statement, parameters) => retryConflicts(() => runOn(pool, statement, parameters)),
     transaction: (work) => runTransaction(pool, work),
     async close() {},
   }

@@ -92,7 +92,8 @@ export function registerFeedSocket(app: FastifyInstance, { openFeed, limits, bea
     const id = request?.['id']
     if (request === undefined || typeof id !== 'string') return socket.close(CLOSE_CODES.protocolError, 'a request is a JSON object with type and id')
     const errors = check(request)
-    if (errors.length > 0) return refuse(socket, id, 'The request does not fit; see /asyncapi.json.', errors)
+    const [first] = errors
+    if (first !== undefined) return refuse(socket, id, `The request does not fit: ${first.pointer || 'it'} ${first.detail}. See /asyncapi.json.`, errors)
     try {
       take(client, request as FeedRequest)
     } catch (error) {

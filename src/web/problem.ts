@@ -2,6 +2,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { isRefusedData } from '../db/refused-data.js'
+import { isConflict } from '../db/conflict.js'
 import { isUnavailable } from '../db/unavailable.js'
 import { linkTo } from '../protocol/base-path.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
@@ -83,6 +84,10 @@ function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: F
   if (isUnavailable(error)) {
     log.error({ err: error, requestId }, 'the database cannot be reached')
     return new ProblemError('unavailable', 'The database did not answer.')
+  }
+  if (isConflict(error)) {
+    log.warn({ err: error, requestId }, 'PostgreSQL undid a statement for the sake of others, again and again')
+    return new ProblemError('unavailable', 'Too many others changed the same tasks.')
   }
   if (isCancelled(error)) {
     log.warn({ err: error, requestId }, 'a read was over its time limit')

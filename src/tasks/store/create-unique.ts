@@ -5,6 +5,7 @@
  * its task (a trigger), so whoever finds it gone in between takes it. Ends come in the order of ids and creates in that of keys, so
  * that two of them may wait for each other: then PostgreSQL undoes one, and a create that is undone is done again.
  */
+import { retryConflicts } from '../../db/conflict.js'
 import type { Database, Statement, Transaction } from '../../db/database.js'
 import type { TaskId } from '../../protocol/task.js'
 import { CREATE_TASKS, toCreatedTask, type CreateAnswer, type CreatedTask, type NewTask } from './create.js'
@@ -54,7 +55,7 @@ export async function createUniqueTasks(
   once?: CreateKey,
 ): Promise<UniqueAnswer[]> {
   const tenant = tasks[0]?.tenant ?? ''
-  const answers = await retryDeadlocks(() => db.transaction(async (transaction) => {
+  const answers = await retryConflicts(() => db.transaction(async (transaction) => {
     const existing = new Map<TaskId, TaskId>()
     for (const task of sortByKey(tasks)) {
       const holder = await takeUniqueKey(transaction, task)
@@ -75,24 +76,6 @@ export async function createUniqueTasks(
     if (answers.answer === undefined) throw new Error(`the store did not create the task ${task.id}`)
     return { kind: 'created', created: toCreatedTask(task, answers.answer) }
   })
-}
-
-const MAX_DEADLOCKS = 5
-
-/** @see https://www.postgresql.org/docs/current/errcodes-appendix.html for 40P01 */
-async function retryDeadlocks<Answer>(work: () => Promise<Answer>): Promise<Answer> {
-  for (let deadlocks = 1; ; deadlocks += 1) {
-    try {
-      return await work()
-    } catch (error) {
-      if (!isDeadlock(error) || deadlocks === MAX_DEADLOCKS) throw error
-    }
-  }
-}
-
-/** drizzle's errors have the database's as their cause. */
-function isDeadlock(error: unknown): boolean {
-  return error instanceof Error && (('code' in error && error.code === '40P01') || isDeadlock(error.cause))
 }
 
 /** In one order for all callers, so that two of them wait for each other instead of deadlocking. */
