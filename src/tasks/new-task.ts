@@ -90,13 +90,13 @@ export function toNewTaskView(task: NewTask, created: CreatedTask): Task {
 function findType(body: CreateTask, registry: Registry): RegisteredType {
   const type = body.type ?? registry.defaultType
   const registered = registry.find(type)
+  if (registered !== undefined && registered.definition.isInternal !== true) return registered
   const detail = `is not one of ${registry.creatableTypes().join(', ')}`
-  if (registered?.definition.isInternal === true) {
+  if (registered !== undefined) {
     throw new NewTaskError('internal_type', `Only the server makes and edits tasks of the type "${type}".`, [
       { pointer: '/type', detail: `"${type}" ${detail}`, fix: 'Use one of these types. For a callback at the end of a task, send `callbackUrl` with it.' },
     ])
   }
-  if (registered !== undefined) return registered
   throw new NewTaskError('unknown_type', `There is no task type "${type}": it ${detail}.`, [
     { pointer: '/type', detail: `"${type}" ${detail}`, fix: 'Use one of these types.' },
   ])
