@@ -1,0 +1,41 @@
+/** The walk and the table of docs/architecture.md lead through files that are there, by imports that are there. */
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const MOST_STEPS = 30
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
+const [, walk = ''] = /\n## One task, file by file\n([^]*?)\n## /.exec(read('docs/architecture.md')) ?? []
+const [, table = ''] = /\n## Where do I change …\n([^]*?)\n## /.exec(read('docs/architecture.md')) ?? []
+
+/** The files that a file imports; those of a barrel are its own. */
+function importsOf(path: string): string[] {
+  const names = [...read(path).matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g)].map(([, name = '']) => normalize(join(dirname(path), name)))
+  const files = names.map((name) => (name.startsWith('src/') ? name.replace(/\.js$/, '.ts') : name))
+  return files.flatMap((file) => (file.endsWith('/store/index.ts') ? importsOf(file) : [file]))
+}
+
+t.test('each step of the walk is imported by one before it or imports one, or comes over a wire', async (t) => {
+  const steps = [...walk.matchAll(/^\d+\. (Over [^:]+: )?`([^`]+)`/gm)].map(([, wire, file = '']) => ({ file, isFirst: wire !== undefined }))
+  t.ok(steps.length > 20 && steps.length <= MOST_STEPS, `${steps.length} steps`)
+  t.equal(steps.length, walk.match(/^\d+\./gm)?.length, 'each step names its file')
+  const before: string[] = []
+  for (const [index, { file, isFirst }] of steps.entries()) {
+    const isLinked = before.some((one) => importsOf(one).includes(file)) || importsOf(file).some((one) => before.includes(one))
+    t.ok(existsSync(join(ROOT, file)) && (index === 0 || isFirst || isLinked), file)
+    before.push(file)
+  }
+})
+
+t.test('each rule of the table is in the file that it names', async (t) => {
+  const rows = [...table.matchAll(/^\| (.+?) \| (`.+) \|$/gm)]
+  t.equal(rows.length, 20)
+  for (const [, rule, where = ''] of rows) {
+    const [files = '', name] = where.split(': ')
+    const [first = '', ...others] = files.split(', ').map((file) => file.replaceAll('`', ''))
+    for (const file of [first, ...others.map((other) => join(dirname(first), other))]) t.ok(existsSync(join(ROOT, file)), `${rule}: ${file}`)
+    if (name !== undefined) t.match(read(first), new RegExp(`\\b${name.replaceAll('`', '')}\\b`), `${rule}: ${name}`)
+  }
+})
