@@ -14,7 +14,7 @@ const browser = await launchBrowser(t)
 
 /** `isBare`: a page without Web Locks, as on plain HTTP. */
 async function openContext(t: { teardown(run: () => unknown): unknown }, { isBare = false } = {}): Promise<BrowserContext> {
-  const context = await browser.newContext({ baseURL: proxy.address })
+  const context = await browser.newContext({ baseURL: proxy.address, reducedMotion: 'reduce' })
   t.teardown(() => context.close())
   context.setDefaultTimeout(60_000)
   await context.addInitScript((isBare: boolean) => {

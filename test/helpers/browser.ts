@@ -29,9 +29,12 @@ export async function launchBrowser(t: TestScope, flags: readonly string[] = [])
   return browser
 }
 
-/** Opens an empty page whose complaints are recorded from its first line on. */
+/**
+ * Opens an empty page whose complaints are recorded from its first line on. Without motion: to draw it takes a third of a processor without
+ * a graphics card, for each page.
+ */
 export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<TestPage> {
-  const context = await browser.newContext(options)
+  const context = await browser.newContext({ reducedMotion: 'reduce', ...options })
   context.setDefaultTimeout(ACTION_MS)
   const page = await context.newPage()
   const complaints: string[] = []
