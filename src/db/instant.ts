@@ -29,7 +29,7 @@ function toMilliseconds(text: string): number {
   return Date.parse(`${date}T${time}${fraction.slice(0, 4)}Z`) - (sign === '-' ? -offsetMs : offsetMs)
 }
 
-const TIMESTAMPTZ = pg.types.builtins.TIMESTAMPTZ
+const TIMESTAMPTZ: number = pg.types.builtins.TIMESTAMPTZ
 
 /** For statements over node-postgres. */
 export const PG_TYPES: pg.CustomTypesConfig = {
