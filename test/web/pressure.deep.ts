@@ -174,7 +174,9 @@ t.test('offenders of every kind together: memory is bounded, creates are accepte
     }
   })()
   const pressures = await Promise.all(Object.entries(PRESSURES).map(async ([name, press]) => [name, await press()] as const))
+  const beganAt = performance.now()
   t.equal(await waitForEnd(web.address, await createEmptyTask(web.address)), 'COMPLETED', 'an empty task completes under pressure')
+  t.comment(`which took ${Math.round(performance.now() - beganAt)} ms`)
   const watchers = pressures.flatMap(([, { watchers = [] }]) => watchers)
   for (const [name, { offenders }] of pressures) {
     const noticing = offenders.filter(({ socket }) => !socket.isPaused())
@@ -184,6 +186,7 @@ t.test('offenders of every kind together: memory is bounded, creates are accepte
   t.ok(watchers.every(({ readyState }) => readyState === WebSocket.OPEN), 'who asks for much and reads it is kept')
   // What is left are the creates of this test, and the feeds.
   while ((await countEstablished()) > 10 + watchers.length) await sleep(200)
+  t.comment(`the offenders were closed after ${Math.round((performance.now() - beganAt) / 1_000)} s`)
   isOver = true
   await Promise.all([watch, creating])
   t.same(refused, [], 'no create is refused')
