@@ -95,6 +95,7 @@ t.test('after the table was locked, lists, counts and subscriptions are soon rig
   // Made by SQL: no notice tells of it.
   const [made] = await sql<{ id: string }[]>`select taskwire.create_task('demo.sleep', title => 'by SQL', payload => '{"steps": 0}', tags => array['locked']) as id`
   // By its own pause of twenty times the wait, a list would stand still for more than a minute.
-  await Promise.all([watched.until(() => watched.rows()[0]?.id === made?.id && countOf() === 4, 30_000), fits.toldOf(String(made?.id))])
-  t.pass()
+  await Promise.all([watched.until(() => watched.rows()[0]?.id === made?.id && countOf() === 4, 60_000), fits.toldOf(String(made?.id))])
+  t.match(watched.rows(), [{ id: made?.id, title: 'by SQL' }, {}])
+  t.equal(countOf(), 4)
 })

@@ -168,11 +168,11 @@ t.test('a request that asks for something else than a WebSocket is answered like
     line.write(text.slice(0, -4))
     await new Promise((resolve) => setTimeout(resolve, 50))
     line.write(text.slice(-4))
-    // And the connection is as good as any afterwards.
     let said = ''
     line.on('data', (data: Buffer) => (said += data.toString()))
     await until(() => said.endsWith('plain') || said.endsWith('"kept"}'))
     const first = said
+    // The connection takes the next request, as any does.
     line.write('GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n')
     await until(() => said.length > first.length && said.endsWith('plain'))
     return first
