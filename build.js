@@ -7,7 +7,7 @@
  * build which was interrupted is done again. What is in the folder and no source stands for is removed.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -44,6 +44,8 @@ async function buildIfChanged(from, to, rewrite = (text) => text) {
   for (const { path, text } of outputFiles) {
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, path.endsWith('.js') ? rewrite(text) : text)
+    // npm does this for a command only when it links the package: not for `npx taskwire` in a folder that was built anew.
+    if (text.startsWith('#!')) chmodSync(path, 0o755)
   }
   const made = new Set(outputs.flatMap((file) => [file, `${file}.map`]))
   for (const file of listFiles(to)) if (!made.has(file)) rmSync(join(root, to, file))

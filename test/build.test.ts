@@ -22,6 +22,7 @@ t.test('every module is built, with its source map, and the command line runs', 
   t.strictSame(listModules('dist', '.js.map'), listModules('src', '.ts'))
   const { stdout } = await run(process.execPath, ['dist/main.js', '--version'], { cwd: folder })
   t.match(stdout, /^\d+\.\d+\.\d+\n$/)
+  t.equal(statSync(join(folder, 'dist/main.js')).mode & 0o777, 0o755, 'the command can be called by its name')
   const map = JSON.parse(readFileSync(join(folder, 'dist/db/open.js.map'), 'utf8')) as { sources: string[] }
   t.strictSame(map.sources, ['../../src/db/open.ts'])
 })
