@@ -1,7 +1,7 @@
 /** Types of `task-stream.js`. Shapes come from the protocol's schemas; nothing is declared twice. */
 import type { Problem } from '../src/protocol/errors.js'
 import type { CreateTask } from '../src/protocol/http.js'
-import type { Selection } from '../src/protocol/feed.js'
+import type { Selection } from '../src/protocol/subscription.js'
 import type { ListCounts, ListRequest, ListStreamMessage } from '../src/protocol/list.js'
 import type { Status } from '../src/protocol/status.js'
 import type { StreamMessage } from '../src/protocol/stream.js'

@@ -1,7 +1,12 @@
 /** The log of a process: JSON lines on standard output, without secrets. */
 import { inspect } from 'node:util'
-import { pino, stdSerializers, type DestinationStream, type Logger } from 'pino'
+import { pino, stdSerializers, type BaseLogger, type Bindings, type ChildLoggerOptions, type DestinationStream, type Logger } from 'pino'
 import { createRedactor } from './secrets.js'
+
+/** What code that logs is given: pino's logger, or a child of it. */
+export interface Log extends Pick<BaseLogger, 'level' | 'info' | 'error' | 'debug' | 'fatal' | 'warn' | 'trace' | 'silent'> {
+  child(bindings: Bindings, options?: ChildLoggerOptions): Log
+}
 
 /** What libraries hang on their errors besides message and code: the command with its password, the URL that could not be read. */
 const REVEALING_FIELDS = new Set(['command', 'previousErrors', 'input', 'base', 'options', 'config', 'connectionString', 'connectionParameters'])

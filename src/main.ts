@@ -10,9 +10,9 @@ import { setFlagsFromString } from 'node:v8'
 import { describeConfig, loadConfig } from './config.js'
 import { describeDatabase, describeIgnored, readDatabaseUrl } from './db/database-url.js'
 import { createRedactor } from './secrets.js'
-import { StartupError } from './startup-error.js'
-import { isSupervised, reportToSupervisor, runRole, type ServiceRole, type StartRole } from './services/run-role.js'
 import type { Started } from './services/start.js'
+import { isSupervised, reportToSupervisor, runRole, type ServiceRole, type StartRole } from './services/supervise/run-role.js'
+import { StartupError } from './startup-error.js'
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>
 
@@ -88,14 +88,14 @@ function refuse(mistake: string): void {
 async function runWeb(): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${WEB_HEAP_GROWTH_PERCENT}`)
   const { startWeb } = await import('./web/web.js')
-  const { failRunOf } = await import('./tasks/handler-scope.js')
+  const { failRunOf } = await import('./tasks/attempt/handler-scope.js')
   await runMigratedRole('web', startWeb, failRunOf)
 }
 
 async function runWorker(): Promise<void> {
   const { startWorker } = await import('./worker/worker.js')
   const { watchLoop } = await import('./worker/loop-watch.js')
-  const { failRunOf } = await import('./tasks/handler-scope.js')
+  const { failRunOf } = await import('./tasks/attempt/handler-scope.js')
   const start: StartRole<'worker'> = (config, log) => {
     watchLoop({ warnAfterMs: LOOP_WARNING_MS, killAfterMs: config.attemptLeaseSeconds * 1_000, logLevel: config.logLevel }, log)
     return startWorker(config, log)
@@ -141,7 +141,7 @@ async function runMigrate(): Promise<void> {
 async function runStart({ watch = false }: Flags): Promise<void> {
   const config = loadConfig('start', process.env)
   const { start } = await import('./services/start.js')
-  const { stopAtSignals } = await import('./services/stop-signals.js')
+  const { stopAtSignals } = await import('./services/supervise/stop-signals.js')
   const say = (line: string) => console.log(hideSecrets(line))
   let started: Started | undefined
   const signal = stopAtSignals(() => started, say)
@@ -165,7 +165,7 @@ async function runWebhookSecret(): Promise<void> {
   const { databaseUrl } = loadConfig('migrate', await findServices())
   const { webhookSecret } = loadConfig('types', process.env)
   const { openDatabase } = await import('./db/open.js')
-  const { readSecret } = await import('./tasks/store/index.js')
+  const { readSecret } = await import('./store/secrets.js')
   const db = openDatabase(databaseUrl, { maxConnections: 1 })
   console.log(webhookSecret ?? (await readSecret(db, 'webhooks').catch(failInOneLine(databaseUrl))))
   await db.close()
@@ -173,7 +173,7 @@ async function runWebhookSecret(): Promise<void> {
 
 async function runTypes(): Promise<void> {
   const config = loadConfig('types', process.env)
-  const { loadRegistry } = await import('./handlers/index.js')
+  const { loadRegistry } = await import('./handlers/load-registry.js')
   const registry = await loadRegistry(config)
   for (const { type, title } of registry.list()) console.log(`${type.padEnd(24)} ${title}`)
 }
@@ -200,7 +200,7 @@ async function runHealth(): Promise<void> {
 
 /** The settings, with the addresses of a `start` that runs in this folder unless they are given. */
 async function findServices(): Promise<NodeJS.ProcessEnv> {
-  const { withLocalServices } = await import('./services/local-services.js')
+  const { withLocalServices } = await import('./services/embedded/local-services.js')
   return withLocalServices(process.env)
 }
 

@@ -1,5 +1,5 @@
 /** The walk and the table of docs/architecture.md lead through files that are there, by imports that are there. */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -10,11 +10,10 @@ const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
 const [, walk = ''] = /\n## One task, file by file\n([^]*?)\n## /.exec(read('docs/architecture.md')) ?? []
 const [, table = ''] = /\n## Where do I change …\n([^]*?)\n## /.exec(read('docs/architecture.md')) ?? []
 
-/** The files that a file imports; those of a barrel are its own. */
+/** The files that a file imports, for their types too. */
 function importsOf(path: string): string[] {
   const names = [...read(path).matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g)].map(([, name = '']) => normalize(join(dirname(path), name)))
-  const files = names.map((name) => (name.startsWith('src/') ? name.replace(/\.js$/, '.ts') : name))
-  return files.flatMap((file) => (file.endsWith('/store/index.ts') ? importsOf(file) : [file]))
+  return names.map((name) => (name.startsWith('src/') ? name.replace(/\.js$/, '.ts') : name))
 }
 
 t.test('each step of the walk is imported by one before it or imports one, or comes over a wire', async (t) => {
@@ -38,4 +37,21 @@ t.test('each rule of the table is in the file that it names', async (t) => {
     for (const file of [first, ...others.map((other) => join(dirname(first), other))]) t.ok(existsSync(join(ROOT, file)), `${rule}: ${file}`)
     if (name !== undefined) t.match(read(first), new RegExp(`\\b${name.replaceAll('`', '')}\\b`), `${rule}: ${name}`)
   }
+})
+
+t.test('no file imports itself through others, not even a type', (t) => {
+  const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts')).map((file) => join('src', file))
+  const imports = new Map(files.map((file) => [file, importsOf(file)]))
+  const done = new Set<string>()
+  const circles: string[] = []
+  const follow = (file: string, path: readonly string[]) => {
+    if (path.includes(file)) return void circles.push([...path.slice(path.indexOf(file)), file].join(' → '))
+    if (done.has(file)) return
+    for (const next of imports.get(file) ?? []) follow(next, [...path, file])
+    done.add(file)
+  }
+  for (const file of files) follow(file, [])
+  t.ok(files.length > 100, 'the sources were found')
+  t.same(circles, [])
+  t.end()
 })

@@ -9,9 +9,9 @@ import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { describeConfig, loadConfig } from '../src/config.js'
 import { migrateDatabase } from '../src/db/migrate.js'
-import { APPLICATION, SUPERUSER } from '../src/services/application-role.js'
-import { askRedis, findRedisServer } from '../src/services/redis.js'
-import { findFreePort } from '../src/services/server-process.js'
+import { APPLICATION, SUPERUSER } from '../src/services/embedded/application-role.js'
+import { askRedis, findRedisServer } from '../src/services/embedded/redis.js'
+import { findFreePort } from '../src/services/embedded/server-process.js'
 import { startPostgres } from './helpers/services.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))

@@ -1,10 +1,10 @@
 /** `taskwire health`, which containers ask whether they are well. */
 import t from 'tap'
-import { findFreePort } from '../src/services/server-process.js'
+import { migrateBroker } from '../src/broker/open-broker.js'
+import { migrateDatabase } from '../src/db/migrate.js'
+import { findFreePort } from '../src/services/embedded/server-process.js'
 import { MAIN, oneLine, spawnTaskwire } from './helpers/processes.js'
 import { hasRedisServer, startPostgres, startRedis, type TestScope } from './helpers/services.js'
-import { migrateDatabase } from '../src/db/migrate.js'
-import { migrateBroker } from '../src/broker/open-broker.js'
 
 const postgres = await startPostgres(t)
 await migrateDatabase(postgres.url)

@@ -1,11 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
-import { loadOwnDefinitions } from '../src/handlers/own.js'
-import { createRegistry } from '../src/tasks/registry.js'
-import { runDefinition } from '../src/testing/run-definition.js'
 import { describeConfig } from '../src/config.js'
-import { CLOSES } from '../src/protocol/stream.js'
+import { createRegistry } from '../src/definitions/registry.js'
+import { loadOwnDefinitions } from '../src/handlers/load-definitions.js'
 import { INITIAL_STATUSES, isFinal, STATUSES, TRANSITIONS } from '../src/protocol/status.js'
+import { CLOSES } from '../src/protocol/stream.js'
+import { runDefinition } from '../src/testing/run-definition.js'
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
 const readme = read('README.md')

@@ -58,7 +58,7 @@ class Reports {
   }
 }
 
-export class Lifeline {
+export class WatchSession {
   /** The open connection, if there is one. */
   line
   /** Of a pause, or of the wait for a sign of the server. */

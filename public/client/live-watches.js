@@ -1,7 +1,7 @@
 /** The watches of `live.js`: a list, or one task. What the connection tells them, they keep and report. */
 import { STOP_REASONS, WatchError } from './closes.js'
 import { fold, isFinal } from './fold.js'
-import { Lifeline } from './life.js'
+import { WatchSession } from './life.js'
 
 /** What both kinds of watches have. `id` is given by the connection. */
 class Watch {
@@ -11,7 +11,7 @@ class Watch {
 
   constructor(options, host) {
     this.host = host
-    this.life = new Lifeline(options, () => this.close())
+    this.life = new WatchSession(options, () => this.close())
   }
 
   get connection() {

@@ -2,7 +2,7 @@
 import { isOfTaskwire, shouldReconnect, STOP_CODE_OF_HTTP_STATUS, STOP_REASONS, WatchError } from './closes.js'
 import { urlOf } from './connections.js'
 import { fold, isFinal } from './fold.js'
-import { describeSilence, Lifeline } from './life.js'
+import { describeSilence, WatchSession } from './life.js'
 import { readProblem } from './requests.js'
 import { TRANSPORTS } from './transports.js'
 
@@ -34,7 +34,7 @@ export class TaskWatch {
       (name) => name !== 'websocket' || (options.WebSocket ?? globalThis.WebSocket),
     )
     if (this.#transports.length === 0) throw new TypeError('There is no WebSocket here: pass one, or allow other transports')
-    this.#life = new Lifeline(options, () => this.close())
+    this.#life = new WatchSession(options, () => this.close())
     this.finished = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject

@@ -1,7 +1,7 @@
 import { shouldReconnect, STOP_REASONS, WatchError } from './closes.js'
 import { openSocket, urlOf } from './connections.js'
 import { fold, isFinal } from './fold.js'
-import { describeSilence, Lifeline } from './life.js'
+import { describeSilence, WatchSession } from './life.js'
 
 /** How many tasks one subscription may name. */
 const MAX_IDS = 1_000
@@ -20,7 +20,7 @@ export class TasksWatch {
     this.#selection = selection
     this.#options = options
     if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError('There is no WebSocket here: pass one')
-    this.#life = new Lifeline(options, () => this.close())
+    this.#life = new WatchSession(options, () => this.close())
     if (options.signal?.aborted) this.close()
     else this.#connect()
   }

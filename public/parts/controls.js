@@ -4,7 +4,7 @@ import { makeExample } from '../format/schema.js'
 import { fields as text } from '../text/en.js'
 import { h } from './dom.js'
 
-/** @returns `{ control, read(misfits) }`; `read` returns undefined for nothing entered */
+/** @returns `{ control, read(violations) }`; `read` returns undefined for nothing entered */
 export function createControl(schema, context) {
   if (schema.enum) return createSelect(schema, context)
   switch (schema.type) {
@@ -38,9 +38,9 @@ function createNumberInput(schema, { pointer }) {
   const { minimum, maximum } = schema
   const step = schema.type === 'integer' ? 1 : 'any'
   const control = h('input', { type: 'number', inputmode: 'decimal', min: minimum, max: maximum, step, placeholder: schema.default })
-  const read = (misfits) => {
-    if (control.validity.badInput) misfits.push({ pointer, detail: text.notNumber })
-    else if (!isKept(control.value)) misfits.push({ pointer, detail: text.inexact(Number(control.value)) })
+  const read = (violations) => {
+    if (control.validity.badInput) violations.push({ pointer, detail: text.notNumber })
+    else if (!isKept(control.value)) violations.push({ pointer, detail: text.inexact(Number(control.value)) })
     return control.value === '' ? undefined : Number(control.value)
   }
   return { control, read }
@@ -65,15 +65,15 @@ function createJsonArea(schema, { pointer }) {
   const example = schema.default ?? schema.examples?.[0] ?? (isList ? [makeExample(schema.items)] : undefined)
   const placeholder = example === undefined ? text.json : JSON.stringify(example)
   const control = h('textarea', { rows: 3, class: 'code', spellcheck: 'false', placeholder })
-  const read = (misfits) => {
+  const read = (violations) => {
     if (control.value.trim() === '') return undefined
     try {
       const value = JSON.parse(control.value)
       const inexact = findInexactNumber(control.value)
-      if (inexact) misfits.push({ pointer, detail: text.inexactInJson(inexact.number, inexact.kept) })
+      if (inexact) violations.push({ pointer, detail: text.inexactInJson(inexact.number, inexact.kept) })
       return value
     } catch (error) {
-      misfits.push({ pointer, detail: text.notJson(error.message) })
+      violations.push({ pointer, detail: text.notJson(error.message) })
       return undefined
     }
   }

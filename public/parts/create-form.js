@@ -92,9 +92,9 @@ class CreateForm {
   async #send() {
     if (this.#submit.getAttribute('aria-disabled')) return
     this.#clear()
-    const misfits = []
-    const body = { ...this.#general.read(misfits), payload: this.#payload.read(misfits) }
-    if (misfits.length > 0) return this.#showRefusal({ errors: misfits })
+    const violations = []
+    const body = { ...this.#general.read(violations), payload: this.#payload.read(violations) }
+    if (violations.length > 0) return this.#showRefusal({ errors: violations })
     this.#submit.setAttribute('aria-disabled', 'true')
     setText(this.#submit, text.sending)
     try {

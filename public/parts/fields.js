@@ -9,15 +9,15 @@ import { createControl } from './controls.js'
 import { h } from './dom.js'
 import { createPlace, showErrors } from './place.js'
 
-/** Builds the members of an object schema: `{ elements, read(misfits) }`. What cannot be sent at all goes into `misfits`. */
+/** Builds the members of an object schema: `{ elements, read(violations) }`. What cannot be sent at all goes into `violations`. */
 export function createFields(schema, pointer, places) {
   const required = new Set(schema.required)
   const fields = Object.entries(schema.properties ?? {}).map(([name, member]) => {
     const at = `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
     return { name, ...createField(simplify(member), { name, pointer: at, isRequired: required.has(name), places }) }
   })
-  const read = (misfits) => {
-    const entries = fields.map(({ name, read }) => [name, read(misfits)]).filter(([, value]) => value !== undefined)
+  const read = (violations) => {
+    const entries = fields.map(({ name, read }) => [name, read(violations)]).filter(([, value]) => value !== undefined)
     return Object.fromEntries(entries)
   }
   return { elements: fields.map(({ element }) => element), read }
@@ -37,8 +37,8 @@ function createGroup(schema, { name, pointer, isRequired, places }) {
   const help = schema.description ? h('p', { class: 'help' }, schema.description) : null
   const element = h('fieldset', {}, h('legend', {}, schema.title ?? name), help, error, elements)
   places.set(pointer, { control: element, showErrors: (texts) => showErrors(element, error, texts) })
-  const readGroup = (misfits) => {
-    const value = read(misfits)
+  const readGroup = (violations) => {
+    const value = read(violations)
     return isRequired || Object.keys(value).length > 0 ? value : undefined
   }
   return { element, read: readGroup }

@@ -5,7 +5,7 @@
 import { h } from './dom.js'
 import { createFields } from './fields.js'
 
-/** @returns `{ element, places, show(type), read(misfits) }`; `places` are those of the form that is shown */
+/** @returns `{ element, places, show(type), read(violations) }`; `places` are those of the form that is shown */
 export function createPayloadForms() {
   const element = h('div', { class: 'payload' })
   const forms = new Map()
@@ -15,7 +15,7 @@ export function createPayloadForms() {
     get places() {
       return shown?.places ?? new Map()
     },
-    read: (misfits) => shown.read(misfits),
+    read: (violations) => shown.read(violations),
     show({ type, payload }) {
       const before = shown
       shown = forms.get(type) ?? createForm(payload)
@@ -31,7 +31,7 @@ function createForm(schema) {
   const isObject = schema.properties !== undefined
   // A payload that is no object with members is one JSON value: a field called `payload`.
   const members = isObject ? createFields(schema, '/payload', places) : createFields({ properties: { payload: schema } }, '', places)
-  return { places, elements: members.elements, read: (misfits) => (isObject ? members.read(misfits) : members.read(misfits).payload) }
+  return { places, elements: members.elements, read: (violations) => (isObject ? members.read(violations) : members.read(violations).payload) }
 }
 
 /** Only into fields that nobody has filled in. */

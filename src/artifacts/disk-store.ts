@@ -8,8 +8,8 @@ import { chmod, lstat, open, readdir, rename, rm, rmdir, type FileHandle } from 
 import { join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { assertFolderUsable, makePrivateFolders, PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, tightenFolder } from '../private-files.js'
-import { ArtifactMissingError, type ArtifactKey, type ArtifactStore } from '../tasks/artifact-store.js'
-import { explainDiskError, type DiskFloor } from '../tasks/disk-floor.js'
+import { ArtifactMissingError, type ArtifactKey, type ArtifactStore } from './artifact-store.js'
+import { explainDiskError, type DiskFloor } from './disk-floor.js'
 import { findLeftovers } from './leftovers.js'
 import { locate, locations } from './location.js'
 

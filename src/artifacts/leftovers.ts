@@ -2,7 +2,7 @@
  * Which stored files are nobody's: those of uploads that broke off and of attempts whose worker was killed. Only what is certain to be
  * a leftover counts, because a folder may be shared with another installation, whose rows are in another database.
  */
-import type { KnownOwner } from '../tasks/artifact-store.js'
+import type { KnownOwner } from './artifact-store.js'
 import { locations } from './location.js'
 
 export interface FoundFile {

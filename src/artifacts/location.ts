@@ -3,7 +3,7 @@
  * and handlers, and no file system agrees with another about names: length, case, normal forms and reserved words differ.
  */
 import { createHash } from 'node:crypto'
-import type { ArtifactKey } from '../tasks/artifact-store.js'
+import type { ArtifactKey } from './artifact-store.js'
 
 type Place = Pick<ArtifactKey, 'attempt' | 'name'>
 

@@ -1,6 +1,6 @@
 /** The store that the configuration names. The client of S3 is loaded when it is one. */
-import type { ArtifactStore } from '../tasks/artifact-store.js'
-import type { DiskFloor } from '../tasks/disk-floor.js'
+import type { ArtifactStore } from './artifact-store.js'
+import type { DiskFloor } from './disk-floor.js'
 import { openDiskStore } from './disk-store.js'
 
 /**

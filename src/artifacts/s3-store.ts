@@ -12,8 +12,8 @@ import {
 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import { StartupError } from '../startup-error.js'
-import { ArtifactMissingError, type ArtifactKey, type ArtifactStore, type LeftoverOptions, type LeftoverPage } from '../tasks/artifact-store.js'
-import { DiskFullError } from '../tasks/disk-floor.js'
+import { ArtifactMissingError, type ArtifactKey, type ArtifactStore, type LeftoverOptions, type LeftoverPage } from './artifact-store.js'
+import { DiskFullError } from './disk-floor.js'
 import { findLeftovers, type FoundFile } from './leftovers.js'
 import { locate, locations } from './location.js'
 

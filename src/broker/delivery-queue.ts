@@ -12,9 +12,9 @@
 import { Queue, type BackendFactory, type IQueueBackend, type WorkerOptions } from 'bullmq'
 import { settlesWithin, withDeadline } from '../timing/deadline.js'
 import type { ConsumeOptions, Delivery, DeliveryQueue } from './broker.js'
-import { explain } from './explain.js'
 import { openConsumer, type OpenConsumer, type OpenWorker } from './delivery-consumer.js'
 import { DeliveryWorker, IDLE_WAIT_SECONDS } from './delivery-worker.js'
+import { explain } from './explain.js'
 import type { IncidentLog } from './incident-log.js'
 
 const DEFAULT_QUEUE = 'default'

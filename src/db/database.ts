@@ -13,7 +13,7 @@ export interface Statement {
   readonly name: string
   readonly text: string
   /** Planned for each execution, where no plan serves small tables and large ones: for what is not asked often. */
-  readonly isPlannedAnew?: boolean
+  readonly forceCustomPlan?: boolean
   /** How long an answer may take where the client sets a deadline, instead of that of every statement. */
   readonly deadlineMs?: number
 }

@@ -6,16 +6,16 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { drizzle } from 'drizzle-orm/postgres-js'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
+import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
-import { prepareOnline } from './prepare-online.js'
 import { StartupError } from '../startup-error.js'
 import { withDeadline } from '../timing/deadline.js'
-import { STATEMENT_SETTINGS } from './database.js'
 import { describeDatabase, toPostgresOptions } from './database-url.js'
+import { STATEMENT_SETTINGS } from './database.js'
 import { assertOwnSession, isRefusedByPooler, PooledConnectionError } from './pooler.js'
+import { prepareOnline } from './prepare-online.js'
 
 /** Where the migrations lie, seen from `src/db` and from `dist/db` alike. */
 const MIGRATIONS_FOLDER = fileURLToPath(new URL('../../drizzle', import.meta.url))

@@ -85,7 +85,7 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
 
   async function runInTime<Row>(statement: Statement, parameters: readonly Parameter[]): Promise<Row[]> {
     const client = statements
-    const rows = client.unsafe(statement.text, [...parameters], { prepare: !statement.isPlannedAnew })
+    const rows = client.unsafe(statement.text, [...parameters], { prepare: !statement.forceCustomPlan })
     const limitMs = statement.deadlineMs ?? deadlineMs
     const late = () => new StatementTimeoutError(`PostgreSQL did not answer ${statement.name} within ${limitMs} ms`)
     try {

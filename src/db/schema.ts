@@ -7,8 +7,8 @@
  */
 import { sql } from 'drizzle-orm'
 import { bigint, boolean, index, integer, jsonb, pgSchema, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
-import type { Failure, LogLine, Progress } from '../protocol/task.js'
 import { STATUSES } from '../protocol/status.js'
+import type { Failure, LogLine, Progress } from '../protocol/task.js'
 
 /** Everything lives in a schema of its own, so that Taskwire can share a database with an application. */
 export const taskwire = pgSchema('taskwire')
@@ -23,7 +23,7 @@ export const taskStatus = taskwire.enum('task_status', STATUSES)
  * One row a task: where it stands now.
  *
  * No index on a column that changes: each update would have to write every index anew (they are "heap-only" now, which
- * doubles what claim and settle can do). Lists by status find their rows elsewhere: see `tasks/store/list.ts`.
+ * doubles what claim and settle can do). Lists by status find their rows elsewhere: see `store/reads/list.ts`.
  */
 export const tasks = taskwire.table('tasks', {
   id: uuid('id').primaryKey(),

@@ -29,7 +29,7 @@ export async function runTransaction<Value>(pool: Pool, work: (transaction: Tran
   }
 }
 
-async function runOn<Row>(client: Pool | PoolClient, { name, text, isPlannedAnew }: Statement, parameters: readonly Parameter[]): Promise<Row[]> {
-  const { rows } = await client.query({ ...(!isPlannedAnew && { name }), text, values: [...parameters], types: PG_TYPES })
+async function runOn<Row>(client: Pool | PoolClient, { name, text, forceCustomPlan }: Statement, parameters: readonly Parameter[]): Promise<Row[]> {
+  const { rows } = await client.query({ ...(!forceCustomPlan && { name }), text, values: [...parameters], types: PG_TYPES })
   return rows as Row[]
 }

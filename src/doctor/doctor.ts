@@ -5,7 +5,7 @@
 import { openBroker } from '../broker/open-broker.js'
 import { countMissingMigrations, migrateDatabase } from '../db/migrate.js'
 import { openDatabase } from '../db/open.js'
-import { findFaults, mendFaults, readPulse } from '../tasks/store/index.js'
+import { findFaults, mendFaults, readPulse } from '../store/deliveries/inspect.js'
 
 /** Clocks of servers may differ so much before it is worth a word. Nothing that Taskwire decides hangs on it. */
 const MAX_SKEW_MS = 2_000

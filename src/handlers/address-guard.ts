@@ -7,8 +7,8 @@
  * checked with the URL. The URL parser has by then turned forms such as `0x7f.1` or `2130706433` into plain ones.
  * Redirects are new URLs: whoever follows one checks it the same way.
  */
-import { lookup as resolveName } from 'node:dns/promises'
 import type { LookupAddress } from 'node:dns'
+import { lookup as resolveName } from 'node:dns/promises'
 import { isIP, type LookupFunction } from 'node:net'
 import ipaddr from 'ipaddr.js'
 

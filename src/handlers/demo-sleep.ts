@@ -1,7 +1,7 @@
 /** The smallest complete definition: a payload with defaults, progress, an error, and a run that ends when asked to. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Type } from 'typebox'
-import { defineTask } from '../tasks/definition.js'
+import { defineTask } from '../definitions/definition.js'
 
 export const demoSleep = defineTask({
   type: 'demo.sleep',

@@ -1,10 +1,10 @@
 /** Calls an address on the internet: an example of a handler with options, limits, and a result cut to size. */
 import { Type, type Static } from 'typebox'
+import { defineTask, type TaskContext } from '../definitions/definition.js'
+import { PermanentFailure, RetryLater } from '../definitions/outcome-errors.js'
 import type { FieldError } from '../protocol/errors.js'
 import { escapePointer } from '../protocol/text.js'
-import { defineTask, type TaskContext } from '../tasks/definition.js'
-import { PermanentFailure, RetryLater } from '../tasks/outcome-errors.js'
-import { RESULT_LIMITS } from '../tasks/storable.js'
+import { RESULT_LIMITS } from '../tasks/attempt/storable.js'
 import { AddressRefusedError, createAddressGuard, type GuardOptions } from './address-guard.js'
 import { checkUrlText } from './check-url.js'
 import { describeRequest, METHODS, sendGuarded, type GuardedRequest, type GuardedResponse } from './guarded-request.js'

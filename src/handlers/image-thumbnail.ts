@@ -1,9 +1,9 @@
 /** Smaller copies of an image, as files of the task. Decoding computes, and decoders may crash: it runs in a process of its own. */
-import { pipeline } from 'node:stream/promises'
 import { buffer } from 'node:stream/consumers'
+import { pipeline } from 'node:stream/promises'
 import { Type } from 'typebox'
-import { defineTask, type TaskContext } from '../tasks/definition.js'
-import { PermanentFailure } from '../tasks/outcome-errors.js'
+import { defineTask, type TaskContext } from '../definitions/definition.js'
+import { PermanentFailure } from '../definitions/outcome-errors.js'
 import { AddressRefusedError, createAddressGuard, type GuardOptions } from './address-guard.js'
 import { checkUrlText } from './check-url.js'
 import { sendGuarded } from './guarded-request.js'

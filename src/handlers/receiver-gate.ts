@@ -15,7 +15,7 @@
  *
  * @see https://martinfowler.com/bliki/CircuitBreaker.html
  */
-import { PermanentFailure, PutBack } from '../tasks/outcome-errors.js'
+import { PermanentFailure, PutBack } from '../definitions/outcome-errors.js'
 import { AddressRefusedError } from './address-guard.js'
 
 export interface ReceiverGateOptions {

@@ -1,6 +1,6 @@
 /** The report as a page of its own: no scripts, charts as inline SVG, everything from the data as text. */
 import type { Static } from 'typebox'
-import type { ReportResult } from './report-generate.js'
+import type { ReportResult } from './report-result.js'
 
 type Report = Static<typeof ReportResult>
 

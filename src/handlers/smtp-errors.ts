@@ -7,7 +7,7 @@
  *
  * @see https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1 and https://www.rfc-editor.org/rfc/rfc4954#section-6
  */
-import { PermanentFailure } from '../tasks/outcome-errors.js'
+import { PermanentFailure } from '../definitions/outcome-errors.js'
 
 /** As nodemailer throws it. */
 interface SmtpError {

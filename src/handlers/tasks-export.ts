@@ -7,12 +7,12 @@ import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Type } from 'typebox'
+import { defineTask, type TaskContext } from '../definitions/definition.js'
 import { linkTo } from '../protocol/base-path.js'
 import { Status } from '../protocol/status.js'
 import { Instant, TaskType, type TaskId } from '../protocol/task.js'
-import { defineTask, type TaskContext } from '../tasks/definition.js'
+import { BYTE_ORDER_MARK, CSV_HEADING, exportPage, exportSlice, MAX_CELL_LENGTH, readExportScope, type ExportFilter, type ExportFormat, type ExportPage } from '../store/reads/export.js'
 import { checkPeriod } from './check-period.js'
-import { BYTE_ORDER_MARK, CSV_HEADING, exportPage, exportSlice, MAX_CELL_LENGTH, readExportScope, type ExportFilter, type ExportFormat, type ExportPage } from '../tasks/store/index.js'
 
 /** How many tasks a page looks at: few at first, since nothing is known of their sizes, then twice as many as fitted, up to the most. */
 const PAGE_TASKS = { first: 16, most: 1_000 }

@@ -7,8 +7,8 @@
 import { fold } from '../protocol/fold.js'
 import type { ProgressMessage, SnapshotMessage } from '../protocol/stream.js'
 import type { Task } from '../protocol/task.js'
+import { findInRange, isTransition, toFrame, type EventFrame, type Frame, type TransitionRange, type TransitionFrame } from './frame.js'
 import type { HeldFrames } from './held-frames.js'
-import { findInRun, isTransition, toFrame, type EventFrame, type Frame, type Run, type TransitionFrame } from './frame.js'
 
 /** Transitions kept in memory, for streams that resume or fell behind a little. */
 const MAX_RECENT_FRAMES = 32
@@ -31,7 +31,7 @@ export interface FoldedTask {
   /** `gap`: held back; something before it is missing. */
   apply(frame: EventFrame): 'applied' | 'stale' | 'gap'
   /** Keeps older transitions that end where the known ones begin. */
-  remember(run: Run): void
+  remember(run: TransitionRange): void
   /** The transition to `version`, if it is in memory. */
   find(version: number): TransitionFrame | undefined
   /** The whole task as a message; serialised once per change. Undefined: there is no task, or it is large and not kept. */
@@ -124,7 +124,7 @@ export function createFoldedTask(onChange: () => void, frames: HeldFrames): Fold
       const older = run.filter((frame) => frame.message.version < firstKnown)
       if (older.at(-1)?.message.version === firstKnown - 1) keepRecent([...older, ...recent])
     },
-    find: (version) => findInRun(recent, version),
+    find: (version) => findInRange(recent, version),
     snapshot() {
       if (snapshot) frames.touch(snapshot)
       else if (task && !isLarge) keepSnapshot(task)

@@ -10,7 +10,7 @@ export type TransitionFrame = Frame<TransitionMessage>
 export type EventFrame = TransitionFrame | Frame<ProgressMessage>
 
 /** Transitions of one task, each with the version after the one before it. */
-export type Run = readonly TransitionFrame[]
+export type TransitionRange = readonly TransitionFrame[]
 
 /** `json` is the message's text where there is one already. */
 export function toFrame<Message extends StreamMessage>(message: Message, json = JSON.stringify(message)): Frame<Message> {
@@ -26,13 +26,13 @@ export function isTransition(frame: EventFrame): frame is TransitionFrame {
 }
 
 /** The transitions that follow `version` one by one; what comes after a gap is left out. */
-export function toRun(messages: readonly TransitionMessage[], version: number): Run {
+export function toTransitionRange(messages: readonly TransitionMessage[], version: number): TransitionRange {
   const gapAt = messages.findIndex((message, index) => message.version !== version + 1 + index)
   return (gapAt === -1 ? messages : messages.slice(0, gapAt)).map((message) => toFrame(message))
 }
 
 /** The transition to `version`, if the run holds it. */
-export function findInRun(run: Run, version: number): TransitionFrame | undefined {
+export function findInRange(run: TransitionRange, version: number): TransitionFrame | undefined {
   const first = run[0]
   return first && run[version - first.message.version]
 }

@@ -18,7 +18,7 @@ import type { Task, TaskId } from '../protocol/task.js'
 import type { Closer } from './closer.js'
 import { createFanOut } from './fan-out.js'
 import { createFoldedTask, progressOf } from './folded-task.js'
-import { toFrame, toRun, type EventFrame, type Frame, type Run } from './frame.js'
+import { toFrame, toTransitionRange, type EventFrame, type Frame, type TransitionRange } from './frame.js'
 import type { HeldFrames } from './held-frames.js'
 import { createLogTail } from './log-tail.js'
 import { createTaskStream, type RoomStream, type Sink } from './task-stream.js'
@@ -85,7 +85,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
   const fanOut = createFanOut(streams, (stream) => stream.advance(), () => deps.closer.add(ended.splice(0)))
   const logs = createLogTail({ read: readLatestLogs, onChange: fanOut.visitAll })
   const known = createFoldedTask(onChange, deps.frames)
-  const reads = new Map<number, Promise<Run>>()
+  const reads = new Map<number, Promise<TransitionRange>>()
   let subscribed: Promise<void> | undefined
   let loading: Promise<boolean> | undefined
   let filling: Promise<boolean> | undefined
@@ -174,7 +174,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
   }
 
   /** What asks in the same turn shares a read. Nobody joins one that has begun: it may miss what the caller knows of. */
-  function readAfter(version: number): Promise<Run> {
+  function readAfter(version: number): Promise<TransitionRange> {
     const planned = reads.get(version)
     if (planned) return planned
     const read = nextTurn().then(() => {
@@ -185,9 +185,9 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     return read
   }
 
-  async function readPage(version: number): Promise<Run> {
+  async function readPage(version: number): Promise<TransitionRange> {
     try {
-      const run = toRun(await deps.readTransitionMessages(id, version, PAGE_SIZE), version)
+      const run = toTransitionRange(await deps.readTransitionMessages(id, version, PAGE_SIZE), version)
       for (const frame of run) known.apply(frame)
       known.remember(run)
       return run

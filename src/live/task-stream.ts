@@ -26,8 +26,8 @@
 import { isFinal, type Status } from '../protocol/status.js'
 import { CLOSE_CODES, type ProgressMessage, type SnapshotMessage, type StreamMessage } from '../protocol/stream.js'
 import type { Task } from '../protocol/task.js'
+import { findInRange, toFrame, type Frame, type TransitionRange, type TransitionFrame } from './frame.js'
 import type { LogTail } from './log-tail.js'
-import { findInRun, toFrame, type Frame, type Run, type TransitionFrame } from './frame.js'
 
 /** What a socket may hold for a stream, in bytes. A frame that is larger than that goes alone. */
 export const MAX_BUFFERED_BYTES = 64 * 1024
@@ -71,7 +71,7 @@ export interface StreamSource {
   readSnapshot(): Promise<boolean>
   find(version: number): TransitionFrame | undefined
   /** Reads what follows `version`; begins after the call, and the room knows it before the answer comes. */
-  readAfter(version: number): Promise<Run>
+  readAfter(version: number): Promise<TransitionRange>
   /** The stream has told all there is: `close` is to be called once the others have been told, too. */
   whenAllTold(close: () => void): void
 }
@@ -92,7 +92,7 @@ export interface StreamOptions {
 export function createTaskStream(room: StreamSource, { since, logs, sink, maxStuckMs, onEnd, onFailure }: StreamOptions): RoomStream {
   let cursor: number | undefined
   let logCursor = 0
-  let page: Run = []
+  let page: TransitionRange = []
   let progressSent: Frame | undefined
   let stuck: { sinceMs: number; bytes: number } | undefined
   let isBusy = false
@@ -192,7 +192,7 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
   }
 
   function findNext(version: number): TransitionFrame | undefined {
-    return findInRun(page, version + 1) ?? room.find(version + 1)
+    return findInRange(page, version + 1) ?? room.find(version + 1)
   }
 
   /** Nothing in memory follows `version`. */

@@ -4,11 +4,11 @@
  * Order, for each queue: see that the broker answers and how many jobs it holds → take what is due, at most what fits into the window →
  * publish and hand over. A crash or a lost hand-over after the take costs one claim window: the delivery is due again.
  */
-import type { FastifyBaseLogger } from 'fastify'
 import type { Broker } from '../broker/broker.js'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
-import { listWaitingQueues, takeDueDeliveries } from '../tasks/store/index.js'
+import type { Log } from '../log.js'
+import { listWaitingQueues, takeDueDeliveries } from '../store/deliveries/take-due.js'
 import { announce } from './announce.js'
 
 /** Deliveries taken by one statement at most. */
@@ -17,7 +17,7 @@ const MAX_TAKE = 1_000
 export interface DeliverOptions {
   db: Database
   broker: Pick<Broker, 'queue' | 'events'>
-  log: FastifyBaseLogger
+  log: Log
   claimWindowMs: number
   /** Jobs of one queue that the broker may hold. */
   brokerWindow: number

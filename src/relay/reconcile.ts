@@ -2,15 +2,16 @@
  * Notices that the broker has lost its memory (emptied, restored from a copy, replaced) and makes everything due again that
  * was handed to it. Without this the claim window would do the same, one window later.
  */
-import type { FastifyBaseLogger } from 'fastify'
 import type { Broker } from '../broker/broker.js'
 import type { Database } from '../db/database.js'
-import { MAX_PAUSE_MS, redeliverIfNewEpoch } from '../tasks/store/index.js'
+import type { Log } from '../log.js'
+import { redeliverIfNewEpoch } from '../store/deliveries/redeliver.js'
+import { MAX_PAUSE_MS } from '../store/deliveries/take-due.js'
 
 export interface ReconcileOptions {
   db: Database
   broker: Broker
-  log: FastifyBaseLogger
+  log: Log
   claimWindowMs: number
 }
 

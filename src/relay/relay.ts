@@ -2,18 +2,18 @@
  * The relay role: everything that must happen without a request or a run that asks for it. Each loop is safe in several
  * copies at once, so there is no leader.
  */
-import type { FastifyBaseLogger } from 'fastify'
 import { openArtifactStore } from '../artifacts/open-store.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { RelayConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
+import type { Log } from '../log.js'
 import { startLoop, type Loop } from '../timing/loop.js'
-import { createCleaner } from './clean.js'
 import { deliverOnce } from './deliver.js'
 import { expireOnce } from './expire.js'
+import { createFilePruner } from './prune-files.js'
+import { pruneOnce } from './prune.js'
 import { reconcileOnce } from './reconcile.js'
 import { rescueOnce } from './rescue.js'
-import { retainOnce } from './retain.js'
 
 const EXPIRE_INTERVAL_MS = 1_000
 const RESCUE_INTERVAL_MS = 1_000
@@ -21,7 +21,7 @@ const RECONCILE_INTERVAL_MS = 1_000
 const RETAIN_INTERVAL_MS = 60_000
 const CLEAN_INTERVAL_MS = 3_600_000
 
-export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
+export async function startRelay(config: RelayConfig, log: Log): Promise<{ stop(): Promise<void> }> {
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire relay', maxConnections: 2 })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const artifacts = await openArtifactStore(config.artifactsDir)
@@ -38,8 +38,8 @@ export async function startRelay(config: RelayConfig, log: FastifyBaseLogger): P
     start('expire', () => expireOnce(deliver), EXPIRE_INTERVAL_MS),
     start('rescue', () => rescueOnce({ ...deliver, maxLostAttempts: config.maxLostAttempts }), RESCUE_INTERVAL_MS),
     start('reconcile', () => reconcileOnce(deliver), RECONCILE_INTERVAL_MS, RECONCILE_INTERVAL_MS),
-    start('clean', createCleaner({ db, artifacts, log }), CLEAN_INTERVAL_MS),
-    start('retain', () => retainOnce(db, artifacts), RETAIN_INTERVAL_MS),
+    start('clean', createFilePruner({ db, artifacts, log }), CLEAN_INTERVAL_MS),
+    start('retain', () => pruneOnce(db, artifacts), RETAIN_INTERVAL_MS),
   ]
 
   let stopping: Promise<void> | undefined

@@ -6,11 +6,12 @@
  * else, and fails by what it did. An attempt that was alone in its worker is blamed for its end, up to a limit: a task
  * that takes its worker down each time it runs must not do so for ever.
  */
-import type { FastifyBaseLogger } from 'fastify'
 import type { Broker } from '../broker/broker.js'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
-import { findLostAttempts, LOST_ALONE, settleAttemptsIfCurrent, type LostAttempt, type Settlement } from '../tasks/store/index.js'
+import type { Log } from '../log.js'
+import { findLostAttempts, LOST_ALONE, type LostAttempt } from '../store/attempts/lease.js'
+import { settleAttemptsIfCurrent, type Settlement } from '../store/attempts/settle.js'
 import { announce } from './announce.js'
 
 const MAX_RESCUES = 500
@@ -20,7 +21,7 @@ const MAX_LOST_FACTOR = 10
 export interface RescueOptions {
   db: Database
   broker: Pick<Broker, 'events'>
-  log: FastifyBaseLogger
+  log: Log
   /** After so many attempts that were lost alone a task is FAILED. */
   maxLostAttempts: number
 }

@@ -15,16 +15,16 @@ import { type StartConfig } from '../config.js'
 import { describeDatabase, describeIgnored, readDatabaseUrl } from '../db/database-url.js'
 import { StartupError } from '../startup-error.js'
 import { describeBanner, type Addresses } from './banner.js'
-import { lockDataDir } from './data-lock.js'
-import { assertPortFree } from './listen-port.js'
-import { noteLocalServices } from './local-services.js'
-import { startPostgres } from './postgres.js'
-import { findRedisServer, startRedis } from './redis.js'
-import { createRoleRecord, launchRole, type RoleRecord } from './role-process.js'
-import type { RunningServer } from './server-process.js'
-import { assertWritableFolder, findServicePlace, tightenDataFolder, type ServicePlace } from './service-user.js'
-import { createSupervisor, type Launched, type Part, type Supervisor } from './supervisor.js'
-import { watchFolder } from './watch-folder.js'
+import { lockDataDir } from './embedded/data-lock.js'
+import { noteLocalServices } from './embedded/local-services.js'
+import { startPostgres } from './embedded/postgres.js'
+import { findRedisServer, startRedis } from './embedded/redis.js'
+import type { RunningServer } from './embedded/server-process.js'
+import { assertWritableFolder, findServiceLocation, tightenDataFolder, type ServiceLocation } from './embedded/service-user.js'
+import { assertPortFree } from './supervise/listen-port.js'
+import { createRoleRecord, launchRole, type RoleRecord } from './supervise/role-process.js'
+import { createSupervisor, type Launched, type Part, type Supervisor } from './supervise/supervisor.js'
+import { watchFolder } from './supervise/watch-folder.js'
 
 export interface StartOptions {
   config: StartConfig
@@ -78,7 +78,7 @@ export async function start(options: StartOptions, onSupervisor: (started: Start
   onSupervisor({ stop, kill: () => supervisor.kill() })
   try {
     await assertPortFree(config.host, config.port, keepsData ? 0 : PORT_PATIENCE_MS)
-    const place = data === undefined ? undefined : await findServicePlace(data.folder)
+    const place = data === undefined ? undefined : await findServiceLocation(data.folder)
     const services = await startServices(options, supervisor, place)
     if (data !== undefined) forgetServices = await noteLocalServices(data.folder, services)
     signal.throwIfAborted()
@@ -109,7 +109,7 @@ async function openDataFolder(dataDir: string) {
 async function startServices(
   options: StartOptions,
   supervisor: Supervisor,
-  place: ServicePlace | undefined,
+  place: ServiceLocation | undefined,
 ): Promise<Services> {
   const { say, signal } = options
   if (place?.reason !== undefined) say(`Data and programs of the services are in ${place.folder}: ${place.reason}.`)
@@ -119,7 +119,7 @@ async function startServices(
   return { databaseUrl: postgres.url, database: postgres.label, databaseFolder: postgres.folder, redisUrl: redis?.url, redis: redis?.label }
 }
 
-async function startDatabase({ config, say }: StartOptions, supervisor: Supervisor, place: ServicePlace | undefined) {
+async function startDatabase({ config, say }: StartOptions, supervisor: Supervisor, place: ServiceLocation | undefined) {
   if (config.databaseUrl !== undefined || place === undefined) {
     const url = config.databaseUrl ?? ''
     const ignored = describeIgnored(readDatabaseUrl(url))
@@ -136,7 +136,7 @@ async function startDatabase({ config, say }: StartOptions, supervisor: Supervis
 async function startBroker(
   { config, checkRedis, say }: StartOptions,
   supervisor: Supervisor,
-  place: ServicePlace | undefined,
+  place: ServiceLocation | undefined,
 ) {
   if (config.redisUrl !== undefined || place === undefined) {
     const url = config.redisUrl ?? ''

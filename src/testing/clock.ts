@@ -2,8 +2,8 @@
  * The time of a run in memory: it passes only when the handler sleeps, and then at once. The time limits of the type hold in
  * it as they do in a worker.
  */
-import type { TimeLimits } from '../tasks/definition.js'
-import type { LimitCallbacks } from '../tasks/run-limits.js'
+import type { TimeLimits } from '../definitions/definition.js'
+import type { LimitCallbacks } from '../tasks/attempt/run-limits.js'
 
 export interface TestClock {
   /** Lets so much time pass, up to the limit that ends the run, if there is one on the way. */

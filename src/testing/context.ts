@@ -1,15 +1,15 @@
 /** A context in memory: it keeps what a handler reports, and lets no time pass. */
 import { Readable, Writable } from 'node:stream'
 import type { Database } from '../db/database.js'
+import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type CreateChildOptions, type TaskContext } from '../definitions/definition.js'
+import { UnstorableError } from '../definitions/outcome-errors.js'
 import type { Task, TaskId } from '../protocol/task.js'
-import { checkArtifactLabel } from '../tasks/artifact-label.js'
-import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type CreateChildOptions, type TaskContext } from '../tasks/definition.js'
-import { guardCalls } from '../tasks/handler-log.js'
-import { toNewTaskView } from '../tasks/new-task.js'
-import { readLogLine } from '../tasks/log-line.js'
-import { UnstorableError } from '../tasks/outcome-errors.js'
-import { describeLostValue, EFFECT_LIMITS, toStorable } from '../tasks/storable.js'
-import { createTaskId } from '../tasks/task-id.js'
+import { checkArtifactLabel } from '../tasks/attempt/context/artifact-label.js'
+import { guardCalls } from '../tasks/attempt/context/handler-log.js'
+import { readLogLine } from '../tasks/attempt/context/log-line.js'
+import { describeLostValue, EFFECT_LIMITS, toStorable } from '../tasks/attempt/storable.js'
+import { toNewTaskView } from '../tasks/create/new-task.js'
+import { createTaskId } from '../tasks/create/task-id.js'
 
 export interface ContextOptions {
   taskId?: string

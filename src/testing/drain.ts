@@ -7,12 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { openArtifactStore } from '../artifacts/open-store.js'
 import type { Database } from '../db/database.js'
+import type { Definition } from '../definitions/definition.js'
+import { createRegistry } from '../definitions/registry.js'
 import type { Status } from '../protocol/status.js'
-import { runAttempt } from '../tasks/attempt.js'
-import type { Definition } from '../tasks/definition.js'
-import { createRecorder } from '../tasks/recorder.js'
-import { createRegistry } from '../tasks/registry.js'
-import { listWaitingQueues, readTransitions, takeDueDeliveries, type DueDelivery } from '../tasks/store/index.js'
+import { listWaitingQueues, makePendingDeliveriesDue, takeDueDeliveries, type DueDelivery } from '../store/deliveries/take-due.js'
+import { readTransitions } from '../store/reads/tasks.js'
+import { createRecorder } from '../tasks/attempt/recorder.js'
+import { runAttempt } from '../tasks/attempt/run-attempt.js'
 
 export interface DrainOptions {
   db: Database
@@ -50,8 +51,7 @@ export async function drain({ db, definitions, artifactsDir, waitMs = 0 }: Drain
 }
 
 async function takeAll(db: Database): Promise<DueDelivery[]> {
-  // What was handed to a broker counts as due here: there is none.
-  await db.run({ name: 'drain_hand_over', text: `update taskwire.deliveries d set due_at = now() from taskwire.tasks t where t.id = d.task_id and t.status = 'PENDING' and d.due_at > now()` }, [])
+  await makePendingDeliveriesDue(db)
   const taken = await Promise.all((await listWaitingQueues(db)).map((queue) => takeDueDeliveries(db, queue, 1_000, LEASE_MS)))
   return taken.flatMap(({ deliveries }) => deliveries)
 }

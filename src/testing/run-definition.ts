@@ -1,10 +1,10 @@
 /** One attempt of a definition, in memory: no database, no broker, and time that passes at once. */
 import type { Static, TSchema } from 'typebox'
+import { DEFAULT_ATTEMPTS, type Definition, type TaskContext } from '../definitions/definition.js'
+import { createRegistry, type RegisteredType } from '../definitions/registry.js'
 import type { FieldError } from '../protocol/errors.js'
 import type { FailureCode } from '../protocol/task.js'
-import { DEFAULT_ATTEMPTS, type Definition, type TaskContext } from '../tasks/definition.js'
-import { checkResult, explainError, fail, judge, limitPutBack, type AbortReason, type Outcome } from '../tasks/outcome.js'
-import { createRegistry, type RegisteredType } from '../tasks/registry.js'
+import { checkResult, explainError, fail, decideSettlement, limitPutBack, type AbortReason, type Outcome } from '../tasks/attempt/outcome.js'
 import { createTestClock } from './clock.js'
 import { createTestContext, type ContextOptions, type EffectPoint, type Reported } from './context.js'
 
@@ -93,8 +93,8 @@ function readPayload(registered: RegisteredType, given: unknown): unknown {
   return payload
 }
 
-function assertFits(what: string, [misfit]: readonly FieldError[]): void {
-  if (misfit !== undefined) throw new TypeError(`${what} ${misfit.pointer || 'it'} ${misfit.detail}`.trim())
+function assertFits(what: string, [violation]: readonly FieldError[]): void {
+  if (violation !== undefined) throw new TypeError(`${what} ${violation.pointer || 'it'} ${violation.detail}`.trim())
 }
 
 function follow({ taskId, attempt, reported }: TestRun<unknown>): ContextOptions {
@@ -139,7 +139,7 @@ async function runHandler(registered: RegisteredType, payload: unknown, context:
 function toTestOutcome(end: End, ref: { id: string; attempt: number }, definition: Definition): TestOutcome<unknown> {
   if (end.kind === 'lost') return { status: 'LOST' }
   const judged = { ...ref, failures: ref.attempt - 1, maxAttempts: definition.attempts ?? DEFAULT_ATTEMPTS }
-  const { status, result, retryInMs = 0, failure, reason } = judge(judged, limitPutBack(end, { count: 0, waitedMs: 0 }), definition)
+  const { status, result, retryInMs = 0, failure, reason } = decideSettlement(judged, limitPutBack(end, { count: 0, waitedMs: 0 }), definition)
   if (status === 'COMPLETED') return { status, result }
   const error = end.kind === 'failed' && end.thrown instanceof Error ? end.thrown : new Error(reason ?? 'cancelled')
   if (status === 'RETRYING') return { status, error, retryInMs }

@@ -1,5 +1,5 @@
 /** The header `Range`, as far as one range of bytes. @see RFC 9110 section 14.1.2 */
-import type { ByteRange } from '../tasks/artifact-store.js'
+import type { ByteRange } from '../artifacts/artifact-store.js'
 
 const ONE_RANGE = /^bytes=\s*(?:(\d+)-(\d*)|-(\d+))\s*$/i
 

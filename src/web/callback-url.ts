@@ -1,6 +1,6 @@
 /** Whether a callback may be asked for: its address is checked again, with what its name resolves to, when it is called. */
 import { AddressRefusedError, createAddressGuard } from '../handlers/address-guard.js'
-import { NewTaskError } from '../tasks/new-task.js'
+import { NewTaskError } from '../tasks/create/new-task.js'
 
 /** @throws NewTaskError `invalid_task` */
 export function assertCallbackUrl(text: string, allowPrivate: boolean): void {

@@ -10,7 +10,7 @@
  * @see https://fetch.spec.whatwg.org/#x-content-type-options-header and https://html.spec.whatwg.org/#sandboxing
  */
 import { create } from 'content-disposition'
-import { DEFAULT_MEDIA_TYPE, essenceOf, readMediaType } from '../tasks/media-type.js'
+import { DEFAULT_MEDIA_TYPE, essenceOf, readMediaType } from '../artifacts/media-type.js'
 
 /** Shown by browsers, run by none. HTML is the exception that the sandbox is for. */
 const SHOWN = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp', 'image/avif', 'text/plain', 'text/html'])

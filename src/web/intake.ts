@@ -9,24 +9,13 @@ import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import { isRefusedStatement } from '../db/refused-data.js'
 import type { Task, TaskId, TaskSummary } from '../protocol/task.js'
-import { toNewTaskView } from '../tasks/new-task.js'
-import {
-  createTasks,
-  createTasksOnce,
-  createUniqueTasks,
-  KeyTakenError,
-  readBatchOfKey,
-  readSummaries,
-  readTasks,
-  type CreatedTask,
-  type KeyedTask,
-  type NewTask,
-  type OnceAnswer,
-  type UniqueAnswer,
-} from '../tasks/store/index.js'
+import { readSummaries, readTasks } from '../store/reads/tasks.js'
+import { createUniqueTasks, KeyTakenError, readBatchOfKey, type UniqueAnswer } from '../store/tasks/create-unique.js'
+import { createTasks, createTasksOnce, type CreatedTask, type KeyedTask, type NewTask, type OnceAnswer } from '../store/tasks/create.js'
+import { toNewTaskView } from '../tasks/create/new-task.js'
 import { createBatcher } from '../timing/batcher.js'
-import type { Announcer } from './announcer.js'
 import type { HandOver } from './hand-over.js'
+import type { Announcer } from './live/announcer.js'
 import { ProblemError } from './problem.js'
 
 export interface IntakeOptions {

@@ -1,12 +1,12 @@
 /** Errors that clients see: RFC 9457 problem details, from the one table in `protocol/errors.ts`. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { isRefusedData } from '../db/refused-data.js'
 import { isConflict } from '../db/conflict.js'
+import { isRefusedData } from '../db/refused-data.js'
 import { isUnavailable } from '../db/unavailable.js'
 import { linkTo } from '../protocol/base-path.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
-import { NewTaskError } from '../tasks/new-task.js'
+import { NewTaskError } from '../tasks/create/new-task.js'
 
 /** An error with an entry in the table. Thrown anywhere in a request; the error handler answers it. */
 export class ProblemError extends Error {

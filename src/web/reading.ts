@@ -7,8 +7,8 @@
  */
 import fastifyPostgres from '@fastify/postgres'
 import type { FastifyInstance } from 'fastify'
-import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { toPgConfig } from '../db/database-url.js'
+import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { wrapPool } from '../db/wrap-pool.js'
 import { createFairTurns } from './fair-turns.js'
 

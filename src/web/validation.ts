@@ -2,8 +2,8 @@
 import type { FastifySchemaCompiler } from 'fastify'
 import type { TSchema } from 'typebox'
 import { Value } from 'typebox/value'
+import { createChecker } from '../definitions/schema-errors.js'
 import type { ProblemCode } from '../protocol/errors.js'
-import { createChecker } from '../tasks/schema-errors.js'
 import { ProblemError } from './problem.js'
 
 const PARTS: Record<string, { code: ProblemCode; name: string; isText: boolean }> = {

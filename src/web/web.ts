@@ -1,17 +1,17 @@
 /** The web role: opens what the application needs and listens. */
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
+import { createDiskFloor } from '../artifacts/disk-floor.js'
 import { isS3, openArtifactStore } from '../artifacts/open-store.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { WebConfig } from '../config.js'
-import { setBasePath } from '../protocol/base-path.js'
 import { splitList } from '../environment.js'
-import { loadRegistry } from '../handlers/index.js'
+import { loadRegistry } from '../handlers/load-registry.js'
 import { describeListenError } from '../listen-error.js'
-import { createDiskFloor } from '../tasks/disk-floor.js'
+import { setBasePath } from '../protocol/base-path.js'
 import { settlesWithin } from '../timing/deadline.js'
 import { buildApp } from './app.js'
-import { openConnections, type ConnectionCounts, type ConnectionLimits } from './connections.js'
+import { openConnections, type ConnectionCounts, type ConnectionLimits } from './connections/connections.js'
 
 /** How long requests under way may take when the server stops. */
 const CLOSE_GRACE_MS = 2_500

@@ -1,7 +1,7 @@
 /** How much of what is scarce this worker has, and what each attempt needs of it: see `slots.ts`. */
 import { availableParallelism, totalmem } from 'node:os'
-import type { Registry } from '../tasks/registry.js'
-import { SUSPECT_SLOT } from '../tasks/store/index.js'
+import type { Registry } from '../definitions/registry.js'
+import { SUSPECT_SLOT } from '../store/attempts/claim.js'
 
 /** What every handler in a process of its own needs, whatever its type. No type has this name. */
 const PROCESS_SLOT = '@process'

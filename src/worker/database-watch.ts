@@ -2,8 +2,8 @@
  * Watches whether PostgreSQL answers this worker. While it does not, no jobs are taken: a worker that can claim nothing would
  * only hold them back from others.
  */
-import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../db/database.js'
+import type { Log } from '../log.js'
 import { withDeadline } from '../timing/deadline.js'
 import { startInterval, type Interval } from '../timing/interval.js'
 
@@ -13,7 +13,7 @@ const PROBE_DEADLINE_MS = 2_000
 
 export interface DatabaseWatchOptions {
   db: Database
-  log: FastifyBaseLogger
+  log: Log
   /** It does not answer any more. */
   onDown(): Promise<void>
   /** It answers again. */

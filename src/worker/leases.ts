@@ -5,11 +5,12 @@
  * no renewal succeeded for so long that the lease may have run out (a monotonic clock here, never the wall clock), all
  * runs are aborted before anybody else may take over.
  */
-import type { FastifyBaseLogger } from 'fastify'
 import type { Database } from '../db/database.js'
-import type { TrackedRun } from '../tasks/attempt.js'
-import type { AbortReason } from '../tasks/outcome.js'
-import { giveUpLeases, renewLeasesIfHeld, type AttemptRef } from '../tasks/store/index.js'
+import type { Log } from '../log.js'
+import type { AttemptRef } from '../store/attempts/claim.js'
+import { giveUpLeases, renewLeasesIfHeld } from '../store/attempts/lease.js'
+import type { AbortReason } from '../tasks/attempt/outcome.js'
+import type { TrackedRun } from '../tasks/attempt/run-attempt.js'
 import { startInterval } from '../timing/interval.js'
 
 /** Long enough for a process to end before its attempts go on elsewhere. */
@@ -37,7 +38,7 @@ export interface Leases {
   stop(): void
 }
 
-export function startLeases(options: { db: Database; leaseMs: number; log: FastifyBaseLogger }): Leases {
+export function startLeases(options: { db: Database; leaseMs: number; log: Log }): Leases {
   const { db, leaseMs, log } = options
   const runs = new Set<Run>()
 

@@ -7,7 +7,7 @@
  *   It is killed; whoever supervises it starts another one.
  */
 import { Worker } from 'node:worker_threads'
-import type { FastifyBaseLogger } from 'fastify'
+import type { Log } from '../log.js'
 
 const TICK_MS = 100
 
@@ -26,7 +26,7 @@ export interface LoopWatchData extends LoopWatchOptions {
 }
 
 /** Watches to the end of the process. */
-export function watchLoop(options: LoopWatchOptions, log: FastifyBaseLogger): void {
+export function watchLoop(options: LoopWatchOptions, log: Log): void {
   const ticks = new Int32Array(new SharedArrayBuffer(4))
   const workerData: LoopWatchData = { ...options, ticks }
   const thread = new Worker(new URL('./loop-watch-thread.js', import.meta.url), { workerData, resourceLimits: { maxOldGenerationSizeMb: 32 } })

@@ -3,13 +3,13 @@
  * Otherwise all there are: the default one, those that its registry knows, and any other in which deliveries wait (of tasks made in SQL), found by a look every few
  * seconds, so that no queue is without a worker by mistake.
  */
-import type { FastifyBaseLogger } from 'fastify'
 import type { Broker, Consumer, Delivery } from '../broker/broker.js'
 import { readWorkerQueues } from '../config/shared.js'
 import type { Database } from '../db/database.js'
-import { DEFAULT_QUEUE } from '../tasks/definition.js'
-import type { Registry } from '../tasks/registry.js'
-import { listWaitingQueues } from '../tasks/store/index.js'
+import { DEFAULT_QUEUE } from '../definitions/definition.js'
+import type { Registry } from '../definitions/registry.js'
+import type { Log } from '../log.js'
+import { listWaitingQueues } from '../store/deliveries/take-due.js'
 import { startInterval } from '../timing/interval.js'
 
 const LOOK_INTERVAL_MS = 2_000
@@ -18,7 +18,7 @@ export interface QueuesOptions {
   db: Database
   broker: Broker
   registry: Registry
-  log: FastifyBaseLogger
+  log: Log
   /** `reports:4,emails:16`; empty for all queues. */
   workerQueues: string
   /** Runs at the same time in each queue that says nothing else. */

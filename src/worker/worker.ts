@@ -5,23 +5,23 @@
  * are handed back without counting as a failure. A handler that ignores even that is left behind: its lease runs out and
  * another worker takes over.
  *
- * An error that escapes a handler fails its run, if it can be told which: see `tasks/handler-scope.ts`. Otherwise the process
+ * An error that escapes a handler fails its run, if it can be told which: see `tasks/attempt/handler-scope.ts`. Otherwise the process
  * ends; the relay puts what ran here back, and each of those attempts runs alone the next time.
  */
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import type { FastifyBaseLogger } from 'fastify'
+import { createDiskFloor } from '../artifacts/disk-floor.js'
 import { openArtifactStore } from '../artifacts/open-store.js'
 import type { Broker } from '../broker/broker.js'
 import { openBroker } from '../broker/open-broker.js'
 import type { WorkerConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
-import { loadRegistry } from '../handlers/index.js'
+import { loadRegistry } from '../handlers/load-registry.js'
+import type { Log } from '../log.js'
 import { assertFolderUsable, tightenFolder } from '../private-files.js'
 import { setBasePath } from '../protocol/base-path.js'
-import { runAttemptInSlots } from '../tasks/attempt.js'
-import { createDiskFloor } from '../tasks/disk-floor.js'
-import { createRecorder } from '../tasks/recorder.js'
+import { createRecorder } from '../tasks/attempt/recorder.js'
+import { runAttemptInSlots } from '../tasks/attempt/run-attempt.js'
 import { settlesWithin } from '../timing/deadline.js'
 import { planCapacity } from './capacity.js'
 import { watchDatabase } from './database-watch.js'
@@ -40,7 +40,7 @@ export interface RunningWorker {
 }
 
 /** @throws StartupError when files of tasks, or e-mails without a mail server, cannot be stored */
-export async function startWorker(config: WorkerConfig, log: FastifyBaseLogger): Promise<RunningWorker> {
+export async function startWorker(config: WorkerConfig, log: Log): Promise<RunningWorker> {
   const leaseMs = config.attemptLeaseSeconds * 1_000
   setBasePath(config.basePath)
   const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], log })
@@ -109,7 +109,7 @@ async function prepareEmailFolder(folder: string): Promise<void> {
 }
 
 /** The short way to a run that should end; the long one is the next renewal of its lease. */
-async function listenForCancels(broker: Broker, leases: Leases, log: FastifyBaseLogger): Promise<void> {
+async function listenForCancels(broker: Broker, leases: Leases, log: Log): Promise<void> {
   const look = () => leases.renewOnce().catch((error: unknown) => log.warn({ err: error }, 'leases were not renewed'))
   const subscription = await broker.events.listen({
     onEvent: ({ taskId, ...event }) => 'attempt' in event && leases.cancel({ taskId, attempt: event.attempt }),

@@ -3,14 +3,15 @@ import { mkdir, readdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
+import type { ArtifactKey, ArtifactStore } from '../../src/artifacts/artifact-store.js'
 import { openDiskStore } from '../../src/artifacts/disk-store.js'
 import { locate } from '../../src/artifacts/location.js'
 import { openS3Store } from '../../src/artifacts/s3-store.js'
-import { createCleaner } from '../../src/relay/clean.js'
-import { claimAttemptsIfDue, recordArtifactIfCurrent, reserveUploadIfRoom } from '../../src/tasks/store/index.js'
-import { createTaskId } from '../../src/tasks/task-id.js'
-import type { ArtifactKey, ArtifactStore } from '../../src/tasks/artifact-store.js'
 import type { Database } from '../../src/db/database.js'
+import { createFilePruner } from '../../src/relay/prune-files.js'
+import { recordArtifactIfCurrent, reserveUploadIfRoom } from '../../src/store/artifacts.js'
+import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
+import { createTaskId } from '../../src/tasks/create/task-id.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 import { startS3Server } from './s3-server.js'
@@ -50,7 +51,7 @@ async function writeAll(store: ArtifactStore, db: Database): Promise<{ kept: Art
 }
 
 async function walk(store: ArtifactStore, minAgeMs: number): Promise<void> {
-  const step = createCleaner({ db, artifacts: store, log, minAgeMs })
+  const step = createFilePruner({ db, artifacts: store, log, minAgeMs })
   while (await step());
 }
 

@@ -7,8 +7,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue, QueueEvents, Worker } from 'bullmq'
-import { Agent, request } from 'undici'
 import postgres from 'postgres'
+import { Agent, request } from 'undici'
 import { WebSocket } from 'ws'
 import { openStack, quantile, readResidentMiB, type Stack } from './stack.js'
 

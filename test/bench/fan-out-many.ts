@@ -8,8 +8,11 @@ import { openBroker } from '../../src/broker/open-broker.js'
 import { openDatabase } from '../../src/db/open.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { TaskId } from '../../src/protocol/task.js'
-import * as store from '../../src/tasks/store/index.js'
-import { createTaskId } from '../../src/tasks/task-id.js'
+import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
+import { settleAttemptsIfCurrent } from '../../src/store/attempts/settle.js'
+import { toTransitionMessage } from '../../src/store/rows.js'
+import { createTasks } from '../../src/store/tasks/create.js'
+import { createTaskId } from '../../src/tasks/create/task-id.js'
 import { launch, MAIN } from '../helpers/roles.js'
 import { openStack } from './stack.js'
 
@@ -30,7 +33,7 @@ export async function benchFanOutMany(): Promise<void> {
   try {
     const ids = Array.from({ length: TASKS }, () => createTaskId())
     const make = (id: TaskId) => ({ id, tenant: 'default', type: 'demo.sleep', title: 'watched', priority: 0, tags: [], payload: {}, runAt: null, delayMs: null, queue: 'default', maxAttempts: 1 })
-    for (const batch of batches(ids)) await store.createTasks(db, batch.map(make), LEASE_MS)
+    for (const batch of batches(ids)) await createTasks(db, batch.map(make), LEASE_MS)
 
     const stories = new Map<TaskId, number[]>(ids.map((id) => [id, []]))
     const changedAtMs = new Map<TaskId, number>()
@@ -69,12 +72,12 @@ export async function benchFanOutMany(): Promise<void> {
       return TASKS / ((performance.now() - startedAtMs) / 1_000)
     }
     const rate = await changeAll(async (batch) => {
-      const claimed = await store.claimAttemptsIfDue(db, batch.map((taskId) => ({ taskId, attempt: 1 })), 'bench', LEASE_MS)
-      return claimed.flatMap((one) => (one ? [store.toTransitionMessage({ ...one, taskId: one.id, reason: null })] : []))
+      const claimed = await claimAttemptsIfDue(db, batch.map((taskId) => ({ taskId, attempt: 1 })), 'bench', LEASE_MS)
+      return claimed.flatMap((one) => (one ? [toTransitionMessage({ ...one, taskId: one.id, reason: null })] : []))
     })
     await changeAll(async (batch) => {
       const completed = batch.map((taskId) => ({ taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null }) as const)
-      return (await store.settleAttemptsIfCurrent(db, completed)).flatMap((message) => message ?? [])
+      return (await settleAttemptsIfCurrent(db, completed)).flatMap((message) => message ?? [])
     })
 
     const sorted = tookMs.toSorted((a, b) => a - b)

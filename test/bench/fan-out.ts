@@ -7,8 +7,11 @@ import { WebSocket } from 'ws'
 import { openBroker } from '../../src/broker/open-broker.js'
 import { openDatabase } from '../../src/db/open.js'
 import type { Event } from '../../src/protocol/stream.js'
-import * as store from '../../src/tasks/store/index.js'
-import { createTaskId } from '../../src/tasks/task-id.js'
+import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
+import { recordProgressIfCurrent } from '../../src/store/attempts/progress.js'
+import { settleAttemptsIfCurrent } from '../../src/store/attempts/settle.js'
+import { createTasks } from '../../src/store/tasks/create.js'
+import { createTaskId } from '../../src/tasks/create/task-id.js'
 import { launch, MAIN, type RoleProcess } from '../helpers/roles.js'
 import { median, openStack, readResidentMiB } from './stack.js'
 
@@ -36,8 +39,8 @@ export async function benchFanOut(): Promise<void> {
     const startTask = async (): Promise<Watched> => {
       const taskId = createTaskId()
       const task = { id: taskId, tenant: 'default', type: 'demo.sleep', title: 'watched', priority: 0, tags: [], payload: {}, runAt: null, delayMs: null, queue: 'default', maxAttempts: 1 }
-      await store.createTasks(db, [task], 3_600_000)
-      await store.claimAttemptsIfDue(db, [{ taskId, attempt: 1 }], 'bench', 3_600_000)
+      await createTasks(db, [task], 3_600_000)
+      await claimAttemptsIfDue(db, [{ taskId, attempt: 1 }], 'bench', 3_600_000)
       const publish = async (messages: readonly Event[]) => {
         const startedAtMs = performance.now()
         await broker.events.publish(messages)
@@ -45,9 +48,9 @@ export async function benchFanOut(): Promise<void> {
       }
       return {
         path: `/ws/tasks/${taskId}`,
-        report: async (done) => publish(await store.recordProgressIfCurrent(db, [{ taskId, attempt: 1, progress: { fraction: 0.5, done, total: null, message: null } }])),
+        report: async (done) => publish(await recordProgressIfCurrent(db, [{ taskId, attempt: 1, progress: { fraction: 0.5, done, total: null, message: null } }])),
         end: async () => {
-          const ended = await store.settleAttemptsIfCurrent(db, [{ taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null }])
+          const ended = await settleAttemptsIfCurrent(db, [{ taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null }])
           return publish(ended.filter((message) => message !== undefined))
         },
       }

@@ -2,8 +2,8 @@
 import { cpus } from 'node:os'
 import { benchCreate } from './create.js'
 import { benchEndToEnd } from './end-to-end.js'
-import { benchFanOut } from './fan-out.js'
 import { benchFanOutMany } from './fan-out-many.js'
+import { benchFanOut } from './fan-out.js'
 import { benchRead } from './read.js'
 
 const PROGRAMS: Record<string, () => Promise<void>> = { create: benchCreate, read: benchRead, 'end-to-end': benchEndToEnd, 'fan-out': benchFanOut, 'fan-out-many': benchFanOutMany }

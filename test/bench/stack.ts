@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { migrateDatabase } from '../../src/db/migrate.js'
-import { startPostgres } from '../../src/services/postgres.js'
-import { findRedisServer, startRedis } from '../../src/services/redis.js'
-import { findDefaultUser, makePrivateFolder } from '../../src/services/service-user.js'
+import { startPostgres } from '../../src/services/embedded/postgres.js'
+import { findRedisServer, startRedis } from '../../src/services/embedded/redis.js'
+import { findDefaultUser, makePrivateFolder } from '../../src/services/embedded/service-user.js'
 import { launch, MAIN, type RoleProcess } from '../helpers/roles.js'
 
 export interface Stack {

@@ -1,6 +1,6 @@
 import t from 'tap'
-import type { Event } from '../../src/protocol/stream.js'
 import { deliverMessage, encodeEvent, MAX_EVENT_BYTES, SLOT_COUNT, slotOf } from '../../src/broker/event-codec.js'
+import type { Event } from '../../src/protocol/stream.js'
 import { aTransition, taskInSlot } from './brokers.js'
 
 function deliver(text: string): unknown[] {

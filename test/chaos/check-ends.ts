@@ -1,7 +1,7 @@
 /** Whether each task ended as its kind allows, and what its effect was counted as. */
 import type { Database } from '../../src/db/database.js'
 import type { Status } from '../../src/protocol/status.js'
-import { NO_WORKER_FOR_TYPE } from '../../src/tasks/store/index.js'
+import { NO_WORKER_FOR_TYPE } from '../../src/store/attempts/type-wait.js'
 
 export interface ExpectedEnd {
   statuses: readonly Status[]

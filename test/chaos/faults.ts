@@ -1,7 +1,7 @@
 /** What strikes during the chaos run: signals to roles, servers that end or stand still, lines that are cut, frozen and slow. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
 import { Redis } from 'ioredis'
+import pg from 'pg'
 import { startProxy, type TestProxy } from '../helpers/proxy.js'
 import type { KeptRole, Role, Scene } from '../helpers/scene.js'
 import type { TestScope } from '../helpers/services.js'

@@ -1,6 +1,6 @@
 /** The receiver of effects. */
-import { createServer } from 'node:http'
 import { once } from 'node:events'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestScope } from '../helpers/services.js'
 

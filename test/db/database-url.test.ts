@@ -9,12 +9,12 @@ import pg from 'pg'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { connectPostgres } from '../../src/broker/postgres-connection.js'
-import { STATEMENT_SETTINGS } from '../../src/db/database.js'
 import { describeDatabase, describeIgnored, isDatabaseUrl, readDatabaseUrl, toPgConfig } from '../../src/db/database-url.js'
+import { STATEMENT_SETTINGS } from '../../src/db/database.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import { openDatabase } from '../../src/db/open.js'
-import { initPostgres, startPostgres } from '../../src/services/postgres.js'
-import { findDefaultUser } from '../../src/services/service-user.js'
+import { initPostgres, startPostgres } from '../../src/services/embedded/postgres.js'
+import { findDefaultUser } from '../../src/services/embedded/service-user.js'
 
 const run = promisify(execFile)
 const user = await findDefaultUser()

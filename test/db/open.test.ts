@@ -17,7 +17,7 @@ t.test('a statement that is planned anew leaves no plan behind', async (t) => {
   const db = openDatabase(server.url, { maxConnections: 1 })
   t.teardown(() => db.close())
   await db.run({ name: 'test_kept', text: 'select $1::text as kept' }, ['a'])
-  await db.run({ name: 'test_anew', text: 'select $1::text as anew', isPlannedAnew: true }, ['a'])
+  await db.run({ name: 'test_anew', text: 'select $1::text as anew', forceCustomPlan: true }, ['a'])
   const plans = await db.run<{ statement: string }>({ name: 'test_plans', text: "select statement from pg_prepared_statements where statement like 'select $1::text as%'" }, [])
   t.same(plans.map(({ statement }) => statement), ['select $1::text as kept'])
 })

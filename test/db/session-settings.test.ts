@@ -43,7 +43,7 @@ async function workUnder(t: Test, setting: string, value: string): Promise<void>
   t.teardown(() => admin.query(`alter database ${name} reset ${setting}`))
   const address = await startWebBeside(t, app, {})
   const db = await openTestDatabase(t, app.databaseUrl)
-  const [shown] = await db.run<{ setting: string }>({ name: 'test_setting', text: `select current_setting('is_superuser') as setting`, isPlannedAnew: true }, [])
+  const [shown] = await db.run<{ setting: string }>({ name: 'test_setting', text: `select current_setting('is_superuser') as setting`, forceCustomPlan: true }, [])
   t.equal(shown?.setting, 'off')
   const send = async <Body>(method: string, path: string, body?: object, headers: Record<string, string> = {}) => {
     const answer = await fetch(address + path, { method, headers: { ...(body && { 'content-type': 'application/json' }), ...headers }, ...(body && { body: JSON.stringify(body) }) })

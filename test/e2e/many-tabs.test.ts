@@ -4,8 +4,8 @@ import t from 'tap'
 import { startApp } from '../helpers/app.js'
 import { launchBrowser } from '../helpers/browser.js'
 import { startHttpProxy } from '../helpers/http-proxy.js'
-import { waitUntil } from '../helpers/raw-client.js'
 import { createTask, waitForLive, waitForStatus } from '../helpers/page.js'
+import { waitUntil } from '../helpers/raw-client.js'
 
 const app = await startApp(t, ['worker', 'relay'], { STREAM_HEARTBEAT_SECONDS: '1' })
 const proxy = await startHttpProxy(t, app.address)

@@ -1,6 +1,6 @@
 /** The nginx example of docs/proxies.md, as it is printed, and the same with the path stripped; the page in a real Chromium behind both. */
-import { readFileSync } from 'node:fs'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import type { Task } from '../../src/protocol/task.js'

@@ -1,6 +1,6 @@
 /** The addresses of the page: real paths, which a reload, a bookmark, another tab and the way back find again. */
-import { createServer, request } from 'node:http'
 import { once } from 'node:events'
+import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'

@@ -182,17 +182,17 @@ testPage('a form follows any JSON Schema', {}, async (t, page) => {
       if (control.type === 'checkbox') control.checked = true
       else control.value = entries[index] ?? ''
     })
-    const misfits: { pointer: string }[] = []
-    return { empty, filled: fields.read(misfits), misfits: misfits.map(({ pointer }) => pointer), groups: form.querySelectorAll('fieldset').length }
+    const violations: { pointer: string }[] = []
+    return { empty, filled: fields.read(violations), violations: violations.map(({ pointer }) => pointer), groups: form.querySelectorAll('fieldset').length }
   }, ANY_SCHEMA)
   t.same(read.empty, {})
-  t.match(read, { groups: 1, misfits: ['/a~1b'] })
+  t.match(read, { groups: 1, violations: ['/a~1b'] })
   const at = await page.evaluate(() => new Date('2026-11-20T10:00:00').toISOString())
   t.strictSame(read.filled, { text: 'text', ratio: 2.5, on: true, at, level: 'high', mode: 'fast', where: { city: 'Berlin' }, list: [1, 2] })
 })
 
 interface FormModule {
-  createFields(schema: unknown, pointer: string, places: Map<string, unknown>): { elements: Element[]; read(misfits: { pointer: string }[]): unknown }
+  createFields(schema: unknown, pointer: string, places: Map<string, unknown>): { elements: Element[]; read(violations: { pointer: string }[]): unknown }
 }
 
 /** One member for each kind of field, in the order in which the test fills them. */

@@ -1,8 +1,8 @@
 /** The page that explains the protocol, in a real Chromium; and the client there, also in a page of another origin. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import t, { type Test } from 'tap'
 import type { Page } from 'playwright-core'
+import t, { type Test } from 'tap'
 import type * as client from '../../public/task-stream.js'
 import { startApp } from '../helpers/app.js'
 import { launchBrowser, openPage } from '../helpers/browser.js'

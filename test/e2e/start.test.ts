@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import { findRedisServer } from '../../src/services/redis.js'
+import { findRedisServer } from '../../src/services/embedded/redis.js'
 import {
   createEmptyTask,
   findChild,

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Fastify from 'fastify'
 import t from 'tap'
-import { keepAnswersFresh } from '../../src/web/fresh-answers.js'
-import { serveFolder } from '../../src/web/serve-folder.js'
+import { keepAnswersFresh } from '../../src/web/page/fresh-answers.js'
+import { serveFolder } from '../../src/web/page/serve-folder.js'
 import { launchBrowser, openPage } from '../helpers/browser.js'
 
 const folder = await mkdtemp(join(tmpdir(), 'taskwire-upgrade-'))

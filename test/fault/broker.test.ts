@@ -2,10 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue } from 'bullmq'
 import t from 'tap'
-import { createTasks } from '../../src/tasks/store/index.js'
+import { createTasks } from '../../src/store/tasks/create.js'
 import { newTask } from '../helpers/database.js'
-import { startProxy } from '../helpers/proxy.js'
 import { atDepth } from '../helpers/depth.js'
+import { startProxy } from '../helpers/proxy.js'
 import { openScene, type Scene } from '../helpers/scene.js'
 import { hasRedisServer, type TestScope } from '../helpers/services.js'
 

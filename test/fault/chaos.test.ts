@@ -1,10 +1,10 @@
 /** A short chaos run with a fixed seed, and the proof that its checker sees what it looks for. */
 import t from 'tap'
-import { findWrongEffects, findWrongEnds, type ExpectedTask, type StoredEnd } from '../chaos/check-ends.js'
-import { HALF_OPEN } from '../chaos/clients.js'
-import { checkWatchers } from '../chaos/check-watchers.js'
-import { runChaos } from '../chaos/run.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
+import { findWrongEffects, findWrongEnds, type ExpectedTask, type StoredEnd } from '../chaos/check-ends.js'
+import { checkWatchers } from '../chaos/check-watchers.js'
+import { HALF_OPEN } from '../chaos/clients.js'
+import { runChaos } from '../chaos/run.js'
 import { findViolations, type Stored } from '../helpers/history.js'
 
 const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'

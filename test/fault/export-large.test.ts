@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import t from 'tap'
-import { readTasks, readTransitions } from '../../src/tasks/store/index.js'
+import { readTasks, readTransitions } from '../../src/store/reads/tasks.js'
 import { atDepth } from '../helpers/depth.js'
 import { openScene } from '../helpers/scene.js'
 
@@ -23,7 +23,7 @@ const insert = `insert into taskwire.tasks (id, type, title, status, version, at
   select ('019aa3f2-7c1e-7b3a-9a55-' || lpad(to_hex(n), 12, '0'))::uuid, 'demo.sleep', 'large', 'COMPLETED', 3, 1,
     json_build_object('n', n, 'text', left(repeat(md5(n::text) || E'é"\\n', length / 35 + 1), length)), '2026-01-01', '2026-01-01'
   from (select n, case n when ${ROWS / 2} then ${HUGE_LENGTH} else ${ROW_LENGTH} end as length from generate_series(1, ${ROWS + 1}) n) sizes`
-await scene.db.run({ name: 'test_fill', isPlannedAnew: true, deadlineMs: 300_000, text: insert }, [])
+await scene.db.run({ name: 'test_fill', forceCustomPlan: true, deadlineMs: 300_000, text: insert }, [])
 await Promise.all([scene.start('web'), scene.start('relay'), scene.start('worker')])
 
 /** What the file has, line by line: its bytes and the lengths of the rows. */

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import t from 'tap'
-import { readTasks, readTransitions } from '../../src/tasks/store/index.js'
+import { readTasks, readTransitions } from '../../src/store/reads/tasks.js'
 import { spawnTaskwire, type TestProcess } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { openDiskStore } from '../../src/artifacts/disk-store.js'
-import { createCleaner } from '../../src/relay/clean.js'
-import { retainOnce } from '../../src/relay/retain.js'
+import { createFilePruner } from '../../src/relay/prune-files.js'
+import { pruneOnce } from '../../src/relay/prune.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 
@@ -29,7 +29,7 @@ t.test('what a killed upload and a killed worker leave is removed by the relay, 
   const scene = await openScene(t, { ARTIFACTS_DIR: folder, TASKS_DIR: OWN_TASKS })
   const web = await scene.start('web')
   const worker = await scene.start('worker')
-  const clean = createCleaner({ db: scene.db, artifacts: openDiskStore(folder), log })
+  const clean = createFilePruner({ db: scene.db, artifacts: openDiskStore(folder), log })
   const walk = async () => {
     while (await clean());
   }
@@ -59,7 +59,7 @@ t.test('what a killed upload and a killed worker leave is removed by the relay, 
   const rows = await scene.db.run<{ name: string }>({ name: 'test_rows', text: `select name from taskwire.artifacts order by name` }, [])
   t.same(rows.map(({ name }) => name), ['half.bin', 'slow.txt'], 'a row has known of the upload from the start')
   await scene.db.run({ name: 'test_expire', text: `update taskwire.artifacts set expires_at = now() where name = 'half.bin'` }, [])
-  await retainOnce(scene.db, openDiskStore(folder))
+  await pruneOnce(scene.db, openDiskStore(folder))
   t.same(await scene.db.run({ name: 'test_rows', text: `select name from taskwire.artifacts order by name` }, []), [{ name: 'slow.txt' }])
 })
 

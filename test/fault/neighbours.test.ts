@@ -1,6 +1,6 @@
 /** Handlers that end the process which others run in: the others complete, and who did it fails by that. `npm test` builds them first. */
 import t from 'tap'
-import { readTransitions } from '../../src/tasks/store/index.js'
+import { readTransitions } from '../../src/store/reads/tasks.js'
 import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'
 
 t.setTimeout(900_000)

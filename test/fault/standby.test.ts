@@ -1,7 +1,7 @@
 /** F37: Redis is gone for long. PostgreSQL carries the tasks meanwhile, watchers are told, and then Redis does again. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
 import { Redis } from 'ioredis'
+import t from 'tap'
 import { openScene } from '../helpers/scene.js'
 import { hasRedisServer } from '../helpers/services.js'
 import { watch } from '../helpers/watch.js'

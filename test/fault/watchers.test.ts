@@ -3,8 +3,8 @@
  * and a relay, and at the end each log must equal the stored history: every transition once, in order.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
 import { Redis } from 'ioredis'
+import t from 'tap'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { Transition } from '../../src/protocol/task.js'

@@ -1,7 +1,8 @@
 /** Workers that are killed, paused past their lease, cut off, or taken down by what they run. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { claimAttemptsIfDue, readTransitions } from '../../src/tasks/store/index.js'
+import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
+import { readTransitions } from '../../src/store/reads/tasks.js'
 import { OWN_TASKS, spawnTaskwire } from '../helpers/processes.js'
 import { startProxy } from '../helpers/proxy.js'
 import { openScene, type Scene } from '../helpers/scene.js'

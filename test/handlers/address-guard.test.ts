@@ -1,5 +1,5 @@
-import t from 'tap'
 import type { LookupAddress } from 'node:dns'
+import t from 'tap'
 import {
   createAddressGuard,
   AddressRefusedError,

@@ -1,8 +1,8 @@
 /** Who may be called now: the bounds of receivers, and their circuit breakers. The clock is the test's. */
 import t from 'tap'
+import { PermanentFailure, PutBack } from '../../src/definitions/outcome-errors.js'
 import { AddressRefusedError } from '../../src/handlers/address-guard.js'
 import { ReceiverGate, type ReceiverGateOptions } from '../../src/handlers/receiver-gate.js'
-import { PermanentFailure, PutBack } from '../../src/tasks/outcome-errors.js'
 
 const { signal } = new AbortController()
 

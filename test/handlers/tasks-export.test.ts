@@ -1,8 +1,9 @@
 /** An export whose worker dies, at each place where it could matter: the next attempt ends it, with the same file. */
 import { createHash } from 'node:crypto'
 import t from 'tap'
-import { editTaskIfWaiting, exportPage, exportSlice, looksLikeFormula } from '../../src/tasks/store/index.js'
 import { tasksExport } from '../../src/handlers/tasks-export.js'
+import { exportPage, exportSlice, looksLikeFormula } from '../../src/store/reads/export.js'
+import { editTaskIfWaiting } from '../../src/store/tasks/edit.js'
 import { runDefinition, type RunOptions } from '../../src/testing/run-definition.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'

@@ -5,7 +5,7 @@ import type { Database } from '../../src/db/database.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import { openDatabase } from '../../src/db/open.js'
 import { wrapPool } from '../../src/db/wrap-pool.js'
-import { createTasks, type NewTask } from '../../src/tasks/store/index.js'
+import { createTasks, type NewTask } from '../../src/store/tasks/create.js'
 import type { TestScope } from './services.js'
 
 export const DRIVERS = ['node-postgres', 'postgres.js'] as const

@@ -1,7 +1,7 @@
 /** Frames of real servers in tests are checked against `/asyncapi.json`, as a client generated from it would. */
-import { createChecker } from '../../src/tasks/schema-errors.js'
+import { createChecker } from '../../src/definitions/schema-errors.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
-import { describeStreams } from '../../src/web/asyncapi.js'
+import { describeStreams } from '../../src/web/docs/asyncapi.js'
 
 const document = JSON.parse(JSON.stringify(describeStreams())) as ReturnType<typeof describeStreams>
 const checkers = new Map(Object.entries(document.components.messages).map(([name, { payload }]) => [name, createChecker(payload)]))

@@ -1,6 +1,6 @@
 /** Proves from what is stored that nothing was lost, stuck, doubled or reordered. Used by the fault tests and the chaos run. */
-import { EDITABLE_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
 import type { Database } from '../../src/db/database.js'
+import { EDITABLE_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
 
 export interface StoredTransition {
   taskId: string

@@ -1,6 +1,6 @@
 /** A reverse proxy in front of the server that can answer by itself, and let no WebSockets through, as proxies of others do. */
-import { createServer, request as sendRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import { once } from 'node:events'
+import { createServer, request as sendRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import type { TestScope } from './services.js'
 

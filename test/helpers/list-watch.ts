@@ -1,8 +1,8 @@
 /** A list as one WebSocket tells it, kept as a client without a library would keep it, and compared with what is stored. */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
-import type { FeedAnswer } from '../../src/protocol/feed.js'
 import { compareRows, type ListChangeMessage, type ListMessage, type ListRequest } from '../../src/protocol/list.js'
+import type { SocketAnswer } from '../../src/protocol/subscription.js'
 import type { TaskSummary } from '../../src/protocol/task.js'
 import { readFrame } from './frame-check.js'
 import type { TestScope } from './services.js'
@@ -27,7 +27,7 @@ export async function watchList(t: TestScope, address: string, list: ListRequest
   const compare = compareRows(list.filter ?? {})
   let name: string | undefined
   socket.on('message', (data: Buffer) => {
-    const message = readFrame(data.toString()) as unknown as ListMessage | ListChangeMessage | FeedAnswer
+    const message = readFrame(data.toString()) as unknown as ListMessage | ListChangeMessage | SocketAnswer
     if (message.type === 'refused' && message.id === 'l') throw new Error(`refused: ${JSON.stringify(message)}`)
     if (message.type === 'subscribed' && message.id === 'l') name = message.list
     if ((message.type !== 'list' && message.type !== 'change') || message.list !== name) return

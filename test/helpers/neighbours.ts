@@ -1,6 +1,6 @@
 /** A worker with well-behaved runs in it, for tests of what a harmful handler does to them. */
 import type { Task } from '../../src/protocol/task.js'
-import { readTasks } from '../../src/tasks/store/index.js'
+import { readTasks } from '../../src/store/reads/tasks.js'
 import { OWN_TASKS } from './processes.js'
 import { openScene, type Scene } from './scene.js'
 import type { TestScope } from './services.js'

@@ -4,8 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
-import { readFrame } from './frame-check.js'
 import { shouldReconnect, type StreamMessage } from '../../src/protocol/stream.js'
+import { readFrame } from './frame-check.js'
 
 export interface PersistentWatcher {
   /** What all connections said together, without progress. */

@@ -2,8 +2,8 @@
 import { access, chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { findFreePort, isPortTaken, readLogTail, spawnServer } from '../../src/services/server-process.js'
-import { findDefaultUser } from '../../src/services/service-user.js'
+import { findFreePort, isPortTaken, readLogTail, spawnServer } from '../../src/services/embedded/server-process.js'
+import { findDefaultUser } from '../../src/services/embedded/service-user.js'
 import type { TestScope } from './services.js'
 
 const PROGRAM = '/usr/sbin/pgbouncer'

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { RoleMessage } from '../../src/services/role-process.js'
-import type { UserIds } from '../../src/services/server-process.js'
-import { canExecute, findDefaultUser } from '../../src/services/service-user.js'
+import type { UserIds } from '../../src/services/embedded/server-process.js'
+import { canExecute, findDefaultUser } from '../../src/services/embedded/service-user.js'
+import type { RoleMessage } from '../../src/services/supervise/role-process.js'
 import { findChildren, type TestScope } from './services.js'
 
 /** The built command line; `npm run build` makes it, and `npm test` runs that first. */

@@ -1,6 +1,6 @@
 /** A client that writes bytes as no proper client would: half of something, one by one, many at once, or reads nothing. */
-import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface RawClient {

@@ -13,12 +13,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import postgres from 'postgres'
-import { findPostgresBinaries } from '../../src/services/postgres-binaries.js'
-import { SUPERUSER } from '../../src/services/application-role.js'
-import { initPostgres, startPostgres as startPostgresServer } from '../../src/services/postgres.js'
-import { askRedis, findRedisServer, startRedis as startRedisServer } from '../../src/services/redis.js'
-import { runProgram, type RunningServer, type UserIds } from '../../src/services/server-process.js'
-import { findDefaultUser, makePrivateFolder } from '../../src/services/service-user.js'
+import { SUPERUSER } from '../../src/services/embedded/application-role.js'
+import { findPostgresBinaries } from '../../src/services/embedded/postgres-binaries.js'
+import { initPostgres, startPostgres as startPostgresServer } from '../../src/services/embedded/postgres.js'
+import { askRedis, findRedisServer, startRedis as startRedisServer } from '../../src/services/embedded/redis.js'
+import { runProgram, type RunningServer, type UserIds } from '../../src/services/embedded/server-process.js'
+import { findDefaultUser, makePrivateFolder } from '../../src/services/embedded/service-user.js'
 
 /** What the helpers need of a tap test. */
 export interface TestScope {

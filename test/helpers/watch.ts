@@ -1,8 +1,8 @@
 /** A watcher with nothing clever about it: what one WebSocket says, as it says it. */
 import { WebSocket } from 'ws'
 import type { StreamMessage } from '../../src/protocol/stream.js'
-import { readFrame } from './frame-check.js'
 import type { Task } from '../../src/protocol/task.js'
+import { readFrame } from './frame-check.js'
 
 export interface Watched {
   messages: StreamMessage[]

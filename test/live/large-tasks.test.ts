@@ -1,8 +1,8 @@
 /** What the hub keeps of tasks whose payloads and results are large: their positions, and no more of the rest than a bound for all of them. */
 import t from 'tap'
-import { MAX_HELD_FRAME_BYTES } from '../../src/live/hub.js'
 import { toFrame } from '../../src/live/frame.js'
 import { createHeldFrames } from '../../src/live/held-frames.js'
+import { MAX_HELD_FRAME_BYTES } from '../../src/live/hub.js'
 import type { Status } from '../../src/protocol/status.js'
 import type { Task, TaskId } from '../../src/protocol/task.js'
 import { Client, openWorld, settle, Store, until } from './world.js'

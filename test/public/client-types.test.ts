@@ -1,11 +1,11 @@
 /** The client that knows the types of task: what the compiler lets through, and what a real server makes of it. */
 import t from 'tap'
 import type { BuiltInTypes, TaskTypesOf } from 'taskwire'
-import type { Task } from '../../src/protocol/task.js'
 import { createClient, TaskEndedError } from '../../public/task-stream.js'
+import type { Task } from '../../src/protocol/task.js'
+import type { flaky, stages } from '../fixtures/tasks/outcomes.js'
 import { startApp } from '../helpers/app.js'
 import { OWN_TASKS } from '../helpers/processes.js'
-import type { flaky, stages } from '../fixtures/tasks/outcomes.js'
 
 const { address } = await startApp(t, ['worker', 'relay'], { TASKS_DIR: OWN_TASKS })
 const client = createClient<BuiltInTypes & TaskTypesOf<[typeof flaky, typeof stages]>>({ baseUrl: address })

@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import type { Task } from '../../src/protocol/task.js'
 import { createTask, watchTask, watchTasks, type Connection, type WatchOptions } from '../../public/task-stream.js'
+import type { Task } from '../../src/protocol/task.js'
 import { startApp } from '../helpers/app.js'
 import { startProxy } from '../helpers/proxy.js'
 

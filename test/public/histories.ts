@@ -1,9 +1,9 @@
 /** Histories that the protocol allows, made from random numbers, and the messages a server sends for them. */
 import fc from 'fast-check'
+import { fold } from '../../public/task-stream.js'
 import { EDITABLE_STATUSES, INITIAL_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
 import type { ProgressMessage, SnapshotMessage, StreamMessage, TransitionMessage } from '../../src/protocol/stream.js'
 import { linksOf, type EditedField, type Task } from '../../src/protocol/task.js'
-import { fold } from '../../public/task-stream.js'
 
 export const TASK_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 

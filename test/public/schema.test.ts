@@ -3,8 +3,8 @@ import t from 'tap'
 import { Type } from 'typebox'
 import { describeFields, makeExample } from '../../public/format/schema.js'
 import { createTypeSnippets } from '../../public/format/snippets.js'
-import { createDefinitions } from '../../src/handlers/index.js'
-import { createChecker } from '../../src/tasks/schema-errors.js'
+import { createChecker } from '../../src/definitions/schema-errors.js'
+import { createDefinitions } from '../../src/handlers/built-in.js'
 
 const definitions = createDefinitions({ httpRequestAllowPrivate: false, emailFrom: 'a@example.com', emailDir: '' })
 

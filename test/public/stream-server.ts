@@ -1,6 +1,6 @@
 /** A small server that speaks the stream protocol and misbehaves the way a test says. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer, type WebSocket } from 'ws'
 import type { StreamMessage } from '../../src/protocol/stream.js'

@@ -4,9 +4,9 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { lockDataDir } from '../../src/services/data-lock.js'
+import { lockDataDir } from '../../src/services/embedded/data-lock.js'
 
-const LOCK = new URL('../../dist/services/data-lock.js', import.meta.url).href
+const LOCK = new URL('../../dist/services/embedded/data-lock.js', import.meta.url).href
 
 /** A data folder with a path short enough for a socket in it. */
 async function makeDataDir(t: Test): Promise<string> {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
 
-const RUN_ROLE = new URL('../../dist/services/run-role.js', import.meta.url).href
+const RUN_ROLE = new URL('../../dist/services/supervise/run-role.js', import.meta.url).href
 
 /** A role with a mistake in a listener of a connection; the client is in the same process, so its port is known. */
 const main = (mistake: string) => `

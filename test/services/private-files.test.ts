@@ -2,10 +2,10 @@
 import { chmod, lstat, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { migrateDatabase } from '../../src/db/migrate.js'
 import { tightenFolder } from '../../src/private-files.js'
 import { createEmptyTask, makeWorkingFolder, oneLine, spawnTaskwire, startEverything, waitForEnd } from '../helpers/processes.js'
 import { startPostgres } from '../helpers/services.js'
-import { migrateDatabase } from '../../src/db/migrate.js'
 
 /** Where the services of root run as another user, who passes through the data folder. */
 const PASSED_THROUGH = process.getuid?.() === 0 ? 0o011 : 0

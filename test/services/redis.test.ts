@@ -2,8 +2,8 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { askRedis, findRedisServer, startRedis, type RedisOptions } from '../../src/services/redis.js'
-import { findDefaultUser } from '../../src/services/service-user.js'
+import { askRedis, findRedisServer, startRedis, type RedisOptions } from '../../src/services/embedded/redis.js'
+import { findDefaultUser } from '../../src/services/embedded/service-user.js'
 import { findAlive } from '../helpers/processes.js'
 import type { TestScope } from '../helpers/services.js'
 

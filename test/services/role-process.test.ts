@@ -2,11 +2,11 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { createRoleRecord, launchRole, type RoleOptions } from '../../src/services/role-process.js'
+import { createRoleRecord, launchRole, type RoleOptions } from '../../src/services/supervise/role-process.js'
 import { findAlive, waitUntilGone } from '../helpers/processes.js'
 
-const RUN_ROLE = new URL('../../dist/services/run-role.js', import.meta.url).href
-const ROLE_PROCESS = new URL('../../dist/services/role-process.js', import.meta.url).href
+const RUN_ROLE = new URL('../../dist/services/supervise/run-role.js', import.meta.url).href
+const ROLE_PROCESS = new URL('../../dist/services/supervise/role-process.js', import.meta.url).href
 
 /** A command line with small roles of the real kind. `stuck` ignores every request to stop. */
 const MAIN = `

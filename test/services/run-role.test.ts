@@ -1,7 +1,7 @@
 /** The roles as processes of their own. `npm test` builds the command line first. */
 import t from 'tap'
 import { migrateBroker } from '../../src/broker/open-broker.js'
-import { findFreePort } from '../../src/services/server-process.js'
+import { findFreePort } from '../../src/services/embedded/server-process.js'
 import { oneLine, spawnTaskwire, startRole } from '../helpers/processes.js'
 import { startPostgres } from '../helpers/services.js'
 

@@ -1,7 +1,7 @@
 /** As whom `taskwire start` runs its services, and where. `npm test` builds the command line first. */
 import { rm } from 'node:fs/promises'
 import t from 'tap'
-import { findDefaultUser } from '../../src/services/service-user.js'
+import { findDefaultUser } from '../../src/services/embedded/service-user.js'
 import {
   asOrdinaryUser,
   createEmptyTask,

@@ -5,7 +5,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { findFreePort } from '../../src/services/server-process.js'
+import { findFreePort } from '../../src/services/embedded/server-process.js'
 import {
   asOrdinaryUser,
   findChild,

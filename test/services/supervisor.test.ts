@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import t from 'tap'
-import { createSupervisor, type Launched, type Part } from '../../src/services/supervisor.js'
+import { createSupervisor, type Launched, type Part } from '../../src/services/supervise/supervisor.js'
 import { findAlive } from '../helpers/processes.js'
 
 interface TestPart extends Part {

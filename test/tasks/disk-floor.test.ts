@@ -7,10 +7,10 @@ import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { openDiskStore } from '../../src/artifacts/disk-store.js'
 import { createEmailSend } from '../../src/handlers/email-send.js'
-import { createArtifactWriter } from '../../src/tasks/artifact-writer.js'
+import { createArtifactWriter } from '../../src/tasks/attempt/context/artifact-writer.js'
 
-import { judge, explainError } from '../../src/tasks/outcome.js'
-import { createDiskFloor, DiskFullError, explainDiskError } from '../../src/tasks/disk-floor.js'
+import { decideSettlement, explainError } from '../../src/tasks/attempt/outcome.js'
+import { createDiskFloor, DiskFullError, explainDiskError } from '../../src/artifacts/disk-floor.js'
 import { runDefinition } from '../../src/testing/run-definition.js'
 import { packError, unpackError } from '../../src/worker/isolation/thrown-error.js'
 
@@ -94,6 +94,6 @@ t.test('a full disk is a failure of its own name, also across processes and from
   const travelled = unpackError(packError(new DiskFullError('the disk is full')))
   const outcome = explainError(travelled, new AbortController().signal)
   const claimed = { id: key.owner, attempt: 1, failures: 0, maxAttempts: 2 }
-  t.match(judge(claimed, outcome, undefined), { status: 'RETRYING', reason: 'the disk is full' })
-  t.match(judge({ ...claimed, failures: 1 }, outcome, undefined), { status: 'FAILED', failure: { code: 'disk_full' } })
+  t.match(decideSettlement(claimed, outcome, undefined), { status: 'RETRYING', reason: 'the disk is full' })
+  t.match(decideSettlement({ ...claimed, failures: 1 }, outcome, undefined), { status: 'FAILED', failure: { code: 'disk_full' } })
 })

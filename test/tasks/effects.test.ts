@@ -1,14 +1,16 @@
 /** Effects once, outcomes together with rows, and the fence: with attempts that die, pause and come back. */
 import { sql } from 'drizzle-orm'
-import t from 'tap'
 import { pino } from 'pino'
+import t from 'tap'
 import { Type } from 'typebox'
+import { defineTask, LeaseLostError, type TaskContext } from '../../src/definitions/definition.js'
+import { createRegistry } from '../../src/definitions/registry.js'
 import type { Event } from '../../src/protocol/stream.js'
-import { runAttempt } from '../../src/tasks/attempt.js'
-import { defineTask, LeaseLostError, type TaskContext } from '../../src/tasks/definition.js'
-import { createRecorder } from '../../src/tasks/recorder.js'
-import { createRegistry } from '../../src/tasks/registry.js'
-import { findEffect, readTasks, settleAttemptsIfCurrent } from '../../src/tasks/store/index.js'
+import { findEffect } from '../../src/store/attempts/effects.js'
+import { settleAttemptsIfCurrent } from '../../src/store/attempts/settle.js'
+import { readTasks } from '../../src/store/reads/tasks.js'
+import { createRecorder } from '../../src/tasks/attempt/recorder.js'
+import { runAttempt } from '../../src/tasks/attempt/run-attempt.js'
 import { noArtifacts } from '../helpers/artifacts.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
@@ -110,7 +112,7 @@ t.test('rows and outcome are committed together, and published after it', async 
 })
 
 t.test('what fails inside takes the rows with it, and the attempt fails', async (t) => {
-  const [thrown = '', misfit = ''] = await storeTasks(db, 2)
+  const [thrown = '', violation = ''] = await storeTasks(db, 2)
   await run(thrown, 1, (context) =>
     context.transaction(async (transaction) => {
       await transaction.execute(sql`insert into orders values (${thrown})`)
@@ -118,9 +120,9 @@ t.test('what fails inside takes the rows with it, and the attempt fails', async 
     }),
   )
   t.match(await read(thrown), { status: 'FAILED', failure: { message: 'no stock' } })
-  await run(misfit, 1, (context) => context.transaction(async (transaction) => transaction.execute(sql`insert into orders values (${misfit})`).then(() => 42)))
-  t.match(await read(misfit), { status: 'FAILED', failure: { message: /the result does not fit/ } })
-  t.same([await countOrders(thrown), await countOrders(misfit)], [0, 0])
+  await run(violation, 1, (context) => context.transaction(async (transaction) => transaction.execute(sql`insert into orders values (${violation})`).then(() => 42)))
+  t.match(await read(violation), { status: 'FAILED', failure: { message: /the result does not fit/ } })
+  t.same([await countOrders(thrown), await countOrders(violation)], [0, 0])
 })
 
 t.test('an effect whose record cannot be stored now is recorded when the database is back', async (t) => {

@@ -1,6 +1,6 @@
-import t from 'tap'
 import { pino, type Logger } from 'pino'
-import { createHandlerLog, MAX_LINES } from '../../src/tasks/handler-log.js'
+import t from 'tap'
+import { createHandlerLog, MAX_LINES } from '../../src/tasks/attempt/context/handler-log.js'
 
 function setUp(level: string) {
   const printed: Record<string, unknown>[] = []

@@ -4,14 +4,16 @@ import fc from 'fast-check'
 import { pino } from 'pino'
 import t from 'tap'
 import { Type } from 'typebox'
-import { runAttempt } from '../../src/tasks/attempt.js'
-import { limitPutBack, type AbortReason } from '../../src/tasks/outcome.js'
-import { backoffMs, MAX_BACKOFF_MS, type Backoff } from '../../src/tasks/backoff.js'
-import { defineTask, type Definition, type TaskContext } from '../../src/tasks/definition.js'
-import { CancelTask, PermanentFailure, PutBack, RetryLater } from '../../src/tasks/outcome-errors.js'
-import { createRecorder } from '../../src/tasks/recorder.js'
-import { createRegistry } from '../../src/tasks/registry.js'
-import { cancelTasks, readAttempts, readTasks, readTransitions, takeDueDeliveries } from '../../src/tasks/store/index.js'
+import { backoffMs, MAX_BACKOFF_MS, type Backoff } from '../../src/definitions/backoff.js'
+import { defineTask, type Definition, type TaskContext } from '../../src/definitions/definition.js'
+import { CancelTask, PermanentFailure, PutBack, RetryLater } from '../../src/definitions/outcome-errors.js'
+import { createRegistry } from '../../src/definitions/registry.js'
+import { takeDueDeliveries } from '../../src/store/deliveries/take-due.js'
+import { readAttempts, readTasks, readTransitions } from '../../src/store/reads/tasks.js'
+import { cancelTasksIfUnfinished } from '../../src/store/tasks/cancel.js'
+import { limitPutBack, type AbortReason } from '../../src/tasks/attempt/outcome.js'
+import { createRecorder } from '../../src/tasks/attempt/recorder.js'
+import { runAttempt } from '../../src/tasks/attempt/run-attempt.js'
 import { noArtifacts } from '../helpers/artifacts.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
@@ -79,7 +81,7 @@ t.test('an attempt that puts itself back costs none, however often, and the next
 t.test('an attempt that puts itself back after a cancel is cancelled', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
   await attempt(taskId, 1, async () => {
-    await cancelTasks(db, 'default', [taskId], { reason: null, withChildren: false })
+    await cancelTasksIfUnfinished(db, 'default', [taskId], { reason: null, withChildren: false })
     throw new PutBack(0)
   })
   t.match(await read(taskId), { status: 'CANCELLED' })
@@ -144,7 +146,7 @@ t.test('a cancelled run: one that obeys, one that fails in its own way, one that
     let abort: (reason: AbortReason) => void = () => {}
     const running = attempt(taskId, 1, run, {}, (given) => (abort = given))
     while ((await read(taskId))?.status !== 'PROCESSING') await sleep(5)
-    const [transition] = await cancelTasks(db, 'default', [taskId], { reason: 'not needed', withChildren: false })
+    const [transition] = await cancelTasksIfUnfinished(db, 'default', [taskId], { reason: 'not needed', withChildren: false })
     t.match(transition, { status: 'CANCELLING', from: 'PROCESSING', version: 3, attempt: 1, reason: 'not needed' })
     abort('cancelled')
     await running

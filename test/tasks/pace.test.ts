@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createPaceMeter } from '../../src/tasks/pace.js'
+import { createPaceMeter } from '../../src/tasks/attempt/context/pace.js'
 
 t.test('the pace and the rest, once there is something to tell from', async (t) => {
   let nowMs = 0

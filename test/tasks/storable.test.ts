@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { findUnstorable, toStorableText } from '../../src/protocol/text.js'
-import { toStorable } from '../../src/tasks/storable.js'
+import { toStorable } from '../../src/tasks/attempt/storable.js'
 import { atDepth } from '../helpers/depth.js'
 
 const LIMITS = { maxBytes: 10_000, maxDepth: 20 }

@@ -1,15 +1,17 @@
 /** What handlers return, throw, report and record that PostgreSQL cannot store: each ends its task, and none is tried for ever. */
 import { sql } from 'drizzle-orm'
-import t from 'tap'
 import { pino } from 'pino'
+import t from 'tap'
 import { Type } from 'typebox'
+import { defineTask, type Definition, type TaskContext } from '../../src/definitions/definition.js'
+import { CancelTask, RetryLater } from '../../src/definitions/outcome-errors.js'
+import { createRegistry } from '../../src/definitions/registry.js'
 import type { LogMessage } from '../../src/protocol/stream.js'
-import { runAttempt } from '../../src/tasks/attempt.js'
-import { defineTask, type Definition, type TaskContext } from '../../src/tasks/definition.js'
-import { CancelTask, RetryLater } from '../../src/tasks/outcome-errors.js'
-import { createRecorder } from '../../src/tasks/recorder.js'
-import { createRegistry } from '../../src/tasks/registry.js'
-import { cancelTasks, readLogs, readTasks } from '../../src/tasks/store/index.js'
+import { readLogs } from '../../src/store/attempts/logs.js'
+import { readTasks } from '../../src/store/reads/tasks.js'
+import { cancelTasksIfUnfinished } from '../../src/store/tasks/cancel.js'
+import { createRecorder } from '../../src/tasks/attempt/recorder.js'
+import { runAttempt } from '../../src/tasks/attempt/run-attempt.js'
 import { noArtifacts } from '../helpers/artifacts.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
@@ -151,7 +153,7 @@ t.test('an outcome whose values PostgreSQL refuses fails its attempt with a reas
   t.match(complaints.join(), /PostgreSQL refused the values of an outcome/)
   const [taskId = ''] = await storeTasks(db, 1)
   const cancelled = await run(taskId, async () => {
-    await cancelTasks(db, 'default', [taskId], { reason: null, withChildren: false })
+    await cancelTasksIfUnfinished(db, 'default', [taskId], { reason: null, withChildren: false })
     return 'refuse me'
   })
   t.match(cancelled, { status: 'CANCELLED' })

@@ -1,6 +1,6 @@
 /** What a client is sent is chosen by `Accept` as RFC 9110 (section 12.5.1) has it: by its weights, not by the words that it has in it. */
 import t from 'tap'
-import { SERVER_SENT_EVENTS, TEXT_LINES, chooseFormat } from '../../src/web/event-format.js'
+import { SERVER_SENT_EVENTS, TEXT_LINES, chooseFormat } from '../../src/web/live/event-format.js'
 import { startApp } from '../helpers/app.js'
 import { createTask } from '../helpers/watch.js'
 

@@ -5,7 +5,7 @@ import t from 'tap'
 import { openDiskStore } from '../../src/artifacts/disk-store.js'
 import type { Artifact, Link, Upload } from '../../src/protocol/artifact.js'
 import type { Task } from '../../src/protocol/task.js'
-import { retainOnce } from '../../src/relay/retain.js'
+import { pruneOnce } from '../../src/relay/prune.js'
 import { startApp } from '../helpers/app.js'
 import { openTestDatabase } from '../helpers/database.js'
 import { OWN_TASKS } from '../helpers/processes.js'
@@ -107,7 +107,7 @@ t.test('an upload is what a task can read, and goes when its time is over', asyn
   t.match(await run({ upload: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10' }), { status: 'FAILED', failure: { code: 'permanent', message: /there is no upload/ } })
   const db = await openTestDatabase(t, app.databaseUrl)
   await db.run({ name: 'test_age', text: `update taskwire.artifacts set expires_at = now()` }, [])
-  await retainOnce(db, openDiskStore(folder))
+  await pruneOnce(db, openDiskStore(folder))
   t.same(await filesOnDisk(), [])
   t.same(await db.run({ name: 'test_artifacts', text: 'select name from taskwire.artifacts' }, []), [])
 })

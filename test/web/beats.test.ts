@@ -3,7 +3,7 @@ import { mock } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import type { StreamMessage } from '../../src/protocol/stream.js'
-import { startBeats, type BeatingSink } from '../../src/web/beats.js'
+import { startBeats, type BeatingSink } from '../../src/web/live/beats.js'
 
 const TICK_MS = 5_000
 const MESSAGE: StreamMessage = { type: 'resumed', taskId: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', status: 'PROCESSING', version: 3 }

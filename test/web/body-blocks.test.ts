@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { BLOCK_BYTES, BlockPool, GatheredBody } from '../../src/web/body-blocks.js'
+import { BLOCK_BYTES, BlockPool, GatheredBody } from '../../src/web/bodies/body-blocks.js'
 
 /** Sizes of packets: mostly small ones, and those around the size of a block. */
 const sizes = fc.array(fc.oneof(fc.integer({ min: 0, max: 100 }), fc.integer({ min: BLOCK_BYTES - 2, max: BLOCK_BYTES + 2 }), fc.constant(3 * BLOCK_BYTES)), { maxLength: 40 })

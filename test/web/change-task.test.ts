@@ -1,7 +1,7 @@
 /** What a client may ask of tasks beside a plain create: with a worker and a relay beside, and types of our own. */
 import t from 'tap'
-import type { Attempt, Batch } from '../../src/protocol/http.js'
 import type { Problem } from '../../src/protocol/errors.js'
+import type { Attempt, Batch } from '../../src/protocol/http.js'
 import type { Task } from '../../src/protocol/task.js'
 import { startApp } from '../helpers/app.js'
 import { OWN_TASKS } from '../helpers/processes.js'

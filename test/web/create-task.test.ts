@@ -1,8 +1,8 @@
 import { request } from 'node:http'
 import t from 'tap'
+import { createChecker } from '../../src/definitions/schema-errors.js'
 import { Problem } from '../../src/protocol/errors.js'
 import { Task } from '../../src/protocol/task.js'
-import { createChecker } from '../../src/tasks/schema-errors.js'
 import { startApp } from '../helpers/app.js'
 import { openTestDatabase } from '../helpers/database.js'
 

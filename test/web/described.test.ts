@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import type { TSchema } from 'typebox'
-import { createChecker } from '../../src/tasks/schema-errors.js'
+import { createChecker } from '../../src/definitions/schema-errors.js'
 import { startApp } from '../helpers/app.js'
 import { atDepth } from '../helpers/depth.js'
 import { strangeValues, toJsonText } from '../helpers/shapes.js'

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { readFrame } from '../helpers/frame-check.js'
 import { startApp } from '../helpers/app.js'
+import { readFrame } from '../helpers/frame-check.js'
 
 const { address } = await startApp(t)
 const document = (await (await fetch(`${address}/openapi.json`)).json()) as Document

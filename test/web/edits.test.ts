@@ -2,12 +2,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
+import { watchTask, watchTasks } from '../../public/task-stream.js'
 import { openDatabase } from '../../src/db/open.js'
 import type { TransitionList } from '../../src/protocol/http.js'
 import type { StreamMessage, TransitionMessage } from '../../src/protocol/stream.js'
 import type { Task } from '../../src/protocol/task.js'
-import { editTaskIfWaiting, readTransitionMessages } from '../../src/tasks/store/index.js'
-import { watchTask, watchTasks } from '../../public/task-stream.js'
+import { readTransitionMessages } from '../../src/store/reads/tasks.js'
+import { editTaskIfWaiting } from '../../src/store/tasks/edit.js'
 import { startApp } from '../helpers/app.js'
 import { readFrame } from '../helpers/frame-check.js'
 import { readAllEvents, readEvents } from '../helpers/sse.js'
@@ -70,16 +71,16 @@ t.test('each field that can be edited reaches a watcher as the next version, wit
 
 t.test('an edit is told over every transport: sockets of one and of many, events, lines, long poll, stored list', async (t) => {
   const { id } = await createTask(baseUrl, { delayMs: HOUR_MS, tags: ['all-transports'] })
-  const feed = new WebSocket(`${baseUrl.replace('http', 'ws')}/ws/tasks`)
-  t.teardown(() => feed.terminate())
-  const toldFeed = new Promise<StreamMessage>((resolve, reject) => {
-    feed.on('error', reject)
-    feed.on('message', (data: Buffer) => {
+  const subscriptions = new WebSocket(`${baseUrl.replace('http', 'ws')}/ws/tasks`)
+  t.teardown(() => subscriptions.terminate())
+  const toldOverOneSocket = new Promise<StreamMessage>((resolve, reject) => {
+    subscriptions.on('error', reject)
+    subscriptions.on('message', (data: Buffer) => {
       const message = readFrame(data.toString())
       if (message.type === 'snapshot') resolveReady()
       if (message.version === 2) resolve(message)
     })
-    feed.on('open', () => feed.send(JSON.stringify({ type: 'subscribe', id: 'x', selection: { tag: 'all-transports' } })))
+    subscriptions.on('open', () => subscriptions.send(JSON.stringify({ type: 'subscribe', id: 'x', selection: { tag: 'all-transports' } })))
   })
   let resolveReady = () => {}
   const ready = new Promise<void>((resolve) => (resolveReady = resolve))
@@ -108,7 +109,7 @@ t.test('an edit is told over every transport: sockets of one and of many, events
   await edit(id, { runAt, title: 'moved' })
   const expected = { type: 'transition', version: 2, status: 'SCHEDULED', edited: ['title', 'runAt'], changes: { runAt, title: 'moved' } }
   t.match(await socket.until(isEdit), expected)
-  t.match(await toldFeed, expected)
+  t.match(await toldOverOneSocket, expected)
   t.match(await untilEdit(events), { id: '2', message: expected })
   t.match(await untilEdit(eventsOfMany), { id: '2', message: expected })
   t.match(await untilText(), /v2 +SCHEDULED +edited: title, runAt\n/)

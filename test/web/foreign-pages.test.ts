@@ -1,6 +1,6 @@
 /** What pages of other origins can do to the server, as their browser's requests come here: nothing. */
-import t from 'tap'
 import postgres from 'postgres'
+import t from 'tap'
 import { startApp, startWebBeside } from '../helpers/app.js'
 import { sendRaw } from '../helpers/raw-request.js'
 import { createTask } from '../helpers/watch.js'

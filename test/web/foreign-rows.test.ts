@@ -1,10 +1,10 @@
 /** Rows that no statement of Taskwire writes, but SQL at a console or an older version may have written: each is shown, and fails no other. */
+import postgres from 'postgres'
 import t from 'tap'
 import { Compile } from 'typebox/compile'
-import postgres from 'postgres'
-import { Task, TaskSummary } from '../../src/protocol/task.js'
 import { openDatabase } from '../../src/db/open.js'
-import { exportPage } from '../../src/tasks/store/export.js'
+import { Task, TaskSummary } from '../../src/protocol/task.js'
+import { exportPage } from '../../src/store/reads/export.js'
 import { startApp } from '../helpers/app.js'
 import { watchList } from '../helpers/list-watch.js'
 import { readEvents } from '../helpers/sse.js'

@@ -1,12 +1,12 @@
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { request, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
+import { join, relative } from 'node:path'
 import { buffer } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
-import { chooseCoding } from '../../src/web/fresh-answers.js'
+import { chooseCoding } from '../../src/web/page/fresh-answers.js'
 import { startApp, startWebBeside } from '../helpers/app.js'
 
 const app = await startApp(t)

@@ -2,7 +2,7 @@
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { pino } from 'pino'
 import t from 'tap'
-import { registerGate } from '../../src/web/gate.js'
+import { registerGate } from '../../src/web/gate/gate.js'
 import { answerProblem } from '../../src/web/problem.js'
 
 function startGate(t: { teardown(end: () => unknown): void }) {

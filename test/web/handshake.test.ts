@@ -1,9 +1,9 @@
 /** Whatever a WebSocket handshake is refused for, the answer is a problem like every other error. */
+import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
-import { once } from 'node:events'
+import { createChecker } from '../../src/definitions/schema-errors.js'
 import { Problem as ProblemSchema, type Problem } from '../../src/protocol/errors.js'
-import { createChecker } from '../../src/tasks/schema-errors.js'
 import { startApp } from '../helpers/app.js'
 import { sendRaw } from '../helpers/raw-request.js'
 import { createTask } from '../helpers/watch.js'

@@ -11,7 +11,7 @@ const { address } = await startApp(t, ['worker', 'relay'], { STREAM_HEARTBEAT_SE
 const HOUR_MS = 3_600_000
 const UNKNOWN_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 
-async function openFeed(t: { teardown(action: () => void): void }, selection: object) {
+async function openSubscriptions(t: { teardown(action: () => void): void }, selection: object) {
   const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`)
   t.teardown(() => socket.terminate())
   const messages: Record<string, unknown>[] = []
@@ -49,7 +49,7 @@ t.test('a socket says heartbeats with the task, status and version that were tol
 
 t.test('a socket for many tasks says them, also when no task is told of, or nothing was asked', async (t) => {
   const { id } = await createTask(address, { delayMs: HOUR_MS })
-  const [ofTask, ofNone, unasked] = await Promise.all([openFeed(t, { ids: [id] }), openFeed(t, { tag: 'nobody-has-this' }), openFeed(t, {})])
+  const [ofTask, ofNone, unasked] = await Promise.all([openSubscriptions(t, { ids: [id] }), openSubscriptions(t, { tag: 'nobody-has-this' }), openSubscriptions(t, {})])
   t.same(await ofTask(2), Array.from({ length: 2 }, () => ({ type: 'heartbeat', taskId: id, status: 'SCHEDULED', version: 1 })))
   t.same((await ofNone(1))[0], { type: 'heartbeat' })
   t.same((await unasked(1))[0], { type: 'heartbeat' })

@@ -1,6 +1,6 @@
 /** Which names the server answers to: what a page on a rebound name can reach, and what reaches the server all the same. */
-import { hostname } from 'node:os'
 import { once } from 'node:events'
+import { hostname } from 'node:os'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'

@@ -5,14 +5,14 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import Fastify from 'fastify'
 import t from 'tap'
 import type { Hub } from '../../src/live/hub.js'
-import { SERVER_SENT_EVENTS } from '../../src/web/event-format.js'
-import { startBeats } from '../../src/web/beats.js'
-import type { OpenFeed } from '../../src/web/feed-socket.js'
-import { startHttpStreams } from '../../src/web/http-stream.js'
+import { startBeats } from '../../src/web/live/beats.js'
+import { SERVER_SENT_EVENTS } from '../../src/web/live/event-format.js'
+import { startHttpStreams } from '../../src/web/live/http-stream.js'
+import type { OpenSubscriptions } from '../../src/web/live/subscription-socket.js'
 import type { TestScope } from '../helpers/services.js'
 
 const beats = startBeats(15_000, (error) => assert.ifError(error))
-const openFeed: OpenFeed = () => ({ subscribe: async () => {}, subscribeToList: async () => {}, unsubscribe() {}, drained() {}, stop() {} })
+const openSubscriptions: OpenSubscriptions = () => ({ subscribe: async () => {}, subscribeToList: async () => {}, unsubscribe() {}, drained() {}, stop() {} })
 
 function signal<Value = void>() {
   let give: (value: Value) => void = () => {}
@@ -24,7 +24,7 @@ function signal<Value = void>() {
 async function serve(t: TestScope) {
   const said: string[] = []
   const hub = { attach: () => (said.push('attached'), { drained() {}, stop: () => said.push('stopped') }) } as unknown as Hub
-  const streams = startHttpStreams(hub, openFeed, beats)
+  const streams = startHttpStreams(hub, openSubscriptions, beats)
   const app = Fastify()
   const asked = signal<Socket>()
   const begin = signal()

@@ -1,10 +1,10 @@
 /** `Idempotency-Key` and `Prefer: handling=strict` on real services, with several web processes' worth of requests. */
 import { createHash, randomUUID } from 'node:crypto'
 import fc from 'fast-check'
-import t from 'tap'
 import { pino } from 'pino'
+import t from 'tap'
 import { loadConfig } from '../../src/config.js'
-import { deleteExpiredKeys } from '../../src/tasks/store/index.js'
+import { deleteExpiredKeys } from '../../src/store/tasks/create.js'
 import { fingerprintOf, fingerprintOfBatch, readIdempotencyKey } from '../../src/web/idempotency.js'
 import { readPreferences } from '../../src/web/preferences.js'
 import { startWeb } from '../../src/web/web.js'

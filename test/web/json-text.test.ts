@@ -1,7 +1,7 @@
 /** JSON text is measured before it is parsed. */
 import fc from 'fast-check'
 import t from 'tap'
-import { BODY_BOUNDS, FRAME_BOUNDS, JsonBoundError, measureJson, readJson, type JsonBounds } from '../../src/web/json-text.js'
+import { BODY_BOUNDS, FRAME_BOUNDS, JsonBoundError, measureJson, readJson, type JsonBounds } from '../../src/web/bodies/json-text.js'
 
 const ENDLESS: JsonBounds = { maxDepth: 64, maxValues: Infinity, maxFields: Infinity, maxShapes: Infinity }
 

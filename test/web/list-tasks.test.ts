@@ -1,10 +1,11 @@
 /** Lists over REST: what they find, what they carry, and what is refused. */
 import t from 'tap'
-import { TaskPage } from '../../src/protocol/http.js'
+import { createChecker } from '../../src/definitions/schema-errors.js'
 import { PROBLEMS, type Problem } from '../../src/protocol/errors.js'
+import { TaskPage } from '../../src/protocol/http.js'
 import type { TaskSummary } from '../../src/protocol/task.js'
-import { createChecker } from '../../src/tasks/schema-errors.js'
-import { claimAttemptsIfDue, settleAttemptsIfCurrent } from '../../src/tasks/store/index.js'
+import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
+import { settleAttemptsIfCurrent } from '../../src/store/attempts/settle.js'
 import { startApp } from '../helpers/app.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 

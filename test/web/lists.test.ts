@@ -1,6 +1,6 @@
 /** Lists that are kept current, over WebSockets and server-sent events, on real services. */
-import t from 'tap'
 import postgres from 'postgres'
+import t from 'tap'
 import type { Task } from '../../src/protocol/task.js'
 import { startApp, startWebBeside } from '../helpers/app.js'
 import { readList, watchList } from '../helpers/list-watch.js'

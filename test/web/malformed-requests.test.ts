@@ -1,8 +1,8 @@
 /** What is no HTTP request, or asks for what cannot be done, is answered like every other error: as a problem, with a code. */
 import { request } from 'node:http'
 import t, { type Test } from 'tap'
+import { createChecker } from '../../src/definitions/schema-errors.js'
 import { Problem as ProblemSchema, PROBLEMS, type Problem } from '../../src/protocol/errors.js'
-import { createChecker } from '../../src/tasks/schema-errors.js'
 import { startApp } from '../helpers/app.js'
 import { createText, openRaw, requestText } from '../helpers/raw-client.js'
 import { createTask } from '../helpers/watch.js'

@@ -1,8 +1,8 @@
 /** What is known at create to be more than a limit allows, or to come to nothing, is refused then: with the field, before anything is sent. */
 import t from 'tap'
+import { createRegistry } from '../../src/definitions/registry.js'
 import { defineTask, Type } from '../../src/index.js'
 import type { FieldError } from '../../src/protocol/errors.js'
-import { createRegistry } from '../../src/tasks/registry.js'
 import { startApp } from '../helpers/app.js'
 import { openTestDatabase } from '../helpers/database.js'
 

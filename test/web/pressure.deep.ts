@@ -31,7 +31,7 @@ const JSON_FIELDS = { 'content-type': 'application/json' }
 
 /** As many as the queue of a busy list: the look-ups over them are what presses. */
 const STORED_TASKS = 500_000
-const FEEDS = 6
+const SUBSCRIBERS = 6
 const SUBSCRIPTIONS = 49
 const CALLBACKS = 300
 
@@ -72,7 +72,7 @@ const PRESSURES: Record<string, () => Promise<Pressure>> = {
     }),
   'silent connections': () => openMany(300, () => {}),
   'pipelined waits': () => openMany(3, (client) => client.send(requestText(`GET /api/tasks/${fat[0]}?wait=60`).repeat(40_000))),
-  'selections that nothing ever fits': async () => ({ offenders: [], watchers: await Promise.all(Array.from({ length: FEEDS }, (_, feed) => watchNothing(feed))) }),
+  'selections that nothing ever fits': async () => ({ offenders: [], watchers: await Promise.all(Array.from({ length: SUBSCRIBERS }, (_, subscriptions) => watchNothing(subscriptions))) }),
   'callbacks to a server that never answers': async () => {
     for (let index = 0; index < CALLBACKS; index += 1) await create({ payload: { steps: 0 }, callbackUrl: `http://127.0.0.1:${tarpit.port}/${index}` })
     await tarpit.holds(1)
@@ -83,14 +83,14 @@ const PRESSURES: Record<string, () => Promise<Pressure>> = {
 /** Finished tasks of one tag: whatever is looked for among them by something else than the tag is far away. */
 async function fillTasks(): Promise<void> {
   const db = await openTestDatabase(t, postgres.url)
-  await db.run({ name: 'test_fill', isPlannedAnew: true, deadlineMs: 600_000, text: `
+  await db.run({ name: 'test_fill', forceCustomPlan: true, deadlineMs: 600_000, text: `
     insert into taskwire.tasks (id, type, title, tags, status, payload)
     select ('019aa3f2-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, 'demo.sleep', 'a title', '{common}', 'COMPLETED', '{}'
     from generate_series(1, ${STORED_TASKS}) i` }, [])
 }
 
-/** A feed with selections that nothing fits: an index serves the look-ups of some, and those of others walk over every task of the tag. */
-async function watchNothing(feed: number): Promise<WebSocket> {
+/** A subscriptions with selections that nothing fits: an index serves the look-ups of some, and those of others walk over every task of the tag. */
+async function watchNothing(subscriptions: number): Promise<WebSocket> {
   const socket = new WebSocket(`${web.address.replace('http', 'ws')}/ws/tasks`)
   t.teardown(() => socket.terminate())
   await once(socket, 'open')
@@ -100,10 +100,10 @@ async function watchNothing(feed: number): Promise<WebSocket> {
       if ('id' in (JSON.parse(data.toString()) as object)) answered += 1
       if (answered === SUBSCRIPTIONS) resolve()
     })
-    socket.on('close', (code) => reject(new Error(`the feed was closed with ${code}`)))
+    socket.on('close', (code) => reject(new Error(`the socket was closed with ${code}`)))
   })
   for (let index = 0; index < SUBSCRIPTIONS; index += 1) {
-    const selection = feed % 2 === 0 ? { tag: `never-${feed}-${index}` } : { tag: 'common', type: 'demo.sleep', status: index % 2 === 0 ? 'WAITING' : 'SCHEDULED' }
+    const selection = subscriptions % 2 === 0 ? { tag: `never-${subscriptions}-${index}` } : { tag: 'common', type: 'demo.sleep', status: index % 2 === 0 ? 'WAITING' : 'SCHEDULED' }
     socket.send(JSON.stringify({ type: 'subscribe', id: `${index}`, selection }))
   }
   await all
@@ -184,7 +184,7 @@ t.test('offenders of every kind together: memory is bounded, creates are accepte
     t.same(noticing.filter(({ socket }) => !socket.closed), [], `closed: ${name}`)
   }
   t.ok(watchers.every(({ readyState }) => readyState === WebSocket.OPEN), 'who asks for much and reads it is kept')
-  // What is left are the creates of this test, and the feeds.
+  // What is left are the creates of this test, and the subscriptions.
   while ((await countEstablished()) > 10 + watchers.length) await sleep(200)
   t.comment(`the offenders were closed after ${Math.round((performance.now() - beganAt) / 1_000)} s`)
   isOver = true

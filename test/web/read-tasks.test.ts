@@ -1,8 +1,9 @@
 import t from 'tap'
+import { createChecker } from '../../src/definitions/schema-errors.js'
 import { Readiness, TaskPage, TransitionList, TypeList } from '../../src/protocol/http.js'
 import { Task } from '../../src/protocol/task.js'
-import { createChecker } from '../../src/tasks/schema-errors.js'
-import { settleAttemptsIfCurrent, claimAttemptsIfDue } from '../../src/tasks/store/index.js'
+import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
+import { settleAttemptsIfCurrent } from '../../src/store/attempts/settle.js'
 import { startApp } from '../helpers/app.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 

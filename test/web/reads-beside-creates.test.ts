@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import type { FeedAnswer } from '../../src/protocol/feed.js'
+import type { SocketAnswer } from '../../src/protocol/subscription.js'
 import { createFairTurns } from '../../src/web/fair-turns.js'
 import { startApp } from '../helpers/app.js'
 import { openTestDatabase } from '../helpers/database.js'
@@ -17,19 +17,19 @@ const CREATES = 60
 
 const app = await startApp(t, [], { DATABASE_POOL_SIZE: '2', DATABASE_READ_POOL_SIZE: '2' })
 const db = await openTestDatabase(t, app.databaseUrl)
-await db.run({ name: 'test_fill', isPlannedAnew: true, deadlineMs: 600_000, text: `
+await db.run({ name: 'test_fill', forceCustomPlan: true, deadlineMs: 600_000, text: `
   insert into taskwire.tasks (id, type, title, tags, status, payload)
   select ('019aa3f2-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, 'common.type', 'a title', '{common}', 'COMPLETED', '{}'
   from generate_series(1, ${TASKS}) i` }, [])
 
-async function subscribe(selection: (index: number) => object): Promise<FeedAnswer[]> {
+async function subscribe(selection: (index: number) => object): Promise<SocketAnswer[]> {
   const socket = new WebSocket(`${app.address.replace('http', 'ws')}/ws/tasks`)
   t.teardown(() => socket.terminate())
   await once(socket, 'open')
-  const answers: FeedAnswer[] = []
+  const answers: SocketAnswer[] = []
   const all = new Promise<void>((resolve) => {
     socket.on('message', (data: Buffer) => {
-      const message = JSON.parse(data.toString()) as FeedAnswer
+      const message = JSON.parse(data.toString()) as SocketAnswer
       if ('id' in message) answers.push(message)
       if (answers.length === SUBSCRIPTIONS) resolve()
     })

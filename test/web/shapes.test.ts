@@ -13,12 +13,12 @@ import type { TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { WebSocket } from 'ws'
 import { loadConfig, StartConfig } from '../../src/config.js'
+import { createChecker } from '../../src/definitions/schema-errors.js'
 import { ConfigError, variableName } from '../../src/environment.js'
-import { createDefinitions } from '../../src/handlers/index.js'
+import { createDefinitions } from '../../src/handlers/built-in.js'
 import { UploadQuery } from '../../src/protocol/artifact.js'
-import { FeedRequest, PingRequest, SubscribeByFit, SubscribeById, UnsubscribeRequest } from '../../src/protocol/feed.js'
 import { CancelRequest, CreateBatch, CreateTask, EditTask, ListTasksQuery, LogsQuery, ReadTaskQuery, SelectionQuery, StreamQuery } from '../../src/protocol/http.js'
-import { createChecker } from '../../src/tasks/schema-errors.js'
+import { SocketRequest, PingRequest, SubscribeByFit, SubscribeById, UnsubscribeRequest } from '../../src/protocol/subscription.js'
 import { startApp } from '../helpers/app.js'
 import { atDepth } from '../helpers/depth.js'
 import { anyShape, strangeValues, toJsonText } from '../helpers/shapes.js'
@@ -172,7 +172,7 @@ async function say(frame: string): Promise<{ status?: number; said: string }> {
 const frames = [SubscribeById, SubscribeByFit, UnsubscribeRequest, PingRequest].map((schema) =>
   strangeValues(schema).map((value): Case => {
     const text = toJsonText(value)
-    return { name: `frame ${text.slice(0, 300)}`, isWrong: !fits(FeedRequest, text), send: () => say(text) }
+    return { name: `frame ${text.slice(0, 300)}`, isWrong: !fits(SocketRequest, text), send: () => say(text) }
   }),
 )
 

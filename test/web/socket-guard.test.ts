@@ -5,14 +5,14 @@ import Fastify from 'fastify'
 import { pino } from 'pino'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import { createFeed, type FeedDeps } from '../../src/live/feed.js'
 import type { Hub, Sink } from '../../src/live/hub.js'
+import { createSubscriptions, type SubscriptionsDeps } from '../../src/live/subscriptions.js'
+import { startBeats } from '../../src/web/live/beats.js'
+import { assertHandshake } from '../../src/web/live/handshake.js'
+import { createStreamLimits } from '../../src/web/live/stream-limits.js'
+import { registerSubscriptionSocket, type OpenSubscriptions } from '../../src/web/live/subscription-socket.js'
+import { registerTaskSocket } from '../../src/web/live/task-socket.js'
 import { answerProblem } from '../../src/web/problem.js'
-import { startBeats } from '../../src/web/beats.js'
-import { registerFeedSocket, type OpenFeed } from '../../src/web/feed-socket.js'
-import { createStreamLimits } from '../../src/web/stream-limits.js'
-import { assertHandshake } from '../../src/web/handshake.js'
-import { registerTaskSocket } from '../../src/web/task-socket.js'
 
 const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 const lines: Record<string, unknown>[] = []
@@ -37,27 +37,27 @@ const hub: Hub = {
   stop: async () => {},
   counts: () => ({ tasks: 0, streams: 0, heldBytes: 0 }),
 }
-const lists: FeedDeps['lists'] = {
+const lists: SubscriptionsDeps['lists'] = {
   find: async () => [],
   watchFits: async () => ({ stop() {} }),
   async open() {
     throw boom('open')
   },
 }
-const openFeed: OpenFeed = (client) => {
-  const feed = createFeed({ hub, lists, ...client })
+const openSubscriptions: OpenSubscriptions = (client) => {
+  const subscriptions = createSubscriptions({ hub, lists, ...client })
   return {
-    ...feed,
+    ...subscriptions,
     async subscribe(request) {
       if (request.id === 'later') throw boom('subscribe')
-      await feed.subscribe(request)
+      await subscriptions.subscribe(request)
     },
     unsubscribe(id) {
       if (id === 'at once') throw boom('unsubscribe')
-      feed.unsubscribe(id)
+      subscriptions.unsubscribe(id)
     },
     stop() {
-      feed.stop()
+      subscriptions.stop()
       failIf('close')
     },
   }
@@ -70,7 +70,7 @@ const limits = createStreamLimits({ maxPerAddress: 50, maxPerKey: 50, maxPerProc
 await app.register(
   async (scope) => {
     await registerTaskSocket(scope, { hub, limits, beats })
-    registerFeedSocket(scope, { openFeed, limits, beats, assertUpgrade: assertHandshake })
+    registerSubscriptionSocket(scope, { openSubscriptions, limits, beats, assertUpgrade: assertHandshake })
   },
   { prefix: '/ws' },
 )

@@ -1,6 +1,6 @@
 /** The stop of a web process, with clients that do not end what they began. */
-import { connect } from 'node:net'
 import { once } from 'node:events'
+import { connect } from 'node:net'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createStreamLimits } from '../../src/web/stream-limits.js'
+import { createStreamLimits } from '../../src/web/live/stream-limits.js'
 
 t.test('a key is counted over all addresses, an address over all keys, and both are free again', async (t) => {
   const limits = createStreamLimits({ maxPerAddress: 3, maxPerKey: 2, maxPerProcess: 10 })

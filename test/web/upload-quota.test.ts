@@ -1,7 +1,7 @@
 /** What uploads may take together, whether a task uses them or not. */
-import t from 'tap'
 import { Readable } from 'node:stream'
-import { readArtifacts } from '../../src/tasks/store/index.js'
+import t from 'tap'
+import { readArtifacts } from '../../src/store/artifacts.js'
 import { startApp } from '../helpers/app.js'
 import { openTestDatabase } from '../helpers/database.js'
 
@@ -9,7 +9,7 @@ t.setTimeout(120_000)
 const LIMIT_MB = 600
 const { address, databaseUrl } = await startApp(t, [], { MAX_UPLOADS_MB: String(LIMIT_MB) })
 const db = await openTestDatabase(t, databaseUrl)
-const run = (text: string) => db.run({ name: 'test_uploads', isPlannedAnew: true, text }, [])
+const run = (text: string) => db.run({ name: 'test_uploads', forceCustomPlan: true, text }, [])
 
 const send = (body: string | Readable) =>
   fetch(`${address}/api/uploads?name=a.bin`, { method: 'POST', body: body as string, headers: { 'content-type': 'application/octet-stream' }, ...({ duplex: 'half' } as object) })

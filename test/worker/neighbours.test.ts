@@ -1,6 +1,6 @@
 /** What a handler that harms its process does to the other runs of its worker: nothing. `npm test` builds them first. */
 import t from 'tap'
-import { readLatestLogs } from '../../src/tasks/store/index.js'
+import { readLatestLogs } from '../../src/store/attempts/logs.js'
 import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'

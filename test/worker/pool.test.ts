@@ -3,11 +3,11 @@ import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import t from 'tap'
+import type { ClaimedAttempt } from '../../src/store/attempts/claim.js'
 import type * as pool from '../../src/worker/isolation/pool.js'
-import type { ClaimedAttempt } from '../../src/tasks/store/index.js'
 import { newTask } from '../helpers/database.js'
-import type { TestScope } from '../helpers/services.js'
 import { OWN_TASKS } from '../helpers/processes.js'
+import type { TestScope } from '../helpers/services.js'
 
 const built = new URL('../../dist/worker/isolation/pool.js', import.meta.url)
 const { openPool } = (await import(built.href)) as typeof pool

@@ -1,7 +1,7 @@
 /** Which worker takes what, and a cancel that comes from another process. `npm test` builds them first. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { readAttempts, readTasks } from '../../src/tasks/store/index.js'
+import { readAttempts, readTasks } from '../../src/store/reads/tasks.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 import { watch } from '../helpers/watch.js'

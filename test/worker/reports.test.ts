@@ -1,11 +1,13 @@
 /** A handler that reports its progress in a loop: what it costs, and that its last word is heard. */
-import t from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
 import { createLog } from '../../src/log.js'
-import { createRecorder } from '../../src/tasks/recorder.js'
-import { claimAttemptsIfDue, readTasks, type ProgressReport } from '../../src/tasks/store/index.js'
-import { createReporter, REPORT_PAUSE_MS } from '../../src/worker/isolation/reporter.js'
+import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
+import type { ProgressReport } from '../../src/store/attempts/progress.js'
+import { readTasks } from '../../src/store/reads/tasks.js'
+import { createRecorder } from '../../src/tasks/attempt/recorder.js'
 import type { FromChild } from '../../src/worker/isolation/messages.js'
+import { createReporter, REPORT_PAUSE_MS } from '../../src/worker/isolation/reporter.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { CancelTask, PermanentFailure, PutBack, RetryLater } from '../../src/tasks/outcome-errors.js'
+import { CancelTask, PermanentFailure, PutBack, RetryLater } from '../../src/definitions/outcome-errors.js'
 import { packError, unpackError } from '../../src/worker/isolation/thrown-error.js'
 
 t.test('what a handler throws in a process of its own arrives as what it was', async (t) => {

@@ -1,5 +1,6 @@
 /** The schemas of the document by name: those of the protocol, and for each type of task its create, its task and what they hold. */
 import type { TSchema } from 'typebox'
+import type { Registry } from '../../definitions/registry.js'
 import { Artifact, ArtifactList, Link, Upload } from '../../protocol/artifact.js'
 import { FieldError, Problem } from '../../protocol/errors.js'
 import {
@@ -20,9 +21,8 @@ import {
   TypeList,
 } from '../../protocol/http.js'
 import { Failure, LogLine, Progress, Task, TaskLinks, TaskSummary, Transition } from '../../protocol/task.js'
-import type { Registry } from '../../tasks/registry.js'
-import { createSample } from './sample.js'
 import { toPlainSchema, toPlainSchemas, type PlainSchema } from './plain-schema.js'
+import { createSample } from './sample.js'
 
 /** `CreateTask` and `Task` are told type by type. */
 const OF_PROTOCOL: Record<string, TSchema> = {

@@ -1,7 +1,7 @@
 /** `/openapi.json`: put together of the routes, the protocol and the types of task, so that tools of others can read it. */
 import type { FastifySchema } from 'fastify'
+import type { Registry } from '../../definitions/registry.js'
 import { linkTo } from '../../protocol/base-path.js'
-import type { Registry } from '../../tasks/registry.js'
 import { readPackageVersion } from '../version.js'
 import { describeSchemas } from './components.js'
 import { completeOperation, describeProblems } from './operations.js'

@@ -7,10 +7,10 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifySchema } from 'fastify'
 import { PROBLEMS, Problem } from '../../protocol/errors.js'
-import { describeRequestHeaders } from '../request-headers.js'
-import { headersOf } from '../response-headers.js'
 import { refer } from './components.js'
 import { toPlainSchema, type PlainSchema } from './plain-schema.js'
+import { describeRequestHeaders } from './request-headers.js'
+import { headersOf } from './response-headers.js'
 import { sampleOf } from './sample.js'
 
 interface Operation {

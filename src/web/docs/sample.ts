@@ -1,5 +1,5 @@
 /** Examples made of schemas, for the document. One that the type itself refuses is not shown. */
-import type { Registry } from '../../tasks/registry.js'
+import type { Registry } from '../../definitions/registry.js'
 
 interface Schema {
   examples?: unknown[]

@@ -5,35 +5,28 @@ import { pipeline } from 'node:stream/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
+import { ArtifactMissingError, type ArtifactStore } from '../../artifacts/artifact-store.js'
+import { DiskFullError } from '../../artifacts/disk-floor.js'
+import { DEFAULT_MEDIA_TYPE, readMediaType } from '../../artifacts/media-type.js'
 import type { Database } from '../../db/database.js'
 import { ArtifactList, ArtifactParams, CreateLink, Link, LinkQuery, Upload, UploadQuery, type Artifact } from '../../protocol/artifact.js'
 import { linkTo } from '../../protocol/base-path.js'
 import { Problem } from '../../protocol/errors.js'
+import { findFileNameError } from '../../protocol/file-name.js'
 import { NoBody, TaskParams } from '../../protocol/http.js'
 import type { TaskId } from '../../protocol/task.js'
-import { findFileNameError } from '../../protocol/file-name.js'
-import { ArtifactMissingError, type ArtifactStore } from '../../tasks/artifact-store.js'
-import { createArtifactWriter } from '../../tasks/artifact-writer.js'
-import { DiskFullError } from '../../tasks/disk-floor.js'
-import { DEFAULT_MEDIA_TYPE, readMediaType } from '../../tasks/media-type.js'
-import {
-  finishUploadIfReserved,
-  forgetUnfinishedUpload,
-  MAX_UPLOADS,
-  readArtifacts,
-  readSecret,
-  readTasks,
-  reserveUploadIfRoom,
-  type StoredArtifact,
-} from '../../tasks/store/index.js'
-import { createTaskId } from '../../tasks/task-id.js'
-import type { Bodies } from '../bodies.js'
+import { finishUploadIfReserved, forgetUnfinishedUpload, MAX_UPLOADS, readArtifacts, reserveUploadIfRoom, type StoredArtifact } from '../../store/artifacts.js'
+import { readTasks } from '../../store/reads/tasks.js'
+import { readSecret } from '../../store/secrets.js'
+import { createArtifactWriter } from '../../tasks/attempt/context/artifact-writer.js'
+import { createTaskId } from '../../tasks/create/task-id.js'
+import type { Bodies } from '../bodies/body-budget.js'
+import { readUpload } from '../bodies/read-upload.js'
 import { readByteRange } from '../byte-range.js'
 import { hasEtag } from '../etag.js'
 import { describeFile } from '../file-headers.js'
+import type { StreamLimits } from '../live/stream-limits.js'
 import { answerProblem, ProblemError } from '../problem.js'
-import { readUpload } from '../read-upload.js'
-import type { StreamLimits } from '../stream-limits.js'
 import { DEFAULT_TENANT } from '../tenant.js'
 
 /** The largest file a client may send, in bytes. */

@@ -3,13 +3,15 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { EventBus } from '../../broker/broker.js'
 import type { Database } from '../../db/database.js'
+import type { Registry } from '../../definitions/registry.js'
 import { Problem } from '../../protocol/errors.js'
 import { CancelRequest, EditTask, MAX_BODY_BYTES, TaskParams } from '../../protocol/http.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
-import { NewTaskError, readNewTask } from '../../tasks/new-task.js'
-import type { Registry } from '../../tasks/registry.js'
-import { cancelTasks, editTaskIfWaiting, readTasks, type TaskEdit } from '../../tasks/store/index.js'
+import { readTasks } from '../../store/reads/tasks.js'
+import { cancelTasksIfUnfinished } from '../../store/tasks/cancel.js'
+import { editTaskIfWaiting, type TaskEdit } from '../../store/tasks/edit.js'
+import { NewTaskError, readNewTask } from '../../tasks/create/new-task.js'
 import { etagOf, hasEtag } from '../etag.js'
 import { ProblemError } from '../problem.js'
 import { DEFAULT_TENANT } from '../tenant.js'
@@ -45,7 +47,7 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
     async (request, reply) => {
       const id = request.params.id.toLowerCase()
       const { reason = null, children = false } = request.body ?? {}
-      const transitions = await cancelTasks(db, DEFAULT_TENANT, [id], { reason, withChildren: children })
+      const transitions = await cancelTasksIfUnfinished(db, DEFAULT_TENANT, [id], { reason, withChildren: children })
       // The wish is stored: whoever misses this finds it there.
       events.publish(transitions).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'a cancel was not published'))
       const task = await read(id)

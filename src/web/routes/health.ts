@@ -1,9 +1,9 @@
 /** Is the process alive, and can it serve? Two questions, two answers. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { DiskFloor } from '../../artifacts/disk-floor.js'
 import type { Broker } from '../../broker/broker.js'
 import type { Database, Statement } from '../../db/database.js'
 import { Health, Readiness } from '../../protocol/http.js'
-import type { DiskFloor } from '../../tasks/disk-floor.js'
 import { withDeadline } from '../../timing/deadline.js'
 
 const PING: Statement = { name: 'ping', text: 'select 1 as answer' }

@@ -1,10 +1,11 @@
 /** What a list is asked for, as its address says it. */
-import type { FieldError } from '../../protocol/errors.js'
 import type { ListQuery } from '../../live/list-query.js'
+import type { FieldError } from '../../protocol/errors.js'
 import type { ListTasksQuery } from '../../protocol/http.js'
 import { DEFAULT_LIST_ROWS, type ListFilter, type ListRequest } from '../../protocol/list.js'
 import { FIRST_INSTANT, LAST_INSTANT } from '../../protocol/task.js'
-import type { HistoryPosition, ListField, ListPosition, TaskFilter } from '../../tasks/store/index.js'
+import type { ListField, ListPosition, TaskFilter } from '../../store/reads/list.js'
+import type { HistoryPosition } from '../../store/reads/tasks.js'
 import { ProblemError } from '../problem.js'
 
 const EARLIEST_MS = Date.parse(FIRST_INSTANT)

@@ -1,6 +1,6 @@
 /**
  * `GET /api/tasks/events`: what happens to a selection of tasks, by `Accept` as for one task: the stored list, a stream of
- * server-sent events, or of lines for people. The streams are the feed's, as over `/ws/tasks`.
+ * server-sent events, or of lines for people. They are subscriptions, as over `/ws/tasks`.
  */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -8,17 +8,18 @@ import { Type } from 'typebox'
 import type { Hub } from '../../live/hub.js'
 import type { ListQuery } from '../../live/list-query.js'
 import { Problem } from '../../protocol/errors.js'
-import type { Selection } from '../../protocol/feed.js'
 import { MAX_BATCH_TASKS, POSITIONS_PATTERN, SelectionQuery, SelectionTransitionList } from '../../protocol/http.js'
 import type { ListFilter } from '../../protocol/list.js'
 import { isFinal } from '../../protocol/status.js'
+import type { Selection } from '../../protocol/subscription.js'
 import type { TaskId } from '../../protocol/task.js'
-import { findTasks, readHistoryOfTasks, type TaskFilter } from '../../tasks/store/index.js'
-import { chooseFormat, type EventFormat } from '../event-format.js'
-import { readLastEventId, type HttpStreams } from '../http-stream.js'
+import { findTasks, type TaskFilter } from '../../store/reads/list.js'
+import { readHistoryOfTasks } from '../../store/reads/tasks.js'
+import { chooseFormat, type EventFormat } from '../live/event-format.js'
+import { readLastEventId, type HttpStreams } from '../live/http-stream.js'
+import type { StreamLimits } from '../live/stream-limits.js'
 import { ProblemError } from '../problem.js'
 import type { Reading } from '../reading.js'
-import type { StreamLimits } from '../stream-limits.js'
 import { DEFAULT_TENANT } from '../tenant.js'
 import { decodeHistoryCursor, encodeHistoryCursor, readListFilter, readListRequest } from './list-query.js'
 

@@ -1,9 +1,9 @@
 /** Reads over REST: pages of tasks, and the types. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { ListTasksQuery, TaskPage, TypeList, type TypeInfo } from '../../protocol/http.js'
+import type { Registry } from '../../definitions/registry.js'
 import { Problem } from '../../protocol/errors.js'
-import type { Registry } from '../../tasks/registry.js'
-import { listPage } from '../../tasks/store/index.js'
+import { ListTasksQuery, TaskPage, TypeList, type TypeInfo } from '../../protocol/http.js'
+import { listPage } from '../../store/reads/list.js'
 import type { Reading } from '../reading.js'
 import { DEFAULT_TENANT } from '../tenant.js'
 import { decodeCursor, encodeCursor, readFields, readFilter } from './list-query.js'

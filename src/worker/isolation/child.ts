@@ -3,17 +3,17 @@
  * worker: it ends when their channel closes, or, when it is too busy to notice, by a thread that looks for its parent.
  */
 import { Worker } from 'node:worker_threads'
+import { createDiskFloor } from '../../artifacts/disk-floor.js'
 import { openArtifactStore } from '../../artifacts/open-store.js'
 import { loadConfig } from '../../config.js'
 import { openDatabase } from '../../db/open.js'
-import { loadRegistry } from '../../handlers/index.js'
+import { loadRegistry } from '../../handlers/load-registry.js'
 import { createLog } from '../../log.js'
 import { setBasePath } from '../../protocol/base-path.js'
-import { createDiskFloor } from '../../tasks/disk-floor.js'
-import { failRunOf, LATE_STRAY, runInScope, STRAY } from '../../tasks/handler-scope.js'
-import { checkResult, judgeReturned } from '../../tasks/outcome.js'
-import type { Recorder } from '../../tasks/recorder.js'
-import { createTaskContext, type OpenTaskContext } from '../../tasks/task-context.js'
+import { createTaskContext, type OpenTaskContext } from '../../tasks/attempt/context/task-context.js'
+import { failRunOf, LATE_STRAY, runInScope, STRAY } from '../../tasks/attempt/handler-scope.js'
+import { checkResult, settleReturned } from '../../tasks/attempt/outcome.js'
+import type { Recorder } from '../../tasks/attempt/recorder.js'
 import type { ToChild } from './messages.js'
 import { createReporter } from './reporter.js'
 import { packError } from './thrown-error.js'
@@ -55,7 +55,7 @@ async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promi
   const registered = registry.find(claimed.type)
   if (registered === undefined) return send({ type: 'threw', error: packError(new Error(`this process has no handler for the type ${claimed.type}`)) })
   const { payload, errors } = registered.readPayload(claimed.payload)
-  if (errors[0] !== undefined) return send({ type: 'misfit', error: errors[0] })
+  if (errors[0] !== undefined) return send({ type: 'violation', error: errors[0] })
   const ticking = ticks ? setInterval(() => send({ type: 'tick' }), TICK_MS) : undefined
   let opened: OpenTaskContext | undefined
   const isCommitted = () => opened?.isCommitted() ?? false
@@ -70,7 +70,7 @@ async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promi
       opened = createTaskContext(claimed, signal, {
         ...{ db, log, registry, recorder, artifacts, artifactTtlMs },
         alive: reporter.alive,
-        judgeResult: (returned) => judgeReturned(claimed, registered, returned),
+        settleReturned: (returned) => settleReturned(claimed, registered, returned),
       })
       return registered.run(payload, opened.context)
     })

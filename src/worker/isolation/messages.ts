@@ -1,9 +1,11 @@
 /** What a worker and the process of a handler say to each other; structured clones, so times stay times. */
+import type { UnstorableError } from '../../definitions/outcome-errors.js'
 import type { FieldError } from '../../protocol/errors.js'
 import type { Event } from '../../protocol/stream.js'
-import type { UnstorableError } from '../../tasks/outcome-errors.js'
-import type { AbortReason } from '../../tasks/outcome.js'
-import type { ClaimedAttempt, LogReport, ProgressReport } from '../../tasks/store/index.js'
+import type { ClaimedAttempt } from '../../store/attempts/claim.js'
+import type { LogReport } from '../../store/attempts/logs.js'
+import type { ProgressReport } from '../../store/attempts/progress.js'
+import type { AbortReason } from '../../tasks/attempt/outcome.js'
 
 export type ToChild =
   /** `ticks`: say at short intervals that the event loop moves. */
@@ -16,7 +18,7 @@ export type FromChild =
   | { type: 'ready' }
   | { type: 'alive' }
   | { type: 'tick' }
-  | { type: 'misfit'; error: FieldError }
+  | { type: 'violation'; error: FieldError }
   | { type: 'progress'; report: ProgressReport }
   | { type: 'log'; report: LogReport }
   /** Answered by `flushed`. */

@@ -18,9 +18,9 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { getHeapStatistics } from 'node:v8'
-import type { FastifyBaseLogger } from 'fastify'
-import { ProcessEndedError, type IsolatedEnd, type IsolatedRun, type IsolatedRuns } from '../../tasks/isolated-run.js'
-import type { Recorder } from '../../tasks/recorder.js'
+import type { Log } from '../../log.js'
+import { ProcessEndedError, type IsolatedEnd, type IsolatedRun, type IsolatedRuns } from '../../tasks/attempt/isolated-run.js'
+import type { Recorder } from '../../tasks/attempt/recorder.js'
 import { settlesWithin } from '../../timing/deadline.js'
 import { Limit } from '../../timing/limit.js'
 import type { FromChild, ToChild } from './messages.js'
@@ -35,7 +35,7 @@ const HEAP_LIMIT_MB = Math.round(getHeapStatistics().heap_size_limit / MB)
 
 export interface PoolOptions {
   recorder: Pick<Recorder, 'progress' | 'log' | 'flush' | 'announce'>
-  log: FastifyBaseLogger
+  log: Log
   /** Of the worker: the processes are configured by it. */
   env: NodeJS.ProcessEnv
   /** Processes at the same time. Default: the number of processors. */
@@ -209,8 +209,8 @@ export function openPool(options: PoolOptions): Pool {
               return alive()
             case 'tick':
               return looks?.tick()
-            case 'misfit':
-              return resolve({ kind: 'misfit', error: message.error })
+            case 'violation':
+              return resolve({ kind: 'violation', error: message.error })
             case 'progress':
               return recorder.progress(message.report)
             case 'log':

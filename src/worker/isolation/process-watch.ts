@@ -1,7 +1,7 @@
 /** How the process of a handler is watched from its worker, and what its end means. */
 import type { ChildProcess } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import { ProcessEndedError } from '../../tasks/isolated-run.js'
+import { ProcessEndedError } from '../../tasks/attempt/isolated-run.js'
 
 const LOOK_INTERVAL_MS = 500
 const PAGE_BYTES = 4_096

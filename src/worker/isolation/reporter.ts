@@ -4,7 +4,7 @@
  *
  * The time is looked at with each report, because a handler that blocks its event loop reports as well: no timer would fire.
  */
-import type { ProgressReport } from '../../tasks/store/index.js'
+import type { ProgressReport } from '../../store/attempts/progress.js'
 import type { FromChild } from './messages.js'
 
 /** The least time between two reports, in milliseconds: as often as the worker writes them. */

@@ -1,8 +1,8 @@
 /** Errors on their way from the process of a handler to its worker. */
-import { DatabaseAwayError } from '../../tasks/definition.js'
-import { DiskFullError } from '../../tasks/disk-floor.js'
-import { CancelTask, PermanentFailure, PutBack, RetryLater, UnstorableError } from '../../tasks/outcome-errors.js'
-import { describeError, toReadable } from '../../tasks/thrown.js'
+import { DiskFullError } from '../../artifacts/disk-floor.js'
+import { DatabaseAwayError } from '../../definitions/definition.js'
+import { CancelTask, PermanentFailure, PutBack, RetryLater, UnstorableError } from '../../definitions/outcome-errors.js'
+import { describeError, toReadable } from '../../definitions/thrown.js'
 import type { ThrownError } from './messages.js'
 
 /** Never throws, whatever was thrown. */

@@ -1,0 +1,137 @@
+/** The types of task this server knows, with their schemas compiled once. */
+import { availableParallelism } from 'node:os'
+import type { FieldError } from '../protocol/errors.js'
+import type { TypeInfo } from '../protocol/http.js'
+import { describeWrongDefinition } from './definition-options.js'
+import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type Definition } from './definition.js'
+import { createDefaults } from './fill-defaults.js'
+import { createChecker, type Checker } from './schema-errors.js'
+import { describeError } from './thrown.js'
+
+export interface RegisteredType {
+  readonly definition: Definition
+  /** Which workers take its tasks, unless a task says otherwise. */
+  readonly queue: string
+  /** At most so many runs at the same time in one worker. */
+  readonly concurrency: number | undefined
+  /** Runs the handler, under a name that shows its type in stacks. */
+  readonly run: Definition['run']
+  /** The payload with the schema's defaults filled in (in place), and what is wrong with it. No payload counts as `{}`; do not change what is returned then. */
+  readPayload(payload: unknown): { payload: unknown; errors: FieldError[] }
+  checkResult(result: unknown): FieldError[]
+  /** Without a schema any data is too much. */
+  checkProgress(data: unknown): FieldError[]
+}
+
+export interface Registry {
+  /** The type of a task created without one. */
+  readonly defaultType: string
+  find(type: string): RegisteredType | undefined
+  list(): TypeInfo[]
+  /** The types that clients may create. */
+  creatableTypes(): string[]
+  all(): RegisteredType[]
+  /** Those that tasks may be in: the default one, those of the types, and those named to it. Each costs connections, so there is an end to them. */
+  readonly queues: ReadonlySet<string>
+  /** The queues of internal types, which no task may ask for, each with how many runs at the same time it has in one worker. */
+  readonly internalQueues: ReadonlyMap<string, number>
+  /** How many runs of a queue there may be at the same time in one worker, where a type bounds them. */
+  limitsByQueue(): Map<string, number>
+}
+
+/**
+ * @param queues further queues that tasks may ask for
+ * @throws Error when two definitions share a type, a name is malformed, or the default is not among them
+ */
+export function createRegistry(definitions: readonly Definition[], defaultType: string, queues: readonly string[] = []): Registry {
+  const types = new Map<string, RegisteredType>()
+  for (const definition of definitions) {
+    const wrong = describeWrongDefinition(definition)
+    if (wrong !== undefined) throw new Error(wrong)
+    if (types.has(definition.type)) throw new Error(`task type "${definition.type}" is defined twice`)
+    types.set(definition.type, register(definition))
+  }
+  if (!types.has(defaultType)) throw new Error(`the default task type "${defaultType}" is not defined`)
+  const internalQueues = findInternalQueues([...types.values()])
+  const allQueues = [DEFAULT_QUEUE, ...[...types.values()].map(({ queue }) => queue), ...queues]
+  return {
+    defaultType,
+    queues: new Set(allQueues.filter((queue) => !internalQueues.has(queue))),
+    internalQueues,
+    find: (type) => types.get(type),
+    all: () => [...types.values()],
+    limitsByQueue: () => new Map([...types.values()].flatMap(({ queue, concurrency }) => (concurrency === undefined ? [] : [[queue, concurrency]]))),
+    creatableTypes: () => [...types.values()].flatMap(({ definition: { type, isInternal = false } }) => (isInternal ? [] : [type])),
+    list: () =>
+      [...types.values()].map(({ queue, definition: { type, title, description, payload, result, progress = null, attempts = DEFAULT_ATTEMPTS, isolation = 'none', timeLimits = {}, isInternal = false } }) => ({
+        type,
+        title,
+        description,
+        isDefault: type === defaultType,
+        isInternal,
+        queue,
+        attempts,
+        isolation,
+        timeLimits: { ...timeLimits },
+        payload,
+        result,
+        progress,
+      })),
+  }
+}
+
+function findInternalQueues(types: readonly RegisteredType[]): Map<string, number> {
+  return new Map(types.flatMap(({ queue, concurrency, definition }) => (definition.isInternal === true && concurrency !== undefined ? [[queue, concurrency] as const] : [])))
+}
+
+function register(definition: Definition): RegisteredType {
+  const payloads: Checker = createChecker(definition.payload)
+  const results: Checker = createChecker(definition.result)
+  const reports: Checker | undefined = definition.progress && createChecker(definition.progress)
+  const fillIn = createDefaults(definition.payload)
+  const read = (given: unknown) => {
+    const payload = fillIn(given)
+    const errors = payloads.check(payload)
+    return { payload, errors: errors.length > 0 ? errors : checkFurther(definition, payload) }
+  }
+  const none = read({})
+  return {
+    definition,
+    queue: queueOf(definition),
+    concurrency: concurrencyOf(definition),
+    run: nameRun(definition),
+    readPayload: (given) => (given === undefined ? none : read(given)),
+    checkResult: (result) => results.check(result),
+    checkProgress: (data) => reports?.check(data) ?? [{ pointer: '', detail: 'has no schema: the type has no `progress`' }],
+  }
+}
+
+/** By the code of the type, which may meet a payload that it did not think of: what it cannot judge does not fit. */
+function checkFurther({ type, checkPayload }: Definition, payload: unknown): FieldError[] {
+  if (checkPayload === undefined) return []
+  try {
+    return [...checkPayload(payload as never)]
+  } catch (error) {
+    return [{ pointer: '', detail: `cannot be checked: checkPayload of ${type} failed for it (${describeError(error).message})`, fix: 'Send another payload, or have the type corrected.' }]
+  }
+}
+
+/** The stack of whatever goes on in a handler leads to a function called "task <type>". */
+function nameRun(definition: Definition): Definition['run'] {
+  const name = `task ${definition.type}`
+  const named: Record<string, Definition['run']> = { [name]: async (payload, context) => await definition.run(payload, context) }
+  return named[name] ?? definition.run
+}
+
+/** A type whose runs are bounded has a queue of its own: so those that wait hold up no others. */
+function queueOf(definition: Definition): string {
+  const { type, queue } = definition
+  if (queue !== undefined) return queue
+  return concurrencyOf(definition) === undefined ? DEFAULT_QUEUE : type.replaceAll('.', '-').slice(0, 50)
+}
+
+/** A process for each run: no more of them than processors, unless the type says so. */
+function concurrencyOf({ concurrency, isolation, queue }: Definition): number | undefined {
+  if (concurrency !== undefined || queue !== undefined) return concurrency
+  return isolation === 'process' ? availableParallelism() : undefined
+}

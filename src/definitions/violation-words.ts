@@ -1,0 +1,56 @@
+/** What one keyword of a schema refuses, in words. */
+import type { TSchema } from 'typebox'
+import type { FieldError } from '../protocol/errors.js'
+import { escapePointer } from '../protocol/text.js'
+
+/** As TypeBox and JSON Schema validators report it. */
+export interface Violation {
+  keyword: string
+  instancePath: string
+  schemaPath?: string
+  params?: unknown
+  message?: string
+}
+
+export const UNKNOWN_FIELD = { detail: 'is not known here', fix: 'Remove it, or check its spelling.' } as const
+
+/** None for what another keyword says as well. Pointers begin at the value that was checked. */
+export function describeViolation({ keyword, instancePath, schemaPath = '', params, message = 'does not fit' }: Violation, schema: TSchema): FieldError[] {
+  const details = (params ?? {}) as Record<string, unknown>
+  switch (keyword) {
+    case 'boolean':
+      // TypeBox reports an unknown member twice: as `false` at the member, and as `additionalProperties` at its object.
+      return []
+    case 'additionalProperties':
+      return namesOf(details['additionalProperties'] ?? details['additionalProperty']).map((name) => ({
+        pointer: `${instancePath}/${escapePointer(name)}`,
+        ...UNKNOWN_FIELD,
+      }))
+    case 'required':
+      return namesOf(details['requiredProperties'] ?? details['missingProperty']).map((name) => ({
+        pointer: `${instancePath}/${escapePointer(name)}`,
+        detail: 'is missing',
+      }))
+    case 'pattern': {
+      // A pattern says little to people; an example does.
+      const [example] = findExamples(schema, schemaPath)
+      return [{ pointer: instancePath, detail: example === undefined ? message : `must look like ${example}` }]
+    }
+    case 'enum':
+      return [{ pointer: instancePath, detail: `must be one of ${namesOf(details['allowedValues']).join(', ')}` }]
+    default:
+      return [{ pointer: instancePath, detail: message }]
+  }
+}
+
+/** Of the schema at this path, such as `#/properties/to/items`. */
+function findExamples(schema: TSchema, path: string): unknown[] {
+  let at: unknown = schema
+  for (const step of path.split('/').slice(1)) at = (at as Record<string, unknown> | undefined)?.[step.replaceAll('~1', '/').replaceAll('~0', '~')]
+  const { examples } = (at ?? {}) as { examples?: unknown }
+  return Array.isArray(examples) ? examples : []
+}
+
+function namesOf(value: unknown): string[] {
+  return (Array.isArray(value) ? value : [value]).map(String)
+}

@@ -1,0 +1,18 @@
+/** Every type of task that this server offers: the built-in ones, and those of the project's own folder. */
+import { readWorkerQueues } from '../config/shared.js'
+import { createRegistry, type Registry } from '../definitions/registry.js'
+import { splitList } from '../environment.js'
+import { StartupError } from '../startup-error.js'
+import { createDefinitions, DEFAULT_TYPE, type DefinitionOptions } from './built-in.js'
+import { loadOwnDefinitions } from './load-definitions.js'
+
+/** @throws StartupError when the folder of own definitions cannot be loaded, or two definitions have the same type */
+export async function loadRegistry(options: DefinitionOptions): Promise<Registry> {
+  const own = options.tasksDir === undefined ? [] : await loadOwnDefinitions(options.tasksDir)
+  try {
+    const queues = [...splitList(options.queues ?? ''), ...readWorkerQueues(options.workerQueues ?? '').keys()]
+    return createRegistry([...createDefinitions(options), ...own], DEFAULT_TYPE, queues)
+  } catch (error) {
+    throw error instanceof Error ? new StartupError(error.message, { cause: error }) : error
+  }
+}

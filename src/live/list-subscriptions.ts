@@ -1,0 +1,85 @@
+/** The lists that one connection follows: each subscription has its stream, and the rooms are shared with other connections. */
+import { CLOSE_CODES } from '../protocol/stream.js'
+import type { SocketAnswer } from '../protocol/subscription.js'
+import type { ListQuery } from './list-query.js'
+import type { ListSink } from './list-stream.js'
+import { ListsFullError, type Lists, type OpenList } from './lists.js'
+import type { TaskStream } from './task-stream.js'
+
+export const MAX_LISTS = 8
+
+export interface ListSubscriptionsDeps {
+  lists: Pick<Lists, 'open'>
+  sink: ListSink
+  answer(message: SocketAnswer): void
+  /** A list was closed because this process cannot go on with it: the connection goes with it. */
+  onClosed(code: number, reason: string): void
+}
+
+/** A list that is being read has no stream yet. */
+interface Subscription {
+  stream?: TaskStream
+}
+
+export class ListSubscriptions {
+  readonly #deps: ListSubscriptionsDeps
+  readonly #subscriptions = new Map<string, Subscription>()
+
+  constructor(deps: ListSubscriptionsDeps) {
+    this.#deps = deps
+  }
+
+  get size(): number {
+    return this.#subscriptions.size
+  }
+
+  has(id: string): boolean {
+    return this.#subscriptions.has(id)
+  }
+
+  async subscribe(id: string, query: ListQuery): Promise<void> {
+    const { lists, answer } = this.#deps
+    const refuse = (code: 'too_many_lists' | 'overloaded' | 'unavailable', detail: string) => answer({ type: 'refused', id, code, detail })
+    if (this.size >= MAX_LISTS) return refuse('too_many_lists', `A connection follows ${MAX_LISTS} lists.`)
+    const subscription: Subscription = {}
+    this.#subscriptions.set(id, subscription)
+    try {
+      const list = await lists.open(query)
+      if (this.#subscriptions.get(id) === subscription) this.#begin(id, subscription, list)
+    } catch (error) {
+      if (this.#subscriptions.get(id) !== subscription) return
+      this.#subscriptions.delete(id)
+      if (error instanceof ListsFullError) refuse('overloaded', 'The server follows as many lists as it can. Try again later.')
+      else refuse('unavailable', 'The list could not be read. Try again.')
+    }
+  }
+
+  /** False: there is no such subscription. */
+  unsubscribe(id: string): boolean {
+    this.#subscriptions.get(id)?.stream?.stop()
+    return this.#subscriptions.delete(id)
+  }
+
+  drained(): void {
+    for (const { stream } of this.#subscriptions.values()) stream?.drained()
+  }
+
+  stop(): void {
+    for (const { stream } of this.#subscriptions.values()) stream?.stop()
+    this.#subscriptions.clear()
+  }
+
+  #begin(id: string, subscription: Subscription, list: OpenList): void {
+    const { sink, answer, onClosed } = this.#deps
+    answer({ type: 'subscribed', id, tasks: list.size, list: list.name })
+    const stream = list.follow({
+      sendList: (json, message) => sink.sendList(json, message),
+      bufferedBytes: () => sink.bufferedBytes(),
+      close: (code, reason) => {
+        this.#subscriptions.delete(id)
+        if (code !== CLOSE_CODES.ended) onClosed(code, reason)
+      },
+    })
+    subscription.stream = stream
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * What is said over `/ws/tasks`: one socket, many subscriptions. The client asks, each request is answered by its `id`, and
+ * the messages of all tasks that are followed come as over a socket of their own (see `stream.ts`).
+ */
+import { Type, type Static } from 'typebox'
+import { FieldError } from './errors.js'
+import { ListFilter, ListRequest } from './list.js'
+import { TaskId } from './task.js'
+
+export const MAX_SELECTED_IDS = 1_000
+
+const RequestId = Type.String({ minLength: 1, maxLength: 64, description: 'chosen by the client' })
+const Version = Type.Integer({ minimum: 0 })
+const exact = { additionalProperties: false } as const
+
+const SelectionById = Type.Object({ ids: Type.Array(TaskId, { minItems: 1, maxItems: MAX_SELECTED_IDS }) }, exact)
+
+/** Tasks by id, or all that fit a filter; `{}` is every task. */
+export const Selection = Type.Union([SelectionById, ListFilter])
+export type Selection = Static<typeof Selection>
+
+/** Follow these tasks. A task named in `since` goes on after that version, the others begin with a snapshot. */
+export const SubscribeRequest = Type.Object(
+  {
+    type: Type.Literal('subscribe'),
+    id: RequestId,
+    selection: Selection,
+    since: Type.Optional(Type.Record(TaskId, Version)),
+  },
+  exact,
+)
+export type SubscribeRequest = Static<typeof SubscribeRequest>
+
+/** The same with one kind of selection: what is wrong with a request is said of the kind that was meant. */
+export const SubscribeById = Type.Object({ ...SubscribeRequest.properties, selection: SelectionById }, exact)
+export const SubscribeByFit = Type.Object({ ...SubscribeRequest.properties, selection: ListFilter }, exact)
+
+/** Follow a list: the answer names it, then `list` comes, then `change` (see `list.ts`). */
+export const SubscribeToList = Type.Object({ type: Type.Literal('subscribe'), id: RequestId, list: ListRequest }, exact)
+export type SubscribeToList = Static<typeof SubscribeToList>
+
+/** Stop the subscription of this id. */
+export const UnsubscribeRequest = Type.Object({ type: Type.Literal('unsubscribe'), id: RequestId }, exact)
+export const PingRequest = Type.Object({ type: Type.Literal('ping'), id: RequestId }, exact)
+
+export const SocketRequest = Type.Union([SubscribeRequest, SubscribeToList, UnsubscribeRequest, PingRequest])
+export type SocketRequest = Static<typeof SocketRequest>
+
+/** The subscription stands; its messages follow. `missing`: ids that there are no tasks for. `list`: what the messages of the list call it. */
+export const SubscribedAnswer = Type.Object(
+  {
+    type: Type.Literal('subscribed'),
+    id: RequestId,
+    tasks: Type.Integer({ minimum: 0, description: 'how many tasks are followed, or are rows of the list, at first' }),
+    missing: Type.Optional(Type.Array(TaskId)),
+    list: Type.Optional(Type.String({ description: 'the name of the list in its messages; lists that are the same have the same' })),
+  },
+  exact,
+)
+
+/** Nothing was done, and why. */
+export const RefusedAnswer = Type.Object(
+  {
+    type: Type.Literal('refused'),
+    id: RequestId,
+    code: Type.Enum([
+      'invalid_request',
+      'duplicate_id',
+      'unknown_subscription',
+      'too_many_subscriptions',
+      'too_many_tasks',
+      'too_many_lists',
+      'overloaded',
+      'unavailable',
+    ]),
+    detail: Type.String(),
+    errors: Type.Optional(Type.Array(FieldError)),
+  },
+  exact,
+)
+export type RefusedAnswer = Static<typeof RefusedAnswer>
+
+export const UnsubscribedAnswer = Type.Object({ type: Type.Literal('unsubscribed'), id: RequestId }, exact)
+export const PongAnswer = Type.Object({ type: Type.Literal('pong'), id: RequestId }, exact)
+
+export const SocketAnswer = Type.Union([SubscribedAnswer, RefusedAnswer, UnsubscribedAnswer, PongAnswer])
+export type SocketAnswer = Static<typeof SocketAnswer>

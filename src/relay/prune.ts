@@ -1,0 +1,18 @@
+/** Removes what has had its time. */
+import type { ArtifactStore } from '../artifacts/artifact-store.js'
+import type { Database } from '../db/database.js'
+import { findExpiredArtifacts, forgetExpiredArtifact } from '../store/artifacts.js'
+import { deleteExpiredKeys } from '../store/tasks/create.js'
+
+const MAX_DELETES = 1_000
+
+/** One sweep. True when there may be more. Safe in several relays at once. */
+export async function pruneOnce(db: Database, artifacts: ArtifactStore): Promise<boolean> {
+  const expired = await findExpiredArtifacts(db, MAX_DELETES)
+  for (const artifact of expired) {
+    // The bytes first: a row without bytes is found again, bytes without a row are not.
+    await artifacts.remove(artifact)
+    await forgetExpiredArtifact(db, artifact)
+  }
+  return (await deleteExpiredKeys(db, MAX_DELETES)) === MAX_DELETES || expired.length === MAX_DELETES
+}

@@ -1,0 +1,180 @@
+/** What artifacts there are. A row is written when all bytes are there, and only by the current attempt of its task. */
+import type { KnownOwner } from '../artifacts/artifact-store.js'
+import type { Database, Statement } from '../db/database.js'
+import type { Artifact } from '../protocol/artifact.js'
+import type { TaskId } from '../protocol/task.js'
+import type { AttemptRef } from './attempts/claim.js'
+
+/** Instead of a hash: of an upload whose bytes are not all there yet. */
+const UNFINISHED = ''
+
+export interface StoredArtifact extends Omit<Artifact, 'createdAt' | 'links'> {
+  /** The task that made it, or the upload that it is. */
+  owner: TaskId
+  attempt: number
+  createdAt: Date
+}
+
+const COLUMNS = 'a.task_id as owner, a.name, a.attempt, a.media_type as "mediaType", a.bytes::float8 as bytes, a.sha256, a.created_at as "createdAt"'
+
+const RECORD_ARTIFACT: Statement = {
+  name: 'record_artifact',
+  // Of a second one of this name the first is answered, for its bytes can go.
+  text: `
+with current as (
+  select t.id, t.tenant from taskwire.tasks t
+  where t.id = any(array[$1::text::uuid]) and t.attempt = $2::text::integer and t.status in ('PROCESSING', 'CANCELLING') for share of t
+), before as (
+  select a.attempt from taskwire.artifacts a, current where a.task_id = any(array[$1::text::uuid]) and a.name = $3
+), recorded as (
+  insert into taskwire.artifacts as a (task_id, tenant, name, attempt, media_type, bytes, sha256, expires_at)
+  select id, tenant, $3, $2::text::integer, $4, $5::text::bigint, $6, now() + $7::double precision * interval '1 ms' from current
+  on conflict (task_id, name) do update set attempt = excluded.attempt, media_type = excluded.media_type, bytes = excluded.bytes,
+    sha256 = excluded.sha256, created_at = now(), expires_at = excluded.expires_at
+  returning 1
+)
+select (select count(*) from recorded)::integer as recorded, (select attempt from before) as "replacedAttempt"`,
+}
+
+export interface NewArtifact {
+  name: string
+  mediaType: string
+  bytes: number
+  sha256: string
+  /** How long it is kept. */
+  ttlMs: number
+}
+
+/** Undefined: the attempt is not current any more, and the bytes are nobody's. Otherwise whose bytes it has replaced. */
+export async function recordArtifactIfCurrent(
+  db: Database,
+  { taskId, attempt }: AttemptRef,
+  { name, mediaType, bytes, sha256, ttlMs }: NewArtifact,
+): Promise<{ replacedAttempt: number | null } | undefined> {
+  const [row] = await db.run<{ recorded: number; replacedAttempt: number | null }>(RECORD_ARTIFACT, [
+    taskId,
+    String(attempt),
+    ...[name, mediaType, String(bytes), sha256, ttlMs],
+  ])
+  return row?.recorded === 1 ? { replacedAttempt: row.replacedAttempt } : undefined
+}
+
+/** Uploads that are kept at most: each costs a row and a file, however small it is. */
+export const MAX_UPLOADS = 100_000
+
+const RESERVE_UPLOAD: Statement = {
+  name: 'reserve_upload',
+  // Uploads have no attempt, and expire soon: the index on that time holds few other files before it.
+  text: `
+insert into taskwire.artifacts (task_id, tenant, name, attempt, media_type, bytes, sha256, expires_at)
+select $1::text::uuid, $2, $3, 0, $4, $6::text::bigint, '${UNFINISHED}', now() + $5::double precision * interval '1 ms'
+from (
+  select count(*) as uploads, coalesce(sum(a.bytes), 0) as bytes from taskwire.artifacts a
+  where a.expires_at <= now() + $5::double precision * interval '1 ms' and a.attempt = 0
+) kept where kept.uploads < ${MAX_UPLOADS} and kept.bytes + $6::text::bigint <= $7::text::bigint
+returning 1`,
+}
+
+export interface UploadReservation extends Omit<NewArtifact, 'sha256'> {
+  /** What all uploads may take together, this one with its announced bytes among them. */
+  maxBytes: number
+}
+
+/**
+ * Before the bytes of an upload are stored: whatever becomes of this process, somebody knows of them. `bytes` are those that the client
+ * announced, or as many as it may send. False: uploads take as much as they may, and nothing was reserved.
+ */
+export async function reserveUploadIfRoom(db: Database, tenant: string, id: TaskId, { name, mediaType, ttlMs, bytes, maxBytes }: UploadReservation): Promise<boolean> {
+  return (await db.run(RESERVE_UPLOAD, [id, tenant, name, mediaType, ttlMs, String(bytes), String(maxBytes)])).length === 1
+}
+
+const FINISH_UPLOAD: Statement = {
+  name: 'finish_upload',
+  text: `
+update taskwire.artifacts set bytes = $2::text::bigint, sha256 = $3, created_at = now(), expires_at = now() + $4::double precision * interval '1 ms'
+where task_id = any(array[$1::text::uuid]) and sha256 = '${UNFINISHED}'
+returning 1`,
+}
+
+/** Once all bytes are stored: now a task can use it. False: its time was over, and nobody knows of the bytes any more. */
+export async function finishUploadIfReserved(db: Database, id: TaskId, { bytes, sha256, ttlMs }: Pick<NewArtifact, 'bytes' | 'sha256' | 'ttlMs'>): Promise<boolean> {
+  return (await db.run(FINISH_UPLOAD, [id, String(bytes), sha256, ttlMs])).length === 1
+}
+
+const FORGET_UPLOAD: Statement = {
+  name: 'forget_upload',
+  text: `delete from taskwire.artifacts where task_id = any(array[$1::text::uuid]) and sha256 = '${UNFINISHED}'`,
+}
+
+/** One that broke off, once its bytes are gone. */
+export async function forgetUnfinishedUpload(db: Database, id: TaskId): Promise<void> {
+  await db.run(FORGET_UPLOAD, [id])
+}
+
+const READ_ARTIFACTS: Statement = {
+  name: 'read_artifacts',
+  text: `
+select ${COLUMNS} from taskwire.artifacts a
+where a.task_id = any(array[$1::text::uuid]) and a.tenant = $2 and a.sha256 <> '${UNFINISHED}' order by a.name`,
+}
+
+/** Of a task, or an upload; by name. */
+export function readArtifacts(db: Database, tenant: string, owner: TaskId): Promise<StoredArtifact[]> {
+  return db.run<StoredArtifact>(READ_ARTIFACTS, [owner, tenant])
+}
+
+const READ_OWNERS: Statement = {
+  name: 'read_artifact_owners',
+  // One statement, one snapshot: a file is recorded by a running attempt only.
+  text: `
+select o.id, l.attempt as "runningAttempt",
+  coalesce((
+    select json_agg(json_build_object('attempt', a.attempt, 'name', a.name)) from taskwire.artifacts a
+    where a.task_id = any(array[o.id]) and a.sha256 <> '${UNFINISHED}'
+  ), '[]') as files
+from unnest($1::text::uuid[]) as o(id)
+left join taskwire.leases l on l.task_id = any(array[o.id])
+where exists (select 1 from taskwire.tasks t where t.id = any(array[o.id]))
+  or exists (select 1 from taskwire.artifacts a where a.task_id = any(array[o.id]))`,
+}
+
+/** What is known of those that own files; tasks and uploads that are not stored here are left out. */
+export async function readArtifactOwners(db: Database, ids: readonly string[]): Promise<Map<string, KnownOwner>> {
+  const rows = await db.run<{ id: TaskId; runningAttempt: number | null; files: KnownOwner['files'] }>(READ_OWNERS, [`{${ids.join()}}`])
+  return new Map(rows.map(({ id, runningAttempt, files }) => [id, { files, runningAttempt: runningAttempt ?? undefined }]))
+}
+
+const FIND_EXPIRED: Statement = {
+  name: 'find_expired_artifacts',
+  text: `select ${COLUMNS} from taskwire.artifacts a where a.expires_at <= now() order by a.expires_at limit $1`,
+}
+
+/** Those whose time is over, at most `limit`. */
+export function findExpiredArtifacts(db: Database, limit: number): Promise<StoredArtifact[]> {
+  return db.run<StoredArtifact>(FIND_EXPIRED, [limit])
+}
+
+const FORGET_ARTIFACT: Statement = {
+  name: 'forget_artifact',
+  text: `delete from taskwire.artifacts a where a.task_id = any(array[$1::text::uuid]) and a.name = $2 and a.expires_at <= now()`,
+}
+
+/** Once its bytes are gone. */
+export async function forgetExpiredArtifact(db: Database, { owner, name }: StoredArtifact): Promise<void> {
+  await db.run(FORGET_ARTIFACT, [owner, name])
+}
+
+const REMOVE_ARTIFACT: Statement = {
+  name: 'remove_artifact',
+  text: `
+delete from taskwire.artifacts a using taskwire.tasks t
+where a.task_id = any(array[$1::text::uuid]) and a.name = $3 and t.id = any(array[$1::text::uuid]) and t.attempt = $2::text::integer
+  and t.status in ('PROCESSING', 'CANCELLING')
+returning a.attempt`,
+}
+
+/** Whose bytes can go; undefined: there is none, or the attempt is not current any more. */
+export async function removeArtifactIfCurrent(db: Database, { taskId, attempt }: AttemptRef, name: string): Promise<{ attempt: number } | undefined> {
+  const [row] = await db.run<{ attempt: number }>(REMOVE_ARTIFACT, [taskId, String(attempt), name])
+  return row
+}

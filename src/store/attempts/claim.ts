@@ -1,0 +1,117 @@
+/**
+ * Starts attempts, for those who may still start them: the fence against every late, repeated or forged delivery.
+ *
+ * In: (task, attempt) pairs and the worker's name. A pair is claimed when the task stands at PENDING or RETRYING and its
+ * last attempt is the one before, and has not expired; then the task moves to PROCESSING, the transition and the lease are written and the
+ * delivery is deleted. Out: per pair the claimed task, or undefined: nothing changed, somebody else has it or had it.
+ *
+ * What is scarce in a worker (runs of a type with a `concurrency`, processes, the places of suspects) is bounded here, where the
+ * attempt starts, whichever queue it came from: a pair that needs a slot which the caller does not hold for it is not claimed,
+ * and the answer says what it needs.
+ */
+import { toArrayLiteral } from '../../db/array-literal.js'
+import type { Database } from '../../db/database.js'
+import type { Status } from '../../protocol/status.js'
+import type { TaskId } from '../../protocol/task.js'
+import { TASK_COLUMNS_BESIDE_STATE, type TaskRow } from '../rows.js'
+import { asStatus, deleteDeliveries, moveTasks } from '../transition.js'
+
+export interface AttemptRef {
+  taskId: TaskId
+  attempt: number
+}
+
+/** An attempt to be started, and the slots that are held for it. */
+export interface ClaimRequest extends AttemptRef {
+  /** Names of types, and `SUSPECT_SLOT`. */
+  slots?: readonly string[]
+}
+
+/** What the next attempt of a task needs whose worker was lost: it runs where it can harm no other. No type has this name. */
+export const SUSPECT_SLOT = '*'
+
+/** Not claimed, for want of a slot; nothing changed. */
+export interface HeldAttempt {
+  /** The type of its task. */
+  heldType: string
+  isSuspect: boolean
+}
+
+export interface ClaimedAttempt extends TaskRow {
+  tenant: string
+  /** Of earlier attempts. */
+  failures: number
+  fromStatus: Status
+  at: Date
+  /** How many earlier attempts were lost with their worker or process: this task may be the reason. */
+  timesLost: number
+}
+
+const CLAIM_ATTEMPTS = moveTasks({
+  name: 'claim_attempts',
+  input: [
+    // Of several attempts of one task the last: those before it are late.
+    `input as (
+  select distinct on (r."taskId") r."taskId" as id, r.attempt, coalesce(r.slots, '{}') as slots
+  from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, slots text[])
+  order by r."taskId", r.attempt desc
+)`,
+  ],
+  current: {
+    status: asStatus('PROCESSING'),
+    columns: [
+      't.type',
+      'i.attempt',
+      'i.slots',
+      `case when i.attempt = 1 then 0 else (
+    select count(*)::integer from taskwire.attempts a where a.task_id = any(array[i.id]) and a.outcome = 'lost'
+  ) end as times_lost`,
+    ],
+    from: 'input i join taskwire.tasks t on t.id = any(array[i.id])',
+    where: `t.attempt = i.attempt - 1 and t.status in ('PENDING', 'RETRYING') and (t.expires_at is null or t.expires_at > now())`,
+  },
+  when: `(c.type <> all($4::text::text[]) or c.type = any(c.slots)) and (c.times_lost = 0 or '*' <> all($4::text::text[]) or '*' = any(c.slots))`,
+  set: ['attempt = c.attempt', 'progress = null', 'run_at = null', 'started_at = coalesce(t.started_at, now())'],
+  returning: [TASK_COLUMNS_BESIDE_STATE, 't.failures'],
+  follow: [
+    `lease as (
+  insert into taskwire.leases (task_id, attempt, tenant, worker, lease_until)
+  select id, attempt, tenant, $2, now() + $3::double precision * interval '1 ms'
+  from moved
+)`,
+    deleteDeliveries('d.attempt = m.attempt'),
+  ],
+  answer: `select c.id as "startableId", c.type as "startableType", c.times_lost as "timesLost", m.*, m.from_status as "fromStatus"
+from current c left join moved m on m.id = c.id`,
+})
+
+type ClaimRow = { startableId: TaskId; startableType: string; timesLost: number } & (ClaimedAttempt | { id: null })
+
+
+/**
+ * @param scarce what needs a slot: types, and `SUSPECT_SLOT` when suspects do
+ */
+export async function claimAttemptsInSlots(
+  db: Database,
+  requests: readonly ClaimRequest[],
+  worker: string,
+  leaseMs: number,
+  scarce: readonly string[],
+): Promise<(ClaimedAttempt | HeldAttempt | undefined)[]> {
+  const rows = await db.run<ClaimRow>(CLAIM_ATTEMPTS, [JSON.stringify(requests), worker, leaseMs, toArrayLiteral(scarce)])
+  const byId = new Map(rows.map((row) => [row.startableId, row]))
+  return requests.map(({ taskId, attempt }) => {
+    const row = byId.get(taskId)
+    if (row === undefined) return undefined
+    if (row.id === null) return { heldType: row.startableType, isSuspect: row.timesLost > 0 }
+    if (row.attempt !== attempt) return undefined
+    // The same pair twice in one batch: one of the two has it.
+    byId.delete(taskId)
+    return row
+  })
+}
+
+/** Without a thought for what is scarce. */
+export async function claimAttemptsIfDue(db: Database, refs: readonly AttemptRef[], worker: string, leaseMs: number): Promise<(ClaimedAttempt | undefined)[]> {
+  return (await claimAttemptsInSlots(db, refs, worker, leaseMs, [])) as (ClaimedAttempt | undefined)[]
+}

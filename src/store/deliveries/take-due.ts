@@ -1,0 +1,126 @@
+/**
+ * Takes deliveries that are due: later starts whose time has come, and what nobody claimed in time.
+ *
+ * Several relays may take at once (`skip locked`). Each delivery taken is given a new due time, further away each time,
+ * in case this hand-over is lost too; the claim deletes it. A SCHEDULED task becomes PENDING in the same statement; one that
+ * somebody is changing now (a cancel locks the task first and its delivery then, so to wait here would be a deadlock) stays
+ * due. A delivery that its task can no longer use is deleted. Out: what to hand to the broker, and the transitions to publish.
+ */
+import type { Database, Statement } from '../../db/database.js'
+import type { TaskFacts } from '../../protocol/notice.js'
+import type { Event } from '../../protocol/stream.js'
+import type { TaskId } from '../../protocol/task.js'
+import type { AttemptRef } from '../attempts/claim.js'
+import { FACTS, toEvent } from '../rows.js'
+import { asStatus, moveTasks } from '../transition.js'
+
+export interface DueDelivery extends AttemptRef {
+  queue: string
+  priority: number
+}
+
+/** However often a hand-over was lost, the next comes after this time at the latest. */
+export const MAX_PAUSE_MS = 30_000
+
+const TAKE_DUE = moveTasks({
+  name: 'take_due_deliveries',
+  input: [
+    `due as (
+  select d.task_id, d.attempt, (
+    select t.status
+    from taskwire.tasks t
+    where t.id = any(array[d.task_id]) and t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING')
+  ) as status
+  from taskwire.deliveries d
+  where d.queue = $4 and d.due_at <= now()
+  order by d.due_at
+  limit $1
+  for update of d skip locked
+)`,
+  ],
+  current: {
+    status: asStatus('PENDING'),
+    from: 'due join taskwire.tasks t on t.id = any(array[due.task_id])',
+    where: `due.status = 'SCHEDULED' and t.status = 'SCHEDULED'`,
+    skipsLocked: true,
+  },
+  set: ['run_at = null'],
+  returning: [FACTS],
+  follow: [
+    `kept as (
+  update taskwire.deliveries d
+  set hand_overs = d.hand_overs + 1,
+    due_at = now() + least(
+      $2::double precision * power(2, least(d.hand_overs, 10)),
+      greatest($2::double precision, $3::double precision)
+    ) * interval '1 ms'
+  from due
+  where d.task_id = any(array[due.task_id]) and (due.status <> 'SCHEDULED' or due.task_id in (select id from moved))
+  returning d.task_id, d.attempt, d.queue, d.priority
+)`,
+    `dropped as (
+  delete from taskwire.deliveries d
+  using due
+  where d.task_id = any(array[due.task_id]) and due.status is null
+)`,
+  ],
+  answer: `select task_id as "taskId", attempt, queue, priority, null as version, null as at, null as facts
+from kept
+union all
+select id, attempt, null, null, version, at, facts
+from moved`,
+})
+
+/** A delivery that was taken, or the transition of a task that started. */
+type TakenRow = (DueDelivery & { version: null }) | { taskId: TaskId; attempt: number; version: number; at: Date; facts: TaskFacts }
+
+/**
+ * Of one queue.
+ * @param claimWindowMs how long workers have to claim what is handed over now; doubled with each hand-over, to 30 s
+ */
+export async function takeDueDeliveries(
+  db: Database,
+  queue: string,
+  limit: number,
+  claimWindowMs: number,
+): Promise<{ deliveries: DueDelivery[]; transitions: Event[] }> {
+  const rows = await db.run<TakenRow>(TAKE_DUE, [limit, claimWindowMs, MAX_PAUSE_MS, queue])
+  const deliveries: DueDelivery[] = []
+  const transitions: Event[] = []
+  for (const row of rows) {
+    if (row.version === null) deliveries.push({ taskId: row.taskId, attempt: row.attempt, queue: row.queue, priority: row.priority })
+    else transitions.push(toEvent({ ...row, fromStatus: 'SCHEDULED', status: 'PENDING', reason: null }))
+  }
+  return { deliveries, transitions }
+}
+
+const LIST_WAITING_QUEUES: Statement = {
+  name: 'list_waiting_queues',
+  // From one queue in the index to the next, however many deliveries lie between.
+  text: `
+with recursive names as (
+  (select d.queue from taskwire.deliveries d order by d.queue limit 1)
+  union all
+  select (select d.queue from taskwire.deliveries d where d.queue > names.queue order by d.queue limit 1) from names where names.queue is not null
+)
+select queue from names where queue is not null`,
+}
+
+/** The queues that have deliveries. */
+export async function listWaitingQueues(db: Database): Promise<string[]> {
+  return (await db.run<{ queue: string }>(LIST_WAITING_QUEUES, [])).map(({ queue }) => queue)
+}
+
+const MAKE_PENDING_DUE: Statement = {
+  name: 'make_pending_due',
+  text: `
+update taskwire.deliveries d
+set due_at = now()
+from taskwire.tasks t
+where t.id = d.task_id and t.status = 'PENDING' and d.due_at > now()`,
+}
+
+/** For tests that run tasks without a broker: a delivery that a broker would hold by now is due at once. */
+export async function makePendingDeliveriesDue(db: Database): Promise<void> {
+  await db.run(MAKE_PENDING_DUE, [])
+}

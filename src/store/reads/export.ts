@@ -1,0 +1,204 @@
+/**
+ * All tasks of a filter as lines of a file, page by page in the order of their ids. PostgreSQL writes the lines: a row that never
+ * becomes an object costs this process a few bytes. A page is so many tasks looked at, not found: so a rare filter makes no long
+ * statement, and the walk along the ids is the only plan there is. A page has a budget in bytes, too: it ends before the row that goes
+ * beyond it, and a row that is larger than the budget by itself is read in slices.
+ */
+import type { Database, Statement } from '../../db/database.js'
+import type { Status } from '../../protocol/status.js'
+import type { TaskId } from '../../protocol/task.js'
+import { boundedTime } from '../stored-values.js'
+
+export interface ExportFilter {
+  status?: Status
+  type?: string
+  tag?: string
+  /** ISO 8601. */
+  createdAfter?: string
+  createdBefore?: string
+}
+
+export type ExportFormat = 'csv' | 'ndjson'
+
+export interface ExportPage {
+  lines: string | null
+  rows: number
+  /** Cells that are longer than a spreadsheet shows; of a CSV page. */
+  longCells: number
+  /** A row larger than the budget; the page has no other. Its line is read with `exportSlice`. */
+  large: LargeRow | null
+  /** The last one looked at, whether it fits or not. */
+  lastId: TaskId | null
+  /** How many were looked at. */
+  walked: number
+  /** Whether there are no more. */
+  isLast: boolean
+}
+
+export interface LargeRow {
+  id: TaskId
+  /** The length of its line, in characters. */
+  length: number
+  /** Changes when the row does. */
+  state: string
+}
+
+/** Excel shows so many UTF-16 units of a cell, and drops the rest. */
+export const MAX_CELL_LENGTH = 32_767
+/** U+FEFF, by which Excel knows that a file is UTF-8. */
+export const BYTE_ORDER_MARK = '\uFEFF'
+
+/** The first line of a CSV file. */
+export const CSV_HEADING = 'id,title,type,status,attempt,priority,queue,tags,createdAt,startedAt,finishedAt,failure,payload,result\r\n'
+
+/** `2026-01-31T12:00:00.000Z` */
+const instant = (column: string) => `to_char(${boundedTime(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+
+/** What spreadsheets pass over before a formula, or take for the end of another cell: blanks and invisible characters, quotes, separators. */
+const PASSED_OVER =
+  '\\u0001-\\u0020\\u007F-\\u00A0\\u00AD\\u034F\\u061C\\u115F\\u1160\\u1680\\u17B4\\u17B5\\u180B-\\u180F\\u2000-\\u200F\\u2028-\\u202F\\u205F-\\u206F\\u2800\\u2E00-\\u2E2E\\u2E30-\\u2E7F\\u3000\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF0-\\uFFFB' +
+  `"''\`\\u00B4\\u00AB\\u00BB\\u2018-\\u201F\\u2039\\u203A\\uFF02\\uFF07,;:|\\u060C\\u061B\\u3001\\uFE50\\uFE54\\uFE55\\uFF0C\\uFF1A\\uFF1B\\uFF5C\\uFF64`
+/** Also as full-width and small forms, and the minus sign. */
+const FORMULA_SIGNS = '-=+@\\u2212\\uFE62\\uFE63\\uFE66\\uFE6B\\uFF0B\\uFF0D\\uFF1D\\uFF20'
+
+/**
+ * Whether a spreadsheet might run the text as a formula, as SQL. A tab or a line break at the start counts by itself, and so do two hundred
+ * characters that are passed over: a large text is not searched for what comes behind them.
+ * @see https://owasp.org/www-community/attacks/CSV_Injection
+ */
+export const looksLikeFormula = (text: string) => `(${mayBeFormula(text)} and left(${text}, 200) ~ '^([\\t\\r\\n]|[${PASSED_OVER}]*[${FORMULA_SIGNS}]|[${PASSED_OVER}]{200})')`
+
+/** Nearly every cell begins with a letter, a digit or a brace: the long pattern need not be asked. */
+const mayBeFormula = (text: string) => `not (ascii(${text}) between 97 and 123 or ascii(${text}) between 48 and 57 or ascii(${text}) between 65 and 90)`
+
+/** With an apostrophe before it when it looks like a formula. */
+const guarded = (text: string) => `(case when ${looksLikeFormula(text)} then '''' else '' end || (${text}))`
+
+/** A text as a cell, in quotes (RFC 4180). */
+const cell = (text: string) => `coalesce('"' || replace(${guarded(text)}, '"', '""') || '"', '')`
+
+/** In UTF-16 units: two for a character beyond the first plane. Those are only counted where they decide. */
+const isLongCell = (text: string) => `(case when char_length(${text}) > ${MAX_CELL_LENGTH} then 1 when coalesce(char_length(${text}), 0) * 2 <= ${MAX_CELL_LENGTH} then 0
+  else (char_length(regexp_replace(${text}, '[\\U00010000-\\U0010FFFF]', '..', 'g')) > ${MAX_CELL_LENGTH})::integer end)`
+
+const CSV_LINE = [
+  't.id::text',
+  cell('t.title'),
+  't.type',
+  't.status::text',
+  't.attempt::text',
+  't.priority::text',
+  't.queue',
+  cell(`array_to_string(t.tags, ' ')`),
+  instant('t.created_at'),
+  `coalesce(${instant('t.started_at')}, '')`,
+  `coalesce(${instant('t.finished_at')}, '')`,
+  cell(`t.failure->>'message'`),
+  cell('c.payload'),
+  cell('c.result'),
+].join(` || ',' || `)
+
+const JSON_LINE = `json_build_object('id', t.id, 'title', t.title, 'type', t.type, 'status', t.status, 'version', t.version, 'attempt', t.attempt,
+  'maxAttempts', t.max_attempts, 'queue', t.queue, 'priority', t.priority, 'tags', t.tags, 'payload', t.payload, 'result', t.result,
+  'failure', t.failure, 'runAt', ${instant('t.run_at')}, 'expiresAt', ${instant('t.expires_at')}, 'createdAt', ${instant('t.created_at')},
+  'startedAt', ${instant('t.started_at')}, 'finishedAt', ${instant('t.finished_at')}, 'uniqueKey', t.unique_key, 'parentId', t.parent_id,
+  'batchId', t.batch_id, 'callbackUrl', t.callback_url)::text`
+
+const FITS = `t.tenant = $1 and ($2::text is null or t.status = $2::text::taskwire.task_status) and ($3::text is null or t.type = $3::text)
+    and ($4::text is null or t.tags @> array[$4::text]) and ($5::text is null or t.created_at >= $5::text::timestamptz)
+    and ($6::text is null or t.created_at < $6::text::timestamptz)`
+
+/** Only a row whose line is longer can have a cell that is. */
+const COUNT_LONG_CELLS = `case when octet_length(line) > ${MAX_CELL_LENGTH} then ${isLongCell('c.payload')} + ${isLongCell('c.result')} else 0 end`
+
+/** `offset 0` keeps the planner from copying an expression to each place that names it: a large row would be written out several times. */
+const made = (line: string) => `cross join lateral (select t.payload::text as payload, t.result::text as result offset 0) c cross join lateral (select ${line} as line offset 0) l`
+/** A page of large rows on a busy server takes its time. */
+const DEADLINE_MS = 120_000
+
+function exportText(line: string, longCells: string): string {
+  return `
+with walked as materialized (
+  select t.id from taskwire.tasks t where t.id > coalesce($7::text, '00000000-0000-0000-0000-000000000000')::uuid order by t.id limit $8::integer
+), page as materialized (
+  select t.id, line, ${longCells} as long_cells, sum(octet_length(line)) over (order by t.id) as bytes_so_far, t.version || ' ' || t.xmin as state
+  from walked w join taskwire.tasks t on t.id = any(array[w.id]) ${made(line)} where ${FITS}
+), first_beyond as (
+  select id, char_length(line) as length, state, long_cells from page where bytes_so_far > $9::bigint order by id limit 1
+), large as (
+  select b.* from first_beyond b where b.id = (select id from page order by id limit 1)
+), taken as (
+  select id from walked where not exists (select from first_beyond) or id < (select id from first_beyond) or id = (select id from large)
+)
+select string_agg(line, '' order by id) as lines, count(*)::integer + (select count(*)::integer from large) as rows,
+  coalesce(sum(long_cells), 0)::integer + coalesce((select long_cells from large), 0) as "longCells",
+  (select json_build_object('id', id, 'length', length, 'state', state) from large) as large,
+  (select max(id::text) from taken) as "lastId", (select count(*)::integer from taken) as walked,
+  (select count(*) from taken) = (select count(*) from walked) and (select count(*) from walked) < $8::integer as "isLast"
+from page where bytes_so_far <= $9::bigint`
+}
+
+const CSV_ROW = `${CSV_LINE} || E'\\r\\n'`
+const JSON_ROW = `${JSON_LINE} || E'\\n'`
+
+const EXPORT_PAGE: Record<ExportFormat, Statement> = {
+  csv: { name: 'export_csv_page', deadlineMs: DEADLINE_MS, text: exportText(CSV_ROW, COUNT_LONG_CELLS) },
+  ndjson: { name: 'export_ndjson_page', deadlineMs: DEADLINE_MS, text: exportText(JSON_ROW, '0') },
+}
+
+const sliceText = (line: string) => `
+select substring(line from $3::integer for $4::integer) as slice
+from taskwire.tasks t ${made(line)}
+where t.id = any(array[$1::text::uuid]) and t.version || ' ' || t.xmin = $2`
+
+const EXPORT_SLICE: Record<ExportFormat, Statement> = {
+  csv: { name: 'export_csv_slice', deadlineMs: DEADLINE_MS, text: sliceText(CSV_ROW) },
+  ndjson: { name: 'export_ndjson_slice', deadlineMs: DEADLINE_MS, text: sliceText(JSON_ROW) },
+}
+
+/** As the planner does: the rows of a page as last analyzed, times the pages of now. Before the first time the table is small enough to count. */
+const READ_SCOPE: Statement = {
+  name: 'read_export_scope',
+  text: `
+select coalesce($1::text::timestamptz, now())::timestamptz(3) as until,
+  (case when c.relpages > 0 and c.reltuples > 0
+    then c.reltuples * (pg_relation_size(c.oid) / current_setting('block_size')::int) / c.relpages
+    else (select count(*) from taskwire.tasks) end)::float8 as "estimatedTasks"
+from pg_class c where c.oid = 'taskwire.tasks'::regclass`,
+}
+
+/** Up to which moment tasks are exported when the filter does not say, and about how many tasks there are in all: to count them would read a large table. */
+export async function readExportScope(db: Database, { createdBefore }: ExportFilter): Promise<{ until: string; estimatedTasks: number }> {
+  const [row] = await db.run<{ until: Date; estimatedTasks: number }>(READ_SCOPE, [createdBefore ?? null])
+  if (row === undefined) throw new Error('PostgreSQL gave no time')
+  return { until: row.until.toISOString(), estimatedTasks: row.estimatedTasks }
+}
+
+function parametersOf(tenant: string, { status, type, tag, createdAfter, createdBefore }: ExportFilter): (string | null)[] {
+  return [tenant, ...[status, type, tag, createdAfter, createdBefore].map((value) => value ?? null)]
+}
+
+/**
+ * @param limit how many tasks are looked at
+ * @param maxBytes of its lines; a row that is larger by itself is the whole page
+ */
+export async function exportPage(
+  db: Database,
+  tenant: string,
+  filter: ExportFilter,
+  { format, afterId, limit, maxBytes }: { format: ExportFormat; afterId: TaskId | null; limit: number; maxBytes: number },
+): Promise<ExportPage> {
+  const [page] = await db.run<ExportPage>(EXPORT_PAGE[format], [...parametersOf(tenant, filter), afterId, limit, maxBytes])
+  if (page === undefined) throw new Error('PostgreSQL gave no page')
+  return page
+}
+
+/**
+ * So many characters of a line, from a place (0 is the first).
+ * @throws Error when the task has changed since its page was read: the slices would not fit together
+ */
+export async function exportSlice(db: Database, { id, state }: LargeRow, format: ExportFormat, from: number, count: number): Promise<string> {
+  const [row] = await db.run<{ slice: string }>(EXPORT_SLICE[format], [id, state, from + 1, count])
+  if (row === undefined) throw new Error(`the task ${id} has changed while its row was written: the export is tried again`)
+  return row.slice
+}

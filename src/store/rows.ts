@@ -1,0 +1,159 @@
+/**
+ * How rows become what clients see.
+ *
+ * Whatever a row holds, it can be shown: SQL at a console or an older version may have written what no statement here writes, and one such
+ * task must not fail the page that it stands on. Times are bounded as they are read (see `db/instant.ts`); the rest is in `stored-values.ts`.
+ */
+import { rewriteInstant } from '../db/instant.js'
+import type { TaskFacts } from '../protocol/notice.js'
+import { isFinal, type Status } from '../protocol/status.js'
+import type { Event, TaskChanges, TransitionMessage } from '../protocol/stream.js'
+import { linksOf, type EditedField, type Failure, type Progress, type Task, type TaskId, type TaskSummary } from '../protocol/task.js'
+import { toEditedFields, toFailure, toProgress, toTags } from './stored-values.js'
+
+/** What a page of anything holds, in bytes; the last task of a list may go beyond. */
+export const MAX_PAGE_BYTES = 1024 * 1024
+
+/** What every move of a task answers with anyway. */
+const STATE_COLUMNS = 't.id, t.status, t.version, t.attempt'
+
+const SUMMARY_COLUMNS_BESIDE_STATE = `t.title, t.type, t.max_attempts as "maxAttempts", t.queue,
+  t.priority, to_json(t.tags) as tags, t.progress, t.failure, t.run_at as "runAt", t.created_at as "createdAt",
+  t.started_at as "startedAt", t.finished_at as "finishedAt", t.expires_at as "expiresAt", t.unique_key as "uniqueKey",
+  t.parent_id as "parentId", t.batch_id as "batchId", t.callback_url as "callbackUrl"`
+
+/** The columns of `tasks t` that make a `TaskSummary`, named as its fields. */
+export const SUMMARY_COLUMNS = `${STATE_COLUMNS}, ${SUMMARY_COLUMNS_BESIDE_STATE}`
+
+/** Those that make a `Task`. */
+export const TASK_COLUMNS_BESIDE_STATE = `${SUMMARY_COLUMNS_BESIDE_STATE}, t.payload, t.result`
+export const TASK_COLUMNS = `${STATE_COLUMNS}, ${TASK_COLUMNS_BESIDE_STATE}`
+
+export interface SummaryRow {
+  id: TaskId
+  title: string
+  type: string
+  status: Status
+  version: number
+  attempt: number
+  maxAttempts: number
+  queue: string
+  priority: number
+  tags: string[]
+  progress: Progress | null
+  failure: Failure | null
+  runAt: Date | null
+  createdAt: Date
+  startedAt: Date | null
+  finishedAt: Date | null
+  expiresAt: Date | null
+  uniqueKey: string | null
+  parentId: TaskId | null
+  batchId: TaskId | null
+  callbackUrl: string | null
+  /** Only when it was asked for. */
+  payload?: unknown
+  result?: unknown
+}
+
+export interface TaskRow extends SummaryRow {
+  payload: unknown
+  result: unknown
+}
+
+export function toTask(row: TaskRow): Task {
+  const { payload, result } = row
+  return { ...toSummary(row), payload, result }
+}
+
+/** With the payload and the result where the row has them. */
+export function toSummary(row: SummaryRow): TaskSummary {
+  return {
+    id: row.id,
+    title: row.title,
+    type: row.type,
+    status: row.status,
+    version: row.version,
+    attempt: row.attempt,
+    maxAttempts: row.maxAttempts,
+    queue: row.queue,
+    priority: row.priority,
+    tags: toTags(row.tags),
+    ...('payload' in row && { payload: row.payload }),
+    progress: toProgress(row.progress),
+    ...('result' in row && { result: row.result }),
+    failure: toFailure(row.failure, row.attempt),
+    runAt: row.runAt?.toISOString() ?? null,
+    expiresAt: row.expiresAt?.toISOString() ?? null,
+    createdAt: row.createdAt.toISOString(),
+    startedAt: row.startedAt?.toISOString() ?? null,
+    finishedAt: row.finishedAt?.toISOString() ?? null,
+    uniqueKey: row.uniqueKey,
+    parentId: row.parentId,
+    batchId: row.batchId,
+    callbackUrl: row.callbackUrl,
+    links: linksOf(row.id),
+  }
+}
+
+/** A stored transition, with what of the task belongs to it. */
+export interface TransitionRow {
+  taskId: TaskId
+  version: number
+  fromStatus: Status | null
+  status: Status
+  attempt: number
+  at: Date
+  reason: string | null
+  runAt?: Date | null
+  result?: unknown
+  failure?: Failure | null
+  /** Of an edit: the fields that it changed, and the task as far as it has these values still. */
+  edited?: EditedField[] | null
+  standing?: EditedField[] | null
+  title?: string
+  payload?: unknown
+  priority?: number
+  tags?: string[]
+  expiresAt?: Date | null
+  /** Of statements that move tasks. */
+  facts?: TaskFacts
+}
+
+/** The facts of `tasks t`, for lists. */
+export const FACTS = `json_build_object('type', t.type, 'queue', t.queue, 'tags', t.tags, 'batchId', t.batch_id, 'parentId', t.parent_id, 'createdAt', t.created_at) as facts`
+
+/** The transition as it is to be published. */
+export function toEvent({ facts, ...row }: TransitionRow): Event {
+  return { ...toTransitionMessage(row), ...(facts && { facts: { ...facts, tags: toTags(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }) }
+}
+
+/** The facts of a task that was read whole. */
+export function factsOf({ type, queue, tags, batchId, parentId, createdAt }: Pick<SummaryRow, 'type' | 'queue' | 'tags' | 'batchId' | 'parentId' | 'createdAt'>): TaskFacts {
+  return { type, queue, tags, batchId, parentId, createdAt: createdAt.toISOString() }
+}
+
+/** The message of a transition: built from the row, so that a copy sent live equals one read later, but for values that a later edit replaced. */
+export function toTransitionMessage(row: TransitionRow): TransitionMessage {
+  const message: TransitionMessage = {
+    type: 'transition',
+    taskId: row.taskId,
+    status: row.status,
+    version: row.version,
+    from: row.fromStatus,
+    attempt: row.attempt,
+    at: row.at.toISOString(),
+    reason: row.reason,
+  }
+  if (row.runAt && !isFinal(row.status)) message.runAt = row.runAt.toISOString()
+  if (row.status === 'COMPLETED') message.result = row.result ?? null
+  const failure = toFailure(row.failure ?? null, row.attempt)
+  if (row.status === 'FAILED' && failure) message.failure = failure
+  if (row.edited) Object.assign(message, { edited: toEditedFields(row.edited), changes: toChanges(row) } satisfies Partial<TransitionMessage>)
+  return message
+}
+
+function toChanges({ standing, title, payload, priority, tags, runAt, expiresAt }: TransitionRow): TaskChanges {
+  const values = { title, payload, priority, tags: tags && toTags(tags), runAt: runAt?.toISOString(), expiresAt: expiresAt?.toISOString() ?? null }
+  return Object.fromEntries(toEditedFields(standing ?? []).map((field) => [field, values[field]]))
+}

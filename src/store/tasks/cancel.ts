@@ -1,0 +1,51 @@
+/**
+ * The user's wish that tasks end: durable before anybody is told.
+ *
+ * In: ids. A task that waits is CANCELLED at once and its delivery deleted; one that runs becomes CANCELLING, which its
+ * worker is told and finds by itself; one that is CANCELLING or has ended stays as it is. Out: the transitions, to be
+ * published by the caller.
+ */
+import { toArrayLiteral } from '../../db/array-literal.js'
+import type { Database } from '../../db/database.js'
+import type { Event } from '../../protocol/stream.js'
+import type { TaskId } from '../../protocol/task.js'
+import { FACTS, toEvent, type TransitionRow } from '../rows.js'
+import { asStatus, deleteDeliveries, moveTasks, TRANSITION_COLUMNS } from '../transition.js'
+
+const CANCEL_TASKS = moveTasks({
+  name: 'cancel_tasks',
+  forceCustomPlan: true,
+  input: [
+    `recursive input as (
+  select t.id
+  from taskwire.tasks t
+  where t.id = any($1::text::uuid[]) and t.tenant = $2
+  union
+  select child.id
+  from input join taskwire.tasks child on child.parent_id = any(array[input.id])
+  where $4::text::boolean
+)`,
+  ],
+  current: {
+    status: `case when t.status = 'PROCESSING' then ${asStatus('CANCELLING')} else ${asStatus('CANCELLED')} end`,
+    reason: '$3::text',
+    from: 'input i join taskwire.tasks t on t.id = any(array[i.id])',
+    where: `t.status in ('SCHEDULED', 'WAITING', 'PENDING', 'RETRYING', 'PROCESSING')`,
+  },
+  set: ['run_at = null', `finished_at = case when c.status = 'CANCELLED' then now() end`],
+  returning: [FACTS],
+  follow: [deleteDeliveries(`m.status = 'CANCELLED'`)],
+  answer: `select ${TRANSITION_COLUMNS}, m.facts
+from moved m`,
+})
+
+/** @param withChildren whether the tasks that these have made, and so on, are cancelled too */
+export async function cancelTasksIfUnfinished(
+  db: Database,
+  tenant: string,
+  ids: readonly TaskId[],
+  { reason, withChildren }: { reason: string | null; withChildren: boolean },
+): Promise<Event[]> {
+  const rows = await db.run<TransitionRow>(CANCEL_TASKS, [toArrayLiteral(ids), tenant, reason, String(withChildren)])
+  return rows.map(toEvent)
+}

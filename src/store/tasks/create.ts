@@ -1,0 +1,232 @@
+/**
+ * Writes new tasks: for each the row, its first transition and its delivery, all in one durable statement.
+ *
+ * In: tasks with ids made by the caller. Out: per task what the database decided, in the order given. A task whose start
+ * lies in the future is SCHEDULED and its delivery is due then; any other is PENDING and its delivery falls to the relay
+ * when nobody has claimed it within `claimWindowMs`. Emits nothing: nobody can watch an id before it was answered.
+ *
+ * A create with a key writes the key in the same statement. Whoever comes second with it, at the same moment too, waits
+ * for the first at the key's row and finds the task that it made.
+ */
+import { toArrayLiteral } from '../../db/array-literal.js'
+import type { Database, Statement } from '../../db/database.js'
+import type { Status } from '../../protocol/status.js'
+import type { Task, TaskId } from '../../protocol/task.js'
+import { TASK_COLUMNS, toTask, type TaskRow } from '../rows.js'
+import { asStatus, withClauses, writeDeliveries, writeHistory } from '../transition.js'
+
+export interface NewTask {
+  id: TaskId
+  tenant: string
+  type: string
+  title: string
+  priority: number
+  tags: readonly string[]
+  payload: unknown
+  /** Not before this time (ISO 8601), or null. */
+  runAt: string | null
+  /** Not before so many milliseconds from now, or null. */
+  delayMs: number | null
+  queue: string
+  maxAttempts: number
+  /** Whether the caller hands it to the broker itself. Default true; false: the relay delivers it at once. */
+  isHandedOver?: boolean
+  /** What few tasks have; undefined when this one has none of it. */
+  more?: TaskExtras | undefined
+}
+
+export interface TaskExtras {
+  /** ISO 8601. */
+  expiresAt?: string | undefined
+  uniqueKey?: string | undefined
+  parentId?: TaskId | undefined
+  batchId?: TaskId | undefined
+  callbackUrl?: string | undefined
+}
+
+export interface CreatedTask {
+  id: TaskId
+  status: Status
+  runAt: Date | null
+  createdAt: Date
+}
+
+/**
+ * The tasks come as one JSON text: for the caller that is a third of the work of a parameter for each column, for PostgreSQL
+ * it is the same. `columns` and `keys` extend the input and follow it; the tasks in `source` are written.
+ */
+function createText({ columns, names, keys, source, answer }: { columns: string; names: string; keys: string[]; source: string; answer: string }): string {
+  return withClauses(
+    [
+      `input as (
+  select id, tenant, type, title, priority, tags, coalesce(payload, 'null') as payload, queue, "maxAttempts" as max_attempts, more,
+    coalesce("isHandedOver", true) as is_handed_over, coalesce("runAt", now() + "delayMs" * interval '1 ms') as start_at${names}
+  from json_to_recordset($2::text::json) as r (id uuid, tenant text, type text, title text, priority smallint, tags text[], payload jsonb,
+    "runAt" timestamptz, "delayMs" double precision, queue text, "maxAttempts" integer, more jsonb, "isHandedOver" boolean${columns})
+)`,
+      ...keys,
+      `created as (
+  insert into taskwire.tasks (id, tenant, type, title, priority, tags, payload, queue, max_attempts, status, run_at,
+    expires_at, unique_key, parent_id, batch_id, callback_url)
+  select id, tenant, type, title, priority, tags, payload, queue, max_attempts,
+    case when start_at > now() then ${asStatus('SCHEDULED')} else ${asStatus('PENDING')} end,
+    case when start_at > now() then start_at end,
+    (more->>'expiresAt')::timestamptz, more->>'uniqueKey', (more->>'parentId')::uuid, (more->>'batchId')::uuid, more->>'callbackUrl'
+  from ${source}
+  returning id, tenant, queue, priority, version, null::taskwire.task_status as from_status, status, attempt, null::text as reason, run_at,
+    expires_at, created_at as at
+)`,
+      writeHistory('created'),
+      writeDeliveries('created m join input i on i.id = m.id', {
+        attempt: '1',
+        dueAt: `coalesce(m.run_at, now() + case when i.is_handed_over then $1::double precision else 0 end * interval '1 ms')`,
+      }),
+    ],
+    `select now()::timestamptz(3) as "createdAt",
+  (select json_object_agg(id, run_at) from created where run_at is not null) as "startsById"${answer}`,
+  )
+}
+
+export const CREATE_TASKS: Statement = {
+  name: 'create_tasks',
+  text: createText({ columns: '', names: '', keys: [], source: 'input', answer: '' }),
+}
+
+const CREATE_TASKS_ONCE: Statement = {
+  name: 'create_tasks_once',
+  text: createText({
+    columns: ', key text, fingerprint text',
+    names: ', key, fingerprint',
+    // Several with one key may be in one batch: the first takes it. A key whose time is over is free again.
+    keys: [
+      `keyed as (
+  insert into taskwire.idempotency_keys as k (tenant, key, fingerprint, task_id, run_at, expires_at)
+  select distinct on (tenant, key) tenant, key, fingerprint, id, case when start_at > now() then start_at end,
+    now() + $3::double precision * interval '1 ms'
+  from input
+  order by tenant, key, id
+  on conflict (tenant, key) do update
+    set fingerprint = excluded.fingerprint, task_id = excluded.task_id, run_at = excluded.run_at, expires_at = excluded.expires_at
+    where k.expires_at <= now()
+  returning task_id
+)`,
+      `accepted as (
+  select i.*
+  from input i join keyed on keyed.task_id = i.id
+)`,
+    ],
+    source: 'accepted',
+    answer: ', (select json_agg(id) from created) as "createdIds"',
+  }),
+}
+
+/** One row for all: nearly every task is PENDING, created at the time of the statement. */
+export interface CreateAnswer {
+  createdAt: Date
+  /** The start of each task that is SCHEDULED. */
+  startsById: Record<TaskId, string> | null
+}
+
+/**
+ * @param claimWindowMs how long workers have to claim a PENDING task before the relay delivers it; 0 when the caller
+ *   will not hand it to the broker itself
+ */
+export async function createTasks(db: Database, tasks: readonly NewTask[], claimWindowMs: number): Promise<CreatedTask[]> {
+  const [answer] = await db.run<CreateAnswer>(CREATE_TASKS, [claimWindowMs, JSON.stringify(tasks)])
+  if (answer === undefined) throw new Error('the database did not answer')
+  return tasks.map((task) => toCreatedTask(task, answer))
+}
+
+export function toCreatedTask({ id }: NewTask, { createdAt, startsById }: CreateAnswer): CreatedTask {
+  const start = startsById?.[id]
+  return start === undefined ? { id, status: 'PENDING', runAt: null, createdAt } : { id, status: 'SCHEDULED', runAt: new Date(start), createdAt }
+}
+
+export interface KeyedTask extends NewTask {
+  /** The client's `Idempotency-Key`; it belongs to the tenant. */
+  key: string
+  /** Of the body that came with it. */
+  fingerprint: string
+}
+
+/**
+ * `created`: by this call. `repeated`: by an earlier one with the same key and body; the task as it was answered then.
+ * `mismatch`: the key was used with another body.
+ */
+export type OnceAnswer = { kind: 'created'; created: CreatedTask } | { kind: 'repeated'; task: Task } | { kind: 'mismatch' }
+
+/**
+ * Like `createTasks`, once for each key.
+ * @param keyTtlMs how long the keys are kept
+ */
+export async function createTasksOnce(db: Database, tasks: readonly KeyedTask[], claimWindowMs: number, keyTtlMs: number): Promise<OnceAnswer[]> {
+  const [answer] = await db.run<CreateAnswer & { createdIds: TaskId[] | null }>(CREATE_TASKS_ONCE, [
+    claimWindowMs,
+    JSON.stringify(tasks),
+    keyTtlMs,
+  ])
+  if (answer === undefined) throw new Error('the database did not answer')
+  const created = new Set(answer.createdIds)
+  const others = tasks.filter(({ id }) => !created.has(id))
+  // A statement of its own: the first one does not see what was committed while it waited at the key.
+  const first = others.length > 0 ? await readFirstTasks(db, others) : new Map<string, FirstTask>()
+  return Promise.all(
+    tasks.map(async (task): Promise<OnceAnswer> => {
+      if (created.has(task.id)) return { kind: 'created', created: toCreatedTask(task, answer) }
+      const known = first.get(nameOf(task))
+      // The key ran out and was removed in between, which makes it free.
+      if (known === undefined) return (await createTasksOnce(db, [task], claimWindowMs, keyTtlMs))[0] ?? { kind: 'mismatch' }
+      return known.fingerprint === task.fingerprint ? { kind: 'repeated', task: known.task } : { kind: 'mismatch' }
+    }),
+  )
+}
+
+interface FirstTask {
+  fingerprint: string
+  task: Task
+}
+
+const READ_KEYS: Statement = {
+  name: 'read_idempotency_keys',
+  text: `
+select k.tenant, k.key, k.fingerprint, k.run_at as "firstRunAt", ${TASK_COLUMNS}
+from unnest($1::text::text[], $2::text::text[]) as r (tenant, key)
+join taskwire.idempotency_keys k on k.tenant = any(array[r.tenant]) and k.key = any(array[r.key])
+join taskwire.tasks t on t.id = any(array[k.task_id])`,
+}
+
+interface KeyRow extends TaskRow {
+  tenant: string
+  key: string
+  fingerprint: string
+  firstRunAt: Date | null
+}
+
+/** The task that each key stands for, as it was first answered; by key. */
+async function readFirstTasks(db: Database, tasks: readonly KeyedTask[]): Promise<Map<string, FirstTask>> {
+  const rows = await db.run<KeyRow>(READ_KEYS, [toArrayLiteral(tasks.map(({ tenant }) => tenant)), toArrayLiteral(tasks.map(({ key }) => key))])
+  return new Map(rows.map((row) => [nameOf(row), { fingerprint: row.fingerprint, task: toFirstAnswer(row) }]))
+}
+
+function toFirstAnswer(row: KeyRow): Task {
+  const runAt = row.firstRunAt?.toISOString() ?? null
+  const untouched = { version: 1, attempt: 0, progress: null, result: null, failure: null, startedAt: null, finishedAt: null }
+  return { ...toTask(row), ...untouched, status: runAt === null ? 'PENDING' : 'SCHEDULED', runAt }
+}
+
+function nameOf({ tenant, key }: { tenant: string; key: string }): string {
+  return JSON.stringify([tenant, key])
+}
+
+const DELETE_EXPIRED_KEYS: Statement = {
+  name: 'delete_expired_keys',
+  text: `
+delete from taskwire.idempotency_keys k using (
+  select tenant, key from taskwire.idempotency_keys where expires_at <= now() order by expires_at limit $1 for update skip locked
+) old where k.tenant = any(array[old.tenant]) and k.key = any(array[old.key]) returning 1`,
+}
+
+/** Removes keys whose time is over, at most `limit`; says how many. */
+export async function deleteExpiredKeys(db: Database, limit: number): Promise<number> {
+  return (await db.run(DELETE_EXPIRED_KEYS, [limit])).length
+}

@@ -1,0 +1,102 @@
+/**
+ * Changes a task that has not started. An edit is an event like a transition: the next version, in the same status, with a row of history
+ * that names the fields it changed.
+ *
+ * In: the fields to change; those left out stay. Out: the event, to be published by the caller after the commit; none when every field has
+ * its value already, which makes no version. Undefined: the task has started meanwhile, or is not as it was expected to be, and is left as
+ * it is. A claim and an edit lock the row of the task, so that an attempt runs with all of an edit or without it.
+ */
+import { toArrayLiteral } from '../../db/array-literal.js'
+import type { Database } from '../../db/database.js'
+import { EDITABLE_STATUSES } from '../../protocol/status.js'
+import type { Event } from '../../protocol/stream.js'
+import type { Task, TaskId } from '../../protocol/task.js'
+import { FACTS, toEvent, type TransitionRow } from '../rows.js'
+import { moveTasks } from '../transition.js'
+
+export interface TaskEdit {
+  title?: string | undefined
+  payload?: unknown
+  priority?: number | undefined
+  tags?: readonly string[] | undefined
+  /** ISO 8601; only of a task that is SCHEDULED. */
+  runAt?: string | undefined
+  /** ISO 8601; null for never. */
+  expiresAt?: string | null | undefined
+}
+
+const EDITED = `array_remove(array[
+    case when change->>'title' <> t.title then 'title' end,
+    case when change ? 'payload' and change->'payload' <> t.payload then 'payload' end,
+    case when (change->>'priority')::smallint <> t.priority then 'priority' end,
+    case when $4::text::text[] <> t.tags then 'tags' end,
+    case when change ? 'runAt' and (change->>'runAt')::timestamptz(3) is distinct from t.run_at then 'runAt' end,
+    case when change ? 'expiresAt' and (change->>'expiresAt')::timestamptz(3) is distinct from t.expires_at then 'expiresAt' end
+  ], null)`
+
+const IS_AS_EXPECTED = `(expected is null or (
+    t.version = (expected->>'version')::integer
+    and t.title = expected->>'title'
+    and t.payload = expected->'payload'
+    and t.priority = (expected->>'priority')::integer
+    and to_jsonb(t.tags) = expected->'tags'
+    and t.run_at is not distinct from (expected->>'runAt')::timestamptz
+    and t.expires_at is not distinct from (expected->>'expiresAt')::timestamptz
+  ))`
+
+const EDIT_TASK = moveTasks({
+  name: 'edit_task',
+  input: [`input as (select $3::text::jsonb as change, $5::text::jsonb as expected)`],
+  current: {
+    status: 't.status',
+    reason: `'edited: ' || array_to_string(${EDITED}, ', ')`,
+    columns: [`${EDITED} as edited`, 'input.change'],
+    from: 'taskwire.tasks t, input',
+    where: `t.id = any(array[$1::text::uuid]) and t.tenant = $2
+    and ${IS_AS_EXPECTED}
+    and t.status in (${EDITABLE_STATUSES.map((status) => `'${status}'`).join(', ')}) and (t.status = 'SCHEDULED' or not change ? 'runAt')`,
+  },
+  when: 'cardinality(c.edited) > 0',
+  set: [
+    `title = coalesce(c.change->>'title', t.title)`,
+    `priority = coalesce((c.change->>'priority')::smallint, t.priority)`,
+    `tags = coalesce($4::text::text[], t.tags)`,
+    `payload = case when c.change ? 'payload' then c.change->'payload' else t.payload end`,
+    `run_at = coalesce((c.change->>'runAt')::timestamptz, t.run_at)`,
+    `expires_at = case when c.change ? 'expiresAt' then (c.change->>'expiresAt')::timestamptz else t.expires_at end`,
+  ],
+  returning: ['t.title', 't.payload', 't.priority', 't.tags', 't.run_at', 't.expires_at', FACTS],
+  isEdit: true,
+  follow: [
+    `outbox as (
+  update taskwire.deliveries d
+  set priority = m.priority, expires_at = m.expires_at, due_at = case when 'runAt' = any(m.edited) then m.run_at else d.due_at end
+  from moved m
+  where d.task_id = any(array[m.id])
+)`,
+  ],
+  answer: `select c.id as "taskId", m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason,
+  to_json(m.edited) as edited, to_json(m.edited) as standing, m.title, m.payload, m.priority, to_json(m.tags) as tags,
+  m.run_at as "runAt", m.expires_at as "expiresAt", m.facts
+from current c left join moved m on m.id = c.id`,
+})
+
+/** `version` is null when nothing changed. */
+type EditRow = TransitionRow | { version: null }
+
+/**
+ * @param expected the task as it was read; only if it is still so, it is changed. Any state when left out
+ * @returns the events to publish, none or one; undefined when the task cannot be edited, or is not as expected
+ */
+export async function editTaskIfWaiting(
+  db: Database,
+  tenant: string,
+  id: TaskId,
+  { tags, ...change }: TaskEdit,
+  expected?: Task,
+): Promise<Event[] | undefined> {
+  const parameters = [id, tenant, JSON.stringify(change), tags === undefined ? null : toArrayLiteral(tags), expected === undefined ? null : JSON.stringify(expected)]
+  const [row] = await db.run<EditRow>(EDIT_TASK, parameters)
+  if (row === undefined) return undefined
+  return row.version === null ? [] : [toEvent(row)]
+}

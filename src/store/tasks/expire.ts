@@ -1,0 +1,37 @@
+/** Ends tasks that were not started in time. Several relays may do so at once: each skips the rows that another holds. */
+import type { Database } from '../../db/database.js'
+import type { Event } from '../../protocol/stream.js'
+import { FACTS, toEvent, type TransitionRow } from '../rows.js'
+import { asStatus, deleteDeliveries, moveTasks, TRANSITION_COLUMNS } from '../transition.js'
+
+const EXPIRE_TASKS = moveTasks({
+  name: 'expire_tasks',
+  forceCustomPlan: true,
+  input: [
+    `late as (
+  select d.task_id
+  from taskwire.deliveries d
+  where d.expires_at <= now()
+  order by d.expires_at
+  limit $1
+  for update of d skip locked
+)`,
+  ],
+  current: {
+    status: asStatus('EXPIRED'),
+    reason: `'not started in time'`,
+    from: 'late join taskwire.tasks t on t.id = any(array[late.task_id])',
+    where: `t.status in ('SCHEDULED', 'WAITING', 'PENDING', 'RETRYING')`,
+    skipsLocked: true,
+  },
+  set: ['run_at = null', 'finished_at = now()'],
+  returning: [FACTS],
+  follow: [deleteDeliveries()],
+  answer: `select ${TRANSITION_COLUMNS}, m.facts
+from moved m`,
+})
+
+/** Ends tasks whose time to start is over, at most `limit`; their transitions are for the caller to publish. */
+export async function expireTasksIfLate(db: Database, limit: number): Promise<Event[]> {
+  return (await db.run<TransitionRow>(EXPIRE_TASKS, [limit])).map(toEvent)
+}

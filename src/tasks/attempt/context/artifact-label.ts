@@ -1,0 +1,15 @@
+/** Name and media type of a file that a handler writes, checked where it is named. */
+import { DEFAULT_MEDIA_TYPE, readMediaType } from '../../../artifacts/media-type.js'
+import { findFileNameError } from '../../../protocol/file-name.js'
+
+/**
+ * @returns the media type as it is stored
+ * @throws RangeError that says what is wrong
+ */
+export function checkArtifactLabel(name: string, mediaType = DEFAULT_MEDIA_TYPE): string {
+  const wrong = findFileNameError(name)
+  if (wrong !== undefined) throw new RangeError(`the artifact name ${JSON.stringify(name)} is refused: it ${wrong.detail}. ${wrong.fix}`)
+  const read = readMediaType(mediaType)
+  if (read === undefined) throw new RangeError(`the media type ${JSON.stringify(mediaType)} of ${name} is refused: it must look like text/csv or text/plain; charset=utf-8`)
+  return read
+}

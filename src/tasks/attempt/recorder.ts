@@ -1,0 +1,163 @@
+/**
+ * Writes what attempts report, in batches: claims, progress, outcomes. Each is published after its commit, never before.
+ *
+ * Lines that handlers log are written in order, a few times a second, and before the end of their attempt.
+ *
+ * Progress is coalesced: of what an attempt reports while a write is under way only the latest is written next. A lost
+ * progress write or publication is logged and costs a watcher one step of a bar. A report that PostgreSQL refuses loses only itself,
+ * not those that were written with it. Publications do not hold up the attempt:
+ * PostgreSQL has the change already, and the watchers' position check finds what a broker lost.
+ */
+import { crashPoint } from '../../crash-point.js'
+import type { Database } from '../../db/database.js'
+import { isRefusedForGood, isRefusedStatement } from '../../db/refused-data.js'
+import type { Log } from '../../log.js'
+import type { Event } from '../../protocol/stream.js'
+import type { TaskId } from '../../protocol/task.js'
+import { type ClaimRequest, type ClaimedAttempt, type HeldAttempt, claimAttemptsInSlots } from '../../store/attempts/claim.js'
+import { type LogReport, recordLogsIfCurrent } from '../../store/attempts/logs.js'
+import { type ProgressReport, recordProgressIfCurrent } from '../../store/attempts/progress.js'
+import { type Settlement, settleAttemptsIfCurrent } from '../../store/attempts/settle.js'
+import { factsOf, toEvent } from '../../store/rows.js'
+import { createBatcher } from '../../timing/batcher.js'
+
+/** The least time between two writes of progress, and of lines, in milliseconds. */
+const REPORT_PAUSE_MS = 50
+/** Lines on their way to PostgreSQL; while it is away, further ones are dropped. */
+const MAX_WAITING_LINES = 10_000
+const MAX_LINES_PER_WRITE = 500
+
+export interface RecorderOptions {
+  db: Database
+  publish(events: readonly Event[]): Promise<void>
+  log: Log
+  /** The name under which attempts are claimed. */
+  worker: string
+  /** How long an attempt is trusted without a sign of life. */
+  leaseMs: number
+  /** What needs a slot to start: see `claimAttemptsInSlots`. Default: nothing. */
+  scarce?: readonly string[]
+}
+
+export interface Recorder {
+  /** Starts the attempt if it may still start and holds the slots that it needs; undefined: nothing changed. */
+  claim(request: ClaimRequest): Promise<ClaimedAttempt | HeldAttempt | undefined>
+  /** Notes the latest progress; written soon. */
+  progress(report: ProgressReport): void
+  /** Notes a line that the handler has logged; written soon, and before the end of the attempt. */
+  log(report: LogReport): void
+  /** Writes what the run has reported so far. */
+  flush(taskId: TaskId): Promise<void>
+  /** Publishes what was committed elsewhere. */
+  announce(event: Event): void
+  /** Records how the attempt ended; false: it is no longer the current one, nothing changed. */
+  settle(settlement: Settlement): Promise<boolean>
+}
+
+export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] }: RecorderOptions): Recorder {
+  const publications = createBatcher<Event, undefined>({
+    maxInFlight: 1,
+    async write(events) {
+      await publish(events)
+      return []
+    },
+  })
+  const claims = createBatcher<ClaimRequest, ClaimedAttempt | HeldAttempt | undefined>({
+    write: (requests) => claimAttemptsInSlots(db, requests, worker, leaseMs, scarce),
+    isItemsFault: isRefusedStatement,
+  })
+  const settlements = createBatcher<Settlement, Event | undefined>({
+    write: (items) => settleAttemptsIfCurrent(db, items),
+    isItemsFault: isRefusedStatement,
+  })
+  const reports = new Map<TaskId, ProgressReport>()
+  let isWritingProgress = false
+  let writingProgress: Promise<void> | undefined
+  const lines: LogReport[] = []
+  let writingLines: Promise<void> | undefined
+  let linesTimer: NodeJS.Timeout | undefined
+
+  const publishLater = (event: Event) => {
+    publications.add(event).catch((error: unknown) => log.warn({ err: error, taskId: event.taskId }, 'an event was not published'))
+  }
+
+  async function writeProgress(): Promise<void> {
+    if (isWritingProgress) return
+    isWritingProgress = true
+    while (reports.size > 0) {
+      const batch = [...reports.values()]
+      reports.clear()
+      writingProgress = writeProgressReports(batch)
+      await writingProgress
+      await new Promise((resolve) => setTimeout(resolve, REPORT_PAUSE_MS))
+    }
+    isWritingProgress = false
+  }
+
+  const writeProgressReports = (batch: readonly ProgressReport[]) =>
+    writeReports(batch, (reports) => recordProgressIfCurrent(db, reports), 'progress was not stored')
+
+  /** Never rejects. */
+  async function writeReports<Report>(batch: readonly Report[], write: (reports: readonly Report[]) => Promise<Event[]>, complaint: string): Promise<void> {
+    try {
+      for (const message of await write(batch)) publishLater(message)
+    } catch (error) {
+      if (batch.length === 1 || !isRefusedForGood(error)) return log.warn({ err: error, count: batch.length }, complaint)
+      // In turn, because log lines have an order.
+      for (const report of batch) await writeReports([report], write, complaint)
+    }
+  }
+
+  /** One write at a time, so that lines stay in order. A failed write drops its lines: a log must not hold up the task. */
+  function writeLines(): Promise<void> {
+    writingLines ??= writeWaitingLines().finally(() => (writingLines = undefined))
+    return writingLines
+  }
+
+  async function writeWaitingLines(): Promise<void> {
+    while (lines.length > 0) {
+      const batch = lines.splice(0, MAX_LINES_PER_WRITE)
+      await writeReports(batch, (reports) => recordLogsIfCurrent(db, reports), 'log lines of handlers were not stored')
+    }
+  }
+
+  /** What the run reported last belongs before its end. */
+  async function flush(id: TaskId): Promise<void> {
+    if (lines.some(({ taskId }) => taskId === id)) await writeLines()
+    else await writingLines
+    // An end that overtakes it would make it the progress of an attempt that is over.
+    await writingProgress
+    const last = reports.get(id)
+    reports.delete(id)
+    if (last !== undefined) await writeProgressReports([last])
+  }
+
+  return {
+    async claim(request) {
+      const claimed = await claims.add(request)
+      if (claimed !== undefined && 'id' in claimed) publishLater(toEvent({ ...claimed, taskId: claimed.id, reason: null, facts: factsOf(claimed) }))
+      return claimed
+    },
+    progress(report) {
+      reports.set(report.taskId, report)
+      void writeProgress()
+    },
+    log(report) {
+      if (lines.length >= MAX_WAITING_LINES) return
+      lines.push(report)
+      linesTimer ??= setTimeout(() => {
+        linesTimer = undefined
+        void writeLines()
+      }, REPORT_PAUSE_MS)
+    },
+    flush,
+    announce: publishLater,
+    async settle(settlement) {
+      await flush(settlement.taskId)
+      const message = await settlements.add(settlement)
+      crashPoint('attempt:after-settle')
+      if (message !== undefined) publishLater(message)
+      return message !== undefined
+    },
+  }
+}

@@ -1,0 +1,246 @@
+/**
+ * One attempt, as a pipe: claim → run → decide → settle.
+ *
+ * Promise: whatever the handler does, the attempt ends with exactly one recorded outcome, or another worker has taken
+ * its place and nothing is recorded. What follows for the task is decided in `outcome.ts`.
+ *
+ * - The claim changes nothing: somebody else has the attempt, or had it. The delivery was late or repeated; done.
+ * - The handler throws: the attempt failed. The task is RETRYING, or FAILED when it has had its attempts or the error says
+ *   that trying again would not help; a payload or result that does not fit its schema is such an error.
+ * - An error that the handler lets escape, in a promise that nothing awaits, a timer or a listener, fails the attempt like one that
+ *   it throws, and no other: see `handler-scope.ts`.
+ * - The task is to be cancelled: the signal aborts with `cancelled`. A handler that goes on all the same is left behind
+ *   after a grace, as one is whose time limit has passed; what it still returns is refused.
+ * - The worker stops and the grace runs out: the signal aborts with `shutdown`, and the attempt is handed back.
+ * - PostgreSQL goes away during the handler's transaction: the attempt is put back, for nobody knows what became of it.
+ * - The lease is lost: the signal aborts with `lease lost`; what the handler still returns is refused by `settle`.
+ * - The outcome cannot be stored: tried again until it is, or until the lease is lost. A failure to record an outcome is
+ *   never turned into a failure of the task, with one exception:
+ * - PostgreSQL refuses the values of the outcome. They would be refused for ever, so the attempt fails for good and says so. If that
+ *   is refused, too, the lease runs out and the relay ends the attempt.
+ */
+import { crashPoint } from '../../crash-point.js'
+import type { Database } from '../../db/database.js'
+import { isRefusedForGood } from '../../db/refused-data.js'
+import type { RegisteredType } from '../../definitions/registry.js'
+import type { FieldError } from '../../protocol/errors.js'
+import type { AttemptRef, ClaimedAttempt, ClaimRequest, HeldAttempt } from '../../store/attempts/claim.js'
+import { readPutBackWait } from '../../store/attempts/put-back-wait.js'
+import type { Settlement } from '../../store/attempts/settle.js'
+import { readTypeWait } from '../../store/attempts/type-wait.js'
+import { retry } from '../../timing/retry.js'
+import { createTaskContext, type OpenTaskContext, type WorkerServices } from './context/task-context.js'
+import { callTypeCode, LATE_STRAY, runInScope, STRAY } from './handler-scope.js'
+import { ProcessEndedError, type IsolatedEnd, type IsolatedRuns } from './isolated-run.js'
+import { checkResult, explainError, explainNoHandler, explainProcessEnd, fail, isPutBack, decideSettlement, settleReturned, limitPutBack, settleRefused, type AbortReason, type Outcome } from './outcome.js'
+import { startLimits, type RunLimits } from './run-limits.js'
+
+const DEFAULT_TYPE_WINDOW_MS = 3_600_000
+const RECORD_PAUSES = { firstMs: 100, maxMs: 2_000 }
+
+export interface AttemptDeps extends WorkerServices {
+  /** What handlers ask over; `db` when left out. A statement of theirs may take minutes, and then holds up no claim. */
+  handlerDb?: Database | undefined
+  /** For handlers that run in processes of their own. */
+  isolatedRuns?: IsolatedRuns | undefined
+  /** How long a task waits for a worker that knows its type, in milliseconds. Default an hour. */
+  typeWindowMs?: number
+  /** How long a handler may take to end after its task was cancelled, before it is left behind. */
+  cancelGraceMs: number
+  /** Called when the run starts. */
+  track(ref: AttemptRef): TrackedRun
+}
+
+/** A run whose lease is kept. */
+export interface TrackedRun {
+  readonly signal: AbortSignal
+  abort(reason: AbortReason): void
+  /** The handler is done; its outcome is about to be recorded. */
+  ending(): void
+  /** It is over. Must be called. */
+  end(): void
+}
+
+/** Runs one attempt from claim to record, where nothing is scarce. Rejects only when the claim cannot be stored. */
+export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<void> {
+  await runAttemptInSlots(ref, deps)
+}
+
+/**
+ * Runs one attempt from claim to record. Rejects only when the claim cannot be stored.
+ * @returns what it needs, when it could not start for want of a slot: nothing changed then
+ */
+export async function runAttemptInSlots({ taskId, attempt, slots }: ClaimRequest, deps: AttemptDeps): Promise<HeldAttempt | undefined> {
+  const claimed = await deps.recorder.claim({ taskId, attempt, ...(slots && { slots }) })
+  if (claimed === undefined || 'heldType' in claimed) return claimed
+  crashPoint('attempt:after-claim')
+  const run = deps.track({ taskId, attempt })
+  try {
+    const outcome = await execute(claimed, run, deps)
+    crashPoint('attempt:after-run')
+    run.ending()
+    if (outcome !== undefined) await record(await decide(claimed, outcome, deps), run.signal, deps)
+  } finally {
+    run.end()
+  }
+  return undefined
+}
+
+/** What follows for the task. */
+async function decide(claimed: ClaimedAttempt, outcome: Outcome, { db, registry, log }: AttemptDeps): Promise<Settlement> {
+  const { id, attempt, type } = claimed
+  const definition = registry.find(type)?.definition
+  const warn = (message: string) => log.warn({ taskId: id, attempt, type }, `task type ${type}: ${message}`)
+  const limited = isPutBack(outcome) ? limitPutBack(outcome, await readPutBackWait(db, id).catch(() => ({ count: 0, waitedMs: 0 })), definition?.putBackLimitMs, warn) : outcome
+  return callTypeCode(type, () => decideSettlement(claimed, limited, definition, warn))
+}
+
+/** Undefined: the handler has committed the outcome with its own rows. */
+async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDeps): Promise<Outcome | undefined> {
+  const registered = deps.registry.find(claimed.type)
+  if (registered === undefined) return explainNoHandler(claimed.type, await readTypeWait(deps.db, claimed.id).catch(() => ({ count: 0, waitedMs: 0 })), deps.typeWindowMs ?? DEFAULT_TYPE_WINDOW_MS)
+  if (deps.isolatedRuns !== undefined && (claimed.timesLost > 0 || registered.definition.isolation === 'process')) {
+    return runIsolated(claimed, registered, run, deps, deps.isolatedRuns)
+  }
+  const { payload, errors } = registered.readPayload(claimed.payload)
+  // Checked at create already; a definition may have changed since.
+  if (errors[0] !== undefined) return refusePayload(errors[0])
+  const bounds = boundRun(claimed, registered, run, deps)
+  bounds.begin()
+  try {
+    return await Promise.race([runHandler({ claimed, registered, payload, signal: run.signal, alive: bounds.alive }, deps), bounds.over])
+  } finally {
+    bounds.stop()
+  }
+}
+
+/** In a process of its own, which is killed when the run is over before it has ended. Its time begins when the handler does. */
+async function runIsolated(claimed: ClaimedAttempt, registered: RegisteredType, run: TrackedRun, deps: AttemptDeps, isolatedRuns: IsolatedRuns): Promise<Outcome | undefined> {
+  const { isolation, memoryLimitMb } = registered.definition
+  const bounds = boundRun(claimed, registered, run, deps)
+  const { ended, kill } = isolatedRuns.start({
+    ...{ claimed, memoryLimitMb, signal: run.signal, alive: bounds.alive, begin: bounds.begin },
+    isSuspect: claimed.timesLost > 0,
+    // The first time any process will do. If that ends, too, nothing else may have been in it the next time.
+    isFresh: claimed.timesLost > 1,
+    mayBlock: isolation === 'process',
+  })
+  let hasEnded = false
+  const outcome = ended
+    .then((end) => readIsolatedEnd(registered, end))
+    .catch((error: unknown) => (error instanceof ProcessEndedError && !run.signal.aborted ? explainProcessEnd(error) : explainError(error, run.signal)))
+    .finally(() => (hasEnded = true))
+  try {
+    return await Promise.race([outcome, bounds.over])
+  } finally {
+    bounds.stop()
+    if (!hasEnded) kill()
+  }
+}
+
+function readIsolatedEnd(registered: RegisteredType, end: IsolatedEnd): Outcome | undefined {
+  if (end.kind === 'committed') return undefined
+  return end.kind === 'violation' ? refusePayload(end.error) : checkResult(registered, end.result)
+}
+
+function refusePayload({ pointer, detail }: FieldError): Outcome {
+  return fail('invalid_payload', new Error(`/payload${pointer} ${detail}`))
+}
+
+interface HandlerRun {
+  claimed: ClaimedAttempt
+  registered: RegisteredType
+  payload: unknown
+  signal: AbortSignal
+  alive: () => void
+}
+
+/** What the handler makes of it, however long that takes. */
+async function runHandler(run: HandlerRun, deps: AttemptDeps): Promise<Outcome | undefined> {
+  const { claimed, registered, payload, signal, alive } = run
+  let opened: OpenTaskContext | undefined
+  const isCommitted = () => opened?.isCommitted() ?? false
+  const onStray = (error: unknown, isOver: boolean) => {
+    deps.log.error({ err: error, taskId: claimed.id, attempt: claimed.attempt, type: claimed.type }, isOver ? LATE_STRAY : STRAY)
+    if (!isOver) opened?.context.log.error({ err: error }, STRAY)
+  }
+  try {
+    // An abort is heard once: a handler that starts after it would wait for it in vain.
+    signal.throwIfAborted()
+    const result = await runInScope({ signal, onStray }, (own) => {
+      opened = createTaskContext(claimed, own, { ...deps, db: deps.handlerDb ?? deps.db, alive, settleReturned: (returned) => settleReturned(claimed, registered, returned) })
+      return registered.run(payload, opened.context)
+    })
+    return isCommitted() ? undefined : callTypeCode(claimed.type, () => checkResult(registered, result))
+  } catch (error) {
+    if (isCommitted()) {
+      deps.log.warn({ err: error, taskId: claimed.id, attempt: claimed.attempt }, 'a handler failed after it had committed its task')
+      return undefined
+    }
+    return explainError(error, signal)
+  }
+}
+
+/** Ends a run from outside: at its time limits, and when it ignores that its task was cancelled. */
+function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: RegisteredType, run: TrackedRun, deps: AttemptDeps) {
+  const { timeLimits = {} } = definition
+  let grace: NodeJS.Timeout | undefined
+  let onAbort = () => {}
+  let limits: RunLimits | undefined
+  let begin = () => {}
+  const over = new Promise<Outcome | undefined>((resolve) => {
+    const leaveBehind = (outcome: Outcome | undefined, why: string) => {
+      deps.log.warn({ taskId: id, attempt, type }, `a run is left behind: ${why}`)
+      resolve(outcome)
+      run.abort('time limit')
+    }
+    begin = () => (limits = startLimits(timeLimits, {
+      onSoft: () => run.abort('time limit'),
+      onHard: () => leaveBehind(fail('time_limit', new Error(`the run took longer than ${timeLimits.hardMs} ms`)), 'time limit'),
+      onSilence: () => leaveBehind(fail('no_heartbeat', new Error(`the run gave no sign of life for ${timeLimits.heartbeatMs} ms`)), 'no heartbeat'),
+    }))
+    onAbort = () => {
+      const { reason } = run.signal as { reason: AbortReason }
+      if (reason !== 'cancelled' && reason !== 'lease lost') return
+      // What comes after a lost lease is another worker's to record.
+      const outcome = reason === 'cancelled' ? ({ kind: 'cancelled', reason: 'the handler did not stop by itself' } as const) : undefined
+      grace = setTimeout(() => leaveBehind(outcome, 'it ignores its signal'), deps.cancelGraceMs)
+    }
+    run.signal.addEventListener('abort', () => onAbort(), { once: true })
+    if (run.signal.aborted) onAbort()
+  })
+  return {
+    over,
+    /** The handler begins: its time runs. */
+    begin: () => begin(),
+    alive: () => limits?.alive(),
+    stop() {
+      limits?.stop()
+      clearTimeout(grace)
+      onAbort = () => {}
+    },
+  }
+}
+
+/** @param isSubstitute whether it stands for an outcome whose values were refused */
+async function record(settlement: Settlement, signal: AbortSignal, deps: AttemptDeps, isSubstitute = false): Promise<void> {
+  const { recorder, log } = deps
+  const ref = refOf(settlement)
+  const isLost = () => signal.aborted && signal.reason === 'lease lost'
+  try {
+    const isRecorded = await retry(() => recorder.settle(settlement), {
+      ...RECORD_PAUSES,
+      isWorthwhile: (error) => !isLost() && !isRefusedForGood(error),
+      onRetry: (error) => log.warn({ err: error, ...ref }, 'an outcome was not stored; trying again'),
+    })
+    if (!isRecorded) log.warn(ref, 'a late outcome was refused: the attempt is no longer current')
+  } catch (error) {
+    if (isLost()) return log.error({ err: error, ...ref }, 'an outcome was not stored before the lease ran out; the attempt will be rescued')
+    log.error({ err: error, ...ref }, 'PostgreSQL refused the values of an outcome; the attempt fails')
+    if (!isSubstitute) await record(settleRefused(settlement, error), signal, deps, true)
+  }
+}
+
+function refOf({ taskId, attempt }: AttemptRef): AttemptRef {
+  return { taskId, attempt }
+}

@@ -1,0 +1,33 @@
+/**
+ * Creates tasks inside an application's own transaction (`taskwire/outbox`): the task exists when that commits, together
+ * with the application's rows, and never did when it rolls back. For applications that share Taskwire's database.
+ */
+import type { CreateTask } from '../../protocol/http.js'
+
+export interface CreateQuery {
+  text: string
+  values: (string | number | string[] | null)[]
+}
+
+const TEXT = 'select taskwire.create_task($1::text, $2::text::jsonb, $3::text, $4::integer, $5::text[], $6::timestamptz, $7::text) as id'
+
+/**
+ * The query that creates a task and answers with one row, `{ id }`; for any driver that takes text and values. The relay
+ * delivers the task after the commit, within its interval (250 ms).
+ *
+ * The payload is checked when the task runs: one that does not fit its type ends as FAILED with `invalid_payload`.
+ *
+ * @throws by the database, with a hint, when type, title, priority or tags do not fit
+ * @example
+ * await client.query('begin')
+ * await client.query('insert into orders …')
+ * const { rows } = await client.query(createTaskQuery({ type: 'report.generate', payload: {} })) // node-postgres
+ * await client.query('commit')
+ */
+export function createTaskQuery(
+  task: Pick<CreateTask, 'title' | 'payload' | 'priority' | 'tags'> & { type: string; runAt?: string | Date; tenant?: string },
+): CreateQuery {
+  const { type, payload = {}, title = null, priority = 0, tags = [], runAt = null, tenant = 'default' } = task
+  const startAt = runAt instanceof Date ? runAt.toISOString() : runAt
+  return { text: TEXT, values: [type, JSON.stringify(payload), title, priority, tags, startAt, tenant] }
+}

@@ -1,0 +1,166 @@
+/** Turns what somebody asks for into a task that can be stored, or says everything that is wrong with it. */
+import { DEFAULT_ATTEMPTS } from '../../definitions/definition.js'
+import type { RegisteredType, Registry } from '../../definitions/registry.js'
+import type { FieldError, ProblemCode } from '../../protocol/errors.js'
+import { MAX_BODY_DEPTH, type CreateTask } from '../../protocol/http.js'
+import { FIRST_INSTANT, LAST_INSTANT, linksOf, type Task, type TaskId } from '../../protocol/task.js'
+import { findUnstorable } from '../../protocol/text.js'
+import type { CreatedTask, TaskExtras, NewTask } from '../../store/tasks/create.js'
+import { callTypeCode } from '../attempt/handler-scope.js'
+import { boundKey } from './bounded-key.js'
+import { createTaskId } from './task-id.js'
+
+/** What was asked for cannot be accepted: where and why. Nothing was stored. */
+export class NewTaskError extends Error {
+  override readonly name = 'NewTaskError'
+  constructor(
+    readonly code: Extract<ProblemCode, 'invalid_task' | 'unknown_type' | 'internal_type' | 'invalid_payload'>,
+    message: string,
+    readonly errors: readonly FieldError[],
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+  }
+}
+
+const FIRST_MS = Date.parse(FIRST_INSTANT)
+const LAST_MS = Date.parse(LAST_INSTANT)
+
+export interface NewTaskOrigin {
+  tenant: string
+  parentId?: TaskId
+  batchId?: TaskId
+}
+
+/** @throws NewTaskError */
+export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: Registry): NewTask {
+  const unstorable = findUnstorable(body, MAX_BODY_DEPTH)
+  if (unstorable !== undefined) throw new NewTaskError('invalid_task', `${unstorable.pointer} ${unstorable.detail}`, [unstorable])
+  const registered = findType(body, registry)
+  const { type, priority, attempts = DEFAULT_ATTEMPTS } = registered.definition
+  const { payload, errors } = registered.readPayload(body.payload)
+  refuse(type, [...checkTimes(body), ...checkQueue(body, registry)], errors.map((error) => ({ ...error, pointer: `/payload${error.pointer}` })))
+  return {
+    id: createTaskId(),
+    tenant: origin.tenant,
+    type,
+    title: body.title ?? type,
+    priority: body.priority ?? priority ?? 0,
+    tags: body.tags ?? [],
+    payload,
+    runAt: toInstant(body.runAt) ?? null,
+    delayMs: body.delayMs ?? null,
+    queue: body.queue ?? registered.queue,
+    maxAttempts: attempts,
+    more: readMore(body, payload, origin, registered),
+  }
+}
+
+/** The task as it was just stored. */
+export function toNewTaskView(task: NewTask, created: CreatedTask): Task {
+  const { expiresAt = null, uniqueKey = null, parentId = null, batchId = null, callbackUrl = null } = task.more ?? {}
+  return {
+    id: task.id,
+    title: task.title,
+    type: task.type,
+    status: created.status,
+    version: 1,
+    attempt: 0,
+    maxAttempts: task.maxAttempts,
+    queue: task.queue,
+    priority: task.priority,
+    tags: [...task.tags],
+    payload: task.payload,
+    progress: null,
+    result: null,
+    failure: null,
+    runAt: created.runAt?.toISOString() ?? null,
+    expiresAt,
+    createdAt: created.createdAt.toISOString(),
+    startedAt: null,
+    finishedAt: null,
+    uniqueKey,
+    parentId,
+    batchId,
+    callbackUrl,
+    links: linksOf(task.id),
+  }
+}
+
+function findType(body: CreateTask, registry: Registry): RegisteredType {
+  const type = body.type ?? registry.defaultType
+  const registered = registry.find(type)
+  if (registered !== undefined && registered.definition.isInternal !== true) return registered
+  const detail = `is not one of ${registry.creatableTypes().join(', ')}`
+  if (registered !== undefined) {
+    throw new NewTaskError('internal_type', `Only the server makes and edits tasks of the type "${type}".`, [
+      { pointer: '/type', detail: `"${type}" ${detail}`, fix: 'Use one of these types. For a callback at the end of a task, send `callbackUrl` with it.' },
+    ])
+  }
+  throw new NewTaskError('unknown_type', `There is no task type "${type}": it ${detail}.`, [
+    { pointer: '/type', detail: `"${type}" ${detail}`, fix: 'Use one of these types.' },
+  ])
+}
+
+/** @throws NewTaskError with everything that is wrong, when anything is */
+function refuse(type: string, ofTask: readonly FieldError[], ofPayload: readonly FieldError[]): void {
+  const errors = [...ofTask, ...ofPayload]
+  const [first] = errors
+  if (first === undefined) return
+  const said = `${first.pointer} ${first.detail}`
+  if (ofTask.length > 0) throw new NewTaskError('invalid_task', said, errors)
+  throw new NewTaskError('invalid_payload', `The payload does not fit ${type}: ${said}`, errors)
+}
+
+function checkQueue({ queue }: CreateTask, { queues }: Registry): FieldError[] {
+  if (queue === undefined || queues.has(queue)) return []
+  return [{ pointer: '/queue', detail: `"${queue}" is not one of ${[...queues].join(', ')}`, fix: 'Use one of these queues, or have it added to QUEUES.' }]
+}
+
+/** Undefined for the many tasks that have none of it. */
+function readMore(body: CreateTask, payload: unknown, origin: NewTaskOrigin, registered: RegisteredType): TaskExtras | undefined {
+  const { parentId, batchId } = origin
+  const { callbackUrl } = body
+  const uniqueKey = body.uniqueKey ?? makeUniqueKey(payload, registered)
+  const expiresAt = toInstant(body.expiresAt)
+  const isPlain = [expiresAt, uniqueKey, parentId, batchId, callbackUrl].every((value) => value === undefined)
+  return isPlain ? undefined : { expiresAt, uniqueKey, parentId, batchId, callbackUrl }
+}
+
+/** By the code of the type, which may meet a payload that it did not think of. */
+function makeUniqueKey(payload: unknown, { definition }: RegisteredType): string | undefined {
+  if (definition.uniqueBy === undefined) return undefined
+  try {
+    const key: unknown = callTypeCode(definition.type, () => definition.uniqueBy?.(payload as never))
+    if (typeof key === 'string') return boundKey(key)
+    throw new TypeError(`uniqueBy of ${definition.type} returned ${typeof key}, not a string`)
+  } catch (error) {
+    const detail = `has no unique key: uniqueBy of ${definition.type} failed for it`
+    throw new NewTaskError('invalid_payload', `/payload ${detail}.`, [{ pointer: '/payload', detail, fix: 'Send another payload, or have the type corrected: the log of the server has the error.' }], { cause: error })
+  }
+}
+
+function toInstant(time: string | undefined): string | undefined {
+  return time === undefined ? undefined : new Date(time).toISOString()
+}
+
+function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError[] {
+  // Nearly every task has none.
+  if (runAt === undefined && expiresAt === undefined) return []
+  const malformed = [...checkTime('/runAt', runAt), ...checkTime('/expiresAt', expiresAt)]
+  if (malformed.length > 0) return malformed
+  if (runAt !== undefined && delayMs !== undefined) return [{ pointer: '/delayMs', detail: 'comes together with runAt', fix: 'Send one of the two.' }]
+  if (expiresAt === undefined) return []
+  const startMs = runAt === undefined ? Date.now() + (delayMs ?? 0) : Math.max(Date.parse(runAt), Date.now())
+  if (Date.parse(expiresAt) > startMs) return []
+  return [{ pointer: '/expiresAt', detail: 'is before the task could start', fix: 'Choose a later one, or an earlier start.' }]
+}
+
+/** ISO 8601 has years before 1 and, with an offset, after 9999, that PostgreSQL does not read in this form. */
+function checkTime(pointer: string, time: string | undefined): FieldError[] {
+  if (time === undefined) return []
+  const at = Date.parse(time)
+  if (Number.isNaN(at)) return [{ pointer, detail: 'is not a time', fix: 'Send ISO 8601, e.g. 2026-11-20T21:22:23Z.' }]
+  if (at >= FIRST_MS && at <= LAST_MS) return []
+  return [{ pointer, detail: 'is not in the years 0001 to 9999 (UTC)', fix: 'Send another time, or leave it out.' }]
+}

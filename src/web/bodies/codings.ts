@@ -1,0 +1,15 @@
+/**
+ * Refuses compressed bodies: nothing here unpacks them, so a JSON body would be misread and a file
+ * stored under a false type.
+ */
+import type { FastifyInstance } from 'fastify'
+import { ProblemError } from '../problem.js'
+
+/** @see https://www.rfc-editor.org/rfc/rfc9110#section-8.4 */
+export function registerCodings(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { 'content-encoding': content = 'identity', 'transfer-encoding': transfer = 'chunked' } = request.headers
+    const isPlain = content.trim().toLowerCase() === 'identity' && transfer.trim().toLowerCase() === 'chunked'
+    done(isPlain ? undefined : new ProblemError('unsupported_media_type', 'The body is compressed. Send it as it is, without Content-Encoding, and with no other Transfer-Encoding than chunked.'))
+  })
+}

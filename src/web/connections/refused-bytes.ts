@@ -1,0 +1,33 @@
+/** What is said of bytes that Node's parser takes for no HTTP request. */
+import type { ProblemCode } from '../../protocol/errors.js'
+
+/** As `clientError` has it: the code of the parser, and its reason in words. */
+export interface ClientError extends Error {
+  code?: string
+  reason?: unknown
+  rawPacket?: unknown
+}
+
+const CODES: Readonly<Record<string, ProblemCode>> = {
+  HPE_HEADER_OVERFLOW: 'head_too_large',
+  HPE_INVALID_URL: 'malformed_url',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'body_too_large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
+}
+const DETAILS: Partial<Record<ProblemCode, string>> = {
+  head_too_large: 'The address and the headers have more bytes than the server takes.',
+  malformed_url: 'The address has bytes that are no part of one, such as letters that are not ASCII.',
+  body_too_large: 'The chunks of the body have too many extensions.',
+  request_timeout: 'The request did not come in time.',
+}
+/** The first byte of a TLS handshake. */
+const TLS_HANDSHAKE = 0x16
+
+/** The answer as a problem: code and detail. Undefined when the connection itself has failed, so that nothing can be said. */
+export function describeRefusal({ code = '', reason, rawPacket }: ClientError): { code: ProblemCode; detail: string } | undefined {
+  const known = CODES[code]
+  if (known !== undefined) return { code: known, detail: DETAILS[known] ?? '' }
+  if (!code.startsWith('HPE_')) return undefined
+  if (rawPacket instanceof Uint8Array && rawPacket[0] === TLS_HANDSHAKE) return { code: 'malformed_request', detail: 'These bytes are TLS, and this port speaks HTTP without it: use http:// or the address of the proxy.' }
+  return { code: 'malformed_request', detail: `The bytes are no HTTP request: ${typeof reason === 'string' && reason !== '' ? reason : code}.` }
+}

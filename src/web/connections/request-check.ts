@@ -1,0 +1,50 @@
+/** Refuses requests whose head asks for what cannot be done, or cannot be read: an expectation, or an address that is no UTF-8. */
+import type { FastifyInstance } from 'fastify'
+import { escapePointer } from '../../protocol/text.js'
+import { ProblemError } from '../problem.js'
+import type { WebRequest } from './http-server.js'
+
+/** Must be registered after the gate, and before the routes. */
+export function registerRequestCheck(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    done(findUnmetExpectation(request.raw) ?? findMalformed(request.originalUrl))
+  })
+}
+
+/** Only `100-continue` is defined, and Node heeds it (RFC 9110, section 10.1.1). */
+function findUnmetExpectation(request: WebRequest): ProblemError | undefined {
+  if (request.isExpectationUnknown !== true) return undefined
+  return new ProblemError('expectation_failed', `The server knows no expectation ${String(request.headers.expect).slice(0, 100)}.`)
+}
+
+/**
+ * The router decodes the path strictly and the query leniently: there `%zz` would stay as it is, and a broken character would become
+ * U+FFFD, so that a filter finds nothing and says nothing of it.
+ */
+function findMalformed(url: string): ProblemError | undefined {
+  const start = url.indexOf('?')
+  if (start === -1 || !url.includes('%', start)) return undefined
+  const wrong = url
+    .slice(start + 1)
+    .split('&')
+    .find((pair) => !isDecodable(pair))
+  if (wrong === undefined) return undefined
+  const name = toName(wrong.split('=')[0] ?? '')
+  return new ProblemError('malformed_url', `The query parameter ${name} is no percent-encoded UTF-8.`, [
+    { pointer: `/${escapePointer(name)}`, detail: 'has a % that begins no percent-encoded UTF-8', fix: 'Send it through encodeURIComponent; a % of its own is %25.' },
+  ])
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function toName(text: string): string {
+  const name = text.slice(0, 100).replaceAll('+', ' ')
+  return isDecodable(name) ? decodeURIComponent(name) : name
+}

@@ -1,0 +1,67 @@
+/** `/openapi.json`, `/asyncapi.json` and `/docs`, from the schemas that also check the requests. */
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyInstance } from 'fastify'
+import type { Registry } from '../../definitions/registry.js'
+import { linkTo } from '../../protocol/base-path.js'
+import { isTls } from '../gate/origins.js'
+import { keepAnswersFresh } from '../page/fresh-answers.js'
+import { serveFolder } from '../page/serve-folder.js'
+import { describeStreams } from './asyncapi.js'
+import { completeDocument, describeHead, type DescribedRoute } from './openapi.js'
+
+/** The program of the page of the calls, as its package has it. */
+const SWAGGER_FILES = join(dirname(createRequire(import.meta.url).resolve('@fastify/swagger-ui')), 'static')
+
+/**
+ * Of the page of the calls. Its program sets styles in its markup; it loads nothing from elsewhere, and nothing over another
+ * protocol than its own, so that it also works over plain HTTP.
+ */
+const DOCS_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data:",
+  "font-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join(';')
+
+/** Must be registered before the routes it is to describe. */
+export async function registerDocuments(app: FastifyInstance, registry: Registry): Promise<void> {
+  const routes: DescribedRoute[] = []
+  await app.register(swagger, {
+    openapi: describeHead(),
+    transform({ schema, url, route }) {
+      if (schema !== undefined) routes.push({ method: String(route.method), url, schema })
+      // Bodies and answers are described by `completeDocument`.
+      return { schema: schema && { ...schema, body: undefined, headers: undefined, response: {} }, url }
+    },
+    transformObject: (made) => ('openapiObject' in made ? completeDocument(made.openapiObject, routes, registry) : made.swaggerObject),
+  })
+  await app.register(documentRoutes)
+}
+
+/** The documents, and the page that shows one of them. */
+async function documentRoutes(scope: FastifyInstance): Promise<void> {
+  keepAnswersFresh(scope)
+  await scope.register(swaggerUi, {
+    routePrefix: '/docs',
+    indexPrefix: linkTo(''),
+    staticCSP: DOCS_POLICY,
+    // Else a server that is not on localhost has its document checked by a service of others.
+    uiConfig: { deepLinking: true, validatorUrl: null },
+  })
+  // In place of the package's own route for them, which compresses nothing.
+  serveFolder(scope, { folder: SWAGGER_FILES, prefix: '/docs/static/', headers: { 'content-security-policy': DOCS_POLICY }, includes: (name) => !name.endsWith('.html') })
+  scope.get('/openapi.json', { schema: { hide: true } }, async () => scope.swagger())
+  const streams = describeStreams()
+  scope.get('/asyncapi.json', { schema: { hide: true } }, async ({ host, protocol }) => ({
+    ...streams,
+    servers: { here: { host, protocol: isTls(protocol) ? 'wss' : 'ws', pathname: linkTo('') || '/', description: 'this server', security: [] } },
+  }))
+}

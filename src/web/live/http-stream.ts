@@ -1,0 +1,177 @@
+/**
+ * A stream over a plain HTTP response that does not end until the task does, or all of a selection.
+ *
+ * The hub decides what is sent and when it is over, as it does for a WebSocket; the response is its sink. What the network
+ * has not taken counts as buffered, and `drain` goes on. The task ends, or the server stops: the response ends. The client
+ * is gone, or takes nothing for too long: the connection is cut. HEAD is answered with the headers alone, and no stream is opened.
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Hub, Sink } from '../../live/hub.js'
+import type { ListQuery } from '../../live/list-query.js'
+import type { ListSink } from '../../live/list-stream.js'
+import { chooseRetryPause, restartReason } from '../../live/restart-reason.js'
+import type { Position } from '../../live/room.js'
+import { CLOSE_CODES, type StreamMessage } from '../../protocol/stream.js'
+import type { Selection } from '../../protocol/subscription.js'
+import type { TaskId } from '../../protocol/task.js'
+import { ProblemError } from '../problem.js'
+import type { BeatingSink, Beats } from './beats.js'
+import type { EventFormat } from './event-format.js'
+import type { OpenSubscriptions } from './subscription-socket.js'
+
+export interface HttpStreamOptions {
+  format: EventFormat
+  /** Called once, when the connection is over. */
+  onEnd(): void
+}
+
+export interface HttpStreams {
+  /** Answers with the stream of a task that was found. */
+  follow(id: TaskId, options: HttpStreamOptions & Position, reply: FastifyReply): void
+  /**
+   * Answers with the streams of a selection. Of ids, the position is the version of each, in the order of the ids: the
+   * client that comes back with it misses nothing. Of what fits there is none: it begins with snapshots again. A list begins with all of it.
+   */
+  followMany(selection: Selection | undefined, options: HttpStreamOptions & { since: Record<TaskId, number>; list?: ListQuery | undefined }, reply: FastifyReply): void
+  /** Ends those that are still open, and tells them to come back: a stream that follows nothing now is not the hub's. */
+  stop(): void
+}
+
+interface Line {
+  readonly sink: BeatingSink
+  readonly raw: FastifyReply['raw']
+}
+
+export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions, beats: Beats): HttpStreams {
+  const lines = new Set<Line>()
+
+  function open(format: EventFormat, reply: FastifyReply, toText: (json: string, message: StreamMessage) => string, many?: { positionOf(): string; onIdle(): void }): Line {
+    const raw = sendHead(format, reply)
+    const opening = format.open(chooseRetryPause())
+    if (opening !== '') raw.write(opening)
+    raw.on('error', () => {})
+    const sink: Sink & ListSink = {
+      send: (json, message) => void (message && raw.write(toText(json, message))),
+      sendList: (json, message) => void raw.write(format.formatList(json, message, many?.positionOf() ?? '')),
+      bufferedBytes: () => raw.writableLength,
+      close(code, reason) {
+        if (code === CLOSE_CODES.tooSlow) raw.destroy()
+        else if (!raw.writableEnded) raw.end(code === CLOSE_CODES.restart ? format.comeBack(Number(/\d+/.exec(reason)?.[0])) : undefined)
+      },
+    }
+    const line = { sink: beats.add(sink, many?.onIdle), raw }
+    lines.add(line)
+    return line
+  }
+
+  function close(line: Line): void {
+    lines.delete(line)
+    line.sink.stop()
+  }
+
+  return {
+    follow(id, { since, logs, format, onEnd }, reply) {
+      if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
+      const line = open(format, reply, (json, message) => format.format(json, message, { position: String(message.version), hasMany: false }))
+      const { sink, raw } = line
+      const stream = hub.attach(id, { since, logs }, sink)
+      raw.on('drain', guard(reply, () => stream.drained()))
+      whenOver(reply, () => {
+        close(line)
+        onEnd()
+        stream.stop()
+      })
+    },
+    followMany(selection, { since, list, format, onEnd }, reply) {
+      if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
+      const versions = new Map<TaskId, number>(selection !== undefined && 'ids' in selection ? selection.ids.map((id) => [id, since[id] ?? 0]) : [])
+      const positionOf = () => [...versions.values()].join()
+      const toText = (json: string, message: StreamMessage) => {
+        if (versions.has(message.taskId)) versions.set(message.taskId, message.version)
+        return format.format(json, message, { position: positionOf(), hasMany: true })
+      }
+      const line = open(format, reply, toText, { positionOf, onIdle: () => raw.write(format.idleHeartbeat) })
+      const { sink, raw } = line
+      const subscriptions = openSubscriptions({
+        sink,
+        answer(message) {
+          if (message.type === 'subscribed') raw.write(format.begin(message.tasks, message.missing ?? [], message.list))
+          else raw.end() // PostgreSQL is away: the client comes back by itself
+        },
+        onIdle: () => raw.end(),
+      })
+      raw.on('drain', guard(reply, () => subscriptions.drained()))
+      whenOver(reply, () => {
+        close(line)
+        onEnd()
+        subscriptions.stop()
+      })
+      const subscribe = async () => {
+        if (list !== undefined) await subscriptions.subscribeToList('list', list)
+        if (selection !== undefined) await subscriptions.subscribe({ type: 'subscribe', id: 'all', selection, since })
+      }
+      subscribe().catch((error: unknown) => cutOff(reply, error))
+    },
+    stop() {
+      for (const { sink } of lines) sink.close(CLOSE_CODES.restart, restartReason())
+    },
+  }
+}
+
+/** From here on Fastify leaves the answer alone; what its hooks have set goes along. */
+function sendHead({ contentType }: EventFormat, reply: FastifyReply): FastifyReply['raw'] {
+  reply.hijack()
+  const { raw } = reply
+  reply.headers({ 'content-type': contentType, 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
+  for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value)
+  raw.flushHeaders()
+  return raw
+}
+
+function endAtHead(format: EventFormat, reply: FastifyReply, onEnd: () => void): void {
+  sendHead(format, reply).end()
+  onEnd()
+}
+
+/** A listener that cannot throw: what fails for one stream ends that stream, and not the process with all others. */
+function guard(reply: Pick<FastifyReply, 'raw' | 'request'>, listener: () => void): () => void {
+  return () => {
+    try {
+      listener()
+    } catch (error) {
+      cutOff(reply, error)
+    }
+  }
+}
+
+/** The client comes back by itself. */
+function cutOff({ raw, request }: Pick<FastifyReply, 'raw' | 'request'>, error: unknown): void {
+  request.log.error({ err: error, requestId: request.id, path: request.url.split('?')[0] }, 'a stream was cut off: something failed for it')
+  raw.destroy()
+}
+
+/**
+ * Calls once the stream is over: sent to its end, or its connection is gone. That may be so before it begins, and a response
+ * that waits behind another one on its connection says nothing of it: so both are asked.
+ */
+function whenOver({ raw, request }: FastifyReply, call: () => void): void {
+  const connection = request.raw.socket
+  const end = guard({ raw, request }, () => {
+    raw.off('close', end)
+    connection.off('close', end)
+    call()
+  })
+  raw.once('close', end)
+  connection.once('close', end)
+  if (connection.destroyed) end()
+}
+
+/** @throws ProblemError `invalid_request` when it is none that this stream gave */
+export function readLastEventId({ headers }: FastifyRequest, pattern: RegExp, what: string): string | undefined {
+  const given = headers['last-event-id']
+  if (given === undefined || given === '') return undefined
+  if (typeof given === 'string' && pattern.test(given)) return given
+  throw new ProblemError('invalid_request', `The header Last-Event-ID is not ${what}.`, [
+    { pointer: '/last-event-id', detail: `must be ${what}`, fix: 'Send the id of the last event, or leave it out.' },
+  ])
+}

@@ -1,0 +1,182 @@
+/**
+ * `/ws/tasks`: one socket for many tasks. The client asks in JSON, and each request is answered by its id (see
+ * `protocol/subscription.ts`); what it follows, and what it is told, is decided by `live/subscriptions.ts`.
+ *
+ * Text that is no JSON or more than a request can be (see `FRAME_BOUNDS`), or a request without an id, closes with 4500: nobody
+ * could tell what the answer answers. More than `MAX_REQUESTS` in ten seconds close with 4029. After that nothing is read.
+ */
+import type { WebSocket } from '@fastify/websocket'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { createChecker, type Checker } from '../../definitions/schema-errors.js'
+import type { Subscriptions, SubscriptionsDeps } from '../../live/subscriptions.js'
+import type { FieldError } from '../../protocol/errors.js'
+import { CLOSE_CODES, type IdleHeartbeat } from '../../protocol/stream.js'
+import { PingRequest, SubscribeByFit, SubscribeById, SubscribeToList, UnsubscribeRequest, type SocketAnswer, type SocketRequest } from '../../protocol/subscription.js'
+import { FRAME_BOUNDS, readJson } from '../bodies/json-text.js'
+import { ProblemError } from '../problem.js'
+import { readListFilter, readListRequest } from '../routes/list-query.js'
+import type { Beats } from './beats.js'
+import { startHeartbeat } from './heartbeat.js'
+import { describeFrame, guardSocket, type SocketGuard } from './socket-guard.js'
+import { createSocketSink } from './socket-sink.js'
+import type { StreamLimits } from './stream-limits.js'
+
+const MAX_REQUESTS = 50
+const REQUESTS_PERIOD_MS = 10_000
+
+/** Opens the subscriptions of one connection. */
+export type OpenSubscriptions = (client: Pick<SubscriptionsDeps, 'sink' | 'answer' | 'onIdle'>) => Subscriptions
+
+export interface SubscriptionSocketDeps {
+  openSubscriptions: OpenSubscriptions
+  limits: StreamLimits
+  beats: Beats
+  /** Throws for a request that is no handshake of a WebSocket. */
+  assertUpgrade(request: FastifyRequest, reply: FastifyReply): Promise<void>
+}
+
+/** A request as it came: nothing of it is sure but that it is an object. */
+type UnknownRequest = Readonly<Record<string, unknown>>
+
+interface Client {
+  subscriptions: Subscriptions
+  socket: WebSocket
+  guarded: SocketGuard
+}
+
+/** Registers the route, in the scope where WebSockets are registered. */
+export function registerSubscriptionSocket(app: FastifyInstance, { openSubscriptions, limits, beats, assertUpgrade }: SubscriptionSocketDeps): void {
+  const heartbeat = startHeartbeat({})
+  const check = createRequestChecker()
+  app.addHook('preClose', async () => heartbeat.stop())
+
+  app.get(
+    '/tasks',
+    {
+      websocket: true,
+      schema: { hide: true },
+      preValidation: assertUpgrade,
+      async preHandler(request) {
+        limits.assertRoom(request)
+      },
+    },
+    (socket, request) => {
+      heartbeat.add(socket)
+      const guarded = guardSocket(socket, request)
+      const connection = createSocketSink(socket, request.raw.socket, guarded.guard('drain', () => subscriptions.drained()))
+      const sink = beats.add(connection, () => connection.send(JSON.stringify({ type: 'heartbeat' } satisfies IdleHeartbeat)))
+      const subscriptions = openSubscriptions({
+        sink,
+        answer: (message) => socket.send(JSON.stringify(message)),
+      })
+      const release = limits.open(request)
+      const mayAsk = createRateLimit()
+      const hear = (data: Buffer): void => {
+        // What was sent before the client has heard that it is over.
+        if (socket.readyState !== socket.OPEN) return
+        if (mayAsk()) answer({ subscriptions, socket, guarded }, data.toString())
+        else socket.close(CLOSE_CODES.tooManyMessages, `more than ${MAX_REQUESTS} requests in ${REQUESTS_PERIOD_MS} ms`)
+      }
+      socket.on('message', guarded.guard<[Buffer, boolean]>('message', hear, describeFrame))
+      socket.once('close', guarded.guard('close', () => {
+        release()
+        sink.stop()
+        subscriptions.stop()
+      }))
+    },
+  )
+
+  function answer(client: Client, text: string): void {
+    const { socket } = client
+    const request = parse(text)
+    const id = request?.['id']
+    if (request === undefined || typeof id !== 'string') return socket.close(CLOSE_CODES.protocolError, 'a request is a JSON object with type and id')
+    const errors = check(request)
+    const [first] = errors
+    if (first !== undefined) return refuse(socket, id, `The request does not fit: ${first.pointer || 'it'} ${first.detail}. See /asyncapi.json.`, errors)
+    try {
+      take(client, request as SocketRequest)
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+      refuse(socket, id, error.message, (error.errors ?? []).map((one) => ({ ...one, pointer: placeOf(request, one.pointer) })))
+    }
+  }
+
+  function refuse(socket: WebSocket, id: string, detail: string, errors: readonly FieldError[]): void {
+    const refused: SocketAnswer = { type: 'refused', id: id.slice(0, 64) || '?', code: 'invalid_request', detail, errors: [...errors] }
+    socket.send(JSON.stringify(refused))
+  }
+
+  function take({ subscriptions, socket, guarded }: Client, request: SocketRequest): void {
+    switch (request.type) {
+      case 'subscribe':
+        subscribe(subscriptions, request).catch((error: unknown) => guarded.fail('subscribe', error))
+        return
+      case 'unsubscribe':
+        return subscriptions.unsubscribe(request.id)
+      case 'ping':
+        socket.send(JSON.stringify({ type: 'pong', id: request.id } satisfies SocketAnswer))
+    }
+  }
+}
+
+/** @throws ProblemError for what a schema does not say, before anything is subscribed to */
+function subscribe(subscriptions: Subscriptions, request: SocketRequest & { type: 'subscribe' }): Promise<void> {
+  if ('list' in request) return subscriptions.subscribeToList(request.id, readListRequest(request.list))
+  const { selection } = request
+  return subscriptions.subscribe('ids' in selection ? request : { ...request, selection: readListFilter(selection) })
+}
+
+/** Says what is wrong with a request, of the kind that it means to be: of the union of all, every field would be wrong in some. */
+function createRequestChecker(): (request: UnknownRequest) => FieldError[] {
+  const byId = createChecker(SubscribeById)
+  const toList = createChecker(SubscribeToList)
+  const checkers = new Map<unknown, Checker>([
+    ['subscribe', createChecker(SubscribeByFit)],
+    ['unsubscribe', createChecker(UnsubscribeRequest)],
+    ['ping', createChecker(PingRequest)],
+  ])
+  return (request) => {
+    const checker = isByIds(request) ? byId : isOfList(request) ? toList : checkers.get(request['type'])
+    return checker?.check(request) ?? [{ pointer: '/type', detail: `must be one of ${[...checkers.keys()].join(', ')}` }]
+  }
+}
+
+/** Where in the request a field of the query is that an error names. */
+function placeOf(request: UnknownRequest, pointer: string): string {
+  if (!isOfList(request)) return `/selection${pointer}`
+  return pointer === '/cursor' ? '/list/before' : `/list/filter${pointer}`
+}
+
+function isOfList(request: UnknownRequest): boolean {
+  return request['type'] === 'subscribe' && Object.hasOwn(request, 'list')
+}
+
+function isByIds({ type, selection }: UnknownRequest): boolean {
+  return type === 'subscribe' && typeof selection === 'object' && selection !== null && Object.hasOwn(selection, 'ids')
+}
+
+/** Says whether one more is allowed now. */
+function createRateLimit(): () => boolean {
+  let periodEndsAtMs = 0
+  let count = 0
+  return () => {
+    const nowMs = performance.now()
+    if (nowMs >= periodEndsAtMs) {
+      periodEndsAtMs = nowMs + REQUESTS_PERIOD_MS
+      count = 0
+    }
+    count += 1
+    return count <= MAX_REQUESTS
+  }
+}
+
+/** Undefined when it is no JSON object, or has more than a request can have. */
+function parse(text: string): UnknownRequest | undefined {
+  try {
+    const value = readJson(text, FRAME_BOUNDS)
+    return typeof value === 'object' && value !== null ? (value as UnknownRequest) : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,33 @@
+/** Waits until a task has changed, or has ended: for long polls and for `Prefer: wait`. */
+import type { ServerResponse } from 'node:http'
+import type { Hub, Sink } from '../../live/hub.js'
+import { isFinal } from '../../protocol/status.js'
+import type { TaskId } from '../../protocol/task.js'
+
+export interface WaitOptions {
+  /** Until the task has another version than this; undefined: until it has ended. */
+  since: number | undefined
+  waitMs: number
+  /** The answer that is waited for; when it is closed, nobody waits any more. */
+  client: ServerResponse
+}
+
+/** Resolves when it is so, when the time is over, or when the hub can tell no more; the caller reads what is. */
+export async function waitForTask(hub: Hub, id: TaskId, { since, waitMs, client }: WaitOptions): Promise<void> {
+  let finish = () => {}
+  const over = new Promise<void>((resolve) => (finish = resolve))
+  const sink: Sink = {
+    send(_, message) {
+      if (message && (since === undefined ? isFinal(message.status) : message.version !== since)) finish()
+    },
+    bufferedBytes: () => 0,
+    close: () => finish(),
+  }
+  const timer = setTimeout(finish, waitMs)
+  client.once('close', finish)
+  const stream = hub.attach(id, { since }, sink)
+  await over
+  clearTimeout(timer)
+  client.off('close', finish)
+  stream.stop()
+}

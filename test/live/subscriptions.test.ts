@@ -1,0 +1,39 @@
+/** Subscriptions of one connection that cross, without a socket. The rest is in `web/subscription-socket`. */
+import t from 'tap'
+import { createSubscriptions, type SubscriptionsDeps } from '../../src/live/subscriptions.js'
+import type { SocketAnswer } from '../../src/protocol/subscription.js'
+import { settle } from './world.js'
+
+t.test('a subscription that was given up while its tasks were read follows nothing, whoever has its id now', async (t) => {
+  const answers: SocketAnswer[] = []
+  const followed: string[] = []
+  const reads: ((ids: string[]) => void)[] = []
+  const subscriptions = createSubscriptions({
+    hub: {
+      find: async () => true,
+      attach: (id) => {
+        followed.push(id)
+        return { drained() {}, stop() {} }
+      },
+    },
+    lists: {
+      find: () => new Promise((resolve) => reads.push((ids) => resolve(ids.map((id) => ({ id, status: 'PENDING' as const, version: 1, stamp: '1', createdAt: '2026-11-20T21:22:23.456Z' }))))),
+      watchFits: async () => ({ stop() {} }),
+      open: async () => {
+        throw new Error('no list here')
+      },
+    },
+    sink: { send() {}, sendList() {}, bufferedBytes: () => 0, close() {} },
+    answer: (message) => void answers.push(message),
+  } satisfies SubscriptionsDeps)
+  const first = subscriptions.subscribe({ type: 'subscribe', id: 'a', selection: { type: 'first' } })
+  await settle()
+  subscriptions.unsubscribe('a')
+  const second = subscriptions.subscribe({ type: 'subscribe', id: 'a', selection: { type: 'second' } })
+  await settle()
+  reads[0]?.(['one'])
+  reads[1]?.(['two'])
+  await Promise.all([first, second])
+  t.same(followed, ['two'])
+  t.same(answers.map(({ type }) => type), ['unsubscribed', 'subscribed'])
+})
