@@ -26,10 +26,10 @@ export type WorkerConfig = Static<typeof WorkerConfig>
 export const RelayConfig = Type.Object({ ...everyRole, ...relay })
 export type RelayConfig = Static<typeof RelayConfig>
 
-export const MigrateConfig = Type.Object({ databaseUrl, logLevel: logLevel('info') })
+const MigrateConfig = Type.Object({ databaseUrl, logLevel: logLevel('info') })
 export type MigrateConfig = Static<typeof MigrateConfig>
 
-export const TypesConfig = Type.Object({ ...definitions, logLevel: logLevel('info') })
+const TypesConfig = Type.Object({ ...definitions, logLevel: logLevel('info') })
 export type TypesConfig = Static<typeof TypesConfig>
 
 /** Everything the roles take, as `start` hands it on to them. Its own lines say what matters, so the roles log less. */

@@ -57,7 +57,7 @@ export async function readEventStream(body, signal, { onSign, onMessage }) {
 }
 
 /** Undefined when it is no JSON. */
-export function parse(data) {
+function parse(data) {
   try {
     return JSON.parse(data)
   } catch {

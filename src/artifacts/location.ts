@@ -16,7 +16,7 @@ export function locate({ attempt, name }: Place): string {
 }
 
 /** Where an earlier version has put such a file; undefined when it could not have had this name. */
-export function locateBefore({ attempt, name }: Place): string | undefined {
+function locateBefore({ attempt, name }: Place): string | undefined {
   return PLAIN_NAME.test(name) ? `${attempt}-${name}` : undefined
 }
 

@@ -89,7 +89,7 @@ export interface EventSubscription {
   close(): Promise<void>
 }
 
-export interface BrokerReport {
+interface BrokerReport {
   /** The server, in words: `Redis 7.2.4`. */
   server: string
   /** Its clock, in milliseconds since 1970. */

@@ -6,8 +6,6 @@ import { migrateBrokerSchema, openPostgresBroker } from './postgres-broker.js'
 import { openRedisBroker } from './redis-broker.js'
 import { withStandby } from './standby-broker.js'
 
-export type { BrokerLog } from './incident-log.js'
-
 export interface OpenBrokerOptions {
   /** Redis, when there is one. Without it, and while it is away, PostgreSQL carries everything; `migrateBroker` must have prepared it. */
   redisUrl?: string | undefined

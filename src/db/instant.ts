@@ -12,7 +12,7 @@ const WRITTEN = /^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(\.\d+)?(?:Z|([+-])(\d\d)
  * SQL and older versions have written them, and one of them must not make a whole page unreadable. So this never throws, and its date can
  * always be written.
  */
-export function readInstant(text: string): Date {
+function readInstant(text: string): Date {
   return new Date(Math.min(Math.max(toMilliseconds(text), FIRST_MS), LAST_MS))
 }
 

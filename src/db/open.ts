@@ -20,7 +20,7 @@ export interface OpenDatabaseOptions {
 }
 
 /** A statement had no answer in time. Whether it was done is not known. */
-export class StatementTimeoutError extends Error {
+class StatementTimeoutError extends Error {
   override readonly name = 'StatementTimeoutError'
 }
 

@@ -120,7 +120,7 @@ export interface TimeLimits {
 }
 
 /** In which process the handler runs. */
-export type Isolation =
+type Isolation =
   /** In that of the worker, with all others: for handlers that wait for something most of the time. The default. */
   | 'none'
   /** In one of its own, which can be killed: for those that compute, or load what may crash. */

@@ -13,7 +13,7 @@ import { escapePointer } from '../protocol/text.js'
 import { describeViolation, UNKNOWN_FIELD, type Violation } from './violation-words.js'
 
 /** The most fields that are named. */
-export const MAX_ERRORS = 50
+const MAX_ERRORS = 50
 /** TypeBox is asked to explain parts of at most so many values. */
 const MAX_EXPLAINED_VALUES = 500
 /** Longer names of unknown fields are cut: an answer must not be as long as what it answers. */

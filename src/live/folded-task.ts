@@ -151,7 +151,7 @@ function boundRecent(frames: TransitionFrame[]): TransitionFrame[] {
   return frames.slice(tooOld + 1)
 }
 
-export function toSnapshot(task: Task): SnapshotMessage {
+function toSnapshot(task: Task): SnapshotMessage {
   return { type: 'snapshot', taskId: task.id, status: task.status, version: task.version, task }
 }
 

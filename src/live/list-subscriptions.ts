@@ -6,7 +6,7 @@ import type { ListSink } from './list-stream.js'
 import { ListsFullError, type Lists, type OpenList } from './lists.js'
 import type { TaskStream } from './task-stream.js'
 
-export const MAX_LISTS = 8
+const MAX_LISTS = 8
 
 export interface ListSubscriptionsDeps {
   lists: Pick<Lists, 'open'>

@@ -8,7 +8,7 @@ import type { TaskId, TaskSummary } from '../protocol/task.js'
 import { compareIn, type FoundRow, type ListedRow, type ListPosition, type ListQuery } from './list-query.js'
 
 /** What a window holds, in bytes of JSON. One with very large rows gets shorter. */
-export const MAX_WINDOW_BYTES = 2 * 1024 * 1024
+const MAX_WINDOW_BYTES = 2 * 1024 * 1024
 
 export interface Row extends ListedRow {
   readonly json: string

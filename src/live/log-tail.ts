@@ -8,7 +8,7 @@ import type { LogMessage } from '../protocol/stream.js'
 import { toFrame, type Frame } from './frame.js'
 
 /** Lines kept, and read. */
-export const MAX_LINES = 200
+const MAX_LINES = 200
 
 export interface LogTail {
   accept(frame: Frame<LogMessage>): void

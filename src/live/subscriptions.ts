@@ -30,9 +30,9 @@ import type { ListSink } from './list-stream.js'
 import { ListSubscriptions } from './list-subscriptions.js'
 import { ListsFullError, type Lists } from './lists.js'
 
-export const MAX_SUBSCRIPTIONS = 50
-export const MAX_FOLLOWED_TASKS = 5_000
-export const MAX_FIRST_TASKS = 200
+const MAX_SUBSCRIPTIONS = 50
+const MAX_FOLLOWED_TASKS = 5_000
+const MAX_FIRST_TASKS = 200
 /** Tasks that were told of, with the version, and that wait to be followed. Of more, the oldest are forgotten. */
 const MAX_REMEMBERED = 20_000
 

@@ -4,7 +4,7 @@ import { MAX_FILE_NAME_BYTES } from './file-name.js'
 import { Instant, TaskId } from './task.js'
 
 /** Checked where files come in: see `file-name.ts`. */
-export const ArtifactName = Type.String({
+const ArtifactName = Type.String({
   minLength: 1,
   maxLength: MAX_FILE_NAME_BYTES,
   description: `any Unicode of at most ${MAX_FILE_NAME_BYTES} bytes, without slashes, control characters and what Windows reserves`,
@@ -30,7 +30,7 @@ export type ArtifactList = Static<typeof ArtifactList>
 export const ArtifactParams = Type.Object({ id: TaskId, name: ArtifactName })
 
 /** The longest a signed link may hold, in seconds: 30 days. */
-export const MAX_LINK_SECONDS = 30 * 86_400
+const MAX_LINK_SECONDS = 30 * 86_400
 
 export const CreateLink = Type.Object(
   { expiresInSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_LINK_SECONDS, default: 3_600 })) },

@@ -1,2 +1,2 @@
 /** The one rule for numbers in JSON: see `public/exact-numbers.js`, which is the source, because the browser loads that file as it is. */
-export { findInexactNumber, type InexactNumber } from '../../public/exact-numbers.js'
+export { findInexactNumber } from '../../public/exact-numbers.js'

@@ -6,7 +6,7 @@ import { Instant, QueueName, TaskId, TaskType } from './task.js'
 /** PostgreSQL stores no text with U+0000. */
 export const NO_NUL = '^[^\\u0000]*$'
 /** A tag to look for. */
-export const Tag = Type.String({ minLength: 1, maxLength: 50, pattern: NO_NUL, examples: ['nightly'] })
+const Tag = Type.String({ minLength: 1, maxLength: 50, pattern: NO_NUL, examples: ['nightly'] })
 
 /** All that is given must fit. `{}` is every task. */
 export const ListFilter = Type.Object(

@@ -112,7 +112,7 @@ export const StreamQuery = Type.Object(
 export type StreamQuery = Static<typeof StreamQuery>
 
 /** How many tasks a stream over plain HTTP may name: its address and its position must fit into headers. */
-export const MAX_IDS_IN_URL = 200
+const MAX_IDS_IN_URL = 200
 
 export const SelectionQuery = Type.Object(
   {

@@ -46,8 +46,6 @@ export const TRANSITIONS: Readonly<Record<Status, readonly Status[]>> = {
   EXPIRED: [],
 }
 
-export const FINAL_STATUSES: readonly Status[] = STATUSES.filter((status) => TRANSITIONS[status].length === 0)
-
 /** Where a task can be edited: it has not started, or its next attempt has not. An edit keeps the status and makes the next version. */
 export const EDITABLE_STATUSES = ['SCHEDULED', 'WAITING', 'PENDING', 'RETRYING'] as const satisfies readonly Status[]
 

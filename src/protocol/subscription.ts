@@ -7,7 +7,7 @@ import { FieldError } from './errors.js'
 import { ListFilter, ListRequest } from './list.js'
 import { TaskId } from './task.js'
 
-export const MAX_SELECTED_IDS = 1_000
+const MAX_SELECTED_IDS = 1_000
 
 const RequestId = Type.String({ minLength: 1, maxLength: 64, description: 'chosen by the client' })
 const Version = Type.Integer({ minimum: 0 })

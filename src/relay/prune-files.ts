@@ -11,7 +11,7 @@ import type { Log } from '../log.js'
 import { readArtifactOwners } from '../store/artifacts.js'
 
 /** No upload, and no record of one, is silent for so long. */
-export const SAFE_AGE_MS = 3_600_000
+const SAFE_AGE_MS = 3_600_000
 
 export interface CleanOptions {
   db: Database

@@ -42,12 +42,12 @@ function reachableAddress(address: string): string {
 }
 
 /** A command for a shell. */
-export function curlLine(address: string): string {
+function curlLine(address: string): string {
   return `curl -s -X POST ${address}/api/tasks -H 'content-type: application/json' -d '{"title":"example task"}'`
 }
 
 /** A statement for the console of a page of this server: creates a task and logs each status it goes through. */
-export function consoleLine(): string {
+function consoleLine(): string {
   const create = `fetch('/api/tasks', {method: 'POST', headers: {'content-type': 'application/json'}, body: '{"title":"example task"}'})`
   const watch = `new WebSocket(location.origin.replace('http', 'ws') + task.links.stream).onmessage = (e) => console.log(JSON.parse(e.data).status)`
   return `${create}.then((r) => r.json()).then((task) => { ${watch} })`

@@ -31,7 +31,7 @@ export interface IntakeOptions {
 /** The key of a request and what came with it. */
 export type RequestKey = Pick<KeyedTask, 'key' | 'fingerprint'>
 
-export interface Accepted<View extends TaskSummary = Task> {
+interface Accepted<View extends TaskSummary = Task> {
   task: View
   /** `replayed`: by an earlier request with the same key. `existing`: an unfinished task has the same unique key. */
   kind: 'created' | 'replayed' | 'existing'

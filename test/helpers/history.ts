@@ -12,7 +12,7 @@ export interface StoredTransition {
   edited?: string[] | null
 }
 
-export interface StoredAttempt {
+interface StoredAttempt {
   taskId: string
   attempt: number
   startedMs: number

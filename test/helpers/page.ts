@@ -6,7 +6,7 @@ import type { Status } from '../../src/protocol/status.js'
 import type { Task } from '../../src/protocol/task.js'
 import { openPage } from './browser.js'
 
-export interface PageTestOptions extends BrowserContextOptions {
+interface PageTestOptions extends BrowserContextOptions {
   /** What a browser itself logs of a refusal that the test provokes. */
   expected?: RegExp
 }

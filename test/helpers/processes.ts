@@ -34,7 +34,7 @@ export interface ProcessOptions {
   ownGroup?: boolean
 }
 
-export interface Exit {
+interface Exit {
   code: number | null
   signal: NodeJS.Signals | null
 }

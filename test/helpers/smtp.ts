@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers'
 import { SMTPServer } from 'smtp-server'
 import type { TestScope } from './services.js'
 
-export interface ReceivedEmail {
+interface ReceivedEmail {
   to: string[]
   content: string
 }

@@ -4,7 +4,7 @@ import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { Task } from '../../src/protocol/task.js'
 import { readFrame } from './frame-check.js'
 
-export interface Watched {
+interface Watched {
   messages: StreamMessage[]
   code: number
   reason: string

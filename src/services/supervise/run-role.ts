@@ -14,7 +14,7 @@ import type { RoleMessage } from './role-process.js'
 
 export type ServiceRole = 'web' | 'worker' | 'relay'
 
-export interface RunningRole {
+interface RunningRole {
   /** Where it listens, if it does. */
   address?: string
   stop(): Promise<void>

@@ -38,7 +38,7 @@ export interface FindOptions {
   maxLooks?: number
 }
 
-export interface FoundTask extends ListPosition {
+interface FoundTask extends ListPosition {
   status: Status
   version: number
   /** Another one whenever the row was written. */

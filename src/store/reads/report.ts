@@ -71,7 +71,7 @@ export function countReportedTasks(db: Database, tenant: string, scope: ReportSc
 }
 
 /** In milliseconds. */
-export interface Durations {
+interface Durations {
   p50: number
   p95: number
   max: number

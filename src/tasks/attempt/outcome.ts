@@ -31,7 +31,7 @@ export type Outcome =
   | { kind: 'cancelled'; reason: string | null }
 
 /** How long a task may be put back in a row; see `Definition.putBackLimitMs`. */
-export const DEFAULT_PUT_BACK_LIMIT_MS = 7 * 86_400_000
+const DEFAULT_PUT_BACK_LIMIT_MS = 7 * 86_400_000
 /** The shortest pause of a task that is put back. */
 const PUT_BACK_LEAST_MS = 1_000
 /** A pause is this part of the time that the task has been put back for, or longer. */

@@ -34,7 +34,7 @@ export interface ConnectionLimits extends ConnectionTimes, BodyLimits {
   sweepMs: number
 }
 
-export const DEFAULT_LIMITS: ConnectionLimits = {
+const DEFAULT_LIMITS: ConnectionLimits = {
   maxConnections: 25_000,
   requestMs: 15_000,
   keepAliveMs: 30_000,

@@ -19,7 +19,7 @@ import type { BeatingSink, Beats } from './beats.js'
 import type { EventFormat } from './event-format.js'
 import type { OpenSubscriptions } from './subscription-socket.js'
 
-export interface HttpStreamOptions {
+interface HttpStreamOptions {
   format: EventFormat
   /** Called once, when the connection is over. */
   onEnd(): void
