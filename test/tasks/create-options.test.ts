@@ -109,12 +109,15 @@ t.test('a task that waits can be edited; one that has started, or moved, cannot'
   t.ok(await store.editTaskIfWaiting(db, 'default', later, { runAt: '2000-01-01T00:00:00.000Z' }))
   const { deliveries } = await store.takeDueDeliveries(db, 'default', 1_000, 60_000)
   t.ok(deliveries.some(({ taskId }) => taskId === later), 'its delivery moved with it')
-  const seen = await read(waiting)
-  if (seen === undefined) return t.fail('it is there')
-  for (const other of [{ version: 1 }, { title: 'old' }, { payload: {} }, { priority: 1 }, { tags: [] }, { runAt: seen.createdAt }, { expiresAt: seen.createdAt }]) {
-    t.notOk(await store.editTaskIfWaiting(db, 'default', waiting, { title: 'x' }, { ...seen, ...other }), `not as expected: ${Object.keys(other)}`)
+  const seenState = async () => (await store.readTaskToEdit(db, 'default', waiting))?.state ?? ''
+  for (const other of [{ title: 'old' }, { payload: {} }, { priority: 1 }, { tags: [] }, { expiresAt: '2998-01-01T00:00:00.000Z' }]) {
+    const before = await seenState()
+    t.ok(await store.editTaskIfWaiting(db, 'default', waiting, other, before), 'as it was seen')
+    t.notOk(await store.editTaskIfWaiting(db, 'default', waiting, { title: 'x' }, before), `not as it was seen: ${Object.keys(other)}`)
   }
-  const edits = await Promise.all(['one', 'two', 'three'].map((tag) => store.editTaskIfWaiting(db, 'default', waiting, { tags: [tag] }, seen)))
+  await store.editTaskIfWaiting(db, 'default', waiting, { title: 'new' })
+  const state = await seenState()
+  const edits = await Promise.all(['one', 'two', 'three'].map((tag) => store.editTaskIfWaiting(db, 'default', waiting, { tags: [tag] }, state)))
   t.equal(edits.filter(Boolean).length, 1, 'one of those who have seen the same')
   t.notOk(await store.editTaskIfWaiting(db, 'somebody', waiting, { title: 'x' }), "somebody else's")
   await claim(waiting)

@@ -9,7 +9,7 @@ import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
 import { NewTaskError, readNewTask } from '../../tasks/new-task.js'
 import type { Registry } from '../../tasks/registry.js'
-import { cancelTasks, editTaskIfWaiting, readTasks, type TaskEdit } from '../../tasks/store/index.js'
+import { cancelTasks, editTaskIfWaiting, readTasks, readTaskToEdit, type TaskEdit } from '../../tasks/store/index.js'
 import { etagOf, hasEtag } from '../etag.js'
 import { ProblemError } from '../problem.js'
 import { DEFAULT_TENANT } from '../tenant.js'
@@ -23,7 +23,7 @@ export interface ChangeTaskDeps {
 export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async (app, { db, events, registry }) => {
   async function read(id: TaskId): Promise<Task> {
     const [task] = await readTasks(db, DEFAULT_TENANT, [id])
-    if (task === undefined) throw new ProblemError('task_not_found', `There is no task ${id}.`)
+    if (task === undefined) throw toNotFound(id)
     return task
   }
 
@@ -74,12 +74,14 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
     },
     async (request, reply) => {
       const id = request.params.id.toLowerCase()
-      const task = await read(id)
+      const found = await readTaskToEdit(db, DEFAULT_TENANT, id)
+      if (found === undefined) throw toNotFound(id)
+      const { task, state } = found
       const wanted = request.headers['if-match'] ?? '*'
       assertSame(wanted, task)
       assertStartCanMove(request.body, task)
       const edit = readEdit(request.body, task, registry)
-      const edits = await editTaskIfWaiting(db, DEFAULT_TENANT, id, edit, wanted === '*' ? undefined : task)
+      const edits = await editTaskIfWaiting(db, DEFAULT_TENANT, id, edit, wanted === '*' ? undefined : state)
       // The edit is stored: whoever misses this finds it there.
       if (edits) events.publish(edits).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'an edit was not published'))
       const now = await read(id)
@@ -89,6 +91,10 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       throw new ProblemError('not_editable', `The task is ${now.status}.`)
     },
   )
+}
+
+function toNotFound(id: TaskId): ProblemError {
+  return new ProblemError('task_not_found', `There is no task ${id}.`)
 }
 
 /** @throws NewTaskError */
