@@ -41,7 +41,16 @@ const ODD: [column: string, value: string, shown: Partial<Task>][] = [
   ['failure', `'"it broke"'`, { failure: { code: 'error', message: 'it broke', attempt: 0 } }],
   ['failure', `'{"message": "it broke"}'`, { failure: { code: 'error', message: 'it broke', attempt: 0 } }],
   ['failure', `'[1]'`, { failure: { code: 'error', message: '[1]', attempt: 0 } }],
+  ['failure', `'{"message": 5, "why": ["a, b", {"c": null}]}'`, { failure: { code: 'error', message: '{"why":["a, b",{"c":null}],"message":5}', attempt: 0 } }],
+  ['failure', `'{"code": "x", "message": "y", "attempt": "1"}'`, { failure: { code: 'error', message: 'y', attempt: 0 } }],
+  ['failure', `'{"code": "x", "message": "y", "attempt": 1e400}'`, { failure: { code: 'error', message: 'y', attempt: 0 } }],
+  ['failure', `'{"code": "permanent", "message": "y", "attempt": 2}'`, { failure: { code: 'permanent', message: 'y', attempt: 2 } }],
+  ['failure', `to_jsonb(repeat('long', 1000))`, { failure: { code: 'error', message: 'long'.repeat(250), attempt: 0 } }],
+  ['failure', `'null'`, { failure: null }],
   ['payload', `'1e400'`, { payload: null }],
+  ['payload', `'{"big": [1e400, -1e999, 1e300, 1.5], "text": "1e400 \\" 5", "no": false}'`, { payload: { big: [null, null, 1e300, 1.5], text: '1e400 " 5', no: false } }],
+  ['payload', `jsonb_build_object('text', repeat('5', 400))`, { payload: { text: '5'.repeat(400) } }],
+  ['result', `'[12345678901234567890, 1e400]'`, { result: [12345678901234567000, null] }],
 ]
 
 async function read(path: string): Promise<{ status: number; body: unknown }> {
@@ -133,7 +142,15 @@ t.test('they are exported with the others', async (t) => {
   for (const format of ['csv', 'ndjson'] as const) {
     const { lines, rows } = await exportPage(db, 'default', { tag: 'odd' }, { format, afterId: null, limit: 1_000, maxBytes: 10_000_000 })
     t.equal(rows, all.length)
-    t.equal(lines?.trimEnd().split('\n').length, all.length, format)
+    const written = lines?.trimEnd().split('\n') ?? []
+    t.equal(written.length, all.length, format)
+    if (format === 'csv') continue
+    for (const line of written) {
+      const exported = JSON.parse(line) as Task
+      const { body } = await read(`/api/tasks/${exported.id}`)
+      const shown = Object.entries(body as Task).filter(([field]) => field in exported)
+      t.same(exported, Object.fromEntries(shown), `${odd.find(({ id }) => id === exported.id)?.name}: each field as it is shown elsewhere`)
+    }
   }
 })
 
