@@ -8,6 +8,7 @@ import { linkTo } from '../protocol/base-path.js'
 import type { Registry } from '../tasks/registry.js'
 import { describeStreams } from './asyncapi.js'
 import { completeDocument, describeHead, type DescribedRoute } from './docs/openapi.js'
+import { addWithoutProgram } from './docs/without-program.js'
 import { keepAnswersFresh } from './fresh-answers.js'
 import { isTls } from './origins.js'
 import { serveFolder } from './serve-folder.js'
@@ -48,6 +49,10 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
 
 /** The documents, and the page that shows one of them. */
 async function documentRoutes(scope: FastifyInstance): Promise<void> {
+  scope.addHook('onSend', async (_request, reply, payload) => {
+    const isPage = typeof payload === 'string' && String(reply.getHeader('content-type')).startsWith('text/html')
+    return isPage ? addWithoutProgram(payload, () => scope.swagger()) : payload
+  })
   keepAnswersFresh(scope)
   await scope.register(swaggerUi, {
     routePrefix: '/docs',
@@ -55,6 +60,7 @@ async function documentRoutes(scope: FastifyInstance): Promise<void> {
     staticCSP: DOCS_POLICY,
     // Else a server that is not on localhost has its document checked by a service of others.
     uiConfig: { deepLinking: true, validatorUrl: null },
+    theme: { title: 'The API · Taskwire' },
   })
   // In place of the package's own route for them, which compresses nothing.
   serveFolder(scope, { folder: SWAGGER_FILES, prefix: '/docs/static/', headers: { 'content-security-policy': DOCS_POLICY }, includes: (name) => !name.endsWith('.html') })
