@@ -1,7 +1,9 @@
 /** Addresses of the page, wherever a proxy has put it. Without DOM. */
 
-/** The path of the page's folder, with a slash at its end: `/`, or `/taskwire/` behind a proxy. This file lies in it. */
-const ROOT = new URL('.', import.meta.url).pathname
+/** The address of the page's folder, with a slash at its end. This file lies in it, or in `assets/<fingerprint>/` of it. */
+export const rootUrl = new URL('.', import.meta.url).href.replace(/\/assets\/[\w-]+\/$/, '/')
+/** Its path: `/`, or `/taskwire/` behind a proxy. */
+const ROOT = new URL(rootUrl).pathname
 const OLD_ADDRESS = /^#\/(?:(tasks|types|new)(?:\/([^/?]+))?)?$/
 
 /** The address of a page for a link: `linkTo('/tasks/', id)`. What follows the path is one part of it, whatever its characters. */

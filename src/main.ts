@@ -115,11 +115,12 @@ async function runRelay(): Promise<void> {
 async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys?: Parameters<typeof runRole>[2]): Promise<void> {
   const { countMissingMigrations } = await import('./db/migrate.js')
   const { PooledConnectionError } = await import('./db/pooler.js')
+  const { UnfitDatabaseError } = await import('./db/writability.js')
   const start: StartRole<R> = async (config, log) => {
     const ignored = describeIgnored(readDatabaseUrl(config.databaseUrl))
     if (ignored !== undefined && !isSupervised()) log.warn(ignored)
     const answer = await countMissingMigrations(config.databaseUrl).catch((error: Error) => {
-      if (error instanceof PooledConnectionError) throw error
+      if (error instanceof PooledConnectionError || error instanceof UnfitDatabaseError) throw error
       return error.message
     })
     if (typeof answer === 'number' && answer > 0) throw new StartupError(`the database lacks ${answer} migrations: run "taskwire migrate".`)

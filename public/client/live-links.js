@@ -36,29 +36,42 @@ function linkBySocket(options, watchesOf, { onMessage, onClose }) {
 
 /**
  * A response carries one list and any number of tasks. When what is watched changes, it is asked for anew. A page that may not hold a stream
- * (see `stream-slots.js`) reads the beginning of one every few seconds.
+ * for each list (see `stream-slots.js`) reads the beginning of them every few seconds.
  */
 function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
   let current = new AbortController()
   let timer
-  const slot = openSlot(urlOf(options.baseUrl, ''), () => rest(0))
+  const slots = [openSlot(urlOf(options.baseUrl, ''), () => rest(0))]
+  let asking = Promise.resolve()
+
+  /** Resolves with whether there are as many as that; if not, none is kept. */
+  async function takeSlots(count) {
+    while (slots.length < count) slots.push(openSlot(urlOf(options.baseUrl, ''), () => {}))
+    for (const slot of slots.slice(count)) slot.leave()
+    for (const slot of slots.slice(0, count)) {
+      if (await slot.take()) continue
+      for (const each of slots) each.leave()
+      return false
+    }
+    return true
+  }
 
   async function open() {
     clearTimeout(timer)
     current.abort()
     current = new AbortController()
     const { signal } = current
-    const isBrief = !(await slot.take())
-    if (signal.aborted) return
-    const endAfter = (delayMs) => {
-      clearTimeout(timer)
-      timer = setTimeout(() => rest(slot.pollMs()), delayMs)
-    }
-    if (isBrief) endAfter(BRIEF_MS.longest)
     const lists = watchesOf().filter((watch) => watch.list !== undefined)
     const tasks = watchesOf().filter((watch) => watch.taskId !== undefined).slice(0, MAX_IDS_IN_URL)
     const [first, ...others] = lists
     const groups = [...(first || tasks.length > 0 ? [{ list: first, tasks }] : []), ...others.map((list) => ({ list, tasks: [] }))]
+    const isBrief = !(await (asking = asking.then(() => takeSlots(groups.length))))
+    if (signal.aborted) return
+    const endAfter = (delayMs) => {
+      clearTimeout(timer)
+      timer = setTimeout(() => rest(slots[0].pollMs()), delayMs)
+    }
+    if (isBrief) endAfter(BRIEF_MS.longest)
     let begunCount = 0
     const onBegun = () => ++begunCount === groups.length && isBrief && endAfter(BRIEF_MS.begun)
     for (const group of groups) {
@@ -109,7 +122,7 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
     close() {
       clearTimeout(timer)
       current.abort()
-      slot.close()
+      for (const slot of slots) slot.close()
     },
   }
 }

@@ -3,10 +3,13 @@
  * together: streams that took them all would leave none for requests. A WebSocket is not counted among them.
  *
  * A page that is hidden holds no stream. Of those that are shown, as many do as there are slots, which are locks of the browser (Web Locks).
- * Where there are none, such as on plain HTTP under another name than localhost, every page that is shown holds one. Outside a browser every
- * program does. A page without a slot polls, and asks for a slot each time.
+ * Where there are none, such as on plain HTTP under another name than localhost, every page that is shown holds as many by itself. Outside a
+ * browser there is no bound. What has no slot polls, and asks for one each time. All streams of the client count: those of `openLive` and
+ * `watchList`, and those and the long polls of single watches.
  */
 const SLOTS = 3
+/** Those of this page, where there are no locks: by the address of the server. */
+const held = new Map()
 /** Between two polls, in milliseconds. Less than the 17 s of silence that the page shows. */
 const POLL_MS = { shown: 3_000, hidden: 10_000 }
 
@@ -38,6 +41,15 @@ export function openSlot(address, onShownOrHidden) {
       navigator.locks.request(name, { ifAvailable: true }, hold).catch(() => resolve(false))
     }).catch(() => false)
 
+  const takeOfPage = () => {
+    const { origin } = new URL(address)
+    const count = held.get(origin) ?? 0
+    if (count >= SLOTS) return false
+    held.set(origin, count + 1)
+    release = () => held.set(origin, held.get(origin) - 1)
+    return true
+  }
+
   const takeAnyLock = async () => {
     for (let slot = 0; slot < SLOTS; slot++) if (await takeLock(`taskwire stream ${slot} ${new URL(address).origin}`)) return release !== undefined
     return false
@@ -46,12 +58,14 @@ export function openSlot(address, onShownOrHidden) {
   return {
     /** Resolves with whether a stream may stay open. */
     async take() {
-      if (isHidden()) return false
-      if (document === undefined || !navigator?.locks || release) return true
+      if (isHidden() || isClosed) return false
+      if (document === undefined || release) return true
+      if (!navigator?.locks) return takeOfPage()
       // Two at once would take two slots.
       asking ??= takeAnyLock().finally(() => (asking = undefined))
       return asking
     },
+    leave,
     pollMs: () => (isHidden() ? POLL_MS.hidden : POLL_MS.shown),
     close() {
       isClosed = true

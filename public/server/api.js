@@ -1,8 +1,9 @@
 /** Requests to the REST surface, and the server's clock. */
+import { rootUrl } from '../addresses.js'
 import { isPassing, requestJson } from '../client/requests.js'
 
-/** Where the server is reached, under whatever path a proxy has put it: this file lies in its folder `server`. */
-export const baseUrl = new URL('..', import.meta.url).href.replace(/\/$/, '')
+/** Where the server is reached, under whatever path a proxy has put it. */
+export const baseUrl = rootUrl.replace(/\/$/, '')
 
 const DEADLINE_MS = 10_000
 const RETRY_MS = 2_000

@@ -45,8 +45,11 @@ const MAX_APPLICATION_NAME = 63
  */
 const FORMAT_SETTINGS =
   '-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex -c standard_conforming_strings=on -c array_nulls=on -c transform_null_equals=off'
-/** ...and, unless the URL says otherwise, that no statement is ended that has a deadline here, and no connection that waits in a pool. */
-const TIMEOUT_SETTINGS = '-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0'
+/**
+ * ...and, unless the URL says otherwise, that no statement is ended that has a deadline here, and no connection that waits in a pool; and
+ * that what was answered to be stored is on the disk. Settings that ours cannot replace are refused at the start, see `writability.ts`.
+ */
+const DEFAULT_SETTINGS = '-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 -c synchronous_commit=on'
 /** Stands for a host that is missing. */
 const NO_HOST = '%20'
 const HONOURED = new Set([
@@ -207,5 +210,5 @@ function nameOf({ applicationName }: DatabaseAddress, needs: ConnectionNeeds): s
 
 /** Of two settings of one name the later one counts. */
 function optionsOf({ options }: DatabaseAddress, needs: ConnectionNeeds): string {
-  return [TIMEOUT_SETTINGS, options, FORMAT_SETTINGS, needs.options ?? ''].filter((part) => part !== '').join(' ')
+  return [DEFAULT_SETTINGS, options, FORMAT_SETTINGS, needs.options ?? ''].filter((part) => part !== '').join(' ')
 }

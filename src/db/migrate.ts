@@ -16,6 +16,7 @@ import { describeDatabase, toPostgresOptions } from './database-url.js'
 import { STATEMENT_SETTINGS } from './database.js'
 import { assertOwnSession, isRefusedByPooler, PooledConnectionError } from './pooler.js'
 import { prepareOnline } from './prepare-online.js'
+import { assertWritable } from './writability.js'
 
 /** Where the migrations lie, seen from `src/db` and from `dist/db` alike. */
 const MIGRATIONS_FOLDER = fileURLToPath(new URL('../../drizzle', import.meta.url))
@@ -106,6 +107,7 @@ async function useServer<T>(databaseUrl: string, work: (client: postgres.Sql, co
     })
     assertVersion(version)
     await assertOwnSession(client, connect, server)
+    await assertWritable(client, server)
     return await work(client, connect)
   } catch (error) {
     if (error instanceof StartupError) throw error

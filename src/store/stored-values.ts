@@ -18,6 +18,31 @@ const isText = (value: unknown) => typeof value === 'string'
 /** SQL for a stored time as it is shown (see `db/instant.ts`); null stays null. */
 export const boundedTime = (column: string) => `(case when ${column} is not null then greatest(least(${column}, '${LAST_INSTANT}'), '${FIRST_INSTANT}') end)`
 
+/** SQL for what `toTags` makes of stored tags. An array of one dimension is asked for nulls, those of more cannot be. */
+export const shownTags = (column: string) => `(case when array_ndims(${column}) > 1 or array_position(case when array_ndims(${column}) = 1 then ${column} end, null) is not null
+  then (select coalesce(json_agg(tag order by place), '[]') from unnest(${column}) with ordinality as u(tag, place) where tag is not null) else to_json(${column}) end)`
+
+/** Of the text of a jsonb value: a string, with its quotes. */
+const JSON_STRING = String.raw`"(?:[^"\\]|\\.)*"`
+/** A string, a number, which has no exponent there, or what lies between. */
+const JSON_PART = `(${JSON_STRING}|-?[0-9][0-9.]*|[^"0-9-]+)`
+/** More digits before the point than a double has: 310. One repetition has 255 at most. */
+const BEYOND_DOUBLE = '([0-9]{155}){2}'
+
+/** SQL for the text of a jsonb value as JavaScript reads it: a number beyond a double is null. Nearly no text is long enough to have one. */
+export const shownJson = (text: string) => `(case when octet_length(${text}) >= 310 and ${text} ~ '${BEYOND_DOUBLE}'
+  then (select string_agg(case when part[1] ~ '^-?${BEYOND_DOUBLE}' then 'null' else part[1] end, '' order by place) from regexp_matches(${text}, '${JSON_PART}', 'g') with ordinality as p(part, place))
+  else ${text} end)`
+
+/** SQL for what `toFailure` makes of a stored failure. */
+export const shownFailure = (failure: string, attempt: string) => `(case
+  when jsonb_typeof(${failure}) = 'null' then null
+  when ${failure} is null or (jsonb_typeof(${failure}->'code') = 'string' and jsonb_typeof(${failure}->'message') = 'string' and jsonb_typeof(${failure}->'attempt') = 'number'
+    and ${failure}->>'attempt' !~ '${BEYOND_DOUBLE}') then ${shownJson(`${failure}::text`)}::json
+  else json_build_object('code', 'error', 'message', left(case
+    when jsonb_typeof(${failure}) = 'string' then ${failure}#>>'{}' when jsonb_typeof(${failure}->'message') = 'string' then ${failure}->>'message'
+    else regexp_replace(${failure}::text, '(${JSON_STRING})|\\s', '\\1', 'g') end, ${MAX_MESSAGE}), 'attempt', ${attempt}) end)`
+
 /** An array of PostgreSQL has any number of dimensions, and nulls in it. */
 export function toTags(stored: readonly unknown[]): string[] {
   if (stored.every(isText)) return stored as string[]

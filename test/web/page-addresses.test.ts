@@ -48,7 +48,7 @@ t.test('nothing else is shadowed: other addresses stay what they are, or are tol
 
 t.test('every module of the program is named in the document, and every style sheet is a file', async (t) => {
   const html = await (await fetch(address)).text()
-  const preloaded = [...html.matchAll(/modulepreload" href="\.\/([^"]+)"/g)].map(([, name]) => name)
+  const preloaded = [...html.matchAll(/modulepreload" href="\.\/assets\/[\w-]{16}\/([^"]+)"/g)].map(([, name]) => name)
   const isOfProgram = (name: string) => name.endsWith('.js') && name !== 'playground.js'
   t.same(preloaded.sort(), FILES.filter(isOfProgram).sort())
   const styled = [...`${read('index.html')}${read('playground.html')}`.matchAll(/styles\/[\w-]+\.css/g)].map(([name]) => name)

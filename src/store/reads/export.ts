@@ -7,7 +7,7 @@
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
-import { boundedTime } from '../stored-values.js'
+import { boundedTime, shownFailure, shownJson, shownTags } from '../stored-values.js'
 
 export interface ExportFilter {
   status?: Status
@@ -99,8 +99,8 @@ const CSV_LINE = [
 ].join(` || ',' || `)
 
 const JSON_LINE = `json_build_object('id', t.id, 'title', t.title, 'type', t.type, 'status', t.status, 'version', t.version, 'attempt', t.attempt,
-  'maxAttempts', t.max_attempts, 'queue', t.queue, 'priority', t.priority, 'tags', t.tags, 'payload', t.payload, 'result', t.result,
-  'failure', t.failure, 'runAt', ${instant('t.run_at')}, 'expiresAt', ${instant('t.expires_at')}, 'createdAt', ${instant('t.created_at')},
+  'maxAttempts', t.max_attempts, 'queue', t.queue, 'priority', t.priority, 'tags', ${shownTags('t.tags')}, 'payload', ${shownJson('c.payload')}::json,
+  'result', ${shownJson('c.result')}::json, 'failure', ${shownFailure('t.failure', 't.attempt')}, 'runAt', ${instant('t.run_at')}, 'expiresAt', ${instant('t.expires_at')}, 'createdAt', ${instant('t.created_at')},
   'startedAt', ${instant('t.started_at')}, 'finishedAt', ${instant('t.finished_at')}, 'uniqueKey', t.unique_key, 'parentId', t.parent_id,
   'batchId', t.batch_id, 'callbackUrl', t.callback_url)::text`
 

@@ -11,6 +11,7 @@ import { keepAnswersFresh } from '../page/fresh-answers.js'
 import { serveFolder } from '../page/serve-folder.js'
 import { describeStreams } from './asyncapi.js'
 import { completeDocument, describeHead, type DescribedRoute } from './openapi.js'
+import { addWithoutProgram } from './without-program.js'
 
 /** The program of the page of the calls, as its package has it. */
 const SWAGGER_FILES = join(dirname(createRequire(import.meta.url).resolve('@fastify/swagger-ui')), 'static')
@@ -48,6 +49,10 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
 
 /** The documents, and the page that shows one of them. */
 async function documentRoutes(scope: FastifyInstance): Promise<void> {
+  scope.addHook('onSend', async (_request, reply, payload) => {
+    const isPage = typeof payload === 'string' && String(reply.getHeader('content-type')).startsWith('text/html')
+    return isPage ? addWithoutProgram(payload, () => scope.swagger()) : payload
+  })
   keepAnswersFresh(scope)
   await scope.register(swaggerUi, {
     routePrefix: '/docs',
@@ -55,6 +60,7 @@ async function documentRoutes(scope: FastifyInstance): Promise<void> {
     staticCSP: DOCS_POLICY,
     // Else a server that is not on localhost has its document checked by a service of others.
     uiConfig: { deepLinking: true, validatorUrl: null },
+    theme: { title: 'The API · Taskwire' },
   })
   // In place of the package's own route for them, which compresses nothing.
   serveFolder(scope, { folder: SWAGGER_FILES, prefix: '/docs/static/', headers: { 'content-security-policy': DOCS_POLICY }, includes: (name) => !name.endsWith('.html') })

@@ -27,7 +27,7 @@ const compress: Record<Coding, (content: Buffer) => Promise<Buffer>> = {
   gzip: (content) => promisify(gzip)(content, { level: 9 }),
 }
 
-/** From now on, what the routes of `scope` answer with 200 is stored by browsers, asked about before each use, and compressed. */
+/** From now on, what the routes of `scope` answer with 200 is stored by browsers, asked about before each use unless they say otherwise, and compressed. */
 export function keepAnswersFresh(scope: FastifyInstance): void {
   const hashes = new WeakMap<Buffer, string>()
   const kept = new Map<string, Promise<Buffer>>()
@@ -53,7 +53,7 @@ export function keepAnswersFresh(scope: FastifyInstance): void {
     const coding = isCompressible ? chooseCoding(request.headers['accept-encoding']) : undefined
     const etag = `"${hashOnce(content)}${coding === undefined ? '' : `-${coding}`}"`
     reply.removeHeader('content-length')
-    void reply.headers({ 'cache-control': 'no-cache', etag })
+    void reply.headers({ 'cache-control': reply.getHeader('cache-control') ?? 'no-cache', etag })
     if (isCompressible) addVary(reply)
     const isKnown = isHeld(request, etag)
     if (isKnown) void reply.code(304)

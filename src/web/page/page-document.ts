@@ -1,5 +1,5 @@
 /**
- * `index.html`, for each address that is a page (`public/pages.js`). Two things are put into it.
+ * `index.html`, for each address that is a page (`public/pages.js`). Three things are changed in it.
  *
  * Its links begin with `./` and are made to lead from the address to the folder of the page, `../` for each folder between. So they hold
  * under any path that a proxy puts in front, also where this server does not know of it, and no `<base>` is needed, which the policy
@@ -7,10 +7,13 @@
  *
  * In place of `<!-- modules -->` come links to all modules of the program, so that a browser asks for them at once, not each after the
  * module that imports it.
+ *
+ * Its files are loaded from addresses that name their content, and its style sheets as one (see `page-assets.ts`): a second visit asks for the
+ * document alone.
  */
 import { readFileSync } from 'node:fs'
 import { posix } from 'node:path'
-import { holdFile } from './serve-folder.js'
+import { linkToAssets, type PageAssets } from './page-assets.js'
 
 const PROGRAM = 'app.js'
 const MODULES_MARK = '<!-- modules -->'
@@ -19,19 +22,18 @@ const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g
 
 /**
  * @param folder of the page
- * @returns the document as seen from a path; the same object for the same depth while the file has not changed
+ * @returns the document as seen from a path; the same object for the same depth while no file of the page has changed
  */
-export function openPageDocument(folder: string): (path: string) => Promise<Buffer> {
-  const readFile = holdFile(`${folder}/index.html`)
+export function openPageDocument(folder: string, readAssets: () => Promise<PageAssets>): (path: string) => Promise<Buffer> {
   const modules = listModules(folder).map((name) => `<link rel="modulepreload" href="./${name}">`)
-  const made = new Map<number, { source: Buffer; content: Buffer }>()
+  const made = new Map<number, { source: PageAssets; content: Buffer }>()
   return async (path) => {
-    const source = await readFile()
+    const source = await readAssets()
     const depth = depthOf(path)
     const known = made.get(depth)
     if (known?.source === source) return known.content
-    const html = source.toString().replace(MODULES_MARK, modules.join('\n    ')).replaceAll('="./', `="${'../'.repeat(depth) || './'}`)
-    const content = Buffer.from(html)
+    const html = (source.files.get('index.html') ?? '').toString().replace(MODULES_MARK, modules.join('\n    '))
+    const content = Buffer.from(linkToAssets(html, source).replaceAll('="./', `="${'../'.repeat(depth) || './'}`))
     made.set(depth, { source, content })
     return content
   }

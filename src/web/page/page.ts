@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { PAGES } from '../../../public/pages.js'
 import { problemsRoute } from '../routes/problems.js'
 import { keepAnswersFresh } from './fresh-answers.js'
+import { openPageAssets, servePageAssets, type PageAssets } from './page-assets.js'
 import { openPageDocument } from './page-document.js'
 import { serveFolder } from './serve-folder.js'
 
@@ -32,13 +33,15 @@ export const pageRoutes: FastifyPluginAsync = async (app) => {
   })
   keepAnswersFresh(app)
   await app.register(problemsRoute)
-  servePages(app)
+  const readAssets = openPageAssets(PUBLIC_FOLDER)
+  servePages(app, readAssets)
+  servePageAssets(app, PUBLIC_FOLDER, readAssets)
   serveFolder(app, { folder: PUBLIC_FOLDER, prefix: '/', includes: (name) => name !== 'index.html' })
 }
 
 /** The same document at the address of each page. What is at another address is told to be nowhere, as everywhere. */
-function servePages(app: FastifyInstance): void {
-  const render = openPageDocument(PUBLIC_FOLDER)
+function servePages(app: FastifyInstance, readAssets: () => Promise<PageAssets>): void {
+  const render = openPageDocument(PUBLIC_FOLDER, readAssets)
   for (const path of ['/index.html', ...PAGES.map((page) => page.path)]) {
     app.get(path, { schema: { hide: true } }, async ({ url }, reply) => {
       // A slash at the end means nothing, so that `//` leads here, too. Seen from there, the links of a page lead nowhere.

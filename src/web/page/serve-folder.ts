@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { extname, join, sep } from 'node:path'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 /** The types of the files that there are. A browser runs a program only under its own type. */
 const TYPES: Readonly<Record<string, string>> = {
@@ -38,16 +38,23 @@ export function serveFolder(scope: FastifyInstance, { folder, prefix, headers = 
     const urls = [prefix + name, ...(name === 'index.html' || name.endsWith('/index.html') ? [prefix + name.slice(0, -'index.html'.length)] : [])]
     for (const url of urls) {
       scope.get(url, { schema: { hide: true } }, async (request, reply) => {
-        // A slash at the end means nothing, so that `//` leads here, too. Seen from there, the links of a page lead nowhere.
-        if (request.url.startsWith('//')) return reply.callNotFound()
-        void reply.headers(headers).type(TYPES[extname(name)] ?? 'application/octet-stream')
-        return read()
+        void reply.headers(headers)
+        return sendFile(request, reply, name, await read())
       })
     }
   }
 }
 
-function listFiles(folder: string): string[] {
+/** @param name says the type */
+export function sendFile(request: FastifyRequest, reply: FastifyReply, name: string, content: Buffer): unknown {
+  // A slash at the end means nothing, so that `//` leads here, too. Seen from there, the links of a page lead nowhere.
+  if (request.url.startsWith('//')) return reply.callNotFound()
+  void reply.type(TYPES[extname(name)] ?? 'application/octet-stream')
+  return content
+}
+
+/** All files in a folder and below, with slashes in their names, but for those that begin with a dot. */
+export function listFiles(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.replace(/[/\\]$/, '').length + 1).replaceAll(sep, '/'))

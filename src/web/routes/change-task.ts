@@ -10,7 +10,7 @@ import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
 import { readTasks } from '../../store/reads/tasks.js'
 import { cancelTasksIfUnfinished } from '../../store/tasks/cancel.js'
-import { editTaskIfWaiting, type TaskEdit } from '../../store/tasks/edit.js'
+import { editTaskIfWaiting, type TaskEdit, readTaskToEdit } from '../../store/tasks/edit.js'
 import { NewTaskError, readNewTask } from '../../tasks/create/new-task.js'
 import { etagOf, hasEtag } from '../etag.js'
 import { ProblemError } from '../problem.js'
@@ -25,7 +25,7 @@ export interface ChangeTaskDeps {
 export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async (app, { db, events, registry }) => {
   async function read(id: TaskId): Promise<Task> {
     const [task] = await readTasks(db, DEFAULT_TENANT, [id])
-    if (task === undefined) throw new ProblemError('task_not_found', `There is no task ${id}.`)
+    if (task === undefined) throw toNotFound(id)
     return task
   }
 
@@ -76,12 +76,14 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
     },
     async (request, reply) => {
       const id = request.params.id.toLowerCase()
-      const task = await read(id)
+      const found = await readTaskToEdit(db, DEFAULT_TENANT, id)
+      if (found === undefined) throw toNotFound(id)
+      const { task, state } = found
       const wanted = request.headers['if-match'] ?? '*'
       assertSame(wanted, task)
       assertStartCanMove(request.body, task)
       const edit = readEdit(request.body, task, registry)
-      const edits = await editTaskIfWaiting(db, DEFAULT_TENANT, id, edit, wanted === '*' ? undefined : task)
+      const edits = await editTaskIfWaiting(db, DEFAULT_TENANT, id, edit, wanted === '*' ? undefined : state)
       // The edit is stored: whoever misses this finds it there.
       if (edits) events.publish(edits).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'an edit was not published'))
       const now = await read(id)
@@ -91,6 +93,10 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       throw new ProblemError('not_editable', `The task is ${now.status}.`)
     },
   )
+}
+
+function toNotFound(id: TaskId): ProblemError {
+  return new ProblemError('task_not_found', `There is no task ${id}.`)
 }
 
 /** @throws NewTaskError */

@@ -2,6 +2,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { linkTo } from '../../protocol/base-path.js'
 import { PROBLEMS } from '../../protocol/errors.js'
+import { escapeHtml } from '../escape-html.js'
 
 /** To be registered where the headers of the page are set. */
 export const problemsRoute: FastifyPluginAsync = async (app) => {
@@ -43,8 +44,4 @@ function renderProblems(): string {
   </body>
 </html>
 `
-}
-
-function escapeHtml(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
 }

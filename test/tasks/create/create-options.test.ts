@@ -11,7 +11,7 @@ import { listTasks } from '../../../src/store/reads/list.js'
 import { readTasks } from '../../../src/store/reads/tasks.js'
 import { cancelTasksIfUnfinished } from '../../../src/store/tasks/cancel.js'
 import { KeyTakenError, createUniqueTasks, readBatchOfKey } from '../../../src/store/tasks/create-unique.js'
-import { editTaskIfWaiting } from '../../../src/store/tasks/edit.js'
+import { editTaskIfWaiting, readTaskToEdit } from '../../../src/store/tasks/edit.js'
 import { expireTasksIfLate } from '../../../src/store/tasks/expire.js'
 import { newTask, openTestDatabase, storeTasks } from '../../helpers/database.js'
 import { findViolations, readStored } from '../../helpers/history.js'
@@ -119,12 +119,15 @@ t.test('a task that waits can be edited; one that has started, or moved, cannot'
   t.ok(await editTaskIfWaiting(db, 'default', later, { runAt: '2000-01-01T00:00:00.000Z' }))
   const { deliveries } = await takeDueDeliveries(db, 'default', 1_000, 60_000)
   t.ok(deliveries.some(({ taskId }) => taskId === later), 'its delivery moved with it')
-  const seen = await read(waiting)
-  if (seen === undefined) return t.fail('it is there')
-  for (const other of [{ version: 1 }, { title: 'old' }, { payload: {} }, { priority: 1 }, { tags: [] }, { runAt: seen.createdAt }, { expiresAt: seen.createdAt }]) {
-    t.notOk(await editTaskIfWaiting(db, 'default', waiting, { title: 'x' }, { ...seen, ...other }), `not as expected: ${Object.keys(other)}`)
+  const seenState = async () => (await readTaskToEdit(db, 'default', waiting))?.state ?? ''
+  for (const other of [{ title: 'old' }, { payload: {} }, { priority: 1 }, { tags: [] }, { expiresAt: '2998-01-01T00:00:00.000Z' }]) {
+    const before = await seenState()
+    t.ok(await editTaskIfWaiting(db, 'default', waiting, other, before), 'as it was seen')
+    t.notOk(await editTaskIfWaiting(db, 'default', waiting, { title: 'x' }, before), `not as it was seen: ${Object.keys(other)}`)
   }
-  const edits = await Promise.all(['one', 'two', 'three'].map((tag) => editTaskIfWaiting(db, 'default', waiting, { tags: [tag] }, seen)))
+  await editTaskIfWaiting(db, 'default', waiting, { title: 'new' })
+  const state = await seenState()
+  const edits = await Promise.all(['one', 'two', 'three'].map((tag) => editTaskIfWaiting(db, 'default', waiting, { tags: [tag] }, state)))
   t.equal(edits.filter(Boolean).length, 1, 'one of those who have seen the same')
   t.notOk(await editTaskIfWaiting(db, 'somebody', waiting, { title: 'x' }), "somebody else's")
   await claim(waiting)
