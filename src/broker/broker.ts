@@ -56,6 +56,8 @@ export interface EventBus {
   publish(events: readonly Event[]): Promise<void>
   /** Publishes notices of what nobody can watch by its id yet: new tasks. Rejects as `publish` does. */
   publishNotices(notices: readonly Notice[]): Promise<void>
+  /** Whether any process is subscribed to notices; true where the broker cannot tell. Rejects as `publish` does. */
+  hasNoticeListeners(): Promise<boolean>
   /** Opens the listening side. One a process. */
   listen(listener: EventListener): Promise<EventSubscription>
 }

@@ -45,6 +45,8 @@ export function createPostgresEvents(databaseUrl: string, statements: Pool, inci
   return createEventBus({
     publish: (events) => publish(statements, messagesOf(events)),
     publishNotices: (notices) => publish(statements, noticesOf(notices)),
+    // PostgreSQL shows the channels of no session but the own.
+    hasNoticeListeners: async () => true,
     listen: (listener) => openPostgresSubscription(databaseUrl, listener, incidents),
   })
 }

@@ -44,6 +44,7 @@ export function createRedisEvents(redisUrl: string, commands: Redis, incidents: 
   return createEventBus({
     publish: (events) => publish(commands, messagesOf(events)),
     publishNotices: (notices) => publish(commands, noticesOf(notices)),
+    hasNoticeListeners: () => hasSubscribers(commands, NOTICES),
     listen: (listener) => openRedisSubscription(redisUrl, listener, incidents),
   })
 }
@@ -60,6 +61,14 @@ async function publish(commands: Redis, messages: readonly Message[]): Promise<v
   await withDeadline(answered, PUBLISH_DEADLINE_MS, 'no answer in time').catch((error: unknown) => {
     throw explain('Redis did not take the events', error)
   })
+}
+
+async function hasSubscribers(commands: Redis, channel: string): Promise<boolean> {
+  const asked = commands.pubsub('NUMSUB', channel)
+  const [, count] = await withDeadline(asked, PUBLISH_DEADLINE_MS, 'no answer in time').catch((error: unknown) => {
+    throw explain('Redis did not say who listens', error)
+  })
+  return Number(count) > 0
 }
 
 function messagesOf(events: readonly Event[]): Message[] {

@@ -87,7 +87,7 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
-  app.addHook('onRequest', guardAnswer)
+  app.addHook('onRequest', (_request, reply, done) => done(guardAnswer(reply)))
   const findRefusal = registerGate(app, config)
   registerRequestCheck(app)
   app.setErrorHandler(answerProblem)
@@ -131,8 +131,11 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
     })
   }
   await app.register(registerSockets, { prefix: '/ws' })
+  const announcer = createAnnouncer({ events: broker.events, log })
+  // After the last create, whose hook is registered below.
+  app.addHook('onClose', () => announcer.stop())
   await app.register(createTaskRoute, {
-    ...{ db, broker, registry, hub, handOver, limits, announcer: createAnnouncer({ events: broker.events, log }) },
+    ...{ db, broker, registry, hub, handOver, limits, announcer },
     allowPrivate: config.httpRequestAllowPrivate,
     claimWindowMs: config.claimWindowSeconds * 1_000,
     keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
@@ -150,8 +153,8 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
 }
 
 /** Whatever is answered: it is what it says it is, and pages of other origins cannot embed it. */
-async function guardAnswer(_request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  reply.headers(ANSWER_HEADERS)
+function guardAnswer(reply: FastifyReply): undefined {
+  void reply.headers(ANSWER_HEADERS)
 }
 
 function refuseUnknown({ method, url }: FastifyRequest): never {

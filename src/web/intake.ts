@@ -21,7 +21,7 @@ import { ProblemError } from './problem.js'
 export interface IntakeOptions {
   db: Database
   handOver: HandOver
-  announcer: Announcer
+  announcer: Pick<Announcer, 'announce'>
   /** How long workers have to claim what was handed over. */
   claimWindowMs: number
   /** How long an `Idempotency-Key` is kept. */

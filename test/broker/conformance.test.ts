@@ -258,6 +258,16 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     t.strictSame(mailbox.items, [`event ${task} 1`, `hint ${task} 2`])
   })
 
+  await t.test('a process that is subscribed to notices is known as soon as that is acknowledged', async (t) => {
+    const { broker } = await openTestBroker(t, kind)
+    // PostgreSQL cannot tell, and says that there may be one.
+    t.equal(await broker.events.hasNoticeListeners(), kind.kind === 'postgres')
+    const subscription = await broker.events.listen({ onEvent() {}, onHint() {}, onGap() {} })
+    t.equal(await broker.events.hasNoticeListeners(), kind.kind === 'postgres')
+    await subscription.subscribeNotices()
+    t.equal(await broker.events.hasNoticeListeners(), true)
+  })
+
   await t.test('notices of all tasks arrive in order, however many and large, while they are subscribed to', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const notices = createMailbox<Notice>()

@@ -89,6 +89,7 @@ export class Bus {
 
   async publish(): Promise<void> {}
   async publishNotices(): Promise<void> {}
+  hasNoticeListeners = async () => true
 
   listen = async (listener: EventListener) => {
     this.listener = listener

@@ -9,7 +9,10 @@ import { ProblemError } from '../problem.js'
 export function registerCodings(app: FastifyInstance): void {
   app.addHook('onRequest', (request, _reply, done) => {
     const { 'content-encoding': content = 'identity', 'transfer-encoding': transfer = 'chunked' } = request.headers
-    const isPlain = content.trim().toLowerCase() === 'identity' && transfer.trim().toLowerCase() === 'chunked'
-    done(isPlain ? undefined : new ProblemError('unsupported_media_type', 'The body is compressed. Send it as it is, without Content-Encoding, and with no other Transfer-Encoding than chunked.'))
+    done(isNamed(content, 'identity') && isNamed(transfer, 'chunked') ? undefined : new ProblemError('unsupported_media_type', 'The body is compressed. Send it as it is, without Content-Encoding, and with no other Transfer-Encoding than chunked.'))
   })
+}
+
+function isNamed(coding: string, name: string): boolean {
+  return coding === name || coding.trim().toLowerCase() === name
 }

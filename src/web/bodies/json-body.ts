@@ -52,9 +52,11 @@ function parse(body: string): unknown {
   }
 }
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true })
+
 function readUtf8(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return UTF8.decode(bytes)
   } catch {
     throw new ProblemError('invalid_json', 'The body is not UTF-8. Send it in UTF-8, the only encoding of JSON.')
   }

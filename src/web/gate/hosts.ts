@@ -39,10 +39,14 @@ export function createHostCheck({ allowedHosts, host }: HostOptions): (request: 
     return known.has(name) || isAddress(name)
   }
 
+  /** The last one that was known: nearly all requests have the same. */
+  let lastKnown: string | undefined
+
   return (request) => {
     const { headers } = request
     const given = countHosts(request.raw.rawHeaders) > 1 ? 'several names' : (headers.host ?? '')
-    if (!isKnown(given)) throw refuse(given)
+    if (given !== lastKnown && !isKnown(given)) throw refuse(given)
+    lastKnown = given
     const [, target] = ABSOLUTE_TARGET.exec(request.originalUrl) ?? []
     if (target !== undefined && !isKnown(target)) throw refuse(target)
     // Fastify takes it from trusted proxies alone.
