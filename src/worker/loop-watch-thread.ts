@@ -7,8 +7,8 @@ import type { LoopWatchData } from './loop-watch.js'
 
 /** Longer than the tick that it looks for. */
 const LOOK_INTERVAL_MS = 200
-/** A thread that is inside native code cannot say where it is. */
-const STACK_DEADLINE_MS = 1_000
+/** A thread that is inside native code cannot say where it is; one on a busy machine takes a while. */
+const STACK_DEADLINE_MS = 3_000
 /** The call that `nameRun` has named. */
 const TASK_FRAME = /^(?:async )?task (\S+)/
 const STACK_EXPRESSION = '(() => { const { stackTraceLimit } = Error; Error.stackTraceLimit = 40; const { stack } = new Error(); Error.stackTraceLimit = stackTraceLimit; return stack })()'

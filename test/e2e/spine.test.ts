@@ -1,9 +1,9 @@
-/** The whole path over real processes: POST, PostgreSQL, BullMQ, worker, pub/sub, hub, WebSocket. */
+/** The whole path over real processes of what is shipped: POST, PostgreSQL, BullMQ, worker, pub/sub, hub, WebSocket. */
 import t from 'tap'
 import { migrateBroker } from '../../src/broker/open-broker.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import type { Task, Transition } from '../../src/protocol/task.js'
-import { startRole } from '../helpers/roles.js'
+import { MAIN, startRole } from '../helpers/roles.js'
 import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.js'
 import { createTask, versionsOf, watch } from '../helpers/watch.js'
 
@@ -18,7 +18,7 @@ for (const broker of brokers) {
     await migrateDatabase(postgres.url)
     if (redis === undefined) await migrateBroker(postgres.url)
     const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url ?? '', ATTEMPT_LEASE_SECONDS: '5', SHUTDOWN_GRACE_SECONDS: '0' }
-    const [web, firstWorker] = await Promise.all([startRole(t, 'web', env), startRole(t, 'worker', env), startRole(t, 'relay', env)])
+    const [web, firstWorker] = await Promise.all([startRole(t, 'web', env, MAIN), startRole(t, 'worker', env, MAIN), startRole(t, 'relay', env, MAIN)])
     const { address } = web
     let worker = firstWorker
     const read = async (path: string) => (await fetch(address + path)).json()
@@ -101,7 +101,7 @@ for (const broker of brokers) {
       await watcher.until((message) => message.type === 'progress')
       await worker.kill()
       await watcher.until((message) => message.type === 'transition' && message.status === 'PENDING')
-      worker = await startRole(scope, 'worker', env)
+      worker = await startRole(scope, 'worker', env, MAIN)
       const { messages } = await watcher.closed
       t.same(
         (await history(task.id)).map(({ status, attempt }) => `${status} ${attempt}`),
@@ -118,11 +118,11 @@ for (const broker of brokers) {
       const back = await watcher.until((message) => message.type === 'transition' && message.status === 'PENDING')
       t.match(back, { reason: /handed back/ })
       watcher.terminate()
-      worker = await startRole(scope, 'worker', env)
+      worker = await startRole(scope, 'worker', env, MAIN)
     })
 
     t.test('a web process that stops tells its watchers to reconnect', async (t) => {
-      const other = await startRole(t, 'web', env)
+      const other = await startRole(t, 'web', env, MAIN)
       const task = (await createTask(other.address, { payload: { steps: 60, stepMs: 100 } })) satisfies Task
       const watcher = watch(other.address, task.links.stream)
       const { version } = await watcher.until((message) => message.status === 'PROCESSING')

@@ -7,6 +7,7 @@ import { findRedisServer } from '../../src/services/embedded/redis.js'
 import {
   createEmptyTask,
   findChild,
+  MAIN,
   makeWorkingFolder,
   runsTasks,
   startEverything,
@@ -19,7 +20,7 @@ const hasRedis = (await findRedisServer()) !== undefined
 
 t.test('from nothing to a finished task, and again', async (t) => {
   const cwd = await makeWorkingFolder(t)
-  const first = await startEverything(t, cwd)
+  const first = await startEverything(t, cwd, { main: MAIN })
   let id = ''
 
   await t.test('each step is said in a line before it is done', async (t) => {
@@ -70,7 +71,7 @@ t.test('from nothing to a finished task, and again', async (t) => {
   })
 
   await t.test('a second start finds its data', async (t) => {
-    const second = await startEverything(t, cwd)
+    const second = await startEverything(t, cwd, { main: MAIN })
     t.equal(await waitForEnd(second.address, id), 'COMPLETED')
     t.ok(await runsTasks(second.address))
     t.strictSame(await second.stop(), STOPPED)

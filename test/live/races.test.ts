@@ -242,7 +242,7 @@ class Schedule {
   }
 }
 
-const numRuns = Number(process.env['SCHEDULES'] ?? atDepth(10_000, 50_000))
+const numRuns = Number(process.env['SCHEDULES'] ?? atDepth(2_500, 25_000))
 // Finding the shortest failing schedule takes long; it is for people.
 const endOnFailure = process.env['MUTANT'] !== undefined
 
