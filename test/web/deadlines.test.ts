@@ -6,8 +6,8 @@ import { createEmptyTask } from '../helpers/processes.js'
 import { createText, openRaw, requestText, waitUntil, type RawClient } from '../helpers/raw-client.js'
 import { watch } from '../helpers/watch.js'
 
-const REQUEST_MS = 2_000
-const UPLOAD_WINDOW_MS = 2_000
+const REQUEST_MS = 4_000
+const UPLOAD_WINDOW_MS = 4_000
 // They wait for the same time, so they do it together.
 t.jobs = 20
 const app = await startApp(t, [], {}, { requestMs: REQUEST_MS, keepAliveMs: 2_000, uploadWindowMs: UPLOAD_WINDOW_MS, minUploadBytes: 2_000, sweepMs: 20 })
