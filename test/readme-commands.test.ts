@@ -37,18 +37,18 @@ async function paste(blocks: readonly string[], folder: string): Promise<string[
 /** Times, ids and durations are others each time. */
 const withoutChance = (line: string) => line.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME').replace(/"sleptMs":\d+/, '"sleptMs":N')
 
-t.test('the five minutes of the README go as they are printed', async (t) => {
-  const blocks = readBlocks('README.md', 'sh', '## Five minutes')
+t.test('the quick start of the README works as printed', async (t) => {
+  const blocks = readBlocks('README.md', 'sh', '## Quick start')
   const outputs = await paste(blocks, ROOT)
   const find = (part: string) => outputs[blocks.findIndex((block) => block.includes(part))] ?? ''
   for (const [index, output] of outputs.entries()) t.notMatch(output, /"code":"|not found|usage:/i, blocks[index] ?? '')
 
-  const [sample = ''] = readBlocks('README.md', 'json', '## Five minutes')
+  const [sample = ''] = readBlocks('README.md', 'json', '## Quick start')
   const [printed, got] = [sample, find('"example task"')].map((text) => JSON.parse(text) as Record<string, unknown>)
   t.same(Object.keys(got ?? {}), Object.keys(printed ?? {}), 'the answer has the fields that are shown')
   t.match(got, { title: printed?.['title'], status: printed?.['status'], type: printed?.['type'] })
 
-  const [watched = ''] = readBlocks('README.md', 'text', '## Five minutes')
+  const [watched = ''] = readBlocks('README.md', 'text', '## Quick start')
   const lines = find('"watch me"').trim().split('\n').map(withoutChance)
   const shown = watched.trim().split('\n').map(withoutChance)
   // Who comes after the end is told the same in another form.
@@ -63,12 +63,12 @@ t.test('the five minutes of the README go as they are printed', async (t) => {
 
 t.test('the line for the console is the one that a start prints, which is pasted in another test', async (t) => {
   const banner = describeBanner({ address, database: '', redis: undefined })
-  const [line = ''] = readBlocks('README.md', 'js', '## Five minutes')
+  const [line = ''] = readBlocks('README.md', 'js', '## Quick start')
   t.ok(banner.includes(`  ${line.trim()}`), banner.join('\n'))
 })
 
 t.test('the program of the README watches a task to its end', async (t) => {
-  const [, program = ''] = readBlocks('README.md', 'js', '## Five minutes')
+  const [, program = ''] = readBlocks('README.md', 'js', '## Quick start')
   // Below the project, as a file in the folder of a clone is.
   const file = join(t.testdir({}), 'watch.mjs')
   writeFileSync(file, program)
