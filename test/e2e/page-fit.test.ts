@@ -23,7 +23,7 @@ testPage('nothing is wider than the screen, in any state, at 320, 768 and 1280 p
   const later = await createTask(app.address, { title: 'later', delayMs: 86_400_000 })
   const states: [string, () => Promise<unknown>][] = [
     ['/', () => page.locator('.row').nth(3).waitFor()],
-    ['/?status=nonsense', () => page.getByText('There is no status nonsense.').waitFor({ state: 'attached' })],
+    ['/?status=nonsense', () => page.getByText('nonsense is not a status.').waitFor({ state: 'attached' })],
     [`/tasks/${failed.id}`, () => waitForStatus(page, 'FAILED')],
     [`/tasks/${done.id}`, () => detailOf(page).getByRole('link', { name: 'report.html' }).waitFor()],
     [`/tasks/${running.id}`, () => waitForStatus(page, 'PROCESSING')],
@@ -32,7 +32,7 @@ testPage('nothing is wider than the screen, in any state, at 320, 768 and 1280 p
     ['/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', () => page.getByRole('heading', { name: 'There is no such task' }).waitFor()],
     [`/tasks/${WORD}`, () => page.getByRole('heading', { name: 'The id is malformed' }).waitFor()],
     ['/new/http.request', () => page.getByLabel('URL').waitFor()],
-    ['/types', () => page.getByRole('heading', { name: 'Types of task' }).waitFor()],
+    ['/types', () => page.getByRole('heading', { name: 'Task types' }).waitFor()],
     ['/types/http.request', () => page.getByRole('link', { name: 'Create one' }).waitFor()],
     [`/types/${WORD}`, () => page.getByRole('heading', { name: 'There is no such type' }).waitFor()],
     ['/playground.html', () => page.locator('#code-table tr').nth(3).waitFor()],
@@ -99,7 +99,7 @@ testPage('a program that does not start leaves no blank page', { expected: /404|
   await page.goto('/')
   await page.getByRole('heading', { name: 'This page needs JavaScript' }).waitFor()
   await page.unroute('**/format/times.js')
-  await page.getByRole('link', { name: 'load the page again' }).click()
+  await page.getByRole('link', { name: 'reload the page' }).click()
   await waitForLive(page)
   t.equal(await page.locator('#fallback').count(), 0)
 })
@@ -163,7 +163,7 @@ testPage('what the server refuses is said at the field, which gets the focus', {
   const url = page.getByLabel('URL')
   t.equal(await url.getAttribute('aria-invalid'), 'true')
   t.ok(await url.evaluate((element) => element === document.activeElement))
-  t.match(await page.getByRole('alert').innerText(), 'The payload does not fit the schema of its type')
+  t.match(await page.getByRole('alert').innerText(), 'The payload does not match the schema of its type')
 
   await page.getByLabel('Type', { exact: true }).selectOption('demo.sleep')
   t.notOk(await page.getByRole('alert').isVisible(), 'another type starts afresh')

@@ -18,7 +18,7 @@ const DETAILS: Partial<Record<ProblemCode, string>> = {
   head_too_large: 'The address and the headers have more bytes than the server takes.',
   malformed_url: 'The address has bytes that are no part of one, such as letters that are not ASCII.',
   body_too_large: 'The chunks of the body have too many extensions.',
-  request_timeout: 'The request did not come in time.',
+  request_timeout: 'The request did not arrive in time.',
 }
 /** The first byte of a TLS handshake. */
 const TLS_HANDSHAKE = 0x16
