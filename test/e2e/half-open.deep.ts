@@ -28,5 +28,5 @@ t.test('the page notices the silence within half a minute, says how old it is, a
   await fetch(`${address}/api/tasks/${task.id}`, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body })
   await page.getByText(/^Completed in/).waitFor({ timeout: 120_000 })
   const texts = await page.evaluate(() => (globalThis as unknown as { texts: string[] }).texts)
-  t.match(texts.join('\n'), /Reconnecting.*Last news [34]\d s ago/, texts.join(' | '))
+  t.match(texts.join('\n'), /Reconnecting.*Last update [34]\d s ago/, texts.join(' | '))
 })

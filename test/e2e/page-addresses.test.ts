@@ -35,7 +35,7 @@ testPage('links change the address without a reload, and each address is found a
   await page.getByRole('heading', { name: 'Sleep in steps' }).waitFor()
   t.equal(await pathOf(page), '/types/demo.sleep')
   await page.getByRole('link', { name: 'All types' }).click()
-  await page.getByRole('heading', { name: 'Types of task' }).waitFor()
+  await page.getByRole('heading', { name: 'Task types' }).waitFor()
   await page.getByRole('link', { name: 'New task' }).click()
   await page.getByRole('button', { name: 'Create task' }).waitFor()
   t.equal(await pathOf(page), '/new')
@@ -49,7 +49,7 @@ testPage('links change the address without a reload, and each address is found a
     [`/tasks/${task.id}/`, 'found again'],
     ['/types/demo.sleep', 'Sleep in steps'],
     ['/types/a%2Fb', 'There is no such type'],
-    ['/types', 'Types of task'],
+    ['/types', 'Task types'],
     ['/new/http.request', 'Create a task'],
     ['/tasks', 'Create a task'],
     ['/index.html', 'Create a task'],
@@ -69,7 +69,7 @@ testPage('the addresses of before lead to the new ones, from a bookmark and whil
     [`/index.html#/tasks/${task.id}`, `/tasks/${task.id}`, 'bookmarked'],
     ['/#/types/demo.sleep', '/types/demo.sleep', 'Sleep in steps'],
     ['/#/types/a%2Fb', '/types/a%2Fb', 'There is no such type'],
-    ['/#/types', '/types', 'Types of task'],
+    ['/#/types', '/types', 'Task types'],
     ['/#/new/http.request', '/new/http.request', 'Create a task'],
     ['/#/', '/', 'Create a task'],
   ] as const) {
@@ -80,7 +80,7 @@ testPage('the addresses of before lead to the new ones, from a bookmark and whil
   }
   await mark(page)
   await page.evaluate(() => (location.hash = '#/types'))
-  await page.getByRole('heading', { name: 'Types of task' }).waitFor()
+  await page.getByRole('heading', { name: 'Task types' }).waitFor()
   t.equal(await pathOf(page), '/types')
   await page.goBack()
   await page.getByRole('heading', { name: 'Create a task' }).waitFor()
@@ -99,7 +99,7 @@ testPage('back, forward and a reload find the list and the task as far down as t
   await waitForStatus(page, 'FAILED')
   t.match(await pathOf(page), failed.id)
   t.equal(await scrollOf(page), 0, 'a task begins at its top')
-  await page.getByRole('heading', { name: 'From your own code' }).scrollIntoViewIfNeeded()
+  await page.getByRole('heading', { name: 'Use it from your code' }).scrollIntoViewIfNeeded()
   const taskAt = await scrollOf(page)
   t.ok(taskAt > 100, `the task is long: ${taskAt}`)
 

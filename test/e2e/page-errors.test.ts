@@ -47,13 +47,13 @@ const trouble = (page: Page) => page.locator('article [role=alert]')
 testPage('a failed Cancel is told in words of its kind, which go when it succeeds', { expected }, async (t, page) => {
   await openRunning(page)
   for (const [answer, words] of [
-    [(response) => answerHtml(response, 502), 'The server does not answer its proxy (502). Wait a moment, then try again.'],
+    [(response) => answerHtml(response, 502), 'The server is not answering its proxy (502). Wait a moment, then try again.'],
     [(response) => answerHtml(response, 504), 'The server did not answer its proxy in time (504). Wait a moment, then try again.'],
     [(response) => response.writeHead(503).end(), 'The server is not available (503). Wait a moment, then try again.'],
-    [(response) => answerHtml(response, 413), 'A proxy finds the request too large (413). Send less, or raise the limit of the proxy (nginx: client_max_body_size).'],
-    [(response) => answerHtml(response, 431), 'A proxy finds the headers of the request too large (431). Delete the cookies of this site, then try again; or raise the limit of the proxy.'],
-    [(response) => answerHtml(response, 200), 'A web page came instead of the answer, perhaps one to sign in. Reload the page, and sign in if you are asked to.'],
-    [(response) => response.writeHead(302, { location: 'https://sign-in.example/' }).end(), 'A proxy sends requests elsewhere, perhaps to sign in. Reload the page, and sign in if you are asked to.'],
+    [(response) => answerHtml(response, 413), 'The request is too large for a proxy (413). Send less, or raise the limit of the proxy (nginx: client_max_body_size).'],
+    [(response) => answerHtml(response, 431), 'The request headers are too large for a proxy (431). Delete the cookies of this site, then try again; or raise the limit of the proxy.'],
+    [(response) => answerHtml(response, 200), 'The answer was a web page, perhaps a sign-in page. Reload the page, and sign in if you are asked to.'],
+    [(response) => response.writeHead(302, { location: 'https://sign-in.example/' }).end(), 'A proxy redirected the request, perhaps to a sign-in page. Reload the page, and sign in if you are asked to.'],
     [(response) => response.writeHead(200).end(), 'The answer is empty. Wait a moment, then try again.'],
     [(response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"id": "019a'), 'The answer is incomplete, or not from Taskwire. Wait a moment, then try again.'],
     [(response) => response.destroy(), 'The server cannot be reached. Try again.'],
@@ -72,7 +72,7 @@ testPage('the words go by themselves once the server answers', { expected }, asy
   await openRunning(page)
   answerTo(/ \/api\//, (response) => answerHtml(response, 502))
   await pressCancel(page)
-  await trouble(page).getByText(/^The server does not answer its proxy/).waitFor()
+  await trouble(page).getByText(/^The server is not answering its proxy/).waitFor()
   await page.waitForResponse((response) => response.status() === 502) // it asks whether that is over
   t.not(await trouble(page).textContent(), '', 'it is not over')
   proxy.answer = () => false
@@ -83,7 +83,7 @@ testPage('offline is told as such, and is over with the network', { expected }, 
   await openRunning(page)
   await page.context().setOffline(true)
   await pressCancel(page)
-  await trouble(page).getByText('This device is offline. Try again when it is connected.').waitFor()
+  await trouble(page).getByText('This device is offline. Try again when you are back online.').waitFor()
   await page.context().setOffline(false)
   await page.waitForFunction(() => document.querySelector('article [role=alert]')?.textContent === '')
   await waitForLive(page)
@@ -113,7 +113,7 @@ testPage('a Create whose answer was lost is told in words, and pressed again mak
 
   answerTo(/POST \/api\/tasks$/, (response) => answerHtml(response, 502))
   await create.click()
-  await alert.getByText('The server does not answer its proxy (502).').waitFor()
+  await alert.getByText('The server is not answering its proxy (502).').waitFor()
   await alert.getByText('one task is created').waitFor()
   // The server gets the request, its answer is lost.
   proxy.answer = (request, response) => {
@@ -137,7 +137,7 @@ testPage('what the page reads by itself is told in words while it fails, and app
     answerTo(/GET \/api\/types/, (response) => answerHtml(response, 502))
     await page.goto('about:blank')
     await page.goto(path)
-    await notice.getByText(/^The server does not answer its proxy \(502\)\. Wait a moment, then try again\./).waitFor()
+    await notice.getByText(/^The server is not answering its proxy \(502\)\. Wait a moment, then try again\./).waitFor()
     answerTo(/GET \/api\/types/, (response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"status":"maintenance"}'))
     await notice.getByText(/^The answer is incomplete, or not from Taskwire/).waitFor()
     proxy.answer = () => false

@@ -19,14 +19,14 @@ testPage('what else the API filters by is taken from the address, shown, and can
     if (shown !== '') t.equal(await page.locator('.filter-chip').filter({ hasText: shown }).count(), 1)
   }
   await page.goto('/?tag=nightly&status=')
-  await page.getByRole('button', { name: 'Take away the filter tag: nightly' }).click()
+  await page.getByRole('button', { name: 'Remove the filter tag: nightly' }).click()
   await page.locator('.row').nth(1).waitFor()
   t.equal(new URL(page.url()).search, '')
 })
 
 testPage('a filter that nothing can have is told in words, and the page waits for nobody', {}, async (t, page) => {
   await page.goto('/?status=nonsense')
-  await page.getByText('There is no status NONSENSE.').waitFor()
+  await page.getByText('NONSENSE is not a status.').waitFor()
   t.notOk(await page.getByText('Connecting').isVisible())
   await page.getByRole('button', { name: 'Show all tasks' }).click()
   await page.locator('.row').nth(1).waitFor()

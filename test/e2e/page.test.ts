@@ -63,7 +63,7 @@ testPage('a task made with the form is followed to its end, live', {}, async (t,
   const steps = percents.map(Number).filter((percent) => percent > 0)
   t.ok(steps.length > 1 && steps.every((percent, index) => index === 0 || percent > Number(steps[index - 1])), `progress grows: ${steps.join()}`)
 
-  await detail(page).getByText('Finished: nothing more to come').waitFor()
+  await detail(page).getByText('Finished: no more updates').waitFor()
   t.equal(await page.locator('#connection').innerText(), 'Live', 'the page as a whole stays current')
   await checkHistory(t, page, ['PENDING', 'PROCESSING', 'COMPLETED'])
   t.equal(await detail(page).getByRole('progressbar').getAttribute('aria-valuenow'), '100')
@@ -115,7 +115,7 @@ testPage('an address without a task says so', { expected: /404|400/ }, async (t,
 testPage('the lines to paste work', { permissions: ['clipboard-read', 'clipboard-write'] }, async (_, page) => {
   const task = await createTask({ title: 'to paste', payload: { steps: 4, stepMs: 250 } })
   await page.goto(task.links.page)
-  for (const [name, last] of [['Watch it', 'COMPLETED'], ['Watch it through restarts and lost connections', '3 COMPLETED']] as const) {
+  for (const [name, last] of [['Watch it', 'COMPLETED'], ['Watch it across restarts and reconnects', '3 COMPLETED']] as const) {
     const button = page.getByRole('button', { name: `Copy: ${name}`, exact: true })
     await button.click()
     await button.and(page.getByText('Copied')).waitFor()
@@ -162,7 +162,7 @@ testPage('the list is filtered by the address, loads more, and holds still under
   await rows.getByText('will fail').waitFor()
   t.equal(await rows.count(), 1)
   await page.getByLabel('Filter by type').selectOption('report.generate')
-  await page.getByText('No task matches.').waitFor()
+  await page.getByText('No tasks match.').waitFor()
   await page.getByRole('button', { name: 'Show all tasks' }).click()
   await rows.nth(49).waitFor()
 })
@@ -205,7 +205,7 @@ testPage('a lost web process is named in words, and the task goes on where it wa
     new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true })
   }`)
   process.kill(await findWebProcess(), 'SIGKILL')
-  const isNamed = '[said.bar, said.task].every((texts) => [...texts].some((text) => /^\\s*(Reconnecting|Server away, trying again)/.test(text)))'
+  const isNamed = '[said.bar, said.task].every((texts) => [...texts].some((text) => /^\\s*(Reconnecting|Server unreachable, retrying)/.test(text)))'
   while (!(await page.evaluate<boolean>(isNamed))) await page.waitForTimeout(100)
   await page.locator('#connection').getByText('Live', { exact: true }).waitFor()
   await page.locator('.inline[data-state=live]').waitFor()
@@ -244,7 +244,7 @@ testPage('the files of a task are offered when it has ended, and a page among th
 testPage('each type of task has a page, from which one is created, and which its tasks lead to', {}, async (t, page) => {
   await page.goto('/')
   await page.getByRole('link', { name: 'Types' }).click()
-  const types = page.getByRole('article', { name: 'Types of task' })
+  const types = page.getByRole('article', { name: 'Task types' })
   await types.getByRole('link', { name: 'Export tasks' }).click()
   await types.getByRole('heading', { name: 'Export tasks' }).waitFor()
   t.equal(await page.title(), 'tasks.export · Taskwire')

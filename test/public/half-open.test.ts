@@ -51,7 +51,7 @@ t.test('a watch over a dead connection says how long nothing was heard, comes ba
     t.match(await watch.finished, { status: 'COMPLETED', version: 5 }, way)
     t.same(versions.filter((version, index) => version !== versions[index - 1]), [1, 2, 3, 4, 5], way)
     const told = connections.find(({ state }) => state === 'reconnecting')
-    t.match(told?.text, /^Nothing heard for \d+ s\. Reconnecting…$/, way)
+    t.match(told?.text, /^No data for \d+ s\. Reconnecting…$/, way)
     t.ok((told?.ageMs ?? 0) > SILENCE_MS - 100, 'what is shown is as old as the last sign')
   })
 })
@@ -100,7 +100,7 @@ t.test('a watch of many tasks over a dead connection comes back, and misses noth
   await Promise.all(tasks.map(start))
   await until(() => ids.every((id) => watch.tasks.get(id)?.status === 'COMPLETED'))
   for (const told of versions.values()) t.same(told.filter((version, index) => version !== told[index - 1]), [1, 2, 3, 4, 5])
-  t.match(connections.map(({ state, text }) => [state, text])[1], ['reconnecting', /^Nothing heard for \d+ s\. Reconnecting…$/])
+  t.match(connections.map(({ state, text }) => [state, text])[1], ['reconnecting', /^No data for \d+ s\. Reconnecting…$/])
 })
 
 /** A connection in memory: what a server would say is said by the test. */

@@ -42,7 +42,7 @@ t.test('a watch reports each change in order and ends with the final task', asyn
   t.same(states, ['live', 'finished'])
   t.same(await watch.finished, endOf(history))
   t.equal(watch.task, await watch.finished)
-  t.equal(watch.connection.text, 'Finished: nothing more to come')
+  t.equal(watch.connection.text, 'Finished: no more updates')
   for await (const change of watch) t.fail(`nothing comes after the end, but ${change.message.type} did`)
 })
 
