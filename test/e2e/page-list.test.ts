@@ -104,5 +104,5 @@ testPage('a connection that is dead without a word is not called live, and is ma
   await cancel(task.id)
   await page.locator('#connection').getByText(/^No data for \d+ s$/).waitFor()
   t.equal(await page.locator('#connection').getAttribute('data-state'), 'quiet')
-  t.match(await page.locator('.standing').innerText(), /when last heard of$/)
+  t.match(await page.locator('.standing').innerText(), /as of the last update$/)
 })

@@ -43,7 +43,7 @@ t.test('the line is cut, the task goes on, and what was missed is filled in', as
   t.same(await chips(page).allInnerTexts(), ['1 SCHEDULED', '2 PENDING filled in', '3 PROCESSING filled in'])
   await page.getByText('Finished: no more updates').waitFor()
   t.equal(await chips(page).nth(3).innerText(), '4 COMPLETED')
-  t.match(await page.locator('.wire').innerText(), /"type":"resumed"[^]*missed, and filled in[^]*Closed with 1000: the task has ended/)
+  t.match(await page.locator('.wire').innerText(), /"type":"resumed"[^]*missed, then filled in[^]*Closed with 1000: the task has ended/)
   t.ok(await page.getByRole('button', { name: 'Reconnect' }).isDisabled())
   t.same(complaints, [])
 })

@@ -116,7 +116,7 @@ t.test('the message names the host and the way out, not the address behind the h
   await t.rejects(resolveWith(guard, 'db.internal'), {
     message:
       'db.internal resolves to an address that is not public (private). ' +
-      'Use a public address, or let the operator set HTTP_REQUEST_ALLOW_PRIVATE=true.',
+      'Use a public address, or have the operator set HTTP_REQUEST_ALLOW_PRIVATE=true.',
   })
 })
 

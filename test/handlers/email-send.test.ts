@@ -84,7 +84,7 @@ t.test('a mail server that never comes to an end is left after a while, and its 
   for (const greet of [() => {}, dribble, (socket: Socket) => socket.write('220-hello\r\n'), (socket: Socket) => patient(socket).write('220 hello\r\n')]) {
     const tarpit = await startTarpit(t, undefined, greet)
     const definition = createEmailSend({ smtpUrl: `smtp://127.0.0.1:${tarpit.port}`, from: 'tasks@example.com', folder: '', timeouts: { answerMs: 500, wholeMs: 1_000 } })
-    t.match(await runDefinition(definition, MESSAGE), { status: 'RETRYING', error: { message: /^the e-mail was not sent: / } })
+    t.match(await runDefinition(definition, MESSAGE), { status: 'RETRYING', error: { message: /^could not send the e-mail: / } })
     await tarpit.isEmpty()
   }
 })

@@ -342,7 +342,7 @@ t.test('what goes wrong on the way is said in words', async (t) => {
   refusing.close()
   await once(refusing, 'close')
   await t.rejects(open.run({ url: `http://127.0.0.1:${port}/x?key=secret` }, createContext().context), {
-    message: `GET http://127.0.0.1:${port}/x failed: the connection was refused. Check the port, and that the server runs.`,
+    message: `GET http://127.0.0.1:${port}/x failed: the connection was refused. Check the port, and that the server is running.`,
   })
   const hangingUp = await serve(t, (request) => request.socket.destroy())
   await t.rejects(open.run({ url: hangingUp }, createContext().context), { message: /closed the connection/ })

@@ -58,7 +58,7 @@ t.test('what is wrong is said with the file', async (t) => {
   await refused({ 'a.ts': DEFINITION('Not A Type') }, /^task type "Not A Type" /)
   await refused({ 'a.ts': DEFINITION('own.a'), 'b.ts': DEFINITION('own.a') }, /^task type "own\.a" is defined twice/)
   await refused({ 'a.ts': DEFINITION('demo.sleep') }, /^task type "demo\.sleep" is defined twice/)
-  await t.rejects(loadOwnDefinitions('/no/such/folder'), new StartupError('cannot read the folder of tasks /no/such/folder: it does not exist'))
+  await t.rejects(loadOwnDefinitions('/no/such/folder'), new StartupError('cannot read the tasks folder /no/such/folder: it does not exist'))
 })
 
 t.test('a mistake in a definition is told with its file, export, type and option', async (t) => {

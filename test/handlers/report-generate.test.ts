@@ -194,7 +194,7 @@ t.test('an empty period is refused with both ends', async (t) => {
   const { context } = createContext({ db })
   await t.rejects(reportGenerate.run({ from: to, to: from }, context), {
     name: 'PermanentFailure',
-    message: `the period is empty: from (${to}) must be before to (${from}). Left out, to is now and from is 24 hours before to.`,
+    message: `the period is empty: from (${to}) must be before to (${from}). If omitted, to is now and from is 24 hours before to.`,
   })
   await t.rejects(reportGenerate.run({ from, to: from }, context), { message: /the period is empty/ })
   await t.rejects(reportGenerate.run({ from: '9999-01-01T00:00:00Z' }, context), { message: /the period is empty/ })

@@ -120,9 +120,9 @@ t.test('a delivery whose task did not ask for it is not sent', async (t) => {
     const run = await runDefinition(definition, { taskId, url }, { db })
     return run.status === 'FAILED' ? run.error.message : run.status
   }
-  t.match(await why(silent), /does not name this URL as its callbackUrl/)
+  t.match(await why(silent), /does not have this URL as its callbackUrl/)
   t.match(await why(pending), /has not ended: it is PENDING/)
-  t.match(await why('019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'), /there is no task/)
+  t.match(await why('019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'), /no longer exists/)
 })
 
 t.test('the verifier of docs/tasks.md takes each message once, and only its own', async (t) => {

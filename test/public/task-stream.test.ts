@@ -320,5 +320,5 @@ t.test('a task is created and run to its end; a refusal carries its problem', as
 
 t.test('what is missing is said at once', async (t) => {
   t.throws(() => watchTask(TASK_ID, { WebSocket }), { message: 'Outside a browser, pass baseUrl: the address of the server' })
-  if (!('WebSocket' in globalThis)) t.throws(() => watchTask(TASK_ID, { baseUrl: 'http://127.0.0.1:1', transports: ['websocket'] }), { message: /no WebSocket here/ })
+  if (!('WebSocket' in globalThis)) t.throws(() => watchTask(TASK_ID, { baseUrl: 'http://127.0.0.1:1', transports: ['websocket'] }), { message: /no WebSocket in this environment/ })
 })

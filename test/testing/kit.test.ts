@@ -91,7 +91,7 @@ t.test('a worker dies where it is told to, and the next attempt goes on with wha
     t.match(await runDefinition(send, {}, { after: lost }), { status: 'COMPLETED', result: `${lost.taskId}:send` })
     t.equal(sent.length, 1, crashAt)
   }
-  await t.rejects(runDefinition(send, {}, { crashAt: 'after-effect:other' }), { message: 'the run is COMPLETED and never came to after-effect:other' })
+  await t.rejects(runDefinition(send, {}, { crashAt: 'after-effect:other' }), { message: 'the run is COMPLETED and never reached after-effect:other' })
 })
 
 t.test('time limits hold in the time of the run, and a signal says why it ends', async (t) => {
@@ -141,7 +141,7 @@ t.test('data that comes with progress is checked', async (t) => {
       },
     })
   t.match((await runDefinition(report('one'))).reported.progress, [{ done: 1, total: 2, data: { stage: 'one' } }])
-  t.match(await runDefinition(report('three')), { error: { message: /^the data of a progress report does not fit: \/stage/ } })
+  t.match(await runDefinition(report('three')), { error: { message: /^the data of a progress report does not match its schema: \/stage/ } })
 })
 
 t.test('drain runs what a real database holds, and expectTransitions reads how it went', async (t) => {

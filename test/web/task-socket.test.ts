@@ -219,7 +219,7 @@ t.test('a message is answered with 4500, also one that comes together with the h
   const watcher = open(`/ws/tasks/${ID}`)
   await until(() => watcher.messages.length === 1)
   watcher.socket.send('hello')
-  t.same(await watcher.closed, { code: 4500, reason: 'this stream takes no messages' })
+  t.same(await watcher.closed, { code: 4500, reason: 'this stream accepts no messages' })
 
   const raw = connect(port, '127.0.0.1')
   const received: Buffer[] = []

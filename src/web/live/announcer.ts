@@ -1,8 +1,9 @@
 /**
- * Tells watched lists of new tasks, after their commit and beside the requests. What is lost here, a list finds when it is read again.
+ * Notifies watched lists of new tasks, after their commit and in parallel with the requests. If a notice is lost here,
+ * lists find the task when they are read again.
  *
- * One publication is under way at a time, and what comes meanwhile gathers. While the broker is away nothing gathers without a bound:
- * the oldest is dropped.
+ * One publication is in progress at a time, and notices that arrive meanwhile are collected. While the broker is away
+ * the oldest are dropped, so the collection is bounded.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { EventBus } from '../../broker/broker.js'
@@ -12,7 +13,7 @@ import type { CreatedTask, NewTask } from '../../store/tasks/create.js'
 const MAX_WAITING = 5_000
 
 export interface Announcer {
-  /** Waits for nothing. `created` has what became of each task, in their order; those without are left out. */
+  /** Does not wait. `created` has the outcome of each task, in the same order; tasks without one are skipped. */
   announce(tasks: readonly NewTask[], created: readonly (CreatedTask | undefined)[]): void
 }
 
@@ -30,7 +31,7 @@ export function createAnnouncer({ events, log }: { events: Pick<EventBus, 'publi
         await events.publishNotices(notices)
         isAway = false
       } catch (error) {
-        if (!isAway) log.warn({ err: error, count: notices.length }, 'new tasks were not announced; lists find them when they are read again')
+        if (!isAway) log.warn({ err: error, count: notices.length }, 'could not notify lists of new tasks; lists find them at their next read')
         isAway = true
       }
     }
