@@ -1,10 +1,10 @@
 /**
- * `npm run build`: src/ to dist/, a module each, in a fraction of a second; with `--tests` test/ to dist-test/ too, whose modules
- * import those of dist/. Types are not checked here (`npm run typecheck` does, and CI), and declarations are made when the package is
- * packed (`prepack`).
+ * `npm run build` compiles src/ to dist/, module by module, in a fraction of a second. With `--tests` it also compiles
+ * test/ to dist-test/, whose modules import those of dist/. Types are not checked here (`npm run typecheck` does that,
+ * and CI), and declarations are generated when the package is packed (`prepack`).
  *
- * Nothing is done when nothing has changed: `.build` in each folder holds a hash of all that goes in. It is written last, so that a
- * build which was interrupted is done again. What is in the folder and no source stands for is removed.
+ * If nothing has changed, nothing is done: `.build` in each folder holds a hash of all inputs. It is written last, so
+ * that an interrupted build is repeated. Files in the output folder without a source are removed.
  */
 import { createHash } from 'node:crypto'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -16,7 +16,7 @@ const root = fileURLToPath(new URL('.', import.meta.url))
 await buildIfChanged('src', 'dist')
 if (process.argv.includes('--tests')) await buildIfChanged('test', 'dist-test', importBuiltSources)
 
-/** @param rewrite what is done to each module that was built */
+/** @param rewrite applied to each built module */
 async function buildIfChanged(from, to, rewrite = (text) => text) {
   const sources = listFiles(from).filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
   const outputs = sources.map((file) => file.replace(/\.ts$/, '.js'))
@@ -44,7 +44,7 @@ async function buildIfChanged(from, to, rewrite = (text) => text) {
   for (const { path, text } of outputFiles) {
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, path.endsWith('.js') ? rewrite(text) : text)
-    // npm does this for a command only when it links the package: not for `npx taskwire` in a folder that was built anew.
+    // npm does this for a command only when it links the package: not for `npx taskwire` in a folder that was rebuilt.
     if (text.startsWith('#!')) chmodSync(path, 0o755)
   }
   const made = new Set(outputs.flatMap((file) => [file, `${file}.map`]))
@@ -61,7 +61,7 @@ async function buildIfChanged(from, to, rewrite = (text) => text) {
   }
 }
 
-/** `from '../../src/tasks/attempt.js'` and `import('../src/…')` name the module that was built. */
+/** `from '../../src/tasks/attempt.js'` and `import('../src/…')` refer to the built module. */
 function importBuiltSources(text) {
   return text.replace(/(\bfrom |\bimport |\bimport\()"((?:\.\.\/)+)src\/([^"]+\.js)"/g, '$1"$2dist/$3"')
 }
