@@ -164,6 +164,6 @@ t.test('when the server stops, streams are told when to come back, and waits are
   const stopping = stopWeb()
   t.match((await events.next()).value, { retry: /^\d+$/ })
   t.ok((await events.next()).done)
-  t.match(await lines.text(), /SCHEDULED[^]*come back in \d+ ms/)
+  t.match(await lines.text(), /SCHEDULED[^]*reconnect in \d+ ms/)
   await stopping
 })

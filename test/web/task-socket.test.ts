@@ -226,7 +226,7 @@ t.test('a message is answered with 4500, also one that comes together with the h
   raw.on('data', (chunk: Buffer) => received.push(chunk))
   const textFrame = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69])
   raw.write(Buffer.concat([Buffer.from(handshake(`/ws/tasks/${ID}`)), textFrame]))
-  const closeFrame = Buffer.from([0x88, 31, 4500 >> 8, 4500 & 0xff])
+  const closeFrame = Buffer.from([0x88, 33, 4500 >> 8, 4500 & 0xff])
   await until(() => Buffer.concat(received).includes(closeFrame))
   raw.destroy()
   await until(() => hub.counts().streams === 0)
