@@ -16,7 +16,7 @@ function importsOf(path: string): string[] {
   return names.map((name) => (name.startsWith('src/') ? name.replace(/\.js$/, '.ts') : name))
 }
 
-t.test('each step of the walk is imported by one before it or imports one, or comes over a wire', async (t) => {
+t.test('each step of the walk imports or is imported by an earlier one, or is reached over a transport', async (t) => {
   const steps = [...walk.matchAll(/^\d+\. (Over [^:]+: )?`([^`]+)`/gm)].map(([, wire, file = '']) => ({ file, isFirst: wire !== undefined }))
   t.ok(steps.length > 20 && steps.length <= MOST_STEPS, `${steps.length} steps`)
   t.equal(steps.length, walk.match(/^\d+\./gm)?.length, 'each step names its file')
@@ -39,7 +39,7 @@ t.test('each rule of the table is in the file that it names', async (t) => {
   }
 })
 
-t.test('no file imports itself through others, not even a type', (t) => {
+t.test('no file imports itself indirectly, not even for a type', (t) => {
   const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts')).map((file) => join('src', file))
   const imports = new Map(files.map((file) => [file, importsOf(file)]))
   const done = new Set<string>()

@@ -36,7 +36,7 @@ const roles = ['migrate', 'web', 'worker', 'relay'].map((name) => services[name]
 const hasPsql = await run('psql', ['--version']).then(() => true, () => false)
 const redisServer = await findRedisServer()
 
-t.test('what the services are given are settings that there are', async (t) => {
+t.test('the services are given only settings that exist', async (t) => {
   const known = describeConfig().flatMap(({ name }) => [name, `${name}_FILE`])
   for (const { environment = {} } of roles) {
     t.ok(Object.keys(environment).length > 2)
@@ -44,19 +44,19 @@ t.test('what the services are given are settings that there are', async (t) => {
   }
 })
 
-t.test('the folders that settings name by default belong to the user of the image', async (t) => {
+t.test('the default folders of settings belong to the user of the image', async (t) => {
   const folders = describeConfig().map(({ default: initial }) => initial).filter((initial) => initial.startsWith('.taskwire'))
   t.ok(folders.length > 1)
   t.match(image, /chown node .*\.taskwire\b[^]*\nUSER node/)
 })
 
-t.test('no password is written down, and no port but that of the web role is published, on this machine only', async (t) => {
+t.test('no password is written down, and only the port of the web role is published, on this machine only', async (t) => {
   t.notMatch(text, /PASSWORD:|:\/\/[^/\s]*:[^/\s]*@|requirepass/)
   t.strictSame(Object.entries(services).filter(([, { ports }]) => ports !== undefined).map(([name]) => name), ['web'])
   t.strictSame(services['web']?.ports, ['127.0.0.1:3000:3000'])
 })
 
-t.test('a secret is mounted only where it is needed, and written only where it is made', async (t) => {
+t.test('a secret is mounted only where it is needed, and written only where it is created', async (t) => {
   const mounts = Object.entries(services).flatMap(([name, { volumes = [] }]) => volumes.map((volume) => ({ name, volume })))
   const readers = (secret: string) => mounts.filter(({ name, volume }) => name !== 'secrets' && volume.startsWith(secret)).map(({ name }) => name).sort()
   t.strictSame(readers('superuser-secret'), ['database-role', 'postgres'])
@@ -85,7 +85,7 @@ async function makeSecrets(t: Test): Promise<string> {
   return folder
 }
 
-t.test('secrets are made once, differ, and are never printed', async (t) => {
+t.test('secrets are created once, differ, and are never printed', async (t) => {
   const folder = await makeSecrets(t)
   const secret = (path: string) => readFileSync(join(folder, path), 'utf8').trim()
   const passwords = ['superuser', 'database', 'redis'].map((name) => secret(`${name}/password`))
@@ -105,7 +105,7 @@ t.test('secrets are made once, differ, and are never printed', async (t) => {
   t.strictSame(readdirSync(join(folder, 'database')).sort(), ['password', 'url'])
 })
 
-t.test('a password whose file was deleted is replaced wherever it stands, and the others stay', async (t) => {
+t.test('a password whose file was deleted is replaced everywhere, and the others are kept', async (t) => {
   const folder = await makeSecrets(t)
   const secret = (path: string) => readFileSync(join(folder, path), 'utf8').trim()
   for (const [changed, others, files] of [['redis', ['superuser', 'database'], ['url', 'redis.conf']], ['database', ['superuser', 'redis'], ['url']]] as const) {
@@ -121,7 +121,7 @@ t.test('a password whose file was deleted is replaced wherever it stands, and th
   }
 })
 
-t.test('what Redis asks for is always the password of its file', async (t) => {
+t.test('Redis always requires the password in its file', async (t) => {
   const folder = await makeSecrets(t)
   for (const password of ['by-hand', 'a "quoted\\one', "with 'these' # too"]) {
     writeFileSync(join(folder, 'redis/password'), `${password}\n`)
@@ -132,7 +132,7 @@ t.test('what Redis asks for is always the password of its file', async (t) => {
 
 if (!hasPsql) t.comment('no psql on this machine: the role that docker compose makes is left out')
 else {
-  t.test('the role of the database is made in a new volume and in one of an earlier version', async (t) => {
+  t.test('the database role is created in a new volume and in one of an earlier version', async (t) => {
     for (const { kind, before } of [
       { kind: 'new', before: `alter role ${SUPERUSER} rename to postgres` },
       { kind: 'of an earlier version', before: `drop role ${APPLICATION}; alter role ${SUPERUSER} rename to ${APPLICATION}; alter role ${APPLICATION} password 'taskwire'` },
@@ -180,7 +180,7 @@ async function use(url: string, statements: readonly string[]) {
 
 if (redisServer === undefined) t.comment('no redis-server on this machine: its password is left out')
 else {
-  t.test('Redis takes its command, asks for its password, and its health check knows it', async (t) => {
+  t.test('Redis accepts its command and requires its password, and its health check uses it', async (t) => {
     const folder = await makeSecrets(t)
     writeFileSync(join(folder, 'redis/password'), 'by"hand\\1\n')
     await runScript('secrets', [folder])

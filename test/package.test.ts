@@ -68,7 +68,7 @@ export const isOver = status === 'OVER'
 export const query: unknown = createTaskQuery
 `
 
-t.test('npm pack of a clone makes a package that runs and has types', async (t) => {
+t.test('npm pack of a clone makes a package that runs and includes types', async (t) => {
   const parent = await makeWorkingFolder(t)
   const clone = join(parent, 'clone')
   cloneProject(clone)

@@ -61,7 +61,7 @@ t.test('the quick start of the README works as printed', async (t) => {
   t.notMatch(find('doctor'), /^bad/m)
 })
 
-t.test('the line for the console is the one that a start prints, which is pasted in another test', async (t) => {
+t.test('the console line is the one that a start prints, which another test runs', async (t) => {
   const banner = describeBanner({ address, database: '', redis: undefined })
   const [line = ''] = readBlocks('README.md', 'js', '## Quick start')
   t.ok(banner.includes(`  ${line.trim()}`), banner.join('\n'))
@@ -76,7 +76,7 @@ t.test('the program of the README watches a task to its end', async (t) => {
   t.match(stdout.trim().split('\n').at(-1), /^COMPLETED /)
 })
 
-t.test('the commands of docs/tasks.md go as they are printed', async (t) => {
+t.test('the commands of docs/tasks.md work as printed', async (t) => {
   // What npm is to fetch is run by `web/api-clients`, without a network.
   const blocks = readBlocks('docs/tasks.md', 'sh').filter((block) => !/\bnpm install\b/.test(block))
   writeFileSync(join(cwd, 'photo.png'), 'no picture, but bytes')

@@ -83,7 +83,7 @@ t.test('an EventSource gives up at a 502, as docs/live-protocol.md says', async 
   t.same(await readVersions(page), [1])
 })
 
-t.test('a pause is told at the start of a stream and at its end, of a second at least and not the same for all', async (t) => {
+t.test('the reconnect delay is sent at the start and the end of a stream, at least a second and different for each client', async (t) => {
   const { id } = await createTask(app.address, { delayMs: HOUR_MS })
   const paths = Array.from({ length: 6 }, () => [`${id}/events`, `events?ids=${id}`, 'events?tag=nobody-has-this']).flat()
   const streams = await Promise.all(

@@ -107,7 +107,7 @@ t.test('no script, module, worker, style sheet, frame, object or image of a stor
   for (const { type, url, ran } of results) t.same(ran, [], `${type} at ${url.split('?')[0]}`)
 })
 
-t.test('a stored file that is opened by itself runs nothing, and what may be shown is shown', async (t) => {
+t.test('a stored file that is opened directly runs nothing, and displayable types are shown', async (t) => {
   const page = await openPage()
   t.teardown(() => page.context().close())
   const other = await page.context().newPage()
@@ -142,7 +142,7 @@ t.test('the page of a report can be viewed in the browser', async (t) => {
   t.equal(await page.evaluate(() => origin), 'null')
 })
 
-t.test('every answer says that it is what it says it is, and that other origins cannot embed it', async (t) => {
+t.test('every answer has nosniff, and cannot be embedded by other origins', async (t) => {
   const [path = '', link = ''] = await store('text/javascript', script('x'))
   const task = (await (await fetch(`${app.address}/api/tasks`, { method: 'POST' , headers: { 'content-type': 'application/json' }, body: '{}' })).json()) as Task
   const requests: [string, RequestInit?][] = [

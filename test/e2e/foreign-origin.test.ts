@@ -131,7 +131,7 @@ t.test('a page on a name that was rebound to this server changes nothing and rea
   t.strictSame(await countRows(), before)
 })
 
-t.test('the same attempts by a page of this server succeed, so that they are attempts', async (t) => {
+t.test('the same attempts by a page of this server succeed, so the test is valid', async (t) => {
   const before = await countRows()
   const page = await openForeign(t, `${address}/docs/static/index.css`)
   const gains = await attack(page, address)

@@ -8,7 +8,7 @@ import { createTask } from '../helpers/watch.js'
 const { address } = await startApp(t, ['worker', 'relay'])
 const browser = await launchBrowser(t)
 
-t.test('the page notices the silence within half a minute, says how old it is, and shows the end', async (t) => {
+t.test('the page notices the silence within half a minute, shows the age of its data, and then the end', async (t) => {
   const proxy = await startProxy(t, [Number(new URL(address).port)])
   const { page, context } = await openPage(browser)
   t.teardown(() => context.close())

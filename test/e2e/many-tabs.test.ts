@@ -47,7 +47,7 @@ async function createIn(page: Page, title: string): Promise<void> {
   await waitForStatus(page, 'COMPLETED')
 }
 
-t.test('eight tabs that are all shown: each loads and is live, Create answers in the last, and all show the task', async (t) => {
+t.test('with eight visible tabs each loads and is live, a create in the last one is answered, and all show the task', async (t) => {
   const context = await openContext(t)
   const tabs: Page[] = []
   for (let count = 0; count < 8; count += 1) tabs.push(await openTab(context))
@@ -58,7 +58,7 @@ t.test('eight tabs that are all shown: each loads and is live, Create answers in
   t.ok(proxy.openStreams() < 6, `${proxy.openStreams()} streams are open`)
 })
 
-t.test('without Web Locks, tabs that are hidden hold no stream, and one that is shown again is caught up', async (t) => {
+t.test('without Web Locks, hidden tabs hold no stream, and one that becomes visible is updated', async (t) => {
   const context = await openContext(t, { isBare: true })
   const tabs: Page[] = []
   for (let count = 0; count < 8; count += 1) {

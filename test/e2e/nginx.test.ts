@@ -62,7 +62,7 @@ else {
     })
   }
 
-  t.test('without a proxy the path may be there or not', async (t) => {
+  t.test('without a proxy the path is optional', async (t) => {
     for (const path of ['/taskwire/api/types', '/api/types', '/taskwire/', '/', '/taskwire/app.js']) t.equal((await fetch(web + path)).status, 200, path)
     const redirect = await fetch(`${web}/taskwire`, { redirect: 'manual' })
     t.match([redirect.status, redirect.headers.get('location')], [308, '/taskwire/'])

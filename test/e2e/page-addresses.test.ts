@@ -20,7 +20,7 @@ const isMarked = (page: Page) => page.evaluate(() => 'isMarked' in globalThis)
 const scrollOf = (page: Page) => page.evaluate(() => Math.round(scrollY))
 const pathOf = (page: Page) => page.evaluate(() => location.pathname + location.search + location.hash)
 
-testPage('links change the address without a reload, and each address is found again by one', {}, async (t, page) => {
+testPage('links change the address without a reload, and a reload restores each address', {}, async (t, page) => {
   const task = await createTask(app.address, { title: 'found again', ...DONE })
   await page.goto('/')
   await mark(page)
@@ -61,7 +61,7 @@ testPage('links change the address without a reload, and each address is found a
   }
 })
 
-testPage('the addresses of before lead to the new ones, from a bookmark and while the page is open', {}, async (t, page) => {
+testPage('old addresses redirect to the new ones, from a bookmark and while the page is open', {}, async (t, page) => {
   const task = await createTask(app.address, { title: 'bookmarked', ...DONE })
   for (const [old, path, heading] of [
     [`/#/tasks/${task.id}`, `/tasks/${task.id}`, 'bookmarked'],
@@ -87,7 +87,7 @@ testPage('the addresses of before lead to the new ones, from a bookmark and whil
   t.ok(await isMarked(page), 'without a reload')
 })
 
-testPage('back, forward and a reload find the list and the task as far down as they were left', PHONE, async (t, page) => {
+testPage('back, forward and reload restore the scroll positions of the list and the task', PHONE, async (t, page) => {
   const failed = await createTask(app.address, { title: 'below', payload: { steps: 2, stepMs: 1, failAt: 1 } })
   await Promise.all(Array.from({ length: 40 }, (_, index) => createTask(app.address, { title: `filling ${index}`, ...DONE })))
   await page.goto('/')
@@ -114,7 +114,7 @@ testPage('back, forward and a reload find the list and the task as far down as t
   t.equal(await pathOf(page), '/')
 })
 
-testPage('a link opens in another tab where the reader wants that, and the filters of the list go along and come back', {}, async (t, page) => {
+testPage('a link opens in another tab on request, and the filters of the list are kept', {}, async (t, page) => {
   const task = await createTask(app.address, { title: 'in two tabs', ...DONE })
   await page.goto('/?status=COMPLETED')
   const row = page.getByRole('link', { name: 'in two tabs' })
@@ -174,7 +174,7 @@ async function checkUnder(t: Test, page: Page, base: string): Promise<void> {
   await waitForStatus(page, 'COMPLETED')
 }
 
-t.test('under a path of its own, known to the server or not, all addresses hold', async (t) => {
+t.test('under a base path, known to the server or not, all addresses work', async (t) => {
   const hidden = await publishUnder(t, '/some/where', app.address)
   const testHere = definePageTests(t, browser, app.address)
   testHere('unknown', { expected: /WebSocket connection/ }, (t, page) => checkUnder(t, page, hidden))

@@ -44,7 +44,7 @@ async function pressCancel(page: Page): Promise<void> {
 /** Empty when all is well. */
 const trouble = (page: Page) => page.locator('article [role=alert]')
 
-testPage('a failed Cancel is told in words of its kind, which go when it succeeds', { expected }, async (t, page) => {
+testPage('a failed cancel is explained, and the message disappears when it succeeds', { expected }, async (t, page) => {
   await openRunning(page)
   for (const [answer, words] of [
     [(response) => answerHtml(response, 502), 'The server is not answering its proxy (502). Wait a moment, then try again.'],
@@ -68,7 +68,7 @@ testPage('a failed Cancel is told in words of its kind, which go when it succeed
   t.equal(await trouble(page).textContent(), '')
 })
 
-testPage('the words go by themselves once the server answers', { expected }, async (t, page) => {
+testPage('the message disappears once the server answers', { expected }, async (t, page) => {
   await openRunning(page)
   answerTo(/ \/api\//, (response) => answerHtml(response, 502))
   await pressCancel(page)
@@ -79,7 +79,7 @@ testPage('the words go by themselves once the server answers', { expected }, asy
   await page.waitForFunction(() => document.querySelector('article [role=alert]')?.textContent === '')
 })
 
-testPage('offline is told as such, and is over with the network', { expected }, async (_, page) => {
+testPage('the page says that it is offline, until the network is back', { expected }, async (_, page) => {
   await openRunning(page)
   await page.context().setOffline(true)
   await pressCancel(page)
@@ -104,7 +104,7 @@ testPage('a request that is never answered is given up after a while, and the bu
   await waitForStatus(page, 'CANCELLED')
 })
 
-testPage('a Create whose answer was lost is told in words, and pressed again makes one task', { expected }, async (t, page) => {
+testPage('a create whose answer was lost is explained, and repeating it creates one task', { expected }, async (t, page) => {
   await page.goto('/new')
   await page.getByLabel('Steps').fill('0')
   await page.getByLabel('Title').fill('made once')
@@ -132,7 +132,7 @@ testPage('a Create whose answer was lost is told in words, and pressed again mak
   t.equal(items.length, 1)
 })
 
-testPage('what the page reads by itself is told in words while it fails, and appears when it is over', { expected }, async (_, page) => {
+testPage('failed background reads are explained, and their content appears when they succeed', { expected }, async (_, page) => {
   for (const [path, notice] of [['/new', page.getByRole('main')], ['/types', page.getByRole('main')]] as const) {
     answerTo(/GET \/api\/types/, (response) => answerHtml(response, 502))
     await page.goto('about:blank')
@@ -145,7 +145,7 @@ testPage('what the page reads by itself is told in words while it fails, and app
   }
 })
 
-testPage('history and files of a task that could not be read appear when that is over', { expected }, async (_, page) => {
+testPage('the history and files of a task appear once they can be read', { expected }, async (_, page) => {
   const task = await createTask(app.address, { type: 'report.generate' })
   answerTo(/GET .*\/(events|artifacts)/, (response) => answerHtml(response, 502))
   await page.goto(`/tasks/${task.id}`)

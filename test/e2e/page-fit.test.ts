@@ -58,7 +58,7 @@ async function widest(page: Page, path: string, isThere: () => Promise<unknown>)
   return Math.max(...overflows)
 }
 
-testPage('the tab key goes through the header as it is read, then to what scrolls', {}, async (t, page) => {
+testPage('the tab key follows the reading order of the header, then the scrollable parts', {}, async (t, page) => {
   const task = await createTask(app.address, { payload: { steps: 2, stepMs: 1, failAt: 1 } })
   await page.goto(`/tasks/${task.id}`)
   await waitForStatus(page, 'FAILED')
@@ -94,7 +94,7 @@ for (const [name, width] of [['a phone', 320], ['a desktop', 1280]] as const) {
   })
 }
 
-testPage('a program that does not start leaves no blank page', { expected: /404|Failed to load/ }, async (t, page) => {
+testPage('if the program does not start, the page is not blank', { expected: /404|Failed to load/ }, async (t, page) => {
   await page.route('**/format/times.js', (route) => route.fulfill({ status: 404, body: '' }))
   await page.goto('/')
   await page.getByRole('heading', { name: 'This page needs JavaScript' }).waitFor()
@@ -104,7 +104,7 @@ testPage('a program that does not start leaves no blank page', { expected: /404|
   t.equal(await page.locator('#fallback').count(), 0)
 })
 
-testPage('every error of a field is shown, of values within it by their places', { expected: /status of 4/ }, async (t, page) => {
+testPage('every error of a field is shown, with the locations of nested values', { expected: /status of 4/ }, async (t, page) => {
   await page.goto('/new/http.request')
   await page.getByLabel('URL').fill('https://example.com/')
   await page.getByLabel('Headers').fill('{"a": 1, "b": 2, "c": "fine"}')
@@ -122,7 +122,7 @@ testPage('every error of a field is shown, of values within it by their places',
   t.equal(await errors.count(), 0, 'errors that are over are gone')
 })
 
-testPage('what was typed stays with its type, and goes along to fields that another type has, too', {}, async (t, page) => {
+testPage('typed values stay with their type, and are carried over to fields that another type has too', {}, async (t, page) => {
   await page.goto('/new')
   const type = page.getByLabel('Type', { exact: true })
   await page.getByLabel('Title').fill('kept')
@@ -150,7 +150,7 @@ testPage('what was typed stays with its type, and goes along to fields that anot
   t.match(await page.title(), /kept/)
 })
 
-testPage('what the server refuses is said at the field, which gets the focus', { expected: /status of 4/ }, async (t, page) => {
+testPage('an error from the server is shown at its field, which gets the focus', { expected: /status of 4/ }, async (t, page) => {
   await page.goto('/new')
   await page.getByLabel('Type', { exact: true }).selectOption('http.request')
   await page.getByLabel('Headers').fill('{"accept": ')

@@ -31,7 +31,7 @@ async function compareRows(page: Page, limit: number) {
   return { shown, stored: items.map(({ id, status }) => [id, status]) }
 }
 
-testPage('a list of hundreds of rows ends as it is stored, never shrinks, and nothing is polled', {}, async (t, page) => {
+testPage('a list of hundreds of rows ends in the stored state, never shrinks, and polls nothing', {}, async (t, page) => {
   await createBatch('early', 260, { steps: 0 })
   await page.goto('/')
   await rowsOf(page).nth(49).waitFor()
@@ -59,7 +59,7 @@ testPage('a list of hundreds of rows ends as it is stored, never shrinks, and no
   t.same(proxy.requests, [], 'nothing is asked for meanwhile')
 })
 
-testPage('a filter shows what fits it, and what no longer does goes by itself', {}, async (t, page) => {
+testPage('a filter shows matching tasks, and tasks that no longer match disappear', {}, async (t, page) => {
   const first = await createTask(app.address, { title: 'runs long', payload: { steps: 1_000, stepMs: 100 } })
   await page.goto('/?status=PROCESSING')
   await page.getByRole('link', { name: 'runs long' }).waitFor()
@@ -95,7 +95,7 @@ testPage('behind a proxy that does not upgrade, Create answers beside six runnin
   await Promise.all(tasks.map(({ id }) => cancel(id)))
 })
 
-testPage('a connection that is dead without a word is not called live, and is made anew', { expected: /WebSocket connection|net::ERR_/ }, async (t, page) => {
+testPage('a half-open connection is not shown as live, and is replaced', { expected: /WebSocket connection|net::ERR_/ }, async (t, page) => {
   const task = await createTask(app.address, { title: 'half-open', payload: { steps: 1_000, stepMs: 100 } })
   await page.goto(`/tasks/${task.id}`)
   await waitForStatus(page, 'PROCESSING')

@@ -28,7 +28,7 @@ async function moreProgress(page: Page): Promise<void> {
   }
 }
 
-testPage('focus, selection and a slow press outlive what arrives meanwhile', {}, async (t, page) => {
+testPage('focus, selection and a slow click survive updates', {}, async (t, page) => {
   const id = await openRunning(page)
   const link = detailOf(page).getByRole('link', { name: 'demo.sleep' })
   await link.focus()
@@ -62,7 +62,7 @@ testPage('focus, selection and a slow press outlive what arrives meanwhile', {},
   t.equal(await page.evaluate(() => getSelection()?.toString()), time, 'a selection in the history')
 })
 
-testPage('a slow press on a row meets its task, though others arrive meanwhile', { hasTouch: true, viewport: { width: 320, height: 640 } }, async (t, page) => {
+testPage('a slow click on a row hits its task, even if others arrive meanwhile', { hasTouch: true, viewport: { width: 320, height: 640 } }, async (t, page) => {
   const task = await createTask(app.address, { title: 'pressed slowly', payload: { steps: 0 } })
   await page.goto('/')
   const row = page.getByRole('link', { name: 'pressed slowly' })
@@ -80,7 +80,7 @@ testPage('a slow press on a row meets its task, though others arrive meanwhile',
   await page.getByRole('link', { name: 'came meanwhile' }).waitFor()
 })
 
-testPage('nothing is left to wait for of a task that has ended or is asked to stop', {}, async (t, page) => {
+testPage('a task that has ended or is asked to stop shows nothing to wait for', {}, async (t, page) => {
   const id = await openRunning(page)
   await page.locator('.count').getByText(/about .* left/).waitFor()
   await page.evaluate(() => {
@@ -102,7 +102,7 @@ t.test('behind a proxy', async (t) => {
   const proxy = await startHttpProxy(t, app.address)
   const testPage = definePageTests(t, browser, proxy.address)
 
-  testPage('while the server is away no clock runs on, and the page says since when', { expected: /net::ERR_|WebSocket connection|status of 50/ }, async (t, page) => {
+  testPage('while the server is away the clocks stop, and the page says since when', { expected: /net::ERR_|WebSocket connection|status of 50/ }, async (t, page) => {
     const id = await openRunning(page)
     await waitForLive(page)
     proxy.cut()

@@ -30,7 +30,7 @@ type Client = typeof client
 
 const chips = (page: Page) => page.locator('.chips li')
 
-t.test('the line is cut, the task goes on, and what was missed is filled in', async (t) => {
+t.test('the connection is dropped, the task continues, and missed messages are filled in', async (t) => {
   const { page, complaints } = await openPlayground(t)
   await page.getByRole('button', { name: 'Run a task' }).click()
   await chips(page).filter({ hasText: '1 SCHEDULED' }).waitFor()
@@ -48,7 +48,7 @@ t.test('the line is cut, the task goes on, and what was missed is filled in', as
   t.same(complaints, [])
 })
 
-t.test('a lost message is given away by the next', async (t) => {
+t.test('a lost message is revealed by the next one', async (t) => {
   const { page, complaints } = await openPlayground(t)
   await page.getByRole('button', { name: 'Run a task' }).click()
   await chips(page).filter({ hasText: '1 SCHEDULED' }).waitFor()

@@ -35,7 +35,7 @@ async function startVersion(port: number) {
   return { app, statuses }
 }
 
-t.test('after an upgrade a browser runs the new program, and without one it is sent nothing again', async (t) => {
+t.test('after an upgrade a browser runs the new program, and without one nothing is sent again', async (t) => {
   const { page } = await openPage(await launchBrowser(t))
   await writeVersion('v1')
   const first = await startVersion(0)

@@ -40,7 +40,7 @@ async function untilSorted(type: string): Promise<{ failed: number; released: nu
   }
 }
 
-t.test('callbacks to a receiver that never answers hold up neither tasks nor other callbacks', async (t) => {
+t.test('callbacks to a receiver that never answers delay neither tasks nor other callbacks', async (t) => {
   const tarpit = await startTarpit(t)
   let told = () => {}
   const called = new Promise<void>((resolve) => (told = resolve))
@@ -61,7 +61,7 @@ t.test('callbacks to a receiver that never answers hold up neither tasks nor oth
   t.same(queues, { queues: 'webhook-deliver', days: 4 })
 })
 
-t.test('requests to a receiver that never answers hold up neither tasks nor requests to others', async (t) => {
+t.test('requests to a receiver that never answers delay neither tasks nor requests to others', async (t) => {
   const tarpit = await startTarpit(t)
   const healthy = await serve(t, (_request, response) => response.end('here'))
   await createMany({ type: 'http.request', payload: { url: `http://127.0.0.1:${tarpit.port}/`, timeoutMs: 60_000 } })

@@ -4,7 +4,7 @@ import { createSubscriptions, type SubscriptionsDeps } from '../../src/live/subs
 import type { SocketAnswer } from '../../src/protocol/subscription.js'
 import { settle } from './world.js'
 
-t.test('a subscription that was given up while its tasks were read follows nothing, whoever has its id now', async (t) => {
+t.test('a subscription that ended while its tasks were read follows nothing, even if its id is reused', async (t) => {
   const answers: SocketAnswer[] = []
   const followed: string[] = []
   const reads: ((ids: string[]) => void)[] = []

@@ -38,7 +38,7 @@ async function overEach(check: (way: (typeof WAYS)[number]) => Promise<void>): P
   await Promise.all(WAYS.map(check))
 }
 
-t.test('a watch over a dead connection says how long nothing was heard, comes back, and misses nothing', async (t) => {
+t.test('a watch over a dead connection reports the silence, reconnects, and misses nothing', async (t) => {
   await overEach(async (way) => {
     const { proxy, connections, options } = await open(t)
     const task = await createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })
@@ -56,7 +56,7 @@ t.test('a watch over a dead connection says how long nothing was heard, comes ba
   })
 })
 
-t.test('a connection on which nothing happens stays as it is', async (t) => {
+t.test('an idle connection stays open', async (t) => {
   await overEach(async (way) => {
     const { proxy, connections, options } = await open(t)
     const task = await createTask({ delayMs: HOUR_MS }, { baseUrl: address })
@@ -72,7 +72,7 @@ t.test('a connection on which nothing happens stays as it is', async (t) => {
   })
 })
 
-t.test('an attempt to connect that is never answered is given up in time', async (t) => {
+t.test('an unanswered connection attempt is given up in time', async (t) => {
   await overEach(async (way) => {
     const { proxy, options } = await open(t)
     const task = await createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })
@@ -88,7 +88,7 @@ t.test('an attempt to connect that is never answered is given up in time', async
   })
 })
 
-t.test('a watch of many tasks over a dead connection comes back, and misses nothing of any', async (t) => {
+t.test('a watch of many tasks over a dead connection reconnects, and misses nothing', async (t) => {
   const { proxy, connections, options } = await open(t)
   const tasks = await Promise.all([0, 1, 2].map(() => createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })))
   const ids = tasks.map(({ id }) => id)
@@ -132,7 +132,7 @@ async function openFake(t: { teardown(action: () => void): void }, silenceMs: nu
   return { watch, beat: () => FakeSocket.opened.at(-1)?.say(beat) }
 }
 
-t.test('after a sleep of the machine, what was said meanwhile counts before the silence does', async (t) => {
+t.test('after the machine slept, messages that arrived meanwhile count before the silence does', async (t) => {
   const { watch, beat } = await openFake(t, 400)
   // Nothing runs for longer than the silence may be; what the server said meanwhile arrives after the timers.
   setTimeout(() => setImmediate(beat), 1)
@@ -146,7 +146,7 @@ t.test('after a sleep of the machine, what was said meanwhile counts before the 
   t.match(watch.connection, { state: 'reconnecting' }, 'and a real silence is still noticed')
 })
 
-t.test('timers that come once in a while, as in a tab in the background, raise no false alarm and miss no real one', async (t) => {
+t.test('throttled timers, as in a background tab, raise no false alarm and miss no real one', async (t) => {
   const { setTimeout: real } = globalThis
   t.teardown(() => (globalThis.setTimeout = real))
   globalThis.setTimeout = ((call: () => void, ms = 0) => real(call, ms + 800)) as typeof setTimeout
@@ -159,7 +159,7 @@ t.test('timers that come once in a while, as in a tab in the background, raise n
   t.match(watch.connection, { state: 'reconnecting' })
 })
 
-t.test('a clock that is set forwards or back changes nothing', async (t) => {
+t.test('setting the clock forwards or back changes nothing', async (t) => {
   const { now } = Date
   t.teardown(() => (Date.now = now))
   const { watch, beat } = await openFake(t, 600)

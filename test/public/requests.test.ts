@@ -27,7 +27,7 @@ async function failureOf(answer: Answer, options: CreateOptions = {}): Promise<u
 
 const html = (status: number): Answer => (response) => response.writeHead(status, { 'content-type': 'text/html' }).end('<html><body><h1>nginx</h1></body></html>')
 
-t.test('a proxy that answers by itself is named in words, with what to do', async (t) => {
+t.test('an answer of a proxy is explained, with what to do', async (t) => {
   for (const [status, message] of [
     [302, 'A proxy redirected the request, perhaps to a sign-in page'],
     [401, 'A proxy requires you to sign in (401)'],
@@ -52,7 +52,7 @@ t.test('a proxy that answers by itself is named in words, with what to do', asyn
   }
 })
 
-t.test('what comes with 200 and is no answer of Taskwire is named, too', async (t) => {
+t.test('a 200 that is not an answer of Taskwire is explained too', async (t) => {
   for (const [answer, message] of [
     [html(200), 'The answer was a web page, perhaps a sign-in page'],
     [(response) => response.end('<!doctype html>'), 'The answer was a web page, perhaps a sign-in page'],
@@ -69,7 +69,7 @@ t.test('what comes with 200 and is no answer of Taskwire is named, too', async (
   }
 })
 
-t.test('no answer is told by its kind, and keeps what caused it', async (t) => {
+t.test('a missing answer is classified, and keeps its cause', async (t) => {
   const { server, baseUrl } = await listen(() => {})
   server.close()
   server.closeAllConnections()
@@ -88,14 +88,14 @@ t.test('no answer is told by its kind, and keeps what caused it', async (t) => {
   t.match(await failureOf(trickle, { timeoutMs: 50 }), { code: 'timeout' }, 'also within the answer')
 })
 
-t.test('a caller who aborts gets the reason that was given', async (t) => {
+t.test('a caller that aborts receives its own reason', async (t) => {
   const reason = new Error('no longer wanted')
   const controller = new AbortController()
   t.equal(await failureOf(() => controller.abort(reason), { signal: controller.signal }), reason)
   t.equal(await failureOf(() => {}, { signal: AbortSignal.abort(reason) }), reason)
 })
 
-t.test('a key is sent as the header has it', async (t) => {
+t.test('a key is sent in the form of the header', async (t) => {
   const keys: unknown[] = []
   const answer: Answer = (response) => {
     keys.push(response.req.headers['idempotency-key'])

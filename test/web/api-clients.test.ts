@@ -76,9 +76,9 @@ async function checkStreams(t: Test, file: string): Promise<void> {
   t.same(document?.operations().all().filter((operation) => operation.messages().length === 0), [], 'each operation has messages')
 }
 
-t.test('Redocly finds nothing in /openapi.json', (t) => lint(t, plain.openapi))
-t.test('the parser of AsyncAPI finds nothing in /asyncapi.json', (t) => checkStreams(t, plain.asyncapi))
-t.test('the linter does find what is wrong', async (t) => {
+t.test('Redocly reports no problem in /openapi.json', (t) => lint(t, plain.openapi))
+t.test('the AsyncAPI parser reports no problem in /asyncapi.json', (t) => checkStreams(t, plain.asyncapi))
+t.test('the linter reports an invalid document', async (t) => {
   const broken = join(folder, 'broken.json')
   await writeFile(broken, (await readFile(plain.openapi, 'utf8')).replace('"operationId":"createTask"', '"operationId":"listTasks"'))
   await t.rejects(run(process.execPath, [main('@redocly/cli/bin/cli.js'), 'lint', broken, '--extends=recommended', '--format=json'], { env, maxBuffer: 1e8 }))
@@ -122,7 +122,7 @@ if (task?.type === 'http.request') {
 ${refuse('task?.result?.status')}
 void problem`
 
-t.test('a generated client knows payloads, results, headers and errors, and the one of docs/tasks.md runs as it is printed', async (t) => {
+t.test('a generated client knows payloads, results, headers and errors, and the one in docs/tasks.md runs as printed', async (t) => {
   const docs = await readFile(new URL('../../docs/tasks.md', import.meta.url), 'utf8')
   const [, section = ''] = /\n## Generate a client\n([^]*?)(?=\n## |$)/.exec(docs) ?? []
   const [, version = '', output = ''] = /npx openapi-typescript@(\S+) http:\/\/127\.0\.0\.1:3000\/openapi\.json -o (\S+)/.exec(section) ?? []
@@ -138,7 +138,7 @@ t.test('a generated client knows payloads, results, headers and errors, and the 
   t.match(section, `prints \`${stdout.trim()}\``)
 })
 
-t.test('with types of others and a base path the tools find nothing either, and the client knows the types', async (t) => {
+t.test('with custom types and a base path the tools report no problem either, and the client knows the types', async (t) => {
   const address = await startWebBeside(t, app, { TASKS_DIR: join(folder, 'mine'), BASE_PATH: '/taskwire' })
   const [openapi, asyncapi] = [await save(address, '/taskwire/openapi.json'), await save(address, '/taskwire/asyncapi.json')]
   await lint(t, openapi)

@@ -91,17 +91,17 @@ for (const { name, begin, answer } of OFFENDERS) {
   })
 }
 
-t.test('nothing of them is left', async (t) => {
+t.test('nothing of them remains', async (t) => {
   t.match(app.counts(), { bodies: 0, bodyBytes: 0, pipelined: 0 })
 })
 
-t.test('a connection on which everything is answered is closed when nothing follows', async (t) => {
+t.test('an idle connection is closed if no request follows', async (t) => {
   const client = await openRaw(t, app.address)
   client.send(requestText('GET /healthz'))
   t.match(await client.closed, /^HTTP\/1\.1 200 [^]*keep-alive: timeout=2/i)
 })
 
-t.test('a body whose client goes is forgotten', async (t) => {
+t.test('the body of a disconnected client is dropped', async (t) => {
   for (const path of ['/api/tasks', '/api/uploads']) {
     const client = await openRaw(t, app.address)
     client.send(requestText(`POST ${path}`, { ...JSON_FIELDS, 'content-length': 1_000 }, '{"title"'))
@@ -123,7 +123,7 @@ t.test('an upload may take longer than a request, as long as it keeps its rate',
   t.match(await client.closed, new RegExp(`^HTTP/1\\.1 201 [^]*"bytes":${parts * 4_000}`))
 })
 
-t.test('streams, waits and sockets outlive what a request may take', async (t) => {
+t.test('streams, waits and sockets outlive the request time-out', async (t) => {
   const id = await createEmptyTask(app.address)
   const socket = watch(app.address, `/ws/tasks/${id}`)
   const stream = await fetch(`${app.address}/api/tasks/${id}/events`, { headers: { accept: 'text/event-stream' } })
@@ -137,7 +137,7 @@ t.test('streams, waits and sockets outlive what a request may take', async (t) =
   t.equal((await socket.closed).code, 1000)
 })
 
-t.test('while the server works on a request, what is behind it has time', async (t) => {
+t.test('while the server works on a request, requests behind it do not time out', async (t) => {
   const rests = [requestText('GET /healthz'), createText({ title: 'behind', payload: { text: 'x'.repeat(40_000) }, type: 'example' })]
   await Promise.all(rests.map(async (rest) => {
     const id = await createEmptyTask(app.address)

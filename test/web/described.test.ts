@@ -88,7 +88,7 @@ function bodyOf({ operationId, requestBody }: Operation): string {
   return JSON.stringify(body)
 }
 
-t.test('every operation answers with a status and a body that the document has, with all its examples and with none', async (t) => {
+t.test('every operation answers with a documented status and body, with all its examples and with none', async (t) => {
   for (const [path, calls] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(calls)) {
       for (const isWhole of [true, false]) {
@@ -131,14 +131,14 @@ async function compare(t: Test, text: string, schema: TSchema, name: string): Pr
   else if (isDescribed) t.ok(FURTHER.includes(code) || (code === 'invalid_json' && POISON.test(text)), `described and refused: ${said}`)
 }
 
-t.test('creates of every shape are accepted only if the document has them, and refused only by rules that a schema cannot say', async (t) => {
+t.test('creates of every shape are accepted only if the document allows them, and refused only by rules that a schema cannot express', async (t) => {
   const creates = Object.keys(schemas).filter((name) => name.endsWith('.create') || name === 'CreateDefaultTask')
   for (const name of creates) {
     for (const value of fc.sample(strangeValues(schemas[name] ?? {}), { numRuns: atDepth(40, 1_000), seed })) await compare(t, toJsonText(value), schemas['CreateTask'] ?? {}, name)
   }
 })
 
-t.test('what the document refuses is refused', async (t) => {
+t.test('requests that the document forbids are refused', async (t) => {
   const bodies: object[] = [
     { type: 'http.request' },
     { type: 'http.request', payload: {} },

@@ -43,7 +43,7 @@ async function open(id: string, query = ''): Promise<Watcher> {
   return watcher
 }
 
-t.test('each field that can be edited reaches a watcher as the next version, with its value', async (t) => {
+t.test('each editable field reaches a watcher as the next version, with its value', async (t) => {
   const { id, title } = await createTask(baseUrl, { title: 'before', delayMs: HOUR_MS })
   const watcher = await open(id)
   const changes = [
@@ -69,7 +69,7 @@ t.test('each field that can be edited reaches a watcher as the next version, wit
   watcher.terminate()
 })
 
-t.test('an edit is told over every transport: sockets of one and of many, events, lines, long poll, stored list', async (t) => {
+t.test('an edit is sent over every transport: sockets for one task and for many, events, text lines, long poll, stored list', async (t) => {
   const { id } = await createTask(baseUrl, { delayMs: HOUR_MS, tags: ['all-transports'] })
   const subscriptions = new WebSocket(`${baseUrl.replace('http', 'ws')}/ws/tasks`)
   t.teardown(() => subscriptions.terminate())
@@ -121,7 +121,7 @@ t.test('an edit is told over every transport: sockets of one and of many, events
   socket.terminate()
 })
 
-t.test('a watcher that was away gets each edit it missed, in order with the transitions', async (t) => {
+t.test('a watcher that was away receives each edit it missed, in order with the transitions', async (t) => {
   const { id } = await createTask(baseUrl, { title: 'first', delayMs: HOUR_MS, payload: { steps: 0 } })
   await edit(id, { title: 'second', priority: 3 })
   await edit(id, { title: 'third' })
@@ -143,7 +143,7 @@ t.test('a watcher that was away gets each edit it missed, in order with the tran
   t.same(events.flatMap(({ id }) => id ?? []), ['3', '4', '5', '6', '7'])
 })
 
-t.test('each value is told once to who missed many edits, however large it is', async (t) => {
+t.test('a watcher that missed many edits receives each value once, however large it is', async (t) => {
   const { id } = await createTask(baseUrl, { type: 'http.request', delayMs: HOUR_MS, payload: { url: 'http://example.com/', method: 'POST', body: '0' } })
   const watcher = await open(id)
   const bodyOf = (index: number) => `${index}`.repeat(20_000)
@@ -172,7 +172,7 @@ t.test('the client of the page and of programs shows what was edited, in one tas
   for (const task of all()) t.match(task, { version: 2, runAt, title: 'after', priority: 2, tags: ['x'], payload: { steps: 2 }, status: 'SCHEDULED' })
 })
 
-t.test('a client that knows nothing of edits follows an edited task to its end without a gap', async (t) => {
+t.test('a client without support for edits follows an edited task to its end without a gap', async (t) => {
   const { id } = await createTask(baseUrl, { delayMs: HOUR_MS, payload: { steps: 0 } })
   const watcher = await open(id)
   await edit(id, { title: 'edited' })
@@ -191,7 +191,7 @@ t.test('a client that knows nothing of edits follows an edited task to its end w
   t.match(held, { version: 6, status: 'COMPLETED' })
 })
 
-t.test('an edit that changes nothing makes no version and no event, and is a new state to nobody', async (t) => {
+t.test('an edit that changes nothing creates no version, no event and no new ETag', async (t) => {
   const body = { title: 'same', priority: 4, tags: ['t'], payload: { steps: 3 }, runAt: inMs(HOUR_MS), expiresAt: inMs(2 * HOUR_MS) }
   const { id } = await createTask(baseUrl, body)
   const watcher = await open(id)
@@ -207,7 +207,7 @@ t.test('an edit that changes nothing makes no version and no event, and is a new
   watcher.terminate()
 })
 
-t.test('of edits that have seen the same state one is stored, and without If-Match all are, one after the other', async (t) => {
+t.test('of concurrent edits of the same state one is stored; without If-Match all are, one after another', async (t) => {
   const { id } = await createTask(baseUrl, { delayMs: HOUR_MS })
   const { etag } = await edit(id, { title: 'known' })
   const guarded = await Promise.all(Array.from({ length: 6 }, (_, index) => edit(id, { title: `guarded ${index}` }, { 'if-match': etag ?? '' })))
@@ -217,7 +217,7 @@ t.test('of edits that have seen the same state one is stored, and without If-Mat
   t.same(items.map(({ version }) => version), Array.from({ length: 9 }, (_, index) => index + 1))
 })
 
-t.test('an edit beside the start of its task is in the run, or is refused', async (t) => {
+t.test('an edit concurrent with the start of its task is part of the run, or is refused', async (t) => {
   const results = await Promise.all(
     Array.from({ length: 30 }, async (_, index) => {
       const { id } = await createTask(baseUrl, { payload: { steps: 0 } })

@@ -94,7 +94,7 @@ t.test('no page of another origin opens a stream or waits', async (t) => {
   }
 })
 
-t.test('a socket that is asked for at an address without one is answered, and its connection closed', async (t) => {
+t.test('a socket request at an address without one is answered, and its connection closed', async (t) => {
   const upgrade = [`Host: ${host}`, 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==', 'Sec-WebSocket-Version: 13']
   for (const path of ['/ws/nothing', '/ws/', '/ws/tasks/x']) t.match((await sendRaw(address, [`GET ${path} HTTP/1.1`, ...upgrade])).body, /"status":40[04]/, path)
 })
@@ -107,7 +107,7 @@ t.test('a link on another page still leads to the page, to a task and to a signe
   t.equal((await send('GET', `/api/tasks/${task.id}`, ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: iframe'])).status, 403, 'but no frame')
 })
 
-t.test('pages of ALLOWED_ORIGINS do everything, whatever the browser says of the site', async (t) => {
+t.test('pages of ALLOWED_ORIGINS can do everything, whatever Sec-Fetch-Site says', async (t) => {
   const at = await startWebBeside(t, app, { ALLOWED_ORIGINS: 'https://app.example.com' })
   const page = ['Origin: https://app.example.com', 'Sec-Fetch-Site: cross-site', 'Content-Type: application/json']
   t.equal((await send('POST', '/api/tasks', page, '{}', at)).status, 202)

@@ -16,7 +16,7 @@ function startGate(t: { teardown(end: () => unknown): void }) {
   return { lines, ask }
 }
 
-t.test('a refusal is logged once for each name, with what to set', async (t) => {
+t.test('a refusal is logged once for each name, with the setting to change', async (t) => {
   const { lines, ask } = startGate(t)
   for (let count = 0; count < 3; count++) {
     await ask('tasks.example.com')

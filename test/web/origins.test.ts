@@ -17,7 +17,7 @@ const { paths } = (await (await fetch(`${address}/openapi.json`)).json()) as { p
 
 const listOf = (header: string | null) => (header ?? '').split(',').map((name) => name.trim().toLowerCase())
 
-t.test('a page of an allowed origin reads answers, a page of another does not', async (t) => {
+t.test('a page of an allowed origin can read answers, other pages cannot', async (t) => {
   const ask = (origin: string, init: RequestInit = {}) => fetch(`${address}/api/types`, { ...init, headers: { origin, ...init.headers } })
   t.equal((await ask(ORIGIN)).headers.get('access-control-allow-origin'), ORIGIN)
   t.equal((await ask('https://evil.example.com')).headers.get('access-control-allow-origin'), null)
@@ -53,7 +53,7 @@ t.test('every response header of the document can be read by a page of an allowe
   for (const name of new Set(documented)) t.ok(exposed.includes(name.toLowerCase()), `${name} is exposed`)
 })
 
-t.test('every header that the program sets is documented, or means nothing to a page', async (t) => {
+t.test('every header that the server sets is documented, or irrelevant to pages', async (t) => {
   const documented = Object.values(paths).flatMap((methods) => Object.values(methods)).flatMap(({ responses }) => Object.values(responses)).flatMap(({ headers = {} }) => Object.keys(headers))
   const known = new Set([...documented.map((name) => name.toLowerCase()), ...HIDDEN])
   const root = fileURLToPath(new URL('../../src/web', import.meta.url))
@@ -73,7 +73,7 @@ const HIDDEN = [
   ...['connection', 'upgrade', 'sec-websocket-version', 'vary', 'x-accel-buffering', 'content-security-policy', 'x-content-type-options', 'cross-origin-resource-policy'],
 ]
 
-t.test('what the document says of a created task is what is answered', async (t) => {
+t.test('the answer to a create matches its description', async (t) => {
   const create = () => fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json', 'idempotency-key': 'a' }, body: '{}' })
   t.ok((await create()).headers.has('location'))
   t.equal((await create()).headers.get('idempotent-replayed'), 'true')

@@ -231,7 +231,7 @@ async function runAll(t: Test, cases: readonly Case[], atOnce: number): Promise<
   t.same(unhandled, [])
 }
 
-t.test('requests and messages of every shape are answered, refused where they are wrong, and disturb nobody', async (t) => {
+t.test('requests and messages of every shape are answered or refused, and do not disturb others', async (t) => {
   const stopWatching = await startWatcher()
   const healthMs: number[] = []
   let isOver = false
@@ -254,7 +254,7 @@ t.test('requests and messages of every shape are answered, refused where they ar
   t.comment(`/healthz: median ${healthMs[Math.floor(healthMs.length / 2)]?.toFixed(1)} ms, longest ${healthMs.at(-1)?.toFixed(1)} ms, of ${healthMs.length}, with the client in the same process`)
 })
 
-t.test('numbers in queries have an end, whatever they are written as', async (t) => {
+t.test('numbers in queries are limited, however they are written', async (t) => {
   const numbers = ['1e21', '1e+21', '100000000000000000000', '9223372036854775808', '9007199254740993', '-1', '1.5', 'NaN', 'Infinity', '', '0x10', '١', '%00', '%ED%A0%80']
   const places = [`/api/tasks/${task.id}/logs?after=`, `/api/tasks/${task.id}/logs?limit=`, '/api/tasks?limit=', `/api/tasks/${task.id}?wait=`, `/api/tasks/${task.id}?wait=1&since=`, `/api/tasks/${task.id}/events?since=`, `/api/tasks/events?ids=${task.id}&since=`]
   for (const place of places) {
@@ -265,7 +265,7 @@ t.test('numbers in queries have an end, whatever they are written as', async (t)
   }
 })
 
-t.test('a stream of one task takes no message, of whatever shape', async (t) => {
+t.test('a single-task stream accepts no message, whatever its shape', async (t) => {
   for (const text of fc.sample(anyShape.map(toJsonText), { numRuns: 20, seed })) {
     const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks/${task.id}`)
     await once(socket, 'open')
@@ -276,7 +276,7 @@ t.test('a stream of one task takes no message, of whatever shape', async (t) => 
   t.same(unhandled, [])
 })
 
-t.test('a result of any shape fits exactly when the interpreter of the schema says so', async (t) => {
+t.test('a result of any shape is valid exactly if the interpreter of the schema says so', async (t) => {
   for (const { type, result, payload } of definitions) {
     for (const schema of [result, payload]) {
       const checker = createChecker(schema)
@@ -290,7 +290,7 @@ t.test('a result of any shape fits exactly when the interpreter of the schema sa
   }
 })
 
-t.test('variables of any text make a configuration, or are refused by name', async (t) => {
+t.test('variables with any text make a configuration, or are refused by name', async (t) => {
   const texts = fc.tuple(fc.constantFrom(...Object.keys(StartConfig.properties)), fc.oneof(fc.string({ unit: 'binary' }), anyShape.map(toJsonText)))
   const outcomes = fc.sample(texts, { numRuns: atDepth(500, 5_000), seed }).map(([key, text]) => {
     const name = variableName(key)

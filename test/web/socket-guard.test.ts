@@ -105,7 +105,7 @@ t.afterEach(() => {
   lines.length = 0
 })
 
-t.test('a message that fails closes its socket with 1011 and is logged by its shape, and others notice nothing', async (t) => {
+t.test('a failing message closes its socket with 1011 and is logged by its shape, and others are not affected', async (t) => {
   const neighbour = await open('/ws/tasks')
   for (const [request, event] of [[{ type: 'unsubscribe', id: 'at once' }, 'message'], [{ type: 'subscribe', id: 'later', selection: { tag: 'secret' } }, 'subscribe']] as const) {
     const { ask, closed } = await open('/ws/tasks')
@@ -119,7 +119,7 @@ t.test('a message that fails closes its socket with 1011 and is logged by its sh
   neighbour.socket.terminate()
 })
 
-t.test('so does what fails when a socket closes, opens, is refused a message, or has room again', async (t) => {
+t.test('so do failures when a socket closes, opens, has a message refused, or has room again', async (t) => {
   const neighbour = await open('/ws/tasks')
   failing.add('close')
   const leaving = await open('/ws/tasks')

@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
 
-t.test('connections that say nothing, or half of something, do not hold up the stop', async (t) => {
+t.test('silent and half-finished connections do not delay the stop', async (t) => {
   const { address, stopWeb } = await startApp(t)
   const port = Number(new URL(address).port)
   const silent = connect(port, '127.0.0.1')
