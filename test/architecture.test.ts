@@ -1,4 +1,4 @@
-/** The walk and the table of docs/architecture.md lead through files that are there, by imports that are there. */
+/** The walk and the table of docs/architecture.md refer to existing files and imports. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,7 +10,7 @@ const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
 const [, walk = ''] = /\n## One task, file by file\n([^]*?)\n## /.exec(read('docs/architecture.md')) ?? []
 const [, table = ''] = /\n## Where do I change …\n([^]*?)\n## /.exec(read('docs/architecture.md')) ?? []
 
-/** The files that a file imports, for their types too. */
+/** The files that a file imports, including for types. */
 function importsOf(path: string): string[] {
   const names = [...read(path).matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g)].map(([, name = '']) => normalize(join(dirname(path), name)))
   return names.map((name) => (name.startsWith('src/') ? name.replace(/\.js$/, '.ts') : name))

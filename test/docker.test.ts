@@ -1,4 +1,4 @@
-/** The image and docker-compose.yml against the code; its scripts are run here, against real servers. */
+/** Checks the image and docker-compose.yml against the code; its scripts are run here, against real servers. */
 import { execFile, spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -32,7 +32,7 @@ const text = read('docker-compose.yml')
 const { services } = parse(text, { merge: true }) as { services: Record<string, Service> }
 const roles = ['migrate', 'web', 'worker', 'relay'].map((name) => services[name] ?? {})
 
-// Before the first test: one that begins after the others have ended is not counted.
+// Before the first test, because one that starts after the others have ended is not counted.
 const hasPsql = await run('psql', ['--version']).then(() => true, () => false)
 const redisServer = await findRedisServer()
 
@@ -67,18 +67,18 @@ t.test('a secret is mounted only where it is needed, and written only where it i
   t.match(services['migrate']?.depends_on, { 'database-role': { condition: 'service_completed_successfully' } })
 })
 
-/** As compose does where the variable is not set. */
+/** As compose does if the variable is not set. */
 function readDefault(value: string): string {
   return value.replace(/\$\{\w+:-([^}]*)\}/g, '$1')
 }
 
-/** Runs a service's script as its container would, with the folder in place of /secrets. */
+/** Runs a service's script as its container would, with the folder instead of /secrets. */
 async function runScript(name: string, args: string[], env: Record<string, string> = {}) {
   const [shell = '', script = ''] = services[name]?.entrypoint ?? []
   return run(shell, [script.replace(/^\//, ''), ...args], { cwd: root, env: { PATH: process.env['PATH'], ...env } })
 }
 
-/** The secrets' folder after the first `up`. */
+/** The folder of secrets after the first `up`. */
 async function makeSecrets(t: Test): Promise<string> {
   const folder = t.testdir({ superuser: {}, database: {}, redis: {} })
   await runScript('secrets', [folder])
@@ -91,7 +91,7 @@ t.test('secrets are created once, differ, and are never printed', async (t) => {
   const passwords = ['superuser', 'database', 'redis'].map((name) => secret(`${name}/password`))
   for (const password of passwords) t.match(password, /^[0-9a-f]{48}$/)
   t.equal(new Set(passwords).size, 3)
-  // Read by root, by the user of Redis and by that of the image.
+  // Read by root, by the user of Redis and by the user of the image.
   for (const file of ['superuser/password', 'database/url', 'redis/redis.conf']) t.equal(statSync(join(folder, file)).mode & 0o777, 0o644)
   const env = Object.fromEntries(Object.entries(roles[1]?.environment ?? {}).map(([name, value]) => [name, readDefault(value).replace(/^\/secrets/, folder)]))
   t.match(loadConfig('web', env), { databaseUrl: `postgres://taskwire:${passwords[1]}@postgres:5432/taskwire`, redisUrl: `redis://:${passwords[2]}@redis:6379` })

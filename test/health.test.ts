@@ -1,4 +1,4 @@
-/** `taskwire health`, which containers ask whether they are well. */
+/** `taskwire health`, the health check of containers. */
 import t from 'tap'
 import { migrateBroker } from '../src/broker/open-broker.js'
 import { migrateDatabase } from '../src/db/migrate.js'
@@ -10,7 +10,7 @@ const postgres = await startPostgres(t)
 await migrateDatabase(postgres.url)
 await migrateBroker(postgres.url)
 
-/** With a Redis where there is one: then PostgreSQL is asked on a way of its own. */
+/** With Redis if it is available: PostgreSQL is then checked separately. */
 async function redisEnvironment(t: TestScope): Promise<{ REDIS_URL?: string }> {
   return (await hasRedisServer()) ? { REDIS_URL: (await startRedis(t)).url } : {}
 }

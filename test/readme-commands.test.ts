@@ -1,4 +1,7 @@
-/** What README.md and docs/tasks.md print, a newcomer can paste: each command runs against a server that was just started. */
+/**
+ * A newcomer can paste the commands in README.md and docs/tasks.md: each one runs against a server that was just
+ * started.
+ */
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,7 +18,7 @@ const run = promisify(execFile)
 const cwd = await makeWorkingFolder(t)
 const { address } = await startEverything(t, cwd)
 
-/** What stands in the fences of this language, from `start` to the next heading of that level. */
+/** The code blocks in this language, from `start` to the next heading of that level. */
 function readBlocks(file: string, language: string, start = ''): string[] {
   const text = readFileSync(join(ROOT, file), 'utf8')
   const from = text.indexOf(start)
@@ -24,7 +27,7 @@ function readBlocks(file: string, language: string, start = ''): string[] {
   return [...section.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, 'gm'))].map(([, block = '']) => block.replaceAll(PRINTED_ADDRESS, address))
 }
 
-/** Runs the blocks in one shell, as somebody who pastes them one after another, and gives what each one printed. */
+/** Runs the blocks in one shell, like a person who pastes them one after another, and returns the output of each. */
 async function paste(blocks: readonly string[], folder: string): Promise<string[]> {
   const script = blocks.map((block) => `${block}\nprintf '\\n=====\\n'`).join('\n')
   // Without the hooks that tap puts into NODE_OPTIONS.
@@ -34,7 +37,7 @@ async function paste(blocks: readonly string[], folder: string): Promise<string[
   return stdout.split('\n=====\n').slice(0, blocks.length)
 }
 
-/** Times, ids and durations are others each time. */
+/** Times, ids and durations differ each time. */
 const withoutChance = (line: string) => line.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME').replace(/"sleptMs":\d+/, '"sleptMs":N')
 
 t.test('the quick start of the README works as printed', async (t) => {
@@ -51,7 +54,7 @@ t.test('the quick start of the README works as printed', async (t) => {
   const [watched = ''] = readBlocks('README.md', 'text', '## Quick start')
   const lines = find('"watch me"').trim().split('\n').map(withoutChance)
   const shown = watched.trim().split('\n').map(withoutChance)
-  // Who comes after the end is told the same in another form.
+  // A client that connects after the end receives the same in another form.
   if (lines.length > 1) t.equal(lines.at(-1), shown.at(-1), 'the stream ends as shown')
   t.match(lines.at(-1), /v3 +COMPLETED .*"steps":5/)
   const known = shown.map((line) => line.replace(/ {2}watch me/, ''))
@@ -69,7 +72,7 @@ t.test('the console line is the one that a start prints, which another test runs
 
 t.test('the program of the README watches a task to its end', async (t) => {
   const [, program = ''] = readBlocks('README.md', 'js', '## Quick start')
-  // Below the project, as a file in the folder of a clone is.
+  // Inside the project, like a file in the folder of a clone.
   const file = join(t.testdir({}), 'watch.mjs')
   writeFileSync(file, program)
   const { stdout } = await run(process.execPath, [file], { env: { PATH: process.env['PATH'] } })
@@ -77,7 +80,7 @@ t.test('the program of the README watches a task to its end', async (t) => {
 })
 
 t.test('the commands of docs/tasks.md work as printed', async (t) => {
-  // What npm is to fetch is run by `web/api-clients`, without a network.
+  // `web/api-clients` runs the commands that install packages, without a network.
   const blocks = readBlocks('docs/tasks.md', 'sh').filter((block) => !/\bnpm install\b/.test(block))
   writeFileSync(join(cwd, 'photo.png'), 'no picture, but bytes')
   const outputs = await paste(blocks, cwd)

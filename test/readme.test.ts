@@ -10,7 +10,7 @@ import { runDefinition } from '../src/testing/run-definition.js'
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
 const readme = read('README.md')
 
-/** The lines of the README's state diagram, from the table. */
+/** The lines of the README's state diagram, generated from the table. */
 function drawStates(): string {
   const starts = INITIAL_STATUSES.map((status) => `  [*] --> ${status}`)
   const moves = STATUSES.flatMap((from) => TRANSITIONS[from].map((to) => `  ${from} --> ${to}`))
@@ -18,7 +18,7 @@ function drawStates(): string {
   return [...starts, ...moves, ...ends].join('\n')
 }
 
-/** The configuration table, from the schemas. */
+/** The configuration table, generated from the schemas. */
 function tabulateConfig(): string {
   const rows = describeConfig().map(({ name, roles, default: initial, meaning }) => `| \`${name}\` | ${roles.join(', ')} | ${initial} | ${meaning} |`)
   return ['| variable | roles | default | meaning |', '| --- | --- | --- | --- |', ...rows].join('\n')

@@ -1,4 +1,4 @@
-/** A canary in each variable that is marked as secret: no command, log or answer repeats it. */
+/** A canary in each variable that is marked as secret: no command, log or answer prints it. */
 import { execFile } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { promisify } from 'node:util'
@@ -18,7 +18,7 @@ const SECRETS = describeConfig().map(({ name }) => name).filter(isSecretVariable
 const ROLES: Role[] = ['start', 'web', 'worker', 'relay', 'migrate', 'types']
 const COMMANDS = ['start', 'web', 'worker', 'relay', 'migrate', 'webhook-secret', 'types', 'doctor', 'health', 'help', '--help', '--version']
 
-/** Values that hold the canary, and that no variable takes. */
+/** Values that contain the canary, and that no variable accepts. */
 const MALFORMED = [
   CANARY, `whsec_${CANARY}`, `postgres:${CANARY}`, `postgres://${CANARY}:x`, `postgres://user:${CANARY}`, `postgres://user:1/${CANARY}@host/db`, `postgres://user:1?${CANARY}@host/db`,
   `postgres://user:1#${CANARY}@host/db`, `postgres://user:%zz${CANARY}@host/db`, `postgres://user:%ff${CANARY}@host/db`, `postgres://user:${CANARY}@`, `mysql://user:${CANARY}@host/db`, `${CANARY}://host`,

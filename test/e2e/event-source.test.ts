@@ -1,4 +1,4 @@
-/** A browser's own EventSource at a restart of the server: what `retry` makes it do, and what it does at a proxy's 502. */
+/** A browser's own EventSource during a restart of the server: the effect of `retry`, and of a 502 from a proxy. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -21,7 +21,7 @@ interface Followed {
   versions: number[]
 }
 
-/** Follows a task from a page of the server that says nothing itself. */
+/** Follows a task from a page of the server that itself makes no requests. */
 async function follow(page: Page, origin: string, id: string): Promise<void> {
   await page.goto(`${origin}/healthz`)
   await page.evaluate((path) => {

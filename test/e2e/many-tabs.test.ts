@@ -1,4 +1,7 @@
-/** Many tabs behind a proxy that passes no WebSockets on: six connections are all that the browser has, and none is used up. */
+/**
+ * Many tabs behind a proxy that does not forward WebSockets: the browser has only six connections, and they must not be
+ * used up.
+ */
 import type { BrowserContext, Page } from 'playwright-core'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'

@@ -1,4 +1,7 @@
-/** The nginx example of docs/proxies.md, as it is printed, and the same with the path stripped; the page in a real Chromium behind both. */
+/**
+ * The nginx example in docs/proxies.md, as printed, and the same with the path stripped; the page in a real Chromium
+ * behind both.
+ */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import t from 'tap'

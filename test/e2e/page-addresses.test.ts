@@ -1,4 +1,4 @@
-/** The addresses of the page: real paths, which a reload, a bookmark, another tab and the way back find again. */
+/** The addresses of the page: real paths, which work with a reload, a bookmark, another tab and the back button. */
 import { once } from 'node:events'
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -14,7 +14,7 @@ const testPage = definePageTests(t, browser, app.address)
 const DONE = { payload: { steps: 0 } }
 const PHONE = { viewport: { width: 320, height: 600 } }
 
-/** Marks the document: the mark is gone after a reload. */
+/** Marks the document: the mark disappears with a reload. */
 const mark = (page: Page) => page.evaluate(() => Object.assign(globalThis, { isMarked: true }))
 const isMarked = (page: Page) => page.evaluate(() => 'isMarked' in globalThis)
 const scrollOf = (page: Page) => page.evaluate(() => Math.round(scrollY))
@@ -134,7 +134,7 @@ testPage('a link opens in another tab on request, and the filters of the list ar
   t.equal(await page.getByLabel('Filter by status').inputValue(), 'COMPLETED')
 })
 
-/** Publishes the server under `/some/where/` and takes that off, without its knowledge. */
+/** A proxy that serves the server under `/some/where/` and strips that path, unknown to the server. */
 async function publishUnder(t: Test, prefix: string, address: string): Promise<string> {
   const proxy = createServer((incoming, response) => {
     if (incoming.url?.startsWith(`${prefix}/`) !== true) return void response.writeHead(404, { 'content-type': 'text/plain' }).end()
@@ -178,6 +178,6 @@ t.test('under a base path, known to the server or not, all addresses work', asyn
   const hidden = await publishUnder(t, '/some/where', app.address)
   const testHere = definePageTests(t, browser, app.address)
   testHere('unknown', { expected: /WebSocket connection/ }, (t, page) => checkUnder(t, page, hidden))
-  // Afterwards: the path is one for a process, and then in the links of all its servers.
+  // At the end, because the base path is global to the process, and then in the links of all its servers.
   testHere('known, as BASE_PATH', {}, async (t, page) => checkUnder(t, page, `${await startWebBeside(t, app, { BASE_PATH: '/taskwire' })}/taskwire`))
 })

@@ -1,4 +1,7 @@
-/** The page behind a proxy that answers by itself, over a network that comes and goes: errors in words, gone when they are over. */
+/**
+ * The page behind a proxy that answers itself, over an unreliable network: errors are explained, and disappear when
+ * they are over.
+ */
 import type { ServerResponse } from 'node:http'
 import type { Page } from 'playwright-core'
 import t from 'tap'
@@ -11,7 +14,7 @@ const app = await startApp(t, ['worker', 'relay'])
 const proxy = await startHttpProxy(t, app.address)
 const browser = await launchBrowser(t)
 const testPage = definePageTests(t, browser, proxy.address)
-/** What Chromium logs of every failed request. */
+/** Chromium logs this for every failed request. */
 const expected = /Failed to load resource|net::ERR_|WebSocket connection/
 const LONG = { payload: { steps: 1_000, stepMs: 100 } }
 
@@ -20,7 +23,7 @@ t.beforeEach(() => {
   proxy.isUpgrading = true
 })
 
-/** From now on the proxy answers these requests so. */
+/** From now on the proxy answers these requests like this. */
 function answerTo(path: RegExp, answer: (response: ServerResponse) => unknown): void {
   proxy.answer = ({ method, url = '' }, response) => {
     if (!path.test(`${method} ${url}`)) return false
@@ -41,7 +44,7 @@ async function pressCancel(page: Page): Promise<void> {
   await detailOf(page).getByRole('button', { name: 'Really cancel?' }).click()
 }
 
-/** Empty when all is well. */
+/** Empty if all is well. */
 const trouble = (page: Page) => page.locator('article [role=alert]')
 
 testPage('a failed cancel is explained, and the message disappears when it succeeds', { expected }, async (t, page) => {
@@ -115,7 +118,7 @@ testPage('a create whose answer was lost is explained, and repeating it creates 
   await create.click()
   await alert.getByText('The server is not answering its proxy (502).').waitFor()
   await alert.getByText('one task is created').waitFor()
-  // The server gets the request, its answer is lost.
+  // The server receives the request, but its answer is lost.
   proxy.answer = (request, response) => {
     if (request.method !== 'POST') return false
     const headers = { 'content-type': 'application/json', 'idempotency-key': String(request.headers['idempotency-key']) }

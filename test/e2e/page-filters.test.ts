@@ -1,4 +1,4 @@
-/** The list of the page under the filters of its address, whatever stands there; and names in which there is nothing to see. */
+/** The list of the page with the filters of its address, whatever they are; and titles without visible characters. */
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
 import { launchBrowser } from '../helpers/browser.js'

@@ -1,4 +1,4 @@
-/** The page on small and large screens, with long words, by keyboard alone, without JavaScript; and its form. */
+/** The page on small and large screens, with long words, with the keyboard alone, without JavaScript; and its form. */
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -11,7 +11,7 @@ const testPage = definePageTests(t, browser, app.address)
 const WORD = 'Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft'
 const TITLE = WORD.repeat(3).slice(0, 200)
 
-/** Nothing listens there: the task fails with a long message. */
+/** No server listens there: the task fails with a long message. */
 const FAILED_URL = `https://${'x'.repeat(60)}.invalid/${'y'.repeat(300)}`
 
 testPage('nothing is wider than the screen, in any state, at 320, 768 and 1280 pixels and when text is enlarged', { expected: /status of 40|response code: 40/ }, async (t, page) => {
@@ -41,7 +41,7 @@ testPage('nothing is wider than the screen, in any state, at 320, 768 and 1280 p
   for (const [path, isThere] of states) t.equal(await widest(page, path, isThere), 0, path)
 })
 
-/** The most by which the document is wider than its window, of all sizes. */
+/** The largest overflow of the document over its window, of all sizes. */
 async function widest(page: Page, path: string, isThere: () => Promise<unknown>): Promise<number> {
   await page.goto('about:blank')
   await page.goto(path)
@@ -51,7 +51,7 @@ async function widest(page: Page, path: string, isThere: () => Promise<unknown>)
     await page.setViewportSize({ width, height: 700 })
     overflows.push(await overflowOf(page))
   }
-  // As for those who need twice the size on a small window; 1280 pixels at 400 % are the 320 above (WCAG 1.4.10).
+  // For readers who need double text size in a small window; 1280 pixels at 400 % are the 320 above (WCAG 1.4.10).
   await page.setViewportSize({ width: 640, height: 700 })
   await page.evaluate(() => (document.documentElement.style.fontSize = '200%'))
   overflows.push(await overflowOf(page))
@@ -81,7 +81,7 @@ testPage('the tab key follows the reading order of the header, then the scrollab
 })
 
 for (const [name, width] of [['a phone', 320], ['a desktop', 1280]] as const) {
-  // A JSON document has no icon, and the browser asks for /favicon.ico.
+  // A JSON document has no icon, so the browser requests /favicon.ico.
   testPage(`without JavaScript ${name} is told what to do`, { expected: /404/, javaScriptEnabled: false, viewport: { width, height: 700 } }, async (t, page) => {
     await page.goto('/')
     t.ok(await page.getByRole('heading', { name: 'This page needs JavaScript' }).isVisible())

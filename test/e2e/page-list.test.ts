@@ -1,4 +1,4 @@
-/** The page's list, and the one connection of the page: what is shown is what is stored, whatever the way to the server. */
+/** The page's list, and the single connection of the page: the page shows the stored state over every transport. */
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -24,7 +24,7 @@ async function createBatch(title: string, count: number, payload: object): Promi
   if (answer.status !== 202) throw new Error(await answer.text())
 }
 
-/** What the rows say, beside what is stored. */
+/** The rows' texts next to the stored values. */
 async function compareRows(page: Page, limit: number) {
   const { items } = (await (await fetch(`${app.address}/api/tasks?limit=${limit}`)).json()) as { items: { id: string; status: string }[] }
   const shown = await page.locator('#list .row').evaluateAll((rows) => rows.map((row) => [row.getAttribute('href')?.split('/').pop(), row.querySelector('.status')?.textContent]))

@@ -1,4 +1,4 @@
-/** The page while things happen: nothing is lost under the reader's hands, and nothing is claimed that is not known. */
+/** The page during updates: the reader's actions are not disturbed, and nothing unknown is shown as fact. */
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -20,7 +20,7 @@ async function openRunning(page: Page): Promise<string> {
   return task.id
 }
 
-/** Resolves once more progress has been shown, twice. */
+/** Resolves once further progress has been shown, twice. */
 async function moreProgress(page: Page): Promise<void> {
   for (let turn = 0; turn < 2; turn += 1) {
     const before = await page.locator('.progress-text').innerText()
@@ -50,7 +50,7 @@ testPage('focus, selection and a slow click survive updates', {}, async (t, page
   t.match(page.url(), /\/types\/demo\.sleep$/, 'the slow press')
   await page.goBack()
 
-  // A change of status moves the history on, and what is there stays.
+  // A status change adds to the history, and existing entries stay.
   await page.locator('.timeline li').nth(1).waitFor()
   await page.evaluate(() => {
     const [first] = document.querySelectorAll('.timeline time')

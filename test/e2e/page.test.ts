@@ -1,4 +1,4 @@
-/** The page in a real Chromium, against everything as `taskwire start` runs it. */
+/** The page in a real Chromium, against all roles as `taskwire start` runs them. */
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,7 +21,10 @@ const [, address = ''] = await taskwire.waitFor(READY)
 const testPage = definePageTests(t, browser, address)
 const createTask = (body: CreateTask) => createTaskAt(address, body)
 
-/** Records what the detail shows from now on, each value once in a row: what passes too fast to be looked for. */
+/**
+ * Records the texts of the detail view from now on, without repetitions, including those that pass too fast to be
+ * polled.
+ */
 async function recordDetail(page: Page): Promise<() => Promise<Recording>> {
   await page.addInitScript((selectors) => {
     const seen: Recording = { statuses: [], standings: [], percents: [] }
@@ -195,7 +198,7 @@ testPage('the page reports a lost web process, and the task resumes', { expected
   await page.goto(task.links.page)
   await waitForStatus(page, 'PROCESSING')
   await page.locator('.inline[data-state=live]').waitFor()
-  // It may be over before a look from outside comes: the page itself notes what it says.
+  // It may be over before it can be polled from outside, so the page itself records its texts.
   await page.evaluate(`{
     const said = (globalThis.said = { bar: new Set(), task: new Set() })
     const note = () => {

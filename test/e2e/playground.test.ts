@@ -8,7 +8,7 @@ import { startApp } from '../helpers/app.js'
 import { launchBrowser, openPage } from '../helpers/browser.js'
 import { createTask } from '../helpers/watch.js'
 
-/** Answers every path with an empty page: a web site that is not ours. */
+/** Answers every path with an empty page: a foreign web site. */
 const elsewhere = createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>elsewhere</title>'))
 elsewhere.listen(0, '127.0.0.1')
 await once(elsewhere, 'listening')
@@ -68,7 +68,7 @@ t.test('the tables are those of the server', async (t) => {
   t.same(codes.map(Number), document.info['x-close-codes'].map(({ code }) => code))
 })
 
-/** Until the newest task stands there. */
+/** Until the newest task is in this status. */
 async function untilStatus(status: string): Promise<void> {
   for (;;) {
     const listed = (await (await fetch(`${address}/api/tasks?limit=1`)).json()) as { items: { status: string }[] }
@@ -77,7 +77,7 @@ async function untilStatus(status: string): Promise<void> {
   }
 }
 
-/** What a page sees with the client of the server at `baseUrl`. */
+/** The messages that a page receives with the client of the server at `baseUrl`. */
 async function watchInPage(page: Page, id: string): Promise<string[]> {
   return page.evaluate(
     async ({ baseUrl, id }) => {

@@ -25,7 +25,7 @@ for (const broker of brokers) {
     const history = async (id: string) => ((await read(`/api/tasks/${id}/events`)) as { items: Transition[] }).items
 
     t.test('a watcher sees the snapshot, each transition in order, and the end', async (t) => {
-      // The worker sleeps until the watcher is there.
+      // The worker sleeps until the watcher is connected.
       worker.child.kill('SIGSTOP')
       const task = await createTask(address, { title: 'example task', payload: { steps: 3, stepMs: 100 } })
       const watcher = watch(address, task.links.stream)

@@ -1,4 +1,4 @@
-/** `taskwire start`, built, as people run it: from nothing to a finished task, and whatever may happen meanwhile. */
+/** The built `taskwire start`, as people run it: from nothing to a finished task, and through failures. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -78,7 +78,7 @@ t.test('from nothing to a finished task, and again', async (t) => {
   })
 })
 
-/** Runs a line as a shell does; where there is no curl, sends what curl would. */
+/** Runs a line as a shell does; without curl, sends the same request. */
 async function runLine(line: string): Promise<string> {
   const done = await promisify(execFile)('/bin/sh', ['-c', line]).catch((error: { code?: number }) => {
     if (error.code !== 127) throw error

@@ -9,7 +9,7 @@ import {
 
 const guard = createAddressGuard({ allowPrivate: false })
 
-/** Everything that leads to an address that is not public, as it can be written in a URL. */
+/** URLs in every notation for addresses that are not public. */
 const REFUSED_HOSTS = `
   loopback:         127.0.0.1 127.0.0.1. 127.1 127.0.1 127.255.255.254 0x7f.1 0x7f.0.0.1 0x7F000001 0177.0.0.1
                     017700000001 2130706433 127.0x0.0.1 %31%32%37.0.0.1 127。0。0。1 ①②⑦.0.0.1 １２７.0.0.1

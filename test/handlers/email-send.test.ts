@@ -42,13 +42,13 @@ t.test('permanent refusals are final, temporary ones are retried', async (t) => 
 })
 
 const REFUSALS: [SmtpRefusal, 'RETRYING' | 'FAILED'][] = [
-  // What asks for patience, wherever it comes.
+  // Temporary errors, at any point.
   [{ at: 'connect', code: 421 }, 'RETRYING'],
   [{ at: 'login', code: 454, text: '4.7.0 Temporary authentication failure' }, 'RETRYING'],
   [{ at: 'sender', code: 451 }, 'RETRYING'],
   [{ at: 'recipient', code: 450, text: '4.2.0 Greylisted, try again' }, 'RETRYING'],
   [{ at: 'message', code: 421 }, 'RETRYING'],
-  // What an operator can fix.
+  // Errors that an operator can fix.
   [{ at: 'connect', code: 554, text: 'no SMTP service here' }, 'RETRYING'],
   [{ at: 'login', code: 535, text: '5.7.8 Error: authentication failed' }, 'RETRYING'],
   [{ at: 'login', code: 534, text: '5.7.9 Please log in with your web browser' }, 'RETRYING'],
@@ -60,7 +60,7 @@ const REFUSALS: [SmtpRefusal, 'RETRYING' | 'FAILED'][] = [
   [{ at: 'recipient', code: 521, text: 'does not accept mail' }, 'RETRYING'],
   [{ at: 'message', code: 550, text: '5.3.2 system not accepting network messages' }, 'RETRYING'],
   [{ at: 'message', code: 554, text: '5.4.6 mail loop' }, 'RETRYING'],
-  // What is about this message.
+  // Errors about this message.
   [{ at: 'recipient', code: 550, text: '5.1.1 User unknown' }, 'FAILED'],
   [{ at: 'recipient', code: 553 }, 'FAILED'],
   [{ at: 'message', code: 552, text: '5.3.4 message too big' }, 'FAILED'],

@@ -75,7 +75,7 @@ t.test('a mistake in a definition is reported with its file, export, type and op
     [`${GOOD}, timeLimits: { softms: 5 }`, /timeLimits softms is not known here/], [`${GOOD}, uniqueBy: 'x'`, /uniqueBy is not a function/], [`${GOOD}, progress: 5`, /progress is no schema/],
   ]
   for (const [index, [options, said]] of cases.entries()) {
-    // Each under a name of its own: a module is loaded once.
+    // Each under a different name, because a module is loaded only once.
     const tasksDir = await folderOf(t, { 'good.ts': DEFINITION('own.good'), [`wrong-${index}.ts`]: source(options) })
     await t.rejects(loadRegistry({ ...OPTIONS, tasksDir }), { name: 'StartupError', message: said }, options)
     await t.rejects(loadRegistry({ ...OPTIONS, tasksDir }), { message: /^task type "own\.a": .*\(export "job" of .*wrong-\d+\.ts\)$/ }, options)

@@ -1,4 +1,4 @@
-/** Who may be called now: the bounds of receivers, and their circuit breakers. The clock is the test's. */
+/** When a receiver may be called: the limits of receivers, and their circuit breakers. The test controls the clock. */
 import t from 'tap'
 import { PermanentFailure, PutBack } from '../../src/definitions/outcome-errors.js'
 import { AddressRefusedError } from '../../src/handlers/address-guard.js'
@@ -6,7 +6,7 @@ import { ReceiverGate, type ReceiverGateOptions } from '../../src/handlers/recei
 
 const { signal } = new AbortController()
 
-/** A gate, and calls that end when the test says. */
+/** A gate, and calls that end when the test says so. */
 function openGate(options: ReceiverGateOptions = {}) {
   let nowMs = 1_000_000
   const gate = new ReceiverGate({ slots: 128, now: () => nowMs, ...options })
@@ -25,7 +25,7 @@ function openGate(options: ReceiverGateOptions = {}) {
     ended.catch(() => {})
     return { ended, answer: (status?: number) => end.answer(status), fail: (error?: Error) => end.fail(error) }
   }
-  /** Calls that fail, one after the other. */
+  /** Calls that fail, one after another. */
   const failing = async (host: string, count: number) => {
     for (let failure = 0; failure < count; failure += 1) {
       const failed = call(host)

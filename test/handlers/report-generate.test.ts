@@ -230,7 +230,7 @@ function ended(status: Status, { waitMs, runMs, failure, type }: Ended): Row {
   }
 }
 
-/** Stores tasks under a tenant of their own, and gives its name. */
+/** Stores tasks under a separate tenant, and returns its name. */
 async function insert(rows: readonly Row[]): Promise<string> {
   const tenant = `tenant-${createId()}`
   const values = rows.map((row) => ({

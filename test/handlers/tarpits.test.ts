@@ -1,4 +1,7 @@
-/** Whatever a receiver does to keep a request open: it ends with the time-out, and its connection is closed. */
+/**
+ * Receivers that keep a request open in every possible way: the request ends with the time-out, and its connection is
+ * closed.
+ */
 import t from 'tap'
 import { createAddressGuard } from '../../src/handlers/address-guard.js'
 import { sendGuarded, type GuardedRequest } from '../../src/handlers/guarded-request.js'
@@ -68,7 +71,7 @@ t.test('a connection that is never accepted ends with the time-out', { skip: pro
 })
 
 t.test('a name server that never answers is not awaited, and concurrent lookups share one query', async (t) => {
-  // The time-out itself keeps no process alive.
+  // The time-out itself does not keep a process alive.
   await startTarpit(t)
   let asked = 0
   const slow = createAddressGuard({ allowPrivate: true, resolve: () => (asked++, new Promise(() => {})) })

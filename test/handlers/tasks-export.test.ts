@@ -1,4 +1,4 @@
-/** An export whose worker dies, at each place where it could matter: the next attempt ends it, with the same file. */
+/** An export whose worker dies at each critical point: the next attempt completes it, with the same file. */
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { tasksExport } from '../../src/handlers/tasks-export.js'

@@ -30,7 +30,7 @@ t.test('each end is reported once, signed, and retried while the receiver fails'
   let failures = 1
   const url = await serve(t, async (request, response) => {
     const body = await text(request)
-    // Throws when the signature does not fit.
+    // Throws if the signature is invalid.
     const message = webhook.verify(body, request.headers as Record<string, string>) as Received['body']
     received.push({ id: String(request.headers['webhook-id']), body: message })
     response.statusCode = message.data.status === 'FAILED' && failures-- > 0 ? 503 : 204
@@ -155,7 +155,7 @@ t.test('the verifier in docs/tasks.md accepts each message once, and only its ow
   t.throws(() => read({ headers: stale }), { name: 'Error' }, 'an old one, under an id that was not seen')
 })
 
-/** Asks until one of them is as wanted. */
+/** Polls until one of them is as wanted. */
 async function untilSome<Item>(ask: () => Promise<readonly Item[]>, isWanted: (item: Item) => boolean): Promise<Item> {
   for (;;) {
     const found = (await ask()).find(isWanted)

@@ -1,4 +1,4 @@
-/** What is kept of a watched task in memory. */
+/** What is kept in memory of a watched task. */
 import t from 'tap'
 import { createFoldedTask } from '../../src/live/folded-task.js'
 import { toFrame } from '../../src/live/frame.js'

@@ -1,4 +1,7 @@
-/** What the hub keeps of tasks whose payloads and results are large: their positions, and no more of the rest than a bound for all of them. */
+/**
+ * What the hub keeps of tasks with large payloads and results: their positions, and a limited cache of the rest for all
+ * of them.
+ */
 import t from 'tap'
 import { toFrame } from '../../src/live/frame.js'
 import { createHeldFrames } from '../../src/live/held-frames.js'
@@ -11,7 +14,7 @@ const LARGE = 'x'.repeat(100_000)
 const COUNT = 400
 const idOf = (index: number): TaskId => `019aa3f2-7c1e-7b3a-9a55-${index.toString(16).padStart(12, '0')}`
 
-/** PostgreSQL leaves large values out of tasks that are read to be watched. */
+/** PostgreSQL leaves out large values of tasks that are read for watching. */
 function leaveOut(tasks: Task[]) {
   return tasks.map((task) => {
     const isLarge = JSON.stringify([task.payload, task.result]).length > 4_096
@@ -19,7 +22,7 @@ function leaveOut(tasks: Task[]) {
   })
 }
 
-/** As many tasks as would fill memory, in a hub that is asked for all of them. */
+/** As many tasks as would fill memory, all requested from one hub. */
 async function openLargeWorld(t: Parameters<typeof openWorld>[0], onFirstRead?: (world: { store: Store }, id: TaskId) => void) {
   const wholeReads: TaskId[] = []
   const world: Awaited<ReturnType<typeof openWorld>> = await openWorld(t, {
@@ -34,7 +37,7 @@ async function openLargeWorld(t: Parameters<typeof openWorld>[0], onFirstRead?: 
   return { ...world, ids, wholeReads }
 }
 
-/** A client whose socket is full from the beginning. */
+/** A client whose socket is full from the start. */
 class FullClient extends Client {
   override buffered = 1e9
 }

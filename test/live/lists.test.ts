@@ -1,6 +1,7 @@
 /**
- * List rooms against a plain list: whatever happens to notices (lost, late, doubled), whenever reads begin and end, and whoever is slow,
- * each watcher holds what is stored once things are quiet, and no message has a payload.
+ * List rooms against a plain list: whatever happens to notices (lost, late, duplicated), whenever reads start and end,
+ * and whichever clients are slow, each watcher holds the stored state once things are quiet, and no message has a
+ * payload.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
@@ -44,7 +45,7 @@ class Store {
     count: () => this.#read(() => ({ byStatus: {}, more: [] })),
   }
 
-  /** What is answered was true at some moment of the reading. */
+  /** The answer was true at some moment of the read. */
   async #read<Value>(look: () => Value): Promise<Value> {
     this.reads += 1
     const isEarly = this.reads % 2 === 0

@@ -1,4 +1,4 @@
-/** Lines of handlers on a stream, in memory. */
+/** Log lines of handlers on a stream, in memory. */
 import t from 'tap'
 import type { LogMessage } from '../../src/protocol/stream.js'
 import { Client, ID, openWorld, settle, until } from './world.js'

@@ -1,6 +1,6 @@
 /**
- * Proof that the schedules of `races.test.ts` can fail: each mechanism that keeps a stream whole is taken out of a copy of
- * the source, and the same schedules must notice.
+ * Proof that the schedules of `races.test.ts` can fail: each mechanism that keeps a stream complete is removed from a
+ * copy of the source, and the same schedules must detect it.
  */
 import t from 'tap'
 import { copyProject, runTest, testMutant, type Mutant } from '../helpers/mutants.js'

@@ -1,4 +1,4 @@
-/** Subscriptions of one connection that cross, without a socket. The rest is in `web/subscription-socket`. */
+/** Concurrent subscriptions of one connection, without a socket. The rest is in `web/subscription-socket`. */
 import t from 'tap'
 import { createSubscriptions, type SubscriptionsDeps } from '../../src/live/subscriptions.js'
 import type { SocketAnswer } from '../../src/protocol/subscription.js'

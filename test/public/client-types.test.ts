@@ -1,4 +1,4 @@
-/** The client that knows the types of task: what the compiler lets through, and what a real server makes of it. */
+/** The typed client: what the compiler accepts, and how a real server responds. */
 import t from 'tap'
 import type { BuiltInTypes, TaskTypesOf } from 'taskwire'
 import { createClient, TaskEndedError } from '../../public/task-stream.js'

@@ -1,4 +1,4 @@
-/** Connections that look healthy and are dead: a proxy drops their bytes and tells nobody. The client measures the silence. */
+/** Half-open connections: a proxy silently drops their bytes. The client measures the silence. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
@@ -67,7 +67,7 @@ t.test('an idle connection stays open', async (t) => {
     const { heardAt = 0 } = watch.connection
     await until(() => (watch.connection.heardAt ?? 0) > heardAt + 2 * SILENCE_MS)
     t.same(connections.map(({ state }) => state), ['live'], way)
-    // A long poll is a request each time, over a connection that is kept.
+    // Long polling sends a new request each time, over a kept-alive connection.
     if (way !== 'poll') t.equal(proxy.count, count, way)
   })
 })
@@ -79,7 +79,7 @@ t.test('an unanswered connection attempt is given up in time', async (t) => {
     proxy.freeze()
     const watch = watchTask(task.id, { ...options, transports: [way], connectMs: 200 })
     t.teardown(() => watch.close())
-    // The attempt, and the question why it failed, which has a deadline of its own.
+    // The attempt, and the request for the reason of its failure, which has its own deadline.
     await until(() => watch.connection.state === 'away')
     t.equal(watch.connection.heardAt, undefined)
     proxy.thaw()
@@ -103,7 +103,7 @@ t.test('a watch of many tasks over a dead connection reconnects, and misses noth
   t.match(connections.map(({ state, text }) => [state, text])[1], ['reconnecting', /^No data for \d+ s\. Reconnecting…$/])
 })
 
-/** A connection in memory: what a server would say is said by the test. */
+/** A connection in memory: the test sends the messages of the server. */
 class FakeSocket {
   static opened: FakeSocket[] = []
   readyState = 1
@@ -134,7 +134,7 @@ async function openFake(t: { teardown(action: () => void): void }, silenceMs: nu
 
 t.test('after the machine slept, messages that arrived meanwhile count before the silence does', async (t) => {
   const { watch, beat } = await openFake(t, 400)
-  // Nothing runs for longer than the silence may be; what the server said meanwhile arrives after the timers.
+  // Nothing runs for longer than the allowed silence; messages of the server arrive after the timers.
   setTimeout(() => setImmediate(beat), 1)
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500)
   const beating = setInterval(beat, 40)

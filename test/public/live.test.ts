@@ -1,4 +1,4 @@
-/** The client's one connection for lists and tasks, on real services and over connections that are cut. */
+/** The client's single connection for lists and tasks, on real services and over connections that are cut. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

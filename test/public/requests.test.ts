@@ -1,4 +1,4 @@
-/** What the client says when something other than Taskwire answers a request, or nothing does. */
+/** The client's errors if something other than Taskwire answers a request, or if nothing does. */
 import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'

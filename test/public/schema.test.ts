@@ -1,4 +1,4 @@
-/** What the page makes of JSON Schemas. */
+/** How the page presents JSON Schemas. */
 import t from 'tap'
 import { Type } from 'typebox'
 import { describeFields, makeExample } from '../../public/format/schema.js'

@@ -118,7 +118,7 @@ t.test('with refills a watcher reaches the state of the task, whatever is lost, 
       const [firstSeen = 0] = versions
       assert.deepStrictEqual(versions, versions.map((_, index) => firstSeen + index), 'each version once, in order')
       const end = endOf(history)
-      // A finished attempt's last progress is a hint that may be lost; everything else has to be the same.
+      // The last progress of a finished attempt is a hint that may be lost; everything else must be the same.
       const expected = end.status === 'PROCESSING' ? end : { ...end, progress: task?.progress }
       assert.deepStrictEqual(task, expected)
     }),

@@ -15,7 +15,7 @@ const history: History = {
   messages: [transition(2, 'PROCESSING', { from: 'PENDING' }), progress(2, 0.5), transition(3, 'COMPLETED', { result: { pages: 3 } })],
 }
 
-/** Sends what this stream should hold and closes with 1000, as a healthy server does. */
+/** Sends the messages of this stream and closes with 1000, as a healthy server does. */
 function behave({ socket, send }: TestStream, since: number | undefined, lived = history): void {
   if (since === undefined) send(snapshot(lived.first), ...lived.messages)
   else send(...refill(lived, since))

@@ -1,4 +1,4 @@
-/** The test kit, as somebody who writes types of task would use it. */
+/** The test kit, as authors of task types use it. */
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { CancelTask, defineTask, PermanentFailure, RetryLater, Type, type Definition, type TaskContext, type TimeLimits } from 'taskwire'

@@ -1,4 +1,4 @@
-/** What a client is sent is chosen by `Accept` as RFC 9110 (section 12.5.1) has it: by its weights, not by the words that it has in it. */
+/** `Accept` selects the format according to RFC 9110 (section 12.5.1): by its weights, not by the words it contains. */
 import t from 'tap'
 import { SERVER_SENT_EVENTS, TEXT_LINES, chooseFormat } from '../../src/web/live/event-format.js'
 import { startApp } from '../helpers/app.js'

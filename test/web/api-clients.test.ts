@@ -1,4 +1,7 @@
-/** The documents as tools of others read them: linters find nothing, and a generated client knows the payload and the result of each type. */
+/**
+ * The API documents as other tools read them: linters report no problem, and a generated client knows the payload and
+ * the result of each type.
+ */
 import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,15 +10,18 @@ import { Parser } from '@asyncapi/parser'
 import t, { type Test } from 'tap'
 import { startApp, startWebBeside } from '../helpers/app.js'
 
-// Each tool is a process that reads a compiler or a linter first; on a slow machine that takes a while.
+// Each tool is a process that first loads a compiler or a linter; that takes a while on a slow machine.
 t.setTimeout(300_000)
 
 const run = promisify(execFile)
 const main = (path: string) => new URL(`../../node_modules/${path}`, import.meta.url).pathname
-// Neither asks anybody anything.
+// Neither makes network requests.
 const env = { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true', NO_COLOR: '1' }
 
-/** Types as strangers may write them: their schemas are of other drafts, refer to themselves, or are no JSON Schema at all. */
+/**
+ * Types as strangers may write them: their schemas use other drafts, refer to themselves, or are not JSON Schema at
+ * all.
+ */
 const STRANGE_TYPES = `
 import { defineTask, Type } from 'taskwire'
 const run = async () => ({})
@@ -53,7 +59,7 @@ async function save(address: string, name: string): Promise<string> {
   return file
 }
 
-// Before the other process's worth is there: the base path is one for a process.
+// Before the other server starts: the base path is global to the process.
 const plain = { openapi: await save(app.address, '/openapi.json'), asyncapi: await save(app.address, '/asyncapi.json') }
 
 interface Lint {
@@ -61,7 +67,7 @@ interface Lint {
   problems: { ruleId: string; message: string; location: { pointer?: string }[] }[]
 }
 
-/** With the recommended rules of Redocly, none of them off. */
+/** With all recommended rules of Redocly. */
 async function lint(t: Test, file: string): Promise<void> {
   const { stdout } = await run(process.execPath, [main('@redocly/cli/bin/cli.js'), 'lint', file, '--extends=recommended', '--format=json'], { env, cwd: folder, maxBuffer: 1e8 }).catch((error: { stdout: string }) => error)
   const { totals, problems } = JSON.parse(stdout.slice(stdout.indexOf('{'))) as Lint

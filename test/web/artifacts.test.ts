@@ -1,4 +1,4 @@
-/** Files of tasks over REST: list, ranges, signed links, uploads, and what becomes of them. */
+/** Files of tasks over REST: list, ranges, signed links, uploads, and their expiry. */
 import { createHash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import t from 'tap'

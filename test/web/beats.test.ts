@@ -1,4 +1,4 @@
-/** When a quiet connection says a heartbeat, tick by tick. */
+/** When an idle connection sends a heartbeat, tick by tick. */
 import { mock } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
@@ -19,7 +19,7 @@ function open(t: { teardown(action: () => void): void }, onIdle?: () => void) {
   const connection = { sent: [] as unknown[], buffered: 0, closed: 0 }
   const beats = startBeats(3 * TICK_MS, throwIt)
   const sink = beats.add({ send: (json) => connection.sent.push(JSON.parse(json)), bufferedBytes: () => connection.buffered, close: (code) => (connection.closed = code) }, onIdle)
-  /** A turn begins when the one before has ended. */
+  /** A turn starts when the previous one has ended. */
   const tick = async (count = 1) => {
     for (let turn = 0; turn < count; turn += 1) {
       mock.timers.tick(TICK_MS)

@@ -1,4 +1,4 @@
-/** What a client may ask of tasks beside a plain create: with a worker and a relay beside, and types of our own. */
+/** Requests beyond a plain create: with a worker and a relay running, and types of our own. */
 import t from 'tap'
 import type { Problem } from '../../src/protocol/errors.js'
 import type { Attempt, Batch } from '../../src/protocol/http.js'
@@ -59,7 +59,7 @@ t.test('a cancel ends a waiting task at once, a running one after its handler, a
   await Promise.all([obeys, ignores].map((task) => until(task?.id ?? '', 'PROCESSING')))
   const socket = watch(address, `/ws/tasks/${obeys?.id}`)
   await socket.until(({ type }) => type === 'snapshot')
-  // It may have stopped before the answer is made.
+  // It may have stopped before the answer is built.
   const asked = await send('POST', `/api/tasks/${obeys?.id}/cancel`, { reason: 'no more' })
   t.match(`${asked.status} ${asked.body.status}`, /^(202 CANCELLING|200 CANCELLED)$/)
   t.match(await end(obeys?.id ?? ''), { status: 'CANCELLED', version: 4 })

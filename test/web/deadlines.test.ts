@@ -1,4 +1,7 @@
-/** Clients that begin a request and do not go on with it. Each is closed; a watcher and a create beside it notice nothing. */
+/**
+ * Clients that start a request and do not finish it. Each is closed; a watcher and a create at the same time are not
+ * affected.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -8,7 +11,7 @@ import { watch } from '../helpers/watch.js'
 
 const REQUEST_MS = 2_000
 const UPLOAD_WINDOW_MS = 2_000
-// They wait for the same time, so they do it together.
+// They all wait for the same time, so they run concurrently.
 t.jobs = 20
 const app = await startApp(t, [], {}, { requestMs: REQUEST_MS, keepAliveMs: 2_000, uploadWindowMs: UPLOAD_WINDOW_MS, minUploadBytes: 2_000, sweepMs: 20 })
 
@@ -19,7 +22,7 @@ const REQUEST_TIMEOUT = /^HTTP\/1\.1 408 [^]*application\/problem\+json[^]*"code
 interface Offender {
   name: string
   begin(client: RawClient): void
-  /** What it is told, if anything. */
+  /** The answer it receives, if any. */
   answer: RegExp
 }
 

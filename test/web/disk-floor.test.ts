@@ -1,4 +1,4 @@
-/** What clients see of a disk that is too full for files: uploads and files are refused, everything else goes on. */
+/** What clients see of a disk that is too full for files: uploads and files are refused, everything else continues. */
 import { readdir } from 'node:fs/promises'
 import { request } from 'node:http'
 import t from 'tap'

@@ -1,4 +1,7 @@
-/** An edit is an event of the stream like a transition: it has a version, and reaches whoever watches, over every transport. */
+/**
+ * An edit is an event of the stream like a transition: it has a version, and reaches every watcher, over every
+ * transport.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
@@ -25,7 +28,7 @@ async function edit(id: string, change: object, headers: Record<string, string> 
   return { status: answer.status, task: (await answer.json()) as Task, etag: answer.headers.get('etag') }
 }
 
-/** A machine that is too busy to answer says so with 503: then it is asked again. */
+/** A machine that is too busy to answer responds with 503: the request is repeated. */
 async function read<Body = Task>(path: string): Promise<Body> {
   for (;;) {
     const answer = await fetch(`${baseUrl}/api/tasks/${path}`)
@@ -150,7 +153,7 @@ t.test('a watcher that missed many edits receives each value once, however large
   for (let index = 1; index <= 6; index += 1) await edit(id, { payload: { url: 'http://example.com/', method: 'POST', body: bodyOf(index) } })
   t.match(await watcher.until(({ version }) => version === 7), { changes: { payload: { body: bodyOf(6) } } }, 'too large for an event: read from PostgreSQL')
   watcher.terminate()
-  // As a process does that has not seen them.
+  // Like a process that has not seen them.
   const edits = await readTransitionMessages(db, 'default', id, 1, 100)
   t.same(edits.map(({ edited }) => edited), Array.from({ length: 6 }, () => ['payload']))
   t.same(edits.map(({ changes }) => Object.keys(changes ?? {})), [[], [], [], [], [], ['payload']], 'only the last value is known')
@@ -178,7 +181,7 @@ t.test('a client without support for edits follows an edited task to its end wit
   await edit(id, { title: 'edited' })
   await edit(id, { runAt: inMs(0) })
   const { messages } = await watcher.closed
-  // The rule of the version before.
+  // The rule of the previous version.
   let held = { version: 0, status: '', runAt: null as string | null }
   for (const message of messages) {
     if (message.type === 'snapshot') held = message.task
@@ -235,7 +238,7 @@ t.test('an edit concurrent with the start of its task is part of the run, or is 
 t.test('an edit whose event is lost is found by the position check', async (t) => {
   const { id } = await createTask(baseUrl, { delayMs: HOUR_MS })
   const watcher = await open(id)
-  // As a process does that ends between its commit and its event.
+  // Like a process that ends between its commit and its event.
   await editTaskIfWaiting(db, 'default', id, { title: 'nobody was told' })
   t.match(await watcher.until(isEdit), { version: 2, changes: { title: 'nobody was told' } })
   watcher.terminate()

@@ -1,4 +1,4 @@
-/** Names and media types of files: what is kept, what is refused, and that neither gets out of its header. */
+/** Names and media types of files: what is kept, what is refused, and that neither can break out of its header. */
 import { readdir } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { parse } from 'content-disposition'
@@ -147,7 +147,7 @@ t.test('any name or media type is refused or valid in its header', async (t) => 
   )
 })
 
-/** Runs one task that writes files of these names. */
+/** Runs one task that writes files with these names. */
 async function writeAll(names: readonly string[]): Promise<string> {
   const headers = { 'content-type': 'application/json', prefer: 'wait=20' }
   const answer = await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify({ type: 'test.files', payload: { names } }) })

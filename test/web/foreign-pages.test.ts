@@ -1,4 +1,4 @@
-/** What pages of other origins can do to the server, as their browser's requests come here: nothing. */
+/** What pages of other origins can do to the server, with the requests that their browser would send: nothing. */
 import postgres from 'postgres'
 import t from 'tap'
 import { startApp, startWebBeside } from '../helpers/app.js'
@@ -11,7 +11,7 @@ const { host, port } = new URL(address)
 const sql = postgres(app.databaseUrl, { max: 1 })
 t.teardown(() => sql.end())
 
-/** The fields of a request by which a browser tells that another site's page made it. */
+/** The headers of a request by which a browser shows that a page of another site sent it. */
 const FOREIGN: Record<string, string[]> = {
   'another site': ['Origin: http://evil.test'],
   'another site, as Chromium says it': ['Origin: http://evil.test', 'Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: no-cors'],
@@ -37,7 +37,7 @@ const FOREIGN: Record<string, string[]> = {
   'a site that nobody knows': ['Sec-Fetch-Site: elsewhere'],
 }
 
-/** And of those that are this server's own, or no page's. */
+/** And those of requests from this server's own pages, or from no page. */
 const OWN: Record<string, string[]> = {
   'a program': [],
   'a page of this server': [`Origin: http://${host}`, 'Sec-Fetch-Site: same-origin', 'Sec-Fetch-Mode: cors'],

@@ -1,4 +1,7 @@
-/** Rows that no statement of Taskwire writes, but SQL at a console or an older version may have written: each is shown, and fails no other. */
+/**
+ * Rows that no statement of Taskwire writes, but SQL at a console or an older version may have written: each is shown,
+ * and breaks no other.
+ */
 import postgres from 'postgres'
 import t from 'tap'
 import { Compile } from 'typebox/compile'
@@ -19,7 +22,7 @@ const FIRST = '0001-01-01T00:00:00.000Z'
 const taskCheck = Compile(Task)
 const summaryCheck = Compile(TaskSummary)
 
-/** A column, what SQL writes into it, and what of it is shown. */
+/** A column, the value that SQL writes, and the value that is shown. */
 const ODD: [column: string, value: string, shown: Partial<Task>][] = [
   ...(['run_at', 'expires_at', 'started_at', 'finished_at', 'created_at'] as const).flatMap((column): typeof ODD => {
     const field = column.replace(/_a/, 'A') as 'runAt'

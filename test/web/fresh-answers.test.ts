@@ -24,7 +24,7 @@ interface Answer {
   body: Buffer
 }
 
-/** As it comes over the wire: `fetch` would decompress it. */
+/** The raw bytes: `fetch` would decompress them. */
 async function ask(path: string, headers: Record<string, string> = {}, { method = 'GET', address = app.address } = {}): Promise<Answer> {
   const sent = request(address + path, { method, headers, agent: false })
   sent.end()

@@ -1,4 +1,4 @@
-/** What the log says of refused requests. */
+/** The log of refused requests. */
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { pino } from 'pino'
 import t from 'tap'

@@ -1,4 +1,4 @@
-/** Whatever a WebSocket handshake is refused for, the answer is a problem like every other error. */
+/** Whatever the reason for refusing a WebSocket handshake, the answer is a problem like every other error. */
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
@@ -21,7 +21,7 @@ const HANDSHAKE = {
   'sec-websocket-version': '13',
 }
 
-/** Headers in place of those of a handshake; undefined leaves one out. */
+/** Replacements for the headers of a handshake; undefined omits one. */
 type Changes = Record<string, string | undefined>
 const REFUSALS: Record<string, { changes: Changes; method?: string; status: number; code: Problem['code'] }> = {
   'no key': { changes: { 'sec-websocket-key': undefined }, status: 400, code: 'invalid_request' },

@@ -1,4 +1,4 @@
-/** A stream that has nothing to say says so: over every transport, and only then. */
+/** An idle stream sends heartbeats: over every transport, and only then. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'

@@ -1,4 +1,7 @@
-/** Which names the server answers to: what a page on a rebound name can reach, and what reaches the server all the same. */
+/**
+ * The host names that the server accepts: what a page on a rebound name can reach, and which requests are still
+ * accepted.
+ */
 import { once } from 'node:events'
 import { hostname } from 'node:os'
 import fc from 'fast-check'

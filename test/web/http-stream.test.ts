@@ -1,4 +1,4 @@
-/** Streams over plain HTTP whose clients do not behave: each must end what it has begun. */
+/** Streams over plain HTTP whose clients misbehave: each must end what it has started. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
@@ -20,7 +20,7 @@ function signal<Value = void>() {
   return { given, give }
 }
 
-/** A server whose `/stream` begins when `begin` is called, and whose `/wait` is never answered. */
+/** A server whose `/stream` starts when `begin` is called, and whose `/wait` is never answered. */
 async function serve(t: TestScope) {
   const said: string[] = []
   const hub = { attach: () => (said.push('attached'), { drained() {}, stop: () => said.push('stopped') }) } as unknown as Hub

@@ -1,4 +1,4 @@
-/** What is written together is not decided together. */
+/** Tasks written together are not decided together. */
 import t from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'
 import { createIntake } from '../../src/web/intake.js'

@@ -5,14 +5,14 @@ import { BODY_BOUNDS, FRAME_BOUNDS, JsonBoundError, measureJson, readJson, type 
 
 const ENDLESS: JsonBounds = { maxDepth: 64, maxValues: Infinity, maxFields: Infinity, maxShapes: Infinity }
 
-/** The same counts, of the value. */
+/** The same counts, computed from the value. */
 function count(value: unknown): { depth: number; values: number; fields: number } {
   const total = { depth: 0, values: 1, fields: 0 }
   const visit = (part: unknown, depth: number): void => {
     if (typeof part !== 'object' || part === null) return
     const members = Object.values(part)
     total.depth = Math.max(total.depth, depth)
-    // Each of an empty one is counted for its bracket, and each of a full one for its bracket and the commas.
+    // An empty object or list counts for its bracket, and a full one for its bracket and the commas.
     total.values += 1 + Math.max(members.length - 1, 0)
     if (!Array.isArray(part)) total.fields += members.length
     for (const member of members) visit(member, depth + 1)

@@ -1,4 +1,7 @@
-/** A batch is answered without payloads and results, like a list: what was sent, and what other tasks hold, may be large together. */
+/**
+ * A batch is answered without payloads and results, like a list: sent payloads and contents of other tasks may be large
+ * together.
+ */
 import t from 'tap'
 import type { Batch } from '../../src/protocol/http.js'
 import { startApp } from '../helpers/app.js'

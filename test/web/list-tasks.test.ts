@@ -1,4 +1,4 @@
-/** Lists over REST: what they find, what they carry, and what is refused. */
+/** Lists over REST: what they match, what they contain, and what is refused. */
 import t from 'tap'
 import { createChecker } from '../../src/definitions/schema-errors.js'
 import { PROBLEMS, type Problem } from '../../src/protocol/errors.js'

@@ -1,4 +1,4 @@
-/** Lists that are kept current, over WebSockets and server-sent events, on real services. */
+/** Live lists, over WebSockets and server-sent events, on real services. */
 import postgres from 'postgres'
 import t from 'tap'
 import type { Task } from '../../src/protocol/task.js'

@@ -1,4 +1,7 @@
-/** What is no HTTP request, or asks for what cannot be done, is answered like every other error: as a problem, with a code. */
+/**
+ * Bytes that are not an HTTP request, or that request the impossible, are answered like every other error: as a
+ * problem, with a code.
+ */
 import { request } from 'node:http'
 import t, { type Test } from 'tap'
 import { createChecker } from '../../src/definitions/schema-errors.js'

@@ -1,4 +1,4 @@
-/** Pages of allowed origins (CORS), and this server's own origin as it is seen behind proxies. */
+/** Pages of allowed origins (CORS), and this server's own origin as it appears behind proxies. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -65,9 +65,9 @@ t.test('every header that the server sets is documented, or irrelevant to pages'
   }
 })
 
-/** For the browser and what is between, or readable by every page anyway (CORS-safelisted). */
+/** For the browser and intermediaries, or readable by every page anyway (CORS-safelisted). */
 const HIDDEN = [
-  // Of every wrong method: exposed, and part of no call that OpenAPI describes.
+  // For every wrong method: exposed, and not part of any call in OpenAPI.
   'allow',
   ...['cache-control', 'content-type', 'content-length', 'content-encoding', 'content-language', 'expires', 'last-modified', 'pragma'],
   ...['connection', 'upgrade', 'sec-websocket-version', 'vary', 'x-accel-buffering', 'content-security-policy', 'x-content-type-options', 'cross-origin-resource-policy'],
@@ -82,7 +82,7 @@ t.test('the answer to a create matches its description', async (t) => {
   t.equal((await unique()).headers.get('existing-task'), 'true')
 })
 
-/** A create as it comes from a proxy at 127.0.0.2, or from elsewhere. */
+/** A create as it arrives from a proxy at 127.0.0.2, or from elsewhere. */
 const create = (at: string, fields: readonly string[], localAddress: string) =>
   sendRaw(at, ['POST /api/tasks HTTP/1.1', ...fields, 'Content-Type: application/json', 'Content-Length: 2', 'Connection: close'], { body: '{}', localAddress })
 

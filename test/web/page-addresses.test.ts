@@ -1,4 +1,4 @@
-/** What the server answers at the addresses of the page. */
+/** The server's answers at the addresses of the page. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -14,7 +14,7 @@ const PATHS = PAGES.flatMap(({ path }) => {
   return [named, `${named}/`.replace('//', '/'), `${named}?status=FAILED`]
 })
 
-/** All addresses that a document loads or leads to. */
+/** All addresses that a document loads or links to. */
 const linksOf = (html: string) => [...html.matchAll(/(?:href|src)="([^"#]+)"/g)].map(([, link = '']) => link)
 
 t.test('each page is the same document, whose links resolve to the same targets from every address', async (t) => {

@@ -1,4 +1,7 @@
-/** What is known at create to be more than a limit allows, or to come to nothing, is refused then: with the field, before anything is sent. */
+/**
+ * A payload that certainly exceeds a limit or cannot succeed is refused on create, with the field, before anything is
+ * sent.
+ */
 import t from 'tap'
 import { createRegistry } from '../../src/definitions/registry.js'
 import { defineTask, Type } from '../../src/index.js'

@@ -1,4 +1,7 @@
-/** Requests that come before the answer to the one before them; waits, which count as streams; and wishes for other protocols. */
+/**
+ * Requests that arrive before the previous one is answered; waits, which count as streams; and upgrades to other
+ * protocols.
+ */
 import { once } from 'node:events'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -40,7 +43,7 @@ t.test('requests behind an answer that closes the connection are not executed', 
   const client = await openRaw(t, app.address)
   client.send(requestText('POST /api/tasks', { 'content-type': 'application/json', 'content-length': 5 }, '{"no"') + createText({ title: 'behind a refusal' }))
   t.match(await client.closed, /^HTTP\/1\.1 400 /)
-  // Creates are written in the order in which they come.
+  // Creates are written in the order in which they arrive.
   await createEmptyTask(app.address)
   t.notOk((await titles()).includes('behind a refusal'))
   t.equal(app.counts().pipelined, 0)
@@ -52,7 +55,7 @@ t.test('the waiting requests of a disconnected client are dropped', async (t) =>
   client.send(waitText(id) + createText({ title: 'never begun' }).repeat(10))
   await waitUntil(() => app.counts().pipelined === 10)
   client.socket.resetAndDestroy()
-  // Nothing is read from it, so the end of the wait is what finds out.
+  // Nothing is read from it, so only the end of the wait detects this.
   await cancel(id)
   await waitUntil(() => app.counts().pipelined === 0)
   t.notOk((await titles()).includes('never begun'))

@@ -1,4 +1,4 @@
-/** What happens to many tasks, over plain HTTP. A worker and a relay run beside. */
+/** The changes of many tasks, over plain HTTP. A worker and a relay are running. */
 import t from 'tap'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { Task, Transition } from '../../src/protocol/task.js'

@@ -1,4 +1,4 @@
-/** Dear reads beside creates: each create is answered, whatever others read. */
+/** Expensive reads during creates: each create is answered, whatever others read. */
 import { once } from 'node:events'
 import t from 'tap'
 import { WebSocket } from 'ws'
@@ -59,7 +59,7 @@ t.test('every create is accepted while one socket has 49 subscriptions that no t
 })
 
 t.test('every create is accepted, and other lists are answered, while sockets scan all tasks', async (t) => {
-  // No index serves these: whoever looks walks over all tasks of the tag.
+  // No index serves these: each lookup scans all tasks of the tag.
   const subscribing = Promise.all([1, 2].map((client) => subscribe((index) => ({ tag: 'common', type: 'common.type', status: index % 2 === 0 ? 'WAITING' : 'SCHEDULED', ...(client === 2 && { batch: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10' }) }))))
   const walks = Promise.all(Array.from({ length: 8 }, async () => (await fetch(`${app.address}/api/tasks?q=never`)).status))
   t.same(await createAll(), Array.from({ length: CREATES }, () => 202))
@@ -70,7 +70,7 @@ t.test('every create is accepted, and other lists are answered, while sockets sc
 })
 
 t.test('a create needs none of the connections that reads occupy, even if PostgreSQL answers none of them', async (t) => {
-  // Whoever lists what runs waits for this lock. A create does not touch leases.
+  // A list of running tasks waits for this lock. A create does not touch leases.
   let release = () => {}
   const locked = new Promise<void>((resolve, reject) => {
     const held = new Promise<void>((free) => (release = free))

@@ -1,9 +1,10 @@
 /**
- * Shapes at every position: bodies, queries, headers, messages and payloads that fit their schemas but for one place, where
- * something of every kind of JSON stands, and among up to fifty unknown fields. What the schema refuses is refused with 4xx; no
- * answer is 5xx; nothing is thrown that nobody handles; and a watcher on another socket misses nothing.
+ * Shapes at every position: bodies, queries, headers, messages and payloads that match their schemas except in one
+ * place, which has a value of any kind of JSON, among up to fifty unknown fields. What the schema refuses is refused
+ * with 4xx; no answer is 5xx; no exception is unhandled; and a watcher on another socket misses nothing.
  *
- * Whether a value fits is asked of TypeBox's interpreter: the server uses compiled checks. To repeat a run: SHAPES_SEED=<seed>.
+ * TypeBox's interpreter decides whether a value is valid: the server uses compiled checks. To repeat a run:
+ * SHAPES_SEED=<seed>.
  */
 import { once } from 'node:events'
 import { request } from 'node:http'
@@ -79,7 +80,7 @@ function bodies(name: string, method: string, path: string, schema: TSchema, wra
   })
 }
 
-/** A number of a query is that which is written as JavaScript writes it; anything else stays text. */
+/** A number in a query is one that is written as JavaScript writes it; anything else stays text. */
 function fitsAsQuery(schema: TSchema, values: Record<string, string>): boolean {
   const { properties = {} } = schema as { properties?: Record<string, { type?: string }> }
   const read = ([name, text]: [string, string]) => [name, properties[name]?.type === 'integer' && String(Number(text)) === text ? Number(text) : text]
@@ -92,7 +93,7 @@ function queries(name: string, method: string, path: string, schema: TSchema): f
     // A request line may have 16 KB.
     const texts = given.map(([key, part]) => [key, (typeof part === 'string' ? part : toJsonText(part)).toWellFormed().slice(0, 1_000)] as [string, string]).filter(([key]) => key.isWellFormed())
     const values = Object.fromEntries(texts)
-    // Waiting as long as one may is not what this is about.
+    // The longest wait is not what this test is about.
     if (Number(values['wait'] ?? 0) > 1) values['wait'] = '0'
     const query = new URLSearchParams(values).toString()
     return { name: `${name} ${query.slice(0, 300)}`, isWrong: !fitsAsQuery(schema, values), send: () => call(method, `${path}?${query}`.slice(0, 12_000), {}, method === 'POST' ? 'x' : undefined) }
@@ -110,7 +111,7 @@ const definitions = createDefinitions({ httpRequestAllowPrivate: true, emailFrom
 const payloads = definitions.map(({ type, payload }) =>
   bodies(`payload of ${type}`, 'POST', '/api/tasks', payload, (text) => `{"type":"${type}","delayMs":86400000,"payload":${text}}`, { ...payload, default: undefined } as TSchema).map((one) => ({ ...one, isWrong: one.isWrong && !fillsDefaults(payload, one.name.slice(`payload of ${type} `.length)) })),
 )
-/** Whether it fits once the defaults of its schema are filled in. A text that was cut is taken to fit. */
+/** Whether it is valid once the defaults of its schema are filled in. A truncated text is assumed to be valid. */
 function fillsDefaults(schema: TSchema, text: string): boolean {
   try {
     return Value.Check(schema, Value.Default(schema, JSON.parse(text)))
@@ -134,7 +135,7 @@ const requests: fc.Arbitrary<Case>[] = [
   headerCases,
 ]
 
-/** A socket takes fifty requests in ten seconds; the next case gets another one. */
+/** A socket accepts fifty requests in ten seconds; the next case uses another one. */
 const USES_OF_A_SOCKET = 20
 let shared: { socket: WebSocket; uses: number } | undefined
 async function takeSocket(): Promise<WebSocket> {
@@ -149,7 +150,7 @@ async function takeSocket(): Promise<WebSocket> {
   return shared.socket
 }
 
-/** What comes before the answer to a ping that follows it, or that the socket is closed. */
+/** The messages before the answer to a following ping, or that the socket is closed. */
 async function say(frame: string): Promise<{ status?: number; said: string }> {
   const socket = await takeSocket()
   const id = `ping ${Math.random()}`
@@ -180,7 +181,7 @@ function sample(arbitraries: readonly fc.Arbitrary<Case>[], count: number): Case
   return arbitraries.flatMap((arbitrary, index) => fc.sample(arbitrary, { numRuns: Math.ceil(count / arbitraries.length), seed: seed + index }))
 }
 
-/** Follows tasks that are made and cancelled meanwhile; returns what it has missed. */
+/** Follows tasks that are created and cancelled meanwhile; returns what it has missed. */
 async function startWatcher() {
   const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`)
   const heard = new Map<string, number[]>()
@@ -202,7 +203,7 @@ async function startWatcher() {
       const { status } = await call('POST', `/api/tasks/${id}/cancel`)
       if (status !== 200) throw new Error(`a cancel was answered with ${status}`)
       while (heard.get(id)?.at(-1) !== 2) await nextMessage()
-      // A socket takes fifty requests in ten seconds.
+      // A socket accepts fifty requests in ten seconds.
       await new Promise((resolve) => setTimeout(resolve, 700))
       socket.send(JSON.stringify({ type: 'unsubscribe', id: `w${count}` }))
     }

@@ -1,4 +1,4 @@
-/** A mistake of ours ends one socket and nothing else. The mistakes are made here; all else is what the server is made of. */
+/** A bug of ours ends one socket and nothing else. The bugs are injected here; everything else is the real server. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import Fastify from 'fastify'
@@ -19,7 +19,7 @@ const lines: Record<string, unknown>[] = []
 const log = pino({ level: 'warn' }, { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) })
 const boom = (what: string) => new Error(`boom in ${what}`)
 
-/** What the hub tells whoever follows; its streams fail as they are told to. */
+/** The hub's stream for any watcher; its streams fail as they are told to. */
 const sinks = new Map<string, Sink>()
 const failing = new Set<string>()
 const failIf = (what: string) => {

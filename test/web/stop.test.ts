@@ -1,4 +1,4 @@
-/** The stop of a web process, with clients that do not end what they began. */
+/** Stopping a web process whose clients do not finish what they started. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'

@@ -22,7 +22,7 @@ const isAnswer = (said: Said): said is SocketAnswer => 'id' in said
 async function openSubscriptions(t: TestScope) {
   const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`)
   const said: Said[] = []
-  // Found by task: with thousands of messages a search for each would take longer than a lease.
+  // Indexed by task: with thousands of messages, a search for each would take longer than a lease.
   const byTask = new Map<string, StreamMessage[]>()
   const listeners = new Set<() => void>()
   socket.on('message', (data: Buffer) => {
@@ -216,12 +216,12 @@ t.test('a selection made during a burst of changes misses nothing and repeats no
   const reported = await Promise.all(
     tasks.map(async (task) => {
       const last = (await (await fetch(`${address}/api/tasks/${task.id}?wait=60`)).json()) as Task
-      // One that ended before the subscription, or between two looks, is reported as ended or not at all.
+      // A task that ended before the subscription, or between two polls, is reported as ended or not at all.
       return { task, last }
     }),
   )
   const countReported = () => reported.filter(({ task }) => subscriptions.of(task).length > 0).length
-  // The later ones are found by a look, which may be a second away.
+  // A poll finds the later ones, which may be a second away.
   await subscriptions.until(() => countReported() > 60 && reported.every(({ task, last }) => subscriptions.of(task).length === 0 || subscriptions.of(task).some(({ version }) => version === last.version)))
   for (const { task, last } of reported) {
     const versions = subscriptions.of(task).filter(({ type }) => type !== 'progress').map(({ version }) => version)

@@ -24,7 +24,7 @@ interface Scope {
 }
 interface Web {
   app: FastifyInstance
-  /** Those that the server holds. */
+  /** The sockets that the server holds. */
   sockets: ReadonlySet<WebSocket>
   store: Store
   bus: Bus
@@ -164,7 +164,7 @@ t.test('a request for another upgrade than a WebSocket is answered like any othe
   const ask = async (text: string) => {
     const line = connect(port, '127.0.0.1')
     t.teardown(() => line.destroy())
-    // Two writes: the rest of a body may come later.
+    // Two writes: the rest of a body may arrive later.
     line.write(text.slice(0, -4))
     await new Promise((resolve) => setTimeout(resolve, 50))
     line.write(text.slice(-4))
@@ -172,7 +172,7 @@ t.test('a request for another upgrade than a WebSocket is answered like any othe
     line.on('data', (data: Buffer) => (said += data.toString()))
     await until(() => said.endsWith('plain') || said.endsWith('"kept"}'))
     const first = said
-    // The connection takes the next request, as any does.
+    // The connection accepts the next request, as any does.
     line.write('GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n')
     await until(() => said.length > first.length && said.endsWith('plain'))
     return first
@@ -289,7 +289,7 @@ t.test('when the application closes, watchers are told to reconnect, and unrespo
   const cutOff = once(deaf, 'close')
   const closing = app.close()
   t.match(await watcher.closed, { code: 1012, reason: /^retryAfterMs=\d+$/ })
-  // The deaf one reads nothing before the server has closed: it was not waited for.
+  // The unresponsive one reads nothing before the server has closed: the server did not wait for it.
   await closing
   deaf.resume()
   await cutOff

@@ -1,4 +1,4 @@
-/** Whose word counts for the address of a client: seen by the count of its streams, of which each address may hold one. */
+/** Which headers determine the address of a client, measured by its streams, of which each address may hold one. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
@@ -10,7 +10,10 @@ const task = await createTask(app.address, { delayMs: 3_600_000 })
 
 const startBehind = (t: Test, trustProxy: string) => startWebBeside(t, app, { TRUST_PROXY: trustProxy, MAX_STREAMS_PER_ADDRESS: '1' })
 
-/** Opens streams that stay, one for each X-Forwarded-For, from the address of a peer. @returns how many were accepted */
+/**
+ * Opens streams that stay open, one for each X-Forwarded-For, from the address of a peer. @returns how many were
+ * accepted
+ */
 async function openStreams(t: Test, at: string, peer: string, forwarded: readonly string[]): Promise<number> {
   const { hostname, port, host } = new URL(at)
   let accepted = 0

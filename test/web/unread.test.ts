@@ -1,4 +1,4 @@
-/** Clients that do not take their answers, too many of them, and bodies that fill the memory. */
+/** Clients that do not read their answers, too many of them, and bodies that fill the memory. */
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -11,7 +11,7 @@ import { watch } from '../helpers/watch.js'
 const UNREAD_MS = 2_000
 const MAX_BODY_BYTES = 1_000_000
 const MAX_CONNECTIONS = 30
-/** More than a kernel keeps for a client that reads nothing. */
+/** More than a kernel buffers for a client that reads nothing. */
 const LARGE_BYTES = 24_000_000
 const app = await startApp(t, [], {}, { unreadMs: UNREAD_MS, sweepMs: 20, maxBodyMemoryBytes: MAX_BODY_BYTES, maxConnections: MAX_CONNECTIONS })
 

@@ -1,4 +1,4 @@
-/** What uploads may take together, whether a task uses them or not. */
+/** The limit of all uploads together, whether a task uses them or not. */
 import { Readable } from 'node:stream'
 import t from 'tap'
 import { readArtifacts } from '../../src/store/artifacts.js'
@@ -14,7 +14,7 @@ const run = (text: string) => db.run({ name: 'test_uploads', forceCustomPlan: tr
 const send = (body: string | Readable) =>
   fetch(`${address}/api/uploads?name=a.bin`, { method: 'POST', body: body as string, headers: { 'content-type': 'application/octet-stream' }, ...({ duplex: 'half' } as object) })
 
-/** Uploads of clients that have come and gone: together all but `leftBytes` of what there may be. */
+/** Uploads of clients that have disconnected: all but `leftBytes` of the limit. */
 async function fill(leftBytes: number, count = 1, expires = '23 hours'): Promise<void> {
   await run('delete from taskwire.artifacts')
   await run(`insert into taskwire.artifacts (task_id, tenant, name, attempt, media_type, bytes, sha256, expires_at)
