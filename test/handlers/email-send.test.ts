@@ -35,7 +35,7 @@ t.test('permanent refusals are final, temporary ones are retried', async (t) => 
   const no = await startSmtpServer(t, { address: () => 550 })
   t.match(await runDefinition(open(no.url), MESSAGE), { status: 'FAILED', error: { name: 'PermanentFailure', message: /refused: .*550/s } })
   const later = await startSmtpServer(t, { message: () => 451 })
-  t.match(await runDefinition(open(later.url), MESSAGE), { status: 'RETRYING', error: { message: /not sent: .*451/s } })
+  t.match(await runDefinition(open(later.url), MESSAGE), { status: 'RETRYING', error: { message: /could not send the e-mail: .*451/s } })
   const some = await startSmtpServer(t, { address: (address) => (address.startsWith('bob') ? 550 : 250) })
   t.match(await runDefinition(open(some.url), MESSAGE), { status: 'COMPLETED', result: { rejected: ['bob@example.com'] } })
   t.match(await runDefinition(open('smtp://127.0.0.1:1'), MESSAGE), { status: 'RETRYING', error: { message: /ECONNREFUSED/ } })
