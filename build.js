@@ -1,13 +1,14 @@
 /**
- * `npm run build`: src/ to dist/, a module each, in a fraction of a second; with `--tests` test/ to dist-test/ too. Types are not
- * checked here (`npm run typecheck` does, and CI), and declarations are made when the package is packed (`prepack`).
+ * `npm run build` compiles src/ to dist/, module by module, in a fraction of a second. With `--tests` it also builds
+ * test/ to dist-test/. Types are not checked here (`npm run typecheck` does that, and CI), and declarations are generated
+ * when the package is packed (`prepack`).
  *
- * Nothing is done when nothing has changed: `.build` in each folder holds a hash of all that goes in. It is written last, so that a
- * build which was interrupted is done again. What is in the folder and no source stands for is removed.
+ * If nothing has changed, nothing is done: `.build` in each folder holds a hash of all inputs. It is written last, so
+ * that an interrupted build is repeated. Files in the output folder without a source are removed.
  *
- * A test is built with the packages and the parts of src/ that it needs, in a few files instead of a thousand, and so are the roles that
- * tests start by the hundred (`dist-test/main.js`): loading is most of what such a process does. `--tests test/a.test.ts` builds those
- * tests that are named.
+ * Each test is bundled with the packages and the parts of src/ that it needs, into a few files instead of a thousand. So
+ * are the roles that tests start by the hundred (`dist-test/main.js`), because loading is most of the work of such a
+ * process. `--tests test/a.test.ts` builds only the named tests.
  */
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
@@ -36,7 +37,7 @@ if (args.includes('--tests')) {
   }, named)
 }
 
-/** @param make makes the files of `to`, whatever it makes of those in `sources` */
+/** @param make returns the files of `to`, built from `sources` */
 async function buildIfChanged(from, to, sources, make, variant = []) {
   const stamp = join(root, to, '.build')
   const fingerprint = hashOf(['build.js', 'package-lock.json', 'tsconfig.json', ...sources]) + variant.join()
@@ -49,7 +50,7 @@ async function buildIfChanged(from, to, sources, make, variant = []) {
   for (const { path, text } of outputs) {
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, text)
-    // npm does this for a command only when it links the package: not for `npx taskwire` in a folder that was built anew.
+    // npm does this for a command only when it links the package: not for `npx taskwire` in a folder that was rebuilt.
     if (text.startsWith('#!')) chmodSync(path, 0o755)
   }
   const made = new Set(outputs.map(({ path }) => path.slice(join(root, to, '/').length)))

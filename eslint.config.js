@@ -2,8 +2,8 @@ import js from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 /**
- * Which rooms of `src` each room may import, besides itself and `timing`: the picture in docs/architecture.md, enforced. A type may come
- * from no other room either.
+ * The rooms of `src` that each room may import, besides itself and `timing`: enforces the picture in
+ * docs/architecture.md, for types too.
  */
 const ROOMS = {
   timing: [],
@@ -34,7 +34,10 @@ const PACKAGES = {
   '@fastify': ['web'],
   ws: [],
 }
-/** Text of a template that begins as a statement does. SQL is in the store; tables, the broker on PostgreSQL and the embedded server have theirs. */
+/**
+ * A template literal that starts like an SQL statement. SQL belongs in the store; db, the broker on PostgreSQL and the
+ * embedded server have their own.
+ */
 const SQL_ROOMS = new Set(['store', 'db', 'broker', 'services'])
 const SQL = {
   selector: 'TemplateElement[value.raw=/^\\s*(select|insert into|update|delete from|with [a-z_]+ as)\\s/i]',
@@ -74,7 +77,7 @@ export default tseslint.config(
       '@typescript-eslint/no-empty-function': 'off',
     },
   },
-  // tap keeps the promises of its subtests itself.
+  // tap itself awaits the promises of its subtests.
   { files: ['test/**/*.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } },
   { files: ['public/**/*.js'], languageOptions: { globals: browserGlobals() } },
   { files: ['*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly', performance: 'readonly', URL: 'readonly' } } },

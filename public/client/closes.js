@@ -1,6 +1,6 @@
 /** How a stream ends, and what that means for its watcher. */
 
-/** In words: the codes after which trying again would not help. */
+/** Messages for the codes after which a retry would not help. */
 export const STOP_REASONS = {
   4500: 'The server did not understand this client',
   4503: 'You may no longer watch this task',
@@ -8,7 +8,7 @@ export const STOP_REASONS = {
   4509: 'Too many streams are open',
   4511: 'The task has been deleted',
 }
-/** Answers that a later attempt would meet again, as the close code that says the same on an open stream. */
+/** Statuses that a retry would get again, mapped to the close code with the same meaning on an open stream. */
 export const STOP_CODE_OF_HTTP_STATUS = { 400: 4500, 401: 4503, 403: 4503, 404: 4504, 410: 4511, 421: 4503 }
 const MAX_RETRY_AFTER_MS = 60_000
 
@@ -17,7 +17,7 @@ export function shouldReconnect(code) {
   return code !== 1000 && (code < 4500 || code > 4999)
 }
 
-/** The watch stopped before the task ended; `code` is the close code that says why, or 1000 after `close()`. */
+/** The watch stopped before the task ended. `code` is the close code that says why, or 1000 after `close()`. */
 export class WatchError extends Error {
   name = 'WatchError'
   constructor(code, message) {
@@ -26,12 +26,12 @@ export class WatchError extends Error {
   }
 }
 
-/** Whether only Taskwire's server closes with this code: the way to it is open, whatever came of it. */
+/** Whether only Taskwire's server closes with this code. If so, the connection to it works, whatever else failed. */
 export function isOfTaskwire(code) {
   return code === 1012 || code >= 4000
 }
 
-/** A server that restarts names the pause it wants in the close reason: `retryAfterMs=1500`. */
+/** A server that restarts names the requested delay in the close reason: `retryAfterMs=1500`. */
 export function retryAfterMs(reason) {
   const found = /\bretryAfterMs=(\d+)/.exec(reason)
   return found ? Math.min(Number(found[1]), MAX_RETRY_AFTER_MS) : undefined

@@ -1,15 +1,18 @@
-/** The ways of `live.js` to the server: a WebSocket, or a response of server-sent events. */
+/** The transports of `live.js`: a WebSocket, or a response of server-sent events. */
 import { openSocket, readEventStream, urlOf } from './connections.js'
 import { openSlot } from './stream-slots.js'
 
-/** How many tasks a stream of server-sent events names. */
+/** The maximum number of tasks in a stream of server-sent events. */
 const MAX_IDS_IN_URL = 200
-/** A stream that may not stay ends so long after the list and every task were told of, and after the longest in any case. */
+/**
+ * A stream without a slot ends this long after the list and every task have been received, and in any case after the
+ * longest time.
+ */
 const BRIEF_MS = { begun: 250, longest: 20_000 }
 
 /**
- * The ways to the server. `watchesOf` gives the watches; `changed(oldId, watch)` says that the subscription of this id is gone, and that the
- * watch has one to be made; either may be missing.
+ * The transports to the server. `watchesOf` returns the watches. `changed(oldId, watch)` says that the subscription
+ * with the old id is gone, and that the watch needs a new one; either may be missing.
  */
 export const LINKS = { websocket: linkBySocket, events: linkByEvents }
 
@@ -35,8 +38,8 @@ function linkBySocket(options, watchesOf, { onMessage, onClose }) {
 }
 
 /**
- * A response carries one list and any number of tasks. When what is watched changes, it is asked for anew. A page that may not hold a stream
- * for each list (see `stream-slots.js`) reads the beginning of them every few seconds.
+ * A response carries one list and any number of tasks. When the watched set changes, it is requested again. A page that
+ * may not hold a stream for each list (see `stream-slots.js`) reads the beginning of each every few seconds.
  */
 function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
   let current = new AbortController()
@@ -82,7 +85,7 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
     }
   }
 
-  /** Ends what is under way, and begins anew after the pause. */
+  /** Ends the current response, and starts a new one after the delay. */
   function rest(pauseMs) {
     clearTimeout(timer)
     current.abort()

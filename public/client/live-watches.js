@@ -1,9 +1,9 @@
-/** The watches of `live.js`: a list, or one task. What the connection tells them, they keep and report. */
+/** The watches of `live.js`: a list, or one task. They hold and report what the connection receives. */
 import { STOP_REASONS, WatchError } from './closes.js'
 import { fold, isFinal } from './fold.js'
 import { WatchSession } from './life.js'
 
-/** What both kinds of watches have. `id` is given by the connection. */
+/** The part shared by both kinds of watches. The connection assigns `id`. */
 class Watch {
   id
   life
@@ -40,7 +40,7 @@ class Watch {
 export class ListWatch extends Watch {
   view
   #list
-  /** What the server calls the list. */
+  /** The server's name for the list. */
   #name
   #revision = 0
   #rows = new Map()
@@ -102,7 +102,7 @@ function sameRow(held, row) {
   return held !== undefined && JSON.stringify(held) === JSON.stringify(row) ? held : row
 }
 
-/** Newest first: by id, or by the time of creation where the filter has one. */
+/** Newest first: by id, or by creation time if the filter has one. */
 function orderOf({ createdAfter, createdBefore } = {}) {
   const byId = (a, b) => (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)
   if (createdAfter === undefined && createdBefore === undefined) return byId
@@ -123,7 +123,7 @@ export class LiveTaskWatch extends Watch {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.finished.catch(() => {}) // whoever wants to know awaits it; nobody has to
+    this.finished.catch(() => {}) // awaiting it is optional
     if (options.signal?.aborted) this.close()
     else if (this.task && isFinal(this.task.status)) this.#end()
   }
@@ -156,6 +156,6 @@ export class LiveTaskWatch extends Watch {
 
   #end() {
     this.#resolve(this.task)
-    super.finish({ state: 'finished', text: 'Finished: nothing more to come' })
+    super.finish({ state: 'finished', text: 'Finished: no more updates' })
   }
 }

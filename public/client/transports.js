@@ -1,12 +1,12 @@
 /**
- * The ways to a stream. Each opens one connection that begins after `since` and tells of it; after `close` it tells of
- * nothing any more.
+ * The transports of a stream. Each opens one connection that starts after `since` and reports its messages; after
+ * `close` it reports nothing.
  */
 import { openSocket, readEventStream, urlOf } from './connections.js'
 import { MAX_SILENCE_MS } from './life.js'
 import { openSlot } from './stream-slots.js'
 
-/** An answer comes in less than the longest silence. */
+/** Shorter than the longest silence, so that an answer arrives in time. */
 const MAX_POLL_SECONDS = 24
 
 export const TRANSPORTS = { websocket: openWebSocket, events: openEvents, poll: openPoll }
@@ -20,7 +20,7 @@ function toQuery(since, { logs }) {
   return query.size > 0 ? `?${query}` : ''
 }
 
-/** Server-sent events over `fetch`, because an EventSource hides why it fails and reconnects as it likes. */
+/** Server-sent events over `fetch`, because an EventSource hides why it fails and reconnects by its own rules. */
 function openEvents(id, since, options, line) {
   return openInTurns(id, since, options, line, async (told, { onOpen, onSign, onMessage }, signal) => {
     const url = urlOf(options.baseUrl, `api/tasks/${encodeURIComponent(id)}/events${toQuery(told.version, options)}`)
@@ -32,7 +32,10 @@ function openEvents(id, since, options, line) {
   })
 }
 
-/** Long polls: the task again and again, as soon as its version has changed; what lay between is asked for. */
+/**
+ * Long polling: requests the task again and again, each answered as soon as its version has changed; the versions
+ * between are then requested.
+ */
 function openPoll(id, since, options, line) {
   return openInTurns(id, since, options, line, async (told, tell, signal) => {
     const waitSeconds = Math.max(1, Math.min(MAX_POLL_SECONDS, Math.floor(quietMs(options) / 1_000)))
@@ -113,7 +116,7 @@ function openInTurns(id, since, options, line, stream) {
   }
 }
 
-/** `follow` resolves when the server has ended what it follows, with the pause it wants. */
+/** `follow` resolves when the server has ended the stream, with the delay it requested. */
 function openRequests(line, follow) {
   const controller = new AbortController()
   const { signal } = controller

@@ -1,8 +1,11 @@
-/** How a task or the connection stands, in a sentence. Pure. */
+/** The state of a task or the connection, in a sentence. Pure. */
 import { connection, standing as text } from '../text/en.js'
 import { describeDue, describeDuration, describeRoughly, describeSeconds } from './times.js'
 
-/** The one-glance answer: is it done, how long did it take, what is it waiting for. `sinceAt` is when this status began. */
+/**
+ * The answer at a glance: is the task done, how long did it take, what is it waiting for. `sinceAt` is when this status
+ * began.
+ */
 export function describeStanding(task, sinceAt, now) {
   const forHowLong = describeSeconds(now - Date.parse(sinceAt))
   const runMs = runMsOf(task, now)
@@ -31,13 +34,13 @@ export function describeStanding(task, sinceAt, now) {
   }
 }
 
-/** How long a task ran, or null when it never did. */
+/** How long a task ran, or null if it never did. */
 function runMsOf(task, now) {
   if (task.startedAt === null) return null
   return (task.finishedAt ? Date.parse(task.finishedAt) : now) - Date.parse(task.startedAt)
 }
 
-/** The standing of a connection: how old what is shown may be, and when it is tried again. */
+/** The state of a connection: how old the data may be, and when the next attempt is made. */
 export function describeConnection({ state, text: standing, retryAt, lostAt }, now) {
   if (state !== 'reconnecting' && state !== 'away') return standing
   const leftMs = (retryAt ?? 0) - Date.now()

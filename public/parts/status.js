@@ -1,9 +1,9 @@
-/** The status of a task, told by shape, word and colour. */
+/** The status of a task, shown by shape, word and colour. */
 import { h, setAttribute, setText } from './dom.js'
 
 const SVG_NAMESPACE = 'http://www.w3.org/2000/svg'
 
-/** One shape for each status. 16 by 16. */
+/** One shape for each status, 16 by 16. */
 const STATUS_SHAPES = {
   SCHEDULED: 'M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2M8 5v3.300l2.200 1.500',
   WAITING: 'M5.500 4v8M10.500 4v8',

@@ -1,13 +1,13 @@
-/** What a list is asked for, and what can be told of a change without reading the task. */
+/** The query of a list, and what can be told about a change without reading the task. */
 import { compareRows, type ListCounts, type ListFilter } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
 import type { Status } from '../protocol/status.js'
 import type { TaskId, TaskSummary } from '../protocol/task.js'
 
-/** A place between two rows: behind this one. */
+/** A position between two rows: after this one. */
 export interface ListPosition {
   id: TaskId
-  /** ISO 8601. Missing where the order is that of the ids. */
+  /** ISO 8601. Missing if the list is ordered by id. */
   createdAt?: string | undefined
 }
 
@@ -22,7 +22,7 @@ export interface FoundRow extends ListPosition {
   createdAt: string
   status: Status
   version: number
-  /** Another one whenever the row was written. */
+  /** Different whenever the row has been written. */
   stamp: string
 }
 
@@ -31,13 +31,15 @@ export interface ListedRow {
   stamp: string
 }
 
-/** What a list asks of PostgreSQL. */
+/** The queries of a list to PostgreSQL. */
 export interface ListReads {
-  /** The tasks that fit, newest first, without their rows; `next` is where to go on, null when there is nothing behind. */
+  /**
+   * The matching tasks, newest first, without their rows; `next` is where the next page begins, null if there is none.
+   */
   find(filter: ListFilter, options: { limit: number; position?: ListPosition | undefined }): Promise<{ found: FoundRow[]; next: ListPosition | null }>
-  /** The rows of those of these tasks that fit. */
+  /** The rows of those of these tasks that match. */
   readRows(filter: ListFilter, ids: readonly TaskId[]): Promise<ListedRow[]>
-  /** How many tasks fit, whatever their status. */
+  /** How many tasks match, whatever their status. */
   count(filter: ListFilter): Promise<ListCounts>
 }
 
@@ -47,7 +49,7 @@ export function keyOf({ filter, limit, before }: ListQuery): string {
   return JSON.stringify([status, type, tag, queue, batch, parent, createdAfter, createdBefore, q, limit, before?.id, before?.createdAt])
 }
 
-/** False: the task surely does not fit, as it stands after this change. True: it may. */
+/** False: after this change the task certainly does not match. True: it may. */
 export function mayFit({ status, type, tag, queue, batch, parent, createdAfter, createdBefore }: ListFilter, notice: Notice): boolean {
   if (status !== undefined && status !== notice.status) return false
   const { facts } = notice
@@ -63,19 +65,19 @@ export function mayFit({ status, type, tag, queue, batch, parent, createdAfter, 
   )
 }
 
-/** Whether the notice alone tells that the task fits. */
+/** Whether the notice alone proves that the task matches. */
 export function isSureOf({ q }: ListFilter, { facts }: Notice): boolean {
   return q === undefined && facts !== undefined
 }
 
-/** The order of a list over rows, positions and what notices know. */
+/** The order of a list, for rows, positions and notices. */
 export function compareIn(filter: ListFilter): (a: ListPosition, b: ListPosition) => number {
   const compare = compareRows(filter)
   const timed = ({ id, createdAt }: ListPosition) => ({ id, createdAt: createdAt === undefined ? '' : toInstant(createdAt) })
   return (a, b) => compare(timed(a), timed(b))
 }
 
-/** PostgreSQL writes a time in JSON otherwise than we do. */
+/** PostgreSQL's format of a time in JSON differs from ours. */
 function toInstant(text: string): string {
   return text.endsWith('Z') ? text : new Date(text).toISOString()
 }

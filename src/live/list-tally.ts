@@ -1,6 +1,7 @@
 /**
- * How many tasks fit a filter, by status, for the lists whose window does not hold all of them. Counted again at most once a second after
- * a notice of a task that may be counted, and every ten seconds without one. Where a count is slow, up to five seconds lie between two.
+ * The number of tasks that match a filter, by status, for lists whose window does not hold all of them. Counted again
+ * at most once a second after a notice of a task that may be counted, and every ten seconds without one. If counting is
+ * slow, up to five seconds lie between two counts.
  */
 import type { ListCounts, ListFilter } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
@@ -52,7 +53,7 @@ export class ListTally {
     this.#notices.remove(this.#listener)
   }
 
-  /** To be called a few times a second. */
+  /** Call it a few times a second. */
   tick(): void {
     const nowMs = performance.now()
     const isDue = (this.#isStale || !this.#notices.isUp()) && nowMs >= this.#nextAtMs
@@ -74,7 +75,7 @@ export class ListTally {
       for (const tell of this.#watchers) tell()
     } catch (error) {
       this.#isStale = true
-      this.#log.warn({ err: error, filter: this.#filter }, 'the tasks of a watched list could not be counted')
+      this.#log.warn({ err: error, filter: this.#filter }, 'could not count the tasks of a watched list')
     }
     const nowMs = performance.now()
     this.#nextAtMs = nowMs + pauseMs

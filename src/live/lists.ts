@@ -1,8 +1,9 @@
 /**
- * The lists that are watched in this process: one room for each, shared by all who watch the same one, and what rooms have in common.
+ * The lists that are watched in this process: one room for each, shared by all its watchers, and the resources that
+ * rooms share.
  *
- * Bounded: so many rooms, so many rows in all of them together. A room outlives its last stream by a second, so that a reload of the page is
- * no read.
+ * The number of rooms is limited, and so are the rows in all of them together. A room outlives its last stream by a
+ * second, so that a reload of the page needs no read.
  */
 import type { ListFilter } from '../protocol/list.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
@@ -22,35 +23,38 @@ const ROOM_GRACE_MS = 1_000
 
 export interface ListsDeps {
   notices: Notices
-  /** How the room that asks reads. @param room whose turns its reads take */
+  /** The reads of one room. @param room the room, whose reads take turns with those of others */
   readsFor(room: object): ListReads
   encodeCursor(position: ListPosition): string
   log: Log
-  /** Lists that are watched at a time. Default 200. */
+  /** The maximum number of watched lists. Default 200. */
   maxRooms?: number
-  /** Rows of all their windows. Default 20,000. */
+  /** The maximum number of rows in all windows. Default 20,000. */
   maxRows?: number
-  /** A client that takes nothing for this long is closed with 4002. Default 30,000. */
+  /** A client that reads nothing for this long is closed with 4002. Default 30,000. */
   maxStuckMs?: number
 }
 
-/** There are as many watched lists as this process can bear. */
+/** The limit of watched lists in this process is reached. */
 export class ListsFullError extends Error {}
 
 export interface OpenList {
   readonly name: string
-  /** Rows of the window. */
+  /** The rows of the window. */
   readonly size: number
-  /** Sends the list, and from then on what changes. To be called at once, or never. */
+  /** Sends the list, and from then on its changes. Call it at once, or never. */
   follow(sink: ListSink): TaskStream
 }
 
 export interface Lists {
-  /** Reads a list, or joins those who watch it. @throws ListsFullError, and what reading throws */
+  /** Reads a list, or joins its watchers. @throws ListsFullError, and the errors of the read */
   open(query: ListQuery): Promise<OpenList>
-  /** The tasks that fit now, newest first. */
+  /** The tasks that match now, newest first. */
   find(filter: ListFilter, limit: number): Promise<readonly FoundRow[]>
-  /** Tells of each task that comes to fit, from when the promise has resolved until `stop`. @throws ListsFullError, and what reading throws */
+  /**
+   * Reports each task that starts to match, from when the promise has resolved until `stop`. @throws ListsFullError,
+   * and the errors of the read
+   */
   watchFits(filter: ListFilter, onFit: OnFit): Promise<{ stop(): void }>
   /** Closes every stream with 1012. Idempotent. */
   stop(): void
@@ -79,7 +83,7 @@ export function startLists(deps: ListsDeps): Lists {
     return room
   }
 
-  /** Lists that differ in their status or window only have the same counts. */
+  /** Lists that differ only in their status or window share the same counts. */
   function watchCounts({ ...filter }: ListFilter, reads: ListReads, onCounts: () => void) {
     delete filter.status
     const key = keyOf({ filter, limit: 0 })
@@ -93,7 +97,7 @@ export function startLists(deps: ListsDeps): Lists {
     for (const [key, room] of rooms) {
       if (room.idleMs() > ROOM_GRACE_MS) {
         rooms.delete(key)
-        room.close(CLOSE_CODES.ended, () => 'nobody is here')
+        room.close(CLOSE_CODES.ended, () => 'no watchers are left')
       } else room.tick()
     }
     for (const shared of [tallies, fits]) {
@@ -110,7 +114,7 @@ export function startLists(deps: ListsDeps): Lists {
   const ticking = startInterval(tick, {
     everyMs: TICK_MS,
     isBackground: true,
-    onError: (error) => log.warn({ err: error }, 'the watched lists could not be checked'),
+    onError: (error) => log.warn({ err: error }, 'could not check the watched lists'),
   })
 
   return {

@@ -1,14 +1,14 @@
 /**
- * One task that is watched in this process: what is known of it, and the streams that follow it.
+ * One task that is watched in this process: its folded state, and the streams that follow it.
  *
- * Every way in ends in the same fold, so order does not matter between them:
- * - `load`: the subscription is acknowledged, then the task is read. Events that come meanwhile are held back and
- *   applied on top. It is done once; later watchers are served from memory.
- * - `accept`: an event. The next version is applied, one at or below ours ignored, one further on held back, and what
- *   lies between is read.
- * - `moveTo`: a position heard of, by a hint or by the position check. What lies between is read, page by page.
+ * Every input ends in the same fold, so their order does not matter:
+ * - `load`: the subscription is acknowledged, then the task is read. Events that arrive meanwhile are kept back and
+ *   applied to it. This is done once; later watchers are served from memory.
+ * - `accept`: an event. The next version is applied, one at or below ours ignored; one further on is kept back, and the
+ *   versions in between are read.
+ * - `moveTo`: a position from a hint or from the position check. The versions in between are read, page by page.
  *
- * A failing read leaves the room as it was, and is logged; the next position check tries again.
+ * A failing read leaves the room unchanged, and is logged; the next position check tries again.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { BaseLogger } from 'pino'
@@ -27,20 +27,20 @@ const PAGE_SIZE = 200
 
 export type Log = Pick<BaseLogger, 'warn'>
 
-/** A task as it is read to be watched. */
+/** A task as it is read for watching. */
 export type WatchedTask = Task & {
   /** Payload and result are large, and were left out. */
   isLarge?: boolean
 }
 
 export interface RoomDeps {
-  /** Resolves when events of the task arrive, or when it is no use to wait for that. Never rejects. */
+  /** Resolves when events of the task are being received, or when waiting for that is pointless. Never rejects. */
   subscribe(id: TaskId): Promise<void>
   readTask(id: TaskId): Promise<WatchedTask | undefined>
-  /** The task with its payload and result, however large they are. */
+  /** The task with its payload and result, whatever their size. */
   readWholeTask(id: TaskId): Promise<Task | undefined>
   readTransitionMessages(id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
-  /** The latest lines that the task has logged, oldest first. */
+  /** The latest log lines of the task, oldest first. */
   readLatestLogs(id: TaskId, limit: number): Promise<LogMessage[]>
   frames: HeldFrames
   closer: Closer
@@ -48,11 +48,11 @@ export interface RoomDeps {
   maxStuckMs: number
 }
 
-/** Where a stream begins, and what it is told. */
+/** Where a stream starts, and what it receives. */
 export interface Position {
-  /** The version the client holds; undefined: none. */
+  /** The version that the client holds; undefined: none. */
   since?: number | undefined
-  /** Whether it wants what the handler logs. Default false. */
+  /** Whether it wants the handler's log lines. Default false. */
   logs?: boolean | undefined
 }
 
@@ -61,21 +61,21 @@ export interface Room {
   /** The task as far as it is known here; undefined before the first read. */
   readonly task: Task | undefined
   readonly streamCount: number
-  /** Reads the task unless it is known. False: there is no such task. Rejects when the read fails. */
+  /** Reads the task unless it is known. False: there is no such task. Rejects if the read fails. */
   load(): Promise<boolean>
   accept(frame: EventFrame): void
-  /** The task has reached this version, at least. */
+  /** The task has reached at least this version. */
   moveTo(version: number): void
-  /** Reads the progress of a running task again: a lost progress leaves no gap to see. Never rejects. */
+  /** Reads the progress of a running task again: a lost progress leaves no visible gap. Never rejects. */
   refreshProgress(): Promise<void>
   attach(position: Position, sink: Sink): RoomStream
   acceptLine(frame: Frame<LogMessage>): void
-  /** Lets every stream try again what it waits for, and closes those whose client takes nothing. */
+  /** Lets every stream retry what it waits for, and closes those whose client reads nothing. */
   tend(): void
   closeStreams(code: number, reason: () => string): void
-  /** It was dropped: what it keeps is let go. */
+  /** The room was dropped: releases its memory. */
   forget(): void
-  /** How long nobody has needed this room. */
+  /** How long this room has been unused. */
   idleMs(): number
 }
 
@@ -103,7 +103,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     try {
       return await deps.readLatestLogs(id, limit)
     } catch (error) {
-      deps.log.warn({ err: error, taskId: id }, 'the lines of a watched task could not be read')
+      deps.log.warn({ err: error, taskId: id }, 'could not read the log lines of a watched task')
       throw error
     }
   }
@@ -145,19 +145,22 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
         if (run.length === 0 && aim === target) break
       }
     } catch {
-      // Logged where it was read.
+      // Logged by the reader.
     } finally {
       isRefilling = false
     }
   }
 
-  /** Reads the payload and the result, which were too large to be kept. All who ask meanwhile share it. */
+  /** Reads the payload and the result, which were too large to be kept. Concurrent callers share the read. */
   function readSnapshot(): Promise<boolean> {
     filling ??= fill().finally(() => (filling = undefined))
     return filling
   }
 
-  /** Returns whether to ask again now. Not so when PostgreSQL is ahead: the refill tells the streams, or else the next check does. */
+  /**
+   * Returns whether to retry now. If PostgreSQL is ahead there is no need: the refill notifies the streams, or else the
+   * next check does.
+   */
   async function fill(): Promise<boolean> {
     const versionBefore = known.task?.version
     try {
@@ -168,12 +171,15 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
       known.fill(whole)
       return true
     } catch (error) {
-      deps.log.warn({ err: error, taskId: id }, 'a watched task could not be read')
+      deps.log.warn({ err: error, taskId: id }, 'could not read a watched task')
       throw error
     }
   }
 
-  /** What asks in the same turn shares a read. Nobody joins one that has begun: it may miss what the caller knows of. */
+  /**
+   * Calls in the same turn share a read. A read that has started is not shared: it may miss changes that the caller
+   * knows of.
+   */
   function readAfter(version: number): Promise<TransitionRange> {
     const planned = reads.get(version)
     if (planned) return planned
@@ -192,7 +198,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
       known.remember(run)
       return run
     } catch (error) {
-      deps.log.warn({ err: error, taskId: id, version }, 'the transitions of a watched task could not be read')
+      deps.log.warn({ err: error, taskId: id, version }, 'could not read the transitions of a watched task')
       throw error
     }
   }
@@ -204,7 +210,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
       const message = task && progressOf(task)
       if (message && message.progress.at !== known.task.progress?.at) accept(toFrame(message))
     } catch (error) {
-      deps.log.warn({ err: error, taskId: id }, 'the progress of a watched task could not be read')
+      deps.log.warn({ err: error, taskId: id }, 'could not read the progress of a watched task')
     }
   }
 
@@ -218,7 +224,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
   }
 
   function onFailure(error: unknown): void {
-    deps.log.warn({ err: error, taskId: id }, 'a stream was closed: something failed for it')
+    deps.log.warn({ err: error, taskId: id }, 'a stream failed and was closed')
   }
 
   function leave(stream: RoomStream): void {

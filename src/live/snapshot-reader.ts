@@ -9,7 +9,7 @@ interface Batch {
   tasks: Promise<Map<TaskId, WatchedTask>>
 }
 
-/** Answers one task at a time, and reads those that are asked for in the same turn in one query. Undefined: no such task. */
+/** Reads one task; calls in the same turn share one query. Undefined: no such task. */
 export function createSnapshotReader(
   readTasks: (ids: TaskId[]) => Promise<readonly WatchedTask[]>,
 ): (id: TaskId) => Promise<WatchedTask | undefined> {

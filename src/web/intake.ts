@@ -1,9 +1,9 @@
 /**
- * Takes new tasks in: stores them, answers with what was stored, and hands what may start at once to the broker, which nobody
- * waits for. Watched lists are told of them, too.
+ * Accepts new tasks: stores them, answers with what was stored, dispatches those that may start at once to the broker
+ * without waiting for it, and notifies watched lists.
  *
- * Creates that arrive together are written together, those with an `Idempotency-Key` in batches of their own. Tasks with a
- * unique key, and whole batches with a key, take a transaction each.
+ * Creates that arrive together are written together; those with an `Idempotency-Key` have separate batches. Tasks with
+ * a unique key, and whole batches with an idempotency key, each use a transaction.
  */
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
@@ -22,30 +22,36 @@ export interface IntakeOptions {
   db: Database
   handOver: HandOver
   announcer: Pick<Announcer, 'announce'>
-  /** How long workers have to claim what was handed over. */
+  /** How long workers have to claim a dispatched delivery. */
   claimWindowMs: number
   /** How long an `Idempotency-Key` is kept. */
   keyTtlMs: number
 }
 
-/** The key of a request and what came with it. */
+/** The key of a request and the fingerprint of its body. */
 export type RequestKey = Pick<KeyedTask, 'key' | 'fingerprint'>
 
 interface Accepted<View extends TaskSummary = Task> {
   task: View
-  /** `replayed`: by an earlier request with the same key. `existing`: an unfinished task has the same unique key. */
+  /**
+   * `replayed`: created by an earlier request with the same key. `existing`: an unfinished task has the same unique
+   * key.
+   */
   kind: 'created' | 'replayed' | 'existing'
 }
 
 export interface Intake {
   /** @throws ProblemError `key_reused` */
   accept(task: NewTask, key: RequestKey | undefined): Promise<Accepted>
-  /** All, or none. Payloads and results are not part of the answer: together they have no bound. @throws ProblemError `key_reused` */
+  /**
+   * All tasks, or none. The answer has no payloads and results: together they have no bound. @throws ProblemError
+   * `key_reused`
+   */
   acceptAll(tasks: readonly NewTask[], key: RequestKey | undefined): Promise<Accepted<TaskSummary>[]>
   whenIdle(): Promise<void>
 }
 
-/** How tasks are shown to the client: those that were just stored, and those that were there before. */
+/** How tasks are shown to the client: new ones, and those that existed before. */
 interface Views<View extends TaskSummary> {
   ofNew(task: NewTask, created: CreatedTask): View
   read(db: Database, tenant: string, ids: readonly TaskId[]): Promise<View[]>
@@ -63,8 +69,8 @@ function withoutContents(task: Task): TaskSummary {
 
 export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs }: IntakeOptions): Intake {
   /**
-   * Writes tasks, and hands over those that were created and may start. Each by its own queue: tasks of a queue that is closed are
-   * the relay's, and those that are written with them are not held up.
+   * Writes tasks, and dispatches those that were created and may start. Each queue is checked by itself: tasks of a
+   * closed queue are left to the relay, and do not hold up tasks written with them.
    */
   async function write<Task extends NewTask, Answer>(
     tasks: readonly Task[],
@@ -111,7 +117,7 @@ export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs 
 
   async function replay<View extends TaskSummary>(tasks: readonly NewTask[], key: RequestKey, views: Views<View>): Promise<Accepted<View>[]> {
     const known = await readBatchOfKey(db, tasks[0]?.tenant ?? '', key.key)
-    // It ran out in between, which makes it free.
+    // The key expired in between, so it is free again.
     if (known === undefined) return acceptAll(tasks, key, views)
     if (known.fingerprint !== key.fingerprint) throw keyReused(key)
     const found = await read(tasks, known.ids, views)
@@ -142,12 +148,12 @@ function toAccepted<View extends TaskSummary>(task: NewTask, answer: UniqueAnswe
   if (answer === undefined) throw new Error('the store did not answer')
   if (answer.kind === 'created') return { task: ofNew(task, answer.created), kind: 'created' }
   const known = existing.get(answer.id)
-  if (known === undefined) throw new Error(`the task ${answer.id} was deleted meanwhile`)
+  if (known === undefined) throw new Error(`the task ${answer.id} was deleted in the meantime`)
   return { task: known, kind: 'existing' }
 }
 
 function keyReused({ key }: RequestKey): ProblemError {
-  return new ProblemError('key_reused', `The key ${key} came with another body before.`, [
+  return new ProblemError('key_reused', `The key ${key} was used before with another body.`, [
     { pointer: '/idempotency-key', detail: 'was used for another request' },
   ])
 }

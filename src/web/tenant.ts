@@ -1,2 +1,2 @@
-/** The owner of everything, as long as there are no keys that say otherwise. */
+/** The owner of everything, until there are API keys with their own tenants. */
 export const DEFAULT_TENANT = 'default'

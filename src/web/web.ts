@@ -1,4 +1,4 @@
-/** The web role: opens what the application needs and listens. */
+/** The web role: opens the application's resources and listens. */
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { createDiskFloor } from '../artifacts/disk-floor.js'
@@ -13,20 +13,20 @@ import { settlesWithin } from '../timing/deadline.js'
 import { buildApp } from './app.js'
 import { openConnections, type ConnectionCounts, type ConnectionLimits } from './connections/connections.js'
 
-/** How long requests under way may take when the server stops. */
+/** How long requests in progress may take when the server stops. */
 const CLOSE_GRACE_MS = 2_500
 
 export interface RunningWeb {
-  /** Where it listens, e.g. `http://127.0.0.1:3000`. */
+  /** The address it listens on, e.g. `http://127.0.0.1:3000`. */
   address: string
-  /** What its connections hold now. */
+  /** The present counts of its connections. */
   counts(): ConnectionCounts
   stop(): Promise<void>
 }
 
 /**
- * @param limits of connections, where others than the usual ones and those of the configuration are wanted
- * @throws StartupError when the port is taken or may not be used, or files cannot be stored
+ * @param limits overrides of the usual connection limits and those of the configuration
+ * @throws StartupError if the port is taken or may not be used, or files cannot be stored
  */
 export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits: Partial<ConnectionLimits> = {}): Promise<RunningWeb> {
   setBasePath(config.basePath)
@@ -40,7 +40,7 @@ export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
-    // A connection on which a request was begun, or none ever came, is not idle, and the server would wait for it.
+    // A connection with a started request, or without any request yet, is not idle, and the server would wait for it.
     const closed = app.close()
     if (!(await settlesWithin(closed, CLOSE_GRACE_MS))) app.server.closeAllConnections()
     await closed
@@ -59,7 +59,7 @@ export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits
   return { address: `http://${host}:${port}`, counts: () => connections.counts(), stop: stopOnce }
 }
 
-/** Whose disks `/readyz` looks at: those that files go to, and those that the operator names. */
+/** The disks that `/readyz` checks: those for files, and those that the operator names. */
 function foldersOf({ artifactsDir, smtpUrl, emailDir, watchedDirs }: WebConfig): string[] {
   return [...(isS3(artifactsDir) ? [] : [artifactsDir]), ...(smtpUrl === undefined ? [emailDir] : []), ...splitList(watchedDirs)]
 }

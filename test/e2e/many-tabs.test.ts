@@ -1,4 +1,7 @@
-/** Many tabs behind a proxy that passes no WebSockets on: six connections are all that the browser has, and none is used up. */
+/**
+ * Many tabs behind a proxy that does not forward WebSockets: the browser has only six connections, and they must not be
+ * used up.
+ */
 import type { BrowserContext, Page } from 'playwright-core'
 import t from 'tap'
 import type * as Client from '../../public/task-stream.js'
@@ -49,7 +52,7 @@ async function createIn(page: Page, title: string): Promise<void> {
   await waitForStatus(page, 'COMPLETED')
 }
 
-t.test('eight tabs that are all shown: each loads and is live, Create answers in the last, and all show the task', async (t) => {
+t.test('with eight visible tabs each loads and is live, a create in the last one is answered, and all show the task', async (t) => {
   const context = await openContext(t)
   const tabs: Page[] = []
   for (let count = 0; count < 8; count += 1) tabs.push(await openTab(context))
@@ -60,7 +63,7 @@ t.test('eight tabs that are all shown: each loads and is live, Create answers in
   t.ok(proxy.openStreams() < 6, `${proxy.openStreams()} streams are open`)
 })
 
-t.test('without Web Locks, tabs that are hidden hold no stream, and one that is shown again is caught up', async (t) => {
+t.test('without Web Locks, hidden tabs hold no stream, and one that becomes visible is updated', async (t) => {
   const context = await openContext(t, { isBare: true })
   const tabs: Page[] = []
   for (let count = 0; count < 8; count += 1) {

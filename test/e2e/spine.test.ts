@@ -25,7 +25,7 @@ for (const broker of brokers) {
     const history = async (id: string) => ((await read(`/api/tasks/${id}/events`)) as { items: Transition[] }).items
 
     t.test('a watcher sees the snapshot, each transition in order, and the end', async (t) => {
-      // The worker sleeps until the watcher is there.
+      // The worker sleeps until the watcher is connected.
       worker.child.kill('SIGSTOP')
       const task = await createTask(address, { title: 'example task', payload: { steps: 3, stepMs: 100 } })
       const watcher = watch(address, task.links.stream)
@@ -41,7 +41,7 @@ for (const broker of brokers) {
       t.match(await read(task.links.self), { status: 'COMPLETED', version: 3, attempt: 1, result: { steps: 3 } })
     })
 
-    t.test('a late watcher gets the final snapshot and the close', async (t) => {
+    t.test('a late watcher receives the final snapshot and the close', async (t) => {
       const task = await createTask(address, { payload: { steps: 0 } })
       await watch(address, task.links.stream).closed
       const { messages, code } = await watch(address, task.links.stream).closed
@@ -56,7 +56,7 @@ for (const broker of brokers) {
       t.match(await read(task.links.self), { status: 'FAILED', failure: { code: 'error', message: /step 2/ } })
     })
 
-    t.test('a stream that resumes gets what it missed, one by one', async (t) => {
+    t.test('a stream that resumes receives what it missed, one by one', async (t) => {
       const task = await createTask(address, { payload: { steps: 0 } })
       await watch(address, task.links.stream).closed
       const { messages, code } = await watch(address, `${task.links.stream}?since=1`).closed
@@ -110,7 +110,7 @@ for (const broker of brokers) {
       t.match(messages.at(-1), { status: 'COMPLETED', attempt: 2 })
     })
 
-    t.test('a worker that is stopped hands its task back at once', async (t) => {
+    t.test('a worker that is stopped releases its task at once', async (t) => {
       const task = await createTask(address, { payload: { steps: 100, stepMs: 100 } })
       const watcher = watch(address, task.links.stream)
       await watcher.until((message) => message.type === 'progress')

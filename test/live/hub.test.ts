@@ -17,7 +17,7 @@ t.test('a watcher gets the snapshot, then each transition, then the end', async 
   t.same(client.closed, { code: 1000, reason: 'ended' })
 })
 
-t.test('who comes after the end gets the final snapshot and the end', async (t) => {
+t.test('a watcher that connects after the end receives the final snapshot and the close', async (t) => {
   const { store, hub } = await openWorld(t)
   store.create(ID)
   store.commit(ID, 'CANCELLED')
@@ -27,7 +27,7 @@ t.test('who comes after the end gets the final snapshot and the end', async (t) 
   t.equal(client.closed?.code, 1000)
 })
 
-t.test('the task is read after the broker has acknowledged, and what came meanwhile needs no second read', async (t) => {
+t.test('the task is read after the broker has acknowledged, and events that arrive meanwhile need no second read', async (t) => {
   const steps: string[] = []
   const { store, bus, hub } = await openWorld(t, {
     readTasks: async (ids) => {
@@ -52,7 +52,7 @@ t.test('the task is read after the broker has acknowledged, and what came meanwh
   t.same(client.story, ['snapshot 1', 'transition 2', 'progress 2 0.1'])
 })
 
-t.test('events that come doubled, reordered or as hints make no difference', async (t) => {
+t.test('duplicate, reordered and hint-only events make no difference', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
   await hub.find(ID)
@@ -89,7 +89,7 @@ t.test('ten thousand watchers of one task cost one read, and all get everything 
   t.equal(reads, 1)
 })
 
-t.test('all watchers are told of the end before the first of them is closed, and other work goes on meanwhile', async (t) => {
+t.test('all watchers receive the end before the first of them is closed, and other work continues meanwhile', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
   store.create(OTHER_ID)
@@ -110,7 +110,7 @@ t.test('all watchers are told of the end before the first of them is closed, and
   t.equal(leaving?.closed, undefined, 'one that has gone by itself is spared it')
 })
 
-t.test('tasks that are asked for together are read together', async (t) => {
+t.test('tasks requested together are read together', async (t) => {
   const batches: number[] = []
   const { store, hub } = await openWorld(t, {
     readTasks: async (ids) => {
@@ -136,7 +136,7 @@ t.test('a lost final event is found by the position check', async (t) => {
   t.same(client.story, ['snapshot 1', 'transition 2', 'transition 3'])
 })
 
-t.test('while the broker is down, tasks are served and move all the same', async (t) => {
+t.test('while the broker is down, tasks are still served and move', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   bus.isUp = false
   bus.subscribe = () => new Promise(() => {})
@@ -147,14 +147,14 @@ t.test('while the broker is down, tasks are served and move all the same', async
   await until(() => client.isEnded)
 })
 
-t.test('a broker that does not acknowledge is not waited for', async (t) => {
+t.test('a broker that does not acknowledge is not awaited', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   bus.subscribe = () => new Promise(() => {})
   store.create(ID)
   t.equal(await hub.find(ID), true)
 })
 
-t.test('after the subscription was renewed, what was missed is read at once, progress too', async (t) => {
+t.test('after the subscription was renewed, missed changes are read at once, including progress', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
   await hub.find(ID)
@@ -180,7 +180,7 @@ t.test('a watcher that resumes', async (t) => {
     return client
   }
 
-  await t.test('gets what it missed, one by one, and the latest progress', async (t) => {
+  await t.test('receives what it missed, one by one, and the latest progress', async (t) => {
     const client = await resume(2)
     t.same(client.story, ['resumed 2', 'transition 3', 'transition 4', 'progress 4 0.5'])
     t.match(client.messages[0], { taskId: ID, status: 'PROCESSING', version: 2 })
@@ -211,7 +211,7 @@ t.test('a watcher that resumes', async (t) => {
   })
 })
 
-t.test('a history that is gone is answered with a new start', async (t) => {
+t.test('a missing history is answered with a reset', async (t) => {
   const { store, hub } = await openWorld(t, { readTransitionMessages: async () => [] })
   store.create(ID)
   store.commit(ID, 'PROCESSING')
@@ -220,7 +220,7 @@ t.test('a history that is gone is answered with a new start', async (t) => {
   t.same(client.story, ['snapshot 2 reset'])
 })
 
-t.test('a history of many pages is told in full, to many at once with few reads', async (t) => {
+t.test('a history of many pages is sent completely, to many watchers with few reads', async (t) => {
   let reads = 0
   const { store, hub } = await openWorld(t, {
     readTransitionMessages: async (id, since, limit) => {
@@ -237,7 +237,7 @@ t.test('a history of many pages is told in full, to many at once with few reads'
   t.equal(reads, 3)
 })
 
-t.test('a full socket is sent nothing; when it has room it gets every transition and only the latest progress', async (t) => {
+t.test('a full socket is sent nothing; when it has room it receives every transition and only the latest progress', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
   await hub.find(ID)
@@ -259,7 +259,7 @@ t.test('a full socket is sent nothing; when it has room it gets every transition
   t.equal(quick.messages.length, 1 + 119 + 61)
 })
 
-t.test('a message larger than what a socket may hold goes alone', async (t) => {
+t.test('a message larger than the buffer limit is sent alone', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
   await hub.find(ID)
@@ -288,7 +288,7 @@ t.test('a stream is not closed before the socket has taken almost all of it', as
   t.equal(client.closed?.code, 1000)
 })
 
-t.test('a client that takes nothing is closed with 4002, one that takes a little is not', async (t) => {
+t.test('a client that reads nothing is closed with 4002, one that reads a little is not', async (t) => {
   const { store, bus, hub } = await openWorld(t, { positionCheckMs: 10, maxStuckMs: 300 })
   store.create(ID)
   await hub.find(ID)
@@ -332,7 +332,7 @@ t.test('a read that fails fails `find`; streams wait until it works', async (t) 
   t.same(client.story, ['snapshot 1'])
 })
 
-t.test('a task that is deleted ends its streams; a database that went back makes them come again', async (t) => {
+t.test('a deleted task ends its streams; a database that went back makes clients reconnect', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   const before: Task = store.create(ID)
   await hub.find(ID)
@@ -374,7 +374,7 @@ t.test('a room outlives its last stream for a second, then it is gone', async (t
   t.same(client.story, ['snapshot 1'])
 })
 
-t.test('stopping tells every watcher to come back, each after a pause of its own', async (t) => {
+t.test('stopping tells every watcher to reconnect, each after a different delay', async (t) => {
   const { store, bus, hub } = await openWorld(t, { log: NO_LOG })
   store.create(ID)
   const clients = Array.from({ length: 20 }, () => new Client().attach(hub, ID))

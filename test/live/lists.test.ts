@@ -1,6 +1,7 @@
 /**
- * List rooms against a plain list: whatever happens to notices (lost, late, doubled), whenever reads begin and end, and whoever is slow,
- * each watcher holds what is stored once things are quiet, and no message has a payload.
+ * List rooms against a plain list: whatever happens to notices (lost, late, duplicated), whenever reads start and end,
+ * and whichever clients are slow, each watcher holds the stored state once things are quiet, and no message has a
+ * payload.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
@@ -44,7 +45,7 @@ class Store {
     count: () => this.#read(() => ({ byStatus: {}, more: [] })),
   }
 
-  /** What is answered was true at some moment of the reading. */
+  /** The answer was true at some moment of the read. */
   async #read<Value>(look: () => Value): Promise<Value> {
     this.reads += 1
     const isEarly = this.reads % 2 === 0
@@ -137,7 +138,7 @@ const steps = fc.array(
   { minLength: 10, maxLength: 60 },
 )
 
-t.test('every watcher holds what is stored, whatever becomes of the notices', async (t) => {
+t.test('every watcher ends with the stored state, whatever happens to the notices', async (t) => {
   const closes: string[] = []
   await fc.assert(
     fc.asyncProperty(steps, async (story) => {
@@ -193,7 +194,7 @@ t.test('every watcher holds what is stored, whatever becomes of the notices', as
   t.same(closes.filter((close) => !/^1012 retryAfterMs=[123]\d{3}$/.test(close)), [], 'every stream was told at the end of its story to come back, after a second at the earliest')
 })
 
-t.test('a client that takes nothing is told the whole list once it does, however much has changed', async (t) => {
+t.test('a client that stopped reading receives the whole list once it reads, however much has changed', async (t) => {
   const { store, lists, tell } = openWorld()
   t.teardown(() => lists.stop())
   const query = { filter: {}, limit: 10 }
@@ -213,7 +214,7 @@ t.test('a client that takes nothing is told the whole list once it does, however
   t.same([slow.wholes, quick.wholes], [2, 1])
 })
 
-t.test('an outage of PostgreSQL costs time, and nobody watching costs nothing', async (t) => {
+t.test('an outage of PostgreSQL only costs time, and lists without watchers cost nothing', async (t) => {
   const { store, lists, tell, listeners } = openWorld()
   t.teardown(() => lists.stop())
   const query = { filter: {}, limit: 10 }
@@ -233,7 +234,7 @@ t.test('an outage of PostgreSQL costs time, and nobody watching costs nothing', 
   await until(() => lists.counts().lists === 0 && listeners.size === 0, 'the room goes')
 })
 
-t.test('rooms and their rows are bounded', async (t) => {
+t.test('the numbers of rooms and rows are limited', async (t) => {
   const { lists } = openWorld()
   t.teardown(() => lists.stop())
   for (let index = 0; index < 20; index += 1) {

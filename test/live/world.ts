@@ -1,4 +1,7 @@
-/** What surrounds a hub, in memory: tasks with their history, a broker that loses and doubles, clients that fold. */
+/**
+ * The surroundings of a hub, in memory: tasks with their history, a broker that loses and duplicates events, clients
+ * that fold.
+ */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { EventListener } from '../../src/broker/broker.js'
 import { startHub, type Hub, type HubDeps, type Sink, type TaskStream } from '../../src/live/hub.js'
@@ -34,7 +37,7 @@ export class Store {
     return task
   }
 
-  /** The status that it has already makes an edit. */
+  /** The current status again makes an edit. */
   commit(id: TaskId, status: Status, extra: Partial<TransitionMessage> = {}): TransitionMessage {
     const task = this.task(id)
     const attempt = status === 'PROCESSING' ? task.attempt + 1 : task.attempt
@@ -63,7 +66,7 @@ export class Store {
   readTasks = async (ids: TaskId[]) => ids.flatMap((id) => this.tasks.get(id) ?? [])
   readWholeTask = async (id: TaskId) => this.tasks.get(id)
   readVersions = async (ids: TaskId[]) => (await this.readTasks(ids)).map(({ id, version }) => ({ id, version }))
-  /** A value that a later edit has replaced is not known any more. */
+  /** A value that a later edit has replaced is no longer known. */
   readTransitionMessages = async (id: TaskId, since: number, limit: number) => {
     const history = this.history.get(id) ?? []
     const lastEdit = history.findLast(({ edited }) => edited)
@@ -113,13 +116,13 @@ export class Bus {
     }
   }
 
-  /** As a broker does: only to who subscribes. */
+  /** Like a broker: only to subscribers. */
   deliver(event: Event): void {
     if (this.acknowledged.has(event.taskId)) this.listener.onEvent(event, JSON.stringify(event))
   }
 }
 
-/** One connection, and what came over it. */
+/** One connection, and its messages. */
 export class Client implements Sink {
   readonly messages: StreamMessage[] = []
   closed: { code: number; reason: string } | undefined
@@ -152,7 +155,7 @@ export class Client implements Sink {
     this.stream?.drained()
   }
 
-  /** What came, in short: `snapshot 1`, `transition 2`, `progress 2 0.5`. */
+  /** The messages in short: `snapshot 1`, `transition 2`, `progress 2 0.5`. */
   get story(): string[] {
     return this.messages.map((message) => {
       const tail = message.type === 'progress' ? ` ${message.progress.fraction}` : ''
@@ -168,7 +171,7 @@ export class Client implements Sink {
 
 export const NO_LOG = { warn() {} }
 
-/** A hub around a store and a bus; no periodic check comes in between unless the test sets `positionCheckMs`. */
+/** A hub around a store and a bus; no periodic check interferes unless the test sets `positionCheckMs`. */
 export async function openWorld(
   t: { teardown(run: () => unknown): unknown },
   overrides: Partial<HubDeps> = {},
@@ -182,7 +185,7 @@ export async function openWorld(
   return { store, bus, hub }
 }
 
-/** Lets everything run that can. */
+/** Runs everything that can run. */
 export async function settle(turns = 20): Promise<void> {
   for (let turn = 0; turn < turns; turn += 1) await nextTurn()
 }

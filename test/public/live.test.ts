@@ -1,4 +1,4 @@
-/** The client's one connection for lists and tasks, on real services and over connections that are cut. */
+/** The client's single connection for lists and tasks, on real services and over connections that are cut. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -52,7 +52,7 @@ for (const transport of ['websocket', 'events'] as const) {
   })
 }
 
-t.test('a watch changes to another list and its window over the connection it has', async (t) => {
+t.test('a watch switches to another list or window over the same connection', async (t) => {
   opened = 0
   const list = watchList({ filter: { tag: 'cut-websocket' }, limit: 3 }, fast)
   t.teardown(() => list.close())
@@ -65,7 +65,7 @@ t.test('a watch changes to another list and its window over the connection it ha
   t.equal(opened, 1)
 })
 
-t.test('a list that the server refuses ends its watch and says why; the others go on', async (t) => {
+t.test('a refused list ends its watch and says why; the others continue', async (t) => {
   for (const transport of ['websocket', 'events'] as const) {
     const live = openLive({ ...fast, transports: [transport] })
     t.teardown(() => live.close())
@@ -78,7 +78,7 @@ t.test('a list that the server refuses ends its watch and says why; the others g
   }
 })
 
-t.test('where WebSockets are blocked the list comes over server-sent events', async (t) => {
+t.test('where WebSockets are blocked the list is sent over server-sent events', async (t) => {
   const blocking = createServer(async (request, response) => {
     const answer = await fetch(address + request.url, { headers: { accept: request.headers.accept ?? '*/*' } })
     response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? '' })

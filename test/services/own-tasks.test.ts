@@ -41,7 +41,7 @@ t.test('a folder that cannot be used is one clear line', async (t) => {
   const cwd = await makeWorkingFolder(t)
   const missing = spawnTaskwire(t, ['types', '--tasks', 'nowhere'], { cwd })
   t.strictSame(await missing.exited, { code: 1, signal: null })
-  t.match(oneLine(missing.stderr()), /^taskwire: cannot read the folder of tasks .*nowhere: it does not exist/)
+  t.match(oneLine(missing.stderr()), /^taskwire: cannot read the tasks folder .*nowhere: it does not exist/)
   const pointless = spawnStart(t, cwd, { flags: ['--watch'] })
   t.strictSame(await pointless.exited, { code: 1, signal: null })
   t.match(oneLine(pointless.stderr()), /^taskwire: --watch needs a folder of tasks/)

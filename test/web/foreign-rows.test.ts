@@ -1,4 +1,7 @@
-/** Rows that no statement of Taskwire writes, but SQL at a console or an older version may have written: each is shown, and fails no other. */
+/**
+ * Rows that no statement of Taskwire writes, but SQL at a console or an older version may have written: each is shown,
+ * and breaks no other.
+ */
 import postgres from 'postgres'
 import t from 'tap'
 import { Compile } from 'typebox/compile'
@@ -19,7 +22,7 @@ const FIRST = '0001-01-01T00:00:00.000Z'
 const taskCheck = Compile(Task)
 const summaryCheck = Compile(TaskSummary)
 
-/** A column, what SQL writes into it, and what of it is shown. */
+/** A column, the value that SQL writes, and the value that is shown. */
 const ODD: [column: string, value: string, shown: Partial<Task>][] = [
   ...(['run_at', 'expires_at', 'started_at', 'finished_at', 'created_at'] as const).flatMap((column): typeof ODD => {
     const field = column.replace(/_a/, 'A') as 'runAt'
@@ -98,7 +101,7 @@ async function makeAll(): Promise<{ odd: Made[]; healthy: string[] }> {
 const { odd, healthy } = await makeAll()
 const all = [...odd.map(({ id }) => id), ...healthy].sort()
 
-t.test('each is read, and so are those that are read with it', async (t) => {
+t.test('each is read, and so are tasks read together with it', async (t) => {
   const answers = await Promise.all(all.map((id) => read(`/api/tasks/${id}`)))
   for (const [index, { status, body }] of answers.entries()) {
     const made = odd.find(({ id }) => id === all[index])
@@ -108,7 +111,7 @@ t.test('each is read, and so are those that are read with it', async (t) => {
   }
 })
 
-t.test('every list that holds them is whole, in each order and page by page', async (t) => {
+t.test('every list with them is complete, in each order and page by page', async (t) => {
   for (const query of ['tag=odd', 'type=demo.sleep', 'status=SCHEDULED', 'createdBefore=9999-12-31T23:59:59.999Z&createdAfter=0001-01-01T00:00:00Z', 'createdAfter=2000-01-01T00:00:00Z', 'createdBefore=9000-01-01T00:00:00Z']) {
     const ids: string[] = []
     for (let cursor = ''; ; ) {
@@ -126,7 +129,7 @@ t.test('every list that holds them is whole, in each order and page by page', as
   }
 })
 
-t.test('lists and streams that are kept current show them', async (t) => {
+t.test('live lists and streams show them', async (t) => {
   for (const filter of [{ tag: 'odd' }, { createdAfter: '2000-01-01T00:00:00Z' }]) {
     const list = await watchList(t, address, { filter, limit: 200 })
     const rows = list.rows()

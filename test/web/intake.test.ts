@@ -1,11 +1,11 @@
-/** What is written together is not decided together. */
+/** Tasks written together are not decided together. */
 import t from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'
 import { createIntake } from '../../src/web/intake.js'
 import { newTask, openTestDatabase } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
-t.test('tasks of a busy queue wait for the relay, and those that are written with them do not', async (t) => {
+t.test('tasks of a busy queue wait for the relay, and tasks written with them do not', async (t) => {
   const db = await openTestDatabase(t, (await startPostgres(t)).url)
   const handed: Delivery[] = []
   const handOver = { isOpen: (queue: string) => queue !== 'busy', add: (deliveries: readonly Delivery[]) => void handed.push(...deliveries), stop() {} }

@@ -1,4 +1,4 @@
-/** A mistake of ours ends one socket and nothing else. The mistakes are made here; all else is what the server is made of. */
+/** A bug of ours ends one socket and nothing else. The bugs are injected here; everything else is the real server. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import Fastify from 'fastify'
@@ -19,7 +19,7 @@ const lines: Record<string, unknown>[] = []
 const log = pino({ level: 'warn' }, { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) })
 const boom = (what: string) => new Error(`boom in ${what}`)
 
-/** What the hub tells whoever follows; its streams fail as they are told to. */
+/** The hub's stream for any watcher; its streams fail as they are told to. */
 const sinks = new Map<string, Sink>()
 const failing = new Set<string>()
 const failIf = (what: string) => {
@@ -105,7 +105,7 @@ t.afterEach(() => {
   lines.length = 0
 })
 
-t.test('a message that fails closes its socket with 1011 and is logged by its shape, and others notice nothing', async (t) => {
+t.test('a failing message closes its socket with 1011 and is logged by its shape, and others are not affected', async (t) => {
   const neighbour = await open('/ws/tasks')
   for (const [request, event] of [[{ type: 'unsubscribe', id: 'at once' }, 'message'], [{ type: 'subscribe', id: 'later', selection: { tag: 'secret' } }, 'subscribe']] as const) {
     const { ask, closed } = await open('/ws/tasks')
@@ -119,7 +119,7 @@ t.test('a message that fails closes its socket with 1011 and is logged by its sh
   neighbour.socket.terminate()
 })
 
-t.test('so does what fails when a socket closes, opens, is refused a message, or has room again', async (t) => {
+t.test('so do failures when a socket closes, opens, has a message refused, or has room again', async (t) => {
   const neighbour = await open('/ws/tasks')
   failing.add('close')
   const leaving = await open('/ws/tasks')

@@ -1,15 +1,17 @@
 /**
- * Tells watched lists of new tasks, after their commit and beside the requests. What is lost here, a list finds when it is read again.
+ * Notifies watched lists of new tasks, after their commit and in parallel with the requests. If a notice is lost here,
+ * lists find the task when they are read again.
  *
- * One publication is under way at a time, and what comes meanwhile gathers. While the broker is away nothing gathers without a bound:
- * the oldest is dropped.
+ * One publication is in progress at a time, and notices that arrive meanwhile are collected. While the broker is away
+ * the oldest are dropped, so the collection is bounded.
  *
- * Mostly nobody watches a list, and then a publication costs as much as a good part of the create. So the broker is asked first whether
- * anybody listens:
+ * Usually no process follows a list, and a publication would cost a good part of the create. So the broker is asked first
+ * whether any process subscribes to notices:
  *
- * - Nobody: what was committed before the question is dropped. Whoever subscribes from then on reads the list after its
- *   subscription, and finds it there. What is committed later is kept for the next question, `QUIET_MS` later.
- * - Somebody, or the broker does not say: what has gathered is published, and for `HEARD_MS` all that follows is, without another question.
+ * - None: notices of tasks committed before the question are dropped. A process that subscribes later reads the list after
+ *   its subscription, and finds those tasks. Notices of later tasks are kept for the next question, `QUIET_MS` later.
+ * - Some, or the broker does not answer: the collected notices are published, and for `HEARD_MS` so are all that follow,
+ *   without another question.
  */
 import type { EventBus } from '../../broker/broker.js'
 import type { Notice } from '../../protocol/notice.js'
@@ -25,7 +27,7 @@ const HEARD_MS = 1_000
 const STOP_MS = 500
 
 export interface Announcer {
-  /** Waits for nothing. `created` has what became of each task, in their order; those without are left out. */
+  /** Does not wait. `created` has the outcome of each task, in the same order; tasks without one are skipped. */
   announce(tasks: readonly NewTask[], created: readonly (CreatedTask | undefined)[]): void
   /** Publishes at once what waits, and resolves when that is done or takes too long. Never rejects. */
   stop(): Promise<void>
@@ -64,7 +66,7 @@ export function createAnnouncer({ events, log }: { events: Pick<EventBus, 'publi
       await events.publishNotices(tasks.map(toNotice))
       isAway = false
     } catch (error) {
-      if (!isAway && !stopping.signal.aborted) log.warn({ err: error, count: tasks.length }, 'new tasks were not announced; lists find them when they are read again')
+      if (!isAway && !stopping.signal.aborted) log.warn({ err: error, count: tasks.length }, 'could not notify lists of new tasks; lists find them at their next read')
       isAway = true
     }
   }

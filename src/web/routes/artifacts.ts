@@ -1,4 +1,4 @@
-/** Files of tasks, down and up: list, download with ranges, signed links, uploads. */
+/** Files of tasks: list, download with ranges, signed links, uploads. */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -29,9 +29,9 @@ import type { StreamLimits } from '../live/stream-limits.js'
 import { answerProblem, ProblemError } from '../problem.js'
 import { DEFAULT_TENANT } from '../tenant.js'
 
-/** The largest file a client may send, in bytes. */
+/** The largest file that a client may upload, in bytes. */
 const MAX_UPLOAD_BYTES = 256 * 1024 * 1024
-/** How long an upload waits for a task that uses it. */
+/** How long an upload is kept for a task that uses it. */
 const UPLOAD_TTL_MS = 24 * 3_600_000
 const DEFAULT_LINK_SECONDS = 3_600
 const Bytes = Type.Unsafe<Readable>({ type: 'string', format: 'binary' })
@@ -41,12 +41,12 @@ export interface ArtifactDeps {
   artifacts: ArtifactStore
   limits: StreamLimits
   bodies: Bodies
-  /** What uploads may take together, in MB. */
+  /** The maximum size of all uploads together, in MB. */
   maxUploadsMb: number
 }
 
 export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (app, { db, artifacts, limits, bodies, maxUploadsMb }) => {
-  // Any type of content, as a stream; JSON and text are files here, too.
+  // Accepts any content type as a stream; JSON and text are files here too.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
   app.setErrorHandler((error: FastifyError, request, reply) => {
@@ -78,8 +78,8 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
         operationId: 'downloadArtifact',
         summary: 'Download a file of a task',
         description:
-          'With `Range` a part of it; `ETag` is its SHA-256, for `If-None-Match` and `If-Match`. Images, plain text and HTML (in a sandbox) are shown by browsers; everything else ' +
-          'is downloaded, and what a browser could run is sent as application/octet-stream: the list has the media type that was stored.',
+          '`Range` selects a part of it; `ETag` is its SHA-256, for `If-None-Match` and `If-Match`. Browsers show images, plain text and HTML (in a sandbox); everything else ' +
+          'is downloaded, and anything that a browser could run is sent as application/octet-stream. The list has the stored media type.',
         params: ArtifactParams,
         response: { 200: Bytes, 206: Bytes, 304: NoBody, 404: Problem, 412: Problem, 416: Problem, 429: Problem, 503: Problem },
       },
@@ -93,7 +93,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       schema: {
         tags: ['artifacts'],
         operationId: 'createArtifactLink',
-        summary: 'Make a link to a file that anybody may read, for a time',
+        summary: 'Create a temporary link to a file that anyone may read',
         params: ArtifactParams,
         querystring: CreateLink,
         response: { 201: Link, 404: Problem },
@@ -124,7 +124,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       const { id, name } = request.params
       const { expires, signature } = request.query
       const isSigned = isEqual(signature, sign(await readSecret(db, 'links'), id, name, expires))
-      if (!isSigned || Number(expires) * 1_000 < Date.now()) throw new ProblemError('link_refused', isSigned ? 'The link has expired.' : 'The signature does not fit.')
+      if (!isSigned || Number(expires) * 1_000 < Date.now()) throw new ProblemError('link_refused', isSigned ? 'The link has expired.' : 'The signature is invalid.')
       return download(await find(id, name), request, reply)
     },
   )
@@ -136,9 +136,9 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       schema: {
         tags: ['artifacts'],
         operationId: 'createUpload',
-        summary: 'Send a file for a task to come',
+        summary: 'Upload a file for a future task',
         description:
-          'The body is the file, of any media type. Name the `upload` of the answer in the payload of a task; it is kept for a day. ' +
+          'The body is the file, of any media type. Put the `upload` of the answer into the payload of a task; the file is kept for a day. ' +
           'While the disk has less than MIN_FREE_DISK_MB free, the answer is 507 and nothing is stored.',
         querystring: UploadQuery,
         response: { 201: Upload, 400: Problem, 408: Problem, 413: Problem, 429: Problem, 503: Problem, 507: Problem },
@@ -167,9 +167,9 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       try {
         await pipeline(readUpload(request.raw, MAX_UPLOAD_BYTES, bodies), writer)
       } catch (error) {
-        // The rest of what was refused may come, and is not read.
+        // The rest of a refused upload may still arrive; it is not read.
         reply.header('connection', 'close')
-        // Should this fail, too, its time ends like that of any upload.
+        // If this fails too, the reservation expires like that of any upload.
         await forgetUnfinishedUpload(db, upload).catch(() => {})
         throw explainFullDisk(error)
       }
@@ -178,12 +178,12 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
     },
   )
 
-  /** @see RFC 9110 section 13.2.2 for the order in which conditions are looked at */
+  /** @see RFC 9110 section 13.2.2 for the order in which conditions are evaluated */
   async function download(artifact: StoredArtifact, request: FastifyRequest, reply: FastifyReply): Promise<Readable | undefined> {
     const { headers } = request
     const { bytes, sha256 } = artifact
     const etag = `"${sha256}"`
-    if (headers['if-match'] !== undefined && !hasEtag(headers['if-match'], etag)) throw new ProblemError('file_changed', `The ETag of the file is ${etag}.`)
+    if (headers['if-match'] !== undefined && !hasEtag(headers['if-match'], etag)) throw new ProblemError('file_changed', `The ETag of the file is now ${etag}.`)
     reply.headers({ 'accept-ranges': 'bytes', etag, ...describeFile(artifact) })
     if (headers['if-none-match'] !== undefined && hasEtag(headers['if-none-match'], etag)) return reply.code(304).send(undefined)
     const ifRange = headers['if-range']
@@ -203,22 +203,22 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
 }
 
 function tooLarge(): ProblemError {
-  return new ProblemError('body_too_large', `The file has more than ${MAX_UPLOAD_BYTES} bytes; a larger one is not taken.`)
+  return new ProblemError('body_too_large', `The file is larger than ${MAX_UPLOAD_BYTES} bytes.`)
 }
 
-/** @throws ProblemError when the error is one of a full disk, and the error otherwise */
+/** @throws ProblemError if the disk is full, otherwise the error itself */
 function explainFullDisk(error: unknown): never {
   throw error instanceof DiskFullError ? new ProblemError('disk_full', `The file was not stored: ${error.message}.`) : error
 }
 
 function uploadsFull(maxUploadsMb: number): ProblemError {
-  return new ProblemError('uploads_full', `The file was not stored: uploads take ${maxUploadsMb} MB together, or there are ${MAX_UPLOADS} of them.`)
+  return new ProblemError('uploads_full', `The file was not stored: all uploads together have reached ${maxUploadsMb} MB, or their number has reached ${MAX_UPLOADS}.`)
 }
 
 function readName(name = 'upload'): string {
   const wrong = findFileNameError(name)
   if (wrong === undefined) return name
-  throw new ProblemError('invalid_request', `The name of the file is refused: it ${wrong.detail}.`, [{ pointer: '/name', ...wrong }])
+  throw new ProblemError('invalid_request', `The file name is refused: it ${wrong.detail}.`, [{ pointer: '/name', ...wrong }])
 }
 
 function readUploadType(header = DEFAULT_MEDIA_TYPE): string {
@@ -228,8 +228,8 @@ function readUploadType(header = DEFAULT_MEDIA_TYPE): string {
 }
 
 function noMediaType(): ProblemError {
-  const wrong = { pointer: '/content-type', detail: 'is no media type', fix: 'Send the media type of the file, such as image/png, or leave the header out.' }
-  return new ProblemError('invalid_request', 'The header Content-Type is no media type.', [wrong])
+  const wrong = { pointer: '/content-type', detail: 'is not a media type', fix: 'Send the media type of the file, such as image/png, or omit the header.' }
+  return new ProblemError('invalid_request', 'The header Content-Type is not a media type.', [wrong])
 }
 
 function toArtifact({ owner, name, mediaType, bytes, sha256, createdAt }: StoredArtifact): Artifact {

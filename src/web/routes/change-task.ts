@@ -1,4 +1,4 @@
-/** What may be done to a task that exists: cancel it, and edit it while it waits. */
+/** Changes to an existing task: cancel it, and edit it while it waits. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { EventBus } from '../../broker/broker.js'
@@ -37,8 +37,8 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
         operationId: 'cancelTask',
         summary: 'Cancel a task',
         description:
-          'A task that waits is CANCELLED at once; one that runs is CANCELLING until its handler has stopped, for ' +
-          'CANCEL_GRACE_SECONDS at most. Cancelling again changes nothing.',
+          'A waiting task is CANCELLED at once; a running one is CANCELLING until its handler has stopped, for ' +
+          'at most CANCEL_GRACE_SECONDS. Cancelling again changes nothing.',
         params: TaskParams,
         body: Type.Optional(Type.Union([CancelRequest, Type.Null()])),
         response: { 200: Task, 202: Task, 400: Problem, 404: Problem, 409: Problem, 503: Problem },
@@ -48,8 +48,8 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       const id = request.params.id.toLowerCase()
       const { reason = null, children = false } = request.body ?? {}
       const transitions = await cancelTasksIfUnfinished(db, DEFAULT_TENANT, [id], { reason, withChildren: children })
-      // The wish is stored: whoever misses this finds it there.
-      events.publish(transitions).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'a cancel was not published'))
+      // The request is stored, so a listener that misses this event finds it there.
+      events.publish(transitions).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'could not publish a cancel'))
       const task = await read(id)
       const hasEndedOtherwise = isFinal(task.status) && task.status !== 'CANCELLED'
       if (transitions.length === 0 && hasEndedOtherwise) throw new ProblemError('not_cancellable', `The task is ${task.status}.`)
@@ -65,10 +65,10 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       schema: {
         tags: ['tasks'],
         operationId: 'editTask',
-        summary: 'Edit a task that waits',
+        summary: 'Edit a waiting task',
         description:
-          'What is left out stays as it is, its unique key too. An edit is an event of the stream with the next `version`; one that changes ' +
-          'nothing makes none. With `If-Match`, only the state with that `ETag` is changed.',
+          'Omitted fields stay as they are, and so does the unique key. An edit is an event of the stream with the next `version`; one that changes ' +
+          'nothing creates no version. With `If-Match`, the task is edited only if it still has that `ETag`.',
         params: TaskParams,
         body: EditTask,
         response: { 200: Task, 400: Problem, 404: Problem, 409: Problem, 412: Problem, 422: Problem, 503: Problem },
@@ -84,8 +84,8 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       assertStartCanMove(request.body, task)
       const edit = readEdit(request.body, task, registry)
       const edits = await editTaskIfWaiting(db, DEFAULT_TENANT, id, edit, wanted === '*' ? undefined : state)
-      // The edit is stored: whoever misses this finds it there.
-      if (edits) events.publish(edits).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'an edit was not published'))
+      // The edit is stored, so a listener that misses this event finds it there.
+      if (edits) events.publish(edits).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'could not publish an edit'))
       const now = await read(id)
       if (edits) return reply.header('etag', etagOf(now)).send(now)
       assertSame(wanted, now)
@@ -102,15 +102,15 @@ function toNotFound(id: TaskId): ProblemError {
 /** @throws NewTaskError */
 function assertStartCanMove({ runAt }: EditTask, { status }: Task): void {
   if (runAt === undefined || status === 'SCHEDULED' || isFinal(status)) return
-  throw new NewTaskError('invalid_task', '/runAt belongs to a task that is SCHEDULED', [
-    { pointer: '/runAt', detail: `belongs to a task that is SCHEDULED; this one is ${status}`, fix: 'Leave it out.' },
+  throw new NewTaskError('invalid_task', '/runAt can only be set for a SCHEDULED task', [
+    { pointer: '/runAt', detail: `can only be set for a SCHEDULED task; this one is ${status}`, fix: 'Omit it.' },
   ])
 }
 
-/** Checked as if the task were created like that. @throws NewTaskError */
+/** Checked as if the task were created with these values. @throws NewTaskError */
 function readEdit(body: EditTask, task: Task, registry: Registry): TaskEdit {
   const { expiresAt, ...rest } = body
-  // A start that is moved must still lie before the end of the patience.
+  // A moved start must still be before `expiresAt`.
   const limit = expiresAt === undefined && body.runAt !== undefined ? task.expiresAt : expiresAt
   const { title, payload, priority, tags, runAt } = readNewTask(
     { type: task.type, payload: task.payload, ...rest, ...(limit && { expiresAt: limit }) },
@@ -127,7 +127,7 @@ function readEdit(body: EditTask, task: Task, registry: Registry): TaskEdit {
   }
 }
 
-/** @throws ProblemError when the client has seen another state than this one */
+/** @throws ProblemError if the client has seen another state than this one */
 function assertSame(ifMatch: string, task: Task): void {
-  if (!hasEtag(ifMatch, etagOf(task))) throw new ProblemError('version_mismatch', `The task is at version ${task.version} now.`)
+  if (!hasEtag(ifMatch, etagOf(task))) throw new ProblemError('version_mismatch', `The task is now at version ${task.version}.`)
 }

@@ -1,4 +1,4 @@
-/** `POST /api/tasks` and `/api/tasks/batch`: stored, then answered, then handed to the broker. */
+/** `POST /api/tasks` and `/api/tasks/batch`: stored, then answered, then dispatched to the broker. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import type { Broker } from '../../broker/broker.js'
@@ -39,10 +39,10 @@ export interface CreateTaskDeps extends IntakeOptions {
 export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async (app, deps) => {
   const { db, broker, registry, hub, limits, allowPrivate } = deps
   const intake = createIntake(deps)
-  // A client may have gone while its task is on the way; the database closes after this hook.
+  // A client may disconnect before its task is stored; the database closes after this hook.
   app.addHook('onClose', () => intake.whenIdle())
 
-  /** The task, if it ends in the time that the client would wait. */
+  /** The task, if it ends within the time that the client is willing to wait. */
   async function waitForEnd(id: TaskId, seconds: number, reply: FastifyReply): Promise<Task | undefined> {
     await waitForTask(hub, id, { since: undefined, waitMs: seconds * 1_000, client: reply.raw })
     const [task] = await readTasks(db, DEFAULT_TENANT, [id])
@@ -51,7 +51,7 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
 
   async function assertBroker(): Promise<void> {
     await broker.ping({ deadlineMs: STRICT_DEADLINE_MS }).catch((error: unknown) => {
-      app.log.warn({ err: error }, 'a strict create was refused: the broker does not answer')
+      app.log.warn({ err: error }, 'refused a strict create: the broker does not answer')
       throw new ProblemError('broker_unavailable', 'The broker does not answer, and the request asked for handling=strict.')
     })
   }
@@ -72,9 +72,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
         summary: 'Create a task',
         description:
           'Answers once the task is stored. `{"title": "example task"}` alone is valid. With `Prefer: wait=10`: 200 with the ' +
-          'task if it has ended within 10 s, else 202 as always; a wait counts as a stream, and without room for one it is 202 at once. With an `Idempotency-Key` the same request again gets the ' +
-          'first answer (and the header `Idempotent-Replayed`), and makes no second task. With a unique key that an ' +
-          'unfinished task has: 200 with that one, and `Existing-Task: true`.',
+          'task if it has ended within 10 s, otherwise 202; a wait counts as a stream, and without room for one the answer is 202 at once. With an `Idempotency-Key`, repeating the request returns the ' +
+          'first answer (with the header `Idempotent-Replayed`) and creates no second task. With a unique key that an ' +
+          'unfinished task already has: 200 with that task, and `Existing-Task: true`.',
         body: CreateTask,
         response: { 200: Task, 202: Task, 400: Problem, 413: Problem, 415: Problem, 422: Problem, 503: Problem },
       },
@@ -89,7 +89,7 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       reply.header('location', accepted.links.self)
       if (kind === 'replayed') reply.header('idempotent-replayed', 'true')
       if (kind === 'existing') reply.header('existing-task', 'true')
-      // A wait is a preference (RFC 7240): the task is not refused when there is no room for another stream.
+      // A wait is a preference (RFC 7240): the task is not refused if there is no room for another stream.
       const leave = waitSeconds > 0 ? limits.tryEnter(request) : undefined
       const applied = [leave && `wait=${waitSeconds}`, isStrict && 'handling=strict'].filter(Boolean)
       if (applied.length > 0) reply.header('preference-applied', applied.join(', '))
@@ -108,7 +108,7 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
         operationId: 'createTasks',
         summary: 'Create many tasks at once',
         description:
-          'All of them, or none: what is wrong is named with the place in the list. The answer has the tasks in that order, without their payloads (as lists have them). They can be followed together: ' +
+          'All tasks, or none: errors name the position in the list. The answer has the tasks in the same order, without payloads (as in lists). Follow them together with ' +
           '`GET /api/tasks/events?batch=<batchId>`, or `{ batch }` as a selection on `/ws/tasks`.',
         body: CreateBatch,
         response: { 202: Batch, 400: Problem, 413: Problem, 415: Problem, 422: Problem, 503: Problem },
@@ -134,7 +134,7 @@ async function readKey(header: string | string[] | undefined, takeFingerprint: (
   return key === undefined ? undefined : { key, fingerprint: await takeFingerprint() }
 }
 
-/** What is wrong with a task of a batch is said with its place. */
+/** The error of a task in a batch includes its position. */
 function atPlace<Value>(index: number, read: () => Value): Value {
   try {
     return read()
@@ -145,7 +145,7 @@ function atPlace<Value>(index: number, read: () => Value): Value {
   }
 }
 
-/** A batch is read back in the order of its ids, which are made in the same millisecond. */
+/** A batch is read back in the order of its ids, which are generated in the same millisecond. */
 function sortIds(tasks: readonly NewTask[]): NewTask[] {
   const ids = tasks.map(({ id }) => id).sort()
   return tasks.map((task, index) => ({ ...task, id: ids[index] ?? task.id }))

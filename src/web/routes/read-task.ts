@@ -1,8 +1,8 @@
 /**
- * One task over REST: as it stands, now or when it has changed; and what happened to it, as a list or as a stream.
+ * One task over REST: its current state, now or once it has changed; and its history, as a list or as a stream.
  *
- * `GET /api/tasks/:id/events` has three faces, chosen by `Accept`: the stored list (JSON, the default), a stream of
- * server-sent events, and a stream of lines for people. The streams are the hub's, as over a WebSocket.
+ * `GET /api/tasks/:id/events` has three formats, selected by `Accept`: the stored list (JSON, the default), a stream of
+ * server-sent events, and a stream of text lines. The streams are those of the hub, as over a WebSocket.
  */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Database } from '../../db/database.js'
@@ -33,11 +33,11 @@ export interface ReadTaskDeps {
 }
 
 const DEFAULT_LOG_LINES = 200
-/** Tasks in one statement: together a few megabytes at most, unless all of them are as large as a task may be. */
+/** Tasks per statement: together a few megabytes at most, unless all of them have the maximum size. */
 const MAX_READS_PER_STATEMENT = 64
 
 export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, reading, hub, limits, streams }) => {
-  /** Reads that arrive together are one statement, as writes are. It begins after each of them was asked for. */
+  /** Reads that arrive together share one statement, as writes do. It starts after each of them was requested. */
   const reads = createBatcher<TaskId, Task | undefined>({
     maxBatch: MAX_READS_PER_STATEMENT,
     isItemsFault: isRefusedStatement,
@@ -61,8 +61,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
         operationId: 'readTask',
         summary: 'Read a task',
         description:
-          'With `wait`, once it has changed: `?wait=30&since=3` answers when its version is not 3 any more, `?wait=30` when ' +
-          'it has ended, and both after 30 s at the latest. A wait counts as a stream. `ETag` is its state; `If-None-Match` with it is answered with 304.',
+          'With `wait` the answer is delayed until the task has changed: `?wait=30&since=3` answers when its version is no longer 3, `?wait=30` when ' +
+          'it has ended, and both after 30 s at the latest. A wait counts as a stream. `ETag` identifies the state; `If-None-Match` with the same value is answered with 304.',
         params: TaskParams,
         querystring: ReadTaskQuery,
         response: { 200: Task, 304: NoBody, 400: Problem, 404: Problem, 429: Problem, 503: Problem },
@@ -71,7 +71,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
     async (request, reply) => {
       const { wait = 0, since } = request.query
       const id = request.params.id.toLowerCase()
-      // Nobody waits for the headers of an answer alone.
+      // HEAD does not wait.
       if (wait > 0 && request.method !== 'HEAD') {
         const leave = limits.enter(request)
         try {
@@ -96,8 +96,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
         operationId: 'readTaskEvents',
         summary: 'Read or follow the history of a task',
         description:
-          'By `Accept`: `application/json` (default) is the stored list, oldest first (pass `nextSince` as `since` for the next page); `text/event-stream` a stream of ' +
-          'server-sent events that begins with a snapshot, or after `Last-Event-ID` or `since`; `text/plain` the same as lines. ' +
+          '`Accept` selects the format: `application/json` (default) is the stored list, oldest first (pass `nextSince` as `since` for the next page); `text/event-stream` is a stream of ' +
+          'server-sent events that starts with a snapshot, or after `Last-Event-ID` or `since`; `text/plain` is the same as text lines. ' +
           'A stream ends with the task. 204: the task has ended, and the client has seen it.',
         params: TaskParams,
         querystring: StreamQuery,
@@ -117,7 +117,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       limits.assertRoom(request)
       if (!(await hub.find(id))) throw taskNotFound(id)
       const task = hub.task(id)
-      // An EventSource comes back after the end, too; this is how it is told to stop.
+      // An EventSource reconnects after the end too; 204 tells it to stop.
       if (task && isFinal(task.status) && task.version === since) return reply.code(204).send(undefined)
       streams.follow(id, { since, logs: request.query.logs === '1', format, onEnd: limits.enter(request) }, reply)
       return reply
@@ -130,8 +130,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       schema: {
         tags: ['tasks'],
         operationId: 'listAttempts',
-        summary: 'Read the runs of a task',
-        description: 'Oldest first: when and where each ran, how it ended, and what it threw. Pass `nextAfter` as `after` for the next page.',
+        summary: 'Read the attempts of a task',
+        description: 'Oldest first: when and where each attempt ran, how it ended, and its error. Pass `nextAfter` as `after` for the next page.',
         params: TaskParams,
         querystring: AttemptsQuery,
         response: { 200: AttemptList, 400: Problem, 404: Problem },
@@ -150,8 +150,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       schema: {
         tags: ['tasks'],
         operationId: 'listLogs',
-        summary: 'Read what the handler has logged',
-        description: 'Oldest first, of all attempts. Pass `nextAfter` as `after` for the next page. The stream has them live, with `logs=1`.',
+        summary: 'Read the log of a task',
+        description: 'The log lines of the handler in all attempts, oldest first. Pass `nextAfter` as `after` for the next page. The stream has them live, with `logs=1`.',
         params: TaskParams,
         querystring: LogsQuery,
         response: { 200: LogPage, 400: Problem, 404: Problem },
