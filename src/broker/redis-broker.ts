@@ -1,4 +1,7 @@
-/** The broker on Redis: BullMQ and pub/sub. Commands share one connection; listening and each worker have their own. */
+/**
+ * The broker on Redis: BullMQ and pub/sub. Commands share one connection; the subscription and each worker have their
+ * own.
+ */
 import { createRedisBackend } from 'bullmq'
 import { settlesWithin, withDeadline } from '../timing/deadline.js'
 import type { Broker } from './broker.js'
@@ -8,13 +11,13 @@ import { checkRedis, COMMAND_OPTIONS, connectRedis, WORKER_OPTIONS } from './red
 import { createRedisEvents } from './redis-events.js'
 import { findRedisFaults, mendRedis, readRedisEpoch, readRedisFacts } from './redis-inspect.js'
 
-/** In braces: a hash tag, so that all keys of the queue lie in one slot of a cluster. */
+/** The braces are a hash tag: all keys of the queue lie in one slot of a cluster. */
 const KEY_PREFIX = '{taskwire}'
 const EPOCH_KEY = `${KEY_PREFIX}:epoch`
 const PING_DEADLINE_MS = 1_000
 const CLOSE_GRACE_MS = 500
 
-/** @throws Error with one clear line when Redis cannot be reached, refuses, or is too old */
+/** @throws Error with a one-line message when Redis cannot be reached, refuses, or is too old */
 export async function openRedisBroker({ redisUrl, log }: { redisUrl: string; log: BrokerLog }): Promise<Broker> {
   const incidents = createIncidentLog(log)
   const commands = await connectRedis(redisUrl, COMMAND_OPTIONS, incidents)
@@ -42,7 +45,7 @@ export async function openRedisBroker({ redisUrl, log }: { redisUrl: string; log
 
   async function closeOnce(): Promise<void> {
     await Promise.all([queue.close(), events.close()])
-    // QUIT lets what is under way be answered first.
+    // QUIT waits for the answers of pending commands.
     await settlesWithin(commands.quit(), CLOSE_GRACE_MS)
     commands.disconnect()
   }

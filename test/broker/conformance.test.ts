@@ -128,7 +128,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     await runs.untilCount(1)
     await sleep(NOTHING_COMES_MS)
     t.equal(runs.items.length, 1, 'no retry of the broker')
-    t.match(log.lines, [{ message: /a delivery could not be run/, details: { reason: 'no database' } }])
+    t.match(log.lines, [{ message: /a delivery failed to run/, details: { reason: 'no database' } }])
     mayFail = false
     await broker.queue.add([delivery])
     await runs.untilCount(2)

@@ -98,5 +98,5 @@ t.test('a worker that takes nothing while jobs wait and slots are free is replac
   t.equal(await check(1), 1, 'once is no proof')
   t.equal(await check(1), 2)
   t.equal(abandoned, 1)
-  t.match(log.lines, [{ message: /takes no jobs although some wait/ }])
+  t.match(log.lines, [{ message: /takes no jobs although jobs are waiting/ }])
 })

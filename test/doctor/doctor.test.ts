@@ -87,7 +87,7 @@ else {
     await client.config('SET', 'appendonly', 'no')
     const options = { databaseUrl, redisUrl: redis.url }
     const bad = (await examine({ ...options, shouldFix: false })).filter(({ state }) => state === 'bad')
-    t.match(bad, [{ text: /allkeys-lru\): set noeviction/ }, { text: /set appendonly yes/ }])
+    t.match(bad, [{ text: /allkeys-lru\): set maxmemory-policy noeviction/ }, { text: /set appendonly yes/ }])
     t.equal((await examine({ ...options, shouldFix: true })).filter(({ state }) => state === 'mended').length, 2)
     t.same((await examine({ ...options, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
   })
