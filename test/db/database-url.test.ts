@@ -72,7 +72,7 @@ t.test('parameters of other programs change nothing, and options of the URL come
   await assertAlike(t, `${base}?${foreign}`, plain)
   t.equal(
     describeIgnored(readDatabaseUrl(`${base}?${foreign}`)),
-    'DATABASE_URL: channel_binding, pgbouncer, schema, connection_limit, pool_timeout, search_path, fetch_types, max, prepare are ignored. Settings of the server go into options=-c%20name%3Dvalue.',
+    'DATABASE_URL: channel_binding, pgbouncer, schema, connection_limit, pool_timeout, search_path, fetch_types, max, prepare are ignored. Pass server settings as options=-c%20name%3Dvalue.',
   )
   const options = encodeURIComponent('-c work_mem=1234kB -c enable_seqscan=on -c jit=on')
   for (const [way, seen] of Object.entries(await readEveryWay(`${base}?options=${options}`))) t.match(seen, { ...plain, memory: '1234kB' }, way)
@@ -122,7 +122,7 @@ t.test('what cannot be read is one clear line, without the password', async (t) 
     ['postgres://me:secret@/x?host=a,b', /names several hosts/],
     ['postgres://me:secret#1@a/x', /is not a URL such as/],
     ['mysql://me:secret@a/x', /is not a URL such as/],
-    ['postgres://me:secret@a/x?sslmode=always', /sslmode=always is none of/],
+    ['postgres://me:secret@a/x?sslmode=always', /sslmode=always is not valid\. Use disable/],
     ['postgres://me:secret@a/x?port=http', /port=http is not a number/],
     ['postgres://me:secret@a/x?connect_timeout=soon', /connect_timeout=soon is not a number/],
     ['postgres://me:secret@a/x?sslrootcert=/nowhere', /cannot read sslrootcert=\/nowhere \(ENOENT\)/],

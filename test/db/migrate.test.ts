@@ -32,7 +32,7 @@ async function migrateUpTo(t: TestScope, url: string, name: string): Promise<voi
 }
 
 t.test('a server that is too old is one clear line', async (t) => {
-  t.throws(() => assertVersion(13_0018), new StartupError('PostgreSQL 13 is too old: Taskwire needs 14 or newer. Point DATABASE_URL at one.'))
+  t.throws(() => assertVersion(13_0018), new StartupError('PostgreSQL 13 is too old: upgrade to 14 or newer, or point DATABASE_URL at such a server.'))
   t.doesNotThrow(() => assertVersion(14_0000))
   t.doesNotThrow(() => assertVersion(18_0001))
 })
@@ -98,7 +98,7 @@ t.test('a database of a newer version is refused, and left as it is', async (t) 
   await sql`insert into taskwire.migrations (hash, created_at) values ('of tomorrow', 99999999999999)`
   await t.rejects(migrateDatabase(server.url), {
     name: 'StartupError',
-    message: /^the database was made by a newer Taskwire: it has 1 migrations .*Update Taskwire/,
+    message: /^the database was migrated by a newer Taskwire: it has 1 migrations .*Update Taskwire/,
   })
   t.equal(await countMissingMigrations(server.url), -1)
 })
@@ -132,7 +132,7 @@ t.test('a migration that waits for another names it in time, and leaves no lock 
   t.teardown(() => holder.end())
   const [session] = await holder`select pg_backend_pid() as pid, pg_advisory_lock(${0x7461736b})`
   const message = new RegExp(
-    `^another process has been migrating this database for 0\\.2 s: PostgreSQL's process ${session?.['pid']} \\(stuck migration, from 127\\.0\\.0\\.1, since .*\\)\\. Wait for it, or end it when it is stuck: select pg_terminate_backend\\(${session?.['pid']}\\)\\.$`,
+    `^another process has been migrating this database for 0\\.2 s: PostgreSQL's process ${session?.['pid']} \\(stuck migration, from 127\\.0\\.0\\.1, since .*\\)\\. Wait for it\\. If it is stuck, end it: select pg_terminate_backend\\(${session?.['pid']}\\)\\.$`,
   )
   await t.rejects(migrateDatabase(server.url, { lockWaitMs: 200 }), { name: 'StartupError', message })
   await holder`select pg_advisory_unlock_all()`
