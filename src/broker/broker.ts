@@ -123,7 +123,7 @@ export interface Broker {
   /** Facts and faults for an operator. Rejects when the broker cannot be reached. */
   inspect(): Promise<BrokerReport>
   /** Fixes the settings that `inspect` reports, where the server allows it. Returns one line per change made. */
-  mend(): Promise<string[]>
+  repair(): Promise<string[]>
   /** One round trip. Rejects when there is no answer within `deadlineMs` (default 1,000). */
   ping(options?: { deadlineMs?: number }): Promise<void>
   /** Closes every connection. Idempotent; never hangs on a dead server. */

@@ -84,7 +84,7 @@ export async function openPostgresBroker(options: { databaseUrl: string; log: Br
       const [{ rows }, waitingJobs] = await Promise.all([answer, queue.countWaiting('default')])
       return { server: `PostgreSQL ${rows[0]?.version}`, clockMs: Number(rows[0]?.clockMs), waitingJobs, faults: [] }
     },
-    mend: async () => [],
+    repair: async () => [],
     async ping({ deadlineMs = PING_DEADLINE_MS } = {}) {
       await withDeadline(statements.query('select 1'), deadlineMs, 'PostgreSQL does not answer')
     },

@@ -9,7 +9,7 @@ import { openDeliveryQueue } from './delivery-queue.js'
 import { createIncidentLog, type BrokerLog } from './incident-log.js'
 import { checkRedis, COMMAND_OPTIONS, connectRedis, WORKER_OPTIONS } from './redis-connection.js'
 import { createRedisEvents } from './redis-events.js'
-import { findRedisFaults, mendRedis, readRedisEpoch, readRedisFacts } from './redis-inspect.js'
+import { findRedisFaults, repairRedis, readRedisEpoch, readRedisFacts } from './redis-inspect.js'
 
 /** The braces are a hash tag: all keys of the queue lie in one slot of a cluster. */
 const KEY_PREFIX = '{taskwire}'
@@ -59,7 +59,7 @@ export async function openRedisBroker({ redisUrl, log }: { redisUrl: string; log
       const [facts, waitingJobs] = await Promise.all([readRedisFacts(commands), queue.countWaiting('default')])
       return { server: `Redis ${facts.version}`, clockMs: facts.clockMs, waitingJobs, faults: findRedisFaults(facts) }
     },
-    mend: () => mendRedis(commands),
+    repair: () => repairRedis(commands),
     async ping({ deadlineMs = PING_DEADLINE_MS } = {}) {
       await withDeadline(commands.ping(), deadlineMs, 'Redis does not answer')
     },

@@ -46,7 +46,7 @@ export function findRedisFaults({ evictionPolicy, isAppendOnly }: RedisFacts): s
  * Applies the settings that `findRedisFaults` asks for. They last until the server restarts, because its configuration
  * file is not Taskwire's to change.
  */
-export async function mendRedis(client: Redis): Promise<string[]> {
+export async function repairRedis(client: Redis): Promise<string[]> {
   const { evictionPolicy, isAppendOnly } = await readRedisFacts(client)
   const done: string[] = []
   const set = async (name: string, value: string) => {

@@ -84,7 +84,7 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
     ping: (options) => current.ping(options),
     readEpoch: () => primary.readEpoch(),
     inspect: () => primary.inspect(),
-    mend: () => primary.mend(),
+    repair: () => primary.repair(),
     close: () => (closing ??= closeOnce()),
   }
 }

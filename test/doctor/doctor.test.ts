@@ -21,7 +21,7 @@ t.test('a database without tables is told, and made', async (t) => {
   const databaseUrl = await postgres.createDatabase()
   await migrateBroker(databaseUrl)
   t.match(await examine({ databaseUrl, shouldFix: false }), [{ state: 'bad', text: /lacks \d+ migrations: run "taskwire migrate"/ }])
-  t.match(await examine({ databaseUrl, shouldFix: true }), [{ state: 'mended', text: /applied \d+ migrations/ }])
+  t.match(await examine({ databaseUrl, shouldFix: true }), [{ state: 'fixed', text: /applied \d+ migrations/ }])
   t.same((await examine({ databaseUrl, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
 })
 
@@ -88,7 +88,7 @@ else {
     const options = { databaseUrl, redisUrl: redis.url }
     const bad = (await examine({ ...options, shouldFix: false })).filter(({ state }) => state === 'bad')
     t.match(bad, [{ text: /allkeys-lru\): set maxmemory-policy noeviction/ }, { text: /set appendonly yes/ }])
-    t.equal((await examine({ ...options, shouldFix: true })).filter(({ state }) => state === 'mended').length, 2)
+    t.equal((await examine({ ...options, shouldFix: true })).filter(({ state }) => state === 'fixed').length, 2)
     t.same((await examine({ ...options, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
   })
 }

@@ -8,7 +8,7 @@ import type { Database, Orm } from '../../db/database.js'
 /** What can be wrong: how many there are, and how it is mended. */
 const FAULTS = {
   waitingWithoutDelivery: {
-    text: 'tasks wait, and no delivery would ever bring them to a worker',
+    text: 'waiting tasks without a delivery, so no worker would get them',
     find: sql`from taskwire.tasks t where t.status in ('SCHEDULED', 'PENDING', 'RETRYING')
       and not exists (select from taskwire.deliveries d where d.task_id = t.id and d.attempt = t.attempt + 1)`,
     mend: (found: SQL) => sql`
@@ -17,7 +17,7 @@ const FAULTS = {
       on conflict (task_id) do update set attempt = excluded.attempt, due_at = excluded.due_at`,
   },
   runningWithoutLease: {
-    text: 'tasks are PROCESSING, and no worker holds them',
+    text: 'PROCESSING tasks without a lease, so no worker holds them',
     find: sql`from taskwire.tasks t where t.status in ('PROCESSING', 'CANCELLING')
       and not exists (select from taskwire.leases l where l.task_id = t.id and l.attempt = t.attempt)`,
     // A lease that has run out is what the relay rescues.
@@ -27,13 +27,13 @@ const FAULTS = {
       on conflict (task_id) do update set attempt = excluded.attempt, lease_until = excluded.lease_until`,
   },
   deliveriesOfOthers: {
-    text: 'deliveries belong to tasks that do not wait',
+    text: 'deliveries of tasks that are not waiting',
     find: sql`from taskwire.deliveries d where not exists (select from taskwire.tasks t
       where t.id = d.task_id and t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING', 'WAITING'))`,
     mend: (found: SQL) => sql`delete from taskwire.deliveries where task_id in (select d.task_id ${found})`,
   },
   leasesOfOthers: {
-    text: 'leases belong to tasks that do not run',
+    text: 'leases of tasks that are not running',
     find: sql`from taskwire.leases l where not exists (select from taskwire.tasks t
       where t.id = l.task_id and t.attempt = l.attempt and t.status in ('PROCESSING', 'CANCELLING'))`,
     mend: (found: SQL) => sql`delete from taskwire.leases where task_id in (select l.task_id ${found})`,
