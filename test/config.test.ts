@@ -147,7 +147,7 @@ t.test('a URL that its client would misread is refused', async (t) => {
   const wrong = { DATABASE_URL, REDIS_URL: 'redis://cache:6379/jobs', ARTIFACTS_DIR: 's3://', QUEUES: 'A B' }
   t.strictSame(problemsOf(() => loadConfig('web', wrong)).message.split('\n'), [
     'REDIS_URL is wrong (its value is not shown): expected a URL such as redis://:password@host:6379/0 (rediss:// for TLS), with @ / ? # % in user or password percent-encoded',
-    'QUEUES=A B: expected names with commas between, such as reports,emails',
+    'QUEUES=A B: expected names separated by commas, such as reports,emails',
     'ARTIFACTS_DIR=s3://: expected the path of a folder, or a URL such as s3://bucket/prefix (default .taskwire/artifacts)',
   ])
   for (const path of ['', '/', '/15']) t.ok(loadConfig('web', { DATABASE_URL, REDIS_URL: `redis://cache${path}` }))
