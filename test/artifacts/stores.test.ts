@@ -48,7 +48,7 @@ t.test('a folder', async (t) => {
   const folder = t.testdir()
   const files = async () => (existsSync(folder) ? (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).length : 0)
   await testStore(t, await openArtifactStore(folder), files)
-  await t.rejects(openDiskStore(join(folder, 'inner')).write({ owner: '../../..', attempt: 1, name: '../../../escape' }, Readable.from(['x'])), { message: /it is no id/ })
+  await t.rejects(openDiskStore(join(folder, 'inner')).write({ owner: '../../..', attempt: 1, name: '../../../escape' }, Readable.from(['x'])), { message: /is not an id/ })
 })
 
 t.test('S3', async (t) => {
