@@ -31,7 +31,7 @@ t.test('a second start on the folder is refused, and told who has it', async (t)
   t.teardown(() => lock.release())
   await t.rejects(lockDataDir(dir), {
     name: 'StartupError',
-    message: new RegExp(`^another start \\(process ${process.pid}\\) already runs on`),
+    message: new RegExp(`^another start \\(process ${process.pid}\\) is already running on`),
   })
 })
 

@@ -63,7 +63,7 @@ t.test('two starts on one folder refuse each other', async (t) => {
   t.strictSame(await second.exited, REFUSED)
   t.equal(
     oneLine(second.output()),
-    `taskwire: another start (process ${first.pid}) already runs on the data folder ${cwd}/.taskwire. Stop it, or set DATA_DIR to another folder.`,
+    `taskwire: another start (process ${first.pid}) is already running on the data folder ${cwd}/.taskwire. Stop it, or set DATA_DIR to another folder.`,
   )
   t.ok(await runsTasks(first.address))
 })
@@ -79,7 +79,7 @@ t.test('a taken port is one clear line, before anything is started', async (t) =
   t.strictSame(await started.exited, REFUSED)
   t.equal(
     oneLine(started.output()),
-    `taskwire: port ${port} on 127.0.0.1 is taken. Set PORT to a free one, or stop what uses it.`,
+    `taskwire: port ${port} on 127.0.0.1 is taken. Set PORT to a free port, or stop the program that uses it.`,
   )
   t.strictSame(await readdir(join(cwd, '.taskwire')), [])
 })
@@ -89,7 +89,7 @@ t.test('a host that is not this machine is one clear line', async (t) => {
   t.strictSame(await started.exited, REFUSED)
   t.equal(
     oneLine(started.output()),
-    'taskwire: 192.0.2.1 is not an address of this machine. Set HOST to one, e.g. 127.0.0.1.',
+    'taskwire: 192.0.2.1 is not an address of this machine. Set HOST to an address that it has, e.g. 127.0.0.1.',
   )
 })
 
@@ -144,7 +144,7 @@ t.test('without a Redis on PATH PostgreSQL carries the tasks, and one line says 
   const started = await startEverything(t, await makeWorkingFolder(t), { env: { PATH: '/nothing/here' } })
   t.match(
     started.stdout(),
-    /^ +Redis +none found: PostgreSQL carries tasks and live updates, which is slower; install redis-server .*start again$/m,
+    /^ +Redis +none found, so PostgreSQL carries tasks and live updates, which is slower\. Install redis-server .*start again$/m,
   )
   t.ok(await runsTasks(started.address))
   t.strictSame(await started.stop(), STOPPED)
