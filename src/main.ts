@@ -109,8 +109,8 @@ async function runRelay(): Promise<void> {
 }
 
 /**
- * Refuses to start a role without its tables, because it would be up but fail every request. A database that is away may
- * come back, so that is only logged.
+ * Refuses to start a role without its tables, because it would be up but fail every request. A database that is away
+ * may come back, so that is only logged.
  */
 async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys?: Parameters<typeof runRole>[2]): Promise<void> {
   const { countMissingMigrations } = await import('./db/migrate.js')

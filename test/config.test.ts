@@ -93,7 +93,7 @@ t.test('a value may come from a file, and the variable itself wins', async (t) =
   t.equal(loadConfig('web', { ...env, REDIS_URL: '' }).redisUrl, 'redis://:secret@cache:6379')
   t.equal(loadConfig('web', { ...env, REDIS_URL: 'redis://other' }).redisUrl, 'redis://other')
   t.equal(loadConfig('web', { DATABASE_URL, REDIS_URL_FILE: `${folder}/empty` }).redisUrl, undefined)
-  t.throws(() => loadConfig('web', { ...env, REDIS_URL_FILE: '/nowhere' }), new StartupError('REDIS_URL_FILE=/nowhere: cannot read the file (ENOENT). Name a file that this user can read.'))
+  t.throws(() => loadConfig('web', { ...env, REDIS_URL_FILE: '/nowhere' }), new StartupError('REDIS_URL_FILE=/nowhere: cannot read the file (ENOENT). Name a file that the user of this process can read.'))
   t.match(problemsOf(() => loadConfig('web', { DATABASE_URL_FILE: `${folder}/url` })).message, /^DATABASE_URL is wrong \(its value is not shown\)/)
 })
 

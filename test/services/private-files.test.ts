@@ -78,6 +78,6 @@ t.test('a folder for files or e-mails that cannot be written is one line at the 
     t.strictSame(await started.exited, { code: 1, signal: null })
     const line = oneLine(started.output())
     t.match(line, `taskwire: cannot write to the folder of ${variable} ${path}: `, `${role} with ${path}`)
-    t.match(line, new RegExp(`Set ${variable} to a folder that this user can write to, or `))
+    t.match(line, new RegExp(`Set ${variable} to a folder that the user of this process can write to, or `))
   }
 })

@@ -123,7 +123,7 @@ export async function findSharedFolder(): Promise<string> {
     if (found.isDirectory() && found.uid === process.getuid?.() && (found.mode & 0o022) === 0) return folder
   }
   throw new StartupError(
-    `cannot use ${sharedFolders().join(' or ')}: it must be a folder that only this user can write to. Remove it.`,
+    `cannot use ${sharedFolders().join(' or ')}: not a folder that only this user can write to. Remove it.`,
   )
 }
 
