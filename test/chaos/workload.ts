@@ -43,7 +43,7 @@ export function listFaults(url: string): Kind[] {
     unstorable('return', value, failsBy('invalid_result', new RegExp(`^the result does not fit: .*${word}`))),
     unstorable('throw', value, failsBy('error', /^thrown with .* and /, 2)),
     unstorable('log', value, COMPLETED),
-    unstorable('record', value, failsBy('invalid_effect', new RegExp(`^the effect "pay" happened, and its value cannot be recorded: .*${word}`)), url),
+    unstorable('record', value, failsBy('invalid_effect', new RegExp(`^the effect "pay" happened, but its value cannot be recorded: .*${word}`)), url),
     unstorable('report', value, COMPLETED),
     unstorable('create', value, failsBy('error', new RegExp(`^the options of ctx.create do not fit: /payload.*${word}`), 2)),
   ])

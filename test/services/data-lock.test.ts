@@ -56,7 +56,7 @@ t.test('the lock of a frozen process still holds', async (t) => {
   const dir = await makeDataDir(t)
   const holder = await holdElsewhere(t, dir)
   holder.kill('SIGSTOP')
-  await t.rejects(lockDataDir(dir), { message: /^another start already runs/ })
+  await t.rejects(lockDataDir(dir), { message: /^another start is already running/ })
 })
 
 t.test('of several starts that find a stale lock at once one gets it', async (t) => {
@@ -74,6 +74,6 @@ t.test('a folder with a long path has a lock too', async (t) => {
   const dir = join(await makeDataDir(t), 'x'.repeat(120))
   await mkdir(dir)
   const lock = await lockDataDir(dir)
-  await t.rejects(lockDataDir(dir), /already runs/)
+  await t.rejects(lockDataDir(dir), /is already running/)
   await lock.release()
 })

@@ -105,7 +105,7 @@ t.test('an effect whose value cannot be recorded happens once, and its task fail
     const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 4 })
     let times = 0
     const work = (context: TaskContext) => context.once('pay', async () => ((times += 1), value))
-    t.match(await run(taskId, work), { status: 'FAILED', attempt: 1, failure: { code: 'invalid_effect', message: /"pay" happened, and its value cannot be recorded/ } })
+    t.match(await run(taskId, work), { status: 'FAILED', attempt: 1, failure: { code: 'invalid_effect', message: /"pay" happened, but its value cannot be recorded/ } })
     t.equal(times, 1)
   }
 })
