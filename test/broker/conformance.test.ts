@@ -82,7 +82,7 @@ async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
     t.strictSame(runs.items, [...plain, ...mixed].sort((a, b) => b.priority - a.priority))
   })
 
-  await t.test('jobs that wait for a worker are counted, whatever their priority', async (t) => {
+  await t.test('waiting jobs of every priority are counted', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     t.equal(await broker.queue.countWaiting('default'), 0)
     await broker.queue.add([...deliveries(3), ...deliveries(2, { priority: 7 })])
@@ -136,7 +136,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     await runs.untilCount(3)
   })
 
-  await t.test('stop waits for the runs under way and takes no more', async (t) => {
+  await t.test('stop waits for the running deliveries and takes no more', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const runs = createMailbox<Delivery>()
     const gate = createGate()
@@ -165,7 +165,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     t.equal(rest.items.length, 3, 'what ran to its end is not delivered again')
   })
 
-  await t.test('a paused consumer takes nothing, and goes on when it may', async (t) => {
+  await t.test('a paused consumer takes no jobs until it is resumed', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const runs = createMailbox<Delivery>()
     const consumer = await broker.queue.consume(async (delivery) => void runs.push(delivery), { queue: 'default', concurrency: 5 })
@@ -228,7 +228,7 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     t.equal(mailbox.items.length, published.length)
   })
 
-  await t.test('only what was subscribed to arrives', async (t) => {
+  await t.test('only events of subscribed channels arrive', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const { mailbox, subscription } = await listenWithMailbox(broker)
     const [wanted, other] = [taskInSlot(10), taskInSlot(11)]
@@ -283,7 +283,7 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     t.strictSame(notices.items, [...created, { taskId: task, version: 2, status: 'PROCESSING', facts }, { taskId: task, version: 2, status: 'PROCESSING', isProgress: true }])
   })
 
-  await t.test('a listener that throws misses that event only', async (t) => {
+  await t.test('a listener that throws misses only that event', async (t) => {
     const { broker, log } = await openTestBroker(t, kind)
     const versions = createMailbox<number>()
     const subscription = await broker.events.listen({
@@ -323,7 +323,7 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
 }
 
 async function testClosing(t: Test, kind: BrokerKind): Promise<void> {
-  await t.test('a broker that is closed in the middle of work leaves no connection behind', async (t) => {
+  await t.test('a broker closed in the middle of work leaves no connection open', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const { subscription } = await listenWithMailbox(broker)
     await subscription.subscribe(taskInSlot(9))

@@ -53,10 +53,10 @@ async function testReplacement(t: Test, kind: BrokerKind): Promise<void> {
   await consumer.stop()
 }
 
-t.test('a replaced worker’s runs go on, and the new one stays within the bound: on PostgreSQL', async (t) => {
+t.test('a replaced worker’s runs continue, and the new worker stays within the concurrency: on PostgreSQL', async (t) => {
   await testReplacement(t, await startPostgresKind(t))
 })
-t.test('a replaced worker’s runs go on, and the new one stays within the bound: on Redis', async (t) => {
+t.test('a replaced worker’s runs continue, and the new worker stays within the concurrency: on Redis', async (t) => {
   if (await canTestRedis(t)) await testReplacement(t, await startRedisKind(t))
 })
 

@@ -67,7 +67,7 @@ async function assertAlike(t: Test, url: string, expected: object | RegExp): Pro
 const base = `${server.url}`
 const plain = { role: 'taskwire', database: 'taskwire', name: 'taskwire test', settings: 'off off', memory: '4MB', encrypted: false }
 
-t.test('parameters of other programs change nothing, and options of the URL come before our own', async (t) => {
+t.test('parameters of other programs change nothing, and our options override those of the URL', async (t) => {
   const foreign = 'channel_binding=require&pgbouncer=true&schema=public&connection_limit=1&pool_timeout=0&target_session_attrs=any&search_path=x&fetch_types=true&max=1&prepare=false'
   await assertAlike(t, `${base}?${foreign}`, plain)
   t.equal(
@@ -101,7 +101,7 @@ t.test('names and passwords may hold any character, and parts may be missing', a
   await restore.end()
 })
 
-t.test('sslmode means what it means to libpq', async (t) => {
+t.test('sslmode has the meaning that it has in libpq', async (t) => {
   const local = base.replace('127.0.0.1', 'localhost')
   const encrypted = { ...plain, encrypted: true }
   for (const mode of ['sslmode=disable', 'sslmode=allow', 'sslmode=prefer', 'ssl=false']) await assertAlike(t, `${base}?${mode}`, plain)
@@ -116,7 +116,7 @@ t.test('sslmode means what it means to libpq', async (t) => {
   for (const query of ['sslmode=verify-full', 'sslmode=verify-ca', 'ssl=true', 'sslrootcert=system']) await assertAlike(t, `${local}?${query}`, self)
 })
 
-t.test('what cannot be read is one clear line, without the password', async (t) => {
+t.test('a URL that cannot be parsed is reported in one line, without the password', async (t) => {
   const cases: [string, RegExp][] = [
     ['postgres://me:secret@a:1,b:2/x', /names several hosts/],
     ['postgres://me:secret@/x?host=a,b', /names several hosts/],

@@ -32,7 +32,7 @@ else {
     await migrateDatabase(server.url, { lockWaitMs: 1_000 })
   })
 
-  t.test('sessions that are shared are noticed where the settings are in force by other means', async (t) => {
+  t.test('shared sessions are detected even where the settings are applied by other means', async (t) => {
     // The role has them, so that nothing shows but the sessions.
     const admin = postgres(server.adminUrl, { max: 1 })
     for (const setting of ['enable_seqscan', 'jit']) await admin.unsafe(`alter role taskwire set ${setting} = off`)
@@ -46,7 +46,7 @@ else {
     t.equal(await countMissingMigrations(apart), 0)
   })
 
-  t.test('each command says so and ends, instead of being ready and failing later', async (t) => {
+  t.test('each command reports a pooler and exits, instead of being ready and failing later', async (t) => {
     const pooled = await startPgBouncer(t, server.url, { mode: 'transaction', ignoredParameters: 'options' })
     const env = { DATABASE_URL: pooled, PORT: '0' }
     const cwd = await makeWorkingFolder(t)

@@ -17,7 +17,7 @@ import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.j
 const postgres = await startPostgres(t)
 const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
 
-t.test('a database without tables is told, and made', async (t) => {
+t.test('a database without tables is reported, and migrated with --fix', async (t) => {
   const databaseUrl = await postgres.createDatabase()
   await migrateBroker(databaseUrl)
   t.match(await examine({ databaseUrl, shouldFix: false }), [{ state: 'bad', text: /lacks \d+ migrations: run "taskwire migrate"/ }])
@@ -25,7 +25,7 @@ t.test('a database without tables is told, and made', async (t) => {
   t.same((await examine({ databaseUrl, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
 })
 
-t.test('tasks that nothing would move again are found and moved', async (t) => {
+t.test('tasks that would never move again are found and repaired', async (t) => {
   const databaseUrl = await postgres.createDatabase()
   const db = await openTestDatabase(t, databaseUrl)
   await migrateBroker(databaseUrl)
@@ -51,7 +51,7 @@ t.test('tasks that nothing would move again are found and moved', async (t) => {
   t.match(await readTasks(db, 'default', [fine]), [{ status: 'PENDING' }])
 })
 
-t.test('a role that is superuser is a warning, which fails no check', async (t) => {
+t.test('a superuser role is a warning, which does not fail the command', async (t) => {
   const asRole = await postgres.createDatabase()
   await openTestDatabase(t, asRole)
   await migrateBroker(asRole)
@@ -65,7 +65,7 @@ t.test('a role that is superuser is a warning, which fails no check', async (t) 
   t.match(stdout, /^warn {4}the role/m)
 })
 
-t.test('servers that are away are one line each, and the command says so with its exit code', async (t) => {
+t.test('unreachable servers are one line each, and the exit code is 1', async (t) => {
   const away = 'postgres://x:secret@127.0.0.1:1/x'
   const findings = await examine({ databaseUrl: away, redisUrl: 'redis://127.0.0.1:1', shouldFix: true })
   t.match(findings, [{ state: 'bad', text: /cannot use PostgreSQL at 127.0.0.1:1/ }, { state: 'bad', text: /cannot reach Redis at 127.0.0.1:1/ }])
@@ -78,7 +78,7 @@ t.test('servers that are away are one line each, and the command says so with it
 
 if (redis === undefined) t.comment('no redis-server on this machine: the settings of Redis are left out')
 else {
-  t.test('a Redis that may lose jobs is told, and set right', async (t) => {
+  t.test('a Redis that may lose jobs is reported, and fixed with --fix', async (t) => {
     const databaseUrl = await postgres.createDatabase()
     await openTestDatabase(t, databaseUrl)
     const client = new Redis(redis.url)

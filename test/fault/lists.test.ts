@@ -15,7 +15,7 @@ async function makeTasks(tag: string, count: number): Promise<void> {
   for (let index = 0; index < count; index += 1) await createTask(address, { tags: [tag], payload: { steps: 1, stepMs: 5 } })
 }
 
-t.test('a web process whose line to Redis is frozen, cut and thawed shows what is stored all the while', { skip: redis === undefined && 'no Redis here' }, async (t) => {
+t.test('a web process whose connection to Redis is frozen, cut and thawed always shows the stored state', { skip: redis === undefined && 'no Redis here' }, async (t) => {
   if (redis === undefined) return
   const url = new URL(redis.url)
   const proxy = await startProxy(t, [Number(url.port)])

@@ -25,7 +25,7 @@ async function holdElsewhere(t: Test, dataDir: string) {
   return child
 }
 
-t.test('a second start on the folder is refused, and told who has it', async (t) => {
+t.test('a second start on the folder is refused, and the error names the holder', async (t) => {
   const dir = await makeDataDir(t)
   const lock = await lockDataDir(dir)
   t.teardown(() => lock.release())
@@ -42,7 +42,7 @@ t.test('a lock that was released can be taken', async (t) => {
   await lock.release()
 })
 
-t.test('the lock of a killed process blocks nobody', async (t) => {
+t.test('the lock of a killed process blocks no start', async (t) => {
   const dir = await makeDataDir(t)
   const holder = await holdElsewhere(t, dir)
   await t.rejects(lockDataDir(dir), { message: new RegExp(`process ${holder.pid}`) })
@@ -59,7 +59,7 @@ t.test('the lock of a frozen process still holds', async (t) => {
   await t.rejects(lockDataDir(dir), { message: /^another start is already running/ })
 })
 
-t.test('of several starts that find a stale lock at once one gets it', async (t) => {
+t.test('of several starts that find a stale lock at once, exactly one gets it', async (t) => {
   const dir = await makeDataDir(t)
   const holder = await holdElsewhere(t, dir)
   holder.kill('SIGKILL')

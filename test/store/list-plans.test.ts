@@ -129,7 +129,7 @@ for (const state of ['never analyzed', 'analyzed']) {
   })
 }
 
-t.test('what no index serves is looked for in pages of their own, each bounded, and found', async (t) => {
+t.test('a filter without an index is searched in bounded pages, and its tasks are found', async (t) => {
   const plans: Plan[] = []
   const looks = TASKS / 4
   const numbers: number[] = []

@@ -7,7 +7,7 @@ import { openScene } from '../helpers/scene.js'
 
 t.setTimeout(900_000)
 
-t.test('an error that a handler does not catch fails its own attempt, with the error itself, and the worker lives', async (t) => {
+t.test('an uncaught error of a handler fails its own attempt, with the error itself, and the worker survives', async (t) => {
   const { scene, worker } = await openNeighbourhood(t)
   const neighbours = await startNeighbours(scene, 100)
   const messages: Record<string, string | RegExp> = {
