@@ -1,4 +1,4 @@
-/** What a walk through the stored files removes, and what it never touches: on disk and in S3. */
+/** Which stored files a walk deletes, and which it never touches: on disk and in S3. */
 import { mkdir, readdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'

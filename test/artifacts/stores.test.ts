@@ -1,4 +1,4 @@
-/** One suite on both stores: a folder, and S3's protocol. */
+/** One suite on both stores: a folder, and the S3 protocol. */
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'

@@ -1,4 +1,4 @@
-/** What every broker promises, on both. Outages are in `outage.test.ts`. */
+/** The guarantees of every broker, tested on both. Outages are in `outage.test.ts`. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'

@@ -1,4 +1,4 @@
-/** Replacing a worker that takes nothing any more, on both brokers' queues. */
+/** Replaces a worker that takes no jobs any more, on the queues of both brokers. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'

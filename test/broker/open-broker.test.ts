@@ -1,4 +1,4 @@
-/** Starts that are refused or warned of, each on the broker it concerns. */
+/** Starts that are refused or cause a warning, each on the broker concerned. */
 import { Redis } from 'ioredis'
 import postgres from 'postgres'
 import t from 'tap'

@@ -1,4 +1,4 @@
-/** What every broker promises while its server is away, and after it is back. On both brokers. */
+/** The guarantees of every broker while its server is away, and after it is back. On both brokers. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'

@@ -1,4 +1,4 @@
-/** Which broker carries the tasks, without servers; with them: `fault/standby`. */
+/** Which broker carries the tasks, tested without servers. `fault/standby` tests it with them. */
 import t from 'tap'
 import type { Broker, Consumer } from '../../src/broker/broker.js'
 import { withStandby } from '../../src/broker/standby-broker.js'

@@ -1,4 +1,7 @@
-/** The tasks of the chaos run: each kind with how it may end. Faulty handlers run beside well-behaved ones, in the same workers. */
+/**
+ * The tasks of the chaos run: each kind with the ends it may have. Faulty handlers run beside well-behaved ones, in the
+ * same workers.
+ */
 import type { CreateTask } from '../../src/protocol/http.js'
 import type { ExpectedEnd } from './check-ends.js'
 

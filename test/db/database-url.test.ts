@@ -1,4 +1,7 @@
-/** DATABASE_URL as hosts print it: read once, honoured by both drivers alike, never instead of our own settings. */
+/**
+ * DATABASE_URL as hosting providers print it: read once, treated the same by both drivers, never overriding our own
+ * settings.
+ */
 import { execFile } from 'node:child_process'
 import { chmodSync, chownSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'

@@ -1,4 +1,4 @@
-/** A pooler that does not keep sessions apart is refused at once, in one line, and nothing is left behind. */
+/** A pooler that shares sessions between clients is refused at once, in one line, and leaves nothing behind. */
 import postgres from 'postgres'
 import t from 'tap'
 import { countMissingMigrations, migrateDatabase } from '../../src/db/migrate.js'

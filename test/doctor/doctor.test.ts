@@ -1,4 +1,4 @@
-/** The doctor: a healthy patient, one with every fault, and the cure. */
+/** The doctor: a healthy installation, one with every fault, and the fixes. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'

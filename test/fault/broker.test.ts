@@ -1,4 +1,4 @@
-/** A Redis that forgets, freezes, goes away, or says what is not true. */
+/** A Redis that loses its data, freezes, goes away, or delivers forged jobs. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue } from 'bullmq'
 import t from 'tap'

@@ -1,4 +1,4 @@
-/** A short chaos run with a fixed seed, and the proof that its checker sees what it looks for. */
+/** A short chaos run with a fixed seed, and the proof that its checker finds violations. */
 import t from 'tap'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import { findWrongEffects, findWrongEnds, type ExpectedTask, type StoredEnd } from '../chaos/check-ends.js'

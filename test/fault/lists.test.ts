@@ -1,4 +1,6 @@
-/** Lists while the broker is lost, frozen and forgetful: what is shown becomes right again by itself. Real servers. */
+/**
+ * Lists while the broker is lost, frozen or has lost its data: they become correct again by themselves. Real servers.
+ */
 import { once } from 'node:events'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'

@@ -1,4 +1,7 @@
-/** Handlers that end the process which others run in: the others complete, and who did it fails by that. `npm test` builds them first. */
+/**
+ * Handlers that end a process shared with others: the others complete, and the culprit fails with the cause. `npm test`
+ * builds them first.
+ */
 import t from 'tap'
 import { readTransitions } from '../../src/store/reads/tasks.js'
 import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'

@@ -1,4 +1,6 @@
-/** A PostgreSQL that restarts, cuts connections, refuses them, or refuses to write. No process ends, and no outcome is lost. */
+/**
+ * A PostgreSQL that restarts, cuts or refuses connections, or refuses writes. No process ends, and no outcome is lost.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t, { type Test } from 'tap'

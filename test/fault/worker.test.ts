@@ -1,4 +1,4 @@
-/** Workers that are killed, paused past their lease, cut off, or taken down by what they run. */
+/** Workers that are killed, paused past their lease, disconnected, or taken down by their handlers. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'

@@ -1,4 +1,4 @@
-/** Roles as the processes they really are: `node dist/main.js <role>`. */
+/** Roles as real processes: `node dist/main.js <role>`. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'

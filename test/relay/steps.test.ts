@@ -1,4 +1,4 @@
-/** The steps of the relay while nothing can be published: what they change in PostgreSQL does not wait for that. */
+/** The relay's steps while publishing fails: their changes in PostgreSQL do not wait for it. */
 import { pino } from 'pino'
 import t from 'tap'
 import type { Broker, Delivery } from '../../src/broker/broker.js'

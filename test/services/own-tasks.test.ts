@@ -1,4 +1,4 @@
-/** A project's own folder of tasks, as `start --tasks DIR --watch` uses it. `npm test` builds the command line first. */
+/** A project's own folder of tasks, used by `start --tasks DIR --watch`. `npm test` builds the command line first. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'

@@ -1,4 +1,7 @@
-/** That nobody else on the machine can read what a server writes, and that one that cannot write says so. `npm test` builds first. */
+/**
+ * No other user of the machine can read a server's files, and a server that cannot write them says so. `npm test`
+ * builds first.
+ */
 import { chmod, lstat, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'

@@ -1,4 +1,4 @@
-/** As whom `taskwire start` runs its services, and where. `npm test` builds the command line first. */
+/** The user and the location of the services of `taskwire start`. `npm test` builds the command line first. */
 import { rm } from 'node:fs/promises'
 import t from 'tap'
 import { findDefaultUser } from '../../src/services/embedded/service-user.js'

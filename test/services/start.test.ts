@@ -1,4 +1,4 @@
-/** How a start is refused or called off. `npm test` builds the command line first. */
+/** How a start is refused or cancelled. `npm test` builds the command line first. */
 import { once } from 'node:events'
 import { readdir, stat } from 'node:fs/promises'
 import { createServer } from 'node:net'

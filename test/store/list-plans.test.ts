@@ -1,4 +1,4 @@
-/** What a list costs on a large table: the rows that PostgreSQL reads for it, from its own account (EXPLAIN ANALYZE). */
+/** The cost of a list on a large table: the rows that PostgreSQL reads for it, according to EXPLAIN ANALYZE. */
 import t from 'tap'
 import type { Database } from '../../src/db/database.js'
 import { findTasks, listPage, type TaskFilter } from '../../src/store/reads/list.js'

@@ -1,4 +1,4 @@
-/** What becomes of deliveries when their broker has another memory. */
+/** Deliveries are redelivered after their broker has lost its data. */
 import t from 'tap'
 import { redeliverIfNewEpoch } from '../../src/store/deliveries/redeliver.js'
 import { takeDueDeliveries } from '../../src/store/deliveries/take-due.js'

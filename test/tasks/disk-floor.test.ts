@@ -1,4 +1,4 @@
-/** The floor of free space: what is refused below it, what is said, and that it ends by itself. */
+/** The floor of free disk space: what is refused below it, what is logged, and that it recovers by itself. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'

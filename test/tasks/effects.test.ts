@@ -1,4 +1,7 @@
-/** Effects once, outcomes together with rows, and the fence: with attempts that die, pause and come back. */
+/**
+ * Effects happen once, outcomes commit together with rows, and the fence holds: with attempts that die, pause and come
+ * back.
+ */
 import { sql } from 'drizzle-orm'
 import { pino } from 'pino'
 import t from 'tap'

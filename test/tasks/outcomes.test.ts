@@ -1,4 +1,4 @@
-/** What becomes of a task whose attempt fails, is cancelled or takes too long. */
+/** What follows for a task whose attempt fails, is cancelled or takes too long. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { pino } from 'pino'

@@ -1,4 +1,7 @@
-/** What handlers return, throw, report and record that PostgreSQL cannot store: each ends its task, and none is tried for ever. */
+/**
+ * Values that handlers return, throw, report or record and that PostgreSQL cannot store: each ends its task, and none
+ * is retried forever.
+ */
 import { sql } from 'drizzle-orm'
 import { pino } from 'pino'
 import t from 'tap'

@@ -1,4 +1,6 @@
-/** Handlers in processes of their own, which obey, spin, leak and crash; in real workers. `npm test` builds them first. */
+/**
+ * Handlers in processes of their own that behave, spin, leak and crash, in real workers. `npm test` builds them first.
+ */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-/** What a handler that harms its process does to the other runs of its worker: nothing. `npm test` builds them first. */
+/** A handler that harms its process does not affect the other runs of its worker. `npm test` builds them first. */
 import t from 'tap'
 import { readLatestLogs } from '../../src/store/attempts/logs.js'
 import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'

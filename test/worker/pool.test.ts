@@ -1,4 +1,4 @@
-/** How long the processes of handlers live. The pool is the built one: it forks a built module. */
+/** The lifetime of handlers' processes. Uses the built pool, which forks a built module. */
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'

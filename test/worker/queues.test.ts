@@ -1,4 +1,4 @@
-/** Which worker takes what, and a cancel that comes from another process. `npm test` builds them first. */
+/** Which worker serves which queue, and a cancel from another process. `npm test` builds them first. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { readAttempts, readTasks } from '../../src/store/reads/tasks.js'

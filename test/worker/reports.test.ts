@@ -1,4 +1,4 @@
-/** A handler that reports its progress in a loop: what it costs, and that its last word is heard. */
+/** A handler that reports progress in a loop: the cost is bounded, and its last report arrives. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createLog } from '../../src/log.js'

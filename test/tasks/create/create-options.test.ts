@@ -1,4 +1,4 @@
-/** Unique keys, batches, expiry, queues, edits and cancels: what the store does with them, on both drivers where they differ. */
+/** Unique keys, batches, expiry, queues, edits and cancels in the store, on both drivers where they differ. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'

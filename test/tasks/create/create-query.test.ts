@@ -1,4 +1,4 @@
-/** Tasks made in an application's own transaction. */
+/** Tasks created in an application's own transaction. */
 import pg from 'pg'
 import t from 'tap'
 import { takeDueDeliveries } from '../../../src/store/deliveries/take-due.js'
