@@ -93,7 +93,7 @@ t.test('a value may come from a file, and the variable itself wins', async (t) =
   t.equal(loadConfig('web', { ...env, REDIS_URL: '' }).redisUrl, 'redis://:secret@cache:6379')
   t.equal(loadConfig('web', { ...env, REDIS_URL: 'redis://other' }).redisUrl, 'redis://other')
   t.equal(loadConfig('web', { DATABASE_URL, REDIS_URL_FILE: `${folder}/empty` }).redisUrl, undefined)
-  t.throws(() => loadConfig('web', { ...env, REDIS_URL_FILE: '/nowhere' }), new StartupError('REDIS_URL_FILE=/nowhere: cannot read the file (ENOENT). Name a file that this user can read.'))
+  t.throws(() => loadConfig('web', { ...env, REDIS_URL_FILE: '/nowhere' }), new StartupError('REDIS_URL_FILE=/nowhere: cannot read the file (ENOENT). Name a file that the user of this process can read.'))
   t.match(problemsOf(() => loadConfig('web', { DATABASE_URL_FILE: `${folder}/url` })).message, /^DATABASE_URL is wrong \(its value is not shown\)/)
 })
 
@@ -147,7 +147,7 @@ t.test('a URL that its client would misread is refused', async (t) => {
   const wrong = { DATABASE_URL, REDIS_URL: 'redis://cache:6379/jobs', ARTIFACTS_DIR: 's3://', QUEUES: 'A B' }
   t.strictSame(problemsOf(() => loadConfig('web', wrong)).message.split('\n'), [
     'REDIS_URL is wrong (its value is not shown): expected a URL such as redis://:password@host:6379/0 (rediss:// for TLS), with @ / ? # % in user or password percent-encoded',
-    'QUEUES=A B: expected names with commas between, such as reports,emails',
+    'QUEUES=A B: expected names separated by commas, such as reports,emails',
     'ARTIFACTS_DIR=s3://: expected the path of a folder, or a URL such as s3://bucket/prefix (default .taskwire/artifacts)',
   ])
   for (const path of ['', '/', '/15']) t.ok(loadConfig('web', { DATABASE_URL, REDIS_URL: `redis://cache${path}` }))

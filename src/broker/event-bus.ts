@@ -1,11 +1,11 @@
 import type { EventBus, EventSubscription } from './broker.js'
 
 export interface OpenEventBus extends EventBus {
-  /** Closes the listening sides that are still open. */
+  /** Closes the subscriptions that are still open. */
   close(): Promise<void>
 }
 
-/** What both buses share: nothing to publish is nothing to do, and a broker closes what was opened through it. */
+/** What both buses share: publishing nothing sends nothing, and closing the bus closes its subscriptions. */
 export function createEventBus({ publish, publishNotices, hasNoticeListeners, listen }: EventBus): OpenEventBus {
   const subscriptions = new Set<EventSubscription>()
   return {

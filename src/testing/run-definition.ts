@@ -122,7 +122,7 @@ function startTime({ timeLimits = {} }: Definition, given: AbortSignal | undefin
   const clock = createTestClock(timeLimits, {
     onSoft: () => controller.abort('time limit' satisfies AbortReason),
     onHard: () => ending.end(fail('time_limit', new Error(`the run took longer than ${hardMs} ms`))),
-    onSilence: () => ending.end(fail('no_heartbeat', new Error(`the run gave no sign of life for ${heartbeatMs} ms`))),
+    onSilence: () => ending.end(fail('no_heartbeat', new Error(`the run sent no heartbeat for ${heartbeatMs} ms`))),
   })
   return { clock, signal: given ? AbortSignal.any([given, controller.signal]) : controller.signal }
 }

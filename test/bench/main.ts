@@ -1,4 +1,7 @@
-/** `npm run bench [create|read|lists|end-to-end|fan-out|fan-out-many]`: all when none is named. Figures are ratios: machines differ and drift. */
+/**
+ * `npm run bench [create|read|lists|end-to-end|fan-out|fan-out-many]`: all when none is named. Figures are ratios,
+ * because machines differ and drift.
+ */
 import { cpus } from 'node:os'
 import { benchCreate } from './create.js'
 import { benchEndToEnd } from './end-to-end.js'

@@ -20,14 +20,14 @@ t.test('the slot of a task is the last digit of its id', async (t) => {
   }
 })
 
-t.test('an event comes out as it went in', async (t) => {
+t.test('an event is decoded as it was encoded', async (t) => {
   const failure = { code: 'error', message: '\n', attempt: 1 } as const
   const event = aTransition(taskInSlot(3), 7, { reason: 'naïve “quotes” \u0000 \ud800', failure })
   const text = encodeEvent(event)
   t.strictSame(deliver(text), [['event', event, text]])
 })
 
-t.test('an event is carried up to the limit, counted in bytes, and hinted at beyond', async (t) => {
+t.test('an event up to the limit, in bytes, is sent whole, and a larger one as a hint', async (t) => {
   const taskId = taskInSlot(3)
   const spare = MAX_EVENT_BYTES - encodeEvent(aTransition(taskId, 1, { reason: '' })).length
   const fits = aTransition(taskId, 1, { reason: 'ö'.repeat(Math.floor(spare / 2)) })
@@ -36,6 +36,6 @@ t.test('an event is carried up to the limit, counted in bytes, and hinted at bey
   t.strictSame(deliver(encodeEvent(tooLarge)), [['hint', taskId, 2]])
 })
 
-t.test('what is not JSON throws', async (t) => {
+t.test('text that is not JSON throws', async (t) => {
   t.throws(() => deliver('{'))
 })

@@ -1,4 +1,4 @@
-/** What tasks do elsewhere, counted there, and the files they make, while workers die around it. */
+/** Effects of tasks on another server, counted there, and the files they produce, while workers die. */
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import type { CrashPoint } from '../../src/crash-point.js'

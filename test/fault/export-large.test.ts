@@ -1,4 +1,7 @@
-/** An export of large rows, by real processes: the handler's own process has a limit of memory, and more than that passes through it at the first attempt. */
+/**
+ * An export of large rows by real processes: more data passes through the handler's process than its memory limit, on
+ * the first attempt.
+ */
 import { createHash } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'

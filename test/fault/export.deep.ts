@@ -1,4 +1,4 @@
-/** An export of many rows: its worker is killed half-way, and another goes on where it was, with little memory. */
+/** An export of many rows: its worker is killed halfway, and another continues from there, with little memory. */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -1,11 +1,14 @@
-/** Handlers that end the process which others run in: the others complete, and who did it fails by that. `npm test` builds them first. */
+/**
+ * Handlers that end a process shared with others: the others complete, and the culprit fails with the cause. `npm test`
+ * builds them first.
+ */
 import t from 'tap'
 import { readTransitions } from '../../src/store/reads/tasks.js'
 import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'
 
 t.setTimeout(900_000)
 
-t.test('a handler that ends its worker fails by what it did, and the neighbours that were lost with it complete', async (t) => {
+t.test('a handler that ends its worker fails with the cause, and its neighbours complete', async (t) => {
   // A small heap, so that the leak is a matter of seconds. It is that of its processes, too.
   const { scene, worker } = await openNeighbourhood(t, { NODE_OPTIONS: '--max-old-space-size=192', ATTEMPT_LEASE_SECONDS: '5' })
   const neighbours = await startNeighbours(scene, 500)

@@ -1,4 +1,4 @@
-/** Workers that are killed, paused past their lease, cut off, or taken down by what they run. */
+/** Workers that are killed, paused past their lease, disconnected, or taken down by their handlers. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
@@ -45,7 +45,7 @@ t.test('F10: a worker is paused past its lease and wakes up: its late outcome is
   await scene.ended(more)
 })
 
-t.test('F11: the line from a worker to PostgreSQL is frozen: its runs end before others begin', async (t) => {
+t.test('F11: the connection from a worker to PostgreSQL is frozen: its runs end before others begin', async (t) => {
   const scene = await openScene(t)
   const line = await startProxy(t, [scene.postgres.port])
   await Promise.all([scene.start('web'), scene.start('relay')])

@@ -72,7 +72,7 @@ t.test('a mistake in a definition is reported with its file, export, type and op
     [`${GOOD}, timeoutMs: 5`, /has no option "timeoutMs"/], [`${GOOD}, atempts: 5`, /did you mean "attempts"/], [`${GOOD}, backoff: { kind: 'nope' }`, /backoff must be/],
     [`${GOOD}, backoff: { kind: 'fixed', delayMs: -1 }`, /backoff delayMs must be >= 0/], [`${GOOD}, backoff: 'x'`, /backoff must be/], [`${GOOD}, backoff: null`, /backoff must be/], [`${GOOD}, attempts: '3'`, /attempts must be/],
     [`${GOOD}, concurrency: 0`, /concurrency must be/], [`${GOOD}, isolation: 'thread'`, /isolation must be one of none, process/], [`${GOOD}, queue: 5`, /queue must be/], [`${GOOD}, title: 5`, /title must be/],
-    [`${GOOD}, timeLimits: { softms: 5 }`, /timeLimits softms is not known here/], [`${GOOD}, uniqueBy: 'x'`, /uniqueBy is not a function/], [`${GOOD}, progress: 5`, /progress is no schema/],
+    [`${GOOD}, timeLimits: { softms: 5 }`, /timeLimits softms is not known here/], [`${GOOD}, uniqueBy: 'x'`, /uniqueBy is not a function/], [`${GOOD}, progress: 5`, /progress is not a schema/],
   ]
   for (const [index, [options, said]] of cases.entries()) {
     // Each under a different name, because a module is loaded only once.

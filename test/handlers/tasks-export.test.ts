@@ -105,5 +105,5 @@ t.test('a row that changes while its slices are read fails the attempt, and is n
   if (page.large === null) return
   t.equal((await exportSlice(db, page.large, 'ndjson', 0, 10)).length, 10)
   t.ok(await editTaskIfWaiting(db, 'default', id, { title: 'another' }))
-  await t.rejects(exportSlice(db, page.large, 'ndjson', 10, 10), { message: /has changed while its row was written/ })
+  await t.rejects(exportSlice(db, page.large, 'ndjson', 10, 10), { message: /changed while its row was being written/ })
 })

@@ -95,7 +95,7 @@ t.test('only the server creates or edits a callback', async (t) => {
   t.match(await send('POST', '/api/tasks', { type: 'webhook.deliver', payload: {} }), refusal, 'whatever its payload')
   t.match(await send('POST', '/api/tasks/batch', { tasks: [{}, forged] }), { ...refusal, body: { errors: [{ pointer: '/tasks/1/type' }] } })
   t.match(await send('POST', '/api/tasks', { queue: 'webhook-deliver', payload: { steps: 0 } }), { status: 422, body: { code: 'invalid_task', errors: [{ pointer: '/queue' }] } })
-  t.match(await send('POST', '/api/tasks', { type: 'own.forge', payload: forged }), { body: { status: 'FAILED', failure: { message: /Only the server makes and edits tasks of the type "webhook\.deliver"/ } } })
+  t.match(await send('POST', '/api/tasks', { type: 'own.forge', payload: forged }), { body: { status: 'FAILED', failure: { message: /Only the server creates and edits tasks of the type "webhook\.deliver"/ } } })
   const inSql = (options: string) => db.run({ name: `test_forge_${options.length}`, text: `select taskwire.create_task(${options})` }, [])
   await t.rejects(inSql(`type => 'webhook.deliver', payload => '{}'`), { message: /only the server makes tasks of type 'webhook\.deliver'/ })
   await t.rejects(inSql(`type => 'demo.sleep', queue => 'webhook-deliver'`), { message: /the queue 'webhook-deliver' is for callbacks only/ })

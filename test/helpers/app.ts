@@ -1,4 +1,4 @@
-/** The web application on real services, listening on a port of its own; with a worker and a relay when asked for. */
+/** The web application on real services, listening on its own port; optionally with a worker and a relay. */
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'

@@ -1,4 +1,6 @@
-/** A real Chromium for tests of the page: `/usr/bin/chromium`, or the one that CHROMIUM_PATH names. Closed with the test. */
+/**
+ * A real Chromium for tests of the page: `/usr/bin/chromium`, or the one named by CHROMIUM_PATH. Closed with the test.
+ */
 import { access, constants } from 'node:fs/promises'
 import { chromium, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core'
 import type { TestScope } from './services.js'

@@ -1,4 +1,4 @@
-/** Proof that a test can fail: a mechanism is taken out of a copy of the source, and the test must notice. */
+/** Proves that a test can fail: a mechanism is removed from a copy of the source, and the test must notice. */
 import { execFile } from 'node:child_process'
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-/** A worker with well-behaved runs in it, for tests of what a harmful handler does to them. */
+/** A worker with well-behaved runs, for tests of the effect of a harmful handler on them. */
 import type { Task } from '../../src/protocol/task.js'
 import { readTasks } from '../../src/store/reads/tasks.js'
 import { OWN_TASKS } from './processes.js'

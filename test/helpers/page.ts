@@ -1,4 +1,4 @@
-/** Tests of the page: each with a page of its own, which at its end has complained of nothing. */
+/** Tests of the page: each has its own page, which must end without errors. */
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import type { CreateTask } from '../../src/protocol/http.js'

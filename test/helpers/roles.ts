@@ -1,4 +1,4 @@
-/** Roles as the processes they really are: `main.js <role>`. */
+/** Roles as real processes: `main.js <role>`. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'

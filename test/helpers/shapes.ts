@@ -1,4 +1,4 @@
-/** Values of schemas, and what strangers make of them: one place replaced by something else, unknown fields around it. */
+/** Values of schemas and invalid variants of them: one location replaced, unknown fields around it. */
 import fc from 'fast-check'
 import type { TSchema } from 'typebox'
 

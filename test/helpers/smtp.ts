@@ -1,4 +1,4 @@
-/** A real SMTP server, which counts what it takes. */
+/** A real SMTP server that counts the messages it accepts. */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'

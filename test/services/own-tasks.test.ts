@@ -1,4 +1,4 @@
-/** A project's own folder of tasks, as `start --tasks DIR --watch` uses it. `npm test` builds the command line first. */
+/** A project's own folder of tasks, used by `start --tasks DIR --watch`. `npm test` builds the command line first. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
@@ -30,7 +30,7 @@ t.test('own types are served and run; a change is used when it loads, and not wh
   const started = await startEverything(t, cwd, { flags: ['--tasks', 'tasks', '--watch'] })
   t.equal(await greet(started.address), 'Hello Ada')
   await writeFile(file, 'export const = 1')
-  await started.waitFor(/The change is not used: taskwire: cannot load .*greet\.ts/)
+  await started.waitFor(/Ignoring the change: taskwire: cannot load .*greet\.ts/)
   t.equal(await greet(started.address), 'Hello Ada', 'the old goes on')
   await writeFile(file, taskModule('Welcome'))
   await started.waitFor(/A file in tasks has changed[^]*(web|worker) runs again[^]*(web|worker) runs again/)

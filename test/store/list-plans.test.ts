@@ -1,4 +1,4 @@
-/** What a list costs on a large table: the rows that PostgreSQL reads for it, from its own account (EXPLAIN ANALYZE). */
+/** The cost of a list on a large table: the rows that PostgreSQL reads for it, according to EXPLAIN ANALYZE. */
 import t from 'tap'
 import type { Database } from '../../src/db/database.js'
 import { findTasks, listPage, type TaskFilter } from '../../src/store/reads/list.js'
@@ -129,7 +129,7 @@ for (const state of ['never analyzed', 'analyzed']) {
   })
 }
 
-t.test('what no index serves is looked for in pages of their own, each bounded, and found', async (t) => {
+t.test('a filter without an index is searched in bounded pages, and its tasks are found', async (t) => {
   const plans: Plan[] = []
   const looks = TASKS / 4
   const numbers: number[] = []

@@ -103,7 +103,7 @@ function afterCancel(status: string): string {
   return status === 'PROCESSING' ? 'CANCELLING' : 'CANCELLED'
 }
 
-t.test('whatever happens at the same time, answers and rows tell one life that the model allows', async (t) => {
+t.test('under any concurrency, answers and rows describe one history that the model allows', async (t) => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.array(anyCommand, { minLength: 2, maxLength: 12 }), { minLength: 4, maxLength: 10 }), async (waves) => {
       const ids = await storeTasks(db, TASKS)

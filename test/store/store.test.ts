@@ -71,7 +71,7 @@ for (const driver of DRIVERS) {
       t.equal((await read(later.id)).status, 'SCHEDULED')
     })
 
-    t.test('a start that somebody is about to cancel is left alone, and found the next time', async (t) => {
+    t.test('a start whose task is being cancelled is skipped, and found the next time', async (t) => {
       const [soon = ''] = await storeTasks(db, 1, { delayMs: 1 })
       while (!(await isDue(soon)));
       await db.transaction(async (cancelling) => {
@@ -104,7 +104,7 @@ for (const driver of DRIVERS) {
       for (const id of ids) t.equal((await read(id)).version, 2)
     })
 
-    t.test('a late delivery and a late end do not hide the current ones of the same batch', async (t) => {
+    t.test('a late delivery and a late settlement do not hide current ones of the same batch', async (t) => {
       const [id = ''] = await storeTasks(db, 1)
       const both = [{ taskId: id, attempt: 1 }, { taskId: id, attempt: 2 }]
       await claimAttemptsIfDue(db, [{ taskId: id, attempt: 1 }], 'w', LEASE_MS)
@@ -115,7 +115,7 @@ for (const driver of DRIVERS) {
       t.same(ends.map((message) => message?.status), [undefined, 'COMPLETED'])
     })
 
-    t.test('of many racing ends of one attempt exactly one is recorded', async (t) => {
+    t.test('of many racing settlements of one attempt exactly one is recorded', async (t) => {
       const ids = await storeTasks(db, 30)
       await claimAttemptsIfDue(db, ids.map((taskId) => ({ taskId, attempt: 1 })), 'w', LEASE_MS)
       const failed = (taskId: string): Settlement => ({ ...done(taskId), outcome: 'failed', status: 'FAILED', reason: 'no' })
@@ -168,7 +168,7 @@ for (const driver of DRIVERS) {
       t.same(await findLostAttempts(db, 1_000), [])
     })
 
-    t.test('several relays take each due delivery once, and a hand-over that was lost is due again', async (t) => {
+    t.test('several relays take each due delivery once, and a lost dispatch is due again', async (t) => {
       const tasks = Array.from({ length: 60 }, () => newTask())
       await createTasks(db, tasks, 0)
       const takes = await Promise.all(Array.from({ length: 6 }, () => takeDueDeliveries(db, 'default', 1_000, 1)))

@@ -1,4 +1,4 @@
-/** What is read of a task to watch it: large payloads and results stay in PostgreSQL. */
+/** Reading a task for a stream: large payloads and results stay in PostgreSQL. */
 import t from 'tap'
 import { readWatchedTasks } from '../../src/store/reads/tasks.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'

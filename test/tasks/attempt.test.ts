@@ -72,7 +72,7 @@ t.test('a run that throws fails the task with the message, and the stack stays o
   t.notMatch(JSON.stringify(await read(taskId)), 'attempt.test')
 })
 
-t.test('whatever is thrown ends the task', async (t) => {
+t.test('any thrown value ends the task', async (t) => {
   for (const thrown of ['text', null, undefined, 7, { odd: true }, new Error('')]) {
     const [taskId = ''] = await storeTasks(db, 1)
     const { deps } = setUp(define(() => Promise.reject(thrown as Error)))
@@ -147,7 +147,7 @@ t.test('the last progress is stored before the end, and published in order', asy
   t.ok(progress.length < 50, 'values in between are skipped')
 })
 
-t.test('a run that is stopped by the shutdown is handed back and can run again', async (t) => {
+t.test('a run that is stopped by a shutdown is released and can run again', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   const { deps, controller } = setUp(
     define(async ({ signal }) => {
@@ -165,7 +165,7 @@ t.test('a run that is stopped by the shutdown is handed back and can run again',
   t.match(await read(taskId), { status: 'COMPLETED', attempt: 2, version: 5, result: 'done' })
 })
 
-t.test('a worker that stops between the claim and the run hands the attempt back without running it', async (t) => {
+t.test('a worker that stops between the claim and the run releases the attempt without running it', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   let runs = 0
   const { deps, controller } = setUp(define(async () => (runs += 1)))

@@ -1,4 +1,4 @@
-/** What becomes of a task whose attempt fails, is cancelled or takes too long. */
+/** What follows for a task whose attempt fails, is cancelled or takes too long. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { pino } from 'pino'
@@ -62,7 +62,7 @@ t.test('the next attempt is due after the backoff, and the relay delivers it the
   t.match(await read(taskId), { status: 'COMPLETED', result: 'done', attempt: 2 })
 })
 
-t.test('an attempt that puts itself back costs none, however often, and the next is due when it says', async (t) => {
+t.test('an attempt that puts its task back is not counted, however often, and the next is due at its time', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
   for (let number = 1; number <= 5; number += 1) {
     await attempt(taskId, number, fail(new PutBack(0, 'the printer is busy')))
@@ -87,7 +87,7 @@ t.test('an attempt that puts itself back after a cancel is cancelled', async (t)
   t.match(await read(taskId), { status: 'CANCELLED' })
 })
 
-t.test('what is thrown says what follows', async (t) => {
+t.test('the class of the thrown error decides what follows', async (t) => {
   const after = async (error: unknown, options?: Options) => {
     const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 5 })
     await attempt(taskId, 1, fail(error), options)
@@ -106,7 +106,7 @@ t.test('what is thrown says what follows', async (t) => {
   t.throws(() => new RetryLater(-1), RangeError)
 })
 
-t.test('an attempt that was handed back is not one of the failed', async (t) => {
+t.test('a released attempt does not count as failed', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
   await attempt(taskId, 1, ({ signal }) => sleep(60_000, undefined, { signal }), {}, (abort) => setTimeout(abort, 20, 'shutdown'))
   await attempt(taskId, 2, fail())
@@ -163,7 +163,7 @@ t.test('a cancelled run: one that obeys, one that fails in its own way, one that
   t.match(await read(ignores), { status: 'CANCELLED', version: 4, result: null })
 })
 
-t.test('a child is made once, however often the handler runs, and knows its parent', async (t) => {
+t.test('a child is created once, however often the handler runs, and names its parent', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 3 })
   const made: string[][] = []
   const run: Run = async (context) => {
@@ -198,7 +198,7 @@ t.test('the key of a child may be of any length and have any characters, and sta
   t.equal(new Set(made[0]).size, keys.length)
 })
 
-t.test('a handler may ask for no child that a client may not ask for', async (t) => {
+t.test('a handler cannot create a child that a client could not create', async (t) => {
   for (const [options, message] of [
     [{ uniqueKey: 'u'.repeat(3_000) }, /uniqueKey must not have more than 200 characters/],
     [{ tags: ['t'.repeat(3_000)] }, /tags\/0 must not have more than 50 characters/],
@@ -250,7 +250,7 @@ t.test('a backoff that gives no delay is replaced by the default one, and one th
   t.ok(Date.parse((await read(taskId))?.runAt ?? '') - Date.parse(at) <= 1_000, 'it is due after the default backoff')
 })
 
-t.test('RetryLater and PutBack take nothing but milliseconds', async (t) => {
+t.test('RetryLater and PutBack accept only milliseconds', async (t) => {
   for (const Class of [RetryLater, PutBack]) {
     for (const delay of [NaN, -1, Infinity, -Infinity, undefined, null, '5', 5n, new Date(), {}, [5]]) t.throws(() => new Class(delay as number), { name: 'RangeError', message: new RegExp(`^${Class.name} takes milliseconds`) })
     t.doesNotThrow(() => new Class(0))

@@ -120,7 +120,7 @@ t.test('time limits apply to the time of the run, and the signal has the reason'
     await context.sleep(100)
   }
   t.match(await sleepy({ heartbeatMs: 101 }, silent), { status: 'COMPLETED' })
-  t.match(await sleepy({ heartbeatMs: 100 }, silent), { error: { message: 'the run gave no sign of life for 100 ms' } })
+  t.match(await sleepy({ heartbeatMs: 100 }, silent), { error: { message: 'the run sent no heartbeat for 100 ms' } })
   const wait = defineTask({ type: 'test.wait', title: 'Wait', description: 'Waits.', payload: Type.Object({}), result: Type.Null(), run: async (_, context) => (await context.sleep(1), null) })
   t.match(await runDefinition(wait, {}, { signal: AbortSignal.abort('cancelled') }), { status: 'CANCELLED' })
   t.match(await runDefinition(wait, {}, { signal: AbortSignal.abort('shutdown') }), { status: 'PENDING' })

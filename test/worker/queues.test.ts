@@ -1,4 +1,4 @@
-/** Which worker takes what, and a cancel that comes from another process. `npm test` builds them first. */
+/** Which worker serves which queue, and a cancel from another process. `npm test` builds them first. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { readAttempts, readTasks } from '../../src/store/reads/tasks.js'
@@ -10,7 +10,7 @@ const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '
 await Promise.all([scene.start('web'), scene.start('web'), scene.start('relay')])
 const read = async (id: string) => (await readTasks(scene.db, 'default', [id]))[0]
 
-t.test('a worker with named queues serves those and no others, at most so many at a time', async (t) => {
+t.test('a worker with named queues serves only those, within their concurrency', async (t) => {
   await scene.start('worker', { WORKER_QUEUES: 'reports:2,emails:1' })
   const reports = await Promise.all(Array.from({ length: 6 }, () => scene.create({ queue: 'reports', payload: { steps: 1, stepMs: 200 } })))
   const email = await scene.create({ queue: 'emails', payload: { steps: 0 } })
@@ -28,7 +28,7 @@ t.test('a worker with named queues serves those and no others, at most so many a
   await scene.ended([made?.id ?? ''])
 })
 
-t.test('the concurrency of a type holds whatever queue its tasks come from, and those that wait hold up no others', async (t) => {
+t.test('the concurrency of a type holds across queues, and its waiting tasks hold up no others', async (t) => {
   const singles = await Promise.all([1, 2, 3, 4].map((name) => scene.create({ type: 'test.single', queue: 'default', payload: { name: `single ${name}`, ms: 300 } })))
   const text = `select taskwire.create_task('test.single', '{"name":"made in SQL","ms":300}') as id`
   const [made] = await scene.db.run<{ id: string }>({ name: 'test_single_in_sql', text }, [])
@@ -40,7 +40,7 @@ t.test('the concurrency of a type holds whatever queue its tasks come from, and 
   t.match(await Promise.all(ids.map(read)), ids.map(() => ({ status: 'COMPLETED', attempt: 1 })))
 })
 
-t.test('a cancel through one web process ends a run that is watched through another', async (t) => {
+t.test('a cancel through one web process ends a run whose stream is on another', async (t) => {
   const [first = '', second = ''] = scene.addresses()
   const id = await scene.create({ type: 'test.wait', payload: { obeys: true } })
   const watcher = watch(first, `/ws/tasks/${id}`)
@@ -51,7 +51,7 @@ t.test('a cancel through one web process ends a run that is watched through anot
   t.same(messages.filter(({ type }) => type === 'transition').slice(-2).map(({ status }) => status), ['CANCELLING', 'CANCELLED'])
 })
 
-t.test('a cancel whose message is lost is found with the lease', async (t) => {
+t.test('a cancel whose message is lost is found when the lease is renewed', async (t) => {
   const id = await scene.create({ type: 'test.wait', payload: { obeys: true } })
   while ((await read(id))?.status !== 'PROCESSING') await sleep(10)
   // As the store does, and nobody publishes it.

@@ -1,6 +1,6 @@
 /**
- * What handlers log. In: lines of running attempts, in order; lines of an attempt that is no longer current are dropped.
- * Out: the messages to publish.
+ * Log lines of handlers. In: lines of running attempts, in order. Lines of an attempt that is no longer current are
+ * dropped. Out: the messages to publish.
  */
 import type { Database, Statement } from '../../db/database.js'
 import type { LogMessage } from '../../protocol/stream.js'
@@ -9,7 +9,7 @@ import { MAX_PAGE_BYTES } from '../rows.js'
 import type { AttemptRef } from './claim.js'
 
 export interface LogReport extends AttemptRef {
-  /** Milliseconds since 1970, by the worker's clock: only the distance between lines of one batch counts. */
+  /** Milliseconds since 1970, by the worker's clock. Only the differences within a batch are used. */
   atMs: number
   level: LogLine['level']
   text: string
@@ -27,7 +27,7 @@ interface LogMessageRow extends LogRow {
 
 const RECORD_LOGS: Statement = {
   name: 'record_logs',
-  // The last line of a batch is written now; those before it as much earlier as they were logged.
+  // The last line of a batch gets the current time, and earlier lines keep their distance from it.
   text: `
 with input as (
   select r."taskId" as id, r.attempt, now() - (max(r."atMs") over () - r."atMs") * interval '1 ms' as at, r.level, r.text, r.ordinal
@@ -62,7 +62,10 @@ select seq, attempt, at, level, text, "isLast" from (
 ) page where bytes <= $5::integer order by seq limit $4::integer`,
 }
 
-/** The lines after `seq`, oldest first, at most `limit` and what a page holds; `next` is the `after` of the next one, or null. */
+/**
+ * The lines after `seq`, oldest first, at most `limit` and what fits into a page. `next` is the next page's `after`, or
+ * null.
+ */
 export async function readLogs(db: Database, tenant: string, id: TaskId, after: number, limit: number): Promise<{ items: LogLine[]; next: number | null }> {
   const rows = await db.run<LogRow & { isLast: boolean }>(READ_LOGS, [id, tenant, after, limit, MAX_PAGE_BYTES])
   const last = rows.at(-1)

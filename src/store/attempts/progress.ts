@@ -1,6 +1,6 @@
 /**
- * Stores the latest progress of running attempts. In: at most one per attempt. An attempt that is no longer current
- * changes nothing. Out: the messages to publish, stamped with the version they belong to.
+ * Stores the latest progress of running attempts. In: at most one report per attempt. Reports of an attempt that is no
+ * longer current change nothing. Out: the messages to publish, with the version they belong to.
  */
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'

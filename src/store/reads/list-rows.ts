@@ -1,4 +1,4 @@
-/** What lists that are kept current read: the rows of tasks that may have changed, and how many tasks fit. */
+/** Reads for lists that are kept current: the rows of tasks that may have changed, and the number of matching tasks. */
 import type { Database, Statement } from '../../db/database.js'
 import { MAX_COUNTED, type ListCounts } from '../../protocol/list.js'
 import { STATUSES, type Status } from '../../protocol/status.js'
@@ -7,16 +7,19 @@ import { SUMMARY_COLUMNS, toSummary, type SummaryRow } from '../rows.js'
 import { DELIVERIES, ENDS, FITS, GIVEN, LAST_ID, LEASES, parametersOf, type TaskFilter, type Walk } from './list-walks.js'
 import { chooseWalk } from './list.js'
 
-/** `data` of a progress that is larger, in bytes, is left out of lists. */
+/** Lists leave out the `data` of a larger progress. In bytes. */
 const MAX_PROGRESS_BYTES = 4_096
 
 export interface ListedRow {
   task: TaskSummary
-  /** Another one whenever the row was written. */
+  /** Changes whenever the row is written. */
   stamp: string
 }
 
-/** Behind a fence, as in `list.ts`: found by id, and then looked at. `xmin` is the transaction that wrote the row last. */
+/**
+ * Materialized as in `list.ts`: rows are found by id and filtered afterwards. `xmin` is the transaction that last wrote
+ * the row.
+ */
 const READ_LIST_ROWS: Statement = {
   name: 'read_list_rows',
   forceCustomPlan: true,
@@ -30,7 +33,7 @@ with ${GIVEN}, seen as materialized (
 select ${SUMMARY_COLUMNS}, t.stamp from seen t where ${FITS}`,
 }
 
-/** The rows of those of these tasks that fit, in no order, without payload and result. */
+/** The rows of these tasks that match the filter, in no order, without payload and result. */
 export async function readListRows(db: Database, tenant: string, filter: TaskFilter, ids: readonly TaskId[]): Promise<ListedRow[]> {
   const rows = await db.run<SummaryRow & { stamp: string }>(READ_LIST_ROWS, [...parametersOf(tenant, filter, undefined), JSON.stringify(ids)])
   return rows.map((row) => ({ task: toSummary(row), stamp: row.stamp }))
@@ -39,8 +42,9 @@ export async function readListRows(db: Database, tenant: string, filter: TaskFil
 const isOpen = (status: Status) => status === 'SCHEDULED' || status === 'WAITING' || status === 'PENDING' || status === 'RETRYING'
 
 /**
- * How many tasks fit, whatever their status. Each walk looks at `MAX_COUNTED` candidates at most. Where the newest of a filter are more than
- * that, tasks that have not ended are counted where only such have a row, and so are those that ended badly.
+ * Number of matching tasks by status. Each walk examines at most `MAX_COUNTED` candidates. When a filter's newest
+ * candidates are more than that, unfinished tasks are counted where only they have a row, and so are those that ended
+ * badly.
  */
 export async function countTasks(db: Database, tenant: string, given: TaskFilter): Promise<ListCounts> {
   const filter = { ...given, status: undefined }
@@ -67,7 +71,7 @@ export async function countTasks(db: Database, tenant: string, given: TaskFilter
 
 interface Counted {
   byStatus: ListCounts['byStatus']
-  /** All candidates were looked at. */
+  /** Whether all candidates were examined. */
   isWhole: boolean
 }
 

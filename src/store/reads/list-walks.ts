@@ -1,16 +1,17 @@
 /**
- * The orders in which a list can walk over tasks, newest first: each an index that holds only candidates for a filter.
+ * The orders in which a list can walk over tasks, newest first: each uses an index that holds only candidates for a
+ * filter.
  *
- * A walk reads its index backward and stops after a step, so its cost is that of the step, however large the tables are. Each is
- * written so that no other index can serve it: a column that is compared with `=` is left out of an order, and the planner
- * might walk all tasks for a type that it takes to be frequent. Compared with `>=` and `<=`, it stays in the order, which one index has.
- * And what the index does not have, the tenant above all, is looked at afterwards: as a condition it would promise so few rows that
- * reading and sorting all of them seems cheap.
+ * A walk reads its index backward and stops after a step, so it costs one step, however large the tables are. Each is
+ * written so that no other index can serve it. A column compared with `=` is dropped from the sort order, and the
+ * planner might then walk all tasks for a type that it thinks is frequent. Compared with `>=` and `<=`, it stays in the
+ * order, which only one index has. Columns that are not in the index, above all the tenant, are checked afterwards: as
+ * a condition they would promise so few rows that reading and sorting all of them would look cheap.
  */
 import type { Status } from '../../protocol/status.js'
 import { FIRST_INSTANT, LAST_INSTANT, type TaskId } from '../../protocol/task.js'
 
-/** What tasks must be like to be listed. */
+/** The conditions on the tasks of a list. */
 export interface TaskFilter {
   status?: Status | undefined
   type?: string | undefined
@@ -22,33 +23,36 @@ export interface TaskFilter {
   createdAfter?: string | undefined
   /** ISO 8601: created before. */
   createdBefore?: string | undefined
-  /** Text in the title, in upper or lower case. */
+  /** Text in the title, ignoring case. */
   q?: string | undefined
 }
 
 export interface Walk {
   readonly name: string
-  /** `select id … order by …`, of those before this id (an expression), without a limit. */
+  /** `select id … order by …` of the tasks before this id (an expression), without a limit. */
   text(before: string): string
-  /** Newest first by id, or by the time of creation. */
+  /** Newest first, by id or by time of creation. */
   readonly order: 'id' | 'created'
 }
 
-/** Parameters of every statement of a list: $1 to $10 the tenant and the filter, $11 and $12 the position (id, created at). */
+/**
+ * Parameters of every statement of a list: $1 to $10 are the tenant and the filter, $11 and $12 the position (id,
+ * created at).
+ */
 export function parametersOf(tenant: string, filter: TaskFilter, position: ListPosition | undefined): (string | null)[] {
   const { status, type, tag, queue, batch, parent, createdAfter, createdBefore, q } = filter
   const values = [status, type, tag, queue, batch, parent, createdAfter, createdBefore, q, position?.id, position?.createdAt]
   return [tenant, ...values.map((value) => value ?? null)]
 }
 
-/** A task that was looked at: the list goes on behind it. */
+/** The last task examined; the list continues behind it. */
 export interface ListPosition {
   id: TaskId
-  /** ISO 8601. Missing where the order is that of the ids. */
+  /** ISO 8601. Missing when the order is that of the ids. */
   createdAt?: string | undefined
 }
 
-/** Gives every parameter a type: a statement that leaves one out would be refused. It is not read. */
+/** Gives every parameter a type, because PostgreSQL refuses a statement that leaves one out. It is not read. */
 export const GIVEN = `given as (select ${Array.from({ length: 12 }, (_, index) => `$${index + 1}::text`).join(', ')})`
 
 export const FITS = `t.tenant = $1 and ($2::text is null or t.status = $2::text::taskwire.task_status) and ($3::text is null or t.type = $3::text)
@@ -57,12 +61,15 @@ export const FITS = `t.tenant = $1 and ($2::text is null or t.status = $2::text:
   and ($8::text is null or t.created_at >= $8::text::timestamptz) and ($9::text is null or t.created_at < $9::text::timestamptz)
   and ($10::text is null or strpos(lower(t.title), lower($10::text)) > 0)`
 
-/** No id is greater. */
+/** The greatest id. */
 export const LAST_ID = `'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`
 export const BEFORE_ID = `coalesce($11::text::uuid, ${LAST_ID})`
-/** Times beyond both ends of what a position can say are shown as those ends, so that these stand for all that lies beyond them. */
+/**
+ * A position shows times beyond what RFC 3339 can express as the first or last one, so these stand for everything
+ * beyond them.
+ */
 const BEFORE_TIME = `case $12::text when '${LAST_INSTANT}' then 'infinity' when '${FIRST_INSTANT}' then '-infinity' else coalesce($12::text::timestamptz, 'infinity') end`
-/** Of the order by time: only what comes behind the position. */
+/** In the order by time: only tasks behind the position. */
 export const IS_BEHIND = `(t.created_at, t.id) < (${BEFORE_TIME}, ${BEFORE_ID})`
 const within = (column: string, value: string) => `${column} >= ${value} and ${column} <= ${value}`
 
@@ -86,10 +93,10 @@ const PARENT = walkTasks('parent', 'parent_id', '$7::text::uuid')
 const TYPE = walkTasks('type', 'type', '$3::text')
 const QUEUE = walkTasks('queue', 'queue', '$5::text', ` and t.queue <> 'default'`)
 const TAG = walkOthers('tag', 'task_tags', 'o.tenant = $1 and o.tag = $4::text and ')
-/** Tasks that wait for a worker have a delivery, those that run have a lease. */
+/** Tasks that wait for a worker have a delivery; running tasks have a lease. */
 export const DELIVERIES = walkOthers('deliveries', 'deliveries')
 export const LEASES = walkOthers('leases', 'leases')
-/** Tasks that ended badly stand in a partial index of the history; nothing leaves a final status. */
+/** Tasks that ended badly are in a partial index of the history, because a final status never changes. */
 export const ENDS: Walk = {
   name: 'ends',
   order: 'id',
@@ -97,7 +104,7 @@ export const ENDS: Walk = {
     and o.status in ('FAILED', 'CANCELLED', 'EXPIRED') and o.task_id < ${before} order by o.status desc, o.task_id desc`,
 }
 
-/** In the order of their creation by PostgreSQL's clock, of which ids are only near. */
+/** In the order of their creation by PostgreSQL's clock, which the ids only approximate. */
 export const CREATED: Walk = {
   name: 'created',
   order: 'created',
@@ -106,7 +113,7 @@ export const CREATED: Walk = {
     and ${IS_BEHIND} order by t.created_at desc, t.id desc`,
 }
 
-/** The walks that reach every task of the filter, in the order of ids; the last resort is that over all tasks. */
+/** The walks that reach every task of the filter, in the order of ids. The last resort is the walk over all tasks. */
 export function walksOf({ status, type, tag, queue, batch, parent }: TaskFilter): [Walk, ...Walk[]] {
   const walks = [
     batch !== undefined && BATCH,
@@ -121,7 +128,7 @@ export function walksOf({ status, type, tag, queue, batch, parent }: TaskFilter)
   return first === undefined ? [ALL] : [first, ...others]
 }
 
-/** COMPLETED is where most tasks end; and WAITING has no place of its own. */
+/** COMPLETED is where most tasks end, and WAITING tasks are in no index of their own. */
 function walkOfStatus(status: Status): Walk | undefined {
   switch (status) {
     case 'SCHEDULED':

@@ -1,16 +1,16 @@
-/** What `report.generate` reads: figures over the tasks that were created in a period, each from one statement. */
+/** Reads for `report.generate`: figures over the tasks created in a period, each from one statement. */
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
 
-/** A statement that reads a whole period, in milliseconds. */
+/** For a statement that reads a whole period, in milliseconds. */
 const DEADLINE_MS = 300_000
 
 export interface ReportScope {
   from: Date
-  /** Not part of the period. */
+  /** Exclusive. */
   to: Date
-  /** Only tasks of this type; all when left out. */
+  /** Only tasks of this type. Default: all. */
   type?: string | undefined
 }
 
@@ -20,7 +20,7 @@ export interface ReportPeriod {
   now: Date
 }
 
-/** PostgreSQL reads the times and its clock says what now is. Milliseconds, as stored times have. */
+/** PostgreSQL parses the times, and its clock is "now". In milliseconds, like stored times. */
 const READ_PERIOD: Statement = {
   name: 'report_read_period',
   text: `
@@ -65,7 +65,7 @@ group by type, status
 order by type`,
 }
 
-/** All counts come from one statement, so they add up while tasks move on. */
+/** All counts come from one statement, so they add up while tasks change. */
 export function countReportedTasks(db: Database, tenant: string, scope: ReportScope): Promise<ReportedCount[]> {
   return db.run<ReportedCount>(COUNT_TASKS, parametersOf(tenant, scope))
 }
@@ -83,7 +83,7 @@ export interface ReportedTimes {
   waitMs: Durations | null
 }
 
-/** A task with a run time could not start before it; a run time after the start belongs to a later attempt. */
+/** A scheduled task could not start before its run time. A run time after the start belongs to a later attempt. */
 const COULD_START_AT = 'greatest(created_at, case when run_at <= started_at then run_at end)'
 
 const MEASURE_TIMES: Statement = {
@@ -110,7 +110,7 @@ export interface ReportedFailure {
   type: string
   count: number
   lastAt: Date | null
-  /** The latest task that failed so. */
+  /** The latest task with this failure. */
   exampleTaskId: TaskId
 }
 

@@ -1,10 +1,11 @@
 /**
- * Changes a task that has not started. An edit is an event like a transition: the next version, in the same status, with a row of history
- * that names the fields it changed.
+ * Changes a task that has not started. An edit is an event like a transition: the next version in the same status, with
+ * a row of history that names the changed fields.
  *
- * In: the fields to change; those left out stay. Out: the event, to be published by the caller after the commit; none when every field has
- * its value already, which makes no version. Undefined: the task has started meanwhile, or is not as it was expected to be, and is left as
- * it is. A claim and an edit lock the row of the task, so that an attempt runs with all of an edit or without it.
+ * In: the fields to change; fields left out stay. Out: the event, which the caller publishes after the commit. There is
+ * none when every field already has its value, which makes no version. Undefined: the task has started meanwhile or is
+ * not as expected, and is unchanged. A claim and an edit lock the row of the task, so an attempt runs with all of an
+ * edit or none of it.
  */
 import { EDITABLE_STATUSES } from '../../protocol/status.js'
 import type { Database, Statement } from '../../db/database.js'
@@ -19,7 +20,7 @@ export interface TaskEdit {
   payload?: unknown
   priority?: number | undefined
   tags?: readonly string[] | undefined
-  /** ISO 8601; only of a task that is SCHEDULED. */
+  /** ISO 8601; only for a SCHEDULED task. */
   runAt?: string | undefined
   /** ISO 8601; null for never. */
   expiresAt?: string | null | undefined
@@ -92,7 +93,7 @@ from current c left join moved m on m.id = c.id`,
 type EditRow = TransitionRow | { version: null }
 
 /**
- * @param state of `readTaskToEdit`; only if the task is still in it, it is changed. Any state when left out
+ * @param state as read by `readTaskToEdit`; the task is changed only if it is still the same. Default: any state
  * @returns the events to publish, none or one; undefined when the task cannot be edited, or is not as expected
  */
 export async function editTaskIfWaiting(

@@ -1,6 +1,7 @@
 /**
- * Creates tasks inside an application's own transaction (`taskwire/outbox`): the task exists when that commits, together
- * with the application's rows, and never did when it rolls back. For applications that share Taskwire's database.
+ * Creates tasks inside an application's own transaction (`taskwire/outbox`). The task exists once the transaction
+ * commits, together with the application's rows, and never existed if it rolls back. For applications that share
+ * Taskwire's database.
  */
 import type { CreateTask } from '../../protocol/http.js'
 

@@ -1,4 +1,4 @@
-/** Unique keys, batches, expiry, queues, edits and cancels: what the store does with them, on both drivers where they differ. */
+/** Unique keys, batches, expiry, queues, edits and cancels in the store, on both drivers where they differ. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
@@ -26,7 +26,7 @@ const read = async (id: string) => (await readTasks(db, 'default', [id]))[0]
 const claim = async (id: string, attempt = 1) => (await claimAttemptsIfDue(db, [{ taskId: id, attempt }], 'w', 60_000))[0]
 const complete = (taskId: string) => settleAttemptsIfCurrent(db, [{ taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null }])
 
-t.test('of many that ask for a unique task at once one makes it, and the others are told of it; its end makes the key free', async (t) => {
+t.test('of many concurrent creates with a unique key one creates the task and the others return it; its end frees the key', async (t) => {
   for (const database of [db, pool]) {
     const key = `key of ${database === db}`
     const answers = (await Promise.all(Array.from({ length: 30 }, () => createUniqueTasks(database, [unique(key)], 0)))).flat()
@@ -43,7 +43,7 @@ t.test('of many that ask for a unique task at once one makes it, and the others 
   }
 })
 
-t.test('a create that deadlocks with the ends of tasks is done again', async (t) => {
+t.test('a create that deadlocks with settlements is retried', async (t) => {
   await createUniqueTasks(db, [unique('first'), unique('second')], 0)
   const other = new pg.Client({ connectionString: server.adminUrl })
   await other.connect()
@@ -78,7 +78,7 @@ t.test('a batch is whole or nothing, also with unique tasks, and with a key it i
   t.equal(await read(broken[0]?.id ?? ''), undefined)
 })
 
-t.test('a task that nobody started in time is EXPIRED, and cannot be claimed even before that is said', async (t) => {
+t.test('a task not started in time is EXPIRED, and cannot be claimed even before the sweep', async (t) => {
   const ids = await storeTasks(db, 3, { maxAttempts: 3, more: { expiresAt: new Date(Date.now() + 3_600_000).toISOString() } })
   const [late = '', started = '', retrying = ''] = ids
   await claim(started)
@@ -135,7 +135,7 @@ t.test('a task that waits can be edited; one that has started, or moved, cannot'
   t.match(await read(waiting), { title: 'new' })
 })
 
-t.test('a cancel ends what waits, asks what runs, reaches children when told so, and can be said again', async (t) => {
+t.test('a cancel ends waiting tasks, asks running ones to stop, includes children on request, and is idempotent', async (t) => {
   const [parent = ''] = await storeTasks(db, 1)
   const [child = '', running = ''] = await storeTasks(db, 2, { more: { parentId: parent } })
   const [grandchild = ''] = await storeTasks(db, 1, { delayMs: 60_000, more: { parentId: child } })
@@ -153,7 +153,7 @@ t.test('a cancel ends what waits, asks what runs, reaches children when told so,
   t.match(end, { status: 'CANCELLED', from: 'CANCELLING', reason: null }, 'a worker that is lost cannot bring it back')
 })
 
-t.test('no history has a gap, and every task has what moves it on', async (t) => {
+t.test('no history has a gap, and every unfinished task has a delivery or a lease', async (t) => {
   t.same(findViolations(await readStored(db), []), [])
   t.same(await findFaults(db), [])
 })

@@ -1,4 +1,4 @@
-/** Tasks made in an application's own transaction. */
+/** Tasks created in an application's own transaction. */
 import pg from 'pg'
 import t from 'tap'
 import { takeDueDeliveries } from '../../../src/store/deliveries/take-due.js'
@@ -52,7 +52,7 @@ t.test('a later start is SCHEDULED; ids are in the order of time', async (t) => 
   t.equal((await readTasks(db, 'other', ids)).length, 5)
 })
 
-t.test('what does not fit is refused by name, with a hint', async (t) => {
+t.test('invalid arguments are refused by name, with a hint', async (t) => {
   const refusals: [Parameters<typeof createTaskQuery>[0], RegExp][] = [
     [{ type: 'No Such!' }, /type 'No Such!' is malformed/],
     [{ type: 'demo.sleep', title: 'x'.repeat(201) }, /title has 201 characters/],

@@ -1,4 +1,4 @@
-/** What is asked for becomes a task that can be stored, or is refused by name. */
+/** A request becomes a task that can be stored, or is refused by name. */
 import t from 'tap'
 import { Type } from 'typebox'
 import { defineTask } from '../../../src/definitions/definition.js'

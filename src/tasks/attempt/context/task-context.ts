@@ -1,5 +1,5 @@
 /**
- * What a handler is given: see `TaskContext`. Everything in it that writes is fenced by the attempt's number, in the
+ * Creates the context of a handler: see `TaskContext`. All its writes are fenced by the number of the attempt, in the
  * database, because a run that was paused does not know that it is late.
  */
 import type { Readable, Writable } from 'node:stream'
@@ -37,11 +37,11 @@ const MAX_KEY_LENGTH = 200
 const PROGRESS_DATA_LIMITS = { maxBytes: 2_048, maxDepth: 16 }
 const MAX_PROGRESS_MESSAGE_LENGTH = 500
 const childChecker = createChecker(CreateTask)
-/** How long a later attempt is known to repeat the create of an earlier one. */
+/** How long a later attempt's create is recognized as a repetition of an earlier one. */
 const CHILD_KEY_TTL_MS = 30 * 86_400_000
 const PAUSES = { firstMs: 100, maxMs: 2_000 }
 
-/** What attempts are run with, whichever they are. */
+/** The services of a worker, shared by all attempts. */
 export interface WorkerServices {
   db: Database
   recorder: Recorder
@@ -53,9 +53,9 @@ export interface WorkerServices {
 }
 
 export interface TaskContextDeps extends WorkerServices {
-  /** Called at each sign of life. */
+  /** Called at each heartbeat. */
   alive(): void
-  /** What this result would mean for the task. */
+  /** The settlement for this result of the handler. */
   settleReturned(returned: unknown): Settlement | undefined
 }
 
@@ -98,7 +98,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     return recorded.value
   }
 
-  /** It has happened: while PostgreSQL is away there is nothing better to do than to try again. */
+  /** The effect has happened, so while PostgreSQL is away the record is retried. */
   async function recordDone(key: string, record: EffectRecord): Promise<EffectRecord> {
     try {
       await whenDatabaseAnswers(() => recordEffect(db, ref, key, record))
@@ -109,7 +109,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     }
   }
 
-  /** Tries again while PostgreSQL is away, until the run is asked to end. */
+  /** Retries while PostgreSQL is away, until the run is asked to end. */
   function whenDatabaseAnswers<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
     return retry(ask, {
       ...PAUSES,
@@ -131,11 +131,11 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
       return returned as Value
     })
     const result = await commit.catch((error: unknown) => {
-      // Whether it was committed is not known; if it was, the attempt that is put back is refused.
+      // Whether it was committed is unknown. If it was, the claim refuses the attempt that is put back.
       throw isUnavailable(error) ? new DatabaseAwayError('PostgreSQL went away during a transaction', { cause: error }) : error
     })
     isCommitted = true
-    // A publication that is lost here is found by the watchers' position check.
+    // If this publication is lost, the hub's position check finds the event.
     if (event !== undefined) recorder.announce(event)
     return result
   }
@@ -185,7 +185,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     return deps.artifacts.read({ owner, attempt: found.attempt, name: found.name })
   }
 
-  /** Empty when it does not fit: a hint is no reason to fail the task. */
+  /** Empty when the data does not fit: progress is a hint and must not fail the task. */
   function readData(data: unknown): { data?: unknown } {
     if (data === undefined) return {}
     const stored = toStorable(data, PROGRESS_DATA_LIMITS)
@@ -198,7 +198,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
 
   const context: TaskContext = {
     ...{ taskId, tenant, attempt, signal, db },
-    // Made when they are first used: most handlers ask for neither.
+    // Created on first use: most handlers need neither.
     get task() {
       return (task ??= toTask(claimed))
     },
@@ -243,7 +243,7 @@ function isCount(value: unknown): boolean {
   return typeof value === 'number' && value >= 0 && Number.isFinite(value)
 }
 
-/** What a client may not ask for, a handler may not either. @throws NewTaskError */
+/** Applies the rules for clients to a handler's create. @throws NewTaskError */
 function readChild(child: CreateTask): CreateTask {
   const stored = toStorable(child, { maxBytes: Infinity, maxDepth: MAX_BODY_DEPTH })
   const errors = stored.violation ? [stored.violation] : childChecker.check(stored.value)
