@@ -61,10 +61,10 @@ export interface EventBus {
 }
 
 export interface EventListener {
-  /** An event, as published: parsed, and its JSON text. An event too large to be carried arrives through `onHint`. */
+  /** An event, as published: parsed, and its JSON text, both with the `tenant` that is not for clients. An event too large to be carried arrives through `onHint`. */
   onEvent(event: Event, json: string): void
-  /** "This task has moved to this version", without the event itself. */
-  onHint(taskId: TaskId, version: number): void
+  /** "This task has moved to this version", without the event itself. `tenant` as in an event. */
+  onHint(taskId: TaskId, version: number, tenant?: string): void
   /** Notices of events, of whatever task, while `subscribeNotices` holds. */
   onNotices?(notices: readonly Notice[]): void
   /** Events may have been missed: called after each reconnect, once every subscription is acknowledged again. */

@@ -3,7 +3,7 @@
  * subscribes to the slots it has watchers for and not to every task.
  *
  * NOTIFY takes less than 8,000 bytes, and a hint is enough where the event is in PostgreSQL anyway: an event above
- * `MAX_EVENT_BYTES` travels as `{"type":"hint","taskId":…,"version":…}`.
+ * `MAX_EVENT_BYTES` travels as `{"type":"hint","taskId":…,"version":…}`. Each says its tenant, unless that is the default.
  *
  * Lists want to hear of every task, and little of each. So the notices of all events that are published together travel once more, in one
  * message, on a channel that only processes with watched lists subscribe to.
@@ -21,6 +21,7 @@ interface Hint {
   type: 'hint'
   taskId: TaskId
   version: number
+  tenant?: string
 }
 
 /** The slot of a task, 0 to 15: the last digit of its id, which is random in UUIDv7 (RFC 9562). */
@@ -33,7 +34,7 @@ export function slotOf(taskId: TaskId): number {
 export function encodeEvent(event: Event): string {
   const json = JSON.stringify({ ...event, facts: undefined })
   if (Buffer.byteLength(json) <= MAX_EVENT_BYTES) return json
-  const hint: Hint = { type: 'hint', taskId: event.taskId, version: event.version }
+  const hint: Hint = { type: 'hint', taskId: event.taskId, version: event.version, ...(event.tenant !== undefined && { tenant: event.tenant }) }
   return JSON.stringify(hint)
 }
 
@@ -43,7 +44,7 @@ export function encodeEvent(event: Event): string {
  */
 export function deliverMessage(text: string, listener: EventListener): void {
   const message = JSON.parse(text) as Event | Hint
-  if (message.type === 'hint') listener.onHint(message.taskId, message.version)
+  if (message.type === 'hint') listener.onHint(message.taskId, message.version, message.tenant)
   else listener.onEvent(message, text)
 }
 
@@ -53,9 +54,9 @@ export function isCancel(event: Event): boolean {
 }
 
 /** What lists are told of an event; undefined for a log line. */
-export function toNotice({ type, taskId, version, status, facts }: Event): Notice | undefined {
+export function toNotice({ type, taskId, tenant, version, status, facts }: Event): Notice | undefined {
   if (type === 'log') return undefined
-  return { taskId, version, status, ...(facts && { facts }), ...(type === 'progress' && { isProgress: true }) }
+  return { taskId, ...(tenant !== undefined && { tenant }), version, status, ...(facts && { facts }), ...(type === 'progress' && { isProgress: true }) }
 }
 
 /** The texts to publish: all notices in order, as many together as a message holds. */

@@ -7,6 +7,7 @@
  */
 import { sql } from 'drizzle-orm'
 import { bigint, boolean, index, integer, jsonb, pgSchema, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
+import { DEFAULT_TENANT } from '../access/principal.js'
 import { STATUSES } from '../protocol/status.js'
 import type { Failure, LogLine, Progress } from '../protocol/task.js'
 
@@ -14,7 +15,7 @@ import type { Failure, LogLine, Progress } from '../protocol/task.js'
 export const taskwire = pgSchema('taskwire')
 
 const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
-const tenant = () => text('tenant').notNull().default('default')
+const tenant = () => text('tenant').notNull().default(DEFAULT_TENANT)
 
 /** A type of its own, not a check: PostgreSQL reads the text of a check anew for every statement. */
 export const taskStatus = taskwire.enum('task_status', STATUSES)
@@ -30,7 +31,7 @@ export const tasks = taskwire.table('tasks', {
   tenant: tenant(),
   type: text('type').notNull(),
   title: text('title').notNull(),
-  queue: text('queue').notNull().default('default'),
+  queue: text('queue').notNull().default(DEFAULT_TENANT),
   priority: smallint('priority').notNull().default(0),
   tags: text('tags').array().notNull().default(sql`'{}'`),
   status: taskStatus('status').notNull(),
@@ -145,7 +146,7 @@ export const deliveries = taskwire.table(
     taskId: uuid('task_id').primaryKey(),
     attempt: integer('attempt').notNull(),
     tenant: tenant(),
-    queue: text('queue').notNull().default('default'),
+    queue: text('queue').notNull().default(DEFAULT_TENANT),
     priority: smallint('priority').notNull().default(0),
     dueAt: instant('due_at').notNull(),
     /** How often the relay has handed it over. */

@@ -1,6 +1,7 @@
 /** What a developer writes: one definition per type of task. From it come validation, OpenAPI, the form and the docs. */
 import type { Readable, Writable } from 'node:stream'
 import type { Static, TNever, TSchema } from 'typebox'
+import type { Principal } from '../access/principal.js'
 import type { Database, Orm } from '../db/database.js'
 import type { Log } from '../log.js'
 import type { FieldError } from '../protocol/errors.js'
@@ -30,6 +31,8 @@ export class DatabaseAwayError extends Error {
 export interface TaskContext<Data = unknown> {
   readonly taskId: TaskId
   readonly tenant: string
+  /** The server in the name of the task's tenant: for functions that read or write what belongs to one. */
+  readonly principal: Principal
   /** The task as it stood when this run began. */
   readonly task: Task
   /** The run's number, from 1. */

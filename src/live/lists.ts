@@ -1,9 +1,10 @@
 /**
- * The lists that are watched in this process: one room for each, shared by all who watch the same one, and what rooms have in common.
+ * The lists that are watched in this process: one room for each, shared by all of a tenant who watch the same one, and what rooms have in common.
  *
  * Bounded: so many rooms, so many rows in all of them together. A room outlives its last stream by a second, so that a reload of the page is
  * no read.
  */
+import { serviceOf, type Principal } from '../access/principal.js'
 import type { ListFilter } from '../protocol/list.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { startInterval } from '../timing/interval.js'
@@ -22,8 +23,8 @@ const ROOM_GRACE_MS = 1_000
 
 export interface ListsDeps {
   notices: Notices
-  /** How the room that asks reads. @param room whose turns its reads take */
-  readsFor(room: object): ListReads
+  /** How the room that asks reads. @param principal whose tasks @param room whose turns its reads take */
+  readsFor(principal: Principal, room: object): ListReads
   encodeCursor(position: ListPosition): string
   log: Log
   /** Lists that are watched at a time. Default 200. */
@@ -47,11 +48,11 @@ export interface OpenList {
 
 export interface Lists {
   /** Reads a list, or joins those who watch it. @throws ListsFullError, and what reading throws */
-  open(query: ListQuery): Promise<OpenList>
+  open(principal: Principal, query: ListQuery): Promise<OpenList>
   /** The tasks that fit now, newest first. */
-  find(filter: ListFilter, limit: number): Promise<readonly FoundRow[]>
+  find(principal: Principal, filter: ListFilter, limit: number): Promise<readonly FoundRow[]>
   /** Tells of each task that comes to fit, from when the promise has resolved until `stop`. @throws ListsFullError, and what reading throws */
-  watchFits(filter: ListFilter, onFit: OnFit): Promise<{ stop(): void }>
+  watchFits(principal: Principal, filter: ListFilter, onFit: OnFit): Promise<{ stop(): void }>
   /** Closes every stream with 1012. Idempotent. */
   stop(): void
   counts(): { lists: number; rows: number }
@@ -66,24 +67,24 @@ export function startLists(deps: ListsDeps): Lists {
   let nameCount = 0
   let isStopped = false
 
-  function roomOf(query: ListQuery): ListRoom {
-    const key = keyOf(query)
+  function roomOf({ tenant }: Principal, query: ListQuery): ListRoom {
+    const key = keyOf(tenant, query)
     const known = rooms.get(key)
     if (known !== undefined) return known
     const rows = [...rooms.values()].reduce((sum, room) => sum + room.query.limit, 0)
     if (isStopped || rooms.size >= maxRooms || rows + query.limit > maxRows) throw new ListsFullError(`${rooms.size} lists with ${rows} rows are watched`)
     nameCount += 1
-    const reads = readsFor({})
-    const room = new ListRoom(`list-${nameCount}`, query, { reads, notices, log, maxStuckMs, encodeCursor, watchCounts: (onCounts) => watchCounts(query.filter, reads, onCounts) })
+    const reads = readsFor(serviceOf(tenant, 'lists'), {})
+    const room = new ListRoom(`list-${nameCount}`, tenant, query, { reads, notices, log, maxStuckMs, encodeCursor, watchCounts: (onCounts) => watchCounts(tenant, query.filter, reads, onCounts) })
     rooms.set(key, room)
     return room
   }
 
   /** Lists that differ in their status or window only have the same counts. */
-  function watchCounts({ ...filter }: ListFilter, reads: ListReads, onCounts: () => void) {
+  function watchCounts(tenant: string, { ...filter }: ListFilter, reads: ListReads, onCounts: () => void) {
     delete filter.status
-    const key = keyOf({ filter, limit: 0 })
-    const tally = tallies.get(key) ?? new ListTally(filter, reads, notices, log)
+    const key = keyOf(tenant, { filter, limit: 0 })
+    const tally = tallies.get(key) ?? new ListTally(tenant, filter, reads, notices, log)
     tallies.set(key, tally)
     tally.add(onCounts)
     return { counts: () => tally.counts, stop: () => tally.remove(onCounts) }
@@ -114,18 +115,18 @@ export function startLists(deps: ListsDeps): Lists {
   })
 
   return {
-    async open(query) {
-      const room = roomOf(query)
+    async open(principal, query) {
+      const room = roomOf(principal, query)
       await room.enter()
       return { name: room.name, size: room.size, follow: (sink) => room.attach(sink) }
     },
-    async find(filter, limit) {
-      return (await readsFor(asker).find(filter, { limit })).found
+    async find(principal, filter, limit) {
+      return (await readsFor(principal, asker).find(filter, { limit })).found
     },
-    async watchFits(filter, onFit) {
-      const key = keyOf({ filter, limit: 0 })
+    async watchFits({ tenant }, filter, onFit) {
+      const key = keyOf(tenant, { filter, limit: 0 })
       if (!fits.has(key) && fits.size >= maxRooms) throw new ListsFullError(`${fits.size} filters are watched`)
-      const room = fits.get(key) ?? new FitRoom(filter, readsFor({}), notices, log)
+      const room = fits.get(key) ?? new FitRoom(tenant, filter, readsFor(serviceOf(tenant, 'lists'), {}), notices, log)
       fits.set(key, room)
       const stop = () => room.remove(onFit)
       await room.add(onFit).catch((error: unknown) => {

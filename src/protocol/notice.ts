@@ -16,6 +16,8 @@ export interface TaskFacts {
 /** A copy of a change that is already committed. */
 export interface Notice {
   taskId: TaskId
+  /** Whose task it is; missing: the default tenant's. */
+  tenant?: string
   version: number
   status: Status
   /** Missing: whoever wants to know reads the task. */

@@ -113,8 +113,11 @@ export type IdleHeartbeat = Static<typeof IdleHeartbeat>
 export const StreamMessage = Type.Union([SnapshotMessage, ResumedMessage, TransitionMessage, ProgressMessage, LogMessage, HeartbeatMessage])
 export type StreamMessage = Static<typeof StreamMessage>
 
-/** What travels between processes: a copy of a row that is already committed. `facts` are for lists, and no part of the message. */
-export type Event = (TransitionMessage | ProgressMessage | LogMessage) & { facts?: TaskFacts }
+/**
+ * What travels between processes: a copy of a row that is already committed. `facts` are for lists, and `tenant` says whose task it is
+ * (missing: the default tenant's); neither is part of the message.
+ */
+export type Event = (TransitionMessage | ProgressMessage | LogMessage) & { facts?: TaskFacts; tenant?: string }
 
 /**
  * Why a WebSocket closes (RFC 6455 section 7.4), and what a client should do. The rule: 1000 and 4500-4999 mean stop,

@@ -4,6 +4,7 @@
  * Whatever a row holds, it can be shown: SQL at a console or an older version may have written what no statement here writes, and one such
  * task must not fail the page that it stands on. Times are bounded as they are read (see `db/instant.ts`); the rest is in `stored-values.ts`.
  */
+import { markTenant } from '../access/principal.js'
 import { rewriteInstant } from '../db/instant.js'
 import type { TaskFacts } from '../protocol/notice.js'
 import { isFinal, type Status } from '../protocol/status.js'
@@ -116,7 +117,8 @@ export interface TransitionRow {
   priority?: number
   tags?: string[]
   expiresAt?: Date | null
-  /** Of statements that move tasks. */
+  /** Of statements that move tasks, both. */
+  tenant?: string
   facts?: TaskFacts
 }
 
@@ -124,8 +126,8 @@ export interface TransitionRow {
 export const FACTS = `json_build_object('type', t.type, 'queue', t.queue, 'tags', t.tags, 'batchId', t.batch_id, 'parentId', t.parent_id, 'createdAt', t.created_at) as facts`
 
 /** The transition as it is to be published. */
-export function toEvent({ facts, ...row }: TransitionRow): Event {
-  return { ...toTransitionMessage(row), ...(facts && { facts: { ...facts, tags: toTags(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }) }
+export function toEvent({ tenant, facts, ...row }: TransitionRow): Event {
+  return { ...toTransitionMessage(row), ...(tenant !== undefined && markTenant(tenant)), ...(facts && { facts: { ...facts, tags: toTags(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }) }
 }
 
 /** The facts of a task that was read whole. */

@@ -1,5 +1,6 @@
 /** What the hub keeps of tasks whose payloads and results are large: their positions, and no more of the rest than a bound for all of them. */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { toFrame } from '../../src/live/frame.js'
 import { createHeldFrames } from '../../src/live/held-frames.js'
 import { MAX_HELD_FRAME_BYTES } from '../../src/live/hub.js'
@@ -23,10 +24,10 @@ function leaveOut(tasks: Task[]) {
 async function openLargeWorld(t: Parameters<typeof openWorld>[0], onFirstRead?: (world: { store: Store }, id: TaskId) => void) {
   const wholeReads: TaskId[] = []
   const world: Awaited<ReturnType<typeof openWorld>> = await openWorld(t, {
-    readTasks: async (ids) => leaveOut(await world.store.readTasks(ids)),
-    readWholeTask: (id) => {
+    readTasks: async (principal, ids) => leaveOut(await world.store.readTasks(principal, ids)),
+    readWholeTask: (principal, id) => {
       if (wholeReads.push(id) === 1) onFirstRead?.(world, id)
-      return world.store.readWholeTask(id)
+      return world.store.readWholeTask(principal, id)
     },
   })
   const ids = Array.from({ length: COUNT }, (_, index) => idOf(index))
@@ -43,11 +44,11 @@ const payloadOf = (client: Client) => (client.messages[0] as unknown as { task: 
 
 t.test('watchers that read nothing make the hub hold positions, and no payload', async (t) => {
   const { hub, ids, wholeReads } = await openLargeWorld(t)
-  await Promise.all(ids.map((id) => hub.find(id)))
+  await Promise.all(ids.map((id) => hub.find(DEFAULT_PRINCIPAL, id)))
   const clients = ids.map((id) => new FullClient().attach(hub, id))
   await settle()
   t.same(hub.counts(), { tasks: COUNT, streams: COUNT, heldBytes: 0 })
-  t.same(ids.filter((id) => hub.task(id)?.payload !== null), [], 'no room keeps a payload')
+  t.same(ids.filter((id) => hub.task(DEFAULT_PRINCIPAL, id)?.payload !== null), [], 'no room keeps a payload')
   t.same(wholeReads, [], 'and none was read for a socket without room')
   for (const client of clients) client.drain()
   await until(() => clients.every(({ messages }) => messages.length === 1))
@@ -76,7 +77,7 @@ t.test('a large task that moves on while it is read is told as it stands then, a
   await until(() => client.isEnded)
   t.same(client.story, ['snapshot 2', 'transition 3'])
   t.match(client.messages[1], { result: { text: LARGE } })
-  t.equal(hub.task(id)?.result, null, 'the result is not kept in the task')
+  t.equal(hub.task(DEFAULT_PRINCIPAL, id)?.result, null, 'the result is not kept in the task')
   const others = [new Client().attach(hub, id), new Client().attach(hub, id, 1)]
   await until(() => others.every(({ isEnded }) => isEnded))
   t.same(others.map(({ story }) => story), [['snapshot 3'], ['resumed 1', 'transition 2', 'transition 3']])
@@ -89,13 +90,13 @@ t.test('a whole task that cannot be read is read at the next check', async (t) =
   const id = idOf(0)
   store.tasks.set(id, { ...store.create(id), payload: { text: LARGE } })
   const { hub } = await openWorld(t, {
-    readTasks: async (ids) => leaveOut(await store.readTasks(ids)),
+    readTasks: async (principal, ids) => leaveOut(await store.readTasks(principal, ids)),
     readVersions: store.readVersions,
-    readWholeTask: (given) => (isAway ? Promise.reject(new Error('PostgreSQL is away')) : store.readWholeTask(given)),
+    readWholeTask: (principal, given) => (isAway ? Promise.reject(new Error('PostgreSQL is away')) : store.readWholeTask(principal, given)),
     positionCheckMs: 20,
   })
   const client = new Client().attach(hub, id)
-  await until(() => hub.task(id) !== undefined)
+  await until(() => hub.task(DEFAULT_PRINCIPAL, id) !== undefined)
   await settle()
   t.same(client.messages, [])
   isAway = false

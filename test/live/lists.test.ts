@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { ListQuery, ListReads } from '../../src/live/list-query.js'
 import type { ListSink } from '../../src/live/list-stream.js'
 import { startLists } from '../../src/live/lists.js'
@@ -146,7 +147,7 @@ t.test('every watcher holds what is stored, whatever becomes of the notices', as
       const joining: Promise<void>[] = []
       const join = async (query: ListQuery) => {
         const watcher = new Watcher(query)
-        const list = await lists.open(query)
+        const list = await lists.open(DEFAULT_PRINCIPAL, query)
         watchers.push({ watcher, stream: list.follow(watcher) })
       }
       try {
@@ -198,8 +199,8 @@ t.test('a client that takes nothing is told the whole list once it does, however
   t.teardown(() => lists.stop())
   const query = { filter: {}, limit: 10 }
   const [slow, quick] = [new Watcher(query), new Watcher(query)]
-  const stream = (await lists.open(query)).follow(slow)
-  ;(await lists.open(query)).follow(quick)
+  const stream = (await lists.open(DEFAULT_PRINCIPAL, query)).follow(slow)
+  ;(await lists.open(DEFAULT_PRINCIPAL, query)).follow(quick)
   slow.isFull = true
   for (let round = 1; round <= 3; round += 1) {
     store.put(newTask(round))
@@ -219,9 +220,9 @@ t.test('an outage of PostgreSQL costs time, and nobody watching costs nothing', 
   const query = { filter: {}, limit: 10 }
   const watcher = new Watcher(query)
   store.isAway = true
-  await t.rejects(lists.open(query))
+  await t.rejects(lists.open(DEFAULT_PRINCIPAL, query))
   store.isAway = false
-  const stream = (await lists.open(query)).follow(watcher)
+  const stream = (await lists.open(DEFAULT_PRINCIPAL, query)).follow(watcher)
   store.isAway = true
   store.put(newTask(1))
   tell(newTask(1))
@@ -238,8 +239,8 @@ t.test('rooms and their rows are bounded', async (t) => {
   t.teardown(() => lists.stop())
   for (let index = 0; index < 20; index += 1) {
     const query = { filter: { tag: `${index}` }, limit: 1_000 }
-    ;(await lists.open(query)).follow(new Watcher(query))
+    ;(await lists.open(DEFAULT_PRINCIPAL, query)).follow(new Watcher(query))
   }
-  await t.rejects(lists.open({ filter: {}, limit: 1 }), /lists with 20000 rows/)
-  t.equal((await lists.open({ filter: { tag: '3' }, limit: 1_000 })).name, 'list-4', 'one that is watched has room for more')
+  await t.rejects(lists.open(DEFAULT_PRINCIPAL, { filter: {}, limit: 1 }), /lists with 20000 rows/)
+  t.equal((await lists.open(DEFAULT_PRINCIPAL, { filter: { tag: '3' }, limit: 1_000 })).name, 'list-4', 'one that is watched has room for more')
 })

@@ -6,6 +6,7 @@
  * its value already, which makes no version. Undefined: the task has started meanwhile, or is not as it was expected to be, and is left as
  * it is. A claim and an edit lock the row of the task, so that an attempt runs with all of an edit or without it.
  */
+import type { Principal } from '../../access/principal.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database } from '../../db/database.js'
 import { EDITABLE_STATUSES } from '../../protocol/status.js'
@@ -75,7 +76,7 @@ const EDIT_TASK = moveTasks({
   where d.task_id = any(array[m.id])
 )`,
   ],
-  answer: `select c.id as "taskId", m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason,
+  answer: `select c.id as "taskId", m.tenant, m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason,
   to_json(m.edited) as edited, to_json(m.edited) as standing, m.title, m.payload, m.priority, to_json(m.tags) as tags,
   m.run_at as "runAt", m.expires_at as "expiresAt", m.facts
 from current c left join moved m on m.id = c.id`,
@@ -89,8 +90,8 @@ type EditRow = TransitionRow | { version: null }
  * @returns the events to publish, none or one; undefined when the task cannot be edited, or is not as expected
  */
 export async function editTaskIfWaiting(
+  { tenant }: Principal,
   db: Database,
-  tenant: string,
   id: TaskId,
   { tags, ...change }: TaskEdit,
   expected?: Task,

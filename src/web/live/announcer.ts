@@ -5,6 +5,7 @@
  * the oldest is dropped.
  */
 import type { FastifyBaseLogger } from 'fastify'
+import { markTenant } from '../../access/principal.js'
 import type { EventBus } from '../../broker/broker.js'
 import type { Notice } from '../../protocol/notice.js'
 import type { CreatedTask, NewTask } from '../../store/tasks/create.js'
@@ -46,7 +47,7 @@ export function createAnnouncer({ events, log }: { events: Pick<EventBus, 'publi
   }
 }
 
-function toNotice({ id, type, queue, tags, more }: NewTask, { status, createdAt }: CreatedTask): Notice {
+function toNotice({ id, tenant, type, queue, tags, more }: NewTask, { status, createdAt }: CreatedTask): Notice {
   const facts = { type, queue, tags: [...tags], batchId: more?.batchId ?? null, parentId: more?.parentId ?? null, createdAt: createdAt.toISOString() }
-  return { taskId: id, version: 1, status, facts }
+  return { taskId: id, ...markTenant(tenant), version: 1, status, facts }
 }

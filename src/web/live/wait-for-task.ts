@@ -1,5 +1,6 @@
 /** Waits until a task has changed, or has ended: for long polls and for `Prefer: wait`. */
 import type { ServerResponse } from 'node:http'
+import type { Principal } from '../../access/principal.js'
 import type { Hub, Sink } from '../../live/hub.js'
 import { isFinal } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
@@ -13,7 +14,7 @@ export interface WaitOptions {
 }
 
 /** Resolves when it is so, when the time is over, or when the hub can tell no more; the caller reads what is. */
-export async function waitForTask(hub: Hub, id: TaskId, { since, waitMs, client }: WaitOptions): Promise<void> {
+export async function waitForTask(principal: Principal, hub: Hub, id: TaskId, { since, waitMs, client }: WaitOptions): Promise<void> {
   let finish = () => {}
   const over = new Promise<void>((resolve) => (finish = resolve))
   const sink: Sink = {
@@ -25,7 +26,7 @@ export async function waitForTask(hub: Hub, id: TaskId, { since, waitMs, client 
   }
   const timer = setTimeout(finish, waitMs)
   client.once('close', finish)
-  const stream = hub.attach(id, { since }, sink)
+  const stream = hub.attach(principal, id, { since }, sink)
   await over
   clearTimeout(timer)
   client.off('close', finish)
