@@ -8,18 +8,19 @@ import tseslint from 'typescript-eslint'
 const ROOMS = {
   timing: [],
   protocol: [],
+  access: [],
   artifacts: [],
-  db: ['protocol'],
-  store: ['protocol', 'db', 'artifacts/artifact-store.js'],
-  definitions: ['protocol', 'db'],
-  tasks: ['protocol', 'db', 'store', 'definitions', 'artifacts'],
-  handlers: ['protocol', 'db', 'store', 'definitions', 'tasks', 'artifacts'],
+  db: ['protocol', 'access'],
+  store: ['protocol', 'access', 'db', 'artifacts/artifact-store.js'],
+  definitions: ['protocol', 'access', 'db'],
+  tasks: ['protocol', 'access', 'db', 'store', 'definitions', 'artifacts'],
+  handlers: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'artifacts'],
   broker: ['protocol', 'db'],
-  relay: ['protocol', 'db', 'store', 'broker', 'artifacts'],
-  live: ['protocol', 'broker/broker.js'],
-  worker: ['protocol', 'db', 'store', 'definitions', 'tasks', 'broker', 'handlers', 'artifacts'],
-  web: ['protocol', 'db', 'store', 'definitions', 'tasks', 'broker', 'handlers', 'live', 'artifacts'],
-  testing: ['protocol', 'db', 'store', 'definitions', 'tasks', 'artifacts'],
+  relay: ['protocol', 'access', 'db', 'store', 'broker', 'artifacts'],
+  live: ['protocol', 'access', 'broker/broker.js'],
+  worker: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'broker', 'handlers', 'artifacts'],
+  web: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'broker', 'handlers', 'live', 'artifacts'],
+  testing: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'artifacts'],
   doctor: ['protocol', 'db', 'store', 'broker'],
   services: ['db/database-url.js'],
 }
@@ -56,6 +57,7 @@ function boundariesOf(room) {
     if (!rooms.includes(room)) patterns.push({ regex: `^${name}(/|$)`, message: `only ${rooms.join(', ') || 'tests'} may import ${name}.` })
   }
   if (room === 'timing') patterns.push({ regex: '^(?!node:|\\./)', message: 'timing imports Node only.' })
+  if (room === 'access') patterns.push({ regex: '^(?!\\./)', message: 'access imports itself only.' })
   if (room === 'protocol') patterns.push({ regex: '^(?!typebox|\\.{1,2}/)', message: 'protocol imports typebox only.' })
   const rules = { 'no-restricted-imports': ['error', { patterns }] }
   if (!SQL_ROOMS.has(room)) rules['no-restricted-syntax'] = ['error', SQL]

@@ -74,10 +74,10 @@ export interface EventBus {
 }
 
 export interface EventListener {
-  /** An event as published: parsed, and its JSON text. Events too large for the broker arrive through `onHint`. */
+  /** An event as published: parsed, and its JSON text, both with the `tenant` that is not for clients. Events too large for the broker arrive through `onHint`. */
   onEvent(event: Event, json: string): void
-  /** "This task has moved to this version", without the event itself. */
-  onHint(taskId: TaskId, version: number): void
+  /** "This task has moved to this version", without the event itself. `tenant` as in an event. */
+  onHint(taskId: TaskId, version: number, tenant?: string): void
   /** Notices of events of any task, while `subscribeNotices` is in effect. */
   onNotices?(notices: readonly Notice[]): void
   /** Events may have been missed. Called after each reconnect, once every subscription has been acknowledged again. */

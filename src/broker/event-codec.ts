@@ -3,7 +3,7 @@
  * process subscribes to the slots in which it has streams rather than to every task.
  *
  * A NOTIFY payload must stay under 8,000 bytes. An event above `MAX_EVENT_BYTES` therefore travels as
- * `{"type":"hint","taskId":…,"version":…}`: the event itself is in PostgreSQL.
+ * `{"type":"hint","taskId":…,"version":…}`: the event itself is in PostgreSQL. Each says its tenant, unless that is the default.
  *
  * Lists need a little about every task. So the notices of all events published together are sent once more, in one
  * message, on a channel to which only processes with watched lists subscribe.
@@ -24,6 +24,7 @@ interface Hint {
   type: 'hint'
   taskId: TaskId
   version: number
+  tenant?: string
 }
 
 /** The slot of a task, 0 to 15: the last digit of its id, which is random in UUIDv7 (RFC 9562). */
@@ -36,14 +37,14 @@ export function slotOf(taskId: TaskId): number {
 export function encodeEvent(event: Event): string {
   const json = JSON.stringify({ ...event, facts: undefined })
   if (Buffer.byteLength(json) <= MAX_EVENT_BYTES) return json
-  const hint: Hint = { type: 'hint', taskId: event.taskId, version: event.version }
+  const hint: Hint = { type: 'hint', taskId: event.taskId, version: event.version, ...(event.tenant !== undefined && { tenant: event.tenant }) }
   return JSON.stringify(hint)
 }
 
 /** Passes a published message to the listener. @throws when the text is not JSON, or the listener throws */
 export function deliverMessage(text: string, listener: EventListener): void {
   const message = JSON.parse(text) as Event | Hint
-  if (message.type === 'hint') listener.onHint(message.taskId, message.version)
+  if (message.type === 'hint') listener.onHint(message.taskId, message.version, message.tenant)
   else listener.onEvent(message, text)
 }
 
@@ -53,9 +54,9 @@ export function isCancel(event: Event): boolean {
 }
 
 /** The notice of an event for lists; undefined for a log line. */
-export function toNotice({ type, taskId, version, status, facts }: Event): Notice | undefined {
+export function toNotice({ type, taskId, tenant, version, status, facts }: Event): Notice | undefined {
   if (type === 'log') return undefined
-  return { taskId, version, status, ...(facts && { facts }), ...(type === 'progress' && { isProgress: true }) }
+  return { taskId, ...(tenant !== undefined && { tenant }), version, status, ...(facts && { facts }), ...(type === 'progress' && { isProgress: true }) }
 }
 
 /** The texts to publish: all notices in order, as many per message as fit. */

@@ -7,6 +7,7 @@
  */
 import { sql } from 'drizzle-orm'
 import { bigint, boolean, index, integer, jsonb, pgSchema, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
+import { DEFAULT_TENANT } from '../access/principal.js'
 import { STATUSES } from '../protocol/status.js'
 import type { Failure, LogLine, Progress } from '../protocol/task.js'
 
@@ -14,7 +15,7 @@ import type { Failure, LogLine, Progress } from '../protocol/task.js'
 export const taskwire = pgSchema('taskwire')
 
 const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
-const tenant = () => text('tenant').notNull().default('default')
+const tenant = () => text('tenant').notNull().default(DEFAULT_TENANT)
 
 /** An enum type rather than a check constraint: PostgreSQL parses the text of a check for every statement. */
 export const taskStatus = taskwire.enum('task_status', STATUSES)

@@ -1,6 +1,7 @@
 /** The definition of a task type, written by a developer. Validation, OpenAPI, the form and the docs derive from it. */
 import type { Readable, Writable } from 'node:stream'
 import type { Static, TNever, TSchema } from 'typebox'
+import type { Principal } from '../access/principal.js'
 import type { Database, Orm } from '../db/database.js'
 import type { Log } from '../log.js'
 import type { FieldError } from '../protocol/errors.js'
@@ -27,6 +28,8 @@ export class DatabaseAwayError extends Error {
 export interface TaskContext<Data = unknown> {
   readonly taskId: TaskId
   readonly tenant: string
+  /** The server in the name of the task's tenant: for functions that read or write what belongs to one. */
+  readonly principal: Principal
   /** The task as it was when this attempt began. */
   readonly task: Task
   /** The number of the attempt, from 1. */

@@ -41,7 +41,7 @@ export const reportGenerate = defineTask({
   // An omitted time is known only when the report starts.
   checkPayload: ({ from, to }) => checkPeriod({ from, to }, '/to'),
 
-  async run({ from, to, type }, { db, tenant, signal, progress, artifact }) {
+  async run({ from, to, type }, { db, principal, signal, progress, artifact }) {
     const period = await readReportPeriod(db, from ?? null, to ?? null)
     if (period.from >= period.to) {
       throw new PermanentFailure(
@@ -53,15 +53,15 @@ export const reportGenerate = defineTask({
     progress(1, SECTIONS, 'counting tasks')
 
     signal.throwIfAborted()
-    const counts = await countReportedTasks(db, tenant, scope)
+    const counts = await countReportedTasks(principal, db, scope)
     progress(2, SECTIONS, 'measuring run and wait times')
 
     signal.throwIfAborted()
-    const timings = await measureReportedTasks(db, tenant, scope)
+    const timings = await measureReportedTasks(principal, db, scope)
     progress(3, SECTIONS, 'grouping failures')
 
     signal.throwIfAborted()
-    const failures = await groupReportedFailures(db, tenant, scope, MAX_FAILURES)
+    const failures = await groupReportedFailures(principal, db, scope, MAX_FAILURES)
     progress(4, SECTIONS, 'done')
 
     const report = {

@@ -138,7 +138,7 @@ async function writePart(
   format: ExportFormat,
   filter: ExportFilter,
   afterId: TaskId | null,
-  { db, tenant, artifact, signal }: TaskContext,
+  { db, principal, artifact, signal }: TaskContext,
   onPage: (part: Pick<Part, 'walked' | 'rows'>) => void,
 ): Promise<Part> {
   let lastId: TaskId | null = null
@@ -150,8 +150,8 @@ async function writePart(
     let bytes = 0
     for (let after = afterId; walked < PART_TASKS && bytes < PART_BYTES; after = lastId) {
       signal.throwIfAborted()
-      const page = await exportPage(db, tenant, filter, { format, afterId: after, limit, maxBytes: PAGE_BYTES })
-      for await (const chunk of chunksOf(page, format, db)) {
+      const page = await exportPage(principal, db, filter, { format, afterId: after, limit, maxBytes: PAGE_BYTES })
+      for await (const chunk of chunksOf(page, format, { principal, db })) {
         signal.throwIfAborted()
         bytes += chunk.length
         yield chunk
@@ -169,8 +169,8 @@ async function writePart(
   return { rows, walked, longCells, lastId }
 }
 
-async function* chunksOf({ lines, large }: ExportPage, format: ExportFormat, db: TaskContext['db']): AsyncGenerator<Buffer> {
+async function* chunksOf({ lines, large }: ExportPage, format: ExportFormat, { principal, db }: Pick<TaskContext, 'principal' | 'db'>): AsyncGenerator<Buffer> {
   if (lines !== null) yield Buffer.from(lines)
   if (large === null) return
-  for (let from = 0; from < large.length; from += SLICE_LENGTH) yield Buffer.from(await exportSlice(db, large, format, from, SLICE_LENGTH))
+  for (let from = 0; from < large.length; from += SLICE_LENGTH) yield Buffer.from(await exportSlice(principal, db, large, format, from, SLICE_LENGTH))
 }

@@ -13,6 +13,7 @@
  *
  * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
+import type { Principal } from '../access/principal.js'
 import { Webhook } from 'standardwebhooks'
 import { Type } from 'typebox'
 import type { Database } from '../db/database.js'
@@ -79,14 +80,14 @@ export function createWebhookDeliver(options: WebhookOptions) {
     backoff: (failures) => (PAUSES_SECONDS[failures - 1] ?? 86_400) * 1_000 * (0.9 + 0.2 * Math.random()),
     retryOn: (error) => !(error instanceof AddressRefusedError),
 
-    async run({ taskId, url: text }, { taskId: messageId, db, tenant, signal }) {
+    async run({ taskId, url: text }, { taskId: messageId, db, principal, signal }) {
       const url = new URL(text)
       const { status } = await gate.call({
         url,
         signal,
         isFailure: (answer) => answer.status === 429 || answer.status >= 500,
         async send() {
-          const body = JSON.stringify(await readMessage(db, tenant, taskId, text))
+          const body = JSON.stringify(await readMessage(principal, db, taskId, text))
           const headers = await sign(db, messageId, body)
           // Redirects are not followed: the message is only for the receiver that was named. The body of the answer is
           // not read.
@@ -114,8 +115,8 @@ export function createWebhookDeliver(options: WebhookOptions) {
 }
 
 /** @throws PermanentFailure if the task did not request this callback */
-async function readMessage(db: Database, tenant: string, taskId: TaskId, url: string): Promise<CallbackMessage> {
-  const [task] = await readTasks(db, tenant, [taskId])
+async function readMessage(principal: Principal, db: Database, taskId: TaskId, url: string): Promise<CallbackMessage> {
+  const [task] = await readTasks(principal, db, [taskId])
   if (task === undefined) throw new PermanentFailure(`the task ${taskId} no longer exists`)
   if (task.callbackUrl !== url) throw new PermanentFailure(`the task ${taskId} does not have this URL as its callbackUrl`)
   if (!isFinal(task.status)) throw new PermanentFailure(`the task ${taskId} has not ended: it is ${task.status}`)

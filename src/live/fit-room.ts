@@ -29,6 +29,7 @@ const GRACE_MS = 5_000
 export type OnFit = (id: TaskId, version: number) => void
 
 export class FitRoom {
+  readonly tenant: string
   readonly filter: ListFilter
   readonly #reads: Pick<ListReads, 'find' | 'readRows'>
   readonly #notices: Notices
@@ -46,7 +47,8 @@ export class FitRoom {
   #isStopped = false
   #leftAtMs = performance.now()
 
-  constructor(filter: ListFilter, reads: Pick<ListReads, 'find' | 'readRows'>, notices: Notices, log: Log) {
+  constructor(tenant: string, filter: ListFilter, reads: Pick<ListReads, 'find' | 'readRows'>, notices: Notices, log: Log) {
+    this.tenant = tenant
     this.filter = filter
     this.#reads = reads
     this.#notices = notices
@@ -93,7 +95,7 @@ export class FitRoom {
 
   #hear(notices: readonly Notice[]): void {
     for (const notice of notices) {
-      if (notice.isProgress === true || !mayFit(this.filter, notice)) continue
+      if (notice.isProgress === true || !mayFit(this.tenant, this.filter, notice)) continue
       if (isSureOf(this.filter, notice)) this.#tell(notice.taskId, notice.version)
       else if (this.#unsure.size < MAX_UNSURE) this.#unsure.add(notice.taskId)
     }

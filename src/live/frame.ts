@@ -1,5 +1,5 @@
 /** Outgoing messages: serialised once, sent by every stream. */
-import type { ProgressMessage, StreamMessage, TransitionMessage } from '../protocol/stream.js'
+import type { Event, LogMessage, ProgressMessage, StreamMessage, TransitionMessage } from '../protocol/stream.js'
 
 export interface Frame<Message extends StreamMessage = StreamMessage> {
   readonly message: Message
@@ -17,8 +17,22 @@ export function toFrame<Message extends StreamMessage>(message: Message, json = 
   return { message, json, bytes: Buffer.byteLength(json) }
 }
 
-export function toEventFrame(event: TransitionMessage | ProgressMessage, json: string): EventFrame {
-  return event.type === 'transition' ? toFrame(event, json) : toFrame(event, json)
+/** What clients get of an event: not its tenant. `json` is the event's text. */
+export function toEventFrame(event: Event, json: string): EventFrame | Frame<LogMessage> {
+  if (event.tenant === undefined) return frameOf(event, json)
+  const message = { ...event }
+  delete message.tenant
+  return frameOf(message)
+}
+
+/** One call for each type of message, so that the compiler knows the frame's. */
+function frameOf(message: Event, json?: string): EventFrame | Frame<LogMessage> {
+  if (message.type === 'transition') return toFrame(message, json)
+  return message.type === 'log' ? toFrame(message, json) : toFrame(message, json)
+}
+
+export function isLine(frame: EventFrame | Frame<LogMessage>): frame is Frame<LogMessage> {
+  return frame.message.type === 'log'
 }
 
 export function isTransition(frame: EventFrame): frame is TransitionFrame {

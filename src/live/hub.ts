@@ -21,9 +21,12 @@
  *   the position check finds it within 2 s.
  * - PostgreSQL cannot be read: streams pause, and the position check tries again. Only `find` fails.
  * - A client is slow: see `task-stream.ts`.
+ * - Somebody asks for a task of another tenant: rooms are kept by tenant and id, and read under their tenant. A room that is opened for an id
+ *   of somebody else finds no task and hears no event.
  * - The process stops: every stream is closed with 1012 and a random delay, so that clients do not all reconnect at
  *   once.
  */
+import { serviceOf, tenantOf, type Principal } from '../access/principal.js'
 import type { EventBus } from '../broker/broker.js'
 import { CLOSE_CODES, type LogMessage, type TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
@@ -31,7 +34,7 @@ import { settlesWithin } from '../timing/deadline.js'
 import { startInterval } from '../timing/interval.js'
 import { limitUnderWay } from '../timing/limit.js'
 import { createCloser } from './closer.js'
-import { toEventFrame, toFrame } from './frame.js'
+import { isLine, toEventFrame } from './frame.js'
 import { createHeldFrames } from './held-frames.js'
 import { createNoticeBoard, type Notices } from './notices.js'
 import { createPositionCheck } from './position-check.js'
@@ -58,16 +61,16 @@ const MAX_WHOLE_READS = 2
 export const MAX_HELD_FRAME_BYTES = 16 * 1024 * 1024
 
 export interface HubDeps {
-  /** The tasks with these ids, in any order; missing tasks are left out. Large ones come without payload and result. */
-  readTasks(ids: TaskId[]): Promise<WatchedTask[]>
+  /** The tasks with these ids, in any order; missing tasks or are somebody else's are left out. Large ones come without payload and result. */
+  readTasks(principal: Principal, ids: TaskId[]): Promise<WatchedTask[]>
   /** The whole task with this id. */
-  readWholeTask(id: TaskId): Promise<Task | undefined>
+  readWholeTask(principal: Principal, id: TaskId): Promise<Task | undefined>
   /** The transitions after version `since`, oldest first, at most `limit`. */
-  readTransitionMessages(id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
-  /** The current version of each of these tasks; missing tasks are left out. */
-  readVersions(ids: TaskId[]): Promise<{ id: TaskId; version: number }[]>
+  readTransitionMessages(principal: Principal, id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
+  /** Whose each of these tasks is, and its current version; missing tasks are left out. */
+  readVersions(ids: TaskId[]): Promise<{ id: TaskId; tenant: string; version: number }[]>
   /** The latest log lines of the task, oldest first, at most `limit`. */
-  readLatestLogs(id: TaskId, limit: number): Promise<LogMessage[]>
+  readLatestLogs(principal: Principal, id: TaskId, limit: number): Promise<LogMessage[]>
   events: EventBus
   log: Log
   /**
@@ -84,18 +87,18 @@ export interface HubDeps {
 export interface Hub {
   /** Reports every change, for lists. */
   readonly notices: Notices
-  /** Whether the task exists; prepares for `attach`. Rejects if PostgreSQL cannot be queried. */
-  find(id: TaskId): Promise<boolean>
+  /** Whether the task exists for this principal; prepares for `attach`. Rejects if PostgreSQL cannot be queried. */
+  find(principal: Principal, id: TaskId): Promise<boolean>
   /**
    * The task as it is known here, a large one without payload and result; undefined unless `find` has found it or a
    * stream follows it.
    */
-  task(id: TaskId): Task | undefined
+  task(principal: Principal, id: TaskId): Task | undefined
   /**
    * Follows a task. Without `since` the stream starts with a snapshot, with it after that version. The hub closes the
    * sink when the stream is over; the caller calls `stop` when the connection is.
    */
-  attach(id: TaskId, position: Position, sink: Sink): TaskStream
+  attach(principal: Principal, id: TaskId, position: Position, sink: Sink): TaskStream
   /**
    * Closes every stream with 1012 and stops listening. Idempotent; streams of later `attach` calls are closed at once.
    */
@@ -104,19 +107,28 @@ export interface Hub {
   counts(): { tasks: number; streams: number; heldBytes: number }
 }
 
+type RoomKey = `${string} ${TaskId}`
+
+/** An id is of one length, so that no tenant, whatever its name, has the key of another. */
+function keyOfRoom(tenant: string, id: TaskId): RoomKey {
+  return `${tenant} ${id}`
+}
+
 /** Starts listening for events. Rejects if it cannot listen on the event bus. */
 export async function startHub(deps: HubDeps): Promise<Hub> {
   const { log, positionCheckMs = 2_000, maxStuckMs = 30_000 } = deps
-  const rooms = new Map<TaskId, Room>()
+  const rooms = new Map<RoomKey, Room>()
   const check = createPositionCheck({ rooms: () => rooms.values(), readVersions: deps.readVersions, load: loadOrLog, drop, log })
   const board = createNoticeBoard(() => subscription, log)
   const subscription = await deps.events.listen({
     onEvent(event, json) {
-      const room = rooms.get(event.taskId)
-      if (event.type === 'log') room?.acceptLine(toFrame(event, json))
-      else room?.accept(toEventFrame(event, json))
+      const room = rooms.get(keyOfRoom(tenantOf(event), event.taskId))
+      if (room === undefined) return
+      const frame = toEventFrame(event, json)
+      if (isLine(frame)) room.acceptLine(frame)
+      else room.accept(frame)
     },
-    onHint: (id, version) => rooms.get(id)?.moveTo(version),
+    onHint: (id, version, tenant) => rooms.get(keyOfRoom(tenantOf({ tenant }), id))?.moveTo(version),
     onNotices: board.tell,
     onGap() {
       catchUp()
@@ -155,11 +167,12 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
     await settlesWithin(acknowledged, ACKNOWLEDGE_DEADLINE_MS)
   }
 
-  function roomOf(id: TaskId): Room {
-    const known = rooms.get(id)
+  function roomOf({ tenant }: Principal, id: TaskId): Room {
+    const key = keyOfRoom(tenant, id)
+    const known = rooms.get(key)
     if (known) return known
-    const room = createRoom(id, roomDeps)
-    rooms.set(id, room)
+    const room = createRoom(serviceOf(tenant, 'hub'), id, roomDeps)
+    rooms.set(key, room)
     return room
   }
 
@@ -174,8 +187,9 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
   }
 
   function drop(room: Room, code: number, reason: string): void {
-    if (rooms.get(room.id) !== room) return
-    rooms.delete(room.id)
+    const key = keyOfRoom(room.tenant, room.id)
+    if (rooms.get(key) !== room) return
+    rooms.delete(key)
     subscription.unsubscribe(room.id)
     room.closeStreams(code, () => reason)
     room.forget()
@@ -204,17 +218,17 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
 
   return {
     notices: board,
-    async find(id) {
+    async find(principal, id) {
       // While stopping, `attach` sends every client to another process, which will have the answer.
-      return stopping !== undefined || load(roomOf(id))
+      return stopping !== undefined || load(roomOf(principal, id))
     },
-    task: (id) => rooms.get(id)?.task,
-    attach(id, position, sink) {
+    task: ({ tenant }, id) => rooms.get(keyOfRoom(tenant, id))?.task,
+    attach(principal, id, position, sink) {
       if (stopping !== undefined) {
         sink.close(CLOSE_CODES.restart, restartReason())
         return { drained() {}, stop() {} }
       }
-      const room = roomOf(id)
+      const room = roomOf(principal, id)
       if (room.task === undefined) void loadOrLog(room)
       return room.attach(position, sink)
     },

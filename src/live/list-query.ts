@@ -1,4 +1,5 @@
 /** The query of a list, and what can be told about a change without reading the task. */
+import { tenantOf } from '../access/principal.js'
 import { compareRows, type ListCounts, type ListFilter } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
 import type { Status } from '../protocol/status.js'
@@ -43,15 +44,15 @@ export interface ListReads {
   count(filter: ListFilter): Promise<ListCounts>
 }
 
-/** Two lists with the same key are the same. */
-export function keyOf({ filter, limit, before }: ListQuery): string {
+/** Two lists with the same key are the same: the same tenant's, too. */
+export function keyOf(tenant: string, { filter, limit, before }: ListQuery): string {
   const { status, type, tag, queue, batch, parent, createdAfter, createdBefore, q } = filter
-  return JSON.stringify([status, type, tag, queue, batch, parent, createdAfter, createdBefore, q, limit, before?.id, before?.createdAt])
+  return JSON.stringify([tenant, status, type, tag, queue, batch, parent, createdAfter, createdBefore, q, limit, before?.id, before?.createdAt])
 }
 
-/** False: after this change the task certainly does not match. True: it may. */
-export function mayFit({ status, type, tag, queue, batch, parent, createdAfter, createdBefore }: ListFilter, notice: Notice): boolean {
-  if (status !== undefined && status !== notice.status) return false
+/** False: after this change the task certainly does not match, or it belongs to another tenant. True: it may match. */
+export function mayFit(tenant: string, { status, type, tag, queue, batch, parent, createdAfter, createdBefore }: ListFilter, notice: Notice): boolean {
+  if (tenantOf(notice) !== tenant || (status !== undefined && status !== notice.status)) return false
   const { facts } = notice
   if (facts === undefined) return true
   return (

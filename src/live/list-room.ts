@@ -19,6 +19,7 @@
  * - PostgreSQL cannot be read: the list does not change; the next tick tries again.
  * - A client is slow: see `list-stream.ts`.
  */
+import { tenantOf } from '../access/principal.js'
 import { MAX_NEWER, type ListChangeMessage, type ListCounts, type ListMessage } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
 import type { TaskId } from '../protocol/task.js'
@@ -59,6 +60,7 @@ export interface ListRoomDeps {
 
 export class ListRoom {
   readonly name: string
+  readonly tenant: string
   readonly query: ListQuery
   readonly #deps: ListRoomDeps
   readonly #window: ListWindow
@@ -86,8 +88,9 @@ export class ListRoom {
   #visitors = 0
   revision = 0
 
-  constructor(name: string, query: ListQuery, deps: ListRoomDeps) {
+  constructor(name: string, tenant: string, query: ListQuery, deps: ListRoomDeps) {
     this.name = name
+    this.tenant = tenant
     this.query = query
     this.#deps = deps
     this.#window = new ListWindow(query)
@@ -166,6 +169,7 @@ export class ListRoom {
 
   #hear(notices: readonly Notice[]): void {
     for (const notice of notices) {
+      if (tenantOf(notice) !== this.tenant) continue
       const { taskId, version, isProgress = false } = notice
       if (this.#isReading) this.#heardMeanwhile.add(taskId)
       const known = this.#window.task(taskId)
@@ -176,7 +180,7 @@ export class ListRoom {
   }
 
   #mayComeIn(notice: Notice): boolean {
-    if (!mayFit(this.query.filter, notice)) return false
+    if (!mayFit(this.tenant, this.query.filter, notice)) return false
     // A task ahead of the window does not enter it, but is counted.
     if (this.query.before !== undefined) this.#isWholeStale = true
     return notice.facts === undefined || this.#window.hasPlaceFor({ id: notice.taskId, createdAt: notice.facts.createdAt })

@@ -2,6 +2,7 @@
  * The lists that one connection follows: each subscription has its own stream, and shares its room with other
  * connections.
  */
+import type { Principal } from '../access/principal.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import type { SocketAnswer } from '../protocol/subscription.js'
 import type { ListQuery } from './list-query.js'
@@ -12,6 +13,7 @@ import type { TaskStream } from './task-stream.js'
 const MAX_LISTS = 8
 
 export interface ListSubscriptionsDeps {
+  principal: Principal
   lists: Pick<Lists, 'open'>
   sink: ListSink
   answer(message: SocketAnswer): void
@@ -41,13 +43,13 @@ export class ListSubscriptions {
   }
 
   async subscribe(id: string, query: ListQuery): Promise<void> {
-    const { lists, answer } = this.#deps
+    const { principal, lists, answer } = this.#deps
     const refuse = (code: 'too_many_lists' | 'overloaded' | 'unavailable', detail: string) => answer({ type: 'refused', id, code, detail })
     if (this.size >= MAX_LISTS) return refuse('too_many_lists', `A connection can follow at most ${MAX_LISTS} lists.`)
     const subscription: Subscription = {}
     this.#subscriptions.set(id, subscription)
     try {
-      const list = await lists.open(query)
+      const list = await lists.open(principal, query)
       if (this.#subscriptions.get(id) === subscription) this.#begin(id, subscription, list)
     } catch (error) {
       if (this.#subscriptions.get(id) !== subscription) return

@@ -14,6 +14,7 @@ const PAUSE_MS = 1_000
 const MAX_AGE_MS = 10_000
 
 export class ListTally {
+  readonly #tenant: string
   readonly #filter: ListFilter
   readonly #reads: Pick<ListReads, 'count'>
   readonly #notices: Notices
@@ -28,7 +29,8 @@ export class ListTally {
   counts: ListCounts | null = null
 
   /** @param filter without a status */
-  constructor(filter: ListFilter, reads: Pick<ListReads, 'count'>, notices: Notices, log: Log) {
+  constructor(tenant: string, filter: ListFilter, reads: Pick<ListReads, 'count'>, notices: Notices, log: Log) {
+    this.#tenant = tenant
     this.#filter = filter
     this.#reads = reads
     this.#notices = notices
@@ -61,7 +63,7 @@ export class ListTally {
   }
 
   #hear(notices: readonly Notice[]): void {
-    this.#isStale ||= notices.some((notice) => notice.isProgress !== true && mayFit(this.#filter, notice))
+    this.#isStale ||= notices.some((notice) => notice.isProgress !== true && mayFit(this.#tenant, this.#filter, notice))
   }
 
   async #count(): Promise<void> {

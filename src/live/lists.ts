@@ -1,10 +1,11 @@
 /**
- * The lists that are watched in this process: one room for each, shared by all its watchers, and the resources that
- * rooms share.
+ * The lists that are watched in this process: one room for each, shared by all its watchers of one tenant, and the
+ * resources that rooms share.
  *
  * The number of rooms is limited, and so are the rows in all of them together. A room outlives its last stream by a
  * second, so that a reload of the page needs no read.
  */
+import { serviceOf, type Principal } from '../access/principal.js'
 import type { ListFilter } from '../protocol/list.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { startInterval } from '../timing/interval.js'
@@ -23,8 +24,8 @@ const ROOM_GRACE_MS = 1_000
 
 export interface ListsDeps {
   notices: Notices
-  /** The reads of one room. @param room the room, whose reads take turns with those of others */
-  readsFor(room: object): ListReads
+  /** The reads of one room. @param principal whose tasks @param room the room, whose reads take turns with those of others */
+  readsFor(principal: Principal, room: object): ListReads
   encodeCursor(position: ListPosition): string
   log: Log
   /** The maximum number of watched lists. Default 200. */
@@ -48,14 +49,14 @@ export interface OpenList {
 
 export interface Lists {
   /** Reads a list, or joins its watchers. @throws ListsFullError, and the errors of the read */
-  open(query: ListQuery): Promise<OpenList>
+  open(principal: Principal, query: ListQuery): Promise<OpenList>
   /** The tasks that match now, newest first. */
-  find(filter: ListFilter, limit: number): Promise<readonly FoundRow[]>
+  find(principal: Principal, filter: ListFilter, limit: number): Promise<readonly FoundRow[]>
   /**
    * Reports each task that starts to match, from when the promise has resolved until `stop`. @throws ListsFullError,
    * and the errors of the read
    */
-  watchFits(filter: ListFilter, onFit: OnFit): Promise<{ stop(): void }>
+  watchFits(principal: Principal, filter: ListFilter, onFit: OnFit): Promise<{ stop(): void }>
   /** Closes every stream with 1012. Idempotent. */
   stop(): void
   counts(): { lists: number; rows: number }
@@ -70,24 +71,24 @@ export function startLists(deps: ListsDeps): Lists {
   let nameCount = 0
   let isStopped = false
 
-  function roomOf(query: ListQuery): ListRoom {
-    const key = keyOf(query)
+  function roomOf({ tenant }: Principal, query: ListQuery): ListRoom {
+    const key = keyOf(tenant, query)
     const known = rooms.get(key)
     if (known !== undefined) return known
     const rows = [...rooms.values()].reduce((sum, room) => sum + room.query.limit, 0)
     if (isStopped || rooms.size >= maxRooms || rows + query.limit > maxRows) throw new ListsFullError(`${rooms.size} lists with ${rows} rows are watched`)
     nameCount += 1
-    const reads = readsFor({})
-    const room = new ListRoom(`list-${nameCount}`, query, { reads, notices, log, maxStuckMs, encodeCursor, watchCounts: (onCounts) => watchCounts(query.filter, reads, onCounts) })
+    const reads = readsFor(serviceOf(tenant, 'lists'), {})
+    const room = new ListRoom(`list-${nameCount}`, tenant, query, { reads, notices, log, maxStuckMs, encodeCursor, watchCounts: (onCounts) => watchCounts(tenant, query.filter, reads, onCounts) })
     rooms.set(key, room)
     return room
   }
 
   /** Lists that differ only in their status or window share the same counts. */
-  function watchCounts({ ...filter }: ListFilter, reads: ListReads, onCounts: () => void) {
+  function watchCounts(tenant: string, { ...filter }: ListFilter, reads: ListReads, onCounts: () => void) {
     delete filter.status
-    const key = keyOf({ filter, limit: 0 })
-    const tally = tallies.get(key) ?? new ListTally(filter, reads, notices, log)
+    const key = keyOf(tenant, { filter, limit: 0 })
+    const tally = tallies.get(key) ?? new ListTally(tenant, filter, reads, notices, log)
     tallies.set(key, tally)
     tally.add(onCounts)
     return { counts: () => tally.counts, stop: () => tally.remove(onCounts) }
@@ -118,18 +119,18 @@ export function startLists(deps: ListsDeps): Lists {
   })
 
   return {
-    async open(query) {
-      const room = roomOf(query)
+    async open(principal, query) {
+      const room = roomOf(principal, query)
       await room.enter()
       return { name: room.name, size: room.size, follow: (sink) => room.attach(sink) }
     },
-    async find(filter, limit) {
-      return (await readsFor(asker).find(filter, { limit })).found
+    async find(principal, filter, limit) {
+      return (await readsFor(principal, asker).find(filter, { limit })).found
     },
-    async watchFits(filter, onFit) {
-      const key = keyOf({ filter, limit: 0 })
+    async watchFits({ tenant }, filter, onFit) {
+      const key = keyOf(tenant, { filter, limit: 0 })
       if (!fits.has(key) && fits.size >= maxRooms) throw new ListsFullError(`${fits.size} filters are watched`)
-      const room = fits.get(key) ?? new FitRoom(filter, readsFor({}), notices, log)
+      const room = fits.get(key) ?? new FitRoom(tenant, filter, readsFor(serviceOf(tenant, 'lists'), {}), notices, log)
       fits.set(key, room)
       const stop = () => room.remove(onFit)
       await room.add(onFit).catch((error: unknown) => {

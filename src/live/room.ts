@@ -12,6 +12,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { BaseLogger } from 'pino'
+import type { Principal } from '../access/principal.js'
 import { isFinal } from '../protocol/status.js'
 import type { LogMessage, TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
@@ -36,12 +37,12 @@ export type WatchedTask = Task & {
 export interface RoomDeps {
   /** Resolves when events of the task are being received, or when waiting for that is pointless. Never rejects. */
   subscribe(id: TaskId): Promise<void>
-  readTask(id: TaskId): Promise<WatchedTask | undefined>
+  readTask(principal: Principal, id: TaskId): Promise<WatchedTask | undefined>
   /** The task with its payload and result, whatever their size. */
-  readWholeTask(id: TaskId): Promise<Task | undefined>
-  readTransitionMessages(id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
+  readWholeTask(principal: Principal, id: TaskId): Promise<Task | undefined>
+  readTransitionMessages(principal: Principal, id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
   /** The latest log lines of the task, oldest first. */
-  readLatestLogs(id: TaskId, limit: number): Promise<LogMessage[]>
+  readLatestLogs(principal: Principal, id: TaskId, limit: number): Promise<LogMessage[]>
   frames: HeldFrames
   closer: Closer
   log: Log
@@ -57,6 +58,7 @@ export interface Position {
 }
 
 export interface Room {
+  readonly tenant: string
   readonly id: TaskId
   /** The task as far as it is known here; undefined before the first read. */
   readonly task: Task | undefined
@@ -79,7 +81,8 @@ export interface Room {
   idleMs(): number
 }
 
-export function createRoom(id: TaskId, deps: RoomDeps): Room {
+/** @param principal under whom the task is read; of its tenant are all who watch it here */
+export function createRoom(principal: Principal, id: TaskId, deps: RoomDeps): Room {
   const streams = new Set<RoomStream>()
   const ended: (() => void)[] = []
   const fanOut = createFanOut(streams, (stream) => stream.advance(), () => deps.closer.add(ended.splice(0)))
@@ -101,7 +104,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
 
   async function readLatestLogs(limit: number): Promise<LogMessage[]> {
     try {
-      return await deps.readLatestLogs(id, limit)
+      return await deps.readLatestLogs(principal, id, limit)
     } catch (error) {
       deps.log.warn({ err: error, taskId: id }, 'could not read the log lines of a watched task')
       throw error
@@ -118,7 +121,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     if (known.task) return true
     subscribed ??= deps.subscribe(id)
     await subscribed
-    const read = await deps.readTask(id)
+    const read = await deps.readTask(principal, id)
     if (read === undefined) return false
     const { isLarge = false, ...task } = read
     known.begin(task, isLarge)
@@ -164,7 +167,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
   async function fill(): Promise<boolean> {
     const versionBefore = known.task?.version
     try {
-      const whole = await deps.readWholeTask(id)
+      const whole = await deps.readWholeTask(principal, id)
       if (whole === undefined || known.task === undefined) return false
       if (whole.version > known.task.version) moveTo(whole.version)
       if (whole.version !== known.task.version) return known.task.version !== versionBefore
@@ -193,7 +196,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
 
   async function readPage(version: number): Promise<TransitionRange> {
     try {
-      const run = toTransitionRange(await deps.readTransitionMessages(id, version, PAGE_SIZE), version)
+      const run = toTransitionRange(await deps.readTransitionMessages(principal, id, version, PAGE_SIZE), version)
       for (const frame of run) known.apply(frame)
       known.remember(run)
       return run
@@ -206,7 +209,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
   async function refreshProgress(): Promise<void> {
     if (known.task?.status !== 'PROCESSING') return
     try {
-      const task = await deps.readTask(id)
+      const task = await deps.readTask(principal, id)
       const message = task && progressOf(task)
       if (message && message.progress.at !== known.task.progress?.at) accept(toFrame(message))
     } catch (error) {
@@ -251,6 +254,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
   }
 
   return {
+    tenant: principal.tenant,
     id,
     get task() {
       return known.task

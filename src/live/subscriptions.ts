@@ -18,6 +18,7 @@
  * The connection stays open when a stream ends. If a stream is closed because this process cannot continue it (restart,
  * slow client), the connection is closed with the same code, and the client reconnects with `since`.
  */
+import type { Principal } from '../access/principal.js'
 import { MAX_BATCH_TASKS } from '../protocol/http.js'
 import type { ListFilter } from '../protocol/list.js'
 import { isFinal, type Status } from '../protocol/status.js'
@@ -40,6 +41,8 @@ const MAX_FIRST_TASKS = 200
 const MAX_REMEMBERED = 20_000
 
 export interface SubscriptionsDeps {
+  /** Whose connection it is: it sees the tasks of this tenant. */
+  principal: Principal
   hub: Pick<Hub, 'find' | 'attach'>
   lists: Pick<Lists, 'open' | 'find' | 'watchFits'>
   sink: Sink & ListSink
@@ -73,12 +76,12 @@ interface Followed {
   readonly subscriptions: Set<Subscription>
 }
 
-export function createSubscriptions({ hub, lists, sink, answer, onIdle }: SubscriptionsDeps): Subscriptions {
+export function createSubscriptions({ principal, hub, lists, sink, answer, onIdle }: SubscriptionsDeps): Subscriptions {
   const subscriptions = new Map<string, Subscription>()
   const followed = new Map<TaskId, Followed>()
   /** The last version sent for each task, as far as it is remembered. */
   const told = new Map<TaskId, number>()
-  const listed = new ListSubscriptions({ lists, sink, answer, onClosed: closeAll })
+  const listed = new ListSubscriptions({ principal, lists, sink, answer, onClosed: closeAll })
   let isOver = false
   let isFollowing = false
 
@@ -126,21 +129,21 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
   async function findFirst(subscription: Subscription, selection: Selection): Promise<{ ids: TaskId[]; missing?: TaskId[] }> {
     if ('ids' in selection) return findTasks(selection.ids)
     if (subscription.filter !== undefined) return firstTasks(subscription, selection)
-    return { ids: (await lists.find(selection, MAX_BATCH_TASKS)).map(({ id }) => id) }
+    return { ids: (await lists.find(principal, selection, MAX_BATCH_TASKS)).map(({ id }) => id) }
   }
 
   async function findTasks(given: readonly TaskId[]): Promise<{ ids: TaskId[]; missing: TaskId[] }> {
     const wanted = [...new Set(given.map((id) => id.toLowerCase()))]
-    const isFound = await Promise.all(wanted.map((id) => hub.find(id)))
+    const isFound = await Promise.all(wanted.map((id) => hub.find(principal, id)))
     return { ids: wanted.filter((_, index) => isFound[index]), missing: wanted.filter((_, index) => !isFound[index]) }
   }
 
   async function firstTasks(subscription: Subscription, filter: ListFilter): Promise<{ ids: TaskId[]; missing?: never }> {
-    const watch = await lists.watchFits(filter, (id, version) => comeToFit(subscription, id, version))
+    const watch = await lists.watchFits(principal, filter, (id, version) => comeToFit(subscription, id, version))
     subscription.watch = watch
     // The subscription ended meanwhile.
     if (isOver || subscriptions.get(subscription.id) !== subscription) watch.stop()
-    const tasks = await lists.find(filter, MAX_FIRST_TASKS)
+    const tasks = await lists.find(principal, filter, MAX_FIRST_TASKS)
     const isWanted = ({ status }: { status: Status }) => filter.status !== undefined || !isFinal(status)
     for (const task of tasks) if (!isWanted(task)) remember(task.id, task.version)
     return { ids: tasks.filter(isWanted).map(({ id }) => id) }
@@ -188,7 +191,7 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
     }
     const entry: Followed = { stream: undefined, subscriptions: new Set([subscription]) }
     followed.set(id, entry)
-    const stream = hub.attach(id, { since }, {
+    const stream = hub.attach(principal, id, { since }, {
       send(json, message) {
         sink.send(json, message)
         if (message) letGo(id, entry, message)

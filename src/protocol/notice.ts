@@ -19,6 +19,8 @@ export interface TaskFacts {
 /** A copy of a change that is already committed. */
 export interface Notice {
   taskId: TaskId
+  /** Whose task it is; missing: the default tenant's. */
+  tenant?: string
   version: number
   status: Status
   /** If missing, the receiver must read the task. */

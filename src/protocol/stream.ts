@@ -118,10 +118,10 @@ export const StreamMessage = Type.Union([SnapshotMessage, ResumedMessage, Transi
 export type StreamMessage = Static<typeof StreamMessage>
 
 /**
- * The message between processes: a copy of a row that is already committed. `facts` are for lists and are not part of
- * the message to clients.
+ * The message between processes: a copy of a row that is already committed. `facts` are for lists, and `tenant` is the
+ * owner of the task (the default tenant if absent). Neither is part of the message to clients.
  */
-export type Event = (TransitionMessage | ProgressMessage | LogMessage) & { facts?: TaskFacts }
+export type Event = (TransitionMessage | ProgressMessage | LogMessage) & { facts?: TaskFacts; tenant?: string }
 
 /**
  * Why a WebSocket closes (RFC 6455 section 7.4), and how a client should react. The rule: 1000 and 4500-4999 mean stop,

@@ -1,4 +1,5 @@
 /** Records of artifacts. A row is written once all bytes are stored, and only by the current attempt of its task. */
+import type { Principal } from '../access/principal.js'
 import type { KnownOwner } from '../artifacts/artifact-store.js'
 import type { Database, Statement } from '../db/database.js'
 import type { Artifact } from '../protocol/artifact.js'
@@ -88,7 +89,7 @@ export interface UploadReservation extends Omit<NewArtifact, 'sha256'> {
  * announced size, or the most that the client may send. False: the uploads have reached their limit, and nothing was
  * reserved.
  */
-export async function reserveUploadIfRoom(db: Database, tenant: string, id: TaskId, { name, mediaType, ttlMs, bytes, maxBytes }: UploadReservation): Promise<boolean> {
+export async function reserveUploadIfRoom({ tenant }: Principal, db: Database, id: TaskId, { name, mediaType, ttlMs, bytes, maxBytes }: UploadReservation): Promise<boolean> {
   return (await db.run(RESERVE_UPLOAD, [id, tenant, name, mediaType, ttlMs, String(bytes), String(maxBytes)])).length === 1
 }
 
@@ -96,7 +97,7 @@ const FINISH_UPLOAD: Statement = {
   name: 'finish_upload',
   text: `
 update taskwire.artifacts set bytes = $2::text::bigint, sha256 = $3, created_at = now(), expires_at = now() + $4::double precision * interval '1 ms'
-where task_id = any(array[$1::text::uuid]) and sha256 = '${UNFINISHED}'
+where task_id = any(array[$1::text::uuid]) and tenant = $5 and sha256 = '${UNFINISHED}'
 returning 1`,
 }
 
@@ -104,18 +105,18 @@ returning 1`,
  * Records a complete upload, so that tasks can use it. False: the reservation expired, and the bytes have no record any
  * more.
  */
-export async function finishUploadIfReserved(db: Database, id: TaskId, { bytes, sha256, ttlMs }: Pick<NewArtifact, 'bytes' | 'sha256' | 'ttlMs'>): Promise<boolean> {
-  return (await db.run(FINISH_UPLOAD, [id, String(bytes), sha256, ttlMs])).length === 1
+export async function finishUploadIfReserved({ tenant }: Principal, db: Database, id: TaskId, { bytes, sha256, ttlMs }: Pick<NewArtifact, 'bytes' | 'sha256' | 'ttlMs'>): Promise<boolean> {
+  return (await db.run(FINISH_UPLOAD, [id, String(bytes), sha256, ttlMs, tenant])).length === 1
 }
 
 const FORGET_UPLOAD: Statement = {
   name: 'forget_upload',
-  text: `delete from taskwire.artifacts where task_id = any(array[$1::text::uuid]) and sha256 = '${UNFINISHED}'`,
+  text: `delete from taskwire.artifacts where task_id = any(array[$1::text::uuid]) and tenant = $2 and sha256 = '${UNFINISHED}'`,
 }
 
 /** Removes the record of an interrupted upload, after its bytes were deleted. */
-export async function forgetUnfinishedUpload(db: Database, id: TaskId): Promise<void> {
-  await db.run(FORGET_UPLOAD, [id])
+export async function forgetUnfinishedUpload({ tenant }: Principal, db: Database, id: TaskId): Promise<void> {
+  await db.run(FORGET_UPLOAD, [id, tenant])
 }
 
 const READ_ARTIFACTS: Statement = {
@@ -126,8 +127,20 @@ where a.task_id = any(array[$1::text::uuid]) and a.tenant = $2 and a.sha256 <> '
 }
 
 /** The files of a task or upload, by name. */
-export function readArtifacts(db: Database, tenant: string, owner: TaskId): Promise<StoredArtifact[]> {
+export function readArtifacts({ tenant }: Principal, db: Database, owner: TaskId): Promise<StoredArtifact[]> {
   return db.run<StoredArtifact>(READ_ARTIFACTS, [owner, tenant])
+}
+
+const READ_LINKED_ARTIFACTS: Statement = {
+  name: 'read_linked_artifacts',
+  text: `
+select ${COLUMNS} from taskwire.artifacts a
+where a.task_id = any(array[$1::text::uuid]) and a.sha256 <> '${UNFINISHED}' order by a.name`,
+}
+
+/** The same for the bearer of a signed link, whoever asks: the signature was made under the principal of the file. */
+export function readLinkedArtifacts(db: Database, owner: TaskId): Promise<StoredArtifact[]> {
+  return db.run<StoredArtifact>(READ_LINKED_ARTIFACTS, [owner])
 }
 
 const READ_OWNERS: Statement = {

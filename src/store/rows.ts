@@ -5,6 +5,7 @@
  * such task must not fail the whole page. Times are bounded when they are read (see `db/instant.ts`); the rest is in
  * `stored-values.ts`.
  */
+import { markTenant } from '../access/principal.js'
 import { rewriteInstant } from '../db/instant.js'
 import type { TaskFacts } from '../protocol/notice.js'
 import { isFinal, type Status } from '../protocol/status.js'
@@ -117,7 +118,8 @@ export interface TransitionRow {
   priority?: number
   tags?: string[]
   expiresAt?: Date | null
-  /** Only from statements that move tasks. */
+  /** Only from statements that move tasks, both. */
+  tenant?: string
   facts?: TaskFacts
 }
 
@@ -125,8 +127,8 @@ export interface TransitionRow {
 export const FACTS = `json_build_object('type', t.type, 'queue', t.queue, 'tags', t.tags, 'batchId', t.batch_id, 'parentId', t.parent_id, 'createdAt', t.created_at) as facts`
 
 /** The transition as published. */
-export function toEvent({ facts, ...row }: TransitionRow): Event {
-  return { ...toTransitionMessage(row), ...(facts && { facts: { ...facts, tags: toTags(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }) }
+export function toEvent({ tenant, facts, ...row }: TransitionRow): Event {
+  return { ...toTransitionMessage(row), ...(tenant !== undefined && markTenant(tenant)), ...(facts && { facts: { ...facts, tags: toTags(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }) }
 }
 
 /** The facts of a fully read task. */

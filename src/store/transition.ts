@@ -122,7 +122,7 @@ export function deleteDeliveries(where?: string): string {
 }
 
 /** The answer of most moves, as `toEvent` reads it. */
-export const TRANSITION_COLUMNS = 'm.id as "taskId", m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason'
+export const TRANSITION_COLUMNS = 'm.id as "taskId", m.tenant, m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason'
 
 /** A status as an SQL literal. */
 export function asStatus(status: Status): string {

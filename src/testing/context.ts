@@ -1,4 +1,5 @@
 /** A context in memory: it records what a handler reports, and no real time passes. */
+import { DEFAULT_TENANT, serviceOf } from '../access/principal.js'
 import { Readable, Writable } from 'node:stream'
 import type { Database } from '../db/database.js'
 import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type CreateChildOptions, type TaskContext } from '../definitions/definition.js'
@@ -66,11 +67,12 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
     sleptMs: 0,
     heartbeats: 0,
   }
-  const { taskId = createTaskId(), tenant = 'default', attempt = 1 } = options
+  const { taskId = createTaskId(), tenant = DEFAULT_TENANT, attempt = 1 } = options
   const signal = options.signal ?? new AbortController().signal
   const context: TaskContext = {
     taskId,
     tenant,
+    principal: serviceOf(tenant, `task:${taskId}`),
     task: makeTask(taskId, attempt, options),
     attempt,
     signal,
@@ -131,7 +133,7 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
 }
 
 /** A first run, unless the options say otherwise. */
-function makeTask(id: TaskId, attempt: number, { tenant = 'default', task }: ContextOptions): Task {
+function makeTask(id: TaskId, attempt: number, { tenant = DEFAULT_TENANT, task }: ContextOptions): Task {
   const plain = { ...{ type: 'test', title: 'a test', payload: {}, queue: DEFAULT_QUEUE, priority: 0, tags: [] }, maxAttempts: DEFAULT_ATTEMPTS, runAt: null, delayMs: null }
   const createdAt = new Date()
   const created = toNewTaskView({ id, tenant, ...plain }, { id, status: 'PENDING', runAt: null, createdAt })

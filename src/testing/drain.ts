@@ -1,4 +1,5 @@
 /** Runs the tasks of a real database to their end, in this process and without a broker. */
+import { DEFAULT_TENANT, serviceOf } from '../access/principal.js'
 import assert from 'node:assert/strict'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -65,7 +66,7 @@ function track() {
 }
 
 /** Asserts which statuses a task went through, from the first one on. @throws AssertionError with both lists */
-export async function expectTransitions(db: Database, taskId: string, statuses: readonly Status[], tenant = 'default'): Promise<void> {
-  const stored = await readTransitions(db, tenant, taskId)
+export async function expectTransitions(db: Database, taskId: string, statuses: readonly Status[], tenant = DEFAULT_TENANT): Promise<void> {
+  const stored = await readTransitions(serviceOf(tenant, 'test'), db, taskId)
   assert.deepEqual(stored.filter(({ edited }) => edited === undefined).map(({ status }) => status), [...statuses], `the transitions of ${taskId}`)
 }

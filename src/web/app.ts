@@ -2,6 +2,7 @@
 import fastifyPostgres from '@fastify/postgres'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Principal } from '../access/principal.js'
 import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { DiskFloor } from '../artifacts/disk-floor.js'
 import type { Broker } from '../broker/broker.js'
@@ -50,7 +51,7 @@ import { encodeCursor } from './routes/list-query.js'
 import { readSelectionRoutes } from './routes/read-selection.js'
 import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
-import { DEFAULT_TENANT } from './tenant.js'
+import { registerPrincipal, type Identify } from './principal.js'
 import { compileValidator } from './validation.js'
 
 export interface AppDeps {
@@ -62,13 +63,15 @@ export interface AppDeps {
   log: FastifyBaseLogger
   /** The limits of all connections; created from the configuration if not given. */
   connections?: Connections
+  /** Who asks. Default: everybody is the default principal. */
+  identify?: Identify
 }
 
 /** How long a request may wait for a connection, and a statement for its answer, in milliseconds. */
 const DATABASE_DEADLINE_MS = { connect: 3_000, statement: 10_000 }
 
 /** Builds the application and starts its hub. `app.close()` stops both. */
-export async function buildApp({ config, broker, registry, artifacts, floor, log, connections = openConnections(config, log) }: AppDeps): Promise<FastifyInstance> {
+export async function buildApp({ config, broker, registry, artifacts, floor, log, connections = openConnections(config, log), identify }: AppDeps): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -90,6 +93,7 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   app.addHook('onRequest', (_request, reply, done) => done(guardAnswer(reply)))
   const findRefusal = registerGate(app, config)
   registerRequestCheck(app)
+  registerPrincipal(app, identify)
   app.setErrorHandler(answerProblem)
   app.setNotFoundHandler(refuseUnknown)
   app.setValidatorCompiler(compileValidator)
@@ -117,7 +121,7 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerKey: config.maxStreamsPerKey, maxPerProcess: config.maxStreams })
   const beats = startBeats(config.streamHeartbeatSeconds * 1_000, (error) => log.error({ err: error }, 'could not send heartbeats'))
   app.addHook('onClose', async () => beats.stop())
-  const lists = startLists({ notices: hub.notices, readsFor: (room) => createListReads(reading.inTurnsOf(room)), encodeCursor, log })
+  const lists = startLists({ notices: hub.notices, readsFor: (principal, room) => createListReads(principal, reading.inTurnsOf(room)), encodeCursor, log })
   const openSubscriptions: OpenSubscriptions = (client) => createSubscriptions({ hub, lists, ...client })
   const streams = startHttpStreams(hub, openSubscriptions, beats)
   const registerSockets: FastifyPluginAsync = async (scope) => {
@@ -175,10 +179,10 @@ async function registerDatabase(app: FastifyInstance, config: WebConfig): Promis
 
 async function startLive(app: FastifyInstance, { byKey: db }: Reading, broker: Broker, log: FastifyBaseLogger): Promise<Hub> {
   const hub = await startHub({
-    readTasks: (ids) => readWatchedTasks(db, DEFAULT_TENANT, ids),
-    readWholeTask: async (id) => (await readTasks(db, DEFAULT_TENANT, [id]))[0],
-    readTransitionMessages: (id, since, limit) => readTransitionMessages(db, DEFAULT_TENANT, id, since, limit),
-    readLatestLogs: (id, limit) => readLatestLogs(db, DEFAULT_TENANT, id, limit),
+    readTasks: (principal, ids) => readWatchedTasks(principal, db, ids),
+    readWholeTask: async (principal, id) => (await readTasks(principal, db, [id]))[0],
+    readTransitionMessages: (principal, id, since, limit) => readTransitionMessages(principal, db, id, since, limit),
+    readLatestLogs: (principal, id, limit) => readLatestLogs(principal, db, id, limit),
     readVersions: (ids) => readVersions(db, ids),
     events: broker.events,
     log,
@@ -187,10 +191,10 @@ async function startLive(app: FastifyInstance, { byKey: db }: Reading, broker: B
   return hub
 }
 
-function createListReads(db: Database): ListReads {
+function createListReads(principal: Principal, db: Database): ListReads {
   return {
-    find: (filter, options) => findTasks(db, DEFAULT_TENANT, filter, options),
-    readRows: (filter, ids) => readListRows(db, DEFAULT_TENANT, filter, ids),
-    count: (filter) => countTasks(db, DEFAULT_TENANT, filter),
+    find: (filter, options) => findTasks(principal, db, filter, options),
+    readRows: (filter, ids) => readListRows(principal, db, filter, ids),
+    count: (filter) => countTasks(principal, db, filter),
   }
 }

@@ -5,6 +5,7 @@
  * Creates that arrive together are written together; those with an `Idempotency-Key` have separate batches. Tasks with
  * a unique key, and whole batches with an idempotency key, each use a transaction.
  */
+import type { Principal } from '../access/principal.js'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import { isRefusedStatement } from '../db/refused-data.js'
@@ -42,19 +43,19 @@ interface Accepted<View extends TaskSummary = Task> {
 
 export interface Intake {
   /** @throws ProblemError `key_reused` */
-  accept(task: NewTask, key: RequestKey | undefined): Promise<Accepted>
+  accept(principal: Principal, task: NewTask, key: RequestKey | undefined): Promise<Accepted>
   /**
    * All tasks, or none. The answer has no payloads and results: together they have no bound. @throws ProblemError
    * `key_reused`
    */
-  acceptAll(tasks: readonly NewTask[], key: RequestKey | undefined): Promise<Accepted<TaskSummary>[]>
+  acceptAll(principal: Principal, tasks: readonly NewTask[], key: RequestKey | undefined): Promise<Accepted<TaskSummary>[]>
   whenIdle(): Promise<void>
 }
 
 /** How tasks are shown to the client: new ones, and those that existed before. */
 interface Views<View extends TaskSummary> {
   ofNew(task: NewTask, created: CreatedTask): View
-  read(db: Database, tenant: string, ids: readonly TaskId[]): Promise<View[]>
+  read(principal: Principal, db: Database, ids: readonly TaskId[]): Promise<View[]>
 }
 
 const WHOLE: Views<Task> = { ofNew: toNewTaskView, read: readTasks }
@@ -98,36 +99,36 @@ export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs 
     isItemsFault: isRefusedStatement,
   })
 
-  async function acceptAll<View extends TaskSummary>(tasks: readonly NewTask[], key: RequestKey | undefined, views: Views<View>): Promise<Accepted<View>[]> {
+  async function acceptAll<View extends TaskSummary>(principal: Principal, tasks: readonly NewTask[], key: RequestKey | undefined, views: Views<View>): Promise<Accepted<View>[]> {
     const once = key && { ...key, ttlMs: keyTtlMs }
     try {
-      const answers = await write(tasks, (marked) => createUniqueTasks(db, marked, claimWindowMs, once), (answer) => (answer.kind === 'created' ? answer.created : undefined))
-      const existing = await read(tasks, answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : [])), views)
+      const answers = await write(tasks, (marked) => createUniqueTasks(principal, db, marked, claimWindowMs, once), (answer) => (answer.kind === 'created' ? answer.created : undefined))
+      const existing = await read(principal, answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : [])), views)
       return tasks.map((task, index) => toAccepted(task, answers[index], existing, views))
     } catch (error) {
       if (!(error instanceof KeyTakenError) || key === undefined) throw error
-      return replay(tasks, key, views)
+      return replay(principal, tasks, key, views)
     }
   }
 
-  async function read<View extends TaskSummary>(asked: readonly NewTask[], ids: readonly TaskId[], views: Views<View>): Promise<Map<TaskId, View>> {
-    const found = ids.length === 0 ? [] : await views.read(db, asked[0]?.tenant ?? '', ids)
+  async function read<View extends TaskSummary>(principal: Principal, ids: readonly TaskId[], views: Views<View>): Promise<Map<TaskId, View>> {
+    const found = ids.length === 0 ? [] : await views.read(principal, db, ids)
     return new Map(found.map((task) => [task.id, task]))
   }
 
-  async function replay<View extends TaskSummary>(tasks: readonly NewTask[], key: RequestKey, views: Views<View>): Promise<Accepted<View>[]> {
-    const known = await readBatchOfKey(db, tasks[0]?.tenant ?? '', key.key)
+  async function replay<View extends TaskSummary>(principal: Principal, tasks: readonly NewTask[], key: RequestKey, views: Views<View>): Promise<Accepted<View>[]> {
+    const known = await readBatchOfKey(principal, db, key.key)
     // The key expired in between, so it is free again.
-    if (known === undefined) return acceptAll(tasks, key, views)
+    if (known === undefined) return acceptAll(principal, tasks, key, views)
     if (known.fingerprint !== key.fingerprint) throw keyReused(key)
-    const found = await read(tasks, known.ids, views)
+    const found = await read(principal, known.ids, views)
     return known.ids.flatMap((id) => found.get(id) ?? []).map((task) => ({ task, kind: 'replayed' }))
   }
 
   return {
-    async accept(task, key) {
+    async accept(principal, task, key) {
       if (task.more?.uniqueKey !== undefined) {
-        const [accepted] = await acceptAll([task], key, WHOLE)
+        const [accepted] = await acceptAll(principal, [task], key, WHOLE)
         if (accepted === undefined) throw new Error('the store did not answer')
         return accepted
       }
@@ -137,7 +138,7 @@ export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs 
       if (answer.kind === 'repeated') return { task: answer.task, kind: 'replayed' }
       return { task: toNewTaskView(task, answer.created), kind: 'created' }
     },
-    acceptAll: (tasks, key) => acceptAll(tasks, key, SUMMARIES),
+    acceptAll: (principal, tasks, key) => acceptAll(principal, tasks, key, SUMMARIES),
     async whenIdle() {
       await Promise.all([creates.whenIdle(), keyedCreates.whenIdle()])
     },

@@ -12,6 +12,7 @@ import { setBasePath } from '../protocol/base-path.js'
 import { settlesWithin } from '../timing/deadline.js'
 import { buildApp } from './app.js'
 import { openConnections, type ConnectionCounts, type ConnectionLimits } from './connections/connections.js'
+import type { Identify } from './principal.js'
 
 /** How long requests in progress may take when the server stops. */
 const CLOSE_GRACE_MS = 2_500
@@ -26,9 +27,10 @@ export interface RunningWeb {
 
 /**
  * @param limits overrides of the usual connection limits and those of the configuration
+ * @param identify who asks; default: everybody is the default principal
  * @throws StartupError if the port is taken or may not be used, or files cannot be stored
  */
-export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits: Partial<ConnectionLimits> = {}): Promise<RunningWeb> {
+export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits: Partial<ConnectionLimits> = {}, identify?: Identify): Promise<RunningWeb> {
   setBasePath(config.basePath)
   const registry = await loadRegistry(config)
   const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: foldersOf(config), log })
@@ -36,7 +38,7 @@ export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits
   await artifacts.prepare()
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const connections = openConnections(config, log, limits)
-  const app = await buildApp({ config, broker, registry, artifacts, floor, log, connections })
+  const app = await buildApp({ config, broker, registry, artifacts, floor, log, connections, ...(identify && { identify }) })
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {

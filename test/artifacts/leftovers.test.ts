@@ -3,6 +3,7 @@ import { mkdir, readdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { ArtifactKey, ArtifactStore } from '../../src/artifacts/artifact-store.js'
 import { openDiskStore } from '../../src/artifacts/disk-store.js'
 import { locate } from '../../src/artifacts/location.js'
@@ -33,7 +34,7 @@ async function writeAll(store: ArtifactStore, db: Database): Promise<{ kept: Art
   // Its run is over: a lease is what says that it may still write.
   await db.run({ name: 'test_lease', text: 'delete from taskwire.leases where task_id = any(array[$1::text::uuid])' }, [done])
   const upload = createTaskId()
-  await reserveUploadIfRoom(db, 'default', upload, { name: 'sent.bin', mediaType: 'text/plain', ttlMs: HOUR_MS, bytes: 0, maxBytes: 1e9 })
+  await reserveUploadIfRoom(DEFAULT_PRINCIPAL, db, upload, { name: 'sent.bin', mediaType: 'text/plain', ttlMs: HOUR_MS, bytes: 0, maxBytes: 1e9 })
   const kept = [
     { owner: done, attempt: 1, name: 'kept.txt' },
     { owner: running, attempt: 1, name: 'under-way.txt' },

@@ -8,6 +8,7 @@ import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { assertVersion, countMissingMigrations, migrateDatabase } from '../../src/db/migrate.js'
 import { openDatabase } from '../../src/db/open.js'
 import { StartupError } from '../../src/startup-error.js'
@@ -70,7 +71,7 @@ t.test('the indexes of lists are built while other processes write, and include 
   await migrated
   t.equal(await countMissingMigrations(server.url), 0)
   t.same(await sql`select from pg_index where not indisvalid`, [])
-  const list = async (filter: object) => (await listTasks(db, 'default', { ...filter, limit: 10 })).map(({ id, title }) => (title === 'meanwhile' ? title : id))
+  const list = async (filter: object) => (await listTasks(DEFAULT_PRINCIPAL, db, { ...filter, limit: 10 })).map(({ id, title }) => (title === 'meanwhile' ? title : id))
   t.same(await list({ tag: 'old' }), before.toReversed())
   t.same(await list({ tag: 'old', type: 'report.generate' }), before.toReversed())
   t.same(await list({ tag: 'new' }), ['meanwhile'])

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { migrateBroker } from '../../src/broker/open-broker.js'
 import { examine } from '../../src/doctor/doctor.js'
 import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
@@ -48,7 +49,7 @@ t.test('tasks that would never move again are found and repaired', async (t) => 
   t.same(await findFaults(db), [])
   t.same((await findLostAttempts(db, 10)).map(({ taskId }) => taskId), [running])
   t.same((await takeDueDeliveries(db, 'default', 10, 1_000)).deliveries.map(({ taskId }) => taskId), [waiting])
-  t.match(await readTasks(db, 'default', [fine]), [{ status: 'PENDING' }])
+  t.match(await readTasks(DEFAULT_PRINCIPAL, db, [fine]), [{ status: 'PENDING' }])
 })
 
 t.test('a superuser role is a warning, which does not fail the command', async (t) => {

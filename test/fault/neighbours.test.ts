@@ -3,6 +3,7 @@
  * builds them first.
  */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readTransitions } from '../../src/store/reads/tasks.js'
 import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'
 
@@ -27,7 +28,7 @@ t.test('a handler that ends its worker fails with the cause, and its neighbours 
   const ends = await readEnds(scene, guilty)
   for (const [index, [how, message]] of Object.entries(messages).entries()) t.match(ends[index], { status: 'FAILED', failure: { message } }, how)
   for (const task of await readEnds(scene, neighbours)) t.match(task, { status: 'COMPLETED' })
-  const story = (await readTransitions(scene.db, 'default', neighbours[0] ?? '')).map(({ status, reason }) => [status, reason])
+  const story = (await readTransitions(DEFAULT_PRINCIPAL, scene.db, neighbours[0] ?? '')).map(({ status, reason }) => [status, reason])
   t.match(story[2], ['PENDING', 'worker lost with other attempts; put back, to run alone'])
   t.ok(worker.restarts >= 1)
   t.same(await scene.violations([...neighbours, ...guilty]), [])

@@ -1,6 +1,7 @@
 /** An export whose worker dies at each critical point: the next attempt completes it, with the same file. */
 import { createHash } from 'node:crypto'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { tasksExport } from '../../src/handlers/tasks-export.js'
 import { exportPage, exportSlice, looksLikeFormula } from '../../src/store/reads/export.js'
 import { editTaskIfWaiting } from '../../src/store/tasks/edit.js'
@@ -100,10 +101,10 @@ t.test('pages are limited in bytes, and every row is exported once, whatever its
 
 t.test('a row that changes while its slices are read fails the attempt, and is not mixed', async (t) => {
   const [id = ''] = await storeTasks(db, 1, { payload: { text: 'a'.repeat(100) }, tags: ['moving'] })
-  const page = await exportPage(db, 'default', { tag: 'moving' }, { format: 'ndjson', afterId: null, limit: 1_000, maxBytes: 50 })
+  const page = await exportPage(DEFAULT_PRINCIPAL, db, { tag: 'moving' }, { format: 'ndjson', afterId: null, limit: 1_000, maxBytes: 50 })
   t.match(page, { rows: 1, lines: null, large: { id } })
   if (page.large === null) return
-  t.equal((await exportSlice(db, page.large, 'ndjson', 0, 10)).length, 10)
-  t.ok(await editTaskIfWaiting(db, 'default', id, { title: 'another' }))
-  await t.rejects(exportSlice(db, page.large, 'ndjson', 10, 10), { message: /changed while its row was being written/ })
+  t.equal((await exportSlice(DEFAULT_PRINCIPAL, db, page.large, 'ndjson', 0, 10)).length, 10)
+  t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, id, { title: 'another' }))
+  await t.rejects(exportSlice(DEFAULT_PRINCIPAL, db, page.large, 'ndjson', 10, 10), { message: /changed while its row was being written/ })
 })

@@ -1,11 +1,12 @@
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Task } from '../../src/protocol/task.js'
 import { Client, ID, NO_LOG, openWorld, OTHER_ID, settle, UNKNOWN_ID, until } from './world.js'
 
 t.test('a watcher gets the snapshot, then each transition, then the end', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  t.equal(await hub.find(ID), true)
+  t.equal(await hub.find(DEFAULT_PRINCIPAL, ID), true)
   const client = new Client().attach(hub, ID)
   bus.deliver(store.commit(ID, 'PROCESSING'))
   bus.deliver(store.report(ID, 0.5))
@@ -30,9 +31,9 @@ t.test('a watcher that connects after the end receives the final snapshot and th
 t.test('the task is read after the broker has acknowledged, and events that arrive meanwhile need no second read', async (t) => {
   const steps: string[] = []
   const { store, bus, hub } = await openWorld(t, {
-    readTasks: async (ids) => {
+    readTasks: async (principal, ids) => {
       steps.push('read')
-      const before = await store.readTasks(ids)
+      const before = await store.readTasks(principal, ids)
       bus.deliver(store.commit(ID, 'PROCESSING'))
       bus.deliver(store.report(ID, 0.1))
       return before
@@ -55,7 +56,7 @@ t.test('the task is read after the broker has acknowledged, and events that arri
 t.test('duplicate, reordered and hint-only events make no difference', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const client = new Client().attach(hub, ID)
   const second = store.commit(ID, 'PROCESSING')
   const third = store.commit(ID, 'RETRYING')
@@ -70,9 +71,9 @@ t.test('duplicate, reordered and hint-only events make no difference', async (t)
 t.test('ten thousand watchers of one task cost one read, and all get everything in order', async (t) => {
   let reads = 0
   const { store, bus, hub } = await openWorld(t, {
-    readTasks: async (ids) => {
+    readTasks: async (principal, ids) => {
       reads += 1
-      return store.readTasks(ids)
+      return store.readTasks(principal, ids)
     },
   })
   store.create(ID)
@@ -113,14 +114,14 @@ t.test('all watchers receive the end before the first of them is closed, and oth
 t.test('tasks requested together are read together', async (t) => {
   const batches: number[] = []
   const { store, hub } = await openWorld(t, {
-    readTasks: async (ids) => {
+    readTasks: async (principal, ids) => {
       batches.push(ids.length)
-      return store.readTasks(ids)
+      return store.readTasks(principal, ids)
     },
   })
   const ids = Array.from({ length: 1_200 }, (_, index) => `019aa3f2-7c1e-7b3a-9a55-${String(index).padStart(12, '0')}`)
   for (const id of ids) store.create(id)
-  const found = await Promise.all(ids.map((id) => hub.find(id)))
+  const found = await Promise.all(ids.map((id) => hub.find(DEFAULT_PRINCIPAL, id)))
   t.ok(found.every(Boolean))
   t.same(batches, [500, 500, 200])
 })
@@ -128,7 +129,7 @@ t.test('tasks requested together are read together', async (t) => {
 t.test('a lost final event is found by the position check', async (t) => {
   const { store, hub } = await openWorld(t, { positionCheckMs: 20 })
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const client = new Client().attach(hub, ID)
   store.commit(ID, 'PROCESSING')
   store.commit(ID, 'FAILED')
@@ -141,7 +142,7 @@ t.test('while the broker is down, tasks are still served and move', async (t) =>
   bus.isUp = false
   bus.subscribe = () => new Promise(() => {})
   store.create(ID)
-  t.equal(await hub.find(ID), true)
+  t.equal(await hub.find(DEFAULT_PRINCIPAL, ID), true)
   const client = new Client().attach(hub, ID)
   store.commit(ID, 'CANCELLED')
   await until(() => client.isEnded)
@@ -151,13 +152,13 @@ t.test('a broker that does not acknowledge is not awaited', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   bus.subscribe = () => new Promise(() => {})
   store.create(ID)
-  t.equal(await hub.find(ID), true)
+  t.equal(await hub.find(DEFAULT_PRINCIPAL, ID), true)
 })
 
 t.test('after the subscription was renewed, missed changes are read at once, including progress', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const client = new Client().attach(hub, ID)
   store.commit(ID, 'PROCESSING')
   store.report(ID, 0.25)
@@ -223,9 +224,9 @@ t.test('a missing history is answered with a reset', async (t) => {
 t.test('a history of many pages is sent completely, to many watchers with few reads', async (t) => {
   let reads = 0
   const { store, hub } = await openWorld(t, {
-    readTransitionMessages: async (id, since, limit) => {
+    readTransitionMessages: async (principal, id, since, limit) => {
       reads += 1
-      return store.readTransitionMessages(id, since, limit)
+      return store.readTransitionMessages(principal, id, since, limit)
     },
   })
   store.create(ID)
@@ -240,7 +241,7 @@ t.test('a history of many pages is sent completely, to many watchers with few re
 t.test('a full socket is sent nothing; when it has room it receives every transition and only the latest progress', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const slow = new Client().attach(hub, ID)
   const quick = new Client().attach(hub, ID)
   slow.buffered = 64 * 1024
@@ -262,7 +263,7 @@ t.test('a full socket is sent nothing; when it has room it receives every transi
 t.test('a message larger than the buffer limit is sent alone', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const client = new Client().attach(hub, ID)
   bus.deliver(store.commit(ID, 'PROCESSING'))
   client.buffered = 20_000
@@ -277,7 +278,7 @@ t.test('a message larger than the buffer limit is sent alone', async (t) => {
 t.test('a stream is not closed before the socket has taken almost all of it', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const client = new Client().attach(hub, ID)
   client.buffered = 20_000
   bus.deliver(store.commit(ID, 'CANCELLED'))
@@ -291,7 +292,7 @@ t.test('a stream is not closed before the socket has taken almost all of it', as
 t.test('a client that reads nothing is closed with 4002, one that reads a little is not', async (t) => {
   const { store, bus, hub } = await openWorld(t, { positionCheckMs: 10, maxStuckMs: 300 })
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const dead = new Client().attach(hub, ID)
   const slow = new Client().attach(hub, ID)
   dead.buffered = slow.buffered = 1_000_000
@@ -305,7 +306,7 @@ t.test('a client that reads nothing is closed with 4002, one that reads a little
 
 t.test('an unknown task is not found, and leaves nothing behind', async (t) => {
   const { bus, hub } = await openWorld(t)
-  t.equal(await hub.find(UNKNOWN_ID), false)
+  t.equal(await hub.find(DEFAULT_PRINCIPAL, UNKNOWN_ID), false)
   t.same(hub.counts(), { tasks: 0, streams: 0, heldBytes: 0 })
   t.same(bus.subscribed, [])
   const client = new Client().attach(hub, UNKNOWN_ID)
@@ -317,13 +318,13 @@ t.test('a read that fails fails `find`; streams wait until it works', async (t) 
   let isAway = true
   const { store, hub } = await openWorld(t, {
     positionCheckMs: 10,
-    readTasks: async (ids) => {
+    readTasks: async (principal, ids) => {
       if (isAway) throw new Error('the database is away')
-      return store.readTasks(ids)
+      return store.readTasks(principal, ids)
     },
   })
   store.create(ID)
-  await t.rejects(hub.find(ID), { message: 'the database is away' })
+  await t.rejects(hub.find(DEFAULT_PRINCIPAL, ID), { message: 'the database is away' })
   const client = new Client().attach(hub, ID)
   await settle()
   t.same(client.messages, [])
@@ -335,7 +336,7 @@ t.test('a read that fails fails `find`; streams wait until it works', async (t) 
 t.test('a deleted task ends its streams; a database that went back makes clients reconnect', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   const before: Task = store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const first = new Client().attach(hub, ID)
   bus.deliver(store.commit(ID, 'PROCESSING'))
   store.tasks.set(ID, before)
@@ -355,13 +356,13 @@ t.test('a deleted task ends its streams; a database that went back makes clients
 t.test('a room outlives its last stream for a second, then it is gone', async (t) => {
   let reads = 0
   const { store, bus, hub } = await openWorld(t, {
-    readTasks: async (ids) => {
+    readTasks: async (principal, ids) => {
       reads += 1
-      return store.readTasks(ids)
+      return store.readTasks(principal, ids)
     },
   })
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   new Client().attach(hub, ID).stream?.stop()
   const client = new Client().attach(hub, ID)
   t.same([reads, client.story], [1, ['snapshot 1']])

@@ -3,6 +3,7 @@
  * of them.
  */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { toFrame } from '../../src/live/frame.js'
 import { createHeldFrames } from '../../src/live/held-frames.js'
 import { MAX_HELD_FRAME_BYTES } from '../../src/live/hub.js'
@@ -26,10 +27,10 @@ function leaveOut(tasks: Task[]) {
 async function openLargeWorld(t: Parameters<typeof openWorld>[0], onFirstRead?: (world: { store: Store }, id: TaskId) => void) {
   const wholeReads: TaskId[] = []
   const world: Awaited<ReturnType<typeof openWorld>> = await openWorld(t, {
-    readTasks: async (ids) => leaveOut(await world.store.readTasks(ids)),
-    readWholeTask: (id) => {
+    readTasks: async (principal, ids) => leaveOut(await world.store.readTasks(principal, ids)),
+    readWholeTask: (principal, id) => {
       if (wholeReads.push(id) === 1) onFirstRead?.(world, id)
-      return world.store.readWholeTask(id)
+      return world.store.readWholeTask(principal, id)
     },
   })
   const ids = Array.from({ length: COUNT }, (_, index) => idOf(index))
@@ -46,11 +47,11 @@ const payloadOf = (client: Client) => (client.messages[0] as unknown as { task: 
 
 t.test('for watchers that read nothing the hub holds positions, but no payloads', async (t) => {
   const { hub, ids, wholeReads } = await openLargeWorld(t)
-  await Promise.all(ids.map((id) => hub.find(id)))
+  await Promise.all(ids.map((id) => hub.find(DEFAULT_PRINCIPAL, id)))
   const clients = ids.map((id) => new FullClient().attach(hub, id))
   await settle()
   t.same(hub.counts(), { tasks: COUNT, streams: COUNT, heldBytes: 0 })
-  t.same(ids.filter((id) => hub.task(id)?.payload !== null), [], 'no room keeps a payload')
+  t.same(ids.filter((id) => hub.task(DEFAULT_PRINCIPAL, id)?.payload !== null), [], 'no room keeps a payload')
   t.same(wholeReads, [], 'and none was read for a socket without room')
   for (const client of clients) client.drain()
   await until(() => clients.every(({ messages }) => messages.length === 1))
@@ -79,7 +80,7 @@ t.test('a large task that changes while it is read is sent in its new state, wit
   await until(() => client.isEnded)
   t.same(client.story, ['snapshot 2', 'transition 3'])
   t.match(client.messages[1], { result: { text: LARGE } })
-  t.equal(hub.task(id)?.result, null, 'the result is not kept in the task')
+  t.equal(hub.task(DEFAULT_PRINCIPAL, id)?.result, null, 'the result is not kept in the task')
   const others = [new Client().attach(hub, id), new Client().attach(hub, id, 1)]
   await until(() => others.every(({ isEnded }) => isEnded))
   t.same(others.map(({ story }) => story), [['snapshot 3'], ['resumed 1', 'transition 2', 'transition 3']])
@@ -92,13 +93,13 @@ t.test('a whole task that cannot be read is read at the next check', async (t) =
   const id = idOf(0)
   store.tasks.set(id, { ...store.create(id), payload: { text: LARGE } })
   const { hub } = await openWorld(t, {
-    readTasks: async (ids) => leaveOut(await store.readTasks(ids)),
+    readTasks: async (principal, ids) => leaveOut(await store.readTasks(principal, ids)),
     readVersions: store.readVersions,
-    readWholeTask: (given) => (isAway ? Promise.reject(new Error('PostgreSQL is away')) : store.readWholeTask(given)),
+    readWholeTask: (principal, given) => (isAway ? Promise.reject(new Error('PostgreSQL is away')) : store.readWholeTask(principal, given)),
     positionCheckMs: 20,
   })
   const client = new Client().attach(hub, id)
-  await until(() => hub.task(id) !== undefined)
+  await until(() => hub.task(DEFAULT_PRINCIPAL, id) !== undefined)
   await settle()
   t.same(client.messages, [])
   isAway = false

@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { ListQuery, ListReads } from '../../src/live/list-query.js'
 import type { ListSink } from '../../src/live/list-stream.js'
 import { startLists } from '../../src/live/lists.js'
@@ -147,7 +148,7 @@ t.test('every watcher ends with the stored state, whatever happens to the notice
       const joining: Promise<void>[] = []
       const join = async (query: ListQuery) => {
         const watcher = new Watcher(query)
-        const list = await lists.open(query)
+        const list = await lists.open(DEFAULT_PRINCIPAL, query)
         watchers.push({ watcher, stream: list.follow(watcher) })
       }
       try {
@@ -199,8 +200,8 @@ t.test('a client that stopped reading receives the whole list once it reads, how
   t.teardown(() => lists.stop())
   const query = { filter: {}, limit: 10 }
   const [slow, quick] = [new Watcher(query), new Watcher(query)]
-  const stream = (await lists.open(query)).follow(slow)
-  ;(await lists.open(query)).follow(quick)
+  const stream = (await lists.open(DEFAULT_PRINCIPAL, query)).follow(slow)
+  ;(await lists.open(DEFAULT_PRINCIPAL, query)).follow(quick)
   slow.isFull = true
   for (let round = 1; round <= 3; round += 1) {
     store.put(newTask(round))
@@ -220,9 +221,9 @@ t.test('an outage of PostgreSQL only costs time, and lists without watchers cost
   const query = { filter: {}, limit: 10 }
   const watcher = new Watcher(query)
   store.isAway = true
-  await t.rejects(lists.open(query))
+  await t.rejects(lists.open(DEFAULT_PRINCIPAL, query))
   store.isAway = false
-  const stream = (await lists.open(query)).follow(watcher)
+  const stream = (await lists.open(DEFAULT_PRINCIPAL, query)).follow(watcher)
   store.isAway = true
   store.put(newTask(1))
   tell(newTask(1))
@@ -239,8 +240,8 @@ t.test('the numbers of rooms and rows are limited', async (t) => {
   t.teardown(() => lists.stop())
   for (let index = 0; index < 20; index += 1) {
     const query = { filter: { tag: `${index}` }, limit: 1_000 }
-    ;(await lists.open(query)).follow(new Watcher(query))
+    ;(await lists.open(DEFAULT_PRINCIPAL, query)).follow(new Watcher(query))
   }
-  await t.rejects(lists.open({ filter: {}, limit: 1 }), /lists with 20000 rows/)
-  t.equal((await lists.open({ filter: { tag: '3' }, limit: 1_000 })).name, 'list-4', 'one that is watched has room for more')
+  await t.rejects(lists.open(DEFAULT_PRINCIPAL, { filter: {}, limit: 1 }), /lists with 20000 rows/)
+  t.equal((await lists.open(DEFAULT_PRINCIPAL, { filter: { tag: '3' }, limit: 1_000 })).name, 'list-4', 'one that is watched has room for more')
 })

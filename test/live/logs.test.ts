@@ -53,7 +53,7 @@ t.test('while lines cannot be read the stream waits, and continues when they can
   let isAway = true
   const { store, hub } = await openWorld(t, {
     positionCheckMs: 10,
-    readLatestLogs: async (id, limit) => (isAway ? Promise.reject(new Error('away')) : store.readLatestLogs(id, limit)),
+    readLatestLogs: async (principal, id, limit) => (isAway ? Promise.reject(new Error('away')) : store.readLatestLogs(principal, id, limit)),
   })
   store.create(ID)
   store.commit(ID, 'PROCESSING')

@@ -10,6 +10,7 @@
  */
 import fc from 'fast-check'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { startHub, type Hub } from '../../src/live/hub.js'
 import { fold } from '../../src/protocol/fold.js'
 import { isFinal, type Status } from '../../src/protocol/status.js'
@@ -136,9 +137,9 @@ class Schedule {
     const { readTasks, readWholeTask, readTransitionMessages, readVersions, readLatestLogs } = this.store
     bus.subscribe = () => this.ask(async () => {})
     return startHub({
-      readTasks: (ids) => this.ask(() => readTasks(ids)),
-      readWholeTask: (id) => this.ask(() => readWholeTask(id)),
-      readTransitionMessages: (id, since, limit) => this.ask(() => readTransitionMessages(id, since, limit)),
+      readTasks: (principal, ids) => this.ask(() => readTasks(principal, ids)),
+      readWholeTask: (principal, id) => this.ask(() => readWholeTask(principal, id)),
+      readTransitionMessages: (principal, id, since, limit) => this.ask(() => readTransitionMessages(principal, id, since, limit)),
       readLatestLogs,
       readVersions: (ids) => this.ask(() => readVersions(ids)),
       events: bus,
@@ -175,7 +176,7 @@ class Schedule {
         if (this.watchers.length < 4) this.watchers.push(new Watcher(hub))
         return
       case 'find':
-        void hub.find(ID).catch(() => {})
+        void hub.find(DEFAULT_PRINCIPAL, ID).catch(() => {})
         return
       case 'fill':
         if (watcher) watcher.client.buffered = 65_000

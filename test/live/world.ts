@@ -3,6 +3,7 @@
  * that fold.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { DEFAULT_PRINCIPAL, DEFAULT_TENANT, type Principal } from '../../src/access/principal.js'
 import type { EventListener } from '../../src/broker/broker.js'
 import { startHub, type Hub, type HubDeps, type Sink, type TaskStream } from '../../src/live/hub.js'
 import { LOW_WATER_BYTES, MAX_BUFFERED_BYTES } from '../../src/live/task-stream.js'
@@ -18,11 +19,13 @@ export const OTHER_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e12'
 /** Tasks as PostgreSQL would hold them. */
 export class Store {
   readonly tasks = new Map<TaskId, Task>()
+  readonly #tenants = new Map<TaskId, string>()
   readonly history = new Map<TaskId, TransitionMessage[]>()
   readonly lines = new Map<TaskId, LogMessage[]>()
   private clock = Date.parse('2026-11-20T21:22:23.456Z')
 
-  create(id: TaskId): Task {
+  create(id: TaskId, tenant = DEFAULT_TENANT): Task {
+    this.#tenants.set(id, tenant)
     const task: Task = {
       ...{ id, title: 'a task', type: 'demo.sleep', status: 'PENDING', version: 1, attempt: 0, maxAttempts: 1, queue: 'default' },
       ...{ expiresAt: null, uniqueKey: null, parentId: null, batchId: null, callbackUrl: null },
@@ -63,17 +66,25 @@ export class Store {
     return task
   }
 
-  readTasks = async (ids: TaskId[]) => ids.flatMap((id) => this.tasks.get(id) ?? [])
-  readWholeTask = async (id: TaskId) => this.tasks.get(id)
-  readVersions = async (ids: TaskId[]) => (await this.readTasks(ids)).map(({ id, version }) => ({ id, version }))
+  readTasks = async (principal: Principal, ids: TaskId[]) => ids.flatMap((id) => (this.#isOf(principal, id) ? (this.tasks.get(id) ?? []) : []))
+  readWholeTask = async (principal: Principal, id: TaskId) => (await this.readTasks(principal, [id]))[0]
+  readVersions = async (ids: TaskId[]) => ids.flatMap((id) => this.tasks.get(id) ?? []).map(({ id, version }) => ({ id, tenant: this.tenantOf(id), version }))
   /** A value that a later edit has replaced is no longer known. */
-  readTransitionMessages = async (id: TaskId, since: number, limit: number) => {
-    const history = this.history.get(id) ?? []
+  readTransitionMessages = async (principal: Principal, id: TaskId, since: number, limit: number) => {
+    const history = this.#isOf(principal, id) ? (this.history.get(id) ?? []) : []
     const lastEdit = history.findLast(({ edited }) => edited)
     return history.slice(since, since + limit).map((message) => (message.edited && message !== lastEdit ? { ...message, changes: {} } : message))
   }
 
-  readLatestLogs = async (id: TaskId, limit: number) => (this.lines.get(id) ?? []).slice(-limit)
+  readLatestLogs = async (principal: Principal, id: TaskId, limit: number) => (this.#isOf(principal, id) ? (this.lines.get(id) ?? []) : []).slice(-limit)
+
+  tenantOf(id: TaskId): string {
+    return this.#tenants.get(id) ?? DEFAULT_TENANT
+  }
+
+  #isOf({ tenant }: Principal, id: TaskId): boolean {
+    return this.tenantOf(id) === tenant
+  }
 
   private now(): string {
     this.clock += 1
@@ -129,8 +140,8 @@ export class Client implements Sink {
   buffered = 0
   stream: TaskStream | undefined
 
-  attach(hub: Hub, id: TaskId, since?: number, logs = false): this {
-    this.stream = hub.attach(id, { since, logs }, this)
+  attach(hub: Hub, id: TaskId, since?: number, logs = false, principal = DEFAULT_PRINCIPAL): this {
+    this.stream = hub.attach(principal, id, { since, logs }, this)
     return this
   }
 

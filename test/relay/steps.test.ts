@@ -1,6 +1,7 @@
 /** The relay's steps while publishing fails: their changes in PostgreSQL do not wait for it. */
 import { pino } from 'pino'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Broker, Delivery } from '../../src/broker/broker.js'
 import { deliverOnce } from '../../src/relay/deliver.js'
 import { expireOnce } from '../../src/relay/expire.js'
@@ -19,7 +20,7 @@ t.test('a step succeeds even when its events cannot be published', async (t) => 
     queue: { add: async (deliveries: readonly Delivery[]) => void handed.push(...deliveries), countWaiting: async () => 0 },
     events: { publish: () => Promise.reject(new Error('Redis is away')) },
   } as unknown as Broker
-  const statusOf = async (id: string) => (await readTasks(db, 'default', [id]))[0]?.status
+  const statusOf = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, db, [id]))[0]?.status
 
   const [late = ''] = await storeTasks(db, 1, { more: { expiresAt: new Date(0).toISOString() } })
   t.equal(await expireOnce({ db, broker, log }), false)

@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import t from 'tap'
 import Type from 'typebox'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Database } from '../../src/db/database.js'
 import { defineTask, type Definition, type TaskContext } from '../../src/definitions/definition.js'
 import { createRegistry } from '../../src/definitions/registry.js'
@@ -42,7 +43,7 @@ function setUp(definition: Definition, overrides: { db?: Database } = {}) {
 }
 
 async function read(id: string) {
-  const [task] = await readTasks(db, 'default', [id])
+  const [task] = await readTasks(DEFAULT_PRINCIPAL, db, [id])
   return task
 }
 
@@ -57,7 +58,7 @@ t.test('a run that returns completes the task, and what was published equals wha
   await runAttempt({ taskId, attempt: 1 }, deps)
   t.match(await read(taskId), { status: 'COMPLETED', result: { answer: 42 }, version: 3, failure: null })
   t.match(await readAttempt(taskId), [{ outcome: 'completed', worker: 'test-worker', error: null }])
-  const stored = await readTransitionMessages(db, 'default', taskId, 1, 10)
+  const stored = await readTransitionMessages(DEFAULT_PRINCIPAL, db, taskId, 1, 10)
   while (published.length < 2) await new Promise(setImmediate)
   // For lists an event has facts besides, which no client is sent.
   t.same(published.map((event) => ('facts' in event ? { ...event, facts: undefined } : event)), stored.map((message) => ({ ...message, facts: undefined })))
@@ -104,7 +105,7 @@ t.test('a task whose type this worker does not know is put back without spending
   for (const attempt of [1, 2, 3]) await runAttempt({ taskId, attempt }, deps)
   const last = await read(taskId)
   t.match(last, { status: 'RETRYING', attempt: 3, failure: null })
-  const transitions = await readTransitionMessages(db, 'default', taskId, 1, 10)
+  const transitions = await readTransitionMessages(DEFAULT_PRINCIPAL, db, taskId, 1, 10)
   t.same(transitions.filter(({ status }) => status === 'RETRYING').map(({ reason }) => reason), Array(3).fill('no_worker_for_type'))
   const pauses = transitions.flatMap((message) => (message.status === 'RETRYING' ? [message] : [])).at(-1)
   const pauseMs = Date.parse(last?.runAt ?? '') - Date.parse(pauses?.at ?? '')

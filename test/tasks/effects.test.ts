@@ -6,6 +6,7 @@ import { sql } from 'drizzle-orm'
 import { pino } from 'pino'
 import t from 'tap'
 import { Type } from 'typebox'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { defineTask, LeaseLostError, type TaskContext } from '../../src/definitions/definition.js'
 import { createRegistry } from '../../src/definitions/registry.js'
 import type { Event } from '../../src/protocol/stream.js'
@@ -37,7 +38,7 @@ function run(taskId: string, attempt: number, work: (context: TaskContext) => Pr
 /** As the relay does when the lease has run out. */
 const rescue = (taskId: string, attempt: number) =>
   settleAttemptsIfCurrent(db, [{ taskId, attempt, outcome: 'lost', status: 'PENDING', reason: 'worker lost' }])
-const read = async (taskId: string) => (await readTasks(db, 'default', [taskId]))[0]
+const read = async (taskId: string) => (await readTasks(DEFAULT_PRINCIPAL, db, [taskId]))[0]
 const countOrders = async (id: string) => Number(((await db.orm.execute(sql`select count(*) as count from orders where id = ${id}`)) as unknown as { count: string }[])[0]?.count)
 
 t.test('an effect that is recorded is not done again by a later attempt', async (t) => {

@@ -6,6 +6,7 @@ import { sql } from 'drizzle-orm'
 import { pino } from 'pino'
 import t from 'tap'
 import { Type } from 'typebox'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { defineTask, type Definition, type TaskContext } from '../../src/definitions/definition.js'
 import { CancelTask, RetryLater } from '../../src/definitions/outcome-errors.js'
 import { createRegistry } from '../../src/definitions/registry.js'
@@ -38,7 +39,7 @@ async function run(taskId: string, work: (context: TaskContext) => Promise<unkno
   const signal = new AbortController().signal
   const registry = createRegistry([definition], definition.type)
   await runAttempt({ taskId, attempt }, { db, recorder, registry, log, ...noArtifacts, cancelGraceMs: 200, track: () => ({ signal, abort() {}, ending() {}, end() {} }) })
-  return (await readTasks(db, 'default', [taskId]))[0]
+  return (await readTasks(DEFAULT_PRINCIPAL, db, [taskId]))[0]
 }
 
 async function runNew(work: (context: TaskContext) => Promise<unknown>, options: Options = {}) {
@@ -156,7 +157,7 @@ t.test('an outcome whose values PostgreSQL refuses fails its attempt with a reas
   t.match(complaints.join(), /PostgreSQL refused the values of an outcome/)
   const [taskId = ''] = await storeTasks(db, 1)
   const cancelled = await run(taskId, async () => {
-    await cancelTasksIfUnfinished(db, 'default', [taskId], { reason: null, withChildren: false })
+    await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [taskId], { reason: null, withChildren: false })
     return 'refuse me'
   })
   t.match(cancelled, { status: 'CANCELLED' })
@@ -188,7 +189,7 @@ t.test('a log line or a progress report that PostgreSQL refuses loses only itsel
     }),
   ])
   t.match(await both, [{ status: 'COMPLETED', progress: null }, { status: 'COMPLETED', progress: { message: 'kept' } }])
-  const texts = async (id: string) => (await readLogs(db, 'default', id, 0, 10)).items.map(({ text }: LogMessage['line']) => text)
+  const texts = async (id: string) => (await readLogs(DEFAULT_PRINCIPAL, db, id, 0, 10)).items.map(({ text }: LogMessage['line']) => text)
   t.same(await texts(one), ['first', 'third'])
   t.same(await texts(other), ['of a neighbour'])
 })

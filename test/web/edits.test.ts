@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { watchTask, watchTasks } from '../../public/task-stream.js'
 import { openDatabase } from '../../src/db/open.js'
 import type { TransitionList } from '../../src/protocol/http.js'
@@ -154,7 +155,7 @@ t.test('a watcher that missed many edits receives each value once, however large
   t.match(await watcher.until(({ version }) => version === 7), { changes: { payload: { body: bodyOf(6) } } }, 'too large for an event: read from PostgreSQL')
   watcher.terminate()
   // Like a process that has not seen them.
-  const edits = await readTransitionMessages(db, 'default', id, 1, 100)
+  const edits = await readTransitionMessages(DEFAULT_PRINCIPAL, db, id, 1, 100)
   t.same(edits.map(({ edited }) => edited), Array.from({ length: 6 }, () => ['payload']))
   t.same(edits.map(({ changes }) => Object.keys(changes ?? {})), [[], [], [], [], [], ['payload']], 'only the last value is known')
 })
@@ -239,7 +240,7 @@ t.test('an edit whose event is lost is found by the position check', async (t) =
   const { id } = await createTask(baseUrl, { delayMs: HOUR_MS })
   const watcher = await open(id)
   // Like a process that ends between its commit and its event.
-  await editTaskIfWaiting(db, 'default', id, { title: 'nobody was told' })
+  await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, id, { title: 'nobody was told' })
   t.match(await watcher.until(isEdit), { version: 2, changes: { title: 'nobody was told' } })
   watcher.terminate()
 })

@@ -5,6 +5,7 @@
 import postgres from 'postgres'
 import t from 'tap'
 import { Compile } from 'typebox/compile'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { openDatabase } from '../../src/db/open.js'
 import { Task, TaskSummary } from '../../src/protocol/task.js'
 import { exportPage } from '../../src/store/reads/export.js'
@@ -143,7 +144,7 @@ t.test('they are exported with the others', async (t) => {
   const db = openDatabase(app.databaseUrl)
   t.teardown(() => db.close())
   for (const format of ['csv', 'ndjson'] as const) {
-    const { lines, rows } = await exportPage(db, 'default', { tag: 'odd' }, { format, afterId: null, limit: 1_000, maxBytes: 10_000_000 })
+    const { lines, rows } = await exportPage(DEFAULT_PRINCIPAL, db, { tag: 'odd' }, { format, afterId: null, limit: 1_000, maxBytes: 10_000_000 })
     t.equal(rows, all.length)
     const written = lines?.trimEnd().split('\n') ?? []
     t.equal(written.length, all.length, format)

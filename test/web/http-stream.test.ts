@@ -5,6 +5,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import Fastify from 'fastify'
 import t from 'tap'
 import type { Hub } from '../../src/live/hub.js'
+import { registerPrincipal } from '../../src/web/principal.js'
 import { startBeats } from '../../src/web/live/beats.js'
 import { SERVER_SENT_EVENTS } from '../../src/web/live/event-format.js'
 import { startHttpStreams } from '../../src/web/live/http-stream.js'
@@ -26,6 +27,7 @@ async function serve(t: TestScope) {
   const hub = { attach: () => (said.push('attached'), { drained() {}, stop: () => said.push('stopped') }) } as unknown as Hub
   const streams = startHttpStreams(hub, openSubscriptions, beats)
   const app = Fastify()
+  registerPrincipal(app)
   const asked = signal<Socket>()
   const begin = signal()
   const ended = signal()

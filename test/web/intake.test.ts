@@ -1,5 +1,6 @@
 /** Tasks written together are not decided together. */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Delivery } from '../../src/broker/broker.js'
 import { createIntake } from '../../src/web/intake.js'
 import { newTask, openTestDatabase } from '../helpers/database.js'
@@ -14,10 +15,10 @@ t.test('tasks of a busy queue wait for the relay, and tasks written with them do
   const withUnique = make().map((task, index) => ({ ...task, more: { uniqueKey: `key ${index}` } }))
   const [plain, keyed, batch] = [make(), make(), make()]
   await Promise.all([
-    ...plain.map((task) => intake.accept(task, undefined)),
-    ...keyed.map((task, index) => intake.accept(task, { key: `key ${index}`, fingerprint: 'x' })),
-    intake.acceptAll(batch, undefined),
-    intake.acceptAll(withUnique, undefined),
+    ...plain.map((task) => intake.accept(DEFAULT_PRINCIPAL, task, undefined)),
+    ...keyed.map((task, index) => intake.accept(DEFAULT_PRINCIPAL, task, { key: `key ${index}`, fingerprint: 'x' })),
+    intake.acceptAll(DEFAULT_PRINCIPAL, batch, undefined),
+    intake.acceptAll(DEFAULT_PRINCIPAL, withUnique, undefined),
   ])
   const all = [...plain, ...keyed, ...batch, ...withUnique]
   t.same(handed.map(({ taskId }) => taskId).sort(), all.filter(({ queue }) => queue !== 'busy').map(({ id }) => id).sort())

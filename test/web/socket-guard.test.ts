@@ -12,6 +12,7 @@ import { assertHandshake } from '../../src/web/live/handshake.js'
 import { createStreamLimits } from '../../src/web/live/stream-limits.js'
 import { registerSubscriptionSocket, type OpenSubscriptions } from '../../src/web/live/subscription-socket.js'
 import { registerTaskSocket } from '../../src/web/live/task-socket.js'
+import { registerPrincipal } from '../../src/web/principal.js'
 import { answerProblem } from '../../src/web/problem.js'
 
 const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
@@ -28,7 +29,7 @@ const failIf = (what: string) => {
 const hub: Hub = {
   find: async () => true,
   task: () => undefined,
-  attach(id, _position, sink) {
+  attach(_principal, id, _position, sink) {
     failIf('attach')
     sinks.set(id, sink)
     return { drained: () => failIf('drained'), stop: () => failIf('stop') }
@@ -69,6 +70,7 @@ app.setErrorHandler(answerProblem)
 const limits = createStreamLimits({ maxPerAddress: 50, maxPerKey: 50, maxPerProcess: 50 })
 await app.register(
   async (scope) => {
+    registerPrincipal(scope)
     await registerTaskSocket(scope, { hub, limits, beats })
     registerSubscriptionSocket(scope, { openSubscriptions, limits, beats, assertUpgrade: assertHandshake })
   },

@@ -14,6 +14,7 @@ import { startBeats } from '../../src/web/live/beats.js'
 import type { HeartbeatOptions } from '../../src/web/live/heartbeat.js'
 import { createStreamLimits, type StreamLimitsOptions } from '../../src/web/live/stream-limits.js'
 import { registerTaskSocket } from '../../src/web/live/task-socket.js'
+import { registerPrincipal } from '../../src/web/principal.js'
 import { answerProblem, ProblemError } from '../../src/web/problem.js'
 import { compileValidator } from '../../src/web/validation.js'
 import { readFrame } from '../helpers/frame-check.js'
@@ -49,6 +50,7 @@ interface AppOptions {
 async function startApp(t: Scope, { heartbeat = {}, hub: hubDeps = {}, limits = {} }: AppOptions = {}): Promise<Web> {
   const { store, bus, hub } = await openWorld(t, hubDeps)
   const app = Fastify()
+  registerPrincipal(app)
   registerGate(app, { host: '127.0.0.1', allowedHosts: '', allowedOrigins: 'https://app.example.com, http://localhost:8080' })
   app.setErrorHandler(answerProblem)
   app.setValidatorCompiler(compileValidator)

@@ -1,6 +1,7 @@
 /** The limit of all uploads together, whether a task uses them or not. */
 import { Readable } from 'node:stream'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readArtifacts } from '../../src/store/artifacts.js'
 import { startApp } from '../helpers/app.js'
 import { openTestDatabase } from '../helpers/database.js'
@@ -29,7 +30,7 @@ t.test('an upload beyond the limit of all uploads is refused before it is stored
   const taken = await send('12345')
   t.equal(taken.status, 201)
   const { upload } = (await taken.json()) as { upload: string }
-  t.match(await readArtifacts(db, 'default', upload), [{ bytes: 5 }])
+  t.match(await readArtifacts(DEFAULT_PRINCIPAL, db, upload), [{ bytes: 5 }])
   t.equal((await send('1')).status, 507, 'it counts, too')
 })
 

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Upload } from '../../src/protocol/artifact.js'
 import type { Task } from '../../src/protocol/task.js'
 import { readLatestLogs } from '../../src/store/attempts/logs.js'
@@ -17,7 +18,7 @@ const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '
 await Promise.all([scene.start('web'), scene.start('relay')])
 const worker = await scene.start('worker')
 
-const read = async (id: string) => (await readTasks(scene.db, 'default', [id]))[0]
+const read = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, scene.db, [id]))[0]
 
 async function end(id: string): Promise<Task | undefined> {
   await scene.ended([id])
@@ -52,7 +53,7 @@ t.test('every operation of the context works in a process of its own, and the pr
   const result = task?.result as { pid: number; child: string }
   t.not(result.pid, worker.child.pid)
   t.match(await end(result.child), { status: 'COMPLETED', parentId: id })
-  t.match((await readLatestLogs(scene.db, 'default', id, 10)).map(({ line }) => line.text), [/^from its own process/, /^from its own process/])
+  t.match((await readLatestLogs(DEFAULT_PRINCIPAL, scene.db, id, 10)).map(({ line }) => line.text), [/^from its own process/, /^from its own process/])
   const again = await end(await scene.create({ type: 'test.tour' }))
   t.equal((again?.result as { pid: number }).pid, result.pid)
 })

@@ -1,6 +1,7 @@
 /** Which worker serves which queue, and a cancel from another process. `npm test` builds them first. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readAttempts, readTasks } from '../../src/store/reads/tasks.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
@@ -8,7 +9,7 @@ import { watch } from '../helpers/watch.js'
 
 const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '1', QUEUES: 'reports,emails' })
 await Promise.all([scene.start('web'), scene.start('web'), scene.start('relay')])
-const read = async (id: string) => (await readTasks(scene.db, 'default', [id]))[0]
+const read = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, scene.db, [id]))[0]
 
 t.test('a worker with named queues serves only those, within their concurrency', async (t) => {
   await scene.start('worker', { WORKER_QUEUES: 'reports:2,emails:1' })
@@ -17,7 +18,7 @@ t.test('a worker with named queues serves only those, within their concurrency',
   const other = await scene.create({ payload: { steps: 0 } })
   await scene.ended([...reports, email])
   t.match(await read(other), { status: 'PENDING', attempt: 0 })
-  const runs = (await Promise.all(reports.map((id) => readAttempts(scene.db, 'default', id)))).flat()
+  const runs = (await Promise.all(reports.map((id) => readAttempts(DEFAULT_PRINCIPAL, scene.db, id)))).flat()
   const moments = runs.map(({ startedAt }) => Date.parse(startedAt))
   const running = (at: number) => runs.filter(({ startedAt, finishedAt }) => Date.parse(startedAt) <= at && at < Date.parse(finishedAt ?? '')).length
   t.equal(Math.max(...moments.map(running)), 2)

@@ -1,6 +1,7 @@
 /** A handler that reports progress in a loop: the cost is bounded, and its last report arrives. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { createLog } from '../../src/log.js'
 import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
 import type { ProgressReport } from '../../src/store/attempts/progress.js'
@@ -62,5 +63,5 @@ t.test('of many reports from a handler in the worker a few are written, the last
   await recorder.flush(taskId)
   t.ok(writes <= mostSince(startedAtMs) + 1, `${writes} writes for ${CALLS} reports`)
   t.ok(published.length <= writes, `${published.length} events`)
-  t.match((await readTasks(db, 'default', [taskId]))[0]?.progress, { done: CALLS })
+  t.match((await readTasks(DEFAULT_PRINCIPAL, db, [taskId]))[0]?.progress, { done: CALLS })
 })

@@ -65,15 +65,15 @@ const TAKE_DUE = moveTasks({
   where d.task_id = any(array[due.task_id]) and due.status is null
 )`,
   ],
-  answer: `select task_id as "taskId", attempt, queue, priority, null as version, null as at, null as facts
+  answer: `select task_id as "taskId", attempt, queue, priority, null as tenant, null as version, null as at, null as facts
 from kept
 union all
-select id, attempt, null, null, version, at, facts
+select id, attempt, null, null, tenant, version, at, facts
 from moved`,
 })
 
 /** A delivery that was taken, or the transition of a task that started. */
-type TakenRow = (DueDelivery & { version: null }) | { taskId: TaskId; attempt: number; version: number; at: Date; facts: TaskFacts }
+type TakenRow = (DueDelivery & { version: null }) | { taskId: TaskId; attempt: number; tenant: string; version: number; at: Date; facts: TaskFacts }
 
 /**
  * Takes due deliveries of one queue.

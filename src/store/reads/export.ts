@@ -5,6 +5,7 @@
  * a budget in bytes: it ends before the row that would exceed it, and a single row larger than the budget is read in
  * slices.
  */
+import type { Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
@@ -159,7 +160,7 @@ const EXPORT_PAGE: Record<ExportFormat, Statement> = {
 const sliceText = (line: string) => `
 select substring(line from $3::integer for $4::integer) as slice
 from taskwire.tasks t ${made(line)}
-where t.id = any(array[$1::text::uuid]) and t.version || ' ' || t.xmin = $2`
+where t.id = any(array[$1::text::uuid]) and t.tenant = $5 and t.version || ' ' || t.xmin = $2`
 
 const EXPORT_SLICE: Record<ExportFormat, Statement> = {
   csv: { name: 'export_csv_slice', deadlineMs: DEADLINE_MS, text: sliceText(CSV_ROW) },
@@ -190,7 +191,7 @@ export async function readExportScope(db: Database, { createdBefore }: ExportFil
   return { until: row.until.toISOString(), estimatedTasks: row.estimatedTasks }
 }
 
-function parametersOf(tenant: string, { status, type, tag, createdAfter, createdBefore }: ExportFilter): (string | null)[] {
+function parametersOf({ tenant }: Principal, { status, type, tag, createdAfter, createdBefore }: ExportFilter): (string | null)[] {
   return [tenant, ...[status, type, tag, createdAfter, createdBefore].map((value) => value ?? null)]
 }
 
@@ -199,12 +200,12 @@ function parametersOf(tenant: string, { status, type, tag, createdAfter, created
  * @param maxBytes of all lines; a single row that is larger is a page of its own
  */
 export async function exportPage(
+  principal: Principal,
   db: Database,
-  tenant: string,
   filter: ExportFilter,
   { format, afterId, limit, maxBytes }: { format: ExportFormat; afterId: TaskId | null; limit: number; maxBytes: number },
 ): Promise<ExportPage> {
-  const [page] = await db.run<ExportPage>(EXPORT_PAGE[format], [...parametersOf(tenant, filter), afterId, limit, maxBytes])
+  const [page] = await db.run<ExportPage>(EXPORT_PAGE[format], [...parametersOf(principal, filter), afterId, limit, maxBytes])
   if (page === undefined) throw new Error('PostgreSQL gave no page')
   return page
 }
@@ -213,8 +214,8 @@ export async function exportPage(
  * `count` characters of a line, starting at `from` (0 is the first).
  * @throws Error when the task has changed since its page was read, because the slices would not fit together
  */
-export async function exportSlice(db: Database, { id, state }: LargeRow, format: ExportFormat, from: number, count: number): Promise<string> {
-  const [row] = await db.run<{ slice: string }>(EXPORT_SLICE[format], [id, state, from + 1, count])
+export async function exportSlice({ tenant }: Principal, db: Database, { id, state }: LargeRow, format: ExportFormat, from: number, count: number): Promise<string> {
+  const [row] = await db.run<{ slice: string }>(EXPORT_SLICE[format], [id, state, from + 1, count, tenant])
   if (row === undefined) throw new Error(`the task ${id} changed while its row was being written; trying the export again`)
   return row.slice
 }

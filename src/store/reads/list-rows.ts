@@ -1,4 +1,5 @@
 /** Reads for lists that are kept current: the rows of tasks that may have changed, and the number of matching tasks. */
+import type { Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
 import { MAX_COUNTED, type ListCounts } from '../../protocol/list.js'
 import { STATUSES, type Status } from '../../protocol/status.js'
@@ -34,8 +35,8 @@ select ${SUMMARY_COLUMNS}, t.stamp from seen t where ${FITS}`,
 }
 
 /** The rows of these tasks that match the filter, in no order, without payload and result. */
-export async function readListRows(db: Database, tenant: string, filter: TaskFilter, ids: readonly TaskId[]): Promise<ListedRow[]> {
-  const rows = await db.run<SummaryRow & { stamp: string }>(READ_LIST_ROWS, [...parametersOf(tenant, filter, undefined), JSON.stringify(ids)])
+export async function readListRows(principal: Principal, db: Database, filter: TaskFilter, ids: readonly TaskId[]): Promise<ListedRow[]> {
+  const rows = await db.run<SummaryRow & { stamp: string }>(READ_LIST_ROWS, [...parametersOf(principal, filter, undefined), JSON.stringify(ids)])
   return rows.map((row) => ({ task: toSummary(row), stamp: row.stamp }))
 }
 
@@ -46,10 +47,10 @@ const isOpen = (status: Status) => status === 'SCHEDULED' || status === 'WAITING
  * candidates are more than that, unfinished tasks are counted where only they have a row, and so are those that ended
  * badly.
  */
-export async function countTasks(db: Database, tenant: string, given: TaskFilter): Promise<ListCounts> {
+export async function countTasks(principal: Principal, db: Database, given: TaskFilter): Promise<ListCounts> {
   const filter = { ...given, status: undefined }
-  const { walk } = await chooseWalk(db, tenant, filter, undefined, MAX_COUNTED)
-  const newest = await countAlong(db, tenant, filter, walk)
+  const { walk } = await chooseWalk(principal, db, filter, undefined, MAX_COUNTED)
+  const newest = await countAlong(principal, db, filter, walk)
   if (newest.isWhole) return { byStatus: newest.byStatus, more: [] }
   const places: { walk: Walk; statuses: readonly Status[]; of?: Status }[] = [
     { walk: DELIVERIES, statuses: STATUSES.filter(isOpen) },
@@ -59,7 +60,7 @@ export async function countTasks(db: Database, tenant: string, given: TaskFilter
   const byNow = new Map(Object.entries(newest.byStatus) as [Status, number][])
   const more: Status[] = ['COMPLETED']
   for (const { walk: place, statuses, of } of places) {
-    const { byStatus, isWhole } = await countAlong(db, tenant, of === undefined ? filter : { ...filter, status: of }, place)
+    const { byStatus, isWhole } = await countAlong(principal, db, of === undefined ? filter : { ...filter, status: of }, place)
     for (const status of statuses) {
       const count = isWhole ? (byStatus[status] ?? 0) : Math.max(byStatus[status] ?? 0, newest.byStatus[status] ?? 0)
       byNow.set(status, count)
@@ -75,7 +76,7 @@ interface Counted {
   isWhole: boolean
 }
 
-async function countAlong(db: Database, tenant: string, filter: TaskFilter, walk: Walk): Promise<Counted> {
+async function countAlong(principal: Principal, db: Database, filter: TaskFilter, walk: Walk): Promise<Counted> {
   const text = `
 with ${GIVEN}, walked as materialized (${walk.text(LAST_ID)} limit ${MAX_COUNTED}), seen as materialized (
   select t.id, t.tenant, t.status, t.type, t.tags, t.queue, t.batch_id, t.parent_id, t.created_at, t.title
@@ -86,7 +87,7 @@ with ${GIVEN}, walked as materialized (${walk.text(LAST_ID)} limit ${MAX_COUNTED
 select (select json_object_agg(status, count) from counted) as "byStatus", (select count(*)::integer from walked) as looks`
   const [row] = await db.run<{ byStatus: ListCounts['byStatus'] | null; looks: number }>(
     { name: `count_by_${walk.name}`, forceCustomPlan: true, text },
-    parametersOf(tenant, filter, undefined),
+    parametersOf(principal, filter, undefined),
   )
   return { byStatus: row?.byStatus ?? {}, isWhole: (row?.looks ?? 0) < MAX_COUNTED }
 }

@@ -8,6 +8,7 @@
  * order, which only one index has. Columns that are not in the index, above all the tenant, are checked afterwards: as
  * a condition they would promise so few rows that reading and sorting all of them would look cheap.
  */
+import type { Principal } from '../../access/principal.js'
 import type { Status } from '../../protocol/status.js'
 import { FIRST_INSTANT, LAST_INSTANT, type TaskId } from '../../protocol/task.js'
 
@@ -39,7 +40,7 @@ export interface Walk {
  * Parameters of every statement of a list: $1 to $10 are the tenant and the filter, $11 and $12 the position (id,
  * created at).
  */
-export function parametersOf(tenant: string, filter: TaskFilter, position: ListPosition | undefined): (string | null)[] {
+export function parametersOf({ tenant }: Principal, filter: TaskFilter, position: ListPosition | undefined): (string | null)[] {
   const { status, type, tag, queue, batch, parent, createdAfter, createdBefore, q } = filter
   const values = [status, type, tag, queue, batch, parent, createdAfter, createdBefore, q, position?.id, position?.createdAt]
   return [tenant, ...values.map((value) => value ?? null)]

@@ -13,6 +13,7 @@
  * `tasks` has no index on status, because status changes (see `db/schema.ts`). A rare status is found where only such
  * tasks have a row: a delivery, a lease, a partial index of the history.
  */
+import type { Principal } from '../../access/principal.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
 import { rewriteInstant } from '../../db/instant.js'
@@ -53,13 +54,13 @@ export interface FoundTasks {
 }
 
 /** The matching tasks, without their rows. */
-export async function findTasks(db: Database, tenant: string, filter: TaskFilter, { limit, position, maxLooks = MAX_LOOKS }: FindOptions): Promise<FoundTasks> {
-  const { walk, firstStep } = await chooseWalk(db, tenant, filter, position, limit)
+export async function findTasks(principal: Principal, db: Database, filter: TaskFilter, { limit, position, maxLooks = MAX_LOOKS }: FindOptions): Promise<FoundTasks> {
+  const { walk, firstStep } = await chooseWalk(principal, db, filter, position, limit)
   const statement: Statement = { name: `list_by_${walk.name}`, forceCustomPlan: true, text: stepText(walk) }
   const found: FoundTask[] = []
   let at = position
   for (let step = firstStep, looks = 0; ; step = Math.min(step * 4, MAX_STEP, maxLooks - looks)) {
-    const [row] = await db.run<StepRow>(statement, [...parametersOf(tenant, filter, at), step, limit - found.length])
+    const [row] = await db.run<StepRow>(statement, [...parametersOf(principal, filter, at), step, limit - found.length])
     found.push(...(row?.found ?? []).map(rewriteTime))
     looks += row?.looks ?? 0
     const last = found.at(-1)
@@ -101,8 +102,8 @@ select (select json_agg(json_build_object('id', id, 'status', status, 'createdAt
 
 /** The walk with the fewest candidates, as far as it can be determined cheaply. */
 export async function chooseWalk(
+  principal: Principal,
   db: Database,
-  tenant: string,
   filter: TaskFilter,
   position: ListPosition | undefined,
   limit: number,
@@ -111,12 +112,12 @@ export async function chooseWalk(
   const firstStep = Math.min(limit, MAX_STEP)
   if (filter.createdAfter !== undefined || filter.createdBefore !== undefined) {
     if (walks[0] === ALL) return { walk: CREATED, firstStep }
-    const reach = await readReach(db, tenant, filter, walks)
+    const reach = await readReach(principal, db, filter, walks)
     const small = walks[reach.indexOf(null)]
     return small === undefined ? { walk: CREATED, firstStep } : { walk: wholeOf(small), firstStep: PROBE }
   }
   if (walks.length === 1) return { walk: walks[0], firstStep }
-  const reach = await readReach(db, tenant, filter, walks, position)
+  const reach = await readReach(principal, db, filter, walks, position)
   const sparsest = walks.reduce((best, _, index) => ((reach[index] ?? '') < (reach[best] ?? '') ? index : best), 0)
   return { walk: walks[sparsest] ?? walks[0], firstStep }
 }
@@ -128,10 +129,10 @@ function wholeOf({ name, text }: Walk): Walk {
 }
 
 /** How far back the first `PROBE` candidates of each walk reach; null when it has fewer. */
-async function readReach(db: Database, tenant: string, filter: TaskFilter, walks: readonly Walk[], position?: ListPosition): Promise<(TaskId | null)[]> {
+async function readReach(principal: Principal, db: Database, filter: TaskFilter, walks: readonly Walk[], position?: ListPosition): Promise<(TaskId | null)[]> {
   const columns = walks.map(({ text }, index) => `(select w.id::text from (${text(BEFORE_ID)} limit ${PROBE}) w offset ${PROBE - 1}) as "${index}"`)
   const statement: Statement = { name: 'list_reach', forceCustomPlan: true, text: `with ${GIVEN} select ${columns.join(',\n  ')}` }
-  const [row] = await db.run<Record<number, TaskId | null>>(statement, parametersOf(tenant, filter, position))
+  const [row] = await db.run<Record<number, TaskId | null>>(statement, parametersOf(principal, filter, position))
   return walks.map((_, index) => row?.[index] ?? null)
 }
 
@@ -150,11 +151,11 @@ export interface ListedTasks {
 }
 
 /** A page: at most `limit` tasks, fewer when they are large or rare. */
-export async function listPage(db: Database, tenant: string, filter: TaskFilter, { limit, fields = [], maxBytes = MAX_PAGE_BYTES, ...options }: ListOptions): Promise<ListedTasks> {
+export async function listPage(principal: Principal, db: Database, filter: TaskFilter, { limit, fields = [], maxBytes = MAX_PAGE_BYTES, ...options }: ListOptions): Promise<ListedTasks> {
   // One more than requested shows whether there is a next page.
-  const { found, next } = await findTasks(db, tenant, filter, { ...options, limit: limit + 1 })
+  const { found, next } = await findTasks(principal, db, filter, { ...options, limit: limit + 1 })
   const wanted = found.slice(0, limit)
-  const rows = await readSummaries(db, tenant, wanted.map(({ id }) => id), fields, maxBytes)
+  const rows = await readSummaries(principal, db, wanted.map(({ id }) => id), fields, maxBytes)
   const lastRead = wanted.findIndex(({ id }) => id === rows.at(-1)?.id)
   // Continue behind the last row read or, if no found task was left out, behind the last task examined.
   const isCut = rows.length > 0 && lastRead < wanted.length - 1 && sizeOf(rows) >= maxBytes
@@ -165,8 +166,8 @@ export async function listPage(db: Database, tenant: string, filter: TaskFilter,
 }
 
 /** The tasks of a filter, at most `limit`, without payload and result. */
-export async function listTasks(db: Database, tenant: string, { limit, beforeId, ...filter }: TaskFilter & { limit: number; beforeId?: TaskId }): Promise<TaskSummary[]> {
-  const { items } = await listPage(db, tenant, filter, { limit, maxBytes: Number.MAX_SAFE_INTEGER, ...(beforeId && { position: { id: beforeId } }) })
+export async function listTasks(principal: Principal, db: Database, { limit, beforeId, ...filter }: TaskFilter & { limit: number; beforeId?: TaskId }): Promise<TaskSummary[]> {
+  const { items } = await listPage(principal, db, filter, { limit, maxBytes: Number.MAX_SAFE_INTEGER, ...(beforeId && { position: { id: beforeId } }) })
   return items
 }
 
@@ -178,7 +179,7 @@ interface SizedRow extends SummaryRow {
 const sizeOf = (rows: readonly SizedRow[]) => Number(rows.at(-1)?.bytes ?? 0)
 
 /** Rows in the order of the ids, one by one until `maxBytes` are reached. Rows beyond that are not even unpacked. */
-async function readSummaries(db: Database, tenant: string, ids: readonly TaskId[], fields: readonly ListField[], maxBytes: number): Promise<SizedRow[]> {
+async function readSummaries({ tenant }: Principal, db: Database, ids: readonly TaskId[], fields: readonly ListField[], maxBytes: number): Promise<SizedRow[]> {
   if (ids.length === 0) return []
   const large = fields.map((field) => `coalesce(octet_length(t.${field}::text), 0)`)
   const size = ['1000', 'octet_length(t.title)', `coalesce(octet_length(t.progress::text), 0)`, `coalesce(octet_length(t.failure::text), 0)`, ...large].join(' + ')

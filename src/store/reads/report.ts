@@ -1,4 +1,5 @@
 /** Reads for `report.generate`: figures over the tasks created in a period, each from one statement. */
+import type { Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
@@ -47,7 +48,7 @@ where tenant = $1
   and created_at < $3::text::timestamptz
   and ($4::text is null or type = $4::text)`
 
-const parametersOf = (tenant: string, { from, to, type }: ReportScope) => [tenant, from.toISOString(), to.toISOString(), type ?? null]
+const parametersOf = ({ tenant }: Principal, { from, to, type }: ReportScope) => [tenant, from.toISOString(), to.toISOString(), type ?? null]
 
 export interface ReportedCount {
   type: string
@@ -66,8 +67,8 @@ order by type`,
 }
 
 /** All counts come from one statement, so they add up while tasks change. */
-export function countReportedTasks(db: Database, tenant: string, scope: ReportScope): Promise<ReportedCount[]> {
-  return db.run<ReportedCount>(COUNT_TASKS, parametersOf(tenant, scope))
+export function countReportedTasks(principal: Principal, db: Database, scope: ReportScope): Promise<ReportedCount[]> {
+  return db.run<ReportedCount>(COUNT_TASKS, parametersOf(principal, scope))
 }
 
 /** In milliseconds. */
@@ -101,8 +102,8 @@ from (
 group by type`,
 }
 
-export function measureReportedTasks(db: Database, tenant: string, scope: ReportScope): Promise<ReportedTimes[]> {
-  return db.run<ReportedTimes>(MEASURE_TIMES, parametersOf(tenant, scope))
+export function measureReportedTasks(principal: Principal, db: Database, scope: ReportScope): Promise<ReportedTimes[]> {
+  return db.run<ReportedTimes>(MEASURE_TIMES, parametersOf(principal, scope))
 }
 
 export interface ReportedFailure {
@@ -132,8 +133,8 @@ limit $5::int`,
 }
 
 /** By message and type, the most frequent first. */
-export function groupReportedFailures(db: Database, tenant: string, scope: ReportScope, limit: number): Promise<ReportedFailure[]> {
-  return db.run<ReportedFailure>(GROUP_FAILURES, [...parametersOf(tenant, scope), limit])
+export function groupReportedFailures(principal: Principal, db: Database, scope: ReportScope, limit: number): Promise<ReportedFailure[]> {
+  return db.run<ReportedFailure>(GROUP_FAILURES, [...parametersOf(principal, scope), limit])
 }
 
 function milliseconds(interval: string): string {

@@ -1,4 +1,5 @@
 /** Reads of tasks, their history and their versions. */
+import type { Principal } from '../../access/principal.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { Attempt } from '../../protocol/http.js'
@@ -19,13 +20,13 @@ const READ_TASKS = readByIds('read_tasks', TASK_COLUMNS)
 const READ_SUMMARIES = readByIds('read_summaries', SUMMARY_COLUMNS)
 
 /** The tasks with these ids, in no order. Ids that do not exist, or belong to another tenant, are left out. */
-export async function readTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<Task[]> {
+export async function readTasks({ tenant }: Principal, db: Database, ids: readonly TaskId[]): Promise<Task[]> {
   const rows = await db.run<TaskRow>(READ_TASKS, [JSON.stringify([...new Set(ids)]), tenant])
   return rows.map(toTask)
 }
 
 /** The same without payloads and results, which may be large together. */
-export async function readSummaries(db: Database, tenant: string, ids: readonly TaskId[]): Promise<TaskSummary[]> {
+export async function readSummaries({ tenant }: Principal, db: Database, ids: readonly TaskId[]): Promise<TaskSummary[]> {
   const rows = await db.run<SummaryRow>(READ_SUMMARIES, [JSON.stringify([...new Set(ids)]), tenant])
   return rows.map(toSummary)
 }
@@ -46,18 +47,18 @@ where t.tenant = $2`,
 }
 
 /** The tasks with these ids, in no order, as read for streams: large ones without payload and result. */
-export async function readWatchedTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<(Task & { isLarge: boolean })[]> {
+export async function readWatchedTasks({ tenant }: Principal, db: Database, ids: readonly TaskId[]): Promise<(Task & { isLarge: boolean })[]> {
   const rows = await db.run<TaskRow & { isLarge: boolean }>(READ_WATCHED_TASKS, [JSON.stringify([...new Set(ids)]), tenant])
   return rows.map((row) => ({ ...toTask(row), isLarge: row.isLarge }))
 }
 
 const READ_VERSIONS: Statement = {
   name: 'read_versions',
-  text: `select t.id, t.version from taskwire.tasks t where t.id = any($1::text::uuid[])`,
+  text: `select t.id, t.tenant, t.version from taskwire.tasks t where t.id = any($1::text::uuid[])`,
 }
 
-/** The version of each of these tasks. */
-export function readVersions(db: Database, ids: readonly TaskId[]): Promise<{ id: TaskId; version: number }[]> {
+/** The version of each of these tasks, whosever they are: a process asks for all that it watches at once, and compares the tenants. */
+export function readVersions(db: Database, ids: readonly TaskId[]): Promise<{ id: TaskId; tenant: string; version: number }[]> {
   return db.run(READ_VERSIONS, [toArrayLiteral(ids)])
 }
 
@@ -85,8 +86,8 @@ where r.task_id = $1::text::uuid and r.version > $2::integer and t.tenant = $3 o
 
 /** The messages of the transitions after version `since`, oldest first, at most `limit`. */
 export async function readTransitionMessages(
+  { tenant }: Principal,
   db: Database,
-  tenant: string,
   id: TaskId,
   since: number,
   limit: number,
@@ -110,14 +111,14 @@ select "taskId", version, "fromStatus", status, attempt, at, reason, edited, hea
  * The stored history after version `since`, oldest first, as much as fits into a page. `next` is the next page's
  * `since`, or null.
  */
-export async function readHistory(db: Database, tenant: string, id: TaskId, since: number): Promise<{ items: Transition[]; next: number | null }> {
+export async function readHistory({ tenant }: Principal, db: Database, id: TaskId, since: number): Promise<{ items: Transition[]; next: number | null }> {
   const rows = await db.run<TransitionRow & { head: number }>(READ_HISTORY, [id, since, tenant, MAX_PAGE_BYTES])
   const last = rows.at(-1)
   return { items: rows.map(toTransition), next: last && last.version < last.head ? last.version : null }
 }
 
 /** The stored history, oldest first, at most 10,000 transitions; empty when there is no such task. */
-export async function readTransitions(db: Database, tenant: string, id: TaskId): Promise<Transition[]> {
+export async function readTransitions({ tenant }: Principal, db: Database, id: TaskId): Promise<Transition[]> {
   const rows = await db.run<TransitionRow>(READ_TRANSITIONS, [id, 0, tenant, 10_000])
   return rows.map(toTransition)
 }
@@ -148,8 +149,8 @@ select "taskId", version, "fromStatus", status, attempt, at, reason, edited, "is
  * page, or null.
  */
 export async function readHistoryOfTasks(
+  { tenant }: Principal,
   db: Database,
-  tenant: string,
   ids: readonly TaskId[],
   after?: HistoryPosition,
 ): Promise<{ items: ({ taskId: TaskId } & Transition)[]; next: HistoryPosition | null }> {
@@ -191,7 +192,7 @@ interface AttemptRow extends Omit<Attempt, 'startedAt' | 'finishedAt'> {
  * The attempts of a task after attempt `after`, oldest first, as many as fit into a page. The last one may be running.
  * Stacks stay on the server.
  */
-export async function readAttemptPage(db: Database, tenant: string, id: TaskId, after: number): Promise<{ items: Attempt[]; next: number | null }> {
+export async function readAttemptPage({ tenant }: Principal, db: Database, id: TaskId, after: number): Promise<{ items: Attempt[]; next: number | null }> {
   const rows = await db.run<AttemptRow>(READ_ATTEMPTS, [id, tenant, after, MAX_PAGE_BYTES])
   const items = rows.map(({ attempt, worker, startedAt, finishedAt, outcome, error }) => ({
     ...{ attempt, worker, outcome, error },
@@ -203,6 +204,6 @@ export async function readAttemptPage(db: Database, tenant: string, id: TaskId, 
 }
 
 /** The first attempts of a task, as many as fit into a page. */
-export async function readAttempts(db: Database, tenant: string, id: TaskId): Promise<Attempt[]> {
-  return (await readAttemptPage(db, tenant, id, 0)).items
+export async function readAttempts(principal: Principal, db: Database, id: TaskId): Promise<Attempt[]> {
+  return (await readAttemptPage(principal, db, id, 0)).items
 }

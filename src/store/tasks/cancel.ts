@@ -5,6 +5,7 @@
  * is notified, and otherwise finds out when it renews the lease. A task that is CANCELLING or has ended is unchanged.
  * Out: the transitions, which the caller publishes.
  */
+import type { Principal } from '../../access/principal.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database } from '../../db/database.js'
 import type { Event } from '../../protocol/stream.js'
@@ -22,7 +23,7 @@ const CANCEL_TASKS = moveTasks({
   where t.id = any($1::text::uuid[]) and t.tenant = $2
   union
   select child.id
-  from input join taskwire.tasks child on child.parent_id = any(array[input.id])
+  from input join taskwire.tasks child on child.parent_id = any(array[input.id]) and child.tenant = $2
   where $4::text::boolean
 )`,
   ],
@@ -41,8 +42,8 @@ from moved m`,
 
 /** @param withChildren whether tasks created by these, and so on, are cancelled too */
 export async function cancelTasksIfUnfinished(
+  { tenant }: Principal,
   db: Database,
-  tenant: string,
   ids: readonly TaskId[],
   { reason, withChildren }: { reason: string | null; withChildren: boolean },
 ): Promise<Event[]> {

@@ -6,6 +6,7 @@
  * order of ids and creates in that of keys, so two of them may wait for each other. PostgreSQL then rolls one back, and
  * a rolled-back create is retried.
  */
+import type { Principal } from '../../access/principal.js'
 import { retryConflicts } from '../../db/conflict.js'
 import type { Database, Statement, Transaction } from '../../db/database.js'
 import type { TaskId } from '../../protocol/task.js'
@@ -50,12 +51,12 @@ export class KeyTakenError extends Error {
  * @throws KeyTakenError when the key stands for earlier tasks
  */
 export async function createUniqueTasks(
+  { tenant }: Principal,
   db: Database,
   tasks: readonly NewTask[],
   claimWindowMs: number,
   once?: CreateKey,
 ): Promise<UniqueAnswer[]> {
-  const tenant = tasks[0]?.tenant ?? ''
   const answers = await retryConflicts(() => db.transaction(async (transaction) => {
     const existing = new Map<TaskId, TaskId>()
     for (const task of sortByKey(tasks)) {
@@ -99,14 +100,14 @@ async function takeUniqueKey(transaction: Transaction, { tenant, type, id, more 
  * The id of the task that this key stands for: created now or by an earlier call. The relay delivers it.
  * @param once its key belongs to the tenant
  */
-export async function createTaskOnce(db: Database, task: NewTask, once: CreateKey): Promise<TaskId> {
+export async function createTaskOnce(principal: Principal, db: Database, task: NewTask, once: CreateKey): Promise<TaskId> {
   try {
-    const [answer] = await createUniqueTasks(db, [task], 0, once)
+    const [answer] = await createUniqueTasks(principal, db, [task], 0, once)
     return answer?.kind === 'existing' ? answer.id : task.id
   } catch (error) {
     if (!(error instanceof KeyTakenError)) throw error
-    const [row] = await db.run<{ taskId: TaskId }>(FIND_KEY, [task.tenant, once.key])
-    return row?.taskId ?? createTaskOnce(db, task, once)
+    const [row] = await db.run<{ taskId: TaskId }>(FIND_KEY, [principal.tenant, once.key])
+    return row?.taskId ?? createTaskOnce(principal, db, task, once)
   }
 }
 
@@ -126,7 +127,7 @@ where k.tenant = $1 and k.key = $2 order by t.id <> first.id, t.id`,
 }
 
 /** The ids of the tasks that this key stands for, first the task it was given to; undefined when it stands for none. */
-export async function readBatchOfKey(db: Database, tenant: string, key: string): Promise<{ fingerprint: string; ids: TaskId[] } | undefined> {
+export async function readBatchOfKey({ tenant }: Principal, db: Database, key: string): Promise<{ fingerprint: string; ids: TaskId[] } | undefined> {
   const rows = await db.run<{ fingerprint: string; id: TaskId }>(READ_BATCH_OF_KEY, [tenant, key])
   const [first] = rows
   return first && { fingerprint: first.fingerprint, ids: rows.map(({ id }) => id) }

@@ -7,6 +7,7 @@
  * not as expected, and is unchanged. A claim and an edit lock the row of the task, so an attempt runs with all of an
  * edit or none of it.
  */
+import type { Principal } from '../../access/principal.js'
 import { EDITABLE_STATUSES } from '../../protocol/status.js'
 import type { Database, Statement } from '../../db/database.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
@@ -47,7 +48,7 @@ const READ_TASK_TO_EDIT: Statement = {
 }
 
 /** The task, and the state that `editTaskIfWaiting` takes for it. */
-export async function readTaskToEdit(db: Database, tenant: string, id: TaskId): Promise<{ task: Task; state: string } | undefined> {
+export async function readTaskToEdit({ tenant }: Principal, db: Database, id: TaskId): Promise<{ task: Task; state: string } | undefined> {
   const [row] = await db.run<TaskRow & { state: string }>(READ_TASK_TO_EDIT, [id, tenant])
   return row && { task: toTask(row), state: row.state }
 }
@@ -83,7 +84,7 @@ const EDIT_TASK = moveTasks({
   where d.task_id = any(array[m.id])
 )`,
   ],
-  answer: `select c.id as "taskId", m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason,
+  answer: `select c.id as "taskId", m.tenant, m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason,
   to_json(m.edited) as edited, to_json(m.edited) as standing, m.title, m.payload, m.priority, to_json(m.tags) as tags,
   m.run_at as "runAt", m.expires_at as "expiresAt", m.facts
 from current c left join moved m on m.id = c.id`,
@@ -97,8 +98,8 @@ type EditRow = TransitionRow | { version: null }
  * @returns the events to publish, none or one; undefined when the task cannot be edited, or is not as expected
  */
 export async function editTaskIfWaiting(
+  { tenant }: Principal,
   db: Database,
-  tenant: string,
   id: TaskId,
   { tags, ...change }: TaskEdit,
   state?: string,

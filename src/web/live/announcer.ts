@@ -13,6 +13,7 @@
  * - Some, or the broker does not answer: the collected notices are published, and for `HEARD_MS` so are all that follow,
  *   without another question.
  */
+import { markTenant } from '../../access/principal.js'
 import type { EventBus } from '../../broker/broker.js'
 import type { Notice } from '../../protocol/notice.js'
 import type { CreatedTask, NewTask } from '../../store/tasks/create.js'
@@ -34,7 +35,7 @@ export interface Announcer {
 }
 
 /** What a notice is made of. Not the whole task: a payload is large. */
-type NewFacts = Pick<NewTask, 'id' | 'type' | 'queue' | 'tags' | 'more'> & Pick<CreatedTask, 'status' | 'createdAt'>
+type NewFacts = Pick<NewTask, 'id' | 'tenant' | 'type' | 'queue' | 'tags' | 'more'> & Pick<CreatedTask, 'status' | 'createdAt'>
 
 export function createAnnouncer({ events, log }: { events: Pick<EventBus, 'publishNotices' | 'hasNoticeListeners'>; log: Pick<BrokerLog, 'warn'> }): Announcer {
   let waiting: NewFacts[] = []
@@ -73,9 +74,9 @@ export function createAnnouncer({ events, log }: { events: Pick<EventBus, 'publi
 
   return {
     announce(tasks, created) {
-      for (const [index, { id, type, queue, tags, more }] of tasks.entries()) {
+      for (const [index, { id, tenant, type, queue, tags, more }] of tasks.entries()) {
         const made = created[index]
-        if (made !== undefined) waiting.push({ id, type, queue, tags, more, status: made.status, createdAt: made.createdAt })
+        if (made !== undefined) waiting.push({ id, tenant, type, queue, tags, more, status: made.status, createdAt: made.createdAt })
       }
       if (waiting.length > MAX_WAITING) waiting = waiting.slice(-MAX_WAITING)
       if (waiting.length > 0) publishing ??= publishWaiting()
@@ -87,7 +88,7 @@ export function createAnnouncer({ events, log }: { events: Pick<EventBus, 'publi
   }
 }
 
-function toNotice({ id, type, queue, tags, more, status, createdAt }: NewFacts): Notice {
+function toNotice({ id, tenant, type, queue, tags, more, status, createdAt }: NewFacts): Notice {
   const facts = { type, queue, tags: [...tags], batchId: more?.batchId ?? null, parentId: more?.parentId ?? null, createdAt: createdAt.toISOString() }
-  return { taskId: id, version: 1, status, facts }
+  return { taskId: id, ...markTenant(tenant), version: 1, status, facts }
 }

@@ -79,7 +79,7 @@ export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions,
       if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
       const line = open(format, reply, (json, message) => format.format(json, message, { position: String(message.version), hasMany: false }))
       const { sink, raw } = line
-      const stream = hub.attach(id, { since, logs }, sink)
+      const stream = hub.attach(reply.request.principal, id, { since, logs }, sink)
       raw.on('drain', guard(reply, () => stream.drained()))
       whenOver(reply, () => {
         close(line)
@@ -98,6 +98,7 @@ export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions,
       const line = open(format, reply, toText, { positionOf, onIdle: () => raw.write(format.idleHeartbeat) })
       const { sink, raw } = line
       const subscriptions = openSubscriptions({
+        principal: reply.request.principal,
         sink,
         answer(message) {
           if (message.type === 'subscribed') raw.write(format.begin(message.tasks, message.missing ?? [], message.list))

@@ -26,7 +26,7 @@ const MAX_REQUESTS = 50
 const REQUESTS_PERIOD_MS = 10_000
 
 /** Opens the subscriptions of one connection. */
-export type OpenSubscriptions = (client: Pick<SubscriptionsDeps, 'sink' | 'answer' | 'onIdle'>) => Subscriptions
+export type OpenSubscriptions = (client: Pick<SubscriptionsDeps, 'principal' | 'sink' | 'answer' | 'onIdle'>) => Subscriptions
 
 export interface SubscriptionSocketDeps {
   openSubscriptions: OpenSubscriptions
@@ -67,6 +67,7 @@ export function registerSubscriptionSocket(app: FastifyInstance, { openSubscript
       const connection = createSocketSink(socket, request.raw.socket, guarded.guard('drain', () => subscriptions.drained()))
       const sink = beats.add(connection, () => connection.send(JSON.stringify({ type: 'heartbeat' } satisfies IdleHeartbeat)))
       const subscriptions = openSubscriptions({
+        principal: request.principal,
         sink,
         answer: (message) => socket.send(JSON.stringify(message)),
       })

@@ -86,7 +86,7 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, be
       preValidation: assertHandshake,
       async preHandler(request) {
         limits.assertRoom(request)
-        if (!(await hub.find(idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
+        if (!(await hub.find(request.principal, idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
         // Many requests may have waited for that together.
         limits.assertRoom(request)
       },
@@ -112,7 +112,7 @@ function follow({ hub, beats }: Pick<TaskSocketDeps, 'hub' | 'beats'>, socket: W
     sink.stop()
     stream.stop()
   }
-  const stream = hub.attach(idOf(request), position, sink)
+  const stream = hub.attach(request.principal, idOf(request), position, sink)
   const refuseMessage = (): void => {
     stop()
     socket.close(CLOSE_CODES.protocolError, 'this stream accepts no messages')

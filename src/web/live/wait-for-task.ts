@@ -1,5 +1,6 @@
 /** Waits until a task has changed or ended: for long polls and for `Prefer: wait`. */
 import type { ServerResponse } from 'node:http'
+import type { Principal } from '../../access/principal.js'
 import type { Hub, Sink } from '../../live/hub.js'
 import { isFinal } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
@@ -16,7 +17,7 @@ export interface WaitOptions {
  * Resolves when the condition holds, when the time is over, or when the hub can send no more; the caller then reads the
  * current state.
  */
-export async function waitForTask(hub: Hub, id: TaskId, { since, waitMs, client }: WaitOptions): Promise<void> {
+export async function waitForTask(principal: Principal, hub: Hub, id: TaskId, { since, waitMs, client }: WaitOptions): Promise<void> {
   let finish = () => {}
   const over = new Promise<void>((resolve) => (finish = resolve))
   const sink: Sink = {
@@ -28,7 +29,7 @@ export async function waitForTask(hub: Hub, id: TaskId, { since, waitMs, client 
   }
   const timer = setTimeout(finish, waitMs)
   client.once('close', finish)
-  const stream = hub.attach(id, { since }, sink)
+  const stream = hub.attach(principal, id, { since }, sink)
   await over
   clearTimeout(timer)
   client.off('close', finish)

@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
+import type { Principal } from '../../access/principal.js'
 import { ArtifactMissingError, type ArtifactStore } from '../../artifacts/artifact-store.js'
 import { DiskFullError } from '../../artifacts/disk-floor.js'
 import { DEFAULT_MEDIA_TYPE, readMediaType } from '../../artifacts/media-type.js'
@@ -15,7 +16,7 @@ import { Problem } from '../../protocol/errors.js'
 import { findFileNameError } from '../../protocol/file-name.js'
 import { NoBody, TaskParams } from '../../protocol/http.js'
 import type { TaskId } from '../../protocol/task.js'
-import { finishUploadIfReserved, forgetUnfinishedUpload, MAX_UPLOADS, readArtifacts, reserveUploadIfRoom, type StoredArtifact } from '../../store/artifacts.js'
+import { finishUploadIfReserved, forgetUnfinishedUpload, MAX_UPLOADS, readArtifacts, readLinkedArtifacts, reserveUploadIfRoom, type StoredArtifact } from '../../store/artifacts.js'
 import { readTasks } from '../../store/reads/tasks.js'
 import { readSecret } from '../../store/secrets.js'
 import { createArtifactWriter } from '../../tasks/attempt/context/artifact-writer.js'
@@ -27,7 +28,6 @@ import { hasEtag } from '../etag.js'
 import { describeFile } from '../file-headers.js'
 import type { StreamLimits } from '../live/stream-limits.js'
 import { answerProblem, ProblemError } from '../problem.js'
-import { DEFAULT_TENANT } from '../tenant.js'
 
 /** The largest file that a client may upload, in bytes. */
 const MAX_UPLOAD_BYTES = 256 * 1024 * 1024
@@ -53,10 +53,8 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
     answerProblem(error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE' ? noMediaType() : error, request, reply)
   })
 
-  async function find(owner: TaskId, name: string): Promise<StoredArtifact> {
-    const found = (await readArtifacts(db, DEFAULT_TENANT, owner)).find((artifact) => artifact.name === name)
-    if (found === undefined) throw new ProblemError('artifact_not_found', `Task ${owner} has no artifact ${name}.`)
-    return found
+  async function find(principal: Principal, owner: TaskId, name: string): Promise<StoredArtifact> {
+    return pick(await readArtifacts(principal, db, owner), owner, name)
   }
 
   app.get(
@@ -64,7 +62,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
     { schema: { tags: ['artifacts'], operationId: 'listArtifacts', summary: 'List the files of a task', params: TaskParams, response: { 200: ArtifactList, 400: Problem, 404: Problem } } },
     async (request) => {
       const id = request.params.id.toLowerCase()
-      const [[task], found] = await Promise.all([readTasks(db, DEFAULT_TENANT, [id]), readArtifacts(db, DEFAULT_TENANT, id)])
+      const [[task], found] = await Promise.all([readTasks(request.principal, db, [id]), readArtifacts(request.principal, db, id)])
       if (task === undefined) throw new ProblemError('task_not_found', `There is no task ${id}.`)
       return { items: found.map(toArtifact) }
     },
@@ -84,7 +82,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
         response: { 200: Bytes, 206: Bytes, 304: NoBody, 404: Problem, 412: Problem, 416: Problem, 429: Problem, 503: Problem },
       },
     },
-    async (request, reply) => download(await find(request.params.id.toLowerCase(), request.params.name), request, reply),
+    async (request, reply) => download(await find(request.principal, request.params.id.toLowerCase(), request.params.name), request, reply),
   )
 
   app.post(
@@ -100,7 +98,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       },
     },
     async (request, reply) => {
-      const { owner, name } = await find(request.params.id.toLowerCase(), request.params.name)
+      const { owner, name } = await find(request.principal, request.params.id.toLowerCase(), request.params.name)
       const expires = Math.floor(Date.now() / 1_000) + (request.query.expiresInSeconds ?? DEFAULT_LINK_SECONDS)
       const signature = sign(await readSecret(db, 'links'), owner, name, String(expires))
       reply.code(201)
@@ -125,7 +123,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       const { expires, signature } = request.query
       const isSigned = isEqual(signature, sign(await readSecret(db, 'links'), id, name, expires))
       if (!isSigned || Number(expires) * 1_000 < Date.now()) throw new ProblemError('link_refused', isSigned ? 'The link has expired.' : 'The signature is invalid.')
-      return download(await find(id, name), request, reply)
+      return download(pick(await readLinkedArtifacts(db, id), id, name), request, reply)
     },
   )
 
@@ -154,14 +152,14 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       await artifacts.assertRoom(declaredBytes).catch(explainFullDisk)
       const upload = createTaskId()
       const reservation = { name, mediaType, ttlMs: UPLOAD_TTL_MS, bytes: length === undefined ? MAX_UPLOAD_BYTES : declaredBytes, maxBytes: maxUploadsMb * 1_000_000 }
-      if (!(await reserveUploadIfRoom(db, DEFAULT_TENANT, upload, reservation))) throw uploadsFull(maxUploadsMb)
+      if (!(await reserveUploadIfRoom(request.principal, db, upload, reservation))) throw uploadsFull(maxUploadsMb)
       let received = { bytes: 0, sha256: '' }
       const writer = createArtifactWriter({
         store: artifacts,
         key: { owner: upload, attempt: 0, name },
         async record(written) {
           received = written
-          if (!(await finishUploadIfReserved(db, upload, { ...written, ttlMs: UPLOAD_TTL_MS }))) throw new Error(`the upload ${upload} took longer than it is kept`)
+          if (!(await finishUploadIfReserved(request.principal, db, upload, { ...written, ttlMs: UPLOAD_TTL_MS }))) throw new Error(`the upload ${upload} took longer than it is kept`)
         },
       })
       try {
@@ -170,7 +168,7 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
         // The rest of a refused upload may still arrive; it is not read.
         reply.header('connection', 'close')
         // If this fails too, the reservation expires like that of any upload.
-        await forgetUnfinishedUpload(db, upload).catch(() => {})
+        await forgetUnfinishedUpload(request.principal, db, upload).catch(() => {})
         throw explainFullDisk(error)
       }
       reply.code(201)
@@ -200,6 +198,13 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
     else reply.code(206).headers({ 'content-range': `bytes ${range.start}-${range.end}/${bytes}`, 'content-length': range.end - range.start + 1 })
     return source
   }
+}
+
+/** @throws ProblemError `artifact_not_found` */
+function pick(found: readonly StoredArtifact[], owner: TaskId, name: string): StoredArtifact {
+  const artifact = found.find((one) => one.name === name)
+  if (artifact === undefined) throw new ProblemError('artifact_not_found', `Task ${owner} has no artifact ${name}.`)
+  return artifact
 }
 
 function tooLarge(): ProblemError {

@@ -1,6 +1,7 @@
 /** Changes to an existing task: cancel it, and edit it while it waits. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import type { Principal } from '../../access/principal.js'
 import type { EventBus } from '../../broker/broker.js'
 import type { Database } from '../../db/database.js'
 import type { Registry } from '../../definitions/registry.js'
@@ -14,7 +15,6 @@ import { editTaskIfWaiting, type TaskEdit, readTaskToEdit } from '../../store/ta
 import { NewTaskError, readNewTask } from '../../tasks/create/new-task.js'
 import { etagOf, hasEtag } from '../etag.js'
 import { ProblemError } from '../problem.js'
-import { DEFAULT_TENANT } from '../tenant.js'
 
 export interface ChangeTaskDeps {
   db: Database
@@ -23,8 +23,8 @@ export interface ChangeTaskDeps {
 }
 
 export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async (app, { db, events, registry }) => {
-  async function read(id: TaskId): Promise<Task> {
-    const [task] = await readTasks(db, DEFAULT_TENANT, [id])
+  async function read(principal: Principal, id: TaskId): Promise<Task> {
+    const [task] = await readTasks(principal, db, [id])
     if (task === undefined) throw toNotFound(id)
     return task
   }
@@ -47,10 +47,10 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
     async (request, reply) => {
       const id = request.params.id.toLowerCase()
       const { reason = null, children = false } = request.body ?? {}
-      const transitions = await cancelTasksIfUnfinished(db, DEFAULT_TENANT, [id], { reason, withChildren: children })
+      const transitions = await cancelTasksIfUnfinished(request.principal, db, [id], { reason, withChildren: children })
       // The request is stored, so a listener that misses this event finds it there.
       events.publish(transitions).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'could not publish a cancel'))
-      const task = await read(id)
+      const task = await read(request.principal, id)
       const hasEndedOtherwise = isFinal(task.status) && task.status !== 'CANCELLED'
       if (transitions.length === 0 && hasEndedOtherwise) throw new ProblemError('not_cancellable', `The task is ${task.status}.`)
       reply.code(task.status === 'CANCELLING' ? 202 : 200)
@@ -76,17 +76,17 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
     },
     async (request, reply) => {
       const id = request.params.id.toLowerCase()
-      const found = await readTaskToEdit(db, DEFAULT_TENANT, id)
+      const found = await readTaskToEdit(request.principal, db, id)
       if (found === undefined) throw toNotFound(id)
       const { task, state } = found
       const wanted = request.headers['if-match'] ?? '*'
       assertSame(wanted, task)
       assertStartCanMove(request.body, task)
-      const edit = readEdit(request.body, task, registry)
-      const edits = await editTaskIfWaiting(db, DEFAULT_TENANT, id, edit, wanted === '*' ? undefined : state)
+      const edit = readEdit(request.principal, request.body, task, registry)
+      const edits = await editTaskIfWaiting(request.principal, db, id, edit, wanted === '*' ? undefined : state)
       // The edit is stored, so a listener that misses this event finds it there.
       if (edits) events.publish(edits).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'could not publish an edit'))
-      const now = await read(id)
+      const now = await read(request.principal, id)
       if (edits) return reply.header('etag', etagOf(now)).send(now)
       assertSame(wanted, now)
       assertStartCanMove(request.body, now)
@@ -108,13 +108,13 @@ function assertStartCanMove({ runAt }: EditTask, { status }: Task): void {
 }
 
 /** Checked as if the task were created with these values. @throws NewTaskError */
-function readEdit(body: EditTask, task: Task, registry: Registry): TaskEdit {
+function readEdit({ tenant }: Principal, body: EditTask, task: Task, registry: Registry): TaskEdit {
   const { expiresAt, ...rest } = body
   // A moved start must still be before `expiresAt`.
   const limit = expiresAt === undefined && body.runAt !== undefined ? task.expiresAt : expiresAt
   const { title, payload, priority, tags, runAt } = readNewTask(
     { type: task.type, payload: task.payload, ...rest, ...(limit && { expiresAt: limit }) },
-    { tenant: DEFAULT_TENANT },
+    { tenant },
     registry,
   )
   return {

@@ -1,6 +1,7 @@
 /** `POST /api/tasks` and `/api/tasks/batch`: stored, then answered, then dispatched to the broker. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
+import type { Principal } from '../../access/principal.js'
 import type { Broker } from '../../broker/broker.js'
 import type { Database } from '../../db/database.js'
 import type { Registry } from '../../definitions/registry.js'
@@ -21,7 +22,6 @@ import { waitForTask } from '../live/wait-for-task.js'
 import { mapInPortions } from '../portions.js'
 import { readPreferences } from '../preferences.js'
 import { ProblemError } from '../problem.js'
-import { DEFAULT_TENANT } from '../tenant.js'
 
 /** How long a strict create waits for the broker to answer. */
 const STRICT_DEADLINE_MS = 1_000
@@ -44,8 +44,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
 
   /** The task, if it ends within the time that the client is willing to wait. */
   async function waitForEnd(id: TaskId, seconds: number, reply: FastifyReply): Promise<Task | undefined> {
-    await waitForTask(hub, id, { since: undefined, waitMs: seconds * 1_000, client: reply.raw })
-    const [task] = await readTasks(db, DEFAULT_TENANT, [id])
+    const { principal } = reply.request
+    await waitForTask(principal, hub, id, { since: undefined, waitMs: seconds * 1_000, client: reply.raw })
+    const [task] = await readTasks(principal, db, [id])
     return task && isFinal(task.status) ? task : undefined
   }
 
@@ -57,9 +58,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
   }
 
   /** @throws NewTaskError */
-  function read(body: CreateTask, batchId?: TaskId): NewTask {
+  function read({ tenant }: Principal, body: CreateTask, batchId?: TaskId): NewTask {
     if (body.callbackUrl !== undefined) assertCallbackUrl(body.callbackUrl, allowPrivate)
-    return readNewTask(body, { tenant: DEFAULT_TENANT, ...(batchId && { batchId }) }, registry)
+    return readNewTask(body, { tenant, ...(batchId && { batchId }) }, registry)
   }
 
   app.post(
@@ -82,10 +83,10 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
     async (request, reply) => {
       const { prefer, 'idempotency-key': keyHeader } = request.headers
       const key = await readKey(keyHeader, () => fingerprintOf(request.body))
-      const task = read(request.body)
+      const task = read(request.principal, request.body)
       const { waitSeconds, isStrict } = readPreferences(prefer)
       if (isStrict) await assertBroker()
-      const { task: accepted, kind } = await intake.accept(task, key)
+      const { task: accepted, kind } = await intake.accept(request.principal, task, key)
       reply.header('location', accepted.links.self)
       if (kind === 'replayed') reply.header('idempotent-replayed', 'true')
       if (kind === 'existing') reply.header('existing-task', 'true')
@@ -117,9 +118,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
     async (request, reply) => {
       const key = await readKey(request.headers['idempotency-key'], () => fingerprintOfBatch(request.body))
       const batchId = createTaskId()
-      const tasks = await mapInPortions(request.body.tasks, (body, index) => atPlace(index, () => read(body, batchId)))
+      const tasks = await mapInPortions(request.body.tasks, (body, index) => atPlace(index, () => read(request.principal, body, batchId)))
       if (readPreferences(request.headers.prefer).isStrict) await assertBroker()
-      const accepted = await intake.acceptAll(sortIds(tasks), key)
+      const accepted = await intake.acceptAll(request.principal, sortIds(tasks), key)
       if (accepted[0]?.kind === 'replayed') reply.header('idempotent-replayed', 'true')
       const ofBatch = accepted.find(({ kind }) => kind !== 'existing')
       reply.code(202)

@@ -5,6 +5,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
+import type { Principal } from '../../access/principal.js'
 import type { Hub } from '../../live/hub.js'
 import type { ListQuery } from '../../live/list-query.js'
 import { Problem } from '../../protocol/errors.js'
@@ -20,7 +21,6 @@ import { readLastEventId, type HttpStreams } from '../live/http-stream.js'
 import type { StreamLimits } from '../live/stream-limits.js'
 import { ProblemError } from '../problem.js'
 import type { Reading } from '../reading.js'
-import { DEFAULT_TENANT } from '../tenant.js'
 import { decodeHistoryCursor, encodeHistoryCursor, readListFilter, readListRequest } from './list-query.js'
 
 const MAX_LISTED_TASKS = 200
@@ -31,6 +31,8 @@ export interface ReadSelectionDeps {
   limits: StreamLimits
   streams: HttpStreams
 }
+
+type Client = Pick<FastifyRequest, 'principal' | 'ip'>
 
 const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
 
@@ -61,15 +63,15 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
         return followList(query, { ids: ids === undefined ? undefined : toIds(ids), since, format }, request, reply)
       }
       const after = cursor === undefined ? undefined : decodeHistoryCursor(cursor)
-      const selection = await fixBatch(toSelection(ids, filter), request.ip)
+      const selection = await fixBatch(toSelection(ids, filter), request)
       if (format === undefined) {
-        const listed = 'ids' in selection ? selection.ids : await findIds(selection, MAX_LISTED_TASKS, request.ip)
-        const { items, next } = await readHistoryOfTasks(reading.inTurnsOf(request.ip), DEFAULT_TENANT, listed, after)
+        const listed = 'ids' in selection ? selection.ids : await findIds(selection, MAX_LISTED_TASKS, request)
+        const { items, next } = await readHistoryOfTasks(request.principal, reading.inTurnsOf(request.ip), listed, after)
         return { items, nextCursor: next && encodeHistoryCursor(next) }
       }
       const held = 'ids' in selection ? readHeld(selection.ids, request, since) : {}
       limits.assertRoom(request)
-      if ('ids' in selection && (await isAllSeen(selection.ids, held))) return reply.code(204).send(undefined)
+      if ('ids' in selection && (await isAllSeen(request.principal, selection.ids, held))) return reply.code(204).send(undefined)
       streams.followMany(selection, { since: held, format, onEnd: limits.enter(request) }, reply)
       return reply
     },
@@ -93,7 +95,7 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
   }
 
   /** A batch alone is turned into its ids, so that the stream has a position. */
-  async function fixBatch(selection: Selection, client: string): Promise<Selection> {
+  async function fixBatch(selection: Selection, client: Client): Promise<Selection> {
     if ('ids' in selection || selection.batch === undefined || Object.keys(selection).length > 1) return selection
     const ids = await findIds(selection, MAX_BATCH_TASKS, client)
     if (ids.length === 0) throw new ProblemError('batch_not_found', `There is no batch ${selection.batch}.`)
@@ -101,16 +103,16 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
   }
 
   /** The newest first. */
-  async function findIds(filter: TaskFilter, limit: number, client: string): Promise<TaskId[]> {
-    const { found } = await findTasks(reading.inTurnsOf(client), DEFAULT_TENANT, filter, { limit })
+  async function findIds(filter: TaskFilter, limit: number, { principal, ip }: Client): Promise<TaskId[]> {
+    const { found } = await findTasks(principal, reading.inTurnsOf(ip), filter, { limit })
     return found.map(({ id }) => id)
   }
 
   /** An EventSource reconnects after the end too; 204 tells it to stop. */
-  async function isAllSeen(ids: readonly TaskId[], held: Record<TaskId, number>): Promise<boolean> {
+  async function isAllSeen(principal: Principal, ids: readonly TaskId[], held: Record<TaskId, number>): Promise<boolean> {
     if (!ids.some((id) => id in held)) return false
     const isSeen = async (id: TaskId) => {
-      const task = (await hub.find(id)) ? hub.task(id) : undefined
+      const task = (await hub.find(principal, id)) ? hub.task(principal, id) : undefined
       return task === undefined || (isFinal(task.status) && task.version === held[id])
     }
     return (await Promise.all(ids.map(isSeen))).every(Boolean)

@@ -5,6 +5,7 @@
  * server-sent events, and a stream of text lines. The streams are those of the hub, as over a WebSocket.
  */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Principal } from '../../access/principal.js'
 import type { Database } from '../../db/database.js'
 import { isRefusedStatement } from '../../db/refused-data.js'
 import type { Hub } from '../../live/hub.js'
@@ -22,7 +23,6 @@ import type { StreamLimits } from '../live/stream-limits.js'
 import { waitForTask } from '../live/wait-for-task.js'
 import { ProblemError } from '../problem.js'
 import type { Reading } from '../reading.js'
-import { DEFAULT_TENANT } from '../tenant.js'
 
 export interface ReadTaskDeps {
   db: Database
@@ -32,23 +32,32 @@ export interface ReadTaskDeps {
   streams: HttpStreams
 }
 
+interface Asked {
+  principal: Principal
+  id: TaskId
+}
+
 const DEFAULT_LOG_LINES = 200
 /** Tasks per statement: together a few megabytes at most, unless all of them have the maximum size. */
 const MAX_READS_PER_STATEMENT = 64
 
 export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, reading, hub, limits, streams }) => {
   /** Reads that arrive together share one statement, as writes do. It starts after each of them was requested. */
-  const reads = createBatcher<TaskId, Task | undefined>({
+  const reads = createBatcher<Asked, Task | undefined>({
     maxBatch: MAX_READS_PER_STATEMENT,
     isItemsFault: isRefusedStatement,
-    async write(ids) {
-      const tasks = new Map((await readTasks(db, DEFAULT_TENANT, ids)).map((task) => [task.id, task]))
-      return ids.map((id) => tasks.get(id))
+    async write(asked) {
+      const ofTenant = new Map(await Promise.all([...groupByTenant(asked)].map(async ([tenant, { principal, ids }]) => [tenant, await readMap(principal, ids)] as const)))
+      return asked.map(({ principal, id }) => ofTenant.get(principal.tenant)?.get(id))
     },
   })
 
-  async function read(id: TaskId): Promise<Task> {
-    const task = await reads.add(id)
+  async function readMap(principal: Principal, ids: readonly TaskId[]): Promise<Map<TaskId, Task>> {
+    return new Map((await readTasks(principal, db, ids)).map((task) => [task.id, task]))
+  }
+
+  async function read(principal: Principal, id: TaskId): Promise<Task> {
+    const task = await reads.add({ principal, id })
     if (task === undefined) throw taskNotFound(id)
     return task
   }
@@ -75,12 +84,12 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       if (wait > 0 && request.method !== 'HEAD') {
         const leave = limits.enter(request)
         try {
-          if (await hub.find(id)) await waitForTask(hub, id, { since: toVersion(since), waitMs: wait * 1_000, client: reply.raw })
+          if (await hub.find(request.principal, id)) await waitForTask(request.principal, hub, id, { since: toVersion(since), waitMs: wait * 1_000, client: reply.raw })
         } finally {
           leave()
         }
       }
-      const task = await read(id)
+      const task = await read(request.principal, id)
       const etag = etagOf(task)
       reply.header('etag', etag).header('cache-control', 'no-cache')
       if (hasEtag(request.headers['if-none-match'] ?? '', etag)) return reply.code(304).send(undefined)
@@ -109,14 +118,14 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       const format = chooseFormat(request.headers.accept)
       if (format === undefined) {
         const after = toVersion(request.query.since) ?? 0
-        const { items, next } = await readHistory(reading.byKey, DEFAULT_TENANT, id, after)
-        if (items.length === 0) await read(id)
+        const { items, next } = await readHistory(request.principal, reading.byKey, id, after)
+        if (items.length === 0) await read(request.principal, id)
         return { items, nextSince: next }
       }
       const since = toVersion(readLastEventId(request, /^[0-9]{1,9}$/, 'a version') ?? request.query.since)
       limits.assertRoom(request)
-      if (!(await hub.find(id))) throw taskNotFound(id)
-      const task = hub.task(id)
+      if (!(await hub.find(request.principal, id))) throw taskNotFound(id)
+      const task = hub.task(request.principal, id)
       // An EventSource reconnects after the end too; 204 tells it to stop.
       if (task && isFinal(task.status) && task.version === since) return reply.code(204).send(undefined)
       streams.follow(id, { since, logs: request.query.logs === '1', format, onEnd: limits.enter(request) }, reply)
@@ -138,8 +147,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       },
     },
     async (request) => {
-      const { id } = await read(request.params.id.toLowerCase())
-      const { items, next } = await readAttemptPage(reading.byKey, DEFAULT_TENANT, id, request.query.after ?? 0)
+      const { id } = await read(request.principal, request.params.id.toLowerCase())
+      const { items, next } = await readAttemptPage(request.principal, reading.byKey, id, request.query.after ?? 0)
       return { items, nextAfter: next }
     },
   )
@@ -159,11 +168,22 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
     },
     async (request) => {
       const { after = 0, limit = DEFAULT_LOG_LINES } = request.query
-      const { id } = await read(request.params.id.toLowerCase())
-      const { items, next } = await readLogs(reading.byKey, DEFAULT_TENANT, id, after, limit)
+      const { id } = await read(request.principal, request.params.id.toLowerCase())
+      const { items, next } = await readLogs(request.principal, reading.byKey, id, after, limit)
       return { items, nextAfter: next }
     },
   )
+}
+
+/** One statement for each tenant: nearly always there is one. */
+function groupByTenant(asked: readonly Asked[]): Map<string, { principal: Principal; ids: TaskId[] }> {
+  const groups = new Map<string, { principal: Principal; ids: TaskId[] }>()
+  for (const { principal, id } of asked) {
+    const group = groups.get(principal.tenant)
+    if (group === undefined) groups.set(principal.tenant, { principal, ids: [id] })
+    else group.ids.push(id)
+  }
+  return groups
 }
 
 function taskNotFound(id: TaskId): ProblemError {

@@ -5,7 +5,6 @@ import { Problem } from '../../protocol/errors.js'
 import { ListTasksQuery, TaskPage, TypeList, type TypeInfo } from '../../protocol/http.js'
 import { listPage } from '../../store/reads/list.js'
 import type { Reading } from '../reading.js'
-import { DEFAULT_TENANT } from '../tenant.js'
 import { decodeCursor, encodeCursor, readFields, readFilter } from './list-query.js'
 
 const DEFAULT_LIMIT = 50
@@ -35,7 +34,7 @@ export const readTasksRoutes: FastifyPluginAsyncTypebox<ReadTasksDeps> = async (
       const { cursor, limit = DEFAULT_LIMIT, fields, ...others } = request.query
       const filter = readFilter(others)
       const position = cursor === undefined ? undefined : decodeCursor(cursor, filter)
-      const { items, next } = await listPage(reading.inTurnsOf(request.ip), DEFAULT_TENANT, filter, { limit, fields: readFields(fields), position })
+      const { items, next } = await listPage(request.principal, reading.inTurnsOf(request.ip), filter, { limit, fields: readFields(fields), position })
       return { items, nextCursor: next && encodeCursor(next) }
     },
   )

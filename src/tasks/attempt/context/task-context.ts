@@ -4,6 +4,7 @@
  */
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { serviceOf } from '../../../access/principal.js'
 import type { ArtifactStore } from '../../../artifacts/artifact-store.js'
 import type { Database } from '../../../db/database.js'
 import { isRefusedForGood } from '../../../db/refused-data.js'
@@ -68,6 +69,7 @@ export interface OpenTaskContext {
 export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, deps: TaskContextDeps): OpenTaskContext {
   const { db, recorder, log } = deps
   const { id: taskId, tenant, attempt } = claimed
+  const principal = serviceOf(tenant, `task:${taskId}`)
   const ref = { taskId, attempt }
   const underWay = new Map<string, Promise<unknown>>()
   const created = new Map<string, number>()
@@ -153,7 +155,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     const task = readNewTask(readChild({ ...options, type, ...(payload !== undefined && { payload }) }), { tenant, parentId: taskId }, deps.registry)
     await assertCurrent()
     const once = { key: boundKey(`child of ${taskId}: ${name}`), fingerprint: type, ttlMs: CHILD_KEY_TTL_MS }
-    return whenDatabaseAnswers(() => createTaskOnce(db, task, once))
+    return whenDatabaseAnswers(() => createTaskOnce(principal, db, task, once))
   }
 
   function writeArtifact(name: string, givenType: string | undefined): Writable {
@@ -180,7 +182,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   }
 
   async function readArtifact(name: string, owner: TaskId): Promise<Readable> {
-    const found = (await whenDatabaseAnswers(() => readArtifacts(db, tenant, owner))).find((artifact) => owner !== taskId || artifact.name === name)
+    const found = (await whenDatabaseAnswers(() => readArtifacts(principal, db, owner))).find((artifact) => owner !== taskId || artifact.name === name)
     if (found === undefined) throw new PermanentFailure(owner === taskId ? `there is no artifact ${name}` : `there is no upload ${owner}. Send the file first: POST /api/uploads.`)
     return deps.artifacts.read({ owner, attempt: found.attempt, name: found.name })
   }
@@ -197,7 +199,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   }
 
   const context: TaskContext = {
-    ...{ taskId, tenant, attempt, signal, db },
+    ...{ taskId, tenant, principal, attempt, signal, db },
     // Created on first use: most handlers need neither.
     get task() {
       return (task ??= toTask(claimed))

@@ -1,2 +1,0 @@
-/** The owner of everything, until there are API keys with their own tenants. */
-export const DEFAULT_TENANT = 'default'
