@@ -74,9 +74,12 @@ export interface EventBus {
 }
 
 export interface EventListener {
-  /** An event as published: parsed, and its JSON text, both with the `tenant` that is not for clients. Events too large for the broker arrive through `onHint`. */
+  /**
+   * An event as published: parsed, and as JSON text, both with the `tenant`, which clients do not receive. Events too
+   * large for the broker arrive through `onHint`.
+   */
   onEvent(event: Event, json: string): void
-  /** "This task has moved to this version", without the event itself. `tenant` as in an event. */
+  /** "This task has reached this version", without the event itself. `tenant` as in an event. */
   onHint(taskId: TaskId, version: number, tenant?: string): void
   /** Notices of events of any task, while `subscribeNotices` is in effect. */
   onNotices?(notices: readonly Notice[]): void

@@ -3,7 +3,8 @@
  * process subscribes to the slots in which it has streams rather than to every task.
  *
  * A NOTIFY payload must stay under 8,000 bytes. An event above `MAX_EVENT_BYTES` therefore travels as
- * `{"type":"hint","taskId":…,"version":…}`: the event itself is in PostgreSQL. Each says its tenant, unless that is the default.
+ * `{"type":"hint","taskId":…,"version":…}`: the event itself is in PostgreSQL. Both name their tenant, except the
+ * default one.
  *
  * Lists need a little about every task. So the notices of all events published together are sent once more, in one
  * message, on a channel to which only processes with watched lists subscribe.

@@ -28,7 +28,7 @@ export class DatabaseAwayError extends Error {
 export interface TaskContext<Data = unknown> {
   readonly taskId: TaskId
   readonly tenant: string
-  /** The server in the name of the task's tenant: for functions that read or write what belongs to one. */
+  /** The server acting for the task's tenant, for functions that read or write on behalf of a principal. */
   readonly principal: Principal
   /** The task as it was when this attempt began. */
   readonly task: Task

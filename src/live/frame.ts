@@ -17,7 +17,7 @@ export function toFrame<Message extends StreamMessage>(message: Message, json = 
   return { message, json, bytes: Buffer.byteLength(json) }
 }
 
-/** What clients get of an event: not its tenant. `json` is the event's text. */
+/** The part of an event that clients receive, which is all but its tenant. `json` is the event's text. */
 export function toEventFrame(event: Event, json: string): EventFrame | Frame<LogMessage> {
   if (event.tenant === undefined) return frameOf(event, json)
   const message = { ...event }
@@ -25,7 +25,7 @@ export function toEventFrame(event: Event, json: string): EventFrame | Frame<Log
   return frameOf(message)
 }
 
-/** One call for each type of message, so that the compiler knows the frame's. */
+/** One call per type of message, so that the compiler knows the type of the frame. */
 function frameOf(message: Event, json?: string): EventFrame | Frame<LogMessage> {
   if (message.type === 'transition') return toFrame(message, json)
   return message.type === 'log' ? toFrame(message, json) : toFrame(message, json)

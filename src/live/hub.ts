@@ -21,8 +21,8 @@
  *   the position check finds it within 2 s.
  * - PostgreSQL cannot be read: streams pause, and the position check tries again. Only `find` fails.
  * - A client is slow: see `task-stream.ts`.
- * - Somebody asks for a task of another tenant: rooms are kept by tenant and id, and read under their tenant. A room that is opened for an id
- *   of somebody else finds no task and hears no event.
+ * - A client asks for a task of another tenant: rooms are keyed by tenant and id, and read on behalf of their tenant. A
+ *   room for another tenant's task finds no task and receives no event.
  * - The process stops: every stream is closed with 1012 and a random delay, so that clients do not all reconnect at
  *   once.
  */
@@ -61,13 +61,16 @@ const MAX_WHOLE_READS = 2
 export const MAX_HELD_FRAME_BYTES = 16 * 1024 * 1024
 
 export interface HubDeps {
-  /** The tasks with these ids, in any order; missing tasks or are somebody else's are left out. Large ones come without payload and result. */
+  /**
+   * The tasks with these ids, in any order; missing tasks and those of other tenants are left out. Large ones come
+   * without payload and result.
+   */
   readTasks(principal: Principal, ids: TaskId[]): Promise<WatchedTask[]>
   /** The whole task with this id. */
   readWholeTask(principal: Principal, id: TaskId): Promise<Task | undefined>
   /** The transitions after version `since`, oldest first, at most `limit`. */
   readTransitionMessages(principal: Principal, id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
-  /** Whose each of these tasks is, and its current version; missing tasks are left out. */
+  /** Tenant and current version of each of these tasks; missing tasks are left out. */
   readVersions(ids: TaskId[]): Promise<{ id: TaskId; tenant: string; version: number }[]>
   /** The latest log lines of the task, oldest first, at most `limit`. */
   readLatestLogs(principal: Principal, id: TaskId, limit: number): Promise<LogMessage[]>
@@ -109,7 +112,7 @@ export interface Hub {
 
 type RoomKey = `${string} ${TaskId}`
 
-/** An id is of one length, so that no tenant, whatever its name, has the key of another. */
+/** Ids have a fixed length, so the keys of two tenants differ whatever their names. */
 function keyOfRoom(tenant: string, id: TaskId): RoomKey {
   return `${tenant} ${id}`
 }

@@ -44,7 +44,7 @@ export interface ListReads {
   count(filter: ListFilter): Promise<ListCounts>
 }
 
-/** Two lists with the same key are the same: the same tenant's, too. */
+/** Two lists with the same key are the same list of the same tenant. */
 export function keyOf(tenant: string, { filter, limit, before }: ListQuery): string {
   const { status, type, tag, queue, batch, parent, createdAfter, createdBefore, q } = filter
   return JSON.stringify([tenant, status, type, tag, queue, batch, parent, createdAfter, createdBefore, q, limit, before?.id, before?.createdAt])

@@ -24,7 +24,11 @@ const ROOM_GRACE_MS = 1_000
 
 export interface ListsDeps {
   notices: Notices
-  /** The reads of one room. @param principal whose tasks @param room the room, whose reads take turns with those of others */
+  /**
+   * The reads of one room.
+   * @param principal the owner of the tasks
+   * @param room the room, whose reads take turns with those of others
+   */
   readsFor(principal: Principal, room: object): ListReads
   encodeCursor(position: ListPosition): string
   log: Log

@@ -81,7 +81,7 @@ export interface Room {
   idleMs(): number
 }
 
-/** @param principal under whom the task is read; of its tenant are all who watch it here */
+/** @param principal on whose behalf the task is read; all its watchers here belong to the same tenant */
 export function createRoom(principal: Principal, id: TaskId, deps: RoomDeps): Room {
   const streams = new Set<RoomStream>()
   const ended: (() => void)[] = []

@@ -41,7 +41,7 @@ const MAX_FIRST_TASKS = 200
 const MAX_REMEMBERED = 20_000
 
 export interface SubscriptionsDeps {
-  /** Whose connection it is: it sees the tasks of this tenant. */
+  /** The principal of the connection, which sees the tasks of that tenant. */
   principal: Principal
   hub: Pick<Hub, 'find' | 'attach'>
   lists: Pick<Lists, 'open' | 'find' | 'watchFits'>

@@ -19,7 +19,7 @@ export interface TaskFacts {
 /** A copy of a change that is already committed. */
 export interface Notice {
   taskId: TaskId
-  /** Whose task it is; missing: the default tenant's. */
+  /** The owner of the task; the default tenant if absent. */
   tenant?: string
   version: number
   status: Status

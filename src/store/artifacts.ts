@@ -138,7 +138,7 @@ select ${COLUMNS} from taskwire.artifacts a
 where a.task_id = any(array[$1::text::uuid]) and a.sha256 <> '${UNFINISHED}' order by a.name`,
 }
 
-/** The same for the bearer of a signed link, whoever asks: the signature was made under the principal of the file. */
+/** The same for the bearer of a signed link, which was signed on behalf of the owner. */
 export function readLinkedArtifacts(db: Database, owner: TaskId): Promise<StoredArtifact[]> {
   return db.run<StoredArtifact>(READ_LINKED_ARTIFACTS, [owner])
 }

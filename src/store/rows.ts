@@ -118,7 +118,7 @@ export interface TransitionRow {
   priority?: number
   tags?: string[]
   expiresAt?: Date | null
-  /** Only from statements that move tasks, both. */
+  /** Both only from statements that move tasks. */
   tenant?: string
   facts?: TaskFacts
 }

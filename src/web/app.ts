@@ -63,7 +63,7 @@ export interface AppDeps {
   log: FastifyBaseLogger
   /** The limits of all connections; created from the configuration if not given. */
   connections?: Connections
-  /** Who asks. Default: everybody is the default principal. */
+  /** Makes the principal of a request. Default: the default principal for every request. */
   identify?: Identify
 }
 

@@ -1,20 +1,20 @@
-/** The one hook that says who asks: before any route, for WebSockets and streams as well. */
+/** The one hook that makes the principal of a request, before any route, also for WebSockets and streams. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { DEFAULT_PRINCIPAL, type Principal } from '../access/principal.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who asks; the same for as long as the connection of a stream is open. */
+    /** On whose behalf the request acts. It stays the same while the connection of a stream is open. */
     principal: Principal
   }
 }
 
-/** Says who asks. @throws ProblemError to refuse the request */
+/** Makes the principal of a request. @throws ProblemError to refuse the request */
 export type Identify = (request: FastifyRequest) => Principal
 
 /**
- * Registers the hook: hooks and routes that are registered after it find `request.principal`.
- * @param identify default: everybody is the default principal
+ * Registers the hook. Hooks and routes registered after it can read `request.principal`.
+ * @param identify default: the default principal for every request
  */
 export function registerPrincipal(app: FastifyInstance, identify: Identify = () => DEFAULT_PRINCIPAL): void {
   app.decorateRequest('principal')

@@ -27,7 +27,7 @@ export interface RunningWeb {
 
 /**
  * @param limits overrides of the usual connection limits and those of the configuration
- * @param identify who asks; default: everybody is the default principal
+ * @param identify makes the principal of a request; default: the default principal for every request
  * @throws StartupError if the port is taken or may not be used, or files cannot be stored
  */
 export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits: Partial<ConnectionLimits> = {}, identify?: Identify): Promise<RunningWeb> {

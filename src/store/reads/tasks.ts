@@ -57,7 +57,7 @@ const READ_VERSIONS: Statement = {
   text: `select t.id, t.tenant, t.version from taskwire.tasks t where t.id = any($1::text::uuid[])`,
 }
 
-/** The version of each of these tasks, whosever they are: a process asks for all that it watches at once, and compares the tenants. */
+/** The version and tenant of each of these tasks. One query covers all that a process watches; it compares the tenants. */
 export function readVersions(db: Database, ids: readonly TaskId[]): Promise<{ id: TaskId; tenant: string; version: number }[]> {
   return db.run(READ_VERSIONS, [toArrayLiteral(ids)])
 }

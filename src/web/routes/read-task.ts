@@ -175,7 +175,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
   )
 }
 
-/** One statement for each tenant: nearly always there is one. */
+/** One statement per tenant; there is nearly always just one. */
 function groupByTenant(asked: readonly Asked[]): Map<string, { principal: Principal; ids: TaskId[] }> {
   const groups = new Map<string, { principal: Principal; ids: TaskId[] }>()
   for (const { principal, id } of asked) {
