@@ -5,19 +5,18 @@
  * publish and hand over. A crash or a lost hand-over after the take costs one claim window: the delivery is due again.
  */
 import type { Broker } from '../broker/broker.js'
+import type { Publisher } from '../broker/publisher.js'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
-import type { Log } from '../log.js'
 import { listWaitingQueues, takeDueDeliveries } from '../store/deliveries/take-due.js'
-import { announce } from './announce.js'
 
 /** Deliveries taken by one statement at most. */
 const MAX_TAKE = 1_000
 
 export interface DeliverOptions {
   db: Database
-  broker: Pick<Broker, 'queue' | 'events'>
-  log: Log
+  broker: Pick<Broker, 'queue'>
+  publisher: Publisher
   claimWindowMs: number
   /** Jobs of one queue that the broker may hold. */
   brokerWindow: number
@@ -30,7 +29,7 @@ export async function deliverOnce(options: DeliverOptions): Promise<boolean> {
   return hasMore.includes(true)
 }
 
-async function deliverFrom(queue: string, { db, broker, log, claimWindowMs, brokerWindow }: DeliverOptions): Promise<boolean> {
+async function deliverFrom(queue: string, { db, broker, publisher, claimWindowMs, brokerWindow }: DeliverOptions): Promise<boolean> {
   const free = brokerWindow - (await broker.queue.countWaiting(queue))
   const limit = Math.min(free, MAX_TAKE)
   if (limit <= 0) return false
@@ -39,6 +38,6 @@ async function deliverFrom(queue: string, { db, broker, log, claimWindowMs, brok
   crashPoint('relay:after-take')
   await broker.queue.add(deliveries)
   crashPoint('relay:after-hand-over')
-  announce({ broker, log }, transitions)
+  publisher.publish(transitions)
   return deliveries.length === limit
 }

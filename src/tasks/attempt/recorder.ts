@@ -4,9 +4,8 @@
  * Lines that handlers log are written in order, a few times a second, and before the end of their attempt.
  *
  * Progress is coalesced: of what an attempt reports while a write is under way only the latest is written next. A lost
- * progress write or publication is logged and costs a watcher one step of a bar. A report that PostgreSQL refuses loses only itself,
- * not those that were written with it. Publications do not hold up the attempt:
- * PostgreSQL has the change already, and the watchers' position check finds what a broker lost.
+ * progress write is logged and costs a watcher one step of a bar. A report that PostgreSQL refuses loses only itself, not those that were
+ * written with it. Publications go through the publisher (`broker/publisher.ts`) and do not hold up the attempt.
  */
 import { crashPoint } from '../../crash-point.js'
 import type { Database } from '../../db/database.js'
@@ -29,7 +28,8 @@ const MAX_LINES_PER_WRITE = 500
 
 export interface RecorderOptions {
   db: Database
-  publish(events: readonly Event[]): Promise<void>
+  /** Of the publisher: returns at once. */
+  publish(events: readonly Event[]): void
   log: Log
   /** The name under which attempts are claimed. */
   worker: string
@@ -55,13 +55,6 @@ export interface Recorder {
 }
 
 export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] }: RecorderOptions): Recorder {
-  const publications = createBatcher<Event, undefined>({
-    maxInFlight: 1,
-    async write(events) {
-      await publish(events)
-      return []
-    },
-  })
   const claims = createBatcher<ClaimRequest, ClaimedAttempt | HeldAttempt | undefined>({
     write: (requests) => claimAttemptsInSlots(db, requests, worker, leaseMs, scarce),
     isItemsFault: isRefusedStatement,
@@ -77,9 +70,7 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
   let writingLines: Promise<void> | undefined
   let linesTimer: NodeJS.Timeout | undefined
 
-  const publishLater = (event: Event) => {
-    publications.add(event).catch((error: unknown) => log.warn({ err: error, taskId: event.taskId }, 'an event was not published'))
-  }
+  const publishLater = (event: Event) => publish([event])
 
   async function writeProgress(): Promise<void> {
     if (isWritingProgress) return

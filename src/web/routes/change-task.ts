@@ -1,7 +1,7 @@
 /** What may be done to a task that exists: cancel it, and edit it while it waits. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
-import type { EventBus } from '../../broker/broker.js'
+import type { Publisher } from '../../broker/publisher.js'
 import type { Database } from '../../db/database.js'
 import type { Registry } from '../../definitions/registry.js'
 import { Problem } from '../../protocol/errors.js'
@@ -18,11 +18,11 @@ import { DEFAULT_TENANT } from '../tenant.js'
 
 export interface ChangeTaskDeps {
   db: Database
-  events: EventBus
+  publisher: Publisher
   registry: Registry
 }
 
-export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async (app, { db, events, registry }) => {
+export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async (app, { db, publisher, registry }) => {
   async function read(id: TaskId): Promise<Task> {
     const [task] = await readTasks(db, DEFAULT_TENANT, [id])
     if (task === undefined) throw new ProblemError('task_not_found', `There is no task ${id}.`)
@@ -48,8 +48,7 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       const id = request.params.id.toLowerCase()
       const { reason = null, children = false } = request.body ?? {}
       const transitions = await cancelTasksIfUnfinished(db, DEFAULT_TENANT, [id], { reason, withChildren: children })
-      // The wish is stored: whoever misses this finds it there.
-      events.publish(transitions).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'a cancel was not published'))
+      publisher.publish(transitions)
       const task = await read(id)
       const hasEndedOtherwise = isFinal(task.status) && task.status !== 'CANCELLED'
       if (transitions.length === 0 && hasEndedOtherwise) throw new ProblemError('not_cancellable', `The task is ${task.status}.`)
@@ -82,8 +81,7 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       assertStartCanMove(request.body, task)
       const edit = readEdit(request.body, task, registry)
       const edits = await editTaskIfWaiting(db, DEFAULT_TENANT, id, edit, wanted === '*' ? undefined : task)
-      // The edit is stored: whoever misses this finds it there.
-      if (edits) events.publish(edits).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'an edit was not published'))
+      if (edits) publisher.publish(edits)
       const now = await read(id)
       if (edits) return reply.header('etag', etagOf(now)).send(now)
       assertSame(wanted, now)
