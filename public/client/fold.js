@@ -1,11 +1,5 @@
-/** What a watcher holds of a task: how a message changes it, and when it has ended. */
-
-const FINAL_STATUSES = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED'])
-
-/** Whether nothing can follow this status. */
-export function isFinal(status) {
-  return FINAL_STATUSES.has(status)
-}
+/** What a watcher holds of a task: how a message changes it. */
+import { isFinal } from '../protocol.js'
 
 /**
  * The one rule by which a watcher turns messages into the task it shows. Snapshot replaces; a version at or below mine

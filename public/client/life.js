@@ -1,12 +1,11 @@
 /** What every watch has: a standing with the server, reports for those who iterate or are called, and one end. */
 import { retryAfterMs } from './closes.js'
 import { urlOf } from './connections.js'
+import { MAX_SILENCE_MS } from '../protocol.js'
 
 const MIN_DELAY_MS = 250
 const MAX_DELAY_MS = 10_000
 const CONNECT_DEADLINE_MS = 10_000
-/** Twice what a server is silent at most. */
-export const MAX_SILENCE_MS = 30_000
 /** A timer that comes so late was held back with everything else: the machine slept, or the tab is in the background. */
 const LATE_TIMER_MS = 1_000
 /** What was said meanwhile gets this long to arrive. */

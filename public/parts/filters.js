@@ -2,13 +2,13 @@
  * The filters of the list. They live in the query of the address, so a link, a reload or the way back keeps them. Status and type can be
  * chosen; what else `GET /api/tasks` filters by is taken from the address too, shown, and can be taken away.
  */
+import { STATUSES } from '../protocol.js'
 import { list as text } from '../text/en.js'
 import { h, setText } from './dom.js'
 
-const STATUSES = ['SCHEDULED', 'WAITING', 'PENDING', 'PROCESSING', 'RETRYING', 'CANCELLING', 'COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED']
-
-/** Filters of the API that cannot be chosen here. */
-const OTHERS = ['tag', 'queue', 'batch', 'parent', 'createdAfter', 'createdBefore', 'q']
+/** Those that can be chosen here, and the others that the API has: the server names them in the document. */
+const CHOSEN = ['status', 'type']
+const OTHERS = document.querySelector('meta[name="taskwire-filters"]').content.split(' ').filter((name) => !CHOSEN.includes(name))
 
 /** Calls `onChange` when others are set, here or by the address. */
 export function createFilters(onChange) {

@@ -3,12 +3,13 @@
  *
  * While it is not live, nothing is known of the present: what counts up or down stands still at the moment of the last message.
  */
+import { HEARTBEAT_MS } from '../protocol.js'
 import { openLive } from '../task-stream.js'
 import { connection as text } from '../text/en.js'
 import { baseUrl, serverNow, tellReachable, whenReachable } from './api.js'
 
-/** The server says something every 15 s. Who is silent for longer may be gone; it is tried anew after 30 s. */
-const QUIET_MS = 17_000
+/** A server that is silent for longer than a heartbeat and its way may be gone; it is tried anew after `MAX_SILENCE_MS`. */
+const QUIET_MS = HEARTBEAT_MS + 2_000
 const listeners = new Set()
 /** Idle while nothing is watched. */
 let standing = { state: 'idle', text: '' }

@@ -3,6 +3,7 @@ import { isIP, isIPv4 } from 'node:net'
 import { domainToASCII } from 'node:url'
 import { Type } from 'typebox'
 import { splitList } from '../environment.js'
+import { HEARTBEAT_MS, MAX_SILENCE_MS } from '../protocol/limits.js'
 import { integer } from './kinds.js'
 import { artifacts, definitions, handOver } from './shared.js'
 
@@ -33,7 +34,10 @@ const watchedDirs = Type.String({
 const maxStreamsPerAddress = integer(1, 1_000_000, 1_000, 'streams that one address may hold open')
 const maxStreamsPerKey = integer(1, 1_000_000, 1_000, 'streams that one key (Authorization: Bearer …) may hold open, from any address')
 const maxStreams = integer(1, 1_000_000, 20_000, 'streams that one web process holds open')
-const streamHeartbeatSeconds = integer(1, 20, 15, 'how long a stream is silent at most: then it says a heartbeat. Clients take 30 s of silence for a dead connection')
+const streamHeartbeatSeconds = integer(
+  ...[1, 20, HEARTBEAT_MS / 1_000] as const,
+  `how long a stream is silent at most: then it says a heartbeat. Clients take ${MAX_SILENCE_MS / 1_000} s of silence for a dead connection`,
+)
 const trustProxy = Type.Refine(
   Type.String({
     default: '',

@@ -8,11 +8,11 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Type } from 'typebox'
 import { defineTask, type TaskContext } from '../definitions/definition.js'
+import { PermanentFailure } from '../definitions/outcome-errors.js'
 import { linkTo } from '../protocol/base-path.js'
-import { Status } from '../protocol/status.js'
-import { Instant, TaskType, type TaskId } from '../protocol/task.js'
-import { BYTE_ORDER_MARK, CSV_HEADING, exportPage, exportSlice, MAX_CELL_LENGTH, readExportScope, type ExportFilter, type ExportFormat, type ExportPage } from '../store/reads/export.js'
-import { checkPeriod } from './check-period.js'
+import { FILTERS, readTaskFilter, TaskFilter } from '../protocol/filter.js'
+import type { TaskId } from '../protocol/task.js'
+import { BYTE_ORDER_MARK, CSV_HEADING, exportPage, exportSlice, MAX_CELL_LENGTH, readExportScope, type ExportFormat, type ExportPage } from '../store/reads/export.js'
 
 /** How many tasks a page looks at: few at first, since nothing is known of their sizes, then twice as many as fitted, up to the most. */
 const PAGE_TASKS = { first: 16, most: 1_000 }
@@ -28,11 +28,8 @@ const Payload = Type.Object(
     byteOrderMark: Type.Optional(
       Type.Boolean({ default: true, title: 'Byte order mark', description: 'Whether a CSV file begins with one: Excel then reads it as UTF-8. NDJSON never does.' }),
     ),
-    status: Type.Optional({ ...Status, title: 'Status', description: 'Only tasks that stand there.' }),
-    type: Type.Optional({ ...TaskType, title: 'Type', description: 'Only tasks of this type.' }),
-    tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50, title: 'Tag', description: 'Only tasks with this tag.' })),
-    createdAfter: Type.Optional({ ...Instant, title: 'Created after', description: 'Only tasks created at this time or later.' }),
-    createdBefore: Type.Optional({ ...Instant, title: 'Created before', description: 'Only tasks created before; the start of the export when left out.' }),
+    ...TaskFilter.properties,
+    createdBefore: Type.Optional({ ...FILTERS.createdBefore.schema, description: 'created before this time; the start of the export when left out' }),
   },
   { additionalProperties: false },
 )
@@ -64,16 +61,20 @@ export const tasksExport = defineTask({
   description: 'Writes the stored tasks to a CSV or NDJSON file, by filter, in the order of their creation. Goes on where it was after a crash.',
   payload: Payload,
   result: Result,
-  checkPayload: ({ createdAfter, createdBefore }) => checkPeriod({ from: createdAfter, to: createdBefore }, '/createdBefore'),
+  checkPayload(payload) {
+    const read = readTaskFilter(payload)
+    return 'error' in read ? [read.error] : []
+  },
   progress: Type.Object({ rows: Type.Integer({ minimum: 0, description: 'Rows written so far; done and total count the tasks looked at.' }) }),
   // It moves many bytes: in a process of its own it holds up nobody, and its memory has a bound.
   isolation: 'process',
   memoryLimitMb: 64,
 
-  async run({ format = 'csv', byteOrderMark = true, ...wanted }, context) {
+  async run({ format = 'csv', byteOrderMark = true, ...given }, context) {
     const { db } = context
+    const wanted = toFilter(given)
     const { until, estimatedTasks } = await context.once('scope', () => readExportScope(db, wanted))
-    const filter: ExportFilter = { ...wanted, createdBefore: until }
+    const filter: TaskFilter = { ...wanted, createdBefore: until }
     const parts: string[] = []
     let rows = 0
     let walked = 0
@@ -100,6 +101,13 @@ export const tasksExport = defineTask({
     return { file, download: linkTo(`/api/tasks/${context.taskId}/artifacts/${file}`), rows, ...whole, longCells, ...noteOf(longCells) }
   },
 })
+
+/** What `checkPayload` let through. @throws PermanentFailure when an older server did that otherwise */
+function toFilter(given: TaskFilter): TaskFilter {
+  const read = readTaskFilter(given)
+  if ('error' in read) throw new PermanentFailure(`${read.error.pointer} ${read.error.detail}`)
+  return read.filter
+}
 
 /** What the file begins with. */
 function headOf(format: ExportFormat, hasByteOrderMark: boolean): { head: string; mediaType: string } {
@@ -133,7 +141,7 @@ async function joinParts(parts: readonly string[], file: string, { head, mediaTy
 async function writePart(
   name: string,
   format: ExportFormat,
-  filter: ExportFilter,
+  filter: TaskFilter,
   afterId: TaskId | null,
   { db, tenant, artifact, signal }: TaskContext,
   onPage: (part: Pick<Part, 'walked' | 'rows'>) => void,

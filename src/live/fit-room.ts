@@ -5,10 +5,10 @@
  * for notices that were lost or never sent: what the last listing did not have, or had at an older version, has come to fit. Tasks of a
  * filter without a status are found among the newest, for what such a filter looks at does not change; of a status far back as well.
  */
-import type { ListFilter } from '../protocol/list.js'
+import { fitsNotice, type TaskFilter } from '../protocol/filter.js'
 import type { Notice } from '../protocol/notice.js'
 import type { TaskId } from '../protocol/task.js'
-import { isSureOf, mayFit, type FoundRow, type ListPosition, type ListReads } from './list-query.js'
+import type { FoundRow, ListPosition, ListReads } from './list-query.js'
 import type { Notices } from './notices.js'
 import { PollPace } from './poll-pace.js'
 import type { Log } from './room.js'
@@ -27,7 +27,7 @@ const GRACE_MS = 5_000
 export type OnFit = (id: TaskId, version: number) => void
 
 export class FitRoom {
-  readonly filter: ListFilter
+  readonly filter: TaskFilter
   readonly #reads: Pick<ListReads, 'find' | 'readRows'>
   readonly #notices: Notices
   readonly #log: Log
@@ -44,7 +44,7 @@ export class FitRoom {
   #isStopped = false
   #leftAtMs = performance.now()
 
-  constructor(filter: ListFilter, reads: Pick<ListReads, 'find' | 'readRows'>, notices: Notices, log: Log) {
+  constructor(filter: TaskFilter, reads: Pick<ListReads, 'find' | 'readRows'>, notices: Notices, log: Log) {
     this.filter = filter
     this.#reads = reads
     this.#notices = notices
@@ -88,8 +88,9 @@ export class FitRoom {
 
   #hear(notices: readonly Notice[]): void {
     for (const notice of notices) {
-      if (notice.isProgress === true || !mayFit(this.filter, notice)) continue
-      if (isSureOf(this.filter, notice)) this.#tell(notice.taskId, notice.version)
+      const isFitting = notice.isProgress === true ? false : fitsNotice(this.filter, notice)
+      if (isFitting === false) continue
+      if (isFitting === true) this.#tell(notice.taskId, notice.version)
       else if (this.#unsure.size < MAX_UNSURE) this.#unsure.add(notice.taskId)
     }
     if (this.#unsure.size > 0) this.#askLater()

@@ -24,6 +24,7 @@
  * - The process stops: every stream is closed with 1012 and a pause of its own to wait, so that not all come back at once.
  */
 import type { EventBus } from '../broker/broker.js'
+import { MAX_UNREAD_MS } from '../protocol/limits.js'
 import { CLOSE_CODES, type LogMessage, type TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { settlesWithin } from '../timing/deadline.js'
@@ -92,7 +93,7 @@ export interface Hub {
 
 /** Starts listening for events. Rejects when the event bus cannot be listened to. */
 export async function startHub(deps: HubDeps): Promise<Hub> {
-  const { log, positionCheckMs = 2_000, maxStuckMs = 30_000 } = deps
+  const { log, positionCheckMs = 2_000, maxStuckMs = MAX_UNREAD_MS } = deps
   const rooms = new Map<TaskId, Room>()
   const check = createPositionCheck({ rooms: () => rooms.values(), readVersions: deps.readVersions, load: loadOrLog, drop, log })
   const board = createNoticeBoard(() => subscription, log)

@@ -1,6 +1,6 @@
-/** What a list is asked for, and what can be told of a change without reading the task. */
-import { compareRows, type ListCounts, type ListFilter } from '../protocol/list.js'
-import type { Notice } from '../protocol/notice.js'
+/** What a list is asked for, and what it asks of PostgreSQL. */
+import { FILTER_NAMES, type TaskFilter } from '../protocol/filter.js'
+import { compareRows, type ListCounts } from '../protocol/list.js'
 import type { Status } from '../protocol/status.js'
 import type { TaskId, TaskSummary } from '../protocol/task.js'
 
@@ -12,7 +12,7 @@ export interface ListPosition {
 }
 
 export interface ListQuery {
-  filter: ListFilter
+  filter: TaskFilter
   limit: number
   /** Where the window begins; undefined: at the newest task. */
   before?: ListPosition | undefined
@@ -34,42 +34,20 @@ export interface ListedRow {
 /** What a list asks of PostgreSQL. */
 export interface ListReads {
   /** The tasks that fit, newest first, without their rows; `next` is where to go on, null when there is nothing behind. */
-  find(filter: ListFilter, options: { limit: number; position?: ListPosition | undefined }): Promise<{ found: FoundRow[]; next: ListPosition | null }>
+  find(filter: TaskFilter, options: { limit: number; position?: ListPosition | undefined }): Promise<{ found: FoundRow[]; next: ListPosition | null }>
   /** The rows of those of these tasks that fit. */
-  readRows(filter: ListFilter, ids: readonly TaskId[]): Promise<ListedRow[]>
+  readRows(filter: TaskFilter, ids: readonly TaskId[]): Promise<ListedRow[]>
   /** How many tasks fit, whatever their status. */
-  count(filter: ListFilter): Promise<ListCounts>
+  count(filter: TaskFilter): Promise<ListCounts>
 }
 
 /** Two lists with the same key are the same. */
 export function keyOf({ filter, limit, before }: ListQuery): string {
-  const { status, type, tag, queue, batch, parent, createdAfter, createdBefore, q } = filter
-  return JSON.stringify([status, type, tag, queue, batch, parent, createdAfter, createdBefore, q, limit, before?.id, before?.createdAt])
-}
-
-/** False: the task surely does not fit, as it stands after this change. True: it may. */
-export function mayFit({ status, type, tag, queue, batch, parent, createdAfter, createdBefore }: ListFilter, notice: Notice): boolean {
-  if (status !== undefined && status !== notice.status) return false
-  const { facts } = notice
-  if (facts === undefined) return true
-  return (
-    (type === undefined || type === facts.type) &&
-    (queue === undefined || queue === facts.queue) &&
-    (tag === undefined || facts.tags.includes(tag)) &&
-    (batch === undefined || batch === facts.batchId) &&
-    (parent === undefined || parent === facts.parentId) &&
-    (createdAfter === undefined || Date.parse(facts.createdAt) >= Date.parse(createdAfter)) &&
-    (createdBefore === undefined || Date.parse(facts.createdAt) < Date.parse(createdBefore))
-  )
-}
-
-/** Whether the notice alone tells that the task fits. */
-export function isSureOf({ q }: ListFilter, { facts }: Notice): boolean {
-  return q === undefined && facts !== undefined
+  return JSON.stringify([...FILTER_NAMES.map((name) => filter[name]), limit, before?.id, before?.createdAt])
 }
 
 /** The order of a list over rows, positions and what notices know. */
-export function compareIn(filter: ListFilter): (a: ListPosition, b: ListPosition) => number {
+export function compareIn(filter: TaskFilter): (a: ListPosition, b: ListPosition) => number {
   const compare = compareRows(filter)
   const timed = ({ id, createdAt }: ListPosition) => ({ id, createdAt: createdAt === undefined ? '' : toInstant(createdAt) })
   return (a, b) => compare(timed(a), timed(b))

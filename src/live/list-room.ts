@@ -16,11 +16,12 @@
  * - PostgreSQL cannot be read: the list stands still; the next tick tries again.
  * - A client is slow: see `list-stream.ts`.
  */
+import { fitsNotice } from '../protocol/filter.js'
 import { MAX_NEWER, type ListChangeMessage, type ListCounts, type ListMessage } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
 import type { TaskId } from '../protocol/task.js'
 import { createFanOut } from './fan-out.js'
-import { compareIn, mayFit, type ListPosition, type ListQuery, type ListReads } from './list-query.js'
+import { compareIn, type ListPosition, type ListQuery, type ListReads } from './list-query.js'
 import { ListStream, type ListFrame, type ListSink } from './list-stream.js'
 import { ListWindow, type Row } from './list-window.js'
 import type { Notices } from './notices.js'
@@ -168,7 +169,7 @@ export class ListRoom {
   }
 
   #mayComeIn(notice: Notice): boolean {
-    if (!mayFit(this.query.filter, notice)) return false
+    if (fitsNotice(this.query.filter, notice) === false) return false
     // A task before the window does not come in, but it is counted.
     if (this.query.before !== undefined) this.#isWholeStale = true
     return notice.facts === undefined || this.#window.hasPlaceFor({ id: notice.taskId, createdAt: notice.facts.createdAt })

@@ -2,9 +2,10 @@
  * How many tasks fit a filter, by status, for the lists whose window does not hold all of them. Counted again at most once a second after
  * a notice of a task that may be counted, and every ten seconds without one. Where a count is slow, up to five seconds lie between two.
  */
-import type { ListCounts, ListFilter } from '../protocol/list.js'
+import { fitsNotice, type TaskFilter } from '../protocol/filter.js'
+import type { ListCounts } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
-import { mayFit, type ListReads } from './list-query.js'
+import type { ListReads } from './list-query.js'
 import type { Notices } from './notices.js'
 import { PollPace } from './poll-pace.js'
 import type { Log } from './room.js'
@@ -13,7 +14,7 @@ const PAUSE_MS = 1_000
 const MAX_AGE_MS = 10_000
 
 export class ListTally {
-  readonly #filter: ListFilter
+  readonly #filter: TaskFilter
   readonly #reads: Pick<ListReads, 'count'>
   readonly #notices: Notices
   readonly #log: Log
@@ -27,7 +28,7 @@ export class ListTally {
   counts: ListCounts | null = null
 
   /** @param filter without a status */
-  constructor(filter: ListFilter, reads: Pick<ListReads, 'count'>, notices: Notices, log: Log) {
+  constructor(filter: TaskFilter, reads: Pick<ListReads, 'count'>, notices: Notices, log: Log) {
     this.#filter = filter
     this.#reads = reads
     this.#notices = notices
@@ -60,7 +61,7 @@ export class ListTally {
   }
 
   #hear(notices: readonly Notice[]): void {
-    this.#isStale ||= notices.some((notice) => notice.isProgress !== true && mayFit(this.#filter, notice))
+    this.#isStale ||= notices.some((notice) => notice.isProgress !== true && fitsNotice(this.#filter, notice) !== false)
   }
 
   async #count(): Promise<void> {

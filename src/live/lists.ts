@@ -4,7 +4,8 @@
  * Bounded: so many rooms, so many rows in all of them together. A room outlives its last stream by a second, so that a reload of the page is
  * no read.
  */
-import type { ListFilter } from '../protocol/list.js'
+import type { TaskFilter } from '../protocol/filter.js'
+import { MAX_UNREAD_MS } from '../protocol/limits.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { startInterval } from '../timing/interval.js'
 import { FitRoom, type OnFit } from './fit-room.js'
@@ -49,16 +50,16 @@ export interface Lists {
   /** Reads a list, or joins those who watch it. @throws ListsFullError, and what reading throws */
   open(query: ListQuery): Promise<OpenList>
   /** The tasks that fit now, newest first. */
-  find(filter: ListFilter, limit: number): Promise<readonly FoundRow[]>
+  find(filter: TaskFilter, limit: number): Promise<readonly FoundRow[]>
   /** Tells of each task that comes to fit, from when the promise has resolved until `stop`. @throws ListsFullError, and what reading throws */
-  watchFits(filter: ListFilter, onFit: OnFit): Promise<{ stop(): void }>
+  watchFits(filter: TaskFilter, onFit: OnFit): Promise<{ stop(): void }>
   /** Closes every stream with 1012. Idempotent. */
   stop(): void
   counts(): { lists: number; rows: number }
 }
 
 export function startLists(deps: ListsDeps): Lists {
-  const { notices, readsFor, encodeCursor, log, maxRooms = 200, maxRows = 20_000, maxStuckMs = 30_000 } = deps
+  const { notices, readsFor, encodeCursor, log, maxRooms = 200, maxRows = 20_000, maxStuckMs = MAX_UNREAD_MS } = deps
   const rooms = new Map<string, ListRoom>()
   const tallies = new Map<string, ListTally>()
   const fits = new Map<string, FitRoom>()
@@ -80,7 +81,7 @@ export function startLists(deps: ListsDeps): Lists {
   }
 
   /** Lists that differ in their status or window only have the same counts. */
-  function watchCounts({ ...filter }: ListFilter, reads: ListReads, onCounts: () => void) {
+  function watchCounts({ ...filter }: TaskFilter, reads: ListReads, onCounts: () => void) {
     delete filter.status
     const key = keyOf({ filter, limit: 0 })
     const tally = tallies.get(key) ?? new ListTally(filter, reads, notices, log)

@@ -19,7 +19,7 @@
  * client) closes the connection with the same code, and the client comes back with `since`.
  */
 import { MAX_BATCH_TASKS } from '../protocol/http.js'
-import type { ListFilter } from '../protocol/list.js'
+import type { TaskFilter } from '../protocol/filter.js'
 import { isFinal, type Status } from '../protocol/status.js'
 import { CLOSE_CODES, type StreamMessage } from '../protocol/stream.js'
 import type { SocketAnswer, RefusedAnswer, Selection, SubscribeRequest } from '../protocol/subscription.js'
@@ -58,7 +58,7 @@ export interface Subscriptions {
 interface Subscription {
   readonly id: string
   /** Undefined: which tasks it selects is known from the start. */
-  readonly filter: ListFilter | undefined
+  readonly filter: TaskFilter | undefined
   /** What came to fit before the answer, and what waits for others to end; by id the version. */
   readonly waiting: Map<TaskId, number>
   isAnswered: boolean
@@ -132,7 +132,7 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
     return { ids: wanted.filter((_, index) => isFound[index]), missing: wanted.filter((_, index) => !isFound[index]) }
   }
 
-  async function firstTasks(subscription: Subscription, filter: ListFilter): Promise<{ ids: TaskId[]; missing?: never }> {
+  async function firstTasks(subscription: Subscription, filter: TaskFilter): Promise<{ ids: TaskId[]; missing?: never }> {
     const watch = await lists.watchFits(filter, (id, version) => comeToFit(subscription, id, version))
     subscription.watch = watch
     // It was given up meanwhile.
@@ -266,7 +266,7 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
 }
 
 /** What other tasks can come to fit; undefined for ids, and for a whole batch. */
-function toFilter(selection: Selection): ListFilter | undefined {
+function toFilter(selection: Selection): TaskFilter | undefined {
   if ('ids' in selection) return undefined
   const { batch, ...others } = selection
   return batch !== undefined && Object.keys(others).length === 0 ? undefined : selection

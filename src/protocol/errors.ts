@@ -3,6 +3,7 @@
  * The body is `application/problem+json` (RFC 9457).
  */
 import { Type, type Static } from 'typebox'
+import { MAX_BATCH_BYTES, MAX_BODY_BYTES } from './limits.js'
 
 export const PROBLEMS = {
   invalid_json: { status: 400, title: 'The body is not JSON', fix: 'Send one JSON object, in UTF-8.' },
@@ -28,7 +29,7 @@ export const PROBLEMS = {
   batch_not_found: { status: 404, title: 'There is no such batch', fix: 'Use the batchId of the answer that created it.' },
   upgrade_required: { status: 426, title: 'This is a WebSocket address', fix: 'Open it with a WebSocket client: new WebSocket("ws://…").' },
   request_timeout: { status: 408, title: 'The request did not come in time', fix: 'Send the request without pauses, on a new connection; send large input as an upload. The operator sets REQUEST_TIMEOUT_SECONDS.' },
-  body_too_large: { status: 413, title: 'The body is too large', fix: 'Send at most 256 KiB a task, 4 MiB a batch; put larger input where the handler can fetch it.' },
+  body_too_large: { status: 413, title: 'The body is too large', fix: `Send at most ${MAX_BODY_BYTES / 1_024} KiB a task, ${MAX_BATCH_BYTES / 1_048_576} MiB a batch; put larger input where the handler can fetch it.` },
   inexact_number: { status: 422, title: 'A number cannot be kept as it was sent', fix: 'Send it as a text: JavaScript and 64-bit floating point would change it.' },
   too_complex: { status: 422, title: 'The body has too many parts', fix: 'Nest it less deeply, or send fewer fields and values; send large input as a file (POST /api/uploads), or several batches.' },
   unsupported_media_type: { status: 415, title: 'The content type is not supported', fix: 'Send the header Content-Type: application/json, and the body as it is: not compressed.' },

@@ -12,6 +12,7 @@
  * - After a final status the server closes with 1000.
  */
 import { Type, type Static } from 'typebox'
+import { CLOSES } from '../../public/protocol.js'
 import type { TaskFacts } from './notice.js'
 import { Status } from './status.js'
 import { EditedField, Failure, Instant, LogLine, Progress, Task, TaskId } from './task.js'
@@ -116,28 +117,7 @@ export type StreamMessage = Static<typeof StreamMessage>
 /** What travels between processes: a copy of a row that is already committed. `facts` are for lists, and no part of the message. */
 export type Event = (TransitionMessage | ProgressMessage | LogMessage) & { facts?: TaskFacts }
 
-/**
- * Why a WebSocket closes (RFC 6455 section 7.4), and what a client should do. The rule: 1000 and 4500-4999 mean stop,
- * everything else means reconnect with `since`.
- */
-export const CLOSES = {
-  ended: { code: 1000, means: 'the task has ended, and its last message was sent', action: 'stop' },
-  internalError: { code: 1011, means: 'something failed on the server, for this socket', action: 'reconnect with `since`' },
-  restart: { code: 1012, means: 'the server restarts; the reason may hold `retryAfterMs=<n>`', action: 'reconnect after that time' },
-  overload: { code: 1013, means: 'the server is overloaded', action: 'reconnect later' },
-  positionLost: { code: 4001, means: 'the server cannot vouch for the position any more', action: 'reconnect with `since`' },
-  tooSlow: { code: 4002, means: 'nothing was taken for 30 s', action: 'reconnect with `since`' },
-  noPong: { code: 4003, means: 'pings were not answered', action: 'reconnect with `since`' },
-  tooManyMessages: { code: 4029, means: 'the client asked too much in a short time', action: 'reconnect later, and ask less' },
-  protocolError: { code: 4500, means: 'the client sent what this stream does not take', action: 'stop' },
-  notFound: { code: 4504, means: 'there is no such task', action: 'stop' },
-} as const
+export { CLOSES, shouldReconnect } from '../../public/protocol.js'
 
-export const CLOSE_CODES = Object.fromEntries(Object.entries(CLOSES).map(([name, { code }]) => [name, code])) as {
-  readonly [Name in keyof typeof CLOSES]: (typeof CLOSES)[Name]['code']
-}
-
-/** Whether a client should reconnect after this close code. */
-export function shouldReconnect(code: number): boolean {
-  return code !== 1000 && (code < 4500 || code > 4999)
-}
+/** The codes of `CLOSES`, by name. */
+export const CLOSE_CODES = Object.fromEntries(Object.entries(CLOSES).map(([name, { code }]) => [name, code])) as Readonly<Record<keyof typeof CLOSES, number>>

@@ -9,10 +9,11 @@
  *   perhaps to another worker that has a slot. Beyond `MAX_WAITING` of a kind they are left to that.
  */
 import type { Delivery } from '../broker/broker.js'
+import { MAX_PRIORITY } from '../protocol/limits.js'
 
 /** Deliveries with the same needs that wait in memory. */
 const MAX_WAITING = 1_000
-const PRIORITIES = 10
+const PRIORITIES = MAX_PRIORITY + 1
 
 export interface SlotsOptions {
   /** How many slots there are of each kind; unbounded when left out. */

@@ -1,7 +1,8 @@
 /** What a list costs on a large table: the rows that PostgreSQL reads for it, from its own account (EXPLAIN ANALYZE). */
 import t from 'tap'
 import type { Database } from '../../src/db/database.js'
-import { findTasks, listPage, type TaskFilter } from '../../src/store/reads/list.js'
+import type { TaskFilter } from '../../src/protocol/filter.js'
+import { findTasks, listPage } from '../../src/store/reads/list.js'
 import { openTestDatabase } from '../helpers/database.js'
 import { atDepth } from '../helpers/depth.js'
 import { startPostgres } from '../helpers/services.js'

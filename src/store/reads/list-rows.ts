@@ -1,10 +1,12 @@
 /** What lists that are kept current read: the rows of tasks that may have changed, and how many tasks fit. */
 import type { Database, Statement } from '../../db/database.js'
+import type { TaskFilter } from '../../protocol/filter.js'
 import { MAX_COUNTED, type ListCounts } from '../../protocol/list.js'
 import { STATUSES, type Status } from '../../protocol/status.js'
 import type { TaskId, TaskSummary } from '../../protocol/task.js'
 import { SUMMARY_COLUMNS, toSummary, type SummaryRow } from '../rows.js'
-import { DELIVERIES, ENDS, FITS, GIVEN, LAST_ID, LEASES, parametersOf, type TaskFilter, type Walk } from './list-walks.js'
+import { columnsToFit, FITS, further, GIVEN, parametersOf } from './filter-sql.js'
+import { DELIVERIES, ENDS, LAST_ID, LEASES, WALK_OF_STATUS, type Walk } from './list-walks.js'
 import { chooseWalk } from './list.js'
 
 /** `data` of a progress that is larger, in bytes, is left out of lists. */
@@ -16,16 +18,21 @@ export interface ListedRow {
   stamp: string
 }
 
+/** What rows show, besides progress. */
+const ROW_COLUMNS = [
+  ...['title', 'type', 'status', 'version', 'attempt', 'max_attempts', 'queue', 'priority', 'tags', 'failure', 'run_at', 'created_at', 'started_at'],
+  ...['finished_at', 'expires_at', 'unique_key', 'parent_id', 'batch_id', 'callback_url'],
+]
+
 /** Behind a fence, as in `list.ts`: found by id, and then looked at. `xmin` is the transaction that wrote the row last. */
 const READ_LIST_ROWS: Statement = {
   name: 'read_list_rows',
   forceCustomPlan: true,
   text: `
 with ${GIVEN}, seen as materialized (
-  select t.id, t.tenant, t.title, t.type, t.status, t.version, t.attempt, t.max_attempts, t.queue, t.priority, t.tags, t.failure, t.run_at, t.created_at,
-    t.started_at, t.finished_at, t.expires_at, t.unique_key, t.parent_id, t.batch_id, t.callback_url, t.xmin::text as stamp,
+  select ${columnsToFit(...ROW_COLUMNS)}, t.xmin::text as stamp,
     case when jsonb_typeof(t.progress) = 'object' and octet_length(t.progress::text) > ${MAX_PROGRESS_BYTES} then t.progress - 'data' else t.progress end as progress
-  from json_array_elements_text($13::text::json) as i(id) join taskwire.tasks t on t.id = any(array[i.id::uuid])
+  from json_array_elements_text(${further(0)}::text::json) as i(id) join taskwire.tasks t on t.id = any(array[i.id::uuid])
 )
 select ${SUMMARY_COLUMNS}, t.stamp from seen t where ${FITS}`,
 }
@@ -36,24 +43,27 @@ export async function readListRows(db: Database, tenant: string, filter: TaskFil
   return rows.map((row) => ({ task: toSummary(row), stamp: row.stamp }))
 }
 
-const isOpen = (status: Status) => status === 'SCHEDULED' || status === 'WAITING' || status === 'PENDING' || status === 'RETRYING'
+/** Where each status is counted when there are too many tasks to look at; undefined: of such tasks there may always be more. */
+const COUNTED_ALONG: Readonly<Record<Status, Walk | undefined>> = { ...WALK_OF_STATUS, WAITING: DELIVERIES }
+const statusesAlong = (walk: Walk | undefined) => STATUSES.filter((status) => COUNTED_ALONG[status] === walk)
 
 /**
  * How many tasks fit, whatever their status. Each walk looks at `MAX_COUNTED` candidates at most. Where the newest of a filter are more than
  * that, tasks that have not ended are counted where only such have a row, and so are those that ended badly.
  */
 export async function countTasks(db: Database, tenant: string, given: TaskFilter): Promise<ListCounts> {
-  const filter = { ...given, status: undefined }
+  const filter = { ...given }
+  delete filter.status
   const { walk } = await chooseWalk(db, tenant, filter, undefined, MAX_COUNTED)
   const newest = await countAlong(db, tenant, filter, walk)
   if (newest.isWhole) return { byStatus: newest.byStatus, more: [] }
   const places: { walk: Walk; statuses: readonly Status[]; of?: Status }[] = [
-    { walk: DELIVERIES, statuses: STATUSES.filter(isOpen) },
-    { walk: LEASES, statuses: ['PROCESSING', 'CANCELLING'] },
-    ...(['FAILED', 'CANCELLED', 'EXPIRED'] as const).map((of) => ({ walk: ENDS, statuses: [of], of })),
+    { walk: DELIVERIES, statuses: statusesAlong(DELIVERIES) },
+    { walk: LEASES, statuses: statusesAlong(LEASES) },
+    ...statusesAlong(ENDS).map((of) => ({ walk: ENDS, statuses: [of], of })),
   ]
   const byNow = new Map(Object.entries(newest.byStatus) as [Status, number][])
-  const more: Status[] = ['COMPLETED']
+  const more = statusesAlong(undefined)
   for (const { walk: place, statuses, of } of places) {
     const { byStatus, isWhole } = await countAlong(db, tenant, of === undefined ? filter : { ...filter, status: of }, place)
     for (const status of statuses) {
@@ -74,7 +84,7 @@ interface Counted {
 async function countAlong(db: Database, tenant: string, filter: TaskFilter, walk: Walk): Promise<Counted> {
   const text = `
 with ${GIVEN}, walked as materialized (${walk.text(LAST_ID)} limit ${MAX_COUNTED}), seen as materialized (
-  select t.id, t.tenant, t.status, t.type, t.tags, t.queue, t.batch_id, t.parent_id, t.created_at, t.title
+  select ${columnsToFit('status')}
   from walked w join taskwire.tasks t on t.id = any(array[w.id])
 ), counted as (
   select t.status, count(*)::integer as count from seen t where ${FITS} group by t.status

@@ -1,5 +1,5 @@
 /**
- * `index.html`, for each address that is a page (`public/pages.js`). Two things are put into it.
+ * `index.html`, for each address that is a page (`public/pages.js`). Three things are put into it.
  *
  * Its links begin with `./` and are made to lead from the address to the folder of the page, `../` for each folder between. So they hold
  * under any path that a proxy puts in front, also where this server does not know of it, and no `<base>` is needed, which the policy
@@ -7,13 +7,17 @@
  *
  * In place of `<!-- modules -->` come links to all modules of the program, so that a browser asks for them at once, not each after the
  * module that imports it.
+ *
+ * And the names of the filters, so that the page takes from its address what `GET /api/tasks` filters by.
  */
 import { readFileSync } from 'node:fs'
 import { posix } from 'node:path'
+import { FILTER_NAMES } from '../../protocol/filter.js'
 import { holdFile } from './serve-folder.js'
 
 const PROGRAM = 'app.js'
 const MODULES_MARK = '<!-- modules -->'
+const FILTERS_MARK = '<meta name="taskwire-filters" content="'
 /** Static and dynamic imports of files beside. */
 const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g
 
@@ -30,7 +34,7 @@ export function openPageDocument(folder: string): (path: string) => Promise<Buff
     const depth = depthOf(path)
     const known = made.get(depth)
     if (known?.source === source) return known.content
-    const html = source.toString().replace(MODULES_MARK, modules.join('\n    ')).replaceAll('="./', `="${'../'.repeat(depth) || './'}`)
+    const html = source.toString().replace(MODULES_MARK, modules.join('\n    ')).replace(FILTERS_MARK, `$&${FILTER_NAMES.join(' ')}`).replaceAll('="./', `="${'../'.repeat(depth) || './'}`)
     const content = Buffer.from(html)
     made.set(depth, { source, content })
     return content

@@ -10,6 +10,7 @@ import { isRefusedStatement } from '../../db/refused-data.js'
 import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
 import { AttemptList, AttemptsQuery, LogPage, LogsQuery, NoBody, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
+import { DEFAULT_LOG_LINES } from '../../protocol/limits.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
 import { readLogs } from '../../store/attempts/logs.js'
@@ -32,7 +33,6 @@ export interface ReadTaskDeps {
   streams: HttpStreams
 }
 
-const DEFAULT_LOG_LINES = 200
 /** Tasks in one statement: together a few megabytes at most, unless all of them are as large as a task may be. */
 const MAX_READS_PER_STATEMENT = 64
 
