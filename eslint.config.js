@@ -2,24 +2,25 @@ import js from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 /**
- * Which rooms of `src` each room may import, besides itself and `timing`: the picture in docs/architecture.md, enforced. A type may come
- * from no other room either.
+ * The rooms of `src` that each room may import, besides itself and `timing`: enforces the picture in
+ * docs/architecture.md, for types too.
  */
 const ROOMS = {
   timing: [],
   protocol: [],
+  access: [],
   artifacts: [],
-  db: ['protocol'],
-  store: ['protocol', 'db', 'artifacts/artifact-store.js'],
-  definitions: ['protocol', 'db'],
-  tasks: ['protocol', 'db', 'store', 'definitions', 'artifacts'],
-  handlers: ['protocol', 'db', 'store', 'definitions', 'tasks', 'artifacts'],
+  db: ['protocol', 'access'],
+  store: ['protocol', 'access', 'db', 'artifacts/artifact-store.js'],
+  definitions: ['protocol', 'access', 'db'],
+  tasks: ['protocol', 'access', 'db', 'store', 'definitions', 'artifacts'],
+  handlers: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'artifacts'],
   broker: ['protocol', 'db'],
-  relay: ['protocol', 'db', 'store', 'broker', 'artifacts'],
-  live: ['protocol', 'broker/broker.js'],
-  worker: ['protocol', 'db', 'store', 'definitions', 'tasks', 'broker', 'handlers', 'artifacts'],
-  web: ['protocol', 'db', 'store', 'definitions', 'tasks', 'broker', 'handlers', 'live', 'artifacts'],
-  testing: ['protocol', 'db', 'store', 'definitions', 'tasks', 'artifacts'],
+  relay: ['protocol', 'access', 'db', 'store', 'broker', 'artifacts'],
+  live: ['protocol', 'access', 'broker/broker.js'],
+  worker: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'broker', 'handlers', 'artifacts'],
+  web: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'broker', 'handlers', 'live', 'artifacts'],
+  testing: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'artifacts'],
   doctor: ['protocol', 'db', 'store', 'broker'],
   services: ['db/database-url.js'],
 }
@@ -34,7 +35,10 @@ const PACKAGES = {
   '@fastify': ['web'],
   ws: [],
 }
-/** Text of a template that begins as a statement does. SQL is in the store; tables, the broker on PostgreSQL and the embedded server have theirs. */
+/**
+ * A template literal that starts like an SQL statement. SQL belongs in the store; db, the broker on PostgreSQL and the
+ * embedded server have their own.
+ */
 const SQL_ROOMS = new Set(['store', 'db', 'broker', 'services'])
 const SQL = {
   selector: 'TemplateElement[value.raw=/^\\s*(select|insert into|update|delete from|with [a-z_]+ as)\\s/i]',
@@ -53,6 +57,7 @@ function boundariesOf(room) {
     if (!rooms.includes(room)) patterns.push({ regex: `^${name}(/|$)`, message: `only ${rooms.join(', ') || 'tests'} may import ${name}.` })
   }
   if (room === 'timing') patterns.push({ regex: '^(?!node:|\\./)', message: 'timing imports Node only.' })
+  if (room === 'access') patterns.push({ regex: '^(?!\\./)', message: 'access imports itself only.' })
   if (room === 'protocol') patterns.push({ regex: '^(?!typebox|\\.{1,2}/)', message: 'protocol imports typebox only.' })
   const rules = { 'no-restricted-imports': ['error', { patterns }] }
   if (!SQL_ROOMS.has(room)) rules['no-restricted-syntax'] = ['error', SQL]
@@ -74,7 +79,7 @@ export default tseslint.config(
       '@typescript-eslint/no-empty-function': 'off',
     },
   },
-  // tap keeps the promises of its subtests itself.
+  // tap itself awaits the promises of its subtests.
   { files: ['test/**/*.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } },
   { files: ['public/**/*.js'], languageOptions: { globals: browserGlobals() } },
   { files: ['*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly', performance: 'readonly', URL: 'readonly' } } },

@@ -1,22 +1,33 @@
-/** Addresses of the page, wherever a proxy has put it. Without DOM. */
+/** Addresses of the page, under whatever path a proxy serves it. No DOM. */
 
-/** The path of the page's folder, with a slash at its end: `/`, or `/taskwire/` behind a proxy. This file lies in it. */
-const ROOT = new URL('.', import.meta.url).pathname
+/**
+ * The address of the page's folder, with a trailing slash. This file is in that folder, or in its subfolder
+ * `assets/<fingerprint>/`.
+ */
+export const rootUrl = new URL('.', import.meta.url).href.replace(/\/assets\/[\w-]+\/$/, '/')
+/** The path of that address: `/`, or `/taskwire/` behind a proxy. */
+const ROOT = new URL(rootUrl).pathname
 const OLD_ADDRESS = /^#\/(?:(tasks|types|new)(?:\/([^/?]+))?)?$/
 
-/** The address of a page for a link: `linkTo('/tasks/', id)`. What follows the path is one part of it, whatever its characters. */
+/**
+ * The address of a page for a link: `linkTo('/tasks/', id)`. The second argument is encoded as one segment of the path,
+ * whatever its characters.
+ */
 export function linkTo(path, part) {
   return ROOT + path.slice(1) + (part === undefined ? '' : encodeURIComponent(part))
 }
 
-/** The path within the page, `/tasks/…`; undefined for what lies outside. */
+/** The path within the page, `/tasks/…`; undefined for an address outside it. */
 export function pathOf({ pathname }) {
   if (!pathname.startsWith(ROOT)) return undefined
   const path = pathname.slice(ROOT.length).replace(/\/+$/, '')
   return path === 'index.html' ? '/' : `/${path}`
 }
 
-/** Pages were once fragments of one address, `/#/tasks/<id>`: where such a one leads now; undefined for any other. */
+/**
+ * Pages used to be fragments of one address, `/#/tasks/<id>`. Returns the present address of such a fragment; undefined
+ * for any other.
+ */
 export function linkFromFragment(hash) {
   const found = OLD_ADDRESS.exec(hash)
   if (found === null) return undefined
@@ -25,7 +36,7 @@ export function linkFromFragment(hash) {
 }
 
 /**
- * The page at a path, and what its address names; undefined when there is none.
+ * The page at a path, with the parameters of its address; undefined if there is none.
  * @returns `{ page, parameters }`
  */
 export function findPage(pages, path) {
@@ -47,7 +58,7 @@ function match(pattern, path) {
   return parameters
 }
 
-/** What is no percent-encoding is taken as it is. */
+/** Text that is not valid percent-encoding is returned unchanged. */
 function decode(part) {
   try {
     return decodeURIComponent(part)

@@ -1,8 +1,9 @@
 /**
- * The frame of the page: the header, the list of tasks, which stays, and beside it the page that the address names (`pages.js`).
+ * The frame of the page: the header, the list of tasks, which always stays, and next to it the page named by the
+ * address (`pages.js`).
  *
- * A page gets of the frame: `main`, the element it is put into; `navigate(path)`; `setTitle(...parts)`; `announce(words)`, for those who
- * hear the page.
+ * The frame gives each page: `main`, the element it is put into; `navigate(path)`; `setTitle(...parts)`;
+ * `announce(words)`, for screen readers.
  */
 import { linkTo, pathOf } from './addresses.js'
 import { startConnectionState } from './parts/connection-state.js'
@@ -22,7 +23,7 @@ const setTitle = (...parts) => (document.title = text.title(...parts))
 const frame = { main, announce, setTitle, navigate: (path) => router.navigate(linkTo(path)) }
 
 element('skip').addEventListener('click', (event) => {
-  event.preventDefault() // the list or the page, whichever is seen
+  event.preventDefault() // the list or the page, whichever is visible
   element(isHome() ? 'list' : 'main').focus()
 })
 startConnectionState(element('connection'), announce)
@@ -44,7 +45,9 @@ function show({ module, parameters, path, isFirst, isReturn }) {
   if (!isFirst) moveFocus({ leftId, isReturn })
 }
 
-/** Reading and the tab key start at the top of what was chosen; in the list, where the reader left it. */
+/**
+ * After a choice, reading and the tab key start at the top of the chosen page; in the list, where the reader left it.
+ */
 function moveFocus({ leftId, isReturn }) {
   if (isHome()) return list.focus(leftId, { preventScroll: isReturn })
   const target = shown.focus?.() ?? main
@@ -55,7 +58,7 @@ function isHome() {
   return document.body.dataset.page === 'home'
 }
 
-/** A link of the header is current on its page and on those below. */
+/** A link of the header is marked as current on its own page and on the pages below it. */
 function markLinks(path) {
   for (const link of document.querySelectorAll('.top nav a')) {
     const leadsTo = pathOf(link)

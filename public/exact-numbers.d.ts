@@ -1,14 +1,14 @@
 /** A number that JavaScript would change. */
 export interface InexactNumber {
-  /** Where it is, as a JSON Pointer. */
+  /** Its location, as a JSON Pointer. */
   pointer: string
-  /** As it was written. */
+  /** The number as written. */
   number: string
-  /** As it would be kept. */
+  /** The number as it would be stored. */
   kept: string
 }
 
-/** The first number of a JSON text that JavaScript cannot keep. */
+/** The first number of a JSON text that JavaScript cannot represent. */
 export function findInexactNumber(text: string): InexactNumber | undefined
 
 /** Whether JavaScript writes the same number as this text. */

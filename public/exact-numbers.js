@@ -1,25 +1,26 @@
 /**
- * Numbers of a JSON text that JavaScript cannot keep: `1970670598291982290` would become `1970670598291982300`, and `1e400` infinite. They
- * are refused instead of changed, by the server and by the page alike.
+ * Finds the numbers of a JSON text that JavaScript cannot represent: `1970670598291982290` would become
+ * `1970670598291982300`, and `1e400` infinite. The server and the page both refuse them instead of changing them.
  *
- * A number is kept when the text that JavaScript writes for it means the same number: so `0.1`, `1.0` and `1e3` are, and all that programs with
- * 64-bit floating point write.
+ * A number is accepted if the text that JavaScript writes for it means the same number: `0.1`, `1.0` and `1e3` are, and
+ * everything written by programs with 64-bit floating point.
  * @see https://www.rfc-editor.org/rfc/rfc8259#section-6
  */
 
-/** Only a text with many digits in a row or an exponent can have such a number; most have neither. */
+/** Only a text with many digits in a row or an exponent can contain such a number; most have neither. */
 const SUSPECT = /[\d.]{16}|\d[eE]/
 const MAX_LENGTH = 400
 const NUMBER = /-?\d[\d.eE+-]*/y
 
 /**
- * The first number that would be changed, and where it is.
- * @param {string} text of JSON that was parsed before: of anything else the answer means nothing
- * @returns {{ pointer: string, number: string, kept: string } | undefined} the JSON Pointer, the number as it was written and as it would be kept
+ * The first number that would be changed, and its location.
+ * @param {string} text JSON that has already been parsed: for any other text the result is meaningless
+ * @returns {{ pointer: string, number: string, kept: string } | undefined} the JSON Pointer, the number as written and
+ *   as it would be stored
  */
 export function findInexactNumber(text) {
   if (!SUSPECT.test(text)) return undefined
-  /** Of each open list the index; of each open object where the name of its field begins and ends. */
+  /** For each open list its index; for each open object where the name of its current field begins and ends. */
   const path = []
   let name = [0, 0]
   for (let index = 0; index < text.length; index += 1) {
@@ -46,7 +47,7 @@ export function findInexactNumber(text) {
 /** Whether JavaScript writes the same number as this text. */
 export function isKept(number) {
   if (number.length < 16 && !/[eE]/.test(number)) return true
-  // Nobody writes such a number, and to compare it would take long.
+  // No realistic number is this long, and the comparison would be slow.
   if (number.length > MAX_LENGTH) return false
   const value = Number(number)
   return Number.isFinite(value) && toDigits(number) === toDigits(String(value))
@@ -57,7 +58,7 @@ function readNumber(text, index) {
   return NUMBER.exec(text)?.[0] ?? text[index]
 }
 
-/** A decimal number as its digits and the power of ten of the last one: the same for all ways to write it. */
+/** A decimal number as its digits and the power of ten of the last one: the same for all notations of it. */
 function toDigits(number) {
   const [, sign, whole, fraction = '', exponent = '0'] = /^(-?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/.exec(number) ?? []
   const digits = `${whole}${fraction}`.replace(/^0+/, '')

@@ -1,7 +1,7 @@
 export interface Page {
   /** As a route of the server: `/tasks/:id`. */
   path: string
-  /** For the browser alone. */
+  /** Used by the browser only. */
   load(): Promise<unknown>
 }
 

@@ -1,8 +1,10 @@
 /**
- * The pages: an address, and the module that shows it. The server answers the same addresses with `index.html`, so a new page is a file
- * in `pages/` and a line here. `:name` stands for one part of the path. The first page also stands in for what has no page.
+ * The pages: an address, and the module that shows it. The server answers the same addresses with `index.html`, so a
+ * new page needs only a file in `pages/` and a line here. `:name` stands for one segment of the path. The first page is
+ * also shown for unknown addresses.
  *
- * A module exports `name` and `open(frame, parameters)`, which returns `{ element, title?, focus?, close? }`: see docs/architecture.md.
+ * A module exports `name` and `open(frame, parameters)`, which returns `{ element, title?, focus?, close? }`: see
+ * docs/architecture.md.
  */
 export const PAGES = [
   { path: '/', load: () => import('./pages/home.js') },

@@ -1,6 +1,6 @@
 /**
- * The playground: the protocol as it happens, over a bare WebSocket. What a message does to the picture is decided by
- * `fold`, as everywhere; the tables come from `/asyncapi.json`, so they say what this server does.
+ * The playground shows the protocol live, over a bare WebSocket. As everywhere, `fold` decides how a message changes
+ * the task. The tables come from `/asyncapi.json`, so they describe this server.
  */
 import { createBar } from './parts/bar.js'
 import { h, setText } from './parts/dom.js'
@@ -12,12 +12,12 @@ import { createTask, fold, isFinal, shouldReconnect } from './task-stream.js'
 import { connection as connectionText, playground as text, task as taskText } from './text/en.js'
 
 const element = (id) => document.getElementById(id)
-/** Long enough to cut the line in each status. */
+/** Slow enough to drop the connection in each status. */
 const TASK = { title: 'playground', payload: { steps: 12, stepMs: 500 }, delayMs: 3_000 }
 
 let task
 let socket
-/** The version that the task had when the line was made: transitions up to it were missed. */
+/** The version of the task when the connection was opened: transitions up to it were missed. */
 let versionAtConnect = 0
 let isLosing = false
 
@@ -51,14 +51,17 @@ async function run() {
   }
 }
 
-/** As a tunnel, a lift or a closed lid does it: the server is not told why. */
+/** Like a tunnel, a lift or a closed laptop: the server is not told. */
 function cut() {
   forget()
   note(text.cut)
   say('away', text.nothingArrives)
 }
 
-/** Connects with what is held, and asks first how far the task is, only to tell below what was missed. */
+/**
+ * Connects with the held version. Before that it reads the current version of the task, only to show below which
+ * transitions were missed.
+ */
 async function connect() {
   element('connect').disabled = true
   try {
@@ -135,7 +138,7 @@ function addChip({ version, status }, isMissed) {
 function log(message, kind, comment) {
   const shown = { ...message, taskId: undefined, ...(message.type === 'snapshot' && { task: '{…}' }) }
   const line = h('li', { 'data-kind': kind, 'data-type': message.type }, h('code', {}, JSON.stringify(shown)), h('small', {}, comment))
-  // Of progress the latest is enough here, too.
+  // Of progress, only the latest is shown here too.
   const last = element('wire').lastElementChild
   if (message.type === 'progress' && last?.dataset.type === 'progress') last.remove()
   addLine(line)
@@ -171,7 +174,7 @@ function showTables({ components, channels, info }) {
   fill('code-table', text.codeColumns, info['x-close-codes'].map(({ code, means, action }) => [h('code', {}, String(code)), toText(means), toText(action)]))
 }
 
-/** What stands between backticks as code. */
+/** Text between backticks as code. */
 function toText(words) {
   return words.split('`').map((part, index) => (index % 2 === 1 ? h('code', {}, part) : part))
 }

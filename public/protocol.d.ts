@@ -1,11 +1,12 @@
-/** Whether nothing can follow this status. @param {Status} status */
+/** Whether no other status can follow this one. @param {Status} status */
 export function isFinal(status: Status): boolean;
 /** Whether to reconnect after this close code: 1000 and 4500-4999 mean stop, everything else means reconnect with `since`. @param {number} code */
 export function shouldReconnect(code: number): boolean;
-/** Whether the same request may be granted later, so that a client tries again. @param {(typeof REFUSALS)[number]} code */
+/** Whether the same request may succeed later, so that a client tries again. @param {(typeof REFUSALS)[number]} code */
 export function isPassingRefusal(code: (typeof REFUSALS)[number]): code is "overloaded" | "unavailable";
 /**
- * Whether a list of this filter is in the order of creation by PostgreSQL's clock; otherwise it is in that of the ids, which is near.
+ * Whether a list with this filter is ordered by creation time (PostgreSQL's clock). Otherwise it is ordered by id, which is
+ * nearly the same.
  * @param {{ createdAfter?: string | undefined, createdBefore?: string | undefined }} filter
  */
 export function isOrderedByTime({ createdAfter, createdBefore }: {
@@ -13,7 +14,8 @@ export function isOrderedByTime({ createdAfter, createdBefore }: {
     createdBefore?: string | undefined;
 }): boolean;
 /**
- * The order of a list, newest first.
+ * The order of a list, newest first: by id, because ids are ordered by creation. With a range of creation times, by time
+ * first.
  * @typedef {{ readonly id: string, readonly createdAt: string }} OrderedRow
  * @param {{ createdAfter?: string | undefined, createdBefore?: string | undefined }} filter
  * @returns {(a: OrderedRow, b: OrderedRow) => number}
@@ -23,26 +25,27 @@ export function compareRows(filter: {
     createdBefore?: string | undefined;
 }): (a: OrderedRow, b: OrderedRow) => number;
 /**
- * What server and browser must agree on: statuses, close codes, limits and times, and the rules that are made of them. This file is the
- * source of both: browsers load it as it is, and `src/protocol` imports it and makes its schemas from it. So it imports nothing.
+ * What server and browser must agree on: statuses, close codes, limits and times, and the rules that follow from them.
+ * This file is the source for both: browsers load it as it is, and `src/protocol` imports it and makes its schemas from
+ * it. So it imports nothing.
  *
- * Its types, `protocol.d.ts`, are what the compiler makes of it: `npm run types:protocol` writes them, and a test compares.
+ * The compiler generates its types, `protocol.d.ts`: `npm run types:protocol` writes them, and a test compares.
  */
-/** Where a task can stand, in the order of a life. */
+/** The statuses of a task, in the order of its life. */
 export const STATUSES: readonly ["SCHEDULED", "WAITING", "PENDING", "PROCESSING", "RETRYING", "CANCELLING", "COMPLETED", "FAILED", "CANCELLED", "EXPIRED"];
 /** @typedef {(typeof STATUSES)[number]} Status */
 /**
- * From each status, the statuses it may move to. A final status has none.
+ * The statuses that can follow each status. A final status has none.
  * @type {Readonly<Record<Status, readonly Status[]>>}
  */
 export const TRANSITIONS: Readonly<Record<Status, readonly Status[]>>;
 /** @type {readonly Status[]} */
 export const FINAL_STATUSES: readonly Status[];
-/** How long a stream is silent at most, in milliseconds: then it says a heartbeat. The default of `STREAM_HEARTBEAT_SECONDS`. */
+/** The longest silence of a stream before it sends a heartbeat, in milliseconds. The default of `STREAM_HEARTBEAT_SECONDS`. */
 export const HEARTBEAT_MS: 15000;
-/** A connection from which nothing was heard for so long, in milliseconds, counts as lost. */
+/** A connection without data for this long, in milliseconds, counts as lost: twice the longest silence of a server. */
 export const MAX_SILENCE_MS: number;
-/** A connection that takes nothing of what waits for it for so long, in milliseconds, is closed. */
+/** A connection whose client reads none of the waiting data for this long, in milliseconds, is closed. */
 export const MAX_UNREAD_MS: 30000;
 export namespace CLOSES {
     let ended: Close;
@@ -61,23 +64,24 @@ export namespace FUTURE_CLOSES {
     let tooManyStreams: number;
     let deleted: number;
 }
-/** What a client is told by its own WebSocket when the connection broke without a close. No server sends it. */
+/** The code that a WebSocket reports to its own client if the connection broke without a close. No server sends it. */
 export const BROKEN: 1006;
 /** Why a request over `/ws/tasks` is refused. */
 export const REFUSALS: readonly ["invalid_request", "duplicate_id", "unknown_subscription", "too_many_subscriptions", "too_many_tasks", "too_many_lists", "overloaded", "unavailable"];
-/** The longest title of a task, in characters. */
+/** The maximum length of a title, in characters. */
 export const MAX_TITLE_LENGTH: 200;
-/** Rows of the window of a list, at most, and where none are asked for. */
+/** The number of rows in the window of a list: the maximum, and the default. */
 export const MAX_LIST_ROWS: 1000;
 export const DEFAULT_LIST_ROWS: 50;
-/** Tasks that one subscription names, at most. */
+/** The maximum number of tasks in one subscription. */
 export const MAX_SELECTED_IDS: 1000;
-/** Tasks that a stream over plain HTTP names, at most: its address and its position must fit into headers. */
+/** The maximum number of tasks in a stream over plain HTTP: its address and its position must fit into headers. */
 export const MAX_IDS_IN_URL: 200;
-/** The longest a request may wait for a change, in seconds. */
+/** The longest time that a request may wait for a change, in seconds. */
 export const MAX_WAIT_SECONDS: 60;
 /**
- * The order of a list, newest first.
+ * The order of a list, newest first: by id, because ids are ordered by creation. With a range of creation times, by time
+ * first.
  */
 export type OrderedRow = {
     readonly id: string;

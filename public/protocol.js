@@ -1,12 +1,13 @@
 // @ts-check
 /**
- * What server and browser must agree on: statuses, close codes, limits and times, and the rules that are made of them. This file is the
- * source of both: browsers load it as it is, and `src/protocol` imports it and makes its schemas from it. So it imports nothing.
+ * What server and browser must agree on: statuses, close codes, limits and times, and the rules that follow from them.
+ * This file is the source for both: browsers load it as it is, and `src/protocol` imports it and makes its schemas from
+ * it. So it imports nothing.
  *
- * Its types, `protocol.d.ts`, are what the compiler makes of it: `npm run types:protocol` writes them, and a test compares.
+ * The compiler generates its types, `protocol.d.ts`: `npm run types:protocol` writes them, and a test compares.
  */
 
-/** Where a task can stand, in the order of a life. */
+/** The statuses of a task, in the order of its life. */
 export const STATUSES = /** @type {const} */ ([
   'SCHEDULED',
   'WAITING',
@@ -23,17 +24,17 @@ export const STATUSES = /** @type {const} */ ([
 /** @typedef {(typeof STATUSES)[number]} Status */
 
 /**
- * From each status, the statuses it may move to. A final status has none.
+ * The statuses that can follow each status. A final status has none.
  * @type {Readonly<Record<Status, readonly Status[]>>}
  */
 export const TRANSITIONS = {
   SCHEDULED: ['PENDING', 'CANCELLED', 'EXPIRED'],
   WAITING: ['SCHEDULED', 'PENDING', 'FAILED', 'CANCELLED', 'EXPIRED'],
   PENDING: ['PROCESSING', 'FAILED', 'CANCELLED', 'EXPIRED'],
-  // Back to PENDING: the attempt was handed back at shutdown, or its worker was lost.
+  // Back to PENDING: the attempt was released at shutdown, or its worker was lost.
   PROCESSING: ['COMPLETED', 'FAILED', 'RETRYING', 'CANCELLING', 'CANCELLED', 'PENDING'],
   RETRYING: ['PROCESSING', 'FAILED', 'CANCELLED', 'EXPIRED'],
-  // A run that was asked to stop may still end by itself first.
+  // A run that was asked to stop may still finish first.
   CANCELLING: ['CANCELLED', 'COMPLETED', 'FAILED'],
   COMPLETED: [],
   FAILED: [],
@@ -44,40 +45,40 @@ export const TRANSITIONS = {
 /** @type {readonly Status[]} */
 export const FINAL_STATUSES = STATUSES.filter((status) => TRANSITIONS[status].length === 0)
 
-/** Whether nothing can follow this status. @param {Status} status */
+/** Whether no other status can follow this one. @param {Status} status */
 export function isFinal(status) {
   return FINAL_STATUSES.includes(status)
 }
 
-/** How long a stream is silent at most, in milliseconds: then it says a heartbeat. The default of `STREAM_HEARTBEAT_SECONDS`. */
+/** The longest silence of a stream before it sends a heartbeat, in milliseconds. The default of `STREAM_HEARTBEAT_SECONDS`. */
 export const HEARTBEAT_MS = 15_000
-/** A connection from which nothing was heard for so long, in milliseconds, counts as lost. */
+/** A connection without data for this long, in milliseconds, counts as lost: twice the longest silence of a server. */
 export const MAX_SILENCE_MS = 2 * HEARTBEAT_MS
-/** A connection that takes nothing of what waits for it for so long, in milliseconds, is closed. */
+/** A connection whose client reads none of the waiting data for this long, in milliseconds, is closed. */
 export const MAX_UNREAD_MS = 30_000
 
 /** @typedef {{ readonly code: number, readonly means: string, readonly action: string }} Close */
 /** @param {number} code @param {string} means @param {string} action @returns {Close} */
 const close = (code, means, action) => ({ code, means, action })
 
-/** Why the server closes a WebSocket (RFC 6455 section 7.4), and what a client should do. */
+/** Why the server closes a WebSocket (RFC 6455 section 7.4), and how a client should react. */
 export const CLOSES = {
-  ended: close(1000, 'the task has ended, and its last message was sent', 'stop'),
-  internalError: close(1011, 'something failed on the server, for this socket', 'reconnect with `since`'),
-  restart: close(1012, 'the server restarts; the reason may hold `retryAfterMs=<n>`', 'reconnect after that time'),
+  ended: close(1000, 'the task has ended and its last message was sent', 'stop'),
+  internalError: close(1011, 'an internal error on the server ended this socket', 'reconnect with `since`'),
+  restart: close(1012, 'the server is restarting; the reason may contain `retryAfterMs=<n>`', 'reconnect after that time'),
   overload: close(1013, 'the server is overloaded', 'reconnect later'),
-  positionLost: close(4001, 'the server cannot vouch for the position any more', 'reconnect with `since`'),
-  tooSlow: close(4002, `nothing was taken for ${MAX_UNREAD_MS / 1_000} s`, 'reconnect with `since`'),
-  noPong: close(4003, 'pings were not answered', 'reconnect with `since`'),
-  tooManyMessages: close(4029, 'the client asked too much in a short time', 'reconnect later, and ask less'),
-  protocolError: close(4500, 'the client sent what this stream does not take', 'stop'),
+  positionLost: close(4001, 'the server can no longer guarantee the position', 'reconnect with `since`'),
+  tooSlow: close(4002, `the client read nothing for ${MAX_UNREAD_MS / 1_000} s`, 'reconnect with `since`'),
+  noPong: close(4003, 'the client did not answer pings', 'reconnect with `since`'),
+  tooManyMessages: close(4029, 'the client sent too many requests in a short time', 'reconnect later and send fewer'),
+  protocolError: close(4500, 'the client sent a message that this stream does not accept', 'stop'),
   notFound: close(4504, 'there is no such task', 'stop'),
 }
 
-/** Codes that this server does not send yet. Clients have words for them already. */
+/** Codes that this server does not send yet. Clients already have texts for them. */
 export const FUTURE_CLOSES = { notAllowed: 4503, tooManyStreams: 4509, deleted: 4511 }
 
-/** What a client is told by its own WebSocket when the connection broke without a close. No server sends it. */
+/** The code that a WebSocket reports to its own client if the connection broke without a close. No server sends it. */
 export const BROKEN = 1006
 
 /** Whether to reconnect after this close code: 1000 and 4500-4999 mean stop, everything else means reconnect with `since`. @param {number} code */
@@ -97,25 +98,26 @@ export const REFUSALS = /** @type {const} */ ([
   'unavailable',
 ])
 
-/** Whether the same request may be granted later, so that a client tries again. @param {(typeof REFUSALS)[number]} code */
+/** Whether the same request may succeed later, so that a client tries again. @param {(typeof REFUSALS)[number]} code */
 export function isPassingRefusal(code) {
   return code === 'overloaded' || code === 'unavailable'
 }
 
-/** The longest title of a task, in characters. */
+/** The maximum length of a title, in characters. */
 export const MAX_TITLE_LENGTH = 200
-/** Rows of the window of a list, at most, and where none are asked for. */
+/** The number of rows in the window of a list: the maximum, and the default. */
 export const MAX_LIST_ROWS = 1_000
 export const DEFAULT_LIST_ROWS = 50
-/** Tasks that one subscription names, at most. */
+/** The maximum number of tasks in one subscription. */
 export const MAX_SELECTED_IDS = 1_000
-/** Tasks that a stream over plain HTTP names, at most: its address and its position must fit into headers. */
+/** The maximum number of tasks in a stream over plain HTTP: its address and its position must fit into headers. */
 export const MAX_IDS_IN_URL = 200
-/** The longest a request may wait for a change, in seconds. */
+/** The longest time that a request may wait for a change, in seconds. */
 export const MAX_WAIT_SECONDS = 60
 
 /**
- * Whether a list of this filter is in the order of creation by PostgreSQL's clock; otherwise it is in that of the ids, which is near.
+ * Whether a list with this filter is ordered by creation time (PostgreSQL's clock). Otherwise it is ordered by id, which is
+ * nearly the same.
  * @param {{ createdAfter?: string | undefined, createdBefore?: string | undefined }} filter
  */
 export function isOrderedByTime({ createdAfter, createdBefore }) {
@@ -123,7 +125,8 @@ export function isOrderedByTime({ createdAfter, createdBefore }) {
 }
 
 /**
- * The order of a list, newest first.
+ * The order of a list, newest first: by id, because ids are ordered by creation. With a range of creation times, by time
+ * first.
  * @typedef {{ readonly id: string, readonly createdAt: string }} OrderedRow
  * @param {{ createdAfter?: string | undefined, createdBefore?: string | undefined }} filter
  * @returns {(a: OrderedRow, b: OrderedRow) => number}

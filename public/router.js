@@ -1,9 +1,9 @@
 /**
- * Which page is shown. Links are plain links: a press on one that leads to a page of this program is followed without a reload, every
- * other press (another button, a modifier, a target) is the browser's.
+ * Shows the page of the address. Links are plain links: an ordinary click on a link to a page of this program is
+ * followed without a reload; every other click (another button, a modifier, a target) is left to the browser.
  *
- * Back and forward find the scroll position as it was left: see `scroll-memory.js`. The filters of the list are in the query, which
- * goes along from page to page, because the list stays beside them.
+ * Back and forward restore the scroll position: see `scroll-memory.js`. The filters of the list are in the query, which
+ * is kept from page to page, because the list stays next to them.
  */
 import { findPage, linkFromFragment, pathOf } from './addresses.js'
 import { PAGES } from './pages.js'
@@ -13,15 +13,18 @@ export class Router {
   #show
   #scroll = openScrollMemory()
   #shownPath
-  /** Counts what was asked for: a page that is there only after another was asked for is not shown. */
+  /** Counts the requests for pages: a page that finishes loading after a later request is not shown. */
   #turn = 0
 
-  /** @param show gets `{ module, parameters, path, isFirst, isReturn }`; `isReturn`: the reader was there before, as after a reload */
+  /**
+   * @param show receives `{ module, parameters, path, isFirst, isReturn }`; `isReturn`: the reader has been there
+   *   before, as after a reload
+   */
   constructor(show) {
     this.#show = show
   }
 
-  /** Shows the page of the address, and from now on each that is navigated to. Rejects when its module cannot be loaded. */
+  /** Shows the page of the address, and from then on each page navigated to. Rejects if its module cannot be loaded. */
   async start() {
     fixLinks()
     replaceOldAddress()
@@ -30,11 +33,11 @@ export class Router {
     window.addEventListener('popstate', () => this.#return())
     window.addEventListener('pagehide', () => this.#scroll.leave())
     await this.#open({ isReturn: true })
-    // They are there before they are asked for, also when the server is not.
+    // Preloads the modules, so that they are available even if the server is not.
     for (const { load } of PAGES) load().catch(() => {})
   }
 
-  /** Goes to a link, as `linkTo` makes them. */
+  /** Follows a link made by `linkTo`. */
   navigate(link) {
     const url = new URL(link, location.href)
     if (pathOf(url) === this.#shownPath) return
@@ -52,7 +55,7 @@ export class Router {
     this.navigate(link)
   }
 
-  /** Back or forward; or another fragment, which may be an old address. */
+  /** Back or forward, or a new fragment, which may be an old address. */
   #return() {
     this.#scroll.leave()
     const isOld = replaceOldAddress()
@@ -60,7 +63,7 @@ export class Router {
     this.#openOrReload({ isReturn: !isOld })
   }
 
-  /** Where a module cannot be loaded, the server is away or another version by now: the browser asks it for all. */
+  /** If a module cannot be loaded, the server is away or was upgraded meanwhile: the browser reloads everything. */
   #openOrReload(way) {
     this.#open(way).catch(() => location.reload())
   }
@@ -76,16 +79,16 @@ export class Router {
     this.#shownPath = path
     this.#show({ module, parameters, path, isFirst, isReturn })
     if (isReturn) this.#scroll.restore()
-    else if (module.name !== 'home') this.#scroll.toTop() // the list shows the row that was left
+    else if (module.name !== 'home') this.#scroll.toTop() // the list scrolls to the row that was open
   }
 }
 
-/** The document's own links are relative to the address that it came from, which is another one soon. */
+/** The document's own links are relative to its original address, which is about to change. */
 function fixLinks() {
   for (const link of document.querySelectorAll('link[rel=icon], a[href]:not([href^="#"])')) link.setAttribute('href', link.href)
 }
 
-/** Of a plain press on a link to a page of this program: where it leads. */
+/** For an ordinary click on a link to a page of this program: its target. */
 function findOwnLink(event) {
   const link = event.target.closest?.('a[href]')
   if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return undefined

@@ -1,8 +1,8 @@
-/** How far each entry of the history was scrolled. Kept over reloads, for as long as the tab lives. */
+/** The scroll position of each history entry. Kept across reloads for as long as the tab lives. */
 
 const STORE = 'taskwire.scroll'
 const MAX_KEPT = 100
-/** How long a page may take to get the height that it had. */
+/** How long a page may take to reach its former height. */
 const HOLD_MS = 3_000
 const READER_MOVES = ['wheel', 'touchstart', 'pointerdown', 'keydown']
 
@@ -12,14 +12,17 @@ export function openScrollMemory() {
   let key
   let stopHolding = () => {}
   return {
-    /** Notes where the present entry stands. To be called before another one is entered; the address may be the next one's already. */
+    /**
+     * Saves the position of the current entry. Call it before another entry is entered; the address may already be that
+     * of the next one.
+     */
     leave() {
       stopHolding()
       positions.delete(key)
       positions.set(key, Math.round(window.scrollY))
       write(positions)
     },
-    /** The entry of the address is the present one. */
+    /** Makes the entry of the address the current one. */
     enter() {
       key = history.state?.key ?? Math.random().toString(36).slice(2)
       history.replaceState({ key }, '')
@@ -28,7 +31,10 @@ export function openScrollMemory() {
       stopHolding()
       window.scrollTo({ top: 0 })
     },
-    /** To where the present entry was left, as soon as the page is long enough, until the reader moves. */
+    /**
+     * Scrolls to the saved position of the current entry as soon as the page is long enough, unless the reader scrolls
+     * first.
+     */
     restore() {
       stopHolding()
       stopHolding = holdAt(positions.get(key) ?? 0)
@@ -36,7 +42,7 @@ export function openScrollMemory() {
   }
 }
 
-/** Held for a while: what comes above moves what is seen, because browsers anchor it. */
+/** The position is held for a while: content inserted above moves the view, because browsers anchor it. */
 function holdAt(top) {
   const scroll = () => window.scrollTo({ top })
   const growth = new ResizeObserver(scroll)
@@ -56,7 +62,7 @@ function read() {
   try {
     return new Map(JSON.parse(sessionStorage.getItem(STORE) ?? '[]'))
   } catch {
-    return new Map() // a browser that stores nothing forgets the positions at a reload
+    return new Map() // without storage, the positions are lost on reload
   }
 }
 

@@ -1,4 +1,4 @@
-/** Types of `task-stream.js`. Shapes come from the protocol's schemas; nothing is declared twice. */
+/** Types of `task-stream.js`. Shapes come from the schemas of the protocol; nothing is declared twice. */
 import type { Problem } from '../src/protocol/errors.js'
 import type { CreateTask } from '../src/protocol/http.js'
 import type { Selection } from '../src/protocol/subscription.js'
@@ -8,37 +8,39 @@ import type { Progress, Task, TaskId, TaskSummary } from '../src/protocol/task.j
 
 export { isFinal, shouldReconnect } from './protocol.js'
 
-/** `applied`: the task is up to date with the message. `stale`: known already. `gap`: something before it is missing. */
+/** `applied`: the task is up to date with the message. `stale`: already known. `gap`: an earlier message is missing. */
 export type FoldOutcome = 'applied' | 'stale' | 'gap'
 
 /**
- * The one rule by which a watcher turns messages into the task it shows. Never mutates its arguments; the task that
- * comes back is the very same object unless the message changed it.
+ * The one rule by which a watcher turns messages into the task it shows. Never mutates its arguments; it returns the
+ * same object unless the message changed the task.
  *
- * - `snapshot` replaces when nothing is held, when it is not older than what is held, or with `reset`; else stale.
+ * - `snapshot` replaces the task if none is held, if it is not older than the held one, or with `reset`; otherwise it
+ *   is stale.
  * - `resumed` changes nothing and is applied.
- * - `transition`: version at or below mine is stale, the next is applied, a later one (or none held) is a gap. One with `edited` changes
- *   what `changes` says, and no status.
- * - `progress`: of an older version, another attempt or an older time is stale; of a later version (or none held) a gap.
+ * - `transition`: a version at or below the held one is stale, the next is applied, a later one (or any if none is
+ *   held) is a gap. One with `edited` changes the fields in `changes`, and not the status.
+ * - `progress`: from an older version, another attempt or an older time it is stale; from a later version (or if none
+ *   is held) it is a gap.
  */
 export function fold(task: Task, message: StreamMessage): { task: Task; outcome: FoldOutcome }
 export function fold(task: Task | undefined, message: StreamMessage): { task: Task | undefined; outcome: FoldOutcome }
 
-/** A message that changed the task, or a line of its log; and the task after it. */
+/** A message that changed the task, or a line of its log, with the task after it. */
 export interface Change {
   task: Task
   message: StreamMessage
 }
 
 /**
- * How the watch stands with the server. `text` is for people.
+ * The state of the watch's connection. `text` is for people.
  *
- * `connecting` before the first message; `live`; `reconnecting` after a cut, and `away` when the server does not answer
- * at all (both try again at `retryAt`, milliseconds since 1970); and for good: `finished` (the task has ended),
- * `stopped` (no use in trying again: no such task, not allowed …), `closed` (by `close()`).
+ * `connecting` before the first message; `live`; `reconnecting` after a lost connection, and `away` if the server does
+ * not answer at all (both retry at `retryAt`, in milliseconds since 1970). Final states: `finished` (the task has
+ * ended), `stopped` (a retry would not help: no such task, not allowed …), `closed` (by `close()`).
  *
- * `live` means that the server was heard within `silenceMs`. In any state `heardAt` (milliseconds since 1970) tells how old the last sign of
- * it is, and so what is shown; it is missing before the first.
+ * `live` means that data arrived within `silenceMs`. In every state `heardAt` (milliseconds since 1970) is the time of
+ * the last data, and so the age of what is shown; it is missing before the first data.
  */
 export interface Connection {
   state: 'connecting' | 'live' | 'reconnecting' | 'away' | 'finished' | 'stopped' | 'closed'
@@ -48,15 +50,15 @@ export interface Connection {
 }
 
 export interface RequestOptions {
-  /** The address of the server, e.g. `http://localhost:3000`. In a browser the page's own when left out. */
+  /** The address of the server, e.g. `http://localhost:3000`. In a browser it defaults to the address of the page. */
   baseUrl?: string | undefined
-  /** Stands in for the global `fetch`. */
+  /** Replaces the global `fetch`. */
   fetch?: typeof globalThis.fetch | undefined
-  /** Ends the request or the watch. */
+  /** Aborts the request or the watch. */
   signal?: AbortSignal | undefined
 }
 
-/** The part of the WebSocket interface that is used. The browser's, Node's (from 22) and that of `ws` all fit. */
+/** The part of the WebSocket interface that is used. The browser's, Node's (from 22) and that of `ws` all match. */
 export interface WebSocketLike {
   readonly readyState: number
   onopen: ((event: never) => void) | null
@@ -68,42 +70,52 @@ export interface WebSocketLike {
 }
 
 export interface WatchOptions extends RequestOptions {
-  /** Stands in for the global `WebSocket`, which Node has only from version 22; without one the watch uses server-sent events. */
+  /**
+   * Replaces the global `WebSocket`, which Node has only from version 22; without one the watch uses server-sent
+   * events.
+   */
   WebSocket?: (new (url: string) => WebSocketLike) | undefined
   /**
-   * The ways to the stream, in the order in which they are tried: the next one when two attempts brought nothing though the
-   * server answers. Default all three; without a WebSocket here, the other two.
+   * The transports, in the order in which they are tried: the next one is used if two attempts deliver nothing although
+   * the server answers. Default: all three; without a WebSocket in this environment, the other two.
    */
   transports?: readonly ('websocket' | 'events' | 'poll')[] | undefined
-  /** Whether to report also what the handler logs, as messages of the type `log`. Long polls do not carry it. Default false. */
+  /**
+   * Whether to report the handler's log lines too, as messages of the type `log`. Long polling does not carry them.
+   * Default false.
+   */
   logs?: boolean | undefined
-  /** A task already held: the watch resumes from its version instead of asking for a snapshot. */
+  /** A task already held: the watch resumes from its version instead of requesting a snapshot. */
   task?: Task | undefined
   /** Called for each change, in order; each version exactly once. */
   onChange?: ((change: Change) => void) | undefined
-  /** Called when the standing of the connection changes. */
+  /** Called when the state of the connection changes. */
   onConnection?: ((connection: Connection) => void) | undefined
-  /** The first pause before a reconnect is random between 0 and this, doubling each time. Default 250. */
+  /**
+   * The delay before the first reconnect is random between 0 and this, in milliseconds; it doubles each time. Default
+   * 250.
+   */
   minDelayMs?: number | undefined
-  /** The longest pause before a reconnect. Default 10,000. */
+  /** The longest delay before a reconnect, in milliseconds. Default 10,000. */
   maxDelayMs?: number | undefined
-  /** How long a new connection may take to bring its first message, in milliseconds. Default 10,000. */
+  /** How long a new connection may take to deliver its first message, in milliseconds. Default 10,000. */
   connectMs?: number | undefined
   /**
-   * After so long without a word the connection is taken for dead and made anew, in milliseconds. Default 30,000: twice what a server is
-   * silent at most (its `STREAM_HEARTBEAT_SECONDS`). Measured by a monotonic clock; time that the machine slept is not held against it.
+   * After this much silence the connection counts as dead and is replaced, in milliseconds. Default 30,000: twice the
+   * longest silence of a server (its `STREAM_HEARTBEAT_SECONDS`). Measured by a monotonic clock; time that the machine
+   * slept does not count.
    */
   silenceMs?: number | undefined
 }
 
-/** Iterating reports the changes from then on: every transition, and of progress the latest when the reader is slow. */
+/** Iterates over the changes from now on: every transition, but only the latest progress if the reader is slow. */
 export interface TaskWatch extends AsyncIterable<Change> {
-  /** The task as it stands; undefined before the first message. */
+  /** The current state of the task; undefined before the first message. */
   readonly task: Task | undefined
   readonly connection: Connection
-  /** The task at its end. Rejects with a `WatchError` when the watch stops before that. */
+  /** Resolves with the task at its end. Rejects with a `WatchError` if the watch stops before that. */
   readonly finished: Promise<Task>
-  /** Ends the pause that `away` means, for a caller who knows that the server is back. Otherwise does nothing. */
+  /** Ends the delay in the state `away`, for a caller that knows the server is back. Otherwise does nothing. */
   retryNow(): void
   /** Ends the watch. Idempotent. */
   close(): void
@@ -115,9 +127,9 @@ export function watchTask(id: TaskId, options?: WatchOptions): TaskWatch
 
 export interface WatchTasksOptions extends Omit<WatchOptions, 'task' | 'transports' | 'logs'> {}
 
-/** Iterating reports the changes of all tasks from then on; each task's in order, each version once. */
+/** Iterates over the changes of all tasks from now on; the changes of each task in order, each version once. */
 export interface TasksWatch extends AsyncIterable<Change> {
-  /** By id: each task of which something was told, as it stands. */
+  /** By id: the current state of each task received. */
   readonly tasks: ReadonlyMap<TaskId, Task>
   readonly connection: Connection
   /** Ends the watch. Idempotent. */
@@ -126,20 +138,25 @@ export interface TasksWatch extends AsyncIterable<Change> {
 }
 
 /**
- * Follows a selection of tasks over one WebSocket until it is closed: tasks by id, or all that fit, those included that
- * come to fit later. Iterating throws a `WatchError` when the server refuses the selection.
+ * Follows a selection of tasks over one WebSocket until it is closed: tasks by id, or all that match, including those
+ * that match later. Iterating throws a `WatchError` if the server refuses the selection.
  */
 export function watchTasks(selection: Selection, options?: WatchTasksOptions): TasksWatch
 
-/** A list as it stands. A new object, with new `items`, at each change; rows that did not change are the same objects. */
+/**
+ * The current state of a list. A new object, with new `items`, for each change; rows that did not change are the same
+ * objects.
+ */
 export interface ListView {
   /** The rows of the window, newest first: tasks without payload and result. */
   items: readonly TaskSummary[]
-  /** Where the tasks behind the window begin, for `before` and for `cursor` of `GET /api/tasks`; null when there are none. */
+  /**
+   * Where the tasks after the window begin, for `before` and for `cursor` of `GET /api/tasks`; null if there are none.
+   */
   nextCursor: string | null
-  /** Tasks that fit and stand before the window, counted to 200. Always 0 for a window that begins at the newest task. */
+  /** Matching tasks ahead of the window, counted up to 200. Always 0 for a window that begins at the newest task. */
   newer: number
-  /** How many tasks fit the filter, whatever their status, by status; null until they have been counted. */
+  /** How many tasks match the filter apart from its status, by status; null until they have been counted. */
   counts: ListCounts | null
 }
 
@@ -154,16 +171,19 @@ export interface ListWatchOptions {
   signal?: AbortSignal | undefined
   /** Called for each change, in order. */
   onChange?: ((change: ListChange) => void) | undefined
-  /** Called when the standing of the connection changes. */
+  /** Called when the state of the connection changes. */
   onConnection?: ((connection: Connection) => void) | undefined
 }
 
-/** Iterating reports the changes from then on; a reader that is slower than the list gets the latest. */
+/** Iterates over the changes from now on; a reader that is slower than the list receives the latest state. */
 export interface ListWatch extends AsyncIterable<ListChange> {
-  /** The list as it stands; undefined before the first message, and after `change` until the first of the other list. */
+  /**
+   * The current state of the list; undefined before the first message, and after `change` until the first message of
+   * the new list.
+   */
   readonly view: ListView | undefined
   readonly connection: Connection
-  /** Watches another list from now on, or another window of it, over the same connection. */
+  /** Switches to another list, or another window of it, over the same connection. */
   change(list: ListRequest): void
   /** Ends the watch. Idempotent. */
   close(): void
@@ -173,9 +193,12 @@ export interface ListWatch extends AsyncIterable<ListChange> {
 export interface LiveOptions extends RequestOptions {
   /** As for `watchTask`. */
   WebSocket?: WatchOptions['WebSocket']
-  /** The ways to the server, in the order in which they are tried. Default both; without a WebSocket here, server-sent events. */
+  /**
+   * The transports, in the order in which they are tried. Default: both; without a WebSocket in this environment,
+   * server-sent events.
+   */
   transports?: readonly ('websocket' | 'events')[] | undefined
-  /** Called when the standing of the connection changes. */
+  /** Called when the state of the connection changes. */
   onConnection?: ((connection: Connection) => void) | undefined
   /** As for `watchTask`. Default 250. */
   minDelayMs?: number | undefined
@@ -184,16 +207,16 @@ export interface LiveOptions extends RequestOptions {
 }
 
 /**
- * One connection for all that a page watches: lists and single tasks, which come and go. It is opened with the first watch, and closed
- * a moment after the last has ended.
+ * One connection for everything that a page watches: lists and single tasks, which can be added and removed. It opens
+ * with the first watch, and closes a moment after the last one has ended.
  */
 export interface Live {
   readonly connection: Connection
-  /** Follows a list until the watch is closed. Iterating it throws a `WatchError` when the server refuses the list. */
+  /** Follows a list until the watch is closed. Iterating it throws a `WatchError` if the server refuses the list. */
   watchList(list?: ListRequest, options?: ListWatchOptions): ListWatch
-  /** As the function of this name: follows one task until it ends, with the same promises. Without lines of the log. */
+  /** Follows one task until it ends, with the guarantees of the function `watchTask`. Without log lines. */
   watchTask(id: TaskId, options?: Pick<WatchOptions, 'task' | 'signal' | 'onChange' | 'onConnection'>): TaskWatch
-  /** Ends the pause that `away` means, for a caller who knows that the server is back. Otherwise does nothing. */
+  /** Ends the delay in the state `away`, for a caller that knows the server is back. Otherwise does nothing. */
   retryNow(): void
   /** Ends all watches. Idempotent. */
   close(): void
@@ -201,26 +224,32 @@ export interface Live {
 
 export function openLive(options?: LiveOptions): Live
 
-/** Follows one list over a connection of its own, until it is closed. */
+/** Follows one list over its own connection, until it is closed. */
 export function watchList(list?: ListRequest, options?: LiveOptions & ListWatchOptions): ListWatch
 
 export interface CreateOptions extends RequestOptions {
-  /** After so many milliseconds without an answer the request is given up. Default 30,000. */
+  /** After this many milliseconds without an answer the request is given up. Default 30,000. */
   timeoutMs?: number | undefined
-  /** With one, the same request may be sent again after a `ConnectionError`, and creates one task. 1 to 255 characters, without `"`. */
+  /**
+   * With a key, the same request can be repeated after a `ConnectionError`, and creates only one task. 1 to 255
+   * characters, without `"`.
+   */
   idempotencyKey?: string | undefined
 }
 
 /**
- * Creates a task and returns it as accepted. Throws `ProblemError` when the server, or a proxy before it, refuses it, and
- * `ConnectionError` when no answer came: whether the task was created is then not known. Throws the reason of `signal` when that aborts.
+ * Creates a task and returns it as accepted. Throws `ProblemError` if the server, or a proxy in front of it, refuses
+ * it, and `ConnectionError` if no answer arrived; it is then unknown whether the task was created. Throws the reason of
+ * `signal` if that aborts.
  */
 export function createTask(body: CreateTask, options?: CreateOptions): Promise<Task>
 
-/** Creates a task and waits for its end, whichever it is: look at `status`. Throws like `createTask` and `finished`. */
+/**
+ * Creates a task and waits for its end, whatever the outcome: check `status`. Throws like `createTask` and `finished`.
+ */
 export function runTask(body: CreateTask, options?: WatchOptions): Promise<Task>
 
-/** What each type of task takes, gives and says with its progress: made from definitions by `TaskTypesOf`. */
+/** The payload, result and progress data of each task type, derived from definitions by `TaskTypesOf`. */
 export type TaskTypes = Record<string, { payload: unknown; result: unknown; progress?: unknown }>
 
 export interface RunOptions<Data> {
@@ -228,11 +257,11 @@ export interface RunOptions<Data> {
   onProgress?: (progress: Omit<Progress, 'data'> & { data?: Data }) => void
 }
 
-/** Whatever the compiler does not know is left to the server. */
+/** Names that the compiler does not know are left to the server. */
 export interface Client<Types extends TaskTypes> {
   /** Throws like `createTask`. */
   create<Type extends keyof Types & string>(type: Type, payload: Types[Type]['payload'], more?: Omit<CreateTask, 'type' | 'payload'>): Promise<Task>
-  /** Creates a task and waits for its result. Throws like `runTask`, and `TaskEndedError` when it has not COMPLETED. */
+  /** Creates a task and waits for its result. Throws like `runTask`, and `TaskEndedError` if it is not COMPLETED. */
   run<Type extends keyof Types & string>(type: Type, payload: Types[Type]['payload'], more?: Omit<CreateTask, 'type' | 'payload'>, options?: RunOptions<Types[Type]['progress']>): Promise<Types[Type]['result']>
 }
 
@@ -247,7 +276,7 @@ export interface Client<Types extends TaskTypes> {
  */
 export function createClient<Types extends TaskTypes>(options?: WatchOptions): Client<Types>
 
-/** The task has ended otherwise than as COMPLETED. */
+/** The task has ended, but not as COMPLETED. */
 export class TaskEndedError extends Error {
   readonly task: Task
   constructor(task: Task)
@@ -260,17 +289,20 @@ export class WatchError extends Error {
 }
 
 /**
- * The server, or a proxy before it, refused a request. `problem` is its answer (RFC 9457), or one made up from the status with the code
- * `unexpected`, when what came was no answer of Taskwire.
+ * The server, or a proxy in front of it, refused a request. `problem` is its answer (RFC 9457); if the answer did not
+ * come from Taskwire, it is derived from the status and has the code `unexpected`.
  */
 export class ProblemError extends Error {
   readonly problem: Problem
   constructor(problem: Problem, options?: ErrorOptions)
 }
 
-/** No answer came; the message says why, in words, and `cause` is what `fetch` threw. Whether the server got the request is not known. */
+/**
+ * No answer arrived; the message says why, and `cause` is the error from `fetch`. It is unknown whether the server
+ * received the request.
+ */
 export class ConnectionError extends Error {
-  /** `incomplete`: the connection broke within the answer. */
+  /** `incomplete`: the connection broke in the middle of the answer. */
   readonly code: 'offline' | 'unreachable' | 'timeout' | 'incomplete'
   constructor(code: ConnectionError['code'], message: string, options?: ErrorOptions)
 }

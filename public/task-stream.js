@@ -4,21 +4,23 @@
  *
  *     for await (const { task } of watchTask(id)) console.log(task.status)
  *
- * What a watch promises: every version it is told of is reported exactly once and in order, whatever the network does,
- * and it ends when the task has ended.
+ * A watch guarantees that every version it receives is reported exactly once and in order, whatever the network does,
+ * and that it ends when the task has ended.
  *
- * 1. Connect to `/ws/tasks/:id`; once it holds a task, with `?since=<version>` so that only what was missed is sent.
+ * 1. Connect to `/ws/tasks/:id`; once a task is held, with `?since=<version>`, so that only missed messages are sent.
  * 2. Fold each message into the task (see `fold`) and report those that changed it.
  * 3. Connection lost: wait (exponential backoff, full jitter) and go to 1. A gap between versions: go to 1 at once.
- * 4. Nothing heard for 30 s, though a server says something every 15 s: the connection is dead, whatever it looks like; go to 1 at once.
- * 5. Final status: done. Close code 4500-4999: stop with an error, because trying again would not help.
+ * 4. No data for 30 s, although a server sends something every 15 s: the connection is dead, however it looks; go to 1
+ *    at once.
+ * 5. Final status: done. Close code 4500-4999: stop with an error, because a retry would not help.
  *
  * A browser does not show why an upgrade was refused. So an attempt that never opened is followed by one plain GET,
- * which tells "no such task" (stop) from "server away" (keep trying).
+ * which distinguishes "no such task" (stop) from "server away" (keep trying).
  *
- * Where WebSockets are blocked (two attempts brought nothing, though the server answers plain requests) the watch goes on
- * over server-sent events, and where those are held back, over long polls. The steps above stay the same. A fallback that
- * brings nothing either is left in its turn, after the last for the first: no way is given up for ever.
+ * Where WebSockets are blocked (two attempts delivered nothing, although the server answers plain requests) the watch
+ * switches to server-sent events, and where those are held back, to long polling. The steps above stay the same. A
+ * fallback that delivers nothing either is replaced in turn, the last one by the first: no transport is given up for
+ * good.
  */
 
 import { urlOf } from './client/connections.js'
@@ -45,8 +47,8 @@ export function watchTasks(selection, options = {}) {
 }
 
 /**
- * Creates a task and returns it as accepted. Throws `ProblemError` when the server, or a proxy before it, refuses it, and
- * `ConnectionError` when no answer came.
+ * Creates a task and returns it as accepted. Throws `ProblemError` if the server, or a proxy in front of it, refuses
+ * it, and `ConnectionError` if no answer arrived.
  */
 export async function createTask(body, { baseUrl, fetch, signal, timeoutMs = REQUEST_DEADLINE_MS, idempotencyKey } = {}) {
   const { body: task } = await requestJson(urlOf(baseUrl, 'api/tasks'), {
@@ -60,13 +62,13 @@ export async function createTask(body, { baseUrl, fetch, signal, timeoutMs = REQ
   return task
 }
 
-/** Creates a task and waits for its end, whichever it is: look at `status`. */
+/** Creates a task and waits for its end, whatever the outcome: check `status`. */
 export async function runTask(body, options = {}) {
   const task = await createTask(body, options)
   return watchTask(task.id, { ...options, task }).finished
 }
 
-/** The same with the type of task as the first argument, for a compiler that knows the types: see `task-stream.d.ts`. */
+/** The same with the task type as the first argument, for a compiler that knows the types: see `task-stream.d.ts`. */
 export function createClient(options = {}) {
   return {
     create: (type, payload, more = {}) => createTask({ ...more, type, payload }, options),
@@ -82,7 +84,7 @@ export function createClient(options = {}) {
   }
 }
 
-/** The task has ended otherwise than as COMPLETED. */
+/** The task has ended, but not as COMPLETED. */
 export class TaskEndedError extends Error {
   constructor(task) {
     super(task.failure?.message ?? `the task is ${task.status}`)

@@ -1,5 +1,5 @@
 /**
- * The configuration: one schema per role, read from the environment once, at start. Everything that is wrong is reported at once.
+ * The configuration: one schema per role, read from the environment once, at start. All errors are reported together.
  * The variables of each role are in a file of `config/`.
  */
 import { Type, type Static } from 'typebox'
@@ -13,7 +13,7 @@ import { annotationsOf, ConfigError, readEnvironment, variableName, type ConfigP
 const dataDir = Type.String({
   minLength: 1,
   default: '.taskwire',
-  description: 'where `start` keeps the data of its own PostgreSQL and Redis, seen from the working folder',
+  description: 'where `start` keeps the data of its own PostgreSQL and Redis, relative to the working folder',
   expected: 'the path of a folder',
 })
 
@@ -26,13 +26,15 @@ export type WorkerConfig = Static<typeof WorkerConfig>
 export const RelayConfig = Type.Object({ ...everyRole, ...relay })
 export type RelayConfig = Static<typeof RelayConfig>
 
-export const MigrateConfig = Type.Object({ databaseUrl, logLevel: logLevel('info') })
+const MigrateConfig = Type.Object({ databaseUrl, logLevel: logLevel('info') })
 export type MigrateConfig = Static<typeof MigrateConfig>
 
-export const TypesConfig = Type.Object({ ...definitions, logLevel: logLevel('info') })
+const TypesConfig = Type.Object({ ...definitions, logLevel: logLevel('info') })
 export type TypesConfig = Static<typeof TypesConfig>
 
-/** Everything the roles take, as `start` hands it on to them. Its own lines say what matters, so the roles log less. */
+/**
+ * The variables of all roles, which `start` passes on to them. Its own output says what matters, so the roles log less.
+ */
 export const StartConfig = Type.Object({
   ...everyRole,
   ...web,
@@ -56,10 +58,7 @@ const SCHEMAS = {
 export type Role = keyof typeof SCHEMAS
 export type ConfigOf<R extends Role> = Static<(typeof SCHEMAS)[R]>
 
-/**
- * Reads the configuration of a role.
- * @throws ConfigError that names every wrong value
- */
+/** Reads the configuration of a role. @throws ConfigError that names every wrong value */
 export function loadConfig<R extends Role>(role: R, env: Environment): ConfigOf<R> {
   const { values, problems: wrong } = readEnvironment(SCHEMAS[role], env)
   const problems = [...wrong, ...findWrongRelations(values as Partial<StartConfig>)]
@@ -67,7 +66,7 @@ export function loadConfig<R extends Role>(role: R, env: Environment): ConfigOf<
   return values as ConfigOf<R>
 }
 
-/** Values that are fine each, but not together. A wrong one among them is reported by itself already. */
+/** Finds values that are valid individually but not together. Individually wrong ones are reported already. */
 function findWrongRelations(config: Partial<StartConfig>): ConfigProblem[] {
   const { relayIntervalMs, claimWindowSeconds, workerConcurrency, brokerWindow, maxStreams, maxConnections } = config
   const problems: ConfigProblem[] = []
@@ -75,7 +74,7 @@ function findWrongRelations(config: Partial<StartConfig>): ConfigProblem[] {
     problems.push({
       name: 'RELAY_INTERVAL_MS',
       value: String(relayIntervalMs),
-      expected: `at most CLAIM_WINDOW_SECONDS (${claimWindowSeconds} s): the relay must look within the window`,
+      expected: `at most CLAIM_WINDOW_SECONDS (${claimWindowSeconds} s): the relay must poll within the window`,
     })
   }
   if (isAbove(workerConcurrency, brokerWindow, 1)) {
@@ -108,7 +107,7 @@ export interface ConfigRow {
   meaning: string
 }
 
-/** Every variable there is, for the configuration table; a test holds docs/configuration.md to it. */
+/** All variables, for the configuration table. A test compares docs/configuration.md with it. */
 export function describeConfig(): ConfigRow[] {
   const roles = Object.keys(SCHEMAS) as Role[]
   return Object.keys(StartConfig.properties).map((key) => {
@@ -131,7 +130,7 @@ const SECRET_VARIABLES = new Set(
   Object.keys(StartConfig.properties).filter((key) => annotationsOf(StartConfig, key).isSecret).map(variableName),
 )
 
-/** Whether the variable is marked as a secret in its schema. */
+/** Whether the schema marks the variable as a secret. */
 export function isSecretVariable(name: string): boolean {
   return SECRET_VARIABLES.has(name)
 }

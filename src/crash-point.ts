@@ -1,6 +1,6 @@
 /**
- * Places where a process may die with the worst timing, for the tests of faults. `TASKWIRE_CRASH_AT=<name>` kills the
- * process when it gets there, as a power cut would: no handler runs, nothing is flushed.
+ * Points at which a process may die with the worst timing, for fault tests. `TASKWIRE_CRASH_AT=<name>` kills the
+ * process there as a power failure would: no handler runs, nothing is flushed.
  */
 export const CRASH_POINTS = [
   'create:before-commit',

@@ -1,7 +1,7 @@
 /**
- * Reads environment variables by a schema: a property's name gives the variable's (`databasePoolSize` is `DATABASE_POOL_SIZE`), an
- * empty variable counts as unset, and variables that no property names are left alone. `<NAME>_FILE` names a file that holds the
- * value, as secrets are given to containers; the variable itself wins.
+ * Reads environment variables by a schema. The property `databasePoolSize` is the variable `DATABASE_POOL_SIZE`. An
+ * empty variable counts as unset, and variables without a property are ignored. `<NAME>_FILE` names a file that holds
+ * the value, which is how containers receive secrets; the variable itself takes precedence.
  */
 import { readFileSync } from 'node:fs'
 import { Type, type Static, type TSchema } from 'typebox'
@@ -10,15 +10,15 @@ import { StartupError } from './startup-error.js'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** One value that cannot be used. */
+/** A value that cannot be used. */
 export interface ConfigProblem {
   /** The variable, or the two whose relation is wrong. */
   name: string
-  /** As given, with passwords masked; undefined when it is missing or secret. */
+  /** As given, with passwords masked; undefined when missing or secret. */
   value: string | undefined
   /** Whether there is a value that must not be shown. */
   isHidden?: boolean
-  /** What it should be, and the default. */
+  /** What is expected, and the default. */
   expected: string
 }
 
@@ -37,18 +37,18 @@ export class ConfigError extends StartupError {
   }
 }
 
-/** What a property's schema says about it, for people. */
+/** A property's annotations in the schema, for people. */
 export interface Annotations {
   description: string
   expected: string
   default?: string | number | boolean
-  /** Whether the value is a secret or holds one: it is never printed. */
+  /** Whether the value is or contains a secret; it is then never printed. */
   isSecret?: boolean
 }
 
 /**
- * The values of a schema's properties, defaults filled in, and everything that is wrong with them: a value with a problem is not
- * of its type.
+ * The values of a schema's properties with defaults filled in, and all problems with them. A value with a problem does
+ * not have its declared type.
  */
 export function readEnvironment<Schema extends Type.TObject>(schema: Schema, env: Environment): { values: Static<Schema>; problems: ConfigProblem[] } {
   const given = Object.fromEntries(Object.keys(schema.properties).flatMap((key) => readVariable(env, key)))
@@ -63,17 +63,17 @@ function readVariable(env: Environment, key: string): [string, string][] {
   return text === undefined || text === '' ? [] : [[key, text]]
 }
 
-/** @throws StartupError when the file cannot be read: a secret that was given must not count as unset */
+/** @throws StartupError when the file cannot be read, because a secret that was given must not count as unset */
 function readValueFile(name: string, file: string | undefined): string | undefined {
   if (file === undefined || file === '') return undefined
   try {
     return readFileSync(file, 'utf8').trim()
   } catch (error) {
-    throw new StartupError(`${name}=${file}: cannot read the file (${(error as NodeJS.ErrnoException).code}). Name a file that this user can read.`)
+    throw new StartupError(`${name}=${file}: cannot read the file (${(error as NodeJS.ErrnoException).code}). Name a file that the user of this process can read.`)
   }
 }
 
-/** A text that does not have the form of its type stays a text, which the schema then refuses. */
+/** Leaves a text that does not have the form of its type unchanged, so that the schema refuses it. */
 function parse(schema: TSchema, text: string): unknown {
   if (Type.IsInteger(schema) && /^-?\d{1,15}$/.test(text)) return Number(text)
   if (Type.IsBoolean(schema) && (text === 'true' || text === 'false')) return text === 'true'
@@ -99,7 +99,7 @@ function findWrongValues(schema: Type.TObject, config: unknown, given: Record<st
     })
 }
 
-/** Keeps passwords out of terminals and logs, also those in something that is not quite a URL. */
+/** Keeps passwords out of terminals and logs, also those in malformed URLs. */
 function maskPassword(text: string): string {
   return text
     .replace(/^([a-z]+:\/\/)?([^:@/]*):.*@/i, '$1$2:***@')
@@ -119,7 +119,7 @@ export function annotationsOf(schema: Type.TObject, key: string): Annotations {
   return propertyOf(schema, key) as unknown as Annotations
 }
 
-/** The parts of a text with commas between. */
+/** The parts of a text separated by commas. */
 export function splitList(text: string): string[] {
   return text.split(',').map((part) => part.trim()).filter((part) => part !== '')
 }

@@ -1,4 +1,4 @@
-/** What a project imports from `taskwire` to write its own types of task. */
+/** The exports with which a project defines its own task types. */
 export { Type, type Static } from 'typebox'
 export type { Backoff } from './definitions/backoff.js'
 export type { BuiltInTypes } from './handlers/built-in.js'

@@ -3,19 +3,24 @@ import { inspect } from 'node:util'
 import { pino, stdSerializers, type BaseLogger, type Bindings, type ChildLoggerOptions, type DestinationStream, type Logger } from 'pino'
 import { createRedactor } from './secrets.js'
 
-/** What code that logs is given: pino's logger, or a child of it. */
+/** The logger passed to code that logs: pino's logger or a child of it. */
 export interface Log extends Pick<BaseLogger, 'level' | 'info' | 'error' | 'debug' | 'fatal' | 'warn' | 'trace' | 'silent'> {
   child(bindings: Bindings, options?: ChildLoggerOptions): Log
 }
 
-/** What libraries hang on their errors besides message and code: the command with its password, the URL that could not be read. */
+/**
+ * Fields that libraries add to their errors besides message and code: the command with its password, the malformed URL.
+ */
 const REVEALING_FIELDS = new Set(['command', 'previousErrors', 'input', 'base', 'options', 'config', 'connectionString', 'connectionParameters'])
 
 export function createLog(options: { name: string; level: string }, destination?: DestinationStream): Logger {
   return pino({ ...options, serializers: { err: describeError }, hooks: { streamWrite: createRedactor(process.env) } }, destination)
 }
 
-/** Anything can be thrown: nothing, a text, a proxy that throws at every touch. A line about it must not be what ends the process. */
+/**
+ * Describes any thrown value: undefined, a text, a proxy that throws on every access. Logging it must not end the
+ * process.
+ */
 function describeError(thrown: unknown): object {
   try {
     if (typeof thrown !== 'object' || thrown === null) return { type: typeof thrown, message: inspect(thrown) }

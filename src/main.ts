@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * The command line. What a command needs is imported when it is asked for, so that each process loads only what it runs.
+ * The command line. Each command imports its modules on demand, so that a process loads only what it runs.
  *
- * A start that cannot work is said in clear lines, without a stack, with exit code 1; a wrong command has exit code 2.
+ * A start that cannot succeed prints clear lines without a stack and exits with 1; a wrong command exits with 2.
  */
 import { fileURLToPath } from 'node:url'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
@@ -18,40 +18,40 @@ type Flags = Readonly<Record<string, string | boolean | undefined>>
 
 interface Command {
   meaning: string
-  /** What may follow the name. */
+  /** The flags that the command accepts. */
   options?: NonNullable<ParseArgsConfig['options']>
   run(flags: Flags): Promise<void>
 }
 
 const tasks = { tasks: { type: 'string' } } as const
-/** Flags that are another way to set a variable. */
+/** Flags that set a variable. */
 const VARIABLES: Readonly<Record<string, string>> = { tasks: 'TASKS_DIR', queues: 'WORKER_QUEUES' }
 
 /**
- * By how much the heap of a web process may grow between two collections, in percent. V8 makes that depend on how fast it collects: on a
- * busy machine a heap of which 65 MB are alive grew to 300 MB, and how much memory strangers can make the process take was up to the
- * machine.
+ * By how much the heap of a web process may grow between two collections, in percent. By default V8 adapts it to the
+ * speed of collection: on a busy machine a heap with 65 MB of live objects grew to 300 MB. How much memory clients can
+ * make the process use must not depend on the machine.
  */
 const WEB_HEAP_GROWTH_PERCENT = 30
 
-/** A handler that holds up all others of its worker for so long is named in the log. */
+/** A handler that blocks the event loop of its worker for this long is named in the log. */
 const LOOP_WARNING_MS = 1_000
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   start: {
-    meaning: 'everything on this machine: PostgreSQL and Redis unless given, web, worker and relay',
+    meaning: 'runs everything on this machine: web, worker and relay, and PostgreSQL and Redis unless given',
     options: { ...tasks, watch: { type: 'boolean' } },
     run: runStart,
   },
-  web: { meaning: 'the REST surface, live streams and the page', options: tasks, run: runWeb },
+  web: { meaning: 'serves the REST API, live streams and the page', options: tasks, run: runWeb },
   worker: { meaning: 'runs tasks', options: { ...tasks, queues: { type: 'string' } }, run: runWorker },
-  relay: { meaning: 'delivers what is due later or was not claimed, rescues lost attempts', run: runRelay },
+  relay: { meaning: 'dispatches scheduled and unclaimed deliveries, rescues lost attempts', run: runRelay },
   migrate: { meaning: 'brings the database up to date', run: runMigrate },
-  'webhook-secret': { meaning: 'prints what callbacks are signed with', run: runWebhookSecret },
-  types: { meaning: 'lists the types of tasks, as a check of a folder of tasks', options: tasks, run: runTypes },
-  doctor: { meaning: 'looks for what keeps tasks from moving; with --fix mends it', options: { fix: { type: 'boolean' } }, run: runDoctor },
-  health: { meaning: 'whether the services answer; for health checks of containers', run: runHealth },
-  help: { meaning: 'this text', run: async () => console.log(usage()) },
+  'webhook-secret': { meaning: 'prints the secret that signs callbacks', run: runWebhookSecret },
+  types: { meaning: 'lists the task types; checks a folder of tasks', options: tasks, run: runTypes },
+  doctor: { meaning: 'finds what keeps tasks from moving; with --fix, fixes it', options: { fix: { type: 'boolean' } }, run: runDoctor },
+  health: { meaning: 'checks that the services answer; for health checks of containers', run: runHealth },
+  help: { meaning: 'prints this text', run: async () => console.log(usage()) },
 }
 
 const hideSecrets = createRedactor(process.env)
@@ -68,9 +68,9 @@ async function main(args: readonly string[]): Promise<void> {
   return command.run(flags)
 }
 
-/** A text: what is wrong with them. */
+/** The flags, or a text that says what is wrong with them. */
 function readFlags(args: readonly string[], { options = {} }: Command): Flags | string {
-  // `start` marks its roles with their data folder, for the process list.
+  // `start` marks its roles with their data folder in the process list.
   const own = args.filter((argument) => !argument.startsWith('--data-dir='))
   try {
     return parseArgs({ args: own, options }).values as Flags
@@ -109,17 +109,18 @@ async function runRelay(): Promise<void> {
 }
 
 /**
- * Without its tables a role would be up and fail at each request. A database that is away may come back: it is worth a word
- * in the log, and no more.
+ * Refuses to start a role without its tables, because it would be up but fail every request. A database that is away
+ * may come back, so that is only logged.
  */
 async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys?: Parameters<typeof runRole>[2]): Promise<void> {
   const { countMissingMigrations } = await import('./db/migrate.js')
   const { PooledConnectionError } = await import('./db/pooler.js')
+  const { UnfitDatabaseError } = await import('./db/writability.js')
   const start: StartRole<R> = async (config, log) => {
     const ignored = describeIgnored(readDatabaseUrl(config.databaseUrl))
     if (ignored !== undefined && !isSupervised()) log.warn(ignored)
     const answer = await countMissingMigrations(config.databaseUrl).catch((error: Error) => {
-      if (error instanceof PooledConnectionError) throw error
+      if (error instanceof PooledConnectionError || error instanceof UnfitDatabaseError) throw error
       return error.message
     })
     if (typeof answer === 'number' && answer > 0) throw new StartupError(`the database lacks ${answer} migrations: run "taskwire migrate".`)
@@ -156,7 +157,7 @@ async function runStart({ watch = false }: Flags): Promise<void> {
     shouldWatch: watch === true,
   }
   await start(options, (handle) => (started = handle)).catch((error: unknown) => {
-    // A start that was called off is not one that failed.
+    // A cancelled start is not a failed one.
     if (!signal.aborted) throw error
   })
 }
@@ -178,7 +179,7 @@ async function runTypes(): Promise<void> {
   for (const { type, title } of registry.list()) console.log(`${type.padEnd(24)} ${title}`)
 }
 
-/** What was found, a line each; exit code 1 when something is left to do. */
+/** Prints one line per finding. Exit code 1 when something needs fixing. */
 async function runDoctor({ fix = false }: Flags): Promise<void> {
   const { databaseUrl, redisUrl } = loadConfig('relay', await findServices())
   const { examine } = await import('./doctor/doctor.js')
@@ -187,7 +188,7 @@ async function runDoctor({ fix = false }: Flags): Promise<void> {
   if (findings.some(({ state }) => state === 'bad')) process.exitCode = 1
 }
 
-/** A round trip to each service; exit code 1 and one line when one does not answer. */
+/** One round trip to each service. Exit code 1 and one line when one does not answer. */
 async function runHealth(): Promise<void> {
   const { databaseUrl, redisUrl } = loadConfig('relay', await findServices())
   const { openBroker } = await import('./broker/open-broker.js')
@@ -198,20 +199,20 @@ async function runHealth(): Promise<void> {
   await Promise.all([broker.close(), db.close()])
 }
 
-/** The settings, with the addresses of a `start` that runs in this folder unless they are given. */
+/** The environment. Unless it names the services, adds the addresses of a `start` that runs in this folder. */
 async function findServices(): Promise<NodeJS.ProcessEnv> {
   const { withLocalServices } = await import('./services/embedded/local-services.js')
   return withLocalServices(process.env)
 }
 
-/** What the server said is what there is to say: where in the program it was heard helps nobody. */
+/** Reports the server's reason only: the stack would not help. */
 function failInOneLine(databaseUrl: string): (error: unknown) => never {
   return (error) => {
     throw new StartupError(`cannot use PostgreSQL at ${describeDatabase(databaseUrl)}: ${error instanceof Error ? error.message : String(error)}`)
   }
 }
 
-/** Prepares the database for both brokers: which one is used may change from start to start. */
+/** Prepares the database for both brokers, because each start may use either one. */
 async function migrate(databaseUrl: string): Promise<void> {
   const { migrateDatabase } = await import('./db/migrate.js')
   await migrateDatabase(databaseUrl)
@@ -219,7 +220,7 @@ async function migrate(databaseUrl: string): Promise<void> {
   await migrateBroker(databaseUrl)
 }
 
-/** A wrong REDIS_URL shows at once, before anything is started for it. */
+/** Reports a wrong REDIS_URL at once, before anything is started for it. */
 async function checkRedis(redisUrl: string, databaseUrl: string): Promise<void> {
   const { openBroker } = await import('./broker/open-broker.js')
   const silent = { info: () => {}, warn: () => {} }
@@ -256,7 +257,7 @@ function describeFlags(options: Command['options'] = {}): string {
   return flags.length === 0 ? '' : ` ${flags.join(' ')}`
 }
 
-/** Says what is wrong, to the supervisor when there is one, and ends the process. */
+/** Reports the error, to the supervisor if there is one, and ends the process. */
 async function fail(error: unknown): Promise<never> {
   const isClear = error instanceof StartupError
   const message = hideSecrets(isClear ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error))
@@ -265,7 +266,7 @@ async function fail(error: unknown): Promise<never> {
   process.exit(1)
 }
 
-// Whoever reads our output may be gone: a closed terminal, the end of a pipe.
+// The reader of the output may be gone: a closed terminal, the end of a pipe.
 process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})
 main(process.argv.slice(2)).catch(fail)

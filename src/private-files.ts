@@ -1,6 +1,6 @@
 /**
- * Files and folders that only the user of the process can read: e-mails, files of tasks and data are nobody else's on a machine that
- * has other users. The modes are given with each file, because a umask only ever takes rights away.
+ * Files and folders that only the user of the process can read: on a machine with other users, e-mails, task files and
+ * data must be private. The modes are set explicitly on each file, because a umask can only remove permissions.
  */
 import { randomUUID } from 'node:crypto'
 import { chmod, lstat, mkdir, open, readdir, rm } from 'node:fs/promises'
@@ -9,19 +9,19 @@ import { StartupError } from './startup-error.js'
 
 export const PRIVATE_FILE_MODE = 0o600
 export const PRIVATE_FOLDER_MODE = 0o700
-/** Group and others. */
+/** Permissions of group and others. */
 export const RIGHTS_OF_OTHERS = 0o077
 const PROBE = '.probe-'
 
-/** Makes a folder, and those above it that are missing. One that is there stays as it is. */
+/** Creates a folder and its missing parents. An existing folder is left unchanged. */
 export async function makePrivateFolders(folder: string, mode = PRIVATE_FOLDER_MODE): Promise<void> {
   await mkdir(folder, { recursive: true, mode })
 }
 
 /**
- * Takes the rights of others from what is in a folder, and from the folder itself. Earlier versions left them. What does not look like
- * ours, or belongs to another user, is left alone: a folder that holds more than our files was chosen by somebody for a reason.
- * @param kept rights that others keep on the folder itself; none by default
+ * Removes the permissions of other users from a folder and its entries, where earlier versions left them. Entries that
+ * do not look like Taskwire's, or belong to another user, are left alone: such a folder was chosen deliberately.
+ * @param kept permissions that others keep on the folder itself; none by default
  */
 export async function tightenFolder(folder: string, isOurs: (name: string) => boolean, kept = 0): Promise<void> {
   const names = (await readdir(folder)).filter((name) => !name.startsWith(PROBE))
@@ -38,14 +38,15 @@ async function tighten(path: string, kept: number): Promise<void> {
 }
 
 /**
- * Makes a folder, unless it is there, and writes a file to it. A disk that is full is no reason to refuse: it may be emptied.
- * @param what names the folder in the error, such as `the folder of ARTIFACTS_DIR`
+ * Creates a folder unless it exists, and writes a file to it. A full disk is not an error here: space may be freed
+ * later.
+ * @param what names the folder in the error, e.g. `the folder of ARTIFACTS_DIR`
  * @param fix what to do about it
- * @param mode of the folders that are made
+ * @param mode of the folders that are created
  * @throws StartupError when the folder cannot be used
  */
 export async function assertFolderUsable(folder: string, what: string, fix: string, mode = PRIVATE_FOLDER_MODE): Promise<void> {
-  // Only a real write tells: read-only mounts and ACLs do not show in the mode.
+  // Only writing a file is conclusive: read-only mounts and ACLs do not show in the mode.
   const probe = join(folder, `${PROBE}${randomUUID().slice(0, 8)}`)
   try {
     await makePrivateFolders(folder, mode)
@@ -64,6 +65,6 @@ function describe(error: unknown): string {
   if (code === 'EACCES' || code === 'EPERM') return 'permission denied'
   if (code === 'EROFS') return 'read-only file system'
   if (code === 'EEXIST' || code === 'ENOTDIR') return 'it is not a folder'
-  if (code === 'ENOENT') return 'it cannot be made'
+  if (code === 'ENOENT') return 'it cannot be created'
   return message
 }

@@ -1,12 +1,12 @@
 /**
- * Keeps what the configuration marks as secret out of every output: a wrong value is never repeated, and where a library puts a
- * password or a whole URL into an error, it is blanked.
+ * Keeps values that the configuration marks as secret out of every output. A wrong value is never repeated, and a
+ * password or URL that a library puts into an error is blanked.
  */
 import { isSecretVariable } from './config.js'
 import type { Environment } from './environment.js'
 
 const BLANK = '***'
-/** A shorter password, or one that is a word of every log, would blank other text than itself. It is blanked where it stands in a URL. */
+/** Shorter passwords, and common words, are only blanked inside URLs: elsewhere they would blank unrelated text. */
 const MIN_BARE_LENGTH = 6
 const COMMON_WORDS = ['postgres', 'taskwire', 'redis', 'default', 'password']
 

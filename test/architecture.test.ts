@@ -1,4 +1,4 @@
-/** The walk and the table of docs/architecture.md lead through files that are there, by imports that are there. */
+/** The walk and the table of docs/architecture.md refer to existing files and imports. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,13 +10,13 @@ const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
 const [, walk = ''] = /\n## One task, file by file\n([^]*?)\n## /.exec(read('docs/architecture.md')) ?? []
 const [, table = ''] = /\n## Where do I change …\n([^]*?)\n## /.exec(read('docs/architecture.md')) ?? []
 
-/** The files that a file imports, for their types too. */
+/** The files that a file imports, including for types. */
 function importsOf(path: string): string[] {
   const names = [...read(path).matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g)].map(([, name = '']) => normalize(join(dirname(path), name)))
   return names.map((name) => (name.startsWith('src/') ? name.replace(/\.js$/, '.ts') : name))
 }
 
-t.test('each step of the walk is imported by one before it or imports one, or comes over a wire', async (t) => {
+t.test('each step of the walk imports or is imported by an earlier one, or is reached over a transport', async (t) => {
   const steps = [...walk.matchAll(/^\d+\. (Over [^:]+: )?`([^`]+)`/gm)].map(([, wire, file = '']) => ({ file, isFirst: wire !== undefined }))
   t.ok(steps.length > 20 && steps.length <= MOST_STEPS, `${steps.length} steps`)
   t.equal(steps.length, walk.match(/^\d+\./gm)?.length, 'each step names its file')
@@ -39,7 +39,7 @@ t.test('each rule of the table is in the file that it names', async (t) => {
   }
 })
 
-t.test('no file imports itself through others, not even a type', (t) => {
+t.test('no file imports itself indirectly, not even for a type', (t) => {
   const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts')).map((file) => join('src', file))
   const imports = new Map(files.map((file) => [file, importsOf(file)]))
   const done = new Set<string>()
@@ -53,5 +53,12 @@ t.test('no file imports itself through others, not even a type', (t) => {
   for (const file of files) follow(file, [])
   t.ok(files.length > 100, 'the sources were found')
   t.same(circles, [])
+  t.end()
+})
+
+t.test('who uses the default tenant is known: the hook, the tables, SQL of applications, and the helpers of tests', (t) => {
+  const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts') && !file.startsWith('access/'))
+  const naming = files.filter((file) => /DEFAULT_(TENANT|PRINCIPAL)|tenant\w*\W{1,12}'default'/i.test(read(join('src', file))))
+  t.same(naming.sort(), ['db/schema.ts', 'tasks/create/create-query.ts', 'testing/context.ts', 'testing/drain.ts', 'web/principal.ts'])
   t.end()
 })

@@ -33,7 +33,7 @@ t.test('nothing is built when nothing has changed', async (t) => {
   t.equal(statSync(join(folder, 'dist/main.js')).mtimeMs, mtimeMs)
 })
 
-t.test('a change is built, and what no source stands for any more is removed', async (t) => {
+t.test('a change is built, and output without a source is removed', async (t) => {
   writeFileSync(join(folder, 'src/new.ts'), 'export const answer: number = 41')
   await build()
   writeFileSync(join(folder, 'src/new.ts'), 'export const answer: number = 42')
@@ -44,7 +44,7 @@ t.test('a change is built, and what no source stands for any more is removed', a
   t.notOk(existsSync(join(folder, 'dist/new.js')))
 })
 
-t.test('a build that was interrupted, or whose output was removed, is done again', async (t) => {
+t.test('an interrupted build, or one whose output was removed, is repeated', async (t) => {
   rmSync(join(folder, 'dist/db/open.js'))
   t.match(await build(), 'Built')
   t.ok(existsSync(join(folder, 'dist/db/open.js')))

@@ -68,7 +68,7 @@ t.test('start needs nothing at all', async (t) => {
   t.equal(config.databaseUrl, undefined)
 })
 
-t.test('given values are read in their types', async (t) => {
+t.test('given values are converted to their types', async (t) => {
   const env = {
     DATABASE_URL,
     REDIS_URL: 'rediss://cache:6380/2',
@@ -93,7 +93,7 @@ t.test('a value may come from a file, and the variable itself wins', async (t) =
   t.equal(loadConfig('web', { ...env, REDIS_URL: '' }).redisUrl, 'redis://:secret@cache:6379')
   t.equal(loadConfig('web', { ...env, REDIS_URL: 'redis://other' }).redisUrl, 'redis://other')
   t.equal(loadConfig('web', { DATABASE_URL, REDIS_URL_FILE: `${folder}/empty` }).redisUrl, undefined)
-  t.throws(() => loadConfig('web', { ...env, REDIS_URL_FILE: '/nowhere' }), new StartupError('REDIS_URL_FILE=/nowhere: cannot read the file (ENOENT). Name a file that this user can read.'))
+  t.throws(() => loadConfig('web', { ...env, REDIS_URL_FILE: '/nowhere' }), new StartupError('REDIS_URL_FILE=/nowhere: cannot read the file (ENOENT). Name a file that the user of this process can read.'))
   t.match(problemsOf(() => loadConfig('web', { DATABASE_URL_FILE: `${folder}/url` })).message, /^DATABASE_URL is wrong \(its value is not shown\)/)
 })
 
@@ -103,11 +103,11 @@ t.test('an empty variable counts as unset', async (t) => {
   t.equal(config.port, 3000)
 })
 
-t.test('variables of others and of other roles are left alone', async (t) => {
+t.test('variables of other programs and roles are ignored', async (t) => {
   t.equal(loadConfig('worker', { DATABASE_URL, PORT: 'tcp://10.0.0.1:80', PATH: '/bin' }).workerConcurrency, 128)
 })
 
-t.test('every wrong value is reported at once, by name, with what is expected', async (t) => {
+t.test('all invalid values are reported at once, by name, with what is expected', async (t) => {
   const error = problemsOf(() =>
     loadConfig('start', {
       DATABASE_URL: 'mysql://localhost/x',
@@ -147,7 +147,7 @@ t.test('a URL that its client would misread is refused', async (t) => {
   const wrong = { DATABASE_URL, REDIS_URL: 'redis://cache:6379/jobs', ARTIFACTS_DIR: 's3://', QUEUES: 'A B' }
   t.strictSame(problemsOf(() => loadConfig('web', wrong)).message.split('\n'), [
     'REDIS_URL is wrong (its value is not shown): expected a URL such as redis://:password@host:6379/0 (rediss:// for TLS), with @ / ? # % in user or password percent-encoded',
-    'QUEUES=A B: expected names with commas between, such as reports,emails',
+    'QUEUES=A B: expected names separated by commas, such as reports,emails',
     'ARTIFACTS_DIR=s3://: expected the path of a folder, or a URL such as s3://bucket/prefix (default .taskwire/artifacts)',
   ])
   for (const path of ['', '/', '/15']) t.ok(loadConfig('web', { DATABASE_URL, REDIS_URL: `redis://cache${path}` }))
@@ -160,7 +160,7 @@ t.test('a missing database URL is reported together with the rest', async (t) =>
   t.match(problemsOf(() => loadConfig('web', {})).message, /^DATABASE_URL is missing: expected a URL such as postgres:/)
 })
 
-t.test('values that do not go together are reported', async (t) => {
+t.test('incompatible values are reported', async (t) => {
   const slow = problemsOf(() =>
     loadConfig('relay', { DATABASE_URL, RELAY_INTERVAL_MS: '2000', CLAIM_WINDOW_SECONDS: '1' }),
   )
@@ -187,7 +187,7 @@ t.test('the table describes every variable of every role', async (t) => {
   t.match(row('DATABASE_URL'), { default: '' })
 })
 
-t.test('TRUST_PROXY takes addresses, and says so to whom gives a number of hops', async (t) => {
+t.test('TRUST_PROXY takes addresses, and refuses a number of hops with a hint', async (t) => {
   for (const value of ['10.0.0.5', '10.0.0.0/8, 192.168.1.1', '::1', 'fd00::/8', 'loopback', 'linklocal,uniquelocal', '0.0.0.0']) {
     t.equal(loadConfig('web', { DATABASE_URL, TRUST_PROXY: value }).trustProxy, value)
   }
@@ -196,7 +196,7 @@ t.test('TRUST_PROXY takes addresses, and says so to whom gives a number of hops'
   }
 })
 
-t.test('ALLOWED_HOSTS takes names, without what belongs to a URL', async (t) => {
+t.test('ALLOWED_HOSTS takes names, without other parts of a URL', async (t) => {
   for (const value of ['tasks.example.com', 'a.example, b.example.', '*', 'bücher.example', 'web_1', 'localhost']) {
     t.equal(loadConfig('web', { DATABASE_URL, ALLOWED_HOSTS: value }).allowedHosts, value)
   }

@@ -1,4 +1,4 @@
-/** The image and docker-compose.yml against the code; its scripts are run here, against real servers. */
+/** Checks the image and docker-compose.yml against the code; its scripts are run here, against real servers. */
 import { execFile, spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -32,11 +32,11 @@ const text = read('docker-compose.yml')
 const { services } = parse(text, { merge: true }) as { services: Record<string, Service> }
 const roles = ['migrate', 'web', 'worker', 'relay'].map((name) => services[name] ?? {})
 
-// Before the first test: one that begins after the others have ended is not counted.
+// Before the first test, because one that starts after the others have ended is not counted.
 const hasPsql = await run('psql', ['--version']).then(() => true, () => false)
 const redisServer = await findRedisServer()
 
-t.test('what the services are given are settings that there are', async (t) => {
+t.test('the services are given only settings that exist', async (t) => {
   const known = describeConfig().flatMap(({ name }) => [name, `${name}_FILE`])
   for (const { environment = {} } of roles) {
     t.ok(Object.keys(environment).length > 2)
@@ -44,19 +44,19 @@ t.test('what the services are given are settings that there are', async (t) => {
   }
 })
 
-t.test('the folders that settings name by default belong to the user of the image', async (t) => {
+t.test('the default folders of settings belong to the user of the image', async (t) => {
   const folders = describeConfig().map(({ default: initial }) => initial).filter((initial) => initial.startsWith('.taskwire'))
   t.ok(folders.length > 1)
   t.match(image, /chown node .*\.taskwire\b[^]*\nUSER node/)
 })
 
-t.test('no password is written down, and no port but that of the web role is published, on this machine only', async (t) => {
+t.test('no password is written down, and only the port of the web role is published, on this machine only', async (t) => {
   t.notMatch(text, /PASSWORD:|:\/\/[^/\s]*:[^/\s]*@|requirepass/)
   t.strictSame(Object.entries(services).filter(([, { ports }]) => ports !== undefined).map(([name]) => name), ['web'])
   t.strictSame(services['web']?.ports, ['127.0.0.1:3000:3000'])
 })
 
-t.test('a secret is mounted only where it is needed, and written only where it is made', async (t) => {
+t.test('a secret is mounted only where it is needed, and written only where it is created', async (t) => {
   const mounts = Object.entries(services).flatMap(([name, { volumes = [] }]) => volumes.map((volume) => ({ name, volume })))
   const readers = (secret: string) => mounts.filter(({ name, volume }) => name !== 'secrets' && volume.startsWith(secret)).map(({ name }) => name).sort()
   t.strictSame(readers('superuser-secret'), ['database-role', 'postgres'])
@@ -67,31 +67,31 @@ t.test('a secret is mounted only where it is needed, and written only where it i
   t.match(services['migrate']?.depends_on, { 'database-role': { condition: 'service_completed_successfully' } })
 })
 
-/** As compose does where the variable is not set. */
+/** As compose does if the variable is not set. */
 function readDefault(value: string): string {
   return value.replace(/\$\{\w+:-([^}]*)\}/g, '$1')
 }
 
-/** Runs a service's script as its container would, with the folder in place of /secrets. */
+/** Runs a service's script as its container would, with the folder instead of /secrets. */
 async function runScript(name: string, args: string[], env: Record<string, string> = {}) {
   const [shell = '', script = ''] = services[name]?.entrypoint ?? []
   return run(shell, [script.replace(/^\//, ''), ...args], { cwd: root, env: { PATH: process.env['PATH'], ...env } })
 }
 
-/** The secrets' folder after the first `up`. */
+/** The folder of secrets after the first `up`. */
 async function makeSecrets(t: Test): Promise<string> {
   const folder = t.testdir({ superuser: {}, database: {}, redis: {} })
   await runScript('secrets', [folder])
   return folder
 }
 
-t.test('secrets are made once, differ, and are never printed', async (t) => {
+t.test('secrets are created once, differ, and are never printed', async (t) => {
   const folder = await makeSecrets(t)
   const secret = (path: string) => readFileSync(join(folder, path), 'utf8').trim()
   const passwords = ['superuser', 'database', 'redis'].map((name) => secret(`${name}/password`))
   for (const password of passwords) t.match(password, /^[0-9a-f]{48}$/)
   t.equal(new Set(passwords).size, 3)
-  // Read by root, by the user of Redis and by that of the image.
+  // Read by root, by the user of Redis and by the user of the image.
   for (const file of ['superuser/password', 'database/url', 'redis/redis.conf']) t.equal(statSync(join(folder, file)).mode & 0o777, 0o644)
   const env = Object.fromEntries(Object.entries(roles[1]?.environment ?? {}).map(([name, value]) => [name, readDefault(value).replace(/^\/secrets/, folder)]))
   t.match(loadConfig('web', env), { databaseUrl: `postgres://taskwire:${passwords[1]}@postgres:5432/taskwire`, redisUrl: `redis://:${passwords[2]}@redis:6379` })
@@ -105,7 +105,7 @@ t.test('secrets are made once, differ, and are never printed', async (t) => {
   t.strictSame(readdirSync(join(folder, 'database')).sort(), ['password', 'url'])
 })
 
-t.test('a password whose file was deleted is replaced wherever it stands, and the others stay', async (t) => {
+t.test('a password whose file was deleted is replaced everywhere, and the others are kept', async (t) => {
   const folder = await makeSecrets(t)
   const secret = (path: string) => readFileSync(join(folder, path), 'utf8').trim()
   for (const [changed, others, files] of [['redis', ['superuser', 'database'], ['url', 'redis.conf']], ['database', ['superuser', 'redis'], ['url']]] as const) {
@@ -121,7 +121,7 @@ t.test('a password whose file was deleted is replaced wherever it stands, and th
   }
 })
 
-t.test('what Redis asks for is always the password of its file', async (t) => {
+t.test('Redis always requires the password in its file', async (t) => {
   const folder = await makeSecrets(t)
   for (const password of ['by-hand', 'a "quoted\\one', "with 'these' # too"]) {
     writeFileSync(join(folder, 'redis/password'), `${password}\n`)
@@ -132,7 +132,7 @@ t.test('what Redis asks for is always the password of its file', async (t) => {
 
 if (!hasPsql) t.comment('no psql on this machine: the role that docker compose makes is left out')
 else {
-  t.test('the role of the database is made in a new volume and in one of an earlier version', async (t) => {
+  t.test('the database role is created in a new volume and in one of an earlier version', async (t) => {
     for (const { kind, before } of [
       { kind: 'new', before: `alter role ${SUPERUSER} rename to postgres` },
       { kind: 'of an earlier version', before: `drop role ${APPLICATION}; alter role ${SUPERUSER} rename to ${APPLICATION}; alter role ${APPLICATION} password 'taskwire'` },
@@ -180,7 +180,7 @@ async function use(url: string, statements: readonly string[]) {
 
 if (redisServer === undefined) t.comment('no redis-server on this machine: its password is left out')
 else {
-  t.test('Redis takes its command, asks for its password, and its health check knows it', async (t) => {
+  t.test('Redis accepts its command and requires its password, and its health check uses it', async (t) => {
     const folder = await makeSecrets(t)
     writeFileSync(join(folder, 'redis/password'), 'by"hand\\1\n')
     await runScript('secrets', [folder])

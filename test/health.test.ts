@@ -1,4 +1,4 @@
-/** `taskwire health`, which containers ask whether they are well. */
+/** `taskwire health`, the health check of containers. */
 import t from 'tap'
 import { migrateBroker } from '../src/broker/open-broker.js'
 import { migrateDatabase } from '../src/db/migrate.js'
@@ -10,12 +10,12 @@ const postgres = await startPostgres(t)
 await migrateDatabase(postgres.url)
 await migrateBroker(postgres.url)
 
-/** With a Redis where there is one: then PostgreSQL is asked on a way of its own. */
+/** With Redis if it is available: PostgreSQL is then checked separately. */
 async function redisEnvironment(t: TestScope): Promise<{ REDIS_URL?: string }> {
   return (await hasRedisServer()) ? { REDIS_URL: (await startRedis(t)).url } : {}
 }
 
-t.test('services that answer are exit code 0 and silence', async (t) => {
+t.test('if services answer, the exit code is 0 and nothing is printed', async (t) => {
   const redis = await redisEnvironment(t)
   for (const env of [{ DATABASE_URL: postgres.url }, { DATABASE_URL: postgres.url, ...redis }]) {
     const health = spawnTaskwire(t, ['health'], { env })
@@ -24,7 +24,7 @@ t.test('services that answer are exit code 0 and silence', async (t) => {
   }
 })
 
-t.test('a database that does not answer is exit code 1 and one line', async (t) => {
+t.test('if the database does not answer, the exit code is 1 and one line is printed', async (t) => {
   const away = { DATABASE_URL: `postgres://me:secret@127.0.0.1:${await findFreePort()}/x` }
   for (const env of [away, { ...away, ...(await redisEnvironment(t)) }]) {
     const health = spawnTaskwire(t, ['health'], { env })
@@ -34,7 +34,7 @@ t.test('a database that does not answer is exit code 1 and one line', async (t) 
   }
 })
 
-t.test('a Redis that does not answer is exit code 1 and one line', async (t) => {
+t.test('if Redis does not answer, the exit code is 1 and one line is printed', async (t) => {
   const env = { DATABASE_URL: postgres.url, REDIS_URL: `redis://127.0.0.1:${await findFreePort()}` }
   const health = spawnTaskwire(t, ['health'], { env })
   t.strictSame(await health.exited, { code: 1, signal: null })

@@ -1,4 +1,4 @@
-/** What a process writes of errors. */
+/** How a process logs errors. */
 import t from 'tap'
 import { createLog } from '../src/log.js'
 

@@ -1,4 +1,4 @@
-/** The package as npm makes it, in a project that has nothing but it and what it depends on. */
+/** The package as npm makes it, in a project that has only the package and its dependencies. */
 import { execFile } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -10,7 +10,7 @@ import { makeWorkingFolder, startEverything } from './helpers/processes.js'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const run = promisify(execFile)
 
-/** A clone in which nothing was built. */
+/** A clone that has not been built. */
 function cloneProject(folder: string): void {
   mkdirSync(folder)
   for (const name of readdirSync(root).filter((name) => !['node_modules', 'dist', '.git', '.taskwire', '.tap'].includes(name))) {
@@ -19,7 +19,9 @@ function cloneProject(folder: string): void {
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
 }
 
-/** Links what `npm install` would put beside the package: no development dependency is among it, but types for the compiler. */
+/**
+ * Links what `npm install` would put next to the package: no development dependencies, except types for the compiler.
+ */
 function linkDependencies(modules: string): void {
   const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, { dev?: boolean }> }
   const names = Object.entries(packages).flatMap(([path, { dev }]) => (/^node_modules\/(@[^/]+\/)?[^/]+$/.test(path) && (!dev || path.includes('/@types/')) ? [path.slice('node_modules/'.length)] : []))
@@ -68,7 +70,7 @@ export const isOver = status === 'OVER'
 export const query: unknown = createTaskQuery
 `
 
-t.test('npm pack of a clone makes a package that runs and has types', async (t) => {
+t.test('npm pack of a clone makes a package that runs and includes types', async (t) => {
   const parent = await makeWorkingFolder(t)
   const clone = join(parent, 'clone')
   cloneProject(clone)

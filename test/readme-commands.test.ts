@@ -1,4 +1,7 @@
-/** What README.md and docs/tasks.md print, a newcomer can paste: each command runs against a server that was just started. */
+/**
+ * A newcomer can paste the commands in README.md and docs/tasks.md: each one runs against a server that was just
+ * started.
+ */
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,7 +18,7 @@ const run = promisify(execFile)
 const cwd = await makeWorkingFolder(t)
 const { address } = await startEverything(t, cwd)
 
-/** What stands in the fences of this language, from `start` to the next heading of that level. */
+/** The code blocks in this language, from `start` to the next heading of that level. */
 function readBlocks(file: string, language: string, start = ''): string[] {
   const text = readFileSync(join(ROOT, file), 'utf8')
   const from = text.indexOf(start)
@@ -24,7 +27,7 @@ function readBlocks(file: string, language: string, start = ''): string[] {
   return [...section.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, 'gm'))].map(([, block = '']) => block.replaceAll(PRINTED_ADDRESS, address))
 }
 
-/** Runs the blocks in one shell, as somebody who pastes them one after another, and gives what each one printed. */
+/** Runs the blocks in one shell, like a person who pastes them one after another, and returns the output of each. */
 async function paste(blocks: readonly string[], folder: string): Promise<string[]> {
   const script = blocks.map((block) => `${block}\nprintf '\\n=====\\n'`).join('\n')
   // Without the hooks that tap puts into NODE_OPTIONS.
@@ -34,24 +37,24 @@ async function paste(blocks: readonly string[], folder: string): Promise<string[
   return stdout.split('\n=====\n').slice(0, blocks.length)
 }
 
-/** Times, ids and durations are others each time. */
+/** Times, ids and durations differ each time. */
 const withoutChance = (line: string) => line.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME').replace(/"sleptMs":\d+/, '"sleptMs":N')
 
-t.test('the five minutes of the README go as they are printed', async (t) => {
-  const blocks = readBlocks('README.md', 'sh', '## Five minutes')
+t.test('the quick start of the README works as printed', async (t) => {
+  const blocks = readBlocks('README.md', 'sh', '## Quick start')
   const outputs = await paste(blocks, ROOT)
   const find = (part: string) => outputs[blocks.findIndex((block) => block.includes(part))] ?? ''
   for (const [index, output] of outputs.entries()) t.notMatch(output, /"code":"|not found|usage:/i, blocks[index] ?? '')
 
-  const [sample = ''] = readBlocks('README.md', 'json', '## Five minutes')
+  const [sample = ''] = readBlocks('README.md', 'json', '## Quick start')
   const [printed, got] = [sample, find('"example task"')].map((text) => JSON.parse(text) as Record<string, unknown>)
   t.same(Object.keys(got ?? {}), Object.keys(printed ?? {}), 'the answer has the fields that are shown')
   t.match(got, { title: printed?.['title'], status: printed?.['status'], type: printed?.['type'] })
 
-  const [watched = ''] = readBlocks('README.md', 'text', '## Five minutes')
+  const [watched = ''] = readBlocks('README.md', 'text', '## Quick start')
   const lines = find('"watch me"').trim().split('\n').map(withoutChance)
   const shown = watched.trim().split('\n').map(withoutChance)
-  // Who comes after the end is told the same in another form.
+  // A client that connects after the end receives the same in another form.
   if (lines.length > 1) t.equal(lines.at(-1), shown.at(-1), 'the stream ends as shown')
   t.match(lines.at(-1), /v3 +COMPLETED .*"steps":5/)
   const known = shown.map((line) => line.replace(/ {2}watch me/, ''))
@@ -61,23 +64,23 @@ t.test('the five minutes of the README go as they are printed', async (t) => {
   t.notMatch(find('doctor'), /^bad/m)
 })
 
-t.test('the line for the console is the one that a start prints, which is pasted in another test', async (t) => {
+t.test('the console line is the one that a start prints, which another test runs', async (t) => {
   const banner = describeBanner({ address, database: '', redis: undefined })
-  const [line = ''] = readBlocks('README.md', 'js', '## Five minutes')
+  const [line = ''] = readBlocks('README.md', 'js', '## Quick start')
   t.ok(banner.includes(`  ${line.trim()}`), banner.join('\n'))
 })
 
 t.test('the program of the README watches a task to its end', async (t) => {
-  const [, program = ''] = readBlocks('README.md', 'js', '## Five minutes')
-  // Below the project, as a file in the folder of a clone is.
+  const [, program = ''] = readBlocks('README.md', 'js', '## Quick start')
+  // Inside the project, like a file in the folder of a clone.
   const file = join(t.testdir({}), 'watch.mjs')
   writeFileSync(file, program)
   const { stdout } = await run(process.execPath, [file], { env: { PATH: process.env['PATH'] } })
   t.match(stdout.trim().split('\n').at(-1), /^COMPLETED /)
 })
 
-t.test('the commands of docs/tasks.md go as they are printed', async (t) => {
-  // What npm is to fetch is run by `web/api-clients`, without a network.
+t.test('the commands of docs/tasks.md work as printed', async (t) => {
+  // `web/api-clients` runs the commands that install packages, without a network.
   const blocks = readBlocks('docs/tasks.md', 'sh').filter((block) => !/\bnpm install\b/.test(block))
   writeFileSync(join(cwd, 'photo.png'), 'no picture, but bytes')
   const outputs = await paste(blocks, cwd)

@@ -10,7 +10,7 @@ import { runDefinition } from '../src/testing/run-definition.js'
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
 const readme = read('README.md')
 
-/** The lines of the README's state diagram, from the table. */
+/** The lines of the README's state diagram, generated from the table. */
 function drawStates(): string {
   const starts = INITIAL_STATUSES.map((status) => `  [*] --> ${status}`)
   const moves = STATUSES.flatMap((from) => TRANSITIONS[from].map((to) => `  ${from} --> ${to}`))
@@ -18,21 +18,21 @@ function drawStates(): string {
   return [...starts, ...moves, ...ends].join('\n')
 }
 
-/** The configuration table, from the schemas. */
+/** The configuration table, generated from the schemas. */
 function tabulateConfig(): string {
   const rows = describeConfig().map(({ name, roles, default: initial, meaning }) => `| \`${name}\` | ${roles.join(', ')} | ${initial} | ${meaning} |`)
   return ['| variable | roles | default | meaning |', '| --- | --- | --- | --- |', ...rows].join('\n')
 }
 
-t.test('the state diagram shows the table of transitions', async (t) => {
+t.test('the state diagram matches the table of transitions', async (t) => {
   t.ok(readme.includes(drawStates()), `the diagram should be:\n${drawStates()}`)
 })
 
-t.test('the configuration table shows the schemas', async (t) => {
+t.test('the configuration table matches the schemas', async (t) => {
   t.ok(read('docs/configuration.md').includes(tabulateConfig()), `the table should be:\n${tabulateConfig()}`)
 })
 
-t.test('the dependency tables name every dependency, and no other', async (t) => {
+t.test('the dependency tables name every dependency, and no others', async (t) => {
   const { dependencies, devDependencies } = JSON.parse(read('package.json')) as Record<string, Record<string, string>>
   const section = /## Dependencies\n([\s\S]*?)\n## /.exec(readme)?.[1] ?? ''
   const named = new Set([...section.matchAll(/`([^`\s]+)`/g)].map((match) => match[1]))
@@ -49,13 +49,13 @@ t.test('the files that the documents link to exist', async (t) => {
   }
 })
 
-t.test('the table of close codes shows the codes', async (t) => {
+t.test('the table of close codes matches the codes', async (t) => {
   const rows = Object.values(CLOSES).map(({ code, means, action }) => `| ${code} | ${means} | ${action} |`)
   const table = ['| code | means | do |', '| --- | --- | --- |', ...rows].join('\n')
   t.ok(read('docs/live-protocol.md').includes(table), `the table should be:\n${table}`)
 })
 
-t.test('the first task of docs/handlers.md loads and runs as it is printed', async (t) => {
+t.test('the first task of docs/handlers.md loads and runs as printed', async (t) => {
   const [, code = ''] = /```ts\n(\/\/ my-tasks\/welcome\.ts[^]*?)```/.exec(read('docs/handlers.md')) ?? []
   const folder = t.testdir({ 'welcome.ts': code })
   const [definition] = await loadOwnDefinitions(folder)

@@ -1,7 +1,7 @@
 /**
- * `npm test [-- <part of a file's name> …]` and `npm run test:deep`: hands the files that are meant to tap.
+ * `npm test [-- <part of a file's name> …]` and `npm run test:deep`: passes the selected files to tap.
  *
- * In depth: those with deeper counts (they import `helpers/depth.js`), and those that are only run then (`*.deep.ts`).
+ * In depth: files with deeper counts (they import `helpers/depth.js`), and files that only run then (`*.deep.ts`).
  */
 import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -28,7 +28,7 @@ function isMeant(file: string): boolean {
   return file.endsWith('.test.ts') && (!isDeep || /helpers\/depth\.js'/.test(readFileSync(join(SOURCES, file), 'utf8')))
 }
 
-/** A file may be named as it lies in the project, or by a part of that. */
+/** A file can be named by its path in the project, or by a part of it. */
 function isAskedFor(file: string): boolean {
   return parts.length === 0 || parts.some((part) => join('test', file).includes(part))
 }

@@ -1,4 +1,4 @@
-/** A canary in each variable that is marked as secret: no command, log or answer repeats it. */
+/** A canary in each variable that is marked as secret: no command, log or answer prints it. */
 import { execFile } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { promisify } from 'node:util'
@@ -18,7 +18,7 @@ const SECRETS = describeConfig().map(({ name }) => name).filter(isSecretVariable
 const ROLES: Role[] = ['start', 'web', 'worker', 'relay', 'migrate', 'types']
 const COMMANDS = ['start', 'web', 'worker', 'relay', 'migrate', 'webhook-secret', 'types', 'doctor', 'health', 'help', '--help', '--version']
 
-/** Values that hold the canary, and that no variable takes. */
+/** Values that contain the canary, and that no variable accepts. */
 const MALFORMED = [
   CANARY, `whsec_${CANARY}`, `postgres:${CANARY}`, `postgres://${CANARY}:x`, `postgres://user:${CANARY}`, `postgres://user:1/${CANARY}@host/db`, `postgres://user:1?${CANARY}@host/db`,
   `postgres://user:1#${CANARY}@host/db`, `postgres://user:%zz${CANARY}@host/db`, `postgres://user:%ff${CANARY}@host/db`, `postgres://user:${CANARY}@`, `mysql://user:${CANARY}@host/db`, `${CANARY}://host`,
@@ -39,7 +39,7 @@ const messageOf = (role: Role, env: Record<string, string>): string => {
   }
 }
 
-t.test('no role repeats a malformed secret, whatever it is', async (t) => {
+t.test('no role prints a malformed secret, whatever it is', async (t) => {
   const text = fc.oneof(fc.constantFrom(...MALFORMED), fc.tuple(fc.string({ unit: 'grapheme', maxLength: 12 }), fc.string({ unit: 'binary', maxLength: 6 })).map(([before, after]) => `${before}${CANARY}${after}`))
   fc.assert(
     fc.property(fc.constantFrom(...ROLES), fc.constantFrom(...SECRETS), text, (role, name, value) => !messageOf(role, { [name]: value }).includes(CANARY)),
@@ -55,7 +55,7 @@ async function runCommand(args: readonly string[], env: Record<string, string>):
   return stdout + stderr
 }
 
-t.test('no command repeats malformed secrets', { timeout: 600_000 }, async (t) => {
+t.test('no command prints malformed secrets', { timeout: 600_000 }, async (t) => {
   for (const [index, command] of COMMANDS.entries()) {
     for (let round = 0; round < atDepth(1, 2); round++) {
       const env = Object.fromEntries(SECRETS.map((name, place) => [name, MALFORMED[(index * 5 + place * 3 + round) % MALFORMED.length] ?? CANARY]))
@@ -66,7 +66,7 @@ t.test('no command repeats malformed secrets', { timeout: 600_000 }, async (t) =
   }
 })
 
-t.test('no command repeats a password of a server that is away', { timeout: 600_000 }, async (t) => {
+t.test('no command prints the password of an unreachable server', { timeout: 600_000 }, async (t) => {
   const env = { DATABASE_URL: `postgres://user:${CANARY}@127.0.0.1:1/db`, REDIS_URL: `redis://:${CANARY}@127.0.0.1:1`, SMTP_URL: `smtp://user:${CANARY}@127.0.0.1:1` }
   for (const command of ['start', 'doctor', 'health', 'worker', 'migrate', 'webhook-secret'].slice(0, atDepth(3, 6))) {
     const output = await runCommand([command], env)
@@ -75,7 +75,7 @@ t.test('no command repeats a password of a server that is away', { timeout: 600_
   }
 })
 
-t.test('the log blanks what libraries hang on their errors', async (t) => {
+t.test('the log masks secrets that libraries attach to their errors', async (t) => {
   const before = process.env['REDIS_URL']
   t.teardown(() => (before === undefined ? delete process.env['REDIS_URL'] : (process.env['REDIS_URL'] = before)))
   process.env['REDIS_URL'] = `redis://user:${CANARY}%22%5C@host:6379`
@@ -92,7 +92,7 @@ t.test('the log blanks what libraries hang on their errors', async (t) => {
   t.notMatch(lines[0], '"command"')
 })
 
-t.test('a password that is a common word is blanked in URLs, and the word stays elsewhere', async (t) => {
+t.test('a password that is a common word is masked in URLs, and the word stays elsewhere', async (t) => {
   const hide = createRedactor({ DATABASE_URL: 'postgres://taskwire:taskwire@db:5432/taskwire' })
   t.equal(hide('taskwire: cannot use postgres://taskwire:taskwire@db:5432/taskwire or taskwire:taskwire@x'), 'taskwire: cannot use *** or ***x')
 })

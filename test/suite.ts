@@ -1,14 +1,14 @@
 /**
- * The one file that tap runs: it starts all others, some at a time, each in a process of its own.
+ * The one file that tap runs: it starts all others, several at a time, each in a separate process.
  *
- * tap loads hooks into every process that it starts, and through `NODE_OPTIONS` into all that these start. They serve coverage, which
- * is not asked for here, and make a process of ours take twice the time to load. This leaves them out.
+ * tap loads hooks into every process that it starts, and through `NODE_OPTIONS` into their child processes. They are
+ * for coverage, which is not needed here, and double the load time of our processes. This file leaves them out.
  */
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 
-/** A process waits for half of its time: for servers, for leases, for what must not happen. */
+/** A test process spends half of its time waiting: for servers, for leases, for what must not happen. */
 const JOBS = availableParallelism() + 1
 const FILE_TIMEOUT_MS = 900_000
 

@@ -1,9 +1,9 @@
-/** What every way to the server is made of: addresses, a WebSocket, a response of server-sent events. */
+/** The building blocks of every transport: addresses, a WebSocket, a response of server-sent events. */
 
 /** The `readyState` of a WebSocket that has not opened yet. */
 const CONNECTING = 0
 
-/** The address of a path of the server. Throws where none can be known. */
+/** The address of a path of the server. Throws if it cannot be determined. */
 export function urlOf(baseUrl = globalThis.location?.origin, path) {
   if (!baseUrl) throw new TypeError('Outside a browser, pass baseUrl: the address of the server')
   return new URL(path, baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`).href
@@ -16,12 +16,12 @@ export function openSocket(address, options, { onOpen, onMessage, onClose }) {
   socket.onopen = onOpen
   socket.onmessage = (event) => onMessage(parse(event.data))
   socket.onclose = (event) => onClose(event.code, event.reason)
-  socket.onerror = () => {} // `close` follows, and says it
+  socket.onerror = () => {} // `close` follows, with the reason
   return {
     send: (message) => socket.send(JSON.stringify(message)),
     close(isPatient) {
       socket.onopen = socket.onmessage = socket.onclose = null
-      // A browser warns on its console of a socket that is closed before it has opened.
+      // A browser logs a warning if a socket is closed before it has opened.
       if (isPatient && socket.readyState === CONNECTING) socket.onopen = () => socket.close()
       else socket.close()
     },
@@ -29,8 +29,9 @@ export function openSocket(address, options, { onOpen, onMessage, onClose }) {
 }
 
 /**
- * Reads a response of server-sent events to its end, or until the signal aborts: `onSign` for whatever came, `onMessage` for each message.
- * Resolves with the pause that the server asked for last, which is that of a server that restarts; '' for none.
+ * Reads a response of server-sent events to its end, or until the signal aborts. Calls `onSign` for any data, and
+ * `onMessage` for each message. Resolves with the last delay that the server requested, which is the one of a
+ * restarting server; '' if it requested none.
  */
 export async function readEventStream(body, signal, { onSign, onMessage }) {
   let text = ''
@@ -46,7 +47,7 @@ export async function readEventStream(body, signal, { onSign, onMessage }) {
     text = blocks.pop()
     for (const block of blocks) {
       const data = /^data: ?(.*)$/m.exec(block)?.[1]
-      // The pause that is asked for at the opening is not for us.
+      // The delay requested at the start of the response is meant for an EventSource, not for this client.
       if (data === undefined) retryMs = /^retry: ?(\d+)$/m.exec(block)?.[1] ?? retryMs
       else {
         retryMs = ''
@@ -56,8 +57,8 @@ export async function readEventStream(body, signal, { onSign, onMessage }) {
   }
 }
 
-/** Undefined when it is no JSON. */
-export function parse(data) {
+/** Undefined if it is not JSON. */
+function parse(data) {
   try {
     return JSON.parse(data)
   } catch {

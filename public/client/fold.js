@@ -1,9 +1,10 @@
-/** What a watcher holds of a task: how a message changes it. */
+/** A watcher's copy of a task: how a message changes it. */
 import { isFinal } from '../protocol.js'
 
 /**
- * The one rule by which a watcher turns messages into the task it shows. Snapshot replaces; a version at or below mine
- * is `stale`; the next version is `applied`; anything further is a `gap`, to be refilled from the server. Pure.
+ * The one rule by which a watcher turns messages into the task it shows. A snapshot replaces the copy; a version at or
+ * below the held one is `stale`; the next version is `applied`; a higher one is a `gap`, to be refilled from the
+ * server. Pure.
  */
 export function fold(task, message) {
   switch (message.type) {
@@ -24,7 +25,7 @@ export function fold(task, message) {
         (task.progress !== null && message.progress.at < task.progress.at)
       return isStale ? { task, outcome: 'stale' } : applied({ ...task, progress: message.progress })
     }
-    default: // `resumed`, and whatever a newer server may add
+    default: // `resumed`, and any type that a newer server may add
       return applied(task)
   }
 }

@@ -1,4 +1,7 @@
-/** What every watch has: a standing with the server, reports for those who iterate or are called, and one end. */
+/**
+ * The part shared by all watches: the state of the connection, the reports to iterators and callbacks, and a single
+ * end.
+ */
 import { retryAfterMs } from './closes.js'
 import { urlOf } from './connections.js'
 import { MAX_SILENCE_MS } from '../protocol.js'
@@ -6,12 +9,15 @@ import { MAX_SILENCE_MS } from '../protocol.js'
 const MIN_DELAY_MS = 250
 const MAX_DELAY_MS = 10_000
 const CONNECT_DEADLINE_MS = 10_000
-/** A timer that comes so late was held back with everything else: the machine slept, or the tab is in the background. */
+/**
+ * A timer that fires this late was held back together with everything else: the machine slept, or the tab is in the
+ * background.
+ */
 const LATE_TIMER_MS = 1_000
-/** What was said meanwhile gets this long to arrive. */
+/** How long messages that arrived meanwhile get to be processed. */
 const WAKE_GRACE_MS = 5_000
 
-/** Changes on their way to those who iterate; each reader has an inbox of its own. */
+/** Changes on their way to iterators; each reader has its own inbox. */
 class Reports {
   #inboxes = new Set()
   #isEnded = false
@@ -20,7 +26,8 @@ class Reports {
   add(change) {
     for (const inbox of this.#inboxes) {
       const last = inbox.changes.at(-1)?.message
-      // A reader that is slower than the stream gets every transition, and of progress and of a list the latest.
+      // A reader that is slower than the stream receives every transition, but only the latest progress and the latest
+      // list.
       const isOvertaken = 'view' in change || change.message.type === 'progress' && last?.type === 'progress' && last.taskId === change.message.taskId
       if (isOvertaken) inbox.changes.pop()
       inbox.changes.push(change)
@@ -34,7 +41,7 @@ class Reports {
     for (const inbox of this.#inboxes) inbox.wake()
   }
 
-  /** What is added from now on; `onLeave` when the reader leaves. */
+  /** Iterates over the changes added from now on; calls `onLeave` when the reader leaves. */
   iterate(onLeave) {
     const inbox = { changes: [], wake: () => {} }
     this.#inboxes.add(inbox)
@@ -60,20 +67,20 @@ class Reports {
 export class WatchSession {
   /** The open connection, if there is one. */
   line
-  /** Of a pause, or of the wait for a sign of the server. */
+  /** The timer of a reconnect delay, or of the wait for data from the server. */
   timer
   failureCount = 0
   isEnded = false
   #connection = { state: 'connecting', text: 'Connecting…' }
-  /** When the server was heard last, by the clock that people read; undefined before it was. */
+  /** When the server last sent data, by the wall clock; undefined before it did. */
   #heardAt
-  /** The same by a clock that nobody sets. */
+  /** The same by the monotonic clock. */
   #heardAtMs = 0
   #options
   #onAbort
   #reports = new Reports()
 
-  /** `close` ends the watch: when the caller's signal aborts, or a reader leaves its loop. */
+  /** `close` ends the watch: it is called when the caller's signal aborts, or when a reader leaves its loop. */
   constructor(options, close) {
     urlOf(options.baseUrl, '')
     this.#options = options
@@ -99,24 +106,27 @@ export class WatchSession {
     callBack(this.#options.onConnection, this.connection)
   }
 
-  /** The server has said something, whatever it is. */
+  /** The server has sent something, whatever it is. */
   hear() {
     this.#heardAtMs = performance.now()
     this.#heardAt = Date.now()
   }
 
-  /** The first message of a new connection must come in time, or `onSilence` is called. */
+  /** The first message of a new connection must arrive in time; otherwise `onSilence` is called. */
   expectStart(onSilence) {
     const startedAtMs = performance.now()
     this.#watchSilence(() => startedAtMs, this.#options.connectMs ?? CONNECT_DEADLINE_MS, onSilence)
   }
 
-  /** From now on signs must go on, or `onSilence` is called with how long none came. */
+  /** From now on data must keep arriving; otherwise `onSilence` is called with the length of the silence. */
   expectSigns(onSilence) {
     this.#watchSilence(() => this.#heardAtMs, this.#options.silenceMs ?? MAX_SILENCE_MS, onSilence)
   }
 
-  /** A sign moves no timer, because there may be thousands a second: when the timer comes, it looks how old the last sign is. */
+  /**
+   * Data does not reset the timer, because there may be thousands of messages a second. When the timer fires, it checks
+   * the age of the last one.
+   */
   #watchSilence(since, maxMs, onSilence, graceEndsMs) {
     clearTimeout(this.timer)
     const dueMs = graceEndsMs ?? since() + maxMs
@@ -135,7 +145,10 @@ export class WatchSession {
     this.line = undefined
   }
 
-  /** Connects again after the pause that the server asked for, or one that grows; says so as `describe` has it. */
+  /**
+   * Reconnects after the delay that the server requested, or after a growing one, and reports the state returned by
+   * `describe`.
+   */
   reconnectLater(reason, connect, describe) {
     const delayMs = retryAfterMs(reason) ?? backoffMs(this.failureCount, this.#options)
     this.failureCount++
@@ -153,7 +166,7 @@ export class WatchSession {
   }
 }
 
-/** A callback that throws is its owner's bug: it surfaces as an uncaught error and leaves the watch as it is. */
+/** A callback that throws is a bug of the caller: it surfaces as an uncaught error and leaves the watch unchanged. */
 function callBack(callback, argument) {
   try {
     callback?.(argument)
@@ -169,5 +182,5 @@ function backoffMs(failureCount, { minDelayMs = MIN_DELAY_MS, maxDelayMs = MAX_D
 }
 
 export function describeSilence(silentMs) {
-  return silentMs === undefined ? '' : `Nothing heard for ${Math.round(silentMs / 1_000)} s. `
+  return silentMs === undefined ? '' : `No data for ${Math.round(silentMs / 1_000)} s. `
 }

@@ -1,14 +1,17 @@
-/** The ways of `live.js` to the server: a WebSocket, or a response of server-sent events. */
+/** The transports of `live.js`: a WebSocket, or a response of server-sent events. */
 import { BROKEN, DEFAULT_LIST_ROWS, MAX_IDS_IN_URL } from '../protocol.js'
 import { openSocket, readEventStream, urlOf } from './connections.js'
 import { openSlot } from './stream-slots.js'
 
-/** A stream that may not stay ends so long after the list and every task were told of, and after the longest in any case. */
+/**
+ * A stream without a slot ends this long after the list and every task have been received, and in any case after the
+ * longest time.
+ */
 const BRIEF_MS = { begun: 250, longest: 20_000 }
 
 /**
- * The ways to the server. `watchesOf` gives the watches; `changed(oldId, watch)` says that the subscription of this id is gone, and that the
- * watch has one to be made; either may be missing.
+ * The transports to the server. `watchesOf` returns the watches. `changed(oldId, watch)` says that the subscription
+ * with the old id is gone, and that the watch needs a new one; either may be missing.
  */
 export const LINKS = { websocket: linkBySocket, events: linkByEvents }
 
@@ -34,30 +37,43 @@ function linkBySocket(options, watchesOf, { onMessage, onClose }) {
 }
 
 /**
- * A response carries one list and any number of tasks. When what is watched changes, it is asked for anew. A page that may not hold a stream
- * (see `stream-slots.js`) reads the beginning of one every few seconds.
+ * A response carries one list and any number of tasks. When the watched set changes, it is requested again. A page that
+ * may not hold a stream for each list (see `stream-slots.js`) reads the beginning of each every few seconds.
  */
 function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
   let current = new AbortController()
   let timer
-  const slot = openSlot(urlOf(options.baseUrl, ''), () => rest(0))
+  const slots = [openSlot(urlOf(options.baseUrl, ''), () => rest(0))]
+  let asking = Promise.resolve()
+
+  /** Resolves with whether there are as many as that; if not, none is kept. */
+  async function takeSlots(count) {
+    while (slots.length < count) slots.push(openSlot(urlOf(options.baseUrl, ''), () => {}))
+    for (const slot of slots.slice(count)) slot.leave()
+    for (const slot of slots.slice(0, count)) {
+      if (await slot.take()) continue
+      for (const each of slots) each.leave()
+      return false
+    }
+    return true
+  }
 
   async function open() {
     clearTimeout(timer)
     current.abort()
     current = new AbortController()
     const { signal } = current
-    const isBrief = !(await slot.take())
-    if (signal.aborted) return
-    const endAfter = (delayMs) => {
-      clearTimeout(timer)
-      timer = setTimeout(() => rest(slot.pollMs()), delayMs)
-    }
-    if (isBrief) endAfter(BRIEF_MS.longest)
     const lists = watchesOf().filter((watch) => watch.list !== undefined)
     const tasks = watchesOf().filter((watch) => watch.taskId !== undefined).slice(0, MAX_IDS_IN_URL)
     const [first, ...others] = lists
     const groups = [...(first || tasks.length > 0 ? [{ list: first, tasks }] : []), ...others.map((list) => ({ list, tasks: [] }))]
+    const isBrief = !(await (asking = asking.then(() => takeSlots(groups.length))))
+    if (signal.aborted) return
+    const endAfter = (delayMs) => {
+      clearTimeout(timer)
+      timer = setTimeout(() => rest(slots[0].pollMs()), delayMs)
+    }
+    if (isBrief) endAfter(BRIEF_MS.longest)
     let begunCount = 0
     const onBegun = () => ++begunCount === groups.length && isBrief && endAfter(BRIEF_MS.begun)
     for (const group of groups) {
@@ -68,7 +84,7 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
     }
   }
 
-  /** Ends what is under way, and begins anew after the pause. */
+  /** Ends the current response, and starts a new one after the delay. */
   function rest(pauseMs) {
     clearTimeout(timer)
     current.abort()
@@ -108,7 +124,7 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
     close() {
       clearTimeout(timer)
       current.abort()
-      slot.close()
+      for (const slot of slots) slot.close()
     },
   }
 }

@@ -1,10 +1,10 @@
-/** The watches of `live.js`: a list, or one task. What the connection tells them, they keep and report. */
+/** The watches of `live.js`: a list, or one task. They hold and report what the connection receives. */
 import { CLOSES, compareRows, isFinal } from '../protocol.js'
 import { STOP_REASONS, WatchError } from './closes.js'
 import { fold } from './fold.js'
 import { WatchSession } from './life.js'
 
-/** What both kinds of watches have. `id` is given by the connection. */
+/** The part shared by both kinds of watches. The connection assigns `id`. */
 class Watch {
   id
   life
@@ -41,7 +41,7 @@ class Watch {
 export class ListWatch extends Watch {
   view
   #list
-  /** What the server calls the list. */
+  /** The server's name for the list. */
   #name
   #revision = 0
   #rows = new Map()
@@ -117,7 +117,7 @@ export class LiveTaskWatch extends Watch {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.finished.catch(() => {}) // whoever wants to know awaits it; nobody has to
+    this.finished.catch(() => {}) // awaiting it is optional
     if (options.signal?.aborted) this.close()
     else if (this.task && isFinal(this.task.status)) this.#end()
   }
@@ -150,6 +150,6 @@ export class LiveTaskWatch extends Watch {
 
   #end() {
     this.#resolve(this.task)
-    super.finish({ state: 'finished', text: 'Finished: nothing more to come' })
+    super.finish({ state: 'finished', text: 'Finished: no more updates' })
   }
 }

@@ -1,10 +1,10 @@
 /**
- * One connection for all that a page watches: lists and single tasks, over `/ws/tasks`, or over server-sent events where WebSockets are
- * blocked. Exported by `task-stream.js`.
+ * One connection for everything that a page watches: lists and single tasks, over `/ws/tasks`, or over server-sent
+ * events where WebSockets are blocked. Exported by `task-stream.js`.
  *
- * Each watch has a subscription of its own, under an id of its own. A lost connection is made anew: lists begin with the whole list
- * again, tasks go on after the version that is held. A connection from which nothing was heard for 30 s counts as lost: over a WebSocket
- * the server is asked for a sign after 10 s, over server-sent events it gives one every 15 s.
+ * Each watch has its own subscription, with its own id. After a lost connection, lists start again with the whole list,
+ * and tasks continue after the version held. A connection without data for 30 s counts as lost: over a WebSocket the
+ * client pings the server after 10 s, over server-sent events the server sends a heartbeat every 15 s.
  */
 import { LINKS } from './live-links.js'
 import { ListWatch, LiveTaskWatch } from './live-watches.js'
@@ -14,9 +14,9 @@ import { urlOf } from './connections.js'
 
 const CHECK_MS = 2_000
 const PING_AFTER_MS = 10_000
-/** A connection without watches stays so long, for the next. */
+/** How long a connection without watches is kept for the next one. */
 const LINGER_MS = 1_000
-/** A transport that brought nothing so often is left for the next. */
+/** After this many attempts without data, the next transport is used. */
 const MAX_MUTE_ATTEMPTS = 2
 const PROBE_DEADLINE_MS = 5_000
 
@@ -32,7 +32,7 @@ export function watchList(list = {}, options = {}) {
 
 class Live {
   #connection = { state: 'connecting', text: 'Connecting…' }
-  /** When the server was heard last, by the clock that people read; undefined before it was. */
+  /** When the server last sent data, by the wall clock; undefined before it did. */
   #heardAt
   #options
   #transports
@@ -50,7 +50,7 @@ class Live {
     urlOf(options.baseUrl, '')
     this.#options = options
     this.#transports = (options.transports ?? Object.keys(LINKS)).filter((name) => name !== 'websocket' || (options.WebSocket ?? globalThis.WebSocket))
-    if (this.#transports.length === 0) throw new TypeError('There is no WebSocket here: pass one, or allow other transports')
+    if (this.#transports.length === 0) throw new TypeError('There is no WebSocket in this environment: pass one, or allow other transports')
     options.signal?.addEventListener('abort', () => this.close())
     if (options.signal?.aborted) this.close()
   }
@@ -64,7 +64,7 @@ class Live {
   }
 
   watchTask(id, options = {}) {
-    // A connection has one stream a task: who joins later begins where the first one stands.
+    // A connection has one stream per task: a second watch starts where the first one is.
     const other = [...this.#watches.values()].find((watch) => watch.taskId === id.toLowerCase())
     return this.#add(new LiveTaskWatch(id, { task: other?.task, ...this.#optionsOf(options) }, this.#host))
   }
@@ -86,7 +86,7 @@ class Live {
     return { ...options, baseUrl: this.#options.baseUrl }
   }
 
-  /** What a watch asks of its connection. */
+  /** What a watch calls on its connection. */
   #host = {
     change: (watch, oldId) => {
       this.#watches.delete(oldId)
@@ -170,7 +170,7 @@ class Live {
     if (code !== CLOSES.ended.code && !shouldReconnect(code)) return this.#stop(code, STOP_REASONS[code] ?? reason)
     let isAway = false
     if (!seen.isHeard) {
-      this.#timer = -1 // no other connection begins meanwhile
+      this.#timer = -1 // no other connection starts meanwhile
       isAway = !(await this.#isServerThere())
       if (this.#isClosed || this.#timer !== -1) return
       if (!isAway && ++this.#muteCount >= MAX_MUTE_ATTEMPTS) {
@@ -182,7 +182,7 @@ class Live {
     const delayMs = retryAfterMs(reason) ?? Math.random() * Math.min(maxDelayMs, minDelayMs * 2 ** this.#failureCount)
     this.#failureCount++
     const when = delayMs < 1_000 ? '' : ` in ${Math.round(delayMs / 1_000)} s`
-    const state = isAway ? { state: 'away', text: `Server away, trying again${when}…` } : { state: 'reconnecting', text: `Reconnecting${when}…` }
+    const state = isAway ? { state: 'away', text: `Server unreachable, retrying${when}…` } : { state: 'reconnecting', text: `Reconnecting${when}…` }
     this.#show({ ...state, retryAt: Date.now() + delayMs })
     this.#timer = setTimeout(() => this.#connect(), delayMs)
   }

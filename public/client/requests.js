@@ -1,9 +1,13 @@
 /**
- * Requests to the REST surface, and in words why one brought no answer. Between this program and Taskwire there may be a network that is
- * gone, a proxy that answers by itself, or a page that asks to sign in: none of them speaks JSON. Without dependencies and without a DOM.
+ * Requests to the REST API, and readable messages for those that failed. Between this program and Taskwire there may be
+ * a broken network, a proxy that answers itself, or a sign-in page: none of them speaks JSON. No dependencies and no
+ * DOM.
  */
 
-/** The server, or a proxy before it, refused the request. `problem` is its answer (RFC 9457), or one made up from the status. */
+/**
+ * The server, or a proxy in front of it, refused the request. `problem` is its answer (RFC 9457), or one derived from
+ * the status.
+ */
 export class ProblemError extends Error {
   name = 'ProblemError'
   constructor(problem, options) {
@@ -12,7 +16,10 @@ export class ProblemError extends Error {
   }
 }
 
-/** No answer came. Whether the server got the request is not known. `code` is `offline`, `unreachable`, `timeout` or `incomplete`. */
+/**
+ * No answer arrived. It is unknown whether the server received the request. `code` is `offline`, `unreachable`,
+ * `timeout` or `incomplete`.
+ */
 export class ConnectionError extends Error {
   name = 'ConnectionError'
   constructor(code, message, options) {
@@ -21,21 +28,21 @@ export class ConnectionError extends Error {
   }
 }
 
-/** Statuses with which proxies say that the server is away for now. */
+/** Statuses with which proxies say that the server is temporarily unavailable. */
 const PASSING_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504])
 
-/** Whether the failure is likely to be over soon, so that the same request may be sent again. */
+/** Whether the failure is likely to be temporary, so that the same request may be repeated. */
 export function isPassing(error) {
   if (error instanceof ConnectionError) return true
   return error instanceof ProblemError && PASSING_STATUSES.has(error.problem.status)
 }
 
 /**
- * Sends a request and reads its JSON. `options` has what `fetch` takes, `fetch` itself, `timeoutMs`, and with `has` the member that
- * the answer must have to be the one that is expected.
+ * Sends a request and reads its JSON. `options` takes the options of `fetch`, `fetch` itself, `timeoutMs`, and `has`: a
+ * member that the expected answer must have.
  *
- * Throws `ProblemError` when the answer is not what Taskwire answers to a request that it accepts, `ConnectionError` when there is none,
- * and the reason of `signal` when that was aborted.
+ * Throws `ProblemError` if the answer is not one that Taskwire gives to an accepted request, `ConnectionError` if there
+ * is none, and the reason of `signal` if that was aborted.
  */
 export async function requestJson(url, { fetch: send = fetch, signal, timeoutMs, has, ...init }) {
   const deadline = AbortSignal.timeout(timeoutMs)
@@ -55,10 +62,10 @@ export async function requestJson(url, { fetch: send = fetch, signal, timeoutMs,
   return { body, response }
 }
 
-/** The answer's problem, or one made up from the status when something other than Taskwire answered. */
+/** The problem in the answer, or one derived from the status if something other than Taskwire answered. */
 export function readProblem({ status, type }, body) {
   if (typeof body?.title === 'string') return { type: 'about:blank', code: 'unexpected', detail: '', fix: '', requestId: '', ...body, status }
-  if (type === 'opaqueredirect' || (status >= 300 && status < 400)) return describeUnexpected(status, `A proxy sends requests elsewhere, perhaps to sign in`, SIGN_IN)
+  if (type === 'opaqueredirect' || (status >= 300 && status < 400)) return describeUnexpected(status, `A proxy redirected the request, perhaps to a sign-in page`, SIGN_IN)
   const [title, fix] = UNEXPECTED[status] ?? (status >= 500 ? SERVER_FAILED : OTHER)
   return describeUnexpected(status, `${title} (${status})`, fix)
 }
@@ -68,20 +75,20 @@ const WAIT = 'Wait a moment, then try again.'
 const TOO_LONG = 'Delete the cookies of this site, then try again; or raise the limit of the proxy.'
 const SERVER_FAILED = ['The server, or a proxy in front of it, failed', WAIT]
 const OTHER = ['The server refused the request without a reason', 'Check that Taskwire is at this address.']
-/** What a status means when it does not come from Taskwire, which would say so itself: what happened, and what to do. */
+/** What a status means if it does not come from Taskwire, which would send a problem: what happened, and what to do. */
 const UNEXPECTED = {
-  401: ['A proxy wants to know who you are', SIGN_IN],
+  401: ['A proxy requires you to sign in', SIGN_IN],
   403: ['A proxy refused the request', SIGN_IN],
-  404: ['Taskwire is not at this address', 'Check the address, and how the proxy passes it on.'],
-  405: ['Taskwire is not at this address', 'Check the address, and how the proxy passes it on.'],
-  407: ['A proxy wants to know who you are', SIGN_IN],
+  404: ['Taskwire is not at this address', 'Check the address and the proxy configuration.'],
+  405: ['Taskwire is not at this address', 'Check the address and the proxy configuration.'],
+  407: ['A proxy requires you to sign in', SIGN_IN],
   408: ['The request took too long to arrive', WAIT],
-  413: ['A proxy finds the request too large', 'Send less, or raise the limit of the proxy (nginx: client_max_body_size).'],
-  414: ['A proxy finds the address too long', TOO_LONG],
+  413: ['The request is too large for a proxy', 'Send less, or raise the limit of the proxy (nginx: client_max_body_size).'],
+  414: ['The address is too long for a proxy', TOO_LONG],
   421: ['A proxy does not know this host name', 'Check the address.'],
-  429: ['A proxy finds that too many requests were sent', WAIT],
-  431: ['A proxy finds the headers of the request too large', TOO_LONG],
-  502: ['The server does not answer its proxy', WAIT],
+  429: ['A proxy is limiting requests', WAIT],
+  431: ['The request headers are too large for a proxy', TOO_LONG],
+  502: ['The server is not answering its proxy', WAIT],
   503: ['The server is not available', WAIT],
   504: ['The server did not answer its proxy in time', WAIT],
 }
@@ -90,11 +97,11 @@ function describeUnexpected(status, title, fix) {
   return { type: 'about:blank', title, status, code: 'unexpected', detail: '', fix, requestId: '' }
 }
 
-/** An answer that says "accepted" and holds something else than Taskwire's JSON. */
+/** An answer with a success status that does not contain Taskwire's JSON. */
 function describeForeignAnswer({ status, headers }, text) {
   if (text.trim() === '') return describeUnexpected(status, 'The answer is empty', WAIT)
   const isPage = headers.get('content-type')?.includes('html') || /^\s*</.test(text)
-  if (isPage) return describeUnexpected(status, 'A web page came instead of the answer, perhaps one to sign in', SIGN_IN)
+  if (isPage) return describeUnexpected(status, 'The answer was a web page, perhaps a sign-in page', SIGN_IN)
   return describeUnexpected(status, 'The answer is incomplete, or not from Taskwire', WAIT)
 }
 
@@ -105,7 +112,7 @@ function describeNoAnswer(cause, { response, timeoutMs, isTooLate }) {
   return new ConnectionError('unreachable', 'The server cannot be reached', { cause })
 }
 
-/** Objects and lists are all that Taskwire answers. */
+/** Taskwire answers only with objects and lists. */
 function parse(text) {
   try {
     const value = JSON.parse(text)

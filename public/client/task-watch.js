@@ -1,4 +1,4 @@
-/** Follows one task until it ends, over whatever way there is. */
+/** Follows one task until it ends, over any available transport. */
 import { BROKEN, CLOSES, isFinal, shouldReconnect } from '../protocol.js'
 import { isOfTaskwire, STOP_CODE_OF_HTTP_STATUS, STOP_REASONS, WatchError } from './closes.js'
 import { urlOf } from './connections.js'
@@ -7,10 +7,10 @@ import { describeSilence, WatchSession } from './life.js'
 import { readProblem } from './requests.js'
 import { TRANSPORTS } from './transports.js'
 
-/** A transport that brought nothing so often is left for the next. */
+/** After this many attempts without data, the next transport is used. */
 const MAX_MUTE_ATTEMPTS = 2
 const REFUSAL_DEADLINE_MS = 5_000
-/** A connection that brought no change still counts as good when it stood this long. */
+/** A connection without changes still counts as good if it lasted this long. */
 const GOOD_CONNECTION_MS = 5_000
 
 export class TaskWatch {
@@ -19,10 +19,10 @@ export class TaskWatch {
   #options
   #task
   #transports
-  /** Which of the transports is used: an index. */
+  /** The index of the current transport. */
   #way = 0
   #muteCount = 0
-  /** The last line of the handler's log that was reported. */
+  /** The last log line of the handler that was reported. */
   #lastLine = 0
   #resolve
   #reject
@@ -34,13 +34,13 @@ export class TaskWatch {
     this.#transports = (options.transports ?? Object.keys(TRANSPORTS)).filter(
       (name) => name !== 'websocket' || (options.WebSocket ?? globalThis.WebSocket),
     )
-    if (this.#transports.length === 0) throw new TypeError('There is no WebSocket here: pass one, or allow other transports')
+    if (this.#transports.length === 0) throw new TypeError('There is no WebSocket in this environment: pass one, or allow other transports')
     this.#life = new WatchSession(options, () => this.close())
     this.finished = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.finished.catch(() => {}) // whoever wants to know awaits it; nobody has to
+    this.finished.catch(() => {}) // awaiting it is optional
     if (options.signal?.aborted) this.close()
     else if (this.#task && isFinal(this.#task.status)) this.#finish()
     else this.#connect()
@@ -59,7 +59,7 @@ export class TaskWatch {
     this.#life.end({ state: 'closed', text: 'Closed' })
   }
 
-  /** A server that is known to be back need not be waited for; one that asked for a pause gets it. */
+  /** If the server is known to be back there is no need to wait, unless it requested a delay. */
   retryNow() {
     if (this.#life.connection.state !== 'away') return
     this.#life.show({ state: 'reconnecting', text: 'Reconnecting…' })
@@ -67,7 +67,7 @@ export class TaskWatch {
     this.#connect()
   }
 
-  /** Reports what happens from now on. Leaving the loop closes the watch. */
+  /** Reports everything that happens from now on. Leaving the loop closes the watch. */
   [Symbol.asyncIterator]() {
     return this.#life.iterate()
   }
@@ -107,18 +107,18 @@ export class TaskWatch {
       this.#life.failureCount = 0
       this.#life.report({ task, message })
     }
-    // Of a task that has ended before, the lines follow its snapshot; then the server closes.
+    // If the task has already ended, its log lines follow the snapshot; then the server closes.
     if (isOver && !(this.#options.logs && message.type === 'snapshot')) this.#finish()
   }
 
-  /** After a reconnect the server begins with the latest lines again. */
+  /** After a reconnect the server starts with the latest lines again. */
   #receiveLine(message) {
     if (message.line.seq <= this.#lastLine) return
     this.#lastLine = message.line.seq
     this.#life.report({ task: this.#task, message })
   }
 
-  /** At once the first time; a server that answers with the same gap again is given the usual pauses. */
+  /** Immediately the first time; if the server repeats the same gap, with the usual delays. */
   #refill(seen) {
     if (this.#life.failureCount > 0) return this.#lost(BROKEN, '', seen)
     this.#life.failureCount = 1
@@ -134,17 +134,20 @@ export class TaskWatch {
     if (this.#life.isEnded) return
     if (refusal?.stopCode) return this.#stop(refusal.stopCode, refusal.title)
     if (seen.liveAt === Infinity && !isOfTaskwire(code)) this.#countMute(seen.isOpen || refusal.isAnswered)
-    // A close with `ended` that left the task unfinished was not the end of the stream: resume like after any other.
+    // A close with `ended` that left the task unfinished was not the end of the stream: resume as after any other.
     if (performance.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#life.failureCount = 0
     const isAway = refusal !== undefined && !refusal.isAnswered
     this.#life.reconnectLater(reason, () => this.#connect(), (delayMs) => {
       const when = delayMs < 1_000 ? '' : ` in ${Math.round(delayMs / 1_000)} s`
-      if (isAway) return { state: 'away', text: `Server away, trying again${when}…` }
+      if (isAway) return { state: 'away', text: `Server unreachable, retrying${when}…` }
       return { state: 'reconnecting', text: `${describeSilence(seen.silentMs)}Reconnecting${when}…` }
     })
   }
 
-  /** Nothing came. While the server is away no fallback would do better; one that is in use is left all the same. */
+  /**
+   * No data arrived. While the server is away no fallback would do better, but a fallback that is already in use is
+   * left anyway.
+   */
   #countMute(isServerThere) {
     if (!isServerThere && this.#way === 0) return
     this.#muteCount++
@@ -153,7 +156,7 @@ export class TaskWatch {
     this.#muteCount = 0
   }
 
-  /** Why the upgrade did not happen, as far as a plain request can tell. */
+  /** Why the upgrade failed, as far as a plain request can tell. */
   async #askForRefusal() {
     try {
       const url = urlOf(this.#options.baseUrl, `api/tasks/${encodeURIComponent(this.#id)}`)
@@ -176,6 +179,6 @@ export class TaskWatch {
 
   #finish() {
     this.#resolve(this.#task)
-    this.#life.end({ state: 'finished', text: 'Finished: nothing more to come' })
+    this.#life.end({ state: 'finished', text: 'Finished: no more updates' })
   }
 }

@@ -5,8 +5,8 @@ import { fold } from './fold.js'
 import { describeSilence, WatchSession } from './life.js'
 
 /**
- * One socket for a selection of tasks. The promise is that of a watch, for each task; a lost connection is made anew, with
- * the version of every task that is held and has not ended.
+ * One socket for a selection of tasks. Each task gets the guarantees of a watch; after a lost connection, it subscribes
+ * again with the version of every held task that has not ended.
  */
 export class TasksWatch {
   #life
@@ -17,13 +17,13 @@ export class TasksWatch {
   constructor(selection, options) {
     this.#selection = selection
     this.#options = options
-    if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError('There is no WebSocket here: pass one')
+    if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError('There is no WebSocket in this environment: pass one')
     this.#life = new WatchSession(options, () => this.close())
     if (options.signal?.aborted) this.close()
     else this.#connect()
   }
 
-  /** By id: each task of which something was told, as it stands. */
+  /** By id: the current state of each task received. */
   get tasks() {
     return this.#tasks
   }
@@ -53,14 +53,14 @@ export class TasksWatch {
     this.#life.line = openSocket(urlOf(this.#options.baseUrl, 'ws/tasks'), this.#options, ways)
   }
 
-  /** With the version of each task that is held: of those named, or of the newest, which the server tells of first. */
+  /** With the version of each held task: of those named, or of the newest, which the server sends first. */
   #request(id, selection) {
     const named = selection.ids && new Set(selection.ids.map((name) => name.toLowerCase()))
     const held = this.#held().filter((task) => !named || named.has(task.id)).sort((a, b) => (a.id < b.id ? 1 : -1))
     return { type: 'subscribe', id, selection, since: Object.fromEntries(held.slice(0, MAX_SELECTED_IDS).map((task) => [task.id, task.version])) }
   }
 
-  /** Those that have not ended. */
+  /** The tasks that have not ended. */
   #held() {
     return [...this.#tasks.values()].filter((task) => !isFinal(task.status))
   }
@@ -79,7 +79,7 @@ export class TasksWatch {
     if (!isRepeated) this.#life.report({ task, message })
   }
 
-  /** Tasks that are held and no longer selected may have gone on meanwhile: they are asked for by id. */
+  /** Held tasks that are no longer selected may have changed meanwhile: they are requested by id. */
   #begin({ id }) {
     this.#life.expectSigns((silentMs) => this.#lost(BROKEN, '', silentMs))
     this.#life.failureCount = 0

@@ -1,7 +1,7 @@
-/** Reads JSON Schemas: for the form, and for people. Pure. */
+/** Reads JSON Schemas for the form and for people. Pure. */
 import { schema as text } from '../text/en.js'
 
-/** Sees through what says the same in another way: a union with null, a union of constants. */
+/** Unwraps two other notations: a union with null, and a union of constants. */
 export function simplify(schema) {
   const { anyOf, oneOf, ...rest } = schema
   const members = (anyOf ?? oneOf)?.filter((member) => member.type !== 'null')
@@ -11,21 +11,21 @@ export function simplify(schema) {
   return members.length === 1 ? simplify({ ...only, ...rest }) : schema
 }
 
-/** `1 to 10`, `at least 1`; empty when there are none. */
+/** `1 to 10`, `at least 1`; empty if there are no limits. */
 export function describeBounds({ minimum, maximum }) {
   if (minimum !== undefined && maximum !== undefined) return text.between(minimum, maximum)
   if (minimum !== undefined) return text.atLeast(minimum)
   return maximum === undefined ? '' : text.atMost(maximum)
 }
 
-/** Begins with a capital letter, ends with a full stop. */
+/** Adds an initial capital letter and a full stop. */
 export function sentence(words) {
   return words && `${words[0].toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? '' : '.'}`
 }
 
 /**
- * The fields of an object, one row each, those of objects in it by dotted names:
- * `{ name, type, isRequired, fallback, text }`. What is no object with members is one row without a name.
+ * The fields of an object, one row each; fields of nested objects have dotted names: `{ name, type, isRequired,
+ * fallback, text }`. A schema that is not an object with members becomes one row without a name.
  */
 export function describeFields(schema) {
   return schema.properties ? describeMembers(schema, '') : [describeField(schema, '', true)]
@@ -54,7 +54,7 @@ function describeType(given) {
   return schema.type ?? text.any
 }
 
-/** A value that fits as far as can be told: what is required, from examples, defaults and limits. */
+/** A value that matches the schema as far as possible: the required fields, from examples, defaults and limits. */
 export function makeExample(given) {
   const schema = simplify(given)
   if (schema.properties) return Object.fromEntries((schema.required ?? []).map((name) => [name, makeExample(schema.properties[name])]))

@@ -1,8 +1,10 @@
-/** Ready-made lines that do from elsewhere what the page does. Pure. */
+/** Ready-made snippets that do elsewhere what the page does. Pure. */
 import { snippets as text } from '../text/en.js'
 import { makeExample } from './schema.js'
 
-/** The snippets of a task: `{ title, hint, code }`. `origin` is where the server is reached, e.g. `http://localhost:3000`. */
+/**
+ * The snippets of a task: `{ title, hint, code }`. `origin` is the address of the server, e.g. `http://localhost:3000`.
+ */
 export function createSnippets(task, origin) {
   const stream = `${origin.replace(/^http/, 'ws')}/ws/tasks/${task.id}`
   return [
@@ -33,7 +35,7 @@ export function createSnippets(task, origin) {
   ]
 }
 
-/** The snippets of a type of task, with a payload as an example. */
+/** The snippets of a task type, with an example payload. */
 export function createTypeSnippets({ type, payload }, origin) {
   const example = makeExample(payload)
   const body = { type, ...(example !== null && Object.keys(example).length > 0 && { payload: example }) }
@@ -56,19 +58,19 @@ export function createTypeSnippets({ type, payload }, origin) {
   ]
 }
 
-/** The body that creates such a task, without what is the default anyway. */
+/** The body that creates such a task, without fields that equal their defaults. */
 function describeCreation({ title, type, payload, priority, tags }) {
   return { title, type, payload, ...(priority !== 0 && { priority }), ...(tags.length > 0 && { tags }) }
 }
 
-/** JSON in which nothing is hidden: characters that cannot be seen, or that turn the direction of others around, are escaped. */
+/** JSON without hidden characters: characters that are invisible or change the direction of text are escaped. */
 function toVisibleJson(value) {
   return JSON.stringify(value).replace(/[\p{Cf}\p{Zl}\p{Zp}\u007F-\u009F]/gu, (character) => {
     return [...Array(character.length).keys()].map((index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`).join('')
   })
 }
 
-/** POSIX shells take everything literally between single quotes, except the single quote. */
+/** POSIX shells take everything between single quotes literally, except the single quote. */
 function quoteForShell(value) {
   return `'${value.replaceAll("'", `'\\''`)}'`
 }

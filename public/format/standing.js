@@ -1,12 +1,12 @@
 // @ts-check
-/** How a task or the connection stands, in a sentence. Pure. */
+/** The state of a task or the connection, in a sentence. Pure. */
 import { connection, standing as text } from '../text/en.js'
 import { describeDue, describeDuration, describeRoughly, describeSeconds } from './times.js'
 
 /** @typedef {import('../protocol.js').Status} Status */
 
 /**
- * What is said of a task in each status. `forHowLong` it has it, `took` its runs; '' when it never ran.
+ * The text for a task in each status. `forHowLong` it has had the status; `took` is the time of its runs, '' if it never ran.
  * @satisfies {Record<Status, (task: any, known: { forHowLong: string, took: string, now: number }) => string>}
  */
 const STANDINGS = {
@@ -23,8 +23,8 @@ const STANDINGS = {
 }
 
 /**
- * The one-glance answer: is it done, how long did it take, what is it waiting for. `sinceAt` is when this status began. Of a status that
- * a newer server has, its name.
+ * The answer at a glance: is the task done, how long did it take, what is it waiting for. `sinceAt` is when this status
+ * began. For a status that only a newer server knows, its name.
  * @param {any} task @param {string} sinceAt @param {number} now
  * @returns {string}
  */
@@ -36,13 +36,13 @@ export function describeStanding(task, sinceAt, now) {
   return describe?.(task, { forHowLong, took, now }) ?? task.status
 }
 
-/** How long a task ran, or null when it never did. @param {any} task @param {number} now */
+/** How long a task ran, or null if it never did. @param {any} task @param {number} now */
 function runMsOf(task, now) {
   if (task.startedAt === null) return null
   return (task.finishedAt ? Date.parse(task.finishedAt) : now) - Date.parse(task.startedAt)
 }
 
-/** The standing of a connection: how old what is shown may be, and when it is tried again. @param {any} standing @param {number} now */
+/** The state of a connection: how old the data may be, and when the next attempt is made. @param {any} standing @param {number} now */
 export function describeConnection({ state, text: standing, retryAt, lostAt }, now) {
   if (state !== 'reconnecting' && state !== 'away') return standing
   const leftMs = (retryAt ?? 0) - Date.now()

@@ -14,7 +14,7 @@ export function describeDuration(ms) {
   return describeSeconds(positiveMs)
 }
 
-/** The same in whole seconds, for what is still counting. */
+/** The same in whole seconds, for durations that are still counting. */
 export function describeSeconds(ms) {
   const positiveMs = Math.max(0, ms)
   if (positiveMs < MINUTE_MS) return `${Math.floor(positiveMs / 1_000)} ${text.second}`
@@ -40,7 +40,7 @@ export function describeRoughly(ms) {
   return describeSeconds(ms).split(' ').slice(0, 2).join(' ')
 }
 
-/** When something is due that may be due already. */
+/** The time until something is due, which may already be past. */
 export function describeDue(instant, now) {
   const leftMs = Date.parse(instant) - now
   return leftMs > 0 ? text.in(describeSeconds(leftMs + 999)) : text.anyMoment
@@ -50,7 +50,7 @@ export function describeInstant(instant) {
   return absolute.format(new Date(instant))
 }
 
-/** The time of day with milliseconds, for lines that follow each other closely. */
+/** The time of day with milliseconds, for log lines close together. */
 export function describeTimeOfDay(instant) {
   const date = new Date(instant)
   return `${date.toLocaleTimeString('en-GB')}.${String(date.getMilliseconds()).padStart(3, '0')}`

@@ -1,4 +1,4 @@
-/** The list of tasks, and beside it, where there is room, the form. */
+/** The list of tasks and, if there is room, the form next to it. */
 import { open as openForm } from './new.js'
 
 export const name = 'home'

@@ -1,4 +1,4 @@
-/** The form that creates a task, at `/new/<type>` for a type. What was typed stays while other pages are shown. */
+/** The form that creates a task; at `/new/<type>` for that type. It keeps its contents while other pages are shown. */
 import { startCreateForm } from '../parts/create-form.js'
 
 export const name = 'new'
@@ -7,7 +7,7 @@ let form
 export function open(frame, { type }) {
   form ??= startCreateForm({
     onReady() {
-      // The page was chosen before there was a form.
+      // The page was opened before the form existed.
       if (document.activeElement === frame.main && frame.main.contains(form.element)) form.firstField()?.focus({ preventScroll: true })
     },
     onCreated: ({ id }) => frame.navigate(`/tasks/${id}`),

@@ -1,4 +1,4 @@
-/** One task, live: how it stands, how far it is, what it was given, what came of it, and everything that happened to it. */
+/** One task, live: its status, progress, payload, result and failure, and its whole history. */
 import { linkTo } from '../addresses.js'
 import { describeTitle } from '../format/title.js'
 import { onTick } from '../parts/clock.js'
@@ -12,7 +12,7 @@ import { frame as frameText, task as text } from '../text/en.js'
 export const name = 'task'
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
-/** A task that does not exist is said to be so. */
+/** A task that does not exist gets a page that says so. */
 export function open(frame, { id }) {
   const element = h('article', { class: 'card sheet', 'aria-label': text.label })
   const show = (...children) => element.replaceChildren(h('a', { class: 'back', href: linkTo('/') }, text.back), ...children)
@@ -24,7 +24,7 @@ export function open(frame, { id }) {
   return { element, close: followTask(id, { show, tell: createTeller(frame) }) }
 }
 
-/** @returns a function that ends it */
+/** @returns a function that stops it */
 function followTask(id, { show, tell }) {
   let view
   const tick = () => view?.tick()
@@ -50,7 +50,7 @@ function followTask(id, { show, tell }) {
   return () => ends.forEach((end) => end())
 }
 
-/** In the title of the window; and for those who hear the page every status, and no progress. */
+/** Every status goes into the window title and is announced to screen readers; progress is not. */
 function createTeller(frame) {
   let statusBefore
   return (task) => {

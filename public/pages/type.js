@@ -1,4 +1,4 @@
-/** One type of task: what it does, what it takes and returns, how its tasks are run. Made from its definition. */
+/** One task type: what it does, its payload and result, and how its tasks run. Generated from its definition. */
 import { linkTo } from '../addresses.js'
 import { createTypeSnippets } from '../format/snippets.js'
 import { describeSeconds } from '../format/times.js'

@@ -1,4 +1,4 @@
-/** What kinds of task there are. */
+/** The list of task types. */
 import { linkTo } from '../addresses.js'
 import { h } from '../parts/dom.js'
 import { openTypesSheet } from '../parts/types-sheet.js'

@@ -1,7 +1,7 @@
 /** The progress of a task as a bar. */
 import { h, setAttribute } from './dom.js'
 
-/** `update` takes a fraction, null when the task runs without saying how far, undefined when it does not run. */
+/** `update` takes a fraction, null if the task runs without reporting one, and undefined if it does not run. */
 export function createBar(label) {
   const fill = h('span', { class: 'fill' })
   const element = h('div', { class: 'bar', role: 'progressbar', 'aria-label': label, 'aria-valuemin': 0, 'aria-valuemax': 100 }, fill)

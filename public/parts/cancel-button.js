@@ -1,4 +1,4 @@
-/** The button that cancels a task: the first press asks, the second does it. */
+/** The button that cancels a task: the first click asks, the second one cancels. */
 import { isFinal } from '../task-stream.js'
 import { postJson } from '../server/api.js'
 import { cancel as text } from '../text/en.js'
@@ -21,7 +21,7 @@ export function createCancelButton(id) {
     clearTimeout(timer)
     isAsking = false
     isSending = true
-    // It keeps the focus, which a disabled button would lose.
+    // It is not disabled, because a disabled button would lose the focus.
     button.setAttribute('aria-disabled', 'true')
     setText(button, text.sending)
     try {
@@ -51,7 +51,7 @@ export function createCancelButton(id) {
     element: h('p', { class: 'actions' }, button, trouble.element),
     update({ status }) {
       button.hidden = isFinal(status) || status === 'CANCELLING'
-      if (button.hidden) trouble.clear() // it was cancelled, or it has ended
+      if (button.hidden) trouble.clear() // the task was cancelled, or has ended
     },
   }
 }

@@ -1,4 +1,4 @@
-/** Keeps what counts in seconds counting: relative times, running durations, pauses before a reconnect. */
+/** Updates everything that counts in seconds: relative times, running durations, delays before a reconnect. */
 import { serverNow } from '../server/api.js'
 import { knownNow } from '../server/connection.js'
 import { h, setAttribute, setText } from './dom.js'
@@ -9,27 +9,27 @@ const listeners = new Set()
 setInterval(() => document.hidden || tick(), TICK_MS)
 document.addEventListener('visibilitychange', () => document.hidden || tick())
 
-/** Calls `listener` about twice a second while the page is visible. Returns a function that ends it. */
+/** Calls `listener` about twice a second while the page is visible. Returns a function that stops it. */
 export function onTick(listener) {
   listeners.add(listener)
   return () => listeners.delete(listener)
 }
 
-/** A time as people say it, the exact one on hovering. */
+/** A relative time, with the exact time on hover. */
 export function createTime(instant) {
   const element = h('time', { class: 'ago' })
   setTime(element, instant)
   return element
 }
 
-/** Makes it another time. */
+/** Changes the time. */
 export function setTime(element, instant) {
   setAttribute(element, 'datetime', instant)
   setAttribute(element, 'title', describeInstant(instant))
   setText(element, describe(instant))
 }
 
-/** What is past stays past; whether what was to come has come is not known while the server is away. */
+/** A past time stays past; while the server is away, it is unknown whether a future event has happened. */
 function describe(instant) {
   const isToCome = Date.parse(instant) > knownNow()
   return describeAgo(instant, isToCome ? knownNow() : serverNow())

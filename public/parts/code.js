@@ -1,4 +1,4 @@
-/** Code and JSON to look at and to copy. Each can be changed in place, which leaves what is equal as it is. */
+/** Code and JSON to view and to copy. Each can be updated in place, which leaves equal content untouched. */
 import { copy as copyText } from '../text/en.js'
 import { createCopyButton } from './copy-button.js'
 import { h, setText } from './dom.js'
@@ -29,14 +29,14 @@ function createHeading(name, action) {
   return h('div', { class: 'heading' }, name, action)
 }
 
-/** Long lines scroll, so the keyboard must reach it. */
+/** Long lines scroll, so the keyboard must be able to focus it. */
 function createCode(label) {
   const inner = h('code', {})
   const element = h('pre', { class: 'code-block', tabindex: 0, role: 'region', 'aria-label': label }, inner)
   return { element, text: () => inner.textContent, update: (text) => setText(inner, text) }
 }
 
-/** A part with a heading of its own. */
+/** A part with its own heading. */
 export function createSection(title, children) {
   return h('section', {}, createHeading(h('h2', {}, title)), children)
 }

@@ -1,4 +1,4 @@
-/** How the page as a whole stands with the server, in the header. */
+/** The state of the page's connection to the server, in the header. */
 import { serverNow } from '../server/api.js'
 import { onPageConnection, pageConnection } from '../server/connection.js'
 import { describeConnection } from '../format/standing.js'
@@ -6,9 +6,9 @@ import { connection as text } from '../text/en.js'
 import { onTick } from './clock.js'
 import { setAttribute, setText } from './dom.js'
 
-/** Fills `element`, and `announce`s each change once, not each second of a countdown. */
+/** Fills `element`, and announces each change once, not each second of a countdown. */
 export function startConnectionState(element, announce) {
-  /** What is not worth a word when it is over. */
+  /** States whose end is not worth announcing. */
   const beginnings = ['idle', 'connecting']
   let stateBefore = 'idle'
   const show = () => {

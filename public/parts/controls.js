@@ -1,10 +1,10 @@
-/** A control for a value of a JSON Schema. */
+/** A form control for a value of a JSON Schema. */
 import { findInexactNumber, isKept } from '../exact-numbers.js'
 import { makeExample } from '../format/schema.js'
 import { fields as text } from '../text/en.js'
 import { h } from './dom.js'
 
-/** @returns `{ control, read(violations) }`; `read` returns undefined for nothing entered */
+/** @returns `{ control, read(violations) }`; `read` returns undefined if nothing was entered */
 export function createControl(schema, context) {
   if (schema.enum) return createSelect(schema, context)
   switch (schema.type) {

@@ -1,8 +1,8 @@
-/** Copies, also where the browser has no clipboard for the page. */
+/** Copies text, even where the browser gives the page no clipboard. */
 import { copy as text } from '../text/en.js'
 import { h, setText } from './dom.js'
 
-/** A button that copies what `getText` returns, and says so. */
+/** A button that copies what `getText` returns, and confirms it. */
 export function createCopyButton(getText, label) {
   const button = h('button', { type: 'button', class: 'copy', 'aria-label': label }, text.press)
   let timer

@@ -1,4 +1,4 @@
-/** The form that creates a task: what every task has, and what its type asks for. */
+/** The form that creates a task: the fields of every task, and those of its type. */
 import { linkTo } from '../addresses.js'
 import { isPassing, ProblemError } from '../client/requests.js'
 import { whenTypesKnown } from '../server/types.js'
@@ -11,9 +11,9 @@ import { showProblem } from './place.js'
 import { describeFailure, whenOver } from './trouble.js'
 
 /**
- * The form, in an element that tells meanwhile that the types are read. `onReady` is called once the form stands, `onCreated` gets each
- * task as accepted.
- * @returns `{ element, select(type), firstField() }`; a type may be chosen before the types are there
+ * The form, in an element that shows a loading text until the types have been read. `onReady` is called once the form
+ * exists, `onCreated` receives each accepted task.
+ * @returns `{ element, select(type), firstField() }`; a type may be selected before the types have been read
  */
 export function startCreateForm({ onReady, onCreated }) {
   let form
@@ -121,7 +121,7 @@ class CreateForm {
     const isTold = error instanceof ProblemError && error.problem.code !== 'unexpected'
     const advice = isPassing(error) ? text.pressAgain : ''
     this.#showRefusal(isTold ? error.problem : { title: describeFailure(error), fix: advice })
-    // What Taskwire refuses stays until it is fixed; the way to the server heals by itself.
+    // A refusal by Taskwire stays visible until it is fixed; connection failures resolve themselves.
     if (isPassing(error)) this.#forgetTrouble = whenOver(() => (this.#alert.hidden = true))
   }
 }

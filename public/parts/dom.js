@@ -1,8 +1,8 @@
-/** Builds the page's elements. Everything shown is text: neither this file nor any other parses HTML. */
+/** Builds the page's elements. Everything shown is text: no file of the page parses HTML. */
 
 /**
- * An element. Properties are attributes (left out when null, undefined or false), or listeners when they are functions;
- * children are elements and texts, and nothing where one is null or undefined.
+ * An element. Properties are attributes (left out if null, undefined or false), or listeners if they are functions.
+ * Children are elements and texts; null and undefined are skipped.
  */
 export function h(name, properties = {}, ...children) {
   const element = document.createElement(name)
@@ -19,7 +19,7 @@ export function setAttribute(element, name, value) {
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value === true ? '' : value)
 }
 
-/** Leaves an unchanged text alone: no new announcement, no lost selection. */
+/** Leaves unchanged text alone: no repeated announcement, no lost selection. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text
 }

@@ -1,4 +1,7 @@
-/** The details of a task, a line each. A line that has not changed keeps its nodes, and with them focus, selection and presses. */
+/**
+ * The details of a task, one line each. A line that has not changed keeps its nodes, and with them focus, selection and
+ * clicks.
+ */
 import { linkTo } from '../addresses.js'
 import { describeInstant } from '../format/times.js'
 import { facts as text } from '../text/en.js'
@@ -23,7 +26,7 @@ export function createFacts() {
   return { element, update }
 }
 
-/** Name, kind, and what is shown of the task; nothing where there is nothing. */
+/** The name, the kind, and the value of the task to show; the line is omitted if the value is empty. */
 const FACTS = [
   [text.type, createLink, ({ type }) => ({ href: linkTo('/types/', type), label: type })],
   [text.version, createText, ({ version }) => String(version)],
@@ -47,7 +50,7 @@ function createText() {
   return { element, update: (value) => setText(element, value) }
 }
 
-/** Several texts, each apart from the others: one may be written from right to left, or turn the direction around. */
+/** Several texts, isolated from each other: one may be written right to left, or change the direction of text. */
 function createTexts() {
   const element = h('span', {})
   return {

@@ -3,7 +3,7 @@ import { describeFields } from '../format/schema.js'
 import { types as text } from '../text/en.js'
 import { h } from './dom.js'
 
-/** A client wants to know what it must send, and what it gets always. */
+/** For a payload, a client wants to know which fields it must send; for a result, which fields are always present. */
 export const markInput = ({ isRequired, fallback }) => (isRequired ? text.required : fallback !== undefined && text.default(JSON.stringify(fallback)))
 export const markOutput = ({ isRequired }) => !isRequired && text.notAlways
 

@@ -1,5 +1,5 @@
 /**
- * A form made from a JSON Schema. A field left empty is left out of the value, so the server fills in its default.
+ * A form made from a JSON Schema. An empty field is left out of the value, so the server fills in its default.
  *
  * Each field is registered in `places` under the JSON Pointer of its value, where the server's errors find it.
  */
@@ -9,7 +9,10 @@ import { createControl } from './controls.js'
 import { h } from './dom.js'
 import { createPlace, showErrors } from './place.js'
 
-/** Builds the members of an object schema: `{ elements, read(violations) }`. What cannot be sent at all goes into `violations`. */
+/**
+ * Builds the members of an object schema: `{ elements, read(violations) }`. Values that cannot be sent are added to
+ * `violations`.
+ */
 export function createFields(schema, pointer, places) {
   const required = new Set(schema.required)
   const fields = Object.entries(schema.properties ?? {}).map(([name, member]) => {
@@ -44,7 +47,7 @@ function createGroup(schema, { name, pointer, isRequired, places }) {
   return { element, read: readGroup }
 }
 
-/** What a field's value must keep to, as a sentence. */
+/** The limits of a field's value, as a sentence. */
 function describeLimits(schema) {
   const { type, default: fallback, format, items } = schema
   const isNumber = type === 'integer' || type === 'number'

@@ -1,4 +1,4 @@
-/** The files of a task, read once it has ended. */
+/** The files of a task, loaded once it has ended. */
 import { isFinal } from '../task-stream.js'
 import { readUntilDone } from '../server/api.js'
 import { task as text } from '../text/en.js'

@@ -1,16 +1,17 @@
 /**
- * The filters of the list. They live in the query of the address, so a link, a reload or the way back keeps them. Status and type can be
- * chosen; what else `GET /api/tasks` filters by is taken from the address too, shown, and can be taken away.
+ * The filters of the list. They are stored in the query of the address, so a link, a reload or the back button keeps
+ * them. Status and type can be chosen; the other filters of `GET /api/tasks` are also read from the address, shown, and
+ * can be removed.
  */
 import { STATUSES } from '../protocol.js'
 import { list as text } from '../text/en.js'
 import { h, setText } from './dom.js'
 
-/** Those that can be chosen here, and the others that the API has: the server names them in the document. */
+/** Filters with a control here. The server names all filters of the API in the document; the others have no control. */
 const CHOSEN = ['status', 'type']
 const OTHERS = document.querySelector('meta[name="taskwire-filters"]').content.split(' ').filter((name) => !CHOSEN.includes(name))
 
-/** Calls `onChange` when others are set, here or by the address. */
+/** Calls `onChange` when the filters change, here or through the address. */
 export function createFilters(onChange) {
   const statusSelect = createFilter(text.filterByStatus, text.anyStatus, STATUSES)
   const typeSelect = createFilter(text.filterByType, text.anyType, [])
@@ -47,7 +48,7 @@ export function createFilters(onChange) {
   })
   return {
     element: h('div', { class: 'filters' }, statusSelect, typeSelect, chips),
-    /** Those that are set. */
+    /** The active filters. */
     read,
     isWrong: () => statusSelect.value !== '' && !STATUSES.includes(statusSelect.value),
     clear() {
@@ -73,7 +74,7 @@ function createFilter(label, any, values) {
   return h('select', { 'aria-label': label }, h('option', { value: '' }, any), options)
 }
 
-/** A value that the address names and nothing can have stays in view, and is told. */
+/** An impossible value from the address stays visible, with a message. */
 function select(control, value) {
   addOption(control, value)
   control.value = value
@@ -83,7 +84,7 @@ function addOption(control, value) {
   if (![...control.options].some((option) => option.value === value)) control.append(h('option', { value }, value))
 }
 
-/** How many tasks each status has; nothing while they have not been counted. */
+/** The number of tasks in each status; empty until they have been counted. */
 function showCounts({ options }, counts) {
   for (const option of options) {
     if (option.value === '') continue

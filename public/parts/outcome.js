@@ -1,4 +1,4 @@
-/** What came of a task: its failure and its result, once there are any. */
+/** The outcome of a task: its failure and its result, once they exist. */
 import { task as text } from '../text/en.js'
 import { createJson } from './code.js'
 import { h, setText } from './dom.js'

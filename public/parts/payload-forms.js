@@ -1,11 +1,11 @@
 /**
- * The payload's own form, one for each type, made when the type is chosen first. What was typed into one stays in it; a field that another
- * type has, too, begins with what was typed last.
+ * The payload forms, one for each type, created when the type is first selected. Each keeps its contents; a field that
+ * another type has too starts with the last text entered.
  */
 import { h } from './dom.js'
 import { createFields } from './fields.js'
 
-/** @returns `{ element, places, show(type), read(violations) }`; `places` are those of the form that is shown */
+/** @returns `{ element, places, show(type), read(violations) }`; `places` are those of the visible form */
 export function createPayloadForms() {
   const element = h('div', { class: 'payload' })
   const forms = new Map()
@@ -29,12 +29,12 @@ export function createPayloadForms() {
 function createForm(schema) {
   const places = new Map()
   const isObject = schema.properties !== undefined
-  // A payload that is no object with members is one JSON value: a field called `payload`.
+  // A payload that is not an object with members is one JSON value: a field called `payload`.
   const members = isObject ? createFields(schema, '/payload', places) : createFields({ properties: { payload: schema } }, '', places)
   return { places, elements: members.elements, read: (violations) => (isObject ? members.read(violations) : members.read(violations).payload) }
 }
 
-/** Only into fields that nobody has filled in. */
+/** Only into fields that have not been filled in. */
 function carryOver(from, to) {
   for (const [pointer, { control }] of to) {
     const typed = from.get(pointer)?.control
@@ -50,6 +50,6 @@ function isTouched(control) {
 function copyValue(from, to) {
   if (from.type === 'checkbox') to.checked = from.checked
   else if (from.tagName !== 'SELECT') to.value = from.value
-  // The values of options are their places in their own list.
+  // The value of an option is its position in the list of options.
   else to.value = [...to.options].find((option) => option.text === from.selectedOptions[0].text)?.value ?? ''
 }

@@ -1,11 +1,14 @@
-/** Where a value is entered, and where it is told what is wrong with it: places are known by the JSON Pointers of their values. */
+/**
+ * A place where a value is entered and its errors are shown. Places are identified by the JSON Pointers of their
+ * values.
+ */
 import { sentence } from '../format/schema.js'
 import { create as text, fields as fieldsText } from '../text/en.js'
 import { h, setAttribute } from './dom.js'
 
 let idCount = 0
 
-/** A labelled control with its help and its error; `read` returns undefined for nothing entered. */
+/** A labelled control with its help and its error; `read` returns undefined if nothing was entered. */
 export function createPlace(control, { label, name, help, pointer, isRequired, places }) {
   const id = `field-${++idCount}`
   control.id = id
@@ -21,14 +24,14 @@ export function createPlace(control, { label, name, help, pointer, isRequired, p
   return h('div', { class: isSwitch ? 'field switch' : 'field' }, isSwitch ? [control, caption] : [caption, control], hint, error)
 }
 
-/** Shows what is wrong with the value, or with `[]` that nothing is. */
+/** Shows the errors of the value; `[]` clears them. */
 export function showErrors(control, element, texts) {
   element.replaceChildren(...texts.map((line) => h('p', { class: 'error' }, line)))
   element.hidden = texts.length === 0
   setAttribute(control, 'aria-invalid', texts.length > 0 ? 'true' : null)
 }
 
-/** Puts the errors at their fields, or at the nearest field around each; what belongs to none is listed in the alert. */
+/** Shows each error at its field, or at the nearest enclosing field; the others are listed in the alert. */
 export function showProblem({ title = text.cannotSend, detail, fix, errors = [] }, { alert, places }) {
   const homeless = []
   const found = new Map()
@@ -36,7 +39,7 @@ export function showProblem({ title = text.cannotSend, detail, fix, errors = [] 
     const at = findPlace(places, pointer)
     const words = [sentence(detail), fix].filter(Boolean).join(' ')
     if (at === undefined) homeless.push(`${pointer} ${words}`)
-    // Of a field that holds several values: which of them is meant.
+    // In a field with several values: which of them is meant.
     else found.set(at, [...(found.get(at) ?? []), pointer === at ? words : `${pointer.slice(at.length)}: ${words}`])
   }
   for (const [at, texts] of found) places.get(at).showErrors(texts)
@@ -47,7 +50,7 @@ export function showProblem({ title = text.cannotSend, detail, fix, errors = [] 
   if (first !== undefined) places.get(first).control.focus()
 }
 
-/** Where the error of a value is shown: the pointer of a field, its own or that of one around it. */
+/** The place where an error is shown: the pointer of its field, or of an enclosing one. */
 function findPlace(places, pointer) {
   for (let at = pointer; at !== ''; at = at.slice(0, at.lastIndexOf('/'))) {
     if (places.has(at)) return at

@@ -1,4 +1,4 @@
-/** How far a task is: a bar, what it says, how much is done, and what is left. */
+/** The progress of a task: a bar, the message, how much is done, and how much is left. */
 import { describeSeconds } from '../format/times.js'
 import { task as text } from '../text/en.js'
 import { createBar } from './bar.js'
@@ -21,7 +21,7 @@ export function createProgress() {
   return { element: h('div', { class: 'progress' }, bar.element, h('p', { class: 'progress-text' }, message, count), data), update }
 }
 
-/** What is left is guessed for a task that goes on, and for no other. */
+/** The remaining time is shown only for a task that is running. */
 function describeCount(fraction, progress, status) {
   const percent = typeof fraction === 'number' ? text.percent(Math.round(fraction * 100)) : ''
   const isCounted = typeof progress?.done === 'number' && progress.message === null
@@ -30,7 +30,7 @@ function describeCount(fraction, progress, status) {
   return [count, percent, left].filter(Boolean).join(' · ')
 }
 
-/** What a handler says besides: `rows 1200 · stage upload`. */
+/** The handler's progress data: `rows 1200 · stage upload`. */
 function describeData(data) {
   if (data === null || typeof data !== 'object') return data === undefined ? '' : String(data)
   return Object.entries(data)

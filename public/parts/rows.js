@@ -1,6 +1,6 @@
 /**
- * The rows of the list, keyed by task, changed in place. While the pointer is over them or presses one, nothing moves: rows that would
- * come are held back and counted, rows that would go are marked.
+ * The rows of the list, keyed by task and changed in place. While the pointer is over or pressing a row, nothing moves:
+ * new rows are held back and counted, removed rows are marked.
  */
 import { h, setAttribute } from './dom.js'
 import { createRow } from './row.js'
@@ -14,7 +14,7 @@ export class Rows {
   #isPressed = false
   #onHeld
 
-  /** @param onHeld gets the number of rows that are held back, whenever it may have changed */
+  /** @param onHeld receives the number of rows held back, whenever it may have changed */
   constructor({ onHeld }) {
     this.#onHeld = onHeld
     this.element.addEventListener('pointerleave', () => this.#isPressed || this.settle())
@@ -31,7 +31,7 @@ export class Rows {
     else this.settle()
   }
 
-  /** Lets rows come and go now. */
+  /** Adds and removes the pending rows now. */
   settle() {
     const { element } = this
     element.removeAttribute('aria-busy')
@@ -65,7 +65,7 @@ export class Rows {
     this.#shown.get(id)?.select(true)
   }
 
-  /** At once, or when it comes if nothing else has got the focus until then. */
+  /** Focuses the row at once, or when it appears if nothing else has got the focus by then. */
   focus(id, options) {
     const row = this.#shown.get(id)
     this.#awaited = row ? undefined : { id, options }
@@ -79,12 +79,12 @@ export class Rows {
   #release() {
     if (!this.#isPressed) return
     this.#isPressed = false
-    // After the click, which is to meet the row that was pressed.
+    // After the click, so that it hits the row that was pressed.
     setTimeout(() => this.#isHeld() || this.settle())
   }
 }
 
-/** The arrow keys walk the rows. */
+/** The arrow keys move between rows. */
 function moveFocus(event) {
   const step = { ArrowDown: 'nextElementSibling', ArrowUp: 'previousElementSibling' }[event.key]
   const row = step && event.target.closest('li')?.[step]

@@ -1,11 +1,11 @@
 // @ts-check
-/** The status of a task, told by shape, word and colour. */
+/** The status of a task, shown by shape, word and colour. */
 import { h, setAttribute, setText } from './dom.js'
 
 const SVG_NAMESPACE = 'http://www.w3.org/2000/svg'
 
 /**
- * One shape for each status. 16 by 16.
+ * One shape for each status, 16 by 16.
  * @satisfies {Record<import('../protocol.js').Status, string>}
  */
 const STATUS_SHAPES = {

@@ -1,4 +1,4 @@
-/** The head of a task: its title, status, how it stands, its progress and what can be done. */
+/** The head of a task: its title, status, state in words, progress and actions. */
 import { describeTitle } from '../format/title.js'
 import { task as text } from '../text/en.js'
 import { createCancelButton } from './cancel-button.js'
@@ -7,7 +7,10 @@ import { h, setText } from './dom.js'
 import { createProgress } from './progress.js'
 import { createStatus } from './status.js'
 
-/** @returns `{ elements, standing, update(task) }`; what `standing` says changes with time, and is the caller's */
+/**
+ * @returns `{ elements, standing, update(task) }`; the caller updates the text of `standing`, because it changes with
+ *   time
+ */
 export function createHead(first) {
   const title = h('h1', { tabindex: -1 })
   const status = createStatus(first.status)

@@ -1,4 +1,4 @@
-/** The live list: filters, one row for each task, more on demand. What it shows is what the server tells, within a second. */
+/** The live list: filters, one row for each task, more on request. It is at most about a second behind the server. */
 import { linkTo } from '../addresses.js'
 import { DEFAULT_LIST_ROWS, MAX_LIST_ROWS } from '../protocol.js'
 import { watchList } from '../server/connection.js'
@@ -29,14 +29,14 @@ class TaskList {
   #watch
 
   constructor(root) {
-    const heading = h('div', { class: 'list-heading' }, h('h2', {}, text.heading), this.#arrivals) // where it moves no row
+    const heading = h('div', { class: 'list-heading' }, h('h2', {}, text.heading), this.#arrivals) // here it moves no row
     root.replaceChildren(heading, this.filters.element, this.#rows.element, this.#empty, this.#more, this.#limitNote)
   }
 
   start() {
     this.#rows.showSkeleton(SKELETON_COUNT)
     this.#more.hidden = this.#limitNote.hidden = this.#empty.hidden = true
-    // A filter that the server would refuse is not asked for.
+    // A filter that the server would refuse is not sent.
     if (this.filters.isWrong()) return this.#show({ items: [], nextCursor: null, counts: null })
     const list = { filter: this.filters.read(), limit: this.#limit }
     this.#watch = watchList(list, { onChange: ({ view }) => this.#show(view), onConnection: (connection) => this.#showRefusal(connection) })
@@ -67,7 +67,7 @@ class TaskList {
     if (items.length === 0) this.#empty.replaceChildren(...this.#describeEmptiness())
   }
 
-  /** What is there stays until the longer list has come. */
+  /** The current rows stay until the longer list has arrived. */
   #loadMore() {
     this.#limit = Math.min(this.#limit + DEFAULT_LIST_ROWS, MAX_LIST_ROWS)
     setText(this.#more, text.loading)

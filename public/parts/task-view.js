@@ -1,5 +1,6 @@
 /**
- * All that is shown of one task. What comes changes texts in place: a press, a selection or the focus outlives any number of messages.
+ * The view of one task. Messages change its texts in place, so that clicks, selections and the focus survive any number
+ * of them.
  */
 import { createSnippets } from '../format/snippets.js'
 import { describeConnection, describeStanding } from '../format/standing.js'
@@ -51,7 +52,7 @@ export class TaskView {
     this.tick()
   }
 
-  /** What changes with time alone. */
+  /** The parts that change with time alone. */
   tick() {
     const { standing, isKnown } = describePresent(this.#task, this.#timeline)
     setText(this.#head.standing, standing)
@@ -66,7 +67,7 @@ export class TaskView {
   }
 }
 
-/** The one-glance answer; while the server is away, as of the moment when it was heard last. */
+/** The answer at a glance; while the server is away, as of the last data received. */
 function describePresent(task, timeline) {
   const standing = describeStanding(task, timeline.sinceAt() ?? task.startedAt ?? task.createdAt, knownNow())
   const { lostAt } = pageConnection()

@@ -1,5 +1,5 @@
 /**
- * The history of one task: the stored transitions and edits, completed by those that arrive on its stream. Both are kept by
+ * The history of one task: the stored transitions and edits, completed by those from its stream. Both are indexed by
  * version, so each is shown once. While versions are missing, the stored ones are read again.
  */
 import { describeDuration, describeInstant, describeTimeOfDay } from '../format/times.js'
@@ -20,7 +20,7 @@ export function startTimeline(id, { onChange }) {
   let isStopped = false
   let timer
 
-  /** Only what is new is made: what is there may hold a selection. */
+  /** Only new entries are created: the existing ones may contain a selection. */
   const render = () => {
     const sorted = [...transitions.values()].sort((a, b) => a.version - b.version)
     for (const [known, entry] of entries) if (!transitions.has(known)) entries.delete(known) && entry.element.remove()
@@ -33,7 +33,7 @@ export function startTimeline(id, { onChange }) {
     onChange()
   }
   const isComplete = () => transitions.size >= version
-  /** The connection's standing says when the server is away; this reads when it is back. */
+  /** The connection state shows that the server is away; this reads again when it is back. */
   const readStored = () => {
     if (stopReading || isStopped || isComplete()) return
     stopReading = readUntilDone(`/api/tasks/${encodeURIComponent(id)}/events`, {
@@ -48,7 +48,7 @@ export function startTimeline(id, { onChange }) {
 
   return {
     element,
-    /** When the present status began; undefined while that is not known. */
+    /** When the current status began; undefined while that is unknown. */
     sinceAt() {
       let since = version
       while (transitions.get(since)?.edited) since -= 1 // an edit keeps the status

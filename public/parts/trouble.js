@@ -1,4 +1,6 @@
-/** A place beside an action where it is told why it failed: until it is tried again, or until what was wrong is over. */
+/**
+ * A message next to an action that says why it failed, shown until the action is tried again or the problem is over.
+ */
 import { ConnectionError, isPassing, ProblemError } from '../client/requests.js'
 import { whenReachable } from '../server/api.js'
 import { trouble as text } from '../text/en.js'
@@ -27,8 +29,8 @@ export function createTrouble() {
 }
 
 /**
- * Calls `listener` once the server answers again, but not before what is told now could be read.
- * @returns a function that takes it back
+ * Calls `listener` once the server answers again, but not before the message could be read.
+ * @returns a function that cancels it
  */
 export function whenOver(listener) {
   const shownAt = performance.now()

@@ -1,4 +1,4 @@
-/** What is made of the answer of `/api/types`, as it is now; and what is told until it comes. */
+/** Shows the current answer of `/api/types`, and a loading text until it arrives. */
 import { readUntilDone } from '../server/api.js'
 import { types as text } from '../text/en.js'
 import { h } from './dom.js'

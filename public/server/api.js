@@ -1,14 +1,15 @@
-/** Requests to the REST surface, and the server's clock. */
+/** Requests to the REST API, and the server's clock. */
+import { rootUrl } from '../addresses.js'
 import { isPassing, requestJson } from '../client/requests.js'
 
-/** Where the server is reached, under whatever path a proxy has put it: this file lies in its folder `server`. */
-export const baseUrl = new URL('..', import.meta.url).href.replace(/\/$/, '')
+/** The address of the server, under whatever path a proxy serves it. */
+export const baseUrl = rootUrl.replace(/\/$/, '')
 
 const DEADLINE_MS = 10_000
 const RETRY_MS = 2_000
-/** How often it is asked whether a trouble is over, once somebody was told of one. */
+/** How often the server is asked whether a reported problem is over. */
 const PROBE_MS = 3_000
-/** Below this the two clocks agree as well as the header can tell: it has whole seconds. */
+/** Below this difference the two clocks count as equal: the header has a resolution of whole seconds. */
 const CLOCK_TOLERANCE_MS = 2_000
 let clockOffsetMs = 0
 const waiting = new Set()
@@ -26,7 +27,8 @@ export function postJson(path, body = {}, { has = 'id' } = {}) {
 }
 
 async function send(path, options) {
-  // No answer of the API is a redirect: one that comes is a proxy's, perhaps to a page of another origin, which could not be read.
+  // No answer of the API is a redirect. A redirect comes from a proxy, perhaps to a page of another origin, which could
+  // not be read.
   const { body, response } = await requestJson(baseUrl + path, { headers: { accept: 'application/json' }, redirect: 'manual', timeoutMs: DEADLINE_MS, ...options })
   readClock(response)
   tellReachable()
@@ -34,8 +36,8 @@ async function send(path, options) {
 }
 
 /**
- * Reads until it succeeds, as `getJson` does: `onRead` gets the answer, `onFailure` each error before.
- * @returns a function that ends it
+ * Reads until it succeeds, as `getJson` does. `onRead` receives the answer, `onFailure` each error before it.
+ * @returns a function that stops it
  */
 export function readUntilDone(path, { has, onRead, onFailure = () => {} }) {
   const stopped = new AbortController()
@@ -65,8 +67,8 @@ export function readUntilDone(path, { has, onRead, onFailure = () => {} }) {
 }
 
 /**
- * Calls `listener` once the server answers, and asks it meanwhile now and then.
- * @returns a function that takes it back
+ * Calls `listener` once the server answers, and polls it until then.
+ * @returns a function that cancels it
  */
 export function whenReachable(listener) {
   waiting.add(listener)
@@ -74,7 +76,7 @@ export function whenReachable(listener) {
   return () => waiting.delete(listener)
 }
 
-/** To be called when something else shows that the server answers. */
+/** Call this when something else shows that the server answers. */
 export function tellReachable() {
   clearTimeout(probeTimer)
   probeTimer = undefined
@@ -88,15 +90,15 @@ async function probe() {
   probeTimer = undefined
   if (waiting.size === 0) return
   try {
-    await getJson('/api/tasks?limit=1') // which says it
+    await getJson('/api/tasks?limit=1') // a success notifies the listeners
   } catch (error) {
-    if (!isPassing(error)) return // it answers, though not as it should: what was told stays
+    if (!isPassing(error)) return // the server answers, but with an error: the message stays
     probeTimer ??= setTimeout(probe, PROBE_MS)
   }
 }
 window.addEventListener('online', probe)
 
-/** Now, by the server's clock: the times of a task are, and the watcher's computer may be minutes off. */
+/** The present time by the server's clock: task times use that clock, and the watcher's computer may be minutes off. */
 export function serverNow() {
   return Date.now() + clockOffsetMs
 }

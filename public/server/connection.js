@@ -1,19 +1,20 @@
 /**
- * The page's one connection: everything that the page watches comes over it, and every part of the page shows the same standing.
+ * The page's single connection: everything that the page watches uses it, and every part of the page shows the same
+ * state.
  *
- * While it is not live, nothing is known of the present: what counts up or down stands still at the moment of the last message.
+ * While it is not live, the present is unknown: counters stop at the time of the last message.
  */
 import { HEARTBEAT_MS } from '../protocol.js'
 import { openLive } from '../task-stream.js'
 import { connection as text } from '../text/en.js'
 import { baseUrl, serverNow, tellReachable, whenReachable } from './api.js'
 
-/** A server that is silent for longer than a heartbeat and its way may be gone; it is tried anew after `MAX_SILENCE_MS`. */
+/** After a silence longer than a heartbeat and its way the server may be gone; after `MAX_SILENCE_MS` the client reconnects. */
 const QUIET_MS = HEARTBEAT_MS + 2_000
 const listeners = new Set()
 /** Idle while nothing is watched. */
 let standing = { state: 'idle', text: '' }
-/** When the page was last current, by the clock of the server; undefined while it is. */
+/** When the page was last current, by the server's clock; undefined while it is. */
 let lostAt
 
 const live = openLive({ baseUrl, onConnection: take })
@@ -23,20 +24,23 @@ export const watchTask = (id, options) => watch(() => live.watchTask(id, options
 
 window.addEventListener('online', () => live.retryNow())
 
-/** How the page stands with the server: `state` and `text` as of the client library, `lostAt` when it was current last. */
+/**
+ * The state of the page's connection: `state` and `text` as in the client library, `lostAt` when the page was last
+ * current.
+ */
 export function pageConnection() {
   const quietMs = standing.state === 'live' ? silenceMs(live.connection) : 0
   if (quietMs < QUIET_MS) return { ...standing, lostAt }
   return { state: 'quiet', text: text.quiet(Math.floor(quietMs / 1_000)), lostAt: serverNow() - quietMs }
 }
 
-/** Calls `listener` when the standing has changed. Returns a function that ends it. */
+/** Calls `listener` when the state has changed. Returns a function that stops it. */
 export function onPageConnection(listener) {
   listeners.add(listener)
   return () => listeners.delete(listener)
 }
 
-/** Now while the page is current, else the moment when it was so last. By the clock of the server. */
+/** The present time while the page is current, otherwise the time when it last was. By the server's clock. */
 export function knownNow() {
   return pageConnection().lostAt ?? serverNow()
 }
@@ -57,7 +61,7 @@ function watch(begin) {
   return begin()
 }
 
-/** For how long nothing has been heard. */
+/** The length of the silence. */
 function silenceMs({ heardAt } = {}) {
   return heardAt === undefined ? 0 : Math.max(0, Date.now() - heardAt)
 }

@@ -1,11 +1,13 @@
-/** Sends the same body with the same key until it was answered: a task whose answer was lost is not created twice. */
+/**
+ * Repeats the same body with the same key until it is answered, so a task whose answer was lost is not created twice.
+ */
 import { baseUrl } from './api.js'
 import { createTask } from '../task-stream.js'
 
 const DEADLINE_MS = 15_000
 let last = {}
 
-/** The created task. Throws as `createTask` does. */
+/** Returns the created task. Throws as `createTask` does. */
 export async function createOnce(body) {
   const text = JSON.stringify(body)
   if (last.text !== text) last = { text, key: makeKey() }
@@ -14,7 +16,7 @@ export async function createOnce(body) {
   return task
 }
 
-/** `crypto.randomUUID` is for pages on HTTPS only. */
+/** `crypto.randomUUID` exists on HTTPS pages only. */
 function makeKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }

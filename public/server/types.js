@@ -1,10 +1,10 @@
-/** The types of task, read once for all parts that need them from the start. */
+/** The task types, read once for all parts that need them from the start. */
 import { readUntilDone } from './api.js'
 
 const listeners = new Set()
 let answer
 
-/** Calls `onRead` with the answer of `/api/types`, and `onFailure` with each error before. */
+/** Calls `onRead` with the answer of `/api/types`, and `onFailure` with each error before it. */
 export function whenTypesKnown({ onRead, onFailure = () => {} }) {
   if (answer !== undefined) return onRead(answer)
   listeners.add({ onRead, onFailure })

@@ -1,50 +1,50 @@
-/** Where the bytes of artifacts lie: a folder or an S3-compatible store, see `src/artifacts`. What they are is in PostgreSQL. */
+/**
+ * Stores the bytes of artifacts, in a folder or an S3-compatible store (see `src/artifacts`). Their metadata is in
+ * PostgreSQL.
+ */
 import type { Readable } from 'node:stream'
 
 export interface ArtifactStore {
   /**
-   * Makes sure that files can be written, as far as that shows without writing one.
+   * Checks that files can be written, as far as possible without writing one.
    * @throws StartupError that says what to do
    */
   prepare(): Promise<void>
-  /**
-   * Whether a file of so many bytes may be begun.
-   * @throws DiskFullError when there is not enough space
-   */
+  /** Checks that there is space for a file of this size. @throws DiskFullError when there is not enough space */
   assertRoom(bytes: number): Promise<void>
   /**
-   * Takes all of it under this key, or nothing when the source fails. What was there before is replaced.
+   * Stores the whole source under this key, or nothing when the source fails. Replaces an existing file.
    * @throws DiskFullError when there is not enough space
    */
   write(key: ArtifactKey, source: Readable): Promise<void>
-  /** @throws ArtifactMissingError when there is nothing under this key */
+  /** @throws ArtifactMissingError when there is no file under this key */
   read(key: ArtifactKey, range?: ByteRange): Promise<Readable>
-  /** Also when there is nothing. */
+  /** Deletes the file. Does nothing when there is none. */
   remove(key: ArtifactKey): Promise<void>
-  /** One page of a walk through all that is stored: removes leftovers. See `src/artifacts/leftovers.ts`. */
+  /** Deletes leftovers from one page of a walk through all stored files. See `src/artifacts/leftovers.ts`. */
   removeLeftovers(options: LeftoverOptions): Promise<LeftoverPage>
 }
 
 export interface ArtifactKey {
-  /** The task that made it, or an upload. */
+  /** The task that produced the file, or an upload. */
   owner: string
-  /** Of a run: two that overlap write beside each other, and the row says which one counts. */
+  /** The number of the attempt. Overlapping attempts write separate files, and the row says which one counts. */
   attempt: number
   name: string
 }
 
-/** Both ends included. */
+/** A range of bytes, both ends included. */
 export interface ByteRange {
   start: number
   end: number
 }
 
 export interface LeftoverOptions {
-  /** Where to go on, as the page before said; undefined at the start. */
+  /** Where to continue: `next` of the previous page; undefined for the first. */
   after: string | undefined
-  /** Only what was last written to so long ago, in milliseconds, by the clock of the store itself. */
+  /** Only files last written to at least this long ago, in milliseconds, by the clock of the store itself. */
   minAgeMs: number
-  /** What this installation knows of owners; those that it does not know are left out. */
+  /** Returns what this installation knows about the owners. Unknown owners are left out. */
   findOwners(owners: readonly string[]): Promise<ReadonlyMap<string, KnownOwner>>
 }
 
@@ -54,11 +54,11 @@ export interface LeftoverPage {
   next: string | undefined
 }
 
-/** A task, or an upload. */
+/** A task or an upload. */
 export interface KnownOwner {
-  /** The files that count. */
+  /** The files that are recorded. */
   files: readonly { attempt: number; name: string }[]
-  /** Of a task that runs: its files may still be written. */
+  /** Set while the task is running: files of this attempt may still be written. */
   runningAttempt: number | undefined
 }
 

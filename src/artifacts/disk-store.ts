@@ -1,6 +1,6 @@
 /**
- * Artifacts in a folder: `<folder>/<last two of the owner>/<owner>/<location>`, see `location.ts`. Web, worker and relay need the same
- * folder, and run as the same user: nobody else can read what they write.
+ * Artifacts in a folder: `<folder>/<last two characters of the owner>/<owner>/<location>`, see `location.ts`. Web,
+ * worker and relay must share the folder and run as the same user, because only that user can read the files.
  */
 import { randomBytes } from 'node:crypto'
 import { createReadStream, type Stats } from 'node:fs'
@@ -17,20 +17,20 @@ const MB = 1024 * 1024
 const OWNER = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
 const SHARD = /^[0-9a-f]{2}$/
 const PART = '.part'
-/** A folder may be removed with its last file while another is about to be written to it. */
+/** A folder may be removed with its last file while another file is about to be written to it. */
 const MAX_OPEN_TRIES = 5
 
-/** @param floor what keeps the disk from filling up; without one files may fill it */
+/** @param floor keeps the disk from filling up; without it files may fill the disk */
 export function openDiskStore(folder: string, floor?: DiskFloor): ArtifactStore {
   const root = resolve(folder)
 
   function folderOf(owner: string): string {
-    // Where owners come in they are checked; this is the last line.
-    if (!OWNER.test(owner)) throw new Error(`${JSON.stringify(owner)} owns no files: it is no id`)
+    // Owners are validated where they enter; this check is the last safeguard.
+    if (!OWNER.test(owner)) throw new Error(`${JSON.stringify(owner)} is not an id, so it cannot own files`)
     return join(root, owner.slice(-2), owner)
   }
 
-  /** Of everything that lies under this key, whole or in part. */
+  /** Paths of all files of this key, complete or partial. */
   async function findPaths(key: ArtifactKey): Promise<string[]> {
     const places = locations(key)
     const isOfKey = (name: string) => places.some((place) => name === place || (name.startsWith(`${place}.`) && name.endsWith(PART)))
@@ -48,7 +48,7 @@ export function openDiskStore(folder: string, floor?: DiskFloor): ArtifactStore 
 
   return {
     async prepare() {
-      const fix = 'Set ARTIFACTS_DIR to a folder that this user can write to, or to s3://bucket/prefix.'
+      const fix = 'Set ARTIFACTS_DIR to a folder that the user of this process can write to, or to s3://bucket/prefix.'
       await assertFolderUsable(root, 'the folder of ARTIFACTS_DIR', fix)
       await tightenFolder(root, (name) => SHARD.test(name))
     },
@@ -57,7 +57,8 @@ export function openDiskStore(folder: string, floor?: DiskFloor): ArtifactStore 
     },
     async write(key, source) {
       const path = join(folderOf(key.owner), locate(key))
-      // Beside it: a rename within a folder is all or nothing. A name of its own: two writers may be at work.
+      // In the same folder, because a rename within it is atomic. With a unique name, because two writers may be
+      // active.
       const part = `${path}.${randomBytes(4).toString('hex')}${PART}`
       try {
         await floor?.assertRoom(root)
@@ -65,7 +66,7 @@ export function openDiskStore(folder: string, floor?: DiskFloor): ArtifactStore 
         await pipeline(source, (chunks: AsyncIterable<Buffer>) => keepAboveFloor(chunks, root, floor), file.createWriteStream({ flush: true }))
         await rename(part, path)
       } catch (error) {
-        // A source that is not taken must not wait for ever.
+        // Otherwise a source that is no longer read would wait forever.
         source.destroy(error as Error)
         await rm(part, { force: true }).catch(() => {})
         throw explainDiskError(error)
@@ -76,7 +77,7 @@ export function openDiskStore(folder: string, floor?: DiskFloor): ArtifactStore 
     },
     async remove(key) {
       for (const path of await findPaths(key)) await rm(path, { force: true })
-      // The last one takes the folder with it.
+      // Succeeds only when this was the last file.
       await rmdir(folderOf(key.owner)).catch(() => {})
     },
     async removeLeftovers({ after = '', minAgeMs, findOwners }) {
@@ -106,7 +107,7 @@ async function openNew(path: string, folder: string): Promise<FileHandle> {
   }
 }
 
-/** Looks again after each megabyte, because others write to the disk, too. */
+/** Checks the floor again after each megabyte, because other programs write to the disk too. */
 async function* keepAboveFloor(chunks: AsyncIterable<Buffer>, folder: string, floor: DiskFloor | undefined): AsyncGenerator<Buffer> {
   let unseen = 0
   for await (const chunk of chunks) {
@@ -120,8 +121,8 @@ async function* keepAboveFloor(chunks: AsyncIterable<Buffer>, folder: string, fl
 }
 
 /**
- * What time it is where the files lie, which may be another machine: a change of rights is stamped by the file system, and needs no
- * space on a disk that is full.
+ * The clock of the file system, which may be on another machine: it stamps the change of a mode, and that needs no
+ * space on a full disk.
  */
 async function readClock(folder: string): Promise<number> {
   await chmod(folder, PRIVATE_FOLDER_MODE)

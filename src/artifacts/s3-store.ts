@@ -1,4 +1,7 @@
-/** Artifacts in a bucket of Amazon S3 or whatever speaks its protocol. Credentials come from the environment, as its SDK reads them. */
+/**
+ * Artifacts in a bucket of Amazon S3 or a compatible store. Credentials come from the environment, as the AWS SDK reads
+ * them.
+ */
 import type { Readable } from 'node:stream'
 import {
   AbortMultipartUploadCommand,
@@ -17,9 +20,9 @@ import { DiskFullError } from './disk-floor.js'
 import { findLeftovers, type FoundFile } from './leftovers.js'
 import { locate, locations } from './location.js'
 
-/** An upload in parts shows only when it began: so long may one take, in milliseconds. */
+/** A multipart upload shows only when it began, so it may take this long in all, in milliseconds. */
 const MAX_UPLOAD_MS = 24 * 3_600_000
-/** How long a start waits for the store to say whether the bucket exists. */
+/** How long a start waits for the store to confirm that the bucket exists. */
 const PREPARE_DEADLINE_MS = 5_000
 const INSUFFICIENT_STORAGE = 507
 const OWNER = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
@@ -30,7 +33,7 @@ export function openS3Store(url: string): ArtifactStore {
   const endpoint = searchParams.get('endpoint')
   const client = new S3Client({
     region: searchParams.get('region') ?? process.env['AWS_REGION'] ?? 'us-east-1',
-    // Stores other than Amazon's seldom have a host name for each bucket.
+    // Other stores rarely have a host name for each bucket.
     ...(endpoint && { endpoint, forcePathStyle: true }),
   })
   const readClock = watchClock(client)
@@ -47,7 +50,7 @@ export function openS3Store(url: string): ArtifactStore {
     }
   }
 
-  /** Those that somebody began and never ended: they are paid for, and no list of objects shows them. */
+  /** Aborts uploads that were begun but never completed. They are billed, and no list of objects shows them. */
   async function abortOldUploads({ after = '', findOwners }: LeftoverOptions): Promise<LeftoverPage> {
     const [KeyMarker, UploadIdMarker] = after.split('\n')
     const page = await client.send(new ListMultipartUploadsCommand({ Bucket, Prefix, ...(KeyMarker && { KeyMarker, UploadIdMarker }) }))
@@ -68,7 +71,7 @@ export function openS3Store(url: string): ArtifactStore {
     return { removed: leftovers.length, next: page.IsTruncated === true ? `objects ${page.NextContinuationToken}` : undefined }
   }
 
-  /** Empty when the key does not look like one of ours. */
+  /** Empty when the key does not have the form of ours. */
   function toFile(key: string, isPart: boolean): FoundFile[] {
     const [owner = '', location = '', ...rest] = key.slice(Prefix.length).split('/')
     return OWNER.test(owner) && /^\d+-/.test(location) && rest.length === 0 ? [{ owner, location, isPart }] : []
@@ -76,16 +79,17 @@ export function openS3Store(url: string): ArtifactStore {
 
   return {
     async prepare() {
-      // A store that is away may come back, and one that only lets us read and write files answers 403.
+      // Other errors are ignored: a store that is away may come back, and one that only permits reading and writing
+      // files answers 403.
       await client.send(new HeadBucketCommand({ Bucket }), { abortSignal: AbortSignal.timeout(PREPARE_DEADLINE_MS) }).catch((error: unknown) => {
         const { name, $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } }
-        if ($metadata?.httpStatusCode === 404) throw new StartupError(`there is no bucket ${Bucket}. Make it, or set ARTIFACTS_DIR to another.`)
+        if ($metadata?.httpStatusCode === 404) throw new StartupError(`there is no bucket ${Bucket}. Create it, or set ARTIFACTS_DIR to another bucket.`)
         if (name === 'CredentialsProviderError') {
           throw new StartupError(`there are no credentials for ARTIFACTS_DIR (s3://${Bucket}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.`)
         }
       })
     },
-    // How much space there is, only the store knows.
+    // Only the store knows how much space it has.
     assertRoom: async () => {},
     async write(key, source) {
       const Key = `${Prefix}${key.owner}/${locate(key)}`
@@ -112,7 +116,7 @@ export function openS3Store(url: string): ArtifactStore {
   }
 }
 
-/** The time of the store, as its last answer said; no clock of ours is compared with its times. */
+/** The time according to the store's last response. Its timestamps are compared only with its own clock. */
 function watchClock(client: S3Client): () => number {
   let nowMs = 0
   client.middlewareStack.add(

@@ -1,13 +1,13 @@
 /**
  * Runs deliveries with a BullMQ worker, and replaces the worker when it is stuck.
  *
- * - At most `concurrency` runs at a time, counted here: also when the runs of a replaced worker still go on.
- * - A run that rejects ends like one that resolves: the job goes. What becomes of the task is PostgreSQL's to say.
- * - BullMQ has had workers that stay "running" and take nothing after an outage (BullMQ issue 4585 and its kin). When
- *   jobs wait, a slot is free and nothing has started for two checks in a row, another worker takes over. Jobs that the
- *   old one held are delivered again when their lock expires; the claim in PostgreSQL makes that harmless.
- * - `stop`: no more fetches → the runs under way end, however long they take → the jobs are removed from the broker,
- *   or, when it does not answer within two seconds, left to be delivered again.
+ * - At most `concurrency` runs at a time. Runs are counted here, so those of a replaced worker count too.
+ * - A run that rejects ends like one that resolves: the job is removed. PostgreSQL decides what happens to the task.
+ * - BullMQ has had workers that stay "running" but take nothing after an outage (BullMQ issue 4585 and similar). When
+ *   jobs wait, a slot is free and nothing has started for two checks in a row, a new worker takes over. Jobs held by
+ *   the old one are redelivered when their lock expires; the claim in PostgreSQL makes that harmless.
+ * - `stop`: fetch nothing more → wait for the running deliveries, however long they take → remove their jobs from the
+ *   broker, or, when it does not answer within two seconds, leave them to be redelivered.
  */
 import { settlesWithin } from '../timing/deadline.js'
 import { startInterval } from '../timing/interval.js'
@@ -19,14 +19,16 @@ const CHECK_INTERVAL_MS = 5_000
 const CHECKS_BEFORE_REPLACEMENT = 2
 const STOP_GRACE_MS = 2_000
 
-/** A worker with its connections. */
+/** A worker and its connections. */
 export interface OpenWorker {
   isUp(): boolean
-  /** Takes no more jobs and resolves when those under way are done and recorded. May wait forever for a lost server. */
+  /**
+   * Takes no more jobs and resolves when the running ones are done and recorded. May wait forever for a lost server.
+   */
   close(): Promise<void>
   pause(): Promise<void>
   resume(): Promise<void>
-  /** Lets go of everything, at once. Idempotent. */
+  /** Closes everything at once. Idempotent. */
   abandon(): Promise<void>
 }
 
@@ -39,7 +41,7 @@ export interface ConsumerOptions {
 }
 
 export interface OpenConsumer extends Consumer {
-  /** Replaces the worker when it looked stuck the last time too. Called by a timer. */
+  /** Replaces the worker when this check and the previous one found it stuck. Called by a timer. */
   checkOnce(): Promise<void>
   replaceWorker(): Promise<void>
   /** Stops without waiting for runs or for the server. */
@@ -58,12 +60,12 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
   async function checkOnce(): Promise<void> {
     const isQuiet = !isPaused && runs.startCount() === startsAtLastCheck && runs.count() < concurrency
     startsAtLastCheck = runs.startCount()
-    // A broker that does not answer is an outage, which the worker's connections see to.
+    // An unanswered count means an outage, which the worker's connections handle themselves.
     const isStuck = isQuiet && (await countWaiting().catch(() => 0)) > 0
     suspicions = isStuck ? suspicions + 1 : 0
     if (suspicions < CHECKS_BEFORE_REPLACEMENT) return
     suspicions = 0
-    incidents.warn('the worker takes no jobs although some wait; replacing it', new Error('the BullMQ worker is stuck'))
+    incidents.warn('the worker takes no jobs although jobs are waiting; replacing it', new Error('the BullMQ worker is stuck'))
     await replaceWorker()
   }
 
@@ -79,7 +81,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
   async function stopOnce(): Promise<void> {
     checking.stop()
     const closed = worker.isUp() ? worker.close() : worker.pause()
-    // A job that was being fetched meanwhile still starts, so the end is quiet only after a grace.
+    // A job that was being fetched may still start, so only a grace period without runs is the end.
     do {
       await runs.whenIdle()
       if (await settlesWithin(closed, STOP_GRACE_MS)) break
@@ -91,7 +93,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
   const checking = startInterval(checkOnce, {
     everyMs: CHECK_INTERVAL_MS,
     isBackground: true,
-    onError: (error) => incidents.warn('the worker could not be replaced', error),
+    onError: (error) => incidents.warn('the worker could not be replaced; trying again', error),
   })
 
   return {
@@ -117,7 +119,7 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
   }
 }
 
-/** Counts and bounds the runs. */
+/** Counts the runs and limits their number. */
 function createRuns({ run, concurrency, incidents }: ConsumerOptions) {
   const limit = new Limit(concurrency)
   let startCount = 0
@@ -127,7 +129,7 @@ function createRuns({ run, concurrency, incidents }: ConsumerOptions) {
     try {
       await run(delivery)
     } catch (error) {
-      incidents.warn('a delivery could not be run; its row stays until it is delivered again', error)
+      incidents.warn('a delivery failed to run; its row stays and will be redelivered', error)
     }
   }
 

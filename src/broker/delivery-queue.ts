@@ -1,13 +1,13 @@
 /**
- * Deliveries over BullMQ, on either of its backends. Nothing of BullMQ's retries, delays, schedules or history is used:
- * PostgreSQL has all that, and a job is gone when its run has ended.
+ * Deliveries over BullMQ, on either of its backends. BullMQ's retries, delays, schedules and history are not used:
+ * PostgreSQL has all of those, and a job is removed when its run ends.
  *
- * - Each queue of ours is one of BullMQ's, opened when it is first used.
+ * - Each Taskwire queue is one BullMQ queue, opened on first use.
  * - The job of a delivery is named `<taskId>-a<attempt>`. While it exists, adding it again changes nothing.
- * - BullMQ takes jobs without a priority first, then 1, 2, 3 …, so that ours, of which 9 comes first and 0 last, cannot
- *   use "no priority": priority p is BullMQ's 10 - p, always. Among equals the first added comes first. Measured: 4 %
+ * - BullMQ takes jobs without a priority first, then 1, 2, 3 … Taskwire takes 9 first and 0 last, so it cannot use "no
+ *   priority": priority p always becomes BullMQ's 10 - p. Among equals, the first added comes first. Measured cost: 4 %
  *   fewer jobs per second than with BullMQ's plain list.
- * - Whatever is asked of BullMQ has a deadline, because it may never answer, whatever its options.
+ * - Every call to BullMQ has a deadline: some calls never settle, whatever BullMQ's options say.
  */
 import { Queue, type BackendFactory, type IQueueBackend, type WorkerOptions } from 'bullmq'
 import { MAX_PRIORITY } from '../protocol/limits.js'
@@ -23,29 +23,29 @@ const JOB_NAME = 'attempt'
 const DEADLINE_MS = 2_000
 const OPEN_DEADLINE_MS = 5_000
 const CLOSE_GRACE_MS = 1_000
-/** Making a job takes 40 µs of this process: hand over in portions, so that others get their turn. */
+/** Making a job takes 40 µs of this process. Adding jobs in batches lets other work run in between. */
 const MAX_JOBS_PER_CALL = 200
-/** Nobody reads BullMQ's own events. PostgreSQL's backend takes 0 for "keep all". */
+/** BullMQ's own events are not used. Its PostgreSQL backend takes 0 for "keep all". */
 const MAX_BULLMQ_EVENTS = 100
 
 /**
- * How long a job is trusted without a sign of life of its worker; BullMQ renews at half time. Short, because it also holds
- * back what a dead worker had taken and not yet claimed; too short costs a claim that is refused.
+ * How long a job is trusted without a heartbeat from its worker; BullMQ renews at half that time. Short, because the
+ * lock also holds back jobs that a dead worker had taken but not claimed. Too short costs a refused claim.
  */
 const LOCK_DURATION_MS = 6_000
 const STALLED_CHECK_MS = 3_000
-/** A job whose worker died is delivered again, however often: PostgreSQL decides what becomes of the attempt. */
+/** A job whose worker died is redelivered without limit: PostgreSQL decides what happens to the attempt. */
 const MAX_STALLED_COUNT = 1_000_000
-/** After a refused connection. BullMQ's default of 15 s would prolong every outage by as much. */
+/** Pause after a refused connection. BullMQ's default of 15 s would prolong every outage by as much. */
 const RETRY_PAUSE_MS = 500
 
-/** What one of BullMQ's backends brings along. */
+/** What each BullMQ backend provides. */
 export interface QueueBackend<B extends IQueueBackend, C> {
   factory: BackendFactory<B, C>
-  /** Redis only: what its keys start with. */
+  /** Redis only: the prefix of its keys. */
   prefix: string
   connection: C
-  /** A connection for one worker, of which `isUp` tells the state where that is known. */
+  /** Opens a connection for one worker. `isUp` reports its state where the backend knows it. */
   openWorkerConnection(concurrency: number): Promise<{ connection: C; isUp(): boolean; close(): void }>
 }
 
@@ -68,7 +68,7 @@ export async function openDeliveryQueue<B extends IQueueBackend, C>(
     if (known !== undefined) return known
     const opening = openQueue(name)
     queues.set(name, opening)
-    // One that could not be opened is tried again.
+    // Forget a queue that failed to open, so that the next call tries again.
     opening.catch(() => queues.delete(name))
     return opening
   }
@@ -85,7 +85,7 @@ export async function openDeliveryQueue<B extends IQueueBackend, C>(
     }
   }
 
-  /** For one job PostgreSQL's backend has a way that takes a third of the time. */
+  /** A single job goes through `add`, which takes a third of the time on BullMQ's PostgreSQL backend. */
   async function addJobs(name: string, jobs: readonly ReturnType<typeof jobOf>[]): Promise<unknown> {
     const queue = await queueOf(name)
     const [first, second] = jobs
@@ -137,7 +137,7 @@ function bullNameOf(queue: string): string {
   return queue === DEFAULT_QUEUE ? 'deliveries' : `deliveries-${queue}`
 }
 
-/** Most often there is one. */
+/** Usually there is only one queue. */
 function groupByQueue(deliveries: readonly Delivery[]): Map<string, Delivery[]> {
   const groups = new Map<string, Delivery[]>()
   for (const delivery of deliveries) {
@@ -148,7 +148,7 @@ function groupByQueue(deliveries: readonly Delivery[]): Map<string, Delivery[]> 
   return groups
 }
 
-/** Errors of BullMQ's clients carry whole commands; what leaves here is a line. */
+/** Errors of BullMQ's clients carry whole commands; this turns them into one line. */
 async function ask<T>(what: string, work: Promise<T>, deadlineMs: number): Promise<T> {
   try {
     return await withDeadline(work, deadlineMs, 'no answer in time')

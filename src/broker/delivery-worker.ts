@@ -5,12 +5,15 @@ import type { Delivery } from './broker.js'
 
 const FAILED_FETCH_PAUSE_MS = 500
 const ABANDON_GRACE_MS = 1_000
-/** How long an idle worker waits for a wake-up before it looks by itself. */
+/** How long an idle worker waits for a wake-up before it polls. */
 export const IDLE_WAIT_SECONDS = 5
 
-/** BullMQ's worker, with three weaknesses covered that show when its server is away. */
+/** BullMQ's worker, with workarounds for three weaknesses that show when its server is unreachable. */
 export class DeliveryWorker<B extends IQueueBackend, C> extends Worker<Delivery, void, string, B, JobProgress, C> {
-  /** BullMQ repeats a fetch that fails at once, and a server that starts up or is out of memory fails it at once. */
+  /**
+   * BullMQ repeats a fetch that fails at once, and a server that is starting up or out of memory fails every fetch at
+   * once.
+   */
   protected override async moveToActive(token: string, name?: string): Promise<Job<Delivery, void, string>> {
     try {
       return await super.moveToActive(token, name)
@@ -20,14 +23,14 @@ export class DeliveryWorker<B extends IQueueBackend, C> extends Worker<Delivery,
     }
   }
 
-  /** After an error BullMQ waits as long as its backend allows, on PostgreSQL an hour. */
+  /** After an error BullMQ waits as long as its backend allows: on PostgreSQL an hour. */
   protected override getBlockTimeout(blockUntil: number): number {
     return Math.min(super.getBlockTimeout(blockUntil), IDLE_WAIT_SECONDS)
   }
 
-  /** Stops without waiting for jobs or for the server, where `close` may wait forever. Its jobs are delivered again. */
+  /** Stops without waiting for jobs or for the server; `close` may wait forever. Its jobs are redelivered. */
   async abandon(): Promise<void> {
-    // Else the main loop connects again as soon as it finds its connection closed.
+    // Otherwise the main loop reconnects as soon as it finds its connection closed.
     this.closing ??= Promise.resolve()
     await this.pause(true)
     await this.lockManager.close()

@@ -1,12 +1,12 @@
 import type { EventBus, EventSubscription } from './broker.js'
 
 export interface OpenEventBus extends EventBus {
-  /** Closes the listening sides that are still open. */
+  /** Closes the subscriptions that are still open. */
   close(): Promise<void>
 }
 
-/** What both buses share: nothing to publish is nothing to do, and a broker closes what was opened through it. */
-export function createEventBus({ publish, publishNotices, listen }: EventBus): OpenEventBus {
+/** What both buses share: publishing nothing sends nothing, and closing the bus closes its subscriptions. */
+export function createEventBus({ publish, publishNotices, hasNoticeListeners, listen }: EventBus): OpenEventBus {
   const subscriptions = new Set<EventSubscription>()
   return {
     async publish(events) {
@@ -15,6 +15,7 @@ export function createEventBus({ publish, publishNotices, listen }: EventBus): O
     async publishNotices(notices) {
       if (notices.length > 0) await publishNotices(notices)
     },
+    hasNoticeListeners,
     async listen(listener) {
       const subscription = await listen(listener)
       subscriptions.add(subscription)

@@ -1,23 +1,26 @@
 /**
- * Which channels this process wants, and which of them the broker has acknowledged: the part of the listening side that
- * Redis and PostgreSQL share.
+ * Tracks which channels this process wants and which the broker has acknowledged. Shared by the Redis and the
+ * PostgreSQL subscription.
  *
- * A channel is wanted from its first `acquire` until 30 s after its last `release`. Its life: asked for when the
- * link is up → acknowledged → (link lost: not acknowledged, asked for again on the next link) → dropped.
+ * A channel is wanted from its first `acquire` until 30 s after its last `release`. Its life: requested when the link
+ * is up → acknowledged → (link lost: no longer acknowledged, requested again on the next link) → dropped.
  *
- * - A link that comes up asks for all wanted channels in one go; `linkUp` resolves when all are acknowledged. Only then
- *   has the owner of the link a reason to say `onGap`: "connected" alone is not "subscribed".
- * - `acquire` resolves with the acknowledgement. It rejects after 2 s without one, and the channel stays wanted: it is
- *   asked for as soon as there is a link again.
- * - SUBSCRIBE and UNSUBSCRIBE of one channel stay in order, because each link sends them in the order they are called.
+ * - A new link requests all wanted channels in one call. `linkUp` resolves when all are acknowledged, and only then may
+ *   the owner of the link call `onGap`: "connected" is not yet "subscribed".
+ * - `acquire` resolves with the acknowledgement. It rejects after 2 s without one, but the channel stays wanted and is
+ *   requested again as soon as there is a link.
+ * - SUBSCRIBE and UNSUBSCRIBE of one channel stay in order, because each link sends them in the order of the calls.
  */
 import { withDeadline } from '../timing/deadline.js'
 
 const ACKNOWLEDGE_DEADLINE_MS = 2_000
-/** The next watcher of a task in this slot then waits for no acknowledgement. Meanwhile events come that nobody needs, and are not parsed. */
+/**
+ * How long an unused channel stays subscribed. Until then, the next stream in this slot needs no acknowledgement, and
+ * unneeded events arrive but are not parsed.
+ */
 const LINGER_MS = 30_000
 
-/** One connection that has come up. It is never used again after `linkDown`. */
+/** One connection that is up. Never reused after `linkDown`. */
 export interface ChannelLink {
   /** Resolves when the broker has acknowledged all of them. */
   subscribe(channels: readonly string[]): Promise<void>
@@ -27,9 +30,9 @@ export interface ChannelLink {
 export interface EventChannels {
   acquire(channel: string): Promise<void>
   release(channel: string): void
-  /** Whether somebody holds this channel: messages of others are late ones, to be ignored. */
+  /** Whether this channel has a holder. Messages on a channel without one are late and are ignored. */
   isHeld(channel: string): boolean
-  /** Whether a link is up and all that was wanted when it came up is acknowledged. */
+  /** Whether a link is up and every channel wanted when it came up has been acknowledged. */
   isUp(): boolean
   linkUp(link: ChannelLink): Promise<void>
   linkDown(): void
@@ -43,7 +46,10 @@ interface Channel {
   dropTimer?: NodeJS.Timeout
 }
 
-/** `onRefused`: the broker did not acknowledge a channel over a link that is still up; the owner renews the link. */
+/**
+ * `onRefused` is called when the broker did not acknowledge a channel over a link that is still up. The owner then
+ * replaces the link.
+ */
 export function createEventChannels(onRefused: (error: unknown) => void): EventChannels {
   const channels = new Map<string, Channel>()
   let link: ChannelLink | undefined
@@ -60,7 +66,7 @@ export function createEventChannels(onRefused: (error: unknown) => void): EventC
 
   function drop(channel: Channel): void {
     channels.delete(channel.name)
-    // Fails when the link is lost, and then there is nothing to unsubscribe from.
+    // Fails only when the link is lost, and then there is nothing to unsubscribe from.
     link?.unsubscribe([channel.name]).catch(() => {})
   }
 

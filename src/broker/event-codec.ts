@@ -1,12 +1,12 @@
 /**
- * How events travel: as JSON, on one of a fixed number of channels chosen by the task's id, so that a process
- * subscribes to the slots it has watchers for and not to every task.
+ * How events travel: as JSON, on one of a fixed number of channels. The task's id selects the channel (slot), so a
+ * process subscribes to the slots in which it has streams rather than to every task.
  *
- * NOTIFY takes less than 8,000 bytes, and a hint is enough where the event is in PostgreSQL anyway: an event above
- * `MAX_EVENT_BYTES` travels as `{"type":"hint","taskId":…,"version":…}`.
+ * A NOTIFY payload must stay under 8,000 bytes. An event above `MAX_EVENT_BYTES` therefore travels as
+ * `{"type":"hint","taskId":…,"version":…}`: the event itself is in PostgreSQL. Each says its tenant, unless that is the default.
  *
- * Lists want to hear of every task, and little of each. So the notices of all events that are published together travel once more, in one
- * message, on a channel that only processes with watched lists subscribe to.
+ * Lists need a little about every task. So the notices of all events published together are sent once more, in one
+ * message, on a channel to which only processes with watched lists subscribe.
  */
 import type { Notice } from '../protocol/notice.js'
 import type { Event } from '../protocol/stream.js'
@@ -14,13 +14,17 @@ import type { TaskId } from '../protocol/task.js'
 import type { EventListener } from './broker.js'
 
 export const SLOT_COUNT = 16
-/** The largest event carried whole, in bytes of JSON; and the largest message of notices, unless one alone is larger. */
+/**
+ * The largest event sent whole, in bytes of JSON. Also the largest message of notices, unless a single notice is
+ * larger.
+ */
 export const MAX_EVENT_BYTES = 6_000
 
 interface Hint {
   type: 'hint'
   taskId: TaskId
   version: number
+  tenant?: string
 }
 
 /** The slot of a task, 0 to 15: the last digit of its id, which is random in UUIDv7 (RFC 9562). */
@@ -29,36 +33,33 @@ export function slotOf(taskId: TaskId): number {
   return Number.isNaN(digit) ? 0 : digit
 }
 
-/** The text to publish. */
+/** The text to publish: the event, or a hint when it is too large. */
 export function encodeEvent(event: Event): string {
   const json = JSON.stringify({ ...event, facts: undefined })
   if (Buffer.byteLength(json) <= MAX_EVENT_BYTES) return json
-  const hint: Hint = { type: 'hint', taskId: event.taskId, version: event.version }
+  const hint: Hint = { type: 'hint', taskId: event.taskId, version: event.version, ...(event.tenant !== undefined && { tenant: event.tenant }) }
   return JSON.stringify(hint)
 }
 
-/**
- * Calls the listener with what was published.
- * @throws when the text is not JSON, or the listener throws
- */
+/** Passes a published message to the listener. @throws when the text is not JSON, or the listener throws */
 export function deliverMessage(text: string, listener: EventListener): void {
   const message = JSON.parse(text) as Event | Hint
-  if (message.type === 'hint') listener.onHint(message.taskId, message.version)
+  if (message.type === 'hint') listener.onHint(message.taskId, message.version, message.tenant)
   else listener.onEvent(message, text)
 }
 
-/** Whether workers must hear of it. */
+/** Whether the event must also go to the channel of cancellations. */
 export function isCancel(event: Event): boolean {
   return event.type === 'transition' && event.status === 'CANCELLING'
 }
 
-/** What lists are told of an event; undefined for a log line. */
-export function toNotice({ type, taskId, version, status, facts }: Event): Notice | undefined {
+/** The notice of an event for lists; undefined for a log line. */
+export function toNotice({ type, taskId, tenant, version, status, facts }: Event): Notice | undefined {
   if (type === 'log') return undefined
-  return { taskId, version, status, ...(facts && { facts }), ...(type === 'progress' && { isProgress: true }) }
+  return { taskId, ...(tenant !== undefined && { tenant }), version, status, ...(facts && { facts }), ...(type === 'progress' && { isProgress: true }) }
 }
 
-/** The texts to publish: all notices in order, as many together as a message holds. */
+/** The texts to publish: all notices in order, as many per message as fit. */
 export function encodeNotices(notices: readonly Notice[]): string[] {
   const texts: string[] = []
   let together: string[] = []

@@ -1,19 +1,19 @@
 import { reasonOf } from './explain.js'
 
-/** What the broker needs of a logger; pino and Fastify's fit. */
+/** The part of a logger that the broker needs. pino's and Fastify's loggers fit. */
 export interface BrokerLog {
   info(details: object, message: string): void
   warn(details: object, message: string): void
 }
 
 export interface IncidentLog {
-  /** Says at once that this happened, then at most once per interval, with how often it was repeated meanwhile. */
+  /** Logs the first occurrence at once, then at most one per interval, with the number of repeats since. */
   warn(incident: string, error: unknown): void
 }
 
 /**
- * Keeps an outage from flooding the log: clients repeat the same error with every try to reconnect.
- * `incident` is one of a few fixed texts. Only the error's message is logged: errors of ioredis carry whole commands.
+ * Keeps an outage from flooding the log: clients repeat the same error with every reconnect. `incident` is one of a few
+ * fixed texts. Only the error's message is logged: ioredis errors carry whole commands.
  */
 export function createIncidentLog(log: BrokerLog, intervalMs = 10_000): IncidentLog {
   const seen = new Map<string, { loggedAt: number; repeats: number }>()

@@ -6,18 +6,18 @@ import { migrateBrokerSchema, openPostgresBroker } from './postgres-broker.js'
 import { openRedisBroker } from './redis-broker.js'
 import { withStandby } from './standby-broker.js'
 
-export type { BrokerLog } from './incident-log.js'
-
 export interface OpenBrokerOptions {
-  /** Redis, when there is one. Without it, and while it is away, PostgreSQL carries everything; `migrateBroker` must have prepared it. */
+  /**
+   * Redis, if there is one. Without it, or while it is away, PostgreSQL carries everything; run `migrateBroker` first.
+   */
   redisUrl?: string | undefined
   databaseUrl: string
   log: BrokerLog
 }
 
 /**
- * Prepares a database to carry tasks without Redis. Several processes may do so at once.
- * @throws StartupError with one clear line
+ * Prepares a database to carry tasks without Redis. Safe to call from several processes at once.
+ * @throws StartupError with a one-line message
  */
 export async function migrateBroker(databaseUrl: string): Promise<void> {
   await migrateBrokerSchema(databaseUrl).catch((error: unknown) => {
@@ -26,8 +26,8 @@ export async function migrateBroker(databaseUrl: string): Promise<void> {
 }
 
 /**
- * Opens the broker. From then on outages are repaired in silence but for a line in the log.
- * @throws StartupError with one clear line, within a few seconds, when the server cannot be reached or used
+ * Opens the broker. After that, outages are repaired automatically and only logged.
+ * @throws StartupError with a one-line message, within a few seconds, when the server cannot be reached or used
  */
 export async function openBroker({ redisUrl, databaseUrl, log }: OpenBrokerOptions): Promise<Broker> {
   try {
@@ -35,7 +35,7 @@ export async function openBroker({ redisUrl, databaseUrl, log }: OpenBrokerOptio
     const primary = await openRedisBroker({ redisUrl, log })
     return withStandby({ primary, openStandby: () => openPostgresBroker({ databaseUrl, log }), log })
   } catch (error) {
-    // The reason says everything; a cause would carry the commands of the client.
+    // The reason is complete; a cause would carry the client's commands.
     throw new StartupError(reasonOf(error))
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The broker on PostgreSQL, for a machine without Redis: BullMQ's PostgreSQL backend in a schema of its own, and
- * LISTEN/NOTIFY. Same promises as the one on Redis, fewer jobs per second.
+ * The broker on PostgreSQL, for installations without Redis: BullMQ's PostgreSQL backend in its own schema, and
+ * LISTEN/NOTIFY. Same guarantees as the Redis broker, fewer jobs per second.
  */
 import { createPostgresBackend, runMigrations, SchemaMigrationRequiredError, type PostgresPoolConfig } from 'bullmq'
 import { settlesWithin, withDeadline } from '../timing/deadline.js'
@@ -19,12 +19,13 @@ const MIGRATION_DEADLINE_MS = 60_000
 
 /** Connections for adding jobs. */
 const QUEUE_CONNECTIONS = 2
-/** Connections of one worker for taking and finishing jobs; more gain nothing. */
+/** Connections of one worker for taking and finishing jobs. More bring no gain. */
 const MAX_WORKER_CONNECTIONS = 4
 
 /**
- * Brings BullMQ's schema in this database up to date. Several processes may do so at once: BullMQ lets one at a time.
- * @throws Error with one clear line when PostgreSQL cannot be reached or refuses
+ * Brings BullMQ's schema in this database up to date. Safe to call from several processes at once: BullMQ serializes
+ * them.
+ * @throws Error with a one-line message when PostgreSQL cannot be reached or refuses
  */
 export async function migrateBrokerSchema(databaseUrl: string): Promise<void> {
   const client = await connectPostgres(databaseUrl, { query_timeout: MIGRATION_DEADLINE_MS })
@@ -37,7 +38,9 @@ export async function migrateBrokerSchema(databaseUrl: string): Promise<void> {
   }
 }
 
-/** @throws Error with one clear line when PostgreSQL cannot be reached, or `migrateBrokerSchema` has not been run */
+/**
+ * @throws Error with a one-line message when PostgreSQL cannot be reached, or `migrateBrokerSchema` has not been run
+ */
 export async function openPostgresBroker(options: { databaseUrl: string; log: BrokerLog }): Promise<Broker> {
   const { databaseUrl, log } = options
   const incidents = createIncidentLog(log)
@@ -57,7 +60,7 @@ export async function openPostgresBroker(options: { databaseUrl: string; log: Br
     },
     incidents,
   ).catch((error: unknown) => {
-    const reason = error instanceof SchemaMigrationRequiredError ? `it is not prepared, run "taskwire migrate"` : error
+    const reason = error instanceof SchemaMigrationRequiredError ? `its schema is missing or out of date; run "taskwire migrate"` : error
     throw explain(`cannot use the job queue in PostgreSQL at ${describeServer(databaseUrl)}`, reason)
   })
   const statements = openStatementPool(databaseUrl, STATEMENT_DEADLINE_MS, incidents)
@@ -73,7 +76,7 @@ export async function openPostgresBroker(options: { databaseUrl: string; log: Br
     kind: 'postgres',
     queue,
     events,
-    // It lives and dies with the tasks themselves.
+    // Constant: this queue is lost only together with the tasks themselves.
     readEpoch: async () => 'postgres',
     async inspect() {
       const text = `select extract(epoch from clock_timestamp()) * 1000 as "clockMs", current_setting('server_version') as version`
@@ -81,7 +84,7 @@ export async function openPostgresBroker(options: { databaseUrl: string; log: Br
       const [{ rows }, waitingJobs] = await Promise.all([answer, queue.countWaiting('default')])
       return { server: `PostgreSQL ${rows[0]?.version}`, clockMs: Number(rows[0]?.clockMs), waitingJobs, faults: [] }
     },
-    mend: async () => [],
+    repair: async () => [],
     async ping({ deadlineMs = PING_DEADLINE_MS } = {}) {
       await withDeadline(statements.query('select 1'), deadlineMs, 'PostgreSQL does not answer')
     },

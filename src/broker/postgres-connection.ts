@@ -1,14 +1,14 @@
-/** How this room reaches PostgreSQL: with `pg`, which BullMQ needs and which can probe a listening connection. */
+/** Connections to PostgreSQL for this room. They use `pg`: BullMQ needs it, and it can probe a listening connection. */
 import { Client, Pool, type ClientConfig } from 'pg'
 import { describeDatabase, toPgConfig } from '../db/database-url.js'
 import { explain } from './explain.js'
 import type { IncidentLog } from './incident-log.js'
 
-/** An answer that takes longer comes from a frozen or unreachable server: the connection is given up. */
+/** A later answer comes from a frozen or unreachable server, so the connection is given up. */
 const ANSWER_DEADLINE_MS = 10_000
 const CONNECT_DEADLINE_SECONDS = 3
 
-/** Settings of every connection. */
+/** Settings common to all connections. */
 export function connectionConfig(databaseUrl: string, applicationName = 'taskwire-broker') {
   return {
     ...toPgConfig(databaseUrl, { applicationName, connectTimeoutSeconds: CONNECT_DEADLINE_SECONDS }),
@@ -18,7 +18,7 @@ export function connectionConfig(databaseUrl: string, applicationName = 'taskwir
   }
 }
 
-/** One lasting connection for statements: they run one after the other, so what is published stays in order. */
+/** One permanent connection for statements. They run one after the other, so published events stay in order. */
 export function openStatementPool(databaseUrl: string, answerDeadlineMs: number, incidents: IncidentLog): Pool {
   const config = connectionConfig(databaseUrl)
   const pool = new Pool({ ...config, query_timeout: answerDeadlineMs, max: 1, idleTimeoutMillis: 0 })
@@ -26,13 +26,10 @@ export function openStatementPool(databaseUrl: string, answerDeadlineMs: number,
   return pool
 }
 
-/**
- * Connects a client of its own.
- * @throws Error `cannot reach PostgreSQL at host:port/database: reason`
- */
+/** Connects a separate client. @throws Error `cannot reach PostgreSQL at host:port/database: reason` */
 export async function connectPostgres(databaseUrl: string, overrides: ClientConfig = {}, applicationName?: string): Promise<Client> {
   const client = new Client({ ...connectionConfig(databaseUrl, applicationName), ...overrides })
-  // Without a listener an error of a lost connection would end the process; the `end` that follows says the same.
+  // Without a listener, the error of a lost connection would end the process. The `end` event that follows reports it.
   client.on('error', () => {})
   try {
     await client.connect()

@@ -1,12 +1,11 @@
 /**
- * Events over LISTEN and NOTIFY, for a machine without Redis.
+ * Events over LISTEN and NOTIFY, for installations without Redis.
  *
- * Order on the listening side: connect → LISTEN all wanted channels → wait for the acknowledgement → `onGap` (not the
- * first time) → events. When the connection ends (see `postgres-listener.ts`) another is made, tried for without end,
- * at most a second apart.
+ * Order on the subscribing side: connect → LISTEN to all wanted channels → wait for the acknowledgement → `onGap` (not
+ * the first time) → events. When the connection ends (see `postgres-listener.ts`) the next is opened. Attempts go on
+ * without end, at most a second apart.
  *
- * A batch is published by one statement, so that it costs one commit: commits that notify wait for each other in the
- * whole server.
+ * A batch is published by one statement and so costs one commit: commits that notify wait for each other server-wide.
  */
 import type { Notification, Pool } from 'pg'
 import type { Notice } from '../protocol/notice.js'
@@ -30,7 +29,7 @@ const NOTIFY_ALL = {
   text: 'select pg_notify(channel, payload) from unnest($1::text[], $2::text[]) as event (channel, payload)',
 }
 
-/** A name that needs no quoting. */
+/** The name needs no quoting. */
 function channelOf(taskId: string): string {
   return `taskwire_events_${slotOf(taskId)}`
 }
@@ -40,11 +39,13 @@ const CANCELS = 'taskwire_cancels'
 /** The notices of all tasks, for lists. */
 const NOTICES = 'taskwire_notices'
 
-/** Publishes over `statements`, which somebody else owns. */
+/** Publishes over `statements`. The caller owns and closes it. */
 export function createPostgresEvents(databaseUrl: string, statements: Pool, incidents: IncidentLog): OpenEventBus {
   return createEventBus({
     publish: (events) => publish(statements, messagesOf(events)),
     publishNotices: (notices) => publish(statements, noticesOf(notices)),
+    // PostgreSQL shows the channels of no session but the own.
+    hasNoticeListeners: async () => true,
     listen: (listener) => openPostgresSubscription(databaseUrl, listener, incidents),
   })
 }
@@ -93,7 +94,7 @@ async function openPostgresSubscription(
     }
   }
 
-  /** From the connection to its end. */
+  /** Serves one connection until it ends. */
   async function serve(connection: ListeningConnection, onLinked: () => void): Promise<void> {
     connection.onNotification(receive)
     channels.linkUp(connection).then(
@@ -117,7 +118,7 @@ async function openPostgresSubscription(
   const serving = startLoop(serveNext, {
     intervalMs: FIRST_RECONNECT_PAUSE_MS,
     maxPauseMs: MAX_RECONNECT_PAUSE_MS,
-    onError: (error) => isClosed || incidents.warn('PostgreSQL cannot be listened to; reconnecting', error),
+    onError: (error) => isClosed || incidents.warn('cannot LISTEN on PostgreSQL; reconnecting', error),
   })
 
   return {

@@ -1,6 +1,6 @@
 /**
- * One listening connection to PostgreSQL, from its start to its end. It ends by itself when it leaves a probe
- * unanswered: `select 1` every 2 s, with 1 s to answer. Statements go one after the other, as `pg` wants it.
+ * One listening connection to PostgreSQL, from start to end. It ends itself when a probe goes unanswered: `select 1`
+ * every 2 s, with 1 s to answer. Statements run one after the other, as `pg` requires.
  */
 import type { Notification, QueryResult } from 'pg'
 import { withDeadline } from '../timing/deadline.js'
@@ -16,14 +16,14 @@ export interface ListeningConnection extends ChannelLink {
   onNotification(receive: (notification: Notification) => void): void
   /** Resolves with the reason when the connection has ended. */
   readonly ended: Promise<unknown>
-  /** Ends it because of this error, without waiting for the server. */
+  /** Ends the connection with this error as the reason, without waiting for the server. */
   drop(error: unknown): void
   close(): void
 }
 
 /** @throws Error `cannot reach PostgreSQL at host:port/database: reason` */
 export async function connectListener(databaseUrl: string): Promise<ListeningConnection> {
-  // No time-out of the driver's own: it would forget the overdue statement, and `end` would then wait for the server.
+  // No time-out by the driver: it would forget the overdue statement, and `end` would then wait for the server.
   const client = await connectPostgres(databaseUrl, { query_timeout: 0 }, 'taskwire-events')
   let reason: unknown = new Error('the server closed the connection')
   let last: Promise<unknown> = Promise.resolve()
@@ -36,7 +36,7 @@ export async function connectListener(databaseUrl: string): Promise<ListeningCon
 
   function drop(error: unknown): void {
     reason = error
-    // With a statement under way, and one always is here when the server is silent, this closes the socket at once.
+    // While a statement is pending, this closes the socket at once. When the server is silent, one always is.
     void client.end()
   }
 

@@ -1,4 +1,7 @@
-/** The broker on Redis: BullMQ and pub/sub. Commands share one connection; listening and each worker have their own. */
+/**
+ * The broker on Redis: BullMQ and pub/sub. Commands share one connection; the subscription and each worker have their
+ * own.
+ */
 import { createRedisBackend } from 'bullmq'
 import { settlesWithin, withDeadline } from '../timing/deadline.js'
 import type { Broker } from './broker.js'
@@ -6,15 +9,15 @@ import { openDeliveryQueue } from './delivery-queue.js'
 import { createIncidentLog, type BrokerLog } from './incident-log.js'
 import { checkRedis, COMMAND_OPTIONS, connectRedis, WORKER_OPTIONS } from './redis-connection.js'
 import { createRedisEvents } from './redis-events.js'
-import { findRedisFaults, mendRedis, readRedisEpoch, readRedisFacts } from './redis-inspect.js'
+import { findRedisFaults, repairRedis, readRedisEpoch, readRedisFacts } from './redis-inspect.js'
 
-/** In braces: a hash tag, so that all keys of the queue lie in one slot of a cluster. */
+/** The braces are a hash tag: all keys of the queue lie in one slot of a cluster. */
 const KEY_PREFIX = '{taskwire}'
 const EPOCH_KEY = `${KEY_PREFIX}:epoch`
 const PING_DEADLINE_MS = 1_000
 const CLOSE_GRACE_MS = 500
 
-/** @throws Error with one clear line when Redis cannot be reached, refuses, or is too old */
+/** @throws Error with a one-line message when Redis cannot be reached, refuses, or is too old */
 export async function openRedisBroker({ redisUrl, log }: { redisUrl: string; log: BrokerLog }): Promise<Broker> {
   const incidents = createIncidentLog(log)
   const commands = await connectRedis(redisUrl, COMMAND_OPTIONS, incidents)
@@ -42,7 +45,7 @@ export async function openRedisBroker({ redisUrl, log }: { redisUrl: string; log
 
   async function closeOnce(): Promise<void> {
     await Promise.all([queue.close(), events.close()])
-    // QUIT lets what is under way be answered first.
+    // QUIT waits for the answers of pending commands.
     await settlesWithin(commands.quit(), CLOSE_GRACE_MS)
     commands.disconnect()
   }
@@ -56,7 +59,7 @@ export async function openRedisBroker({ redisUrl, log }: { redisUrl: string; log
       const [facts, waitingJobs] = await Promise.all([readRedisFacts(commands), queue.countWaiting('default')])
       return { server: `Redis ${facts.version}`, clockMs: facts.clockMs, waitingJobs, faults: findRedisFaults(facts) }
     },
-    mend: () => mendRedis(commands),
+    repair: () => repairRedis(commands),
     async ping({ deadlineMs = PING_DEADLINE_MS } = {}) {
       await withDeadline(commands.ping(), deadlineMs, 'Redis does not answer')
     },

@@ -1,12 +1,12 @@
 /**
  * Events over Redis pub/sub.
  *
- * Order on the listening side: the link is ready → SUBSCRIBE all wanted channels → wait for the acknowledgement →
- * `onGap` (not the first time) → events. ioredis would subscribe again by itself, but says `ready` before the
- * acknowledgement, and a refill started then has a hole.
+ * Order on the subscribing side: connection ready → SUBSCRIBE to all wanted channels → wait for the acknowledgement →
+ * `onGap` (not the first time) → events. ioredis can resubscribe by itself, but reports `ready` before the
+ * acknowledgement, and a refill started at that point would miss events.
  *
- * A link can look healthy and be dead. PING goes over the subscribing connection every 2 s; without an answer for 1 s
- * it is dropped and made anew. A SUBSCRIBE that is refused or lost ends the same way.
+ * A connection can look healthy and be dead. A PING is sent over the subscribing connection every 2 s; without an
+ * answer within 1 s it is dropped and opened again. So it is when a SUBSCRIBE is refused or lost.
  */
 import { ReplyError, type Redis } from 'ioredis'
 import type { Notice } from '../protocol/notice.js'
@@ -36,14 +36,15 @@ function channelOf(taskId: string): string {
 const CANCELS = 'taskwire:cancels'
 /** The notices of all tasks, for lists. */
 const NOTICES = 'taskwire:notices'
-/** More messages than this are worth a pipeline. */
+/** Above this number of messages a pipeline pays off. */
 const MAX_SINGLE_MESSAGES = 4
 
-/** Publishes over `commands`, which somebody else owns. */
+/** Publishes over `commands`. The caller owns and closes it. */
 export function createRedisEvents(redisUrl: string, commands: Redis, incidents: IncidentLog): OpenEventBus {
   return createEventBus({
     publish: (events) => publish(commands, messagesOf(events)),
     publishNotices: (notices) => publish(commands, noticesOf(notices)),
+    hasNoticeListeners: () => hasSubscribers(commands, NOTICES),
     listen: (listener) => openRedisSubscription(redisUrl, listener, incidents),
   })
 }
@@ -51,8 +52,8 @@ export function createRedisEvents(redisUrl: string, commands: Redis, incidents: 
 type Message = [channel: string, text: string]
 
 /**
- * One round trip, and the order of the events is kept. A few commands go without a pipeline, which takes a quarter of a
- * millisecond to make on a connection that BullMQ has given its scripts.
+ * One round trip; the order of the events is kept. A few commands go without a pipeline: creating one takes a quarter
+ * of a millisecond on a connection that carries BullMQ's scripts.
  */
 async function publish(commands: Redis, messages: readonly Message[]): Promise<void> {
   const isFew = messages.length <= MAX_SINGLE_MESSAGES
@@ -60,6 +61,14 @@ async function publish(commands: Redis, messages: readonly Message[]): Promise<v
   await withDeadline(answered, PUBLISH_DEADLINE_MS, 'no answer in time').catch((error: unknown) => {
     throw explain('Redis did not take the events', error)
   })
+}
+
+async function hasSubscribers(commands: Redis, channel: string): Promise<boolean> {
+  const asked = commands.pubsub('NUMSUB', channel)
+  const [, count] = await withDeadline(asked, PUBLISH_DEADLINE_MS, 'no answer in time').catch((error: unknown) => {
+    throw explain('Redis did not say who listens', error)
+  })
+  return Number(count) > 0
 }
 
 function messagesOf(events: readonly Event[]): Message[] {
@@ -91,11 +100,11 @@ async function openRedisSubscription(
   const channels = createEventChannels(renewLink)
 
   function renewLink(error: unknown): void {
-    // What was under way when the link was lost has failed too; the next `ready` sees to that.
+    // Commands pending when the link was lost fail too; the next `ready` handles those.
     if (client.status !== 'ready') return
     incidents.warn('the subscribing connection to Redis does not answer; reconnecting', error)
     channels.linkDown()
-    // Refused, not lost: the next connection will hardly fare better at once.
+    // The command was refused, the connection not lost: reconnecting at once would hardly help.
     if (error instanceof ReplyError) setTimeout(() => client.disconnect(true), REFUSED_PAUSE_MS).unref()
     else client.disconnect(true)
   }

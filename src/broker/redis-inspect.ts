@@ -1,4 +1,4 @@
-/** What an operator should know of a Redis, and what keeps its memory apart from that of another. */
+/** Facts and faults of a Redis for an operator, and what tells its data apart from that of another Redis. */
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { withDeadline } from '../timing/deadline.js'
@@ -6,8 +6,8 @@ import { withDeadline } from '../timing/deadline.js'
 const DEADLINE_MS = 2_000
 
 /**
- * A random value that is written once, so that it is gone when everything is; and the run id of the server, which changes
- * with each start and differs from server to server, so that an old copy and a failover show as well.
+ * Two parts: a random value written once, which disappears when the data does, and the run id of the server, which
+ * changes with each start and differs between servers. The run id reveals a restored backup and a failover.
  */
 export async function readRedisEpoch(client: Redis, key: string): Promise<string> {
   const [value, info] = await withDeadline(
@@ -37,18 +37,21 @@ export async function readRedisFacts(client: Redis): Promise<RedisFacts> {
 
 export function findRedisFaults({ evictionPolicy, isAppendOnly }: RedisFacts): string[] {
   return [
-    ...(evictionPolicy === 'noeviction' ? [] : [`it may evict jobs when its memory is full (maxmemory-policy ${evictionPolicy}): set noeviction`]),
-    ...(isAppendOnly ? [] : ['what is queued is lost at a restart and delivered again, which takes time: set appendonly yes']),
+    ...(evictionPolicy === 'noeviction' ? [] : [`it may evict jobs when its memory is full (maxmemory-policy ${evictionPolicy}): set maxmemory-policy noeviction`]),
+    ...(isAppendOnly ? [] : ['a restart loses the queued jobs, and redelivering them takes time: set appendonly yes']),
   ]
 }
 
-/** Sets what `findRedisFaults` asks for, until the server restarts: its configuration file is not ours. */
-export async function mendRedis(client: Redis): Promise<string[]> {
+/**
+ * Applies the settings that `findRedisFaults` asks for. They last until the server restarts, because its configuration
+ * file is not Taskwire's to change.
+ */
+export async function repairRedis(client: Redis): Promise<string[]> {
   const { evictionPolicy, isAppendOnly } = await readRedisFacts(client)
   const done: string[] = []
   const set = async (name: string, value: string) => {
     await withDeadline(client.config('SET', name, value), DEADLINE_MS, 'Redis does not answer')
-    done.push(`set ${name} ${value} in Redis, until it restarts: put it into its configuration file, too`)
+    done.push(`set ${name} ${value} in Redis until it restarts; add it to its configuration file to keep it`)
   }
   if (evictionPolicy !== 'noeviction') await set('maxmemory-policy', 'noeviction')
   if (!isAppendOnly) await set('appendonly', 'yes')

@@ -1,13 +1,13 @@
 /**
- * Redis with PostgreSQL in reserve: while Redis is away for longer than a moment, BullMQ's PostgreSQL backend carries the
- * deliveries, and when it answers again Redis does.
+ * Redis with PostgreSQL as standby. When Redis is away for more than a moment, BullMQ's PostgreSQL backend carries the
+ * deliveries until Redis answers again.
  *
- * - Redis is asked every half second. After `AWAY_AFTER_MS` without an answer deliveries go to the standby, and every
- *   consumer takes jobs from there as well. The first answer brings all back.
- * - What lies in the one that was left is not moved: each delivery is a row in PostgreSQL until it is claimed, and the relay
- *   hands it over again, wherever it has to. A job that is found later, in either, is refused by the claim.
+ * - Redis is pinged every half second. After `AWAY_AFTER_MS` without an answer, new deliveries go to the standby, and
+ *   every consumer takes jobs from there as well. The first answer switches everything back.
+ * - Jobs in the broker that was left are not moved. Each delivery is a row in PostgreSQL until it is claimed, and the
+ *   relay redelivers it where necessary. A job found later, in either broker, is refused by the claim.
  * - Events have no standby. The hub knows that Redis is down and reads positions from PostgreSQL four times a second.
- * - The standby is opened when it is first needed, so that it costs nothing before.
+ * - The standby is opened on first use, so it costs nothing before.
  */
 import { startInterval } from '../timing/interval.js'
 import type { Broker, Consumer, DeliveryQueue } from './broker.js'
@@ -19,7 +19,7 @@ const AWAY_AFTER_MS = 3_000
 
 export interface StandbyOptions {
   primary: Broker
-  /** Rejects when the standby cannot be used; it is asked again while it is needed. */
+  /** Rejects when the standby cannot be used. Called again as long as the standby is needed. */
   openStandby(): Promise<Broker>
   log: BrokerLog
 }
@@ -40,11 +40,11 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
     if (performance.now() - awaySinceMs >= AWAY_AFTER_MS) await moveToStandby()
   }
 
-  /** Asked again and again while Redis is away: a consumer that could not join joins the next time. */
+  /** Called repeatedly while Redis is away: a consumer that failed to join tries again on the next call. */
   async function moveToStandby(): Promise<void> {
     standby ??= await openStandby()
     if (closing !== undefined) return standby.close()
-    if (current === primary) log.warn({}, 'Redis is away; PostgreSQL carries the tasks until it is back')
+    if (current === primary) log.warn({}, 'Redis is down; PostgreSQL carries the deliveries until it is back')
     current = standby
     await Promise.all([...consumers].map((consumer) => consumer.join(current.queue)))
   }
@@ -53,14 +53,14 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
     awaySinceMs = undefined
     if (current === primary) return
     current = primary
-    log.info({}, 'Redis is back and carries the tasks again')
+    log.info({}, 'Redis is back and carries the deliveries again')
     for (const consumer of consumers) consumer.leave()
   }
 
   const probing = startInterval(probe, {
     everyMs: PROBE_INTERVAL_MS,
     isBackground: true,
-    onError: (error) => incidents.warn('Redis is away, and PostgreSQL cannot take its place', error),
+    onError: (error) => incidents.warn('Redis is down, and PostgreSQL cannot take over; trying again', error),
   })
 
   async function closeOnce(): Promise<void> {
@@ -84,7 +84,7 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
     ping: (options) => current.ping(options),
     readEpoch: () => primary.readEpoch(),
     inspect: () => primary.inspect(),
-    mend: () => primary.mend(),
+    repair: () => primary.repair(),
     close: () => (closing ??= closeOnce()),
   }
 }
@@ -92,7 +92,7 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
 interface PairedConsumer extends Consumer {
   /** Takes jobs from this queue as well. */
   join(queue: DeliveryQueue): Promise<void>
-  /** Takes no more from there; what was taken goes on. */
+  /** Stops taking jobs from the second queue. Jobs already taken continue. */
   leave(): void
 }
 
@@ -102,7 +102,7 @@ function pair(main: Consumer, open: (queue: DeliveryQueue) => Promise<Consumer>,
   let isPaused = false
   let stopping: Promise<void> | undefined
 
-  /** With the one that is open, or about to be. */
+  /** Calls `act` with the second consumer, if one is open or opening. */
   async function withSecond(act: (consumer: Consumer) => Promise<void>): Promise<void> {
     const consumer = await second?.catch(() => undefined)
     if (consumer !== undefined) await act(consumer)
@@ -128,7 +128,7 @@ function pair(main: Consumer, open: (queue: DeliveryQueue) => Promise<Consumer>,
     leave() {
       const left = withSecond((consumer) => consumer.stop())
       second = undefined
-      // What cannot be stopped ends with the standby.
+      // A consumer that cannot be stopped ends with the standby.
       leaving = Promise.all([leaving, left.catch(() => {})])
     },
     submit: (delivery) => main.submit(delivery),

@@ -1,4 +1,4 @@
-/** What the variables of several roles are made of. */
+/** Kinds of variables that several roles share. */
 import { Type } from 'typebox'
 
 /** An integer within bounds, both included. */
@@ -12,7 +12,7 @@ export function integer(minimum: number, maximum: number, initial: number, descr
   })
 }
 
-/** The URL of a server, of one of these schemes. It may hold a password, so it is never printed. */
+/** The URL of a server with one of these schemes. It may hold a password, so it is never printed. */
 export function serverUrl(schemes: readonly string[], example: string, description: string) {
   const isUrl = (value: string) => URL.canParse(value) && schemes.includes(new URL(value).protocol.slice(0, -1)) && isUnambiguous(new URL(value))
   const expected = `a URL such as ${example}, with @ / ? # % in user or password percent-encoded`
@@ -20,8 +20,8 @@ export function serverUrl(schemes: readonly string[], example: string, descripti
 }
 
 /**
- * A password with a `/`, `?`, `#` or `@` that is not percent-encoded ends up in path, query or host, from where it would be shown
- * as the name of a database or of a host that cannot be found.
+ * Whether the password is encoded properly. An unencoded `/`, `?`, `#` or `@` would move part of it into path, query or
+ * host, from where it would be shown as the name of a database or of an unknown host.
  */
 function isUnambiguous({ host, pathname, search, hash, username, password }: URL): boolean {
   const isDecodable = [username, password, pathname].every((part) => /^(?:[^%]|%[0-9a-f]{2})*$/i.test(part) && canDecode(part))
@@ -32,7 +32,7 @@ function isUnambiguous({ host, pathname, search, hash, username, password }: URL
 export function isUnambiguousDatabase(text: string): boolean {
   const [, userInfo = '', host = '', path = '', search = '', hash = ''] = /^[a-z]+:\/\/(?:([^/?#]*)@)?([^/?#@]*)([^?#]*)(\?[^#]*)?(#.*)?$/i.exec(text) ?? []
   const isDecodable = [userInfo, path].every((part) => /^(?:[^%]|%[0-9a-f]{2})*$/i.test(part) && canDecode(part))
-  // A password without a host is one that has swallowed it.
+  // A password without a host has swallowed the host.
   const hasHost = host !== '' || !userInfo.includes(':') || /[?&]host=/.test(search)
   return hasHost && hash === '' && isDecodable && !/[@:]|^\/.*\//.test(path) && !search.includes('@')
 }
@@ -49,7 +49,7 @@ export function logLevel(initial: string) {
   const levels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
   return Type.Enum([...levels], {
     default: initial,
-    description: 'what is logged: this level and those above it',
+    description: 'the lowest level that is logged',
     expected: `one of ${levels.join(', ')}`,
   })
 }

@@ -1,8 +1,8 @@
 /** Variables of the relay. */
 import { integer } from './kinds.js'
-import { artifactsDir, handOver } from './shared.js'
+import { artifactsDir, dispatch } from './shared.js'
 
-const relayIntervalMs = integer(50, 10_000, 250, 'the pause between two looks for deliveries that are due')
-const maxLostAttempts = integer(1, 100, 3, 'after so many attempts that were alone in a worker that was lost a task is FAILED')
+const relayIntervalMs = integer(50, 10_000, 250, 'the pause between two polls for due deliveries')
+const maxLostAttempts = integer(1, 100, 3, 'how many times a task may lose its worker while running alone in it before it is FAILED')
 
-export const relay = { relayIntervalMs, ...handOver, maxLostAttempts, artifactsDir }
+export const relay = { relayIntervalMs, ...dispatch, maxLostAttempts, artifactsDir }

@@ -1,5 +1,5 @@
 /**
- * Array parameters, as text that both drivers pass on unchanged: cast them as `$1::text::uuid[]`.
+ * Array parameters as text that both drivers pass on unchanged. Cast them in the statement: `$1::text::uuid[]`.
  * @see https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
  */
 export function toArrayLiteral(values: readonly (string | number | null)[]): string {

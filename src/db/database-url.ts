@@ -1,7 +1,8 @@
 /**
- * DATABASE_URL, read in one place for both drivers. Each of them knows other parameters, lets the URL replace what the program sets,
- * and takes `sslmode` for something else; so neither ever sees the URL. A parameter is honoured with libpq's meaning, or ignored and
- * named in `ignored`, which a start says in one line. Settings in `options` come before Taskwire's own, which win.
+ * Reads DATABASE_URL in one place for both drivers. They know different parameters, let the URL override what the
+ * program sets, and disagree on the meaning of `sslmode`, so neither driver ever sees the URL. Each parameter either
+ * has libpq's meaning, or is ignored and listed in `ignored`, which is logged in one line at start. Settings in
+ * `options` come before Taskwire's own, so Taskwire's win.
  * @see https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
  */
 import { readFileSync } from 'node:fs'
@@ -11,7 +12,7 @@ import type { Options, PostgresType } from 'postgres'
 import { StartupError } from '../startup-error.js'
 
 export interface DatabaseAddress {
-  /** A name, an IP address without brackets, or the folder of a socket file, which begins with a slash. */
+  /** A host name, an IP address without brackets, or the folder of a Unix socket, which begins with a slash. */
   host: string
   port: number
   database: string
@@ -20,43 +21,48 @@ export interface DatabaseAddress {
   /** Undefined: not encrypted. */
   tls: ConnectionOptions | undefined
   isTlsDirect: boolean
-  /** Settings of the session, as `-c name=value`; empty when there are none. */
+  /** Session settings, as `-c name=value`; empty when there are none. */
   options: string
   applicationName: string | undefined
   connectTimeoutSeconds: number | undefined
-  /** The names of parameters that are not honoured; the values may be secret. */
+  /** Names of the parameters that are ignored. Names only: the values may be secret. */
   ignored: string[]
 }
 
-/** What a connection adds to its address. */
+/** What the caller adds to the address of a connection. */
 export interface ConnectionNeeds {
   /** Shown in `pg_stat_activity`. */
   applicationName: string
-  /** Settings as `-c name=value`, which win over those of the URL. */
+  /** Settings as `-c name=value`. They override those of the URL. */
   options?: string
-  /** Unless the URL sets `connect_timeout`. */
+  /** Applies unless the URL sets `connect_timeout`. */
   connectTimeoutSeconds: number
 }
 
 const MAX_APPLICATION_NAME = 63
 /**
- * Of every connection, whatever the server, the database or the role has as a default: how values are written as text and read again...
+ * Set on every connection, whatever the defaults of the server, the database or the role: how values are written as
+ * text and read back.
  * @see https://www.postgresql.org/docs/current/runtime-config-client.html and runtime-config-compatible.html
  */
 const FORMAT_SETTINGS =
   '-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex -c standard_conforming_strings=on -c array_nulls=on -c transform_null_equals=off'
-/** ...and, unless the URL says otherwise, that no statement is ended that has a deadline here, and no connection that waits in a pool. */
-const TIMEOUT_SETTINGS = '-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0'
-/** Stands for a host that is missing. */
+/**
+ * Defaults that the URL may override: the server ends no statement, because each has its own deadline here, and no
+ * connection that is idle in a pool; and a commit is on disk before it is acknowledged. Settings that ours cannot
+ * override are refused at the start, see `writability.ts`.
+ */
+const DEFAULT_SETTINGS = '-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 -c synchronous_commit=on'
+/** Placeholder for a missing host. */
 const NO_HOST = '%20'
 const HONOURED = new Set([
   ...['host', 'port', 'user', 'password', 'dbname', 'options', 'application_name', 'connect_timeout'],
   ...['sslmode', 'ssl', 'sslrootcert', 'sslcert', 'sslkey', 'sslnegotiation'],
 ])
-/** What only says how another driver is to behave, and that this one does so anyway. */
+/** Parameters meant for other drivers that ask for what this program does anyway. They need no mention in `ignored`. */
 const IMPLIED = /^(uselibpqcompat=true|sslnegotiation=postgres|target_session_attrs=any|gssencmode=(disable|prefer)|channel_binding=(disable|prefer))$/
 
-/** Whether a text has the form of a URL of one server. What its parameters name is looked at when it is read. */
+/** Whether the text has the form of a URL of one server. Files named by its parameters are only checked on reading. */
 export function isDatabaseUrl(text: string): boolean {
   try {
     return parse(text) instanceof URL
@@ -65,14 +71,14 @@ export function isDatabaseUrl(text: string): boolean {
   }
 }
 
-/** @throws StartupError with one clear line, which never holds the password */
+/** @throws StartupError with a one-line message that never contains the password */
 export function readDatabaseUrl(text: string, env: NodeJS.ProcessEnv = process.env): DatabaseAddress {
   const url = parse(text)
   const given = Object.fromEntries(url.searchParams)
   const user = given['user'] || decode(url.username) || env['PGUSER'] || userInfo().username
   const named = url.hostname === NO_HOST ? '' : decode(url.hostname.replace(/^\[(.*)\]$/, '$1'))
   const host = given['host'] || named || env['PGHOST'] || 'localhost'
-  if (host.includes(',')) throw new StartupError('DATABASE_URL names several hosts. Name one, or a proxy that leads to the one that takes writes.')
+  if (host.includes(',')) throw new StartupError('DATABASE_URL names several hosts. Name one of them, or a proxy that forwards to the primary.')
   const tls = readTls(given, host)
   return {
     host,
@@ -84,16 +90,16 @@ export function readDatabaseUrl(text: string, env: NodeJS.ProcessEnv = process.e
     isTlsDirect: tls !== undefined && given['sslnegotiation'] === 'direct',
     options: given['options'] ?? '',
     applicationName: given['application_name'] || undefined,
-    // Zero means for ever, which nothing here may wait.
+    // Zero means no limit, which is never acceptable here.
     connectTimeoutSeconds: readNumber('connect_timeout', given['connect_timeout']) || undefined,
     ignored: [...url.searchParams].filter(([name, value]) => isIgnored(name, value)).map(([name, value]) => (name === 'sslmode' ? `sslmode=${value}` : name)),
   }
 }
 
-/** One line about what is not honoured; undefined when everything is. */
+/** One line about the ignored parameters; undefined when there are none. */
 export function describeIgnored({ ignored }: DatabaseAddress): string | undefined {
   if (ignored.length === 0) return undefined
-  return `DATABASE_URL: ${ignored.join(', ')} ${ignored.length === 1 ? 'is' : 'are'} ignored. Settings of the server go into options=-c%20name%3Dvalue.`
+  return `DATABASE_URL: ${ignored.join(', ')} ${ignored.length === 1 ? 'is' : 'are'} ignored. Pass server settings as options=-c%20name%3Dvalue.`
 }
 
 /** `host:port/database`; never the password. */
@@ -102,7 +108,7 @@ export function describeDatabase(text: string): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}/${database}`
 }
 
-/** For node-postgres, and for what is built on it. */
+/** Options for node-postgres and for libraries built on it. */
 export function toPgConfig(text: string, needs: ConnectionNeeds) {
   const address = readDatabaseUrl(text)
   const { host, port, database, user, password, tls, isTlsDirect } = address
@@ -116,12 +122,13 @@ export function toPgConfig(text: string, needs: ConnectionNeeds) {
   }
 }
 
-/** For postgres.js. */
+/** Options for postgres.js. */
 export function toPostgresOptions(text: string, needs: ConnectionNeeds): Options<Record<string, PostgresType>> {
   const address = readDatabaseUrl(text)
   const { host, port, database, user, password, tls, isTlsDirect } = address
   return {
-    // As lists, which its types do not know: a text with colons, such as an IPv6 address, would be taken for a host and a port.
+    // As lists, which its types do not allow: it would split a text with colons, such as an IPv6 address, into host and
+    // port.
     ...{ host: [host] as unknown as string, port: [port] as unknown as number, database, user, ssl: tls ?? false },
     ...(password !== undefined && { password }),
     ...(host.startsWith('/') && { path: `${host}/.s.PGSQL.${port}` }),
@@ -132,19 +139,19 @@ export function toPostgresOptions(text: string, needs: ConnectionNeeds): Options
 }
 
 function parse(text: string): URL {
-  // A host may be missing, with a socket in the parameters; `URL` then takes no user.
+  // The host may be missing when the parameters name a socket. `URL` then accepts no user, hence the placeholder.
   const complete = text.replace(/^(postgres(?:ql)?:\/\/[^/?#]*@)(?=[/?]|$)/, `$1${NO_HOST}`).replace(/^(postgres(?:ql)?:\/\/)(?=[/?]|$)/, `$1${NO_HOST}`)
   const authority = /^postgres(?:ql)?:\/\/([^/?#]*)/.exec(text)?.[1] ?? ''
   if (authority.slice(authority.lastIndexOf('@') + 1).includes(',')) {
-    throw new StartupError('DATABASE_URL names several hosts. Name one, or a proxy that leads to the one that takes writes.')
+    throw new StartupError('DATABASE_URL names several hosts. Name one of them, or a proxy that forwards to the primary.')
   }
   if (!/^postgres(?:ql)?:\/\//.test(text) || !URL.canParse(complete)) {
-    throw new StartupError('DATABASE_URL is not a URL such as postgres://user:password@host:5432/database. Encode special characters of the password: %23 is #, %2F is /.')
+    throw new StartupError('DATABASE_URL is not a URL such as postgres://user:password@host:5432/database. Percent-encode special characters in the password: # is %23, / is %2F.')
   }
   return new URL(complete)
 }
 
-/** A percent sign that encodes nothing stands for itself. */
+/** A percent sign that is no valid encoding stands for itself. */
 function decode(text: string): string {
   try {
     return decodeURIComponent(text)
@@ -156,7 +163,7 @@ function decode(text: string): string {
 function readNumber(name: string, text: string | undefined): number | undefined {
   if (text === undefined || text === '') return undefined
   if (/^\d{1,5}$/.test(text)) return Number(text)
-  throw new StartupError(`DATABASE_URL: ${name}=${text} is not a number. Correct it, or leave it out.`)
+  throw new StartupError(`DATABASE_URL: ${name}=${text} is not a number. Correct or remove it.`)
 }
 
 function isIgnored(name: string, value: string): boolean {
@@ -165,8 +172,9 @@ function isIgnored(name: string, value: string): boolean {
 }
 
 /**
- * `allow` and `prefer` encrypt when the server happens to, which protects from nobody and which the drivers cannot do alike: they count
- * as `disable`, and are named as ignored. `require` checks no certificate, unless one is given to check against.
+ * `allow` and `prefer` encrypt only when the server happens to offer it. That protects against nobody, and the drivers
+ * implement it differently, so both count as `disable` and are reported as ignored. `require` checks no certificate
+ * unless a root certificate is given.
  */
 function readTls(given: Record<string, string>, host: string): ConnectionOptions | undefined {
   const { sslrootcert, sslcert, sslkey } = given
@@ -177,15 +185,15 @@ function readTls(given: Record<string, string>, host: string): ConnectionOptions
     ...(sslcert !== undefined && { cert: readPem('sslcert', sslcert) }),
     ...(sslkey !== undefined && { key: readPem('sslkey', sslkey) }),
   }
-  // Said here, because postgres.js compares the certificate of an IP address with "localhost".
+  // Set explicitly, because postgres.js checks the certificate of an IP address against "localhost".
   const checkHost = { checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(host, certificate) }
   if (mode === 'verify-full' || sslrootcert === 'system') return { ...files, ...checkHost, rejectUnauthorized: true }
   if (mode === 'verify-ca' || (mode === 'require' && sslrootcert !== undefined)) return { ...files, rejectUnauthorized: true, checkServerIdentity: () => undefined }
   if (mode === 'require' || mode === 'no-verify') return { ...files, rejectUnauthorized: false }
-  throw new StartupError(`DATABASE_URL: sslmode=${mode} is none of disable, allow, prefer, require, verify-ca and verify-full. Correct it.`)
+  throw new StartupError(`DATABASE_URL: sslmode=${mode} is not valid. Use disable, allow, prefer, require, verify-ca or verify-full.`)
 }
 
-/** `ssl` is what JavaScript's drivers call it. */
+/** `ssl` is the parameter name used by JavaScript drivers. */
 function modeOfFlag(value: string | undefined): string | undefined {
   if (value === 'true' || value === '1') return 'verify-full'
   return value === 'false' || value === '0' ? 'disable' : value
@@ -195,17 +203,17 @@ function readPem(name: string, file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new StartupError(`DATABASE_URL: cannot read ${name}=${file} (${(error as NodeJS.ErrnoException).code}). Name a file that this user can read.`)
+    throw new StartupError(`DATABASE_URL: cannot read ${name}=${file} (${(error as NodeJS.ErrnoException).code}). Name a file that the user of this process can read.`)
   }
 }
 
-/** The name in the URL comes before the role's, so that both can be searched for. */
+/** The URL's name first, then the role's, so that both can be searched for. */
 function nameOf({ applicationName }: DatabaseAddress, needs: ConnectionNeeds): string {
   const name = applicationName === undefined ? needs.applicationName : `${applicationName} (${needs.applicationName})`
   return name.slice(0, MAX_APPLICATION_NAME)
 }
 
-/** Of two settings of one name the later one counts. */
+/** When a setting occurs twice, the later one wins. */
 function optionsOf({ options }: DatabaseAddress, needs: ConnectionNeeds): string {
-  return [TIMEOUT_SETTINGS, options, FORMAT_SETTINGS, needs.options ?? ''].filter((part) => part !== '').join(' ')
+  return [DEFAULT_SETTINGS, options, FORMAT_SETTINGS, needs.options ?? ''].filter((part) => part !== '').join(' ')
 }

@@ -1,6 +1,6 @@
 /**
- * The one seam over the two PostgreSQL drivers: `web` runs on the node-postgres pool of @fastify/postgres, `worker` and
- * `relay` on postgres.js. The store is written once, against this.
+ * The single seam over the two PostgreSQL drivers: `web` uses the node-postgres pool of @fastify/postgres, `worker` and
+ * `relay` use postgres.js. The store is written once, against this interface.
  */
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
 import type * as schema from './schema.js'
@@ -8,30 +8,32 @@ import type * as schema from './schema.js'
 /** drizzle over either driver. */
 export type Orm = PgDatabase<PgQueryResultHKT, typeof schema>
 
-/** A statement the server prepares once per connection. Names are unique in the program. */
+/** A statement that the server prepares once per connection. Names are unique in the program. */
 export interface Statement {
   readonly name: string
   readonly text: string
-  /** Planned for each execution, where no plan serves small tables and large ones: for what is not asked often. */
+  /**
+   * Plan each execution separately, because no single plan serves small and large tables. For infrequent statements.
+   */
   readonly forceCustomPlan?: boolean
-  /** How long an answer may take where the client sets a deadline, instead of that of every statement. */
+  /** Overrides the client's deadline for statements, where the client has one. */
   readonly deadlineMs?: number
 }
 
 export type Parameter = string | number | null
 
-/** What asks PostgreSQL: the database, or a transaction on it. */
+/** Runs queries: on the database itself, or inside a transaction. */
 export interface Transaction {
   /** For queries whose shape depends on the request. */
   readonly orm: Orm
-  /** For the statements of the store. Times arrive as Date, JSON parsed; pass JSON parameters as text. */
+  /** For the store's statements. Times arrive as Date and JSON arrives parsed; pass JSON parameters as text. */
   run<Row>(statement: Statement, parameters: readonly Parameter[]): Promise<Row[]>
 }
 
 export interface Database extends Transaction {
   /**
-   * Commits what `work` does, or nothing when it rejects. When the connection is lost meanwhile it rejects, and whether it was
-   * committed is not known.
+   * Commits what `work` does, or nothing when it rejects. When the connection is lost meanwhile, this rejects and the
+   * outcome of the commit is unknown.
    */
   transaction<Value>(work: (transaction: Transaction) => Promise<Value>): Promise<Value>
   /** Closes the connections. Idempotent. */
@@ -39,11 +41,16 @@ export interface Database extends Transaction {
 }
 
 /**
- * Settings of the connections that run the store's statements. Each touches a few rows by key, but is prepared while its
- * tables may be nearly empty: a plan that reads a whole table is then the cheapest, is kept while it grows, and costs a
- * thousandfold. Without bitmaps what is asked for in the order of an index is read in that order, and the reading stops with the limit;
- * of a table that was never analyzed PostgreSQL would rather read all that fits and sort it. Compiling such a statement would cost more
- * than running it. What two statements do to one task is decided by locks and conditions, which a stricter isolation would only refuse.
+ * Settings of the connections that run the store's statements.
+ *
+ * - `enable_seqscan=off`: each statement touches a few rows by key but is prepared while its tables may be nearly
+ *   empty. Reading the whole table is then the cheapest plan, is kept while the table grows, and ends up a thousand
+ *   times slower.
+ * - `enable_bitmapscan=off`: rows asked for in index order are read in that order, and reading stops at the limit. On a
+ *   table that was never analyzed, PostgreSQL would rather read every match and sort.
+ * - `jit=off`: compiling such a statement costs more than running it.
+ * - `read committed`: locks and conditions decide between concurrent statements on one task. A stricter isolation would
+ *   only refuse some of them.
  * @see https://www.postgresql.org/docs/current/runtime-config-query.html
  */
 export const STATEMENT_SETTINGS =

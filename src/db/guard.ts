@@ -1,13 +1,15 @@
 /**
- * The last line of the state machine: a trigger that refuses what the table in `protocol/status.ts` does not allow.
+ * The last safeguard of the state machine: a trigger that refuses changes of status that `protocol/status.ts` does not
+ * allow.
  *
- * Its condition is plain SQL in WHEN, so an allowed change never enters PL/pgSQL (a PL/pgSQL row trigger on this path
- * costs more than half of the throughput). The migration under `drizzle/` holds the text made here; a test keeps the
- * two equal, so a change of the table asks for a new migration. An edit is the next version in the same status.
+ * The condition is plain SQL in WHEN, so an allowed change never enters PL/pgSQL (a PL/pgSQL row trigger on this path
+ * costs more than half of the throughput). The migration under `drizzle/` holds the text generated here. A test keeps
+ * the two equal, so changing the table of transitions requires a new migration. An edit is the next version in the same
+ * status.
  */
 import { EDITABLE_STATUSES, STATUSES, TRANSITIONS } from '../protocol/status.js'
 
-/** The SQL that creates, or replaces, the guard on `tasks`. */
+/** The SQL that creates or replaces the guard on `tasks`. */
 export function guardSql(): string {
   const allowed = STATUSES.filter((from) => TRANSITIONS[from].length > 0).map(
     (from) => `(old.status = '${from}' and new.status in (${TRANSITIONS[from].map((to) => `'${to}'`).join(', ')}))`,

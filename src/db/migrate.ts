@@ -1,8 +1,10 @@
 /**
- * Brings the schema of a database up to date. Several processes may do so at once: an advisory lock lets one at a time.
+ * Brings the schema of a database up to date. Several processes may do so at once: an advisory lock admits one at a
+ * time.
  *
- * The lock belongs to a transaction that is open while another connection migrates: it ends with that transaction, whatever ends it.
- * A lock of the session would stay on a pooler's connection for ever. Waiting has a deadline, and the error names who holds the lock.
+ * The lock belongs to a transaction that stays open while another connection migrates, and ends with that transaction
+ * for whatever reason. A session lock could stay on a pooler's connection forever. Waiting for the lock has a deadline,
+ * and the error names the holder.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -16,23 +18,27 @@ import { describeDatabase, toPostgresOptions } from './database-url.js'
 import { STATEMENT_SETTINGS } from './database.js'
 import { assertOwnSession, isRefusedByPooler, PooledConnectionError } from './pooler.js'
 import { prepareOnline } from './prepare-online.js'
+import { assertWritable } from './writability.js'
 
-/** Where the migrations lie, seen from `src/db` and from `dist/db` alike. */
+/** The path is the same seen from `src/db` and from `dist/db`. */
 const MIGRATIONS_FOLDER = fileURLToPath(new URL('../../drizzle', import.meta.url))
-/** `create or replace trigger` came with PostgreSQL 14. */
+/** PostgreSQL 14 introduced `create or replace trigger`. */
 const MINIMUM_VERSION = 14
-/** Any number that nobody else locks: "task" in ASCII. */
+/** An arbitrary number that nothing else locks: "task" in ASCII. */
 const LOCK_KEY = 0x7461736b
 const LOCK_PAUSE_MS = 100
-/** Longer than the client waits for a connection. What speaks, but not as PostgreSQL does, keeps it waiting for ever. */
+/**
+ * Longer than the client's connect time-out. A server that responds, but not in the PostgreSQL protocol, would keep the
+ * client waiting forever.
+ */
 const ANSWER_DEADLINE_MS = 7_000
-/** Longer than any migration there is takes; a larger one says so in its release. */
+/** Longer than any existing migration takes. A release with a slower one says so. */
 const LOCK_WAIT_MS = 60_000
 
 /**
  * Applies the migrations that the database lacks.
- * @throws StartupError with one clear line when the server cannot be reached, refuses, is too old, or when a newer version of
- * Taskwire has migrated the database already
+ * @throws StartupError with a one-line message when the server cannot be reached, refuses, is too old, or when a newer
+ * version of Taskwire has already migrated the database
  */
 export async function migrateDatabase(databaseUrl: string, options: { lockWaitMs?: number } = {}): Promise<void> {
   await useServer(databaseUrl, async (client, connect) => {
@@ -51,11 +57,12 @@ export async function migrateDatabase(databaseUrl: string, options: { lockWaitMs
 }
 
 /**
- * Does some work while nobody else migrates.
+ * Runs `work` while no other process migrates.
  *
- * The lock ends with a transaction, so it can never stay behind on a pooled connection. An index that is built beside the writers waits for
- * all transactions that hold a snapshot. So a process that waits for the lock asks in one transaction after the other, and all statements
- * here are sent without parameters: those with parameters keep their snapshot until their transaction ends.
+ * The lock ends with a transaction, so it never stays behind on a pooled connection. Building an index concurrently
+ * waits for all transactions that hold a snapshot. Therefore a process that waits for the lock asks in one short
+ * transaction after another, and all statements here are sent without parameters: a statement with parameters keeps its
+ * snapshot until its transaction ends.
  * @throws StartupError that names the holder when the lock is not free in time
  */
 async function withLock(locking: postgres.Sql, client: postgres.Sql, waitMs: number, work: () => Promise<void>): Promise<void> {
@@ -78,21 +85,21 @@ async function describeHolder(client: postgres.Sql): Promise<string> {
     from pg_locks left join pg_stat_activity using (pid)
     where locktype = 'advisory' and granted and database = (select oid from pg_database where datname = current_database())
       and classid = 0 and objid = ${LOCK_KEY}::bigint::oid and objsubid = 1`
-  if (holder === undefined) return 'it has just ended. Try again.'
+  if (holder === undefined) return 'it has just finished. Try again.'
   const { pid, name, address, since } = holder
-  const who = `PostgreSQL's process ${pid} (${name ?? 'no name'}${address === null ? '' : `, from ${address}`}${since === null ? '' : `, since ${since}`})`
-  return `${who}. Wait for it, or end it when it is stuck: select pg_terminate_backend(${pid}).`
+  const who = `PostgreSQL's process ${pid} (${name ?? 'unnamed'}${address === null ? '' : `, from ${address}`}${since === null ? '' : `, since ${since}`})`
+  return `${who}. Wait for it. If it is stuck, end it: select pg_terminate_backend(${pid}).`
 }
 
 /**
- * How many migrations the database lacks; below zero when it has some that this version does not know.
- * @throws StartupError with one clear line when the server cannot be reached, refuses, or is too old
+ * Number of migrations that the database lacks. Negative when it has some that this version does not know.
+ * @throws StartupError with a one-line message when the server cannot be reached, refuses, or is too old
  */
 export async function countMissingMigrations(databaseUrl: string): Promise<number> {
   return useServer(databaseUrl, (client) => countMissing(client))
 }
 
-/** Does some work over a connection of its own. Whatever fails becomes one line that says what to do. */
+/** Runs `work` over a separate connection. Every failure becomes one line that says what to do. */
 async function useServer<T>(databaseUrl: string, work: (client: postgres.Sql, connect: () => postgres.Sql) => Promise<T>): Promise<T> {
   const server = describeDatabase(databaseUrl)
   const needs = { applicationName: 'taskwire migrate', connectTimeoutSeconds: 5, options: STATEMENT_SETTINGS }
@@ -106,19 +113,20 @@ async function useServer<T>(databaseUrl: string, work: (client: postgres.Sql, co
     })
     assertVersion(version)
     await assertOwnSession(client, connect, server)
+    await assertWritable(client, server)
     return await work(client, connect)
   } catch (error) {
     if (error instanceof StartupError) throw error
     throw new StartupError(
       `cannot prepare the database at ${server}: ${reasonOf(error)}. ` +
-        `Point DATABASE_URL at a database where its user may create schemas and where "taskwire" is not one of somebody else.`,
+        `Point DATABASE_URL at a database where its user may create schemas and no other user owns a schema "taskwire".`,
     )
   } finally {
     await client.end({ timeout: 1 })
   }
 }
 
-/** What the server or the network said; drizzle hides that behind the text of its statement. */
+/** The reason given by the server or the network. drizzle hides it behind the text of the statement. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (error.cause instanceof Error) return reasonOf(error.cause)
@@ -136,19 +144,19 @@ async function countMissing(client: postgres.Sql): Promise<number> {
 function assertNotNewer(missing: number): void {
   if (missing >= 0) return
   throw new StartupError(
-    `the database was made by a newer Taskwire: it has ${-missing} migrations that this version does not know. Update Taskwire, or point DATABASE_URL at another database.`,
+    `the database was migrated by a newer Taskwire: it has ${-missing} migrations that this version does not know. Update Taskwire, or point DATABASE_URL at another database.`,
   )
 }
 
-/** @param version as `server_version_num` gives it: the major version times 10,000, and the minor */
+/** @param version `server_version_num`: the major version times 10,000, plus the minor */
 export function assertVersion(version: number): void {
   const major = Math.floor(version / 10_000)
   if (major >= MINIMUM_VERSION) return
-  throw new StartupError(`PostgreSQL ${major} is too old: Taskwire needs ${MINIMUM_VERSION} or newer. Point DATABASE_URL at one.`)
+  throw new StartupError(`PostgreSQL ${major} is too old: upgrade to ${MINIMUM_VERSION} or newer, or point DATABASE_URL at such a server.`)
 }
 
 async function readServerVersion(client: postgres.Sql): Promise<number> {
   const asked = client<{ server_version_num: string }[]>`show server_version_num`
-  const [row] = await withDeadline(asked, ANSWER_DEADLINE_MS, 'no answer that PostgreSQL would give')
+  const [row] = await withDeadline(asked, ANSWER_DEADLINE_MS, 'no answer in the PostgreSQL protocol')
   return Number(row?.server_version_num)
 }

@@ -11,33 +11,36 @@ import * as schema from './schema.js'
 import { runTransaction } from './wrap-pool.js'
 
 export interface OpenDatabaseOptions {
-  /** Connections for statements; queries through `orm` have two more. Default 4. */
+  /** Connections for statements. Queries through `orm` have two more. Default 4. */
   maxConnections?: number
-  /** How long a statement may take before its connections are given up: a frozen line tells nobody. Default 5,000. */
+  /**
+   * How long a statement may take before its connections are given up: a frozen connection reports no error. Default
+   * 5,000.
+   */
   deadlineMs?: number
   /** Shown in `pg_stat_activity`. Default `taskwire`. */
   applicationName?: string
 }
 
-/** A statement had no answer in time. Whether it was done is not known. */
-export class StatementTimeoutError extends Error {
+/** A statement was not answered in time. Whether it took effect is unknown. */
+class StatementTimeoutError extends Error {
   override readonly name = 'StatementTimeoutError'
 }
 
-/** After so many statements without an answer, one after the other, the connections of `orm` are given up as well. */
+/** After this many consecutive statements without an answer, the connections of `orm` are given up as well. */
 const MAX_TIMEOUTS = 2
-/** Transactions of handlers at the same time; more wait for their turn. */
+/** Handlers' transactions that may be open at the same time. Further ones wait. */
 const MAX_TRANSACTIONS = 8
 
 /**
  * Opens postgres.js clients, which connect on first use and reconnect by themselves. drizzle changes how its client
- * reads times and JSON, so it gets one of its own.
+ * reads times and JSON, so it gets a separate client.
  *
- * A line that is frozen is not noticed by the client, nor by the system for many minutes. A statement that has no answer in
- * time is given up with all connections of its client, and the next one is sent over new ones.
+ * Neither the client nor, for many minutes, the operating system notices a frozen connection. When a statement is not
+ * answered in time, all connections of its client are given up, and the next statement uses new ones.
  *
- * Transactions, which handlers write, go over node-postgres: a statement on a postgres.js transaction whose connection was
- * lost throws where nobody can catch it. Its pool is made when it is first needed.
+ * Transactions, which handlers write, use node-postgres: with postgres.js, a statement in a transaction whose
+ * connection was lost throws where no caller can catch it. Their pool is created on first use.
  */
 export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions = {}): Database {
   const applicationName = options.applicationName ?? 'taskwire'
@@ -46,8 +49,8 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
     postgres({
       ...toPostgresOptions(databaseUrl, { ...needs, ...settings }),
       max,
-      // It would ask for the types of arrays on each new connection, and a connection that is cut in that moment ends the
-      // process with an unhandled rejection. So arrays come as JSON, or are read by drizzle.
+      // It would query the array types on each new connection, and a connection cut at that moment ends the process
+      // with an unhandled rejection. So arrays arrive as JSON or are read by drizzle.
       fetch_types: false,
       types: POSTGRES_TYPES,
       onnotice: () => {},
@@ -66,7 +69,7 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
   function openTransactions(): pg.Pool {
     const pool = new pg.Pool({ ...toPgConfig(databaseUrl, needs), max: MAX_TRANSACTIONS })
     pool.on('error', () => {})
-    // A client that is lent out has no other listener, and an error without one ends the process.
+    // A checked-out client has no other listener, and an error without a listener ends the process.
     pool.on('connect', (client) => client.on('error', () => {}))
     return pool
   }
@@ -87,7 +90,7 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
     const client = statements
     const rows = client.unsafe(statement.text, [...parameters], { prepare: !statement.forceCustomPlan })
     const limitMs = statement.deadlineMs ?? deadlineMs
-    const late = () => new StatementTimeoutError(`PostgreSQL did not answer ${statement.name} within ${limitMs} ms`)
+    const late = () => new StatementTimeoutError(`PostgreSQL did not answer the statement ${statement.name} within ${limitMs} ms`)
     try {
       const answer = await withDeadline(rows, limitMs, late)
       timeouts = 0

@@ -1,10 +1,10 @@
 /**
- * Whether a connection is a session of its own. A pooler such as PgBouncer in transaction mode gives each transaction to another
- * session of the server: LISTEN hears nothing, prepared statements are gone, settings are lost or somebody else's. That shows late
- * and in odd places, so it is looked for at the start.
+ * Checks whether a connection is a session of its own. A pooler such as PgBouncer in transaction mode runs each
+ * transaction in another session of the server: LISTEN receives nothing, prepared statements disappear, settings are
+ * lost or come from another client. That shows late and in odd places, so it is checked at start.
  *
- * - The pooler refuses the settings that our connections ask for, or drops them.
- * - Two connections that are open at once are served by one process, or one is served by several in turn.
+ * - The pooler refuses or drops the settings that our connections ask for.
+ * - Two connections that are open at once are served by the same process, or one is served by several in turn.
  */
 import type postgres from 'postgres'
 import { StartupError } from '../startup-error.js'
@@ -14,13 +14,13 @@ export class PooledConnectionError extends StartupError {
   override readonly name: string = 'PooledConnectionError'
   constructor(server: string) {
     super(
-      `DATABASE_URL leads through a connection pooler (${server}) that does not keep sessions apart or drops their settings, as PgBouncer does in transaction mode. ` +
-        `Point it at PostgreSQL itself: Taskwire pools its connections.`,
+      `DATABASE_URL leads through a connection pooler (${server}) that shares sessions between clients or drops their settings, as PgBouncer does in transaction mode. ` +
+        `Point it at PostgreSQL itself; Taskwire has its own connection pools.`,
     )
   }
 }
 
-/** How often each of the two connections is asked which process serves it. */
+/** How often each of the two connections is asked for the process that serves it. */
 const ROUNDS = 5
 
 /** @see https://www.pgbouncer.org/config.html#ignore_startup_parameters */
@@ -30,7 +30,7 @@ export function isRefusedByPooler(error: unknown): boolean {
 
 /**
  * @param client connected with `STATEMENT_SETTINGS`
- * @param connect makes another such client
+ * @param connect opens another such client
  * @throws PooledConnectionError
  */
 export async function assertOwnSession(client: postgres.Sql, connect: () => postgres.Sql, server: string): Promise<void> {
@@ -48,7 +48,7 @@ export async function assertOwnSession(client: postgres.Sql, connect: () => post
   }
 }
 
-/** As a simple query, which needs no prepared statement. */
+/** Sent as a simple query, which needs no prepared statement. */
 async function readProcess(client: postgres.Sql, server: string): Promise<number> {
   const [row] = await client.unsafe<{ pid: number; seqscan: string; jit: string }[]>(
     `select pg_backend_pid() as pid, current_setting('enable_seqscan') as seqscan, current_setting('jit') as jit`,

@@ -1,11 +1,13 @@
 /**
- * Does the slow part of migrations beside the processes that use the database.
+ * Runs the slow part of migrations while other processes use the database.
  *
- * All migrations run in one transaction, and an index that is built in one keeps every writer waiting: some seconds for a million
- * tasks. So a migration that begins with `-- online:` is written so that its statements may run twice, and runs here first, statement by
- * statement, each index with `concurrently`. The migration itself then finds everything done, and its locks last milliseconds.
+ * All migrations run in one transaction, and building an index inside a transaction blocks every writer: some seconds
+ * for a million tasks. So the statements of a migration that begins with `-- online:` must be safe to run twice. They
+ * run here first, one by one, each index with `concurrently`. The migration itself then finds everything done and holds
+ * its locks for milliseconds.
  *
- * A statement that fails here ends the preparation, and nothing else: the migration does the same, and says what is wrong.
+ * A statement that fails here only ends the preparation. The migration then runs the same statement and reports the
+ * error.
  * @see https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
  */
 import type { MigrationMeta } from 'drizzle-orm/migrator'
@@ -14,13 +16,13 @@ import type postgres from 'postgres'
 const IS_ONLINE = /^-- online:/
 const CREATE_INDEX = /^CREATE INDEX IF NOT EXISTS "(\w+)"/m
 
-/** @param missing the migrations that the database lacks, in their order */
+/** @param missing the migrations that the database lacks, in order */
 export async function prepareOnline(client: postgres.Sql, missing: readonly Pick<MigrationMeta, 'sql'>[]): Promise<void> {
   const [row] = await client<{ exists: boolean }[]>`select to_regclass('taskwire.tasks') is not null as exists`
-  // A new database has nobody to wait for, and no table to begin with.
+  // A new database has no tables yet, and no other process to hold up.
   if (!row?.exists) return
   const statements = missing.filter(({ sql: [first = ''] }) => IS_ONLINE.test(first)).flatMap(({ sql }) => sql)
-  // What an earlier preparation was stopped in.
+  // Indexes left behind by an interrupted preparation.
   await dropInvalid(client, statements)
   try {
     for (const statement of statements) await client.unsafe(statement.replace(CREATE_INDEX, 'CREATE INDEX CONCURRENTLY IF NOT EXISTS "$1"'))
@@ -29,7 +31,7 @@ export async function prepareOnline(client: postgres.Sql, missing: readonly Pick
   }
 }
 
-/** An index that could not be finished keeps its name and is never used. */
+/** Drops unfinished indexes: such an index keeps its name but is never used. */
 async function dropInvalid(client: postgres.Sql, statements: readonly string[]): Promise<void> {
   const names = statements.map((statement) => CREATE_INDEX.exec(statement)?.[1]).filter((name) => name !== undefined)
   const invalid = await client<{ name: string }[]>`

@@ -1,13 +1,13 @@
-/** Errors of either driver that say the database is away, rather than that a statement was wrong. */
+/** Recognizes errors of either driver that mean the database is unavailable rather than the statement wrong. */
 
-/** Node's, and those of postgres.js. */
+/** Codes of Node and of postgres.js. */
 const CODES = new Set([
   ...['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'ENOTFOUND'],
   ...['CONNECTION_CLOSED', 'CONNECTION_ENDED', 'CONNECTION_DESTROYED', 'CONNECT_TIMEOUT'],
 ])
 
 /**
- * Whether the error, or what caused it, says that the database cannot be reached, or takes nothing at the moment.
+ * Whether the error or its cause says that the database cannot be reached, or accepts nothing at the moment.
  * @see https://www.postgresql.org/docs/current/errcodes-appendix.html classes 08, 53, 57 and 25006
  */
 export function isUnavailable(error: unknown): boolean {

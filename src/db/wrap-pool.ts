@@ -1,4 +1,4 @@
-/** The database over a node-postgres pool, for `web`. Apart from `open.ts`, so that `web` loads one driver only. */
+/** The database over a node-postgres pool, for `web`. Separate from `open.ts`, so that `web` loads one driver only. */
 import { drizzle } from 'drizzle-orm/node-postgres'
 import type { Pool, PoolClient } from 'pg'
 import { retryConflicts } from './conflict.js'
@@ -6,7 +6,7 @@ import type { Database, Parameter, Statement, Transaction } from './database.js'
 import { PG_TYPES } from './instant.js'
 import * as schema from './schema.js'
 
-/** Wraps a node-postgres pool that somebody else owns and closes: in `web`, @fastify/postgres. */
+/** Wraps a node-postgres pool. The caller owns and closes it: in `web`, @fastify/postgres. */
 export function wrapPool(pool: Pool): Database {
   const orm = drizzle(pool, { schema })
   return {
@@ -17,7 +17,7 @@ export function wrapPool(pool: Pool): Database {
   }
 }
 
-/** A transaction over node-postgres, in every role. */
+/** A transaction over node-postgres. All roles use it. */
 export async function runTransaction<Value>(pool: Pool, work: (transaction: Transaction) => Promise<Value>): Promise<Value> {
   const client = await pool.connect()
   try {

@@ -1,4 +1,4 @@
-/** What a definition may say, checked where types are registered: the compiler of the project may not have seen it. */
+/** Checks the options of a definition when types are registered, because the project may not be type-checked. */
 import { Type, type TSchema } from 'typebox'
 import { MAX_PRIORITY } from '../protocol/limits.js'
 import { QueueName, TaskType } from '../protocol/task.js'
@@ -34,7 +34,7 @@ const SCHEMAS: readonly string[] = ['payload', 'result', 'progress']
 const FUNCTIONS: readonly string[] = ['run', 'checkPayload', 'retryOn', 'uniqueBy']
 const KNOWN: readonly string[] = [...Object.keys(DATA), ...SCHEMAS, ...FUNCTIONS, 'backoff']
 
-/** What is wrong with a definition, with its type; undefined when nothing is. */
+/** Describes the first error in a definition, with its type; undefined when there is none. */
 export function describeWrongDefinition(definition: object): string | undefined {
   const wrong = findWrongOption(definition)
   if (wrong === undefined) return undefined
@@ -44,7 +44,7 @@ export function describeWrongDefinition(definition: object): string | undefined 
 
 function findWrongOption(definition: object): string | undefined {
   const options = definition as Record<string, unknown>
-  // An unknown name first: one that is misspelt explains why another is missing.
+  // Unknown names first, because a misspelt name explains why another is missing.
   const unknown = Object.keys(options).find((name) => !KNOWN.includes(name))
   if (unknown !== undefined) return `has no option "${unknown}"; ${suggest(unknown)}`
   for (const name of KNOWN) {
@@ -56,7 +56,7 @@ function findWrongOption(definition: object): string | undefined {
 
 function describeWrong(name: string, value: unknown): string | undefined {
   if (FUNCTIONS.includes(name)) return typeof value === 'function' ? undefined : `is not a function: expected ${expectedOf(name)}`
-  if (SCHEMAS.includes(name)) return typeof value === 'object' && value !== null && !Array.isArray(value) ? undefined : `is no schema: expected ${expectedOf(name)}`
+  if (SCHEMAS.includes(name)) return typeof value === 'object' && value !== null && !Array.isArray(value) ? undefined : `is not a schema: expected ${expectedOf(name)}`
   if (name === 'backoff') return describeWrongBackoff(value)
   const [error] = checkers.get(name)?.check(value) ?? []
   return error && `${error.pointer.slice(1)} ${error.detail}`.trim()
@@ -76,14 +76,14 @@ function expectedOf(name: string): string {
 }
 
 function findWrongPair({ queue, concurrency, isolation, memoryLimitMb, timeLimits = {} }: Definition): string | undefined {
-  if (queue !== undefined && concurrency !== undefined) return 'queue and concurrency come together: a type with a concurrency has a queue of its own'
+  if (queue !== undefined && concurrency !== undefined) return 'queue and concurrency exclude each other: a type with a concurrency has a queue of its own. Remove one of them'
   if (memoryLimitMb !== undefined && isolation !== 'process') return "memoryLimitMb needs isolation: 'process'"
-  return (timeLimits.softMs ?? 0) > (timeLimits.hardMs ?? Infinity) ? 'timeLimits.softMs is above hardMs' : undefined
+  return (timeLimits.softMs ?? 0) > (timeLimits.hardMs ?? Infinity) ? 'timeLimits.softMs is larger than hardMs' : undefined
 }
 
 function suggest(unknown: string): string {
   const [nearest = '', distance = Infinity] = KNOWN.map((name) => [name, editDistance(unknown.toLowerCase(), name.toLowerCase())] as const).sort(([, a], [, b]) => a - b)[0] ?? []
-  return distance <= Math.max(2, nearest.length / 2) ? `did you mean "${nearest}"?` : `there are ${KNOWN.join(', ')}`
+  return distance <= Math.max(2, nearest.length / 2) ? `did you mean "${nearest}"?` : `the options are ${KNOWN.join(', ')}`
 }
 
 /** @see https://en.wikipedia.org/wiki/Levenshtein_distance */

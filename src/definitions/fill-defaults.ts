@@ -2,24 +2,24 @@
 import { Type, type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 
-/** Keywords of JSON Schema whose value is a schema, or `true` or `false` for one that takes all or nothing. */
+/** Keywords of JSON Schema whose value is a schema, or `true` or `false` for one that accepts everything or nothing. */
 const OF_SCHEMAS = new Set(['additionalProperties', 'items', 'additionalItems', 'unevaluatedProperties', 'unevaluatedItems', 'contains', 'propertyNames', 'not', 'if', 'then', 'else'])
-/** Those whose value is a list of schemas (`items` may be one, too). */
+/** Keywords whose value is a list of schemas (`items` may be one too). */
 const OF_LISTS = new Set(['allOf', 'anyOf', 'oneOf', 'items', 'prefixItems'])
-/** Those whose value has schemas as its fields. */
+/** Keywords whose value has schemas as its fields. */
 const OF_FIELDS = new Set(['properties', 'patternProperties', 'dependentSchemas', '$defs', 'definitions'])
 
 /**
- * TypeBox looks for a default in every schema that is next to a value, and fails with a TypeError where that schema is `true` or `false`:
- * at any unknown name in a `Record` with `additionalProperties: false`.
- * @returns what fills in the defaults, in place where it can
+ * TypeBox looks for a default in every schema beside a value, and throws a TypeError where that schema is `true` or
+ * `false`: at any unknown name in a `Record` with `additionalProperties: false`.
+ * @returns a function that fills in the defaults, in place where possible
  */
 export function createDefaults(schema: TSchema): (given: unknown) => unknown {
   const readable = withoutBooleans(schema) as TSchema
   return (given) => Value.Default(readable, given)
 }
 
-/** A copy, with what TypeBox marks its schemas with, in which each boolean schema is an object. */
+/** A copy, including TypeBox's own marks, in which each boolean schema is an object. */
 function withoutBooleans(schema: unknown): unknown {
   if (typeof schema === 'boolean') return schema ? Type.Unknown() : Type.Never()
   if (typeof schema !== 'object' || schema === null) return schema

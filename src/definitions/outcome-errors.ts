@@ -1,12 +1,12 @@
-/** What a handler throws to say more than "this attempt failed". Anything else that it throws fails the attempt, to be tried again. */
+/** Errors by which a handler decides what follows. Any other error fails the attempt, which is then retried. */
 
 import { describeDelay, isDelay } from './backoff.js'
 
-/** Fails the attempt and sets when the next begins, instead of the backoff of the type. */
+/** Fails the attempt and sets the start of the next one, instead of the type's backoff. */
 export class RetryLater extends Error {
   override readonly name = 'RetryLater'
   /**
-   * @param delayMs milliseconds from now, 0 or more; at most 30 days are waited
+   * @param delayMs milliseconds from now, 0 or more; the pause is at most 30 days
    * @param message the reason, shown with the task
    * @throws RangeError for any other delay
    */
@@ -21,16 +21,17 @@ export class RetryLater extends Error {
 }
 
 /**
- * Ends the attempt without counting it as a failure: the task runs again after the pause, and has as many attempts left as
- * before. For a run that could not begin its work, because something that it needs is busy.
+ * Ends the attempt without counting it as a failure. The task runs again after the pause, with as many attempts left as
+ * before. For an attempt that could not begin its work because a resource is busy.
  *
- * The pause is a second at least, and a twentieth of the time that the task has been put back for: so one that asks for no pause does not spin. A
- * task that is put back for longer than the type's `putBackLimitMs` (default 7 days), without an attempt that fails in between, is FAILED (`put_back`).
+ * The pause is at least a second, and at least a twentieth of the time for which the task has been put back, so that a
+ * handler which asks for no pause does not spin. A task put back for longer than the type's `putBackLimitMs` (default 7
+ * days), without a failed attempt in between, is FAILED (`put_back`).
  */
 export class PutBack extends Error {
   override readonly name = 'PutBack'
   /**
-   * @param delayMs milliseconds from now, 0 or more; at most 30 days are waited
+   * @param delayMs milliseconds from now, 0 or more; the pause is at most 30 days
    * @param message the reason, shown with the task
    * @throws RangeError for any other delay
    */
@@ -44,14 +45,14 @@ export class PutBack extends Error {
   }
 }
 
-/** Fails the task, whatever attempts it has left: trying again would not help. */
+/** Fails the task, whatever attempts it has left: another attempt would not help. */
 export class PermanentFailure extends Error {
   override readonly name = 'PermanentFailure'
 }
 
 /**
- * A value that cannot be stored; see `storable.ts`. Thrown by the context, not by handlers. Fails the task: another attempt would do the
- * work again and meet the same.
+ * A value cannot be stored; see `storable.ts`. Thrown by the context, not by handlers. Fails the task: another attempt
+ * would repeat the work and fail in the same way.
  */
 export class UnstorableError extends Error {
   override readonly name = 'UnstorableError'

@@ -1,4 +1,4 @@
-/** The types of task this server knows, with their schemas compiled once. */
+/** The task types known to this server, with their schemas compiled once. */
 import { availableParallelism } from 'node:os'
 import type { FieldError } from '../protocol/errors.js'
 import type { TypeInfo } from '../protocol/http.js'
@@ -10,16 +10,19 @@ import { describeError } from './thrown.js'
 
 export interface RegisteredType {
   readonly definition: Definition
-  /** Which workers take its tasks, unless a task says otherwise. */
+  /** The queue of its tasks, unless a task names another. */
   readonly queue: string
-  /** At most so many runs at the same time in one worker. */
+  /** Most attempts running at the same time in one worker. */
   readonly concurrency: number | undefined
   /** Runs the handler, under a name that shows its type in stacks. */
   readonly run: Definition['run']
-  /** The payload with the schema's defaults filled in (in place), and what is wrong with it. No payload counts as `{}`; do not change what is returned then. */
+  /**
+   * The payload with the schema's defaults filled in (in place), and its errors. A missing payload counts as `{}`; the
+   * returned object is then shared and must not be changed.
+   */
   readPayload(payload: unknown): { payload: unknown; errors: FieldError[] }
   checkResult(result: unknown): FieldError[]
-  /** Without a schema any data is too much. */
+  /** Any data is an error when the type has no schema for it. */
   checkProgress(data: unknown): FieldError[]
 }
 
@@ -31,16 +34,21 @@ export interface Registry {
   /** The types that clients may create. */
   creatableTypes(): string[]
   all(): RegisteredType[]
-  /** Those that tasks may be in: the default one, those of the types, and those named to it. Each costs connections, so there is an end to them. */
+  /**
+   * The queues that tasks may name: the default one, those of the types, and those passed to `createRegistry`. Each
+   * costs connections, so the set is limited.
+   */
   readonly queues: ReadonlySet<string>
-  /** The queues of internal types, which no task may ask for, each with how many runs at the same time it has in one worker. */
+  /**
+   * The queues of internal types, which no task may name, each with its number of concurrent attempts in one worker.
+   */
   readonly internalQueues: ReadonlyMap<string, number>
-  /** How many runs of a queue there may be at the same time in one worker, where a type bounds them. */
+  /** The number of concurrent attempts of a queue in one worker, where a type bounds it. */
   limitsByQueue(): Map<string, number>
 }
 
 /**
- * @param queues further queues that tasks may ask for
+ * @param queues further queues that tasks may name
  * @throws Error when two definitions share a type, a name is malformed, or the default is not among them
  */
 export function createRegistry(definitions: readonly Definition[], defaultType: string, queues: readonly string[] = []): Registry {
@@ -106,31 +114,31 @@ function register(definition: Definition): RegisteredType {
   }
 }
 
-/** By the code of the type, which may meet a payload that it did not think of: what it cannot judge does not fit. */
+/** Runs the type's own check, which may not expect this payload: if it throws, the payload does not fit. */
 function checkFurther({ type, checkPayload }: Definition, payload: unknown): FieldError[] {
   if (checkPayload === undefined) return []
   try {
     return [...checkPayload(payload as never)]
   } catch (error) {
-    return [{ pointer: '', detail: `cannot be checked: checkPayload of ${type} failed for it (${describeError(error).message})`, fix: 'Send another payload, or have the type corrected.' }]
+    return [{ pointer: '', detail: `cannot be checked: checkPayload of ${type} failed for it (${describeError(error).message})`, fix: 'Send another payload, or ask the operator to correct the type.' }]
   }
 }
 
-/** The stack of whatever goes on in a handler leads to a function called "task <type>". */
+/** Stacks of code running in a handler lead to a function called "task <type>". */
 function nameRun(definition: Definition): Definition['run'] {
   const name = `task ${definition.type}`
   const named: Record<string, Definition['run']> = { [name]: async (payload, context) => await definition.run(payload, context) }
   return named[name] ?? definition.run
 }
 
-/** A type whose runs are bounded has a queue of its own: so those that wait hold up no others. */
+/** A type with a concurrency has its own queue, so that its waiting tasks do not hold up others. */
 function queueOf(definition: Definition): string {
   const { type, queue } = definition
   if (queue !== undefined) return queue
   return concurrencyOf(definition) === undefined ? DEFAULT_QUEUE : type.replaceAll('.', '-').slice(0, 50)
 }
 
-/** A process for each run: no more of them than processors, unless the type says so. */
+/** With a process for each attempt: as many as there are processors, unless the type sets another number. */
 function concurrencyOf({ concurrency, isolation, queue }: Definition): number | undefined {
   if (concurrency !== undefined || queue !== undefined) return concurrency
   return isolation === 'process' ? availableParallelism() : undefined

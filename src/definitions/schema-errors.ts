@@ -1,9 +1,9 @@
 /**
- * Says in words what a value lacks to fit its schema.
+ * Describes in words why a value does not fit its schema.
  *
- * The compiled check alone decides whether a value fits. The words come after it, and only for a value that was refused: so a
- * list of errors that is cut short, or a keyword that has no words, can never make a wrong value right. What it takes to find
- * the words is bounded, whatever the size of the value (see `findViolations`).
+ * Only the compiled check decides whether a value fits. The words are found afterwards, and only for a refused value,
+ * so a truncated list of errors or a keyword without words can never make a wrong value right. The work of finding the
+ * words is bounded, whatever the size of the value (see `findViolations`).
  */
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -11,11 +11,11 @@ import type { FieldError } from '../protocol/errors.js'
 import { findViolations } from './schema-violations.js'
 
 export interface Checker {
-  /** What is wrong with the value, at most `MAX_ERRORS` fields; empty exactly when it fits. */
+  /** The errors of the value, for at most `MAX_ERRORS` fields; empty exactly when it fits. */
   check(value: unknown): FieldError[]
 }
 
-/** When the check refuses a value and no keyword has words for it. */
+/** Used when the check refuses a value and no keyword has words for it. */
 const DOES_NOT_FIT: FieldError = { pointer: '', detail: 'does not fit its schema' }
 
 /** Compiles a schema once. */

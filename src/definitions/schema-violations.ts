@@ -1,10 +1,11 @@
 /**
- * Finds the fields of a refused value that do not fit, with work that is bounded by the schema and not by who sends the value.
+ * Finds the fields of a refused value that do not fit. The work is bounded by the schema, not by the sender of the
+ * value.
  *
- * TypeBox lists errors too, but visits all of a value for it and stops at eight: a body with 400,000 unknown fields keeps it
- * busy for seconds, and eight unknown fields hide everything else. So objects and lists are walked here: parts that fit are
- * passed over by their compiled check, unknown fields are named until the list is full, and TypeBox is asked about the small
- * parts that are left.
+ * TypeBox lists errors too, but visits the whole value and stops at eight errors: a body with 400,000 unknown fields
+ * keeps it busy for seconds, and eight unknown fields hide all other errors. So objects and lists are walked here:
+ * parts that fit are skipped by their compiled check, unknown fields are reported until the list is full, and TypeBox
+ * explains only the small remaining parts.
  */
 import type { TSchema } from 'typebox'
 import { Compile, type Validator } from 'typebox/compile'
@@ -12,19 +13,19 @@ import type { FieldError } from '../protocol/errors.js'
 import { escapePointer } from '../protocol/text.js'
 import { describeViolation, UNKNOWN_FIELD, type Violation } from './violation-words.js'
 
-/** The most fields that are named. */
-export const MAX_ERRORS = 50
-/** TypeBox is asked to explain parts of at most so many values. */
+/** The most fields reported. */
+const MAX_ERRORS = 50
+/** TypeBox explains only parts with at most this many values. */
 const MAX_EXPLAINED_VALUES = 500
-/** Longer names of unknown fields are cut: an answer must not be as long as what it answers. */
+/** Longer names of unknown fields are truncated, so that a response is not as long as its request. */
 const MAX_NAME_LENGTH = 100
 
-/** What a schema may say of an object or a list as a whole; checking it visits no member. */
+/** Keywords about an object or a list as a whole. Checking them visits no member. */
 const OF_THE_WHOLE = ['type', 'minItems', 'maxItems', 'minProperties', 'maxProperties'] as const
-/** Keywords by which a part of a schema means more than it says alone. */
+/** Keywords that give a part of a schema a meaning beyond its own text. */
 const REFERENCES: ReadonlySet<string> = new Set(['$ref', '$dynamicRef', '$recursiveRef'])
 
-/** As schemas are written; each keyword may be there or not. */
+/** A schema as written; each keyword may be missing. */
 interface Keywords {
   type?: unknown
   properties?: Record<string, TSchema | boolean>
@@ -37,8 +38,8 @@ interface Keywords {
 }
 
 /**
- * The fields of a value that its schema refuses, each once; at most `MAX_ERRORS`. May be empty: then there are no words for
- * what is wrong, and the value is wrong all the same.
+ * The fields of a value that its schema refuses, each once, at most `MAX_ERRORS`. May be empty when there are no words
+ * for the error; the value is wrong all the same.
  */
 export function findViolations(schema: TSchema, value: unknown): FieldError[] {
   const found = new Findings()
@@ -47,7 +48,10 @@ export function findViolations(schema: TSchema, value: unknown): FieldError[] {
   return found.list()
 }
 
-/** The fields found so far. Of several things that are wrong with a field the first is told; for a union, that it fits none of its members. */
+/**
+ * The fields found so far. Of several errors of a field the first is kept; for a union, that it fits none of the
+ * members.
+ */
 class Findings {
   readonly #fields = new Map<string, FieldError>()
 
@@ -86,7 +90,7 @@ function walk(schema: TSchema | boolean, value: unknown, pointer: string, found:
   if (found.count === countBefore) explain(schema, value, pointer, found)
 }
 
-/** Its kind, and how many members it has. */
+/** Checks the kind of the value and its number of members. */
 function explainWhole(schema: TSchema, value: unknown, pointer: string, found: Findings): void {
   const whole = wholeOf(schema)
   if (!whole.Check(value)) for (const error of whole.Errors(value)) found.addViolation(error, schema, pointer)
@@ -111,13 +115,13 @@ function walkFields(keywords: Keywords, value: Record<string, unknown>, pointer:
   }
 }
 
-/** Of a union: the one member that is of the value's kind, such as the object in "an object or null". */
+/** The only member of a union that is of the value's kind, such as the object in "an object or null". */
 function findOnlyMember({ anyOf = [] }: Keywords, value: unknown): TSchema | undefined {
   const members = anyOf.filter((member): member is TSchema => typeof member === 'object' && 'type' in member && wholeOf(member).Check(value))
   return members.length === 1 ? members[0] : undefined
 }
 
-/** What TypeBox says of a part; of a large one nothing but that it does not fit. */
+/** Asks TypeBox about a part. Of a large part it only reports that it does not fit. */
 function explain(schema: TSchema, value: unknown, pointer: string, found: Findings): void {
   if (!hasFewValues(value)) return found.add({ pointer, detail: 'does not fit its schema' })
   for (const error of validatorOf(schema).Errors(value)) found.addViolation(error, schema, pointer)
@@ -140,7 +144,7 @@ function hasFewValues(value: unknown): boolean {
 const validators = new WeakMap<TSchema, Validator>()
 const wholes = new WeakMap<TSchema, Validator>()
 
-/** Compiled when it is first needed: most parts of most schemas never are. */
+/** Compiled on first use, because most parts of most schemas are never needed. */
 function validatorOf(schema: TSchema): Validator {
   return remember(validators, schema, () => schema)
 }

@@ -1,4 +1,4 @@
-/** Handlers throw anything. None of these throws, whatever that is. */
+/** Handlers may throw anything. None of these functions throws, whatever the value. */
 import { inspect } from 'node:util'
 import type { AttemptError } from '../db/schema.js'
 import { toStorableText } from '../protocol/text.js'
@@ -6,7 +6,7 @@ import { toStorableText } from '../protocol/text.js'
 /** The longest reason of a transition, and message of a failure, in characters. */
 export const MAX_REASON_LENGTH = 2_000
 
-/** Of whatever was thrown, what can be stored and shown. */
+/** The part of any thrown value that can be stored and shown. */
 export function describeError(thrown: unknown): AttemptError {
   const readable = toReadable(thrown)
   const error: object = readable instanceof Error ? readable : new Error(describeThrown(readable))
@@ -21,7 +21,10 @@ export function describeError(thrown: unknown): AttemptError {
   return { name, message: read('message', MAX_REASON_LENGTH) || name, stack: read('stack', 8_000) }
 }
 
-/** What was thrown, or an error in its place: a proxy that throws at every touch can be neither told apart nor described. */
+/**
+ * The thrown value, or an error in its place: a proxy that throws on every access can be neither inspected nor
+ * described.
+ */
 export function toReadable(thrown: unknown): unknown {
   try {
     void (thrown instanceof Error)

@@ -1,9 +1,9 @@
-/** What one keyword of a schema refuses, in words. */
+/** Describes in words what one keyword of a schema refuses. */
 import type { TSchema } from 'typebox'
 import type { FieldError } from '../protocol/errors.js'
 import { escapePointer } from '../protocol/text.js'
 
-/** As TypeBox and JSON Schema validators report it. */
+/** A violation as reported by TypeBox and JSON Schema validators. */
 export interface Violation {
   keyword: string
   instancePath: string
@@ -14,7 +14,7 @@ export interface Violation {
 
 export const UNKNOWN_FIELD = { detail: 'is not known here', fix: 'Remove it, or check its spelling.' } as const
 
-/** None for what another keyword says as well. Pointers begin at the value that was checked. */
+/** Empty when another keyword reports the same error. Pointers begin at the checked value. */
 export function describeViolation({ keyword, instancePath, schemaPath = '', params, message = 'does not fit' }: Violation, schema: TSchema): FieldError[] {
   const details = (params ?? {}) as Record<string, unknown>
   switch (keyword) {
@@ -32,7 +32,7 @@ export function describeViolation({ keyword, instancePath, schemaPath = '', para
         detail: 'is missing',
       }))
     case 'pattern': {
-      // A pattern says little to people; an example does.
+      // A pattern tells people little; an example helps.
       const [example] = findExamples(schema, schemaPath)
       return [{ pointer: instancePath, detail: example === undefined ? message : `must look like ${example}` }]
     }
@@ -43,7 +43,7 @@ export function describeViolation({ keyword, instancePath, schemaPath = '', para
   }
 }
 
-/** Of the schema at this path, such as `#/properties/to/items`. */
+/** Examples of the schema at this path, e.g. `#/properties/to/items`. */
 function findExamples(schema: TSchema, path: string): unknown[] {
   let at: unknown = schema
   for (const step of path.split('/').slice(1)) at = (at as Record<string, unknown> | undefined)?.[step.replaceAll('~1', '/').replaceAll('~0', '~')]

@@ -1,21 +1,21 @@
 /**
- * `taskwire doctor`: looks at everything the promise rests on, and with `--fix` mends what can be mended. Safe while
- * everything runs, and to be run again.
+ * `taskwire doctor`: checks everything that Taskwire's guarantees rest on. With `--fix` it also fixes what it can. Safe
+ * to run at any time, and repeatedly.
  */
 import { openBroker } from '../broker/open-broker.js'
 import { countMissingMigrations, migrateDatabase } from '../db/migrate.js'
 import { openDatabase } from '../db/open.js'
 import { findFaults, mendFaults, readPulse } from '../store/deliveries/inspect.js'
 
-/** Clocks of servers may differ so much before it is worth a word. Nothing that Taskwire decides hangs on it. */
+/** Clock differences up to this are not reported. No decision of Taskwire depends on them. */
 const MAX_SKEW_MS = 2_000
 
 const SUPERUSER_WARNING =
-  'the role of DATABASE_URL is superuser: SQL that reaches it can read files and run programs on the server. Use a role that owns its database and no more, see docs/operations.md'
+  'the role of DATABASE_URL is a superuser, so injected SQL could read files and run programs on the server. Use a role that only owns its database, see docs/operations.md'
 
 export interface Finding {
-  /** `bad`: something needs doing. `warn`: tasks move, but something should be changed. */
-  state: 'ok' | 'warn' | 'bad' | 'mended'
+  /** `bad`: needs fixing. `warn`: tasks still run, but something should be changed. */
+  state: 'ok' | 'warn' | 'bad' | 'fixed'
   text: string
 }
 
@@ -25,10 +25,10 @@ export interface DoctorOptions {
   shouldFix: boolean
 }
 
-/** What was found, in the order of the look. Rejects only for reasons that are not the patient's. */
+/** The findings, in the order of the checks. Rejects only for reasons that have nothing to do with the installation. */
 export async function examine({ databaseUrl, redisUrl, shouldFix }: DoctorOptions): Promise<Finding[]> {
   const schema = await examineSchema(databaseUrl, shouldFix)
-  // Without its tables there is nothing more to see.
+  // Without the tables there is nothing else to check.
   const tasks = schema.state === 'bad' ? [] : await examineTasks(databaseUrl, shouldFix)
   return [schema, ...tasks, ...(await examineBroker(databaseUrl, redisUrl, shouldFix))]
 }
@@ -40,7 +40,7 @@ async function examineSchema(databaseUrl: string, shouldFix: boolean): Promise<F
     if (count < 0) return bad(`the database has ${-count} migrations that this version does not know: update Taskwire`)
     if (!shouldFix) return bad(`the database lacks ${count} migrations: run "taskwire migrate"`)
     await migrateDatabase(databaseUrl)
-    return mended(`applied ${count} migrations`)
+    return fixed(`applied ${count} migrations`)
   } catch (error) {
     return bad(messageOf(error))
   }
@@ -54,12 +54,12 @@ async function examineTasks(databaseUrl: string, shouldFix: boolean): Promise<Fi
     const findings = [describeClock(`PostgreSQL ${server}`, clockMs, askedAtMs)]
     if (isSuperuser) findings.push(warn(SUPERUSER_WARNING))
     const faults = await findFaults(db)
-    if (faults.length === 0) findings.push(ok('every task that has not ended has what moves it on'))
+    if (faults.length === 0) findings.push(ok('every unfinished task has the delivery or lease that it needs'))
     else if (shouldFix) await mendFaults(db, faults)
-    const state = shouldFix ? mended : bad
+    const state = shouldFix ? fixed : bad
     findings.push(...faults.map(({ count, text }) => state(`${count} ${text}`)))
-    if (overdueDeliveries > 0) findings.push(bad(`${overdueDeliveries} deliveries have been due for a minute: does a relay run, and a worker?`))
-    if (overdueLeases > 0) findings.push(bad(`${overdueLeases} attempts lost their worker and are not rescued: does a relay run?`))
+    if (overdueDeliveries > 0) findings.push(bad(`${overdueDeliveries} deliveries have been due for a minute. Check that a relay and a worker are running.`))
+    if (overdueLeases > 0) findings.push(bad(`${overdueLeases} attempts lost their worker and were not rescued. Check that a relay is running.`))
     return findings
   } finally {
     await db.close()
@@ -72,10 +72,10 @@ async function examineBroker(databaseUrl: string, redisUrl: string | undefined, 
     try {
       const askedAtMs = Date.now()
       const { server, clockMs, waitingJobs, faults } = await broker.inspect()
-      const findings = [describeClock(`${server} as the broker`, clockMs, askedAtMs), ok(`${waitingJobs} jobs wait in the broker`)]
+      const findings = [describeClock(`${server} as the broker`, clockMs, askedAtMs), ok(`${waitingJobs} jobs are waiting in the broker`)]
       if (faults.length === 0) return findings
       if (!shouldFix) return [...findings, ...faults.map((fault) => bad(`${server}: ${fault}`))]
-      return [...findings, ...(await broker.mend()).map(mended)]
+      return [...findings, ...(await broker.repair()).map(fixed)]
     } finally {
       await broker.close()
     }
@@ -93,7 +93,7 @@ function describeClock(server: string, clockMs: number, askedAtMs: number): Find
 const ok = (text: string): Finding => ({ state: 'ok', text })
 const warn = (text: string): Finding => ({ state: 'warn', text })
 const bad = (text: string): Finding => ({ state: 'bad', text })
-const mended = (text: string): Finding => ({ state: 'mended', text })
+const fixed = (text: string): Finding => ({ state: 'fixed', text })
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

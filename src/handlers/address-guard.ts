@@ -1,11 +1,11 @@
 /**
- * Keeps requests that users ask for away from the network the server stands in (server-side request forgery).
+ * Keeps requests on behalf of users away from the network that the server is in (server-side request forgery).
  *
- * It promises that a connection is only made to an address that was checked. A name is resolved once, by the lookup of
- * the connection itself: every address of the answer is checked, and the socket gets that answer, so a name server that
- * answers differently a moment later gains nothing. A host that already is an address never reaches a lookup, so it is
- * checked with the URL. The URL parser has by then turned forms such as `0x7f.1` or `2130706433` into plain ones.
- * Redirects are new URLs: whoever follows one checks it the same way.
+ * It guarantees that a connection is only made to an address that was checked. A name is resolved once, by the lookup
+ * of the connection itself: every address of the answer is checked, and the socket uses that answer, so a name server
+ * that answers differently a moment later gains nothing. A host that is already an address never reaches a lookup, so
+ * it is checked with the URL. By then the URL parser has normalised forms such as `0x7f.1` or `2130706433`. Redirects
+ * are new URLs: code that follows one checks it in the same way.
  */
 import type { LookupAddress } from 'node:dns'
 import { lookup as resolveName } from 'node:dns/promises'
@@ -21,27 +21,27 @@ export class AddressRefusedError extends Error {
 export type Resolve = (hostname: string) => Promise<readonly LookupAddress[]>
 
 export interface GuardOptions {
-  /** Lets every address and port through; the form of the URL is still checked. */
+  /** Allows every address and port; the form of the URL is still checked. */
   allowPrivate: boolean
-  /** How names are resolved. Default: as the operating system does, with its hosts file. */
+  /** How names are resolved. Default: by the operating system, including its hosts file. */
   resolve?: Resolve
 }
 
 export interface AddressGuard {
-  /** @throws AddressRefusedError when the URL's form, port or literal address is refused */
+  /** @throws AddressRefusedError if the URL's form, port or literal address is refused */
   checkUrl(url: URL): void
-  /** Resolves for a socket (`net.connect`); fails with AddressRefusedError when any address of the name is refused. */
+  /** The lookup of a socket (`net.connect`); fails with AddressRefusedError if any address of the name is refused. */
   readonly lookup: LookupFunction
 }
 
-/** The addresses every cloud machine can reach its provider at, although they look public. */
+/** The addresses under which cloud machines reach services of their provider; they look public. */
 const PROVIDER_ADDRESSES = ['168.63.129.16']
-/** What IANA has given out as global unicast; the rest of IPv6 is reserved or translates to something else. */
+/** The global unicast range assigned by IANA; the rest of IPv6 is reserved or translates to other addresses. */
 const GLOBAL_IPV6: [ipaddr.IPv6, number] = [ipaddr.IPv6.parse('2000::'), 3]
-const HOW_TO_ALLOW = 'Use a public address, or let the operator set HTTP_REQUEST_ALLOW_PRIVATE=true.'
+const HOW_TO_ALLOW = 'Use a public address, or have the operator set HTTP_REQUEST_ALLOW_PRIVATE=true.'
 
 /**
- * Why an address is not public, in a word, or null when it is. Addresses that embed another (IPv4-mapped, NAT64, 6to4,
+ * Why an address is not public, in a word, or null if it is. Addresses that embed another (IPv4-mapped, NAT64, 6to4,
  * Teredo) are never public, whatever they embed.
  */
 export function whyNotPublic(address: string): string | null {
@@ -56,7 +56,7 @@ export function whyNotPublic(address: string): string | null {
 export function createAddressGuard({ allowPrivate, resolve = resolveAll }: GuardOptions): AddressGuard {
   const underWay = new Map<string, Promise<readonly LookupAddress[]>>()
 
-  /** Those who ask while a name is being resolved get the same answer: a name server that is slow holds one thread, not all there are. */
+  /** Concurrent lookups of a name share one answer: a slow name server holds one thread, not all of them. */
   function resolveOnce(hostname: string): Promise<readonly LookupAddress[]> {
     const known = underWay.get(hostname)
     if (known !== undefined) return known
@@ -78,11 +78,11 @@ export function createAddressGuard({ allowPrivate, resolve = resolveAll }: Guard
       assertForm(url)
       if (allowPrivate) return
       if (!['', '80', '443'].includes(url.port)) {
-        throw new AddressRefusedError(`port ${url.port} is refused: only 80 and 443 may be reached. ${HOW_TO_ALLOW}`)
+        throw new AddressRefusedError(`port ${url.port} is refused: only ports 80 and 443 are allowed. ${HOW_TO_ALLOW}`)
       }
       const host = url.hostname.replace(/^\[|\]$/g, '')
       if (isIP(host) !== 0) assertPublic(host, host)
-      // RFC 6761 section 6.3: these are loopback by name, whatever a resolver makes of them.
+      // RFC 6761 section 6.3: these names are loopback, whatever a resolver answers.
       if (/(^|\.)localhost\.?$/.test(host))
         throw new AddressRefusedError(`${host} is not public (loopback). ${HOW_TO_ALLOW}`)
     },
@@ -104,7 +104,7 @@ function assertForm(url: URL): void {
     throw new AddressRefusedError(`${url.protocol} is refused: the url must begin with http:// or https://.`)
   }
   if (url.username !== '' || url.password !== '') {
-    throw new AddressRefusedError('the url holds a user name or password: send an Authorization header instead.')
+    throw new AddressRefusedError('the url contains a user name or password: send an Authorization header instead.')
   }
 }
 
@@ -113,7 +113,7 @@ function assertPublic(address: string, subject: string): void {
   if (reason !== null) throw new AddressRefusedError(`${subject} is not public (${reason}). ${HOW_TO_ALLOW}`)
 }
 
-/** Sockets ask for all addresses when they try families in turn, and for one otherwise. */
+/** Sockets ask for all addresses if they try families in turn, and otherwise for one. */
 function answerLookup(
   addresses: readonly LookupAddress[],
   hostname: string,

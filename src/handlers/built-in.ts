@@ -1,4 +1,4 @@
-/** The built-in definitions. To add a type of task: add a file beside this one, and one line to the list. */
+/** The built-in definitions. To add a task type, add a file next to this one and a line to the list. */
 import type { DiskFloor } from '../artifacts/disk-floor.js'
 import { readWorkerQueues } from '../config/shared.js'
 import { DEFAULT_QUEUE, type Definition, type TaskTypesOf } from '../definitions/definition.js'
@@ -16,21 +16,21 @@ export const DEFAULT_TYPE = 'demo.sleep'
 export interface DefinitionOptions {
   /** Whether `http.request` may reach private, loopback and other non-public addresses, on any port. */
   httpRequestAllowPrivate: boolean
-  /** The mail server; files in `emailDir` when left out. */
+  /** The mail server; if omitted, e-mails are written to files in `emailDir`. */
   smtpUrl?: string | undefined
   emailFrom: string
   emailDir: string
-  /** What keeps the disk of `emailDir` from filling up. */
+  /** Keeps the disk of `emailDir` from filling up. */
   floor?: DiskFloor | undefined
-  /** Attempts that the worker runs at the same time in a queue that says nothing else. */
+  /** How many attempts the worker runs at the same time in a queue without a setting of its own. */
   workerConcurrency?: number | undefined
-  /** What callbacks are signed with; one of the installation's own when left out. */
+  /** The signing secret of callbacks; if omitted, the one of the installation. */
   webhookSecret?: string | undefined
-  /** Further queues that tasks may ask for, with commas between. */
+  /** Further queues that tasks may name, comma-separated. */
   queues?: string
   /** Queues that workers serve, as in WORKER_QUEUES. */
   workerQueues?: string
-  /** A folder with definitions of the project's own. */
+  /** A folder with the project's own definitions. */
   tasksDir?: string | undefined
 }
 

@@ -1,4 +1,4 @@
-/** The smallest complete definition: a payload with defaults, progress, an error, and a run that ends when asked to. */
+/** The smallest complete definition: a payload with defaults, progress, an error, and a run that stops on request. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Type } from 'typebox'
 import { defineTask } from '../definitions/definition.js'
@@ -6,7 +6,7 @@ import { defineTask } from '../definitions/definition.js'
 export const demoSleep = defineTask({
   type: 'demo.sleep',
   title: 'Sleep in steps',
-  description: 'Waits a number of steps and reports progress after each: for trying things out. Can be told to fail.',
+  description: 'Waits for a number of steps and reports progress after each one. For trying things out; it can be made to fail.',
   payload: Type.Object(
     {
       steps: Type.Optional(
@@ -15,7 +15,7 @@ export const demoSleep = defineTask({
           maximum: 1000,
           default: 5,
           title: 'Steps',
-          description: 'How many steps; 0 ends at once.',
+          description: 'The number of steps; 0 completes at once.',
         }),
       ),
       stepMs: Type.Optional(
@@ -24,14 +24,14 @@ export const demoSleep = defineTask({
           maximum: 60_000,
           default: 300,
           title: 'Step length',
-          description: 'Milliseconds a step takes.',
+          description: 'The duration of each step, in milliseconds.',
         }),
       ),
       failAt: Type.Optional(
         Type.Integer({
           minimum: 1,
           title: 'Fail at step',
-          description: 'The step that throws, from 1; none when left out or beyond the last.',
+          description: 'The step that throws, from 1; none if omitted or beyond the last step.',
         }),
       ),
     },
@@ -39,13 +39,13 @@ export const demoSleep = defineTask({
   ),
   result: Type.Object(
     {
-      steps: Type.Integer({ description: 'How many steps were taken.' }),
-      sleptMs: Type.Integer({ description: 'Milliseconds from the first step to the last, as measured.' }),
+      steps: Type.Integer({ description: 'The number of steps taken.' }),
+      sleptMs: Type.Integer({ description: 'The measured time from the first step to the last, in milliseconds.' }),
     },
     { additionalProperties: false },
   ),
 
-  // What is asked to fail has failed.
+  // A requested failure is not retried.
   attempts: 1,
   async run({ steps = 5, stepMs = 300, failAt }, { signal, progress }) {
     const startedAt = performance.now()

@@ -1,11 +1,12 @@
 /**
- * Sends an e-mail over SMTP, once for the task as far as SMTP allows: its acceptance is recorded, so that a later attempt does not
- * send it again. A worker that is lost between the server's "250 OK" and that record sends it twice, with the same Message-ID.
+ * Sends an e-mail over SMTP, once per task as far as SMTP allows: the acceptance is recorded, so a later attempt does
+ * not send it again. If a worker is lost between the server's "250 OK" and that record, the e-mail is sent twice, with
+ * the same Message-ID.
  *
- * A mail server that does not answer holds a few of the worker's slots and no more (`receiver-gate.ts`), and none for longer than a
- * minute, however slowly it answers.
+ * A mail server that does not answer occupies only a few of the worker's slots (`receiver-gate.ts`), and none for
+ * longer than a minute, however slowly it answers.
  *
- * Without SMTP_URL messages become `.eml` files in a folder, for development, and the log says so.
+ * Without SMTP_URL, messages are written to `.eml` files in a folder, for development, and the log says so.
  */
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -18,36 +19,41 @@ import { ReceiverGate } from './receiver-gate.js'
 import { explainSmtpError } from './smtp-errors.js'
 
 export interface EmailOptions {
-  /** `smtp://user:password@host:587` or `smtps://…`; files in `folder` when left out. */
+  /** `smtp://user:password@host:587` or `smtps://…`; if omitted, files in `folder`. */
   smtpUrl?: string | undefined
-  /** Who sends, when the task does not say. */
+  /** The sender if the task names none. */
   from: string
-  /** Where messages go without a server. */
+  /** The folder for messages if there is no server. */
   folder: string
-  /** What keeps the disk of `folder` from filling up; without one files may fill it. */
+  /** Keeps the disk of `folder` from filling up; if omitted, files may fill it. */
   floor?: DiskFloor | undefined
-  /** Attempts that this process runs at the same time, of all types in the queue. Default 128. */
+  /** How many attempts this process runs at the same time, of all types in the queue. Default 128. */
   slots?: number | undefined
-  /** How long a mail server may take for each of its answers, and for the whole of one message, in milliseconds. Default 20 s and 60 s. */
+  /**
+   * How long a mail server may take for each answer, and for a whole message, in milliseconds. Default 20 s and 60 s.
+   */
   timeouts?: { answerMs: number; wholeMs: number }
 }
 
 const TIMEOUTS = { answerMs: 20_000, wholeMs: 60_000 }
 const MAX_RECIPIENTS = 50
-/** One address, in the form that people write it; the server has the last word. No line breaks: they would begin a header. */
+/**
+ * One address, in the form that people write it; the server makes the final decision. Line breaks are refused: they
+ * would start a header.
+ */
 const Address = Type.String({ maxLength: 320, pattern: '^[^\\s@<>,;:"]+@[^\\s@<>,;:"]+\\.[^\\s@<>,;:".]+$', examples: ['ada@example.com'] })
 const Line = (title: string, description: string) => Type.String({ minLength: 1, maxLength: 500, pattern: '^[^\\r\\n]*$', title, description })
 
 const Payload = Type.Object(
   {
-    to: Type.Array(Address, { minItems: 1, maxItems: MAX_RECIPIENTS, title: 'To', description: 'The addresses of those who receive it.' }),
-    cc: Type.Optional(Type.Array(Address, { maxItems: MAX_RECIPIENTS, title: 'Cc', description: 'Who receives a copy.' })),
-    bcc: Type.Optional(Type.Array(Address, { maxItems: MAX_RECIPIENTS, title: 'Bcc', description: 'Who receives a copy unseen.' })),
-    from: Type.Optional({ ...Address, title: 'From', description: 'Who sends; EMAIL_FROM when left out.' }),
-    replyTo: Type.Optional({ ...Address, title: 'Reply to', description: 'Where answers go.' }),
+    to: Type.Array(Address, { minItems: 1, maxItems: MAX_RECIPIENTS, title: 'To', description: 'The addresses of the recipients.' }),
+    cc: Type.Optional(Type.Array(Address, { maxItems: MAX_RECIPIENTS, title: 'Cc', description: 'The addresses that receive a copy.' })),
+    bcc: Type.Optional(Type.Array(Address, { maxItems: MAX_RECIPIENTS, title: 'Bcc', description: 'The addresses that receive a copy hidden from the other recipients.' })),
+    from: Type.Optional({ ...Address, title: 'From', description: 'The sender; EMAIL_FROM if omitted.' }),
+    replyTo: Type.Optional({ ...Address, title: 'Reply to', description: 'The address for replies.' }),
     subject: Line('Subject', 'One line.'),
     text: Type.Optional(Type.String({ maxLength: 200_000, title: 'Text', description: 'The message as plain text.' })),
-    html: Type.Optional(Type.String({ maxLength: 200_000, title: 'HTML', description: 'The message as HTML, beside the text.' })),
+    html: Type.Optional(Type.String({ maxLength: 200_000, title: 'HTML', description: 'The message as HTML, in addition to the text.' })),
   },
   { additionalProperties: false },
 )
@@ -55,9 +61,9 @@ const Payload = Type.Object(
 const Result = Type.Object(
   {
     messageId: Type.String(),
-    accepted: Type.Array(Type.String(), { description: 'Addresses that the server has taken.' }),
-    rejected: Type.Array(Type.String(), { description: 'Addresses that it has refused.' }),
-    over: Type.Enum(['smtp', 'file'], { description: 'How it was sent.' }),
+    accepted: Type.Array(Type.String(), { description: 'Addresses that the server accepted.' }),
+    rejected: Type.Array(Type.String(), { description: 'Addresses that the server refused.' }),
+    over: Type.Enum(['smtp', 'file'], { description: 'How the message was sent.' }),
   },
   { additionalProperties: false },
 )
@@ -68,7 +74,7 @@ export function createEmailSend({ smtpUrl, from, folder, floor, slots, timeouts 
   return defineTask({
     type: 'email.send',
     title: 'Send an e-mail',
-    description: 'Sends an e-mail over SMTP, once. Tried again while the server is away, asks for patience (4xx), or refuses what its operator can fix, such as a password (535). An address or a message that it refuses is final.',
+    description: 'Sends an e-mail over SMTP, once. Retried while the server is unreachable, answers with a temporary error (4xx), or refuses something that an operator can fix, such as a password (535). If it refuses the address or the message, the task fails.',
     payload: Payload,
     result: Result,
     attempts: 8,
@@ -78,9 +84,9 @@ export function createEmailSend({ smtpUrl, from, folder, floor, slots, timeouts 
       const message: SendMailOptions = {
         ...{ from, to, subject, text, ...others },
         ...(html !== undefined && { html }),
-        // The same in each attempt: who has the message already can tell.
+        // The same in each attempt, so that a recipient can recognise a duplicate.
         messageId: `<${context.taskId}@${(others.from ?? from).split('@')[1]}>`,
-        // What a task says is text, and never the name of a file or an address to fetch.
+        // Values of a task are text, and never file names or addresses to fetch.
         disableFileAccess: true,
         disableUrlAccess: true,
       }
@@ -96,7 +102,8 @@ export function createEmailSend({ smtpUrl, from, folder, floor, slots, timeouts 
       async send() {
         const deadline = new AbortController()
         const timer = setTimeout(() => deadline.abort(new Error(`the mail server took longer than ${timeouts.wholeMs} ms`)), timeouts.wholeMs)
-        // At a shutdown it goes on for the moment that is left: the task runs again, and would send twice what the server takes now.
+        // On shutdown it continues for the remaining time: the task runs again, and would resend whatever the server
+        // accepts now.
         const onAbort = () => signal.reason === 'cancelled' && deadline.abort(signal.reason)
         signal.addEventListener('abort', onAbort)
         try {
@@ -120,7 +127,7 @@ export function createEmailSend({ smtpUrl, from, folder, floor, slots, timeouts 
     return { messageId: String(message.messageId), accepted: recipientsOf(message), rejected: [], over: 'file' }
   }
 
-  /** Whole or not at all, and for nobody else to read. */
+  /** Written completely or not at all, and readable only by the owner. */
   async function storePrivately(file: string, content: Buffer): Promise<void> {
     await floor?.assertRoom(folder, content.length)
     const part = `${file}.part`
@@ -135,7 +142,7 @@ export function createEmailSend({ smtpUrl, from, folder, floor, slots, timeouts 
   }
 }
 
-/** With the first e-mail: it takes memory, also in processes that never send one. */
+/** Loaded with the first e-mail: it takes memory, also in processes that never send one. */
 const loadMailer = () => import('nodemailer')
 
 async function sendNow(url: string, message: SendMailOptions, answerMs: number): Promise<Result> {

@@ -1,14 +1,14 @@
 /**
- * One HTTP exchange under an address guard: redirects followed by hand, the answer read up to a cap, one deadline over
- * everything.
+ * One HTTP exchange under an address guard: redirects are followed here, the answer is read up to a limit, and one
+ * deadline covers everything.
  *
- * Each exchange has its own connections, which are closed at its end, so none is ever reused that another check let
- * through. Environment variables for proxies are not read: a proxy would resolve names past the guard.
+ * Each exchange has its own connections, which are closed at its end, so no connection is reused that was allowed by
+ * another check. Proxy environment variables are ignored: a proxy would resolve names without the guard.
  */
 import type { Agent, Dispatcher } from 'undici'
 import { AddressRefusedError, type AddressGuard } from './address-guard.js'
 
-/** With the first request: it takes memory, also in processes that never send one. */
+/** Loaded with the first request: it takes memory, also in processes that never send one. */
 const loadClient = () => import('undici')
 
 export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
@@ -21,16 +21,19 @@ export interface GuardedRequest {
   headers: Readonly<Record<string, string>>
   body: string | null
   timeoutMs: number
-  /** How much of the answer's body is kept; reading stops there. `none`: the head is the answer, and the body is not waited for. */
+  /**
+   * How much of the answer's body is kept; reading stops there. `none`: only the head is needed, and the body is not
+   * awaited.
+   */
   maxBytes: number | 'none'
-  /** Whether an answer with this redirect status is wanted itself, rather than what it points to. */
+  /** Whether to return an answer with this redirect status instead of following it. */
   isWanted(status: number): boolean
 }
 
 export interface GuardedResponse {
   status: number
   headers: Dispatcher.ResponseData['headers']
-  /** Where the answer came from, after redirects. */
+  /** The final URL, after redirects. */
   url: URL
   bytes: Buffer
   /** Whether the body was longer than `maxBytes`. */
@@ -39,12 +42,10 @@ export interface GuardedResponse {
 
 const MAX_REDIRECTS = 3
 const REDIRECT_STATUSES = [301, 302, 303, 307, 308]
-/** Headers that may follow to another origin; the rest could hold a secret meant for the first. */
+/** Headers that are sent to another origin after a redirect; the others could contain a secret for the first one. */
 const HARMLESS_HEADERS = ['accept', 'accept-encoding', 'accept-language', 'content-type', 'user-agent']
 
-/**
- * @throws the signal's reason when it aborts; otherwise an Error that says what went wrong and what to do
- */
+/** @throws the signal's reason if it aborts; otherwise an Error that says what went wrong and what to do */
 export async function sendGuarded(
   wanted: GuardedRequest,
   guard: AddressGuard,
@@ -55,7 +56,7 @@ export async function sendGuarded(
   const stop = AbortSignal.any([signal, deadline])
   const agent = new Agent({
     connect: { lookup: guard.lookup, timeout: wanted.timeoutMs },
-    // The deadline bounds these; the agent's own would cut a longer timeoutMs short.
+    // The deadline limits these; the agent's own limits would cut a longer timeoutMs short.
     headersTimeout: 0,
     bodyTimeout: 0,
   })
@@ -65,7 +66,7 @@ export async function sendGuarded(
     signal.throwIfAborted()
     if (deadline.aborted) {
       throw new Error(
-        `${describeRequest(wanted)} took longer than ${wanted.timeoutMs} ms. Raise timeoutMs, or see why it is slow.`,
+        `${describeRequest(wanted)} took longer than ${wanted.timeoutMs} ms. Raise timeoutMs, or find out why the server is slow.`,
         { cause: error },
       )
     }
@@ -95,7 +96,7 @@ async function followRedirects(
     }
     dropBody(response)
     if (redirects === MAX_REDIRECTS) {
-      throw new Error(`${describeRequest(first)} redirects more than ${MAX_REDIRECTS} times. Ask for the final url.`)
+      throw new Error(`${describeRequest(first)} redirects more than ${MAX_REDIRECTS} times. Request the final url.`)
     }
     current = createRedirect(current, response.statusCode, location)
   }
@@ -104,12 +105,12 @@ async function followRedirects(
 /** The next request, by the rules of the Fetch standard (HTTP-redirect fetch), with fewer headers to another origin. */
 export function createRedirect(from: GuardedRequest, status: number, location: string): GuardedRequest {
   if (!URL.canParse(location, from.url.href)) {
-    throw new Error(`${describeRequest(from)} redirects to a malformed address. Ask for the final url.`)
+    throw new Error(`${describeRequest(from)} redirects to a malformed address. Request the final url.`)
   }
   const url = new URL(location, from.url)
   if (from.url.protocol === 'https:' && url.protocol === 'http:') {
     throw new AddressRefusedError(
-      `${describeRequest(from)} redirects from https to http, which is refused. Ask for the final url.`,
+      `${describeRequest(from)} redirects from https to http, which is refused. Request the final url.`,
     )
   }
   const dropsBody = status === 303 || (from.method === 'POST' && (status === 301 || status === 302))
@@ -125,7 +126,7 @@ export function createRedirect(from: GuardedRequest, status: number, location: s
   }
 }
 
-/** For a body of no use. Without a listener, ending it early would be an unhandled error. */
+/** For a body that is not needed. Without a listener, ending it early would be an unhandled error. */
 function dropBody({ body }: Dispatcher.ResponseData): { bytes: Buffer; truncated: boolean } {
   body.on('error', () => {}).destroy()
   return { bytes: Buffer.alloc(0), truncated: false }
@@ -143,15 +144,15 @@ async function readUpTo(body: AsyncIterable<Buffer>, maxBytes: number): Promise<
   return { bytes: Buffer.concat(chunks).subarray(0, maxBytes), truncated: size > maxBytes }
 }
 
-/** The request in messages: without the query, which may hold a secret. */
+/** The request in messages: without the query, which may contain a secret. */
 export function describeRequest({ method, url }: { method: Method; url: URL }): string {
   return `${method} ${url.origin}${url.pathname}`
 }
 
 const EXPLANATIONS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the host name does not exist. Check the url.',
-  EAI_AGAIN: 'the host name cannot be resolved now. Try again later.',
-  ECONNREFUSED: 'the connection was refused. Check the port, and that the server runs.',
+  EAI_AGAIN: 'the host name cannot be resolved at the moment. Try again later.',
+  ECONNREFUSED: 'the connection was refused. Check the port, and that the server is running.',
   ECONNRESET: 'the server closed the connection.',
   UND_ERR_SOCKET: 'the server closed the connection before its answer was complete.',
 }

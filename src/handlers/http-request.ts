@@ -1,4 +1,4 @@
-/** Calls an address on the internet: an example of a handler with options, limits, and a result cut to size. */
+/** Calls an address on the internet: an example of a handler with options, limits, and a result that is cut to size. */
 import { Type, type Static } from 'typebox'
 import { defineTask, type TaskContext } from '../definitions/definition.js'
 import { PermanentFailure, RetryLater } from '../definitions/outcome-errors.js'
@@ -12,16 +12,16 @@ import { ReceiverGate } from './receiver-gate.js'
 
 const DEFAULT_TIMEOUT_MS = 10_000
 const DEFAULT_MAX_BYTES = 64 * 1024
-/** A result has room for so much plain text, beside the longest headers that are kept. */
+/** The room for plain text in a result, next to the longest headers that are kept. */
 const MAX_KEPT_BYTES = RESULT_LIMITS.maxBytes - 64 * 1024
 const HEADER_NAME = "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"
-/** Set by the connection itself, or would change where the request goes or what its answer looks like. */
+/** Set by the connection itself, or able to change the target of the request or the form of its answer. */
 const REFUSED_HEADERS =
   /^(accept-encoding|connection|content-length|expect|host|http2-settings|keep-alive|proxy-.*|te|trailers?|transfer-encoding|upgrade)$/
-/** What the result keeps of the answer's headers; others may hold cookies or tokens. */
+/** The response headers kept in the result; others may contain cookies or tokens. */
 const KEPT_HEADERS = ['content-type', 'content-encoding', 'content-length', 'etag', 'last-modified', 'location', 'date']
 const MAX_HEADER_LENGTH = 2048
-/** They change nothing, so they may be sent again. @see RFC 9110 section 9.2.1 */
+/** They change nothing, so they may be repeated. @see RFC 9110 section 9.2.1 */
 const SAFE_METHODS: readonly string[] = ['GET', 'HEAD', 'OPTIONS']
 const MAX_RETRY_AFTER_MS = 86_400_000
 
@@ -34,7 +34,7 @@ const Payload = Type.Object(
       title: 'URL',
       description:
         'http or https, without user name or password. Public addresses on ports 80 and 443 only, ' +
-        'unless the operator allows more.',
+        'unless the operator allows others.',
       examples: ['https://example.com/'],
     }),
     headers: Type.Optional(
@@ -43,7 +43,7 @@ const Payload = Type.Object(
         additionalProperties: false,
         title: 'Headers',
         description:
-          'An object of strings. They are stored with the task: send no secret that its readers may not see.',
+          'An object of strings. Headers are stored with the task, so do not send secrets that readers of the task must not see.',
         examples: [{ accept: 'application/json' }],
       }),
     ),
@@ -51,7 +51,7 @@ const Payload = Type.Object(
       Type.Unknown({
         title: 'Body',
         description:
-          'Not with GET or HEAD. A string is sent as plain text, anything else as JSON; a content-type header names another type.',
+          'Not with GET or HEAD. A string is sent as plain text, anything else as JSON; a content-type header overrides that.',
       }),
     ),
     timeoutMs: Type.Optional(
@@ -60,7 +60,7 @@ const Payload = Type.Object(
         maximum: 60_000,
         default: DEFAULT_TIMEOUT_MS,
         title: 'Time-out',
-        description: 'Milliseconds for everything, redirects and reading included.',
+        description: 'The limit for everything in milliseconds, including redirects and reading.',
       }),
     ),
     expectStatus: Type.Optional(
@@ -69,7 +69,7 @@ const Payload = Type.Object(
         maxItems: 50,
         title: 'Expected statuses',
         description:
-          'Any other fails the task; 200 to 299 when left out. A redirect listed here is returned, not followed.',
+          'Any other status fails the task; 200 to 299 if omitted. A redirect listed here is returned, not followed.',
         examples: [[200, 404]],
       }),
     ),
@@ -79,7 +79,7 @@ const Payload = Type.Object(
         maximum: MAX_KEPT_BYTES,
         default: DEFAULT_MAX_BYTES,
         title: 'Kept bytes',
-        description: 'How much of the response body is read and kept, in bytes. Less is kept of a body that takes more room as text, such as a binary one.',
+        description: 'How much of the response body is read and kept, in bytes. Less is kept of a body that is larger as text, such as a binary one.',
       }),
     ),
   },
@@ -90,12 +90,12 @@ type Payload = Static<typeof Payload>
 const Result = Type.Object(
   {
     status: Type.Integer({ description: 'The HTTP status of the last answer.' }),
-    headers: Type.Record(Type.String(), Type.String(), { description: `Of the response: ${KEPT_HEADERS.join(', ')}.` }),
-    body: Type.String({ description: 'As text; what is not text in its charset (UTF-8 unless said) shows as U+FFFD.' }),
-    truncated: Type.Boolean({ description: 'Whether the body was longer than what was kept of it.' }),
+    headers: Type.Record(Type.String(), Type.String(), { description: `Headers of the response: ${KEPT_HEADERS.join(', ')}.` }),
+    body: Type.String({ description: 'The body as text; bytes that are invalid in its charset (UTF-8 by default) appear as U+FFFD.' }),
+    truncated: Type.Boolean({ description: 'Whether the body was longer than the part that was kept.' }),
     bytes: Type.Integer({ description: 'How much of the body was kept, in bytes.' }),
-    durationMs: Type.Integer({ description: 'From the first connection to the last byte read.' }),
-    url: Type.String({ description: 'Where the answer came from, after at most 3 redirects.' }),
+    durationMs: Type.Integer({ description: 'The time from the first connection to the last byte read.' }),
+    url: Type.String({ description: 'The URL that answered, after at most 3 redirects.' }),
   },
   { additionalProperties: false },
 )
@@ -103,11 +103,13 @@ const Result = Type.Object(
 type Result = Static<typeof Result>
 
 export interface HttpRequestOptions extends GuardOptions {
-  /** Attempts that this process runs at the same time, of all types in the queue. Default 128. */
+  /** How many attempts this process runs at the same time, of all types in the queue. Default 128. */
   slots?: number | undefined
 }
 
-/** A receiver that does not answer holds a few of the slots and no more: see `receiver-gate.ts`. Any answer counts as one. */
+/**
+ * A receiver that does not answer occupies only a few of the slots: see `receiver-gate.ts`. Any answer counts as one.
+ */
 export function createHttpRequest(options: HttpRequestOptions) {
   const guard = createAddressGuard(options)
   const gate = new ReceiverGate({ slots: options.slots })
@@ -115,8 +117,8 @@ export function createHttpRequest(options: HttpRequestOptions) {
     type: 'http.request',
     title: 'HTTP request',
     description:
-      'Sends a request and keeps the answer. Tried again when the server is away, overloaded (429) or at fault (5xx), ' +
-      'when it asks for it (Retry-After); fails on any other unexpected status and on an address that may not be reached.',
+      'Sends a request and stores the answer. Retried if the server is unreachable, overloaded (429) or failing (5xx), ' +
+      'or if it sends Retry-After. Fails on any other unexpected status and on an address that is not allowed.',
     payload: Payload,
     result: Result,
     attempts: 5,
@@ -133,7 +135,8 @@ export function createHttpRequest(options: HttpRequestOptions) {
     async run(payload, context) {
       const request = readRequest(payload)
       if (SAFE_METHODS.includes(request.method)) return send(payload, request, context)
-      // The others may do something: not again, if the task runs again. The key is for receivers that take one.
+      // Other methods may have an effect, which must not be repeated if the task runs again. The key is for receivers
+      // that support one.
       return context.once('request', ({ idempotencyKey }) =>
         send(payload, { ...request, headers: { 'idempotency-key': `"${idempotencyKey}"`, ...request.headers } }, context),
       )
@@ -167,14 +170,14 @@ export function createHttpRequest(options: HttpRequestOptions) {
   }
 }
 
-/** Whether and when another attempt may fare better. */
+/** Whether and when another attempt may succeed. */
 function toError({ status, headers }: GuardedResponse, message: string): Error {
   if (status !== 429 && status < 500) return new PermanentFailure(message)
   const waitMs = readRetryAfter(headers['retry-after'])
   return waitMs === undefined ? new Error(message) : new RetryLater(waitMs, message)
 }
 
-/** Milliseconds from now; undefined when it says nothing that can be used. @see RFC 9110 section 10.2.3 */
+/** Milliseconds from now; undefined if the header has no usable value. @see RFC 9110 section 10.2.3 */
 function readRetryAfter(header: string | string[] | undefined): number | undefined {
   const text = String(header ?? '').trim()
   const waitMs = /^\d{1,9}$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now()
@@ -208,13 +211,13 @@ function readHeaders(headers: Readonly<Record<string, string>>): Record<string, 
 
 function checkHeader(name: string): FieldError[] {
   if (!REFUSED_HEADERS.test(name.toLowerCase())) return []
-  return [{ pointer: `/headers/${escapePointer(name)}`, detail: 'cannot be set: it belongs to the connection', fix: 'Leave it out.' }]
+  return [{ pointer: `/headers/${escapePointer(name)}`, detail: 'cannot be set: it belongs to the connection', fix: 'Omit it.' }]
 }
 
-/** The names of headers have no case: of two spellings one would be lost. */
+/** Header names are case-insensitive: of two spellings one would be lost. */
 function findTwice(names: readonly string[]): FieldError[] {
   const isTwice = (name: string, index: number) => names.findIndex((other) => other.toLowerCase() === name.toLowerCase()) < index
-  return names.filter(isTwice).map((name) => ({ pointer: `/headers/${escapePointer(name)}`, detail: 'is given twice, in different case', fix: 'Leave one of them out.' }))
+  return names.filter(isTwice).map((name) => ({ pointer: `/headers/${escapePointer(name)}`, detail: 'is given twice, in different case', fix: 'Omit one of them.' }))
 }
 
 function isExpected({ expectStatus }: Payload, status: number): boolean {
@@ -231,8 +234,9 @@ function keepHeaders({ headers }: GuardedResponse): Record<string, string> {
 }
 
 /**
- * The result, with as much of the body as it has room for: a byte takes up to six in JSON, so a body of `maxBytes` may be more than a
- * result holds. By then the request has been sent: the end of the body is left out, and the attempt does not fail.
+ * The result, with as much of the body as it has room for. A byte takes up to six bytes in JSON, so a body of
+ * `maxBytes` may be larger than a result can be. By then the request has been sent, so the end of the body is cut off
+ * instead of failing the attempt.
  */
 function fitBody(response: GuardedResponse, rest: Omit<Result, 'body' | 'truncated' | 'bytes'>): Result {
   const { bytes } = response
@@ -252,7 +256,7 @@ function fitBody(response: GuardedResponse, rest: Omit<Result, 'body' | 'truncat
   return keep(fitting)
 }
 
-/** PostgreSQL cannot store U+0000 in JSON; `stream` leaves out a character that the cap cut in two. */
+/** PostgreSQL cannot store U+0000 in JSON; `stream` omits a character that the limit cut in two. */
 function decode({ headers, bytes, truncated }: GuardedResponse): string {
   const charset = /charset="?([\w-]+)/i.exec(String(headers['content-type']))?.[1] ?? 'utf-8'
   return createDecoder(charset).decode(bytes, { stream: truncated }).replaceAll('\u0000', '\uFFFD')

@@ -1,4 +1,7 @@
-/** Smaller copies of an image, as files of the task. Decoding computes, and decoders may crash: it runs in a process of its own. */
+/**
+ * Smaller copies of an image, as files of the task. Decoding is heavy computation, and decoders may crash, so it runs
+ * in a separate process.
+ */
 import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import { Type } from 'typebox'
@@ -20,16 +23,16 @@ export function createImageThumbnail(options: GuardOptions) {
   return defineTask({
     type: 'image.thumbnail',
     title: 'Make thumbnails',
-    description: 'Resizes an image that was uploaded (POST /api/uploads) or lies at a public URL. Each size becomes a file of the task.',
+    description: 'Resizes an uploaded image (POST /api/uploads) or one at a public URL. Each size becomes a file of the task.',
     payload: Type.Object(
       {
         upload: Type.Optional(Type.String({ format: 'uuid', title: 'Upload', description: 'The id of an upload; not together with a URL.' })),
-        url: Type.Optional(Type.String({ maxLength: 2_000, pattern: '^https?://[^\\s]+$', title: 'URL', description: 'Where the image lies.' })),
+        url: Type.Optional(Type.String({ maxLength: 2_000, pattern: '^https?://[^\\s]+$', title: 'URL', description: 'The address of the image.' })),
         widths: Type.Optional(
-          Type.Array(Side('Width'), { minItems: 1, maxItems: 10, uniqueItems: true, default: [200], title: 'Widths', description: 'One file for each; never wider than the image is.' }),
+          Type.Array(Side('Width'), { minItems: 1, maxItems: 10, uniqueItems: true, default: [200], title: 'Widths', description: 'One file for each width; never wider than the image itself.' }),
         ),
-        format: Type.Optional(Type.Enum(['webp', 'jpeg', 'png', 'avif'], { default: 'webp', title: 'Format', description: 'Of the files made.' })),
-        quality: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 80, title: 'Quality', description: '100 is the best, and the largest.' })),
+        format: Type.Optional(Type.Enum(['webp', 'jpeg', 'png', 'avif'], { default: 'webp', title: 'Format', description: 'The format of the created files.' })),
+        quality: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 80, title: 'Quality', description: '100 gives the best quality and the largest files.' })),
       },
       { additionalProperties: false },
     ),
@@ -42,24 +45,24 @@ export function createImageThumbnail(options: GuardOptions) {
     timeLimits: { hardMs: 120_000 },
     retryOn: (error) => !(error instanceof AddressRefusedError),
     checkPayload({ upload, url }) {
-      if (upload === undefined && url === undefined) return [{ pointer: '/url', detail: 'is missing, and so is upload', fix: 'Name one of the two.' }]
-      if (upload !== undefined && url !== undefined) return [{ pointer: '/url', detail: 'comes together with upload', fix: 'Name one of the two.' }]
+      if (upload === undefined && url === undefined) return [{ pointer: '/url', detail: 'is missing, and so is upload', fix: 'Send one of the two.' }]
+      if (upload !== undefined && url !== undefined) return [{ pointer: '/url', detail: 'cannot be combined with upload', fix: 'Send only one of the two.' }]
       return url === undefined ? [] : checkUrlText(url, '/url', guard)
     },
 
     async run({ upload, url, widths = [200], format = 'webp', quality = 80 }, context) {
       const source = upload === undefined ? await fetchImage(url ?? '', context) : await buffer(await context.readArtifact('image', { upload }))
-      // Loaded here: the other processes have no use for it.
+      // Loaded here, because the other processes do not need it.
       const { default: sharp } = await import('sharp')
       const open = () => sharp(source, { limitInputPixels: MAX_PIXELS, failOn: 'error' })
       const { width, height, format: sourceFormat } = await open().metadata().catch((error: Error) => {
-        throw new PermanentFailure(`the file is no image that can be read: ${error.message}`)
+        throw new PermanentFailure(`the file is not a readable image: ${error.message}`)
       })
       const files = []
       for (const [index, wanted] of widths.entries()) {
         context.signal.throwIfAborted()
         const name = `thumbnail-${wanted}.${format}`
-        // `rotate` without an angle obeys the orientation in the file, which is not kept.
+        // `rotate` without an angle applies the orientation in the file, which is not kept.
         const made = await open().rotate().resize({ width: wanted, withoutEnlargement: true }).toFormat(format, { quality }).toBuffer({ resolveWithObject: true })
         await pipeline([made.data], context.artifact(name, { mediaType: MEDIA_TYPES[format] }))
         files.push({ name, width: made.info.width, height: made.info.height, bytes: made.info.size })

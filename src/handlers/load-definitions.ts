@@ -1,4 +1,6 @@
-/** The definitions of a project: the exports of the modules in its folder, TypeScript too, without a build step. */
+/**
+ * The definitions of a project: the exports of the modules in its folder, including TypeScript, without a build step.
+ */
 import { readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import * as typebox from 'typebox'
@@ -7,23 +9,24 @@ import type { Definition } from '../definitions/definition.js'
 import * as taskwire from '../index.js'
 import { StartupError } from '../startup-error.js'
 
-/** How long one module may take to load. */
+/** How long a module may take to load. */
 const LOAD_DEADLINE_MS = 20_000
 const MODULE = /(?<!\.d|\.test|\.spec)\.(js|mjs|ts|mts)$/
 
 /**
- * Loads every module in the folder and those below it (`node_modules` and hidden folders excepted) and collects the
- * definitions among their exports.
- * @throws StartupError that names the file, when one cannot be loaded, or none of them exports a definition
+ * Loads every module in the folder and below it (except `node_modules` and hidden folders) and collects the definitions
+ * among their exports.
+ * @throws StartupError that names the file, if it cannot be loaded, or if no module exports a definition
  */
 export async function loadOwnDefinitions(folder: string, deadlineMs = LOAD_DEADLINE_MS): Promise<Definition[]> {
   const root = resolve(folder)
   const files = await findModules(root).catch((error: NodeJS.ErrnoException) => {
-    throw new StartupError(`cannot read the folder of tasks ${root}: ${error.code === 'ENOENT' ? 'it does not exist' : error.message}`)
+    throw new StartupError(`cannot read the tasks folder ${root}: ${error.code === 'ENOENT' ? 'it does not exist' : error.message}`)
   })
-  // Loaded when it is needed: it takes memory in every role that knows types.
+  // Loaded on demand: it takes memory in every role that knows types.
   const { createJiti } = await import('jiti')
-  // A module gets the `taskwire` that loads it, wherever its folder lies: its errors are then ours, too.
+  // A module gets the `taskwire` that loads it, wherever its folder is, so that its errors are instances of our
+  // classes.
   const jiti = createJiti(import.meta.url, { virtualModules: { taskwire, typebox }, fsCache: false, interopDefault: false })
   const found = new Set<Definition>()
   for (const file of files) {
@@ -39,7 +42,7 @@ export async function loadOwnDefinitions(folder: string, deadlineMs = LOAD_DEADL
   }
   if (found.size === 0) throw new StartupError(`no module in ${root} exports a task: expected "export const … = defineTask({ type, … })"`)
   for (const { type, isInternal } of found) {
-    if (isInternal === true) throw new StartupError(`the task type "${type}" is marked as internal, and nobody could create one: leave isInternal out`)
+    if (isInternal === true) throw new StartupError(`the task type "${type}" is marked as internal, so no client could create one: omit isInternal`)
   }
   return [...found]
 }
@@ -54,7 +57,7 @@ async function findModules(folder: string): Promise<string[]> {
   return (await Promise.all(nested)).flat().sort()
 }
 
-/** A top-level `await` may never end. The timer keeps the process alive meanwhile: without it, Node would end with code 0. */
+/** A top-level `await` may never end. The timer keeps the process alive: without it, Node would exit with code 0. */
 async function withDeadline<Value>(file: string, loading: Promise<Value>, deadlineMs: number): Promise<Value> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
@@ -63,7 +66,10 @@ async function withDeadline<Value>(file: string, loading: Promise<Value>, deadli
   return Promise.race([loading, late]).finally(() => clearTimeout(timer))
 }
 
-/** Also one with a mistake, such as a missing or misspelt `run`: it is told, not left out. A schema is none. */
+/**
+ * Also recognises a definition with a mistake, such as a missing or misspelt `run`, so that it is reported instead of
+ * ignored. A schema is not a definition.
+ */
 function looksLikeDefinition(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false
   if ('type' in value && 'run' in value && typeof value.run === 'function') return true

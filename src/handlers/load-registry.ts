@@ -1,4 +1,4 @@
-/** Every type of task that this server offers: the built-in ones, and those of the project's own folder. */
+/** Every task type of this server: the built-in ones, and those in the project's own folder. */
 import { readWorkerQueues } from '../config/shared.js'
 import { createRegistry, type Registry } from '../definitions/registry.js'
 import { splitList } from '../environment.js'
@@ -6,7 +6,7 @@ import { StartupError } from '../startup-error.js'
 import { createDefinitions, DEFAULT_TYPE, type DefinitionOptions } from './built-in.js'
 import { loadOwnDefinitions } from './load-definitions.js'
 
-/** @throws StartupError when the folder of own definitions cannot be loaded, or two definitions have the same type */
+/** @throws StartupError if the folder of own definitions cannot be loaded, or two definitions have the same type */
 export async function loadRegistry(options: DefinitionOptions): Promise<Registry> {
   const own = options.tasksDir === undefined ? [] : await loadOwnDefinitions(options.tasksDir)
   try {

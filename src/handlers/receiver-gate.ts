@@ -1,17 +1,19 @@
 /**
- * Decides whether a receiver (host and port) may be called now, so that one that does not answer harms nobody else. Its state lives in
- * the memory of one worker process: each worker finds out for itself, and a restart forgets everything.
+ * Decides whether a receiver (host and port) may be called now, so that an unresponsive one harms no other. Its state
+ * is in the memory of one worker process: each worker learns on its own, and a restart forgets everything.
  *
- * - **Bound.** A receiver that is new, or failed its last call, may hold a few slots, and all of those together half of the slots. Each
- *   success in a row allows one more, up to a quarter. So a worker that meets many tarpits at once still has slots for those who answer.
- * - **Over the bound.** Calls to a receiver that answers wait for a moment, first come, first served. All others end with `PutBack`: the
- *   task gives up its slot, runs again later, and has lost no attempt. The pause is as long again as the receiver has kept its oldest
- *   call waiting.
- * - **Circuit breaker.** After so many failures in a row the receiver is not called for a pause, and every call ends with `PutBack`
- *   until then. Then one call is let through: if it succeeds the circuit closes, if it fails the next pause is twice as long.
+ * - **Limit.** A receiver that is new, or failed its last call, may occupy a few slots, and all such receivers together
+ *   half of the slots. Each success in a row allows one more, up to a quarter. So a worker that meets many tarpits at
+ *   once still has slots for receivers that answer.
+ * - **Above the limit.** Calls to a receiver that answers wait for a moment, first come, first served. All others end
+ *   with `PutBack`: the task gives up its slot, runs again later, and loses no attempt. The delay equals the time that
+ *   the receiver has kept its oldest call waiting.
+ * - **Circuit breaker.** After a number of failures in a row the receiver is not called for a while, and every call
+ *   ends with `PutBack`. Then one call is let through: if it succeeds the circuit closes; if it fails the next delay is
+ *   twice as long.
  *
- * A call that its own task aborts says nothing about the receiver, and neither does a `PermanentFailure`, or an address that may not
- * be reached.
+ * A call aborted by its own task says nothing about the receiver, and neither does a `PermanentFailure` or an address
+ * that is not allowed.
  *
  * @see https://martinfowler.com/bliki/CircuitBreaker.html
  */
@@ -19,36 +21,36 @@ import { PermanentFailure, PutBack } from '../definitions/outcome-errors.js'
 import { AddressRefusedError } from './address-guard.js'
 
 export interface ReceiverGateOptions {
-  /** How many calls this process may have under way, to all receivers. Default 128. */
+  /** How many calls to all receivers this process may have in progress. Default 128. */
   slots?: number | undefined
-  /** After so many failures in a row a receiver is not called for a while. Default: never. */
+  /** The number of failures in a row after which a receiver is not called for a while. Default: never. */
   failuresToOpen?: number
-  /** The first pause of an open circuit, in milliseconds; doubled with each probe that fails. Default 5 s. */
+  /** The first delay of an open circuit, in milliseconds; doubled with each failed probe. Default 5 s. */
   firstPauseMs?: number
-  /** The longest pause, in milliseconds. Default half an hour. */
+  /** The longest delay, in milliseconds. Default half an hour. */
   maxPauseMs?: number
-  /** A clock that never goes back, in milliseconds. */
+  /** A monotonic clock, in milliseconds. */
   now?: () => number
 }
 
 export interface ReceiverCall<Answer> {
-  /** Who is called: host and port count. */
+  /** The address to call: its host and port identify the receiver. */
   url: URL
-  /** That of the task. */
+  /** The signal of the task. */
   signal: AbortSignal
   send(): Promise<Answer>
-  /** Whether this answer speaks against the receiver. Default: no answer does. */
+  /** Whether this answer counts as a failure of the receiver. Default: no answer does. */
   isFailure?(answer: Answer): boolean
 }
 
 /** How long a call waits for a receiver that answers. */
 const PATIENCE_MS = 1_000
-/** Bounds of the pause of a call that is put back. */
+/** Limits of the delay of a call that is put back. */
 const PUT_BACK_MS = { least: 1_000, most: 60_000 }
-/** Receivers that are remembered; beyond that the one that was not called for the longest time is forgotten. */
+/** The maximum number of remembered receivers; beyond that the one called least recently is forgotten. */
 const MAX_RECEIVERS = 10_000
 
-/** A call under way. */
+/** A call in progress. */
 interface Running {
   readonly startedAt: number
   readonly isUnproven: boolean
@@ -58,13 +60,13 @@ interface Receiver {
   readonly name: string
   /** The oldest first. */
   readonly running: Set<Running>
-  /** Each is given a slot, or undefined: it has waited long enough. */
+  /** Each resolves with a slot, or with undefined if it has waited long enough. */
   readonly waiting: Set<(slot: Running | undefined) => void>
   /** In a row. */
   successes: number
   /** In a row. */
   failures: number
-  /** Until when it is not called; null while the circuit is closed. */
+  /** The end of the delay; null while the circuit is closed. */
   openUntil: number | null
   pauseMs: number
 }
@@ -83,7 +85,10 @@ export class ReceiverGate {
     this.#now = now
   }
 
-  /** @throws PutBack when the receiver may not be called now; the signal's reason when it aborts before the call; what `send` throws */
+  /**
+   * @throws PutBack if the receiver may not be called now; the signal's reason if it aborts before the call; the errors
+   *   of `send`
+   */
   async call<Answer>({ url, signal, send, isFailure = () => false }: ReceiverCall<Answer>): Promise<Answer> {
     signal.throwIfAborted()
     const receiver = this.#find(url)
@@ -109,7 +114,7 @@ export class ReceiverGate {
       ...{ name, running: new Set(), waiting: new Set(), successes: 0, failures: 0, openUntil: null },
       pauseMs: this.#breaker.firstPauseMs,
     }
-    // Behind all others: those in front were not called for the longest time.
+    // Moved to the end: the receivers in front were called least recently.
     this.#receivers.delete(name)
     this.#receivers.set(name, receiver)
     if (this.#receivers.size > MAX_RECEIVERS) this.#forgetOldest()
@@ -125,7 +130,7 @@ export class ReceiverGate {
   }
 
   #mayStart({ successes, running, openUntil }: Receiver): boolean {
-    // When the pause is over, one call is the probe.
+    // When the delay is over, one call is the probe.
     if (openUntil !== null) return this.#now() >= openUntil && running.size === 0
     if (successes === 0 && this.#unproven >= this.#bounds.unproven) return false
     return running.size < Math.min(this.#bounds.first + successes, this.#bounds.most)
@@ -144,7 +149,7 @@ export class ReceiverGate {
     for (const take of receiver.waiting) {
       if (receiver.successes > 0 && !this.#mayStart(receiver)) return
       receiver.waiting.delete(take)
-      // A receiver that has just failed is waited for no longer.
+      // Calls do not wait for a receiver that has just failed.
       take(receiver.successes > 0 ? this.#start(receiver) : undefined)
     }
   }
@@ -173,7 +178,7 @@ export class ReceiverGate {
     receiver.successes = 0
     receiver.failures += 1
     const now = this.#now()
-    // A call that began before the circuit opened is no probe: its failure makes the pause no longer.
+    // A call that started before the circuit opened is not a probe: its failure does not extend the delay.
     if (receiver.failures < this.#breaker.failuresToOpen || now < (receiver.openUntil ?? 0)) return
     receiver.openUntil = now + receiver.pauseMs
     receiver.pauseMs = Math.min(receiver.pauseMs * 2, this.#breaker.maxPauseMs)
@@ -183,7 +188,7 @@ export class ReceiverGate {
     const now = this.#now()
     const [oldest] = running
     const waitedMs = Math.min(Math.max(now - (oldest?.startedAt ?? now), PUT_BACK_MS.least), PUT_BACK_MS.most)
-    // Spread, so that those who are put back together do not come back together.
+    // Spread, so that calls put back together do not return together.
     const spreadMs = waitedMs * Math.random()
     if (openUntil !== null && now < openUntil) {
       return new PutBack(openUntil - now + spreadMs, `${name} failed the last ${failures} calls; it is called again after a pause`)

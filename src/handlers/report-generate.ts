@@ -1,4 +1,4 @@
-/** A report over the stored tasks: an example of a handler that reads the database and reports progress by section. */
+/** A report on the stored tasks: an example of a handler that reads the database and reports progress by section. */
 import { pipeline } from 'node:stream/promises'
 import { Type, type Static } from 'typebox'
 import { defineTask } from '../definitions/definition.js'
@@ -24,44 +24,44 @@ export const reportGenerate = defineTask({
   title: 'Report on tasks',
   description:
     'Counts the tasks created in a period by status and type, with run times, wait times and the most frequent ' +
-    'failures; as a page with charts and as JSON, which are files of the task. The report itself is a task, and counts as one when it falls into the period.',
+    'failures. Creates a page with charts and a JSON file. The report itself is a task, and is counted if it falls into the period.',
   payload: Type.Object(
     {
       from: Type.Optional({
         ...Instant,
         title: 'From',
-        description: 'Start of the period; 24 hours before its end when left out.',
+        description: 'Start of the period; 24 hours before its end if omitted.',
       }),
-      to: Type.Optional({ ...Instant, title: 'To', description: 'End of the period, not part of it; else now.' }),
-      type: Type.Optional({ ...TaskType, title: 'Type', description: 'Only tasks of this type; all when left out.' }),
+      to: Type.Optional({ ...Instant, title: 'To', description: 'End of the period, exclusive; now if omitted.' }),
+      type: Type.Optional({ ...TaskType, title: 'Type', description: 'Only tasks of this type; all types if omitted.' }),
     },
     { additionalProperties: false },
   ),
   result: ReportResult,
-  // One that is left out is known when the report begins.
+  // An omitted time is known only when the report starts.
   checkPayload: ({ from, to }) => checkPeriod({ from, to }, '/to'),
 
-  async run({ from, to, type }, { db, tenant, signal, progress, artifact }) {
+  async run({ from, to, type }, { db, principal, signal, progress, artifact }) {
     const period = await readReportPeriod(db, from ?? null, to ?? null)
     if (period.from >= period.to) {
       throw new PermanentFailure(
         `the period is empty: from (${period.from.toISOString()}) must be before to (${period.to.toISOString()}). ` +
-          'Left out, to is now and from is 24 hours before to.',
+          'If omitted, to is now and from is 24 hours before to.',
       )
     }
     const scope = { from: period.from, to: period.to, type }
     progress(1, SECTIONS, 'counting tasks')
 
     signal.throwIfAborted()
-    const counts = await countReportedTasks(db, tenant, scope)
+    const counts = await countReportedTasks(principal, db, scope)
     progress(2, SECTIONS, 'measuring run and wait times')
 
     signal.throwIfAborted()
-    const timings = await measureReportedTasks(db, tenant, scope)
+    const timings = await measureReportedTasks(principal, db, scope)
     progress(3, SECTIONS, 'grouping failures')
 
     signal.throwIfAborted()
-    const failures = await groupReportedFailures(db, tenant, scope, MAX_FAILURES)
+    const failures = await groupReportedFailures(principal, db, scope, MAX_FAILURES)
     progress(4, SECTIONS, 'done')
 
     const report = {

@@ -1,4 +1,4 @@
-/** The report as a page of its own: no scripts, charts as inline SVG, everything from the data as text. */
+/** The report as a standalone page: no scripts, charts as inline SVG, all data inserted as text. */
 import type { Static } from 'typebox'
 import type { ReportResult } from './report-result.js'
 
@@ -44,7 +44,7 @@ function renderFailure({ message, type, count, lastAt }: Report['failures'][numb
   return `<tr><td>${escape(message)}</td><td>${escape(type)}</td><td class="n">${count}</td><td>${escape(lastAt ?? '')}</td></tr>`
 }
 
-/** Horizontal bars, the longest as wide as there is room. */
+/** Horizontal bars; the longest takes the full width. */
 function renderBars(bars: readonly { label: string; value: number; isBad: boolean }[], label: string): string {
   if (bars.length === 0) return '<p>None.</p>'
   const most = Math.max(...bars.map(({ value }) => value))

@@ -16,19 +16,19 @@ export const TypeFigures = Type.Object(
     total: Count,
     completed: Count,
     failed: Count,
-    durationMs: { ...Durations, description: 'From start to end, of tasks that ended after a start; null without.' },
-    waitMs: { ...Durations, description: 'From when a task could start to its start; null when none was started.' },
+    durationMs: { ...Durations, description: 'The time from start to end, of tasks that started and ended; null if there are none.' },
+    waitMs: { ...Durations, description: 'The time from when a task could start to its start; null if none started.' },
   },
   { additionalProperties: false },
 )
 
 const FailureGroup = Type.Object(
   {
-    message: Type.String({ description: 'The first 500 characters.' }),
+    message: Type.String({ description: 'The first 500 characters of the message.' }),
     type: TaskType,
     count: Count,
     lastAt: Type.Union([Instant, Type.Null()]),
-    exampleTaskId: { ...TaskId, description: 'The latest task that failed so.' },
+    exampleTaskId: { ...TaskId, description: 'The latest task with this failure.' },
   },
   { additionalProperties: false },
 )
@@ -41,7 +41,7 @@ export const ReportResult = Type.Object(
     byStatus: Type.Object(Object.fromEntries(STATUSES.map((status) => [status, Count])), {
       additionalProperties: false,
     }),
-    byType: Type.Array(TypeFigures, { description: 'By name of the type.' }),
+    byType: Type.Array(TypeFigures, { description: 'Ordered by type name.' }),
     failures: Type.Array(FailureGroup, {
       maxItems: MAX_FAILURES,
       description: 'Failed tasks by message and type, the most frequent first.',

@@ -1,12 +1,12 @@
 /**
  * Closes streams that have ended, a few in each turn of the event loop.
  *
- * To close a WebSocket costs ten times what it costs to send to one. So nobody is closed while others of the same room have still to be told
- * of the end: the room hands its ended streams over when its round is over. A client that closes by itself in the meantime is spared
- * the handshake.
+ * Closing a WebSocket costs ten times as much as sending to one. So no stream of a room is closed while others still
+ * have to receive the end: the room passes its ended streams on when its round is over. If a client closes by itself in
+ * the meantime, no handshake is needed.
  */
 export interface Closer {
-  /** Calls each of these soon, never in this turn. */
+  /** Calls each of these soon, but never in this turn. */
   add(closes: readonly (() => void)[]): void
 }
 

@@ -1,9 +1,9 @@
 /**
- * One change to many: visits every member, a few at once or many in portions, so that a task with very many watchers
- * does not hold up everything else in the process.
+ * Distributes one change to many members: it visits every member, a few at once or many in portions, so that a task
+ * with very many watchers does not block the process.
  *
- * The order in which members are visited is of no consequence, because each knows where it stands and takes all that it
- * has not had yet. A change that comes during a round in portions is followed by one more round.
+ * The order of the visits does not matter, because each member knows its position and takes everything that is new to
+ * it. A change that arrives during a round in portions is followed by one more round.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
@@ -13,12 +13,12 @@ const PORTION = 250
 export interface FanOut {
   /** Visits every member, now or in portions. */
   visitAll(): void
-  /** Whether members are still to be visited. */
+  /** Whether there are members left to visit. */
   isUnderWay(): boolean
 }
 
 /**
- * Members may come and go at any time.
+ * Members may be added and removed at any time.
  * @param visit must not throw
  * @param onVisited called when every member has been visited since the latest change; must not throw
  */

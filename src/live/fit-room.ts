@@ -1,14 +1,16 @@
 /**
- * The tasks that come to fit one filter, for the subscriptions that follow each of them.
+ * The tasks that start to match one filter, for the subscriptions that follow each of them.
  *
- * A notice tells of a task that fits now; where it does not say enough, the task is read. Beside that the newest are listed every second,
- * for notices that were lost or never sent: what the last listing did not have, or had at an older version, has come to fit. Tasks of a
- * filter without a status are found among the newest, for what such a filter looks at does not change; of a status far back as well.
+ * A notice announces a task that matches now; if it has too little data to tell, the task is read. In addition the
+ * newest matching tasks are listed every second, for notices that were lost or never sent: a task that the last listing
+ * did not have, or had at an older version, has started to match. For a filter without a status only the newest tasks
+ * need to be listed, because the fields that such a filter uses never change; for a filter with a status older tasks
+ * may match too.
  */
-import { fitsNotice, type TaskFilter } from '../protocol/filter.js'
+import type { TaskFilter } from '../protocol/filter.js'
 import type { Notice } from '../protocol/notice.js'
 import type { TaskId } from '../protocol/task.js'
-import type { FoundRow, ListPosition, ListReads } from './list-query.js'
+import { fitsNotice, type FoundRow, type ListPosition, type ListReads } from './list-query.js'
 import type { Notices } from './notices.js'
 import { PollPace } from './poll-pace.js'
 import type { Log } from './room.js'
@@ -17,16 +19,17 @@ const CHECK_MS = 1_000
 const DOWN_CHECK_MS = 500
 const GATHER_MS = 50
 const PAGE_SIZE = 200
-/** How far back a listing goes, where all of it may be new. */
+/** The maximum length of a listing, if all of it may be new. */
 const MAX_LISTED = 5_000
 const MAX_UNSURE = 5_000
-/** A room outlives its last watcher by this, so that one whose connection was cut need not wait for a listing. */
+/** How long a room outlives its last watcher, so that a client that reconnects need not wait for a listing. */
 const GRACE_MS = 5_000
 
-/** Called with each task that fits now, and its version; the same may be told again. Must not throw. */
+/** Called with each task that matches now, and its version; the same task may be reported again. Must not throw. */
 export type OnFit = (id: TaskId, version: number) => void
 
 export class FitRoom {
+  readonly tenant: string
   readonly filter: TaskFilter
   readonly #reads: Pick<ListReads, 'find' | 'readRows'>
   readonly #notices: Notices
@@ -44,7 +47,8 @@ export class FitRoom {
   #isStopped = false
   #leftAtMs = performance.now()
 
-  constructor(filter: TaskFilter, reads: Pick<ListReads, 'find' | 'readRows'>, notices: Notices, log: Log) {
+  constructor(tenant: string, filter: TaskFilter, reads: Pick<ListReads, 'find' | 'readRows'>, notices: Notices, log: Log) {
+    this.tenant = tenant
     this.filter = filter
     this.#reads = reads
     this.#notices = notices
@@ -52,12 +56,15 @@ export class FitRoom {
     this.#heard = notices.add(this.#listener)
   }
 
-  /** Resolves when changes are heard, and it is known what fitted before. Rejects when that cannot be read. */
+  /**
+   * Resolves when changes are being received and the tasks that matched before are known. Rejects if those cannot be
+   * read.
+   */
   async add(onFit: OnFit): Promise<void> {
     this.#watchers.add(onFit)
     await this.#heard
     if (this.#seen === undefined) await this.#check()
-    if (this.#seen === undefined) throw new Error('the tasks that fit could not be read')
+    if (this.#seen === undefined) throw new Error('could not read the matching tasks')
   }
 
   remove(onFit: OnFit): void {
@@ -74,7 +81,7 @@ export class FitRoom {
     this.#notices.remove(this.#listener)
   }
 
-  /** To be called a few times a second. */
+  /** Call it a few times a second. */
   tick(): void {
     const nowMs = performance.now()
     const early = this.#notices.isUp() ? 0 : CHECK_MS - DOWN_CHECK_MS
@@ -88,7 +95,7 @@ export class FitRoom {
 
   #hear(notices: readonly Notice[]): void {
     for (const notice of notices) {
-      const isFitting = notice.isProgress === true ? false : fitsNotice(this.filter, notice)
+      const isFitting = notice.isProgress === true ? false : fitsNotice(this.tenant, this.filter, notice)
       if (isFitting === false) continue
       if (isFitting === true) this.#tell(notice.taskId, notice.version)
       else if (this.#unsure.size < MAX_UNSURE) this.#unsure.add(notice.taskId)
@@ -137,7 +144,7 @@ export class FitRoom {
     this.#nextCheckAtMs = performance.now() + pauseMs
   }
 
-  /** The newest that fit: back to those that were seen, or as far as a listing goes. */
+  /** The newest matching tasks: back to those already seen, or to the maximum length of a listing. */
   async #list(): Promise<FoundRow[]> {
     const listed: FoundRow[] = []
     let position: ListPosition | undefined
@@ -152,7 +159,7 @@ export class FitRoom {
   }
 
   #warn(error: unknown): void {
-    if (!this.#isWarned) this.#log.warn({ err: error, filter: this.filter }, 'the tasks that fit could not be read')
+    if (!this.#isWarned) this.#log.warn({ err: error, filter: this.filter }, 'could not read the tasks that match a filter')
     this.#isWarned = true
   }
 }

@@ -1,8 +1,8 @@
 /**
- * What this process knows of one watched task: the task, folded from a first read and the events after it.
+ * This process's copy of one watched task, folded from a first read and the events after it.
  *
- * An event that does not follow what is known is held back and applied as soon as what lies between has arrived, from
- * wherever: so the events that come while the first read or a refill is under way need no second read.
+ * An event that does not follow the held version is kept back and applied as soon as the versions in between have
+ * arrived, from any source: so events that arrive during the first read or a refill need no second read.
  */
 import { fold } from '../protocol/fold.js'
 import type { ProgressMessage, SnapshotMessage } from '../protocol/stream.js'
@@ -10,13 +10,16 @@ import type { Task } from '../protocol/task.js'
 import { findInRange, isTransition, toFrame, type EventFrame, type Frame, type TransitionRange, type TransitionFrame } from './frame.js'
 import type { HeldFrames } from './held-frames.js'
 
-/** Transitions kept in memory, for streams that resume or fell behind a little. */
+/** Transitions kept in memory, for streams that resume or fell slightly behind. */
 const MAX_RECENT_FRAMES = 32
-/** A transition with a larger result is kept with the whole tasks, and the result is not kept in the task. */
+/** A transition with a larger result is kept with the whole tasks, and the task is kept without that result. */
 const MAX_KEPT_BYTES = 16 * 1024
-/** What they take together, but for the last: edits may be as large as payloads. What is left out is read from PostgreSQL. */
+/**
+ * The maximum size of the kept transitions together, except the last: edits may be as large as payloads. The others are
+ * read from PostgreSQL.
+ */
 const MAX_RECENT_BYTES = 64 * 1024
-/** Events held back. What is lost beyond that is read from PostgreSQL. */
+/** The maximum number of events kept back. Events lost beyond that are read from PostgreSQL. */
 const MAX_HELD_FRAMES = 32
 
 export interface FoldedTask {
@@ -26,23 +29,26 @@ export interface FoldedTask {
   readonly progress: Frame<ProgressMessage> | undefined
   /** Whether payload and result are too large to be kept: `task` has neither. */
   readonly isLarge: boolean
-  /** Takes the first read as the starting point. */
+  /** Uses the first read as the starting point. */
   begin(task: Task, isLarge: boolean): void
-  /** `gap`: held back; something before it is missing. */
+  /** `gap`: kept back; an earlier event is missing. */
   apply(frame: EventFrame): 'applied' | 'stale' | 'gap'
-  /** Keeps older transitions that end where the known ones begin. */
+  /** Adds older transitions that end where the held ones begin. */
   remember(run: TransitionRange): void
   /** The transition to `version`, if it is in memory. */
   find(version: number): TransitionFrame | undefined
-  /** The whole task as a message; serialised once per change. Undefined: there is no task, or it is large and not kept. */
+  /**
+   * The whole task as a message; serialised once per change. Undefined if there is no task, or if it is large and not
+   * kept.
+   */
   snapshot(): Frame<SnapshotMessage> | undefined
-  /** Takes the payload and the result of a large task, read at its current version. */
+  /** Sets the payload and the result of a large task, read at its current version. */
   fill(whole: Task): void
-  /** Nobody will ask for it again. */
+  /** It will not be requested again. */
   forget(): void
 }
 
-/** `onChange` is called after each step, when the task already stands at it. */
+/** `onChange` is called after each step, when the task is already updated. */
 export function createFoldedTask(onChange: () => void, frames: HeldFrames): FoldedTask {
   let task: Task | undefined
   let isLarge = false
@@ -140,7 +146,9 @@ export function createFoldedTask(onChange: () => void, frames: HeldFrames): Fold
   }
 }
 
-/** The latest of these, as many as are kept: the last always, because all streams are about to ask for it. */
+/**
+ * The latest of these, as many as are kept; always including the last one, because all streams are about to request it.
+ */
 function boundRecent(frames: TransitionFrame[]): TransitionFrame[] {
   let bytes = 0
   const tooOld = frames.findLastIndex((frame, index) => {
@@ -151,11 +159,11 @@ function boundRecent(frames: TransitionFrame[]): TransitionFrame[] {
   return frames.slice(tooOld + 1)
 }
 
-export function toSnapshot(task: Task): SnapshotMessage {
+function toSnapshot(task: Task): SnapshotMessage {
   return { type: 'snapshot', taskId: task.id, status: task.status, version: task.version, task }
 }
 
-/** The progress of a running task as the message that reported it. */
+/** The progress of a running task, as the message that reported it. */
 export function progressOf({ id, status, version, attempt, progress }: Task): ProgressMessage | undefined {
   return status === 'PROCESSING' && progress ? { type: 'progress', taskId: id, status, version, attempt, progress } : undefined
 }

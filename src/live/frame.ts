@@ -1,5 +1,5 @@
-/** Messages on their way out: serialised once, sent by every stream. */
-import type { ProgressMessage, StreamMessage, TransitionMessage } from '../protocol/stream.js'
+/** Outgoing messages: serialised once, sent by every stream. */
+import type { Event, LogMessage, ProgressMessage, StreamMessage, TransitionMessage } from '../protocol/stream.js'
 
 export interface Frame<Message extends StreamMessage = StreamMessage> {
   readonly message: Message
@@ -9,29 +9,43 @@ export interface Frame<Message extends StreamMessage = StreamMessage> {
 export type TransitionFrame = Frame<TransitionMessage>
 export type EventFrame = TransitionFrame | Frame<ProgressMessage>
 
-/** Transitions of one task, each with the version after the one before it. */
+/** Transitions of one task with consecutive versions. */
 export type TransitionRange = readonly TransitionFrame[]
 
-/** `json` is the message's text where there is one already. */
+/** `json` is the text of the message, if it already exists. */
 export function toFrame<Message extends StreamMessage>(message: Message, json = JSON.stringify(message)): Frame<Message> {
   return { message, json, bytes: Buffer.byteLength(json) }
 }
 
-export function toEventFrame(event: TransitionMessage | ProgressMessage, json: string): EventFrame {
-  return event.type === 'transition' ? toFrame(event, json) : toFrame(event, json)
+/** What clients get of an event: not its tenant. `json` is the event's text. */
+export function toEventFrame(event: Event, json: string): EventFrame | Frame<LogMessage> {
+  if (event.tenant === undefined) return frameOf(event, json)
+  const message = { ...event }
+  delete message.tenant
+  return frameOf(message)
+}
+
+/** One call for each type of message, so that the compiler knows the frame's. */
+function frameOf(message: Event, json?: string): EventFrame | Frame<LogMessage> {
+  if (message.type === 'transition') return toFrame(message, json)
+  return message.type === 'log' ? toFrame(message, json) : toFrame(message, json)
+}
+
+export function isLine(frame: EventFrame | Frame<LogMessage>): frame is Frame<LogMessage> {
+  return frame.message.type === 'log'
 }
 
 export function isTransition(frame: EventFrame): frame is TransitionFrame {
   return frame.message.type === 'transition'
 }
 
-/** The transitions that follow `version` one by one; what comes after a gap is left out. */
+/** The transitions that follow `version` without a gap. */
 export function toTransitionRange(messages: readonly TransitionMessage[], version: number): TransitionRange {
   const gapAt = messages.findIndex((message, index) => message.version !== version + 1 + index)
   return (gapAt === -1 ? messages : messages.slice(0, gapAt)).map((message) => toFrame(message))
 }
 
-/** The transition to `version`, if the run holds it. */
+/** The transition to `version`, if the run contains it. */
 export function findInRange(run: TransitionRange, version: number): TransitionFrame | undefined {
   const first = run[0]
   return first && run[version - first.message.version]

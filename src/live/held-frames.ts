@@ -1,23 +1,24 @@
 /**
- * Frames that are kept for the next who want them, within a bound of bytes for the whole process.
+ * Frames cached for the next stream that needs them, within a limit of bytes for the whole process.
  *
- * What a task may hold (payload, result) is large, and thousands of tasks are watched: so their rooms keep none of it, and whole tasks
- * are kept here as frames. Over the bound the one that was used least recently is dropped; who wants it again has it read again.
+ * The contents of a task (payload, result) may be large, and thousands of tasks are watched. So their rooms keep no
+ * contents, and whole tasks are cached here as frames. Above the limit the least recently used frame is dropped; it is
+ * read again when it is needed.
  */
 import type { Frame } from './frame.js'
 
 export interface HeldFrames {
-  /** @param drop called when the frame must not be kept any more; must not throw */
+  /** @param drop called when the frame must no longer be kept; must not throw */
   hold(frame: Frame, drop: () => void): void
   /** The frame was used. */
   touch(frame: Frame): void
-  /** Nobody will want the frame again. */
+  /** The frame will not be needed again. */
   release(frame: Frame): void
   readonly heldBytes: number
 }
 
 export function createHeldFrames(maxBytes: number): HeldFrames {
-  /** The one used least recently first. */
+  /** The least recently used first. */
   const drops = new Map<Frame, () => void>()
   let heldBytes = 0
 

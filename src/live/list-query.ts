@@ -1,13 +1,15 @@
-/** What a list is asked for, and what it asks of PostgreSQL. */
-import { FILTER_NAMES, type TaskFilter } from '../protocol/filter.js'
+/** The query of a list, and what can be told about a change without reading the task. */
+import { tenantOf } from '../access/principal.js'
+import { FILTER_NAMES, fitsFilter, type TaskFilter } from '../protocol/filter.js'
 import { compareRows, type ListCounts } from '../protocol/list.js'
+import type { Notice } from '../protocol/notice.js'
 import type { Status } from '../protocol/status.js'
 import type { TaskId, TaskSummary } from '../protocol/task.js'
 
-/** A place between two rows: behind this one. */
+/** A position between two rows: after this one. */
 export interface ListPosition {
   id: TaskId
-  /** ISO 8601. Missing where the order is that of the ids. */
+  /** ISO 8601. Missing if the list is ordered by id. */
   createdAt?: string | undefined
 }
 
@@ -22,7 +24,7 @@ export interface FoundRow extends ListPosition {
   createdAt: string
   status: Status
   version: number
-  /** Another one whenever the row was written. */
+  /** Different whenever the row has been written. */
   stamp: string
 }
 
@@ -31,29 +33,39 @@ export interface ListedRow {
   stamp: string
 }
 
-/** What a list asks of PostgreSQL. */
+/** The queries of a list to PostgreSQL. */
 export interface ListReads {
-  /** The tasks that fit, newest first, without their rows; `next` is where to go on, null when there is nothing behind. */
+  /**
+   * The matching tasks, newest first, without their rows; `next` is where the next page begins, null if there is none.
+   */
   find(filter: TaskFilter, options: { limit: number; position?: ListPosition | undefined }): Promise<{ found: FoundRow[]; next: ListPosition | null }>
-  /** The rows of those of these tasks that fit. */
+  /** The rows of those of these tasks that match. */
   readRows(filter: TaskFilter, ids: readonly TaskId[]): Promise<ListedRow[]>
-  /** How many tasks fit, whatever their status. */
+  /** How many tasks match, whatever their status. */
   count(filter: TaskFilter): Promise<ListCounts>
 }
 
-/** Two lists with the same key are the same. */
-export function keyOf({ filter, limit, before }: ListQuery): string {
-  return JSON.stringify([...FILTER_NAMES.map((name) => filter[name]), limit, before?.id, before?.createdAt])
+/** Two lists with the same key are the same: the same tenant's, too. */
+export function keyOf(tenant: string, { filter, limit, before }: ListQuery): string {
+  return JSON.stringify([tenant, ...FILTER_NAMES.map((name) => filter[name]), limit, before?.id, before?.createdAt])
 }
 
-/** The order of a list over rows, positions and what notices know. */
+/**
+ * Whether the task matches after this change. False also if it belongs to another tenant; undefined if only the task
+ * itself can tell.
+ */
+export function fitsNotice(tenant: string, filter: TaskFilter, notice: Notice): boolean | undefined {
+  return tenantOf(notice) === tenant ? fitsFilter(filter, notice) : false
+}
+
+/** The order of a list, for rows, positions and notices. */
 export function compareIn(filter: TaskFilter): (a: ListPosition, b: ListPosition) => number {
   const compare = compareRows(filter)
   const timed = ({ id, createdAt }: ListPosition) => ({ id, createdAt: createdAt === undefined ? '' : toInstant(createdAt) })
   return (a, b) => compare(timed(a), timed(b))
 }
 
-/** PostgreSQL writes a time in JSON otherwise than we do. */
+/** PostgreSQL's format of a time in JSON differs from ours. */
 function toInstant(text: string): string {
   return text.endsWith('Z') ? text : new Date(text).toISOString()
 }

@@ -2,26 +2,29 @@
  * One list that is watched in this process: its window, and the streams that follow it.
  *
  * PostgreSQL decides what is in the list; a notice only says which rows to read again. The life of a room:
- * 1. It hears notices, and the broker has acknowledged that. Only then
- * 2. the window is read, and streams get `list`.
- * 3. A notice of a row, or of a task that may be one: the task is read by its id, with the others that changed meanwhile, and the filter is
- *    asked of PostgreSQL in the same statement. At most four times a second streams get the `change`.
- * 4. Rows have gone and others wait behind the window, or very many changed: the window is found again, by its index; rows whose stamp is
- *    known are not read.
+ * 1. It subscribes to notices, and the broker has acknowledged that. Only then
+ * 2. the window is read, and streams receive `list`.
+ * 3. A notice of a row, or of a task that may become one, arrives: the task is read by its id, with the others that
+ *    changed meanwhile, and PostgreSQL evaluates the filter in the same statement. Streams receive `change` at most
+ *    four times a second.
+ * 4. If rows were removed and others follow the window, or very many changed, the window is read again by its index;
+ *    rows with a known stamp are not read.
  *
- * What goes wrong, and then:
- * - Notices were lost, or never sent (a task made by an application's SQL): the window is found again every second, and what differs is
- *   read. Where that is slow, up to five seconds lie between two (`poll-pace.ts`). The broker is down: twice a second. It is back: at once.
- * - A notice comes while rows are read: its row is read once more, for the reading may have begun before it.
- * - PostgreSQL cannot be read: the list stands still; the next tick tries again.
+ * Failures:
+ * - Notices were lost, or never sent (a task created by an application's SQL): the window is read again every second,
+ *   and rows that differ are read. If that is slow, up to five seconds lie between two reads (`poll-pace.ts`). While
+ *   the broker is down: twice a second. When it is back: at once.
+ * - A notice arrives while rows are read: its row is read once more, because the read may have started before the
+ *   change.
+ * - PostgreSQL cannot be read: the list does not change; the next tick tries again.
  * - A client is slow: see `list-stream.ts`.
  */
-import { fitsNotice } from '../protocol/filter.js'
+import { tenantOf } from '../access/principal.js'
 import { MAX_NEWER, type ListChangeMessage, type ListCounts, type ListMessage } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
 import type { TaskId } from '../protocol/task.js'
 import { createFanOut } from './fan-out.js'
-import { compareIn, type ListPosition, type ListQuery, type ListReads } from './list-query.js'
+import { compareIn, fitsNotice, type ListPosition, type ListQuery, type ListReads } from './list-query.js'
 import { ListStream, type ListFrame, type ListSink } from './list-stream.js'
 import { ListWindow, type Row } from './list-window.js'
 import type { Notices } from './notices.js'
@@ -29,15 +32,17 @@ import { PollPace } from './poll-pace.js'
 import type { Log } from './room.js'
 import type { TaskStream } from './task-stream.js'
 
-/** The least time between two messages of a list, in milliseconds. */
+/** The minimum time between two messages of a list, in milliseconds. */
 const MIN_PAUSE_MS = 250
-/** How soon after a notice its task is read: notices come in swarms. */
+/** The delay between a notice and the read of its task: notices come in bursts. */
 const GATHER_MS = 20
 const CHECK_MS = 1_000
 const DOWN_CHECK_MS = 500
 /** Changes kept for streams that are visited in portions. */
 const MAX_RECENT_CHANGES = 4
-/** Notices remembered during a read, and stale rows; of more, the whole window is found again. */
+/**
+ * The maximum number of notices remembered during a read, and of stale rows; above it, the whole window is read again.
+ */
 const MAX_REMEMBERED = 5_000
 
 export interface ListRoomDeps {
@@ -46,12 +51,16 @@ export interface ListRoomDeps {
   log: Log
   maxStuckMs: number
   encodeCursor(position: ListPosition): string
-  /** The counts of this filter, while the window does not hold all that fits; `onCounts` is called when there are others. */
+  /**
+   * The counts of this filter, while the window does not hold all matching tasks; `onCounts` is called when they
+   * change.
+   */
   watchCounts(onCounts: () => void): { counts(): ListCounts | null; stop(): void }
 }
 
 export class ListRoom {
   readonly name: string
+  readonly tenant: string
   readonly query: ListQuery
   readonly #deps: ListRoomDeps
   readonly #window: ListWindow
@@ -79,15 +88,16 @@ export class ListRoom {
   #visitors = 0
   revision = 0
 
-  constructor(name: string, query: ListQuery, deps: ListRoomDeps) {
+  constructor(name: string, tenant: string, query: ListQuery, deps: ListRoomDeps) {
     this.name = name
+    this.tenant = tenant
     this.query = query
     this.#deps = deps
     this.#window = new ListWindow(query)
     this.#compare = compareIn(query.filter)
   }
 
-  /** Resolves when the list has been read. Rejects when it cannot be. */
+  /** Resolves when the list has been read. Rejects if it cannot be. */
   async enter(): Promise<void> {
     this.#visitors += 1
     try {
@@ -105,7 +115,7 @@ export class ListRoom {
     return this.#window.size
   }
 
-  /** Follows the list; begins with the whole of it. To be called in the turn in which `enter` has resolved. */
+  /** Follows the list, starting with all of it. Call it in the turn in which `enter` has resolved. */
   attach(sink: ListSink): TaskStream {
     const stream = new ListStream(this, sink, (one) => {
       this.#streams.delete(one)
@@ -116,12 +126,12 @@ export class ListRoom {
     return stream
   }
 
-  /** How long nobody has needed this room. */
+  /** How long this room has been unused. */
   idleMs(): number {
     return this.#streams.size > 0 || this.#visitors > 0 ? 0 : performance.now() - this.#idleSinceMs
   }
 
-  /** To be called a few times a second. */
+  /** Call it a few times a second. */
   tick(): void {
     for (const stream of this.#streams) stream.closeIfStuck(this.#deps.maxStuckMs)
     if (this.#ready === undefined || this.#isReading) return
@@ -159,6 +169,7 @@ export class ListRoom {
 
   #hear(notices: readonly Notice[]): void {
     for (const notice of notices) {
+      if (tenantOf(notice) !== this.tenant) continue
       const { taskId, version, isProgress = false } = notice
       if (this.#isReading) this.#heardMeanwhile.add(taskId)
       const known = this.#window.task(taskId)
@@ -169,8 +180,8 @@ export class ListRoom {
   }
 
   #mayComeIn(notice: Notice): boolean {
-    if (fitsNotice(this.query.filter, notice) === false) return false
-    // A task before the window does not come in, but it is counted.
+    if (fitsNotice(this.tenant, this.query.filter, notice) === false) return false
+    // A task ahead of the window does not enter it, but is counted.
     if (this.query.before !== undefined) this.#isWholeStale = true
     return notice.facts === undefined || this.#window.hasPlaceFor({ id: notice.taskId, createdAt: notice.facts.createdAt })
   }
@@ -199,7 +210,7 @@ export class ListRoom {
       await this.#read()
       this.#isWarned = false
     } catch (error) {
-      if (!this.#isWarned) this.#deps.log.warn({ err: error, filter: this.query.filter }, 'a watched list could not be read')
+      if (!this.#isWarned) this.#deps.log.warn({ err: error, filter: this.query.filter }, 'could not read a watched list')
       this.#isWarned = true
       this.#nextCheckAtMs = performance.now() + DOWN_CHECK_MS
     }
@@ -214,7 +225,7 @@ export class ListRoom {
     try {
       const stale = [...this.#stale]
       this.#stale = new Set()
-      // More rows than the window has: to find it again costs less.
+      // More rows than the window has: reading the window again is cheaper.
       if (this.#isWholeStale || stale.length > this.#window.limit) await this.#readWhole()
       else if (stale.length > 0 && this.#window.merge(stale, await this.#deps.reads.readRows(this.query.filter, stale))) await this.#readWhole()
     } catch (error) {
@@ -231,7 +242,7 @@ export class ListRoom {
     const { reads } = this.#deps
     this.#isWholeStale = false
     const beganAtMs = performance.now()
-    // One more than the window has tells whether something is behind.
+    // One more than the window has tells whether others follow.
     const { limit } = this.#window
     const { found, next } = await reads.find(filter, { limit: limit + 1, position: before })
     const window = found.slice(0, limit)
@@ -248,7 +259,7 @@ export class ListRoom {
     return found.filter((row) => this.#compare(row, before) <= 0).length
   }
 
-  /** A window that holds all that fits, whatever their status, is its own count. */
+  /** A window that holds all matching tasks of every status is its own count. */
   #counts(): ListCounts | null {
     const { filter, before } = this.query
     if (this.#window.next === null && filter.status === undefined && before === undefined) {
@@ -266,7 +277,7 @@ export class ListRoom {
     return this.#window.next && this.#deps.encodeCursor(this.#window.next)
   }
 
-  /** Tells all streams what has changed, if anything has. */
+  /** Sends all streams what has changed, if anything. */
   #tell(): void {
     const { upsert, remove } = this.#window.takeChange()
     const before = this.#told

@@ -1,19 +1,19 @@
 /**
- * One connection that follows one list. It holds the revision it has sent, and no queue: while its client takes nothing, nothing is kept
- * for it, and when there is room again it gets the whole list as it stands then. A client that takes not one byte for `maxStuckMs` is closed
- * with 4002.
+ * One connection that follows one list. It holds the revision it has sent, and no queue: while its client reads
+ * nothing, nothing is kept for it, and when there is room again it receives the whole current list. A client that reads
+ * not one byte for `maxStuckMs` is closed with 4002.
  */
 import type { ListStreamMessage } from '../protocol/list.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { LOW_WATER_BYTES, MAX_BUFFERED_BYTES, type Sink, type TaskStream } from './task-stream.js'
 
-/** Where the messages of a list go. None of its functions throws. */
+/** The destination of a list's messages. None of its functions throws. */
 export interface ListSink extends Pick<Sink, 'bufferedBytes' | 'close'> {
-  /** `json` is the text of `message`: the same text for all who are sent it. */
+  /** `json` is the text of `message`, shared by all receivers. */
   sendList(json: string, message: ListStreamMessage): void
 }
 
-/** A message of a list, serialised once for all who are sent it. */
+/** A message of a list, serialised once for all receivers. */
 export interface ListFrame {
   readonly message: ListStreamMessage
   readonly json: string
@@ -24,7 +24,7 @@ export interface ListSource {
   readonly revision: number
   /** The whole list at the current revision. */
   listFrame(): ListFrame
-  /** The change to this revision, while it is kept. */
+  /** The change that leads to this revision, while it is kept. */
   changeFrame(revision: number): ListFrame | undefined
 }
 
@@ -32,7 +32,7 @@ export class ListStream implements TaskStream {
   readonly #source: ListSource
   readonly #sink: ListSink
   readonly #onEnd: (stream: ListStream) => void
-  /** Undefined: the whole list is to be sent. */
+  /** Undefined: the whole list must be sent. */
   #revision: number | undefined
   #stuck: { sinceMs: number; bytes: number } | undefined
   #isOver = false
@@ -43,7 +43,7 @@ export class ListStream implements TaskStream {
     this.#onEnd = onEnd
   }
 
-  /** Sends what there is to send. Harmless at any time. */
+  /** Sends whatever is pending. May be called at any time. */
   advance(): void {
     while (!this.#isOver && this.#revision !== this.#source.revision) {
       const change = this.#revision === undefined ? undefined : this.#source.changeFrame(this.#revision + 1)
@@ -68,7 +68,7 @@ export class ListStream implements TaskStream {
     if (this.#stuck === undefined) return
     const bytes = this.#sink.bufferedBytes()
     if (bytes < this.#stuck.bytes) this.#stuck = { sinceMs: performance.now(), bytes }
-    else if (performance.now() - this.#stuck.sinceMs > maxStuckMs) this.close(CLOSE_CODES.tooSlow, `nothing was taken for ${maxStuckMs} ms`)
+    else if (performance.now() - this.#stuck.sinceMs > maxStuckMs) this.close(CLOSE_CODES.tooSlow, `the client read nothing for ${maxStuckMs} ms`)
   }
 
   close(code: number, reason: string): void {

@@ -1,4 +1,8 @@
-/** The lists that one connection follows: each subscription has its stream, and the rooms are shared with other connections. */
+/**
+ * The lists that one connection follows: each subscription has its own stream, and shares its room with other
+ * connections.
+ */
+import type { Principal } from '../access/principal.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import type { SocketAnswer } from '../protocol/subscription.js'
 import type { ListQuery } from './list-query.js'
@@ -6,17 +10,18 @@ import type { ListSink } from './list-stream.js'
 import { ListsFullError, type Lists, type OpenList } from './lists.js'
 import type { TaskStream } from './task-stream.js'
 
-export const MAX_LISTS = 8
+const MAX_LISTS = 8
 
 export interface ListSubscriptionsDeps {
+  principal: Principal
   lists: Pick<Lists, 'open'>
   sink: ListSink
   answer(message: SocketAnswer): void
-  /** A list was closed because this process cannot go on with it: the connection goes with it. */
+  /** A list was closed because this process cannot continue it; the connection is closed too. */
   onClosed(code: number, reason: string): void
 }
 
-/** A list that is being read has no stream yet. */
+/** A list that is still being read has no stream yet. */
 interface Subscription {
   stream?: TaskStream
 }
@@ -38,18 +43,18 @@ export class ListSubscriptions {
   }
 
   async subscribe(id: string, query: ListQuery): Promise<void> {
-    const { lists, answer } = this.#deps
+    const { principal, lists, answer } = this.#deps
     const refuse = (code: 'too_many_lists' | 'overloaded' | 'unavailable', detail: string) => answer({ type: 'refused', id, code, detail })
-    if (this.size >= MAX_LISTS) return refuse('too_many_lists', `A connection follows ${MAX_LISTS} lists.`)
+    if (this.size >= MAX_LISTS) return refuse('too_many_lists', `A connection can follow at most ${MAX_LISTS} lists.`)
     const subscription: Subscription = {}
     this.#subscriptions.set(id, subscription)
     try {
-      const list = await lists.open(query)
+      const list = await lists.open(principal, query)
       if (this.#subscriptions.get(id) === subscription) this.#begin(id, subscription, list)
     } catch (error) {
       if (this.#subscriptions.get(id) !== subscription) return
       this.#subscriptions.delete(id)
-      if (error instanceof ListsFullError) refuse('overloaded', 'The server follows as many lists as it can. Try again later.')
+      if (error instanceof ListsFullError) refuse('overloaded', 'The server has reached its limit of watched lists. Try again later.')
       else refuse('unavailable', 'The list could not be read. Try again.')
     }
   }

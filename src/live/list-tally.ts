@@ -1,11 +1,12 @@
 /**
- * How many tasks fit a filter, by status, for the lists whose window does not hold all of them. Counted again at most once a second after
- * a notice of a task that may be counted, and every ten seconds without one. Where a count is slow, up to five seconds lie between two.
+ * The number of tasks that match a filter, by status, for lists whose window does not hold all of them. Counted again
+ * at most once a second after a notice of a task that may be counted, and every ten seconds without one. If counting is
+ * slow, up to five seconds lie between two counts.
  */
-import { fitsNotice, type TaskFilter } from '../protocol/filter.js'
+import type { TaskFilter } from '../protocol/filter.js'
 import type { ListCounts } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
-import type { ListReads } from './list-query.js'
+import { fitsNotice, type ListReads } from './list-query.js'
 import type { Notices } from './notices.js'
 import { PollPace } from './poll-pace.js'
 import type { Log } from './room.js'
@@ -14,6 +15,7 @@ const PAUSE_MS = 1_000
 const MAX_AGE_MS = 10_000
 
 export class ListTally {
+  readonly #tenant: string
   readonly #filter: TaskFilter
   readonly #reads: Pick<ListReads, 'count'>
   readonly #notices: Notices
@@ -28,7 +30,8 @@ export class ListTally {
   counts: ListCounts | null = null
 
   /** @param filter without a status */
-  constructor(filter: TaskFilter, reads: Pick<ListReads, 'count'>, notices: Notices, log: Log) {
+  constructor(tenant: string, filter: TaskFilter, reads: Pick<ListReads, 'count'>, notices: Notices, log: Log) {
+    this.#tenant = tenant
     this.#filter = filter
     this.#reads = reads
     this.#notices = notices
@@ -53,7 +56,7 @@ export class ListTally {
     this.#notices.remove(this.#listener)
   }
 
-  /** To be called a few times a second. */
+  /** Call it a few times a second. */
   tick(): void {
     const nowMs = performance.now()
     const isDue = (this.#isStale || !this.#notices.isUp()) && nowMs >= this.#nextAtMs
@@ -61,7 +64,7 @@ export class ListTally {
   }
 
   #hear(notices: readonly Notice[]): void {
-    this.#isStale ||= notices.some((notice) => notice.isProgress !== true && fitsNotice(this.#filter, notice) !== false)
+    this.#isStale ||= notices.some((notice) => notice.isProgress !== true && fitsNotice(this.#tenant, this.#filter, notice) !== false)
   }
 
   async #count(): Promise<void> {
@@ -75,7 +78,7 @@ export class ListTally {
       for (const tell of this.#watchers) tell()
     } catch (error) {
       this.#isStale = true
-      this.#log.warn({ err: error, filter: this.#filter }, 'the tasks of a watched list could not be counted')
+      this.#log.warn({ err: error, filter: this.#filter }, 'could not count the tasks of a watched list')
     }
     const nowMs = performance.now()
     this.#nextAtMs = nowMs + pauseMs

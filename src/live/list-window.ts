@@ -1,14 +1,14 @@
 /**
- * The rows of one list as this process knows them, newest first, and what has changed since they were last told. Knows no SQL and no
- * watchers: what was read goes in, what is to be told comes out.
+ * The rows of one list as this process knows them, newest first, and the changes since they were last sent. It knows no
+ * SQL and no watchers: rows that were read go in, changes to send come out.
  *
- * `next` is where the tasks behind the window begin: null while the window holds all that fit.
+ * `next` is where the tasks after the window begin: null while the window holds all matching tasks.
  */
 import type { TaskId, TaskSummary } from '../protocol/task.js'
 import { compareIn, type FoundRow, type ListedRow, type ListPosition, type ListQuery } from './list-query.js'
 
-/** What a window holds, in bytes of JSON. One with very large rows gets shorter. */
-export const MAX_WINDOW_BYTES = 2 * 1024 * 1024
+/** The maximum size of a window, in bytes of JSON. A window with very large rows has fewer of them. */
+const MAX_WINDOW_BYTES = 2 * 1024 * 1024
 
 export interface Row extends ListedRow {
   readonly json: string
@@ -21,7 +21,7 @@ export interface WindowChange {
 
 export class ListWindow {
   #rows = new Map<TaskId, Row>()
-  /** As they were last told. */
+  /** As they were last sent. */
   #told = new Map<TaskId, Row>()
   #limit: number
   #next: ListPosition | null = null
@@ -34,7 +34,7 @@ export class ListWindow {
     this.#before = before
   }
 
-  /** How many rows it may hold. */
+  /** The maximum number of rows. */
   get limit(): number {
     return this.#limit
   }
@@ -56,18 +56,20 @@ export class ListWindow {
     return [...this.#rows.values()].sort((a, b) => this.#compare(a.task, b.task))
   }
 
-  /** Whether a task at this position would be a row, if it fits. */
+  /** Whether a task at this position would be a row, if it matches. */
   hasPlaceFor(position: ListPosition): boolean {
     if (this.#before !== undefined && this.#compare(position, this.#before) <= 0) return false
     return this.#next === null || this.#compare(position, this.#next) <= 0
   }
 
-  /** Of what was found, the rows to be read: those that are not known as they stand now. */
+  /** Of the tasks found, those to be read: the ones whose current row is not known. */
   unknownOf(found: readonly FoundRow[]): TaskId[] {
     return found.filter(({ id, stamp }) => this.#rows.get(id)?.stamp !== stamp).map(({ id }) => id)
   }
 
-  /** All was found anew. `read` are the rows that were unknown; one that is missing there does not fit any more. */
+  /**
+   * The whole window was found again. `read` are the rows that were unknown; a task missing there no longer matches.
+   */
   replace(found: readonly FoundRow[], read: readonly ListedRow[], next: ListPosition | null): void {
     const unknown = new Set(this.unknownOf(found))
     const fresh = new Map(read.map((row) => [row.task.id, this.#toRow(row)]))
@@ -77,7 +79,10 @@ export class ListWindow {
     this.#cut()
   }
 
-  /** These were read: those that fit are in `read`. Returns whether rows have gone for which others from behind may come. */
+  /**
+   * These tasks were read: the matching ones are in `read`. Returns whether rows were removed, so that later tasks may
+   * take their place.
+   */
   merge(ids: readonly TaskId[], read: readonly ListedRow[]): boolean {
     const fresh = new Map(read.map((row) => [row.task.id, row]))
     const sizeBefore = this.#rows.size
@@ -90,7 +95,7 @@ export class ListWindow {
     return this.#next !== null && this.#rows.size < Math.min(sizeBefore, this.#limit)
   }
 
-  /** What has changed since the last call. */
+  /** The changes since the last call. */
   takeChange(): WindowChange {
     const upsert = [...this.#rows.values()].filter((row) => this.#told.get(row.task.id)?.json !== row.json)
     const remove = [...this.#told.keys()].filter((id) => !this.#rows.has(id))

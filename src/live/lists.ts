@@ -1,9 +1,11 @@
 /**
- * The lists that are watched in this process: one room for each, shared by all who watch the same one, and what rooms have in common.
+ * The lists that are watched in this process: one room for each, shared by all its watchers of one tenant, and the
+ * resources that rooms share.
  *
- * Bounded: so many rooms, so many rows in all of them together. A room outlives its last stream by a second, so that a reload of the page is
- * no read.
+ * The number of rooms is limited, and so are the rows in all of them together. A room outlives its last stream by a
+ * second, so that a reload of the page needs no read.
  */
+import { serviceOf, type Principal } from '../access/principal.js'
 import type { TaskFilter } from '../protocol/filter.js'
 import { MAX_UNREAD_MS } from '../protocol/limits.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
@@ -23,36 +25,39 @@ const ROOM_GRACE_MS = 1_000
 
 export interface ListsDeps {
   notices: Notices
-  /** How the room that asks reads. @param room whose turns its reads take */
-  readsFor(room: object): ListReads
+  /** The reads of one room. @param principal whose tasks @param room the room, whose reads take turns with those of others */
+  readsFor(principal: Principal, room: object): ListReads
   encodeCursor(position: ListPosition): string
   log: Log
-  /** Lists that are watched at a time. Default 200. */
+  /** The maximum number of watched lists. Default 200. */
   maxRooms?: number
-  /** Rows of all their windows. Default 20,000. */
+  /** The maximum number of rows in all windows. Default 20,000. */
   maxRows?: number
-  /** A client that takes nothing for this long is closed with 4002. Default 30,000. */
+  /** A client that reads nothing for this long is closed with 4002. Default 30,000. */
   maxStuckMs?: number
 }
 
-/** There are as many watched lists as this process can bear. */
+/** The limit of watched lists in this process is reached. */
 export class ListsFullError extends Error {}
 
 export interface OpenList {
   readonly name: string
-  /** Rows of the window. */
+  /** The rows of the window. */
   readonly size: number
-  /** Sends the list, and from then on what changes. To be called at once, or never. */
+  /** Sends the list, and from then on its changes. Call it at once, or never. */
   follow(sink: ListSink): TaskStream
 }
 
 export interface Lists {
-  /** Reads a list, or joins those who watch it. @throws ListsFullError, and what reading throws */
-  open(query: ListQuery): Promise<OpenList>
-  /** The tasks that fit now, newest first. */
-  find(filter: TaskFilter, limit: number): Promise<readonly FoundRow[]>
-  /** Tells of each task that comes to fit, from when the promise has resolved until `stop`. @throws ListsFullError, and what reading throws */
-  watchFits(filter: TaskFilter, onFit: OnFit): Promise<{ stop(): void }>
+  /** Reads a list, or joins its watchers. @throws ListsFullError, and the errors of the read */
+  open(principal: Principal, query: ListQuery): Promise<OpenList>
+  /** The tasks that match now, newest first. */
+  find(principal: Principal, filter: TaskFilter, limit: number): Promise<readonly FoundRow[]>
+  /**
+   * Reports each task that starts to match, from when the promise has resolved until `stop`. @throws ListsFullError,
+   * and the errors of the read
+   */
+  watchFits(principal: Principal, filter: TaskFilter, onFit: OnFit): Promise<{ stop(): void }>
   /** Closes every stream with 1012. Idempotent. */
   stop(): void
   counts(): { lists: number; rows: number }
@@ -67,24 +72,24 @@ export function startLists(deps: ListsDeps): Lists {
   let nameCount = 0
   let isStopped = false
 
-  function roomOf(query: ListQuery): ListRoom {
-    const key = keyOf(query)
+  function roomOf({ tenant }: Principal, query: ListQuery): ListRoom {
+    const key = keyOf(tenant, query)
     const known = rooms.get(key)
     if (known !== undefined) return known
     const rows = [...rooms.values()].reduce((sum, room) => sum + room.query.limit, 0)
     if (isStopped || rooms.size >= maxRooms || rows + query.limit > maxRows) throw new ListsFullError(`${rooms.size} lists with ${rows} rows are watched`)
     nameCount += 1
-    const reads = readsFor({})
-    const room = new ListRoom(`list-${nameCount}`, query, { reads, notices, log, maxStuckMs, encodeCursor, watchCounts: (onCounts) => watchCounts(query.filter, reads, onCounts) })
+    const reads = readsFor(serviceOf(tenant, 'lists'), {})
+    const room = new ListRoom(`list-${nameCount}`, tenant, query, { reads, notices, log, maxStuckMs, encodeCursor, watchCounts: (onCounts) => watchCounts(tenant, query.filter, reads, onCounts) })
     rooms.set(key, room)
     return room
   }
 
-  /** Lists that differ in their status or window only have the same counts. */
-  function watchCounts({ ...filter }: TaskFilter, reads: ListReads, onCounts: () => void) {
+  /** Lists that differ only in their status or window share the same counts. */
+  function watchCounts(tenant: string, { ...filter }: TaskFilter, reads: ListReads, onCounts: () => void) {
     delete filter.status
-    const key = keyOf({ filter, limit: 0 })
-    const tally = tallies.get(key) ?? new ListTally(filter, reads, notices, log)
+    const key = keyOf(tenant, { filter, limit: 0 })
+    const tally = tallies.get(key) ?? new ListTally(tenant, filter, reads, notices, log)
     tallies.set(key, tally)
     tally.add(onCounts)
     return { counts: () => tally.counts, stop: () => tally.remove(onCounts) }
@@ -94,7 +99,7 @@ export function startLists(deps: ListsDeps): Lists {
     for (const [key, room] of rooms) {
       if (room.idleMs() > ROOM_GRACE_MS) {
         rooms.delete(key)
-        room.close(CLOSE_CODES.ended, () => 'nobody is here')
+        room.close(CLOSE_CODES.ended, () => 'no watchers are left')
       } else room.tick()
     }
     for (const shared of [tallies, fits]) {
@@ -111,22 +116,22 @@ export function startLists(deps: ListsDeps): Lists {
   const ticking = startInterval(tick, {
     everyMs: TICK_MS,
     isBackground: true,
-    onError: (error) => log.warn({ err: error }, 'the watched lists could not be checked'),
+    onError: (error) => log.warn({ err: error }, 'could not check the watched lists'),
   })
 
   return {
-    async open(query) {
-      const room = roomOf(query)
+    async open(principal, query) {
+      const room = roomOf(principal, query)
       await room.enter()
       return { name: room.name, size: room.size, follow: (sink) => room.attach(sink) }
     },
-    async find(filter, limit) {
-      return (await readsFor(asker).find(filter, { limit })).found
+    async find(principal, filter, limit) {
+      return (await readsFor(principal, asker).find(filter, { limit })).found
     },
-    async watchFits(filter, onFit) {
-      const key = keyOf({ filter, limit: 0 })
+    async watchFits({ tenant }, filter, onFit) {
+      const key = keyOf(tenant, { filter, limit: 0 })
       if (!fits.has(key) && fits.size >= maxRooms) throw new ListsFullError(`${fits.size} filters are watched`)
-      const room = fits.get(key) ?? new FitRoom(filter, readsFor({}), notices, log)
+      const room = fits.get(key) ?? new FitRoom(tenant, filter, readsFor(serviceOf(tenant, 'lists'), {}), notices, log)
       fits.set(key, room)
       const stop = () => room.remove(onFit)
       await room.add(onFit).catch((error: unknown) => {

@@ -1,22 +1,25 @@
 /**
- * The latest lines that a watched task has logged, for the streams that ask for them. Nothing is read before one does.
+ * The latest log lines of a watched task, for the streams that ask for them. Nothing is read before one does.
  *
- * Lines are hints: of very many only the latest are kept, and one that the broker lost is missing. When the task has ended
- * they are read once more, so that the last lines are there before the end.
+ * Lines are hints: if there are very many, only the latest are kept, and lines that the broker lost are missing. When
+ * the task has ended they are read once more, so that the last lines are sent before the end.
  */
 import type { LogMessage } from '../protocol/stream.js'
 import { toFrame, type Frame } from './frame.js'
 
-/** Lines kept, and read. */
-export const MAX_LINES = 200
+/** How many lines are kept, and read. */
+const MAX_LINES = 200
 
 export interface LogTail {
   accept(frame: Frame<LogMessage>): void
-  /** Somebody wants them: reads what is stored. Harmless at any time; a failed read is tried again by the next call. */
+  /**
+   * A stream needs the lines: reads the stored ones. May be called at any time; a failed read is retried by the next
+   * call.
+   */
   want(): void
   /** The task has ended. */
   complete(): void
-  /** Whether what `after` says can be relied on. */
+  /** Whether the result of `after` is complete. */
   isReady(): boolean
   /** The first line after this one. */
   after(seq: number): Frame<LogMessage> | undefined
@@ -24,7 +27,7 @@ export interface LogTail {
 
 export interface LogTailDeps {
   read(limit: number): Promise<LogMessage[]>
-  /** There may be something new. */
+  /** There may be new lines. */
   onChange(): void
 }
 
@@ -52,7 +55,7 @@ export function createLogTail({ read, onChange }: LogTailDeps): LogTail {
       isRead = wasComplete === isComplete
       onChange()
     } catch {
-      // Logged where it was read.
+      // Logged by the reader.
     } finally {
       isReading = false
     }

@@ -1,8 +1,9 @@
 /**
- * Who in this process wants to hear of every change: nobody while no list is watched, and then the process is not subscribed.
+ * The listeners in this process that need every change. While no list is watched there are none, and the process is not
+ * subscribed.
  *
- * To `add` is to be told from the broker's acknowledgement on, which is waited for a moment: while the broker is down there is none,
- * and `onGap` follows when it is back. Who reads after `add` misses nothing.
+ * A listener passed to `add` receives every change from the broker's acknowledgement on, which is awaited for a moment:
+ * while the broker is down there is none, and `onGap` is called when it is back. A read after `add` misses nothing.
  */
 import type { EventSubscription } from '../broker/broker.js'
 import type { Notice } from '../protocol/notice.js'
@@ -22,7 +23,7 @@ export interface Notices {
   /** Never rejects. */
   add(listener: NoticeListener): Promise<void>
   remove(listener: NoticeListener): void
-  /** Whether the broker can tell of changes now. */
+  /** Whether the broker can deliver notices now. */
   isUp(): boolean
 }
 
@@ -37,7 +38,7 @@ export function createNoticeBoard(subscription: () => EventSubscription, log: Lo
 
   async function subscribe(): Promise<void> {
     const answered = subscription().subscribeNotices().catch((error: unknown) => {
-      log.warn({ err: error }, 'the broker did not acknowledge the subscription of lists; PostgreSQL is asked more often')
+      log.warn({ err: error }, 'the broker did not acknowledge the subscription of lists; polling PostgreSQL more often')
     })
     if (!subscription().isUp()) return
     await settlesWithin(answered, ACKNOWLEDGE_DEADLINE_MS)

@@ -1,15 +1,15 @@
 /**
  * Compares every watched task with PostgreSQL, in one query.
  *
- * Events can be lost, and a lost event shows only when a later one arrives. The final one has none after it: without
- * this check its watchers would wait for ever. It is also what carries everything while the broker is down, and what
- * tries again whatever failed.
+ * Events can be lost, and a lost event shows only when a later one arrives. The final event has none after it: without
+ * this check its watchers would wait forever. The check also delivers every change while the broker is down, and
+ * retries whatever failed.
  *
- * 1. A task that was never read (its first read failed) is read.
- * 2. The versions of all that have not ended are read. Newer than ours: the room refills. Older than ours was before the
- *    query: the database has gone back (a standby without the last commits took over), and the streams are told to come
- *    back (4001). Gone: the streams are closed for good (4504).
- * 3. Every stream tries again what it waited for.
+ * 1. A task that has not been read yet (its first read failed) is read.
+ * 2. The versions of all tasks that have not ended are read. Newer than ours: the room refills. Older than ours was
+ *    before the query: the database has gone back (a standby without the last commits took over), and the clients are
+ *    told to reconnect (4001). Missing, or another tenant's: the streams are closed for good (4504).
+ * 3. Every stream retries what it waited for.
  *
  * A failing query is logged; the next check tries again.
  */
@@ -20,7 +20,7 @@ import type { Log, Room } from './room.js'
 
 export interface PositionCheckDeps {
   rooms(): Iterable<Room>
-  readVersions(ids: TaskId[]): Promise<{ id: TaskId; version: number }[]>
+  readVersions(ids: TaskId[]): Promise<{ id: TaskId; tenant: string; version: number }[]>
   /** Reads the task of a room that has none yet. Never rejects. */
   load(room: Room): Promise<unknown>
   /** Forgets the room and closes its streams. */
@@ -28,7 +28,7 @@ export interface PositionCheckDeps {
   log: Log
 }
 
-/** Returns the check. One runs at a time; asked for during one, it runs once more. Never rejects. */
+/** Returns the check. One runs at a time; a call during a run starts one more run after it. Never rejects. */
 export function createPositionCheck(deps: PositionCheckDeps): () => Promise<void> {
   let running: Promise<void> | undefined
   let isAskedAgain = false
@@ -37,7 +37,7 @@ export function createPositionCheck(deps: PositionCheckDeps): () => Promise<void
     do {
       isAskedAgain = false
       await checkOnce(deps).catch((error: unknown) => {
-        deps.log.warn({ err: error }, 'the positions of the watched tasks could not be read')
+        deps.log.warn({ err: error }, 'could not read the positions of the watched tasks')
       })
     } while (isAskedAgain)
     running = undefined
@@ -57,10 +57,10 @@ async function checkOnce({ rooms, readVersions, load, drop }: PositionCheckDeps)
     else if (!isFinal(room.task.status)) watched.set(room, room.task.version)
   }
   const rows = watched.size > 0 ? await readVersions([...watched.keys()].map((room) => room.id)) : []
-  const versions = new Map(rows.map(({ id, version }) => [id, version]))
+  const stored = new Map(rows.map((row) => [row.id, row]))
   for (const [room, versionBefore] of watched) {
-    const version = versions.get(room.id)
-    if (version === undefined) drop(room, CLOSE_CODES.notFound, 'the task is gone')
+    const { tenant, version } = stored.get(room.id) ?? {}
+    if (version === undefined || tenant !== room.tenant) drop(room, CLOSE_CODES.notFound, 'the task no longer exists')
     else if (version < versionBefore) drop(room, CLOSE_CODES.positionLost, 'the position is lost')
     else room.moveTo(version)
   }

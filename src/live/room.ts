@@ -1,17 +1,18 @@
 /**
- * One task that is watched in this process: what is known of it, and the streams that follow it.
+ * One task that is watched in this process: its folded state, and the streams that follow it.
  *
- * Every way in ends in the same fold, so order does not matter between them:
- * - `load`: the subscription is acknowledged, then the task is read. Events that come meanwhile are held back and
- *   applied on top. It is done once; later watchers are served from memory.
- * - `accept`: an event. The next version is applied, one at or below ours ignored, one further on held back, and what
- *   lies between is read.
- * - `moveTo`: a position heard of, by a hint or by the position check. What lies between is read, page by page.
+ * Every input ends in the same fold, so their order does not matter:
+ * - `load`: the subscription is acknowledged, then the task is read. Events that arrive meanwhile are kept back and
+ *   applied to it. This is done once; later watchers are served from memory.
+ * - `accept`: an event. The next version is applied, one at or below ours ignored; one further on is kept back, and the
+ *   versions in between are read.
+ * - `moveTo`: a position from a hint or from the position check. The versions in between are read, page by page.
  *
- * A failing read leaves the room as it was, and is logged; the next position check tries again.
+ * A failing read leaves the room unchanged, and is logged; the next position check tries again.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { BaseLogger } from 'pino'
+import type { Principal } from '../access/principal.js'
 import { isFinal } from '../protocol/status.js'
 import type { LogMessage, TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
@@ -27,59 +28,61 @@ const PAGE_SIZE = 200
 
 export type Log = Pick<BaseLogger, 'warn'>
 
-/** A task as it is read to be watched. */
+/** A task as it is read for watching. */
 export type WatchedTask = Task & {
   /** Payload and result are large, and were left out. */
   isLarge?: boolean
 }
 
 export interface RoomDeps {
-  /** Resolves when events of the task arrive, or when it is no use to wait for that. Never rejects. */
+  /** Resolves when events of the task are being received, or when waiting for that is pointless. Never rejects. */
   subscribe(id: TaskId): Promise<void>
-  readTask(id: TaskId): Promise<WatchedTask | undefined>
-  /** The task with its payload and result, however large they are. */
-  readWholeTask(id: TaskId): Promise<Task | undefined>
-  readTransitionMessages(id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
-  /** The latest lines that the task has logged, oldest first. */
-  readLatestLogs(id: TaskId, limit: number): Promise<LogMessage[]>
+  readTask(principal: Principal, id: TaskId): Promise<WatchedTask | undefined>
+  /** The task with its payload and result, whatever their size. */
+  readWholeTask(principal: Principal, id: TaskId): Promise<Task | undefined>
+  readTransitionMessages(principal: Principal, id: TaskId, since: number, limit: number): Promise<TransitionMessage[]>
+  /** The latest log lines of the task, oldest first. */
+  readLatestLogs(principal: Principal, id: TaskId, limit: number): Promise<LogMessage[]>
   frames: HeldFrames
   closer: Closer
   log: Log
   maxStuckMs: number
 }
 
-/** Where a stream begins, and what it is told. */
+/** Where a stream starts, and what it receives. */
 export interface Position {
-  /** The version the client holds; undefined: none. */
+  /** The version that the client holds; undefined: none. */
   since?: number | undefined
-  /** Whether it wants what the handler logs. Default false. */
+  /** Whether it wants the handler's log lines. Default false. */
   logs?: boolean | undefined
 }
 
 export interface Room {
+  readonly tenant: string
   readonly id: TaskId
   /** The task as far as it is known here; undefined before the first read. */
   readonly task: Task | undefined
   readonly streamCount: number
-  /** Reads the task unless it is known. False: there is no such task. Rejects when the read fails. */
+  /** Reads the task unless it is known. False: there is no such task. Rejects if the read fails. */
   load(): Promise<boolean>
   accept(frame: EventFrame): void
-  /** The task has reached this version, at least. */
+  /** The task has reached at least this version. */
   moveTo(version: number): void
-  /** Reads the progress of a running task again: a lost progress leaves no gap to see. Never rejects. */
+  /** Reads the progress of a running task again: a lost progress leaves no visible gap. Never rejects. */
   refreshProgress(): Promise<void>
   attach(position: Position, sink: Sink): RoomStream
   acceptLine(frame: Frame<LogMessage>): void
-  /** Lets every stream try again what it waits for, and closes those whose client takes nothing. */
+  /** Lets every stream retry what it waits for, and closes those whose client reads nothing. */
   tend(): void
   closeStreams(code: number, reason: () => string): void
-  /** It was dropped: what it keeps is let go. */
+  /** The room was dropped: releases its memory. */
   forget(): void
-  /** How long nobody has needed this room. */
+  /** How long this room has been unused. */
   idleMs(): number
 }
 
-export function createRoom(id: TaskId, deps: RoomDeps): Room {
+/** @param principal under whom the task is read; of its tenant are all who watch it here */
+export function createRoom(principal: Principal, id: TaskId, deps: RoomDeps): Room {
   const streams = new Set<RoomStream>()
   const ended: (() => void)[] = []
   const fanOut = createFanOut(streams, (stream) => stream.advance(), () => deps.closer.add(ended.splice(0)))
@@ -101,9 +104,9 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
 
   async function readLatestLogs(limit: number): Promise<LogMessage[]> {
     try {
-      return await deps.readLatestLogs(id, limit)
+      return await deps.readLatestLogs(principal, id, limit)
     } catch (error) {
-      deps.log.warn({ err: error, taskId: id }, 'the lines of a watched task could not be read')
+      deps.log.warn({ err: error, taskId: id }, 'could not read the log lines of a watched task')
       throw error
     }
   }
@@ -118,7 +121,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
     if (known.task) return true
     subscribed ??= deps.subscribe(id)
     await subscribed
-    const read = await deps.readTask(id)
+    const read = await deps.readTask(principal, id)
     if (read === undefined) return false
     const { isLarge = false, ...task } = read
     known.begin(task, isLarge)
@@ -145,35 +148,41 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
         if (run.length === 0 && aim === target) break
       }
     } catch {
-      // Logged where it was read.
+      // Logged by the reader.
     } finally {
       isRefilling = false
     }
   }
 
-  /** Reads the payload and the result, which were too large to be kept. All who ask meanwhile share it. */
+  /** Reads the payload and the result, which were too large to be kept. Concurrent callers share the read. */
   function readSnapshot(): Promise<boolean> {
     filling ??= fill().finally(() => (filling = undefined))
     return filling
   }
 
-  /** Returns whether to ask again now. Not so when PostgreSQL is ahead: the refill tells the streams, or else the next check does. */
+  /**
+   * Returns whether to retry now. If PostgreSQL is ahead there is no need: the refill notifies the streams, or else the
+   * next check does.
+   */
   async function fill(): Promise<boolean> {
     const versionBefore = known.task?.version
     try {
-      const whole = await deps.readWholeTask(id)
+      const whole = await deps.readWholeTask(principal, id)
       if (whole === undefined || known.task === undefined) return false
       if (whole.version > known.task.version) moveTo(whole.version)
       if (whole.version !== known.task.version) return known.task.version !== versionBefore
       known.fill(whole)
       return true
     } catch (error) {
-      deps.log.warn({ err: error, taskId: id }, 'a watched task could not be read')
+      deps.log.warn({ err: error, taskId: id }, 'could not read a watched task')
       throw error
     }
   }
 
-  /** What asks in the same turn shares a read. Nobody joins one that has begun: it may miss what the caller knows of. */
+  /**
+   * Calls in the same turn share a read. A read that has started is not shared: it may miss changes that the caller
+   * knows of.
+   */
   function readAfter(version: number): Promise<TransitionRange> {
     const planned = reads.get(version)
     if (planned) return planned
@@ -187,12 +196,12 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
 
   async function readPage(version: number): Promise<TransitionRange> {
     try {
-      const run = toTransitionRange(await deps.readTransitionMessages(id, version, PAGE_SIZE), version)
+      const run = toTransitionRange(await deps.readTransitionMessages(principal, id, version, PAGE_SIZE), version)
       for (const frame of run) known.apply(frame)
       known.remember(run)
       return run
     } catch (error) {
-      deps.log.warn({ err: error, taskId: id, version }, 'the transitions of a watched task could not be read')
+      deps.log.warn({ err: error, taskId: id, version }, 'could not read the transitions of a watched task')
       throw error
     }
   }
@@ -200,11 +209,11 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
   async function refreshProgress(): Promise<void> {
     if (known.task?.status !== 'PROCESSING') return
     try {
-      const task = await deps.readTask(id)
+      const task = await deps.readTask(principal, id)
       const message = task && progressOf(task)
       if (message && message.progress.at !== known.task.progress?.at) accept(toFrame(message))
     } catch (error) {
-      deps.log.warn({ err: error, taskId: id }, 'the progress of a watched task could not be read')
+      deps.log.warn({ err: error, taskId: id }, 'could not read the progress of a watched task')
     }
   }
 
@@ -218,7 +227,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
   }
 
   function onFailure(error: unknown): void {
-    deps.log.warn({ err: error, taskId: id }, 'a stream was closed: something failed for it')
+    deps.log.warn({ err: error, taskId: id }, 'a stream failed and was closed')
   }
 
   function leave(stream: RoomStream): void {
@@ -245,6 +254,7 @@ export function createRoom(id: TaskId, deps: RoomDeps): Room {
   }
 
   return {
+    tenant: principal.tenant,
     id,
     get task() {
       return known.task

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Principal } from '../access/principal.js'
 import type { TaskId } from '../protocol/task.js'
 import type { WatchedTask } from './room.js'
 
@@ -9,27 +10,29 @@ interface Batch {
   tasks: Promise<Map<TaskId, WatchedTask>>
 }
 
-/** Answers one task at a time, and reads those that are asked for in the same turn in one query. Undefined: no such task. */
+/** Reads one task; calls of one tenant in the same turn share one query. Undefined: the tenant has no such task. */
 export function createSnapshotReader(
-  readTasks: (ids: TaskId[]) => Promise<readonly WatchedTask[]>,
-): (id: TaskId) => Promise<WatchedTask | undefined> {
-  let gathering: Batch | undefined
+  readTasks: (principal: Principal, ids: TaskId[]) => Promise<readonly WatchedTask[]>,
+): (principal: Principal, id: TaskId) => Promise<WatchedTask | undefined> {
+  /** By tenant. */
+  const gathering = new Map<string, Batch>()
 
-  function openBatch(): Batch {
+  function openBatch(principal: Principal): Batch {
     const ids = new Set<TaskId>()
-    const batch: Batch = { ids, tasks: nextTurn().then(() => readBatch(batch)) }
+    const batch: Batch = { ids, tasks: nextTurn().then(() => readBatch(principal, batch)) }
+    gathering.set(principal.tenant, batch)
     return batch
   }
 
-  async function readBatch(batch: Batch): Promise<Map<TaskId, WatchedTask>> {
-    if (gathering === batch) gathering = undefined
-    const tasks = await readTasks([...batch.ids])
+  async function readBatch(principal: Principal, batch: Batch): Promise<Map<TaskId, WatchedTask>> {
+    if (gathering.get(principal.tenant) === batch) gathering.delete(principal.tenant)
+    const tasks = await readTasks(principal, [...batch.ids])
     return new Map(tasks.map((task) => [task.id, task]))
   }
 
-  return async (id) => {
-    if (gathering === undefined || gathering.ids.size >= MAX_BATCH) gathering = openBatch()
-    const { ids, tasks } = gathering
+  return async (principal, id) => {
+    const known = gathering.get(principal.tenant)
+    const { ids, tasks } = known === undefined || known.ids.size >= MAX_BATCH ? openBatch(principal) : known
     ids.add(id)
     return (await tasks).get(id)
   }

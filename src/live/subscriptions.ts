@@ -1,23 +1,24 @@
 /**
  * Many tasks over one connection: subscriptions, each a selection of tasks, over the streams of the hub.
  *
- * It promises of each followed task what a stream promises: every transition once, in order. A task that several
- * subscriptions select has one stream.
+ * Each followed task has the guarantee of a stream: every transition once, in order. A task that several subscriptions
+ * select has a single stream.
  *
  * - By ids: the tasks are followed until they end.
- * - A batch is its ids: it is complete from the start.
- * - By what fits: those that fit and have not ended, newest first, at most `MAX_FIRST_TASKS`; and from then on each that
- *   comes to fit (see `fit-room.ts`), with a snapshot. One that stops fitting is let go after the
- *   transition that says so. For a final status the newest that stand there are told too.
- * - A list, whose rows are told and not the tasks: see `list-subscriptions.ts`.
+ * - A batch is treated as its ids: it is complete from the start.
+ * - By a filter: the matching tasks that have not ended, newest first, at most `MAX_FIRST_TASKS`; and from then on each
+ *   task that starts to match (see `fit-room.ts`), with a snapshot. A task that stops matching is dropped after the
+ *   transition that says so. For a final status, the newest tasks in that status are sent too.
+ * - A list, whose rows are sent instead of its tasks: see `list-subscriptions.ts`.
  *
- * The order of a subscription by what fits: hear of what comes to fit → list what fits → answer → follow. What is heard before the answer
- * waits for it. A task is followed again only at a later version than was told of it: notices and listings may come late. More tasks
- * than a connection follows wait until others have ended.
+ * The order of a subscription by filter: listen for new matches → list the matching tasks → answer → follow. Matches
+ * found before the answer wait for it. A task is followed again only at a version later than the last one sent: notices
+ * and listings may be late. Tasks beyond the limit of a connection wait until others have ended.
  *
- * A stream that ends leaves the connection open. One that is closed because this process cannot go on (restart, slow
- * client) closes the connection with the same code, and the client comes back with `since`.
+ * The connection stays open when a stream ends. If a stream is closed because this process cannot continue it (restart,
+ * slow client), the connection is closed with the same code, and the client reconnects with `since`.
  */
+import type { Principal } from '../access/principal.js'
 import { MAX_BATCH_TASKS } from '../protocol/http.js'
 import type { TaskFilter } from '../protocol/filter.js'
 import { isFinal, type Status } from '../protocol/status.js'
@@ -30,19 +31,24 @@ import type { ListSink } from './list-stream.js'
 import { ListSubscriptions } from './list-subscriptions.js'
 import { ListsFullError, type Lists } from './lists.js'
 
-export const MAX_SUBSCRIPTIONS = 50
-export const MAX_FOLLOWED_TASKS = 5_000
-export const MAX_FIRST_TASKS = 200
-/** Tasks that were told of, with the version, and that wait to be followed. Of more, the oldest are forgotten. */
+const MAX_SUBSCRIPTIONS = 50
+const MAX_FOLLOWED_TASKS = 5_000
+const MAX_FIRST_TASKS = 200
+/**
+ * The maximum number of tasks that were sent, with their version, and that wait to be followed. Above it the oldest are
+ * forgotten.
+ */
 const MAX_REMEMBERED = 20_000
 
 export interface SubscriptionsDeps {
+  /** Whose connection it is: it sees the tasks of this tenant. */
+  principal: Principal
   hub: Pick<Hub, 'find' | 'attach'>
   lists: Pick<Lists, 'open' | 'find' | 'watchFits'>
   sink: Sink & ListSink
-  /** Takes the answers to what was asked. */
+  /** Receives the answers to requests. */
   answer(message: SocketAnswer): void
-  /** Nothing is followed any more, and nothing will come to be: all selected tasks have ended. */
+  /** Nothing is followed any more, and nothing will be: all selected tasks have ended. */
   onIdle?: (() => void) | undefined
 }
 
@@ -51,15 +57,15 @@ export interface Subscriptions {
   subscribeToList(id: string, query: ListQuery): Promise<void>
   unsubscribe(id: string): void
   drained(): void
-  /** The connection is gone. */
+  /** The connection is closed. */
   stop(): void
 }
 
 interface Subscription {
   readonly id: string
-  /** Undefined: which tasks it selects is known from the start. */
+  /** Undefined: the selected tasks are known from the start. */
   readonly filter: TaskFilter | undefined
-  /** What came to fit before the answer, and what waits for others to end; by id the version. */
+  /** Tasks that matched before the answer, or wait for others to end; the version by id. */
   readonly waiting: Map<TaskId, number>
   isAnswered: boolean
   watch?: { stop(): void }
@@ -70,12 +76,12 @@ interface Followed {
   readonly subscriptions: Set<Subscription>
 }
 
-export function createSubscriptions({ hub, lists, sink, answer, onIdle }: SubscriptionsDeps): Subscriptions {
+export function createSubscriptions({ principal, hub, lists, sink, answer, onIdle }: SubscriptionsDeps): Subscriptions {
   const subscriptions = new Map<string, Subscription>()
   const followed = new Map<TaskId, Followed>()
-  /** The last version told of each task, as far as that is remembered. */
+  /** The last version sent for each task, as far as it is remembered. */
   const told = new Map<TaskId, number>()
-  const listed = new ListSubscriptions({ lists, sink, answer, onClosed: closeAll })
+  const listed = new ListSubscriptions({ principal, lists, sink, answer, onClosed: closeAll })
   let isOver = false
   let isFollowing = false
 
@@ -90,7 +96,7 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
       if (isOver || subscriptions.get(id) !== subscription) return
       if (followed.size + ids.length > MAX_FOLLOWED_TASKS) {
         forget(subscription)
-        return refuse(id, 'too_many_tasks', `A socket follows ${MAX_FOLLOWED_TASKS} tasks; this would be ${followed.size + ids.length}.`)
+        return refuse(id, 'too_many_tasks', `A socket can follow at most ${MAX_FOLLOWED_TASKS} tasks; this request would make it ${followed.size + ids.length}.`)
       }
       answer({ type: 'subscribed', id, tasks: ids.length, ...(missing && { missing }) })
       isFollowing = true
@@ -102,16 +108,16 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
     } catch (error) {
       if (isOver || subscriptions.get(id) !== subscription) return
       forget(subscription)
-      if (error instanceof ListsFullError) refuse(id, 'overloaded', 'The server watches as many filters as it can. Try again later.')
+      if (error instanceof ListsFullError) refuse(id, 'overloaded', 'The server has reached its limit of watched filters. Try again later.')
       else refuse(id, 'unavailable', 'The tasks could not be read. Try again.')
     }
   }
 
   function isRefused(id: string): boolean {
     const isTaken = subscriptions.has(id) || listed.has(id)
-    if (isTaken) refuse(id, 'duplicate_id', `There is a subscription ${id} already.`)
+    if (isTaken) refuse(id, 'duplicate_id', `The subscription ${id} already exists.`)
     else if (subscriptions.size + listed.size < MAX_SUBSCRIPTIONS) return false
-    else refuse(id, 'too_many_subscriptions', `A socket holds ${MAX_SUBSCRIPTIONS} subscriptions.`)
+    else refuse(id, 'too_many_subscriptions', `A socket can have at most ${MAX_SUBSCRIPTIONS} subscriptions.`)
     return true
   }
 
@@ -123,21 +129,21 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
   async function findFirst(subscription: Subscription, selection: Selection): Promise<{ ids: TaskId[]; missing?: TaskId[] }> {
     if ('ids' in selection) return findTasks(selection.ids)
     if (subscription.filter !== undefined) return firstTasks(subscription, selection)
-    return { ids: (await lists.find(selection, MAX_BATCH_TASKS)).map(({ id }) => id) }
+    return { ids: (await lists.find(principal, selection, MAX_BATCH_TASKS)).map(({ id }) => id) }
   }
 
   async function findTasks(given: readonly TaskId[]): Promise<{ ids: TaskId[]; missing: TaskId[] }> {
     const wanted = [...new Set(given.map((id) => id.toLowerCase()))]
-    const isFound = await Promise.all(wanted.map((id) => hub.find(id)))
+    const isFound = await Promise.all(wanted.map((id) => hub.find(principal, id)))
     return { ids: wanted.filter((_, index) => isFound[index]), missing: wanted.filter((_, index) => !isFound[index]) }
   }
 
   async function firstTasks(subscription: Subscription, filter: TaskFilter): Promise<{ ids: TaskId[]; missing?: never }> {
-    const watch = await lists.watchFits(filter, (id, version) => comeToFit(subscription, id, version))
+    const watch = await lists.watchFits(principal, filter, (id, version) => comeToFit(subscription, id, version))
     subscription.watch = watch
-    // It was given up meanwhile.
+    // The subscription ended meanwhile.
     if (isOver || subscriptions.get(subscription.id) !== subscription) watch.stop()
-    const tasks = await lists.find(filter, MAX_FIRST_TASKS)
+    const tasks = await lists.find(principal, filter, MAX_FIRST_TASKS)
     const isWanted = ({ status }: { status: Status }) => filter.status !== undefined || !isFinal(status)
     for (const task of tasks) if (!isWanted(task)) remember(task.id, task.version)
     return { ids: tasks.filter(isWanted).map(({ id }) => id) }
@@ -149,7 +155,7 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
     if (known !== undefined) return void known.subscriptions.add(subscription)
     if (version <= (told.get(id) ?? 0)) return
     subscription.waiting.set(id, version)
-    if (subscription.waiting.size > MAX_REMEMBERED) return closeAll(CLOSE_CODES.overload, 'more tasks fit than one connection can be told of')
+    if (subscription.waiting.size > MAX_REMEMBERED) return closeAll(CLOSE_CODES.overload, 'more tasks match than one connection can follow')
     followWaiting(subscription)
   }
 
@@ -185,7 +191,7 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
     }
     const entry: Followed = { stream: undefined, subscriptions: new Set([subscription]) }
     followed.set(id, entry)
-    const stream = hub.attach(id, { since }, {
+    const stream = hub.attach(principal, id, { since }, {
       send(json, message) {
         sink.send(json, message)
         if (message) letGo(id, entry, message)
@@ -194,11 +200,11 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
       close: (code, reason) => onClosed(id, entry, code, reason),
     })
     entry.stream = stream
-    // It may be over already: the task has ended, or does not fit any more.
+    // The stream may already be over: the task has ended, or no longer matches.
     if (followed.get(id) !== entry) stream.stop()
   }
 
-  /** The message may be the last that these subscriptions want of the task. */
+  /** The message may be the last about this task for these subscriptions. */
   function letGo(id: TaskId, entry: Followed, { status, version }: StreamMessage): void {
     remember(id, version)
     for (const subscription of entry.subscriptions) {
@@ -222,7 +228,7 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
     restIfIdle()
   }
 
-  /** In the place of one that is followed no more. */
+  /** Takes the place of a task that is no longer followed. */
   function followOthers(): void {
     for (const subscription of subscriptions.values()) if (subscription.waiting.size > 0) followWaiting(subscription)
   }
@@ -265,7 +271,7 @@ export function createSubscriptions({ hub, lists, sink, answer, onIdle }: Subscr
   }
 }
 
-/** What other tasks can come to fit; undefined for ids, and for a whole batch. */
+/** The filter by which other tasks can start to match; undefined for ids, and for a whole batch. */
 function toFilter(selection: Selection): TaskFilter | undefined {
   if ('ids' in selection) return undefined
   const { batch, ...others } = selection

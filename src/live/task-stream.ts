@@ -1,27 +1,27 @@
 /**
  * One connection that follows one task.
  *
- * It promises its client every transition after where it started, once and in order, then the end. It holds a cursor,
- * the version it has sent, and nothing else: no queue. Whenever something may have changed (an event, a drained socket,
- * a finished read, a periodic check) it takes, step by step, what comes after its cursor:
+ * It guarantees its client every transition after its starting point, once and in order, then the end. It holds a
+ * cursor, the version it has sent, and nothing else: no queue. Whenever something may have changed (an event, a drained
+ * socket, a finished read, a periodic check) it sends, step by step, what comes after its cursor:
  *
- * 1. Nothing sent yet: the opening. `snapshot`; or with `since` the message `resumed`. The snapshot of a large task is read when the
- *    socket has room for it.
+ * 1. Nothing sent yet: the opening. `snapshot`; or with `since` the message `resumed`. The snapshot of a large task is
+ *    read when the socket has room for it.
  * 2. Behind its room: the next transition, from memory or from a page read from PostgreSQL.
- * 3. Level with its room, and the task has ended: it is over, once the socket has taken almost all. The room closes it with 1000, when
- *    all have been told.
- * 4. Level with its room: the latest progress, if that was not sent. Progress in between is skipped.
+ * 3. Level with its room, and the task has ended: the stream is over, once the socket has taken almost all. The room
+ *    closes it with 1000, when all streams have received the end.
+ * 4. Level with its room: the latest progress, if it was not sent yet. Intermediate progress is skipped.
  *
- * With `logs`, what the handler has logged comes when the stream is level with its room, and before the last transition.
+ * With `logs`, the handler's log lines are sent when the stream is level with its room, and before the last transition.
  *
- * What goes wrong, and then:
- * - The socket is full: it stops and forgets its page; `drained` goes on at the cursor. A socket that takes not one byte
- *   for `maxStuckMs` is closed with 4002. Closing it for being full would be a livelock: it would come back, get the
- *   same burst and be full again.
- * - A read fails: it waits for the next check.
- * - Something throws that should not: this stream ends with 1011. Its room and the other streams go on.
- * - PostgreSQL has nothing after a position, neither when asked again: the position was never reached here, or its
- *   history is gone. `snapshot` with `reset`.
+ * Failures:
+ * - The socket is full: the stream stops and forgets its page; `drained` continues at the cursor. A socket that takes
+ *   not one byte for `maxStuckMs` is closed with 4002. Closing it because it is full would be a livelock: the client
+ *   would reconnect, get the same burst, and its socket would be full again.
+ * - A read fails: the stream waits for the next check.
+ * - An unexpected exception: this stream ends with 1011. Its room and the other streams continue.
+ * - PostgreSQL has nothing after a position, even on a second read: the position was never reached here, or its history
+ *   is gone. The answer is `snapshot` with `reset`.
  */
 import { isFinal, type Status } from '../protocol/status.js'
 import { CLOSE_CODES, type ProgressMessage, type SnapshotMessage, type StreamMessage } from '../protocol/stream.js'
@@ -29,63 +29,66 @@ import type { Task } from '../protocol/task.js'
 import { findInRange, toFrame, type Frame, type TransitionRange, type TransitionFrame } from './frame.js'
 import type { LogTail } from './log-tail.js'
 
-/** What a socket may hold for a stream, in bytes. A frame that is larger than that goes alone. */
+/** The maximum buffered bytes of a socket. A larger frame is sent alone. */
 export const MAX_BUFFERED_BYTES = 64 * 1024
-/** A socket that holds less has room again. */
+/** Below this a socket has room again. */
 export const LOW_WATER_BYTES = 16 * 1024
 
-/** Where frames go. None of its functions throws, also when the connection is gone. */
+/** The destination of frames. None of its functions throws, even if the connection is closed. */
 export interface Sink {
-  /** `json` is the text of `message`, if it is one of a stream: the same text for all who are sent it. */
+  /** `json` is the text of `message`, if it is a stream message; the text is shared by all receivers. */
   send(json: string, message?: StreamMessage): void
-  /** What was sent and not yet handed to the network. */
+  /** The bytes that were sent and not yet passed to the network. */
   bufferedBytes(): number
   close(code: number, reason: string): void
 }
 
-/** What the transport tells a stream. */
+/** What the transport reports to a stream. */
 export interface TaskStream {
   /** The socket has room again: call it whenever the buffer falls below `LOW_WATER_BYTES`. */
   drained(): void
-  /** The connection is gone. Idempotent. */
+  /** The connection is closed. Idempotent. */
   stop(): void
 }
 
-/** What the room tells a stream besides. */
+/** What the room reports to a stream in addition. */
 export interface RoomStream extends TaskStream {
-  /** Sends what there is to send. Harmless at any time. */
+  /** Sends whatever is pending. May be called at any time. */
   advance(): void
   close(code: number, reason: string): void
-  /** Closes with 4002 when the client has taken nothing for `maxStuckMs`. To be called every now and then. */
+  /** Closes with 4002 if the client has read nothing for `maxStuckMs`. Call it now and then. */
   closeIfStuck(): void
 }
 
-/** What a stream asks of its room. */
+/** What a stream needs from its room. */
 export interface StreamSource {
   readonly task: Task | undefined
   readonly progress: Frame<ProgressMessage> | undefined
   readonly logs: Pick<LogTail, 'isReady' | 'after'>
   /** Undefined: `readSnapshot` reads it. */
   snapshot(): Frame<SnapshotMessage> | undefined
-  /** Reads what `snapshot` answers next. False: the task has moved on, and the room will say so. */
+  /** Reads the next result of `snapshot`. False: the task has moved on, and the room will report it. */
   readSnapshot(): Promise<boolean>
   find(version: number): TransitionFrame | undefined
-  /** Reads what follows `version`; begins after the call, and the room knows it before the answer comes. */
+  /**
+   * Reads the transitions after `version`. The read starts after the call, and the room knows its result before the
+   * caller does.
+   */
   readAfter(version: number): Promise<TransitionRange>
-  /** The stream has told all there is: `close` is to be called once the others have been told, too. */
+  /** The stream has sent everything: call `close` once the others have been sent everything too. */
   whenAllTold(close: () => void): void
 }
 
 export interface StreamOptions {
-  /** The version the client holds. Undefined: none. */
+  /** The version that the client holds. Undefined: none. */
   since: number | undefined
-  /** Whether the client wants what the handler logs. */
+  /** Whether the client wants the handler's log lines. */
   logs: boolean
   sink: Sink
   maxStuckMs: number
   /** Called once, when nothing more will be sent. */
   onEnd(): void
-  /** Told of a mistake of ours, which has ended this stream with 1011. */
+  /** Receives a bug of ours, which has ended this stream with 1011. */
   onFailure(error: unknown): void
 }
 
@@ -107,11 +110,11 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
       isBusy = takeSteps()
     } catch (error) {
       onFailure(error)
-      close(CLOSE_CODES.internalError, 'something went wrong on the server')
+      close(CLOSE_CODES.internalError, 'internal server error')
     }
   }
 
-  /** Returns whether a read is under way, which goes on by itself. */
+  /** Returns whether a read is in progress, which continues by itself. */
   function takeSteps(): boolean {
     while (!isOver) {
       const step = takeStep()
@@ -120,7 +123,7 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
     return false
   }
 
-  /** `sent`: there may be more. `wait`: until somebody calls `advance` again. `read`: until the read has ended. */
+  /** `sent`: there may be more. `wait`: until the next call of `advance`. `read`: until the read has ended. */
   function takeStep(): 'sent' | 'wait' | 'read' {
     const { task } = room
     if (task === undefined) return 'wait'
@@ -195,7 +198,7 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
     return findInRange(page, version + 1) ?? room.find(version + 1)
   }
 
-  /** Nothing in memory follows `version`. */
+  /** No transition in memory follows `version`. */
   function seek(version: number): 'sent' | 'wait' | 'read' {
     const { task } = room
     if (isLost && task) return sendSnapshot(task, { reset: true })
@@ -208,7 +211,7 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
     )
   }
 
-  /** Goes on when this was read. When it cannot be, the next check tries again. */
+  /** Continues when the read is done. If it fails, the next check tries again. */
   function readFirst(read: Promise<boolean>): 'read' {
     read.then(
       (isRead) => {
@@ -256,7 +259,7 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
     if (stuck === undefined) return
     const bytes = sink.bufferedBytes()
     if (bytes < stuck.bytes) stuck = { sinceMs: performance.now(), bytes }
-    else if (performance.now() - stuck.sinceMs > maxStuckMs) close(CLOSE_CODES.tooSlow, `nothing was taken for ${maxStuckMs} ms`)
+    else if (performance.now() - stuck.sinceMs > maxStuckMs) close(CLOSE_CODES.tooSlow, `the client read nothing for ${maxStuckMs} ms`)
   }
 
   return { advance, drained: advance, close, stop, closeIfStuck }

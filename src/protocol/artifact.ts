@@ -3,11 +3,11 @@ import { Type, type Static } from 'typebox'
 import { MAX_FILE_NAME_BYTES } from './file-name.js'
 import { Instant, TaskId } from './task.js'
 
-/** Checked where files come in: see `file-name.ts`. */
-export const ArtifactName = Type.String({
+/** Checked where files are received: see `file-name.ts`. */
+const ArtifactName = Type.String({
   minLength: 1,
   maxLength: MAX_FILE_NAME_BYTES,
-  description: `any Unicode of at most ${MAX_FILE_NAME_BYTES} bytes, without slashes, control characters and what Windows reserves`,
+  description: `any Unicode of at most ${MAX_FILE_NAME_BYTES} bytes, without slashes, control characters or names that Windows reserves`,
   examples: ['report.html'],
 })
 export type ArtifactName = Static<typeof ArtifactName>
@@ -29,14 +29,14 @@ export type ArtifactList = Static<typeof ArtifactList>
 
 export const ArtifactParams = Type.Object({ id: TaskId, name: ArtifactName })
 
-/** The longest a signed link may hold, in seconds: 30 days. */
-export const MAX_LINK_SECONDS = 30 * 86_400
+/** The longest lifetime of a signed link, in seconds: 30 days. */
+const MAX_LINK_SECONDS = 30 * 86_400
 
 export const CreateLink = Type.Object(
   { expiresInSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_LINK_SECONDS, default: 3_600 })) },
   { additionalProperties: false },
 )
-export const Link = Type.Object({ url: Type.String({ description: 'a path on this server that anybody may read until it expires' }), expiresAt: Instant })
+export const Link = Type.Object({ url: Type.String({ description: 'a path on this server that anyone may read until it expires' }), expiresAt: Instant })
 export type Link = Static<typeof Link>
 
 export const LinkQuery = Type.Object({
@@ -44,7 +44,7 @@ export const LinkQuery = Type.Object({
   signature: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$', examples: ['v4vYDLvUn2ZVdO0cKBfzvEyWmnNcjBhP5gDzaeFxLhc'] }),
 })
 
-/** A file that was sent, to be named in the payload of a task. */
+/** An uploaded file, to be named in the payload of a task. */
 export const Upload = Type.Object({ upload: TaskId, name: ArtifactName, mediaType: Type.String(), bytes: Type.Integer(), sha256: Type.String() })
 export type Upload = Static<typeof Upload>
 export const UploadQuery = Type.Object({ name: Type.Optional({ ...ArtifactName, default: 'upload' }) }, { additionalProperties: false })

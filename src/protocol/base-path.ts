@@ -1,6 +1,7 @@
 /**
- * The path under which the outside reaches this process's server: `BASE_PATH`, e.g. `/taskwire`, or nothing. It is part of every link
- * in an answer. One for a process, set once at its start, because tasks are made into what clients see in many rooms.
+ * The path under which clients reach this process's server: `BASE_PATH`, e.g. `/taskwire`, or an empty text. It is part
+ * of every link in an answer. It is global to the process and set once at start, because many rooms convert tasks to
+ * what clients see.
  */
 let basePath = ''
 
@@ -8,7 +9,7 @@ export function setBasePath(path: string): void {
   basePath = path
 }
 
-/** A link that works outside, to a path of the server that begins with `/`. */
+/** A link that clients can use, from a path of this server that begins with `/`. */
 export function linkTo(path: string): string {
   return basePath + path
 }

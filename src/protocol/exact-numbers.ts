@@ -1,2 +1,5 @@
-/** The one rule for numbers in JSON: see `public/exact-numbers.js`, which is the source, because the browser loads that file as it is. */
-export { findInexactNumber, type InexactNumber } from '../../public/exact-numbers.js'
+/**
+ * The one rule for numbers in JSON. The source is `public/exact-numbers.js`, because the browser loads that file
+ * directly.
+ */
+export { findInexactNumber } from '../../public/exact-numbers.js'

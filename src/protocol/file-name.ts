@@ -1,6 +1,7 @@
 /**
- * Which names files may have: any Unicode that every system can show and store as one name. Where bytes lie is never made of a
- * name (see `src/artifacts`), so a name is only ever text: for lists, pages, headers and the disks of those who download.
+ * Valid file names: any Unicode that every system can show and store as one name. The location of the bytes is never
+ * derived from a name (see `src/artifacts`), so a name is only ever text: for lists, pages, headers and the disks of
+ * people who download the file.
  */
 import type { FieldError } from './errors.js'
 
@@ -13,7 +14,7 @@ interface Rule {
   fix: string
 }
 
-/** The first that is broken is reported. */
+/** The first broken rule is reported. */
 const RULES: readonly Rule[] = [
   { isBroken: (name) => name === '', detail: 'is empty', fix: 'Name the file, e.g. report.pdf.' },
   { isBroken: (name) => !name.isWellFormed(), detail: 'contains half of a surrogate pair', fix: 'Send well-formed Unicode.' },
@@ -30,7 +31,7 @@ const RULES: readonly Rule[] = [
   },
   { isBroken: (name) => /[/\\]/.test(name), detail: 'contains a slash', fix: 'Send the name alone, without folders.' },
   { isBroken: (name) => /^\.{1,2}$/.test(name), detail: 'is the name of a folder', fix: 'Name the file, e.g. report.pdf.' },
-  // They let "gpj.exe" be shown as "exe.jpg".
+  // They make "gpj.exe" appear as "exe.jpg".
   {
     isBroken: (name) => /[\u202A-\u202E\u2066-\u2069]/.test(name),
     detail: 'contains a character that reverses the direction of text',
@@ -45,7 +46,7 @@ const RULES: readonly Rule[] = [
   },
 ]
 
-/** What keeps this text from being the name of a file; undefined when nothing does. */
+/** Why this text cannot be the name of a file; undefined if it can. */
 export function findFileNameError(name: string): Omit<FieldError, 'pointer'> | undefined {
   const broken = RULES.find((rule) => rule.isBroken(name))
   return broken && { detail: broken.detail, fix: broken.fix }

@@ -1,8 +1,9 @@
 /**
- * What tasks must be like to be listed, followed or exported.
+ * The filter for tasks that are listed, followed or exported.
  *
- * Each filter is one entry of `FILTERS`. The REST list, streams, selections, sockets, exports and the page take their filters from it. To add
- * one, write its entry here; the compiler then names the one table of the store that says it in SQL (`store/reads/filter-sql.ts`).
+ * Each filter is one entry of `FILTERS`. The REST list, streams, selections, sockets, exports and the page take their
+ * filters from it. To add one, write its entry here; the compiler then names the tables of the store that need an entry
+ * for it: its condition in SQL (`store/reads/filter-sql.ts`) and its index (`store/reads/list-walks.ts`).
  */
 import { Type, type Static } from 'typebox'
 import type { FieldError } from './errors.js'
@@ -15,40 +16,46 @@ export { isOrderedByTime } from '../../public/protocol.js'
 
 /** PostgreSQL stores no text with U+0000. */
 export const NO_NUL = '^[^\\u0000]*$'
-/** A tag to look for. */
-export const Tag = Type.String({ minLength: 1, maxLength: MAX_TAG_LENGTH, pattern: NO_NUL, examples: ['nightly'] })
+/** A tag to filter by. */
+const Tag = Type.String({ minLength: 1, maxLength: MAX_TAG_LENGTH, pattern: NO_NUL, examples: ['nightly'] })
 
 const EARLIEST_MS = Date.parse(FIRST_INSTANT)
 const LATEST_MS = Date.parse(LAST_INSTANT)
 
 interface Filter<Schema extends Type.TSchema> {
-  /** Of the value, which is a text: filters are sent in a query string. With a title and a description for forms and documents. */
+  /** The schema of the value, a text, because filters are sent in a query string. Has a title and a description for forms and documents. */
   schema: Schema
   /**
-   * Whether a stream can tell from a notice that a task fits: undefined when this notice does not say. `null`: no notice tells, and each
-   * task that fits otherwise is read.
+   * Whether the task of a notice matches; undefined if this notice does not say. `null`: no notice can tell, and each
+   * task that matches the other filters is read.
    */
   fits: ((wanted: Static<Schema>, notice: Notice) => boolean | undefined) | null
-  /** As the store and streams take it: equal filters look equal. What is wrong with the value instead, which the schema cannot say. Left out: as it is. */
+  /**
+   * The value in the form that the store and streams accept, so that equal filters have equal texts; or an error that the
+   * schema cannot express. If omitted, the value stays as it is.
+   */
   read?(given: string): { value: string } | Omit<FieldError, 'pointer'>
 }
 
 const define = <Schema extends Type.TSchema>(filter: Filter<Schema>) => filter
-/** For filters that look at what a notice tells of its task, when it does. */
+/** For filters on the facts that a notice has of its task, if it has them. */
 const byFacts = <Value>(test: (wanted: Value, facts: TaskFacts) => boolean) => (wanted: Value, { facts }: Notice) => facts && test(wanted, facts)
 const readId = (given: string) => ({ value: given.toLowerCase() })
 
-/** A time as PostgreSQL takes it, from whatever RFC 3339 allows. Stored times have whole milliseconds, so a finer one means the next. */
+/**
+ * A time in the form that PostgreSQL accepts, from any form that RFC 3339 allows. Stored times have whole milliseconds,
+ * so a finer one is rounded up.
+ */
 function readInstant(text: string): { value: string } | Omit<FieldError, 'pointer'> {
   const [, finer = ''] = /\.\d{3}(\d+)/.exec(text) ?? []
   const milliseconds = Date.parse(text) + (Number(finer) > 0 ? 1 : 0)
-  if (Number.isNaN(milliseconds)) return { detail: 'is no time that exists', fix: 'Send one such as 2026-11-20T21:22:23Z.' }
+  if (Number.isNaN(milliseconds)) return { detail: 'is not a valid time', fix: 'Send a time such as 2026-11-20T21:22:23Z.' }
   return { value: new Date(Math.min(Math.max(milliseconds, EARLIEST_MS), LATEST_MS)).toISOString() }
 }
 
 export const FILTERS = {
   status: define({
-    schema: { ...Status, title: 'Status', description: 'tasks that stand there' },
+    schema: { ...Status, title: 'Status', description: 'tasks in this status' },
     fits: (wanted, { status }) => wanted === status,
   }),
   type: define({
@@ -64,12 +71,12 @@ export const FILTERS = {
     fits: byFacts((wanted, { queue }) => wanted === queue),
   }),
   batch: define({
-    schema: { ...TaskId, title: 'Batch', description: 'the tasks of this batch' },
+    schema: { ...TaskId, title: 'Batch', description: 'tasks of this batch' },
     fits: byFacts((wanted, { batchId }) => wanted === batchId),
     read: readId,
   }),
   parent: define({
-    schema: { ...TaskId, title: 'Parent', description: 'the tasks that this one has made' },
+    schema: { ...TaskId, title: 'Parent', description: 'tasks created by this task' },
     fits: byFacts((wanted, { parentId }) => wanted === parentId),
     read: readId,
   }),
@@ -86,7 +93,7 @@ export const FILTERS = {
   q: define({
     schema: Type.String({
       ...{ minLength: 1, maxLength: 200, pattern: NO_NUL, examples: ['nightly report'] },
-      ...{ title: 'Text in the title', description: 'text in the title, upper or lower case' },
+      ...{ title: 'Text in the title', description: 'text in the title, case-insensitive' },
     }),
     fits: null,
   }),
@@ -100,11 +107,11 @@ const properties = Object.fromEntries(FILTER_NAMES.map((name) => [name, Type.Opt
   [Name in FilterName]: Type.TOptional<Filters[Name]['schema']>
 }
 
-/** All that is given must fit. `{}` is every task. */
+/** A task must match every field given. `{}` matches every task. */
 export const TaskFilter = Type.Object(properties, { additionalProperties: false })
 export type TaskFilter = Static<typeof TaskFilter>
 
-/** The filters that are set, each in the one form that the store and streams take; or what is wrong with one. */
+/** The filters that are set, each in the one form that the store and streams accept; or what is wrong with one. */
 export function readTaskFilter(given: { readonly [Name in FilterName]?: string | undefined }): { filter: TaskFilter } | { error: FieldError } {
   const filter: { [Name in FilterName]?: string } = {}
   for (const name of FILTER_NAMES) {
@@ -117,13 +124,13 @@ export function readTaskFilter(given: { readonly [Name in FilterName]?: string |
   }
   const { createdAfter, createdBefore } = filter
   if (createdAfter !== undefined && createdBefore !== undefined && createdAfter >= createdBefore) {
-    return { error: { pointer: '/createdBefore', detail: 'must be later than createdAfter', fix: 'Exchange the two, or leave one of them out.' } }
+    return { error: { pointer: '/createdBefore', detail: 'must be later than createdAfter', fix: 'Swap the two, or omit one of them.' } }
   }
   return { filter: filter as TaskFilter }
 }
 
-/** Whether the task fits as the notice tells; undefined when only the task itself can say. */
-export function fitsNotice(filter: TaskFilter, notice: Notice): boolean | undefined {
+/** Whether the task matches after the change that the notice tells of; undefined if only the task itself can tell. */
+export function fitsFilter(filter: TaskFilter, notice: Notice): boolean | undefined {
   let isSure = true
   for (const name of FILTER_NAMES) {
     const wanted = filter[name]

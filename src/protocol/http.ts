@@ -1,4 +1,4 @@
-/** Bodies, parameters and answers of the REST surface. */
+/** Bodies, parameters and answers of the REST API. */
 import { Type, type Static } from 'typebox'
 import { NO_NUL, TaskFilter } from './filter.js'
 import {
@@ -17,68 +17,71 @@ import {
 } from './limits.js'
 import { Instant, LogLine, QueueName, TaskId, TaskSummary, TaskType, Transition } from './task.js'
 
-export { MAX_BATCH_BYTES, MAX_BATCH_TASKS, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_IDS_IN_URL, MAX_WAIT_SECONDS } from './limits.js'
+export { MAX_BATCH_BYTES, MAX_BATCH_TASKS, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_WAIT_SECONDS } from './limits.js'
 
-/** What a client asks for. `{"title": "example task"}` alone is valid. */
+/** The request to create a task. `{"title": "example task"}` alone is valid. */
 export const CreateTask = Type.Object(
   {
-    title: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_TITLE_LENGTH, description: 'for people; the type when left out' })),
-    type: Type.Optional({ ...TaskType, description: 'one of GET /api/types; demo.sleep when left out' }),
-    payload: Type.Optional(Type.Unknown({ description: 'input of the handler; fits the schema of the type' })),
-    priority: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_PRIORITY, description: `${MAX_PRIORITY} first, 0 (default) last` })),
+    title: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_TITLE_LENGTH, description: 'for people; the type if omitted' })),
+    type: Type.Optional({ ...TaskType, description: 'one of GET /api/types; demo.sleep if omitted' }),
+    payload: Type.Optional(Type.Unknown({ description: 'the input of the handler; must match the schema of the type' })),
+    priority: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_PRIORITY, description: `${MAX_PRIORITY} first, 0 last; the type decides if omitted` })),
     tags: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: MAX_TAG_LENGTH }), { maxItems: MAX_TAGS })),
-    runAt: Type.Optional({ ...Instant, description: 'not before this time; not together with delayMs' }),
+    runAt: Type.Optional({ ...Instant, description: 'the earliest start; not together with delayMs' }),
     delayMs: Type.Optional(
       Type.Integer({ minimum: 0, maximum: 366 * 86_400_000, description: 'milliseconds from now; not together with runAt' }),
     ),
-    expiresAt: Type.Optional({ ...Instant, description: 'not started by then, the task is EXPIRED' }),
-    queue: Type.Optional({ ...QueueName, description: 'which workers take it; that of the type when left out' }),
+    expiresAt: Type.Optional({ ...Instant, description: 'a task that has not started by this time is EXPIRED' }),
+    queue: Type.Optional({ ...QueueName, description: 'selects the workers that run the task; the queue of the type if omitted' }),
     uniqueKey: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 200, description: 'while a task of the type with this key has not ended, it is the answer, and none is created' }),
+      Type.String({ minLength: 1, maxLength: 200, description: 'while a task of this type with this key has not ended, that task is returned and no other is created' }),
     ),
-    callbackUrl: Type.Optional(Type.String({ maxLength: 2_000, pattern: '^https?://', examples: ['https://example.com/hook'], description: 'is sent a signed POST when the task has ended' })),
+    callbackUrl: Type.Optional(Type.String({ maxLength: 2_000, pattern: '^https?://', examples: ['https://example.com/hook'], description: 'receives a signed POST when the task has ended' })),
   },
-  // Without an example, tools make one of every field, with runAt and delayMs together.
+  // Without an example, tools generate one with every field, and so with runAt and delayMs together.
   { additionalProperties: false, examples: [{ title: 'example task' }] },
 )
 export type CreateTask = Static<typeof CreateTask>
 
-/** All are created, or none. */
+/** All tasks are created, or none. */
 export const CreateBatch = Type.Object(
   { tasks: Type.Array(CreateTask, { minItems: 1, maxItems: MAX_BATCH_TASKS }) },
   { additionalProperties: false, examples: [{ tasks: [{ title: 'first task' }, { title: 'second task' }] }] },
 )
 export type CreateBatch = Static<typeof CreateBatch>
 
-/** The tasks in the order given, without payloads and results. One with a unique key that another unfinished task has is that other. */
+/**
+ * The tasks in the order given, without payloads and results. If another unfinished task has the unique key of one,
+ * that task stands in its place.
+ */
 export const Batch = Type.Object({ batchId: TaskId, items: Type.Array(TaskSummary) })
 export type Batch = Static<typeof Batch>
 
-/** What may be changed of a task that has not started; what is left out stays. */
+/** The fields that can be changed before a task has started; omitted fields stay as they are. */
 export const EditTask = Type.Object(
   {
     title: Type.Optional(CreateTask.properties.title),
-    payload: Type.Optional(Type.Unknown({ description: 'the whole payload; fits the schema of the type' })),
+    payload: Type.Optional(Type.Unknown({ description: 'the whole payload; must match the schema of the type' })),
     priority: Type.Optional(CreateTask.properties.priority),
     tags: Type.Optional(CreateTask.properties.tags),
-    runAt: Type.Optional({ ...Instant, description: 'only of a task that is SCHEDULED' }),
+    runAt: Type.Optional({ ...Instant, description: 'only for a SCHEDULED task' }),
     expiresAt: Type.Optional(Type.Union([Instant, Type.Null()])),
   },
   { additionalProperties: false, minProperties: 1 },
 )
 export type EditTask = Static<typeof EditTask>
 
-/** How a task should be cancelled. No body means the defaults. */
+/** How to cancel a task. No body means the defaults. */
 export const CancelRequest = Type.Object(
   {
     reason: Type.Optional(Type.String({ minLength: 1, maxLength: 500, pattern: NO_NUL, description: 'for people; stored with the transition' })),
-    children: Type.Optional(Type.Boolean({ default: false, description: 'also the tasks that this one has made, and so on' })),
+    children: Type.Optional(Type.Boolean({ default: false, description: 'also cancel the tasks that this one has created, recursively' })),
   },
   { additionalProperties: false },
 )
 export type CancelRequest = Static<typeof CancelRequest>
 
-/** One run of a task that has ended, and the one under way, if any, with no end yet. */
+/** An attempt that has ended, or the running one, which has no end yet. */
 export const Attempt = Type.Object(
   {
     attempt: Type.Integer({ minimum: 1 }),
@@ -98,17 +101,17 @@ export type AttemptList = Static<typeof AttemptList>
 export const TaskParams = Type.Object({ id: TaskId })
 export type TaskParams = Static<typeof TaskParams>
 
-/** A version in a URL. Text, because converting would make 1 of `1.5`. */
+/** A version in a URL. It stays text, because conversion would turn `1.5` into 1. */
 const VersionText = Type.String({ pattern: '^[0-9]{1,9}$', examples: ['3'] })
 
 const UUID_PATTERN = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
-/** Versions with commas between. */
+/** Versions, separated by commas. */
 export const POSITIONS_PATTERN = '^[0-9]{1,9}(,[0-9]{1,9})*$'
 
 export const StreamQuery = Type.Object(
   {
     since: Type.Optional({ ...VersionText, description: 'the last version the client holds' }),
-    logs: Type.Optional(Type.Enum(['0', '1'], { description: '1: also what the handler logs' })),
+    logs: Type.Optional(Type.Enum(['0', '1'], { description: '1: include the log lines of the handler' })),
   },
   { additionalProperties: false },
 )
@@ -119,16 +122,16 @@ export const SelectionQuery = Type.Object(
     ids: Type.Optional(
       Type.String({
         pattern: `^${UUID_PATTERN}(,${UUID_PATTERN}){0,${MAX_IDS_IN_URL - 1}}$`,
-        description: `up to ${MAX_IDS_IN_URL} ids with commas between; not together with a filter, unless it is that of a list`,
+        description: `up to ${MAX_IDS_IN_URL} ids, separated by commas; not together with a filter, except that of a list`,
         examples: ['019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10,019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e11'],
       }),
     ),
     list: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: MAX_LIST_ROWS, examples: [50], description: 'follow the list of the newest so many tasks that fit, and not each of them; for streams' }),
+      Type.Integer({ minimum: 1, maximum: MAX_LIST_ROWS, examples: [50], description: 'follow a list of this many of the newest matching tasks, instead of every single task; for streams' }),
     ),
     ...TaskFilter.properties,
-    since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, examples: ['3,0'], description: 'with ids: the version held of each, in the order of the ids; 0 for none' })),
-    cursor: Type.Optional(Type.String({ maxLength: MAX_CURSOR_LENGTH, examples: ['MjAyNi0xMS0yMFQyMToyMjoyMy40NTZaIDAxOWFhM2YyLTdjMWUtN2IzYS05YTU1LTBkMWMxZjZmMWUxMCAz'], description: 'of the stored history: nextCursor of the previous page. With list: where its window begins' })),
+    since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, examples: ['3,0'], description: 'with ids: the version that the client holds of each, in the order of the ids; 0 for none' })),
+    cursor: Type.Optional(Type.String({ maxLength: MAX_CURSOR_LENGTH, examples: ['MjAyNi0xMS0yMFQyMToyMjoyMy40NTZaIDAxOWFhM2YyLTdjMWUtN2IzYS05YTU1LTBkMWMxZjZmMWUxMCAz'], description: 'for the stored history: nextCursor of the previous page. With list: where its window begins' })),
   },
   { additionalProperties: false },
 )
@@ -137,9 +140,9 @@ export type SelectionQuery = Static<typeof SelectionQuery>
 export const ReadTaskQuery = Type.Object(
   {
     wait: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: MAX_WAIT_SECONDS, description: 'seconds to wait for what is asked for; then the task as it is' }),
+      Type.Integer({ minimum: 0, maximum: MAX_WAIT_SECONDS, description: 'seconds to wait for the condition; after that the task is returned as it is' }),
     ),
-    since: Type.Optional({ ...VersionText, description: 'with wait: until the task has a greater version; without it, until it has ended' }),
+    since: Type.Optional({ ...VersionText, description: 'with wait: wait until the task has a greater version; if omitted, until it has ended' }),
   },
   { additionalProperties: false },
 )
@@ -149,7 +152,7 @@ export const ListTasksQuery = Type.Object(
   {
     ...TaskFilter.properties,
     fields: Type.Optional(
-      Type.Enum(['payload', 'result', 'payload,result', 'result,payload'], { description: 'what the items carry besides; a page then holds fewer of them' }),
+      Type.Enum(['payload', 'result', 'payload,result', 'result,payload'], { description: 'fields to include in the items; a page then holds fewer items' }),
     ),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_PAGE_TASKS, default: DEFAULT_PAGE_TASKS })),
     cursor: Type.Optional(Type.String({ maxLength: MAX_CURSOR_LENGTH, examples: ['AZqj8nweezqaVQ0cH28eEEJ6H61sxgAA'], description: 'nextCursor of the previous page, with the same filters' })),
@@ -158,7 +161,7 @@ export const ListTasksQuery = Type.Object(
 )
 export type ListTasksQuery = Static<typeof ListTasksQuery>
 
-/** Newest first. `nextCursor` is null on the last page; a page before it may hold fewer items than `limit`, or none. */
+/** Newest first. `nextCursor` is null on the last page; an earlier page may hold fewer items than `limit`, or none. */
 export const TaskPage = Type.Object({
   items: Type.Array(TaskSummary),
   nextCursor: Type.Union([Type.String(), Type.Null()]),
@@ -169,7 +172,7 @@ export type TaskPage = Static<typeof TaskPage>
 export const TransitionList = Type.Object({ items: Type.Array(Transition), nextSince: Type.Union([Type.Integer(), Type.Null()]) })
 export type TransitionList = Static<typeof TransitionList>
 
-/** The stored lines of a task, oldest first. `nextAfter` is null on the last page. */
+/** The stored log lines of a task, oldest first. `nextAfter` is null on the last page. */
 export const LogPage = Type.Object({ items: Type.Array(LogLine), nextAfter: Type.Union([Type.Integer(), Type.Null()]) })
 export type LogPage = Static<typeof LogPage>
 
@@ -200,8 +203,8 @@ export const TypeInfo = Type.Object({
   type: TaskType,
   title: Type.String(),
   description: Type.String(),
-  isDefault: Type.Boolean({ description: 'the type of a task created without one' }),
-  isInternal: Type.Boolean({ description: 'whether only the server makes tasks of this type; to create or edit one is refused' }),
+  isDefault: Type.Boolean({ description: 'the type of a task that is created without a type' }),
+  isInternal: Type.Boolean({ description: 'whether only the server can create or edit tasks of this type' }),
   queue: QueueName,
   attempts: Type.Integer({ minimum: 1 }),
   isolation: Type.Enum(['none', 'process']),
@@ -212,7 +215,7 @@ export const TypeInfo = Type.Object({
   }),
   payload: Type.Unknown({ description: 'JSON Schema' }),
   result: Type.Unknown({ description: 'JSON Schema' }),
-  progress: Type.Unknown({ description: 'JSON Schema of `progress.data`; null when there is none' }),
+  progress: Type.Unknown({ description: 'JSON Schema of `progress.data`; null if there is none' }),
 })
 export type TypeInfo = Static<typeof TypeInfo>
 export const TypeList = Type.Object({ items: Type.Array(TypeInfo) })
@@ -228,12 +231,15 @@ const Check = Type.Object({
 /** `low`: uploads and files of tasks are refused. */
 const DiskCheck = Type.Object({ status: Type.Enum(['ok', 'low']), detail: Type.Optional(Type.String()) })
 
-/** Readiness: a real round trip to each service. 200 when all are ok, also while a disk is too full for files (`degraded`); 503 otherwise. */
+/**
+ * Readiness, tested by a round trip to each service. 200 if all are ok, also while a disk is too full for files
+ * (`degraded`); otherwise 503.
+ */
 export const Readiness = Type.Object({
   status: Type.Enum(['ok', 'degraded', 'failed', 'stopping']),
   checks: Type.Object({ postgres: Check, broker: Check, disk: DiskCheck }),
 })
 export type Readiness = Static<typeof Readiness>
 
-/** Of answers such as 204 and 304. */
+/** The body of answers such as 204 and 304. */
 export const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })

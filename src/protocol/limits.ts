@@ -1,4 +1,4 @@
-/** The limits that more than one room must know. Those that the browser needs as well are in `public/protocol.js`. */
+/** The limits that more than one room uses. Those that the browser also needs are in `public/protocol.js`. */
 export {
   DEFAULT_LIST_ROWS,
   HEARTBEAT_MS,
@@ -11,27 +11,27 @@ export {
   MAX_WAIT_SECONDS,
 } from '../../public/protocol.js'
 
-/** The longest body `POST /api/tasks` takes, in bytes. */
+/** The maximum size of the body of `POST /api/tasks`, in bytes. */
 export const MAX_BODY_BYTES = 256 * 1024
-/** How deep a body may be nested. */
+/** The maximum nesting depth of a body. */
 export const MAX_BODY_DEPTH = 32
-/** How many tasks one batch may have. */
+/** The maximum number of tasks in a batch. */
 export const MAX_BATCH_TASKS = 1_000
-/** The longest body `POST /api/tasks/batch` takes, in bytes. */
+/** The maximum size of the body of `POST /api/tasks/batch`, in bytes. */
 export const MAX_BATCH_BYTES = 4 * 1024 * 1024
-/** Tasks of a page of `GET /api/tasks`, at most, and where no limit is asked for. */
+/** The number of tasks in a page of `GET /api/tasks`: the maximum, and the default. */
 export const MAX_PAGE_TASKS = 200
 export const DEFAULT_PAGE_TASKS = 50
-/** Log lines of a page, where no limit is asked for. */
+/** The default number of log lines in a page. */
 export const DEFAULT_LOG_LINES = 200
-/** The longest cursor, in characters. */
+/** The maximum length of a cursor, in characters. */
 export const MAX_CURSOR_LENGTH = 200
-/** The priority that is taken first; 0 is taken last. */
+/** The highest priority, which runs first; 0 runs last. */
 export const MAX_PRIORITY = 9
-/** The longest tag, in characters, and how many a task may have. */
+/** The maximum length of a tag, in characters, and the maximum number of tags of a task. */
 export const MAX_TAG_LENGTH = 50
 export const MAX_TAGS = 20
-/** The longest message of a progress report, in characters. */
+/** The maximum length of the message of a progress report, in characters. */
 export const MAX_PROGRESS_MESSAGE_LENGTH = 500
-/** The longest line that a handler logs, in characters. */
+/** The maximum length of a log line of a handler, in characters. */
 export const MAX_LOG_TEXT_LENGTH = 2_000

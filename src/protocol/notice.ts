@@ -1,8 +1,11 @@
-/** What lists are told of a change: little enough to be sent of every task, enough to know whether the task can be a row. */
+/**
+ * Notices of changes, for lists: small enough to be sent for every task, and with enough data to tell whether the task
+ * can be a row.
+ */
 import type { Status } from './status.js'
 import type { TaskId } from './task.js'
 
-/** What of a task tells whether it fits a list. Never sent to clients. */
+/** The fields that decide whether a task matches a list. Never sent to clients. */
 export interface TaskFacts {
   type: string
   queue: string
@@ -16,10 +19,12 @@ export interface TaskFacts {
 /** A copy of a change that is already committed. */
 export interface Notice {
   taskId: TaskId
+  /** Whose task it is; missing: the default tenant's. */
+  tenant?: string
   version: number
   status: Status
-  /** Missing: whoever wants to know reads the task. */
+  /** If missing, the receiver must read the task. */
   facts?: TaskFacts
-  /** Nothing has changed but the progress, so that the task fits the same lists as before. */
+  /** Only the progress has changed, so the task matches the same lists as before. */
   isProgress?: true
 }

@@ -9,7 +9,7 @@ const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null
 /** A time: ISO 8601, UTC, milliseconds. Always from PostgreSQL's clock. */
 export const Instant = Type.String({ format: 'date-time', examples: ['2026-11-20T21:22:23.456Z'] })
 export type Instant = Static<typeof Instant>
-/** The first and the last time that this form can write: RFC 3339 has years of four digits. */
+/** The first and last times of this format: RFC 3339 has years of four digits. */
 export const FIRST_INSTANT = '0001-01-01T00:00:00.000Z'
 export const LAST_INSTANT = '9999-12-31T23:59:59.999Z'
 
@@ -17,13 +17,13 @@ export const LAST_INSTANT = '9999-12-31T23:59:59.999Z'
 export const TaskId = Type.String({ format: 'uuid', examples: ['019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'] })
 export type TaskId = Static<typeof TaskId>
 
-/** What kind of work a task is: dotted lower-case words, e.g. `report.generate`. */
+/** The kind of work of a task: dotted lower-case words, e.g. `report.generate`. */
 export const TaskType = Type.String({ maxLength: 100, pattern: '^[a-z][a-z0-9-]*(\\.[a-z][a-z0-9-]*)*$', examples: ['demo.sleep'] })
 export type TaskType = Static<typeof TaskType>
 
 /**
- * How far a running attempt says it is. A hint: the latest value is stored, values in between may be skipped, and it
- * has no version of its own.
+ * The progress that a running attempt has reported. A hint: the latest value is stored, intermediate values may be
+ * skipped, and it has no version of its own.
  */
 export const Progress = Type.Object(
   {
@@ -31,16 +31,16 @@ export const Progress = Type.Object(
     done: Nullable(Type.Number({ minimum: 0 })),
     total: Nullable(Type.Number({ minimum: 0 })),
     message: Nullable(Type.String({ maxLength: MAX_PROGRESS_MESSAGE_LENGTH })),
-    data: Type.Optional(Type.Unknown({ description: 'what the handler says besides, by the progress schema of its type' })),
-    perSecond: Type.Optional(Type.Number({ minimum: 0, description: 'units done a second, since the first report of the attempt; left out when that cannot be told' })),
-    remainingMs: Type.Optional(Type.Integer({ minimum: 0, description: 'how long the rest takes at that pace; left out when that cannot be told' })),
+    data: Type.Optional(Type.Unknown({ description: 'further data from the handler, matching the progress schema of its type' })),
+    perSecond: Type.Optional(Type.Number({ minimum: 0, description: 'units done per second since the first report of the attempt; omitted if unknown' })),
+    remainingMs: Type.Optional(Type.Integer({ minimum: 0, description: 'the remaining time at that rate; omitted if unknown' })),
     at: Instant,
   },
   { additionalProperties: false },
 )
 export type Progress = Static<typeof Progress>
 
-/** A line that a handler has logged. `seq` orders the lines of a task; it has gaps. */
+/** A log line of a handler. `seq` orders the lines of a task; it has gaps. */
 export const LogLine = Type.Object(
   {
     seq: Type.Integer({ minimum: 1 }),
@@ -53,7 +53,7 @@ export const LogLine = Type.Object(
 )
 export type LogLine = Static<typeof LogLine>
 
-/** Codes a failure can carry; the message says the rest in words. */
+/** The codes of a failure; the message explains it in words. */
 export const FailureCode = Type.Enum([
   'error',
   'permanent',
@@ -83,11 +83,11 @@ export const Failure = Type.Object(
 )
 export type Failure = Static<typeof Failure>
 
-/** The name of a queue: which workers take the task is said by the queues they serve. */
+/** The name of a queue. A task is run by the workers that serve its queue. */
 export const QueueName = Type.String({ maxLength: 50, pattern: '^[a-z][a-z0-9-]*$', examples: ['default'] })
 export type QueueName = Static<typeof QueueName>
 
-/** Where to read, watch and see the task: paths on the server that answered. */
+/** Where to read, watch and view the task: paths on the server that answered. */
 export const TaskLinks = Type.Object(
   {
     self: Type.String({ examples: ['/api/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'] }),
@@ -106,24 +106,24 @@ export const Task = Type.Object(
     type: TaskType,
     status: Status,
     version: Type.Integer({ minimum: 1, description: 'counts the transitions and edits, +1 each, no gaps' }),
-    attempt: Type.Integer({ minimum: 0, description: 'the current or last run, from 1; 0 before the first' }),
-    maxAttempts: Type.Integer({ minimum: 1, description: 'after so many failed attempts the task is FAILED' }),
+    attempt: Type.Integer({ minimum: 0, description: 'the number of the current or last run, from 1; 0 before the first' }),
+    maxAttempts: Type.Integer({ minimum: 1, description: 'the number of failed attempts after which the task is FAILED' }),
     queue: QueueName,
     priority: Type.Integer({ minimum: 0, maximum: MAX_PRIORITY }),
     tags: Type.Array(Type.String()),
     payload: Type.Unknown(),
     progress: Nullable(Progress),
-    result: Type.Unknown({ description: 'what the handler returned; null until COMPLETED' }),
+    result: Type.Unknown({ description: 'the return value of the handler; null until COMPLETED' }),
     failure: Nullable(Failure),
     runAt: Nullable(Instant),
-    expiresAt: Nullable({ ...Instant, description: 'not started by then, the task is EXPIRED' }),
+    expiresAt: Nullable({ ...Instant, description: 'a task that has not started by this time is EXPIRED' }),
     createdAt: Instant,
     startedAt: Nullable(Instant),
     finishedAt: Nullable(Instant),
-    uniqueKey: Nullable(Type.String({ description: 'no other unfinished task of the type has the same' })),
-    parentId: Nullable({ ...TaskId, description: 'the task whose handler made this one' }),
-    batchId: Nullable({ ...TaskId, description: 'the batch that it was created in' }),
-    callbackUrl: Nullable(Type.String({ description: 'told when the task has ended' })),
+    uniqueKey: Nullable(Type.String({ description: 'unique among the unfinished tasks of the type' })),
+    parentId: Nullable({ ...TaskId, description: 'the task whose handler created this one' }),
+    batchId: Nullable({ ...TaskId, description: 'the batch in which the task was created' }),
+    callbackUrl: Nullable(Type.String({ description: 'receives a POST when the task has ended' })),
     links: TaskLinks,
   },
   { additionalProperties: false },
@@ -131,15 +131,18 @@ export const Task = Type.Object(
 export type Task = Static<typeof Task>
 
 const { payload, result, ...summary } = Task.properties
-/** A task in a list: without payload and result, which the list carries only when they are asked for. */
+/** A task in a list: without payload and result, unless the request asks for them. */
 export const TaskSummary = Type.Object({ ...summary, payload: Type.Optional(payload), result: Type.Optional(result) }, { additionalProperties: false })
 export type TaskSummary = Static<typeof TaskSummary>
 
-/** What an edit can change, named as the fields of the task. */
+/** The fields that an edit can change. */
 export const EditedField = Type.Enum(['title', 'payload', 'priority', 'tags', 'runAt', 'expiresAt'])
 export type EditedField = Static<typeof EditedField>
 
-/** A committed change: of the status, or an edit, which keeps it (`from` equals `status`) and names the fields that it changed. */
+/**
+ * A committed change: of the status, or an edit, which keeps the status (`from` equals `status`) and names the changed
+ * fields.
+ */
 export const Transition = Type.Object(
   {
     version: Type.Integer({ minimum: 1 }),
@@ -148,7 +151,7 @@ export const Transition = Type.Object(
     attempt: Type.Integer({ minimum: 0 }),
     at: Instant,
     reason: Nullable(Type.String()),
-    edited: Type.Optional(Type.Array(EditedField, { description: 'of an edit: the fields that it changed' })),
+    edited: Type.Optional(Type.Array(EditedField, { description: 'for an edit: the changed fields' })),
   },
   { additionalProperties: false },
 )

@@ -1,5 +1,5 @@
 /**
- * What PostgreSQL can store of a JSON value: text without NUL and without half surrogate pairs, not nested too deeply.
+ * What PostgreSQL can store of a JSON value: text without NUL and without unpaired surrogates, not nested too deeply.
  * @see https://www.postgresql.org/docs/current/datatype-json.html
  */
 import type { FieldError } from './errors.js'
@@ -15,13 +15,13 @@ export function findUnstorable(value: unknown, maxDepth: number): FieldError | u
   if (Array.isArray(value)) return findInList(value, maxDepth)
   for (const key of Object.keys(value)) {
     const found = describeText(key) ?? findUnstorable((value as Record<string, unknown>)[key], maxDepth - 1)
-    // The pointer grows from its end, and only when there is something to say.
+    // The pointer is built from its end, and only if something was found.
     if (found !== undefined) return { ...found, pointer: `/${escapePointer(key)}${found.pointer}` }
   }
   return undefined
 }
 
-/** Names of its items would be made for nothing: there may be very many. */
+/** Not with Object.keys: it would create the name of every item, and there may be very many. */
 function findInList(values: readonly unknown[], maxDepth: number): FieldError | undefined {
   for (let index = 0; index < values.length; index += 1) {
     const found = findUnstorable(values[index], maxDepth - 1)
@@ -31,8 +31,8 @@ function findInList(values: readonly unknown[], maxDepth: number): FieldError | 
 }
 
 /**
- * A text that PostgreSQL can store, of whatever was given: without NUL, without half surrogate pairs, cut to a length without cutting a
- * pair in two. Never throws; what cannot be read as a text is empty.
+ * Turns any value into a text that PostgreSQL can store: without NUL and unpaired surrogates, and truncated without
+ * splitting a pair. Never throws; a value that cannot be converted gives an empty text.
  * @param maxLength in UTF-16 code units
  */
 export function toStorableText(given: unknown, maxLength: number): string {

@@ -1,8 +1,9 @@
 /**
- * Hands deliveries to the broker that are due later, or that nobody claimed in time.
+ * Dispatches deliveries to the broker that were due later, or that no worker claimed in time.
  *
- * Order, for each queue: see that the broker answers and how many jobs it holds → take what is due, at most what fits into the window →
- * publish and hand over. A crash or a lost hand-over after the take costs one claim window: the delivery is due again.
+ * Order, for each queue: ask the broker how many jobs it holds → take due deliveries, at most as many as fit into the
+ * window → add them to the broker and publish. After a crash or a failed dispatch behind the take, the delivery is due
+ * again one claim window later.
  */
 import type { Broker } from '../broker/broker.js'
 import type { Publisher } from '../broker/publisher.js'
@@ -10,7 +11,7 @@ import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import { listWaitingQueues, takeDueDeliveries } from '../store/deliveries/take-due.js'
 
-/** Deliveries taken by one statement at most. */
+/** Most deliveries taken by one statement. */
 const MAX_TAKE = 1_000
 
 export interface DeliverOptions {
@@ -18,11 +19,11 @@ export interface DeliverOptions {
   broker: Pick<Broker, 'queue'>
   publisher: Publisher
   claimWindowMs: number
-  /** Jobs of one queue that the broker may hold. */
+  /** Most jobs of one queue that the broker may hold. */
   brokerWindow: number
 }
 
-/** One take and hand-over for each queue. True when there may be more. */
+/** Takes and dispatches once for each queue. True when there may be more. */
 export async function deliverOnce(options: DeliverOptions): Promise<boolean> {
   const queues = await listWaitingQueues(options.db)
   const hasMore = await Promise.all(queues.map((queue) => deliverFrom(queue, options)))

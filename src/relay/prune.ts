@@ -1,4 +1,4 @@
-/** Removes what has had its time. */
+/** Deletes expired artifacts and idempotency keys. */
 import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { Database } from '../db/database.js'
 import { findExpiredArtifacts, forgetExpiredArtifact } from '../store/artifacts.js'
@@ -6,7 +6,7 @@ import { deleteExpiredKeys } from '../store/tasks/create.js'
 
 const MAX_DELETES = 1_000
 
-/** One sweep. True when there may be more. Safe in several relays at once. */
+/** One sweep. True when there may be more. Safe to run in several relays at once. */
 export async function pruneOnce(db: Database, artifacts: ArtifactStore): Promise<boolean> {
   const expired = await findExpiredArtifacts(db, MAX_DELETES)
   for (const artifact of expired) {

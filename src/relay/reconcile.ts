@@ -1,6 +1,6 @@
 /**
- * Notices that the broker has lost its memory (emptied, restored from a copy, replaced) and makes everything due again that
- * was handed to it. Without this the claim window would do the same, one window later.
+ * Detects that the broker has lost its data (emptied, restored from a backup, replaced) and makes every dispatched
+ * delivery due again. Without this, each would be due again one claim window later.
  */
 import type { Broker } from '../broker/broker.js'
 import type { Database } from '../db/database.js'
@@ -15,10 +15,10 @@ export interface ReconcileOptions {
   claimWindowMs: number
 }
 
-/** One look at the epoch. Safe in several relays at once: one of them makes the deliveries due. */
+/** One check of the epoch. Safe to run in several relays at once: only one of them makes the deliveries due. */
 export async function reconcileOnce({ db, broker, log, claimWindowMs }: ReconcileOptions): Promise<boolean> {
   const epoch = await broker.readEpoch()
   const count = await redeliverIfNewEpoch(db, broker.kind, epoch, Math.max(MAX_PAUSE_MS, claimWindowMs))
-  if (count !== undefined && count > 0) log.warn({ count, epoch }, 'the broker has a new memory; what was handed to the old one is delivered again')
+  if (count !== undefined && count > 0) log.warn({ count, epoch }, 'the broker lost its data; redelivering')
   return false
 }

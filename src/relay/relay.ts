@@ -1,6 +1,6 @@
 /**
- * The relay role: everything that must happen without a request or a run that asks for it. Each loop is safe in several
- * copies at once, so there is no leader.
+ * The relay role: all work that no request and no attempt triggers. Each loop is safe to run in several relays at once,
+ * so there is no leader.
  */
 import { openArtifactStore } from '../artifacts/open-store.js'
 import { openBroker } from '../broker/open-broker.js'
@@ -19,8 +19,8 @@ import { rescueOnce } from './rescue.js'
 const EXPIRE_INTERVAL_MS = 1_000
 const RESCUE_INTERVAL_MS = 1_000
 const RECONCILE_INTERVAL_MS = 1_000
-const RETAIN_INTERVAL_MS = 60_000
-const CLEAN_INTERVAL_MS = 3_600_000
+const PRUNE_INTERVAL_MS = 60_000
+const PRUNE_FILES_INTERVAL_MS = 3_600_000
 
 export async function startRelay(config: RelayConfig, log: Log): Promise<{ stop(): Promise<void> }> {
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire relay', maxConnections: 2 })
@@ -32,16 +32,16 @@ export async function startRelay(config: RelayConfig, log: Log): Promise<{ stop(
     startLoop(step, {
       intervalMs,
       ...(maxPauseMs !== undefined && { maxPauseMs }),
-      onError: (error, failures) => log.warn({ err: error, loop: name, failures }, 'a step failed; trying again'),
-      onRecovery: () => log.info({ loop: name }, 'works again'),
+      onError: (error, failures) => log.warn({ err: error, loop: name, failures }, 'a relay loop failed; trying again'),
+      onRecovery: () => log.info({ loop: name }, 'the relay loop works again'),
     })
   const loops = [
     start('deliver', () => deliverOnce(deliver), config.relayIntervalMs),
     start('expire', () => expireOnce(deliver), EXPIRE_INTERVAL_MS),
     start('rescue', () => rescueOnce({ ...deliver, maxLostAttempts: config.maxLostAttempts }), RESCUE_INTERVAL_MS),
     start('reconcile', () => reconcileOnce(deliver), RECONCILE_INTERVAL_MS, RECONCILE_INTERVAL_MS),
-    start('clean', createFilePruner({ db, artifacts, log }), CLEAN_INTERVAL_MS),
-    start('retain', () => pruneOnce(db, artifacts), RETAIN_INTERVAL_MS),
+    start('prune-files', createFilePruner({ db, artifacts, log }), PRUNE_FILES_INTERVAL_MS),
+    start('prune', () => pruneOnce(db, artifacts), PRUNE_INTERVAL_MS),
   ]
 
   let stopping: Promise<void> | undefined

@@ -1,10 +1,10 @@
 /**
- * Puts tasks back whose attempt gave no sign of life within its lease.
+ * Puts tasks back whose attempt sent no heartbeat within its lease.
  *
- * Whose fault is it? Among several attempts that a worker ran when it was lost, nobody can tell: none of them is blamed, and each is
- * a suspect, whose next attempt runs in a process of its own (see `worker/slots.ts`). The guilty one ends that process and nothing
- * else, and fails by what it did. An attempt that was alone in its worker is blamed for its end, up to a limit: a task
- * that takes its worker down each time it runs must not do so for ever.
+ * Who is to blame? When a worker is lost with several attempts, the cause cannot be told. None of them is blamed, but
+ * each is a suspect, and its next attempt runs in a process of its own (see `worker/slots.ts`). The guilty one then
+ * ends only that process, and fails with the cause. An attempt that was alone in its worker is blamed for the loss, up
+ * to a limit: a task that takes its worker down on every run must not do so forever.
  */
 import type { Publisher } from '../broker/publisher.js'
 import { crashPoint } from '../crash-point.js'
@@ -14,14 +14,16 @@ import { findLostAttempts, LOST_ALONE, type LostAttempt } from '../store/attempt
 import { settleAttemptsIfCurrent, type Settlement } from '../store/attempts/settle.js'
 
 const MAX_RESCUES = 500
-/** Lost so many times as often as it may be blamed for, a task ends although it was never alone: nothing runs for ever. */
+/**
+ * A task whose attempts were lost with others is FAILED after this many times the limit, so that no task runs forever.
+ */
 const MAX_LOST_FACTOR = 10
 
 export interface RescueOptions {
   db: Database
   publisher: Publisher
   log: Log
-  /** After so many attempts that were lost alone a task is FAILED. */
+  /** After this many attempts that were lost alone, a task is FAILED. */
   maxLostAttempts: number
 }
 
@@ -31,7 +33,7 @@ export async function rescueOnce({ db, publisher, log, maxLostAttempts }: Rescue
   if (lost.length === 0) return false
   const messages = (await settleAttemptsIfCurrent(db, lost.map((attempt) => settleLost(attempt, maxLostAttempts)))).filter((message) => message !== undefined)
   crashPoint('relay:after-rescue')
-  for (const { taskId, attempt, worker } of lost) log.warn({ taskId, attempt, worker }, 'an attempt was lost')
+  for (const { taskId, attempt, worker } of lost) log.warn({ taskId, attempt, worker }, 'an attempt was lost: no heartbeat within its lease')
   publisher.publish(messages)
   return lost.length === MAX_RESCUES
 }
@@ -39,8 +41,8 @@ export async function rescueOnce({ db, publisher, log, maxLostAttempts }: Rescue
 function settleLost({ taskId, attempt, worker, isShared, lostBefore, lostAloneBefore }: LostAttempt, maxLostAttempts: number): Settlement {
   const count = isShared ? lostBefore + 1 : lostAloneBefore + 1
   const message = `worker lost ${count} ${count === 1 ? 'time' : 'times'}`
-  const said = `${worker} gave no sign of life within the lease`
-  const error = isShared ? { name: 'WorkerLostWithOthers', message: `${said}; it ran other attempts, too` } : { name: LOST_ALONE, message: said }
+  const said = `${worker} sent no heartbeat within the lease`
+  const error = isShared ? { name: 'WorkerLostWithOthers', message: `${said}; it was running other attempts too` } : { name: LOST_ALONE, message: said }
   if (count >= (isShared ? MAX_LOST_FACTOR : 1) * maxLostAttempts) {
     return { taskId, attempt, outcome: 'lost', status: 'FAILED', reason: message, failure: { code: 'worker_lost', message, attempt }, error }
   }

@@ -1,6 +1,6 @@
-/** What `start` says once everything is up: where it is, what it runs on, and two lines to paste. */
+/** The text that `start` prints once everything is up: its address, its services, and two lines to paste. */
 
-/** Where the services are, and in words what they are. */
+/** Addresses and descriptions of the services. */
 export interface Addresses {
   databaseUrl: string
   database: string
@@ -10,7 +10,7 @@ export interface Addresses {
 }
 
 const WITHOUT_REDIS =
-  'none found: PostgreSQL carries tasks and live updates, which is slower; install redis-server (or valkey-server), or set REDIS_URL, and start again'
+  'none found, so PostgreSQL carries tasks and live updates, which is slower. Install redis-server or valkey-server, or set REDIS_URL, and start again'
 
 /** The lines of the banner. */
 export function describeBanner(options: { address: string } & Omit<Addresses, 'databaseUrl' | 'redisUrl'>): string[] {
@@ -33,7 +33,7 @@ export function describeBanner(options: { address: string } & Omit<Addresses, 'd
   ]
 }
 
-/** Whoever listens on every address is reached on this machine's own. */
+/** A server that listens on every address is reached on this machine's loopback address. */
 function reachableAddress(address: string): string {
   const url = new URL(address)
   if (url.hostname === '0.0.0.0') url.hostname = '127.0.0.1'
@@ -41,13 +41,13 @@ function reachableAddress(address: string): string {
   return url.origin
 }
 
-/** A command for a shell. */
-export function curlLine(address: string): string {
+/** A shell command that creates a task. */
+function curlLine(address: string): string {
   return `curl -s -X POST ${address}/api/tasks -H 'content-type: application/json' -d '{"title":"example task"}'`
 }
 
-/** A statement for the console of a page of this server: creates a task and logs each status it goes through. */
-export function consoleLine(): string {
+/** A statement for the browser console on a page of this server. It creates a task and logs each of its statuses. */
+function consoleLine(): string {
   const create = `fetch('/api/tasks', {method: 'POST', headers: {'content-type': 'application/json'}, body: '{"title":"example task"}'})`
   const watch = `new WebSocket(location.origin.replace('http', 'ws') + task.links.stream).onmessage = (e) => console.log(JSON.parse(e.data).status)`
   return `${create}.then((r) => r.json()).then((task) => { ${watch} })`

@@ -1,11 +1,11 @@
 /**
- * `taskwire start`: everything on one machine, from nothing.
+ * `taskwire start`: everything on one machine, from scratch.
  *
- * Order: data folder and its lock → what a killed start left behind → the port → PostgreSQL → Redis → migrations → the
- * roles → the banner. The first thing that fails ends it with one line, after stopping what was started. A stop goes web,
- * worker, relay, Redis, PostgreSQL: nobody loses what he needs to end well.
+ * Order: data folder and its lock → leftovers of a killed start → the port → PostgreSQL → Redis → migrations → the
+ * roles → the banner. The first failure ends the start with one line, after stopping everything that was started. A
+ * stop goes web, worker, relay, Redis, PostgreSQL, so that each has what it needs for an orderly end.
  *
- * With both DATABASE_URL and REDIS_URL there is no data to keep: no data folder is made and none is locked.
+ * With both DATABASE_URL and REDIS_URL there is no data to keep: no data folder is created or locked.
  */
 import { execFile } from 'node:child_process'
 import { realpath } from 'node:fs/promises'
@@ -29,43 +29,43 @@ import { watchFolder } from './supervise/watch-folder.js'
 export interface StartOptions {
   config: StartConfig
   env: NodeJS.ProcessEnv
-  /** The command line's module, which runs the roles. */
+  /** The module of the command line, which runs the roles. */
   main: string
-  /** Takes the lines for people. */
+  /** Prints lines for the user. */
   say(line: string): void
   migrate(databaseUrl: string): Promise<void>
-  /** Rejects with one clear line when the Redis of this URL does not answer. */
+  /** Rejects with a one-line message when the Redis at this URL does not answer. */
   checkRedis(redisUrl: string): Promise<void>
-  /** Aborts when a stop is asked for before everything is up. */
+  /** Aborts when a stop is requested before everything is up. */
   signal: AbortSignal
-  /** Whether web and worker start anew when a file of TASKS_DIR changes. */
+  /** Whether web and worker restart when a file in TASKS_DIR changes. */
   shouldWatch: boolean
 }
 
 export interface Started {
   /** Stops everything in order. Idempotent. */
   stop(): Promise<void>
-  /** Stops everything as fast as can be. */
+  /** Stops everything as fast as possible. */
   kill(): Promise<void>
 }
 
 type Services = Addresses & {
-  /** Where the data of the embedded PostgreSQL lies. */
+  /** The folder with the data of the embedded PostgreSQL. */
   databaseFolder: string | undefined
 }
 
-/** How long a role may take beyond the grace of the worker's attempts. */
+/** How long a role may take, beyond the grace of the worker's attempts. */
 const STOP_MARGIN_MS = 10_000
-/** How long the roles of a killed start may take to go when no record of them is kept. */
+/** How long the roles of a killed start may take to end when there is no record of them. */
 const PORT_PATIENCE_MS = 2_000
 
 /**
- * Starts everything; `onSupervisor` gets the handle for stopping before the first part starts.
- * @throws StartupError with one clear line; what was started is stopped by then
+ * Starts everything. `onSupervisor` receives the handle for stopping before the first part starts.
+ * @throws StartupError with a one-line message, after stopping everything that was started
  */
 export async function start(options: StartOptions, onSupervisor: (started: Started) => void): Promise<void> {
   const { config, signal } = options
-  if (options.shouldWatch && config.tasksDir === undefined) throw new StartupError('--watch needs a folder of tasks: give --tasks DIR as well')
+  if (options.shouldWatch && config.tasksDir === undefined) throw new StartupError('--watch needs a folder of tasks. Add --tasks DIR')
   const supervisor = createSupervisor({ say: options.say })
   const keepsData = config.databaseUrl === undefined || config.redisUrl === undefined
   const data = keepsData ? await openDataFolder(config.dataDir) : undefined
@@ -95,7 +95,7 @@ export async function start(options: StartOptions, onSupervisor: (started: Start
   }
 }
 
-/** Makes the data folder, locks it and ends the roles that a killed start left there. */
+/** Creates the data folder, locks it and ends the roles that a killed start left behind. */
 async function openDataFolder(dataDir: string) {
   await assertWritableFolder(resolve(dataDir))
   const folder = await realpath(dataDir)
@@ -152,7 +152,7 @@ async function startBroker(
   return { url, label: `its own (${program}), data in ${folder}` }
 }
 
-/** Keeps a service running, always on the port of its first start, so that its URL stays what the roles know. */
+/** Keeps a service running, always on the port of its first start, so that its URL stays valid for the roles. */
 async function addServer(
   supervisor: Supervisor,
   name: string,
@@ -186,7 +186,7 @@ function launchServer(starting: Promise<RunningServer>): Launched {
   }
 }
 
-/** Starts the three roles at once, and gives the address of the web process. */
+/** Starts the three roles at once and returns the address of the web process. */
 async function startRoles(
   options: StartOptions,
   supervisor: Supervisor,
@@ -211,7 +211,7 @@ async function startRoles(
   })
   const onWebReady = (given = '') => {
     address = given
-    // Port 0 means any: a web process that is started again must be where its clients look for it.
+    // Port 0 means any port: a restarted web process must be where its clients expect it.
     env['PORT'] = new URL(given).port || env['PORT']
   }
   await Promise.all([
@@ -222,18 +222,21 @@ async function startRoles(
   return address
 }
 
-/** New code replaces the old when it loads; while it does not, the old goes on. */
+/** New code replaces the old if it loads; otherwise the old code keeps running. */
 function watchTasks({ config, env, main, say }: StartOptions, supervisor: Supervisor): void {
   const { tasksDir = '' } = config
   watchFolder(tasksDir, async () => {
     const problem = await checkTypes(main, env)
-    if (problem !== undefined) return say(`The change is not used: ${problem}`)
-    say(`A file in ${tasksDir} has changed: web and worker start anew`)
+    if (problem !== undefined) return say(`Ignoring the change: ${problem}`)
+    say(`A file in ${tasksDir} has changed; restarting web and worker`)
     await Promise.all([supervisor.restart('worker'), supervisor.restart('web')])
   })
 }
 
-/** What is wrong with the folder of tasks, as a process of its own finds it: here nothing is loaded twice. */
+/**
+ * Checks the folder of tasks in a separate process, so that nothing is loaded twice here. Returns what is wrong with
+ * it.
+ */
 async function checkTypes(main: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
   const run = promisify(execFile)
   return run(process.execPath, [main, 'types'], { env }).then(
@@ -249,7 +252,7 @@ function roleEnvironment({ config, env }: StartOptions, services: Services): Nod
     REDIS_URL: services.redisUrl ?? '',
     LOG_LEVEL: config.logLevel,
     WATCHED_DIRS: [env['WATCHED_DIRS'], services.databaseFolder].filter(Boolean).join(),
-    // Beside the other data, unless somebody says otherwise.
+    // Next to the other data, unless configured otherwise.
     ...(env['ARTIFACTS_DIR'] ? {} : { ARTIFACTS_DIR: join(config.dataDir, 'artifacts') }),
     ...(env['EMAIL_DIR'] ? {} : { EMAIL_DIR: join(config.dataDir, 'emails') }),
   }

@@ -1,15 +1,16 @@
-/** What artifacts there are. A row is written when all bytes are there, and only by the current attempt of its task. */
+/** Records of artifacts. A row is written once all bytes are stored, and only by the current attempt of its task. */
+import type { Principal } from '../access/principal.js'
 import type { KnownOwner } from '../artifacts/artifact-store.js'
 import type { Database, Statement } from '../db/database.js'
 import type { Artifact } from '../protocol/artifact.js'
 import type { TaskId } from '../protocol/task.js'
 import type { AttemptRef } from './attempts/claim.js'
 
-/** Instead of a hash: of an upload whose bytes are not all there yet. */
+/** Stored instead of a digest while the bytes of an upload are incomplete. */
 const UNFINISHED = ''
 
 export interface StoredArtifact extends Omit<Artifact, 'createdAt' | 'links'> {
-  /** The task that made it, or the upload that it is. */
+  /** The task that produced it, or the upload itself. */
   owner: TaskId
   attempt: number
   createdAt: Date
@@ -19,7 +20,7 @@ const COLUMNS = 'a.task_id as owner, a.name, a.attempt, a.media_type as "mediaTy
 
 const RECORD_ARTIFACT: Statement = {
   name: 'record_artifact',
-  // Of a second one of this name the first is answered, for its bytes can go.
+  // When a file of this name exists, its attempt is returned, because its bytes can be deleted.
   text: `
 with current as (
   select t.id, t.tenant from taskwire.tasks t
@@ -41,11 +42,14 @@ export interface NewArtifact {
   mediaType: string
   bytes: number
   sha256: string
-  /** How long it is kept. */
+  /** How long the file is kept. */
   ttlMs: number
 }
 
-/** Undefined: the attempt is not current any more, and the bytes are nobody's. Otherwise whose bytes it has replaced. */
+/**
+ * Undefined: the attempt is no longer current, so its bytes can be deleted. Otherwise the attempt whose bytes were
+ * replaced.
+ */
 export async function recordArtifactIfCurrent(
   db: Database,
   { taskId, attempt }: AttemptRef,
@@ -59,12 +63,12 @@ export async function recordArtifactIfCurrent(
   return row?.recorded === 1 ? { replacedAttempt: row.replacedAttempt } : undefined
 }
 
-/** Uploads that are kept at most: each costs a row and a file, however small it is. */
+/** Maximum number of kept uploads: each costs a row and a file, however small it is. */
 export const MAX_UPLOADS = 100_000
 
 const RESERVE_UPLOAD: Statement = {
   name: 'reserve_upload',
-  // Uploads have no attempt, and expire soon: the index on that time holds few other files before it.
+  // Uploads have no attempt and expire soon: in the index on expiry, few other files precede them.
   text: `
 insert into taskwire.artifacts (task_id, tenant, name, attempt, media_type, bytes, sha256, expires_at)
 select $1::text::uuid, $2, $3, 0, $4, $6::text::bigint, '${UNFINISHED}', now() + $5::double precision * interval '1 ms'
@@ -76,15 +80,16 @@ returning 1`,
 }
 
 export interface UploadReservation extends Omit<NewArtifact, 'sha256'> {
-  /** What all uploads may take together, this one with its announced bytes among them. */
+  /** The most bytes that all uploads may take together, the announced bytes of this one included. */
   maxBytes: number
 }
 
 /**
- * Before the bytes of an upload are stored: whatever becomes of this process, somebody knows of them. `bytes` are those that the client
- * announced, or as many as it may send. False: uploads take as much as they may, and nothing was reserved.
+ * Reserves an upload before its bytes are stored, so that they are known even if this process dies. `bytes` is the
+ * announced size, or the most that the client may send. False: the uploads have reached their limit, and nothing was
+ * reserved.
  */
-export async function reserveUploadIfRoom(db: Database, tenant: string, id: TaskId, { name, mediaType, ttlMs, bytes, maxBytes }: UploadReservation): Promise<boolean> {
+export async function reserveUploadIfRoom({ tenant }: Principal, db: Database, id: TaskId, { name, mediaType, ttlMs, bytes, maxBytes }: UploadReservation): Promise<boolean> {
   return (await db.run(RESERVE_UPLOAD, [id, tenant, name, mediaType, ttlMs, String(bytes), String(maxBytes)])).length === 1
 }
 
@@ -92,23 +97,26 @@ const FINISH_UPLOAD: Statement = {
   name: 'finish_upload',
   text: `
 update taskwire.artifacts set bytes = $2::text::bigint, sha256 = $3, created_at = now(), expires_at = now() + $4::double precision * interval '1 ms'
-where task_id = any(array[$1::text::uuid]) and sha256 = '${UNFINISHED}'
+where task_id = any(array[$1::text::uuid]) and tenant = $5 and sha256 = '${UNFINISHED}'
 returning 1`,
 }
 
-/** Once all bytes are stored: now a task can use it. False: its time was over, and nobody knows of the bytes any more. */
-export async function finishUploadIfReserved(db: Database, id: TaskId, { bytes, sha256, ttlMs }: Pick<NewArtifact, 'bytes' | 'sha256' | 'ttlMs'>): Promise<boolean> {
-  return (await db.run(FINISH_UPLOAD, [id, String(bytes), sha256, ttlMs])).length === 1
+/**
+ * Records a complete upload, so that tasks can use it. False: the reservation expired, and the bytes have no record any
+ * more.
+ */
+export async function finishUploadIfReserved({ tenant }: Principal, db: Database, id: TaskId, { bytes, sha256, ttlMs }: Pick<NewArtifact, 'bytes' | 'sha256' | 'ttlMs'>): Promise<boolean> {
+  return (await db.run(FINISH_UPLOAD, [id, String(bytes), sha256, ttlMs, tenant])).length === 1
 }
 
 const FORGET_UPLOAD: Statement = {
   name: 'forget_upload',
-  text: `delete from taskwire.artifacts where task_id = any(array[$1::text::uuid]) and sha256 = '${UNFINISHED}'`,
+  text: `delete from taskwire.artifacts where task_id = any(array[$1::text::uuid]) and tenant = $2 and sha256 = '${UNFINISHED}'`,
 }
 
-/** One that broke off, once its bytes are gone. */
-export async function forgetUnfinishedUpload(db: Database, id: TaskId): Promise<void> {
-  await db.run(FORGET_UPLOAD, [id])
+/** Removes the record of an interrupted upload, after its bytes were deleted. */
+export async function forgetUnfinishedUpload({ tenant }: Principal, db: Database, id: TaskId): Promise<void> {
+  await db.run(FORGET_UPLOAD, [id, tenant])
 }
 
 const READ_ARTIFACTS: Statement = {
@@ -118,14 +126,26 @@ select ${COLUMNS} from taskwire.artifacts a
 where a.task_id = any(array[$1::text::uuid]) and a.tenant = $2 and a.sha256 <> '${UNFINISHED}' order by a.name`,
 }
 
-/** Of a task, or an upload; by name. */
-export function readArtifacts(db: Database, tenant: string, owner: TaskId): Promise<StoredArtifact[]> {
+/** The files of a task or upload, by name. */
+export function readArtifacts({ tenant }: Principal, db: Database, owner: TaskId): Promise<StoredArtifact[]> {
   return db.run<StoredArtifact>(READ_ARTIFACTS, [owner, tenant])
+}
+
+const READ_LINKED_ARTIFACTS: Statement = {
+  name: 'read_linked_artifacts',
+  text: `
+select ${COLUMNS} from taskwire.artifacts a
+where a.task_id = any(array[$1::text::uuid]) and a.sha256 <> '${UNFINISHED}' order by a.name`,
+}
+
+/** The same for the bearer of a signed link, whoever asks: the signature was made under the principal of the file. */
+export function readLinkedArtifacts(db: Database, owner: TaskId): Promise<StoredArtifact[]> {
+  return db.run<StoredArtifact>(READ_LINKED_ARTIFACTS, [owner])
 }
 
 const READ_OWNERS: Statement = {
   name: 'read_artifact_owners',
-  // One statement, one snapshot: a file is recorded by a running attempt only.
+  // One statement, one snapshot: files are recorded by running attempts only.
   text: `
 select o.id, l.attempt as "runningAttempt",
   coalesce((
@@ -138,7 +158,7 @@ where exists (select 1 from taskwire.tasks t where t.id = any(array[o.id]))
   or exists (select 1 from taskwire.artifacts a where a.task_id = any(array[o.id]))`,
 }
 
-/** What is known of those that own files; tasks and uploads that are not stored here are left out. */
+/** What is known about the owners of files. Tasks and uploads that are not stored here are left out. */
 export async function readArtifactOwners(db: Database, ids: readonly string[]): Promise<Map<string, KnownOwner>> {
   const rows = await db.run<{ id: TaskId; runningAttempt: number | null; files: KnownOwner['files'] }>(READ_OWNERS, [`{${ids.join()}}`])
   return new Map(rows.map(({ id, runningAttempt, files }) => [id, { files, runningAttempt: runningAttempt ?? undefined }]))
@@ -149,7 +169,7 @@ const FIND_EXPIRED: Statement = {
   text: `select ${COLUMNS} from taskwire.artifacts a where a.expires_at <= now() order by a.expires_at limit $1`,
 }
 
-/** Those whose time is over, at most `limit`. */
+/** Expired artifacts, at most `limit`. */
 export function findExpiredArtifacts(db: Database, limit: number): Promise<StoredArtifact[]> {
   return db.run<StoredArtifact>(FIND_EXPIRED, [limit])
 }
@@ -159,7 +179,7 @@ const FORGET_ARTIFACT: Statement = {
   text: `delete from taskwire.artifacts a where a.task_id = any(array[$1::text::uuid]) and a.name = $2 and a.expires_at <= now()`,
 }
 
-/** Once its bytes are gone. */
+/** Removes the record of an expired artifact, after its bytes were deleted. */
 export async function forgetExpiredArtifact(db: Database, { owner, name }: StoredArtifact): Promise<void> {
   await db.run(FORGET_ARTIFACT, [owner, name])
 }
@@ -173,7 +193,9 @@ where a.task_id = any(array[$1::text::uuid]) and a.name = $3 and t.id = any(arra
 returning a.attempt`,
 }
 
-/** Whose bytes can go; undefined: there is none, or the attempt is not current any more. */
+/**
+ * The attempt whose bytes can be deleted; undefined when there is no such file, or the attempt is no longer current.
+ */
 export async function removeArtifactIfCurrent(db: Database, { taskId, attempt }: AttemptRef, name: string): Promise<{ attempt: number } | undefined> {
   const [row] = await db.run<{ attempt: number }>(REMOVE_ARTIFACT, [taskId, String(attempt), name])
   return row

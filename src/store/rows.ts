@@ -1,9 +1,11 @@
 /**
- * How rows become what clients see.
+ * Turns rows into what clients see.
  *
- * Whatever a row holds, it can be shown: SQL at a console or an older version may have written what no statement here writes, and one such
- * task must not fail the page that it stands on. Times are bounded as they are read (see `db/instant.ts`); the rest is in `stored-values.ts`.
+ * Any row can be shown: manual SQL or an older version may have written values that no statement here writes, and one
+ * such task must not fail the whole page. Times are bounded when they are read (see `db/instant.ts`); the rest is in
+ * `stored-values.ts`.
  */
+import { markTenant } from '../access/principal.js'
 import { rewriteInstant } from '../db/instant.js'
 import type { TaskFacts } from '../protocol/notice.js'
 import { isFinal, type Status } from '../protocol/status.js'
@@ -11,10 +13,10 @@ import type { Event, TaskChanges, TransitionMessage } from '../protocol/stream.j
 import { linksOf, type EditedField, type Failure, type Progress, type Task, type TaskId, type TaskSummary } from '../protocol/task.js'
 import { toEditedFields, toFailure, toProgress, toTags } from './stored-values.js'
 
-/** What a page of anything holds, in bytes; the last task of a list may go beyond. */
+/** Size limit of any page, in bytes. The last task of a list may exceed it. */
 export const MAX_PAGE_BYTES = 1024 * 1024
 
-/** What every move of a task answers with anyway. */
+/** The columns that every move of a task returns. */
 const STATE_COLUMNS = 't.id, t.status, t.version, t.attempt'
 
 const SUMMARY_COLUMNS_BESIDE_STATE = `t.title, t.type, t.max_attempts as "maxAttempts", t.queue,
@@ -22,10 +24,10 @@ const SUMMARY_COLUMNS_BESIDE_STATE = `t.title, t.type, t.max_attempts as "maxAtt
   t.started_at as "startedAt", t.finished_at as "finishedAt", t.expires_at as "expiresAt", t.unique_key as "uniqueKey",
   t.parent_id as "parentId", t.batch_id as "batchId", t.callback_url as "callbackUrl"`
 
-/** The columns of `tasks t` that make a `TaskSummary`, named as its fields. */
+/** The columns of `tasks t` for a `TaskSummary`, named as its fields. */
 export const SUMMARY_COLUMNS = `${STATE_COLUMNS}, ${SUMMARY_COLUMNS_BESIDE_STATE}`
 
-/** Those that make a `Task`. */
+/** The columns for a `Task`. */
 export const TASK_COLUMNS_BESIDE_STATE = `${SUMMARY_COLUMNS_BESIDE_STATE}, t.payload, t.result`
 export const TASK_COLUMNS = `${STATE_COLUMNS}, ${TASK_COLUMNS_BESIDE_STATE}`
 
@@ -51,7 +53,7 @@ export interface SummaryRow {
   parentId: TaskId | null
   batchId: TaskId | null
   callbackUrl: string | null
-  /** Only when it was asked for. */
+  /** Only when requested. */
   payload?: unknown
   result?: unknown
 }
@@ -66,7 +68,7 @@ export function toTask(row: TaskRow): Task {
   return { ...toSummary(row), payload, result }
 }
 
-/** With the payload and the result where the row has them. */
+/** Includes payload and result when the row has them. */
 export function toSummary(row: SummaryRow): TaskSummary {
   return {
     id: row.id,
@@ -96,7 +98,7 @@ export function toSummary(row: SummaryRow): TaskSummary {
   }
 }
 
-/** A stored transition, with what of the task belongs to it. */
+/** A stored transition, with the columns of the task that belong to it. */
 export interface TransitionRow {
   taskId: TaskId
   version: number
@@ -108,7 +110,7 @@ export interface TransitionRow {
   runAt?: Date | null
   result?: unknown
   failure?: Failure | null
-  /** Of an edit: the fields that it changed, and the task as far as it has these values still. */
+  /** Edits only: the changed fields, and those whose values are still the task's. */
   edited?: EditedField[] | null
   standing?: EditedField[] | null
   title?: string
@@ -116,24 +118,28 @@ export interface TransitionRow {
   priority?: number
   tags?: string[]
   expiresAt?: Date | null
-  /** Of statements that move tasks. */
+  /** Only from statements that move tasks, both. */
+  tenant?: string
   facts?: TaskFacts
 }
 
 /** The facts of `tasks t`, for lists. */
 export const FACTS = `json_build_object('type', t.type, 'queue', t.queue, 'tags', t.tags, 'batchId', t.batch_id, 'parentId', t.parent_id, 'createdAt', t.created_at) as facts`
 
-/** The transition as it is to be published. */
-export function toEvent({ facts, ...row }: TransitionRow): Event {
-  return { ...toTransitionMessage(row), ...(facts && { facts: { ...facts, tags: toTags(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }) }
+/** The transition as published. */
+export function toEvent({ tenant, facts, ...row }: TransitionRow): Event {
+  return { ...toTransitionMessage(row), ...(tenant !== undefined && markTenant(tenant)), ...(facts && { facts: { ...facts, tags: toTags(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }) }
 }
 
-/** The facts of a task that was read whole. */
+/** The facts of a fully read task. */
 export function factsOf({ type, queue, tags, batchId, parentId, createdAt }: Pick<SummaryRow, 'type' | 'queue' | 'tags' | 'batchId' | 'parentId' | 'createdAt'>): TaskFacts {
   return { type, queue, tags, batchId, parentId, createdAt: createdAt.toISOString() }
 }
 
-/** The message of a transition: built from the row, so that a copy sent live equals one read later, but for values that a later edit replaced. */
+/**
+ * The message of a transition. It is built from the row, so a live copy equals one read later, except for values that a
+ * later edit replaced.
+ */
 export function toTransitionMessage(row: TransitionRow): TransitionMessage {
   const message: TransitionMessage = {
     type: 'transition',

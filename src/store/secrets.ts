@@ -1,4 +1,4 @@
-/** What this installation signs with: made when it is first needed, the same for every process. */
+/** This installation's signing secrets: created on first use, the same for every process. */
 import { randomBytes } from 'node:crypto'
 import type { Database, Statement } from '../db/database.js'
 
@@ -11,11 +11,11 @@ with made as (insert into taskwire.secrets (name, value) values ($1, $2) on conf
 select value from made union all select value from taskwire.secrets where name = $1`,
 }
 
-/** 24 random bytes in the form of Standard Webhooks: `whsec_` and base64. */
+/** 24 random bytes in the format of Standard Webhooks: `whsec_` and base64. */
 export async function readSecret(db: Database, name: SecretName): Promise<string> {
   for (;;) {
     const [row] = await db.run<{ value: string }>(READ_OR_MAKE, [name, `whsec_${randomBytes(24).toString('base64')}`])
-    // Made by somebody else in the same moment, it is not seen yet.
+    // No row: another process created it at the same moment, and this snapshot does not see it yet.
     if (row !== undefined) return row.value
   }
 }

@@ -1,33 +1,36 @@
 /**
- * The one statement that moves tasks. Every change of a task's row that makes a version is composed here, so that each does the same
- * things in the same order:
+ * The one statement that moves tasks. Every change of a task's row that makes a version is composed here, so that each
+ * does the same things in the same order:
  *
- * 1. `input`: what the caller asks for.
- * 2. `current`: the rows that may move, locked in the order of ids, so that two batches that overlap wait instead of deadlocking.
+ * 1. `input`: what the caller requests.
+ * 2. `current`: the rows that may move, locked in the order of ids, so that overlapping batches wait instead of
+ *   deadlocking.
  * 3. `moved`: the change, and the next version.
  * 4. `history`: the transition.
- * 5. What follows it: deliveries, leases, records of attempts. All read `moved`.
+ * 5. What follows: deliveries, leases, records of attempts. All read `moved`.
  *
- * A row that is not found in `current` changes nothing and is missing in the answer: that is how a late or repeated writer is told.
+ * A row that is not in `current` is unchanged and missing from the answer. That is how a late or repeated writer finds
+ * out.
  *
- * Rows are found by `id = any(array[…])` where `id = …` would mean the same: only a lookup in the index can serve that, row by row,
+ * Rows are found by `id = any(array[…])` where `id = …` would mean the same: only an index lookup per row can serve it,
  * however small the tables were when the plan was made.
  *
- * What follows the end of a task for other rows (its unique key is free, its callback is due) is done by the trigger `tasks_end`
- * (drizzle/0010_callbacks.sql), whoever wrote the end: processes of the version before, too, while a deploy replaces them.
+ * The consequences of a task's end for other rows (its unique key becomes free, its callback is due) are the work of
+ * the trigger `tasks_end` (drizzle/0010_callbacks.sql). So they also happen when a process of the previous version ends
+ * the task during a deploy.
  */
 import type { Statement } from '../db/database.js'
 import type { Status } from '../protocol/status.js'
 
 export interface Move {
-  /** Of the prepared statement. */
+  /** Name of the prepared statement. */
   name: string
   forceCustomPlan?: boolean
   /** CTEs as `name as (…)`; the first may begin with `recursive`. */
   input: readonly string[]
   /**
-   * The rows that may move: columns, where they are found (`taskwire.tasks t` is among it), and on which condition. Besides `t.id`, the
-   * status before and after and the reason they have what the rest needs.
+   * The rows that may move: their columns, their source (`taskwire.tasks t` is part of it), and the condition. The
+   * columns are added to `t.id`, the status before and after, and the reason.
    */
   current: {
     status: string
@@ -35,23 +38,23 @@ export interface Move {
     columns?: readonly string[]
     from: string
     where: string
-    /** What somebody else is changing now is left out instead of waited for. */
+    /** Skip rows that another transaction is changing, instead of waiting for them. */
     skipsLocked?: boolean
   }
-  /** Of the rows in `current c` those that move; all when left out. */
+  /** Which rows of `current c` move. Default: all. */
   when?: string
-  /** Assignments besides those of status and version. */
+  /** Assignments in addition to status and version. */
   set: readonly string[]
-  /** Columns of `moved` besides those of every move. */
+  /** Columns of `moved` in addition to those of every move. */
   returning?: readonly string[]
-  /** `edited` is a column of `current`, and belongs to the history. */
+  /** `edited` is a column of `current`, and part of the history. */
   isEdit?: boolean
   /** CTEs over `moved m`. */
   follow: readonly string[]
   answer: string
 }
 
-/** The columns of `moved` that every move has; `t` is the task after it. */
+/** The columns of `moved` that every move has; `t` is the task after the move. */
 const MOVED = ['t.id', 't.tenant', 't.version', 'c.from_status', 't.status', 't.attempt', 'c.reason', 'now()::timestamptz(3) as at']
 
 export function moveTasks({ name, forceCustomPlan = false, input, current, when, set, returning = [], isEdit = false, follow, answer }: Move): Statement {
@@ -89,7 +92,7 @@ export function withClauses(clauses: readonly string[], query: string): string {
   return `\nwith ${clauses.join(', ')}\n${query}`
 }
 
-/** The transitions of the rows in `moved`, or of new tasks. */
+/** Writes the transitions of the rows in `moved`, or of new tasks. */
 export function writeHistory(source: string, columns: readonly string[] = []): string {
   const names = ['version', 'tenant', 'from_status', 'status', 'attempt', 'at', 'reason', ...columns].join(', ')
   return `history as (
@@ -99,7 +102,7 @@ export function writeHistory(source: string, columns: readonly string[] = []): s
 )`
 }
 
-/** A delivery for each row of `source`, which is a relation with what a delivery copies from its task. */
+/** Writes a delivery for each row of `source`, a relation with the columns that a delivery copies from its task. */
 export function writeDeliveries(source: string, { attempt, dueAt, where }: { attempt: string; dueAt: string; where?: string }): string {
   return `outbox as (
   insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at)
@@ -109,7 +112,7 @@ export function writeDeliveries(source: string, { attempt, dueAt, where }: { att
 )`
 }
 
-/** Of the rows in `moved m` that fit. */
+/** Deletes the deliveries of the rows in `moved m` that match `where`. */
 export function deleteDeliveries(where?: string): string {
   return `outbox as (
   delete from taskwire.deliveries d
@@ -118,10 +121,10 @@ export function deleteDeliveries(where?: string): string {
 )`
 }
 
-/** The answer of most moves: what `toEvent` reads. */
-export const TRANSITION_COLUMNS = 'm.id as "taskId", m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason'
+/** The answer of most moves, as `toEvent` reads it. */
+export const TRANSITION_COLUMNS = 'm.id as "taskId", m.tenant, m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason'
 
-/** A status as SQL. */
+/** A status as an SQL literal. */
 export function asStatus(status: Status): string {
   return `'${status}'::taskwire.task_status`
 }

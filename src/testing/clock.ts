@@ -1,14 +1,14 @@
 /**
- * The time of a run in memory: it passes only when the handler sleeps, and then at once. The time limits of the type hold in
- * it as they do in a worker.
+ * The clock of a run in memory: it advances only when the handler sleeps, and then at once. The time limits of the type
+ * apply to it as they do in a worker.
  */
 import type { TimeLimits } from '../definitions/definition.js'
 import type { LimitCallbacks } from '../tasks/attempt/run-limits.js'
 
 export interface TestClock {
-  /** Lets so much time pass, up to the limit that ends the run, if there is one on the way. */
+  /** Advances the clock, at most to the limit that ends the run. */
   advance(milliseconds: number): void
-  /** A sign of life. */
+  /** A heartbeat of the handler. */
   alive(): void
 }
 

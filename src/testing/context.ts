@@ -1,4 +1,5 @@
-/** A context in memory: it keeps what a handler reports, and lets no time pass. */
+/** A context in memory: it records what a handler reports, and no real time passes. */
+import { DEFAULT_TENANT, serviceOf } from '../access/principal.js'
 import { Readable, Writable } from 'node:stream'
 import type { Database } from '../db/database.js'
 import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type CreateChildOptions, type TaskContext } from '../definitions/definition.js'
@@ -15,44 +16,44 @@ export interface ContextOptions {
   taskId?: string
   tenant?: string
   attempt?: number
-  /** What else of `context.task` matters to the handler. */
+  /** Other properties of `context.task` that the handler uses. */
   task?: Partial<Omit<Task, 'id' | 'attempt'>>
   signal?: AbortSignal
-  /** For handlers that read the database; without one, asking for it throws. */
+  /** For handlers that read the database; without one, access to it throws. */
   db?: Database
-  /** What an earlier attempt has recorded with `once`, by key. */
+  /** The effects that an earlier attempt has recorded with `once`, by key. */
   effects?: ReadonlyMap<string, unknown>
-  /** What earlier attempts have written, by name. */
+  /** The files that earlier attempts have written, by name. */
   artifacts?: Reported['artifacts']
-  /** What `readArtifact` finds: by the name, or by the id of the upload. */
+  /** The files that `readArtifact` finds: by name, or by the id of the upload. */
   files?: Readonly<Record<string, Buffer | string>>
 }
 
-/** What a handler has reported. */
+/** Everything that a handler has reported. */
 export interface Reported {
   progress: { done: number; total: number | undefined; message: string | undefined; data?: unknown }[]
   logs: { level: string; message: string; fields: Record<string, unknown> }[]
-  /** By name; only those that were finished, those of earlier attempts among them. */
+  /** By name; only finished files, including those of earlier attempts. */
   artifacts: Map<string, { mediaType: string; content: Buffer }>
   children: { id: string; type: string; payload: unknown; options: CreateChildOptions }[]
   /** Effects recorded by this run and those it was given, by key. */
   effects: Map<string, unknown>
-  /** What `sleep` was asked for, in all, in milliseconds. No time has passed. */
+  /** The total time that the handler has slept, in milliseconds. No real time has passed. */
   sleptMs: number
   heartbeats: number
 }
 
-/** Where a worker may die that `once` knows of: the effect has happened and is not recorded, or is recorded. */
+/** The crash points of `once`: the effect has happened and is not recorded, or is recorded. */
 export type EffectPoint = `after-effect:${string}` | `after-record:${string}`
 
 export interface ContextHooks {
-  /** Throws when data does not fit the type. */
+  /** Throws if the data does not match the type's schema. */
   checkData?(data: unknown): void
-  /** Called where a worker may die; does not settle when it does. */
+  /** Called at each crash point; never settles if the worker dies there. */
   reach?(point: EffectPoint): Promise<void>
-  /** Called when the handler wants so much time to pass. */
+  /** Called when the handler sleeps for this long. */
   sleep?(milliseconds: number): Promise<void>
-  /** Called at each sign of life. */
+  /** Called at each heartbeat. */
   alive?(): void
 }
 
@@ -66,11 +67,12 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
     sleptMs: 0,
     heartbeats: 0,
   }
-  const { taskId = createTaskId(), tenant = 'default', attempt = 1 } = options
+  const { taskId = createTaskId(), tenant = DEFAULT_TENANT, attempt = 1 } = options
   const signal = options.signal ?? new AbortController().signal
   const context: TaskContext = {
     taskId,
     tenant,
+    principal: serviceOf(tenant, `task:${taskId}`),
     task: makeTask(taskId, attempt, options),
     attempt,
     signal,
@@ -130,8 +132,8 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
   return { context, reported }
 }
 
-/** In its first run, as far as the options do not say otherwise. */
-function makeTask(id: TaskId, attempt: number, { tenant = 'default', task }: ContextOptions): Task {
+/** A first run, unless the options say otherwise. */
+function makeTask(id: TaskId, attempt: number, { tenant = DEFAULT_TENANT, task }: ContextOptions): Task {
   const plain = { ...{ type: 'test', title: 'a test', payload: {}, queue: DEFAULT_QUEUE, priority: 0, tags: [] }, maxAttempts: DEFAULT_ATTEMPTS, runAt: null, delayMs: null }
   const createdAt = new Date()
   const created = toNewTaskView({ id, tenant, ...plain }, { id, status: 'PENDING', runAt: null, createdAt })

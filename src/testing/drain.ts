@@ -1,4 +1,5 @@
 /** Runs the tasks of a real database to their end, in this process and without a broker. */
+import { DEFAULT_TENANT, serviceOf } from '../access/principal.js'
 import assert from 'node:assert/strict'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -17,11 +18,14 @@ import { runAttempt } from '../tasks/attempt/run-attempt.js'
 
 export interface DrainOptions {
   db: Database
-  /** Of the types that the tasks have. */
+  /** The definitions of the tasks' types. */
   definitions: readonly Definition[]
-  /** Where artifacts go: a folder, or `s3://…`. Default: a temporary folder. */
+  /** Where artifacts are stored: a folder, or `s3://…`. Default: a temporary folder. */
   artifactsDir?: string
-  /** How long to wait for what is due later, such as the next attempt of a task that failed. Default 0: not at all. */
+  /**
+   * How long to wait for deliveries that are due later, such as the next attempt of a failed task. Default 0: not at
+   * all.
+   */
   waitMs?: number
 }
 
@@ -29,7 +33,7 @@ const LEASE_MS = 60_000
 const PAUSE_MS = 20
 
 /**
- * Claims and runs what is due, and what that makes due, until nothing is.
+ * Claims and runs the deliveries that are due, including those that become due by that, until none is left.
  * @returns how many attempts were run
  */
 export async function drain({ db, definitions, artifactsDir, waitMs = 0 }: DrainOptions): Promise<number> {
@@ -61,8 +65,8 @@ function track() {
   return { signal: controller.signal, abort: (reason: string) => controller.abort(reason), ending() {}, end() {} }
 }
 
-/** Asserts which statuses a task went through, from the first on. @throws AssertionError with both lists */
-export async function expectTransitions(db: Database, taskId: string, statuses: readonly Status[], tenant = 'default'): Promise<void> {
-  const stored = await readTransitions(db, tenant, taskId)
+/** Asserts which statuses a task went through, from the first one on. @throws AssertionError with both lists */
+export async function expectTransitions(db: Database, taskId: string, statuses: readonly Status[], tenant = DEFAULT_TENANT): Promise<void> {
+  const stored = await readTransitions(serviceOf(tenant, 'test'), db, taskId)
   assert.deepEqual(stored.filter(({ edited }) => edited === undefined).map(({ status }) => status), [...statuses], `the transitions of ${taskId}`)
 }

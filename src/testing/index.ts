@@ -1,4 +1,4 @@
-/** `taskwire/testing`: what the tests of your own types of task need. See `docs/handlers.md`. */
+/** `taskwire/testing`: for the tests of your own task types. See `docs/handlers.md`. */
 export { createTestContext, type ContextOptions, type EffectPoint, type Reported } from './context.js'
 export { runDefinition, type RunOptions, type TestOutcome, type TestRun } from './run-definition.js'
 export { drain, expectTransitions, type DrainOptions } from './drain.js'

@@ -14,20 +14,20 @@ export type TestOutcome<Result> =
   | { status: 'RETRYING'; error: Error; retryInMs: number }
   | { status: 'FAILED'; error: Error; code: FailureCode }
   | { status: 'CANCELLED'; error: Error }
-  /** Handed back, as when its worker stops: it runs again. */
+  /** Released, as when its worker stops: it runs again. */
   | { status: 'PENDING'; error: Error }
-  /** Its worker died, as `crashAt` says: another attempt follows. */
+  /** Its worker died at `crashAt`: another attempt follows. */
   | { status: 'LOST' }
 
 export type TestRun<Result> = TestOutcome<Result> & { taskId: string; attempt: number; reported: Reported }
 
 export interface RunOptions extends ContextOptions {
   /**
-   * Where the worker dies: the effect of `once` has happened and is not recorded (`after-effect:<key>`), it is recorded
-   * (`after-record:<key>`), or the handler is done and nobody knows yet (`before-return`).
+   * Where the worker dies: the effect of `once` has happened but is not recorded (`after-effect:<key>`), it is recorded
+   * (`after-record:<key>`), or the handler is done but its outcome is not stored (`before-return`).
    */
   crashAt?: EffectPoint | 'before-return'
-  /** The attempt before this one: same task, next number, with the effects and files that it has left. */
+  /** The previous attempt: same task, next number, with the effects and files that it left. */
   after?: TestRun<unknown>
 }
 
@@ -35,8 +35,8 @@ export interface RunOptions extends ContextOptions {
  * Checks the payload as `POST /api/tasks` would, fills in its defaults, runs the handler and checks its result.
  *
  * @param options.attempt which attempt it is, and with it whether a failure is the last one. Default 1
- * @throws TypeError when the payload, or the data of a progress report, does not fit
- * @throws Error when the run ends without coming to `crashAt`
+ * @throws TypeError if the payload, or the data of a progress report, does not match its schema
+ * @throws Error if the run ends without reaching `crashAt`
  * @example
  * const lost = await runDefinition(welcome, { userId: 'u1' }, { crashAt: 'after-effect:subscribe' })
  * const run = await runDefinition(welcome, { userId: 'u1' }, { after: lost })
@@ -55,7 +55,7 @@ export async function runDefinition<Payload extends TSchema, Result extends TSch
   const task = { type, title: type, payload: read, maxAttempts, ...options.task }
   const { context, reported } = createTestContext({ ...(after && follow(after)), ...options, task, signal }, {
     alive: clock.alive,
-    checkData: (data) => assertFits('the data of a progress report does not fit:', registered.checkProgress(data)),
+    checkData: (data) => assertFits('the data of a progress report does not match its schema:', registered.checkProgress(data)),
     async reach(point) {
       if (point !== crashAt) return
       ending.end({ kind: 'lost' })
@@ -71,14 +71,14 @@ export async function runDefinition<Payload extends TSchema, Result extends TSch
   const ran = runHandler(registered, read, context).then((end) => (crashAt === 'before-return' ? ({ kind: 'lost' } as const) : end))
   const end = await Promise.race([ending.ended, ran])
   const outcome = toTestOutcome(end, { id: taskId, attempt }, registered.definition)
-  if (crashAt !== undefined && end.kind !== 'lost') throw new Error(`the run is ${outcome.status} and never came to ${crashAt}`)
+  if (crashAt !== undefined && end.kind !== 'lost') throw new Error(`the run is ${outcome.status} and never reached ${crashAt}`)
   return { ...(outcome as TestOutcome<Static<Result>>), taskId, attempt, reported }
 }
 
-/** `lost`: nobody knows of an outcome. */
+/** `lost`: the outcome is unknown. */
 type End = Outcome | { kind: 'lost' }
 
-/** What a handler waits for when its worker is gone. */
+/** What a handler waits for when its worker has died. */
 const never = new Promise<never>(() => {})
 
 function register(definition: Definition): RegisteredType {
@@ -102,7 +102,7 @@ function follow({ taskId, attempt, reported }: TestRun<unknown>): ContextOptions
   return { taskId, attempt: attempt + 1, effects, artifacts }
 }
 
-/** An end that comes from outside of the handler. */
+/** An end caused from outside the handler. */
 function openEnding() {
   let isOver = false
   let resolveEnded: (end: End) => void = () => {}
@@ -122,7 +122,7 @@ function startTime({ timeLimits = {} }: Definition, given: AbortSignal | undefin
   const clock = createTestClock(timeLimits, {
     onSoft: () => controller.abort('time limit' satisfies AbortReason),
     onHard: () => ending.end(fail('time_limit', new Error(`the run took longer than ${hardMs} ms`))),
-    onSilence: () => ending.end(fail('no_heartbeat', new Error(`the run gave no sign of life for ${heartbeatMs} ms`))),
+    onSilence: () => ending.end(fail('no_heartbeat', new Error(`the run sent no heartbeat for ${heartbeatMs} ms`))),
   })
   return { clock, signal: given ? AbortSignal.any([given, controller.signal]) : controller.signal }
 }
@@ -135,7 +135,7 @@ async function runHandler(registered: RegisteredType, payload: unknown, context:
   }
 }
 
-/** As a worker would judge it. */
+/** As a worker would decide it. */
 function toTestOutcome(end: End, ref: { id: string; attempt: number }, definition: Definition): TestOutcome<unknown> {
   if (end.kind === 'lost') return { status: 'LOST' }
   const judged = { ...ref, failures: ref.attempt - 1, maxAttempts: definition.attempts ?? DEFAULT_ATTEMPTS }

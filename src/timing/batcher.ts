@@ -1,32 +1,36 @@
 /**
- * Writes what arrives together in one go.
+ * Writes items that arrive together in one batch.
  *
- * Promise: an item's answer comes after the write that holds it has ended, and no item waits for a timer. While
- * nothing is under way, what has gathered goes at the end of the turn of the event loop. While a batch is, items gather
- * until it ends, or until they are worth a write of their own, which then goes beside it: so batches grow with load and
- * vanish without it. What goes next goes before the answers of what ended are handed out, so that the other side works while they are.
+ * Guarantees: an item's promise resolves after the write that holds it, and no item waits for a timer. While no batch
+ * is under way, the gathered items are sent at the end of the turn of the event loop. While one is, items gather until
+ * it ends, or until there are enough for a batch of their own, which is then sent concurrently. So batches grow with
+ * load and vanish without it. The next batch is sent before the finished one's promises resolve, so that the other side
+ * works meanwhile.
  *
- * A batch that takes long holds up what gathers behind it, so `write` needs a deadline.
+ * A slow batch holds up the items that gather behind it, so `write` needs a deadline.
  *
- * When a batch fails and one of its items may be to blame, its items are tried one by one, so that one bad item cannot fail
- * its neighbours.
+ * When a batch fails and one of its items may be the cause, its items are retried one by one, so that a bad item cannot
+ * fail its neighbours.
  */
 export interface BatcherOptions<Item, Answer> {
-  /** Writes the items; answers in their order. */
+  /** Writes the items. Returns the answers in the same order. */
   write(items: readonly Item[]): Promise<readonly Answer[]>
-  /** Items of a batch at most. Default 256. */
+  /** Most items of a batch. Default 256. */
   maxBatch?: number
-  /** Items that make a batch worth going beside another one. Default 32. */
+  /** Fewest items for a batch that is sent beside another. Default 32. */
   minConcurrentBatchSize?: number
-  /** Batches under way at most. Default 2. */
+  /** Most batches under way. Default 2. */
   maxInFlight?: number
-  /** Whether one of the items may be to blame when a batch fails; then they are tried one by one. Must not throw. Default: never. */
+  /**
+   * Whether an item may have made the batch fail; the items are then retried one by one. Must not throw. Default:
+   * never.
+   */
   isItemsFault?(error: unknown): boolean
 }
 
 export interface Batcher<Item, Answer> {
   add(item: Item): Promise<Answer>
-  /** Resolves when nothing waits and nothing is under way. */
+  /** Resolves when no item waits and no batch is under way. */
   whenIdle(): Promise<void>
 }
 
@@ -75,7 +79,7 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
     if (isIdle()) onIdle.splice(0).forEach((resolve) => resolve())
   }
 
-  /** Resolves, when it is over, with what hands the answers out. */
+  /** Resolves when the batch is done, with a function that settles its items' promises. */
   async function writeBatch(batch: readonly Entry<Item, Answer>[]): Promise<() => void> {
     try {
       const answers = await write(batch.map((entry) => entry.item))

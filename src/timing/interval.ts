@@ -1,21 +1,21 @@
-/** What happens every so often. */
+/** Repeats work at a fixed interval. */
 
 export interface IntervalOptions {
   everyMs: number
   /** Must not throw. */
   onError(error: unknown): void
-  /** Whether it lets the process end, as `unref` does. Default false. */
+  /** Whether the process may exit while the timer runs, as with `unref`. Default false. */
   isBackground?: boolean
 }
 
 export interface Interval {
-  /** Starts no further run; one that is under way ends by itself. Idempotent. */
+  /** Starts no further run. A run under way ends by itself. Idempotent. */
   stop(): void
 }
 
 /**
- * Calls `run` every `everyMs`, the first time after `everyMs`, one at a time: while a run is under way, turns are left out. What it
- * throws or rejects with goes to `onError`, because nothing that a timer calls may throw: it would end the process.
+ * Calls `run` every `everyMs`, first after `everyMs`, one run at a time: while one is under way, turns are skipped.
+ * Errors go to `onError`, because an error thrown from a timer would end the process.
  */
 export function startInterval(run: () => unknown, { everyMs, onError, isBackground = false }: IntervalOptions): Interval {
   let isUnderWay = false

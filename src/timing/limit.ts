@@ -1,6 +1,6 @@
-/** So many at a time. */
+/** Bounds concurrency. */
 
-/** Lets at most so many in; the others wait their turn, the first come first. */
+/** Admits at most `most` calls at a time. The others wait and are admitted in order of arrival. */
 export class Limit {
   readonly #most: number
   readonly #waiting = new Set<() => void>()
@@ -16,9 +16,9 @@ export class Limit {
   }
 
   /**
-   * Calls `work` in its turn.
-   * @param signal ends the wait for the turn; what is under way is not touched
-   * @throws what `work` throws; the signal's reason when it aborts before the turn
+   * Calls `work` when admitted.
+   * @param signal ends the wait for admission; running work is not affected
+   * @throws what `work` throws; the signal's reason when it aborts while waiting
    */
   async run<Answer>(work: () => Promise<Answer>, signal?: AbortSignal): Promise<Answer> {
     if (this.#underWay < this.#most) this.#underWay += 1
@@ -30,7 +30,7 @@ export class Limit {
     }
   }
 
-  /** Resolves when nothing is under way, and so nothing waits. */
+  /** Resolves when no call is running, and so none is waiting. */
   async whenIdle(): Promise<void> {
     while (this.#underWay > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
   }
@@ -51,7 +51,7 @@ export class Limit {
     })
   }
 
-  /** Hands the turn on. */
+  /** Admits the next waiting call. */
   #leave(): void {
     const [next] = this.#waiting
     if (next !== undefined) {
@@ -63,7 +63,7 @@ export class Limit {
   }
 }
 
-/** The same call, at most `most` at a time. */
+/** Wraps `call` so that at most `most` calls run at a time. */
 export function limitUnderWay<Args extends unknown[], Answer>(most: number, call: (...args: Args) => Promise<Answer>): (...args: Args) => Promise<Answer> {
   const limit = new Limit(most)
   return (...args) => limit.run(() => call(...args))

@@ -1,24 +1,24 @@
-/** A step repeated, with a pause between. */
+/** Repeats a step with a pause in between. */
 import { growingPauseMs, pause } from './pause.js'
 
 export interface LoopOptions {
   intervalMs: number
   /** The longest pause after failures, unless `intervalMs` is longer. Default 5,000. */
   maxPauseMs?: number
-  /** Must not throw. @param failures one after the other, from 1 */
+  /** Must not throw. @param failures consecutive failures, from 1 */
   onError(error: unknown, failures: number): void
-  /** A step works after one that failed. Must not throw. */
+  /** Called when a step succeeds after a failure. Must not throw. */
   onRecovery?(): void
 }
 
 export interface Loop {
-  /** Lets the step under way end, starts no other. Idempotent. */
+  /** Waits for the running step and starts no other. Idempotent. */
   stop(): Promise<void>
 }
 
 /**
- * Runs `step` again and again, `intervalMs` after it ended, or at once when it returns true ("there is more"). After a
- * step that fails the pause is longer, up to `maxPauseMs`.
+ * Runs `step` again and again: `intervalMs` after it ended, or at once when it returns true ("there is more").
+ * Consecutive failures lengthen the pause, up to `maxPauseMs`.
  */
 export function startLoop(step: () => Promise<boolean>, options: LoopOptions): Loop {
   const { intervalMs, maxPauseMs = 5_000, onError, onRecovery } = options

@@ -1,19 +1,19 @@
-/** Pauses between tries. */
+/** Pauses between attempts of a retried operation. */
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Growth {
   firstMs: number
   maxMs: number
   /**
-   * Of each pause, up to this share is left out at random, so that those who failed together do not come back together. 0 to 1,
-   * default 0.5 ("equal jitter").
+   * Up to this share of each pause is left out at random, so that operations that failed together do not retry
+   * together. 0 to 1, default 0.5 ("equal jitter").
    * @see https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
    */
   jitter?: number
 }
 
 /**
- * How long to wait after so many failures: `firstMs`, doubled with each, `maxMs` at most, less the jitter.
+ * The pause after a number of failures: `firstMs`, doubled with each failure, at most `maxMs`, less the jitter.
  * @param failures from 1
  * @param random 0 to 1
  */
@@ -22,7 +22,7 @@ export function growingPauseMs(failures: number, { firstMs, maxMs, jitter = 0.5 
   return wholeMs * (1 - jitter) + wholeMs * jitter * random()
 }
 
-/** Resolves after a time, or at once when the signal aborts. Never rejects. */
+/** Resolves after the given time, or at once when the signal aborts. Never rejects. */
 export async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   await sleep(milliseconds, undefined, { ...(signal && { signal }) }).catch(() => {})
 }

@@ -1,22 +1,22 @@
-/** What is tried again. */
+/** Retries work with backoff. */
 import { growingPauseMs, pause, type Growth } from './pause.js'
 
 export interface RetryOptions extends Growth {
-  /** Tries at most. Default: no bound. */
+  /** Most tries. Default: no limit. */
   maxTries?: number
-  /** No try begins later than this after the first. Default: no bound. */
+  /** No try begins later than this after the first. Default: no limit. */
   withinMs?: number
   /** Whether another try may help. Must not throw. Default: always. */
   isWorthwhile?(error: unknown): boolean
-  /** Another try follows, after a pause. Must not throw. */
+  /** Called before the pause that precedes another try. Must not throw. */
   onRetry?(error: unknown): void
-  /** No try begins after it has aborted; a pause under way ends at once. */
+  /** Once aborted, no further try begins, and a running pause ends at once. */
   signal?: AbortSignal
 }
 
 /**
- * Calls `work` until it succeeds, with growing pauses between the tries.
- * @throws what the last try threw, when another is not worthwhile or not allowed
+ * Calls `work` until it succeeds, with growing pauses in between.
+ * @throws the last try's error, when another try would not help or is not allowed
  */
 export async function retry<Answer>(work: () => Promise<Answer>, options: RetryOptions): Promise<Answer> {
   const { maxTries = Infinity, withinMs = Infinity, isWorthwhile = () => true, onRetry, signal } = options

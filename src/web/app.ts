@@ -1,7 +1,8 @@
-/** The web application: everything that is registered, in the order in which it is. */
+/** The web application: everything that is registered, in order. */
 import fastifyPostgres from '@fastify/postgres'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Principal } from '../access/principal.js'
 import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { DiskFloor } from '../artifacts/disk-floor.js'
 import type { Broker } from '../broker/broker.js'
@@ -51,7 +52,7 @@ import { encodeCursor } from './routes/list-query.js'
 import { readSelectionRoutes } from './routes/read-selection.js'
 import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
-import { DEFAULT_TENANT } from './tenant.js'
+import { registerPrincipal, type Identify } from './principal.js'
 import { compileValidator } from './validation.js'
 
 export interface AppDeps {
@@ -61,40 +62,43 @@ export interface AppDeps {
   artifacts: ArtifactStore
   floor: DiskFloor
   log: FastifyBaseLogger
-  /** What bounds all connections; made from the configuration when it is not given. */
+  /** The limits of all connections; created from the configuration if not given. */
   connections?: Connections
+  /** Who asks. Default: everybody is the default principal. */
+  identify?: Identify
 }
 
 /** How long a request may wait for a connection, and a statement for its answer, in milliseconds. */
 const DATABASE_DEADLINE_MS = { connect: 3_000, statement: 10_000 }
 
-/** Builds the application and starts its hub. `app.close()` ends both. */
-export async function buildApp({ config, broker, registry, artifacts, floor, log, connections = openConnections(config, log) }: AppDeps): Promise<FastifyInstance> {
+/** Builds the application and starts its hub. `app.close()` stops both. */
+export async function buildApp({ config, broker, registry, artifacts, floor, log, connections = openConnections(config, log), identify }: AppDeps): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
-    // A logger of its own for each request is not worth its cost: the few lines that are written name the request.
+    // A separate logger per request is not worth its cost: the few lines that are written name the request.
     childLoggerFactory: (logger) => logger,
-    // The longest name of a file, percent-encoded.
+    // The longest file name, percent-encoded.
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 3 * MAX_FILE_NAME_BYTES },
     bodyLimit: MAX_BODY_BYTES,
     serverFactory: (handler) => connections.createServer(handler),
     rewriteUrl: ({ url = '' }) => stripBasePath(config.basePath, url),
-    // Addresses that are refused before a route is looked for.
+    // For addresses that are refused before routing.
     frameworkErrors: (error, request, reply) => answerProblem(findRefusal(reply) ?? error, request, reply),
-    // Bytes that Node's parser refuses.
+    // For bytes that Node's parser refuses.
     clientErrorHandler: (error, socket) => connections.refuse(error, socket),
     trustProxy: config.trustProxy !== '' && splitList(config.trustProxy),
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>()
 
-  app.addHook('onRequest', guardAnswer)
+  app.addHook('onRequest', (_request, reply, done) => done(guardAnswer(reply)))
   const findRefusal = registerGate(app, config)
   registerRequestCheck(app)
+  registerPrincipal(app, identify)
   app.setErrorHandler(answerProblem)
   app.setNotFoundHandler(refuseUnknown)
   app.setValidatorCompiler(compileValidator)
-  // Answers are built field by field from rows; their schemas are documentation, checked by the tests.
+  // Answers are built field by field from rows. Their schemas are documentation, checked by the tests.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data))
   app.removeContentTypeParser('text/plain')
   registerCodings(app)
@@ -110,6 +114,7 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   const reading = await registerReading(app, { databaseUrl: config.databaseUrl, connections: config.databaseReadPoolSize })
   const hub = await startLive(app, reading, broker, log)
   const publisher = createPublisher({ bus: broker.events, log })
+  // Runs after the hooks of the routes, registered below: after the last create.
   app.addHook('onClose', () => publisher.drain())
   const handOver = startHandOver({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
   app.addHook('onClose', async () => handOver.stop())
@@ -118,16 +123,16 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app, registry)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerKey: config.maxStreamsPerKey, maxPerProcess: config.maxStreams })
-  const beats = startBeats(config.streamHeartbeatSeconds * 1_000, (error) => log.error({ err: error }, 'heartbeats were not sent'))
+  const beats = startBeats(config.streamHeartbeatSeconds * 1_000, (error) => log.error({ err: error }, 'could not send heartbeats'))
   app.addHook('onClose', async () => beats.stop())
-  const lists = startLists({ notices: hub.notices, readsFor: (room) => createListReads(reading.inTurnsOf(room)), encodeCursor, log })
+  const lists = startLists({ notices: hub.notices, readsFor: (principal, room) => createListReads(principal, reading.inTurnsOf(room)), encodeCursor, log })
   const openSubscriptions: OpenSubscriptions = (client) => createSubscriptions({ hub, lists, ...client })
   const streams = startHttpStreams(hub, openSubscriptions, beats)
   const registerSockets: FastifyPluginAsync = async (scope) => {
     scope.setNotFoundHandler(refuseUnknown)
     await registerTaskSocket(scope, { hub, limits, beats, basePath: config.basePath })
     registerSubscriptionSocket(scope, { openSubscriptions, limits, beats, assertUpgrade: assertHandshake })
-    // After the hub has told all whose tasks are watched, which is registered above.
+    // After the hub, registered above, has notified all watchers of tasks.
     scope.addHook('preClose', async () => {
       lists.stop()
       streams.stop()
@@ -152,33 +157,33 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   return app
 }
 
-/** Whatever is answered: it is what it says it is, and pages of other origins cannot embed it. */
-async function guardAnswer(_request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  reply.headers(ANSWER_HEADERS)
+/** Every answer keeps its declared type, and pages of other origins cannot embed it. */
+function guardAnswer(reply: FastifyReply): undefined {
+  void reply.headers(ANSWER_HEADERS)
 }
 
 function refuseUnknown({ method, url }: FastifyRequest): never {
   throw new ProblemError('not_found', `There is nothing at ${method} ${url.split('?')[0]}.`)
 }
 
-/** @fastify/postgres owns the pool, and ends it when the application closes. */
+/** @fastify/postgres owns the pool and ends it when the application closes. */
 async function registerDatabase(app: FastifyInstance, config: WebConfig): Promise<Database> {
   await app.register(fastifyPostgres, {
     ...toPgConfig(config.databaseUrl, { applicationName: 'taskwire web', options: STATEMENT_SETTINGS, connectTimeoutSeconds: DATABASE_DEADLINE_MS.connect / 1_000 }),
     max: config.databasePoolSize,
     query_timeout: DATABASE_DEADLINE_MS.statement,
   })
-  // Without a listener, an idle connection that the server closes would end the process.
-  app.pg.pool.on('error', (error) => app.log.warn({ err: error }, 'an idle database connection was lost'))
+  // Without a listener, an idle connection closed by the server would end the process.
+  app.pg.pool.on('error', (error) => app.log.warn({ err: error }, 'lost an idle database connection'))
   return wrapPool(app.pg.pool)
 }
 
 async function startLive(app: FastifyInstance, { byKey: db }: Reading, broker: Broker, log: FastifyBaseLogger): Promise<Hub> {
   const hub = await startHub({
-    readTasks: (ids) => readWatchedTasks(db, DEFAULT_TENANT, ids),
-    readWholeTask: async (id) => (await readTasks(db, DEFAULT_TENANT, [id]))[0],
-    readTransitionMessages: (id, since, limit) => readTransitionMessages(db, DEFAULT_TENANT, id, since, limit),
-    readLatestLogs: (id, limit) => readLatestLogs(db, DEFAULT_TENANT, id, limit),
+    readTasks: (principal, ids) => readWatchedTasks(principal, db, ids),
+    readWholeTask: async (principal, id) => (await readTasks(principal, db, [id]))[0],
+    readTransitionMessages: (principal, id, since, limit) => readTransitionMessages(principal, db, id, since, limit),
+    readLatestLogs: (principal, id, limit) => readLatestLogs(principal, db, id, limit),
     readVersions: (ids) => readVersions(db, ids),
     events: broker.events,
     log,
@@ -187,10 +192,10 @@ async function startLive(app: FastifyInstance, { byKey: db }: Reading, broker: B
   return hub
 }
 
-function createListReads(db: Database): ListReads {
+function createListReads(principal: Principal, db: Database): ListReads {
   return {
-    find: (filter, options) => findTasks(db, DEFAULT_TENANT, filter, options),
-    readRows: (filter, ids) => readListRows(db, DEFAULT_TENANT, filter, ids),
-    count: (filter) => countTasks(db, DEFAULT_TENANT, filter),
+    find: (filter, options) => findTasks(principal, db, filter, options),
+    readRows: (filter, ids) => readListRows(principal, db, filter, ids),
+    count: (filter) => countTasks(principal, db, filter),
   }
 }

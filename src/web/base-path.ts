@@ -1,13 +1,14 @@
 /**
- * Behind a proxy the server may lie under a path of its own (`BASE_PATH`). Proxies strip that path, or they do not: both work, because
- * it is taken off here where it is there. Links in answers have it either way (see `protocol/base-path.ts`).
+ * Behind a proxy the server may be served under a path of its own (`BASE_PATH`). Some proxies strip that path, others
+ * do not. Both work, because it is removed here if it is present. Links in answers include it in either case (see
+ * `protocol/base-path.ts`).
  */
 import type { FastifyInstance } from 'fastify'
 
-/** All of an address, as through a proxy (RFC 9112, section 3.2.2). */
+/** The start of a full URL, as sent through a proxy (RFC 9112, section 3.2.2). */
 const AUTHORITY = /^https?:\/\/[^/?#]*/i
 
-/** The path by which a route is found: without scheme and host, and without the base path. */
+/** The path for routing: without scheme, host and base path. */
 export function stripBasePath(basePath: string, url: string): string {
   const path = url.startsWith('/') ? url : url.replace(AUTHORITY, '') || '/'
   if (basePath === '' || !path.startsWith(basePath)) return path
@@ -16,7 +17,7 @@ export function stripBasePath(basePath: string, url: string): string {
   return rest.startsWith('/') ? rest : path
 }
 
-/** What `/taskwire` becomes: the page's links are relative, so that it must be asked for as `/taskwire/`. */
+/** `/taskwire` is rewritten to this. The links of the page are relative, so it must be requested as `/taskwire/`. */
 const NO_SLASH = '/.base'
 
 export function redirectToPage(app: FastifyInstance, basePath: string): void {

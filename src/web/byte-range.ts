@@ -1,11 +1,12 @@
-/** The header `Range`, as far as one range of bytes. @see RFC 9110 section 14.1.2 */
+/** The header `Range`, limited to a single range of bytes. @see RFC 9110 section 14.1.2 */
 import type { ByteRange } from '../artifacts/artifact-store.js'
 
 const ONE_RANGE = /^bytes=\s*(?:(\d+)-(\d*)|-(\d+))\s*$/i
 
 /**
- * @param bytes how long the whole is
- * @returns undefined: the whole is to be sent, because nothing is asked for, or several ranges, or something that is no range of bytes
+ * @param bytes the size of the whole file
+ * @returns undefined to send the whole file: there is no header, or it has several ranges, or it is not a range of
+ *   bytes
  */
 export function readByteRange(header: string | undefined, bytes: number): ByteRange | 'unsatisfiable' | undefined {
   const [, first, last = '', suffix] = ONE_RANGE.exec(header ?? '') ?? []
@@ -15,7 +16,7 @@ export function readByteRange(header: string | undefined, bytes: number): ByteRa
   }
   if (first === undefined) return undefined
   const [start, end] = [Number(first), last === '' ? bytes - 1 : Number(last)]
-  // A range that ends before it begins is none.
+  // A range that ends before it begins is ignored.
   if (last !== '' && end < start) return undefined
   return start >= bytes ? 'unsatisfiable' : { start, end: Math.min(end, bytes - 1) }
 }

@@ -1,4 +1,7 @@
-/** Whether a callback may be asked for: its address is checked again, with what its name resolves to, when it is called. */
+/**
+ * Checks whether a callback URL is allowed. When the callback is sent, the address that its name resolves to is checked
+ * again.
+ */
 import { AddressRefusedError, createAddressGuard } from '../handlers/address-guard.js'
 import { NewTaskError } from '../tasks/create/new-task.js'
 
@@ -9,6 +12,6 @@ export function assertCallbackUrl(text: string, allowPrivate: boolean): void {
     createAddressGuard({ allowPrivate }).checkUrl(url)
   } catch (error) {
     const detail = error instanceof AddressRefusedError ? `is refused: ${error.message}` : 'is not a URL'
-    throw new NewTaskError('invalid_task', `/callbackUrl ${detail}`, [{ pointer: '/callbackUrl', detail, fix: 'Send the https URL of a server that the public can reach.' }])
+    throw new NewTaskError('invalid_task', `/callbackUrl ${detail}`, [{ pointer: '/callbackUrl', detail, fix: 'Send the https URL of a server that is publicly reachable.' }])
   }
 }

@@ -6,8 +6,8 @@ import type { Task } from '../protocol/task.js'
 const EDITABLE: ReadonlySet<Status> = new Set(EDITABLE_STATUSES)
 
 /**
- * Progress moves without a new version, so it is part of the state. So did edits by processes of an earlier version, which may run beside
- * this one.
+ * Progress changes without a new version, so it is part of the state. The editable fields are too, because processes of
+ * an earlier version, which may run at the same time, edit without a new version.
  */
 export function etagOf(task: Task): string {
   const { version, status, progress } = task
@@ -19,7 +19,10 @@ function hashEditable({ title, payload, priority, tags, runAt, expiresAt }: Task
   return createHash('sha256').update(JSON.stringify([title, payload, priority, tags, runAt, expiresAt])).digest('base64url').slice(0, 16)
 }
 
-/** Whether a list of tags, such as that of `If-None-Match`, has this one. Compared weakly: proxies make weak ones of strong ones. */
+/**
+ * Whether a list of tags, such as that of `If-None-Match`, contains this one. The comparison is weak: proxies turn
+ * strong tags into weak ones.
+ */
 export function hasEtag(list: string, etag: string): boolean {
   return list.split(',').some((candidate) => ['*', etag].includes(candidate.trim().replace(/^W\//, '')))
 }

@@ -1,24 +1,24 @@
 /**
- * Lets a few calls run at a time, and clients take turns: one who asks for much waits for itself, not everybody for it.
+ * Runs a few calls at a time, with clients taking turns, so that a client with many calls delays only itself.
  *
- * Calls of one client go in their order. One that has waited too long is refused when its turn comes, and one that comes when very
- * many wait is refused at once, so that nothing gathers without a bound.
+ * Calls of one client run in order. A call that has waited too long is refused when its turn comes, and a call is
+ * refused at once if too many are waiting, so the queue is bounded.
  */
 import { ProblemError } from './problem.js'
 
 export interface FairTurnsOptions {
   maxUnderWay: number
-  /** How long a call may wait for its turn. Default 3,000. */
+  /** How long a call may wait for its turn, in milliseconds. Default 3,000. */
   maxWaitMs?: number
-  /** How many may wait, of all clients together. Default 2,000. */
+  /** How many calls may wait, of all clients together. Default 2,000. */
   maxWaiting?: number
 }
 
 export interface FairTurns {
   /**
    * Calls `work` when it is the client's turn.
-   * @param client who asks: anything that is the same for all that one client asks
-   * @throws ProblemError `busy` when it would wait too long
+   * @param client identifies the caller: any value that is the same for all calls of one client
+   * @throws ProblemError `busy` if it waited too long or too many calls are waiting
    */
   take<Value>(client: unknown, work: () => Promise<Value>): Promise<Value>
 }
@@ -30,12 +30,12 @@ interface Waiting {
 }
 
 export function createFairTurns({ maxUnderWay, maxWaitMs = 3_000, maxWaiting = 2_000 }: FairTurnsOptions): FairTurns {
-  /** In the order in which clients have their turns. */
+  /** In the order of the clients' turns. */
   const queues = new Map<unknown, Waiting[]>()
   let underWay = 0
   let waiting = 0
 
-  const busy = () => new ProblemError('busy', 'Too many reads wait for the database.')
+  const busy = () => new ProblemError('busy', 'Too many reads are waiting for the database.')
 
   function enter(client: unknown): Promise<void> | undefined {
     if (underWay < maxUnderWay) {
@@ -51,7 +51,7 @@ export function createFairTurns({ maxUnderWay, maxWaitMs = 3_000, maxWaiting = 2
     })
   }
 
-  /** Hands the turn on. */
+  /** Passes the turn on. */
   function leave(): void {
     for (let next = takeNext(); next !== undefined; next = takeNext()) {
       if (performance.now() - next.sinceMs <= maxWaitMs) return next.start()
@@ -60,7 +60,7 @@ export function createFairTurns({ maxUnderWay, maxWaitMs = 3_000, maxWaiting = 2
     underWay -= 1
   }
 
-  /** The first of the client who has waited longest for a turn; then that client is last. */
+  /** The first call of the client that has waited longest for a turn; that client then goes to the end. */
   function takeNext(): Waiting | undefined {
     const [entry] = queues
     if (entry === undefined) return undefined

@@ -1,9 +1,9 @@
 /**
- * Hands new deliveries to the broker, beside the requests and never awaited by them.
+ * Dispatches new deliveries to the broker, without the requests waiting for it.
  *
- * It is the short way, not the safe one: every delivery is a row in PostgreSQL until an attempt claims it, and the relay
- * delivers what is lost or left out here. It closes while the broker is deep in work, slow or away; then creates say so
- * in their rows (`claimWindowMs` 0) and the relay takes them in their turn.
+ * This is the fast path, not the safe one: every delivery is a row in PostgreSQL until an attempt claims it, and the
+ * relay dispatches deliveries that are lost or skipped here. The path closes while the broker has a long backlog, is
+ * slow or is away. Creates then say so in their rows (`claimWindowMs` 0), and the relay dispatches them later.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Delivery, DeliveryQueue } from '../broker/broker.js'
@@ -13,13 +13,13 @@ const SAMPLE_MS = 250
 const MAX_IN_FLIGHT = 16
 
 export interface HandOver {
-  /** Whether deliveries of this queue that are written now will be handed over here. */
+  /** Whether deliveries of this queue that are written now will be dispatched here. */
   isOpen(queue: string): boolean
   add(deliveries: readonly Delivery[]): void
   stop(): void
 }
 
-/** How deep a queue was at the last look, and what was added since. */
+/** The depth of a queue at the last poll, and the number of deliveries added since. */
 interface Depth {
   waiting: number
   handedSinceSample: number
@@ -35,7 +35,7 @@ export function startHandOver(options: { queue: DeliveryQueue; brokerWindow: num
     const busy = [...depths].filter(([, { waiting, handedSinceSample }]) => waiting + handedSinceSample > 0)
     if (isUp && busy.length === 0) return
     await Promise.all(busy.map(([name, depth]) => look(name, depth)))
-    // One that is quiet is asked too, for nothing else tells that the broker is back.
+    // An idle broker is polled too, because nothing else shows that it is back.
     if (busy.length === 0) await queue.countWaiting('default')
     isUp = true
   }
@@ -55,7 +55,7 @@ export function startHandOver(options: { queue: DeliveryQueue; brokerWindow: num
   const sampling = startInterval(sample, {
     everyMs: SAMPLE_MS,
     onError(error) {
-      if (isUp) log.warn({ err: error }, 'the broker does not answer; new tasks wait for the relay')
+      if (isUp) log.warn({ err: error }, 'the broker does not answer; the relay will dispatch new tasks')
       isUp = false
     },
   })
@@ -71,7 +71,7 @@ export function startHandOver(options: { queue: DeliveryQueue; brokerWindow: num
       queue
         .add(deliveries)
         .catch((error: unknown) => {
-          if (isUp) log.warn({ err: error, count: deliveries.length }, 'a hand-over failed; the relay delivers these tasks')
+          if (isUp) log.warn({ err: error, count: deliveries.length }, 'could not dispatch new tasks; the relay will dispatch them')
           isUp = false
         })
         .finally(() => (inFlight -= 1))

@@ -1,5 +1,5 @@
 /**
- * `Idempotency-Key`: the same request again means the same task.
+ * `Idempotency-Key`: repeating a request returns the same task.
  * @see https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07
  */
 import { createHash } from 'node:crypto'
@@ -7,11 +7,11 @@ import { mapInPortions } from './portions.js'
 import { ProblemError } from './problem.js'
 
 const MAX_KEY_LENGTH = 255
-/** The greatest field name that JavaScript takes for a number. */
+/** The highest field name that JavaScript treats as an array index. */
 const MAX_INDEX = 2 ** 32 - 2
 
 /**
- * The key of a request. The draft asks for a string of RFC 8941, in quotes; without them it is taken as well.
+ * The key of a request. The draft requires a string of RFC 8941, in quotes; it is accepted without them too.
  * @throws ProblemError `invalid_request`
  */
 export function readIdempotencyKey(header: string | string[] | undefined): string | undefined {
@@ -25,19 +25,19 @@ export function readIdempotencyKey(header: string | string[] | undefined): strin
   ])
 }
 
-/** Equal for bodies that mean the same: the order of fields does not count. */
+/** Equal for bodies with the same meaning: the order of fields does not count. */
 export function fingerprintOf(body: unknown): string {
   return createHash('sha256').update(toCanonicalText(body)).digest('base64url')
 }
 
-/** The same as of the whole body, made of a batch with turns for other work in between. */
+/** The fingerprint of a whole batch, computed in portions with other work in between. */
 export async function fingerprintOfBatch({ tasks }: { tasks: readonly unknown[] }): Promise<string> {
   const hash = createHash('sha256').update('{"tasks":[')
   await mapInPortions(tasks, (task, index) => hash.update(`${index === 0 ? '' : ','}${toCanonicalText(task)}`))
   return hash.update(']}').digest('base64url')
 }
 
-/** JSON with the fields of each object in one order: numbers first, as JavaScript has them, then by name. */
+/** JSON with the fields of each object in a fixed order: array indexes first, as JavaScript has them, then by name. */
 function toCanonicalText(value: unknown): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   if (Array.isArray(value)) return `[${value.map(toCanonicalText).join()}]`

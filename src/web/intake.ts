@@ -1,10 +1,11 @@
 /**
- * Takes new tasks in: stores them, answers with what was stored, and hands what may start at once to the broker, which nobody
- * waits for. Watched lists are told of them, too.
+ * Accepts new tasks: stores them, answers with what was stored, dispatches those that may start at once to the broker
+ * without waiting for it, and notifies watched lists.
  *
- * Creates that arrive together are written together, those with an `Idempotency-Key` in batches of their own. Tasks with a
- * unique key, and whole batches with a key, take a transaction each.
+ * Creates that arrive together are written together; those with an `Idempotency-Key` have separate batches. Tasks with
+ * a unique key, and whole batches with an idempotency key, each use a transaction.
  */
+import type { Principal } from '../access/principal.js'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import { isRefusedStatement } from '../db/refused-data.js'
@@ -21,34 +22,40 @@ import { ProblemError } from './problem.js'
 export interface IntakeOptions {
   db: Database
   handOver: HandOver
-  announcer: Announcer
-  /** How long workers have to claim what was handed over. */
+  announcer: Pick<Announcer, 'announce'>
+  /** How long workers have to claim a dispatched delivery. */
   claimWindowMs: number
   /** How long an `Idempotency-Key` is kept. */
   keyTtlMs: number
 }
 
-/** The key of a request and what came with it. */
+/** The key of a request and the fingerprint of its body. */
 export type RequestKey = Pick<KeyedTask, 'key' | 'fingerprint'>
 
-export interface Accepted<View extends TaskSummary = Task> {
+interface Accepted<View extends TaskSummary = Task> {
   task: View
-  /** `replayed`: by an earlier request with the same key. `existing`: an unfinished task has the same unique key. */
+  /**
+   * `replayed`: created by an earlier request with the same key. `existing`: an unfinished task has the same unique
+   * key.
+   */
   kind: 'created' | 'replayed' | 'existing'
 }
 
 export interface Intake {
   /** @throws ProblemError `key_reused` */
-  accept(task: NewTask, key: RequestKey | undefined): Promise<Accepted>
-  /** All, or none. Payloads and results are not part of the answer: together they have no bound. @throws ProblemError `key_reused` */
-  acceptAll(tasks: readonly NewTask[], key: RequestKey | undefined): Promise<Accepted<TaskSummary>[]>
+  accept(principal: Principal, task: NewTask, key: RequestKey | undefined): Promise<Accepted>
+  /**
+   * All tasks, or none. The answer has no payloads and results: together they have no bound. @throws ProblemError
+   * `key_reused`
+   */
+  acceptAll(principal: Principal, tasks: readonly NewTask[], key: RequestKey | undefined): Promise<Accepted<TaskSummary>[]>
   whenIdle(): Promise<void>
 }
 
-/** How tasks are shown to the client: those that were just stored, and those that were there before. */
+/** How tasks are shown to the client: new ones, and those that existed before. */
 interface Views<View extends TaskSummary> {
   ofNew(task: NewTask, created: CreatedTask): View
-  read(db: Database, tenant: string, ids: readonly TaskId[]): Promise<View[]>
+  read(principal: Principal, db: Database, ids: readonly TaskId[]): Promise<View[]>
 }
 
 const WHOLE: Views<Task> = { ofNew: toNewTaskView, read: readTasks }
@@ -63,8 +70,8 @@ function withoutContents(task: Task): TaskSummary {
 
 export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs }: IntakeOptions): Intake {
   /**
-   * Writes tasks, and hands over those that were created and may start. Each by its own queue: tasks of a queue that is closed are
-   * the relay's, and those that are written with them are not held up.
+   * Writes tasks, and dispatches those that were created and may start. Each queue is checked by itself: tasks of a
+   * closed queue are left to the relay, and do not hold up tasks written with them.
    */
   async function write<Task extends NewTask, Answer>(
     tasks: readonly Task[],
@@ -92,36 +99,36 @@ export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs 
     isItemsFault: isRefusedStatement,
   })
 
-  async function acceptAll<View extends TaskSummary>(tasks: readonly NewTask[], key: RequestKey | undefined, views: Views<View>): Promise<Accepted<View>[]> {
+  async function acceptAll<View extends TaskSummary>(principal: Principal, tasks: readonly NewTask[], key: RequestKey | undefined, views: Views<View>): Promise<Accepted<View>[]> {
     const once = key && { ...key, ttlMs: keyTtlMs }
     try {
-      const answers = await write(tasks, (marked) => createUniqueTasks(db, marked, claimWindowMs, once), (answer) => (answer.kind === 'created' ? answer.created : undefined))
-      const existing = await read(tasks, answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : [])), views)
+      const answers = await write(tasks, (marked) => createUniqueTasks(principal, db, marked, claimWindowMs, once), (answer) => (answer.kind === 'created' ? answer.created : undefined))
+      const existing = await read(principal, answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : [])), views)
       return tasks.map((task, index) => toAccepted(task, answers[index], existing, views))
     } catch (error) {
       if (!(error instanceof KeyTakenError) || key === undefined) throw error
-      return replay(tasks, key, views)
+      return replay(principal, tasks, key, views)
     }
   }
 
-  async function read<View extends TaskSummary>(asked: readonly NewTask[], ids: readonly TaskId[], views: Views<View>): Promise<Map<TaskId, View>> {
-    const found = ids.length === 0 ? [] : await views.read(db, asked[0]?.tenant ?? '', ids)
+  async function read<View extends TaskSummary>(principal: Principal, ids: readonly TaskId[], views: Views<View>): Promise<Map<TaskId, View>> {
+    const found = ids.length === 0 ? [] : await views.read(principal, db, ids)
     return new Map(found.map((task) => [task.id, task]))
   }
 
-  async function replay<View extends TaskSummary>(tasks: readonly NewTask[], key: RequestKey, views: Views<View>): Promise<Accepted<View>[]> {
-    const known = await readBatchOfKey(db, tasks[0]?.tenant ?? '', key.key)
-    // It ran out in between, which makes it free.
-    if (known === undefined) return acceptAll(tasks, key, views)
+  async function replay<View extends TaskSummary>(principal: Principal, tasks: readonly NewTask[], key: RequestKey, views: Views<View>): Promise<Accepted<View>[]> {
+    const known = await readBatchOfKey(principal, db, key.key)
+    // The key expired in between, so it is free again.
+    if (known === undefined) return acceptAll(principal, tasks, key, views)
     if (known.fingerprint !== key.fingerprint) throw keyReused(key)
-    const found = await read(tasks, known.ids, views)
+    const found = await read(principal, known.ids, views)
     return known.ids.flatMap((id) => found.get(id) ?? []).map((task) => ({ task, kind: 'replayed' }))
   }
 
   return {
-    async accept(task, key) {
+    async accept(principal, task, key) {
       if (task.more?.uniqueKey !== undefined) {
-        const [accepted] = await acceptAll([task], key, WHOLE)
+        const [accepted] = await acceptAll(principal, [task], key, WHOLE)
         if (accepted === undefined) throw new Error('the store did not answer')
         return accepted
       }
@@ -131,7 +138,7 @@ export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs 
       if (answer.kind === 'repeated') return { task: answer.task, kind: 'replayed' }
       return { task: toNewTaskView(task, answer.created), kind: 'created' }
     },
-    acceptAll: (tasks, key) => acceptAll(tasks, key, SUMMARIES),
+    acceptAll: (principal, tasks, key) => acceptAll(principal, tasks, key, SUMMARIES),
     async whenIdle() {
       await Promise.all([creates.whenIdle(), keyedCreates.whenIdle()])
     },
@@ -142,12 +149,12 @@ function toAccepted<View extends TaskSummary>(task: NewTask, answer: UniqueAnswe
   if (answer === undefined) throw new Error('the store did not answer')
   if (answer.kind === 'created') return { task: ofNew(task, answer.created), kind: 'created' }
   const known = existing.get(answer.id)
-  if (known === undefined) throw new Error(`the task ${answer.id} was deleted meanwhile`)
+  if (known === undefined) throw new Error(`the task ${answer.id} was deleted in the meantime`)
   return { task: known, kind: 'existing' }
 }
 
 function keyReused({ key }: RequestKey): ProblemError {
-  return new ProblemError('key_reused', `The key ${key} came with another body before.`, [
+  return new ProblemError('key_reused', `The key ${key} was used before with another body.`, [
     { pointer: '/idempotency-key', detail: 'was used for another request' },
   ])
 }

@@ -1,15 +1,19 @@
-/** A wrong method at an address that exists is told which ones it takes (405 with `Allow`, RFC 9110 section 15.5.6). */
+/**
+ * A wrong method at an existing address is answered with the supported methods (405 with `Allow`, RFC 9110 section
+ * 15.5.6).
+ */
 import type { FastifyInstance } from 'fastify'
 import { ProblemError } from './problem.js'
 
 /**
- * Notes the routes that are registered from now on.
- * @returns a function to be called once all are: it registers what refuses the other methods
+ * Records the routes that are registered from now on.
+ * @returns a function to be called once all are registered: it registers the routes that refuse the other methods
  */
 export function registerMethods(app: FastifyInstance): () => void {
   const methods = new Map<string, Set<string>>()
   app.addHook('onRoute', ({ url, method }) => {
-    // What takes any address, such as the files of the page or the answers to preflights, has no list of methods.
+    // Routes that match any address, such as the files of the page or the answers to preflights, have no list of
+    // methods.
     if (url.includes('*')) return
     methods.set(url, new Set([...(methods.get(url) ?? []), ...[method].flat()]))
   })
@@ -19,16 +23,16 @@ export function registerMethods(app: FastifyInstance): () => void {
 }
 
 function refuseOthers(app: FastifyInstance, url: string, known: readonly string[]): void {
-  // OPTIONS belongs to the answers to preflights.
+  // OPTIONS is handled by the answers to preflights.
   const others = app.supportedMethods.filter((method) => !known.includes(method) && method !== 'OPTIONS')
   app.route({
     url,
     method: others,
     schema: { hide: true },
-    // Before the body is read: it does not matter here.
+    // Before the body is read, because it does not matter here.
     async onRequest(request, reply) {
       reply.header('allow', known.join(', '))
-      throw new ProblemError('method_not_allowed', `${request.method} is not possible here; ${known.join(' and ')} ${known.length === 1 ? 'is' : 'are'}.`)
+      throw new ProblemError('method_not_allowed', `${request.method} is not supported here; ${known.join(' and ')} ${known.length === 1 ? 'is' : 'are'}.`)
     },
     handler: () => undefined,
   })

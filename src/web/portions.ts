@@ -1,10 +1,10 @@
-/** Long work on many items, in portions: whatever else is ready takes its turn between them. */
+/** Splits long work on many items into portions, so that other work gets its turn in between. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** How long a portion takes, in milliseconds; the item that goes over it is finished first. */
+/** How long a portion takes, in milliseconds; the current item is always finished. */
 const PORTION_MS = 10
 
-/** As `items.map(map)`; stops at the first item for which `map` throws. */
+/** Like `items.map(map)`; stops at the first item for which `map` throws. */
 export async function mapInPortions<Item, Value>(items: readonly Item[], map: (item: Item, index: number) => Value): Promise<Value[]> {
   const values: Value[] = []
   let endsAtMs = performance.now() + PORTION_MS

@@ -1,19 +1,19 @@
 /**
- * What a client would like (RFC 7240): `Prefer: wait=10, handling=strict`.
+ * The preferences of a client (RFC 7240): `Prefer: wait=10, handling=strict`.
  * @see https://www.rfc-editor.org/rfc/rfc7240
  */
 import { MAX_WAIT_SECONDS } from '../protocol/http.js'
 
 export interface Preferences {
-  /** Seconds to wait for the end of the task; 0 is not to wait. */
+  /** Seconds to wait for the end of the task; 0 means no waiting. */
   waitSeconds: number
-  /** Whether to refuse what could not be worked on at once. */
+  /** Whether to refuse a task that cannot be dispatched at once. */
   isStrict: boolean
 }
 
 const NONE: Preferences = { waitSeconds: 0, isStrict: false }
 
-/** Anything that is not understood is left aside, as the RFC has it. */
+/** Unknown preferences are ignored, as the RFC requires. */
 export function readPreferences(header: string | string[] | undefined): Preferences {
   if (header === undefined) return NONE
   const wishes = new Map(

@@ -1,4 +1,4 @@
-/** Errors that clients see: RFC 9457 problem details, from the one table in `protocol/errors.ts`. */
+/** Errors for clients: RFC 9457 problem details, from the table in `protocol/errors.ts`. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { isConflict } from '../db/conflict.js'
@@ -8,7 +8,7 @@ import { linkTo } from '../protocol/base-path.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
 import { NewTaskError } from '../tasks/create/new-task.js'
 
-/** An error with an entry in the table. Thrown anywhere in a request; the error handler answers it. */
+/** An error with an entry in the table. It may be thrown anywhere in a request; the error handler answers it. */
 export class ProblemError extends Error {
   readonly code: ProblemCode
   readonly statusCode: number
@@ -24,20 +24,22 @@ export class ProblemError extends Error {
 }
 
 const CONTENT_TYPE = 'application/problem+json; charset=utf-8'
-/** Of every answer. @see https://fetch.spec.whatwg.org/#x-content-type-options-header */
+/** Headers of every answer. @see https://fetch.spec.whatwg.org/#x-content-type-options-header */
 export const ANSWER_HEADERS = { 'x-content-type-options': 'nosniff', 'cross-origin-resource-policy': 'same-origin' } as const
 
-/** Seconds that a client should wait while the database is away, or a limit is reached. */
+/** How many seconds a client should wait while the database is away or a limit is reached. */
 const RETRY_AFTER_SECONDS = 2
-/** Seconds until it is worth asking whether somebody has made space. */
+/** How many seconds to wait before checking for free space again. */
 const DISK_RETRY_AFTER_SECONDS = 60
 
-/** Answers any error as problem+json. What is not a client's mistake is logged and said without its inside. */
+/**
+ * Answers any error as problem+json. Errors that are not the client's fault are logged, and answered without internals.
+ */
 export function answerProblem(error: FastifyError | ProblemError, request: FastifyRequest, reply: FastifyReply): void {
   const problem = toProblem(error, request)
   const { statusCode: status } = problem
   const body = describe(problem, request.id)
-  // Hooks do not run for addresses that are refused before a route is looked for.
+  // Hooks do not run for addresses that are refused before routing.
   void reply.headers(ANSWER_HEADERS)
   if (status === 503 || status === 429) void reply.header('retry-after', RETRY_AFTER_SECONDS)
   if (status === 507) void reply.header('retry-after', DISK_RETRY_AFTER_SECONDS)
@@ -45,14 +47,14 @@ export function answerProblem(error: FastifyError | ProblemError, request: Fasti
   void reply.code(status).header('content-type', CONTENT_TYPE).send(JSON.stringify(body))
 }
 
-/** The parts of an answer to a client whose request never came to be one. The connection closes after it. */
+/** The parts of an answer to bytes that never became a request. The connection closes after it. */
 export function toLastAnswer(code: ProblemCode, detail: string): { status: number; headers: Record<string, string | number>; body: string } {
   const body = JSON.stringify(describe(new ProblemError(code, detail), '-'))
   const headers = { ...ANSWER_HEADERS, 'content-type': CONTENT_TYPE, 'content-length': Buffer.byteLength(body), connection: 'close' }
   return { status: PROBLEMS[code].status, headers, body }
 }
 
-/** The same as bytes. */
+/** The same answer as bytes. */
 export function toRawProblem(code: ProblemCode, detail: string): string {
   const { status, headers, body } = toLastAnswer(code, detail)
   const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
@@ -67,16 +69,16 @@ function describe({ code, message, errors }: ProblemError, requestId: string): P
 function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: FastifyRequest): ProblemError {
   if (error instanceof ProblemError) return error
   if (error instanceof NewTaskError) {
-    if (error.cause !== undefined) log.warn({ err: error.cause, requestId }, 'the code of a type failed for a payload; the task was refused')
+    if (error.cause !== undefined) log.warn({ err: error.cause, requestId }, 'a task was refused: code of its type failed for the payload')
     return new ProblemError(error.code, error.message, error.errors)
   }
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new ProblemError('body_too_large', 'The body has more bytes than this address takes.')
+      return new ProblemError('body_too_large', 'The body is larger than this address accepts.')
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new ProblemError('unsupported_media_type', 'The body must be application/json.')
     case 'FST_ERR_BAD_URL':
-      return new ProblemError('malformed_url', 'The path has a % that begins no percent-encoded UTF-8.')
+      return new ProblemError('malformed_url', 'The path has a % that does not start percent-encoded UTF-8.')
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return new ProblemError('invalid_json', `The body is not JSON: ${error.message}`)
   }
@@ -86,24 +88,26 @@ function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: F
     return new ProblemError('unavailable', 'The database did not answer.')
   }
   if (isConflict(error)) {
-    log.warn({ err: error, requestId }, 'PostgreSQL undid a statement for the sake of others, again and again')
-    return new ProblemError('unavailable', 'Too many others changed the same tasks.')
+    log.warn({ err: error, requestId }, 'PostgreSQL kept rolling back a statement that conflicted with others')
+    return new ProblemError('unavailable', 'Too many other requests were changing the same tasks.')
   }
   if (isCancelled(error)) {
-    log.warn({ err: error, requestId }, 'a read was over its time limit')
+    log.warn({ err: error, requestId }, 'a read exceeded its time limit')
     return new ProblemError('read_too_long', 'PostgreSQL ended the read at its time limit.')
   }
   if (isRefusedData(error)) {
-    // It should have been found before it came so far: the log says where.
-    log.error({ err: error, requestId }, 'PostgreSQL refused a value that a request had come with')
-    return new ProblemError('invalid_request', 'A value of the request cannot be stored or looked for.')
+    // This should have been found earlier; the log says where.
+    log.error({ err: error, requestId }, 'PostgreSQL refused a value from a request')
+    return new ProblemError('invalid_request', 'A value in the request cannot be stored or searched for.')
   }
   if (error.statusCode !== undefined && error.statusCode < 500) return new ProblemError('invalid_request', error.message)
   log.error({ err: error, requestId }, 'a request failed')
   return new ProblemError('internal', 'Something went wrong on the server.')
 }
 
-/** Whether PostgreSQL ended the statement at its time limit; drizzle's errors have the database's as their cause. */
+/**
+ * Whether PostgreSQL ended the statement at its time limit. Drizzle's errors have the database error as their cause.
+ */
 function isCancelled(error: unknown): boolean {
   return error instanceof Error && (('code' in error && error.code === '57014') || isCancelled(error.cause))
 }

@@ -1,9 +1,9 @@
 /**
- * The database as streams and lists read it: over connections of their own, so that no read, however many and however dear, takes
- * one that a create or a cancel needs.
+ * The database for streams and lists, on separate connections, so that reads, however many or expensive, never take a
+ * connection that a create or a cancel needs.
  *
- * Reads by key take any of them. Lists take half at most, in turns of clients (see `fair-turns.ts`), a short statement each, so that
- * streams go on beside them. PostgreSQL ends a statement that takes too long.
+ * Reads by key use any of these connections. Lists use at most half, with clients taking turns (see `fair-turns.ts`),
+ * one short statement each, so that streams keep running. PostgreSQL ends a statement that takes too long.
  */
 import fastifyPostgres from '@fastify/postgres'
 import type { FastifyInstance } from 'fastify'
@@ -22,7 +22,7 @@ export interface Reading {
   inTurnsOf(client: unknown): Database
 }
 
-/** @fastify/postgres owns the pool, and ends it when the application closes. */
+/** @fastify/postgres owns the pool and ends it when the application closes. */
 export async function registerReading(app: FastifyInstance, { databaseUrl, connections }: { databaseUrl: string; connections: number }): Promise<Reading> {
   await app.register(fastifyPostgres, {
     name: 'reads',
@@ -35,7 +35,7 @@ export async function registerReading(app: FastifyInstance, { databaseUrl, conne
     query_timeout: DEADLINE_MS.answer,
   })
   const { pool } = app.pg['reads'] ?? app.pg
-  pool.on('error', (error) => app.log.warn({ err: error }, 'an idle database connection was lost'))
+  pool.on('error', (error) => app.log.warn({ err: error }, 'lost an idle database connection'))
   const byKey = wrapPool(pool)
   const turns = createFairTurns({ maxUnderWay: Math.max(1, Math.floor(connections / 2)) })
   return {

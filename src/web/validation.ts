@@ -1,4 +1,4 @@
-/** Checks requests against their TypeBox schemas. Bodies are taken as they are; text in URLs is converted first. */
+/** Validates requests against their TypeBox schemas. Bodies are taken as they are; text in URLs is converted first. */
 import type { FastifySchemaCompiler } from 'fastify'
 import type { TSchema } from 'typebox'
 import { Value } from 'typebox/value'
@@ -14,7 +14,7 @@ const PARTS: Record<string, { code: ProblemCode; name: string; isText: boolean }
 
 /** A Fastify validator compiler whose errors are problems that name each field. */
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart = 'body' }) => {
-  // Headers are optional, and each is read by who understands it; the schema is for the documents.
+  // Headers are optional, and each is read by the code that uses it; the schema is for the documents.
   if (httpPart === 'headers') return (value: unknown) => ({ value })
   const { code, name, isText } = PARTS[httpPart] ?? { code: 'invalid_request', name: httpPart, isText: true }
   const checker = createChecker(schema)
@@ -23,11 +23,14 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
     const errors = checker.check(value)
     if (errors.length === 0) return { value }
     const [first] = errors
-    return { error: new ProblemError(code, `The ${name} does not fit: ${first?.pointer || name} ${first?.detail ?? ''}`, errors) }
+    return { error: new ProblemError(code, `The ${name} is invalid: ${first?.pointer || name} ${first?.detail ?? ''}`, errors) }
   }
 }
 
-/** Text of a URL as what the schema asks for. A number that would lose something ("1.5" as an integer) stays text, and is refused. */
+/**
+ * Converts the text of a URL to what the schema requires. A number that would lose precision ("1.5" as an integer)
+ * stays text, and is refused.
+ */
 function convertText(schema: TSchema, given: unknown): unknown {
   const converted: unknown = Value.Convert(schema, structuredClone(given))
   if (typeof converted !== 'object' || converted === null || typeof given !== 'object' || given === null) return converted

@@ -1,4 +1,4 @@
-/** The web role: opens what the application needs and listens. */
+/** The web role: opens the application's resources and listens. */
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import { createDiskFloor } from '../artifacts/disk-floor.js'
@@ -12,23 +12,25 @@ import { setBasePath } from '../protocol/base-path.js'
 import { settlesWithin } from '../timing/deadline.js'
 import { buildApp } from './app.js'
 import { openConnections, type ConnectionCounts, type ConnectionLimits } from './connections/connections.js'
+import type { Identify } from './principal.js'
 
-/** How long requests under way may take when the server stops. */
+/** How long requests in progress may take when the server stops. */
 const CLOSE_GRACE_MS = 2_500
 
 export interface RunningWeb {
-  /** Where it listens, e.g. `http://127.0.0.1:3000`. */
+  /** The address it listens on, e.g. `http://127.0.0.1:3000`. */
   address: string
-  /** What its connections hold now. */
+  /** The present counts of its connections. */
   counts(): ConnectionCounts
   stop(): Promise<void>
 }
 
 /**
- * @param limits of connections, where others than the usual ones and those of the configuration are wanted
- * @throws StartupError when the port is taken or may not be used, or files cannot be stored
+ * @param limits overrides of the usual connection limits and those of the configuration
+ * @param identify who asks; default: everybody is the default principal
+ * @throws StartupError if the port is taken or may not be used, or files cannot be stored
  */
-export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits: Partial<ConnectionLimits> = {}): Promise<RunningWeb> {
+export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits: Partial<ConnectionLimits> = {}, identify?: Identify): Promise<RunningWeb> {
   setBasePath(config.basePath)
   const registry = await loadRegistry(config)
   const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: foldersOf(config), log })
@@ -36,11 +38,11 @@ export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits
   await artifacts.prepare()
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const connections = openConnections(config, log, limits)
-  const app = await buildApp({ config, broker, registry, artifacts, floor, log, connections })
+  const app = await buildApp({ config, broker, registry, artifacts, floor, log, connections, ...(identify && { identify }) })
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
-    // A connection on which a request was begun, or none ever came, is not idle, and the server would wait for it.
+    // A connection with a started request, or without any request yet, is not idle, and the server would wait for it.
     const closed = app.close()
     if (!(await settlesWithin(closed, CLOSE_GRACE_MS))) app.server.closeAllConnections()
     await closed
@@ -59,7 +61,7 @@ export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits
   return { address: `http://${host}:${port}`, counts: () => connections.counts(), stop: stopOnce }
 }
 
-/** Whose disks `/readyz` looks at: those that files go to, and those that the operator names. */
+/** The disks that `/readyz` checks: those for files, and those that the operator names. */
 function foldersOf({ artifactsDir, smtpUrl, emailDir, watchedDirs }: WebConfig): string[] {
   return [...(isS3(artifactsDir) ? [] : [artifactsDir]), ...(smtpUrl === undefined ? [emailDir] : []), ...splitList(watchedDirs)]
 }

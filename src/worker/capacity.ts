@@ -1,30 +1,30 @@
-/** How much of what is scarce this worker has, and what each attempt needs of it: see `slots.ts`. */
+/** Calculates this worker's limited resources, and which of them each attempt needs. See `slots.ts`. */
 import { availableParallelism, totalmem } from 'node:os'
 import type { Registry } from '../definitions/registry.js'
 import { SUSPECT_SLOT } from '../store/attempts/claim.js'
 
-/** What every handler in a process of its own needs, whatever its type. No type has this name. */
+/** Needed by every handler that runs in a process of its own, whatever its type. No type has this name. */
 const PROCESS_SLOT = '@process'
 const MB = 1024 * 1024
-/** What a process takes beside what its handler may use. */
+/** Memory of a process in addition to what its handler may use. */
 const OWN_MB = 128
-/** What a handler is expected to use whose type has no memory limit. */
+/** Expected memory of a handler whose type has no memory limit. */
 const USUAL_MB = 128
-/** Parts of the memory of the machine, or of its container. */
+/** Shares of the memory of the machine or container. */
 const PROCESS_SHARE = 0.5
 const SUSPECT_SHARE = 0.25
-/** Suspects mostly wait, as they did before in the worker's own process: more of them than processors. */
+/** More suspects than processors may run: they mostly wait, as they did before in the worker's own process. */
 const SUSPECTS_PER_PROCESSOR = 4
 
 export interface Capacity {
-  /** Slots of each kind. */
+  /** Number of slots of each kind. */
   capacities: ReadonlyMap<string, number>
-  /** What needs a slot: see `claimAttemptsInSlots`. */
+  /** The kinds for which an attempt needs a slot: see `claimAttemptsInSlots`. */
   scarce: string[]
-  /** Processes of handlers, those of suspects among them. */
+  /** Processes of handlers, those of suspects included. */
   maxProcesses: number
   needsOf(type: string, isSuspect: boolean): string[]
-  /** What the tasks of a queue need that one type has to itself. */
+  /** The kinds that tasks of a queue need, when only one type uses the queue. */
   expectNeeds(queue: string): string[]
 }
 
@@ -61,7 +61,7 @@ export function planCapacity(registry: Pick<Registry, 'find' | 'all'>, machine =
   }
 }
 
-/** As many as there are processors, or as the most that a type asks for, as far as the memory goes with the largest of them. */
+/** One per processor, or the highest concurrency of a type, as far as memory allows with the largest of them. */
 function countProcesses(isolated: readonly { definition: { memoryLimitMb?: number }; concurrency: number | undefined }[], machine: Machine): number {
   const wanted = Math.max(machine.processors, ...isolated.map(({ concurrency = 0 }) => concurrency))
   const largestMb = Math.max(USUAL_MB, ...isolated.map(({ definition }) => definition.memoryLimitMb ?? 0)) + OWN_MB
@@ -73,7 +73,7 @@ function countThatFit({ memoryMb }: Machine, share: number, eachMb: number, want
 }
 
 function readMachine(): Machine {
-  // 0, or more than the machine has, where nothing bounds this process.
+  // 0, or more than the machine has, when the memory of this process is unlimited.
   const boundMb = (process.constrainedMemory() || Infinity) / MB
   return { processors: availableParallelism(), memoryMb: Math.min(totalmem() / MB, boundMb) }
 }

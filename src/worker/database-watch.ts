@@ -1,6 +1,6 @@
 /**
- * Watches whether PostgreSQL answers this worker. While it does not, no jobs are taken: a worker that can claim nothing would
- * only hold them back from others.
+ * Checks whether PostgreSQL answers this worker. While it does not, the worker takes no jobs: it could claim nothing
+ * and would only keep the jobs from other workers.
  */
 import type { Database } from '../db/database.js'
 import type { Log } from '../log.js'
@@ -14,9 +14,9 @@ const PROBE_DEADLINE_MS = 2_000
 export interface DatabaseWatchOptions {
   db: Database
   log: Log
-  /** It does not answer any more. */
+  /** PostgreSQL has stopped answering. */
   onDown(): Promise<void>
-  /** It answers again. */
+  /** PostgreSQL answers again. */
   onUp(): Promise<void>
 }
 
@@ -33,6 +33,6 @@ export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): 
 
   return startInterval(probe, {
     everyMs: PROBE_INTERVAL_MS,
-    onError: (error) => log.warn({ err: error }, 'the consumer could not be paused or resumed'),
+    onError: (error) => log.warn({ err: error }, 'taking jobs could not be paused or resumed'),
   })
 }

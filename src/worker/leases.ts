@@ -1,9 +1,9 @@
 /**
- * Keeps the leases of the attempts that run in this process, and ends the runs that lost theirs.
+ * Renews the leases of the attempts that run in this process, and aborts the runs that lost theirs.
  *
- * Every third of a lease one statement renews them all. A run whose lease is not among the renewed is aborted at once. If
- * no renewal succeeded for so long that the lease may have run out (a monotonic clock here, never the wall clock), all
- * runs are aborted before anybody else may take over.
+ * One statement renews all leases every third of a lease. A run whose lease was not renewed is aborted at once. When no
+ * renewal has succeeded for so long that the leases may have expired (by a monotonic clock, never the wall clock), all
+ * runs are aborted before another worker may take over.
  */
 import type { Database } from '../db/database.js'
 import type { Log } from '../log.js'
@@ -13,27 +13,29 @@ import type { AbortReason } from '../tasks/attempt/outcome.js'
 import type { TrackedRun } from '../tasks/attempt/run-attempt.js'
 import { startInterval } from '../timing/interval.js'
 
-/** Long enough for a process to end before its attempts go on elsewhere. */
+/** Long enough for this process to end before its attempts start elsewhere. */
 const GIVEN_UP_AFTER_MS = 250
 
 interface Run extends AttemptRef {
   controller: AbortController
   /** When the lease was last known to hold, on the monotonic clock. */
   heldAtMs: number
-  /** The handler is done; a lease that is gone was probably taken by the record of the outcome. */
+  /** The handler has finished. A missing lease was then probably removed by recording the outcome. */
   isEnding: boolean
 }
 
 export interface Leases {
   track(ref: AttemptRef): TrackedRun
   countRunning(): number
-  /** Somebody wishes that this task ends. */
+  /** Cancellation of this task was requested. */
   cancel(ref: AttemptRef): void
   /** Aborts every run. */
   abortAll(reason: AbortReason): void
-  /** One renewal of all leases. */
+  /** Renews all leases once. */
   renewOnce(): Promise<void>
-  /** For a process that is about to end, whatever its runs do: they are soon to be rescued, without the rest of their leases. */
+  /**
+   * For a process that is about to end regardless of its runs: shortens their leases, so that they are rescued soon.
+   */
   giveUp(): Promise<void>
   stop(): void
 }
@@ -55,7 +57,7 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Log }
     }
   }
 
-  /** Runs whose lease may be over although nobody said so: the database could not be asked. */
+  /** Aborts runs whose lease may have expired unnoticed, because the database could not be asked. */
   function abortOverdue(): void {
     const latest = performance.now() - leaseMs * 0.9
     for (const run of runs) if (run.heldAtMs < latest) abort(run, 'lease lost')
@@ -63,7 +65,7 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Log }
 
   function abort(run: Run, reason: AbortReason): void {
     if (run.controller.signal.aborted && run.controller.signal.reason !== 'shutdown') return
-    log.warn({ taskId: run.taskId, attempt: run.attempt, reason }, 'a run is aborted')
+    log.warn({ taskId: run.taskId, attempt: run.attempt, reason }, 'aborting a run')
     run.controller.abort(reason)
   }
 
@@ -73,7 +75,7 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Log }
 
   const renewal = startInterval(renewOnce, {
     everyMs: leaseMs / 3,
-    onError: (error) => log.warn({ err: error }, 'leases were not renewed'),
+    onError: (error) => log.warn({ err: error }, 'leases were not renewed; trying again'),
   })
   const deadline = setInterval(abortOverdue, Math.max(leaseMs / 20, 50))
 

@@ -1,52 +1,54 @@
-/** The thread of `watchLoop`. It shares nothing with the loop it watches but a counter. */
+/** The thread of `watchLoop`. It shares only a counter with the loop it watches. */
 import { Session } from 'node:inspector'
 import { workerData } from 'node:worker_threads'
 import { destination } from 'pino'
 import { createLog } from '../log.js'
 import type { LoopWatchData } from './loop-watch.js'
 
-/** Longer than the tick that it looks for. */
-const LOOK_INTERVAL_MS = 200
-/** A thread that is inside native code cannot say where it is. */
-const STACK_DEADLINE_MS = 1_000
-/** The call that `nameRun` has named. */
+/** Longer than the tick that it expects. */
+const CHECK_INTERVAL_MS = 200
+/** A thread inside native code cannot report its stack, and one on a busy machine takes a while. */
+const STACK_DEADLINE_MS = 3_000
+/** The frame named by `nameRun`. */
 const TASK_FRAME = /^(?:async )?task (\S+)/
 const STACK_EXPRESSION = '(() => { const { stackTraceLimit } = Error; Error.stackTraceLimit = 40; const { stack } = new Error(); Error.stackTraceLimit = stackTraceLimit; return stack })()'
 
 const { ticks, warnAfterMs, killAfterMs, logLevel } = workerData as LoopWatchData
 const log = createLog({ name: 'worker', level: logLevel }, destination({ fd: 1, sync: true }))
 let seenTicks = 0
-let stillLooks = 0
+let stalledChecks = 0
 
-setInterval(() => void look(), LOOK_INTERVAL_MS)
+setInterval(() => void check(), CHECK_INTERVAL_MS)
 
-/** Time is counted in looks: while the whole process is stopped, by SIGSTOP or with its machine, nothing is blocked. */
-async function look(): Promise<void> {
-  const blockedMs = stillLooks * LOOK_INTERVAL_MS
+/**
+ * Counts time in checks: while the whole process is stopped, by SIGSTOP or with its machine, nothing counts as blocked.
+ */
+async function check(): Promise<void> {
+  const blockedMs = stalledChecks * CHECK_INTERVAL_MS
   const current = Atomics.load(ticks, 0)
   if (current !== seenTicks) {
-    if (blockedMs > warnAfterMs) log.warn({ blockedMs }, 'the event loop moves again')
+    if (blockedMs > warnAfterMs) log.warn({ blockedMs }, 'the event loop runs again')
     seenTicks = current
-    stillLooks = 0
+    stalledChecks = 0
     return
   }
-  stillLooks += 1
+  stalledChecks += 1
   if (blockedMs >= killAfterMs) {
-    log.fatal({ blockedMs }, 'the event loop is blocked for as long as a lease; this worker is killed')
+    log.fatal({ blockedMs }, 'the event loop was blocked for the length of a lease; killing this worker')
     process.kill(process.pid, 'SIGKILL')
   }
-  // Once, not at each look.
-  if (blockedMs < warnAfterMs || blockedMs >= warnAfterMs + LOOK_INTERVAL_MS) return
+  // Only once, not at every check.
+  if (blockedMs < warnAfterMs || blockedMs >= warnAfterMs + CHECK_INTERVAL_MS) return
   const stack = await readStack()
   const type = stack?.map((frame) => TASK_FRAME.exec(frame)?.[1]).find((found) => found !== undefined)
   log.warn({ blockedMs, type, stack }, `${type ?? 'something'} blocks the event loop`)
 }
 
 /**
- * Where the watched thread is, the innermost call first; undefined when it does not say.
+ * The stack of the watched thread, innermost call first; undefined when it does not answer.
  *
- * The thread is paused by the debugger and asked for the stack of an error: unlike the debugger's own list of frames it goes
- * on through `await`, up to the function that bears the name of the task's type: see `nameRun`.
+ * The debugger pauses the thread and evaluates the stack of an error. Unlike the debugger's own list of frames, that
+ * stack continues through `await`, up to the function named after the task's type: see `nameRun`.
  */
 async function readStack(): Promise<string[] | undefined> {
   const session = new Session()
@@ -65,11 +67,11 @@ async function readStack(): Promise<string[] | undefined> {
       session.post('Debugger.pause')
     })
   } catch (error) {
-    log.debug({ err: error }, 'the stack cannot be read')
+    log.debug({ err: error }, 'cannot read the stack of the blocked thread')
     return undefined
   } finally {
     clearTimeout(timer)
-    // Lets the paused thread go on.
+    // Resumes the paused thread.
     session.disconnect()
   }
 }

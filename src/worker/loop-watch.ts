@@ -1,10 +1,10 @@
 /**
- * Watches this process's event loop from a thread of its own: a handler that computes without a pause stops everything
- * else here, heartbeats included, and no timer of the loop itself could tell.
+ * Watches this process's event loop from a separate thread. A handler that computes without a pause stops everything
+ * else here, heartbeats included, and no timer of the loop itself could notice.
  *
- * - Blocked for a while: a warning that names what runs and where it is, from the stack of the blocked thread.
- * - Blocked for as long as a lease: the attempts here are lost already, and this process can neither take jobs nor stop.
- *   It is killed; whoever supervises it starts another one.
+ * - Blocked for a while: a warning names the running type and shows the stack of the blocked thread.
+ * - Blocked for the length of a lease: the attempts here are already lost, and this process can neither take jobs nor
+ *   stop. It is killed, and its supervisor starts another.
  */
 import { Worker } from 'node:worker_threads'
 import type { Log } from '../log.js'
@@ -12,20 +12,20 @@ import type { Log } from '../log.js'
 const TICK_MS = 100
 
 export interface LoopWatchOptions {
-  /** A warning comes after the loop stood still for so long, in milliseconds. */
+  /** Warn after the loop has stood still for this long, in milliseconds. */
   warnAfterMs: number
-  /** The process is killed after the loop stood still for so long, in milliseconds. */
+  /** Kill the process after the loop has stood still for this long, in milliseconds. */
   killAfterMs: number
   logLevel: string
 }
 
-/** What the thread is started with. */
+/** Data passed to the thread. */
 export interface LoopWatchData extends LoopWatchOptions {
-  /** One counter, which the watched loop keeps moving. */
+  /** One counter, which the watched loop increments. */
   ticks: Int32Array
 }
 
-/** Watches to the end of the process. */
+/** Watches until the process ends. */
 export function watchLoop(options: LoopWatchOptions, log: Log): void {
   const ticks = new Int32Array(new SharedArrayBuffer(4))
   const workerData: LoopWatchData = { ...options, ticks }

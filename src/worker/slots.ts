@@ -1,28 +1,33 @@
 /**
- * Bounds what is scarce in this worker, whatever queue it comes from: the runs of a type with a `concurrency`, the processes of
- * handlers, and the places of suspects, whose worker was lost before.
+ * Bounds this worker's limited resources, across queues: runs of a type with a `concurrency`, processes of handlers,
+ * and slots for suspects, i.e. attempts whose worker was lost before.
  *
- * - Only PostgreSQL knows the type of a task, so the claim says what an attempt needs, and claims none that holds no slot for it.
- * - An attempt that finds no slot waits here, unclaimed. It takes no place of its queue meanwhile, so that others of the queue go
- *   on, it has no lease, and no time limit runs. When its turn comes, it goes through its queue again, within that queue's bounds.
- * - What waits here is in memory only: its delivery stays in PostgreSQL, and the relay hands it over again after each claim window,
- *   perhaps to another worker that has a slot. Beyond `MAX_WAITING` of a kind they are left to that.
+ * - Only PostgreSQL knows a task's type. So the claim returns what an attempt needs, and refuses an attempt without a
+ *   slot.
+ * - An attempt without a free slot waits here, unclaimed. Meanwhile it takes no capacity of its queue, holds no lease
+ *   and no time limit runs. When a slot is free, it goes through its queue again, within that queue's concurrency.
+ * - Waiting attempts are in memory only. Their deliveries stay in PostgreSQL, and the relay redelivers them after each
+ *   claim window, perhaps to another worker with a free slot. Beyond `MAX_WAITING` of a kind they are left to the
+ *   relay.
  */
 import type { Delivery } from '../broker/broker.js'
 import { MAX_PRIORITY } from '../protocol/limits.js'
 
-/** Deliveries with the same needs that wait in memory. */
+/** Most deliveries with the same needs that wait in memory. */
 const MAX_WAITING = 1_000
 const PRIORITIES = MAX_PRIORITY + 1
 
 export interface SlotsOptions {
-  /** How many slots there are of each kind; unbounded when left out. */
+  /** Number of slots of each kind. A kind that is missing is unbounded. */
   capacities: ReadonlyMap<string, number>
-  /** What the deliveries of a queue will most likely need: it spares them a claim in vain. */
+  /** The kinds that a queue's deliveries will most likely need. Saves a refused claim. */
   expectNeeds(queue: string): readonly string[]
-  /** Starts the attempt; resolves with what it needs besides when it could not start, and otherwise when it is over. */
+  /**
+   * Starts the attempt. Resolves with the kinds that it lacks when it could not start, and otherwise with undefined
+   * when it is over.
+   */
   start(delivery: Delivery, held: readonly string[]): Promise<readonly string[] | undefined>
-  /** Brings a delivery back to `run`, within the bounds of its queue. */
+  /** Sends a delivery through `run` again, within its queue's concurrency. */
   resubmit(delivery: Delivery): void
 }
 
@@ -30,21 +35,21 @@ export interface Slots {
   run(delivery: Delivery): Promise<void>
 }
 
-/** Deliveries with the same needs. */
-interface Line {
+/** Waiting deliveries with the same needs. */
+interface WaitList {
   needs: readonly string[]
-  /** The first to be taken last, by priority. */
+  /** One list for each priority, first come first served; the highest is served first. */
   byPriority: Delivery[][]
   count: number
 }
 
 export function createSlots({ capacities, expectNeeds, start, resubmit }: SlotsOptions): Slots {
   const used = new Map<string, number>()
-  const lines = new Map<string, Line>()
+  const waitLists = new Map<string, WaitList>()
   const waiting = new Set<string>()
   const granted = new Map<Delivery, readonly string[]>()
 
-  /** All of them, or none. */
+  /** Takes all slots, or none. */
   function take(needs: readonly string[]): boolean {
     if (needs.some((kind) => (used.get(kind) ?? 0) >= (capacities.get(kind) ?? Infinity))) return false
     for (const kind of needs) used.set(kind, (used.get(kind) ?? 0) + 1)
@@ -53,34 +58,34 @@ export function createSlots({ capacities, expectNeeds, start, resubmit }: SlotsO
 
   function give(held: readonly string[]): void {
     for (const kind of held) used.set(kind, (used.get(kind) ?? 0) - 1)
-    for (const line of lines.values()) wake(line)
+    for (const list of waitLists.values()) wake(list)
   }
 
-  function wake(line: Line): void {
-    while (line.count > 0 && take(line.needs)) {
-      const delivery = line.byPriority.findLast((queue) => queue.length > 0)?.shift()
+  function wake(list: WaitList): void {
+    while (list.count > 0 && take(list.needs)) {
+      const delivery = list.byPriority.findLast((queue) => queue.length > 0)?.shift()
       if (delivery === undefined) return
-      line.count -= 1
+      list.count -= 1
       waiting.delete(nameOf(delivery))
-      granted.set(delivery, line.needs)
+      granted.set(delivery, list.needs)
       resubmit(delivery)
     }
   }
 
   function wait(delivery: Delivery, needs: readonly string[]): void {
     const name = needs.join()
-    const line = lines.get(name) ?? { needs, byPriority: Array.from({ length: PRIORITIES }, () => []), count: 0 }
-    lines.set(name, line)
-    if (line.count >= MAX_WAITING) return
-    line.byPriority[Math.min(delivery.priority, PRIORITIES - 1)]?.push(delivery)
-    line.count += 1
+    const list = waitLists.get(name) ?? { needs, byPriority: Array.from({ length: PRIORITIES }, () => []), count: 0 }
+    waitLists.set(name, list)
+    if (list.count >= MAX_WAITING) return
+    list.byPriority[Math.min(delivery.priority, PRIORITIES - 1)]?.push(delivery)
+    list.count += 1
     waiting.add(nameOf(delivery))
-    // A slot may have become free while its claim was under way.
-    wake(line)
+    // A slot may have become free while the claim was under way.
+    wake(list)
   }
 
   async function run(delivery: Delivery): Promise<void> {
-    // The relay hands it over again while it waits.
+    // The relay may redeliver it while it waits here.
     if (waiting.has(nameOf(delivery))) return
     let held = granted.get(delivery)
     granted.delete(delivery)

@@ -1,12 +1,12 @@
 /**
  * The worker role: takes deliveries from the broker and runs their attempts.
  *
- * Stop: no new deliveries, then the runs under way get their grace, then their signals abort with `shutdown` and they
- * are handed back without counting as a failure. A handler that ignores even that is left behind: its lease runs out and
- * another worker takes over.
+ * Stop: take no new deliveries → give the running attempts their grace → abort their signals with `shutdown` and
+ * release them, which does not count as a failure. A handler that ignores the signal is abandoned: its lease expires
+ * and another worker takes over.
  *
- * An error that escapes a handler fails its run, if it can be told which: see `tasks/attempt/handler-scope.ts`. Otherwise the process
- * ends; the relay puts what ran here back, and each of those attempts runs alone the next time.
+ * An uncaught error of a handler fails its run, if the run can be identified: see `tasks/attempt/handler-scope.ts`.
+ * Otherwise the process ends. The relay puts its attempts back, and the next time each of them runs alone.
  */
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -31,16 +31,16 @@ import { startLeases, type Leases } from './leases.js'
 import { consumeQueues } from './queues.js'
 import { createSlots } from './slots.js'
 
-/** How long a run has to notice that its signal aborted, before it is left behind. */
+/** How long a run has to react to its aborted signal before it is abandoned. */
 const ABORT_GRACE_MS = 2_000
 
 export interface RunningWorker {
   stop(): Promise<void>
-  /** Something went wrong that no run can be blamed for: what is under way is given up, to be put back by the relay. */
+  /** An error occurred that belongs to no run. Gives up the running attempts, for the relay to put back. */
   crash(): Promise<void>
 }
 
-/** @throws StartupError when files of tasks, or e-mails without a mail server, cannot be stored */
+/** @throws StartupError when task files, or e-mails without a mail server, cannot be stored */
 export async function startWorker(config: WorkerConfig, log: Log): Promise<RunningWorker> {
   const leaseMs = config.attemptLeaseSeconds * 1_000
   setBasePath(config.basePath)
@@ -50,7 +50,7 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
   await artifacts.prepare()
   if (config.smtpUrl === undefined) await prepareEmailFolder(config.emailDir)
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire worker' })
-  // What handlers ask may take minutes, and must not hold up claims and ends.
+  // Handlers' queries may take minutes, and must not hold up claims and settlements.
   const handlerDb = openDatabase(config.databaseUrl, { applicationName: 'taskwire handlers' })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const leases = startLeases({ db, leaseMs, log })
@@ -107,17 +107,17 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
 }
 
 async function prepareEmailFolder(folder: string): Promise<void> {
-  await assertFolderUsable(folder, 'the folder of EMAIL_DIR', 'Set EMAIL_DIR to a folder that this user can write to, or SMTP_URL to a mail server.')
+  await assertFolderUsable(folder, 'the folder of EMAIL_DIR', 'Set EMAIL_DIR to a folder that the user of this process can write to, or SMTP_URL to a mail server.')
   await tightenFolder(folder, (name) => name.endsWith('.eml'))
 }
 
-/** The short way to a run that should end; the long one is the next renewal of its lease. */
+/** The fast path of a cancellation. The slow one is the next renewal of the lease. */
 async function listenForCancels(broker: Broker, leases: Leases, log: Log): Promise<void> {
-  const look = () => leases.renewOnce().catch((error: unknown) => log.warn({ err: error }, 'leases were not renewed'))
+  const renew = () => leases.renewOnce().catch((error: unknown) => log.warn({ err: error }, 'leases were not renewed; trying again'))
   const subscription = await broker.events.listen({
     onEvent: ({ taskId, ...event }) => 'attempt' in event && leases.cancel({ taskId, attempt: event.attempt }),
-    onHint: () => void look(),
-    onGap: () => void look(),
+    onHint: () => void renew(),
+    onGap: () => void renew(),
   })
-  await subscription.subscribeCancels().catch((error: unknown) => log.warn({ err: error }, 'cancels come late until the broker answers'))
+  await subscription.subscribeCancels().catch((error: unknown) => log.warn({ err: error }, 'cancellations are delayed until the broker answers'))
 }

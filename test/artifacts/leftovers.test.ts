@@ -1,8 +1,9 @@
-/** What a walk through the stored files removes, and what it never touches: on disk and in S3. */
+/** Which stored files a walk deletes, and which it never touches: on disk and in S3. */
 import { mkdir, readdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { ArtifactKey, ArtifactStore } from '../../src/artifacts/artifact-store.js'
 import { openDiskStore } from '../../src/artifacts/disk-store.js'
 import { locate } from '../../src/artifacts/location.js'
@@ -33,7 +34,7 @@ async function writeAll(store: ArtifactStore, db: Database): Promise<{ kept: Art
   // Its run is over: a lease is what says that it may still write.
   await db.run({ name: 'test_lease', text: 'delete from taskwire.leases where task_id = any(array[$1::text::uuid])' }, [done])
   const upload = createTaskId()
-  await reserveUploadIfRoom(db, 'default', upload, { name: 'sent.bin', mediaType: 'text/plain', ttlMs: HOUR_MS, bytes: 0, maxBytes: 1e9 })
+  await reserveUploadIfRoom(DEFAULT_PRINCIPAL, db, upload, { name: 'sent.bin', mediaType: 'text/plain', ttlMs: HOUR_MS, bytes: 0, maxBytes: 1e9 })
   const kept = [
     { owner: done, attempt: 1, name: 'kept.txt' },
     { owner: running, attempt: 1, name: 'under-way.txt' },
@@ -60,7 +61,7 @@ async function check(t: Test, store: ArtifactStore, kept: ArtifactKey[], gone: A
   for (const key of gone) await t.rejects(store.read(key), { name: 'ArtifactMissingError' }, `${key.name} of attempt ${key.attempt} is gone`)
 }
 
-t.test('on disk what no row knows goes once it is old, with its folder, and nothing else does', async (t) => {
+t.test('on disk only old files without a row are deleted, with their folder', async (t) => {
   const folder = t.testdir()
   const store = openDiskStore(folder)
   const { kept, leftovers } = await writeAll(store, db)
@@ -84,7 +85,7 @@ t.test('on disk what no row knows goes once it is old, with its folder, and noth
   await t.rejects(stat(dirname(parts.nobody)), { code: 'ENOENT' }, 'its folder goes, too')
 })
 
-t.test('a file of an earlier version is read, kept and removed under its name', async (t) => {
+t.test('a file of an earlier version is read, kept and deleted under its name', async (t) => {
   const folder = t.testdir()
   const store = openDiskStore(folder)
   const [owner = ''] = await storeTasks(db, 1)
@@ -100,7 +101,7 @@ t.test('a file of an earlier version is read, kept and removed under its name', 
   await t.rejects(stat(path), { code: 'ENOENT' })
 })
 
-t.test('in S3 objects that no row knows go, and uploads in parts that nobody ended', async (t) => {
+t.test('in S3 objects without a row are deleted, and unfinished multipart uploads are aborted', async (t) => {
   const { url, objects, written, uploads } = await startS3Server(t)
   const store = openS3Store(url)
   const { kept, leftovers } = await writeAll(store, db)

@@ -13,7 +13,7 @@ export interface S3Server {
   uploads: Map<string, S3Upload>
 }
 
-export interface S3Upload {
+interface S3Upload {
   key: string
   initiatedAt: Date
   parts: Map<number, Buffer>

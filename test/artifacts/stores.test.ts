@@ -1,4 +1,4 @@
-/** One suite on both stores: a folder, and S3's protocol. */
+/** One suite on both stores: a folder, and the S3 protocol. */
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
@@ -48,7 +48,7 @@ t.test('a folder', async (t) => {
   const folder = t.testdir()
   const files = async () => (existsSync(folder) ? (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).length : 0)
   await testStore(t, await openArtifactStore(folder), files)
-  await t.rejects(openDiskStore(join(folder, 'inner')).write({ owner: '../../..', attempt: 1, name: '../../../escape' }, Readable.from(['x'])), { message: /it is no id/ })
+  await t.rejects(openDiskStore(join(folder, 'inner')).write({ owner: '../../..', attempt: 1, name: '../../../escape' }, Readable.from(['x'])), { message: /is not an id/ })
 })
 
 t.test('S3', async (t) => {

@@ -1,4 +1,7 @@
-/** The reference for `create` and `read`: Fastify with the same schemas and an answer of the same size, and nothing behind it. */
+/**
+ * The reference for `create` and `read`: Fastify with the same schemas and responses of the same size, and nothing
+ * behind it.
+ */
 import Fastify from 'fastify'
 import { CreateTask, TaskParams } from '../../src/protocol/http.js'
 import { linksOf, type Task } from '../../src/protocol/task.js'

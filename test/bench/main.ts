@@ -1,12 +1,16 @@
-/** `npm run bench [create|read|end-to-end|fan-out|fan-out-many]`: all when none is named. Figures are ratios: machines differ and drift. */
+/**
+ * `npm run bench [create|read|lists|end-to-end|fan-out|fan-out-many]`: all when none is named. Figures are ratios,
+ * because machines differ and drift.
+ */
 import { cpus } from 'node:os'
 import { benchCreate } from './create.js'
 import { benchEndToEnd } from './end-to-end.js'
 import { benchFanOutMany } from './fan-out-many.js'
 import { benchFanOut } from './fan-out.js'
+import { benchLists } from './lists.js'
 import { benchRead } from './read.js'
 
-const PROGRAMS: Record<string, () => Promise<void>> = { create: benchCreate, read: benchRead, 'end-to-end': benchEndToEnd, 'fan-out': benchFanOut, 'fan-out-many': benchFanOutMany }
+const PROGRAMS: Record<string, () => Promise<void>> = { create: benchCreate, read: benchRead, lists: benchLists, 'end-to-end': benchEndToEnd, 'fan-out': benchFanOut, 'fan-out-many': benchFanOutMany }
 
 const names = process.argv.slice(2)
 const unknown = names.filter((name) => !(name in PROGRAMS))

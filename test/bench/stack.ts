@@ -1,4 +1,4 @@
-/** What a benchmark runs against: private, durable PostgreSQL and Redis, and the roles as the processes they really are. */
+/** The environment of a benchmark: private, durable PostgreSQL and Redis, and the roles as real processes. */
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Both brokers on real servers, for the tests of this folder. */
+/** Opens both brokers on real servers, for the tests of this folder. */
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import postgres from 'postgres'

@@ -1,4 +1,4 @@
-/** What every broker promises, on both. Outages are in `outage.test.ts`. */
+/** The guarantees of every broker, tested on both. Outages are in `outage.test.ts`. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'
@@ -82,7 +82,7 @@ async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
     t.strictSame(runs.items, [...plain, ...mixed].sort((a, b) => b.priority - a.priority))
   })
 
-  await t.test('jobs that wait for a worker are counted, whatever their priority', async (t) => {
+  await t.test('waiting jobs of every priority are counted', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     t.equal(await broker.queue.countWaiting('default'), 0)
     await broker.queue.add([...deliveries(3), ...deliveries(2, { priority: 7 })])
@@ -128,7 +128,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     await runs.untilCount(1)
     await sleep(NOTHING_COMES_MS)
     t.equal(runs.items.length, 1, 'no retry of the broker')
-    t.match(log.lines, [{ message: /a delivery could not be run/, details: { reason: 'no database' } }])
+    t.match(log.lines, [{ message: /a delivery failed to run/, details: { reason: 'no database' } }])
     mayFail = false
     await broker.queue.add([delivery])
     await runs.untilCount(2)
@@ -136,7 +136,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     await runs.untilCount(3)
   })
 
-  await t.test('stop waits for the runs under way and takes no more', async (t) => {
+  await t.test('stop waits for the running deliveries and takes no more', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const runs = createMailbox<Delivery>()
     const gate = createGate()
@@ -165,7 +165,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     t.equal(rest.items.length, 3, 'what ran to its end is not delivered again')
   })
 
-  await t.test('a paused consumer takes nothing, and goes on when it may', async (t) => {
+  await t.test('a paused consumer takes no jobs until it is resumed', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const runs = createMailbox<Delivery>()
     const consumer = await broker.queue.consume(async (delivery) => void runs.push(delivery), { queue: 'default', concurrency: 5 })
@@ -228,7 +228,7 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     t.equal(mailbox.items.length, published.length)
   })
 
-  await t.test('only what was subscribed to arrives', async (t) => {
+  await t.test('only events of subscribed channels arrive', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const { mailbox, subscription } = await listenWithMailbox(broker)
     const [wanted, other] = [taskInSlot(10), taskInSlot(11)]
@@ -258,6 +258,16 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     t.strictSame(mailbox.items, [`event ${task} 1`, `hint ${task} 2`])
   })
 
+  await t.test('a process that is subscribed to notices is known as soon as that is acknowledged', async (t) => {
+    const { broker } = await openTestBroker(t, kind)
+    // PostgreSQL cannot tell, and says that there may be one.
+    t.equal(await broker.events.hasNoticeListeners(), kind.kind === 'postgres')
+    const subscription = await broker.events.listen({ onEvent() {}, onHint() {}, onGap() {} })
+    t.equal(await broker.events.hasNoticeListeners(), kind.kind === 'postgres')
+    await subscription.subscribeNotices()
+    t.equal(await broker.events.hasNoticeListeners(), true)
+  })
+
   await t.test('notices of all tasks arrive in order, however many and large, while they are subscribed to', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const notices = createMailbox<Notice>()
@@ -283,7 +293,7 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     t.strictSame(notices.items, [...created, { taskId: task, version: 2, status: 'PROCESSING', facts }, { taskId: task, version: 2, status: 'PROCESSING', isProgress: true }])
   })
 
-  await t.test('a listener that throws misses that event only', async (t) => {
+  await t.test('a listener that throws misses only that event', async (t) => {
     const { broker, log } = await openTestBroker(t, kind)
     const versions = createMailbox<number>()
     const subscription = await broker.events.listen({
@@ -323,7 +333,7 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
 }
 
 async function testClosing(t: Test, kind: BrokerKind): Promise<void> {
-  await t.test('a broker that is closed in the middle of work leaves no connection behind', async (t) => {
+  await t.test('a broker closed in the middle of work leaves no connection open', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const { subscription } = await listenWithMailbox(broker)
     await subscription.subscribe(taskInSlot(9))

@@ -1,4 +1,4 @@
-/** Replacing a worker that takes nothing any more, on both brokers' queues. */
+/** Replaces a worker that takes no jobs any more, on the queues of both brokers. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'
@@ -53,10 +53,10 @@ async function testReplacement(t: Test, kind: BrokerKind): Promise<void> {
   await consumer.stop()
 }
 
-t.test('a replaced worker’s runs go on, and the new one stays within the bound: on PostgreSQL', async (t) => {
+t.test('a replaced worker’s runs continue, and the new worker stays within the concurrency: on PostgreSQL', async (t) => {
   await testReplacement(t, await startPostgresKind(t))
 })
-t.test('a replaced worker’s runs go on, and the new one stays within the bound: on Redis', async (t) => {
+t.test('a replaced worker’s runs continue, and the new worker stays within the concurrency: on Redis', async (t) => {
   if (await canTestRedis(t)) await testReplacement(t, await startRedisKind(t))
 })
 
@@ -98,5 +98,5 @@ t.test('a worker that takes nothing while jobs wait and slots are free is replac
   t.equal(await check(1), 1, 'once is no proof')
   t.equal(await check(1), 2)
   t.equal(abandoned, 1)
-  t.match(log.lines, [{ message: /takes no jobs although some wait/ }])
+  t.match(log.lines, [{ message: /takes no jobs although jobs are waiting/ }])
 })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { deliverMessage, encodeEvent, MAX_EVENT_BYTES, SLOT_COUNT, slotOf } from '../../src/broker/event-codec.js'
+import { deliverMessage, encodeEvent, MAX_EVENT_BYTES, SLOT_COUNT, slotOf, toNotice } from '../../src/broker/event-codec.js'
 import type { Event } from '../../src/protocol/stream.js'
 import { aTransition, taskInSlot } from './brokers.js'
 
@@ -7,7 +7,7 @@ function deliver(text: string): unknown[] {
   const calls: unknown[] = []
   deliverMessage(text, {
     onEvent: (event: Event, json: string) => calls.push(['event', event, json]),
-    onHint: (taskId: string, version: number) => calls.push(['hint', taskId, version]),
+    onHint: (taskId: string, version: number, tenant?: string) => calls.push(['hint', taskId, version, ...(tenant === undefined ? [] : [tenant])]),
     onGap: () => calls.push(['gap']),
   })
   return calls
@@ -20,14 +20,14 @@ t.test('the slot of a task is the last digit of its id', async (t) => {
   }
 })
 
-t.test('an event comes out as it went in', async (t) => {
+t.test('an event is decoded as it was encoded', async (t) => {
   const failure = { code: 'error', message: '\n', attempt: 1 } as const
   const event = aTransition(taskInSlot(3), 7, { reason: 'naïve “quotes” \u0000 \ud800', failure })
   const text = encodeEvent(event)
   t.strictSame(deliver(text), [['event', event, text]])
 })
 
-t.test('an event is carried up to the limit, counted in bytes, and hinted at beyond', async (t) => {
+t.test('an event up to the limit, in bytes, is sent whole, and a larger one as a hint', async (t) => {
   const taskId = taskInSlot(3)
   const spare = MAX_EVENT_BYTES - encodeEvent(aTransition(taskId, 1, { reason: '' })).length
   const fits = aTransition(taskId, 1, { reason: 'ö'.repeat(Math.floor(spare / 2)) })
@@ -36,6 +36,19 @@ t.test('an event is carried up to the limit, counted in bytes, and hinted at bey
   t.strictSame(deliver(encodeEvent(tooLarge)), [['hint', taskId, 2]])
 })
 
-t.test('what is not JSON throws', async (t) => {
+t.test('an event, a hint and a notice say the tenant, and nothing where they have none', async (t) => {
+  const event = aTransition(taskInSlot(3), 7)
+  const facts = { type: 'demo.sleep', queue: 'default', tags: [], batchId: null, parentId: null, createdAt: '2026-11-20T21:22:23.456Z' }
+  const large = { ...event, reason: 'x'.repeat(MAX_EVENT_BYTES) }
+  t.match(deliver(encodeEvent({ ...event, tenant: 'bert' })), [['event', { ...event, tenant: 'bert' }]])
+  t.strictSame(deliver(encodeEvent({ ...large, tenant: 'bert' })), [['hint', event.taskId, 7, 'bert']])
+  t.strictSame(deliver(encodeEvent(large)), [['hint', event.taskId, 7]])
+  const { taskId, version, status } = event
+  t.strictSame(toNotice({ ...event, tenant: 'bert', facts }), { taskId, tenant: 'bert', version, status, facts })
+  t.strictSame(toNotice({ ...event, facts }), { taskId, version, status, facts })
+  t.notMatch(encodeEvent(event), /tenant/, 'as processes of before have written it')
+})
+
+t.test('text that is not JSON throws', async (t) => {
   t.throws(() => deliver('{'))
 })

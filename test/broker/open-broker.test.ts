@@ -1,4 +1,4 @@
-/** Starts that are refused or warned of, each on the broker it concerns. */
+/** Starts that are refused or cause a warning, each on the broker concerned. */
 import { Redis } from 'ioredis'
 import postgres from 'postgres'
 import t from 'tap'
@@ -10,7 +10,7 @@ import { aDelivery, canTestRedis, createLog, createMailbox, NOWHERE } from './br
 t.test('on PostgreSQL', async (t) => {
   const server = await startPostgres(t)
 
-  await t.test('a database without the schema is refused with what to do', async (t) => {
+  await t.test('a database without the schema is refused with the command to run', async (t) => {
     const databaseUrl = await server.createDatabase()
     const { port } = server
     await t.rejects(openBroker({ databaseUrl, log: createLog() }), {
@@ -18,7 +18,7 @@ t.test('on PostgreSQL', async (t) => {
     })
   })
 
-  await t.test('several may prepare the schema at once, and again', async (t) => {
+  await t.test('several processes may prepare the schema at once, and repeatedly', async (t) => {
     const databaseUrl = await server.createDatabase()
     await Promise.all(Array.from({ length: 4 }, () => migrateBroker(databaseUrl)))
     await migrateBroker(databaseUrl)
@@ -35,7 +35,7 @@ t.test('on PostgreSQL', async (t) => {
     t.strictSame([...schemas].map((row) => row['name']), ['taskwire_bullmq'])
   })
 
-  await t.test('a database where it may make no schema is one clear line', async (t) => {
+  await t.test('a database that permits no new schema is reported in one line', async (t) => {
     const url = new URL(await server.createDatabase())
     const sql = postgres(server.adminUrl, { max: 1 })
     t.teardown(() => sql.end())
@@ -48,7 +48,7 @@ t.test('on PostgreSQL', async (t) => {
     })
   })
 
-  await t.test('settings in the URL do not displace the schema', async (t) => {
+  await t.test('settings in the URL do not override the schema', async (t) => {
     const databaseUrl = await server.createDatabase()
     await migrateBroker(databaseUrl)
     const options = encodeURIComponent('-c work_mem=1234kB')
@@ -80,14 +80,14 @@ t.test('on Redis', async (t) => {
     await opening.catch((error: unknown) => t.notMatch(String(error), 'wrong-secret'))
   })
 
-  await t.test('a database that it does not have is refused, not taken for another', async (t) => {
+  await t.test('a database number that does not exist is refused rather than replaced by another', async (t) => {
     const opening = openBroker({ ...options, redisUrl: `${server.url}/99`, log: createLog() })
     await t.rejects(opening, { message: /^cannot reach Redis at .*: ERR DB index is out of range$/ })
     const other = await openBroker({ ...options, redisUrl: `${server.url}/3`, log: createLog() })
     await other.close()
   })
 
-  await t.test('a Redis that may evict jobs is warned of', async (t) => {
+  await t.test('a Redis that may evict jobs causes a warning', async (t) => {
     const admin = new Redis(server.url)
     t.teardown(() => admin.disconnect())
     const log = createLog()

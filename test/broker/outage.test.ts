@@ -1,4 +1,4 @@
-/** What every broker promises while its server is away, and after it is back. On both brokers. */
+/** The guarantees of every broker while its server is away, and after it is back. On both brokers. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'
@@ -43,7 +43,7 @@ t.test('on Redis', async (t) => {
     await t.rejects(openBroker(options), { message })
   })
   await testOutages(t, kind)
-  await t.test('an idle consumer goes on after outages of 3, 12 and 40 s, as not with all versions of BullMQ', async (t) => {
+  await t.test('an idle consumer resumes after outages of 3, 12 and 40 s, which some versions of BullMQ do not', async (t) => {
     const goOnAfter = async (outageMs: number) => {
       const kind = await startRedisKind(t)
       const { broker } = await openTestBroker(t, kind)
@@ -59,7 +59,7 @@ t.test('on Redis', async (t) => {
     }
     await Promise.all([3_000, 12_000, 40_000].map(goOnAfter))
   })
-  await t.test('a consumer goes on after everything was forgotten, also under its hands', async (t) => {
+  await t.test('a consumer continues after the broker lost all data, even while jobs are running', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const { runs, gate } = await consumeHeld(broker)
     await broker.queue.add(deliveries(5))
@@ -80,7 +80,7 @@ async function testOutages(t: Test, kind: BrokerKind): Promise<void> {
 }
 
 async function testCutConnection(t: Test, kind: BrokerKind): Promise<void> {
-  await t.test('after a listening connection was cut, first the gap is told, then events arrive again', async (t) => {
+  await t.test('after the listening connection was cut, the gap is reported before events arrive again', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const { mailbox, subscription } = await listenWithMailbox(broker)
     const tasks = [taskInSlot(4), taskInSlot(5)]
@@ -97,7 +97,7 @@ async function testCutConnection(t: Test, kind: BrokerKind): Promise<void> {
 }
 
 async function testDownServer(t: Test, kind: BrokerKind): Promise<void> {
-  await t.test('while the server is down everything is refused soon, and when it is back all works', async (t) => {
+  await t.test('calls are refused quickly while the server is down, and work again when it is back', async (t) => {
     const { broker, log } = await openTestBroker(t, kind)
     const { mailbox, subscription } = await listenWithMailbox(broker)
     const [known, late] = [taskInSlot(6), taskInSlot(7)]
@@ -131,7 +131,7 @@ async function testDownServer(t: Test, kind: BrokerKind): Promise<void> {
     t.notMatch(JSON.stringify(log.lines), new URL(kind.server.url).password)
   })
 
-  await t.test('a consumer whose server goes down lets its runs end and stops', async (t) => {
+  await t.test('a consumer whose server goes down lets its runs finish, then stops', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const { runs, gate, consumer } = await consumeHeld(broker)
     await broker.queue.add(deliveries(4))
@@ -150,7 +150,7 @@ async function testDownServer(t: Test, kind: BrokerKind): Promise<void> {
 }
 
 async function testFrozenServer(t: Test, kind: BrokerKind): Promise<void> {
-  await t.test('a frozen server is noticed: each call has its deadline, and the listening side is down', async (t) => {
+  await t.test('a frozen server is detected: each call meets its deadline, and the subscription is down', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const { mailbox, subscription } = await listenWithMailbox(broker)
     const task = taskInSlot(8)

@@ -1,4 +1,4 @@
-/** What the publisher makes of many publications, of a slow broker and of one that is away. The bus stands in the test, so that it can be held. */
+/** How the publisher handles many publications, a slow broker and one that is away. The bus is part of the test, so that it can be held. */
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import type { EventBus } from '../../src/broker/broker.js'
@@ -13,13 +13,13 @@ const versionsOf = (batch: readonly { version: number }[]) => batch.map(({ versi
 /** A bus whose publications end when the test lets them, and fail while it is away. */
 function setUp() {
   const batches: number[][] = []
-  const state = { isAway: false, gate: Promise.resolve() }
+  const state = { isAway: false, isHeard: true, gate: Promise.resolve() }
   const send = async (batch: readonly { version: number }[]) => {
     batches.push(versionsOf(batch))
     await state.gate
     if (state.isAway) throw new Error('Redis is away')
   }
-  const bus: Pick<EventBus, 'publish' | 'publishNotices'> = { publish: send, publishNotices: send }
+  const bus: Pick<EventBus, 'publish' | 'publishNotices' | 'hasNoticeListeners'> = { publish: send, publishNotices: send, hasNoticeListeners: async () => state.isHeard }
   const lines: { level: string; details: object }[] = []
   const log = { warn: (details: object) => void lines.push({ level: 'warn', details }), info: (details: object) => void lines.push({ level: 'info', details }) }
   return { publisher: createPublisher({ bus, log }), batches, state, lines }
@@ -75,6 +75,19 @@ t.test('while the broker is slow, no more than 5,000 wait: the oldest are droppe
   publisher.notifyLists([aNotice(7_000)])
   await publisher.drain()
   t.match(lines.at(-1), { level: 'info', details: { lost: 1 + 1_000 + 5_000 } })
+})
+
+t.test('while nobody listens to notices they are dropped, and a drain does not wait for the next question', async (t) => {
+  const { publisher, batches, state, lines } = setUp()
+  state.isHeard = false
+  publisher.notifyLists([aNotice(1)])
+  publisher.publish([anEvent(2)])
+  while (batches.length < 1) await new Promise(setImmediate)
+  state.isHeard = true
+  publisher.notifyLists([aNotice(3)])
+  await publisher.drain()
+  t.same(batches, [[2], [3]], 'what came after the question is kept for the next one')
+  t.same(lines, [], 'nothing is lost')
 })
 
 t.test('nothing outside the broker publishes on the bus: recorder, relay and routes go through the publisher', async (t) => {

@@ -1,4 +1,4 @@
-/** Which broker carries the tasks, without servers; with them: `fault/standby`. */
+/** Which broker carries the tasks, tested without servers. `fault/standby` tests it with them. */
 import t from 'tap'
 import type { Broker, Consumer } from '../../src/broker/broker.js'
 import { withStandby } from '../../src/broker/standby-broker.js'
@@ -14,7 +14,7 @@ function createConsumer(onStop = () => {}): Consumer {
   return { pause: async () => {}, resume: async () => {}, submit() {}, stop: async () => onStop() }
 }
 
-t.test('a consumer that cannot join the standby at once joins it later, and leaves it once Redis is back', async (t) => {
+t.test('a consumer that fails to join the standby joins it later, and leaves it when Redis is back', async (t) => {
   let isAway = true
   let opened = 0
   let onLeft = () => {}

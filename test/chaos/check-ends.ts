@@ -1,4 +1,4 @@
-/** Whether each task ended as its kind allows, and what its effect was counted as. */
+/** Checks that each task ended as its kind allows, and how often its effect was counted. */
 import type { Database } from '../../src/db/database.js'
 import type { Status } from '../../src/protocol/status.js'
 import { NO_WORKER_FOR_TYPE } from '../../src/store/attempts/type-wait.js'

@@ -1,4 +1,4 @@
-/** Whether each watcher was told what is stored. */
+/** Checks that each watcher received what is stored. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isFinal } from '../../src/protocol/status.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'

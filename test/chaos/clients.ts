@@ -1,4 +1,4 @@
-/** The clients of the chaos run: how each watches its task, and the line between them and the servers that can become half-open. */
+/** The clients of the chaos run: how each watches its task, and their connections, which can become half-open. */
 import { WebSocket } from 'ws'
 import { watchTask, WatchError } from '../../public/task-stream.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'

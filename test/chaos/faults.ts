@@ -1,4 +1,6 @@
-/** What strikes during the chaos run: signals to roles, servers that end or stand still, lines that are cut, frozen and slow. */
+/**
+ * The faults of the chaos run: signals to roles, servers that end or freeze, connections that are cut, frozen and slow.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import pg from 'pg'

@@ -1,4 +1,4 @@
-/** What is stored of the task that a violation is about: without it the cause of a violation cannot be found once the run has ended. */
+/** The stored history of the task that a violation is about: without it the cause cannot be found after the run. */
 import type { Database } from '../../src/db/database.js'
 
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/

@@ -1,4 +1,7 @@
-/** The tasks of the chaos run: each kind with how it may end. Faulty handlers run beside well-behaved ones, in the same workers. */
+/**
+ * The tasks of the chaos run: each kind with the ends it may have. Faulty handlers run beside well-behaved ones, in the
+ * same workers.
+ */
 import type { CreateTask } from '../../src/protocol/http.js'
 import type { ExpectedEnd } from './check-ends.js'
 
@@ -43,7 +46,7 @@ export function listFaults(url: string): Kind[] {
     unstorable('return', value, failsBy('invalid_result', new RegExp(`^the result does not fit: .*${word}`))),
     unstorable('throw', value, failsBy('error', /^thrown with .* and /, 2)),
     unstorable('log', value, COMPLETED),
-    unstorable('record', value, failsBy('invalid_effect', new RegExp(`^the effect "pay" happened, and its value cannot be recorded: .*${word}`)), url),
+    unstorable('record', value, failsBy('invalid_effect', new RegExp(`^the effect "pay" happened, but its value cannot be recorded: .*${word}`)), url),
     unstorable('report', value, COMPLETED),
     unstorable('create', value, failsBy('error', new RegExp(`^the options of ctx.create do not fit: /payload.*${word}`), 2)),
   ])

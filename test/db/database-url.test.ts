@@ -1,4 +1,7 @@
-/** DATABASE_URL as hosts print it: read once, honoured by both drivers alike, never instead of our own settings. */
+/**
+ * DATABASE_URL as hosting providers print it: read once, treated the same by both drivers, never overriding our own
+ * settings.
+ */
 import { execFile } from 'node:child_process'
 import { chmodSync, chownSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -67,12 +70,12 @@ async function assertAlike(t: Test, url: string, expected: object | RegExp): Pro
 const base = `${server.url}`
 const plain = { role: 'taskwire', database: 'taskwire', name: 'taskwire test', settings: 'off off', memory: '4MB', encrypted: false }
 
-t.test('parameters of other programs change nothing, and options of the URL come before our own', async (t) => {
+t.test('parameters of other programs change nothing, and our options override those of the URL', async (t) => {
   const foreign = 'channel_binding=require&pgbouncer=true&schema=public&connection_limit=1&pool_timeout=0&target_session_attrs=any&search_path=x&fetch_types=true&max=1&prepare=false'
   await assertAlike(t, `${base}?${foreign}`, plain)
   t.equal(
     describeIgnored(readDatabaseUrl(`${base}?${foreign}`)),
-    'DATABASE_URL: channel_binding, pgbouncer, schema, connection_limit, pool_timeout, search_path, fetch_types, max, prepare are ignored. Settings of the server go into options=-c%20name%3Dvalue.',
+    'DATABASE_URL: channel_binding, pgbouncer, schema, connection_limit, pool_timeout, search_path, fetch_types, max, prepare are ignored. Pass server settings as options=-c%20name%3Dvalue.',
   )
   const options = encodeURIComponent('-c work_mem=1234kB -c enable_seqscan=on -c jit=on')
   for (const [way, seen] of Object.entries(await readEveryWay(`${base}?options=${options}`))) t.match(seen, { ...plain, memory: '1234kB' }, way)
@@ -101,7 +104,7 @@ t.test('names and passwords may hold any character, and parts may be missing', a
   await restore.end()
 })
 
-t.test('sslmode means what it means to libpq', async (t) => {
+t.test('sslmode has the meaning that it has in libpq', async (t) => {
   const local = base.replace('127.0.0.1', 'localhost')
   const encrypted = { ...plain, encrypted: true }
   for (const mode of ['sslmode=disable', 'sslmode=allow', 'sslmode=prefer', 'ssl=false']) await assertAlike(t, `${base}?${mode}`, plain)
@@ -116,13 +119,13 @@ t.test('sslmode means what it means to libpq', async (t) => {
   for (const query of ['sslmode=verify-full', 'sslmode=verify-ca', 'ssl=true', 'sslrootcert=system']) await assertAlike(t, `${local}?${query}`, self)
 })
 
-t.test('what cannot be read is one clear line, without the password', async (t) => {
+t.test('a URL that cannot be parsed is reported in one line, without the password', async (t) => {
   const cases: [string, RegExp][] = [
     ['postgres://me:secret@a:1,b:2/x', /names several hosts/],
     ['postgres://me:secret@/x?host=a,b', /names several hosts/],
     ['postgres://me:secret#1@a/x', /is not a URL such as/],
     ['mysql://me:secret@a/x', /is not a URL such as/],
-    ['postgres://me:secret@a/x?sslmode=always', /sslmode=always is none of/],
+    ['postgres://me:secret@a/x?sslmode=always', /sslmode=always is not valid\. Use disable/],
     ['postgres://me:secret@a/x?port=http', /port=http is not a number/],
     ['postgres://me:secret@a/x?connect_timeout=soon', /connect_timeout=soon is not a number/],
     ['postgres://me:secret@a/x?sslrootcert=/nowhere', /cannot read sslrootcert=\/nowhere \(ENOENT\)/],

@@ -7,7 +7,7 @@ import { startPostgres } from '../helpers/services.js'
 
 const server = await startPostgres(t)
 
-t.test('the migration holds the guard that the table of transitions makes', async (t) => {
+t.test('the migration contains the guard generated from the table of transitions', async (t) => {
   const migration = readFileSync(new URL('../../drizzle/0013_edits.sql', import.meta.url), 'utf8')
   t.ok(migration.includes(guardSql()), 'a change of the table needs a migration with the new guard')
 })

@@ -4,16 +4,16 @@ import { startPostgres } from '../helpers/services.js'
 
 const server = await startPostgres(t)
 
-t.test('a statement has the deadline of its client, or its own', async (t) => {
+t.test('a statement uses the deadline of its client, or its own', async (t) => {
   const db = openDatabase(server.url, { deadlineMs: 200, maxConnections: 1 })
   t.teardown(() => db.close())
   const sleep = (name: string, deadlineMs?: number) => db.run<{ done: number }>({ name, text: 'select 1 as done from pg_sleep(0.6)', ...(deadlineMs && { deadlineMs }) }, [])
-  await t.rejects(sleep('test_short'), { name: 'StatementTimeoutError', message: 'PostgreSQL did not answer test_short within 200 ms' })
+  await t.rejects(sleep('test_short'), { name: 'StatementTimeoutError', message: 'PostgreSQL did not answer the statement test_short within 200 ms' })
   t.same([...(await sleep('test_long', 60_000))], [{ done: 1 }], 'on a new connection')
-  await t.rejects(sleep('test_own', 100), { message: 'PostgreSQL did not answer test_own within 100 ms' })
+  await t.rejects(sleep('test_own', 100), { message: 'PostgreSQL did not answer the statement test_own within 100 ms' })
 })
 
-t.test('a statement that is planned anew leaves no plan behind', async (t) => {
+t.test('a statement with a custom plan leaves no prepared plan behind', async (t) => {
   const db = openDatabase(server.url, { maxConnections: 1 })
   t.teardown(() => db.close())
   await db.run({ name: 'test_kept', text: 'select $1::text as kept' }, ['a'])

@@ -1,4 +1,4 @@
-/** A pooler that does not keep sessions apart is refused at once, in one line, and nothing is left behind. */
+/** A pooler that shares sessions between clients is refused at once, in one line, and leaves nothing behind. */
 import postgres from 'postgres'
 import t from 'tap'
 import { countMissingMigrations, migrateDatabase } from '../../src/db/migrate.js'
@@ -7,7 +7,7 @@ import { hasPgBouncer, startPgBouncer } from '../helpers/pgbouncer.js'
 import { makeWorkingFolder, oneLine, spawnStart, spawnTaskwire } from '../helpers/processes.js'
 import { startPostgres } from '../helpers/services.js'
 
-const REFUSED = /^(taskwire: )?DATABASE_URL leads through a connection pooler \(127\.0\.0\.1:\d+\/\w+\) .*as PgBouncer does in transaction mode\. Point it at PostgreSQL itself: Taskwire pools its connections\.$/
+const REFUSED = /^(taskwire: )?DATABASE_URL leads through a connection pooler \(127\.0\.0\.1:\d+\/\w+\) .*as PgBouncer does in transaction mode\. Point it at PostgreSQL itself; Taskwire has its own connection pools\.$/
 
 if (!(await hasPgBouncer())) t.comment('no pgbouncer on this machine: poolers are left out')
 else {
@@ -32,7 +32,7 @@ else {
     await migrateDatabase(server.url, { lockWaitMs: 1_000 })
   })
 
-  t.test('sessions that are shared are noticed where the settings are in force by other means', async (t) => {
+  t.test('shared sessions are detected even where the settings are applied by other means', async (t) => {
     // The role has them, so that nothing shows but the sessions.
     const admin = postgres(server.adminUrl, { max: 1 })
     for (const setting of ['enable_seqscan', 'jit']) await admin.unsafe(`alter role taskwire set ${setting} = off`)
@@ -46,7 +46,7 @@ else {
     t.equal(await countMissingMigrations(apart), 0)
   })
 
-  t.test('each command says so and ends, instead of being ready and failing later', async (t) => {
+  t.test('each command reports a pooler and exits, instead of being ready and failing later', async (t) => {
     const pooled = await startPgBouncer(t, server.url, { mode: 'transaction', ignoredParameters: 'options' })
     const env = { DATABASE_URL: pooled, PORT: '0' }
     const cwd = await makeWorkingFolder(t)

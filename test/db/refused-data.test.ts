@@ -3,7 +3,7 @@ import { isRefusedData, isRefusedForGood, isRefusedStatement } from '../../src/d
 
 const withCode = (code: string) => Object.assign(new Error('failed'), { code })
 
-t.test('what PostgreSQL refused is told from what it could not answer', (t) => {
+t.test('refused data is distinguished from a database that could not answer', (t) => {
   const judge = (error: unknown) => [isRefusedData(error), isRefusedForGood(error), isRefusedStatement(error)]
   t.same(judge(withCode('22P02')), [true, true, true], 'data')
   t.same(judge(withCode('54000')), [true, true, true], 'a key too long for its index')

@@ -23,6 +23,7 @@ const SETTINGS: Record<string, readonly string[]> = {
   idle_session_timeout: ['1'],
   search_path: [`'nowhere'`],
   row_security: ['off'],
+  synchronous_commit: ['off', 'local'],
   quote_all_identifiers: ['on'],
   enable_indexscan: ['off'],
   plan_cache_mode: [`'force_generic_plan'`, `'force_custom_plan'`],

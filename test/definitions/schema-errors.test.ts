@@ -45,7 +45,7 @@ t.test('a wrong value stays wrong among any number of unknown fields, before it 
   t.ok(createChecker(CreateBatch).check({ tasks: [{}, { priority: 99, ...unknownFields(8) }] }).some(({ pointer }) => pointer === '/tasks/1/priority'))
 })
 
-t.test('what the check refuses is refused, also when no keyword has words for it', async (t) => {
+t.test('a value refused by the check is refused even when no keyword has words for it', async (t) => {
   const wordless = Type.Unsafe<object>({ type: 'object', patternProperties: { '^a': false } })
   t.same(details(wordless, { a: 1 }), [' does not fit its schema'])
   t.same(details(wordless, { b: 'x' }), [])

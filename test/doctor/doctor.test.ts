@@ -1,8 +1,9 @@
-/** The doctor: a healthy patient, one with every fault, and the cure. */
+/** The doctor: a healthy installation, one with every fault, and the fixes. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { migrateBroker } from '../../src/broker/open-broker.js'
 import { examine } from '../../src/doctor/doctor.js'
 import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
@@ -17,15 +18,15 @@ import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.j
 const postgres = await startPostgres(t)
 const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
 
-t.test('a database without tables is told, and made', async (t) => {
+t.test('a database without tables is reported, and migrated with --fix', async (t) => {
   const databaseUrl = await postgres.createDatabase()
   await migrateBroker(databaseUrl)
   t.match(await examine({ databaseUrl, shouldFix: false }), [{ state: 'bad', text: /lacks \d+ migrations: run "taskwire migrate"/ }])
-  t.match(await examine({ databaseUrl, shouldFix: true }), [{ state: 'mended', text: /applied \d+ migrations/ }])
+  t.match(await examine({ databaseUrl, shouldFix: true }), [{ state: 'fixed', text: /applied \d+ migrations/ }])
   t.same((await examine({ databaseUrl, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
 })
 
-t.test('tasks that nothing would move again are found and moved', async (t) => {
+t.test('tasks that would never move again are found and repaired', async (t) => {
   const databaseUrl = await postgres.createDatabase()
   const db = await openTestDatabase(t, databaseUrl)
   await migrateBroker(databaseUrl)
@@ -48,24 +49,24 @@ t.test('tasks that nothing would move again are found and moved', async (t) => {
   t.same(await findFaults(db), [])
   t.same((await findLostAttempts(db, 10)).map(({ taskId }) => taskId), [running])
   t.same((await takeDueDeliveries(db, 'default', 10, 1_000)).deliveries.map(({ taskId }) => taskId), [waiting])
-  t.match(await readTasks(db, 'default', [fine]), [{ status: 'PENDING' }])
+  t.match(await readTasks(DEFAULT_PRINCIPAL, db, [fine]), [{ status: 'PENDING' }])
 })
 
-t.test('a role that is superuser is a warning, which fails no check', async (t) => {
+t.test('a superuser role is a warning, which does not fail the command', async (t) => {
   const asRole = await postgres.createDatabase()
   await openTestDatabase(t, asRole)
   await migrateBroker(asRole)
   const asSuperuser = new URL(postgres.adminUrl)
   asSuperuser.pathname = new URL(asRole).pathname
   const findings = await examine({ databaseUrl: asSuperuser.href, shouldFix: true })
-  t.match(findings.filter(({ state }) => state !== 'ok'), [{ state: 'warn', text: /^the role of DATABASE_URL is superuser: .* see docs\/operations\.md$/ }])
+  t.match(findings.filter(({ state }) => state !== 'ok'), [{ state: 'warn', text: /^the role of DATABASE_URL is a superuser, .* see docs\/operations\.md$/ }])
   t.same((await examine({ databaseUrl: asRole, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
   const run = promisify(execFile)
   const { stdout } = await run(process.execPath, [MAIN, 'doctor'], { env: { ...process.env, DATABASE_URL: asSuperuser.href } })
   t.match(stdout, /^warn {4}the role/m)
 })
 
-t.test('servers that are away are one line each, and the command says so with its exit code', async (t) => {
+t.test('unreachable servers are one line each, and the exit code is 1', async (t) => {
   const away = 'postgres://x:secret@127.0.0.1:1/x'
   const findings = await examine({ databaseUrl: away, redisUrl: 'redis://127.0.0.1:1', shouldFix: true })
   t.match(findings, [{ state: 'bad', text: /cannot use PostgreSQL at 127.0.0.1:1/ }, { state: 'bad', text: /cannot reach Redis at 127.0.0.1:1/ }])
@@ -78,7 +79,7 @@ t.test('servers that are away are one line each, and the command says so with it
 
 if (redis === undefined) t.comment('no redis-server on this machine: the settings of Redis are left out')
 else {
-  t.test('a Redis that may lose jobs is told, and set right', async (t) => {
+  t.test('a Redis that may lose jobs is reported, and fixed with --fix', async (t) => {
     const databaseUrl = await postgres.createDatabase()
     await openTestDatabase(t, databaseUrl)
     const client = new Redis(redis.url)
@@ -87,8 +88,8 @@ else {
     await client.config('SET', 'appendonly', 'no')
     const options = { databaseUrl, redisUrl: redis.url }
     const bad = (await examine({ ...options, shouldFix: false })).filter(({ state }) => state === 'bad')
-    t.match(bad, [{ text: /allkeys-lru\): set noeviction/ }, { text: /set appendonly yes/ }])
-    t.equal((await examine({ ...options, shouldFix: true })).filter(({ state }) => state === 'mended').length, 2)
+    t.match(bad, [{ text: /allkeys-lru\): set maxmemory-policy noeviction/ }, { text: /set appendonly yes/ }])
+    t.equal((await examine({ ...options, shouldFix: true })).filter(({ state }) => state === 'fixed').length, 2)
     t.same((await examine({ ...options, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
   })
 }

@@ -1,4 +1,4 @@
-/** The page of a task in a real Chromium while somebody edits the task. */
+/** The page of a task in a real Chromium while the task is edited. */
 import t from 'tap'
 import type { Task } from '../../src/protocol/task.js'
 import { startApp } from '../helpers/app.js'

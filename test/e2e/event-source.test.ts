@@ -1,4 +1,4 @@
-/** A browser's own EventSource at a restart of the server: what `retry` makes it do, and what it does at a proxy's 502. */
+/** A browser's own EventSource during a restart of the server: the effect of `retry`, and of a 502 from a proxy. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -21,7 +21,7 @@ interface Followed {
   versions: number[]
 }
 
-/** Follows a task from a page of the server that says nothing itself. */
+/** Follows a task from a page of the server that itself makes no requests. */
 async function follow(page: Page, origin: string, id: string): Promise<void> {
   await page.goto(`${origin}/healthz`)
   await page.evaluate((path) => {
@@ -83,7 +83,7 @@ t.test('an EventSource gives up at a 502, as docs/live-protocol.md says', async 
   t.same(await readVersions(page), [1])
 })
 
-t.test('a pause is told at the start of a stream and at its end, of a second at least and not the same for all', async (t) => {
+t.test('the reconnect delay is sent at the start and the end of a stream, at least a second and different for each client', async (t) => {
   const { id } = await createTask(app.address, { delayMs: HOUR_MS })
   const paths = Array.from({ length: 6 }, () => [`${id}/events`, `events?ids=${id}`, 'events?tag=nobody-has-this']).flat()
   const streams = await Promise.all(

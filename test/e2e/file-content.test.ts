@@ -1,4 +1,4 @@
-/** Hostile files on the page's origin, in a real Chromium: whatever asks for them, nothing in them runs there. */
+/** Hostile files on the page's origin, in a real Chromium: nothing in them runs there, however they are requested. */
 import type { Browser, Page } from 'playwright-core'
 import t from 'tap'
 import type { Link, Upload } from '../../src/protocol/artifact.js'
@@ -9,12 +9,12 @@ import { launchBrowser } from '../helpers/browser.js'
 const app = await startApp(t, ['worker'])
 const browser: Browser = await launchBrowser(t)
 
-/** Time for something to happen that must not. */
+/** The time in which something could happen that must not. */
 const LEEWAY_MS = 2_000
-/** Time for something to happen that must: more than a slow machine takes. */
+/** The time for something that must happen, with leeway for slow machines. */
 const PATIENCE_MS = 240_000
 
-/** Tells the page what ran, wherever it runs with the page's origin. */
+/** Reports to the page what ran, wherever it runs with the page's origin. */
 const SCRIPT = `new BroadcastChannel('ran').postMessage('MARK'); globalThis.ran = 'MARK';`
 const SVG = (mark: string) =>
   `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" id="x"><script>${script(mark)}</script><g id="y"><image href="x:" onerror="${script(mark).replaceAll("'", '&#39;')}"/></g></svg>`
@@ -30,7 +30,9 @@ const FILES: [mediaType: string, content: (mark: string) => string][] = [
   ...['image/svg+xml', 'application/xml', 'text/xml', 'text/xsl', 'application/rss+xml', 'image/svg+xml; charset=utf-8', 'text/html'].map((type) => [type, SVG] as [string, (mark: string) => string]),
 ]
 
-/** Every way in which a page can make something of an address, and what ran within `waitMs` or until `wanted` did. Runs in the page. */
+/**
+ * Every way in which a page can use an address, and what ran within `waitMs` or until `wanted` did. Runs in the page.
+ */
 function tryEverything({ url, waitMs, wanted }: { url: string; waitMs: number; wanted?: string }): Promise<string[]> {
   const ran = new Set<string>()
   const channel = new BroadcastChannel('ran')
@@ -74,7 +76,10 @@ function tryEverything({ url, waitMs, wanted }: { url: string; waitMs: number; w
   })
 }
 
-/** A page of this server's origin without a policy of its own: the page's would refuse most of this, and the files must be harmless without it. */
+/**
+ * A page of this server's origin without a policy of its own: the page's policy would refuse most of this, and the
+ * files must be harmless without it.
+ */
 async function openPage(): Promise<Page> {
   const page = await (await browser.newContext()).newPage()
   page.setDefaultTimeout(PATIENCE_MS)
@@ -83,7 +88,7 @@ async function openPage(): Promise<Page> {
   return page
 }
 
-/** Stores a file, and gives its address and a signed one. */
+/** Stores a file, and returns its address and a signed one. */
 async function store(mediaType: string, content: string): Promise<string[]> {
   const { upload } = (await (await fetch(`${app.address}/api/uploads?name=file`, { method: 'POST', headers: { 'content-type': mediaType }, body: content })).json()) as Upload
   const path = `/api/tasks/${upload}/artifacts/file`
@@ -94,7 +99,7 @@ async function store(mediaType: string, content: string): Promise<string[]> {
 t.test('no script, module, worker, style sheet, frame, object or image of a stored file runs in the page', async (t) => {
   const page = await openPage()
   t.teardown(() => page.context().close())
-  // What runs when there is no defence: otherwise this test could not fail.
+  // These run without a defence: otherwise this test could not fail.
   await page.route('**/control.js', (route) => route.fulfill({ contentType: 'text/javascript', body: script('control') }))
   await page.route('**/control.svg', (route) => route.fulfill({ contentType: 'image/svg+xml', body: SVG('control-svg') }))
   await page.route('**/control.css', (route) => route.fulfill({ contentType: 'text/css', body: ':root { --ran: control }' }))
@@ -107,7 +112,7 @@ t.test('no script, module, worker, style sheet, frame, object or image of a stor
   for (const { type, url, ran } of results) t.same(ran, [], `${type} at ${url.split('?')[0]}`)
 })
 
-t.test('a stored file that is opened by itself runs nothing, and what may be shown is shown', async (t) => {
+t.test('a stored file that is opened directly runs nothing, and displayable types are shown', async (t) => {
   const page = await openPage()
   t.teardown(() => page.context().close())
   const other = await page.context().newPage()
@@ -119,7 +124,7 @@ t.test('a stored file that is opened by itself runs nothing, and what may be sho
   })
   for (const [index, [type, content]] of FILES.entries()) {
     for (const url of await store(type, content(`file-${index}`))) {
-      // What is downloaded instead is no navigation.
+      // A download is not a navigation.
       const answer = await other.goto(app.address + url).catch(() => null)
       if (answer !== null) t.equal(await other.evaluate(() => origin), 'null', `${type} is shown in an origin of its own`)
     }
@@ -142,7 +147,7 @@ t.test('the page of a report can be viewed in the browser', async (t) => {
   t.equal(await page.evaluate(() => origin), 'null')
 })
 
-t.test('every answer says that it is what it says it is, and that other origins cannot embed it', async (t) => {
+t.test('every answer has nosniff, and cannot be embedded by other origins', async (t) => {
   const [path = '', link = ''] = await store('text/javascript', script('x'))
   const task = (await (await fetch(`${app.address}/api/tasks`, { method: 'POST' , headers: { 'content-type': 'application/json' }, body: '{}' })).json()) as Task
   const requests: [string, RequestInit?][] = [

@@ -1,6 +1,6 @@
 /**
- * Pages that are not this server's, in a real Chromium: one of another origin, and one whose name is rebound to the server's
- * address. Neither changes nor reads anything. Names are resolved to loopback inside the browser: nothing leaves the machine.
+ * Foreign pages in a real Chromium: one of another origin, and one whose name is rebound to the server's address.
+ * Neither changes nor reads anything. Names are resolved to loopback inside the browser: no traffic leaves the machine.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -19,7 +19,7 @@ const sql = postgres(app.databaseUrl, { max: 1 })
 t.teardown(() => sql.end())
 const task = await createTask(address, { delayMs: 3_600_000, title: 'the secret plan' })
 
-/** A web site that is not ours: an empty page at every path. */
+/** A foreign web site: an empty page at every path. */
 const site = createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>elsewhere</title>'))
 site.listen(0, '127.0.0.1')
 await once(site, 'listening')
@@ -33,13 +33,13 @@ const countRows = async () => (await sql`select (select count(*) from taskwire.t
 async function openForeign(t: Test, url: string): Promise<Page> {
   const { page, context } = await openPage(browser)
   t.teardown(() => context.close())
-  // The compiler of the tests names functions with it.
+  // The compiler of the tests uses this to name functions.
   await page.addInitScript('globalThis.__name = (named) => named')
   await page.goto(url)
   return page
 }
 
-/** Everything that a page can try; what it could read of the server, and what it could do, one line each. */
+/** Everything that a page can try; what it could read from the server, and what it could do, one line each. */
 async function attack(page: Page, target: string): Promise<string[]> {
   return page.evaluate(
     async ({ target, id }) => {
@@ -58,7 +58,7 @@ async function attack(page: Page, target: string): Promise<string[]> {
       await read('edit', { method: 'PATCH', headers: json, body: '{"title":"mine"}' }, `/api/tasks/${id}`)
       await read('cancel', { method: 'POST' }, `/api/tasks/${id}/cancel`)
       await read('claim to be the proxy', { method: 'POST', headers: { 'x-forwarded-host': 'localhost' } }, `/api/tasks/${id}/cancel`)
-      // What needs no permission: sent, and the answer kept from the page.
+      // Requests that need no permission: they are sent, and the answer is hidden from the page.
       for (const path of ['/api/uploads', `/api/tasks/${id}/cancel`, '/api/tasks']) {
         await fetch(target + path, { method: 'POST', mode: 'no-cors', body: 'data' }).catch(() => {})
         await fetch(target + path, { method: 'POST', mode: 'no-cors' }).catch(() => {})
@@ -111,7 +111,8 @@ for (const [who, url, target] of [
 
 t.test('a page on a name that was rebound to this server changes nothing and reads nothing', async (t) => {
   const before = await countRows()
-  // The name leads to the attacker's server until the page is loaded, and to this one after: one origin for the browser.
+  // The name resolves to the attacker's server until the page is loaded, and then to this one: a single origin for the
+  // browser.
   let target = sitePort
   const name = createTcpServer((line) => {
     const there = connect({ host: '127.0.0.1', port: target })
@@ -131,7 +132,7 @@ t.test('a page on a name that was rebound to this server changes nothing and rea
   t.strictSame(await countRows(), before)
 })
 
-t.test('the same attempts by a page of this server succeed, so that they are attempts', async (t) => {
+t.test('the same attempts by a page of this server succeed, so the test is valid', async (t) => {
   const before = await countRows()
   const page = await openForeign(t, `${address}/docs/static/index.css`)
   const gains = await attack(page, address)
@@ -139,7 +140,7 @@ t.test('the same attempts by a page of this server succeed, so that they are att
   t.notSame(await countRows(), before)
 })
 
-/** A beacon is not waited for by its page: this request comes after those that Chromium sent before. */
+/** A page does not wait for its beacons: this request is sent after those of Chromium. */
 async function settle(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 500))
 }

@@ -1,4 +1,4 @@
-/** The page in a real Chromium over a line that is dead and does not look it, with the times that users have: so it takes a minute. */
+/** The page in a real Chromium over a half-open connection, with the default times, so it takes a minute. */
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
 import { launchBrowser, openPage } from '../helpers/browser.js'
@@ -8,7 +8,7 @@ import { createTask } from '../helpers/watch.js'
 const { address } = await startApp(t, ['worker', 'relay'])
 const browser = await launchBrowser(t)
 
-t.test('the page notices the silence within half a minute, says how old it is, and shows the end', async (t) => {
+t.test('the page notices the silence within half a minute, shows the age of its data, and then the end', async (t) => {
   const proxy = await startProxy(t, [Number(new URL(address).port)])
   const { page, context } = await openPage(browser)
   t.teardown(() => context.close())
@@ -28,5 +28,5 @@ t.test('the page notices the silence within half a minute, says how old it is, a
   await fetch(`${address}/api/tasks/${task.id}`, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body })
   await page.getByText(/^Completed in/).waitFor({ timeout: 120_000 })
   const texts = await page.evaluate(() => (globalThis as unknown as { texts: string[] }).texts)
-  t.match(texts.join('\n'), /Reconnecting.*Last news [34]\d s ago/, texts.join(' | '))
+  t.match(texts.join('\n'), /Reconnecting.*Last update [34]\d s ago/, texts.join(' | '))
 })

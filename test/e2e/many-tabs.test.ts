@@ -1,6 +1,11 @@
-/** Many tabs behind a proxy that passes no WebSockets on: six connections are all that the browser has, and none is used up. */
+/**
+ * Many tabs behind a proxy that does not forward WebSockets: the browser has only six connections, and they must not be
+ * used up.
+ */
 import type { BrowserContext, Page } from 'playwright-core'
 import t from 'tap'
+import type * as Client from '../../public/task-stream.js'
+import type { Task } from '../../src/protocol/task.js'
 import { startApp } from '../helpers/app.js'
 import { launchBrowser } from '../helpers/browser.js'
 import { startHttpProxy } from '../helpers/http-proxy.js'
@@ -47,7 +52,7 @@ async function createIn(page: Page, title: string): Promise<void> {
   await waitForStatus(page, 'COMPLETED')
 }
 
-t.test('eight tabs that are all shown: each loads and is live, Create answers in the last, and all show the task', async (t) => {
+t.test('with eight visible tabs each loads and is live, a create in the last one is answered, and all show the task', async (t) => {
   const context = await openContext(t)
   const tabs: Page[] = []
   for (let count = 0; count < 8; count += 1) tabs.push(await openTab(context))
@@ -58,7 +63,7 @@ t.test('eight tabs that are all shown: each loads and is live, Create answers in
   t.ok(proxy.openStreams() < 6, `${proxy.openStreams()} streams are open`)
 })
 
-t.test('without Web Locks, tabs that are hidden hold no stream, and one that is shown again is caught up', async (t) => {
+t.test('without Web Locks, hidden tabs hold no stream, and one that becomes visible is updated', async (t) => {
   const context = await openContext(t, { isBare: true })
   const tabs: Page[] = []
   for (let count = 0; count < 8; count += 1) {
@@ -84,4 +89,63 @@ t.test('two windows side by side both hold a stream, with and without Web Locks'
     await context.close()
     await waitUntil(() => proxy.openStreams() === 0)
   }
+})
+
+/** A page of somebody's own, on which nothing else goes on. */
+async function openOwn(context: BrowserContext): Promise<Page> {
+  const page = await context.newPage()
+  await page.goto('/docs/problems')
+  return page
+}
+
+interface Watching {
+  watches: { task?: Task; close(): void; finished: Promise<Task> }[]
+}
+
+/** Watches it `count` times, each over its own transports in turn, and resolves when each has the task. */
+const watchIn = (page: Page, id: string, count = 1, transports = ['events']): Promise<void> =>
+  page.evaluate(
+    async ({ id, count, transports }) => {
+      const { watchTask } = (await import(`${location.origin}/task-stream.js`)) as typeof Client
+      const watches = Array.from({ length: count }, () => watchTask(id, { transports } as object))
+      Object.assign(globalThis, { watches })
+      while (watches.some(({ task }) => task === undefined)) await new Promise((resolve) => setTimeout(resolve, 20))
+    },
+    { id, count, transports },
+  )
+const endsIn = (page: Page): Promise<string[]> => page.evaluate(async () => (await Promise.all((globalThis as unknown as Watching).watches.map(({ finished }) => finished))).map(({ status }) => status))
+
+t.test('tabs of a page of one\'s own that watch a task each: as many as there are slots hold a connection, the others poll, and all see the end', async (t) => {
+  const context = await openContext(t)
+  const { id } = await createTask(app.address, { title: 'watched', runAt: new Date(Date.now() + 3_600_000).toISOString() })
+  const tabs: Page[] = []
+  for (let count = 0; count < 7; count += 1) {
+    const tab = await openOwn(context)
+    await watchIn(tab, id, 1, [count % 2 === 0 ? 'events' : 'poll'])
+    tabs.push(tab)
+  }
+  const [first, last] = [tabs[0], tabs.at(-1)]
+  if (first === undefined || last === undefined) return t.fail('tabs')
+  t.equal(await last.evaluate(async () => (await fetch('/api/types')).status), 200, 'a request gets through')
+  await waitUntil(() => proxy.openStreams() === 2)
+  await setVisibility(first, 'hidden')
+  await waitUntil(() => proxy.openStreams() === 1 || proxy.openStreams() === 2)
+  await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
+  for (const tab of tabs) t.same(await endsIn(tab), ['CANCELLED'])
+  await waitUntil(() => proxy.openStreams() === 0)
+})
+
+t.test('without Web Locks, one page that watches eight tasks leaves connections for requests, and gives them up when it is hidden', async (t) => {
+  const context = await openContext(t, { isBare: true })
+  const { id } = await createTask(app.address, { title: 'watched', runAt: new Date(Date.now() + 3_600_000).toISOString() })
+  const page = await openOwn(context)
+  await watchIn(page, id, 8)
+  t.equal(await page.evaluate(async () => (await fetch('/api/types')).status), 200)
+  t.equal(proxy.openStreams(), 3)
+  await setVisibility(page, 'hidden')
+  await waitUntil(() => proxy.openStreams() === 0)
+  await setVisibility(page, 'visible')
+  await waitUntil(() => proxy.openStreams() === 3)
+  await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
+  t.same(await endsIn(page), Array.from({ length: 8 }, () => 'CANCELLED'))
 })

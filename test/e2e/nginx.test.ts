@@ -1,4 +1,7 @@
-/** The nginx example of docs/proxies.md, as it is printed, and the same with the path stripped; the page in a real Chromium behind both. */
+/**
+ * The nginx example in docs/proxies.md, as printed, and the same with the path stripped; the page in a real Chromium
+ * behind both.
+ */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
@@ -62,7 +65,7 @@ else {
     })
   }
 
-  t.test('without a proxy the path may be there or not', async (t) => {
+  t.test('without a proxy the path is optional', async (t) => {
     for (const path of ['/taskwire/api/types', '/api/types', '/taskwire/', '/', '/taskwire/app.js']) t.equal((await fetch(web + path)).status, 200, path)
     const redirect = await fetch(`${web}/taskwire`, { redirect: 'manual' })
     t.match([redirect.status, redirect.headers.get('location')], [308, '/taskwire/'])

@@ -1,4 +1,4 @@
-/** The addresses of the page: real paths, which a reload, a bookmark, another tab and the way back find again. */
+/** The addresses of the page: real paths, which work with a reload, a bookmark, another tab and the back button. */
 import { once } from 'node:events'
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -14,13 +14,13 @@ const testPage = definePageTests(t, browser, app.address)
 const DONE = { payload: { steps: 0 } }
 const PHONE = { viewport: { width: 320, height: 600 } }
 
-/** Marks the document: the mark is gone after a reload. */
+/** Marks the document: the mark disappears with a reload. */
 const mark = (page: Page) => page.evaluate(() => Object.assign(globalThis, { isMarked: true }))
 const isMarked = (page: Page) => page.evaluate(() => 'isMarked' in globalThis)
 const scrollOf = (page: Page) => page.evaluate(() => Math.round(scrollY))
 const pathOf = (page: Page) => page.evaluate(() => location.pathname + location.search + location.hash)
 
-testPage('links change the address without a reload, and each address is found again by one', {}, async (t, page) => {
+testPage('links change the address without a reload, and a reload restores each address', {}, async (t, page) => {
   const task = await createTask(app.address, { title: 'found again', ...DONE })
   await page.goto('/')
   await mark(page)
@@ -35,7 +35,7 @@ testPage('links change the address without a reload, and each address is found a
   await page.getByRole('heading', { name: 'Sleep in steps' }).waitFor()
   t.equal(await pathOf(page), '/types/demo.sleep')
   await page.getByRole('link', { name: 'All types' }).click()
-  await page.getByRole('heading', { name: 'Types of task' }).waitFor()
+  await page.getByRole('heading', { name: 'Task types' }).waitFor()
   await page.getByRole('link', { name: 'New task' }).click()
   await page.getByRole('button', { name: 'Create task' }).waitFor()
   t.equal(await pathOf(page), '/new')
@@ -49,7 +49,7 @@ testPage('links change the address without a reload, and each address is found a
     [`/tasks/${task.id}/`, 'found again'],
     ['/types/demo.sleep', 'Sleep in steps'],
     ['/types/a%2Fb', 'There is no such type'],
-    ['/types', 'Types of task'],
+    ['/types', 'Task types'],
     ['/new/http.request', 'Create a task'],
     ['/tasks', 'Create a task'],
     ['/index.html', 'Create a task'],
@@ -61,7 +61,7 @@ testPage('links change the address without a reload, and each address is found a
   }
 })
 
-testPage('the addresses of before lead to the new ones, from a bookmark and while the page is open', {}, async (t, page) => {
+testPage('old addresses redirect to the new ones, from a bookmark and while the page is open', {}, async (t, page) => {
   const task = await createTask(app.address, { title: 'bookmarked', ...DONE })
   for (const [old, path, heading] of [
     [`/#/tasks/${task.id}`, `/tasks/${task.id}`, 'bookmarked'],
@@ -69,7 +69,7 @@ testPage('the addresses of before lead to the new ones, from a bookmark and whil
     [`/index.html#/tasks/${task.id}`, `/tasks/${task.id}`, 'bookmarked'],
     ['/#/types/demo.sleep', '/types/demo.sleep', 'Sleep in steps'],
     ['/#/types/a%2Fb', '/types/a%2Fb', 'There is no such type'],
-    ['/#/types', '/types', 'Types of task'],
+    ['/#/types', '/types', 'Task types'],
     ['/#/new/http.request', '/new/http.request', 'Create a task'],
     ['/#/', '/', 'Create a task'],
   ] as const) {
@@ -80,14 +80,14 @@ testPage('the addresses of before lead to the new ones, from a bookmark and whil
   }
   await mark(page)
   await page.evaluate(() => (location.hash = '#/types'))
-  await page.getByRole('heading', { name: 'Types of task' }).waitFor()
+  await page.getByRole('heading', { name: 'Task types' }).waitFor()
   t.equal(await pathOf(page), '/types')
   await page.goBack()
   await page.getByRole('heading', { name: 'Create a task' }).waitFor()
   t.ok(await isMarked(page), 'without a reload')
 })
 
-testPage('back, forward and a reload find the list and the task as far down as they were left', PHONE, async (t, page) => {
+testPage('back, forward and reload restore the scroll positions of the list and the task', PHONE, async (t, page) => {
   const failed = await createTask(app.address, { title: 'below', payload: { steps: 2, stepMs: 1, failAt: 1 } })
   await Promise.all(Array.from({ length: 40 }, (_, index) => createTask(app.address, { title: `filling ${index}`, ...DONE })))
   await page.goto('/')
@@ -99,7 +99,7 @@ testPage('back, forward and a reload find the list and the task as far down as t
   await waitForStatus(page, 'FAILED')
   t.match(await pathOf(page), failed.id)
   t.equal(await scrollOf(page), 0, 'a task begins at its top')
-  await page.getByRole('heading', { name: 'From your own code' }).scrollIntoViewIfNeeded()
+  await page.getByRole('heading', { name: 'Use it from your code' }).scrollIntoViewIfNeeded()
   const taskAt = await scrollOf(page)
   t.ok(taskAt > 100, `the task is long: ${taskAt}`)
 
@@ -114,7 +114,7 @@ testPage('back, forward and a reload find the list and the task as far down as t
   t.equal(await pathOf(page), '/')
 })
 
-testPage('a link opens in another tab where the reader wants that, and the filters of the list go along and come back', {}, async (t, page) => {
+testPage('a link opens in another tab on request, and the filters of the list are kept', {}, async (t, page) => {
   const task = await createTask(app.address, { title: 'in two tabs', ...DONE })
   await page.goto('/?status=COMPLETED')
   const row = page.getByRole('link', { name: 'in two tabs' })
@@ -134,7 +134,7 @@ testPage('a link opens in another tab where the reader wants that, and the filte
   t.equal(await page.getByLabel('Filter by status').inputValue(), 'COMPLETED')
 })
 
-/** Publishes the server under `/some/where/` and takes that off, without its knowledge. */
+/** A proxy that serves the server under `/some/where/` and strips that path, unknown to the server. */
 async function publishUnder(t: Test, prefix: string, address: string): Promise<string> {
   const proxy = createServer((incoming, response) => {
     if (incoming.url?.startsWith(`${prefix}/`) !== true) return void response.writeHead(404, { 'content-type': 'text/plain' }).end()
@@ -174,10 +174,10 @@ async function checkUnder(t: Test, page: Page, base: string): Promise<void> {
   await waitForStatus(page, 'COMPLETED')
 }
 
-t.test('under a path of its own, known to the server or not, all addresses hold', async (t) => {
+t.test('under a base path, known to the server or not, all addresses work', async (t) => {
   const hidden = await publishUnder(t, '/some/where', app.address)
   const testHere = definePageTests(t, browser, app.address)
   testHere('unknown', { expected: /WebSocket connection/ }, (t, page) => checkUnder(t, page, hidden))
-  // Afterwards: the path is one for a process, and then in the links of all its servers.
+  // At the end, because the base path is global to the process, and then in the links of all its servers.
   testHere('known, as BASE_PATH', {}, async (t, page) => checkUnder(t, page, `${await startWebBeside(t, app, { BASE_PATH: '/taskwire' })}/taskwire`))
 })

@@ -1,4 +1,7 @@
-/** The page behind a proxy that answers by itself, over a network that comes and goes: errors in words, gone when they are over. */
+/**
+ * The page behind a proxy that answers itself, over an unreliable network: errors are explained, and disappear when
+ * they are over.
+ */
 import type { ServerResponse } from 'node:http'
 import type { Page } from 'playwright-core'
 import t from 'tap'
@@ -11,7 +14,7 @@ const app = await startApp(t, ['worker', 'relay'])
 const proxy = await startHttpProxy(t, app.address)
 const browser = await launchBrowser(t)
 const testPage = definePageTests(t, browser, proxy.address)
-/** What Chromium logs of every failed request. */
+/** Chromium logs this for every failed request. */
 const expected = /Failed to load resource|net::ERR_|WebSocket connection/
 const LONG = { payload: { steps: 1_000, stepMs: 100 } }
 
@@ -20,7 +23,7 @@ t.beforeEach(() => {
   proxy.isUpgrading = true
 })
 
-/** From now on the proxy answers these requests so. */
+/** From now on the proxy answers these requests like this. */
 function answerTo(path: RegExp, answer: (response: ServerResponse) => unknown): void {
   proxy.answer = ({ method, url = '' }, response) => {
     if (!path.test(`${method} ${url}`)) return false
@@ -41,19 +44,19 @@ async function pressCancel(page: Page): Promise<void> {
   await detailOf(page).getByRole('button', { name: 'Really cancel?' }).click()
 }
 
-/** Empty when all is well. */
+/** Empty if all is well. */
 const trouble = (page: Page) => page.locator('article [role=alert]')
 
-testPage('a failed Cancel is told in words of its kind, which go when it succeeds', { expected }, async (t, page) => {
+testPage('a failed cancel is explained, and the message disappears when it succeeds', { expected }, async (t, page) => {
   await openRunning(page)
   for (const [answer, words] of [
-    [(response) => answerHtml(response, 502), 'The server does not answer its proxy (502). Wait a moment, then try again.'],
+    [(response) => answerHtml(response, 502), 'The server is not answering its proxy (502). Wait a moment, then try again.'],
     [(response) => answerHtml(response, 504), 'The server did not answer its proxy in time (504). Wait a moment, then try again.'],
     [(response) => response.writeHead(503).end(), 'The server is not available (503). Wait a moment, then try again.'],
-    [(response) => answerHtml(response, 413), 'A proxy finds the request too large (413). Send less, or raise the limit of the proxy (nginx: client_max_body_size).'],
-    [(response) => answerHtml(response, 431), 'A proxy finds the headers of the request too large (431). Delete the cookies of this site, then try again; or raise the limit of the proxy.'],
-    [(response) => answerHtml(response, 200), 'A web page came instead of the answer, perhaps one to sign in. Reload the page, and sign in if you are asked to.'],
-    [(response) => response.writeHead(302, { location: 'https://sign-in.example/' }).end(), 'A proxy sends requests elsewhere, perhaps to sign in. Reload the page, and sign in if you are asked to.'],
+    [(response) => answerHtml(response, 413), 'The request is too large for a proxy (413). Send less, or raise the limit of the proxy (nginx: client_max_body_size).'],
+    [(response) => answerHtml(response, 431), 'The request headers are too large for a proxy (431). Delete the cookies of this site, then try again; or raise the limit of the proxy.'],
+    [(response) => answerHtml(response, 200), 'The answer was a web page, perhaps a sign-in page. Reload the page, and sign in if you are asked to.'],
+    [(response) => response.writeHead(302, { location: 'https://sign-in.example/' }).end(), 'A proxy redirected the request, perhaps to a sign-in page. Reload the page, and sign in if you are asked to.'],
     [(response) => response.writeHead(200).end(), 'The answer is empty. Wait a moment, then try again.'],
     [(response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"id": "019a'), 'The answer is incomplete, or not from Taskwire. Wait a moment, then try again.'],
     [(response) => response.destroy(), 'The server cannot be reached. Try again.'],
@@ -68,22 +71,22 @@ testPage('a failed Cancel is told in words of its kind, which go when it succeed
   t.equal(await trouble(page).textContent(), '')
 })
 
-testPage('the words go by themselves once the server answers', { expected }, async (t, page) => {
+testPage('the message disappears once the server answers', { expected }, async (t, page) => {
   await openRunning(page)
   answerTo(/ \/api\//, (response) => answerHtml(response, 502))
   await pressCancel(page)
-  await trouble(page).getByText(/^The server does not answer its proxy/).waitFor()
+  await trouble(page).getByText(/^The server is not answering its proxy/).waitFor()
   await page.waitForResponse((response) => response.status() === 502) // it asks whether that is over
   t.not(await trouble(page).textContent(), '', 'it is not over')
   proxy.answer = () => false
   await page.waitForFunction(() => document.querySelector('article [role=alert]')?.textContent === '')
 })
 
-testPage('offline is told as such, and is over with the network', { expected }, async (_, page) => {
+testPage('the page says that it is offline, until the network is back', { expected }, async (_, page) => {
   await openRunning(page)
   await page.context().setOffline(true)
   await pressCancel(page)
-  await trouble(page).getByText('This device is offline. Try again when it is connected.').waitFor()
+  await trouble(page).getByText('This device is offline. Try again when you are back online.').waitFor()
   await page.context().setOffline(false)
   await page.waitForFunction(() => document.querySelector('article [role=alert]')?.textContent === '')
   await waitForLive(page)
@@ -104,7 +107,7 @@ testPage('a request that is never answered is given up after a while, and the bu
   await waitForStatus(page, 'CANCELLED')
 })
 
-testPage('a Create whose answer was lost is told in words, and pressed again makes one task', { expected }, async (t, page) => {
+testPage('a create whose answer was lost is explained, and repeating it creates one task', { expected }, async (t, page) => {
   await page.goto('/new')
   await page.getByLabel('Steps').fill('0')
   await page.getByLabel('Title').fill('made once')
@@ -113,9 +116,9 @@ testPage('a Create whose answer was lost is told in words, and pressed again mak
 
   answerTo(/POST \/api\/tasks$/, (response) => answerHtml(response, 502))
   await create.click()
-  await alert.getByText('The server does not answer its proxy (502).').waitFor()
+  await alert.getByText('The server is not answering its proxy (502).').waitFor()
   await alert.getByText('one task is created').waitFor()
-  // The server gets the request, its answer is lost.
+  // The server receives the request, but its answer is lost.
   proxy.answer = (request, response) => {
     if (request.method !== 'POST') return false
     const headers = { 'content-type': 'application/json', 'idempotency-key': String(request.headers['idempotency-key']) }
@@ -132,12 +135,12 @@ testPage('a Create whose answer was lost is told in words, and pressed again mak
   t.equal(items.length, 1)
 })
 
-testPage('what the page reads by itself is told in words while it fails, and appears when it is over', { expected }, async (_, page) => {
+testPage('failed background reads are explained, and their content appears when they succeed', { expected }, async (_, page) => {
   for (const [path, notice] of [['/new', page.getByRole('main')], ['/types', page.getByRole('main')]] as const) {
     answerTo(/GET \/api\/types/, (response) => answerHtml(response, 502))
     await page.goto('about:blank')
     await page.goto(path)
-    await notice.getByText(/^The server does not answer its proxy \(502\)\. Wait a moment, then try again\./).waitFor()
+    await notice.getByText(/^The server is not answering its proxy \(502\)\. Wait a moment, then try again\./).waitFor()
     answerTo(/GET \/api\/types/, (response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"status":"maintenance"}'))
     await notice.getByText(/^The answer is incomplete, or not from Taskwire/).waitFor()
     proxy.answer = () => false
@@ -145,7 +148,7 @@ testPage('what the page reads by itself is told in words while it fails, and app
   }
 })
 
-testPage('history and files of a task that could not be read appear when that is over', { expected }, async (_, page) => {
+testPage('the history and files of a task appear once they can be read', { expected }, async (_, page) => {
   const task = await createTask(app.address, { type: 'report.generate' })
   answerTo(/GET .*\/(events|artifacts)/, (response) => answerHtml(response, 502))
   await page.goto(`/tasks/${task.id}`)

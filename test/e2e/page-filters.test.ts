@@ -1,4 +1,4 @@
-/** The list of the page under the filters of its address, whatever stands there; and names in which there is nothing to see. */
+/** The list of the page with the filters of its address, whatever they are; and titles without visible characters. */
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
 import { launchBrowser } from '../helpers/browser.js'
@@ -11,7 +11,7 @@ const testPage = definePageTests(t, browser, app.address)
 const nightly = await createTask(app.address, { title: 'nightly report', tags: ['nightly', 'a‮b', 'لتر'], delayMs: 86_400_000 })
 const blank = await createTask(app.address, { title: '​  ‎' })
 
-testPage('what else the API filters by is taken from the address, shown, and can be taken away', {}, async (t, page) => {
+testPage('the other filters of the API are read from the address, shown, and can be removed', {}, async (t, page) => {
   for (const [query, shown] of [['tag=nightly', 'tag: nightly'], ['q=NIGHT', 'q: NIGHT'], ['status=scheduled', ''], ['createdBefore=2999-01-01T00:00:00Z&tag=nightly', 'tag: nightly']] as const) {
     await page.goto(`/?${query}`)
     await page.locator(`.row[href$="${nightly.id}"]`).waitFor()
@@ -19,14 +19,14 @@ testPage('what else the API filters by is taken from the address, shown, and can
     if (shown !== '') t.equal(await page.locator('.filter-chip').filter({ hasText: shown }).count(), 1)
   }
   await page.goto('/?tag=nightly&status=')
-  await page.getByRole('button', { name: 'Take away the filter tag: nightly' }).click()
+  await page.getByRole('button', { name: 'Remove the filter tag: nightly' }).click()
   await page.locator('.row').nth(1).waitFor()
   t.equal(new URL(page.url()).search, '')
 })
 
-testPage('a filter that nothing can have is told in words, and the page waits for nobody', {}, async (t, page) => {
+testPage('an impossible filter is explained, and the page does not wait', {}, async (t, page) => {
   await page.goto('/?status=nonsense')
-  await page.getByText('There is no status NONSENSE.').waitFor()
+  await page.getByText('NONSENSE is not a status.').waitFor()
   t.notOk(await page.getByText('Connecting').isVisible())
   await page.getByRole('button', { name: 'Show all tasks' }).click()
   await page.locator('.row').nth(1).waitFor()
@@ -37,7 +37,7 @@ testPage('a filter that nothing can have is told in words, and the page waits fo
   await page.locator('.row').nth(1).waitFor()
 })
 
-testPage('a title in which nothing can be seen has words in its place, and tags stand apart', {}, async (t, page) => {
+testPage('an invisible title has a replacement text, and tags are isolated', {}, async (t, page) => {
   await page.goto(`/tasks/${blank.id}`)
   await detailOf(page).getByRole('heading', { name: '(blank title) demo.sleep' }).waitFor()
   t.equal(await page.locator(`.row[href$="${blank.id}"] .row-title`).innerText(), '(blank title) demo.sleep')

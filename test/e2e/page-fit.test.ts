@@ -1,4 +1,4 @@
-/** The page on small and large screens, with long words, by keyboard alone, without JavaScript; and its form. */
+/** The page on small and large screens, with long words, with the keyboard alone, without JavaScript; and its form. */
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -11,7 +11,7 @@ const testPage = definePageTests(t, browser, app.address)
 const WORD = 'Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft'
 const TITLE = WORD.repeat(3).slice(0, 200)
 
-/** Nothing listens there: the task fails with a long message. */
+/** No server listens there: the task fails with a long message. */
 const FAILED_URL = `https://${'x'.repeat(60)}.invalid/${'y'.repeat(300)}`
 
 testPage('nothing is wider than the screen, in any state, at 320, 768 and 1280 pixels and when text is enlarged', { expected: /status of 40|response code: 40/ }, async (t, page) => {
@@ -23,7 +23,7 @@ testPage('nothing is wider than the screen, in any state, at 320, 768 and 1280 p
   const later = await createTask(app.address, { title: 'later', delayMs: 86_400_000 })
   const states: [string, () => Promise<unknown>][] = [
     ['/', () => page.locator('.row').nth(3).waitFor()],
-    ['/?status=nonsense', () => page.getByText('There is no status nonsense.').waitFor({ state: 'attached' })],
+    ['/?status=nonsense', () => page.getByText('nonsense is not a status.').waitFor({ state: 'attached' })],
     [`/tasks/${failed.id}`, () => waitForStatus(page, 'FAILED')],
     [`/tasks/${done.id}`, () => detailOf(page).getByRole('link', { name: 'report.html' }).waitFor()],
     [`/tasks/${running.id}`, () => waitForStatus(page, 'PROCESSING')],
@@ -32,7 +32,7 @@ testPage('nothing is wider than the screen, in any state, at 320, 768 and 1280 p
     ['/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', () => page.getByRole('heading', { name: 'There is no such task' }).waitFor()],
     [`/tasks/${WORD}`, () => page.getByRole('heading', { name: 'The id is malformed' }).waitFor()],
     ['/new/http.request', () => page.getByLabel('URL').waitFor()],
-    ['/types', () => page.getByRole('heading', { name: 'Types of task' }).waitFor()],
+    ['/types', () => page.getByRole('heading', { name: 'Task types' }).waitFor()],
     ['/types/http.request', () => page.getByRole('link', { name: 'Create one' }).waitFor()],
     [`/types/${WORD}`, () => page.getByRole('heading', { name: 'There is no such type' }).waitFor()],
     ['/playground.html', () => page.locator('#code-table tr').nth(3).waitFor()],
@@ -41,7 +41,7 @@ testPage('nothing is wider than the screen, in any state, at 320, 768 and 1280 p
   for (const [path, isThere] of states) t.equal(await widest(page, path, isThere), 0, path)
 })
 
-/** The most by which the document is wider than its window, of all sizes. */
+/** The largest overflow of the document over its window, of all sizes. */
 async function widest(page: Page, path: string, isThere: () => Promise<unknown>): Promise<number> {
   await page.goto('about:blank')
   await page.goto(path)
@@ -51,14 +51,14 @@ async function widest(page: Page, path: string, isThere: () => Promise<unknown>)
     await page.setViewportSize({ width, height: 700 })
     overflows.push(await overflowOf(page))
   }
-  // As for those who need twice the size on a small window; 1280 pixels at 400 % are the 320 above (WCAG 1.4.10).
+  // For readers who need double text size in a small window; 1280 pixels at 400 % are the 320 above (WCAG 1.4.10).
   await page.setViewportSize({ width: 640, height: 700 })
   await page.evaluate(() => (document.documentElement.style.fontSize = '200%'))
   overflows.push(await overflowOf(page))
   return Math.max(...overflows)
 }
 
-testPage('the tab key goes through the header as it is read, then to what scrolls', {}, async (t, page) => {
+testPage('the tab key follows the reading order of the header, then the scrollable parts', {}, async (t, page) => {
   const task = await createTask(app.address, { payload: { steps: 2, stepMs: 1, failAt: 1 } })
   await page.goto(`/tasks/${task.id}`)
   await waitForStatus(page, 'FAILED')
@@ -81,7 +81,7 @@ testPage('the tab key goes through the header as it is read, then to what scroll
 })
 
 for (const [name, width] of [['a phone', 320], ['a desktop', 1280]] as const) {
-  // A JSON document has no icon, and the browser asks for /favicon.ico.
+  // A JSON document has no icon, so the browser requests /favicon.ico.
   testPage(`without JavaScript ${name} is told what to do`, { expected: /404/, javaScriptEnabled: false, viewport: { width, height: 700 } }, async (t, page) => {
     await page.goto('/')
     t.ok(await page.getByRole('heading', { name: 'This page needs JavaScript' }).isVisible())
@@ -94,17 +94,17 @@ for (const [name, width] of [['a phone', 320], ['a desktop', 1280]] as const) {
   })
 }
 
-testPage('a program that does not start leaves no blank page', { expected: /404|Failed to load/ }, async (t, page) => {
+testPage('if the program does not start, the page is not blank', { expected: /404|Failed to load/ }, async (t, page) => {
   await page.route('**/format/times.js', (route) => route.fulfill({ status: 404, body: '' }))
   await page.goto('/')
   await page.getByRole('heading', { name: 'This page needs JavaScript' }).waitFor()
   await page.unroute('**/format/times.js')
-  await page.getByRole('link', { name: 'load the page again' }).click()
+  await page.getByRole('link', { name: 'reload the page' }).click()
   await waitForLive(page)
   t.equal(await page.locator('#fallback').count(), 0)
 })
 
-testPage('every error of a field is shown, of values within it by their places', { expected: /status of 4/ }, async (t, page) => {
+testPage('every error of a field is shown, with the locations of nested values', { expected: /status of 4/ }, async (t, page) => {
   await page.goto('/new/http.request')
   await page.getByLabel('URL').fill('https://example.com/')
   await page.getByLabel('Headers').fill('{"a": 1, "b": 2, "c": "fine"}')
@@ -122,7 +122,7 @@ testPage('every error of a field is shown, of values within it by their places',
   t.equal(await errors.count(), 0, 'errors that are over are gone')
 })
 
-testPage('what was typed stays with its type, and goes along to fields that another type has, too', {}, async (t, page) => {
+testPage('typed values stay with their type, and are carried over to fields that another type has too', {}, async (t, page) => {
   await page.goto('/new')
   const type = page.getByLabel('Type', { exact: true })
   await page.getByLabel('Title').fill('kept')
@@ -150,7 +150,7 @@ testPage('what was typed stays with its type, and goes along to fields that anot
   t.match(await page.title(), /kept/)
 })
 
-testPage('what the server refuses is said at the field, which gets the focus', { expected: /status of 4/ }, async (t, page) => {
+testPage('an error from the server is shown at its field, which gets the focus', { expected: /status of 4/ }, async (t, page) => {
   await page.goto('/new')
   await page.getByLabel('Type', { exact: true }).selectOption('http.request')
   await page.getByLabel('Headers').fill('{"accept": ')
@@ -163,7 +163,7 @@ testPage('what the server refuses is said at the field, which gets the focus', {
   const url = page.getByLabel('URL')
   t.equal(await url.getAttribute('aria-invalid'), 'true')
   t.ok(await url.evaluate((element) => element === document.activeElement))
-  t.match(await page.getByRole('alert').innerText(), 'The payload does not fit the schema of its type')
+  t.match(await page.getByRole('alert').innerText(), 'The payload does not match the schema of its type')
 
   await page.getByLabel('Type', { exact: true }).selectOption('demo.sleep')
   t.notOk(await page.getByRole('alert').isVisible(), 'another type starts afresh')

@@ -1,4 +1,4 @@
-/** The page's list, and the one connection of the page: what is shown is what is stored, whatever the way to the server. */
+/** The page's list, and the single connection of the page: the page shows the stored state over every transport. */
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -24,14 +24,14 @@ async function createBatch(title: string, count: number, payload: object): Promi
   if (answer.status !== 202) throw new Error(await answer.text())
 }
 
-/** What the rows say, beside what is stored. */
+/** The rows' texts next to the stored values. */
 async function compareRows(page: Page, limit: number) {
   const { items } = (await (await fetch(`${app.address}/api/tasks?limit=${limit}`)).json()) as { items: { id: string; status: string }[] }
   const shown = await page.locator('#list .row').evaluateAll((rows) => rows.map((row) => [row.getAttribute('href')?.split('/').pop(), row.querySelector('.status')?.textContent]))
   return { shown, stored: items.map(({ id, status }) => [id, status]) }
 }
 
-testPage('a list of hundreds of rows ends as it is stored, never shrinks, and nothing is polled', {}, async (t, page) => {
+testPage('a list of hundreds of rows ends in the stored state, never shrinks, and polls nothing', {}, async (t, page) => {
   await createBatch('early', 260, { steps: 0 })
   await page.goto('/')
   await rowsOf(page).nth(49).waitFor()
@@ -59,7 +59,7 @@ testPage('a list of hundreds of rows ends as it is stored, never shrinks, and no
   t.same(proxy.requests, [], 'nothing is asked for meanwhile')
 })
 
-testPage('a filter shows what fits it, and what no longer does goes by itself', {}, async (t, page) => {
+testPage('a filter shows matching tasks, and tasks that no longer match disappear', {}, async (t, page) => {
   const first = await createTask(app.address, { title: 'runs long', payload: { steps: 1_000, stepMs: 100 } })
   await page.goto('/?status=PROCESSING')
   await page.getByRole('link', { name: 'runs long' }).waitFor()
@@ -71,7 +71,7 @@ testPage('a filter shows what fits it, and what no longer does goes by itself', 
     }).observe(document.querySelector('.rows') as Element, { subtree: true, childList: true, characterData: true })
   })
   await cancel(first.id)
-  await page.getByText('No task matches.').waitFor()
+  await page.getByText('No tasks match.').waitFor()
   t.same(await page.evaluate(() => (globalThis as unknown as { wrong: string[] }).wrong), [])
   await page.getByLabel('Filter by status').selectOption('CANCELLED')
   await page.getByRole('link', { name: 'runs long' }).waitFor()
@@ -95,14 +95,14 @@ testPage('behind a proxy that does not upgrade, Create answers beside six runnin
   await Promise.all(tasks.map(({ id }) => cancel(id)))
 })
 
-testPage('a connection that is dead without a word is not called live, and is made anew', { expected: /WebSocket connection|net::ERR_/ }, async (t, page) => {
+testPage('a half-open connection is not shown as live, and is replaced', { expected: /WebSocket connection|net::ERR_/ }, async (t, page) => {
   const task = await createTask(app.address, { title: 'half-open', payload: { steps: 1_000, stepMs: 100 } })
   await page.goto(`/tasks/${task.id}`)
   await waitForStatus(page, 'PROCESSING')
   await waitForLive(page)
   proxy.freeze()
   await cancel(task.id)
-  await page.locator('#connection').getByText(/^Nothing heard for \d+ s$/).waitFor()
+  await page.locator('#connection').getByText(/^No data for \d+ s$/).waitFor()
   t.equal(await page.locator('#connection').getAttribute('data-state'), 'quiet')
-  t.match(await page.locator('.standing').innerText(), /when last heard of$/)
+  t.match(await page.locator('.standing').innerText(), /as of the last update$/)
 })

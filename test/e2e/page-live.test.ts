@@ -1,4 +1,4 @@
-/** The page while things happen: nothing is lost under the reader's hands, and nothing is claimed that is not known. */
+/** The page during updates: the reader's actions are not disturbed, and nothing unknown is shown as fact. */
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -20,7 +20,7 @@ async function openRunning(page: Page): Promise<string> {
   return task.id
 }
 
-/** Resolves once more progress has been shown, twice. */
+/** Resolves once further progress has been shown, twice. */
 async function moreProgress(page: Page): Promise<void> {
   for (let turn = 0; turn < 2; turn += 1) {
     const before = await page.locator('.progress-text').innerText()
@@ -28,7 +28,7 @@ async function moreProgress(page: Page): Promise<void> {
   }
 }
 
-testPage('focus, selection and a slow press outlive what arrives meanwhile', {}, async (t, page) => {
+testPage('focus, selection and a slow click survive updates', {}, async (t, page) => {
   const id = await openRunning(page)
   const link = detailOf(page).getByRole('link', { name: 'demo.sleep' })
   await link.focus()
@@ -50,7 +50,7 @@ testPage('focus, selection and a slow press outlive what arrives meanwhile', {},
   t.match(page.url(), /\/types\/demo\.sleep$/, 'the slow press')
   await page.goBack()
 
-  // A change of status moves the history on, and what is there stays.
+  // A status change adds to the history, and existing entries stay.
   await page.locator('.timeline li').nth(1).waitFor()
   await page.evaluate(() => {
     const [first] = document.querySelectorAll('.timeline time')
@@ -62,7 +62,7 @@ testPage('focus, selection and a slow press outlive what arrives meanwhile', {},
   t.equal(await page.evaluate(() => getSelection()?.toString()), time, 'a selection in the history')
 })
 
-testPage('a slow press on a row meets its task, though others arrive meanwhile', { hasTouch: true, viewport: { width: 320, height: 640 } }, async (t, page) => {
+testPage('a slow click on a row hits its task, even if others arrive meanwhile', { hasTouch: true, viewport: { width: 320, height: 640 } }, async (t, page) => {
   const task = await createTask(app.address, { title: 'pressed slowly', payload: { steps: 0 } })
   await page.goto('/')
   const row = page.getByRole('link', { name: 'pressed slowly' })
@@ -80,7 +80,7 @@ testPage('a slow press on a row meets its task, though others arrive meanwhile',
   await page.getByRole('link', { name: 'came meanwhile' }).waitFor()
 })
 
-testPage('nothing is left to wait for of a task that has ended or is asked to stop', {}, async (t, page) => {
+testPage('a task that has ended or is asked to stop shows nothing to wait for', {}, async (t, page) => {
   const id = await openRunning(page)
   await page.locator('.count').getByText(/about .* left/).waitFor()
   await page.evaluate(() => {
@@ -102,15 +102,15 @@ t.test('behind a proxy', async (t) => {
   const proxy = await startHttpProxy(t, app.address)
   const testPage = definePageTests(t, browser, proxy.address)
 
-  testPage('while the server is away no clock runs on, and the page says since when', { expected: /net::ERR_|WebSocket connection|status of 50/ }, async (t, page) => {
+  testPage('while the server is away the clocks stop, and the page says since when', { expected: /net::ERR_|WebSocket connection|status of 50/ }, async (t, page) => {
     const id = await openRunning(page)
     await waitForLive(page)
     proxy.cut()
-    await page.locator('#connection').getByText(/^(Reconnecting|Server away).*Last news \d+ s ago/).waitFor()
+    await page.locator('#connection').getByText(/^(Reconnecting|Server unreachable).*Last update \d+ s ago/).waitFor()
     const standing = await page.locator('.standing').innerText()
-    t.match(standing, /^Running for \d+ s when last heard of$/)
+    t.match(standing, /^Running for \d+ s as of the last update$/)
     await cancel(id)
-    await page.locator('#connection').getByText(/Last news ([4-9]|\d\d) s ago/).waitFor()
+    await page.locator('#connection').getByText(/Last update ([4-9]|\d\d) s ago/).waitFor()
     t.equal(await page.locator('.standing').innerText(), standing, 'the clock stands still')
     proxy.mend()
     await waitForStatus(page, 'CANCELLED')

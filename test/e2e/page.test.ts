@@ -1,4 +1,4 @@
-/** The page in a real Chromium, against everything as `taskwire start` runs it. */
+/** The page in a real Chromium, against all roles as `taskwire start` runs them. */
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,7 +21,10 @@ const [, address = ''] = await taskwire.waitFor(READY)
 const testPage = definePageTests(t, browser, address)
 const createTask = (body: CreateTask) => createTaskAt(address, body)
 
-/** Records what the detail shows from now on, each value once in a row: what passes too fast to be looked for. */
+/**
+ * Records the texts of the detail view from now on, without repetitions, including those that pass too fast to be
+ * polled.
+ */
 async function recordDetail(page: Page): Promise<() => Promise<Recording>> {
   await page.addInitScript((selectors) => {
     const seen: Recording = { statuses: [], standings: [], percents: [] }
@@ -45,7 +48,7 @@ const SELECTORS: [keyof Recording, string][] = [
   ['percents', 'article [aria-valuenow]'],
 ]
 
-testPage('a task made with the form is followed to its end, live', {}, async (t, page) => {
+testPage('a task created with the form is followed live to its end', {}, async (t, page) => {
   const readRecording = await recordDetail(page)
   await page.goto('/')
   const title = '<img src=x onerror="document.body.remove()">'
@@ -63,7 +66,7 @@ testPage('a task made with the form is followed to its end, live', {}, async (t,
   const steps = percents.map(Number).filter((percent) => percent > 0)
   t.ok(steps.length > 1 && steps.every((percent, index) => index === 0 || percent > Number(steps[index - 1])), `progress grows: ${steps.join()}`)
 
-  await detail(page).getByText('Finished: nothing more to come').waitFor()
+  await detail(page).getByText('Finished: no more updates').waitFor()
   t.equal(await page.locator('#connection').innerText(), 'Live', 'the page as a whole stays current')
   await checkHistory(t, page, ['PENDING', 'PROCESSING', 'COMPLETED'])
   t.equal(await detail(page).getByRole('progressbar').getAttribute('aria-valuenow'), '100')
@@ -78,7 +81,7 @@ testPage('a task made with the form is followed to its end, live', {}, async (t,
   t.ok(await page.evaluate(() => 'isSamePage' in globalThis), 'without a reload')
 })
 
-testPage('a failing task shows up in the list by itself, and in its detail why it failed', {}, async (t, page) => {
+testPage('a failing task appears in the list, and its page says why it failed', {}, async (t, page) => {
   await page.goto('/')
   await page.getByRole('heading', { name: 'Create a task' }).waitFor()
   const task = await createTask({ title: 'will fail', payload: { steps: 3, stepMs: 50, failAt: 2 } })
@@ -105,17 +108,17 @@ testPage('a task with a run time counts down, then runs', {}, async (t, page) =>
   await checkHistory(t, page, ['SCHEDULED', 'PENDING', 'PROCESSING', 'COMPLETED'])
 })
 
-testPage('an address without a task says so', { expected: /404|400/ }, async (t, page) => {
+testPage('the address of a missing task says so', { expected: /404|400/ }, async (t, page) => {
   await page.goto('/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10')
   await detail(page).getByRole('heading', { name: 'There is no such task' }).waitFor()
   await page.goto('/tasks/nonsense')
   await detail(page).getByRole('heading', { name: 'The id is malformed' }).waitFor()
 })
 
-testPage('the lines to paste work', { permissions: ['clipboard-read', 'clipboard-write'] }, async (_, page) => {
+testPage('the snippets work', { permissions: ['clipboard-read', 'clipboard-write'] }, async (_, page) => {
   const task = await createTask({ title: 'to paste', payload: { steps: 4, stepMs: 250 } })
   await page.goto(task.links.page)
-  for (const [name, last] of [['Watch it', 'COMPLETED'], ['Watch it through restarts and lost connections', '3 COMPLETED']] as const) {
+  for (const [name, last] of [['Watch it', 'COMPLETED'], ['Watch it across restarts and reconnects', '3 COMPLETED']] as const) {
     const button = page.getByRole('button', { name: `Copy: ${name}`, exact: true })
     await button.click()
     await button.and(page.getByText('Copied')).waitFor()
@@ -162,7 +165,7 @@ testPage('the list is filtered by the address, loads more, and holds still under
   await rows.getByText('will fail').waitFor()
   t.equal(await rows.count(), 1)
   await page.getByLabel('Filter by type').selectOption('report.generate')
-  await page.getByText('No task matches.').waitFor()
+  await page.getByText('No tasks match.').waitFor()
   await page.getByRole('button', { name: 'Show all tasks' }).click()
   await rows.nth(49).waitFor()
 })
@@ -190,12 +193,12 @@ testPage('it fits a phone of 360 pixels and works by keyboard', { viewport: { wi
   await page.locator('.row').nth(1).and(focused).waitFor()
 })
 
-testPage('a lost web process is named in words, and the task goes on where it was', { expected: /net::ERR_|WebSocket connection/ }, async (t, page) => {
+testPage('the page reports a lost web process, and the task resumes', { expected: /net::ERR_|WebSocket connection/ }, async (t, page) => {
   const task = await createTask({ title: 'through a crash', payload: { steps: 1_000, stepMs: 250 } })
   await page.goto(task.links.page)
   await waitForStatus(page, 'PROCESSING')
   await page.locator('.inline[data-state=live]').waitFor()
-  // It may be over before a look from outside comes: the page itself notes what it says.
+  // It may be over before it can be polled from outside, so the page itself records its texts.
   await page.evaluate(`{
     const said = (globalThis.said = { bar: new Set(), task: new Set() })
     const note = () => {
@@ -205,7 +208,7 @@ testPage('a lost web process is named in words, and the task goes on where it wa
     new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true })
   }`)
   process.kill(await findWebProcess(), 'SIGKILL')
-  const isNamed = '[said.bar, said.task].every((texts) => [...texts].some((text) => /^\\s*(Reconnecting|Server away, trying again)/.test(text)))'
+  const isNamed = '[said.bar, said.task].every((texts) => [...texts].some((text) => /^\\s*(Reconnecting|Server unreachable, retrying)/.test(text)))'
   while (!(await page.evaluate<boolean>(isNamed))) await page.waitForTimeout(100)
   await page.locator('#connection').getByText('Live', { exact: true }).waitFor()
   await page.locator('.inline[data-state=live]').waitFor()
@@ -223,7 +226,7 @@ async function findWebProcess(): Promise<number> {
   throw new Error('the web process is not there')
 }
 
-testPage('a task is cancelled from its page, after a question', {}, async (t, page) => {
+testPage('a task is cancelled from its page, after confirmation', {}, async (t, page) => {
   const task = await createTask({ title: 'no longer wanted', payload: { steps: 1_000, stepMs: 100 } })
   await page.goto(`/tasks/${task.id}`)
   await detail(page).getByRole('button', { name: 'Cancel' }).click()
@@ -232,7 +235,7 @@ testPage('a task is cancelled from its page, after a question', {}, async (t, pa
   t.notOk(await detail(page).getByRole('button', { name: 'Cancel' }).isVisible(), 'nothing is left to cancel')
 })
 
-testPage('the files of a task are offered when it has ended, and a page among them opens beside this one', {}, async (t, page) => {
+testPage('the files of a task are offered when it has ended, and an HTML file opens in another tab', {}, async (t, page) => {
   const task = await createTask({ type: 'report.generate' })
   await page.goto(`/tasks/${task.id}`)
   const link = detail(page).getByRole('link', { name: 'report.html' })
@@ -241,10 +244,10 @@ testPage('the files of a task are offered when it has ended, and a page among th
   await report.locator('svg[aria-label="tasks by status"]').waitFor()
 })
 
-testPage('each type of task has a page, from which one is created, and which its tasks lead to', {}, async (t, page) => {
+testPage('each task type has a page, which its tasks link to and where one can be created', {}, async (t, page) => {
   await page.goto('/')
   await page.getByRole('link', { name: 'Types' }).click()
-  const types = page.getByRole('article', { name: 'Types of task' })
+  const types = page.getByRole('article', { name: 'Task types' })
   await types.getByRole('link', { name: 'Export tasks' }).click()
   await types.getByRole('heading', { name: 'Export tasks' }).waitFor()
   t.equal(await page.title(), 'tasks.export · Taskwire')
@@ -264,7 +267,7 @@ testPage('each type of task has a page, from which one is created, and which its
   await types.getByRole('heading', { name: 'There is no such type' }).waitFor()
 })
 
-testPage('the page of the calls opens, and its first example creates a task', {}, async (t, page) => {
+testPage('the API page opens, and its first example creates a task', {}, async (t, page) => {
   await page.goto('/docs')
   await page.getByRole('button', { name: 'post /api/tasks', exact: true }).click()
   await page.getByRole('button', { name: 'Try it out' }).click()

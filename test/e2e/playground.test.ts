@@ -8,7 +8,7 @@ import { startApp } from '../helpers/app.js'
 import { launchBrowser, openPage } from '../helpers/browser.js'
 import { createTask } from '../helpers/watch.js'
 
-/** Answers every path with an empty page: a web site that is not ours. */
+/** Answers every path with an empty page: a foreign web site. */
 const elsewhere = createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>elsewhere</title>'))
 elsewhere.listen(0, '127.0.0.1')
 await once(elsewhere, 'listening')
@@ -30,31 +30,31 @@ type Client = typeof client
 
 const chips = (page: Page) => page.locator('.chips li')
 
-t.test('the line is cut, the task goes on, and what was missed is filled in', async (t) => {
+t.test('the connection is dropped, the task continues, and missed messages are filled in', async (t) => {
   const { page, complaints } = await openPlayground(t)
   await page.getByRole('button', { name: 'Run a task' }).click()
   await chips(page).filter({ hasText: '1 SCHEDULED' }).waitFor()
-  await page.getByRole('button', { name: 'Cut the line' }).click()
-  await page.getByText('Cut. Nothing arrives now').waitFor()
+  await page.getByRole('button', { name: 'Drop the connection' }).click()
+  await page.getByText('Cut: no messages arrive').waitFor()
   await untilStatus('PROCESSING')
   t.equal(await chips(page).count(), 1, 'nothing arrived meanwhile')
-  await page.getByRole('button', { name: 'Connect again' }).click()
+  await page.getByRole('button', { name: 'Reconnect' }).click()
   await chips(page).nth(2).waitFor()
   t.same(await chips(page).allInnerTexts(), ['1 SCHEDULED', '2 PENDING filled in', '3 PROCESSING filled in'])
-  await page.getByText('Finished: nothing more to come').waitFor()
+  await page.getByText('Finished: no more updates').waitFor()
   t.equal(await chips(page).nth(3).innerText(), '4 COMPLETED')
-  t.match(await page.locator('.wire').innerText(), /"type":"resumed"[^]*missed, and filled in[^]*Closed with 1000: the task has ended/)
-  t.ok(await page.getByRole('button', { name: 'Connect again' }).isDisabled())
+  t.match(await page.locator('.wire').innerText(), /"type":"resumed"[^]*missed, then filled in[^]*Closed with 1000: the task has ended/)
+  t.ok(await page.getByRole('button', { name: 'Reconnect' }).isDisabled())
   t.same(complaints, [])
 })
 
-t.test('a lost message is given away by the next', async (t) => {
+t.test('a lost message is revealed by the next one', async (t) => {
   const { page, complaints } = await openPlayground(t)
   await page.getByRole('button', { name: 'Run a task' }).click()
   await chips(page).filter({ hasText: '1 SCHEDULED' }).waitFor()
   await page.getByRole('button', { name: 'Lose the next transition' }).click()
   await page.getByText('lost on the way').waitFor()
-  await page.getByText('a gap: 1 is held, 3 came').waitFor()
+  await page.getByText('a gap: version 1 is held, 3 arrived').waitFor()
   await chips(page).nth(2).waitFor()
   t.same(await chips(page).allInnerTexts(), ['1 SCHEDULED', '2 PENDING filled in', '3 PROCESSING filled in'])
   t.same(complaints, [])
@@ -68,7 +68,7 @@ t.test('the tables are those of the server', async (t) => {
   t.same(codes.map(Number), document.info['x-close-codes'].map(({ code }) => code))
 })
 
-/** Until the newest task stands there. */
+/** Until the newest task is in this status. */
 async function untilStatus(status: string): Promise<void> {
   for (;;) {
     const listed = (await (await fetch(`${address}/api/tasks?limit=1`)).json()) as { items: { status: string }[] }
@@ -77,7 +77,7 @@ async function untilStatus(status: string): Promise<void> {
   }
 }
 
-/** What a page sees with the client of the server at `baseUrl`. */
+/** The messages that a page receives with the client of the server at `baseUrl`. */
 async function watchInPage(page: Page, id: string): Promise<string[]> {
   return page.evaluate(
     async ({ baseUrl, id }) => {

@@ -1,9 +1,9 @@
-/** The whole path over real processes: POST, PostgreSQL, BullMQ, worker, pub/sub, hub, WebSocket. */
+/** The whole path over real processes of what is shipped: POST, PostgreSQL, BullMQ, worker, pub/sub, hub, WebSocket. */
 import t from 'tap'
 import { migrateBroker } from '../../src/broker/open-broker.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import type { Task, Transition } from '../../src/protocol/task.js'
-import { startRole } from '../helpers/roles.js'
+import { MAIN, startRole } from '../helpers/roles.js'
 import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.js'
 import { createTask, versionsOf, watch } from '../helpers/watch.js'
 
@@ -18,14 +18,14 @@ for (const broker of brokers) {
     await migrateDatabase(postgres.url)
     if (redis === undefined) await migrateBroker(postgres.url)
     const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url ?? '', ATTEMPT_LEASE_SECONDS: '5', SHUTDOWN_GRACE_SECONDS: '0' }
-    const [web, firstWorker] = await Promise.all([startRole(t, 'web', env), startRole(t, 'worker', env), startRole(t, 'relay', env)])
+    const [web, firstWorker] = await Promise.all([startRole(t, 'web', env, MAIN), startRole(t, 'worker', env, MAIN), startRole(t, 'relay', env, MAIN)])
     const { address } = web
     let worker = firstWorker
     const read = async (path: string) => (await fetch(address + path)).json()
     const history = async (id: string) => ((await read(`/api/tasks/${id}/events`)) as { items: Transition[] }).items
 
     t.test('a watcher sees the snapshot, each transition in order, and the end', async (t) => {
-      // The worker sleeps until the watcher is there.
+      // The worker sleeps until the watcher is connected.
       worker.child.kill('SIGSTOP')
       const task = await createTask(address, { title: 'example task', payload: { steps: 3, stepMs: 100 } })
       const watcher = watch(address, task.links.stream)
@@ -41,7 +41,7 @@ for (const broker of brokers) {
       t.match(await read(task.links.self), { status: 'COMPLETED', version: 3, attempt: 1, result: { steps: 3 } })
     })
 
-    t.test('a late watcher gets the final snapshot and the close', async (t) => {
+    t.test('a late watcher receives the final snapshot and the close', async (t) => {
       const task = await createTask(address, { payload: { steps: 0 } })
       await watch(address, task.links.stream).closed
       const { messages, code } = await watch(address, task.links.stream).closed
@@ -56,7 +56,7 @@ for (const broker of brokers) {
       t.match(await read(task.links.self), { status: 'FAILED', failure: { code: 'error', message: /step 2/ } })
     })
 
-    t.test('a stream that resumes gets what it missed, one by one', async (t) => {
+    t.test('a stream that resumes receives what it missed, one by one', async (t) => {
       const task = await createTask(address, { payload: { steps: 0 } })
       await watch(address, task.links.stream).closed
       const { messages, code } = await watch(address, `${task.links.stream}?since=1`).closed
@@ -101,7 +101,7 @@ for (const broker of brokers) {
       await watcher.until((message) => message.type === 'progress')
       await worker.kill()
       await watcher.until((message) => message.type === 'transition' && message.status === 'PENDING')
-      worker = await startRole(scope, 'worker', env)
+      worker = await startRole(scope, 'worker', env, MAIN)
       const { messages } = await watcher.closed
       t.same(
         (await history(task.id)).map(({ status, attempt }) => `${status} ${attempt}`),
@@ -110,7 +110,7 @@ for (const broker of brokers) {
       t.match(messages.at(-1), { status: 'COMPLETED', attempt: 2 })
     })
 
-    t.test('a worker that is stopped hands its task back at once', async (t) => {
+    t.test('a worker that is stopped releases its task at once', async (t) => {
       const task = await createTask(address, { payload: { steps: 100, stepMs: 100 } })
       const watcher = watch(address, task.links.stream)
       await watcher.until((message) => message.type === 'progress')
@@ -118,11 +118,11 @@ for (const broker of brokers) {
       const back = await watcher.until((message) => message.type === 'transition' && message.status === 'PENDING')
       t.match(back, { reason: /handed back/ })
       watcher.terminate()
-      worker = await startRole(scope, 'worker', env)
+      worker = await startRole(scope, 'worker', env, MAIN)
     })
 
     t.test('a web process that stops tells its watchers to reconnect', async (t) => {
-      const other = await startRole(t, 'web', env)
+      const other = await startRole(t, 'web', env, MAIN)
       const task = (await createTask(other.address, { payload: { steps: 60, stepMs: 100 } })) satisfies Task
       const watcher = watch(other.address, task.links.stream)
       const { version } = await watcher.until((message) => message.status === 'PROCESSING')

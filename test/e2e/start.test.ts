@@ -1,4 +1,4 @@
-/** `taskwire start`, built, as people run it: from nothing to a finished task, and whatever may happen meanwhile. */
+/** The built `taskwire start`, as people run it: from nothing to a finished task, and through failures. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -7,6 +7,7 @@ import { findRedisServer } from '../../src/services/embedded/redis.js'
 import {
   createEmptyTask,
   findChild,
+  MAIN,
   makeWorkingFolder,
   runsTasks,
   startEverything,
@@ -19,15 +20,15 @@ const hasRedis = (await findRedisServer()) !== undefined
 
 t.test('from nothing to a finished task, and again', async (t) => {
   const cwd = await makeWorkingFolder(t)
-  const first = await startEverything(t, cwd)
+  const first = await startEverything(t, cwd, { main: MAIN })
   let id = ''
 
-  await t.test('each step is said in a line before it is done', async (t) => {
+  await t.test('each step is announced in a line before it is done', async (t) => {
     const steps = ['Starting PostgreSQL', ...(hasRedis ? ['Starting Redis'] : []), 'Migrating the database', 'Starting relay, worker and web', '', 'Taskwire is ready']
     t.ok(first.stdout().startsWith(steps.join('\n')), first.stdout())
   })
 
-  await t.test('the banner says where it is and what it runs on', async (t) => {
+  await t.test('the banner names the address and the services', async (t) => {
     t.match(first.stdout(), `PostgreSQL  its own, data in ${cwd}/.taskwire/postgres\n`)
     t.match(
       first.stdout(),
@@ -70,7 +71,7 @@ t.test('from nothing to a finished task, and again', async (t) => {
   })
 
   await t.test('a second start finds its data', async (t) => {
-    const second = await startEverything(t, cwd)
+    const second = await startEverything(t, cwd, { main: MAIN })
     t.equal(await waitForEnd(second.address, id), 'COMPLETED')
     t.ok(await runsTasks(second.address))
     t.strictSame(await second.stop(), STOPPED)
@@ -78,7 +79,7 @@ t.test('from nothing to a finished task, and again', async (t) => {
   })
 })
 
-/** Runs a line as a shell does; where there is no curl, sends what curl would. */
+/** Runs a line as a shell does; without curl, sends the same request. */
 async function runLine(line: string): Promise<string> {
   const done = await promisify(execFile)('/bin/sh', ['-c', line]).catch((error: { code?: number }) => {
     if (error.code !== 127) throw error
@@ -88,7 +89,7 @@ async function runLine(line: string): Promise<string> {
   return (await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body })).text()
 }
 
-t.test('a kill -9 of the supervisor blocks nothing, not even the port', async (t) => {
+t.test('a kill -9 of the supervisor leaves nothing blocked, not even the port', async (t) => {
   const cwd = await makeWorkingFolder(t)
   const first = await startEverything(t, cwd)
   const id = await createEmptyTask(first.address)
@@ -104,7 +105,7 @@ t.test('a kill -9 of the supervisor blocks nothing, not even the port', async (t
   await t.resolves(waitUntilGone(second.family))
 })
 
-t.test('whatever dies is started again, saying so', async (t) => {
+t.test('any process that dies is restarted, with a log line', async (t) => {
   const started = await startEverything(t, await makeWorkingFolder(t))
   const roles = { web: /main\.js web/, worker: /main\.js worker/, relay: /main\.js relay/ }
   const services = { PostgreSQL: /bin\/postgres /, ...(hasRedis ? { Redis: /127\.0\.0\.1:\d+/ } : {}) }

@@ -1,4 +1,4 @@
-/** What a browser does with the page's files over an upgrade. */
+/** How a browser treats the page's files across an upgrade. */
 import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { launchBrowser, openPage } from '../helpers/browser.js'
 
 const folder = await mkdtemp(join(tmpdir(), 'taskwire-upgrade-'))
 t.teardown(() => rm(folder, { recursive: true, force: true }))
-/** What package managers and image builds do: every file of every version has the same time. */
+/** As package managers and image builds do: every file of every version has the same time. */
 const ONE_TIME = new Date('1985-10-26T08:15:00Z')
 
 async function writeVersion(version: string): Promise<void> {
@@ -35,7 +35,7 @@ async function startVersion(port: number) {
   return { app, statuses }
 }
 
-t.test('after an upgrade a browser runs the new program, and without one it is sent nothing again', async (t) => {
+t.test('after an upgrade a browser runs the new program, and without one nothing is sent again', async (t) => {
   const { page } = await openPage(await launchBrowser(t))
   await writeVersion('v1')
   const first = await startVersion(0)

@@ -1,4 +1,4 @@
-/** A Redis that forgets, freezes, goes away, or says what is not true. */
+/** A Redis that loses its data, freezes, goes away, or delivers forged jobs. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue } from 'bullmq'
 import t from 'tap'
@@ -22,7 +22,7 @@ if (!(await hasRedisServer())) t.comment('no redis-server on this machine: the f
 else {
   t.setTimeout(900_000)
 
-  t.test('F6: everything in Redis is gone with 1,000 tasks waiting: all run, and the relay notices at once', async (t) => {
+  t.test('F6: Redis loses all data with 1,000 tasks waiting: all run, and the relay notices at once', async (t) => {
     // A claim window that the test could not wait for: only the epoch can bring them back.
     const scene = await openScene(t, { CLAIM_WINDOW_SECONDS: '300' })
     await Promise.all([scene.start('web'), scene.start('relay')])
@@ -62,7 +62,7 @@ else {
     t.same(await scene.violations(ids), [])
   })
 
-  t.test('F12: the line from a worker to Redis is frozen: its runs end where they are', async (t) => {
+  t.test('F12: the connection from a worker to Redis is frozen: its runs finish there', async (t) => {
     const scene = await openScene(t)
     const line = await startProxy(t, [scene.redis?.port ?? 0])
     await Promise.all([scene.start('web'), scene.start('relay')])
@@ -101,7 +101,7 @@ else {
     t.same(await scene.violations(ids), [])
   })
 
-  t.test('F40: jobs that nobody sent run nothing', async (t) => {
+  t.test('F40: forged jobs run nothing', async (t) => {
     const scene = await openScene(t)
     await Promise.all([scene.start('web'), scene.start('worker'), scene.start('relay')])
     const queue = openQueue(t, scene)

@@ -1,4 +1,4 @@
-/** A short chaos run with a fixed seed, and the proof that its checker sees what it looks for. */
+/** A short chaos run with a fixed seed, and the proof that its checker finds violations. */
 import t from 'tap'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import { findWrongEffects, findWrongEnds, type ExpectedTask, type StoredEnd } from '../chaos/check-ends.js'
@@ -45,7 +45,7 @@ const PLANTED: [what: string, plant: (stored: Stored) => void, found: RegExp][] 
   ['attempts that overlap', (stored) => void (at(stored.attempts, 1).startedMs = 1_500), /attempt 2 began before attempt 1 had ended/],
 ]
 
-t.test('the checker is silent where nothing is wrong, and sees each violation', async (t) => {
+t.test('the checker reports nothing for a correct run, and finds each violation', async (t) => {
   t.same(findViolations(makeStored(), [ID]), [])
   for (const [what, plant, found] of PLANTED) {
     const stored = makeStored()
@@ -75,7 +75,7 @@ t.test('the checker sees a task that ended otherwise than its kind may, or by a 
   t.match(findWrongEffects([putBack], [ID], new Map([[ID, 2]])), [/arrived 2 times/], 'a worker without the handler has no effect')
 })
 
-t.test('the checker sees a watcher that was never told of the end, and one that missed something', async (t) => {
+t.test('the checker finds a watcher that never received the end, and one that missed a message', async (t) => {
   // The check waits without holding up the end of the process.
   const alive = setInterval(() => {}, 1_000)
   t.teardown(() => clearInterval(alive))

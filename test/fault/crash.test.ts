@@ -1,4 +1,6 @@
-/** Each process is killed at its worst moments. What was accepted ends all the same, once, and what is stored is whole. */
+/**
+ * Each process is killed at its worst moments. Every accepted task still ends, once, and the stored data is consistent.
+ */
 import t from 'tap'
 import { CRASH_POINTS, type CrashPoint } from '../../src/crash-point.js'
 import { isDeep } from '../helpers/depth.js'

@@ -1,6 +1,7 @@
-/** What tasks do elsewhere, counted there, and the files they make, while workers die around it. */
+/** Effects of tasks on another server, counted there, and the files they produce, while workers die. */
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { CrashPoint } from '../../src/crash-point.js'
 import type { CreateTask } from '../../src/protocol/http.js'
 import { listTasks } from '../../src/store/reads/list.js'
@@ -21,7 +22,7 @@ const sink = await serve(t, async (request, response) => {
 const scene = await openScene(t, { SMTP_URL: smtp.url, HTTP_REQUEST_ALLOW_PRIVATE: 'true', ATTEMPT_LEASE_SECONDS: '6' })
 await Promise.all([scene.start('web'), scene.start('relay')])
 
-const read = async (id: string) => (await readTasks(scene.db, 'default', [id]))[0]
+const read = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, scene.db, [id]))[0]
 const received = (path: string) => requests.filter((request) => request.path === path)
 
 /** Where the worker dies, and in which attempt the task ends all the same. */
@@ -69,7 +70,7 @@ for (const [point, attempt] of isDeep ? ALL : ALL.slice(0, 1)) {
     const worker = await keepWorker()
     const id = await scene.create({ payload: { steps: 0 }, callbackUrl: sink + path })
     await scene.ended([id])
-    const deliveries = async () => (await listTasks(scene.db, 'default', { parent: id, limit: 10 })).map((task) => task.id)
+    const deliveries = async () => (await listTasks(DEFAULT_PRINCIPAL, scene.db, { parent: id, limit: 10 })).map((task) => task.id)
     t.equal((await deliveries()).length, 1)
     await scene.ended(await deliveries())
     await worker.stop()

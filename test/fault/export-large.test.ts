@@ -1,8 +1,12 @@
-/** An export of large rows, by real processes: the handler's own process has a limit of memory, and more than that passes through it at the first attempt. */
+/**
+ * An export of large rows by real processes: more data passes through the handler's process than its memory limit, on
+ * the first attempt.
+ */
 import { createHash } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readTasks, readTransitions } from '../../src/store/reads/tasks.js'
 import { atDepth } from '../helpers/depth.js'
 import { openScene } from '../helpers/scene.js'
@@ -45,9 +49,9 @@ for (const format of ['ndjson', 'csv'] as const) {
   t.test(`${ROWS} tasks of ${ROW_LENGTH} and one of ${HUGE_LENGTH} characters are exported as ${format} at the first attempt`, async (t) => {
     const id = await scene.create({ type: 'tasks.export', payload: { format, ...FILTER } })
     await scene.ended([id], 250_000)
-    const [task] = await readTasks(scene.db, 'default', [id])
+    const [task] = await readTasks(DEFAULT_PRINCIPAL, scene.db, [id])
     t.match(task, { status: 'COMPLETED', attempt: 1, result: { rows: ROWS + 1 } }, task?.failure?.message ?? '')
-    t.same((await readTransitions(scene.db, 'default', id)).map(({ status }) => status), ['PENDING', 'PROCESSING', 'COMPLETED'])
+    t.same((await readTransitions(DEFAULT_PRINCIPAL, scene.db, id)).map(({ status }) => status), ['PENDING', 'PROCESSING', 'COMPLETED'])
     const result = task?.result as { download: string; sha256: string }
     const { sha256, lines } = await download(result.download)
     t.equal(sha256, result.sha256)

@@ -1,9 +1,10 @@
-/** An export of many rows: its worker is killed half-way, and another goes on where it was, with little memory. */
+/** An export of many rows: its worker is killed halfway, and another continues from there, with little memory. */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readTasks, readTransitions } from '../../src/store/reads/tasks.js'
 import { spawnTaskwire, type TestProcess } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
@@ -38,7 +39,7 @@ t.test(`an export of ${ROWS} rows goes on after its worker was killed, below ${M
   }
   const first = await startWorker()
   const id = await scene.create({ type: 'tasks.export', payload: { createdBefore: '2026-06-01T00:00:00Z' } })
-  const read = async () => (await readTasks(scene.db, 'default', [id]))[0]
+  const read = async () => (await readTasks(DEFAULT_PRINCIPAL, scene.db, [id]))[0]
   while ((await read())?.status === 'PENDING' || ((await read())?.progress?.fraction ?? 0) < 0.5) await sleep(20)
   const firstPeakMb = await peakMb(first)
   first.signal('SIGKILL')
@@ -47,7 +48,7 @@ t.test(`an export of ${ROWS} rows goes on after its worker was killed, below ${M
   await scene.ended([id])
   const task = await read()
   t.match(task, { status: 'COMPLETED', attempt: 2, result: { file: 'tasks.csv', rows: ROWS } })
-  t.match((await readTransitions(scene.db, 'default', id)).map(({ status }) => status), ['PENDING', 'PROCESSING', 'PENDING', 'PROCESSING', 'COMPLETED'])
+  t.match((await readTransitions(DEFAULT_PRINCIPAL, scene.db, id)).map(({ status }) => status), ['PENDING', 'PROCESSING', 'PENDING', 'PROCESSING', 'COMPLETED'])
   const peaks = [firstPeakMb, await peakMb(second)]
   t.comment(`peaks of the two workers: ${peaks.map(Math.round).join(' and ')} MB`)
   t.ok(peaks.every((mb) => mb < MOST_MB), `the workers had at most ${MOST_MB} MB`)

@@ -24,7 +24,7 @@ async function age(paths: readonly string[]): Promise<void> {
   for (const path of paths) await utimes(path, old, old)
 }
 
-t.test('what a killed upload and a killed worker leave is removed by the relay, and the task is done all the same', async (t) => {
+t.test('the relay deletes leftovers of a killed upload and a killed worker, and the task still completes', async (t) => {
   const folder = t.testdir()
   const scene = await openScene(t, { ARTIFACTS_DIR: folder, TASKS_DIR: OWN_TASKS })
   const web = await scene.start('web')

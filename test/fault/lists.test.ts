@@ -1,4 +1,6 @@
-/** Lists while the broker is lost, frozen and forgetful: what is shown becomes right again by itself. Real servers. */
+/**
+ * Lists while the broker is lost, frozen or has lost its data: they become correct again by themselves. Real servers.
+ */
 import { once } from 'node:events'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
@@ -15,7 +17,7 @@ async function makeTasks(tag: string, count: number): Promise<void> {
   for (let index = 0; index < count; index += 1) await createTask(address, { tags: [tag], payload: { steps: 1, stepMs: 5 } })
 }
 
-t.test('a web process whose line to Redis is frozen, cut and thawed shows what is stored all the while', { skip: redis === undefined && 'no Redis here' }, async (t) => {
+t.test('a web process whose connection to Redis is frozen, cut and thawed always shows the stored state', { skip: redis === undefined && 'no Redis here' }, async (t) => {
   if (redis === undefined) return
   const url = new URL(redis.url)
   const proxy = await startProxy(t, [Number(url.port)])

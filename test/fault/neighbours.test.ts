@@ -1,11 +1,15 @@
-/** Handlers that end the process which others run in: the others complete, and who did it fails by that. `npm test` builds them first. */
+/**
+ * Handlers that end a process shared with others: the others complete, and the culprit fails with the cause. `npm test`
+ * builds them first.
+ */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readTransitions } from '../../src/store/reads/tasks.js'
 import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'
 
 t.setTimeout(900_000)
 
-t.test('a handler that ends its worker fails by what it did, and the neighbours that were lost with it complete', async (t) => {
+t.test('a handler that ends its worker fails with the cause, and its neighbours complete', async (t) => {
   // A small heap, so that the leak is a matter of seconds. It is that of its processes, too.
   const { scene, worker } = await openNeighbourhood(t, { NODE_OPTIONS: '--max-old-space-size=192', ATTEMPT_LEASE_SECONDS: '5' })
   const neighbours = await startNeighbours(scene, 500)
@@ -24,7 +28,7 @@ t.test('a handler that ends its worker fails by what it did, and the neighbours 
   const ends = await readEnds(scene, guilty)
   for (const [index, [how, message]] of Object.entries(messages).entries()) t.match(ends[index], { status: 'FAILED', failure: { message } }, how)
   for (const task of await readEnds(scene, neighbours)) t.match(task, { status: 'COMPLETED' })
-  const story = (await readTransitions(scene.db, 'default', neighbours[0] ?? '')).map(({ status, reason }) => [status, reason])
+  const story = (await readTransitions(DEFAULT_PRINCIPAL, scene.db, neighbours[0] ?? '')).map(({ status, reason }) => [status, reason])
   t.match(story[2], ['PENDING', 'worker lost with other attempts; put back, to run alone'])
   t.ok(worker.restarts >= 1)
   t.same(await scene.violations([...neighbours, ...guilty]), [])

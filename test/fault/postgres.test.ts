@@ -1,4 +1,6 @@
-/** A PostgreSQL that restarts, cuts connections, refuses them, or refuses to write. No process ends, and no outcome is lost. */
+/**
+ * A PostgreSQL that restarts, cuts or refuses connections, or refuses writes. No process ends, and no outcome is lost.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t, { type Test } from 'tap'
@@ -35,7 +37,7 @@ async function connect(scene: Scene, url = scene.postgres.url): Promise<pg.Clien
   return client
 }
 
-t.test('F28: it loses power and comes back, again and again', async (t) => {
+t.test('F28: PostgreSQL loses power and comes back repeatedly', async (t) => {
   const scene = await openScene(t, { ATTEMPT_LEASE_SECONDS: '10' })
   await survive(t, scene, async () => {
     for (let round = 0; round < 3; round += 1) {
@@ -59,7 +61,7 @@ t.test('F3: every connection is cut while statements are under way', async (t) =
   await client.end()
 })
 
-t.test('it is frozen for some seconds: nothing is lost, and requests get an answer', async (t) => {
+t.test('PostgreSQL is frozen for some seconds: nothing is lost, and requests get an answer', async (t) => {
   const scene = await openScene(t)
   await survive(t, scene, async () => {
     await scene.postgres.pause()
@@ -68,7 +70,7 @@ t.test('it is frozen for some seconds: nothing is lost, and requests get an answ
   })
 })
 
-t.test('F39: it refuses to write: 503 with Retry-After, nothing half done, and readers stay', async (t) => {
+t.test('F39: PostgreSQL refuses writes: 503 with Retry-After, nothing half done, and reads continue', async (t) => {
   const scene = await openScene(t)
   const client = await connect(scene, scene.postgres.adminUrl)
   await survive(t, scene, async () => {
@@ -85,7 +87,7 @@ t.test('F39: it refuses to write: 503 with Retry-After, nothing half done, and r
   await client.end()
 })
 
-t.test('it has no connection left for new ones: what is open goes on, and the rest gets its turn', async (t) => {
+t.test('PostgreSQL accepts no more connections: open ones continue, and the rest get their turn', async (t) => {
   const scene = await openScene(t)
   const hoard: pg.Client[] = []
   await survive(t, scene, async () => {

@@ -1,4 +1,7 @@
-/** F37: Redis is gone for long. PostgreSQL carries the tasks meanwhile, watchers are told, and then Redis does again. */
+/**
+ * F37: Redis is away for a long time. PostgreSQL carries the tasks meanwhile, streams continue, and then Redis takes
+ * over again.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'

@@ -1,6 +1,7 @@
-/** Workers that are killed, paused past their lease, cut off, or taken down by what they run. */
+/** Workers that are killed, paused past their lease, disconnected, or taken down by their handlers. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
 import { readTransitions } from '../../src/store/reads/tasks.js'
 import { OWN_TASKS, spawnTaskwire } from '../helpers/processes.js'
@@ -10,7 +11,7 @@ import { openScene, type Scene } from '../helpers/scene.js'
 t.setTimeout(900_000)
 
 async function statusOf(scene: Scene, id: string) {
-  return (await readTransitions(scene.db, 'default', id)).map(({ status, attempt }) => `${status} ${attempt}`)
+  return (await readTransitions(DEFAULT_PRINCIPAL, scene.db, id)).map(({ status, attempt }) => `${status} ${attempt}`)
 }
 
 t.test('F9: a worker is killed in the middle of its runs: they go on elsewhere', async (t) => {
@@ -45,7 +46,7 @@ t.test('F10: a worker is paused past its lease and wakes up: its late outcome is
   await scene.ended(more)
 })
 
-t.test('F11: the line from a worker to PostgreSQL is frozen: its runs end before others begin', async (t) => {
+t.test('F11: the connection from a worker to PostgreSQL is frozen: its runs end before others begin', async (t) => {
   const scene = await openScene(t)
   const line = await startProxy(t, [scene.postgres.port])
   await Promise.all([scene.start('web'), scene.start('relay')])
@@ -72,7 +73,7 @@ t.test('F13: a handler that blocks the event loop is named, its worker is killed
   while (!(await scene.keep('worker').then(() => true, () => false)));
   const fine = await scene.create({ payload: { steps: 0 } })
   await scene.ended([blocking, fine])
-  t.match((await readTransitions(scene.db, 'default', blocking)).at(-1), { status: 'FAILED', reason: `the handler blocked its event loop for ${scene.env['ATTEMPT_LEASE_SECONDS']} s` })
+  t.match((await readTransitions(DEFAULT_PRINCIPAL, scene.db, blocking)).at(-1), { status: 'FAILED', reason: `the handler blocked its event loop for ${scene.env['ATTEMPT_LEASE_SECONDS']} s` })
   t.same(await scene.violations([blocking, fine]), [])
 })
 
@@ -85,7 +86,7 @@ t.test('F14: a task that takes its worker down each time ends, and the others ru
   await scene.ended([poison])
   const story = await statusOf(scene, poison)
   t.same(story, ['PENDING 0', 'PROCESSING 1', 'PENDING 1', 'PROCESSING 2', 'PENDING 2', 'PROCESSING 3', 'FAILED 3'])
-  t.match((await readTransitions(scene.db, 'default', poison)).at(-1), { reason: 'worker lost 3 times' })
+  t.match((await readTransitions(DEFAULT_PRINCIPAL, scene.db, poison)).at(-1), { reason: 'worker lost 3 times' })
   await workers.stop()
   await scene.start('worker')
   const fine = await scene.create({ payload: { steps: 0 } })

@@ -9,7 +9,7 @@ import {
 
 const guard = createAddressGuard({ allowPrivate: false })
 
-/** Everything that leads to an address that is not public, as it can be written in a URL. */
+/** URLs in every notation for addresses that are not public. */
 const REFUSED_HOSTS = `
   loopback:         127.0.0.1 127.0.0.1. 127.1 127.0.1 127.255.255.254 0x7f.1 0x7f.0.0.1 0x7F000001 0177.0.0.1
                     017700000001 2130706433 127.0x0.0.1 %31%32%37.0.0.1 127。0。0。1 ①②⑦.0.0.1 １２７.0.0.1
@@ -50,7 +50,7 @@ t.test('a spelling that the URL standard refuses never becomes a URL', async (t)
   }
 })
 
-t.test('a public address gets through', async (t) => {
+t.test('a public address is allowed', async (t) => {
   for (const host of [
     '8.8.8.8',
     '1.1.1.1',
@@ -64,7 +64,7 @@ t.test('a public address gets through', async (t) => {
   }
 })
 
-t.test('a name gets through the check of the URL, and is checked when it is resolved', async (t) => {
+t.test('a name passes the check of the URL, and is checked when it is resolved', async (t) => {
   t.doesNotThrow(() => guard.checkUrl(new URL('http://example.com/')))
   await t.rejects(resolveWith(guard, 'localhost'), AddressRefusedError, 'as the operating system resolves it')
 })
@@ -111,12 +111,12 @@ t.test('a name is refused when any of its addresses is not public', async (t) =>
   }
 })
 
-t.test('the message names the host and the way out, not the address behind the host', async (t) => {
+t.test('the message names the host and the fix, not the address behind the host', async (t) => {
   const guard = createAddressGuard({ allowPrivate: false, resolve: answer(['10.1.2.3']) })
   await t.rejects(resolveWith(guard, 'db.internal'), {
     message:
       'db.internal resolves to an address that is not public (private). ' +
-      'Use a public address, or let the operator set HTTP_REQUEST_ALLOW_PRIVATE=true.',
+      'Use a public address, or have the operator set HTTP_REQUEST_ALLOW_PRIVATE=true.',
   })
 })
 
@@ -130,7 +130,7 @@ t.test('a socket gets exactly the addresses that were checked, from one resoluti
   await t.rejects(resolveWith(guard, 'rebinding.test'), AddressRefusedError, 'the next connection is checked again')
 })
 
-t.test('a socket that wants one address gets the first', async (t) => {
+t.test('a socket that asks for one address receives the first', async (t) => {
   const guard = createAddressGuard({ allowPrivate: false, resolve: answer(['2606:4700::1', '8.8.8.8']) })
   const first = await new Promise((resolve) =>
     guard.lookup('example.test', {}, (_error, address, family) => resolve({ address, family })),
@@ -148,13 +148,13 @@ t.test('a name without addresses, or that cannot be resolved, is an error', asyn
   })
 })
 
-t.test('when private addresses are allowed, all of them get through', async (t) => {
+t.test('if private addresses are allowed, all of them pass', async (t) => {
   const open = createAddressGuard({ allowPrivate: true, resolve: answer(['10.0.0.1']) })
   for (const host of REFUSED_HOSTS) t.doesNotThrow(() => open.checkUrl(new URL(`http://${host}:8080/`)), host)
   t.strictSame(await resolveWith(open, 'db.internal'), [{ address: '10.0.0.1', family: 4 }])
 })
 
-t.test('what is no address at all is not public', async (t) => {
+t.test('a text that is not an address is not public', async (t) => {
   t.equal(whyNotPublic('example.com'), 'malformed')
   t.equal(whyNotPublic(''), 'malformed')
 })

@@ -6,7 +6,7 @@ import { TaskType } from '../../src/protocol/task.js'
 
 const definitions = createDefinitions({ httpRequestAllowPrivate: false, emailFrom: 'a@example.com', emailDir: '' })
 
-t.test('every type is there once, with a valid name', async (t) => {
+t.test('every type exists once, with a valid name', async (t) => {
   const types = definitions.map(({ type }) => type)
   t.strictSame(types, ['demo.sleep', 'report.generate', 'http.request', 'tasks.export', 'email.send', 'image.thumbnail', 'webhook.deliver'])
   t.equal(new Set(types).size, types.length)
@@ -25,7 +25,7 @@ t.test('every definition is documented for the form and the API', async (t) => {
   }
 })
 
-t.test('the schemas survive the way to JSON', async (t) => {
+t.test('the schemas survive conversion to JSON', async (t) => {
   for (const { type, payload, result } of definitions) {
     for (const schema of [payload, result]) {
       t.doesNotThrow(() => Schema.Compile(JSON.parse(JSON.stringify(schema)) as object), type)

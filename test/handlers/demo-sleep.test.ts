@@ -34,13 +34,13 @@ t.test('no steps end at once, without progress', async (t) => {
   t.strictSame(progress, [])
 })
 
-t.test('it fails at the step it was told to', async (t) => {
+t.test('it fails at the requested step', async (t) => {
   const { context, progress } = createContext()
   await t.rejects(demoSleep.run({ steps: 5, stepMs: 1, failAt: 3 }, context), { message: 'failed at step 3, as asked' })
   t.equal(progress.length, 2, 'the steps before it were reported')
 })
 
-t.test('a failure beyond the last step never comes', async (t) => {
+t.test('a failure beyond the last step never happens', async (t) => {
   const { context } = createContext()
   t.match(await demoSleep.run({ steps: 2, stepMs: 1, failAt: 3 }, context), { steps: 2 })
 })

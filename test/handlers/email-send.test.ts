@@ -12,7 +12,7 @@ const open = (smtpUrl: string | undefined, folder = '') => createEmailSend({ smt
 const MESSAGE = { to: ['ada@example.com', 'bob@example.com'], cc: ['eve@example.com'], subject: 'Grüße', text: 'Hello', html: '<p>Hello</p>' }
 const TASK = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 
-t.test('a message is taken once, with an id of its task, and not again by a later attempt', async (t) => {
+t.test('a message is sent once, with an id derived from its task, and not again by a later attempt', async (t) => {
   const { url, received } = await startSmtpServer(t)
   const run = await runDefinition(open(url), MESSAGE, { taskId: TASK })
   t.match(run, { status: 'COMPLETED', result: { messageId: `<${TASK}@example.com>`, accepted: ['ada@example.com', 'bob@example.com', 'eve@example.com'], rejected: [], over: 'smtp' } })
@@ -23,7 +23,7 @@ t.test('a message is taken once, with an id of its task, and not again by a late
   t.equal(received.length, 1)
 })
 
-t.test('a worker that dies between the server and the record sends it again, and who has it can tell', async (t) => {
+t.test('a worker that dies between the acceptance and the record sends it again, with the same Message-ID', async (t) => {
   const { url, received } = await startSmtpServer(t)
   const lost = await runDefinition(open(url), MESSAGE, { crashAt: 'after-effect:send' })
   t.match(await runDefinition(open(url), MESSAGE, { after: lost }), { status: 'COMPLETED', attempt: 2 })
@@ -31,24 +31,24 @@ t.test('a worker that dies between the server and the record sends it again, and
   t.same(ids, [`<${lost.taskId}@example.com>`, `<${lost.taskId}@example.com>`])
 })
 
-t.test('what the server refuses for good is final, what it refuses for now is tried again', async (t) => {
+t.test('permanent refusals are final, temporary ones are retried', async (t) => {
   const no = await startSmtpServer(t, { address: () => 550 })
   t.match(await runDefinition(open(no.url), MESSAGE), { status: 'FAILED', error: { name: 'PermanentFailure', message: /refused: .*550/s } })
   const later = await startSmtpServer(t, { message: () => 451 })
-  t.match(await runDefinition(open(later.url), MESSAGE), { status: 'RETRYING', error: { message: /not sent: .*451/s } })
+  t.match(await runDefinition(open(later.url), MESSAGE), { status: 'RETRYING', error: { message: /could not send the e-mail: .*451/s } })
   const some = await startSmtpServer(t, { address: (address) => (address.startsWith('bob') ? 550 : 250) })
   t.match(await runDefinition(open(some.url), MESSAGE), { status: 'COMPLETED', result: { rejected: ['bob@example.com'] } })
   t.match(await runDefinition(open('smtp://127.0.0.1:1'), MESSAGE), { status: 'RETRYING', error: { message: /ECONNREFUSED/ } })
 })
 
 const REFUSALS: [SmtpRefusal, 'RETRYING' | 'FAILED'][] = [
-  // What asks for patience, wherever it comes.
+  // Temporary errors, at any point.
   [{ at: 'connect', code: 421 }, 'RETRYING'],
   [{ at: 'login', code: 454, text: '4.7.0 Temporary authentication failure' }, 'RETRYING'],
   [{ at: 'sender', code: 451 }, 'RETRYING'],
   [{ at: 'recipient', code: 450, text: '4.2.0 Greylisted, try again' }, 'RETRYING'],
   [{ at: 'message', code: 421 }, 'RETRYING'],
-  // What an operator can fix.
+  // Errors that an operator can fix.
   [{ at: 'connect', code: 554, text: 'no SMTP service here' }, 'RETRYING'],
   [{ at: 'login', code: 535, text: '5.7.8 Error: authentication failed' }, 'RETRYING'],
   [{ at: 'login', code: 534, text: '5.7.9 Please log in with your web browser' }, 'RETRYING'],
@@ -60,14 +60,14 @@ const REFUSALS: [SmtpRefusal, 'RETRYING' | 'FAILED'][] = [
   [{ at: 'recipient', code: 521, text: 'does not accept mail' }, 'RETRYING'],
   [{ at: 'message', code: 550, text: '5.3.2 system not accepting network messages' }, 'RETRYING'],
   [{ at: 'message', code: 554, text: '5.4.6 mail loop' }, 'RETRYING'],
-  // What is about this message.
+  // Errors about this message.
   [{ at: 'recipient', code: 550, text: '5.1.1 User unknown' }, 'FAILED'],
   [{ at: 'recipient', code: 553 }, 'FAILED'],
   [{ at: 'message', code: 552, text: '5.3.4 message too big' }, 'FAILED'],
   [{ at: 'message', code: 554, text: '5.7.1 rejected as spam' }, 'FAILED'],
 ]
 
-t.test('what the operator of a server can fix is tried again, what is about the message is final', async (t) => {
+t.test('errors that an operator can fix are retried, errors about the message are final', async (t) => {
   for (const [always, status] of REFUSALS) {
     const { url } = await startSmtpServer(t, { always })
     const withLogin = always.at === 'login' ? url.replace('//', '//user:password@') : url
@@ -78,18 +78,18 @@ t.test('what the operator of a server can fix is tried again, what is about the 
   t.match(await runDefinition(open(url), { ...MESSAGE, from: 'me@example.com' }), { status: 'FAILED' }, 'the sender of the task itself')
 })
 
-t.test('a mail server that never comes to an end is left after a while, and its connection closed', async (t) => {
+t.test('a mail server that never finishes is given up after a while, and its connection closed', async (t) => {
   const patient = (socket: Socket) => socket.on('data', (data) => socket.write(String(data).startsWith('EHLO') ? '250-tarpit\r\n' : '250 ok\r\n'))
   const dribble = (socket: Socket) => trickle('220-', 'a')(socket)
   for (const greet of [() => {}, dribble, (socket: Socket) => socket.write('220-hello\r\n'), (socket: Socket) => patient(socket).write('220 hello\r\n')]) {
     const tarpit = await startTarpit(t, undefined, greet)
     const definition = createEmailSend({ smtpUrl: `smtp://127.0.0.1:${tarpit.port}`, from: 'tasks@example.com', folder: '', timeouts: { answerMs: 500, wholeMs: 1_000 } })
-    t.match(await runDefinition(definition, MESSAGE), { status: 'RETRYING', error: { message: /^the e-mail was not sent: / } })
+    t.match(await runDefinition(definition, MESSAGE), { status: 'RETRYING', error: { message: /^could not send the e-mail: / } })
     await tarpit.isEmpty()
   }
 })
 
-t.test('a mail server that does not answer holds a few slots, and the other e-mails are put back', async (t) => {
+t.test('a mail server that does not answer occupies a few slots, and the other e-mails are put back', async (t) => {
   const tarpit = await startTarpit(t)
   const controller = new AbortController()
   const definition = createEmailSend({ smtpUrl: `smtp://127.0.0.1:${tarpit.port}`, from: 'tasks@example.com', folder: '' })
@@ -103,13 +103,13 @@ t.test('a mail server that does not answer holds a few slots, and the other e-ma
   t.equal(tarpit.taken, 4)
 })
 
-t.test('addresses and subjects that would be more than that are refused, and files are not read', async (t) => {
+t.test('addresses and subjects with injected headers are refused, and files are not read', async (t) => {
   for (const wrong of [{ to: ['ada'] }, { to: ['a@b.c\r\nBcc: x@y.z'] }, { to: ['a@b.c, d@e.f'] }, { subject: 'a\r\nBcc: x@y.z' }, { to: [] }, { attachments: [] }]) {
     await t.rejects(runDefinition(open('smtp://127.0.0.1:1'), { ...MESSAGE, ...wrong }), { name: 'TypeError', message: /^\/payload/ }, JSON.stringify(wrong))
   }
 })
 
-t.test('without a server it becomes a file, and the log says so', async (t) => {
+t.test('without a server the e-mail is written to a file, and the log says so', async (t) => {
   const folder = join(t.testdir(), 'emails')
   const run = await runDefinition(open(undefined, folder), MESSAGE, { taskId: TASK })
   t.match(run, { status: 'COMPLETED', result: { over: 'file' }, reported: { logs: [{ level: 'warn', message: /SMTP_URL is not set/ }] } })

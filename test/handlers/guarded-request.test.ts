@@ -23,7 +23,7 @@ t.test('each redirect is checked like the first url', async (t) => {
   }
 })
 
-t.test('a redirect within bounds is followed, one to nonsense is an error', async (t) => {
+t.test('a valid redirect is followed, one to a malformed address is an error', async (t) => {
   const origin = await serve(t, (request, response) => {
     if (request.url === '/to') response.end('there')
     else response.writeHead(302, { location: request.url === '/' ? 'to' : 'http://[' }).end()
@@ -34,7 +34,7 @@ t.test('a redirect within bounds is followed, one to nonsense is an error', asyn
   await t.rejects(sendGuarded(get(`${origin}/bad`), guard, signal), { message: /malformed address/ })
 })
 
-t.test('a redirect with an endless body does not hold up the next request', async (t) => {
+t.test('a redirect with an endless body does not delay the next request', async (t) => {
   const origin = await serve(t, (request, response) => {
     if (request.url === '/to') response.end('there')
     else response.writeHead(302, { location: '/to' }).write('and on and on')
@@ -49,7 +49,7 @@ t.test('a redirect from https to http is refused, the other way is not', async (
   t.equal(createRedirect(get('http://example.com/'), 302, 'https://example.com/').url.href, 'https://example.com/')
 })
 
-t.test('another scheme or port is another origin, which gets no secrets', async (t) => {
+t.test('another scheme or port is another origin, which receives no secrets', async (t) => {
   const from = { ...get('http://example.com/'), headers: { authorization: 'secret', accept: '*/*' } }
   t.strictSame(createRedirect(from, 302, '/b').headers, from.headers)
   for (const location of [
@@ -62,7 +62,7 @@ t.test('another scheme or port is another origin, which gets no secrets', async 
   }
 })
 
-t.test('the deadline holds while garbage is collected', async (t) => {
+t.test('the deadline survives garbage collection', async (t) => {
   const origin = await serve(t, (_request, response) => {
     const timer = setInterval(() => response.write('.'), 5)
     response.on('close', () => clearInterval(timer))
@@ -89,7 +89,7 @@ function get(url: string): GuardedRequest {
   }
 }
 
-/** The real guard, but for one origin on loopback that stands for a public server. */
+/** The real guard, except for one origin on loopback that represents a public server. */
 function guardAsIfPublic(origin: string): AddressGuard {
   const guard = createAddressGuard({ allowPrivate: false, resolve: async () => [{ address: '10.0.0.1', family: 4 }] })
   return {

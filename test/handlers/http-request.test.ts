@@ -80,7 +80,7 @@ t.test('a GET or HEAD with a body, and a url that cannot be called, say what to 
   }
 })
 
-t.test('of a body that takes more room as text, so much is kept as a result holds', async (t) => {
+t.test('a body that is larger as text is kept as far as a result has room', async (t) => {
   const bodies: Record<string, Buffer> = {
     text: Buffer.alloc(200_000, 'a'),
     quotes: Buffer.alloc(200_000, '"'),
@@ -108,7 +108,7 @@ t.test('of a body that takes more room as text, so much is kept as a result hold
   }
 })
 
-t.test('a status that was not expected fails, and one that was is kept', async (t) => {
+t.test('an unexpected status fails, and an expected one is returned', async (t) => {
   const url = await serve(t, (_request, response) => void response.writeHead(404).end('no such page'))
   await t.rejects(open.run({ url: `${url}/a?token=secret` }, createContext().context), {
     message: `GET ${url}/a answered 404, expected 200 to 299. List it in expectStatus to keep such an answer.`,
@@ -119,7 +119,7 @@ t.test('a status that was not expected fails, and one that was is kept', async (
   t.match(await open.run({ url, expectStatus: [404] }, createContext().context), { status: 404, body: 'no such page' })
 })
 
-t.test('any method is sent, and what changes nothing is sent without a key', async (t) => {
+t.test('any method is sent, and a safe one without an idempotency key', async (t) => {
   const url = await serve(t, async (request, response) => {
     response.setHeader('x-method', request.method ?? '')
     response.end(JSON.stringify({ method: request.method, key: request.headers['idempotency-key'], body: await text(request) }))
@@ -133,7 +133,7 @@ t.test('any method is sent, and what changes nothing is sent without a key', asy
   t.strictSame(await send('HEAD'), '')
 })
 
-t.test('what the server may do later is tried again, when it says; what it refuses is final', async (t) => {
+t.test('temporary errors are retried when the server says; refusals are final', async (t) => {
   let answer: { status: number; retryAfter?: string } = { status: 500 }
   const url = await serve(t, (_request, response) => {
     if (answer.retryAfter !== undefined) response.setHeader('retry-after', answer.retryAfter)
@@ -266,7 +266,7 @@ t.test('redirects are followed three times, by the rules for their status', asyn
   t.match(kept, { status: 302, headers: { location: '/' }, body: 'moved' }, 'one that is expected is not followed')
 })
 
-t.test('a redirect to another origin does not take secrets along', async (t) => {
+t.test('a redirect to another origin drops secret headers', async (t) => {
   const other = await serve(t, (request, response) => response.end(JSON.stringify(request.headers)))
   const url = await serve(t, (request, response) => {
     const location = request.url === '/same' ? '/there' : other
@@ -282,7 +282,7 @@ t.test('a redirect to another origin does not take secrets along', async (t) => 
   t.match(JSON.parse(home.body), headers)
 })
 
-t.test('what is not public is refused before anything is sent', async (t) => {
+t.test('an address that is not public is refused before anything is sent', async (t) => {
   let requests = 0
   const url = await serve(t, (_request, response) => {
     requests += 1
@@ -301,7 +301,7 @@ t.test('what is not public is refused before anything is sent', async (t) => {
   t.equal(requests, 0)
 })
 
-t.test('a name that leads to the own network is refused by the connection', async (t) => {
+t.test('a name that resolves to the internal network is refused by the connection', async (t) => {
   const names: Record<string, string> = {
     'plain.test': '127.0.0.1',
     'mapped.test': '::ffff:127.0.0.1',
@@ -334,7 +334,7 @@ t.test('the connection goes to the address that was checked', async (t) => {
   t.strictSame(asked, ['name.test'], 'the name was resolved once')
 })
 
-t.test('what goes wrong on the way is said in words', async (t) => {
+t.test('network errors have readable messages', async (t) => {
   const url = await serve(t, () => {})
   const refusing = createTcpServer().listen(0, '127.0.0.1')
   await once(refusing, 'listening')
@@ -342,7 +342,7 @@ t.test('what goes wrong on the way is said in words', async (t) => {
   refusing.close()
   await once(refusing, 'close')
   await t.rejects(open.run({ url: `http://127.0.0.1:${port}/x?key=secret` }, createContext().context), {
-    message: `GET http://127.0.0.1:${port}/x failed: the connection was refused. Check the port, and that the server runs.`,
+    message: `GET http://127.0.0.1:${port}/x failed: the connection was refused. Check the port, and that the server is running.`,
   })
   const hangingUp = await serve(t, (request) => request.socket.destroy())
   await t.rejects(open.run({ url: hangingUp }, createContext().context), { message: /closed the connection/ })
@@ -356,7 +356,7 @@ t.test('what goes wrong on the way is said in words', async (t) => {
   })
 })
 
-t.test('the schema refuses what is out of bounds and fills in what is missing', async (t) => {
+t.test('the schema refuses values out of bounds and fills in defaults', async (t) => {
   const url = 'https://example.com/'
   t.strictSame(Value.Default(open.payload, { url }), { method: 'GET', url, timeoutMs: 10_000, maxBytes: 65_536 })
   const wrong: unknown[] = [

@@ -1,4 +1,4 @@
-/** Thumbnails by sharp: of uploads and of URLs, and of what is no image. */
+/** Thumbnails by sharp: of uploads and URLs, and of files that are not images. */
 import sharp from 'sharp'
 import t from 'tap'
 import { createImageThumbnail } from '../../src/handlers/image-thumbnail.js'
@@ -9,7 +9,7 @@ const open = createImageThumbnail({ allowPrivate: true })
 const UPLOAD = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 const image = await sharp({ create: { width: 600, height: 300, channels: 3, background: '#3867d6' } }).png().toBuffer()
 
-t.test('an upload becomes a file for each width, none wider than it was', async (t) => {
+t.test('an upload becomes a file for each width, none wider than the original', async (t) => {
   const run = await runDefinition(open, { upload: UPLOAD, widths: [100, 2_000], format: 'jpeg' }, { files: { [UPLOAD]: image } })
   t.match(run, {
     status: 'COMPLETED',
@@ -21,7 +21,7 @@ t.test('an upload becomes a file for each width, none wider than it was', async 
   t.equal(run.reported.progress.length, 2)
 })
 
-t.test('an image at a url, and one that is not there', async (t) => {
+t.test('an image at a url is resized, and a missing one is an error', async (t) => {
   const url = await serve(t, (request, response) => {
     response.statusCode = request.url === '/image' ? 200 : request.url === '/busy' ? 503 : 404
     response.end(image)
@@ -33,7 +33,7 @@ t.test('an image at a url, and one that is not there', async (t) => {
   t.match(await runDefinition(closed, { url: 'http://name.test/image' }), { status: 'FAILED', error: { name: 'AddressRefusedError' } })
 })
 
-t.test('what is no image is final', async (t) => {
-  t.match(await runDefinition(open, { upload: UPLOAD }, { files: { [UPLOAD]: 'text' } }), { status: 'FAILED', error: { message: /no image that can be read/ } })
+t.test('a file that is not an image is not retried', async (t) => {
+  t.match(await runDefinition(open, { upload: UPLOAD }, { files: { [UPLOAD]: 'text' } }), { status: 'FAILED', error: { message: /not a readable image/ } })
   await t.rejects(runDefinition(open, { upload: UPLOAD, widths: [0] }), { message: /^\/payload\/widths/ })
 })

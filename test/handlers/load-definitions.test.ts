@@ -24,7 +24,7 @@ async function folderOf(t: Test, files: Record<string, string>): Promise<string>
   return folder
 }
 
-t.test('TypeScript and JavaScript, in the folder and below it, each once', async (t) => {
+t.test('TypeScript and JavaScript modules are loaded from the folder and below it, each once', async (t) => {
   const definitions = await loadOwnDefinitions(OWN_TASKS)
   t.same(definitions.map(({ type }) => type).sort(), ['test.async-options', 'test.block', 'test.crash', 'test.family', 'test.faulty', 'test.faulty-isolated', 'test.file', 'test.files', 'test.flaky', 'test.hasty-fault', 'test.late-fault', 'test.leak', 'test.pid', 'test.rejecting-result', 'test.reverse', 'test.single', 'test.slow-file', 'test.spin', 'test.spin-on', 'test.stages', 'test.tour', 'test.unstorable', 'test.wait'])
   const registry = await loadRegistry({ ...OPTIONS, tasksDir: OWN_TASKS })
@@ -32,7 +32,7 @@ t.test('TypeScript and JavaScript, in the folder and below it, each once', async
   t.ok(registry.find('demo.sleep'), 'beside the built-in ones')
 })
 
-t.test('modules that are no part of it are left alone', async (t) => {
+t.test("modules outside the folder's own code are ignored", async (t) => {
   const folder = await folderOf(t, {
     'a.ts': DEFINITION('own.a'),
     'helper.ts': 'export const helper = 1',
@@ -45,7 +45,7 @@ t.test('modules that are no part of it are left alone', async (t) => {
   t.same((await loadOwnDefinitions(folder)).map(({ type }) => type), ['own.a'])
 })
 
-t.test('what is wrong is said with the file', async (t) => {
+t.test('errors name the file', async (t) => {
   const refused = async (files: Record<string, string>, message: RegExp) => {
     await t.test(String(message), async (t) => {
       const tasksDir = await folderOf(t, files)
@@ -58,10 +58,10 @@ t.test('what is wrong is said with the file', async (t) => {
   await refused({ 'a.ts': DEFINITION('Not A Type') }, /^task type "Not A Type" /)
   await refused({ 'a.ts': DEFINITION('own.a'), 'b.ts': DEFINITION('own.a') }, /^task type "own\.a" is defined twice/)
   await refused({ 'a.ts': DEFINITION('demo.sleep') }, /^task type "demo\.sleep" is defined twice/)
-  await t.rejects(loadOwnDefinitions('/no/such/folder'), new StartupError('cannot read the folder of tasks /no/such/folder: it does not exist'))
+  await t.rejects(loadOwnDefinitions('/no/such/folder'), new StartupError('cannot read the tasks folder /no/such/folder: it does not exist'))
 })
 
-t.test('a mistake in a definition is told with its file, export, type and option', async (t) => {
+t.test('a mistake in a definition is reported with its file, export, type and option', async (t) => {
   const source = (options: string) => `import { Type } from 'taskwire'\nexport const job = { type: 'own.a', title: 'T', description: 'D', ${options} }`
   const GOOD = 'payload: Type.Object({}), result: Type.Null(), run: async () => null'
   const cases: [options: string, said: RegExp][] = [
@@ -72,17 +72,17 @@ t.test('a mistake in a definition is told with its file, export, type and option
     [`${GOOD}, timeoutMs: 5`, /has no option "timeoutMs"/], [`${GOOD}, atempts: 5`, /did you mean "attempts"/], [`${GOOD}, backoff: { kind: 'nope' }`, /backoff must be/],
     [`${GOOD}, backoff: { kind: 'fixed', delayMs: -1 }`, /backoff delayMs must be >= 0/], [`${GOOD}, backoff: 'x'`, /backoff must be/], [`${GOOD}, backoff: null`, /backoff must be/], [`${GOOD}, attempts: '3'`, /attempts must be/],
     [`${GOOD}, concurrency: 0`, /concurrency must be/], [`${GOOD}, isolation: 'thread'`, /isolation must be one of none, process/], [`${GOOD}, queue: 5`, /queue must be/], [`${GOOD}, title: 5`, /title must be/],
-    [`${GOOD}, timeLimits: { softms: 5 }`, /timeLimits softms is not known here/], [`${GOOD}, uniqueBy: 'x'`, /uniqueBy is not a function/], [`${GOOD}, progress: 5`, /progress is no schema/],
+    [`${GOOD}, timeLimits: { softms: 5 }`, /timeLimits softms is not known here/], [`${GOOD}, uniqueBy: 'x'`, /uniqueBy is not a function/], [`${GOOD}, progress: 5`, /progress is not a schema/],
   ]
   for (const [index, [options, said]] of cases.entries()) {
-    // Each under a name of its own: a module is loaded once.
+    // Each under a different name, because a module is loaded only once.
     const tasksDir = await folderOf(t, { 'good.ts': DEFINITION('own.good'), [`wrong-${index}.ts`]: source(options) })
     await t.rejects(loadRegistry({ ...OPTIONS, tasksDir }), { name: 'StartupError', message: said }, options)
     await t.rejects(loadRegistry({ ...OPTIONS, tasksDir }), { message: /^task type "own\.a": .*\(export "job" of .*wrong-\d+\.ts\)$/ }, options)
   }
 })
 
-t.test('a module that never ends to load is named', async (t) => {
+t.test('a module that never finishes loading is named', async (t) => {
   const folder = await folderOf(t, { 'stuck.ts': 'await new Promise(() => {})\nexport {}' })
   await t.rejects(loadOwnDefinitions(folder, 100), { name: 'StartupError', message: /^cannot load .*stuck\.ts: it did not load within 0\.1 s/ })
 })

@@ -1,4 +1,4 @@
-/** Who may be called now: the bounds of receivers, and their circuit breakers. The clock is the test's. */
+/** When a receiver may be called: the limits of receivers, and their circuit breakers. The test controls the clock. */
 import t from 'tap'
 import { PermanentFailure, PutBack } from '../../src/definitions/outcome-errors.js'
 import { AddressRefusedError } from '../../src/handlers/address-guard.js'
@@ -6,7 +6,7 @@ import { ReceiverGate, type ReceiverGateOptions } from '../../src/handlers/recei
 
 const { signal } = new AbortController()
 
-/** A gate, and calls that end when the test says. */
+/** A gate, and calls that end when the test says so. */
 function openGate(options: ReceiverGateOptions = {}) {
   let nowMs = 1_000_000
   const gate = new ReceiverGate({ slots: 128, now: () => nowMs, ...options })
@@ -25,7 +25,7 @@ function openGate(options: ReceiverGateOptions = {}) {
     ended.catch(() => {})
     return { ended, answer: (status?: number) => end.answer(status), fail: (error?: Error) => end.fail(error) }
   }
-  /** Calls that fail, one after the other. */
+  /** Calls that fail, one after another. */
   const failing = async (host: string, count: number) => {
     for (let failure = 0; failure < count; failure += 1) {
       const failed = call(host)
@@ -42,7 +42,7 @@ const putBack = async (ended: Promise<unknown>): Promise<PutBack> => {
   return error
 }
 
-t.test('a receiver that has not answered yet holds four slots, and its other calls are put back at once', async (t) => {
+t.test('a receiver that has not answered yet occupies four slots, and its other calls are put back at once', async (t) => {
   const { call, started, pass } = openGate()
   const calls = Array.from({ length: 260 }, () => call('tarpit.test'))
   const refused = await Promise.all(calls.slice(4).map(({ ended }) => putBack(ended)))
@@ -55,7 +55,7 @@ t.test('a receiver that has not answered yet holds four slots, and its other cal
   t.match(message, /^calls to tarpit\.test:80 under way: 4;/)
 })
 
-t.test('many receivers that do not answer hold half of the slots, and one that has answered is still called', async (t) => {
+t.test('many receivers that do not answer occupy half of the slots, and one that has answered is still called', async (t) => {
   const { call, started } = openGate()
   const known = call('known.test')
   known.answer()
@@ -67,7 +67,7 @@ t.test('many receivers that do not answer hold half of the slots, and one that h
   t.equal(await again.ended, 200)
 })
 
-t.test('each success allows one more call, up to a quarter of the slots; a failure takes all that back', async (t) => {
+t.test('each success allows one more call, up to a quarter of the slots; a failure resets that', async (t) => {
   const { call, started } = openGate()
   for (let index = 0; index < 100; index += 1) {
     const each = call('busy.test')
@@ -99,7 +99,7 @@ t.test('a call to a receiver that answers waits for a moment, and is put back af
   t.equal(await running.ended, 200)
 })
 
-t.test('after so many failures the circuit is open, and one probe at a time goes through after a pause that doubles', async (t) => {
+t.test('after enough failures the circuit opens, and one probe at a time goes through after a delay that doubles', async (t) => {
   const { call, failing, started, pass } = openGate({ failuresToOpen: 3, firstPauseMs: 5_000, maxPauseMs: 12_000 })
   await failing('down.test', 3)
   started.length = 0
@@ -125,7 +125,7 @@ t.test('after so many failures the circuit is open, and one probe at a time goes
   t.ok((await putBack(call('down.test').ended)).delayMs < 7_000, 'and the pauses begin anew')
 })
 
-t.test('an answer that speaks against the receiver counts as a failure, and one success forgets them', async (t) => {
+t.test('a failure answer counts as a failure, and one success resets the count', async (t) => {
   const { call } = openGate({ failuresToOpen: 2 })
   const end = async (status: number) => {
     const each = call('ill.test')
@@ -137,7 +137,7 @@ t.test('an answer that speaks against the receiver counts as a failure, and one 
   await putBack(call('ill.test').ended)
 })
 
-t.test('what says nothing about the receiver opens no circuit', async (t) => {
+t.test("errors that are not the receiver's do not open the circuit", async (t) => {
   const { call } = openGate({ failuresToOpen: 1 })
   for (const error of [new AddressRefusedError('private'), new PermanentFailure('gone')]) {
     const each = call('innocent.test')
@@ -154,7 +154,7 @@ t.test('what says nothing about the receiver opens no circuit', async (t) => {
   t.equal(await next.ended, 200)
 })
 
-t.test('calls that began before the circuit opened make its pause no longer', async (t) => {
+t.test('calls that started before the circuit opened do not extend its delay', async (t) => {
   const { call } = openGate({ failuresToOpen: 2, firstPauseMs: 5_000 })
   const calls = Array.from({ length: 4 }, () => call('down.test'))
   calls.forEach((each) => each.fail())
@@ -162,7 +162,7 @@ t.test('calls that began before the circuit opened make its pause no longer', as
   t.ok((await putBack(call('down.test').ended)).delayMs < 7_000)
 })
 
-t.test('another port is another receiver, and the usual port is the same written or not', async (t) => {
+t.test('another port is another receiver, and the default port is the same written or not', async (t) => {
   const { call, failing } = openGate({ failuresToOpen: 1 })
   await failing('host.test:8080', 1)
   await putBack(call('host.test:8080').ended)

@@ -1,4 +1,4 @@
-/** A receiver that takes connections and never answers, and all others who want something of the same worker. */
+/** A receiver that accepts connections and never answers, and other work of the same worker. */
 import t from 'tap'
 import { openDatabase } from '../../src/db/open.js'
 import type { Task } from '../../src/protocol/task.js'
@@ -8,7 +8,7 @@ import { createTask, watch } from '../helpers/watch.js'
 import { serve } from './serve.js'
 
 const COUNT = 260
-/** Of the 128 slots, a receiver that has not answered yet holds so many. */
+/** The share of the 128 slots that a receiver may occupy before its first answer. */
 const BOUND = 4
 
 const { address, databaseUrl } = await startApp(t, ['worker', 'relay'], { HTTP_REQUEST_ALLOW_PRIVATE: 'true' })
@@ -27,7 +27,7 @@ async function completes(body: object): Promise<Task> {
   return (await (await fetch(`${address}/api/tasks/${id}`)).json()) as Task
 }
 
-/** Resolves once each of the tasks that want the tarpit either has a slot or was put back. */
+/** Resolves once each of the tasks for the tarpit either has a slot or was put back. */
 async function untilSorted(type: string): Promise<{ failed: number; released: number }> {
   const text = `select count(*) filter (where t.attempt > 0)::integer as started,
       (select count(*)::integer from taskwire.attempts a join taskwire.tasks t on t.id = a.task_id where t.type = $1 and a.outcome = 'failed') as failed,
@@ -40,7 +40,7 @@ async function untilSorted(type: string): Promise<{ failed: number; released: nu
   }
 }
 
-t.test('callbacks to a receiver that never answers hold up neither tasks nor other callbacks', async (t) => {
+t.test('callbacks to a receiver that never answers delay neither tasks nor other callbacks', async (t) => {
   const tarpit = await startTarpit(t)
   let told = () => {}
   const called = new Promise<void>((resolve) => (told = resolve))
@@ -61,7 +61,7 @@ t.test('callbacks to a receiver that never answers hold up neither tasks nor oth
   t.same(queues, { queues: 'webhook-deliver', days: 4 })
 })
 
-t.test('requests to a receiver that never answers hold up neither tasks nor requests to others', async (t) => {
+t.test('requests to a receiver that never answers delay neither tasks nor requests to others', async (t) => {
   const tarpit = await startTarpit(t)
   const healthy = await serve(t, (_request, response) => response.end('here'))
   await createMany({ type: 'http.request', payload: { url: `http://127.0.0.1:${tarpit.port}/`, timeoutMs: 60_000 } })

@@ -130,7 +130,7 @@ t.test('failures are grouped by message and type, the most frequent first, twent
   t.equal(failures[0]?.exampleTaskId, latest?.id, 'the example is the latest')
 })
 
-t.test('it sees its own tenant, its period (end excluded) and the type asked for only', async (t) => {
+t.test('it sees only its own tenant, its period (end excluded) and the requested type', async (t) => {
   const tenant = await insert([
     { status: 'PENDING', createdAt: new Date(from) },
     { status: 'PENDING', createdAt: new Date(to), type: 'demo.late' },
@@ -184,17 +184,17 @@ t.test('both drivers give the same report', async (t) => {
   t.strictSame({ ...(await one), generatedAt: '' }, { ...(await other), generatedAt: '' })
 })
 
-t.test('nothing stored gives a report of zeros', async (t) => {
+t.test('an empty database gives a report of zeros', async (t) => {
   const report = await reportGenerate.run({ from, to }, createContext({ db, tenant: 'nobody' }).context)
   t.match(report, { total: 0, byType: [], failures: [] })
   t.ok(Value.Check(reportGenerate.result, report))
 })
 
-t.test('an empty period is refused with both ends', async (t) => {
+t.test('an empty period is refused, and both ends are named', async (t) => {
   const { context } = createContext({ db })
   await t.rejects(reportGenerate.run({ from: to, to: from }, context), {
     name: 'PermanentFailure',
-    message: `the period is empty: from (${to}) must be before to (${from}). Left out, to is now and from is 24 hours before to.`,
+    message: `the period is empty: from (${to}) must be before to (${from}). If omitted, to is now and from is 24 hours before to.`,
   })
   await t.rejects(reportGenerate.run({ from, to: from }, context), { message: /the period is empty/ })
   await t.rejects(reportGenerate.run({ from: '9999-01-01T00:00:00Z' }, context), { message: /the period is empty/ })
@@ -230,7 +230,7 @@ function ended(status: Status, { waitMs, runMs, failure, type }: Ended): Row {
   }
 }
 
-/** Stores tasks under a tenant of their own, and gives its name. */
+/** Stores tasks under a separate tenant, and returns its name. */
 async function insert(rows: readonly Row[]): Promise<string> {
   const tenant = `tenant-${createId()}`
   const values = rows.map((row) => ({

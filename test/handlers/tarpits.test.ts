@@ -1,4 +1,7 @@
-/** Whatever a receiver does to keep a request open: it ends with the time-out, and its connection is closed. */
+/**
+ * Receivers that keep a request open in every possible way: the request ends with the time-out, and its connection is
+ * closed.
+ */
 import t from 'tap'
 import { createAddressGuard } from '../../src/handlers/address-guard.js'
 import { sendGuarded, type GuardedRequest } from '../../src/handlers/guarded-request.js'
@@ -36,13 +39,13 @@ for (const [what, treat] of Object.entries(SLOW)) {
   })
 }
 
-t.test('headers without end, as fast as they are taken, are refused', async (t) => {
+t.test('endless headers, as fast as they are read, are refused', async (t) => {
   const tarpit = await startTarpit(t, flood(OK, `x-a: ${'b'.repeat(1_000)}\r\n`))
   await t.rejects(sendGuarded(get(`http://127.0.0.1:${tarpit.port}/`, { timeoutMs: 60_000 }), guard, signal), { message: /Headers Overflow/i })
   await tarpit.isEmpty()
 })
 
-t.test('of a body without end no more than asked for is kept', async (t) => {
+t.test('of an endless body only the requested part is kept', async (t) => {
   const tarpit = await startTarpit(t, flood(`${OK}\r\n`, 'a'.repeat(65_536)))
   const answer = await sendGuarded(get(`http://127.0.0.1:${tarpit.port}/`, { timeoutMs: 60_000 }), guard, signal)
   t.match(answer, { status: 200, truncated: true })
@@ -50,13 +53,13 @@ t.test('of a body without end no more than asked for is kept', async (t) => {
   await tarpit.isEmpty()
 })
 
-t.test('a body that nobody wants is not waited for', async (t) => {
+t.test('a body that is not needed is not awaited', async (t) => {
   const tarpit = await startTarpit(t, trickle(`${OK}content-length: 1000\r\n\r\n`, 'a'))
   t.match(await sendGuarded(get(`http://127.0.0.1:${tarpit.port}/`, { timeoutMs: 60_000, maxBytes: 'none' }), guard, signal), { status: 200 })
   await tarpit.isEmpty()
 })
 
-t.test('a TLS handshake that nobody answers ends with the time-out', async (t) => {
+t.test('an unanswered TLS handshake ends with the time-out', async (t) => {
   const tarpit = await startTarpit(t)
   await t.rejects(sendGuarded(get(`https://127.0.0.1:${tarpit.port}/`), guard, signal), LATE)
   await tarpit.isEmpty()
@@ -67,8 +70,8 @@ t.test('a connection that is never accepted ends with the time-out', { skip: pro
   await t.rejects(sendGuarded(get(`http://127.0.0.1:${port}/`), guard, signal), LATE)
 })
 
-t.test('a name server that never answers is not waited for, and one question for a name is enough', async (t) => {
-  // The time-out itself keeps no process alive.
+t.test('a name server that never answers is not awaited, and concurrent lookups share one query', async (t) => {
+  // The time-out itself does not keep a process alive.
   await startTarpit(t)
   let asked = 0
   const slow = createAddressGuard({ allowPrivate: true, resolve: () => (asked++, new Promise(() => {})) })

@@ -1,6 +1,7 @@
-/** An export whose worker dies, at each place where it could matter: the next attempt ends it, with the same file. */
+/** An export whose worker dies at each critical point: the next attempt completes it, with the same file. */
 import { createHash } from 'node:crypto'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { tasksExport } from '../../src/handlers/tasks-export.js'
 import { exportPage, exportSlice, looksLikeFormula } from '../../src/store/reads/export.js'
 import { editTaskIfWaiting } from '../../src/store/tasks/edit.js'
@@ -28,7 +29,7 @@ for (const crashAt of POINTS) {
 
 const csvOf = ({ reported }: Awaited<ReturnType<typeof runDefinition>>) => reported.artifacts.get('tasks.csv')?.content.toString() ?? ''
 
-t.test('what a spreadsheet would run as a formula is text', async (t) => {
+t.test('a cell that a spreadsheet would run as a formula becomes text', async (t) => {
   const tag = 'formulas'
   const signs = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '−']
   const before = ['', ' ', '\t', '\r', '\n', '\uFEFF', '"', "'", ';', ',', '|', ':', '\u00A0', '\u3000', '\u200B', '“', '«', '＂', '；', '，', ' \uFEFF"; ', '""', '\u0001', ' '.repeat(300)]
@@ -41,7 +42,7 @@ t.test('what a spreadsheet would run as a formula is text', async (t) => {
   for (const title of harmless) t.ok(csv.includes(`,"${shown(title)}",`), title)
 })
 
-t.test('whatever invisible character, quote or separator comes before the sign', async (t) => {
+t.test('so does one with any invisible character, quote or separator before the formula sign', async (t) => {
   const passedOver = /[\p{White_Space}\p{Cc}\p{Default_Ignorable_Code_Point}\p{Pi}\p{Pf}"'`´„‚＂＇,;:|،؛、，：；｜]/u
   const text = `select array_to_json(array_agg(n))::text as codes from generate_series(1, 65535) n where n not between 55296 and 57343 and ${looksLikeFormula(`chr(n) || '=1'`)}`
   const [row] = await db.run<{ codes: string }>({ name: 'test_formulas', text }, [])
@@ -52,7 +53,7 @@ t.test('whatever invisible character, quote or separator comes before the sign',
   t.same(codes.filter((code) => /[\p{L}\p{N}]/u.test(String.fromCharCode(code)) && guarded.has(code) && !passedOver.test(String.fromCharCode(code))).map((code) => code.toString(16)), [], 'letters and digits begin text')
 })
 
-t.test('a CSV file begins with a byte order mark, unless that is not wanted; NDJSON never does', async (t) => {
+t.test('a CSV file begins with a byte order mark unless it is disabled; NDJSON never does', async (t) => {
   const [id = ''] = await storeTasks(db, 1, { title: 'Grüße 日本', tags: ['bom'] })
   const read = async (payload: object, file: string) => (await runDefinition(tasksExport, { tag: 'bom', ...payload }, { db })).reported.artifacts.get(file)
   const usual = await read({}, 'tasks.csv')
@@ -67,7 +68,7 @@ t.test('a CSV file begins with a byte order mark, unless that is not wanted; NDJ
   }
 })
 
-t.test('cells that are longer than a spreadsheet shows are counted, and the result says so', async (t) => {
+t.test('cells longer than a spreadsheet shows are counted in the result', async (t) => {
   const ofLength = (length: number, character = 'x') => ({ payload: { text: character.repeat((length - '{"text": ""}'.length) / character.length) } })
   const export_ = (tag: string, payload: object = {}) => runDefinition(tasksExport, { tag, ...payload }, { db })
   await storeTasks(db, 1, { ...ofLength(32_767), tags: ['fits'] })
@@ -82,7 +83,7 @@ t.test('cells that are longer than a spreadsheet shows are counted, and the resu
   t.match(await export_('long', { format: 'ndjson' }), { result: { rows: 4, longCells: 0 } })
 })
 
-t.test('pages end by bytes, and every row comes once, whatever its size', async (t) => {
+t.test('pages are limited in bytes, and every row is exported once, whatever its size', async (t) => {
   const tag = 'sizes'
   const sizes = [1, 2_400_000, 10, 1_200_000, 1_200_000, 100, 1]
   for (const size of sizes) await storeTasks(db, 1, { payload: { text: 'a"é😀'.repeat(size / 4) }, tags: [tag] })
@@ -100,10 +101,10 @@ t.test('pages end by bytes, and every row comes once, whatever its size', async 
 
 t.test('a row that changes while its slices are read fails the attempt, and is not mixed', async (t) => {
   const [id = ''] = await storeTasks(db, 1, { payload: { text: 'a'.repeat(100) }, tags: ['moving'] })
-  const page = await exportPage(db, 'default', { tag: 'moving' }, { format: 'ndjson', afterId: null, limit: 1_000, maxBytes: 50 })
+  const page = await exportPage(DEFAULT_PRINCIPAL, db, { tag: 'moving' }, { format: 'ndjson', afterId: null, limit: 1_000, maxBytes: 50 })
   t.match(page, { rows: 1, lines: null, large: { id } })
   if (page.large === null) return
-  t.equal((await exportSlice(db, page.large, 'ndjson', 0, 10)).length, 10)
-  t.ok(await editTaskIfWaiting(db, 'default', id, { title: 'another' }))
-  await t.rejects(exportSlice(db, page.large, 'ndjson', 10, 10), { message: /has changed while its row was written/ })
+  t.equal((await exportSlice(DEFAULT_PRINCIPAL, db, page.large, 'ndjson', 0, 10)).length, 10)
+  t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, id, { title: 'another' }))
+  await t.rejects(exportSlice(DEFAULT_PRINCIPAL, db, page.large, 'ndjson', 10, 10), { message: /changed while its row was being written/ })
 })

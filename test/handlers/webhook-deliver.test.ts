@@ -21,7 +21,7 @@ interface Received {
   body: CallbackMessage
 }
 
-t.test('each end is told once, signed, and again while the receiver fails', async (t) => {
+t.test('each end is reported once, signed, and retried while the receiver fails', async (t) => {
   const { address, databaseUrl } = await startApp(t, ['worker', 'relay'], { HTTP_REQUEST_ALLOW_PRIVATE: 'true' })
   const printed = spawnTaskwire(t, ['webhook-secret'], { env: { DATABASE_URL: databaseUrl } })
   await printed.exited
@@ -30,7 +30,7 @@ t.test('each end is told once, signed, and again while the receiver fails', asyn
   let failures = 1
   const url = await serve(t, async (request, response) => {
     const body = await text(request)
-    // Throws when the signature does not fit.
+    // Throws if the signature is invalid.
     const message = webhook.verify(body, request.headers as Record<string, string>) as Received['body']
     received.push({ id: String(request.headers['webhook-id']), body: message })
     response.statusCode = message.data.status === 'FAILED' && failures-- > 0 ? 503 : 204
@@ -66,7 +66,7 @@ t.test('the pauses between attempts grow to a day', async (t) => {
   t.ok((pauses[0] ?? 0) < 6_000 && (pauses.at(-1) ?? 0) > 20 * 3_600_000)
 })
 
-t.test('nobody but the server makes or edits a callback', async (t) => {
+t.test('only the server creates or edits a callback', async (t) => {
   const tasksDir = t.testdir({
     'forge.ts': `
       import { defineTask, Type } from 'taskwire'
@@ -95,7 +95,7 @@ t.test('nobody but the server makes or edits a callback', async (t) => {
   t.match(await send('POST', '/api/tasks', { type: 'webhook.deliver', payload: {} }), refusal, 'whatever its payload')
   t.match(await send('POST', '/api/tasks/batch', { tasks: [{}, forged] }), { ...refusal, body: { errors: [{ pointer: '/tasks/1/type' }] } })
   t.match(await send('POST', '/api/tasks', { queue: 'webhook-deliver', payload: { steps: 0 } }), { status: 422, body: { code: 'invalid_task', errors: [{ pointer: '/queue' }] } })
-  t.match(await send('POST', '/api/tasks', { type: 'own.forge', payload: forged }), { body: { status: 'FAILED', failure: { message: /Only the server makes and edits tasks of the type "webhook\.deliver"/ } } })
+  t.match(await send('POST', '/api/tasks', { type: 'own.forge', payload: forged }), { body: { status: 'FAILED', failure: { message: /Only the server creates and edits tasks of the type "webhook\.deliver"/ } } })
   const inSql = (options: string) => db.run({ name: `test_forge_${options.length}`, text: `select taskwire.create_task(${options})` }, [])
   await t.rejects(inSql(`type => 'webhook.deliver', payload => '{}'`), { message: /only the server makes tasks of type 'webhook\.deliver'/ })
   await t.rejects(inSql(`type => 'demo.sleep', queue => 'webhook-deliver'`), { message: /the queue 'webhook-deliver' is for callbacks only/ })
@@ -110,7 +110,7 @@ t.test('nobody but the server makes or edits a callback', async (t) => {
   t.same(items.filter(({ isInternal }) => isInternal).map(({ type }) => type), ['webhook.deliver'])
 })
 
-t.test('a delivery whose task did not ask for it is not sent', async (t) => {
+t.test('a callback that its task did not request is not sent', async (t) => {
   const db = await openTestDatabase(t, (await startPostgres(t)).url)
   const definition = createWebhookDeliver({ allowPrivate: true, secret: webhookSecret })
   const url = await serve(t, () => t.fail('it was sent'))
@@ -120,12 +120,12 @@ t.test('a delivery whose task did not ask for it is not sent', async (t) => {
     const run = await runDefinition(definition, { taskId, url }, { db })
     return run.status === 'FAILED' ? run.error.message : run.status
   }
-  t.match(await why(silent), /does not name this URL as its callbackUrl/)
+  t.match(await why(silent), /does not have this URL as its callbackUrl/)
   t.match(await why(pending), /has not ended: it is PENDING/)
-  t.match(await why('019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'), /there is no task/)
+  t.match(await why('019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'), /no longer exists/)
 })
 
-t.test('the verifier of docs/tasks.md takes each message once, and only its own', async (t) => {
+t.test('the verifier in docs/tasks.md accepts each message once, and only its own', async (t) => {
   const [, code = ''] = /```js\n(import \{ Webhook \}[^]*?)```/.exec(await readFile('docs/tasks.md', 'utf8')) ?? []
   const folder = t.testdir({ 'verifier.mjs': code })
   const { readCallback } = (await import(`${folder}/verifier.mjs`)) as { readCallback: (secret: string, url: string, headers: Record<string, string>, body: string) => CallbackMessage | null }
@@ -155,7 +155,7 @@ t.test('the verifier of docs/tasks.md takes each message once, and only its own'
   t.throws(() => read({ headers: stale }), { name: 'Error' }, 'an old one, under an id that was not seen')
 })
 
-/** Asks until one of them is as wanted. */
+/** Polls until one of them is as wanted. */
 async function untilSome<Item>(ask: () => Promise<readonly Item[]>, isWanted: (item: Item) => boolean): Promise<Item> {
   for (;;) {
     const found = (await ask()).find(isWanted)

@@ -1,4 +1,4 @@
-/** The web application on real services, listening on a port of its own; with a worker and a relay when asked for. */
+/** The web application on real services, listening on its own port; optionally with a worker and a relay. */
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
@@ -7,6 +7,7 @@ import { loadConfig } from '../../src/config.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import { startRelay } from '../../src/relay/relay.js'
 import type { ConnectionCounts, ConnectionLimits } from '../../src/web/connections/connections.js'
+import type { Identify } from '../../src/web/principal.js'
 import { startWeb } from '../../src/web/web.js'
 import { startWorker } from '../../src/worker/worker.js'
 import { hasRedisServer, startPostgres, startRedis, type TestPostgres, type TestRedis, type TestScope } from './services.js'
@@ -40,6 +41,7 @@ export async function startApp(
   roles: readonly ('worker' | 'relay')[] = [],
   variables: Record<string, string> = {},
   limits: Partial<ConnectionLimits> = {},
+  identify?: Identify,
 ): Promise<TestApp> {
   const postgres = await startPostgres(t)
   const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
@@ -55,7 +57,7 @@ export async function startApp(
     const worker = await startWorker(loadConfig('worker', env), log)
     t.teardown(() => worker.stop())
   }
-  const web = await startWeb(loadConfig('web', env), log, limits)
+  const web = await startWeb(loadConfig('web', env), log, limits, identify)
   t.teardown(() => web.stop())
   return { address: web.address, databaseUrl: postgres.url, postgres, redis, counts: web.counts, stopWeb: web.stop }
 }

@@ -1,4 +1,6 @@
-/** A real Chromium for tests of the page: `/usr/bin/chromium`, or the one that CHROMIUM_PATH names. Closed with the test. */
+/**
+ * A real Chromium for tests of the page: `/usr/bin/chromium`, or the one named by CHROMIUM_PATH. Closed with the test.
+ */
 import { access, constants } from 'node:fs/promises'
 import { chromium, type Browser, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core'
 import type { TestScope } from './services.js'
@@ -6,6 +8,17 @@ import type { TestScope } from './services.js'
 const DEFAULT_PATH = '/usr/bin/chromium'
 /** How long an action or a wait may take before the test gives up: a page on a slow machine beside other work. */
 const ACTION_MS = 240_000
+
+/**
+ * Each context opens a window, and each window of a newer Chromium loads the pop-up of an address bar that nobody sees, in a process of its
+ * own, which takes longer than a page of ours; another process is kept spare. The rest is what Playwright switches off: of two lists
+ * Chromium reads the last.
+ */
+const UNUSED_FEATURES = [
+  ...['WebUIOmniboxPopup', 'WebUIOmniboxFullPopup', 'WebUIOmniboxAimPopup', 'PreloadTopChromeWebUI', 'SpareRendererForSitePerProcess'],
+  ...['AvoidUnnecessaryBeforeUnloadCheckSync', 'DestroyProfileOnBrowserClose', 'HttpsUpgrades', 'HttpsFirstBalancedModeAutoEnable', 'LensOverlay', 'MediaRouter'],
+  ...['PaintHolding', 'ThirdPartyStoragePartitioning', 'AvoidCorsURLLoaderRestartOnRedirect', 'OptimizationHints', 'NetworkTimeServiceQuerying', 'AimEnabled', 'PreconnectToSearch'],
+]
 
 /** A page, and everything that went wrong in it. */
 export interface TestPage {
@@ -23,7 +36,7 @@ export async function launchBrowser(t: TestScope, flags: readonly string[] = [])
   })
   const isRoot = process.getuid?.() === 0
   // The sandbox refuses to run as root; a container's /dev/shm may be too small for a page.
-  const args = ['--disable-dev-shm-usage', '--disable-background-networking', ...(isRoot ? ['--no-sandbox'] : []), ...flags]
+  const args = ['--disable-dev-shm-usage', '--disable-background-networking', `--disable-features=${UNUSED_FEATURES.join()}`, ...(isRoot ? ['--no-sandbox'] : []), ...flags]
   const browser = await chromium.launch({ executablePath, args })
   t.teardown(() => browser.close())
   return browser

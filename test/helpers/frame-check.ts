@@ -1,4 +1,4 @@
-/** Frames of real servers in tests are checked against `/asyncapi.json`, as a client generated from it would. */
+/** Checks frames of real servers against `/asyncapi.json`, as a client generated from it would. */
 import { createChecker } from '../../src/definitions/schema-errors.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import { describeStreams } from '../../src/web/docs/asyncapi.js'

@@ -1,4 +1,7 @@
-/** Proves from what is stored that nothing was lost, stuck, doubled or reordered. Used by the fault tests and the chaos run. */
+/**
+ * Proves from the stored data that nothing was lost, stuck, duplicated or reordered. Used by the fault tests and the
+ * chaos run.
+ */
 import type { Database } from '../../src/db/database.js'
 import { EDITABLE_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
 
@@ -12,7 +15,7 @@ export interface StoredTransition {
   edited?: string[] | null
 }
 
-export interface StoredAttempt {
+interface StoredAttempt {
   taskId: string
   attempt: number
   startedMs: number

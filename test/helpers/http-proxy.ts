@@ -1,4 +1,4 @@
-/** A reverse proxy in front of the server that can answer by itself, and let no WebSockets through, as proxies of others do. */
+/** A reverse proxy in front of the server that can answer by itself and block WebSockets, as some proxies do. */
 import { once } from 'node:events'
 import { createServer, request as sendRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'

@@ -1,4 +1,7 @@
-/** A list as one WebSocket tells it, kept as a client without a library would keep it, and compared with what is stored. */
+/**
+ * A list received over one WebSocket, maintained as a client without a library would, and compared with the stored
+ * data.
+ */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
 import { compareRows, type ListChangeMessage, type ListMessage, type ListRequest } from '../../src/protocol/list.js'

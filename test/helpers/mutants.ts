@@ -1,4 +1,4 @@
-/** Proof that a test can fail: a mechanism is taken out of a copy of the source, and the test must notice. */
+/** Proves that a test can fail: a mechanism is removed from a copy of the source, and the test must notice. */
 import { execFile } from 'node:child_process'
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -31,7 +31,7 @@ export async function copyProject(t: { teardown(action: () => unknown): void }):
 export async function runTest(folder: string, file: string, env: NodeJS.ProcessEnv = {}): Promise<{ code: number; output: string }> {
   const { PATH, HOME, TMPDIR } = process.env
   const options = { cwd: folder, env: { PATH, HOME, TMPDIR, TAP_BAIL: '1', TAP_TIMEOUT: '120', ...env }, maxBuffer: 64 * 1024 * 1024, timeout: 600_000 }
-  await promisify(execFile)(process.execPath, ['build.js', '--tests'], { cwd: folder })
+  await promisify(execFile)(process.execPath, ['build.js', '--tests', file], { cwd: folder })
   const built = file.replace(/^test\//, 'dist-test/').replace(/\.ts$/, '.js')
   return new Promise((resolve) => {
     execFile(process.execPath, [built], options, (error, stdout, stderr) => {

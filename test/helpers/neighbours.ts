@@ -1,4 +1,5 @@
-/** A worker with well-behaved runs in it, for tests of what a harmful handler does to them. */
+/** A worker with well-behaved runs, for tests of the effect of a harmful handler on them. */
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Task } from '../../src/protocol/task.js'
 import { readTasks } from '../../src/store/reads/tasks.js'
 import { OWN_TASKS } from './processes.js'
@@ -24,6 +25,6 @@ export async function startNeighbours(scene: Scene, stepMs = 100): Promise<strin
 /** The tasks, once all have ended, in the order of the ids. */
 export async function readEnds(scene: Scene, ids: readonly string[]): Promise<Task[]> {
   await scene.ended(ids, 240_000)
-  const found = new Map((await readTasks(scene.db, 'default', [...ids])).map((task) => [task.id, task]))
+  const found = new Map((await readTasks(DEFAULT_PRINCIPAL, scene.db, [...ids])).map((task) => [task.id, task]))
   return ids.flatMap((id) => found.get(id) ?? [])
 }

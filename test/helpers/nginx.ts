@@ -1,4 +1,4 @@
-/** An nginx of its own for a test, on a port of its own and on loopback alone. */
+/** An nginx for one test, on its own port and on loopback only. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { access, constants, mkdtemp, rm, writeFile } from 'node:fs/promises'

@@ -1,4 +1,4 @@
-/** Tests of the page: each with a page of its own, which at its end has complained of nothing. */
+/** Tests of the page: each has its own page, which must end without errors. */
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import type { CreateTask } from '../../src/protocol/http.js'
@@ -6,7 +6,7 @@ import type { Status } from '../../src/protocol/status.js'
 import type { Task } from '../../src/protocol/task.js'
 import { openPage } from './browser.js'
 
-export interface PageTestOptions extends BrowserContextOptions {
+interface PageTestOptions extends BrowserContextOptions {
   /** What a browser itself logs of a refusal that the test provokes. */
   expected?: RegExp
 }

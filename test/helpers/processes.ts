@@ -1,4 +1,4 @@
-/** Taskwire's own processes for tests: the built command line, as a user runs it. All end with the test. */
+/** Taskwire's own processes for tests: the command line, as a user runs it. All end with the test. */
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
 import { access, chmod, chown, cp, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url'
 import type { UserIds } from '../../src/services/embedded/server-process.js'
 import { canExecute, findDefaultUser } from '../../src/services/embedded/service-user.js'
 import type { RoleMessage } from '../../src/services/supervise/role-process.js'
+import { BUNDLED_MAIN, MAIN } from './roles.js'
 import { findChildren, type TestScope } from './services.js'
 
-/** The built command line; `npm run build` makes it, and `npm test` runs that first. */
-export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+export { MAIN }
 /** A folder of definitions such as a project has. */
 export const OWN_TASKS = fileURLToPath(new URL('../../test/fixtures/tasks', import.meta.url))
 
@@ -26,7 +26,7 @@ export interface ProcessOptions {
   user?: UserIds
   /** What follows `start`. */
   flags?: readonly string[]
-  /** Another command line than `MAIN`. */
+  /** Another command line than the bundled one. */
   main?: string
   /** Another program than Node with the command line. */
   program?: string
@@ -34,7 +34,7 @@ export interface ProcessOptions {
   ownGroup?: boolean
 }
 
-export interface Exit {
+interface Exit {
   code: number | null
   signal: NodeJS.Signals | null
 }
@@ -83,7 +83,7 @@ function spawnMain(args: readonly string[], options: ProcessOptions, stdio: Stdi
     Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined),
   )
   // tap puts hooks of its own into NODE_OPTIONS; these processes are to be as a user's.
-  const program = options.program === undefined ? [process.execPath, options.main ?? MAIN] : [options.program]
+  const program = options.program === undefined ? [process.execPath, options.main ?? BUNDLED_MAIN] : [options.program]
   return spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', ...program, ...args], {
     env: { ...inherited, ...options.env },
     cwd: options.cwd,

@@ -1,4 +1,6 @@
-/** A small TCP proxy between a process and what it connects to, whose line can be cut, frozen, slowed down and switched over. */
+/**
+ * A small TCP proxy between a process and its server. Its connections can be cut, frozen, slowed down and redirected.
+ */
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import type { TestScope } from './services.js'
 

@@ -1,4 +1,4 @@
-/** A client that writes bytes as no proper client would: half of something, one by one, many at once, or reads nothing. */
+/** A client that sends bytes as no proper client would: partial, one by one, many at once, or without reading. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-/** Everything as real processes on private servers, for tests that kill parts of it. */
+/** All roles as real processes on private servers, for tests that kill parts of them. */
 import { randomUUID } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

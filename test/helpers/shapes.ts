@@ -1,4 +1,4 @@
-/** Values of schemas, and what strangers make of them: one place replaced by something else, unknown fields around it. */
+/** Values of schemas and invalid variants of them: one location replaced, unknown fields around it. */
 import fc from 'fast-check'
 import type { TSchema } from 'typebox'
 
@@ -23,7 +23,7 @@ interface Keywords {
 }
 
 /** Values that fit the schema, nearly always: what a pattern and a length ask for together may be missed. */
-export function valuesOf(schema: TSchema): fc.Arbitrary<unknown> {
+function valuesOf(schema: TSchema): fc.Arbitrary<unknown> {
   const { type, anyOf, enum: choices, properties, patternProperties, required = [], items, minItems = 0, maxItems = 5, minimum = -10, maximum = 1_000, examples = [], format, pattern, minLength = 0, maxLength = 20, ...rest } =
     schema as Keywords
   if ('const' in rest) return fc.constant(rest.const)
@@ -58,7 +58,7 @@ export function valuesOf(schema: TSchema): fc.Arbitrary<unknown> {
 }
 
 /** A text that stands for itself in JSON: what no JavaScript value can, such as lists 60,000 deep. */
-export class Raw {
+class Raw {
   constructor(readonly json: string) {}
 }
 
@@ -78,7 +78,7 @@ export const anyShape: fc.Arbitrary<unknown> = fc.oneof(
 )
 
 /** Where a value can be replaced: everywhere in it, and where its schema would have a field that is not there. */
-export function placesOf(schema: TSchema, value: unknown, path: readonly string[] = []): (readonly string[])[] {
+function placesOf(schema: TSchema, value: unknown, path: readonly string[] = []): (readonly string[])[] {
   const { properties = {}, items } = schema as Keywords
   const here = [path]
   if (Array.isArray(value)) return [...here, ...value.flatMap((item, index) => placesOf(items ?? {}, item, [...path, String(index)]))]
@@ -87,7 +87,7 @@ export function placesOf(schema: TSchema, value: unknown, path: readonly string[
   return [...here, ...[...names].flatMap((name) => placesOf(properties[name] ?? {}, (value as Record<string, unknown>)[name], [...path, name]))]
 }
 
-export function replaceAt(value: unknown, path: readonly string[], by: unknown): unknown {
+function replaceAt(value: unknown, path: readonly string[], by: unknown): unknown {
   const [name, ...rest] = path
   if (name === undefined) return by
   if (Array.isArray(value)) return value.map((item: unknown, index) => (String(index) === name ? replaceAt(item, rest, by) : item))

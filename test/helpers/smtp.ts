@@ -1,11 +1,11 @@
-/** A real SMTP server, which counts what it takes. */
+/** A real SMTP server that counts the messages it accepts. */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { SMTPServer } from 'smtp-server'
 import type { TestScope } from './services.js'
 
-export interface ReceivedEmail {
+interface ReceivedEmail {
   to: string[]
   content: string
 }

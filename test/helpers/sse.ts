@@ -1,4 +1,4 @@
-/** Reads server-sent events as they come, field by field. */
+/** Reads server-sent events as they arrive, field by field. */
 export interface ServerSentEvent {
   id: string | undefined
   event: string | undefined

@@ -1,4 +1,4 @@
-/** Servers that take a connection and never come to an end, each in its own way. Real ones, on loopback. */
+/** Servers that accept a connection and never finish, each in its own way. Real ones, on loopback. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'

@@ -1,10 +1,10 @@
-/** A watcher with nothing clever about it: what one WebSocket says, as it says it. */
+/** A simple watcher: collects the messages of one WebSocket unchanged. */
 import { WebSocket } from 'ws'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { Task } from '../../src/protocol/task.js'
 import { readFrame } from './frame-check.js'
 
-export interface Watched {
+interface Watched {
   messages: StreamMessage[]
   code: number
   reason: string

@@ -1,4 +1,4 @@
-/** What is kept of a watched task in memory. */
+/** What is kept in memory of a watched task. */
 import t from 'tap'
 import { createFoldedTask } from '../../src/live/folded-task.js'
 import { toFrame } from '../../src/live/frame.js'
@@ -15,13 +15,13 @@ function begin() {
   return { known, take, kept }
 }
 
-t.test('the latest transitions are kept, whatever there were', async (t) => {
+t.test('the latest transitions are kept, however many there were', async (t) => {
   const { take, kept } = begin()
   for (let version = 2; version <= 60; version += 1) t.equal(take({}), 'applied')
   t.same(kept(), Array.from({ length: 32 }, (_, index) => 29 + index))
 })
 
-t.test('of edits with large values few are kept, and the last always', async (t) => {
+t.test('few edits with large values are kept, and always the last one', async (t) => {
   const { known, take, kept } = begin()
   const edit = (kilobytes: number) => take({ edited: ['payload'], changes: { payload: 'x'.repeat(kilobytes * 1_024) } })
   for (let version = 2; version <= 20; version += 1) edit(20)

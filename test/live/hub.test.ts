@@ -1,11 +1,12 @@
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Task } from '../../src/protocol/task.js'
 import { Client, ID, NO_LOG, openWorld, OTHER_ID, settle, UNKNOWN_ID, until } from './world.js'
 
 t.test('a watcher gets the snapshot, then each transition, then the end', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  t.equal(await hub.find(ID), true)
+  t.equal(await hub.find(DEFAULT_PRINCIPAL, ID), true)
   const client = new Client().attach(hub, ID)
   bus.deliver(store.commit(ID, 'PROCESSING'))
   bus.deliver(store.report(ID, 0.5))
@@ -17,7 +18,7 @@ t.test('a watcher gets the snapshot, then each transition, then the end', async 
   t.same(client.closed, { code: 1000, reason: 'ended' })
 })
 
-t.test('who comes after the end gets the final snapshot and the end', async (t) => {
+t.test('a watcher that connects after the end receives the final snapshot and the close', async (t) => {
   const { store, hub } = await openWorld(t)
   store.create(ID)
   store.commit(ID, 'CANCELLED')
@@ -27,12 +28,12 @@ t.test('who comes after the end gets the final snapshot and the end', async (t) 
   t.equal(client.closed?.code, 1000)
 })
 
-t.test('the task is read after the broker has acknowledged, and what came meanwhile needs no second read', async (t) => {
+t.test('the task is read after the broker has acknowledged, and events that arrive meanwhile need no second read', async (t) => {
   const steps: string[] = []
   const { store, bus, hub } = await openWorld(t, {
-    readTasks: async (ids) => {
+    readTasks: async (principal, ids) => {
       steps.push('read')
-      const before = await store.readTasks(ids)
+      const before = await store.readTasks(principal, ids)
       bus.deliver(store.commit(ID, 'PROCESSING'))
       bus.deliver(store.report(ID, 0.1))
       return before
@@ -52,10 +53,10 @@ t.test('the task is read after the broker has acknowledged, and what came meanwh
   t.same(client.story, ['snapshot 1', 'transition 2', 'progress 2 0.1'])
 })
 
-t.test('events that come doubled, reordered or as hints make no difference', async (t) => {
+t.test('duplicate, reordered and hint-only events make no difference', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const client = new Client().attach(hub, ID)
   const second = store.commit(ID, 'PROCESSING')
   const third = store.commit(ID, 'RETRYING')
@@ -70,9 +71,9 @@ t.test('events that come doubled, reordered or as hints make no difference', asy
 t.test('ten thousand watchers of one task cost one read, and all get everything in order', async (t) => {
   let reads = 0
   const { store, bus, hub } = await openWorld(t, {
-    readTasks: async (ids) => {
+    readTasks: async (principal, ids) => {
       reads += 1
-      return store.readTasks(ids)
+      return store.readTasks(principal, ids)
     },
   })
   store.create(ID)
@@ -89,7 +90,7 @@ t.test('ten thousand watchers of one task cost one read, and all get everything 
   t.equal(reads, 1)
 })
 
-t.test('all watchers are told of the end before the first of them is closed, and other work goes on meanwhile', async (t) => {
+t.test('all watchers receive the end before the first of them is closed, and other work continues meanwhile', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
   store.create(OTHER_ID)
@@ -110,17 +111,17 @@ t.test('all watchers are told of the end before the first of them is closed, and
   t.equal(leaving?.closed, undefined, 'one that has gone by itself is spared it')
 })
 
-t.test('tasks that are asked for together are read together', async (t) => {
+t.test('tasks requested together are read together', async (t) => {
   const batches: number[] = []
   const { store, hub } = await openWorld(t, {
-    readTasks: async (ids) => {
+    readTasks: async (principal, ids) => {
       batches.push(ids.length)
-      return store.readTasks(ids)
+      return store.readTasks(principal, ids)
     },
   })
   const ids = Array.from({ length: 1_200 }, (_, index) => `019aa3f2-7c1e-7b3a-9a55-${String(index).padStart(12, '0')}`)
   for (const id of ids) store.create(id)
-  const found = await Promise.all(ids.map((id) => hub.find(id)))
+  const found = await Promise.all(ids.map((id) => hub.find(DEFAULT_PRINCIPAL, id)))
   t.ok(found.every(Boolean))
   t.same(batches, [500, 500, 200])
 })
@@ -128,7 +129,7 @@ t.test('tasks that are asked for together are read together', async (t) => {
 t.test('a lost final event is found by the position check', async (t) => {
   const { store, hub } = await openWorld(t, { positionCheckMs: 20 })
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const client = new Client().attach(hub, ID)
   store.commit(ID, 'PROCESSING')
   store.commit(ID, 'FAILED')
@@ -136,28 +137,28 @@ t.test('a lost final event is found by the position check', async (t) => {
   t.same(client.story, ['snapshot 1', 'transition 2', 'transition 3'])
 })
 
-t.test('while the broker is down, tasks are served and move all the same', async (t) => {
+t.test('while the broker is down, tasks are still served and move', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   bus.isUp = false
   bus.subscribe = () => new Promise(() => {})
   store.create(ID)
-  t.equal(await hub.find(ID), true)
+  t.equal(await hub.find(DEFAULT_PRINCIPAL, ID), true)
   const client = new Client().attach(hub, ID)
   store.commit(ID, 'CANCELLED')
   await until(() => client.isEnded)
 })
 
-t.test('a broker that does not acknowledge is not waited for', async (t) => {
+t.test('a broker that does not acknowledge is not awaited', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   bus.subscribe = () => new Promise(() => {})
   store.create(ID)
-  t.equal(await hub.find(ID), true)
+  t.equal(await hub.find(DEFAULT_PRINCIPAL, ID), true)
 })
 
-t.test('after the subscription was renewed, what was missed is read at once, progress too', async (t) => {
+t.test('after the subscription was renewed, missed changes are read at once, including progress', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const client = new Client().attach(hub, ID)
   store.commit(ID, 'PROCESSING')
   store.report(ID, 0.25)
@@ -180,7 +181,7 @@ t.test('a watcher that resumes', async (t) => {
     return client
   }
 
-  await t.test('gets what it missed, one by one, and the latest progress', async (t) => {
+  await t.test('receives what it missed, one by one, and the latest progress', async (t) => {
     const client = await resume(2)
     t.same(client.story, ['resumed 2', 'transition 3', 'transition 4', 'progress 4 0.5'])
     t.match(client.messages[0], { taskId: ID, status: 'PROCESSING', version: 2 })
@@ -211,7 +212,7 @@ t.test('a watcher that resumes', async (t) => {
   })
 })
 
-t.test('a history that is gone is answered with a new start', async (t) => {
+t.test('a missing history is answered with a reset', async (t) => {
   const { store, hub } = await openWorld(t, { readTransitionMessages: async () => [] })
   store.create(ID)
   store.commit(ID, 'PROCESSING')
@@ -220,12 +221,12 @@ t.test('a history that is gone is answered with a new start', async (t) => {
   t.same(client.story, ['snapshot 2 reset'])
 })
 
-t.test('a history of many pages is told in full, to many at once with few reads', async (t) => {
+t.test('a history of many pages is sent completely, to many watchers with few reads', async (t) => {
   let reads = 0
   const { store, hub } = await openWorld(t, {
-    readTransitionMessages: async (id, since, limit) => {
+    readTransitionMessages: async (principal, id, since, limit) => {
       reads += 1
-      return store.readTransitionMessages(id, since, limit)
+      return store.readTransitionMessages(principal, id, since, limit)
     },
   })
   store.create(ID)
@@ -237,10 +238,10 @@ t.test('a history of many pages is told in full, to many at once with few reads'
   t.equal(reads, 3)
 })
 
-t.test('a full socket is sent nothing; when it has room it gets every transition and only the latest progress', async (t) => {
+t.test('a full socket is sent nothing; when it has room it receives every transition and only the latest progress', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const slow = new Client().attach(hub, ID)
   const quick = new Client().attach(hub, ID)
   slow.buffered = 64 * 1024
@@ -259,10 +260,10 @@ t.test('a full socket is sent nothing; when it has room it gets every transition
   t.equal(quick.messages.length, 1 + 119 + 61)
 })
 
-t.test('a message larger than what a socket may hold goes alone', async (t) => {
+t.test('a message larger than the buffer limit is sent alone', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const client = new Client().attach(hub, ID)
   bus.deliver(store.commit(ID, 'PROCESSING'))
   client.buffered = 20_000
@@ -277,7 +278,7 @@ t.test('a message larger than what a socket may hold goes alone', async (t) => {
 t.test('a stream is not closed before the socket has taken almost all of it', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const client = new Client().attach(hub, ID)
   client.buffered = 20_000
   bus.deliver(store.commit(ID, 'CANCELLED'))
@@ -288,10 +289,10 @@ t.test('a stream is not closed before the socket has taken almost all of it', as
   t.equal(client.closed?.code, 1000)
 })
 
-t.test('a client that takes nothing is closed with 4002, one that takes a little is not', async (t) => {
+t.test('a client that reads nothing is closed with 4002, one that reads a little is not', async (t) => {
   const { store, bus, hub } = await openWorld(t, { positionCheckMs: 10, maxStuckMs: 300 })
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const dead = new Client().attach(hub, ID)
   const slow = new Client().attach(hub, ID)
   dead.buffered = slow.buffered = 1_000_000
@@ -305,7 +306,7 @@ t.test('a client that takes nothing is closed with 4002, one that takes a little
 
 t.test('an unknown task is not found, and leaves nothing behind', async (t) => {
   const { bus, hub } = await openWorld(t)
-  t.equal(await hub.find(UNKNOWN_ID), false)
+  t.equal(await hub.find(DEFAULT_PRINCIPAL, UNKNOWN_ID), false)
   t.same(hub.counts(), { tasks: 0, streams: 0, heldBytes: 0 })
   t.same(bus.subscribed, [])
   const client = new Client().attach(hub, UNKNOWN_ID)
@@ -317,13 +318,13 @@ t.test('a read that fails fails `find`; streams wait until it works', async (t) 
   let isAway = true
   const { store, hub } = await openWorld(t, {
     positionCheckMs: 10,
-    readTasks: async (ids) => {
+    readTasks: async (principal, ids) => {
       if (isAway) throw new Error('the database is away')
-      return store.readTasks(ids)
+      return store.readTasks(principal, ids)
     },
   })
   store.create(ID)
-  await t.rejects(hub.find(ID), { message: 'the database is away' })
+  await t.rejects(hub.find(DEFAULT_PRINCIPAL, ID), { message: 'the database is away' })
   const client = new Client().attach(hub, ID)
   await settle()
   t.same(client.messages, [])
@@ -332,10 +333,10 @@ t.test('a read that fails fails `find`; streams wait until it works', async (t) 
   t.same(client.story, ['snapshot 1'])
 })
 
-t.test('a task that is deleted ends its streams; a database that went back makes them come again', async (t) => {
+t.test('a deleted task ends its streams; a database that went back makes clients reconnect', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   const before: Task = store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   const first = new Client().attach(hub, ID)
   bus.deliver(store.commit(ID, 'PROCESSING'))
   store.tasks.set(ID, before)
@@ -355,13 +356,13 @@ t.test('a task that is deleted ends its streams; a database that went back makes
 t.test('a room outlives its last stream for a second, then it is gone', async (t) => {
   let reads = 0
   const { store, bus, hub } = await openWorld(t, {
-    readTasks: async (ids) => {
+    readTasks: async (principal, ids) => {
       reads += 1
-      return store.readTasks(ids)
+      return store.readTasks(principal, ids)
     },
   })
   store.create(ID)
-  await hub.find(ID)
+  await hub.find(DEFAULT_PRINCIPAL, ID)
   new Client().attach(hub, ID).stream?.stop()
   const client = new Client().attach(hub, ID)
   t.same([reads, client.story], [1, ['snapshot 1']])
@@ -374,7 +375,7 @@ t.test('a room outlives its last stream for a second, then it is gone', async (t
   t.same(client.story, ['snapshot 1'])
 })
 
-t.test('stopping tells every watcher to come back, each after a pause of its own', async (t) => {
+t.test('stopping tells every watcher to reconnect, each after a different delay', async (t) => {
   const { store, bus, hub } = await openWorld(t, { log: NO_LOG })
   store.create(ID)
   const clients = Array.from({ length: 20 }, () => new Client().attach(hub, ID))

@@ -1,5 +1,9 @@
-/** What the hub keeps of tasks whose payloads and results are large: their positions, and no more of the rest than a bound for all of them. */
+/**
+ * What the hub keeps of tasks with large payloads and results: their positions, and a limited cache of the rest for all
+ * of them.
+ */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { toFrame } from '../../src/live/frame.js'
 import { createHeldFrames } from '../../src/live/held-frames.js'
 import { MAX_HELD_FRAME_BYTES } from '../../src/live/hub.js'
@@ -11,7 +15,7 @@ const LARGE = 'x'.repeat(100_000)
 const COUNT = 400
 const idOf = (index: number): TaskId => `019aa3f2-7c1e-7b3a-9a55-${index.toString(16).padStart(12, '0')}`
 
-/** PostgreSQL leaves large values out of tasks that are read to be watched. */
+/** PostgreSQL leaves out large values of tasks that are read for watching. */
 function leaveOut(tasks: Task[]) {
   return tasks.map((task) => {
     const isLarge = JSON.stringify([task.payload, task.result]).length > 4_096
@@ -19,14 +23,14 @@ function leaveOut(tasks: Task[]) {
   })
 }
 
-/** As many tasks as would fill memory, in a hub that is asked for all of them. */
+/** As many tasks as would fill memory, all requested from one hub. */
 async function openLargeWorld(t: Parameters<typeof openWorld>[0], onFirstRead?: (world: { store: Store }, id: TaskId) => void) {
   const wholeReads: TaskId[] = []
   const world: Awaited<ReturnType<typeof openWorld>> = await openWorld(t, {
-    readTasks: async (ids) => leaveOut(await world.store.readTasks(ids)),
-    readWholeTask: (id) => {
+    readTasks: async (principal, ids) => leaveOut(await world.store.readTasks(principal, ids)),
+    readWholeTask: (principal, id) => {
       if (wholeReads.push(id) === 1) onFirstRead?.(world, id)
-      return world.store.readWholeTask(id)
+      return world.store.readWholeTask(principal, id)
     },
   })
   const ids = Array.from({ length: COUNT }, (_, index) => idOf(index))
@@ -34,20 +38,20 @@ async function openLargeWorld(t: Parameters<typeof openWorld>[0], onFirstRead?: 
   return { ...world, ids, wholeReads }
 }
 
-/** A client whose socket is full from the beginning. */
+/** A client whose socket is full from the start. */
 class FullClient extends Client {
   override buffered = 1e9
 }
 
 const payloadOf = (client: Client) => (client.messages[0] as unknown as { task: Task }).task.payload
 
-t.test('watchers that read nothing make the hub hold positions, and no payload', async (t) => {
+t.test('for watchers that read nothing the hub holds positions, but no payloads', async (t) => {
   const { hub, ids, wholeReads } = await openLargeWorld(t)
-  await Promise.all(ids.map((id) => hub.find(id)))
+  await Promise.all(ids.map((id) => hub.find(DEFAULT_PRINCIPAL, id)))
   const clients = ids.map((id) => new FullClient().attach(hub, id))
   await settle()
   t.same(hub.counts(), { tasks: COUNT, streams: COUNT, heldBytes: 0 })
-  t.same(ids.filter((id) => hub.task(id)?.payload !== null), [], 'no room keeps a payload')
+  t.same(ids.filter((id) => hub.task(DEFAULT_PRINCIPAL, id)?.payload !== null), [], 'no room keeps a payload')
   t.same(wholeReads, [], 'and none was read for a socket without room')
   for (const client of clients) client.drain()
   await until(() => clients.every(({ messages }) => messages.length === 1))
@@ -56,7 +60,7 @@ t.test('watchers that read nothing make the hub hold positions, and no payload',
   t.ok(heldBytes > MAX_HELD_FRAME_BYTES / 2 && heldBytes <= MAX_HELD_FRAME_BYTES, `${heldBytes} bytes are held of ${COUNT * LARGE.length}`)
 })
 
-t.test('many watchers of one large task share a read, and those who come later too', async (t) => {
+t.test('many watchers of one large task share a read, and so do later ones', async (t) => {
   const { hub, ids: [id = ''], wholeReads } = await openLargeWorld(t)
   const clients = Array.from({ length: 50 }, () => new Client().attach(hub, id))
   await until(() => clients.every(({ messages }) => messages.length === 1))
@@ -66,7 +70,7 @@ t.test('many watchers of one large task share a read, and those who come later t
   t.equal(wholeReads.length, 1)
 })
 
-t.test('a large task that moves on while it is read is told as it stands then, and nothing is missing', async (t) => {
+t.test('a large task that changes while it is read is sent in its new state, without gaps', async (t) => {
   const { store, bus, hub, ids: [id = ''] } = await openLargeWorld(t, ({ store }, id) => void store.commit(id, 'PROCESSING'))
   const commit = (status: Status, extra = {}) => bus.deliver(store.commit(id, status, extra))
   const client = new Client().attach(hub, id)
@@ -76,7 +80,7 @@ t.test('a large task that moves on while it is read is told as it stands then, a
   await until(() => client.isEnded)
   t.same(client.story, ['snapshot 2', 'transition 3'])
   t.match(client.messages[1], { result: { text: LARGE } })
-  t.equal(hub.task(id)?.result, null, 'the result is not kept in the task')
+  t.equal(hub.task(DEFAULT_PRINCIPAL, id)?.result, null, 'the result is not kept in the task')
   const others = [new Client().attach(hub, id), new Client().attach(hub, id, 1)]
   await until(() => others.every(({ isEnded }) => isEnded))
   t.same(others.map(({ story }) => story), [['snapshot 3'], ['resumed 1', 'transition 2', 'transition 3']])
@@ -89,13 +93,13 @@ t.test('a whole task that cannot be read is read at the next check', async (t) =
   const id = idOf(0)
   store.tasks.set(id, { ...store.create(id), payload: { text: LARGE } })
   const { hub } = await openWorld(t, {
-    readTasks: async (ids) => leaveOut(await store.readTasks(ids)),
+    readTasks: async (principal, ids) => leaveOut(await store.readTasks(principal, ids)),
     readVersions: store.readVersions,
-    readWholeTask: (given) => (isAway ? Promise.reject(new Error('PostgreSQL is away')) : store.readWholeTask(given)),
+    readWholeTask: (principal, given) => (isAway ? Promise.reject(new Error('PostgreSQL is away')) : store.readWholeTask(principal, given)),
     positionCheckMs: 20,
   })
   const client = new Client().attach(hub, id)
-  await until(() => hub.task(id) !== undefined)
+  await until(() => hub.task(DEFAULT_PRINCIPAL, id) !== undefined)
   await settle()
   t.same(client.messages, [])
   isAway = false
@@ -103,7 +107,7 @@ t.test('a whole task that cannot be read is read at the next check', async (t) =
   t.match(payloadOf(client), { text: LARGE })
 })
 
-t.test('results that are large are dropped from memory in the order of their use', async (t) => {
+t.test('large results are dropped from memory in order of their last use', async (t) => {
   const dropped: number[] = []
   const frames = createHeldFrames(1_000)
   const made = [400, 400, 400, 2_000, 100].map((bytes, version) => ({ ...toFrame({ type: 'resumed', taskId: idOf(0), status: 'PENDING', version }), bytes }))

@@ -1,10 +1,12 @@
 /**
- * List rooms against a plain list: whatever happens to notices (lost, late, doubled), whenever reads begin and end, and whoever is slow,
- * each watcher holds what is stored once things are quiet, and no message has a payload.
+ * List rooms against a plain list: whatever happens to notices (lost, late, duplicated), whenever reads start and end,
+ * and whichever clients are slow, each watcher holds the stored state once things are quiet, and no message has a
+ * payload.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { ListQuery, ListReads } from '../../src/live/list-query.js'
 import type { ListSink } from '../../src/live/list-stream.js'
 import { startLists } from '../../src/live/lists.js'
@@ -45,7 +47,7 @@ class Store {
     count: () => this.#read(() => ({ byStatus: {}, more: [] })),
   }
 
-  /** What is answered was true at some moment of the reading. */
+  /** The answer was true at some moment of the read. */
   async #read<Value>(look: () => Value): Promise<Value> {
     this.reads += 1
     const isEarly = this.reads % 2 === 0
@@ -138,7 +140,7 @@ const steps = fc.array(
   { minLength: 10, maxLength: 60 },
 )
 
-t.test('every watcher holds what is stored, whatever becomes of the notices', async (t) => {
+t.test('every watcher ends with the stored state, whatever happens to the notices', async (t) => {
   const closes: string[] = []
   await fc.assert(
     fc.asyncProperty(steps, async (story) => {
@@ -147,7 +149,7 @@ t.test('every watcher holds what is stored, whatever becomes of the notices', as
       const joining: Promise<void>[] = []
       const join = async (query: ListQuery) => {
         const watcher = new Watcher(query)
-        const list = await lists.open(query)
+        const list = await lists.open(DEFAULT_PRINCIPAL, query)
         watchers.push({ watcher, stream: list.follow(watcher) })
       }
       try {
@@ -194,13 +196,13 @@ t.test('every watcher holds what is stored, whatever becomes of the notices', as
   t.same(closes.filter((close) => !/^1012 retryAfterMs=[123]\d{3}$/.test(close)), [], 'every stream was told at the end of its story to come back, after a second at the earliest')
 })
 
-t.test('a client that takes nothing is told the whole list once it does, however much has changed', async (t) => {
+t.test('a client that stopped reading receives the whole list once it reads, however much has changed', async (t) => {
   const { store, lists, tell } = openWorld()
   t.teardown(() => lists.stop())
   const query = { filter: {}, limit: 10 }
   const [slow, quick] = [new Watcher(query), new Watcher(query)]
-  const stream = (await lists.open(query)).follow(slow)
-  ;(await lists.open(query)).follow(quick)
+  const stream = (await lists.open(DEFAULT_PRINCIPAL, query)).follow(slow)
+  ;(await lists.open(DEFAULT_PRINCIPAL, query)).follow(quick)
   slow.isFull = true
   for (let round = 1; round <= 3; round += 1) {
     store.put(newTask(round))
@@ -214,15 +216,15 @@ t.test('a client that takes nothing is told the whole list once it does, however
   t.same([slow.wholes, quick.wholes], [2, 1])
 })
 
-t.test('an outage of PostgreSQL costs time, and nobody watching costs nothing', async (t) => {
+t.test('an outage of PostgreSQL only costs time, and lists without watchers cost nothing', async (t) => {
   const { store, lists, tell, listeners } = openWorld()
   t.teardown(() => lists.stop())
   const query = { filter: {}, limit: 10 }
   const watcher = new Watcher(query)
   store.isAway = true
-  await t.rejects(lists.open(query))
+  await t.rejects(lists.open(DEFAULT_PRINCIPAL, query))
   store.isAway = false
-  const stream = (await lists.open(query)).follow(watcher)
+  const stream = (await lists.open(DEFAULT_PRINCIPAL, query)).follow(watcher)
   store.isAway = true
   store.put(newTask(1))
   tell(newTask(1))
@@ -234,13 +236,13 @@ t.test('an outage of PostgreSQL costs time, and nobody watching costs nothing', 
   await until(() => lists.counts().lists === 0 && listeners.size === 0, 'the room goes')
 })
 
-t.test('rooms and their rows are bounded', async (t) => {
+t.test('the numbers of rooms and rows are limited', async (t) => {
   const { lists } = openWorld()
   t.teardown(() => lists.stop())
   for (let index = 0; index < 20; index += 1) {
     const query = { filter: { tag: `${index}` }, limit: 1_000 }
-    ;(await lists.open(query)).follow(new Watcher(query))
+    ;(await lists.open(DEFAULT_PRINCIPAL, query)).follow(new Watcher(query))
   }
-  await t.rejects(lists.open({ filter: {}, limit: 1 }), /lists with 20000 rows/)
-  t.equal((await lists.open({ filter: { tag: '3' }, limit: 1_000 })).name, 'list-4', 'one that is watched has room for more')
+  await t.rejects(lists.open(DEFAULT_PRINCIPAL, { filter: {}, limit: 1 }), /lists with 20000 rows/)
+  t.equal((await lists.open(DEFAULT_PRINCIPAL, { filter: { tag: '3' }, limit: 1_000 })).name, 'list-4', 'one that is watched has room for more')
 })

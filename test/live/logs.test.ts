@@ -1,4 +1,4 @@
-/** Lines of handlers on a stream, in memory. */
+/** Log lines of handlers on a stream, in memory. */
 import t from 'tap'
 import type { LogMessage } from '../../src/protocol/stream.js'
 import { Client, ID, openWorld, settle, until } from './world.js'
@@ -10,7 +10,7 @@ function makeLine(seq: number, version: number): LogMessage {
 
 const told = (client: Client) => client.messages.map((message) => (message.type === 'log' ? `line ${message.line.seq}` : `${message.type} ${message.version}`))
 
-t.test('stored lines come first, then live ones, each once, and none to who did not ask', async (t) => {
+t.test('stored lines come first, then live ones, each once, and only on request', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
   store.commit(ID, 'PROCESSING')
@@ -49,11 +49,11 @@ t.test('lines that the broker lost are there before the end', async (t) => {
   t.same(after.closed?.code, 1000)
 })
 
-t.test('while lines cannot be read the stream waits, and goes on when they can', async (t) => {
+t.test('while lines cannot be read the stream waits, and continues when they can', async (t) => {
   let isAway = true
   const { store, hub } = await openWorld(t, {
     positionCheckMs: 10,
-    readLatestLogs: async (id, limit) => (isAway ? Promise.reject(new Error('away')) : store.readLatestLogs(id, limit)),
+    readLatestLogs: async (principal, id, limit) => (isAway ? Promise.reject(new Error('away')) : store.readLatestLogs(principal, id, limit)),
   })
   store.create(ID)
   store.commit(ID, 'PROCESSING')

@@ -1,6 +1,6 @@
 /**
- * Proof that the schedules of `races.test.ts` can fail: each mechanism that keeps a stream whole is taken out of a copy of
- * the source, and the same schedules must notice.
+ * Proof that the schedules of `races.test.ts` can fail: each mechanism that keeps a stream complete is removed from a
+ * copy of the source, and the same schedules must detect it.
  */
 import t from 'tap'
 import { copyProject, runTest, testMutant, type Mutant } from '../helpers/mutants.js'
@@ -65,9 +65,51 @@ const MUTANTS: Mutant[] = [
   },
 ]
 
-t.test('a copy of the source that lacks nothing passes', async (t) => {
+/** What `tenants.test.ts` must notice: each leaves out the tenant where tasks of two could meet. */
+const TENANTS = 'test/live/tenants.test.ts'
+const TENANT_MUTANTS: Mutant[] = [
+  {
+    without: 'the tenant in the key of the room of a task',
+    file: 'src/live/hub.ts',
+    from: 'return `${tenant} ${id}`',
+    to: 'return `${tenant.slice(0, 0)} ${id}`',
+  },
+  {
+    without: 'the tenant in the key of a list',
+    file: 'src/live/list-query.ts',
+    from: 'JSON.stringify([tenant, ...FILTER_NAMES',
+    to: 'JSON.stringify([tenant.slice(0, 0), ...FILTER_NAMES',
+  },
+  {
+    without: 'the tenant of a notice',
+    file: 'src/live/list-query.ts',
+    from: 'return tenantOf(notice) === tenant ?',
+    to: 'return tenantOf(notice) === tenant || true ?',
+  },
+  {
+    without: 'the tenant of an event',
+    file: 'src/live/hub.ts',
+    from: 'keyOfRoom(tenantOf(event), event.taskId)',
+    to: 'keyOfRoom(tenantOf({}), event.taskId)',
+  },
+  {
+    without: 'the tenant of a position',
+    file: 'src/live/position-check.ts',
+    from: ' || tenant !== room.tenant',
+    to: '',
+  },
+  {
+    without: 'taking the tenant out of a frame',
+    file: 'src/live/frame.ts',
+    from: 'if (event.tenant === undefined) return',
+    to: 'if (event.tenant !== null) return',
+  },
+]
+
+t.test('an unmodified copy of the source passes', async (t) => {
   const { code, output } = await runTest(await copyProject(t), SCHEDULES, SETTINGS)
   t.equal(code, 0, output)
 })
 
 for (const mutant of MUTANTS) await testMutant(t, mutant, SCHEDULES, SETTINGS)
+for (const mutant of TENANT_MUTANTS) await testMutant(t, mutant, TENANTS)

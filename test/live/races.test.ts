@@ -1,14 +1,16 @@
 /**
- * The hub against what can happen around it, in any order, in a world without clocks: hundreds of schedules a second.
+ * The hub against everything that can happen around it, in any order, in a world without clocks: hundreds of schedules
+ * a second.
  *
- * - A hostile world: events lost, doubled, reordered, or come as hints; reads that fail, or answer with what was true when
- *   they began or when they ended; slow clients; clients that come back.
+ * - A hostile world: events are lost, duplicated, reordered, or arrive as hints; reads fail, or answer with the state
+ *   at their start or at their end; clients are slow, or reconnect.
  * - A kind world: events arrive once and in order and no read fails. There the position check must not be needed.
  *
- * `SCHEDULES` says how many are run in each. `mutants.deep.ts` runs this against hubs that lack one of their mechanisms.
+ * `SCHEDULES` is the number of runs in each. `mutants.deep.ts` runs this against hubs without one of their mechanisms.
  */
 import fc from 'fast-check'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { startHub, type Hub } from '../../src/live/hub.js'
 import { fold } from '../../src/protocol/fold.js'
 import { isFinal, type Status } from '../../src/protocol/status.js'
@@ -41,7 +43,7 @@ interface Step {
   which: number
 }
 
-/** Somebody who watches over several connections, as `public/task-stream.js` does. */
+/** A watcher over several connections, as in `public/task-stream.js`. */
 class Watcher {
   client: Client
   task: Task | undefined
@@ -72,14 +74,14 @@ class Watcher {
     return this.hasLeft || this.client.closed?.code === 1000
   }
 
-  /** Who was told that the task has ended knows how. */
+  /** A watcher that was told that the task has ended knows the outcome. */
   assertWhole({ version, status, title }: Task): void {
     const { task } = this
     if (this.client.closed?.code !== 1000 || (task?.version === version && task.status === status && task.title === title)) return
     throw new Error(`closed at ${task?.version} of ${version}, as "${task?.title}"`)
   }
 
-  /** Folds what came, and checks that it is what was promised. */
+  /** Folds a message, and checks that the guarantees hold. */
   fold(): void {
     for (const message of this.client.messages.slice(this.folded)) {
       const before = this.task
@@ -87,7 +89,7 @@ class Watcher {
       if (this.isResuming && message.type !== 'resumed') throw new Error(`${message.type} instead of resumed`)
       this.isResuming = false
       if (message.type === 'snapshot' && message.reset) throw new Error(`reset at ${message.version}, at ${before?.version}`)
-      // Another process may not know of the latest progress yet; its time says that it is older.
+      // Another process may not know the latest progress yet; its time says that it is older.
       if (message.type === 'progress' && outcome === 'stale' && message.version === before?.version) continue
       if (outcome !== 'applied') throw new Error(`${message.type} ${message.version} is ${outcome} at ${before?.version}`)
       if (message.type === 'resumed' && message.status !== before?.status) throw new Error('resumed with another status')
@@ -99,7 +101,7 @@ class Watcher {
   }
 }
 
-/** One life of a task, watched through two hubs that share nothing but the database. */
+/** One life of a task, watched through two hubs that share only the database. */
 class Schedule {
   private readonly store = new Store()
   private readonly buses = [new Bus(), new Bus()]
@@ -135,9 +137,9 @@ class Schedule {
     const { readTasks, readWholeTask, readTransitionMessages, readVersions, readLatestLogs } = this.store
     bus.subscribe = () => this.ask(async () => {})
     return startHub({
-      readTasks: (ids) => this.ask(() => readTasks(ids)),
-      readWholeTask: (id) => this.ask(() => readWholeTask(id)),
-      readTransitionMessages: (id, since, limit) => this.ask(() => readTransitionMessages(id, since, limit)),
+      readTasks: (principal, ids) => this.ask(() => readTasks(principal, ids)),
+      readWholeTask: (principal, id) => this.ask(() => readWholeTask(principal, id)),
+      readTransitionMessages: (principal, id, since, limit) => this.ask(() => readTransitionMessages(principal, id, since, limit)),
       readLatestLogs,
       readVersions: (ids) => this.ask(() => readVersions(ids)),
       events: bus,
@@ -174,7 +176,7 @@ class Schedule {
         if (this.watchers.length < 4) this.watchers.push(new Watcher(hub))
         return
       case 'find':
-        void hub.find(ID).catch(() => {})
+        void hub.find(DEFAULT_PRINCIPAL, ID).catch(() => {})
         return
       case 'fill':
         if (watcher) watcher.client.buffered = 65_000
@@ -211,7 +213,7 @@ class Schedule {
     this.pending.splice(which % Math.max(1, this.pending.length), 1)[0]?.answer(how)
   }
 
-  /** A read, answered when a step says so: with what was true when it began, or is when it ends. */
+  /** A read, answered when a step says so: with the state at its start, or at its end. */
   private async ask<Answer>(read: () => Promise<Answer>): Promise<Answer> {
     const old = structuredClone(await read())
     if (this.isCalm) return old
@@ -220,7 +222,7 @@ class Schedule {
     return how === 'old' ? old : read()
   }
 
-  /** The task ends, and from now on nothing goes wrong. In a hostile world all that is under way is lost. */
+  /** The task ends, and from now on nothing fails. In a hostile world all that is in flight is lost. */
   private async calmDown(): Promise<void> {
     const isKind = this.world === 'kind'
     while (!isFinal(this.store.task(ID).status)) this.commit()
@@ -242,8 +244,8 @@ class Schedule {
   }
 }
 
-const numRuns = Number(process.env['SCHEDULES'] ?? atDepth(10_000, 50_000))
-// Finding the shortest failing schedule takes long; it is for people.
+const numRuns = Number(process.env['SCHEDULES'] ?? atDepth(2_500, 25_000))
+// Finding the shortest failing schedule takes long; it is for debugging.
 const endOnFailure = process.env['MUTANT'] !== undefined
 
 t.setTimeout(Math.max(900_000, numRuns * 10))

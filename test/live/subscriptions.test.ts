@@ -1,17 +1,19 @@
-/** Subscriptions of one connection that cross, without a socket. The rest is in `web/subscription-socket`. */
+/** Concurrent subscriptions of one connection, without a socket. The rest is in `web/subscription-socket`. */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { createSubscriptions, type SubscriptionsDeps } from '../../src/live/subscriptions.js'
 import type { SocketAnswer } from '../../src/protocol/subscription.js'
 import { settle } from './world.js'
 
-t.test('a subscription that was given up while its tasks were read follows nothing, whoever has its id now', async (t) => {
+t.test('a subscription that ended while its tasks were read follows nothing, even if its id is reused', async (t) => {
   const answers: SocketAnswer[] = []
   const followed: string[] = []
   const reads: ((ids: string[]) => void)[] = []
   const subscriptions = createSubscriptions({
+    principal: DEFAULT_PRINCIPAL,
     hub: {
       find: async () => true,
-      attach: (id) => {
+      attach: (_principal, id) => {
         followed.push(id)
         return { drained() {}, stop() {} }
       },

@@ -1,5 +1,9 @@
-/** What surrounds a hub, in memory: tasks with their history, a broker that loses and doubles, clients that fold. */
+/**
+ * The surroundings of a hub, in memory: tasks with their history, a broker that loses and duplicates events, clients
+ * that fold.
+ */
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { DEFAULT_PRINCIPAL, DEFAULT_TENANT, type Principal } from '../../src/access/principal.js'
 import type { EventListener } from '../../src/broker/broker.js'
 import { startHub, type Hub, type HubDeps, type Sink, type TaskStream } from '../../src/live/hub.js'
 import { LOW_WATER_BYTES, MAX_BUFFERED_BYTES } from '../../src/live/task-stream.js'
@@ -15,11 +19,13 @@ export const OTHER_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e12'
 /** Tasks as PostgreSQL would hold them. */
 export class Store {
   readonly tasks = new Map<TaskId, Task>()
+  readonly #tenants = new Map<TaskId, string>()
   readonly history = new Map<TaskId, TransitionMessage[]>()
   readonly lines = new Map<TaskId, LogMessage[]>()
   private clock = Date.parse('2026-11-20T21:22:23.456Z')
 
-  create(id: TaskId): Task {
+  create(id: TaskId, tenant = DEFAULT_TENANT): Task {
+    this.#tenants.set(id, tenant)
     const task: Task = {
       ...{ id, title: 'a task', type: 'demo.sleep', status: 'PENDING', version: 1, attempt: 0, maxAttempts: 1, queue: 'default' },
       ...{ expiresAt: null, uniqueKey: null, parentId: null, batchId: null, callbackUrl: null },
@@ -34,7 +40,7 @@ export class Store {
     return task
   }
 
-  /** The status that it has already makes an edit. */
+  /** The current status again makes an edit. */
   commit(id: TaskId, status: Status, extra: Partial<TransitionMessage> = {}): TransitionMessage {
     const task = this.task(id)
     const attempt = status === 'PROCESSING' ? task.attempt + 1 : task.attempt
@@ -60,17 +66,25 @@ export class Store {
     return task
   }
 
-  readTasks = async (ids: TaskId[]) => ids.flatMap((id) => this.tasks.get(id) ?? [])
-  readWholeTask = async (id: TaskId) => this.tasks.get(id)
-  readVersions = async (ids: TaskId[]) => (await this.readTasks(ids)).map(({ id, version }) => ({ id, version }))
-  /** A value that a later edit has replaced is not known any more. */
-  readTransitionMessages = async (id: TaskId, since: number, limit: number) => {
-    const history = this.history.get(id) ?? []
+  readTasks = async (principal: Principal, ids: TaskId[]) => ids.flatMap((id) => (this.#isOf(principal, id) ? (this.tasks.get(id) ?? []) : []))
+  readWholeTask = async (principal: Principal, id: TaskId) => (await this.readTasks(principal, [id]))[0]
+  readVersions = async (ids: TaskId[]) => ids.flatMap((id) => this.tasks.get(id) ?? []).map(({ id, version }) => ({ id, tenant: this.tenantOf(id), version }))
+  /** A value that a later edit has replaced is no longer known. */
+  readTransitionMessages = async (principal: Principal, id: TaskId, since: number, limit: number) => {
+    const history = this.#isOf(principal, id) ? (this.history.get(id) ?? []) : []
     const lastEdit = history.findLast(({ edited }) => edited)
     return history.slice(since, since + limit).map((message) => (message.edited && message !== lastEdit ? { ...message, changes: {} } : message))
   }
 
-  readLatestLogs = async (id: TaskId, limit: number) => (this.lines.get(id) ?? []).slice(-limit)
+  readLatestLogs = async (principal: Principal, id: TaskId, limit: number) => (this.#isOf(principal, id) ? (this.lines.get(id) ?? []) : []).slice(-limit)
+
+  tenantOf(id: TaskId): string {
+    return this.#tenants.get(id) ?? DEFAULT_TENANT
+  }
+
+  #isOf({ tenant }: Principal, id: TaskId): boolean {
+    return this.tenantOf(id) === tenant
+  }
 
   private now(): string {
     this.clock += 1
@@ -89,6 +103,7 @@ export class Bus {
 
   async publish(): Promise<void> {}
   async publishNotices(): Promise<void> {}
+  hasNoticeListeners = async () => true
 
   listen = async (listener: EventListener) => {
     this.listener = listener
@@ -112,21 +127,21 @@ export class Bus {
     }
   }
 
-  /** As a broker does: only to who subscribes. */
+  /** Like a broker: only to subscribers. */
   deliver(event: Event): void {
     if (this.acknowledged.has(event.taskId)) this.listener.onEvent(event, JSON.stringify(event))
   }
 }
 
-/** One connection, and what came over it. */
+/** One connection, and its messages. */
 export class Client implements Sink {
   readonly messages: StreamMessage[] = []
   closed: { code: number; reason: string } | undefined
   buffered = 0
   stream: TaskStream | undefined
 
-  attach(hub: Hub, id: TaskId, since?: number, logs = false): this {
-    this.stream = hub.attach(id, { since, logs }, this)
+  attach(hub: Hub, id: TaskId, since?: number, logs = false, principal = DEFAULT_PRINCIPAL): this {
+    this.stream = hub.attach(principal, id, { since, logs }, this)
     return this
   }
 
@@ -151,7 +166,7 @@ export class Client implements Sink {
     this.stream?.drained()
   }
 
-  /** What came, in short: `snapshot 1`, `transition 2`, `progress 2 0.5`. */
+  /** The messages in short: `snapshot 1`, `transition 2`, `progress 2 0.5`. */
   get story(): string[] {
     return this.messages.map((message) => {
       const tail = message.type === 'progress' ? ` ${message.progress.fraction}` : ''
@@ -167,7 +182,7 @@ export class Client implements Sink {
 
 export const NO_LOG = { warn() {} }
 
-/** A hub around a store and a bus; no periodic check comes in between unless the test sets `positionCheckMs`. */
+/** A hub around a store and a bus; no periodic check interferes unless the test sets `positionCheckMs`. */
 export async function openWorld(
   t: { teardown(run: () => unknown): unknown },
   overrides: Partial<HubDeps> = {},
@@ -181,7 +196,7 @@ export async function openWorld(
   return { store, bus, hub }
 }
 
-/** Lets everything run that can. */
+/** Runs everything that can run. */
 export async function settle(turns = 20): Promise<void> {
   for (let turn = 0; turn < turns; turn += 1) await nextTurn()
 }

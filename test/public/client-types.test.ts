@@ -1,4 +1,4 @@
-/** The client that knows the types of task: what the compiler lets through, and what a real server makes of it. */
+/** The typed client: what the compiler accepts, and how a real server responds. */
 import t from 'tap'
 import type { BuiltInTypes, TaskTypesOf } from 'taskwire'
 import { createClient, TaskEndedError } from '../../public/task-stream.js'
@@ -10,7 +10,7 @@ import { OWN_TASKS } from '../helpers/processes.js'
 const { address } = await startApp(t, ['worker', 'relay'], { TASKS_DIR: OWN_TASKS })
 const client = createClient<BuiltInTypes & TaskTypesOf<[typeof flaky, typeof stages]>>({ baseUrl: address })
 
-t.test('a result has the type that the definition says', async (t) => {
+t.test('a result has the type that the definition declares', async (t) => {
   const { attempt } = await client.run('test.flaky', { failures: 1 })
   const isNumber: number = attempt
   t.equal(isNumber, 2)
@@ -20,7 +20,7 @@ t.test('a result has the type that the definition says', async (t) => {
   await t.rejects(client.run('demo.sleep', { steps: 1, stepMs: 1, failAt: 1 }), TaskEndedError)
 })
 
-t.test('progress has the data that the definition says; what does not fit is left out, and the log says so', async (t) => {
+t.test('progress has the data that the definition declares; invalid data is dropped, and the log says so', async (t) => {
   const seen: string[] = []
   const { id } = await client.create('test.stages', {})
   await client.run('test.stages', {}, {}, {
@@ -44,7 +44,7 @@ t.test('progress has the data that the definition says; what does not fit is lef
   t.match(components.schemas, { 'test.stages.progress': { properties: { stage: { type: 'string' } } } })
 })
 
-t.test('what does not fit is refused by the compiler, and by the server', async (t) => {
+t.test('invalid payloads are refused by the compiler and by the server', async (t) => {
   // @ts-expect-error there is no such type
   await t.rejects(client.create('no.such', {}), { problem: { code: 'unknown_type' } })
   // @ts-expect-error steps is a number

@@ -4,7 +4,7 @@ import t from 'tap'
 import { findInexactNumber, isKept } from '../../public/exact-numbers.js'
 import { atDepth } from '../helpers/depth.js'
 
-t.test('numbers that JavaScript would change are found, with their place', async (t) => {
+t.test('numbers that JavaScript would change are found, with their location', async (t) => {
   const cases: [text: string, pointer: string, number: string][] = [
     ['{"id": 1970670598291982290}', '/id', '1970670598291982290'],
     ['{"a": [0, {"b/c~d": 1e400}]}', '/a/1/b~1c~0d', '1e400'],
@@ -19,14 +19,14 @@ t.test('numbers that JavaScript would change are found, with their place', async
   for (const [text, pointer, number] of cases) t.match(findInexactNumber(text), { pointer, number })
 })
 
-t.test('numbers that mean the same are kept, however they are written, and digits in texts are no numbers', async (t) => {
+t.test('numbers with the same meaning are accepted in any notation, and digits in strings are not numbers', async (t) => {
   for (const number of ['0', '-0', '0.1', '1.0', '1e3', '1E+3', '100000000000000000000', '1e21', '9007199254740992', '0.30000000000000004', '5e-324', '1.7976931348623157e308', '0.000', '0e10']) {
     t.equal(isKept(number), true, number)
   }
   t.equal(findInexactNumber('{"id":"1970670598291982290","9007199254740993":["1e400"]}'), undefined)
 })
 
-t.test('every value that JavaScript writes is kept, and every integer with other digits is found', async () => {
+t.test('every value that JavaScript writes is accepted, and every integer with other digits is found', async () => {
   const numRuns = atDepth(1_000, 50_000)
   fc.assert(fc.property(fc.jsonValue(), (value) => findInexactNumber(JSON.stringify(value)) === undefined), { numRuns })
   fc.assert(

@@ -1,4 +1,4 @@
-/** Connections that look healthy and are dead: a proxy drops their bytes and tells nobody. The client measures the silence. */
+/** Half-open connections: a proxy silently drops their bytes. The client measures the silence. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
@@ -38,7 +38,7 @@ async function overEach(check: (way: (typeof WAYS)[number]) => Promise<void>): P
   await Promise.all(WAYS.map(check))
 }
 
-t.test('a watch over a dead connection says how long nothing was heard, comes back, and misses nothing', async (t) => {
+t.test('a watch over a dead connection reports the silence, reconnects, and misses nothing', async (t) => {
   await overEach(async (way) => {
     const { proxy, connections, options } = await open(t)
     const task = await createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })
@@ -51,12 +51,12 @@ t.test('a watch over a dead connection says how long nothing was heard, comes ba
     t.match(await watch.finished, { status: 'COMPLETED', version: 5 }, way)
     t.same(versions.filter((version, index) => version !== versions[index - 1]), [1, 2, 3, 4, 5], way)
     const told = connections.find(({ state }) => state === 'reconnecting')
-    t.match(told?.text, /^Nothing heard for \d+ s\. Reconnecting…$/, way)
+    t.match(told?.text, /^No data for \d+ s\. Reconnecting…$/, way)
     t.ok((told?.ageMs ?? 0) > SILENCE_MS - 100, 'what is shown is as old as the last sign')
   })
 })
 
-t.test('a connection on which nothing happens stays as it is', async (t) => {
+t.test('an idle connection stays open', async (t) => {
   await overEach(async (way) => {
     const { proxy, connections, options } = await open(t)
     const task = await createTask({ delayMs: HOUR_MS }, { baseUrl: address })
@@ -67,19 +67,19 @@ t.test('a connection on which nothing happens stays as it is', async (t) => {
     const { heardAt = 0 } = watch.connection
     await until(() => (watch.connection.heardAt ?? 0) > heardAt + 2 * SILENCE_MS)
     t.same(connections.map(({ state }) => state), ['live'], way)
-    // A long poll is a request each time, over a connection that is kept.
+    // Long polling sends a new request each time, over a kept-alive connection.
     if (way !== 'poll') t.equal(proxy.count, count, way)
   })
 })
 
-t.test('an attempt to connect that is never answered is given up in time', async (t) => {
+t.test('an unanswered connection attempt is given up in time', async (t) => {
   await overEach(async (way) => {
     const { proxy, options } = await open(t)
     const task = await createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })
     proxy.freeze()
     const watch = watchTask(task.id, { ...options, transports: [way], connectMs: 200 })
     t.teardown(() => watch.close())
-    // The attempt, and the question why it failed, which has a deadline of its own.
+    // The attempt, and the request for the reason of its failure, which has its own deadline.
     await until(() => watch.connection.state === 'away')
     t.equal(watch.connection.heardAt, undefined)
     proxy.thaw()
@@ -88,7 +88,7 @@ t.test('an attempt to connect that is never answered is given up in time', async
   })
 })
 
-t.test('a watch of many tasks over a dead connection comes back, and misses nothing of any', async (t) => {
+t.test('a watch of many tasks over a dead connection reconnects, and misses nothing', async (t) => {
   const { proxy, connections, options } = await open(t)
   const tasks = await Promise.all([0, 1, 2].map(() => createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })))
   const ids = tasks.map(({ id }) => id)
@@ -100,10 +100,10 @@ t.test('a watch of many tasks over a dead connection comes back, and misses noth
   await Promise.all(tasks.map(start))
   await until(() => ids.every((id) => watch.tasks.get(id)?.status === 'COMPLETED'))
   for (const told of versions.values()) t.same(told.filter((version, index) => version !== told[index - 1]), [1, 2, 3, 4, 5])
-  t.match(connections.map(({ state, text }) => [state, text])[1], ['reconnecting', /^Nothing heard for \d+ s\. Reconnecting…$/])
+  t.match(connections.map(({ state, text }) => [state, text])[1], ['reconnecting', /^No data for \d+ s\. Reconnecting…$/])
 })
 
-/** A connection in memory: what a server would say is said by the test. */
+/** A connection in memory: the test sends the messages of the server. */
 class FakeSocket {
   static opened: FakeSocket[] = []
   readyState = 1
@@ -132,9 +132,9 @@ async function openFake(t: { teardown(action: () => void): void }, silenceMs: nu
   return { watch, beat: () => FakeSocket.opened.at(-1)?.say(beat) }
 }
 
-t.test('after a sleep of the machine, what was said meanwhile counts before the silence does', async (t) => {
+t.test('after the machine slept, messages that arrived meanwhile count before the silence does', async (t) => {
   const { watch, beat } = await openFake(t, 400)
-  // Nothing runs for longer than the silence may be; what the server said meanwhile arrives after the timers.
+  // Nothing runs for longer than the allowed silence; messages of the server arrive after the timers.
   setTimeout(() => setImmediate(beat), 1)
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500)
   const beating = setInterval(beat, 40)
@@ -146,7 +146,7 @@ t.test('after a sleep of the machine, what was said meanwhile counts before the 
   t.match(watch.connection, { state: 'reconnecting' }, 'and a real silence is still noticed')
 })
 
-t.test('timers that come once in a while, as in a tab in the background, raise no false alarm and miss no real one', async (t) => {
+t.test('throttled timers, as in a background tab, raise no false alarm and miss no real one', async (t) => {
   const { setTimeout: real } = globalThis
   t.teardown(() => (globalThis.setTimeout = real))
   globalThis.setTimeout = ((call: () => void, ms = 0) => real(call, ms + 800)) as typeof setTimeout
@@ -159,7 +159,7 @@ t.test('timers that come once in a while, as in a tab in the background, raise n
   t.match(watch.connection, { state: 'reconnecting' })
 })
 
-t.test('a clock that is set forwards or back changes nothing', async (t) => {
+t.test('setting the clock forwards or back changes nothing', async (t) => {
   const { now } = Date
   t.teardown(() => (Date.now = now))
   const { watch, beat } = await openFake(t, 600)

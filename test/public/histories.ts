@@ -1,4 +1,4 @@
-/** Histories that the protocol allows, made from random numbers, and the messages a server sends for them. */
+/** Histories that the protocol allows, generated from random numbers, and the messages that a server sends for them. */
 import fc from 'fast-check'
 import { fold } from '../../public/task-stream.js'
 import { EDITABLE_STATUSES, INITIAL_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
@@ -52,7 +52,7 @@ export function snapshot(task: Task): SnapshotMessage {
   return { type: 'snapshot', taskId: task.id, status: task.status, version: task.version, task }
 }
 
-/** One life of a task: how it was created, and everything that happened to it, in order. Often not finished. */
+/** One life of a task: how it was created, and everything that happened to it, in order. Often unfinished. */
 export interface History {
   first: Task
   messages: (TransitionMessage | ProgressMessage)[]
@@ -62,7 +62,7 @@ export const anyHistory: fc.Arbitrary<History> = fc
   .record({ first: fc.constantFrom(...INITIAL_STATUSES), choices: fc.array(fc.nat({ max: 99 }), { maxLength: 24 }) })
   .map(({ first, choices }) => live(makeTask({ status: first }), choices))
 
-/** Like `anyHistory`, and the task has ended. */
+/** Like `anyHistory`, but the task has ended. */
 export const anyEndedHistory: fc.Arbitrary<History> = anyHistory.map(({ first, messages }) => {
   const task = endOf({ first, messages })
   return { first, messages: [...messages, ...pathToEnd(task)] }
@@ -73,7 +73,10 @@ export function endOf({ first, messages }: History): Task {
   return messages.reduce<Task>((task, message) => fold(task, message).task, first)
 }
 
-/** What a server sends to a client that asks with `since`: the missed transitions, and the progress of the running attempt. */
+/**
+ * The messages of a server for a client that sends `since`: the missed transitions, and the progress of the running
+ * attempt.
+ */
 export function refill(history: History, since: number): StreamMessage[] {
   const end = endOf(history)
   const missed = history.messages.filter((message) => message.type === 'transition' && message.version > since)

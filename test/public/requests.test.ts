@@ -1,4 +1,4 @@
-/** What the client says when something other than Taskwire answers a request, or nothing does. */
+/** The client's errors if something other than Taskwire answers a request, or if nothing does. */
 import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -27,18 +27,18 @@ async function failureOf(answer: Answer, options: CreateOptions = {}): Promise<u
 
 const html = (status: number): Answer => (response) => response.writeHead(status, { 'content-type': 'text/html' }).end('<html><body><h1>nginx</h1></body></html>')
 
-t.test('a proxy that answers by itself is named in words, with what to do', async (t) => {
+t.test('an answer of a proxy is explained, with what to do', async (t) => {
   for (const [status, message] of [
-    [302, 'A proxy sends requests elsewhere, perhaps to sign in'],
-    [401, 'A proxy wants to know who you are (401)'],
+    [302, 'A proxy redirected the request, perhaps to a sign-in page'],
+    [401, 'A proxy requires you to sign in (401)'],
     [403, 'A proxy refused the request (403)'],
     [404, 'Taskwire is not at this address (404)'],
-    [413, 'A proxy finds the request too large (413)'],
+    [413, 'The request is too large for a proxy (413)'],
     [418, 'The server refused the request without a reason (418)'],
-    [429, 'A proxy finds that too many requests were sent (429)'],
-    [431, 'A proxy finds the headers of the request too large (431)'],
+    [429, 'A proxy is limiting requests (429)'],
+    [431, 'The request headers are too large for a proxy (431)'],
     [500, 'The server, or a proxy in front of it, failed (500)'],
-    [502, 'The server does not answer its proxy (502)'],
+    [502, 'The server is not answering its proxy (502)'],
     [503, 'The server is not available (503)'],
     [504, 'The server did not answer its proxy in time (504)'],
     [520, 'The server, or a proxy in front of it, failed (520)'],
@@ -52,10 +52,10 @@ t.test('a proxy that answers by itself is named in words, with what to do', asyn
   }
 })
 
-t.test('what comes with 200 and is no answer of Taskwire is named, too', async (t) => {
+t.test('a 200 that is not an answer of Taskwire is explained too', async (t) => {
   for (const [answer, message] of [
-    [html(200), 'A web page came instead of the answer, perhaps one to sign in'],
-    [(response) => response.end('<!doctype html>'), 'A web page came instead of the answer, perhaps one to sign in'],
+    [html(200), 'The answer was a web page, perhaps a sign-in page'],
+    [(response) => response.end('<!doctype html>'), 'The answer was a web page, perhaps a sign-in page'],
     [(response) => response.end(), 'The answer is empty'],
     [(response) => response.writeHead(204).end(), 'The answer is empty'],
     [(response) => response.end('{"id": "019aa3f2-7c1e'), 'The answer is incomplete, or not from Taskwire'],
@@ -69,7 +69,7 @@ t.test('what comes with 200 and is no answer of Taskwire is named, too', async (
   }
 })
 
-t.test('no answer is told by its kind, and keeps what caused it', async (t) => {
+t.test('a missing answer is classified, and keeps its cause', async (t) => {
   const { server, baseUrl } = await listen(() => {})
   server.close()
   server.closeAllConnections()
@@ -88,14 +88,14 @@ t.test('no answer is told by its kind, and keeps what caused it', async (t) => {
   t.match(await failureOf(trickle, { timeoutMs: 50 }), { code: 'timeout' }, 'also within the answer')
 })
 
-t.test('a caller who aborts gets the reason that was given', async (t) => {
+t.test('a caller that aborts receives its own reason', async (t) => {
   const reason = new Error('no longer wanted')
   const controller = new AbortController()
   t.equal(await failureOf(() => controller.abort(reason), { signal: controller.signal }), reason)
   t.equal(await failureOf(() => {}, { signal: AbortSignal.abort(reason) }), reason)
 })
 
-t.test('a key is sent as the header has it', async (t) => {
+t.test('a key is sent in the form of the header', async (t) => {
   const keys: unknown[] = []
   const answer: Answer = (response) => {
     keys.push(response.req.headers['idempotency-key'])

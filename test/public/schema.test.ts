@@ -1,4 +1,4 @@
-/** What the page makes of JSON Schemas. */
+/** How the page presents JSON Schemas. */
 import t from 'tap'
 import { Type } from 'typebox'
 import { describeFields, makeExample } from '../../public/format/schema.js'
@@ -29,7 +29,7 @@ t.test('fields are described in rows, those of objects by dotted names', async (
   t.match(describeFields(Type.Integer({ minimum: 1 })), [{ name: '', type: 'integer', text: 'At least 1.' }])
 })
 
-t.test('the example of each built-in type fits its schema, so that its snippets work as they are', async (t) => {
+t.test('the example of each built-in type matches its schema, so its snippets work unchanged', async (t) => {
   for (const { type, payload } of definitions) {
     t.same(createChecker(payload).check(makeExample(payload)), [], type)
     const [terminal] = createTypeSnippets({ type, payload }, 'http://localhost:3000')

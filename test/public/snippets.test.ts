@@ -7,7 +7,7 @@ import { makeTask, TASK_ID } from './histories.js'
 const run = promisify(execFile)
 const ORIGIN = 'http://localhost:3000'
 
-t.test('the lines for the terminal survive a shell, whatever the title and the payload hold', async (t) => {
+t.test('the terminal snippets survive a shell, whatever the title and the payload contain', async (t) => {
   const nasty = `it's "$HOME" \`id\` \\ !! %s \n end`
   const task = makeTask({ title: nasty, payload: { nasty }, tags: [nasty], priority: 3 })
   const [read, create] = createSnippets(task, ORIGIN)
@@ -20,7 +20,7 @@ t.test('the lines for the terminal survive a shell, whatever the title and the p
   t.same(JSON.parse(body ?? ''), { title: nasty, type: 'demo.sleep', payload: { nasty }, priority: 3, tags: [nasty] })
 })
 
-t.test('nothing in a line is hidden, or turns others around', async (t) => {
+t.test('snippets contain no invisible or direction-changing characters', async (t) => {
   const hidden = 'a\u202Eb\u200Bc\u2066d\uFEFFe\u2028f\u0085g 👩‍🚀'
   const [, create] = createSnippets(makeTask({ title: hidden }), ORIGIN)
   const [, json = ''] = /-d '(.*)'$/s.exec(create?.code ?? '') ?? []
@@ -28,12 +28,12 @@ t.test('nothing in a line is hidden, or turns others around', async (t) => {
   t.equal((JSON.parse(json) as { title: string }).title, hidden)
 })
 
-t.test('what is the default anyway is left out', async (t) => {
+t.test('default values are omitted', async (t) => {
   const [, create] = createSnippets(makeTask({ title: 'plain' }), ORIGIN)
   t.match(create?.code, `-d '{"title":"plain","type":"demo.sleep","payload":{}}'`)
 })
 
-t.test('the line for the console names the stream, encrypted where the page is', async (t) => {
+t.test('the console snippet names the stream, encrypted if the page is', async (t) => {
   t.match(createSnippets(makeTask(), ORIGIN)[2]?.code, `new WebSocket('ws://localhost:3000/ws/tasks/${TASK_ID}')`)
   t.match(createSnippets(makeTask(), 'https://tasks.example')[2]?.code, `new WebSocket('wss://tasks.example/ws/tasks/${TASK_ID}')`)
 })

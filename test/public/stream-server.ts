@@ -1,4 +1,4 @@
-/** A small server that speaks the stream protocol and misbehaves the way a test says. */
+/** A small server that speaks the stream protocol and misbehaves as the test says. */
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -7,9 +7,9 @@ import type { StreamMessage } from '../../src/protocol/stream.js'
 import { readFrame } from '../helpers/frame-check.js'
 
 export interface StreamServerOptions {
-  /** Called for each stream; `since` is undefined when the client holds nothing, `index` counts the streams from 0. */
+  /** Called for each stream; `since` is undefined if the client holds nothing, `index` counts the streams from 0. */
   onStream(stream: TestStream, since: number | undefined, index: number): void
-  /** Says for the n-th upgrade (from 0) whether it is refused, as a browser would not be told. */
+  /** Whether the n-th upgrade (from 0) is refused, as a browser would not be told. */
   isRefused?(index: number): boolean
   /** Answers plain requests. */
   onRequest?(request: IncomingMessage, response: ServerResponse): void
@@ -22,7 +22,7 @@ export interface TestStream {
 
 export interface StreamServer {
   baseUrl: string
-  /** When each upgrade was asked for, by the clock of `performance.now()`. */
+  /** When each upgrade was requested, by the clock of `performance.now()`. */
   upgradesAt: number[]
 }
 

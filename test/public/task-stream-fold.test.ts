@@ -17,7 +17,7 @@ t.test('the client agrees with the protocol on final statuses and close codes', 
   t.same(codes.filter(shouldReconnect), codes.filter(stream.shouldReconnect))
 })
 
-t.test('what comes of a message depends on its version and the one held', async (t) => {
+t.test('the effect of a message depends on its version and the held one', async (t) => {
   const table: [string, Task | undefined, StreamMessage, string][] = [
     ['a first snapshot', undefined, snapshot(running), 'applied'],
     ['a newer snapshot', running, snapshot(makeTask({ version: 4 })), 'applied'],
@@ -47,7 +47,7 @@ t.test('what comes of a message depends on its version and the one held', async 
   }
 })
 
-t.test('a transition brings the fields that follow from it and keeps the others', async (t) => {
+t.test('a transition sets the fields that follow from it and keeps the others', async (t) => {
   const progressed = fold(running, progress(3, 0.5)).task
   const retrying = fold(progressed, transition(4, 'RETRYING', { runAt: at(9) })).task
   t.same(retrying, { ...progressed, status: 'RETRYING', version: 4, runAt: at(9) })
@@ -69,7 +69,7 @@ t.test('a transition brings the fields that follow from it and keeps the others'
   t.equal(fold(again, transition(6, 'COMPLETED')).task.result, null)
 })
 
-t.test('an edit brings its values and leaves the rest, also one whose values a later edit replaced', async (t) => {
+t.test('an edit sets its values and keeps the rest, even if a later edit replaced them', async (t) => {
   const scheduled = makeTask({ status: 'SCHEDULED', version: 2, runAt: at(60), tags: ['a'] })
   const moved = transition(3, 'SCHEDULED', { from: 'SCHEDULED', attempt: 0, edited: ['runAt', 'title'], changes: { runAt: at(8), title: 'sooner' }, runAt: at(8) })
   t.same(fold(scheduled, moved).task, { ...scheduled, version: 3, runAt: at(8), title: 'sooner' })
@@ -79,7 +79,7 @@ t.test('an edit brings its values and leaves the rest, also one whose values a l
   t.match(running, { title: 'sooner', runAt: null, version: 4 })
 })
 
-t.test('folding never changes what it was given', async () => {
+t.test('folding never mutates its arguments', async () => {
   fc.assert(
     fc.property(anyHistory, ({ first, messages }) => {
       messages.reduce<Task>((task, message) => fold(deepFreeze(task), deepFreeze(message)).task, first)
@@ -87,7 +87,7 @@ t.test('folding never changes what it was given', async () => {
   )
 })
 
-t.test('whatever is lost, repeated or reordered, with refills a watcher ends where the task is', async () => {
+t.test('with refills a watcher reaches the state of the task, whatever is lost, repeated or reordered', async () => {
   const anyDelivery = anyHistory.chain((history) =>
     fc.record({
       history: fc.constant(history),
@@ -118,7 +118,7 @@ t.test('whatever is lost, repeated or reordered, with refills a watcher ends whe
       const [firstSeen = 0] = versions
       assert.deepStrictEqual(versions, versions.map((_, index) => firstSeen + index), 'each version once, in order')
       const end = endOf(history)
-      // A finished attempt's last progress is a hint that may be lost; everything else has to be the same.
+      // The last progress of a finished attempt is a hint that may be lost; everything else must be the same.
       const expected = end.status === 'PROCESSING' ? end : { ...end, progress: task?.progress }
       assert.deepStrictEqual(task, expected)
     }),

@@ -15,7 +15,7 @@ const history: History = {
   messages: [transition(2, 'PROCESSING', { from: 'PENDING' }), progress(2, 0.5), transition(3, 'COMPLETED', { result: { pages: 3 } })],
 }
 
-/** Sends what this stream should hold and closes with 1000, as a healthy server does. */
+/** Sends the messages of this stream and closes with 1000, as a healthy server does. */
 function behave({ socket, send }: TestStream, since: number | undefined, lived = history): void {
   if (since === undefined) send(snapshot(lived.first), ...lived.messages)
   else send(...refill(lived, since))
@@ -42,7 +42,7 @@ t.test('a watch reports each change in order and ends with the final task', asyn
   t.same(states, ['live', 'finished'])
   t.same(await watch.finished, endOf(history))
   t.equal(watch.task, await watch.finished)
-  t.equal(watch.connection.text, 'Finished: nothing more to come')
+  t.equal(watch.connection.text, 'Finished: no more updates')
   for await (const change of watch) t.fail(`nothing comes after the end, but ${change.message.type} did`)
 })
 
@@ -124,7 +124,7 @@ t.test('a gap is refilled at once, and with pauses when the server repeats it', 
   t.same(states, ['live', 'live', 'reconnecting', 'live', 'reconnecting', 'live', 'finished'])
 })
 
-t.test('no way to the server is given up for ever', async (t) => {
+t.test('no transport is given up for good', async (t) => {
   const { baseUrl, upgradesAt } = await startStreamServer(t, {
     onStream: (stream, since, index) => (index < 2 ? stream.socket.terminate() : behave(stream, since)),
     onRequest: (request, response) => {
@@ -138,7 +138,7 @@ t.test('no way to the server is given up for ever', async (t) => {
   t.same(new Set(asked), new Set(['events', TASK_ID]), 'the others were tried in between')
 })
 
-t.test('a server that closes what it opened is not taken for a blocked way', async (t) => {
+t.test('a server that closes its connections does not count as a blocked transport', async (t) => {
   const { baseUrl, upgradesAt } = await startStreamServer(t, {
     onStream: (stream, since, index) => (index < 6 ? stream.socket.close(1012) : behave(stream, since)),
     onRequest: (request) => t.fail(`${request.url} was asked`),
@@ -147,7 +147,7 @@ t.test('a server that closes what it opened is not taken for a blocked way', asy
   t.equal(upgradesAt.length, 7)
 })
 
-t.test('a restarting server decides when it is asked again', async (t) => {
+t.test('a restarting server decides when clients reconnect', async (t) => {
   const { baseUrl, upgradesAt } = await startStreamServer(t, {
     onStream(stream, since, index) {
       if (index > 0) return behave(stream, since)
@@ -187,7 +187,7 @@ t.test('an upgrade refused because there is no such task stops the watch', async
   t.equal(upgradesAt.length, 1)
 })
 
-t.test('an upgrade refused for another reason is tried again', async (t) => {
+t.test('an upgrade refused for another reason is retried', async (t) => {
   const states: string[] = []
   const { baseUrl } = await startStreamServer(t, {
     onStream: (stream, since) => behave(stream, since),
@@ -200,7 +200,7 @@ t.test('an upgrade refused for another reason is tried again', async (t) => {
   t.same(states, ['away', 'away', 'live', 'finished'])
 })
 
-t.test('a server known to be back is asked without waiting', async (t) => {
+t.test('a server known to be back is contacted without waiting', async (t) => {
   const { baseUrl } = await startStreamServer(t, { onStream: (stream, since) => behave(stream, since), isRefused: (index) => index === 0 })
   const options = { WebSocket, baseUrl, minDelayMs: 2 ** 31 - 1, maxDelayMs: 2 ** 31 - 1 }
   const watch = watchTask(TASK_ID, { ...options, onConnection: ({ state }) => void (state === 'away' && setImmediate(() => watch.retryNow())) })
@@ -209,7 +209,7 @@ t.test('a server known to be back is asked without waiting', async (t) => {
   t.equal(watch.connection.state, 'finished', 'later it changes nothing')
 })
 
-t.test('a watch that starts with a task asks only for what came after it', async (t) => {
+t.test('a watch that starts with a task requests only later changes', async (t) => {
   const { baseUrl } = await startStreamServer(t, {
     onStream(stream, since) {
       t.equal(since, 1)
@@ -221,7 +221,7 @@ t.test('a watch that starts with a task asks only for what came after it', async
   t.same(seen, ['transition', 'transition'])
 })
 
-t.test('a watch that starts with a finished task has nothing to ask', async (t) => {
+t.test('a watch that starts with a finished task requests nothing', async (t) => {
   const watch = watchTask(TASK_ID, { ...fast, baseUrl: 'http://127.0.0.1:1', task: endOf(history) })
   t.same(await watch.finished, endOf(history))
   t.equal(watch.connection.state, 'finished')
@@ -273,7 +273,7 @@ t.test('closing, aborting or leaving the loop ends the watch and its connection'
   }
 })
 
-t.test('a watch closed at the news of the end has still seen the end', async (t) => {
+t.test('a watch closed by the callback of the end has still seen the end', async (t) => {
   const { baseUrl } = await startStreamServer(t, { onStream: (stream, since) => behave(stream, since) })
   const watch = watchTask(TASK_ID, { ...fast, baseUrl, onChange: ({ task }) => void (task.finishedAt !== null && watch.close()) })
   t.equal((await watch.finished).status, 'COMPLETED')
@@ -287,7 +287,7 @@ t.test('a watch closed before its connection opened leaves none behind', async (
   await closed
 })
 
-t.test('a slow reader gets every transition and the latest progress', async (t) => {
+t.test('a slow reader receives every transition and the latest progress', async (t) => {
   const steps = [0.125, 0.25, 0.375, 0.5].map((fraction) => progress(2, fraction))
   const messages: StreamMessage[] = [snapshot(history.first), transition(2, 'PROCESSING'), ...steps, transition(3, 'COMPLETED')]
   const { baseUrl } = await startStreamServer(t, { onStream: ({ send }) => send(...messages) })
@@ -318,7 +318,7 @@ t.test('a task is created and run to its end; a refusal carries its problem', as
   await t.rejects(createTask({ type: 'nope' }, options), { name: 'ProblemError', message: 'No type is named nope.', problem: { ...problem, status: 422 } })
 })
 
-t.test('what is missing is said at once', async (t) => {
+t.test('a missing prerequisite is reported at once', async (t) => {
   t.throws(() => watchTask(TASK_ID, { WebSocket }), { message: 'Outside a browser, pass baseUrl: the address of the server' })
-  if (!('WebSocket' in globalThis)) t.throws(() => watchTask(TASK_ID, { baseUrl: 'http://127.0.0.1:1', transports: ['websocket'] }), { message: /no WebSocket here/ })
+  if (!('WebSocket' in globalThis)) t.throws(() => watchTask(TASK_ID, { baseUrl: 'http://127.0.0.1:1', transports: ['websocket'] }), { message: /no WebSocket in this environment/ })
 })

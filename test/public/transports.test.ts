@@ -1,4 +1,4 @@
-/** The client over each way to a real server, and where some of them are blocked. */
+/** The client over each transport to a real server, and where some of them are blocked. */
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { createTask, runTask, watchTask, type WatchOptions } from '../../public/task-stream.js'
@@ -7,14 +7,14 @@ import { startApp } from '../helpers/app.js'
 const { address: baseUrl } = await startApp(t, ['worker', 'relay'])
 const fast = { baseUrl, WebSocket, minDelayMs: 1, maxDelayMs: 20 }
 
-/** As a proxy that does not know upgrades: the server answers, but with a refusal. */
+/** Like a proxy without support for upgrades: the server answers, but refuses. */
 class BlockedWebSocket extends WebSocket {
   constructor(url: string) {
     super(url.replace('/ws/', '/blocked/'))
   }
 }
 
-/** As a proxy that holds back what does not end. */
+/** Like a proxy that buffers endless responses. */
 const withoutEvents: typeof fetch = (input, init) => {
   const accepts = new Headers(init?.headers).get('accept')
   return accepts === 'text/event-stream' ? Promise.resolve(new Response('', { status: 502 })) : fetch(input, init)

@@ -12,7 +12,7 @@ const fast = { baseUrl: `http://127.0.0.1:${proxy.port}`, WebSocket, minDelayMs:
 
 const isOver = (status: string) => status === 'COMPLETED' || status === 'FAILED'
 
-t.test('a selection reports each version of each task once and in order, also when the line is cut again and again', async (t) => {
+t.test('a selection reports each version of each task once and in order, even if the connection is cut repeatedly', async (t) => {
   const versions = new Map<string, number[]>()
   const watch = watchTasks({ tag: 'watched' }, {
     ...fast,
@@ -55,7 +55,7 @@ t.test('a batch is followed as one', async (t) => {
   t.same(ended, new Set(items.map(({ id }) => id)))
 })
 
-t.test('a thousand tasks are resumed after a cut, by batch and by id', async (t) => {
+t.test('a thousand tasks are resumed after a lost connection, by batch and by id', async (t) => {
   const post = async (path: string, body: object) =>
     (await fetch(`${address}${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })).json()
   const tasks = Array.from({ length: 1_000 }, () => ({ delayMs: 3_600_000 }))

@@ -1,4 +1,4 @@
-/** The role of the application in the embedded PostgreSQL: what it may not do, and how data of an earlier version gets it. */
+/** The application's role in the embedded PostgreSQL: what it is denied, and how data of an earlier version gets it. */
 import { chmod, chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -25,13 +25,13 @@ async function holdElsewhere(t: Test, dataDir: string) {
   return child
 }
 
-t.test('a second start on the folder is refused, and told who has it', async (t) => {
+t.test('a second start on the folder is refused, and the error names the holder', async (t) => {
   const dir = await makeDataDir(t)
   const lock = await lockDataDir(dir)
   t.teardown(() => lock.release())
   await t.rejects(lockDataDir(dir), {
     name: 'StartupError',
-    message: new RegExp(`^another start \\(process ${process.pid}\\) already runs on`),
+    message: new RegExp(`^another start \\(process ${process.pid}\\) is already running on`),
   })
 })
 
@@ -42,7 +42,7 @@ t.test('a lock that was released can be taken', async (t) => {
   await lock.release()
 })
 
-t.test('the lock of a killed process blocks nobody', async (t) => {
+t.test('the lock of a killed process blocks no start', async (t) => {
   const dir = await makeDataDir(t)
   const holder = await holdElsewhere(t, dir)
   await t.rejects(lockDataDir(dir), { message: new RegExp(`process ${holder.pid}`) })
@@ -56,10 +56,10 @@ t.test('the lock of a frozen process still holds', async (t) => {
   const dir = await makeDataDir(t)
   const holder = await holdElsewhere(t, dir)
   holder.kill('SIGSTOP')
-  await t.rejects(lockDataDir(dir), { message: /^another start already runs/ })
+  await t.rejects(lockDataDir(dir), { message: /^another start is already running/ })
 })
 
-t.test('of several starts that find a stale lock at once one gets it', async (t) => {
+t.test('of several starts that find a stale lock at once, exactly one gets it', async (t) => {
   const dir = await makeDataDir(t)
   const holder = await holdElsewhere(t, dir)
   holder.kill('SIGKILL')
@@ -74,6 +74,6 @@ t.test('a folder with a long path has a lock too', async (t) => {
   const dir = join(await makeDataDir(t), 'x'.repeat(120))
   await mkdir(dir)
   const lock = await lockDataDir(dir)
-  await t.rejects(lockDataDir(dir), /already runs/)
+  await t.rejects(lockDataDir(dir), /is already running/)
   await lock.release()
 })

@@ -1,4 +1,4 @@
-/** An error that nobody handled ends a role, and one line names what did it. */
+/** An uncaught error ends a role, and one log line names its cause. */
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'

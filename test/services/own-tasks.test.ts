@@ -1,4 +1,4 @@
-/** A project's own folder of tasks, as `start --tasks DIR --watch` uses it. `npm test` builds the command line first. */
+/** A project's own folder of tasks, used by `start --tasks DIR --watch`. `npm test` builds the command line first. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
@@ -30,7 +30,7 @@ t.test('own types are served and run; a change is used when it loads, and not wh
   const started = await startEverything(t, cwd, { flags: ['--tasks', 'tasks', '--watch'] })
   t.equal(await greet(started.address), 'Hello Ada')
   await writeFile(file, 'export const = 1')
-  await started.waitFor(/The change is not used: taskwire: cannot load .*greet\.ts/)
+  await started.waitFor(/Ignoring the change: taskwire: cannot load .*greet\.ts/)
   t.equal(await greet(started.address), 'Hello Ada', 'the old goes on')
   await writeFile(file, taskModule('Welcome'))
   await started.waitFor(/A file in tasks has changed[^]*(web|worker) runs again[^]*(web|worker) runs again/)
@@ -41,7 +41,7 @@ t.test('a folder that cannot be used is one clear line', async (t) => {
   const cwd = await makeWorkingFolder(t)
   const missing = spawnTaskwire(t, ['types', '--tasks', 'nowhere'], { cwd })
   t.strictSame(await missing.exited, { code: 1, signal: null })
-  t.match(oneLine(missing.stderr()), /^taskwire: cannot read the folder of tasks .*nowhere: it does not exist/)
+  t.match(oneLine(missing.stderr()), /^taskwire: cannot read the tasks folder .*nowhere: it does not exist/)
   const pointless = spawnStart(t, cwd, { flags: ['--watch'] })
   t.strictSame(await pointless.exited, { code: 1, signal: null })
   t.match(oneLine(pointless.stderr()), /^taskwire: --watch needs a folder of tasks/)

@@ -119,7 +119,7 @@ t.test('data of another major version is one clear line', async (t) => {
   await writeFile(versionFile, '11\n')
   await t.rejects(startHere(t), {
     name: 'StartupError',
-    message: /^the data in \S+ was made by PostgreSQL 11, the embedded one is \d+/,
+    message: /^the data in \S+ was created by PostgreSQL 11, but the embedded one is \d+/,
   })
 })
 

@@ -1,4 +1,7 @@
-/** That nobody else on the machine can read what a server writes, and that one that cannot write says so. `npm test` builds first. */
+/**
+ * No other user of the machine can read a server's files, and a server that cannot write them says so. `npm test`
+ * builds first.
+ */
 import { chmod, lstat, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
@@ -78,6 +81,6 @@ t.test('a folder for files or e-mails that cannot be written is one line at the 
     t.strictSame(await started.exited, { code: 1, signal: null })
     const line = oneLine(started.output())
     t.match(line, `taskwire: cannot write to the folder of ${variable} ${path}: `, `${role} with ${path}`)
-    t.match(line, new RegExp(`Set ${variable} to a folder that this user can write to, or `))
+    t.match(line, new RegExp(`Set ${variable} to a folder that the user of this process can write to, or `))
   }
 })

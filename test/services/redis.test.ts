@@ -63,7 +63,7 @@ t.test('damaged data is one clear line that says what to do', { skip }, async (t
   await writeFile(join(files, base), 'this is not a log of commands\r\n')
   await t.rejects(startHere(t), {
     name: 'StartupError',
-    message: /^Redis does not start: .* delete \S+redis: nothing but time is lost\.$/,
+    message: /^Redis does not start: .* delete \S+redis; no tasks are lost\.$/,
   })
 })
 

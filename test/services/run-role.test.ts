@@ -1,4 +1,4 @@
-/** The roles as processes of their own. `npm test` builds the command line first. */
+/** The roles in processes of their own. `npm test` builds the command line first. */
 import t from 'tap'
 import { migrateBroker } from '../../src/broker/open-broker.js'
 import { findFreePort } from '../../src/services/embedded/server-process.js'

@@ -1,4 +1,4 @@
-/** As whom `taskwire start` runs its services, and where. `npm test` builds the command line first. */
+/** The user and the location of the services of `taskwire start`. `npm test` builds the command line first. */
 import { rm } from 'node:fs/promises'
 import t from 'tap'
 import { findDefaultUser } from '../../src/services/embedded/service-user.js'
@@ -27,7 +27,7 @@ t.test('root starts it in a folder that others cannot enter', { skip: !isRoot &&
   const cwd = await makeWorkingFolder(t, { mode: 0o700 })
   const first = await startEverything(t, cwd)
   const [, place = ''] =
-    /^Data and programs of the services are in (\S+): \S+ is closed to the user/m.exec(first.stdout()) ?? []
+    /^Data and programs of the services are in (\S+): the user that PostgreSQL runs as cannot enter \S+/m.exec(first.stdout()) ?? []
   t.teardown(() => rm(place, { recursive: true, force: true }))
   t.match(first.stdout(), `data in ${place}/postgres`)
   const id = await createEmptyTask(first.address)

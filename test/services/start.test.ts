@@ -1,4 +1,4 @@
-/** How a start is refused or called off. `npm test` builds the command line first. */
+/** How a start is refused or cancelled. `npm test` builds the command line first. */
 import { once } from 'node:events'
 import { readdir, stat } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -63,12 +63,12 @@ t.test('two starts on one folder refuse each other', async (t) => {
   t.strictSame(await second.exited, REFUSED)
   t.equal(
     oneLine(second.output()),
-    `taskwire: another start (process ${first.pid}) already runs on the data folder ${cwd}/.taskwire. Stop it, or set DATA_DIR to another folder.`,
+    `taskwire: another start (process ${first.pid}) is already running on the data folder ${cwd}/.taskwire. Stop it, or set DATA_DIR to another folder.`,
   )
   t.ok(await runsTasks(first.address))
 })
 
-t.test('a taken port is one clear line, before anything is started', async (t) => {
+t.test('a taken port is reported in one line, before anything is started', async (t) => {
   const cwd = await makeWorkingFolder(t)
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -79,21 +79,21 @@ t.test('a taken port is one clear line, before anything is started', async (t) =
   t.strictSame(await started.exited, REFUSED)
   t.equal(
     oneLine(started.output()),
-    `taskwire: port ${port} on 127.0.0.1 is taken. Set PORT to a free one, or stop what uses it.`,
+    `taskwire: port ${port} on 127.0.0.1 is taken. Set PORT to a free port, or stop the program that uses it.`,
   )
   t.strictSame(await readdir(join(cwd, '.taskwire')), [])
 })
 
-t.test('a host that is not this machine is one clear line', async (t) => {
+t.test('a host that is not this machine is reported in one line', async (t) => {
   const started = spawnStart(t, await makeWorkingFolder(t), { env: { HOST: '192.0.2.1' } })
   t.strictSame(await started.exited, REFUSED)
   t.equal(
     oneLine(started.output()),
-    'taskwire: 192.0.2.1 is not an address of this machine. Set HOST to one, e.g. 127.0.0.1.',
+    'taskwire: 192.0.2.1 is not an address of this machine. Set HOST to an address that it has, e.g. 127.0.0.1.',
   )
 })
 
-t.test('a database that cannot be reached is one clear line, without its password', async (t) => {
+t.test('an unreachable database is reported in one line, without its password', async (t) => {
   const port = await findFreePort()
   const started = spawnStart(t, await makeWorkingFolder(t), {
     env: { DATABASE_URL: `postgres://me:secret@127.0.0.1:${port}/x` },
@@ -104,7 +104,7 @@ t.test('a database that cannot be reached is one clear line, without its passwor
   t.notMatch(line, 'secret')
 })
 
-t.test('a Redis that cannot be reached is one clear line, and what was started is stopped', async (t) => {
+t.test('an unreachable Redis is reported in one line, and everything started is stopped', async (t) => {
   const port = await findFreePort()
   const cwd = await makeWorkingFolder(t)
   const started = spawnStart(t, cwd, { env: { REDIS_URL: `redis://:secret@127.0.0.1:${port}` } })
@@ -140,23 +140,23 @@ t.test(
   },
 )
 
-t.test('without a Redis on PATH PostgreSQL carries the tasks, and one line says what that means', async (t) => {
+t.test('without a Redis on PATH, PostgreSQL carries the tasks, and one line explains the consequences', async (t) => {
   const started = await startEverything(t, await makeWorkingFolder(t), { env: { PATH: '/nothing/here' } })
   t.match(
     started.stdout(),
-    /^ +Redis +none found: PostgreSQL carries tasks and live updates, which is slower; install redis-server .*start again$/m,
+    /^ +Redis +none found, so PostgreSQL carries tasks and live updates, which is slower\. Install redis-server .*start again$/m,
   )
   t.ok(await runsTasks(started.address))
   t.strictSame(await started.stop(), STOPPED)
 })
 
-t.test('a data folder that cannot be written is one clear line', async (t) => {
+t.test('a data folder that is not writable is reported in one line', async (t) => {
   const cwd = await makeWorkingFolder(t, { mode: 0o555 })
   const started = spawnStart(t, cwd, await asOrdinaryUser(t))
   t.strictSame(await started.exited, REFUSED)
   t.equal(
     oneLine(started.output()),
-    `taskwire: cannot write to the data folder ${cwd}/.taskwire: permission denied. Set DATA_DIR to a folder you can write to.`,
+    `taskwire: cannot write to the data folder ${cwd}/.taskwire: permission denied. Set DATA_DIR to a folder that you can write to.`,
   )
 })
 

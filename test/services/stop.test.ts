@@ -1,4 +1,4 @@
-/** One signal is one clean stop, whoever gets it. `npm test` builds the command line first. */
+/** One signal causes one clean stop, whichever process receives it. `npm test` builds the command line first. */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'

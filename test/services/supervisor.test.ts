@@ -54,7 +54,7 @@ function createTestSupervisor(options: { forgiveAfterMs?: number; firstPauseMs?:
   return { said, heard, supervisor: createSupervisor({ say, firstPauseMs: 20, maxPauseMs: 60, ...options }) }
 }
 
-t.test('a part that dies is started again, saying so, after a pause that grows', async (t) => {
+t.test('a part that dies is reported and restarted after a growing pause', async (t) => {
   const { supervisor, said, heard } = createTestSupervisor()
   const part = createPart('clock', [])
   await supervisor.add(part)
@@ -70,7 +70,7 @@ t.test('a part that dies is started again, saying so, after a pause that grows',
   t.strictSame(await findAlive(part.pids), [])
 })
 
-t.test('deaths are forgiven once it stayed up long enough', async (t) => {
+t.test('the pause is reset once a part has stayed up long enough', async (t) => {
   const { supervisor, said, heard } = createTestSupervisor({ forgiveAfterMs: 0 })
   const part = createPart('clock', [])
   await supervisor.add(part)
@@ -82,7 +82,7 @@ t.test('deaths are forgiven once it stayed up long enough', async (t) => {
   await supervisor.stop()
 })
 
-t.test('a part that does not come up again is tried again', async (t) => {
+t.test('a part that fails to restart is tried again', async (t) => {
   const { supervisor, said, heard } = createTestSupervisor()
   const part = createPart('clock', [], [1, 2])
   await supervisor.add(part)
@@ -97,7 +97,7 @@ t.test('a part that does not come up again is tried again', async (t) => {
   await supervisor.stop()
 })
 
-t.test('a part that is restarted is stopped and launched at once, without a word about its end', async (t) => {
+t.test('a restarted part is stopped and launched at once, and its end is not reported', async (t) => {
   const { supervisor, said, heard } = createTestSupervisor()
   const log: string[] = []
   const part = createPart('clock', log)
@@ -125,7 +125,7 @@ t.test('a restart ends the pause after a death', async () => {
   await supervisor.stop()
 })
 
-t.test('a part that never came up is the problem of whoever added it', async (t) => {
+t.test('add rejects when a part never comes up', async (t) => {
   const { supervisor, said } = createTestSupervisor()
   const part = createPart('clock', [], [0])
   await t.rejects(supervisor.add(part), { message: 'clock is out of order' })
@@ -134,7 +134,7 @@ t.test('a part that never came up is the problem of whoever added it', async (t)
   t.equal(part.pids.length, 1)
 })
 
-t.test('parts are stopped one after the other, the last one first, and none is started again', async (t) => {
+t.test('parts are stopped one after another, the last one first, and none is restarted', async (t) => {
   const { supervisor, said } = createTestSupervisor()
   const log: string[] = []
   for (const name of ['database', 'worker', 'web']) await supervisor.add(createPart(name, log))
@@ -144,7 +144,7 @@ t.test('parts are stopped one after the other, the last one first, and none is s
   await t.rejects(supervisor.add(createPart('late', log)))
 })
 
-t.test('a part that ends by itself during a stop is neither missed nor started again', async (t) => {
+t.test('a part that ends by itself during a stop is neither reported nor restarted', async (t) => {
   const { supervisor, said } = createTestSupervisor()
   const first = createPart('first', [])
   const last = createPart('last', [])

@@ -1,5 +1,6 @@
-/** What a list costs on a large table: the rows that PostgreSQL reads for it, from its own account (EXPLAIN ANALYZE). */
+/** The cost of a list on a large table: the rows that PostgreSQL reads for it, according to EXPLAIN ANALYZE. */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Database } from '../../src/db/database.js'
 import type { TaskFilter } from '../../src/protocol/filter.js'
 import { findTasks, listPage } from '../../src/store/reads/list.js'
@@ -116,7 +117,7 @@ for (const state of ['never analyzed', 'analyzed']) {
     if (state === 'analyzed') await sql('analyze', 'vacuum analyze')
     for (const [filter, most, expected] of CASES) {
       const plans: Plan[] = []
-      const { items } = await listPage(explaining(plans), 'default', filter, { limit: LIMIT })
+      const { items } = await listPage(DEFAULT_PRINCIPAL, explaining(plans), filter, { limit: LIMIT })
       const name = JSON.stringify(filter)
       const numbers = items.map(({ id }) => Number.parseInt(id.slice(-12), 16))
       if (expected === 'a page') t.equal(numbers.length, LIMIT, name)
@@ -130,14 +131,14 @@ for (const state of ['never analyzed', 'analyzed']) {
   })
 }
 
-t.test('what no index serves is looked for in pages of their own, each bounded, and found', async (t) => {
+t.test('a filter without an index is searched in bounded pages, and its tasks are found', async (t) => {
   const plans: Plan[] = []
   const looks = TASKS / 4
   const numbers: number[] = []
   let position
   let pages = 0
   do {
-    const { found, next } = await findTasks(pages === 0 ? explaining(plans) : db, 'default', { q: 'rare', tag: 'common' }, { limit: 2, position, maxLooks: looks })
+    const { found, next } = await findTasks(DEFAULT_PRINCIPAL, pages === 0 ? explaining(plans) : db, { q: 'rare', tag: 'common' }, { limit: 2, position, maxLooks: looks })
     if (pages === 0) t.ok(countRead(plans) < 4 * looks, `${countRead(plans)} rows read for the first page`)
     numbers.push(...found.map(({ id }) => Number.parseInt(id.slice(-12), 16)))
     position = next ?? undefined
@@ -153,7 +154,7 @@ t.test('pages go through a range of times, each task once', async (t) => {
     const numbers: number[] = []
     let position
     do {
-      const { items, next } = await listPage(db, 'default', { ...filter, ...more }, { limit: 33, position })
+      const { items, next } = await listPage(DEFAULT_PRINCIPAL, db, { ...filter, ...more }, { limit: 33, position })
       numbers.push(...items.map(({ id }) => Number.parseInt(id.slice(-12), 16)))
       position = next ?? undefined
     } while (position !== undefined)

@@ -1,4 +1,4 @@
-/** What becomes of deliveries when their broker has another memory. */
+/** Deliveries are redelivered after their broker has lost its data. */
 import t from 'tap'
 import { redeliverIfNewEpoch } from '../../src/store/deliveries/redeliver.js'
 import { takeDueDeliveries } from '../../src/store/deliveries/take-due.js'
@@ -7,7 +7,7 @@ import { startPostgres } from '../helpers/services.js'
 
 const WINDOW_MS = 60_000
 
-t.test('what was handed to a memory that is gone is due again, once, and what waits for its time is not', async (t) => {
+t.test('deliveries dispatched to a broker that lost its data are due again, once; later starts are not', async (t) => {
   const db = await openTestDatabase(t, (await startPostgres(t)).url)
   t.equal(await redeliverIfNewEpoch(db, 'redis', 'first', WINDOW_MS), 0, 'the first memory is new')
   const handedOver = await storeTasks(db, 3)

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
 import { renewLeasesIfHeld } from '../../src/store/attempts/lease.js'
 import { recordProgressIfCurrent } from '../../src/store/attempts/progress.js'
@@ -55,9 +56,9 @@ async function execute({ kind, attempt }: Command, taskId: string): Promise<bool
     case 'claim':
       return (await claimAttemptsIfDue(db, [ref], 'w', 60_000))[0] !== undefined
     case 'cancel':
-      return (await cancelTasksIfUnfinished(db, 'default', [taskId], { reason: null, withChildren: false })).length > 0
+      return (await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [taskId], { reason: null, withChildren: false })).length > 0
     case 'edit':
-      return ((await editTaskIfWaiting(db, 'default', taskId, { title: `edit ${(editCount += 1)}` })) ?? []).length > 0
+      return ((await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, taskId, { title: `edit ${(editCount += 1)}` })) ?? []).length > 0
     case 'renew':
       await renewLeasesIfHeld(db, [ref], 60_000)
       return false
@@ -103,7 +104,7 @@ function afterCancel(status: string): string {
   return status === 'PROCESSING' ? 'CANCELLING' : 'CANCELLED'
 }
 
-t.test('whatever happens at the same time, answers and rows tell one life that the model allows', async (t) => {
+t.test('under any concurrency, answers and rows describe one history that the model allows', async (t) => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.array(anyCommand, { minLength: 2, maxLength: 12 }), { minLength: 4, maxLength: 10 }), async (waves) => {
       const ids = await storeTasks(db, TASKS)
@@ -112,7 +113,7 @@ t.test('whatever happens at the same time, answers and rows tell one life that t
         const changed = await Promise.all(wave.map((command) => execute(command, ids[command.task] ?? '')))
         done.push(...wave.filter((_, index) => changed[index]))
       }
-      const tasks = await readTasks(db, 'default', ids)
+      const tasks = await readTasks(DEFAULT_PRINCIPAL, db, ids)
       for (const [index, id] of ids.entries()) {
         const { status, version, attempt } = tasks.find((task) => task.id === id) ?? {}
         assert.deepEqual({ status, version, attempt }, explain(done.filter(({ task }) => task === index)))

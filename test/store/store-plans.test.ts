@@ -1,6 +1,7 @@
 /** Statements are prepared once per connection, perhaps on empty tables, and must not slow down as the tables grow. */
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Database } from '../../src/db/database.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import { openDatabase } from '../../src/db/open.js'
@@ -57,15 +58,15 @@ async function live(db: Database, ids: readonly string[]): Promise<void> {
   for (const ref of refs) {
     await findEffect(db, ref, 'mail')
     await recordEffect(db, ref, 'mail', { value: 'sent' })
-    await readLatestLogs(db, 'default', ref.taskId, 10)
+    await readLatestLogs(DEFAULT_PRINCIPAL, db, ref.taskId, 10)
   }
   await createOnce(db, refs.length)
   await deleteExpiredKeys(db, 10)
   await redeliverIfNewEpoch(db, 'test', 'the same', 30_000)
-  await readTasks(db, 'default', ids)
+  await readTasks(DEFAULT_PRINCIPAL, db, ids)
   await readVersions(db, ids)
   await settleAttemptsIfCurrent(db, refs.map((ref) => ({ ...ref, outcome: 'completed', status: 'COMPLETED', reason: null })))
-  for (const id of ids) await readTransitions(db, 'default', id)
+  for (const id of ids) await readTransitions(DEFAULT_PRINCIPAL, db, id)
 }
 
 /** What is done to fewer tasks. */
@@ -75,17 +76,17 @@ async function change(db: Database, ids: readonly string[]): Promise<void> {
   await expireTasksIfLate(db, 10)
   for (const taskId of ids) {
     const ref = { taskId, attempt: 1 }
-    await editTaskIfWaiting(db, 'default', taskId, { title: 'edited' })
+    await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, taskId, { title: 'edited' })
     await claimAttemptsIfDue(db, [ref], 'w', 60_000)
     await recordArtifactIfCurrent(db, ref, artifact)
-    await readArtifacts(db, 'default', taskId)
+    await readArtifacts(DEFAULT_PRINCIPAL, db, taskId)
     await removeArtifactIfCurrent(db, ref, artifact.name)
-    await cancelTasksIfUnfinished(db, 'default', [taskId], { reason: null, withChildren: true })
-    await readAttempts(db, 'default', taskId)
-    await readBatchOfKey(db, 'default', taskId)
+    await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [taskId], { reason: null, withChildren: true })
+    await readAttempts(DEFAULT_PRINCIPAL, db, taskId)
+    await readBatchOfKey(DEFAULT_PRINCIPAL, db, taskId)
   }
   await findExpiredArtifacts(db, 10)
-  await exportPage(db, 'default', {}, { format: 'csv', afterId: ids[0] ?? null, limit: 1, maxBytes: 1_000_000 })
+  await exportPage(DEFAULT_PRINCIPAL, db, {}, { format: 'csv', afterId: ids[0] ?? null, limit: 1, maxBytes: 1_000_000 })
 }
 
 for (const state of ['never analyzed', 'analyzed while nearly empty']) {

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL, serviceOf } from '../../src/access/principal.js'
 import { fold } from '../../src/protocol/fold.js'
 import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
 import { findLostAttempts, renewLeasesIfHeld } from '../../src/store/attempts/lease.js'
@@ -29,7 +30,7 @@ for (const driver of DRIVERS) {
   t.test(`the store on ${driver}`, async (t) => {
     const db = await openTestDatabase(t, await server.createDatabase(), driver)
     const read = async (id: string) => {
-      const [task] = await readTasks(db, 'default', [id])
+      const [task] = await readTasks(DEFAULT_PRINCIPAL, db, [id])
       if (task === undefined) throw new Error(`no task ${id}`)
       return task
     }
@@ -52,7 +53,7 @@ for (const driver of DRIVERS) {
       const stored = await read(task.id)
       t.match(stored, { title: task.title, payload: task.payload, tags: task.tags, priority: 3, status: 'PENDING', version: 1, attempt: 0 })
       t.equal(stored.createdAt, created?.createdAt.toISOString())
-      t.match(await readTransitions(db, 'default', task.id), [{ version: 1, from: null, status: 'PENDING', at: stored.createdAt }])
+      t.match(await readTransitions(DEFAULT_PRINCIPAL, db, task.id), [{ version: 1, from: null, status: 'PENDING', at: stored.createdAt }])
       t.equal(await countRows('deliveries', task.id), 1)
     })
 
@@ -72,7 +73,7 @@ for (const driver of DRIVERS) {
       t.equal((await read(later.id)).status, 'SCHEDULED')
     })
 
-    t.test('a start that somebody is about to cancel is left alone, and found the next time', async (t) => {
+    t.test('a start whose task is being cancelled is skipped, and found the next time', async (t) => {
       const [soon = ''] = await storeTasks(db, 1, { delayMs: 1 })
       while (!(await isDue(soon)));
       await db.transaction(async (cancelling) => {
@@ -105,7 +106,7 @@ for (const driver of DRIVERS) {
       for (const id of ids) t.equal((await read(id)).version, 2)
     })
 
-    t.test('a late delivery and a late end do not hide the current ones of the same batch', async (t) => {
+    t.test('a late delivery and a late settlement do not hide current ones of the same batch', async (t) => {
       const [id = ''] = await storeTasks(db, 1)
       const both = [{ taskId: id, attempt: 1 }, { taskId: id, attempt: 2 }]
       await claimAttemptsIfDue(db, [{ taskId: id, attempt: 1 }], 'w', LEASE_MS)
@@ -116,7 +117,7 @@ for (const driver of DRIVERS) {
       t.same(ends.map((message) => message?.status), [undefined, 'COMPLETED'])
     })
 
-    t.test('of many racing ends of one attempt exactly one is recorded', async (t) => {
+    t.test('of many racing settlements of one attempt exactly one is recorded', async (t) => {
       const ids = await storeTasks(db, 30)
       await claimAttemptsIfDue(db, ids.map((taskId) => ({ taskId, attempt: 1 })), 'w', LEASE_MS)
       const failed = (taskId: string): Settlement => ({ ...done(taskId), outcome: 'failed', status: 'FAILED', reason: 'no' })
@@ -129,7 +130,7 @@ for (const driver of DRIVERS) {
         t.equal((await read(id)).version, 3)
         t.equal(await countRows('attempts', id), 1)
         t.equal(await countRows('leases', id), 0)
-        t.same((await readTransitions(db, 'default', id)).map((transition) => transition.version), [1, 2, 3])
+        t.same((await readTransitions(DEFAULT_PRINCIPAL, db, id)).map((transition) => transition.version), [1, 2, 3])
       }
     })
 
@@ -152,8 +153,9 @@ for (const driver of DRIVERS) {
       const progress = { fraction: 0.5, done: 1, total: 2, message: 'half' }
       const [message] = await recordProgressIfCurrent(db, [{ taskId, attempt: 1, progress }])
       t.match(message, { type: 'progress', taskId, version: 2, attempt: 1, progress })
-      t.same((await read(taskId)).progress, message?.progress)
-      t.match(message?.progress.at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+      const { progress: stored } = await read(taskId)
+      t.match(message, { progress: stored })
+      t.match(stored?.at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
     })
 
     t.test('a lease is renewed while it holds, and stays lost once it ran out', async (t) => {
@@ -169,7 +171,7 @@ for (const driver of DRIVERS) {
       t.same(await findLostAttempts(db, 1_000), [])
     })
 
-    t.test('several relays take each due delivery once, and a hand-over that was lost is due again', async (t) => {
+    t.test('several relays take each due delivery once, and a lost dispatch is due again', async (t) => {
       const tasks = Array.from({ length: 60 }, () => newTask())
       await createTasks(db, tasks, 0)
       const takes = await Promise.all(Array.from({ length: 6 }, () => takeDueDeliveries(db, 'default', 1_000, 1)))
@@ -202,7 +204,7 @@ for (const driver of DRIVERS) {
       const failure = { code: 'error' as const, message: 'oh no', attempt: 2 }
       await life(2, { taskId: task.id, attempt: 2, outcome: 'failed', status: 'FAILED', reason: 'oh no', failure })
       let folded = first
-      for (const message of await readTransitionMessages(db, 'default', task.id, first.version, 100)) {
+      for (const message of await readTransitionMessages(DEFAULT_PRINCIPAL, db, task.id, first.version, 100)) {
         const step = fold(folded, message)
         t.equal(step.outcome, 'applied')
         folded = step.task
@@ -221,7 +223,7 @@ for (const driver of DRIVERS) {
       await claimAttemptsIfDue(db, refs, 'w', LEASE_MS)
       await settleAttemptsIfCurrent(db, [done(completed), { ...done(failed), outcome: 'failed', status: 'FAILED' }])
       const list = async (filter: TaskFilter & { beforeId?: string; limit?: number }) =>
-        (await listTasks(db, tenant, { limit: 10, ...filter })).map((task) => task.id)
+        (await listTasks(serviceOf(tenant, 'test'), db, { limit: 10, ...filter })).map((task) => task.id)
       t.same(await list({}), [scheduled, completed, failed, running, pending])
       t.same(await list({ status: 'PENDING' }), [pending])
       t.same(await list({ status: 'SCHEDULED' }), [scheduled])
@@ -232,17 +234,17 @@ for (const driver of DRIVERS) {
       t.same(await list({ type: 'report.generate' }), [scheduled])
       t.same(await list({ tag: 'night' }), [scheduled])
       t.same(await list({ beforeId: failed, limit: 1 }), [running])
-      t.same(await listTasks(db, 'somebody else', { limit: 10 }), [])
-      t.same(await readTasks(db, 'somebody else', [pending]), [])
+      t.same(await listTasks(serviceOf('somebody else', 'test'), db, { limit: 10 }), [])
+      t.same(await readTasks(serviceOf('somebody else', 'test'), db, [pending]), [])
     })
 
     t.test('every column that makes a task is read the same by both ways', async (t) => {
       const [id = ''] = await storeTasks(db, 1, { payload: { a: 1 }, tags: ['x'] })
-      const { items: [listed] } = await listPage(db, 'default', {}, { limit: 1, fields: ['payload', 'result'] })
+      const { items: [listed] } = await listPage(DEFAULT_PRINCIPAL, db, {}, { limit: 1, fields: ['payload', 'result'] })
       t.same(listed, await read(id))
       const { payload, result, ...summary } = await read(id)
       t.same([payload, result], [{ a: 1 }, null])
-      t.same(await listTasks(db, 'default', { limit: 1 }), [summary])
+      t.same(await listTasks(DEFAULT_PRINCIPAL, db, { limit: 1 }), [summary])
     })
   })
 }

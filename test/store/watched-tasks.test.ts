@@ -1,5 +1,6 @@
-/** What is read of a task to watch it: large payloads and results stay in PostgreSQL. */
+/** Reading a task for a stream: large payloads and results stay in PostgreSQL. */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readWatchedTasks } from '../../src/store/reads/tasks.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
@@ -12,12 +13,12 @@ t.test('a task that is small is read whole, and one that is large by its stored 
   const payloads = { small: { text: 'é'.repeat(1_000) }, compressible: { text: 'x'.repeat(200_000) }, random: { random }, none: null }
   for (const [name, payload] of Object.entries(payloads)) {
     const [id = ''] = await storeTasks(db, 1, { payload })
-    const [task] = await readWatchedTasks(db, 'default', [id])
+    const [task] = await readWatchedTasks(DEFAULT_PRINCIPAL, db, [id])
     const isLarge = name === 'compressible' || name === 'random'
     t.match(task, { id, isLarge, status: 'PENDING' }, name)
     t.same(task?.payload, isLarge ? null : payload, name)
     await db.run({ name: 'test_result', forceCustomPlan: true, text: `update taskwire.tasks set payload = '{}', result = $2::text::jsonb where id = $1::text::uuid` }, [id, JSON.stringify(payload)])
-    const [after] = await readWatchedTasks(db, 'default', [id])
+    const [after] = await readWatchedTasks(DEFAULT_PRINCIPAL, db, [id])
     t.equal(after?.isLarge, isLarge, `${name} as a result`)
     t.same(after?.result, isLarge ? null : payload)
   }

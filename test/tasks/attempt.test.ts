@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import t from 'tap'
 import Type from 'typebox'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Database } from '../../src/db/database.js'
 import { defineTask, type Definition, type TaskContext } from '../../src/definitions/definition.js'
 import { createRegistry } from '../../src/definitions/registry.js'
@@ -42,7 +43,7 @@ function setUp(definition: Definition, overrides: { db?: Database } = {}) {
 }
 
 async function read(id: string) {
-  const [task] = await readTasks(db, 'default', [id])
+  const [task] = await readTasks(DEFAULT_PRINCIPAL, db, [id])
   return task
 }
 
@@ -57,7 +58,7 @@ t.test('a run that returns completes the task, and what was published equals wha
   await runAttempt({ taskId, attempt: 1 }, deps)
   t.match(await read(taskId), { status: 'COMPLETED', result: { answer: 42 }, version: 3, failure: null })
   t.match(await readAttempt(taskId), [{ outcome: 'completed', worker: 'test-worker', error: null }])
-  const stored = await readTransitionMessages(db, 'default', taskId, 1, 10)
+  const stored = await readTransitionMessages(DEFAULT_PRINCIPAL, db, taskId, 1, 10)
   while (published.length < 2) await new Promise(setImmediate)
   // For lists an event has facts besides, which no client is sent.
   t.same(published.map((event) => ('facts' in event ? { ...event, facts: undefined } : event)), stored.map((message) => ({ ...message, facts: undefined })))
@@ -72,7 +73,7 @@ t.test('a run that throws fails the task with the message, and the stack stays o
   t.notMatch(JSON.stringify(await read(taskId)), 'attempt.test')
 })
 
-t.test('whatever is thrown ends the task', async (t) => {
+t.test('any thrown value ends the task', async (t) => {
   for (const thrown of ['text', null, undefined, 7, { odd: true }, new Error('')]) {
     const [taskId = ''] = await storeTasks(db, 1)
     const { deps } = setUp(define(() => Promise.reject(thrown as Error)))
@@ -104,7 +105,7 @@ t.test('a task whose type this worker does not know is put back without spending
   for (const attempt of [1, 2, 3]) await runAttempt({ taskId, attempt }, deps)
   const last = await read(taskId)
   t.match(last, { status: 'RETRYING', attempt: 3, failure: null })
-  const transitions = await readTransitionMessages(db, 'default', taskId, 1, 10)
+  const transitions = await readTransitionMessages(DEFAULT_PRINCIPAL, db, taskId, 1, 10)
   t.same(transitions.filter(({ status }) => status === 'RETRYING').map(({ reason }) => reason), Array(3).fill('no_worker_for_type'))
   const pauses = transitions.flatMap((message) => (message.status === 'RETRYING' ? [message] : [])).at(-1)
   const pauseMs = Date.parse(last?.runAt ?? '') - Date.parse(pauses?.at ?? '')
@@ -147,7 +148,7 @@ t.test('the last progress is stored before the end, and published in order', asy
   t.ok(progress.length < 50, 'values in between are skipped')
 })
 
-t.test('a run that is stopped by the shutdown is handed back and can run again', async (t) => {
+t.test('a run that is stopped by a shutdown is released and can run again', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   const { deps, controller } = setUp(
     define(async ({ signal }) => {
@@ -165,7 +166,7 @@ t.test('a run that is stopped by the shutdown is handed back and can run again',
   t.match(await read(taskId), { status: 'COMPLETED', attempt: 2, version: 5, result: 'done' })
 })
 
-t.test('a worker that stops between the claim and the run hands the attempt back without running it', async (t) => {
+t.test('a worker that stops between the claim and the run releases the attempt without running it', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   let runs = 0
   const { deps, controller } = setUp(define(async () => (runs += 1)))

@@ -1,4 +1,4 @@
-/** The floor of free space: what is refused below it, what is said, and that it ends by itself. */
+/** The floor of free disk space: what is refused below it, what is logged, and that it recovers by itself. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -29,7 +29,7 @@ function createDisk(freeMb: number) {
   return { disk, lines, options: { log, readFreeBytes } as never as Pick<Parameters<typeof createDiskFloor>[0], 'log' | 'readFreeBytes'> }
 }
 
-t.test('a lack of space is logged once, and once that it is over', async (t) => {
+t.test('a lack of space is logged once, and its end once', async (t) => {
   const { disk, lines, options } = createDisk(99)
   const floor = createDiskFloor({ minFreeMb: 100, folders: ['/files'], ...options })
   for (let turn = 0; turn < 3; turn += 1) await t.rejects(floor.assertRoom('/files'), { name: 'DiskFullError', message: /\/files has 99 MB free, and MIN_FREE_DISK_MB is 100/ })
@@ -44,7 +44,7 @@ t.test('a lack of space is logged once, and once that it is over', async (t) => 
   t.match(lines, [/99 MB free.*Free some space/, /has space again/])
 })
 
-t.test('what is about to be written counts, and a disk that cannot be asked has space', async (t) => {
+t.test('bytes about to be written count, and a disk of unknown size has space', async (t) => {
   const { options } = createDisk(150)
   const floor = createDiskFloor({ minFreeMb: 100, folders: [], ...options })
   await t.resolves(floor.assertRoom('/files', 50 * MB))
@@ -55,7 +55,7 @@ t.test('what is about to be written counts, and a disk that cannot be asked has 
   await t.resolves(createDiskFloor({ minFreeMb: 0, folders: [], log: options.log }).assertRoom(t.testdir()), 'without a floor it is not')
 })
 
-t.test('a file that is under way when the space ends is given up, and nothing of it is left', async (t) => {
+t.test('a file being written when the space runs out is abandoned, and nothing of it is left', async (t) => {
   const folder = t.testdir()
   const { disk, options } = createDisk(1_000)
   const store = openDiskStore(folder, createDiskFloor({ minFreeMb: 100, folders: [], ...options }))

@@ -1,8 +1,12 @@
-/** Effects once, outcomes together with rows, and the fence: with attempts that die, pause and come back. */
+/**
+ * Effects happen once, outcomes commit together with rows, and the fence holds: with attempts that die, pause and come
+ * back.
+ */
 import { sql } from 'drizzle-orm'
 import { pino } from 'pino'
 import t from 'tap'
 import { Type } from 'typebox'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { defineTask, LeaseLostError, type TaskContext } from '../../src/definitions/definition.js'
 import { createRegistry } from '../../src/definitions/registry.js'
 import type { Event } from '../../src/protocol/stream.js'
@@ -34,7 +38,7 @@ function run(taskId: string, attempt: number, work: (context: TaskContext) => Pr
 /** As the relay does when the lease has run out. */
 const rescue = (taskId: string, attempt: number) =>
   settleAttemptsIfCurrent(db, [{ taskId, attempt, outcome: 'lost', status: 'PENDING', reason: 'worker lost' }])
-const read = async (taskId: string) => (await readTasks(db, 'default', [taskId]))[0]
+const read = async (taskId: string) => (await readTasks(DEFAULT_PRINCIPAL, db, [taskId]))[0]
 const countOrders = async (id: string) => Number(((await db.orm.execute(sql`select count(*) as count from orders where id = ${id}`)) as unknown as { count: string }[])[0]?.count)
 
 t.test('an effect that is recorded is not done again by a later attempt', async (t) => {
@@ -59,7 +63,7 @@ t.test('an effect that is recorded is not done again by a later attempt', async 
   t.match(await read(taskId), { status: 'COMPLETED', version: 5 }, 'the late outcome was refused')
 })
 
-t.test('two at the same time share one effect; one that fails may be tried again', async (t) => {
+t.test('concurrent calls share one effect; a failed one may be retried', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   let count = 0
   await run(taskId, 1, async (context) => {
@@ -111,7 +115,7 @@ t.test('rows and outcome are committed together, and published after it', async 
   t.same(told.slice(1, -1).sort(), ['log 2', 'progress 2'])
 })
 
-t.test('what fails inside takes the rows with it, and the attempt fails', async (t) => {
+t.test('an error inside a transaction rolls back the rows, and the attempt fails', async (t) => {
   const [thrown = '', violation = ''] = await storeTasks(db, 2)
   await run(thrown, 1, (context) =>
     context.transaction(async (transaction) => {

@@ -26,7 +26,7 @@ t.test('a line is printed with the task and stored as a text', async (t) => {
   ])
 })
 
-t.test('what is stored does not hang on what the worker prints', async (t) => {
+t.test('the stored lines do not depend on the level of the worker', async (t) => {
   const quiet = setUp('silent')
   quiet.log.info('a')
   quiet.log.debug('b')

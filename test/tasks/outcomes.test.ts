@@ -1,9 +1,10 @@
-/** What becomes of a task whose attempt fails, is cancelled or takes too long. */
+/** What follows for a task whose attempt fails, is cancelled or takes too long. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { pino } from 'pino'
 import t from 'tap'
 import { Type } from 'typebox'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { backoffMs, MAX_BACKOFF_MS, type Backoff } from '../../src/definitions/backoff.js'
 import { defineTask, type Definition, type TaskContext } from '../../src/definitions/definition.js'
 import { CancelTask, PermanentFailure, PutBack, RetryLater } from '../../src/definitions/outcome-errors.js'
@@ -38,15 +39,15 @@ function attempt(taskId: string, number: number, run: Run, options: Options = {}
 }
 
 const fail = (error: unknown = new Error('boom')) => () => Promise.reject(error)
-const read = async (taskId: string) => (await readTasks(db, 'default', [taskId]))[0]
-const story = async (taskId: string) => (await readTransitions(db, 'default', taskId)).map(({ status, attempt: n }) => `${status} ${n}`)
+const read = async (taskId: string) => (await readTasks(DEFAULT_PRINCIPAL, db, [taskId]))[0]
+const story = async (taskId: string) => (await readTransitions(DEFAULT_PRINCIPAL, db, taskId)).map(({ status, attempt: n }) => `${status} ${n}`)
 
 t.test('an attempt that fails is followed by another, up to the number of attempts', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 3 })
   for (const number of [1, 2, 3]) await attempt(taskId, number, fail(new Error(`boom ${number}`)))
   t.same(await story(taskId), ['PENDING 0', 'PROCESSING 1', 'RETRYING 1', 'PROCESSING 2', 'RETRYING 2', 'PROCESSING 3', 'FAILED 3'])
   t.match(await read(taskId), { failure: { code: 'error', message: 'boom 3', attempt: 3 }, runAt: null })
-  t.match(await readAttempts(db, 'default', taskId), [1, 2, 3].map((n) => ({ attempt: n, outcome: 'failed', worker: 'w', error: { name: 'Error', message: `boom ${n}` } })))
+  t.match(await readAttempts(DEFAULT_PRINCIPAL, db, taskId), [1, 2, 3].map((n) => ({ attempt: n, outcome: 'failed', worker: 'w', error: { name: 'Error', message: `boom ${n}` } })))
 })
 
 t.test('the next attempt is due after the backoff, and the relay delivers it then', async (t) => {
@@ -62,7 +63,7 @@ t.test('the next attempt is due after the backoff, and the relay delivers it the
   t.match(await read(taskId), { status: 'COMPLETED', result: 'done', attempt: 2 })
 })
 
-t.test('an attempt that puts itself back costs none, however often, and the next is due when it says', async (t) => {
+t.test('an attempt that puts its task back is not counted, however often, and the next is due at its time', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
   for (let number = 1; number <= 5; number += 1) {
     await attempt(taskId, number, fail(new PutBack(0, 'the printer is busy')))
@@ -70,10 +71,10 @@ t.test('an attempt that puts itself back costs none, however often, and the next
   }
   await attempt(taskId, 6, fail())
   await attempt(taskId, 7, fail(new PutBack(60_000)))
-  const last = (await readTransitions(db, 'default', taskId)).at(-1)
+  const last = (await readTransitions(DEFAULT_PRINCIPAL, db, taskId)).at(-1)
   t.match(last, { status: 'RETRYING', reason: 'put back; nothing was done yet' })
   t.equal(Date.parse((await read(taskId))?.runAt ?? '') - Date.parse(last?.at ?? ''), 60_000)
-  t.same((await readAttempts(db, 'default', taskId)).map(({ outcome }) => outcome), [...Array<string>(5).fill('released'), 'failed', 'released'])
+  t.same((await readAttempts(DEFAULT_PRINCIPAL, db, taskId)).map(({ outcome }) => outcome), [...Array<string>(5).fill('released'), 'failed', 'released'])
   await attempt(taskId, 8, fail(new Error('the last one')))
   t.match(await read(taskId), { status: 'FAILED', failure: { message: 'the last one' } })
 })
@@ -81,18 +82,18 @@ t.test('an attempt that puts itself back costs none, however often, and the next
 t.test('an attempt that puts itself back after a cancel is cancelled', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
   await attempt(taskId, 1, async () => {
-    await cancelTasksIfUnfinished(db, 'default', [taskId], { reason: null, withChildren: false })
+    await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [taskId], { reason: null, withChildren: false })
     throw new PutBack(0)
   })
   t.match(await read(taskId), { status: 'CANCELLED' })
 })
 
-t.test('what is thrown says what follows', async (t) => {
+t.test('the class of the thrown error decides what follows', async (t) => {
   const after = async (error: unknown, options?: Options) => {
     const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 5 })
     await attempt(taskId, 1, fail(error), options)
     const task = await read(taskId)
-    const last = (await readTransitions(db, 'default', taskId)).at(-1)
+    const last = (await readTransitions(DEFAULT_PRINCIPAL, db, taskId)).at(-1)
     return { status: task?.status, code: task?.failure?.code, reason: last?.reason, waitMs: task?.runAt && last ? Date.parse(task.runAt) - Date.parse(last.at) : undefined }
   }
   t.match(await after(new RetryLater(90_000, 'busy')), { status: 'RETRYING', reason: 'busy', waitMs: 90_000 })
@@ -106,7 +107,7 @@ t.test('what is thrown says what follows', async (t) => {
   t.throws(() => new RetryLater(-1), RangeError)
 })
 
-t.test('an attempt that was handed back is not one of the failed', async (t) => {
+t.test('a released attempt does not count as failed', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
   await attempt(taskId, 1, ({ signal }) => sleep(60_000, undefined, { signal }), {}, (abort) => setTimeout(abort, 20, 'shutdown'))
   await attempt(taskId, 2, fail())
@@ -146,14 +147,14 @@ t.test('a cancelled run: one that obeys, one that fails in its own way, one that
     let abort: (reason: AbortReason) => void = () => {}
     const running = attempt(taskId, 1, run, {}, (given) => (abort = given))
     while ((await read(taskId))?.status !== 'PROCESSING') await sleep(5)
-    const [transition] = await cancelTasksIfUnfinished(db, 'default', [taskId], { reason: 'not needed', withChildren: false })
+    const [transition] = await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [taskId], { reason: 'not needed', withChildren: false })
     t.match(transition, { status: 'CANCELLING', from: 'PROCESSING', version: 3, attempt: 1, reason: 'not needed' })
     abort('cancelled')
     await running
     return story(taskId)
   }
   t.same(await cancelled(obeys, (context) => context.sleep(60_000)), ['PENDING 0', 'PROCESSING 1', 'CANCELLING 1', 'CANCELLED 1'])
-  t.match(await readAttempts(db, 'default', obeys), [{ outcome: 'cancelled' }])
+  t.match(await readAttempts(DEFAULT_PRINCIPAL, db, obeys), [{ outcome: 'cancelled' }])
   t.same((await cancelled(fails, ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('cleaned up')))))).at(-1), 'CANCELLED 1')
   t.same((await cancelled(ends, ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve('done'))))).at(-1), 'COMPLETED 1')
   let late: (result: string) => void = () => {}
@@ -163,7 +164,7 @@ t.test('a cancelled run: one that obeys, one that fails in its own way, one that
   t.match(await read(ignores), { status: 'CANCELLED', version: 4, result: null })
 })
 
-t.test('a child is made once, however often the handler runs, and knows its parent', async (t) => {
+t.test('a child is created once, however often the handler runs, and names its parent', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 3 })
   const made: string[][] = []
   const run: Run = async (context) => {
@@ -175,7 +176,7 @@ t.test('a child is made once, however often the handler runs, and knows its pare
   t.equal((await read(taskId))?.status, 'COMPLETED')
   t.same(made[0], made[1])
   t.equal(new Set(made[0]).size, 3)
-  t.match(await readTasks(db, 'default', made[0] ?? []), [1, 2, 3].map(() => ({ parentId: taskId, status: 'PENDING' })))
+  t.match(await readTasks(DEFAULT_PRINCIPAL, db, made[0] ?? []), [1, 2, 3].map(() => ({ parentId: taskId, status: 'PENDING' })))
   const [wrong = ''] = await storeTasks(db, 1)
   await attempt(wrong, 1, (context) => context.create('no.such'))
   t.match(await read(wrong), { status: 'FAILED', failure: { message: /no task type "no\.such"/ } })
@@ -198,7 +199,7 @@ t.test('the key of a child may be of any length and have any characters, and sta
   t.equal(new Set(made[0]).size, keys.length)
 })
 
-t.test('a handler may ask for no child that a client may not ask for', async (t) => {
+t.test('a handler cannot create a child that a client could not create', async (t) => {
   for (const [options, message] of [
     [{ uniqueKey: 'u'.repeat(3_000) }, /uniqueKey must not have more than 200 characters/],
     [{ tags: ['t'.repeat(3_000)] }, /tags\/0 must not have more than 50 characters/],
@@ -246,11 +247,11 @@ t.test('a backoff that gives no delay is replaced by the default one, and one th
   warnings.length = 0
   await attempt(taskId, 1, fail(), { backoff: (async () => 5) as never })
   t.match(warnings.join('\n'), /task type demo\.sleep: the backoff gave a promise/, 'the log of the worker names the type')
-  const { at = '' } = (await readTransitions(db, 'default', taskId)).at(-1) ?? {}
+  const { at = '' } = (await readTransitions(DEFAULT_PRINCIPAL, db, taskId)).at(-1) ?? {}
   t.ok(Date.parse((await read(taskId))?.runAt ?? '') - Date.parse(at) <= 1_000, 'it is due after the default backoff')
 })
 
-t.test('RetryLater and PutBack take nothing but milliseconds', async (t) => {
+t.test('RetryLater and PutBack accept only milliseconds', async (t) => {
   for (const Class of [RetryLater, PutBack]) {
     for (const delay of [NaN, -1, Infinity, -Infinity, undefined, null, '5', 5n, new Date(), {}, [5]]) t.throws(() => new Class(delay as number), { name: 'RangeError', message: new RegExp(`^${Class.name} takes milliseconds`) })
     t.doesNotThrow(() => new Class(0))
@@ -261,7 +262,7 @@ t.test('RetryLater and PutBack take nothing but milliseconds', async (t) => {
   await attempt(put, 1, fail(new PutBack(1e300)))
   await attempt(changed, 1, fail(Object.assign(new RetryLater(1), { delayMs: NaN })))
   for (const taskId of [far, put]) {
-    const { at = '' } = (await readTransitions(db, 'default', taskId)).at(-1) ?? {}
+    const { at = '' } = (await readTransitions(DEFAULT_PRINCIPAL, db, taskId)).at(-1) ?? {}
     t.equal(Date.parse((await read(taskId))?.runAt ?? '') - Date.parse(at), MAX_BACKOFF_MS)
   }
   t.match(await read(changed), { status: 'RETRYING' })
@@ -282,7 +283,7 @@ t.test('a handler that puts itself back without a pause is given one, which grow
   warnings.length = 0
   for (const number of [1, 2]) {
     await attempt(taskId, number, fail(new PutBack(0, 'the printer is busy')))
-    const { at = '' } = (await readTransitions(db, 'default', taskId)).at(-1) ?? {}
+    const { at = '' } = (await readTransitions(DEFAULT_PRINCIPAL, db, taskId)).at(-1) ?? {}
     t.ok(Date.parse((await read(taskId))?.runAt ?? '') - Date.parse(at) >= 1_000)
   }
   t.match(warnings, [/task type demo\.sleep: the handler put its task back for 0 ms, 1 times/, /2 times in a row/])

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createPaceMeter } from '../../src/tasks/attempt/context/pace.js'
 
-t.test('the pace and the rest, once there is something to tell from', async (t) => {
+t.test('the speed and the remaining time are given once they can be measured', async (t) => {
   let nowMs = 0
   const measure = createPaceMeter(() => nowMs)
   t.same(measure(10, 100), {}, 'the first report')

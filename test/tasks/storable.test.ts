@@ -41,7 +41,7 @@ t.test('a value is stored as JSON writes it', async (t) => {
   for (const [given, stored] of cases) t.same(toStorable(given, LIMITS), { value: stored })
 })
 
-t.test('a value that would lose something, or cannot be stored, is refused at its place', async (t) => {
+t.test('a value that would lose data, or cannot be stored, is refused with its location', async (t) => {
   const cycle: Record<string, unknown> = {}
   cycle['again'] = cycle
   let deep: unknown = 1
@@ -95,13 +95,13 @@ t.test('a value that would lose something, or cannot be stored, is refused at it
   for (const [given, pointer, detail] of cases) t.match(toStorable(given, LIMITS), { violation: { pointer, detail } })
 })
 
-t.test('the place of a loss is right when an object lies in several places', async (t) => {
+t.test('the location of a loss is right when an object occurs in several locations', async (t) => {
   const shared = { fine: 1 }
   const outer = { '': shared, 'a/b': [shared, { shared, deep: { '': { bad: NaN } } }] }
   t.match(toStorable(outer, LIMITS), { violation: { pointer: '/a~1b/1/deep//bad', detail: /NaN/ } })
 })
 
-t.test('what is accepted is equal to what is read again, of any value', async () => {
+t.test('any accepted value equals the one that is read back', async () => {
   const any = fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true, withSparseArray: true, withNullPrototype: true, withBoxedValues: true })
   fc.assert(
     fc.property(any, (given) => {

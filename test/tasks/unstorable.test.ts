@@ -1,8 +1,12 @@
-/** What handlers return, throw, report and record that PostgreSQL cannot store: each ends its task, and none is tried for ever. */
+/**
+ * Values that handlers return, throw, report or record and that PostgreSQL cannot store: each ends its task, and none
+ * is retried forever.
+ */
 import { sql } from 'drizzle-orm'
 import { pino } from 'pino'
 import t from 'tap'
 import { Type } from 'typebox'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { defineTask, type Definition, type TaskContext } from '../../src/definitions/definition.js'
 import { CancelTask, RetryLater } from '../../src/definitions/outcome-errors.js'
 import { createRegistry } from '../../src/definitions/registry.js'
@@ -35,7 +39,7 @@ async function run(taskId: string, work: (context: TaskContext) => Promise<unkno
   const signal = new AbortController().signal
   const registry = createRegistry([definition], definition.type)
   await runAttempt({ taskId, attempt }, { db, recorder, registry, log, ...noArtifacts, cancelGraceMs: 200, track: () => ({ signal, abort() {}, ending() {}, end() {} }) })
-  return (await readTasks(db, 'default', [taskId]))[0]
+  return (await readTasks(DEFAULT_PRINCIPAL, db, [taskId]))[0]
 }
 
 async function runNew(work: (context: TaskContext) => Promise<unknown>, options: Options = {}) {
@@ -61,7 +65,7 @@ t.test('a result that cannot be stored fails its task at the first attempt, and 
   t.match(await runNew(async () => ({ at: new Date(0), none: undefined })), { status: 'COMPLETED', result: { at: '1970-01-01T00:00:00.000Z' } })
 })
 
-t.test('whatever is thrown, its attempt ends, with a text that can be stored', async (t) => {
+t.test('any thrown value ends its attempt, with a text that can be stored', async (t) => {
   const hostile = new Proxy(new Error('x'), { get() { throw new Error('no') }, getPrototypeOf() { throw new Error('no') } })
   const thrown: unknown[] = [
     `a\0${HALF}`,
@@ -105,7 +109,7 @@ t.test('an effect whose value cannot be recorded happens once, and its task fail
     const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 4 })
     let times = 0
     const work = (context: TaskContext) => context.once('pay', async () => ((times += 1), value))
-    t.match(await run(taskId, work), { status: 'FAILED', attempt: 1, failure: { code: 'invalid_effect', message: /"pay" happened, and its value cannot be recorded/ } })
+    t.match(await run(taskId, work), { status: 'FAILED', attempt: 1, failure: { code: 'invalid_effect', message: /"pay" happened, but its value cannot be recorded/ } })
     t.equal(times, 1)
   }
 })
@@ -153,13 +157,13 @@ t.test('an outcome whose values PostgreSQL refuses fails its attempt with a reas
   t.match(complaints.join(), /PostgreSQL refused the values of an outcome/)
   const [taskId = ''] = await storeTasks(db, 1)
   const cancelled = await run(taskId, async () => {
-    await cancelTasksIfUnfinished(db, 'default', [taskId], { reason: null, withChildren: false })
+    await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [taskId], { reason: null, withChildren: false })
     return 'refuse me'
   })
   t.match(cancelled, { status: 'CANCELLED' })
 })
 
-t.test('an attempt whose failure is refused, too, is given up after a bounded number of tries', async (t) => {
+t.test('an attempt whose failure is refused too is abandoned after a bounded number of tries', async (t) => {
   await db.orm.execute(sql`alter table taskwire.attempts add constraint nothing check (outcome = 'lost') not valid`)
   t.teardown(() => db.orm.execute(sql`alter table taskwire.attempts drop constraint nothing`))
   complaints.length = 0
@@ -185,7 +189,7 @@ t.test('a log line or a progress report that PostgreSQL refuses loses only itsel
     }),
   ])
   t.match(await both, [{ status: 'COMPLETED', progress: null }, { status: 'COMPLETED', progress: { message: 'kept' } }])
-  const texts = async (id: string) => (await readLogs(db, 'default', id, 0, 10)).items.map(({ text }: LogMessage['line']) => text)
+  const texts = async (id: string) => (await readLogs(DEFAULT_PRINCIPAL, db, id, 0, 10)).items.map(({ text }: LogMessage['line']) => text)
   t.same(await texts(one), ['first', 'third'])
   t.same(await texts(other), ['of a neighbour'])
 })

@@ -1,4 +1,4 @@
-/** The test kit, as somebody who writes types of task would use it. */
+/** The test kit, as authors of task types use it. */
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { CancelTask, defineTask, PermanentFailure, RetryLater, Type, type Definition, type TaskContext, type TimeLimits } from 'taskwire'
@@ -45,7 +45,7 @@ t.test('a definition runs in memory, without services and without waiting', asyn
   t.match(run.reported.effects.get('send'), /:send$/)
 })
 
-t.test('the task is what the test says, and otherwise as its definition makes it', async (t) => {
+t.test('the task has the values given by the test, and otherwise those of its definition', async (t) => {
   t.match(await runDefinition(greet, {}, { task: { tags: ['loud'] } }), { result: { text: 'Hello you!' } })
   const look = defineTask({ type: 'test.look', title: 'Look', description: 'Looks at its task.', payload: Type.Object({ n: Type.Integer({ default: 1 }) }), result: Type.Unknown(), attempts: 4, run: async (_, { task }) => task })
   const { taskId, ...run } = await runDefinition(look, {}, { attempt: 2 })
@@ -53,7 +53,7 @@ t.test('the task is what the test says, and otherwise as its definition makes it
   t.same(createChecker(TaskSchema).check((run as { result?: unknown }).result), [])
 })
 
-t.test('it says what a failure would mean for the task', async (t) => {
+t.test('it reports what a failure would mean for the task', async (t) => {
   const after = (mood: string, attempt = 1) => runDefinition(greet, { mood }, { attempt })
   t.match(await after('busy'), { status: 'RETRYING', retryInMs: 5_000 })
   t.match(await after('gone'), { status: 'FAILED', error: { message: 'gone' } })
@@ -66,7 +66,7 @@ t.test('it says what a failure would mean for the task', async (t) => {
   t.equal((await runDefinition(greet, {}, { effects })).reported.effects.get('send'), 'done before', 'a later attempt finds what was recorded')
 })
 
-t.test('a worker dies where it is told to, and the next attempt goes on with what is left', async (t) => {
+t.test('a worker dies at the crash point, and the next attempt continues from what is left', async (t) => {
   const sent: string[] = []
   const send = defineTask({
     type: 'test.send',
@@ -91,10 +91,10 @@ t.test('a worker dies where it is told to, and the next attempt goes on with wha
     t.match(await runDefinition(send, {}, { after: lost }), { status: 'COMPLETED', result: `${lost.taskId}:send` })
     t.equal(sent.length, 1, crashAt)
   }
-  await t.rejects(runDefinition(send, {}, { crashAt: 'after-effect:other' }), { message: 'the run is COMPLETED and never came to after-effect:other' })
+  await t.rejects(runDefinition(send, {}, { crashAt: 'after-effect:other' }), { message: 'the run is COMPLETED and never reached after-effect:other' })
 })
 
-t.test('time limits hold in the time of the run, and a signal says why it ends', async (t) => {
+t.test('time limits apply to the time of the run, and the signal has the reason', async (t) => {
   const sleepy = (timeLimits: TimeLimits, run: (context: TaskContext) => Promise<unknown>) =>
     runDefinition(defineTask({
       ...{ type: 'test.sleepy', title: 'Sleepy', description: 'Takes its time.', payload: Type.Object({}), result: Type.Unknown(), attempts: 2, timeLimits },
@@ -120,13 +120,13 @@ t.test('time limits hold in the time of the run, and a signal says why it ends',
     await context.sleep(100)
   }
   t.match(await sleepy({ heartbeatMs: 101 }, silent), { status: 'COMPLETED' })
-  t.match(await sleepy({ heartbeatMs: 100 }, silent), { error: { message: 'the run gave no sign of life for 100 ms' } })
+  t.match(await sleepy({ heartbeatMs: 100 }, silent), { error: { message: 'the run sent no heartbeat for 100 ms' } })
   const wait = defineTask({ type: 'test.wait', title: 'Wait', description: 'Waits.', payload: Type.Object({}), result: Type.Null(), run: async (_, context) => (await context.sleep(1), null) })
   t.match(await runDefinition(wait, {}, { signal: AbortSignal.abort('cancelled') }), { status: 'CANCELLED' })
   t.match(await runDefinition(wait, {}, { signal: AbortSignal.abort('shutdown') }), { status: 'PENDING' })
 })
 
-t.test('data that comes with progress is checked', async (t) => {
+t.test('progress data is validated', async (t) => {
   const report = (stage: string) =>
     defineTask({
       type: 'test.report',
@@ -141,10 +141,10 @@ t.test('data that comes with progress is checked', async (t) => {
       },
     })
   t.match((await runDefinition(report('one'))).reported.progress, [{ done: 1, total: 2, data: { stage: 'one' } }])
-  t.match(await runDefinition(report('three')), { error: { message: /^the data of a progress report does not fit: \/stage/ } })
+  t.match(await runDefinition(report('three')), { error: { message: /^the data of a progress report does not match its schema: \/stage/ } })
 })
 
-t.test('drain runs what a real database holds, and expectTransitions reads how it went', async (t) => {
+t.test('drain runs the tasks of a real database, and expectTransitions checks their history', async (t) => {
   const db = await openTestDatabase(t, (await startPostgres(t)).url)
   const quick = { ...greet, run: async ({ mood }: { mood?: string }, { attempt }: { attempt: number }) => {
     if (mood === 'flaky' && attempt === 1) throw new Error('once')

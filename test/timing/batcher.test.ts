@@ -13,7 +13,7 @@ t.test('items that arrive together are written together, and each gets its own a
   t.same(batches, [[1, 2, 3]])
 })
 
-t.test('while as many batches as allowed are under way, items gather', async (t) => {
+t.test('items gather while the maximum number of batches is under way', async (t) => {
   const releases: (() => void)[] = []
   const sizes: number[] = []
   const batcher = createBatcher<number, undefined>({
@@ -39,7 +39,7 @@ t.test('while as many batches as allowed are under way, items gather', async (t)
   t.same(sizes, [1, 3, 2])
 })
 
-t.test('a batch goes beside another once it is worth it, and else before the answers of that one are out', async (t) => {
+t.test('a large enough batch is sent beside another; a smaller one is sent before the promises of the finished one resolve', async (t) => {
   const said: string[] = []
   const releases: (() => void)[] = []
   const batcher = createBatcher<number, number>({
@@ -86,7 +86,7 @@ t.test('one bad item fails alone', async (t) => {
   t.same(answers.map((answer) => answer.status), ['fulfilled', 'rejected', 'fulfilled'])
 })
 
-t.test('a failure that is not the fault of an item fails the whole batch, without trying its items again', async (t) => {
+t.test('a failure not caused by an item fails the whole batch, without retrying its items', async (t) => {
   for (const options of [{ isItemsFault: isBadItem }, {}]) {
     let writes = 0
     const batcher = createBatcher<number, number>({
@@ -102,7 +102,7 @@ t.test('a failure that is not the fault of an item fails the whole batch, withou
   }
 })
 
-t.test('it is idle when the last answer is out', async (t) => {
+t.test('it is idle once the last promise has settled', async (t) => {
   let release = () => {}
   const batcher = createBatcher<number, undefined>({
     async write() {

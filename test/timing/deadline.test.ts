@@ -5,12 +5,12 @@ import { settlesWithin, withDeadline } from '../../src/timing/deadline.js'
 
 const never = new Promise<never>(() => {})
 
-t.test('work that is done in time gives its result or its error', async (t) => {
+t.test('work that settles in time passes on its result or error', async (t) => {
   t.equal(await withDeadline(Promise.resolve(1), 1_000, 'too late'), 1)
   await t.rejects(withDeadline(Promise.reject(new Error('broken')), 1_000, 'too late'), { message: 'broken' })
 })
 
-t.test('work that is not done in time is given up, and a later failure of it is harmless', async (t) => {
+t.test('work that is late is abandoned, and its later failure is harmless', async (t) => {
   let fail: (error: Error) => void = () => {}
   const work = new Promise<void>((_, reject) => (fail = reject))
   await t.rejects(withDeadline(work, 20, 'too late'), { message: 'too late' })
@@ -34,12 +34,12 @@ t.test('an answer that arrived while this process was busy counts', async (t) =>
   t.match(String((await answer)[0]), 'answer')
 })
 
-t.test('what was given up rejects with the error that the caller makes', async (t) => {
+t.test('late work rejects with the error that the caller provides', async (t) => {
   class LateError extends Error {}
   await t.rejects(withDeadline(never, 20, () => new LateError('later than that')), new LateError('later than that'))
 })
 
-t.test('whether work settles in time is told without rejecting', async (t) => {
+t.test('settlesWithin reports whether work settles in time, without rejecting', async (t) => {
   t.equal(await settlesWithin(Promise.resolve(), 1_000), true)
   t.equal(await settlesWithin(Promise.reject(new Error('broken')), 1_000), true)
   t.equal(await settlesWithin(never, 20), false)

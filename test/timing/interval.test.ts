@@ -21,7 +21,7 @@ const throwIt = (error: unknown) => {
   throw error
 }
 
-t.test('it runs after each interval, not before the first, until it is stopped', async (t) => {
+t.test('it runs after each interval until it is stopped, first after one interval', async (t) => {
   const pass = fakeTime(t)
   let runs = 0
   const interval = startInterval(() => (runs += 1), { everyMs: EVERY_MS, onError: throwIt })
@@ -35,7 +35,7 @@ t.test('it runs after each interval, not before the first, until it is stopped',
   t.equal(runs, 3)
 })
 
-t.test('one run at a time: turns during a run are left out, and not made up for', async (t) => {
+t.test('one run at a time: turns during a run are skipped and not made up for', async (t) => {
   const pass = fakeTime(t)
   const ends: (() => void)[] = []
   const interval = startInterval(() => new Promise<void>((resolve) => ends.push(resolve)), { everyMs: EVERY_MS, onError: throwIt })
@@ -49,7 +49,7 @@ t.test('one run at a time: turns during a run are left out, and not made up for'
   t.equal(ends.length, 2)
 })
 
-t.test('what a run throws or rejects with goes to the callback, and the next runs all the same', async (t) => {
+t.test('errors of a run go to the callback, and the next run still happens', async (t) => {
   const pass = fakeTime(t)
   const errors: unknown[] = []
   let runs = 0
@@ -65,7 +65,7 @@ t.test('what a run throws or rejects with goes to the callback, and the next run
   t.same(errors, ['thrown', 'rejected'])
 })
 
-t.test('a run that is under way at the stop ends by itself', async (t) => {
+t.test('a run that is running at the stop finishes', async (t) => {
   const pass = fakeTime(t)
   let end = () => {}
   let hasEnded = false

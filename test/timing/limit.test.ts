@@ -13,7 +13,7 @@ function createWork() {
   return { begun, start, end: (name: string) => ends.get(name)?.() }
 }
 
-t.test('so many at a time; the others begin in their order as those before them end', async (t) => {
+t.test('calls beyond the limit start in order of arrival, as earlier ones end', async (t) => {
   const { begun, start, end } = createWork()
   const limit = new Limit(2)
   const all = ['a', 'b', 'c', 'd'].map((name) => limit.run(() => start(name)))
@@ -34,7 +34,7 @@ t.test('so many at a time; the others begin in their order as those before them 
   t.equal(limit.underWay, 0)
 })
 
-t.test('work that fails gives its place to the next', async (t) => {
+t.test('work that fails frees its slot for the next', async (t) => {
   const limit = new Limit(1)
   const failing = limit.run(async () => {
     throw new Error('broken')
@@ -45,7 +45,7 @@ t.test('work that fails gives its place to the next', async (t) => {
   t.equal(limit.underWay, 0)
 })
 
-t.test('who waits can be called off; who is under way is not', async (t) => {
+t.test('a waiting call can be aborted; a running one cannot', async (t) => {
   const { begun, start, end } = createWork()
   const limit = new Limit(1)
   const controller = new AbortController()
@@ -64,7 +64,7 @@ t.test('who waits can be called off; who is under way is not', async (t) => {
   t.equal(await last, 'c')
 })
 
-t.test('it is idle when nothing is under way and nothing waits', async (t) => {
+t.test('it is idle when no call is running or waiting', async (t) => {
   const { start, end } = createWork()
   const limit = new Limit(1)
   await limit.whenIdle()

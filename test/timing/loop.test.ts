@@ -5,7 +5,7 @@ import { startLoop } from '../../src/timing/loop.js'
 const LONG_MS = 3_600_000
 const silent = { onError() {}, onRecovery() {} }
 
-t.test('a stop waits for the step under way, and for no pause after it', async (t) => {
+t.test('a stop waits for the running step, but not for the pause after it', async (t) => {
   let endStep: (hasMore: boolean) => void = () => {}
   const step = new Promise<boolean>((resolve) => (endStep = resolve))
   const loop = startLoop(() => step, { intervalMs: LONG_MS, ...silent })
@@ -23,7 +23,7 @@ t.test('a stop ends a pause', async () => {
   await Promise.all([loop.stop(), loop.stop()])
 })
 
-t.test('there is more, failures, and on it goes: failures are told with their count, and the recovery once', async (t) => {
+t.test('failures are reported with their count and the recovery once, while the loop continues', async (t) => {
   const answers = [true, new Error('away'), new Error('still away'), true, true, false]
   const told: unknown[] = []
   let end: () => void = () => {}

@@ -16,7 +16,7 @@ function failing(times: number) {
   return { work, countTries: () => tries }
 }
 
-t.test('work is tried until it succeeds, and each failure before is told', async (t) => {
+t.test('work is retried until it succeeds, and each failure before is reported', async (t) => {
   const { work, countTries } = failing(3)
   const told: unknown[] = []
   t.equal(await retry(work, { ...AT_ONCE, onRetry: (error) => told.push((error as Error).message) }), 'answer')
@@ -24,7 +24,7 @@ t.test('work is tried until it succeeds, and each failure before is told', async
   t.same(told, ['try 1', 'try 2', 'try 3'])
 })
 
-t.test('tries are bounded by their number: the last failure is the answer, and is not told as one to try again', async (t) => {
+t.test('the number of tries is bounded: the last failure is thrown, and not reported as a retry', async (t) => {
   const { work, countTries } = failing(Infinity)
   const told: unknown[] = []
   await t.rejects(retry(work, { ...AT_ONCE, maxTries: 3, onRetry: (error) => told.push(error) }), { message: 'try 3' })
@@ -32,13 +32,13 @@ t.test('tries are bounded by their number: the last failure is the answer, and i
   t.equal(told.length, 2)
 })
 
-t.test('tries are bounded by their time: none begins after it', async (t) => {
+t.test('the time for tries is bounded: none begins after it', async (t) => {
   const { work, countTries } = failing(Infinity)
   await t.rejects(retry(work, { ...LONG, withinMs: -1 }), { message: 'try 1' })
   t.equal(countTries(), 1)
 })
 
-t.test('what is not worth another try is not tried again', async (t) => {
+t.test('an error that is not worthwhile is not retried', async (t) => {
   const { work, countTries } = failing(Infinity)
   await t.rejects(retry(work, { ...AT_ONCE, isWorthwhile: (error) => (error as Error).message === 'try 1' }), { message: 'try 2' })
   t.equal(countTries(), 2)
@@ -52,7 +52,7 @@ t.test('an abort ends a pause at once, and no try begins after it', async (t) =>
   t.equal(countTries(), 2)
 })
 
-t.test('pauses double up to the longest, less a random share that is half of them if nothing else is said', (t) => {
+t.test('pauses double up to the maximum, less a random share of half by default', (t) => {
   const growth = { firstMs: 100, maxMs: 1_000 }
   const pauses = (jitter: { jitter?: number }, random: number) => [1, 2, 3, 4, 5, 5_000].map((failures) => growingPauseMs(failures, { ...growth, ...jitter }, () => random))
   t.same(pauses({}, 1), [100, 200, 400, 800, 1_000, 1_000])

@@ -1,4 +1,4 @@
-/** What a client is sent is chosen by `Accept` as RFC 9110 (section 12.5.1) has it: by its weights, not by the words that it has in it. */
+/** `Accept` selects the format according to RFC 9110 (section 12.5.1): by its weights, not by the words it contains. */
 import t from 'tap'
 import { SERVER_SENT_EVENTS, TEXT_LINES, chooseFormat } from '../../src/web/live/event-format.js'
 import { startApp } from '../helpers/app.js'
@@ -37,11 +37,11 @@ const WISHES: [string | undefined, ReturnType<typeof chooseFormat>][] = [
   ['nonsense', STORED],
 ]
 
-t.test('the format is the one with the greatest weight', async (t) => {
+t.test('the format with the greatest weight is chosen', async (t) => {
   for (const [accept, format] of WISHES) t.equal(chooseFormat(accept), format, String(accept))
 })
 
-t.test('a client that takes no event stream is not sent one, by either address', async (t) => {
+t.test('a client that does not accept an event stream is not sent one, at either address', async (t) => {
   const { address } = await startApp(t)
   const { id } = await createTask(address, { delayMs: 86_400_000 })
   for (const path of [`/api/tasks/${id}/events`, `/api/tasks/events?ids=${id}`]) {

@@ -1,4 +1,7 @@
-/** The documents as tools of others read them: linters find nothing, and a generated client knows the payload and the result of each type. */
+/**
+ * The API documents as other tools read them: linters report no problem, and a generated client knows the payload and
+ * the result of each type.
+ */
 import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,15 +10,18 @@ import { Parser } from '@asyncapi/parser'
 import t, { type Test } from 'tap'
 import { startApp, startWebBeside } from '../helpers/app.js'
 
-// Each tool is a process that reads a compiler or a linter first; on a slow machine that takes a while.
+// Each tool is a process that first loads a compiler or a linter; that takes a while on a slow machine.
 t.setTimeout(300_000)
 
 const run = promisify(execFile)
 const main = (path: string) => new URL(`../../node_modules/${path}`, import.meta.url).pathname
-// Neither asks anybody anything.
+// Neither makes network requests.
 const env = { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true', NO_COLOR: '1' }
 
-/** Types as strangers may write them: their schemas are of other drafts, refer to themselves, or are no JSON Schema at all. */
+/**
+ * Types as strangers may write them: their schemas use other drafts, refer to themselves, or are not JSON Schema at
+ * all.
+ */
 const STRANGE_TYPES = `
 import { defineTask, Type } from 'taskwire'
 const run = async () => ({})
@@ -53,7 +59,7 @@ async function save(address: string, name: string): Promise<string> {
   return file
 }
 
-// Before the other process's worth is there: the base path is one for a process.
+// Before the other server starts: the base path is global to the process.
 const plain = { openapi: await save(app.address, '/openapi.json'), asyncapi: await save(app.address, '/asyncapi.json') }
 
 interface Lint {
@@ -61,7 +67,7 @@ interface Lint {
   problems: { ruleId: string; message: string; location: { pointer?: string }[] }[]
 }
 
-/** With the recommended rules of Redocly, none of them off. */
+/** With all recommended rules of Redocly. */
 async function lint(t: Test, file: string): Promise<void> {
   const { stdout } = await run(process.execPath, [main('@redocly/cli/bin/cli.js'), 'lint', file, '--extends=recommended', '--format=json'], { env, cwd: folder, maxBuffer: 1e8 }).catch((error: { stdout: string }) => error)
   const { totals, problems } = JSON.parse(stdout.slice(stdout.indexOf('{'))) as Lint
@@ -76,9 +82,9 @@ async function checkStreams(t: Test, file: string): Promise<void> {
   t.same(document?.operations().all().filter((operation) => operation.messages().length === 0), [], 'each operation has messages')
 }
 
-t.test('Redocly finds nothing in /openapi.json', (t) => lint(t, plain.openapi))
-t.test('the parser of AsyncAPI finds nothing in /asyncapi.json', (t) => checkStreams(t, plain.asyncapi))
-t.test('the linter does find what is wrong', async (t) => {
+t.test('Redocly reports no problem in /openapi.json', (t) => lint(t, plain.openapi))
+t.test('the AsyncAPI parser reports no problem in /asyncapi.json', (t) => checkStreams(t, plain.asyncapi))
+t.test('the linter reports an invalid document', async (t) => {
   const broken = join(folder, 'broken.json')
   await writeFile(broken, (await readFile(plain.openapi, 'utf8')).replace('"operationId":"createTask"', '"operationId":"listTasks"'))
   await t.rejects(run(process.execPath, [main('@redocly/cli/bin/cli.js'), 'lint', broken, '--extends=recommended', '--format=json'], { env, maxBuffer: 1e8 }))
@@ -122,7 +128,7 @@ if (task?.type === 'http.request') {
 ${refuse('task?.result?.status')}
 void problem`
 
-t.test('a generated client knows payloads, results, headers and errors, and the one of docs/tasks.md runs as it is printed', async (t) => {
+t.test('a generated client knows payloads, results, headers and errors, and the one in docs/tasks.md runs as printed', async (t) => {
   const docs = await readFile(new URL('../../docs/tasks.md', import.meta.url), 'utf8')
   const [, section = ''] = /\n## Generate a client\n([^]*?)(?=\n## |$)/.exec(docs) ?? []
   const [, version = '', output = ''] = /npx openapi-typescript@(\S+) http:\/\/127\.0\.0\.1:3000\/openapi\.json -o (\S+)/.exec(section) ?? []
@@ -138,7 +144,7 @@ t.test('a generated client knows payloads, results, headers and errors, and the 
   t.match(section, `prints \`${stdout.trim()}\``)
 })
 
-t.test('with types of others and a base path the tools find nothing either, and the client knows the types', async (t) => {
+t.test('with custom types and a base path the tools report no problem either, and the client knows the types', async (t) => {
   const address = await startWebBeside(t, app, { TASKS_DIR: join(folder, 'mine'), BASE_PATH: '/taskwire' })
   const [openapi, asyncapi] = [await save(address, '/taskwire/openapi.json'), await save(address, '/taskwire/asyncapi.json')]
   await lint(t, openapi)

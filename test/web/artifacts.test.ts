@@ -1,4 +1,4 @@
-/** Files of tasks over REST: list, ranges, signed links, uploads, and what becomes of them. */
+/** Files of tasks over REST: list, ranges, signed links, uploads, and their expiry. */
 import { createHash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import t from 'tap'
@@ -26,7 +26,7 @@ async function list(id: string): Promise<Artifact[]> {
 
 const filesOnDisk = async () => (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map(({ name }) => name)
 
-t.test('a file is listed with its size and hash, that of the last attempt, and read whole or in part', async (t) => {
+t.test('the file of the last attempt is listed with its size and hash, and downloaded whole or in part', async (t) => {
   const task = await run({})
   t.match(task, { status: 'COMPLETED', attempt: 2 })
   const items = await list(task.id)
@@ -53,7 +53,7 @@ t.test('a file is listed with its size and hash, that of the last attempt, and r
   t.equal(beyond.headers.get('content-range'), 'bytes */9')
 })
 
-t.test('a file that a client has already is not sent again, and one that it does not expect neither', async (t) => {
+t.test('a file is not sent again to a client that has it, nor to one that expects another', async (t) => {
   const { download } = (await list((await run({})).id))[0]?.links ?? { download: '' }
   const etag = (await get(download)).headers.get('etag') ?? ''
   for (const known of [etag, `"other", ${etag}`, `W/${etag}`, '*']) {
@@ -70,7 +70,7 @@ t.test('a file that a client has already is not sent again, and one that it does
   t.equal((await get(url, { 'if-none-match': etag })).status, 304, 'by a link, too')
 })
 
-t.test('what does not exist, and names that would lead elsewhere', async (t) => {
+t.test('missing files, and names that point elsewhere, are not found', async (t) => {
   const task = await run({})
   t.equal((await get(`/api/tasks/${task.id}/artifacts/none.txt`)).status, 404)
   for (const name of ['..%2f..%2fpackage.json', '.hidden', 'a%00b']) {
@@ -97,7 +97,7 @@ t.test('a signed link opens one file until it expires, and nothing else', async 
   t.match(await (await get(short.url)).json(), { code: 'link_refused', detail: 'The link has expired.' })
 })
 
-t.test('an upload is what a task can read, and goes when its time is over', async (t) => {
+t.test('a task can read an upload, which is removed when it expires', async (t) => {
   const content = Buffer.alloc(3 * 1024 * 1024, 'x')
   const sent = await fetch(`${app.address}/api/uploads?name=input.bin`, { method: 'POST', headers: { 'content-type': 'image/png' }, body: content })
   t.equal(sent.status, 201)
@@ -112,7 +112,7 @@ t.test('an upload is what a task can read, and goes when its time is over', asyn
   t.same(await db.run({ name: 'test_artifacts', text: 'select name from taskwire.artifacts' }, []), [])
 })
 
-t.test('a report is a page with charts and a file of figures', async (t) => {
+t.test('a report creates a page with charts and a JSON file', async (t) => {
   const end = async (body: object): Promise<Task> => {
     const headers = { 'content-type': 'application/json', prefer: 'wait=30' }
     return (await (await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify(body) })).json()) as Task

@@ -1,4 +1,4 @@
-/** When a quiet connection says a heartbeat, tick by tick. */
+/** When an idle connection sends a heartbeat, tick by tick. */
 import { mock } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
@@ -19,7 +19,7 @@ function open(t: { teardown(action: () => void): void }, onIdle?: () => void) {
   const connection = { sent: [] as unknown[], buffered: 0, closed: 0 }
   const beats = startBeats(3 * TICK_MS, throwIt)
   const sink = beats.add({ send: (json) => connection.sent.push(JSON.parse(json)), bufferedBytes: () => connection.buffered, close: (code) => (connection.closed = code) }, onIdle)
-  /** A turn begins when the one before has ended. */
+  /** A turn starts when the previous one has ended. */
   const tick = async (count = 1) => {
     for (let turn = 0; turn < count; turn += 1) {
       mock.timers.tick(TICK_MS)
@@ -31,7 +31,7 @@ function open(t: { teardown(action: () => void): void }, onIdle?: () => void) {
 
 const say = (sink: BeatingSink) => sink.send(JSON.stringify(MESSAGE), MESSAGE)
 
-t.test('it speaks in the third tick after its last word, and in each third after that', async (t) => {
+t.test('a heartbeat is sent in the third tick after the last message, and in each third tick after that', async (t) => {
   const { connection, sink, tick } = open(t)
   say(sink)
   await tick(2)
@@ -42,7 +42,7 @@ t.test('it speaks in the third tick after its last word, and in each third after
   t.same(connection.sent, [MESSAGE, BEAT, BEAT])
 })
 
-t.test('a connection that speaks, waits to be read, or is over says no heartbeats', async (t) => {
+t.test('an active, blocked or closed connection sends no heartbeats', async (t) => {
   const { connection, sink, tick } = open(t)
   for (let round = 0; round < 5; round += 1) {
     say(sink)
@@ -61,7 +61,7 @@ t.test('a connection that speaks, waits to be read, or is over says no heartbeat
   t.equal(connection.closed, 1000)
 })
 
-t.test('a connection that has told of no task says so in its own way', async (t) => {
+t.test('a connection without messages about a task sends its own heartbeat', async (t) => {
   let idle = 0
   const one = open(t, () => (idle += 1))
   await one.tick(6)
@@ -71,7 +71,7 @@ t.test('a connection that has told of no task says so in its own way', async (t)
   t.same(one.connection.sent, [MESSAGE, BEAT])
 })
 
-t.test('a connection that has told of no task and has no way to say so is silent, and nothing is said after the stop', async (t) => {
+t.test('a connection without such a heartbeat stays silent, and nothing is sent after the stop', async (t) => {
   const { connection, beats, sink, tick } = open(t)
   await tick(6)
   t.same(connection.sent, [])
@@ -81,7 +81,7 @@ t.test('a connection that has told of no task and has no way to say so is silent
   t.same(connection.sent, [MESSAGE])
 })
 
-t.test('one that cannot be told to speak is reported, and holds up nobody the next time', async (t) => {
+t.test('a failed heartbeat is reported, and does not delay others at the next tick', async (t) => {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => mock.timers.reset())
   const errors: unknown[] = []

@@ -2,17 +2,17 @@ import fc from 'fast-check'
 import t from 'tap'
 import { BLOCK_BYTES, BlockPool, GatheredBody } from '../../src/web/bodies/body-blocks.js'
 
-/** Sizes of packets: mostly small ones, and those around the size of a block. */
+/** Sizes of packets: mostly small ones, and some around the size of a block. */
 const sizes = fc.array(fc.oneof(fc.integer({ min: 0, max: 100 }), fc.integer({ min: BLOCK_BYTES - 2, max: BLOCK_BYTES + 2 }), fc.constant(3 * BLOCK_BYTES)), { maxLength: 40 })
 
-t.test('a body is what came in, in whatever pieces it came, beside others that use the same blocks', async (t) => {
+t.test('a body equals its chunks, however it was split, while others use the same blocks', async (t) => {
   const pool = new BlockPool()
   fc.assert(
     fc.property(fc.array(sizes, { minLength: 2, maxLength: 4 }), (bodies) => {
       const chunksOf = (body: number) => bodies[body]?.map((size, index) => Buffer.alloc(size, `${body}${index},`)) ?? []
       const gathered = bodies.map(() => new GatheredBody(pool))
       const heldBytes = bodies.map(() => 0)
-      // In turns, as packets of several connections come in.
+      // In turns, as packets of several connections arrive.
       for (let turn = 0; turn < 40; turn += 1) {
         for (const [body, one] of gathered.entries()) heldBytes[body] = (heldBytes[body] ?? 0) + one.append(chunksOf(body)[turn] ?? Buffer.alloc(0))
       }
@@ -26,7 +26,7 @@ t.test('a body is what came in, in whatever pieces it came, beside others that u
   t.ok(pool.freeCount > 0, 'their blocks are free again')
 })
 
-t.test('bodies that come and go use the same memory again, and what is not used is let go', async (t) => {
+t.test('successive bodies reuse the same memory, and unused memory is released', async (t) => {
   const pool = new BlockPool()
   const blocks = new Set<Buffer>()
   for (let round = 0; round < 10; round += 1) {
@@ -42,7 +42,7 @@ t.test('bodies that come and go use the same memory again, and what is not used 
   t.equal(pool.freeCount, 0)
 })
 
-t.test('a small body in many pieces holds little', async (t) => {
+t.test('a small body in many pieces takes little memory', async (t) => {
   const body = new GatheredBody(new BlockPool())
   let heldBytes = 0
   for (let byte = 0; byte < 1_500; byte += 1) heldBytes += body.append(Buffer.from('x'))

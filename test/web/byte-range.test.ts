@@ -16,15 +16,15 @@ const TEN: Record<string, unknown> = {
   'bytes=99999999999999999999-': 'unsatisfiable',
   'bytes=-0': 'unsatisfiable',
 }
-/** What the whole is sent for. */
+/** Headers that are answered with the whole file. */
 const IGNORED = ['', 'bytes', 'bytes=', 'bytes=-', 'bytes=x-y', 'bytes=5-2', 'bytes=0-1,3-4', 'bytes=1e1-', 'bytes=+1-2', 'bytes=--5', 'rows=0-1', 'bytes=0x1-']
 
-t.test('one range of bytes is read as RFC 9110 says', async (t) => {
+t.test('a single range of bytes is read according to RFC 9110', async (t) => {
   for (const [header, expected] of Object.entries(TEN)) t.same(readByteRange(header, 10), expected, header)
   for (const header of IGNORED) t.equal(readByteRange(header, 10), undefined, header)
   t.equal(readByteRange(undefined, 10), undefined)
 })
 
-t.test('nothing of an empty file can be asked for', async (t) => {
+t.test('no range of an empty file can be requested', async (t) => {
   for (const header of ['bytes=0-', 'bytes=0-0', 'bytes=-1']) t.equal(readByteRange(header, 0), 'unsatisfiable', header)
 })

@@ -1,4 +1,4 @@
-/** What a client may ask of tasks beside a plain create: with a worker and a relay beside, and types of our own. */
+/** Requests beyond a plain create: with a worker and a relay running, and types of our own. */
 import t from 'tap'
 import type { Problem } from '../../src/protocol/errors.js'
 import type { Attempt, Batch } from '../../src/protocol/http.js'
@@ -37,7 +37,7 @@ async function until(id: string, status: string): Promise<Task> {
   }
 }
 
-t.test('a task that fails is tried again, and each attempt can be read', async (t) => {
+t.test('a failed task is retried, and each attempt can be read', async (t) => {
   const { id, maxAttempts } = await create({ type: 'test.flaky', payload: { failures: 2 } })
   t.equal(maxAttempts, 5)
   t.match(await end(id), { status: 'COMPLETED', attempt: 3, result: { attempt: 3 }, version: 8 - 1 })
@@ -51,7 +51,7 @@ t.test('a task that fails is tried again, and each attempt can be read', async (
   t.match(await end((await create({ type: 'test.flaky', payload: { failures: 9 } })).id), { status: 'FAILED', attempt: 5, failure: { message: 'failure 5' } })
 })
 
-t.test('cancel: what waits at once, what runs after its handler, what ignores it after the grace', async (t) => {
+t.test('a cancel ends a waiting task at once, a running one after its handler, and one that ignores it after the grace period', async (t) => {
   const waiting = await create({ delayMs: 3_600_000 })
   const answer = await send('POST', `/api/tasks/${waiting.id}/cancel`)
   t.match(answer, { status: 200, body: { status: 'CANCELLED', version: 2 } })
@@ -59,7 +59,7 @@ t.test('cancel: what waits at once, what runs after its handler, what ignores it
   await Promise.all([obeys, ignores].map((task) => until(task?.id ?? '', 'PROCESSING')))
   const socket = watch(address, `/ws/tasks/${obeys?.id}`)
   await socket.until(({ type }) => type === 'snapshot')
-  // It may have stopped before the answer is made.
+  // It may have stopped before the answer is built.
   const asked = await send('POST', `/api/tasks/${obeys?.id}/cancel`, { reason: 'no more' })
   t.match(`${asked.status} ${asked.body.status}`, /^(202 CANCELLING|200 CANCELLED)$/)
   t.match(await end(obeys?.id ?? ''), { status: 'CANCELLED', version: 4 })
@@ -78,7 +78,7 @@ t.test('cancel: what waits at once, what runs after its handler, what ignores it
   t.match(await send('GET', '/api/tasks?tag=%00'), { status: 400, body: { errors: [{ pointer: '/tag' }] } })
 })
 
-t.test('children are cancelled with their parent when asked', async (t) => {
+t.test('children are cancelled with their parent on request', async (t) => {
   const parent = await create({ type: 'test.family', payload: { children: 3 } })
   let children: Task[] = []
   while (children.filter(({ status }) => status === 'PROCESSING').length < 3) {
@@ -88,7 +88,7 @@ t.test('children are cancelled with their parent when asked', async (t) => {
   for (const { id } of [parent, ...children]) t.match(await end(id), { status: 'CANCELLED' })
 })
 
-t.test('a unique task is made once until it has ended, and a type that runs alone runs alone', async (t) => {
+t.test('a unique task is created once until it has ended, and a type with concurrency 1 runs alone', async (t) => {
   const body = { type: 'test.single', payload: { name: 'a', ms: 1_000 } }
   const first = await send('POST', '/api/tasks', body)
   t.match(first, { status: 202, body: { uniqueKey: 'a', queue: 'test-single' } })
@@ -103,14 +103,14 @@ t.test('a unique task is made once until it has ended, and a type that runs alon
   t.match(await create({ uniqueKey: 'mine', delayMs: 60_000 }), { uniqueKey: 'mine' }, 'any task may have one')
 })
 
-t.test('a unique task of a batch is the answer to a create with a key, and to its repetition', async (t) => {
+t.test('a unique task of a batch is the answer to a create with a key, and to its replay', async (t) => {
   const { items } = (await send<Batch>('POST', '/api/tasks/batch', { tasks: [{ delayMs: 60_000 }, { delayMs: 60_000, uniqueKey: 'in a batch' }] })).body
   const repeat = () => send('POST', '/api/tasks', { uniqueKey: 'in a batch' }, { 'idempotency-key': '"of a batch"' })
   t.match(await repeat(), { body: { id: items[1]?.id } })
   t.match(await repeat(), { body: { id: items[1]?.id } })
 })
 
-t.test('a queue that was named to the server is served, any other refused', async (t) => {
+t.test('a configured queue is accepted, any other is refused', async (t) => {
   const task = await create({ queue: 'quiet', payload: { steps: 0 } })
   t.equal(task.queue, 'quiet')
   t.match(await end(task.id), { status: 'COMPLETED' })
@@ -122,7 +122,7 @@ t.test('a queue that was named to the server is served, any other refused', asyn
   t.match(await send('POST', '/api/tasks', { queue: 'Not A Queue' }), { status: 400, body: { errors: [{ pointer: '/queue' }] } })
 })
 
-t.test('a batch is whole or nothing, can be followed, and is repeated with its key', async (t) => {
+t.test('a batch is all or nothing, can be followed, and is replayed with its key', async (t) => {
   const tasks = Array.from({ length: 20 }, (_, index) => ({ title: `${index}`, payload: { steps: 0 } }))
   const key = { 'idempotency-key': '"a batch"' }
   const made = await send<Batch>('POST', '/api/tasks/batch', { tasks }, key)
@@ -144,7 +144,7 @@ t.test('a batch is whole or nothing, can be followed, and is repeated with its k
   t.match(await send('GET', '/api/tasks/events?batch=019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'), { status: 404, body: { code: 'batch_not_found' } })
 })
 
-t.test('a task that waits is edited, and only the state that was read', async (t) => {
+t.test('a waiting task can be edited, and with If-Match only in the state that was read', async (t) => {
   const task = await create({ delayMs: 3_600_000, tags: ['old'] })
   const etag = (await send('GET', `/api/tasks/${task.id}`)).headers.get('etag') ?? ''
   const edited = await send('PATCH', `/api/tasks/${task.id}`, { title: 'new', payload: { steps: 1 }, tags: [], priority: 3 }, { 'if-match': etag })
@@ -166,7 +166,7 @@ t.test('a task that waits is edited, and only the state that was read', async (t
   t.match(await send('PATCH', `/api/tasks/${task.id}`, { title: 'x' }), { status: 409, body: { code: 'not_editable' } })
 })
 
-t.test('a task whose turn does not come in time is EXPIRED, and its watcher sees it', async (t) => {
+t.test('a task that does not start in time is EXPIRED, and its watcher sees it', async (t) => {
   const busy = await create({ type: 'test.single', payload: { name: 'busy', ms: 4_000 } })
   const late = await create({ type: 'test.single', payload: { name: 'late', ms: 0 }, expiresAt: new Date(Date.now() + 1_500).toISOString() })
   const watcher = watch(address, `/ws/tasks/${late.id}`)
@@ -177,7 +177,7 @@ t.test('a task whose turn does not come in time is EXPIRED, and its watcher sees
   t.equal((await read(late.id)).version, 2, 'it does not run after that')
 })
 
-t.test('a task with an end to its patience, and what makes no sense', async (t) => {
+t.test('a task can have expiresAt, and impossible combinations are refused', async (t) => {
   const soon = new Date(Date.now() + 3_600_000).toISOString()
   t.match(await create({ expiresAt: soon, delayMs: 60_000 }), { expiresAt: soon })
   t.match(await send('POST', '/api/tasks', { expiresAt: '2000-01-01T00:00:00Z' }), { status: 422, body: { errors: [{ pointer: '/expiresAt' }] } })

@@ -30,7 +30,7 @@ t.test('a title alone is a valid task', async (t) => {
   t.match(await stored.json(), { id: body['id'], createdAt: body['createdAt'], payload: body['payload'] })
 })
 
-t.test('nothing but an object is a valid task too; trailing slashes are tolerated', async (t) => {
+t.test('an empty object is a valid task; trailing slashes are tolerated', async (t) => {
   t.match((await post({})).body, { title: 'demo.sleep', type: 'demo.sleep' })
   const answer = await fetch(`${url}/`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' })
   t.equal(answer.status, 202)
@@ -74,7 +74,7 @@ const refusals: { name: string; body: unknown; contentType?: string; status: num
   { name: 'a poisoned constructor', body: '{"payload":{"constructor":{"prototype":{"x":1}}}}', status: 400, code: 'invalid_json' },
 ]
 
-t.test('what cannot be accepted is refused by name, and nothing is stored', async (t) => {
+t.test('an invalid task is refused with the field named, and nothing is stored', async (t) => {
   const before = await countTasks()
   const checker = createChecker(Problem)
   for (const { name, body, contentType, status, code, pointer } of refusals) {
@@ -88,7 +88,7 @@ t.test('what cannot be accepted is refused by name, and nothing is stored', asyn
   t.equal(await countTasks(), before)
 })
 
-t.test('bodies that say that they are compressed are refused, uploads too, and nothing is stored', async (t) => {
+t.test('compressed bodies and uploads are refused, and nothing is stored', async (t) => {
   const before = await countTasks()
   for (const headers of [{ 'content-encoding': 'gzip' }, { 'content-encoding': 'BR' }, { 'content-encoding': 'identity, gzip' }, { 'transfer-encoding': 'gzip, chunked' }]) {
     for (const [path, type] of [['/api/tasks', 'application/json'], ['/api/uploads', 'text/plain']] as const) {
@@ -104,7 +104,7 @@ t.test('bodies that say that they are compressed are refused, uploads too, and n
   t.equal(plain.status, 202)
 })
 
-t.test('a body that is not JSON is told where, and one with a forbidden field which', async (t) => {
+t.test('a body that is not JSON is refused with the location, and one with a forbidden field with its name', async (t) => {
   const details = [
     ['{"title": "x",}', /position 14|in JSON/],
     ['{"title": ', /Unexpected end of JSON input/],
@@ -115,14 +115,14 @@ t.test('a body that is not JSON is told where, and one with a forbidden field wh
   for (const [body, detail] of details) t.match((await post(body)).body, { code: 'invalid_json', detail })
 })
 
-t.test('an address that cannot be read is a problem, too', async (t) => {
+t.test('an unreadable address is answered with a problem too', async (t) => {
   const answer = await fetch(`${url}/%zz`)
   t.equal(answer.status, 400)
   t.match(answer.headers.get('content-type'), /^application\/problem\+json/)
   t.match(await answer.json(), { code: 'malformed_url', detail: /path/, fix: /encode/ })
 })
 
-t.test('creates that arrive together are all stored, each once', async (t) => {
+t.test('concurrent creates are all stored, each once', async (t) => {
   const before = await countTasks()
   const answers = await Promise.all(Array.from({ length: 300 }, (_, index) => post({ title: `task ${index}` })))
   t.equal(new Set(answers.map(({ body }) => body['id'])).size, 300)
@@ -130,7 +130,7 @@ t.test('creates that arrive together are all stored, each once', async (t) => {
   t.equal(await countTasks(), before + 300)
 })
 
-t.test('a body that never ends is not waited for, and a method that is not there is a problem', async (t) => {
+t.test('an endless body is not awaited, and an unsupported method is answered with a problem', async (t) => {
   const answer = await fetch(url, { method: 'DELETE' })
   t.equal(answer.status, 405)
   t.match(await answer.json(), { code: 'method_not_allowed' })
@@ -146,12 +146,12 @@ t.test('a body that never ends is not waited for, and a method that is not there
   t.equal(status, 413)
 })
 
-t.test('a number that cannot be kept is refused with its place, and nothing is stored', async (t) => {
+t.test('a number that would lose precision is refused with its location, and nothing is stored', async (t) => {
   const before = await countTasks()
   for (const [number, kept] of [['1970670598291982290', '1970670598291982300'], ['1e400', 'Infinity'], ['9007199254740993', '9007199254740992']]) {
     const { answer, body } = await post(`{"type":"demo.sleep","tags":["a"],"payload":{"ids":[1,${number}]}}`)
     t.equal(answer.status, 422)
-    t.match(body, { code: 'inexact_number', errors: [{ pointer: '/payload/ids/1', detail: `${number} would become ${kept}`, fix: /text/ }] })
+    t.match(body, { code: 'inexact_number', errors: [{ pointer: '/payload/ids/1', detail: `${number} would be stored as ${kept}`, fix: /string/ }] })
   }
   t.equal(await countTasks(), before)
 })

@@ -1,4 +1,7 @@
-/** Clients that begin a request and do not go on with it. Each is closed; a watcher and a create beside it notice nothing. */
+/**
+ * Clients that start a request and do not finish it. Each is closed; a watcher and a create at the same time are not
+ * affected.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -6,9 +9,9 @@ import { createEmptyTask } from '../helpers/processes.js'
 import { createText, openRaw, requestText, waitUntil, type RawClient } from '../helpers/raw-client.js'
 import { watch } from '../helpers/watch.js'
 
-const REQUEST_MS = 2_000
-const UPLOAD_WINDOW_MS = 2_000
-// They wait for the same time, so they do it together.
+const REQUEST_MS = 4_000
+const UPLOAD_WINDOW_MS = 4_000
+// They all wait for the same time, so they run concurrently.
 t.jobs = 20
 const app = await startApp(t, [], {}, { requestMs: REQUEST_MS, keepAliveMs: 2_000, uploadWindowMs: UPLOAD_WINDOW_MS, minUploadBytes: 2_000, sweepMs: 20 })
 
@@ -19,7 +22,7 @@ const REQUEST_TIMEOUT = /^HTTP\/1\.1 408 [^]*application\/problem\+json[^]*"code
 interface Offender {
   name: string
   begin(client: RawClient): void
-  /** What it is told, if anything. */
+  /** The answer it receives, if any. */
   answer: RegExp
 }
 
@@ -91,17 +94,17 @@ for (const { name, begin, answer } of OFFENDERS) {
   })
 }
 
-t.test('nothing of them is left', async (t) => {
+t.test('nothing of them remains', async (t) => {
   t.match(app.counts(), { bodies: 0, bodyBytes: 0, pipelined: 0 })
 })
 
-t.test('a connection on which everything is answered is closed when nothing follows', async (t) => {
+t.test('an idle connection is closed if no request follows', async (t) => {
   const client = await openRaw(t, app.address)
   client.send(requestText('GET /healthz'))
   t.match(await client.closed, /^HTTP\/1\.1 200 [^]*keep-alive: timeout=2/i)
 })
 
-t.test('a body whose client goes is forgotten', async (t) => {
+t.test('the body of a disconnected client is dropped', async (t) => {
   for (const path of ['/api/tasks', '/api/uploads']) {
     const client = await openRaw(t, app.address)
     client.send(requestText(`POST ${path}`, { ...JSON_FIELDS, 'content-length': 1_000 }, '{"title"'))
@@ -123,7 +126,7 @@ t.test('an upload may take longer than a request, as long as it keeps its rate',
   t.match(await client.closed, new RegExp(`^HTTP/1\\.1 201 [^]*"bytes":${parts * 4_000}`))
 })
 
-t.test('streams, waits and sockets outlive what a request may take', async (t) => {
+t.test('streams, waits and sockets outlive the request time-out', async (t) => {
   const id = await createEmptyTask(app.address)
   const socket = watch(app.address, `/ws/tasks/${id}`)
   const stream = await fetch(`${app.address}/api/tasks/${id}/events`, { headers: { accept: 'text/event-stream' } })
@@ -137,7 +140,7 @@ t.test('streams, waits and sockets outlive what a request may take', async (t) =
   t.equal((await socket.closed).code, 1000)
 })
 
-t.test('while the server works on a request, what is behind it has time', async (t) => {
+t.test('while the server works on a request, requests behind it do not time out', async (t) => {
   const rests = [requestText('GET /healthz'), createText({ title: 'behind', payload: { text: 'x'.repeat(40_000) }, type: 'example' })]
   await Promise.all(rests.map(async (rest) => {
     const id = await createEmptyTask(app.address)

@@ -1,4 +1,7 @@
-/** What the server takes is what `/openapi.json` says: its examples are accepted, what it refuses is refused, and no answer has a status that it does not name. */
+/**
+ * The server behaves as `/openapi.json` says: its examples are accepted, what it forbids is refused, and no answer has
+ * an undocumented status.
+ */
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import type { TSchema } from 'typebox'
@@ -23,7 +26,7 @@ interface Document {
   components: { schemas: Record<string, TSchema> }
 }
 
-/** With every reference replaced by what it leads to: the types of this server have no loops. */
+/** With every reference replaced by its target: the types of this server have no loops. */
 function resolveAll(value: unknown, root: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) return value.map((item) => resolveAll(item, root))
@@ -40,7 +43,7 @@ const document = await (async () => {
 const { schemas } = document.components
 
 const json = { 'content-type': 'application/json' }
-/** Not run at once, and named so that no two are one. */
+/** Not run at once, and named differently, so that no two are the same. */
 const later = (body: object) => JSON.stringify({ ...body, delayMs: 86_400_000 })
 const post = (path: string, body: string) => fetch(address + path, { method: 'POST', headers: json, body })
 
@@ -61,7 +64,7 @@ t.test('every example of a create is accepted, alone and in a batch', async (t) 
   }
 })
 
-/** What a call answers, with the ids of a task and a file that exist in place of those of the examples. */
+/** The answer to a call, with the ids of an existing task and file instead of those in the examples. */
 async function callByExamples(path: string, method: string, operation: Operation, isWhole: boolean) {
   const task = await createTask(address, { delayMs: 86_400_000 })
   const { parameters = [] } = operation
@@ -88,7 +91,7 @@ function bodyOf({ operationId, requestBody }: Operation): string {
   return JSON.stringify(body)
 }
 
-t.test('every operation answers with a status and a body that the document has, with all its examples and with none', async (t) => {
+t.test('every operation answers with a documented status and body, with all its examples and with none', async (t) => {
   for (const [path, calls] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(calls)) {
       for (const isWhole of [true, false]) {
@@ -102,7 +105,7 @@ t.test('every operation answers with a status and a body that the document has, 
         if (body === '') continue
         t.ok(schema, `${name} ${type}`)
         if (type.endsWith('json')) t.same(createChecker(schema ?? {}).check(JSON.parse(body)), [], name)
-        // The ids of batches and files are examples; everything else is there.
+        // The ids of batches and files are examples; everything else exists.
         t.notOk(answer.status === 400 && path !== '/api/tasks/events', `${name}: ${body.slice(0, 300)}`)
       }
     }
@@ -117,9 +120,9 @@ function fits(schema: TSchema, text: string): boolean {
   }
 }
 
-/** Rules that a schema cannot say are told with these; anything else must be told by the document. */
+/** Rules that a schema cannot express are refused with these errors; the document must express all others. */
 const FURTHER = ['invalid_task', 'invalid_payload', 'inexact_number', 'too_complex']
-/** Such fields are never taken, wherever they stand. */
+/** Such fields are never accepted, wherever they are. */
 const POISON = /__proto__|prototype/
 
 async function compare(t: Test, text: string, schema: TSchema, name: string): Promise<void> {
@@ -131,14 +134,14 @@ async function compare(t: Test, text: string, schema: TSchema, name: string): Pr
   else if (isDescribed) t.ok(FURTHER.includes(code) || (code === 'invalid_json' && POISON.test(text)), `described and refused: ${said}`)
 }
 
-t.test('creates of every shape are accepted only if the document has them, and refused only by rules that a schema cannot say', async (t) => {
+t.test('creates of every shape are accepted only if the document allows them, and refused only by rules that a schema cannot express', async (t) => {
   const creates = Object.keys(schemas).filter((name) => name.endsWith('.create') || name === 'CreateDefaultTask')
   for (const name of creates) {
     for (const value of fc.sample(strangeValues(schemas[name] ?? {}), { numRuns: atDepth(40, 1_000), seed })) await compare(t, toJsonText(value), schemas['CreateTask'] ?? {}, name)
   }
 })
 
-t.test('what the document refuses is refused', async (t) => {
+t.test('requests that the document forbids are refused', async (t) => {
   const bodies: object[] = [
     { type: 'http.request' },
     { type: 'http.request', payload: {} },

@@ -1,4 +1,4 @@
-/** What clients see of a disk that is too full for files: uploads and files are refused, everything else goes on. */
+/** What clients see of a disk that is too full for files: uploads and files are refused, everything else continues. */
 import { readdir } from 'node:fs/promises'
 import { request } from 'node:http'
 import t from 'tap'
@@ -14,7 +14,7 @@ process.env['AWS_SECRET_ACCESS_KEY'] = 'test'
 /** More than any disk has. */
 const FULL = { MIN_FREE_DISK_MB: '1000000000' }
 
-t.test('below the floor uploads are 507 and files fail by name, while tasks are accepted and done', async (t) => {
+t.test('below the minimum of free space uploads get 507 and files fail by name, while tasks are accepted and completed', async (t) => {
   const folder = t.testdir()
   const app = await startApp(t, ['worker', 'relay'], { ...FULL, ARTIFACTS_DIR: folder, TASKS_DIR: OWN_TASKS })
   const upload = (body: BodyInit) => fetch(`${app.address}/api/uploads`, { method: 'POST', body, duplex: 'half' } as RequestInit)
@@ -43,7 +43,7 @@ t.test('below the floor uploads are 507 and files fail by name, while tasks are 
   t.same(await db.run({ name: 'test_artifacts', text: 'select name from taskwire.artifacts' }, []), [])
 })
 
-t.test('readiness names the disk of a watched folder, and is as ever while there is space', async (t) => {
+t.test('readiness names the full disk of a watched folder, and is unchanged while there is space', async (t) => {
   const watched = t.testdir()
   const full = await startApp(t, [], { ...FULL, ARTIFACTS_DIR: 's3://files/x?endpoint=http://127.0.0.1:1', SMTP_URL: 'smtp://127.0.0.1:1', WATCHED_DIRS: `/nonexistent,${watched}` })
   t.match(await (await fetch(`${full.address}/readyz`)).json(), { status: 'degraded', checks: { disk: { status: 'low', detail: new RegExp(`^the disk of ${watched} has \\d+ MB free, and MIN_FREE_DISK_MB is 1000000000$`) } } })

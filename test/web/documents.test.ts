@@ -17,7 +17,7 @@ function* findRefs(value: unknown): Generator<string> {
 const resolve = (document: unknown, ref: string) =>
   ref.slice(2).split('/').reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], document)
 
-t.test('/asyncapi.json describes the streams, and its references lead somewhere', async (t) => {
+t.test('/asyncapi.json describes the streams, and its references resolve', async (t) => {
   const document = await read('/asyncapi.json')
   t.match(document, {
     asyncapi: '3.1.0',
@@ -50,7 +50,7 @@ interface Document {
 const operations = Object.entries(document.paths).flatMap(([path, calls]) => Object.entries(calls).map(([method, operation]) => ({ name: `${method} ${path}`, method, path, operation })))
 const follow = <Value extends object>(value: Value & { $ref?: string }) => (value.$ref === undefined ? value : (resolve(document, value.$ref) as Value))
 
-t.test('/openapi.json names every call, and says what each takes', async (t) => {
+t.test('/openapi.json lists every call with its parameters', async (t) => {
   t.match(operations.map(({ operation }) => operation.operationId), [
     ...['createTask', 'listTasks', 'createTasks', 'cancelTask', 'editTask', 'readTask', 'readTaskEvents', 'listAttempts', 'listLogs', 'listArtifacts', 'downloadArtifact'],
     ...['createArtifactLink', 'downloadByLink', 'createUpload', 'readEvents', 'listTypes', 'readHealth', 'readReadiness'],
@@ -65,7 +65,7 @@ t.test('/openapi.json names every call, and says what each takes', async (t) => 
   t.same(document.security, [])
 })
 
-t.test('creates and tasks are told apart by their type', async (t) => {
+t.test('creates and tasks are distinguished by type', async (t) => {
   const { items } = (await read('/api/types')) as unknown as { items: { type: string; isInternal: boolean }[] }
   const { schemas } = document.components
   const places = (types: string[], suffix: string) => ({ propertyName: 'type', mapping: Object.fromEntries(types.map((type) => [type, `#/components/schemas/${type}.${suffix}`])) })
@@ -98,7 +98,7 @@ t.test('the headers of requests and answers are described', async (t) => {
   t.same([...answered].sort(), ['Accept-Ranges', 'Allow', 'Content-Disposition', 'Content-Range', 'ETag', 'Existing-Task', 'Idempotent-Replayed', 'Location', 'Preference-Applied', 'Retry-After'])
 })
 
-t.test('a frame that is not in the document is found', async (t) => {
+t.test('an undocumented frame is detected', async (t) => {
   t.throws(() => readFrame('{"type":"transition","taskId":"019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10"}'), /not in \/asyncapi.json/)
   t.throws(() => readFrame('{"type":"surprise"}'), /not in \/asyncapi.json/)
 })

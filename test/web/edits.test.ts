@@ -1,7 +1,11 @@
-/** An edit is an event of the stream like a transition: it has a version, and reaches whoever watches, over every transport. */
+/**
+ * An edit is an event of the stream like a transition: it has a version, and reaches every watcher, over every
+ * transport.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { watchTask, watchTasks } from '../../public/task-stream.js'
 import { openDatabase } from '../../src/db/open.js'
 import type { TransitionList } from '../../src/protocol/http.js'
@@ -25,7 +29,7 @@ async function edit(id: string, change: object, headers: Record<string, string> 
   return { status: answer.status, task: (await answer.json()) as Task, etag: answer.headers.get('etag') }
 }
 
-/** A machine that is too busy to answer says so with 503: then it is asked again. */
+/** A machine that is too busy to answer responds with 503: the request is repeated. */
 async function read<Body = Task>(path: string): Promise<Body> {
   for (;;) {
     const answer = await fetch(`${baseUrl}/api/tasks/${path}`)
@@ -43,7 +47,7 @@ async function open(id: string, query = ''): Promise<Watcher> {
   return watcher
 }
 
-t.test('each field that can be edited reaches a watcher as the next version, with its value', async (t) => {
+t.test('each editable field reaches a watcher as the next version, with its value', async (t) => {
   const { id, title } = await createTask(baseUrl, { title: 'before', delayMs: HOUR_MS })
   const watcher = await open(id)
   const changes = [
@@ -69,7 +73,7 @@ t.test('each field that can be edited reaches a watcher as the next version, wit
   watcher.terminate()
 })
 
-t.test('an edit is told over every transport: sockets of one and of many, events, lines, long poll, stored list', async (t) => {
+t.test('an edit is sent over every transport: sockets for one task and for many, events, text lines, long poll, stored list', async (t) => {
   const { id } = await createTask(baseUrl, { delayMs: HOUR_MS, tags: ['all-transports'] })
   const subscriptions = new WebSocket(`${baseUrl.replace('http', 'ws')}/ws/tasks`)
   t.teardown(() => subscriptions.terminate())
@@ -121,7 +125,7 @@ t.test('an edit is told over every transport: sockets of one and of many, events
   socket.terminate()
 })
 
-t.test('a watcher that was away gets each edit it missed, in order with the transitions', async (t) => {
+t.test('a watcher that was away receives each edit it missed, in order with the transitions', async (t) => {
   const { id } = await createTask(baseUrl, { title: 'first', delayMs: HOUR_MS, payload: { steps: 0 } })
   await edit(id, { title: 'second', priority: 3 })
   await edit(id, { title: 'third' })
@@ -143,15 +147,15 @@ t.test('a watcher that was away gets each edit it missed, in order with the tran
   t.same(events.flatMap(({ id }) => id ?? []), ['3', '4', '5', '6', '7'])
 })
 
-t.test('each value is told once to who missed many edits, however large it is', async (t) => {
+t.test('a watcher that missed many edits receives each value once, however large it is', async (t) => {
   const { id } = await createTask(baseUrl, { type: 'http.request', delayMs: HOUR_MS, payload: { url: 'http://example.com/', method: 'POST', body: '0' } })
   const watcher = await open(id)
   const bodyOf = (index: number) => `${index}`.repeat(20_000)
   for (let index = 1; index <= 6; index += 1) await edit(id, { payload: { url: 'http://example.com/', method: 'POST', body: bodyOf(index) } })
   t.match(await watcher.until(({ version }) => version === 7), { changes: { payload: { body: bodyOf(6) } } }, 'too large for an event: read from PostgreSQL')
   watcher.terminate()
-  // As a process does that has not seen them.
-  const edits = await readTransitionMessages(db, 'default', id, 1, 100)
+  // Like a process that has not seen them.
+  const edits = await readTransitionMessages(DEFAULT_PRINCIPAL, db, id, 1, 100)
   t.same(edits.map(({ edited }) => edited), Array.from({ length: 6 }, () => ['payload']))
   t.same(edits.map(({ changes }) => Object.keys(changes ?? {})), [[], [], [], [], [], ['payload']], 'only the last value is known')
 })
@@ -172,13 +176,13 @@ t.test('the client of the page and of programs shows what was edited, in one tas
   for (const task of all()) t.match(task, { version: 2, runAt, title: 'after', priority: 2, tags: ['x'], payload: { steps: 2 }, status: 'SCHEDULED' })
 })
 
-t.test('a client that knows nothing of edits follows an edited task to its end without a gap', async (t) => {
+t.test('a client without support for edits follows an edited task to its end without a gap', async (t) => {
   const { id } = await createTask(baseUrl, { delayMs: HOUR_MS, payload: { steps: 0 } })
   const watcher = await open(id)
   await edit(id, { title: 'edited' })
   await edit(id, { runAt: inMs(0) })
   const { messages } = await watcher.closed
-  // The rule of the version before.
+  // The rule of the previous version.
   let held = { version: 0, status: '', runAt: null as string | null }
   for (const message of messages) {
     if (message.type === 'snapshot') held = message.task
@@ -191,7 +195,7 @@ t.test('a client that knows nothing of edits follows an edited task to its end w
   t.match(held, { version: 6, status: 'COMPLETED' })
 })
 
-t.test('an edit that changes nothing makes no version and no event, and is a new state to nobody', async (t) => {
+t.test('an edit that changes nothing creates no version, no event and no new ETag', async (t) => {
   const body = { title: 'same', priority: 4, tags: ['t'], payload: { steps: 3 }, runAt: inMs(HOUR_MS), expiresAt: inMs(2 * HOUR_MS) }
   const { id } = await createTask(baseUrl, body)
   const watcher = await open(id)
@@ -207,7 +211,7 @@ t.test('an edit that changes nothing makes no version and no event, and is a new
   watcher.terminate()
 })
 
-t.test('of edits that have seen the same state one is stored, and without If-Match all are, one after the other', async (t) => {
+t.test('of concurrent edits of the same state one is stored; without If-Match all are, one after another', async (t) => {
   const { id } = await createTask(baseUrl, { delayMs: HOUR_MS })
   const { etag } = await edit(id, { title: 'known' })
   const guarded = await Promise.all(Array.from({ length: 6 }, (_, index) => edit(id, { title: `guarded ${index}` }, { 'if-match': etag ?? '' })))
@@ -217,7 +221,7 @@ t.test('of edits that have seen the same state one is stored, and without If-Mat
   t.same(items.map(({ version }) => version), Array.from({ length: 9 }, (_, index) => index + 1))
 })
 
-t.test('an edit beside the start of its task is in the run, or is refused', async (t) => {
+t.test('an edit concurrent with the start of its task is part of the run, or is refused', async (t) => {
   const results = await Promise.all(
     Array.from({ length: 30 }, async (_, index) => {
       const { id } = await createTask(baseUrl, { payload: { steps: 0 } })
@@ -235,8 +239,8 @@ t.test('an edit beside the start of its task is in the run, or is refused', asyn
 t.test('an edit whose event is lost is found by the position check', async (t) => {
   const { id } = await createTask(baseUrl, { delayMs: HOUR_MS })
   const watcher = await open(id)
-  // As a process does that ends between its commit and its event.
-  await editTaskIfWaiting(db, 'default', id, { title: 'nobody was told' })
+  // Like a process that ends between its commit and its event.
+  await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, id, { title: 'nobody was told' })
   t.match(await watcher.until(isEdit), { version: 2, changes: { title: 'nobody was told' } })
   watcher.terminate()
 })

@@ -1,4 +1,4 @@
-/** Names and media types of files: what is kept, what is refused, and that neither gets out of its header. */
+/** Names and media types of files: what is kept, what is refused, and that neither can break out of its header. */
 import { readdir } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { parse } from 'content-disposition'
@@ -87,7 +87,7 @@ t.test('a name in any script survives upload, list, download and a signed link, 
   for (const { name, links } of items) t.equal(await (await fetch(app.address + links.download)).text(), `content of ${name}`, 'the link of the list is encoded')
 })
 
-t.test('a name that some system could not store, or that deceives, is refused with the field and the fix', async (t) => {
+t.test('a name that some system could not store, or that is deceptive, is refused with the field and the fix', async (t) => {
   for (const [name, detail] of REFUSED) {
     const answer = await upload(name)
     t.equal(answer.status, 400, show(name))
@@ -100,7 +100,7 @@ t.test('a name that some system could not store, or that deceives, is refused wi
   t.match(await runDefinition(writer('a\ud800b'), {}), { error: { message: /half of a surrogate pair/ } })
 })
 
-t.test('where bytes lie is never made of a name', async (t) => {
+t.test('the location of bytes is never derived from a name', async (t) => {
   const before = new Set(await readdir(folder, { recursive: true }))
   for (const name of KEPT) await upload(name)
   const made = (await readdir(folder, { recursive: true })).filter((path) => !before.has(path))
@@ -108,7 +108,7 @@ t.test('where bytes lie is never made of a name', async (t) => {
   for (const path of made) t.match(path, /^[0-9a-f]{2}(\/[0-9a-f-]{36}(\/\d+-[0-9a-f]{40})?)?$/)
 })
 
-t.test('a media type is stored in one form, and what is none is refused', async (t) => {
+t.test('a media type is stored in canonical form, and an invalid one is refused', async (t) => {
   for (const [sent, stored] of [
     ['TEXT/CSV;Charset=UTF-8', 'text/csv; charset=UTF-8'],
     ['application/vnd.example+json; a="x;y"', 'application/vnd.example+json; a="x;y"'],
@@ -126,7 +126,7 @@ t.test('a media type is stored in one form, and what is none is refused', async 
   }
 })
 
-t.test('whatever a name or a media type is made of, it is refused or fits its header', async (t) => {
+t.test('any name or media type is refused or valid in its header', async (t) => {
   const text = fc.string({ unit: fc.oneof(fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }), fc.constantFrom('"', '\\', '%41', '\r\n', ';', '\u202e', '\ud800', "'", '*', '=')), maxLength: 60 })
   fc.assert(
     fc.property(text, (name) => {
@@ -147,7 +147,7 @@ t.test('whatever a name or a media type is made of, it is refused or fits its he
   )
 })
 
-/** Runs one task that writes files of these names. */
+/** Runs one task that writes files with these names. */
 async function writeAll(names: readonly string[]): Promise<string> {
   const headers = { 'content-type': 'application/json', prefer: 'wait=20' }
   const answer = await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify({ type: 'test.files', payload: { names } }) })

@@ -1,4 +1,4 @@
-/** What pages of other origins can do to the server, as their browser's requests come here: nothing. */
+/** What pages of other origins can do to the server, with the requests that their browser would send: nothing. */
 import postgres from 'postgres'
 import t from 'tap'
 import { startApp, startWebBeside } from '../helpers/app.js'
@@ -11,7 +11,7 @@ const { host, port } = new URL(address)
 const sql = postgres(app.databaseUrl, { max: 1 })
 t.teardown(() => sql.end())
 
-/** The fields of a request by which a browser tells that another site's page made it. */
+/** The headers of a request by which a browser shows that a page of another site sent it. */
 const FOREIGN: Record<string, string[]> = {
   'another site': ['Origin: http://evil.test'],
   'another site, as Chromium says it': ['Origin: http://evil.test', 'Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: no-cors'],
@@ -37,7 +37,7 @@ const FOREIGN: Record<string, string[]> = {
   'a site that nobody knows': ['Sec-Fetch-Site: elsewhere'],
 }
 
-/** And of those that are this server's own, or no page's. */
+/** And those of requests from this server's own pages, or from no page. */
 const OWN: Record<string, string[]> = {
   'a program': [],
   'a page of this server': [`Origin: http://${host}`, 'Sec-Fetch-Site: same-origin', 'Sec-Fetch-Mode: cors'],
@@ -94,7 +94,7 @@ t.test('no page of another origin opens a stream or waits', async (t) => {
   }
 })
 
-t.test('a socket that is asked for at an address without one is answered, and its connection closed', async (t) => {
+t.test('a socket request at an address without one is answered, and its connection closed', async (t) => {
   const upgrade = [`Host: ${host}`, 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==', 'Sec-WebSocket-Version: 13']
   for (const path of ['/ws/nothing', '/ws/', '/ws/tasks/x']) t.match((await sendRaw(address, [`GET ${path} HTTP/1.1`, ...upgrade])).body, /"status":40[04]/, path)
 })
@@ -107,7 +107,7 @@ t.test('a link on another page still leads to the page, to a task and to a signe
   t.equal((await send('GET', `/api/tasks/${task.id}`, ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: iframe'])).status, 403, 'but no frame')
 })
 
-t.test('pages of ALLOWED_ORIGINS do everything, whatever the browser says of the site', async (t) => {
+t.test('pages of ALLOWED_ORIGINS can do everything, whatever Sec-Fetch-Site says', async (t) => {
   const at = await startWebBeside(t, app, { ALLOWED_ORIGINS: 'https://app.example.com' })
   const page = ['Origin: https://app.example.com', 'Sec-Fetch-Site: cross-site', 'Content-Type: application/json']
   t.equal((await send('POST', '/api/tasks', page, '{}', at)).status, 202)

@@ -1,7 +1,11 @@
-/** Rows that no statement of Taskwire writes, but SQL at a console or an older version may have written: each is shown, and fails no other. */
+/**
+ * Rows that no statement of Taskwire writes, but SQL at a console or an older version may have written: each is shown,
+ * and breaks no other.
+ */
 import postgres from 'postgres'
 import t from 'tap'
 import { Compile } from 'typebox/compile'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { openDatabase } from '../../src/db/open.js'
 import { Task, TaskSummary } from '../../src/protocol/task.js'
 import { exportPage } from '../../src/store/reads/export.js'
@@ -19,7 +23,7 @@ const FIRST = '0001-01-01T00:00:00.000Z'
 const taskCheck = Compile(Task)
 const summaryCheck = Compile(TaskSummary)
 
-/** A column, what SQL writes into it, and what of it is shown. */
+/** A column, the value that SQL writes, and the value that is shown. */
 const ODD: [column: string, value: string, shown: Partial<Task>][] = [
   ...(['run_at', 'expires_at', 'started_at', 'finished_at', 'created_at'] as const).flatMap((column): typeof ODD => {
     const field = column.replace(/_a/, 'A') as 'runAt'
@@ -41,11 +45,31 @@ const ODD: [column: string, value: string, shown: Partial<Task>][] = [
   ['failure', `'"it broke"'`, { failure: { code: 'error', message: 'it broke', attempt: 0 } }],
   ['failure', `'{"message": "it broke"}'`, { failure: { code: 'error', message: 'it broke', attempt: 0 } }],
   ['failure', `'[1]'`, { failure: { code: 'error', message: '[1]', attempt: 0 } }],
+  ['failure', `'{"message": 5, "why": ["a, b", {"c": null}]}'`, { failure: { code: 'error', message: '{"why":["a, b",{"c":null}],"message":5}', attempt: 0 } }],
+  ['failure', `'{"code": "x", "message": "y", "attempt": "1"}'`, { failure: { code: 'error', message: 'y', attempt: 0 } }],
+  ['failure', `'{"code": "x", "message": "y", "attempt": 1e400}'`, { failure: { code: 'error', message: 'y', attempt: 0 } }],
+  ['failure', `'{"code": "permanent", "message": "y", "attempt": 2}'`, { failure: { code: 'permanent', message: 'y', attempt: 2 } }],
+  ['failure', `to_jsonb(repeat('long', 1000))`, { failure: { code: 'error', message: 'long'.repeat(250), attempt: 0 } }],
+  ['failure', `'null'`, { failure: null }],
   ['payload', `'1e400'`, { payload: null }],
+  ['payload', `'{"big": [1e400, -1e999, 1e300, 1.5], "text": "1e400 \\" 5", "no": false}'`, { payload: { big: [null, null, 1e300, 1.5], text: '1e400 " 5', no: false } }],
+  ['payload', `jsonb_build_object('text', repeat('5', 400))`, { payload: { text: '5'.repeat(400) } }],
+  ['result', `'[12345678901234567890, 1e400]'`, { result: [12345678901234567000, null] }],
 ]
 
 async function read(path: string): Promise<{ status: number; body: unknown }> {
   const answer = await fetch(`${address}${path}`)
+  return { status: answer.status, body: await answer.json() }
+}
+
+async function readState(id: string): Promise<{ etag: string; version: number }> {
+  const answer = await fetch(`${address}/api/tasks/${id}`)
+  return { etag: answer.headers.get('etag') ?? '', version: ((await answer.json()) as Task).version }
+}
+
+async function edit(id: string, change: object, etag: string): Promise<{ status: number; body: unknown }> {
+  const headers = { 'content-type': 'application/json', 'if-match': etag }
+  const answer = await fetch(`${address}/api/tasks/${id}`, { method: 'PATCH', headers, body: JSON.stringify(change) })
   return { status: answer.status, body: await answer.json() }
 }
 
@@ -78,7 +102,7 @@ async function makeAll(): Promise<{ odd: Made[]; healthy: string[] }> {
 const { odd, healthy } = await makeAll()
 const all = [...odd.map(({ id }) => id), ...healthy].sort()
 
-t.test('each is read, and so are those that are read with it', async (t) => {
+t.test('each is read, and so are tasks read together with it', async (t) => {
   const answers = await Promise.all(all.map((id) => read(`/api/tasks/${id}`)))
   for (const [index, { status, body }] of answers.entries()) {
     const made = odd.find(({ id }) => id === all[index])
@@ -88,7 +112,7 @@ t.test('each is read, and so are those that are read with it', async (t) => {
   }
 })
 
-t.test('every list that holds them is whole, in each order and page by page', async (t) => {
+t.test('every list with them is complete, in each order and page by page', async (t) => {
   for (const query of ['tag=odd', 'type=demo.sleep', 'status=SCHEDULED', 'createdBefore=9999-12-31T23:59:59.999Z&createdAfter=0001-01-01T00:00:00Z', 'createdAfter=2000-01-01T00:00:00Z', 'createdBefore=9000-01-01T00:00:00Z']) {
     const ids: string[] = []
     for (let cursor = ''; ; ) {
@@ -106,7 +130,7 @@ t.test('every list that holds them is whole, in each order and page by page', as
   }
 })
 
-t.test('lists and streams that are kept current show them', async (t) => {
+t.test('live lists and streams show them', async (t) => {
   for (const filter of [{ tag: 'odd' }, { createdAfter: '2000-01-01T00:00:00Z' }]) {
     const list = await watchList(t, address, { filter, limit: 200 })
     const rows = list.rows()
@@ -120,9 +144,36 @@ t.test('they are exported with the others', async (t) => {
   const db = openDatabase(app.databaseUrl)
   t.teardown(() => db.close())
   for (const format of ['csv', 'ndjson'] as const) {
-    const { lines, rows } = await exportPage(db, 'default', { tag: 'odd' }, { format, afterId: null, limit: 1_000, maxBytes: 10_000_000 })
+    const { lines, rows } = await exportPage(DEFAULT_PRINCIPAL, db, { tag: 'odd' }, { format, afterId: null, limit: 1_000, maxBytes: 10_000_000 })
     t.equal(rows, all.length)
-    t.equal(lines?.trimEnd().split('\n').length, all.length, format)
+    const written = lines?.trimEnd().split('\n') ?? []
+    t.equal(written.length, all.length, format)
+    if (format === 'csv') continue
+    for (const line of written) {
+      const exported = JSON.parse(line) as Task
+      const { body } = await read(`/api/tasks/${exported.id}`)
+      const shown = Object.entries(body as Task).filter(([field]) => field in exported)
+      t.same(exported, Object.fromEntries(shown), `${odd.find(({ id }) => id === exported.id)?.name}: each field as it is shown elsewhere`)
+    }
+  }
+})
+
+t.test('each is edited as it was seen, field by field; after that edit it is another state', async (t) => {
+  for (const { id, name } of odd) {
+    for (const change of [{ title: 'edited' }, { priority: 3 }, { tags: ['odd', 'edited'] }, { payload: { steps: 2 } }, { expiresAt: null }]) {
+      const { etag } = await readState(id)
+      const answer = await edit(id, change, etag)
+      if (name.startsWith('payload') && !('payload' in change) && answer.status !== 200) {
+        t.match(answer, { status: 422, body: { code: 'invalid_payload', errors: [{ pointer: '/payload' }] } }, 'a payload that does not fit the type is to be set right first')
+        continue
+      }
+      t.match(answer, { status: 200, body: change }, `${name}, ${Object.keys(change).join()}: ${JSON.stringify(answer.body)}`)
+      const now = await readState(id)
+      if (now.etag === etag) t.same(now.version, (answer.body as Task).version, `${name}: it had that value already`)
+      else t.match(await edit(id, { title: 'late' }, etag), { status: 412, body: { code: 'version_mismatch' } }, name)
+    }
+    const { etag } = await readState(id)
+    t.match(await edit(id, { runAt: '2999-01-01T00:00:00.000Z' }, etag), { status: 200, body: { runAt: '2999-01-01T00:00:00.000Z' } }, name)
   }
 })
 
@@ -131,6 +182,6 @@ t.test('they are cancelled, and their history is read', async (t) => {
     await sql`update taskwire.transitions set edited = array['title', null, 'unknown'], at = 'infinity' where task_id = ${id}`
     t.equal((await fetch(`${address}/api/tasks/${id}/cancel`, { method: 'POST' })).status, 200, name)
     t.match(await read(`/api/tasks/${id}`), { status: 200, body: { status: 'CANCELLED' } }, name)
-    t.match(await read(`/api/tasks/${id}/events`), { status: 200, body: { items: [{ version: 1, edited: ['title'], at: LAST }, { status: 'CANCELLED' }] } }, name)
+    t.match(await read(`/api/tasks/${id}/events`), { status: 200, body: { items: [{ version: 1, edited: ['title'], at: LAST }] } }, name)
   }
 })

@@ -24,7 +24,7 @@ interface Answer {
   body: Buffer
 }
 
-/** As it comes over the wire: `fetch` would decompress it. */
+/** The raw bytes: `fetch` would decompress them. */
 async function ask(path: string, headers: Record<string, string> = {}, { method = 'GET', address = app.address } = {}): Promise<Answer> {
   const sent = request(address + path, { method, headers, agent: false })
   sent.end()
@@ -34,7 +34,7 @@ async function ask(path: string, headers: Record<string, string> = {}, { method 
 
 const decode = ({ headers, body }: Answer) => (headers['content-encoding'] === 'br' ? brotliDecompressSync(body) : headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body)
 
-t.test('the page, its program and the documents are asked about before each use, and sent again only when they have changed', async (t) => {
+t.test('the page, its scripts and the documents are revalidated before each use, and sent again only if they have changed', async (t) => {
   for (const path of ALL) {
     const first = await ask(path, { 'accept-encoding': 'gzip, deflate, br, zstd' })
     t.equal(first.status, 200, path)
@@ -50,7 +50,7 @@ t.test('the page, its program and the documents are asked about before each use,
   }
 })
 
-t.test('each coding has a tag of its own, and is what was asked for', async (t) => {
+t.test('each coding has its own ETag, and matches the request', async (t) => {
   for (const path of ['/', '/app.js', '/styles/base.css', '/docs/static/swagger-ui-bundle.js', '/openapi.json']) {
     const plain = await ask(path)
     const [br, gzip, refused] = await Promise.all(['br', 'gzip', 'br;q=0, gzip;q=0, *;q=0'].map((coding) => ask(path, { 'accept-encoding': coding })))
@@ -67,7 +67,7 @@ t.test('each coding has a tag of its own, and is what was asked for', async (t) 
   }
 })
 
-t.test('HEAD tells what GET would', async (t) => {
+t.test('HEAD answers with the headers of GET', async (t) => {
   for (const path of ['/', '/app.js', '/favicon.svg', '/openapi.json', '/docs/static/swagger-ui.css', '/docs/problems']) {
     const headers = { 'accept-encoding': 'br' }
     const [get, head] = [await ask(path, headers), await ask(path, headers, { method: 'HEAD' })]
@@ -78,13 +78,13 @@ t.test('HEAD tells what GET would', async (t) => {
   }
 })
 
-t.test('a part is not served: the answer to Range is the whole', async (t) => {
+t.test('ranges are not served: the answer to Range is the whole file', async (t) => {
   const { status, body } = await ask('/app.js', { range: 'bytes=0-9' })
   t.equal(status, 200)
   t.ok(body.equals(readFileSync(join(PUBLIC, 'app.js'))))
 })
 
-t.test('programs and pages keep their types and their policies', async (t) => {
+t.test('scripts and pages keep their types and policies', async (t) => {
   await hasType(t, '/', 'text/html; charset=utf-8')
   await hasType(t, '/app.js', 'application/javascript; charset=utf-8')
   await hasType(t, '/favicon.svg', 'image/svg+xml')
@@ -96,7 +96,7 @@ async function hasType(t: Test, path: string, type: string): Promise<void> {
   t.equal((await ask(path)).headers['content-type'], type, path)
 }
 
-t.test('an address outside the folder leads nowhere, and a wrong method is told', async (t) => {
+t.test('an address outside the folder is not found, and a wrong method is refused', async (t) => {
   for (const path of ['/package.json', '/../package.json', '/pages/..%2f..%2fpackage.json', '/%2e%2e/package.json', '/pages', '/parts/', '/docs/static/../../package.json', '/app.js%00.html', '/APP.JS']) {
     const { status, headers } = await ask(path)
     t.ok(status === 404 || status === 400 || status === 403, `${path}: ${status}`)
@@ -106,11 +106,11 @@ t.test('an address outside the folder leads nowhere, and a wrong method is told'
   t.match(await ask('/app.js', {}, { method: 'POST' }), { status: 405, headers: { allow: 'GET, HEAD' } })
 })
 
-t.test('what tells of tasks is neither stored nor compressed by this', async (t) => {
+t.test('answers about tasks are neither stored nor compressed', async (t) => {
   for (const path of ['/api/tasks', '/api/types', '/healthz']) t.equal((await ask(path, { 'accept-encoding': 'br' })).headers['content-encoding'], undefined, path)
 })
 
-t.test('the same under a path of its own, stripped by the proxy or not', async (t) => {
+t.test('the same holds under a base path, whether the proxy strips it or not', async (t) => {
   const address = await startWebBeside(t, app, { BASE_PATH: '/taskwire' })
   for (const path of ['/', '/app.js', '/docs', '/docs/static/swagger-ui.css']) {
     const [under, stripped] = [await ask(`/taskwire${path}`, { 'accept-encoding': 'br' }, { address }), await ask(path, { 'accept-encoding': 'br' }, { address })]
@@ -119,7 +119,7 @@ t.test('the same under a path of its own, stripped by the proxy or not', async (
   }
 })
 
-t.test('the coding is the one that the client likes best', async (t) => {
+t.test('the coding is the one that the client prefers', async (t) => {
   for (const [accepted, chosen] of [
     [undefined, undefined],
     ['', undefined],

@@ -1,4 +1,4 @@
-/** What the log says of refused requests. */
+/** The log of refused requests. */
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { pino } from 'pino'
 import t from 'tap'
@@ -16,7 +16,7 @@ function startGate(t: { teardown(end: () => unknown): void }) {
   return { lines, ask }
 }
 
-t.test('a refusal is logged once for each name, with what to set', async (t) => {
+t.test('a refusal is logged once for each name, with the setting to change', async (t) => {
   const { lines, ask } = startGate(t)
   for (let count = 0; count < 3; count++) {
     await ask('tasks.example.com')
@@ -35,6 +35,6 @@ t.test('an attacker with many and long names does not fill the log', async (t) =
   const { lines, ask } = startGate(t)
   for (let count = 0; count < 500; count++) await ask(`${'x'.repeat(150)}${count}.test`, `http://${'y'.repeat(9_000)}`)
   t.equal(lines.length, 201)
-  t.match(lines.at(-1)?.msg, /further ones are not logged/)
+  t.match(lines.at(-1)?.msg, /no further ones are logged/)
   for (const line of lines) t.ok(JSON.stringify(line).length < 1_500)
 })

@@ -1,4 +1,4 @@
-/** Whatever a WebSocket handshake is refused for, the answer is a problem like every other error. */
+/** Whatever the reason for refusing a WebSocket handshake, the answer is a problem like every other error. */
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
@@ -21,7 +21,7 @@ const HANDSHAKE = {
   'sec-websocket-version': '13',
 }
 
-/** Headers in place of those of a handshake; undefined leaves one out. */
+/** Replacements for the headers of a handshake; undefined omits one. */
 type Changes = Record<string, string | undefined>
 const REFUSALS: Record<string, { changes: Changes; method?: string; status: number; code: Problem['code'] }> = {
   'no key': { changes: { 'sec-websocket-key': undefined }, status: 400, code: 'invalid_request' },
@@ -61,7 +61,7 @@ for (const [name, { changes, method, status, code }] of Object.entries(REFUSALS)
   })
 }
 
-t.test('a handshake for what does not exist is refused with a problem', async (t) => {
+t.test('a handshake for a missing task or address is refused with a problem', async (t) => {
   isProblem(t, await ask('/ws/nothing', {}), { status: 404, code: 'not_found' }, 'an unknown path')
   isProblem(t, await ask(`/ws/tasks/${UNKNOWN}`, {}), { status: 404, code: 'task_not_found' }, 'an unknown task')
   isProblem(t, await ask('/ws/tasks/x', {}), { status: 400, code: 'invalid_id' }, 'a malformed id')
@@ -75,7 +75,7 @@ t.test('a refusal of another version names the one to use', async (t) => {
   t.match(head, /upgrade: websocket/)
 })
 
-t.test('a handshake with more headers than are read is refused with a problem', async (t) => {
+t.test('a handshake with too many headers is refused with a problem', async (t) => {
   const many = Object.fromEntries(Array.from({ length: 1_100 }, (_, index) => [`x${index}`, '1']))
   isProblem(t, await ask('/ws/tasks', { ...many, upgrade: 'h2c' }), { status: 431, code: 'head_too_large' }, 'another protocol')
 })

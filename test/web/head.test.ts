@@ -1,4 +1,4 @@
-/** HEAD is answered with headers alone at every address that takes GET, and its connection goes on. */
+/** HEAD is answered with headers alone at every address with GET, and its connection stays usable. */
 import t, { type Test } from 'tap'
 import { startApp } from '../helpers/app.js'
 import { openRaw, requestText } from '../helpers/raw-client.js'
@@ -18,7 +18,7 @@ const WITH_QUERIES = [
 const ACCEPTS = [undefined, '*/*', 'application/json', 'text/event-stream', 'text/plain', 'text/html']
 const ADDRESSES = new Set([...DOCUMENTED.map((path) => path.replace('{id}', id).replace('{name}', 'none.txt')), ...OTHERS, ...WITH_QUERIES])
 
-/** The first answer's head. The second request is sent once that has come, on the same connection. */
+/** The head of the first answer. The second request is sent after it, on the same connection. */
 async function askHead(t: Test, path: string, accept?: string): Promise<string> {
   const client = await openRaw(t, address)
   client.send(requestText(`HEAD ${path}`, accept === undefined ? {} : { accept }))

@@ -1,4 +1,4 @@
-/** A stream that has nothing to say says so: over every transport, and only then. */
+/** An idle stream sends heartbeats: over every transport, and only then. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
@@ -36,7 +36,7 @@ async function* readLines(answer: Response): AsyncGenerator<string> {
   }
 }
 
-t.test('a socket says heartbeats with the task, status and version that were told last', async (t) => {
+t.test('a socket sends heartbeats with the last task, status and version', async (t) => {
   const { id } = await createTask(address, { delayMs: HOUR_MS })
   const watcher = watch(address, `/ws/tasks/${id}`)
   const isBeat = ({ type }: { type: string }) => type === 'heartbeat'
@@ -47,7 +47,7 @@ t.test('a socket says heartbeats with the task, status and version that were tol
   watcher.terminate()
 })
 
-t.test('a socket for many tasks says them, also when no task is told of, or nothing was asked', async (t) => {
+t.test('a socket for many tasks sends them, even without a message or a request', async (t) => {
   const { id } = await createTask(address, { delayMs: HOUR_MS })
   const [ofTask, ofNone, unasked] = await Promise.all([openSubscriptions(t, { ids: [id] }), openSubscriptions(t, { tag: 'nobody-has-this' }), openSubscriptions(t, {})])
   t.same(await ofTask(2), Array.from({ length: 2 }, () => ({ type: 'heartbeat', taskId: id, status: 'SCHEDULED', version: 1 })))
@@ -55,7 +55,7 @@ t.test('a socket for many tasks says them, also when no task is told of, or noth
   t.same((await unasked(1))[0], { type: 'heartbeat' })
 })
 
-t.test('server-sent events have heartbeats that an EventSource can see, lines have some for people', async (t) => {
+t.test('server-sent events have heartbeats that an EventSource can see, and text lines have readable ones', async (t) => {
   const { id } = await createTask(address, { delayMs: HOUR_MS })
   const controller = new AbortController()
   const open = (path: string, accept: string) => fetch(`${address}/api/tasks/${path}`, { headers: { accept }, signal: controller.signal })
@@ -76,7 +76,7 @@ t.test('server-sent events have heartbeats that an EventSource can see, lines ha
   controller.abort()
 })
 
-t.test('no heartbeat follows the end, and none makes a poll answer', async (t) => {
+t.test('no heartbeat follows the end, and none answers a poll', async (t) => {
   const { id } = await createTask(address, { delayMs: HOUR_MS })
   const polled = await fetch(`${address}/api/tasks/${id}?wait=3&since=1`)
   t.match(await polled.json(), { version: 1 })

@@ -1,4 +1,7 @@
-/** Which names the server answers to: what a page on a rebound name can reach, and what reaches the server all the same. */
+/**
+ * The host names that the server accepts: what a page on a rebound name can reach, and which requests are still
+ * accepted.
+ */
 import { once } from 'node:events'
 import { hostname } from 'node:os'
 import fc from 'fast-check'
@@ -23,7 +26,7 @@ async function checkRefused(t: Test, answer: Awaited<ReturnType<typeof sendRaw>>
   t.match(JSON.parse(answer.body), { code: 'host_not_allowed', status: 421 }, what)
 }
 
-t.test('a name that the server does not know is refused, whatever is asked of it', async (t) => {
+t.test('an unknown host name is refused, whatever the request', async (t) => {
   const host = `evil.test:${port}`
   const json = (body: string) => ({ body, more: ['Content-Type: application/json', `Content-Length: ${body.length}`] })
   for (const [method, path, rest] of [
@@ -54,7 +57,7 @@ t.test('a name that the server does not know is refused, whatever is asked of it
   t.match((await (await fetch(`${address}/api/tasks`)).json()) as object, { items: { length: 0 } }, 'nothing was created')
 })
 
-t.test('a socket under a name that is not known is refused, and its connection closed', async (t) => {
+t.test('a socket under an unknown name is refused, and its connection closed', async (t) => {
   for (const path of ['/ws/tasks', '/ws/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', '/ws/nothing', '/elsewhere']) {
     const lines = [`GET ${path} HTTP/1.1`, `Host: evil.test:${port}`, `Origin: http://evil.test:${port}`, `Connection: ${path === '/elsewhere' ? 'close' : 'Upgrade'}`]
     await checkRefused(t, await sendRaw(address, [...lines, ...SOCKET_FIELDS]), path)
@@ -81,13 +84,13 @@ t.test('each place where a request can name a host is checked', async (t) => {
   t.equal((await sendRaw(address, ['GET /api/types HTTP/1.0', 'Host: localhost'])).status, 200)
 })
 
-t.test('loopback names and IP addresses are known, in every way to write them', async (t) => {
+t.test('loopback names and IP addresses are known, however they are written', async (t) => {
   for (const host of ['localhost', 'LOCALHOST', 'LocalHost.', `localhost:${port}`, `localhost.:${port}`, 'localhost:', '127.0.0.1', `127.0.0.1:${port}`, '[::1]', `[::1]:${port}`, '[::FFFF:127.0.0.1]', '192.168.1.20:3000', '0.0.0.0', 'ip6-localhost']) {
     t.equal((await ask(host)).status, 200, host)
   }
 })
 
-t.test('what only looks like a known name is refused', async (t) => {
+t.test('a name that only looks like a known one is refused', async (t) => {
   for (const host of [
     'localhost.evil.test', 'evil.test.localhost.evil', 'localhost.localhost', 'xlocalhost', 'localhost..', '.localhost', '.', '',
     'localhost@evil.test', 'evil.test@localhost', 'localhost, evil.test', 'localhost evil.test', 'localhost/evil', 'localhost#', 'localhost?', 'localhost\\evil',
@@ -98,7 +101,7 @@ t.test('what only looks like a known name is refused', async (t) => {
   }
 })
 
-t.test('no text that a page can have as its name is known', { timeout: 60_000 }, async (t) => {
+t.test('no name that a page can have is known', { timeout: 60_000 }, async (t) => {
   const label = fc.stringMatching(/^[a-z0-9_-]{1,12}$/)
   const domain = fc.tuple(fc.array(label, { minLength: 1, maxLength: 4 }), fc.constantFrom('', '.', ':80', `:${port}`)).map(([labels, end]) => labels.join('.') + end)
   const mixed = fc.tuple(fc.constantFrom('localhost', '127.0.0.1', '[::1]'), fc.constantFrom('.', '-', '@', ',', '%', '..'), domain).map((parts) => parts.join(''))
@@ -111,12 +114,12 @@ t.test('no text that a page can have as its name is known', { timeout: 60_000 },
   t.same(answered, [])
 })
 
-t.test('the answer and the log say what to set', async (t) => {
+t.test('the answer and the log say which setting to change', async (t) => {
   const { body } = await ask('tasks.example.com:8443')
   t.match(JSON.parse(body), { detail: /tasks\.example\.com.*ALLOWED_HOSTS=tasks\.example\.com/, fix: /ALLOWED_HOSTS/, title: /name/ })
 })
 
-t.test('names in ALLOWED_HOSTS are known, with any port, and no other', async (t) => {
+t.test('names in ALLOWED_HOSTS are known, with any port, and no others', async (t) => {
   const at = await startWebBeside(t, app, { ALLOWED_HOSTS: 'Tasks.Example.com, bücher.example., web_1' })
   for (const host of ['tasks.example.com', 'TASKS.example.com.:8443', 'xn--bcher-kva.example', 'web_1:3000', 'localhost', '127.0.0.1']) t.equal((await ask(host, { at })).status, 200, host)
   for (const host of ['example.com', 'x.tasks.example.com', 'tasks.example.com.evil.test', 'web_2']) t.equal((await ask(host, { at })).status, 421, host)
@@ -133,7 +136,7 @@ t.test('a server that listens beyond loopback answers to the name of its machine
   t.equal((await ask('evil.test', { at })).status, 421)
 })
 
-t.test('X-Forwarded-Host counts from a trusted proxy alone, and never in place of Host', async (t) => {
+t.test('X-Forwarded-Host counts only from a trusted proxy, and never replaces Host', async (t) => {
   const at = await startWebBeside(t, app, { ALLOWED_HOSTS: 'tasks.example.com', TRUST_PROXY: '127.0.0.2' })
   const send = (host: string, forwarded: string, localAddress: string) =>
     sendRaw(at, ['GET /api/types HTTP/1.1', `Host: ${host}`, `X-Forwarded-Host: ${forwarded}`, 'Connection: close'], { localAddress })

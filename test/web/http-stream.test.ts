@@ -1,10 +1,11 @@
-/** Streams over plain HTTP whose clients do not behave: each must end what it has begun. */
+/** Streams over plain HTTP whose clients misbehave: each must end what it has started. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import Fastify from 'fastify'
 import t from 'tap'
 import type { Hub } from '../../src/live/hub.js'
+import { registerPrincipal } from '../../src/web/principal.js'
 import { startBeats } from '../../src/web/live/beats.js'
 import { SERVER_SENT_EVENTS } from '../../src/web/live/event-format.js'
 import { startHttpStreams } from '../../src/web/live/http-stream.js'
@@ -20,12 +21,13 @@ function signal<Value = void>() {
   return { given, give }
 }
 
-/** A server whose `/stream` begins when `begin` is called, and whose `/wait` is never answered. */
+/** A server whose `/stream` starts when `begin` is called, and whose `/wait` is never answered. */
 async function serve(t: TestScope) {
   const said: string[] = []
   const hub = { attach: () => (said.push('attached'), { drained() {}, stop: () => said.push('stopped') }) } as unknown as Hub
   const streams = startHttpStreams(hub, openSubscriptions, beats)
   const app = Fastify()
+  registerPrincipal(app)
   const asked = signal<Socket>()
   const begin = signal()
   const ended = signal()
@@ -48,7 +50,7 @@ async function serve(t: TestScope) {
   return { client, said, asked: asked.given, begin: begin.give, ended: ended.given }
 }
 
-t.test('a client that has gone before its stream begins leaves nothing behind', async (t) => {
+t.test('a client that disconnects before its stream starts leaves nothing behind', async (t) => {
   const { client, said, asked, begin, ended } = await serve(t)
   client.write('GET /stream HTTP/1.1\r\nhost: x\r\n\r\n')
   const socket = await asked
@@ -60,7 +62,7 @@ t.test('a client that has gone before its stream begins leaves nothing behind', 
   t.same(said, ['attached', 'stopped'])
 })
 
-t.test('nor does one whose stream waits for an answer before it', async (t) => {
+t.test('nor does one whose stream waits behind an earlier answer', async (t) => {
   const { client, said, begin, ended } = await serve(t)
   begin()
   client.write('GET /wait HTTP/1.1\r\nhost: x\r\n\r\nGET /stream HTTP/1.1\r\nhost: x\r\n\r\n')

@@ -1,4 +1,4 @@
-/** `Idempotency-Key` and `Prefer: handling=strict` on real services, with several web processes' worth of requests. */
+/** `Idempotency-Key` and `Prefer: handling=strict` on real services, with the requests of several web processes. */
 import { createHash, randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { pino } from 'pino'
@@ -28,7 +28,7 @@ async function count(sql: string, parameters: string[] = []): Promise<number> {
 
 const quoted = (key: string) => ({ 'idempotency-key': `"${key}"` })
 
-t.test('the same request again gets the first answer, also when the task has gone on', async (t) => {
+t.test('a repeated request receives the first answer, even if the task has moved on', async (t) => {
   const key = randomUUID()
   const body = { title: 'once', payload: { steps: 0 }, tags: ['x'] }
   const first = await post(body, quoted(key))
@@ -63,7 +63,7 @@ t.test('a refused request leaves its key free', async (t) => {
   t.equal((await post({ title: 'mended' }, quoted(key))).status, 202)
 })
 
-t.test('50 requests at once over two processes make one task', async (t) => {
+t.test('50 concurrent requests to two processes create one task', async (t) => {
   for (let round = 0; round < 5; round += 1) {
     const key = randomUUID()
     const answers = await Promise.all(
@@ -76,14 +76,14 @@ t.test('50 requests at once over two processes make one task', async (t) => {
   }
 })
 
-t.test('of two bodies at once with one key, one wins and the other is refused', async (t) => {
+t.test('of two concurrent bodies with one key, one wins and the other is refused', async (t) => {
   const key = randomUUID()
   const answers = await Promise.all(['a', 'b'].map((title, index) => post({ title: `${key} ${title}` }, quoted(key), index === 0 ? app.address : other.address)))
   t.same(answers.map(({ status }) => status).sort(), [202, 422])
   t.equal(await count('taskwire.tasks where title like $1', [`${key}%`]), 1)
 })
 
-t.test('a key whose time is over is free, and swept away', async (t) => {
+t.test('an expired key is free, and pruned', async (t) => {
   const key = randomUUID()
   const first = await post({ title: 'old' }, quoted(key))
   await db.run({ name: 'test_expire', text: `update taskwire.idempotency_keys set expires_at = now() - interval '1 s' where key = $1` }, [key])
@@ -105,7 +105,7 @@ t.test('a malformed key is refused by name', async (t) => {
   t.equal(readIdempotencyKey(undefined), undefined)
 })
 
-t.test('a fingerprint is that of the body with its fields sorted, as earlier versions have stored it; of a batch, too', async (t) => {
+t.test('a fingerprint is computed from the body with sorted fields, as in earlier versions, for batches too', async (t) => {
   const sortFields = (_: string, value: unknown): unknown =>
     typeof value !== 'object' || value === null || Array.isArray(value) ? value : Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
   const stored = (body: unknown) => createHash('sha256').update(JSON.stringify(body, sortFields)).digest('base64url')
@@ -131,13 +131,13 @@ t.test('a body that is nested very deeply is refused with a key as without one',
   }
 })
 
-t.test('preferences are read as RFC 7240 has them', async (t) => {
+t.test('preferences are read according to RFC 7240', async (t) => {
   t.same(readPreferences('wait=10, handling=strict'), { waitSeconds: 10, isStrict: true })
   t.same(readPreferences('respond-async; x=y, Wait="99999"'), { waitSeconds: 60, isStrict: false })
   t.same(readPreferences('handling=lenient, wait=soon, ,'), { waitSeconds: 0, isStrict: false })
 })
 
-t.test('strict: while the broker is away nothing is stored; without it the task is, and runs later', { skip: !app.redis && 'there is no redis-server' }, async (t) => {
+t.test('while the broker is away, a strict create stores nothing; any other is stored and runs later', { skip: !app.redis && 'there is no redis-server' }, async (t) => {
   t.match(await post({}, { prefer: 'handling=strict' }), { status: 202 })
   const before = await count('taskwire.tasks')
   await app.redis?.pause()

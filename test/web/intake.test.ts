@@ -1,11 +1,12 @@
-/** What is written together is not decided together. */
+/** Tasks written together are not decided together. */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Delivery } from '../../src/broker/broker.js'
 import { createIntake } from '../../src/web/intake.js'
 import { newTask, openTestDatabase } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
-t.test('tasks of a busy queue wait for the relay, and those that are written with them do not', async (t) => {
+t.test('tasks of a busy queue wait for the relay, and tasks written with them do not', async (t) => {
   const db = await openTestDatabase(t, (await startPostgres(t)).url)
   const handed: Delivery[] = []
   const handOver = { isOpen: (queue: string) => queue !== 'busy', add: (deliveries: readonly Delivery[]) => void handed.push(...deliveries), stop() {} }
@@ -14,10 +15,10 @@ t.test('tasks of a busy queue wait for the relay, and those that are written wit
   const withUnique = make().map((task, index) => ({ ...task, more: { uniqueKey: `key ${index}` } }))
   const [plain, keyed, batch] = [make(), make(), make()]
   await Promise.all([
-    ...plain.map((task) => intake.accept(task, undefined)),
-    ...keyed.map((task, index) => intake.accept(task, { key: `key ${index}`, fingerprint: 'x' })),
-    intake.acceptAll(batch, undefined),
-    intake.acceptAll(withUnique, undefined),
+    ...plain.map((task) => intake.accept(DEFAULT_PRINCIPAL, task, undefined)),
+    ...keyed.map((task, index) => intake.accept(DEFAULT_PRINCIPAL, task, { key: `key ${index}`, fingerprint: 'x' })),
+    intake.acceptAll(DEFAULT_PRINCIPAL, batch, undefined),
+    intake.acceptAll(DEFAULT_PRINCIPAL, withUnique, undefined),
   ])
   const all = [...plain, ...keyed, ...batch, ...withUnique]
   t.same(handed.map(({ taskId }) => taskId).sort(), all.filter(({ queue }) => queue !== 'busy').map(({ id }) => id).sort())

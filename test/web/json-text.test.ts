@@ -5,14 +5,14 @@ import { BODY_BOUNDS, FRAME_BOUNDS, JsonBoundError, measureJson, readJson, type 
 
 const ENDLESS: JsonBounds = { maxDepth: 64, maxValues: Infinity, maxFields: Infinity, maxShapes: Infinity }
 
-/** The same counts, of the value. */
+/** The same counts, computed from the value. */
 function count(value: unknown): { depth: number; values: number; fields: number } {
   const total = { depth: 0, values: 1, fields: 0 }
   const visit = (part: unknown, depth: number): void => {
     if (typeof part !== 'object' || part === null) return
     const members = Object.values(part)
     total.depth = Math.max(total.depth, depth)
-    // Each of an empty one is counted for its bracket, and each of a full one for its bracket and the commas.
+    // An empty object or list counts for its bracket, and a full one for its bracket and the commas.
     total.values += 1 + Math.max(members.length - 1, 0)
     if (!Array.isArray(part)) total.fields += members.length
     for (const member of members) visit(member, depth + 1)
@@ -21,7 +21,7 @@ function count(value: unknown): { depth: number; values: number; fields: number 
   return total
 }
 
-t.test('depth, values and fields are counted as the parsed value has them, whatever the strings hold', async (t) => {
+t.test('depth, values and fields are counted as in the parsed value, whatever the strings contain', async (t) => {
   const text = fc.string({ unit: fc.constantFrom('"', '\\', '{', '}', '[', ']', ',', ':', 'a', '\u2028', '😀', '\ud800') })
   const json = fc.jsonValue({ maxDepth: 5, stringUnit: 'binary' })
   const value = fc.oneof(json, fc.dictionary(text, fc.oneof(text, json)), fc.array(text))
@@ -35,7 +35,7 @@ t.test('depth, values and fields are counted as the parsed value has them, whate
   )
 })
 
-t.test('no text makes the measure throw, or run on', async (t) => {
+t.test('no text makes the measurement throw or run on', async (t) => {
   const unit = fc.constantFrom('"', '\\', '{', '}', '[', ']', ',', ':', '0', 'x'.repeat(300), '"a":', '\0')
   fc.assert(
     fc.property(fc.string({ unit, maxLength: 200 }), (text) => {
@@ -61,7 +61,7 @@ const TOO_MUCH: [name: string, text: string, excess: RegExp][] = [
   ['long names', objects(5_001, (index) => `{"${'x'.repeat(300)}${index}":0}`), /different/],
 ]
 
-t.test('a text with more than it may have is not parsed', async (t) => {
+t.test('a text beyond the limits is not parsed', async (t) => {
   for (const [name, text, excess] of TOO_MUCH) {
     const error = t.throws(() => readJson(text, BODY_BOUNDS), { name: 'JsonBoundError' }, name)
     t.match((error as unknown as Error).message, excess)
@@ -81,7 +81,7 @@ t.test('a batch of a thousand tasks, a table, and the largest subscription are r
   t.strictSame(readJson(JSON.stringify(subscription), FRAME_BOUNDS), subscription)
 })
 
-t.test('a field that could change what objects inherit is refused, and one that only looks like it is not', async (t) => {
+t.test('a field that could pollute prototypes is refused, and one that only looks like it is not', async (t) => {
   for (const text of ['{"__proto__":1}', '[{"a":{"\\u005f_proto__":{}}}]', '{"constructor":{"prototype":{}}}']) t.throws(() => readJson(text, BODY_BOUNDS), SyntaxError, text)
   t.strictSame(readJson('{"a":"__proto__","constructor":1}', BODY_BOUNDS), { a: '__proto__', constructor: 1 })
 })

@@ -1,4 +1,7 @@
-/** A batch is answered without payloads and results, like a list: what was sent, and what other tasks hold, may be large together. */
+/**
+ * A batch is answered without payloads and results, like a list: sent payloads and contents of other tasks may be large
+ * together.
+ */
 import t from 'tap'
 import type { Batch } from '../../src/protocol/http.js'
 import { startApp } from '../helpers/app.js'
@@ -15,7 +18,7 @@ async function post(tasks: object[], headers: Record<string, string> = {}) {
 
 const email = (index: number) => ({ type: 'email.send', title: `mail ${index}`, delayMs: LATER, payload: { to: ['ada@example.com'], subject: 's', text: 'x'.repeat(20_000) } })
 
-t.test('the answer to a batch of large payloads has none of them, and neither has its replay', async (t) => {
+t.test('the answer to a batch of large payloads contains none of them, and neither does its replay', async (t) => {
   const tasks = Array.from({ length: 100 }, (_, index) => email(index))
   const first = await post(tasks, { 'idempotency-key': 'large' })
   t.equal(first.status, 202)
@@ -29,7 +32,7 @@ t.test('the answer to a batch of large payloads has none of them, and neither ha
   t.match(await (await fetch(`${address}${item?.links.self}`)).json(), { payload: { subject: 's' } }, 'the task itself has its payload')
 })
 
-t.test('existing tasks of unique keys are answered without their payloads, too, and a single one with it', async (t) => {
+t.test('existing tasks with unique keys are returned without payloads in a batch, and with them in a single create', async (t) => {
   const unique = (index: number) => ({ ...email(index), uniqueKey: `unique ${index}` })
   const known = await Promise.all([0, 1, 2].map((index) => createTask(address, unique(index))))
   const { status, bytes, batch } = await post([unique(0), unique(1), email(9), unique(2)])
@@ -41,7 +44,7 @@ t.test('existing tasks of unique keys are answered without their payloads, too, 
   t.match(await single.json(), { id: known[1]?.id, payload: { subject: 's' } })
 })
 
-t.test('a single create with both keys is replayed whole', async (t) => {
+t.test('a single create with both keys is replayed completely', async (t) => {
   const create = () =>
     fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json', 'idempotency-key': 'both' }, body: JSON.stringify({ payload: { steps: 7 }, delayMs: LATER, uniqueKey: 'both' }) })
   const [first, second] = [await create(), await create()]

@@ -1,4 +1,4 @@
-/** Lists over REST: what they find, what they carry, and what is refused. */
+/** Lists over REST: what they match, what they contain, and what is refused. */
 import t from 'tap'
 import { createChecker } from '../../src/definitions/schema-errors.js'
 import { PROBLEMS, type Problem } from '../../src/protocol/errors.js'
@@ -38,7 +38,7 @@ async function listAll(query: string): Promise<Page[]> {
   return pages
 }
 
-t.test('a list carries no payload and no result, unless it is asked for them', async (t) => {
+t.test('lists omit payloads and results unless they are requested', async (t) => {
   const [id = ''] = await storeTasks(db, 1, { tags: ['whole'], payload: { steps: 3 } })
   await claimAttemptsIfDue(db, [{ taskId: id, attempt: 1 }], 'w', 60_000)
   await settleAttemptsIfCurrent(db, [{ taskId: id, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: { steps: 3 } }])
@@ -52,7 +52,7 @@ t.test('a list carries no payload and no result, unless it is asked for them', a
   t.notOk(half && 'result' in half)
 })
 
-t.test('a page of large tasks is cut by its bytes, and the pages hold each task once', async (t) => {
+t.test('a page of large tasks is limited by its bytes, and the pages hold each task once', async (t) => {
   const ids = await storeTasks(db, 12, { tags: ['large'], payload: { text: 'x'.repeat(MANY_BYTES) } })
   const pages = await listAll('tag=large&fields=payload&limit=200')
   t.same(pages.flatMap(idsOf), ids.toReversed())
@@ -80,28 +80,28 @@ t.test('tasks are found by batch, parent, title and time', async (t) => {
   t.same(idsOf(await list('createdBefore=0000-01-01T00:00:00Z')), [])
 })
 
-t.test('pages go through a range of times, each task once', async (t) => {
+t.test('pages cover a range of times, with each task once', async (t) => {
   const ids = await storeTasks(db, 25, { title: 'of a range' })
   const [{ createdAt = '' } = {}] = (await list('q=of+a+range&limit=1')).items
   const pages = await listAll(`createdAfter=${createdAt}&q=of+a+range&limit=10`)
   t.same(pages.flatMap(idsOf), ids.toReversed())
 })
 
-t.test('a tag that is edited is found, and the one before is not', async (t) => {
+t.test('an edited tag is found, and the previous one is not', async (t) => {
   const [id = ''] = await storeTasks(db, 1, { tags: ['before', 'kept'] })
   const body = JSON.stringify({ tags: ['kept', 'after', 'after'] })
   t.equal((await fetch(`${app.address}/api/tasks/${id}`, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body })).status, 200)
   t.same(await Promise.all(['before', 'kept', 'after'].map(async (tag) => idsOf(await list(`tag=${tag}`)))), [[], [id], [id]])
 })
 
-t.test('a task that is made in SQL is found by its tag and type', async (t) => {
+t.test('a task created in SQL is found by its tag and type', async (t) => {
   const text = `select taskwire.create_task('made.in-sql', '{}', tags => '{sql}') as id`
   const [row] = await db.run<{ id: string }>({ name: 'test_create', text }, [])
   t.same(idsOf(await list('tag=sql')), [row?.id])
   t.same(idsOf(await list('type=made.in-sql')), [row?.id])
 })
 
-t.test('a filter that can fit nothing is told', async (t) => {
+t.test('a filter that can never match is refused', async (t) => {
   const wrong = [
     ['status=completed', '/status', /SCHEDULED, WAITING.*COMPLETED/],
     ['status=COMPLETED&status=FAILED', '/status', /./],
@@ -123,7 +123,7 @@ t.test('a filter that can fit nothing is told', async (t) => {
   }
 })
 
-t.test('no time and no cursor is more than PostgreSQL can take', async (t) => {
+t.test('times and cursors beyond the range of PostgreSQL are refused', async (t) => {
   const { nextCursor } = await list('limit=1')
   const times = ['0000-01-01T00:00:00Z', '9999-12-31T23:59:60Z', '9999-12-31T23:59:59.999999999Z', '2026-01-01t00:00:00z', '2026-01-01T00:00:00%2B23:59', '2026-01-01T00:00:00-23:59', '2016-12-31T23:59:60Z']
   const queries = times.flatMap((time) => [`createdAfter=${time}`, `createdBefore=${time}`])
@@ -138,7 +138,7 @@ t.test('no time and no cursor is more than PostgreSQL can take', async (t) => {
   }
 })
 
-t.test('a wrong method is told which ones the address takes', async (t) => {
+t.test('a wrong method is answered with the supported ones', async (t) => {
   const [id = ''] = await storeTasks(db, 1)
   const wrong = [
     ['DELETE', '/api/tasks', 'GET, HEAD, POST'],
@@ -158,7 +158,7 @@ t.test('a wrong method is told which ones the address takes', async (t) => {
   t.equal((await fetch(`${app.address}/api/nothing`, { method: 'POST' })).status, 404)
 })
 
-t.test('the type of a problem leads to a page that explains it', async (t) => {
+t.test('the type of a problem points to a page that explains it', async (t) => {
   const problem = (await (await fetch(`${app.address}/api/tasks/nonsense`)).json()) as Problem
   const url = new URL(problem.type, app.address)
   const answer = await fetch(url)

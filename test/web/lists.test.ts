@@ -1,4 +1,4 @@
-/** Lists that are kept current, over WebSockets and server-sent events, on real services. */
+/** Live lists, over WebSockets and server-sent events, on real services. */
 import postgres from 'postgres'
 import t from 'tap'
 import type { Task } from '../../src/protocol/task.js'
@@ -16,7 +16,7 @@ async function createBatch(count: number, of: object = { payload: { steps: 0 } }
   return (await answer.json()) as { batchId: string; items: Task[] }
 }
 
-t.test('a list tells its rows, then what comes, changes and goes, as it is stored', async (t) => {
+t.test('a list sends its rows, then added, changed and removed ones, as stored', async (t) => {
   const list = await watchList(t, address, { filter: { tag: 'first' }, limit: 3 })
   t.match(list.messages, [{ type: 'list', revision: 1, items: [], nextCursor: null, newer: 0, counts: { byStatus: {}, more: [] } }])
   const tasks: Task[] = []
@@ -34,14 +34,14 @@ t.test('a list tells its rows, then what comes, changes and goes, as it is store
   await rest.until(() => rest.state.newer === 4)
 })
 
-t.test('a task is a row while its status is the one that is asked for', async (t) => {
+t.test('a task is a row while its status matches', async (t) => {
   const [later, failed] = await Promise.all([watchList(t, address, { filter: { status: 'SCHEDULED', tag: 's' } }), watchList(t, address, { filter: { status: 'FAILED', tag: 's' } })])
   const task = await createTask(address, { tags: ['s'], payload: { steps: 1, stepMs: 1, failAt: 1 }, delayMs: 4_000 })
   await later.until(() => later.rows().some(({ id }) => id === task.id))
   await Promise.all([later.until(() => later.rows().length === 0), failed.until(() => failed.rows().some(({ id }) => id === task.id))])
 })
 
-t.test('each filter decides of new tasks as PostgreSQL does', async (t) => {
+t.test('each filter treats new tasks as PostgreSQL does', async (t) => {
   const now = new Date().toISOString()
   const parent = (await createTask(address, { delayMs: 3_600_000 })).id
   const filters = [{ type: 'demo.sleep', tag: 'é' }, { queue: 'tasks-export' }, { q: 'ÄPFEL' }, { createdAfter: now, tag: 'é' }, { createdBefore: now, tag: 'é' }, { parent }]
@@ -56,7 +56,7 @@ t.test('each filter decides of new tasks as PostgreSQL does', async (t) => {
   t.same([before?.rows(), children?.rows()], [[], []])
 })
 
-t.test('a batch of 1,000 short tasks with all rows loaded has no wrong row once all have ended, for whoever joins when', async (t) => {
+t.test('a batch of 1,000 short tasks with all rows loaded has no wrong row once all have ended, whenever a watcher joins', async (t) => {
   const beside = await startWebBeside(t, app, {})
   const { batchId } = await createBatch(1_000)
   const list = { filter: { batch: batchId }, limit: 1_000 }
@@ -71,7 +71,7 @@ t.test('a batch of 1,000 short tasks with all rows loaded has no wrong row once 
   for (const one of [early, ...others]) t.same(one.rows(), stored)
 })
 
-t.test('a task that an application makes with SQL is found without a notice', async (t) => {
+t.test("a task created by an application's SQL is found without a notice", async (t) => {
   const list = await watchList(t, address, { filter: { tag: 'sql' } })
   const sql = postgres(app.databaseUrl, { max: 1 })
   t.teardown(() => sql.end())
@@ -79,7 +79,7 @@ t.test('a task that an application makes with SQL is found without a notice', as
   await list.until(() => statusesOf(list).join() === 'COMPLETED')
 })
 
-t.test('the same list is one room with one name, and a connection may hold eight', async (t) => {
+t.test('identical lists share a room and a name, and a connection may follow eight', async (t) => {
   const list = await watchList(t, address, { filter: { tag: 'eight' } })
   const answers: { type: string; id: string; list?: string; code?: string; errors?: { pointer: string }[] }[] = []
   list.socket.on('message', (data: Buffer) => {
@@ -101,7 +101,7 @@ t.test('the same list is one room with one name, and a connection may hold eight
   t.match(await ask({ id: '9', list: { limit: 9 } }), { code: 'too_many_lists' })
 })
 
-t.test('server-sent events carry a list, and tasks beside it', async (t) => {
+t.test('server-sent events carry a list together with tasks', async (t) => {
   const task = await createTask(address, { tags: ['sse'], payload: { steps: 1, stepMs: 20 }, delayMs: 4_000 })
   const response = await fetch(`${address}/api/tasks/events?list=5&tag=sse&ids=${task.id}`, { headers: { accept: 'text/event-stream' } })
   let text = ''

@@ -1,4 +1,4 @@
-/** What handlers log: stored, read back, and live over each transport. */
+/** Log lines of handlers: stored, read back, and live over each transport. */
 import { pino } from 'pino'
 import t from 'tap'
 import { Type } from 'typebox'

@@ -1,4 +1,7 @@
-/** What is no HTTP request, or asks for what cannot be done, is answered like every other error: as a problem, with a code. */
+/**
+ * Bytes that are not an HTTP request, or that request the impossible, are answered like every other error: as a
+ * problem, with a code.
+ */
 import { request } from 'node:http'
 import t, { type Test } from 'tap'
 import { createChecker } from '../../src/definitions/schema-errors.js'
@@ -69,7 +72,7 @@ const MALFORMED: Record<string, { bytes: string | Buffer; code?: Problem['code']
   'a chunk with endless extensions': { bytes: `${POST}transfer-encoding: chunked\r\n\r\n2;${'a'.repeat(20_000)}\r\n{}\r\n0\r\n\r\n`, code: 'body_too_large' },
 }
 
-t.test('bytes that are no HTTP request are answered with a problem, once, and the connection is closed', async (t) => {
+t.test('bytes that are not an HTTP request are answered with a problem, once, and the connection is closed', async (t) => {
   for (const [name, { bytes, code = 'malformed_request' }] of Object.entries(MALFORMED)) {
     const answers = await say(t, bytes)
     t.equal(answers.length, 1, name)
@@ -80,12 +83,12 @@ t.test('bytes that are no HTTP request are answered with a problem, once, and th
   }
 })
 
-t.test('a TLS handshake is told that the port has no TLS', async (t) => {
+t.test('a TLS handshake is answered with a hint that the port uses plain HTTP', async (t) => {
   const [answer] = await say(t, Buffer.from('16030100c8010000c40303', 'hex'))
   t.match(answer?.problem.detail, 'TLS')
 })
 
-t.test('what is pipelined before malformed bytes is answered before them', async (t) => {
+t.test('requests pipelined before malformed bytes are answered first', async (t) => {
   const client = await openRaw(t, address)
   client.send(`${createText({ title: 'first' })}${requestText('GET /healthz')}NONSENSE\r\n\r\n`)
   const statuses = [...(await client.closed).matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status))
@@ -99,7 +102,7 @@ t.test('a request with a broken body behind others is answered in its turn', asy
   t.same(statuses, [202, 400])
 })
 
-t.test('the server goes on after malformed bytes', async (t) => {
+t.test('the server keeps working after malformed bytes', async (t) => {
   await Promise.all(Array.from({ length: 50 }, () => say(t, 'NONSENSE\r\n\r\n')))
   t.equal((await fetch(`${address}/healthz`)).status, 200)
 })
@@ -116,7 +119,7 @@ async function get(path: string): Promise<Answer> {
 
 const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 
-t.test('a query that is no percent-encoded UTF-8 is refused, and the parameter is named', async (t) => {
+t.test('a query that is not percent-encoded UTF-8 is refused, and the parameter is named', async (t) => {
   const wrong = ['%zz', '%', '%4', '%ED%A0%80', '%ED%BF%BF', '%FF', '%C0%AF', '%E2%82', '%F5%80%80%80', '%C3', 'a%', '%u00e4']
   const places = ['/api/tasks?q=', '/api/tasks?limit=2&tag=', `/api/tasks/${ID}?wait=`, `/api/tasks/${ID}/logs?after=`, `/api/tasks/events?type=`, '/files/x/y?signature=', '/healthz?x=', '/?x=', '/nothing?x=']
   for (const place of places) {
@@ -131,13 +134,13 @@ t.test('a query that is no percent-encoded UTF-8 is refused, and the parameter i
   t.match((await get('/api/tasks?a%2Fb=%zz')).problem, { errors: [{ pointer: '/a~1b' }] })
 })
 
-t.test('a path that is no percent-encoded UTF-8 is refused', async (t) => {
+t.test('a path that is not percent-encoded UTF-8 is refused', async (t) => {
   for (const text of ['%zz', '%', '%ED%A0%80', '%FF', '%C0%AF', '%E2%82']) {
     for (const place of ['/api/tasks/', `/api/tasks/${ID}/artifacts/`, '/', '/docs/']) isProblem(t, await get(place + text), 'malformed_url', place + text)
   }
 })
 
-t.test('an address with bytes that are not encoded is refused, instead of read as another text', async (t) => {
+t.test('an address with unencoded bytes is refused instead of being misread', async (t) => {
   for (const path of ['/api/tasks?q=M\u00fcller', `/api/tasks/${ID}/artifacts/\u00fc.txt`, '/\u20ac']) {
     const client = await openRaw(t, address)
     client.send(Buffer.from(requestText(`GET ${path}`, { connection: 'close' })))
@@ -147,7 +150,7 @@ t.test('an address with bytes that are not encoded is refused, instead of read a
   }
 })
 
-t.test('what is well encoded is looked for as it is meant', async (t) => {
+t.test('a well-encoded value is searched for as intended', async (t) => {
   const { id } = await createTask(address, { title: '100 % Müller & 🚀', delayMs: 86_400_000 })
   for (const text of ['100 % M', 'Müller', '🚀', '%', '& ']) {
     const { items } = (await (await fetch(`${address}/api/tasks?q=${encodeURIComponent(text)}`)).json()) as { items: { id: string }[] }
@@ -155,7 +158,7 @@ t.test('what is well encoded is looked for as it is meant', async (t) => {
   }
 })
 
-t.test('an address that is written in another way than its own is one that does not exist', async (t) => {
+t.test('an address in a non-canonical form does not exist', async (t) => {
   const paths = ['//x', '//', '/%2e%2e/x', '/../x', '/..', '/a/../b', '/./x', '/%2e/x', '/api//tasks', '//api/tasks', '/api/./tasks', '/api/../healthz', '/%2e%2e%2f%2e%2e%2fetc/passwd', '/..%5c..%5cx', '/.git/config', '/x%00y', '/x\\y']
   for (const path of paths) isProblem(t, await get(path), 'not_found', path)
 })
@@ -177,7 +180,7 @@ function send(headers: Record<string, string>, body = '{"title":"x","delayMs":86
   })
 }
 
-t.test('an expectation that the server does not know is refused with 417', async (t) => {
+t.test('an unknown expectation is refused with 417', async (t) => {
   for (const expect of ['x', '200-ok', 'nothing=1; q', '100']) {
     const { status, type, said } = await send({ expect })
     t.equal(status, 417, expect)
@@ -186,6 +189,6 @@ t.test('an expectation that the server does not know is refused with 417', async
   }
 })
 
-t.test('Expect: 100-continue is heeded', async (t) => {
+t.test('Expect: 100-continue is honoured', async (t) => {
   t.match(await send({ expect: '100-continue' }), { status: 202, continued: true })
 })

@@ -1,4 +1,7 @@
-/** What keeps strangers from stopping or fooling the web process is taken out of a copy of the source, and a test must notice. */
+/**
+ * Each mechanism that keeps strangers from stopping or fooling the web process is removed from a copy of the source,
+ * and a test must detect it.
+ */
 import t from 'tap'
 import { testMutant, type Mutant } from '../helpers/mutants.js'
 

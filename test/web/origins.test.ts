@@ -1,4 +1,4 @@
-/** Pages of allowed origins (CORS), and this server's own origin as it is seen behind proxies. */
+/** Pages of allowed origins (CORS), and this server's own origin as it appears behind proxies. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -17,7 +17,7 @@ const { paths } = (await (await fetch(`${address}/openapi.json`)).json()) as { p
 
 const listOf = (header: string | null) => (header ?? '').split(',').map((name) => name.trim().toLowerCase())
 
-t.test('a page of an allowed origin reads answers, a page of another does not', async (t) => {
+t.test('a page of an allowed origin can read answers, other pages cannot', async (t) => {
   const ask = (origin: string, init: RequestInit = {}) => fetch(`${address}/api/types`, { ...init, headers: { origin, ...init.headers } })
   t.equal((await ask(ORIGIN)).headers.get('access-control-allow-origin'), ORIGIN)
   t.equal((await ask('https://evil.example.com')).headers.get('access-control-allow-origin'), null)
@@ -53,7 +53,7 @@ t.test('every response header of the document can be read by a page of an allowe
   for (const name of new Set(documented)) t.ok(exposed.includes(name.toLowerCase()), `${name} is exposed`)
 })
 
-t.test('every header that the program sets is documented, or means nothing to a page', async (t) => {
+t.test('every header that the server sets is documented, or irrelevant to pages', async (t) => {
   const documented = Object.values(paths).flatMap((methods) => Object.values(methods)).flatMap(({ responses }) => Object.values(responses)).flatMap(({ headers = {} }) => Object.keys(headers))
   const known = new Set([...documented.map((name) => name.toLowerCase()), ...HIDDEN])
   const root = fileURLToPath(new URL('../../src/web', import.meta.url))
@@ -65,15 +65,15 @@ t.test('every header that the program sets is documented, or means nothing to a 
   }
 })
 
-/** For the browser and what is between, or readable by every page anyway (CORS-safelisted). */
+/** For the browser and intermediaries, or readable by every page anyway (CORS-safelisted). */
 const HIDDEN = [
-  // Of every wrong method: exposed, and part of no call that OpenAPI describes.
+  // For every wrong method: exposed, and not part of any call in OpenAPI.
   'allow',
   ...['cache-control', 'content-type', 'content-length', 'content-encoding', 'content-language', 'expires', 'last-modified', 'pragma'],
   ...['connection', 'upgrade', 'sec-websocket-version', 'vary', 'x-accel-buffering', 'content-security-policy', 'x-content-type-options', 'cross-origin-resource-policy'],
 ]
 
-t.test('what the document says of a created task is what is answered', async (t) => {
+t.test('the answer to a create matches its description', async (t) => {
   const create = () => fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json', 'idempotency-key': 'a' }, body: '{}' })
   t.ok((await create()).headers.has('location'))
   t.equal((await create()).headers.get('idempotent-replayed'), 'true')
@@ -82,7 +82,7 @@ t.test('what the document says of a created task is what is answered', async (t)
   t.equal((await unique()).headers.get('existing-task'), 'true')
 })
 
-/** A create as it comes from a proxy at 127.0.0.2, or from elsewhere. */
+/** A create as it arrives from a proxy at 127.0.0.2, or from elsewhere. */
 const create = (at: string, fields: readonly string[], localAddress: string) =>
   sendRaw(at, ['POST /api/tasks HTTP/1.1', ...fields, 'Content-Type: application/json', 'Content-Length: 2', 'Connection: close'], { body: '{}', localAddress })
 

@@ -1,4 +1,4 @@
-/** What the server answers at the addresses of the page. */
+/** The server's answers at the addresses of the page. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -14,10 +14,10 @@ const PATHS = PAGES.flatMap(({ path }) => {
   return [named, `${named}/`.replace('//', '/'), `${named}?status=FAILED`]
 })
 
-/** All addresses that a document loads or leads to. */
+/** All addresses that a document loads or links to. */
 const linksOf = (html: string) => [...html.matchAll(/(?:href|src)="([^"#]+)"/g)].map(([, link = '']) => link)
 
-t.test('each page is the same document, whose links lead to the same places from every address', async (t) => {
+t.test('each page is the same document, whose links resolve to the same targets from every address', async (t) => {
   const under = await startWebBeside(t, { address, ...app }, { BASE_PATH: '/taskwire' })
   const expected = linksOf(await (await fetch(address)).text()).map((link) => new URL(link, address).pathname)
   t.ok(expected.length > 40)
@@ -32,7 +32,7 @@ t.test('each page is the same document, whose links lead to the same places from
   }
 })
 
-t.test('nothing else is shadowed: other addresses stay what they are, or are told to be nowhere', async (t) => {
+t.test('nothing else is shadowed: other addresses keep their meaning, or are not found', async (t) => {
   for (const path of ['/api/tasks', '/api/types', '/healthz', '/readyz', '/openapi.json', '/asyncapi.json', '/playground.html', '/app.js', '/pages.js', '/docs', '/docs/problems']) {
     const answer = await fetch(address + path)
     t.equal(answer.status, 200, path)
@@ -48,14 +48,14 @@ t.test('nothing else is shadowed: other addresses stay what they are, or are tol
 
 t.test('every module of the program is named in the document, and every style sheet is a file', async (t) => {
   const html = await (await fetch(address)).text()
-  const preloaded = [...html.matchAll(/modulepreload" href="\.\/([^"]+)"/g)].map(([, name]) => name)
+  const preloaded = [...html.matchAll(/modulepreload" href="\.\/assets\/[\w-]{16}\/([^"]+)"/g)].map(([, name]) => name)
   const isOfProgram = (name: string) => name.endsWith('.js') && name !== 'playground.js'
   t.same(preloaded.sort(), FILES.filter(isOfProgram).sort())
   const styled = [...`${read('index.html')}${read('playground.html')}`.matchAll(/styles\/[\w-]+\.css/g)].map(([name]) => name)
   t.same([...new Set(styled)].sort(), FILES.filter((name) => name.endsWith('.css')).sort())
 })
 
-t.test('the page stays in small files, without ids in its styles', (t) => {
+t.test('the page consists of small files, without ids in its styles', (t) => {
   for (const name of FILES.filter((file) => /\.(js|css)$/.test(file))) {
     t.ok(read(name).split('\n').length <= 300, name)
     if (name.endsWith('.css')) t.notMatch(read(name).replaceAll(/#[0-9a-f]{3,8}\b/g, ''), /#[a-z]/, name)

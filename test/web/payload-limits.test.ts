@@ -1,4 +1,7 @@
-/** What is known at create to be more than a limit allows, or to come to nothing, is refused then: with the field, before anything is sent. */
+/**
+ * A payload that certainly exceeds a limit or cannot succeed is refused on create, with the field, before anything is
+ * sent.
+ */
 import t from 'tap'
 import { createRegistry } from '../../src/definitions/registry.js'
 import { defineTask, Type } from '../../src/index.js'
@@ -49,7 +52,7 @@ for (const [type, payload, pointer] of REFUSED) {
   })
 }
 
-t.test('what is at the limit is accepted', async (t) => {
+t.test('a payload at the limit is accepted', async (t) => {
   t.match(await create('http.request', { url, maxBytes: 196_608, timeoutMs: 60_000, headers: { 'x-host': 'a' } }), { status: 202 })
   t.match(await create('http.request', { url, method: 'DELETE', body: null }), { status: 202 })
   t.match(await create('image.thumbnail', { upload: UPLOAD }), { status: 202 })
@@ -66,7 +69,7 @@ t.test('an edit is refused as a create is, and leaves the task as it was', async
   t.match(await (await fetch(address)).json(), { version: 1, payload: { url } })
 })
 
-t.test('checkPayload of a type is asked for what fits the schema, and one that throws refuses the payload', async (t) => {
+t.test('checkPayload of a type is called for payloads that match the schema, and refuses the payload if it throws', async (t) => {
   const asked: unknown[] = []
   const own = defineTask({
     ...{ type: 'own.check', title: 'own', description: 'own', payload: Type.Object({ from: Type.Integer(), to: Type.Integer() }), result: Type.Null() },

@@ -1,4 +1,7 @@
-/** Requests that come before the answer to the one before them; waits, which count as streams; and wishes for other protocols. */
+/**
+ * Requests that arrive before the previous one is answered; waits, which count as streams; and upgrades to other
+ * protocols.
+ */
 import { once } from 'node:events'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -26,7 +29,7 @@ t.test('pipelined requests are answered in their order, each once', async (t) =>
   t.equal((await titles()).filter((title) => title?.startsWith('pipelined')).length, creates.length)
 })
 
-t.test('what is behind an upload or a large body is answered after it', async (t) => {
+t.test('requests behind an upload or a large body are answered after it', async (t) => {
   const client = await openRaw(t, app.address)
   const upload = requestText('POST /api/uploads', { 'content-length': 300_000 })
   client.send(upload + 'x'.repeat(100_000))
@@ -36,29 +39,29 @@ t.test('what is behind an upload or a large body is answered after it', async (t
   t.same([...(await client.closed).matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status), ['201', '202', '200'])
 })
 
-t.test('what is behind an answer that closes the connection is not done', async (t) => {
+t.test('requests behind an answer that closes the connection are not executed', async (t) => {
   const client = await openRaw(t, app.address)
   client.send(requestText('POST /api/tasks', { 'content-type': 'application/json', 'content-length': 5 }, '{"no"') + createText({ title: 'behind a refusal' }))
   t.match(await client.closed, /^HTTP\/1\.1 400 /)
-  // Creates are written in the order in which they come.
+  // Creates are written in the order in which they arrive.
   await createEmptyTask(app.address)
   t.notOk((await titles()).includes('behind a refusal'))
   t.equal(app.counts().pipelined, 0)
 })
 
-t.test('a client that goes takes its waiting requests with it', async (t) => {
+t.test('the waiting requests of a disconnected client are dropped', async (t) => {
   const id = await createEmptyTask(app.address)
   const client = await openRaw(t, app.address)
   client.send(waitText(id) + createText({ title: 'never begun' }).repeat(10))
   await waitUntil(() => app.counts().pipelined === 10)
   client.socket.resetAndDestroy()
-  // Nothing is read from it, so the end of the wait is what finds out.
+  // Nothing is read from it, so only the end of the wait detects this.
   await cancel(id)
   await waitUntil(() => app.counts().pipelined === 0)
   t.notOk((await titles()).includes('never begun'))
 })
 
-t.test('more requests than may wait close their connection, whatever they are, and others notice nothing', async (t) => {
+t.test('too many waiting requests close their connection, whatever they are, and others are not affected', async (t) => {
   const id = await createEmptyTask(app.address)
   const watcher = watch(app.address, `/ws/tasks/${id}`)
   await watcher.until(({ type }) => type === 'snapshot')
@@ -76,7 +79,7 @@ t.test('more requests than may wait close their connection, whatever they are, a
   t.equal((await watcher.closed).code, 1000)
 })
 
-t.test('over what may wait in the process, the connection with the most waiting requests is closed', async (t) => {
+t.test('above the limit of waiting requests in the process, the connection with the most is closed', async (t) => {
   const id = await createEmptyTask(app.address)
   const small = await openRaw(t, app.address)
   small.send(waitText(id) + requestText('GET /healthz').repeat(25))
@@ -154,7 +157,7 @@ for (const [protocol, fields, status] of [['h2c', H2C, 200], ['WebSocket', WEBSO
   })
 }
 
-t.test('a wish for h2c behind an answer that is not taken yet spoils neither', async (t) => {
+t.test('an h2c upgrade behind an unread answer spoils neither', async (t) => {
   const { upload } = (await (await fetch(`${app.address}/api/uploads`, { method: 'POST', body: 'x'.repeat(20_000_000) })).json()) as { upload: string }
   const client = await openRaw(t, app.address)
   let bytes = 0

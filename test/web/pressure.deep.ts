@@ -1,12 +1,13 @@
 /**
- * The pressure budget: offenders of every kind at the same time against one web process, with a worker and a relay beside it.
+ * The pressure budget: offenders of every kind at the same time against one web process, with a worker and a relay
+ * running.
  *
- * The web process stays under `MAX_RSS_BYTES`, every create is accepted, an empty task completes, and every offender is closed.
- * How long the empty task takes, and when the offenders are closed, is not compared with a clock: machines differ, and so does what runs
- * beside. The deadlines are the server's (15 s for requests, 30 s for what is not read) and have tests of their own: `web/deadlines`,
- * `web/unread`. Here all of them must be closed, or the test does not end.
+ * The web process stays under `MAX_RSS_BYTES`, every create is accepted, an empty task completes, and every offender is
+ * closed. How long the empty task takes, and when the offenders are closed, is not compared with a clock: machines
+ * differ, and so does the load on them. The deadlines are the server's (15 s for requests, 30 s for unread answers) and
+ * have tests of their own: `web/deadlines`, `web/unread`. Here all offenders must be closed, or the test does not end.
  *
- * A pressure is a function in `PRESSURES`: it begins, and resolves with its connections. Others are added there.
+ * A pressure is a function in `PRESSURES`: it starts, and resolves with its connections. Others are added there.
  */
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -29,17 +30,17 @@ t.setTimeout(900_000)
 const MAX_RSS_BYTES = 512 * 1024 * 1024
 const JSON_FIELDS = { 'content-type': 'application/json' }
 
-/** As many as the queue of a busy list: the look-ups over them are what presses. */
+/** As many as the queue of a busy list: their lookups are the pressure. */
 const STORED_TASKS = 500_000
 const SUBSCRIBERS = 6
 const SUBSCRIPTIONS = 49
 const CALLBACKS = 300
 
-/** What presses on the server. */
+/** The pressures on the server. */
 interface Pressure {
   /** Connections that the server must close by itself. */
   offenders: RawClient[]
-  /** Those that keep the rules, however much they ask for: they stay open, and this closes them. */
+  /** Clients that keep the rules, however much they request: they stay open, and this closes them. */
   watchers?: WebSocket[]
 }
 
@@ -80,7 +81,7 @@ const PRESSURES: Record<string, () => Promise<Pressure>> = {
   },
 }
 
-/** Finished tasks of one tag: whatever is looked for among them by something else than the tag is far away. */
+/** Finished tasks with one tag: a search among them by anything but the tag is expensive. */
 async function fillTasks(): Promise<void> {
   const db = await openTestDatabase(t, postgres.url)
   await db.run({ name: 'test_fill', forceCustomPlan: true, deadlineMs: 600_000, text: `
@@ -89,7 +90,10 @@ async function fillTasks(): Promise<void> {
     from generate_series(1, ${STORED_TASKS}) i` }, [])
 }
 
-/** A subscriptions with selections that nothing fits: an index serves the look-ups of some, and those of others walk over every task of the tag. */
+/**
+ * Subscriptions with selections that no task matches: an index serves the lookups of some, and those of others scan
+ * every task of the tag.
+ */
 async function watchNothing(subscriptions: number): Promise<WebSocket> {
   const socket = new WebSocket(`${web.address.replace('http', 'ws')}/ws/tasks`)
   t.teardown(() => socket.terminate())
@@ -141,7 +145,7 @@ function pauseAndSend(client: RawClient, text: string): void {
   client.send(text)
 }
 
-/** One that reads nothing does not notice its end: the kernel knows. */
+/** A client that reads nothing does not notice its end, but the kernel does. */
 async function countEstablished(): Promise<number> {
   const port = Number(new URL(web.address).port).toString(16).toUpperCase().padStart(4, '0')
   const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n')
@@ -184,7 +188,7 @@ t.test('offenders of every kind together: memory is bounded, creates are accepte
     t.same(noticing.filter(({ socket }) => !socket.closed), [], `closed: ${name}`)
   }
   t.ok(watchers.every(({ readyState }) => readyState === WebSocket.OPEN), 'who asks for much and reads it is kept')
-  // What is left are the creates of this test, and the subscriptions.
+  // The creates of this test, and the subscriptions, are left.
   while ((await countEstablished()) > 10 + watchers.length) await sleep(200)
   t.comment(`the offenders were closed after ${Math.round((performance.now() - beganAt) / 1_000)} s`)
   isOver = true

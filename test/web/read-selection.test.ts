@@ -1,4 +1,4 @@
-/** What happens to many tasks, over plain HTTP. A worker and a relay run beside. */
+/** The changes of many tasks, over plain HTTP. A worker and a relay are running. */
 import t from 'tap'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { Task, Transition } from '../../src/protocol/task.js'
@@ -18,7 +18,7 @@ const messagesOf = (events: readonly ServerSentEvent[]): StreamMessage[] =>
 const told = (messages: readonly StreamMessage[], { id }: Pick<Task, 'id'>) =>
   messages.filter(({ taskId, type }) => taskId === id && type !== 'progress').map(({ type, version }) => `${type} ${version}`)
 
-t.test('a stream of ids tells each transition of each task once, and ends when all have ended', async (t) => {
+t.test('a stream of ids sends each transition of each task once, and ends when all have ended', async (t) => {
   const tasks = await Promise.all([1, 2, 3].map((steps) => createTask(address, { payload: { steps, stepMs: 40 }, delayMs: 2_000 })))
   const answer = await follow(`${idsOf(tasks)},${UNKNOWN}`)
   t.equal(answer.status, 200)
@@ -36,7 +36,7 @@ t.test('a stream of ids tells each transition of each task once, and ends when a
   t.equal(stored.items.length, 12)
 })
 
-t.test('who comes back with Last-Event-ID misses and repeats nothing, and is told when all is over', async (t) => {
+t.test('a client that reconnects with Last-Event-ID misses and repeats nothing, and is told when all have ended', async (t) => {
   const tasks = await Promise.all([1, 2].map(() => createTask(address, { payload: { steps: 1, stepMs: 20 } })))
   await readAllEvents(await follow(idsOf(tasks)))
   const messages = messagesOf(await readAllEvents(await follow(idsOf(tasks), { 'last-event-id': '1,0' })))
@@ -46,7 +46,7 @@ t.test('who comes back with Last-Event-ID misses and repeats nothing, and is tol
   t.equal((await follow(idsOf(tasks), { 'last-event-id': '3,3' })).status, 204)
 })
 
-t.test('a stream of what fits tells of tasks that come to fit', async (t) => {
+t.test('a stream of a filter sends tasks that start to match', async (t) => {
   const running = await createTask(address, { tags: ['wanted'], payload: { steps: 60, stepMs: 100 } })
   await createTask(address, { payload: { steps: 0 } })
   const leaver = new AbortController()
@@ -65,7 +65,7 @@ t.test('a stream of what fits tells of tasks that come to fit', async (t) => {
   t.same(seen, new Set([running.id, later?.id]))
 })
 
-t.test('lines for people name the task', async (t) => {
+t.test('text lines name the task', async (t) => {
   const task = await createTask(address, { title: 'nightly', payload: { steps: 0 } })
   await readAllEvents(await follow(idsOf([task])))
   const lines = (await (await ask(idsOf([task]), { accept: 'text/plain' })).text()).split('\n')
@@ -73,14 +73,14 @@ t.test('lines for people name the task', async (t) => {
   t.match(lines[1], new RegExp(`^${task.id}  .* v3   COMPLETED   nightly`))
 })
 
-t.test('the stored list of what fits', async (t) => {
+t.test('the stored history of matching tasks is listed', async (t) => {
   const task = await createTask(address, { tags: ['listed'], payload: { steps: 0 } })
   await readAllEvents(await follow(idsOf([task])))
   const { items } = (await (await ask('tag=listed&type=demo.sleep&status=COMPLETED')).json()) as { items: { taskId: string; version: number }[] }
   t.same(items.map(({ taskId, version }) => `${taskId} ${version}`), [1, 2, 3].map((version) => `${task.id} ${version}`))
 })
 
-t.test('what cannot be asked names the field', async (t) => {
+t.test('an invalid request names the field', async (t) => {
   const refusals: [string, string][] = [
     ['ids=nope', '/ids'],
     [`ids=${UNKNOWN}&tag=x`, '/tag'],
@@ -96,7 +96,7 @@ t.test('what cannot be asked names the field', async (t) => {
   t.match(await (await follow(`ids=${UNKNOWN}`, { 'last-event-id': 'x' })).json(), { errors: [{ pointer: '/last-event-id' }] })
 })
 
-t.test('a stopping server tells when to come back', async (t) => {
+t.test('a stopping server tells clients when to reconnect', async (t) => {
   const task = await createTask(address, { delayMs: 60_000 })
   const events = readEvents(await follow(idsOf([task])))
   for await (const event of events) if (event.event === 'snapshot') break

@@ -1,4 +1,4 @@
-/** One task over REST: streams over plain HTTP, long polls, conditional reads. A worker and a relay run beside. */
+/** One task over REST: streams over plain HTTP, long polls, conditional reads. A worker and a relay are running. */
 import { connect } from 'node:net'
 import pg from 'pg'
 import t from 'tap'
@@ -9,7 +9,7 @@ import { readAllEvents, readEvents } from '../helpers/sse.js'
 import { createTask } from '../helpers/watch.js'
 
 const UNKNOWN = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
-/** For what must not happen. */
+/** For things that must not happen. */
 const LEEWAY_MS = 300
 const { address, databaseUrl, stopWeb } = await startApp(t, ['worker', 'relay'])
 
@@ -20,7 +20,7 @@ const readStored = async (id: string) => ((await (await ask(`/api/tasks/${id}/ev
 const messageOf = (event: { data: string | undefined }) => readFrame(event.data ?? '')
 const hasEnded = async (task: Task) => readAllEvents(await follow(task))
 
-t.test('server-sent events begin with a snapshot, tell each transition once with its version as id, and end with the task', async (t) => {
+t.test('server-sent events start with a snapshot, send each transition once with its version as id, and end with the task', async (t) => {
   const task = await createTask(address, { payload: { steps: 3, stepMs: 50 }, delayMs: 3_000 })
   const answer = await follow(task)
   t.equal(answer.status, 200)
@@ -39,7 +39,7 @@ t.test('server-sent events begin with a snapshot, tell each transition once with
   t.match(messages.at(-1), { status: 'COMPLETED' })
 })
 
-t.test('reads that arrive together are one statement, and each gets its own task', async (t) => {
+t.test('concurrent reads share one statement, and each receives its own task', async (t) => {
   const tasks = await Promise.all(Array.from({ length: 40 }, (_, index) => createTask(address, { title: `task ${index}`, delayMs: 3_600_000 })))
   const [client, observer] = [new pg.Client(databaseUrl), new pg.Client(databaseUrl)]
   await Promise.all([client.connect(), observer.connect()])
@@ -51,7 +51,8 @@ t.test('reads that arrive together are one statement, and each gets its own task
   await client.query('begin; lock table taskwire.tasks in access exclusive mode')
   const answers = Promise.all([...tasks, { id: UNKNOWN }].map(({ id }) => ask(`/api/tasks/${id}`)))
   while ((await countReading()) < 1) await new Promise((resolve) => setTimeout(resolve, 10))
-  // Two batches may be under way at a time; the reads that wait for them take no connection. The leeway is for those that would.
+  // Two batches may be in progress at a time; the reads that wait for them take no connection. The leeway is for reads
+  // that would.
   await new Promise((resolve) => setTimeout(resolve, LEEWAY_MS))
   const reading = await countReading()
   t.ok(reading <= 2, `${reading} statements read for ${tasks.length + 1} requests`)
@@ -62,7 +63,7 @@ t.test('reads that arrive together are one statement, and each gets its own task
   t.same(titles, tasks.map(({ title }) => title))
 })
 
-t.test('a stream goes on after Last-Event-ID, and 204 tells an EventSource that nothing follows', async (t) => {
+t.test('a stream continues after Last-Event-ID, and 204 tells an EventSource that nothing follows', async (t) => {
   const task = await createTask(address, { payload: { steps: 0 } })
   await hasEnded(task)
   const events = (await readAllEvents(await follow(task, { 'last-event-id': '1' }))).slice(1)
@@ -80,7 +81,7 @@ t.test('a position that the task never reached is answered with reset and the wh
   t.match(reset && messageOf(reset), { type: 'snapshot', reset: true, task: { id: task.id, status: 'COMPLETED' } })
 })
 
-t.test('curl -N reads one line a change', async (t) => {
+t.test('curl -N prints one line per change', async (t) => {
   const task = await createTask(address, { title: 'nightly\nreport', payload: { steps: 1, stepMs: 2_000 } })
   const answer = await ask(`/api/tasks/${task.id}/events`, { accept: 'text/plain' })
   t.match(answer.headers.get('content-type'), 'text/plain')
@@ -90,7 +91,7 @@ t.test('curl -N reads one line a change', async (t) => {
   for (const line of lines) t.match(line, /^[\dT:.Z -]{24} {2}v\d/)
 })
 
-t.test('what cannot be followed is a problem before anything is sent', async (t) => {
+t.test('a task that cannot be followed is answered with a problem before anything is sent', async (t) => {
   t.match(await (await follow({ id: UNKNOWN })).json(), { status: 404, code: 'task_not_found' })
   t.match(await (await follow({ id: 'no-id' })).json(), { status: 400, code: 'invalid_id' })
   const task = await createTask(address, { payload: { steps: 0 } })
@@ -98,7 +99,7 @@ t.test('what cannot be followed is a problem before anything is sent', async (t)
   t.match(await (await ask(`/api/tasks/${task.id}?wait=61`)).json(), { status: 400, errors: [{ pointer: '/wait' }] })
 })
 
-t.test('a reader that takes nothing does not hold up others', async (t) => {
+t.test('a client that reads nothing does not delay others', async (t) => {
   const task = await createTask(address, { payload: { steps: 40, stepMs: 5 } })
   const { hostname, port } = new URL(address)
   const stalled = connect(Number(port), hostname)
@@ -124,13 +125,13 @@ t.test('a long poll answers when the version has changed, and after its time wit
   t.equal((await ask(`/api/tasks/${UNKNOWN}?wait=1`)).status, 404)
 })
 
-t.test('a wait without a version is for the end', async (t) => {
+t.test('a wait without a version lasts until the end', async (t) => {
   const task = await createTask(address, { payload: { steps: 3, stepMs: 30 } })
   t.match(await (await ask(`/api/tasks/${task.id}?wait=30`)).json(), { status: 'COMPLETED', version: 3 })
   t.match(await (await ask(`/api/tasks/${task.id}?wait=30`)).json(), { status: 'COMPLETED', version: 3 })
 })
 
-t.test('Prefer: wait answers a create with the finished task, or as always when it takes longer', async (t) => {
+t.test('Prefer: wait answers a create with the finished task, or with 202 if it takes longer', async (t) => {
   const create = (wait: string, body: object) =>
     fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json', prefer: wait }, body: JSON.stringify(body) })
   const quick = await create('respond-async, wait=30', { payload: { steps: 1, stepMs: 10 } })
@@ -142,7 +143,7 @@ t.test('Prefer: wait answers a create with the finished task, or as always when 
   t.match(await slow.json(), { status: 'SCHEDULED', version: 1 })
 })
 
-t.test('an unchanged task is 304 for who names its ETag', async (t) => {
+t.test('an unchanged task is 304 for a client that sends its ETag', async (t) => {
   const task = await createTask(address, { payload: { steps: 0 } })
   await hasEnded(task)
   const etag = (await ask(`/api/tasks/${task.id}`)).headers.get('etag') ?? ''
@@ -155,7 +156,7 @@ t.test('an unchanged task is 304 for who names its ETag', async (t) => {
   t.equal((await ask(`/api/tasks/${task.id}`, { 'if-none-match': '"2"' })).status, 200)
 })
 
-t.test('when the server stops, streams are told when to come back, and waits are answered', async (t) => {
+t.test('when the server stops, streams are told when to reconnect, and waits are answered', async (t) => {
   const task = await createTask(address, { delayMs: 3_600_000 })
   const events = readEvents(await follow(task))
   await events.next()
@@ -164,6 +165,6 @@ t.test('when the server stops, streams are told when to come back, and waits are
   const stopping = stopWeb()
   t.match((await events.next()).value, { retry: /^\d+$/ })
   t.ok((await events.next()).done)
-  t.match(await lines.text(), /SCHEDULED[^]*come back in \d+ ms/)
+  t.match(await lines.text(), /SCHEDULED[^]*reconnect in \d+ ms/)
   await stopping
 })

@@ -46,7 +46,7 @@ t.test('the events of a task are its transitions, oldest first', async (t) => {
   })
 })
 
-t.test('pages go through all tasks, newest first, each once', async (t) => {
+t.test('pages cover all tasks, newest first, each once', async (t) => {
   const ids = await storeTasks(db, 25, { tags: ['paged'] })
   const seen: string[] = []
   let cursor: string | null = null
@@ -67,7 +67,7 @@ t.test('lists are filtered by status and type', async (t) => {
   t.match((await get('/api/tasks?status=EXPIRED')).body, { items: [], nextCursor: null })
 })
 
-t.test('wrong list parameters are named', async (t) => {
+t.test('invalid list parameters are named', async (t) => {
   const wrong = [
     ['status=DONE', '/status'],
     ['limit=0', '/limit'],
@@ -81,7 +81,7 @@ t.test('wrong list parameters are named', async (t) => {
   t.match(await get('/api/tasks?cursor=nonsense'), { status: 400, body: { code: 'invalid_cursor' } })
 })
 
-t.test('the types come with their schemas', async (t) => {
+t.test('the types are listed with their schemas', async (t) => {
   const { body } = await get('/api/types')
   t.same(createChecker(TypeList).check(body), [])
   const items = body['items'] as { type: string; isDefault: boolean; payload: { type: string } }[]

@@ -1,4 +1,4 @@
-/** Dear reads beside creates: each create is answered, whatever others read. */
+/** Expensive reads during creates: each create is answered, whatever others read. */
 import { once } from 'node:events'
 import t from 'tap'
 import { WebSocket } from 'ws'
@@ -52,14 +52,14 @@ function gate() {
 
 const createAll = () => Promise.all(Array.from({ length: CREATES }, create))
 
-t.test('every create is accepted while one socket holds 49 subscriptions that nothing ever fits', async (t) => {
+t.test('every create is accepted while one socket has 49 subscriptions that no task matches', async (t) => {
   const never = await subscribe((index) => ({ tag: `never-${index}` }))
   t.same(never.map(({ type }) => type), Array.from({ length: SUBSCRIPTIONS }, () => 'subscribed'))
   t.same(await createAll(), Array.from({ length: CREATES }, () => 202))
 })
 
-t.test('every create is accepted, and lists of others are answered, while sockets look through all tasks', async (t) => {
-  // No index serves these: whoever looks walks over all tasks of the tag.
+t.test('every create is accepted, and other lists are answered, while sockets scan all tasks', async (t) => {
+  // No index serves these: each lookup scans all tasks of the tag.
   const subscribing = Promise.all([1, 2].map((client) => subscribe((index) => ({ tag: 'common', type: 'common.type', status: index % 2 === 0 ? 'WAITING' : 'SCHEDULED', ...(client === 2 && { batch: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10' }) }))))
   const walks = Promise.all(Array.from({ length: 8 }, async () => (await fetch(`${app.address}/api/tasks?q=never`)).status))
   t.same(await createAll(), Array.from({ length: CREATES }, () => 202))
@@ -69,8 +69,8 @@ t.test('every create is accepted, and lists of others are answered, while socket
   t.same(await createAll(), Array.from({ length: CREATES }, () => 202), 'while they look each second')
 })
 
-t.test('a create needs none of the connections that reads hold, though PostgreSQL answers none of them', async (t) => {
-  // Whoever lists what runs waits for this lock. A create does not touch leases.
+t.test('a create needs none of the connections that reads occupy, even if PostgreSQL answers none of them', async (t) => {
+  // A list of running tasks waits for this lock. A create does not touch leases.
   let release = () => {}
   const locked = new Promise<void>((resolve, reject) => {
     const held = new Promise<void>((free) => (release = free))
@@ -87,7 +87,7 @@ t.test('a create needs none of the connections that reads hold, though PostgreSQ
   t.ok((await Promise.all(reads)).every((status) => status === 200 || status === 503))
 })
 
-t.test('clients take turns, and one waits for itself only', async (t) => {
+t.test('clients take turns, and a busy client delays only itself', async (t) => {
   const { promise, open } = gate()
   const turns = createFairTurns({ maxUnderWay: 1 })
   const order: string[] = []
@@ -100,7 +100,7 @@ t.test('clients take turns, and one waits for itself only', async (t) => {
   t.same(order, ['a0', 'b0', 'c0', 'a1', 'b1', 'a2', 'a3', 'a4'])
 })
 
-t.test('a failure hands the turn on; too many that wait, or too long, are refused', async (t) => {
+t.test('a failure passes the turn on; calls that wait too long or in too large a number are refused', async (t) => {
   const failing = createFairTurns({ maxUnderWay: 1 })
   await t.rejects(failing.take('a', () => Promise.reject(new Error('no'))), { message: 'no' })
   t.equal(await failing.take('a', async () => 1), 1)

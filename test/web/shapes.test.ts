@@ -1,9 +1,10 @@
 /**
- * Shapes at every position: bodies, queries, headers, messages and payloads that fit their schemas but for one place, where
- * something of every kind of JSON stands, and among up to fifty unknown fields. What the schema refuses is refused with 4xx; no
- * answer is 5xx; nothing is thrown that nobody handles; and a watcher on another socket misses nothing.
+ * Shapes at every position: bodies, queries, headers, messages and payloads that match their schemas except in one
+ * place, which has a value of any kind of JSON, among up to fifty unknown fields. What the schema refuses is refused
+ * with 4xx; no answer is 5xx; no exception is unhandled; and a watcher on another socket misses nothing.
  *
- * Whether a value fits is asked of TypeBox's interpreter: the server uses compiled checks. To repeat a run: SHAPES_SEED=<seed>.
+ * TypeBox's interpreter decides whether a value is valid: the server uses compiled checks. To repeat a run:
+ * SHAPES_SEED=<seed>.
  */
 import { once } from 'node:events'
 import { request } from 'node:http'
@@ -79,7 +80,7 @@ function bodies(name: string, method: string, path: string, schema: TSchema, wra
   })
 }
 
-/** A number of a query is that which is written as JavaScript writes it; anything else stays text. */
+/** A number in a query is one that is written as JavaScript writes it; anything else stays text. */
 function fitsAsQuery(schema: TSchema, values: Record<string, string>): boolean {
   const { properties = {} } = schema as { properties?: Record<string, { type?: string }> }
   const read = ([name, text]: [string, string]) => [name, properties[name]?.type === 'integer' && String(Number(text)) === text ? Number(text) : text]
@@ -92,7 +93,7 @@ function queries(name: string, method: string, path: string, schema: TSchema): f
     // A request line may have 16 KB.
     const texts = given.map(([key, part]) => [key, (typeof part === 'string' ? part : toJsonText(part)).toWellFormed().slice(0, 1_000)] as [string, string]).filter(([key]) => key.isWellFormed())
     const values = Object.fromEntries(texts)
-    // Waiting as long as one may is not what this is about.
+    // The longest wait is not what this test is about.
     if (Number(values['wait'] ?? 0) > 1) values['wait'] = '0'
     const query = new URLSearchParams(values).toString()
     return { name: `${name} ${query.slice(0, 300)}`, isWrong: !fitsAsQuery(schema, values), send: () => call(method, `${path}?${query}`.slice(0, 12_000), {}, method === 'POST' ? 'x' : undefined) }
@@ -110,7 +111,7 @@ const definitions = createDefinitions({ httpRequestAllowPrivate: true, emailFrom
 const payloads = definitions.map(({ type, payload }) =>
   bodies(`payload of ${type}`, 'POST', '/api/tasks', payload, (text) => `{"type":"${type}","delayMs":86400000,"payload":${text}}`, { ...payload, default: undefined } as TSchema).map((one) => ({ ...one, isWrong: one.isWrong && !fillsDefaults(payload, one.name.slice(`payload of ${type} `.length)) })),
 )
-/** Whether it fits once the defaults of its schema are filled in. A text that was cut is taken to fit. */
+/** Whether it is valid once the defaults of its schema are filled in. A truncated text is assumed to be valid. */
 function fillsDefaults(schema: TSchema, text: string): boolean {
   try {
     return Value.Check(schema, Value.Default(schema, JSON.parse(text)))
@@ -134,7 +135,7 @@ const requests: fc.Arbitrary<Case>[] = [
   headerCases,
 ]
 
-/** A socket takes fifty requests in ten seconds; the next case gets another one. */
+/** A socket accepts fifty requests in ten seconds; the next case uses another one. */
 const USES_OF_A_SOCKET = 20
 let shared: { socket: WebSocket; uses: number } | undefined
 async function takeSocket(): Promise<WebSocket> {
@@ -149,7 +150,7 @@ async function takeSocket(): Promise<WebSocket> {
   return shared.socket
 }
 
-/** What comes before the answer to a ping that follows it, or that the socket is closed. */
+/** The messages before the answer to a following ping, or that the socket is closed. */
 async function say(frame: string): Promise<{ status?: number; said: string }> {
   const socket = await takeSocket()
   const id = `ping ${Math.random()}`
@@ -180,7 +181,7 @@ function sample(arbitraries: readonly fc.Arbitrary<Case>[], count: number): Case
   return arbitraries.flatMap((arbitrary, index) => fc.sample(arbitrary, { numRuns: Math.ceil(count / arbitraries.length), seed: seed + index }))
 }
 
-/** Follows tasks that are made and cancelled meanwhile; returns what it has missed. */
+/** Follows tasks that are created and cancelled meanwhile; returns what it has missed. */
 async function startWatcher() {
   const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`)
   const heard = new Map<string, number[]>()
@@ -202,7 +203,7 @@ async function startWatcher() {
       const { status } = await call('POST', `/api/tasks/${id}/cancel`)
       if (status !== 200) throw new Error(`a cancel was answered with ${status}`)
       while (heard.get(id)?.at(-1) !== 2) await nextMessage()
-      // A socket takes fifty requests in ten seconds.
+      // A socket accepts fifty requests in ten seconds.
       await new Promise((resolve) => setTimeout(resolve, 700))
       socket.send(JSON.stringify({ type: 'unsubscribe', id: `w${count}` }))
     }
@@ -231,7 +232,7 @@ async function runAll(t: Test, cases: readonly Case[], atOnce: number): Promise<
   t.same(unhandled, [])
 }
 
-t.test('requests and messages of every shape are answered, refused where they are wrong, and disturb nobody', async (t) => {
+t.test('requests and messages of every shape are answered or refused, and do not disturb others', async (t) => {
   const stopWatching = await startWatcher()
   const healthMs: number[] = []
   let isOver = false
@@ -254,7 +255,7 @@ t.test('requests and messages of every shape are answered, refused where they ar
   t.comment(`/healthz: median ${healthMs[Math.floor(healthMs.length / 2)]?.toFixed(1)} ms, longest ${healthMs.at(-1)?.toFixed(1)} ms, of ${healthMs.length}, with the client in the same process`)
 })
 
-t.test('numbers in queries have an end, whatever they are written as', async (t) => {
+t.test('numbers in queries are limited, however they are written', async (t) => {
   const numbers = ['1e21', '1e+21', '100000000000000000000', '9223372036854775808', '9007199254740993', '-1', '1.5', 'NaN', 'Infinity', '', '0x10', '١', '%00', '%ED%A0%80']
   const places = [`/api/tasks/${task.id}/logs?after=`, `/api/tasks/${task.id}/logs?limit=`, '/api/tasks?limit=', `/api/tasks/${task.id}?wait=`, `/api/tasks/${task.id}?wait=1&since=`, `/api/tasks/${task.id}/events?since=`, `/api/tasks/events?ids=${task.id}&since=`]
   for (const place of places) {
@@ -265,7 +266,7 @@ t.test('numbers in queries have an end, whatever they are written as', async (t)
   }
 })
 
-t.test('a stream of one task takes no message, of whatever shape', async (t) => {
+t.test('a single-task stream accepts no message, whatever its shape', async (t) => {
   for (const text of fc.sample(anyShape.map(toJsonText), { numRuns: 20, seed })) {
     const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks/${task.id}`)
     await once(socket, 'open')
@@ -276,7 +277,7 @@ t.test('a stream of one task takes no message, of whatever shape', async (t) => 
   t.same(unhandled, [])
 })
 
-t.test('a result of any shape fits exactly when the interpreter of the schema says so', async (t) => {
+t.test('a result of any shape is valid exactly if the interpreter of the schema says so', async (t) => {
   for (const { type, result, payload } of definitions) {
     for (const schema of [result, payload]) {
       const checker = createChecker(schema)
@@ -290,7 +291,7 @@ t.test('a result of any shape fits exactly when the interpreter of the schema sa
   }
 })
 
-t.test('variables of any text make a configuration, or are refused by name', async (t) => {
+t.test('variables with any text make a configuration, or are refused by name', async (t) => {
   const texts = fc.tuple(fc.constantFrom(...Object.keys(StartConfig.properties)), fc.oneof(fc.string({ unit: 'binary' }), anyShape.map(toJsonText)))
   const outcomes = fc.sample(texts, { numRuns: atDepth(500, 5_000), seed }).map(([key, text]) => {
     const name = variableName(key)

@@ -1,4 +1,4 @@
-/** A mistake of ours ends one socket and nothing else. The mistakes are made here; all else is what the server is made of. */
+/** A bug of ours ends one socket and nothing else. The bugs are injected here; everything else is the real server. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import Fastify from 'fastify'
@@ -12,6 +12,7 @@ import { assertHandshake } from '../../src/web/live/handshake.js'
 import { createStreamLimits } from '../../src/web/live/stream-limits.js'
 import { registerSubscriptionSocket, type OpenSubscriptions } from '../../src/web/live/subscription-socket.js'
 import { registerTaskSocket } from '../../src/web/live/task-socket.js'
+import { registerPrincipal } from '../../src/web/principal.js'
 import { answerProblem } from '../../src/web/problem.js'
 
 const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
@@ -19,7 +20,7 @@ const lines: Record<string, unknown>[] = []
 const log = pino({ level: 'warn' }, { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) })
 const boom = (what: string) => new Error(`boom in ${what}`)
 
-/** What the hub tells whoever follows; its streams fail as they are told to. */
+/** The hub's stream for any watcher; its streams fail as they are told to. */
 const sinks = new Map<string, Sink>()
 const failing = new Set<string>()
 const failIf = (what: string) => {
@@ -28,7 +29,7 @@ const failIf = (what: string) => {
 const hub: Hub = {
   find: async () => true,
   task: () => undefined,
-  attach(id, _position, sink) {
+  attach(_principal, id, _position, sink) {
     failIf('attach')
     sinks.set(id, sink)
     return { drained: () => failIf('drained'), stop: () => failIf('stop') }
@@ -69,6 +70,7 @@ app.setErrorHandler(answerProblem)
 const limits = createStreamLimits({ maxPerAddress: 50, maxPerKey: 50, maxPerProcess: 50 })
 await app.register(
   async (scope) => {
+    registerPrincipal(scope)
     await registerTaskSocket(scope, { hub, limits, beats })
     registerSubscriptionSocket(scope, { openSubscriptions, limits, beats, assertUpgrade: assertHandshake })
   },
@@ -105,7 +107,7 @@ t.afterEach(() => {
   lines.length = 0
 })
 
-t.test('a message that fails closes its socket with 1011 and is logged by its shape, and others notice nothing', async (t) => {
+t.test('a failing message closes its socket with 1011 and is logged by its shape, and others are not affected', async (t) => {
   const neighbour = await open('/ws/tasks')
   for (const [request, event] of [[{ type: 'unsubscribe', id: 'at once' }, 'message'], [{ type: 'subscribe', id: 'later', selection: { tag: 'secret' } }, 'subscribe']] as const) {
     const { ask, closed } = await open('/ws/tasks')
@@ -119,7 +121,7 @@ t.test('a message that fails closes its socket with 1011 and is logged by its sh
   neighbour.socket.terminate()
 })
 
-t.test('so does what fails when a socket closes, opens, is refused a message, or has room again', async (t) => {
+t.test('so do failures when a socket closes, opens, has a message refused, or has room again', async (t) => {
   const neighbour = await open('/ws/tasks')
   failing.add('close')
   const leaving = await open('/ws/tasks')

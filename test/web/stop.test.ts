@@ -1,10 +1,10 @@
-/** The stop of a web process, with clients that do not end what they began. */
+/** Stopping a web process whose clients do not finish what they started. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
 
-t.test('connections that say nothing, or half of something, do not hold up the stop', async (t) => {
+t.test('silent and half-finished connections do not delay the stop', async (t) => {
   const { address, stopWeb } = await startApp(t)
   const port = Number(new URL(address).port)
   const silent = connect(port, '127.0.0.1')

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createStreamLimits } from '../../src/web/live/stream-limits.js'
 
-t.test('a key is counted over all addresses, an address over all keys, and both are free again', async (t) => {
+t.test('a key is counted across addresses, an address across keys, and both are released', async (t) => {
   const limits = createStreamLimits({ maxPerAddress: 3, maxPerKey: 2, maxPerProcess: 10 })
   const client = (ip: string, token?: string) => ({ ip, headers: token === undefined ? {} : { authorization: `Bearer ${token}` } })
   const refused = (ip: string, token?: string) => t.throws(() => limits.assertRoom(client(ip, token)), { code: 'too_many_streams' })

@@ -22,7 +22,7 @@ const isAnswer = (said: Said): said is SocketAnswer => 'id' in said
 async function openSubscriptions(t: TestScope) {
   const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`)
   const said: Said[] = []
-  // Found by task: with thousands of messages a search for each would take longer than a lease.
+  // Indexed by task: with thousands of messages, a search for each would take longer than a lease.
   const byTask = new Map<string, StreamMessage[]>()
   const listeners = new Set<() => void>()
   socket.on('message', (data: Buffer) => {
@@ -66,7 +66,7 @@ async function openSubscriptions(t: TestScope) {
 
 const readStored = async (id: string) => ((await (await fetch(`${address}/api/tasks/${id}/events`)).json()) as { items: Transition[] }).items
 
-t.test('tasks are followed by id, to the end, and the socket stays', async (t) => {
+t.test('tasks are followed by id to their end, and the socket stays open', async (t) => {
   const subscriptions = await openSubscriptions(t)
   const tasks = await Promise.all([2, 3].map((steps) => createTask(address, { payload: { steps, stepMs: 40 }, delayMs: 100 })))
   subscriptions.ask({ type: 'subscribe', id: 'mine', selection: { ids: [...tasks.map(({ id }) => id), UNKNOWN] } })
@@ -83,7 +83,7 @@ t.test('tasks are followed by id, to the end, and the socket stays', async (t) =
   t.same(await subscriptions.answer('p'), { type: 'pong', id: 'p' })
 })
 
-t.test('a task goes on after the version that the client holds', async (t) => {
+t.test('a task continues after the version that the client holds', async (t) => {
   const subscriptions = await openSubscriptions(t)
   const task = await createTask(address, { payload: { steps: 0 } })
   await (await fetch(`${address}/api/tasks/${task.id}?wait=30`)).json()
@@ -92,7 +92,7 @@ t.test('a task goes on after the version that the client holds', async (t) => {
   t.same(subscriptions.versions(task), ['resumed 1', 'transition 2', 'transition 3'])
 })
 
-t.test('a selection reports what fits now and what comes to fit later', async (t) => {
+t.test('a filter reports tasks that match now and tasks that match later', async (t) => {
   const subscriptions = await openSubscriptions(t)
   const tagged = (tags: string[]) => createTask(address, { tags, payload: { steps: 1, stepMs: 20 }, delayMs: 3_000 })
   const now = await tagged(['night', 'paper'])
@@ -105,7 +105,7 @@ t.test('a selection reports what fits now and what comes to fit later', async (t
   t.same(subscriptions.of(other), [])
 })
 
-t.test('each task that comes to fit is told, however many there are and however soon it stops fitting', async (t) => {
+t.test('each task that starts to match is sent, however many there are and however soon it stops matching', async (t) => {
   const [quick, all] = [await openSubscriptions(t), await openSubscriptions(t)]
   quick.ask({ type: 'subscribe', id: 'q', selection: { status: 'PROCESSING', tag: 'quick' } })
   all.ask({ type: 'subscribe', id: 'a', selection: { tag: 'quick', q: 'short' } })
@@ -122,7 +122,7 @@ t.test('each task that comes to fit is told, however many there are and however 
   }
 })
 
-t.test('the tasks of a batch, and no others', async (t) => {
+t.test('the tasks of a batch are followed, and no others', async (t) => {
   const subscriptions = await openSubscriptions(t)
   const body = JSON.stringify({ tasks: Array.from({ length: 5 }, (_, index) => ({ title: `${index}`, payload: { steps: 1, stepMs: 20 }, delayMs: 3_000 })) })
   const made = await fetch(`${address}/api/tasks/batch`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
@@ -135,7 +135,7 @@ t.test('the tasks of a batch, and no others', async (t) => {
   t.same(subscriptions.of(other), [])
 })
 
-t.test('a task that stops fitting is let go after the transition that says so', async (t) => {
+t.test('a task that stops matching is dropped after the transition that says so', async (t) => {
   const subscriptions = await openSubscriptions(t)
   const task = await createTask(address, { tags: ['s'], payload: { steps: 1, stepMs: 20 }, delayMs: 3_000 })
   subscriptions.ask({ type: 'subscribe', id: 's', selection: { status: 'SCHEDULED', tag: 's' } })
@@ -146,7 +146,7 @@ t.test('a task that stops fitting is let go after the transition that says so', 
   t.same(subscriptions.versions(task), ['snapshot 1', 'transition 2'])
 })
 
-t.test('those that fail are reported when they do', async (t) => {
+t.test('tasks are reported when they fail', async (t) => {
   const subscriptions = await openSubscriptions(t)
   subscriptions.ask({ type: 'subscribe', id: 'f', selection: { status: 'FAILED' } })
   await subscriptions.answer('f')
@@ -174,7 +174,7 @@ t.test('a task that several subscriptions select is sent once, until the last of
   t.match(subscriptions.said.at(-1), { type: 'refused', id: 'c', code: 'unknown_subscription' })
 })
 
-t.test('what cannot be done is refused by its id and names the field', async (t) => {
+t.test('an invalid request is refused under its id, and the field is named', async (t) => {
   const subscriptions = await openSubscriptions(t)
   subscriptions.ask({ type: 'subscribe', id: 'x', selection: { status: 'DONE' } })
   t.same(pointersOf(await subscriptions.answer('x')), ['/selection/status'])
@@ -194,7 +194,7 @@ t.test('what cannot be done is refused by its id and names the field', async (t)
   t.match(subscriptions.said.find((said) => said.type === 'refused' && said.id === 'z'), { code: 'duplicate_id' })
 })
 
-t.test('text that is no request closes with 4500, and too much of it with 4029', async (t) => {
+t.test('text that is not a request closes with 4500, and too many requests with 4029', async (t) => {
   for (const text of ['hello', '[]', '{"type":"ping"}']) {
     const { socket, closed } = await openSubscriptions(t)
     socket.send(text)
@@ -205,7 +205,7 @@ t.test('text that is no request closes with 4500, and too much of it with 4029',
   t.match(await subscriptions.closed, { code: 4029 })
 })
 
-t.test('a selection made in the middle of a storm misses nothing and repeats nothing', async (t) => {
+t.test('a selection made during a burst of changes misses nothing and repeats nothing', async (t) => {
   const subscriptions = await openSubscriptions(t)
   const create = (count: number) =>
     Promise.all(Array.from({ length: count }, (_, index) => createTask(address, { tags: ['storm'], payload: { steps: index % 3, stepMs: 30 }, delayMs: index * 5 })))
@@ -216,12 +216,12 @@ t.test('a selection made in the middle of a storm misses nothing and repeats not
   const reported = await Promise.all(
     tasks.map(async (task) => {
       const last = (await (await fetch(`${address}/api/tasks/${task.id}?wait=60`)).json()) as Task
-      // One that ended before the subscription, or between two looks, is reported as ended or not at all.
+      // A task that ended before the subscription, or between two polls, is reported as ended or not at all.
       return { task, last }
     }),
   )
   const countReported = () => reported.filter(({ task }) => subscriptions.of(task).length > 0).length
-  // The later ones are found by a look, which may be a second away.
+  // A poll finds the later ones, which may be a second away.
   await subscriptions.until(() => countReported() > 60 && reported.every(({ task, last }) => subscriptions.of(task).length === 0 || subscriptions.of(task).some(({ version }) => version === last.version)))
   for (const { task, last } of reported) {
     const versions = subscriptions.of(task).filter(({ type }) => type !== 'progress').map(({ version }) => version)
@@ -231,7 +231,7 @@ t.test('a selection made in the middle of a storm misses nothing and repeats not
   t.ok(countReported() > 60, 'later tasks are reported too')
 })
 
-t.test('when the server stops, every socket is told to come back', async (t) => {
+t.test('when the server stops, every socket is told to reconnect', async (t) => {
   const [idle, busy] = await Promise.all([openSubscriptions(t), openSubscriptions(t)])
   const task = await createTask(address, { delayMs: 3_600_000 })
   busy.ask({ type: 'subscribe', id: 'a', selection: { ids: [task.id] } })

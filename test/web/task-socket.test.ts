@@ -14,6 +14,7 @@ import { startBeats } from '../../src/web/live/beats.js'
 import type { HeartbeatOptions } from '../../src/web/live/heartbeat.js'
 import { createStreamLimits, type StreamLimitsOptions } from '../../src/web/live/stream-limits.js'
 import { registerTaskSocket } from '../../src/web/live/task-socket.js'
+import { registerPrincipal } from '../../src/web/principal.js'
 import { answerProblem, ProblemError } from '../../src/web/problem.js'
 import { compileValidator } from '../../src/web/validation.js'
 import { readFrame } from '../helpers/frame-check.js'
@@ -24,7 +25,7 @@ interface Scope {
 }
 interface Web {
   app: FastifyInstance
-  /** Those that the server holds. */
+  /** The sockets that the server holds. */
   sockets: ReadonlySet<WebSocket>
   store: Store
   bus: Bus
@@ -49,6 +50,7 @@ interface AppOptions {
 async function startApp(t: Scope, { heartbeat = {}, hub: hubDeps = {}, limits = {} }: AppOptions = {}): Promise<Web> {
   const { store, bus, hub } = await openWorld(t, hubDeps)
   const app = Fastify()
+  registerPrincipal(app)
   registerGate(app, { host: '127.0.0.1', allowedHosts: '', allowedOrigins: 'https://app.example.com, http://localhost:8080' })
   app.setErrorHandler(answerProblem)
   app.setValidatorCompiler(compileValidator)
@@ -101,7 +103,7 @@ function handshake(path: string): string {
   return [...lines, 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', ''].join('\r\n')
 }
 
-t.test('a watcher is sent the task, its transitions, and the close that says the end', async (t) => {
+t.test('a watcher is sent the task, its transitions, and the close code of the end', async (t) => {
   const { store, bus, open } = await startApp(t)
   const watcher = open(`/ws/tasks/${ID}`)
   await until(() => watcher.messages.length === 1)
@@ -118,7 +120,7 @@ t.test('a watcher is sent the task, its transitions, and the close that says the
   )
 })
 
-t.test('the whole address is as good as the path', async (t) => {
+t.test('an absolute URL works like a path', async (t) => {
   const { sockets, port } = await startApp(t)
   const line = connect(port, '127.0.0.1')
   t.teardown(() => line.destroy())
@@ -136,7 +138,7 @@ t.test('an id in capitals is the same task, and `since` resumes', async (t) => {
   t.same(watcher.messages.map(({ type, version }) => [type, version]), [['resumed', 1], ['transition', 2]])
 })
 
-t.test('what can be refused is refused before the upgrade, as problem+json', async (t) => {
+t.test('requests are refused before the upgrade, as problem+json', async (t) => {
   const { open, port } = await startApp(t)
   const cases: [string, number, string][] = [
     ['/ws/tasks/not-a-uuid', 400, 'invalid_id'],
@@ -158,13 +160,13 @@ t.test('what can be refused is refused before the upgrade, as problem+json', asy
   t.match(await plain.json(), { code: 'upgrade_required' })
 })
 
-t.test('a request that asks for something else than a WebSocket is answered like any other', async (t) => {
+t.test('a request for another upgrade than a WebSocket is answered like any other', async (t) => {
   const { port } = await startApp(t)
   const asks = ['Host: localhost', 'Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABk']
   const ask = async (text: string) => {
     const line = connect(port, '127.0.0.1')
     t.teardown(() => line.destroy())
-    // Two writes: the rest of a body may come later.
+    // Two writes: the rest of a body may arrive later.
     line.write(text.slice(0, -4))
     await new Promise((resolve) => setTimeout(resolve, 50))
     line.write(text.slice(-4))
@@ -172,7 +174,7 @@ t.test('a request that asks for something else than a WebSocket is answered like
     line.on('data', (data: Buffer) => (said += data.toString()))
     await until(() => said.endsWith('plain') || said.endsWith('"kept"}'))
     const first = said
-    // The connection takes the next request, as any does.
+    // The connection accepts the next request, as any does.
     line.write('GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n')
     await until(() => said.length > first.length && said.endsWith('plain'))
     return first
@@ -183,7 +185,7 @@ t.test('a request that asks for something else than a WebSocket is answered like
   t.match(await ask(post), /^HTTP\/1.1 200 OK[^]*\{"body":"kept"\}$/)
 })
 
-t.test('a body is never taken for a request, however many fields come before its length', async (t) => {
+t.test('a body is never parsed as a request, however many headers come before its length', async (t) => {
   const { port } = await startApp(t)
   const line = connect(port, '127.0.0.1')
   let said = ''
@@ -202,7 +204,7 @@ t.test('while PostgreSQL is away, the upgrade is refused with 503', async (t) =>
   t.match(await open(`/ws/tasks/${ID}`).refused, { status: 503, problem: { code: 'unavailable' } })
 })
 
-t.test('a refused upgrade leaves no connection behind, and other routes are as before', async (t) => {
+t.test('a refused upgrade leaves no connection behind, and other routes still work', async (t) => {
   const { app, port } = await startApp(t)
   for (const path of ['/ws/tasks/not-a-uuid', `/ws/tasks/${UNKNOWN_ID}`, '/nothing']) {
     const raw = connect(port, '127.0.0.1').resume()
@@ -214,19 +216,19 @@ t.test('a refused upgrade leaves no connection behind, and other routes are as b
   t.equal(count, 0)
 })
 
-t.test('a message is answered with 4500, also one that comes together with the handshake', async (t) => {
+t.test('a message is answered with 4500, even one that arrives together with the handshake', async (t) => {
   const { hub, open, port } = await startApp(t)
   const watcher = open(`/ws/tasks/${ID}`)
   await until(() => watcher.messages.length === 1)
   watcher.socket.send('hello')
-  t.same(await watcher.closed, { code: 4500, reason: 'this stream takes no messages' })
+  t.same(await watcher.closed, { code: 4500, reason: 'this stream accepts no messages' })
 
   const raw = connect(port, '127.0.0.1')
   const received: Buffer[] = []
   raw.on('data', (chunk: Buffer) => received.push(chunk))
   const textFrame = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69])
   raw.write(Buffer.concat([Buffer.from(handshake(`/ws/tasks/${ID}`)), textFrame]))
-  const closeFrame = Buffer.from([0x88, 31, 4500 >> 8, 4500 & 0xff])
+  const closeFrame = Buffer.from([0x88, 33, 4500 >> 8, 4500 & 0xff])
   await until(() => Buffer.concat(received).includes(closeFrame))
   raw.destroy()
   await until(() => hub.counts().streams === 0)
@@ -240,7 +242,7 @@ t.test('a frame above the limit is answered with 1009', async (t) => {
   t.equal((await watcher.closed).code, 1009)
 })
 
-t.test('a watcher that leaves, in whatever way, is forgotten', async (t) => {
+t.test('a watcher that disconnects in any way is forgotten', async (t) => {
   const { hub, open } = await startApp(t)
   const [polite, rude] = [open(`/ws/tasks/${ID}`), open(`/ws/tasks/${ID}`)]
   await until(() => polite.messages.length + rude.messages.length === 2)
@@ -259,7 +261,7 @@ t.test('a client that answers pings stays, a silent one is closed with 4003', as
   t.equal(alive.socket.readyState, alive.socket.OPEN)
 })
 
-t.test('a slow client costs the server a bounded buffer, and gets every transition when it reads on', async (t) => {
+t.test('a slow client costs a bounded buffer, and receives every transition when it reads on', async (t) => {
   const { sockets, store, bus, open } = await startApp(t)
   const watcher = open(`/ws/tasks/${ID}`)
   await until(() => watcher.messages.length === 1)
@@ -280,7 +282,7 @@ t.test('a slow client costs the server a bounded buffer, and gets every transiti
   t.same(watcher.messages.map(({ version }) => version), Array.from({ length: 2_002 }, (_, index) => index + 1))
 })
 
-t.test('when the application closes, watchers are told to come back, and those that do not listen are cut off', async (t) => {
+t.test('when the application closes, watchers are told to reconnect, and unresponsive ones are cut off', async (t) => {
   const { app, sockets, open, port } = await startApp(t)
   const watcher = open(`/ws/tasks/${ID}`)
   const deaf = connect(port, '127.0.0.1').on('error', () => {})
@@ -289,13 +291,13 @@ t.test('when the application closes, watchers are told to come back, and those t
   const cutOff = once(deaf, 'close')
   const closing = app.close()
   t.match(await watcher.closed, { code: 1012, reason: /^retryAfterMs=\d+$/ })
-  // The deaf one reads nothing before the server has closed: it was not waited for.
+  // The unresponsive one reads nothing before the server has closed: the server did not wait for it.
   await closing
   deaf.resume()
   await cutOff
 })
 
-t.test('an address, a key and the process hold so many streams and no more, until one closes', async (t) => {
+t.test('an address, a key and the process have stream limits, and closing one makes room', async (t) => {
   const limits: [Partial<StreamLimitsOptions>, object][] = [
     [{ maxPerAddress: 2 }, { status: 429, problem: { code: 'too_many_streams', detail: '127.0.0.1 has 2 streams open.', fix: /MAX_STREAMS_PER_ADDRESS/ } }],
     [{ maxPerKey: 2 }, { status: 429, problem: { code: 'too_many_streams', detail: 'This key has 2 streams open.', fix: /MAX_STREAMS_PER_KEY/ } }],

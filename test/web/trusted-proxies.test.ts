@@ -1,4 +1,4 @@
-/** Whose word counts for the address of a client: seen by the count of its streams, of which each address may hold one. */
+/** Which headers determine the address of a client, measured by its streams, of which each address may hold one. */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
@@ -10,7 +10,10 @@ const task = await createTask(app.address, { delayMs: 3_600_000 })
 
 const startBehind = (t: Test, trustProxy: string) => startWebBeside(t, app, { TRUST_PROXY: trustProxy, MAX_STREAMS_PER_ADDRESS: '1' })
 
-/** Opens streams that stay, one for each X-Forwarded-For, from the address of a peer. @returns how many were accepted */
+/**
+ * Opens streams that stay open, one for each X-Forwarded-For, from the address of a peer. @returns how many were
+ * accepted
+ */
 async function openStreams(t: Test, at: string, peer: string, forwarded: readonly string[]): Promise<number> {
   const { hostname, port, host } = new URL(at)
   let accepted = 0
@@ -32,20 +35,20 @@ t.test('without a trusted proxy all spoofed addresses are one', async (t) => {
   t.equal(await openStreams(t, await startBehind(t, ''), '127.0.0.1', SPOOFED), 1)
 })
 
-t.test('who is not the trusted proxy spoofs nothing, whatever it sends', async (t) => {
+t.test('an untrusted peer cannot spoof an address, whatever it sends', async (t) => {
   const at = await startBehind(t, PROXY)
   t.equal(await openStreams(t, at, '127.0.0.1', SPOOFED), 1, 'one address')
   t.equal(await openStreams(t, at, '127.0.0.4', SPOOFED.map((text) => `${text}, ${PROXY}`)), 1, 'and the name of the proxy')
 })
 
-t.test('behind one proxy each client is one address, and what it sends itself counts for nothing', async (t) => {
+t.test('behind one proxy each client has one address, and its own headers do not count', async (t) => {
   const at = await startBehind(t, PROXY)
   t.equal(await openStreams(t, at, PROXY, SPOOFED), 50, 'fifty clients')
   t.equal(await openStreams(t, at, PROXY, SPOOFED.map((text) => `${text}, 198.51.100.1`)), 1, 'one client that spoofs, as the proxy appends its address')
   t.equal(await openStreams(t, at, PROXY, SPOOFED.map((text) => `${text}, ${PROXY}, 198.51.100.2`)), 1, 'one that knows the proxy')
 })
 
-t.test('behind two proxies the client is whom the outer one names', async (t) => {
+t.test('behind two proxies the client is the one named by the outer proxy', async (t) => {
   const at = await startBehind(t, `${PROXY}, ${INNER}`)
   t.equal(await openStreams(t, at, INNER, SPOOFED.map((text) => `${text}, ${PROXY}`)), 50, 'fifty clients')
   t.equal(await openStreams(t, at, INNER, SPOOFED.map((text) => `${text}, 198.51.100.1, ${PROXY}`)), 1, 'one client that spoofs')

@@ -1,4 +1,4 @@
-/** The memory for answers that are not read, with clients that could take as long as they like. */
+/** The memory for unread answers, with clients that could take as long as they like. */
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
 import { openRaw, requestText, waitUntil } from '../helpers/raw-client.js'
@@ -6,7 +6,7 @@ import { openRaw, requestText, waitUntil } from '../helpers/raw-client.js'
 const MAX_UNREAD_BYTES = 1_000_000
 const app = await startApp(t, [], {}, { sweepMs: 20, maxUnreadMemoryBytes: MAX_UNREAD_BYTES })
 
-t.test('over the memory for unread answers, those that have waited longest are closed', async (t) => {
+t.test('above the memory limit for unread answers, those that have waited longest are closed', async (t) => {
   const ids = await Promise.all(
     Array.from({ length: 40 }, async () => {
       const body = JSON.stringify({ type: 'email.send', payload: { to: ['a@example.com'], subject: 'fat', text: 'x'.repeat(199_000) } })

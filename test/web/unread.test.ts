@@ -1,4 +1,4 @@
-/** Clients that do not take their answers, too many of them, and bodies that fill the memory. */
+/** Clients that do not read their answers, too many of them, and bodies that fill the memory. */
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -11,7 +11,7 @@ import { watch } from '../helpers/watch.js'
 const UNREAD_MS = 2_000
 const MAX_BODY_BYTES = 1_000_000
 const MAX_CONNECTIONS = 30
-/** More than a kernel keeps for a client that reads nothing. */
+/** More than a kernel buffers for a client that reads nothing. */
 const LARGE_BYTES = 24_000_000
 const app = await startApp(t, [], {}, { unreadMs: UNREAD_MS, sweepMs: 20, maxBodyMemoryBytes: MAX_BODY_BYTES, maxConnections: MAX_CONNECTIONS })
 
@@ -64,7 +64,7 @@ for (const [name, text] of ANSWERS) {
   })
 }
 
-t.test('a WebSocket that takes nothing is closed', async (t) => {
+t.test('a WebSocket that reads nothing is closed', async (t) => {
   const socket = new WebSocket(`${app.address.replace('http', 'ws')}/ws/tasks`)
   socket.on('error', () => {})
   await once(socket, 'open')
@@ -76,7 +76,7 @@ t.test('a WebSocket that takes nothing is closed', async (t) => {
   t.equal((await once(socket, 'close'))[0], 1006, 'what it is told to do then is to come back')
 })
 
-t.test('a client that reads slowly gets all of its answer', async (t) => {
+t.test('a client that reads slowly receives its whole answer', async (t) => {
   const client = await openRaw(t, app.address)
   client.socket.removeAllListeners('data')
   client.send(requestText(`GET ${file}`, { connection: 'close' }))
@@ -88,7 +88,7 @@ t.test('a client that reads slowly gets all of its answer', async (t) => {
   t.ok(bytes > LARGE_BYTES, `${bytes} bytes`)
 })
 
-t.test('more connections than there may be close those that were idle for longest, and nothing that works', async (t) => {
+t.test('above the connection limit the longest idle connections are closed, and no active one', async (t) => {
   const id = await createEmptyTask(app.address)
   const watcher = watch(app.address, `/ws/tasks/${id}`)
   await watcher.until(({ type }) => type === 'snapshot')
@@ -110,7 +110,7 @@ t.test('more connections than there may be close those that were idle for longes
   await waitUntil(() => app.counts().connections < MAX_CONNECTIONS / 2)
 })
 
-t.test('half-sent bodies share a bounded memory: those that hold most for longest get 503, and creates go on', async (t) => {
+t.test('half-sent bodies share a bounded memory: those that hold the most for the longest get 503, and creates continue', async (t) => {
   const clients = []
   for (let count = 0; count < 20; count += 1) {
     const client = await openRaw(t, app.address)
@@ -127,7 +127,7 @@ t.test('half-sent bodies share a bounded memory: those that hold most for longes
   t.equal(app.counts().bodyBytes, 0)
 })
 
-t.test('a body in chunks of a byte holds its bytes, and no more', async (t) => {
+t.test('a body in one-byte chunks takes the memory of its bytes, and no more', async (t) => {
   const client = await openRaw(t, app.address)
   client.send(requestText('POST /api/tasks', { ...JSON_FIELDS, 'transfer-encoding': 'chunked' }, '1\r\n \r\n'.repeat(100_000)))
   await waitUntil(() => app.counts().bodyBytes >= 100_000)

@@ -1,6 +1,7 @@
-/** What uploads may take together, whether a task uses them or not. */
+/** The limit of all uploads together, whether a task uses them or not. */
 import { Readable } from 'node:stream'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readArtifacts } from '../../src/store/artifacts.js'
 import { startApp } from '../helpers/app.js'
 import { openTestDatabase } from '../helpers/database.js'
@@ -14,14 +15,14 @@ const run = (text: string) => db.run({ name: 'test_uploads', forceCustomPlan: tr
 const send = (body: string | Readable) =>
   fetch(`${address}/api/uploads?name=a.bin`, { method: 'POST', body: body as string, headers: { 'content-type': 'application/octet-stream' }, ...({ duplex: 'half' } as object) })
 
-/** Uploads of clients that have come and gone: together all but `leftBytes` of what there may be. */
+/** Uploads of clients that have disconnected: all but `leftBytes` of the limit. */
 async function fill(leftBytes: number, count = 1, expires = '23 hours'): Promise<void> {
   await run('delete from taskwire.artifacts')
   await run(`insert into taskwire.artifacts (task_id, tenant, name, attempt, media_type, bytes, sha256, expires_at)
     select gen_random_uuid(), 'default', 'old.bin', 0, 'text/plain', ${LIMIT_MB * 1e6 - leftBytes} / ${count}, 'a digest', now() + interval '${expires}' from generate_series(1, ${count})`)
 }
 
-t.test('an upload that would go beyond what all may take is refused before it is stored, and one that fits is taken', async (t) => {
+t.test('an upload beyond the limit of all uploads is refused before it is stored, and one within it is accepted', async (t) => {
   await fill(5)
   const refused = await send('123456')
   t.equal(refused.status, 507)
@@ -29,11 +30,11 @@ t.test('an upload that would go beyond what all may take is refused before it is
   const taken = await send('12345')
   t.equal(taken.status, 201)
   const { upload } = (await taken.json()) as { upload: string }
-  t.match(await readArtifacts(db, 'default', upload), [{ bytes: 5 }])
+  t.match(await readArtifacts(DEFAULT_PRINCIPAL, db, upload), [{ bytes: 5 }])
   t.equal((await send('1')).status, 507, 'it counts, too')
 })
 
-t.test('one of unknown length is counted as the largest that it may be, and then as what it is', async (t) => {
+t.test('an upload of unknown length is counted with the maximum size, and then with its actual size', async (t) => {
   const chunks = () => Readable.from([Buffer.from('123')])
   await fill(100_000_000)
   t.equal((await send(chunks())).status, 507)
@@ -43,7 +44,7 @@ t.test('one of unknown length is counted as the largest that it may be, and then
   t.equal(row?.bytes, 300_000_003)
 })
 
-t.test('very many small ones are refused, too; when they have gone, and beside the files of tasks, there is room', async (t) => {
+t.test('too many small uploads are refused too; once they are removed there is room, and files of tasks do not count', async (t) => {
   await fill(LIMIT_MB * 1e6, 100_000)
   t.equal((await send('1')).status, 507)
   await run(`update taskwire.artifacts set attempt = 1, bytes = ${LIMIT_MB * 1e6}`)

@@ -1,9 +1,12 @@
-/** Handlers in processes of their own, which obey, spin, leak and crash; in real workers. `npm test` builds them first. */
+/**
+ * Handlers in processes of their own that behave, spin, leak and crash, in real workers. `npm test` builds them first.
+ */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Upload } from '../../src/protocol/artifact.js'
 import type { Task } from '../../src/protocol/task.js'
 import { readLatestLogs } from '../../src/store/attempts/logs.js'
@@ -15,7 +18,7 @@ const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '
 await Promise.all([scene.start('web'), scene.start('relay')])
 const worker = await scene.start('worker')
 
-const read = async (id: string) => (await readTasks(scene.db, 'default', [id]))[0]
+const read = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, scene.db, [id]))[0]
 
 async function end(id: string): Promise<Task | undefined> {
   await scene.ended([id])
@@ -43,19 +46,19 @@ async function untilGone(pid: number): Promise<void> {
   }
 }
 
-t.test('everything in the context works from there, and the process is used again', async (t) => {
+t.test('every operation of the context works in a process of its own, and the process is reused', async (t) => {
   const id = await scene.create({ type: 'test.tour', title: 'a tour', payload: { fails: true } })
   const task = await end(id)
   t.match(task, { status: 'COMPLETED', attempt: 2, result: { value: { attempt: 1 }, fence: 2, title: 'a tour' }, progress: { done: 1, total: 2, message: 'half' } })
   const result = task?.result as { pid: number; child: string }
   t.not(result.pid, worker.child.pid)
   t.match(await end(result.child), { status: 'COMPLETED', parentId: id })
-  t.match((await readLatestLogs(scene.db, 'default', id, 10)).map(({ line }) => line.text), [/^from its own process/, /^from its own process/])
+  t.match((await readLatestLogs(DEFAULT_PRINCIPAL, scene.db, id, 10)).map(({ line }) => line.text), [/^from its own process/, /^from its own process/])
   const again = await end(await scene.create({ type: 'test.tour' }))
   t.equal((again?.result as { pid: number }).pid, result.pid)
 })
 
-t.test('one that spins is killed at its hard limit, and holds up nobody', async (t) => {
+t.test('a handler that spins is killed at its hard limit, and holds up no other', async (t) => {
   const id = await scene.create({ type: 'test.spin' })
   await untilRunning(id)
   const other = await scene.create({ payload: { steps: 3, stepMs: 10 } })
@@ -66,7 +69,7 @@ t.test('one that spins is killed at its hard limit, and holds up nobody', async 
   t.ok(Date.parse(task?.finishedAt ?? '') - Date.parse(task?.startedAt ?? '') >= 3_000)
 })
 
-t.test('one that spins is killed after the grace of a cancel', async (t) => {
+t.test('a handler that spins is killed after the grace period of a cancel', async (t) => {
   const pidFile = join(t.testdir({}), 'pid')
   const id = await scene.create({ type: 'test.spin-on', payload: { pidFile } })
   const pid = await readPid(pidFile)
@@ -75,7 +78,7 @@ t.test('one that spins is killed after the grace of a cancel', async (t) => {
   await untilGone(pid)
 })
 
-t.test('a leak and a crash end that attempt, and nothing else', async (t) => {
+t.test('a leak and a crash end only their own attempt', async (t) => {
   const ids = await Promise.all([
     scene.create({ type: 'test.leak', payload: { where: 'heap' } }),
     scene.create({ type: 'test.leak', payload: { where: 'buffers' } }),
@@ -104,7 +107,7 @@ t.test('the built-in types that have a process of their own write their files', 
   t.ok(lines.every(({ type, status, result }) => type === 'test.tour' && status === 'COMPLETED' && result !== null))
 })
 
-t.test('a worker that is killed leaves no process behind, however busy', async (t) => {
+t.test('a killed worker leaves no process behind, however busy it is', async (t) => {
   const pidFile = join(t.testdir({}), 'pid')
   await scene.create({ type: 'test.spin-on', payload: { pidFile } })
   const pid = await readPid(pidFile)

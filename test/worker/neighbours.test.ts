@@ -1,5 +1,6 @@
-/** What a handler that harms its process does to the other runs of its worker: nothing. `npm test` builds them first. */
+/** A handler that harms its process does not affect the other runs of its worker. `npm test` builds them first. */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readLatestLogs } from '../../src/store/attempts/logs.js'
 import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'
 import { OWN_TASKS } from '../helpers/processes.js'
@@ -7,7 +8,7 @@ import { openScene } from '../helpers/scene.js'
 
 t.setTimeout(900_000)
 
-t.test('an error that a handler does not catch fails its own attempt, with the error itself, and the worker lives', async (t) => {
+t.test('an uncaught error of a handler fails its own attempt, with the error itself, and the worker survives', async (t) => {
   const { scene, worker } = await openNeighbourhood(t)
   const neighbours = await startNeighbours(scene, 100)
   const messages: Record<string, string | RegExp> = {
@@ -32,7 +33,7 @@ t.test('an error that a handler does not catch fails its own attempt, with the e
     const guilty = await Promise.all(hows.map((how) => scene.create({ type, payload: { how } })))
     const ends = await readEnds(scene, guilty)
     for (const [index, how] of hows.entries()) t.match(ends[index], { status: 'FAILED', attempt: 1, failure: { code: 'error', message: messages[how] } }, `${type}: ${how}`)
-    t.match((await readLatestLogs(scene.db, 'default', guilty[0] ?? '', 10)).map(({ line }) => line.text), [/^the attempt failed by an error that its handler did not catch/])
+    t.match((await readLatestLogs(DEFAULT_PRINCIPAL, scene.db, guilty[0] ?? '', 10)).map(({ line }) => line.text), [/^the attempt failed because its handler did not catch an error/])
   }
   const late = await Promise.all(['timer', 'rejection'].map((how) => scene.create({ type: 'test.late-fault', payload: { how, afterMs: 10 } })))
   for (const task of await readEnds(scene, late)) t.match(task, { status: 'COMPLETED' })

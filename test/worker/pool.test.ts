@@ -1,4 +1,4 @@
-/** How long the processes of handlers live. The pool is the built one: it forks a built module. */
+/** The lifetime of handlers' processes. Uses the built pool, which forks a built module. */
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
@@ -51,7 +51,7 @@ t.test('a process is replaced after its number of runs', async (t) => {
   t.ok(isAlive(third))
 })
 
-t.test('as many as there are processors stay warm, and one of them after a while without work', async (t) => {
+t.test('one process per processor stays warm, and only one after a while without work', async (t) => {
   const run = open(t, { idleMs: 500, maxProcesses: availableParallelism() + 1 })
   const many = availableParallelism() + 1
   const together = () => Promise.all(Array.from({ length: many }, () => run(200)))
@@ -66,7 +66,7 @@ t.test('as many as there are processors stay warm, and one of them after a while
   t.ok(all.includes(await run()), 'it is used')
 })
 
-t.test('there are never more processes than it may have: further runs wait in line, without their time running', async (t) => {
+t.test('the number of processes is bounded: further runs wait, and their time limits do not start', async (t) => {
   const pool = openPool({ recorder, log: pino({ level: 'silent' }), env, maxProcesses: 2 })
   t.teardown(() => pool.stop())
   let begun = 0

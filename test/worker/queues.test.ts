@@ -1,6 +1,7 @@
-/** Which worker takes what, and a cancel that comes from another process. `npm test` builds them first. */
+/** Which worker serves which queue, and a cancel from another process. `npm test` builds them first. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readAttempts, readTasks } from '../../src/store/reads/tasks.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
@@ -8,16 +9,16 @@ import { watch } from '../helpers/watch.js'
 
 const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '1', QUEUES: 'reports,emails' })
 await Promise.all([scene.start('web'), scene.start('web'), scene.start('relay')])
-const read = async (id: string) => (await readTasks(scene.db, 'default', [id]))[0]
+const read = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, scene.db, [id]))[0]
 
-t.test('a worker with named queues serves those and no others, at most so many at a time', async (t) => {
+t.test('a worker with named queues serves only those, within their concurrency', async (t) => {
   await scene.start('worker', { WORKER_QUEUES: 'reports:2,emails:1' })
   const reports = await Promise.all(Array.from({ length: 6 }, () => scene.create({ queue: 'reports', payload: { steps: 1, stepMs: 200 } })))
   const email = await scene.create({ queue: 'emails', payload: { steps: 0 } })
   const other = await scene.create({ payload: { steps: 0 } })
   await scene.ended([...reports, email])
   t.match(await read(other), { status: 'PENDING', attempt: 0 })
-  const runs = (await Promise.all(reports.map((id) => readAttempts(scene.db, 'default', id)))).flat()
+  const runs = (await Promise.all(reports.map((id) => readAttempts(DEFAULT_PRINCIPAL, scene.db, id)))).flat()
   const moments = runs.map(({ startedAt }) => Date.parse(startedAt))
   const running = (at: number) => runs.filter(({ startedAt, finishedAt }) => Date.parse(startedAt) <= at && at < Date.parse(finishedAt ?? '')).length
   t.equal(Math.max(...moments.map(running)), 2)
@@ -28,7 +29,7 @@ t.test('a worker with named queues serves those and no others, at most so many a
   await scene.ended([made?.id ?? ''])
 })
 
-t.test('the concurrency of a type holds whatever queue its tasks come from, and those that wait hold up no others', async (t) => {
+t.test('the concurrency of a type holds across queues, and its waiting tasks hold up no others', async (t) => {
   const singles = await Promise.all([1, 2, 3, 4].map((name) => scene.create({ type: 'test.single', queue: 'default', payload: { name: `single ${name}`, ms: 300 } })))
   const text = `select taskwire.create_task('test.single', '{"name":"made in SQL","ms":300}') as id`
   const [made] = await scene.db.run<{ id: string }>({ name: 'test_single_in_sql', text }, [])
@@ -40,7 +41,7 @@ t.test('the concurrency of a type holds whatever queue its tasks come from, and 
   t.match(await Promise.all(ids.map(read)), ids.map(() => ({ status: 'COMPLETED', attempt: 1 })))
 })
 
-t.test('a cancel through one web process ends a run that is watched through another', async (t) => {
+t.test('a cancel through one web process ends a run whose stream is on another', async (t) => {
   const [first = '', second = ''] = scene.addresses()
   const id = await scene.create({ type: 'test.wait', payload: { obeys: true } })
   const watcher = watch(first, `/ws/tasks/${id}`)
@@ -51,7 +52,7 @@ t.test('a cancel through one web process ends a run that is watched through anot
   t.same(messages.filter(({ type }) => type === 'transition').slice(-2).map(({ status }) => status), ['CANCELLING', 'CANCELLED'])
 })
 
-t.test('a cancel whose message is lost is found with the lease', async (t) => {
+t.test('a cancel whose message is lost is found when the lease is renewed', async (t) => {
   const id = await scene.create({ type: 'test.wait', payload: { obeys: true } })
   while ((await read(id))?.status !== 'PROCESSING') await sleep(10)
   // As the store does, and nobody publishes it.

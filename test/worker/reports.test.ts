@@ -1,6 +1,7 @@
-/** A handler that reports its progress in a loop: what it costs, and that its last word is heard. */
+/** A handler that reports progress in a loop: the cost is bounded, and its last report arrives. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { createLog } from '../../src/log.js'
 import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
 import type { ProgressReport } from '../../src/store/attempts/progress.js'
@@ -17,7 +18,7 @@ const reportOf = (done: number, taskId = 'a'): ProgressReport => ({ taskId, atte
 /** How many reports may have been passed on since then: one for each pause, and those at both ends. */
 const mostSince = (startedAtMs: number) => (performance.now() - startedAtMs) / REPORT_PAUSE_MS + 2
 
-t.test('of what a handler in its own process reports in a loop a few reports travel, the latest before what comes after them', async (t) => {
+t.test('of many reports from a handler in its own process only a few are sent, the latest before the next other message', async (t) => {
   const sent: FromChild[] = []
   const reporter = createReporter((message) => sent.push(message))
   const startedAtMs = performance.now()
@@ -33,7 +34,7 @@ t.test('of what a handler in its own process reports in a loop a few reports tra
   t.equal(sent.length, count, 'nothing comes after the end')
 })
 
-t.test('a handler that blocks its event loop reports all the same, and what it said last is sent when it rests', async (t) => {
+t.test('a handler that blocks its event loop still reports, and its last report is sent when the loop is free', async (t) => {
   const sent: FromChild[] = []
   const reporter = createReporter((message) => sent.push(message))
   const startedAtMs = performance.now()
@@ -44,7 +45,7 @@ t.test('a handler that blocks its event loop reports all the same, and what it s
   t.match(sent.at(-1), { type: 'progress', report: { progress: { done } } })
 })
 
-t.test('of what a handler in the worker reports in a loop a few reports are written, and the last one', async (t) => {
+t.test('of many reports from a handler in the worker a few are written, the last one among them', async (t) => {
   const postgres = await startPostgres(t)
   const db = await openTestDatabase(t, postgres.url)
   const [taskId = ''] = await storeTasks(db, 1)
@@ -62,5 +63,5 @@ t.test('of what a handler in the worker reports in a loop a few reports are writ
   await recorder.flush(taskId)
   t.ok(writes <= mostSince(startedAtMs) + 1, `${writes} writes for ${CALLS} reports`)
   t.ok(published.length <= writes, `${published.length} events`)
-  t.match((await readTasks(db, 'default', [taskId]))[0]?.progress, { done: CALLS })
+  t.match((await readTasks(DEFAULT_PRINCIPAL, db, [taskId]))[0]?.progress, { done: CALLS })
 })

@@ -2,7 +2,7 @@ import t from 'tap'
 import { CancelTask, PermanentFailure, PutBack, RetryLater } from '../../src/definitions/outcome-errors.js'
 import { packError, unpackError } from '../../src/worker/isolation/thrown-error.js'
 
-t.test('what a handler throws in a process of its own arrives as what it was', async (t) => {
+t.test('an error thrown in a process of its own arrives with its class', async (t) => {
   for (const thrown of [new RetryLater(5, 'later'), new PutBack(7, 'busy'), new PermanentFailure('no'), new CancelTask('enough'), new TypeError('odd')]) {
     const { constructor, name, message } = thrown
     const arrived = unpackError(structuredClone(packError(thrown)))

@@ -1,12 +1,12 @@
 /**
  * One start per data folder.
  *
- * The lock is a socket that the holder listens on: whoever can connect knows that the holder is alive, and a socket file
- * left by a killed holder refuses connections, so that it never blocks a start. It lies in the data folder, or, where
- * that path is too long for a socket, in the folder for temporary files.
+ * The lock is a socket on which the holder listens. A process that can connect knows that the holder is alive. A socket
+ * file left by a killed holder refuses connections, so it never blocks a start. The socket is in the data folder or,
+ * where that path is too long for a socket, in the folder for temporary files.
  *
- * Two starts that find the same stale file at the same moment may both remove it, the later one removing the fresh file
- * of the earlier. So each one looks, a moment after taking the lock, whether the file still leads to itself.
+ * Two starts that find the same stale file at the same moment may both remove it, the later one removing the new file
+ * of the earlier. So each checks, a moment after taking the lock, whether the file still leads to itself.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { chmod, rm } from 'node:fs/promises'
@@ -20,17 +20,14 @@ import { StartupError } from '../../startup-error.js'
 /** sockaddr_un holds 104 bytes on macOS, 108 on Linux. */
 const MAX_SOCKET_PATH_BYTES = 100
 const ANSWER_DEADLINE_MS = 2_000
-/** Longer than a racing start needs from its look at the stale file to its removal. */
+/** Longer than a racing start takes between finding the stale file and removing it. */
 const SETTLE_MS = 50
 
 export interface DataLock {
   release(): Promise<void>
 }
 
-/**
- * Takes the lock.
- * @throws StartupError when another start holds it
- */
+/** Takes the lock. @throws StartupError when another start holds it */
 export async function lockDataDir(dataDir: string): Promise<DataLock> {
   const path = socketPath(dataDir)
   const holder = await askHolder(path)
@@ -40,7 +37,7 @@ export async function lockDataDir(dataDir: string): Promise<DataLock> {
   const server = await listen(path, `${process.pid} ${token}`)
   await sleep(SETTLE_MS)
   const now = await askHolder(path)
-  // Not closed: that would remove the other's file. It ends with this process.
+  // Not closed, because that would remove the other start's file. It ends with this process.
   if (now?.endsWith(token) !== true) throw describeHolder(now ?? '', dataDir)
   return { release: () => new Promise((resolve) => server.close(() => resolve())) }
 }
@@ -51,7 +48,7 @@ function socketPath(dataDir: string): string {
   return join(tmpdir(), `taskwire-${createHash('sha256').update(dataDir).digest('hex').slice(0, 16)}.sock`)
 }
 
-/** What the holder answers; undefined when nobody listens. One that is frozen counts as alive. */
+/** The holder's answer; undefined when no process listens. A frozen holder counts as alive. */
 function askHolder(path: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     let answer = ''
@@ -86,6 +83,6 @@ function describeHolder(answer: string, dataDir: string): StartupError {
   const pid = /^\d+/.exec(answer)?.[0]
   const who = pid === undefined ? 'another start' : `another start (process ${pid})`
   return new StartupError(
-    `${who} already runs on the data folder ${dataDir}. Stop it, or set DATA_DIR to another folder.`,
+    `${who} is already running on the data folder ${dataDir}. Stop it, or set DATA_DIR to another folder.`,
   )
 }

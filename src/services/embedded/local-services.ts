@@ -1,6 +1,6 @@
 /**
- * The addresses of the services that `start` uses, noted in its data folder while it runs, so that `doctor` and the like find
- * them without settings. They hold passwords: the file is its user's only.
+ * The addresses of the services used by a running `start`. They are noted in its data folder, so that `doctor` and
+ * other commands find them without settings. They contain passwords, so only the user can read the file.
  */
 import { randomUUID } from 'node:crypto'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
@@ -15,7 +15,7 @@ export interface LocalServices {
   redisUrl: string | undefined
 }
 
-/** Writes the note; what is given back removes it. One that a killed start left is replaced by the next start. */
+/** Writes the note and returns a function that removes it. The next start replaces a note left by a killed one. */
 export async function noteLocalServices(folder: string, { databaseUrl, redisUrl }: LocalServices): Promise<() => Promise<void>> {
   const path = join(folder, FILE)
   const draft = `${path}.${randomUUID().slice(0, 8)}`
@@ -25,7 +25,7 @@ export async function noteLocalServices(folder: string, { databaseUrl, redisUrl 
 }
 
 /**
- * The environment, with the addresses of a `start` that runs here where it names no database.
+ * The environment. When it names no database, adds the addresses of a `start` that runs here.
  * @throws StartupError when it names none and none is noted
  */
 export async function withLocalServices(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
@@ -33,7 +33,7 @@ export async function withLocalServices(env: NodeJS.ProcessEnv): Promise<NodeJS.
   const folder = env['DATA_DIR'] || '.taskwire'
   const noted = await readFile(join(folder, FILE), 'utf8').then(parseNote, () => undefined)
   if (noted === undefined) {
-    throw new StartupError(`DATABASE_URL is not set, and no "taskwire start" runs with the data folder ${folder}. Run this in the folder where it runs, or set DATABASE_URL.`)
+    throw new StartupError(`DATABASE_URL is not set, and no "taskwire start" is running with the data folder ${folder}. Run this command in the folder where it was started, or set DATABASE_URL.`)
   }
   return { ...env, ...noted, ...(env['REDIS_URL'] && { REDIS_URL: env['REDIS_URL'] }) }
 }

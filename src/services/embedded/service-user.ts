@@ -1,10 +1,10 @@
 /**
- * As whom the embedded services run, and where their files lie.
+ * Decides which user the embedded services run as, and where their files are.
  *
- * PostgreSQL refuses to run as root. Started as root, the services run as the owner of the data that is already there,
- * else as `postgres` where that user exists, else as `nobody`; no user is ever created. Such a user may not be able to
- * enter the folder it is started from (`/root` is closed to others): then programs and data lie under
- * `/var/lib/taskwire`, or in the folder for temporary files where that cannot be written.
+ * PostgreSQL refuses to run as root. Started as root, the services run as the owner of existing data, otherwise as
+ * `postgres` if that user exists, otherwise as `nobody`; no user is ever created. Such a user may be unable to enter
+ * the folder it is started from (`/root` is closed to other users). Programs and data are then under
+ * `/var/lib/taskwire` or, if that is not writable, in the folder for temporary files.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -18,13 +18,13 @@ import { runProgram, type UserIds } from './server-process.js'
 /** Where the services of one data folder keep their files. */
 export interface ServiceLocation {
   folder: string
-  /** As whom they run; undefined: as the current user. */
+  /** The user they run as; undefined: the current user. */
   user: UserIds | undefined
-  /** Set when `folder` is not the data folder: why. */
+  /** Why `folder` is not the data folder; undefined when it is. */
   reason?: string
 }
 
-/** Finds the place for the services of a data folder, which exists. Data that is already there decides. */
+/** Finds the location for the services of an existing data folder. Existing data decides. */
 export async function findServiceLocation(dataDir: string): Promise<ServiceLocation> {
   if (!isRoot()) return { folder: dataDir, user: undefined }
   const name = createHash('sha256').update(dataDir).digest('hex').slice(0, 12)
@@ -41,23 +41,23 @@ export async function findServiceLocation(dataDir: string): Promise<ServiceLocat
 
 function placeOf(folder: string, user: UserIds, dataDir: string): ServiceLocation {
   if (folder === dataDir) return { folder, user }
-  return { folder, user, reason: `${dataDir} is closed to the user that PostgreSQL runs as` }
+  return { folder, user, reason: `the user that PostgreSQL runs as cannot enter ${dataDir}` }
 }
 
-/** Root's services run as another user, who must be able to pass through the data folder, and needs no more of it. */
+/** Root's services run as another user, who must be able to pass through the data folder but needs no other right. */
 function dataRightsOfOthers(): number {
   return isRoot() ? 0o011 : 0
 }
 
-/** What lies directly in a data folder. */
+/** Names of the entries of a data folder. */
 const DATA_ENTRIES: ReadonlySet<string> = new Set(['postgres', 'redis', 'artifacts', 'emails', 'roles.json', 'services.json', 'start.sock'])
 
-/** Takes the rights that earlier versions have left to others. */
+/** Removes the permissions for other users that earlier versions left. */
 export function tightenDataFolder(folder: string): Promise<void> {
   return tightenFolder(folder, (name) => DATA_ENTRIES.has(name), dataRightsOfOthers())
 }
 
-/** The user for services started as root; undefined for everybody else. */
+/** The user for services started as root; undefined when this process does not run as root. */
 export async function findDefaultUser(): Promise<UserIds | undefined> {
   return isRoot() ? findServiceUser() : undefined
 }
@@ -70,7 +70,7 @@ async function findServiceUser(): Promise<UserIds> {
     if (ids !== undefined) return { uid: Number(ids[0]), gid: Number(ids[1]) }
   }
   throw new StartupError(
-    'PostgreSQL does not run as root, and there is no user postgres or nobody: start as an ordinary user.',
+    'PostgreSQL does not run as root, and there is no user postgres or nobody. Start as an ordinary user.',
   )
 }
 
@@ -83,7 +83,7 @@ async function findOwner(folder: string): Promise<UserIds | undefined> {
   return found === undefined ? undefined : { uid: found.uid, gid: found.gid }
 }
 
-/** Asks the system instead of reading mode bits, which do not tell the whole story (ACLs, mounts). */
+/** Asks the system instead of reading mode bits, which are not decisive (ACLs, mounts). */
 function canEnter(folder: string, user: UserIds): boolean {
   return spawnSync('/bin/sh', ['-c', 'cd -- "$0"', folder], { cwd: '/', stdio: 'ignore', ...user }).status === 0
 }
@@ -96,24 +96,21 @@ export function canExecute(file: string, user: UserIds | undefined): boolean {
   )
 }
 
-/** Makes a folder that only the services' user can enter. */
+/** Creates a folder that only the services' user can enter. */
 export async function makePrivateFolder(folder: string, user: UserIds | undefined): Promise<void> {
   await assertWritableFolder(folder)
   if (user !== undefined) await chown(folder, user.uid, user.gid)
   await chmod(folder, 0o700)
 }
 
-/**
- * Makes a folder, unless it is there, and writes to it.
- * @throws StartupError when it cannot be written
- */
+/** Creates a folder unless it exists, and writes to it. @throws StartupError when it is not writable */
 export async function assertWritableFolder(folder: string): Promise<void> {
-  await assertFolderUsable(folder, 'the data folder', 'Set DATA_DIR to a folder you can write to.', PRIVATE_FOLDER_MODE | dataRightsOfOthers())
+  await assertFolderUsable(folder, 'the data folder', 'Set DATA_DIR to a folder that you can write to.', PRIVATE_FOLDER_MODE | dataRightsOfOthers())
 }
 
 /**
- * A folder every user can enter and only we can write to, for what cannot be kept in a data folder.
- * @throws StartupError when somebody else holds its name
+ * A folder that every user can enter but only this one can write to, for files that cannot be in a data folder.
+ * @throws StartupError when another user's file or folder has its name
  */
 export async function findSharedFolder(): Promise<string> {
   for (const folder of sharedFolders()) {
@@ -134,7 +131,7 @@ function sharedFolders(): string[] {
   return [...(isRoot() ? ['/var/lib/taskwire'] : []), join(tmpdir(), `taskwire-${process.getuid?.()}`)]
 }
 
-/** Whatever the umask says, others can enter it. A folder that is there already stays as it is. */
+/** Other users can enter it, whatever the umask. An existing folder is left unchanged. */
 async function makeOpenFolder(folder: string): Promise<void> {
   const made = await mkdir(folder, { recursive: true })
   if (made !== undefined) await chmod(folder, 0o755)

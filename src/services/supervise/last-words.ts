@@ -1,13 +1,13 @@
 /**
- * What the process was doing when an error reached no handler: for the fatal line, which must name what did it. Costs nothing
- * until then: Node knows anyway for which timer, connection or request it calls.
+ * What the process was doing when an error was not caught, for the fatal log line that must name the cause. Costs
+ * nothing until then, because Node tracks the timer, connection or request of each callback anyway.
  */
 import { executionAsyncResource } from 'node:async_hooks'
 
 export interface LastWords {
-  /** The kind of thing Node was calling for, e.g. `Timeout`, `TCP`, `HTTPServerAsyncResource`. */
+  /** The kind of resource whose callback was running, e.g. `Timeout`, `TCP`, `HTTPServerAsyncResource`. */
   during: string
-  /** The other end of its connection, if it has one. */
+  /** The peer of its connection, if it has one. */
   peer?: string
 }
 
@@ -16,14 +16,14 @@ interface Connection {
   remotePort?: unknown
 }
 
-/** To be called in the listener of `uncaughtException`. Never throws. */
+/** Call it in the listener of `uncaughtException`. Never throws. */
 export function describeWhatRan(): LastWords {
   const resource = executionAsyncResource() as object & { socket?: Connection }
   const { remoteAddress, remotePort } = resource.socket ?? ownerOf(resource) ?? {}
   return { during: resource.constructor?.name ?? 'unknown', ...(remoteAddress !== undefined && { peer: `${String(remoteAddress)}:${String(remotePort)}` }) }
 }
 
-/** Node's handle of a connection names the socket it belongs to by a symbol. */
+/** Node's handle of a connection refers to its socket under a symbol. */
 function ownerOf(handle: object): Connection | undefined {
   const symbol = Object.getOwnPropertySymbols(handle).find(({ description }) => description === 'owner_symbol')
   return symbol && ((handle as Record<symbol, unknown>)[symbol] as Connection | undefined)

@@ -1,4 +1,4 @@
-/** Looks whether the web process will be able to listen, before anything is started for it. */
+/** Checks that the web process will be able to listen, before anything is started for it. */
 import { createServer } from 'node:net'
 import { describeListenError } from '../../listen-error.js'
 import { retry } from '../../timing/retry.js'
@@ -6,9 +6,9 @@ import { retry } from '../../timing/retry.js'
 const PAUSES = { firstMs: 50, maxMs: 50 }
 
 /**
- * Waits at most `patienceMs` for the port to be free: the web process of a supervisor that was just killed needs a
- * moment to go.
- * @throws StartupError when it is taken or may not be used
+ * Waits at most `patienceMs` for the port to become free: the web process of a supervisor that was just killed needs a
+ * moment to exit.
+ * @throws StartupError when the port stays taken or may not be used
  */
 export async function assertPortFree(host: string, port: number, patienceMs: number): Promise<void> {
   try {

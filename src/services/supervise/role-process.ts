@@ -1,10 +1,10 @@
 /**
- * One role in a process of its own, as `start` launches it.
+ * Launches one role in a process of its own, for `start`.
  *
  * The process reports over its IPC channel: `ready` once it works, `failed` with one line when it cannot. It ignores
- * Ctrl-C, which a terminal sends to everybody, and stops at SIGTERM or when the channel closes because the supervisor is
- * gone. Should it not even manage that, the next start finds it: its id is in the record of the data folder, and the
- * folder is in its command line.
+ * Ctrl-C, which a terminal sends to the whole process group, and stops at SIGTERM or when the channel closes because
+ * the supervisor has ended. If even that fails, the next start finds the process: its id is recorded in the data
+ * folder, and the folder is in its command line.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
@@ -15,17 +15,17 @@ import { settlesWithin, withDeadline } from '../../timing/deadline.js'
 import { stopLeftover } from '../embedded/server-process.js'
 import type { Launched } from './supervisor.js'
 
-/** What a role's process says to its supervisor. */
+/** Messages from a role's process to its supervisor. */
 export type RoleMessage = { type: 'ready'; address?: string } | { type: 'failed'; message: string }
 
 export interface RoleOptions {
-  /** The command line's module. */
+  /** The module of the command line. */
   main: string
   role: string
   env: NodeJS.ProcessEnv
   /** Shown in the process list; see `RoleRecord`. */
   mark: string | undefined
-  /** How long a stop may take before it is cut short. */
+  /** How long a stop may take before the process is killed. */
   stopDeadlineMs: number
   onSpawn(pid: number): void
   onReady(address: string | undefined): void
@@ -52,7 +52,7 @@ export function launchRole(options: RoleOptions): Launched {
     if (!(await settlesWithin(exited, graceMs))) child.kill('SIGKILL')
     await exited
   }
-  // One that cannot work must not linger either.
+  // A role that cannot work must not linger.
   ready.catch(() => end('SIGTERM', FAILED_GRACE_MS))
   return { ready, exited, stop: () => end('SIGTERM', options.stopDeadlineMs), kill: () => end('SIGKILL', 0) }
 }
@@ -74,7 +74,7 @@ async function waitUntilReady(child: ChildProcess, exited: Promise<string>, opti
   })
 }
 
-/** Remembers the processes of the roles in the data folder, for the next start. */
+/** Records the processes of the roles in the data folder, for the next start. */
 export interface RoleRecord {
   /** Shown in the process list of every role of this data folder. */
   readonly mark: string
@@ -114,7 +114,7 @@ export function createRoleRecord(dataDir: string): RoleRecord {
   }
 }
 
-/** The file may have been cut short by a crash; the roles stop by themselves all the same. */
+/** A crash may have truncated the file. The roles then stop by themselves. */
 function parsePids(text: string): number[] {
   try {
     const value: unknown = JSON.parse(text)

@@ -1,10 +1,10 @@
 /**
- * One role from the inside of its process: see `role-process.ts` for the supervisor's side.
+ * Runs one role inside its process. See `role-process.ts` for the supervisor's side.
  *
- * Alone, it stops in an orderly way at SIGTERM, SIGINT, SIGHUP or SIGQUIT and exits with 0. Under a supervisor it ignores what a
- * terminal sends to everybody, and stops at SIGTERM or when the supervisor is gone. An error that nobody handled is one
- * fatal line in the log, which names the connection or timer it came from, and the end: what the process held in memory cannot
- * be trusted any more.
+ * Without a supervisor, the role stops in order at SIGTERM, SIGINT, SIGHUP or SIGQUIT and exits with 0. Under a
+ * supervisor it ignores the signals that a terminal sends to the whole process group, and stops at SIGTERM or when the
+ * supervisor has ended. An uncaught error is logged in one fatal line, which names the connection or timer it came
+ * from, and ends the process: its state in memory can no longer be trusted.
  */
 import { loadConfig, type ConfigOf } from '../../config.js'
 import { createLog } from '../../log.js'
@@ -14,24 +14,24 @@ import type { RoleMessage } from './role-process.js'
 
 export type ServiceRole = 'web' | 'worker' | 'relay'
 
-export interface RunningRole {
-  /** Where it listens, if it does. */
+interface RunningRole {
+  /** The address it listens on, if it does. */
   address?: string
   stop(): Promise<void>
-  /** Called before the process ends by an unexpected error; it has two seconds. */
+  /** Called before an uncaught error ends the process. It has two seconds. */
   crash?(): Promise<void>
 }
 
 export type StartRole<R extends ServiceRole> = (config: ConfigOf<R>, log: Log) => Promise<RunningRole>
 
-/** How long a role may take to stop beyond the grace of the worker's attempts. */
+/** How long a role may take to stop, beyond the grace of the worker's attempts. */
 const STOP_MARGIN_MS = 8_000
-/** How long a role may take for what must be done before an unexpected end. */
+/** How long a role's `crash` may take before the process ends. */
 const CRASH_DEADLINE_MS = 2_000
 
 /**
  * Runs a role until it is asked to stop; then the process exits.
- * @param isSomebodys takes an error that nobody handled, when it can tell whose it is; then the process lives
+ * @param isSomebodys handles an uncaught error whose origin it knows and returns true; the process then continues
  * @throws what `startRole` throws
  */
 export async function runRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys: (error: unknown, log: Log) => boolean = () => false): Promise<void> {
@@ -41,7 +41,7 @@ export async function runRole<R extends ServiceRole>(role: R, startRole: StartRo
   const started: { role?: RunningRole | undefined } = {}
   let isDying = false
   const die = (error: unknown, origin?: string) => {
-    log.fatal({ err: error, ...(origin && { origin, ...describeWhatRan() }) }, 'unexpected error, the process ends')
+    log.fatal({ err: error, ...(origin && { origin, ...describeWhatRan() }) }, 'unexpected error; ending the process')
     const exit = () => process.exit(1)
     if (isDying || started.role?.crash === undefined) return exit()
     isDying = true
@@ -50,7 +50,7 @@ export async function runRole<R extends ServiceRole>(role: R, startRole: StartRo
   }
   process.on('uncaughtException', (error, origin) => isSomebodys(error, log) || die(error, origin))
   process.on('unhandledRejection', (reason) => isSomebodys(reason, log) || die(reason, 'unhandledRejection'))
-  // One that is asked to stop while it starts gets no further than that.
+  // A stop requested during the start cuts the start short.
   const running = await Promise.race([startRole(config, log), stopAsked.then(() => undefined)])
   started.role = running
   if (running !== undefined) {
@@ -59,17 +59,17 @@ export async function runRole<R extends ServiceRole>(role: R, startRole: StartRo
   }
   log.info({ reason: await stopAsked }, 'stopping')
   const graceMs = 'shutdownGraceSeconds' in config ? config.shutdownGraceSeconds * 1000 : 0
-  setTimeout(() => die(new Error('the orderly stop takes too long')), graceMs + STOP_MARGIN_MS).unref()
+  setTimeout(() => die(new Error('the orderly stop took too long')), graceMs + STOP_MARGIN_MS).unref()
   await running?.stop()
   process.exit(0)
 }
 
-/** Whether this process was launched by `start`. */
+/** Whether `start` launched this process. */
 export function isSupervised(): boolean {
   return process.connected
 }
 
-/** Resolves once the message is on its way, or at once without a supervisor. */
+/** Resolves once the message has been sent, or at once without a supervisor. */
 export function reportToSupervisor(message: RoleMessage): Promise<void> {
   return new Promise((resolve) => {
     if (!process.connected || process.send === undefined) resolve()

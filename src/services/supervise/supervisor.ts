@@ -1,37 +1,38 @@
 /**
  * Keeps parts of a program running, each in a process of its own, and stops them in order.
  *
- * A part that never came up is the caller's to judge: `add` rejects. One that dies later is started again after a pause
- * that grows with each death in a row (0.25 s, doubling to 30 s) and is forgotten once it stayed up for a minute; each
- * death is said in one line. `stop` ends the parts in the reverse order of `add`, each one completely before the next,
- * also those still starting; from its first moment on no part is started again, whatever ends one (a signal to the whole process
- * group reaches the parts too). `kill` cuts a stop short; it returns when everything is gone.
+ * When a part never comes up, `add` rejects and the caller decides. A part that dies later is restarted after a pause.
+ * The pause grows with each consecutive death (0.25 s, doubling up to 30 s) and is reset once the part has stayed up
+ * for a minute. Each death is reported in one line. `stop` ends the parts in the reverse order of `add`, each
+ * completely before the next, including those still starting. From its start on, no part is restarted, however it ended
+ * (a signal to the whole process group reaches the parts too). `kill` cuts a stop short and returns when every process
+ * is gone.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A part that was launched: perhaps starting still, perhaps ended already. */
+/** A part that was launched. It may still be starting or may have ended already. */
 export interface Launched {
-  /** Resolves once it works; rejects, with the reason, when it does not come to that. */
+  /** Resolves once the part works; rejects with the reason when it fails to start. */
   readonly ready: Promise<void>
-  /** Resolves with the reason, in words, once it has ended, asked or not. Never rejects. */
+  /** Resolves with the reason as text once the part has ended, requested or not. Never rejects. */
   readonly exited: Promise<string>
-  /** Stops it in an orderly way, also while it starts; resolves when it is gone. */
+  /** Stops the part in order, even while it is starting. Resolves when it is gone. */
   stop(): Promise<void>
-  /** Ends it as fast as can be; resolves when it is gone. */
+  /** Ends the part as fast as possible. Resolves when it is gone. */
   kill(): Promise<void>
 }
 
 /** A part to keep running. */
 export interface Part {
-  /** As it is called in messages. */
+  /** Its name in messages. */
   name: string
   launch(): Launched
 }
 
 export interface Supervisor {
-  /** Launches a part and resolves once it works. Rejects when it does not come up the first time. */
+  /** Launches a part and resolves once it works. Rejects when its first start fails. */
   add(part: Part): Promise<void>
-  /** Stops a part in an orderly way and launches it anew; resolves when it has stopped. */
+  /** Stops a part in order and launches it again. Resolves when it has stopped. */
   restart(name: string): Promise<void>
   /** Idempotent. */
   stop(): Promise<void>
@@ -39,18 +40,18 @@ export interface Supervisor {
 }
 
 export interface SupervisorOptions {
-  /** Takes the lines for people. */
+  /** Prints lines for the user. */
   say(line: string): void
   firstPauseMs?: number
   maxPauseMs?: number
-  /** After this long without a death the pause is the first one again. */
+  /** After this long without a death the pause is reset. */
   forgiveAfterMs?: number
 }
 
 interface Kept {
   readonly name: string
   restart(): Promise<void>
-  /** From here on its end is no death. */
+  /** From here on, the end of the part is expected and not reported. */
   letGo(): void
   stop(): Promise<void>
   kill(): Promise<void>
@@ -95,7 +96,7 @@ function keepRunning(part: Part, first: Launched, options: SupervisorOptions): K
   async function live(): Promise<void> {
     let pauseMs = firstPauseMs
     let problem = await watch()
-    // The first start is reported by `add`.
+    // `add` reports the first start.
     if (problem.wasReady === false) return
     while (!stopped.signal.aborted) {
       if (isRestarting || problem.upMs > forgiveAfterMs) pauseMs = firstPauseMs
@@ -113,14 +114,14 @@ function keepRunning(part: Part, first: Launched, options: SupervisorOptions): K
     }
   }
 
-  /** A stop or a restart ends it. */
+  /** A stop or a restart ends the pause early. */
   async function pause(milliseconds: number): Promise<void> {
     const ended = new AbortController()
     endPause = () => ended.abort()
     await sleep(milliseconds, undefined, { signal: AbortSignal.any([stopped.signal, ended.signal]) }).catch(() => {})
   }
 
-  /** Waits until the current launch has ended, and tells how it went. */
+  /** Waits until the current launch has ended, and returns how it went. */
   async function watch() {
     const startedAt = performance.now()
     const failure = await current.ready.then(

@@ -1,13 +1,14 @@
 /**
- * Starts attempts, for those who may still start them: the fence against every late, repeated or forged delivery.
+ * Starts attempts that may still start: the fence against every late, repeated or forged delivery.
  *
- * In: (task, attempt) pairs and the worker's name. A pair is claimed when the task stands at PENDING or RETRYING and its
- * last attempt is the one before, and has not expired; then the task moves to PROCESSING, the transition and the lease are written and the
- * delivery is deleted. Out: per pair the claimed task, or undefined: nothing changed, somebody else has it or had it.
+ * In: pairs of task and attempt, and the worker's name. A pair is claimed when the task is PENDING or RETRYING, its
+ * last attempt is the previous one, and it has not expired. The task then becomes PROCESSING, the transition and the
+ * lease are written, and the delivery is deleted. Out: per pair the claimed task, or undefined when nothing changed,
+ * because the attempt was claimed elsewhere or is no longer due.
  *
- * What is scarce in a worker (runs of a type with a `concurrency`, processes, the places of suspects) is bounded here, where the
- * attempt starts, whichever queue it came from: a pair that needs a slot which the caller does not hold for it is not claimed,
- * and the answer says what it needs.
+ * A worker's limited resources (runs of a type with a `concurrency`, processes, slots for suspects) are bounded here,
+ * where the attempt starts, whichever queue it came from: a pair that needs a slot which the caller does not hold is
+ * not claimed, and the answer says what it needs.
  */
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database } from '../../db/database.js'
@@ -21,36 +22,39 @@ export interface AttemptRef {
   attempt: number
 }
 
-/** An attempt to be started, and the slots that are held for it. */
+/** An attempt to start, and the slots held for it. */
 export interface ClaimRequest extends AttemptRef {
   /** Names of types, and `SUSPECT_SLOT`. */
   slots?: readonly string[]
 }
 
-/** What the next attempt of a task needs whose worker was lost: it runs where it can harm no other. No type has this name. */
+/**
+ * Needed by the next attempt of a task whose worker was lost: it runs where it can harm no other. No type has this
+ * name.
+ */
 export const SUSPECT_SLOT = '*'
 
-/** Not claimed, for want of a slot; nothing changed. */
+/** Not claimed, for lack of a slot. Nothing changed. */
 export interface HeldAttempt {
-  /** The type of its task. */
+  /** The type of the task. */
   heldType: string
   isSuspect: boolean
 }
 
 export interface ClaimedAttempt extends TaskRow {
   tenant: string
-  /** Of earlier attempts. */
+  /** Number of earlier attempts that failed. */
   failures: number
   fromStatus: Status
   at: Date
-  /** How many earlier attempts were lost with their worker or process: this task may be the reason. */
+  /** How many earlier attempts were lost with their worker or process. This task may be the cause. */
   timesLost: number
 }
 
 const CLAIM_ATTEMPTS = moveTasks({
   name: 'claim_attempts',
   input: [
-    // Of several attempts of one task the last: those before it are late.
+    // Of several attempts of one task only the last counts: the earlier ones are late.
     `input as (
   select distinct on (r."taskId") r."taskId" as id, r.attempt, coalesce(r.slots, '{}') as slots
   from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, slots text[])
@@ -89,7 +93,8 @@ type ClaimRow = { startableId: TaskId; startableType: string; timesLost: number 
 
 
 /**
- * @param scarce what needs a slot: types, and `SUSPECT_SLOT` when suspects do
+ * Claims attempts that are due, as far as the caller holds the slots they need.
+ * @param scarce the kinds for which an attempt needs a slot: types, and `SUSPECT_SLOT` when suspects do
  */
 export async function claimAttemptsInSlots(
   db: Database,
@@ -105,13 +110,13 @@ export async function claimAttemptsInSlots(
     if (row === undefined) return undefined
     if (row.id === null) return { heldType: row.startableType, isSuspect: row.timesLost > 0 }
     if (row.attempt !== attempt) return undefined
-    // The same pair twice in one batch: one of the two has it.
+    // When a batch has the same pair twice, only one of the two gets it.
     byId.delete(taskId)
     return row
   })
 }
 
-/** Without a thought for what is scarce. */
+/** Claims without regard to slots. */
 export async function claimAttemptsIfDue(db: Database, refs: readonly AttemptRef[], worker: string, leaseMs: number): Promise<(ClaimedAttempt | undefined)[]> {
   return (await claimAttemptsInSlots(db, refs, worker, leaseMs, [])) as (ClaimedAttempt | undefined)[]
 }

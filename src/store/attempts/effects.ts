@@ -1,8 +1,8 @@
 /**
- * The ledger of effects that handlers had outside this database: one row an effect, by task and key.
+ * The ledger of effects that handlers had outside this database: one row per effect, by task and key.
  *
- * An effect is recorded whether or not its attempt is still current, because it has happened. Whether the attempt may go
- * on is said beside.
+ * An effect is recorded whether or not its attempt is still current, because it has happened. Whether the attempt may
+ * continue is returned separately.
  */
 import type { Database, Statement } from '../../db/database.js'
 import type { AttemptRef } from './claim.js'
@@ -20,11 +20,11 @@ export interface KnownEffect {
   isCurrent: boolean
   isRecorded: boolean
   value: unknown
-  /** The effect has happened, and its value could not be recorded: why. */
+  /** Why the value of an effect that happened could not be recorded; null when it was. */
   failure: string | null
 }
 
-/** What is known of the effect, and whether the attempt is still the task's current one. */
+/** The recorded effect, if any, and whether the attempt is still the task's current one. */
 export async function findEffect(db: Database, { taskId, attempt }: AttemptRef, key: string): Promise<KnownEffect> {
   const [row] = await db.run<KnownEffect>(FIND_EFFECT, [taskId, attempt, key])
   return row ?? { isCurrent: false, isRecorded: false, value: undefined, failure: null }
@@ -38,10 +38,10 @@ select t.id, $3, t.tenant, $2::integer, $4::text::jsonb, $5 from taskwire.tasks 
 on conflict (task_id, key) do nothing`,
 }
 
-/** What is recorded of an effect: its value, or why there is none. */
+/** The record of an effect: its value, or why there is none. */
 export type EffectRecord = { value: unknown } | { failure: string }
 
-/** The first to record an effect keeps it. */
+/** Records an effect. The first record of an effect is kept. */
 export async function recordEffect(db: Database, { taskId, attempt }: AttemptRef, key: string, record: EffectRecord): Promise<void> {
   const [value, failure] = 'failure' in record ? [null, record.failure] : [record.value, null]
   await db.run(RECORD_EFFECT, [taskId, attempt, key, JSON.stringify(value), failure])

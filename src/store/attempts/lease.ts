@@ -1,4 +1,4 @@
-/** Signs of life of running attempts, and the search for those that give none. */
+/** Renews the leases of running attempts, and finds attempts whose lease has expired. */
 import type { Database, Statement } from '../../db/database.js'
 import type { AttemptRef } from './claim.js'
 
@@ -23,13 +23,13 @@ returning l.task_id as "taskId", l.attempt, (select t.status = 'CANCELLING' from
 }
 
 export interface RenewedLease extends AttemptRef {
-  /** Somebody wishes that the task ends. */
+  /** Cancellation of the task was requested. */
   isCancelling: boolean
 }
 
 /**
- * Extends the leases that still hold, and returns those attempts. A lease that has run out stays so: from then on the
- * attempt may be rescued at any moment, and its worker has to give it up.
+ * Extends the leases that still hold, and returns their attempts. An expired lease stays expired: from then on the
+ * attempt may be rescued at any moment, and its worker must give it up.
  */
 export function renewLeasesIfHeld(db: Database, refs: readonly AttemptRef[], leaseMs: number): Promise<RenewedLease[]> {
   return db.run<RenewedLease>(RENEW_LEASES, [JSON.stringify(refs), leaseMs])
@@ -43,14 +43,14 @@ update taskwire.leases l set lease_until = least(l.lease_until, now() + $2::doub
 from current c where l.task_id = any(array[c.task_id])`,
 }
 
-/** Lets the leases of a worker that is about to end run out within `afterMs`, instead of when their time is over. */
+/** Lets the leases of a worker that is about to end expire within `afterMs`, if they would last longer. */
 export async function giveUpLeases(db: Database, refs: readonly AttemptRef[], afterMs: number): Promise<void> {
   await db.run(GIVE_UP_LEASES, [JSON.stringify(refs), afterMs])
 }
 
 export interface LostAttempt extends AttemptRef {
   worker: string
-  /** Its worker ran other attempts, too, so that this one is not to blame. */
+  /** Its worker was running other attempts too, so this one is not blamed. */
   isShared: boolean
   /** How many earlier attempts of the task were lost. */
   lostBefore: number
@@ -58,12 +58,12 @@ export interface LostAttempt extends AttemptRef {
   lostAloneBefore: number
 }
 
-/** The name of the error of an attempt that was lost while it was alone in its worker. */
+/** The error name of an attempt that was lost while it was alone in its worker. */
 export const LOST_ALONE = 'WorkerLost'
 
 const FIND_LOST_ATTEMPTS: Statement = {
   name: 'find_lost_attempts',
-  // The leases of a worker run out one after the other, and the last of them must still be known to have had company.
+  // A worker's leases expire one after another, and the last must still be known to have had company.
   text: `
 with lost as (
   select l.task_id, l.attempt, l.worker, l.shared, l.lease_until from taskwire.leases l where l.lease_until < now() order by l.lease_until limit $1
@@ -84,8 +84,8 @@ from lost l, lateral (
 }
 
 /**
- * Attempts whose lease has run out, at most `limit`. A lease that has run out cannot be revived, so the caller may settle them as
- * lost. Leases of the same worker that have not run out yet are marked as shared.
+ * Attempts whose lease has expired, at most `limit`. An expired lease cannot be revived, so the caller may settle them
+ * as lost. Leases of the same worker that still hold are marked as shared.
  */
 export function findLostAttempts(db: Database, limit: number): Promise<LostAttempt[]> {
   return db.run<LostAttempt>(FIND_LOST_ATTEMPTS, [limit])

@@ -1,15 +1,16 @@
 /**
- * What handlers log. In: lines of running attempts, in order; lines of an attempt that is no longer current are dropped.
- * Out: the messages to publish.
+ * Log lines of handlers. In: lines of running attempts, in order. Lines of an attempt that is no longer current are
+ * dropped. Out: the messages to publish.
  */
+import { markTenant, type Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
-import type { LogMessage } from '../../protocol/stream.js'
+import type { Event, LogMessage } from '../../protocol/stream.js'
 import type { LogLine, TaskId } from '../../protocol/task.js'
 import { MAX_PAGE_BYTES } from '../rows.js'
 import type { AttemptRef } from './claim.js'
 
 export interface LogReport extends AttemptRef {
-  /** Milliseconds since 1970, by the worker's clock: only the distance between lines of one batch counts. */
+  /** Milliseconds since 1970, by the worker's clock. Only the differences within a batch are used. */
   atMs: number
   level: LogLine['level']
   text: string
@@ -27,7 +28,7 @@ interface LogMessageRow extends LogRow {
 
 const RECORD_LOGS: Statement = {
   name: 'record_logs',
-  // The last line of a batch is written now; those before it as much earlier as they were logged.
+  // The last line of a batch gets the current time, and earlier lines keep their distance from it.
   text: `
 with input as (
   select r."taskId" as id, r.attempt, now() - (max(r."atMs") over () - r."atMs") * interval '1 ms' as at, r.level, r.text, r.ordinal
@@ -41,13 +42,13 @@ with input as (
   select id, attempt, tenant, at, level, text from current order by ordinal
   returning task_id, seq, attempt, at, level, text
 )
-select s.task_id as "taskId", c.status, c.version, s.seq::float8 as seq, s.attempt, s.at, s.level, s.text
-from stored s join (select distinct id, status, version from current) c on c.id = s.task_id order by s.seq`,
+select s.task_id as "taskId", c.tenant, c.status, c.version, s.seq::float8 as seq, s.attempt, s.at, s.level, s.text
+from stored s join (select distinct id, tenant, status, version from current) c on c.id = s.task_id order by s.seq`,
 }
 
-export async function recordLogsIfCurrent(db: Database, reports: readonly LogReport[]): Promise<LogMessage[]> {
-  const rows = await db.run<LogMessageRow>(RECORD_LOGS, [JSON.stringify(reports.map((report, ordinal) => ({ ...report, ordinal })))])
-  return rows.map(toLogMessage)
+export async function recordLogsIfCurrent(db: Database, reports: readonly LogReport[]): Promise<Event[]> {
+  const rows = await db.run<LogMessageRow & { tenant: string }>(RECORD_LOGS, [JSON.stringify(reports.map((report, ordinal) => ({ ...report, ordinal })))])
+  return rows.map((row) => ({ ...toLogMessage(row), ...markTenant(row.tenant) }))
 }
 
 const READ_LOGS: Statement = {
@@ -62,8 +63,11 @@ select seq, attempt, at, level, text, "isLast" from (
 ) page where bytes <= $5::integer order by seq limit $4::integer`,
 }
 
-/** The lines after `seq`, oldest first, at most `limit` and what a page holds; `next` is the `after` of the next one, or null. */
-export async function readLogs(db: Database, tenant: string, id: TaskId, after: number, limit: number): Promise<{ items: LogLine[]; next: number | null }> {
+/**
+ * The lines after `seq`, oldest first, at most `limit` and what fits into a page. `next` is the next page's `after`, or
+ * null.
+ */
+export async function readLogs({ tenant }: Principal, db: Database, id: TaskId, after: number, limit: number): Promise<{ items: LogLine[]; next: number | null }> {
   const rows = await db.run<LogRow & { isLast: boolean }>(READ_LOGS, [id, tenant, after, limit, MAX_PAGE_BYTES])
   const last = rows.at(-1)
   return { items: rows.map(toLogLine), next: last?.isLast === false ? last.seq : null }
@@ -78,7 +82,7 @@ where l.task_id = $1::text::uuid and l.tenant = $2 order by l.seq desc limit $3:
 }
 
 /** The latest lines as messages, oldest first, at most `limit`. */
-export async function readLatestLogs(db: Database, tenant: string, id: TaskId, limit: number): Promise<LogMessage[]> {
+export async function readLatestLogs({ tenant }: Principal, db: Database, id: TaskId, limit: number): Promise<LogMessage[]> {
   const rows = await db.run<LogMessageRow>(READ_LATEST_LOGS, [id, tenant, limit])
   return rows.map(toLogMessage).reverse()
 }

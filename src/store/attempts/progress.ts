@@ -1,10 +1,11 @@
 /**
- * Stores the latest progress of running attempts. In: at most one per attempt. An attempt that is no longer current
- * changes nothing. Out: the messages to publish, stamped with the version they belong to.
+ * Stores the latest progress of running attempts. In: at most one report per attempt. Reports of an attempt that is no
+ * longer current change nothing. Out: the messages to publish, with the version they belong to.
  */
+import { markTenant } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
-import type { ProgressMessage } from '../../protocol/stream.js'
+import type { Event } from '../../protocol/stream.js'
 import type { Progress, TaskId } from '../../protocol/task.js'
 import type { AttemptRef } from './claim.js'
 
@@ -14,6 +15,7 @@ export interface ProgressReport extends AttemptRef {
 
 interface ProgressRow {
   taskId: TaskId
+  tenant: string
   status: Status
   version: number
   attempt: number
@@ -35,10 +37,10 @@ with input as (
 update taskwire.tasks t
 set progress = c.progress || jsonb_build_object('at', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
 from current c where t.id = any(array[c.id])
-returning t.id as "taskId", t.status, t.version, t.attempt, t.progress`,
+returning t.id as "taskId", t.tenant, t.status, t.version, t.attempt, t.progress`,
 }
 
-export async function recordProgressIfCurrent(db: Database, reports: readonly ProgressReport[]): Promise<ProgressMessage[]> {
+export async function recordProgressIfCurrent(db: Database, reports: readonly ProgressReport[]): Promise<Event[]> {
   const rows = await db.run<ProgressRow>(RECORD_PROGRESS, [JSON.stringify(reports)])
-  return rows.map((row) => ({ type: 'progress', ...row }))
+  return rows.map(({ tenant, ...row }) => ({ type: 'progress', ...row, ...markTenant(tenant) }))
 }

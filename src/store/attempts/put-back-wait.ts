@@ -1,14 +1,14 @@
-/** How long a task has been put back by its own handler, in a row: by PostgreSQL's clock, from its attempts. */
+/** How long a task has been put back repeatedly by its own handler, by PostgreSQL's clock, from its attempts. */
 import type { Database, Statement } from '../../db/database.js'
 import type { TaskId } from '../../protocol/task.js'
 
-/** The name of the error of an attempt whose handler put its task back. */
+/** The error name of an attempt whose handler put its task back. */
 export const PUT_BACK = 'PutBack'
 
 export interface PutBackWait {
-  /** How often, since the last attempt that failed. Attempts that were handed back or lost in between change nothing. */
+  /** How often, since the last attempt that failed. Released and lost attempts in between are ignored. */
   count: number
-  /** Since the end of the first of those, in milliseconds; 0 when there is none. */
+  /** Milliseconds since the end of the first of those; 0 when there is none. */
   waitedMs: number
 }
 

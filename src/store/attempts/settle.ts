@@ -1,11 +1,11 @@
 /**
- * Ends attempts: turns the lease into the record of the attempt, moves the task on and writes what must follow.
+ * Settles attempts: turns the lease into a record of the attempt, moves the task on and writes what follows.
  *
- * In: per attempt the status that follows and why. An attempt is settled when it is still the task's current one and the
- * task is PROCESSING or CANCELLING; a late or repeated writer gets undefined: nothing changed. PENDING as the status that
- * follows means "put it back": the delivery of the next attempt is written, due at once; RETRYING the same, due later. A
- * task that is CANCELLING can only become COMPLETED, if its handler was faster, or CANCELLED. Out: per attempt the
- * transition, to be published by the caller after the commit.
+ * In: per attempt the next status and the reason. An attempt is settled while it is the task's current one and the task
+ * is PROCESSING or CANCELLING. A late or repeated writer gets undefined, and nothing changes. PENDING as the next
+ * status puts the task back: the delivery of its next attempt is written, due at once; RETRYING does the same, due
+ * later. A task that is CANCELLING can only become COMPLETED, if its handler finished first, or CANCELLED. Out: per
+ * attempt the transition, which the caller publishes after the commit.
  */
 import type { Database, Transaction } from '../../db/database.js'
 import type { AttemptError, AttemptOutcome } from '../../db/schema.js'
@@ -17,7 +17,7 @@ import type { AttemptRef } from './claim.js'
 
 export interface Settlement extends AttemptRef {
   outcome: AttemptOutcome
-  /** The status that follows. */
+  /** The next status. */
   status: 'COMPLETED' | 'FAILED' | 'PENDING' | 'RETRYING' | 'CANCELLED'
   /** With RETRYING: when the next attempt is due, in milliseconds from now. */
   retryInMs?: number
@@ -30,7 +30,7 @@ export interface Settlement extends AttemptRef {
 const SETTLE_ATTEMPTS = moveTasks({
   name: 'settle_attempts',
   input: [
-    // Of several attempts of one task the last: those before it are late.
+    // Of several attempts of one task only the last counts: the earlier ones are late.
     `input as (
   select distinct on (r."taskId") r."taskId" as id, r.attempt, r.outcome, r.status, r.reason, r.result, r.failure, r.error, r."retryInMs" as retry_in_ms
   from json_to_recordset($1::text::json) as r("taskId" uuid, attempt integer, outcome text, status taskwire.task_status, reason text,
@@ -72,8 +72,8 @@ from moved m`,
 })
 
 /**
- * Settles one attempt inside somebody's transaction: the transition, to be published after the commit. Undefined: the attempt is no
- * longer current, and the transaction must not commit.
+ * Settles one attempt inside the caller's transaction and returns the transition, to publish after the commit.
+ * Undefined: the attempt is no longer current, and the transaction must not commit.
  */
 export async function settleInTransaction(transaction: Transaction, settlement: Settlement): Promise<Event | undefined> {
   const [row] = await transaction.run<TransitionRow>(SETTLE_ATTEMPTS, [JSON.stringify([settlement])])

@@ -1,14 +1,14 @@
-/** How long a task has been waiting for a worker that knows its type: by PostgreSQL's clock, from its attempts. */
+/** How long a task has been waiting for a worker that knows its type, by PostgreSQL's clock, from its attempts. */
 import type { Database, Statement } from '../../db/database.js'
 import type { TaskId } from '../../protocol/task.js'
 
-/** The name of the error of an attempt whose worker had no handler for its type. */
+/** The error name of an attempt whose worker had no handler for its type. */
 export const NO_WORKER_FOR_TYPE = 'NoWorkerForType'
 
 export interface TypeWait {
-  /** How often in a row it was put back for this. */
+  /** How many consecutive attempts were put back for this. */
   count: number
-  /** Since the first of those, in milliseconds; 0 when there is none. */
+  /** Milliseconds since the first of those; 0 when there is none. */
   waitedMs: number
 }
 

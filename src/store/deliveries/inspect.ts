@@ -1,14 +1,14 @@
 /**
- * Looks for what the statements of this store can never leave behind, but a restored backup, a lost disk or a hand at the
- * console can: tasks that nothing would ever move again. For the doctor; these queries read whole tables.
+ * Finds tasks that would never move again, for the doctor. The store's own statements cannot leave such tasks behind,
+ * but a restored backup, a lost disk or manual SQL can. These queries read whole tables.
  */
 import { sql, type SQL } from 'drizzle-orm'
 import type { Database, Orm } from '../../db/database.js'
 
-/** What can be wrong: how many there are, and how it is mended. */
+/** The possible faults, each with its description, search and repair. */
 const FAULTS = {
   waitingWithoutDelivery: {
-    text: 'tasks wait, and no delivery would ever bring them to a worker',
+    text: 'waiting tasks without a delivery, so no worker would get them',
     find: sql`from taskwire.tasks t where t.status in ('SCHEDULED', 'PENDING', 'RETRYING')
       and not exists (select from taskwire.deliveries d where d.task_id = t.id and d.attempt = t.attempt + 1)`,
     mend: (found: SQL) => sql`
@@ -17,23 +17,23 @@ const FAULTS = {
       on conflict (task_id) do update set attempt = excluded.attempt, due_at = excluded.due_at`,
   },
   runningWithoutLease: {
-    text: 'tasks are PROCESSING, and no worker holds them',
+    text: 'PROCESSING tasks without a lease, so no worker holds them',
     find: sql`from taskwire.tasks t where t.status in ('PROCESSING', 'CANCELLING')
       and not exists (select from taskwire.leases l where l.task_id = t.id and l.attempt = t.attempt)`,
-    // A lease that has run out is what the relay rescues.
+    // The relay rescues the attempt of an expired lease.
     mend: (found: SQL) => sql`
       insert into taskwire.leases (task_id, attempt, tenant, worker, lease_until)
       select t.id, t.attempt, t.tenant, 'unknown', now() ${found} for update of t
       on conflict (task_id) do update set attempt = excluded.attempt, lease_until = excluded.lease_until`,
   },
   deliveriesOfOthers: {
-    text: 'deliveries belong to tasks that do not wait',
+    text: 'deliveries of tasks that are not waiting',
     find: sql`from taskwire.deliveries d where not exists (select from taskwire.tasks t
       where t.id = d.task_id and t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING', 'WAITING'))`,
     mend: (found: SQL) => sql`delete from taskwire.deliveries where task_id in (select d.task_id ${found})`,
   },
   leasesOfOthers: {
-    text: 'leases belong to tasks that do not run',
+    text: 'leases of tasks that are not running',
     find: sql`from taskwire.leases l where not exists (select from taskwire.tasks t
       where t.id = l.task_id and t.attempt = l.attempt and t.status in ('PROCESSING', 'CANCELLING'))`,
     mend: (found: SQL) => sql`delete from taskwire.leases where task_id in (select l.task_id ${found})`,
@@ -46,7 +46,7 @@ export interface Fault {
   count: number
 }
 
-/** What is wrong now; a statement sees one moment, so what is under way is not mistaken for a fault. */
+/** The current faults. Each statement sees one snapshot, so a change in progress is not mistaken for a fault. */
 export async function findFaults(db: Database): Promise<Fault[]> {
   const counted = await Promise.all(
     (Object.keys(FAULTS) as Fault['name'][]).map(async (name) => {
@@ -57,7 +57,7 @@ export async function findFaults(db: Database): Promise<Fault[]> {
   return counted.filter(({ count }) => count > 0)
 }
 
-/** Mends these, all or none. */
+/** Repairs all of these faults in one transaction. */
 export async function mendFaults(db: Database, faults: readonly Pick<Fault, 'name'>[]): Promise<void> {
   await db.transaction(async (transaction) => {
     for (const { name } of faults) await transaction.orm.execute(FAULTS[name].mend(FAULTS[name].find))
@@ -69,9 +69,9 @@ export interface Pulse {
   server: string
   /** Deliveries that have been due for a minute: no relay takes them, or the broker does not. */
   overdueDeliveries: number
-  /** Leases that ran out ten seconds ago: no relay rescues them. */
+  /** Leases that expired ten seconds ago: no relay rescues their attempts. */
   overdueLeases: number
-  /** The role that is logged in may do everything on the server. */
+  /** Whether the role of this connection is a superuser. */
   isSuperuser: boolean
 }
 

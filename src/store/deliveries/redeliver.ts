@@ -1,9 +1,9 @@
 /**
- * Makes everything due again that was handed to a broker whose memory is gone.
+ * Makes every dispatched delivery due again after the broker has lost its data.
  *
- * Of several relays that notice, one changes the stored epoch, and with it, in the same statement, the deliveries: those
- * that were handed over, or should have been, and that nobody has claimed. What waits for a later start stays as it is. A
- * delivery that was made all the same is harmless: the claim decides.
+ * When several relays notice it, only one changes the stored epoch and, in the same statement, the deliveries: those
+ * that were dispatched, or should have been, and were not claimed. Deliveries that wait for a later start are
+ * unchanged. Redelivering one that did arrive is harmless: the claim decides.
  */
 import type { Database, Statement } from '../../db/database.js'
 
@@ -26,8 +26,8 @@ select (select count(*) from changed)::integer as "changed", (select count(*) fr
 }
 
 /**
- * @param windowMs how far in the future a delivery may be due that was handed over already
- * @returns how many deliveries are due again; undefined: the epoch is the one that is known
+ * @param windowMs how far in the future a dispatched delivery may be due
+ * @returns how many deliveries are due again; undefined when the epoch is the known one
  */
 export async function redeliverIfNewEpoch(db: Database, broker: string, epoch: string, windowMs: number): Promise<number | undefined> {
   const [row] = await db.run<{ changed: number; redelivered: number }>(REDELIVER, [broker, epoch, windowMs])

@@ -1,10 +1,11 @@
 /**
- * Takes deliveries that are due: later starts whose time has come, and what nobody claimed in time.
+ * Takes due deliveries: later starts whose time has come, and deliveries that were not claimed in time.
  *
- * Several relays may take at once (`skip locked`). Each delivery taken is given a new due time, further away each time,
- * in case this hand-over is lost too; the claim deletes it. A SCHEDULED task becomes PENDING in the same statement; one that
- * somebody is changing now (a cancel locks the task first and its delivery then, so to wait here would be a deadlock) stays
- * due. A delivery that its task can no longer use is deleted. Out: what to hand to the broker, and the transitions to publish.
+ * Several relays may take at once (`skip locked`). Each delivery taken gets a new due time, further away each time, in
+ * case this dispatch is lost too; the claim deletes it. A SCHEDULED task becomes PENDING in the same statement. If
+ * another transaction is changing the task (a cancel locks the task first and then its delivery, so waiting here would
+ * deadlock), its delivery stays due. A delivery that its task can no longer use is deleted. Out: the deliveries to
+ * dispatch, and the transitions to publish.
  */
 import type { Database, Statement } from '../../db/database.js'
 import type { TaskFacts } from '../../protocol/notice.js'
@@ -19,7 +20,7 @@ export interface DueDelivery extends AttemptRef {
   priority: number
 }
 
-/** However often a hand-over was lost, the next comes after this time at the latest. */
+/** However often its dispatch was lost, a delivery is dispatched again after at most this time. */
 export const MAX_PAUSE_MS = 30_000
 
 const TAKE_DUE = moveTasks({
@@ -64,19 +65,19 @@ const TAKE_DUE = moveTasks({
   where d.task_id = any(array[due.task_id]) and due.status is null
 )`,
   ],
-  answer: `select task_id as "taskId", attempt, queue, priority, null as version, null as at, null as facts
+  answer: `select task_id as "taskId", attempt, queue, priority, null as tenant, null as version, null as at, null as facts
 from kept
 union all
-select id, attempt, null, null, version, at, facts
+select id, attempt, null, null, tenant, version, at, facts
 from moved`,
 })
 
 /** A delivery that was taken, or the transition of a task that started. */
-type TakenRow = (DueDelivery & { version: null }) | { taskId: TaskId; attempt: number; version: number; at: Date; facts: TaskFacts }
+type TakenRow = (DueDelivery & { version: null }) | { taskId: TaskId; attempt: number; tenant: string; version: number; at: Date; facts: TaskFacts }
 
 /**
- * Of one queue.
- * @param claimWindowMs how long workers have to claim what is handed over now; doubled with each hand-over, to 30 s
+ * Takes due deliveries of one queue.
+ * @param claimWindowMs how long workers have to claim what is dispatched now; doubled with each dispatch, up to 30 s
  */
 export async function takeDueDeliveries(
   db: Database,
@@ -96,7 +97,7 @@ export async function takeDueDeliveries(
 
 const LIST_WAITING_QUEUES: Statement = {
   name: 'list_waiting_queues',
-  // From one queue in the index to the next, however many deliveries lie between.
+  // Skips from one queue to the next in the index, however many deliveries are in between.
   text: `
 with recursive names as (
   (select d.queue from taskwire.deliveries d order by d.queue limit 1)
@@ -120,7 +121,7 @@ from taskwire.tasks t
 where t.id = d.task_id and t.status = 'PENDING' and d.due_at > now()`,
 }
 
-/** For tests that run tasks without a broker: a delivery that a broker would hold by now is due at once. */
+/** For tests that run tasks without a broker: makes deliveries that a broker would already hold due at once. */
 export async function makePendingDeliveriesDue(db: Database): Promise<void> {
   await db.run(MAKE_PENDING_DUE, [])
 }

@@ -1,13 +1,15 @@
 /**
- * All tasks of a filter as lines of a file, page by page in the order of their ids. PostgreSQL writes the lines: a row that never
- * becomes an object costs this process a few bytes. A page is so many tasks looked at, not found: so a rare filter makes no long
- * statement, and the walk along the ids is the only plan there is. A page has a budget in bytes, too: it ends before the row that goes
- * beyond it, and a row that is larger than the budget by itself is read in slices.
+ * All tasks of a filter as lines of a file, page by page in the order of their ids. PostgreSQL writes the lines, so a
+ * row never becomes an object and costs this process a few bytes. A page is limited by the tasks examined, not by those
+ * found: a rare filter causes no long statement, and the walk along the ids is the only possible plan. A page also has
+ * a budget in bytes: it ends before the row that would exceed it, and a single row larger than the budget is read in
+ * slices.
  */
+import type { Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { TaskFilter } from '../../protocol/filter.js'
 import type { TaskId } from '../../protocol/task.js'
-import { boundedTime } from '../stored-values.js'
+import { boundedTime, shownFailure, shownJson, shownTags } from '../stored-values.js'
 import { afterFilter, filterParameters, FITS } from './filter-sql.js'
 
 export type ExportFormat = 'csv' | 'ndjson'
@@ -15,15 +17,15 @@ export type ExportFormat = 'csv' | 'ndjson'
 export interface ExportPage {
   lines: string | null
   rows: number
-  /** Cells that are longer than a spreadsheet shows; of a CSV page. */
+  /** CSV only: number of cells that are too long for a spreadsheet. */
   longCells: number
-  /** A row larger than the budget; the page has no other. Its line is read with `exportSlice`. */
+  /** A row larger than the budget. It is the page's only row; read its line with `exportSlice`. */
   large: LargeRow | null
-  /** The last one looked at, whether it fits or not. */
+  /** The id of the last task examined, whether or not it matched. */
   lastId: TaskId | null
-  /** How many were looked at. */
+  /** Number of tasks examined. */
   walked: number
-  /** Whether there are no more. */
+  /** Whether this is the last page. */
   isLast: boolean
 }
 
@@ -31,13 +33,13 @@ export interface LargeRow {
   id: TaskId
   /** The length of its line, in characters. */
   length: number
-  /** Changes when the row does. */
+  /** Changes whenever the row does. */
   state: string
 }
 
-/** Excel shows so many UTF-16 units of a cell, and drops the rest. */
+/** Excel shows this many UTF-16 units of a cell and drops the rest. */
 export const MAX_CELL_LENGTH = 32_767
-/** U+FEFF, by which Excel knows that a file is UTF-8. */
+/** U+FEFF, by which Excel recognizes UTF-8. */
 export const BYTE_ORDER_MARK = '\uFEFF'
 
 /** The first line of a CSV file. */
@@ -46,30 +48,36 @@ export const CSV_HEADING = 'id,title,type,status,attempt,priority,queue,tags,cre
 /** `2026-01-31T12:00:00.000Z` */
 const instant = (column: string) => `to_char(${boundedTime(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
-/** What spreadsheets pass over before a formula, or take for the end of another cell: blanks and invisible characters, quotes, separators. */
+/**
+ * Characters that spreadsheets skip before a formula, or treat as the end of another cell: blanks and invisible
+ * characters, quotes, separators.
+ */
 const PASSED_OVER =
   '\\u0001-\\u0020\\u007F-\\u00A0\\u00AD\\u034F\\u061C\\u115F\\u1160\\u1680\\u17B4\\u17B5\\u180B-\\u180F\\u2000-\\u200F\\u2028-\\u202F\\u205F-\\u206F\\u2800\\u2E00-\\u2E2E\\u2E30-\\u2E7F\\u3000\\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF0-\\uFFFB' +
   `"''\`\\u00B4\\u00AB\\u00BB\\u2018-\\u201F\\u2039\\u203A\\uFF02\\uFF07,;:|\\u060C\\u061B\\u3001\\uFE50\\uFE54\\uFE55\\uFF0C\\uFF1A\\uFF1B\\uFF5C\\uFF64`
-/** Also as full-width and small forms, and the minus sign. */
+/** Including the full-width and small forms, and the minus sign. */
 const FORMULA_SIGNS = '-=+@\\u2212\\uFE62\\uFE63\\uFE66\\uFE6B\\uFF0B\\uFF0D\\uFF1D\\uFF20'
 
 /**
- * Whether a spreadsheet might run the text as a formula, as SQL. A tab or a line break at the start counts by itself, and so do two hundred
- * characters that are passed over: a large text is not searched for what comes behind them.
+ * SQL that tells whether a spreadsheet might run the text as a formula. A tab or line break at the start is enough, and
+ * so are two hundred skipped characters: a large text is not searched for what follows them.
  * @see https://owasp.org/www-community/attacks/CSV_Injection
  */
 export const looksLikeFormula = (text: string) => `(${mayBeFormula(text)} and left(${text}, 200) ~ '^([\\t\\r\\n]|[${PASSED_OVER}]*[${FORMULA_SIGNS}]|[${PASSED_OVER}]{200})')`
 
-/** Nearly every cell begins with a letter, a digit or a brace: the long pattern need not be asked. */
+/** Nearly every cell begins with a letter, a digit or a brace, and then the long pattern need not be evaluated. */
 const mayBeFormula = (text: string) => `not (ascii(${text}) between 97 and 123 or ascii(${text}) between 48 and 57 or ascii(${text}) between 65 and 90)`
 
-/** With an apostrophe before it when it looks like a formula. */
+/** The text, after an apostrophe if it looks like a formula. */
 const guarded = (text: string) => `(case when ${looksLikeFormula(text)} then '''' else '' end || (${text}))`
 
-/** A text as a cell, in quotes (RFC 4180). */
+/** A text as a quoted cell (RFC 4180). */
 const cell = (text: string) => `coalesce('"' || replace(${guarded(text)}, '"', '""') || '"', '')`
 
-/** In UTF-16 units: two for a character beyond the first plane. Those are only counted where they decide. */
+/**
+ * Counts UTF-16 units: two for a character beyond the basic multilingual plane. Those are only counted where they
+ * decide.
+ */
 const isLongCell = (text: string) => `(case when char_length(${text}) > ${MAX_CELL_LENGTH} then 1 when coalesce(char_length(${text}), 0) * 2 <= ${MAX_CELL_LENGTH} then 0
   else (char_length(regexp_replace(${text}, '[\\U00010000-\\U0010FFFF]', '..', 'g')) > ${MAX_CELL_LENGTH})::integer end)`
 
@@ -91,17 +99,20 @@ const CSV_LINE = [
 ].join(` || ',' || `)
 
 const JSON_LINE = `json_build_object('id', t.id, 'title', t.title, 'type', t.type, 'status', t.status, 'version', t.version, 'attempt', t.attempt,
-  'maxAttempts', t.max_attempts, 'queue', t.queue, 'priority', t.priority, 'tags', t.tags, 'payload', t.payload, 'result', t.result,
-  'failure', t.failure, 'runAt', ${instant('t.run_at')}, 'expiresAt', ${instant('t.expires_at')}, 'createdAt', ${instant('t.created_at')},
+  'maxAttempts', t.max_attempts, 'queue', t.queue, 'priority', t.priority, 'tags', ${shownTags('t.tags')}, 'payload', ${shownJson('c.payload')}::json,
+  'result', ${shownJson('c.result')}::json, 'failure', ${shownFailure('t.failure', 't.attempt')}, 'runAt', ${instant('t.run_at')}, 'expiresAt', ${instant('t.expires_at')}, 'createdAt', ${instant('t.created_at')},
   'startedAt', ${instant('t.started_at')}, 'finishedAt', ${instant('t.finished_at')}, 'uniqueKey', t.unique_key, 'parentId', t.parent_id,
   'batchId', t.batch_id, 'callbackUrl', t.callback_url)::text`
 
-/** Only a row whose line is longer can have a cell that is. */
+/** Only a row with a longer line can have a cell that is too long. */
 const COUNT_LONG_CELLS = `case when octet_length(line) > ${MAX_CELL_LENGTH} then ${isLongCell('c.payload')} + ${isLongCell('c.result')} else 0 end`
 
-/** `offset 0` keeps the planner from copying an expression to each place that names it: a large row would be written out several times. */
+/**
+ * `offset 0` keeps the planner from copying an expression to each of its uses, which would write a large row several
+ * times.
+ */
 const made = (line: string) => `cross join lateral (select t.payload::text as payload, t.result::text as result offset 0) c cross join lateral (select ${line} as line offset 0) l`
-/** A page of large rows on a busy server takes its time. */
+/** A page of large rows takes long on a busy server. */
 const DEADLINE_MS = 120_000
 
 function exportText(line: string, longCells: string): string {
@@ -137,14 +148,17 @@ const EXPORT_PAGE: Record<ExportFormat, Statement> = {
 const sliceText = (line: string) => `
 select substring(line from $3::integer for $4::integer) as slice
 from taskwire.tasks t ${made(line)}
-where t.id = any(array[$1::text::uuid]) and t.version || ' ' || t.xmin = $2`
+where t.id = any(array[$1::text::uuid]) and t.tenant = $5 and t.version || ' ' || t.xmin = $2`
 
 const EXPORT_SLICE: Record<ExportFormat, Statement> = {
   csv: { name: 'export_csv_slice', deadlineMs: DEADLINE_MS, text: sliceText(CSV_ROW) },
   ndjson: { name: 'export_ndjson_slice', deadlineMs: DEADLINE_MS, text: sliceText(JSON_ROW) },
 }
 
-/** As the planner does: the rows of a page as last analyzed, times the pages of now. Before the first time the table is small enough to count. */
+/**
+ * Estimates as the planner does: the rows per page as last analyzed, times the current pages. A table that was never
+ * analyzed is small enough to count.
+ */
 const READ_SCOPE: Statement = {
   name: 'read_export_scope',
   text: `
@@ -155,7 +169,10 @@ select coalesce($1::text::timestamptz, now())::timestamptz(3) as until,
 from pg_class c where c.oid = 'taskwire.tasks'::regclass`,
 }
 
-/** Up to which moment tasks are exported when the filter does not say, and about how many tasks there are in all: to count them would read a large table. */
+/**
+ * The upper bound of the creation time, if the filter has none, and the estimated number of all tasks. Counting them
+ * would read a large table.
+ */
 export async function readExportScope(db: Database, { createdBefore }: TaskFilter): Promise<{ until: string; estimatedTasks: number }> {
   const [row] = await db.run<{ until: Date; estimatedTasks: number }>(READ_SCOPE, [createdBefore ?? null])
   if (row === undefined) throw new Error('PostgreSQL gave no time')
@@ -163,26 +180,26 @@ export async function readExportScope(db: Database, { createdBefore }: TaskFilte
 }
 
 /**
- * @param limit how many tasks are looked at
- * @param maxBytes of its lines; a row that is larger by itself is the whole page
+ * @param limit how many tasks are examined
+ * @param maxBytes of all lines; a single row that is larger is a page of its own
  */
 export async function exportPage(
+  principal: Principal,
   db: Database,
-  tenant: string,
   filter: TaskFilter,
   { format, afterId, limit, maxBytes }: { format: ExportFormat; afterId: TaskId | null; limit: number; maxBytes: number },
 ): Promise<ExportPage> {
-  const [page] = await db.run<ExportPage>(EXPORT_PAGE[format], [...filterParameters(tenant, filter), afterId, limit, maxBytes])
+  const [page] = await db.run<ExportPage>(EXPORT_PAGE[format], [...filterParameters(principal, filter), afterId, limit, maxBytes])
   if (page === undefined) throw new Error('PostgreSQL gave no page')
   return page
 }
 
 /**
- * So many characters of a line, from a place (0 is the first).
- * @throws Error when the task has changed since its page was read: the slices would not fit together
+ * `count` characters of a line, starting at `from` (0 is the first).
+ * @throws Error when the task has changed since its page was read, because the slices would not fit together
  */
-export async function exportSlice(db: Database, { id, state }: LargeRow, format: ExportFormat, from: number, count: number): Promise<string> {
-  const [row] = await db.run<{ slice: string }>(EXPORT_SLICE[format], [id, state, from + 1, count])
-  if (row === undefined) throw new Error(`the task ${id} has changed while its row was written: the export is tried again`)
+export async function exportSlice({ tenant }: Principal, db: Database, { id, state }: LargeRow, format: ExportFormat, from: number, count: number): Promise<string> {
+  const [row] = await db.run<{ slice: string }>(EXPORT_SLICE[format], [id, state, from + 1, count, tenant])
+  if (row === undefined) throw new Error(`the task ${id} changed while its row was being written; trying the export again`)
   return row.slice
 }

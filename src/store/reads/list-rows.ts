@@ -1,4 +1,5 @@
-/** What lists that are kept current read: the rows of tasks that may have changed, and how many tasks fit. */
+/** Reads for lists that are kept current: the rows of tasks that may have changed, and the number of matching tasks. */
+import type { Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { TaskFilter } from '../../protocol/filter.js'
 import { MAX_COUNTED, type ListCounts } from '../../protocol/list.js'
@@ -9,22 +10,25 @@ import { columnsToFit, FITS, further, GIVEN, parametersOf } from './filter-sql.j
 import { DELIVERIES, ENDS, LAST_ID, LEASES, WALK_OF_STATUS, type Walk } from './list-walks.js'
 import { chooseWalk } from './list.js'
 
-/** `data` of a progress that is larger, in bytes, is left out of lists. */
+/** Lists leave out the `data` of a larger progress. In bytes. */
 const MAX_PROGRESS_BYTES = 4_096
 
 export interface ListedRow {
   task: TaskSummary
-  /** Another one whenever the row was written. */
+  /** Changes whenever the row is written. */
   stamp: string
 }
 
-/** What rows show, besides progress. */
+/** The columns that rows show, besides progress. */
 const ROW_COLUMNS = [
   ...['title', 'type', 'status', 'version', 'attempt', 'max_attempts', 'queue', 'priority', 'tags', 'failure', 'run_at', 'created_at', 'started_at'],
   ...['finished_at', 'expires_at', 'unique_key', 'parent_id', 'batch_id', 'callback_url'],
 ]
 
-/** Behind a fence, as in `list.ts`: found by id, and then looked at. `xmin` is the transaction that wrote the row last. */
+/**
+ * Materialized as in `list.ts`: rows are found by id and filtered afterwards. `xmin` is the transaction that last wrote
+ * the row.
+ */
 const READ_LIST_ROWS: Statement = {
   name: 'read_list_rows',
   forceCustomPlan: true,
@@ -37,25 +41,26 @@ with ${GIVEN}, seen as materialized (
 select ${SUMMARY_COLUMNS}, t.stamp from seen t where ${FITS}`,
 }
 
-/** The rows of those of these tasks that fit, in no order, without payload and result. */
-export async function readListRows(db: Database, tenant: string, filter: TaskFilter, ids: readonly TaskId[]): Promise<ListedRow[]> {
-  const rows = await db.run<SummaryRow & { stamp: string }>(READ_LIST_ROWS, [...parametersOf(tenant, filter, undefined), JSON.stringify(ids)])
+/** The rows of these tasks that match the filter, in no order, without payload and result. */
+export async function readListRows(principal: Principal, db: Database, filter: TaskFilter, ids: readonly TaskId[]): Promise<ListedRow[]> {
+  const rows = await db.run<SummaryRow & { stamp: string }>(READ_LIST_ROWS, [...parametersOf(principal, filter, undefined), JSON.stringify(ids)])
   return rows.map((row) => ({ task: toSummary(row), stamp: row.stamp }))
 }
 
-/** Where each status is counted when there are too many tasks to look at; undefined: of such tasks there may always be more. */
+/** Where each status is counted if there are too many tasks to examine; undefined: there may always be more such tasks. */
 const COUNTED_ALONG: Readonly<Record<Status, Walk | undefined>> = { ...WALK_OF_STATUS, WAITING: DELIVERIES }
 const statusesAlong = (walk: Walk | undefined) => STATUSES.filter((status) => COUNTED_ALONG[status] === walk)
 
 /**
- * How many tasks fit, whatever their status. Each walk looks at `MAX_COUNTED` candidates at most. Where the newest of a filter are more than
- * that, tasks that have not ended are counted where only such have a row, and so are those that ended badly.
+ * Number of matching tasks by status. Each walk examines at most `MAX_COUNTED` candidates. When a filter's newest
+ * candidates are more than that, unfinished tasks are counted where only they have a row, and so are those that ended
+ * badly.
  */
-export async function countTasks(db: Database, tenant: string, given: TaskFilter): Promise<ListCounts> {
+export async function countTasks(principal: Principal, db: Database, given: TaskFilter): Promise<ListCounts> {
   const filter = { ...given }
   delete filter.status
-  const { walk } = await chooseWalk(db, tenant, filter, undefined, MAX_COUNTED)
-  const newest = await countAlong(db, tenant, filter, walk)
+  const { walk } = await chooseWalk(principal, db, filter, undefined, MAX_COUNTED)
+  const newest = await countAlong(principal, db, filter, walk)
   if (newest.isWhole) return { byStatus: newest.byStatus, more: [] }
   const places: { walk: Walk; statuses: readonly Status[]; of?: Status }[] = [
     { walk: DELIVERIES, statuses: statusesAlong(DELIVERIES) },
@@ -65,7 +70,7 @@ export async function countTasks(db: Database, tenant: string, given: TaskFilter
   const byNow = new Map(Object.entries(newest.byStatus) as [Status, number][])
   const more = statusesAlong(undefined)
   for (const { walk: place, statuses, of } of places) {
-    const { byStatus, isWhole } = await countAlong(db, tenant, of === undefined ? filter : { ...filter, status: of }, place)
+    const { byStatus, isWhole } = await countAlong(principal, db, of === undefined ? filter : { ...filter, status: of }, place)
     for (const status of statuses) {
       const count = isWhole ? (byStatus[status] ?? 0) : Math.max(byStatus[status] ?? 0, newest.byStatus[status] ?? 0)
       byNow.set(status, count)
@@ -77,11 +82,11 @@ export async function countTasks(db: Database, tenant: string, given: TaskFilter
 
 interface Counted {
   byStatus: ListCounts['byStatus']
-  /** All candidates were looked at. */
+  /** Whether all candidates were examined. */
   isWhole: boolean
 }
 
-async function countAlong(db: Database, tenant: string, filter: TaskFilter, walk: Walk): Promise<Counted> {
+async function countAlong(principal: Principal, db: Database, filter: TaskFilter, walk: Walk): Promise<Counted> {
   const text = `
 with ${GIVEN}, walked as materialized (${walk.text(LAST_ID)} limit ${MAX_COUNTED}), seen as materialized (
   select ${columnsToFit('status')}
@@ -92,7 +97,7 @@ with ${GIVEN}, walked as materialized (${walk.text(LAST_ID)} limit ${MAX_COUNTED
 select (select json_object_agg(status, count) from counted) as "byStatus", (select count(*)::integer from walked) as looks`
   const [row] = await db.run<{ byStatus: ListCounts['byStatus'] | null; looks: number }>(
     { name: `count_by_${walk.name}`, forceCustomPlan: true, text },
-    parametersOf(tenant, filter, undefined),
+    parametersOf(principal, filter, undefined),
   )
   return { byStatus: row?.byStatus ?? {}, isWhole: (row?.looks ?? 0) < MAX_COUNTED }
 }

@@ -1,11 +1,12 @@
 /**
- * The orders in which a list can walk over tasks, newest first: each an index that holds only candidates for a filter.
+ * The orders in which a list can walk over tasks, newest first: each uses an index that holds only candidates for a
+ * filter.
  *
- * A walk reads its index backward and stops after a step, so its cost is that of the step, however large the tables are. Each is
- * written so that no other index can serve it: a column that is compared with `=` is left out of an order, and the planner
- * might walk all tasks for a type that it takes to be frequent. Compared with `>=` and `<=`, it stays in the order, which one index has.
- * And what the index does not have, the tenant above all, is looked at afterwards: as a condition it would promise so few rows that
- * reading and sorting all of them seems cheap.
+ * A walk reads its index backward and stops after a step, so it costs one step, however large the tables are. Each is
+ * written so that no other index can serve it. A column compared with `=` is dropped from the sort order, and the
+ * planner might then walk all tasks for a type that it thinks is frequent. Compared with `>=` and `<=`, it stays in the
+ * order, which only one index has. Columns that are not in the index, above all the tenant, are checked afterwards: as
+ * a condition they would promise so few rows that reading and sorting all of them would look cheap.
  */
 import type { FilterName, TaskFilter } from '../../protocol/filter.js'
 import type { Status } from '../../protocol/status.js'
@@ -14,18 +15,21 @@ import { POSITION_ID, POSITION_TIME, valueOf } from './filter-sql.js'
 
 export interface Walk {
   readonly name: string
-  /** `select id … order by …`, of those before this id (an expression), without a limit. */
+  /** `select id … order by …` of the tasks before this id (an expression), without a limit. */
   text(before: string): string
-  /** Newest first by id, or by the time of creation. */
+  /** Newest first, by id or by time of creation. */
   readonly order: 'id' | 'created'
 }
 
-/** No id is greater. */
+/** The greatest id. */
 export const LAST_ID = `'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid`
 export const BEFORE_ID = `coalesce(${POSITION_ID}::uuid, ${LAST_ID})`
-/** Times beyond both ends of what a position can say are shown as those ends, so that these stand for all that lies beyond them. */
+/**
+ * A position shows times beyond what RFC 3339 can express as the first or last one, so these stand for everything
+ * beyond them.
+ */
 const BEFORE_TIME = `case ${POSITION_TIME} when '${LAST_INSTANT}' then 'infinity' when '${FIRST_INSTANT}' then '-infinity' else coalesce(${POSITION_TIME}::timestamptz, 'infinity') end`
-/** Of the order by time: only what comes behind the position. */
+/** In the order by time: only tasks behind the position. */
 export const IS_BEHIND = `(t.created_at, t.id) < (${BEFORE_TIME}, ${BEFORE_ID})`
 const within = (column: string, value: string) => `${column} >= ${value} and ${column} <= ${value}`
 
@@ -49,10 +53,10 @@ const PARENT = walkTasks('parent', 'parent_id', `${valueOf('parent')}::uuid`)
 const TYPE = walkTasks('type', 'type', valueOf('type'))
 const QUEUE = walkTasks('queue', 'queue', valueOf('queue'), ` and t.queue <> 'default'`)
 const TAG = walkOthers('tag', 'task_tags', `o.tenant = $1 and o.tag = ${valueOf('tag')} and `)
-/** Tasks that wait for a worker have a delivery, those that run have a lease. */
+/** Tasks that wait for a worker have a delivery; running tasks have a lease. */
 export const DELIVERIES = walkOthers('deliveries', 'deliveries')
 export const LEASES = walkOthers('leases', 'leases')
-/** Tasks that ended badly stand in a partial index of the history; nothing leaves a final status. */
+/** Tasks that ended badly are in a partial index of the history, because a final status never changes. */
 export const ENDS: Walk = {
   name: 'ends',
   order: 'id',
@@ -60,7 +64,7 @@ export const ENDS: Walk = {
     and o.status in ('FAILED', 'CANCELLED', 'EXPIRED') and o.task_id < ${before} order by o.status desc, o.task_id desc`,
 }
 
-/** In the order of their creation by PostgreSQL's clock, of which ids are only near. */
+/** In the order of their creation by PostgreSQL's clock, which the ids only approximate. */
 export const CREATED: Walk = {
   name: 'created',
   order: 'created',
@@ -70,8 +74,8 @@ export const CREATED: Walk = {
 }
 
 /**
- * Where the tasks of a status have a row, besides that in `tasks`. Tasks that are WAITING or COMPLETED have none: COMPLETED is where most end.
- * What a list counts follows from this, too.
+ * The index that holds the tasks of a status, besides those of `tasks`. COMPLETED is where most tasks end, and WAITING
+ * tasks are in no index of their own. The counts of a list follow from this, too.
  */
 export const WALK_OF_STATUS = {
   SCHEDULED: DELIVERIES,
@@ -86,7 +90,7 @@ export const WALK_OF_STATUS = {
   EXPIRED: ENDS,
 } as const satisfies Record<Status, Walk | undefined>
 
-/** The walk that serves a filter; those that look at few tasks first, which decides between equals. `null`: none does. */
+/** The walk that serves a filter; those over few tasks come first, which decides between equals. `null`: none does. */
 const WALK_OF_FILTER: { readonly [Name in FilterName]: ((value: NonNullable<TaskFilter[Name]>) => Walk | undefined) | null } = {
   batch: () => BATCH,
   parent: () => PARENT,
@@ -95,13 +99,13 @@ const WALK_OF_FILTER: { readonly [Name in FilterName]: ((value: NonNullable<Task
   // Most tasks are in the default queue.
   queue: (queue) => (queue === 'default' ? undefined : QUEUE),
   status: (status) => WALK_OF_STATUS[status],
-  // These have an order of their own, `CREATED`.
+  // `CREATED` serves these, in an order of its own.
   createdAfter: null,
   createdBefore: null,
   q: null,
 }
 
-/** The walks that reach every task of the filter, in the order of ids; the last resort is that over all tasks. */
+/** The walks that reach every task of the filter, in the order of ids. The last resort is the walk over all tasks. */
 export function walksOf(filter: TaskFilter): [Walk, ...Walk[]] {
   const [first, ...others] = (Object.keys(WALK_OF_FILTER) as FilterName[]).flatMap((name) => walkOf(name, filter[name]) ?? [])
   return first === undefined ? [ALL] : [first, ...others]

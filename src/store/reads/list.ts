@@ -1,18 +1,19 @@
 /**
- * Pages of tasks, newest first. Whatever is asked for, and however large the tables are, a page costs a bounded number of rows.
+ * Pages of tasks, newest first. For any filter and any table size, a page reads a bounded number of rows.
  *
- * 1. The walk: the index that holds the fewest candidates (see `list-walks.ts`). Where several could serve, each says how far back
- *    its first 1,000 reach; the one that reaches furthest is the sparsest.
- * 2. Steps along the walk, each a short statement, until enough tasks fit, the walk ends, or `maxLooks` candidates were looked at. In
- *    the last case the page is short, and the next one goes on from there.
- * 3. The rows, up to so many bytes: first those of the ids that were found, so that memory never holds what is not sent.
+ * 1. The walk: the index that holds the fewest candidates (see `list-walks.ts`). When several would serve, each reports
+ *   how far back its first 1,000 candidates reach; the one that reaches furthest is the sparsest.
+ * 2. Steps along the walk, each a short statement, until enough tasks match, the walk ends, or `maxLooks` candidates
+ *   were examined. In the last case the page is short, and the next one continues from there.
+ * 3. The rows, up to a number of bytes. The ids are found first, so that memory never holds rows that are not sent.
  *
- * With a range of creation times the order is that of the times, by PostgreSQL's clock, because ids are only near it. The walk is that
- * over the times, or the whole of a small one.
+ * With a range of creation times, the order is that of the times by PostgreSQL's clock, because ids only approximate
+ * it. The walk is then the one over the times, or all of a small one.
  *
- * `tasks` has no index on status, because status changes (see `db/schema.ts`). A rare status is found where only such tasks
- * have a row: a delivery, a lease, a partial index of the history.
+ * `tasks` has no index on status, because status changes (see `db/schema.ts`). A rare status is found where only such
+ * tasks have a row: a delivery, a lease, a partial index of the history.
  */
+import type { Principal } from '../../access/principal.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
 import { rewriteInstant } from '../../db/instant.js'
@@ -25,43 +26,43 @@ import { ALL, BEFORE_ID, CREATED, IS_BEHIND, LAST_ID, walksOf, type Walk } from 
 
 export type { ListPosition } from './filter-sql.js'
 
-/** How many candidates tell how dense a walk is. */
+/** Number of candidates that show how dense a walk is. */
 const PROBE = 1_000
-/** Candidates that one statement looks at, at most: some 10 ms. */
+/** Most candidates that one statement examines: some 10 ms. */
 const MAX_STEP = 5_000
-/** Candidates that a page looks at, at most. */
+/** Most candidates that a page examines. */
 const MAX_LOOKS = 100_000
 
 export interface FindOptions {
   limit: number
-  /** Only tasks behind this one. From the newest when left out. */
+  /** Only tasks behind this one. Default: from the newest. */
   position?: ListPosition | undefined
-  /** Default 100,000. */
+  /** Most candidates to examine. Default 100,000. */
   maxLooks?: number
 }
 
-export interface FoundTask extends ListPosition {
+interface FoundTask extends ListPosition {
   status: Status
   version: number
-  /** Another one whenever the row was written. */
+  /** Changes whenever the row is written. */
   stamp: string
   createdAt: string
 }
 
 export interface FoundTasks {
   found: FoundTask[]
-  /** Where to go on; null: there is nothing behind. */
+  /** Where to continue; null when there is nothing behind. */
   next: ListPosition | null
 }
 
-/** The tasks that fit, without their rows. */
-export async function findTasks(db: Database, tenant: string, filter: TaskFilter, { limit, position, maxLooks = MAX_LOOKS }: FindOptions): Promise<FoundTasks> {
-  const { walk, firstStep } = await chooseWalk(db, tenant, filter, position, limit)
+/** The matching tasks, without their rows. */
+export async function findTasks(principal: Principal, db: Database, filter: TaskFilter, { limit, position, maxLooks = MAX_LOOKS }: FindOptions): Promise<FoundTasks> {
+  const { walk, firstStep } = await chooseWalk(principal, db, filter, position, limit)
   const statement: Statement = { name: `list_by_${walk.name}`, forceCustomPlan: true, text: stepText(walk) }
   const found: FoundTask[] = []
   let at = position
   for (let step = firstStep, looks = 0; ; step = Math.min(step * 4, MAX_STEP, maxLooks - looks)) {
-    const [row] = await db.run<StepRow>(statement, [...parametersOf(tenant, filter, at), step, limit - found.length])
+    const [row] = await db.run<StepRow>(statement, [...parametersOf(principal, filter, at), step, limit - found.length])
     found.push(...(row?.found ?? []).map(rewriteTime))
     looks += row?.looks ?? 0
     const last = found.at(-1)
@@ -78,12 +79,15 @@ interface StepRow {
   last: ListPosition | null
 }
 
-/** As the page and its cursor say it: a time in JSON has the zone of the session, and may be infinite. */
+/** As shown in the page and its cursor: a time in JSON has the zone of the session, and may be infinite. */
 function rewriteTime<Position extends ListPosition>(position: Position): Position {
   return position.createdAt === undefined ? position : { ...position, createdAt: rewriteInstant(position.createdAt) }
 }
 
-/** The filter is looked at behind a fence (`materialized`): beside the join, each of its conditions would tempt the planner to begin with it. */
+/**
+ * The filter is applied to a materialized CTE. Next to the join, each of its conditions might tempt the planner to
+ * begin with it.
+ */
 function stepText(walk: Walk): string {
   const isByTime = walk.order === 'created'
   return `
@@ -98,10 +102,10 @@ select (select json_agg(json_build_object('id', id, 'status', status, 'createdAt
   (select json_build_object('id', w.id${isByTime ? `, 'createdAt', w.created_at` : ''}) from walked w order by ${isByTime ? 'w.created_at, ' : ''}w.id limit 1) as last`
 }
 
-/** The walk with the fewest candidates, as far as that can be told cheaply. */
+/** The walk with the fewest candidates, as far as it can be determined cheaply. */
 export async function chooseWalk(
+  principal: Principal,
   db: Database,
-  tenant: string,
   filter: TaskFilter,
   position: ListPosition | undefined,
   limit: number,
@@ -110,31 +114,31 @@ export async function chooseWalk(
   const firstStep = Math.min(limit, MAX_STEP)
   if (isOrderedByTime(filter)) {
     if (walks[0] === ALL) return { walk: CREATED, firstStep }
-    const reach = await readReach(db, tenant, filter, walks)
+    const reach = await readReach(principal, db, filter, walks)
     const small = walks[reach.indexOf(null)]
     return small === undefined ? { walk: CREATED, firstStep } : { walk: wholeOf(small), firstStep: PROBE }
   }
   if (walks.length === 1) return { walk: walks[0], firstStep }
-  const reach = await readReach(db, tenant, filter, walks, position)
+  const reach = await readReach(principal, db, filter, walks, position)
   const sparsest = walks.reduce((best, _, index) => ((reach[index] ?? '') < (reach[best] ?? '') ? index : best), 0)
   return { walk: walks[sparsest] ?? walks[0], firstStep }
 }
 
-/** The whole of a walk with fewer than `PROBE` candidates, in the order of their times. */
+/** All of a walk with fewer than `PROBE` candidates, in the order of their times. */
 function wholeOf({ name, text }: Walk): Walk {
   const all = `select w.id, t.created_at from (${text(LAST_ID)} limit ${PROBE}) w join taskwire.tasks t on t.id = any(array[w.id])`
   return { name: `whole_${name}`, order: 'created', text: () => all }
 }
 
-/** How far back the first `PROBE` candidates of each walk go; null: it has fewer. */
-async function readReach(db: Database, tenant: string, filter: TaskFilter, walks: readonly Walk[], position?: ListPosition): Promise<(TaskId | null)[]> {
+/** How far back the first `PROBE` candidates of each walk reach; null when it has fewer. */
+async function readReach(principal: Principal, db: Database, filter: TaskFilter, walks: readonly Walk[], position?: ListPosition): Promise<(TaskId | null)[]> {
   const columns = walks.map(({ text }, index) => `(select w.id::text from (${text(BEFORE_ID)} limit ${PROBE}) w offset ${PROBE - 1}) as "${index}"`)
   const statement: Statement = { name: 'list_reach', forceCustomPlan: true, text: `with ${GIVEN} select ${columns.join(',\n  ')}` }
-  const [row] = await db.run<Record<number, TaskId | null>>(statement, parametersOf(tenant, filter, position))
+  const [row] = await db.run<Record<number, TaskId | null>>(statement, parametersOf(principal, filter, position))
   return walks.map((_, index) => row?.[index] ?? null)
 }
 
-/** What a list carries besides the summary of a task. */
+/** Fields that a list can have in addition to a task's summary. */
 export type ListField = 'payload' | 'result'
 
 export interface ListOptions extends FindOptions {
@@ -148,36 +152,36 @@ export interface ListedTasks {
   next: ListPosition | null
 }
 
-/** A page: at most `limit` tasks, and fewer when they are large or rare. */
-export async function listPage(db: Database, tenant: string, filter: TaskFilter, { limit, fields = [], maxBytes = MAX_PAGE_BYTES, ...options }: ListOptions): Promise<ListedTasks> {
-  // One more than asked for tells whether there is a next page.
-  const { found, next } = await findTasks(db, tenant, filter, { ...options, limit: limit + 1 })
+/** A page: at most `limit` tasks, fewer when they are large or rare. */
+export async function listPage(principal: Principal, db: Database, filter: TaskFilter, { limit, fields = [], maxBytes = MAX_PAGE_BYTES, ...options }: ListOptions): Promise<ListedTasks> {
+  // One more than requested shows whether there is a next page.
+  const { found, next } = await findTasks(principal, db, filter, { ...options, limit: limit + 1 })
   const wanted = found.slice(0, limit)
-  const rows = await readSummaries(db, tenant, wanted.map(({ id }) => id), fields, maxBytes)
+  const rows = await readSummaries(principal, db, wanted.map(({ id }) => id), fields, maxBytes)
   const lastRead = wanted.findIndex(({ id }) => id === rows.at(-1)?.id)
-  // Behind the last row that was read, unless none of what was found is left out: then behind all that were looked at.
+  // Continue behind the last row read or, if no found task was left out, behind the last task examined.
   const isCut = rows.length > 0 && lastRead < wanted.length - 1 && sizeOf(rows) >= maxBytes
   const stop = isCut ? wanted[lastRead] : found.length > limit ? wanted.at(-1) : next
-  // A task may have moved on since it was found.
+  // A task may have changed status since it was found.
   const items = rows.filter(({ status }) => filter.status === undefined || status === filter.status).map(toSummary)
   return { items, next: stop ?? null }
 }
 
 /** The tasks of a filter, at most `limit`, without payload and result. */
-export async function listTasks(db: Database, tenant: string, { limit, beforeId, ...filter }: TaskFilter & { limit: number; beforeId?: TaskId }): Promise<TaskSummary[]> {
-  const { items } = await listPage(db, tenant, filter, { limit, maxBytes: Number.MAX_SAFE_INTEGER, ...(beforeId && { position: { id: beforeId } }) })
+export async function listTasks(principal: Principal, db: Database, { limit, beforeId, ...filter }: TaskFilter & { limit: number; beforeId?: TaskId }): Promise<TaskSummary[]> {
+  const { items } = await listPage(principal, db, filter, { limit, maxBytes: Number.MAX_SAFE_INTEGER, ...(beforeId && { position: { id: beforeId } }) })
   return items
 }
 
 interface SizedRow extends SummaryRow {
-  /** Of this row and those before it, in bytes. */
+  /** Total bytes of this row and those before it. */
   bytes: string | number
 }
 
 const sizeOf = (rows: readonly SizedRow[]) => Number(rows.at(-1)?.bytes ?? 0)
 
-/** Rows in the order of the ids, one by one until `maxBytes` are reached: what comes behind is not even unpacked. */
-async function readSummaries(db: Database, tenant: string, ids: readonly TaskId[], fields: readonly ListField[], maxBytes: number): Promise<SizedRow[]> {
+/** Rows in the order of the ids, one by one until `maxBytes` are reached. Rows beyond that are not even unpacked. */
+async function readSummaries({ tenant }: Principal, db: Database, ids: readonly TaskId[], fields: readonly ListField[], maxBytes: number): Promise<SizedRow[]> {
   if (ids.length === 0) return []
   const large = fields.map((field) => `coalesce(octet_length(t.${field}::text), 0)`)
   const size = ['1000', 'octet_length(t.title)', `coalesce(octet_length(t.progress::text), 0)`, `coalesce(octet_length(t.failure::text), 0)`, ...large].join(' + ')

@@ -1,16 +1,17 @@
-/** What `report.generate` reads: figures over the tasks that were created in a period, each from one statement. */
+/** Reads for `report.generate`: figures over the tasks created in a period, each from one statement. */
+import type { Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
 
-/** A statement that reads a whole period, in milliseconds. */
+/** For a statement that reads a whole period, in milliseconds. */
 const DEADLINE_MS = 300_000
 
 export interface ReportScope {
   from: Date
-  /** Not part of the period. */
+  /** Exclusive. */
   to: Date
-  /** Only tasks of this type; all when left out. */
+  /** Only tasks of this type. Default: all. */
   type?: string | undefined
 }
 
@@ -20,7 +21,7 @@ export interface ReportPeriod {
   now: Date
 }
 
-/** PostgreSQL reads the times and its clock says what now is. Milliseconds, as stored times have. */
+/** PostgreSQL parses the times, and its clock is "now". In milliseconds, like stored times. */
 const READ_PERIOD: Statement = {
   name: 'report_read_period',
   text: `
@@ -47,7 +48,7 @@ where tenant = $1
   and created_at < $3::text::timestamptz
   and ($4::text is null or type = $4::text)`
 
-const parametersOf = (tenant: string, { from, to, type }: ReportScope) => [tenant, from.toISOString(), to.toISOString(), type ?? null]
+const parametersOf = ({ tenant }: Principal, { from, to, type }: ReportScope) => [tenant, from.toISOString(), to.toISOString(), type ?? null]
 
 export interface ReportedCount {
   type: string
@@ -65,13 +66,13 @@ group by type, status
 order by type`,
 }
 
-/** All counts come from one statement, so they add up while tasks move on. */
-export function countReportedTasks(db: Database, tenant: string, scope: ReportScope): Promise<ReportedCount[]> {
-  return db.run<ReportedCount>(COUNT_TASKS, parametersOf(tenant, scope))
+/** All counts come from one statement, so they add up while tasks change. */
+export function countReportedTasks(principal: Principal, db: Database, scope: ReportScope): Promise<ReportedCount[]> {
+  return db.run<ReportedCount>(COUNT_TASKS, parametersOf(principal, scope))
 }
 
 /** In milliseconds. */
-export interface Durations {
+interface Durations {
   p50: number
   p95: number
   max: number
@@ -83,7 +84,7 @@ export interface ReportedTimes {
   waitMs: Durations | null
 }
 
-/** A task with a run time could not start before it; a run time after the start belongs to a later attempt. */
+/** A scheduled task could not start before its run time. A run time after the start belongs to a later attempt. */
 const COULD_START_AT = 'greatest(created_at, case when run_at <= started_at then run_at end)'
 
 const MEASURE_TIMES: Statement = {
@@ -101,8 +102,8 @@ from (
 group by type`,
 }
 
-export function measureReportedTasks(db: Database, tenant: string, scope: ReportScope): Promise<ReportedTimes[]> {
-  return db.run<ReportedTimes>(MEASURE_TIMES, parametersOf(tenant, scope))
+export function measureReportedTasks(principal: Principal, db: Database, scope: ReportScope): Promise<ReportedTimes[]> {
+  return db.run<ReportedTimes>(MEASURE_TIMES, parametersOf(principal, scope))
 }
 
 export interface ReportedFailure {
@@ -110,7 +111,7 @@ export interface ReportedFailure {
   type: string
   count: number
   lastAt: Date | null
-  /** The latest task that failed so. */
+  /** The latest task with this failure. */
   exampleTaskId: TaskId
 }
 
@@ -132,8 +133,8 @@ limit $5::int`,
 }
 
 /** By message and type, the most frequent first. */
-export function groupReportedFailures(db: Database, tenant: string, scope: ReportScope, limit: number): Promise<ReportedFailure[]> {
-  return db.run<ReportedFailure>(GROUP_FAILURES, [...parametersOf(tenant, scope), limit])
+export function groupReportedFailures(principal: Principal, db: Database, scope: ReportScope, limit: number): Promise<ReportedFailure[]> {
+  return db.run<ReportedFailure>(GROUP_FAILURES, [...parametersOf(principal, scope), limit])
 }
 
 function milliseconds(interval: string): string {

@@ -1,4 +1,5 @@
-/** Reads: tasks, their history and their positions. */
+/** Reads of tasks, their history and their versions. */
+import type { Principal } from '../../access/principal.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { Attempt } from '../../protocol/http.js'
@@ -7,7 +8,8 @@ import type { Task, TaskId, TaskSummary, Transition } from '../../protocol/task.
 import { MAX_PAGE_BYTES, SUMMARY_COLUMNS, TASK_COLUMNS, toSummary, toTask, toTransitionMessage, type SummaryRow, type TaskRow, type TransitionRow } from '../rows.js'
 import { toEditedFields } from '../stored-values.js'
 
-// How many ids there are is not guessed from their text, so one plan serves them all: half the work of reading one task.
+// The planner cannot estimate the number of ids from their text, so one plan serves any number: half the work of
+// reading one task.
 const readByIds = (name: string, columns: string): Statement => ({
   name,
   text: `
@@ -17,25 +19,25 @@ join taskwire.tasks t on t.id = any(array[i.id::uuid]) where t.tenant = $2`,
 const READ_TASKS = readByIds('read_tasks', TASK_COLUMNS)
 const READ_SUMMARIES = readByIds('read_summaries', SUMMARY_COLUMNS)
 
-/** The tasks with these ids, in no order; ids that do not exist, or are somebody else's, are left out. */
-export async function readTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<Task[]> {
+/** The tasks with these ids, in no order. Ids that do not exist, or belong to another tenant, are left out. */
+export async function readTasks({ tenant }: Principal, db: Database, ids: readonly TaskId[]): Promise<Task[]> {
   const rows = await db.run<TaskRow>(READ_TASKS, [JSON.stringify([...new Set(ids)]), tenant])
   return rows.map(toTask)
 }
 
-/** The same without their payloads and results, which may be large together. */
-export async function readSummaries(db: Database, tenant: string, ids: readonly TaskId[]): Promise<TaskSummary[]> {
+/** The same without payloads and results, which may be large together. */
+export async function readSummaries({ tenant }: Principal, db: Database, ids: readonly TaskId[]): Promise<TaskSummary[]> {
   const rows = await db.run<SummaryRow>(READ_SUMMARIES, [JSON.stringify([...new Set(ids)]), tenant])
   return rows.map(toSummary)
 }
 
-/** What payload and result may take together in a task that is read to be watched, in bytes of text. */
+/** Limit for payload and result together in a task that is read for a stream, in bytes of text. */
 const MAX_WATCHED_BYTES = 4096
 const isLarge = (column: string) => `(pg_column_size(t.${column}) > ${MAX_WATCHED_BYTES} or octet_length(t.${column}::text) > ${MAX_WATCHED_BYTES})`
 
 const READ_WATCHED_TASKS: Statement = {
   name: 'read_watched_tasks',
-  // A stored size that is over the bound already tells without unpacking the value.
+  // A stored size above the limit decides without unpacking the value.
   text: `
 select ${SUMMARY_COLUMNS}, case when not "isLarge" then t.payload end as payload, case when not "isLarge" then t.result end as result, "isLarge"
 from json_array_elements_text($1::text::json) as i(id)
@@ -44,26 +46,26 @@ cross join lateral (select coalesce(${isLarge('payload')}, false) or coalesce(${
 where t.tenant = $2`,
 }
 
-/** The tasks with these ids, in no order, as they are watched: large ones without payload and result. */
-export async function readWatchedTasks(db: Database, tenant: string, ids: readonly TaskId[]): Promise<(Task & { isLarge: boolean })[]> {
+/** The tasks with these ids, in no order, as read for streams: large ones without payload and result. */
+export async function readWatchedTasks({ tenant }: Principal, db: Database, ids: readonly TaskId[]): Promise<(Task & { isLarge: boolean })[]> {
   const rows = await db.run<TaskRow & { isLarge: boolean }>(READ_WATCHED_TASKS, [JSON.stringify([...new Set(ids)]), tenant])
   return rows.map((row) => ({ ...toTask(row), isLarge: row.isLarge }))
 }
 
 const READ_VERSIONS: Statement = {
   name: 'read_versions',
-  text: `select t.id, t.version from taskwire.tasks t where t.id = any($1::text::uuid[])`,
+  text: `select t.id, t.tenant, t.version from taskwire.tasks t where t.id = any($1::text::uuid[])`,
 }
 
-/** The position of each of these tasks. */
-export function readVersions(db: Database, ids: readonly TaskId[]): Promise<{ id: TaskId; version: number }[]> {
+/** The version of each of these tasks, whosever they are: a process asks for all that it watches at once, and compares the tenants. */
+export function readVersions(db: Database, ids: readonly TaskId[]): Promise<{ id: TaskId; tenant: string; version: number }[]> {
   return db.run(READ_VERSIONS, [toArrayLiteral(ids)])
 }
 
 const READ_TRANSITIONS: Statement = {
   name: 'read_transitions',
-  // What a task ended with belongs to its last transition: nothing leaves a final status. Of an edit only those values are told that no
-  // later one has replaced: each value is read once, however often a task was edited.
+  // The result and failure of a task belong to its last transition, because a final status never changes. An edit
+  // includes only values that no later edit has replaced, so each value is read once, however often a task was edited.
   text: `
 with latest as (
   select field, max(e.version) as version from taskwire.transitions e, unnest(e.edited) field where e.task_id = any(array[$1::text::uuid]) group by field
@@ -84,8 +86,8 @@ where r.task_id = $1::text::uuid and r.version > $2::integer and t.tenant = $3 o
 
 /** The messages of the transitions after version `since`, oldest first, at most `limit`. */
 export async function readTransitionMessages(
+  { tenant }: Principal,
   db: Database,
-  tenant: string,
   id: TaskId,
   since: number,
   limit: number,
@@ -105,20 +107,23 @@ select "taskId", version, "fromStatus", status, attempt, at, reason, edited, hea
 ) page where bytes <= $4::integer order by version`,
 }
 
-/** The stored history after version `since`, oldest first, as much as a page holds; `next` is the `since` of the next one, or null. */
-export async function readHistory(db: Database, tenant: string, id: TaskId, since: number): Promise<{ items: Transition[]; next: number | null }> {
+/**
+ * The stored history after version `since`, oldest first, as much as fits into a page. `next` is the next page's
+ * `since`, or null.
+ */
+export async function readHistory({ tenant }: Principal, db: Database, id: TaskId, since: number): Promise<{ items: Transition[]; next: number | null }> {
   const rows = await db.run<TransitionRow & { head: number }>(READ_HISTORY, [id, since, tenant, MAX_PAGE_BYTES])
   const last = rows.at(-1)
   return { items: rows.map(toTransition), next: last && last.version < last.head ? last.version : null }
 }
 
-/** The whole stored history, oldest first, at most 10,000 transitions; empty when there is no such task. */
-export async function readTransitions(db: Database, tenant: string, id: TaskId): Promise<Transition[]> {
+/** The stored history, oldest first, at most 10,000 transitions; empty when there is no such task. */
+export async function readTransitions({ tenant }: Principal, db: Database, id: TaskId): Promise<Transition[]> {
   const rows = await db.run<TransitionRow>(READ_TRANSITIONS, [id, 0, tenant, 10_000])
   return rows.map(toTransition)
 }
 
-/** A place in the history of several tasks. */
+/** A position in the combined history of several tasks. */
 export interface HistoryPosition {
   /** ISO 8601. */
   at: string
@@ -139,10 +144,13 @@ select "taskId", version, "fromStatus", status, attempt, at, reason, edited, "is
 ) page where bytes <= $6::integer order by at, "taskId", version`,
 }
 
-/** The stored histories of these tasks as one, oldest first, as much as a page holds; `next` is where the next one begins, or null. */
+/**
+ * The combined histories of these tasks, oldest first, as much as fits into a page. `next` is the start of the next
+ * page, or null.
+ */
 export async function readHistoryOfTasks(
+  { tenant }: Principal,
   db: Database,
-  tenant: string,
   ids: readonly TaskId[],
   after?: HistoryPosition,
 ): Promise<{ items: ({ taskId: TaskId } & Transition)[]; next: HistoryPosition | null }> {
@@ -159,7 +167,7 @@ function toTransition({ version, fromStatus, status, attempt, at, reason, edited
 
 const READ_ATTEMPTS: Statement = {
   name: 'read_attempts',
-  // The stack, which may be long, stays in the table.
+  // The stack, which may be long, is not read.
   text: `
 with runs as (
   select a.attempt, a.worker, a.started_at as "startedAt", a.finished_at as "finishedAt", a.outcome,
@@ -180,8 +188,11 @@ interface AttemptRow extends Omit<Attempt, 'startedAt' | 'finishedAt'> {
   head: number
 }
 
-/** The runs of a task after attempt `after`, oldest first, as much as a page holds; the last one may be under way. Stacks stay on the server. */
-export async function readAttemptPage(db: Database, tenant: string, id: TaskId, after: number): Promise<{ items: Attempt[]; next: number | null }> {
+/**
+ * The attempts of a task after attempt `after`, oldest first, as many as fit into a page. The last one may be running.
+ * Stacks stay on the server.
+ */
+export async function readAttemptPage({ tenant }: Principal, db: Database, id: TaskId, after: number): Promise<{ items: Attempt[]; next: number | null }> {
   const rows = await db.run<AttemptRow>(READ_ATTEMPTS, [id, tenant, after, MAX_PAGE_BYTES])
   const items = rows.map(({ attempt, worker, startedAt, finishedAt, outcome, error }) => ({
     ...{ attempt, worker, outcome, error },
@@ -192,7 +203,7 @@ export async function readAttemptPage(db: Database, tenant: string, id: TaskId, 
   return { items, next: last && last.attempt < last.head ? last.attempt : null }
 }
 
-/** The first runs of a task, as many as a page holds. */
-export async function readAttempts(db: Database, tenant: string, id: TaskId): Promise<Attempt[]> {
-  return (await readAttemptPage(db, tenant, id, 0)).items
+/** The first attempts of a task, as many as fit into a page. */
+export async function readAttempts(principal: Principal, db: Database, id: TaskId): Promise<Attempt[]> {
+  return (await readAttemptPage(principal, db, id, 0)).items
 }

@@ -1,10 +1,11 @@
 /**
- * The user's wish that tasks end: durable before anybody is told.
+ * Cancels tasks on request. The request is durable before it is published.
  *
- * In: ids. A task that waits is CANCELLED at once and its delivery deleted; one that runs becomes CANCELLING, which its
- * worker is told and finds by itself; one that is CANCELLING or has ended stays as it is. Out: the transitions, to be
- * published by the caller.
+ * In: ids. A waiting task is CANCELLED at once and its delivery deleted. A running one becomes CANCELLING; its worker
+ * is notified, and otherwise finds out when it renews the lease. A task that is CANCELLING or has ended is unchanged.
+ * Out: the transitions, which the caller publishes.
  */
+import type { Principal } from '../../access/principal.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database } from '../../db/database.js'
 import type { Event } from '../../protocol/stream.js'
@@ -22,7 +23,7 @@ const CANCEL_TASKS = moveTasks({
   where t.id = any($1::text::uuid[]) and t.tenant = $2
   union
   select child.id
-  from input join taskwire.tasks child on child.parent_id = any(array[input.id])
+  from input join taskwire.tasks child on child.parent_id = any(array[input.id]) and child.tenant = $2
   where $4::text::boolean
 )`,
   ],
@@ -39,10 +40,10 @@ const CANCEL_TASKS = moveTasks({
 from moved m`,
 })
 
-/** @param withChildren whether the tasks that these have made, and so on, are cancelled too */
+/** @param withChildren whether tasks created by these, and so on, are cancelled too */
 export async function cancelTasksIfUnfinished(
+  { tenant }: Principal,
   db: Database,
-  tenant: string,
   ids: readonly TaskId[],
   { reason, withChildren }: { reason: string | null; withChildren: boolean },
 ): Promise<Event[]> {

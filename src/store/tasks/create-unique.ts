@@ -1,22 +1,24 @@
 /**
- * Creates tasks of which at most one may be unfinished for each unique key: where there is one, it is the answer.
+ * Creates tasks of which at most one may be unfinished for each unique key. If there is one, it is the answer.
  *
- * All of a call are written in one transaction, or none. The key's row is what two callers meet at; it goes with the end of
- * its task (a trigger), so whoever finds it gone in between takes it. Ends come in the order of ids and creates in that of keys, so
- * that two of them may wait for each other: then PostgreSQL undoes one, and a create that is undone is done again.
+ * All tasks of a call are written in one transaction, or none. Two callers meet at the key's row. The row is removed
+ * when its task ends (by a trigger), so a caller that finds it gone in between takes the key. Settlements lock in the
+ * order of ids and creates in that of keys, so two of them may wait for each other. PostgreSQL then rolls one back, and
+ * a rolled-back create is retried.
  */
+import type { Principal } from '../../access/principal.js'
 import { retryConflicts } from '../../db/conflict.js'
 import type { Database, Statement, Transaction } from '../../db/database.js'
 import type { TaskId } from '../../protocol/task.js'
 import { CREATE_TASKS, toCreatedTask, type CreateAnswer, type CreatedTask, type NewTask } from './create.js'
 
-/** `existing`: an unfinished task has the key; its id. */
+/** `existing`: the id of the unfinished task that has the key. */
 export type UniqueAnswer = { kind: 'created'; created: CreatedTask } | { kind: 'existing'; id: TaskId }
 
-/** An `Idempotency-Key`, which then stands for the first of the tasks. */
+/** An `Idempotency-Key`, which stands for the first of the tasks. */
 export interface CreateKey {
   key: string
-  /** Of the body that came with it. */
+  /** Digest of the request body that came with it. */
   fingerprint: string
   ttlMs: number
 }
@@ -33,13 +35,13 @@ returning 1 as taken`,
 
 const TAKE_UNIQUE: Statement = {
   name: 'take_unique_key',
-  // The update changes nothing; it is what answers with the row of the other.
+  // The update changes nothing; it makes the statement return the other task's row.
   text: `
 insert into taskwire.unique_keys as u (tenant, type, key, task_id) values ($1, $2, $3, $4::text::uuid)
 on conflict (tenant, type, key) do update set task_id = u.task_id returning task_id as "taskId"`,
 }
 
-/** The key was used before: nothing was written. */
+/** The key was used before; nothing was written. */
 export class KeyTakenError extends Error {
   override readonly name = 'KeyTakenError'
 }
@@ -49,12 +51,12 @@ export class KeyTakenError extends Error {
  * @throws KeyTakenError when the key stands for earlier tasks
  */
 export async function createUniqueTasks(
+  { tenant }: Principal,
   db: Database,
   tasks: readonly NewTask[],
   claimWindowMs: number,
   once?: CreateKey,
 ): Promise<UniqueAnswer[]> {
-  const tenant = tasks[0]?.tenant ?? ''
   const answers = await retryConflicts(() => db.transaction(async (transaction) => {
     const existing = new Map<TaskId, TaskId>()
     for (const task of sortByKey(tasks)) {
@@ -64,7 +66,7 @@ export async function createUniqueTasks(
     const [first] = tasks
     if (once && first) {
       const rows = await transaction.run(TAKE_KEY, [tenant, once.key, once.fingerprint, existing.get(first.id) ?? first.id, once.ttlMs])
-      if (rows.length === 0) throw new KeyTakenError(`the key ${once.key} was used before`)
+      if (rows.length === 0) throw new KeyTakenError(`the idempotency key ${once.key} was used before`)
     }
     const fresh = tasks.filter(({ id }) => !existing.has(id))
     const [answer] = fresh.length > 0 ? await transaction.run<CreateAnswer>(CREATE_TASKS, [claimWindowMs, JSON.stringify(fresh)]) : []
@@ -78,7 +80,7 @@ export async function createUniqueTasks(
   })
 }
 
-/** In one order for all callers, so that two of them wait for each other instead of deadlocking. */
+/** The same order for all callers, so that two of them wait for each other instead of deadlocking. */
 function sortByKey(tasks: readonly NewTask[]): NewTask[] {
   const keyed = tasks.filter(({ more }) => more?.uniqueKey !== undefined)
   return keyed.sort((a, b) => nameOf(a).localeCompare(nameOf(b)))
@@ -88,24 +90,24 @@ function nameOf({ type, more }: NewTask): string {
   return `${type} ${more?.uniqueKey}`
 }
 
-/** The id of the task that has the key: this one, or an unfinished one. */
+/** The id of the task that has the key: this task, or an unfinished one. */
 async function takeUniqueKey(transaction: Transaction, { tenant, type, id, more }: NewTask): Promise<TaskId> {
   const [row] = await transaction.run<{ taskId: TaskId }>(TAKE_UNIQUE, [tenant, type, more?.uniqueKey ?? '', id])
   return row?.taskId ?? id
 }
 
 /**
- * The id of the task that this key stands for: made now, or by an earlier call. The relay delivers it.
+ * The id of the task that this key stands for: created now or by an earlier call. The relay delivers it.
  * @param once its key belongs to the tenant
  */
-export async function createTaskOnce(db: Database, task: NewTask, once: CreateKey): Promise<TaskId> {
+export async function createTaskOnce(principal: Principal, db: Database, task: NewTask, once: CreateKey): Promise<TaskId> {
   try {
-    const [answer] = await createUniqueTasks(db, [task], 0, once)
+    const [answer] = await createUniqueTasks(principal, db, [task], 0, once)
     return answer?.kind === 'existing' ? answer.id : task.id
   } catch (error) {
     if (!(error instanceof KeyTakenError)) throw error
-    const [row] = await db.run<{ taskId: TaskId }>(FIND_KEY, [task.tenant, once.key])
-    return row?.taskId ?? createTaskOnce(db, task, once)
+    const [row] = await db.run<{ taskId: TaskId }>(FIND_KEY, [principal.tenant, once.key])
+    return row?.taskId ?? createTaskOnce(principal, db, task, once)
   }
 }
 
@@ -124,8 +126,8 @@ join taskwire.tasks t on t.id = any(array[first.id]) or (first.batch_id is not n
 where k.tenant = $1 and k.key = $2 order by t.id <> first.id, t.id`,
 }
 
-/** The ids of the tasks that this key stands for, the one it was given to first; undefined when it stands for none. */
-export async function readBatchOfKey(db: Database, tenant: string, key: string): Promise<{ fingerprint: string; ids: TaskId[] } | undefined> {
+/** The ids of the tasks that this key stands for, first the task it was given to; undefined when it stands for none. */
+export async function readBatchOfKey({ tenant }: Principal, db: Database, key: string): Promise<{ fingerprint: string; ids: TaskId[] } | undefined> {
   const rows = await db.run<{ fingerprint: string; id: TaskId }>(READ_BATCH_OF_KEY, [tenant, key])
   const [first] = rows
   return first && { fingerprint: first.fingerprint, ids: rows.map(({ id }) => id) }

@@ -1,12 +1,13 @@
 /**
- * Writes new tasks: for each the row, its first transition and its delivery, all in one durable statement.
+ * Writes new tasks: for each the row, its first transition and its delivery, in one durable statement.
  *
- * In: tasks with ids made by the caller. Out: per task what the database decided, in the order given. A task whose start
- * lies in the future is SCHEDULED and its delivery is due then; any other is PENDING and its delivery falls to the relay
- * when nobody has claimed it within `claimWindowMs`. Emits nothing: nobody can watch an id before it was answered.
+ * In: tasks with ids made by the caller. Out: per task what the database decided, in the order given. A task with a
+ * start in the future is SCHEDULED, and its delivery is due then. Any other is PENDING, and the relay dispatches its
+ * delivery if it was not claimed within `claimWindowMs`. Emits nothing: no client can follow an id before it was
+ * returned.
  *
- * A create with a key writes the key in the same statement. Whoever comes second with it, at the same moment too, waits
- * for the first at the key's row and finds the task that it made.
+ * A create with a key writes the key in the same statement. A second create with the same key, even a concurrent one,
+ * waits for the first at the key's row and finds its task.
  */
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
@@ -25,13 +26,15 @@ export interface NewTask {
   payload: unknown
   /** Not before this time (ISO 8601), or null. */
   runAt: string | null
-  /** Not before so many milliseconds from now, or null. */
+  /** Not before this many milliseconds from now, or null. */
   delayMs: number | null
   queue: string
   maxAttempts: number
-  /** Whether the caller hands it to the broker itself. Default true; false: the relay delivers it at once. */
+  /**
+   * Whether the caller dispatches the task to the broker itself. Default true; false: the relay dispatches it at once.
+   */
   isHandedOver?: boolean
-  /** What few tasks have; undefined when this one has none of it. */
+  /** Rarely used fields; undefined when the task has none of them. */
   more?: TaskExtras | undefined
 }
 
@@ -52,8 +55,8 @@ export interface CreatedTask {
 }
 
 /**
- * The tasks come as one JSON text: for the caller that is a third of the work of a parameter for each column, for PostgreSQL
- * it is the same. `columns` and `keys` extend the input and follow it; the tasks in `source` are written.
+ * The tasks are passed as one JSON text. For the caller that is a third of the work of one parameter per column; for
+ * PostgreSQL it is the same. `columns` and `keys` extend the input and follow it; the tasks in `source` are written.
  */
 function createText({ columns, names, keys, source, answer }: { columns: string; names: string; keys: string[]; source: string; answer: string }): string {
   return withClauses(
@@ -97,7 +100,7 @@ const CREATE_TASKS_ONCE: Statement = {
   text: createText({
     columns: ', key text, fingerprint text',
     names: ', key, fingerprint',
-    // Several with one key may be in one batch: the first takes it. A key whose time is over is free again.
+    // One batch may hold several creates with one key: the first takes it. An expired key is free again.
     keys: [
       `keyed as (
   insert into taskwire.idempotency_keys as k (tenant, key, fingerprint, task_id, run_at, expires_at)
@@ -120,16 +123,16 @@ const CREATE_TASKS_ONCE: Statement = {
   }),
 }
 
-/** One row for all: nearly every task is PENDING, created at the time of the statement. */
+/** One row for all tasks: nearly every task is PENDING and created at the time of the statement. */
 export interface CreateAnswer {
   createdAt: Date
-  /** The start of each task that is SCHEDULED. */
+  /** The start of each SCHEDULED task. */
   startsById: Record<TaskId, string> | null
 }
 
 /**
- * @param claimWindowMs how long workers have to claim a PENDING task before the relay delivers it; 0 when the caller
- *   will not hand it to the broker itself
+ * @param claimWindowMs how long workers have to claim a PENDING task before the relay dispatches it; 0 when the caller
+ * does not dispatch it itself
  */
 export async function createTasks(db: Database, tasks: readonly NewTask[], claimWindowMs: number): Promise<CreatedTask[]> {
   const [answer] = await db.run<CreateAnswer>(CREATE_TASKS, [claimWindowMs, JSON.stringify(tasks)])
@@ -145,20 +148,17 @@ export function toCreatedTask({ id }: NewTask, { createdAt, startsById }: Create
 export interface KeyedTask extends NewTask {
   /** The client's `Idempotency-Key`; it belongs to the tenant. */
   key: string
-  /** Of the body that came with it. */
+  /** Digest of the request body that came with it. */
   fingerprint: string
 }
 
 /**
- * `created`: by this call. `repeated`: by an earlier one with the same key and body; the task as it was answered then.
+ * `created`: by this call. `repeated`: by an earlier call with the same key and body; the task as it was returned then.
  * `mismatch`: the key was used with another body.
  */
 export type OnceAnswer = { kind: 'created'; created: CreatedTask } | { kind: 'repeated'; task: Task } | { kind: 'mismatch' }
 
-/**
- * Like `createTasks`, once for each key.
- * @param keyTtlMs how long the keys are kept
- */
+/** Like `createTasks`, once for each key. @param keyTtlMs how long the keys are kept */
 export async function createTasksOnce(db: Database, tasks: readonly KeyedTask[], claimWindowMs: number, keyTtlMs: number): Promise<OnceAnswer[]> {
   const [answer] = await db.run<CreateAnswer & { createdIds: TaskId[] | null }>(CREATE_TASKS_ONCE, [
     claimWindowMs,
@@ -168,13 +168,13 @@ export async function createTasksOnce(db: Database, tasks: readonly KeyedTask[],
   if (answer === undefined) throw new Error('the database did not answer')
   const created = new Set(answer.createdIds)
   const others = tasks.filter(({ id }) => !created.has(id))
-  // A statement of its own: the first one does not see what was committed while it waited at the key.
+  // A separate statement, because the first does not see rows committed while it waited at the key.
   const first = others.length > 0 ? await readFirstTasks(db, others) : new Map<string, FirstTask>()
   return Promise.all(
     tasks.map(async (task): Promise<OnceAnswer> => {
       if (created.has(task.id)) return { kind: 'created', created: toCreatedTask(task, answer) }
       const known = first.get(nameOf(task))
-      // The key ran out and was removed in between, which makes it free.
+      // The key expired and was deleted in between, so it is free.
       if (known === undefined) return (await createTasksOnce(db, [task], claimWindowMs, keyTtlMs))[0] ?? { kind: 'mismatch' }
       return known.fingerprint === task.fingerprint ? { kind: 'repeated', task: known.task } : { kind: 'mismatch' }
     }),
@@ -202,7 +202,7 @@ interface KeyRow extends TaskRow {
   firstRunAt: Date | null
 }
 
-/** The task that each key stands for, as it was first answered; by key. */
+/** The task that each key stands for, as first returned; by key. */
 async function readFirstTasks(db: Database, tasks: readonly KeyedTask[]): Promise<Map<string, FirstTask>> {
   const rows = await db.run<KeyRow>(READ_KEYS, [toArrayLiteral(tasks.map(({ tenant }) => tenant)), toArrayLiteral(tasks.map(({ key }) => key))])
   return new Map(rows.map((row) => [nameOf(row), { fingerprint: row.fingerprint, task: toFirstAnswer(row) }]))
@@ -226,7 +226,7 @@ delete from taskwire.idempotency_keys k using (
 ) old where k.tenant = any(array[old.tenant]) and k.key = any(array[old.key]) returning 1`,
 }
 
-/** Removes keys whose time is over, at most `limit`; says how many. */
+/** Deletes expired keys, at most `limit`. Returns their number. */
 export async function deleteExpiredKeys(db: Database, limit: number): Promise<number> {
   return (await db.run(DELETE_EXPIRED_KEYS, [limit])).length
 }

@@ -1,17 +1,19 @@
 /**
- * Changes a task that has not started. An edit is an event like a transition: the next version, in the same status, with a row of history
- * that names the fields it changed.
+ * Changes a task that has not started. An edit is an event like a transition: the next version in the same status, with
+ * a row of history that names the changed fields.
  *
- * In: the fields to change; those left out stay. Out: the event, to be published by the caller after the commit; none when every field has
- * its value already, which makes no version. Undefined: the task has started meanwhile, or is not as it was expected to be, and is left as
- * it is. A claim and an edit lock the row of the task, so that an attempt runs with all of an edit or without it.
+ * In: the fields to change; fields left out stay. Out: the event, which the caller publishes after the commit. There is
+ * none when every field already has its value, which makes no version. Undefined: the task has started meanwhile or is
+ * not as expected, and is unchanged. A claim and an edit lock the row of the task, so an attempt runs with all of an
+ * edit or none of it.
  */
-import { toArrayLiteral } from '../../db/array-literal.js'
-import type { Database } from '../../db/database.js'
+import type { Principal } from '../../access/principal.js'
 import { EDITABLE_STATUSES } from '../../protocol/status.js'
+import type { Database, Statement } from '../../db/database.js'
+import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Event } from '../../protocol/stream.js'
 import type { Task, TaskId } from '../../protocol/task.js'
-import { FACTS, toEvent, type TransitionRow } from '../rows.js'
+import { FACTS, toEvent, type TransitionRow, TASK_COLUMNS, toTask, type TaskRow } from '../rows.js'
 import { moveTasks } from '../transition.js'
 
 export interface TaskEdit {
@@ -19,7 +21,7 @@ export interface TaskEdit {
   payload?: unknown
   priority?: number | undefined
   tags?: readonly string[] | undefined
-  /** ISO 8601; only of a task that is SCHEDULED. */
+  /** ISO 8601; only for a SCHEDULED task. */
   runAt?: string | undefined
   /** ISO 8601; null for never. */
   expiresAt?: string | null | undefined
@@ -34,26 +36,33 @@ const EDITED = `array_remove(array[
     case when change ? 'expiresAt' and (change->>'expiresAt')::timestamptz(3) is distinct from t.expires_at then 'expiresAt' end
   ], null)`
 
-const IS_AS_EXPECTED = `(expected is null or (
-    t.version = (expected->>'version')::integer
-    and t.title = expected->>'title'
-    and t.payload = expected->'payload'
-    and t.priority = (expected->>'priority')::integer
-    and to_jsonb(t.tags) = expected->'tags'
-    and t.run_at is not distinct from (expected->>'runAt')::timestamptz
-    and t.expires_at is not distinct from (expected->>'expiresAt')::timestamptz
-  ))`
+/**
+ * The fields that can be edited as they are stored, in one short text. What is shown of them is not compared: of `infinity` that is the last
+ * instant there is, and of nested tags a flat list (see `stored-values.ts`).
+ */
+const STATE = `encode(sha256(convert_to(row(t.version, t.title, t.payload, t.priority, t.tags, t.run_at, t.expires_at)::text, 'UTF8')), 'base64')`
+
+const READ_TASK_TO_EDIT: Statement = {
+  name: 'read_task_to_edit',
+  text: `select ${TASK_COLUMNS}, ${STATE} as state from taskwire.tasks t where t.id = any(array[$1::text::uuid]) and t.tenant = $2`,
+}
+
+/** The task, and the state that `editTaskIfWaiting` takes for it. */
+export async function readTaskToEdit({ tenant }: Principal, db: Database, id: TaskId): Promise<{ task: Task; state: string } | undefined> {
+  const [row] = await db.run<TaskRow & { state: string }>(READ_TASK_TO_EDIT, [id, tenant])
+  return row && { task: toTask(row), state: row.state }
+}
 
 const EDIT_TASK = moveTasks({
   name: 'edit_task',
-  input: [`input as (select $3::text::jsonb as change, $5::text::jsonb as expected)`],
+  input: [`input as (select $3::text::jsonb as change)`],
   current: {
     status: 't.status',
     reason: `'edited: ' || array_to_string(${EDITED}, ', ')`,
     columns: [`${EDITED} as edited`, 'input.change'],
     from: 'taskwire.tasks t, input',
     where: `t.id = any(array[$1::text::uuid]) and t.tenant = $2
-    and ${IS_AS_EXPECTED}
+    and ($5::text is null or ${STATE} = $5::text)
     and t.status in (${EDITABLE_STATUSES.map((status) => `'${status}'`).join(', ')}) and (t.status = 'SCHEDULED' or not change ? 'runAt')`,
   },
   when: 'cardinality(c.edited) > 0',
@@ -75,7 +84,7 @@ const EDIT_TASK = moveTasks({
   where d.task_id = any(array[m.id])
 )`,
   ],
-  answer: `select c.id as "taskId", m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason,
+  answer: `select c.id as "taskId", m.tenant, m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason,
   to_json(m.edited) as edited, to_json(m.edited) as standing, m.title, m.payload, m.priority, to_json(m.tags) as tags,
   m.run_at as "runAt", m.expires_at as "expiresAt", m.facts
 from current c left join moved m on m.id = c.id`,
@@ -85,17 +94,17 @@ from current c left join moved m on m.id = c.id`,
 type EditRow = TransitionRow | { version: null }
 
 /**
- * @param expected the task as it was read; only if it is still so, it is changed. Any state when left out
+ * @param state as read by `readTaskToEdit`; the task is changed only if it is still the same. Default: any state
  * @returns the events to publish, none or one; undefined when the task cannot be edited, or is not as expected
  */
 export async function editTaskIfWaiting(
+  { tenant }: Principal,
   db: Database,
-  tenant: string,
   id: TaskId,
   { tags, ...change }: TaskEdit,
-  expected?: Task,
+  state?: string,
 ): Promise<Event[] | undefined> {
-  const parameters = [id, tenant, JSON.stringify(change), tags === undefined ? null : toArrayLiteral(tags), expected === undefined ? null : JSON.stringify(expected)]
+  const parameters = [id, tenant, JSON.stringify(change), tags === undefined ? null : toArrayLiteral(tags), state ?? null]
   const [row] = await db.run<EditRow>(EDIT_TASK, parameters)
   if (row === undefined) return undefined
   return row.version === null ? [] : [toEvent(row)]

@@ -1,4 +1,7 @@
-/** Ends tasks that were not started in time. Several relays may do so at once: each skips the rows that another holds. */
+/**
+ * Expires tasks that were not started in time. Several relays may do so at once: each skips rows that another has
+ * locked.
+ */
 import type { Database } from '../../db/database.js'
 import type { Event } from '../../protocol/stream.js'
 import { FACTS, toEvent, type TransitionRow } from '../rows.js'
@@ -31,7 +34,7 @@ const EXPIRE_TASKS = moveTasks({
 from moved m`,
 })
 
-/** Ends tasks whose time to start is over, at most `limit`; their transitions are for the caller to publish. */
+/** Expires tasks whose time to start is over, at most `limit`. The caller publishes the transitions. */
 export async function expireTasksIfLate(db: Database, limit: number): Promise<Event[]> {
   return (await db.run<TransitionRow>(EXPIRE_TASKS, [limit])).map(toEvent)
 }

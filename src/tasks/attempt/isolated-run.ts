@@ -1,6 +1,6 @@
 /**
- * What `runAttempt` asks of handlers that run in processes of their own; the worker provides it. The payload is checked there, too:
- * nothing that belongs to the task is done in the worker.
+ * The interface of `runAttempt` to handlers that run in processes of their own, provided by the worker. The payload is
+ * checked there too, so no code of the task runs in the worker.
  */
 import type { FieldError } from '../../protocol/errors.js'
 import type { ClaimedAttempt } from '../../store/attempts/claim.js'
@@ -8,35 +8,41 @@ import type { ClaimedAttempt } from '../../store/attempts/claim.js'
 export interface IsolatedRun {
   claimed: ClaimedAttempt
   signal: AbortSignal
-  /** Called when the handler begins: there may be a wait for a process before. */
+  /** Called when the handler begins, which may be after a wait for a process. */
   begin(): void
-  /** Called at each sign of life. */
+  /** Called at each heartbeat. */
   alive(): void
-  /** Its worker was lost before. Its memory has a limit, whatever its type says. */
+  /** An earlier worker of the task was lost. Its memory is limited, even if its type sets no limit. */
   isSuspect: boolean
-  /** In a process that has run nothing else before, and runs nothing else after. */
+  /** Use a process that runs nothing else before or after. */
   isFresh: boolean
-  /** Whether the handler may compute without a pause. Otherwise it is ended when it has done so for as long as a lease. */
+  /**
+   * Whether the handler may compute without a pause. Otherwise it is killed when it has done so for the length of a
+   * lease.
+   */
   mayBlock: boolean
-  /** Of its type; in MB. */
+  /** The limit of its type, in MB. */
   memoryLimitMb: number | undefined
 }
 
-/** `committed`: with its own rows, by `transaction`. `violation`: the payload does not fit its schema, and nothing was run. */
+/**
+ * `committed`: together with its own rows, by `transaction`. `violation`: the payload does not fit its schema, and
+ * nothing was run.
+ */
 export type IsolatedEnd = { kind: 'returned'; result: unknown } | { kind: 'committed' } | { kind: 'violation'; error: FieldError }
 
 export interface IsolatedRuns {
-  /** `ended` rejects with what the handler threw, or with `ProcessEndedError`. `kill` ends the process, whatever it does. */
+  /** `ended` rejects with the handler's error, or with `ProcessEndedError`. `kill` ends the process at once. */
   start(run: IsolatedRun): { ended: Promise<IsolatedEnd>; kill(): void }
 }
 
-/** The process of a handler ended under it. */
+/** The process of a handler ended during its run. */
 export class ProcessEndedError extends Error {
   override readonly name = 'ProcessEndedError'
   constructor(
     readonly code: 'process_died' | 'memory_limit',
     message: string,
-    /** It had run nothing else before, so that this run ended it. */
+    /** The process had run nothing else before, so this run ended it. */
     readonly isProven = true,
   ) {
     super(message)

@@ -1,6 +1,6 @@
 /**
- * How a run ended, and what that means for its task: "attempt failed" is not "task failed". Decided here and nowhere else, for
- * workers and for the test kit.
+ * How a run ended, and what follows for its task: "attempt failed" is not "task failed". Decided only here, for workers
+ * and for the test kit.
  */
 import { DiskFullError } from '../../artifacts/disk-floor.js'
 import type { AttemptError } from '../../db/schema.js'
@@ -21,26 +21,26 @@ import { describeViolation, RESULT_LIMITS, toStorable } from './storable.js'
 /** Why a run was asked to end: the reason of its signal. */
 export type AbortReason = 'shutdown' | 'lease lost' | 'cancelled' | 'time limit' | 'failed'
 
-/** How a run ended, as far as it is still to be recorded. */
+/** How a run ended, if that is still to be recorded. */
 export type Outcome =
   | { kind: 'completed'; result: unknown }
   | { kind: 'failed'; code: FailureCode; thrown: unknown }
-  /** Put back without a failure; at once when `retryInMs` is left out. */
+  /** Put back without a failure; at once when `retryInMs` is missing. */
   | { kind: 'released'; reason: string; retryInMs?: number; error?: Error }
   | { kind: 'lost'; reason: string; error: Error }
   | { kind: 'cancelled'; reason: string | null }
 
-/** How long a task may be put back in a row; see `Definition.putBackLimitMs`. */
-export const DEFAULT_PUT_BACK_LIMIT_MS = 7 * 86_400_000
+/** How long a task may be put back repeatedly; see `Definition.putBackLimitMs`. */
+const DEFAULT_PUT_BACK_LIMIT_MS = 7 * 86_400_000
 /** The shortest pause of a task that is put back. */
 const PUT_BACK_LEAST_MS = 1_000
-/** A pause is this part of the time that the task has been put back for, or longer. */
+/** A pause is at least this fraction of the time for which the task has been put back. */
 const PUT_BACK_SHARE = 20
 
-/** Failures that another attempt would meet again. */
+/** Failures that would recur in another attempt. */
 const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'invalid_effect', 'unknown_type', 'no_worker_for_type', 'put_back'])
 
-/** What the handler has thrown, in the light of why its signal aborted. */
+/** The outcome for an error thrown by the handler, considering why its signal aborted. */
 export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
   const error = toReadable(thrown)
   if (error instanceof CancelTask) return { kind: 'cancelled', reason: toStorableText(error.message, MAX_REASON_LENGTH) || null }
@@ -60,20 +60,21 @@ export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
 }
 
 /**
- * This worker has no handler for the type. Another may have one, or will, in a rolling deploy: the task is put back, with a pause
- * that grows from a second to ten, until the window is over.
+ * This worker has no handler for the type, but another worker may, e.g. during a rolling deploy. The task is put back,
+ * with a pause that grows from one second to ten, until the window is over.
  */
 export function explainNoHandler(type: string, { count, waitedMs }: TypeWait, windowMs: number): Outcome {
-  const error = new Error(`the worker has no handler for the type ${type}. Start one with the folder of tasks that has it (--tasks).`)
+  const error = new Error(`the worker has no handler for the type ${type}. Start a worker with the folder of tasks that defines it (--tasks).`)
   error.name = NO_WORKER_FOR_TYPE
   if (waitedMs >= windowMs) return fail('no_worker_for_type', error)
-  // Half to one and a half of it, so that many tasks do not come back together.
+  // Between half and one and a half of the pause, so that many tasks do not come back together.
   const retryInMs = Math.min(1_000 * 2 ** Math.min(count, 10), 10_000) * (0.5 + Math.random())
   return { kind: 'released', reason: 'no_worker_for_type', error, retryInMs }
 }
 
 /**
- * A handler that puts itself back gets a pause that grows with the time that it has done so, and in the end its task fails.
+ * Limits a handler that keeps putting its task back: the pause grows with the time spent so, and in the end the task
+ * fails.
  * @param waited before this attempt
  */
 export function limitPutBack(outcome: Outcome, { count, waitedMs }: PutBackWait, limitMs = DEFAULT_PUT_BACK_LIMIT_MS, warn: Warn = () => {}): Outcome {
@@ -87,13 +88,13 @@ export function limitPutBack(outcome: Outcome, { count, waitedMs }: PutBackWait,
   const askedMs = isDelay(error.delayMs) ? error.delayMs : 0
   const leastMs = Math.max(PUT_BACK_LEAST_MS, waitedMs / PUT_BACK_SHARE)
   if (askedMs >= leastMs) return { ...outcome, retryInMs: askedMs }
-  // At the first, the second, the fourth time … in a row.
-  if (Number.isInteger(Math.log2(count + 1))) warn(`the handler put its task back for ${askedMs} ms, ${count + 1} times in a row; the pause is ${Math.round(leastMs)} ms at least, and grows`)
-  // Spread, so that many tasks do not come back together.
+  // Warn at the first, second, fourth, eighth … time in a row.
+  if (Number.isInteger(Math.log2(count + 1))) warn(`the handler put its task back for ${askedMs} ms, ${count + 1} times in a row; the pause is at least ${Math.round(leastMs)} ms, and grows`)
+  // With jitter, so that many tasks do not come back together.
   return { ...outcome, retryInMs: leastMs * (1 + Math.random() / 2) }
 }
 
-/** Whether the handler itself has put its task back. */
+/** Whether the handler itself put its task back. */
 export function isPutBack(outcome: Outcome): outcome is Extract<Outcome, { kind: 'released' }> & { error: PutBack } {
   return outcome.kind === 'released' && outcome.error instanceof PutBack
 }
@@ -103,16 +104,19 @@ function describeDuration(ms: number): string {
   return `${Math.floor(ms / unit)} ${name}`
 }
 
-/** Of a process that other attempts have used before, it is not certain which of them ended it: the next attempt gets a new one. */
+/**
+ * When other attempts have used a process before, the cause of its end is uncertain: the next attempt gets a new
+ * process.
+ */
 export function explainProcessEnd(error: ProcessEndedError): Outcome {
   if (error.isProven) return fail(error.code, error)
   return { kind: 'lost', reason: 'its process ended, which others had used before; put back, to run alone', error }
 }
 
-/** What is asked of an attempt to judge its outcome. */
+/** The fields of an attempt that decide its settlement. */
 export type SettledAttempt = Pick<ClaimedAttempt, 'id' | 'attempt' | 'failures' | 'maxAttempts'>
 
-/** What this result would mean for the task. */
+/** The settlement for this result of the handler. */
 export function settleReturned(claimed: SettledAttempt, registered: RegisteredType, returned: unknown): Settlement {
   return decideSettlement(claimed, checkResult(registered, returned), registered.definition)
 }
@@ -129,8 +133,8 @@ export function fail(code: FailureCode, thrown: unknown): Outcome {
 }
 
 /**
- * What the outcome of the attempt means for the task.
- * @param warn told of a delay that is not used as the definition or its handler gave it
+ * Decides what the outcome of the attempt means for the task.
+ * @param warn called for a delay that is not used as the definition or its handler gave it
  */
 export function decideSettlement(claimed: SettledAttempt, outcome: Outcome, definition: Definition | undefined, warn: Warn = () => {}): Settlement {
   const ref = { taskId: claimed.id, attempt: claimed.attempt }
@@ -152,12 +156,14 @@ function whenReleased({ retryInMs }: Extract<Outcome, { kind: 'released' }>, war
   return retryInMs === undefined ? { status: 'PENDING' } : { status: 'RETRYING', retryInMs: capDelay(retryInMs, 'PutBack', warn) }
 }
 
-/** By its name the next attempt knows how often it was put back: one of a subclass counts, too. */
+/**
+ * The error's name counts how often the task was put back, so subclasses of PutBack are recorded under the same name.
+ */
 function describeRelease(error: Error): AttemptError {
   return error instanceof PutBack ? { ...describeError(error), name: PUT_BACK } : describeError(error)
 }
 
-/** Another attempt, or the end. */
+/** Decides between another attempt and the end. */
 function decideRetry(
   { attempt, failures, maxAttempts }: SettledAttempt,
   { code, thrown }: Extract<Outcome, { kind: 'failed' }>,
@@ -173,13 +179,13 @@ function decideRetry(
 }
 
 function retryDelay(definition: Definition | undefined, failures: number, thrown: unknown, warn: Warn): number {
-  // Its constructor refuses other delays; the field may have been changed since.
+  // The constructor refuses other delays, but the field may have been changed since.
   if (thrown instanceof RetryLater && isDelay(thrown.delayMs)) return capDelay(thrown.delayMs, 'RetryLater', warn)
-  if (thrown instanceof RetryLater) warn(`RetryLater gave ${describeDelay(thrown.delayMs)} instead of milliseconds, 0 or more; the backoff of the type is used`)
+  if (thrown instanceof RetryLater) warn(`RetryLater gave ${describeDelay(thrown.delayMs)} instead of a number of milliseconds, 0 or more; the backoff of the type is used`)
   return backoffMs(definition?.backoff ?? DEFAULT_BACKOFF, failures, thrown, Math.random, warn)
 }
 
-/** A definition that fails to judge is no reason to give up. */
+/** If `retryOn` throws, the attempt is retried. */
 function isRetryable(definition: Definition | undefined, thrown: unknown): boolean {
   try {
     return definition?.retryOn?.(thrown) ?? true
@@ -189,11 +195,11 @@ function isRetryable(definition: Definition | undefined, thrown: unknown): boole
 }
 
 /**
- * The settlement that takes the place of one whose values PostgreSQL refused: the attempt has failed for good, and says why.
- * @param refused what PostgreSQL said
+ * Replaces a settlement whose values PostgreSQL refused: the attempt fails permanently, with this reason.
+ * @param refused PostgreSQL's error
  */
 export function settleRefused({ taskId, attempt, outcome }: Settlement, refused: unknown): Settlement {
   const error = describeError(refused)
-  const message = toStorableText(`PostgreSQL refused what the attempt was to record (${outcome}): ${error.message}`, MAX_REASON_LENGTH)
+  const message = toStorableText(`PostgreSQL refused the values of the outcome (${outcome}): ${error.message}`, MAX_REASON_LENGTH)
   return { taskId, attempt, outcome: 'failed', status: 'FAILED', reason: message, failure: { code: 'invalid_result', message, attempt }, error: { ...error, message } }
 }

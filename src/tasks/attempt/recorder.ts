@@ -1,11 +1,13 @@
 /**
- * Writes what attempts report, in batches: claims, progress, outcomes. Each is published after its commit, never before.
+ * Writes the reports of attempts in batches: claims, progress, outcomes. Each is published after its commit, never
+ * before.
  *
- * Lines that handlers log are written in order, a few times a second, and before the end of their attempt.
+ * Log lines of handlers are written in order, a few times a second, and before the end of their attempt.
  *
- * Progress is coalesced: of what an attempt reports while a write is under way only the latest is written next. A lost
- * progress write is logged and costs a watcher one step of a bar. A report that PostgreSQL refuses loses only itself, not those that were
- * written with it. Publications go through the publisher (`broker/publisher.ts`) and do not hold up the attempt.
+ * Progress is coalesced: of the reports of an attempt during a write, only the latest is written next. A lost write of
+ * progress is logged and costs a stream one step of a progress bar. A report that PostgreSQL refuses loses only itself,
+ * not the others of its batch. Publications go through the publisher (`broker/publisher.ts`) and do not hold up the
+ * attempt.
  */
 import { crashPoint } from '../../crash-point.js'
 import type { Database } from '../../db/database.js'
@@ -20,9 +22,9 @@ import { type Settlement, settleAttemptsIfCurrent } from '../../store/attempts/s
 import { factsOf, toEvent } from '../../store/rows.js'
 import { createBatcher } from '../../timing/batcher.js'
 
-/** The least time between two writes of progress, and of lines, in milliseconds. */
+/** The shortest time between two writes of progress, and of log lines, in milliseconds. */
 const REPORT_PAUSE_MS = 50
-/** Lines on their way to PostgreSQL; while it is away, further ones are dropped. */
+/** Most log lines that wait to be written. While PostgreSQL is away, further lines are dropped. */
 const MAX_WAITING_LINES = 10_000
 const MAX_LINES_PER_WRITE = 500
 
@@ -31,26 +33,26 @@ export interface RecorderOptions {
   /** Of the publisher: returns at once. */
   publish(events: readonly Event[]): void
   log: Log
-  /** The name under which attempts are claimed. */
+  /** The worker's name for its claims. */
   worker: string
-  /** How long an attempt is trusted without a sign of life. */
+  /** How long an attempt is trusted without a heartbeat. */
   leaseMs: number
-  /** What needs a slot to start: see `claimAttemptsInSlots`. Default: nothing. */
+  /** The kinds for which an attempt needs a slot: see `claimAttemptsInSlots`. Default: none. */
   scarce?: readonly string[]
 }
 
 export interface Recorder {
-  /** Starts the attempt if it may still start and holds the slots that it needs; undefined: nothing changed. */
+  /** Starts the attempt if it may still start and holds the slots it needs; undefined: nothing changed. */
   claim(request: ClaimRequest): Promise<ClaimedAttempt | HeldAttempt | undefined>
-  /** Notes the latest progress; written soon. */
+  /** Takes the latest progress, to be written soon. */
   progress(report: ProgressReport): void
-  /** Notes a line that the handler has logged; written soon, and before the end of the attempt. */
+  /** Takes a log line of the handler, to be written soon, and before the end of the attempt. */
   log(report: LogReport): void
-  /** Writes what the run has reported so far. */
+  /** Writes everything that the run has reported so far. */
   flush(taskId: TaskId): Promise<void>
-  /** Publishes what was committed elsewhere. */
+  /** Publishes an event that was committed elsewhere. */
   announce(event: Event): void
-  /** Records how the attempt ended; false: it is no longer the current one, nothing changed. */
+  /** Records how the attempt ended. False: it is no longer the current one, and nothing changed. */
   settle(settlement: Settlement): Promise<boolean>
 }
 
@@ -94,12 +96,15 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
       for (const message of await write(batch)) publishLater(message)
     } catch (error) {
       if (batch.length === 1 || !isRefusedForGood(error)) return log.warn({ err: error, count: batch.length }, complaint)
-      // In turn, because log lines have an order.
+      // One after another, because log lines have an order.
       for (const report of batch) await writeReports([report], write, complaint)
     }
   }
 
-  /** One write at a time, so that lines stay in order. A failed write drops its lines: a log must not hold up the task. */
+  /**
+   * One write at a time, so that lines stay in order. A failed write drops its lines: logging must not hold up the
+   * task.
+   */
   function writeLines(): Promise<void> {
     writingLines ??= writeWaitingLines().finally(() => (writingLines = undefined))
     return writingLines
@@ -112,11 +117,11 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
     }
   }
 
-  /** What the run reported last belongs before its end. */
+  /** The run's last reports must be stored before its end. */
   async function flush(id: TaskId): Promise<void> {
     if (lines.some(({ taskId }) => taskId === id)) await writeLines()
     else await writingLines
-    // An end that overtakes it would make it the progress of an attempt that is over.
+    // If the end overtook it, it would become the progress of a finished attempt.
     await writingProgress
     const last = reports.get(id)
     reports.delete(id)

@@ -1,23 +1,26 @@
 /**
  * One attempt, as a pipe: claim → run → decide → settle.
  *
- * Promise: whatever the handler does, the attempt ends with exactly one recorded outcome, or another worker has taken
- * its place and nothing is recorded. What follows for the task is decided in `outcome.ts`.
+ * Guarantee: whatever the handler does, the attempt ends with exactly one recorded outcome, or another worker has taken
+ * over and nothing is recorded. What follows for the task is decided in `outcome.ts`.
  *
- * - The claim changes nothing: somebody else has the attempt, or had it. The delivery was late or repeated; done.
- * - The handler throws: the attempt failed. The task is RETRYING, or FAILED when it has had its attempts or the error says
- *   that trying again would not help; a payload or result that does not fit its schema is such an error.
- * - An error that the handler lets escape, in a promise that nothing awaits, a timer or a listener, fails the attempt like one that
- *   it throws, and no other: see `handler-scope.ts`.
- * - The task is to be cancelled: the signal aborts with `cancelled`. A handler that goes on all the same is left behind
- *   after a grace, as one is whose time limit has passed; what it still returns is refused.
- * - The worker stops and the grace runs out: the signal aborts with `shutdown`, and the attempt is handed back.
- * - PostgreSQL goes away during the handler's transaction: the attempt is put back, for nobody knows what became of it.
- * - The lease is lost: the signal aborts with `lease lost`; what the handler still returns is refused by `settle`.
- * - The outcome cannot be stored: tried again until it is, or until the lease is lost. A failure to record an outcome is
- *   never turned into a failure of the task, with one exception:
- * - PostgreSQL refuses the values of the outcome. They would be refused for ever, so the attempt fails for good and says so. If that
- *   is refused, too, the lease runs out and the relay ends the attempt.
+ * - The claim changes nothing: the attempt was claimed elsewhere. The delivery was late or repeated, and this is the
+ *   end.
+ * - The handler throws: the attempt failed. The task is RETRYING, or FAILED when it has no attempts left or the error
+ *   says that another one would not help. A payload or result that does not fit its schema is such an error.
+ * - The handler leaves an error uncaught, in a promise that is not awaited, a timer or a listener: the attempt fails as
+ *   if it had thrown the error, and no other does. See `handler-scope.ts`.
+ * - Cancellation was requested: the signal aborts with `cancelled`. A handler that continues is abandoned after a grace
+ *   period, as is one beyond its time limit. A result that it still returns is refused.
+ * - The worker stops and the grace period ends: the signal aborts with `shutdown`, and the attempt is released.
+ * - PostgreSQL becomes unavailable during the handler's transaction: the attempt is put back, because the outcome of
+ *   the commit is unknown.
+ * - The lease is lost: the signal aborts with `lease lost`. A result that the handler still returns is refused by
+ *   `settle`.
+ * - The outcome cannot be stored: this is retried until it succeeds or the lease is lost. A failure to record an
+ *   outcome never becomes a failure of the task, with one exception:
+ * - PostgreSQL refuses the values of the outcome. It would refuse them every time, so the attempt fails permanently,
+ *   with that reason. If that is refused too, the lease expires and the relay ends the attempt.
  */
 import { crashPoint } from '../../crash-point.js'
 import type { Database } from '../../db/database.js'
@@ -39,36 +42,39 @@ const DEFAULT_TYPE_WINDOW_MS = 3_600_000
 const RECORD_PAUSES = { firstMs: 100, maxMs: 2_000 }
 
 export interface AttemptDeps extends WorkerServices {
-  /** What handlers ask over; `db` when left out. A statement of theirs may take minutes, and then holds up no claim. */
+  /**
+   * The database for handlers' queries. Default: `db`. A handler's statement may take minutes, and must not hold up a
+   * claim.
+   */
   handlerDb?: Database | undefined
-  /** For handlers that run in processes of their own. */
+  /** Runs handlers in processes of their own. */
   isolatedRuns?: IsolatedRuns | undefined
-  /** How long a task waits for a worker that knows its type, in milliseconds. Default an hour. */
+  /** How long a task waits for a worker that knows its type, in milliseconds. Default: an hour. */
   typeWindowMs?: number
-  /** How long a handler may take to end after its task was cancelled, before it is left behind. */
+  /** How long a handler may take to end after its task was cancelled, before it is abandoned. */
   cancelGraceMs: number
   /** Called when the run starts. */
   track(ref: AttemptRef): TrackedRun
 }
 
-/** A run whose lease is kept. */
+/** A run whose lease is renewed. */
 export interface TrackedRun {
   readonly signal: AbortSignal
   abort(reason: AbortReason): void
-  /** The handler is done; its outcome is about to be recorded. */
+  /** The handler has finished; its outcome is about to be recorded. */
   ending(): void
-  /** It is over. Must be called. */
+  /** The run is over. Must be called. */
   end(): void
 }
 
-/** Runs one attempt from claim to record, where nothing is scarce. Rejects only when the claim cannot be stored. */
+/** Runs one attempt from claim to record, without slots. Rejects only when the claim cannot be stored. */
 export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<void> {
   await runAttemptInSlots(ref, deps)
 }
 
 /**
  * Runs one attempt from claim to record. Rejects only when the claim cannot be stored.
- * @returns what it needs, when it could not start for want of a slot: nothing changed then
+ * @returns the slots it needs, when it could not start for lack of one; nothing has changed then
  */
 export async function runAttemptInSlots({ taskId, attempt, slots }: ClaimRequest, deps: AttemptDeps): Promise<HeldAttempt | undefined> {
   const claimed = await deps.recorder.claim({ taskId, attempt, ...(slots && { slots }) })
@@ -86,7 +92,7 @@ export async function runAttemptInSlots({ taskId, attempt, slots }: ClaimRequest
   return undefined
 }
 
-/** What follows for the task. */
+/** Decides what follows for the task. */
 async function decide(claimed: ClaimedAttempt, outcome: Outcome, { db, registry, log }: AttemptDeps): Promise<Settlement> {
   const { id, attempt, type } = claimed
   const definition = registry.find(type)?.definition
@@ -95,7 +101,7 @@ async function decide(claimed: ClaimedAttempt, outcome: Outcome, { db, registry,
   return callTypeCode(type, () => decideSettlement(claimed, limited, definition, warn))
 }
 
-/** Undefined: the handler has committed the outcome with its own rows. */
+/** Undefined: the handler has committed the outcome together with its own rows. */
 async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDeps): Promise<Outcome | undefined> {
   const registered = deps.registry.find(claimed.type)
   if (registered === undefined) return explainNoHandler(claimed.type, await readTypeWait(deps.db, claimed.id).catch(() => ({ count: 0, waitedMs: 0 })), deps.typeWindowMs ?? DEFAULT_TYPE_WINDOW_MS)
@@ -103,7 +109,7 @@ async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDe
     return runIsolated(claimed, registered, run, deps, deps.isolatedRuns)
   }
   const { payload, errors } = registered.readPayload(claimed.payload)
-  // Checked at create already; a definition may have changed since.
+  // Checked at create already, but the definition may have changed since.
   if (errors[0] !== undefined) return refusePayload(errors[0])
   const bounds = boundRun(claimed, registered, run, deps)
   bounds.begin()
@@ -114,14 +120,17 @@ async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDe
   }
 }
 
-/** In a process of its own, which is killed when the run is over before it has ended. Its time begins when the handler does. */
+/**
+ * Runs the handler in a process of its own, which is killed when the run ends before the process does. Time limits
+ * start with the handler.
+ */
 async function runIsolated(claimed: ClaimedAttempt, registered: RegisteredType, run: TrackedRun, deps: AttemptDeps, isolatedRuns: IsolatedRuns): Promise<Outcome | undefined> {
   const { isolation, memoryLimitMb } = registered.definition
   const bounds = boundRun(claimed, registered, run, deps)
   const { ended, kill } = isolatedRuns.start({
     ...{ claimed, memoryLimitMb, signal: run.signal, alive: bounds.alive, begin: bounds.begin },
     isSuspect: claimed.timesLost > 0,
-    // The first time any process will do. If that ends, too, nothing else may have been in it the next time.
+    // The first time any process will do. If that ends too, the next one must not be shared.
     isFresh: claimed.timesLost > 1,
     mayBlock: isolation === 'process',
   })
@@ -155,7 +164,7 @@ interface HandlerRun {
   alive: () => void
 }
 
-/** What the handler makes of it, however long that takes. */
+/** Runs the handler to its end, however long that takes. */
 async function runHandler(run: HandlerRun, deps: AttemptDeps): Promise<Outcome | undefined> {
   const { claimed, registered, payload, signal, alive } = run
   let opened: OpenTaskContext | undefined
@@ -165,7 +174,7 @@ async function runHandler(run: HandlerRun, deps: AttemptDeps): Promise<Outcome |
     if (!isOver) opened?.context.log.error({ err: error }, STRAY)
   }
   try {
-    // An abort is heard once: a handler that starts after it would wait for it in vain.
+    // The abort event fires once: a handler that starts after it would wait for it in vain.
     signal.throwIfAborted()
     const result = await runInScope({ signal, onStray }, (own) => {
       opened = createTaskContext(claimed, own, { ...deps, db: deps.handlerDb ?? deps.db, alive, settleReturned: (returned) => settleReturned(claimed, registered, returned) })
@@ -181,7 +190,7 @@ async function runHandler(run: HandlerRun, deps: AttemptDeps): Promise<Outcome |
   }
 }
 
-/** Ends a run from outside: at its time limits, and when it ignores that its task was cancelled. */
+/** Ends a run from outside: at its time limits, or when it ignores a cancellation. */
 function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: RegisteredType, run: TrackedRun, deps: AttemptDeps) {
   const { timeLimits = {} } = definition
   let grace: NodeJS.Timeout | undefined
@@ -190,28 +199,28 @@ function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: Registe
   let begin = () => {}
   const over = new Promise<Outcome | undefined>((resolve) => {
     const leaveBehind = (outcome: Outcome | undefined, why: string) => {
-      deps.log.warn({ taskId: id, attempt, type }, `a run is left behind: ${why}`)
+      deps.log.warn({ taskId: id, attempt, type }, `abandoning a run: ${why}`)
       resolve(outcome)
       run.abort('time limit')
     }
     begin = () => (limits = startLimits(timeLimits, {
       onSoft: () => run.abort('time limit'),
       onHard: () => leaveBehind(fail('time_limit', new Error(`the run took longer than ${timeLimits.hardMs} ms`)), 'time limit'),
-      onSilence: () => leaveBehind(fail('no_heartbeat', new Error(`the run gave no sign of life for ${timeLimits.heartbeatMs} ms`)), 'no heartbeat'),
+      onSilence: () => leaveBehind(fail('no_heartbeat', new Error(`the run sent no heartbeat for ${timeLimits.heartbeatMs} ms`)), 'no heartbeat'),
     }))
     onAbort = () => {
       const { reason } = run.signal as { reason: AbortReason }
       if (reason !== 'cancelled' && reason !== 'lease lost') return
-      // What comes after a lost lease is another worker's to record.
+      // After a lost lease, another worker records the outcome.
       const outcome = reason === 'cancelled' ? ({ kind: 'cancelled', reason: 'the handler did not stop by itself' } as const) : undefined
-      grace = setTimeout(() => leaveBehind(outcome, 'it ignores its signal'), deps.cancelGraceMs)
+      grace = setTimeout(() => leaveBehind(outcome, 'it ignored its signal'), deps.cancelGraceMs)
     }
     run.signal.addEventListener('abort', () => onAbort(), { once: true })
     if (run.signal.aborted) onAbort()
   })
   return {
     over,
-    /** The handler begins: its time runs. */
+    /** The handler begins: start the time limits. */
     begin: () => begin(),
     alive: () => limits?.alive(),
     stop() {
@@ -222,7 +231,7 @@ function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: Registe
   }
 }
 
-/** @param isSubstitute whether it stands for an outcome whose values were refused */
+/** @param isSubstitute whether it replaces an outcome whose values were refused */
 async function record(settlement: Settlement, signal: AbortSignal, deps: AttemptDeps, isSubstitute = false): Promise<void> {
   const { recorder, log } = deps
   const ref = refOf(settlement)
@@ -233,7 +242,7 @@ async function record(settlement: Settlement, signal: AbortSignal, deps: Attempt
       isWorthwhile: (error) => !isLost() && !isRefusedForGood(error),
       onRetry: (error) => log.warn({ err: error, ...ref }, 'an outcome was not stored; trying again'),
     })
-    if (!isRecorded) log.warn(ref, 'a late outcome was refused: the attempt is no longer current')
+    if (!isRecorded) log.warn(ref, 'discarding a late outcome: the attempt is no longer current')
   } catch (error) {
     if (isLost()) return log.error({ err: error, ...ref }, 'an outcome was not stored before the lease ran out; the attempt will be rescued')
     log.error({ err: error, ...ref }, 'PostgreSQL refused the values of an outcome; the attempt fails')

@@ -1,8 +1,8 @@
-/** The time limits of one run: each calls back once, and none after `stop`. */
+/** The time limits of one run. Each calls back once, and none after `stop`. */
 import type { TimeLimits } from '../../definitions/definition.js'
 
 export interface RunLimits {
-  /** The run has shown that it lives. */
+  /** The run sent a heartbeat. */
   alive(): void
   stop(): void
 }
@@ -10,9 +10,9 @@ export interface RunLimits {
 export interface LimitCallbacks {
   /** The run should end by itself now. */
   onSoft(): void
-  /** The run has had its time; it is over, whatever it does. */
+  /** The run has exceeded its hard limit. It is over, even if the handler continues. */
   onHard(): void
-  /** The run has given no sign of life for too long. */
+  /** The run has sent no heartbeat for too long. */
   onSilence(): void
 }
 

@@ -1,23 +1,24 @@
 /**
- * Values that handlers hand over to be stored: results, effects, payloads of children, data of progress reports.
+ * Values that handlers return or pass to be stored: results, effects, payloads of children, data of progress reports.
  *
- * The rule: a value is stored as `JSON.stringify` writes it, and it is checked in that form. A Date is stored as ISO 8601 text, a class
- * instance as what its `toJSON` returns or as its own fields. Left out are members that are undefined or a function, and named members
- * of an array; undefined in an array, and a hole, become null, and -0 becomes 0. What JSON would lose beyond that is refused: see `findLoss`. So
- * is what PostgreSQL cannot hold (see `protocol/text.ts`).
+ * The rule: a value is stored as `JSON.stringify` writes it, and it is checked in that form. A Date is stored as ISO
+ * 8601 text, a class instance as the result of its `toJSON` or as its own fields. Members that are undefined or a
+ * function are left out, as are named members of an array. Undefined in an array, and a hole, become null, and -0
+ * becomes 0. Any other loss is refused (see `findLoss`), and so are values that PostgreSQL cannot hold (see
+ * `protocol/text.ts`).
  */
 import { types } from 'node:util'
 import type { FieldError } from '../../protocol/errors.js'
 import { escapePointer, findUnstorable } from '../../protocol/text.js'
 
 export interface StorableLimits {
-  /** Of the JSON. */
+  /** Size of the JSON. */
   maxBytes: number
-  /** Objects and arrays inside one another, the value itself included. */
+  /** Nesting of objects and arrays, the value itself included. */
   maxDepth: number
 }
 
-/** The value as it will be read again, or where it breaks the rule. */
+/** The value as it will be read back, or its first violation of the rule. */
 export type Storable = { value: unknown; violation?: undefined } | { value?: undefined; violation: FieldError }
 
 /** Never throws, whatever `toJSON` and the getters of the value do. Undefined counts as null. */
@@ -40,9 +41,9 @@ export const RESULT_LIMITS: StorableLimits = { maxBytes: 256 * 1024, maxDepth: 6
 /** The largest value of an effect that `once` records. */
 export const EFFECT_LIMITS: StorableLimits = { maxBytes: 256 * 1024, maxDepth: 64 }
 
-/** Why a task fails whose effect happened and cannot be recorded with its value. */
+/** The failure of a task whose effect happened but whose value cannot be recorded. */
 export function describeLostValue(key: string, why: FieldError): string {
-  return `the effect "${key}" happened, and its value cannot be recorded: ${describeViolation(why)}`
+  return `the effect "${key}" happened, but its value cannot be recorded: ${describeViolation(why)}`
 }
 
 /** A violation as part of a sentence. */
@@ -50,7 +51,7 @@ export function describeViolation({ pointer, detail }: FieldError): string {
   return `${pointer || 'it'} ${detail}`
 }
 
-/** Ends `JSON.stringify` where the value breaks the rule. */
+/** Ends `JSON.stringify` at the first violation of the rule. */
 class ViolationError extends Error {
   constructor(readonly violation: FieldError) {
     super(violation.detail)
@@ -58,7 +59,7 @@ class ViolationError extends Error {
 }
 
 function describeFailure(error: unknown): FieldError {
-  // Node's message about a cycle has several lines, of which the first says it.
+  // Node's message about a cycle has several lines; the first is enough.
   const [reason = ''] = error instanceof Error ? error.message.split('\n') : []
   if (error instanceof RangeError) return { pointer: '', detail: 'is too large or nested too deeply', fix: 'Store it as an artifact.' }
   return { pointer: '', detail: `cannot be written as JSON: ${reason}`, fix: 'Return a JSON value.' }
@@ -69,11 +70,11 @@ function describeSize(size: string, maxBytes: number): Omit<FieldError, 'pointer
 }
 
 /**
- * A replacer for `JSON.stringify` that changes nothing, and throws at the first value that would be lost. Each value that is written takes a byte
- * at least, so a value of millions ends early, before its text fills the memory.
+ * A replacer for `JSON.stringify` that changes nothing and throws at the first value that would be lost. Each value
+ * takes at least one byte, so a value with millions of members ends early, before its text fills the memory.
  */
 function createLossCheck(maxBytes: number): (this: unknown, key: string, value: unknown) => unknown {
-  // Where each object lies. One that lies in two places has its latest: its members come right after it.
+  // The location of each object. An object in two locations has the latest, because its members follow right after it.
   const locations = new Map<unknown, { holder: unknown; key: string }>()
   let left = maxBytes
   return function (key, value) {
@@ -89,12 +90,12 @@ function createLossCheck(maxBytes: number): (this: unknown, key: string, value: 
 
 function locate(locations: ReadonlyMap<unknown, { holder: unknown; key: string }>, holder: unknown, key: string): string {
   let pointer = ''
-  // What holds the whole value is an object that JSON has made, and lies nowhere.
+  // The holder of the whole value is an object made by JSON.stringify, which has no location.
   for (let at = locations.get(holder), name = key; at !== undefined; name = at.key, at = locations.get(at.holder)) pointer = `/${escapePointer(name)}${pointer}`
   return pointer
 }
 
-/** @param value what `toJSON` has made of `holder[key]`, when that has one */
+/** @param value the result of `toJSON` on `holder[key]`, if it has one */
 function findLoss(holder: object, key: string, value: unknown, isWhole: boolean): Omit<FieldError, 'pointer'> | undefined {
   switch (typeof value) {
     case 'number':
@@ -104,7 +105,7 @@ function findLoss(holder: object, key: string, value: unknown, isWhole: boolean)
     case 'symbol':
       return { detail: 'is a symbol', fix: 'Use a JSON value.' }
     case 'function':
-      // The methods of an object are left out.
+      // Methods of an object are left out.
       return Array.isArray(holder) || isWhole ? { detail: 'is a function', fix: 'Use a JSON value.' } : undefined
     case 'undefined':
       return (holder as Record<string, unknown>)[key] === undefined ? undefined : { detail: 'has a toJSON that returns undefined', fix: 'Have it return a JSON value.' }
@@ -137,7 +138,7 @@ function findLossOfObject(value: object): Omit<FieldError, 'pointer'> | undefine
   return undefined
 }
 
-/** Such as a RegExp, or an object of a class whose fields are private. */
+/** E.g. a RegExp, or an instance of a class whose fields are private. */
 function isEmptyInstance(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   const isPlain = prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype as object) === null

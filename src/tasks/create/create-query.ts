@@ -1,7 +1,9 @@
 /**
- * Creates tasks inside an application's own transaction (`taskwire/outbox`): the task exists when that commits, together
- * with the application's rows, and never did when it rolls back. For applications that share Taskwire's database.
+ * Creates tasks inside an application's own transaction (`taskwire/outbox`). The task exists once the transaction
+ * commits, together with the application's rows, and never existed if it rolls back. For applications that share
+ * Taskwire's database.
  */
+import { DEFAULT_TENANT } from '../../access/principal.js'
 import type { CreateTask } from '../../protocol/http.js'
 
 export interface CreateQuery {
@@ -27,7 +29,7 @@ const TEXT = 'select taskwire.create_task($1::text, $2::text::jsonb, $3::text, $
 export function createTaskQuery(
   task: Pick<CreateTask, 'title' | 'payload' | 'priority' | 'tags'> & { type: string; runAt?: string | Date; tenant?: string },
 ): CreateQuery {
-  const { type, payload = {}, title = null, priority = 0, tags = [], runAt = null, tenant = 'default' } = task
+  const { type, payload = {}, title = null, priority = 0, tags = [], runAt = null, tenant = DEFAULT_TENANT } = task
   const startAt = runAt instanceof Date ? runAt.toISOString() : runAt
   return { text: TEXT, values: [type, JSON.stringify(payload), title, priority, tags, startAt, tenant] }
 }

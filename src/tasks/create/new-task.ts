@@ -1,4 +1,4 @@
-/** Turns what somebody asks for into a task that can be stored, or says everything that is wrong with it. */
+/** Turns a request into a task that can be stored, or reports everything that is wrong with it. */
 import { DEFAULT_ATTEMPTS } from '../../definitions/definition.js'
 import type { RegisteredType, Registry } from '../../definitions/registry.js'
 import type { FieldError, ProblemCode } from '../../protocol/errors.js'
@@ -10,7 +10,7 @@ import { callTypeCode } from '../attempt/handler-scope.js'
 import { boundKey } from './bounded-key.js'
 import { createTaskId } from './task-id.js'
 
-/** What was asked for cannot be accepted: where and why. Nothing was stored. */
+/** The request cannot be accepted; `errors` say where and why. Nothing was stored. */
 export class NewTaskError extends Error {
   override readonly name = 'NewTaskError'
   constructor(
@@ -56,7 +56,7 @@ export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: R
   }
 }
 
-/** The task as it was just stored. */
+/** The task as just stored. */
 export function toNewTaskView(task: NewTask, created: CreatedTask): Task {
   const { expiresAt = null, uniqueKey = null, parentId = null, batchId = null, callbackUrl = null } = task.more ?? {}
   return {
@@ -93,7 +93,7 @@ function findType(body: CreateTask, registry: Registry): RegisteredType {
   if (registered !== undefined && registered.definition.isInternal !== true) return registered
   const detail = `is not one of ${registry.creatableTypes().join(', ')}`
   if (registered !== undefined) {
-    throw new NewTaskError('internal_type', `Only the server makes and edits tasks of the type "${type}".`, [
+    throw new NewTaskError('internal_type', `Only the server creates and edits tasks of the type "${type}".`, [
       { pointer: '/type', detail: `"${type}" ${detail}`, fix: 'Use one of these types. For a callback at the end of a task, send `callbackUrl` with it.' },
     ])
   }
@@ -102,7 +102,7 @@ function findType(body: CreateTask, registry: Registry): RegisteredType {
   ])
 }
 
-/** @throws NewTaskError with everything that is wrong, when anything is */
+/** @throws NewTaskError with all errors, when there are any */
 function refuse(type: string, ofTask: readonly FieldError[], ofPayload: readonly FieldError[]): void {
   const errors = [...ofTask, ...ofPayload]
   const [first] = errors
@@ -114,10 +114,10 @@ function refuse(type: string, ofTask: readonly FieldError[], ofPayload: readonly
 
 function checkQueue({ queue }: CreateTask, { queues }: Registry): FieldError[] {
   if (queue === undefined || queues.has(queue)) return []
-  return [{ pointer: '/queue', detail: `"${queue}" is not one of ${[...queues].join(', ')}`, fix: 'Use one of these queues, or have it added to QUEUES.' }]
+  return [{ pointer: '/queue', detail: `"${queue}" is not one of ${[...queues].join(', ')}`, fix: 'Use one of these queues, or ask the operator to add it to QUEUES.' }]
 }
 
-/** Undefined for the many tasks that have none of it. */
+/** Undefined for the many tasks that have none of these. */
 function readMore(body: CreateTask, payload: unknown, origin: NewTaskOrigin, registered: RegisteredType): TaskExtras | undefined {
   const { parentId, batchId } = origin
   const { callbackUrl } = body
@@ -127,7 +127,7 @@ function readMore(body: CreateTask, payload: unknown, origin: NewTaskOrigin, reg
   return isPlain ? undefined : { expiresAt, uniqueKey, parentId, batchId, callbackUrl }
 }
 
-/** By the code of the type, which may meet a payload that it did not think of. */
+/** Calls the type's own code, which may not expect this payload. */
 function makeUniqueKey(payload: unknown, { definition }: RegisteredType): string | undefined {
   if (definition.uniqueBy === undefined) return undefined
   try {
@@ -136,7 +136,7 @@ function makeUniqueKey(payload: unknown, { definition }: RegisteredType): string
     throw new TypeError(`uniqueBy of ${definition.type} returned ${typeof key}, not a string`)
   } catch (error) {
     const detail = `has no unique key: uniqueBy of ${definition.type} failed for it`
-    throw new NewTaskError('invalid_payload', `/payload ${detail}.`, [{ pointer: '/payload', detail, fix: 'Send another payload, or have the type corrected: the log of the server has the error.' }], { cause: error })
+    throw new NewTaskError('invalid_payload', `/payload ${detail}.`, [{ pointer: '/payload', detail, fix: 'Send another payload, or ask the operator to correct the type; the log of the server has the error.' }], { cause: error })
   }
 }
 
@@ -145,7 +145,7 @@ function toInstant(time: string | undefined): string | undefined {
 }
 
 function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError[] {
-  // Nearly every task has none.
+  // Fast path: nearly every task has none.
   if (runAt === undefined && expiresAt === undefined) return []
   const malformed = [...checkTime('/runAt', runAt), ...checkTime('/expiresAt', expiresAt)]
   if (malformed.length > 0) return malformed
@@ -153,10 +153,10 @@ function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError[] {
   if (expiresAt === undefined) return []
   const startMs = runAt === undefined ? Date.now() + (delayMs ?? 0) : Math.max(Date.parse(runAt), Date.now())
   if (Date.parse(expiresAt) > startMs) return []
-  return [{ pointer: '/expiresAt', detail: 'is before the task could start', fix: 'Choose a later one, or an earlier start.' }]
+  return [{ pointer: '/expiresAt', detail: 'is before the task could start', fix: 'Choose a later expiry or an earlier start.' }]
 }
 
-/** ISO 8601 has years before 1 and, with an offset, after 9999, that PostgreSQL does not read in this form. */
+/** ISO 8601 allows years before 1 and, with an offset, after 9999, which PostgreSQL does not read in this form. */
 function checkTime(pointer: string, time: string | undefined): FieldError[] {
   if (time === undefined) return []
   const at = Date.parse(time)

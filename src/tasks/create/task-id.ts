@@ -1,13 +1,15 @@
-/** New task ids: UUIDv7 (RFC 9562), in order within this process also inside one millisecond. */
+/** New task ids: UUIDv7 (RFC 9562), ordered within this process even inside one millisecond. */
 import { randomFillSync } from 'node:crypto'
 import { v7 } from 'uuid'
 import type { TaskId } from '../../protocol/task.js'
 
-/** Random bytes are asked for in bulk: one request for 16 bytes costs as much as one for thousands. */
+/** Random bytes are requested in bulk: a request for 16 bytes costs as much as one for thousands. */
 const pool = new Uint8Array(16 * 256)
 let used = pool.length
 let lastMs = 0
-/** RFC 9562 section 6.2, method 1: a counter that starts anywhere in its lower half and goes up within a millisecond. */
+/**
+ * RFC 9562 section 6.2, method 1: a counter that starts anywhere in its lower half and counts up within a millisecond.
+ */
 let counter = 0
 
 export function createTaskId(): TaskId {

@@ -1,11 +1,12 @@
 /**
- * The memory that unfinished bodies are gathered in: blocks of one size, used again and again.
+ * The memory for unfinished bodies: blocks of one size that are reused.
  *
- * A buffer of its own for each body would be freed by the garbage collector, at a time of its choosing: under pressure the process
- * would hold as much again in bodies that were refused long ago. A block goes back when its body is refused or complete.
+ * Separate buffers per body would be freed by the garbage collector at a time of its choosing: under pressure the
+ * process would hold as much memory again in bodies that were refused long ago. A block is returned when its body is
+ * refused or complete.
  */
 export const BLOCK_BYTES = 64 * 1024
-/** A body begins with as much, so that a small one that comes in pieces costs little. */
+/** The first size of a body, so that a small one that arrives in pieces costs little. */
 const FIRST_BYTES = 1024
 
 export class BlockPool {
@@ -19,18 +20,18 @@ export class BlockPool {
     this.#free.push(block)
   }
 
-  /** Lets a half of the free blocks go. To be called every now and then. */
+  /** Frees half of the unused blocks. Call it now and then. */
   trim(): void {
     this.#free.length = Math.floor(this.#free.length / 2)
   }
 
-  /** Blocks that wait for use. */
+  /** The unused blocks. */
   get freeCount(): number {
     return this.#free.length
   }
 }
 
-/** One body on its way in. */
+/** One incoming body. */
 export class GatheredBody {
   readonly #pool: BlockPool
   readonly #full: Buffer[] = []
@@ -53,12 +54,12 @@ export class GatheredBody {
     return grownBytes
   }
 
-  /** All of it, in a buffer of its own. */
+  /** The whole body, in a buffer of its own. */
   join(): Buffer {
     return Buffer.concat([...this.#full, this.#last.subarray(0, this.#lastLength)])
   }
 
-  /** Gives the blocks back. It can be asked for nothing after that. */
+  /** Returns the blocks. The body cannot be used after that. */
   clear(): void {
     for (const block of this.#full) this.#pool.give(block)
     if (this.#last.length === BLOCK_BYTES) this.#pool.give(this.#last)

@@ -1,11 +1,11 @@
 /**
- * The bodies that this process receives: how much of them it holds, and how long each may take.
+ * The bodies that this process is receiving: how much memory they use, and how long each may take.
  *
- * A body that is kept in memory (JSON) must be complete within a time. One that is passed on as it comes (an upload) must only
- * keep a rate. Both are refused with 408 otherwise.
+ * A body that is kept in memory (JSON) must be complete within a time. One that is passed on while it arrives (an
+ * upload) must only keep a rate. Otherwise both are refused with 408.
  *
- * What all bodies in memory hold together is bounded. Over the bound, those that have held most for longest are refused with
- * 503: a body that stands still gives way to one that comes in. A small body that came whole is never refused.
+ * The memory of all bodies together is bounded. Beyond the bound, those that have held the most for the longest are
+ * refused with 503: a stalled body gives way to one that is arriving. A small body that arrived whole is never refused.
  */
 import type { IncomingMessage } from 'node:http'
 import { ProblemError } from '../problem.js'
@@ -14,23 +14,23 @@ import { BlockPool } from './body-blocks.js'
 export interface BodyLimits {
   /** For a body that is kept in memory, in milliseconds. */
   requestMs: number
-  /** What bodies in memory may hold together, in bytes. */
+  /** The maximum memory of bodies together, in bytes. */
   maxBodyMemoryBytes: number
-  /** An upload must bring `minUploadBytes` in every `uploadWindowMs`. */
+  /** An upload must deliver `minUploadBytes` in every `uploadWindowMs`. */
   uploadWindowMs: number
   minUploadBytes: number
 }
 
 export interface Body {
-  /** Counts bytes that came and are kept. May refuse this body, or others. */
+  /** Counts bytes that arrived and are kept. May refuse this body, or others. */
   hold(bytes: number): void
-  /** All of it is here. It is timed no more, and what it holds is kept until `release`. */
+  /** The body is complete. It has no time limit any more, and its memory is kept until `release`. */
   complete(): void
   /** Idempotent. */
   release(): void
 }
 
-/** Answers a body that is refused. Called once. */
+/** Answers a refused body. Called once. */
 export type Refuse = (problem: ProblemError) => void
 
 interface Entry {
@@ -47,7 +47,9 @@ interface Upload {
   receivedBytes: number
 }
 
-/** When bodies are refused for memory, they are until this part of the bound is free: not one for each packet. */
+/**
+ * When bodies are refused for memory, this fraction of the bound is freed at once, instead of a little for each packet.
+ */
 const ROOM_FRACTION = 0.1
 
 export class Bodies {
@@ -69,7 +71,7 @@ export class Bodies {
     return this.#entries.size + this.#uploads.size
   }
 
-  /** Whether the body of this request is received here, and timed. */
+  /** Whether the body of this request is being received and timed here. */
   has(request: IncomingMessage): boolean {
     return this.#entries.has(request) || this.#uploads.has(request)
   }
@@ -89,7 +91,7 @@ export class Bodies {
     }
   }
 
-  /** A body that is passed on as it comes; says with each call of `count` that bytes were passed on. */
+  /** A body that is passed on while it arrives; each call of `count` reports bytes that were passed on. */
   openUpload(request: IncomingMessage, refuse: Refuse): { count(bytes: number): void; close(): void } {
     const upload: Upload = { refuse, windowEndsAtMs: performance.now() + this.#limits.uploadWindowMs, receivedBytes: 0 }
     this.#uploads.set(request, upload)
@@ -99,23 +101,23 @@ export class Bodies {
     }
   }
 
-  /** Refuses what takes too long. To be called every now and then. */
+  /** Refuses bodies that take too long. Call it now and then. */
   sweep(nowMs: number): void {
     const { requestMs, uploadWindowMs, minUploadBytes } = this.#limits
     this.blocks.trim()
     for (const entry of this.#entries.values()) {
       if (entry.isComplete || nowMs - entry.startedAtMs <= requestMs) continue
-      this.#refuse(entry, new ProblemError('request_timeout', `The body did not come within ${requestMs / 1_000} s.`))
+      this.#refuse(entry, new ProblemError('request_timeout', `The body did not arrive within ${requestMs / 1_000} s.`))
     }
     for (const [request, upload] of this.#uploads) {
       if (nowMs < upload.windowEndsAtMs) continue
-      // Bytes that wait here were sent in time: then it is the store that is slow.
+      // Bytes waiting here arrived in time: in that case the store is slow.
       const isSlow = upload.receivedBytes < minUploadBytes && request.readableLength === 0
       upload.windowEndsAtMs = nowMs + uploadWindowMs
       upload.receivedBytes = 0
       if (!isSlow) continue
       this.#uploads.delete(request)
-      upload.refuse(new ProblemError('request_timeout', `The upload brought less than ${minUploadBytes} bytes in ${uploadWindowMs / 1_000} s.`))
+      upload.refuse(new ProblemError('request_timeout', `The upload delivered fewer than ${minUploadBytes} bytes in ${uploadWindowMs / 1_000} s.`))
     }
   }
 
@@ -132,7 +134,7 @@ export class Bodies {
     const incomplete = [...this.#entries.values()].filter(({ isComplete }) => !isComplete).sort((a, b) => rent(b) - rent(a))
     for (const entry of incomplete) {
       if (this.#heldBytes <= this.#limits.maxBodyMemoryBytes * (1 - ROOM_FRACTION)) return
-      this.#refuse(entry, new ProblemError('overloaded', 'This process holds as many bytes of unfinished requests as it may.'))
+      this.#refuse(entry, new ProblemError('overloaded', 'This process has reached its memory limit for unfinished requests.'))
     }
   }
 

@@ -1,6 +1,6 @@
 /**
- * Refuses compressed bodies: nothing here unpacks them, so a JSON body would be misread and a file
- * stored under a false type.
+ * Refuses compressed bodies. Nothing here decompresses them, so a JSON body would be misread and a file would be stored
+ * with a wrong type.
  */
 import type { FastifyInstance } from 'fastify'
 import { ProblemError } from '../problem.js'
@@ -9,7 +9,10 @@ import { ProblemError } from '../problem.js'
 export function registerCodings(app: FastifyInstance): void {
   app.addHook('onRequest', (request, _reply, done) => {
     const { 'content-encoding': content = 'identity', 'transfer-encoding': transfer = 'chunked' } = request.headers
-    const isPlain = content.trim().toLowerCase() === 'identity' && transfer.trim().toLowerCase() === 'chunked'
-    done(isPlain ? undefined : new ProblemError('unsupported_media_type', 'The body is compressed. Send it as it is, without Content-Encoding, and with no other Transfer-Encoding than chunked.'))
+    done(isNamed(content, 'identity') && isNamed(transfer, 'chunked') ? undefined : new ProblemError('unsupported_media_type', 'The body is compressed. Send it uncompressed, without Content-Encoding, and with no Transfer-Encoding other than chunked.'))
   })
+}
+
+function isNamed(coding: string, name: string): boolean {
+  return coding === name || coding.trim().toLowerCase() === name
 }

@@ -1,4 +1,4 @@
-/** Reads JSON bodies, and says of one that cannot be taken where it is wrong. */
+/** Reads JSON bodies, and reports the location of an error in one that is refused. */
 import type { FastifyInstance } from 'fastify'
 import { findInexactNumber } from '../../protocol/exact-numbers.js'
 import { ProblemError } from '../problem.js'
@@ -6,10 +6,10 @@ import type { Bodies } from './body-budget.js'
 import { BODY_BOUNDS, JsonBoundError, readJson } from './json-text.js'
 import { readBody } from './read-body.js'
 
-/** In bytes. What follows the parsing of a longer body takes its turn after what else is ready. */
+/** In bytes. After parsing a longer body, other work gets its turn first. */
 const LONG_BODY_LENGTH = 64 * 1024
 
-/** Takes the place of Fastify's own parser, which only says that a body is not JSON. Must be called before routes are registered. */
+/** Replaces Fastify's own parser, which only says that a body is not JSON. Call it before routes are registered. */
 export function registerJsonBodies(app: FastifyInstance, bodies: Bodies): void {
   app.removeContentTypeParser('application/json')
   app.addContentTypeParser('application/json', (request, payload, done) => {
@@ -31,7 +31,7 @@ const BYTE_ORDER_MARK = '\ufeff'
 /** JSON between programs is UTF-8 (RFC 8259, section 8.1); one byte order mark is ignored. @throws ProblemError */
 function readValue(bytes: Uint8Array): unknown {
   const body = readUtf8(bytes)
-  // The decoder takes the first away, and the parser would take a second.
+  // The decoder removes the first one, and the parser would remove a second.
   if (body.startsWith(BYTE_ORDER_MARK)) throw new ProblemError('invalid_json', 'The body begins with more than one byte order mark. Send none.')
   const value = parse(body)
   const inexact = findInexactNumber(body)
@@ -39,8 +39,8 @@ function readValue(bytes: Uint8Array): unknown {
   const { pointer, number, kept } = inexact
   // A number may have any number of digits.
   const shown = number.length > 50 ? `${number.slice(0, 50)}…` : number
-  throw new ProblemError('inexact_number', `The number ${shown} at ${pointer || 'the top'} cannot be kept.`, [
-    { pointer, detail: `${shown} would become ${kept}`, fix: 'Send it as a text, or as a number that 64-bit floating point holds.' },
+  throw new ProblemError('inexact_number', `The number ${shown} at ${pointer || 'the top'} would lose precision.`, [
+    { pointer, detail: `${shown} would be stored as ${kept}`, fix: 'Send it as a string, or as a number that 64-bit floating point can represent.' },
   ])
 }
 
@@ -52,11 +52,13 @@ function parse(body: string): unknown {
   }
 }
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true })
+
 function readUtf8(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return UTF8.decode(bytes)
   } catch {
-    throw new ProblemError('invalid_json', 'The body is not UTF-8. Send it in UTF-8, the only encoding of JSON.')
+    throw new ProblemError('invalid_json', 'The body is not UTF-8. Encode it in UTF-8, the only encoding of JSON.')
   }
 }
 
@@ -67,6 +69,6 @@ function describeMistake(body: string): ProblemError {
   } catch (error) {
     return new ProblemError('invalid_json', `The body is not JSON: ${(error as Error).message}`)
   }
-  // It is JSON after all, with a field that could change what every object of a program inherits.
-  return new ProblemError('invalid_json', 'The body has a field that is never taken: "__proto__", or "constructor" with "prototype" in it.')
+  // It is valid JSON, but has a field that could pollute the prototype of every object.
+  return new ProblemError('invalid_json', 'The body has a forbidden field: "__proto__", or "constructor" with "prototype" in it.')
 }

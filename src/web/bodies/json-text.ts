@@ -1,49 +1,50 @@
 /**
- * Reads JSON text that somebody sent, with bounded work.
+ * Parses JSON text from clients with bounded work.
  *
- * What JSON costs is not its length: 4 MB are parsed in 3 ms as one text, and hold the process up for 400 ms as objects that
- * all have other fields. So the text is measured first, in one pass that makes nothing, and over a bound it is not parsed.
- * What is parsed is small enough for everything that follows: checks, fingerprints, storing, answering; and not nested deeply
- * enough to exhaust the stack of what goes through it by recursion.
+ * The cost of JSON is not its length: 4 MB are parsed in 3 ms as one string, but block the process for 400 ms as
+ * objects that all have different fields. So the text is measured first, in one pass without allocations, and is not
+ * parsed if it exceeds a bound. The parsed value is small enough for everything that follows (checks, fingerprints,
+ * storing, answering), and not nested deeply enough to exhaust the stack of recursive code.
  */
 import { parse } from 'secure-json-parse'
 
 export interface JsonBounds {
-  /** Objects and lists inside one another, the outermost included; at most 64. */
+  /** Nested objects and lists, including the outermost; at most 64. */
   maxDepth: number
-  /** Values of any kind, fields and items included. */
+  /** Values of any kind, including fields and items. */
   maxValues: number
   /** Fields of all objects together. */
   maxFields: number
   /**
-   * Different beginnings of objects: `{"a":1,"b":2}` has two, and however many objects with the same fields in the same order
-   * have no more. Each costs the parser a description of its own, some microseconds. Counted to within a few in a hundred.
+   * Different field sequences of objects: `{"a":1,"b":2}` has two, and any number of objects with the same fields in
+   * the same order adds none. Each costs the parser a separate object shape, some microseconds. Counted with an error
+   * of a few percent.
    */
   maxShapes: number
 }
 
 /** For bodies: a thousand tasks with fifty fields each, or the rows of a table. */
 export const BODY_BOUNDS: JsonBounds = { maxDepth: 64, maxValues: 200_000, maxFields: 50_000, maxShapes: 5_000 }
-/** For requests over a socket: the largest names 1,000 ids, with a version of each. */
+/** For requests over a socket: the largest names 1,000 ids, with a version for each. */
 export const FRAME_BOUNDS: JsonBounds = { maxDepth: 8, maxValues: 2_500, maxFields: 1_200, maxShapes: 1_200 }
 
-/** What a text has, as far as it was measured. */
+/** The measurements of a text, up to the point where measuring stopped. */
 export interface JsonMeasure {
   depth: number
   values: number
   fields: number
-  /** The bound that the text is over, in words; it was not measured further. */
+  /** The bound that the text exceeds, in words; measuring stopped there. */
   excess?: string
 }
 
-/** The text has more than it may; it was not parsed. */
+/** The text exceeds a bound; it was not parsed. */
 export class JsonBoundError extends Error {
   override readonly name = 'JsonBoundError'
 }
 
 /**
- * @throws JsonBoundError when it has more than it may
- * @throws SyntaxError when it is not JSON, or has a field that could change what every object of a program inherits
+ * @throws JsonBoundError if it exceeds a bound
+ * @throws SyntaxError if it is not JSON, or has a field that could pollute the prototype of every object
  */
 export function readJson(text: string, bounds: JsonBounds): unknown {
   const { excess } = measureJson(text, bounds)
@@ -52,10 +53,12 @@ export function readJson(text: string, bounds: JsonBounds): unknown {
 }
 
 const [QUOTE, COMMA, COLON, OPEN_LIST, BACKSLASH, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x22, 0x2c, 0x3a, 0x5b, 0x5c, 0x5d, 0x7b, 0x7d]
-/** The fewest characters of a field: `"":1,`. */
+/** The shortest possible field: `"":1,`. */
 const LEAST_FIELD_LENGTH = 5
 
-/** Counts what is outside of strings. Of a text that is no JSON the counts mean nothing, but they end all the same. */
+/**
+ * Counts what is outside strings. For text that is not JSON the counts are meaningless, but the function still ends.
+ */
 export function measureJson(text: string, { maxDepth, maxValues, maxFields, maxShapes }: JsonBounds): JsonMeasure {
   // A short text cannot have too many.
   const shapes = text.length > maxShapes * LEAST_FIELD_LENGTH ? createShapeCounter() : undefined
@@ -104,25 +107,27 @@ function findEndOfString(text: string, start: number): number {
   return index
 }
 
-/** Shapes are told apart by a hash that begins differently in each process, so that nobody can send shapes that it takes for one. */
+/**
+ * Shapes are identified by a hash with a different seed in each process, so that nobody can craft shapes that collide.
+ */
 const SEED = Math.floor(Math.random() * 2 ** 32)
 const HASH_BITS = 18
 const DEEPEST = 64
-/** A longer name counts as one of its own, without a look. */
+/** A longer name counts as unique, without being compared. */
 const MAX_HASHED_LENGTH = 200
 const seen = new Uint32Array(2 ** HASH_BITS / 32)
 const openShapes = new Int32Array(DEEPEST + 1)
 
-/** Uses the same memory each time: a text is measured in one go. */
+/** Reuses the same memory each time: a text is measured in one go. */
 function createShapeCounter() {
   seen.fill(0)
   let count = 0
   return {
-    /** An object begins at this depth. */
+    /** An object starts at this depth. */
     open(depth: number) {
       openShapes[depth] = SEED
     },
-    /** A field of the object that is open at this depth. Returns how many shapes there are now. */
+    /** A field of the object that is open at this depth. Returns the number of shapes so far. */
     add(depth: number, text: string, nameStart: number, nameEnd: number): number {
       if (nameEnd - nameStart > MAX_HASHED_LENGTH) return (count += 1)
       let hash = openShapes[depth] ?? SEED

@@ -1,8 +1,9 @@
 /**
  * Reads a body into memory, within the limits of its route and of the process.
  *
- * It is copied into blocks (see `body-blocks.ts`). A list of what came in would cost a few hundred bytes for each packet or chunk, and a
- * client can send a byte in each; and what came in stays in memory until the next full garbage collection, however early it is let go.
+ * The data is copied into blocks (see `body-blocks.ts`). A list of the incoming chunks would cost a few hundred bytes
+ * for each packet or chunk, and a client can send one byte in each; also, chunks stay in memory until the next full
+ * garbage collection, however early they are dropped.
  */
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
@@ -11,19 +12,24 @@ import { ProblemError } from '../problem.js'
 import { GatheredBody } from './body-blocks.js'
 import type { Bodies } from './body-budget.js'
 
-/** A body of so many bytes is held until the request is answered: what is made of it is several times as large. */
+/**
+ * The budget of a larger body is held until the request is answered: the objects made from it are several times as
+ * large.
+ */
 const LARGE_BYTES = 64 * 1024
 
 export type Done = (error: Error | null, body?: Buffer) => void
 
-/** @param done called once; with ProblemError `body_too_large`, `request_timeout` or `overloaded` when the body is refused */
+/**
+ * @param done called once; with ProblemError `body_too_large`, `request_timeout` or `overloaded` if the body is refused
+ */
 export function readBody({ raw, routeOptions, headers }: FastifyRequest, payload: IncomingMessage, bodies: Bodies, done: Done): void {
   const maxBytes = routeOptions.bodyLimit
   const announcedBytes = Number(headers['content-length'])
   if (announcedBytes > maxBytes) return done(tooLarge())
   const body = bodies.open(raw, fail)
   const gathered = new GatheredBody(bodies.blocks)
-  /** The body, where all of it came at once. */
+  /** The body, if it arrived in one chunk. */
   let whole: Buffer | undefined
   let length = 0
   let isOver = false
@@ -56,10 +62,10 @@ export function readBody({ raw, routeOptions, headers }: FastifyRequest, payload
     done(error)
   }
 
-  /** The client has gone. */
+  /** The client has disconnected. */
   const abort = () => fail(Object.assign(new Error('the body was aborted'), { statusCode: 400 }))
 
-  /** @returns whether it was under way until now */
+  /** @returns whether it was in progress until now */
   function stop(): boolean {
     if (isOver) return false
     isOver = true
@@ -67,10 +73,10 @@ export function readBody({ raw, routeOptions, headers }: FastifyRequest, payload
     return true
   }
 
-  // What comes of a body after it was refused is read and dropped; its error is nobody's.
+  // The rest of a refused body is read and dropped, and its errors are ignored.
   payload.on('data', take).on('end', end).on('close', abort).on('error', abort)
 }
 
 function tooLarge(): ProblemError {
-  return new ProblemError('body_too_large', 'The body has more bytes than this address takes.')
+  return new ProblemError('body_too_large', 'The body is larger than this address accepts.')
 }

@@ -1,9 +1,10 @@
 /**
- * One client's connection: which of its requests is answered now, which wait, and how long the client may take.
+ * One client's connection: which request is being answered, which ones wait, and how long the client may take.
  *
- * Requests that are pipelined are answered one after another. The next one begins when the answer before it was handed to the
- * network whole, so that a client that reads nothing makes the server hold one answer, and no more is read from a client whose
- * requests wait. Until the client has sent a whole request, time is counted against it; while the server works, it is not.
+ * Pipelined requests are answered one after another. The next one starts when the previous answer has been passed to
+ * the network completely. So a client that reads nothing makes the server hold only one answer, and nothing more is
+ * read from a client whose requests are waiting. Time counts against the client until it has sent a whole request, but
+ * not while the server works.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -13,13 +14,13 @@ import { toLastAnswer, toRawProblem } from '../problem.js'
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void
 
-/** Why a connection was closed by the server. */
+/** Why the server closed a connection. */
 export type Offence = 'silent' | 'slow_head' | 'slow_body' | 'unread' | 'unread_memory' | 'pipelined' | 'too_many'
 
 export interface ConnectionTimes {
-  /** For a first byte, for the rest of the head, and for the body, each; in milliseconds. */
+  /** Separate limits for the first byte, the rest of the head, and the body; in milliseconds. */
   requestMs: number
-  /** How long bytes may wait for a client that takes none of them, in milliseconds. */
+  /** How long bytes may wait for a client that reads none of them, in milliseconds. */
   unreadMs: number
 }
 
@@ -28,13 +29,13 @@ interface Exchange {
   readonly response: ServerResponse
 }
 
-/** What a connection asks of those that hold it. */
+/** The callbacks of a connection to its owner. */
 export interface ConnectionHost {
   handler: Handler
   bodies: Pick<Bodies, 'has' | 'isUpload'>
-  /** A request begins, or the next one is waited for. */
+  /** A request starts, or the next one is awaited. */
   onTurn(connection: Connection): void
-  /** So many more requests wait behind another one, or fewer. */
+  /** The number of requests waiting behind another one has changed by this much. */
   onQueue(connection: Connection, change: number): void
 }
 
@@ -43,7 +44,7 @@ export class Connection {
   readonly #host: ConnectionHost
   readonly #queue: Exchange[] = []
   #current: Exchange | undefined
-  /** The last request begun, until its body is complete. */
+  /** The last request started, until its body is complete. */
   #received: IncomingMessage | undefined
   /** When the client's turn began. */
   #turnAtMs: number
@@ -53,7 +54,7 @@ export class Connection {
   #isFirst = true
   #isUpgraded = false
   #isPaused = false
-  /** Said once all requests are answered, because what followed them is none. */
+  /** The answer to invalid bytes, sent once all requests are answered, because what followed them is not a request. */
   #refusal: { text: string; sentAtMs?: number } | undefined
   #backlog: { sinceMs: number; movedAtMs: number; sentBytes: number; queuedBytes: number } | undefined
 
@@ -63,7 +64,7 @@ export class Connection {
     this.#turnAtMs = nowMs
   }
 
-  /** Whether a request that comes now would be the only one. */
+  /** Whether a request that arrives now would be the only one. */
   get isFree(): boolean {
     return this.#current === undefined && this.#queue.length === 0
   }
@@ -72,7 +73,7 @@ export class Connection {
     return this.#queue.length
   }
 
-  /** Whether the client owes bytes: of a request to come, or of a body. */
+  /** Whether the client owes bytes: of the next request, or of a body. */
   get isAwaitingClient(): boolean {
     const request = this.#current?.request
     return !this.#isUpgraded && (request === undefined || (!request.complete && !this.#host.bodies.isUpload(request)))
@@ -83,18 +84,18 @@ export class Connection {
     return this.#backlog?.sinceMs
   }
 
-  /** Begins a request, or puts it behind those that are not answered. */
+  /** Starts a request, or queues it behind those that are not answered. */
   accept(request: IncomingMessage, response: ServerResponse): void {
     const exchange = { request, response }
     if (this.isFree) return this.#begin(exchange)
     this.#queue.push(exchange)
-    // Again with each: who reads the body of the request before it makes Node read on.
+    // Repeated for each request: the reader of the previous body makes Node resume reading.
     this.#isPaused = true
     this.socket.pause()
     this.#host.onQueue(this, 1)
   }
 
-  /** Answers bytes that are no request, in their turn. Nothing that follows them is read as one. */
+  /** Answers bytes that are not a request, in their turn. Nothing after them is read as a request. */
   refuse(code: ProblemCode, detail: string): void {
     if (this.#refusal !== undefined) return
     this.#refusal = { text: toRawProblem(code, detail) }
@@ -103,23 +104,23 @@ export class Connection {
       this.#host.onQueue(this, -1)
     }
     if (this.#current === undefined) this.#sendRefusal(this.#refusal)
-    // Its body is broken: it ends with it, and its handler hears that it has gone.
+    // Its body is broken: the request ends with it, and its handler sees a disconnect.
     else if (!this.#current.request.complete) answerLast(this.#current.response, code, detail)
   }
 
-  /** From here on it is a WebSocket, which has time limits of its own. */
+  /** From here on it is a WebSocket, which has its own time limits. */
   upgrade(): void {
     this.#isUpgraded = true
   }
 
-  /** Requests that have not begun never will. */
+  /** Requests that have not started never will. */
   forget(): void {
     const count = this.#queue.length
     this.#queue.length = 0
     if (count > 0) this.#host.onQueue(this, -count)
   }
 
-  /** What this client does wrong, if anything. To be asked every now and then. */
+  /** What this client does wrong, if anything. Call it now and then. */
   findOffence(nowMs: number, { requestMs, unreadMs }: ConnectionTimes): Offence | undefined {
     if (this.#isStuck(nowMs, unreadMs)) return 'unread'
     if (this.#isUpgraded) return undefined
@@ -127,7 +128,7 @@ export class Connection {
     if (this.#received?.complete === false) return this.#isBodyLate(this.#received, nowMs, requestMs) ? 'slow_body' : undefined
     this.#received = undefined
     if (this.#current !== undefined) return undefined
-    // What was read with the request before is not counted: Node closes a connection that then stays idle.
+    // Bytes read together with the previous request are not counted: Node closes a connection that then stays idle.
     if (this.#headAtMs === undefined && this.socket.bytesRead > this.#bytesAtTurn) this.#headAtMs = this.#isFirst ? this.#turnAtMs : nowMs
     if (this.#headAtMs !== undefined) return nowMs - this.#headAtMs > requestMs ? 'slow_head' : undefined
     return this.#isFirst && nowMs - this.#turnAtMs > requestMs ? 'silent' : undefined
@@ -147,7 +148,7 @@ export class Connection {
   #finish(exchange: Exchange): void {
     if (this.#current !== exchange) return
     this.#current = undefined
-    // After an answer with `Connection: close`, what was pipelined behind it is not begun: it could not be answered.
+    // After an answer with `Connection: close`, pipelined requests behind it do not start: they could not be answered.
     if (this.socket.destroyed || this.socket.writableEnded) return this.forget()
     const next = this.#queue.shift()
     if (next === undefined && this.#refusal !== undefined) this.#sendRefusal(this.#refusal)
@@ -162,7 +163,10 @@ export class Connection {
     }
   }
 
-  /** What the client still sends is read and dropped: closing at once would take the answer from it (RFC 9112, section 9.6). */
+  /**
+   * Further bytes from the client are read and dropped: closing at once would take the answer away from it (RFC 9112,
+   * section 9.6).
+   */
   #sendRefusal(refusal: { text: string; sentAtMs?: number }): void {
     refusal.sentAtMs = performance.now()
     this.socket.end(refusal.text)
@@ -175,13 +179,13 @@ export class Connection {
     this.#host.onTurn(this)
   }
 
-  /** A body that nobody reads, or that was refused: the rest of it has the time of a body. */
+  /** A body that is not read, or that was refused: the rest of it has the time limit of a body. */
   #isBodyLate(request: IncomingMessage, nowMs: number, requestMs: number): boolean {
     if (this.#host.bodies.has(request)) this.#turnAtMs = nowMs
     return nowMs - this.#turnAtMs > requestMs
   }
 
-  /** Whether bytes have waited for so long without one of them being taken. */
+  /** Whether bytes have waited this long without any of them being read. */
   #isStuck(nowMs: number, unreadMs: number): boolean {
     const { socket } = this
     if (socket.writableLength === 0) {
@@ -197,7 +201,10 @@ export class Connection {
   }
 }
 
-/** Answers a request whose handler waits for a body that will not come; after the head of another answer, only the end can be told. */
+/**
+ * Answers a request whose handler waits for a body that will not arrive. If another answer has already started, its
+ * connection is only closed.
+ */
 function answerLast(response: ServerResponse, code: ProblemCode, detail: string): void {
   const { status, headers, body } = toLastAnswer(code, detail)
   if (response.headersSent) response.destroy()
@@ -205,8 +212,8 @@ function answerLast(response: ServerResponse, code: ProblemCode, detail: string)
 }
 
 /**
- * What is left of the write that is under way. A large answer is one write, so that `writableLength` stays the same until all
- * of it is taken; Node's own time-out of sockets looks at this number for the same reason.
+ * What is left of the current write. A large answer is one write, so `writableLength` stays the same until all of it
+ * has been read; Node's own socket time-out uses this number for the same reason.
  */
 function bytesInWrite(socket: Socket): number {
   return (socket as unknown as { _handle?: { writeQueueSize?: number } | null })._handle?.writeQueueSize ?? 0

@@ -1,13 +1,13 @@
 /**
- * All connections of a web process, and what bounds them together.
+ * All connections of a web process, and their common limits.
  *
- * - Their number: over `maxConnections`, the one that has owed the server bytes for longest is dropped.
- * - Their time: what `connection.ts` and `body-budget.ts` say, found by a sweep every `sweepMs`.
- * - The bytes of answers that clients do not take: over `maxUnreadMemoryBytes`, those that have waited longest are dropped.
- * - Requests that wait behind others: over `maxPipelined` on one connection, it is dropped; over `maxPipelinedTotal`, the
- *   connection with the most of them.
+ * - Their number: above `maxConnections`, the one that has owed the server bytes the longest is dropped.
+ * - Their time: the limits in `connection.ts` and `body-budget.ts`, checked by a sweep every `sweepMs`.
+ * - Unread bytes of answers: above `maxUnreadMemoryBytes`, the connections that have waited longest are dropped.
+ * - Waiting requests: a connection with more than `maxPipelined` is dropped; above `maxPipelinedTotal`, the connection
+ *   with the most is.
  *
- * A connection that is dropped is reset: what its client did not take would stay in the kernel's memory otherwise.
+ * A dropped connection is reset: otherwise its unread bytes would stay in the kernel's memory.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -21,21 +21,21 @@ import { createHttpServer, type WebRequest } from './http-server.js'
 import { describeRefusal, type ClientError } from './refused-bytes.js'
 
 export interface ConnectionLimits extends ConnectionTimes, BodyLimits {
-  /** Connections open at the same time, streams among them. */
+  /** Connections open at the same time, including streams. */
   maxConnections: number
-  /** How long a connection on which everything is answered is kept, in milliseconds. */
+  /** How long a connection without unanswered requests is kept, in milliseconds. */
   keepAliveMs: number
-  /** What unread answers may hold together, in bytes. */
+  /** The maximum memory of unread answers together, in bytes. */
   maxUnreadMemoryBytes: number
-  /** Requests of one connection that may wait for the one before them. */
+  /** How many requests of one connection may wait for the previous one. */
   maxPipelined: number
-  /** Requests of all connections that may. */
+  /** How many requests of all connections may wait. */
   maxPipelinedTotal: number
-  /** How often connections are looked at, in milliseconds. */
+  /** The interval between two sweeps, in milliseconds. */
   sweepMs: number
 }
 
-export const DEFAULT_LIMITS: ConnectionLimits = {
+const DEFAULT_LIMITS: ConnectionLimits = {
   maxConnections: 25_000,
   requestMs: 15_000,
   keepAliveMs: 30_000,
@@ -49,19 +49,19 @@ export const DEFAULT_LIMITS: ConnectionLimits = {
   sweepMs: 1_000,
 }
 
-/** What is held now, for tests and for the log. */
+/** The present counts, for tests and for the log. */
 export interface ConnectionCounts {
   connections: number
-  /** Requests that wait for the one before them. */
+  /** Requests that wait for the previous one. */
   pipelined: number
-  /** Bodies under way, and the bytes of those in memory. */
+  /** Bodies in progress, and the bytes of those in memory. */
   bodies: number
   bodyBytes: number
-  /** Bytes of answers that clients have not taken. */
+  /** Bytes of answers that clients have not read. */
   unreadBytes: number
 }
 
-/** @param overrides for what operators have no say in */
+/** @param overrides limits that operators cannot configure */
 export function openConnections(config: WebConfig, log: FastifyBaseLogger, overrides: Partial<ConnectionLimits> = {}): Connections {
   const { maxConnections, maxUnreadMemoryBytes, maxBodyMemoryBytes, requestTimeoutSeconds, keepAliveSeconds } = config
   const limits = { maxConnections, maxUnreadMemoryBytes, maxBodyMemoryBytes, requestMs: requestTimeoutSeconds * 1_000, keepAliveMs: keepAliveSeconds * 1_000 }
@@ -73,7 +73,7 @@ export class Connections {
   readonly #limits: ConnectionLimits
   readonly #log: FastifyBaseLogger
   readonly #open = new Map<Socket, Connection>()
-  /** Those that may owe bytes, beginning with the one whose turn began first. */
+  /** Connections that may owe bytes, in the order in which their turns began. */
   readonly #awaited = new Set<Connection>()
   readonly #timer: NodeJS.Timeout
   #queuedCount = 0
@@ -83,11 +83,11 @@ export class Connections {
     this.#limits = { ...DEFAULT_LIMITS, ...limits }
     this.#log = log
     this.bodies = new Bodies(this.#limits)
-    // After what has come in meanwhile was read: this process may have been busy for longer than clients may take.
+    // After reading what arrived in the meantime: this process may have been busy for longer than clients may take.
     this.#timer = setInterval(() => setImmediate(() => this.#sweep()), this.#limits.sweepMs).unref()
   }
 
-  /** A server whose connections are bounded here. */
+  /** A server whose connections are limited here. */
   createServer(handler: Handler): Server {
     const server = createHttpServer((socket) => this.#open.get(socket)?.isFree ?? false, this.#limits.keepAliveMs)
     const host: ConnectionHost = {
@@ -98,7 +98,7 @@ export class Connections {
     }
     server.on('connection', (socket: Socket) => this.#add(socket, host))
     server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#accept(request, response))
-    // Else Node answers it, with an empty body.
+    // Otherwise Node answers it, with an empty body.
     server.on('checkExpectation', (request: WebRequest, response: ServerResponse) => {
       request.isExpectationUnknown = true
       this.#accept(request, response)
@@ -112,7 +112,7 @@ export class Connections {
     return { connections: this.#open.size, pipelined: this.#queuedCount, bodies, bodyBytes, unreadBytes: this.#countUnread() }
   }
 
-  /** Answers bytes that are no HTTP request, after the requests before them, and closes the connection. */
+  /** Answers bytes that are not an HTTP request, after the requests before them, and closes the connection. */
   refuse(error: ClientError, socket: Socket): void {
     const connection = this.#open.get(socket)
     const refusal = describeRefusal(error)
@@ -125,7 +125,7 @@ export class Connections {
   }
 
   #add(socket: Socket, host: ConnectionHost): void {
-    // One whose upgrade was ignored is handed to the server again.
+    // A connection whose upgrade was ignored is passed to the server again.
     if (!this.#open.has(socket)) socket.once('close', () => this.#remove(socket))
     const connection = new Connection(socket, host, performance.now())
     this.#remove(socket)
@@ -144,7 +144,7 @@ export class Connections {
 
   #accept(request: WebRequest, response: ServerResponse): void {
     const connection = this.#open.get(request.socket)
-    // Else the connection was dropped, and this is the rest of what came in one packet.
+    // Otherwise the connection was dropped, and this is the rest of the same packet.
     if (connection === undefined) return
     request.response = response
     if (request.isUpgradeAsked === true && !connection.isFree) response.shouldKeepAlive = false
@@ -165,7 +165,7 @@ export class Connections {
   #dropLongestAwaited(): void {
     for (const connection of this.#awaited) {
       if (connection.isAwaitingClient) return this.#drop(connection, 'too_many')
-      // It comes back when its request is answered.
+      // It returns to the map when its request is answered.
       this.#awaited.delete(connection)
     }
   }
@@ -187,7 +187,7 @@ export class Connections {
       if (offence !== undefined) this.#drop(connection, offence)
     }
     this.#boundUnread()
-    if (Object.keys(this.#dropped).length > 0) this.#log.info({ dropped: this.#dropped, ...this.counts() }, 'connections were closed for what their clients did or left out')
+    if (Object.keys(this.#dropped).length > 0) this.#log.info({ dropped: this.#dropped, ...this.counts() }, 'closed connections whose clients exceeded a limit')
     this.#dropped = {}
   }
 
@@ -214,7 +214,7 @@ export class Connections {
   #drop({ socket }: Connection, offence: Offence): void {
     this.#dropped[offence] = (this.#dropped[offence] ?? 0) + 1
     this.#remove(socket)
-    if (offence === 'slow_head') socket.write(toRawProblem('request_timeout', 'The head of the request did not come in time.'))
+    if (offence === 'slow_head') socket.write(toRawProblem('request_timeout', 'The request headers did not arrive in time.'))
     if (offence === 'slow_head' || offence === 'silent') socket.destroySoon()
     else socket.resetAndDestroy()
   }

@@ -1,7 +1,7 @@
-/** What is said of bytes that Node's parser takes for no HTTP request. */
+/** The answers to bytes that Node's parser does not accept as an HTTP request. */
 import type { ProblemCode } from '../../protocol/errors.js'
 
-/** As `clientError` has it: the code of the parser, and its reason in words. */
+/** As in `clientError`: the code of the parser, and its reason in words. */
 export interface ClientError extends Error {
   code?: string
   reason?: unknown
@@ -15,19 +15,22 @@ const CODES: Readonly<Record<string, ProblemCode>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
 }
 const DETAILS: Partial<Record<ProblemCode, string>> = {
-  head_too_large: 'The address and the headers have more bytes than the server takes.',
-  malformed_url: 'The address has bytes that are no part of one, such as letters that are not ASCII.',
+  head_too_large: 'The address and the headers are larger than the server accepts.',
+  malformed_url: 'The address has invalid bytes, such as letters that are not ASCII.',
   body_too_large: 'The chunks of the body have too many extensions.',
-  request_timeout: 'The request did not come in time.',
+  request_timeout: 'The request did not arrive in time.',
 }
 /** The first byte of a TLS handshake. */
 const TLS_HANDSHAKE = 0x16
 
-/** The answer as a problem: code and detail. Undefined when the connection itself has failed, so that nothing can be said. */
+/**
+ * The answer as a problem: code and detail. Undefined if the connection itself has failed, so that no answer is
+ * possible.
+ */
 export function describeRefusal({ code = '', reason, rawPacket }: ClientError): { code: ProblemCode; detail: string } | undefined {
   const known = CODES[code]
   if (known !== undefined) return { code: known, detail: DETAILS[known] ?? '' }
   if (!code.startsWith('HPE_')) return undefined
-  if (rawPacket instanceof Uint8Array && rawPacket[0] === TLS_HANDSHAKE) return { code: 'malformed_request', detail: 'These bytes are TLS, and this port speaks HTTP without it: use http:// or the address of the proxy.' }
-  return { code: 'malformed_request', detail: `The bytes are no HTTP request: ${typeof reason === 'string' && reason !== '' ? reason : code}.` }
+  if (rawPacket instanceof Uint8Array && rawPacket[0] === TLS_HANDSHAKE) return { code: 'malformed_request', detail: 'These bytes are TLS, but this port uses plain HTTP: use http:// or the address of the proxy.' }
+  return { code: 'malformed_request', detail: `The bytes are not an HTTP request: ${typeof reason === 'string' && reason !== '' ? reason : code}.` }
 }

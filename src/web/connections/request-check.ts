@@ -1,4 +1,7 @@
-/** Refuses requests whose head asks for what cannot be done, or cannot be read: an expectation, or an address that is no UTF-8. */
+/**
+ * Refuses requests whose head asks for something impossible or cannot be read: an expectation, or an address that is
+ * not UTF-8.
+ */
 import type { FastifyInstance } from 'fastify'
 import { escapePointer } from '../../protocol/text.js'
 import { ProblemError } from '../problem.js'
@@ -11,15 +14,15 @@ export function registerRequestCheck(app: FastifyInstance): void {
   })
 }
 
-/** Only `100-continue` is defined, and Node heeds it (RFC 9110, section 10.1.1). */
+/** Only `100-continue` is defined, and Node handles it (RFC 9110, section 10.1.1). */
 function findUnmetExpectation(request: WebRequest): ProblemError | undefined {
   if (request.isExpectationUnknown !== true) return undefined
-  return new ProblemError('expectation_failed', `The server knows no expectation ${String(request.headers.expect).slice(0, 100)}.`)
+  return new ProblemError('expectation_failed', `The server does not support the expectation ${String(request.headers.expect).slice(0, 100)}.`)
 }
 
 /**
- * The router decodes the path strictly and the query leniently: there `%zz` would stay as it is, and a broken character would become
- * U+FFFD, so that a filter finds nothing and says nothing of it.
+ * The router decodes the path strictly but the query leniently: `%zz` would stay as it is, and a broken character would
+ * become U+FFFD, so a filter would silently find nothing.
  */
 function findMalformed(url: string): ProblemError | undefined {
   const start = url.indexOf('?')
@@ -30,8 +33,8 @@ function findMalformed(url: string): ProblemError | undefined {
     .find((pair) => !isDecodable(pair))
   if (wrong === undefined) return undefined
   const name = toName(wrong.split('=')[0] ?? '')
-  return new ProblemError('malformed_url', `The query parameter ${name} is no percent-encoded UTF-8.`, [
-    { pointer: `/${escapePointer(name)}`, detail: 'has a % that begins no percent-encoded UTF-8', fix: 'Send it through encodeURIComponent; a % of its own is %25.' },
+  return new ProblemError('malformed_url', `The query parameter ${name} is not percent-encoded UTF-8.`, [
+    { pointer: `/${escapePointer(name)}`, detail: 'has a % that does not start percent-encoded UTF-8', fix: 'Encode it with encodeURIComponent; write a literal % as %25.' },
   ])
 }
 

@@ -1,5 +1,5 @@
 /**
- * `/asyncapi.json`: what the streams say, from the schemas of `protocol/stream.ts`.
+ * `/asyncapi.json`: the messages of the streams, from the schemas in `protocol/stream.ts`.
  * @see https://www.asyncapi.com/docs/reference/specification/v3.1.0
  */
 import { Type, type TSchema } from 'typebox'
@@ -37,34 +37,34 @@ interface MessageInfo {
 const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
   snapshot: {
     title: 'The whole task',
-    summary: 'First, without `since`; and with `reset` when the server cannot go on from the position of the client.',
+    summary: 'Sent first, without `since`; and with `reset` if the server cannot continue from the client\'s position.',
     payload: SnapshotMessage,
   },
   resumed: {
     title: 'The position is known',
-    summary: 'First, with `since`: every transition after that version follows, one by one.',
+    summary: 'Sent first, with `since`: every transition after that version follows, one by one.',
     payload: ResumedMessage,
   },
   transition: {
-    title: 'A change of status, or an edit',
-    summary: 'Each committed one, once and in order: `version` goes up by one. With `edited` the status stays, and `changes` has the new values.',
+    title: 'A status change, or an edit',
+    summary: 'Every committed change, once and in order: `version` goes up by one. With `edited` the status stays the same, and `changes` has the new values.',
     payload: TransitionMessage,
   },
   progress: {
-    title: 'How far the run is',
-    summary: 'A hint at the same version: values in between may be skipped, the last one arrives.',
+    title: 'The progress of the run',
+    summary: 'A hint at the same version: intermediate values may be skipped, the last one always arrives.',
     payload: ProgressMessage,
   },
   log: {
-    title: 'A line of the handler',
-    summary: 'Only with `logs=1`: the latest stored lines, then those that follow; of very many the latest.',
+    title: 'A log line of the handler',
+    summary: 'Only with `logs=1`: the latest stored lines, then new ones; if there are very many, only the latest.',
     payload: LogMessage,
   },
   heartbeat: {
     title: 'The connection is alive',
     summary:
-      'When nothing else was said for a while, 15 s at most: repeats the task, status and version of the last message; of many tasks ' +
-      'none as long as nothing was told. After 30 s without any message take the connection for dead, and reconnect with `since`.',
+      'Sent when nothing else was sent for a while, 15 s at most. Repeats the task, status and version of the last message; for many tasks ' +
+      'it has none before the first message. After 30 s without any message, treat the connection as dead and reconnect with `since`.',
     payload: Type.Union([HeartbeatMessage, IdleHeartbeat]),
   },
 }
@@ -72,28 +72,28 @@ const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
 const LIST_MESSAGES: Record<string, MessageInfo> = {
   list: {
     title: 'A whole list',
-    summary: 'First, and again after an outage or when the client was too slow: its rows replace what the client holds of the list.',
+    summary: 'Sent first, and again after an outage or if the client was too slow. Its rows replace the client\'s copy of the list.',
     payload: ListMessage,
   },
   change: {
-    title: 'What has changed in a list',
-    summary: 'Rows that have come or changed, rows that have gone: to be applied together, at most four times a second.',
+    title: 'Changes in a list',
+    summary: 'Rows that were added or changed, and rows that were removed. Apply them together; at most four messages a second.',
     payload: ListChangeMessage,
   },
 }
 
 const REQUESTS: Record<string, MessageInfo> = {
-  subscribe: { title: 'Follow tasks', summary: 'By ids, or all that fit.', payload: SubscribeRequest },
-  subscribeToList: { title: 'Follow a list', summary: 'A filter and a window of the newest that fit. Its `type` is `subscribe`, too.', payload: SubscribeToList },
-  unsubscribe: { title: 'Stop a subscription', summary: 'Named by the id it was made with.', payload: UnsubscribeRequest },
-  ping: { title: 'Is anybody there', summary: 'Answered with pong.', payload: PingRequest },
+  subscribe: { title: 'Follow tasks', summary: 'By ids, or all that match a filter.', payload: SubscribeRequest },
+  subscribeToList: { title: 'Follow a list', summary: 'A filter and a window of the newest matching tasks. Its `type` is `subscribe` too.', payload: SubscribeToList },
+  unsubscribe: { title: 'End a subscription', summary: 'Identified by the id of its subscribe request.', payload: UnsubscribeRequest },
+  ping: { title: 'Check that the server answers', summary: 'Answered with pong.', payload: PingRequest },
 }
 
 const ANSWERS: Record<string, MessageInfo> = {
-  subscribed: { title: 'The subscription stands', summary: 'Its messages follow.', payload: SubscribedAnswer },
-  refused: { title: 'Nothing was done', summary: 'And why; the fields are named.', payload: RefusedAnswer },
-  unsubscribed: { title: 'The subscription is gone', summary: 'Nothing more comes for its sake.', payload: UnsubscribedAnswer },
-  pong: { title: 'Somebody is there', summary: 'The answer to ping.', payload: PongAnswer },
+  subscribed: { title: 'The subscription is active', summary: 'Its messages follow.', payload: SubscribedAnswer },
+  refused: { title: 'The request was refused', summary: 'Says why, and names the fields.', payload: RefusedAnswer },
+  unsubscribed: { title: 'The subscription has ended', summary: 'It sends no further messages.', payload: UnsubscribedAnswer },
+  pong: { title: 'The server answers', summary: 'The answer to ping.', payload: PongAnswer },
 }
 
 const refer = (root: string, infos: Record<string, MessageInfo>) =>
@@ -101,7 +101,7 @@ const refer = (root: string, infos: Record<string, MessageInfo>) =>
 
 function describeOperation(action: 'send' | 'receive', channel: string, title: string, infos: Record<string, MessageInfo>) {
   const messages = Object.values(refer(`#/channels/${channel}/messages`, infos))
-  // Nobody has to log in yet.
+  // There is no authentication yet.
   return { action, channel: { $ref: `#/channels/${channel}` }, title, summary: `${title}.`, security: [], messages }
 }
 
@@ -118,9 +118,9 @@ export function describeStreams() {
       version: readPackageVersion(),
       license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
       description:
-        'Streams of tasks. Every message of a task has `type`, `taskId`, `status` and `version`. To keep a picture of a task: a ' +
-        'snapshot replaces it; a version at or below yours is dropped; the next version is applied; a greater one is a gap, ' +
-        'so reconnect with `since`. The same messages come as server-sent events from `GET /api/tasks/{id}/events`.',
+        'Streams of tasks. Every message of a task has `type`, `taskId`, `status` and `version`. To maintain a copy of a task: a ' +
+        'snapshot replaces it; a version at or below yours is dropped; the next version is applied; a higher one is a gap, ' +
+        'so reconnect with `since`. The same messages are available as server-sent events from `GET /api/tasks/{id}/events`.',
       'x-close-codes': Object.values(CLOSES),
     },
     defaultContentType: 'application/json',
@@ -128,7 +128,7 @@ export function describeStreams() {
       taskStream: {
         address: '/ws/tasks/{id}',
         title: 'The stream of one task',
-        description: 'Ends with the task. A client sends nothing. What can be refused is refused before the upgrade, as problem+json.',
+        description: 'Ends with the task. The client sends nothing. Requests are refused before the upgrade, as problem+json.',
         parameters: { id: { description: 'the id of the task, a UUID', examples: ['019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'] } },
         messages: refer('#/components/messages', STREAM_MESSAGES),
         bindings: { ws: { method: 'GET', query: StreamQuery, bindingVersion: '0.1.0' } },
@@ -136,15 +136,15 @@ export function describeStreams() {
       subscriptions: {
         address: '/ws/tasks',
         title: 'The streams of many tasks',
-        description: 'The client subscribes to selections of tasks, and to lists; each request is answered by its `id`.',
+        description: 'The client subscribes to selections of tasks and to lists. Each answer carries the `id` of its request.',
         messages: refer('#/components/messages', { ...told, ...REQUESTS }),
         bindings: { ws: { method: 'GET', bindingVersion: '0.1.0' } },
       },
     },
     operations: {
-      tellOfTask: describeOperation('send', 'taskStream', 'What the server tells of a task', STREAM_MESSAGES),
-      takeRequests: describeOperation('receive', 'subscriptions', 'What a client asks for', REQUESTS),
-      tellOfTasks: describeOperation('send', 'subscriptions', 'Answers, and what the server tells of the tasks', told),
+      tellOfTask: describeOperation('send', 'taskStream', 'Messages about a task', STREAM_MESSAGES),
+      takeRequests: describeOperation('receive', 'subscriptions', 'Requests of a client', REQUESTS),
+      tellOfTasks: describeOperation('send', 'subscriptions', 'Answers, and messages about the tasks', told),
     },
     components: { messages: Object.fromEntries(components) as Record<string, MessageInfo & { name: string }> },
   }

@@ -1,4 +1,7 @@
-/** The schemas of the document by name: those of the protocol, and for each type of task its create, its task and what they hold. */
+/**
+ * The named schemas of the document: those of the protocol, and for each task type its create, its task and their
+ * parts.
+ */
 import type { TSchema } from 'typebox'
 import type { Registry } from '../../definitions/registry.js'
 import { Artifact, ArtifactList, Link, Upload } from '../../protocol/artifact.js'
@@ -24,7 +27,7 @@ import { Failure, LogLine, Progress, Task, TaskLinks, TaskSummary, Transition } 
 import { toPlainSchema, toPlainSchemas, type PlainSchema } from './plain-schema.js'
 import { createSample } from './sample.js'
 
-/** `CreateTask` and `Task` are told type by type. */
+/** `CreateTask` and `Task` are described type by type. */
 const OF_PROTOCOL: Record<string, TSchema> = {
   ...{ Artifact, ArtifactList, Attempt, AttemptList, Batch, CancelRequest, CreateBatch, EditTask, Failure, FieldError, Health, Link, LogLine, LogPage },
   ...{ Problem, Progress, Readiness, SelectionTransitionList, TaskLinks, TaskPage, TaskSummary, Transition, TransitionList, TypeInfo, TypeList, Upload },
@@ -34,13 +37,13 @@ const NAMES = new Map<object, string>(Object.entries({ ...OF_PROTOCOL, CreateTas
 const at = (name: string) => `#/components/schemas/${name}`
 const refTo = (name: string) => ({ $ref: at(name) })
 
-/** The reference to a schema that has a name. */
+/** A reference to a named schema. */
 export function refer(schema: object): string | undefined {
   const name = NAMES.get(schema)
   return name === undefined ? undefined : at(name)
 }
 
-/** All schemas. Those that nothing refers to are left out by who makes the document of them. */
+/** All schemas. The caller, which builds the document, removes those that nothing refers to. */
 export function describeSchemas(registry: Registry): Record<string, PlainSchema> {
   const ofProtocol = Object.entries(OF_PROTOCOL).map(([name, schema]) => [name, toPlainSchema(schema, { refer })] as const)
   const ofTypes = registry.list().flatMap((info) => Object.entries(describeType(info, registry)))
@@ -48,7 +51,7 @@ export function describeSchemas(registry: Registry): Record<string, PlainSchema>
   return Object.fromEntries(Object.entries(all).map(([name, schema]) => [name, isLoop(name, all) ? {} : schema]))
 }
 
-/** Whether a schema is nothing but a reference that leads back to it. */
+/** Whether a schema is only a reference that leads back to itself. */
 function isLoop(name: string, all: Readonly<Record<string, PlainSchema>>): boolean {
   const seen = new Set<string>()
   for (let ref: unknown = at(name); typeof ref === 'string'; ref = all[ref.slice(at('').length)]?.['$ref']) {
@@ -58,7 +61,9 @@ function isLoop(name: string, all: Readonly<Record<string, PlainSchema>>): boole
   return false
 }
 
-/** Of one type. Its payload is described as it is sent, and, where the schema has defaults, as it is stored as well. */
+/**
+ * The schemas of one type. Its payload is described as it is sent and, if the schema has defaults, as it is stored too.
+ */
 function describeType(info: TypeInfo, registry: Registry): Record<string, PlainSchema> {
   const { type, title, description, payload, result, progress, isInternal } = info
   const told = { title: `Payload of ${type}`, description: `${title}. ${description}` }
@@ -85,7 +90,7 @@ function describeType(info: TypeInfo, registry: Registry): Record<string, PlainS
   )
 }
 
-/** A reference stands alone; other schemas are told what they are, unless they say so themselves. */
+/** A reference stands alone; other schemas get a description, unless they have their own. */
 function withTexts(schemas: Record<string, PlainSchema>, texts: Record<string, PlainSchema>): Record<string, PlainSchema> {
   return Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [name, '$ref' in schema ? schema : { ...texts[name], ...schema }]))
 }
@@ -96,7 +101,7 @@ function describeCreateOf(type: string, registry: Registry): PlainSchema {
   return {
     title: `A task of type ${type}`,
     type: 'object',
-    properties: { ...describeCreateFields(type), type: { const: type, description: 'what kind of work it is' } },
+    properties: { ...describeCreateFields(type), type: { const: type, description: 'the kind of work' } },
     required: isPayloadNeeded ? ['type', 'payload'] : ['type'],
     additionalProperties: false,
     not: NOT_BOTH_TIMES,
@@ -104,7 +109,7 @@ function describeCreateOf(type: string, registry: Registry): PlainSchema {
   }
 }
 
-/** `runAt` and `delayMs` say the same in two ways. */
+/** `runAt` and `delayMs` are two ways to say the same. */
 const NOT_BOTH_TIMES = { properties: { runAt: {}, delayMs: {} }, required: ['runAt', 'delayMs'] }
 
 function describeCreateFields(type: string): Record<string, PlainSchema> {
@@ -112,33 +117,33 @@ function describeCreateFields(type: string): Record<string, PlainSchema> {
   return { ...properties, payload: refTo(`${type}.payload`) }
 }
 
-/** Whether the type takes no task without a payload. */
+/** Whether the type requires a payload. */
 function isNeeded(type: string, registry: Registry): boolean {
   const found = registry.find(type)
   return found === undefined || found.readPayload(undefined).errors.length > 0
 }
 
 /**
- * By type, or as the default type, whose `type` may be left out. The two overlap, so it is `anyOf`; the choice by `type` is within the first,
- * because a discriminator must be there to choose by.
+ * By type, or as the default type, whose `type` may be omitted. The two overlap, so it is `anyOf`; the choice by `type`
+ * is nested in the first, because a discriminator must be present to choose by.
  */
 function describeCreates(registry: Registry): Record<string, PlainSchema> {
   const isPayloadNeeded = isNeeded(registry.defaultType, registry)
   const names = registry.creatableTypes().map((type) => [type, `${type}.create`] as const)
   return {
     CreateTask: {
-      description: 'What a client asks for: a task of the type that it names, or of the default type. `{"title": "example task"}` alone is valid.',
+      description: 'The request to create a task of the named type, or of the default type. `{"title": "example task"}` alone is valid.',
       anyOf: [refTo('CreateTypedTask'), refTo('CreateDefaultTask')],
     },
     CreateTypedTask: {
-      description: 'A task of the type that is named.',
+      description: 'A task of the named type.',
       oneOf: names.map(([, name]) => refTo(name)),
       discriminator: { propertyName: 'type', mapping: Object.fromEntries(names.map(([type, name]) => [type, at(name)])) },
     },
     CreateDefaultTask: {
       title: `A task of the default type, ${registry.defaultType}`,
       type: 'object',
-      properties: { ...describeCreateFields(registry.defaultType), type: { const: registry.defaultType, description: 'may be left out' } },
+      properties: { ...describeCreateFields(registry.defaultType), type: { const: registry.defaultType, description: 'may be omitted' } },
       ...(isPayloadNeeded && { required: ['payload'] }),
       additionalProperties: false,
       not: NOT_BOTH_TIMES,
@@ -157,7 +162,7 @@ function describeTaskOf({ type, progress }: TypeInfo, payloadName: string): Plai
       ...properties,
       type: { const: type },
       payload: refTo(payloadName),
-      result: { description: 'what the handler returned; null until COMPLETED', anyOf: [refTo(`${type}.result`), { type: 'null' }] },
+      result: { description: 'the return value of the handler; null until COMPLETED', anyOf: [refTo(`${type}.result`), { type: 'null' }] },
       ...(progress !== null && { progress: { anyOf: [report, { type: 'null' }] } }),
     },
   }
@@ -167,8 +172,8 @@ function describeTask(registry: Registry): PlainSchema {
   const names = registry.list().map(({ type }) => [type, `${type}.task`] as const)
   return {
     description:
-      'The whole task, by its type. A task that was stored before its type changed holds what the type took then; one of a type ' +
-      'that the server no longer has holds any JSON.',
+      'The whole task, by its type. A task stored before its type changed has a payload in the form of that time; a task of a type ' +
+      'that the server no longer has may contain any JSON.',
     oneOf: names.map(([, name]) => refTo(name)),
     discriminator: { propertyName: 'type', mapping: Object.fromEntries(names.map(([type, name]) => [type, at(name)])) },
   }

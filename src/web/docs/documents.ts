@@ -1,4 +1,4 @@
-/** `/openapi.json`, `/asyncapi.json` and `/docs`, from the schemas that also check the requests. */
+/** `/openapi.json`, `/asyncapi.json` and `/docs`, from the schemas that also validate the requests. */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import swagger from '@fastify/swagger'
@@ -11,13 +11,14 @@ import { keepAnswersFresh } from '../page/fresh-answers.js'
 import { serveFolder } from '../page/serve-folder.js'
 import { describeStreams } from './asyncapi.js'
 import { completeDocument, describeHead, type DescribedRoute } from './openapi.js'
+import { addWithoutProgram } from './without-program.js'
 
-/** The program of the page of the calls, as its package has it. */
+/** The script of the API page, as its package has it. */
 const SWAGGER_FILES = join(dirname(createRequire(import.meta.url).resolve('@fastify/swagger-ui')), 'static')
 
 /**
- * Of the page of the calls. Its program sets styles in its markup; it loads nothing from elsewhere, and nothing over another
- * protocol than its own, so that it also works over plain HTTP.
+ * The policy of the API page. Its script sets styles in its markup. It loads nothing from elsewhere, and nothing over
+ * another protocol than its own, so it also works over plain HTTP.
  */
 const DOCS_POLICY = [
   "default-src 'none'",
@@ -31,14 +32,14 @@ const DOCS_POLICY = [
   "frame-ancestors 'none'",
 ].join(';')
 
-/** Must be registered before the routes it is to describe. */
+/** Must be registered before the routes it describes. */
 export async function registerDocuments(app: FastifyInstance, registry: Registry): Promise<void> {
   const routes: DescribedRoute[] = []
   await app.register(swagger, {
     openapi: describeHead(),
     transform({ schema, url, route }) {
       if (schema !== undefined) routes.push({ method: String(route.method), url, schema })
-      // Bodies and answers are described by `completeDocument`.
+      // `completeDocument` describes bodies and answers.
       return { schema: schema && { ...schema, body: undefined, headers: undefined, response: {} }, url }
     },
     transformObject: (made) => ('openapiObject' in made ? completeDocument(made.openapiObject, routes, registry) : made.swaggerObject),
@@ -48,15 +49,20 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
 
 /** The documents, and the page that shows one of them. */
 async function documentRoutes(scope: FastifyInstance): Promise<void> {
+  scope.addHook('onSend', async (_request, reply, payload) => {
+    const isPage = typeof payload === 'string' && String(reply.getHeader('content-type')).startsWith('text/html')
+    return isPage ? addWithoutProgram(payload, () => scope.swagger()) : payload
+  })
   keepAnswersFresh(scope)
   await scope.register(swaggerUi, {
     routePrefix: '/docs',
     indexPrefix: linkTo(''),
     staticCSP: DOCS_POLICY,
-    // Else a server that is not on localhost has its document checked by a service of others.
+    // Otherwise, if the server is not on localhost, the page would have its document checked by a third-party service.
     uiConfig: { deepLinking: true, validatorUrl: null },
+    theme: { title: 'The API · Taskwire' },
   })
-  // In place of the package's own route for them, which compresses nothing.
+  // Replaces the package's own route for these files, which does not compress.
   serveFolder(scope, { folder: SWAGGER_FILES, prefix: '/docs/static/', headers: { 'content-security-policy': DOCS_POLICY }, includes: (name) => !name.endsWith('.html') })
   scope.get('/openapi.json', { schema: { hide: true } }, async () => scope.swagger())
   const streams = describeStreams()

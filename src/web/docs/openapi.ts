@@ -1,4 +1,4 @@
-/** `/openapi.json`: put together of the routes, the protocol and the types of task, so that tools of others can read it. */
+/** `/openapi.json`: assembled from the routes, the protocol and the task types, in a form that other tools can read. */
 import type { FastifySchema } from 'fastify'
 import type { Registry } from '../../definitions/registry.js'
 import { linkTo } from '../../protocol/base-path.js'
@@ -6,7 +6,7 @@ import { readPackageVersion } from '../version.js'
 import { describeSchemas } from './components.js'
 import { completeOperation, describeProblems } from './operations.js'
 
-/** What a route was registered with. */
+/** The options with which a route was registered. */
 export interface DescribedRoute {
   method: string
   url: string
@@ -15,7 +15,7 @@ export interface DescribedRoute {
 
 type Paths = Record<string, Record<string, object>>
 
-/** What every document begins with. */
+/** The start of every document. */
 export function describeHead() {
   return {
     openapi: '3.1.0',
@@ -26,21 +26,21 @@ export function describeHead() {
       description:
         'Create tasks, read them, watch them live. Errors are application/problem+json (RFC 9457) with a stable `code`; /docs/problems explains each. ' +
         'The live stream of a task is the WebSocket at `links.stream`, described in /asyncapi.json.\n\n' +
-        'There is no authentication yet: `security` is empty. Who may reach the server is for the network to say, which pages may use it for ALLOWED_ORIGINS. ' +
-        'A signed link (`/files/…`) opens one file to anybody who has it.',
+        'There is no authentication yet: `security` is empty. The network decides who can reach the server, and ALLOWED_ORIGINS which pages may use it. ' +
+        'A signed link (`/files/…`) gives anyone who has it access to one file.',
     },
     servers: [{ url: linkTo('') || '/', description: 'this server' }],
     security: [],
     tags: [
       { name: 'tasks', description: 'Create, read and list tasks' },
-      { name: 'artifacts', description: 'Files of tasks, down and up' },
-      { name: 'types', description: 'What kinds of task there are' },
-      { name: 'operations', description: 'For those who run the server' },
+      { name: 'artifacts', description: 'Download and upload files' },
+      { name: 'types', description: 'List the task types' },
+      { name: 'operations', description: 'For operators of the server' },
     ],
   }
 }
 
-/** Completes what @fastify/swagger has made of the routes. */
+/** Completes the document that @fastify/swagger has made from the routes. */
 export function completeDocument<Document extends object>(document: Document, routes: readonly DescribedRoute[], registry: Registry): Document {
   const { paths } = document as { paths: Paths }
   const done = Object.entries(paths).map(([path, operations]) => [path, completePath(path, operations, routes)])
@@ -61,7 +61,7 @@ function toTemplate(url: string): string {
   return url.replaceAll(/:(\w+)/g, '{$1}')
 }
 
-/** Only what is referred to, by the paths or by what they refer to. */
+/** Only the schemas that the paths refer to, directly or indirectly. */
 function keepUsed(paths: unknown, components: Record<string, Record<string, object>>): Record<string, Record<string, object>> {
   const used = new Set<string>()
   const waiting: unknown[] = [paths]

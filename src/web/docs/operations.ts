@@ -1,8 +1,9 @@
 /**
- * The operations of `/openapi.json`: what a route takes and answers, made of the schemas that the route was registered with.
+ * The operations of `/openapi.json`: the request and answers of each route, from the schemas with which it was
+ * registered.
  *
- * @fastify/swagger knows the paths, the parameters and the words. Bodies and answers are put in here, because they refer to the named
- * schemas of the document, and because many are no JSON.
+ * @fastify/swagger provides the paths, the parameters and the texts. Bodies and answers are added here, because they
+ *   refer to the named schemas of the document, and because many are not JSON.
  */
 import { STATUS_CODES } from 'node:http'
 import type { FastifySchema } from 'fastify'
@@ -27,13 +28,13 @@ interface Parameter {
   examples?: unknown
 }
 
-/** Whatever is asked: refused before a route is looked for, or when the server is in trouble. */
+/** Errors of any request: refused before routing, or while the server is in trouble. */
 const OF_EVERY_CALL = [400, 403, 408, 415, 417, 421, 431, 500, 503]
 
 const FILE = { 'application/octet-stream': { schema: {} } }
 const EVENTS = { 'text/event-stream': { schema: { type: 'string' } }, 'text/plain': { schema: { type: 'string' } } }
 
-/** Answers that are not JSON, or not only. */
+/** Answers that are not, or not only, JSON. */
 const CONTENTS: Readonly<Record<string, object>> = {
   'GET /api/tasks/:id/events 200': EVENTS,
   'GET /api/tasks/events 200': EVENTS,
@@ -44,15 +45,15 @@ const CONTENTS: Readonly<Record<string, object>> = {
 }
 
 const MEANINGS: Readonly<Record<string, string>> = {
-  'POST /api/tasks 200': 'The task has ended within the time of `Prefer: wait`, or an unfinished one has the same unique key.',
+  'POST /api/tasks 200': 'The task has ended within the time of `Prefer: wait`, or an unfinished task with the same unique key exists.',
   'POST /api/tasks 202': 'The task is stored and will run.',
   'POST /api/tasks/batch 202': 'All tasks are stored and will run.',
   'POST /api/tasks/:id/cancel 200': 'The task is CANCELLED.',
-  'POST /api/tasks/:id/cancel 202': 'The task runs; its handler was asked to stop.',
-  'GET /readyz 503': 'Something that it needs does not answer, or the process stops.',
+  'POST /api/tasks/:id/cancel 202': 'The task is running; its handler was asked to stop.',
+  'GET /readyz 503': 'A required service does not answer, or the process is stopping.',
 }
 
-/** Completes what @fastify/swagger has made of one route. */
+/** Completes the operation that @fastify/swagger has made of a route. */
 export function completeOperation(operation: Operation, method: string, url: string, schema: FastifySchema): Operation {
   const { parameters = [] } = operation
   const all = [...parameters.map(withExample), ...describeRequestHeaders(method, url)]
@@ -60,10 +61,10 @@ export function completeOperation(operation: Operation, method: string, url: str
   return { ...operation, ...(all.length > 0 && { parameters: all as Parameter[] }), ...(body && { requestBody: body }), responses: describeResponses(method, url, schema.response) }
 }
 
-/** One example each: of its own, the default, or the first of its values. */
+/** One example each: its own, the default, or the first of its values. */
 function withExample(parameter: Parameter): Parameter {
   const described = { ...parameter, example: parameter.example ?? sampleOf(parameter.schema) }
-  // Besides an example there are no examples.
+  // `example` and `examples` must not be used together.
   delete described.examples
   return described
 }
@@ -95,11 +96,11 @@ function describeAnswer(method: string, url: string, status: string, schema: obj
   }
 }
 
-/** The answers that are errors, each by the name of its status. */
+/** The error answers, by the name of their status. */
 export function describeProblems(): Record<string, object> {
   const statuses = [...new Set(Object.values(PROBLEMS).map(({ status }) => status as number))]
   const ofStatus = statuses.map((status) => [nameOf(status), describeProblem(`${STATUS_CODES[status]}: ${codesOf(status).map((code) => `\`${code}\``).join(', ')}.`, String(status))])
-  return { ...(Object.fromEntries(ofStatus) as Record<string, object>), Problem: describeProblem('Any other error. With 405, `Allow` has the methods that the address takes.', 'default') }
+  return { ...(Object.fromEntries(ofStatus) as Record<string, object>), Problem: describeProblem('Any other error. With 405, `Allow` lists the supported methods.', 'default') }
 }
 
 function describeProblem(description: string, status: string): object {

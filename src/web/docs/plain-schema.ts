@@ -1,33 +1,33 @@
 /**
- * Schemas of types as plain JSON Schema (draft 2020-12), as OpenAPI 3.1 takes them.
+ * Schemas of types as plain JSON Schema (draft 2020-12), as OpenAPI 3.1 requires.
  *
- * A type may come from anyone: its schema may have keywords of other drafts, values that JSON does not have, references into itself, or loops.
- * Nothing of that may break the document for the other types, so only known keywords with fitting values are copied. What is
- * left out makes the described schema wider than the one that the server checks, never narrower.
+ * A type may come from anyone: its schema may have keywords of other drafts, values that JSON does not have, references
+ * into itself, or loops. None of that may break the document for the other types, so only known keywords with valid
+ * values are copied. The described schema may be wider than the one that the server checks, but never narrower.
  */
 
 export type PlainSchema = Record<string, unknown>
 
 export interface PlainOptions {
-  /** The reference to a schema that the document has under a name; undefined for one that is repeated in place. */
+  /** The reference to a schema that has a name in the document; undefined for one that is repeated inline. */
   refer?(schema: object): string | undefined
-  /** Where a `$ref` of the schema leads in the document; undefined when it leads nowhere. */
+  /** The target of a `$ref` in the document; undefined if it has none. */
   resolve?(ref: string): string | undefined
   /**
-   * As clients send it: the server fills in defaults, so a field with one may be left out. The default is told in words, because
-   * generators make a field with a default required.
+   * In the form that clients send: the server fills in defaults, so a field with a default may be omitted. The default
+   * is described in words, because generators make a field with a default required.
    */
   isInput?: boolean
 }
 
-/** A schema that is nested more deeply has a loop, or is of no use in a document. */
+/** A schema nested more deeply has a loop, or is of no use in a document. */
 const MAX_DEPTH = 48
 
 const TYPES = ['null', 'boolean', 'object', 'array', 'number', 'string', 'integer']
 const OF_SCHEMA = ['items', 'contains', 'additionalProperties', 'unevaluatedProperties', 'unevaluatedItems', 'propertyNames', 'not', 'if', 'then', 'else']
 const OF_LIST = ['allOf', 'anyOf', 'oneOf', 'prefixItems']
 const OF_FIELDS = ['properties', 'patternProperties', 'dependentSchemas']
-/** Keywords that say something about values of one type only. Linters refuse them beside another. */
+/** Keywords that apply to values of one type only. Linters refuse them next to another type. */
 const ONLY_OF: Record<string, readonly string[]> = {
   object: ['properties', 'patternProperties', 'additionalProperties', 'unevaluatedProperties', 'propertyNames', 'required', 'minProperties', 'maxProperties', 'dependentSchemas', 'dependentRequired'],
   array: ['items', 'prefixItems', 'contains', 'unevaluatedItems', 'minItems', 'maxItems', 'uniqueItems', 'minContains', 'maxContains'],
@@ -55,7 +55,7 @@ const VALUES: Record<string, (value: unknown) => boolean> = {
   default: () => true,
 }
 
-/** Never throws, whatever is given. */
+/** Never throws, whatever the schema is. */
 export function toPlainSchema(schema: unknown, options: PlainOptions = {}, depth = 0): PlainSchema {
   if (schema === false) return { not: {} }
   if (!isObject(schema) || depth > MAX_DEPTH) return {}
@@ -81,7 +81,7 @@ function referTo(ref: string, { resolve }: PlainOptions): PlainSchema {
   return target === undefined ? {} : { $ref: target }
 }
 
-/** What JSON has no word for is left out. */
+/** Values that JSON cannot express are omitted. */
 function copyData(name: string, value: unknown): PlainSchema {
   try {
     const text: unknown = JSON.stringify(value)
@@ -116,7 +116,7 @@ function asInput({ properties }: Record<string, unknown>, { default: initial, ..
   return { ...plain, description: `${description}Default: ${JSON.stringify(initial)}.` }
 }
 
-/** Only types that JSON has, and with a type only what can be said of it. */
+/** Only the types of JSON, and only the keywords that apply to them. */
 function settleTypes(plain: PlainSchema, given: unknown): PlainSchema {
   const types = [given].flat().filter((type): type is string => isText(type) && TYPES.includes(String(type)))
   if (types.length === 0 || types.length !== [given].flat().length) return plain
@@ -136,8 +136,8 @@ function isOfType(value: unknown, type: string): boolean {
 }
 
 /**
- * A schema and those that it defines for itself, each under a name of the document.
- * @param name of the schema; what it defines is called `<name>_<definition>`
+ * A schema and its own definitions, each under a name in the document.
+ * @param name the name of the schema; its definitions are called `<name>_<definition>`
  */
 export function toPlainSchemas(name: string, schema: unknown, options: PlainOptions = {}): Record<string, PlainSchema> {
   const own = isObject(schema) ? schema : {}

@@ -1,4 +1,4 @@
-/** Examples made of schemas, for the document. One that the type itself refuses is not shown. */
+/** Examples generated from schemas, for the document. An example that the type itself refuses is not shown. */
 import type { Registry } from '../../definitions/registry.js'
 
 interface Schema {
@@ -25,22 +25,22 @@ const FORMATS: Record<string, string> = {
   uri: 'https://example.com/',
   url: 'https://example.com/',
 }
-/** Deeper ones are loops. */
+/** A schema nested more deeply is a loop. */
 const MAX_DEPTH = 8
 
-/** A create of this type with as little as it needs, or with one field more; undefined when none was found. */
+/** A create of this type with the minimum of fields, or with one more; undefined if none was found. */
 export function createSample(type: string, registry: Registry): { type: string; payload: unknown } | undefined {
   const found = registry.find(type)
   if (found === undefined) return undefined
   const least = sampleOf(found.definition.payload)
   const { properties = {} } = found.definition.payload as Schema
   const further = Object.entries(properties).map(([name, schema]) => ({ ...(least as object), [name]: sampleOf(schema) }))
-  // Defaults are filled in where a payload stands.
+  // Defaults are filled in where a payload is.
   const payload = [least, ...further].find((candidate) => found.readPayload(structuredClone(candidate)).errors.length === 0)
   return payload === undefined ? undefined : { type, payload }
 }
 
-/** A value that fits the schema, as far as can be told from examples, defaults and bounds. */
+/** A value that matches the schema, as far as examples, defaults and limits allow. */
 export function sampleOf(schema: unknown, depth = 0): unknown {
   if (typeof schema !== 'object' || schema === null || depth > MAX_DEPTH) return null
   const { examples, enum: choices, anyOf, oneOf, type, properties = {}, required = [], items, minItems = 0, minimum, format = '', ...rest } = schema as Schema

@@ -1,6 +1,6 @@
 /**
- * Refuses requests that no page of this server and no program has made: of a name that is not ours (421), or of a page of another
- * origin (403). It is asked first, for every request, upgrade and unknown path, before the body is read.
+ * Refuses requests under a host name that the server does not know (421), or from a page of another origin (403). It
+ * runs first, for every request, upgrade and unknown path, before the body is read.
  */
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { ProblemError } from '../problem.js'
@@ -9,11 +9,14 @@ import { createOriginCheck } from './origins.js'
 import { createRefusalLog } from './refusal-log.js'
 
 export interface GateOptions extends HostOptions {
-  /** As in the configuration: `*`, or origins with commas between, or nothing. */
+  /** As in the configuration: `*`, comma-separated origins, or empty. */
   allowedOrigins: string
 }
 
-/** Must be registered before everything else that answers. @returns the check, for requests that come to no route: no hook runs for them */
+/**
+ * Must be registered before everything else that answers. @returns the check, for requests without a route: no hook
+ * runs for them
+ */
 export function registerGate(app: FastifyInstance, options: GateOptions): (reply: FastifyReply) => ProblemError | undefined {
   const assertHost = createHostCheck(options)
   const assertOrigin = createOriginCheck(options.allowedOrigins)
@@ -39,7 +42,10 @@ export function registerGate(app: FastifyInstance, options: GateOptions): (reply
   return findRefusal
 }
 
-/** Once an upgrade is asked for, no time-out of the server ends the connection. One that is answered otherwise must not stay. */
+/**
+ * Once an upgrade is requested, no time-out of the server ends the connection. If it is answered in another way, it
+ * must be closed here.
+ */
 function closeAfterAnswer(reply: FastifyReply): void {
   const { socket } = reply.request
   void reply.header('connection', 'close')

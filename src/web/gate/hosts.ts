@@ -1,13 +1,14 @@
 /**
- * Which names this server answers to.
+ * The host names that this server accepts.
  *
- * A page of an attacker can make its own name point to this server ("DNS rebinding"). For the browser, page and server are then of
- * one origin: only the name in `Host` gives the page away. So a request is refused unless its name is known: the loopback names,
- * `HOST`, what `ALLOWED_HOSTS` lists, and any IP address, because an address cannot be made to point elsewhere. A server that
- * listens beyond loopback also answers to the name of its machine.
+ * An attacker's page can make its own name point to this server ("DNS rebinding"). To the browser, page and server then
+ * have the same origin: only the name in `Host` reveals the page. So a request is refused unless its name is known: the
+ * loopback names, `HOST`, the names in `ALLOWED_HOSTS`, and any IP address, because an address cannot be redirected. A
+ * server that listens beyond loopback also accepts the name of its machine.
  *
- * Every place where a request can name a host is checked: `Host`, which must be there once; an absolute request target
- * (RFC 9112, section 3.2.2); and `X-Forwarded-Host` of a trusted proxy. The latter never stands in for `Host`: a page could send it, too.
+ * Every place where a request can name a host is checked: `Host`, which must be present exactly once; an absolute
+ * request target (RFC 9112, section 3.2.2); and `X-Forwarded-Host` of a trusted proxy. The latter never replaces
+ * `Host`, because a page could send it too.
  * @see https://en.wikipedia.org/wiki/DNS_rebinding
  */
 import { hostname } from 'node:os'
@@ -18,7 +19,7 @@ import { ProblemError } from '../problem.js'
 import { isAddress, parseAuthority } from './authority.js'
 
 export interface HostOptions {
-  /** As in the configuration: names with commas between, `*` for any, or nothing. */
+  /** As in the configuration: comma-separated names, `*` for any, or empty. */
   allowedHosts: string
   /** The address that the server listens on. */
   host: string
@@ -39,13 +40,17 @@ export function createHostCheck({ allowedHosts, host }: HostOptions): (request: 
     return known.has(name) || isAddress(name)
   }
 
+  /** The last one that was known: nearly all requests have the same. */
+  let lastKnown: string | undefined
+
   return (request) => {
     const { headers } = request
     const given = countHosts(request.raw.rawHeaders) > 1 ? 'several names' : (headers.host ?? '')
-    if (!isKnown(given)) throw refuse(given)
+    if (given !== lastKnown && !isKnown(given)) throw refuse(given)
+    lastKnown = given
     const [, target] = ABSOLUTE_TARGET.exec(request.originalUrl) ?? []
     if (target !== undefined && !isKnown(target)) throw refuse(target)
-    // Fastify takes it from trusted proxies alone.
+    // Fastify reads it only from trusted proxies.
     if (headers['x-forwarded-host'] !== undefined && !isKnown(request.host)) throw refuse(request.host)
   }
 }
@@ -54,12 +59,12 @@ function isLoopback(host: string): boolean {
   return host === '::1' || /^127\.|^localhost$/i.test(host)
 }
 
-/** As browsers write it: in lower case, in ASCII, without the dot at the end. */
+/** In the form that browsers send: in lower case, in ASCII, without a trailing dot. */
 function normalize(name: string): string {
   return (domainToASCII(name) || name).toLowerCase().replace(/\.$/, '')
 }
 
-/** Node keeps the first of several, and says nothing of the others. */
+/** Node keeps the first of several, and does not report the others. */
 function countHosts(rawHeaders: readonly string[]): number {
   let count = 0
   for (let index = 0; index < rawHeaders.length; index += 2) {
@@ -71,6 +76,6 @@ function countHosts(rawHeaders: readonly string[]): number {
 
 function refuse(given: string): ProblemError {
   const { name } = parseAuthority(given) ?? {}
-  if (name === undefined) return new ProblemError('host_not_allowed', 'The request does not name one valid host: the header Host must be there once, as a host name with an optional port.')
-  return new ProblemError('host_not_allowed', `This server does not answer to the name ${name}. If it should, set ALLOWED_HOSTS=${name} (comma-separated) and restart it.`)
+  if (name === undefined) return new ProblemError('host_not_allowed', 'The request does not name one valid host. Send the header Host exactly once, as a host name with an optional port.')
+  return new ProblemError('host_not_allowed', `This server does not accept the host name ${name}. To accept it, set ALLOWED_HOSTS=${name} (comma-separated) and restart the server.`)
 }

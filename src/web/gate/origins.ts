@@ -1,14 +1,14 @@
 /**
- * Which web pages may use this server: its own, and those of the origins in `ALLOWED_ORIGINS`.
+ * The web pages that may use this server: its own, and those of the origins in `ALLOWED_ORIGINS`.
  *
- * A browser sends what any page asks it to, with the network access of its user: it only keeps the answer from the page (CORS). A
- * form, a beacon, a `no-cors` fetch or a WebSocket has done its work by then. So a request that a page of another origin makes is
- * refused before its body is read, unless it only reads what is public: the page's files, documents, health, signed links. Below
- * `/api` and `/ws` everything is refused, because a stream costs and a wait holds a connection; only a link that a person follows
- * (a top-level navigation) may read there.
+ * A browser sends requests for any page, with the network access of its user; it only hides the answer from the page
+ * (CORS). By then a form, a beacon, a `no-cors` fetch or a WebSocket has already had its effect. So a request from a
+ * page of another origin is refused before its body is read, unless it only reads what is public: the files of the
+ * page, documents, health, signed links. Below `/api` and `/ws` everything is refused, because a stream has a cost and
+ * a wait holds a connection; only a link that a person follows (a top-level navigation) may read there.
  *
- * A page of another origin is known by `Origin`, which must be this server's exactly, scheme and port included, and by
- * `Sec-Fetch-Site`, which covers requests without `Origin`. A page can forge neither. Programs send none of both.
+ * A page of another origin is recognised by `Origin`, which must match this server exactly, including scheme and port,
+ * and by `Sec-Fetch-Site`, which covers requests without `Origin`. A page can forge neither. Programs send neither.
  * @see https://www.w3.org/TR/fetch-metadata/ and RFC 6455, section 10.2
  */
 import cors from '@fastify/cors'
@@ -19,15 +19,15 @@ import { ProblemError } from '../problem.js'
 import { originOf, parseAuthority } from './authority.js'
 
 const PREFLIGHT_SECONDS = 600
-/** Those of REST; what else a route takes is added. */
+/** The methods of REST; any other method of a route is added. */
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 const OWN_SITE = new Set([undefined, 'same-origin', 'none'])
 const PRIVATE_ROUTE = /^\/(api|ws)\//
 const ORIGIN = /^https?:\/\/([^/?#@\s]+)$/i
 
 /**
- * Lets pages of allowed origins read answers. Must be called before the routes whose methods it is to allow.
- * @param allowedOrigins as in the configuration: `*`, or origins with commas between, or nothing
+ * Lets pages of allowed origins read answers. Call it before the routes whose methods it allows.
+ * @param allowedOrigins as in the configuration: `*`, comma-separated origins, or empty
  */
 export async function registerOrigins(app: FastifyInstance, allowedOrigins: string): Promise<void> {
   if (allowedOrigins === '') return
@@ -36,7 +36,7 @@ export async function registerOrigins(app: FastifyInstance, allowedOrigins: stri
     for (const name of [method].flat()) if (name !== 'OPTIONS') methods.add(name)
   })
   const origin = allowedOrigins === '*' ? '*' : splitList(allowedOrigins)
-  // Asked for each request, because the routes are registered later.
+  // Computed for each request, because the routes are registered later.
   await app.register(cors, {
     delegator: (_request, done) => done(null, { origin, methods: [...methods], exposedHeaders: EXPOSED_HEADERS, maxAge: PREFLIGHT_SECONDS, strictPreflight: false }),
   })
@@ -65,7 +65,7 @@ function isOwnOrigin(origin: string, { host, protocol }: FastifyRequest): boolea
   if (authority === undefined) return false
   const given = originOf(origin.slice(0, origin.indexOf(':')), authority)
   if (given === undefined) return false
-  // A name with port 443 was asked for over TLS, whatever the proxy that ended it has to say.
+  // A name with port 443 was requested over TLS, whatever the proxy that terminated it reports.
   return given === originOf(isTls(protocol) ? 'https' : 'http', host) || (parseAuthority(host)?.port === '443' && given === originOf('https', host))
 }
 
@@ -80,14 +80,14 @@ function onlyReads({ method, headers, routeOptions: { url = '' } }: FastifyReque
   return isNavigation || !PRIVATE_ROUTE.test(url)
 }
 
-/** Says what to set: for a page of the same name, it is the proxy in front that is not known. */
+/** Says which setting to change. For a page with the same name, the proxy in front is not trusted yet. */
 function describeRefusal({ headers: { origin }, host, protocol }: FastifyRequest): string {
-  if (origin === undefined) return 'The browser says that a page of another site made this request.'
+  if (origin === undefined) return 'According to the browser, a page of another site sent this request.'
   const own = `${protocol}://${host}`
   const name = parseAuthority(ORIGIN.exec(origin)?.[1] ?? '')?.name
   if (name === undefined || name !== parseAuthority(host)?.name) return `Pages of ${origin} may not use this server, which is ${own}. To allow them, set ALLOWED_ORIGINS=${origin}.`
   return (
-    `A page of ${origin} made this request, but it came here as ${own}. Behind a proxy, set TRUST_PROXY to its address, and let it send ` +
+    `A page of ${origin} sent this request, but it arrived here as ${own}. Behind a proxy, set TRUST_PROXY to the address of the proxy, and make it send ` +
     `Host (with the port), X-Forwarded-Proto and X-Forwarded-For: see docs/proxies.md.`
   )
 }

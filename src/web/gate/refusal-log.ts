@@ -1,7 +1,7 @@
-/** Logs each refused name once: a page that tries again, or an attacker with many names, must not fill the log. */
+/** Logs each refused name once, so that a page that retries, or an attacker with many names, cannot fill the log. */
 import type { FastifyBaseLogger } from 'fastify'
 
-/** Names that are remembered, and so logged, at most. */
+/** The maximum number of names that are remembered, and so logged. */
 const MAX_NAMES = 200
 const MAX_NAME_LENGTH = 200
 
@@ -13,6 +13,6 @@ export function createRefusalLog(log: FastifyBaseLogger): (name: string, fields:
     if (names.has(name) || names.size >= MAX_NAMES) return
     names.add(name)
     log.warn({ ...fields, refused: name }, text)
-    if (names.size === MAX_NAMES) log.warn(`${MAX_NAMES} names were refused; further ones are not logged`)
+    if (names.size === MAX_NAMES) log.warn(`${MAX_NAMES} names have been refused; no further ones are logged`)
   }
 }

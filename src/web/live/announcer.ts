@@ -1,10 +1,14 @@
-/** Tells watched lists of new tasks, after their commit and beside the requests. What is lost, a list finds when it is read again. */
+/**
+ * Notifies watched lists of new tasks, after their commit and in parallel with the requests. If a notice is lost, lists
+ * find the task when they are read again.
+ */
+import { markTenant } from '../../access/principal.js'
 import type { Publisher } from '../../broker/publisher.js'
 import type { Notice } from '../../protocol/notice.js'
 import type { CreatedTask, NewTask } from '../../store/tasks/create.js'
 
 export interface Announcer {
-  /** Waits for nothing. `created` has what became of each task, in their order; those without are left out. */
+  /** Does not wait. `created` has the outcome of each task, in the same order; tasks without one are skipped. */
   announce(tasks: readonly NewTask[], created: readonly (CreatedTask | undefined)[]): void
 }
 
@@ -16,7 +20,7 @@ export function createAnnouncer(publisher: Pick<Publisher, 'notifyLists'>): Anno
   }
 }
 
-function toNotice({ id, type, queue, tags, more }: NewTask, { status, createdAt }: CreatedTask): Notice {
+function toNotice({ id, tenant, type, queue, tags, more }: NewTask, { status, createdAt }: CreatedTask): Notice {
   const facts = { type, queue, tags: [...tags], batchId: more?.batchId ?? null, parentId: more?.parentId ?? null, createdAt: createdAt.toISOString() }
-  return { taskId: id, version: 1, status, facts }
+  return { taskId: id, ...markTenant(tenant), version: 1, status, facts }
 }

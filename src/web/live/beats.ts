@@ -1,9 +1,10 @@
 /**
- * What streams say when they have nothing to say, so that a client can tell a quiet connection from a dead one.
+ * Heartbeats of idle streams, so that a client can tell a quiet connection from a dead one.
  *
- * A connection whose bytes are dropped without a word looks healthy to a client for minutes, or for ever: pages see neither TCP nor the
- * pings of a WebSocket. So each stream says a `heartbeat` when it was silent for a while, over every transport. It repeats the task,
- * status and version that were told last: a client that reads nothing but the status stays right.
+ * A half-open connection, whose bytes are silently dropped, looks healthy to a client for minutes, or forever: pages
+ * see neither TCP nor the pings of a WebSocket. So each stream sends a `heartbeat` when it was silent for a while, over
+ * every transport. The heartbeat repeats the last task, status and version, so a client that reads only the status
+ * stays right.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Sink } from '../../live/hub.js'
@@ -11,7 +12,10 @@ import type { ListSink } from '../../live/list-stream.js'
 import type { HeartbeatMessage, StreamMessage } from '../../protocol/stream.js'
 import { startInterval } from '../../timing/interval.js'
 
-/** A stream is told to speak in the third tick after its last word: it is silent for two ticks at least, and for three at most. */
+/**
+ * A stream sends a heartbeat in the third tick after its last message: it is silent for two ticks at least, and for
+ * three at most.
+ */
 const TICKS_PER_BEAT = 3
 const PORTION = 250
 
@@ -22,8 +26,10 @@ export interface BeatingSink extends Sink, ListSink {
 
 export interface Beats {
   /**
-   * Wraps the sink of one connection (without `sendList`: one that tells of no lists), which says heartbeats from now on until it is stopped.
-   * @param onIdle says that of a connection that has told of no task; without it, such a one stays silent
+   * Wraps the sink of one connection (without `sendList`, if it has no lists), which then sends heartbeats until it is
+   * stopped.
+   * @param onIdle sends the heartbeat of a connection before its first message about a task; without it, such a
+   *   connection stays silent
    */
   add(sink: Sink & Partial<ListSink>, onIdle?: () => void): BeatingSink
   stop(): void
@@ -31,8 +37,9 @@ export interface Beats {
 
 /**
  * One timer for all.
- * @param maxSilenceMs how long a stream is silent at most
- * @param onError what a stream threw when it was told to speak; the others speak the next time. Must not throw
+ * @param maxSilenceMs the longest silence of a stream
+ * @param onError receives the error of a stream that failed to send a heartbeat; the other streams are sent theirs at
+ *   the next tick. Must not throw
  */
 export function startBeats(maxSilenceMs: number, onError: (error: unknown) => void): Beats {
   const connections = new Set<() => void>()

@@ -1,4 +1,4 @@
-/** How the messages of a stream look over plain HTTP: as server-sent events, or as lines for people. */
+/** The formats of stream messages over plain HTTP: server-sent events, or text lines for people. */
 import Negotiator from 'negotiator'
 import type { ListStreamMessage } from '../../protocol/list.js'
 import type { StreamMessage } from '../../protocol/stream.js'
@@ -6,29 +6,29 @@ import type { Progress, TaskId, TaskSummary } from '../../protocol/task.js'
 
 export interface EventFormat {
   readonly contentType: string
-  /** Sent first: with the pause after which the client should come back when the connection is lost. */
+  /** Sent first, with the delay after which the client should reconnect if the connection is lost. */
   open(retryMs: number): string
-  /** The heartbeat of a stream of many tasks that has told of none. */
+  /** The heartbeat of a stream of many tasks before its first message. */
   readonly idleHeartbeat: string
-  /** `position` is what the client says when it comes back; a stream of many tasks names the task of each message. */
+  /** `position` is what the client sends when it reconnects; a stream of many tasks names the task of each message. */
   format(json: string, message: StreamMessage, stream: { position: string; hasMany: boolean }): string
   /** The same for a message of a list. */
   formatList(json: string, message: ListStreamMessage, position: string): string
-  /** The tasks that are followed, of a stream of many; `list` is the name of a list that has so many rows. */
+  /** The number of followed tasks, for a stream of many; `list` is the name of a list with this many rows. */
   begin(taskCount: number, missing: readonly TaskId[], list?: string): string
-  /** Sent last when the client should come back after a pause. */
+  /** Sent last if the client should reconnect after a delay. */
   comeBack(afterMs: number): string
 }
 
 /**
- * Server-sent events: `id` is the version, `event` the type of the message. A snapshot that replaces what the client held
+ * Server-sent events: `id` is the version, `event` the type of the message. A snapshot that replaces the client's copy
  * is the event `reset`.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 export const SERVER_SENT_EVENTS: EventFormat = {
   contentType: 'text/event-stream; charset=utf-8',
   open: (retryMs) => `retry: ${retryMs}\n\n`,
-  // An event, because an EventSource does not show comments.
+  // Sent as an event, because an EventSource does not expose comments.
   idleHeartbeat: 'event: heartbeat\ndata: {"type":"heartbeat"}\n\n',
   format(json, message, { position }) {
     const event = message.type === 'snapshot' && message.reset ? 'reset' : message.type
@@ -39,7 +39,7 @@ export const SERVER_SENT_EVENTS: EventFormat = {
   comeBack: (afterMs) => `retry: ${afterMs}\n\n`,
 }
 
-/** One line a change, for `curl -N`. */
+/** One line per change, for `curl -N`. */
 export const TEXT_LINES: EventFormat = {
   contentType: 'text/plain; charset=utf-8',
   open: () => '',
@@ -47,13 +47,15 @@ export const TEXT_LINES: EventFormat = {
   format: (_, message, { hasMany }) => `${hasMany ? `${message.taskId}  ` : ''}${describe(message)}\n`,
   formatList: (_, message) => describeList(message).map((text) => `${text}\n`).join(''),
   begin: (tasks, missing) => `${tasks} tasks${missing.length > 0 ? `; not found: ${missing.join(', ')}` : ''}\n`,
-  comeBack: (afterMs) => `the server restarts; come back in ${afterMs} ms\n`,
+  comeBack: (afterMs) => `the server is restarting; reconnect in ${afterMs} ms\n`,
 }
 
-/** In the order in which they are chosen where the client has no wish of its own. */
+/** In the order of preference if the client has none. */
 const FORMATS: Record<string, EventFormat | undefined> = { 'application/json': undefined, 'text/plain': TEXT_LINES, 'text/event-stream': SERVER_SENT_EVENTS }
 
-/** What the client likes best of what there is, by `Accept`; undefined is the stored list, also for one that takes none of them. */
+/**
+ * The client's preferred format, by `Accept`; undefined means the stored list, also if the client accepts none of them.
+ */
 export function chooseFormat(accept: string | undefined): EventFormat | undefined {
   const [wanted = ''] = new Negotiator({ headers: { accept } }).mediaTypes(Object.keys(FORMATS))
   return FORMATS[wanted]
@@ -69,7 +71,7 @@ function describe(message: StreamMessage): string {
       return line(finishedAt ?? startedAt ?? createdAt, head, news)
     }
     case 'resumed':
-      return line('', head, ['goes on from here'])
+      return line('', head, ['continues from here'])
     case 'heartbeat':
       return line('', head, ['still here'])
     case 'progress':
@@ -99,7 +101,7 @@ function describeProgress({ fraction, message }: Progress): string {
   return [fraction === null ? '' : `${Math.round(fraction * 100)} %`, message ?? ''].filter(Boolean).join(' ')
 }
 
-/** A line stays one, whatever a handler has written. */
+/** A line stays one line, whatever a handler has written. */
 function line(at: string, head: string, news: readonly (string | null | undefined | false)[]): string {
   const text = `${at.padEnd(24)}  ${head}  ${news.filter(Boolean).join('  ')}`
   return text.replace(/[\p{Cc}\u2028\u2029]+/gu, ' ').trimEnd()

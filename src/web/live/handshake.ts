@@ -1,19 +1,21 @@
 /**
- * Refuses an upgrade that is no WebSocket handshake (RFC 6455, section 4.2.1) as a problem, before `ws` would answer it with a text of its own.
+ * Refuses an upgrade that is not a valid WebSocket handshake (RFC 6455, section 4.2.1) with a problem, before `ws`
+ * would answer it with its own text.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError } from '../problem.js'
 
 /** 16 bytes in base64. */
 const KEY = /^[A-Za-z0-9+/]{22}==$/
-/** Tokens with commas between. */
+/** Comma-separated tokens. */
 const PROTOCOLS = /^[\t ]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+([\t ]*,[\t ]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+)*[\t ]*$/
-/** Those that `ws` speaks. */
+/** The versions that `ws` supports. */
 const VERSIONS = ['13', '8']
 
 /**
  * For `preValidation` of a WebSocket route.
- * @throws ProblemError `upgrade_required` for a plain request or another version, `invalid_request` for a malformed header
+ * @throws ProblemError `upgrade_required` for a plain request or another version, `invalid_request` for a malformed
+ *   header
  */
 export async function assertHandshake(request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { method, headers, url } = request
@@ -26,7 +28,7 @@ export async function assertHandshake(request: FastifyRequest, reply: FastifyRep
   const protocols = headers['sec-websocket-protocol']
   if (protocols === undefined) return
   const names = protocols.split(',').map((name) => name.trim())
-  if (!PROTOCOLS.test(protocols) || new Set(names).size < names.length) throw refuse('sec-websocket-protocol', 'must be different tokens with commas between')
+  if (!PROTOCOLS.test(protocols) || new Set(names).size < names.length) throw refuse('sec-websocket-protocol', 'must be distinct, comma-separated tokens')
 }
 
 function refuse(name: string, detail: string): ProblemError {

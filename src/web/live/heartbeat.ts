@@ -1,20 +1,20 @@
 /**
- * Finds sockets whose other end is gone without a word: one timer for all of them, a ping each now and then.
+ * Finds half-open sockets: a single timer pings each socket now and then.
  *
- * A socket from which nothing was heard is closed with 4003; ws cuts it off when the client does not answer that either.
+ * A silent socket is closed with 4003; ws terminates it if the client does not answer that either.
  */
 import type { WebSocket } from '@fastify/websocket'
 import { CLOSE_CODES } from '../../protocol/stream.js'
 
 export interface HeartbeatOptions {
-  /** How often each socket is pinged, in milliseconds. Default 20,000. */
+  /** The interval between the pings of a socket, in milliseconds. Default 20,000. */
   pingMs?: number
   /** How long a socket may be silent; more than two pings. Default 45,000. */
   maxSilenceMs?: number
 }
 
 export interface Heartbeat {
-  /** From now on until it closes. */
+  /** Starts now, and ends when the socket closes. */
   add(socket: WebSocket): void
   stop(): void
 }
@@ -24,7 +24,7 @@ interface Pulse {
   heardAtMs: number
 }
 
-/** Pings are spread by when each socket came, because the timer ticks four times as often. */
+/** Pings are spread over time, because the timer ticks four times as often. */
 const TICKS_PER_PING = 4
 
 export function startHeartbeat({ pingMs = 20_000, maxSilenceMs = 45_000 }: HeartbeatOptions): Heartbeat {
@@ -35,7 +35,7 @@ export function startHeartbeat({ pingMs = 20_000, maxSilenceMs = 45_000 }: Heart
     for (const [socket, pulse] of pulses) {
       if (socket.readyState !== socket.OPEN) continue
       if (nowMs - pulse.heardAtMs > maxSilenceMs) {
-        socket.close(CLOSE_CODES.noPong, `nothing was heard for ${maxSilenceMs} ms`)
+        socket.close(CLOSE_CODES.noPong, `no data for ${maxSilenceMs} ms`)
       } else if (nowMs - pulse.pingedAtMs >= pingMs) {
         pulse.pingedAtMs = nowMs
         socket.ping()

@@ -1,9 +1,10 @@
 /**
- * A stream over a plain HTTP response that does not end until the task does, or all of a selection.
+ * A stream over a plain HTTP response that ends when the task does, or all tasks of a selection.
  *
- * The hub decides what is sent and when it is over, as it does for a WebSocket; the response is its sink. What the network
- * has not taken counts as buffered, and `drain` goes on. The task ends, or the server stops: the response ends. The client
- * is gone, or takes nothing for too long: the connection is cut. HEAD is answered with the headers alone, and no stream is opened.
+ * As for a WebSocket, the hub decides what is sent and when the stream is over; the response is its sink. Bytes that
+ * the network has not taken count as buffered, and `drain` continues. If the task ends or the server stops, the
+ * response ends. If the client is gone, or reads nothing for too long, the connection is cut. HEAD is answered with the
+ * headers alone, without a stream.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Hub, Sink } from '../../live/hub.js'
@@ -19,21 +20,25 @@ import type { BeatingSink, Beats } from './beats.js'
 import type { EventFormat } from './event-format.js'
 import type { OpenSubscriptions } from './subscription-socket.js'
 
-export interface HttpStreamOptions {
+interface HttpStreamOptions {
   format: EventFormat
   /** Called once, when the connection is over. */
   onEnd(): void
 }
 
 export interface HttpStreams {
-  /** Answers with the stream of a task that was found. */
+  /** Answers with the stream of an existing task. */
   follow(id: TaskId, options: HttpStreamOptions & Position, reply: FastifyReply): void
   /**
-   * Answers with the streams of a selection. Of ids, the position is the version of each, in the order of the ids: the
-   * client that comes back with it misses nothing. Of what fits there is none: it begins with snapshots again. A list begins with all of it.
+   * Answers with the streams of a selection. For ids, the position is the version of each, in the order of the ids: a
+   * client that reconnects with it misses nothing. For a filter there is no position: the stream starts with snapshots
+   * again. A list starts with all its rows.
    */
   followMany(selection: Selection | undefined, options: HttpStreamOptions & { since: Record<TaskId, number>; list?: ListQuery | undefined }, reply: FastifyReply): void
-  /** Ends those that are still open, and tells them to come back: a stream that follows nothing now is not the hub's. */
+  /**
+   * Ends the open streams and tells their clients to reconnect. The hub does not know a stream that follows no task at
+   * the moment.
+   */
   stop(): void
 }
 
@@ -74,7 +79,7 @@ export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions,
       if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
       const line = open(format, reply, (json, message) => format.format(json, message, { position: String(message.version), hasMany: false }))
       const { sink, raw } = line
-      const stream = hub.attach(id, { since, logs }, sink)
+      const stream = hub.attach(reply.request.principal, id, { since, logs }, sink)
       raw.on('drain', guard(reply, () => stream.drained()))
       whenOver(reply, () => {
         close(line)
@@ -93,10 +98,11 @@ export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions,
       const line = open(format, reply, toText, { positionOf, onIdle: () => raw.write(format.idleHeartbeat) })
       const { sink, raw } = line
       const subscriptions = openSubscriptions({
+        principal: reply.request.principal,
         sink,
         answer(message) {
           if (message.type === 'subscribed') raw.write(format.begin(message.tasks, message.missing ?? [], message.list))
-          else raw.end() // PostgreSQL is away: the client comes back by itself
+          else raw.end() // PostgreSQL is away: the client reconnects by itself
         },
         onIdle: () => raw.end(),
       })
@@ -118,7 +124,7 @@ export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions,
   }
 }
 
-/** From here on Fastify leaves the answer alone; what its hooks have set goes along. */
+/** From here on Fastify leaves the answer alone; the headers set by its hooks are sent with it. */
 function sendHead({ contentType }: EventFormat, reply: FastifyReply): FastifyReply['raw'] {
   reply.hijack()
   const { raw } = reply
@@ -133,7 +139,7 @@ function endAtHead(format: EventFormat, reply: FastifyReply, onEnd: () => void):
   onEnd()
 }
 
-/** A listener that cannot throw: what fails for one stream ends that stream, and not the process with all others. */
+/** Wraps a listener so that it cannot throw: an error ends its own stream, and not the process with all others. */
 function guard(reply: Pick<FastifyReply, 'raw' | 'request'>, listener: () => void): () => void {
   return () => {
     try {
@@ -144,15 +150,15 @@ function guard(reply: Pick<FastifyReply, 'raw' | 'request'>, listener: () => voi
   }
 }
 
-/** The client comes back by itself. */
+/** The client reconnects by itself. */
 function cutOff({ raw, request }: Pick<FastifyReply, 'raw' | 'request'>, error: unknown): void {
-  request.log.error({ err: error, requestId: request.id, path: request.url.split('?')[0] }, 'a stream was cut off: something failed for it')
+  request.log.error({ err: error, requestId: request.id, path: request.url.split('?')[0] }, 'a stream failed and was cut off')
   raw.destroy()
 }
 
 /**
- * Calls once the stream is over: sent to its end, or its connection is gone. That may be so before it begins, and a response
- * that waits behind another one on its connection says nothing of it: so both are asked.
+ * Calls back once the stream is over: sent to its end, or its connection closed. That may happen before it starts, and
+ * a response that waits behind another one on its connection does not report it, so both are checked.
  */
 function whenOver({ raw, request }: FastifyReply, call: () => void): void {
   const connection = request.raw.socket
@@ -166,12 +172,12 @@ function whenOver({ raw, request }: FastifyReply, call: () => void): void {
   if (connection.destroyed) end()
 }
 
-/** @throws ProblemError `invalid_request` when it is none that this stream gave */
+/** @throws ProblemError `invalid_request` if it is not an id of this stream */
 export function readLastEventId({ headers }: FastifyRequest, pattern: RegExp, what: string): string | undefined {
   const given = headers['last-event-id']
   if (given === undefined || given === '') return undefined
   if (typeof given === 'string' && pattern.test(given)) return given
   throw new ProblemError('invalid_request', `The header Last-Event-ID is not ${what}.`, [
-    { pointer: '/last-event-id', detail: `must be ${what}`, fix: 'Send the id of the last event, or leave it out.' },
+    { pointer: '/last-event-id', detail: `must be ${what}`, fix: 'Send the id of the last event, or omit it.' },
   ])
 }

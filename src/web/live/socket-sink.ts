@@ -1,9 +1,9 @@
 /**
  * A WebSocket as the sink of streams.
  *
- * One message goes to many sockets in a row, so its frame is made once, and written as it is: per socket that leaves one
- * write of one buffer. This goes past the sender of `ws`, which has nothing of its own to add: compression is off, what a
- * server sends is not masked, and pings and the closing handshake go over the same connection in the order of the calls.
+ * One message goes to many sockets in a row, so its frame is built once and written unchanged: per socket that leaves
+ * one write of one buffer. This bypasses the sender of `ws`, which would add nothing: compression is off, a server does
+ * not mask, and pings and the closing handshake use the same connection in the order of the calls.
  */
 import type { Socket } from 'node:net'
 import type { WebSocket } from '@fastify/websocket'
@@ -43,8 +43,8 @@ function frameText(text: string): Buffer {
 }
 
 /**
- * @param connection what the socket runs over
- * @param onDrained called when a socket that held something back has room again; never in the turn of a `send`
+ * @param connection the connection below the socket
+ * @param onDrained called when a socket that held something back has room again; never during a `send`
  */
 export function createSocketSink(socket: WebSocket, connection: Socket, onDrained: () => void): Sink & ListSink {
   const onSent = () => {

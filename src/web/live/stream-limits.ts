@@ -1,10 +1,10 @@
 /**
- * How many streams one address, one key and this process may hold open. Each costs little, but not nothing, and whoever can
- * open a page can open thousands. An answer that takes its time counts as a stream: a long poll, a download, an upload. A key is
- * what a client sends as `Authorization: Bearer …`; who sends none has only an address.
+ * How many streams one address, one key and this process may hold open. Each costs little, but a single page can open
+ * thousands. A slow answer counts as a stream too: a long poll, a download, an upload. The key is what a client sends
+ * as `Authorization: Bearer …`; without one only the address counts.
  *
- * A stream over the limit is refused before it begins, as a problem (429 for the client, 503 for the process). Several
- * that are let in by the same look may overshoot by a few; they are counted when they open.
+ * A stream over the limit is refused before it starts, as a problem (429 for the client, 503 for the process).
+ * Concurrent requests that pass the same check may exceed the limit by a few; streams are counted when they open.
  */
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
@@ -19,17 +19,17 @@ export interface StreamLimitsOptions {
 type Client = Pick<FastifyRequest, 'ip'> & { headers: { authorization?: string | undefined } }
 
 export interface StreamLimits {
-  /** @throws ProblemError `too_many_streams` or `overloaded` when there is no room for another */
+  /** @throws ProblemError `too_many_streams` or `overloaded` if there is no room for another */
   assertRoom(client: Client): void
-  /** Counts a stream that opens; the caller calls what is returned once, when it has closed. */
+  /** Counts a stream that opens; the caller calls the returned function once, when it has closed. */
   open(client: Client): () => void
   /**
-   * Both at once, without a moment between them.
-   * @returns to be called once, when it is over
+   * Both in one step.
+   * @returns a function to be called once, when the stream is over
    * @throws as `assertRoom`
    */
   enter(client: Client): () => void
-  /** As `enter`, but undefined where it would throw. */
+  /** As `enter`, but returns undefined where it would throw. */
   tryEnter(client: Client): (() => void) | undefined
 }
 
@@ -71,7 +71,7 @@ export function createStreamLimits({ maxPerAddress, maxPerKey, maxPerProcess }: 
   return limits
 }
 
-/** Never the key itself: what is kept in memory may be seen in a dump. */
+/** Never the key itself: memory may end up in a dump. */
 function keyOf({ headers: { authorization } }: Client): string | undefined {
   const token = /^Bearer (\S+)$/i.exec(authorization ?? '')?.[1]
   return token && createHash('sha256').update(token).digest('base64url')

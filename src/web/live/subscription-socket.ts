@@ -1,9 +1,10 @@
 /**
- * `/ws/tasks`: one socket for many tasks. The client asks in JSON, and each request is answered by its id (see
- * `protocol/subscription.ts`); what it follows, and what it is told, is decided by `live/subscriptions.ts`.
+ * `/ws/tasks`: one socket for many tasks. The client sends requests in JSON, and each is answered by its id (see
+ * `protocol/subscription.ts`); `live/subscriptions.ts` decides which tasks are followed and which messages are sent.
  *
- * Text that is no JSON or more than a request can be (see `FRAME_BOUNDS`), or a request without an id, closes with 4500: nobody
- * could tell what the answer answers. More than `MAX_REQUESTS` in ten seconds close with 4029. After that nothing is read.
+ * Text that is not JSON or larger than a request can be (see `FRAME_BOUNDS`), or a request without an id, closes the
+ * socket with 4500, because an answer could not be matched to it. More than `MAX_REQUESTS` in ten seconds close it with
+ * 4029. After that nothing is read.
  */
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -25,17 +26,17 @@ const MAX_REQUESTS = 50
 const REQUESTS_PERIOD_MS = 10_000
 
 /** Opens the subscriptions of one connection. */
-export type OpenSubscriptions = (client: Pick<SubscriptionsDeps, 'sink' | 'answer' | 'onIdle'>) => Subscriptions
+export type OpenSubscriptions = (client: Pick<SubscriptionsDeps, 'principal' | 'sink' | 'answer' | 'onIdle'>) => Subscriptions
 
 export interface SubscriptionSocketDeps {
   openSubscriptions: OpenSubscriptions
   limits: StreamLimits
   beats: Beats
-  /** Throws for a request that is no handshake of a WebSocket. */
+  /** Throws for a request that is not a WebSocket handshake. */
   assertUpgrade(request: FastifyRequest, reply: FastifyReply): Promise<void>
 }
 
-/** A request as it came: nothing of it is sure but that it is an object. */
+/** A request as received: all that is certain is that it is an object. */
 type UnknownRequest = Readonly<Record<string, unknown>>
 
 interface Client {
@@ -66,13 +67,14 @@ export function registerSubscriptionSocket(app: FastifyInstance, { openSubscript
       const connection = createSocketSink(socket, request.raw.socket, guarded.guard('drain', () => subscriptions.drained()))
       const sink = beats.add(connection, () => connection.send(JSON.stringify({ type: 'heartbeat' } satisfies IdleHeartbeat)))
       const subscriptions = openSubscriptions({
+        principal: request.principal,
         sink,
         answer: (message) => socket.send(JSON.stringify(message)),
       })
       const release = limits.open(request)
       const mayAsk = createRateLimit()
       const hear = (data: Buffer): void => {
-        // What was sent before the client has heard that it is over.
+        // Messages sent before the client has learned of the close.
         if (socket.readyState !== socket.OPEN) return
         if (mayAsk()) answer({ subscriptions, socket, guarded }, data.toString())
         else socket.close(CLOSE_CODES.tooManyMessages, `more than ${MAX_REQUESTS} requests in ${REQUESTS_PERIOD_MS} ms`)
@@ -93,7 +95,7 @@ export function registerSubscriptionSocket(app: FastifyInstance, { openSubscript
     if (request === undefined || typeof id !== 'string') return socket.close(CLOSE_CODES.protocolError, 'a request is a JSON object with type and id')
     const errors = check(request)
     const [first] = errors
-    if (first !== undefined) return refuse(socket, id, `The request does not fit: ${first.pointer || 'it'} ${first.detail}. See /asyncapi.json.`, errors)
+    if (first !== undefined) return refuse(socket, id, `The request is invalid: ${first.pointer || 'it'} ${first.detail}. See /asyncapi.json.`, errors)
     try {
       take(client, request as SocketRequest)
     } catch (error) {
@@ -120,14 +122,17 @@ export function registerSubscriptionSocket(app: FastifyInstance, { openSubscript
   }
 }
 
-/** @throws ProblemError for what a schema does not say, before anything is subscribed to */
+/** @throws ProblemError for rules that a schema cannot express, before any subscription starts */
 function subscribe(subscriptions: Subscriptions, request: SocketRequest & { type: 'subscribe' }): Promise<void> {
   if ('list' in request) return subscriptions.subscribeToList(request.id, readListRequest(request.list))
   const { selection } = request
   return subscriptions.subscribe('ids' in selection ? request : { ...request, selection: readFilter(selection) })
 }
 
-/** Says what is wrong with a request, of the kind that it means to be: of the union of all, every field would be wrong in some. */
+/**
+ * The errors of a request, by the schema of the kind it seems to be: by the union of all kinds, every field would be
+ * wrong in one of them.
+ */
 function createRequestChecker(): (request: UnknownRequest) => FieldError[] {
   const byId = createChecker(SubscribeById)
   const toList = createChecker(SubscribeToList)
@@ -142,7 +147,7 @@ function createRequestChecker(): (request: UnknownRequest) => FieldError[] {
   }
 }
 
-/** Where in the request a field of the query is that an error names. */
+/** The location in the request of a query field that an error names. */
 function placeOf(request: UnknownRequest, pointer: string): string {
   if (!isOfList(request)) return `/selection${pointer}`
   return pointer === '/cursor' ? '/list/before' : `/list/filter${pointer}`
@@ -156,7 +161,7 @@ function isByIds({ type, selection }: UnknownRequest): boolean {
   return type === 'subscribe' && typeof selection === 'object' && selection !== null && Object.hasOwn(selection, 'ids')
 }
 
-/** Says whether one more is allowed now. */
+/** Whether one more request is allowed now. */
 function createRateLimit(): () => boolean {
   let periodEndsAtMs = 0
   let count = 0
@@ -171,7 +176,7 @@ function createRateLimit(): () => boolean {
   }
 }
 
-/** Undefined when it is no JSON object, or has more than a request can have. */
+/** Undefined if it is not a JSON object, or larger than a request can be. */
 function parse(text: string): UnknownRequest | undefined {
   try {
     const value = readJson(text, FRAME_BOUNDS)

@@ -1,13 +1,14 @@
 /**
  * `/ws/tasks/:id`: a stream of the hub over a WebSocket.
  *
- * 1. What can be refused is refused before the upgrade, as problem+json: a malformed id or `since` (400), a plain GET
- *    (426), too many streams (429, 503), an unknown id (404), PostgreSQL away (503). Foreign pages were refused by the gate.
- * 2. The socket opens, and its listeners are attached in the same turn: what arrives before is lost.
- * 3. The hub sends and closes. The client has nothing to say: any message closes with 4500. Pings are answered by every
- *    WebSocket client by itself; a socket from which nothing came for 45 s is closed with 4003.
- * 4. The application closes: the hub tells every client to reconnect (1012), and who has not said goodbye after 2 s is
- *    cut off. Only then does the server stop, which waits for its connections.
+ * 1. Requests are refused before the upgrade, as problem+json: a malformed id or `since` (400), a plain GET (426), too
+ *    many streams (429, 503), an unknown id (404), PostgreSQL away (503). The gate has already refused pages of other
+ *    origins.
+ * 2. The socket opens, and its listeners are attached in the same turn: messages that arrive earlier would be lost.
+ * 3. The hub sends and closes. The client sends nothing: any message closes with 4500. WebSocket clients answer pings
+ *    by themselves; a socket that is silent for 45 s is closed with 4003.
+ * 4. The application closes: the hub tells every client to reconnect (1012), and connections that are still open after
+ *    2 s are terminated. Only then does the server stop, which waits for its connections.
  */
 import type { IncomingMessage, Server } from 'node:http'
 import websocket, { type WebSocket } from '@fastify/websocket'
@@ -31,8 +32,8 @@ import { splitUpgrades } from './upgrades.js'
 const CLOSE_DEADLINE_MS = 2_000
 const SOCKET_PATH = '/ws/'
 /**
- * The largest that a client has to say is a subscription over `/ws/tasks` to 1,000 ids with a version of each: 90 KB, which may
- * come in packets of a kilobyte. Compression would cost 230 KB of memory per socket.
+ * The largest message of a client is a subscription over `/ws/tasks` to 1,000 ids with a version for each: 90 KB, which
+ * may arrive in packets of a kilobyte. Compression would cost 230 KB of memory per socket.
  */
 const WEBSOCKET_OPTIONS = {
   maxPayload: 128 * 1024,
@@ -54,22 +55,22 @@ export interface TaskSocketDeps {
 }
 
 /**
- * Registers WebSockets and the route. In a scope of its own, with nothing but WebSockets under `/ws/`: the hooks that they
- * need would cost every other request 5 %.
+ * Registers WebSockets and the route, in a separate scope with nothing but WebSockets under `/ws/`: their hooks would
+ * make every other request 5 % slower.
  */
 export async function registerTaskSocket(app: FastifyInstance, { hub, limits, beats, basePath = '', heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
   const heartbeat = startHeartbeat(options)
-  const refuseUpgrade = (error: unknown, { url }: IncomingMessage) => app.log.error({ err: error, path: url?.split('?')[0] }, 'a connection was closed: its upgrade failed')
+  const refuseUpgrade = (error: unknown, { url }: IncomingMessage) => app.log.error({ err: error, path: url?.split('?')[0] }, 'an upgrade failed; its connection was closed')
   await app.register(websocket, {
-    // Takes its upgrades from where it is told, which need not be a server.
+    // Gets its upgrades from an emitter, which need not be a server.
     options: { ...WEBSOCKET_OPTIONS, server: splitUpgrades(app.server, (url) => stripBasePath(basePath, url).startsWith(SOCKET_PATH), refuseUpgrade) as unknown as Server },
-    // A broken frame has closed the socket with its own code already; what is still open failed on our side.
+    // A broken frame has already closed the socket with its own code; a socket that is still open failed on our side.
     errorHandler(error, socket, request) {
       if (socket.readyState === socket.OPEN) guardSocket(socket, request).fail('open', error)
       else request.log.debug({ err: error }, 'a socket failed')
     },
     async preClose() {
-      // Who comes from now on is told 1012 as well, until nobody can come any more.
+      // Clients that connect from now on are sent 1012 too, until the server stops listening.
       await hub.stop()
       await closeAll(app.websocketServer.clients)
       app.server.removeAllListeners('upgrade')
@@ -85,8 +86,8 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, be
       preValidation: assertHandshake,
       async preHandler(request) {
         limits.assertRoom(request)
-        if (!(await hub.find(idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
-        // Many may have waited for that together.
+        if (!(await hub.find(request.principal, idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
+        // Many requests may have waited for that together.
         limits.assertRoom(request)
       },
     },
@@ -111,16 +112,18 @@ function follow({ hub, beats }: Pick<TaskSocketDeps, 'hub' | 'beats'>, socket: W
     sink.stop()
     stream.stop()
   }
-  const stream = hub.attach(idOf(request), position, sink)
+  const stream = hub.attach(request.principal, idOf(request), position, sink)
   const refuseMessage = (): void => {
     stop()
-    socket.close(CLOSE_CODES.protocolError, 'this stream takes no messages')
+    socket.close(CLOSE_CODES.protocolError, 'this stream accepts no messages')
   }
   socket.on('message', guard<[Buffer, boolean]>('message', refuseMessage, describeFrame))
   socket.on('close', guard('close', stop))
 }
 
-/** Says 1012 to those to whom the hub had nothing to say, and waits until all are closed; cuts off those that take longer. */
+/**
+ * Sends 1012 to sockets that the hub did not close, waits until all are closed, and terminates those that take longer.
+ */
 async function closeAll(sockets: ReadonlySet<WebSocket>): Promise<void> {
   for (const socket of sockets) if (socket.readyState === socket.OPEN) socket.close(CLOSE_CODES.restart, restartReason())
   const closed = Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))))

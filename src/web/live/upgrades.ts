@@ -1,23 +1,23 @@
 /**
- * Tells the requests that ask for a WebSocket from those that ask for another protocol.
+ * Separates requests for a WebSocket from requests for other protocols.
  *
- * Once one kind of upgrade is listened for, Node takes every request that asks for any from its parser. What is not for a
- * WebSocket goes back without the wish, and is answered like every other: a server may ignore it (RFC 9110, section 7.8).
- * Some clients ask for HTTP/2 that way with their first request.
+ * Once there is a listener for upgrades, Node detaches every request that asks for any upgrade from its parser. A
+ * request for another protocol is returned without its upgrade, and answered like every other: a server may ignore an
+ * upgrade (RFC 9110, section 7.8). Some clients ask for HTTP/2 in this way with their first request.
  */
 import { EventEmitter } from 'node:events'
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { toRawProblem } from '../problem.js'
 
-/** Fields that are about the connection alone. */
+/** Header fields that concern only the connection. */
 const HOP_FIELDS = new Set(['connection', 'upgrade', 'http2-settings'])
-/** Node keeps no more fields of a request, and leaves out the rest without a word. */
+/** Node keeps no more header fields of a request, and drops the rest silently. */
 const MAX_FIELDS = 1_000
 
 /**
- * @param onFailure told of a mistake of ours, which has ended the connection
- * @returns what emits `upgrade`, as the server does, for requests of WebSockets at such addresses
+ * @param onFailure receives a bug of ours, which has closed the connection
+ * @returns an emitter of `upgrade`, like the server, for WebSocket requests at these addresses
  */
 export function splitUpgrades(server: Server, isSocketAddress: (url: string) => boolean, onFailure: (error: unknown, request: IncomingMessage) => void): EventEmitter {
   const sockets = new EventEmitter()
@@ -36,13 +36,13 @@ export function splitUpgrades(server: Server, isSocketAddress: (url: string) => 
 }
 
 /**
- * Lets the server read the request again, as the connection's first. One of which a field was left out is refused: without its
- * length, its body would be read as the next request.
+ * Lets the server read the request again, as the first of the connection. A request from which a header was dropped is
+ * refused: without its length, its body would be read as the next request.
  */
 function ignoreUpgrade(server: Server, request: IncomingMessage, connection: Duplex, head: Buffer, persistence: string): void {
   const { method, url, httpVersion, rawHeaders } = request
   if (rawHeaders.length >= 2 * MAX_FIELDS) {
-    // Nobody else listens any more.
+    // No other listener is left.
     connection.on('error', () => {}).end(toRawProblem('head_too_large', `The request has more than ${MAX_FIELDS} headers.`), () => connection.destroy())
     return
   }

@@ -1,9 +1,11 @@
 /**
- * Answers that a browser stores and asks about before each use: the page, its program and the documents. Without this, browsers guess
- * how long a file stays good (RFC 9111, section 4.2.2), and go on with the old program for days after an upgrade.
+ * Answers that a browser stores and revalidates before each use: the page, its scripts and the documents. Without this,
+ * browsers guess how long a file stays fresh (RFC 9111, section 4.2.2), and keep running the old scripts for days after
+ * an upgrade.
  *
- * The entity tag is a hash of the content, not its time and size: package managers and image builds give all files one time. It is
- * strong, so each content coding has its own (RFC 9110, section 8.8.3.3). Parts (`Range`) are not served: the files are small.
+ * The entity tag is a hash of the content, not of its time and size: package managers and image builds give all files
+ * the same time. It is strong, so each content coding has its own (RFC 9110, section 8.8.3.3). Ranges are not served:
+ * the files are small.
  */
 import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
@@ -15,9 +17,9 @@ import { hasEtag } from '../etag.js'
 const CODINGS = ['br', 'gzip'] as const
 type Coding = (typeof CODINGS)[number]
 
-/** Below this a packet is saved by nothing. */
+/** Compressing a smaller answer saves no packet. */
 const MIN_COMPRESSED_BYTES = 1_000
-/** Compressed answers that are kept, at most: all that there are, with room for the documents by host. */
+/** The maximum number of cached compressed answers: all that exist, with room for the documents of several hosts. */
 const MAX_KEPT = 200
 const COMPRESSIBLE = /^(?:text\/|application\/(?:javascript|json|x-yaml)|image\/svg\+xml)/
 
@@ -27,7 +29,10 @@ const compress: Record<Coding, (content: Buffer) => Promise<Buffer>> = {
   gzip: (content) => promisify(gzip)(content, { level: 9 }),
 }
 
-/** From now on, what the routes of `scope` answer with 200 is stored by browsers, asked about before each use, and compressed. */
+/**
+ * Makes browsers store and revalidate the 200 answers of the routes of `scope`, unless an answer says otherwise, and
+ * compresses them.
+ */
 export function keepAnswersFresh(scope: FastifyInstance): void {
   const hashes = new WeakMap<Buffer, string>()
   const kept = new Map<string, Promise<Buffer>>()
@@ -53,11 +58,11 @@ export function keepAnswersFresh(scope: FastifyInstance): void {
     const coding = isCompressible ? chooseCoding(request.headers['accept-encoding']) : undefined
     const etag = `"${hashOnce(content)}${coding === undefined ? '' : `-${coding}`}"`
     reply.removeHeader('content-length')
-    void reply.headers({ 'cache-control': 'no-cache', etag })
+    void reply.headers({ 'cache-control': reply.getHeader('cache-control') ?? 'no-cache', etag })
     if (isCompressible) addVary(reply)
     const isKnown = isHeld(request, etag)
     if (isKnown) void reply.code(304)
-    // The server framework measures what HEAD would have sent.
+    // The server framework computes the length that HEAD would have sent.
     if (isKnown && request.method !== 'HEAD') return null
     if (coding === undefined) return content
     void reply.header('content-encoding', coding)
@@ -74,11 +79,11 @@ function addVary(reply: FastifyReply): void {
   if (!/accept-encoding/i.test(vary)) void reply.header('vary', [vary, 'Accept-Encoding'].filter(Boolean).join(', '))
 }
 
-/** The types of the package are of an earlier version, in which the server had no preference. */
+/** The types of the package are of an earlier version, without a preference of the server. */
 const chooseEncoding: (this: Negotiator, available: readonly string[], options: { preferred: readonly string[] }) => string | undefined = Negotiator.prototype.encoding
 
 /**
- * The coding that the client likes best; brotli where it has no preference, undefined for none.
+ * The client's preferred coding; brotli if it has no preference, undefined for none.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
  */
 export function chooseCoding(accepted = ''): Coding | undefined {

@@ -1,53 +1,55 @@
 /**
- * `index.html`, for each address that is a page (`public/pages.js`). Three things are put into it.
+ * `index.html`, for each address that is a page (`public/pages.js`). Three things are changed in it.
  *
- * Its links begin with `./` and are made to lead from the address to the folder of the page, `../` for each folder between. So they hold
- * under any path that a proxy puts in front, also where this server does not know of it, and no `<base>` is needed, which the policy
- * forbids.
+ * Its links begin with `./` and are rewritten to point from the address to the folder of the page, with `../` for each
+ * folder in between. So they work under any path that a proxy puts in front, even if this server does not know it, and
+ * without a `<base>`, which the policy forbids.
  *
- * In place of `<!-- modules -->` come links to all modules of the program, so that a browser asks for them at once, not each after the
- * module that imports it.
+ * `<!-- modules -->` is replaced by links to all modules of the program, so that a browser requests them at once,
+ * instead of each one after the module that imports it.
  *
- * And the names of the filters, so that the page takes from its address what `GET /api/tasks` filters by.
+ * Its files are loaded from addresses that name their content, and its style sheets as one (see `page-assets.ts`): a
+ * second visit requests only the document.
+ *
+ * And the names of the filters, so that the page accepts in its address what `GET /api/tasks` filters by.
  */
 import { readFileSync } from 'node:fs'
 import { posix } from 'node:path'
 import { FILTER_NAMES } from '../../protocol/filter.js'
-import { holdFile } from './serve-folder.js'
+import { linkToAssets, type PageAssets } from './page-assets.js'
 
 const PROGRAM = 'app.js'
 const MODULES_MARK = '<!-- modules -->'
 const FILTERS_MARK = '<meta name="taskwire-filters" content="'
-/** Static and dynamic imports of files beside. */
+/** Static and dynamic imports of neighbouring files. */
 const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g
 
 /**
- * @param folder of the page
- * @returns the document as seen from a path; the same object for the same depth while the file has not changed
+ * @param folder the folder of the page
+ * @returns the document for a path; the same object for the same depth while no file of the page has changed
  */
-export function openPageDocument(folder: string): (path: string) => Promise<Buffer> {
-  const readFile = holdFile(`${folder}/index.html`)
+export function openPageDocument(folder: string, readAssets: () => Promise<PageAssets>): (path: string) => Promise<Buffer> {
   const modules = listModules(folder).map((name) => `<link rel="modulepreload" href="./${name}">`)
-  const made = new Map<number, { source: Buffer; content: Buffer }>()
+  const made = new Map<number, { source: PageAssets; content: Buffer }>()
   return async (path) => {
-    const source = await readFile()
+    const source = await readAssets()
     const depth = depthOf(path)
     const known = made.get(depth)
     if (known?.source === source) return known.content
-    const html = source.toString().replace(MODULES_MARK, modules.join('\n    ')).replace(FILTERS_MARK, `$&${FILTER_NAMES.join(' ')}`).replaceAll('="./', `="${'../'.repeat(depth) || './'}`)
-    const content = Buffer.from(html)
+    const html = (source.files.get('index.html') ?? '').toString().replace(MODULES_MARK, modules.join('\n    '))
+    const content = Buffer.from(linkToAssets(html, source).replace(FILTERS_MARK, `$&${FILTER_NAMES.join(' ')}`).replaceAll('="./', `="${'../'.repeat(depth) || './'}`))
     made.set(depth, { source, content })
     return content
   }
 }
 
-/** How many folders lie between: 0 for `/`, 1 for `/tasks/x`, 2 for `/tasks/x/`. */
+/** The number of folders in between: 0 for `/`, 1 for `/tasks/x`, 2 for `/tasks/x/`. */
 function depthOf(path: string): number {
   const [withoutQuery = ''] = path.split('?')
   return withoutQuery.split('/').length - 2
 }
 
-/** All that the program imports, itself included, as paths in the folder. */
+/** All modules that the program imports, including itself, as paths in the folder. */
 function listModules(folder: string): string[] {
   const found = new Set([PROGRAM])
   for (const name of found) {

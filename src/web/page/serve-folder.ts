@@ -1,10 +1,10 @@
-/** The files of a folder, each at an address of its own, held in memory. A file that was changed since is read again. */
+/** The files of a folder, each at its own address, held in memory. A file that has changed since is read again. */
 import { readdirSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { extname, join, sep } from 'node:path'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
-/** The types of the files that there are. A browser runs a program only under its own type. */
+/** The media types of the files. A browser runs a script only with the right type. */
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'application/javascript; charset=utf-8',
@@ -21,13 +21,13 @@ interface Held {
 }
 
 export interface ServedFolder {
-  /** All files in it and below are served, except those with names that begin with a dot. */
+  /** All files in this folder and below are served, except those whose names begin with a dot. */
   folder: string
-  /** Where they are served, with a slash at its end. */
+  /** The path under which they are served, with a trailing slash. */
   prefix: string
-  /** Sent with each. */
+  /** Headers of each answer. */
   headers?: Readonly<Record<string, string>>
-  /** Which are served. Default all. */
+  /** Which files are served. Default: all. */
   includes?: (name: string) => boolean
 }
 
@@ -38,22 +38,32 @@ export function serveFolder(scope: FastifyInstance, { folder, prefix, headers = 
     const urls = [prefix + name, ...(name === 'index.html' || name.endsWith('/index.html') ? [prefix + name.slice(0, -'index.html'.length)] : [])]
     for (const url of urls) {
       scope.get(url, { schema: { hide: true } }, async (request, reply) => {
-        // A slash at the end means nothing, so that `//` leads here, too. Seen from there, the links of a page lead nowhere.
-        if (request.url.startsWith('//')) return reply.callNotFound()
-        void reply.headers(headers).type(TYPES[extname(name)] ?? 'application/octet-stream')
-        return read()
+        void reply.headers(headers)
+        return sendFile(request, reply, name, await read())
       })
     }
   }
 }
 
-function listFiles(folder: string): string[] {
+/** @param name says the type */
+export function sendFile(request: FastifyRequest, reply: FastifyReply, name: string, content: Buffer): unknown {
+  // A slash at the end means nothing, so that `//` leads here, too. Seen from there, the links of a page lead nowhere.
+  if (request.url.startsWith('//')) return reply.callNotFound()
+  void reply.type(TYPES[extname(name)] ?? 'application/octet-stream')
+  return content
+}
+
+/** All files in a folder and below, with slashes in their names, but for those that begin with a dot. */
+export function listFiles(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.replace(/[/\\]$/, '').length + 1).replaceAll(sep, '/'))
 }
 
-/** The file's content as it is now; the same object while it has not changed. One that has gone meanwhile is answered as it was. */
+/**
+ * The current content of the file; the same object while it has not changed. If the file has disappeared, its last
+ * content is used.
+ */
 export function holdFile(path: string): () => Promise<Buffer> {
   let held: Held | undefined
   return async () => {

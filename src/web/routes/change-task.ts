@@ -1,6 +1,7 @@
-/** What may be done to a task that exists: cancel it, and edit it while it waits. */
+/** Changes to an existing task: cancel it, and edit it while it waits. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import type { Principal } from '../../access/principal.js'
 import type { Publisher } from '../../broker/publisher.js'
 import type { Database } from '../../db/database.js'
 import type { Registry } from '../../definitions/registry.js'
@@ -10,11 +11,10 @@ import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
 import { readTasks } from '../../store/reads/tasks.js'
 import { cancelTasksIfUnfinished } from '../../store/tasks/cancel.js'
-import { editTaskIfWaiting, type TaskEdit } from '../../store/tasks/edit.js'
+import { editTaskIfWaiting, type TaskEdit, readTaskToEdit } from '../../store/tasks/edit.js'
 import { NewTaskError, readNewTask } from '../../tasks/create/new-task.js'
 import { etagOf, hasEtag } from '../etag.js'
 import { ProblemError } from '../problem.js'
-import { DEFAULT_TENANT } from '../tenant.js'
 
 export interface ChangeTaskDeps {
   db: Database
@@ -23,9 +23,9 @@ export interface ChangeTaskDeps {
 }
 
 export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async (app, { db, publisher, registry }) => {
-  async function read(id: TaskId): Promise<Task> {
-    const [task] = await readTasks(db, DEFAULT_TENANT, [id])
-    if (task === undefined) throw new ProblemError('task_not_found', `There is no task ${id}.`)
+  async function read(principal: Principal, id: TaskId): Promise<Task> {
+    const [task] = await readTasks(principal, db, [id])
+    if (task === undefined) throw toNotFound(id)
     return task
   }
 
@@ -37,8 +37,8 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
         operationId: 'cancelTask',
         summary: 'Cancel a task',
         description:
-          'A task that waits is CANCELLED at once; one that runs is CANCELLING until its handler has stopped, for ' +
-          'CANCEL_GRACE_SECONDS at most. Cancelling again changes nothing.',
+          'A waiting task is CANCELLED at once; a running one is CANCELLING until its handler has stopped, for ' +
+          'at most CANCEL_GRACE_SECONDS. Cancelling again changes nothing.',
         params: TaskParams,
         body: Type.Optional(Type.Union([CancelRequest, Type.Null()])),
         response: { 200: Task, 202: Task, 400: Problem, 404: Problem, 409: Problem, 503: Problem },
@@ -47,9 +47,9 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
     async (request, reply) => {
       const id = request.params.id.toLowerCase()
       const { reason = null, children = false } = request.body ?? {}
-      const transitions = await cancelTasksIfUnfinished(db, DEFAULT_TENANT, [id], { reason, withChildren: children })
+      const transitions = await cancelTasksIfUnfinished(request.principal, db, [id], { reason, withChildren: children })
       publisher.publish(transitions)
-      const task = await read(id)
+      const task = await read(request.principal, id)
       const hasEndedOtherwise = isFinal(task.status) && task.status !== 'CANCELLED'
       if (transitions.length === 0 && hasEndedOtherwise) throw new ProblemError('not_cancellable', `The task is ${task.status}.`)
       reply.code(task.status === 'CANCELLING' ? 202 : 200)
@@ -64,10 +64,10 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       schema: {
         tags: ['tasks'],
         operationId: 'editTask',
-        summary: 'Edit a task that waits',
+        summary: 'Edit a waiting task',
         description:
-          'What is left out stays as it is, its unique key too. An edit is an event of the stream with the next `version`; one that changes ' +
-          'nothing makes none. With `If-Match`, only the state with that `ETag` is changed.',
+          'Omitted fields stay as they are, and so does the unique key. An edit is an event of the stream with the next `version`; one that changes ' +
+          'nothing creates no version. With `If-Match`, the task is edited only if it still has that `ETag`.',
         params: TaskParams,
         body: EditTask,
         response: { 200: Task, 400: Problem, 404: Problem, 409: Problem, 412: Problem, 422: Problem, 503: Problem },
@@ -75,14 +75,16 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
     },
     async (request, reply) => {
       const id = request.params.id.toLowerCase()
-      const task = await read(id)
+      const found = await readTaskToEdit(request.principal, db, id)
+      if (found === undefined) throw toNotFound(id)
+      const { task, state } = found
       const wanted = request.headers['if-match'] ?? '*'
       assertSame(wanted, task)
       assertStartCanMove(request.body, task)
-      const edit = readEdit(request.body, task, registry)
-      const edits = await editTaskIfWaiting(db, DEFAULT_TENANT, id, edit, wanted === '*' ? undefined : task)
+      const edit = readEdit(request.principal, request.body, task, registry)
+      const edits = await editTaskIfWaiting(request.principal, db, id, edit, wanted === '*' ? undefined : state)
       if (edits) publisher.publish(edits)
-      const now = await read(id)
+      const now = await read(request.principal, id)
       if (edits) return reply.header('etag', etagOf(now)).send(now)
       assertSame(wanted, now)
       assertStartCanMove(request.body, now)
@@ -91,22 +93,26 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
   )
 }
 
+function toNotFound(id: TaskId): ProblemError {
+  return new ProblemError('task_not_found', `There is no task ${id}.`)
+}
+
 /** @throws NewTaskError */
 function assertStartCanMove({ runAt }: EditTask, { status }: Task): void {
   if (runAt === undefined || status === 'SCHEDULED' || isFinal(status)) return
-  throw new NewTaskError('invalid_task', '/runAt belongs to a task that is SCHEDULED', [
-    { pointer: '/runAt', detail: `belongs to a task that is SCHEDULED; this one is ${status}`, fix: 'Leave it out.' },
+  throw new NewTaskError('invalid_task', '/runAt can only be set for a SCHEDULED task', [
+    { pointer: '/runAt', detail: `can only be set for a SCHEDULED task; this one is ${status}`, fix: 'Omit it.' },
   ])
 }
 
-/** Checked as if the task were created like that. @throws NewTaskError */
-function readEdit(body: EditTask, task: Task, registry: Registry): TaskEdit {
+/** Checked as if the task were created with these values. @throws NewTaskError */
+function readEdit({ tenant }: Principal, body: EditTask, task: Task, registry: Registry): TaskEdit {
   const { expiresAt, ...rest } = body
-  // A start that is moved must still lie before the end of the patience.
+  // A moved start must still be before `expiresAt`.
   const limit = expiresAt === undefined && body.runAt !== undefined ? task.expiresAt : expiresAt
   const { title, payload, priority, tags, runAt } = readNewTask(
     { type: task.type, payload: task.payload, ...rest, ...(limit && { expiresAt: limit }) },
-    { tenant: DEFAULT_TENANT },
+    { tenant },
     registry,
   )
   return {
@@ -119,7 +125,7 @@ function readEdit(body: EditTask, task: Task, registry: Registry): TaskEdit {
   }
 }
 
-/** @throws ProblemError when the client has seen another state than this one */
+/** @throws ProblemError if the client has seen another state than this one */
 function assertSame(ifMatch: string, task: Task): void {
-  if (!hasEtag(ifMatch, etagOf(task))) throw new ProblemError('version_mismatch', `The task is at version ${task.version} now.`)
+  if (!hasEtag(ifMatch, etagOf(task))) throw new ProblemError('version_mismatch', `The task is now at version ${task.version}.`)
 }

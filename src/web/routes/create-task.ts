@@ -1,6 +1,7 @@
-/** `POST /api/tasks` and `/api/tasks/batch`: stored, then answered, then handed to the broker. */
+/** `POST /api/tasks` and `/api/tasks/batch`: stored, then answered, then dispatched to the broker. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
+import type { Principal } from '../../access/principal.js'
 import type { Broker } from '../../broker/broker.js'
 import type { Database } from '../../db/database.js'
 import type { Registry } from '../../definitions/registry.js'
@@ -21,7 +22,6 @@ import { waitForTask } from '../live/wait-for-task.js'
 import { mapInPortions } from '../portions.js'
 import { readPreferences } from '../preferences.js'
 import { ProblemError } from '../problem.js'
-import { DEFAULT_TENANT } from '../tenant.js'
 
 /** How long a strict create waits for the broker to answer. */
 const STRICT_DEADLINE_MS = 1_000
@@ -39,27 +39,28 @@ export interface CreateTaskDeps extends IntakeOptions {
 export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async (app, deps) => {
   const { db, broker, registry, hub, limits, allowPrivate } = deps
   const intake = createIntake(deps)
-  // A client may have gone while its task is on the way; the database closes after this hook.
+  // A client may disconnect before its task is stored; the database closes after this hook.
   app.addHook('onClose', () => intake.whenIdle())
 
-  /** The task, if it ends in the time that the client would wait. */
+  /** The task, if it ends within the time that the client is willing to wait. */
   async function waitForEnd(id: TaskId, seconds: number, reply: FastifyReply): Promise<Task | undefined> {
-    await waitForTask(hub, id, { since: undefined, waitMs: seconds * 1_000, client: reply.raw })
-    const [task] = await readTasks(db, DEFAULT_TENANT, [id])
+    const { principal } = reply.request
+    await waitForTask(principal, hub, id, { since: undefined, waitMs: seconds * 1_000, client: reply.raw })
+    const [task] = await readTasks(principal, db, [id])
     return task && isFinal(task.status) ? task : undefined
   }
 
   async function assertBroker(): Promise<void> {
     await broker.ping({ deadlineMs: STRICT_DEADLINE_MS }).catch((error: unknown) => {
-      app.log.warn({ err: error }, 'a strict create was refused: the broker does not answer')
+      app.log.warn({ err: error }, 'refused a strict create: the broker does not answer')
       throw new ProblemError('broker_unavailable', 'The broker does not answer, and the request asked for handling=strict.')
     })
   }
 
   /** @throws NewTaskError */
-  function read(body: CreateTask, batchId?: TaskId): NewTask {
+  function read({ tenant }: Principal, body: CreateTask, batchId?: TaskId): NewTask {
     if (body.callbackUrl !== undefined) assertCallbackUrl(body.callbackUrl, allowPrivate)
-    return readNewTask(body, { tenant: DEFAULT_TENANT, ...(batchId && { batchId }) }, registry)
+    return readNewTask(body, { tenant, ...(batchId && { batchId }) }, registry)
   }
 
   app.post(
@@ -72,9 +73,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
         summary: 'Create a task',
         description:
           'Answers once the task is stored. `{"title": "example task"}` alone is valid. With `Prefer: wait=10`: 200 with the ' +
-          'task if it has ended within 10 s, else 202 as always; a wait counts as a stream, and without room for one it is 202 at once. With an `Idempotency-Key` the same request again gets the ' +
-          'first answer (and the header `Idempotent-Replayed`), and makes no second task. With a unique key that an ' +
-          'unfinished task has: 200 with that one, and `Existing-Task: true`.',
+          'task if it has ended within 10 s, otherwise 202; a wait counts as a stream, and without room for one the answer is 202 at once. With an `Idempotency-Key`, repeating the request returns the ' +
+          'first answer (with the header `Idempotent-Replayed`) and creates no second task. With a unique key that an ' +
+          'unfinished task already has: 200 with that task, and `Existing-Task: true`.',
         body: CreateTask,
         response: { 200: Task, 202: Task, 400: Problem, 413: Problem, 415: Problem, 422: Problem, 503: Problem },
       },
@@ -82,14 +83,14 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
     async (request, reply) => {
       const { prefer, 'idempotency-key': keyHeader } = request.headers
       const key = await readKey(keyHeader, () => fingerprintOf(request.body))
-      const task = read(request.body)
+      const task = read(request.principal, request.body)
       const { waitSeconds, isStrict } = readPreferences(prefer)
       if (isStrict) await assertBroker()
-      const { task: accepted, kind } = await intake.accept(task, key)
+      const { task: accepted, kind } = await intake.accept(request.principal, task, key)
       reply.header('location', accepted.links.self)
       if (kind === 'replayed') reply.header('idempotent-replayed', 'true')
       if (kind === 'existing') reply.header('existing-task', 'true')
-      // A wait is a preference (RFC 7240): the task is not refused when there is no room for another stream.
+      // A wait is a preference (RFC 7240): the task is not refused if there is no room for another stream.
       const leave = waitSeconds > 0 ? limits.tryEnter(request) : undefined
       const applied = [leave && `wait=${waitSeconds}`, isStrict && 'handling=strict'].filter(Boolean)
       if (applied.length > 0) reply.header('preference-applied', applied.join(', '))
@@ -108,7 +109,7 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
         operationId: 'createTasks',
         summary: 'Create many tasks at once',
         description:
-          'All of them, or none: what is wrong is named with the place in the list. The answer has the tasks in that order, without their payloads (as lists have them). They can be followed together: ' +
+          'All tasks, or none: errors name the position in the list. The answer has the tasks in the same order, without payloads (as in lists). Follow them together with ' +
           '`GET /api/tasks/events?batch=<batchId>`, or `{ batch }` as a selection on `/ws/tasks`.',
         body: CreateBatch,
         response: { 202: Batch, 400: Problem, 413: Problem, 415: Problem, 422: Problem, 503: Problem },
@@ -117,9 +118,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
     async (request, reply) => {
       const key = await readKey(request.headers['idempotency-key'], () => fingerprintOfBatch(request.body))
       const batchId = createTaskId()
-      const tasks = await mapInPortions(request.body.tasks, (body, index) => atPlace(index, () => read(body, batchId)))
+      const tasks = await mapInPortions(request.body.tasks, (body, index) => atPlace(index, () => read(request.principal, body, batchId)))
       if (readPreferences(request.headers.prefer).isStrict) await assertBroker()
-      const accepted = await intake.acceptAll(sortIds(tasks), key)
+      const accepted = await intake.acceptAll(request.principal, sortIds(tasks), key)
       if (accepted[0]?.kind === 'replayed') reply.header('idempotent-replayed', 'true')
       const ofBatch = accepted.find(({ kind }) => kind !== 'existing')
       reply.code(202)
@@ -134,7 +135,7 @@ async function readKey(header: string | string[] | undefined, takeFingerprint: (
   return key === undefined ? undefined : { key, fingerprint: await takeFingerprint() }
 }
 
-/** What is wrong with a task of a batch is said with its place. */
+/** The error of a task in a batch includes its position. */
 function atPlace<Value>(index: number, read: () => Value): Value {
   try {
     return read()
@@ -145,7 +146,7 @@ function atPlace<Value>(index: number, read: () => Value): Value {
   }
 }
 
-/** A batch is read back in the order of its ids, which are made in the same millisecond. */
+/** A batch is read back in the order of its ids, which are generated in the same millisecond. */
 function sortIds(tasks: readonly NewTask[]): NewTask[] {
   const ids = tasks.map(({ id }) => id).sort()
   return tasks.map((task, index) => ({ ...task, id: ids[index] ?? task.id }))

@@ -1,4 +1,4 @@
-/** Is the process alive, and can it serve? Two questions, two answers. */
+/** Two questions with separate answers: is the process alive, and can it serve? */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { DiskFloor } from '../../artifacts/disk-floor.js'
 import type { Broker } from '../../broker/broker.js'
@@ -15,12 +15,12 @@ export interface HealthDeps {
   broker: Broker
   floor: DiskFloor
   isStopping(): boolean
-  /** Blanks what strangers must not read. */
+  /** Removes what strangers must not read. */
   hideSecrets(text: string): string
 }
 
 export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, { db, broker, floor, isStopping, hideSecrets }) => {
-  app.get('/healthz', { schema: { tags: ['operations'], operationId: 'readHealth', summary: 'Is the process alive?', response: { 200: Health } } }, async () => {
+  app.get('/healthz', { schema: { tags: ['operations'], operationId: 'readHealth', summary: 'Check that the process is alive', response: { 200: Health } } }, async () => {
     return { status: 'ok' as const }
   })
 
@@ -30,11 +30,11 @@ export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, {
       schema: {
         tags: ['operations'],
         operationId: 'readReadiness',
-        summary: 'Can it serve?',
+        summary: 'Check that the process can serve requests',
         description:
-          'A round trip to PostgreSQL and to the broker. While a disk has less than MIN_FREE_DISK_MB free, `status` is `degraded` and ' +
-          '`checks.disk` says which: files are refused, tasks are accepted. The answer stays 200, because all processes share that disk, ' +
-          'and a load balancer that took them out would refuse tasks as well.',
+          'Makes a round trip to PostgreSQL and to the broker. While a disk has less than MIN_FREE_DISK_MB free, `status` is `degraded` and ' +
+          '`checks.disk` names it: files are refused, tasks are accepted. The answer stays 200, because all processes share that disk, ' +
+          'and a load balancer that removed them would refuse tasks as well.',
         response: { 200: Readiness, 503: Readiness },
       },
     },
@@ -64,7 +64,7 @@ async function check(trip: () => Promise<unknown>, hideSecrets: (text: string) =
 }
 
 async function checkDisk(floor: DiskFloor): Promise<Readiness['checks']['disk']> {
-  // A disk that does not answer, such as one of another machine, holds up nobody; what uses it says so.
+  // A disk that does not answer, such as a network disk, delays nothing here; the code that uses it reports the error.
   const low = await withDeadline(floor.findLow(), DEADLINE_MS, LATE).catch(() => [])
   return low.length === 0 ? { status: 'ok' } : { status: 'low', detail: low.join('; ') }
 }

@@ -1,9 +1,10 @@
-/** `/docs/problems`: what each `code` of an error means and what to do about it. The `type` of every problem leads here. */
+/** `/docs/problems`: what each error `code` means and what to do about it. The `type` of every problem points here. */
 import type { FastifyPluginAsync } from 'fastify'
 import { linkTo } from '../../protocol/base-path.js'
 import { PROBLEMS } from '../../protocol/errors.js'
+import { escapeHtml } from '../escape-html.js'
 
-/** To be registered where the headers of the page are set. */
+/** Register it where the headers of the page are set. */
 export const problemsRoute: FastifyPluginAsync = async (app) => {
   const page = renderProblems()
   app.get('/docs/problems', { schema: { hide: true } }, async (_, reply) => {
@@ -43,8 +44,4 @@ function renderProblems(): string {
   </body>
 </html>
 `
-}
-
-function escapeHtml(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
 }

@@ -1,10 +1,11 @@
 /**
- * `GET /api/tasks/events`: what happens to a selection of tasks, by `Accept` as for one task: the stored list, a stream of
- * server-sent events, or of lines for people. They are subscriptions, as over `/ws/tasks`.
+ * `GET /api/tasks/events`: the changes of a selection of tasks. As for one task, `Accept` selects the format: the
+ * stored list, a stream of server-sent events, or of text lines. The streams are subscriptions, as over `/ws/tasks`.
  */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
+import type { Principal } from '../../access/principal.js'
 import type { Hub } from '../../live/hub.js'
 import type { ListQuery } from '../../live/list-query.js'
 import { Problem } from '../../protocol/errors.js'
@@ -20,7 +21,6 @@ import { readLastEventId, type HttpStreams } from '../live/http-stream.js'
 import type { StreamLimits } from '../live/stream-limits.js'
 import { ProblemError } from '../problem.js'
 import type { Reading } from '../reading.js'
-import { DEFAULT_TENANT } from '../tenant.js'
 import { decodeHistoryCursor, encodeHistoryCursor, readFilter, readListRequest } from './list-query.js'
 
 const MAX_LISTED_TASKS = 200
@@ -31,6 +31,8 @@ export interface ReadSelectionDeps {
   limits: StreamLimits
   streams: HttpStreams
 }
+
+type Client = Pick<FastifyRequest, 'principal' | 'ip'>
 
 const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
 
@@ -43,11 +45,11 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
         operationId: 'readEvents',
         summary: 'Read or follow what happens to many tasks',
         description:
-          'Tasks by `ids`, of a `batch`, or all that fit a filter. By `Accept`: `application/json` (default) is the stored ' +
-          'history, of what fits that of the newest 200 (pass `nextCursor` as `cursor` for the next page); `text/event-stream` a stream of server-sent events, `text/plain` ' +
-          'the same as lines. A stream of ids or of a batch ends when all tasks have; who comes back with `Last-Event-ID` misses nothing. ' +
-          '204: all have ended, and the client has seen it. A stream of what fits begins with snapshots and does not end. With `list`, a stream tells ' +
-          'the rows of the list of the newest so many tasks that fit (`list`), and what changes in it (`change`); `ids` may name tasks to follow over ' +
+          'Selects tasks by `ids`, by `batch`, or by a filter. `Accept` selects the format: `application/json` (default) is the stored ' +
+          'history, for a filter that of the newest 200 matching tasks (pass `nextCursor` as `cursor` for the next page); `text/event-stream` is a stream of server-sent events, `text/plain` ' +
+          'the same as text lines. A stream of ids or of a batch ends when all tasks have ended; a client that reconnects with `Last-Event-ID` misses nothing. ' +
+          '204: all have ended, and the client has seen it. A stream of a filter starts with snapshots and does not end. With `list`, a stream sends ' +
+          'a list of that many of the newest matching tasks (`list`) and its changes (`change`); `ids` may name tasks to follow over ' +
           'the same stream.',
         querystring: SelectionQuery,
         response: { 200: SelectionTransitionList, 204: NoBody, 400: Problem, 404: Problem, 429: Problem, 503: Problem },
@@ -61,15 +63,15 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
         return followList(query, { ids: ids === undefined ? undefined : toIds(ids), since, format }, request, reply)
       }
       const after = cursor === undefined ? undefined : decodeHistoryCursor(cursor)
-      const selection = await fixBatch(toSelection(ids, filter), request.ip)
+      const selection = await fixBatch(toSelection(ids, filter), request)
       if (format === undefined) {
-        const listed = 'ids' in selection ? selection.ids : await findIds(selection, MAX_LISTED_TASKS, request.ip)
-        const { items, next } = await readHistoryOfTasks(reading.inTurnsOf(request.ip), DEFAULT_TENANT, listed, after)
+        const listed = 'ids' in selection ? selection.ids : await findIds(selection, MAX_LISTED_TASKS, request)
+        const { items, next } = await readHistoryOfTasks(request.principal, reading.inTurnsOf(request.ip), listed, after)
         return { items, nextCursor: next && encodeHistoryCursor(next) }
       }
       const held = 'ids' in selection ? readHeld(selection.ids, request, since) : {}
       limits.assertRoom(request)
-      if ('ids' in selection && (await isAllSeen(selection.ids, held))) return reply.code(204).send(undefined)
+      if ('ids' in selection && (await isAllSeen(request.principal, selection.ids, held))) return reply.code(204).send(undefined)
       streams.followMany(selection, { since: held, format, onEnd: limits.enter(request) }, reply)
       return reply
     },
@@ -82,8 +84,8 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
     reply: FastifyReply,
   ): FastifyReply {
     if (format === undefined) {
-      throw new ProblemError('invalid_request', 'A list is followed as a stream.', [
-        { pointer: '/list', detail: 'goes with a stream only', fix: 'Send Accept: text/event-stream, or read GET /api/tasks.' },
+      throw new ProblemError('invalid_request', 'A list can only be followed as a stream.', [
+        { pointer: '/list', detail: 'is only possible with a stream', fix: 'Send Accept: text/event-stream, or use GET /api/tasks.' },
       ])
     }
     const held = ids === undefined ? {} : readHeld(ids, request, since)
@@ -92,8 +94,8 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
     return reply
   }
 
-  /** A whole batch is its ids, so that a position can be told. */
-  async function fixBatch(selection: Selection, client: string): Promise<Selection> {
+  /** A batch alone is turned into its ids, so that the stream has a position. */
+  async function fixBatch(selection: Selection, client: Client): Promise<Selection> {
     if ('ids' in selection || selection.batch === undefined || Object.keys(selection).length > 1) return selection
     const ids = await findIds(selection, MAX_BATCH_TASKS, client)
     if (ids.length === 0) throw new ProblemError('batch_not_found', `There is no batch ${selection.batch}.`)
@@ -101,16 +103,16 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
   }
 
   /** The newest first. */
-  async function findIds(filter: TaskFilter, limit: number, client: string): Promise<TaskId[]> {
-    const { found } = await findTasks(reading.inTurnsOf(client), DEFAULT_TENANT, filter, { limit })
+  async function findIds(filter: TaskFilter, limit: number, { principal, ip }: Client): Promise<TaskId[]> {
+    const { found } = await findTasks(principal, reading.inTurnsOf(ip), filter, { limit })
     return found.map(({ id }) => id)
   }
 
-  /** An EventSource comes back after the end, too; this is how it is told to stop. */
-  async function isAllSeen(ids: readonly TaskId[], held: Record<TaskId, number>): Promise<boolean> {
+  /** An EventSource reconnects after the end too; 204 tells it to stop. */
+  async function isAllSeen(principal: Principal, ids: readonly TaskId[], held: Record<TaskId, number>): Promise<boolean> {
     if (!ids.some((id) => id in held)) return false
     const isSeen = async (id: TaskId) => {
-      const task = (await hub.find(id)) ? hub.task(id) : undefined
+      const task = (await hub.find(principal, id)) ? hub.task(principal, id) : undefined
       return task === undefined || (isFinal(task.status) && task.version === held[id])
     }
     return (await Promise.all(ids.map(isSeen))).every(Boolean)
@@ -122,8 +124,8 @@ function toSelection(ids: string | undefined, filter: TaskFilter): Selection {
   if (ids === undefined) return readFilter(filter)
   const [other] = Object.keys(filter)
   if (other === undefined) return { ids: toIds(ids) }
-  throw new ProblemError('invalid_request', `ids and ${other} cannot be asked for together.`, [
-    { pointer: `/${other}`, detail: 'does not go with ids', fix: 'Leave one of them out.' },
+  throw new ProblemError('invalid_request', `ids and ${other} cannot be used together.`, [
+    { pointer: `/${other}`, detail: 'cannot be combined with ids', fix: 'Omit one of them.' },
   ])
 }
 
@@ -140,7 +142,7 @@ function toVersions(ids: readonly TaskId[], position: string): Record<TaskId, nu
   const versions = position.split(',').map(Number)
   if (versions.length !== ids.length) {
     throw new ProblemError('invalid_request', `The position has ${versions.length} versions for ${ids.length} ids.`, [
-      { pointer: '/since', detail: 'must have one version for each id', fix: 'Send the id of the last event with the same ids, or leave it out.' },
+      { pointer: '/since', detail: 'must have one version for each id', fix: 'Send the id of the last event together with the same ids, or omit it.' },
     ])
   }
   return Object.fromEntries(ids.map((id, index) => [id, versions[index] ?? 0] as const).filter(([, version]) => version > 0))

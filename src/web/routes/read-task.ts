@@ -1,10 +1,11 @@
 /**
- * One task over REST: as it stands, now or when it has changed; and what happened to it, as a list or as a stream.
+ * One task over REST: its current state, now or once it has changed; and its history, as a list or as a stream.
  *
- * `GET /api/tasks/:id/events` has three faces, chosen by `Accept`: the stored list (JSON, the default), a stream of
- * server-sent events, and a stream of lines for people. The streams are the hub's, as over a WebSocket.
+ * `GET /api/tasks/:id/events` has three formats, selected by `Accept`: the stored list (JSON, the default), a stream of
+ * server-sent events, and a stream of text lines. The streams are those of the hub, as over a WebSocket.
  */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Principal } from '../../access/principal.js'
 import type { Database } from '../../db/database.js'
 import { isRefusedStatement } from '../../db/refused-data.js'
 import type { Hub } from '../../live/hub.js'
@@ -23,7 +24,6 @@ import type { StreamLimits } from '../live/stream-limits.js'
 import { waitForTask } from '../live/wait-for-task.js'
 import { ProblemError } from '../problem.js'
 import type { Reading } from '../reading.js'
-import { DEFAULT_TENANT } from '../tenant.js'
 
 export interface ReadTaskDeps {
   db: Database
@@ -33,22 +33,31 @@ export interface ReadTaskDeps {
   streams: HttpStreams
 }
 
-/** Tasks in one statement: together a few megabytes at most, unless all of them are as large as a task may be. */
+interface Asked {
+  principal: Principal
+  id: TaskId
+}
+
+/** Tasks per statement: together a few megabytes at most, unless all of them have the maximum size. */
 const MAX_READS_PER_STATEMENT = 64
 
 export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, reading, hub, limits, streams }) => {
-  /** Reads that arrive together are one statement, as writes are. It begins after each of them was asked for. */
-  const reads = createBatcher<TaskId, Task | undefined>({
+  /** Reads that arrive together share one statement, as writes do. It starts after each of them was requested. */
+  const reads = createBatcher<Asked, Task | undefined>({
     maxBatch: MAX_READS_PER_STATEMENT,
     isItemsFault: isRefusedStatement,
-    async write(ids) {
-      const tasks = new Map((await readTasks(db, DEFAULT_TENANT, ids)).map((task) => [task.id, task]))
-      return ids.map((id) => tasks.get(id))
+    async write(asked) {
+      const ofTenant = new Map(await Promise.all([...groupByTenant(asked)].map(async ([tenant, { principal, ids }]) => [tenant, await readMap(principal, ids)] as const)))
+      return asked.map(({ principal, id }) => ofTenant.get(principal.tenant)?.get(id))
     },
   })
 
-  async function read(id: TaskId): Promise<Task> {
-    const task = await reads.add(id)
+  async function readMap(principal: Principal, ids: readonly TaskId[]): Promise<Map<TaskId, Task>> {
+    return new Map((await readTasks(principal, db, ids)).map((task) => [task.id, task]))
+  }
+
+  async function read(principal: Principal, id: TaskId): Promise<Task> {
+    const task = await reads.add({ principal, id })
     if (task === undefined) throw taskNotFound(id)
     return task
   }
@@ -61,8 +70,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
         operationId: 'readTask',
         summary: 'Read a task',
         description:
-          'With `wait`, once it has changed: `?wait=30&since=3` answers when its version is not 3 any more, `?wait=30` when ' +
-          'it has ended, and both after 30 s at the latest. A wait counts as a stream. `ETag` is its state; `If-None-Match` with it is answered with 304.',
+          'With `wait` the answer is delayed until the task has changed: `?wait=30&since=3` answers when its version is no longer 3, `?wait=30` when ' +
+          'it has ended, and both after 30 s at the latest. A wait counts as a stream. `ETag` identifies the state; `If-None-Match` with the same value is answered with 304.',
         params: TaskParams,
         querystring: ReadTaskQuery,
         response: { 200: Task, 304: NoBody, 400: Problem, 404: Problem, 429: Problem, 503: Problem },
@@ -71,16 +80,16 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
     async (request, reply) => {
       const { wait = 0, since } = request.query
       const id = request.params.id.toLowerCase()
-      // Nobody waits for the headers of an answer alone.
+      // HEAD does not wait.
       if (wait > 0 && request.method !== 'HEAD') {
         const leave = limits.enter(request)
         try {
-          if (await hub.find(id)) await waitForTask(hub, id, { since: toVersion(since), waitMs: wait * 1_000, client: reply.raw })
+          if (await hub.find(request.principal, id)) await waitForTask(request.principal, hub, id, { since: toVersion(since), waitMs: wait * 1_000, client: reply.raw })
         } finally {
           leave()
         }
       }
-      const task = await read(id)
+      const task = await read(request.principal, id)
       const etag = etagOf(task)
       reply.header('etag', etag).header('cache-control', 'no-cache')
       if (hasEtag(request.headers['if-none-match'] ?? '', etag)) return reply.code(304).send(undefined)
@@ -96,8 +105,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
         operationId: 'readTaskEvents',
         summary: 'Read or follow the history of a task',
         description:
-          'By `Accept`: `application/json` (default) is the stored list, oldest first (pass `nextSince` as `since` for the next page); `text/event-stream` a stream of ' +
-          'server-sent events that begins with a snapshot, or after `Last-Event-ID` or `since`; `text/plain` the same as lines. ' +
+          '`Accept` selects the format: `application/json` (default) is the stored list, oldest first (pass `nextSince` as `since` for the next page); `text/event-stream` is a stream of ' +
+          'server-sent events that starts with a snapshot, or after `Last-Event-ID` or `since`; `text/plain` is the same as text lines. ' +
           'A stream ends with the task. 204: the task has ended, and the client has seen it.',
         params: TaskParams,
         querystring: StreamQuery,
@@ -109,15 +118,15 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       const format = chooseFormat(request.headers.accept)
       if (format === undefined) {
         const after = toVersion(request.query.since) ?? 0
-        const { items, next } = await readHistory(reading.byKey, DEFAULT_TENANT, id, after)
-        if (items.length === 0) await read(id)
+        const { items, next } = await readHistory(request.principal, reading.byKey, id, after)
+        if (items.length === 0) await read(request.principal, id)
         return { items, nextSince: next }
       }
       const since = toVersion(readLastEventId(request, /^[0-9]{1,9}$/, 'a version') ?? request.query.since)
       limits.assertRoom(request)
-      if (!(await hub.find(id))) throw taskNotFound(id)
-      const task = hub.task(id)
-      // An EventSource comes back after the end, too; this is how it is told to stop.
+      if (!(await hub.find(request.principal, id))) throw taskNotFound(id)
+      const task = hub.task(request.principal, id)
+      // An EventSource reconnects after the end too; 204 tells it to stop.
       if (task && isFinal(task.status) && task.version === since) return reply.code(204).send(undefined)
       streams.follow(id, { since, logs: request.query.logs === '1', format, onEnd: limits.enter(request) }, reply)
       return reply
@@ -130,16 +139,16 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       schema: {
         tags: ['tasks'],
         operationId: 'listAttempts',
-        summary: 'Read the runs of a task',
-        description: 'Oldest first: when and where each ran, how it ended, and what it threw. Pass `nextAfter` as `after` for the next page.',
+        summary: 'Read the attempts of a task',
+        description: 'Oldest first: when and where each attempt ran, how it ended, and its error. Pass `nextAfter` as `after` for the next page.',
         params: TaskParams,
         querystring: AttemptsQuery,
         response: { 200: AttemptList, 400: Problem, 404: Problem },
       },
     },
     async (request) => {
-      const { id } = await read(request.params.id.toLowerCase())
-      const { items, next } = await readAttemptPage(reading.byKey, DEFAULT_TENANT, id, request.query.after ?? 0)
+      const { id } = await read(request.principal, request.params.id.toLowerCase())
+      const { items, next } = await readAttemptPage(request.principal, reading.byKey, id, request.query.after ?? 0)
       return { items, nextAfter: next }
     },
   )
@@ -150,8 +159,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       schema: {
         tags: ['tasks'],
         operationId: 'listLogs',
-        summary: 'Read what the handler has logged',
-        description: 'Oldest first, of all attempts. Pass `nextAfter` as `after` for the next page. The stream has them live, with `logs=1`.',
+        summary: 'Read the log of a task',
+        description: 'The log lines of the handler in all attempts, oldest first. Pass `nextAfter` as `after` for the next page. The stream has them live, with `logs=1`.',
         params: TaskParams,
         querystring: LogsQuery,
         response: { 200: LogPage, 400: Problem, 404: Problem },
@@ -159,11 +168,22 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
     },
     async (request) => {
       const { after = 0, limit = DEFAULT_LOG_LINES } = request.query
-      const { id } = await read(request.params.id.toLowerCase())
-      const { items, next } = await readLogs(reading.byKey, DEFAULT_TENANT, id, after, limit)
+      const { id } = await read(request.principal, request.params.id.toLowerCase())
+      const { items, next } = await readLogs(request.principal, reading.byKey, id, after, limit)
       return { items, nextAfter: next }
     },
   )
+}
+
+/** One statement for each tenant: nearly always there is one. */
+function groupByTenant(asked: readonly Asked[]): Map<string, { principal: Principal; ids: TaskId[] }> {
+  const groups = new Map<string, { principal: Principal; ids: TaskId[] }>()
+  for (const { principal, id } of asked) {
+    const group = groups.get(principal.tenant)
+    if (group === undefined) groups.set(principal.tenant, { principal, ids: [id] })
+    else group.ids.push(id)
+  }
+  return groups
 }
 
 function taskNotFound(id: TaskId): ProblemError {

@@ -1,4 +1,4 @@
-/** Reads over REST: pages of tasks, and the types. */
+/** Reads over REST: pages of tasks, and the task types. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Registry } from '../../definitions/registry.js'
 import { Problem } from '../../protocol/errors.js'
@@ -6,7 +6,6 @@ import { ListTasksQuery, TaskPage, TypeList, type TypeInfo } from '../../protoco
 import { DEFAULT_PAGE_TASKS } from '../../protocol/limits.js'
 import { listPage } from '../../store/reads/list.js'
 import type { Reading } from '../reading.js'
-import { DEFAULT_TENANT } from '../tenant.js'
 import { decodeCursor, encodeCursor, readFields, readFilter } from './list-query.js'
 
 export interface ReadTasksDeps {
@@ -23,9 +22,9 @@ export const readTasksRoutes: FastifyPluginAsyncTypebox<ReadTasksDeps> = async (
         operationId: 'listTasks',
         summary: 'List tasks',
         description:
-          'Newest first. All filters that are given must fit. Pass `nextCursor` as `cursor` for the next page, until it is null: a page ' +
-          'holds at most 1 MiB, and looks at 100,000 tasks at most, so it may have fewer items than `limit`. Items carry no ' +
-          '`payload` and no `result`, unless `fields` asks for them.',
+          'Newest first. Tasks must match all filters given. Pass `nextCursor` as `cursor` for the next page, until it is null: a page ' +
+          'holds at most 1 MiB and examines at most 100,000 tasks, so it may have fewer items than `limit`. Items have no ' +
+          '`payload` and no `result`, unless `fields` includes them.',
         querystring: ListTasksQuery,
         response: { 200: TaskPage, 400: Problem, 503: Problem },
       },
@@ -34,12 +33,12 @@ export const readTasksRoutes: FastifyPluginAsyncTypebox<ReadTasksDeps> = async (
       const { cursor, limit = DEFAULT_PAGE_TASKS, fields, ...others } = request.query
       const filter = readFilter(others)
       const position = cursor === undefined ? undefined : decodeCursor(cursor, filter)
-      const { items, next } = await listPage(reading.inTurnsOf(request.ip), DEFAULT_TENANT, filter, { limit, fields: readFields(fields), position })
+      const { items, next } = await listPage(request.principal, reading.inTurnsOf(request.ip), filter, { limit, fields: readFields(fields), position })
       return { items, nextCursor: next && encodeCursor(next) }
     },
   )
 
-  // The schema of a type may have a bound that JSON has no number for.
+  // The schema of a type may have a limit that JSON cannot express as a number.
   const types = JSON.parse(JSON.stringify(registry.list(), (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value))) as TypeInfo[]
   app.get(
     '/api/types',

@@ -1,6 +1,7 @@
 /**
- * The process of a handler: runs one attempt after the other, as its worker says, and reports to it. It never outlives the
- * worker: it ends when their channel closes, or, when it is too busy to notice, by a thread that looks for its parent.
+ * The process of a handler. It runs one attempt after another on its worker's request and reports back. It never
+ * outlives the worker: it ends when their channel closes or, when it is too busy to notice, through a thread that
+ * watches its parent.
  */
 import { Worker } from 'node:worker_threads'
 import { createDiskFloor } from '../../artifacts/disk-floor.js'
@@ -27,10 +28,10 @@ const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], lo
 const registry = await loadRegistry({ ...config, floor })
 const artifacts = await openArtifactStore(config.artifactsDir, floor)
 const artifactTtlMs = config.artifactTtlHours * 3_600_000
-// It connects when a handler first asks for it.
+// Connects when a handler first uses it.
 const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire isolated', maxConnections: 2 })
 const { send, ...reporter } = createReporter((message) => {
-  // Without a listener for its failure, a channel that closes meanwhile is an uncaught error.
+  // Without a callback, a channel that closes meanwhile is an uncaught error.
   process.send?.(message, undefined, undefined, () => {})
 })
 let controller = new AbortController()
@@ -41,7 +42,7 @@ new Worker(new URL('./parent-watch-thread.js', import.meta.url), { workerData: {
 process.on('disconnect', () => process.exit(0))
 process.on('uncaughtException', onUnhandled)
 process.on('unhandledRejection', onUnhandled)
-// A terminal sends it to everybody; the worker decides.
+// A terminal sends signals to the whole process group; the worker decides when to stop.
 for (const signal of ['SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGTERM'] as const) process.on(signal, () => {})
 process.on('message', (message: ToChild) => {
   if (message.type === 'run') void run(message)
@@ -60,7 +61,7 @@ async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promi
   let opened: OpenTaskContext | undefined
   const isCommitted = () => opened?.isCommitted() ?? false
   const onStray = (error: unknown, isOver: boolean) => {
-    // What goes on in here is no longer certain: no other run may pay for it.
+    // The state of this process is no longer certain, so no other run may use it.
     send({ type: 'spoilt' })
     log.error({ err: error, taskId: claimed.id, attempt: claimed.attempt, type: claimed.type }, isOver ? LATE_STRAY : STRAY)
     if (!isOver) opened?.context.log.error({ err: error }, STRAY)
@@ -74,7 +75,7 @@ async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promi
       })
       return registered.run(payload, opened.context)
     })
-    // Checked here already: of what cannot be stored, hardly anything can travel.
+    // Checked here already, because most results that cannot be stored cannot be sent either.
     const outcome = checkResult(registered, await Promise.race([ran, failedFromOutside()]))
     if (isCommitted()) send({ type: 'committed' })
     else if (outcome.kind === 'completed') send({ type: 'returned', result: outcome.result })
@@ -88,7 +89,7 @@ async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promi
   }
 }
 
-/** Rejects with an error of unknown origin: there is one run in this process, so it is of that one. */
+/** Rejects with an uncaught error of unknown origin: this process has one run, so it belongs to that run. */
 function failedFromOutside(): Promise<never> {
   const failed = new Promise<never>((_, reject) => (failRun = reject))
   failed.catch(() => {})
@@ -102,10 +103,10 @@ function onUnhandled(error: unknown): void {
   failRun?.(error)
 }
 
-/** What the worker does for the handlers in its own process, over the channel. */
+/** Forwards over the channel what the worker does directly for handlers in its own process. */
 const recorder: Recorder = {
-  claim: () => Promise.reject(new Error('only the worker claims')),
-  settle: () => Promise.reject(new Error('only the worker settles')),
+  claim: () => Promise.reject(new Error('only the worker may claim attempts')),
+  settle: () => Promise.reject(new Error('only the worker may settle attempts')),
   progress: reporter.progress,
   log: (report) => send({ type: 'log', report }),
   announce: (event) => send({ type: 'announce', event }),

@@ -1,4 +1,4 @@
-/** What a worker and the process of a handler say to each other; structured clones, so times stay times. */
+/** Messages between a worker and the process of a handler. They are structured clones, so dates stay dates. */
 import type { UnstorableError } from '../../definitions/outcome-errors.js'
 import type { FieldError } from '../../protocol/errors.js'
 import type { Event } from '../../protocol/stream.js'
@@ -8,10 +8,10 @@ import type { ProgressReport } from '../../store/attempts/progress.js'
 import type { AbortReason } from '../../tasks/attempt/outcome.js'
 
 export type ToChild =
-  /** `ticks`: say at short intervals that the event loop moves. */
+  /** `ticks`: report at short intervals that the event loop is running. */
   | { type: 'run'; claimed: ClaimedAttempt; ticks: boolean }
   | { type: 'abort'; reason: AbortReason }
-  /** What was reported before is stored. */
+  /** Everything reported before is stored. */
   | { type: 'flushed' }
 
 export type FromChild =
@@ -23,7 +23,7 @@ export type FromChild =
   | { type: 'log'; report: LogReport }
   /** Answered by `flushed`. */
   | { type: 'flush' }
-  /** The handler has committed its task; this is for the watchers. */
+  /** The handler has committed its task; forward this event to the streams. */
   | { type: 'announce'; event: Event }
   /** An error was not caught: no other run may use this process. */
   | { type: 'spoilt' }
@@ -31,7 +31,7 @@ export type FromChild =
   | { type: 'committed' }
   | { type: 'threw'; error: ThrownError }
 
-/** An error as far as it can travel; `kind` is the class that says what follows. */
+/** The part of an error that can be sent. `kind` is the class, which decides the outcome. */
 export interface ThrownError {
   kind: 'RetryLater' | 'PutBack' | 'PermanentFailure' | 'CancelTask' | 'DatabaseAwayError' | 'DiskFullError' | 'UnstorableError' | 'Error'
   name: string

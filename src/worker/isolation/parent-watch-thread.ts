@@ -1,4 +1,4 @@
-/** A process whose parent was killed gets another one; then nobody waits for what it does. */
+/** A process whose parent was killed gets another parent. Its work is then of no use, so it ends. */
 import { workerData } from 'node:worker_threads'
 
 const { parentPid } = workerData as { parentPid: number }

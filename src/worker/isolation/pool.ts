@@ -1,18 +1,20 @@
 /**
- * Processes for handlers with `isolation: 'process'`: one runs one attempt at a time, and can be killed at any moment without
- * harm to others.
+ * Processes for handlers with `isolation: 'process'`. Each runs one attempt at a time and can be killed at any moment
+ * without harm to others.
  *
- * - There are at most `maxProcesses`; a run that finds none free waits in line, and its time does not run meanwhile.
- * - A process that ends under a run is the run's doing when it has run nothing else before. Otherwise nobody can tell, and the run
- *   is tried again in one of its own (`isFresh`), which runs nothing else after it either.
- * - A handler that may not compute without a pause is ended when its event loop stood still for as long as a lease.
- * - At most as many start at the same time as there are processors; a run takes one that becomes free meanwhile.
- * - They are kept warm, as many as there are processors for each memory limit in use, so that a run starts in milliseconds; after a
- *   minute without work one of them is left. The first run makes the first: a worker that never has such a run pays nothing.
- * - After `maxRuns` runs a process is replaced, before what handlers leave behind adds up, and at once after an error in it that
- *   was not caught.
- * - The memory limit is V8's heap limit, which ends the process by itself, and its resident memory, which is looked at
- *   twice a second where the system shows it (Linux), because buffers lie outside of that heap.
+ * - There are at most `maxProcesses`. A run without a free process waits, and its time limits do not start meanwhile.
+ * - When a process ends during a run, the run is the cause if the process had run nothing else before. Otherwise the
+ *   cause is unknown, and the run is retried in a new process (`isFresh`), which runs nothing else afterwards either.
+ * - A handler that may not compute without a pause is killed when its event loop has stood still for the length of a
+ *   lease.
+ * - At most one process per processor starts at a time. A run takes a process that becomes free meanwhile.
+ * - Idle processes are kept warm, one per processor for each memory limit in use, so that a run starts in milliseconds.
+ *   After a minute without work only one is kept. The first run creates the first process: a worker without such runs
+ *   pays nothing.
+ * - After `maxRuns` runs a process is replaced, before the leftovers of handlers add up, and at once after an uncaught
+ *   error in it.
+ * - The memory limit is V8's heap limit, which ends the process by itself, and a limit on resident memory, which is
+ *   checked twice a second where the system reports it (Linux), because buffers are outside the heap.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { availableParallelism } from 'node:os'
@@ -30,26 +32,29 @@ import { unpackError } from './thrown-error.js'
 const CHILD = fileURLToPath(new URL('./child.js', import.meta.url))
 const READY_DEADLINE_MS = 60_000
 const MAX_LAUNCHES = 3
-/** What a suspect may use whose type has no memory limit: as much as the heap of its worker. */
+/** The memory limit of a suspect whose type has none: the heap limit of its worker. */
 const HEAP_LIMIT_MB = Math.round(getHeapStatistics().heap_size_limit / MB)
 
 export interface PoolOptions {
   recorder: Pick<Recorder, 'progress' | 'log' | 'flush' | 'announce'>
   log: Log
-  /** Of the worker: the processes are configured by it. */
+  /** The worker's environment, which configures the processes. */
   env: NodeJS.ProcessEnv
-  /** Processes at the same time. Default: the number of processors. */
+  /** Most processes at the same time. Default: the number of processors. */
   maxProcesses?: number
-  /** How long the event loop of a handler that may not compute without a pause may stand still, in milliseconds. Default 15,000. */
+  /**
+   * How long the event loop of a handler that may not compute without a pause may stand still, in milliseconds. Default
+   * 15,000.
+   */
   maxBlockedMs?: number
-  /** After so many runs a process is replaced. Default 100. */
+  /** After this many runs a process is replaced. Default 100. */
   maxRuns?: number
-  /** How long processes beyond the first are kept without work, in milliseconds. Default 60,000. */
+  /** How long idle processes beyond the first are kept, in milliseconds. Default 60,000. */
   idleMs?: number
 }
 
 export interface Pool extends IsolatedRuns {
-  /** Kills them all. */
+  /** Kills all processes. */
   stop(): void
 }
 
@@ -74,7 +79,7 @@ export function openPool(options: PoolOptions): Pool {
   function launch(memoryLimitMb: number | undefined): HandlerProcess {
     const child = fork(CHILD, [], {
       env,
-      // A small young generation: V8 frees what streams through, buffers included, when that is full.
+      // A small young generation: V8 frees streamed data, buffers included, when it is full.
       execArgv: memoryLimitMb === undefined ? [] : [`--max-old-space-size=${memoryLimitMb}`, '--max-semi-space-size=1'],
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -103,7 +108,7 @@ export function openPool(options: PoolOptions): Pool {
     return made
   }
 
-  /** Those that wait for work, the last one back last. */
+  /** Idle processes with this memory limit, the most recently used last. */
   function waitingFor(memoryLimitMb: number | undefined): HandlerProcess[] {
     const waiting = (idle.get(memoryLimitMb) ?? []).filter((made) => {
       if (made.runs >= maxRuns) retire(made)
@@ -113,7 +118,7 @@ export function openPool(options: PoolOptions): Pool {
     return waiting
   }
 
-  /** A process that is ready. One that dies while it starts is no fault of the run: another is started. */
+  /** A process that is ready. A process that dies while starting is not the run's fault: another is started. */
   async function take(memoryLimitMb: number | undefined, isFresh: boolean): Promise<HandlerProcess> {
     for (let failures = 0; ; ) {
       const made = (isFresh ? undefined : waitingFor(memoryLimitMb).pop()) ?? launchIfFew(memoryLimitMb)
@@ -140,12 +145,12 @@ export function openPool(options: PoolOptions): Pool {
     return launch(memoryLimitMb)
   }
 
-  /** A process has started, or is free. */
+  /** Wakes the waiting runs: a process has started or become free. */
   function changed(): void {
     for (const resolve of changes.splice(0)) resolve()
   }
 
-  /** Those without work count, too: one of them goes. */
+  /** Idle processes count too: ends one of them if there is no room. */
   function makeRoom(): void {
     if (all.size < maxProcesses) return
     for (const waiting of idle.values()) {
@@ -176,7 +181,7 @@ export function openPool(options: PoolOptions): Pool {
     }, idleMs).unref()
   }
 
-  /** Nobody gets it any more, though its end takes a moment. */
+  /** The process is no longer handed out, though its end takes a moment. */
   function retire(made: HandlerProcess): void {
     all.delete(made)
     clearTimeout(made.idleTimer)

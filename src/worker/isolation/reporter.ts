@@ -1,20 +1,21 @@
 /**
- * What a handler in a process of its own says about its progress, thinned out before it travels: of the reports of a moment the latest
- * is sent. Each message costs the worker, which runs other attempts too, and a handler may report in a loop.
+ * Throttles the reports of a handler in a process of its own before they are sent: of several close together, only the
+ * latest is sent. Each message costs the worker, which also runs other attempts, and a handler may report in a loop.
  *
- * The time is looked at with each report, because a handler that blocks its event loop reports as well: no timer would fire.
+ * The time is checked on each report rather than by a timer: a handler that blocks its event loop reports too, and no
+ * timer would fire.
  */
 import type { ProgressReport } from '../../store/attempts/progress.js'
 import type { FromChild } from './messages.js'
 
-/** The least time between two reports, in milliseconds: as often as the worker writes them. */
+/** The shortest time between two reports, in milliseconds: the interval at which the worker writes them. */
 export const REPORT_PAUSE_MS = 50
 
 export interface Reporter {
   progress(report: ProgressReport): void
-  /** The handler gives a sign of life. */
+  /** Sends a heartbeat of the handler. */
   alive(): void
-  /** Sends a message; what was reported before it goes first. */
+  /** Sends a message, after any pending progress report. */
   send(message: FromChild): void
 }
 

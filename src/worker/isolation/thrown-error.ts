@@ -1,11 +1,11 @@
-/** Errors on their way from the process of a handler to its worker. */
+/** Carries errors from the process of a handler to its worker. */
 import { DiskFullError } from '../../artifacts/disk-floor.js'
 import { DatabaseAwayError } from '../../definitions/definition.js'
 import { CancelTask, PermanentFailure, PutBack, RetryLater, UnstorableError } from '../../definitions/outcome-errors.js'
 import { describeError, toReadable } from '../../definitions/thrown.js'
 import type { ThrownError } from './messages.js'
 
-/** Never throws, whatever was thrown. */
+/** Never throws, whatever the handler threw. */
 export function packError(thrown: unknown): ThrownError {
   const error = toReadable(thrown)
   const described = describeError(error)
@@ -44,7 +44,7 @@ function create(kind: ThrownError['kind'], message: string, delayMs: number, cod
   }
 }
 
-/** Whatever it is: it is judged as in the process where it was thrown. */
+/** Sets `delayMs` unchecked, so that it is treated as in the process where the error was thrown. */
 function withDelay(error: Error, delayMs: unknown): Error {
   return Object.defineProperty(error, 'delayMs', { value: delayMs, enumerable: true })
 }

@@ -1,7 +1,8 @@
-/** Unique keys, batches, expiry, queues, edits and cancels: what the store does with them, on both drivers where they differ. */
+/** Unique keys, batches, expiry, queues, edits and cancels in the store, on both drivers where they differ. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL, serviceOf } from '../../../src/access/principal.js'
 import { claimAttemptsIfDue } from '../../../src/store/attempts/claim.js'
 import { renewLeasesIfHeld } from '../../../src/store/attempts/lease.js'
 import { settleAttemptsIfCurrent } from '../../../src/store/attempts/settle.js'
@@ -11,7 +12,7 @@ import { listTasks } from '../../../src/store/reads/list.js'
 import { readTasks } from '../../../src/store/reads/tasks.js'
 import { cancelTasksIfUnfinished } from '../../../src/store/tasks/cancel.js'
 import { KeyTakenError, createUniqueTasks, readBatchOfKey } from '../../../src/store/tasks/create-unique.js'
-import { editTaskIfWaiting } from '../../../src/store/tasks/edit.js'
+import { editTaskIfWaiting, readTaskToEdit } from '../../../src/store/tasks/edit.js'
 import { expireTasksIfLate } from '../../../src/store/tasks/expire.js'
 import { newTask, openTestDatabase, storeTasks } from '../../helpers/database.js'
 import { findViolations, readStored } from '../../helpers/history.js'
@@ -22,29 +23,29 @@ const db = await openTestDatabase(t, server.url)
 const pool = await openTestDatabase(t, server.url, 'node-postgres')
 
 const unique = (key: string, type = 'demo.sleep') => newTask({ type, more: { uniqueKey: key } })
-const read = async (id: string) => (await readTasks(db, 'default', [id]))[0]
+const read = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, db, [id]))[0]
 const claim = async (id: string, attempt = 1) => (await claimAttemptsIfDue(db, [{ taskId: id, attempt }], 'w', 60_000))[0]
 const complete = (taskId: string) => settleAttemptsIfCurrent(db, [{ taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null }])
 
-t.test('of many that ask for a unique task at once one makes it, and the others are told of it; its end makes the key free', async (t) => {
+t.test('of many concurrent creates with a unique key one creates the task and the others return it; its end frees the key', async (t) => {
   for (const database of [db, pool]) {
     const key = `key of ${database === db}`
-    const answers = (await Promise.all(Array.from({ length: 30 }, () => createUniqueTasks(database, [unique(key)], 0)))).flat()
+    const answers = (await Promise.all(Array.from({ length: 30 }, () => createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0)))).flat()
     const created = answers.flatMap((answer) => (answer.kind === 'created' ? [answer.created.id] : []))
     t.equal(created.length, 1)
     const [id = ''] = created
     t.same(new Set(answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : []))), new Set(created))
-    t.match((await createUniqueTasks(database, [unique(key, 'report.generate')], 0))[0], { kind: 'created' }, 'another type is another key')
+    t.match((await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key, 'report.generate')], 0))[0], { kind: 'created' }, 'another type is another key')
     await claim(id)
-    t.match((await createUniqueTasks(database, [unique(key)], 0))[0], { kind: 'existing', id })
+    t.match((await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0))[0], { kind: 'existing', id })
     t.match(await read(id), { status: 'PROCESSING', uniqueKey: key })
     await complete(id)
-    t.match((await createUniqueTasks(database, [unique(key)], 0))[0], { kind: 'created' }, 'the key is free again')
+    t.match((await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0))[0], { kind: 'created' }, 'the key is free again')
   }
 })
 
-t.test('a create that deadlocks with the ends of tasks is done again', async (t) => {
-  await createUniqueTasks(db, [unique('first'), unique('second')], 0)
+t.test('a create that deadlocks with settlements is retried', async (t) => {
+  await createUniqueTasks(DEFAULT_PRINCIPAL, db, [unique('first'), unique('second')], 0)
   const other = new pg.Client({ connectionString: server.adminUrl })
   await other.connect()
   t.teardown(() => other.end())
@@ -53,7 +54,7 @@ t.test('a create that deadlocks with the ends of tasks is done again', async (t)
   const remove = (key: string) => other.query('delete from taskwire.unique_keys where key = $1', [key])
   await other.query('begin')
   await remove('second')
-  const creating = createUniqueTasks(db, [unique('first'), unique('second')], 0)
+  const creating = createUniqueTasks(DEFAULT_PRINCIPAL, db, [unique('first'), unique('second')], 0)
   const waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
   while ((await other.query(waits)).rowCount === 0) await sleep(10)
   // Now each waits for the other.
@@ -66,19 +67,19 @@ t.test('a batch is whole or nothing, also with unique tasks, and with a key it i
   const batchId = newTask().id
   const batch = () => Array.from({ length: 50 }, (_, index) => newTask({ title: `${index}`, more: { batchId, ...(index === 7 && { uniqueKey: 'seven' }) } }))
   const once = { key: 'batch', fingerprint: 'f', ttlMs: 60_000 }
-  const answers = await Promise.allSettled(Array.from({ length: 5 }, () => createUniqueTasks(db, batch(), 0, once)))
+  const answers = await Promise.allSettled(Array.from({ length: 5 }, () => createUniqueTasks(DEFAULT_PRINCIPAL, db, batch(), 0, once)))
   t.equal(answers.filter(({ status }) => status === 'fulfilled').length, 1)
   t.ok(answers.every((answer) => answer.status === 'fulfilled' || answer.reason instanceof KeyTakenError))
-  const replay = await readBatchOfKey(db, 'default', 'batch')
+  const replay = await readBatchOfKey(DEFAULT_PRINCIPAL, db, 'batch')
   t.equal(replay?.fingerprint, 'f')
   t.equal(replay?.ids.length, 50)
-  t.equal((await listTasks(db, 'default', { batch: batchId, limit: 100 })).length, 50)
+  t.equal((await listTasks(DEFAULT_PRINCIPAL, db, { batch: batchId, limit: 100 })).length, 50)
   const broken = [newTask({ title: 'fine' }), { ...newTask(), priority: 99_999 }]
-  await t.rejects(createUniqueTasks(db, broken, 0))
+  await t.rejects(createUniqueTasks(DEFAULT_PRINCIPAL, db, broken, 0))
   t.equal(await read(broken[0]?.id ?? ''), undefined)
 })
 
-t.test('a task that nobody started in time is EXPIRED, and cannot be claimed even before that is said', async (t) => {
+t.test('a task not started in time is EXPIRED, and cannot be claimed even before the sweep', async (t) => {
   const ids = await storeTasks(db, 3, { maxAttempts: 3, more: { expiresAt: new Date(Date.now() + 3_600_000).toISOString() } })
   const [late = '', started = '', retrying = ''] = ids
   await claim(started)
@@ -111,46 +112,49 @@ t.test('each queue is taken on its own, and those with deliveries are found', as
 t.test('a task that waits can be edited; one that has started, or moved, cannot', async (t) => {
   const [waiting = ''] = await storeTasks(db, 1)
   const [later = ''] = await storeTasks(db, 1, { delayMs: 3_600_000 })
-  t.ok(await editTaskIfWaiting(db, 'default', waiting, { title: 'new', payload: { steps: 1 }, priority: 9, tags: ['a', 'b'], expiresAt: '2999-01-01T00:00:00.000Z' }))
+  t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { title: 'new', payload: { steps: 1 }, priority: 9, tags: ['a', 'b'], expiresAt: '2999-01-01T00:00:00.000Z' }))
   t.match(await read(waiting), { title: 'new', payload: { steps: 1 }, priority: 9, tags: ['a', 'b'], expiresAt: '2999-01-01T00:00:00.000Z', version: 2 })
-  t.ok(await editTaskIfWaiting(db, 'default', waiting, { expiresAt: null }))
+  t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { expiresAt: null }))
   t.match(await read(waiting), { title: 'new', expiresAt: null })
-  t.notOk(await editTaskIfWaiting(db, 'default', waiting, { runAt: '2999-01-01T00:00:00.000Z' }), 'it does not wait for a time')
-  t.ok(await editTaskIfWaiting(db, 'default', later, { runAt: '2000-01-01T00:00:00.000Z' }))
+  t.notOk(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { runAt: '2999-01-01T00:00:00.000Z' }), 'it does not wait for a time')
+  t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, later, { runAt: '2000-01-01T00:00:00.000Z' }))
   const { deliveries } = await takeDueDeliveries(db, 'default', 1_000, 60_000)
   t.ok(deliveries.some(({ taskId }) => taskId === later), 'its delivery moved with it')
-  const seen = await read(waiting)
-  if (seen === undefined) return t.fail('it is there')
-  for (const other of [{ version: 1 }, { title: 'old' }, { payload: {} }, { priority: 1 }, { tags: [] }, { runAt: seen.createdAt }, { expiresAt: seen.createdAt }]) {
-    t.notOk(await editTaskIfWaiting(db, 'default', waiting, { title: 'x' }, { ...seen, ...other }), `not as expected: ${Object.keys(other)}`)
+  const seenState = async () => (await readTaskToEdit(DEFAULT_PRINCIPAL, db, waiting))?.state ?? ''
+  for (const other of [{ title: 'old' }, { payload: {} }, { priority: 1 }, { tags: [] }, { expiresAt: '2998-01-01T00:00:00.000Z' }]) {
+    const before = await seenState()
+    t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, other, before), 'as it was seen')
+    t.notOk(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { title: 'x' }, before), `not as it was seen: ${Object.keys(other)}`)
   }
-  const edits = await Promise.all(['one', 'two', 'three'].map((tag) => editTaskIfWaiting(db, 'default', waiting, { tags: [tag] }, seen)))
+  await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { title: 'new' })
+  const state = await seenState()
+  const edits = await Promise.all(['one', 'two', 'three'].map((tag) => editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { tags: [tag] }, state)))
   t.equal(edits.filter(Boolean).length, 1, 'one of those who have seen the same')
-  t.notOk(await editTaskIfWaiting(db, 'somebody', waiting, { title: 'x' }), "somebody else's")
+  t.notOk(await editTaskIfWaiting(serviceOf('somebody', 'test'), db, waiting, { title: 'x' }), "somebody else's")
   await claim(waiting)
-  t.notOk(await editTaskIfWaiting(db, 'default', waiting, { title: 'x' }))
+  t.notOk(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { title: 'x' }))
   t.match(await read(waiting), { title: 'new' })
 })
 
-t.test('a cancel ends what waits, asks what runs, reaches children when told so, and can be said again', async (t) => {
+t.test('a cancel ends waiting tasks, asks running ones to stop, includes children on request, and is idempotent', async (t) => {
   const [parent = ''] = await storeTasks(db, 1)
   const [child = '', running = ''] = await storeTasks(db, 2, { more: { parentId: parent } })
   const [grandchild = ''] = await storeTasks(db, 1, { delayMs: 60_000, more: { parentId: child } })
   const [stranger = ''] = await storeTasks(db, 1)
   await claim(running)
-  t.same(await cancelTasksIfUnfinished(db, 'somebody', [parent], { reason: null, withChildren: true }), [])
-  const alone = await cancelTasksIfUnfinished(db, 'default', [parent], { reason: 'no more', withChildren: false })
+  t.same(await cancelTasksIfUnfinished(serviceOf('somebody', 'test'), db, [parent], { reason: null, withChildren: true }), [])
+  const alone = await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [parent], { reason: 'no more', withChildren: false })
   t.match(alone, [{ taskId: parent, status: 'CANCELLED', from: 'PENDING', version: 2, reason: 'no more' }])
-  const family = await cancelTasksIfUnfinished(db, 'default', [parent], { reason: null, withChildren: true })
+  const family = await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [parent], { reason: null, withChildren: true })
   t.same(family.map(({ taskId, status }) => `${taskId} ${status}`).sort(), [`${child} CANCELLED`, `${grandchild} CANCELLED`, `${running} CANCELLING`].sort())
-  t.same(await cancelTasksIfUnfinished(db, 'default', [parent], { reason: null, withChildren: true }), [])
+  t.same(await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [parent], { reason: null, withChildren: true }), [])
   t.match(await read(stranger), { status: 'PENDING' })
   t.same(await renewLeasesIfHeld(db, [{ taskId: running, attempt: 1 }], 60_000), [{ taskId: running, attempt: 1, isCancelling: true }], 'its worker learns of it with its lease')
   const [end] = await settleAttemptsIfCurrent(db, [{ taskId: running, attempt: 1, outcome: 'lost', status: 'PENDING', reason: 'worker lost 1 time; put back' }])
   t.match(end, { status: 'CANCELLED', from: 'CANCELLING', reason: null }, 'a worker that is lost cannot bring it back')
 })
 
-t.test('no history has a gap, and every task has what moves it on', async (t) => {
+t.test('no history has a gap, and every unfinished task has a delivery or a lease', async (t) => {
   t.same(findViolations(await readStored(db), []), [])
   t.same(await findFaults(db), [])
 })

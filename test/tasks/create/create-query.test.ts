@@ -1,6 +1,7 @@
-/** Tasks made in an application's own transaction. */
+/** Tasks created in an application's own transaction. */
 import pg from 'pg'
 import t from 'tap'
+import { DEFAULT_PRINCIPAL, serviceOf } from '../../../src/access/principal.js'
 import { takeDueDeliveries } from '../../../src/store/deliveries/take-due.js'
 import { readTasks, readTransitions } from '../../../src/store/reads/tasks.js'
 import { createTaskQuery } from '../../../src/tasks/create/create-query.js'
@@ -24,11 +25,11 @@ t.test('the task comes with the commit, whole, and is delivered', async (t) => {
   await client.query('insert into orders values (1)')
   const id = await create({ type: 'report.generate', title: 'Ünï', payload: { a: '"x"' }, priority: 7, tags: ['a b', '{}'] })
   t.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
-  t.same(await readTasks(db, 'default', [id]), [], 'not before')
+  t.same(await readTasks(DEFAULT_PRINCIPAL, db, [id]), [], 'not before')
   await client.query('commit')
-  const [task] = await readTasks(db, 'default', [id])
+  const [task] = await readTasks(DEFAULT_PRINCIPAL, db, [id])
   t.match(task, { type: 'report.generate', title: 'Ünï', payload: { a: '"x"' }, priority: 7, tags: ['a b', '{}'], status: 'PENDING', version: 1 })
-  t.match(await readTransitions(db, 'default', id), [{ version: 1, from: null, status: 'PENDING', attempt: 0 }])
+  t.match(await readTransitions(DEFAULT_PRINCIPAL, db, id), [{ version: 1, from: null, status: 'PENDING', attempt: 0 }])
   t.match((await takeDueDeliveries(db, 'default', 10, 1_000)).deliveries, [{ taskId: id, attempt: 1, priority: 7 }])
 })
 
@@ -36,7 +37,7 @@ t.test('a rollback leaves no task', async (t) => {
   await client.query('begin')
   const id = await create({ type: 'demo.sleep' })
   await client.query('rollback')
-  t.same(await readTasks(db, 'default', [id]), [])
+  t.same(await readTasks(DEFAULT_PRINCIPAL, db, [id]), [])
   t.same((await takeDueDeliveries(db, 'default', 10, 1_000)).deliveries, [])
 })
 
@@ -48,11 +49,11 @@ t.test('a later start is SCHEDULED; ids are in the order of time', async (t) => 
     ids.push(await create({ type: 'demo.sleep', tenant: 'other' }))
   }
   t.same(ids, [...ids].sort())
-  t.match(await readTasks(db, 'default', ids), [{ id: ids[0], status: 'SCHEDULED', runAt: runAt.toISOString() }])
-  t.equal((await readTasks(db, 'other', ids)).length, 5)
+  t.match(await readTasks(DEFAULT_PRINCIPAL, db, ids), [{ id: ids[0], status: 'SCHEDULED', runAt: runAt.toISOString() }])
+  t.equal((await readTasks(serviceOf('other', 'test'), db, ids)).length, 5)
 })
 
-t.test('what does not fit is refused by name, with a hint', async (t) => {
+t.test('invalid arguments are refused by name, with a hint', async (t) => {
   const refusals: [Parameters<typeof createTaskQuery>[0], RegExp][] = [
     [{ type: 'No Such!' }, /type 'No Such!' is malformed/],
     [{ type: 'demo.sleep', title: 'x'.repeat(201) }, /title has 201 characters/],
@@ -70,7 +71,7 @@ t.test('a number that JavaScript would change is refused in SQL as over REST, an
   }
   const kept = '{"numbers":[0,-1.50,0.1,9007199254740992,1e3,5e-324,1.7976931348623157e308,0.30000000000000004],"text":"1970670598291982290"}'
   const { rows } = await insert(kept)
-  const [task] = await readTasks(db, 'default', [(rows[0] as { id: string }).id])
+  const [task] = await readTasks(DEFAULT_PRINCIPAL, db, [(rows[0] as { id: string }).id])
   t.same(task?.payload, JSON.parse(kept))
 })
 
@@ -79,7 +80,7 @@ t.test('a start that REST could not show is refused in SQL as over REST, and tho
   const beyond = ['infinity', '-infinity', '294000-01-01', '12000-06-01 00:00:00+00', '10000-01-01 00:00:00+00', '9999-12-31 23:59:59.9996+00', '9999-12-31 23:00:00-02', '0044-03-15 BC', '0001-01-01 00:00:00+01']
   for (const runAt of beyond) await t.rejects(insert(runAt), { message: /^taskwire\.create_task: run_at is /, hint: /^Give a time in the years 0001 to 9999/ }, runAt)
   const [first, last] = [await insert('0001-01-01 00:00:00+00'), await insert('9999-12-31 23:59:59.999+00')]
-  const [past, future] = await Promise.all([first, last].map(async ({ rows }) => (await readTasks(db, 'default', [rows[0]?.id ?? '']))[0]))
+  const [past, future] = await Promise.all([first, last].map(async ({ rows }) => (await readTasks(DEFAULT_PRINCIPAL, db, [rows[0]?.id ?? '']))[0]))
   t.match(past, { status: 'PENDING', runAt: null })
   t.match(future, { status: 'SCHEDULED', runAt: '9999-12-31T23:59:59.999Z' })
 })
@@ -108,6 +109,6 @@ t.test('the settings of the session that creates a task change nothing', async (
   await t.rejects(client.query("savepoint a; select taskwire.create_task('demoxsleep.')"), { message: /type 'demoxsleep\.' is malformed/ })
   await client.query('rollback to savepoint a')
   await client.query('commit')
-  const [task] = await readTasks(db, 'default', [rows[0]?.id ?? ''])
+  const [task] = await readTasks(DEFAULT_PRINCIPAL, db, [rows[0]?.id ?? ''])
   t.same(task?.payload, { number: 0.30000000000000004 })
 })

@@ -1,6 +1,7 @@
-/** What is asked for becomes a task that can be stored, or is refused by name. */
+/** A request becomes a task that can be stored, or is refused by name. */
 import t from 'tap'
 import { Type } from 'typebox'
+import { DEFAULT_PRINCIPAL } from '../../../src/access/principal.js'
 import { defineTask } from '../../../src/definitions/definition.js'
 import { createRegistry } from '../../../src/definitions/registry.js'
 import { createUniqueTasks } from '../../../src/store/tasks/create-unique.js'
@@ -20,8 +21,8 @@ t.test('a unique key that a type makes may be of any length and have any charact
   const keys = new Set<string | undefined>()
   for (const make of makes) {
     const [first, again] = [make(), make()]
-    t.match(await createUniqueTasks(db, [first], 0), [{ kind: 'created' }])
-    t.match(await createUniqueTasks(db, [again], 0), [{ kind: 'existing', id: first.id }])
+    t.match(await createUniqueTasks(DEFAULT_PRINCIPAL, db, [first], 0), [{ kind: 'created' }])
+    t.match(await createUniqueTasks(DEFAULT_PRINCIPAL, db, [again], 0), [{ kind: 'existing', id: first.id }])
     keys.add(first.more?.uniqueKey)
   }
   t.equal(keys.size, makes.length)

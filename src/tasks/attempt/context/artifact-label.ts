@@ -1,11 +1,8 @@
-/** Name and media type of a file that a handler writes, checked where it is named. */
+/** Checks the name and media type of a file as soon as a handler names it. */
 import { DEFAULT_MEDIA_TYPE, readMediaType } from '../../../artifacts/media-type.js'
 import { findFileNameError } from '../../../protocol/file-name.js'
 
-/**
- * @returns the media type as it is stored
- * @throws RangeError that says what is wrong
- */
+/** @returns the media type as stored @throws RangeError that says what is wrong */
 export function checkArtifactLabel(name: string, mediaType = DEFAULT_MEDIA_TYPE): string {
   const wrong = findFileNameError(name)
   if (wrong !== undefined) throw new RangeError(`the artifact name ${JSON.stringify(name)} is refused: it ${wrong.detail}. ${wrong.fix}`)

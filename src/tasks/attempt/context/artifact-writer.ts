@@ -1,6 +1,6 @@
 /**
- * The stream behind `ctx.artifact(name)`: the bytes go to the store while they are counted and hashed, and when all are there
- * the artifact is recorded, if the attempt is still the current one. Only then does the stream finish.
+ * The stream behind `ctx.artifact(name)`. The bytes go to the store while they are counted and hashed. When all are
+ * stored, the artifact is recorded if the attempt is still the current one. Only then does the stream finish.
  */
 import { createHash } from 'node:crypto'
 import { PassThrough, Writable } from 'node:stream'
@@ -14,9 +14,9 @@ export interface WrittenArtifact {
 export interface ArtifactWriterOptions {
   store: ArtifactStore
   key: ArtifactKey
-  /** Ends it when it aborts. */
+  /** Aborts the writing. */
   signal?: AbortSignal
-  /** Rejects when it may not be; the bytes are removed then. */
+  /** Rejects when the file may not be recorded; its bytes are then removed. */
   record(written: WrittenArtifact): Promise<void>
 }
 
@@ -27,7 +27,8 @@ export function createArtifactWriter({ store, key, signal, record }: ArtifactWri
   let failure: Error | undefined
   let onFailure: (error: Error) => void = () => {}
   const stored = store.write(key, through)
-  // Told with the next write or the end: whoever writes listens then, and an error that nobody listens for ends the process.
+  // Reported with the next write or the end, when the handler is listening: an error without a listener ends the
+  // process.
   stored.catch((error: Error) => {
     failure = error
     onFailure(error)
@@ -53,8 +54,8 @@ export function createArtifactWriter({ store, key, signal, record }: ArtifactWri
         .then(() => callback(), (error: Error) => store.remove(key).then(() => callback(error), () => callback(error)))
     },
     destroy(error, callback) {
-      // A source that fails leaves nothing behind.
-      if (!through.writableEnded) through.destroy(error ?? new Error('the artifact was given up'))
+      // A failed source leaves nothing behind.
+      if (!through.writableEnded) through.destroy(error ?? new Error('the artifact was abandoned'))
       callback(error)
     },
   })

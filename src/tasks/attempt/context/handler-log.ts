@@ -1,13 +1,13 @@
 /**
- * The log of a run: a pino child whose lines go where the worker's go, and are reported besides, to be stored with the task
+ * The log of a run: a pino child whose lines go to the worker's log, and are also reported, to be stored with the task
  * and shown live.
  *
- * What is stored is one text a line: the message, and its fields as JSON. At most `MAX_LINES` a run, so that a loop that
- * logs cannot fill the database; the worker's own log has them all. The worker's level decides what it prints, and
- * `info` and above is stored whatever that level is.
+ * Each stored line is one text: the message, and its fields as JSON. At most `MAX_LINES` are stored per attempt, so
+ * that a loop that logs cannot fill the database; the worker's own log has them all. The worker's level decides what it
+ * prints; `info` and above is stored whatever that level is.
  *
- * A call never throws, whatever is logged: a log must not fail the task. Fields with the name of something that the worker's line has
- * itself, such as its level or the id of the task, are printed inside `fields`, so that no handler can forge them.
+ * A call never throws, whatever is logged: logging must not fail the task. Fields named like those of the worker's own
+ * line, such as its level or the task's id, are printed inside `fields`, so that no handler can forge them.
  */
 import { pino, type LevelWithSilent, type Logger } from 'pino'
 import { describeError } from '../../../definitions/thrown.js'
@@ -26,7 +26,7 @@ export type ReportLine = (line: { atMs: number; level: LogLine['level']; text: s
 
 /** `bindings` go into the worker's log only. */
 export function createHandlerLog(log: Log, bindings: object, report: ReportLine): Log {
-  // What it is given is what the other has written: errors are plain objects by then.
+  // Its input is the other logger's output: errors are plain objects by then.
   const printed = log.child(bindings, { serializers: { err: (error: unknown) => error } })
   const ownNames = new Set([...NAMES_OF_LINE, ...Object.keys(bindings)])
   let count = 0
@@ -37,7 +37,7 @@ export function createHandlerLog(log: Log, bindings: object, report: ReportLine)
     if (levelNumber(level) < levelNumber(STORED_FROM)) return
     count += 1
     if (count > MAX_LINES) return
-    const text = count < MAX_LINES ? describe(message, fields) : `${MAX_LINES} lines are stored; what follows is in the log of the worker`
+    const text = count < MAX_LINES ? describe(message, fields) : `${MAX_LINES} lines are stored; later lines are only in the worker's log`
     report({ atMs, level, text })
   }
 
@@ -45,9 +45,13 @@ export function createHandlerLog(log: Log, bindings: object, report: ReportLine)
   return guardCalls(level, take)
 }
 
-/** A pino logger none of whose calls throw, nor those of its children, whatever options they are given. What fails is told in a line. */
+/**
+ * A pino logger whose calls never throw, nor those of its children, whatever their options. A failed call is logged as
+ * a line.
+ */
 export function guardCalls(level: string, write: (json: string) => void): Logger {
-  // Past the serializers, formatters and redaction of a child: they may be what failed. So are the fields, which they were to change.
+  // Bypasses the serializers, formatters and redaction of a child, which may be what failed. So are the fields, which
+  // they would have changed.
   const writePlain = (levelNumber: number, message: string) => write(`${JSON.stringify({ level: levelNumber, time: Date.now(), msg: message })}\n`)
   const logMethod = function (this: Logger | undefined, args: Parameters<Logger['info']>, method: (...args: Parameters<Logger['info']>) => void, levelNumber: number) {
     try {
@@ -68,7 +72,7 @@ export function guardCalls(level: string, write: (json: string) => void): Logger
         return instead(this)
       }
     }
-  // Children inherit them, with all that they inherit.
+  // Children inherit these overrides.
   logger.child = guard(child as unknown as (this: Logger, ...args: Parameters<Logger['child']>) => Logger, (self) => self, 'a child logger cannot be made; its parent is used') as unknown as typeof child
   logger.bindings = guard(bindings, () => ({}), 'the bindings of a logger cannot be read')
   logger.setBindings = guard(setBindings, () => {}, 'the bindings of a logger cannot be set')
@@ -84,7 +88,7 @@ export function guardCalls(level: string, write: (json: string) => void): Logger
   })
   return logger
 }
-/** The fields as they are printed: those whose names the line has itself go together under `fields`. */
+/** The fields as printed: those named like fields of the line itself are grouped under `fields`. */
 function setApart(fields: Record<string, unknown>, ownNames: ReadonlySet<string>): Record<string, unknown> {
   const taken = Object.keys(fields).filter((name) => ownNames.has(name))
   if (taken.length === 0) return fields

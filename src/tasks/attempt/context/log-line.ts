@@ -1,8 +1,8 @@
 /**
- * Reads what a pino logger without a base has written: `{"level":30,"time":1764151200000,…,"msg":"text"}`.
+ * Parses lines written by a pino logger without a base: `{"level":30,"time":1764151200000,…,"msg":"text"}`.
  *
- * A field may have the name of something the line has itself, and JSON with a name twice is read as the last one. The level and time of
- * the line are the first things in it, so they are taken from there, and the rest is what was logged.
+ * A logged field may have the name of one of the line's own, and JSON with a duplicate name is read as the last one.
+ * The line's own level and time come first, so they are taken from its start, and the rest is what was logged.
  * @see https://github.com/pinojs/pino/blob/main/docs/api.md
  */
 import { pino } from 'pino'
@@ -18,7 +18,7 @@ export interface ReadLine {
 
 const START = /^\{"level":(\d+),"time":(\d+)/
 
-/** Never throws: a line that cannot be read is its own message. */
+/** Never throws: a line that cannot be parsed becomes its own message. */
 export function readLogLine(json: string): ReadLine {
   const [start = '', level = pino.levels.values['info'], time = Date.now()] = START.exec(json) ?? []
   const line = { level: nameLevel(Number(level)), atMs: Number(time) }
@@ -32,7 +32,7 @@ export function readLogLine(json: string): ReadLine {
   }
 }
 
-/** The highest level that is not above it: a child logger may have levels of its own. */
+/** The highest level that is not above it: a child logger may have custom levels. */
 function nameLevel(number: number): LogLine['level'] {
   const names = Object.entries(pino.levels.values).sort(([, a], [, b]) => b - a)
   return (names.find(([, value]) => value <= number)?.[0] ?? 'trace') as LogLine['level']

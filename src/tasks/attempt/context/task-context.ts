@@ -1,9 +1,10 @@
 /**
- * What a handler is given: see `TaskContext`. Everything in it that writes is fenced by the attempt's number, in the
+ * Creates the context of a handler: see `TaskContext`. All its writes are fenced by the number of the attempt, in the
  * database, because a run that was paused does not know that it is late.
  */
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { serviceOf } from '../../../access/principal.js'
 import type { ArtifactStore } from '../../../artifacts/artifact-store.js'
 import type { Database } from '../../../db/database.js'
 import { isRefusedForGood } from '../../../db/refused-data.js'
@@ -37,11 +38,11 @@ import { createPaceMeter } from './pace.js'
 const MAX_KEY_LENGTH = 200
 const PROGRESS_DATA_LIMITS = { maxBytes: 2_048, maxDepth: 16 }
 const childChecker = createChecker(CreateTask)
-/** How long a later attempt is known to repeat the create of an earlier one. */
+/** How long a later attempt's create is recognized as a repetition of an earlier one. */
 const CHILD_KEY_TTL_MS = 30 * 86_400_000
 const PAUSES = { firstMs: 100, maxMs: 2_000 }
 
-/** What attempts are run with, whichever they are. */
+/** The services of a worker, shared by all attempts. */
 export interface WorkerServices {
   db: Database
   recorder: Recorder
@@ -53,9 +54,9 @@ export interface WorkerServices {
 }
 
 export interface TaskContextDeps extends WorkerServices {
-  /** Called at each sign of life. */
+  /** Called at each heartbeat. */
   alive(): void
-  /** What this result would mean for the task. */
+  /** The settlement for this result of the handler. */
   settleReturned(returned: unknown): Settlement | undefined
 }
 
@@ -68,6 +69,7 @@ export interface OpenTaskContext {
 export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, deps: TaskContextDeps): OpenTaskContext {
   const { db, recorder, log } = deps
   const { id: taskId, tenant, attempt } = claimed
+  const principal = serviceOf(tenant, `task:${taskId}`)
   const ref = { taskId, attempt }
   const underWay = new Map<string, Promise<unknown>>()
   const created = new Map<string, number>()
@@ -98,7 +100,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     return recorded.value
   }
 
-  /** It has happened: while PostgreSQL is away there is nothing better to do than to try again. */
+  /** The effect has happened, so while PostgreSQL is away the record is retried. */
   async function recordDone(key: string, record: EffectRecord): Promise<EffectRecord> {
     try {
       await whenDatabaseAnswers(() => recordEffect(db, ref, key, record))
@@ -109,7 +111,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     }
   }
 
-  /** Tries again while PostgreSQL is away, until the run is asked to end. */
+  /** Retries while PostgreSQL is away, until the run is asked to end. */
   function whenDatabaseAnswers<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
     return retry(ask, {
       ...PAUSES,
@@ -131,11 +133,11 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
       return returned as Value
     })
     const result = await commit.catch((error: unknown) => {
-      // Whether it was committed is not known; if it was, the attempt that is put back is refused.
+      // Whether it was committed is unknown. If it was, the claim refuses the attempt that is put back.
       throw isUnavailable(error) ? new DatabaseAwayError('PostgreSQL went away during a transaction', { cause: error }) : error
     })
     isCommitted = true
-    // A publication that is lost here is found by the watchers' position check.
+    // If this publication is lost, the hub's position check finds the event.
     if (event !== undefined) recorder.announce(event)
     return result
   }
@@ -153,7 +155,7 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     const task = readNewTask(readChild({ ...options, type, ...(payload !== undefined && { payload }) }), { tenant, parentId: taskId }, deps.registry)
     await assertCurrent()
     const once = { key: boundKey(`child of ${taskId}: ${name}`), fingerprint: type, ttlMs: CHILD_KEY_TTL_MS }
-    return whenDatabaseAnswers(() => createTaskOnce(db, task, once))
+    return whenDatabaseAnswers(() => createTaskOnce(principal, db, task, once))
   }
 
   function writeArtifact(name: string, givenType: string | undefined): Writable {
@@ -180,12 +182,12 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   }
 
   async function readArtifact(name: string, owner: TaskId): Promise<Readable> {
-    const found = (await whenDatabaseAnswers(() => readArtifacts(db, tenant, owner))).find((artifact) => owner !== taskId || artifact.name === name)
+    const found = (await whenDatabaseAnswers(() => readArtifacts(principal, db, owner))).find((artifact) => owner !== taskId || artifact.name === name)
     if (found === undefined) throw new PermanentFailure(owner === taskId ? `there is no artifact ${name}` : `there is no upload ${owner}. Send the file first: POST /api/uploads.`)
     return deps.artifacts.read({ owner, attempt: found.attempt, name: found.name })
   }
 
-  /** Empty when it does not fit: a hint is no reason to fail the task. */
+  /** Empty when the data does not fit: progress is a hint and must not fail the task. */
   function readData(data: unknown): { data?: unknown } {
     if (data === undefined) return {}
     const stored = toStorable(data, PROGRESS_DATA_LIMITS)
@@ -197,8 +199,8 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   }
 
   const context: TaskContext = {
-    ...{ taskId, tenant, attempt, signal, db },
-    // Made when they are first used: most handlers ask for neither.
+    ...{ taskId, tenant, principal, attempt, signal, db },
+    // Created on first use: most handlers need neither.
     get task() {
       return (task ??= toTask(claimed))
     },
@@ -243,7 +245,7 @@ function isCount(value: unknown): boolean {
   return typeof value === 'number' && value >= 0 && Number.isFinite(value)
 }
 
-/** What a client may not ask for, a handler may not either. @throws NewTaskError */
+/** Applies the rules for clients to a handler's create. @throws NewTaskError */
 function readChild(child: CreateTask): CreateTask {
   const stored = toStorable(child, { maxBytes: Infinity, maxDepth: MAX_BODY_DEPTH })
   const errors = stored.violation ? [stored.violation] : childChecker.check(stored.value)

@@ -1,0 +1,41 @@
+/** Every page that the server has, in a browser without JavaScript: it says what it is, leads on, and shows nothing empty. */
+import t from 'tap'
+import { PAGES } from '../../public/pages.js'
+import { startApp, startWebBeside } from '../helpers/app.js'
+import { launchBrowser } from '../helpers/browser.js'
+
+const app = await startApp(t)
+const browser = await launchBrowser(t)
+const ADDRESSES = ['/docs', '/docs/', '/docs/problems', '/playground.html', ...PAGES.map(({ path }) => path.replace(/:\w+/, 'x'))]
+
+for (const base of ['', '/taskwire']) {
+  t.test(`${base}/`, async (t) => {
+    const address = base === '' ? app.address : await startWebBeside(t, app, { BASE_PATH: base })
+    const context = await browser.newContext({ javaScriptEnabled: false })
+    t.teardown(() => context.close())
+    const page = await context.newPage()
+    const links = new Set<string>()
+    for (const path of ADDRESSES) {
+      await page.goto(address + base + path)
+      t.ok(await page.getByRole('heading', { level: 1 }).first().isVisible(), `${path} says what it is`)
+      t.match(await page.title(), /Taskwire|Types|protocol/, path)
+      t.ok((await page.locator('body').innerText()).length > 200, `${path} is not blank`)
+      for (const table of await page.locator('table, ol, ul').all()) {
+        if (await table.isVisible()) t.not((await table.innerText()).trim(), '', `${path}: nothing empty is shown`)
+      }
+      for (const link of await page.locator('a[href]:visible').all()) links.add(await link.evaluate((element) => (element as unknown as { href: string }).href))
+    }
+    for (const name of ['/openapi.json', '/asyncapi.json', '/docs/problems']) t.ok(links.has(address + base + name), `${name} is linked`)
+    for (const link of new Set([...links].map((link) => link.replace(/#.*/, '')))) t.equal((await fetch(link)).status, 200, link)
+  })
+}
+
+t.test('/docs lists each call', async (t) => {
+  const document = (await (await fetch(`${app.address}/openapi.json`)).json()) as { paths: Record<string, Record<string, { summary: string }>> }
+  for (const path of ['/docs', '/docs/']) {
+    const html = await (await fetch(app.address + path)).text()
+    for (const [name, operations] of Object.entries(document.paths)) {
+      for (const method of Object.keys(operations)) t.match(html, `<code>${method.toUpperCase()} ${name}</code>`)
+    }
+  }
+})
