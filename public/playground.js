@@ -7,12 +7,13 @@ import { h, setText } from './parts/dom.js'
 import { createStatus } from './parts/status.js'
 import { describeFailure } from './parts/trouble.js'
 import { baseUrl, getJson, readUntilDone } from './server/api.js'
+import { CLOSES } from './protocol.js'
 import { createTask, fold, isFinal, shouldReconnect } from './task-stream.js'
 import { connection as connectionText, playground as text, task as taskText } from './text/en.js'
 
 const element = (id) => document.getElementById(id)
 /** Slow enough to drop the connection in each status. */
-const TASK = { title: 'playground', payload: { steps: 12, stepMs: 500 }, delayMs: 3000 }
+const TASK = { title: 'playground', payload: { steps: 12, stepMs: 500 }, delayMs: 3_000 }
 
 let task
 let socket
@@ -117,8 +118,8 @@ function describe(message, outcome, isMissed) {
 
 function closed(code) {
   socket = undefined
-  note(text.closedNote(code, code === 1000 ? text.hasEnded : shouldReconnect(code) ? text.connectAgain : text.stop))
-  if (code === 1000) say('finished', connectionText.finished)
+  note(text.closedNote(code, code === CLOSES.ended.code ? text.hasEnded : shouldReconnect(code) ? text.connectAgain : text.stop))
+  if (code === CLOSES.ended.code) say('finished', connectionText.finished)
   else say('away', text.closed(code))
 }
 

@@ -3,15 +3,10 @@ import type { Problem } from '../src/protocol/errors.js'
 import type { CreateTask } from '../src/protocol/http.js'
 import type { Selection } from '../src/protocol/subscription.js'
 import type { ListCounts, ListRequest, ListStreamMessage } from '../src/protocol/list.js'
-import type { Status } from '../src/protocol/status.js'
 import type { StreamMessage } from '../src/protocol/stream.js'
 import type { Progress, Task, TaskId, TaskSummary } from '../src/protocol/task.js'
 
-/** Whether no other status can follow this one. */
-export function isFinal(status: Status): boolean
-
-/** Whether to reconnect after this WebSocket close code: 1000 and 4500-4999 mean stop. */
-export function shouldReconnect(code: number): boolean
+export { isFinal, shouldReconnect } from './protocol.js'
 
 /** `applied`: the task is up to date with the message. `stale`: already known. `gap`: an earlier message is missing. */
 export type FoldOutcome = 'applied' | 'stale' | 'gap'

@@ -28,10 +28,11 @@ import { requestJson } from './client/requests.js'
 import { TaskWatch } from './client/task-watch.js'
 import { TasksWatch } from './client/tasks-watch.js'
 
-export { shouldReconnect, WatchError } from './client/closes.js'
-export { fold, isFinal } from './client/fold.js'
+export { WatchError } from './client/closes.js'
+export { fold } from './client/fold.js'
 export { openLive, watchList } from './client/live.js'
 export { ConnectionError, ProblemError } from './client/requests.js'
+export { isFinal, shouldReconnect } from './protocol.js'
 
 const REQUEST_DEADLINE_MS = 30_000
 

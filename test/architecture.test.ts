@@ -30,7 +30,7 @@ t.test('each step of the walk imports or is imported by an earlier one, or is re
 
 t.test('each rule of the table is in the file that it names', async (t) => {
   const rows = [...table.matchAll(/^\| (.+?) \| (`.+) \|$/gm)]
-  t.equal(rows.length, 20)
+  t.ok(rows.length >= 20, `${rows.length} rules`)
   for (const [, rule, where = ''] of rows) {
     const [files = '', name] = where.split(': ')
     const [first = '', ...others] = files.split(', ').map((file) => file.replaceAll('`', ''))

@@ -1,2 +1,2 @@
 /** Types of `fold.js`. */
-export { fold, isFinal } from '../task-stream.js'
+export { fold } from '../task-stream.js'

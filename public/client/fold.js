@@ -1,11 +1,5 @@
-/** A watcher's copy of a task: how a message changes it, and when the task has ended. */
-
-const FINAL_STATUSES = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED'])
-
-/** Whether no other status can follow this one. */
-export function isFinal(status) {
-  return FINAL_STATUSES.has(status)
-}
+/** A watcher's copy of a task: how a message changes it. */
+import { isFinal } from '../protocol.js'
 
 /**
  * The one rule by which a watcher turns messages into the task it shows. A snapshot replaces the copy; a version at or

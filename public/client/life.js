@@ -4,12 +4,11 @@
  */
 import { retryAfterMs } from './closes.js'
 import { urlOf } from './connections.js'
+import { MAX_SILENCE_MS } from '../protocol.js'
 
 const MIN_DELAY_MS = 250
 const MAX_DELAY_MS = 10_000
 const CONNECT_DEADLINE_MS = 10_000
-/** Twice the longest silence of a server. */
-export const MAX_SILENCE_MS = 30_000
 /**
  * A timer that fires this late was held back together with everything else: the machine slept, or the tab is in the
  * background.

@@ -1,9 +1,8 @@
 /** The transports of `live.js`: a WebSocket, or a response of server-sent events. */
+import { BROKEN, DEFAULT_LIST_ROWS, MAX_IDS_IN_URL } from '../protocol.js'
 import { openSocket, readEventStream, urlOf } from './connections.js'
 import { openSlot } from './stream-slots.js'
 
-/** The maximum number of tasks in a stream of server-sent events. */
-const MAX_IDS_IN_URL = 200
 /**
  * A stream without a slot ends this long after the list and every task have been received, and in any case after the
  * longest time.
@@ -79,8 +78,8 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
     const onBegun = () => ++begunCount === groups.length && isBrief && endAfter(BRIEF_MS.begun)
     for (const group of groups) {
       follow(group, signal, onBegun).then(
-        (retryMs) => signal.aborted || onClose(1006, retryMs && `retryAfterMs=${retryMs}`),
-        () => signal.aborted || onClose(1006, ''),
+        (retryMs) => signal.aborted || onClose(BROKEN, retryMs && `retryAfterMs=${retryMs}`),
+        () => signal.aborted || onClose(BROKEN, ''),
       )
     }
   }
@@ -131,7 +130,7 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
 }
 
 function queryOf(list, tasks) {
-  const { filter = {}, limit = 50, before } = list?.list ?? {}
+  const { filter = {}, limit = DEFAULT_LIST_ROWS, before } = list?.list ?? {}
   const query = new URLSearchParams(list ? { list: limit, ...filter, ...(before !== undefined && { cursor: before }) } : {})
   if (tasks.length > 0) {
     const versions = new Map(tasks.map(({ taskId, task }) => [taskId, task?.version ?? 0]))

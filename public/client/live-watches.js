@@ -1,6 +1,7 @@
 /** The watches of `live.js`: a list, or one task. They hold and report what the connection receives. */
+import { CLOSES, compareRows, isFinal } from '../protocol.js'
 import { STOP_REASONS, WatchError } from './closes.js'
-import { fold, isFinal } from './fold.js'
+import { fold } from './fold.js'
 import { WatchSession } from './life.js'
 
 /** The part shared by both kinds of watches. The connection assigns `id`. */
@@ -68,7 +69,7 @@ export class ListWatch extends Watch {
   }
 
   receive(message) {
-    if (message.id === this.id && message.type === 'refused') return this.stop(4500, message.detail)
+    if (message.id === this.id && message.type === 'refused') return this.stop(CLOSES.protocolError.code, message.detail)
     if (message.id === this.id && message.type === 'subscribed') {
       this.#name = message.list
       this.#revision = 0
@@ -93,20 +94,13 @@ export class ListWatch extends Watch {
 
   #show(message, { nextCursor, newer, counts }) {
     this.#revision = message.revision
-    this.view = { items: [...this.#rows.values()].sort(orderOf(this.#list.filter)), nextCursor, newer, counts }
+    this.view = { items: [...this.#rows.values()].sort(compareRows(this.#list.filter ?? {})), nextCursor, newer, counts }
     this.life.report({ view: this.view, message })
   }
 }
 
 function sameRow(held, row) {
   return held !== undefined && JSON.stringify(held) === JSON.stringify(row) ? held : row
-}
-
-/** Newest first: by id, or by creation time if the filter has one. */
-function orderOf({ createdAfter, createdBefore } = {}) {
-  const byId = (a, b) => (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)
-  if (createdAfter === undefined && createdBefore === undefined) return byId
-  return (a, b) => (a.createdAt < b.createdAt ? 1 : a.createdAt > b.createdAt ? -1 : byId(a, b))
 }
 
 export class LiveTaskWatch extends Watch {
@@ -135,8 +129,8 @@ export class LiveTaskWatch extends Watch {
   retryNow() {}
 
   receive(message) {
-    if (message.type === 'subscribed' && message.missing?.includes(this.taskId)) return this.stop(4504, STOP_REASONS[4504])
-    if (message.type === 'refused' && message.id === this.id) return this.stop(4500, message.detail)
+    if (message.type === 'subscribed' && message.missing?.includes(this.taskId)) return this.stop(CLOSES.notFound.code, STOP_REASONS[CLOSES.notFound.code])
+    if (message.type === 'refused' && message.id === this.id) return this.stop(CLOSES.protocolError.code, message.detail)
     if (message.taskId !== this.taskId) return
     const before = this.task
     const { task, outcome } = fold(before, message)
@@ -150,7 +144,7 @@ export class LiveTaskWatch extends Watch {
   }
 
   finish(connection, error) {
-    this.#reject(error ?? new WatchError(1000, 'The watch was closed'))
+    this.#reject(error ?? new WatchError(CLOSES.ended.code, 'The watch was closed'))
     super.finish(connection, error)
   }
 

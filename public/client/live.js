@@ -8,12 +8,12 @@
  */
 import { LINKS } from './live-links.js'
 import { ListWatch, LiveTaskWatch } from './live-watches.js'
-import { shouldReconnect, STOP_REASONS } from './closes.js'
+import { BROKEN, CLOSES, isPassingRefusal, MAX_SILENCE_MS, shouldReconnect } from '../protocol.js'
+import { retryAfterMs, STOP_REASONS } from './closes.js'
 import { urlOf } from './connections.js'
 
 const CHECK_MS = 2_000
 const PING_AFTER_MS = 10_000
-const MAX_SILENCE_MS = 30_000
 /** How long a connection without watches is kept for the next one. */
 const LINGER_MS = 1_000
 /** After this many attempts without data, the next transport is used. */
@@ -98,7 +98,7 @@ class Live {
       this.#link?.changed(watch.id, undefined)
       if (this.#watches.size === 0) this.#lingerThenDisconnect()
     },
-    reconnect: () => this.#lost(1006, '', { isHeard: true }),
+    reconnect: () => this.#lost(BROKEN, '', { isHeard: true }),
   }
 
   #add(watch) {
@@ -139,7 +139,7 @@ class Live {
       onSign: hear,
       onMessage: (message) => {
         hear()
-        if (!message) return this.#lost(1006, '', seen)
+        if (!message) return this.#lost(BROKEN, '', seen)
         if (!seen.isHeard) this.#begin(seen)
         this.#receive(message)
       },
@@ -147,7 +147,7 @@ class Live {
     })
     this.#checks = setInterval(() => {
       const silentMs = performance.now() - seen.heardAt
-      if (silentMs > MAX_SILENCE_MS) this.#lost(1006, '', seen)
+      if (silentMs > MAX_SILENCE_MS) this.#lost(BROKEN, '', seen)
       else if (silentMs > PING_AFTER_MS) this.#link?.ping()
     }, CHECK_MS)
   }
@@ -160,14 +160,14 @@ class Live {
   }
 
   #receive(message) {
-    if (message.type === 'refused' && (message.code === 'unavailable' || message.code === 'overloaded')) return this.#lost(1006, '', { isHeard: true })
+    if (message.type === 'refused' && isPassingRefusal(message.code)) return this.#lost(BROKEN, '', { isHeard: true })
     for (const watch of [...this.#watches.values()]) watch.receive(message)
   }
 
   async #lost(code, reason, seen) {
     this.#disconnect()
     if (this.#isClosed || this.#watches.size === 0) return
-    if (code !== 1000 && !shouldReconnect(code)) return this.#stop(code, STOP_REASONS[code] ?? reason)
+    if (code !== CLOSES.ended.code && !shouldReconnect(code)) return this.#stop(code, STOP_REASONS[code] ?? reason)
     let isAway = false
     if (!seen.isHeard) {
       this.#timer = -1 // no other connection starts meanwhile
@@ -179,10 +179,9 @@ class Live {
       }
     }
     const { minDelayMs = 250, maxDelayMs = 10_000 } = this.#options
-    const asked = /\bretryAfterMs=(\d+)/.exec(reason)
-    const delayMs = asked ? Math.min(Number(asked[1]), 60_000) : Math.random() * Math.min(maxDelayMs, minDelayMs * 2 ** this.#failureCount)
+    const delayMs = retryAfterMs(reason) ?? Math.random() * Math.min(maxDelayMs, minDelayMs * 2 ** this.#failureCount)
     this.#failureCount++
-    const when = delayMs < 1000 ? '' : ` in ${Math.round(delayMs / 1000)} s`
+    const when = delayMs < 1_000 ? '' : ` in ${Math.round(delayMs / 1_000)} s`
     const state = isAway ? { state: 'away', text: `Server unreachable, retrying${when}…` } : { state: 'reconnecting', text: `Reconnecting${when}…` }
     this.#show({ ...state, retryAt: Date.now() + delayMs })
     this.#timer = setTimeout(() => this.#connect(), delayMs)

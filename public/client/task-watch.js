@@ -1,7 +1,8 @@
 /** Follows one task until it ends, over any available transport. */
-import { isOfTaskwire, shouldReconnect, STOP_CODE_OF_HTTP_STATUS, STOP_REASONS, WatchError } from './closes.js'
+import { BROKEN, CLOSES, isFinal, shouldReconnect } from '../protocol.js'
+import { isOfTaskwire, STOP_CODE_OF_HTTP_STATUS, STOP_REASONS, WatchError } from './closes.js'
 import { urlOf } from './connections.js'
-import { fold, isFinal } from './fold.js'
+import { fold } from './fold.js'
 import { describeSilence, WatchSession } from './life.js'
 import { readProblem } from './requests.js'
 import { TRANSPORTS } from './transports.js'
@@ -54,7 +55,7 @@ export class TaskWatch {
   }
 
   close() {
-    this.#reject(new WatchError(1000, 'The watch was closed'))
+    this.#reject(new WatchError(CLOSES.ended.code, 'The watch was closed'))
     this.#life.end({ state: 'closed', text: 'Closed' })
   }
 
@@ -73,14 +74,14 @@ export class TaskWatch {
 
   #connect() {
     const seen = { isOpen: false, liveAt: Infinity }
-    this.#life.expectStart(() => this.#lost(1006, '', seen))
+    this.#life.expectStart(() => this.#lost(BROKEN, '', seen))
     this.#life.line = TRANSPORTS[this.#transports[this.#way]](this.#id, this.#task?.version, this.#options, {
       onOpen: () => (seen.isOpen = true),
       onSign: () => this.#life.hear(),
       onMessage: (message) => {
         this.#life.hear()
         if (seen.liveAt === Infinity) {
-          this.#life.expectSigns((silentMs) => this.#lost(1006, '', { ...seen, silentMs }))
+          this.#life.expectSigns((silentMs) => this.#lost(BROKEN, '', { ...seen, silentMs }))
           seen.liveAt = performance.now()
           this.#muteCount = 0
           this.#life.show({ state: 'live', text: 'Live' })
@@ -92,7 +93,7 @@ export class TaskWatch {
   }
 
   #receive(message, seen) {
-    if (!message) return this.#lost(1006, '', seen)
+    if (!message) return this.#lost(BROKEN, '', seen)
     if (message.type === 'log') return this.#receiveLine(message)
     const before = this.#task
     const { task, outcome } = fold(before, message)
@@ -119,7 +120,7 @@ export class TaskWatch {
 
   /** Immediately the first time; if the server repeats the same gap, with the usual delays. */
   #refill(seen) {
-    if (this.#life.failureCount > 0) return this.#lost(1006, '', seen)
+    if (this.#life.failureCount > 0) return this.#lost(BROKEN, '', seen)
     this.#life.failureCount = 1
     this.#life.disconnect()
     this.#connect()
@@ -128,16 +129,16 @@ export class TaskWatch {
   async #lost(code, reason, seen) {
     this.#life.disconnect()
     if (this.#task && isFinal(this.#task.status)) return this.#finish()
-    if (code !== 1000 && !shouldReconnect(code)) return this.#stop(code, STOP_REASONS[code] ?? reason)
+    if (code !== CLOSES.ended.code && !shouldReconnect(code)) return this.#stop(code, STOP_REASONS[code] ?? reason)
     const refusal = seen.isOpen ? undefined : await this.#askForRefusal()
     if (this.#life.isEnded) return
     if (refusal?.stopCode) return this.#stop(refusal.stopCode, refusal.title)
     if (seen.liveAt === Infinity && !isOfTaskwire(code)) this.#countMute(seen.isOpen || refusal.isAnswered)
-    // A close with 1000 that left the task unfinished was not the end of the stream: resume as after any other.
+    // A close with `ended` that left the task unfinished was not the end of the stream: resume as after any other.
     if (performance.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#life.failureCount = 0
     const isAway = refusal !== undefined && !refusal.isAnswered
     this.#life.reconnectLater(reason, () => this.#connect(), (delayMs) => {
-      const when = delayMs < 1000 ? '' : ` in ${Math.round(delayMs / 1000)} s`
+      const when = delayMs < 1_000 ? '' : ` in ${Math.round(delayMs / 1_000)} s`
       if (isAway) return { state: 'away', text: `Server unreachable, retrying${when}…` }
       return { state: 'reconnecting', text: `${describeSilence(seen.silentMs)}Reconnecting${when}…` }
     })

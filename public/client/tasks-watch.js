@@ -1,10 +1,8 @@
-import { shouldReconnect, STOP_REASONS, WatchError } from './closes.js'
+import { BROKEN, CLOSES, isFinal, isPassingRefusal, MAX_SELECTED_IDS, shouldReconnect } from '../protocol.js'
+import { STOP_REASONS, WatchError } from './closes.js'
 import { openSocket, urlOf } from './connections.js'
-import { fold, isFinal } from './fold.js'
+import { fold } from './fold.js'
 import { describeSilence, WatchSession } from './life.js'
-
-/** The maximum number of tasks in one subscription. */
-const MAX_IDS = 1_000
 
 /**
  * One socket for a selection of tasks. Each task gets the guarantees of a watch; after a lost connection, it subscribes
@@ -43,7 +41,7 @@ export class TasksWatch {
   }
 
   #connect() {
-    this.#life.expectStart(() => this.#lost(1006, ''))
+    this.#life.expectStart(() => this.#lost(BROKEN, ''))
     const ways = {
       onOpen: () => this.#life.line.send(this.#request('all', this.#selection)),
       onMessage: (message) => {
@@ -59,7 +57,7 @@ export class TasksWatch {
   #request(id, selection) {
     const named = selection.ids && new Set(selection.ids.map((name) => name.toLowerCase()))
     const held = this.#held().filter((task) => !named || named.has(task.id)).sort((a, b) => (a.id < b.id ? 1 : -1))
-    return { type: 'subscribe', id, selection, since: Object.fromEntries(held.slice(0, MAX_IDS).map((task) => [task.id, task.version])) }
+    return { type: 'subscribe', id, selection, since: Object.fromEntries(held.slice(0, MAX_SELECTED_IDS).map((task) => [task.id, task.version])) }
   }
 
   /** The tasks that have not ended. */
@@ -68,13 +66,13 @@ export class TasksWatch {
   }
 
   #receive(message) {
-    if (!message) return this.#lost(1006, '')
-    if (message.type === 'refused' && message.code !== 'unavailable') return this.#stop(4500, message.detail)
-    if (message.type === 'refused') return this.#lost(1006, '')
+    if (!message) return this.#lost(BROKEN, '')
+    if (message.type === 'refused' && !isPassingRefusal(message.code)) return this.#stop(CLOSES.protocolError.code, message.detail)
+    if (message.type === 'refused') return this.#lost(BROKEN, '')
     if (message.type === 'subscribed') return this.#begin(message)
     const before = this.#tasks.get(message.taskId)
     const { task, outcome } = fold(before, message)
-    if (outcome === 'gap') return this.#lost(1006, '')
+    if (outcome === 'gap') return this.#lost(BROKEN, '')
     if (outcome === 'stale' || task === before) return
     this.#tasks.set(task.id, task)
     const isRepeated = message.type === 'snapshot' && !message.reset && task.version === before?.version
@@ -83,19 +81,19 @@ export class TasksWatch {
 
   /** Held tasks that are no longer selected may have changed meanwhile: they are requested by id. */
   #begin({ id }) {
-    this.#life.expectSigns((silentMs) => this.#lost(1006, '', silentMs))
+    this.#life.expectSigns((silentMs) => this.#lost(BROKEN, '', silentMs))
     this.#life.failureCount = 0
     this.#life.show({ state: 'live', text: 'Live' })
     if (id !== 'all' || this.#selection.ids) return
     const ids = this.#held().map((task) => task.id)
-    for (let start = 0; start < ids.length; start += MAX_IDS) {
-      this.#life.line.send(this.#request(`held ${start}`, { ids: ids.slice(start, start + MAX_IDS) }))
+    for (let start = 0; start < ids.length; start += MAX_SELECTED_IDS) {
+      this.#life.line.send(this.#request(`held ${start}`, { ids: ids.slice(start, start + MAX_SELECTED_IDS) }))
     }
   }
 
   #lost(code, reason, silentMs) {
     this.#life.disconnect()
-    if (!shouldReconnect(code) && code !== 1000) return this.#stop(code, STOP_REASONS[code] ?? reason)
+    if (!shouldReconnect(code) && code !== CLOSES.ended.code) return this.#stop(code, STOP_REASONS[code] ?? reason)
     const text = `${describeSilence(silentMs)}Reconnecting…`
     this.#life.reconnectLater(reason, () => this.#connect(), () => ({ state: 'reconnecting', text }))
   }

@@ -3,7 +3,7 @@
  * `close` it reports nothing.
  */
 import { openSocket, readEventStream, urlOf } from './connections.js'
-import { MAX_SILENCE_MS } from './life.js'
+import { BROKEN, MAX_SILENCE_MS } from '../protocol.js'
 import { openSlot } from './stream-slots.js'
 
 /** Shorter than the longest silence, so that an answer arrives in time. */
@@ -122,8 +122,8 @@ function openRequests(line, follow) {
   const { signal } = controller
   const whileOpen = (tell) => (value) => signal.aborted || tell(value)
   follow({ onOpen: whileOpen(line.onOpen), onSign: whileOpen(line.onSign), onMessage: whileOpen(line.onMessage) }, signal).then(
-    (retryMs) => signal.aborted || line.onClose(1006, retryMs && `retryAfterMs=${retryMs}`),
-    () => signal.aborted || line.onClose(1006, ''),
+    (retryMs) => signal.aborted || line.onClose(BROKEN, retryMs && `retryAfterMs=${retryMs}`),
+    () => signal.aborted || line.onClose(BROKEN, ''),
   )
   return { close: () => controller.abort() }
 }

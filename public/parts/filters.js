@@ -3,13 +3,13 @@
  * them. Status and type can be chosen; the other filters of `GET /api/tasks` are also read from the address, shown, and
  * can be removed.
  */
+import { STATUSES } from '../protocol.js'
 import { list as text } from '../text/en.js'
 import { h, setText } from './dom.js'
 
-const STATUSES = ['SCHEDULED', 'WAITING', 'PENDING', 'PROCESSING', 'RETRYING', 'CANCELLING', 'COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED']
-
-/** Filters of the API that have no control here. */
-const OTHERS = ['tag', 'queue', 'batch', 'parent', 'createdAfter', 'createdBefore', 'q']
+/** Filters with a control here. The server names all filters of the API in the document; the others have no control. */
+const CHOSEN = ['status', 'type']
+const OTHERS = document.querySelector('meta[name="taskwire-filters"]').content.split(' ').filter((name) => !CHOSEN.includes(name))
 
 /** Calls `onChange` when the filters change, here or through the address. */
 export function createFilters(onChange) {

@@ -1,9 +1,13 @@
+// @ts-check
 /** The status of a task, shown by shape, word and colour. */
 import { h, setAttribute, setText } from './dom.js'
 
 const SVG_NAMESPACE = 'http://www.w3.org/2000/svg'
 
-/** One shape for each status, 16 by 16. */
+/**
+ * One shape for each status, 16 by 16.
+ * @satisfies {Record<import('../protocol.js').Status, string>}
+ */
 const STATUS_SHAPES = {
   SCHEDULED: 'M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2M8 5v3.300l2.200 1.500',
   WAITING: 'M5.500 4v8M10.500 4v8',
@@ -17,7 +21,10 @@ const STATUS_SHAPES = {
   EXPIRED: 'M4 2.500h8M4 13.500h8M5 2.500c0 3 6 8 6 11M11 2.500c0 3-6 8-6 11',
 }
 
-/** @returns `{ element, update(status) }` */
+/**
+ * @param {import('../protocol.js').Status} status
+ * @returns `{ element, update(status) }`
+ */
 export function createStatus(status) {
   const shape = document.createElementNS(SVG_NAMESPACE, 'path')
   const icon = document.createElementNS(SVG_NAMESPACE, 'svg')
@@ -26,6 +33,7 @@ export function createStatus(status) {
   icon.append(shape)
   const word = h('span')
   const element = h('span', { class: 'status' }, icon, word)
+  /** @param {import('../protocol.js').Status} status */
   const update = (status) => {
     setAttribute(element, 'data-status', status)
     setAttribute(shape, 'd', STATUS_SHAPES[status] ?? STATUS_SHAPES.PENDING)

@@ -1,5 +1,6 @@
 /** The live list: filters, one row for each task, more on request. It is at most about a second behind the server. */
 import { linkTo } from '../addresses.js'
+import { DEFAULT_LIST_ROWS, MAX_LIST_ROWS } from '../protocol.js'
 import { watchList } from '../server/connection.js'
 import { whenTypesKnown } from '../server/types.js'
 import { list as text } from '../text/en.js'
@@ -8,9 +9,6 @@ import { createFilters } from './filters.js'
 import { Rows } from './rows.js'
 
 const SKELETON_COUNT = 6
-const STEP = 50
-/** The maximum number of rows. */
-const MAX_ROWS = 1_000
 
 /** Fills `root` with the list. */
 export function startTaskList(root) {
@@ -25,9 +23,9 @@ class TaskList {
   #rows = new Rows({ onHeld: (count) => this.#showArrivals(count) })
   #arrivals = h('button', { type: 'button', class: 'arrivals', hidden: true, click: () => this.#rows.settle() })
   #more = h('button', { type: 'button', class: 'button quiet more', hidden: true, click: () => this.#loadMore() }, text.loadMore)
-  #limitNote = h('p', { class: 'hint', hidden: true }, text.limit(MAX_ROWS))
+  #limitNote = h('p', { class: 'hint', hidden: true }, text.limit(MAX_LIST_ROWS))
   #empty = h('div', { class: 'empty', hidden: true })
-  #limit = STEP
+  #limit = DEFAULT_LIST_ROWS
   #watch
 
   constructor(root) {
@@ -55,7 +53,7 @@ class TaskList {
   #restart() {
     this.#watch?.close()
     this.#watch = undefined
-    this.#limit = STEP
+    this.#limit = DEFAULT_LIST_ROWS
     this.start()
   }
 
@@ -63,15 +61,15 @@ class TaskList {
     this.#rows.show(items)
     this.filters.showCounts(counts)
     setText(this.#more, text.loadMore)
-    this.#more.hidden = nextCursor === null || this.#limit >= MAX_ROWS
-    this.#limitNote.hidden = nextCursor === null || this.#limit < MAX_ROWS
+    this.#more.hidden = nextCursor === null || this.#limit >= MAX_LIST_ROWS
+    this.#limitNote.hidden = nextCursor === null || this.#limit < MAX_LIST_ROWS
     this.#empty.hidden = items.length > 0
     if (items.length === 0) this.#empty.replaceChildren(...this.#describeEmptiness())
   }
 
   /** The current rows stay until the longer list has arrived. */
   #loadMore() {
-    this.#limit = Math.min(this.#limit + STEP, MAX_ROWS)
+    this.#limit = Math.min(this.#limit + DEFAULT_LIST_ROWS, MAX_LIST_ROWS)
     setText(this.#more, text.loading)
     this.#watch.change({ filter: this.filters.read(), limit: this.#limit })
   }

@@ -4,12 +4,13 @@
  *
  * While it is not live, the present is unknown: counters stop at the time of the last message.
  */
+import { HEARTBEAT_MS } from '../protocol.js'
 import { openLive } from '../task-stream.js'
 import { connection as text } from '../text/en.js'
 import { baseUrl, serverNow, tellReachable, whenReachable } from './api.js'
 
-/** The server sends something every 15 s. After a longer silence it may be gone; after 30 s the client reconnects. */
-const QUIET_MS = 17_000
+/** After a silence longer than a heartbeat and its way the server may be gone; after `MAX_SILENCE_MS` the client reconnects. */
+const QUIET_MS = HEARTBEAT_MS + 2_000
 const listeners = new Set()
 /** Idle while nothing is watched. */
 let standing = { state: 'idle', text: '' }

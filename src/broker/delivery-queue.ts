@@ -10,6 +10,7 @@
  * - Every call to BullMQ has a deadline: some calls never settle, whatever BullMQ's options say.
  */
 import { Queue, type BackendFactory, type IQueueBackend, type WorkerOptions } from 'bullmq'
+import { MAX_PRIORITY } from '../protocol/limits.js'
 import { settlesWithin, withDeadline } from '../timing/deadline.js'
 import type { ConsumeOptions, Delivery, DeliveryQueue } from './broker.js'
 import { openConsumer, type OpenConsumer, type OpenWorker } from './delivery-consumer.js'
@@ -19,7 +20,6 @@ import type { IncidentLog } from './incident-log.js'
 
 const DEFAULT_QUEUE = 'default'
 const JOB_NAME = 'attempt'
-const HIGHEST_PRIORITY = 9
 const DEADLINE_MS = 2_000
 const OPEN_DEADLINE_MS = 5_000
 const CLOSE_GRACE_MS = 1_000
@@ -159,7 +159,7 @@ async function ask<T>(what: string, work: Promise<T>, deadlineMs: number): Promi
 
 function jobOf(delivery: Delivery) {
   const { taskId, attempt, queue, priority } = delivery
-  const opts = { jobId: `${taskId}-a${attempt}`, priority: HIGHEST_PRIORITY + 1 - priority }
+  const opts = { jobId: `${taskId}-a${attempt}`, priority: MAX_PRIORITY + 1 - priority }
   return { name: JOB_NAME, data: { taskId, attempt, queue, priority }, opts }
 }
 

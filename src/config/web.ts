@@ -3,6 +3,7 @@ import { isIP, isIPv4 } from 'node:net'
 import { domainToASCII } from 'node:url'
 import { Type } from 'typebox'
 import { splitList } from '../environment.js'
+import { HEARTBEAT_MS, MAX_SILENCE_MS } from '../protocol/limits.js'
 import { integer } from './kinds.js'
 import { artifacts, definitions, dispatch } from './shared.js'
 
@@ -36,7 +37,10 @@ const watchedDirs = Type.String({
 const maxStreamsPerAddress = integer(1, 1_000_000, 1_000, 'the most open streams per client address')
 const maxStreamsPerKey = integer(1, 1_000_000, 1_000, 'the most open streams per key (Authorization: Bearer …), from any address')
 const maxStreams = integer(1, 1_000_000, 20_000, 'the most open streams per web process')
-const streamHeartbeatSeconds = integer(1, 20, 15, 'the longest silence of a stream before it sends a heartbeat. Clients treat 30 s of silence as a dead connection')
+const streamHeartbeatSeconds = integer(
+  ...[1, 20, HEARTBEAT_MS / 1_000] as const,
+  `the longest silence of a stream before it sends a heartbeat. Clients treat ${MAX_SILENCE_MS / 1_000} s of silence as a dead connection`,
+)
 const trustProxy = Type.Refine(
   Type.String({
     default: '',

@@ -1,5 +1,6 @@
 /** Checks the options of a definition when types are registered, because the project may not be type-checked. */
 import { Type, type TSchema } from 'typebox'
+import { MAX_PRIORITY } from '../protocol/limits.js'
 import { QueueName, TaskType } from '../protocol/task.js'
 import type { Definition } from './definition.js'
 import { createChecker } from './schema-errors.js'
@@ -15,7 +16,7 @@ const DATA: Partial<Record<keyof Definition, TSchema>> = {
   description: Type.String(),
   isInternal: Type.Boolean(),
   queue: QueueName,
-  priority: Type.Integer({ minimum: 0, maximum: 9 }),
+  priority: Type.Integer({ minimum: 0, maximum: MAX_PRIORITY }),
   attempts: Type.Integer({ minimum: 1, maximum: 1_000 }),
   timeLimits: Type.Object({ softMs: Limit, hardMs: Limit, heartbeatMs: Limit }, closed),
   putBackLimitMs: Milliseconds,

@@ -8,11 +8,11 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Type } from 'typebox'
 import { defineTask, type TaskContext } from '../definitions/definition.js'
+import { PermanentFailure } from '../definitions/outcome-errors.js'
 import { linkTo } from '../protocol/base-path.js'
-import { Status } from '../protocol/status.js'
-import { Instant, TaskType, type TaskId } from '../protocol/task.js'
-import { BYTE_ORDER_MARK, CSV_HEADING, exportPage, exportSlice, MAX_CELL_LENGTH, readExportScope, type ExportFilter, type ExportFormat, type ExportPage } from '../store/reads/export.js'
-import { checkPeriod } from './check-period.js'
+import { FILTERS, readTaskFilter, TaskFilter } from '../protocol/filter.js'
+import type { TaskId } from '../protocol/task.js'
+import { BYTE_ORDER_MARK, CSV_HEADING, exportPage, exportSlice, MAX_CELL_LENGTH, readExportScope, type ExportFormat, type ExportPage } from '../store/reads/export.js'
 
 /**
  * How many tasks a page examines: few at first, because their sizes are unknown, then twice the number that fitted, up
@@ -31,11 +31,8 @@ const Payload = Type.Object(
     byteOrderMark: Type.Optional(
       Type.Boolean({ default: true, title: 'Byte order mark', description: 'Whether a CSV file begins with a byte order mark, so that Excel reads it as UTF-8. NDJSON never does.' }),
     ),
-    status: Type.Optional({ ...Status, title: 'Status', description: 'Only tasks in this status.' }),
-    type: Type.Optional({ ...TaskType, title: 'Type', description: 'Only tasks of this type.' }),
-    tag: Type.Optional(Type.String({ minLength: 1, maxLength: 50, title: 'Tag', description: 'Only tasks with this tag.' })),
-    createdAfter: Type.Optional({ ...Instant, title: 'Created after', description: 'Only tasks created at this time or later.' }),
-    createdBefore: Type.Optional({ ...Instant, title: 'Created before', description: 'Only tasks created before this time; the start of the export if omitted.' }),
+    ...TaskFilter.properties,
+    createdBefore: Type.Optional({ ...FILTERS.createdBefore.schema, description: 'created before this time; the start of the export if omitted' }),
   },
   { additionalProperties: false },
 )
@@ -67,16 +64,20 @@ export const tasksExport = defineTask({
   description: 'Writes the stored tasks that match a filter to a CSV or NDJSON file, in order of creation. Resumes after a crash.',
   payload: Payload,
   result: Result,
-  checkPayload: ({ createdAfter, createdBefore }) => checkPeriod({ from: createdAfter, to: createdBefore }, '/createdBefore'),
+  checkPayload(payload) {
+    const read = readTaskFilter(payload)
+    return 'error' in read ? [read.error] : []
+  },
   progress: Type.Object({ rows: Type.Integer({ minimum: 0, description: 'Rows written so far; done and total count examined tasks.' }) }),
   // It moves many bytes: in a separate process it delays no other run, and its memory is limited.
   isolation: 'process',
   memoryLimitMb: 64,
 
-  async run({ format = 'csv', byteOrderMark = true, ...wanted }, context) {
+  async run({ format = 'csv', byteOrderMark = true, ...given }, context) {
     const { db } = context
+    const wanted = toFilter(given)
     const { until, estimatedTasks } = await context.once('scope', () => readExportScope(db, wanted))
-    const filter: ExportFilter = { ...wanted, createdBefore: until }
+    const filter: TaskFilter = { ...wanted, createdBefore: until }
     const parts: string[] = []
     let rows = 0
     let walked = 0
@@ -103,6 +104,13 @@ export const tasksExport = defineTask({
     return { file, download: linkTo(`/api/tasks/${context.taskId}/artifacts/${file}`), rows, ...whole, longCells, ...noteOf(longCells) }
   },
 })
+
+/** The filter of a payload that passed `checkPayload`. @throws PermanentFailure if an older server let another one pass */
+function toFilter(given: TaskFilter): TaskFilter {
+  const read = readTaskFilter(given)
+  if ('error' in read) throw new PermanentFailure(`${read.error.pointer} ${read.error.detail}`)
+  return read.filter
+}
 
 /** The start of the file. */
 function headOf(format: ExportFormat, hasByteOrderMark: boolean): { head: string; mediaType: string } {
@@ -136,7 +144,7 @@ async function joinParts(parts: readonly string[], file: string, { head, mediaTy
 async function writePart(
   name: string,
   format: ExportFormat,
-  filter: ExportFilter,
+  filter: TaskFilter,
   afterId: TaskId | null,
   { db, principal, artifact, signal }: TaskContext,
   onPage: (part: Pick<Part, 'walked' | 'rows'>) => void,

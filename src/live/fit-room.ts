@@ -7,10 +7,10 @@
  * need to be listed, because the fields that such a filter uses never change; for a filter with a status older tasks
  * may match too.
  */
-import type { ListFilter } from '../protocol/list.js'
+import type { TaskFilter } from '../protocol/filter.js'
 import type { Notice } from '../protocol/notice.js'
 import type { TaskId } from '../protocol/task.js'
-import { isSureOf, mayFit, type FoundRow, type ListPosition, type ListReads } from './list-query.js'
+import { fitsNotice, type FoundRow, type ListPosition, type ListReads } from './list-query.js'
 import type { Notices } from './notices.js'
 import { PollPace } from './poll-pace.js'
 import type { Log } from './room.js'
@@ -30,7 +30,7 @@ export type OnFit = (id: TaskId, version: number) => void
 
 export class FitRoom {
   readonly tenant: string
-  readonly filter: ListFilter
+  readonly filter: TaskFilter
   readonly #reads: Pick<ListReads, 'find' | 'readRows'>
   readonly #notices: Notices
   readonly #log: Log
@@ -47,7 +47,7 @@ export class FitRoom {
   #isStopped = false
   #leftAtMs = performance.now()
 
-  constructor(tenant: string, filter: ListFilter, reads: Pick<ListReads, 'find' | 'readRows'>, notices: Notices, log: Log) {
+  constructor(tenant: string, filter: TaskFilter, reads: Pick<ListReads, 'find' | 'readRows'>, notices: Notices, log: Log) {
     this.tenant = tenant
     this.filter = filter
     this.#reads = reads
@@ -95,8 +95,9 @@ export class FitRoom {
 
   #hear(notices: readonly Notice[]): void {
     for (const notice of notices) {
-      if (notice.isProgress === true || !mayFit(this.tenant, this.filter, notice)) continue
-      if (isSureOf(this.filter, notice)) this.#tell(notice.taskId, notice.version)
+      const isFitting = notice.isProgress === true ? false : fitsNotice(this.tenant, this.filter, notice)
+      if (isFitting === false) continue
+      if (isFitting === true) this.#tell(notice.taskId, notice.version)
       else if (this.#unsure.size < MAX_UNSURE) this.#unsure.add(notice.taskId)
     }
     if (this.#unsure.size > 0) this.#askLater()

@@ -28,6 +28,7 @@
  */
 import { serviceOf, tenantOf, type Principal } from '../access/principal.js'
 import type { EventBus } from '../broker/broker.js'
+import { MAX_UNREAD_MS } from '../protocol/limits.js'
 import { CLOSE_CODES, type LogMessage, type TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { settlesWithin } from '../timing/deadline.js'
@@ -119,7 +120,7 @@ function keyOfRoom(tenant: string, id: TaskId): RoomKey {
 
 /** Starts listening for events. Rejects if it cannot listen on the event bus. */
 export async function startHub(deps: HubDeps): Promise<Hub> {
-  const { log, positionCheckMs = 2_000, maxStuckMs = 30_000 } = deps
+  const { log, positionCheckMs = 2_000, maxStuckMs = MAX_UNREAD_MS } = deps
   const rooms = new Map<RoomKey, Room>()
   const check = createPositionCheck({ rooms: () => rooms.values(), readVersions: deps.readVersions, load: loadOrLog, drop, log })
   const board = createNoticeBoard(() => subscription, log)

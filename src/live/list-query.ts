@@ -1,6 +1,7 @@
 /** The query of a list, and what can be told about a change without reading the task. */
 import { tenantOf } from '../access/principal.js'
-import { compareRows, type ListCounts, type ListFilter } from '../protocol/list.js'
+import { FILTER_NAMES, fitsFilter, type TaskFilter } from '../protocol/filter.js'
+import { compareRows, type ListCounts } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
 import type { Status } from '../protocol/status.js'
 import type { TaskId, TaskSummary } from '../protocol/task.js'
@@ -13,7 +14,7 @@ export interface ListPosition {
 }
 
 export interface ListQuery {
-  filter: ListFilter
+  filter: TaskFilter
   limit: number
   /** Where the window begins; undefined: at the newest task. */
   before?: ListPosition | undefined
@@ -37,42 +38,28 @@ export interface ListReads {
   /**
    * The matching tasks, newest first, without their rows; `next` is where the next page begins, null if there is none.
    */
-  find(filter: ListFilter, options: { limit: number; position?: ListPosition | undefined }): Promise<{ found: FoundRow[]; next: ListPosition | null }>
+  find(filter: TaskFilter, options: { limit: number; position?: ListPosition | undefined }): Promise<{ found: FoundRow[]; next: ListPosition | null }>
   /** The rows of those of these tasks that match. */
-  readRows(filter: ListFilter, ids: readonly TaskId[]): Promise<ListedRow[]>
+  readRows(filter: TaskFilter, ids: readonly TaskId[]): Promise<ListedRow[]>
   /** How many tasks match, whatever their status. */
-  count(filter: ListFilter): Promise<ListCounts>
+  count(filter: TaskFilter): Promise<ListCounts>
 }
 
 /** Two lists with the same key are the same list of the same tenant. */
 export function keyOf(tenant: string, { filter, limit, before }: ListQuery): string {
-  const { status, type, tag, queue, batch, parent, createdAfter, createdBefore, q } = filter
-  return JSON.stringify([tenant, status, type, tag, queue, batch, parent, createdAfter, createdBefore, q, limit, before?.id, before?.createdAt])
+  return JSON.stringify([tenant, ...FILTER_NAMES.map((name) => filter[name]), limit, before?.id, before?.createdAt])
 }
 
-/** False: after this change the task certainly does not match, or it belongs to another tenant. True: it may match. */
-export function mayFit(tenant: string, { status, type, tag, queue, batch, parent, createdAfter, createdBefore }: ListFilter, notice: Notice): boolean {
-  if (tenantOf(notice) !== tenant || (status !== undefined && status !== notice.status)) return false
-  const { facts } = notice
-  if (facts === undefined) return true
-  return (
-    (type === undefined || type === facts.type) &&
-    (queue === undefined || queue === facts.queue) &&
-    (tag === undefined || facts.tags.includes(tag)) &&
-    (batch === undefined || batch === facts.batchId) &&
-    (parent === undefined || parent === facts.parentId) &&
-    (createdAfter === undefined || Date.parse(facts.createdAt) >= Date.parse(createdAfter)) &&
-    (createdBefore === undefined || Date.parse(facts.createdAt) < Date.parse(createdBefore))
-  )
-}
-
-/** Whether the notice alone proves that the task matches. */
-export function isSureOf({ q }: ListFilter, { facts }: Notice): boolean {
-  return q === undefined && facts !== undefined
+/**
+ * Whether the task matches after this change. False also if it belongs to another tenant; undefined if only the task
+ * itself can tell.
+ */
+export function fitsNotice(tenant: string, filter: TaskFilter, notice: Notice): boolean | undefined {
+  return tenantOf(notice) === tenant ? fitsFilter(filter, notice) : false
 }
 
 /** The order of a list, for rows, positions and notices. */
-export function compareIn(filter: ListFilter): (a: ListPosition, b: ListPosition) => number {
+export function compareIn(filter: TaskFilter): (a: ListPosition, b: ListPosition) => number {
   const compare = compareRows(filter)
   const timed = ({ id, createdAt }: ListPosition) => ({ id, createdAt: createdAt === undefined ? '' : toInstant(createdAt) })
   return (a, b) => compare(timed(a), timed(b))

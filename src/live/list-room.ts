@@ -24,7 +24,7 @@ import { MAX_NEWER, type ListChangeMessage, type ListCounts, type ListMessage } 
 import type { Notice } from '../protocol/notice.js'
 import type { TaskId } from '../protocol/task.js'
 import { createFanOut } from './fan-out.js'
-import { compareIn, mayFit, type ListPosition, type ListQuery, type ListReads } from './list-query.js'
+import { compareIn, fitsNotice, type ListPosition, type ListQuery, type ListReads } from './list-query.js'
 import { ListStream, type ListFrame, type ListSink } from './list-stream.js'
 import { ListWindow, type Row } from './list-window.js'
 import type { Notices } from './notices.js'
@@ -180,7 +180,7 @@ export class ListRoom {
   }
 
   #mayComeIn(notice: Notice): boolean {
-    if (!mayFit(this.tenant, this.query.filter, notice)) return false
+    if (fitsNotice(this.tenant, this.query.filter, notice) === false) return false
     // A task ahead of the window does not enter it, but is counted.
     if (this.query.before !== undefined) this.#isWholeStale = true
     return notice.facts === undefined || this.#window.hasPlaceFor({ id: notice.taskId, createdAt: notice.facts.createdAt })

@@ -3,9 +3,10 @@
  * at most once a second after a notice of a task that may be counted, and every ten seconds without one. If counting is
  * slow, up to five seconds lie between two counts.
  */
-import type { ListCounts, ListFilter } from '../protocol/list.js'
+import type { TaskFilter } from '../protocol/filter.js'
+import type { ListCounts } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
-import { mayFit, type ListReads } from './list-query.js'
+import { fitsNotice, type ListReads } from './list-query.js'
 import type { Notices } from './notices.js'
 import { PollPace } from './poll-pace.js'
 import type { Log } from './room.js'
@@ -15,7 +16,7 @@ const MAX_AGE_MS = 10_000
 
 export class ListTally {
   readonly #tenant: string
-  readonly #filter: ListFilter
+  readonly #filter: TaskFilter
   readonly #reads: Pick<ListReads, 'count'>
   readonly #notices: Notices
   readonly #log: Log
@@ -29,7 +30,7 @@ export class ListTally {
   counts: ListCounts | null = null
 
   /** @param filter without a status */
-  constructor(tenant: string, filter: ListFilter, reads: Pick<ListReads, 'count'>, notices: Notices, log: Log) {
+  constructor(tenant: string, filter: TaskFilter, reads: Pick<ListReads, 'count'>, notices: Notices, log: Log) {
     this.#tenant = tenant
     this.#filter = filter
     this.#reads = reads
@@ -63,7 +64,7 @@ export class ListTally {
   }
 
   #hear(notices: readonly Notice[]): void {
-    this.#isStale ||= notices.some((notice) => notice.isProgress !== true && mayFit(this.#tenant, this.#filter, notice))
+    this.#isStale ||= notices.some((notice) => notice.isProgress !== true && fitsNotice(this.#tenant, this.#filter, notice) !== false)
   }
 
   async #count(): Promise<void> {

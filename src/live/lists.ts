@@ -6,7 +6,8 @@
  * second, so that a reload of the page needs no read.
  */
 import { serviceOf, type Principal } from '../access/principal.js'
-import type { ListFilter } from '../protocol/list.js'
+import type { TaskFilter } from '../protocol/filter.js'
+import { MAX_UNREAD_MS } from '../protocol/limits.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { startInterval } from '../timing/interval.js'
 import { FitRoom, type OnFit } from './fit-room.js'
@@ -55,19 +56,19 @@ export interface Lists {
   /** Reads a list, or joins its watchers. @throws ListsFullError, and the errors of the read */
   open(principal: Principal, query: ListQuery): Promise<OpenList>
   /** The tasks that match now, newest first. */
-  find(principal: Principal, filter: ListFilter, limit: number): Promise<readonly FoundRow[]>
+  find(principal: Principal, filter: TaskFilter, limit: number): Promise<readonly FoundRow[]>
   /**
    * Reports each task that starts to match, from when the promise has resolved until `stop`. @throws ListsFullError,
    * and the errors of the read
    */
-  watchFits(principal: Principal, filter: ListFilter, onFit: OnFit): Promise<{ stop(): void }>
+  watchFits(principal: Principal, filter: TaskFilter, onFit: OnFit): Promise<{ stop(): void }>
   /** Closes every stream with 1012. Idempotent. */
   stop(): void
   counts(): { lists: number; rows: number }
 }
 
 export function startLists(deps: ListsDeps): Lists {
-  const { notices, readsFor, encodeCursor, log, maxRooms = 200, maxRows = 20_000, maxStuckMs = 30_000 } = deps
+  const { notices, readsFor, encodeCursor, log, maxRooms = 200, maxRows = 20_000, maxStuckMs = MAX_UNREAD_MS } = deps
   const rooms = new Map<string, ListRoom>()
   const tallies = new Map<string, ListTally>()
   const fits = new Map<string, FitRoom>()
@@ -89,7 +90,7 @@ export function startLists(deps: ListsDeps): Lists {
   }
 
   /** Lists that differ only in their status or window share the same counts. */
-  function watchCounts(tenant: string, { ...filter }: ListFilter, reads: ListReads, onCounts: () => void) {
+  function watchCounts(tenant: string, { ...filter }: TaskFilter, reads: ListReads, onCounts: () => void) {
     delete filter.status
     const key = keyOf(tenant, { filter, limit: 0 })
     const tally = tallies.get(key) ?? new ListTally(tenant, filter, reads, notices, log)

@@ -20,7 +20,7 @@
  */
 import type { Principal } from '../access/principal.js'
 import { MAX_BATCH_TASKS } from '../protocol/http.js'
-import type { ListFilter } from '../protocol/list.js'
+import type { TaskFilter } from '../protocol/filter.js'
 import { isFinal, type Status } from '../protocol/status.js'
 import { CLOSE_CODES, type StreamMessage } from '../protocol/stream.js'
 import type { SocketAnswer, RefusedAnswer, Selection, SubscribeRequest } from '../protocol/subscription.js'
@@ -64,7 +64,7 @@ export interface Subscriptions {
 interface Subscription {
   readonly id: string
   /** Undefined: the selected tasks are known from the start. */
-  readonly filter: ListFilter | undefined
+  readonly filter: TaskFilter | undefined
   /** Tasks that matched before the answer, or wait for others to end; the version by id. */
   readonly waiting: Map<TaskId, number>
   isAnswered: boolean
@@ -138,7 +138,7 @@ export function createSubscriptions({ principal, hub, lists, sink, answer, onIdl
     return { ids: wanted.filter((_, index) => isFound[index]), missing: wanted.filter((_, index) => !isFound[index]) }
   }
 
-  async function firstTasks(subscription: Subscription, filter: ListFilter): Promise<{ ids: TaskId[]; missing?: never }> {
+  async function firstTasks(subscription: Subscription, filter: TaskFilter): Promise<{ ids: TaskId[]; missing?: never }> {
     const watch = await lists.watchFits(principal, filter, (id, version) => comeToFit(subscription, id, version))
     subscription.watch = watch
     // The subscription ended meanwhile.
@@ -272,7 +272,7 @@ export function createSubscriptions({ principal, hub, lists, sink, answer, onIdl
 }
 
 /** The filter by which other tasks can start to match; undefined for ids, and for a whole batch. */
-function toFilter(selection: Selection): ListFilter | undefined {
+function toFilter(selection: Selection): TaskFilter | undefined {
   if ('ids' in selection) return undefined
   const { batch, ...others } = selection
   return batch !== undefined && Object.keys(others).length === 0 ? undefined : selection

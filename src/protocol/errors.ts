@@ -3,6 +3,7 @@
  * it. The body is `application/problem+json` (RFC 9457).
  */
 import { Type, type Static } from 'typebox'
+import { MAX_BATCH_BYTES, MAX_BODY_BYTES } from './limits.js'
 
 export const PROBLEMS = {
   invalid_json: { status: 400, title: 'The body is not JSON', fix: 'Send one JSON object, in UTF-8.' },
@@ -28,7 +29,7 @@ export const PROBLEMS = {
   batch_not_found: { status: 404, title: 'There is no such batch', fix: 'Use the batchId from the answer that created the batch.' },
   upgrade_required: { status: 426, title: 'This is a WebSocket address', fix: 'Open it with a WebSocket client: new WebSocket("ws://…").' },
   request_timeout: { status: 408, title: 'The request did not arrive in time', fix: 'Send the request without pauses, on a new connection; send large input as an upload. The operator can raise REQUEST_TIMEOUT_SECONDS.' },
-  body_too_large: { status: 413, title: 'The body is too large', fix: 'Send at most 256 KiB per task and 4 MiB per batch. Store larger input where the handler can fetch it.' },
+  body_too_large: { status: 413, title: 'The body is too large', fix: `Send at most ${MAX_BODY_BYTES / 1_024} KiB per task and ${MAX_BATCH_BYTES / 1_048_576} MiB per batch. Store larger input where the handler can fetch it.` },
   inexact_number: { status: 422, title: 'A number would lose precision', fix: 'Send it as a string: JavaScript and 64-bit floating point would change it.' },
   too_complex: { status: 422, title: 'The body is too complex', fix: 'Use less nesting, or fewer fields and values. Send large input as a file (POST /api/uploads), or in several batches.' },
   unsupported_media_type: { status: 415, title: 'The content type is not supported', fix: 'Send the header Content-Type: application/json, and do not compress the body.' },

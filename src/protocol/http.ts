@@ -1,22 +1,32 @@
 /** Bodies, parameters and answers of the REST API. */
 import { Type, type Static } from 'typebox'
-import { ListFilter, NO_NUL } from './filter.js'
-import { MAX_LIST_ROWS } from './list.js'
+import { NO_NUL, TaskFilter } from './filter.js'
+import {
+  DEFAULT_LOG_LINES,
+  DEFAULT_PAGE_TASKS,
+  MAX_BATCH_TASKS,
+  MAX_CURSOR_LENGTH,
+  MAX_IDS_IN_URL,
+  MAX_LIST_ROWS,
+  MAX_PAGE_TASKS,
+  MAX_PRIORITY,
+  MAX_TAG_LENGTH,
+  MAX_TAGS,
+  MAX_TITLE_LENGTH,
+  MAX_WAIT_SECONDS,
+} from './limits.js'
 import { Instant, LogLine, QueueName, TaskId, TaskSummary, TaskType, Transition } from './task.js'
 
-/** The maximum size of the body of `POST /api/tasks`, in bytes. */
-export const MAX_BODY_BYTES = 256 * 1024
-/** The maximum nesting depth of a body. */
-export const MAX_BODY_DEPTH = 32
+export { MAX_BATCH_BYTES, MAX_BATCH_TASKS, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_WAIT_SECONDS } from './limits.js'
 
 /** The request to create a task. `{"title": "example task"}` alone is valid. */
 export const CreateTask = Type.Object(
   {
-    title: Type.Optional(Type.String({ minLength: 1, maxLength: 200, description: 'for people; the type if omitted' })),
+    title: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_TITLE_LENGTH, description: 'for people; the type if omitted' })),
     type: Type.Optional({ ...TaskType, description: 'one of GET /api/types; demo.sleep if omitted' }),
     payload: Type.Optional(Type.Unknown({ description: 'the input of the handler; must match the schema of the type' })),
-    priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 9, description: '9 first, 0 last; the type decides if omitted' })),
-    tags: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 50 }), { maxItems: 20 })),
+    priority: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_PRIORITY, description: `${MAX_PRIORITY} first, 0 last; the type decides if omitted` })),
+    tags: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: MAX_TAG_LENGTH }), { maxItems: MAX_TAGS })),
     runAt: Type.Optional({ ...Instant, description: 'the earliest start; not together with delayMs' }),
     delayMs: Type.Optional(
       Type.Integer({ minimum: 0, maximum: 366 * 86_400_000, description: 'milliseconds from now; not together with runAt' }),
@@ -32,11 +42,6 @@ export const CreateTask = Type.Object(
   { additionalProperties: false, examples: [{ title: 'example task' }] },
 )
 export type CreateTask = Static<typeof CreateTask>
-
-/** The maximum number of tasks in a batch. */
-export const MAX_BATCH_TASKS = 1_000
-/** The maximum size of the body of `POST /api/tasks/batch`, in bytes. */
-export const MAX_BATCH_BYTES = 4 * 1024 * 1024
 
 /** All tasks are created, or none. */
 export const CreateBatch = Type.Object(
@@ -98,8 +103,6 @@ export type TaskParams = Static<typeof TaskParams>
 
 /** A version in a URL. It stays text, because conversion would turn `1.5` into 1. */
 const VersionText = Type.String({ pattern: '^[0-9]{1,9}$', examples: ['3'] })
-/** The longest a request may wait, in seconds. */
-export const MAX_WAIT_SECONDS = 60
 
 const UUID_PATTERN = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
 /** Versions, separated by commas. */
@@ -114,9 +117,6 @@ export const StreamQuery = Type.Object(
 )
 export type StreamQuery = Static<typeof StreamQuery>
 
-/** The maximum number of tasks in a stream over plain HTTP: its address and its position must fit into headers. */
-const MAX_IDS_IN_URL = 200
-
 export const SelectionQuery = Type.Object(
   {
     ids: Type.Optional(
@@ -129,9 +129,9 @@ export const SelectionQuery = Type.Object(
     list: Type.Optional(
       Type.Integer({ minimum: 1, maximum: MAX_LIST_ROWS, examples: [50], description: 'follow a list of this many of the newest matching tasks, instead of every single task; for streams' }),
     ),
-    ...ListFilter.properties,
+    ...TaskFilter.properties,
     since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, examples: ['3,0'], description: 'with ids: the version that the client holds of each, in the order of the ids; 0 for none' })),
-    cursor: Type.Optional(Type.String({ maxLength: 200, examples: ['MjAyNi0xMS0yMFQyMToyMjoyMy40NTZaIDAxOWFhM2YyLTdjMWUtN2IzYS05YTU1LTBkMWMxZjZmMWUxMCAz'], description: 'for the stored history: nextCursor of the previous page. With list: where its window begins' })),
+    cursor: Type.Optional(Type.String({ maxLength: MAX_CURSOR_LENGTH, examples: ['MjAyNi0xMS0yMFQyMToyMjoyMy40NTZaIDAxOWFhM2YyLTdjMWUtN2IzYS05YTU1LTBkMWMxZjZmMWUxMCAz'], description: 'for the stored history: nextCursor of the previous page. With list: where its window begins' })),
   },
   { additionalProperties: false },
 )
@@ -150,12 +150,12 @@ export type ReadTaskQuery = Static<typeof ReadTaskQuery>
 
 export const ListTasksQuery = Type.Object(
   {
-    ...ListFilter.properties,
+    ...TaskFilter.properties,
     fields: Type.Optional(
       Type.Enum(['payload', 'result', 'payload,result', 'result,payload'], { description: 'fields to include in the items; a page then holds fewer items' }),
     ),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50 })),
-    cursor: Type.Optional(Type.String({ maxLength: 200, examples: ['AZqj8nweezqaVQ0cH28eEEJ6H61sxgAA'], description: 'nextCursor of the previous page, with the same filters' })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_PAGE_TASKS, default: DEFAULT_PAGE_TASKS })),
+    cursor: Type.Optional(Type.String({ maxLength: MAX_CURSOR_LENGTH, examples: ['AZqj8nweezqaVQ0cH28eEEJ6H61sxgAA'], description: 'nextCursor of the previous page, with the same filters' })),
   },
   { additionalProperties: false },
 )
@@ -185,7 +185,7 @@ export type AttemptsQuery = Static<typeof AttemptsQuery>
 export const LogsQuery = Type.Object(
   {
     after: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'nextAfter of the previous page, or the seq of the last line held' })),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 200 })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: DEFAULT_LOG_LINES })),
   },
   { additionalProperties: false },
 )

@@ -19,18 +19,16 @@
  * and `ids` may name tasks to follow over the same stream; the event has the type of the message.
  */
 import { Type, type Static } from 'typebox'
-import { ListFilter } from './filter.js'
+import { TaskFilter } from './filter.js'
+import { DEFAULT_LIST_ROWS, MAX_CURSOR_LENGTH, MAX_LIST_ROWS } from './limits.js'
 import { Status, STATUSES } from './status.js'
 import { TaskId, TaskSummary } from './task.js'
 
-export { ListFilter } from './filter.js'
+export { compareRows } from '../../public/protocol.js'
 
 const exact = { additionalProperties: false } as const
 const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 
-/** The maximum number of rows in a window. */
-export const MAX_LIST_ROWS = 1_000
-export const DEFAULT_LIST_ROWS = 50
 /** Tasks ahead of the window are counted up to this number. */
 export const MAX_NEWER = 200
 /** Tasks of a status are counted up to this number. */
@@ -39,10 +37,10 @@ export const MAX_COUNTED = 10_000
 /** A filter and a window of the tasks that match it, newest first. */
 export const ListRequest = Type.Object(
   {
-    filter: Type.Optional(ListFilter),
+    filter: Type.Optional(TaskFilter),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_LIST_ROWS, default: DEFAULT_LIST_ROWS, description: 'rows of the window' })),
     before: Type.Optional(
-      Type.String({ maxLength: 200, description: 'where the window begins: `nextCursor` of a list or page with the same filter. If omitted, it begins at the newest task' }),
+      Type.String({ maxLength: MAX_CURSOR_LENGTH, description: 'where the window begins: `nextCursor` of a list or page with the same filter. If omitted, it begins at the newest task' }),
     ),
   },
   exact,
@@ -100,13 +98,3 @@ export const ListChangeMessage = Type.Object(
 export type ListChangeMessage = Static<typeof ListChangeMessage>
 
 export type ListStreamMessage = ListMessage | ListChangeMessage
-
-/**
- * The order of a list, newest first: by id, because ids are ordered by creation. With a range of creation times, by
- * time first.
- */
-export function compareRows(filter: ListFilter): (a: Pick<TaskSummary, 'id' | 'createdAt'>, b: Pick<TaskSummary, 'id' | 'createdAt'>) => number {
-  const byId = (a: { id: string }, b: { id: string }) => (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)
-  if (filter.createdAfter === undefined && filter.createdBefore === undefined) return byId
-  return (a, b) => (a.createdAt < b.createdAt ? 1 : a.createdAt > b.createdAt ? -1 : byId(a, b))
-}

@@ -12,6 +12,7 @@
  * - After a final status the server closes with 1000.
  */
 import { Type, type Static } from 'typebox'
+import { CLOSES } from '../../public/protocol.js'
 import type { TaskFacts } from './notice.js'
 import { Status } from './status.js'
 import { EditedField, Failure, Instant, LogLine, Progress, Task, TaskId } from './task.js'
@@ -123,28 +124,7 @@ export type StreamMessage = Static<typeof StreamMessage>
  */
 export type Event = (TransitionMessage | ProgressMessage | LogMessage) & { facts?: TaskFacts; tenant?: string }
 
-/**
- * Why a WebSocket closes (RFC 6455 section 7.4), and how a client should react. The rule: 1000 and 4500-4999 mean stop,
- * everything else means reconnect with `since`.
- */
-export const CLOSES = {
-  ended: { code: 1000, means: 'the task has ended and its last message was sent', action: 'stop' },
-  internalError: { code: 1011, means: 'an internal error on the server ended this socket', action: 'reconnect with `since`' },
-  restart: { code: 1012, means: 'the server is restarting; the reason may contain `retryAfterMs=<n>`', action: 'reconnect after that time' },
-  overload: { code: 1013, means: 'the server is overloaded', action: 'reconnect later' },
-  positionLost: { code: 4001, means: 'the server can no longer guarantee the position', action: 'reconnect with `since`' },
-  tooSlow: { code: 4002, means: 'the client read nothing for 30 s', action: 'reconnect with `since`' },
-  noPong: { code: 4003, means: 'the client did not answer pings', action: 'reconnect with `since`' },
-  tooManyMessages: { code: 4029, means: 'the client sent too many requests in a short time', action: 'reconnect later and send fewer' },
-  protocolError: { code: 4500, means: 'the client sent a message that this stream does not accept', action: 'stop' },
-  notFound: { code: 4504, means: 'there is no such task', action: 'stop' },
-} as const
+export { CLOSES, shouldReconnect } from '../../public/protocol.js'
 
-export const CLOSE_CODES = Object.fromEntries(Object.entries(CLOSES).map(([name, { code }]) => [name, code])) as {
-  readonly [Name in keyof typeof CLOSES]: (typeof CLOSES)[Name]['code']
-}
-
-/** Whether a client should reconnect after this close code. */
-export function shouldReconnect(code: number): boolean {
-  return code !== 1000 && (code < 4500 || code > 4999)
-}
+/** The codes of `CLOSES`, by name. */
+export const CLOSE_CODES = Object.fromEntries(Object.entries(CLOSES).map(([name, { code }]) => [name, code])) as Readonly<Record<keyof typeof CLOSES, number>>

@@ -3,11 +3,12 @@
  * and the messages of all followed tasks are those of a socket for a single task (see `stream.ts`).
  */
 import { Type, type Static } from 'typebox'
+import { REFUSALS } from '../../public/protocol.js'
 import { FieldError } from './errors.js'
-import { ListFilter, ListRequest } from './list.js'
+import { TaskFilter } from './filter.js'
+import { MAX_SELECTED_IDS } from './limits.js'
+import { ListRequest } from './list.js'
 import { TaskId } from './task.js'
-
-const MAX_SELECTED_IDS = 1_000
 
 const RequestId = Type.String({ minLength: 1, maxLength: 64, description: 'chosen by the client' })
 const Version = Type.Integer({ minimum: 0 })
@@ -16,7 +17,7 @@ const exact = { additionalProperties: false } as const
 const SelectionById = Type.Object({ ids: Type.Array(TaskId, { minItems: 1, maxItems: MAX_SELECTED_IDS }) }, exact)
 
 /** Tasks by id, or all that match a filter; `{}` matches every task. */
-export const Selection = Type.Union([SelectionById, ListFilter])
+export const Selection = Type.Union([SelectionById, TaskFilter])
 export type Selection = Static<typeof Selection>
 
 /** Follow these tasks. A task named in `since` continues after that version; the others start with a snapshot. */
@@ -33,7 +34,7 @@ export type SubscribeRequest = Static<typeof SubscribeRequest>
 
 /** The same for one kind of selection each, so that the errors of a request refer to the kind that was meant. */
 export const SubscribeById = Type.Object({ ...SubscribeRequest.properties, selection: SelectionById }, exact)
-export const SubscribeByFit = Type.Object({ ...SubscribeRequest.properties, selection: ListFilter }, exact)
+export const SubscribeByFit = Type.Object({ ...SubscribeRequest.properties, selection: TaskFilter }, exact)
 
 /** Follow a list: the answer names it, then `list` is sent, then `change` (see `list.ts`). */
 export const SubscribeToList = Type.Object({ type: Type.Literal('subscribe'), id: RequestId, list: ListRequest }, exact)
@@ -66,16 +67,7 @@ export const RefusedAnswer = Type.Object(
   {
     type: Type.Literal('refused'),
     id: RequestId,
-    code: Type.Enum([
-      'invalid_request',
-      'duplicate_id',
-      'unknown_subscription',
-      'too_many_subscriptions',
-      'too_many_tasks',
-      'too_many_lists',
-      'overloaded',
-      'unavailable',
-    ]),
+    code: Type.Enum([...REFUSALS]),
     detail: Type.String(),
     errors: Type.Optional(Type.Array(FieldError)),
   },

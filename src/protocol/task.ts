@@ -1,6 +1,7 @@
 /** The task as every client sees it, over REST and on a stream. */
 import { Type, type Static, type TSchema } from 'typebox'
 import { linkTo } from './base-path.js'
+import { MAX_LOG_TEXT_LENGTH, MAX_PRIORITY, MAX_PROGRESS_MESSAGE_LENGTH } from './limits.js'
 import { Status } from './status.js'
 
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
@@ -29,7 +30,7 @@ export const Progress = Type.Object(
     fraction: Nullable(Type.Number({ minimum: 0, maximum: 1, description: '0 to 1; null when the total is unknown' })),
     done: Nullable(Type.Number({ minimum: 0 })),
     total: Nullable(Type.Number({ minimum: 0 })),
-    message: Nullable(Type.String({ maxLength: 500 })),
+    message: Nullable(Type.String({ maxLength: MAX_PROGRESS_MESSAGE_LENGTH })),
     data: Type.Optional(Type.Unknown({ description: 'further data from the handler, matching the progress schema of its type' })),
     perSecond: Type.Optional(Type.Number({ minimum: 0, description: 'units done per second since the first report of the attempt; omitted if unknown' })),
     remainingMs: Type.Optional(Type.Integer({ minimum: 0, description: 'the remaining time at that rate; omitted if unknown' })),
@@ -46,7 +47,7 @@ export const LogLine = Type.Object(
     attempt: Type.Integer({ minimum: 1 }),
     at: Instant,
     level: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']),
-    text: Type.String({ maxLength: 2_000 }),
+    text: Type.String({ maxLength: MAX_LOG_TEXT_LENGTH }),
   },
   { additionalProperties: false },
 )
@@ -108,7 +109,7 @@ export const Task = Type.Object(
     attempt: Type.Integer({ minimum: 0, description: 'the number of the current or last run, from 1; 0 before the first' }),
     maxAttempts: Type.Integer({ minimum: 1, description: 'the number of failed attempts after which the task is FAILED' }),
     queue: QueueName,
-    priority: Type.Integer({ minimum: 0, maximum: 9 }),
+    priority: Type.Integer({ minimum: 0, maximum: MAX_PRIORITY }),
     tags: Type.Array(Type.String()),
     payload: Type.Unknown(),
     progress: Nullable(Progress),

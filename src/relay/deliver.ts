@@ -6,19 +6,18 @@
  * again one claim window later.
  */
 import type { Broker } from '../broker/broker.js'
+import type { Publisher } from '../broker/publisher.js'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
-import type { Log } from '../log.js'
 import { listWaitingQueues, takeDueDeliveries } from '../store/deliveries/take-due.js'
-import { announce } from './announce.js'
 
 /** Most deliveries taken by one statement. */
 const MAX_TAKE = 1_000
 
 export interface DeliverOptions {
   db: Database
-  broker: Pick<Broker, 'queue' | 'events'>
-  log: Log
+  broker: Pick<Broker, 'queue'>
+  publisher: Publisher
   claimWindowMs: number
   /** Most jobs of one queue that the broker may hold. */
   brokerWindow: number
@@ -31,7 +30,7 @@ export async function deliverOnce(options: DeliverOptions): Promise<boolean> {
   return hasMore.includes(true)
 }
 
-async function deliverFrom(queue: string, { db, broker, log, claimWindowMs, brokerWindow }: DeliverOptions): Promise<boolean> {
+async function deliverFrom(queue: string, { db, broker, publisher, claimWindowMs, brokerWindow }: DeliverOptions): Promise<boolean> {
   const free = brokerWindow - (await broker.queue.countWaiting(queue))
   const limit = Math.min(free, MAX_TAKE)
   if (limit <= 0) return false
@@ -40,6 +39,6 @@ async function deliverFrom(queue: string, { db, broker, log, claimWindowMs, brok
   crashPoint('relay:after-take')
   await broker.queue.add(deliveries)
   crashPoint('relay:after-hand-over')
-  announce({ broker, log }, transitions)
+  publisher.publish(transitions)
   return deliveries.length === limit
 }

@@ -4,6 +4,7 @@
  */
 import { openArtifactStore } from '../artifacts/open-store.js'
 import { openBroker } from '../broker/open-broker.js'
+import { createPublisher } from '../broker/publisher.js'
 import type { RelayConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
 import type { Log } from '../log.js'
@@ -25,7 +26,8 @@ export async function startRelay(config: RelayConfig, log: Log): Promise<{ stop(
   const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire relay', maxConnections: 2 })
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const artifacts = await openArtifactStore(config.artifactsDir)
-  const deliver = { db, broker, log, claimWindowMs: config.claimWindowSeconds * 1_000, brokerWindow: config.brokerWindow }
+  const publisher = createPublisher({ bus: broker.events, log })
+  const deliver = { db, broker, publisher, log, claimWindowMs: config.claimWindowSeconds * 1_000, brokerWindow: config.brokerWindow }
   const start = (name: string, step: () => Promise<boolean>, intervalMs: number, maxPauseMs?: number): Loop =>
     startLoop(step, {
       intervalMs,
@@ -45,6 +47,7 @@ export async function startRelay(config: RelayConfig, log: Log): Promise<{ stop(
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
     await Promise.all(loops.map((loop) => loop.stop()))
+    await publisher.drain()
     await broker.close()
     await db.close()
   }

@@ -6,13 +6,12 @@
  * ends only that process, and fails with the cause. An attempt that was alone in its worker is blamed for the loss, up
  * to a limit: a task that takes its worker down on every run must not do so forever.
  */
-import type { Broker } from '../broker/broker.js'
+import type { Publisher } from '../broker/publisher.js'
 import { crashPoint } from '../crash-point.js'
 import type { Database } from '../db/database.js'
 import type { Log } from '../log.js'
 import { findLostAttempts, LOST_ALONE, type LostAttempt } from '../store/attempts/lease.js'
 import { settleAttemptsIfCurrent, type Settlement } from '../store/attempts/settle.js'
-import { announce } from './announce.js'
 
 const MAX_RESCUES = 500
 /**
@@ -22,20 +21,20 @@ const MAX_LOST_FACTOR = 10
 
 export interface RescueOptions {
   db: Database
-  broker: Pick<Broker, 'events'>
+  publisher: Publisher
   log: Log
   /** After this many attempts that were lost alone, a task is FAILED. */
   maxLostAttempts: number
 }
 
 /** One search and rescue. True when there may be more. Safe in several relays at once: each attempt is settled once. */
-export async function rescueOnce({ db, broker, log, maxLostAttempts }: RescueOptions): Promise<boolean> {
+export async function rescueOnce({ db, publisher, log, maxLostAttempts }: RescueOptions): Promise<boolean> {
   const lost = await findLostAttempts(db, MAX_RESCUES)
   if (lost.length === 0) return false
   const messages = (await settleAttemptsIfCurrent(db, lost.map((attempt) => settleLost(attempt, maxLostAttempts)))).filter((message) => message !== undefined)
   crashPoint('relay:after-rescue')
   for (const { taskId, attempt, worker } of lost) log.warn({ taskId, attempt, worker }, 'an attempt was lost: no heartbeat within its lease')
-  announce({ broker, log }, messages)
+  publisher.publish(messages)
   return lost.length === MAX_RESCUES
 }
 

@@ -40,7 +40,7 @@ export async function drain({ db, definitions, artifactsDir, waitMs = 0 }: Drain
   const [first] = definitions
   if (first === undefined) throw new TypeError('drain needs the definitions of the tasks')
   const log = pino({ level: 'silent' })
-  const recorder = createRecorder({ db, log, worker: 'drain', leaseMs: LEASE_MS, publish: async () => {} })
+  const recorder = createRecorder({ db, log, worker: 'drain', leaseMs: LEASE_MS, publish() {} })
   const artifacts = await openArtifactStore(artifactsDir ?? (await mkdtemp(join(tmpdir(), 'taskwire-drain-'))))
   const deps = { db, recorder, registry: createRegistry(definitions, first.type), log, artifacts, artifactTtlMs: 86_400_000, cancelGraceMs: 1_000, track }
   const until = performance.now() + waitMs

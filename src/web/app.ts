@@ -6,6 +6,7 @@ import type { Principal } from '../access/principal.js'
 import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { DiskFloor } from '../artifacts/disk-floor.js'
 import type { Broker } from '../broker/broker.js'
+import { createPublisher } from '../broker/publisher.js'
 import type { WebConfig } from '../config.js'
 import { toPgConfig } from '../db/database-url.js'
 import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
@@ -112,6 +113,9 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   const db = await registerDatabase(app, config)
   const reading = await registerReading(app, { databaseUrl: config.databaseUrl, connections: config.databaseReadPoolSize })
   const hub = await startLive(app, reading, broker, log)
+  const publisher = createPublisher({ bus: broker.events, log })
+  // Runs after the hooks of the routes, registered below: after the last create.
+  app.addHook('onClose', () => publisher.drain())
   const handOver = startHandOver({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
   app.addHook('onClose', async () => handOver.stop())
 
@@ -135,16 +139,13 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
     })
   }
   await app.register(registerSockets, { prefix: '/ws' })
-  const announcer = createAnnouncer({ events: broker.events, log })
-  // After the last create, whose hook is registered below.
-  app.addHook('onClose', () => announcer.stop())
   await app.register(createTaskRoute, {
-    ...{ db, broker, registry, hub, handOver, limits, announcer },
+    ...{ db, broker, registry, hub, handOver, limits, announcer: createAnnouncer(publisher) },
     allowPrivate: config.httpRequestAllowPrivate,
     claimWindowMs: config.claimWindowSeconds * 1_000,
     keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
   })
-  await app.register(changeTaskRoutes, { db, events: broker.events, registry })
+  await app.register(changeTaskRoutes, { db, publisher, registry })
   await app.register(readTaskRoutes, { db, reading, hub, limits, streams })
   await app.register(artifactRoutes, { db, artifacts, limits, bodies: connections.bodies, maxUploadsMb: config.maxUploadsMb })
   await app.register(readSelectionRoutes, { reading, hub, limits, streams })

@@ -11,10 +11,11 @@
  *   relay.
  */
 import type { Delivery } from '../broker/broker.js'
+import { MAX_PRIORITY } from '../protocol/limits.js'
 
 /** Most deliveries with the same needs that wait in memory. */
 const MAX_WAITING = 1_000
-const PRIORITIES = 10
+const PRIORITIES = MAX_PRIORITY + 1
 
 export interface SlotsOptions {
   /** Number of slots of each kind. A kind that is missing is unbounded. */

@@ -14,6 +14,7 @@ import { createDiskFloor } from '../artifacts/disk-floor.js'
 import { openArtifactStore } from '../artifacts/open-store.js'
 import type { Broker } from '../broker/broker.js'
 import { openBroker } from '../broker/open-broker.js'
+import { createPublisher } from '../broker/publisher.js'
 import type { WorkerConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
 import { loadRegistry } from '../handlers/load-registry.js'
@@ -54,13 +55,14 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const leases = startLeases({ db, leaseMs, log })
   const capacity = planCapacity(registry)
+  const publisher = createPublisher({ bus: broker.events, log })
   const recorder = createRecorder({
     db,
     log,
     leaseMs,
     scarce: capacity.scarce,
     worker: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
-    publish: (events) => broker.events.publish(events),
+    publish: publisher.publish,
   })
   const artifactTtlMs = config.artifactTtlHours * 3_600_000
   const isolatedRuns = openPool({ recorder, log, env: process.env, maxProcesses: capacity.maxProcesses, maxBlockedMs: leaseMs })
@@ -93,6 +95,7 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
     await settlesWithin(drained, ABORT_GRACE_MS)
     leases.stop()
     isolatedRuns.stop()
+    await publisher.drain()
     await broker.close()
     await Promise.all([db.close(), handlerDb.close()])
   }

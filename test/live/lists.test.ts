@@ -12,7 +12,8 @@ import type { ListSink } from '../../src/live/list-stream.js'
 import { startLists } from '../../src/live/lists.js'
 import type { NoticeListener, Notices } from '../../src/live/notices.js'
 import { LOW_WATER_BYTES } from '../../src/live/task-stream.js'
-import { compareRows, type ListFilter, type ListStreamMessage } from '../../src/protocol/list.js'
+import type { TaskFilter } from '../../src/protocol/filter.js'
+import { compareRows, type ListStreamMessage } from '../../src/protocol/list.js'
 import { isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
 import { linksOf, type TaskSummary } from '../../src/protocol/task.js'
 import { atDepth } from '../helpers/depth.js'
@@ -57,7 +58,7 @@ class Store {
   }
 }
 
-function fits({ status, type, tag }: ListFilter, task: TaskSummary): boolean {
+function fits({ status, type, tag }: TaskFilter, task: TaskSummary): boolean {
   return (status === undefined || status === task.status) && (type === undefined || type === task.type) && (tag === undefined || task.tags.includes(tag))
 }
 

@@ -77,14 +77,14 @@ const TENANT_MUTANTS: Mutant[] = [
   {
     without: 'the tenant in the key of a list',
     file: 'src/live/list-query.ts',
-    from: 'JSON.stringify([tenant, status,',
-    to: 'JSON.stringify([tenant.slice(0, 0), status,',
+    from: 'JSON.stringify([tenant, ...FILTER_NAMES',
+    to: 'JSON.stringify([tenant.slice(0, 0), ...FILTER_NAMES',
   },
   {
     without: 'the tenant of a notice',
     file: 'src/live/list-query.ts',
-    from: 'tenantOf(notice) !== tenant || ',
-    to: '(tenantOf(notice) !== tenant && false) || ',
+    from: 'return tenantOf(notice) === tenant ?',
+    to: 'return tenantOf(notice) === tenant || true ?',
   },
   {
     without: 'the tenant of an event',

@@ -4,7 +4,8 @@ import { DEFAULT_PRINCIPAL, markTenant, serviceOf } from '../../src/access/princ
 import type { ListQuery, ListReads } from '../../src/live/list-query.js'
 import { startLists } from '../../src/live/lists.js'
 import type { NoticeListener, Notices } from '../../src/live/notices.js'
-import type { ListFilter, ListStreamMessage } from '../../src/protocol/list.js'
+import type { TaskFilter } from '../../src/protocol/filter.js'
+import type { ListStreamMessage } from '../../src/protocol/list.js'
 import type { Notice } from '../../src/protocol/notice.js'
 import { linksOf, type TaskSummary } from '../../src/protocol/task.js'
 import { Client, ID, NO_LOG, openWorld, OTHER_ID, settle, until } from './world.js'
@@ -110,7 +111,7 @@ function openLists(t: { teardown(run: () => unknown): unknown }) {
   const reads: string[] = []
   const notices: Notices = { add: async (listener) => void listeners.add(listener), remove: (listener) => void listeners.delete(listener), isUp: () => true }
   const readsFor = ({ tenant }: { tenant: string }): ListReads => {
-    const own = ({ type }: ListFilter) => (rows.get(tenant) ?? []).filter((task) => type === undefined || task.type === type).reverse()
+    const own = ({ type }: TaskFilter) => (rows.get(tenant) ?? []).filter((task) => type === undefined || task.type === type).reverse()
     return {
       async find(filter) {
         return { found: own(filter).map((task) => ({ ...task, stamp: `${task.version}` })), next: null }

@@ -33,7 +33,7 @@ function setUp(definition: Definition, overrides: { db?: Database } = {}) {
     log,
     worker: 'test-worker',
     leaseMs: 60_000,
-    async publish(events) {
+    publish(events) {
       published.push(...events)
     },
   })

@@ -30,7 +30,7 @@ function run(taskId: string, attempt: number, work: (context: TaskContext) => Pr
     ...{ type: 'demo.sleep', title: 'test', description: 'test', payload: Type.Object({}), result: Type.Union([Type.Null(), Type.Object({}), Type.String()]) },
     run: (_, context) => work(context) as Promise<null>,
   })
-  const recorder = createRecorder({ db, log, worker: 'test', leaseMs: 60_000, publish: async (events) => void published.push(...events) })
+  const recorder = createRecorder({ db, log, worker: 'test', leaseMs: 60_000, publish: (events) => void published.push(...events) })
   const signal = new AbortController().signal
   return runAttempt({ taskId, attempt }, { db, recorder, registry: createRegistry([definition], definition.type), log, ...noArtifacts, cancelGraceMs: 200, track: () => ({ signal, abort() {}, ending() {}, end() {} }) })
 }

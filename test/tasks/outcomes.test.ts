@@ -30,7 +30,7 @@ type Options = Partial<Pick<Definition, 'timeLimits' | 'backoff' | 'retryOn' | '
 /** Runs one attempt; `aborting` gets the way to abort its signal. */
 function attempt(taskId: string, number: number, run: Run, options: Options = {}, aborting: (abort: (reason: AbortReason) => void) => void = () => {}): Promise<void> {
   const definition = defineTask({ ...{ type: 'demo.sleep', title: 'test', description: '', payload: Type.Object({}), result: Type.Unknown(), backoff: QUICK }, ...options, run: (_, context) => run(context) })
-  const recorder = createRecorder({ db, log, worker: 'w', leaseMs: 60_000, publish: async () => {} })
+  const recorder = createRecorder({ db, log, worker: 'w', leaseMs: 60_000, publish() {} })
   const controller = new AbortController()
   const abort = (reason: AbortReason) => controller.abort(reason)
   aborting(abort)

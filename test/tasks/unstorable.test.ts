@@ -28,7 +28,7 @@ const HALF = '👍'.slice(0, 1)
 
 type Options = Pick<Definition, 'backoff' | 'retryOn' | 'progress'>
 
-const recorder = createRecorder({ db, log, worker: 'w', leaseMs: 60_000, publish: async () => {} })
+const recorder = createRecorder({ db, log, worker: 'w', leaseMs: 60_000, publish() {} })
 
 async function run(taskId: string, work: (context: TaskContext) => Promise<unknown>, options: Options = {}, attempt = 1) {
   const definition = defineTask({

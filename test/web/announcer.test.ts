@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import { createPublisher } from '../../src/broker/publisher.js'
 import type { NewTask } from '../../src/store/tasks/create.js'
 import { createAnnouncer } from '../../src/web/live/announcer.js'
 import { canTestRedis, createLog, openTestBroker, startPostgresKind, startRedisKind, type BrokerKind } from '../broker/brokers.js'
@@ -24,13 +25,14 @@ t.test('on Redis', async (t) => {
     const redis = new Redis(kind.server.url)
     t.teardown(() => redis.disconnect())
     await redis.config('RESETSTAT')
-    const announcer = createAnnouncer({ events: broker.events, log: createLog() })
+    const publisher = createPublisher({ bus: broker.events, log: createLog() })
+    const announcer = createAnnouncer(publisher)
     for (let count = 0; count < CREATES; count += 1) {
       const task = newTask()
       announcer.announce([task], [created(task)])
       if (count % 10 === 0) await sleep(PAUSE_MS)
     }
-    await announcer.stop()
+    await publisher.drain()
     const stats = await redis.info('commandstats')
     t.match(stats, 'cmdstat_pubsub', 'it was asked who listens')
     t.notMatch(stats, 'cmdstat_publish')
@@ -40,7 +42,8 @@ t.test('on Redis', async (t) => {
 async function testSubscription(t: Test, kind: BrokerKind): Promise<void> {
   await t.test('a list that is opened amid creates hears of all that come after its subscription', async (t) => {
     const { broker } = await openTestBroker(t, kind)
-    const announcer = createAnnouncer({ events: broker.events, log: createLog() })
+    const publisher = createPublisher({ bus: broker.events, log: createLog() })
+    const announcer = createAnnouncer(publisher)
     const heard = new Set<string>()
     const subscription = await broker.events.listen({ onEvent() {}, onHint() {}, onGap() {}, onNotices: (notices) => notices.forEach(({ taskId }) => heard.add(taskId)) })
     const owed: string[] = []
@@ -59,6 +62,6 @@ async function testSubscription(t: Test, kind: BrokerKind): Promise<void> {
     while (!heard.has(last.id)) await sleep(PAUSE_MS)
     t.ok(owed.length > 0)
     t.strictSame(owed.filter((id) => !heard.has(id)), [])
-    await announcer.stop()
+    await publisher.drain()
   })
 }

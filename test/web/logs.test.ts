@@ -5,6 +5,7 @@ import { Type } from 'typebox'
 import { WebSocket } from 'ws'
 import { watchTask } from '../../public/task-stream.js'
 import { openBroker } from '../../src/broker/open-broker.js'
+import { createPublisher } from '../../src/broker/publisher.js'
 import { defineTask } from '../../src/definitions/definition.js'
 import { createRegistry } from '../../src/definitions/registry.js'
 import type { LogPage } from '../../src/protocol/http.js'
@@ -31,7 +32,7 @@ async function runLogging(taskId: string, count: number): Promise<void> {
       for (let index = 1; index <= count; index += 1) context.log.info(`line ${index}`)
     },
   })
-  const recorder = createRecorder({ db, log, worker: 'test', leaseMs: 60_000, publish: (events) => broker.events.publish(events) })
+  const recorder = createRecorder({ db, log, worker: 'test', leaseMs: 60_000, publish: createPublisher({ bus: broker.events, log }).publish })
   const registry = createRegistry([definition], definition.type)
   await runAttempt({ taskId, attempt: 1 }, { db, recorder, registry, log, ...noArtifacts, cancelGraceMs: 200, track: () => ({ signal: new AbortController().signal, abort() {}, ending() {}, end() {} }) })
 }

@@ -53,7 +53,7 @@ t.test('of many reports from a handler in the worker a few are written, the last
   let writes = 0
   const counted = { ...db, run: ((statement, values) => ((writes += 1), db.run(statement, values))) as typeof db.run }
   const published: unknown[] = []
-  const recorder = createRecorder({ db: counted, publish: async (events) => void published.push(...events), log: createLog({ name: 'test', level: 'silent' }), worker: 'a worker', leaseMs: 60_000 })
+  const recorder = createRecorder({ db: counted, publish: (events) => void published.push(...events), log: createLog({ name: 'test', level: 'silent' }), worker: 'a worker', leaseMs: 60_000 })
   const startedAtMs = performance.now()
   for (let done = 1; done <= CALLS; done += 1) {
     recorder.progress(reportOf(done, taskId))

@@ -7,18 +7,10 @@
  */
 import type { Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
-import type { Status } from '../../protocol/status.js'
+import type { TaskFilter } from '../../protocol/filter.js'
 import type { TaskId } from '../../protocol/task.js'
 import { boundedTime, shownFailure, shownJson, shownTags } from '../stored-values.js'
-
-export interface ExportFilter {
-  status?: Status
-  type?: string
-  tag?: string
-  /** ISO 8601. */
-  createdAfter?: string
-  createdBefore?: string
-}
+import { afterFilter, filterParameters, FITS } from './filter-sql.js'
 
 export type ExportFormat = 'csv' | 'ndjson'
 
@@ -112,10 +104,6 @@ const JSON_LINE = `json_build_object('id', t.id, 'title', t.title, 'type', t.typ
   'startedAt', ${instant('t.started_at')}, 'finishedAt', ${instant('t.finished_at')}, 'uniqueKey', t.unique_key, 'parentId', t.parent_id,
   'batchId', t.batch_id, 'callbackUrl', t.callback_url)::text`
 
-const FITS = `t.tenant = $1 and ($2::text is null or t.status = $2::text::taskwire.task_status) and ($3::text is null or t.type = $3::text)
-    and ($4::text is null or t.tags @> array[$4::text]) and ($5::text is null or t.created_at >= $5::text::timestamptz)
-    and ($6::text is null or t.created_at < $6::text::timestamptz)`
-
 /** Only a row with a longer line can have a cell that is too long. */
 const COUNT_LONG_CELLS = `case when octet_length(line) > ${MAX_CELL_LENGTH} then ${isLongCell('c.payload')} + ${isLongCell('c.result')} else 0 end`
 
@@ -130,12 +118,12 @@ const DEADLINE_MS = 120_000
 function exportText(line: string, longCells: string): string {
   return `
 with walked as materialized (
-  select t.id from taskwire.tasks t where t.id > coalesce($7::text, '00000000-0000-0000-0000-000000000000')::uuid order by t.id limit $8::integer
+  select t.id from taskwire.tasks t where t.id > coalesce(${afterFilter(0)}::text, '00000000-0000-0000-0000-000000000000')::uuid order by t.id limit ${afterFilter(1)}::integer
 ), page as materialized (
   select t.id, line, ${longCells} as long_cells, sum(octet_length(line)) over (order by t.id) as bytes_so_far, t.version || ' ' || t.xmin as state
   from walked w join taskwire.tasks t on t.id = any(array[w.id]) ${made(line)} where ${FITS}
 ), first_beyond as (
-  select id, char_length(line) as length, state, long_cells from page where bytes_so_far > $9::bigint order by id limit 1
+  select id, char_length(line) as length, state, long_cells from page where bytes_so_far > ${afterFilter(2)}::bigint order by id limit 1
 ), large as (
   select b.* from first_beyond b where b.id = (select id from page order by id limit 1)
 ), taken as (
@@ -145,8 +133,8 @@ select string_agg(line, '' order by id) as lines, count(*)::integer + (select co
   coalesce(sum(long_cells), 0)::integer + coalesce((select long_cells from large), 0) as "longCells",
   (select json_build_object('id', id, 'length', length, 'state', state) from large) as large,
   (select max(id::text) from taken) as "lastId", (select count(*)::integer from taken) as walked,
-  (select count(*) from taken) = (select count(*) from walked) and (select count(*) from walked) < $8::integer as "isLast"
-from page where bytes_so_far <= $9::bigint`
+  (select count(*) from taken) = (select count(*) from walked) and (select count(*) from walked) < ${afterFilter(1)}::integer as "isLast"
+from page where bytes_so_far <= ${afterFilter(2)}::bigint`
 }
 
 const CSV_ROW = `${CSV_LINE} || E'\\r\\n'`
@@ -185,14 +173,10 @@ from pg_class c where c.oid = 'taskwire.tasks'::regclass`,
  * The upper bound of the creation time, if the filter has none, and the estimated number of all tasks. Counting them
  * would read a large table.
  */
-export async function readExportScope(db: Database, { createdBefore }: ExportFilter): Promise<{ until: string; estimatedTasks: number }> {
+export async function readExportScope(db: Database, { createdBefore }: TaskFilter): Promise<{ until: string; estimatedTasks: number }> {
   const [row] = await db.run<{ until: Date; estimatedTasks: number }>(READ_SCOPE, [createdBefore ?? null])
   if (row === undefined) throw new Error('PostgreSQL gave no time')
   return { until: row.until.toISOString(), estimatedTasks: row.estimatedTasks }
-}
-
-function parametersOf({ tenant }: Principal, { status, type, tag, createdAfter, createdBefore }: ExportFilter): (string | null)[] {
-  return [tenant, ...[status, type, tag, createdAfter, createdBefore].map((value) => value ?? null)]
 }
 
 /**
@@ -202,10 +186,10 @@ function parametersOf({ tenant }: Principal, { status, type, tag, createdAfter, 
 export async function exportPage(
   principal: Principal,
   db: Database,
-  filter: ExportFilter,
+  filter: TaskFilter,
   { format, afterId, limit, maxBytes }: { format: ExportFormat; afterId: TaskId | null; limit: number; maxBytes: number },
 ): Promise<ExportPage> {
-  const [page] = await db.run<ExportPage>(EXPORT_PAGE[format], [...parametersOf(principal, filter), afterId, limit, maxBytes])
+  const [page] = await db.run<ExportPage>(EXPORT_PAGE[format], [...filterParameters(principal, filter), afterId, limit, maxBytes])
   if (page === undefined) throw new Error('PostgreSQL gave no page')
   return page
 }

@@ -1,11 +1,13 @@
 /** Reads for lists that are kept current: the rows of tasks that may have changed, and the number of matching tasks. */
 import type { Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
+import type { TaskFilter } from '../../protocol/filter.js'
 import { MAX_COUNTED, type ListCounts } from '../../protocol/list.js'
 import { STATUSES, type Status } from '../../protocol/status.js'
 import type { TaskId, TaskSummary } from '../../protocol/task.js'
 import { SUMMARY_COLUMNS, toSummary, type SummaryRow } from '../rows.js'
-import { DELIVERIES, ENDS, FITS, GIVEN, LAST_ID, LEASES, parametersOf, type TaskFilter, type Walk } from './list-walks.js'
+import { columnsToFit, FITS, further, GIVEN, parametersOf } from './filter-sql.js'
+import { DELIVERIES, ENDS, LAST_ID, LEASES, WALK_OF_STATUS, type Walk } from './list-walks.js'
 import { chooseWalk } from './list.js'
 
 /** Lists leave out the `data` of a larger progress. In bytes. */
@@ -17,6 +19,12 @@ export interface ListedRow {
   stamp: string
 }
 
+/** The columns that rows show, besides progress. */
+const ROW_COLUMNS = [
+  ...['title', 'type', 'status', 'version', 'attempt', 'max_attempts', 'queue', 'priority', 'tags', 'failure', 'run_at', 'created_at', 'started_at'],
+  ...['finished_at', 'expires_at', 'unique_key', 'parent_id', 'batch_id', 'callback_url'],
+]
+
 /**
  * Materialized as in `list.ts`: rows are found by id and filtered afterwards. `xmin` is the transaction that last wrote
  * the row.
@@ -26,10 +34,9 @@ const READ_LIST_ROWS: Statement = {
   forceCustomPlan: true,
   text: `
 with ${GIVEN}, seen as materialized (
-  select t.id, t.tenant, t.title, t.type, t.status, t.version, t.attempt, t.max_attempts, t.queue, t.priority, t.tags, t.failure, t.run_at, t.created_at,
-    t.started_at, t.finished_at, t.expires_at, t.unique_key, t.parent_id, t.batch_id, t.callback_url, t.xmin::text as stamp,
+  select ${columnsToFit(...ROW_COLUMNS)}, t.xmin::text as stamp,
     case when jsonb_typeof(t.progress) = 'object' and octet_length(t.progress::text) > ${MAX_PROGRESS_BYTES} then t.progress - 'data' else t.progress end as progress
-  from json_array_elements_text($13::text::json) as i(id) join taskwire.tasks t on t.id = any(array[i.id::uuid])
+  from json_array_elements_text(${further(0)}::text::json) as i(id) join taskwire.tasks t on t.id = any(array[i.id::uuid])
 )
 select ${SUMMARY_COLUMNS}, t.stamp from seen t where ${FITS}`,
 }
@@ -40,7 +47,9 @@ export async function readListRows(principal: Principal, db: Database, filter: T
   return rows.map((row) => ({ task: toSummary(row), stamp: row.stamp }))
 }
 
-const isOpen = (status: Status) => status === 'SCHEDULED' || status === 'WAITING' || status === 'PENDING' || status === 'RETRYING'
+/** Where each status is counted if there are too many tasks to examine; undefined: there may always be more such tasks. */
+const COUNTED_ALONG: Readonly<Record<Status, Walk | undefined>> = { ...WALK_OF_STATUS, WAITING: DELIVERIES }
+const statusesAlong = (walk: Walk | undefined) => STATUSES.filter((status) => COUNTED_ALONG[status] === walk)
 
 /**
  * Number of matching tasks by status. Each walk examines at most `MAX_COUNTED` candidates. When a filter's newest
@@ -48,17 +57,18 @@ const isOpen = (status: Status) => status === 'SCHEDULED' || status === 'WAITING
  * badly.
  */
 export async function countTasks(principal: Principal, db: Database, given: TaskFilter): Promise<ListCounts> {
-  const filter = { ...given, status: undefined }
+  const filter = { ...given }
+  delete filter.status
   const { walk } = await chooseWalk(principal, db, filter, undefined, MAX_COUNTED)
   const newest = await countAlong(principal, db, filter, walk)
   if (newest.isWhole) return { byStatus: newest.byStatus, more: [] }
   const places: { walk: Walk; statuses: readonly Status[]; of?: Status }[] = [
-    { walk: DELIVERIES, statuses: STATUSES.filter(isOpen) },
-    { walk: LEASES, statuses: ['PROCESSING', 'CANCELLING'] },
-    ...(['FAILED', 'CANCELLED', 'EXPIRED'] as const).map((of) => ({ walk: ENDS, statuses: [of], of })),
+    { walk: DELIVERIES, statuses: statusesAlong(DELIVERIES) },
+    { walk: LEASES, statuses: statusesAlong(LEASES) },
+    ...statusesAlong(ENDS).map((of) => ({ walk: ENDS, statuses: [of], of })),
   ]
   const byNow = new Map(Object.entries(newest.byStatus) as [Status, number][])
-  const more: Status[] = ['COMPLETED']
+  const more = statusesAlong(undefined)
   for (const { walk: place, statuses, of } of places) {
     const { byStatus, isWhole } = await countAlong(principal, db, of === undefined ? filter : { ...filter, status: of }, place)
     for (const status of statuses) {
@@ -79,7 +89,7 @@ interface Counted {
 async function countAlong(principal: Principal, db: Database, filter: TaskFilter, walk: Walk): Promise<Counted> {
   const text = `
 with ${GIVEN}, walked as materialized (${walk.text(LAST_ID)} limit ${MAX_COUNTED}), seen as materialized (
-  select t.id, t.tenant, t.status, t.type, t.tags, t.queue, t.batch_id, t.parent_id, t.created_at, t.title
+  select ${columnsToFit('status')}
   from walked w join taskwire.tasks t on t.id = any(array[w.id])
 ), counted as (
   select t.status, count(*)::integer as count from seen t where ${FITS} group by t.status

@@ -17,12 +17,14 @@ import type { Principal } from '../../access/principal.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
 import { rewriteInstant } from '../../db/instant.js'
+import { isOrderedByTime, type TaskFilter } from '../../protocol/filter.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId, TaskSummary } from '../../protocol/task.js'
 import { MAX_PAGE_BYTES, SUMMARY_COLUMNS, toSummary, type SummaryRow } from '../rows.js'
-import { ALL, BEFORE_ID, CREATED, FITS, GIVEN, IS_BEHIND, LAST_ID, parametersOf, walksOf, type ListPosition, type TaskFilter, type Walk } from './list-walks.js'
+import { columnsToFit, FITS, further, GIVEN, parametersOf, type ListPosition } from './filter-sql.js'
+import { ALL, BEFORE_ID, CREATED, IS_BEHIND, LAST_ID, walksOf, type Walk } from './list-walks.js'
 
-export type { ListPosition, TaskFilter } from './list-walks.js'
+export type { ListPosition } from './filter-sql.js'
 
 /** Number of candidates that show how dense a walk is. */
 const PROBE = 1_000
@@ -89,11 +91,11 @@ function rewriteTime<Position extends ListPosition>(position: Position): Positio
 function stepText(walk: Walk): string {
   const isByTime = walk.order === 'created'
   return `
-with ${GIVEN}, walked as materialized (${walk.text(BEFORE_ID)} limit $13::integer), seen as materialized (
-  select t.id, t.tenant, t.status, t.type, t.tags, t.queue, t.batch_id, t.parent_id, t.created_at, t.title, t.version, t.xmin::text as stamp
+with ${GIVEN}, walked as materialized (${walk.text(BEFORE_ID)} limit ${further(0)}::integer), seen as materialized (
+  select ${columnsToFit('status', 'created_at', 'version')}, t.xmin::text as stamp
   from walked w join taskwire.tasks t on t.id = any(array[w.id])
 ), page as (
-  select t.id, t.status, t.created_at, t.version, t.stamp from seen t where ${FITS}${isByTime ? ` and ${IS_BEHIND}` : ''} order by ${isByTime ? 't.created_at desc, ' : ''}t.id desc limit $14::integer
+  select t.id, t.status, t.created_at, t.version, t.stamp from seen t where ${FITS}${isByTime ? ` and ${IS_BEHIND}` : ''} order by ${isByTime ? 't.created_at desc, ' : ''}t.id desc limit ${further(1)}::integer
 )
 select (select json_agg(json_build_object('id', id, 'status', status, 'createdAt', created_at, 'version', version, 'stamp', stamp) order by ${isByTime ? 'created_at desc, ' : ''}id desc) from page) as found,
   (select count(*)::integer from walked) as looks,
@@ -110,7 +112,7 @@ export async function chooseWalk(
 ): Promise<{ walk: Walk; firstStep: number }> {
   const walks = walksOf(filter)
   const firstStep = Math.min(limit, MAX_STEP)
-  if (filter.createdAfter !== undefined || filter.createdBefore !== undefined) {
+  if (isOrderedByTime(filter)) {
     if (walks[0] === ALL) return { walk: CREATED, firstStep }
     const reach = await readReach(principal, db, filter, walks)
     const small = walks[reach.indexOf(null)]

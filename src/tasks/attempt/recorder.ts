@@ -4,10 +4,10 @@
  *
  * Log lines of handlers are written in order, a few times a second, and before the end of their attempt.
  *
- * Progress is coalesced: of the reports of an attempt during a write, only the latest is written next. A lost write or
- * publication of progress is logged and costs a stream one step of a progress bar. A report that PostgreSQL refuses
- * loses only itself, not the others of its batch. Publications do not hold up the attempt: PostgreSQL already has the
- * change, and the hub's position check finds events that a broker lost.
+ * Progress is coalesced: of the reports of an attempt during a write, only the latest is written next. A lost write of
+ * progress is logged and costs a stream one step of a progress bar. A report that PostgreSQL refuses loses only itself,
+ * not the others of its batch. Publications go through the publisher (`broker/publisher.ts`) and do not hold up the
+ * attempt.
  */
 import { crashPoint } from '../../crash-point.js'
 import type { Database } from '../../db/database.js'
@@ -30,7 +30,8 @@ const MAX_LINES_PER_WRITE = 500
 
 export interface RecorderOptions {
   db: Database
-  publish(events: readonly Event[]): Promise<void>
+  /** Of the publisher: returns at once. */
+  publish(events: readonly Event[]): void
   log: Log
   /** The worker's name for its claims. */
   worker: string
@@ -56,13 +57,6 @@ export interface Recorder {
 }
 
 export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] }: RecorderOptions): Recorder {
-  const publications = createBatcher<Event, undefined>({
-    maxInFlight: 1,
-    async write(events) {
-      await publish(events)
-      return []
-    },
-  })
   const claims = createBatcher<ClaimRequest, ClaimedAttempt | HeldAttempt | undefined>({
     write: (requests) => claimAttemptsInSlots(db, requests, worker, leaseMs, scarce),
     isItemsFault: isRefusedStatement,
@@ -78,9 +72,7 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
   let writingLines: Promise<void> | undefined
   let linesTimer: NodeJS.Timeout | undefined
 
-  const publishLater = (event: Event) => {
-    publications.add(event).catch((error: unknown) => log.warn({ err: error, taskId: event.taskId }, 'an event was not published'))
-  }
+  const publishLater = (event: Event) => publish([event])
 
   async function writeProgress(): Promise<void> {
     if (isWritingProgress) return

@@ -13,6 +13,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
 import type { WebConfig } from '../../config.js'
+import { MAX_UNREAD_MS } from '../../protocol/limits.js'
 import { Bodies, type BodyLimits } from '../bodies/body-budget.js'
 import { toRawProblem } from '../problem.js'
 import { Connection, type ConnectionHost, type ConnectionTimes, type Handler, type Offence } from './connection.js'
@@ -38,7 +39,7 @@ const DEFAULT_LIMITS: ConnectionLimits = {
   maxConnections: 25_000,
   requestMs: 15_000,
   keepAliveMs: 30_000,
-  unreadMs: 30_000,
+  unreadMs: MAX_UNREAD_MS,
   maxUnreadMemoryBytes: 64 * 1024 * 1024,
   maxBodyMemoryBytes: 64 * 1024 * 1024,
   uploadWindowMs: 15_000,

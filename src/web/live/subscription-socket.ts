@@ -15,7 +15,7 @@ import { CLOSE_CODES, type IdleHeartbeat } from '../../protocol/stream.js'
 import { PingRequest, SubscribeByFit, SubscribeById, SubscribeToList, UnsubscribeRequest, type SocketAnswer, type SocketRequest } from '../../protocol/subscription.js'
 import { FRAME_BOUNDS, readJson } from '../bodies/json-text.js'
 import { ProblemError } from '../problem.js'
-import { readListFilter, readListRequest } from '../routes/list-query.js'
+import { readFilter, readListRequest } from '../routes/list-query.js'
 import type { Beats } from './beats.js'
 import { startHeartbeat } from './heartbeat.js'
 import { describeFrame, guardSocket, type SocketGuard } from './socket-guard.js'
@@ -126,7 +126,7 @@ export function registerSubscriptionSocket(app: FastifyInstance, { openSubscript
 function subscribe(subscriptions: Subscriptions, request: SocketRequest & { type: 'subscribe' }): Promise<void> {
   if ('list' in request) return subscriptions.subscribeToList(request.id, readListRequest(request.list))
   const { selection } = request
-  return subscriptions.subscribe('ids' in selection ? request : { ...request, selection: readListFilter(selection) })
+  return subscriptions.subscribe('ids' in selection ? request : { ...request, selection: readFilter(selection) })
 }
 
 /**

@@ -10,13 +10,17 @@
  *
  * Its files are loaded from addresses that name their content, and its style sheets as one (see `page-assets.ts`): a
  * second visit requests only the document.
+ *
+ * And the names of the filters, so that the page accepts in its address what `GET /api/tasks` filters by.
  */
 import { readFileSync } from 'node:fs'
 import { posix } from 'node:path'
+import { FILTER_NAMES } from '../../protocol/filter.js'
 import { linkToAssets, type PageAssets } from './page-assets.js'
 
 const PROGRAM = 'app.js'
 const MODULES_MARK = '<!-- modules -->'
+const FILTERS_MARK = '<meta name="taskwire-filters" content="'
 /** Static and dynamic imports of neighbouring files. */
 const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g
 
@@ -33,7 +37,7 @@ export function openPageDocument(folder: string, readAssets: () => Promise<PageA
     const known = made.get(depth)
     if (known?.source === source) return known.content
     const html = (source.files.get('index.html') ?? '').toString().replace(MODULES_MARK, modules.join('\n    '))
-    const content = Buffer.from(linkToAssets(html, source).replaceAll('="./', `="${'../'.repeat(depth) || './'}`))
+    const content = Buffer.from(linkToAssets(html, source).replace(FILTERS_MARK, `$&${FILTER_NAMES.join(' ')}`).replaceAll('="./', `="${'../'.repeat(depth) || './'}`))
     made.set(depth, { source, content })
     return content
   }

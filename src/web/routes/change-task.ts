@@ -2,7 +2,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import type { Principal } from '../../access/principal.js'
-import type { EventBus } from '../../broker/broker.js'
+import type { Publisher } from '../../broker/publisher.js'
 import type { Database } from '../../db/database.js'
 import type { Registry } from '../../definitions/registry.js'
 import { Problem } from '../../protocol/errors.js'
@@ -18,11 +18,11 @@ import { ProblemError } from '../problem.js'
 
 export interface ChangeTaskDeps {
   db: Database
-  events: EventBus
+  publisher: Publisher
   registry: Registry
 }
 
-export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async (app, { db, events, registry }) => {
+export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async (app, { db, publisher, registry }) => {
   async function read(principal: Principal, id: TaskId): Promise<Task> {
     const [task] = await readTasks(principal, db, [id])
     if (task === undefined) throw toNotFound(id)
@@ -48,8 +48,7 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       const id = request.params.id.toLowerCase()
       const { reason = null, children = false } = request.body ?? {}
       const transitions = await cancelTasksIfUnfinished(request.principal, db, [id], { reason, withChildren: children })
-      // The request is stored, so a listener that misses this event finds it there.
-      events.publish(transitions).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'could not publish a cancel'))
+      publisher.publish(transitions)
       const task = await read(request.principal, id)
       const hasEndedOtherwise = isFinal(task.status) && task.status !== 'CANCELLED'
       if (transitions.length === 0 && hasEndedOtherwise) throw new ProblemError('not_cancellable', `The task is ${task.status}.`)
@@ -84,8 +83,7 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       assertStartCanMove(request.body, task)
       const edit = readEdit(request.principal, request.body, task, registry)
       const edits = await editTaskIfWaiting(request.principal, db, id, edit, wanted === '*' ? undefined : state)
-      // The edit is stored, so a listener that misses this event finds it there.
-      if (edits) events.publish(edits).catch((error: unknown) => app.log.warn({ err: error, taskId: id }, 'could not publish an edit'))
+      if (edits) publisher.publish(edits)
       const now = await read(request.principal, id)
       if (edits) return reply.header('etag', etagOf(now)).send(now)
       assertSame(wanted, now)

@@ -1,10 +1,11 @@
 /** The parameters of a list, read from its address. */
 import type { ListQuery } from '../../live/list-query.js'
-import type { FieldError } from '../../protocol/errors.js'
+import { isOrderedByTime, readTaskFilter, type TaskFilter } from '../../protocol/filter.js'
 import type { ListTasksQuery } from '../../protocol/http.js'
-import { DEFAULT_LIST_ROWS, type ListFilter, type ListRequest } from '../../protocol/list.js'
+import { DEFAULT_LIST_ROWS } from '../../protocol/limits.js'
+import type { ListRequest } from '../../protocol/list.js'
 import { FIRST_INSTANT, LAST_INSTANT } from '../../protocol/task.js'
-import type { ListField, ListPosition, TaskFilter } from '../../store/reads/list.js'
+import type { ListField, ListPosition } from '../../store/reads/list.js'
 import type { HistoryPosition } from '../../store/reads/tasks.js'
 import { ProblemError } from '../problem.js'
 
@@ -12,41 +13,16 @@ const EARLIEST_MS = Date.parse(FIRST_INSTANT)
 const LATEST_MS = Date.parse(LAST_INSTANT)
 
 /** @throws ProblemError `invalid_request` if a time is invalid, or if no time is between the two */
-export function readFilter({ createdAfter, createdBefore, ...others }: Omit<ListTasksQuery, 'limit' | 'cursor' | 'fields'>): TaskFilter {
-  const after = createdAfter === undefined ? undefined : readInstant('createdAfter', createdAfter)
-  const before = createdBefore === undefined ? undefined : readInstant('createdBefore', createdBefore)
-  if (after !== undefined && before !== undefined && after >= before) {
-    throw refuse({ pointer: '/createdBefore', detail: 'must be later than createdAfter', fix: 'Swap the two, or omit one of them.' })
-  }
-  return { ...others, createdAfter: after, createdBefore: before }
-}
-
-/** The same for a watched list: equal filters have equal texts. @throws ProblemError as `readFilter` does */
-export function readListFilter(given: ListFilter): ListFilter {
-  const { batch, parent, ...others } = readFilter(given)
-  const fields = Object.entries({ ...others, batch: batch?.toLowerCase(), parent: parent?.toLowerCase() }).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(fields) as ListFilter
+export function readFilter(given: Parameters<typeof readTaskFilter>[0]): TaskFilter {
+  const read = readTaskFilter(given)
+  if ('filter' in read) return read.filter
+  throw new ProblemError('invalid_request', `The query is invalid: ${read.error.pointer} ${read.error.detail}`, [read.error])
 }
 
 /** @throws ProblemError `invalid_request`, or `invalid_cursor` for `before` */
 export function readListRequest({ filter: given = {}, limit = DEFAULT_LIST_ROWS, before }: ListRequest): ListQuery {
-  const filter = readListFilter(given)
+  const filter = readFilter(given)
   return { filter, limit, ...(before !== undefined && { before: decodeCursor(before, filter) }) }
-}
-
-/**
- * A time in the form that PostgreSQL accepts, from any form that RFC 3339 allows. Stored times have whole milliseconds,
- * so a finer one is rounded up.
- */
-function readInstant(name: string, text: string): string {
-  const [, finer = ''] = /\.\d{3}(\d+)/.exec(text) ?? []
-  const milliseconds = Date.parse(text) + (Number(finer) > 0 ? 1 : 0)
-  if (Number.isNaN(milliseconds)) throw refuse({ pointer: `/${name}`, detail: 'is not a valid time', fix: 'Send a time such as 2026-11-20T21:22:23Z.' })
-  return new Date(Math.min(Math.max(milliseconds, EARLIEST_MS), LATEST_MS)).toISOString()
-}
-
-function refuse(error: FieldError): ProblemError {
-  return new ProblemError('invalid_request', `The query is invalid: ${error.pointer} ${error.detail}`, [error])
 }
 
 export function readFields(fields: ListTasksQuery['fields']): ListField[] {
@@ -61,13 +37,13 @@ export function encodeCursor({ id, createdAt }: ListPosition): string {
 }
 
 /** @throws ProblemError `invalid_cursor` if it is malformed, or belongs to a list with other filters */
-export function decodeCursor(cursor: string, { createdAfter, createdBefore }: TaskFilter): ListPosition {
+export function decodeCursor(cursor: string, filter: TaskFilter): ListPosition {
   const bytes = Buffer.from(cursor, 'base64url')
   // Cursors of earlier versions have no time.
   const milliseconds = bytes.length === 24 ? bytes.readDoubleBE(16) : Number.NaN
   const isTime = Number.isNaN(milliseconds) || (milliseconds >= EARLIEST_MS && milliseconds <= LATEST_MS)
   if ((bytes.length !== 16 && bytes.length !== 24) || !isTime) throw refuseCursor('The cursor was not issued by this server.', 'is malformed')
-  if ((createdAfter ?? createdBefore) !== undefined && Number.isNaN(milliseconds)) throw refuseCursor('The cursor belongs to a list with other filters.', 'has no time')
+  if (isOrderedByTime(filter) && Number.isNaN(milliseconds)) throw refuseCursor('The cursor belongs to a list with other filters.', 'has no time')
   const id = bytes.toString('hex', 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
   return Number.isNaN(milliseconds) ? { id } : { id, createdAt: new Date(milliseconds).toISOString() }
 }

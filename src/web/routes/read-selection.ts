@@ -10,18 +10,18 @@ import type { Hub } from '../../live/hub.js'
 import type { ListQuery } from '../../live/list-query.js'
 import { Problem } from '../../protocol/errors.js'
 import { MAX_BATCH_TASKS, POSITIONS_PATTERN, SelectionQuery, SelectionTransitionList } from '../../protocol/http.js'
-import type { ListFilter } from '../../protocol/list.js'
+import type { TaskFilter } from '../../protocol/filter.js'
 import { isFinal } from '../../protocol/status.js'
 import type { Selection } from '../../protocol/subscription.js'
 import type { TaskId } from '../../protocol/task.js'
-import { findTasks, type TaskFilter } from '../../store/reads/list.js'
+import { findTasks } from '../../store/reads/list.js'
 import { readHistoryOfTasks } from '../../store/reads/tasks.js'
 import { chooseFormat, type EventFormat } from '../live/event-format.js'
 import { readLastEventId, type HttpStreams } from '../live/http-stream.js'
 import type { StreamLimits } from '../live/stream-limits.js'
 import { ProblemError } from '../problem.js'
 import type { Reading } from '../reading.js'
-import { decodeHistoryCursor, encodeHistoryCursor, readListFilter, readListRequest } from './list-query.js'
+import { decodeHistoryCursor, encodeHistoryCursor, readFilter, readListRequest } from './list-query.js'
 
 const MAX_LISTED_TASKS = 200
 
@@ -120,8 +120,8 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
 }
 
 /** @throws ProblemError `invalid_request` */
-function toSelection(ids: string | undefined, filter: ListFilter): Selection {
-  if (ids === undefined) return readListFilter(filter)
+function toSelection(ids: string | undefined, filter: TaskFilter): Selection {
+  if (ids === undefined) return readFilter(filter)
   const [other] = Object.keys(filter)
   if (other === undefined) return { ids: toIds(ids) }
   throw new ProblemError('invalid_request', `ids and ${other} cannot be used together.`, [

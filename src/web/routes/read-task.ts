@@ -11,6 +11,7 @@ import { isRefusedStatement } from '../../db/refused-data.js'
 import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
 import { AttemptList, AttemptsQuery, LogPage, LogsQuery, NoBody, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
+import { DEFAULT_LOG_LINES } from '../../protocol/limits.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
 import { readLogs } from '../../store/attempts/logs.js'
@@ -37,7 +38,6 @@ interface Asked {
   id: TaskId
 }
 
-const DEFAULT_LOG_LINES = 200
 /** Tasks per statement: together a few megabytes at most, unless all of them have the maximum size. */
 const MAX_READS_PER_STATEMENT = 64
 

@@ -3,11 +3,10 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Registry } from '../../definitions/registry.js'
 import { Problem } from '../../protocol/errors.js'
 import { ListTasksQuery, TaskPage, TypeList, type TypeInfo } from '../../protocol/http.js'
+import { DEFAULT_PAGE_TASKS } from '../../protocol/limits.js'
 import { listPage } from '../../store/reads/list.js'
 import type { Reading } from '../reading.js'
 import { decodeCursor, encodeCursor, readFields, readFilter } from './list-query.js'
-
-const DEFAULT_LIMIT = 50
 
 export interface ReadTasksDeps {
   reading: Reading
@@ -31,7 +30,7 @@ export const readTasksRoutes: FastifyPluginAsyncTypebox<ReadTasksDeps> = async (
       },
     },
     async (request) => {
-      const { cursor, limit = DEFAULT_LIMIT, fields, ...others } = request.query
+      const { cursor, limit = DEFAULT_PAGE_TASKS, fields, ...others } = request.query
       const filter = readFilter(others)
       const position = cursor === undefined ? undefined : decodeCursor(cursor, filter)
       const { items, next } = await listPage(request.principal, reading.inTurnsOf(request.ip), filter, { limit, fields: readFields(fields), position })

@@ -12,13 +12,13 @@
 import { pino, type LevelWithSilent, type Logger } from 'pino'
 import { describeError } from '../../../definitions/thrown.js'
 import type { Log } from '../../../log.js'
+import { MAX_LOG_TEXT_LENGTH } from '../../../protocol/limits.js'
 import type { LogLine } from '../../../protocol/task.js'
 import { toStorableText } from '../../../protocol/text.js'
 import { readLogLine } from './log-line.js'
 
 /** Lines stored per attempt. */
 export const MAX_LINES = 1_000
-const MAX_TEXT_LENGTH = 2_000
 const STORED_FROM = 'info'
 const NAMES_OF_LINE = ['level', 'time', 'pid', 'hostname', 'name', 'msg', 'fields']
 
@@ -102,5 +102,5 @@ function levelNumber(level: LevelWithSilent | (string & {})): number {
 
 function describe(message: string, fields: object): string {
   const extra = Object.keys(fields).length > 0 ? JSON.stringify(fields) : ''
-  return toStorableText([message, extra].filter(Boolean).join(' '), MAX_TEXT_LENGTH)
+  return toStorableText([message, extra].filter(Boolean).join(' '), MAX_LOG_TEXT_LENGTH)
 }

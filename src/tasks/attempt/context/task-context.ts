@@ -15,6 +15,7 @@ import type { Registry } from '../../../definitions/registry.js'
 import { createChecker } from '../../../definitions/schema-errors.js'
 import type { Log } from '../../../log.js'
 import { CreateTask, MAX_BODY_DEPTH } from '../../../protocol/http.js'
+import { MAX_PROGRESS_MESSAGE_LENGTH } from '../../../protocol/limits.js'
 import type { Event } from '../../../protocol/stream.js'
 import type { Task, TaskId } from '../../../protocol/task.js'
 import { findUnstorable, toStorableText } from '../../../protocol/text.js'
@@ -36,7 +37,6 @@ import { createPaceMeter } from './pace.js'
 
 const MAX_KEY_LENGTH = 200
 const PROGRESS_DATA_LIMITS = { maxBytes: 2_048, maxDepth: 16 }
-const MAX_PROGRESS_MESSAGE_LENGTH = 500
 const childChecker = createChecker(CreateTask)
 /** How long a later attempt's create is recognized as a repetition of an earlier one. */
 const CHILD_KEY_TTL_MS = 30 * 86_400_000
