@@ -6,6 +6,7 @@ import type { Principal } from '../access/principal.js'
 import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { DiskFloor } from '../artifacts/disk-floor.js'
 import type { Broker } from '../broker/broker.js'
+import { startDispatcher } from '../broker/dispatcher.js'
 import { createPublisher } from '../broker/publisher.js'
 import type { WebConfig } from '../config.js'
 import { toPgConfig } from '../db/database-url.js'
@@ -32,10 +33,10 @@ import { registerRequestCheck } from './connections/request-check.js'
 import { registerDocuments } from './docs/documents.js'
 import { registerGate } from './gate/gate.js'
 import { registerOrigins } from './gate/origins.js'
-import { startHandOver } from './hand-over.js'
-import { createAnnouncer } from './live/announcer.js'
+import { announceTasks } from './live/announcer.js'
 import { startBeats } from './live/beats.js'
 import { assertHandshake } from './live/handshake.js'
+import { createTaskCreator } from '../tasks/create/task-creator.js'
 import { startHttpStreams } from './live/http-stream.js'
 import { createStreamLimits } from './live/stream-limits.js'
 import { registerSubscriptionSocket, type OpenSubscriptions } from './live/subscription-socket.js'
@@ -53,6 +54,7 @@ import { readSelectionRoutes } from './routes/read-selection.js'
 import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
 import { registerPrincipal, type Identify } from './principal.js'
+import { noteShutdown, registerShutdown } from './shutdown.js'
 import { compileValidator } from './validation.js'
 
 export interface AppDeps {
@@ -104,27 +106,24 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   registerCodings(app)
   registerJsonBodies(app, connections.bodies)
 
-  let isStopping = false
-  app.addHook('preClose', async () => {
-    isStopping = true
-  })
-  app.addHook('onClose', async () => connections.stop())
-
+  const shutdown = noteShutdown(app)
   const db = await registerDatabase(app, config)
   const reading = await registerReading(app, { databaseUrl: config.databaseUrl, connections: config.databaseReadPoolSize })
   const hub = await startLive(app, reading, broker, log)
   const publisher = createPublisher({ bus: broker.events, log })
-  // Runs after the hooks of the routes, registered below: after the last create.
-  app.addHook('onClose', () => publisher.drain())
-  const handOver = startHandOver({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
-  app.addHook('onClose', async () => handOver.stop())
+  const dispatcher = startDispatcher({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
+  const creator = createTaskCreator({
+    ...{ db, dispatcher },
+    announce: (tasks, created) => announceTasks(publisher, tasks, created),
+    claimWindowMs: config.claimWindowSeconds * 1_000,
+    keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
+  })
 
   const refuseOtherMethods = registerMethods(app)
   await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app, registry)
   const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerKey: config.maxStreamsPerKey, maxPerProcess: config.maxStreams })
   const beats = startBeats(config.streamHeartbeatSeconds * 1_000, (error) => log.error({ err: error }, 'could not send heartbeats'))
-  app.addHook('onClose', async () => beats.stop())
   const lists = startLists({ notices: hub.notices, readsFor: (principal, room) => createListReads(principal, reading.inTurnsOf(room)), encodeCursor, log })
   const openSubscriptions: OpenSubscriptions = (client) => createSubscriptions({ hub, lists, ...client })
   const streams = startHttpStreams(hub, openSubscriptions, beats)
@@ -132,25 +131,19 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
     scope.setNotFoundHandler(refuseUnknown)
     await registerTaskSocket(scope, { hub, limits, beats, basePath: config.basePath })
     registerSubscriptionSocket(scope, { openSubscriptions, limits, beats, assertUpgrade: assertHandshake })
-    // After the hub, registered above, has notified all watchers of tasks.
-    scope.addHook('preClose', async () => {
-      lists.stop()
-      streams.stop()
-    })
   }
   await app.register(registerSockets, { prefix: '/ws' })
+  registerShutdown(app, { lists, streams, creator, publisher, dispatcher, beats, hub, connections })
   await app.register(createTaskRoute, {
-    ...{ db, broker, registry, hub, handOver, limits, announcer: createAnnouncer(publisher) },
+    ...{ creator, db, broker, registry, hub, limits },
     allowPrivate: config.httpRequestAllowPrivate,
-    claimWindowMs: config.claimWindowSeconds * 1_000,
-    keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
   })
   await app.register(changeTaskRoutes, { db, publisher, registry })
   await app.register(readTaskRoutes, { db, reading, hub, limits, streams })
   await app.register(artifactRoutes, { db, artifacts, limits, bodies: connections.bodies, maxUploadsMb: config.maxUploadsMb })
   await app.register(readSelectionRoutes, { reading, hub, limits, streams })
   await app.register(readTasksRoutes, { reading, registry })
-  await app.register(healthRoutes, { db, broker, floor, isStopping: () => isStopping, hideSecrets: createRedactor({ DATABASE_URL: config.databaseUrl, REDIS_URL: config.redisUrl }) })
+  await app.register(healthRoutes, { db, broker, floor, isStopping: () => shutdown.isStopping, hideSecrets: createRedactor({ DATABASE_URL: config.databaseUrl, REDIS_URL: config.redisUrl }) })
   redirectToPage(app, config.basePath)
   await app.register(pageRoutes)
   refuseOtherMethods()
@@ -188,7 +181,6 @@ async function startLive(app: FastifyInstance, { byKey: db }: Reading, broker: B
     events: broker.events,
     log,
   })
-  app.addHook('onClose', () => hub.stop())
   return hub
 }
 

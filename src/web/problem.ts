@@ -7,6 +7,7 @@ import { isUnavailable } from '../db/unavailable.js'
 import { linkTo } from '../protocol/base-path.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
 import { NewTaskError } from '../tasks/create/new-task.js'
+import { KeyReusedError } from '../tasks/create/task-creator.js'
 
 /** An error with an entry in the table. It may be thrown anywhere in a request; the error handler answers it. */
 export class ProblemError extends Error {
@@ -71,6 +72,11 @@ function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: F
   if (error instanceof NewTaskError) {
     if (error.cause !== undefined) log.warn({ err: error.cause, requestId }, 'a task was refused: code of its type failed for the payload')
     return new ProblemError(error.code, error.message, error.errors)
+  }
+  if (error instanceof KeyReusedError) {
+    return new ProblemError('key_reused', error.message, [
+      { pointer: '/idempotency-key', detail: 'was used for another request' },
+    ])
   }
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':

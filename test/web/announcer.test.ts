@@ -4,7 +4,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { createPublisher } from '../../src/broker/publisher.js'
 import type { NewTask } from '../../src/store/tasks/create.js'
-import { createAnnouncer } from '../../src/web/live/announcer.js'
+import { announceTasks } from '../../src/web/live/announcer.js'
 import { canTestRedis, createLog, openTestBroker, startPostgresKind, startRedisKind, type BrokerKind } from '../broker/brokers.js'
 import { newTask } from '../helpers/database.js'
 
@@ -26,10 +26,9 @@ t.test('on Redis', async (t) => {
     t.teardown(() => redis.disconnect())
     await redis.config('RESETSTAT')
     const publisher = createPublisher({ bus: broker.events, log: createLog() })
-    const announcer = createAnnouncer(publisher)
     for (let count = 0; count < CREATES; count += 1) {
       const task = newTask()
-      announcer.announce([task], [created(task)])
+      announceTasks(publisher, [task], [created(task)])
       if (count % 10 === 0) await sleep(PAUSE_MS)
     }
     await publisher.drain()
@@ -43,7 +42,6 @@ async function testSubscription(t: Test, kind: BrokerKind): Promise<void> {
   await t.test('a list that is opened amid creates hears of all that come after its subscription', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const publisher = createPublisher({ bus: broker.events, log: createLog() })
-    const announcer = createAnnouncer(publisher)
     const heard = new Set<string>()
     const subscription = await broker.events.listen({ onEvent() {}, onHint() {}, onGap() {}, onNotices: (notices) => notices.forEach(({ taskId }) => heard.add(taskId)) })
     const owed: string[] = []
@@ -53,12 +51,12 @@ async function testSubscription(t: Test, kind: BrokerKind): Promise<void> {
       if (count === SUBSCRIBED_AT) void subscription.subscribeNotices().then(() => (isSubscribed = true))
       const task = newTask()
       if (isSubscribed) owed.push(task.id)
-      announcer.announce([task], [created(task)])
+      announceTasks(publisher, [task], [created(task)])
       await sleep(PAUSE_MS)
     }
     while (!isSubscribed) await sleep(PAUSE_MS)
     const last = newTask()
-    announcer.announce([last], [created(last)])
+    announceTasks(publisher, [last], [created(last)])
     while (!heard.has(last.id)) await sleep(PAUSE_MS)
     t.ok(owed.length > 0)
     t.strictSame(owed.filter((id) => !heard.has(id)), [])

@@ -13,7 +13,7 @@ const REQUEST_MS = 4_000
 const UPLOAD_WINDOW_MS = 4_000
 // They all wait for the same time, so they run concurrently.
 t.jobs = 20
-const app = await startApp(t, [], {}, { requestMs: REQUEST_MS, keepAliveMs: 2_000, uploadWindowMs: UPLOAD_WINDOW_MS, minUploadBytes: 2_000, sweepMs: 20 })
+const app = await startApp(t, [], {}, { requestMs: REQUEST_MS, keepAliveMs: 5_000, uploadWindowMs: UPLOAD_WINDOW_MS, minUploadBytes: 2_000, sweepMs: 20 })
 
 const JSON_FIELDS = { 'content-type': 'application/json' }
 const UPGRADE = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': 13 }
@@ -101,7 +101,7 @@ t.test('nothing of them remains', async (t) => {
 t.test('an idle connection is closed if no request follows', async (t) => {
   const client = await openRaw(t, app.address)
   client.send(requestText('GET /healthz'))
-  t.match(await client.closed, /^HTTP\/1\.1 200 [^]*keep-alive: timeout=2/i)
+  t.match(await client.closed, /^HTTP\/1\.1 200 [^]*keep-alive: timeout=5/i)
 })
 
 t.test('the body of a disconnected client is dropped', async (t) => {

@@ -7,17 +7,13 @@ import type { Publisher } from '../../broker/publisher.js'
 import type { Notice } from '../../protocol/notice.js'
 import type { CreatedTask, NewTask } from '../../store/tasks/create.js'
 
-export interface Announcer {
-  /** Does not wait. `created` has the outcome of each task, in the same order; tasks without one are skipped. */
-  announce(tasks: readonly NewTask[], created: readonly (CreatedTask | undefined)[]): void
-}
-
-export function createAnnouncer(publisher: Pick<Publisher, 'notifyLists'>): Announcer {
-  return {
-    announce(tasks, created) {
-      publisher.notifyLists(tasks.flatMap((task, index) => created[index] === undefined ? [] : toNotice(task, created[index])))
-    },
-  }
+/** Does not wait. `created` has the outcome of each task, in the same order; tasks without one are skipped. */
+export function announceTasks(
+  publisher: Pick<Publisher, 'notifyLists'>,
+  tasks: readonly NewTask[],
+  created: readonly (CreatedTask | undefined)[],
+): void {
+  publisher.notifyLists(tasks.flatMap((task, index) => (created[index] === undefined ? [] : toNotice(task, created[index]))))
 }
 
 function toNotice({ id, tenant, type, queue, tags, more }: NewTask, { status, createdAt }: CreatedTask): Notice {

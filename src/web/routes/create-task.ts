@@ -13,10 +13,10 @@ import { Task, type TaskId } from '../../protocol/task.js'
 import { readTasks } from '../../store/reads/tasks.js'
 import type { NewTask } from '../../store/tasks/create.js'
 import { NewTaskError, readNewTask } from '../../tasks/create/new-task.js'
+import type { RequestKey, TaskCreator } from '../../tasks/create/task-creator.js'
 import { createTaskId } from '../../tasks/create/task-id.js'
 import { assertCallbackUrl } from '../callback-url.js'
 import { fingerprintOf, fingerprintOfBatch, readIdempotencyKey } from '../idempotency.js'
-import { createIntake, type IntakeOptions, type RequestKey } from '../intake.js'
 import type { StreamLimits } from '../live/stream-limits.js'
 import { waitForTask } from '../live/wait-for-task.js'
 import { mapInPortions } from '../portions.js'
@@ -26,7 +26,8 @@ import { ProblemError } from '../problem.js'
 /** How long a strict create waits for the broker to answer. */
 const STRICT_DEADLINE_MS = 1_000
 
-export interface CreateTaskDeps extends IntakeOptions {
+export interface CreateTaskDeps {
+  creator: TaskCreator
   db: Database
   broker: Pick<Broker, 'ping'>
   registry: Registry
@@ -37,10 +38,7 @@ export interface CreateTaskDeps extends IntakeOptions {
 }
 
 export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async (app, deps) => {
-  const { db, broker, registry, hub, limits, allowPrivate } = deps
-  const intake = createIntake(deps)
-  // A client may disconnect before its task is stored; the database closes after this hook.
-  app.addHook('onClose', () => intake.whenIdle())
+  const { creator, db, broker, registry, hub, limits, allowPrivate } = deps
 
   /** The task, if it ends within the time that the client is willing to wait. */
   async function waitForEnd(id: TaskId, seconds: number, reply: FastifyReply): Promise<Task | undefined> {
@@ -86,7 +84,7 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       const task = read(request.principal, request.body)
       const { waitSeconds, isStrict } = readPreferences(prefer)
       if (isStrict) await assertBroker()
-      const { task: accepted, kind } = await intake.accept(request.principal, task, key)
+      const { task: accepted, kind } = await creator.accept(request.principal, task, key)
       reply.header('location', accepted.links.self)
       if (kind === 'replayed') reply.header('idempotent-replayed', 'true')
       if (kind === 'existing') reply.header('existing-task', 'true')
@@ -120,7 +118,7 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       const batchId = createTaskId()
       const tasks = await mapInPortions(request.body.tasks, (body, index) => atPlace(index, () => read(request.principal, body, batchId)))
       if (readPreferences(request.headers.prefer).isStrict) await assertBroker()
-      const accepted = await intake.acceptAll(request.principal, sortIds(tasks), key)
+      const accepted = await creator.acceptAll(request.principal, sortIds(tasks), key)
       if (accepted[0]?.kind === 'replayed') reply.header('idempotent-replayed', 'true')
       const ofBatch = accepted.find(({ kind }) => kind !== 'existing')
       reply.code(202)

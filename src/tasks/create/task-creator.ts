@@ -5,24 +5,30 @@
  * Creates that arrive together are written together; those with an `Idempotency-Key` have separate batches. Tasks with
  * a unique key, and whole batches with an idempotency key, each use a transaction.
  */
-import type { Principal } from '../access/principal.js'
-import { crashPoint } from '../crash-point.js'
-import type { Database } from '../db/database.js'
-import { isRefusedStatement } from '../db/refused-data.js'
-import type { Task, TaskId, TaskSummary } from '../protocol/task.js'
-import { readSummaries, readTasks } from '../store/reads/tasks.js'
-import { createUniqueTasks, KeyTakenError, readBatchOfKey, type UniqueAnswer } from '../store/tasks/create-unique.js'
-import { createTasks, createTasksOnce, type CreatedTask, type KeyedTask, type NewTask, type OnceAnswer } from '../store/tasks/create.js'
-import { toNewTaskView } from '../tasks/create/new-task.js'
-import { createBatcher } from '../timing/batcher.js'
-import type { HandOver } from './hand-over.js'
-import type { Announcer } from './live/announcer.js'
-import { ProblemError } from './problem.js'
+import type { Principal } from '../../access/principal.js'
+import { crashPoint } from '../../crash-point.js'
+import type { Database } from '../../db/database.js'
+import { isRefusedStatement } from '../../db/refused-data.js'
+import type { Task, TaskId, TaskSummary } from '../../protocol/task.js'
+import type { AttemptRef } from '../../store/attempts/claim.js'
+import { readSummaries, readTasks } from '../../store/reads/tasks.js'
+import { createUniqueTasks, KeyTakenError, readBatchOfKey, type UniqueAnswer } from '../../store/tasks/create-unique.js'
+import { createTasks, createTasksOnce, type CreatedTask, type KeyedTask, type NewTask, type OnceAnswer } from '../../store/tasks/create.js'
+import { createBatcher } from '../../timing/batcher.js'
+import { toNewTaskView } from './new-task.js'
 
-export interface IntakeOptions {
+/** Passes deliveries to the broker: see `broker/dispatcher.ts`. */
+export interface DeliveryDispatcher {
+  /** Whether deliveries of this queue that are written now will be dispatched. */
+  isOpen(queue: string): boolean
+  add(deliveries: readonly (AttemptRef & { queue: string; priority: number })[]): void
+}
+
+export interface TaskCreatorOptions {
   db: Database
-  handOver: HandOver
-  announcer: Pick<Announcer, 'announce'>
+  dispatcher: DeliveryDispatcher
+  /** Called after the commit; `created` has an entry for each task, undefined for one that was not created. */
+  announce: (tasks: readonly NewTask[], created: readonly (CreatedTask | undefined)[]) => void
   /** How long workers have to claim a dispatched delivery. */
   claimWindowMs: number
   /** How long an `Idempotency-Key` is kept. */
@@ -41,15 +47,24 @@ interface Accepted<View extends TaskSummary = Task> {
   kind: 'created' | 'replayed' | 'existing'
 }
 
-export interface Intake {
-  /** @throws ProblemError `key_reused` */
+export interface TaskCreator {
+  /** @throws KeyReusedError */
   accept(principal: Principal, task: NewTask, key: RequestKey | undefined): Promise<Accepted>
   /**
-   * All tasks, or none. The answer has no payloads and results: together they have no bound. @throws ProblemError
-   * `key_reused`
+   * All tasks, or none. The answer has no payloads and results: together they have no bound.
+   * @throws KeyReusedError
    */
   acceptAll(principal: Principal, tasks: readonly NewTask[], key: RequestKey | undefined): Promise<Accepted<TaskSummary>[]>
   whenIdle(): Promise<void>
+}
+
+/** The key of a request was used before with another body. */
+export class KeyReusedError extends Error {
+  override readonly name = 'KeyReusedError'
+
+  constructor(key: string) {
+    super(`The key ${key} was used before with another body.`)
+  }
 }
 
 /** How tasks are shown to the client: new ones, and those that existed before. */
@@ -68,7 +83,7 @@ function withoutContents(task: Task): TaskSummary {
   return summary
 }
 
-export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs }: IntakeOptions): Intake {
+export function createTaskCreator({ db, dispatcher, announce, claimWindowMs, keyTtlMs }: TaskCreatorOptions): TaskCreator {
   /**
    * Writes tasks, and dispatches those that were created and may start. Each queue is checked by itself: tasks of a
    * closed queue are left to the relay, and do not hold up tasks written with them.
@@ -78,14 +93,14 @@ export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs 
     store: (tasks: readonly Task[]) => Promise<Answer[]>,
     createdOf: (answer: Answer) => CreatedTask | undefined,
   ): Promise<Answer[]> {
-    const marked = tasks.map((task) => (handOver.isOpen(task.queue) ? task : { ...task, isHandedOver: false }))
+    const marked = tasks.map((task) => (dispatcher.isOpen(task.queue) ? task : { ...task, isHandedOver: false }))
     crashPoint('create:before-commit')
     const answers = await store(marked)
     crashPoint('create:after-commit')
     const created = answers.map(createdOf)
     const ready = marked.filter(({ isHandedOver = true }, index) => isHandedOver && created[index]?.status === 'PENDING')
-    if (ready.length > 0) handOver.add(ready.map(({ id, queue, priority }) => ({ taskId: id, attempt: 1, queue, priority })))
-    announcer.announce(marked, created)
+    if (ready.length > 0) dispatcher.add(ready.map(({ id, queue, priority }) => ({ taskId: id, attempt: 1, queue, priority })))
+    announce(marked, created)
     return answers
   }
 
@@ -120,7 +135,7 @@ export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs 
     const known = await readBatchOfKey(principal, db, key.key)
     // The key expired in between, so it is free again.
     if (known === undefined) return acceptAll(principal, tasks, key, views)
-    if (known.fingerprint !== key.fingerprint) throw keyReused(key)
+    if (known.fingerprint !== key.fingerprint) throw new KeyReusedError(key.key)
     const found = await read(principal, known.ids, views)
     return known.ids.flatMap((id) => found.get(id) ?? []).map((task) => ({ task, kind: 'replayed' }))
   }
@@ -134,7 +149,7 @@ export function createIntake({ db, handOver, announcer, claimWindowMs, keyTtlMs 
       }
       if (key === undefined) return { task: toNewTaskView(task, await creates.add(task)), kind: 'created' }
       const answer = await keyedCreates.add({ ...task, ...key })
-      if (answer.kind === 'mismatch') throw keyReused(key)
+      if (answer.kind === 'mismatch') throw new KeyReusedError(key.key)
       if (answer.kind === 'repeated') return { task: answer.task, kind: 'replayed' }
       return { task: toNewTaskView(task, answer.created), kind: 'created' }
     },
@@ -151,10 +166,4 @@ function toAccepted<View extends TaskSummary>(task: NewTask, answer: UniqueAnswe
   const known = existing.get(answer.id)
   if (known === undefined) throw new Error(`the task ${answer.id} was deleted in the meantime`)
   return { task: known, kind: 'existing' }
-}
-
-function keyReused({ key }: RequestKey): ProblemError {
-  return new ProblemError('key_reused', `The key ${key} was used before with another body.`, [
-    { pointer: '/idempotency-key', detail: 'was used for another request' },
-  ])
 }
