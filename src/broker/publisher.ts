@@ -38,8 +38,11 @@ const DRAIN_MS = 2_000
 export interface Publisher {
   /** Notifies the watchers of these tasks, and the lists that contain them. Returns at once; never throws. */
   publish(events: readonly Event[]): void
-  /** Notifies only lists: of tasks that nobody can watch by their id yet. Returns at once; never throws. */
-  notifyLists(notices: readonly Notice[]): void
+  /**
+   * Notifies only lists: of tasks that nobody can watch by their id yet. `makers` are called only if a process listens,
+   * so each should hold the little that it needs, not the whole task. Returns at once; never throws.
+   */
+  notifyLists(makers: readonly (() => Notice)[]): void
   /**
    * Call it before the broker is closed: publishes at once what waits, and resolves when that is done, or after two
    * seconds. Never rejects.
@@ -55,7 +58,7 @@ export interface PublisherOptions {
 export function createPublisher({ bus, log }: PublisherOptions): Publisher {
   const outage = new Outage(log)
   const events = new Lane<Event>({ send: (batch) => bus.publish(batch), isHeard: async () => true, maxBatch: MAX_EVENTS, outage })
-  const notices = new Lane<Notice>({ send: (batch) => bus.publishNotices(batch), isHeard: rememberListeners(bus), maxBatch: MAX_WAITING, outage })
+  const notices = new Lane<() => Notice>({ send: (batch) => bus.publishNotices(batch.map((make) => make())), isHeard: rememberListeners(bus), maxBatch: MAX_WAITING, outage })
   return {
     publish: (given) => events.add(given),
     notifyLists: (given) => notices.add(given),

@@ -7,7 +7,7 @@ import type { Notice } from '../../src/protocol/notice.js'
 import type { Event } from '../../src/protocol/stream.js'
 
 const anEvent = (version: number): Event => ({ type: 'transition', taskId: 'a', status: 'PENDING', version, from: null, attempt: 0, at: '', reason: null })
-const aNotice = (version: number): Notice => ({ taskId: 'a', version, status: 'PENDING' })
+const aNotice = (version: number) => (): Notice => ({ taskId: 'a', version, status: 'PENDING' })
 const versionsOf = (batch: readonly { version: number }[]) => batch.map(({ version }) => version)
 
 /** A bus whose publications end when the test lets them, and fail while it is away. */

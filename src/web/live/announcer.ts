@@ -13,10 +13,18 @@ export function announceTasks(
   tasks: readonly NewTask[],
   created: readonly (CreatedTask | undefined)[],
 ): void {
-  publisher.notifyLists(tasks.flatMap((task, index) => (created[index] === undefined ? [] : toNotice(task, created[index]))))
+  const makers: (() => Notice)[] = []
+  for (const [index, task] of tasks.entries()) {
+    const made = created[index]
+    if (made !== undefined) makers.push(noticeOf(task, made))
+  }
+  publisher.notifyLists(makers)
 }
 
-function toNotice({ id, tenant, type, queue, tags, more }: NewTask, { status, createdAt }: CreatedTask): Notice {
-  const facts = { type, queue, tags: [...tags], batchId: more?.batchId ?? null, parentId: more?.parentId ?? null, createdAt: createdAt.toISOString() }
-  return { taskId: id, ...markTenant(tenant), version: 1, status, facts }
+/** Made when it is needed, which is seldom. Until then only these fields are kept, not the payload. */
+function noticeOf({ id, tenant, type, queue, tags, more }: NewTask, { status, createdAt }: CreatedTask): () => Notice {
+  return () => {
+    const facts = { type, queue, tags: [...tags], batchId: more?.batchId ?? null, parentId: more?.parentId ?? null, createdAt: createdAt.toISOString() }
+    return { taskId: id, ...markTenant(tenant), version: 1, status, facts }
+  }
 }
