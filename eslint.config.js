@@ -51,10 +51,14 @@ function boundariesOf(room) {
   const patterns = foreign.map((other) => {
     const exception = allowed.find((path) => path.startsWith(`${other}/`))
     const tail = exception ? `(?!${exception.slice(other.length + 1).replace('.', '\\.')}$)` : ''
-    return { regex: `^(\\.\\./)+${other}/${tail}`, message: `${room} must not import ${other} (see docs/architecture.md).` }
+    return {
+      regex: `^(\\.\\./)+${other}/${tail}`,
+      message: `${room} must not import ${other} (see docs/architecture.md).`,
+    }
   })
   for (const [name, rooms] of Object.entries(PACKAGES)) {
-    if (!rooms.includes(room)) patterns.push({ regex: `^${name}(/|$)`, message: `only ${rooms.join(', ') || 'tests'} may import ${name}.` })
+    if (!rooms.includes(room))
+      patterns.push({ regex: `^${name}(/|$)`, message: `only ${rooms.join(', ') || 'tests'} may import ${name}.` })
   }
   if (room === 'timing') patterns.push({ regex: '^(?!node:|\\./)', message: 'timing imports Node only.' })
   if (room === 'access') patterns.push({ regex: '^(?!\\./)', message: 'access imports itself only.' })
@@ -82,15 +86,48 @@ export default tseslint.config(
   // tap itself awaits the promises of its subtests.
   { files: ['test/**/*.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } },
   { files: ['public/**/*.js'], languageOptions: { globals: browserGlobals() } },
-  { files: ['*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly', performance: 'readonly', URL: 'readonly' } } },
+  {
+    files: ['*.js'],
+    languageOptions: {
+      globals: { process: 'readonly', console: 'readonly', performance: 'readonly', URL: 'readonly' },
+    },
+  },
   ...Object.keys(ROOMS).map(boundariesOf),
 )
 
 function browserGlobals() {
   const names = [
-    'TextDecoder', 'window', 'document', 'location', 'navigator', 'fetch', 'WebSocket', 'URL', 'URLSearchParams', 'setTimeout', 'clearTimeout',
-    'setInterval', 'clearInterval', 'requestAnimationFrame', 'Event', 'CustomEvent', 'EventTarget', 'Node', 'HTMLElement', 'Element',
-    'AbortController', 'AbortSignal', 'crypto', 'history', 'console', 'queueMicrotask', 'performance', 'structuredClone', 'Option', 'sessionStorage', 'ResizeObserver',
+    'TextDecoder',
+    'window',
+    'document',
+    'location',
+    'navigator',
+    'fetch',
+    'WebSocket',
+    'URL',
+    'URLSearchParams',
+    'setTimeout',
+    'clearTimeout',
+    'setInterval',
+    'clearInterval',
+    'requestAnimationFrame',
+    'Event',
+    'CustomEvent',
+    'EventTarget',
+    'Node',
+    'HTMLElement',
+    'Element',
+    'AbortController',
+    'AbortSignal',
+    'crypto',
+    'history',
+    'console',
+    'queueMicrotask',
+    'performance',
+    'structuredClone',
+    'Option',
+    'sessionStorage',
+    'ResizeObserver',
   ]
   return Object.fromEntries(names.map((name) => [name, 'readonly']))
 }

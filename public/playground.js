@@ -118,7 +118,12 @@ function describe(message, outcome, isMissed) {
 
 function closed(code) {
   socket = undefined
-  note(text.closedNote(code, code === CLOSES.ended.code ? text.hasEnded : shouldReconnect(code) ? text.connectAgain : text.stop))
+  note(
+    text.closedNote(
+      code,
+      code === CLOSES.ended.code ? text.hasEnded : shouldReconnect(code) ? text.connectAgain : text.stop,
+    ),
+  )
   if (code === CLOSES.ended.code) say('finished', connectionText.finished)
   else say('away', text.closed(code))
 }
@@ -132,12 +137,24 @@ function show() {
 }
 
 function addChip({ version, status }, isMissed) {
-  chips.append(h('li', { 'data-how': isMissed ? 'missed' : 'live' }, `${version} ${status}`, isMissed ? h('small', {}, text.filledIn) : null))
+  chips.append(
+    h(
+      'li',
+      { 'data-how': isMissed ? 'missed' : 'live' },
+      `${version} ${status}`,
+      isMissed ? h('small', {}, text.filledIn) : null,
+    ),
+  )
 }
 
 function log(message, kind, comment) {
   const shown = { ...message, taskId: undefined, ...(message.type === 'snapshot' && { task: '{…}' }) }
-  const line = h('li', { 'data-kind': kind, 'data-type': message.type }, h('code', {}, JSON.stringify(shown)), h('small', {}, comment))
+  const line = h(
+    'li',
+    { 'data-kind': kind, 'data-type': message.type },
+    h('code', {}, JSON.stringify(shown)),
+    h('small', {}, comment),
+  )
   // Of progress, only the latest is shown here too.
   const last = element('wire').lastElementChild
   if (message.type === 'progress' && last?.dataset.type === 'progress') last.remove()
@@ -170,8 +187,24 @@ function showButtons() {
 
 function showTables({ components, channels, info }) {
   const names = Object.keys(channels.taskStream.messages)
-  fill('message-table', text.messageColumns, names.map((name) => [h('code', {}, name), components.messages[name].title, toText(components.messages[name].summary)]))
-  fill('code-table', text.codeColumns, info['x-close-codes'].map(({ code, means, action }) => [h('code', {}, String(code)), toText(means), toText(action)]))
+  fill(
+    'message-table',
+    text.messageColumns,
+    names.map((name) => [
+      h('code', {}, name),
+      components.messages[name].title,
+      toText(components.messages[name].summary),
+    ]),
+  )
+  fill(
+    'code-table',
+    text.codeColumns,
+    info['x-close-codes'].map(({ code, means, action }) => [
+      h('code', {}, String(code)),
+      toText(means),
+      toText(action),
+    ]),
+  )
 }
 
 /** Text between backticks as code. */
@@ -180,6 +213,11 @@ function toText(words) {
 }
 
 function fill(id, heads, rows) {
-  const toRow = (name) => (cells) => h('tr', {}, cells.map((cell) => h(name, name === 'th' ? { scope: 'col' } : {}, ...[cell].flat())))
+  const toRow = (name) => (cells) =>
+    h(
+      'tr',
+      {},
+      cells.map((cell) => h(name, name === 'th' ? { scope: 'col' } : {}, ...[cell].flat())),
+    )
   element(id).replaceChildren(h('thead', {}, toRow('th')(heads)), h('tbody', {}, rows.map(toRow('td'))))
 }

@@ -65,7 +65,11 @@ const close = (code, means, action) => ({ code, means, action })
 export const CLOSES = {
   ended: close(1000, 'the task has ended and its last message was sent', 'stop'),
   internalError: close(1011, 'an internal error on the server ended this socket', 'reconnect with `since`'),
-  restart: close(1012, 'the server is restarting; the reason may contain `retryAfterMs=<n>`', 'reconnect after that time'),
+  restart: close(
+    1012,
+    'the server is restarting; the reason may contain `retryAfterMs=<n>`',
+    'reconnect after that time',
+  ),
   overload: close(1013, 'the server is overloaded', 'reconnect later'),
   positionLost: close(4001, 'the server can no longer guarantee the position', 'reconnect with `since`'),
   tooSlow: close(4002, `the client read nothing for ${MAX_UNREAD_MS / 1_000} s`, 'reconnect with `since`'),

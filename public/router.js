@@ -85,14 +85,25 @@ export class Router {
 
 /** The document's own links are relative to its original address, which is about to change. */
 function fixLinks() {
-  for (const link of document.querySelectorAll('link[rel=icon], a[href]:not([href^="#"])')) link.setAttribute('href', link.href)
+  for (const link of document.querySelectorAll('link[rel=icon], a[href]:not([href^="#"])'))
+    link.setAttribute('href', link.href)
 }
 
 /** For an ordinary click on a link to a page of this program: its target. */
 function findOwnLink(event) {
   const link = event.target.closest?.('a[href]')
-  if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return undefined
-  if (link.target !== '' || link.hasAttribute('download') || link.origin !== location.origin || link.hash !== '') return undefined
+  if (
+    !link ||
+    event.defaultPrevented ||
+    event.button !== 0 ||
+    event.metaKey ||
+    event.ctrlKey ||
+    event.shiftKey ||
+    event.altKey
+  )
+    return undefined
+  if (link.target !== '' || link.hasAttribute('download') || link.origin !== location.origin || link.hash !== '')
+    return undefined
   const path = pathOf(link)
   return path === undefined || findPage(PAGES, path) === undefined ? undefined : link.href
 }

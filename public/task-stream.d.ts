@@ -260,9 +260,18 @@ export interface RunOptions<Data> {
 /** Names that the compiler does not know are left to the server. */
 export interface Client<Types extends TaskTypes> {
   /** Throws like `createTask`. */
-  create<Type extends keyof Types & string>(type: Type, payload: Types[Type]['payload'], more?: Omit<CreateTask, 'type' | 'payload'>): Promise<Task>
+  create<Type extends keyof Types & string>(
+    type: Type,
+    payload: Types[Type]['payload'],
+    more?: Omit<CreateTask, 'type' | 'payload'>,
+  ): Promise<Task>
   /** Creates a task and waits for its result. Throws like `runTask`, and `TaskEndedError` if it is not COMPLETED. */
-  run<Type extends keyof Types & string>(type: Type, payload: Types[Type]['payload'], more?: Omit<CreateTask, 'type' | 'payload'>, options?: RunOptions<Types[Type]['progress']>): Promise<Types[Type]['result']>
+  run<Type extends keyof Types & string>(
+    type: Type,
+    payload: Types[Type]['payload'],
+    more?: Omit<CreateTask, 'type' | 'payload'>,
+    options?: RunOptions<Types[Type]['progress']>,
+  ): Promise<Types[Type]['result']>
 }
 
 /**

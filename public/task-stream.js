@@ -50,7 +50,10 @@ export function watchTasks(selection, options = {}) {
  * Creates a task and returns it as accepted. Throws `ProblemError` if the server, or a proxy in front of it, refuses
  * it, and `ConnectionError` if no answer arrived.
  */
-export async function createTask(body, { baseUrl, fetch, signal, timeoutMs = REQUEST_DEADLINE_MS, idempotencyKey } = {}) {
+export async function createTask(
+  body,
+  { baseUrl, fetch, signal, timeoutMs = REQUEST_DEADLINE_MS, idempotencyKey } = {},
+) {
   const { body: task } = await requestJson(urlOf(baseUrl, 'api/tasks'), {
     ...{ fetch, signal, timeoutMs, has: 'id', method: 'POST', body: JSON.stringify(body) },
     headers: {

@@ -8,7 +8,14 @@ import { relay } from './config/relay.js'
 import { databaseUrl, definitions, everyRole } from './config/shared.js'
 import { web } from './config/web.js'
 import { worker } from './config/worker.js'
-import { annotationsOf, ConfigError, readEnvironment, variableName, type ConfigProblem, type Environment } from './environment.js'
+import {
+  annotationsOf,
+  ConfigError,
+  readEnvironment,
+  variableName,
+  type ConfigProblem,
+  type Environment,
+} from './environment.js'
 
 const dataDir = Type.String({
   minLength: 1,
@@ -127,7 +134,9 @@ export function describeConfig(): ConfigRow[] {
 }
 
 const SECRET_VARIABLES = new Set(
-  Object.keys(StartConfig.properties).filter((key) => annotationsOf(StartConfig, key).isSecret).map(variableName),
+  Object.keys(StartConfig.properties)
+    .filter((key) => annotationsOf(StartConfig, key).isSecret)
+    .map(variableName),
 )
 
 /** Whether the schema marks the variable as a secret. */

@@ -29,7 +29,11 @@ export class ConfigError extends StartupError {
     super(
       problems
         .map(({ name, value, isHidden, expected }) => {
-          const given = isHidden ? ' is wrong (its value is not shown)' : value === undefined ? ' is missing' : `=${value}`
+          const given = isHidden
+            ? ' is wrong (its value is not shown)'
+            : value === undefined
+              ? ' is missing'
+              : `=${value}`
           return `${name}${given}: expected ${expected}`
         })
         .join('\n'),
@@ -50,9 +54,14 @@ export interface Annotations {
  * The values of a schema's properties with defaults filled in, and all problems with them. A value with a problem does
  * not have its declared type.
  */
-export function readEnvironment<Schema extends Type.TObject>(schema: Schema, env: Environment): { values: Static<Schema>; problems: ConfigProblem[] } {
+export function readEnvironment<Schema extends Type.TObject>(
+  schema: Schema,
+  env: Environment,
+): { values: Static<Schema>; problems: ConfigProblem[] } {
   const given = Object.fromEntries(Object.keys(schema.properties).flatMap((key) => readVariable(env, key)))
-  const parsed = Object.fromEntries(Object.entries(given).map(([key, text]) => [key, parse(propertyOf(schema, key), text)]))
+  const parsed = Object.fromEntries(
+    Object.entries(given).map(([key, text]) => [key, parse(propertyOf(schema, key), text)]),
+  )
   const values = Value.Default(schema, parsed)
   return { values: values as Static<Schema>, problems: findWrongValues(schema, values, given) }
 }
@@ -69,7 +78,9 @@ function readValueFile(name: string, file: string | undefined): string | undefin
   try {
     return readFileSync(file, 'utf8').trim()
   } catch (error) {
-    throw new StartupError(`${name}=${file}: cannot read the file (${(error as NodeJS.ErrnoException).code}). Name a file that the user of this process can read.`)
+    throw new StartupError(
+      `${name}=${file}: cannot read the file (${(error as NodeJS.ErrnoException).code}). Name a file that the user of this process can read.`,
+    )
   }
 }
 
@@ -121,5 +132,8 @@ export function annotationsOf(schema: Type.TObject, key: string): Annotations {
 
 /** The parts of a text separated by commas. */
 export function splitList(text: string): string[] {
-  return text.split(',').map((part) => part.trim()).filter((part) => part !== '')
+  return text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
 }

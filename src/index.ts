@@ -2,5 +2,13 @@
 export { Type, type Static } from 'typebox'
 export type { Backoff } from './definitions/backoff.js'
 export type { BuiltInTypes } from './handlers/built-in.js'
-export { DatabaseAwayError, defineTask, LeaseLostError, type Definition, type TaskContext, type TaskTypesOf, type TimeLimits } from './definitions/definition.js'
+export {
+  DatabaseAwayError,
+  defineTask,
+  LeaseLostError,
+  type Definition,
+  type TaskContext,
+  type TaskTypesOf,
+  type TimeLimits,
+} from './definitions/definition.js'
 export { CancelTask, PermanentFailure, PutBack, RetryLater } from './definitions/outcome-errors.js'

@@ -11,7 +11,13 @@ import { describeConfig, loadConfig } from './config.js'
 import { describeDatabase, describeIgnored, readDatabaseUrl } from './db/database-url.js'
 import { createRedactor } from './secrets.js'
 import type { Started } from './services/start.js'
-import { isSupervised, reportToSupervisor, runRole, type ServiceRole, type StartRole } from './services/supervise/run-role.js'
+import {
+  isSupervised,
+  reportToSupervisor,
+  runRole,
+  type ServiceRole,
+  type StartRole,
+} from './services/supervise/run-role.js'
 import { StartupError } from './startup-error.js'
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>
@@ -49,7 +55,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   migrate: { meaning: 'brings the database up to date', run: runMigrate },
   'webhook-secret': { meaning: 'prints the secret that signs callbacks', run: runWebhookSecret },
   types: { meaning: 'lists the task types; checks a folder of tasks', options: tasks, run: runTypes },
-  doctor: { meaning: 'finds what keeps tasks from moving; with --fix, fixes it', options: { fix: { type: 'boolean' } }, run: runDoctor },
+  doctor: {
+    meaning: 'finds what keeps tasks from moving; with --fix, fixes it',
+    options: { fix: { type: 'boolean' } },
+    run: runDoctor,
+  },
   health: { meaning: 'checks that the services answer; for health checks of containers', run: runHealth },
   help: { meaning: 'prints this text', run: async () => console.log(usage()) },
 }
@@ -64,7 +74,8 @@ async function main(args: readonly string[]): Promise<void> {
   if (command === undefined) return refuse(name === '' ? 'which command?' : `there is no command ${name}`)
   const flags = readFlags(others, command)
   if (typeof flags === 'string') return refuse(`${name} ${flags}`)
-  for (const [flag, variable] of Object.entries(VARIABLES)) if (typeof flags[flag] === 'string') process.env[variable] = flags[flag]
+  for (const [flag, variable] of Object.entries(VARIABLES))
+    if (typeof flags[flag] === 'string') process.env[variable] = flags[flag]
   return command.run(flags)
 }
 
@@ -97,7 +108,10 @@ async function runWorker(): Promise<void> {
   const { watchLoop } = await import('./worker/loop-watch.js')
   const { failRunOf } = await import('./tasks/attempt/handler-scope.js')
   const start: StartRole<'worker'> = (config, log) => {
-    watchLoop({ warnAfterMs: LOOP_WARNING_MS, killAfterMs: config.attemptLeaseSeconds * 1_000, logLevel: config.logLevel }, log)
+    watchLoop(
+      { warnAfterMs: LOOP_WARNING_MS, killAfterMs: config.attemptLeaseSeconds * 1_000, logLevel: config.logLevel },
+      log,
+    )
     return startWorker(config, log)
   }
   await runMigratedRole('worker', start, failRunOf)
@@ -112,7 +126,11 @@ async function runRelay(): Promise<void> {
  * Refuses to start a role without its tables, because it would be up but fail every request. A database that is away
  * may come back, so that is only logged.
  */
-async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys?: Parameters<typeof runRole>[2]): Promise<void> {
+async function runMigratedRole<R extends ServiceRole>(
+  role: R,
+  startRole: StartRole<R>,
+  isSomebodys?: Parameters<typeof runRole>[2],
+): Promise<void> {
   const { countMissingMigrations } = await import('./db/migrate.js')
   const { PooledConnectionError } = await import('./db/pooler.js')
   const { UnfitDatabaseError } = await import('./db/writability.js')
@@ -123,7 +141,8 @@ async function runMigratedRole<R extends ServiceRole>(role: R, startRole: StartR
       if (error instanceof PooledConnectionError || error instanceof UnfitDatabaseError) throw error
       return error.message
     })
-    if (typeof answer === 'number' && answer > 0) throw new StartupError(`the database lacks ${answer} migrations: run "taskwire migrate".`)
+    if (typeof answer === 'number' && answer > 0)
+      throw new StartupError(`the database lacks ${answer} migrations: run "taskwire migrate".`)
     const running = await startRole(config, log)
     if (typeof answer === 'string') log.warn(answer)
     return running
@@ -208,7 +227,9 @@ async function findServices(): Promise<NodeJS.ProcessEnv> {
 /** Reports the server's reason only: the stack would not help. */
 function failInOneLine(databaseUrl: string): (error: unknown) => never {
   return (error) => {
-    throw new StartupError(`cannot use PostgreSQL at ${describeDatabase(databaseUrl)}: ${error instanceof Error ? error.message : String(error)}`)
+    throw new StartupError(
+      `cannot use PostgreSQL at ${describeDatabase(databaseUrl)}: ${error instanceof Error ? error.message : String(error)}`,
+    )
   }
 }
 
@@ -237,7 +258,9 @@ async function printVersion(): Promise<void> {
 }
 
 function usage(): string {
-  const commands = Object.entries(COMMANDS).map(([name, { meaning, options }]) => `  ${name.padEnd(14)} ${meaning}${describeFlags(options)}`)
+  const commands = Object.entries(COMMANDS).map(
+    ([name, { meaning, options }]) => `  ${name.padEnd(14)} ${meaning}${describeFlags(options)}`,
+  )
   const variables = describeConfig().map(({ name, default: initial, meaning }) => {
     return `  ${name.padEnd(27)} ${meaning}${initial === '' ? '' : ` (${initial})`}`
   })
@@ -253,14 +276,18 @@ function usage(): string {
 }
 
 function describeFlags(options: Command['options'] = {}): string {
-  const flags = Object.entries(options).map(([name, { type }]) => `[--${name}${type === 'string' ? ` ${VARIABLES[name]}` : ''}]`)
+  const flags = Object.entries(options).map(
+    ([name, { type }]) => `[--${name}${type === 'string' ? ` ${VARIABLES[name]}` : ''}]`,
+  )
   return flags.length === 0 ? '' : ` ${flags.join(' ')}`
 }
 
 /** Reports the error, to the supervisor if there is one, and ends the process. */
 async function fail(error: unknown): Promise<never> {
   const isClear = error instanceof StartupError
-  const message = hideSecrets(isClear ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error))
+  const message = hideSecrets(
+    isClear ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error),
+  )
   if (isSupervised()) await reportToSupervisor({ type: 'failed', message })
   else console.error(isClear ? message.replace(/^/gm, 'taskwire: ') : message)
   process.exit(1)

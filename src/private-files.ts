@@ -45,7 +45,12 @@ async function tighten(path: string, kept: number): Promise<void> {
  * @param mode of the folders that are created
  * @throws StartupError when the folder cannot be used
  */
-export async function assertFolderUsable(folder: string, what: string, fix: string, mode = PRIVATE_FOLDER_MODE): Promise<void> {
+export async function assertFolderUsable(
+  folder: string,
+  what: string,
+  fix: string,
+  mode = PRIVATE_FOLDER_MODE,
+): Promise<void> {
   // Only writing a file is conclusive: read-only mounts and ACLs do not show in the mode.
   const probe = join(folder, `${PROBE}${randomUUID().slice(0, 8)}`)
   try {
@@ -54,7 +59,8 @@ export async function assertFolderUsable(folder: string, what: string, fix: stri
     await file.close()
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw new StartupError(`cannot write to ${what} ${folder}: ${describe(error)}. ${fix}`)
+    if (code !== 'ENOSPC' && code !== 'EDQUOT')
+      throw new StartupError(`cannot write to ${what} ${folder}: ${describe(error)}. ${fix}`)
   } finally {
     await rm(probe, { force: true }).catch(() => {})
   }

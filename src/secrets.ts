@@ -14,7 +14,9 @@ const COMMON_WORDS = ['postgres', 'taskwire', 'redis', 'default', 'password']
 export function createRedactor(env: Environment): (text: string) => string {
   const values = Object.entries(env).flatMap(([name, value]) => (isSecretVariable(name) && value ? [value] : []))
   // The longest first: a URL before the password in it.
-  const hidden = [...new Set(values.flatMap(hiddenPartsOf).flatMap((part) => [part, JSON.stringify(part).slice(1, -1)]))].sort((a, b) => b.length - a.length)
+  const hidden = [
+    ...new Set(values.flatMap(hiddenPartsOf).flatMap((part) => [part, JSON.stringify(part).slice(1, -1)])),
+  ].sort((a, b) => b.length - a.length)
   return (text) => hidden.reduce((rest, part) => rest.replaceAll(part, BLANK), text)
 }
 
@@ -22,7 +24,9 @@ function hiddenPartsOf(value: string): string[] {
   if (!URL.canParse(value)) return [value]
   const { username, password, hostname, pathname, searchParams } = new URL(value)
   const words = new Set([...COMMON_WORDS, username, hostname, pathname.slice(1)])
-  const passwords = [password, decode(password), ...searchParams.getAll('password')].filter((text) => text.length >= MIN_BARE_LENGTH && !words.has(text))
+  const passwords = [password, decode(password), ...searchParams.getAll('password')].filter(
+    (text) => text.length >= MIN_BARE_LENGTH && !words.has(text),
+  )
   return [value, ...(password === '' ? [] : [`${username}:${password}@`]), ...passwords]
 }
 

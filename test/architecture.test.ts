@@ -12,17 +12,23 @@ const [, table = ''] = /\n## Where do I change …\n([^]*?)\n## /.exec(read('doc
 
 /** The files that a file imports, including for types. */
 function importsOf(path: string): string[] {
-  const names = [...read(path).matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g)].map(([, name = '']) => normalize(join(dirname(path), name)))
+  const names = [...read(path).matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g)].map(([, name = '']) =>
+    normalize(join(dirname(path), name)),
+  )
   return names.map((name) => (name.startsWith('src/') ? name.replace(/\.js$/, '.ts') : name))
 }
 
 t.test('each step of the walk imports or is imported by an earlier one, or is reached over a transport', async (t) => {
-  const steps = [...walk.matchAll(/^\d+\. (Over [^:]+: )?`([^`]+)`/gm)].map(([, wire, file = '']) => ({ file, isFirst: wire !== undefined }))
+  const steps = [...walk.matchAll(/^\d+\. (Over [^:]+: )?`([^`]+)`/gm)].map(([, wire, file = '']) => ({
+    file,
+    isFirst: wire !== undefined,
+  }))
   t.ok(steps.length > 20 && steps.length <= MOST_STEPS, `${steps.length} steps`)
   t.equal(steps.length, walk.match(/^\d+\./gm)?.length, 'each step names its file')
   const before: string[] = []
   for (const [index, { file, isFirst }] of steps.entries()) {
-    const isLinked = before.some((one) => importsOf(one).includes(file)) || importsOf(file).some((one) => before.includes(one))
+    const isLinked =
+      before.some((one) => importsOf(one).includes(file)) || importsOf(file).some((one) => before.includes(one))
     t.ok(existsSync(join(ROOT, file)) && (index === 0 || isFirst || isLinked), file)
     before.push(file)
   }
@@ -34,13 +40,16 @@ t.test('each rule of the table is in the file that it names', async (t) => {
   for (const [, rule, where = ''] of rows) {
     const [files = '', name] = where.split(': ')
     const [first = '', ...others] = files.split(', ').map((file) => file.replaceAll('`', ''))
-    for (const file of [first, ...others.map((other) => join(dirname(first), other))]) t.ok(existsSync(join(ROOT, file)), `${rule}: ${file}`)
+    for (const file of [first, ...others.map((other) => join(dirname(first), other))])
+      t.ok(existsSync(join(ROOT, file)), `${rule}: ${file}`)
     if (name !== undefined) t.match(read(first), new RegExp(`\\b${name.replaceAll('`', '')}\\b`), `${rule}: ${name}`)
   }
 })
 
 t.test('no file imports itself indirectly, not even for a type', (t) => {
-  const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts')).map((file) => join('src', file))
+  const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => join('src', file))
   const imports = new Map(files.map((file) => [file, importsOf(file)]))
   const done = new Set<string>()
   const circles: string[] = []
@@ -56,9 +65,22 @@ t.test('no file imports itself indirectly, not even for a type', (t) => {
   t.end()
 })
 
-t.test('who uses the default tenant is known: the hook, the tables, SQL of applications, and the helpers of tests', (t) => {
-  const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts') && !file.startsWith('access/'))
-  const naming = files.filter((file) => /DEFAULT_(TENANT|PRINCIPAL)|tenant\w*\W{1,12}'default'/i.test(read(join('src', file))))
-  t.same(naming.sort(), ['db/schema.ts', 'tasks/create/create-query.ts', 'testing/context.ts', 'testing/drain.ts', 'web/principal.ts'])
-  t.end()
-})
+t.test(
+  'who uses the default tenant is known: the hook, the tables, SQL of applications, and the helpers of tests',
+  (t) => {
+    const files = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).filter(
+      (file) => file.endsWith('.ts') && !file.startsWith('access/'),
+    )
+    const naming = files.filter((file) =>
+      /DEFAULT_(TENANT|PRINCIPAL)|tenant\w*\W{1,12}'default'/i.test(read(join('src', file))),
+    )
+    t.same(naming.sort(), [
+      'db/schema.ts',
+      'tasks/create/create-query.ts',
+      'testing/context.ts',
+      'testing/drain.ts',
+      'web/principal.ts',
+    ])
+    t.end()
+  },
+)

@@ -9,12 +9,16 @@ import t from 'tap'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const run = promisify(execFile)
 const folder = t.testdir()
-for (const name of ['src', 'drizzle', 'public', 'build.js', 'package.json', 'package-lock.json', 'tsconfig.json']) cpSync(join(root, name), join(folder, name), { recursive: true })
+for (const name of ['src', 'drizzle', 'public', 'build.js', 'package.json', 'package-lock.json', 'tsconfig.json'])
+  cpSync(join(root, name), join(folder, name), { recursive: true })
 symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
 
 const build = async () => (await run(process.execPath, ['build.js'], { cwd: folder })).stdout
 const listModules = (name: string, ending: string) =>
-  readdirSync(join(folder, name), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith(ending)).map((file) => file.slice(0, -ending.length)).sort()
+  readdirSync(join(folder, name), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith(ending))
+    .map((file) => file.slice(0, -ending.length))
+    .sort()
 
 t.test('every module is built, with its source map, and the command line runs', async (t) => {
   t.match(await build(), /^Building dist …\nBuilt in [\d.]+ s\n$/)

@@ -15,12 +15,21 @@ try {
   const before = readdirSync(copy).length
   const kit = spawnSync(
     process.execPath,
-    [join('node_modules', 'drizzle-kit', 'bin.cjs'), 'generate', '--dialect=postgresql', '--schema=./dist/db/schema.js', `--out=${relative(root, copy)}`],
+    [
+      join('node_modules', 'drizzle-kit', 'bin.cjs'),
+      'generate',
+      '--dialect=postgresql',
+      '--schema=./dist/db/schema.js',
+      `--out=${relative(root, copy)}`,
+    ],
     { cwd: root, encoding: 'utf8' },
   )
-  const isUnchanged = kit.status === 0 && readdirSync(copy).length === before && kit.stdout.includes('No schema changes')
+  const isUnchanged =
+    kit.status === 0 && readdirSync(copy).length === before && kit.stdout.includes('No schema changes')
   if (!isUnchanged) {
-    console.error(`${kit.stdout}${kit.stderr}\nThe migrations do not match src/db/schema.ts: run npm run migrations:generate and commit the result.`)
+    console.error(
+      `${kit.stdout}${kit.stderr}\nThe migrations do not match src/db/schema.ts: run npm run migrations:generate and commit the result.`,
+    )
     process.exitCode = 1
   } else {
     console.log('The migrations match src/db/schema.ts.')

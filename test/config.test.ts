@@ -93,8 +93,16 @@ t.test('a value may come from a file, and the variable itself wins', async (t) =
   t.equal(loadConfig('web', { ...env, REDIS_URL: '' }).redisUrl, 'redis://:secret@cache:6379')
   t.equal(loadConfig('web', { ...env, REDIS_URL: 'redis://other' }).redisUrl, 'redis://other')
   t.equal(loadConfig('web', { DATABASE_URL, REDIS_URL_FILE: `${folder}/empty` }).redisUrl, undefined)
-  t.throws(() => loadConfig('web', { ...env, REDIS_URL_FILE: '/nowhere' }), new StartupError('REDIS_URL_FILE=/nowhere: cannot read the file (ENOENT). Name a file that the user of this process can read.'))
-  t.match(problemsOf(() => loadConfig('web', { DATABASE_URL_FILE: `${folder}/url` })).message, /^DATABASE_URL is wrong \(its value is not shown\)/)
+  t.throws(
+    () => loadConfig('web', { ...env, REDIS_URL_FILE: '/nowhere' }),
+    new StartupError(
+      'REDIS_URL_FILE=/nowhere: cannot read the file (ENOENT). Name a file that the user of this process can read.',
+    ),
+  )
+  t.match(
+    problemsOf(() => loadConfig('web', { DATABASE_URL_FILE: `${folder}/url` })).message,
+    /^DATABASE_URL is wrong \(its value is not shown\)/,
+  )
 })
 
 t.test('an empty variable counts as unset', async (t) => {
@@ -170,7 +178,12 @@ t.test('incompatible values are reported', async (t) => {
 })
 
 t.test('a password in a value that is not secret is masked', async (t) => {
-  for (const value of ['https://user:hush@host', 'user:hush@host', 'https://host/?password=hush', 'x://u:hu@hush/hush@host']) {
+  for (const value of [
+    'https://user:hush@host',
+    'user:hush@host',
+    'https://host/?password=hush',
+    'x://u:hu@hush/hush@host',
+  ]) {
     const { message } = problemsOf(() => loadConfig('web', { DATABASE_URL, ALLOWED_ORIGINS: value }))
     t.notMatch(message, 'hush', value)
     t.match(message, '***', value)
@@ -188,11 +201,48 @@ t.test('the table describes every variable of every role', async (t) => {
 })
 
 t.test('TRUST_PROXY takes addresses, and refuses a number of hops with a hint', async (t) => {
-  for (const value of ['10.0.0.5', '10.0.0.0/8, 192.168.1.1', '::1', 'fd00::/8', 'loopback', 'linklocal,uniquelocal', '0.0.0.0']) {
+  for (const value of [
+    '10.0.0.5',
+    '10.0.0.0/8, 192.168.1.1',
+    '::1',
+    'fd00::/8',
+    'loopback',
+    'linklocal,uniquelocal',
+    '0.0.0.0',
+  ]) {
     t.equal(loadConfig('web', { DATABASE_URL, TRUST_PROXY: value }).trustProxy, value)
   }
-  for (const value of ['1', '0', '2', '-1', 'true', 'false', 'yes', '*', 'all', 'nginx', '10.0.0', '10.0.0.0/33', '10.0.0.0/0', '::/0', '::1/129', '10.0.0.0/8/8', '10.0.0.0/', '/8', '10.0.0.0/08', '010.0.0.1', '127.1', '10.0.0.5 10.0.0.6', 'loopback,1', 'loopback/8']) {
-    t.match(problemsOf(() => loadConfig('web', { DATABASE_URL, TRUST_PROXY: value })).message, /^TRUST_PROXY=.* expected addresses or networks such as 10\.0\.0\.5.*A number of hops or true would let every client choose/, value)
+  for (const value of [
+    '1',
+    '0',
+    '2',
+    '-1',
+    'true',
+    'false',
+    'yes',
+    '*',
+    'all',
+    'nginx',
+    '10.0.0',
+    '10.0.0.0/33',
+    '10.0.0.0/0',
+    '::/0',
+    '::1/129',
+    '10.0.0.0/8/8',
+    '10.0.0.0/',
+    '/8',
+    '10.0.0.0/08',
+    '010.0.0.1',
+    '127.1',
+    '10.0.0.5 10.0.0.6',
+    'loopback,1',
+    'loopback/8',
+  ]) {
+    t.match(
+      problemsOf(() => loadConfig('web', { DATABASE_URL, TRUST_PROXY: value })).message,
+      /^TRUST_PROXY=.* expected addresses or networks such as 10\.0\.0\.5.*A number of hops or true would let every client choose/,
+      value,
+    )
   }
 })
 
@@ -200,7 +250,18 @@ t.test('ALLOWED_HOSTS takes names, without other parts of a URL', async (t) => {
   for (const value of ['tasks.example.com', 'a.example, b.example.', '*', 'bücher.example', 'web_1', 'localhost']) {
     t.equal(loadConfig('web', { DATABASE_URL, ALLOWED_HOSTS: value }).allowedHosts, value)
   }
-  for (const value of ['https://tasks.example.com', 'tasks.example.com:443', 'tasks.example.com/x', '*.example.com', 'a b', 'user@host']) {
-    t.match(problemsOf(() => loadConfig('web', { DATABASE_URL, ALLOWED_HOSTS: value })).message, /^ALLOWED_HOSTS=.* without scheme and port/, value)
+  for (const value of [
+    'https://tasks.example.com',
+    'tasks.example.com:443',
+    'tasks.example.com/x',
+    '*.example.com',
+    'a b',
+    'user@host',
+  ]) {
+    t.match(
+      problemsOf(() => loadConfig('web', { DATABASE_URL, ALLOWED_HOSTS: value })).message,
+      /^ALLOWED_HOSTS=.* without scheme and port/,
+      value,
+    )
   }
 })

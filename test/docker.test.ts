@@ -33,36 +33,61 @@ const { services } = parse(text, { merge: true }) as { services: Record<string, 
 const roles = ['migrate', 'web', 'worker', 'relay'].map((name) => services[name] ?? {})
 
 // Before the first test, because one that starts after the others have ended is not counted.
-const hasPsql = await run('psql', ['--version']).then(() => true, () => false)
+const hasPsql = await run('psql', ['--version']).then(
+  () => true,
+  () => false,
+)
 const redisServer = await findRedisServer()
 
 t.test('the services are given only settings that exist', async (t) => {
   const known = describeConfig().flatMap(({ name }) => [name, `${name}_FILE`])
   for (const { environment = {} } of roles) {
     t.ok(Object.keys(environment).length > 2)
-    t.strictSame(Object.keys(environment).filter((name) => !known.includes(name)), [])
+    t.strictSame(
+      Object.keys(environment).filter((name) => !known.includes(name)),
+      [],
+    )
   }
 })
 
 t.test('the default folders of settings belong to the user of the image', async (t) => {
-  const folders = describeConfig().map(({ default: initial }) => initial).filter((initial) => initial.startsWith('.taskwire'))
+  const folders = describeConfig()
+    .map(({ default: initial }) => initial)
+    .filter((initial) => initial.startsWith('.taskwire'))
   t.ok(folders.length > 1)
   t.match(image, /chown node .*\.taskwire\b[^]*\nUSER node/)
 })
 
-t.test('no password is written down, and only the port of the web role is published, on this machine only', async (t) => {
-  t.notMatch(text, /PASSWORD:|:\/\/[^/\s]*:[^/\s]*@|requirepass/)
-  t.strictSame(Object.entries(services).filter(([, { ports }]) => ports !== undefined).map(([name]) => name), ['web'])
-  t.strictSame(services['web']?.ports, ['127.0.0.1:3000:3000'])
-})
+t.test(
+  'no password is written down, and only the port of the web role is published, on this machine only',
+  async (t) => {
+    t.notMatch(text, /PASSWORD:|:\/\/[^/\s]*:[^/\s]*@|requirepass/)
+    t.strictSame(
+      Object.entries(services)
+        .filter(([, { ports }]) => ports !== undefined)
+        .map(([name]) => name),
+      ['web'],
+    )
+    t.strictSame(services['web']?.ports, ['127.0.0.1:3000:3000'])
+  },
+)
 
 t.test('a secret is mounted only where it is needed, and written only where it is created', async (t) => {
-  const mounts = Object.entries(services).flatMap(([name, { volumes = [] }]) => volumes.map((volume) => ({ name, volume })))
-  const readers = (secret: string) => mounts.filter(({ name, volume }) => name !== 'secrets' && volume.startsWith(secret)).map(({ name }) => name).sort()
+  const mounts = Object.entries(services).flatMap(([name, { volumes = [] }]) =>
+    volumes.map((volume) => ({ name, volume })),
+  )
+  const readers = (secret: string) =>
+    mounts
+      .filter(({ name, volume }) => name !== 'secrets' && volume.startsWith(secret))
+      .map(({ name }) => name)
+      .sort()
   t.strictSame(readers('superuser-secret'), ['database-role', 'postgres'])
   t.strictSame(readers('database-secret'), ['database-role', 'migrate', 'relay', 'web', 'worker'])
   t.strictSame(readers('redis-secret'), ['migrate', 'redis', 'relay', 'web', 'worker'])
-  t.strictSame(mounts.filter(({ name, volume }) => name !== 'secrets' && volume.includes('-secret:') && !volume.endsWith(':ro')), [])
+  t.strictSame(
+    mounts.filter(({ name, volume }) => name !== 'secrets' && volume.includes('-secret:') && !volume.endsWith(':ro')),
+    [],
+  )
   t.strictSame(services['postgres']?.depends_on, { secrets: { condition: 'service_completed_successfully' } })
   t.match(services['migrate']?.depends_on, { 'database-role': { condition: 'service_completed_successfully' } })
 })
@@ -92,15 +117,27 @@ t.test('secrets are created once, differ, and are never printed', async (t) => {
   for (const password of passwords) t.match(password, /^[0-9a-f]{48}$/)
   t.equal(new Set(passwords).size, 3)
   // Read by root, by the user of Redis and by the user of the image.
-  for (const file of ['superuser/password', 'database/url', 'redis/redis.conf']) t.equal(statSync(join(folder, file)).mode & 0o777, 0o644)
-  const env = Object.fromEntries(Object.entries(roles[1]?.environment ?? {}).map(([name, value]) => [name, readDefault(value).replace(/^\/secrets/, folder)]))
-  t.match(loadConfig('web', env), { databaseUrl: `postgres://taskwire:${passwords[1]}@postgres:5432/taskwire`, redisUrl: `redis://:${passwords[2]}@redis:6379` })
+  for (const file of ['superuser/password', 'database/url', 'redis/redis.conf'])
+    t.equal(statSync(join(folder, file)).mode & 0o777, 0o644)
+  const env = Object.fromEntries(
+    Object.entries(roles[1]?.environment ?? {}).map(([name, value]) => [
+      name,
+      readDefault(value).replace(/^\/secrets/, folder),
+    ]),
+  )
+  t.match(loadConfig('web', env), {
+    databaseUrl: `postgres://taskwire:${passwords[1]}@postgres:5432/taskwire`,
+    redisUrl: `redis://:${passwords[2]}@redis:6379`,
+  })
 
   rmSync(join(folder, 'database/url'))
   writeFileSync(join(folder, 'database/url.new'), 'half')
   const { stdout, stderr } = await runScript('secrets', [folder])
   t.equal(stdout + stderr, '')
-  t.strictSame(['superuser', 'database', 'redis'].map((name) => secret(`${name}/password`)), passwords)
+  t.strictSame(
+    ['superuser', 'database', 'redis'].map((name) => secret(`${name}/password`)),
+    passwords,
+  )
   t.match(secret('database/url'), passwords[1])
   t.strictSame(readdirSync(join(folder, 'database')).sort(), ['password', 'url'])
 })
@@ -108,7 +145,10 @@ t.test('secrets are created once, differ, and are never printed', async (t) => {
 t.test('a password whose file was deleted is replaced everywhere, and the others are kept', async (t) => {
   const folder = await makeSecrets(t)
   const secret = (path: string) => readFileSync(join(folder, path), 'utf8').trim()
-  for (const [changed, others, files] of [['redis', ['superuser', 'database'], ['url', 'redis.conf']], ['database', ['superuser', 'redis'], ['url']]] as const) {
+  for (const [changed, others, files] of [
+    ['redis', ['superuser', 'database'], ['url', 'redis.conf']],
+    ['database', ['superuser', 'redis'], ['url']],
+  ] as const) {
     const before = secret(`${changed}/password`)
     const kept = others.map((name) => secret(`${name}/password`))
     rmSync(join(folder, changed, 'password'))
@@ -116,8 +156,15 @@ t.test('a password whose file was deleted is replaced everywhere, and the others
     const after = secret(`${changed}/password`)
     t.match(after, /^[0-9a-f]{48}$/)
     t.not(after, before)
-    for (const file of files) t.ok(secret(`${changed}/${file}`).includes(after) && !secret(`${changed}/${file}`).includes(before), `${changed}/${file}`)
-    t.strictSame(others.map((name) => secret(`${name}/password`)), kept)
+    for (const file of files)
+      t.ok(
+        secret(`${changed}/${file}`).includes(after) && !secret(`${changed}/${file}`).includes(before),
+        `${changed}/${file}`,
+      )
+    t.strictSame(
+      others.map((name) => secret(`${name}/password`)),
+      kept,
+    )
   }
 })
 
@@ -126,7 +173,10 @@ t.test('Redis always requires the password in its file', async (t) => {
   for (const password of ['by-hand', 'a "quoted\\one', "with 'these' # too"]) {
     writeFileSync(join(folder, 'redis/password'), `${password}\n`)
     await runScript('secrets', [folder])
-    t.equal(readFileSync(join(folder, 'redis/redis.conf'), 'utf8'), `requirepass "${password.replace(/["\\]/g, '\\$&')}"\n`)
+    t.equal(
+      readFileSync(join(folder, 'redis/redis.conf'), 'utf8'),
+      `requirepass "${password.replace(/["\\]/g, '\\$&')}"\n`,
+    )
   }
 })
 
@@ -135,7 +185,10 @@ else {
   t.test('the database role is created in a new volume and in one of an earlier version', async (t) => {
     for (const { kind, before } of [
       { kind: 'new', before: `alter role ${SUPERUSER} rename to postgres` },
-      { kind: 'of an earlier version', before: `drop role ${APPLICATION}; alter role ${SUPERUSER} rename to ${APPLICATION}; alter role ${APPLICATION} password 'taskwire'` },
+      {
+        kind: 'of an earlier version',
+        before: `drop role ${APPLICATION}; alter role ${SUPERUSER} rename to ${APPLICATION}; alter role ${APPLICATION} password 'taskwire'`,
+      },
     ]) {
       const server = await startPostgres(t)
       const folder = await makeSecrets(t)
@@ -149,20 +202,36 @@ else {
       ])
       if (kind === 'new') {
         admin.username = 'postgres'
-        await use(admin.href, [`alter role postgres password '${secret('superuser')}'; drop role if exists ${APPLICATION}`])
+        await use(admin.href, [
+          `alter role postgres password '${secret('superuser')}'; drop role if exists ${APPLICATION}`,
+        ])
       }
-      const env = { SECRETS_DIR: folder, SQL_DIR: join(root, 'drizzle/roles'), PGHOST: '127.0.0.1', PGPORT: String(server.port) }
+      const env = {
+        SECRETS_DIR: folder,
+        SQL_DIR: join(root, 'drizzle/roles'),
+        PGHOST: '127.0.0.1',
+        PGPORT: String(server.port),
+      }
       for (const time of [1, 2]) {
         const { stdout, stderr } = await runScript('database-role', [], env)
         t.equal(stdout + stderr, 'database-role: taskwire owns its database\n', `${kind}, time ${time}`)
       }
       const url = `postgres://${APPLICATION}:${secret('database')}@127.0.0.1:${server.port}/taskwire`
       await migrateDatabase(url)
-      t.same(await use(url, ['select (select rolsuper from pg_roles where rolname = current_user) as super, answer from kept']), [{ super: false, answer: 42 }])
-      for (const wrong of ['taskwire:taskwire', 'taskwire_superuser:taskwire', 'postgres:taskwire']) await t.rejects(use(url.replace(/\/\/[^@]*/, `//${wrong}`), ['select 1']), { code: '28P01' })
+      t.same(
+        await use(url, [
+          'select (select rolsuper from pg_roles where rolname = current_user) as super, answer from kept',
+        ]),
+        [{ super: false, answer: 42 }],
+      )
+      for (const wrong of ['taskwire:taskwire', 'taskwire_superuser:taskwire', 'postgres:taskwire'])
+        await t.rejects(use(url.replace(/\/\/[^@]*/, `//${wrong}`), ['select 1']), { code: '28P01' })
       rmSync(join(folder, 'superuser/password'))
       writeFileSync(join(folder, 'superuser/password'), 'lost')
-      await t.rejects(runScript('database-role', [], env), { code: 1, stderr: /^database-role: cannot log in .*operations\.md\.\n$/ })
+      await t.rejects(runScript('database-role', [], env), {
+        code: 1,
+        stderr: /^database-role: cannot log in .*operations\.md\.\n$/,
+      })
     }
   })
 }
@@ -189,16 +258,28 @@ else {
     const [, ...args] = services['redis']?.command ?? []
     const data = join(folder, 'data')
     mkdirSync(data)
-    const flags = [...args.map((arg) => arg.replace(/^\/secrets/, folder)), '--port', String(port), '--bind', '127.0.0.1', '--dir', data]
+    const flags = [
+      ...args.map((arg) => arg.replace(/^\/secrets/, folder)),
+      '--port',
+      String(port),
+      '--bind',
+      '127.0.0.1',
+      '--dir',
+      data,
+    ]
     const server = spawn(redisServer, flags, { stdio: 'ignore' })
     t.teardown(() => server.kill('SIGKILL'))
-    while ((await askRedis(port, password, 'PING').catch(() => '')) === '') await new Promise((resolve) => setTimeout(resolve, 20))
+    while ((await askRedis(port, password, 'PING').catch(() => '')) === '')
+      await new Promise((resolve) => setTimeout(resolve, 20))
     t.equal(await askRedis(port, password, 'PING'), '+PONG')
     await t.rejects(askRedis(port, 'guess', 'PING'))
     t.match(await askRedis(port, password, 'CONFIG GET maxmemory-policy'), /^\*2/)
-    t.equal((readFileSync(`/proc/${server.pid}/cmdline`, 'utf8')).includes(password), false)
+    t.equal(readFileSync(`/proc/${server.pid}/cmdline`, 'utf8').includes(password), false)
     const [, check = ''] = (services['redis'] as { healthcheck?: { test: string[] } }).healthcheck?.test ?? []
-    const shell = check.replaceAll('$$', '$').replaceAll('/secrets', folder).replace('redis-cli', `redis-cli -p ${port}`)
+    const shell = check
+      .replaceAll('$$', '$')
+      .replaceAll('/secrets', folder)
+      .replace('redis-cli', `redis-cli -p ${port}`)
     await t.resolves(run('sh', ['-c', shell]))
     await t.rejects(run('sh', ['-c', shell.replace('redis/password', 'database/password')]))
   })

@@ -19,7 +19,14 @@ t.test('a line about an error is written whatever was thrown', async (t) => {
     [5n, { type: 'bigint', message: '5n' }],
     [Symbol('s'), { type: 'symbol', message: 'Symbol(s)' }],
     [{ code: 5 }, { code: 5 }],
-    [{ get message() { return refuse() } }, { type: 'unreadable' }],
+    [
+      {
+        get message() {
+          return refuse()
+        },
+      },
+      { type: 'unreadable' },
+    ],
     [new Proxy({}, { get: refuse, has: refuse, ownKeys: refuse, getPrototypeOf: refuse }), { type: 'unreadable' }],
     [revoked.proxy, { type: 'unreadable' }],
   ]

@@ -13,7 +13,9 @@ const run = promisify(execFile)
 /** A clone that has not been built. */
 function cloneProject(folder: string): void {
   mkdirSync(folder)
-  for (const name of readdirSync(root).filter((name) => !['node_modules', 'dist', '.git', '.taskwire', '.tap'].includes(name))) {
+  for (const name of readdirSync(root).filter(
+    (name) => !['node_modules', 'dist', '.git', '.taskwire', '.tap'].includes(name),
+  )) {
     cpSync(join(root, name), join(folder, name), { recursive: true })
   }
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
@@ -23,8 +25,14 @@ function cloneProject(folder: string): void {
  * Links what `npm install` would put next to the package: no development dependencies, except types for the compiler.
  */
 function linkDependencies(modules: string): void {
-  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, { dev?: boolean }> }
-  const names = Object.entries(packages).flatMap(([path, { dev }]) => (/^node_modules\/(@[^/]+\/)?[^/]+$/.test(path) && (!dev || path.includes('/@types/')) ? [path.slice('node_modules/'.length)] : []))
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { dev?: boolean }>
+  }
+  const names = Object.entries(packages).flatMap(([path, { dev }]) =>
+    /^node_modules\/(@[^/]+\/)?[^/]+$/.test(path) && (!dev || path.includes('/@types/'))
+      ? [path.slice('node_modules/'.length)]
+      : [],
+  )
   for (const name of names.filter((name) => existsSync(join(root, 'node_modules', name)))) {
     mkdirSync(dirname(join(modules, name)), { recursive: true })
     symlinkSync(join(root, 'node_modules', name), join(modules, name))
@@ -74,11 +82,25 @@ t.test('npm pack of a clone makes a package that runs and includes types', async
   const parent = await makeWorkingFolder(t)
   const clone = join(parent, 'clone')
   cloneProject(clone)
-  const { stdout } = await run('npm', ['pack', '--json', '--loglevel=error', '--pack-destination', parent], { cwd: clone, maxBuffer: 1 << 24, env: { ...process.env, NODE_OPTIONS: '' } })
+  const { stdout } = await run('npm', ['pack', '--json', '--loglevel=error', '--pack-destination', parent], {
+    cwd: clone,
+    maxBuffer: 1 << 24,
+    env: { ...process.env, NODE_OPTIONS: '' },
+  })
   const [packed] = JSON.parse(stdout.slice(stdout.indexOf('[\n'))) as [{ filename: string; files: { path: string }[] }]
   const files = packed.files.map(({ path }) => path)
-  for (const file of ['dist/main.js', 'dist/index.d.ts', 'dist/testing/index.d.ts', 'drizzle/roles/role.sql', 'public/task-stream.d.ts']) t.ok(files.includes(file), file)
-  t.strictSame(files.filter((path) => /^(test|node_modules)\/|\.build$|tsbuildinfo/.test(path)), [])
+  for (const file of [
+    'dist/main.js',
+    'dist/index.d.ts',
+    'dist/testing/index.d.ts',
+    'drizzle/roles/role.sql',
+    'public/task-stream.d.ts',
+  ])
+    t.ok(files.includes(file), file)
+  t.strictSame(
+    files.filter((path) => /^(test|node_modules)\/|\.build$|tsbuildinfo/.test(path)),
+    [],
+  )
 
   const project = join(parent, 'project')
   const modules = join(project, 'node_modules')
@@ -86,20 +108,38 @@ t.test('npm pack of a clone makes a package that runs and includes types', async
   await run('tar', ['-xzf', join(parent, packed.filename), '--strip-components=1', '-C', join(modules, 'taskwire')])
   linkDependencies(modules)
   mkdirSync(join(project, 'tasks'))
-  const compilerOptions = { module: 'nodenext', target: 'es2023', strict: true, noEmit: true, skipLibCheck: true, types: ['node'] }
-  const written = { 'package.json': '{"type":"module"}', 'tasks/greet.ts': GREET, 'client.js': CLIENT, 'typed.ts': TYPED, 'tsconfig.json': JSON.stringify({ compilerOptions }) }
+  const compilerOptions = {
+    module: 'nodenext',
+    target: 'es2023',
+    strict: true,
+    noEmit: true,
+    skipLibCheck: true,
+    types: ['node'],
+  }
+  const written = {
+    'package.json': '{"type":"module"}',
+    'tasks/greet.ts': GREET,
+    'client.js': CLIENT,
+    'typed.ts': TYPED,
+    'tsconfig.json': JSON.stringify({ compilerOptions }),
+  }
   for (const [name, text] of Object.entries(written)) writeFileSync(join(project, name), text)
 
   await t.test('it starts with a folder of tasks, and a client runs one', async (t) => {
     const main = join(modules, 'taskwire', 'dist', 'main.js')
     const started = await startEverything(t, project, { main, flags: ['--tasks', 'tasks'] })
-    const { stdout } = await run(process.execPath, ['client.js', started.address], { cwd: project, env: { ...process.env, NODE_OPTIONS: '' } })
+    const { stdout } = await run(process.execPath, ['client.js', started.address], {
+      cwd: project,
+      env: { ...process.env, NODE_OPTIONS: '' },
+    })
     t.equal(stdout, '{"greeting":"hello Ada"}\n')
     t.strictSame(await started.stop(), { code: 0, signal: null })
   })
 
   await t.test('its types check, and are none that allow anything', async (t) => {
-    const checked = await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], { cwd: project }).catch((error: { stdout: string }) => error)
+    const checked = await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], {
+      cwd: project,
+    }).catch((error: { stdout: string }) => error)
     t.equal(checked.stdout, '')
   })
 })

@@ -24,7 +24,9 @@ function readBlocks(file: string, language: string, start = ''): string[] {
   const from = text.indexOf(start)
   const end = start === '' ? -1 : text.indexOf('\n## ', from + 1)
   const section = text.slice(from, end === -1 ? undefined : end)
-  return [...section.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, 'gm'))].map(([, block = '']) => block.replaceAll(PRINTED_ADDRESS, address))
+  return [...section.matchAll(new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\``, 'gm'))].map(([, block = '']) =>
+    block.replaceAll(PRINTED_ADDRESS, address),
+  )
 }
 
 /** Runs the blocks in one shell, like a person who pastes them one after another, and returns the output of each. */
@@ -38,7 +40,8 @@ async function paste(blocks: readonly string[], folder: string): Promise<string[
 }
 
 /** Times, ids and durations differ each time. */
-const withoutChance = (line: string) => line.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME').replace(/"sleptMs":\d+/, '"sleptMs":N')
+const withoutChance = (line: string) =>
+  line.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME').replace(/"sleptMs":\d+/, '"sleptMs":N')
 
 t.test('the quick start of the README works as printed', async (t) => {
   const blocks = readBlocks('README.md', 'sh', '## Quick start')
@@ -58,7 +61,14 @@ t.test('the quick start of the README works as printed', async (t) => {
   if (lines.length > 1) t.equal(lines.at(-1), shown.at(-1), 'the stream ends as shown')
   t.match(lines.at(-1), /v3 +COMPLETED .*"steps":5/)
   const known = shown.map((line) => line.replace(/ {2}watch me/, ''))
-  t.same(lines.filter((line) => /step/.test(line)).map((line) => line.replace(/ {2}watch me/, '')).filter((line) => !known.includes(line)), [], 'and has the steps that are shown')
+  t.same(
+    lines
+      .filter((line) => /step/.test(line))
+      .map((line) => line.replace(/ {2}watch me/, ''))
+      .filter((line) => !known.includes(line)),
+    [],
+    'and has the steps that are shown',
+  )
   t.match(find('failAt'), /v3 +FAILED .*failed at step 3, as asked\s*$/)
   t.match(find('doctor'), /^ok +the database has every migration$/m)
   t.notMatch(find('doctor'), /^bad/m)

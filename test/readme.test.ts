@@ -20,7 +20,9 @@ function drawStates(): string {
 
 /** The configuration table, generated from the schemas. */
 function tabulateConfig(): string {
-  const rows = describeConfig().map(({ name, roles, default: initial, meaning }) => `| \`${name}\` | ${roles.join(', ')} | ${initial} | ${meaning} |`)
+  const rows = describeConfig().map(
+    ({ name, roles, default: initial, meaning }) => `| \`${name}\` | ${roles.join(', ')} | ${initial} | ${meaning} |`,
+  )
   return ['| variable | roles | default | meaning |', '| --- | --- | --- | --- |', ...rows].join('\n')
 }
 
@@ -36,15 +38,26 @@ t.test('the dependency tables name every dependency, and no others', async (t) =
   const { dependencies, devDependencies } = JSON.parse(read('package.json')) as Record<string, Record<string, string>>
   const section = /## Dependencies\n([\s\S]*?)\n## /.exec(readme)?.[1] ?? ''
   const named = new Set([...section.matchAll(/`([^`\s]+)`/g)].map((match) => match[1]))
-  const wanted = [...Object.keys(dependencies ?? {}), ...Object.keys(devDependencies ?? {})].filter((name) => !name.startsWith('@types/') && name !== '@eslint/js')
+  const wanted = [...Object.keys(dependencies ?? {}), ...Object.keys(devDependencies ?? {})].filter(
+    (name) => !name.startsWith('@types/') && name !== '@eslint/js',
+  )
   for (const name of wanted) t.ok(named.has(name), `${name} is explained`)
-  for (const version of Object.values({ ...dependencies, ...devDependencies })) t.match(version, /^\d/, 'versions are pinned')
+  for (const version of Object.values({ ...dependencies, ...devDependencies }))
+    t.match(version, /^\d/, 'versions are pinned')
 })
 
 t.test('the files that the documents link to exist', async (t) => {
-  for (const file of ['README.md', ...readdirSync(new URL('../docs', import.meta.url)).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)]) {
+  for (const file of [
+    'README.md',
+    ...readdirSync(new URL('../docs', import.meta.url))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => `docs/${name}`),
+  ]) {
     for (const [, target = ''] of read(file).matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
-      t.doesNotThrow(() => readFileSync(new URL(target, new URL(`../${file}`, import.meta.url))), `${file} links to ${target}`)
+      t.doesNotThrow(
+        () => readFileSync(new URL(target, new URL(`../${file}`, import.meta.url))),
+        `${file} links to ${target}`,
+      )
     }
   }
 })
@@ -60,7 +73,9 @@ t.test('the first task of docs/handlers.md loads and runs as printed', async (t)
   const folder = t.testdir({ 'welcome.ts': code })
   const [definition] = await loadOwnDefinitions(folder)
   if (definition === undefined) return t.fail('it is a definition')
-  t.match(createRegistry([definition], 'user.welcome').list(), [{ type: 'user.welcome', attempts: 5, timeLimits: { softMs: 20_000, hardMs: 30_000 } }])
+  t.match(createRegistry([definition], 'user.welcome').list(), [
+    { type: 'user.welcome', attempts: 5, timeLimits: { softMs: 20_000, hardMs: 30_000 } },
+  ])
   const run = await runDefinition(definition, { userId: 'u1' }, { effects: new Map([['subscribe', { listId: 'l1' }]]) })
   t.match(run, { status: 'COMPLETED', result: { listId: 'l1' } })
 })

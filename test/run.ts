@@ -20,7 +20,11 @@ if (files.length === 0) {
   process.exit(1)
 }
 const env = { ...process.env, TEST_FILES: files.join('\n'), TEST_DEPTH: isDeep ? 'deep' : '' }
-const tap = spawn(join(ROOT, 'node_modules/.bin/tap'), ['dist-test/suite.js', ...args.filter((arg) => arg.startsWith('-') && arg !== '--deep')], { cwd: ROOT, stdio: 'inherit', env })
+const tap = spawn(
+  join(ROOT, 'node_modules/.bin/tap'),
+  ['dist-test/suite.js', ...args.filter((arg) => arg.startsWith('-') && arg !== '--deep')],
+  { cwd: ROOT, stdio: 'inherit', env },
+)
 tap.on('exit', (code) => process.exit(code ?? 1))
 
 function isMeant(file: string): boolean {

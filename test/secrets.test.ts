@@ -14,20 +14,59 @@ import { MAIN } from './helpers/processes.js'
 t.setTimeout(900_000)
 
 const CANARY = 'cAnArY-7f3a'
-const SECRETS = describeConfig().map(({ name }) => name).filter(isSecretVariable)
+const SECRETS = describeConfig()
+  .map(({ name }) => name)
+  .filter(isSecretVariable)
 const ROLES: Role[] = ['start', 'web', 'worker', 'relay', 'migrate', 'types']
-const COMMANDS = ['start', 'web', 'worker', 'relay', 'migrate', 'webhook-secret', 'types', 'doctor', 'health', 'help', '--help', '--version']
+const COMMANDS = [
+  'start',
+  'web',
+  'worker',
+  'relay',
+  'migrate',
+  'webhook-secret',
+  'types',
+  'doctor',
+  'health',
+  'help',
+  '--help',
+  '--version',
+]
 
 /** Values that contain the canary, and that no variable accepts. */
 const MALFORMED = [
-  CANARY, `whsec_${CANARY}`, `postgres:${CANARY}`, `postgres://${CANARY}:x`, `postgres://user:${CANARY}`, `postgres://user:1/${CANARY}@host/db`, `postgres://user:1?${CANARY}@host/db`,
-  `postgres://user:1#${CANARY}@host/db`, `postgres://user:%zz${CANARY}@host/db`, `postgres://user:%ff${CANARY}@host/db`, `postgres://user:${CANARY}@`, `mysql://user:${CANARY}@host/db`, `${CANARY}://host`,
-  `redis://:${CANARY}`, `redis://:${CANARY}@host/jobs`, `redis://host:99999/${CANARY}`, `smtp://user:${CANARY} x@`, `http://${CANARY}`, `host=db password=${CANARY}`, ` ${CANARY}\n`, `"${CANARY}"`, `user:${CANARY}@host/db`,
+  CANARY,
+  `whsec_${CANARY}`,
+  `postgres:${CANARY}`,
+  `postgres://${CANARY}:x`,
+  `postgres://user:${CANARY}`,
+  `postgres://user:1/${CANARY}@host/db`,
+  `postgres://user:1?${CANARY}@host/db`,
+  `postgres://user:1#${CANARY}@host/db`,
+  `postgres://user:%zz${CANARY}@host/db`,
+  `postgres://user:%ff${CANARY}@host/db`,
+  `postgres://user:${CANARY}@`,
+  `mysql://user:${CANARY}@host/db`,
+  `${CANARY}://host`,
+  `redis://:${CANARY}`,
+  `redis://:${CANARY}@host/jobs`,
+  `redis://host:99999/${CANARY}`,
+  `smtp://user:${CANARY} x@`,
+  `http://${CANARY}`,
+  `host=db password=${CANARY}`,
+  ` ${CANARY}\n`,
+  `"${CANARY}"`,
+  `user:${CANARY}@host/db`,
 ]
 
 t.test('the variables that hold secrets are marked', async (t) => {
   t.strictSame([...SECRETS].sort(), ['DATABASE_URL', 'REDIS_URL', 'SMTP_URL', 'WEBHOOK_SECRET'])
-  t.strictSame(describeConfig().map(({ name }) => name).filter((name) => /SECRET|PASSWORD|TOKEN|_URL$/.test(name) && !isSecretVariable(name)), [])
+  t.strictSame(
+    describeConfig()
+      .map(({ name }) => name)
+      .filter((name) => /SECRET|PASSWORD|TOKEN|_URL$/.test(name) && !isSecretVariable(name)),
+    [],
+  )
 })
 
 const messageOf = (role: Role, env: Record<string, string>): string => {
@@ -40,17 +79,37 @@ const messageOf = (role: Role, env: Record<string, string>): string => {
 }
 
 t.test('no role prints a malformed secret, whatever it is', async (t) => {
-  const text = fc.oneof(fc.constantFrom(...MALFORMED), fc.tuple(fc.string({ unit: 'grapheme', maxLength: 12 }), fc.string({ unit: 'binary', maxLength: 6 })).map(([before, after]) => `${before}${CANARY}${after}`))
+  const text = fc.oneof(
+    fc.constantFrom(...MALFORMED),
+    fc
+      .tuple(fc.string({ unit: 'grapheme', maxLength: 12 }), fc.string({ unit: 'binary', maxLength: 6 }))
+      .map(([before, after]) => `${before}${CANARY}${after}`),
+  )
   fc.assert(
-    fc.property(fc.constantFrom(...ROLES), fc.constantFrom(...SECRETS), text, (role, name, value) => !messageOf(role, { [name]: value }).includes(CANARY)),
+    fc.property(
+      fc.constantFrom(...ROLES),
+      fc.constantFrom(...SECRETS),
+      text,
+      (role, name, value) => !messageOf(role, { [name]: value }).includes(CANARY),
+    ),
     { numRuns: atDepth(2_000, 20_000) },
   )
-  for (const value of MALFORMED) for (const name of SECRETS) t.match(messageOf('start', { [name]: value }), `${name} is wrong (its value is not shown): expected`, `${name}=${value} is refused`)
+  for (const value of MALFORMED)
+    for (const name of SECRETS)
+      t.match(
+        messageOf('start', { [name]: value }),
+        `${name} is wrong (its value is not shown): expected`,
+        `${name}=${value} is refused`,
+      )
 })
 
 async function runCommand(args: readonly string[], env: Record<string, string>): Promise<string> {
   const { PATH = '', HOME = '' } = process.env
-  const run = promisify(execFile)(process.execPath, [MAIN, ...args], { env: { PATH, HOME, ...env }, timeout: 60_000, cwd: tmpdir() })
+  const run = promisify(execFile)(process.execPath, [MAIN, ...args], {
+    env: { PATH, HOME, ...env },
+    timeout: 60_000,
+    cwd: tmpdir(),
+  })
   const { stdout, stderr } = await run.catch((error: { stdout: string; stderr: string }) => error)
   return stdout + stderr
 }
@@ -58,7 +117,9 @@ async function runCommand(args: readonly string[], env: Record<string, string>):
 t.test('no command prints malformed secrets', { timeout: 600_000 }, async (t) => {
   for (const [index, command] of COMMANDS.entries()) {
     for (let round = 0; round < atDepth(1, 2); round++) {
-      const env = Object.fromEntries(SECRETS.map((name, place) => [name, MALFORMED[(index * 5 + place * 3 + round) % MALFORMED.length] ?? CANARY]))
+      const env = Object.fromEntries(
+        SECRETS.map((name, place) => [name, MALFORMED[(index * 5 + place * 3 + round) % MALFORMED.length] ?? CANARY]),
+      )
       const output = await runCommand([command], env)
       t.notMatch(output, CANARY, `${command} ${JSON.stringify(env)}`)
       t.not(output, '', `${command} says something`)
@@ -67,7 +128,11 @@ t.test('no command prints malformed secrets', { timeout: 600_000 }, async (t) =>
 })
 
 t.test('no command prints the password of an unreachable server', { timeout: 600_000 }, async (t) => {
-  const env = { DATABASE_URL: `postgres://user:${CANARY}@127.0.0.1:1/db`, REDIS_URL: `redis://:${CANARY}@127.0.0.1:1`, SMTP_URL: `smtp://user:${CANARY}@127.0.0.1:1` }
+  const env = {
+    DATABASE_URL: `postgres://user:${CANARY}@127.0.0.1:1/db`,
+    REDIS_URL: `redis://:${CANARY}@127.0.0.1:1`,
+    SMTP_URL: `smtp://user:${CANARY}@127.0.0.1:1`,
+  }
   for (const command of ['start', 'doctor', 'health', 'worker', 'migrate', 'webhook-secret'].slice(0, atDepth(3, 6))) {
     const output = await runCommand([command], env)
     t.notMatch(output, CANARY, command)
@@ -82,7 +147,14 @@ t.test('the log masks secrets that libraries attach to their errors', async (t) 
   const lines: string[] = []
   const log = createLog({ name: 'test', level: 'info' }, { write: (line) => void lines.push(line) })
   const password = `${CANARY}"\\`
-  log.warn({ err: Object.assign(new Error(`WRONGPASS ${password}`), { command: { name: 'auth', args: ['default', password] } }) }, 'failed')
+  log.warn(
+    {
+      err: Object.assign(new Error(`WRONGPASS ${password}`), {
+        command: { name: 'auth', args: ['default', password] },
+      }),
+    },
+    'failed',
+  )
   log.warn({ url: process.env['REDIS_URL'], nested: { password } }, `cannot reach ${process.env['REDIS_URL']}`)
   t.equal(lines.length, 2)
   for (const line of lines) {
@@ -94,5 +166,8 @@ t.test('the log masks secrets that libraries attach to their errors', async (t) 
 
 t.test('a password that is a common word is masked in URLs, and the word stays elsewhere', async (t) => {
   const hide = createRedactor({ DATABASE_URL: 'postgres://taskwire:taskwire@db:5432/taskwire' })
-  t.equal(hide('taskwire: cannot use postgres://taskwire:taskwire@db:5432/taskwire or taskwire:taskwire@x'), 'taskwire: cannot use *** or ***x')
+  t.equal(
+    hide('taskwire: cannot use postgres://taskwire:taskwire@db:5432/taskwire or taskwire:taskwire@x'),
+    'taskwire: cannot use *** or ***x',
+  )
 })

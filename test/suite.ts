@@ -16,5 +16,10 @@ const files = process.env['TEST_FILES']?.split('\n') ?? []
 t.jobs = JOBS
 for (const file of files) {
   const built = join(import.meta.dirname, file.replace(/\.ts$/, '.js'))
-  t.spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', built], { buffered: true, timeout: FILE_TIMEOUT_MS }, join('test', file))
+  t.spawn(
+    '/usr/bin/env',
+    ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', built],
+    { buffered: true, timeout: FILE_TIMEOUT_MS },
+    join('test', file),
+  )
 }

@@ -14,7 +14,14 @@ export const STOP_REASONS = {
   [deleted]: 'The task has been deleted',
 }
 /** Statuses that a retry would get again, mapped to the close code with the same meaning on an open stream. */
-export const STOP_CODE_OF_HTTP_STATUS = { 400: PROTOCOL_ERROR, 401: notAllowed, 403: notAllowed, 404: NOT_FOUND, 410: deleted, 421: notAllowed }
+export const STOP_CODE_OF_HTTP_STATUS = {
+  400: PROTOCOL_ERROR,
+  401: notAllowed,
+  403: notAllowed,
+  404: NOT_FOUND,
+  410: deleted,
+  421: notAllowed,
+}
 const MAX_RETRY_AFTER_MS = 60_000
 
 /** The watch stopped before the task ended. `code` is the close code that says why, or 1000 after `close()`. */

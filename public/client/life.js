@@ -28,7 +28,9 @@ class Reports {
       const last = inbox.changes.at(-1)?.message
       // A reader that is slower than the stream receives every transition, but only the latest progress and the latest
       // list.
-      const isOvertaken = 'view' in change || change.message.type === 'progress' && last?.type === 'progress' && last.taskId === change.message.taskId
+      const isOvertaken =
+        'view' in change ||
+        (change.message.type === 'progress' && last?.type === 'progress' && last.taskId === change.message.taskId)
       if (isOvertaken) inbox.changes.pop()
       inbox.changes.push(change)
       inbox.wake()
@@ -130,13 +132,17 @@ export class WatchSession {
   #watchSilence(since, maxMs, onSilence, graceEndsMs) {
     clearTimeout(this.timer)
     const dueMs = graceEndsMs ?? since() + maxMs
-    this.timer = setTimeout(() => {
-      const nowMs = performance.now()
-      const isLate = nowMs - dueMs > Math.min(LATE_TIMER_MS, maxMs / 4)
-      if (nowMs - since() < maxMs) this.#watchSilence(since, maxMs, onSilence)
-      else if (isLate && graceEndsMs === undefined) this.#watchSilence(since, maxMs, onSilence, nowMs + Math.min(WAKE_GRACE_MS, maxMs / 2))
-      else onSilence(nowMs - since())
-    }, Math.max(0, dueMs - performance.now()))
+    this.timer = setTimeout(
+      () => {
+        const nowMs = performance.now()
+        const isLate = nowMs - dueMs > Math.min(LATE_TIMER_MS, maxMs / 4)
+        if (nowMs - since() < maxMs) this.#watchSilence(since, maxMs, onSilence)
+        else if (isLate && graceEndsMs === undefined)
+          this.#watchSilence(since, maxMs, onSilence, nowMs + Math.min(WAKE_GRACE_MS, maxMs / 2))
+        else onSilence(nowMs - since())
+      },
+      Math.max(0, dueMs - performance.now()),
+    )
   }
 
   disconnect({ isPatient = false } = {}) {

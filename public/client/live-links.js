@@ -64,9 +64,14 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
     current = new AbortController()
     const { signal } = current
     const lists = watchesOf().filter((watch) => watch.list !== undefined)
-    const tasks = watchesOf().filter((watch) => watch.taskId !== undefined).slice(0, MAX_IDS_IN_URL)
+    const tasks = watchesOf()
+      .filter((watch) => watch.taskId !== undefined)
+      .slice(0, MAX_IDS_IN_URL)
     const [first, ...others] = lists
-    const groups = [...(first || tasks.length > 0 ? [{ list: first, tasks }] : []), ...others.map((list) => ({ list, tasks: [] }))]
+    const groups = [
+      ...(first || tasks.length > 0 ? [{ list: first, tasks }] : []),
+      ...others.map((list) => ({ list, tasks: [] })),
+    ]
     const isBrief = !(await (asking = asking.then(() => takeSlots(groups.length))))
     if (signal.aborted) return
     const endAfter = (delayMs) => {
@@ -92,10 +97,14 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
   }
 
   async function follow({ list, tasks }, signal, onBegun) {
-    const response = await (options.fetch ?? fetch)(urlOf(options.baseUrl, `api/tasks/events?${queryOf(list, tasks)}`), { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal })
+    const response = await (options.fetch ?? fetch)(
+      urlOf(options.baseUrl, `api/tasks/events?${queryOf(list, tasks)}`),
+      { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal },
+    )
     if (response.status === 400) {
       const problem = await response.json().catch(() => ({}))
-      for (const watch of list ? [list] : tasks) onMessage({ type: 'refused', id: watch.id, code: 'invalid_request', detail: problem.detail })
+      for (const watch of list ? [list] : tasks)
+        onMessage({ type: 'refused', id: watch.id, code: 'invalid_request', detail: problem.detail })
       return ''
     }
     if (!response.ok || response.status === 204) return ''
@@ -131,7 +140,9 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
 
 function queryOf(list, tasks) {
   const { filter = {}, limit = DEFAULT_LIST_ROWS, before } = list?.list ?? {}
-  const query = new URLSearchParams(list ? { list: limit, ...filter, ...(before !== undefined && { cursor: before }) } : {})
+  const query = new URLSearchParams(
+    list ? { list: limit, ...filter, ...(before !== undefined && { cursor: before }) } : {},
+  )
   if (tasks.length > 0) {
     const versions = new Map(tasks.map(({ taskId, task }) => [taskId, task?.version ?? 0]))
     query.set('ids', [...versions.keys()].join())

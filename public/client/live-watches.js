@@ -69,7 +69,8 @@ export class ListWatch extends Watch {
   }
 
   receive(message) {
-    if (message.id === this.id && message.type === 'refused') return this.stop(CLOSES.protocolError.code, message.detail)
+    if (message.id === this.id && message.type === 'refused')
+      return this.stop(CLOSES.protocolError.code, message.detail)
     if (message.id === this.id && message.type === 'subscribed') {
       this.#name = message.list
       this.#revision = 0
@@ -94,7 +95,12 @@ export class ListWatch extends Watch {
 
   #show(message, { nextCursor, newer, counts }) {
     this.#revision = message.revision
-    this.view = { items: [...this.#rows.values()].sort(compareRows(this.#list.filter ?? {})), nextCursor, newer, counts }
+    this.view = {
+      items: [...this.#rows.values()].sort(compareRows(this.#list.filter ?? {})),
+      nextCursor,
+      newer,
+      counts,
+    }
     this.life.report({ view: this.view, message })
   }
 }
@@ -123,14 +129,21 @@ export class LiveTaskWatch extends Watch {
   }
 
   request() {
-    return { type: 'subscribe', id: this.id, selection: { ids: [this.taskId] }, ...(this.task && { since: { [this.taskId]: this.task.version } }) }
+    return {
+      type: 'subscribe',
+      id: this.id,
+      selection: { ids: [this.taskId] },
+      ...(this.task && { since: { [this.taskId]: this.task.version } }),
+    }
   }
 
   retryNow() {}
 
   receive(message) {
-    if (message.type === 'subscribed' && message.missing?.includes(this.taskId)) return this.stop(CLOSES.notFound.code, STOP_REASONS[CLOSES.notFound.code])
-    if (message.type === 'refused' && message.id === this.id) return this.stop(CLOSES.protocolError.code, message.detail)
+    if (message.type === 'subscribed' && message.missing?.includes(this.taskId))
+      return this.stop(CLOSES.notFound.code, STOP_REASONS[CLOSES.notFound.code])
+    if (message.type === 'refused' && message.id === this.id)
+      return this.stop(CLOSES.protocolError.code, message.detail)
     if (message.taskId !== this.taskId) return
     const before = this.task
     const { task, outcome } = fold(before, message)

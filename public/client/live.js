@@ -49,8 +49,11 @@ class Live {
   constructor(options) {
     urlOf(options.baseUrl, '')
     this.#options = options
-    this.#transports = (options.transports ?? Object.keys(LINKS)).filter((name) => name !== 'websocket' || (options.WebSocket ?? globalThis.WebSocket))
-    if (this.#transports.length === 0) throw new TypeError('There is no WebSocket in this environment: pass one, or allow other transports')
+    this.#transports = (options.transports ?? Object.keys(LINKS)).filter(
+      (name) => name !== 'websocket' || (options.WebSocket ?? globalThis.WebSocket),
+    )
+    if (this.#transports.length === 0)
+      throw new TypeError('There is no WebSocket in this environment: pass one, or allow other transports')
     options.signal?.addEventListener('abort', () => this.close())
     if (options.signal?.aborted) this.close()
   }
@@ -182,14 +185,18 @@ class Live {
     const delayMs = retryAfterMs(reason) ?? Math.random() * Math.min(maxDelayMs, minDelayMs * 2 ** this.#failureCount)
     this.#failureCount++
     const when = delayMs < 1_000 ? '' : ` in ${Math.round(delayMs / 1_000)} s`
-    const state = isAway ? { state: 'away', text: `Server unreachable, retrying${when}…` } : { state: 'reconnecting', text: `Reconnecting${when}…` }
+    const state = isAway
+      ? { state: 'away', text: `Server unreachable, retrying${when}…` }
+      : { state: 'reconnecting', text: `Reconnecting${when}…` }
     this.#show({ ...state, retryAt: Date.now() + delayMs })
     this.#timer = setTimeout(() => this.#connect(), delayMs)
   }
 
   async #isServerThere() {
     try {
-      const response = await (this.#options.fetch ?? fetch)(urlOf(this.#options.baseUrl, 'healthz'), { signal: AbortSignal.timeout(PROBE_DEADLINE_MS) })
+      const response = await (this.#options.fetch ?? fetch)(urlOf(this.#options.baseUrl, 'healthz'), {
+        signal: AbortSignal.timeout(PROBE_DEADLINE_MS),
+      })
       return response.ok
     } catch {
       return false

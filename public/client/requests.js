@@ -64,8 +64,10 @@ export async function requestJson(url, { fetch: send = fetch, signal, timeoutMs,
 
 /** The problem in the answer, or one derived from the status if something other than Taskwire answered. */
 export function readProblem({ status, type }, body) {
-  if (typeof body?.title === 'string') return { type: 'about:blank', code: 'unexpected', detail: '', fix: '', requestId: '', ...body, status }
-  if (type === 'opaqueredirect' || (status >= 300 && status < 400)) return describeUnexpected(status, `A proxy redirected the request, perhaps to a sign-in page`, SIGN_IN)
+  if (typeof body?.title === 'string')
+    return { type: 'about:blank', code: 'unexpected', detail: '', fix: '', requestId: '', ...body, status }
+  if (type === 'opaqueredirect' || (status >= 300 && status < 400))
+    return describeUnexpected(status, `A proxy redirected the request, perhaps to a sign-in page`, SIGN_IN)
   const [title, fix] = UNEXPECTED[status] ?? (status >= 500 ? SERVER_FAILED : OTHER)
   return describeUnexpected(status, `${title} (${status})`, fix)
 }
@@ -83,7 +85,10 @@ const UNEXPECTED = {
   405: ['Taskwire is not at this address', 'Check the address and the proxy configuration.'],
   407: ['A proxy requires you to sign in', SIGN_IN],
   408: ['The request took too long to arrive', WAIT],
-  413: ['The request is too large for a proxy', 'Send less, or raise the limit of the proxy (nginx: client_max_body_size).'],
+  413: [
+    'The request is too large for a proxy',
+    'Send less, or raise the limit of the proxy (nginx: client_max_body_size).',
+  ],
   414: ['The address is too long for a proxy', TOO_LONG],
   421: ['A proxy does not know this host name', 'Check the address.'],
   429: ['A proxy is limiting requests', WAIT],
@@ -106,9 +111,13 @@ function describeForeignAnswer({ status, headers }, text) {
 }
 
 function describeNoAnswer(cause, { response, timeoutMs, isTooLate }) {
-  if (isTooLate) return new ConnectionError('timeout', `The server has not answered for ${Math.ceil(timeoutMs / 1_000)} s`, { cause })
+  if (isTooLate)
+    return new ConnectionError('timeout', `The server has not answered for ${Math.ceil(timeoutMs / 1_000)} s`, {
+      cause,
+    })
   if (globalThis.navigator?.onLine === false) return new ConnectionError('offline', 'This device is offline', { cause })
-  if (response) return new ConnectionError('incomplete', 'The connection broke before the answer was complete', { cause })
+  if (response)
+    return new ConnectionError('incomplete', 'The connection broke before the answer was complete', { cause })
   return new ConnectionError('unreachable', 'The server cannot be reached', { cause })
 }
 

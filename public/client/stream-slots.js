@@ -55,7 +55,8 @@ export function openSlot(address, onShownOrHidden) {
   }
 
   const takeAnyLock = async () => {
-    for (let slot = 0; slot < SLOTS; slot++) if (await takeLock(`taskwire stream ${slot} ${new URL(address).origin}`)) return release !== undefined
+    for (let slot = 0; slot < SLOTS; slot++)
+      if (await takeLock(`taskwire stream ${slot} ${new URL(address).origin}`)) return release !== undefined
     return false
   }
 

@@ -34,7 +34,8 @@ export class TaskWatch {
     this.#transports = (options.transports ?? Object.keys(TRANSPORTS)).filter(
       (name) => name !== 'websocket' || (options.WebSocket ?? globalThis.WebSocket),
     )
-    if (this.#transports.length === 0) throw new TypeError('There is no WebSocket in this environment: pass one, or allow other transports')
+    if (this.#transports.length === 0)
+      throw new TypeError('There is no WebSocket in this environment: pass one, or allow other transports')
     this.#life = new WatchSession(options, () => this.close())
     this.finished = new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -137,11 +138,15 @@ export class TaskWatch {
     // A close with `ended` that left the task unfinished was not the end of the stream: resume as after any other.
     if (performance.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#life.failureCount = 0
     const isAway = refusal !== undefined && !refusal.isAnswered
-    this.#life.reconnectLater(reason, () => this.#connect(), (delayMs) => {
-      const when = delayMs < 1_000 ? '' : ` in ${Math.round(delayMs / 1_000)} s`
-      if (isAway) return { state: 'away', text: `Server unreachable, retrying${when}…` }
-      return { state: 'reconnecting', text: `${describeSilence(seen.silentMs)}Reconnecting${when}…` }
-    })
+    this.#life.reconnectLater(
+      reason,
+      () => this.#connect(),
+      (delayMs) => {
+        const when = delayMs < 1_000 ? '' : ` in ${Math.round(delayMs / 1_000)} s`
+        if (isAway) return { state: 'away', text: `Server unreachable, retrying${when}…` }
+        return { state: 'reconnecting', text: `${describeSilence(seen.silentMs)}Reconnecting${when}…` }
+      },
+    )
   }
 
   /**
@@ -161,7 +166,9 @@ export class TaskWatch {
     try {
       const url = urlOf(this.#options.baseUrl, `api/tasks/${encodeURIComponent(this.#id)}`)
       const request = this.#options.fetch ?? fetch
-      const response = await request(url, { signal: AbortSignal.timeout(Math.min(REFUSAL_DEADLINE_MS, this.#options.connectMs ?? REFUSAL_DEADLINE_MS)) })
+      const response = await request(url, {
+        signal: AbortSignal.timeout(Math.min(REFUSAL_DEADLINE_MS, this.#options.connectMs ?? REFUSAL_DEADLINE_MS)),
+      })
       const isProblem = response.headers.get('content-type')?.startsWith('application/problem+json')
       if (!isProblem) return { isAnswered: response.ok }
       const { status, title } = readProblem(response, await response.json())

@@ -17,7 +17,8 @@ export class TasksWatch {
   constructor(selection, options) {
     this.#selection = selection
     this.#options = options
-    if (!(options.WebSocket ?? globalThis.WebSocket)) throw new TypeError('There is no WebSocket in this environment: pass one')
+    if (!(options.WebSocket ?? globalThis.WebSocket))
+      throw new TypeError('There is no WebSocket in this environment: pass one')
     this.#life = new WatchSession(options, () => this.close())
     if (options.signal?.aborted) this.close()
     else this.#connect()
@@ -56,8 +57,15 @@ export class TasksWatch {
   /** With the version of each held task: of those named, or of the newest, which the server sends first. */
   #request(id, selection) {
     const named = selection.ids && new Set(selection.ids.map((name) => name.toLowerCase()))
-    const held = this.#held().filter((task) => !named || named.has(task.id)).sort((a, b) => (a.id < b.id ? 1 : -1))
-    return { type: 'subscribe', id, selection, since: Object.fromEntries(held.slice(0, MAX_SELECTED_IDS).map((task) => [task.id, task.version])) }
+    const held = this.#held()
+      .filter((task) => !named || named.has(task.id))
+      .sort((a, b) => (a.id < b.id ? 1 : -1))
+    return {
+      type: 'subscribe',
+      id,
+      selection,
+      since: Object.fromEntries(held.slice(0, MAX_SELECTED_IDS).map((task) => [task.id, task.version])),
+    }
   }
 
   /** The tasks that have not ended. */
@@ -67,7 +75,8 @@ export class TasksWatch {
 
   #receive(message) {
     if (!message) return this.#lost(BROKEN, '')
-    if (message.type === 'refused' && !isPassingRefusal(message.code)) return this.#stop(CLOSES.protocolError.code, message.detail)
+    if (message.type === 'refused' && !isPassingRefusal(message.code))
+      return this.#stop(CLOSES.protocolError.code, message.detail)
     if (message.type === 'refused') return this.#lost(BROKEN, '')
     if (message.type === 'subscribed') return this.#begin(message)
     const before = this.#tasks.get(message.taskId)
@@ -95,7 +104,11 @@ export class TasksWatch {
     this.#life.disconnect()
     if (!shouldReconnect(code) && code !== CLOSES.ended.code) return this.#stop(code, STOP_REASONS[code] ?? reason)
     const text = `${describeSilence(silentMs)}Reconnecting…`
-    this.#life.reconnectLater(reason, () => this.#connect(), () => ({ state: 'reconnecting', text }))
+    this.#life.reconnectLater(
+      reason,
+      () => this.#connect(),
+      () => ({ state: 'reconnecting', text }),
+    )
   }
 
   #stop(code, text) {

@@ -12,7 +12,11 @@ const MAX_POLL_SECONDS = 24
 export const TRANSPORTS = { websocket: openWebSocket, events: openEvents, poll: openPoll }
 
 function openWebSocket(id, since, options, line) {
-  return openSocket(urlOf(options.baseUrl, `ws/tasks/${encodeURIComponent(id)}${toQuery(since, options)}`), options, line)
+  return openSocket(
+    urlOf(options.baseUrl, `ws/tasks/${encodeURIComponent(id)}${toQuery(since, options)}`),
+    options,
+    line,
+  )
 }
 
 function toQuery(since, { logs }) {
@@ -24,7 +28,11 @@ function toQuery(since, { logs }) {
 function openEvents(id, since, options, line) {
   return openInTurns(id, since, options, line, async (told, { onOpen, onSign, onMessage }, signal) => {
     const url = urlOf(options.baseUrl, `api/tasks/${encodeURIComponent(id)}/events${toQuery(told.version, options)}`)
-    const response = await (options.fetch ?? fetch)(url, { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal })
+    const response = await (options.fetch ?? fetch)(url, {
+      headers: { accept: 'text/event-stream' },
+      cache: 'no-store',
+      signal,
+    })
     if (!response.ok) return ''
     onOpen()
     if (response.status === 204) return ''
@@ -51,10 +59,16 @@ const quietMs = ({ silenceMs = MAX_SILENCE_MS }) => silenceMs * 0.8
 async function readTask(id, version, options, { onOpen, onMessage }, signal, waitSeconds) {
   const path = `api/tasks/${encodeURIComponent(id)}`
   const read = async (url) => {
-    const response = await (options.fetch ?? fetch)(urlOf(options.baseUrl, url), { headers: { accept: 'application/json' }, cache: 'no-store', signal })
+    const response = await (options.fetch ?? fetch)(urlOf(options.baseUrl, url), {
+      headers: { accept: 'application/json' },
+      cache: 'no-store',
+      signal,
+    })
     return response.ok ? response.json() : undefined
   }
-  const task = await read(version === undefined || waitSeconds === 0 ? path : `${path}?wait=${waitSeconds}&since=${version}`)
+  const task = await read(
+    version === undefined || waitSeconds === 0 ? path : `${path}?wait=${waitSeconds}&since=${version}`,
+  )
   if (task === undefined) return false
   onOpen()
   if (version !== undefined && task.version > version + 1) {
@@ -121,7 +135,10 @@ function openRequests(line, follow) {
   const controller = new AbortController()
   const { signal } = controller
   const whileOpen = (tell) => (value) => signal.aborted || tell(value)
-  follow({ onOpen: whileOpen(line.onOpen), onSign: whileOpen(line.onSign), onMessage: whileOpen(line.onMessage) }, signal).then(
+  follow(
+    { onOpen: whileOpen(line.onOpen), onSign: whileOpen(line.onSign), onMessage: whileOpen(line.onMessage) },
+    signal,
+  ).then(
     (retryMs) => signal.aborted || line.onClose(BROKEN, retryMs && `retryAfterMs=${retryMs}`),
     () => signal.aborted || line.onClose(BROKEN, ''),
   )

@@ -57,7 +57,8 @@ function describeType(given) {
 /** A value that matches the schema as far as possible: the required fields, from examples, defaults and limits. */
 export function makeExample(given) {
   const schema = simplify(given)
-  if (schema.properties) return Object.fromEntries((schema.required ?? []).map((name) => [name, makeExample(schema.properties[name])]))
+  if (schema.properties)
+    return Object.fromEntries((schema.required ?? []).map((name) => [name, makeExample(schema.properties[name])]))
   const [example = schema.default ?? schema.enum?.[0]] = schema.examples ?? []
   if (example !== undefined) return example
   switch (schema.type) {

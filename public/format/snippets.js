@@ -43,7 +43,11 @@ export function createTypeSnippets({ type, payload }, origin) {
     {
       title: text.create,
       hint: text.terminal,
-      code: [`curl ${origin}/api/tasks`, `-H 'Content-Type: application/json'`, `-d ${quoteForShell(toVisibleJson(body))}`].join(' \\\n  '),
+      code: [
+        `curl ${origin}/api/tasks`,
+        `-H 'Content-Type: application/json'`,
+        `-d ${quoteForShell(toVisibleJson(body))}`,
+      ].join(' \\\n  '),
     },
     {
       title: text.createAndWait,
@@ -66,7 +70,9 @@ function describeCreation({ title, type, payload, priority, tags }) {
 /** JSON without hidden characters: characters that are invisible or change the direction of text are escaped. */
 function toVisibleJson(value) {
   return JSON.stringify(value).replace(/[\p{Cf}\p{Zl}\p{Zp}\u007F-\u009F]/gu, (character) => {
-    return [...Array(character.length).keys()].map((index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`).join('')
+    return [...Array(character.length).keys()]
+      .map((index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`)
+      .join('')
   })
 }
 

@@ -8,7 +8,8 @@ export function open(frame, { type }) {
   form ??= startCreateForm({
     onReady() {
       // The page was opened before the form existed.
-      if (document.activeElement === frame.main && frame.main.contains(form.element)) form.firstField()?.focus({ preventScroll: true })
+      if (document.activeElement === frame.main && frame.main.contains(form.element))
+        form.firstField()?.focus({ preventScroll: true })
     },
     onCreated: ({ id }) => frame.navigate(`/tasks/${id}`),
   })

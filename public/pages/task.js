@@ -15,7 +15,8 @@ const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 /** A task that does not exist gets a page that says so. */
 export function open(frame, { id }) {
   const element = h('article', { class: 'card sheet', 'aria-label': text.label })
-  const show = (...children) => element.replaceChildren(h('a', { class: 'back', href: linkTo('/') }, text.back), ...children)
+  const show = (...children) =>
+    element.replaceChildren(h('a', { class: 'back', href: linkTo('/') }, text.back), ...children)
   if (!ID.test(id)) {
     show(...describeAbsence(id, text.malformedId))
     return { element }
@@ -57,11 +58,17 @@ function createTeller(frame) {
     const { status, failure } = task
     const title = describeTitle(task)
     frame.setTitle(status, title)
-    if (statusBefore !== undefined && statusBefore !== status) frame.announce(frameText.change(title, status, isFinal(status) && failure?.message))
+    if (statusBefore !== undefined && statusBefore !== status)
+      frame.announce(frameText.change(title, status, isFinal(status) && failure?.message))
     statusBefore = status
   }
 }
 
 function describeAbsence(id, reason) {
-  return [h('h1', { tabindex: -1 }, reason), h('p', {}, text.checkAddress), h('p', {}, h('code', {}, id)), h('p', {}, text.seeList)]
+  return [
+    h('h1', { tabindex: -1 }, reason),
+    h('p', {}, text.checkAddress),
+    h('p', {}, h('code', {}, id)),
+    h('p', {}, text.seeList),
+  ]
 }

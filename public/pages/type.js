@@ -15,7 +15,10 @@ export function open(frame, { type }) {
   frame.setTitle(type)
   return openTypesSheet((types) => {
     const info = types.find((each) => each.type === type)
-    return [h('a', { class: 'up', href: linkTo('/types') }, text.all), ...(info === undefined ? describeAbsence(type) : describeType(info))]
+    return [
+      h('a', { class: 'up', href: linkTo('/types') }, text.all),
+      ...(info === undefined ? describeAbsence(type) : describeType(info)),
+    ]
   })
 }
 
@@ -29,8 +32,13 @@ function describeType(info) {
     h('h1', { tabindex: -1 }, title),
     h('p', { class: 'id' }, h('code', {}, type)),
     h('p', {}, description),
-    !isInternal && h('p', { class: 'actions' }, h('a', { class: 'button', href: linkTo('/new/', type) }, text.createOne)),
-    h('dl', { class: 'facts' }, describeOptions(info).map(([option, value]) => h('div', {}, h('dt', {}, option), h('dd', {}, value)))),
+    !isInternal &&
+      h('p', { class: 'actions' }, h('a', { class: 'button', href: linkTo('/new/', type) }, text.createOne)),
+    h(
+      'dl',
+      { class: 'facts' },
+      describeOptions(info).map(([option, value]) => h('div', {}, h('dt', {}, option), h('dd', {}, value))),
+    ),
     createSection(text.payload, createFieldTable(payload, markInput)),
     createSection(text.result, createFieldTable(result, markOutput)),
     progress && createSection(text.progressData, createFieldTable(progress, markOutput)),
@@ -38,7 +46,14 @@ function describeType(info) {
   ].filter(Boolean)
 }
 
-function describeOptions({ queue, attempts, isolation, timeLimits: { softMs, hardMs, heartbeatMs }, isDefault, isInternal }) {
+function describeOptions({
+  queue,
+  attempts,
+  isolation,
+  timeLimits: { softMs, hardMs, heartbeatMs },
+  isDefault,
+  isInternal,
+}) {
   const limits = [
     softMs !== undefined && text.softLimit(describeSeconds(softMs)),
     hardMs !== undefined && text.hardLimit(describeSeconds(hardMs)),

@@ -13,7 +13,13 @@ export function open(frame) {
 
 function describeAll(types) {
   const items = types.map(({ type, title, description }) =>
-    h('li', {}, h('h2', {}, h('a', { href: linkTo('/types/', type) }, title)), h('p', { class: 'id' }, h('code', {}, type)), h('p', {}, description)),
+    h(
+      'li',
+      {},
+      h('h2', {}, h('a', { href: linkTo('/types/', type) }, title)),
+      h('p', { class: 'id' }, h('code', {}, type)),
+      h('p', {}, description),
+    ),
   )
   return [h('h1', { tabindex: -1 }, text.heading), h('ul', { class: 'types' }, items)]
 }

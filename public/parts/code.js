@@ -22,7 +22,10 @@ export function createChangingSnippet({ title, hint, code: text }) {
   const code = createCode(title)
   const copy = createCopyButton(code.text, copyText.what(title))
   code.update(text)
-  return { element: h('div', { class: 'snippet' }, createHeading(name, copy), code.element), update: (changed) => code.update(changed.code) }
+  return {
+    element: h('div', { class: 'snippet' }, createHeading(name, copy), code.element),
+    update: (changed) => code.update(changed.code),
+  }
 }
 
 function createHeading(name, action) {

@@ -37,7 +37,14 @@ function createCheckbox(schema) {
 function createNumberInput(schema, { pointer }) {
   const { minimum, maximum } = schema
   const step = schema.type === 'integer' ? 1 : 'any'
-  const control = h('input', { type: 'number', inputmode: 'decimal', min: minimum, max: maximum, step, placeholder: schema.default })
+  const control = h('input', {
+    type: 'number',
+    inputmode: 'decimal',
+    min: minimum,
+    max: maximum,
+    step,
+    placeholder: schema.default,
+  })
   const read = (violations) => {
     if (control.validity.badInput) violations.push({ pointer, detail: text.notNumber })
     else if (!isKept(control.value)) violations.push({ pointer, detail: text.inexact(Number(control.value)) })
@@ -56,7 +63,9 @@ function createTextInput(schema) {
   const placeholder = schema.default ?? schema.examples?.[0]
   const attributes = { placeholder, maxlength: schema.maxLength, autocomplete: 'off', spellcheck: 'false' }
   const isAddress = schema.format === 'uri' || /^\^?https\?:/.test(schema.pattern ?? '')
-  const control = isLong ? h('textarea', { rows: 4, ...attributes }) : h('input', { type: isAddress ? 'url' : 'text', ...attributes })
+  const control = isLong
+    ? h('textarea', { rows: 4, ...attributes })
+    : h('input', { type: isAddress ? 'url' : 'text', ...attributes })
   return { control, read: () => (control.value === '' ? undefined : control.value) }
 }
 

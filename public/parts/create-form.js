@@ -23,7 +23,10 @@ export function startCreateForm({ onReady, onCreated }) {
   const element = h('section', { class: 'card create', 'aria-labelledby': 'create-heading' }, heading, status)
   whenTypesKnown({
     onRead({ items }) {
-      form = new CreateForm(items.filter(({ isInternal }) => !isInternal), onCreated)
+      form = new CreateForm(
+        items.filter(({ isInternal }) => !isInternal),
+        onCreated,
+      )
       if (wanted !== undefined) form.select(wanted)
       status.replaceWith(form.element)
       onReady()
@@ -85,7 +88,11 @@ class CreateForm {
   #showType() {
     this.#clear()
     const info = this.#general.selectedType()
-    this.#general.about.replaceChildren(info.description, ' ', h('a', { href: linkTo('/types/', info.type) }, text.moreAbout))
+    this.#general.about.replaceChildren(
+      info.description,
+      ' ',
+      h('a', { href: linkTo('/types/', info.type) }, text.moreAbout),
+    )
     this.#payload.show(info)
   }
 

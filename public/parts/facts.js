@@ -57,7 +57,9 @@ function createTexts() {
     element,
     update(values) {
       if (JSON.stringify([...element.children].map(({ textContent }) => textContent)) === JSON.stringify(values)) return
-      element.replaceChildren(...values.flatMap((value, index) => (index === 0 ? [h('bdi', {}, value)] : [', ', h('bdi', {}, value)])))
+      element.replaceChildren(
+        ...values.flatMap((value, index) => (index === 0 ? [h('bdi', {}, value)] : [', ', h('bdi', {}, value)])),
+      )
     },
   }
 }

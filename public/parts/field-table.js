@@ -4,7 +4,8 @@ import { types as text } from '../text/en.js'
 import { h } from './dom.js'
 
 /** For a payload, a client wants to know which fields it must send; for a result, which fields are always present. */
-export const markInput = ({ isRequired, fallback }) => (isRequired ? text.required : fallback !== undefined && text.default(JSON.stringify(fallback)))
+export const markInput = ({ isRequired, fallback }) =>
+  isRequired ? text.required : fallback !== undefined && text.default(JSON.stringify(fallback))
 export const markOutput = ({ isRequired }) => !isRequired && text.notAlways
 
 export function createFieldTable(schema, describeMark) {
@@ -13,8 +14,20 @@ export function createFieldTable(schema, describeMark) {
   return h(
     'table',
     { class: 'fields' },
-    h('thead', {}, h('tr', {}, text.columns.map((column) => h('th', { scope: 'col' }, column)))),
-    h('tbody', {}, rows.map((row) => createRow(row, describeMark(row)))),
+    h(
+      'thead',
+      {},
+      h(
+        'tr',
+        {},
+        text.columns.map((column) => h('th', { scope: 'col' }, column)),
+      ),
+    ),
+    h(
+      'tbody',
+      {},
+      rows.map((row) => createRow(row, describeMark(row))),
+    ),
   )
 }
 

@@ -31,7 +31,15 @@ function createField(schema, context) {
   const { control, read } = createControl(schema, context)
   const { title, description } = schema
   const help = [description, describeLimits(schema)].filter(Boolean).join(' ')
-  return { element: createPlace(control, { ...context, label: title ?? context.name, name: title ? context.name : null, help }), read }
+  return {
+    element: createPlace(control, {
+      ...context,
+      label: title ?? context.name,
+      name: title ? context.name : null,
+      help,
+    }),
+    read,
+  }
 }
 
 function createGroup(schema, { name, pointer, isRequired, places }) {

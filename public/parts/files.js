@@ -25,7 +25,13 @@ export function createFiles(id) {
 }
 
 function createFile({ name, bytes, sha256, links }) {
-  return h('li', {}, h('a', { href: links.download, target: '_blank', rel: 'noopener' }, name), ' ', h('span', { class: 'hint', title: text.fileHash(sha256) }, describeSize(bytes)))
+  return h(
+    'li',
+    {},
+    h('a', { href: links.download, target: '_blank', rel: 'noopener' }, name),
+    ' ',
+    h('span', { class: 'hint', title: text.fileHash(sha256) }, describeSize(bytes)),
+  )
 }
 
 function describeSize(bytes) {

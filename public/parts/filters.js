@@ -9,7 +9,10 @@ import { h, setText } from './dom.js'
 
 /** Filters with a control here. The server names all filters of the API in the document; the others have no control. */
 const CHOSEN = ['status', 'type']
-const OTHERS = document.querySelector('meta[name="taskwire-filters"]').content.split(' ').filter((name) => !CHOSEN.includes(name))
+const OTHERS = document
+  .querySelector('meta[name="taskwire-filters"]')
+  .content.split(' ')
+  .filter((name) => !CHOSEN.includes(name))
 
 /** Calls `onChange` when the filters change, here or through the address. */
 export function createFilters(onChange) {
@@ -26,7 +29,9 @@ export function createFilters(onChange) {
   }
   const setOthers = (values) => {
     others = values
-    chips.replaceChildren(...Object.entries(values).map(([name, value]) => createChip(name, value, () => takeAway(name))))
+    chips.replaceChildren(
+      ...Object.entries(values).map(([name, value]) => createChip(name, value, () => takeAway(name))),
+    )
     chips.hidden = chips.childElementCount === 0
   }
   const takeAway = (name) => {
@@ -66,7 +71,12 @@ function withoutEmpty(values) {
 }
 
 function createChip(name, value, click) {
-  return h('button', { type: 'button', class: 'filter-chip', 'aria-label': text.takeAway(name, value), click }, h('span', {}, `${name}: `, h('bdi', {}, value)), h('span', { 'aria-hidden': 'true' }, '×'))
+  return h(
+    'button',
+    { type: 'button', class: 'filter-chip', 'aria-label': text.takeAway(name, value), click },
+    h('span', {}, `${name}: `, h('bdi', {}, value)),
+    h('span', { 'aria-hidden': 'true' }, '×'),
+  )
 }
 
 function createFilter(label, any, values) {

@@ -30,8 +30,14 @@ function createForm(schema) {
   const places = new Map()
   const isObject = schema.properties !== undefined
   // A payload that is not an object with members is one JSON value: a field called `payload`.
-  const members = isObject ? createFields(schema, '/payload', places) : createFields({ properties: { payload: schema } }, '', places)
-  return { places, elements: members.elements, read: (violations) => (isObject ? members.read(violations) : members.read(violations).payload) }
+  const members = isObject
+    ? createFields(schema, '/payload', places)
+    : createFields({ properties: { payload: schema } }, '', places)
+  return {
+    places,
+    elements: members.elements,
+    read: (violations) => (isObject ? members.read(violations) : members.read(violations).payload),
+  }
 }
 
 /** Only into fields that have not been filled in. */

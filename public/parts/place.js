@@ -21,7 +21,13 @@ export function createPlace(control, { label, name, help, pointer, isRequired, p
   places.set(pointer, { control, showErrors: (texts) => showErrors(control, error, texts) })
   const caption = h('label', { for: id }, h('span', {}, label), key, mark)
   const isSwitch = control.type === 'checkbox'
-  return h('div', { class: isSwitch ? 'field switch' : 'field' }, isSwitch ? [control, caption] : [caption, control], hint, error)
+  return h(
+    'div',
+    { class: isSwitch ? 'field switch' : 'field' },
+    isSwitch ? [control, caption] : [caption, control],
+    hint,
+    error,
+  )
 }
 
 /** Shows the errors of the value; `[]` clears them. */
@@ -43,7 +49,8 @@ export function showProblem({ title = text.cannotSend, detail, fix, errors = [] 
     else found.set(at, [...(found.get(at) ?? []), pointer === at ? words : `${pointer.slice(at.length)}: ${words}`])
   }
   for (const [at, texts] of found) places.get(at).showErrors(texts)
-  const explanation = errors.length > 0 && homeless.length === 0 ? text.seeFields : [detail, fix].filter(Boolean).join(' ')
+  const explanation =
+    errors.length > 0 && homeless.length === 0 ? text.seeFields : [detail, fix].filter(Boolean).join(' ')
   alert.replaceChildren(h('strong', {}, title), h('p', {}, explanation), ...homeless.map((line) => h('p', {}, line)))
   alert.hidden = false
   const [first] = [...places.keys()].filter((at) => found.has(at))

@@ -18,7 +18,10 @@ export function createProgress() {
     setText(count, describeCount(fraction, progress, status))
     setText(data, describeData(progress?.data))
   }
-  return { element: h('div', { class: 'progress' }, bar.element, h('p', { class: 'progress-text' }, message, count), data), update }
+  return {
+    element: h('div', { class: 'progress' }, bar.element, h('p', { class: 'progress-text' }, message, count), data),
+    update,
+  }
 }
 
 /** The remaining time is shown only for a task that is running. */
@@ -26,7 +29,10 @@ function describeCount(fraction, progress, status) {
   const percent = typeof fraction === 'number' ? text.percent(Math.round(fraction * 100)) : ''
   const isCounted = typeof progress?.done === 'number' && progress.message === null
   const count = isCounted ? text.count(progress.done, progress.total) : ''
-  const left = status === 'PROCESSING' && progress?.remainingMs > 1_000 && fraction !== 1 ? text.left(describeSeconds(progress.remainingMs)) : ''
+  const left =
+    status === 'PROCESSING' && progress?.remainingMs > 1_000 && fraction !== 1
+      ? text.left(describeSeconds(progress.remainingMs))
+      : ''
   return [count, percent, left].filter(Boolean).join(' · ')
 }
 

@@ -19,7 +19,14 @@ export function createRow(first, isSelected) {
     'a',
     { class: 'row', href: linkTo('/tasks/', first.id) },
     h('span', { class: 'row-line' }, title, status.element),
-    h('span', { class: 'row-meta' }, h('span', { class: 'row-type' }, first.type), createTime(first.createdAt), took, gone),
+    h(
+      'span',
+      { class: 'row-meta' },
+      h('span', { class: 'row-type' }, first.type),
+      createTime(first.createdAt),
+      took,
+      gone,
+    ),
     bar.element,
   )
   let shown

@@ -44,7 +44,8 @@ export class Rows {
       if (element.children[index] !== row) element.insertBefore(row, element.children[index] ?? null)
     })
     this.#onHeld(0)
-    if (this.#shown.has(this.#awaited?.id) && document.activeElement === document.body) this.focus(this.#awaited.id, this.#awaited.options)
+    if (this.#shown.has(this.#awaited?.id) && document.activeElement === document.body)
+      this.focus(this.#awaited.id, this.#awaited.options)
   }
 
   clear() {
@@ -56,7 +57,9 @@ export class Rows {
     this.#latest = []
     this.#shown.clear()
     setAttribute(this.element, 'aria-busy', 'true')
-    this.element.replaceChildren(...Array.from({ length: count }, () => h('li', { class: 'skeleton', 'aria-hidden': 'true' })))
+    this.element.replaceChildren(
+      ...Array.from({ length: count }, () => h('li', { class: 'skeleton', 'aria-hidden': 'true' })),
+    )
   }
 
   select(id) {
@@ -73,7 +76,10 @@ export class Rows {
   }
 
   #isHeld() {
-    return this.#isPressed || (this.#shown.size > 0 && this.element.matches(':hover') && window.matchMedia('(hover: hover)').matches)
+    return (
+      this.#isPressed ||
+      (this.#shown.size > 0 && this.element.matches(':hover') && window.matchMedia('(hover: hover)').matches)
+    )
   }
 
   #release() {

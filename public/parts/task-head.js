@@ -24,6 +24,12 @@ export function createHead(first) {
     progress.update(task)
     cancel.update(task)
   }
-  const elements = [title, h('p', { class: 'id' }, h('code', {}, first.id), copyId), h('p', { class: 'glance' }, status.element, standing), progress.element, cancel.element]
+  const elements = [
+    title,
+    h('p', { class: 'id' }, h('code', {}, first.id), copyId),
+    h('p', { class: 'glance' }, status.element, standing),
+    progress.element,
+    cancel.element,
+  ]
   return { elements, standing, update }
 }

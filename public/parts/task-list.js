@@ -22,7 +22,11 @@ class TaskList {
   filters = createFilters(() => this.#restart())
   #rows = new Rows({ onHeld: (count) => this.#showArrivals(count) })
   #arrivals = h('button', { type: 'button', class: 'arrivals', hidden: true, click: () => this.#rows.settle() })
-  #more = h('button', { type: 'button', class: 'button quiet more', hidden: true, click: () => this.#loadMore() }, text.loadMore)
+  #more = h(
+    'button',
+    { type: 'button', class: 'button quiet more', hidden: true, click: () => this.#loadMore() },
+    text.loadMore,
+  )
   #limitNote = h('p', { class: 'hint', hidden: true }, text.limit(MAX_LIST_ROWS))
   #empty = h('div', { class: 'empty', hidden: true })
   #limit = DEFAULT_LIST_ROWS
@@ -39,7 +43,10 @@ class TaskList {
     // A filter that the server would refuse is not sent.
     if (this.filters.isWrong()) return this.#show({ items: [], nextCursor: null, counts: null })
     const list = { filter: this.filters.read(), limit: this.#limit }
-    this.#watch = watchList(list, { onChange: ({ view }) => this.#show(view), onConnection: (connection) => this.#showRefusal(connection) })
+    this.#watch = watchList(list, {
+      onChange: ({ view }) => this.#show(view),
+      onConnection: (connection) => this.#showRefusal(connection),
+    })
   }
 
   select(id) {
@@ -89,7 +96,8 @@ class TaskList {
   #describeEmptiness() {
     const filter = this.filters.read()
     if (this.filters.isWrong()) return [h('p', { role: 'alert' }, text.noStatus(filter.status)), this.#createShowAll()]
-    if (Object.keys(filter).length === 0) return [h('p', {}, text.empty), h('a', { class: 'button', href: linkTo('/new') }, text.createFirst)]
+    if (Object.keys(filter).length === 0)
+      return [h('p', {}, text.empty), h('a', { class: 'button', href: linkTo('/new') }, text.createFirst)]
     return [h('p', {}, text.noMatch), this.#createShowAll()]
   }
 

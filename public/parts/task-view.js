@@ -38,9 +38,17 @@ export class TaskView {
       ...this.#head.elements,
       this.#outcome.element,
       this.#files.element,
-      h('div', { class: 'split' }, createSection(text.history, [timeline.element, this.#stream]), createSection(text.details, [this.#facts.element])),
+      h(
+        'div',
+        { class: 'split' },
+        createSection(text.history, [timeline.element, this.#stream]),
+        createSection(text.details, [this.#facts.element]),
+      ),
       this.#payload.element,
-      createSection(text.code, this.#snippets.map(({ element }) => element)),
+      createSection(
+        text.code,
+        this.#snippets.map(({ element }) => element),
+      ),
     ]
   }
 

@@ -28,7 +28,8 @@ export function startTimeline(id, { onChange }) {
       const entry = entries.get(transition.version) ?? createEntry(transition)
       entries.set(transition.version, entry)
       entry.follow(sorted[index - 1])
-      if (element.children[index] !== entry.element) element.insertBefore(entry.element, element.children[index] ?? null)
+      if (element.children[index] !== entry.element)
+        element.insertBefore(entry.element, element.children[index] ?? null)
     })
     onChange()
   }
@@ -86,6 +87,7 @@ function createEntry({ version, status, attempt, at, reason }) {
   )
   return {
     element,
-    follow: (before) => setText(delta, before ? text.after(describeDuration(Date.parse(at) - Date.parse(before.at))) : text.created),
+    follow: (before) =>
+      setText(delta, before ? text.after(describeDuration(Date.parse(at) - Date.parse(before.at))) : text.created),
   }
 }

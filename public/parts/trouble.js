@@ -47,6 +47,7 @@ export function whenOver(listener) {
 /** What happened, then what to do. */
 export function describeFailure(error) {
   if (error instanceof ProblemError) return [sentence(error.message), error.problem.fix].filter(Boolean).join(' ')
-  if (error instanceof ConnectionError) return `${sentence(error.message)} ${error.code === 'offline' ? text.offline : text.passing}`
+  if (error instanceof ConnectionError)
+    return `${sentence(error.message)} ${error.code === 'offline' ? text.offline : text.passing}`
   return text.fault(sentence(error.message))
 }

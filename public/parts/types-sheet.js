@@ -6,10 +6,15 @@ import { describeFailure } from './trouble.js'
 
 /** @returns `{ element, close }`, as pages do */
 export function openTypesSheet(describe) {
-  const element = h('article', { class: 'card sheet', 'aria-label': text.heading }, h('p', { class: 'notice' }, text.reading))
+  const element = h(
+    'article',
+    { class: 'card sheet', 'aria-label': text.heading },
+    h('p', { class: 'notice' }, text.reading),
+  )
   const close = readUntilDone('/api/types', {
     onRead: ({ items }) => element.replaceChildren(...describe(items)),
-    onFailure: (error) => element.replaceChildren(h('p', { class: 'notice', role: 'alert' }, text.notRead(describeFailure(error)))),
+    onFailure: (error) =>
+      element.replaceChildren(h('p', { class: 'notice', role: 'alert' }, text.notRead(describeFailure(error)))),
   })
   return { element, close }
 }

@@ -29,7 +29,12 @@ export function postJson(path, body = {}, { has = 'id' } = {}) {
 async function send(path, options) {
   // No answer of the API is a redirect. A redirect comes from a proxy, perhaps to a page of another origin, which could
   // not be read.
-  const { body, response } = await requestJson(baseUrl + path, { headers: { accept: 'application/json' }, redirect: 'manual', timeoutMs: DEADLINE_MS, ...options })
+  const { body, response } = await requestJson(baseUrl + path, {
+    headers: { accept: 'application/json' },
+    redirect: 'manual',
+    timeoutMs: DEADLINE_MS,
+    ...options,
+  })
   readClock(response)
   tellReachable()
   return body

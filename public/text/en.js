@@ -122,7 +122,13 @@ export const facts = {
 
 export const cancel = { press: 'Cancel', question: 'Really cancel?', sending: 'Cancelling…' }
 
-export const copy = { press: 'Copy', done: 'Copied', byHand: 'Press Ctrl+C', what: (title) => `Copy: ${title}`, the: (title) => `Copy the ${title.toLowerCase()}` }
+export const copy = {
+  press: 'Copy',
+  done: 'Copied',
+  byHand: 'Press Ctrl+C',
+  what: (title) => `Copy: ${title}`,
+  the: (title) => `Copy the ${title.toLowerCase()}`,
+}
 
 export const create = {
   heading: 'Create a task',

@@ -7,7 +7,13 @@ import { createReadStream, type Stats } from 'node:fs'
 import { chmod, lstat, open, readdir, rename, rm, rmdir, type FileHandle } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { assertFolderUsable, makePrivateFolders, PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, tightenFolder } from '../private-files.js'
+import {
+  assertFolderUsable,
+  makePrivateFolders,
+  PRIVATE_FILE_MODE,
+  PRIVATE_FOLDER_MODE,
+  tightenFolder,
+} from '../private-files.js'
 import { ArtifactMissingError, type ArtifactKey, type ArtifactStore } from './artifact-store.js'
 import { explainDiskError, type DiskFloor } from './disk-floor.js'
 import { findLeftovers } from './leftovers.js'
@@ -33,7 +39,8 @@ export function openDiskStore(folder: string, floor?: DiskFloor): ArtifactStore 
   /** Paths of all files of this key, complete or partial. */
   async function findPaths(key: ArtifactKey): Promise<string[]> {
     const places = locations(key)
-    const isOfKey = (name: string) => places.some((place) => name === place || (name.startsWith(`${place}.`) && name.endsWith(PART)))
+    const isOfKey = (name: string) =>
+      places.some((place) => name === place || (name.startsWith(`${place}.`) && name.endsWith(PART)))
     const names = await readdir(folderOf(key.owner)).catch(() => [])
     return names.filter(isOfKey).map((name) => join(folderOf(key.owner), name))
   }
@@ -63,7 +70,11 @@ export function openDiskStore(folder: string, floor?: DiskFloor): ArtifactStore 
       try {
         await floor?.assertRoom(root)
         const file = await openNew(part, folderOf(key.owner))
-        await pipeline(source, (chunks: AsyncIterable<Buffer>) => keepAboveFloor(chunks, root, floor), file.createWriteStream({ flush: true }))
+        await pipeline(
+          source,
+          (chunks: AsyncIterable<Buffer>) => keepAboveFloor(chunks, root, floor),
+          file.createWriteStream({ flush: true }),
+        )
         await rename(part, path)
       } catch (error) {
         // Otherwise a source that is no longer read would wait forever.
@@ -88,7 +99,10 @@ export function openDiskStore(folder: string, floor?: DiskFloor): ArtifactStore 
       const isOld = ({ mtimeMs }: Stats) => nowMs - mtimeMs >= minAgeMs
       const owners = (await readdir(join(root, shard))).filter((name) => OWNER.test(name))
       const files = (await Promise.all(owners.map((owner) => findOldFiles(owner, folderOf(owner), isOld)))).flat()
-      const leftovers = findLeftovers(files, files.length === 0 ? new Map() : await findOwners([...new Set(files.map(({ owner }) => owner))]))
+      const leftovers = findLeftovers(
+        files,
+        files.length === 0 ? new Map() : await findOwners([...new Set(files.map(({ owner }) => owner))]),
+      )
       for (const { path } of leftovers) await rm(path, { force: true })
       for (const owner of owners) await rmdir(folderOf(owner)).catch(() => {})
       return { removed: leftovers.length, next: shards.length > 1 ? shard : undefined }
@@ -108,7 +122,11 @@ async function openNew(path: string, folder: string): Promise<FileHandle> {
 }
 
 /** Checks the floor again after each megabyte, because other programs write to the disk too. */
-async function* keepAboveFloor(chunks: AsyncIterable<Buffer>, folder: string, floor: DiskFloor | undefined): AsyncGenerator<Buffer> {
+async function* keepAboveFloor(
+  chunks: AsyncIterable<Buffer>,
+  folder: string,
+  floor: DiskFloor | undefined,
+): AsyncGenerator<Buffer> {
   let unseen = 0
   for await (const chunk of chunks) {
     unseen += chunk.length
@@ -142,7 +160,9 @@ async function findOldFiles(owner: string, folder: string, isOld: (stats: Stats)
     names.map(async (name) => {
       const path = join(folder, name)
       const stats = await lstat(path).catch(() => undefined)
-      return stats?.isFile() === true && isOld(stats) ? { owner, location: name, isPart: name.endsWith(PART), path } : undefined
+      return stats?.isFile() === true && isOld(stats)
+        ? { owner, location: name, isPart: name.endsWith(PART), path }
+        : undefined
     }),
   )
   return found.filter((file) => file !== undefined)

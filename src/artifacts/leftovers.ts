@@ -14,7 +14,10 @@ export interface FoundFile {
 }
 
 /** @param files files that were not written to for a long time */
-export function findLeftovers<File extends FoundFile>(files: readonly File[], owners: ReadonlyMap<string, KnownOwner>): File[] {
+export function findLeftovers<File extends FoundFile>(
+  files: readonly File[],
+  owners: ReadonlyMap<string, KnownOwner>,
+): File[] {
   return files.filter((file) => isLeftover(file, owners.get(file.owner)))
 }
 

@@ -15,7 +15,13 @@ import {
 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import { StartupError } from '../startup-error.js'
-import { ArtifactMissingError, type ArtifactKey, type ArtifactStore, type LeftoverOptions, type LeftoverPage } from './artifact-store.js'
+import {
+  ArtifactMissingError,
+  type ArtifactKey,
+  type ArtifactStore,
+  type LeftoverOptions,
+  type LeftoverPage,
+} from './artifact-store.js'
 import { DiskFullError } from './disk-floor.js'
 import { findLeftovers, type FoundFile } from './leftovers.js'
 import { locate, locations } from './location.js'
@@ -53,22 +59,30 @@ export function openS3Store(url: string): ArtifactStore {
   /** Aborts uploads that were begun but never completed. They are billed, and no list of objects shows them. */
   async function abortOldUploads({ after = '', findOwners }: LeftoverOptions): Promise<LeftoverPage> {
     const [KeyMarker, UploadIdMarker] = after.split('\n')
-    const page = await client.send(new ListMultipartUploadsCommand({ Bucket, Prefix, ...(KeyMarker && { KeyMarker, UploadIdMarker }) }))
+    const page = await client.send(
+      new ListMultipartUploadsCommand({ Bucket, Prefix, ...(KeyMarker && { KeyMarker, UploadIdMarker }) }),
+    )
     const old = (page.Uploads ?? []).filter(({ Initiated }) => isOlder(Initiated, readClock(), MAX_UPLOAD_MS))
     const files = old.flatMap(({ Key = '', UploadId }) => toFile(Key, true).map((file) => ({ ...file, Key, UploadId })))
     const leftovers = findLeftovers(files, await findOwners(ownersOf(files)))
-    for (const { Key, UploadId } of leftovers) await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }))
+    for (const { Key, UploadId } of leftovers)
+      await client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }))
     const next = page.IsTruncated === true ? `uploads ${page.NextKeyMarker}\n${page.NextUploadIdMarker}` : 'objects '
     return { removed: leftovers.length, next }
   }
 
   async function removeOldObjects({ after = '', minAgeMs, findOwners }: LeftoverOptions): Promise<LeftoverPage> {
-    const page = await client.send(new ListObjectsV2Command({ Bucket, Prefix, ...(after !== '' && { ContinuationToken: after }) }))
+    const page = await client.send(
+      new ListObjectsV2Command({ Bucket, Prefix, ...(after !== '' && { ContinuationToken: after }) }),
+    )
     const old = (page.Contents ?? []).filter(({ LastModified }) => isOlder(LastModified, readClock(), minAgeMs))
     const files = old.flatMap(({ Key = '' }) => toFile(Key, false).map((file) => ({ ...file, Key })))
     const leftovers = findLeftovers(files, await findOwners(ownersOf(files)))
     for (const { Key } of leftovers) await client.send(new DeleteObjectCommand({ Bucket, Key }))
-    return { removed: leftovers.length, next: page.IsTruncated === true ? `objects ${page.NextContinuationToken}` : undefined }
+    return {
+      removed: leftovers.length,
+      next: page.IsTruncated === true ? `objects ${page.NextContinuationToken}` : undefined,
+    }
   }
 
   /** Empty when the key does not have the form of ours. */
@@ -81,13 +95,18 @@ export function openS3Store(url: string): ArtifactStore {
     async prepare() {
       // Other errors are ignored: a store that is away may come back, and one that only permits reading and writing
       // files answers 403.
-      await client.send(new HeadBucketCommand({ Bucket }), { abortSignal: AbortSignal.timeout(PREPARE_DEADLINE_MS) }).catch((error: unknown) => {
-        const { name, $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } }
-        if ($metadata?.httpStatusCode === 404) throw new StartupError(`there is no bucket ${Bucket}. Create it, or set ARTIFACTS_DIR to another bucket.`)
-        if (name === 'CredentialsProviderError') {
-          throw new StartupError(`there are no credentials for ARTIFACTS_DIR (s3://${Bucket}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.`)
-        }
-      })
+      await client
+        .send(new HeadBucketCommand({ Bucket }), { abortSignal: AbortSignal.timeout(PREPARE_DEADLINE_MS) })
+        .catch((error: unknown) => {
+          const { name, $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } }
+          if ($metadata?.httpStatusCode === 404)
+            throw new StartupError(`there is no bucket ${Bucket}. Create it, or set ARTIFACTS_DIR to another bucket.`)
+          if (name === 'CredentialsProviderError') {
+            throw new StartupError(
+              `there are no credentials for ARTIFACTS_DIR (s3://${Bucket}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.`,
+            )
+          }
+        })
     },
     // Only the store knows how much space it has.
     assertRoom: async () => {},
@@ -95,7 +114,8 @@ export function openS3Store(url: string): ArtifactStore {
       const Key = `${Prefix}${key.owner}/${locate(key)}`
       await new Upload({ client, params: { Bucket, Key, Body: source } }).done().catch((error: unknown) => {
         const { $metadata } = error as { $metadata?: { httpStatusCode?: number } }
-        if ($metadata?.httpStatusCode === INSUFFICIENT_STORAGE) throw new DiskFullError(`the store of s3://${Bucket} is full`, { cause: error })
+        if ($metadata?.httpStatusCode === INSUFFICIENT_STORAGE)
+          throw new DiskFullError(`the store of s3://${Bucket} is full`, { cause: error })
         throw error
       })
     },
@@ -111,7 +131,9 @@ export function openS3Store(url: string): ArtifactStore {
     },
     async removeLeftovers({ after = 'uploads ', ...options }) {
       const [, phase, place] = /^(\w+) ([^]*)$/.exec(after) ?? []
-      return phase === 'uploads' ? abortOldUploads({ ...options, after: place }) : removeOldObjects({ ...options, after: place })
+      return phase === 'uploads'
+        ? abortOldUploads({ ...options, after: place })
+        : removeOldObjects({ ...options, after: place })
     },
   }
 }

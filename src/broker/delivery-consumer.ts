@@ -65,7 +65,10 @@ export async function openConsumer(options: ConsumerOptions): Promise<OpenConsum
     suspicions = isStuck ? suspicions + 1 : 0
     if (suspicions < CHECKS_BEFORE_REPLACEMENT) return
     suspicions = 0
-    incidents.warn('the worker takes no jobs although jobs are waiting; replacing it', new Error('the BullMQ worker is stuck'))
+    incidents.warn(
+      'the worker takes no jobs although jobs are waiting; replacing it',
+      new Error('the BullMQ worker is stuck'),
+    )
     await replaceWorker()
   }
 

@@ -204,5 +204,11 @@ async function openWorker<B extends IQueueBackend, C>(
     await abandon()
     throw error
   }
-  return { isUp: link.isUp, close: () => worker.close(), pause: () => worker.pause(true), resume: async () => worker.resume(), abandon }
+  return {
+    isUp: link.isUp,
+    close: () => worker.close(),
+    pause: () => worker.pause(true),
+    resume: async () => worker.resume(),
+    abandon,
+  }
 }

@@ -71,7 +71,11 @@ export function startDispatcher(options: { queue: DeliveryQueue; brokerWindow: n
       queue
         .add(deliveries)
         .catch((error: unknown) => {
-          if (isUp) log.warn({ err: error, count: deliveries.length }, 'could not dispatch new tasks; the relay will dispatch them')
+          if (isUp)
+            log.warn(
+              { err: error, count: deliveries.length },
+              'could not dispatch new tasks; the relay will dispatch them',
+            )
           isUp = false
         })
         .finally(() => (inFlight -= 1))

@@ -38,7 +38,12 @@ export function slotOf(taskId: TaskId): number {
 export function encodeEvent(event: Event): string {
   const json = JSON.stringify({ ...event, facts: undefined })
   if (Buffer.byteLength(json) <= MAX_EVENT_BYTES) return json
-  const hint: Hint = { type: 'hint', taskId: event.taskId, version: event.version, ...(event.tenant !== undefined && { tenant: event.tenant }) }
+  const hint: Hint = {
+    type: 'hint',
+    taskId: event.taskId,
+    version: event.version,
+    ...(event.tenant !== undefined && { tenant: event.tenant }),
+  }
   return JSON.stringify(hint)
 }
 
@@ -57,7 +62,14 @@ export function isCancel(event: Event): boolean {
 /** The notice of an event for lists; undefined for a log line. */
 export function toNotice({ type, taskId, tenant, version, status, facts }: Event): Notice | undefined {
   if (type === 'log') return undefined
-  return { taskId, ...(tenant !== undefined && { tenant }), version, status, ...(facts && { facts }), ...(type === 'progress' && { isProgress: true }) }
+  return {
+    taskId,
+    ...(tenant !== undefined && { tenant }),
+    version,
+    status,
+    ...(facts && { facts }),
+    ...(type === 'progress' && { isProgress: true }),
+  }
 }
 
 /** The texts to publish: all notices in order, as many per message as fit. */

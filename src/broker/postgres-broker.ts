@@ -60,7 +60,10 @@ export async function openPostgresBroker(options: { databaseUrl: string; log: Br
     },
     incidents,
   ).catch((error: unknown) => {
-    const reason = error instanceof SchemaMigrationRequiredError ? `its schema is missing or out of date; run "taskwire migrate"` : error
+    const reason =
+      error instanceof SchemaMigrationRequiredError
+        ? `its schema is missing or out of date; run "taskwire migrate"`
+        : error
     throw explain(`cannot use the job queue in PostgreSQL at ${describeServer(databaseUrl)}`, reason)
   })
   const statements = openStatementPool(databaseUrl, STATEMENT_DEADLINE_MS, incidents)
@@ -80,7 +83,11 @@ export async function openPostgresBroker(options: { databaseUrl: string; log: Br
     readEpoch: async () => 'postgres',
     async inspect() {
       const text = `select extract(epoch from clock_timestamp()) * 1000 as "clockMs", current_setting('server_version') as version`
-      const answer = withDeadline(statements.query<{ clockMs: string; version: string }>(text), STATEMENT_DEADLINE_MS, 'PostgreSQL does not answer')
+      const answer = withDeadline(
+        statements.query<{ clockMs: string; version: string }>(text),
+        STATEMENT_DEADLINE_MS,
+        'PostgreSQL does not answer',
+      )
       const [{ rows }, waitingJobs] = await Promise.all([answer, queue.countWaiting('default')])
       return { server: `PostgreSQL ${rows[0]?.version}`, clockMs: Number(rows[0]?.clockMs), waitingJobs, faults: [] }
     },

@@ -27,7 +27,11 @@ export function openStatementPool(databaseUrl: string, answerDeadlineMs: number,
 }
 
 /** Connects a separate client. @throws Error `cannot reach PostgreSQL at host:port/database: reason` */
-export async function connectPostgres(databaseUrl: string, overrides: ClientConfig = {}, applicationName?: string): Promise<Client> {
+export async function connectPostgres(
+  databaseUrl: string,
+  overrides: ClientConfig = {},
+  applicationName?: string,
+): Promise<Client> {
   const client = new Client({ ...connectionConfig(databaseUrl, applicationName), ...overrides })
   // Without a listener, the error of a lost connection would end the process. The `end` event that follows reports it.
   client.on('error', () => {})

@@ -15,7 +15,15 @@ import { startLoop } from '../timing/loop.js'
 import type { EventListener, EventSubscription } from './broker.js'
 import { createEventBus, type OpenEventBus } from './event-bus.js'
 import { createEventChannels } from './event-channels.js'
-import { deliverMessage, deliverNotices, encodeEvent, encodeNotices, isCancel, slotOf, toNotice } from './event-codec.js'
+import {
+  deliverMessage,
+  deliverNotices,
+  encodeEvent,
+  encodeNotices,
+  isCancel,
+  slotOf,
+  toNotice,
+} from './event-codec.js'
 import { explain } from './explain.js'
 import type { IncidentLog } from './incident-log.js'
 import { connectListener, type ListeningConnection } from './postgres-listener.js'

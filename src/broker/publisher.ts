@@ -57,8 +57,18 @@ export interface PublisherOptions {
 
 export function createPublisher({ bus, log }: PublisherOptions): Publisher {
   const outage = new Outage(log)
-  const events = new Lane<Event>({ send: (batch) => bus.publish(batch), isHeard: async () => true, maxBatch: MAX_EVENTS, outage })
-  const notices = new Lane<() => Notice>({ send: (batch) => bus.publishNotices(batch.map((make) => make())), isHeard: rememberListeners(bus), maxBatch: MAX_WAITING, outage })
+  const events = new Lane<Event>({
+    send: (batch) => bus.publish(batch),
+    isHeard: async () => true,
+    maxBatch: MAX_EVENTS,
+    outage,
+  })
+  const notices = new Lane<() => Notice>({
+    send: (batch) => bus.publishNotices(batch.map((make) => make())),
+    isHeard: rememberListeners(bus),
+    maxBatch: MAX_WAITING,
+    outage,
+  })
   return {
     publish: (given) => events.add(given),
     notifyLists: (given) => notices.add(given),
@@ -160,7 +170,11 @@ class Outage {
 
   begin(error: unknown, count: number): void {
     this.#lost += count
-    if (!this.#isOn) this.#log.warn({ reason: reasonOf(error), count }, 'could not publish changes; watchers find them at their next read')
+    if (!this.#isOn)
+      this.#log.warn(
+        { reason: reasonOf(error), count },
+        'could not publish changes; watchers find them at their next read',
+      )
     this.#isOn = true
   }
 

@@ -61,7 +61,8 @@ export async function connectRedis(redisUrl: string, options: ConnectOptions, in
   const client = new Redis(redisUrl, {
     ...COMMON,
     ...options,
-    retryStrategy: (times) => (isOpen ? growingPauseMs(times, { firstMs: 50, maxMs: MAX_RECONNECT_PAUSE_MS, jitter: 0 }) : null),
+    retryStrategy: (times) =>
+      isOpen ? growingPauseMs(times, { firstMs: 50, maxMs: MAX_RECONNECT_PAUSE_MS, jitter: 0 }) : null,
   })
   client.once('ready', () => (isOpen = true))
   client.on('error', (error) => {

@@ -16,7 +16,15 @@ import { startInterval } from '../timing/interval.js'
 import type { EventListener, EventSubscription } from './broker.js'
 import { createEventBus, type OpenEventBus } from './event-bus.js'
 import { createEventChannels, type ChannelLink } from './event-channels.js'
-import { deliverMessage, deliverNotices, encodeEvent, encodeNotices, isCancel, slotOf, toNotice } from './event-codec.js'
+import {
+  deliverMessage,
+  deliverNotices,
+  encodeEvent,
+  encodeNotices,
+  isCancel,
+  slotOf,
+  toNotice,
+} from './event-codec.js'
 import { explain } from './explain.js'
 import type { IncidentLog } from './incident-log.js'
 import { connectRedis, SUBSCRIBER_OPTIONS } from './redis-connection.js'
@@ -57,7 +65,9 @@ type Message = [channel: string, text: string]
  */
 async function publish(commands: Redis, messages: readonly Message[]): Promise<void> {
   const isFew = messages.length <= MAX_SINGLE_MESSAGES
-  const answered: Promise<unknown> = isFew ? Promise.all(messages.map((message) => commands.publish(...message))) : publishAll(commands, messages)
+  const answered: Promise<unknown> = isFew
+    ? Promise.all(messages.map((message) => commands.publish(...message)))
+    : publishAll(commands, messages)
   await withDeadline(answered, PUBLISH_DEADLINE_MS, 'no answer in time').catch((error: unknown) => {
     throw explain('Redis did not take the events', error)
   })
@@ -74,7 +84,12 @@ async function hasSubscribers(commands: Redis, channel: string): Promise<boolean
 function messagesOf(events: readonly Event[]): Message[] {
   const messages = events.flatMap((event): Message[] => {
     const text = encodeEvent(event)
-    return isCancel(event) ? [[channelOf(event.taskId), text], [CANCELS, text]] : [[channelOf(event.taskId), text]]
+    return isCancel(event)
+      ? [
+          [channelOf(event.taskId), text],
+          [CANCELS, text],
+        ]
+      : [[channelOf(event.taskId), text]]
   })
   return [...messages, ...noticesOf(events.flatMap((event) => toNotice(event) ?? []))]
 }
@@ -122,7 +137,8 @@ async function openRedisSubscription(
       incidents.warn('an event could not be handled', error)
     }
   })
-  const probe = async () => client.status === 'ready' && (await withDeadline(client.ping(), PROBE_DEADLINE_MS, 'no answer to PING'))
+  const probe = async () =>
+    client.status === 'ready' && (await withDeadline(client.ping(), PROBE_DEADLINE_MS, 'no answer to PING'))
   const probing = startInterval(probe, { everyMs: PROBE_INTERVAL_MS, isBackground: true, onError: renewLink })
   await channels.linkUp(linkOver(client))
 

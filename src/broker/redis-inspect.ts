@@ -26,7 +26,11 @@ export interface RedisFacts {
 }
 
 export async function readRedisFacts(client: Redis): Promise<RedisFacts> {
-  const [info, [seconds, micros]] = await withDeadline(Promise.all([client.info(), client.time()]), DEADLINE_MS, 'Redis does not answer')
+  const [info, [seconds, micros]] = await withDeadline(
+    Promise.all([client.info(), client.time()]),
+    DEADLINE_MS,
+    'Redis does not answer',
+  )
   return {
     version: fieldOf(info, 'redis_version'),
     clockMs: Number(seconds) * 1_000 + Number(micros) / 1_000,
@@ -37,7 +41,11 @@ export async function readRedisFacts(client: Redis): Promise<RedisFacts> {
 
 export function findRedisFaults({ evictionPolicy, isAppendOnly }: RedisFacts): string[] {
   return [
-    ...(evictionPolicy === 'noeviction' ? [] : [`it may evict jobs when its memory is full (maxmemory-policy ${evictionPolicy}): set maxmemory-policy noeviction`]),
+    ...(evictionPolicy === 'noeviction'
+      ? []
+      : [
+          `it may evict jobs when its memory is full (maxmemory-policy ${evictionPolicy}): set maxmemory-policy noeviction`,
+        ]),
     ...(isAppendOnly ? [] : ['a restart loses the queued jobs, and redelivering them takes time: set appendonly yes']),
   ]
 }

@@ -33,7 +33,10 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
   let closing: Promise<void> | undefined
 
   async function probe(): Promise<void> {
-    const answers = await primary.ping({ deadlineMs: PROBE_DEADLINE_MS }).then(() => true, () => false)
+    const answers = await primary.ping({ deadlineMs: PROBE_DEADLINE_MS }).then(
+      () => true,
+      () => false,
+    )
     if (closing !== undefined) return
     if (answers) return returnToPrimary()
     awaySinceMs ??= performance.now()
@@ -75,7 +78,11 @@ export function withStandby({ primary, openStandby, log }: StandbyOptions): Brok
       add: (deliveries, options) => current.queue.add(deliveries, options),
       countWaiting: (queue) => current.queue.countWaiting(queue),
       async consume(run, options) {
-        const consumer = pair(await primary.queue.consume(run, options), (queue) => queue.consume(run, options), () => consumers.delete(consumer))
+        const consumer = pair(
+          await primary.queue.consume(run, options),
+          (queue) => queue.consume(run, options),
+          () => consumers.delete(consumer),
+        )
         consumers.add(consumer)
         if (current !== primary) await consumer.join(current.queue)
         return consumer

@@ -9,18 +9,21 @@ const typeWindowSeconds = integer(
   3600,
   'how long a task waits for a worker that knows its type, e.g. during a rolling deploy, before it is FAILED',
 )
-const cancelGraceSeconds = integer(0, 600, 5, 'how long a handler may take to stop after its task was cancelled, before it is abandoned')
-const attemptLeaseSeconds = integer(
-  3,
-  3600,
-  15,
-  'how long an attempt is trusted without a heartbeat from its worker',
-)
-const shutdownGraceSeconds = integer(
+const cancelGraceSeconds = integer(
   0,
   600,
-  10,
-  'how long a stopping worker lets attempts run before it releases them',
+  5,
+  'how long a handler may take to stop after its task was cancelled, before it is abandoned',
 )
+const attemptLeaseSeconds = integer(3, 3600, 15, 'how long an attempt is trusted without a heartbeat from its worker')
+const shutdownGraceSeconds = integer(0, 600, 10, 'how long a stopping worker lets attempts run before it releases them')
 
-export const worker = { workerConcurrency, typeWindowSeconds, cancelGraceSeconds, attemptLeaseSeconds, shutdownGraceSeconds, ...definitions, ...artifacts }
+export const worker = {
+  workerConcurrency,
+  typeWindowSeconds,
+  cancelGraceSeconds,
+  attemptLeaseSeconds,
+  shutdownGraceSeconds,
+  ...definitions,
+  ...artifacts,
+}

@@ -12,7 +12,10 @@ const MAX_TRIES = 5
  * @see https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
  */
 export function isConflict(error: unknown): boolean {
-  return error instanceof Error && (('code' in error && (error.code === '40P01' || error.code === '40001')) || isConflict(error.cause))
+  return (
+    error instanceof Error &&
+    (('code' in error && (error.code === '40P01' || error.code === '40001')) || isConflict(error.cause))
+  )
 }
 
 /**

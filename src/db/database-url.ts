@@ -60,7 +60,8 @@ const HONOURED = new Set([
   ...['sslmode', 'ssl', 'sslrootcert', 'sslcert', 'sslkey', 'sslnegotiation'],
 ])
 /** Parameters meant for other drivers that ask for what this program does anyway. They need no mention in `ignored`. */
-const IMPLIED = /^(uselibpqcompat=true|sslnegotiation=postgres|target_session_attrs=any|gssencmode=(disable|prefer)|channel_binding=(disable|prefer))$/
+const IMPLIED =
+  /^(uselibpqcompat=true|sslnegotiation=postgres|target_session_attrs=any|gssencmode=(disable|prefer)|channel_binding=(disable|prefer))$/
 
 /** Whether the text has the form of a URL of one server. Files named by its parameters are only checked on reading. */
 export function isDatabaseUrl(text: string): boolean {
@@ -78,7 +79,10 @@ export function readDatabaseUrl(text: string, env: NodeJS.ProcessEnv = process.e
   const user = given['user'] || decode(url.username) || env['PGUSER'] || userInfo().username
   const named = url.hostname === NO_HOST ? '' : decode(url.hostname.replace(/^\[(.*)\]$/, '$1'))
   const host = given['host'] || named || env['PGHOST'] || 'localhost'
-  if (host.includes(',')) throw new StartupError('DATABASE_URL names several hosts. Name one of them, or a proxy that forwards to the primary.')
+  if (host.includes(','))
+    throw new StartupError(
+      'DATABASE_URL names several hosts. Name one of them, or a proxy that forwards to the primary.',
+    )
   const tls = readTls(given, host)
   return {
     host,
@@ -92,7 +96,9 @@ export function readDatabaseUrl(text: string, env: NodeJS.ProcessEnv = process.e
     applicationName: given['application_name'] || undefined,
     // Zero means no limit, which is never acceptable here.
     connectTimeoutSeconds: readNumber('connect_timeout', given['connect_timeout']) || undefined,
-    ignored: [...url.searchParams].filter(([name, value]) => isIgnored(name, value)).map(([name, value]) => (name === 'sslmode' ? `sslmode=${value}` : name)),
+    ignored: [...url.searchParams]
+      .filter(([name, value]) => isIgnored(name, value))
+      .map(([name, value]) => (name === 'sslmode' ? `sslmode=${value}` : name)),
   }
 }
 
@@ -140,13 +146,19 @@ export function toPostgresOptions(text: string, needs: ConnectionNeeds): Options
 
 function parse(text: string): URL {
   // The host may be missing when the parameters name a socket. `URL` then accepts no user, hence the placeholder.
-  const complete = text.replace(/^(postgres(?:ql)?:\/\/[^/?#]*@)(?=[/?]|$)/, `$1${NO_HOST}`).replace(/^(postgres(?:ql)?:\/\/)(?=[/?]|$)/, `$1${NO_HOST}`)
+  const complete = text
+    .replace(/^(postgres(?:ql)?:\/\/[^/?#]*@)(?=[/?]|$)/, `$1${NO_HOST}`)
+    .replace(/^(postgres(?:ql)?:\/\/)(?=[/?]|$)/, `$1${NO_HOST}`)
   const authority = /^postgres(?:ql)?:\/\/([^/?#]*)/.exec(text)?.[1] ?? ''
   if (authority.slice(authority.lastIndexOf('@') + 1).includes(',')) {
-    throw new StartupError('DATABASE_URL names several hosts. Name one of them, or a proxy that forwards to the primary.')
+    throw new StartupError(
+      'DATABASE_URL names several hosts. Name one of them, or a proxy that forwards to the primary.',
+    )
   }
   if (!/^postgres(?:ql)?:\/\//.test(text) || !URL.canParse(complete)) {
-    throw new StartupError('DATABASE_URL is not a URL such as postgres://user:password@host:5432/database. Percent-encode special characters in the password: # is %23, / is %2F.')
+    throw new StartupError(
+      'DATABASE_URL is not a URL such as postgres://user:password@host:5432/database. Percent-encode special characters in the password: # is %23, / is %2F.',
+    )
   }
   return new URL(complete)
 }
@@ -178,7 +190,10 @@ function isIgnored(name: string, value: string): boolean {
  */
 function readTls(given: Record<string, string>, host: string): ConnectionOptions | undefined {
   const { sslrootcert, sslcert, sslkey } = given
-  const mode = given['sslmode'] || modeOfFlag(given['ssl']) || (given['sslnegotiation'] === 'direct' ? 'require' : sslrootcert ? 'verify-full' : 'disable')
+  const mode =
+    given['sslmode'] ||
+    modeOfFlag(given['ssl']) ||
+    (given['sslnegotiation'] === 'direct' ? 'require' : sslrootcert ? 'verify-full' : 'disable')
   if (mode === 'disable' || mode === 'allow' || mode === 'prefer') return undefined
   const files = {
     ...(sslrootcert !== undefined && sslrootcert !== 'system' && { ca: readPem('sslrootcert', sslrootcert) }),
@@ -186,11 +201,16 @@ function readTls(given: Record<string, string>, host: string): ConnectionOptions
     ...(sslkey !== undefined && { key: readPem('sslkey', sslkey) }),
   }
   // Set explicitly, because postgres.js checks the certificate of an IP address against "localhost".
-  const checkHost = { checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(host, certificate) }
+  const checkHost = {
+    checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(host, certificate),
+  }
   if (mode === 'verify-full' || sslrootcert === 'system') return { ...files, ...checkHost, rejectUnauthorized: true }
-  if (mode === 'verify-ca' || (mode === 'require' && sslrootcert !== undefined)) return { ...files, rejectUnauthorized: true, checkServerIdentity: () => undefined }
+  if (mode === 'verify-ca' || (mode === 'require' && sslrootcert !== undefined))
+    return { ...files, rejectUnauthorized: true, checkServerIdentity: () => undefined }
   if (mode === 'require' || mode === 'no-verify') return { ...files, rejectUnauthorized: false }
-  throw new StartupError(`DATABASE_URL: sslmode=${mode} is not valid. Use disable, allow, prefer, require, verify-ca or verify-full.`)
+  throw new StartupError(
+    `DATABASE_URL: sslmode=${mode} is not valid. Use disable, allow, prefer, require, verify-ca or verify-full.`,
+  )
 }
 
 /** `ssl` is the parameter name used by JavaScript drivers. */
@@ -203,7 +223,9 @@ function readPem(name: string, file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new StartupError(`DATABASE_URL: cannot read ${name}=${file} (${(error as NodeJS.ErrnoException).code}). Name a file that the user of this process can read.`)
+    throw new StartupError(
+      `DATABASE_URL: cannot read ${name}=${file} (${(error as NodeJS.ErrnoException).code}). Name a file that the user of this process can read.`,
+    )
   }
 }
 

@@ -47,8 +47,13 @@ export async function migrateDatabase(databaseUrl: string, options: { lockWaitMs
       await withLock(locking, client, options.lockWaitMs ?? LOCK_WAIT_MS, async () => {
         const missing = await countMissing(client)
         assertNotNewer(missing)
-        if (missing > 0) await prepareOnline(client, readMigrationFiles({ migrationsFolder: MIGRATIONS_FOLDER }).slice(-missing))
-        await migrate(drizzle(client), { migrationsFolder: MIGRATIONS_FOLDER, migrationsSchema: 'taskwire', migrationsTable: 'migrations' })
+        if (missing > 0)
+          await prepareOnline(client, readMigrationFiles({ migrationsFolder: MIGRATIONS_FOLDER }).slice(-missing))
+        await migrate(drizzle(client), {
+          migrationsFolder: MIGRATIONS_FOLDER,
+          migrationsSchema: 'taskwire',
+          migrationsTable: 'migrations',
+        })
       })
     } finally {
       await locking.end({ timeout: 1 })
@@ -65,17 +70,26 @@ export async function migrateDatabase(databaseUrl: string, options: { lockWaitMs
  * snapshot until its transaction ends.
  * @throws StartupError that names the holder when the lock is not free in time
  */
-async function withLock(locking: postgres.Sql, client: postgres.Sql, waitMs: number, work: () => Promise<void>): Promise<void> {
+async function withLock(
+  locking: postgres.Sql,
+  client: postgres.Sql,
+  waitMs: number,
+  work: () => Promise<void>,
+): Promise<void> {
   for (const startedAtMs = performance.now(); ; await sleep(LOCK_PAUSE_MS)) {
     const isDone = await locking.begin(async (transaction) => {
       await transaction.unsafe('set local idle_in_transaction_session_timeout = 0')
-      const [row] = await transaction.unsafe<{ isTaken: boolean }[]>(`select pg_try_advisory_xact_lock(${LOCK_KEY}) as "isTaken"`)
+      const [row] = await transaction.unsafe<{ isTaken: boolean }[]>(
+        `select pg_try_advisory_xact_lock(${LOCK_KEY}) as "isTaken"`,
+      )
       if (row?.isTaken) await work()
       return row?.isTaken === true
     })
     if (isDone) return
     if (performance.now() - startedAtMs < waitMs) continue
-    throw new StartupError(`another process has been migrating this database for ${waitMs / 1000} s: ${await describeHolder(client)}`)
+    throw new StartupError(
+      `another process has been migrating this database for ${waitMs / 1000} s: ${await describeHolder(client)}`,
+    )
   }
 }
 
@@ -100,7 +114,10 @@ export async function countMissingMigrations(databaseUrl: string): Promise<numbe
 }
 
 /** Runs `work` over a separate connection. Every failure becomes one line that says what to do. */
-async function useServer<T>(databaseUrl: string, work: (client: postgres.Sql, connect: () => postgres.Sql) => Promise<T>): Promise<T> {
+async function useServer<T>(
+  databaseUrl: string,
+  work: (client: postgres.Sql, connect: () => postgres.Sql) => Promise<T>,
+): Promise<T> {
   const server = describeDatabase(databaseUrl)
   const needs = { applicationName: 'taskwire migrate', connectTimeoutSeconds: 5, options: STATEMENT_SETTINGS }
   const connect = () => postgres({ ...toPostgresOptions(databaseUrl, needs), max: 1, onnotice: () => {} })
@@ -109,7 +126,9 @@ async function useServer<T>(databaseUrl: string, work: (client: postgres.Sql, co
     const version = await readServerVersion(client).catch((error: unknown) => {
       throw isRefusedByPooler(error)
         ? new PooledConnectionError(server)
-        : new StartupError(`cannot use PostgreSQL at ${server}: ${reasonOf(error)}. Check DATABASE_URL and that the server runs.`)
+        : new StartupError(
+            `cannot use PostgreSQL at ${server}: ${reasonOf(error)}. Check DATABASE_URL and that the server runs.`,
+          )
     })
     assertVersion(version)
     await assertOwnSession(client, connect, server)
@@ -152,7 +171,9 @@ function assertNotNewer(missing: number): void {
 export function assertVersion(version: number): void {
   const major = Math.floor(version / 10_000)
   if (major >= MINIMUM_VERSION) return
-  throw new StartupError(`PostgreSQL ${major} is too old: upgrade to ${MINIMUM_VERSION} or newer, or point DATABASE_URL at such a server.`)
+  throw new StartupError(
+    `PostgreSQL ${major} is too old: upgrade to ${MINIMUM_VERSION} or newer, or point DATABASE_URL at such a server.`,
+  )
 }
 
 async function readServerVersion(client: postgres.Sql): Promise<number> {

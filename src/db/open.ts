@@ -90,7 +90,8 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
     const client = statements
     const rows = client.unsafe(statement.text, [...parameters], { prepare: !statement.forceCustomPlan })
     const limitMs = statement.deadlineMs ?? deadlineMs
-    const late = () => new StatementTimeoutError(`PostgreSQL did not answer the statement ${statement.name} within ${limitMs} ms`)
+    const late = () =>
+      new StatementTimeoutError(`PostgreSQL did not answer the statement ${statement.name} within ${limitMs} ms`)
     try {
       const answer = await withDeadline(rows, limitMs, late)
       timeouts = 0

@@ -33,7 +33,11 @@ export function isRefusedByPooler(error: unknown): boolean {
  * @param connect opens another such client
  * @throws PooledConnectionError
  */
-export async function assertOwnSession(client: postgres.Sql, connect: () => postgres.Sql, server: string): Promise<void> {
+export async function assertOwnSession(
+  client: postgres.Sql,
+  connect: () => postgres.Sql,
+  server: string,
+): Promise<void> {
   const other = connect()
   try {
     const served = { mine: new Set<number>(), others: new Set<number>() }
@@ -41,7 +45,8 @@ export async function assertOwnSession(client: postgres.Sql, connect: () => post
       served.mine.add(await readProcess(client, server))
       served.others.add(await readProcess(other, server))
     }
-    const isApart = served.mine.size === 1 && served.others.size === 1 && ![...served.mine].some((pid) => served.others.has(pid))
+    const isApart =
+      served.mine.size === 1 && served.others.size === 1 && ![...served.mine].some((pid) => served.others.has(pid))
     if (!isApart) throw new PooledConnectionError(server)
   } finally {
     await other.end({ timeout: 1 })

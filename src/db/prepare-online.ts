@@ -17,7 +17,10 @@ const IS_ONLINE = /^-- online:/
 const CREATE_INDEX = /^CREATE INDEX IF NOT EXISTS "(\w+)"/m
 
 /** @param missing the migrations that the database lacks, in order */
-export async function prepareOnline(client: postgres.Sql, missing: readonly Pick<MigrationMeta, 'sql'>[]): Promise<void> {
+export async function prepareOnline(
+  client: postgres.Sql,
+  missing: readonly Pick<MigrationMeta, 'sql'>[],
+): Promise<void> {
   const [row] = await client<{ exists: boolean }[]>`select to_regclass('taskwire.tasks') is not null as exists`
   // A new database has no tables yet, and no other process to hold up.
   if (!row?.exists) return
@@ -25,7 +28,8 @@ export async function prepareOnline(client: postgres.Sql, missing: readonly Pick
   // Indexes left behind by an interrupted preparation.
   await dropInvalid(client, statements)
   try {
-    for (const statement of statements) await client.unsafe(statement.replace(CREATE_INDEX, 'CREATE INDEX CONCURRENTLY IF NOT EXISTS "$1"'))
+    for (const statement of statements)
+      await client.unsafe(statement.replace(CREATE_INDEX, 'CREATE INDEX CONCURRENTLY IF NOT EXISTS "$1"'))
   } catch {
     await dropInvalid(client, statements)
   }
@@ -37,5 +41,6 @@ async function dropInvalid(client: postgres.Sql, statements: readonly string[]):
   const invalid = await client<{ name: string }[]>`
     select i.indexrelid::regclass::text as name from pg_index i join pg_class c on c.oid = i.indexrelid
     join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'taskwire' and not i.indisvalid`
-  for (const { name } of invalid) if (names.some((known) => name.endsWith(known))) await client.unsafe(`drop index concurrently if exists ${name}`)
+  for (const { name } of invalid)
+    if (names.some((known) => name.endsWith(known))) await client.unsafe(`drop index concurrently if exists ${name}`)
 }

@@ -6,7 +6,19 @@
  * rows are written by one statement, and the check would cost a lock on the task's row for every row of history.
  */
 import { sql } from 'drizzle-orm'
-import { bigint, boolean, index, integer, jsonb, pgSchema, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
+import {
+  bigint,
+  boolean,
+  index,
+  integer,
+  jsonb,
+  pgSchema,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+  uuid,
+} from 'drizzle-orm/pg-core'
 import { DEFAULT_TENANT } from '../access/principal.js'
 import { STATUSES } from '../protocol/status.js'
 import type { Failure, LogLine, Progress } from '../protocol/task.js'
@@ -27,47 +39,60 @@ export const taskStatus = taskwire.enum('task_status', STATUSES)
  * "heap-only", which doubles the throughput of claim and settle. Lists by status find their rows elsewhere: see
  * `store/reads/list.ts`.
  */
-export const tasks = taskwire.table('tasks', {
-  id: uuid('id').primaryKey(),
-  tenant: tenant(),
-  type: text('type').notNull(),
-  title: text('title').notNull(),
-  queue: text('queue').notNull().default('default'),
-  priority: smallint('priority').notNull().default(0),
-  tags: text('tags').array().notNull().default(sql`'{}'`),
-  status: taskStatus('status').notNull(),
-  version: integer('version').notNull().default(1),
-  attempt: integer('attempt').notNull().default(0),
-  maxAttempts: integer('max_attempts').notNull().default(1),
-  /** How many attempts have failed. Released and lost attempts do not count. */
-  failures: smallint('failures').notNull().default(0),
-  payload: jsonb('payload').notNull(),
-  progress: jsonb('progress').$type<Progress>(),
-  result: jsonb('result'),
-  failure: jsonb('failure').$type<Failure>(),
-  runAt: instant('run_at'),
-  createdAt: instant('created_at').notNull().defaultNow(),
-  /** A task that has not started by then becomes EXPIRED. */
-  expiresAt: instant('expires_at'),
-  startedAt: instant('started_at'),
-  finishedAt: instant('finished_at'),
-  /** Until the task ends, no other task of its type has the same key. See `uniqueKeys`. */
-  uniqueKey: text('unique_key'),
-  parentId: uuid('parent_id'),
-  batchId: uuid('batch_id'),
-  /** Called when the task ends, by a separate task: see the trigger in `drizzle/`. */
-  callbackUrl: text('callback_url'),
-}, (table) => [
-  // Only columns that do not change with the status, so that these indexes cost claim and settle nothing. A list walks
-  // one of them in the order of ids. None begins with the tenant: a join by id that also compares the tenant would be
-  // planned as a walk over all of the tenant's tasks.
-  index('tasks_type_idx').on(table.type, table.id),
-  index('tasks_created_idx').on(table.createdAt, table.id),
-  // Partial: most tasks are in the default queue, and a walk over all tasks finds those quickly.
-  index('tasks_queue_idx').on(table.queue, table.id).where(sql`${table.queue} <> 'default'`),
-  index('tasks_parent_idx').on(table.parentId, table.id).where(sql`${table.parentId} is not null`),
-  index('tasks_batch_idx').on(table.batchId, table.id).where(sql`${table.batchId} is not null`),
-])
+export const tasks = taskwire.table(
+  'tasks',
+  {
+    id: uuid('id').primaryKey(),
+    tenant: tenant(),
+    type: text('type').notNull(),
+    title: text('title').notNull(),
+    queue: text('queue').notNull().default('default'),
+    priority: smallint('priority').notNull().default(0),
+    tags: text('tags')
+      .array()
+      .notNull()
+      .default(sql`'{}'`),
+    status: taskStatus('status').notNull(),
+    version: integer('version').notNull().default(1),
+    attempt: integer('attempt').notNull().default(0),
+    maxAttempts: integer('max_attempts').notNull().default(1),
+    /** How many attempts have failed. Released and lost attempts do not count. */
+    failures: smallint('failures').notNull().default(0),
+    payload: jsonb('payload').notNull(),
+    progress: jsonb('progress').$type<Progress>(),
+    result: jsonb('result'),
+    failure: jsonb('failure').$type<Failure>(),
+    runAt: instant('run_at'),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    /** A task that has not started by then becomes EXPIRED. */
+    expiresAt: instant('expires_at'),
+    startedAt: instant('started_at'),
+    finishedAt: instant('finished_at'),
+    /** Until the task ends, no other task of its type has the same key. See `uniqueKeys`. */
+    uniqueKey: text('unique_key'),
+    parentId: uuid('parent_id'),
+    batchId: uuid('batch_id'),
+    /** Called when the task ends, by a separate task: see the trigger in `drizzle/`. */
+    callbackUrl: text('callback_url'),
+  },
+  (table) => [
+    // Only columns that do not change with the status, so that these indexes cost claim and settle nothing. A list walks
+    // one of them in the order of ids. None begins with the tenant: a join by id that also compares the tenant would be
+    // planned as a walk over all of the tenant's tasks.
+    index('tasks_type_idx').on(table.type, table.id),
+    index('tasks_created_idx').on(table.createdAt, table.id),
+    // Partial: most tasks are in the default queue, and a walk over all tasks finds those quickly.
+    index('tasks_queue_idx')
+      .on(table.queue, table.id)
+      .where(sql`${table.queue} <> 'default'`),
+    index('tasks_parent_idx')
+      .on(table.parentId, table.id)
+      .where(sql`${table.parentId} is not null`),
+    index('tasks_batch_idx')
+      .on(table.batchId, table.id)
+      .where(sql`${table.batchId} is not null`),
+  ],
+)
 
 /**
  * One row per tag of a task: an index of `tasks.tags` in the order of ids, which GIN does not provide. Triggers on
@@ -162,7 +187,9 @@ export const deliveries = taskwire.table(
   },
   (table) => [
     index('deliveries_due_idx').on(table.queue, table.dueAt),
-    index('deliveries_expires_idx').on(table.expiresAt).where(sql`${table.expiresAt} is not null`),
+    index('deliveries_expires_idx')
+      .on(table.expiresAt)
+      .where(sql`${table.expiresAt} is not null`),
   ],
 )
 
@@ -197,7 +224,10 @@ export const idempotencyKeys = taskwire.table(
     runAt: instant('run_at'),
     expiresAt: instant('expires_at').notNull(),
   },
-  (table) => [primaryKey({ columns: [table.tenant, table.key] }), index('idempotency_keys_expires_idx').on(table.expiresAt)],
+  (table) => [
+    primaryKey({ columns: [table.tenant, table.key] }),
+    index('idempotency_keys_expires_idx').on(table.expiresAt),
+  ],
 )
 
 /** One row per unfinished task with a unique key. A trigger removes it when the task ends. */
@@ -245,7 +275,9 @@ export const artifacts = taskwire.table(
   },
   (table) => [
     primaryKey({ columns: [table.taskId, table.name] }),
-    index('artifacts_expires_idx').on(table.expiresAt).where(sql`${table.expiresAt} is not null`),
+    index('artifacts_expires_idx')
+      .on(table.expiresAt)
+      .where(sql`${table.expiresAt} is not null`),
   ],
 )
 

@@ -17,7 +17,9 @@ export function isUnavailable(error: unknown): boolean {
     /^(08...|53...|57P0[1-5]|25006)$/.test(code) ||
     CODES.has(code) ||
     error.name === 'StatementTimeoutError' ||
-    /Connection terminated|not queryable|Client was closed|timeout exceeded when trying to connect|Query read timeout/.test(error.message) ||
+    /Connection terminated|not queryable|Client was closed|timeout exceeded when trying to connect|Query read timeout/.test(
+      error.message,
+    ) ||
     isUnavailable(error.cause)
   )
 }

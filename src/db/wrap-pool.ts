@@ -18,7 +18,10 @@ export function wrapPool(pool: Pool): Database {
 }
 
 /** A transaction over node-postgres. All roles use it. */
-export async function runTransaction<Value>(pool: Pool, work: (transaction: Transaction) => Promise<Value>): Promise<Value> {
+export async function runTransaction<Value>(
+  pool: Pool,
+  work: (transaction: Transaction) => Promise<Value>,
+): Promise<Value> {
   const client = await pool.connect()
   try {
     return await drizzle(client, { schema }).transaction((orm) => {
@@ -29,7 +32,16 @@ export async function runTransaction<Value>(pool: Pool, work: (transaction: Tran
   }
 }
 
-async function runOn<Row>(client: Pool | PoolClient, { name, text, forceCustomPlan }: Statement, parameters: readonly Parameter[]): Promise<Row[]> {
-  const { rows } = await client.query({ ...(!forceCustomPlan && { name }), text, values: [...parameters], types: PG_TYPES })
+async function runOn<Row>(
+  client: Pool | PoolClient,
+  { name, text, forceCustomPlan }: Statement,
+  parameters: readonly Parameter[],
+): Promise<Row[]> {
+  const { rows } = await client.query({
+    ...(!forceCustomPlan && { name }),
+    text,
+    values: [...parameters],
+    types: PG_TYPES,
+  })
   return rows as Row[]
 }

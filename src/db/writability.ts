@@ -64,7 +64,8 @@ export async function assertWritable(client: postgres.Sql, server: string): Prom
 
 /** The first that keeps Taskwire from working. */
 function findFault({ role, database, isStandby, hasSchema, ...state }: State): string | undefined {
-  const reset = (setting: string) => `"alter database ${quote(database)} reset ${setting}", or "alter role ${quote(role)} reset ${setting}" where the role has it`
+  const reset = (setting: string) =>
+    `"alter database ${quote(database)} reset ${setting}", or "alter role ${quote(role)} reset ${setting}" where the role has it`
   if (isStandby) return 'it is a standby (a read replica), which takes no writes. Point DATABASE_URL at the primary.'
   if (state.readOnly === 'on') {
     return (
@@ -75,11 +76,13 @@ function findFault({ role, database, isStandby, hasSchema, ...state }: State): s
   if (state.replication === 'replica') {
     return `session_replication_role is replica, so that the triggers that guard tasks and keep callbacks do not run. Undo it as superuser: ${reset('session_replication_role')}.`
   }
-  if (state.commit === 'off') return 'synchronous_commit is off in DATABASE_URL, so that accepted tasks are lost when the server crashes. Take it out of DATABASE_URL.'
+  if (state.commit === 'off')
+    return 'synchronous_commit is off in DATABASE_URL, so that accepted tasks are lost when the server crashes. Take it out of DATABASE_URL.'
   if (state.transactionTimeoutMs > 0 && state.transactionTimeoutMs < MIN_TRANSACTION_TIMEOUT_MS) {
     return `transaction_timeout is ${state.transactionTimeoutMs} ms, which ends work that is under way. Set it to ${MIN_TRANSACTION_TIMEOUT_MS / 1_000} s or more, or undo it: ${reset('transaction_timeout')}.`
   }
-  if (!hasSchema) return `the role ${quote(role)} may not use the schema taskwire. As its owner: grant usage on schema taskwire to ${quote(role)}.`
+  if (!hasSchema)
+    return `the role ${quote(role)} may not use the schema taskwire. As its owner: grant usage on schema taskwire to ${quote(role)}.`
   if (state.missingRights !== null) {
     return `the role ${quote(role)} lacks rights to tables of the schema taskwire: ${state.missingRights}. As their owner: grant select, insert, update, delete on all tables in schema taskwire to ${quote(role)}.`
   }

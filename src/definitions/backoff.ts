@@ -31,10 +31,18 @@ export type Warn = (message: string) => void
  * @param random 0 to 1
  * @param warn called for a delay that is not used as given
  */
-export function backoffMs(backoff: Backoff, failures: number, error: unknown, random: () => number = Math.random, warn: Warn = () => {}): number {
+export function backoffMs(
+  backoff: Backoff,
+  failures: number,
+  error: unknown,
+  random: () => number = Math.random,
+  warn: Warn = () => {},
+): number {
   const { value, problem } = pick(backoff, failures, error, random)
   if (problem === undefined && isDelay(value)) return capDelay(value, 'the backoff', warn)
-  warn(`the backoff ${problem ?? `gave ${describeDelay(value)}`} instead of a number of milliseconds, 0 or more; the default backoff is used`)
+  warn(
+    `the backoff ${problem ?? `gave ${describeDelay(value)}`} instead of a number of milliseconds, 0 or more; the default backoff is used`,
+  )
   return capDelay(exponential(DEFAULT_BACKOFF, failures, random), 'the backoff', warn)
 }
 
@@ -45,7 +53,8 @@ export function isDelay(value: unknown): value is number {
 
 /** Rounds to whole milliseconds, at most `MAX_BACKOFF_MS`. */
 export function capDelay(delayMs: number, whose: string, warn: Warn): number {
-  if (delayMs > MAX_BACKOFF_MS) warn(`${whose} asked for ${delayMs} ms; the longest pause is ${MAX_BACKOFF_MS} ms (30 days), which is used instead`)
+  if (delayMs > MAX_BACKOFF_MS)
+    warn(`${whose} asked for ${delayMs} ms; the longest pause is ${MAX_BACKOFF_MS} ms (30 days), which is used instead`)
   return Math.round(Math.min(delayMs, MAX_BACKOFF_MS))
 }
 
@@ -58,7 +67,12 @@ export function describeDelay(given: unknown): string {
 }
 
 /** A function that throws must not cost the attempt its outcome. */
-function pick(backoff: Backoff, failures: number, error: unknown, random: () => number): { value?: unknown; problem?: string } {
+function pick(
+  backoff: Backoff,
+  failures: number,
+  error: unknown,
+  random: () => number,
+): { value?: unknown; problem?: string } {
   if (typeof backoff === 'object' && backoff.kind === 'fixed') return { value: backoff.delayMs }
   if (typeof backoff === 'object') return { value: exponential(backoff, failures, random) }
   try {
@@ -68,6 +82,10 @@ function pick(backoff: Backoff, failures: number, error: unknown, random: () => 
   }
 }
 
-function exponential({ firstMs = DEFAULT_BACKOFF.firstMs, maxMs = DEFAULT_BACKOFF.maxMs }: { firstMs?: number; maxMs?: number }, failures: number, random: () => number): number {
+function exponential(
+  { firstMs = DEFAULT_BACKOFF.firstMs, maxMs = DEFAULT_BACKOFF.maxMs }: { firstMs?: number; maxMs?: number },
+  failures: number,
+  random: () => number,
+): number {
   return growingPauseMs(failures, { firstMs, maxMs }, random)
 }

@@ -24,7 +24,10 @@ const DATA: Partial<Record<keyof Definition, TSchema>> = {
   isolation: Type.Enum(['none', 'process']),
   memoryLimitMb: Type.Integer({ minimum: 32 }),
 }
-const Exponential = Type.Object({ kind: Type.Literal('exponential'), firstMs: Type.Optional(Milliseconds), maxMs: Type.Optional(Milliseconds) }, closed)
+const Exponential = Type.Object(
+  { kind: Type.Literal('exponential'), firstMs: Type.Optional(Milliseconds), maxMs: Type.Optional(Milliseconds) },
+  closed,
+)
 const Fixed = Type.Object({ kind: Type.Literal('fixed'), delayMs: Milliseconds }, closed)
 const checkers = new Map(Object.entries(DATA).map(([name, schema]) => [name, createChecker(schema)]))
 const backoffs = { exponential: createChecker(Exponential), fixed: createChecker(Fixed) }
@@ -48,15 +51,22 @@ function findWrongOption(definition: object): string | undefined {
   const unknown = Object.keys(options).find((name) => !KNOWN.includes(name))
   if (unknown !== undefined) return `has no option "${unknown}"; ${suggest(unknown)}`
   for (const name of KNOWN) {
-    const wrong = options[name] === undefined ? (REQUIRED as readonly string[]).includes(name) && 'is missing' : describeWrong(name, options[name])
+    const wrong =
+      options[name] === undefined
+        ? (REQUIRED as readonly string[]).includes(name) && 'is missing'
+        : describeWrong(name, options[name])
     if (wrong) return `${name} ${wrong}${wrong === 'is missing' ? `: expected ${expectedOf(name)}` : ''}`
   }
   return findWrongPair(definition as Definition)
 }
 
 function describeWrong(name: string, value: unknown): string | undefined {
-  if (FUNCTIONS.includes(name)) return typeof value === 'function' ? undefined : `is not a function: expected ${expectedOf(name)}`
-  if (SCHEMAS.includes(name)) return typeof value === 'object' && value !== null && !Array.isArray(value) ? undefined : `is not a schema: expected ${expectedOf(name)}`
+  if (FUNCTIONS.includes(name))
+    return typeof value === 'function' ? undefined : `is not a function: expected ${expectedOf(name)}`
+  if (SCHEMAS.includes(name))
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? undefined
+      : `is not a schema: expected ${expectedOf(name)}`
   if (name === 'backoff') return describeWrongBackoff(value)
   const [error] = checkers.get(name)?.check(value) ?? []
   return error && `${error.pointer.slice(1)} ${error.detail}`.trim()
@@ -65,25 +75,41 @@ function describeWrong(name: string, value: unknown): string | undefined {
 function describeWrongBackoff(value: unknown): string | undefined {
   if (typeof value === 'function') return undefined
   const { kind } = (value ?? {}) as { kind?: unknown }
-  if (kind !== 'exponential' && kind !== 'fixed') return "must be { kind: 'exponential', firstMs, maxMs }, { kind: 'fixed', delayMs } or a function"
+  if (kind !== 'exponential' && kind !== 'fixed')
+    return "must be { kind: 'exponential', firstMs, maxMs }, { kind: 'fixed', delayMs } or a function"
   const [error] = backoffs[kind].check(value)
   return error && `${error.pointer.slice(1)} ${error.detail}`.trim()
 }
 
 function expectedOf(name: string): string {
-  if (SCHEMAS.includes(name)) return `a TypeBox schema, such as ${name === 'result' ? 'Type.Null()' : 'Type.Object({})'}`
+  if (SCHEMAS.includes(name))
+    return `a TypeBox schema, such as ${name === 'result' ? 'Type.Null()' : 'Type.Object({})'}`
   return FUNCTIONS.includes(name) ? 'a function' : 'a text'
 }
 
-function findWrongPair({ queue, concurrency, isolation, memoryLimitMb, timeLimits = {} }: Definition): string | undefined {
-  if (queue !== undefined && concurrency !== undefined) return 'queue and concurrency exclude each other: a type with a concurrency has a queue of its own. Remove one of them'
+function findWrongPair({
+  queue,
+  concurrency,
+  isolation,
+  memoryLimitMb,
+  timeLimits = {},
+}: Definition): string | undefined {
+  if (queue !== undefined && concurrency !== undefined)
+    return 'queue and concurrency exclude each other: a type with a concurrency has a queue of its own. Remove one of them'
   if (memoryLimitMb !== undefined && isolation !== 'process') return "memoryLimitMb needs isolation: 'process'"
-  return (timeLimits.softMs ?? 0) > (timeLimits.hardMs ?? Infinity) ? 'timeLimits.softMs is larger than hardMs' : undefined
+  return (timeLimits.softMs ?? 0) > (timeLimits.hardMs ?? Infinity)
+    ? 'timeLimits.softMs is larger than hardMs'
+    : undefined
 }
 
 function suggest(unknown: string): string {
-  const [nearest = '', distance = Infinity] = KNOWN.map((name) => [name, editDistance(unknown.toLowerCase(), name.toLowerCase())] as const).sort(([, a], [, b]) => a - b)[0] ?? []
-  return distance <= Math.max(2, nearest.length / 2) ? `did you mean "${nearest}"?` : `the options are ${KNOWN.join(', ')}`
+  const [nearest = '', distance = Infinity] =
+    KNOWN.map((name) => [name, editDistance(unknown.toLowerCase(), name.toLowerCase())] as const).sort(
+      ([, a], [, b]) => a - b,
+    )[0] ?? []
+  return distance <= Math.max(2, nearest.length / 2)
+    ? `did you mean "${nearest}"?`
+    : `the options are ${KNOWN.join(', ')}`
 }
 
 /** @see https://en.wikipedia.org/wiki/Levenshtein_distance */
@@ -91,7 +117,10 @@ function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index)
   for (const [index, letter] of [...from].entries()) {
     const next = [index + 1]
-    for (let at = 1; at <= to.length; at += 1) next.push(Math.min((row[at] ?? 0) + 1, (next[at - 1] ?? 0) + 1, (row[at - 1] ?? 0) + (letter === to[at - 1] ? 0 : 1)))
+    for (let at = 1; at <= to.length; at += 1)
+      next.push(
+        Math.min((row[at] ?? 0) + 1, (next[at - 1] ?? 0) + 1, (row[at - 1] ?? 0) + (letter === to[at - 1] ? 0 : 1)),
+      )
     row = next
   }
   return row[to.length] ?? 0

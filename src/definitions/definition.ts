@@ -135,7 +135,11 @@ type Isolation =
   /** A process of its own, which can be killed. For handlers that compute, or load code that may crash. */
   | 'process'
 
-export interface Definition<Payload extends TSchema = TSchema, Result extends TSchema = TSchema, Progress extends TSchema = TSchema> {
+export interface Definition<
+  Payload extends TSchema = TSchema,
+  Result extends TSchema = TSchema,
+  Progress extends TSchema = TSchema,
+> {
   /** Dotted lower-case words, e.g. `report.generate`. */
   readonly type: string
   /** A few words for people. */
@@ -210,15 +214,22 @@ export interface Definition<Payload extends TSchema = TSchema, Result extends TS
  *   },
  * })
  */
-export function defineTask<const Type extends string, Payload extends TSchema, Result extends TSchema, Progress extends TSchema = TNever>(
-  definition: TypedDefinition<Type, Payload, Result, Progress>,
-): TypedDefinition<Type, Payload, Result, Progress> {
+export function defineTask<
+  const Type extends string,
+  Payload extends TSchema,
+  Result extends TSchema,
+  Progress extends TSchema = TNever,
+>(definition: TypedDefinition<Type, Payload, Result, Progress>): TypedDefinition<Type, Payload, Result, Progress> {
   return definition
 }
 
 /** A definition whose type name the compiler knows. */
-export interface TypedDefinition<Type extends string, Payload extends TSchema, Result extends TSchema, Progress extends TSchema>
-  extends Definition<Payload, Result, Progress> {
+export interface TypedDefinition<
+  Type extends string,
+  Payload extends TSchema,
+  Result extends TSchema,
+  Progress extends TSchema,
+> extends Definition<Payload, Result, Progress> {
   readonly type: Type
 }
 
@@ -226,6 +237,17 @@ export interface TypedDefinition<Type extends string, Payload extends TSchema, R
  * Payload, result and progress of each of these types, for `createClient`. Fields with a default may be omitted, as at
  * create.
  */
-export type TaskTypesOf<Definitions extends readonly { readonly type: string; readonly payload: TSchema; readonly result: TSchema; readonly progress?: TSchema }[]> = {
-  [Each in Definitions[number] as Each['type']]: { payload: Static<Each['payload']>; result: Static<Each['result']>; progress: Static<NonNullable<Each['progress']>> }
+export type TaskTypesOf<
+  Definitions extends readonly {
+    readonly type: string
+    readonly payload: TSchema
+    readonly result: TSchema
+    readonly progress?: TSchema
+  }[],
+> = {
+  [Each in Definitions[number] as Each['type']]: {
+    payload: Static<Each['payload']>
+    result: Static<Each['result']>
+    progress: Static<NonNullable<Each['progress']>>
+  }
 }

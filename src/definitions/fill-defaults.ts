@@ -3,7 +3,19 @@ import { Type, type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 
 /** Keywords of JSON Schema whose value is a schema, or `true` or `false` for one that accepts everything or nothing. */
-const OF_SCHEMAS = new Set(['additionalProperties', 'items', 'additionalItems', 'unevaluatedProperties', 'unevaluatedItems', 'contains', 'propertyNames', 'not', 'if', 'then', 'else'])
+const OF_SCHEMAS = new Set([
+  'additionalProperties',
+  'items',
+  'additionalItems',
+  'unevaluatedProperties',
+  'unevaluatedItems',
+  'contains',
+  'propertyNames',
+  'not',
+  'if',
+  'then',
+  'else',
+])
 /** Keywords whose value is a list of schemas (`items` may be one too). */
 const OF_LISTS = new Set(['allOf', 'anyOf', 'oneOf', 'items', 'prefixItems'])
 /** Keywords whose value has schemas as its fields. */
@@ -23,12 +35,19 @@ export function createDefaults(schema: TSchema): (given: unknown) => unknown {
 function withoutBooleans(schema: unknown): unknown {
   if (typeof schema === 'boolean') return schema ? Type.Unknown() : Type.Never()
   if (typeof schema !== 'object' || schema === null) return schema
-  const fields = Object.entries(Object.getOwnPropertyDescriptors(schema)).map(([name, field]) => [name, 'value' in field ? { ...field, value: inKeyword(name, field.value) } : field])
-  return Object.create(Object.getPrototypeOf(schema) as object | null, Object.fromEntries(fields) as PropertyDescriptorMap)
+  const fields = Object.entries(Object.getOwnPropertyDescriptors(schema)).map(([name, field]) => [
+    name,
+    'value' in field ? { ...field, value: inKeyword(name, field.value) } : field,
+  ])
+  return Object.create(
+    Object.getPrototypeOf(schema) as object | null,
+    Object.fromEntries(fields) as PropertyDescriptorMap,
+  )
 }
 
 function inKeyword(name: string, value: unknown): unknown {
   if (OF_LISTS.has(name) && Array.isArray(value)) return value.map(withoutBooleans)
-  if (OF_FIELDS.has(name) && typeof value === 'object' && value !== null) return Object.fromEntries(Object.entries(value).map(([field, schema]) => [field, withoutBooleans(schema)]))
+  if (OF_FIELDS.has(name) && typeof value === 'object' && value !== null)
+    return Object.fromEntries(Object.entries(value).map(([field, schema]) => [field, withoutBooleans(schema)]))
   return OF_SCHEMAS.has(name) ? withoutBooleans(value) : value
 }

@@ -70,5 +70,8 @@ export class CancelTask extends Error {
 }
 
 function assertDelay(name: string, delayMs: unknown): void {
-  if (!isDelay(delayMs)) throw new RangeError(`${name} takes milliseconds from now, a finite number of 0 or more, not ${describeDelay(delayMs)}`)
+  if (!isDelay(delayMs))
+    throw new RangeError(
+      `${name} takes milliseconds from now, a finite number of 0 or more, not ${describeDelay(delayMs)}`,
+    )
 }

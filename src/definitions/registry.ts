@@ -51,7 +51,11 @@ export interface Registry {
  * @param queues further queues that tasks may name
  * @throws Error when two definitions share a type, a name is malformed, or the default is not among them
  */
-export function createRegistry(definitions: readonly Definition[], defaultType: string, queues: readonly string[] = []): Registry {
+export function createRegistry(
+  definitions: readonly Definition[],
+  defaultType: string,
+  queues: readonly string[] = [],
+): Registry {
   const types = new Map<string, RegisteredType>()
   for (const definition of definitions) {
     const wrong = describeWrongDefinition(definition)
@@ -68,28 +72,54 @@ export function createRegistry(definitions: readonly Definition[], defaultType: 
     internalQueues,
     find: (type) => types.get(type),
     all: () => [...types.values()],
-    limitsByQueue: () => new Map([...types.values()].flatMap(({ queue, concurrency }) => (concurrency === undefined ? [] : [[queue, concurrency]]))),
-    creatableTypes: () => [...types.values()].flatMap(({ definition: { type, isInternal = false } }) => (isInternal ? [] : [type])),
+    limitsByQueue: () =>
+      new Map(
+        [...types.values()].flatMap(({ queue, concurrency }) =>
+          concurrency === undefined ? [] : [[queue, concurrency]],
+        ),
+      ),
+    creatableTypes: () =>
+      [...types.values()].flatMap(({ definition: { type, isInternal = false } }) => (isInternal ? [] : [type])),
     list: () =>
-      [...types.values()].map(({ queue, definition: { type, title, description, payload, result, progress = null, attempts = DEFAULT_ATTEMPTS, isolation = 'none', timeLimits = {}, isInternal = false } }) => ({
-        type,
-        title,
-        description,
-        isDefault: type === defaultType,
-        isInternal,
-        queue,
-        attempts,
-        isolation,
-        timeLimits: { ...timeLimits },
-        payload,
-        result,
-        progress,
-      })),
+      [...types.values()].map(
+        ({
+          queue,
+          definition: {
+            type,
+            title,
+            description,
+            payload,
+            result,
+            progress = null,
+            attempts = DEFAULT_ATTEMPTS,
+            isolation = 'none',
+            timeLimits = {},
+            isInternal = false,
+          },
+        }) => ({
+          type,
+          title,
+          description,
+          isDefault: type === defaultType,
+          isInternal,
+          queue,
+          attempts,
+          isolation,
+          timeLimits: { ...timeLimits },
+          payload,
+          result,
+          progress,
+        }),
+      ),
   }
 }
 
 function findInternalQueues(types: readonly RegisteredType[]): Map<string, number> {
-  return new Map(types.flatMap(({ queue, concurrency, definition }) => (definition.isInternal === true && concurrency !== undefined ? [[queue, concurrency] as const] : [])))
+  return new Map(
+    types.flatMap(({ queue, concurrency, definition }) =>
+      definition.isInternal === true && concurrency !== undefined ? [[queue, concurrency] as const] : [],
+    ),
+  )
 }
 
 function register(definition: Definition): RegisteredType {
@@ -110,7 +140,8 @@ function register(definition: Definition): RegisteredType {
     run: nameRun(definition),
     readPayload: (given) => (given === undefined ? none : read(given)),
     checkResult: (result) => results.check(result),
-    checkProgress: (data) => reports?.check(data) ?? [{ pointer: '', detail: 'has no schema: the type has no `progress`' }],
+    checkProgress: (data) =>
+      reports?.check(data) ?? [{ pointer: '', detail: 'has no schema: the type has no `progress`' }],
   }
 }
 
@@ -120,14 +151,22 @@ function checkFurther({ type, checkPayload }: Definition, payload: unknown): Fie
   try {
     return [...checkPayload(payload as never)]
   } catch (error) {
-    return [{ pointer: '', detail: `cannot be checked: checkPayload of ${type} failed for it (${describeError(error).message})`, fix: 'Send another payload, or ask the operator to correct the type.' }]
+    return [
+      {
+        pointer: '',
+        detail: `cannot be checked: checkPayload of ${type} failed for it (${describeError(error).message})`,
+        fix: 'Send another payload, or ask the operator to correct the type.',
+      },
+    ]
   }
 }
 
 /** Stacks of code running in a handler lead to a function called "task <type>". */
 function nameRun(definition: Definition): Definition['run'] {
   const name = `task ${definition.type}`
-  const named: Record<string, Definition['run']> = { [name]: async (payload, context) => await definition.run(payload, context) }
+  const named: Record<string, Definition['run']> = {
+    [name]: async (payload, context) => await definition.run(payload, context),
+  }
   return named[name] ?? definition.run
 }
 

@@ -68,7 +68,8 @@ class Findings {
   }
 
   addViolation(violation: Violation, schema: TSchema, pointer: string): void {
-    for (const field of describeViolation(violation, schema)) this.add({ ...field, pointer: pointer + field.pointer }, violation.keyword === 'anyOf')
+    for (const field of describeViolation(violation, schema))
+      this.add({ ...field, pointer: pointer + field.pointer }, violation.keyword === 'anyOf')
   }
 
   list(): FieldError[] {
@@ -96,28 +97,39 @@ function explainWhole(schema: TSchema, value: unknown, pointer: string, found: F
   if (!whole.Check(value)) for (const error of whole.Errors(value)) found.addViolation(error, schema, pointer)
 }
 
-function walkItems({ items, prefixItems }: Keywords, value: readonly unknown[], pointer: string, found: Findings): void {
+function walkItems(
+  { items, prefixItems }: Keywords,
+  value: readonly unknown[],
+  pointer: string,
+  found: Findings,
+): void {
   if (items === undefined || Array.isArray(items) || prefixItems !== undefined) return
-  for (let index = 0; index < value.length && !found.isFull; index += 1) walk(items as TSchema | boolean, value[index], `${pointer}/${index}`, found)
+  for (let index = 0; index < value.length && !found.isFull; index += 1)
+    walk(items as TSchema | boolean, value[index], `${pointer}/${index}`, found)
 }
 
 function walkFields(keywords: Keywords, value: Record<string, unknown>, pointer: string, found: Findings): void {
   const { properties, patternProperties, additionalProperties, required = [] } = keywords
   if (properties === undefined || patternProperties !== undefined) return
-  for (const name of required) if (!(name in value)) found.add({ pointer: `${pointer}/${escapePointer(name)}`, detail: 'is missing' })
+  for (const name of required)
+    if (!(name in value)) found.add({ pointer: `${pointer}/${escapePointer(name)}`, detail: 'is missing' })
   for (const [name, schema] of Object.entries(properties)) {
-    if (value[name] !== undefined && Object.hasOwn(value, name)) walk(schema, value[name], `${pointer}/${escapePointer(name)}`, found)
+    if (value[name] !== undefined && Object.hasOwn(value, name))
+      walk(schema, value[name], `${pointer}/${escapePointer(name)}`, found)
   }
   if (additionalProperties !== false) return
   for (const name in value) {
     if (found.isFull) return
-    if (!Object.hasOwn(properties, name)) found.add({ pointer: `${pointer}/${escapePointer(cut(name))}`, ...UNKNOWN_FIELD })
+    if (!Object.hasOwn(properties, name))
+      found.add({ pointer: `${pointer}/${escapePointer(cut(name))}`, ...UNKNOWN_FIELD })
   }
 }
 
 /** The only member of a union that is of the value's kind, such as the object in "an object or null". */
 function findOnlyMember({ anyOf = [] }: Keywords, value: unknown): TSchema | undefined {
-  const members = anyOf.filter((member): member is TSchema => typeof member === 'object' && 'type' in member && wholeOf(member).Check(value))
+  const members = anyOf.filter(
+    (member): member is TSchema => typeof member === 'object' && 'type' in member && wholeOf(member).Check(value),
+  )
   return members.length === 1 ? members[0] : undefined
 }
 
@@ -152,7 +164,9 @@ function validatorOf(schema: TSchema): Validator {
 function wholeOf(schema: TSchema): Validator {
   return remember(wholes, schema, () => {
     const keywords = schema as Record<string, unknown>
-    return Object.fromEntries(OF_THE_WHOLE.filter((keyword) => keyword in keywords).map((keyword) => [keyword, keywords[keyword]]))
+    return Object.fromEntries(
+      OF_THE_WHOLE.filter((keyword) => keyword in keywords).map((keyword) => [keyword, keywords[keyword]]),
+    )
   })
 }
 

@@ -15,7 +15,10 @@ export interface Violation {
 export const UNKNOWN_FIELD = { detail: 'is not known here', fix: 'Remove it, or check its spelling.' } as const
 
 /** Empty when another keyword reports the same error. Pointers begin at the checked value. */
-export function describeViolation({ keyword, instancePath, schemaPath = '', params, message = 'does not fit' }: Violation, schema: TSchema): FieldError[] {
+export function describeViolation(
+  { keyword, instancePath, schemaPath = '', params, message = 'does not fit' }: Violation,
+  schema: TSchema,
+): FieldError[] {
   const details = (params ?? {}) as Record<string, unknown>
   switch (keyword) {
     case 'boolean':
@@ -46,7 +49,8 @@ export function describeViolation({ keyword, instancePath, schemaPath = '', para
 /** Examples of the schema at this path, e.g. `#/properties/to/items`. */
 function findExamples(schema: TSchema, path: string): unknown[] {
   let at: unknown = schema
-  for (const step of path.split('/').slice(1)) at = (at as Record<string, unknown> | undefined)?.[step.replaceAll('~1', '/').replaceAll('~0', '~')]
+  for (const step of path.split('/').slice(1))
+    at = (at as Record<string, unknown> | undefined)?.[step.replaceAll('~1', '/').replaceAll('~0', '~')]
   const { examples } = (at ?? {}) as { examples?: unknown }
   return Array.isArray(examples) ? examples : []
 }

@@ -58,21 +58,34 @@ async function examineTasks(databaseUrl: string, shouldFix: boolean): Promise<Fi
     else if (shouldFix) await mendFaults(db, faults)
     const state = shouldFix ? fixed : bad
     findings.push(...faults.map(({ count, text }) => state(`${count} ${text}`)))
-    if (overdueDeliveries > 0) findings.push(bad(`${overdueDeliveries} deliveries have been due for a minute. Check that a relay and a worker are running.`))
-    if (overdueLeases > 0) findings.push(bad(`${overdueLeases} attempts lost their worker and were not rescued. Check that a relay is running.`))
+    if (overdueDeliveries > 0)
+      findings.push(
+        bad(`${overdueDeliveries} deliveries have been due for a minute. Check that a relay and a worker are running.`),
+      )
+    if (overdueLeases > 0)
+      findings.push(
+        bad(`${overdueLeases} attempts lost their worker and were not rescued. Check that a relay is running.`),
+      )
     return findings
   } finally {
     await db.close()
   }
 }
 
-async function examineBroker(databaseUrl: string, redisUrl: string | undefined, shouldFix: boolean): Promise<Finding[]> {
+async function examineBroker(
+  databaseUrl: string,
+  redisUrl: string | undefined,
+  shouldFix: boolean,
+): Promise<Finding[]> {
   try {
     const broker = await openBroker({ redisUrl, databaseUrl, log: { info() {}, warn() {} } })
     try {
       const askedAtMs = Date.now()
       const { server, clockMs, waitingJobs, faults } = await broker.inspect()
-      const findings = [describeClock(`${server} as the broker`, clockMs, askedAtMs), ok(`${waitingJobs} jobs are waiting in the broker`)]
+      const findings = [
+        describeClock(`${server} as the broker`, clockMs, askedAtMs),
+        ok(`${waitingJobs} jobs are waiting in the broker`),
+      ]
       if (faults.length === 0) return findings
       if (!shouldFix) return [...findings, ...faults.map((fault) => bad(`${server}: ${fault}`))]
       return [...findings, ...(await broker.repair()).map(fixed)]

@@ -55,8 +55,18 @@ export function createDefinitions(options: DefinitionOptions): Definition[] {
     reportGenerate,
     createHttpRequest({ allowPrivate: options.httpRequestAllowPrivate, slots }),
     tasksExport,
-    createEmailSend({ smtpUrl: options.smtpUrl, from: options.emailFrom, folder: options.emailDir, floor: options.floor, slots }),
+    createEmailSend({
+      smtpUrl: options.smtpUrl,
+      from: options.emailFrom,
+      folder: options.emailDir,
+      floor: options.floor,
+      slots,
+    }),
     createImageThumbnail({ allowPrivate: options.httpRequestAllowPrivate }),
-    createWebhookDeliver({ allowPrivate: options.httpRequestAllowPrivate, secret: options.webhookSecret, slots: named.get(CALLBACK_QUEUE) }),
+    createWebhookDeliver({
+      allowPrivate: options.httpRequestAllowPrivate,
+      secret: options.webhookSecret,
+      slots: named.get(CALLBACK_QUEUE),
+    }),
   ]
 }

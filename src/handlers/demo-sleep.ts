@@ -6,7 +6,8 @@ import { defineTask } from '../definitions/definition.js'
 export const demoSleep = defineTask({
   type: 'demo.sleep',
   title: 'Sleep in steps',
-  description: 'Waits for a number of steps and reports progress after each one. For trying things out; it can be made to fail.',
+  description:
+    'Waits for a number of steps and reports progress after each one. For trying things out; it can be made to fail.',
   payload: Type.Object(
     {
       steps: Type.Optional(

@@ -41,19 +41,39 @@ const MAX_RECIPIENTS = 50
  * One address, in the form that people write it; the server makes the final decision. Line breaks are refused: they
  * would start a header.
  */
-const Address = Type.String({ maxLength: 320, pattern: '^[^\\s@<>,;:"]+@[^\\s@<>,;:"]+\\.[^\\s@<>,;:".]+$', examples: ['ada@example.com'] })
-const Line = (title: string, description: string) => Type.String({ minLength: 1, maxLength: 500, pattern: '^[^\\r\\n]*$', title, description })
+const Address = Type.String({
+  maxLength: 320,
+  pattern: '^[^\\s@<>,;:"]+@[^\\s@<>,;:"]+\\.[^\\s@<>,;:".]+$',
+  examples: ['ada@example.com'],
+})
+const Line = (title: string, description: string) =>
+  Type.String({ minLength: 1, maxLength: 500, pattern: '^[^\\r\\n]*$', title, description })
 
 const Payload = Type.Object(
   {
-    to: Type.Array(Address, { minItems: 1, maxItems: MAX_RECIPIENTS, title: 'To', description: 'The addresses of the recipients.' }),
-    cc: Type.Optional(Type.Array(Address, { maxItems: MAX_RECIPIENTS, title: 'Cc', description: 'The addresses that receive a copy.' })),
-    bcc: Type.Optional(Type.Array(Address, { maxItems: MAX_RECIPIENTS, title: 'Bcc', description: 'The addresses that receive a copy hidden from the other recipients.' })),
+    to: Type.Array(Address, {
+      minItems: 1,
+      maxItems: MAX_RECIPIENTS,
+      title: 'To',
+      description: 'The addresses of the recipients.',
+    }),
+    cc: Type.Optional(
+      Type.Array(Address, { maxItems: MAX_RECIPIENTS, title: 'Cc', description: 'The addresses that receive a copy.' }),
+    ),
+    bcc: Type.Optional(
+      Type.Array(Address, {
+        maxItems: MAX_RECIPIENTS,
+        title: 'Bcc',
+        description: 'The addresses that receive a copy hidden from the other recipients.',
+      }),
+    ),
     from: Type.Optional({ ...Address, title: 'From', description: 'The sender; EMAIL_FROM if omitted.' }),
     replyTo: Type.Optional({ ...Address, title: 'Reply to', description: 'The address for replies.' }),
     subject: Line('Subject', 'One line.'),
     text: Type.Optional(Type.String({ maxLength: 200_000, title: 'Text', description: 'The message as plain text.' })),
-    html: Type.Optional(Type.String({ maxLength: 200_000, title: 'HTML', description: 'The message as HTML, in addition to the text.' })),
+    html: Type.Optional(
+      Type.String({ maxLength: 200_000, title: 'HTML', description: 'The message as HTML, in addition to the text.' }),
+    ),
   },
   { additionalProperties: false },
 )
@@ -74,7 +94,8 @@ export function createEmailSend({ smtpUrl, from, folder, floor, slots, timeouts 
   return defineTask({
     type: 'email.send',
     title: 'Send an e-mail',
-    description: 'Sends an e-mail over SMTP, once. Retried while the server is unreachable, answers with a temporary error (4xx), or refuses something that an operator can fix, such as a password (535). If it refuses the address or the message, the task fails.',
+    description:
+      'Sends an e-mail over SMTP, once. Retried while the server is unreachable, answers with a temporary error (4xx), or refuses something that an operator can fix, such as a password (535). If it refuses the address or the message, the task fails.',
     payload: Payload,
     result: Result,
     attempts: 8,
@@ -91,17 +112,27 @@ export function createEmailSend({ smtpUrl, from, folder, floor, slots, timeouts 
         disableUrlAccess: true,
       }
       const isOwnSender = others.from !== undefined
-      return context.once('send', () => (smtpUrl === undefined ? writeToFile(message, context) : sendOver(smtpUrl, message, isOwnSender, context)))
+      return context.once('send', () =>
+        smtpUrl === undefined ? writeToFile(message, context) : sendOver(smtpUrl, message, isOwnSender, context),
+      )
     },
   })
 
-  function sendOver(url: string, message: SendMailOptions, isOwnSender: boolean, { signal }: TaskContext): Promise<Result> {
+  function sendOver(
+    url: string,
+    message: SendMailOptions,
+    isOwnSender: boolean,
+    { signal }: TaskContext,
+  ): Promise<Result> {
     return gate.call({
       url: new URL(url),
       signal,
       async send() {
         const deadline = new AbortController()
-        const timer = setTimeout(() => deadline.abort(new Error(`the mail server took longer than ${timeouts.wholeMs} ms`)), timeouts.wholeMs)
+        const timer = setTimeout(
+          () => deadline.abort(new Error(`the mail server took longer than ${timeouts.wholeMs} ms`)),
+          timeouts.wholeMs,
+        )
         // On shutdown it continues for the remaining time: the task runs again, and would resend whatever the server
         // accepts now.
         const onAbort = () => signal.reason === 'cancelled' && deadline.abort(signal.reason)
@@ -147,10 +178,19 @@ const loadMailer = () => import('nodemailer')
 
 async function sendNow(url: string, message: SendMailOptions, answerMs: number): Promise<Result> {
   const { createTransport } = await loadMailer()
-  const bounds = { connectionTimeout: answerMs, greetingTimeout: answerMs, socketTimeout: answerMs, dnsTimeout: answerMs }
+  const bounds = {
+    connectionTimeout: answerMs,
+    greetingTimeout: answerMs,
+    socketTimeout: answerMs,
+    dnsTimeout: answerMs,
+  }
   const transport = createTransport({ url, ...bounds } as never)
   try {
-    const { messageId, accepted, rejected } = (await transport.sendMail(message)) as { messageId: string; accepted: string[]; rejected: string[] }
+    const { messageId, accepted, rejected } = (await transport.sendMail(message)) as {
+      messageId: string
+      accepted: string[]
+      rejected: string[]
+    }
     return { messageId, accepted, rejected, over: 'smtp' }
   } finally {
     transport.close()

@@ -79,7 +79,8 @@ const Payload = Type.Object(
         maximum: MAX_KEPT_BYTES,
         default: DEFAULT_MAX_BYTES,
         title: 'Kept bytes',
-        description: 'How much of the response body is read and kept, in bytes. Less is kept of a body that is larger as text, such as a binary one.',
+        description:
+          'How much of the response body is read and kept, in bytes. Less is kept of a body that is larger as text, such as a binary one.',
       }),
     ),
   },
@@ -90,8 +91,12 @@ type Payload = Static<typeof Payload>
 const Result = Type.Object(
   {
     status: Type.Integer({ description: 'The HTTP status of the last answer.' }),
-    headers: Type.Record(Type.String(), Type.String(), { description: `Headers of the response: ${KEPT_HEADERS.join(', ')}.` }),
-    body: Type.String({ description: 'The body as text; bytes that are invalid in its charset (UTF-8 by default) appear as U+FFFD.' }),
+    headers: Type.Record(Type.String(), Type.String(), {
+      description: `Headers of the response: ${KEPT_HEADERS.join(', ')}.`,
+    }),
+    body: Type.String({
+      description: 'The body as text; bytes that are invalid in its charset (UTF-8 by default) appear as U+FFFD.',
+    }),
     truncated: Type.Boolean({ description: 'Whether the body was longer than the part that was kept.' }),
     bytes: Type.Integer({ description: 'How much of the body was kept, in bytes.' }),
     durationMs: Type.Integer({ description: 'The time from the first connection to the last byte read.' }),
@@ -128,7 +133,13 @@ export function createHttpRequest(options: HttpRequestOptions) {
       ...Object.keys(headers).flatMap(checkHeader),
       ...findTwice(Object.keys(headers)),
       ...(body !== undefined && (method === 'GET' || method === 'HEAD')
-        ? [{ pointer: '/body', detail: `comes with ${method}, which has no body`, fix: 'Leave body out, or set method to POST.' }]
+        ? [
+            {
+              pointer: '/body',
+              detail: `comes with ${method}, which has no body`,
+              fix: 'Leave body out, or set method to POST.',
+            },
+          ]
         : []),
     ],
 
@@ -138,12 +149,20 @@ export function createHttpRequest(options: HttpRequestOptions) {
       // Other methods may have an effect, which must not be repeated if the task runs again. The key is for receivers
       // that support one.
       return context.once('request', ({ idempotencyKey }) =>
-        send(payload, { ...request, headers: { 'idempotency-key': `"${idempotencyKey}"`, ...request.headers } }, context),
+        send(
+          payload,
+          { ...request, headers: { 'idempotency-key': `"${idempotencyKey}"`, ...request.headers } },
+          context,
+        ),
       )
     },
   })
 
-  async function send(payload: Payload, request: GuardedRequest, { signal, progress, log }: TaskContext): Promise<Result> {
+  async function send(
+    payload: Payload,
+    request: GuardedRequest,
+    { signal, progress, log }: TaskContext,
+  ): Promise<Result> {
     let startedAt = 0
     const response = await gate.call({
       url: request.url,
@@ -164,7 +183,12 @@ export function createHttpRequest(options: HttpRequestOptions) {
       )
     }
     progress(1, 1, `answered ${response.status}`)
-    const kept = fitBody(response, { status: response.status, headers: keepHeaders(response), durationMs, url: response.url.href })
+    const kept = fitBody(response, {
+      status: response.status,
+      headers: keepHeaders(response),
+      durationMs,
+      url: response.url.href,
+    })
     log.info({ status: kept.status, bytes: kept.bytes, durationMs }, describeRequest(request))
     return kept
   }
@@ -211,13 +235,24 @@ function readHeaders(headers: Readonly<Record<string, string>>): Record<string, 
 
 function checkHeader(name: string): FieldError[] {
   if (!REFUSED_HEADERS.test(name.toLowerCase())) return []
-  return [{ pointer: `/headers/${escapePointer(name)}`, detail: 'cannot be set: it belongs to the connection', fix: 'Omit it.' }]
+  return [
+    {
+      pointer: `/headers/${escapePointer(name)}`,
+      detail: 'cannot be set: it belongs to the connection',
+      fix: 'Omit it.',
+    },
+  ]
 }
 
 /** Header names are case-insensitive: of two spellings one would be lost. */
 function findTwice(names: readonly string[]): FieldError[] {
-  const isTwice = (name: string, index: number) => names.findIndex((other) => other.toLowerCase() === name.toLowerCase()) < index
-  return names.filter(isTwice).map((name) => ({ pointer: `/headers/${escapePointer(name)}`, detail: 'is given twice, in different case', fix: 'Omit one of them.' }))
+  const isTwice = (name: string, index: number) =>
+    names.findIndex((other) => other.toLowerCase() === name.toLowerCase()) < index
+  return names.filter(isTwice).map((name) => ({
+    pointer: `/headers/${escapePointer(name)}`,
+    detail: 'is given twice, in different case',
+    fix: 'Omit one of them.',
+  }))
 }
 
 function isExpected({ expectStatus }: Payload, status: number): boolean {
@@ -242,7 +277,12 @@ function fitBody(response: GuardedResponse, rest: Omit<Result, 'body' | 'truncat
   const { bytes } = response
   const keep = (length: number): Result => {
     const truncated = response.truncated || length < bytes.length
-    return { ...rest, body: decode({ ...response, bytes: bytes.subarray(0, length), truncated }), truncated, bytes: length }
+    return {
+      ...rest,
+      body: decode({ ...response, bytes: bytes.subarray(0, length), truncated }),
+      truncated,
+      bytes: length,
+    }
   }
   const fits = (result: Result) => Buffer.byteLength(JSON.stringify(result)) <= RESULT_LIMITS.maxBytes
   const whole = keep(bytes.length)

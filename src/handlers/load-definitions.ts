@@ -21,18 +21,26 @@ const MODULE = /(?<!\.d|\.test|\.spec)\.(js|mjs|ts|mts)$/
 export async function loadOwnDefinitions(folder: string, deadlineMs = LOAD_DEADLINE_MS): Promise<Definition[]> {
   const root = resolve(folder)
   const files = await findModules(root).catch((error: NodeJS.ErrnoException) => {
-    throw new StartupError(`cannot read the tasks folder ${root}: ${error.code === 'ENOENT' ? 'it does not exist' : error.message}`)
+    throw new StartupError(
+      `cannot read the tasks folder ${root}: ${error.code === 'ENOENT' ? 'it does not exist' : error.message}`,
+    )
   })
   // Loaded on demand: it takes memory in every role that knows types.
   const { createJiti } = await import('jiti')
   // A module gets the `taskwire` that loads it, wherever its folder is, so that its errors are instances of our
   // classes.
-  const jiti = createJiti(import.meta.url, { virtualModules: { taskwire, typebox }, fsCache: false, interopDefault: false })
+  const jiti = createJiti(import.meta.url, {
+    virtualModules: { taskwire, typebox },
+    fsCache: false,
+    interopDefault: false,
+  })
   const found = new Set<Definition>()
   for (const file of files) {
-    const exported = await withDeadline(file, jiti.import<Record<string, unknown>>(file), deadlineMs).catch((error: unknown) => {
-      throw new StartupError(`cannot load ${file}: ${error instanceof Error ? error.message : String(error)}`)
-    })
+    const exported = await withDeadline(file, jiti.import<Record<string, unknown>>(file), deadlineMs).catch(
+      (error: unknown) => {
+        throw new StartupError(`cannot load ${file}: ${error instanceof Error ? error.message : String(error)}`)
+      },
+    )
     for (const [name, value] of Object.entries(exported)) {
       if (!looksLikeDefinition(value)) continue
       const wrong = describeWrongDefinition(value)
@@ -40,9 +48,13 @@ export async function loadOwnDefinitions(folder: string, deadlineMs = LOAD_DEADL
       found.add(value as Definition)
     }
   }
-  if (found.size === 0) throw new StartupError(`no module in ${root} exports a task: expected "export const … = defineTask({ type, … })"`)
+  if (found.size === 0)
+    throw new StartupError(`no module in ${root} exports a task: expected "export const … = defineTask({ type, … })"`)
   for (const { type, isInternal } of found) {
-    if (isInternal === true) throw new StartupError(`the task type "${type}" is marked as internal, so no client could create one: omit isInternal`)
+    if (isInternal === true)
+      throw new StartupError(
+        `the task type "${type}" is marked as internal, so no client could create one: omit isInternal`,
+      )
   }
   return [...found]
 }
@@ -61,7 +73,15 @@ async function findModules(folder: string): Promise<string[]> {
 async function withDeadline<Value>(file: string, loading: Promise<Value>, deadlineMs: number): Promise<Value> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`it did not load within ${deadlineMs / 1_000} s. Does a top-level await in ${file} never end? Move the work into run`)), deadlineMs)
+    timer = setTimeout(
+      () =>
+        reject(
+          new Error(
+            `it did not load within ${deadlineMs / 1_000} s. Does a top-level await in ${file} never end? Move the work into run`,
+          ),
+        ),
+      deadlineMs,
+    )
   })
   return Promise.race([loading, late]).finally(() => clearTimeout(timer))
 }

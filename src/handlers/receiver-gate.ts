@@ -78,7 +78,13 @@ export class ReceiverGate {
   readonly #receivers = new Map<string, Receiver>()
   #unproven = 0
 
-  constructor({ slots = 128, failuresToOpen = Infinity, firstPauseMs = 5_000, maxPauseMs = 1_800_000, now = () => performance.now() }: ReceiverGateOptions = {}) {
+  constructor({
+    slots = 128,
+    failuresToOpen = Infinity,
+    firstPauseMs = 5_000,
+    maxPauseMs = 1_800_000,
+    now = () => performance.now(),
+  }: ReceiverGateOptions = {}) {
     const part = (divisor: number) => Math.max(Math.floor(slots / divisor), 1)
     this.#breaker = { failuresToOpen, firstPauseMs, maxPauseMs }
     this.#bounds = { first: part(32), most: part(4), unproven: part(2) }
@@ -172,7 +178,12 @@ export class ReceiverGate {
 
   #learn(receiver: Receiver, hasFailed: boolean): void {
     if (!hasFailed) {
-      Object.assign(receiver, { successes: receiver.successes + 1, failures: 0, openUntil: null, pauseMs: this.#breaker.firstPauseMs })
+      Object.assign(receiver, {
+        successes: receiver.successes + 1,
+        failures: 0,
+        openUntil: null,
+        pauseMs: this.#breaker.firstPauseMs,
+      })
       return
     }
     receiver.successes = 0
@@ -191,7 +202,10 @@ export class ReceiverGate {
     // Spread, so that calls put back together do not return together.
     const spreadMs = waitedMs * Math.random()
     if (openUntil !== null && now < openUntil) {
-      return new PutBack(openUntil - now + spreadMs, `${name} failed the last ${failures} calls; it is called again after a pause`)
+      return new PutBack(
+        openUntil - now + spreadMs,
+        `${name} failed the last ${failures} calls; it is called again after a pause`,
+      )
     }
     return new PutBack(waitedMs + spreadMs, `calls to ${name} under way: ${running.size}; this one waits for its turn`)
   }

@@ -33,7 +33,11 @@ export const reportGenerate = defineTask({
         description: 'Start of the period; 24 hours before its end if omitted.',
       }),
       to: Type.Optional({ ...Instant, title: 'To', description: 'End of the period, exclusive; now if omitted.' }),
-      type: Type.Optional({ ...TaskType, title: 'Type', description: 'Only tasks of this type; all types if omitted.' }),
+      type: Type.Optional({
+        ...TaskType,
+        title: 'Type',
+        description: 'Only tasks of this type; all types if omitted.',
+      }),
     },
     { additionalProperties: false },
   ),
@@ -82,7 +86,10 @@ function sumOf(counts: readonly ReportedCount[], status?: Status): number {
   return counts.reduce((sum, row) => (status === undefined || row.status === status ? sum + row.count : sum), 0)
 }
 
-function groupByType(counts: readonly ReportedCount[], timings: readonly ReportedTimes[]): Static<typeof TypeFigures>[] {
+function groupByType(
+  counts: readonly ReportedCount[],
+  timings: readonly ReportedTimes[],
+): Static<typeof TypeFigures>[] {
   return [...new Set(counts.map((row) => row.type))].map((type) => {
     const ofType = counts.filter((row) => row.type === type)
     const times = timings.find((row) => row.type === type)

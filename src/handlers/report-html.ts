@@ -23,9 +23,15 @@ export function renderReport(report: Report): string {
 <h1>${total} ${total === 1 ? 'task' : 'tasks'}</h1>
 <p class="soft">Created from ${escape(period.from)} to ${escape(period.to)}. Generated ${escape(generatedAt)}.</p>
 <h2>Where they stand</h2>
-${renderBars(statuses.map(([label, count]) => ({ label, value: count, isBad: label === 'FAILED' })), 'tasks by status')}
+${renderBars(
+  statuses.map(([label, count]) => ({ label, value: count, isBad: label === 'FAILED' })),
+  'tasks by status',
+)}
 <h2>Types</h2>
-${renderBars(byType.map(({ type, total: count }) => ({ label: type, value: count, isBad: false })), 'tasks by type')}
+${renderBars(
+  byType.map(({ type, total: count }) => ({ label: type, value: count, isBad: false })),
+  'tasks by type',
+)}
 <table><thead><tr><th>type</th><th class="n">tasks</th><th class="n">completed</th><th class="n">failed</th><th class="n">run p50</th><th class="n">run p95</th><th class="n">wait p50</th><th class="n">wait p95</th></tr></thead><tbody>
 ${byType.map(renderType).join('\n')}
 </tbody></table>
@@ -36,7 +42,9 @@ ${failures.length === 0 ? '<p>None.</p>' : `<table><thead><tr><th>message</th><t
 }
 
 function renderType({ type, total, completed, failed, durationMs, waitMs }: Report['byType'][number]): string {
-  const times = [durationMs?.p50, durationMs?.p95, waitMs?.p50, waitMs?.p95].map((ms) => (ms === undefined ? '' : `${ms} ms`))
+  const times = [durationMs?.p50, durationMs?.p95, waitMs?.p50, waitMs?.p95].map((ms) =>
+    ms === undefined ? '' : `${ms} ms`,
+  )
   return `<tr><td>${escape(type)}</td>${[total, completed, failed, ...times].map((value) => `<td class="n">${value}</td>`).join('')}</tr>`
 }
 

@@ -16,7 +16,10 @@ export const TypeFigures = Type.Object(
     total: Count,
     completed: Count,
     failed: Count,
-    durationMs: { ...Durations, description: 'The time from start to end, of tasks that started and ended; null if there are none.' },
+    durationMs: {
+      ...Durations,
+      description: 'The time from start to end, of tasks that started and ended; null if there are none.',
+    },
     waitMs: { ...Durations, description: 'The time from when a task could start to its start; null if none started.' },
   },
   { additionalProperties: false },

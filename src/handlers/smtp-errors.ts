@@ -44,7 +44,8 @@ function isFinal({ responseCode, response = '', code, command = '' }: SmtpError,
   // the server announced.
   if (responseCode === undefined) return code === 'EENVELOPE' || code === 'EMESSAGE'
   if (responseCode < 500 || !ABOUT_THE_MESSAGE.includes(command)) return false
-  if (FIXABLE_CODES.includes(responseCode) || FIXABLE_ENHANCED.test(response) || RELAY_REFUSED.test(response)) return false
+  if (FIXABLE_CODES.includes(responseCode) || FIXABLE_ENHANCED.test(response) || RELAY_REFUSED.test(response))
+    return false
   if (command === 'RCPT TO' && responseCode === 552) return false
   return command !== 'MAIL FROM' || isOwnSender
 }

@@ -12,7 +12,16 @@ import { PermanentFailure } from '../definitions/outcome-errors.js'
 import { linkTo } from '../protocol/base-path.js'
 import { FILTERS, readTaskFilter, TaskFilter } from '../protocol/filter.js'
 import type { TaskId } from '../protocol/task.js'
-import { BYTE_ORDER_MARK, CSV_HEADING, exportPage, exportSlice, MAX_CELL_LENGTH, readExportScope, type ExportFormat, type ExportPage } from '../store/reads/export.js'
+import {
+  BYTE_ORDER_MARK,
+  CSV_HEADING,
+  exportPage,
+  exportSlice,
+  MAX_CELL_LENGTH,
+  readExportScope,
+  type ExportFormat,
+  type ExportPage,
+} from '../store/reads/export.js'
 
 /**
  * How many tasks a page examines: few at first, because their sizes are unknown, then twice the number that fitted, up
@@ -27,12 +36,26 @@ const PART_BYTES = 256 * 1024 * 1024
 
 const Payload = Type.Object(
   {
-    format: Type.Optional(Type.Enum(['csv', 'ndjson'], { default: 'csv', title: 'Format', description: 'A table, or one JSON object per line.' })),
+    format: Type.Optional(
+      Type.Enum(['csv', 'ndjson'], {
+        default: 'csv',
+        title: 'Format',
+        description: 'A table, or one JSON object per line.',
+      }),
+    ),
     byteOrderMark: Type.Optional(
-      Type.Boolean({ default: true, title: 'Byte order mark', description: 'Whether a CSV file begins with a byte order mark, so that Excel reads it as UTF-8. NDJSON never does.' }),
+      Type.Boolean({
+        default: true,
+        title: 'Byte order mark',
+        description:
+          'Whether a CSV file begins with a byte order mark, so that Excel reads it as UTF-8. NDJSON never does.',
+      }),
     ),
     ...TaskFilter.properties,
-    createdBefore: Type.Optional({ ...FILTERS.createdBefore.schema, description: 'created before this time; the start of the export if omitted' }),
+    createdBefore: Type.Optional({
+      ...FILTERS.createdBefore.schema,
+      description: 'created before this time; the start of the export if omitted',
+    }),
   },
   { additionalProperties: false },
 )
@@ -43,7 +66,9 @@ const Result = Type.Object({
   rows: Type.Integer(),
   bytes: Type.Integer(),
   sha256: Type.String(),
-  longCells: Type.Integer({ description: `The number of CSV cells with more than ${MAX_CELL_LENGTH} characters; 0 for NDJSON.` }),
+  longCells: Type.Integer({
+    description: `The number of CSV cells with more than ${MAX_CELL_LENGTH} characters; 0 for NDJSON.`,
+  }),
   note: Type.Optional(Type.String({ description: 'A remark for readers of the file.' })),
 })
 
@@ -61,14 +86,17 @@ interface Part {
 export const tasksExport = defineTask({
   type: 'tasks.export',
   title: 'Export tasks',
-  description: 'Writes the stored tasks that match a filter to a CSV or NDJSON file, in order of creation. Resumes after a crash.',
+  description:
+    'Writes the stored tasks that match a filter to a CSV or NDJSON file, in order of creation. Resumes after a crash.',
   payload: Payload,
   result: Result,
   checkPayload(payload) {
     const read = readTaskFilter(payload)
     return 'error' in read ? [read.error] : []
   },
-  progress: Type.Object({ rows: Type.Integer({ minimum: 0, description: 'Rows written so far; done and total count examined tasks.' }) }),
+  progress: Type.Object({
+    rows: Type.Integer({ minimum: 0, description: 'Rows written so far; done and total count examined tasks.' }),
+  }),
   // It moves many bytes: in a separate process it delays no other run, and its memory is limited.
   isolation: 'process',
   memoryLimitMb: 64,
@@ -82,7 +110,7 @@ export const tasksExport = defineTask({
     let rows = 0
     let walked = 0
     let longCells = 0
-    for (let afterId: TaskId | null = null, isLast = false; !isLast; ) {
+    for (let afterId: TaskId | null = null, isLast = false; !isLast;) {
       const name = `part-${String(parts.length + 1).padStart(5, '0')}`
       const [startId, before] = [afterId, { walked, rows }]
       const report = (part: Pick<Part, 'walked' | 'rows'>) => {
@@ -101,7 +129,14 @@ export const tasksExport = defineTask({
     // Recorded before the parts are deleted: a later attempt has nothing left to join.
     const whole = await context.once('file', () => joinParts(parts, file, headOf(format, byteOrderMark), context))
     for (const name of parts) await context.removeArtifact(name)
-    return { file, download: linkTo(`/api/tasks/${context.taskId}/artifacts/${file}`), rows, ...whole, longCells, ...noteOf(longCells) }
+    return {
+      file,
+      download: linkTo(`/api/tasks/${context.taskId}/artifacts/${file}`),
+      rows,
+      ...whole,
+      longCells,
+      ...noteOf(longCells),
+    }
   },
 })
 
@@ -120,10 +155,17 @@ function headOf(format: ExportFormat, hasByteOrderMark: boolean): { head: string
 
 function noteOf(longCells: number): { note?: string } {
   if (longCells === 0) return {}
-  return { note: `${longCells} ${longCells === 1 ? 'cell has' : 'cells have'} more than ${MAX_CELL_LENGTH} characters: Excel cuts them off there. For programs, export as ndjson.` }
+  return {
+    note: `${longCells} ${longCells === 1 ? 'cell has' : 'cells have'} more than ${MAX_CELL_LENGTH} characters: Excel cuts them off there. For programs, export as ndjson.`,
+  }
 }
 
-async function joinParts(parts: readonly string[], file: string, { head, mediaType }: ReturnType<typeof headOf>, { artifact, readArtifact }: TaskContext): Promise<{ bytes: number; sha256: string }> {
+async function joinParts(
+  parts: readonly string[],
+  file: string,
+  { head, mediaType }: ReturnType<typeof headOf>,
+  { artifact, readArtifact }: TaskContext,
+): Promise<{ bytes: number; sha256: string }> {
   const hash = createHash('sha256')
   let bytes = 0
   async function* whole() {
@@ -177,8 +219,13 @@ async function writePart(
   return { rows, walked, longCells, lastId }
 }
 
-async function* chunksOf({ lines, large }: ExportPage, format: ExportFormat, { principal, db }: Pick<TaskContext, 'principal' | 'db'>): AsyncGenerator<Buffer> {
+async function* chunksOf(
+  { lines, large }: ExportPage,
+  format: ExportFormat,
+  { principal, db }: Pick<TaskContext, 'principal' | 'db'>,
+): AsyncGenerator<Buffer> {
   if (lines !== null) yield Buffer.from(lines)
   if (large === null) return
-  for (let from = 0; from < large.length; from += SLICE_LENGTH) yield Buffer.from(await exportSlice(principal, db, large, format, from, SLICE_LENGTH))
+  for (let from = 0; from < large.length; from += SLICE_LENGTH)
+    yield Buffer.from(await exportSlice(principal, db, large, format, from, SLICE_LENGTH))
 }

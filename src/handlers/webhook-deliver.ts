@@ -65,13 +65,20 @@ export function createWebhookDeliver(options: WebhookOptions) {
   return defineTask({
     type: 'webhook.deliver',
     title: 'Send a callback',
-    description: 'Sends a signed POST when a task has ended. Created only by the server, for tasks with a callbackUrl; retried for three days.',
+    description:
+      'Sends a signed POST when a task has ended. Created only by the server, for tasks with a callbackUrl; retried for three days.',
     isInternal: true,
     concurrency: slots,
     payload: Type.Object(
       {
         taskId: { ...TaskId, title: 'Task', description: 'The task that has ended.' },
-        url: Type.String({ maxLength: 2_000, pattern: '^https?://', title: 'URL', description: 'The address that receives the message.', examples: ['https://example.com/hook'] }),
+        url: Type.String({
+          maxLength: 2_000,
+          pattern: '^https?://',
+          title: 'URL',
+          description: 'The address that receives the message.',
+          examples: ['https://example.com/hook'],
+        }),
       },
       { additionalProperties: false },
     ),
@@ -91,7 +98,11 @@ export function createWebhookDeliver(options: WebhookOptions) {
           const headers = await sign(db, messageId, body)
           // Redirects are not followed: the message is only for the receiver that was named. The body of the answer is
           // not read.
-          return sendGuarded({ method: 'POST', url, headers, body, timeoutMs, maxBytes: 'none', isWanted: () => true }, guard, signal)
+          return sendGuarded(
+            { method: 'POST', url, headers, body, timeoutMs, maxBytes: 'none', isWanted: () => true },
+            guard,
+            signal,
+          )
         },
       })
       if (status === 410) throw new PermanentFailure('the receiver accepts no more messages (410)')
@@ -118,7 +129,8 @@ export function createWebhookDeliver(options: WebhookOptions) {
 async function readMessage(principal: Principal, db: Database, taskId: TaskId, url: string): Promise<CallbackMessage> {
   const [task] = await readTasks(principal, db, [taskId])
   if (task === undefined) throw new PermanentFailure(`the task ${taskId} no longer exists`)
-  if (task.callbackUrl !== url) throw new PermanentFailure(`the task ${taskId} does not have this URL as its callbackUrl`)
+  if (task.callbackUrl !== url)
+    throw new PermanentFailure(`the task ${taskId} does not have this URL as its callbackUrl`)
   if (!isFinal(task.status)) throw new PermanentFailure(`the task ${taskId} has not ended: it is ${task.status}`)
   return { type: `task.${task.status.toLowerCase()}`, timestamp: task.finishedAt, taskId, url, data: task }
 }

@@ -22,7 +22,11 @@ export interface FanOut {
  * @param visit must not throw
  * @param onVisited called when every member has been visited since the latest change; must not throw
  */
-export function createFanOut<Member>(members: ReadonlySet<Member>, visit: (member: Member) => void, onVisited: () => void): FanOut {
+export function createFanOut<Member>(
+  members: ReadonlySet<Member>,
+  visit: (member: Member) => void,
+  onVisited: () => void,
+): FanOut {
   let isUnderWay = false
   let isChanged = false
 

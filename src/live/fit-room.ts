@@ -35,7 +35,10 @@ export class FitRoom {
   readonly #notices: Notices
   readonly #log: Log
   readonly #watchers = new Set<OnFit>()
-  readonly #listener = { onNotices: (notices: readonly Notice[]) => this.#hear(notices), onGap: () => void (this.#nextCheckAtMs = 0) }
+  readonly #listener = {
+    onNotices: (notices: readonly Notice[]) => this.#hear(notices),
+    onGap: () => void (this.#nextCheckAtMs = 0),
+  }
   readonly #heard: Promise<void>
   readonly #pace = new PollPace()
   #unsure = new Set<TaskId>()
@@ -47,7 +50,13 @@ export class FitRoom {
   #isStopped = false
   #leftAtMs = performance.now()
 
-  constructor(tenant: string, filter: TaskFilter, reads: Pick<ListReads, 'find' | 'readRows'>, notices: Notices, log: Log) {
+  constructor(
+    tenant: string,
+    filter: TaskFilter,
+    reads: Pick<ListReads, 'find' | 'readRows'>,
+    notices: Notices,
+    log: Log,
+  ) {
     this.tenant = tenant
     this.filter = filter
     this.#reads = reads
@@ -113,7 +122,8 @@ export class FitRoom {
     const ids = [...this.#unsure]
     this.#unsure = new Set()
     try {
-      if (!this.#isStopped) for (const { task } of await this.#reads.readRows(this.filter, ids)) this.#tell(task.id, task.version)
+      if (!this.#isStopped)
+        for (const { task } of await this.#reads.readRows(this.filter, ids)) this.#tell(task.id, task.version)
     } catch (error) {
       for (const id of ids) this.#unsure.add(id)
       this.#warn(error)
@@ -151,7 +161,8 @@ export class FitRoom {
     while (listed.length < MAX_LISTED) {
       const { found, next } = await this.#reads.find(this.filter, { limit: PAGE_SIZE, position })
       listed.push(...found)
-      const isKnownFromHere = this.filter.status === undefined && (this.#seen === undefined || found.some(({ id }) => this.#seen?.has(id)))
+      const isKnownFromHere =
+        this.filter.status === undefined && (this.#seen === undefined || found.some(({ id }) => this.#seen?.has(id)))
       if (next === null || isKnownFromHere) break
       position = next
     }
@@ -159,7 +170,8 @@ export class FitRoom {
   }
 
   #warn(error: unknown): void {
-    if (!this.#isWarned) this.#log.warn({ err: error, filter: this.filter }, 'could not read the tasks that match a filter')
+    if (!this.#isWarned)
+      this.#log.warn({ err: error, filter: this.filter }, 'could not read the tasks that match a filter')
     this.#isWarned = true
   }
 }

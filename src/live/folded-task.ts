@@ -7,7 +7,15 @@
 import { fold } from '../protocol/fold.js'
 import type { ProgressMessage, SnapshotMessage } from '../protocol/stream.js'
 import type { Task } from '../protocol/task.js'
-import { findInRange, isTransition, toFrame, type EventFrame, type Frame, type TransitionRange, type TransitionFrame } from './frame.js'
+import {
+  findInRange,
+  isTransition,
+  toFrame,
+  type EventFrame,
+  type Frame,
+  type TransitionRange,
+  type TransitionFrame,
+} from './frame.js'
 import type { HeldFrames } from './held-frames.js'
 
 /** Transitions kept in memory, for streams that resume or fell slightly behind. */
@@ -165,5 +173,7 @@ function toSnapshot(task: Task): SnapshotMessage {
 
 /** The progress of a running task, as the message that reported it. */
 export function progressOf({ id, status, version, attempt, progress }: Task): ProgressMessage | undefined {
-  return status === 'PROCESSING' && progress ? { type: 'progress', taskId: id, status, version, attempt, progress } : undefined
+  return status === 'PROCESSING' && progress
+    ? { type: 'progress', taskId: id, status, version, attempt, progress }
+    : undefined
 }

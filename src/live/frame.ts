@@ -13,7 +13,10 @@ export type EventFrame = TransitionFrame | Frame<ProgressMessage>
 export type TransitionRange = readonly TransitionFrame[]
 
 /** `json` is the text of the message, if it already exists. */
-export function toFrame<Message extends StreamMessage>(message: Message, json = JSON.stringify(message)): Frame<Message> {
+export function toFrame<Message extends StreamMessage>(
+  message: Message,
+  json = JSON.stringify(message),
+): Frame<Message> {
   return { message, json, bytes: Buffer.byteLength(json) }
 }
 

@@ -122,7 +122,13 @@ function keyOfRoom(tenant: string, id: TaskId): RoomKey {
 export async function startHub(deps: HubDeps): Promise<Hub> {
   const { log, positionCheckMs = 2_000, maxStuckMs = MAX_UNREAD_MS } = deps
   const rooms = new Map<RoomKey, Room>()
-  const check = createPositionCheck({ rooms: () => rooms.values(), readVersions: deps.readVersions, load: loadOrLog, drop, log })
+  const check = createPositionCheck({
+    rooms: () => rooms.values(),
+    readVersions: deps.readVersions,
+    load: loadOrLog,
+    drop,
+    log,
+  })
   const board = createNoticeBoard(() => subscription, log)
   const subscription = await deps.events.listen({
     onEvent(event, json) {
@@ -165,7 +171,10 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
    */
   async function subscribe(id: TaskId): Promise<void> {
     const acknowledged = subscription.subscribe(id).catch((error: unknown) => {
-      log.warn({ err: error, taskId: id }, 'the broker did not acknowledge a subscription; polling PostgreSQL more often')
+      log.warn(
+        { err: error, taskId: id },
+        'the broker did not acknowledge a subscription; polling PostgreSQL more often',
+      )
     })
     if (!subscription.isUp()) return
     await settlesWithin(acknowledged, ACKNOWLEDGE_DEADLINE_MS)
@@ -187,7 +196,9 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
   }
 
   function loadOrLog(room: Room): Promise<unknown> {
-    return load(room).catch((error: unknown) => log.warn({ err: error, taskId: room.id }, 'could not read a watched task'))
+    return load(room).catch((error: unknown) =>
+      log.warn({ err: error, taskId: room.id }, 'could not read a watched task'),
+    )
   }
 
   function drop(room: Room, code: number, reason: string): void {

@@ -38,7 +38,10 @@ export interface ListReads {
   /**
    * The matching tasks, newest first, without their rows; `next` is where the next page begins, null if there is none.
    */
-  find(filter: TaskFilter, options: { limit: number; position?: ListPosition | undefined }): Promise<{ found: FoundRow[]; next: ListPosition | null }>
+  find(
+    filter: TaskFilter,
+    options: { limit: number; position?: ListPosition | undefined },
+  ): Promise<{ found: FoundRow[]; next: ListPosition | null }>
   /** The rows of those of these tasks that match. */
   readRows(filter: TaskFilter, ids: readonly TaskId[]): Promise<ListedRow[]>
   /** How many tasks match, whatever their status. */
@@ -61,7 +64,10 @@ export function fitsNotice(tenant: string, filter: TaskFilter, notice: Notice): 
 /** The order of a list, for rows, positions and notices. */
 export function compareIn(filter: TaskFilter): (a: ListPosition, b: ListPosition) => number {
   const compare = compareRows(filter)
-  const timed = ({ id, createdAt }: ListPosition) => ({ id, createdAt: createdAt === undefined ? '' : toInstant(createdAt) })
+  const timed = ({ id, createdAt }: ListPosition) => ({
+    id,
+    createdAt: createdAt === undefined ? '' : toInstant(createdAt),
+  })
   return (a, b) => compare(timed(a), timed(b))
 }
 

@@ -66,8 +66,15 @@ export class ListRoom {
   readonly #window: ListWindow
   readonly #compare: (a: ListPosition, b: ListPosition) => number
   readonly #streams = new Set<ListStream>()
-  readonly #fanOut = createFanOut(this.#streams, (stream) => stream.advance(), () => {})
-  readonly #listener = { onNotices: (notices: readonly Notice[]) => this.#hear(notices), onGap: () => this.#findAgain() }
+  readonly #fanOut = createFanOut(
+    this.#streams,
+    (stream) => stream.advance(),
+    () => {},
+  )
+  readonly #listener = {
+    onNotices: (notices: readonly Notice[]) => this.#hear(notices),
+    onGap: () => this.#findAgain(),
+  }
   readonly #pace = new PollPace()
   #stale = new Set<TaskId>()
   #heardMeanwhile = new Set<TaskId>()
@@ -135,7 +142,11 @@ export class ListRoom {
   tick(): void {
     for (const stream of this.#streams) stream.closeIfStuck(this.#deps.maxStuckMs)
     if (this.#ready === undefined || this.#isReading) return
-    if (performance.now() >= this.#nextCheckAtMs || (!this.#deps.notices.isUp() && performance.now() >= this.#nextCheckAtMs - (CHECK_MS - DOWN_CHECK_MS))) this.#findAgain()
+    if (
+      performance.now() >= this.#nextCheckAtMs ||
+      (!this.#deps.notices.isUp() && performance.now() >= this.#nextCheckAtMs - (CHECK_MS - DOWN_CHECK_MS))
+    )
+      this.#findAgain()
   }
 
   close(code: number, reason: () => string): void {
@@ -150,9 +161,18 @@ export class ListRoom {
     if (this.#whole?.message.revision === this.revision) return this.#whole
     const rows = this.#window.rows()
     const rest = { nextCursor: this.#nextCursor(), newer: this.#newer, counts: this.#counts() }
-    const message: ListMessage = { type: 'list', list: this.name, revision: this.revision, items: rows.map(({ task }) => task), ...rest }
+    const message: ListMessage = {
+      type: 'list',
+      list: this.name,
+      revision: this.revision,
+      items: rows.map(({ task }) => task),
+      ...rest,
+    }
     const head = JSON.stringify({ type: 'list', list: this.name, revision: this.revision })
-    this.#whole = toListFrame(message, `${head.slice(0, -1)},"items":${joinRows(rows)},${JSON.stringify(rest).slice(1)}`)
+    this.#whole = toListFrame(
+      message,
+      `${head.slice(0, -1)},"items":${joinRows(rows)},${JSON.stringify(rest).slice(1)}`,
+    )
     return this.#whole
   }
 
@@ -173,7 +193,8 @@ export class ListRoom {
       const { taskId, version, isProgress = false } = notice
       if (this.#isReading) this.#heardMeanwhile.add(taskId)
       const known = this.#window.task(taskId)
-      if (known !== undefined ? isProgress || version > known.version : !isProgress && this.#mayComeIn(notice)) this.#stale.add(taskId)
+      if (known !== undefined ? isProgress || version > known.version : !isProgress && this.#mayComeIn(notice))
+        this.#stale.add(taskId)
     }
     if (this.#heardMeanwhile.size > MAX_REMEMBERED || this.#stale.size > MAX_REMEMBERED) this.#isWholeStale = true
     this.#scheduleIfStale()
@@ -183,7 +204,9 @@ export class ListRoom {
     if (fitsNotice(this.tenant, this.query.filter, notice) === false) return false
     // A task ahead of the window does not enter it, but is counted.
     if (this.query.before !== undefined) this.#isWholeStale = true
-    return notice.facts === undefined || this.#window.hasPlaceFor({ id: notice.taskId, createdAt: notice.facts.createdAt })
+    return (
+      notice.facts === undefined || this.#window.hasPlaceFor({ id: notice.taskId, createdAt: notice.facts.createdAt })
+    )
   }
 
   #findAgain(): void {
@@ -210,7 +233,8 @@ export class ListRoom {
       await this.#read()
       this.#isWarned = false
     } catch (error) {
-      if (!this.#isWarned) this.#deps.log.warn({ err: error, filter: this.query.filter }, 'could not read a watched list')
+      if (!this.#isWarned)
+        this.#deps.log.warn({ err: error, filter: this.query.filter }, 'could not read a watched list')
       this.#isWarned = true
       this.#nextCheckAtMs = performance.now() + DOWN_CHECK_MS
     }
@@ -227,7 +251,8 @@ export class ListRoom {
       this.#stale = new Set()
       // More rows than the window has: reading the window again is cheaper.
       if (this.#isWholeStale || stale.length > this.#window.limit) await this.#readWhole()
-      else if (stale.length > 0 && this.#window.merge(stale, await this.#deps.reads.readRows(this.query.filter, stale))) await this.#readWhole()
+      else if (stale.length > 0 && this.#window.merge(stale, await this.#deps.reads.readRows(this.query.filter, stale)))
+        await this.#readWhole()
     } catch (error) {
       this.#isWholeStale = true
       throw error
@@ -248,7 +273,11 @@ export class ListRoom {
     const window = found.slice(0, limit)
     const unknown = this.#window.unknownOf(window)
     const last = window.at(-1)
-    this.#window.replace(window, unknown.length > 0 ? await reads.readRows(filter, unknown) : [], found.length > limit && last ? last : next)
+    this.#window.replace(
+      window,
+      unknown.length > 0 ? await reads.readRows(filter, unknown) : [],
+      found.length > limit && last ? last : next,
+    )
     if (before !== undefined) this.#newer = await this.#countNewer(before)
     const nowMs = performance.now()
     this.#nextCheckAtMs = nowMs + this.#pace.pauseAfter(nowMs - beganAtMs, CHECK_MS * (0.9 + Math.random() * 0.2))
@@ -294,9 +323,16 @@ export class ListRoom {
     this.#toldAtMs = performance.now()
     this.revision += 1
     const head = { type: 'change', list: this.name, revision: this.revision } as const
-    const message: ListChangeMessage = { ...head, ...(upsert.length > 0 && { upsert: upsert.map(({ task }) => task) }), ...rest }
+    const message: ListChangeMessage = {
+      ...head,
+      ...(upsert.length > 0 && { upsert: upsert.map(({ task }) => task) }),
+      ...rest,
+    }
     const json = JSON.stringify({ ...head, ...rest })
-    this.#recent = [...this.#recent, toListFrame(message, upsert.length > 0 ? `${json.slice(0, -1)},"upsert":${joinRows(upsert)}}` : json)].slice(-MAX_RECENT_CHANGES)
+    this.#recent = [
+      ...this.#recent,
+      toListFrame(message, upsert.length > 0 ? `${json.slice(0, -1)},"upsert":${joinRows(upsert)}}` : json),
+    ].slice(-MAX_RECENT_CHANGES)
     this.#fanOut.visitAll()
   }
 }

@@ -68,7 +68,8 @@ export class ListStream implements TaskStream {
     if (this.#stuck === undefined) return
     const bytes = this.#sink.bufferedBytes()
     if (bytes < this.#stuck.bytes) this.#stuck = { sinceMs: performance.now(), bytes }
-    else if (performance.now() - this.#stuck.sinceMs > maxStuckMs) this.close(CLOSE_CODES.tooSlow, `the client read nothing for ${maxStuckMs} ms`)
+    else if (performance.now() - this.#stuck.sinceMs > maxStuckMs)
+      this.close(CLOSE_CODES.tooSlow, `the client read nothing for ${maxStuckMs} ms`)
   }
 
   close(code: number, reason: string): void {

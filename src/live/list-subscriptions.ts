@@ -44,7 +44,8 @@ export class ListSubscriptions {
 
   async subscribe(id: string, query: ListQuery): Promise<void> {
     const { principal, lists, answer } = this.#deps
-    const refuse = (code: 'too_many_lists' | 'overloaded' | 'unavailable', detail: string) => answer({ type: 'refused', id, code, detail })
+    const refuse = (code: 'too_many_lists' | 'overloaded' | 'unavailable', detail: string) =>
+      answer({ type: 'refused', id, code, detail })
     if (this.size >= MAX_LISTS) return refuse('too_many_lists', `A connection can follow at most ${MAX_LISTS} lists.`)
     const subscription: Subscription = {}
     this.#subscriptions.set(id, subscription)
@@ -54,7 +55,8 @@ export class ListSubscriptions {
     } catch (error) {
       if (this.#subscriptions.get(id) !== subscription) return
       this.#subscriptions.delete(id)
-      if (error instanceof ListsFullError) refuse('overloaded', 'The server has reached its limit of watched lists. Try again later.')
+      if (error instanceof ListsFullError)
+        refuse('overloaded', 'The server has reached its limit of watched lists. Try again later.')
       else refuse('unavailable', 'The list could not be read. Try again.')
     }
   }

@@ -21,7 +21,10 @@ export class ListTally {
   readonly #notices: Notices
   readonly #log: Log
   readonly #watchers = new Set<() => void>()
-  readonly #listener = { onNotices: (notices: readonly Notice[]) => this.#hear(notices), onGap: () => void (this.#isStale = true) }
+  readonly #listener = {
+    onNotices: (notices: readonly Notice[]) => this.#hear(notices),
+    onGap: () => void (this.#isStale = true),
+  }
   readonly #pace = new PollPace()
   #isStale = true
   #isCounting = false
@@ -64,7 +67,9 @@ export class ListTally {
   }
 
   #hear(notices: readonly Notice[]): void {
-    this.#isStale ||= notices.some((notice) => notice.isProgress !== true && fitsNotice(this.#tenant, this.#filter, notice) !== false)
+    this.#isStale ||= notices.some(
+      (notice) => notice.isProgress !== true && fitsNotice(this.#tenant, this.#filter, notice) !== false,
+    )
   }
 
   async #count(): Promise<void> {

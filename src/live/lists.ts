@@ -81,10 +81,18 @@ export function startLists(deps: ListsDeps): Lists {
     const known = rooms.get(key)
     if (known !== undefined) return known
     const rows = [...rooms.values()].reduce((sum, room) => sum + room.query.limit, 0)
-    if (isStopped || rooms.size >= maxRooms || rows + query.limit > maxRows) throw new ListsFullError(`${rooms.size} lists with ${rows} rows are watched`)
+    if (isStopped || rooms.size >= maxRooms || rows + query.limit > maxRows)
+      throw new ListsFullError(`${rooms.size} lists with ${rows} rows are watched`)
     nameCount += 1
     const reads = readsFor(serviceOf(tenant, 'lists'), {})
-    const room = new ListRoom(`list-${nameCount}`, tenant, query, { reads, notices, log, maxStuckMs, encodeCursor, watchCounts: (onCounts) => watchCounts(tenant, query.filter, reads, onCounts) })
+    const room = new ListRoom(`list-${nameCount}`, tenant, query, {
+      reads,
+      notices,
+      log,
+      maxStuckMs,
+      encodeCursor,
+      watchCounts: (onCounts) => watchCounts(tenant, query.filter, reads, onCounts),
+    })
     rooms.set(key, room)
     return room
   }
@@ -155,4 +163,3 @@ export function startLists(deps: ListsDeps): Lists {
     counts: () => ({ lists: rooms.size, rows: [...rooms.values()].reduce((sum, room) => sum + room.size, 0) }),
   }
 }
-

@@ -37,9 +37,14 @@ export function createNoticeBoard(subscription: () => EventSubscription, log: Lo
   let acknowledged: Promise<void> | undefined
 
   async function subscribe(): Promise<void> {
-    const answered = subscription().subscribeNotices().catch((error: unknown) => {
-      log.warn({ err: error }, 'the broker did not acknowledge the subscription of lists; polling PostgreSQL more often')
-    })
+    const answered = subscription()
+      .subscribeNotices()
+      .catch((error: unknown) => {
+        log.warn(
+          { err: error },
+          'the broker did not acknowledge the subscription of lists; polling PostgreSQL more often',
+        )
+      })
     if (!subscription().isUp()) return
     await settlesWithin(answered, ACKNOWLEDGE_DEADLINE_MS)
   }

@@ -85,7 +85,11 @@ export interface Room {
 export function createRoom(principal: Principal, id: TaskId, deps: RoomDeps): Room {
   const streams = new Set<RoomStream>()
   const ended: (() => void)[] = []
-  const fanOut = createFanOut(streams, (stream) => stream.advance(), () => deps.closer.add(ended.splice(0)))
+  const fanOut = createFanOut(
+    streams,
+    (stream) => stream.advance(),
+    () => deps.closer.add(ended.splice(0)),
+  )
   const logs = createLogTail({ read: readLatestLogs, onChange: fanOut.visitAll })
   const known = createFoldedTask(onChange, deps.frames)
   const reads = new Map<number, Promise<TransitionRange>>()
@@ -218,7 +222,14 @@ export function createRoom(principal: Principal, id: TaskId, deps: RoomDeps): Ro
   }
 
   function attach({ since, logs: wantsLogs = false }: Position, sink: Sink): RoomStream {
-    const stream = createTaskStream(source, { since, logs: wantsLogs, sink, maxStuckMs: deps.maxStuckMs, onEnd: () => leave(stream), onFailure })
+    const stream = createTaskStream(source, {
+      since,
+      logs: wantsLogs,
+      sink,
+      maxStuckMs: deps.maxStuckMs,
+      onEnd: () => leave(stream),
+      onFailure,
+    })
     streams.add(stream)
     hasWishForLogs ||= wantsLogs
     if (wantsLogs) logs.want()

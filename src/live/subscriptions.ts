@@ -85,7 +85,8 @@ export function createSubscriptions({ principal, hub, lists, sink, answer, onIdl
   let isOver = false
   let isFollowing = false
 
-  const refuse = (id: string, code: RefusedAnswer['code'], detail: string) => answer({ type: 'refused', id, code, detail })
+  const refuse = (id: string, code: RefusedAnswer['code'], detail: string) =>
+    answer({ type: 'refused', id, code, detail })
 
   async function subscribe({ id, selection, since = {} }: SubscribeRequest): Promise<void> {
     if (isRefused(id)) return
@@ -96,7 +97,11 @@ export function createSubscriptions({ principal, hub, lists, sink, answer, onIdl
       if (isOver || subscriptions.get(id) !== subscription) return
       if (followed.size + ids.length > MAX_FOLLOWED_TASKS) {
         forget(subscription)
-        return refuse(id, 'too_many_tasks', `A socket can follow at most ${MAX_FOLLOWED_TASKS} tasks; this request would make it ${followed.size + ids.length}.`)
+        return refuse(
+          id,
+          'too_many_tasks',
+          `A socket can follow at most ${MAX_FOLLOWED_TASKS} tasks; this request would make it ${followed.size + ids.length}.`,
+        )
       }
       answer({ type: 'subscribed', id, tasks: ids.length, ...(missing && { missing }) })
       isFollowing = true
@@ -108,7 +113,8 @@ export function createSubscriptions({ principal, hub, lists, sink, answer, onIdl
     } catch (error) {
       if (isOver || subscriptions.get(id) !== subscription) return
       forget(subscription)
-      if (error instanceof ListsFullError) refuse(id, 'overloaded', 'The server has reached its limit of watched filters. Try again later.')
+      if (error instanceof ListsFullError)
+        refuse(id, 'overloaded', 'The server has reached its limit of watched filters. Try again later.')
       else refuse(id, 'unavailable', 'The tasks could not be read. Try again.')
     }
   }
@@ -126,7 +132,10 @@ export function createSubscriptions({ principal, hub, lists, sink, answer, onIdl
     subscription.watch?.stop()
   }
 
-  async function findFirst(subscription: Subscription, selection: Selection): Promise<{ ids: TaskId[]; missing?: TaskId[] }> {
+  async function findFirst(
+    subscription: Subscription,
+    selection: Selection,
+  ): Promise<{ ids: TaskId[]; missing?: TaskId[] }> {
     if ('ids' in selection) return findTasks(selection.ids)
     if (subscription.filter !== undefined) return firstTasks(subscription, selection)
     return { ids: (await lists.find(principal, selection, MAX_BATCH_TASKS)).map(({ id }) => id) }
@@ -138,7 +147,10 @@ export function createSubscriptions({ principal, hub, lists, sink, answer, onIdl
     return { ids: wanted.filter((_, index) => isFound[index]), missing: wanted.filter((_, index) => !isFound[index]) }
   }
 
-  async function firstTasks(subscription: Subscription, filter: TaskFilter): Promise<{ ids: TaskId[]; missing?: never }> {
+  async function firstTasks(
+    subscription: Subscription,
+    filter: TaskFilter,
+  ): Promise<{ ids: TaskId[]; missing?: never }> {
     const watch = await lists.watchFits(principal, filter, (id, version) => comeToFit(subscription, id, version))
     subscription.watch = watch
     // The subscription ended meanwhile.
@@ -155,7 +167,8 @@ export function createSubscriptions({ principal, hub, lists, sink, answer, onIdl
     if (known !== undefined) return void known.subscriptions.add(subscription)
     if (version <= (told.get(id) ?? 0)) return
     subscription.waiting.set(id, version)
-    if (subscription.waiting.size > MAX_REMEMBERED) return closeAll(CLOSE_CODES.overload, 'more tasks match than one connection can follow')
+    if (subscription.waiting.size > MAX_REMEMBERED)
+      return closeAll(CLOSE_CODES.overload, 'more tasks match than one connection can follow')
     followWaiting(subscription)
   }
 
@@ -191,14 +204,19 @@ export function createSubscriptions({ principal, hub, lists, sink, answer, onIdl
     }
     const entry: Followed = { stream: undefined, subscriptions: new Set([subscription]) }
     followed.set(id, entry)
-    const stream = hub.attach(principal, id, { since }, {
-      send(json, message) {
-        sink.send(json, message)
-        if (message) letGo(id, entry, message)
+    const stream = hub.attach(
+      principal,
+      id,
+      { since },
+      {
+        send(json, message) {
+          sink.send(json, message)
+          if (message) letGo(id, entry, message)
+        },
+        bufferedBytes: () => sink.bufferedBytes(),
+        close: (code, reason) => onClosed(id, entry, code, reason),
       },
-      bufferedBytes: () => sink.bufferedBytes(),
-      close: (code, reason) => onClosed(id, entry, code, reason),
-    })
+    )
     entry.stream = stream
     // The stream may already be over: the task has ended, or no longer matches.
     if (followed.get(id) !== entry) stream.stop()

@@ -92,7 +92,10 @@ export interface StreamOptions {
   onFailure(error: unknown): void
 }
 
-export function createTaskStream(room: StreamSource, { since, logs, sink, maxStuckMs, onEnd, onFailure }: StreamOptions): RoomStream {
+export function createTaskStream(
+  room: StreamSource,
+  { since, logs, sink, maxStuckMs, onEnd, onFailure }: StreamOptions,
+): RoomStream {
   let cursor: number | undefined
   let logCursor = 0
   let page: TransitionRange = []
@@ -147,7 +150,8 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
 
   function sendSnapshot(task: Task, mark: { reset?: true } = {}): 'sent' | 'wait' | 'read' {
     const frame = room.snapshot()
-    if (frame === undefined) return sink.bufferedBytes() >= LOW_WATER_BYTES ? waitForRoom() : readFirst(room.readSnapshot())
+    if (frame === undefined)
+      return sink.bufferedBytes() >= LOW_WATER_BYTES ? waitForRoom() : readFirst(room.readSnapshot())
     if (!offer(mark.reset ? toFrame({ ...frame.message, ...mark }) : frame)) return 'wait'
     cursor = task.version
     progressSent = room.progress
@@ -259,7 +263,8 @@ export function createTaskStream(room: StreamSource, { since, logs, sink, maxStu
     if (stuck === undefined) return
     const bytes = sink.bufferedBytes()
     if (bytes < stuck.bytes) stuck = { sinceMs: performance.now(), bytes }
-    else if (performance.now() - stuck.sinceMs > maxStuckMs) close(CLOSE_CODES.tooSlow, `the client read nothing for ${maxStuckMs} ms`)
+    else if (performance.now() - stuck.sinceMs > maxStuckMs)
+      close(CLOSE_CODES.tooSlow, `the client read nothing for ${maxStuckMs} ms`)
   }
 
   return { advance, drained: advance, close, stop, closeIfStuck }

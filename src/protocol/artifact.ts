@@ -36,7 +36,10 @@ export const CreateLink = Type.Object(
   { expiresInSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_LINK_SECONDS, default: 3_600 })) },
   { additionalProperties: false },
 )
-export const Link = Type.Object({ url: Type.String({ description: 'a path on this server that anyone may read until it expires' }), expiresAt: Instant })
+export const Link = Type.Object({
+  url: Type.String({ description: 'a path on this server that anyone may read until it expires' }),
+  expiresAt: Instant,
+})
 export type Link = Static<typeof Link>
 
 export const LinkQuery = Type.Object({
@@ -45,6 +48,15 @@ export const LinkQuery = Type.Object({
 })
 
 /** An uploaded file, to be named in the payload of a task. */
-export const Upload = Type.Object({ upload: TaskId, name: ArtifactName, mediaType: Type.String(), bytes: Type.Integer(), sha256: Type.String() })
+export const Upload = Type.Object({
+  upload: TaskId,
+  name: ArtifactName,
+  mediaType: Type.String(),
+  bytes: Type.Integer(),
+  sha256: Type.String(),
+})
 export type Upload = Static<typeof Upload>
-export const UploadQuery = Type.Object({ name: Type.Optional({ ...ArtifactName, default: 'upload' }) }, { additionalProperties: false })
+export const UploadQuery = Type.Object(
+  { name: Type.Optional({ ...ArtifactName, default: 'upload' }) },
+  { additionalProperties: false },
+)

@@ -39,7 +39,10 @@ interface Filter<Schema extends Type.TSchema> {
 
 const define = <Schema extends Type.TSchema>(filter: Filter<Schema>) => filter
 /** For filters on the facts that a notice has of its task, if it has them. */
-const byFacts = <Value>(test: (wanted: Value, facts: TaskFacts) => boolean) => (wanted: Value, { facts }: Notice) => facts && test(wanted, facts)
+const byFacts =
+  <Value>(test: (wanted: Value, facts: TaskFacts) => boolean) =>
+  (wanted: Value, { facts }: Notice) =>
+    facts && test(wanted, facts)
 const readId = (given: string) => ({ value: given.toLowerCase() })
 
 /**
@@ -49,7 +52,8 @@ const readId = (given: string) => ({ value: given.toLowerCase() })
 function readInstant(text: string): { value: string } | Omit<FieldError, 'pointer'> {
   const [, finer = ''] = /\.\d{3}(\d+)/.exec(text) ?? []
   const milliseconds = Date.parse(text) + (Number(finer) > 0 ? 1 : 0)
-  if (Number.isNaN(milliseconds)) return { detail: 'is not a valid time', fix: 'Send a time such as 2026-11-20T21:22:23Z.' }
+  if (Number.isNaN(milliseconds))
+    return { detail: 'is not a valid time', fix: 'Send a time such as 2026-11-20T21:22:23Z.' }
   return { value: new Date(Math.min(Math.max(milliseconds, EARLIEST_MS), LATEST_MS)).toISOString() }
 }
 
@@ -86,7 +90,12 @@ export const FILTERS = {
     read: readInstant,
   }),
   createdBefore: define({
-    schema: { ...Instant, title: 'Created before', examples: ['2026-11-21T00:00:00Z'], description: 'created before this time' },
+    schema: {
+      ...Instant,
+      title: 'Created before',
+      examples: ['2026-11-21T00:00:00Z'],
+      description: 'created before this time',
+    },
     fits: byFacts((wanted, { createdAt }) => Date.parse(createdAt) < Date.parse(wanted)),
     read: readInstant,
   }),
@@ -112,7 +121,8 @@ export const TaskFilter = Type.Object(properties, { additionalProperties: false 
 export type TaskFilter = Static<typeof TaskFilter>
 
 /** The filters that are set, each in the one form that the store and streams accept; or what is wrong with one. */
-export function readTaskFilter(given: { readonly [Name in FilterName]?: string | undefined }): { filter: TaskFilter } | { error: FieldError } {
+export function readTaskFilter(given: { readonly [Name in FilterName]?: string | undefined }):
+  { filter: TaskFilter } | { error: FieldError } {
   const filter: { [Name in FilterName]?: string } = {}
   for (const name of FILTER_NAMES) {
     const text = given[name]
@@ -124,7 +134,13 @@ export function readTaskFilter(given: { readonly [Name in FilterName]?: string |
   }
   const { createdAfter, createdBefore } = filter
   if (createdAfter !== undefined && createdBefore !== undefined && createdAfter >= createdBefore) {
-    return { error: { pointer: '/createdBefore', detail: 'must be later than createdAfter', fix: 'Swap the two, or omit one of them.' } }
+    return {
+      error: {
+        pointer: '/createdBefore',
+        detail: 'must be later than createdAfter',
+        fix: 'Swap the two, or omit one of them.',
+      },
+    }
   }
   return { filter: filter as TaskFilter }
 }

@@ -22,21 +22,50 @@ export { MAX_BATCH_BYTES, MAX_BATCH_TASKS, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_W
 /** The request to create a task. `{"title": "example task"}` alone is valid. */
 export const CreateTask = Type.Object(
   {
-    title: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_TITLE_LENGTH, description: 'for people; the type if omitted' })),
+    title: Type.Optional(
+      Type.String({ minLength: 1, maxLength: MAX_TITLE_LENGTH, description: 'for people; the type if omitted' }),
+    ),
     type: Type.Optional({ ...TaskType, description: 'one of GET /api/types; demo.sleep if omitted' }),
-    payload: Type.Optional(Type.Unknown({ description: 'the input of the handler; must match the schema of the type' })),
-    priority: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_PRIORITY, description: `${MAX_PRIORITY} first, 0 last; the type decides if omitted` })),
+    payload: Type.Optional(
+      Type.Unknown({ description: 'the input of the handler; must match the schema of the type' }),
+    ),
+    priority: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: MAX_PRIORITY,
+        description: `${MAX_PRIORITY} first, 0 last; the type decides if omitted`,
+      }),
+    ),
     tags: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: MAX_TAG_LENGTH }), { maxItems: MAX_TAGS })),
     runAt: Type.Optional({ ...Instant, description: 'the earliest start; not together with delayMs' }),
     delayMs: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: 366 * 86_400_000, description: 'milliseconds from now; not together with runAt' }),
+      Type.Integer({
+        minimum: 0,
+        maximum: 366 * 86_400_000,
+        description: 'milliseconds from now; not together with runAt',
+      }),
     ),
     expiresAt: Type.Optional({ ...Instant, description: 'a task that has not started by this time is EXPIRED' }),
-    queue: Type.Optional({ ...QueueName, description: 'selects the workers that run the task; the queue of the type if omitted' }),
+    queue: Type.Optional({
+      ...QueueName,
+      description: 'selects the workers that run the task; the queue of the type if omitted',
+    }),
     uniqueKey: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 200, description: 'while a task of this type with this key has not ended, that task is returned and no other is created' }),
+      Type.String({
+        minLength: 1,
+        maxLength: 200,
+        description:
+          'while a task of this type with this key has not ended, that task is returned and no other is created',
+      }),
     ),
-    callbackUrl: Type.Optional(Type.String({ maxLength: 2_000, pattern: '^https?://', examples: ['https://example.com/hook'], description: 'receives a signed POST when the task has ended' })),
+    callbackUrl: Type.Optional(
+      Type.String({
+        maxLength: 2_000,
+        pattern: '^https?://',
+        examples: ['https://example.com/hook'],
+        description: 'receives a signed POST when the task has ended',
+      }),
+    ),
   },
   // Without an example, tools generate one with every field, and so with runAt and delayMs together.
   { additionalProperties: false, examples: [{ title: 'example task' }] },
@@ -74,8 +103,17 @@ export type EditTask = Static<typeof EditTask>
 /** How to cancel a task. No body means the defaults. */
 export const CancelRequest = Type.Object(
   {
-    reason: Type.Optional(Type.String({ minLength: 1, maxLength: 500, pattern: NO_NUL, description: 'for people; stored with the transition' })),
-    children: Type.Optional(Type.Boolean({ default: false, description: 'also cancel the tasks that this one has created, recursively' })),
+    reason: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 500,
+        pattern: NO_NUL,
+        description: 'for people; stored with the transition',
+      }),
+    ),
+    children: Type.Optional(
+      Type.Boolean({ default: false, description: 'also cancel the tasks that this one has created, recursively' }),
+    ),
   },
   { additionalProperties: false },
 )
@@ -95,7 +133,10 @@ export const Attempt = Type.Object(
 )
 export type Attempt = Static<typeof Attempt>
 /** `nextAfter` is null on the last page. */
-export const AttemptList = Type.Object({ items: Type.Array(Attempt), nextAfter: Type.Union([Type.Integer(), Type.Null()]) })
+export const AttemptList = Type.Object({
+  items: Type.Array(Attempt),
+  nextAfter: Type.Union([Type.Integer(), Type.Null()]),
+})
 export type AttemptList = Static<typeof AttemptList>
 
 export const TaskParams = Type.Object({ id: TaskId })
@@ -127,11 +168,29 @@ export const SelectionQuery = Type.Object(
       }),
     ),
     list: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: MAX_LIST_ROWS, examples: [50], description: 'follow a list of this many of the newest matching tasks, instead of every single task; for streams' }),
+      Type.Integer({
+        minimum: 1,
+        maximum: MAX_LIST_ROWS,
+        examples: [50],
+        description:
+          'follow a list of this many of the newest matching tasks, instead of every single task; for streams',
+      }),
     ),
     ...TaskFilter.properties,
-    since: Type.Optional(Type.String({ pattern: POSITIONS_PATTERN, examples: ['3,0'], description: 'with ids: the version that the client holds of each, in the order of the ids; 0 for none' })),
-    cursor: Type.Optional(Type.String({ maxLength: MAX_CURSOR_LENGTH, examples: ['MjAyNi0xMS0yMFQyMToyMjoyMy40NTZaIDAxOWFhM2YyLTdjMWUtN2IzYS05YTU1LTBkMWMxZjZmMWUxMCAz'], description: 'for the stored history: nextCursor of the previous page. With list: where its window begins' })),
+    since: Type.Optional(
+      Type.String({
+        pattern: POSITIONS_PATTERN,
+        examples: ['3,0'],
+        description: 'with ids: the version that the client holds of each, in the order of the ids; 0 for none',
+      }),
+    ),
+    cursor: Type.Optional(
+      Type.String({
+        maxLength: MAX_CURSOR_LENGTH,
+        examples: ['MjAyNi0xMS0yMFQyMToyMjoyMy40NTZaIDAxOWFhM2YyLTdjMWUtN2IzYS05YTU1LTBkMWMxZjZmMWUxMCAz'],
+        description: 'for the stored history: nextCursor of the previous page. With list: where its window begins',
+      }),
+    ),
   },
   { additionalProperties: false },
 )
@@ -140,9 +199,16 @@ export type SelectionQuery = Static<typeof SelectionQuery>
 export const ReadTaskQuery = Type.Object(
   {
     wait: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: MAX_WAIT_SECONDS, description: 'seconds to wait for the condition; after that the task is returned as it is' }),
+      Type.Integer({
+        minimum: 0,
+        maximum: MAX_WAIT_SECONDS,
+        description: 'seconds to wait for the condition; after that the task is returned as it is',
+      }),
     ),
-    since: Type.Optional({ ...VersionText, description: 'with wait: wait until the task has a greater version; if omitted, until it has ended' }),
+    since: Type.Optional({
+      ...VersionText,
+      description: 'with wait: wait until the task has a greater version; if omitted, until it has ended',
+    }),
   },
   { additionalProperties: false },
 )
@@ -152,10 +218,18 @@ export const ListTasksQuery = Type.Object(
   {
     ...TaskFilter.properties,
     fields: Type.Optional(
-      Type.Enum(['payload', 'result', 'payload,result', 'result,payload'], { description: 'fields to include in the items; a page then holds fewer items' }),
+      Type.Enum(['payload', 'result', 'payload,result', 'result,payload'], {
+        description: 'fields to include in the items; a page then holds fewer items',
+      }),
     ),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_PAGE_TASKS, default: DEFAULT_PAGE_TASKS })),
-    cursor: Type.Optional(Type.String({ maxLength: MAX_CURSOR_LENGTH, examples: ['AZqj8nweezqaVQ0cH28eEEJ6H61sxgAA'], description: 'nextCursor of the previous page, with the same filters' })),
+    cursor: Type.Optional(
+      Type.String({
+        maxLength: MAX_CURSOR_LENGTH,
+        examples: ['AZqj8nweezqaVQ0cH28eEEJ6H61sxgAA'],
+        description: 'nextCursor of the previous page, with the same filters',
+      }),
+    ),
   },
   { additionalProperties: false },
 )
@@ -169,7 +243,10 @@ export const TaskPage = Type.Object({
 export type TaskPage = Static<typeof TaskPage>
 
 /** The stored transitions of a task, oldest first. `nextSince` is null on the last page. */
-export const TransitionList = Type.Object({ items: Type.Array(Transition), nextSince: Type.Union([Type.Integer(), Type.Null()]) })
+export const TransitionList = Type.Object({
+  items: Type.Array(Transition),
+  nextSince: Type.Union([Type.Integer(), Type.Null()]),
+})
 export type TransitionList = Static<typeof TransitionList>
 
 /** The stored log lines of a task, oldest first. `nextAfter` is null on the last page. */
@@ -177,14 +254,24 @@ export const LogPage = Type.Object({ items: Type.Array(LogLine), nextAfter: Type
 export type LogPage = Static<typeof LogPage>
 
 export const AttemptsQuery = Type.Object(
-  { after: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, description: 'nextAfter of the previous page' })) },
+  {
+    after: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, description: 'nextAfter of the previous page' }),
+    ),
+  },
   { additionalProperties: false },
 )
 export type AttemptsQuery = Static<typeof AttemptsQuery>
 
 export const LogsQuery = Type.Object(
   {
-    after: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'nextAfter of the previous page, or the seq of the last line held' })),
+    after: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: 'nextAfter of the previous page, or the seq of the last line held',
+      }),
+    ),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: DEFAULT_LOG_LINES })),
   },
   { additionalProperties: false },

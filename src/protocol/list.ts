@@ -38,9 +38,20 @@ export const MAX_COUNTED = 10_000
 export const ListRequest = Type.Object(
   {
     filter: Type.Optional(TaskFilter),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_LIST_ROWS, default: DEFAULT_LIST_ROWS, description: 'rows of the window' })),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: MAX_LIST_ROWS,
+        default: DEFAULT_LIST_ROWS,
+        description: 'rows of the window',
+      }),
+    ),
     before: Type.Optional(
-      Type.String({ maxLength: MAX_CURSOR_LENGTH, description: 'where the window begins: `nextCursor` of a list or page with the same filter. If omitted, it begins at the newest task' }),
+      Type.String({
+        maxLength: MAX_CURSOR_LENGTH,
+        description:
+          'where the window begins: `nextCursor` of a list or page with the same filter. If omitted, it begins at the newest task',
+      }),
     ),
   },
   exact,
@@ -54,7 +65,10 @@ export type ListRequest = Static<typeof ListRequest>
 export const ListCounts = Type.Object(
   {
     byStatus: Type.Unsafe<Partial<Record<Status, number>>>(
-      Type.Object(Object.fromEntries(STATUSES.map((status) => [status, Type.Optional(Type.Integer({ minimum: 1 }))])), exact),
+      Type.Object(
+        Object.fromEntries(STATUSES.map((status) => [status, Type.Optional(Type.Integer({ minimum: 1 }))])),
+        exact,
+      ),
     ),
     more: Type.Array(Status),
   },
@@ -68,7 +82,9 @@ const Newer = Type.Integer({
   description: `matching tasks ahead of the window, counted up to ${MAX_NEWER}; always 0 for a window that begins at the newest task`,
 })
 const Counts = Nullable({ ...ListCounts, description: 'null until they have been counted' })
-const NextCursor = Nullable(Type.String({ description: 'where the tasks after the window begin; null if there are none' }))
+const NextCursor = Nullable(
+  Type.String({ description: 'where the tasks after the window begin; null if there are none' }),
+)
 const head = {
   /** The name of the list on this connection, as given in the answer to the subscription. */
   list: Type.String(),
@@ -77,7 +93,14 @@ const head = {
 
 /** The whole window. It replaces the client's copy. */
 export const ListMessage = Type.Object(
-  { type: Type.Literal('list'), ...head, items: Type.Array(TaskSummary), nextCursor: NextCursor, newer: Newer, counts: Counts },
+  {
+    type: Type.Literal('list'),
+    ...head,
+    items: Type.Array(TaskSummary),
+    nextCursor: NextCursor,
+    newer: Newer,
+    counts: Counts,
+  },
   exact,
 )
 export type ListMessage = Static<typeof ListMessage>

@@ -27,17 +27,16 @@ export const SnapshotMessage = Type.Object(
     type: Type.Literal('snapshot'),
     ...head,
     task: Task,
-    reset: Type.Optional(Type.Literal(true, { description: 'the requested position is unknown here; start over from this snapshot' })),
+    reset: Type.Optional(
+      Type.Literal(true, { description: 'the requested position is unknown here; start over from this snapshot' }),
+    ),
   },
   { additionalProperties: false },
 )
 export type SnapshotMessage = Static<typeof SnapshotMessage>
 
 /** The position given as `since` is known; every transition after it follows, one by one. */
-export const ResumedMessage = Type.Object(
-  { type: Type.Literal('resumed'), ...head },
-  { additionalProperties: false },
-)
+export const ResumedMessage = Type.Object({ type: Type.Literal('resumed'), ...head }, { additionalProperties: false })
 export type ResumedMessage = Static<typeof ResumedMessage>
 
 const { title, payload, priority, tags, expiresAt } = Task.properties
@@ -108,14 +107,24 @@ export type LogMessage = Static<typeof LogMessage>
  * Sent when nothing else was sent for a while, because a page cannot see the pings of a WebSocket. Not part of the
  * position.
  */
-export const HeartbeatMessage = Type.Object({ type: Type.Literal('heartbeat'), ...head }, { additionalProperties: false })
+export const HeartbeatMessage = Type.Object(
+  { type: Type.Literal('heartbeat'), ...head },
+  { additionalProperties: false },
+)
 export type HeartbeatMessage = Static<typeof HeartbeatMessage>
 
 /** The heartbeat of a connection for many tasks before its first message about a task. */
 export const IdleHeartbeat = Type.Object({ type: Type.Literal('heartbeat') }, { additionalProperties: false })
 export type IdleHeartbeat = Static<typeof IdleHeartbeat>
 
-export const StreamMessage = Type.Union([SnapshotMessage, ResumedMessage, TransitionMessage, ProgressMessage, LogMessage, HeartbeatMessage])
+export const StreamMessage = Type.Union([
+  SnapshotMessage,
+  ResumedMessage,
+  TransitionMessage,
+  ProgressMessage,
+  LogMessage,
+  HeartbeatMessage,
+])
 export type StreamMessage = Static<typeof StreamMessage>
 
 /**
@@ -127,4 +136,6 @@ export type Event = (TransitionMessage | ProgressMessage | LogMessage) & { facts
 export { CLOSES, shouldReconnect } from '../../public/protocol.js'
 
 /** The codes of `CLOSES`, by name. */
-export const CLOSE_CODES = Object.fromEntries(Object.entries(CLOSES).map(([name, { code }]) => [name, code])) as Readonly<Record<keyof typeof CLOSES, number>>
+export const CLOSE_CODES = Object.fromEntries(
+  Object.entries(CLOSES).map(([name, { code }]) => [name, code]),
+) as Readonly<Record<keyof typeof CLOSES, number>>

@@ -57,7 +57,9 @@ export const SubscribedAnswer = Type.Object(
     id: RequestId,
     tasks: Type.Integer({ minimum: 0, description: 'the initial number of followed tasks, or of rows of the list' }),
     missing: Type.Optional(Type.Array(TaskId)),
-    list: Type.Optional(Type.String({ description: 'the name of the list in its messages; identical lists have the same name' })),
+    list: Type.Optional(
+      Type.String({ description: 'the name of the list in its messages; identical lists have the same name' }),
+    ),
   },
   exact,
 )

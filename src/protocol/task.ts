@@ -18,7 +18,11 @@ export const TaskId = Type.String({ format: 'uuid', examples: ['019aa3f2-7c1e-7b
 export type TaskId = Static<typeof TaskId>
 
 /** The kind of work of a task: dotted lower-case words, e.g. `report.generate`. */
-export const TaskType = Type.String({ maxLength: 100, pattern: '^[a-z][a-z0-9-]*(\\.[a-z][a-z0-9-]*)*$', examples: ['demo.sleep'] })
+export const TaskType = Type.String({
+  maxLength: 100,
+  pattern: '^[a-z][a-z0-9-]*(\\.[a-z][a-z0-9-]*)*$',
+  examples: ['demo.sleep'],
+})
 export type TaskType = Static<typeof TaskType>
 
 /**
@@ -31,9 +35,18 @@ export const Progress = Type.Object(
     done: Nullable(Type.Number({ minimum: 0 })),
     total: Nullable(Type.Number({ minimum: 0 })),
     message: Nullable(Type.String({ maxLength: MAX_PROGRESS_MESSAGE_LENGTH })),
-    data: Type.Optional(Type.Unknown({ description: 'further data from the handler, matching the progress schema of its type' })),
-    perSecond: Type.Optional(Type.Number({ minimum: 0, description: 'units done per second since the first report of the attempt; omitted if unknown' })),
-    remainingMs: Type.Optional(Type.Integer({ minimum: 0, description: 'the remaining time at that rate; omitted if unknown' })),
+    data: Type.Optional(
+      Type.Unknown({ description: 'further data from the handler, matching the progress schema of its type' }),
+    ),
+    perSecond: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        description: 'units done per second since the first report of the attempt; omitted if unknown',
+      }),
+    ),
+    remainingMs: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'the remaining time at that rate; omitted if unknown' }),
+    ),
     at: Instant,
   },
   { additionalProperties: false },
@@ -106,8 +119,14 @@ export const Task = Type.Object(
     type: TaskType,
     status: Status,
     version: Type.Integer({ minimum: 1, description: 'counts the transitions and edits, +1 each, no gaps' }),
-    attempt: Type.Integer({ minimum: 0, description: 'the number of the current or last run, from 1; 0 before the first' }),
-    maxAttempts: Type.Integer({ minimum: 1, description: 'the number of failed attempts after which the task is FAILED' }),
+    attempt: Type.Integer({
+      minimum: 0,
+      description: 'the number of the current or last run, from 1; 0 before the first',
+    }),
+    maxAttempts: Type.Integer({
+      minimum: 1,
+      description: 'the number of failed attempts after which the task is FAILED',
+    }),
     queue: QueueName,
     priority: Type.Integer({ minimum: 0, maximum: MAX_PRIORITY }),
     tags: Type.Array(Type.String()),
@@ -132,7 +151,10 @@ export type Task = Static<typeof Task>
 
 const { payload, result, ...summary } = Task.properties
 /** A task in a list: without payload and result, unless the request asks for them. */
-export const TaskSummary = Type.Object({ ...summary, payload: Type.Optional(payload), result: Type.Optional(result) }, { additionalProperties: false })
+export const TaskSummary = Type.Object(
+  { ...summary, payload: Type.Optional(payload), result: Type.Optional(result) },
+  { additionalProperties: false },
+)
 export type TaskSummary = Static<typeof TaskSummary>
 
 /** The fields that an edit can change. */
@@ -159,5 +181,10 @@ export type Transition = Static<typeof Transition>
 
 /** The paths of a task. */
 export function linksOf(id: TaskId): Static<typeof TaskLinks> {
-  return { self: linkTo(`/api/tasks/${id}`), events: linkTo(`/api/tasks/${id}/events`), stream: linkTo(`/ws/tasks/${id}`), page: linkTo(`/tasks/${id}`) }
+  return {
+    self: linkTo(`/api/tasks/${id}`),
+    events: linkTo(`/api/tasks/${id}/events`),
+    stream: linkTo(`/ws/tasks/${id}`),
+    page: linkTo(`/tasks/${id}`),
+  }
 }

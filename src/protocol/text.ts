@@ -58,7 +58,9 @@ export function escapePointer(token: string): string {
 }
 
 function describeText(text: string): FieldError | undefined {
-  if (text.includes('\0')) return { pointer: '', detail: 'contains the character U+0000', fix: 'Remove it, or encode the text.' }
-  if (!text.isWellFormed()) return { pointer: '', detail: 'contains half of a surrogate pair', fix: 'Send well-formed Unicode.' }
+  if (text.includes('\0'))
+    return { pointer: '', detail: 'contains the character U+0000', fix: 'Remove it, or encode the text.' }
+  if (!text.isWellFormed())
+    return { pointer: '', detail: 'contains half of a surrogate pair', fix: 'Send well-formed Unicode.' }
   return undefined
 }

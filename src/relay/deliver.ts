@@ -30,7 +30,10 @@ export async function deliverOnce(options: DeliverOptions): Promise<boolean> {
   return hasMore.includes(true)
 }
 
-async function deliverFrom(queue: string, { db, broker, publisher, claimWindowMs, brokerWindow }: DeliverOptions): Promise<boolean> {
+async function deliverFrom(
+  queue: string,
+  { db, broker, publisher, claimWindowMs, brokerWindow }: DeliverOptions,
+): Promise<boolean> {
   const free = brokerWindow - (await broker.queue.countWaiting(queue))
   const limit = Math.min(free, MAX_TAKE)
   if (limit <= 0) return false

@@ -29,8 +29,13 @@ export interface CleanOptions {
 export function createFilePruner({ db, artifacts, log, minAgeMs = SAFE_AGE_MS }: CleanOptions): () => Promise<boolean> {
   let after: string | undefined
   return async () => {
-    const page = await artifacts.removeLeftovers({ after, minAgeMs, findOwners: (owners) => readArtifactOwners(db, owners) })
-    if (page.removed > 0) log.info({ count: page.removed }, 'deleted leftover files of interrupted uploads and attempts')
+    const page = await artifacts.removeLeftovers({
+      after,
+      minAgeMs,
+      findOwners: (owners) => readArtifactOwners(db, owners),
+    })
+    if (page.removed > 0)
+      log.info({ count: page.removed }, 'deleted leftover files of interrupted uploads and attempts')
     after = page.next
     return after !== undefined
   }

@@ -27,7 +27,14 @@ export async function startRelay(config: RelayConfig, log: Log): Promise<{ stop(
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const artifacts = await openArtifactStore(config.artifactsDir)
   const publisher = createPublisher({ bus: broker.events, log })
-  const deliver = { db, broker, publisher, log, claimWindowMs: config.claimWindowSeconds * 1_000, brokerWindow: config.brokerWindow }
+  const deliver = {
+    db,
+    broker,
+    publisher,
+    log,
+    claimWindowMs: config.claimWindowSeconds * 1_000,
+    brokerWindow: config.brokerWindow,
+  }
   const start = (name: string, step: () => Promise<boolean>, intervalMs: number, maxPauseMs?: number): Loop =>
     startLoop(step, {
       intervalMs,

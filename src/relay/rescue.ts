@@ -31,21 +31,42 @@ export interface RescueOptions {
 export async function rescueOnce({ db, publisher, log, maxLostAttempts }: RescueOptions): Promise<boolean> {
   const lost = await findLostAttempts(db, MAX_RESCUES)
   if (lost.length === 0) return false
-  const messages = (await settleAttemptsIfCurrent(db, lost.map((attempt) => settleLost(attempt, maxLostAttempts)))).filter((message) => message !== undefined)
+  const messages = (
+    await settleAttemptsIfCurrent(
+      db,
+      lost.map((attempt) => settleLost(attempt, maxLostAttempts)),
+    )
+  ).filter((message) => message !== undefined)
   crashPoint('relay:after-rescue')
-  for (const { taskId, attempt, worker } of lost) log.warn({ taskId, attempt, worker }, 'an attempt was lost: no heartbeat within its lease')
+  for (const { taskId, attempt, worker } of lost)
+    log.warn({ taskId, attempt, worker }, 'an attempt was lost: no heartbeat within its lease')
   publisher.publish(messages)
   return lost.length === MAX_RESCUES
 }
 
-function settleLost({ taskId, attempt, worker, isShared, lostBefore, lostAloneBefore }: LostAttempt, maxLostAttempts: number): Settlement {
+function settleLost(
+  { taskId, attempt, worker, isShared, lostBefore, lostAloneBefore }: LostAttempt,
+  maxLostAttempts: number,
+): Settlement {
   const count = isShared ? lostBefore + 1 : lostAloneBefore + 1
   const message = `worker lost ${count} ${count === 1 ? 'time' : 'times'}`
   const said = `${worker} sent no heartbeat within the lease`
-  const error = isShared ? { name: 'WorkerLostWithOthers', message: `${said}; it was running other attempts too` } : { name: LOST_ALONE, message: said }
+  const error = isShared
+    ? { name: 'WorkerLostWithOthers', message: `${said}; it was running other attempts too` }
+    : { name: LOST_ALONE, message: said }
   if (count >= (isShared ? MAX_LOST_FACTOR : 1) * maxLostAttempts) {
-    return { taskId, attempt, outcome: 'lost', status: 'FAILED', reason: message, failure: { code: 'worker_lost', message, attempt }, error }
+    return {
+      taskId,
+      attempt,
+      outcome: 'lost',
+      status: 'FAILED',
+      reason: message,
+      failure: { code: 'worker_lost', message, attempt },
+      error,
+    }
   }
-  const reason = isShared ? 'worker lost with other attempts; put back, to run alone' : `${message}; put back, to run alone`
+  const reason = isShared
+    ? 'worker lost with other attempts; put back, to run alone'
+    : `${message}; put back, to run alone`
   return { taskId, attempt, outcome: 'lost', status: 'PENDING', reason, error }
 }

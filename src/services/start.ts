@@ -20,7 +20,12 @@ import { noteLocalServices } from './embedded/local-services.js'
 import { startPostgres } from './embedded/postgres.js'
 import { findRedisServer, startRedis } from './embedded/redis.js'
 import type { RunningServer } from './embedded/server-process.js'
-import { assertWritableFolder, findServiceLocation, tightenDataFolder, type ServiceLocation } from './embedded/service-user.js'
+import {
+  assertWritableFolder,
+  findServiceLocation,
+  tightenDataFolder,
+  type ServiceLocation,
+} from './embedded/service-user.js'
 import { assertPortFree } from './supervise/listen-port.js'
 import { createRoleRecord, launchRole, type RoleRecord } from './supervise/role-process.js'
 import { createSupervisor, type Launched, type Part, type Supervisor } from './supervise/supervisor.js'
@@ -65,7 +70,8 @@ const PORT_PATIENCE_MS = 2_000
  */
 export async function start(options: StartOptions, onSupervisor: (started: Started) => void): Promise<void> {
   const { config, signal } = options
-  if (options.shouldWatch && config.tasksDir === undefined) throw new StartupError('--watch needs a folder of tasks. Add --tasks DIR')
+  if (options.shouldWatch && config.tasksDir === undefined)
+    throw new StartupError('--watch needs a folder of tasks. Add --tasks DIR')
   const supervisor = createSupervisor({ say: options.say })
   const keepsData = config.databaseUrl === undefined || config.redisUrl === undefined
   const data = keepsData ? await openDataFolder(config.dataDir) : undefined
@@ -116,10 +122,20 @@ async function startServices(
   const postgres = await startDatabase(options, supervisor, place)
   signal.throwIfAborted()
   const redis = await startBroker(options, supervisor, place)
-  return { databaseUrl: postgres.url, database: postgres.label, databaseFolder: postgres.folder, redisUrl: redis?.url, redis: redis?.label }
+  return {
+    databaseUrl: postgres.url,
+    database: postgres.label,
+    databaseFolder: postgres.folder,
+    redisUrl: redis?.url,
+    redis: redis?.label,
+  }
 }
 
-async function startDatabase({ config, say }: StartOptions, supervisor: Supervisor, place: ServiceLocation | undefined) {
+async function startDatabase(
+  { config, say }: StartOptions,
+  supervisor: Supervisor,
+  place: ServiceLocation | undefined,
+) {
   if (config.databaseUrl !== undefined || place === undefined) {
     const url = config.databaseUrl ?? ''
     const ignored = describeIgnored(readDatabaseUrl(url))

@@ -16,7 +16,8 @@ export interface StoredArtifact extends Omit<Artifact, 'createdAt' | 'links'> {
   createdAt: Date
 }
 
-const COLUMNS = 'a.task_id as owner, a.name, a.attempt, a.media_type as "mediaType", a.bytes::float8 as bytes, a.sha256, a.created_at as "createdAt"'
+const COLUMNS =
+  'a.task_id as owner, a.name, a.attempt, a.media_type as "mediaType", a.bytes::float8 as bytes, a.sha256, a.created_at as "createdAt"'
 
 const RECORD_ARTIFACT: Statement = {
   name: 'record_artifact',
@@ -89,8 +90,15 @@ export interface UploadReservation extends Omit<NewArtifact, 'sha256'> {
  * announced size, or the most that the client may send. False: the uploads have reached their limit, and nothing was
  * reserved.
  */
-export async function reserveUploadIfRoom({ tenant }: Principal, db: Database, id: TaskId, { name, mediaType, ttlMs, bytes, maxBytes }: UploadReservation): Promise<boolean> {
-  return (await db.run(RESERVE_UPLOAD, [id, tenant, name, mediaType, ttlMs, String(bytes), String(maxBytes)])).length === 1
+export async function reserveUploadIfRoom(
+  { tenant }: Principal,
+  db: Database,
+  id: TaskId,
+  { name, mediaType, ttlMs, bytes, maxBytes }: UploadReservation,
+): Promise<boolean> {
+  return (
+    (await db.run(RESERVE_UPLOAD, [id, tenant, name, mediaType, ttlMs, String(bytes), String(maxBytes)])).length === 1
+  )
 }
 
 const FINISH_UPLOAD: Statement = {
@@ -105,7 +113,12 @@ returning 1`,
  * Records a complete upload, so that tasks can use it. False: the reservation expired, and the bytes have no record any
  * more.
  */
-export async function finishUploadIfReserved({ tenant }: Principal, db: Database, id: TaskId, { bytes, sha256, ttlMs }: Pick<NewArtifact, 'bytes' | 'sha256' | 'ttlMs'>): Promise<boolean> {
+export async function finishUploadIfReserved(
+  { tenant }: Principal,
+  db: Database,
+  id: TaskId,
+  { bytes, sha256, ttlMs }: Pick<NewArtifact, 'bytes' | 'sha256' | 'ttlMs'>,
+): Promise<boolean> {
   return (await db.run(FINISH_UPLOAD, [id, String(bytes), sha256, ttlMs, tenant])).length === 1
 }
 
@@ -160,8 +173,12 @@ where exists (select 1 from taskwire.tasks t where t.id = any(array[o.id]))
 
 /** What is known about the owners of files. Tasks and uploads that are not stored here are left out. */
 export async function readArtifactOwners(db: Database, ids: readonly string[]): Promise<Map<string, KnownOwner>> {
-  const rows = await db.run<{ id: TaskId; runningAttempt: number | null; files: KnownOwner['files'] }>(READ_OWNERS, [`{${ids.join()}}`])
-  return new Map(rows.map(({ id, runningAttempt, files }) => [id, { files, runningAttempt: runningAttempt ?? undefined }]))
+  const rows = await db.run<{ id: TaskId; runningAttempt: number | null; files: KnownOwner['files'] }>(READ_OWNERS, [
+    `{${ids.join()}}`,
+  ])
+  return new Map(
+    rows.map(({ id, runningAttempt, files }) => [id, { files, runningAttempt: runningAttempt ?? undefined }]),
+  )
 }
 
 const FIND_EXPIRED: Statement = {
@@ -196,7 +213,11 @@ returning a.attempt`,
 /**
  * The attempt whose bytes can be deleted; undefined when there is no such file, or the attempt is no longer current.
  */
-export async function removeArtifactIfCurrent(db: Database, { taskId, attempt }: AttemptRef, name: string): Promise<{ attempt: number } | undefined> {
+export async function removeArtifactIfCurrent(
+  db: Database,
+  { taskId, attempt }: AttemptRef,
+  name: string,
+): Promise<{ attempt: number } | undefined> {
   const [row] = await db.run<{ attempt: number }>(REMOVE_ARTIFACT, [taskId, String(attempt), name])
   return row
 }

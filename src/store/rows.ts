@@ -10,7 +10,15 @@ import { rewriteInstant } from '../db/instant.js'
 import type { TaskFacts } from '../protocol/notice.js'
 import { isFinal, type Status } from '../protocol/status.js'
 import type { Event, TaskChanges, TransitionMessage } from '../protocol/stream.js'
-import { linksOf, type EditedField, type Failure, type Progress, type Task, type TaskId, type TaskSummary } from '../protocol/task.js'
+import {
+  linksOf,
+  type EditedField,
+  type Failure,
+  type Progress,
+  type Task,
+  type TaskId,
+  type TaskSummary,
+} from '../protocol/task.js'
 import { toEditedFields, toFailure, toProgress, toTags } from './stored-values.js'
 
 /** Size limit of any page, in bytes. The last task of a list may exceed it. */
@@ -128,11 +136,22 @@ export const FACTS = `json_build_object('type', t.type, 'queue', t.queue, 'tags'
 
 /** The transition as published. */
 export function toEvent({ tenant, facts, ...row }: TransitionRow): Event {
-  return { ...toTransitionMessage(row), ...(tenant !== undefined && markTenant(tenant)), ...(facts && { facts: { ...facts, tags: toTags(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }) }
+  return {
+    ...toTransitionMessage(row),
+    ...(tenant !== undefined && markTenant(tenant)),
+    ...(facts && { facts: { ...facts, tags: toTags(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }),
+  }
 }
 
 /** The facts of a fully read task. */
-export function factsOf({ type, queue, tags, batchId, parentId, createdAt }: Pick<SummaryRow, 'type' | 'queue' | 'tags' | 'batchId' | 'parentId' | 'createdAt'>): TaskFacts {
+export function factsOf({
+  type,
+  queue,
+  tags,
+  batchId,
+  parentId,
+  createdAt,
+}: Pick<SummaryRow, 'type' | 'queue' | 'tags' | 'batchId' | 'parentId' | 'createdAt'>): TaskFacts {
   return { type, queue, tags, batchId, parentId, createdAt: createdAt.toISOString() }
 }
 
@@ -155,11 +174,22 @@ export function toTransitionMessage(row: TransitionRow): TransitionMessage {
   if (row.status === 'COMPLETED') message.result = row.result ?? null
   const failure = toFailure(row.failure ?? null, row.attempt)
   if (row.status === 'FAILED' && failure) message.failure = failure
-  if (row.edited) Object.assign(message, { edited: toEditedFields(row.edited), changes: toChanges(row) } satisfies Partial<TransitionMessage>)
+  if (row.edited)
+    Object.assign(message, {
+      edited: toEditedFields(row.edited),
+      changes: toChanges(row),
+    } satisfies Partial<TransitionMessage>)
   return message
 }
 
 function toChanges({ standing, title, payload, priority, tags, runAt, expiresAt }: TransitionRow): TaskChanges {
-  const values = { title, payload, priority, tags: tags && toTags(tags), runAt: runAt?.toISOString(), expiresAt: expiresAt?.toISOString() ?? null }
+  const values = {
+    title,
+    payload,
+    priority,
+    tags: tags && toTags(tags),
+    runAt: runAt?.toISOString(),
+    expiresAt: expiresAt?.toISOString() ?? null,
+  }
   return Object.fromEntries(toEditedFields(standing ?? []).map((field) => [field, values[field]]))
 }

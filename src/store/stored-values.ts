@@ -15,17 +15,28 @@ const NumberOrNull = OrNull(Type.Number())
  * The fields that readers of these values rely on. A value out of bounds, or a field of a later version, is shown as
  * stored.
  */
-const progressCheck = Compile(Type.Object({ fraction: NumberOrNull, done: NumberOrNull, total: NumberOrNull, message: OrNull(Type.String()), at: Type.String() }))
+const progressCheck = Compile(
+  Type.Object({
+    fraction: NumberOrNull,
+    done: NumberOrNull,
+    total: NumberOrNull,
+    message: OrNull(Type.String()),
+    at: Type.String(),
+  }),
+)
 const failureCheck = Compile(Type.Object({ code: Type.String(), message: Type.String(), attempt: Type.Number() }))
 const editedFieldCheck = Compile(EditedField)
 
 const isText = (value: unknown) => typeof value === 'string'
 
 /** SQL for a stored time as it is shown (see `db/instant.ts`); null stays null. */
-export const boundedTime = (column: string) => `(case when ${column} is not null then greatest(least(${column}, '${LAST_INSTANT}'), '${FIRST_INSTANT}') end)`
+export const boundedTime = (column: string) =>
+  `(case when ${column} is not null then greatest(least(${column}, '${LAST_INSTANT}'), '${FIRST_INSTANT}') end)`
 
 /** SQL for what `toTags` makes of stored tags. An array of one dimension is asked for nulls, those of more cannot be. */
-export const shownTags = (column: string) => `(case when array_ndims(${column}) > 1 or array_position(case when array_ndims(${column}) = 1 then ${column} end, null) is not null
+export const shownTags = (
+  column: string,
+) => `(case when array_ndims(${column}) > 1 or array_position(case when array_ndims(${column}) = 1 then ${column} end, null) is not null
   then (select coalesce(json_agg(tag order by place), '[]') from unnest(${column}) with ordinality as u(tag, place) where tag is not null) else to_json(${column}) end)`
 
 /** Of the text of a jsonb value: a string, with its quotes. */
@@ -63,8 +74,13 @@ export function toProgress(stored: unknown): Progress | null {
 /** A failure stays a failure, with as much of its text as there is. */
 export function toFailure(stored: unknown, attempt: number): Failure | null {
   if (stored === null || failureCheck.Check(stored)) return stored as Failure | null
-  const message: unknown = typeof stored === 'object' && stored !== null && 'message' in stored ? stored.message : stored
-  return { code: 'error', message: (typeof message === 'string' ? message : JSON.stringify(stored)).slice(0, MAX_MESSAGE), attempt }
+  const message: unknown =
+    typeof stored === 'object' && stored !== null && 'message' in stored ? stored.message : stored
+  return {
+    code: 'error',
+    message: (typeof message === 'string' ? message : JSON.stringify(stored)).slice(0, MAX_MESSAGE),
+    attempt,
+  }
 }
 
 /** The fields that this version knows. */

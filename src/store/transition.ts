@@ -55,10 +55,36 @@ export interface Move {
 }
 
 /** The columns of `moved` that every move has; `t` is the task after the move. */
-const MOVED = ['t.id', 't.tenant', 't.version', 'c.from_status', 't.status', 't.attempt', 'c.reason', 'now()::timestamptz(3) as at']
+const MOVED = [
+  't.id',
+  't.tenant',
+  't.version',
+  'c.from_status',
+  't.status',
+  't.attempt',
+  'c.reason',
+  'now()::timestamptz(3) as at',
+]
 
-export function moveTasks({ name, forceCustomPlan = false, input, current, when, set, returning = [], isEdit = false, follow, answer }: Move): Statement {
-  const columns = ['t.id', 't.status as from_status', `${current.status} as status`, `${current.reason ?? 'null::text'} as reason`, ...(current.columns ?? [])]
+export function moveTasks({
+  name,
+  forceCustomPlan = false,
+  input,
+  current,
+  when,
+  set,
+  returning = [],
+  isEdit = false,
+  follow,
+  answer,
+}: Move): Statement {
+  const columns = [
+    't.id',
+    't.status as from_status',
+    `${current.status} as status`,
+    `${current.reason ?? 'null::text'} as reason`,
+    ...(current.columns ?? []),
+  ]
   return {
     name,
     forceCustomPlan,
@@ -103,12 +129,19 @@ export function writeHistory(source: string, columns: readonly string[] = []): s
 }
 
 /** Writes a delivery for each row of `source`, a relation with the columns that a delivery copies from its task. */
-export function writeDeliveries(source: string, { attempt, dueAt, where }: { attempt: string; dueAt: string; where?: string }): string {
+export function writeDeliveries(
+  source: string,
+  { attempt, dueAt, where }: { attempt: string; dueAt: string; where?: string },
+): string {
   return `outbox as (
   insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at)
   select m.id, ${attempt}, m.tenant, m.queue, m.priority, ${dueAt}, m.expires_at
-  from ${source}${where === undefined ? '' : `
-  where ${where}`}
+  from ${source}${
+    where === undefined
+      ? ''
+      : `
+  where ${where}`
+  }
 )`
 }
 
@@ -122,7 +155,8 @@ export function deleteDeliveries(where?: string): string {
 }
 
 /** The answer of most moves, as `toEvent` reads it. */
-export const TRANSITION_COLUMNS = 'm.id as "taskId", m.tenant, m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason'
+export const TRANSITION_COLUMNS =
+  'm.id as "taskId", m.tenant, m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason'
 
 /** A status as an SQL literal. */
 export function asStatus(status: Status): string {

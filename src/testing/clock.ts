@@ -12,7 +12,10 @@ export interface TestClock {
   alive(): void
 }
 
-export function createTestClock({ softMs = Infinity, hardMs = Infinity, heartbeatMs = Infinity }: TimeLimits, limits: LimitCallbacks): TestClock {
+export function createTestClock(
+  { softMs = Infinity, hardMs = Infinity, heartbeatMs = Infinity }: TimeLimits,
+  limits: LimitCallbacks,
+): TestClock {
   let nowMs = 0
   let aliveAtMs = 0
   let isSoftOver = false

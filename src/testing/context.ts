@@ -2,7 +2,12 @@
 import { DEFAULT_TENANT, serviceOf } from '../access/principal.js'
 import { Readable, Writable } from 'node:stream'
 import type { Database } from '../db/database.js'
-import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type CreateChildOptions, type TaskContext } from '../definitions/definition.js'
+import {
+  DEFAULT_ATTEMPTS,
+  DEFAULT_QUEUE,
+  type CreateChildOptions,
+  type TaskContext,
+} from '../definitions/definition.js'
 import { UnstorableError } from '../definitions/outcome-errors.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { checkArtifactLabel } from '../tasks/attempt/context/artifact-label.js'
@@ -57,7 +62,10 @@ export interface ContextHooks {
   alive?(): void
 }
 
-export function createTestContext(options: ContextOptions = {}, { checkData, reach, sleep, alive }: ContextHooks = {}): { context: TaskContext; reported: Reported } {
+export function createTestContext(
+  options: ContextOptions = {},
+  { checkData, reach, sleep, alive }: ContextHooks = {},
+): { context: TaskContext; reported: Reported } {
   const reported: Reported = {
     progress: [],
     logs: [],
@@ -107,7 +115,10 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
       reported.artifacts.delete(name)
     },
     async readArtifact(name, { upload } = {}) {
-      const content = upload === undefined ? (reported.artifacts.get(name)?.content ?? options.files?.[name]) : options.files?.[upload]
+      const content =
+        upload === undefined
+          ? (reported.artifacts.get(name)?.content ?? options.files?.[name])
+          : options.files?.[upload]
       if (content === undefined) throw new Error(`the test has no file ${upload ?? name}: pass it in \`files\``)
       return Readable.from(Buffer.from(content))
     },
@@ -126,7 +137,8 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
       await reach?.(`after-record:${key}`)
       return value as never
     },
-    transaction: (work) => (options.db === undefined ? work(undefined as never) : options.db.transaction(({ orm }) => work(orm))),
+    transaction: (work) =>
+      options.db === undefined ? work(undefined as never) : options.db.transaction(({ orm }) => work(orm)),
     fence: async () => context.attempt,
   }
   return { context, reported }
@@ -134,10 +146,22 @@ export function createTestContext(options: ContextOptions = {}, { checkData, rea
 
 /** A first run, unless the options say otherwise. */
 function makeTask(id: TaskId, attempt: number, { tenant = DEFAULT_TENANT, task }: ContextOptions): Task {
-  const plain = { ...{ type: 'test', title: 'a test', payload: {}, queue: DEFAULT_QUEUE, priority: 0, tags: [] }, maxAttempts: DEFAULT_ATTEMPTS, runAt: null, delayMs: null }
+  const plain = {
+    ...{ type: 'test', title: 'a test', payload: {}, queue: DEFAULT_QUEUE, priority: 0, tags: [] },
+    maxAttempts: DEFAULT_ATTEMPTS,
+    runAt: null,
+    delayMs: null,
+  }
   const createdAt = new Date()
   const created = toNewTaskView({ id, tenant, ...plain }, { id, status: 'PENDING', runAt: null, createdAt })
-  return { ...created, status: 'PROCESSING', version: attempt * 2, startedAt: createdAt.toISOString(), ...task, attempt }
+  return {
+    ...created,
+    status: 'PROCESSING',
+    version: attempt * 2,
+    startedAt: createdAt.toISOString(),
+    ...task,
+    attempt,
+  }
 }
 
 function readLine(line: string): Reported['logs'][number] {

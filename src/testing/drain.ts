@@ -11,7 +11,12 @@ import type { Database } from '../db/database.js'
 import type { Definition } from '../definitions/definition.js'
 import { createRegistry } from '../definitions/registry.js'
 import type { Status } from '../protocol/status.js'
-import { listWaitingQueues, makePendingDeliveriesDue, takeDueDeliveries, type DueDelivery } from '../store/deliveries/take-due.js'
+import {
+  listWaitingQueues,
+  makePendingDeliveriesDue,
+  takeDueDeliveries,
+  type DueDelivery,
+} from '../store/deliveries/take-due.js'
 import { readTransitions } from '../store/reads/tasks.js'
 import { createRecorder } from '../tasks/attempt/recorder.js'
 import { runAttempt } from '../tasks/attempt/run-attempt.js'
@@ -42,7 +47,16 @@ export async function drain({ db, definitions, artifactsDir, waitMs = 0 }: Drain
   const log = pino({ level: 'silent' })
   const recorder = createRecorder({ db, log, worker: 'drain', leaseMs: LEASE_MS, publish() {} })
   const artifacts = await openArtifactStore(artifactsDir ?? (await mkdtemp(join(tmpdir(), 'taskwire-drain-'))))
-  const deps = { db, recorder, registry: createRegistry(definitions, first.type), log, artifacts, artifactTtlMs: 86_400_000, cancelGraceMs: 1_000, track }
+  const deps = {
+    db,
+    recorder,
+    registry: createRegistry(definitions, first.type),
+    log,
+    artifacts,
+    artifactTtlMs: 86_400_000,
+    cancelGraceMs: 1_000,
+    track,
+  }
   const until = performance.now() + waitMs
   let count = 0
   for (;;) {
@@ -56,7 +70,9 @@ export async function drain({ db, definitions, artifactsDir, waitMs = 0 }: Drain
 
 async function takeAll(db: Database): Promise<DueDelivery[]> {
   await makePendingDeliveriesDue(db)
-  const taken = await Promise.all((await listWaitingQueues(db)).map((queue) => takeDueDeliveries(db, queue, 1_000, LEASE_MS)))
+  const taken = await Promise.all(
+    (await listWaitingQueues(db)).map((queue) => takeDueDeliveries(db, queue, 1_000, LEASE_MS)),
+  )
   return taken.flatMap(({ deliveries }) => deliveries)
 }
 
@@ -66,7 +82,16 @@ function track() {
 }
 
 /** Asserts which statuses a task went through, from the first one on. @throws AssertionError with both lists */
-export async function expectTransitions(db: Database, taskId: string, statuses: readonly Status[], tenant = DEFAULT_TENANT): Promise<void> {
+export async function expectTransitions(
+  db: Database,
+  taskId: string,
+  statuses: readonly Status[],
+  tenant = DEFAULT_TENANT,
+): Promise<void> {
   const stored = await readTransitions(serviceOf(tenant, 'test'), db, taskId)
-  assert.deepEqual(stored.filter(({ edited }) => edited === undefined).map(({ status }) => status), [...statuses], `the transitions of ${taskId}`)
+  assert.deepEqual(
+    stored.filter(({ edited }) => edited === undefined).map(({ status }) => status),
+    [...statuses],
+    `the transitions of ${taskId}`,
+  )
 }

@@ -4,7 +4,15 @@ import { DEFAULT_ATTEMPTS, type Definition, type TaskContext } from '../definiti
 import { createRegistry, type RegisteredType } from '../definitions/registry.js'
 import type { FieldError } from '../protocol/errors.js'
 import type { FailureCode } from '../protocol/task.js'
-import { checkResult, explainError, fail, decideSettlement, limitPutBack, type AbortReason, type Outcome } from '../tasks/attempt/outcome.js'
+import {
+  checkResult,
+  explainError,
+  fail,
+  decideSettlement,
+  limitPutBack,
+  type AbortReason,
+  type Outcome,
+} from '../tasks/attempt/outcome.js'
 import { createTestClock } from './clock.js'
 import { createTestContext, type ContextOptions, type EffectPoint, type Reported } from './context.js'
 
@@ -53,25 +61,32 @@ export async function runDefinition<Payload extends TSchema, Result extends TSch
   const { signal, clock } = startTime(registered.definition, options.signal, ending)
   const { type, attempts: maxAttempts = DEFAULT_ATTEMPTS } = definition
   const task = { type, title: type, payload: read, maxAttempts, ...options.task }
-  const { context, reported } = createTestContext({ ...(after && follow(after)), ...options, task, signal }, {
-    alive: clock.alive,
-    checkData: (data) => assertFits('the data of a progress report does not match its schema:', registered.checkProgress(data)),
-    async reach(point) {
-      if (point !== crashAt) return
-      ending.end({ kind: 'lost' })
-      await never
+  const { context, reported } = createTestContext(
+    { ...(after && follow(after)), ...options, task, signal },
+    {
+      alive: clock.alive,
+      checkData: (data) =>
+        assertFits('the data of a progress report does not match its schema:', registered.checkProgress(data)),
+      async reach(point) {
+        if (point !== crashAt) return
+        ending.end({ kind: 'lost' })
+        await never
+      },
+      async sleep(milliseconds) {
+        clock.advance(milliseconds)
+        signal.throwIfAborted()
+        if (ending.isOver()) await never
+      },
     },
-    async sleep(milliseconds) {
-      clock.advance(milliseconds)
-      signal.throwIfAborted()
-      if (ending.isOver()) await never
-    },
-  })
+  )
   const { taskId, attempt } = context
-  const ran = runHandler(registered, read, context).then((end) => (crashAt === 'before-return' ? ({ kind: 'lost' } as const) : end))
+  const ran = runHandler(registered, read, context).then((end) =>
+    crashAt === 'before-return' ? ({ kind: 'lost' } as const) : end,
+  )
   const end = await Promise.race([ending.ended, ran])
   const outcome = toTestOutcome(end, { id: taskId, attempt }, registered.definition)
-  if (crashAt !== undefined && end.kind !== 'lost') throw new Error(`the run is ${outcome.status} and never reached ${crashAt}`)
+  if (crashAt !== undefined && end.kind !== 'lost')
+    throw new Error(`the run is ${outcome.status} and never reached ${crashAt}`)
   return { ...(outcome as TestOutcome<Static<Result>>), taskId, attempt, reported }
 }
 
@@ -89,7 +104,10 @@ function register(definition: Definition): RegisteredType {
 
 function readPayload(registered: RegisteredType, given: unknown): unknown {
   const { payload, errors } = registered.readPayload(structuredClone(given))
-  assertFits('', errors.map((error) => ({ ...error, pointer: `/payload${error.pointer}` })))
+  assertFits(
+    '',
+    errors.map((error) => ({ ...error, pointer: `/payload${error.pointer}` })),
+  )
   return payload
 }
 
@@ -116,7 +134,11 @@ function openEnding() {
   }
 }
 
-function startTime({ timeLimits = {} }: Definition, given: AbortSignal | undefined, ending: ReturnType<typeof openEnding>) {
+function startTime(
+  { timeLimits = {} }: Definition,
+  given: AbortSignal | undefined,
+  ending: ReturnType<typeof openEnding>,
+) {
   const controller = new AbortController()
   const { hardMs, heartbeatMs } = timeLimits
   const clock = createTestClock(timeLimits, {
@@ -139,7 +161,13 @@ async function runHandler(registered: RegisteredType, payload: unknown, context:
 function toTestOutcome(end: End, ref: { id: string; attempt: number }, definition: Definition): TestOutcome<unknown> {
   if (end.kind === 'lost') return { status: 'LOST' }
   const judged = { ...ref, failures: ref.attempt - 1, maxAttempts: definition.attempts ?? DEFAULT_ATTEMPTS }
-  const { status, result, retryInMs = 0, failure, reason } = decideSettlement(judged, limitPutBack(end, { count: 0, waitedMs: 0 }), definition)
+  const {
+    status,
+    result,
+    retryInMs = 0,
+    failure,
+    reason,
+  } = decideSettlement(judged, limitPutBack(end, { count: 0, waitedMs: 0 }), definition)
   if (status === 'COMPLETED') return { status, result }
   const error = end.kind === 'failed' && end.thrown instanceof Error ? end.thrown : new Error(reason ?? 'cancelled')
   if (status === 'RETRYING') return { status, error, retryInMs }

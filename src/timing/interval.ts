@@ -17,7 +17,10 @@ export interface Interval {
  * Calls `run` every `everyMs`, first after `everyMs`, one run at a time: while one is under way, turns are skipped.
  * Errors go to `onError`, because an error thrown from a timer would end the process.
  */
-export function startInterval(run: () => unknown, { everyMs, onError, isBackground = false }: IntervalOptions): Interval {
+export function startInterval(
+  run: () => unknown,
+  { everyMs, onError, isBackground = false }: IntervalOptions,
+): Interval {
   let isUnderWay = false
 
   async function turn(): Promise<void> {

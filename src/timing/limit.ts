@@ -64,7 +64,10 @@ export class Limit {
 }
 
 /** Wraps `call` so that at most `most` calls run at a time. */
-export function limitUnderWay<Args extends unknown[], Answer>(most: number, call: (...args: Args) => Promise<Answer>): (...args: Args) => Promise<Answer> {
+export function limitUnderWay<Args extends unknown[], Answer>(
+  most: number,
+  call: (...args: Args) => Promise<Answer>,
+): (...args: Args) => Promise<Answer> {
   const limit = new Limit(most)
   return (...args) => limit.run(() => call(...args))
 }

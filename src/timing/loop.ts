@@ -41,7 +41,11 @@ export function startLoop(step: () => Promise<boolean>, options: LoopOptions): L
   async function run(): Promise<void> {
     while (!stopped.signal.aborted) {
       const hasMore = await takeStep()
-      const pauseMs = growingPauseMs(failures + 1, { firstMs: intervalMs, maxMs: Math.max(intervalMs, maxPauseMs), jitter: 0 })
+      const pauseMs = growingPauseMs(failures + 1, {
+        firstMs: intervalMs,
+        maxMs: Math.max(intervalMs, maxPauseMs),
+        jitter: 0,
+      })
       if (!hasMore) await pause(pauseMs, stopped.signal)
     }
   }

@@ -17,7 +17,11 @@ export interface Growth {
  * @param failures from 1
  * @param random 0 to 1
  */
-export function growingPauseMs(failures: number, { firstMs, maxMs, jitter = 0.5 }: Growth, random: () => number = Math.random): number {
+export function growingPauseMs(
+  failures: number,
+  { firstMs, maxMs, jitter = 0.5 }: Growth,
+  random: () => number = Math.random,
+): number {
   const wholeMs = Math.min(firstMs * 2 ** Math.min(failures - 1, 52), maxMs)
   return wholeMs * (1 - jitter) + wholeMs * jitter * random()
 }

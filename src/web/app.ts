@@ -1,7 +1,14 @@
 /** The web application: everything that is registered, in order. */
 import fastifyPostgres from '@fastify/postgres'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyPluginAsync, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, {
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyPluginAsync,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify'
 import type { Principal } from '../access/principal.js'
 import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { DiskFloor } from '../artifacts/disk-floor.js'
@@ -74,7 +81,16 @@ export interface AppDeps {
 const DATABASE_DEADLINE_MS = { connect: 3_000, statement: 10_000 }
 
 /** Builds the application and starts its hub. `app.close()` stops both. */
-export async function buildApp({ config, broker, registry, artifacts, floor, log, connections = openConnections(config, log), identify }: AppDeps): Promise<FastifyInstance> {
+export async function buildApp({
+  config,
+  broker,
+  registry,
+  artifacts,
+  floor,
+  log,
+  connections = openConnections(config, log),
+  identify,
+}: AppDeps): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -108,7 +124,10 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
 
   const shutdown = noteShutdown(app)
   const db = await registerDatabase(app, config)
-  const reading = await registerReading(app, { databaseUrl: config.databaseUrl, connections: config.databaseReadPoolSize })
+  const reading = await registerReading(app, {
+    databaseUrl: config.databaseUrl,
+    connections: config.databaseReadPoolSize,
+  })
   const hub = await startLive(app, reading, broker, log)
   const publisher = createPublisher({ bus: broker.events, log })
   const dispatcher = startDispatcher({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
@@ -122,9 +141,20 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   const refuseOtherMethods = registerMethods(app)
   await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app, registry)
-  const limits = createStreamLimits({ maxPerAddress: config.maxStreamsPerAddress, maxPerKey: config.maxStreamsPerKey, maxPerProcess: config.maxStreams })
-  const beats = startBeats(config.streamHeartbeatSeconds * 1_000, (error) => log.error({ err: error }, 'could not send heartbeats'))
-  const lists = startLists({ notices: hub.notices, readsFor: (principal, room) => createListReads(principal, reading.inTurnsOf(room)), encodeCursor, log })
+  const limits = createStreamLimits({
+    maxPerAddress: config.maxStreamsPerAddress,
+    maxPerKey: config.maxStreamsPerKey,
+    maxPerProcess: config.maxStreams,
+  })
+  const beats = startBeats(config.streamHeartbeatSeconds * 1_000, (error) =>
+    log.error({ err: error }, 'could not send heartbeats'),
+  )
+  const lists = startLists({
+    notices: hub.notices,
+    readsFor: (principal, room) => createListReads(principal, reading.inTurnsOf(room)),
+    encodeCursor,
+    log,
+  })
   const openSubscriptions: OpenSubscriptions = (client) => createSubscriptions({ hub, lists, ...client })
   const streams = startHttpStreams(hub, openSubscriptions, beats)
   const registerSockets: FastifyPluginAsync = async (scope) => {
@@ -140,10 +170,22 @@ export async function buildApp({ config, broker, registry, artifacts, floor, log
   })
   await app.register(changeTaskRoutes, { db, publisher, registry })
   await app.register(readTaskRoutes, { db, reading, hub, limits, streams })
-  await app.register(artifactRoutes, { db, artifacts, limits, bodies: connections.bodies, maxUploadsMb: config.maxUploadsMb })
+  await app.register(artifactRoutes, {
+    db,
+    artifacts,
+    limits,
+    bodies: connections.bodies,
+    maxUploadsMb: config.maxUploadsMb,
+  })
   await app.register(readSelectionRoutes, { reading, hub, limits, streams })
   await app.register(readTasksRoutes, { reading, registry })
-  await app.register(healthRoutes, { db, broker, floor, isStopping: () => shutdown.isStopping, hideSecrets: createRedactor({ DATABASE_URL: config.databaseUrl, REDIS_URL: config.redisUrl }) })
+  await app.register(healthRoutes, {
+    db,
+    broker,
+    floor,
+    isStopping: () => shutdown.isStopping,
+    hideSecrets: createRedactor({ DATABASE_URL: config.databaseUrl, REDIS_URL: config.redisUrl }),
+  })
   redirectToPage(app, config.basePath)
   await app.register(pageRoutes)
   refuseOtherMethods()
@@ -162,7 +204,11 @@ function refuseUnknown({ method, url }: FastifyRequest): never {
 /** @fastify/postgres owns the pool and ends it when the application closes. */
 async function registerDatabase(app: FastifyInstance, config: WebConfig): Promise<Database> {
   await app.register(fastifyPostgres, {
-    ...toPgConfig(config.databaseUrl, { applicationName: 'taskwire web', options: STATEMENT_SETTINGS, connectTimeoutSeconds: DATABASE_DEADLINE_MS.connect / 1_000 }),
+    ...toPgConfig(config.databaseUrl, {
+      applicationName: 'taskwire web',
+      options: STATEMENT_SETTINGS,
+      connectTimeoutSeconds: DATABASE_DEADLINE_MS.connect / 1_000,
+    }),
     max: config.databasePoolSize,
     query_timeout: DATABASE_DEADLINE_MS.statement,
   })
@@ -171,7 +217,12 @@ async function registerDatabase(app: FastifyInstance, config: WebConfig): Promis
   return wrapPool(app.pg.pool)
 }
 
-async function startLive(app: FastifyInstance, { byKey: db }: Reading, broker: Broker, log: FastifyBaseLogger): Promise<Hub> {
+async function startLive(
+  app: FastifyInstance,
+  { byKey: db }: Reading,
+  broker: Broker,
+  log: FastifyBaseLogger,
+): Promise<Hub> {
   const hub = await startHub({
     readTasks: (principal, ids) => readWatchedTasks(principal, db, ids),
     readWholeTask: async (principal, id) => (await readTasks(principal, db, [id]))[0],

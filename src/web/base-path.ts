@@ -21,5 +21,6 @@ export function stripBasePath(basePath: string, url: string): string {
 const NO_SLASH = '/.base'
 
 export function redirectToPage(app: FastifyInstance, basePath: string): void {
-  if (basePath !== '') app.get(NO_SLASH, { schema: { hide: true } }, async (_request, reply) => reply.redirect(`${basePath}/`, 308))
+  if (basePath !== '')
+    app.get(NO_SLASH, { schema: { hide: true } }, async (_request, reply) => reply.redirect(`${basePath}/`, 308))
 }

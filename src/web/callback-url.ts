@@ -12,6 +12,8 @@ export function assertCallbackUrl(text: string, allowPrivate: boolean): void {
     createAddressGuard({ allowPrivate }).checkUrl(url)
   } catch (error) {
     const detail = error instanceof AddressRefusedError ? `is refused: ${error.message}` : 'is not a URL'
-    throw new NewTaskError('invalid_task', `/callbackUrl ${detail}`, [{ pointer: '/callbackUrl', detail, fix: 'Send the https URL of a server that is publicly reachable.' }])
+    throw new NewTaskError('invalid_task', `/callbackUrl ${detail}`, [
+      { pointer: '/callbackUrl', detail, fix: 'Send the https URL of a server that is publicly reachable.' },
+    ])
   }
 }

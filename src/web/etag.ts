@@ -16,7 +16,10 @@ export function etagOf(task: Task): string {
 }
 
 function hashEditable({ title, payload, priority, tags, runAt, expiresAt }: Task): string {
-  return createHash('sha256').update(JSON.stringify([title, payload, priority, tags, runAt, expiresAt])).digest('base64url').slice(0, 16)
+  return createHash('sha256')
+    .update(JSON.stringify([title, payload, priority, tags, runAt, expiresAt]))
+    .digest('base64url')
+    .slice(0, 16)
 }
 
 /**

@@ -16,9 +16,23 @@ import { DEFAULT_MEDIA_TYPE, essenceOf, readMediaType } from '../artifacts/media
 /** Shown but never run by browsers. HTML is the exception; the sandbox is for it. */
 const SHOWN = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp', 'image/avif', 'text/plain', 'text/html'])
 /** Downloaded with their own type: programs need it, and browsers do not run them. */
-const DOWNLOADED = new Set(['text/csv', 'application/json', 'application/x-ndjson', 'application/pdf', 'application/zip', 'application/gzip'])
+const DOWNLOADED = new Set([
+  'text/csv',
+  'application/json',
+  'application/x-ndjson',
+  'application/pdf',
+  'application/zip',
+  'application/gzip',
+])
 
-const POLICY = ["default-src 'none'", "style-src 'unsafe-inline'", 'img-src data:', "form-action 'none'", "frame-ancestors 'none'", 'sandbox'].join('; ')
+const POLICY = [
+  "default-src 'none'",
+  "style-src 'unsafe-inline'",
+  'img-src data:',
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  'sandbox',
+].join('; ')
 
 export function describeFile({ name, mediaType }: { name: string; mediaType: string }): Record<string, string> {
   // Rows of an earlier version may contain any text.
@@ -27,7 +41,10 @@ export function describeFile({ name, mediaType }: { name: string; mediaType: str
   const isShown = SHOWN.has(essence)
   return {
     'content-type': isShown || DOWNLOADED.has(essence) ? known : DEFAULT_MEDIA_TYPE,
-    'content-disposition': create(name, { type: isShown ? 'inline' : 'attachment', fallback: name.replaceAll(/[^\x20-\x7E]/gu, '_') }),
+    'content-disposition': create(name, {
+      type: isShown ? 'inline' : 'attachment',
+      fallback: name.replaceAll(/[^\x20-\x7E]/gu, '_'),
+    }),
     'content-security-policy': POLICY,
     'referrer-policy': 'no-referrer',
     'cache-control': 'private, max-age=0, must-revalidate',

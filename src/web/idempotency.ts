@@ -21,7 +21,11 @@ export function readIdempotencyKey(header: string | string[] | undefined): strin
   const key = quoted ?? (/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(text) ? text : '')
   if (key !== '' && key.length <= MAX_KEY_LENGTH) return key
   throw new ProblemError('invalid_request', 'The header Idempotency-Key is malformed.', [
-    { pointer: '/idempotency-key', detail: `must be 1 to ${MAX_KEY_LENGTH} visible ASCII characters, in quotes`, fix: 'Send a UUID of your own, e.g. "8e03978e-40d5-43dd-bc93-6894a57f9324".' },
+    {
+      pointer: '/idempotency-key',
+      detail: `must be 1 to ${MAX_KEY_LENGTH} visible ASCII characters, in quotes`,
+      fix: 'Send a UUID of your own, e.g. "8e03978e-40d5-43dd-bc93-6894a57f9324".',
+    },
   ])
 }
 

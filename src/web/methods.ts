@@ -32,7 +32,10 @@ function refuseOthers(app: FastifyInstance, url: string, known: readonly string[
     // Before the body is read, because it does not matter here.
     async onRequest(request, reply) {
       reply.header('allow', known.join(', '))
-      throw new ProblemError('method_not_allowed', `${request.method} is not supported here; ${known.join(' and ')} ${known.length === 1 ? 'is' : 'are'}.`)
+      throw new ProblemError(
+        'method_not_allowed',
+        `${request.method} is not supported here; ${known.join(' and ')} ${known.length === 1 ? 'is' : 'are'}.`,
+      )
     },
     handler: () => undefined,
   })

@@ -5,7 +5,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 const PORTION_MS = 10
 
 /** Like `items.map(map)`; stops at the first item for which `map` throws. */
-export async function mapInPortions<Item, Value>(items: readonly Item[], map: (item: Item, index: number) => Value): Promise<Value[]> {
+export async function mapInPortions<Item, Value>(
+  items: readonly Item[],
+  map: (item: Item, index: number) => Value,
+): Promise<Value[]> {
   const values: Value[] = []
   let endsAtMs = performance.now() + PORTION_MS
   for (const [index, item] of items.entries()) {

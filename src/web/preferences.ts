@@ -23,5 +23,8 @@ export function readPreferences(header: string | string[] | undefined): Preferen
       .map(([name = '', value = '']) => [name.trim().toLowerCase(), value.trim().replaceAll('"', '').toLowerCase()]),
   )
   const wait = wishes.get('wait') ?? ''
-  return { waitSeconds: /^\d{1,9}$/.test(wait) ? Math.min(Number(wait), MAX_WAIT_SECONDS) : 0, isStrict: wishes.get('handling') === 'strict' }
+  return {
+    waitSeconds: /^\d{1,9}$/.test(wait) ? Math.min(Number(wait), MAX_WAIT_SECONDS) : 0,
+    isStrict: wishes.get('handling') === 'strict',
+  }
 }

@@ -26,7 +26,10 @@ export class ProblemError extends Error {
 
 const CONTENT_TYPE = 'application/problem+json; charset=utf-8'
 /** Headers of every answer. @see https://fetch.spec.whatwg.org/#x-content-type-options-header */
-export const ANSWER_HEADERS = { 'x-content-type-options': 'nosniff', 'cross-origin-resource-policy': 'same-origin' } as const
+export const ANSWER_HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'cross-origin-resource-policy': 'same-origin',
+} as const
 
 /** How many seconds a client should wait while the database is away or a limit is reached. */
 const RETRY_AFTER_SECONDS = 2
@@ -49,9 +52,17 @@ export function answerProblem(error: FastifyError | ProblemError, request: Fasti
 }
 
 /** The parts of an answer to bytes that never became a request. The connection closes after it. */
-export function toLastAnswer(code: ProblemCode, detail: string): { status: number; headers: Record<string, string | number>; body: string } {
+export function toLastAnswer(
+  code: ProblemCode,
+  detail: string,
+): { status: number; headers: Record<string, string | number>; body: string } {
   const body = JSON.stringify(describe(new ProblemError(code, detail), '-'))
-  const headers = { ...ANSWER_HEADERS, 'content-type': CONTENT_TYPE, 'content-length': Buffer.byteLength(body), connection: 'close' }
+  const headers = {
+    ...ANSWER_HEADERS,
+    'content-type': CONTENT_TYPE,
+    'content-length': Buffer.byteLength(body),
+    connection: 'close',
+  }
   return { status: PROBLEMS[code].status, headers, body }
 }
 
@@ -64,13 +75,23 @@ export function toRawProblem(code: ProblemCode, detail: string): string {
 
 function describe({ code, message, errors }: ProblemError, requestId: string): Problem {
   const { status, title, fix } = PROBLEMS[code]
-  return { type: linkTo(`/docs/problems#${code}`), title, status, code, detail: message, fix, requestId, ...(errors && { errors: [...errors] }) }
+  return {
+    type: linkTo(`/docs/problems#${code}`),
+    title,
+    status,
+    code,
+    detail: message,
+    fix,
+    requestId,
+    ...(errors && { errors: [...errors] }),
+  }
 }
 
 function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: FastifyRequest): ProblemError {
   if (error instanceof ProblemError) return error
   if (error instanceof NewTaskError) {
-    if (error.cause !== undefined) log.warn({ err: error.cause, requestId }, 'a task was refused: code of its type failed for the payload')
+    if (error.cause !== undefined)
+      log.warn({ err: error.cause, requestId }, 'a task was refused: code of its type failed for the payload')
     return new ProblemError(error.code, error.message, error.errors)
   }
   if (error instanceof KeyReusedError) {
@@ -106,7 +127,8 @@ function toProblem(error: FastifyError | ProblemError, { id: requestId, log }: F
     log.error({ err: error, requestId }, 'PostgreSQL refused a value from a request')
     return new ProblemError('invalid_request', 'A value in the request cannot be stored or searched for.')
   }
-  if (error.statusCode !== undefined && error.statusCode < 500) return new ProblemError('invalid_request', error.message)
+  if (error.statusCode !== undefined && error.statusCode < 500)
+    return new ProblemError('invalid_request', error.message)
   log.error({ err: error, requestId }, 'a request failed')
   return new ProblemError('internal', 'Something went wrong on the server.')
 }

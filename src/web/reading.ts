@@ -23,7 +23,10 @@ export interface Reading {
 }
 
 /** @fastify/postgres owns the pool and ends it when the application closes. */
-export async function registerReading(app: FastifyInstance, { databaseUrl, connections }: { databaseUrl: string; connections: number }): Promise<Reading> {
+export async function registerReading(
+  app: FastifyInstance,
+  { databaseUrl, connections }: { databaseUrl: string; connections: number },
+): Promise<Reading> {
   await app.register(fastifyPostgres, {
     name: 'reads',
     ...toPgConfig(databaseUrl, {
@@ -40,6 +43,9 @@ export async function registerReading(app: FastifyInstance, { databaseUrl, conne
   const turns = createFairTurns({ maxUnderWay: Math.max(1, Math.floor(connections / 2)) })
   return {
     byKey,
-    inTurnsOf: (client) => ({ ...byKey, run: (statement, parameters) => turns.take(client, () => byKey.run(statement, parameters)) }),
+    inTurnsOf: (client) => ({
+      ...byKey,
+      run: (statement, parameters) => turns.take(client, () => byKey.run(statement, parameters)),
+    }),
   }
 }

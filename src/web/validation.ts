@@ -23,7 +23,9 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
     const errors = checker.check(value)
     if (errors.length === 0) return { value }
     const [first] = errors
-    return { error: new ProblemError(code, `The ${name} is invalid: ${first?.pointer || name} ${first?.detail ?? ''}`, errors) }
+    return {
+      error: new ProblemError(code, `The ${name} is invalid: ${first?.pointer || name} ${first?.detail ?? ''}`, errors),
+    }
   }
 }
 
@@ -33,8 +35,11 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
  */
 function convertText(schema: TSchema, given: unknown): unknown {
   const converted: unknown = Value.Convert(schema, structuredClone(given))
-  if (typeof converted !== 'object' || converted === null || typeof given !== 'object' || given === null) return converted
+  if (typeof converted !== 'object' || converted === null || typeof given !== 'object' || given === null)
+    return converted
   const texts = new Map<string, unknown>(Object.entries(given))
   const isExact = ([key, value]: [string, unknown]) => typeof value !== 'number' || String(value) === texts.get(key)
-  return Object.fromEntries(Object.entries(converted).map((entry) => (isExact(entry) ? entry : [entry[0], texts.get(entry[0])])))
+  return Object.fromEntries(
+    Object.entries(converted).map((entry) => (isExact(entry) ? entry : [entry[0], texts.get(entry[0])])),
+  )
 }

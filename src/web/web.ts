@@ -30,7 +30,12 @@ export interface RunningWeb {
  * @param identify makes the principal of a request; default: the default principal for every request
  * @throws StartupError if the port is taken or may not be used, or files cannot be stored
  */
-export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits: Partial<ConnectionLimits> = {}, identify?: Identify): Promise<RunningWeb> {
+export async function startWeb(
+  config: WebConfig,
+  log: FastifyBaseLogger,
+  limits: Partial<ConnectionLimits> = {},
+  identify?: Identify,
+): Promise<RunningWeb> {
   setBasePath(config.basePath)
   const registry = await loadRegistry(config)
   const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: foldersOf(config), log })
@@ -38,7 +43,16 @@ export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits
   await artifacts.prepare()
   const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
   const connections = openConnections(config, log, limits)
-  const app = await buildApp({ config, broker, registry, artifacts, floor, log, connections, ...(identify && { identify }) })
+  const app = await buildApp({
+    config,
+    broker,
+    registry,
+    artifacts,
+    floor,
+    log,
+    connections,
+    ...(identify && { identify }),
+  })
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
@@ -63,5 +77,9 @@ export async function startWeb(config: WebConfig, log: FastifyBaseLogger, limits
 
 /** The disks that `/readyz` checks: those for files, and those that the operator names. */
 function foldersOf({ artifactsDir, smtpUrl, emailDir, watchedDirs }: WebConfig): string[] {
-  return [...(isS3(artifactsDir) ? [] : [artifactsDir]), ...(smtpUrl === undefined ? [emailDir] : []), ...splitList(watchedDirs)]
+  return [
+    ...(isS3(artifactsDir) ? [] : [artifactsDir]),
+    ...(smtpUrl === undefined ? [emailDir] : []),
+    ...splitList(watchedDirs),
+  ]
 }

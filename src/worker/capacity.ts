@@ -39,9 +39,16 @@ export function planCapacity(registry: Pick<Registry, 'find' | 'all'>, machine =
   const limited = types.filter((registered) => registered.concurrency !== undefined || isIsolated(registered))
   const processes = countProcesses(types.filter(isIsolated), machine)
   const suspects = countThatFit(machine, SUSPECT_SHARE, USUAL_MB + OWN_MB, SUSPECTS_PER_PROCESSOR * machine.processors)
-  const capacities = new Map([[PROCESS_SLOT, processes], [SUSPECT_SLOT, suspects]])
+  const capacities = new Map([
+    [PROCESS_SLOT, processes],
+    [SUSPECT_SLOT, suspects],
+  ])
   for (const { definition, concurrency = Infinity } of limited) capacities.set(definition.type, concurrency)
-  const typeOfQueue = new Map(limited.filter(({ definition }) => definition.queue === undefined).map(({ queue, definition }) => [queue, definition.type]))
+  const typeOfQueue = new Map(
+    limited
+      .filter(({ definition }) => definition.queue === undefined)
+      .map(({ queue, definition }) => [queue, definition.type]),
+  )
 
   function needsOf(type: string, isSuspect: boolean): string[] {
     const own = capacities.has(type) ? [type] : []
@@ -62,7 +69,10 @@ export function planCapacity(registry: Pick<Registry, 'find' | 'all'>, machine =
 }
 
 /** One per processor, or the highest concurrency of a type, as far as memory allows with the largest of them. */
-function countProcesses(isolated: readonly { definition: { memoryLimitMb?: number }; concurrency: number | undefined }[], machine: Machine): number {
+function countProcesses(
+  isolated: readonly { definition: { memoryLimitMb?: number }; concurrency: number | undefined }[],
+  machine: Machine,
+): number {
   const wanted = Math.max(machine.processors, ...isolated.map(({ concurrency = 0 }) => concurrency))
   const largestMb = Math.max(USUAL_MB, ...isolated.map(({ definition }) => definition.memoryLimitMb ?? 0)) + OWN_MB
   return countThatFit(machine, PROCESS_SHARE, largestMb, wanted)

@@ -24,7 +24,10 @@ export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): 
   let isUp = true
 
   async function probe(): Promise<void> {
-    const answers = await withDeadline(db.run(PROBE, []), PROBE_DEADLINE_MS, 'no answer').then(() => true, () => false)
+    const answers = await withDeadline(db.run(PROBE, []), PROBE_DEADLINE_MS, 'no answer').then(
+      () => true,
+      () => false,
+    )
     if (answers === isUp) return
     isUp = answers
     log.warn(isUp ? 'PostgreSQL answers again; taking jobs' : 'PostgreSQL does not answer; taking no jobs')

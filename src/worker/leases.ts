@@ -48,7 +48,11 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Log }
     const held = [...runs]
     if (held.length === 0) return
     const startedAtMs = performance.now()
-    const renewed = await renewLeasesIfHeld(db, held.map(({ taskId, attempt }) => ({ taskId, attempt })), leaseMs)
+    const renewed = await renewLeasesIfHeld(
+      db,
+      held.map(({ taskId, attempt }) => ({ taskId, attempt })),
+      leaseMs,
+    )
     const names = new Set(renewed.map(nameOf))
     for (const ref of renewed) if (ref.isCancelling) cancel(ref)
     for (const run of held) {
@@ -103,7 +107,11 @@ export function startLeases(options: { db: Database; leaseMs: number; log: Log }
     renewOnce,
     async giveUp() {
       stop()
-      await giveUpLeases(db, [...runs].map(({ taskId, attempt }) => ({ taskId, attempt })), GIVEN_UP_AFTER_MS)
+      await giveUpLeases(
+        db,
+        [...runs].map(({ taskId, attempt }) => ({ taskId, attempt })),
+        GIVEN_UP_AFTER_MS,
+      )
     },
     stop,
   }

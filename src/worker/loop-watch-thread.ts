@@ -11,7 +11,8 @@ const CHECK_INTERVAL_MS = 200
 const STACK_DEADLINE_MS = 3_000
 /** The frame named by `nameRun`. */
 const TASK_FRAME = /^(?:async )?task (\S+)/
-const STACK_EXPRESSION = '(() => { const { stackTraceLimit } = Error; Error.stackTraceLimit = 40; const { stack } = new Error(); Error.stackTraceLimit = stackTraceLimit; return stack })()'
+const STACK_EXPRESSION =
+  '(() => { const { stackTraceLimit } = Error; Error.stackTraceLimit = 40; const { stack } = new Error(); Error.stackTraceLimit = stackTraceLimit; return stack })()'
 
 const { ticks, warnAfterMs, killAfterMs, logLevel } = workerData as LoopWatchData
 const log = createLog({ name: 'worker', level: logLevel }, destination({ fd: 1, sync: true }))
@@ -78,5 +79,12 @@ async function readStack(): Promise<string[] | undefined> {
 
 function readFrames(stack: unknown): string[] {
   const frames = typeof stack === 'string' ? stack.split('\n').slice(1) : []
-  return frames.map((frame) => frame.trim().replace(/^at (Object\.)?/, '').replace('file://', '')).filter((frame) => !frame.startsWith('eval '))
+  return frames
+    .map((frame) =>
+      frame
+        .trim()
+        .replace(/^at (Object\.)?/, '')
+        .replace('file://', ''),
+    )
+    .filter((frame) => !frame.startsWith('eval '))
 }

@@ -29,7 +29,10 @@ export interface LoopWatchData extends LoopWatchOptions {
 export function watchLoop(options: LoopWatchOptions, log: Log): void {
   const ticks = new Int32Array(new SharedArrayBuffer(4))
   const workerData: LoopWatchData = { ...options, ticks }
-  const thread = new Worker(new URL('./loop-watch-thread.js', import.meta.url), { workerData, resourceLimits: { maxOldGenerationSizeMb: 32 } })
+  const thread = new Worker(new URL('./loop-watch-thread.js', import.meta.url), {
+    workerData,
+    resourceLimits: { maxOldGenerationSizeMb: 32 },
+  })
   thread.on('error', (error) => log.error({ err: error }, 'the event loop is no longer watched'))
   thread.unref()
   setInterval(() => Atomics.add(ticks, 0, 1), TICK_MS).unref()

@@ -58,12 +58,14 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
   const first = named.size > 0 ? named.keys() : registry.queues
   for (const queue of first) await serve(queue)
   // Operators name the queues of their tasks. Queues of the server's own tasks need not be named.
-  if (named.size === 0 || named.has(DEFAULT_QUEUE)) for (const queue of registry.internalQueues.keys()) await serve(queue)
+  if (named.size === 0 || named.has(DEFAULT_QUEUE))
+    for (const queue of registry.internalQueues.keys()) await serve(queue)
 
   const onError = (error: unknown) => log.warn({ err: error }, 'waiting queues could not be listed; trying again')
   const polling = named.size > 0 ? undefined : startInterval(pollQueues, { everyMs: POLL_INTERVAL_MS, onError })
 
-  const all = (act: (consumer: Consumer) => Promise<void>) => Promise.all([...consumers.values()].map(act)).then(() => {})
+  const all = (act: (consumer: Consumer) => Promise<void>) =>
+    Promise.all([...consumers.values()].map(act)).then(() => {})
   return {
     pause() {
       isPaused = true

@@ -65,8 +65,26 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
     publish: publisher.publish,
   })
   const artifactTtlMs = config.artifactTtlHours * 3_600_000
-  const isolatedRuns = openPool({ recorder, log, env: process.env, maxProcesses: capacity.maxProcesses, maxBlockedMs: leaseMs })
-  const deps = { db, handlerDb, recorder, registry, log, artifacts, artifactTtlMs, isolatedRuns, typeWindowMs: config.typeWindowSeconds * 1_000, cancelGraceMs: config.cancelGraceSeconds * 1_000, track: leases.track }
+  const isolatedRuns = openPool({
+    recorder,
+    log,
+    env: process.env,
+    maxProcesses: capacity.maxProcesses,
+    maxBlockedMs: leaseMs,
+  })
+  const deps = {
+    db,
+    handlerDb,
+    recorder,
+    registry,
+    log,
+    artifacts,
+    artifactTtlMs,
+    isolatedRuns,
+    typeWindowMs: config.typeWindowSeconds * 1_000,
+    cancelGraceMs: config.cancelGraceSeconds * 1_000,
+    track: leases.track,
+  }
   await listenForCancels(broker, leases, log)
   const slots = createSlots({
     capacities: capacity.capacities,
@@ -107,17 +125,24 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
 }
 
 async function prepareEmailFolder(folder: string): Promise<void> {
-  await assertFolderUsable(folder, 'the folder of EMAIL_DIR', 'Set EMAIL_DIR to a folder that the user of this process can write to, or SMTP_URL to a mail server.')
+  await assertFolderUsable(
+    folder,
+    'the folder of EMAIL_DIR',
+    'Set EMAIL_DIR to a folder that the user of this process can write to, or SMTP_URL to a mail server.',
+  )
   await tightenFolder(folder, (name) => name.endsWith('.eml'))
 }
 
 /** The fast path of a cancellation. The slow one is the next renewal of the lease. */
 async function listenForCancels(broker: Broker, leases: Leases, log: Log): Promise<void> {
-  const renew = () => leases.renewOnce().catch((error: unknown) => log.warn({ err: error }, 'leases were not renewed; trying again'))
+  const renew = () =>
+    leases.renewOnce().catch((error: unknown) => log.warn({ err: error }, 'leases were not renewed; trying again'))
   const subscription = await broker.events.listen({
     onEvent: ({ taskId, ...event }) => 'attempt' in event && leases.cancel({ taskId, attempt: event.attempt }),
     onHint: () => void renew(),
     onGap: () => void renew(),
   })
-  await subscription.subscribeCancels().catch((error: unknown) => log.warn({ err: error }, 'cancellations are delayed until the broker answers'))
+  await subscription
+    .subscribeCancels()
+    .catch((error: unknown) => log.warn({ err: error }, 'cancellations are delayed until the broker answers'))
 }

@@ -25,16 +25,35 @@ const log = { info: () => {} }
 const db = await openTestDatabase(t, (await startPostgres(t)).url)
 
 /** Files of every kind that a walk meets, and which of them are nobody's. */
-async function writeAll(store: ArtifactStore, db: Database): Promise<{ kept: ArtifactKey[]; leftovers: ArtifactKey[] }> {
+async function writeAll(
+  store: ArtifactStore,
+  db: Database,
+): Promise<{ kept: ArtifactKey[]; leftovers: ArtifactKey[] }> {
   const [done = '', running = ''] = await storeTasks(db, 2)
-  const [claimed] = await claimAttemptsIfDue(db, [{ taskId: done, attempt: 1 }, { taskId: running, attempt: 1 }], 'test', HOUR_MS)
+  const [claimed] = await claimAttemptsIfDue(
+    db,
+    [
+      { taskId: done, attempt: 1 },
+      { taskId: running, attempt: 1 },
+    ],
+    'test',
+    HOUR_MS,
+  )
   t.ok(claimed)
   const file = { name: 'kept.txt', mediaType: 'text/plain', bytes: 1, sha256: 'a'.repeat(64), ttlMs: HOUR_MS }
   await recordArtifactIfCurrent(db, { taskId: done, attempt: 1 }, file)
   // Its run is over: a lease is what says that it may still write.
-  await db.run({ name: 'test_lease', text: 'delete from taskwire.leases where task_id = any(array[$1::text::uuid])' }, [done])
+  await db.run({ name: 'test_lease', text: 'delete from taskwire.leases where task_id = any(array[$1::text::uuid])' }, [
+    done,
+  ])
   const upload = createTaskId()
-  await reserveUploadIfRoom(DEFAULT_PRINCIPAL, db, upload, { name: 'sent.bin', mediaType: 'text/plain', ttlMs: HOUR_MS, bytes: 0, maxBytes: 1e9 })
+  await reserveUploadIfRoom(DEFAULT_PRINCIPAL, db, upload, {
+    name: 'sent.bin',
+    mediaType: 'text/plain',
+    ttlMs: HOUR_MS,
+    bytes: 0,
+    maxBytes: 1e9,
+  })
   const kept = [
     { owner: done, attempt: 1, name: 'kept.txt' },
     { owner: running, attempt: 1, name: 'under-way.txt' },
@@ -57,15 +76,18 @@ async function walk(store: ArtifactStore, minAgeMs: number): Promise<void> {
 }
 
 async function check(t: Test, store: ArtifactStore, kept: ArtifactKey[], gone: ArtifactKey[]): Promise<void> {
-  for (const key of kept) t.ok(await store.read(key).then((stream) => stream.destroy()), `${key.name} of attempt ${key.attempt} is kept`)
-  for (const key of gone) await t.rejects(store.read(key), { name: 'ArtifactMissingError' }, `${key.name} of attempt ${key.attempt} is gone`)
+  for (const key of kept)
+    t.ok(await store.read(key).then((stream) => stream.destroy()), `${key.name} of attempt ${key.attempt} is kept`)
+  for (const key of gone)
+    await t.rejects(store.read(key), { name: 'ArtifactMissingError' }, `${key.name} of attempt ${key.attempt} is gone`)
 }
 
 t.test('on disk only old files without a row are deleted, with their folder', async (t) => {
   const folder = t.testdir()
   const store = openDiskStore(folder)
   const { kept, leftovers } = await writeAll(store, db)
-  const part = (owner: string, attempt: number) => join(folder, owner.slice(-2), owner, `${attempt}-${locate({ attempt, name: 'x' })}.00000000.part`)
+  const part = (owner: string, attempt: number) =>
+    join(folder, owner.slice(-2), owner, `${attempt}-${locate({ attempt, name: 'x' })}.00000000.part`)
   const [, { owner: running } = { owner: '' }] = kept
   const parts = { running: part(running, 1), late: part(running, 9), nobody: part(createTaskId(), 0) }
   for (const path of Object.values(parts)) {
@@ -90,8 +112,14 @@ t.test('a file of an earlier version is read, kept and deleted under its name', 
   const store = openDiskStore(folder)
   const [owner = ''] = await storeTasks(db, 1)
   await claimAttemptsIfDue(db, [{ taskId: owner, attempt: 1 }], 'test', HOUR_MS)
-  await recordArtifactIfCurrent(db, { taskId: owner, attempt: 1 }, { name: 'old.part', mediaType: 'text/plain', bytes: 1, sha256: 'a'.repeat(64), ttlMs: HOUR_MS })
-  await db.run({ name: 'test_lease', text: 'delete from taskwire.leases where task_id = any(array[$1::text::uuid])' }, [owner])
+  await recordArtifactIfCurrent(
+    db,
+    { taskId: owner, attempt: 1 },
+    { name: 'old.part', mediaType: 'text/plain', bytes: 1, sha256: 'a'.repeat(64), ttlMs: HOUR_MS },
+  )
+  await db.run({ name: 'test_lease', text: 'delete from taskwire.leases where task_id = any(array[$1::text::uuid])' }, [
+    owner,
+  ])
   const path = join(folder, owner.slice(-2), owner)
   await mkdir(path, { recursive: true })
   await writeFile(join(path, '1-old.part'), 'x')
@@ -106,7 +134,8 @@ t.test('in S3 objects without a row are deleted, and unfinished multipart upload
   const store = openS3Store(url)
   const { kept, leftovers } = await writeAll(store, db)
   const [{ owner } = { owner: '' }, { owner: running } = { owner: '' }] = kept
-  const begin = (id: string, path: string, ageMs: number) => uploads.set(id, { key: `/files/some/prefix/${path}`, initiatedAt: new Date(Date.now() - ageMs), parts: new Map() })
+  const begin = (id: string, path: string, ageMs: number) =>
+    uploads.set(id, { key: `/files/some/prefix/${path}`, initiatedAt: new Date(Date.now() - ageMs), parts: new Map() })
   begin('late', `${owner}/3-${'a'.repeat(40)}`, 25 * HOUR_MS)
   begin('nobody', `${createTaskId()}/0-${'a'.repeat(40)}`, 25 * HOUR_MS)
   begin('running', `${running}/1-${'a'.repeat(40)}`, 25 * HOUR_MS)

@@ -28,7 +28,8 @@ export async function startS3Server(t: TestScope): Promise<S3Server> {
     const body = decodeChunks(await buffer(request), request.headers)
     const upload = searchParams.get('uploadId') ?? ''
     const etag = `"${createHash('md5').update(body).digest('hex')}"`
-    const xml = (text: string) => response.setHeader('content-type', 'application/xml').end(`<?xml version="1.0"?>${text}`)
+    const xml = (text: string) =>
+      response.setHeader('content-type', 'application/xml').end(`<?xml version="1.0"?>${text}`)
     if (request.method === 'POST' && searchParams.has('uploads')) {
       const id = String(uploads.size + 1)
       uploads.set(id, { key, initiatedAt: new Date(), parts: new Map() })
@@ -66,14 +67,27 @@ export async function startS3Server(t: TestScope): Promise<S3Server> {
     }
     const ofBucket = (each: string) => each.replace(/^\/files\//, '')
     if (searchParams.has('uploads')) {
-      const items = [...uploads].map(([id, { key: of, initiatedAt }]) => `<Upload><Key>${ofBucket(of)}</Key><UploadId>${id}</UploadId><Initiated>${initiatedAt.toISOString()}</Initiated></Upload>`)
-      return xml(`<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>${items.join('')}</ListMultipartUploadsResult>`)
+      const items = [...uploads].map(
+        ([id, { key: of, initiatedAt }]) =>
+          `<Upload><Key>${ofBucket(of)}</Key><UploadId>${id}</UploadId><Initiated>${initiatedAt.toISOString()}</Initiated></Upload>`,
+      )
+      return xml(
+        `<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>${items.join('')}</ListMultipartUploadsResult>`,
+      )
     }
     if (searchParams.has('list-type')) {
       // Two a page, so that a walk has several.
       const left = [...objects.keys()].filter((each) => each > (searchParams.get('continuation-token') ?? '')).sort()
-      const items = left.slice(0, 2).map((of) => `<Contents><Key>${ofBucket(of)}</Key><LastModified>${written.get(of)?.toISOString()}</LastModified></Contents>`)
-      const next = left.length > 2 ? `<IsTruncated>true</IsTruncated><NextContinuationToken>${left[1]}</NextContinuationToken>` : '<IsTruncated>false</IsTruncated>'
+      const items = left
+        .slice(0, 2)
+        .map(
+          (of) =>
+            `<Contents><Key>${ofBucket(of)}</Key><LastModified>${written.get(of)?.toISOString()}</LastModified></Contents>`,
+        )
+      const next =
+        left.length > 2
+          ? `<IsTruncated>true</IsTruncated><NextContinuationToken>${left[1]}</NextContinuationToken>`
+          : '<IsTruncated>false</IsTruncated>'
       return xml(`<ListBucketResult>${next}${items.join('')}</ListBucketResult>`)
     }
     const found = objects.get(key)
@@ -84,7 +98,9 @@ export async function startS3Server(t: TestScope): Promise<S3Server> {
     const [, start, end] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '') ?? []
     if (start === undefined) return response.end(found)
     response.statusCode = 206
-    return response.setHeader('content-range', `bytes ${start}-${end}/${found.length}`).end(found.subarray(Number(start), Number(end) + 1))
+    return response
+      .setHeader('content-range', `bytes ${start}-${end}/${found.length}`)
+      .end(found.subarray(Number(start), Number(end) + 1))
   })
   return { url: `s3://files/some/prefix?endpoint=${encodeURIComponent(url)}`, objects, written, uploads }
 }
@@ -93,7 +109,7 @@ export async function startS3Server(t: TestScope): Promise<S3Server> {
 function decodeChunks(body: Buffer, headers: Record<string, unknown>): Buffer {
   if (!String(headers['content-encoding'] ?? '').includes('aws-chunked')) return body
   const chunks: Buffer[] = []
-  for (let at = 0; ; ) {
+  for (let at = 0; ;) {
     const lineEnd = body.indexOf('\r\n', at)
     const size = Number.parseInt(body.subarray(at, lineEnd).toString(), 16)
     if (!(size > 0)) return Buffer.concat(chunks)

@@ -22,21 +22,47 @@ const signal = new AbortController().signal
 async function testStore(t: Test, store: ArtifactStore, countKept: () => Promise<number>): Promise<void> {
   const content = randomBytes(12 * 1024 * 1024)
   let written: WrittenArtifact | undefined
-  const writer = createArtifactWriter({ store, key: key('data.bin'), signal, record: async (given) => void (written = given) })
+  const writer = createArtifactWriter({
+    store,
+    key: key('data.bin'),
+    signal,
+    record: async (given) => void (written = given),
+  })
   await pipeline(Readable.from([content.subarray(0, 5_000_000), content.subarray(5_000_000)]), writer)
   t.same(written, { bytes: content.length, sha256: createHash('sha256').update(content).digest('hex') })
   t.ok((await buffer(await store.read(key('data.bin')))).equals(content))
-  t.ok((await buffer(await store.read(key('data.bin'), { start: 10, end: 19 }))).equals(content.subarray(10, 20)), 'a range has both ends')
+  t.ok(
+    (await buffer(await store.read(key('data.bin'), { start: 10, end: 19 }))).equals(content.subarray(10, 20)),
+    'a range has both ends',
+  )
   await t.rejects(store.read(key('other.bin')).then(buffer), { name: 'ArtifactMissingError' })
   await store.write(key('data.bin', 2), Readable.from([Buffer.from('second')]))
   t.equal((await buffer(await store.read(key('data.bin', 2)))).toString(), 'second')
   t.equal(await countKept(), 2, 'each attempt has its own')
-  const failing = Readable.from((async function* () {
-    yield Buffer.from('half')
-    throw new Error('the source broke')
-  })())
-  await t.rejects(pipeline(failing, createArtifactWriter({ store, key: key('half.bin'), signal, record: async () => void t.fail('half of it is nothing') })), { message: 'the source broke' })
-  const refusing = createArtifactWriter({ store, key: key('late.bin'), signal, record: () => Promise.reject(new Error('no longer current')) })
+  const failing = Readable.from(
+    (async function* () {
+      yield Buffer.from('half')
+      throw new Error('the source broke')
+    })(),
+  )
+  await t.rejects(
+    pipeline(
+      failing,
+      createArtifactWriter({
+        store,
+        key: key('half.bin'),
+        signal,
+        record: async () => void t.fail('half of it is nothing'),
+      }),
+    ),
+    { message: 'the source broke' },
+  )
+  const refusing = createArtifactWriter({
+    store,
+    key: key('late.bin'),
+    signal,
+    record: () => Promise.reject(new Error('no longer current')),
+  })
   await t.rejects(pipeline(Readable.from([Buffer.from('late')]), refusing), { message: 'no longer current' })
   await store.remove(key('data.bin'))
   await store.remove(key('data.bin', 2))
@@ -46,9 +72,18 @@ async function testStore(t: Test, store: ArtifactStore, countKept: () => Promise
 
 t.test('a folder', async (t) => {
   const folder = t.testdir()
-  const files = async () => (existsSync(folder) ? (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).length : 0)
+  const files = async () =>
+    existsSync(folder)
+      ? (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).length
+      : 0
   await testStore(t, await openArtifactStore(folder), files)
-  await t.rejects(openDiskStore(join(folder, 'inner')).write({ owner: '../../..', attempt: 1, name: '../../../escape' }, Readable.from(['x'])), { message: /is not an id/ })
+  await t.rejects(
+    openDiskStore(join(folder, 'inner')).write(
+      { owner: '../../..', attempt: 1, name: '../../../escape' },
+      Readable.from(['x']),
+    ),
+    { message: /is not an id/ },
+  )
 })
 
 t.test('S3', async (t) => {

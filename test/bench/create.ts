@@ -37,5 +37,10 @@ export async function benchCreate(): Promise<void> {
 }
 
 function shoot(address: string, seconds: number): Promise<{ perSecond: number; p99Ms: number }> {
-  return requestInLoop({ url: `${address}/api/tasks`, body: JSON.stringify({ title: 'example task' }), connections: CONNECTIONS, seconds })
+  return requestInLoop({
+    url: `${address}/api/tasks`,
+    body: JSON.stringify({ title: 'example task' }),
+    connections: CONNECTIONS,
+    seconds,
+  })
 }

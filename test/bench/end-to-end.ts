@@ -35,11 +35,19 @@ export async function benchEndToEnd(): Promise<void> {
       const reference = await bare.throughput(TASKS)
       rates.push({ reference, ours: await measureThroughput(stack, address, TASKS) })
     }
-    const ours = quantile(rates.map((rate) => rate.ours), 0.5)
-    const reference = quantile(rates.map((rate) => rate.reference), 0.5)
+    const ours = quantile(
+      rates.map((rate) => rate.ours),
+      0.5,
+    )
+    const reference = quantile(
+      rates.map((rate) => rate.reference),
+      0.5,
+    )
     console.log(`end-to-end, ${TASKS} no-op tasks over ${CONNECTIONS} connections, medians of 3 rounds, taking turns`)
     console.log(`  bare BullMQ          ${reference.toFixed(0)} jobs/s (not stored elsewhere)`)
-    console.log(`  taskwire             ${ours.toFixed(0)} tasks/s created to COMPLETED, stored and published   (to reach: 2500)`)
+    console.log(
+      `  taskwire             ${ours.toFixed(0)} tasks/s created to COMPLETED, stored and published   (to reach: 2500)`,
+    )
     console.log(`  ratio                ${(ours / reference).toFixed(2)}`)
 
     await untilTidy(stack)
@@ -50,12 +58,20 @@ export async function benchEndToEnd(): Promise<void> {
       oursMs.push(...(await paced(() => measureLatency(address))))
     }
     await bare.close()
-    console.log(`latency at ${LATENCY_PER_SECOND} tasks/s, create to COMPLETED on a WebSocket opened after the create, ${LATENCY_ROUNDS} rounds of ${LATENCY_TASKS}, taking turns`)
-    console.log(`  bare BullMQ          p50 ${quantile(bareMs, 0.5).toFixed(1)} ms, p99 ${quantile(bareMs, 0.99).toFixed(1)} ms (add to completed event)`)
-    console.log(`  taskwire             p50 ${quantile(oursMs, 0.5).toFixed(1)} ms, p99 ${quantile(oursMs, 0.99).toFixed(1)} ms   (to reach: p50 8 ms)`)
+    console.log(
+      `latency at ${LATENCY_PER_SECOND} tasks/s, create to COMPLETED on a WebSocket opened after the create, ${LATENCY_ROUNDS} rounds of ${LATENCY_TASKS}, taking turns`,
+    )
+    console.log(
+      `  bare BullMQ          p50 ${quantile(bareMs, 0.5).toFixed(1)} ms, p99 ${quantile(bareMs, 0.99).toFixed(1)} ms (add to completed event)`,
+    )
+    console.log(
+      `  taskwire             p50 ${quantile(oursMs, 0.5).toFixed(1)} ms, p99 ${quantile(oursMs, 0.99).toFixed(1)} ms   (to reach: p50 8 ms)`,
+    )
     console.log(`  ratio of p50         ${(quantile(oursMs, 0.5) / quantile(bareMs, 0.5)).toFixed(2)}`)
     const total = memory.reduce((sum, value) => sum + value, 0)
-    console.log(`idle memory            relay, worker, web: ${memory.map((value) => value.toFixed(0)).join(' + ')} = ${total.toFixed(0)} MiB   (to reach: 350)`)
+    console.log(
+      `idle memory            relay, worker, web: ${memory.map((value) => value.toFixed(0)).join(' + ')} = ${total.toFixed(0)} MiB   (to reach: 350)`,
+    )
   } finally {
     await stack.close()
   }
@@ -70,7 +86,12 @@ async function measureThroughput(stack: Stack, address: string, count: number): 
   let left = count
   const create = async () => {
     while (left-- > 0) {
-      const answer = await request(`${address}/api/tasks`, { method: 'POST', dispatcher, headers: { 'content-type': 'application/json' }, body: BODY })
+      const answer = await request(`${address}/api/tasks`, {
+        method: 'POST',
+        dispatcher,
+        headers: { 'content-type': 'application/json' },
+        body: BODY,
+      })
       if (answer.statusCode !== 202) throw new Error(`refused with ${answer.statusCode}`)
       await answer.body.dump()
     }
@@ -96,7 +117,11 @@ async function untilTidy(stack: Stack): Promise<void> {
 
 async function measureLatency(address: string): Promise<number> {
   const startedAtMs = performance.now()
-  const answer = await request(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: BODY })
+  const answer = await request(`${address}/api/tasks`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: BODY,
+  })
   const { links } = (await answer.body.json()) as { links: { stream: string } }
   const socket = new WebSocket(`${address.replace('http', 'ws')}${links.stream}`, { perMessageDeflate: false })
   return new Promise((resolve, reject) => {

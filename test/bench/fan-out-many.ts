@@ -26,13 +26,35 @@ const GRACE_MS = 10_000
 export async function benchFanOutMany(): Promise<void> {
   const stack = await openStack()
   const db = openDatabase(stack.databaseUrl)
-  const broker = await openBroker({ redisUrl: stack.redisUrl, databaseUrl: stack.databaseUrl, log: { info() {}, warn() {} } })
-  const env = { DATABASE_URL: stack.databaseUrl, REDIS_URL: stack.redisUrl, PORT: '0', LOG_LEVEL: 'warn', MAX_STREAMS_PER_ADDRESS: '20000' }
+  const broker = await openBroker({
+    redisUrl: stack.redisUrl,
+    databaseUrl: stack.databaseUrl,
+    log: { info() {}, warn() {} },
+  })
+  const env = {
+    DATABASE_URL: stack.databaseUrl,
+    REDIS_URL: stack.redisUrl,
+    PORT: '0',
+    LOG_LEVEL: 'warn',
+    MAX_STREAMS_PER_ADDRESS: '20000',
+  }
   const web = await launch(MAIN, { args: ['web'], env })
   const sockets: WebSocket[] = []
   try {
     const ids = Array.from({ length: TASKS }, () => createTaskId())
-    const make = (id: TaskId) => ({ id, tenant: 'default', type: 'demo.sleep', title: 'watched', priority: 0, tags: [], payload: {}, runAt: null, delayMs: null, queue: 'default', maxAttempts: 1 })
+    const make = (id: TaskId) => ({
+      id,
+      tenant: 'default',
+      type: 'demo.sleep',
+      title: 'watched',
+      priority: 0,
+      tags: [],
+      payload: {},
+      runAt: null,
+      delayMs: null,
+      queue: 'default',
+      maxAttempts: 1,
+    })
     for (const batch of batches(ids)) await createTasks(db, batch.map(make), LEASE_MS)
 
     const stories = new Map<TaskId, number[]>(ids.map((id) => [id, []]))
@@ -48,7 +70,9 @@ export async function benchFanOutMany(): Promise<void> {
     const waiting = [...ids]
     const connect = async () => {
       for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
-        const socket = new WebSocket(`${web.address.replace('http', 'ws')}/ws/tasks/${id}`, { perMessageDeflate: false })
+        const socket = new WebSocket(`${web.address.replace('http', 'ws')}/ws/tasks/${id}`, {
+          perMessageDeflate: false,
+        })
         sockets.push(socket.on('message', hear))
         await new Promise<void>((resolve, reject) => socket.once('message', () => resolve()).once('error', reject))
       }
@@ -72,19 +96,31 @@ export async function benchFanOutMany(): Promise<void> {
       return TASKS / ((performance.now() - startedAtMs) / 1_000)
     }
     const rate = await changeAll(async (batch) => {
-      const claimed = await claimAttemptsIfDue(db, batch.map((taskId) => ({ taskId, attempt: 1 })), 'bench', LEASE_MS)
+      const claimed = await claimAttemptsIfDue(
+        db,
+        batch.map((taskId) => ({ taskId, attempt: 1 })),
+        'bench',
+        LEASE_MS,
+      )
       return claimed.flatMap((one) => (one ? [toTransitionMessage({ ...one, taskId: one.id, reason: null })] : []))
     })
     await changeAll(async (batch) => {
-      const completed = batch.map((taskId) => ({ taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null }) as const)
+      const completed = batch.map(
+        (taskId) =>
+          ({ taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null }) as const,
+      )
       return (await settleAttemptsIfCurrent(db, completed)).flatMap((message) => message ?? [])
     })
 
     const sorted = tookMs.toSorted((a, b) => a - b)
     const at = (share: number) => (sorted[Math.floor(sorted.length * share)] ?? NaN).toFixed(1)
     const broken = [...stories.values()].filter((versions) => versions.join() !== '1,2,3').length
-    console.log(`fan-out-many: ${TASKS} watchers of ${TASKS} tasks, connected in ${connectSeconds.toFixed(1)} s; ${rate.toFixed(0)} transitions/s`)
-    console.log(`  change to watcher: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, at most ${at(0.999999)} ms   (to reach: p99 50)`)
+    console.log(
+      `fan-out-many: ${TASKS} watchers of ${TASKS} tasks, connected in ${connectSeconds.toFixed(1)} s; ${rate.toFixed(0)} transitions/s`,
+    )
+    console.log(
+      `  change to watcher: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, at most ${at(0.999999)} ms   (to reach: p99 50)`,
+    )
     console.log(`  ${tookMs.length} told; watchers that did not see 1, 2, 3: ${broken}   (to reach: 0)`)
   } finally {
     for (const socket of sockets) socket.terminate()
@@ -96,5 +132,7 @@ export async function benchFanOutMany(): Promise<void> {
 }
 
 function batches(ids: readonly TaskId[]): TaskId[][] {
-  return Array.from({ length: Math.ceil(ids.length / BATCH) }, (_, index) => ids.slice(index * BATCH, (index + 1) * BATCH))
+  return Array.from({ length: Math.ceil(ids.length / BATCH) }, (_, index) =>
+    ids.slice(index * BATCH, (index + 1) * BATCH),
+  )
 }

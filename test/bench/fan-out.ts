@@ -32,13 +32,31 @@ export async function benchFanOut(): Promise<void> {
   const log = { info() {}, warn() {} }
   const db = openDatabase(stack.databaseUrl)
   const broker = await openBroker({ redisUrl: stack.redisUrl, databaseUrl: stack.databaseUrl, log })
-  const env = { DATABASE_URL: stack.databaseUrl, REDIS_URL: stack.redisUrl, PORT: '0', LOG_LEVEL: 'warn', MAX_STREAMS_PER_ADDRESS: '20000' }
+  const env = {
+    DATABASE_URL: stack.databaseUrl,
+    REDIS_URL: stack.redisUrl,
+    PORT: '0',
+    LOG_LEVEL: 'warn',
+    MAX_STREAMS_PER_ADDRESS: '20000',
+  }
   const web = await launch(MAIN, { args: ['web'], env })
   const bare = await stack.startModule('./bare-fan-out.js')
   try {
     const startTask = async (): Promise<Watched> => {
       const taskId = createTaskId()
-      const task = { id: taskId, tenant: 'default', type: 'demo.sleep', title: 'watched', priority: 0, tags: [], payload: {}, runAt: null, delayMs: null, queue: 'default', maxAttempts: 1 }
+      const task = {
+        id: taskId,
+        tenant: 'default',
+        type: 'demo.sleep',
+        title: 'watched',
+        priority: 0,
+        tags: [],
+        payload: {},
+        runAt: null,
+        delayMs: null,
+        queue: 'default',
+        maxAttempts: 1,
+      }
       await createTasks(db, [task], 3_600_000)
       await claimAttemptsIfDue(db, [{ taskId, attempt: 1 }], 'bench', 3_600_000)
       const publish = async (messages: readonly Event[]) => {
@@ -48,9 +66,16 @@ export async function benchFanOut(): Promise<void> {
       }
       return {
         path: `/ws/tasks/${taskId}`,
-        report: async (done) => publish(await recordProgressIfCurrent(db, [{ taskId, attempt: 1, progress: { fraction: 0.5, done, total: null, message: null } }])),
+        report: async (done) =>
+          publish(
+            await recordProgressIfCurrent(db, [
+              { taskId, attempt: 1, progress: { fraction: 0.5, done, total: null, message: null } },
+            ]),
+          ),
         end: async () => {
-          const ended = await settleAttemptsIfCurrent(db, [{ taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null }])
+          const ended = await settleAttemptsIfCurrent(db, [
+            { taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null },
+          ])
           return publish(ended.filter((message) => message !== undefined))
         },
       }
@@ -81,7 +106,12 @@ interface Watched {
   end(): Promise<number>
 }
 
-async function measure(server: RoleProcess, { path, report, end }: Watched, count: number, figures: Figures): Promise<void> {
+async function measure(
+  server: RoleProcess,
+  { path, report, end }: Watched,
+  count: number,
+  figures: Figures,
+): Promise<void> {
   const before = await readResidentMiB(server.child.pid ?? 0)
   const startedAtMs = performance.now()
   const sockets = await connectAll(server.address.replace('http', 'ws') + path, count)
@@ -129,9 +159,17 @@ function report(count: number, ours: Figures, reference: Figures): void {
   const [last, bareLast] = [median(ours.lastMs), median(reference.lastMs)]
   const [end, bareEnd] = [median(ours.endMs), median(reference.endMs)]
   const [rate, bareRate] = [median(ours.connectedPerSecond), median(reference.connectedPerSecond)]
-  console.log(`  ${String(count).padStart(6)} watchers: last told after ${last.toFixed(1)} ms, bare ws ${bareLast.toFixed(1)} ms, ratio ${(last / bareLast).toFixed(2)}   (to reach: 1.15)`)
-  console.log(`         last told of the end after ${end.toFixed(1)} ms, bare ws that sends, then closes ${bareEnd.toFixed(1)} ms, ratio ${(end / bareEnd).toFixed(2)}   (to reach: 1.15)`)
-  console.log(`         connects with snapshot ${rate.toFixed(0)}/s, bare ws ${bareRate.toFixed(0)}/s, ratio ${(rate / bareRate).toFixed(2)}   (to reach: 0.50)`)
+  console.log(
+    `  ${String(count).padStart(6)} watchers: last told after ${last.toFixed(1)} ms, bare ws ${bareLast.toFixed(1)} ms, ratio ${(last / bareLast).toFixed(2)}   (to reach: 1.15)`,
+  )
+  console.log(
+    `         last told of the end after ${end.toFixed(1)} ms, bare ws that sends, then closes ${bareEnd.toFixed(1)} ms, ratio ${(end / bareEnd).toFixed(2)}   (to reach: 1.15)`,
+  )
+  console.log(
+    `         connects with snapshot ${rate.toFixed(0)}/s, bare ws ${bareRate.toFixed(0)}/s, ratio ${(rate / bareRate).toFixed(2)}   (to reach: 0.50)`,
+  )
   // The first turn grows the heap, later ones use what is there.
-  console.log(`         memory ${ours.kibPerWatcher[0]?.toFixed(1)} KiB a watcher, bare ws ${reference.kibPerWatcher[0]?.toFixed(1)} KiB   (to reach: 10 at 10,000)`)
+  console.log(
+    `         memory ${ours.kibPerWatcher[0]?.toFixed(1)} KiB a watcher, bare ws ${reference.kibPerWatcher[0]?.toFixed(1)} KiB   (to reach: 10 at 10,000)`,
+  )
 }

@@ -16,9 +16,15 @@ export interface LoadOptions {
 }
 
 /** @throws Error when an answer is not 202, or 200 to a GET */
-export async function requestInLoop({ url, body, connections, seconds }: LoadOptions): Promise<{ perSecond: number; p99Ms: number }> {
+export async function requestInLoop({
+  url,
+  body,
+  connections,
+  seconds,
+}: LoadOptions): Promise<{ perSecond: number; p99Ms: number }> {
   const { hostname, port, host, pathname, search } = new URL(url)
-  const ofBody = body === undefined ? [] : ['Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`]
+  const ofBody =
+    body === undefined ? [] : ['Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`]
   const head = [`${body === undefined ? 'GET' : 'POST'} ${pathname}${search} HTTP/1.1`, `Host: ${host}`, ...ofBody]
   const request = Buffer.from(`${head.join('\r\n')}\r\n\r\n${body ?? ''}`)
   const wanted = body === undefined ? 'HTTP/1.1 200 ' : 'HTTP/1.1 202 '

@@ -53,17 +53,23 @@ export async function benchLists(): Promise<void> {
     const startedAtMs = performance.now()
     await fillTasks(small.databaseUrl, { count: 600, rareEvery: 10, waiting: 60 })
     await fillTasks(full.databaseUrl, { count: TASKS, rareEvery: 1_000, waiting: 1_000 })
-    console.log(`lists over ${TASKS} tasks (filled in ${((performance.now() - startedAtMs) / 1_000).toFixed(0)} s), ${CONNECTIONS} connections, medians of ${ROUNDS} rounds of ${SECONDS} s, taking turns`)
+    console.log(
+      `lists over ${TASKS} tasks (filled in ${((performance.now() - startedAtMs) / 1_000).toFixed(0)} s), ${CONNECTIONS} connections, medians of ${ROUNDS} rounds of ${SECONDS} s, taking turns`,
+    )
     const webs = { small: await small.startRole('web'), full: await full.startRole('web') }
     for (const [name, query] of Object.entries(LISTS)) {
-      const shoot = (address: string) => requestInLoop({ url: `${address}/api/tasks?${query}`, connections: CONNECTIONS, seconds: SECONDS })
+      const shoot = (address: string) =>
+        requestInLoop({ url: `${address}/api/tasks?${query}`, connections: CONNECTIONS, seconds: SECONDS })
       await shoot(webs.small.address)
       await shoot(webs.full.address)
       const rounds: Record<'small' | 'full', { perSecond: number }>[] = []
-      for (let round = 0; round < ROUNDS; round += 1) rounds.push({ small: await shoot(webs.small.address), full: await shoot(webs.full.address) })
+      for (let round = 0; round < ROUNDS; round += 1)
+        rounds.push({ small: await shoot(webs.small.address), full: await shoot(webs.full.address) })
       const ratios = rounds.map((round) => round.small.perSecond / round.full.perSecond)
       const of = (which: 'small' | 'full') => median(rounds.map((round) => round[which].perSecond)).toFixed(0)
-      console.log(`  ${name.padEnd(26)} ${of('full').padStart(5)} requests/s, one page of tasks ${of('small').padStart(5)}, takes ${describe(ratios, 2)} times as long   (to reach: 2.00)`)
+      console.log(
+        `  ${name.padEnd(26)} ${of('full').padStart(5)} requests/s, one page of tasks ${of('small').padStart(5)}, takes ${describe(ratios, 2)} times as long   (to reach: 2.00)`,
+      )
     }
     await reportSearches(webs.full.address)
     await reportCreates(small, full)
@@ -94,7 +100,10 @@ const STATEMENTS = 40
 
 /** By the time that the statement of the creates takes, in batches as a web process under load writes them. Each is undone. */
 async function reportCreates(small: Stack, full: Stack): Promise<void> {
-  const clients = { small: new pg.Client({ connectionString: small.databaseUrl }), full: new pg.Client({ connectionString: full.databaseUrl }) }
+  const clients = {
+    small: new pg.Client({ connectionString: small.databaseUrl }),
+    full: new pg.Client({ connectionString: full.databaseUrl }),
+  }
   await Promise.all(Object.values(clients).map((client) => client.connect()))
   const [filled, bare] = [[] as number[], [] as number[]]
   for (let round = 0; round < 3 * ROUNDS; round += 1) {
@@ -104,12 +113,27 @@ async function reportCreates(small: Stack, full: Stack): Promise<void> {
   }
   await Promise.all(Object.values(clients).map((client) => client.end()))
   console.log(`  creates, the statement alone: on ${TASKS} tasks ${describe(filled, 2)} times as long as on 600`)
-  console.log(`  creates, the statement alone: with the indexes and the trigger of lists ${describe(bare, 2)} times as long as without them`)
+  console.log(
+    `  creates, the statement alone: with the indexes and the trigger of lists ${describe(bare, 2)} times as long as without them`,
+  )
 }
 
 async function timeCreates(client: pg.Client, prepare?: string): Promise<number> {
-  const makeTask = () => ({ id: createTaskId(), tenant: 'default', type: 'demo.sleep', title: 'example task', priority: 0, tags: [], payload: { steps: 5 }, runAt: null, delayMs: null, queue: 'default', maxAttempts: 1 })
-  const write = () => client.query({ ...CREATE_TASKS, values: [60_000, JSON.stringify(Array.from({ length: BATCH }, makeTask))] })
+  const makeTask = () => ({
+    id: createTaskId(),
+    tenant: 'default',
+    type: 'demo.sleep',
+    title: 'example task',
+    priority: 0,
+    tags: [],
+    payload: { steps: 5 },
+    runAt: null,
+    delayMs: null,
+    queue: 'default',
+    maxAttempts: 1,
+  })
+  const write = () =>
+    client.query({ ...CREATE_TASKS, values: [60_000, JSON.stringify(Array.from({ length: BATCH }, makeTask))] })
   await client.query('begin')
   if (prepare !== undefined) await client.query(prepare)
   await write()

@@ -10,7 +10,14 @@ import { benchFanOut } from './fan-out.js'
 import { benchLists } from './lists.js'
 import { benchRead } from './read.js'
 
-const PROGRAMS: Record<string, () => Promise<void>> = { create: benchCreate, read: benchRead, lists: benchLists, 'end-to-end': benchEndToEnd, 'fan-out': benchFanOut, 'fan-out-many': benchFanOutMany }
+const PROGRAMS: Record<string, () => Promise<void>> = {
+  create: benchCreate,
+  read: benchRead,
+  lists: benchLists,
+  'end-to-end': benchEndToEnd,
+  'fan-out': benchFanOut,
+  'fan-out-many': benchFanOutMany,
+}
 
 const names = process.argv.slice(2)
 const unknown = names.filter((name) => !(name in PROGRAMS))

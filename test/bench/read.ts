@@ -15,9 +15,14 @@ export async function benchRead(): Promise<void> {
   try {
     const bare = await stack.startModule('./bare-server.js')
     const web = await stack.startRole('web')
-    const created = await fetch(`${web.address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"title":"example task"}' })
+    const created = await fetch(`${web.address}/api/tasks`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"title":"example task"}',
+    })
     const { id } = (await created.json()) as { id: string }
-    const shoot = (address: string, seconds: number) => requestInLoop({ url: `${address}/api/tasks/${id}`, connections: CONNECTIONS, seconds })
+    const shoot = (address: string, seconds: number) =>
+      requestInLoop({ url: `${address}/api/tasks/${id}`, connections: CONNECTIONS, seconds })
     await shoot(bare.address, 2)
     await shoot(web.address, 2)
     const rounds = []
@@ -26,8 +31,15 @@ export async function benchRead(): Promise<void> {
     }
     console.log(`read, ${CONNECTIONS} connections, medians of ${ROUNDS} rounds of ${SECONDS} s, taking turns`)
     console.log(`  bare Fastify route   ${describe(rounds.map(({ reference }) => reference.perSecond))} requests/s`)
-    console.log(`  taskwire             ${describe(rounds.map(({ ours }) => ours.perSecond))} reads/s, p99 ${median(rounds.map(({ ours }) => ours.p99Ms)).toFixed(1)} ms`)
-    console.log(`  ratio of a round     ${describe(rounds.map(({ ours, reference }) => ours.perSecond / reference.perSecond), 2)}   (to reach: 0.60)`)
+    console.log(
+      `  taskwire             ${describe(rounds.map(({ ours }) => ours.perSecond))} reads/s, p99 ${median(rounds.map(({ ours }) => ours.p99Ms)).toFixed(1)} ms`,
+    )
+    console.log(
+      `  ratio of a round     ${describe(
+        rounds.map(({ ours, reference }) => ours.perSecond / reference.perSecond),
+        2,
+      )}   (to reach: 0.60)`,
+    )
   } finally {
     await stack.close()
   }

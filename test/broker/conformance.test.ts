@@ -79,7 +79,10 @@ async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
     const runs = createMailbox<Delivery>()
     await broker.queue.consume(async (delivery) => runs.push(delivery), { queue: 'default', concurrency: 1 })
     await runs.untilCount(plain.length + mixed.length)
-    t.strictSame(runs.items, [...plain, ...mixed].sort((a, b) => b.priority - a.priority))
+    t.strictSame(
+      runs.items,
+      [...plain, ...mixed].sort((a, b) => b.priority - a.priority),
+    )
   })
 
   await t.test('waiting jobs of every priority are counted', async (t) => {
@@ -168,7 +171,10 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
   await t.test('a paused consumer takes no jobs until it is resumed', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const runs = createMailbox<Delivery>()
-    const consumer = await broker.queue.consume(async (delivery) => void runs.push(delivery), { queue: 'default', concurrency: 5 })
+    const consumer = await broker.queue.consume(async (delivery) => void runs.push(delivery), {
+      queue: 'default',
+      concurrency: 5,
+    })
     await broker.queue.add(deliveries(1))
     await runs.untilCount(1)
     await consumer.pause()
@@ -268,30 +274,60 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     t.equal(await broker.events.hasNoticeListeners(), true)
   })
 
-  await t.test('notices of all tasks arrive in order, however many and large, while they are subscribed to', async (t) => {
-    const { broker } = await openTestBroker(t, kind)
-    const notices = createMailbox<Notice>()
-    const subscription = await broker.events.listen({ onEvent() {}, onHint() {}, onGap() {}, onNotices: (some) => some.forEach(notices.push) })
-    const facts = { type: 'demo.sleep', queue: 'default', tags: ['ö'.repeat(50)], batchId: null, parentId: null, createdAt: '2026-11-20T21:22:23.456Z' }
-    const noticeOf = (slot: number, version: number): Notice => ({ taskId: taskInSlot(slot % 16), version, status: 'PENDING', facts })
-    await broker.events.publishNotices([noticeOf(0, 1)])
-    await subscription.subscribeNotices()
-    const created = Array.from({ length: 300 }, (_, index) => noticeOf(index, 1))
-    await broker.events.publishNotices(created)
-    const task = taskInSlot(7)
-    const progress = { fraction: 0.5, done: null, total: null, message: null, at: '2026-11-20T21:22:23.456Z' }
-    await broker.events.publish([
-      { ...aTransition(task, 2, { result: 'x'.repeat(20_000) }), facts },
-      { type: 'progress', taskId: task, status: 'PROCESSING', version: 2, attempt: 1, progress },
-      { type: 'log', taskId: task, status: 'PROCESSING', version: 2, line: { seq: 1, attempt: 1, at: progress.at, level: 'info', text: 'no notice' } },
-    ])
-    await broker.events.publishNotices([])
-    await notices.untilCount(302)
-    subscription.unsubscribeNotices()
-    await broker.events.publishNotices([noticeOf(1, 2)])
-    await sleep(NOTHING_COMES_MS)
-    t.strictSame(notices.items, [...created, { taskId: task, version: 2, status: 'PROCESSING', facts }, { taskId: task, version: 2, status: 'PROCESSING', isProgress: true }])
-  })
+  await t.test(
+    'notices of all tasks arrive in order, however many and large, while they are subscribed to',
+    async (t) => {
+      const { broker } = await openTestBroker(t, kind)
+      const notices = createMailbox<Notice>()
+      const subscription = await broker.events.listen({
+        onEvent() {},
+        onHint() {},
+        onGap() {},
+        onNotices: (some) => some.forEach(notices.push),
+      })
+      const facts = {
+        type: 'demo.sleep',
+        queue: 'default',
+        tags: ['ö'.repeat(50)],
+        batchId: null,
+        parentId: null,
+        createdAt: '2026-11-20T21:22:23.456Z',
+      }
+      const noticeOf = (slot: number, version: number): Notice => ({
+        taskId: taskInSlot(slot % 16),
+        version,
+        status: 'PENDING',
+        facts,
+      })
+      await broker.events.publishNotices([noticeOf(0, 1)])
+      await subscription.subscribeNotices()
+      const created = Array.from({ length: 300 }, (_, index) => noticeOf(index, 1))
+      await broker.events.publishNotices(created)
+      const task = taskInSlot(7)
+      const progress = { fraction: 0.5, done: null, total: null, message: null, at: '2026-11-20T21:22:23.456Z' }
+      await broker.events.publish([
+        { ...aTransition(task, 2, { result: 'x'.repeat(20_000) }), facts },
+        { type: 'progress', taskId: task, status: 'PROCESSING', version: 2, attempt: 1, progress },
+        {
+          type: 'log',
+          taskId: task,
+          status: 'PROCESSING',
+          version: 2,
+          line: { seq: 1, attempt: 1, at: progress.at, level: 'info', text: 'no notice' },
+        },
+      ])
+      await broker.events.publishNotices([])
+      await notices.untilCount(302)
+      subscription.unsubscribeNotices()
+      await broker.events.publishNotices([noticeOf(1, 2)])
+      await sleep(NOTHING_COMES_MS)
+      t.strictSame(notices.items, [
+        ...created,
+        { taskId: task, version: 2, status: 'PROCESSING', facts },
+        { taskId: task, version: 2, status: 'PROCESSING', isProgress: true },
+      ])
+    },
+  )
 
   await t.test('a listener that throws misses only that event', async (t) => {
     const { broker, log } = await openTestBroker(t, kind)

@@ -25,7 +25,9 @@ async function testReplacement(t: Test, kind: BrokerKind): Promise<void> {
   // Without the standby around it, which has a consumer of its own.
   const { redisUrl, databaseUrl } = await kind.prepare()
   const log = createLog()
-  const broker = await (redisUrl === undefined ? openPostgresBroker({ databaseUrl, log }) : openRedisBroker({ redisUrl, log }))
+  const broker = await (redisUrl === undefined
+    ? openPostgresBroker({ databaseUrl, log })
+    : openRedisBroker({ redisUrl, log }))
   t.teardown(() => broker.close())
   const runs = createMailbox<Delivery>()
   const gate = createGate()
@@ -53,9 +55,12 @@ async function testReplacement(t: Test, kind: BrokerKind): Promise<void> {
   await consumer.stop()
 }
 
-t.test('a replaced worker’s runs continue, and the new worker stays within the concurrency: on PostgreSQL', async (t) => {
-  await testReplacement(t, await startPostgresKind(t))
-})
+t.test(
+  'a replaced worker’s runs continue, and the new worker stays within the concurrency: on PostgreSQL',
+  async (t) => {
+    await testReplacement(t, await startPostgresKind(t))
+  },
+)
 t.test('a replaced worker’s runs continue, and the new worker stays within the concurrency: on Redis', async (t) => {
   if (await canTestRedis(t)) await testReplacement(t, await startRedisKind(t))
 })

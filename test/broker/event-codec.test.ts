@@ -1,5 +1,12 @@
 import t from 'tap'
-import { deliverMessage, encodeEvent, MAX_EVENT_BYTES, SLOT_COUNT, slotOf, toNotice } from '../../src/broker/event-codec.js'
+import {
+  deliverMessage,
+  encodeEvent,
+  MAX_EVENT_BYTES,
+  SLOT_COUNT,
+  slotOf,
+  toNotice,
+} from '../../src/broker/event-codec.js'
 import type { Event } from '../../src/protocol/stream.js'
 import { aTransition, taskInSlot } from './brokers.js'
 
@@ -7,7 +14,8 @@ function deliver(text: string): unknown[] {
   const calls: unknown[] = []
   deliverMessage(text, {
     onEvent: (event: Event, json: string) => calls.push(['event', event, json]),
-    onHint: (taskId: string, version: number, tenant?: string) => calls.push(['hint', taskId, version, ...(tenant === undefined ? [] : [tenant])]),
+    onHint: (taskId: string, version: number, tenant?: string) =>
+      calls.push(['hint', taskId, version, ...(tenant === undefined ? [] : [tenant])]),
     onGap: () => calls.push(['gap']),
   })
   return calls
@@ -38,7 +46,14 @@ t.test('an event up to the limit, in bytes, is sent whole, and a larger one as a
 
 t.test('an event, a hint and a notice say the tenant, and nothing where they have none', async (t) => {
   const event = aTransition(taskInSlot(3), 7)
-  const facts = { type: 'demo.sleep', queue: 'default', tags: [], batchId: null, parentId: null, createdAt: '2026-11-20T21:22:23.456Z' }
+  const facts = {
+    type: 'demo.sleep',
+    queue: 'default',
+    tags: [],
+    batchId: null,
+    parentId: null,
+    createdAt: '2026-11-20T21:22:23.456Z',
+  }
   const large = { ...event, reason: 'x'.repeat(MAX_EVENT_BYTES) }
   t.match(deliver(encodeEvent({ ...event, tenant: 'bert' })), [['event', { ...event, tenant: 'bert' }]])
   t.strictSame(deliver(encodeEvent({ ...large, tenant: 'bert' })), [['hint', event.taskId, 7, 'bert']])

@@ -32,7 +32,10 @@ t.test('on PostgreSQL', async (t) => {
     t.teardown(() => sql.end())
     const schemas = await sql`
       select distinct table_schema as name from information_schema.tables where table_name = 'job'`
-    t.strictSame([...schemas].map((row) => row['name']), ['taskwire_bullmq'])
+    t.strictSame(
+      [...schemas].map((row) => row['name']),
+      ['taskwire_bullmq'],
+    )
   })
 
   await t.test('a database that permits no new schema is reported in one line', async (t) => {

@@ -43,22 +43,25 @@ t.test('on Redis', async (t) => {
     await t.rejects(openBroker(options), { message })
   })
   await testOutages(t, kind)
-  await t.test('an idle consumer resumes after outages of 3, 12 and 40 s, which some versions of BullMQ do not', async (t) => {
-    const goOnAfter = async (outageMs: number) => {
-      const kind = await startRedisKind(t)
-      const { broker } = await openTestBroker(t, kind)
-      const runs = createMailbox<Delivery>()
-      await broker.queue.consume(async (delivery) => runs.push(delivery), { queue: 'default', concurrency: 4 })
-      await broker.queue.add([aDelivery()])
-      await runs.untilCount(1)
-      await kind.server.kill()
-      await sleep(outageMs)
-      await kind.server.start()
-      await untilResolves(() => broker.queue.add([aDelivery()]))
-      await runs.until((all) => all.length === 2, RECOVERY_MS)
-    }
-    await Promise.all([3_000, 12_000, 40_000].map(goOnAfter))
-  })
+  await t.test(
+    'an idle consumer resumes after outages of 3, 12 and 40 s, which some versions of BullMQ do not',
+    async (t) => {
+      const goOnAfter = async (outageMs: number) => {
+        const kind = await startRedisKind(t)
+        const { broker } = await openTestBroker(t, kind)
+        const runs = createMailbox<Delivery>()
+        await broker.queue.consume(async (delivery) => runs.push(delivery), { queue: 'default', concurrency: 4 })
+        await broker.queue.add([aDelivery()])
+        await runs.untilCount(1)
+        await kind.server.kill()
+        await sleep(outageMs)
+        await kind.server.start()
+        await untilResolves(() => broker.queue.add([aDelivery()]))
+        await runs.until((all) => all.length === 2, RECOVERY_MS)
+      }
+      await Promise.all([3_000, 12_000, 40_000].map(goOnAfter))
+    },
+  )
   await t.test('a consumer continues after the broker lost all data, even while jobs are running', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const { runs, gate } = await consumeHeld(broker)
@@ -92,7 +95,10 @@ async function testCutConnection(t: Test, kind: BrokerKind): Promise<void> {
       await broker.events.publish(tasks.map((task) => aTransition(task, round)))
       await mailbox.untilCount(round * 3)
     }
-    t.strictSame(mailbox.items, [1, 2, 3].flatMap((round) => ['gap', ...tasks.map((task) => `event ${task} ${round}`)]))
+    t.strictSame(
+      mailbox.items,
+      [1, 2, 3].flatMap((round) => ['gap', ...tasks.map((task) => `event ${task} ${round}`)]),
+    )
   })
 }
 

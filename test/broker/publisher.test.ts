@@ -6,7 +6,16 @@ import { createPublisher } from '../../src/broker/publisher.js'
 import type { Notice } from '../../src/protocol/notice.js'
 import type { Event } from '../../src/protocol/stream.js'
 
-const anEvent = (version: number): Event => ({ type: 'transition', taskId: 'a', status: 'PENDING', version, from: null, attempt: 0, at: '', reason: null })
+const anEvent = (version: number): Event => ({
+  type: 'transition',
+  taskId: 'a',
+  status: 'PENDING',
+  version,
+  from: null,
+  attempt: 0,
+  at: '',
+  reason: null,
+})
 const aNotice = (version: number) => (): Notice => ({ taskId: 'a', version, status: 'PENDING' })
 const versionsOf = (batch: readonly { version: number }[]) => batch.map(({ version }) => version)
 
@@ -19,9 +28,16 @@ function setUp() {
     await state.gate
     if (state.isAway) throw new Error('Redis is away')
   }
-  const bus: Pick<EventBus, 'publish' | 'publishNotices' | 'hasNoticeListeners'> = { publish: send, publishNotices: send, hasNoticeListeners: async () => state.isHeard }
+  const bus: Pick<EventBus, 'publish' | 'publishNotices' | 'hasNoticeListeners'> = {
+    publish: send,
+    publishNotices: send,
+    hasNoticeListeners: async () => state.isHeard,
+  }
   const lines: { level: string; details: object }[] = []
-  const log = { warn: (details: object) => void lines.push({ level: 'warn', details }), info: (details: object) => void lines.push({ level: 'info', details }) }
+  const log = {
+    warn: (details: object) => void lines.push({ level: 'warn', details }),
+    info: (details: object) => void lines.push({ level: 'info', details }),
+  }
   return { publisher: createPublisher({ bus, log }), batches, state, lines }
 }
 
@@ -39,7 +55,10 @@ t.test('what is published in one turn goes together, in order, and what comes me
   t.same(batches, [[1, 2, 3]], 'one publication at a time')
   open()
   await publisher.drain()
-  t.same(batches, [[1, 2, 3], [4, 5]])
+  t.same(batches, [
+    [1, 2, 3],
+    [4, 5],
+  ])
 })
 
 t.test('an outage takes two lines of the log, and what is published after it arrives', async (t) => {
@@ -77,21 +96,31 @@ t.test('while the broker is slow, no more than 5,000 wait: the oldest are droppe
   t.match(lines.at(-1), { level: 'info', details: { lost: 1 + 1_000 + 5_000 } })
 })
 
-t.test('while nobody listens to notices they are dropped, and a drain does not wait for the next question', async (t) => {
-  const { publisher, batches, state, lines } = setUp()
-  state.isHeard = false
-  publisher.notifyLists([aNotice(1)])
-  publisher.publish([anEvent(2)])
-  while (batches.length < 1) await new Promise(setImmediate)
-  state.isHeard = true
-  publisher.notifyLists([aNotice(3)])
-  await publisher.drain()
-  t.same(batches, [[2], [3]], 'what came after the question is kept for the next one')
-  t.same(lines, [], 'nothing is lost')
-})
+t.test(
+  'while nobody listens to notices they are dropped, and a drain does not wait for the next question',
+  async (t) => {
+    const { publisher, batches, state, lines } = setUp()
+    state.isHeard = false
+    publisher.notifyLists([aNotice(1)])
+    publisher.publish([anEvent(2)])
+    while (batches.length < 1) await new Promise(setImmediate)
+    state.isHeard = true
+    publisher.notifyLists([aNotice(3)])
+    await publisher.drain()
+    t.same(batches, [[2], [3]], 'what came after the question is kept for the next one')
+    t.same(lines, [], 'nothing is lost')
+  },
+)
 
-t.test('nothing outside the broker publishes on the bus: recorder, relay and routes go through the publisher', async (t) => {
-  const files = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts') && !file.startsWith('broker/'))
-  const others = files.filter((file) => /\b(?:events|bus)\.publish|publishNotices/.test(readFileSync(`src/${file}`, 'utf8')))
-  t.same(others, [])
-})
+t.test(
+  'nothing outside the broker publishes on the bus: recorder, relay and routes go through the publisher',
+  async (t) => {
+    const files = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter(
+      (file) => file.endsWith('.ts') && !file.startsWith('broker/'),
+    )
+    const others = files.filter((file) =>
+      /\b(?:events|bus)\.publish|publishNotices/.test(readFileSync(`src/${file}`, 'utf8')),
+    )
+    t.same(others, [])
+  },
+)

@@ -19,15 +19,21 @@ t.test('a consumer that fails to join the standby joins it later, and leaves it 
   let opened = 0
   let onLeft = () => {}
   const left = new Promise<void>((resolve) => (onLeft = resolve))
-  const primary = fakeBroker(async () => {
-    if (isAway) throw new Error('away')
-  }, async () => createConsumer())
-  const standby = fakeBroker(async () => {}, async () => {
-    opened += 1
-    if (opened === 1) throw new Error('too many connections')
-    isAway = false
-    return createConsumer(onLeft)
-  })
+  const primary = fakeBroker(
+    async () => {
+      if (isAway) throw new Error('away')
+    },
+    async () => createConsumer(),
+  )
+  const standby = fakeBroker(
+    async () => {},
+    async () => {
+      opened += 1
+      if (opened === 1) throw new Error('too many connections')
+      isAway = false
+      return createConsumer(onLeft)
+    },
+  )
   const broker = withStandby({ primary, openStandby: async () => standby, log: createLog() })
   t.teardown(() => broker.close())
   const consumer = await broker.queue.consume(async () => {}, { queue: 'default', concurrency: 1 })

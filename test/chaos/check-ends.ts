@@ -41,7 +41,9 @@ export function findWrongEnds(stored: readonly StoredEnd[], expected: readonly E
   const ends = new Map(stored.map((end) => [end.id, end]))
   return expected.flatMap((task) => {
     const end = ends.get(task.id)
-    return end === undefined || isAllowed(end, task) ? [] : [`${task.id} (${task.name}) should have ended ${task.end.statuses.join(' or ')}: ${describe(end)}`]
+    return end === undefined || isAllowed(end, task)
+      ? []
+      : [`${task.id} (${task.name}) should have ended ${task.end.statuses.join(' or ')}: ${describe(end)}`]
   })
 }
 
@@ -55,7 +57,11 @@ function isAllowed({ status, failure, attempts }: StoredEnd, { end, isCancelled 
 }
 
 function describe({ status, failure, attempts }: StoredEnd): string {
-  return [status, JSON.stringify(failure), attempts.map(({ outcome, error }) => `${outcome} ${error ?? ''}`.trim()).join(', ')].join('; ')
+  return [
+    status,
+    JSON.stringify(failure),
+    attempts.map(({ outcome, error }) => `${outcome} ${error ?? ''}`.trim()).join(', '),
+  ].join('; ')
 }
 
 /**
@@ -63,7 +69,11 @@ function describe({ status, failure, attempts }: StoredEnd): string {
  * had a handler, and one at least when the task has ended by what came after the effect.
  * @param received how many requests the receiver got for each task
  */
-export function findWrongEffects(stored: readonly StoredEnd[], withEffect: readonly string[], received: ReadonlyMap<string, number>): string[] {
+export function findWrongEffects(
+  stored: readonly StoredEnd[],
+  withEffect: readonly string[],
+  received: ReadonlyMap<string, number>,
+): string[] {
   const ends = new Map(stored.map((end) => [end.id, end]))
   return withEffect.flatMap((id) => {
     const end = ends.get(id)

@@ -20,7 +20,9 @@ export async function checkWatchers(
       const expected = (histories.get(id) ?? []).filter(({ version }) => version > (first?.version ?? 0)).map(describe)
       const hasEnded = first !== undefined && isFinal((watcher.messages.at(-1) ?? first).status)
       if (code === 1000 && first?.type === 'snapshot' && hasEnded && told.join() === expected.join()) return []
-      return [`the watcher of ${id} (closed with ${code}) was told ${first?.type} ${first?.version}, ${told.join()}; stored is ${expected.join()}`]
+      return [
+        `the watcher of ${id} (closed with ${code}) was told ${first?.type} ${first?.version}, ${told.join()}; stored is ${expected.join()}`,
+      ]
     }),
   )
   return found.flat()

@@ -42,7 +42,10 @@ export function faultsOf(scene: Scene, roles: Record<Role, KeptRole[]>, random: 
 }
 
 /** Lines to the servers, and the settings of a role that uses them. */
-export async function openLines(t: TestScope, { postgres, redis }: Scene): Promise<{ proxies: TestProxy[]; env: Record<string, string> }> {
+export async function openLines(
+  t: TestScope,
+  { postgres, redis }: Scene,
+): Promise<{ proxies: TestProxy[]; env: Record<string, string> }> {
   const through = async (url: string) => {
     const { port } = new URL(url)
     const proxy = await startProxy(t, [Number(port)])
@@ -65,9 +68,30 @@ export function faultsOfLines(proxies: readonly TestProxy[], random: () => numbe
   }
   return [
     ['a line is cut', async () => any()?.cut()],
-    ['a line is frozen', () => forAWhile((proxy) => proxy.freeze(), (proxy) => proxy.thaw())],
-    ['a line is slow', () => forAWhile((proxy) => proxy.delay(300), (proxy) => proxy.delay(0))],
-    ['a line is narrow', () => forAWhile((proxy) => proxy.throttle(20_000), (proxy) => proxy.throttle(Infinity))],
+    [
+      'a line is frozen',
+      () =>
+        forAWhile(
+          (proxy) => proxy.freeze(),
+          (proxy) => proxy.thaw(),
+        ),
+    ],
+    [
+      'a line is slow',
+      () =>
+        forAWhile(
+          (proxy) => proxy.delay(300),
+          (proxy) => proxy.delay(0),
+        ),
+    ],
+    [
+      'a line is narrow',
+      () =>
+        forAWhile(
+          (proxy) => proxy.throttle(20_000),
+          (proxy) => proxy.throttle(Infinity),
+        ),
+    ],
   ]
 }
 
@@ -94,7 +118,9 @@ async function cutConnections(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: url })
   client.on('error', () => {})
   await client.connect()
-  await client.query("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and application_name like 'taskwire%'")
+  await client.query(
+    "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and application_name like 'taskwire%'",
+  )
   await client.end()
 }
 

@@ -3,7 +3,11 @@ import { inspect, parseArgs } from 'node:util'
 import { runChaos } from './run.js'
 
 const { values } = parseArgs({
-  options: { seed: { type: 'string', default: '1' }, minutes: { type: 'string', default: '1' }, rate: { type: 'string', default: '20' } },
+  options: {
+    seed: { type: 'string', default: '1' },
+    minutes: { type: 'string', default: '1' },
+    rate: { type: 'string', default: '20' },
+  },
 })
 const [seed, minutes, rate] = [values.seed, values.minutes, values.rate].map(Number)
 if (!(seed !== undefined && Number.isInteger(seed)) || !(Number(minutes) > 0) || !(Number(rate) > 0)) {
@@ -19,7 +23,12 @@ const lastWords: string[] = []
 try {
   const { violations, ...report } = await runChaos(
     { teardown: (action) => teardowns.unshift(action) },
-    { seed, seconds: Number(minutes) * 60, rate: Number(rate), onFault: (name) => console.log(`${seconds()} s  ${name}`) },
+    {
+      seed,
+      seconds: Number(minutes) * 60,
+      rate: Number(rate),
+      onFault: (name) => console.log(`${seconds()} s  ${name}`),
+    },
   )
   console.log(JSON.stringify({ seed, minutes: Number(minutes), ...report }, null, 2))
   lastWords.push(...violations.map((violation) => `Violation: ${violation}`), `${violations.length} violations`)
@@ -28,6 +37,9 @@ try {
   lastWords.push(`The run failed: ${inspect(error)}`)
   process.exitCode = 1
 }
-for (const action of teardowns) await Promise.resolve().then(action).catch((error: unknown) => lastWords.unshift(`Cleaning up failed: ${inspect(error)}`))
+for (const action of teardowns)
+  await Promise.resolve()
+    .then(action)
+    .catch((error: unknown) => lastWords.unshift(`Cleaning up failed: ${inspect(error)}`))
 console.log(lastWords.join('\n'))
 process.exit()

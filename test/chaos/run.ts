@@ -68,22 +68,35 @@ const FATAL_EVERY = 60
 const MIN_TASKS = 2 * FATAL_EVERY
 const MIN_KINDS = 4
 
-export async function runChaos(t: TestScope, { seed, seconds, rate = 20, onFault, hasFatal = true }: ChaosOptions): Promise<ChaosReport> {
-  const scene = await openScene(t, { HTTP_REQUEST_ALLOW_PRIVATE: 'true', TASKS_DIR: OWN_TASKS, ATTEMPT_LEASE_SECONDS: '4', MAX_LOST_ATTEMPTS: '50', STREAM_HEARTBEAT_SECONDS: HEARTBEAT_SECONDS })
+export async function runChaos(
+  t: TestScope,
+  { seed, seconds, rate = 20, onFault, hasFatal = true }: ChaosOptions,
+): Promise<ChaosReport> {
+  const scene = await openScene(t, {
+    HTTP_REQUEST_ALLOW_PRIVATE: 'true',
+    TASKS_DIR: OWN_TASKS,
+    ATTEMPT_LEASE_SECONDS: '4',
+    MAX_LOST_ATTEMPTS: '50',
+    STREAM_HEARTBEAT_SECONDS: HEARTBEAT_SECONDS,
+  })
   const sink = await openSink(t)
   const lines = await openLines(t, scene)
   const clients = await openClients(t, scene)
   const roles: Record<Role, KeptRole[]> = { web: [], worker: [], relay: [] }
   for (const role of ['web', 'worker', 'relay'] as const) {
     // One copy of each has its servers at the end of lines that can be cut, frozen and slowed down.
-    for (let copy = 0; copy < COPIES; copy += 1) roles[role].push(await scene.keep(role, {}, copy === 0 ? {} : lines.env))
+    for (let copy = 0; copy < COPIES; copy += 1)
+      roles[role].push(await scene.keep(role, {}, copy === 0 ? {} : lines.env))
   }
   const older = await scene.keep('worker', {}, { TASKS_DIR: '' })
   roles.worker.push(older)
 
   const load = startLoad(scene, { clients, random: createRandom(seed), rate, url: sink.url, hasFatal })
   const random = createRandom(seed + 1)
-  const draw = createDeck([...faultsOf(scene, roles, random), ...faultsOfLines(lines.proxies, random), clients.fault], random)
+  const draw = createDeck(
+    [...faultsOf(scene, roles, random), ...faultsOfLines(lines.proxies, random), clients.fault],
+    random,
+  )
   const faults: Record<string, number> = {}
   const retired = new Set<KeptRole>()
   /** The deploy goes on: this copy leaves, and no fault meets it any more. */
@@ -137,7 +150,16 @@ interface Load {
 }
 
 /** Creates tasks, so many a second, until it is stopped, and `MIN_TASKS` at least. */
-function startLoad(scene: Scene, { clients, random, rate, url, hasFatal }: { clients: Clients; random: () => number; rate: number; url: string; hasFatal: boolean }) {
+function startLoad(
+  scene: Scene,
+  {
+    clients,
+    random,
+    rate,
+    url,
+    hasFatal,
+  }: { clients: Clients; random: () => number; rate: number; url: string; hasFatal: boolean },
+) {
   const load: Load = { expected: [], watchers: [], withEffect: [], kinds: {} }
   const faulty = listFaults(url)
   const creating = new Set<Promise<void>>()
@@ -145,7 +167,10 @@ function startLoad(scene: Scene, { clients, random, rate, url, hasFatal }: { cli
 
   function choose(index: number): Kind {
     const choice = random()
-    const fatal = hasFatal && index % FATAL_EVERY === FATAL_EVERY / 2 ? FATAL_FAULTS[Math.floor(index / FATAL_EVERY) % FATAL_FAULTS.length] : undefined
+    const fatal =
+      hasFatal && index % FATAL_EVERY === FATAL_EVERY / 2
+        ? FATAL_FAULTS[Math.floor(index / FATAL_EVERY) % FATAL_FAULTS.length]
+        : undefined
     const fault = index % FAULT_EVERY === 0 ? faulty[(index / FAULT_EVERY) % faulty.length] : undefined
     return fatal ?? fault ?? chooseWellBehaved(choice, index, url)
   }
@@ -165,7 +190,12 @@ function startLoad(scene: Scene, { clients, random, rate, url, hasFatal }: { cli
 
   /** Whatever it is doing by then; that the request arrives is not promised. */
   function cancelLater(id: string, afterMs: number): void {
-    void sleep(afterMs).then(() => fetch(`${scene.addresses()[0]}/api/tasks/${id}/cancel`, { method: 'POST', signal: AbortSignal.timeout(5_000) }).catch(() => {}))
+    void sleep(afterMs).then(() =>
+      fetch(`${scene.addresses()[0]}/api/tasks/${id}/cancel`, {
+        method: 'POST',
+        signal: AbortSignal.timeout(5_000),
+      }).catch(() => {}),
+    )
   }
 
   const creatingAll = (async () => {

@@ -18,10 +18,21 @@ const COMPLETED: ExpectedEnd = { statuses: ['COMPLETED'] }
 /** A handler with nothing wrong in it; `choice` is from 0 to 1. */
 export function chooseWellBehaved(choice: number, index: number, url: string): Kind {
   const kind = Math.floor(choice * 10)
-  if (kind >= 8) return { name: 'request', hasEffect: true, body: { type: 'http.request', payload: { url, method: 'POST', body: { index } } }, end: COMPLETED }
+  if (kind >= 8)
+    return {
+      name: 'request',
+      hasEffect: true,
+      body: { type: 'http.request', payload: { url, method: 'POST', body: { index } } },
+      end: COMPLETED,
+    }
   if (kind === 5) return { name: 'flaky', body: { type: 'test.flaky', payload: { failures: 2 } }, end: COMPLETED }
   const payload = { steps: 1 + (kind % 4), stepMs: 30 + kind * 20 }
-  if (kind === 7) return { name: 'made to fail', body: { payload: { ...payload, failAt: 1 } }, end: failsBy('error', /^failed at step 1, as asked$/) }
+  if (kind === 7)
+    return {
+      name: 'made to fail',
+      body: { payload: { ...payload, failAt: 1 } },
+      end: failsBy('error', /^failed at step 1, as asked$/),
+    }
   if (kind === 6) return { name: 'delayed', body: { payload, delayMs: 500 }, end: COMPLETED }
   return { name: kind === 4 ? 'cancelled' : 'steps', body: { payload }, end: COMPLETED }
 }
@@ -35,7 +46,12 @@ function faulty(type: string, how: string, end: ExpectedEnd): Kind {
 }
 
 function unstorable(use: string, value: string, end: ExpectedEnd, url = ''): Kind {
-  return { name: `test.unstorable: ${use} ${value}`, hasEffect: use === 'record', body: { type: 'test.unstorable', payload: { use, value, url } }, end }
+  return {
+    name: `test.unstorable: ${use} ${value}`,
+    hasEffect: use === 'record',
+    body: { type: 'test.unstorable', payload: { use, value, url } },
+    end,
+  }
 }
 
 const WORDS: Record<string, string> = { nul: 'U\\+0000', 'half an emoji': 'surrogate', bigint: 'BigInt', map: 'Map' }
@@ -46,9 +62,18 @@ export function listFaults(url: string): Kind[] {
     unstorable('return', value, failsBy('invalid_result', new RegExp(`^the result does not fit: .*${word}`))),
     unstorable('throw', value, failsBy('error', /^thrown with .* and /, 2)),
     unstorable('log', value, COMPLETED),
-    unstorable('record', value, failsBy('invalid_effect', new RegExp(`^the effect "pay" happened, but its value cannot be recorded: .*${word}`)), url),
+    unstorable(
+      'record',
+      value,
+      failsBy('invalid_effect', new RegExp(`^the effect "pay" happened, but its value cannot be recorded: .*${word}`)),
+      url,
+    ),
     unstorable('report', value, COMPLETED),
-    unstorable('create', value, failsBy('error', new RegExp(`^the options of ctx.create do not fit: /payload.*${word}`), 2)),
+    unstorable(
+      'create',
+      value,
+      failsBy('error', new RegExp(`^the options of ctx.create do not fit: /payload.*${word}`), 2),
+    ),
   ])
   const strays = [
     faulty('test.faulty', 'rejection', failsBy('error', /^nobody awaits this$/)),
@@ -71,7 +96,10 @@ export const FATAL_FAULTS: readonly Kind[] = [
   faulty('test.faulty', 'microtask', failsBy('error', /^thrown in a microtask$/)),
   faulty('test.faulty', 'block', failsBy('process_died', /blocked its event loop/)),
   // Whether its process ends before its result is recorded is a race.
-  faulty('test.late-fault', 'exit', { statuses: ['COMPLETED', 'FAILED'], failure: { code: 'process_died', message: /exit code 3/ } }),
+  faulty('test.late-fault', 'exit', {
+    statuses: ['COMPLETED', 'FAILED'],
+    failure: { code: 'process_died', message: /exit code 3/ },
+  }),
   faulty('test.faulty', 'kill', failsBy('process_died', /SIGKILL/)),
   faulty('test.faulty', 'listener of others', failsBy('error', /^thrown in a listener of others$/)),
 ]

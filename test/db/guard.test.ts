@@ -39,7 +39,11 @@ t.test('the database allows exactly the transitions of the table', async (t) => 
 t.test('the database refuses a change of status without the next version, and an unknown status', async (t) => {
   const db = await openTestDatabase(t, await server.createDatabase())
   const [id = ''] = await storeTasks(db, 1)
-  const set = (assignments: string) => db.run({ name: `test_${assignments}`, text: `update taskwire.tasks set ${assignments} where id = $1::text::uuid` }, [id])
+  const set = (assignments: string) =>
+    db.run(
+      { name: `test_${assignments}`, text: `update taskwire.tasks set ${assignments} where id = $1::text::uuid` },
+      [id],
+    )
   await t.rejects(set(`status = 'PROCESSING'`), /not allowed/)
   await t.rejects(set(`status = 'PROCESSING', version = 3`), /not allowed/)
   await t.rejects(set(`version = 3`), /not allowed/)

@@ -28,12 +28,19 @@ async function migrateUpTo(t: TestScope, url: string, name: string): Promise<voi
   const end = journal.entries.findIndex(({ tag }) => tag.endsWith(name))
   await writeFile(path, JSON.stringify({ ...journal, entries: journal.entries.slice(0, end) }))
   const client = postgres(url, { max: 1, onnotice: () => {} })
-  await migrate(drizzle(client), { migrationsFolder: folder, migrationsSchema: 'taskwire', migrationsTable: 'migrations' })
+  await migrate(drizzle(client), {
+    migrationsFolder: folder,
+    migrationsSchema: 'taskwire',
+    migrationsTable: 'migrations',
+  })
   await client.end()
 }
 
 t.test('a server that is too old is reported in one line', async (t) => {
-  t.throws(() => assertVersion(13_0018), new StartupError('PostgreSQL 13 is too old: upgrade to 14 or newer, or point DATABASE_URL at such a server.'))
+  t.throws(
+    () => assertVersion(13_0018),
+    new StartupError('PostgreSQL 13 is too old: upgrade to 14 or newer, or point DATABASE_URL at such a server.'),
+  )
   t.doesNotThrow(() => assertVersion(14_0000))
   t.doesNotThrow(() => assertVersion(18_0001))
 })
@@ -44,7 +51,8 @@ t.test('processes that migrate at once apply each migration once, and keep other
   t.teardown(() => sql.end())
   await sql`create table tasks (mine text)`
   await Promise.all(Array.from({ length: 5 }, () => migrateDatabase(server.url)))
-  const [row] = await sql`select (select count(*)::integer from taskwire.migrations) as done, (select count(*)::integer from taskwire.tasks) as tasks`
+  const [row] =
+    await sql`select (select count(*)::integer from taskwire.migrations) as done, (select count(*)::integer from taskwire.tasks) as tasks`
   const migrations = (await readdir('drizzle')).filter((name) => name.endsWith('.sql'))
   t.same(row, { done: migrations.length, tasks: 0 })
   t.same(await sql`select * from tasks`, [])
@@ -71,7 +79,10 @@ t.test('the indexes of lists are built while other processes write, and include 
   await migrated
   t.equal(await countMissingMigrations(server.url), 0)
   t.same(await sql`select from pg_index where not indisvalid`, [])
-  const list = async (filter: object) => (await listTasks(DEFAULT_PRINCIPAL, db, { ...filter, limit: 10 })).map(({ id, title }) => (title === 'meanwhile' ? title : id))
+  const list = async (filter: object) =>
+    (await listTasks(DEFAULT_PRINCIPAL, db, { ...filter, limit: 10 })).map(({ id, title }) =>
+      title === 'meanwhile' ? title : id,
+    )
   t.same(await list({ tag: 'old' }), before.toReversed())
   t.same(await list({ tag: 'old', type: 'report.generate' }), before.toReversed())
   t.same(await list({ tag: 'new' }), ['meanwhile'])
@@ -87,7 +98,8 @@ t.test('an index that was left unfinished is rebuilt', async (t) => {
   t.teardown(() => admin.end())
   await admin`update pg_index set indisvalid = false where indexrelid = 'taskwire.tasks_type_idx'::regclass`
   await migrateDatabase(server.url)
-  const [row] = await sql`select indisvalid, indnatts::integer as columns from pg_index where indexrelid = 'taskwire.tasks_type_idx'::regclass`
+  const [row] =
+    await sql`select indisvalid, indnatts::integer as columns from pg_index where indexrelid = 'taskwire.tasks_type_idx'::regclass`
   t.same(row, { indisvalid: true, columns: 2 })
 })
 
@@ -116,8 +128,14 @@ t.test('a database that cannot be prepared is reported in one line with the reas
   guests.username = 'guest'
   guests.password = 'secret'
   const cases: [string, RegExp][] = [
-    [guests.href, /^cannot prepare the database at 127\.0\.0\.1:\d+\/taskwire: permission denied for database taskwire\. Point DATABASE_URL at /],
-    [`${server.url}?options=${encodeURIComponent('-c default_transaction_read_only=on')}`, / cannot be used as it is: default_transaction_read_only is on/],
+    [
+      guests.href,
+      /^cannot prepare the database at 127\.0\.0\.1:\d+\/taskwire: permission denied for database taskwire\. Point DATABASE_URL at /,
+    ],
+    [
+      `${server.url}?options=${encodeURIComponent('-c default_transaction_read_only=on')}`,
+      / cannot be used as it is: default_transaction_read_only is on/,
+    ],
     [server.url.replace(/[^/]*$/, foreign.options.database), /: relation "tasks" already exists\. /],
   ]
   for (const [url, message] of cases) {
@@ -143,7 +161,9 @@ t.test('a migration that waits too long for another names it, and leaves no lock
 
 t.test('a server that is not PostgreSQL is refused within seconds', async (t) => {
   // It answers at once, so that the client thinks the connection made, and never says what PostgreSQL would.
-  const server = createServer((socket) => socket.on('error', () => {}).write('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(0, '127.0.0.1')
+  const server = createServer((socket) =>
+    socket.on('error', () => {}).write('HTTP/1.1 400 Bad Request\r\n\r\n'),
+  ).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => server.close())
   const { port } = server.address() as AddressInfo

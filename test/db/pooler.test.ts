@@ -7,7 +7,8 @@ import { hasPgBouncer, startPgBouncer } from '../helpers/pgbouncer.js'
 import { makeWorkingFolder, oneLine, spawnStart, spawnTaskwire } from '../helpers/processes.js'
 import { startPostgres } from '../helpers/services.js'
 
-const REFUSED = /^(taskwire: )?DATABASE_URL leads through a connection pooler \(127\.0\.0\.1:\d+\/\w+\) .*as PgBouncer does in transaction mode\. Point it at PostgreSQL itself; Taskwire has its own connection pools\.$/
+const REFUSED =
+  /^(taskwire: )?DATABASE_URL leads through a connection pooler \(127\.0\.0\.1:\d+\/\w+\) .*as PgBouncer does in transaction mode\. Point it at PostgreSQL itself; Taskwire has its own connection pools\.$/
 
 if (!(await hasPgBouncer())) t.comment('no pgbouncer on this machine: poolers are left out')
 else {

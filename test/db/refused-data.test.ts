@@ -12,6 +12,10 @@ t.test('refused data is distinguished from a database that could not answer', (t
   t.same(judge(withCode('57P01')), [false, false, false], 'the server stops')
   t.same(judge(withCode('ECONNRESET')), [false, false, false], 'the connection is lost')
   t.same(judge('22P02'), [false, false, false], 'no error at all')
-  t.same(judge(new Error('failed', { cause: withCode('22P02') })), [true, true, true], 'the error behind one of drizzle')
+  t.same(
+    judge(new Error('failed', { cause: withCode('22P02') })),
+    [true, true, true],
+    'the error behind one of drizzle',
+  )
   t.end()
 })

@@ -51,7 +51,13 @@ const FAULTS: Record<string, { make: string[]; undo: string[]; says: RegExp; url
     says: /synchronous_commit is off in DATABASE_URL/,
   },
   'rights to one table': {
-    make: ['create role reader login password $$reader$$', 'grant usage on schema taskwire to reader', 'grant select, insert, update, delete on all tables in schema taskwire to reader', 'revoke insert on taskwire.transitions from reader', 'revoke update, delete on taskwire.leases from reader'],
+    make: [
+      'create role reader login password $$reader$$',
+      'grant usage on schema taskwire to reader',
+      'grant select, insert, update, delete on all tables in schema taskwire to reader',
+      'revoke insert on taskwire.transitions from reader',
+      'revoke update, delete on taskwire.leases from reader',
+    ],
     undo: ['drop owned by reader', 'drop role reader'],
     url: postgres.url.replace(/\/\/[^@]*@/, '//reader:reader@'),
     says: /the role reader lacks rights .*: leases \(delete, update\), transitions \(insert\)\. .*grant select, insert, update, delete/,
@@ -63,8 +69,14 @@ const FAULTS: Record<string, { make: string[]; undo: string[]; says: RegExp; url
     says: /grant usage on schema taskwire to "Odd one"/,
   },
   'row-level security': {
-    make: ['alter table taskwire.tasks enable row level security', 'alter table taskwire.tasks force row level security'],
-    undo: ['alter table taskwire.tasks no force row level security', 'alter table taskwire.tasks disable row level security'],
+    make: [
+      'alter table taskwire.tasks enable row level security',
+      'alter table taskwire.tasks force row level security',
+    ],
+    undo: [
+      'alter table taskwire.tasks no force row level security',
+      'alter table taskwire.tasks disable row level security',
+    ],
     says: /row-level security hides rows from the role taskwire .*: tasks\./,
   },
   'a trigger': {
@@ -95,7 +107,9 @@ for (const [name, { make, undo, says, url = postgres.url }] of Object.entries(FA
 t.test('each role says it in one line and ends', async (t) => {
   await administer(`alter database ${database} set session_replication_role = replica`)
   for (const role of ['web', 'worker', 'relay', 'migrate']) {
-    const taskwire = spawnTaskwire(t, [role], { env: { DATABASE_URL: postgres.url, REDIS_URL: 'redis://127.0.0.1:1', PORT: '0' } })
+    const taskwire = spawnTaskwire(t, [role], {
+      env: { DATABASE_URL: postgres.url, REDIS_URL: 'redis://127.0.0.1:1', PORT: '0' },
+    })
     await taskwire.waitFor(/session_replication_role is replica/)
     t.not(await taskwire.exited, 0, role)
   }
@@ -103,15 +117,23 @@ t.test('each role says it in one line and ends', async (t) => {
 })
 
 t.test('a read-only default yields to the URL, and a commit that does not wait yields to us', async (t) => {
-  await administer(`alter database ${database} set default_transaction_read_only = on`, `alter database ${database} set synchronous_commit = off`)
+  await administer(
+    `alter database ${database} set default_transaction_read_only = on`,
+    `alter database ${database} set synchronous_commit = off`,
+  )
   const url = `${postgres.url}?options=-c%20default_transaction_read_only%3Doff`
   t.equal(await countMissingMigrations(url), 0)
   const db = openDatabase(url)
   t.teardown(() => db.close())
-  t.same(await db.run({ name: 'test_commit', text: `select current_setting('synchronous_commit') as commit` }, []), [{ commit: 'on' }])
+  t.same(await db.run({ name: 'test_commit', text: `select current_setting('synchronous_commit') as commit` }, []), [
+    { commit: 'on' },
+  ])
   const chosen = openDatabase(`${url}%20-c%20synchronous_commit%3Dremote_apply`)
   t.teardown(() => chosen.close())
-  t.same(await chosen.run({ name: 'test_commit', text: `select current_setting('synchronous_commit') as commit` }, []), [{ commit: 'remote_apply' }])
+  t.same(
+    await chosen.run({ name: 'test_commit', text: `select current_setting('synchronous_commit') as commit` }, []),
+    [{ commit: 'remote_apply' }],
+  )
   await administer(`alter database ${database} reset all`)
 })
 
@@ -127,5 +149,9 @@ t.test('a standby is refused', async (t) => {
   const { uid, gid } = await stat(folder)
   await chown(signal, uid, gid)
   await postgres.start()
-  await assertRefused(t, postgres.url, /is a standby \(a read replica\), which takes no writes\. Point DATABASE_URL at the primary/)
+  await assertRefused(
+    t,
+    postgres.url,
+    /is a standby \(a read replica\), which takes no writes\. Point DATABASE_URL at the primary/,
+  )
 })

@@ -21,9 +21,14 @@ const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
 t.test('a database without tables is reported, and migrated with --fix', async (t) => {
   const databaseUrl = await postgres.createDatabase()
   await migrateBroker(databaseUrl)
-  t.match(await examine({ databaseUrl, shouldFix: false }), [{ state: 'bad', text: /lacks \d+ migrations: run "taskwire migrate"/ }])
+  t.match(await examine({ databaseUrl, shouldFix: false }), [
+    { state: 'bad', text: /lacks \d+ migrations: run "taskwire migrate"/ },
+  ])
   t.match(await examine({ databaseUrl, shouldFix: true }), [{ state: 'fixed', text: /applied \d+ migrations/ }])
-  t.same((await examine({ databaseUrl, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
+  t.same(
+    (await examine({ databaseUrl, shouldFix: false })).filter(({ state }) => state !== 'ok'),
+    [],
+  )
 })
 
 t.test('tasks that would never move again are found and repaired', async (t) => {
@@ -31,12 +36,20 @@ t.test('tasks that would never move again are found and repaired', async (t) => 
   const db = await openTestDatabase(t, databaseUrl)
   await migrateBroker(databaseUrl)
   const [waiting = '', running = '', ended = '', fine = ''] = await storeTasks(db, 4)
-  await claimAttemptsIfDue(db, [running, ended].map((taskId) => ({ taskId, attempt: 1 })), 'w', 60_000)
+  await claimAttemptsIfDue(
+    db,
+    [running, ended].map((taskId) => ({ taskId, attempt: 1 })),
+    'w',
+    60_000,
+  )
   const run = (text: string, id: string) => db.run({ name: `test_${text.length}`, text }, [id])
   await run('delete from taskwire.deliveries where task_id = $1::text::uuid', waiting)
   await run('delete from taskwire.leases where task_id = $1::text::uuid', running)
   await run("update taskwire.tasks set status = 'COMPLETED', version = version + 1 where id = $1::text::uuid", ended)
-  await run("insert into taskwire.deliveries (task_id, attempt, due_at) values ($1::text::uuid, 2, now() - interval '2 min')", ended)
+  await run(
+    "insert into taskwire.deliveries (task_id, attempt, due_at) values ($1::text::uuid, 2, now() - interval '2 min')",
+    ended,
+  )
   t.same((await findFaults(db)).map(({ name, count }) => `${name} ${count}`).sort(), [
     'deliveriesOfOthers 1',
     'leasesOfOthers 1',
@@ -47,8 +60,14 @@ t.test('tasks that would never move again are found and repaired', async (t) => 
   t.equal(found.filter(({ state }) => state === 'bad').length, 5, 'the four, and a delivery that nobody takes')
   await examine({ databaseUrl, shouldFix: true })
   t.same(await findFaults(db), [])
-  t.same((await findLostAttempts(db, 10)).map(({ taskId }) => taskId), [running])
-  t.same((await takeDueDeliveries(db, 'default', 10, 1_000)).deliveries.map(({ taskId }) => taskId), [waiting])
+  t.same(
+    (await findLostAttempts(db, 10)).map(({ taskId }) => taskId),
+    [running],
+  )
+  t.same(
+    (await takeDueDeliveries(db, 'default', 10, 1_000)).deliveries.map(({ taskId }) => taskId),
+    [waiting],
+  )
   t.match(await readTasks(DEFAULT_PRINCIPAL, db, [fine]), [{ status: 'PENDING' }])
 })
 
@@ -59,22 +78,39 @@ t.test('a superuser role is a warning, which does not fail the command', async (
   const asSuperuser = new URL(postgres.adminUrl)
   asSuperuser.pathname = new URL(asRole).pathname
   const findings = await examine({ databaseUrl: asSuperuser.href, shouldFix: true })
-  t.match(findings.filter(({ state }) => state !== 'ok'), [{ state: 'warn', text: /^the role of DATABASE_URL is a superuser, .* see docs\/operations\.md$/ }])
-  t.same((await examine({ databaseUrl: asRole, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
+  t.match(
+    findings.filter(({ state }) => state !== 'ok'),
+    [{ state: 'warn', text: /^the role of DATABASE_URL is a superuser, .* see docs\/operations\.md$/ }],
+  )
+  t.same(
+    (await examine({ databaseUrl: asRole, shouldFix: false })).filter(({ state }) => state !== 'ok'),
+    [],
+  )
   const run = promisify(execFile)
-  const { stdout } = await run(process.execPath, [MAIN, 'doctor'], { env: { ...process.env, DATABASE_URL: asSuperuser.href } })
+  const { stdout } = await run(process.execPath, [MAIN, 'doctor'], {
+    env: { ...process.env, DATABASE_URL: asSuperuser.href },
+  })
   t.match(stdout, /^warn {4}the role/m)
 })
 
 t.test('unreachable servers are one line each, and the exit code is 1', async (t) => {
   const away = 'postgres://x:secret@127.0.0.1:1/x'
   const findings = await examine({ databaseUrl: away, redisUrl: 'redis://127.0.0.1:1', shouldFix: true })
-  t.match(findings, [{ state: 'bad', text: /cannot use PostgreSQL at 127.0.0.1:1/ }, { state: 'bad', text: /cannot reach Redis at 127.0.0.1:1/ }])
+  t.match(findings, [
+    { state: 'bad', text: /cannot use PostgreSQL at 127.0.0.1:1/ },
+    { state: 'bad', text: /cannot reach Redis at 127.0.0.1:1/ },
+  ])
   t.notMatch(JSON.stringify(findings), 'secret')
   const run = promisify(execFile)
   const env = { ...process.env, DATABASE_URL: away, REDIS_URL: 'redis://127.0.0.1:1' }
-  await t.rejects(run(process.execPath, [MAIN, 'doctor'], { env }), { code: 1, stdout: /^bad {5}cannot use PostgreSQL/ })
-  await t.rejects(run(process.execPath, [MAIN, 'doctor', '--cure'], { env }), { code: 2, stderr: /doctor takes no --cure/ })
+  await t.rejects(run(process.execPath, [MAIN, 'doctor'], { env }), {
+    code: 1,
+    stdout: /^bad {5}cannot use PostgreSQL/,
+  })
+  await t.rejects(run(process.execPath, [MAIN, 'doctor', '--cure'], { env }), {
+    code: 2,
+    stderr: /doctor takes no --cure/,
+  })
 })
 
 if (redis === undefined) t.comment('no redis-server on this machine: the settings of Redis are left out')
@@ -90,6 +126,9 @@ else {
     const bad = (await examine({ ...options, shouldFix: false })).filter(({ state }) => state === 'bad')
     t.match(bad, [{ text: /allkeys-lru\): set maxmemory-policy noeviction/ }, { text: /set appendonly yes/ }])
     t.equal((await examine({ ...options, shouldFix: true })).filter(({ state }) => state === 'fixed').length, 2)
-    t.same((await examine({ ...options, shouldFix: false })).filter(({ state }) => state !== 'ok'), [])
+    t.same(
+      (await examine({ ...options, shouldFix: false })).filter(({ state }) => state !== 'ok'),
+      [],
+    )
   })
 }

@@ -10,7 +10,11 @@ const browser = await launchBrowser(t)
 const HOUR_MS = 3_600_000
 
 async function edit({ id }: Task, change: object): Promise<void> {
-  const answer = await fetch(`${address}/api/tasks/${id}`, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body: JSON.stringify(change) })
+  const answer = await fetch(`${address}/api/tasks/${id}`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(change),
+  })
   t.equal(answer.status, 200)
 }
 
@@ -21,7 +25,12 @@ t.test('the page shows the new start, title and payload of a task that is edited
   await page.goto(`/tasks/${task.id}`)
   await page.getByText(/^Starts in (59 min|1 h)/).waitFor()
   await page.evaluate(() => Object.assign(globalThis, { isSamePage: true }))
-  await edit(task, { runAt: new Date(Date.now() + 5 * HOUR_MS).toISOString(), title: 'after', payload: { steps: 2, stepMs: 1 }, tags: ['new'] })
+  await edit(task, {
+    runAt: new Date(Date.now() + 5 * HOUR_MS).toISOString(),
+    title: 'after',
+    payload: { steps: 2, stepMs: 1 },
+    tags: ['new'],
+  })
   await page.getByText(/^Starts in (4 h 59 min|5 h)/).waitFor()
   await page.getByRole('heading', { name: 'after' }).waitFor()
   await page.getByText('edited: title, payload, tags, runAt').waitFor()

@@ -27,17 +27,26 @@ async function follow(page: Page, origin: string, id: string): Promise<void> {
   await page.evaluate((path) => {
     const source = new EventSource(path)
     const followed: Followed = { source, versions: [] }
-    for (const type of ['snapshot', 'transition']) source.addEventListener(type, ({ data }) => followed.versions.push((JSON.parse(data as string) as { version: number }).version))
+    for (const type of ['snapshot', 'transition'])
+      source.addEventListener(type, ({ data }) =>
+        followed.versions.push((JSON.parse(data as string) as { version: number }).version),
+      )
     Object.assign(globalThis, { followed })
   }, `/api/tasks/${id}/events`)
   await page.waitForFunction(() => (globalThis as unknown as { followed: Followed }).followed.versions.length > 0)
 }
 
-const readVersions = (page: Page) => page.evaluate(() => (globalThis as unknown as { followed: Followed }).followed.versions)
-const readState = (page: Page) => page.evaluate(() => (globalThis as unknown as { followed: Followed }).followed.source.readyState)
+const readVersions = (page: Page) =>
+  page.evaluate(() => (globalThis as unknown as { followed: Followed }).followed.versions)
+const readState = (page: Page) =>
+  page.evaluate(() => (globalThis as unknown as { followed: Followed }).followed.source.readyState)
 
 async function edit(address: string, id: string, change: object): Promise<void> {
-  await fetch(`${address}/api/tasks/${id}`, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body: JSON.stringify(change) })
+  await fetch(`${address}/api/tasks/${id}`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(change),
+  })
 }
 
 t.test('an EventSource tries a server that is away once a second at most, and misses nothing', async (t) => {
@@ -83,23 +92,37 @@ t.test('an EventSource gives up at a 502, as docs/live-protocol.md says', async 
   t.same(await readVersions(page), [1])
 })
 
-t.test('the reconnect delay is sent at the start and the end of a stream, at least a second and different for each client', async (t) => {
-  const { id } = await createTask(app.address, { delayMs: HOUR_MS })
-  const paths = Array.from({ length: 6 }, () => [`${id}/events`, `events?ids=${id}`, 'events?tag=nobody-has-this']).flat()
-  const streams = await Promise.all(
-    paths.map(async (path) => readEvents(await fetch(`${app.address}/api/tasks/${path}`, { headers: { accept: 'text/event-stream' } }))),
-  )
-  const openings = await Promise.all(streams.map(async (events) => Number(((await events.next()).value as { retry?: string }).retry)))
-  await app.stopWeb()
-  const endings = await Promise.all(
-    streams.map(async (events) => {
-      let retry
-      for await (const event of events) retry = event.retry
-      return Number(retry)
-    }),
-  )
-  for (const pauses of [openings, endings]) {
-    t.ok(pauses.every((pause) => pause >= 1_000 && pause <= 3_000), pauses.join(' '))
-    t.ok(new Set(pauses).size > 3)
-  }
-})
+t.test(
+  'the reconnect delay is sent at the start and the end of a stream, at least a second and different for each client',
+  async (t) => {
+    const { id } = await createTask(app.address, { delayMs: HOUR_MS })
+    const paths = Array.from({ length: 6 }, () => [
+      `${id}/events`,
+      `events?ids=${id}`,
+      'events?tag=nobody-has-this',
+    ]).flat()
+    const streams = await Promise.all(
+      paths.map(async (path) =>
+        readEvents(await fetch(`${app.address}/api/tasks/${path}`, { headers: { accept: 'text/event-stream' } })),
+      ),
+    )
+    const openings = await Promise.all(
+      streams.map(async (events) => Number(((await events.next()).value as { retry?: string }).retry)),
+    )
+    await app.stopWeb()
+    const endings = await Promise.all(
+      streams.map(async (events) => {
+        let retry
+        for await (const event of events) retry = event.retry
+        return Number(retry)
+      }),
+    )
+    for (const pauses of [openings, endings]) {
+      t.ok(
+        pauses.every((pause) => pause >= 1_000 && pause <= 3_000),
+        pauses.join(' '),
+      )
+      t.ok(new Set(pauses).size > 3)
+    }
+  },
+)

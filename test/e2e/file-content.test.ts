@@ -18,16 +18,45 @@ const PATIENCE_MS = 240_000
 const SCRIPT = `new BroadcastChannel('ran').postMessage('MARK'); globalThis.ran = 'MARK';`
 const SVG = (mark: string) =>
   `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" id="x"><script>${script(mark)}</script><g id="y"><image href="x:" onerror="${script(mark).replaceAll("'", '&#39;')}"/></g></svg>`
-const HTML = (mark: string) => `<!doctype html><title>file</title><script>${script(mark)}</script><img src="x:" onerror="${script(mark).replaceAll("'", '&#39;')}"><p id="text">text</p>`
+const HTML = (mark: string) =>
+  `<!doctype html><title>file</title><script>${script(mark)}</script><img src="x:" onerror="${script(mark).replaceAll("'", '&#39;')}"><p id="text">text</p>`
 const script = (mark: string) => SCRIPT.replaceAll('MARK', mark)
 
 const FILES: [mediaType: string, content: (mark: string) => string][] = [
-  ...['text/javascript', 'application/javascript', 'application/x-javascript', 'application/ecmascript', 'text/jscript', 'TEXT/JavaScript; charset=utf-8', 'text/plain', 'application/json', 'application/octet-stream', 'image/png', 'text/csv', 'text/html'].map(
-    (type) => [type, script] as [string, (mark: string) => string],
+  ...[
+    'text/javascript',
+    'application/javascript',
+    'application/x-javascript',
+    'application/ecmascript',
+    'text/jscript',
+    'TEXT/JavaScript; charset=utf-8',
+    'text/plain',
+    'application/json',
+    'application/octet-stream',
+    'image/png',
+    'text/csv',
+    'text/html',
+  ].map((type) => [type, script] as [string, (mark: string) => string]),
+  ...['text/css', 'text/css; charset=utf-8'].map(
+    (type) => [type, (mark: string) => `:root { --ran: ${mark} }`] as [string, (mark: string) => string],
   ),
-  ...['text/css', 'text/css; charset=utf-8'].map((type) => [type, (mark: string) => `:root { --ran: ${mark} }`] as [string, (mark: string) => string]),
-  ...['text/html', 'application/xhtml+xml', 'text/plain', 'image/png', 'multipart/x-mixed-replace; boundary=x', 'application/octet-stream'].map((type) => [type, HTML] as [string, (mark: string) => string]),
-  ...['image/svg+xml', 'application/xml', 'text/xml', 'text/xsl', 'application/rss+xml', 'image/svg+xml; charset=utf-8', 'text/html'].map((type) => [type, SVG] as [string, (mark: string) => string]),
+  ...[
+    'text/html',
+    'application/xhtml+xml',
+    'text/plain',
+    'image/png',
+    'multipart/x-mixed-replace; boundary=x',
+    'application/octet-stream',
+  ].map((type) => [type, HTML] as [string, (mark: string) => string]),
+  ...[
+    'image/svg+xml',
+    'application/xml',
+    'text/xml',
+    'text/xsl',
+    'application/rss+xml',
+    'image/svg+xml; charset=utf-8',
+    'text/html',
+  ].map((type) => [type, SVG] as [string, (mark: string) => string]),
 ]
 
 /**
@@ -42,7 +71,10 @@ function tryEverything({ url, waitMs, wanted }: { url: string; waitMs: number; w
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value)
     document.body.append(made)
   }
-  const attempt = (action: () => unknown) => Promise.resolve().then(action).catch(() => {})
+  const attempt = (action: () => unknown) =>
+    Promise.resolve()
+      .then(action)
+      .catch(() => {})
   element('script', { src: url })
   element('script', { src: url, type: 'module' })
   element('link', { rel: 'stylesheet', href: url })
@@ -83,34 +115,67 @@ function tryEverything({ url, waitMs, wanted }: { url: string; waitMs: number; w
 async function openPage(): Promise<Page> {
   const page = await (await browser.newContext()).newPage()
   page.setDefaultTimeout(PATIENCE_MS)
-  await page.route('**/bare', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html><html><body></body></html>' }))
+  await page.route('**/bare', (route) =>
+    route.fulfill({ contentType: 'text/html', body: '<!doctype html><html><body></body></html>' }),
+  )
   await page.goto(`${app.address}/bare`)
   return page
 }
 
 /** Stores a file, and returns its address and a signed one. */
 async function store(mediaType: string, content: string): Promise<string[]> {
-  const { upload } = (await (await fetch(`${app.address}/api/uploads?name=file`, { method: 'POST', headers: { 'content-type': mediaType }, body: content })).json()) as Upload
+  const { upload } = (await (
+    await fetch(`${app.address}/api/uploads?name=file`, {
+      method: 'POST',
+      headers: { 'content-type': mediaType },
+      body: content,
+    })
+  ).json()) as Upload
   const path = `/api/tasks/${upload}/artifacts/file`
   const { url } = (await (await fetch(`${app.address}${path}/links`, { method: 'POST' })).json()) as Link
   return [path, url]
 }
 
-t.test('no script, module, worker, style sheet, frame, object or image of a stored file runs in the page', async (t) => {
-  const page = await openPage()
-  t.teardown(() => page.context().close())
-  // These run without a defence: otherwise this test could not fail.
-  await page.route('**/control.js', (route) => route.fulfill({ contentType: 'text/javascript', body: script('control') }))
-  await page.route('**/control.svg', (route) => route.fulfill({ contentType: 'image/svg+xml', body: SVG('control-svg') }))
-  await page.route('**/control.css', (route) => route.fulfill({ contentType: 'text/css', body: ':root { --ran: control }' }))
-  for (const [url, wanted] of [['/control.js', 'control'], ['/control.svg', 'control-svg'], ['/control.css', 'style control']] as const) {
-    t.ok((await page.evaluate(tryEverything, { url, waitMs: PATIENCE_MS, wanted })).includes(wanted), `${url} runs`)
-  }
-  await page.reload()
-  const urls = (await Promise.all(FILES.map(async ([type, content], index) => (await store(type, content(`file-${index}`))).map((url) => ({ type, url }))))).flat()
-  const results = await Promise.all(urls.map(async ({ type, url }) => ({ type, url, ran: await page.evaluate(tryEverything, { url, waitMs: LEEWAY_MS }) })))
-  for (const { type, url, ran } of results) t.same(ran, [], `${type} at ${url.split('?')[0]}`)
-})
+t.test(
+  'no script, module, worker, style sheet, frame, object or image of a stored file runs in the page',
+  async (t) => {
+    const page = await openPage()
+    t.teardown(() => page.context().close())
+    // These run without a defence: otherwise this test could not fail.
+    await page.route('**/control.js', (route) =>
+      route.fulfill({ contentType: 'text/javascript', body: script('control') }),
+    )
+    await page.route('**/control.svg', (route) =>
+      route.fulfill({ contentType: 'image/svg+xml', body: SVG('control-svg') }),
+    )
+    await page.route('**/control.css', (route) =>
+      route.fulfill({ contentType: 'text/css', body: ':root { --ran: control }' }),
+    )
+    for (const [url, wanted] of [
+      ['/control.js', 'control'],
+      ['/control.svg', 'control-svg'],
+      ['/control.css', 'style control'],
+    ] as const) {
+      t.ok((await page.evaluate(tryEverything, { url, waitMs: PATIENCE_MS, wanted })).includes(wanted), `${url} runs`)
+    }
+    await page.reload()
+    const urls = (
+      await Promise.all(
+        FILES.map(async ([type, content], index) =>
+          (await store(type, content(`file-${index}`))).map((url) => ({ type, url })),
+        ),
+      )
+    ).flat()
+    const results = await Promise.all(
+      urls.map(async ({ type, url }) => ({
+        type,
+        url,
+        ran: await page.evaluate(tryEverything, { url, waitMs: LEEWAY_MS }),
+      })),
+    )
+    for (const { type, url, ran } of results) t.same(ran, [], `${type} at ${url.split('?')[0]}`)
+  },
+)
 
 t.test('a stored file that is opened directly runs nothing, and displayable types are shown', async (t) => {
   const page = await openPage()
@@ -126,7 +191,8 @@ t.test('a stored file that is opened directly runs nothing, and displayable type
     for (const url of await store(type, content(`file-${index}`))) {
       // A download is not a navigation.
       const answer = await other.goto(app.address + url).catch(() => null)
-      if (answer !== null) t.equal(await other.evaluate(() => origin), 'null', `${type} is shown in an origin of its own`)
+      if (answer !== null)
+        t.equal(await other.evaluate(() => origin), 'null', `${type} is shown in an origin of its own`)
     }
   }
   await page.waitForTimeout(LEEWAY_MS)
@@ -138,7 +204,13 @@ t.test('a stored file that is opened directly runs nothing, and displayable type
 
 t.test('the page of a report can be viewed in the browser', async (t) => {
   const headers = { 'content-type': 'application/json', prefer: 'wait=30' }
-  const report = (await (await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify({ type: 'report.generate' }) })).json()) as Task
+  const report = (await (
+    await fetch(`${app.address}/api/tasks`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({ type: 'report.generate' }),
+    })
+  ).json()) as Task
   const page = await (await browser.newContext()).newPage()
   t.teardown(() => page.context().close())
   await page.goto(`${app.address}/api/tasks/${report.id}/artifacts/report.html`)
@@ -149,10 +221,39 @@ t.test('the page of a report can be viewed in the browser', async (t) => {
 
 t.test('every answer has nosniff, and cannot be embedded by other origins', async (t) => {
   const [path = '', link = ''] = await store('text/javascript', script('x'))
-  const task = (await (await fetch(`${app.address}/api/tasks`, { method: 'POST' , headers: { 'content-type': 'application/json' }, body: '{}' })).json()) as Task
+  const task = (await (
+    await fetch(`${app.address}/api/tasks`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{}',
+    })
+  ).json()) as Task
   const requests: [string, RequestInit?][] = [
-    ...[path, link, '/', '/app.js', '/healthz', '/readyz', '/openapi.json', '/asyncapi.json', '/docs', '/docs/static/index.html', '/api/tasks', '/api/types'].map((each) => [each] as [string]),
-    ...['/nothing', '/ws/tasks', '/ws/nothing', '/api/tasks/x', `${path}x`, '/%', '/api/uploads', '/files/x/y', `/api/tasks?limit=x`].map((each) => [each] as [string]),
+    ...[
+      path,
+      link,
+      '/',
+      '/app.js',
+      '/healthz',
+      '/readyz',
+      '/openapi.json',
+      '/asyncapi.json',
+      '/docs',
+      '/docs/static/index.html',
+      '/api/tasks',
+      '/api/types',
+    ].map((each) => [each] as [string]),
+    ...[
+      '/nothing',
+      '/ws/tasks',
+      '/ws/nothing',
+      '/api/tasks/x',
+      `${path}x`,
+      '/%',
+      '/api/uploads',
+      '/files/x/y',
+      `/api/tasks?limit=x`,
+    ].map((each) => [each] as [string]),
     [path, { headers: { range: 'bytes=0-1' } }],
     [path, { headers: { range: 'bytes=900-' } }],
     [`/api/tasks/${task.id}/events`, { headers: { accept: 'text/event-stream' } }],

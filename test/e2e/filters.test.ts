@@ -24,12 +24,22 @@ const [parentId = ''] = others
 const batchId = createTaskId()
 /** So that a time lies between: both are of PostgreSQL's clock, in milliseconds. */
 await sleep(5)
-const LIKE_WANTED = { title: 'the Wanted report', type: 'report.generate', queue: 'wanted', tags: ['wanted'], payload: {}, more: { batchId, parentId } }
+const LIKE_WANTED = {
+  title: 'the Wanted report',
+  type: 'report.generate',
+  queue: 'wanted',
+  tags: ['wanted'],
+  payload: {},
+  more: { batchId, parentId },
+}
 const wanted = await storeTasks(db, 2, LIKE_WANTED)
 const { createdAt } = await read(wanted[0] ?? '')
 
 const CLIENT = { baseUrl: address, WebSocket }
-const watch = (filter: object) => ({ list: watchList({ filter, limit: 20 }, CLIENT), selected: watchTasks(filter, CLIENT) })
+const watch = (filter: object) => ({
+  list: watchList({ filter, limit: 20 }, CLIENT),
+  selected: watchTasks(filter, CLIENT),
+})
 
 async function until(isTrue: () => boolean): Promise<void> {
   while (!isTrue()) await sleep(10)
@@ -54,7 +64,9 @@ for (const name of FILTER_NAMES) {
   const filter = { [name]: value }
 
   t.test(`${name}: REST, list, selection and export find the same tasks`, async (t) => {
-    const { items } = (await (await fetch(`${address}/api/tasks?${new URLSearchParams(filter)}`)).json()) as { items: Task[] }
+    const { items } = (await (await fetch(`${address}/api/tasks?${new URLSearchParams(filter)}`)).json()) as {
+      items: Task[]
+    }
     t.same(items.map(({ id }) => id).toSorted(), expected, 'REST')
 
     const { list, selected } = watch(filter)
@@ -71,20 +83,33 @@ for (const name of FILTER_NAMES) {
 
   testPage(`${name}: the page takes it from its address`, {}, async (t, page) => {
     await page.goto(`/?${new URLSearchParams(filter)}`)
-    await page.locator('#list .row').nth(expected.length - 1).waitFor()
-    const shown = await page.locator('#list .row').evaluateAll((rows) => rows.map((row) => row.getAttribute('href')?.split('/').pop()))
+    await page
+      .locator('#list .row')
+      .nth(expected.length - 1)
+      .waitFor()
+    const shown = await page
+      .locator('#list .row')
+      .evaluateAll((rows) => rows.map((row) => row.getAttribute('href')?.split('/').pop()))
     t.same(shown.toSorted(), expected)
   })
 }
 
 t.test('a task that comes to fit joins the list and the selection of each filter', async (t) => {
-  const watches = FILTER_NAMES.filter((name) => CASES[name].ids === wanted).map((name) => ({ name, ...watch({ [name]: CASES[name].value }) }))
+  const watches = FILTER_NAMES.filter((name) => CASES[name].ids === wanted).map((name) => ({
+    name,
+    ...watch({ [name]: CASES[name].value }),
+  }))
   await until(() => watches.every(({ list, selected }) => list.view !== undefined && selected.tasks.size > 0))
   const [id = ''] = await storeTasks(db, 1, LIKE_WANTED)
-  await fetch(`${address}/api/tasks/${id}`, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ priority: 5 }) })
+  await fetch(`${address}/api/tasks/${id}`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ priority: 5 }),
+  })
   // A selection that is a whole batch is made of its tasks at first.
   const hasJoined = ({ name, list, selected }: (typeof watches)[number]) =>
-    list.view?.items.some((row) => row.id === id && row.priority === 5) && (name === 'batch' || selected.tasks.get(id)?.priority === 5)
+    list.view?.items.some((row) => row.id === id && row.priority === 5) &&
+    (name === 'batch' || selected.tasks.get(id)?.priority === 5)
   await until(() => watches.every(hasJoined))
   for (const { name, list, selected } of watches) {
     t.equal(list.view?.items.length, 3, name)

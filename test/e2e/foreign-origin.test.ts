@@ -20,15 +20,22 @@ t.teardown(() => sql.end())
 const task = await createTask(address, { delayMs: 3_600_000, title: 'the secret plan' })
 
 /** A foreign web site: an empty page at every path. */
-const site = createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>elsewhere</title>'))
+const site = createServer((_, response) =>
+  response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>elsewhere</title>'),
+)
 site.listen(0, '127.0.0.1')
 await once(site, 'listening')
 t.teardown(() => site.close())
 const sitePort = (site.address() as { port: number }).port
 
-const browser = await launchBrowser(t, ['--host-resolver-rules=MAP evil.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost'])
+const browser = await launchBrowser(t, [
+  '--host-resolver-rules=MAP evil.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost',
+])
 
-const countRows = async () => (await sql`select (select count(*) from taskwire.tasks) as tasks, (select count(*) from taskwire.artifacts) as artifacts, (select sum(version) from taskwire.tasks) as versions`)[0]
+const countRows = async () =>
+  (
+    await sql`select (select count(*) from taskwire.tasks) as tasks, (select count(*) from taskwire.artifacts) as artifacts, (select sum(version) from taskwire.tasks) as versions`
+  )[0]
 
 async function openForeign(t: Test, url: string): Promise<Page> {
   const { page, context } = await openPage(browser)
@@ -57,7 +64,11 @@ async function attack(page: Page, target: string): Promise<string[]> {
       await read('create as text', { method: 'POST', body: '{}' }, '/api/tasks')
       await read('edit', { method: 'PATCH', headers: json, body: '{"title":"mine"}' }, `/api/tasks/${id}`)
       await read('cancel', { method: 'POST' }, `/api/tasks/${id}/cancel`)
-      await read('claim to be the proxy', { method: 'POST', headers: { 'x-forwarded-host': 'localhost' } }, `/api/tasks/${id}/cancel`)
+      await read(
+        'claim to be the proxy',
+        { method: 'POST', headers: { 'x-forwarded-host': 'localhost' } },
+        `/api/tasks/${id}/cancel`,
+      )
       // Requests that need no permission: they are sent, and the answer is hidden from the page.
       for (const path of ['/api/uploads', `/api/tasks/${id}/cancel`, '/api/tasks']) {
         await fetch(target + path, { method: 'POST', mode: 'no-cors', body: 'data' }).catch(() => {})
@@ -65,7 +76,12 @@ async function attack(page: Page, target: string): Promise<string[]> {
         navigator.sendBeacon(target + path, new Blob(['{}'], { type: 'text/plain' }))
         for (const enctype of ['text/plain', 'multipart/form-data', 'application/x-www-form-urlencoded']) {
           const frame = Object.assign(document.createElement('iframe'), { name: `frame${Math.random()}` })
-          const form = Object.assign(document.createElement('form'), { method: 'post', action: target + path, target: frame.name, enctype })
+          const form = Object.assign(document.createElement('form'), {
+            method: 'post',
+            action: target + path,
+            target: frame.name,
+            enctype,
+          })
           form.append(Object.assign(document.createElement('input'), { name: '{"title":"form"', value: '}' }))
           document.body.append(frame, form)
           const loaded = new Promise((resolve) => frame.addEventListener('load', resolve, { once: true }))
@@ -78,8 +94,10 @@ async function attack(page: Page, target: string): Promise<string[]> {
           source.onopen = source.onmessage = () => resolve(true)
           source.onerror = () => resolve(false)
         }).finally(() => source.close())
-      for (const path of [`/ws/tasks/${id}`, '/ws/tasks']) if (await opens(new WebSocket(target.replace('http', 'ws') + path))) gains.push(`socket ${path}`)
-      for (const path of [`/api/tasks/${id}/events`, '/api/tasks/events']) if (await opens(new EventSource(target + path))) gains.push(`events ${path}`)
+      for (const path of [`/ws/tasks/${id}`, '/ws/tasks'])
+        if (await opens(new WebSocket(target.replace('http', 'ws') + path))) gains.push(`socket ${path}`)
+      for (const path of [`/api/tasks/${id}/events`, '/api/tasks/events'])
+        if (await opens(new EventSource(target + path))) gains.push(`events ${path}`)
       const loads = (name: 'script' | 'img', path: string) =>
         new Promise<boolean>((resolve) => {
           const element = document.createElement(name)
@@ -126,7 +144,11 @@ t.test('a page on a name that was rebound to this server changes nothing and rea
   site.closeAllConnections()
   target = Number(port)
   t.equal(await page.evaluate(() => location.origin), origin)
-  t.equal(await page.evaluate(async () => (await fetch('/healthz')).status), 421, 'the request comes here, and is refused')
+  t.equal(
+    await page.evaluate(async () => (await fetch('/healthz')).status),
+    421,
+    'the request comes here, and is refused',
+  )
   t.strictSame(await attack(page, origin), [])
   await settle()
   t.strictSame(await countRows(), before)
@@ -136,7 +158,11 @@ t.test('the same attempts by a page of this server succeed, so the test is valid
   const before = await countRows()
   const page = await openForeign(t, `${address}/docs/static/index.css`)
   const gains = await attack(page, address)
-  for (const what of ['read', 'read one', 'create', 'socket', 'events', 'edit', 'cancel']) t.ok(gains.some((gain) => gain.startsWith(what)), `${what}: ${gains.join(' | ')}`)
+  for (const what of ['read', 'read one', 'create', 'socket', 'events', 'edit', 'cancel'])
+    t.ok(
+      gains.some((gain) => gain.startsWith(what)),
+      `${what}: ${gains.join(' | ')}`,
+    )
   t.notSame(await countRows(), before)
 })
 

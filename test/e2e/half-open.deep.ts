@@ -25,7 +25,11 @@ t.test('the page notices the silence within half a minute, shows the age of its 
   await page.getByText(/^Starts in (59 min|1 h)/).waitFor()
   proxy.blackhole()
   const body = JSON.stringify({ runAt: new Date().toISOString() })
-  await fetch(`${address}/api/tasks/${task.id}`, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body })
+  await fetch(`${address}/api/tasks/${task.id}`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json' },
+    body,
+  })
   await page.getByText(/^Completed in/).waitFor({ timeout: 120_000 })
   const texts = await page.evaluate(() => (globalThis as unknown as { texts: string[] }).texts)
   t.match(texts.join('\n'), /Reconnecting.*Last update [34]\d s ago/, texts.join(' | '))

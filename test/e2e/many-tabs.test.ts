@@ -18,7 +18,10 @@ proxy.isUpgrading = false
 const browser = await launchBrowser(t)
 
 /** `isBare`: a page without Web Locks, as on plain HTTP. */
-async function openContext(t: { teardown(run: () => unknown): unknown }, { isBare = false } = {}): Promise<BrowserContext> {
+async function openContext(
+  t: { teardown(run: () => unknown): unknown },
+  { isBare = false } = {},
+): Promise<BrowserContext> {
   const context = await browser.newContext({ baseURL: proxy.address, reducedMotion: 'reduce' })
   t.teardown(() => context.close())
   context.setDefaultTimeout(60_000)
@@ -36,7 +39,8 @@ async function openContext(t: { teardown(run: () => unknown): unknown }, { isBar
   return context
 }
 
-const setVisibility = (page: Page, state: 'visible' | 'hidden') => page.evaluate((next) => (globalThis as unknown as { setVisibility(next: string): void }).setVisibility(next), state)
+const setVisibility = (page: Page, state: 'visible' | 'hidden') =>
+  page.evaluate((next) => (globalThis as unknown as { setVisibility(next: string): void }).setVisibility(next), state)
 
 async function openTab(context: BrowserContext): Promise<Page> {
   const page = await context.newPage()
@@ -52,16 +56,20 @@ async function createIn(page: Page, title: string): Promise<void> {
   await waitForStatus(page, 'COMPLETED')
 }
 
-t.test('with eight visible tabs each loads and is live, a create in the last one is answered, and all show the task', async (t) => {
-  const context = await openContext(t)
-  const tabs: Page[] = []
-  for (let count = 0; count < 8; count += 1) tabs.push(await openTab(context))
-  const [last] = tabs.slice(-1)
-  if (last === undefined) return t.fail('a tab')
-  await createIn(last, 'from the last tab')
-  for (const tab of tabs) await tab.locator('#list').getByRole('link', { name: 'from the last tab' }).getByText('COMPLETED').waitFor()
-  t.ok(proxy.openStreams() < 6, `${proxy.openStreams()} streams are open`)
-})
+t.test(
+  'with eight visible tabs each loads and is live, a create in the last one is answered, and all show the task',
+  async (t) => {
+    const context = await openContext(t)
+    const tabs: Page[] = []
+    for (let count = 0; count < 8; count += 1) tabs.push(await openTab(context))
+    const [last] = tabs.slice(-1)
+    if (last === undefined) return t.fail('a tab')
+    await createIn(last, 'from the last tab')
+    for (const tab of tabs)
+      await tab.locator('#list').getByRole('link', { name: 'from the last tab' }).getByText('COMPLETED').waitFor()
+    t.ok(proxy.openStreams() < 6, `${proxy.openStreams()} streams are open`)
+  },
+)
 
 t.test('without Web Locks, hidden tabs hold no stream, and one that becomes visible is updated', async (t) => {
   const context = await openContext(t, { isBare: true })
@@ -85,7 +93,8 @@ t.test('two windows side by side both hold a stream, with and without Web Locks'
     const windows = [await openTab(context), await openTab(context)]
     await waitUntil(() => proxy.openStreams() === 2)
     const { title } = await createTask(app.address, { title: `seen twice ${isBare}`, payload: { steps: 0 } })
-    for (const page of windows) await page.locator('#list').getByRole('link', { name: title }).getByText('COMPLETED').waitFor()
+    for (const page of windows)
+      await page.locator('#list').getByRole('link', { name: title }).getByText('COMPLETED').waitFor()
     await context.close()
     await waitUntil(() => proxy.openStreams() === 0)
   }
@@ -113,39 +122,59 @@ const watchIn = (page: Page, id: string, count = 1, transports = ['events']): Pr
     },
     { id, count, transports },
   )
-const endsIn = (page: Page): Promise<string[]> => page.evaluate(async () => (await Promise.all((globalThis as unknown as Watching).watches.map(({ finished }) => finished))).map(({ status }) => status))
+const endsIn = (page: Page): Promise<string[]> =>
+  page.evaluate(async () =>
+    (await Promise.all((globalThis as unknown as Watching).watches.map(({ finished }) => finished))).map(
+      ({ status }) => status,
+    ),
+  )
 
-t.test('tabs of a page of one\'s own that watch a task each: as many as there are slots hold a connection, the others poll, and all see the end', async (t) => {
-  const context = await openContext(t)
-  const { id } = await createTask(app.address, { title: 'watched', runAt: new Date(Date.now() + 3_600_000).toISOString() })
-  const tabs: Page[] = []
-  for (let count = 0; count < 7; count += 1) {
-    const tab = await openOwn(context)
-    await watchIn(tab, id, 1, [count % 2 === 0 ? 'events' : 'poll'])
-    tabs.push(tab)
-  }
-  const [first, last] = [tabs[0], tabs.at(-1)]
-  if (first === undefined || last === undefined) return t.fail('tabs')
-  t.equal(await last.evaluate(async () => (await fetch('/api/types')).status), 200, 'a request gets through')
-  await waitUntil(() => proxy.openStreams() === 2)
-  await setVisibility(first, 'hidden')
-  await waitUntil(() => proxy.openStreams() === 1 || proxy.openStreams() === 2)
-  await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
-  for (const tab of tabs) t.same(await endsIn(tab), ['CANCELLED'])
-  await waitUntil(() => proxy.openStreams() === 0)
-})
+t.test(
+  "tabs of a page of one's own that watch a task each: as many as there are slots hold a connection, the others poll, and all see the end",
+  async (t) => {
+    const context = await openContext(t)
+    const { id } = await createTask(app.address, {
+      title: 'watched',
+      runAt: new Date(Date.now() + 3_600_000).toISOString(),
+    })
+    const tabs: Page[] = []
+    for (let count = 0; count < 7; count += 1) {
+      const tab = await openOwn(context)
+      await watchIn(tab, id, 1, [count % 2 === 0 ? 'events' : 'poll'])
+      tabs.push(tab)
+    }
+    const [first, last] = [tabs[0], tabs.at(-1)]
+    if (first === undefined || last === undefined) return t.fail('tabs')
+    t.equal(await last.evaluate(async () => (await fetch('/api/types')).status), 200, 'a request gets through')
+    await waitUntil(() => proxy.openStreams() === 2)
+    await setVisibility(first, 'hidden')
+    await waitUntil(() => proxy.openStreams() === 1 || proxy.openStreams() === 2)
+    await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
+    for (const tab of tabs) t.same(await endsIn(tab), ['CANCELLED'])
+    await waitUntil(() => proxy.openStreams() === 0)
+  },
+)
 
-t.test('without Web Locks, one page that watches eight tasks leaves connections for requests, and gives them up when it is hidden', async (t) => {
-  const context = await openContext(t, { isBare: true })
-  const { id } = await createTask(app.address, { title: 'watched', runAt: new Date(Date.now() + 3_600_000).toISOString() })
-  const page = await openOwn(context)
-  await watchIn(page, id, 8)
-  t.equal(await page.evaluate(async () => (await fetch('/api/types')).status), 200)
-  t.equal(proxy.openStreams(), 3)
-  await setVisibility(page, 'hidden')
-  await waitUntil(() => proxy.openStreams() === 0)
-  await setVisibility(page, 'visible')
-  await waitUntil(() => proxy.openStreams() === 3)
-  await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
-  t.same(await endsIn(page), Array.from({ length: 8 }, () => 'CANCELLED'))
-})
+t.test(
+  'without Web Locks, one page that watches eight tasks leaves connections for requests, and gives them up when it is hidden',
+  async (t) => {
+    const context = await openContext(t, { isBare: true })
+    const { id } = await createTask(app.address, {
+      title: 'watched',
+      runAt: new Date(Date.now() + 3_600_000).toISOString(),
+    })
+    const page = await openOwn(context)
+    await watchIn(page, id, 8)
+    t.equal(await page.evaluate(async () => (await fetch('/api/types')).status), 200)
+    t.equal(proxy.openStreams(), 3)
+    await setVisibility(page, 'hidden')
+    await waitUntil(() => proxy.openStreams() === 0)
+    await setVisibility(page, 'visible')
+    await waitUntil(() => proxy.openStreams() === 3)
+    await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
+    t.same(
+      await endsIn(page),
+      Array.from({ length: 8 }, () => 'CANCELLED'),
+    )
+  },
+)

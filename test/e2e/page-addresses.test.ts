@@ -89,7 +89,9 @@ testPage('old addresses redirect to the new ones, from a bookmark and while the 
 
 testPage('back, forward and reload restore the scroll positions of the list and the task', PHONE, async (t, page) => {
   const failed = await createTask(app.address, { title: 'below', payload: { steps: 2, stepMs: 1, failAt: 1 } })
-  await Promise.all(Array.from({ length: 40 }, (_, index) => createTask(app.address, { title: `filling ${index}`, ...DONE })))
+  await Promise.all(
+    Array.from({ length: 40 }, (_, index) => createTask(app.address, { title: `filling ${index}`, ...DONE })),
+  )
   await page.goto('/')
   await page.locator('.row').nth(40).waitFor()
   await page.getByRole('link', { name: 'below' }).scrollIntoViewIfNeeded()
@@ -137,11 +139,16 @@ testPage('a link opens in another tab on request, and the filters of the list ar
 /** A proxy that serves the server under `/some/where/` and strips that path, unknown to the server. */
 async function publishUnder(t: Test, prefix: string, address: string): Promise<string> {
   const proxy = createServer((incoming, response) => {
-    if (incoming.url?.startsWith(`${prefix}/`) !== true) return void response.writeHead(404, { 'content-type': 'text/plain' }).end()
-    const sent = request(address + incoming.url.slice(prefix.length), { method: incoming.method, headers: { ...incoming.headers, host: new URL(address).host } }, (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.headers)
-      answer.pipe(response)
-    })
+    if (incoming.url?.startsWith(`${prefix}/`) !== true)
+      return void response.writeHead(404, { 'content-type': 'text/plain' }).end()
+    const sent = request(
+      address + incoming.url.slice(prefix.length),
+      { method: incoming.method, headers: { ...incoming.headers, host: new URL(address).host } },
+      (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers)
+        answer.pipe(response)
+      },
+    )
     sent.on('error', () => response.destroy())
     incoming.pipe(sent)
   })
@@ -179,5 +186,7 @@ t.test('under a base path, known to the server or not, all addresses work', asyn
   const testHere = definePageTests(t, browser, app.address)
   testHere('unknown', { expected: /WebSocket connection/ }, (t, page) => checkUnder(t, page, hidden))
   // At the end, because the base path is global to the process, and then in the links of all its servers.
-  testHere('known, as BASE_PATH', {}, async (t, page) => checkUnder(t, page, `${await startWebBeside(t, app, { BASE_PATH: '/taskwire' })}/taskwire`))
+  testHere('known, as BASE_PATH', {}, async (t, page) =>
+    checkUnder(t, page, `${await startWebBeside(t, app, { BASE_PATH: '/taskwire' })}/taskwire`),
+  )
 })

@@ -50,15 +50,36 @@ const trouble = (page: Page) => page.locator('article [role=alert]')
 testPage('a failed cancel is explained, and the message disappears when it succeeds', { expected }, async (t, page) => {
   await openRunning(page)
   for (const [answer, words] of [
-    [(response) => answerHtml(response, 502), 'The server is not answering its proxy (502). Wait a moment, then try again.'],
-    [(response) => answerHtml(response, 504), 'The server did not answer its proxy in time (504). Wait a moment, then try again.'],
+    [
+      (response) => answerHtml(response, 502),
+      'The server is not answering its proxy (502). Wait a moment, then try again.',
+    ],
+    [
+      (response) => answerHtml(response, 504),
+      'The server did not answer its proxy in time (504). Wait a moment, then try again.',
+    ],
     [(response) => response.writeHead(503).end(), 'The server is not available (503). Wait a moment, then try again.'],
-    [(response) => answerHtml(response, 413), 'The request is too large for a proxy (413). Send less, or raise the limit of the proxy (nginx: client_max_body_size).'],
-    [(response) => answerHtml(response, 431), 'The request headers are too large for a proxy (431). Delete the cookies of this site, then try again; or raise the limit of the proxy.'],
-    [(response) => answerHtml(response, 200), 'The answer was a web page, perhaps a sign-in page. Reload the page, and sign in if you are asked to.'],
-    [(response) => response.writeHead(302, { location: 'https://sign-in.example/' }).end(), 'A proxy redirected the request, perhaps to a sign-in page. Reload the page, and sign in if you are asked to.'],
+    [
+      (response) => answerHtml(response, 413),
+      'The request is too large for a proxy (413). Send less, or raise the limit of the proxy (nginx: client_max_body_size).',
+    ],
+    [
+      (response) => answerHtml(response, 431),
+      'The request headers are too large for a proxy (431). Delete the cookies of this site, then try again; or raise the limit of the proxy.',
+    ],
+    [
+      (response) => answerHtml(response, 200),
+      'The answer was a web page, perhaps a sign-in page. Reload the page, and sign in if you are asked to.',
+    ],
+    [
+      (response) => response.writeHead(302, { location: 'https://sign-in.example/' }).end(),
+      'A proxy redirected the request, perhaps to a sign-in page. Reload the page, and sign in if you are asked to.',
+    ],
     [(response) => response.writeHead(200).end(), 'The answer is empty. Wait a moment, then try again.'],
-    [(response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"id": "019a'), 'The answer is incomplete, or not from Taskwire. Wait a moment, then try again.'],
+    [
+      (response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"id": "019a'),
+      'The answer is incomplete, or not from Taskwire. Wait a moment, then try again.',
+    ],
     [(response) => response.destroy(), 'The server cannot be reached. Try again.'],
   ] as const satisfies [(response: ServerResponse) => unknown, string][]) {
     answerTo(/POST .*\/cancel/, answer)
@@ -75,7 +96,9 @@ testPage('the message disappears once the server answers', { expected }, async (
   await openRunning(page)
   answerTo(/ \/api\//, (response) => answerHtml(response, 502))
   await pressCancel(page)
-  await trouble(page).getByText(/^The server is not answering its proxy/).waitFor()
+  await trouble(page)
+    .getByText(/^The server is not answering its proxy/)
+    .waitFor()
   await page.waitForResponse((response) => response.status() === 502) // it asks whether that is over
   t.not(await trouble(page).textContent(), '', 'it is not over')
   proxy.answer = () => false
@@ -94,59 +117,86 @@ testPage('the page says that it is offline, until the network is back', { expect
   await waitForStatus(page, 'CANCELLED')
 })
 
-testPage('a request that is never answered is given up after a while, and the button works again', { expected }, async (t, page) => {
-  await openRunning(page)
-  answerTo(/POST .*\/cancel/, () => {})
-  await pressCancel(page)
-  const button = detailOf(page).getByRole('button', { name: 'Cancelling…' })
-  await button.waitFor()
-  t.ok(await button.evaluate((element) => element === document.activeElement), 'meanwhile it keeps the focus')
-  await trouble(page).getByText('The server has not answered for 10 s. Try again.').waitFor()
-  proxy.answer = () => false
-  await pressCancel(page)
-  await waitForStatus(page, 'CANCELLED')
-})
-
-testPage('a create whose answer was lost is explained, and repeating it creates one task', { expected }, async (t, page) => {
-  await page.goto('/new')
-  await page.getByLabel('Steps').fill('0')
-  await page.getByLabel('Title').fill('made once')
-  const create = page.getByRole('button', { name: 'Create task' })
-  const alert = page.getByRole('main').getByRole('alert')
-
-  answerTo(/POST \/api\/tasks$/, (response) => answerHtml(response, 502))
-  await create.click()
-  await alert.getByText('The server is not answering its proxy (502).').waitFor()
-  await alert.getByText('one task is created').waitFor()
-  // The server receives the request, but its answer is lost.
-  proxy.answer = (request, response) => {
-    if (request.method !== 'POST') return false
-    const headers = { 'content-type': 'application/json', 'idempotency-key': String(request.headers['idempotency-key']) }
-    void fetch(app.address + request.url, { method: 'POST', headers, body: request as unknown as ReadableStream, duplex: 'half' } as RequestInit).then(() => response.destroy())
-    return true
-  }
-  await create.click()
-  await alert.getByText('The server cannot be reached.').waitFor()
-  proxy.answer = () => false
-  await alert.waitFor({ state: 'hidden' })
-  await create.click()
-  await waitForStatus(page, 'COMPLETED')
-  const { items } = (await (await fetch(`${app.address}/api/tasks?q=made+once`)).json()) as { items: unknown[] }
-  t.equal(items.length, 1)
-})
-
-testPage('failed background reads are explained, and their content appears when they succeed', { expected }, async (_, page) => {
-  for (const [path, notice] of [['/new', page.getByRole('main')], ['/types', page.getByRole('main')]] as const) {
-    answerTo(/GET \/api\/types/, (response) => answerHtml(response, 502))
-    await page.goto('about:blank')
-    await page.goto(path)
-    await notice.getByText(/^The server is not answering its proxy \(502\)\. Wait a moment, then try again\./).waitFor()
-    answerTo(/GET \/api\/types/, (response) => response.writeHead(200, { 'content-type': 'application/json' }).end('{"status":"maintenance"}'))
-    await notice.getByText(/^The answer is incomplete, or not from Taskwire/).waitFor()
+testPage(
+  'a request that is never answered is given up after a while, and the button works again',
+  { expected },
+  async (t, page) => {
+    await openRunning(page)
+    answerTo(/POST .*\/cancel/, () => {})
+    await pressCancel(page)
+    const button = detailOf(page).getByRole('button', { name: 'Cancelling…' })
+    await button.waitFor()
+    t.ok(await button.evaluate((element) => element === document.activeElement), 'meanwhile it keeps the focus')
+    await trouble(page).getByText('The server has not answered for 10 s. Try again.').waitFor()
     proxy.answer = () => false
-    await notice.getByText('Export tasks').first().waitFor({ state: 'attached' })
-  }
-})
+    await pressCancel(page)
+    await waitForStatus(page, 'CANCELLED')
+  },
+)
+
+testPage(
+  'a create whose answer was lost is explained, and repeating it creates one task',
+  { expected },
+  async (t, page) => {
+    await page.goto('/new')
+    await page.getByLabel('Steps').fill('0')
+    await page.getByLabel('Title').fill('made once')
+    const create = page.getByRole('button', { name: 'Create task' })
+    const alert = page.getByRole('main').getByRole('alert')
+
+    answerTo(/POST \/api\/tasks$/, (response) => answerHtml(response, 502))
+    await create.click()
+    await alert.getByText('The server is not answering its proxy (502).').waitFor()
+    await alert.getByText('one task is created').waitFor()
+    // The server receives the request, but its answer is lost.
+    proxy.answer = (request, response) => {
+      if (request.method !== 'POST') return false
+      const headers = {
+        'content-type': 'application/json',
+        'idempotency-key': String(request.headers['idempotency-key']),
+      }
+      void fetch(app.address + request.url, {
+        method: 'POST',
+        headers,
+        body: request as unknown as ReadableStream,
+        duplex: 'half',
+      } as RequestInit).then(() => response.destroy())
+      return true
+    }
+    await create.click()
+    await alert.getByText('The server cannot be reached.').waitFor()
+    proxy.answer = () => false
+    await alert.waitFor({ state: 'hidden' })
+    await create.click()
+    await waitForStatus(page, 'COMPLETED')
+    const { items } = (await (await fetch(`${app.address}/api/tasks?q=made+once`)).json()) as { items: unknown[] }
+    t.equal(items.length, 1)
+  },
+)
+
+testPage(
+  'failed background reads are explained, and their content appears when they succeed',
+  { expected },
+  async (_, page) => {
+    for (const [path, notice] of [
+      ['/new', page.getByRole('main')],
+      ['/types', page.getByRole('main')],
+    ] as const) {
+      answerTo(/GET \/api\/types/, (response) => answerHtml(response, 502))
+      await page.goto('about:blank')
+      await page.goto(path)
+      await notice
+        .getByText(/^The server is not answering its proxy \(502\)\. Wait a moment, then try again\./)
+        .waitFor()
+      answerTo(/GET \/api\/types/, (response) =>
+        response.writeHead(200, { 'content-type': 'application/json' }).end('{"status":"maintenance"}'),
+      )
+      await notice.getByText(/^The answer is incomplete, or not from Taskwire/).waitFor()
+      proxy.answer = () => false
+      await notice.getByText('Export tasks').first().waitFor({ state: 'attached' })
+    }
+  },
+)
 
 testPage('the history and files of a task appear once they can be read', { expected }, async (_, page) => {
   const task = await createTask(app.address, { type: 'report.generate' })

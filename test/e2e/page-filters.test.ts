@@ -8,11 +8,20 @@ const app = await startApp(t)
 const browser = await launchBrowser(t)
 const testPage = definePageTests(t, browser, app.address)
 
-const nightly = await createTask(app.address, { title: 'nightly report', tags: ['nightly', 'a‮b', 'لتر'], delayMs: 86_400_000 })
+const nightly = await createTask(app.address, {
+  title: 'nightly report',
+  tags: ['nightly', 'a‮b', 'لتر'],
+  delayMs: 86_400_000,
+})
 const blank = await createTask(app.address, { title: '​  ‎' })
 
 testPage('the other filters of the API are read from the address, shown, and can be removed', {}, async (t, page) => {
-  for (const [query, shown] of [['tag=nightly', 'tag: nightly'], ['q=NIGHT', 'q: NIGHT'], ['status=scheduled', ''], ['createdBefore=2999-01-01T00:00:00Z&tag=nightly', 'tag: nightly']] as const) {
+  for (const [query, shown] of [
+    ['tag=nightly', 'tag: nightly'],
+    ['q=NIGHT', 'q: NIGHT'],
+    ['status=scheduled', ''],
+    ['createdBefore=2999-01-01T00:00:00Z&tag=nightly', 'tag: nightly'],
+  ] as const) {
     await page.goto(`/?${query}`)
     await page.locator(`.row[href$="${nightly.id}"]`).waitFor()
     t.equal(await page.locator('.row').count(), 1, query)

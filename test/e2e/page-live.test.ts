@@ -24,7 +24,10 @@ async function openRunning(page: Page): Promise<string> {
 async function moreProgress(page: Page): Promise<void> {
   for (let turn = 0; turn < 2; turn += 1) {
     const before = await page.locator('.progress-text').innerText()
-    await page.waitForFunction((text) => (document.querySelector('.progress-text') as HTMLElement | null)?.innerText !== text, before)
+    await page.waitForFunction(
+      (text) => (document.querySelector('.progress-text') as HTMLElement | null)?.innerText !== text,
+      before,
+    )
   }
 }
 
@@ -62,27 +65,34 @@ testPage('focus, selection and a slow click survive updates', {}, async (t, page
   t.equal(await page.evaluate(() => getSelection()?.toString()), time, 'a selection in the history')
 })
 
-testPage('a slow click on a row hits its task, even if others arrive meanwhile', { hasTouch: true, viewport: { width: 320, height: 640 } }, async (t, page) => {
-  const task = await createTask(app.address, { title: 'pressed slowly', payload: { steps: 0 } })
-  await page.goto('/')
-  const row = page.getByRole('link', { name: 'pressed slowly' })
-  await row.waitFor()
-  const box = await row.boundingBox()
-  if (box === null) throw new Error('the row is not there')
-  await page.mouse.move(box.x + 20, box.y + 10)
-  await page.mouse.down()
-  await createTask(app.address, { title: 'came meanwhile', payload: { steps: 0 } })
-  await page.getByRole('button', { name: '1 new task' }).waitFor()
-  await page.mouse.up()
-  await waitForStatus(page, 'COMPLETED')
-  t.match(page.url(), task.id)
-  await page.getByRole('link', { name: 'All tasks' }).click()
-  await page.getByRole('link', { name: 'came meanwhile' }).waitFor()
-})
+testPage(
+  'a slow click on a row hits its task, even if others arrive meanwhile',
+  { hasTouch: true, viewport: { width: 320, height: 640 } },
+  async (t, page) => {
+    const task = await createTask(app.address, { title: 'pressed slowly', payload: { steps: 0 } })
+    await page.goto('/')
+    const row = page.getByRole('link', { name: 'pressed slowly' })
+    await row.waitFor()
+    const box = await row.boundingBox()
+    if (box === null) throw new Error('the row is not there')
+    await page.mouse.move(box.x + 20, box.y + 10)
+    await page.mouse.down()
+    await createTask(app.address, { title: 'came meanwhile', payload: { steps: 0 } })
+    await page.getByRole('button', { name: '1 new task' }).waitFor()
+    await page.mouse.up()
+    await waitForStatus(page, 'COMPLETED')
+    t.match(page.url(), task.id)
+    await page.getByRole('link', { name: 'All tasks' }).click()
+    await page.getByRole('link', { name: 'came meanwhile' }).waitFor()
+  },
+)
 
 testPage('a task that has ended or is asked to stop shows nothing to wait for', {}, async (t, page) => {
   const id = await openRunning(page)
-  await page.locator('.count').getByText(/about .* left/).waitFor()
+  await page
+    .locator('.count')
+    .getByText(/about .* left/)
+    .waitFor()
   await page.evaluate(() => {
     const claims: string[] = []
     Object.assign(globalThis, { claims })
@@ -102,19 +112,29 @@ t.test('behind a proxy', async (t) => {
   const proxy = await startHttpProxy(t, app.address)
   const testPage = definePageTests(t, browser, proxy.address)
 
-  testPage('while the server is away the clocks stop, and the page says since when', { expected: /net::ERR_|WebSocket connection|status of 50/ }, async (t, page) => {
-    const id = await openRunning(page)
-    await waitForLive(page)
-    proxy.cut()
-    await page.locator('#connection').getByText(/^(Reconnecting|Server unreachable).*Last update \d+ s ago/).waitFor()
-    const standing = await page.locator('.standing').innerText()
-    t.match(standing, /^Running for \d+ s as of the last update$/)
-    await cancel(id)
-    await page.locator('#connection').getByText(/Last update ([4-9]|\d\d) s ago/).waitFor()
-    t.equal(await page.locator('.standing').innerText(), standing, 'the clock stands still')
-    proxy.mend()
-    await waitForStatus(page, 'CANCELLED')
-    await waitForLive(page)
-    t.match(await page.locator('.standing').innerText(), /^Cancelled after \d/)
-  })
+  testPage(
+    'while the server is away the clocks stop, and the page says since when',
+    { expected: /net::ERR_|WebSocket connection|status of 50/ },
+    async (t, page) => {
+      const id = await openRunning(page)
+      await waitForLive(page)
+      proxy.cut()
+      await page
+        .locator('#connection')
+        .getByText(/^(Reconnecting|Server unreachable).*Last update \d+ s ago/)
+        .waitFor()
+      const standing = await page.locator('.standing').innerText()
+      t.match(standing, /^Running for \d+ s as of the last update$/)
+      await cancel(id)
+      await page
+        .locator('#connection')
+        .getByText(/Last update ([4-9]|\d\d) s ago/)
+        .waitFor()
+      t.equal(await page.locator('.standing').innerText(), standing, 'the clock stands still')
+      proxy.mend()
+      await waitForStatus(page, 'CANCELLED')
+      await waitForLive(page)
+      t.match(await page.locator('.standing').innerText(), /^Cancelled after \d/)
+    },
+  )
 })

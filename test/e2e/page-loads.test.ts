@@ -23,7 +23,11 @@ for (const base of ['', '/taskwire']) {
     const first = await visit('/')
     t.equal(first.filter((request) => request.includes('.css')).length, 1, 'one style sheet')
     t.equal(new Set(first).size, first.length, 'nothing twice')
-    t.same(first.slice(1).filter((request) => !request.startsWith(`GET ${base}/assets/`)), [], 'all that it loads may be kept')
+    t.same(
+      first.slice(1).filter((request) => !request.startsWith(`GET ${base}/assets/`)),
+      [],
+      'all that it loads may be kept',
+    )
     t.same(await visit('/'), [`GET ${base}/`])
     t.same(await visit('/types'), [`GET ${base}/types`], 'another page needs nothing else')
     t.same(complaints, [])

@@ -6,7 +6,14 @@ import type { Page } from 'playwright-core'
 import t from 'tap'
 import type { CreateTask } from '../../src/protocol/http.js'
 import { launchBrowser } from '../helpers/browser.js'
-import { checkHistory, createTask as createTaskAt, definePageTests, detailOf as detail, overflowOf, waitForStatus } from '../helpers/page.js'
+import {
+  checkHistory,
+  createTask as createTaskAt,
+  definePageTests,
+  detailOf as detail,
+  overflowOf,
+  waitForStatus,
+} from '../helpers/page.js'
 import { findFamily, spawnTaskwire } from '../helpers/processes.js'
 
 const READY = /Taskwire is ready: (http:\/\/\S+)/
@@ -64,7 +71,10 @@ testPage('a task created with the form is followed live to its end', {}, async (
   const { statuses, percents } = await readRecording()
   t.same(statuses.slice(-2), ['PROCESSING', 'COMPLETED'])
   const steps = percents.map(Number).filter((percent) => percent > 0)
-  t.ok(steps.length > 1 && steps.every((percent, index) => index === 0 || percent > Number(steps[index - 1])), `progress grows: ${steps.join()}`)
+  t.ok(
+    steps.length > 1 && steps.every((percent, index) => index === 0 || percent > Number(steps[index - 1])),
+    `progress grows: ${steps.join()}`,
+  )
 
   await detail(page).getByText('Finished: no more updates').waitFor()
   t.equal(await page.locator('#connection').innerText(), 'Live', 'the page as a whole stays current')
@@ -118,7 +128,10 @@ testPage('the address of a missing task says so', { expected: /404|400/ }, async
 testPage('the snippets work', { permissions: ['clipboard-read', 'clipboard-write'] }, async (_, page) => {
   const task = await createTask({ title: 'to paste', payload: { steps: 4, stepMs: 250 } })
   await page.goto(task.links.page)
-  for (const [name, last] of [['Watch it', 'COMPLETED'], ['Watch it across restarts and reconnects', '3 COMPLETED']] as const) {
+  for (const [name, last] of [
+    ['Watch it', 'COMPLETED'],
+    ['Watch it across restarts and reconnects', '3 COMPLETED'],
+  ] as const) {
     const button = page.getByRole('button', { name: `Copy: ${name}`, exact: true })
     await button.click()
     await button.and(page.getByText('Copied')).waitFor()
@@ -142,7 +155,9 @@ testPage('copying works without a clipboard, as on plain HTTP', {}, async (t, pa
 })
 
 testPage('the list is filtered by the address, loads more, and holds still under the pointer', {}, async (t, page) => {
-  await Promise.all(Array.from({ length: 60 }, (_, index) => createTask({ title: `many ${index}`, payload: { steps: 0 } })))
+  await Promise.all(
+    Array.from({ length: 60 }, (_, index) => createTask({ title: `many ${index}`, payload: { steps: 0 } })),
+  )
   await page.goto('/')
   const rows = page.locator('#list .rows > li:not(.skeleton)')
   await rows.nth(49).waitFor()
@@ -170,36 +185,43 @@ testPage('the list is filtered by the address, loads more, and holds still under
   await rows.nth(49).waitFor()
 })
 
-testPage('it fits a phone of 360 pixels and works by keyboard', { viewport: { width: 360, height: 740 }, hasTouch: true }, async (t, page) => {
-  await page.goto('/')
-  await page.locator('.row').first().waitFor()
-  t.equal(await overflowOf(page), 0)
-  await page.keyboard.press('Tab')
-  await page.keyboard.press('Enter')
-  t.equal(await page.evaluate(() => document.activeElement?.id), 'list', 'the first key press skips to the content')
+testPage(
+  'it fits a phone of 360 pixels and works by keyboard',
+  { viewport: { width: 360, height: 740 }, hasTouch: true },
+  async (t, page) => {
+    await page.goto('/')
+    await page.locator('.row').first().waitFor()
+    t.equal(await overflowOf(page), 0)
+    await page.keyboard.press('Tab')
+    await page.keyboard.press('Enter')
+    t.equal(await page.evaluate(() => document.activeElement?.id), 'list', 'the first key press skips to the content')
 
-  await page.getByRole('link', { name: 'New task' }).press('Enter')
-  await page.getByLabel('Type', { exact: true }).and(page.locator(':focus')).waitFor()
-  t.equal(await overflowOf(page), 0)
-  await page.getByLabel('Steps').fill('0')
-  await page.keyboard.press('Enter')
-  await waitForStatus(page, 'COMPLETED')
-  t.equal(await overflowOf(page), 0)
+    await page.getByRole('link', { name: 'New task' }).press('Enter')
+    await page.getByLabel('Type', { exact: true }).and(page.locator(':focus')).waitFor()
+    t.equal(await overflowOf(page), 0)
+    await page.getByLabel('Steps').fill('0')
+    await page.keyboard.press('Enter')
+    await waitForStatus(page, 'COMPLETED')
+    t.equal(await overflowOf(page), 0)
 
-  await page.getByRole('link', { name: 'All tasks' }).press('Enter')
-  const focused = page.locator(':focus')
-  await page.locator('.row').first().and(focused).waitFor() // the row of the task that was left
-  await page.keyboard.press('ArrowDown')
-  await page.locator('.row').nth(1).and(focused).waitFor()
-})
+    await page.getByRole('link', { name: 'All tasks' }).press('Enter')
+    const focused = page.locator(':focus')
+    await page.locator('.row').first().and(focused).waitFor() // the row of the task that was left
+    await page.keyboard.press('ArrowDown')
+    await page.locator('.row').nth(1).and(focused).waitFor()
+  },
+)
 
-testPage('the page reports a lost web process, and the task resumes', { expected: /net::ERR_|WebSocket connection/ }, async (t, page) => {
-  const task = await createTask({ title: 'through a crash', payload: { steps: 1_000, stepMs: 250 } })
-  await page.goto(task.links.page)
-  await waitForStatus(page, 'PROCESSING')
-  await page.locator('.inline[data-state=live]').waitFor()
-  // It may be over before it can be polled from outside, so the page itself records its texts.
-  await page.evaluate(`{
+testPage(
+  'the page reports a lost web process, and the task resumes',
+  { expected: /net::ERR_|WebSocket connection/ },
+  async (t, page) => {
+    const task = await createTask({ title: 'through a crash', payload: { steps: 1_000, stepMs: 250 } })
+    await page.goto(task.links.page)
+    await waitForStatus(page, 'PROCESSING')
+    await page.locator('.inline[data-state=live]').waitFor()
+    // It may be over before it can be polled from outside, so the page itself records its texts.
+    await page.evaluate(`{
     const said = (globalThis.said = { bar: new Set(), task: new Set() })
     const note = () => {
       said.bar.add(document.querySelector('#connection')?.textContent ?? '')
@@ -207,16 +229,18 @@ testPage('the page reports a lost web process, and the task resumes', { expected
     }
     new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true })
   }`)
-  process.kill(await findWebProcess(), 'SIGKILL')
-  const isNamed = '[said.bar, said.task].every((texts) => [...texts].some((text) => /^\\s*(Reconnecting|Server unreachable, retrying)/.test(text)))'
-  while (!(await page.evaluate<boolean>(isNamed))) await page.waitForTimeout(100)
-  await page.locator('#connection').getByText('Live', { exact: true }).waitFor()
-  await page.locator('.inline[data-state=live]').waitFor()
-  await page.getByRole('button', { name: 'Cancel' }).waitFor()
-  await fetch(`${address}/api/tasks/${task.id}/cancel`, { method: 'POST' })
-  await waitForStatus(page, 'CANCELLED')
-  await checkHistory(t, page, ['PENDING', 'PROCESSING', 'CANCELLING', 'CANCELLED'])
-})
+    process.kill(await findWebProcess(), 'SIGKILL')
+    const isNamed =
+      '[said.bar, said.task].every((texts) => [...texts].some((text) => /^\\s*(Reconnecting|Server unreachable, retrying)/.test(text)))'
+    while (!(await page.evaluate<boolean>(isNamed))) await page.waitForTimeout(100)
+    await page.locator('#connection').getByText('Live', { exact: true }).waitFor()
+    await page.locator('.inline[data-state=live]').waitFor()
+    await page.getByRole('button', { name: 'Cancel' }).waitFor()
+    await fetch(`${address}/api/tasks/${task.id}/cancel`, { method: 'POST' })
+    await waitForStatus(page, 'CANCELLED')
+    await checkHistory(t, page, ['PENDING', 'PROCESSING', 'CANCELLING', 'CANCELLED'])
+  },
+)
 
 async function findWebProcess(): Promise<number> {
   for (const pid of await findFamily(taskwire.pid)) {
@@ -235,14 +259,18 @@ testPage('a task is cancelled from its page, after confirmation', {}, async (t, 
   t.notOk(await detail(page).getByRole('button', { name: 'Cancel' }).isVisible(), 'nothing is left to cancel')
 })
 
-testPage('the files of a task are offered when it has ended, and an HTML file opens in another tab', {}, async (t, page) => {
-  const task = await createTask({ type: 'report.generate' })
-  await page.goto(`/tasks/${task.id}`)
-  const link = detail(page).getByRole('link', { name: 'report.html' })
-  await link.waitFor()
-  const [report] = await Promise.all([page.waitForEvent('popup'), link.click()])
-  await report.locator('svg[aria-label="tasks by status"]').waitFor()
-})
+testPage(
+  'the files of a task are offered when it has ended, and an HTML file opens in another tab',
+  {},
+  async (t, page) => {
+    const task = await createTask({ type: 'report.generate' })
+    await page.goto(`/tasks/${task.id}`)
+    const link = detail(page).getByRole('link', { name: 'report.html' })
+    await link.waitFor()
+    const [report] = await Promise.all([page.waitForEvent('popup'), link.click()])
+    await report.locator('svg[aria-label="tasks by status"]').waitFor()
+  },
+)
 
 testPage('each task type has a page, which its tasks link to and where one can be created', {}, async (t, page) => {
   await page.goto('/')
@@ -256,7 +284,9 @@ testPage('each task type has a page, which its tasks link to and where one can b
   t.match(await types.innerText(), /curl http.*"type":"tasks\.export"/s)
 
   await types.getByRole('link', { name: 'Create one' }).click()
-  await page.waitForFunction(() => (document.querySelector('main select') as HTMLSelectElement | null)?.value === 'tasks.export')
+  await page.waitForFunction(
+    () => (document.querySelector('main select') as HTMLSelectElement | null)?.value === 'tasks.export',
+  )
   await page.getByRole('button', { name: 'Create task' }).click()
   await waitForStatus(page, 'COMPLETED')
   t.match(await detail(page).locator('.progress-data').innerText(), /^rows \d+$/)

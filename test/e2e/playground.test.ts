@@ -9,7 +9,9 @@ import { launchBrowser, openPage } from '../helpers/browser.js'
 import { createTask } from '../helpers/watch.js'
 
 /** Answers every path with an empty page: a foreign web site. */
-const elsewhere = createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>elsewhere</title>'))
+const elsewhere = createServer((_, response) =>
+  response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>elsewhere</title>'),
+)
 elsewhere.listen(0, '127.0.0.1')
 await once(elsewhere, 'listening')
 t.teardown(() => elsewhere.close())
@@ -43,7 +45,10 @@ t.test('the connection is dropped, the task continues, and missed messages are f
   t.same(await chips(page).allInnerTexts(), ['1 SCHEDULED', '2 PENDING filled in', '3 PROCESSING filled in'])
   await page.getByText('Finished: no more updates').waitFor()
   t.equal(await chips(page).nth(3).innerText(), '4 COMPLETED')
-  t.match(await page.locator('.wire').innerText(), /"type":"resumed"[^]*missed, then filled in[^]*Closed with 1000: the task has ended/)
+  t.match(
+    await page.locator('.wire').innerText(),
+    /"type":"resumed"[^]*missed, then filled in[^]*Closed with 1000: the task has ended/,
+  )
   t.ok(await page.getByRole('button', { name: 'Reconnect' }).isDisabled())
   t.same(complaints, [])
 })
@@ -62,10 +67,15 @@ t.test('a lost message is revealed by the next one', async (t) => {
 
 t.test('the tables are those of the server', async (t) => {
   const { page } = await openPlayground(t)
-  const document = (await (await fetch(`${address}/asyncapi.json`)).json()) as { info: { 'x-close-codes': { code: number }[] } }
+  const document = (await (await fetch(`${address}/asyncapi.json`)).json()) as {
+    info: { 'x-close-codes': { code: number }[] }
+  }
   await page.locator('#code-table tbody tr').first().waitFor()
   const codes = await page.locator('#code-table tbody td:first-child').allInnerTexts()
-  t.same(codes.map(Number), document.info['x-close-codes'].map(({ code }) => code))
+  t.same(
+    codes.map(Number),
+    document.info['x-close-codes'].map(({ code }) => code),
+  )
 })
 
 /** Until the newest task is in this status. */

@@ -17,8 +17,17 @@ for (const broker of brokers) {
     const redis = broker === 'redis' ? await startRedis(t) : undefined
     await migrateDatabase(postgres.url)
     if (redis === undefined) await migrateBroker(postgres.url)
-    const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url ?? '', ATTEMPT_LEASE_SECONDS: '5', SHUTDOWN_GRACE_SECONDS: '0' }
-    const [web, firstWorker] = await Promise.all([startRole(t, 'web', env, MAIN), startRole(t, 'worker', env, MAIN), startRole(t, 'relay', env, MAIN)])
+    const env = {
+      DATABASE_URL: postgres.url,
+      REDIS_URL: redis?.url ?? '',
+      ATTEMPT_LEASE_SECONDS: '5',
+      SHUTDOWN_GRACE_SECONDS: '0',
+    }
+    const [web, firstWorker] = await Promise.all([
+      startRole(t, 'web', env, MAIN),
+      startRole(t, 'worker', env, MAIN),
+      startRole(t, 'relay', env, MAIN),
+    ])
     const { address } = web
     let worker = firstWorker
     const read = async (path: string) => (await fetch(address + path)).json()
@@ -35,7 +44,11 @@ for (const broker of brokers) {
       t.equal(code, 1000)
       t.equal(messages[0]?.type, 'snapshot')
       t.same(versionsOf(messages), [1, 2, 3])
-      t.ok(messages.every((message) => message.taskId === task.id && typeof message.status === 'string' && message.version > 0))
+      t.ok(
+        messages.every(
+          (message) => message.taskId === task.id && typeof message.status === 'string' && message.version > 0,
+        ),
+      )
       t.ok(messages.some((message) => message.type === 'progress' && message.progress.done === 3))
       t.match(messages.at(-1), { type: 'transition', status: 'COMPLETED', version: 3, result: { steps: 3 } })
       t.match(await read(task.links.self), { status: 'COMPLETED', version: 3, attempt: 1, result: { steps: 3 } })
@@ -46,7 +59,9 @@ for (const broker of brokers) {
       await watch(address, task.links.stream).closed
       const { messages, code } = await watch(address, task.links.stream).closed
       t.equal(code, 1000)
-      t.match(messages, [{ type: 'snapshot', status: 'COMPLETED', version: 3, task: { id: task.id, status: 'COMPLETED' } }])
+      t.match(messages, [
+        { type: 'snapshot', status: 'COMPLETED', version: 3, task: { id: task.id, status: 'COMPLETED' } },
+      ])
     })
 
     t.test('a failing task ends as FAILED with its message', async (t) => {
@@ -72,13 +87,19 @@ for (const broker of brokers) {
       const task = await createTask(address, { payload: { steps: 0 }, delayMs: 4_000 })
       t.equal(task.status, 'SCHEDULED')
       const { messages } = await watch(address, task.links.stream).closed
-      t.same(messages.filter(({ type }) => type === 'transition').map(({ status }) => status), ['PENDING', 'PROCESSING', 'COMPLETED'])
+      t.same(
+        messages.filter(({ type }) => type === 'transition').map(({ status }) => status),
+        ['PENDING', 'PROCESSING', 'COMPLETED'],
+      )
     })
 
     t.test('200 watchers of 200 tasks that attach while they run see each version once and in order', async (t) => {
       const watched = await Promise.all(
         Array.from({ length: 200 }, async (_, index) => {
-          const task = await createTask(address, { title: `task ${index}`, payload: { steps: index % 4, stepMs: 20, ...(index % 10 === 9 && { failAt: 1 }) } })
+          const task = await createTask(address, {
+            title: `task ${index}`,
+            payload: { steps: index % 4, stepMs: 20, ...(index % 10 === 9 && { failAt: 1 }) },
+          })
           return { task, ...(await watch(address, task.links.stream).closed) }
         }),
       )
@@ -89,8 +110,25 @@ for (const broker of brokers) {
         t.equal(first?.type, 'snapshot')
         const expected = stored.filter((transition) => transition.version > (first?.version ?? 0))
         t.same(
-          later.map((message) => message.type === 'transition' && [message.version, message.from, message.status, message.attempt, message.at, message.reason]),
-          expected.map(({ version, from, status, attempt, at, reason }) => [version, from, status, attempt, at, reason]),
+          later.map(
+            (message) =>
+              message.type === 'transition' && [
+                message.version,
+                message.from,
+                message.status,
+                message.attempt,
+                message.at,
+                message.reason,
+              ],
+          ),
+          expected.map(({ version, from, status, attempt, at, reason }) => [
+            version,
+            from,
+            status,
+            attempt,
+            at,
+            reason,
+          ]),
         )
       }
     })

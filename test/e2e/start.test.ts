@@ -24,7 +24,14 @@ t.test('from nothing to a finished task, and again', async (t) => {
   let id = ''
 
   await t.test('each step is announced in a line before it is done', async (t) => {
-    const steps = ['Starting PostgreSQL', ...(hasRedis ? ['Starting Redis'] : []), 'Migrating the database', 'Starting relay, worker and web', '', 'Taskwire is ready']
+    const steps = [
+      'Starting PostgreSQL',
+      ...(hasRedis ? ['Starting Redis'] : []),
+      'Migrating the database',
+      'Starting relay, worker and web',
+      '',
+      'Taskwire is ready',
+    ]
     t.ok(first.stdout().startsWith(steps.join('\n')), first.stdout())
   })
 

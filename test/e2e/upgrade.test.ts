@@ -14,7 +14,11 @@ t.teardown(() => rm(folder, { recursive: true, force: true }))
 const ONE_TIME = new Date('1985-10-26T08:15:00Z')
 
 async function writeVersion(version: string): Promise<void> {
-  const files = { 'index.html': '<!doctype html><script type="module" src="app.js"></script>', 'app.js': `import './part.js'`, 'part.js': `document.title = '${version}'` }
+  const files = {
+    'index.html': '<!doctype html><script type="module" src="app.js"></script>',
+    'app.js': `import './part.js'`,
+    'part.js': `document.title = '${version}'`,
+  }
   for (const [name, content] of Object.entries(files)) {
     await writeFile(join(folder, name), content)
     await utimes(join(folder, name), ONE_TIME, ONE_TIME)

@@ -6,7 +6,13 @@ import { launchBrowser } from '../helpers/browser.js'
 
 const app = await startApp(t)
 const browser = await launchBrowser(t)
-const ADDRESSES = ['/docs', '/docs/', '/docs/problems', '/playground.html', ...PAGES.map(({ path }) => path.replace(/:\w+/, 'x'))]
+const ADDRESSES = [
+  '/docs',
+  '/docs/',
+  '/docs/problems',
+  '/playground.html',
+  ...PAGES.map(({ path }) => path.replace(/:\w+/, 'x')),
+]
 
 for (const base of ['', '/taskwire']) {
   t.test(`${base}/`, async (t) => {
@@ -23,15 +29,20 @@ for (const base of ['', '/taskwire']) {
       for (const table of await page.locator('table, ol, ul').all()) {
         if (await table.isVisible()) t.not((await table.innerText()).trim(), '', `${path}: nothing empty is shown`)
       }
-      for (const link of await page.locator('a[href]:visible').all()) links.add(await link.evaluate((element) => (element as unknown as { href: string }).href))
+      for (const link of await page.locator('a[href]:visible').all())
+        links.add(await link.evaluate((element) => (element as unknown as { href: string }).href))
     }
-    for (const name of ['/openapi.json', '/asyncapi.json', '/docs/problems']) t.ok(links.has(address + base + name), `${name} is linked`)
-    for (const link of new Set([...links].map((link) => link.replace(/#.*/, '')))) t.equal((await fetch(link)).status, 200, link)
+    for (const name of ['/openapi.json', '/asyncapi.json', '/docs/problems'])
+      t.ok(links.has(address + base + name), `${name} is linked`)
+    for (const link of new Set([...links].map((link) => link.replace(/#.*/, ''))))
+      t.equal((await fetch(link)).status, 200, link)
   })
 }
 
 t.test('/docs lists each call', async (t) => {
-  const document = (await (await fetch(`${app.address}/openapi.json`)).json()) as { paths: Record<string, Record<string, { summary: string }>> }
+  const document = (await (await fetch(`${app.address}/openapi.json`)).json()) as {
+    paths: Record<string, Record<string, { summary: string }>>
+  }
   for (const path of ['/docs', '/docs/']) {
     const html = await (await fetch(app.address + path)).text()
     for (const [name, operations] of Object.entries(document.paths)) {

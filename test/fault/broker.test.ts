@@ -27,7 +27,11 @@ else {
     const scene = await openScene(t, { CLAIM_WINDOW_SECONDS: '300' })
     await Promise.all([scene.start('web'), scene.start('relay')])
     // The relay knows the memory that is about to go.
-    while ((await scene.db.run({ name: 'fault_epoch', text: `select 1 from taskwire.epochs where broker = 'redis'` }, [])).length === 0) await sleep(20)
+    while (
+      (await scene.db.run({ name: 'fault_epoch', text: `select 1 from taskwire.epochs where broker = 'redis'` }, []))
+        .length === 0
+    )
+      await sleep(20)
     const ids = await Promise.all(Array.from({ length: 1_000 }, () => scene.create({ payload: { steps: 0 } })))
     await scene.redis?.flush()
     await scene.start('worker')
@@ -40,7 +44,9 @@ else {
     await Promise.all([scene.start('web'), scene.start('relay'), scene.start('worker')])
     const ids: string[] = []
     for (let round = 0; round < atDepth(4, 10); round += 1) {
-      ids.push(...(await Promise.all(Array.from({ length: 30 }, () => scene.create({ payload: { steps: 2, stepMs: 50 } })))))
+      ids.push(
+        ...(await Promise.all(Array.from({ length: 30 }, () => scene.create({ payload: { steps: 2, stepMs: 50 } })))),
+      )
       await scene.redis?.flush()
       await sleep(100)
     }
@@ -48,32 +54,42 @@ else {
     t.same(await scene.violations(ids), [])
   })
 
-  t.test('F5, F37: Redis is frozen, then gone for a while: creates are answered, and run when it is back', async (t) => {
-    const scene = await openScene(t)
-    await Promise.all([scene.start('web'), scene.start('relay'), scene.start('worker')])
-    await scene.ended([await scene.create({ payload: { steps: 0 } })])
-    await scene.redis?.pause()
-    const ids = await Promise.all(Array.from({ length: 300 }, () => scene.create({ payload: { steps: 0 } })))
-    await scene.redis?.kill()
-    ids.push(...(await Promise.all(Array.from({ length: 300 }, () => scene.create({ payload: { steps: 0 } })))))
-    await sleep(2_000)
-    await scene.redis?.start()
-    await scene.ended(ids)
-    t.same(await scene.violations(ids), [])
-  })
+  t.test(
+    'F5, F37: Redis is frozen, then gone for a while: creates are answered, and run when it is back',
+    async (t) => {
+      const scene = await openScene(t)
+      await Promise.all([scene.start('web'), scene.start('relay'), scene.start('worker')])
+      await scene.ended([await scene.create({ payload: { steps: 0 } })])
+      await scene.redis?.pause()
+      const ids = await Promise.all(Array.from({ length: 300 }, () => scene.create({ payload: { steps: 0 } })))
+      await scene.redis?.kill()
+      ids.push(...(await Promise.all(Array.from({ length: 300 }, () => scene.create({ payload: { steps: 0 } })))))
+      await sleep(2_000)
+      await scene.redis?.start()
+      await scene.ended(ids)
+      t.same(await scene.violations(ids), [])
+    },
+  )
 
   t.test('F12: the connection from a worker to Redis is frozen: its runs finish there', async (t) => {
     const scene = await openScene(t)
     const line = await startProxy(t, [scene.redis?.port ?? 0])
     await Promise.all([scene.start('web'), scene.start('relay')])
-    await scene.start('worker', { REDIS_URL: scene.env['REDIS_URL']?.replace(`:${scene.redis?.port}`, `:${line.port}`) ?? '' })
-    const ids = await Promise.all(Array.from({ length: 10 }, () => scene.create({ payload: { steps: 40, stepMs: 100 } })))
+    await scene.start('worker', {
+      REDIS_URL: scene.env['REDIS_URL']?.replace(`:${scene.redis?.port}`, `:${line.port}`) ?? '',
+    })
+    const ids = await Promise.all(
+      Array.from({ length: 10 }, () => scene.create({ payload: { steps: 40, stepMs: 100 } })),
+    )
     await scene.running(ids)
     line.freeze()
     await scene.start('worker')
     await scene.ended(ids)
     t.same(await scene.violations(ids), [])
-    const twice = await scene.db.run({ name: 'fault_twice', text: `select 1 from taskwire.attempts where attempt > 1 and outcome = 'completed'` }, [])
+    const twice = await scene.db.run(
+      { name: 'fault_twice', text: `select 1 from taskwire.attempts where attempt > 1 and outcome = 'completed'` },
+      [],
+    )
     t.ok(twice.length <= ids.length)
   })
 
@@ -107,12 +123,27 @@ else {
     const queue = openQueue(t, scene)
     const done = await scene.create({ payload: { steps: 0 } })
     await scene.ended([done])
-    const forged = [{ taskId: done, attempt: 2 }, { taskId: done, attempt: 1 }, { taskId: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', attempt: 1 }, { taskId: 'no id', attempt: -1 }, { foreign: true }]
-    await queue.addBulk(Array.from({ length: 500 }, (_, index) => ({ name: 'attempt', data: forged[index % forged.length] ?? {}, opts: { priority: 5 } })))
+    const forged = [
+      { taskId: done, attempt: 2 },
+      { taskId: done, attempt: 1 },
+      { taskId: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', attempt: 1 },
+      { taskId: 'no id', attempt: -1 },
+      { foreign: true },
+    ]
+    await queue.addBulk(
+      Array.from({ length: 500 }, (_, index) => ({
+        name: 'attempt',
+        data: forged[index % forged.length] ?? {},
+        opts: { priority: 5 },
+      })),
+    )
     const ids = await Promise.all(Array.from({ length: 20 }, () => scene.create({ payload: { steps: 0 } })))
     await scene.ended(ids)
     t.same(await scene.violations([done, ...ids]), [])
-    const [row] = await scene.db.run<{ count: number }>({ name: 'count_tasks', text: 'select count(*)::integer as count from taskwire.tasks' }, [])
+    const [row] = await scene.db.run<{ count: number }>(
+      { name: 'count_tasks', text: 'select count(*)::integer as count from taskwire.tasks' },
+      [],
+    )
     t.equal(row?.count, 21)
   })
 }

@@ -36,13 +36,41 @@ function at<Item>(items: Item[], index: number): Item {
 
 const PLANTED: [what: string, plant: (stored: Stored) => void, found: RegExp][] = [
   ['a task that is gone', (stored) => void (stored.tasks = []), /was accepted and is not there/],
-  ['a task that is stuck', (stored) => void (stored.tasks = [{ id: ID, status: 'PROCESSING', version: 5 }]), /has not ended: PROCESSING/],
+  [
+    'a task that is stuck',
+    (stored) => void (stored.tasks = [{ id: ID, status: 'PROCESSING', version: 5 }]),
+    /has not ended: PROCESSING/,
+  ],
   ['a version that is missing', (stored) => void stored.transitions.splice(2, 1), /has version 4 after 2/],
-  ['a version that is there twice', (stored) => void stored.transitions.splice(2, 0, { ...at(makeStored().transitions, 1) }), /has version 2 after 2/],
-  ['a transition outside the table', (stored) => void (stored.transitions = [{ ...at(stored.transitions, 0) }, { ...at(stored.transitions, 4), version: 2, from: 'PENDING' }]), /went from PENDING to COMPLETED/],
-  ['a transition from elsewhere', (stored) => void (at(stored.transitions, 3).from = 'RETRYING'), /came from RETRYING, and stood at PENDING/],
-  ['a history that ends elsewhere', (stored) => void stored.transitions.pop(), /stands at COMPLETED, its history at PROCESSING/],
-  ['attempts that overlap', (stored) => void (at(stored.attempts, 1).startedMs = 1_500), /attempt 2 began before attempt 1 had ended/],
+  [
+    'a version that is there twice',
+    (stored) => void stored.transitions.splice(2, 0, { ...at(makeStored().transitions, 1) }),
+    /has version 2 after 2/,
+  ],
+  [
+    'a transition outside the table',
+    (stored) =>
+      void (stored.transitions = [
+        { ...at(stored.transitions, 0) },
+        { ...at(stored.transitions, 4), version: 2, from: 'PENDING' },
+      ]),
+    /went from PENDING to COMPLETED/,
+  ],
+  [
+    'a transition from elsewhere',
+    (stored) => void (at(stored.transitions, 3).from = 'RETRYING'),
+    /came from RETRYING, and stood at PENDING/,
+  ],
+  [
+    'a history that ends elsewhere',
+    (stored) => void stored.transitions.pop(),
+    /stands at COMPLETED, its history at PROCESSING/,
+  ],
+  [
+    'attempts that overlap',
+    (stored) => void (at(stored.attempts, 1).startedMs = 1_500),
+    /attempt 2 began before attempt 1 had ended/,
+  ],
 ]
 
 t.test('the checker reports nothing for a correct run, and finds each violation', async (t) => {
@@ -54,36 +82,84 @@ t.test('the checker reports nothing for a correct run, and finds each violation'
   }
 })
 
-t.test('the checker sees a task that ended otherwise than its kind may, or by a fault that is not its own', async (t) => {
-  const completed: StoredEnd = { id: ID, status: 'COMPLETED', failure: null, attempts: [{ outcome: 'completed', error: null }] }
-  const own: StoredEnd = { id: ID, status: 'FAILED', failure: { code: 'error', message: 'own' }, attempts: [{ outcome: 'lost', error: 'WorkerLost' }, { outcome: 'failed', error: 'Error' }] }
-  const good: ExpectedTask = { id: ID, name: 'good', isCancelled: false, end: { statuses: ['COMPLETED'] } }
-  const faulty: ExpectedTask = { ...good, name: 'faulty', end: { statuses: ['FAILED'], failure: { code: 'error', message: /^own$/ }, failedAttempts: 1 } }
-  for (const [end, task] of [[completed, good], [own, faulty], [{ ...completed, status: 'CANCELLED' }, { ...good, isCancelled: true }]] as const) t.same(findWrongEnds([end], [task]), [])
-  for (const [what, end, task] of [
-    ['a neighbour that fails', own, good],
-    ['a faulty one that completes', completed, faulty],
-    ['a cancellation that was not asked for', { ...completed, status: 'CANCELLED' }, good],
-    ['the fault of another', { ...own, failure: { code: 'error', message: 'of another' } }, faulty],
-    ['the blame of its worker', { ...own, failure: { code: 'worker_lost', message: 'own' } }, faulty],
-    ['another attempt after the last', { ...own, attempts: [...own.attempts, { outcome: 'failed', error: 'Error' }] }, faulty],
-  ] as const) t.match(findWrongEnds([end], [task]), [/should have ended/], what)
-  t.same(findWrongEffects([completed], [ID], new Map([[ID, 1]])), [])
-  t.match(findWrongEffects([completed], [ID], new Map()), [/never arrived/])
-  t.match(findWrongEffects([completed], [ID], new Map([[ID, 2]])), [/arrived 2 times/])
-  const putBack = { ...completed, attempts: [{ outcome: 'released', error: 'NoWorkerForType' }, ...completed.attempts] }
-  t.match(findWrongEffects([putBack], [ID], new Map([[ID, 2]])), [/arrived 2 times/], 'a worker without the handler has no effect')
-})
+t.test(
+  'the checker sees a task that ended otherwise than its kind may, or by a fault that is not its own',
+  async (t) => {
+    const completed: StoredEnd = {
+      id: ID,
+      status: 'COMPLETED',
+      failure: null,
+      attempts: [{ outcome: 'completed', error: null }],
+    }
+    const own: StoredEnd = {
+      id: ID,
+      status: 'FAILED',
+      failure: { code: 'error', message: 'own' },
+      attempts: [
+        { outcome: 'lost', error: 'WorkerLost' },
+        { outcome: 'failed', error: 'Error' },
+      ],
+    }
+    const good: ExpectedTask = { id: ID, name: 'good', isCancelled: false, end: { statuses: ['COMPLETED'] } }
+    const faulty: ExpectedTask = {
+      ...good,
+      name: 'faulty',
+      end: { statuses: ['FAILED'], failure: { code: 'error', message: /^own$/ }, failedAttempts: 1 },
+    }
+    for (const [end, task] of [
+      [completed, good],
+      [own, faulty],
+      [
+        { ...completed, status: 'CANCELLED' },
+        { ...good, isCancelled: true },
+      ],
+    ] as const)
+      t.same(findWrongEnds([end], [task]), [])
+    for (const [what, end, task] of [
+      ['a neighbour that fails', own, good],
+      ['a faulty one that completes', completed, faulty],
+      ['a cancellation that was not asked for', { ...completed, status: 'CANCELLED' }, good],
+      ['the fault of another', { ...own, failure: { code: 'error', message: 'of another' } }, faulty],
+      ['the blame of its worker', { ...own, failure: { code: 'worker_lost', message: 'own' } }, faulty],
+      [
+        'another attempt after the last',
+        { ...own, attempts: [...own.attempts, { outcome: 'failed', error: 'Error' }] },
+        faulty,
+      ],
+    ] as const)
+      t.match(findWrongEnds([end], [task]), [/should have ended/], what)
+    t.same(findWrongEffects([completed], [ID], new Map([[ID, 1]])), [])
+    t.match(findWrongEffects([completed], [ID], new Map()), [/never arrived/])
+    t.match(findWrongEffects([completed], [ID], new Map([[ID, 2]])), [/arrived 2 times/])
+    const putBack = {
+      ...completed,
+      attempts: [{ outcome: 'released', error: 'NoWorkerForType' }, ...completed.attempts],
+    }
+    t.match(
+      findWrongEffects([putBack], [ID], new Map([[ID, 2]])),
+      [/arrived 2 times/],
+      'a worker without the handler has no effect',
+    )
+  },
+)
 
 t.test('the checker finds a watcher that never received the end, and one that missed a message', async (t) => {
   // The check waits without holding up the end of the process.
   const alive = setInterval(() => {}, 1_000)
   t.teardown(() => clearInterval(alive))
   const { transitions } = makeStored()
-  const messages = transitions.map(({ taskId, version, status }, index) => ({ type: index === 0 ? 'snapshot' : 'transition', taskId, status, version }) as StreamMessage)
-  const check = (watcher: { messages: StreamMessage[]; ended: Promise<number> }) => checkWatchers([{ id: ID, watcher }], transitions, 20)
+  const messages = transitions.map(
+    ({ taskId, version, status }, index) =>
+      ({ type: index === 0 ? 'snapshot' : 'transition', taskId, status, version }) as StreamMessage,
+  )
+  const check = (watcher: { messages: StreamMessage[]; ended: Promise<number> }) =>
+    checkWatchers([{ id: ID, watcher }], transitions, 20)
   t.same(await check({ messages, ended: Promise.resolve(1000) }), [])
-  t.match(await check({ messages: messages.slice(0, 3), ended: new Promise(() => {}) }), [/closed with nothing/], 'its line is half-open')
+  t.match(
+    await check({ messages: messages.slice(0, 3), ended: new Promise(() => {}) }),
+    [/closed with nothing/],
+    'its line is half-open',
+  )
   t.match(await check({ messages: messages.toSpliced(2, 1), ended: Promise.resolve(1000) }), [/was told snapshot 1/])
   t.match(await check({ messages: messages.slice(0, 3), ended: Promise.resolve(1000) }), [/was told snapshot 1/])
 })

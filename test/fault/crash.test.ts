@@ -8,7 +8,9 @@ import { openScene, type Role } from '../helpers/scene.js'
 
 const TASKS = 20
 /** One of each role, and the two between which an attempt is settled; all of them in depth. */
-const POINTS: readonly CrashPoint[] = isDeep ? CRASH_POINTS : ['create:after-commit', 'attempt:after-run', 'attempt:after-settle', 'relay:after-rescue']
+const POINTS: readonly CrashPoint[] = isDeep
+  ? CRASH_POINTS
+  : ['create:after-commit', 'attempt:after-run', 'attempt:after-settle', 'relay:after-rescue']
 
 const roleOf = (point: CrashPoint): Role => {
   const [step] = point.split(':')
@@ -22,20 +24,26 @@ for (const point of POINTS) {
     const dying = roleOf(point)
     const env = { TASKWIRE_CRASH_AT: point }
     // A rescue needs a lost attempt first: the worker dies, too.
-    const workerEnv = dying === 'worker' ? env : point === 'relay:after-rescue' ? { TASKWIRE_CRASH_AT: 'attempt:after-claim' } : {}
+    const workerEnv =
+      dying === 'worker' ? env : point === 'relay:after-rescue' ? { TASKWIRE_CRASH_AT: 'attempt:after-claim' } : {}
     const [web, worker, relay] = await Promise.all([
       scene.keep('web', dying === 'web' ? env : {}),
       scene.keep('worker', workerEnv),
       scene.keep('relay', dying === 'relay' ? env : {}),
     ])
     const ids = await Promise.all(
-      Array.from({ length: TASKS }, (_, index) => scene.create({ payload: { steps: 1, stepMs: 20 }, ...(index % 2 === 1 && { delayMs: 200 }) })),
+      Array.from({ length: TASKS }, (_, index) =>
+        scene.create({ payload: { steps: 1, stepMs: 20 }, ...(index % 2 === 1 && { delayMs: 200 }) }),
+      ),
     )
     await scene.ended(ids)
     t.ok({ web, worker, relay }[dying].restarts > 0, `the ${dying} died`)
     t.equal(new Set(ids).size, TASKS)
     t.same(await scene.violations(ids), [])
-    const rows = await scene.db.run<{ count: number }>({ name: 'count_tasks', text: 'select count(*)::integer as count from taskwire.tasks' }, [])
+    const rows = await scene.db.run<{ count: number }>(
+      { name: 'count_tasks', text: 'select count(*)::integer as count from taskwire.tasks' },
+      [],
+    )
     t.same(rows, [{ count: TASKS }], 'a create that was asked for again made no second task')
     await Promise.all([web, worker, relay].map((role) => role.stop()))
   })

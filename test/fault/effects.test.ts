@@ -15,7 +15,10 @@ const smtp = await startSmtpServer(t)
 const requests: { path: string; id: string }[] = []
 const sink = await serve(t, async (request, response) => {
   await text(request)
-  requests.push({ path: request.url ?? '', id: String(request.headers['idempotency-key'] ?? request.headers['webhook-id']) })
+  requests.push({
+    path: request.url ?? '',
+    id: String(request.headers['idempotency-key'] ?? request.headers['webhook-id']),
+  })
   response.end('taken')
 })
 // The leases are long: an attempt that a slow machine keeps from renewing its lease would be followed by another, as promised.
@@ -26,11 +29,16 @@ const read = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, scene.db,
 const received = (path: string) => requests.filter((request) => request.path === path)
 
 /** Where the worker dies, and in which attempt the task ends all the same. */
-const ALL: readonly [CrashPoint, number][] = [['attempt:after-run', 2], ['attempt:after-claim', 2], ['attempt:after-settle', 1]]
+const ALL: readonly [CrashPoint, number][] = [
+  ['attempt:after-run', 2],
+  ['attempt:after-claim', 2],
+  ['attempt:after-settle', 1],
+]
 
 for (const [point, attempt] of isDeep ? ALL : ALL.slice(0, 1)) {
   // After the settle no lease has to run out for the task to go on.
-  const keepWorker = () => scene.keep('worker', { TASKWIRE_CRASH_AT: point, ...(attempt === 1 && { ATTEMPT_LEASE_SECONDS: '15' }) })
+  const keepWorker = () =>
+    scene.keep('worker', { TASKWIRE_CRASH_AT: point, ...(attempt === 1 && { ATTEMPT_LEASE_SECONDS: '15' }) })
 
   /** Ended though its worker died there. */
   async function survive(t: Test, body: CreateTask): Promise<string> {
@@ -53,7 +61,10 @@ for (const [point, attempt] of isDeep ? ALL : ALL.slice(0, 1)) {
 
   t.test(`killed at ${point}: a request that may do something is sent once`, async (t) => {
     const path = `/orders/${point}`
-    const id = await survive(t, { type: 'http.request', payload: { method: 'POST', url: sink + path, body: { item: 1 } } })
+    const id = await survive(t, {
+      type: 'http.request',
+      payload: { method: 'POST', url: sink + path, body: { item: 1 } },
+    })
     t.same(received(path), [{ path, id: `"${id}:request"` }])
   })
 
@@ -70,7 +81,8 @@ for (const [point, attempt] of isDeep ? ALL : ALL.slice(0, 1)) {
     const worker = await keepWorker()
     const id = await scene.create({ payload: { steps: 0 }, callbackUrl: sink + path })
     await scene.ended([id])
-    const deliveries = async () => (await listTasks(DEFAULT_PRINCIPAL, scene.db, { parent: id, limit: 10 })).map((task) => task.id)
+    const deliveries = async () =>
+      (await listTasks(DEFAULT_PRINCIPAL, scene.db, { parent: id, limit: 10 })).map((task) => task.id)
     t.equal((await deliveries()).length, 1)
     await scene.ended(await deliveries())
     await worker.stop()

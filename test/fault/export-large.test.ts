@@ -46,21 +46,37 @@ async function download(path: string) {
 }
 
 for (const format of ['ndjson', 'csv'] as const) {
-  t.test(`${ROWS} tasks of ${ROW_LENGTH} and one of ${HUGE_LENGTH} characters are exported as ${format} at the first attempt`, async (t) => {
-    const id = await scene.create({ type: 'tasks.export', payload: { format, ...FILTER } })
-    await scene.ended([id], 250_000)
-    const [task] = await readTasks(DEFAULT_PRINCIPAL, scene.db, [id])
-    t.match(task, { status: 'COMPLETED', attempt: 1, result: { rows: ROWS + 1 } }, task?.failure?.message ?? '')
-    t.same((await readTransitions(DEFAULT_PRINCIPAL, scene.db, id)).map(({ status }) => status), ['PENDING', 'PROCESSING', 'COMPLETED'])
-    const result = task?.result as { download: string; sha256: string }
-    const { sha256, lines } = await download(result.download)
-    t.equal(sha256, result.sha256)
-    const rows = format === 'csv' ? lines.slice(1) : lines
-    t.equal(rows.length, ROWS + 1)
-    t.ok(rows.every((line, index) => line.length > (index + 1 === ROWS / 2 ? HUGE_LENGTH : ROW_LENGTH)), 'each row is whole')
-    const texts = rows.map((line) => (format === 'csv' ? readPayload(line) : (JSON.parse(line) as { payload: Payload }).payload))
-    t.ok(texts.every(({ n, text }, index) => n === index + 1 && text.length === (n === ROWS / 2 ? HUGE_LENGTH : ROW_LENGTH)), 'and in its place')
-  })
+  t.test(
+    `${ROWS} tasks of ${ROW_LENGTH} and one of ${HUGE_LENGTH} characters are exported as ${format} at the first attempt`,
+    async (t) => {
+      const id = await scene.create({ type: 'tasks.export', payload: { format, ...FILTER } })
+      await scene.ended([id], 250_000)
+      const [task] = await readTasks(DEFAULT_PRINCIPAL, scene.db, [id])
+      t.match(task, { status: 'COMPLETED', attempt: 1, result: { rows: ROWS + 1 } }, task?.failure?.message ?? '')
+      t.same(
+        (await readTransitions(DEFAULT_PRINCIPAL, scene.db, id)).map(({ status }) => status),
+        ['PENDING', 'PROCESSING', 'COMPLETED'],
+      )
+      const result = task?.result as { download: string; sha256: string }
+      const { sha256, lines } = await download(result.download)
+      t.equal(sha256, result.sha256)
+      const rows = format === 'csv' ? lines.slice(1) : lines
+      t.equal(rows.length, ROWS + 1)
+      t.ok(
+        rows.every((line, index) => line.length > (index + 1 === ROWS / 2 ? HUGE_LENGTH : ROW_LENGTH)),
+        'each row is whole',
+      )
+      const texts = rows.map((line) =>
+        format === 'csv' ? readPayload(line) : (JSON.parse(line) as { payload: Payload }).payload,
+      )
+      t.ok(
+        texts.every(
+          ({ n, text }, index) => n === index + 1 && text.length === (n === ROWS / 2 ? HUGE_LENGTH : ROW_LENGTH),
+        ),
+        'and in its place',
+      )
+    },
+  )
 }
 
 interface Payload {

@@ -24,44 +24,62 @@ async function age(paths: readonly string[]): Promise<void> {
   for (const path of paths) await utimes(path, old, old)
 }
 
-t.test('the relay deletes leftovers of a killed upload and a killed worker, and the task still completes', async (t) => {
-  const folder = t.testdir()
-  const scene = await openScene(t, { ARTIFACTS_DIR: folder, TASKS_DIR: OWN_TASKS })
-  const web = await scene.start('web')
-  const worker = await scene.start('worker')
-  const clean = createFilePruner({ db: scene.db, artifacts: openDiskStore(folder), log })
-  const walk = async () => {
-    while (await clean());
-  }
+t.test(
+  'the relay deletes leftovers of a killed upload and a killed worker, and the task still completes',
+  async (t) => {
+    const folder = t.testdir()
+    const scene = await openScene(t, { ARTIFACTS_DIR: folder, TASKS_DIR: OWN_TASKS })
+    const web = await scene.start('web')
+    const worker = await scene.start('worker')
+    const clean = createFilePruner({ db: scene.db, artifacts: openDiskStore(folder), log })
+    const walk = async () => {
+      while (await clean());
+    }
 
-  const sent = request(`${web.address}/api/uploads?name=half.bin`, { method: 'POST', headers: { 'content-length': '1000000' } })
-  sent.on('error', () => {})
-  sent.write(Buffer.alloc(100_000))
-  const id = await scene.create({ type: 'test.slow-file' })
-  while ((await filesIn(folder)).length < 2) await sleep(20)
-  await Promise.all([web.kill(), worker.kill()])
-  const left = await filesIn(folder)
-  t.equal(left.length, 2)
-  for (const path of left) t.match(path, /\.part$/)
+    const sent = request(`${web.address}/api/uploads?name=half.bin`, {
+      method: 'POST',
+      headers: { 'content-length': '1000000' },
+    })
+    sent.on('error', () => {})
+    sent.write(Buffer.alloc(100_000))
+    const id = await scene.create({ type: 'test.slow-file' })
+    while ((await filesIn(folder)).length < 2) await sleep(20)
+    await Promise.all([web.kill(), worker.kill()])
+    const left = await filesIn(folder)
+    t.equal(left.length, 2)
+    for (const path of left) t.match(path, /\.part$/)
 
-  await walk()
-  t.same(await filesIn(folder), left, 'what is young may still be written')
-  await age(left)
-  // The lease of the killed worker has not run out for sure: until then its file may still be written.
-  await scene.start('relay')
-  await scene.start('worker')
-  await scene.ended([id])
-  await walk()
-  const [file = '', ...others] = await filesIn(folder)
-  t.match(file, new RegExp(`${id}/\\d+-[0-9a-f]{40}$`))
-  t.same(others, [])
+    await walk()
+    t.same(await filesIn(folder), left, 'what is young may still be written')
+    await age(left)
+    // The lease of the killed worker has not run out for sure: until then its file may still be written.
+    await scene.start('relay')
+    await scene.start('worker')
+    await scene.ended([id])
+    await walk()
+    const [file = '', ...others] = await filesIn(folder)
+    t.match(file, new RegExp(`${id}/\\d+-[0-9a-f]{40}$`))
+    t.same(others, [])
 
-  const rows = await scene.db.run<{ name: string }>({ name: 'test_rows', text: `select name from taskwire.artifacts order by name` }, [])
-  t.same(rows.map(({ name }) => name), ['half.bin', 'slow.txt'], 'a row has known of the upload from the start')
-  await scene.db.run({ name: 'test_expire', text: `update taskwire.artifacts set expires_at = now() where name = 'half.bin'` }, [])
-  await pruneOnce(scene.db, openDiskStore(folder))
-  t.same(await scene.db.run({ name: 'test_rows', text: `select name from taskwire.artifacts order by name` }, []), [{ name: 'slow.txt' }])
-})
+    const rows = await scene.db.run<{ name: string }>(
+      { name: 'test_rows', text: `select name from taskwire.artifacts order by name` },
+      [],
+    )
+    t.same(
+      rows.map(({ name }) => name),
+      ['half.bin', 'slow.txt'],
+      'a row has known of the upload from the start',
+    )
+    await scene.db.run(
+      { name: 'test_expire', text: `update taskwire.artifacts set expires_at = now() where name = 'half.bin'` },
+      [],
+    )
+    await pruneOnce(scene.db, openDiskStore(folder))
+    t.same(await scene.db.run({ name: 'test_rows', text: `select name from taskwire.artifacts order by name` }, []), [
+      { name: 'slow.txt' },
+    ])
+  },
+)
 
 t.test('an upload whose client goes away leaves neither a file nor a row', async (t) => {
   const folder = t.testdir()
@@ -73,6 +91,7 @@ t.test('an upload whose client goes away leaves neither a file nor a row', async
   while ((await filesIn(folder)).length < 1) await sleep(20)
   sent.destroy()
   while ((await filesIn(folder)).length > 0) await sleep(20)
-  while ((await scene.db.run({ name: 'test_rows', text: 'select name from taskwire.artifacts' }, [])).length > 0) await sleep(20)
+  while ((await scene.db.run({ name: 'test_rows', text: 'select name from taskwire.artifacts' }, [])).length > 0)
+    await sleep(20)
   t.equal((await fetch(`${web.address}/healthz`)).status, 200)
 })

@@ -14,33 +14,42 @@ const app = await startApp(t, ['worker', 'relay'])
 const { address, redis } = app
 
 async function makeTasks(tag: string, count: number): Promise<void> {
-  for (let index = 0; index < count; index += 1) await createTask(address, { tags: [tag], payload: { steps: 1, stepMs: 5 } })
+  for (let index = 0; index < count; index += 1)
+    await createTask(address, { tags: [tag], payload: { steps: 1, stepMs: 5 } })
 }
 
-t.test('a web process whose connection to Redis is frozen, cut and thawed always shows the stored state', { skip: redis === undefined && 'no Redis here' }, async (t) => {
-  if (redis === undefined) return
-  const url = new URL(redis.url)
-  const proxy = await startProxy(t, [Number(url.port)])
-  url.port = String(proxy.port)
-  const deaf = await startWebBeside(t, app, { REDIS_URL: url.href })
-  const list = { filter: { tag: 'deaf' }, limit: 100 }
-  const [here, there] = [await watchList(t, deaf, list), await watchList(t, address, list)]
-  const isRight = (count: number) => [here, there].every((one) => one.rows().length === count && one.rows().every(({ status }) => status === 'COMPLETED'))
-  const becomeRight = async (count: number) => {
-    for (const one of [here, there]) await one.until(() => one.rows().length === count && one.rows().every(({ status }) => status === 'COMPLETED'))
-    t.ok(isRight(count))
-  }
-  await makeTasks('deaf', 5)
-  await becomeRight(5)
-  proxy.freeze()
-  await makeTasks('deaf', 5)
-  await becomeRight(10)
-  proxy.thaw()
-  proxy.cut()
-  await makeTasks('deaf', 5)
-  await becomeRight(15)
-  t.same(here.rows(), await readList(address, list))
-})
+t.test(
+  'a web process whose connection to Redis is frozen, cut and thawed always shows the stored state',
+  { skip: redis === undefined && 'no Redis here' },
+  async (t) => {
+    if (redis === undefined) return
+    const url = new URL(redis.url)
+    const proxy = await startProxy(t, [Number(url.port)])
+    url.port = String(proxy.port)
+    const deaf = await startWebBeside(t, app, { REDIS_URL: url.href })
+    const list = { filter: { tag: 'deaf' }, limit: 100 }
+    const [here, there] = [await watchList(t, deaf, list), await watchList(t, address, list)]
+    const isRight = (count: number) =>
+      [here, there].every(
+        (one) => one.rows().length === count && one.rows().every(({ status }) => status === 'COMPLETED'),
+      )
+    const becomeRight = async (count: number) => {
+      for (const one of [here, there])
+        await one.until(() => one.rows().length === count && one.rows().every(({ status }) => status === 'COMPLETED'))
+      t.ok(isRight(count))
+    }
+    await makeTasks('deaf', 5)
+    await becomeRight(5)
+    proxy.freeze()
+    await makeTasks('deaf', 5)
+    await becomeRight(10)
+    proxy.thaw()
+    proxy.cut()
+    await makeTasks('deaf', 5)
+    await becomeRight(15)
+    t.same(here.rows(), await readList(address, list))
+  },
+)
 
 t.test('a list has every task through a restart of the broker', async (t) => {
   const list = { filter: { tag: 'restart' }, limit: 100 }
@@ -50,8 +59,14 @@ t.test('a list has every task through a restart of the broker', async (t) => {
   await broker.kill()
   await broker.start()
   let made = 5
-  for (let failures = 0; made < 20 && failures < 200; ) await makeTasks('restart', 1).then(() => (made += 1), () => (failures += 1))
-  await watched.until(() => watched.rows().length === 20 && watched.rows().every(({ status }) => status === 'COMPLETED'))
+  for (let failures = 0; made < 20 && failures < 200;)
+    await makeTasks('restart', 1).then(
+      () => (made += 1),
+      () => (failures += 1),
+    )
+  await watched.until(
+    () => watched.rows().length === 20 && watched.rows().every(({ status }) => status === 'COMPLETED'),
+  )
   t.same(watched.rows(), await readList(address, list))
 })
 
@@ -95,9 +110,14 @@ t.test('after the table was locked, lists, counts and subscriptions are soon rig
   await locked
   await lock
   // Made by SQL: no notice tells of it.
-  const [made] = await sql<{ id: string }[]>`select taskwire.create_task('demo.sleep', title => 'by SQL', payload => '{"steps": 0}', tags => array['locked']) as id`
+  const [made] = await sql<
+    { id: string }[]
+  >`select taskwire.create_task('demo.sleep', title => 'by SQL', payload => '{"steps": 0}', tags => array['locked']) as id`
   // By its own pause of twenty times the wait, a list would stand still for more than a minute.
-  await Promise.all([watched.until(() => watched.rows()[0]?.id === made?.id && countOf() === 4, 60_000), fits.toldOf(String(made?.id))])
+  await Promise.all([
+    watched.until(() => watched.rows()[0]?.id === made?.id && countOf() === 4, 60_000),
+    fits.toldOf(String(made?.id)),
+  ])
   t.match(watched.rows(), [{ id: made?.id, title: 'by SQL' }, {}])
   t.equal(countOf(), 4)
 })

@@ -11,7 +11,10 @@ t.setTimeout(900_000)
 
 t.test('a handler that ends its worker fails with the cause, and its neighbours complete', async (t) => {
   // A small heap, so that the leak is a matter of seconds. It is that of its processes, too.
-  const { scene, worker } = await openNeighbourhood(t, { NODE_OPTIONS: '--max-old-space-size=192', ATTEMPT_LEASE_SECONDS: '5' })
+  const { scene, worker } = await openNeighbourhood(t, {
+    NODE_OPTIONS: '--max-old-space-size=192',
+    ATTEMPT_LEASE_SECONDS: '5',
+  })
   const neighbours = await startNeighbours(scene, 500)
   const messages: Record<string, RegExp> = {
     exit: /exit code 3/,
@@ -24,11 +27,17 @@ t.test('a handler that ends its worker fails with the cause, and its neighbours 
     microtask: /thrown in a microtask/,
     'listener of others': /thrown in a listener of others/,
   }
-  const guilty = await Promise.all(Object.keys(messages).map((how) => scene.create({ type: 'test.faulty', payload: { how, afterMs: 500 } })))
+  const guilty = await Promise.all(
+    Object.keys(messages).map((how) => scene.create({ type: 'test.faulty', payload: { how, afterMs: 500 } })),
+  )
   const ends = await readEnds(scene, guilty)
-  for (const [index, [how, message]] of Object.entries(messages).entries()) t.match(ends[index], { status: 'FAILED', failure: { message } }, how)
+  for (const [index, [how, message]] of Object.entries(messages).entries())
+    t.match(ends[index], { status: 'FAILED', failure: { message } }, how)
   for (const task of await readEnds(scene, neighbours)) t.match(task, { status: 'COMPLETED' })
-  const story = (await readTransitions(DEFAULT_PRINCIPAL, scene.db, neighbours[0] ?? '')).map(({ status, reason }) => [status, reason])
+  const story = (await readTransitions(DEFAULT_PRINCIPAL, scene.db, neighbours[0] ?? '')).map(({ status, reason }) => [
+    status,
+    reason,
+  ])
   t.match(story[2], ['PENDING', 'worker lost with other attempts; put back, to run alone'])
   t.ok(worker.restarts >= 1)
   t.same(await scene.violations([...neighbours, ...guilty]), [])

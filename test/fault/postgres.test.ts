@@ -54,7 +54,9 @@ t.test('F3: every connection is cut while statements are under way', async (t) =
   const client = await connect(scene)
   await survive(t, scene, async () => {
     for (let round = 0; round < 20; round += 1) {
-      await client.query("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and application_name like 'taskwire%'")
+      await client.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and application_name like 'taskwire%'",
+      )
       await sleep(100)
     }
   })

@@ -20,14 +20,21 @@ else {
     t.test(`Redis is ${kind} for long: tasks go on, are watched, and Redis takes over again`, async (t) => {
       const scene = await openScene(t)
       const { redis } = scene
-      const [web] = await Promise.all([scene.start('web'), scene.start('relay'), scene.start('worker'), scene.start('worker')])
+      const [web] = await Promise.all([
+        scene.start('web'),
+        scene.start('relay'),
+        scene.start('worker'),
+        scene.start('worker'),
+      ])
       const ids = [await scene.create({ payload: { steps: 0 } })]
       await scene.ended(ids)
       await (kind === 'killed' ? redis?.kill() : redis?.pause())
       ids.push(await scene.create({ payload: { steps: 0 } }))
       // Ready again: what is created runs.
       for (let isReady = false; !isReady; isReady = (await fetch(`${web.address}/readyz`)).ok) await sleep(3_500)
-      const watched = await Promise.all(Array.from({ length: 30 }, () => scene.create({ payload: { steps: 2, stepMs: 50 } })))
+      const watched = await Promise.all(
+        Array.from({ length: 30 }, () => scene.create({ payload: { steps: 2, stepMs: 50 } })),
+      )
       ids.push(...watched)
       const watchers = watched.map((id) => watch(web.address, `/ws/tasks/${id}`))
       await scene.ended(ids)

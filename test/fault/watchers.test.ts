@@ -26,7 +26,12 @@ if (!(await hasRedisServer())) {
   await migrateDatabase(postgres.url)
   /** The line to Redis of the first web process alone. */
   const line = await startProxy(t, [redis.port])
-  const env = { DATABASE_URL: postgres.url, REDIS_URL: redis.url, CLAIM_WINDOW_SECONDS: '1', ATTEMPT_LEASE_SECONDS: '5' }
+  const env = {
+    DATABASE_URL: postgres.url,
+    REDIS_URL: redis.url,
+    CLAIM_WINDOW_SECONDS: '1',
+    ATTEMPT_LEASE_SECONDS: '5',
+  }
   const lineUrl = redis.url.replace(`:${redis.port}`, `:${line.port}`)
   await Promise.all([startRole(t, 'worker', env), startRole(t, 'relay', env)])
   const startWebs = () => Promise.all([startRole(t, 'web', { ...env, REDIS_URL: lineUrl }), startRole(t, 'web', env)])
@@ -58,7 +63,9 @@ if (!(await hasRedisServer())) {
   }
 
   const readHistory = async (id: string) => {
-    const answer = await fetch(`http://127.0.0.1:${portOf(webs[1])}/api/tasks/${id}/events`, { headers: { accept: 'application/json' } })
+    const answer = await fetch(`http://127.0.0.1:${portOf(webs[1])}/api/tasks/${id}/events`, {
+      headers: { accept: 'application/json' },
+    })
     return ((await answer.json()) as { items: Transition[] }).items
   }
 
@@ -73,7 +80,8 @@ if (!(await hasRedisServer())) {
       const [first] = watcher.messages
       const expected = stored.filter(({ version }) => version > (first?.version ?? 0)).map(describeStored)
       const told = watcher.messages.filter(({ type }) => type === 'transition').map(describeTold)
-      if (code !== 1000 || first?.type !== 'snapshot' || told.join() !== expected.join()) differences.push({ taskId, code, told, expected })
+      if (code !== 1000 || first?.type !== 'snapshot' || told.join() !== expected.join())
+        differences.push({ taskId, code, told, expected })
     }
     return differences
   }

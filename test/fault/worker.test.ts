@@ -61,21 +61,32 @@ t.test('F11: the connection from a worker to PostgreSQL is frozen: its runs end 
   t.same(await scene.violations(ids), [])
 })
 
-t.test('F13: a handler that blocks the event loop is named, its worker is killed, the others run elsewhere, and it fails alone', async (t) => {
-  const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
-  await Promise.all([scene.start('web'), scene.start('relay')])
-  const blocked = spawnTaskwire(t, ['worker'], { env: scene.env })
-  await blocked.waitFor(/"msg":"ready"/)
-  const blocking = await scene.create({ type: 'test.block', payload: { ms: 60_000 } })
-  await blocked.waitFor(/"type":"test\.block".*blockFor.*"msg":"test\.block blocks the event loop"/)
-  t.strictSame(await blocked.exited, { code: null, signal: 'SIGKILL' })
-  // It may be blocked before it can say that it is ready.
-  while (!(await scene.keep('worker').then(() => true, () => false)));
-  const fine = await scene.create({ payload: { steps: 0 } })
-  await scene.ended([blocking, fine])
-  t.match((await readTransitions(DEFAULT_PRINCIPAL, scene.db, blocking)).at(-1), { status: 'FAILED', reason: `the handler blocked its event loop for ${scene.env['ATTEMPT_LEASE_SECONDS']} s` })
-  t.same(await scene.violations([blocking, fine]), [])
-})
+t.test(
+  'F13: a handler that blocks the event loop is named, its worker is killed, the others run elsewhere, and it fails alone',
+  async (t) => {
+    const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
+    await Promise.all([scene.start('web'), scene.start('relay')])
+    const blocked = spawnTaskwire(t, ['worker'], { env: scene.env })
+    await blocked.waitFor(/"msg":"ready"/)
+    const blocking = await scene.create({ type: 'test.block', payload: { ms: 60_000 } })
+    await blocked.waitFor(/"type":"test\.block".*blockFor.*"msg":"test\.block blocks the event loop"/)
+    t.strictSame(await blocked.exited, { code: null, signal: 'SIGKILL' })
+    // It may be blocked before it can say that it is ready.
+    while (
+      !(await scene.keep('worker').then(
+        () => true,
+        () => false,
+      ))
+    );
+    const fine = await scene.create({ payload: { steps: 0 } })
+    await scene.ended([blocking, fine])
+    t.match((await readTransitions(DEFAULT_PRINCIPAL, scene.db, blocking)).at(-1), {
+      status: 'FAILED',
+      reason: `the handler blocked its event loop for ${scene.env['ATTEMPT_LEASE_SECONDS']} s`,
+    })
+    t.same(await scene.violations([blocking, fine]), [])
+  },
+)
 
 t.test('F14: a task that takes its worker down each time ends, and the others run', async (t) => {
   const scene = await openScene(t)
@@ -98,13 +109,27 @@ t.test('F7, F31: several relays deliver, and the same attempt is claimed by many
   const scene = await openScene(t)
   await scene.start('web')
   const ids = await Promise.all(Array.from({ length: 50 }, () => scene.create({ payload: { steps: 0 }, delayMs: 300 })))
-  await Promise.all([scene.start('relay'), scene.start('relay'), scene.start('relay'), scene.start('worker'), scene.start('worker')])
+  await Promise.all([
+    scene.start('relay'),
+    scene.start('relay'),
+    scene.start('relay'),
+    scene.start('worker'),
+    scene.start('worker'),
+  ])
   await scene.ended(ids)
   t.same(await scene.violations(ids), [])
   const [contested = ''] = [await scene.create({ delayMs: 600_000 })]
-  await scene.db.run({ name: 'fault_start', text: `update taskwire.tasks set status = 'PENDING', version = 2 where id = $1::text::uuid` }, [contested])
+  await scene.db.run(
+    {
+      name: 'fault_start',
+      text: `update taskwire.tasks set status = 'PENDING', version = 2 where id = $1::text::uuid`,
+    },
+    [contested],
+  )
   const claims = await Promise.all(
-    Array.from({ length: 32 }, (_, index) => claimAttemptsIfDue(scene.db, [{ taskId: contested, attempt: 1 }], `w${index}`, 60_000)),
+    Array.from({ length: 32 }, (_, index) =>
+      claimAttemptsIfDue(scene.db, [{ taskId: contested, attempt: 1 }], `w${index}`, 60_000),
+    ),
   )
   t.equal(claims.filter(([claimed]) => claimed !== undefined).length, 1)
 })
@@ -129,6 +154,12 @@ t.test('shutdown: a rolling restart of all roles under load loses nothing and sp
   await load
   await scene.ended(ids)
   t.same(await scene.violations(ids), [])
-  const outcomes = await scene.db.run<{ outcome: string }>({ name: 'fault_outcomes', text: 'select distinct outcome from taskwire.attempts' }, [])
-  t.notOk(outcomes.some(({ outcome }) => outcome === 'lost'), 'every attempt was finished or handed back')
+  const outcomes = await scene.db.run<{ outcome: string }>(
+    { name: 'fault_outcomes', text: 'select distinct outcome from taskwire.attempts' },
+    [],
+  )
+  t.notOk(
+    outcomes.some(({ outcome }) => outcome === 'lost'),
+    'every attempt was finished or handed back',
+  )
 })

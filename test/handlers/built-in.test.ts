@@ -8,7 +8,15 @@ const definitions = createDefinitions({ httpRequestAllowPrivate: false, emailFro
 
 t.test('every type exists once, with a valid name', async (t) => {
   const types = definitions.map(({ type }) => type)
-  t.strictSame(types, ['demo.sleep', 'report.generate', 'http.request', 'tasks.export', 'email.send', 'image.thumbnail', 'webhook.deliver'])
+  t.strictSame(types, [
+    'demo.sleep',
+    'report.generate',
+    'http.request',
+    'tasks.export',
+    'email.send',
+    'image.thumbnail',
+    'webhook.deliver',
+  ])
   t.equal(new Set(types).size, types.length)
   for (const type of types) t.ok(Value.Check(TaskType, type), type)
   t.ok(types.includes(DEFAULT_TYPE))

@@ -56,27 +56,70 @@ t.test('headers are sent, except those that belong to the connection', async (t)
   const url = await serve(t, (request, response) => response.end(JSON.stringify(request.headers)))
   const { body } = await open.run({ url, headers: { 'X-Api-Key': 'k' } }, createContext().context)
   t.match(JSON.parse(body), { 'x-api-key': 'k', 'user-agent': 'taskwire', 'accept-encoding': 'identity' })
-  const ofConnection = ['host', 'connection', 'content-length', 'transfer-encoding', 'expect', 'upgrade', 'http2-settings', 'keep-alive', 'te', 'trailer', 'trailers', 'proxy-authorization', 'proxy-connection', 'proxy-authenticate', 'accept-encoding']
-  const spellings = (name: string) => [name, name.toUpperCase(), name.replaceAll(/\b[a-z]/g, (letter) => letter.toUpperCase()), name.replaceAll(/[aeiou]/g, (letter) => letter.toUpperCase())]
+  const ofConnection = [
+    'host',
+    'connection',
+    'content-length',
+    'transfer-encoding',
+    'expect',
+    'upgrade',
+    'http2-settings',
+    'keep-alive',
+    'te',
+    'trailer',
+    'trailers',
+    'proxy-authorization',
+    'proxy-connection',
+    'proxy-authenticate',
+    'accept-encoding',
+  ]
+  const spellings = (name: string) => [
+    name,
+    name.toUpperCase(),
+    name.replaceAll(/\b[a-z]/g, (letter) => letter.toUpperCase()),
+    name.replaceAll(/[aeiou]/g, (letter) => letter.toUpperCase()),
+  ]
   for (const name of ofConnection.flatMap(spellings)) {
-    t.match(open.checkPayload?.({ url, headers: { accept: '*/*', [name]: 'x' } }), [{ pointer: `/headers/${name}`, detail: /cannot be set/ }], name)
+    t.match(
+      open.checkPayload?.({ url, headers: { accept: '*/*', [name]: 'x' } }),
+      [{ pointer: `/headers/${name}`, detail: /cannot be set/ }],
+      name,
+    )
   }
-  for (const name of ['hostname', 'x-host', 'x-connection', 'content-type', 'content-language', 'via', 'test', 'te-st', 'trailering']) {
+  for (const name of [
+    'hostname',
+    'x-host',
+    'x-connection',
+    'content-type',
+    'content-language',
+    'via',
+    'test',
+    'te-st',
+    'trailering',
+  ]) {
     t.same(open.checkPayload?.({ url, headers: { [name]: 'x' } }), [], name)
   }
-  t.match(open.checkPayload?.({ url, headers: { 'X-Key': '1', 'x-key': '2' } }), [{ pointer: '/headers/x-key', detail: 'is given twice, in different case' }])
+  t.match(open.checkPayload?.({ url, headers: { 'X-Key': '1', 'x-key': '2' } }), [
+    { pointer: '/headers/x-key', detail: 'is given twice, in different case' },
+  ])
 })
 
 t.test('a GET or HEAD with a body, and a url that cannot be called, say what to change', async (t) => {
   const url = 'http://a/'
   for (const method of ['GET', 'HEAD', undefined] as const) {
-    t.match(open.checkPayload?.({ url, body: null, ...(method && { method }) }), [{ pointer: '/body', fix: 'Leave body out, or set method to POST.' }])
+    t.match(open.checkPayload?.({ url, body: null, ...(method && { method }) }), [
+      { pointer: '/body', fix: 'Leave body out, or set method to POST.' },
+    ])
   }
   t.same(open.checkPayload?.({ url, method: 'DELETE', body: 'x' }), [])
   t.match(open.checkPayload?.({ url: 'http://[/' }), [{ pointer: '/url', detail: 'is malformed' }])
   t.match(open.checkPayload?.({ url: 'http://me:secret@a/' }), [{ pointer: '/url', detail: /user name or password/ }])
   for (const host of ['127.0.0.1', '[::1]', 'localhost', '2130706433', 'a:8080']) {
-    t.match(closed.checkPayload?.({ url: `http://${host}/` }), [{ pointer: '/url', detail: /^is refused: .*HTTP_REQUEST_ALLOW_PRIVATE/ }], host)
+    t.match(
+      closed.checkPayload?.({ url: `http://${host}/` }),
+      [{ pointer: '/url', detail: /^is refused: .*HTTP_REQUEST_ALLOW_PRIVATE/ }],
+      host,
+    )
   }
 })
 
@@ -90,10 +133,14 @@ t.test('a body that is larger as text is kept as far as a result has room', asyn
     emoji: Buffer.from('😀'.repeat(50_000)),
     utf16: Buffer.alloc(200_000, '\u0001', 'utf16le'),
   }
-  const long = Object.fromEntries(['etag', 'last-modified', 'content-type', 'location', 'date'].map((name) => [name, '"'.repeat(2_000)]))
+  const long = Object.fromEntries(
+    ['etag', 'last-modified', 'content-type', 'location', 'date'].map((name) => [name, '"'.repeat(2_000)]),
+  )
   const url = await serve(t, (request, response) => {
     const name = request.url?.slice(1) ?? ''
-    response.writeHead(200, { ...long, ...(name === 'utf16' && { 'content-type': 'text/plain; charset=utf-16le' }) }).end(bodies[name])
+    response
+      .writeHead(200, { ...long, ...(name === 'utf16' && { 'content-type': 'text/plain; charset=utf-16le' }) })
+      .end(bodies[name])
   })
   const maxBytes = 196_608
   for (const method of ['GET', 'POST'] as const) {
@@ -102,7 +149,10 @@ t.test('a body that is larger as text is kept as far as a result has room', asyn
       t.match(run, { status: 'COMPLETED', result: { status: 200, truncated: true } }, `${method} ${name}`)
       if (run.status !== 'COMPLETED') continue
       const size = Buffer.byteLength(JSON.stringify(run.result))
-      t.ok(size <= 262_144 && (run.result.bytes === maxBytes || size > 262_000), `${name}: ${run.result.bytes} bytes are ${size} in the result`)
+      t.ok(
+        size <= 262_144 && (run.result.bytes === maxBytes || size > 262_000),
+        `${name}: ${run.result.bytes} bytes are ${size} in the result`,
+      )
       if (name === 'text') t.equal(run.result.body.length, maxBytes)
     }
   }
@@ -122,13 +172,19 @@ t.test('an unexpected status fails, and an expected one is returned', async (t) 
 t.test('any method is sent, and a safe one without an idempotency key', async (t) => {
   const url = await serve(t, async (request, response) => {
     response.setHeader('x-method', request.method ?? '')
-    response.end(JSON.stringify({ method: request.method, key: request.headers['idempotency-key'], body: await text(request) }))
+    response.end(
+      JSON.stringify({ method: request.method, key: request.headers['idempotency-key'], body: await text(request) }),
+    )
   })
   const send = async (method: (typeof METHODS)[number], body?: unknown) => {
-    const { body: answer } = await open.run({ url, method, ...(body !== undefined && { body }) }, createContext().context)
+    const { body: answer } = await open.run(
+      { url, method, ...(body !== undefined && { body }) },
+      createContext().context,
+    )
     return answer === '' ? '' : (JSON.parse(answer) as unknown)
   }
-  for (const method of ['PUT', 'PATCH', 'DELETE'] as const) t.match(await send(method, { a: 1 }), { method, key: /^".+:request"$/, body: '{"a":1}' })
+  for (const method of ['PUT', 'PATCH', 'DELETE'] as const)
+    t.match(await send(method, { a: 1 }), { method, key: /^".+:request"$/, body: '{"a":1}' })
   t.strictSame(await send('OPTIONS'), { method: 'OPTIONS', body: '' })
   t.strictSame(await send('HEAD'), '')
 })
@@ -151,7 +207,8 @@ t.test('temporary errors are retried when the server says; refusals are final', 
   t.ok(inAMinute.status === 'RETRYING' && inAMinute.retryInMs > 50_000 && inAMinute.retryInMs <= 60_000, 'a date, too')
   const soon = await run(503, 'soon')
   t.ok(soon.status === 'RETRYING' && soon.error.name === 'Error', 'what cannot be read is left to the usual backoff')
-  for (const status of [400, 401, 404, 410]) t.match(await run(status), { status: 'FAILED', error: { name: 'PermanentFailure' } })
+  for (const status of [400, 401, 404, 410])
+    t.match(await run(status), { status: 'FAILED', error: { name: 'PermanentFailure' } })
 })
 
 t.test('the time-out covers connecting, waiting and reading', async (t) => {

@@ -26,7 +26,31 @@ async function folderOf(t: Test, files: Record<string, string>): Promise<string>
 
 t.test('TypeScript and JavaScript modules are loaded from the folder and below it, each once', async (t) => {
   const definitions = await loadOwnDefinitions(OWN_TASKS)
-  t.same(definitions.map(({ type }) => type).sort(), ['test.async-options', 'test.block', 'test.crash', 'test.family', 'test.faulty', 'test.faulty-isolated', 'test.file', 'test.files', 'test.flaky', 'test.hasty-fault', 'test.late-fault', 'test.leak', 'test.pid', 'test.rejecting-result', 'test.reverse', 'test.single', 'test.slow-file', 'test.spin', 'test.spin-on', 'test.stages', 'test.tour', 'test.unstorable', 'test.wait'])
+  t.same(definitions.map(({ type }) => type).sort(), [
+    'test.async-options',
+    'test.block',
+    'test.crash',
+    'test.family',
+    'test.faulty',
+    'test.faulty-isolated',
+    'test.file',
+    'test.files',
+    'test.flaky',
+    'test.hasty-fault',
+    'test.late-fault',
+    'test.leak',
+    'test.pid',
+    'test.rejecting-result',
+    'test.reverse',
+    'test.single',
+    'test.slow-file',
+    'test.spin',
+    'test.spin-on',
+    'test.stages',
+    'test.tour',
+    'test.unstorable',
+    'test.wait',
+  ])
   const registry = await loadRegistry({ ...OPTIONS, tasksDir: OWN_TASKS })
   t.ok(registry.find('test.reverse'))
   t.ok(registry.find('demo.sleep'), 'beside the built-in ones')
@@ -42,7 +66,10 @@ t.test("modules outside the folder's own code are ignored", async (t) => {
     '.hidden/c.js': 'throw new Error("hidden")',
     'notes.md': 'text',
   })
-  t.same((await loadOwnDefinitions(folder)).map(({ type }) => type), ['own.a'])
+  t.same(
+    (await loadOwnDefinitions(folder)).map(({ type }) => type),
+    ['own.a'],
+  )
 })
 
 t.test('errors name the file', async (t) => {
@@ -58,31 +85,58 @@ t.test('errors name the file', async (t) => {
   await refused({ 'a.ts': DEFINITION('Not A Type') }, /^task type "Not A Type" /)
   await refused({ 'a.ts': DEFINITION('own.a'), 'b.ts': DEFINITION('own.a') }, /^task type "own\.a" is defined twice/)
   await refused({ 'a.ts': DEFINITION('demo.sleep') }, /^task type "demo\.sleep" is defined twice/)
-  await t.rejects(loadOwnDefinitions('/no/such/folder'), new StartupError('cannot read the tasks folder /no/such/folder: it does not exist'))
+  await t.rejects(
+    loadOwnDefinitions('/no/such/folder'),
+    new StartupError('cannot read the tasks folder /no/such/folder: it does not exist'),
+  )
 })
 
 t.test('a mistake in a definition is reported with its file, export, type and option', async (t) => {
-  const source = (options: string) => `import { Type } from 'taskwire'\nexport const job = { type: 'own.a', title: 'T', description: 'D', ${options} }`
+  const source = (options: string) =>
+    `import { Type } from 'taskwire'\nexport const job = { type: 'own.a', title: 'T', description: 'D', ${options} }`
   const GOOD = 'payload: Type.Object({}), result: Type.Null(), run: async () => null'
   const cases: [options: string, said: RegExp][] = [
-    ['payload: Type.Object({}), run: async () => null', /result is missing: expected a TypeBox schema, such as Type\.Null\(\)/],
+    [
+      'payload: Type.Object({}), run: async () => null',
+      /result is missing: expected a TypeBox schema, such as Type\.Null\(\)/,
+    ],
     ['result: Type.Null(), run: async () => null', /payload is missing/],
     ['payload: Type.Object({}), result: Type.Null()', /run is missing: expected a function/],
-    ['payload: Type.Object({}), result: Type.Null(), runn: async () => null', /has no option "runn"; did you mean "run"\?/],
-    [`${GOOD}, timeoutMs: 5`, /has no option "timeoutMs"/], [`${GOOD}, atempts: 5`, /did you mean "attempts"/], [`${GOOD}, backoff: { kind: 'nope' }`, /backoff must be/],
-    [`${GOOD}, backoff: { kind: 'fixed', delayMs: -1 }`, /backoff delayMs must be >= 0/], [`${GOOD}, backoff: 'x'`, /backoff must be/], [`${GOOD}, backoff: null`, /backoff must be/], [`${GOOD}, attempts: '3'`, /attempts must be/],
-    [`${GOOD}, concurrency: 0`, /concurrency must be/], [`${GOOD}, isolation: 'thread'`, /isolation must be one of none, process/], [`${GOOD}, queue: 5`, /queue must be/], [`${GOOD}, title: 5`, /title must be/],
-    [`${GOOD}, timeLimits: { softms: 5 }`, /timeLimits softms is not known here/], [`${GOOD}, uniqueBy: 'x'`, /uniqueBy is not a function/], [`${GOOD}, progress: 5`, /progress is not a schema/],
+    [
+      'payload: Type.Object({}), result: Type.Null(), runn: async () => null',
+      /has no option "runn"; did you mean "run"\?/,
+    ],
+    [`${GOOD}, timeoutMs: 5`, /has no option "timeoutMs"/],
+    [`${GOOD}, atempts: 5`, /did you mean "attempts"/],
+    [`${GOOD}, backoff: { kind: 'nope' }`, /backoff must be/],
+    [`${GOOD}, backoff: { kind: 'fixed', delayMs: -1 }`, /backoff delayMs must be >= 0/],
+    [`${GOOD}, backoff: 'x'`, /backoff must be/],
+    [`${GOOD}, backoff: null`, /backoff must be/],
+    [`${GOOD}, attempts: '3'`, /attempts must be/],
+    [`${GOOD}, concurrency: 0`, /concurrency must be/],
+    [`${GOOD}, isolation: 'thread'`, /isolation must be one of none, process/],
+    [`${GOOD}, queue: 5`, /queue must be/],
+    [`${GOOD}, title: 5`, /title must be/],
+    [`${GOOD}, timeLimits: { softms: 5 }`, /timeLimits softms is not known here/],
+    [`${GOOD}, uniqueBy: 'x'`, /uniqueBy is not a function/],
+    [`${GOOD}, progress: 5`, /progress is not a schema/],
   ]
   for (const [index, [options, said]] of cases.entries()) {
     // Each under a different name, because a module is loaded only once.
     const tasksDir = await folderOf(t, { 'good.ts': DEFINITION('own.good'), [`wrong-${index}.ts`]: source(options) })
     await t.rejects(loadRegistry({ ...OPTIONS, tasksDir }), { name: 'StartupError', message: said }, options)
-    await t.rejects(loadRegistry({ ...OPTIONS, tasksDir }), { message: /^task type "own\.a": .*\(export "job" of .*wrong-\d+\.ts\)$/ }, options)
+    await t.rejects(
+      loadRegistry({ ...OPTIONS, tasksDir }),
+      { message: /^task type "own\.a": .*\(export "job" of .*wrong-\d+\.ts\)$/ },
+      options,
+    )
   }
 })
 
 t.test('a module that never finishes loading is named', async (t) => {
   const folder = await folderOf(t, { 'stuck.ts': 'await new Promise(() => {})\nexport {}' })
-  await t.rejects(loadOwnDefinitions(folder, 100), { name: 'StartupError', message: /^cannot load .*stuck\.ts: it did not load within 0\.1 s/ })
+  await t.rejects(loadOwnDefinitions(folder, 100), {
+    name: 'StartupError',
+    message: /^cannot load .*stuck\.ts: it did not load within 0\.1 s/,
+  })
 })

@@ -19,7 +19,13 @@ function openGate(options: ReceiverGateOptions = {}) {
       isFailure: (status) => status >= 500,
       send: () => {
         started.push(host)
-        return new Promise<number>((resolve, reject) => (end = { answer: (status = 200) => resolve(status), fail: (error = new Error('no answer')) => reject(error) }))
+        return new Promise<number>(
+          (resolve, reject) =>
+            (end = {
+              answer: (status = 200) => resolve(status),
+              fail: (error = new Error('no answer')) => reject(error),
+            }),
+        )
       },
     })
     ended.catch(() => {})
@@ -37,35 +43,44 @@ function openGate(options: ReceiverGateOptions = {}) {
 }
 
 const putBack = async (ended: Promise<unknown>): Promise<PutBack> => {
-  const error = await ended.then(() => undefined, (thrown: unknown) => thrown)
+  const error = await ended.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  )
   if (!(error instanceof PutBack)) throw new Error(`it was not put back: ${String(error)}`)
   return error
 }
 
-t.test('a receiver that has not answered yet occupies four slots, and its other calls are put back at once', async (t) => {
-  const { call, started, pass } = openGate()
-  const calls = Array.from({ length: 260 }, () => call('tarpit.test'))
-  const refused = await Promise.all(calls.slice(4).map(({ ended }) => putBack(ended)))
-  t.equal(started.length, 4)
-  t.ok(refused.every(({ delayMs }) => delayMs >= 1_000 && delayMs < 2_000))
-  t.ok(new Set(refused.map(({ delayMs }) => delayMs)).size > 200, 'they do not come back together')
-  pass(10_000)
-  const { delayMs, message } = await putBack(call('tarpit.test').ended)
-  t.ok(delayMs >= 10_000 && delayMs < 20_000, 'as long again as the oldest call has waited')
-  t.match(message, /^calls to tarpit\.test:80 under way: 4;/)
-})
+t.test(
+  'a receiver that has not answered yet occupies four slots, and its other calls are put back at once',
+  async (t) => {
+    const { call, started, pass } = openGate()
+    const calls = Array.from({ length: 260 }, () => call('tarpit.test'))
+    const refused = await Promise.all(calls.slice(4).map(({ ended }) => putBack(ended)))
+    t.equal(started.length, 4)
+    t.ok(refused.every(({ delayMs }) => delayMs >= 1_000 && delayMs < 2_000))
+    t.ok(new Set(refused.map(({ delayMs }) => delayMs)).size > 200, 'they do not come back together')
+    pass(10_000)
+    const { delayMs, message } = await putBack(call('tarpit.test').ended)
+    t.ok(delayMs >= 10_000 && delayMs < 20_000, 'as long again as the oldest call has waited')
+    t.match(message, /^calls to tarpit\.test:80 under way: 4;/)
+  },
+)
 
-t.test('many receivers that do not answer occupy half of the slots, and one that has answered is still called', async (t) => {
-  const { call, started } = openGate()
-  const known = call('known.test')
-  known.answer()
-  await known.ended
-  for (let host = 0; host < 100; host += 1) for (let index = 0; index < 4; index += 1) call(`tarpit-${host}.test`)
-  t.equal(started.length, 1 + 64)
-  const again = call('known.test')
-  again.answer()
-  t.equal(await again.ended, 200)
-})
+t.test(
+  'many receivers that do not answer occupy half of the slots, and one that has answered is still called',
+  async (t) => {
+    const { call, started } = openGate()
+    const known = call('known.test')
+    known.answer()
+    await known.ended
+    for (let host = 0; host < 100; host += 1) for (let index = 0; index < 4; index += 1) call(`tarpit-${host}.test`)
+    t.equal(started.length, 1 + 64)
+    const again = call('known.test')
+    again.answer()
+    t.equal(await again.ended, 200)
+  },
+)
 
 t.test('each success allows one more call, up to a quarter of the slots; a failure resets that', async (t) => {
   const { call, started } = openGate()
@@ -99,31 +114,34 @@ t.test('a call to a receiver that answers waits for a moment, and is put back af
   t.equal(await running.ended, 200)
 })
 
-t.test('after enough failures the circuit opens, and one probe at a time goes through after a delay that doubles', async (t) => {
-  const { call, failing, started, pass } = openGate({ failuresToOpen: 3, firstPauseMs: 5_000, maxPauseMs: 12_000 })
-  await failing('down.test', 3)
-  started.length = 0
-  for (const pauseMs of [5_000, 10_000, 12_000, 12_000]) {
-    const refused = await putBack(call('down.test').ended)
-    t.ok(refused.delayMs >= pauseMs && refused.delayMs < pauseMs + 2_000, `${pauseMs}`)
-    t.match(refused.message, /^down\.test:80 failed the last \d+ calls/)
-    pass(pauseMs)
+t.test(
+  'after enough failures the circuit opens, and one probe at a time goes through after a delay that doubles',
+  async (t) => {
+    const { call, failing, started, pass } = openGate({ failuresToOpen: 3, firstPauseMs: 5_000, maxPauseMs: 12_000 })
+    await failing('down.test', 3)
+    started.length = 0
+    for (const pauseMs of [5_000, 10_000, 12_000, 12_000]) {
+      const refused = await putBack(call('down.test').ended)
+      t.ok(refused.delayMs >= pauseMs && refused.delayMs < pauseMs + 2_000, `${pauseMs}`)
+      t.match(refused.message, /^down\.test:80 failed the last \d+ calls/)
+      pass(pauseMs)
+      const probe = call('down.test')
+      await putBack(call('down.test').ended)
+      t.strictSame(started.splice(0), ['down.test'], 'one probe')
+      probe.fail()
+      await probe.ended.catch(() => {})
+    }
+    pass(12_000)
     const probe = call('down.test')
-    await putBack(call('down.test').ended)
-    t.strictSame(started.splice(0), ['down.test'], 'one probe')
-    probe.fail()
-    await probe.ended.catch(() => {})
-  }
-  pass(12_000)
-  const probe = call('down.test')
-  probe.answer()
-  t.equal(await probe.ended, 200)
-  const next = call('down.test')
-  next.answer()
-  t.equal(await next.ended, 200, 'it is closed')
-  await failing('down.test', 3)
-  t.ok((await putBack(call('down.test').ended)).delayMs < 7_000, 'and the pauses begin anew')
-})
+    probe.answer()
+    t.equal(await probe.ended, 200)
+    const next = call('down.test')
+    next.answer()
+    t.equal(await next.ended, 200, 'it is closed')
+    await failing('down.test', 3)
+    t.ok((await putBack(call('down.test').ended)).delayMs < 7_000, 'and the pauses begin anew')
+  },
+)
 
 t.test('a failure answer counts as a failure, and one success resets the count', async (t) => {
   const { call } = openGate({ failuresToOpen: 2 })

@@ -16,7 +16,11 @@ const db = openDatabase(databaseUrl, { maxConnections: 2 })
 t.teardown(() => db.close())
 
 async function createMany(body: object): Promise<void> {
-  const answer = await fetch(`${address}/api/tasks/batch`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ tasks: Array.from({ length: COUNT }, () => body) }) })
+  const answer = await fetch(`${address}/api/tasks/batch`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ tasks: Array.from({ length: COUNT }, () => body) }),
+  })
   if (answer.status !== 202) throw new Error(await answer.text())
 }
 
@@ -34,7 +38,9 @@ async function untilSorted(type: string): Promise<{ failed: number; released: nu
       (select count(distinct a.task_id)::integer from taskwire.attempts a join taskwire.tasks t on t.id = a.task_id where t.type = $1 and a.outcome = 'released') as released
     from taskwire.tasks t where t.type = $1`
   for (;;) {
-    const [row] = await db.run<{ started: number; failed: number; released: number }>({ name: `test_sorted`, text }, [type])
+    const [row] = await db.run<{ started: number; failed: number; released: number }>({ name: `test_sorted`, text }, [
+      type,
+    ])
     if (row !== undefined && row.started >= COUNT && row.released >= COUNT - BOUND) return row
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
@@ -53,9 +59,15 @@ t.test('callbacks to a receiver that never answers delay neither tasks nor other
   t.match(await completes({ payload: { steps: 0 }, callbackUrl: `${healthy}/hook` }), { status: 'COMPLETED' })
   await called
   const { failed } = await untilSorted('webhook.deliver')
-  t.ok(tarpit.taken <= BOUND + failed, `of ${COUNT} callbacks ${tarpit.taken} were under way, and ${failed} attempts spent`)
+  t.ok(
+    tarpit.taken <= BOUND + failed,
+    `of ${COUNT} callbacks ${tarpit.taken} were under way, and ${failed} attempts spent`,
+  )
   const [queues] = await db.run<{ queues: string; days: number }>(
-    { name: 'test_callback_queue', text: `select string_agg(distinct queue, ',') as queues, round(min(extract(epoch from expires_at - created_at)) / 86400)::integer as days from taskwire.tasks where type = 'webhook.deliver'` },
+    {
+      name: 'test_callback_queue',
+      text: `select string_agg(distinct queue, ',') as queues, round(min(extract(epoch from expires_at - created_at)) / 86400)::integer as days from taskwire.tasks where type = 'webhook.deliver'`,
+    },
     [],
   )
   t.same(queues, { queues: 'webhook-deliver', days: 4 })
@@ -67,7 +79,10 @@ t.test('requests to a receiver that never answers delay neither tasks nor reques
   await createMany({ type: 'http.request', payload: { url: `http://127.0.0.1:${tarpit.port}/`, timeoutMs: 60_000 } })
   await tarpit.holds(BOUND)
   t.match(await completes({ payload: { steps: 0 } }), { status: 'COMPLETED' })
-  t.match(await completes({ type: 'http.request', payload: { url: healthy } }), { status: 'COMPLETED', result: { body: 'here' } })
+  t.match(await completes({ type: 'http.request', payload: { url: healthy } }), {
+    status: 'COMPLETED',
+    result: { body: 'here' },
+  })
   const { failed } = await untilSorted('http.request')
   t.ok(tarpit.taken <= BOUND + failed, `of ${COUNT} requests ${tarpit.taken} were under way`)
 })

@@ -37,10 +37,14 @@ t.test('each end is reported once, signed, and retried while the receiver fails'
     response.end()
   })
   const done = await createTask(address, { payload: { steps: 0 }, callbackUrl: `${url}/done` })
-  const failed = await createTask(address, { payload: { steps: 1, stepMs: 1, failAt: 1 }, callbackUrl: `${url}/failed` })
+  const failed = await createTask(address, {
+    payload: { steps: 1, stepMs: 1, failAt: 1 },
+    callbackUrl: `${url}/failed`,
+  })
   const cancelled = await createTask(address, { delayMs: 60_000, callbackUrl: `${url}/cancelled` })
   await fetch(`${address}/api/tasks/${cancelled.id}/cancel`, { method: 'POST' })
-  const ofParent = async (id: string) => ((await (await fetch(`${address}/api/tasks?parent=${id}`)).json()) as { items: Task[] }).items[0]
+  const ofParent = async (id: string) =>
+    ((await (await fetch(`${address}/api/tasks?parent=${id}`)).json()) as { items: Task[] }).items[0]
   const untilDelivered = async (id: string): Promise<Task> => {
     for (;;) {
       const delivery = await ofParent(id)
@@ -49,13 +53,20 @@ t.test('each end is reported once, signed, and retried while the receiver fails'
     }
   }
   const deliveries = await Promise.all([done, failed, cancelled].map(({ id }) => untilDelivered(id)))
-  t.same(deliveries.map(({ type, attempt }) => `${type} ${attempt}`), ['webhook.deliver 1', 'webhook.deliver 2', 'webhook.deliver 1'])
+  t.same(
+    deliveries.map(({ type, attempt }) => `${type} ${attempt}`),
+    ['webhook.deliver 1', 'webhook.deliver 2', 'webhook.deliver 1'],
+  )
   const kinds = received.map(({ body: { type, data } }) => `${type} ${data.status}`).sort()
   t.same(kinds, ['task.cancelled CANCELLED', 'task.completed COMPLETED', 'task.failed FAILED', 'task.failed FAILED'])
   const [first, second] = received.filter(({ body }) => body.type === 'task.failed')
   t.equal(first?.id, second?.id, 'the receiver can tell that it is the same')
   const log = (await (await fetch(`${address}/api/tasks/${deliveries[1]?.id}/attempts`)).json()) as { items: unknown[] }
-  t.match(log.items, [{ outcome: 'failed', error: { message: 'the receiver answered with 503' } }, { outcome: 'completed' }], 'the delivery log')
+  t.match(
+    log.items,
+    [{ outcome: 'failed', error: { message: 'the receiver answered with 503' } }, { outcome: 'completed' }],
+    'the delivery log',
+  )
 })
 
 t.test('the pauses between attempts grow to a day', async (t) => {
@@ -76,7 +87,10 @@ t.test('only the server creates or edits a callback', async (t) => {
         run: ({ type, payload }, context) => context.create(type, payload),
       })`,
   })
-  const { address, databaseUrl } = await startApp(t, ['worker', 'relay'], { TASKS_DIR: tasksDir, HTTP_REQUEST_ALLOW_PRIVATE: 'true' })
+  const { address, databaseUrl } = await startApp(t, ['worker', 'relay'], {
+    TASKS_DIR: tasksDir,
+    HTTP_REQUEST_ALLOW_PRIVATE: 'true',
+  })
   const db = openDatabase(databaseUrl, { maxConnections: 1 })
   t.teardown(() => db.close())
   let calls = 0
@@ -85,29 +99,60 @@ t.test('only the server creates or edits a callback', async (t) => {
     response.writeHead(503).end()
   })
   const send = async (method: string, path: string, body: object) => {
-    const answer = await fetch(`${address}${path}`, { method, headers: { 'content-type': 'application/json', prefer: 'wait=60' }, body: JSON.stringify(body) })
+    const answer = await fetch(`${address}${path}`, {
+      method,
+      headers: { 'content-type': 'application/json', prefer: 'wait=60' },
+      body: JSON.stringify(body),
+    })
     return { status: answer.status, body: (await answer.json()) as Record<string, unknown> }
   }
   const victim = await createTask(address, { payload: { steps: 0 } })
   const forged = { type: 'webhook.deliver', payload: { taskId: victim.id, url } }
   const refusal = { status: 422, body: { code: 'internal_type', fix: /callbackUrl/ } }
-  t.match(await send('POST', '/api/tasks', forged), { ...refusal, body: { errors: [{ pointer: '/type', detail: /^"webhook\.deliver" is not one of demo\.sleep, (?!.*webhook)/ }] } })
+  t.match(await send('POST', '/api/tasks', forged), {
+    ...refusal,
+    body: { errors: [{ pointer: '/type', detail: /^"webhook\.deliver" is not one of demo\.sleep, (?!.*webhook)/ }] },
+  })
   t.match(await send('POST', '/api/tasks', { type: 'webhook.deliver', payload: {} }), refusal, 'whatever its payload')
-  t.match(await send('POST', '/api/tasks/batch', { tasks: [{}, forged] }), { ...refusal, body: { errors: [{ pointer: '/tasks/1/type' }] } })
-  t.match(await send('POST', '/api/tasks', { queue: 'webhook-deliver', payload: { steps: 0 } }), { status: 422, body: { code: 'invalid_task', errors: [{ pointer: '/queue' }] } })
-  t.match(await send('POST', '/api/tasks', { type: 'own.forge', payload: forged }), { body: { status: 'FAILED', failure: { message: /Only the server creates and edits tasks of the type "webhook\.deliver"/ } } })
-  const inSql = (options: string) => db.run({ name: `test_forge_${options.length}`, text: `select taskwire.create_task(${options})` }, [])
-  await t.rejects(inSql(`type => 'webhook.deliver', payload => '{}'`), { message: /only the server makes tasks of type 'webhook\.deliver'/ })
-  await t.rejects(inSql(`type => 'demo.sleep', queue => 'webhook-deliver'`), { message: /the queue 'webhook-deliver' is for callbacks only/ })
+  t.match(await send('POST', '/api/tasks/batch', { tasks: [{}, forged] }), {
+    ...refusal,
+    body: { errors: [{ pointer: '/tasks/1/type' }] },
+  })
+  t.match(await send('POST', '/api/tasks', { queue: 'webhook-deliver', payload: { steps: 0 } }), {
+    status: 422,
+    body: { code: 'invalid_task', errors: [{ pointer: '/queue' }] },
+  })
+  t.match(await send('POST', '/api/tasks', { type: 'own.forge', payload: forged }), {
+    body: {
+      status: 'FAILED',
+      failure: { message: /Only the server creates and edits tasks of the type "webhook\.deliver"/ },
+    },
+  })
+  const inSql = (options: string) =>
+    db.run({ name: `test_forge_${options.length}`, text: `select taskwire.create_task(${options})` }, [])
+  await t.rejects(inSql(`type => 'webhook.deliver', payload => '{}'`), {
+    message: /only the server makes tasks of type 'webhook\.deliver'/,
+  })
+  await t.rejects(inSql(`type => 'demo.sleep', queue => 'webhook-deliver'`), {
+    message: /the queue 'webhook-deliver' is for callbacks only/,
+  })
 
   const real = await createTask(address, { payload: { steps: 0 }, callbackUrl: `${url}/real` })
-  const callback = await untilSome(async () => (await send('GET', `/api/tasks?parent=${real.id}`, undefined as never)).body['items'] as Task[], (task) => task.status === 'RETRYING')
+  const callback = await untilSome(
+    async () => (await send('GET', `/api/tasks?parent=${real.id}`, undefined as never)).body['items'] as Task[],
+    (task) => task.status === 'RETRYING',
+  )
   t.match(await send('PATCH', `/api/tasks/${callback.id}`, { payload: { taskId: victim.id, url } }), refusal)
   t.match(await send('PATCH', `/api/tasks/${callback.id}`, { priority: 9 }), refusal)
   t.equal(calls, 1, 'only the real one was sent')
 
-  const { items } = (await send('GET', '/api/types', undefined as never)).body as { items: { type: string; isInternal: boolean }[] }
-  t.same(items.filter(({ isInternal }) => isInternal).map(({ type }) => type), ['webhook.deliver'])
+  const { items } = (await send('GET', '/api/types', undefined as never)).body as {
+    items: { type: string; isInternal: boolean }[]
+  }
+  t.same(
+    items.filter(({ isInternal }) => isInternal).map(({ type }) => type),
+    ['webhook.deliver'],
+  )
 })
 
 t.test('a callback that its task did not request is not sent', async (t) => {
@@ -128,8 +173,13 @@ t.test('a callback that its task did not request is not sent', async (t) => {
 t.test('the verifier in docs/tasks.md accepts each message once, and only its own', async (t) => {
   const [, code = ''] = /```js\n(import \{ Webhook \}[^]*?)```/.exec(await readFile('docs/tasks.md', 'utf8')) ?? []
   const folder = t.testdir({ 'verifier.mjs': code })
-  const { readCallback } = (await import(`${folder}/verifier.mjs`)) as { readCallback: (secret: string, url: string, headers: Record<string, string>, body: string) => CallbackMessage | null }
-  const { address } = await startApp(t, ['worker', 'relay'], { HTTP_REQUEST_ALLOW_PRIVATE: 'true', WEBHOOK_SECRET: webhookSecret })
+  const { readCallback } = (await import(`${folder}/verifier.mjs`)) as {
+    readCallback: (secret: string, url: string, headers: Record<string, string>, body: string) => CallbackMessage | null
+  }
+  const { address } = await startApp(t, ['worker', 'relay'], {
+    HTTP_REQUEST_ALLOW_PRIVATE: 'true',
+    WEBHOOK_SECRET: webhookSecret,
+  })
   const received: { headers: Record<string, string>; body: string }[] = []
   const origin = await serve(t, async (request, response) => {
     received.push({ headers: request.headers as Record<string, string>, body: await text(request) })
@@ -137,21 +187,45 @@ t.test('the verifier in docs/tasks.md accepts each message once, and only its ow
   })
   const url = `${origin}/hook?a=1#b`
   const task = await createTask(address, { payload: { steps: 0 }, callbackUrl: url })
-  const { headers, body } = await untilSome(async () => received, () => true)
+  const { headers, body } = await untilSome(
+    async () => received,
+    () => true,
+  )
   const read = (changed: { url?: string; headers?: Record<string, string>; body?: string; secret?: string }) =>
-    readCallback(changed.secret ?? webhookSecret, changed.url ?? url, { ...headers, ...changed.headers }, changed.body ?? body)
+    readCallback(
+      changed.secret ?? webhookSecret,
+      changed.url ?? url,
+      { ...headers, ...changed.headers },
+      changed.body ?? body,
+    )
 
   t.throws(() => read({ url: `${origin}/other` }), { message: /another URL/ }, 'sent on to another URL')
   t.throws(() => read({ body: body.replace('COMPLETED', 'CANCELLED') }), { name: 'Error' }, 'an edited body')
-  t.throws(() => read({ body: body.replace(task.id, '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10') }), { name: 'Error' }, 'another task')
+  t.throws(
+    () => read({ body: body.replace(task.id, '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10') }),
+    { name: 'Error' },
+    'another task',
+  )
   t.throws(() => read({ headers: { 'webhook-id': 'msg_2' } }), { name: 'Error' }, 'under another id')
-  t.throws(() => read({ headers: { 'webhook-timestamp': String(Number(headers['webhook-timestamp']) + 1) } }), { name: 'Error' }, 'at another time')
-  t.throws(() => read({ secret: `whsec_${Buffer.alloc(32, 8).toString('base64')}` }), { name: 'Error' }, 'by another server')
+  t.throws(
+    () => read({ headers: { 'webhook-timestamp': String(Number(headers['webhook-timestamp']) + 1) } }),
+    { name: 'Error' },
+    'at another time',
+  )
+  t.throws(
+    () => read({ secret: `whsec_${Buffer.alloc(32, 8).toString('base64')}` }),
+    { name: 'Error' },
+    'by another server',
+  )
   t.match(read({}), { type: 'task.completed', taskId: task.id, url, data: { id: task.id, status: 'COMPLETED' } })
   t.equal(read({}), null, 'a replay')
 
   const old = new Date(Date.now() - 6 * 60_000)
-  const stale = { 'webhook-id': 'msg_old', 'webhook-timestamp': String(Math.floor(old.getTime() / 1_000)), 'webhook-signature': new Webhook(webhookSecret).sign('msg_old', old, body) }
+  const stale = {
+    'webhook-id': 'msg_old',
+    'webhook-timestamp': String(Math.floor(old.getTime() / 1_000)),
+    'webhook-signature': new Webhook(webhookSecret).sign('msg_old', old, body),
+  }
   t.throws(() => read({ headers: stale }), { name: 'Error' }, 'an old one, under an id that was not seen')
 })
 

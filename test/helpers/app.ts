@@ -10,7 +10,14 @@ import type { ConnectionCounts, ConnectionLimits } from '../../src/web/connectio
 import type { Identify } from '../../src/web/principal.js'
 import { startWeb } from '../../src/web/web.js'
 import { startWorker } from '../../src/worker/worker.js'
-import { hasRedisServer, startPostgres, startRedis, type TestPostgres, type TestRedis, type TestScope } from './services.js'
+import {
+  hasRedisServer,
+  startPostgres,
+  startRedis,
+  type TestPostgres,
+  type TestRedis,
+  type TestScope,
+} from './services.js'
 
 export interface TestApp {
   address: string
@@ -24,7 +31,11 @@ export interface TestApp {
 }
 
 /** Another web process's worth beside the first, on the same services. */
-export async function startWebBeside(t: TestScope, { databaseUrl, redis }: TestApp, variables: Record<string, string>): Promise<string> {
+export async function startWebBeside(
+  t: TestScope,
+  { databaseUrl, redis }: TestApp,
+  variables: Record<string, string>,
+): Promise<string> {
   const env = { ...environmentOf(databaseUrl, redis), ...variables }
   const web = await startWeb(loadConfig('web', env), pino({ level: process.env['LOG_LEVEL'] ?? 'silent' }))
   t.teardown(() => web.stop())
@@ -32,7 +43,12 @@ export async function startWebBeside(t: TestScope, { databaseUrl, redis }: TestA
 }
 
 function environmentOf(databaseUrl: string, redis: TestRedis | undefined) {
-  return { DATABASE_URL: databaseUrl, REDIS_URL: redis?.url, PORT: '0', ARTIFACTS_DIR: join(tmpdir(), `taskwire-test-artifacts-${process.pid}`) }
+  return {
+    DATABASE_URL: databaseUrl,
+    REDIS_URL: redis?.url,
+    PORT: '0',
+    ARTIFACTS_DIR: join(tmpdir(), `taskwire-test-artifacts-${process.pid}`),
+  }
 }
 
 /** Boots the roles in this process. */

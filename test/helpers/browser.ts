@@ -15,9 +15,30 @@ const ACTION_MS = 240_000
  * Chromium reads the last.
  */
 const UNUSED_FEATURES = [
-  ...['WebUIOmniboxPopup', 'WebUIOmniboxFullPopup', 'WebUIOmniboxAimPopup', 'PreloadTopChromeWebUI', 'SpareRendererForSitePerProcess'],
-  ...['AvoidUnnecessaryBeforeUnloadCheckSync', 'DestroyProfileOnBrowserClose', 'HttpsUpgrades', 'HttpsFirstBalancedModeAutoEnable', 'LensOverlay', 'MediaRouter'],
-  ...['PaintHolding', 'ThirdPartyStoragePartitioning', 'AvoidCorsURLLoaderRestartOnRedirect', 'OptimizationHints', 'NetworkTimeServiceQuerying', 'AimEnabled', 'PreconnectToSearch'],
+  ...[
+    'WebUIOmniboxPopup',
+    'WebUIOmniboxFullPopup',
+    'WebUIOmniboxAimPopup',
+    'PreloadTopChromeWebUI',
+    'SpareRendererForSitePerProcess',
+  ],
+  ...[
+    'AvoidUnnecessaryBeforeUnloadCheckSync',
+    'DestroyProfileOnBrowserClose',
+    'HttpsUpgrades',
+    'HttpsFirstBalancedModeAutoEnable',
+    'LensOverlay',
+    'MediaRouter',
+  ],
+  ...[
+    'PaintHolding',
+    'ThirdPartyStoragePartitioning',
+    'AvoidCorsURLLoaderRestartOnRedirect',
+    'OptimizationHints',
+    'NetworkTimeServiceQuerying',
+    'AimEnabled',
+    'PreconnectToSearch',
+  ],
 ]
 
 /** A page, and everything that went wrong in it. */
@@ -36,7 +57,13 @@ export async function launchBrowser(t: TestScope, flags: readonly string[] = [])
   })
   const isRoot = process.getuid?.() === 0
   // The sandbox refuses to run as root; a container's /dev/shm may be too small for a page.
-  const args = ['--disable-dev-shm-usage', '--disable-background-networking', `--disable-features=${UNUSED_FEATURES.join()}`, ...(isRoot ? ['--no-sandbox'] : []), ...flags]
+  const args = [
+    '--disable-dev-shm-usage',
+    '--disable-background-networking',
+    `--disable-features=${UNUSED_FEATURES.join()}`,
+    ...(isRoot ? ['--no-sandbox'] : []),
+    ...flags,
+  ]
   const browser = await chromium.launch({ executablePath, args })
   t.teardown(() => browser.close())
   return browser

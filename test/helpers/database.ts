@@ -11,7 +11,11 @@ import type { TestScope } from './services.js'
 export const DRIVERS = ['node-postgres', 'postgres.js'] as const
 
 /** Opens a migrated database; closed with the test. */
-export async function openTestDatabase(t: TestScope, url: string, driver: (typeof DRIVERS)[number] = 'postgres.js'): Promise<Database> {
+export async function openTestDatabase(
+  t: TestScope,
+  url: string,
+  driver: (typeof DRIVERS)[number] = 'postgres.js',
+): Promise<Database> {
   await migrateDatabase(url)
   if (driver === 'postgres.js') {
     const db = openDatabase(url, { maxConnections: 8 })

@@ -35,8 +35,11 @@ export async function readStored(db: Database): Promise<Stored> {
   const run = <Row>(text: string) => db.run<Row>({ name: `history_${text.length}`, text }, [])
   return {
     tasks: await run('select id, status, version from taskwire.tasks'),
-    transitions: await run('select task_id as "taskId", version, from_status as "from", status, attempt, to_json(edited) as edited from taskwire.transitions order by task_id, version'),
-    attempts: await run(`select task_id as "taskId", attempt, extract(epoch from started_at)::float8 * 1000 as "startedMs",
+    transitions: await run(
+      'select task_id as "taskId", version, from_status as "from", status, attempt, to_json(edited) as edited from taskwire.transitions order by task_id, version',
+    ),
+    attempts:
+      await run(`select task_id as "taskId", attempt, extract(epoch from started_at)::float8 * 1000 as "startedMs",
       extract(epoch from finished_at)::float8 * 1000 as "finishedMs" from taskwire.attempts order by task_id, attempt`),
   }
 }
@@ -55,17 +58,21 @@ export function findViolations({ tasks, transitions, attempts }: Stored, accepte
       const before = story[index - 1]?.status ?? null
       if (version !== index + 1) violations.push(`${id} has version ${version} after ${index}`)
       if (from !== before) violations.push(`${id} version ${version} came from ${from}, and stood at ${before}`)
-      const isEdit = edited && edited.length > 0 && before === status && (EDITABLE_STATUSES as readonly Status[]).includes(status)
-      if (before !== null && !isEdit && !(TRANSITIONS[before] as readonly Status[]).includes(status)) violations.push(`${id} went from ${before} to ${status}`)
+      const isEdit =
+        edited && edited.length > 0 && before === status && (EDITABLE_STATUSES as readonly Status[]).includes(status)
+      if (before !== null && !isEdit && !(TRANSITIONS[before] as readonly Status[]).includes(status))
+        violations.push(`${id} went from ${before} to ${status}`)
     }
     const last = story.at(-1)
     const task = statusOf.get(id)
-    if (last?.status !== task?.status || last?.version !== task?.version) violations.push(`${id} stands at ${task?.status}, its history at ${last?.status}`)
+    if (last?.status !== task?.status || last?.version !== task?.version)
+      violations.push(`${id} stands at ${task?.status}, its history at ${last?.status}`)
   }
   for (const [id, runs] of groupByTask(attempts)) {
     for (const [index, run] of runs.entries()) {
       const before = runs[index - 1]
-      if (before && run.startedMs < before.finishedMs) violations.push(`${id}: attempt ${run.attempt} began before attempt ${before.attempt} had ended`)
+      if (before && run.startedMs < before.finishedMs)
+        violations.push(`${id}: attempt ${run.attempt} began before attempt ${before.attempt} had ended`)
     }
   }
   return violations

@@ -22,7 +22,8 @@ export interface HttpProxy {
   freeze(): void
 }
 
-const html = '<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><center><h1>502 Bad Gateway</h1></center></body>\r\n</html>\r\n'
+const html =
+  '<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><center><h1>502 Bad Gateway</h1></center></body>\r\n</html>\r\n'
 
 /** An answer such as nginx gives when the server is away. */
 export function answerHtml(response: ServerResponse, status: number): true {
@@ -53,12 +54,17 @@ export async function startHttpProxy(t: TestScope, target: string): Promise<Http
   const sockets = new Set<Socket>()
   let isCut = false
   const endAll = () => sockets.forEach((socket) => socket.destroy())
-  server.on('connection', (socket) => (isCut ? socket.destroy() : sockets.add(socket.on('error', () => {}).on('close', () => sockets.delete(socket)))))
+  server.on('connection', (socket) =>
+    isCut ? socket.destroy() : sockets.add(socket.on('error', () => {}).on('close', () => sockets.delete(socket))),
+  )
   server.on('upgrade', (request, near: Socket, head: Buffer) => {
     requests.push(`UPGRADE ${request.url}`)
-    if (!proxy.isUpgrading) return void near.end('HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n')
+    if (!proxy.isUpgrading)
+      return void near.end('HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n')
     const far = connect(Number(port), hostname, () => {
-      const lines = request.rawHeaders.flatMap((name, index, all) => (index % 2 === 0 ? [`${name}: ${all[index + 1]}`] : []))
+      const lines = request.rawHeaders.flatMap((name, index, all) =>
+        index % 2 === 0 ? [`${name}: ${all[index + 1]}`] : [],
+      )
       far.write([`${request.method} ${request.url} HTTP/1.1`, ...lines, '', ''].join('\r\n'))
       far.write(head)
       near.pipe(far).pipe(near)
@@ -85,7 +91,11 @@ export async function startHttpProxy(t: TestScope, target: string): Promise<Http
     },
     mend: () => (isCut = false),
     freeze() {
-      for (const socket of upgraded) socket.unpipe().removeAllListeners('data').on('data', () => {})
+      for (const socket of upgraded)
+        socket
+          .unpipe()
+          .removeAllListeners('data')
+          .on('data', () => {})
     },
   }
   return proxy

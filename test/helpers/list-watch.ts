@@ -36,12 +36,14 @@ export async function watchList(t: TestScope, address: string, list: ListRequest
     if ((message.type !== 'list' && message.type !== 'change') || message.list !== name) return
     // Another subscription to the same list on this connection.
     if (message.revision <= (messages.at(-1)?.revision ?? 0)) return
-    if (message.type === 'change' && message.revision !== (messages.at(-1)?.revision ?? 0) + 1) throw new Error('a change does not follow the one before')
+    if (message.type === 'change' && message.revision !== (messages.at(-1)?.revision ?? 0) + 1)
+      throw new Error('a change does not follow the one before')
     messages.push(message)
     if (message.type === 'list') rows.clear()
     for (const row of message.type === 'list' ? message.items : (message.upsert ?? [])) rows.set(row.id, row)
     if (message.type === 'change') for (const id of message.remove ?? []) rows.delete(id)
-    for (const name of ['nextCursor', 'newer', 'counts'] as const) if (message[name] !== undefined) Object.assign(state, { [name]: message[name] })
+    for (const name of ['nextCursor', 'newer', 'counts'] as const)
+      if (message[name] !== undefined) Object.assign(state, { [name]: message[name] })
     for (const listener of listeners) listener()
   })
   const closed = once(socket, 'close').then(([code]) => Number(code))
@@ -50,7 +52,10 @@ export async function watchList(t: TestScope, address: string, list: ListRequest
   socket.send(JSON.stringify({ type: 'subscribe', id: 'l', list }))
   const until = (isTrue: () => boolean, withinMs = 60_000) =>
     new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`not within ${withinMs} ms: ${isTrue}; ${rows.size} rows`)), withinMs)
+      const timer = setTimeout(
+        () => reject(new Error(`not within ${withinMs} ms: ${isTrue}; ${rows.size} rows`)),
+        withinMs,
+      )
       const look = () => {
         if (!isTrue()) return
         clearTimeout(timer)
@@ -65,12 +70,22 @@ export async function watchList(t: TestScope, address: string, list: ListRequest
 }
 
 /** What `GET /api/tasks` says of the same list. */
-export async function readList(address: string, { filter = {}, limit = 50, before }: ListRequest = {}): Promise<TaskSummary[]> {
+export async function readList(
+  address: string,
+  { filter = {}, limit = 50, before }: ListRequest = {},
+): Promise<TaskSummary[]> {
   const rows: TaskSummary[] = []
   let cursor: string | null | undefined = before
   while (rows.length < limit && cursor !== null) {
-    const query = new URLSearchParams({ ...filter, limit: String(Math.min(limit - rows.length, 200)), ...(cursor && { cursor }) })
-    const page = (await (await fetch(`${address}/api/tasks?${query}`)).json()) as { items: TaskSummary[]; nextCursor: string | null }
+    const query = new URLSearchParams({
+      ...filter,
+      limit: String(Math.min(limit - rows.length, 200)),
+      ...(cursor && { cursor }),
+    })
+    const page = (await (await fetch(`${address}/api/tasks?${query}`)).json()) as {
+      items: TaskSummary[]
+      nextCursor: string | null
+    }
     rows.push(...page.items)
     cursor = page.nextCursor
   }

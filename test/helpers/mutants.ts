@@ -28,9 +28,18 @@ export async function copyProject(t: { teardown(action: () => unknown): void }):
 }
 
 /** Builds what is there and runs one test file, up to the first check that fails; resolves with the exit code and what was printed. */
-export async function runTest(folder: string, file: string, env: NodeJS.ProcessEnv = {}): Promise<{ code: number; output: string }> {
+export async function runTest(
+  folder: string,
+  file: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<{ code: number; output: string }> {
   const { PATH, HOME, TMPDIR } = process.env
-  const options = { cwd: folder, env: { PATH, HOME, TMPDIR, TAP_BAIL: '1', TAP_TIMEOUT: '120', ...env }, maxBuffer: 64 * 1024 * 1024, timeout: 600_000 }
+  const options = {
+    cwd: folder,
+    env: { PATH, HOME, TMPDIR, TAP_BAIL: '1', TAP_TIMEOUT: '120', ...env },
+    maxBuffer: 64 * 1024 * 1024,
+    timeout: 600_000,
+  }
   await promisify(execFile)(process.execPath, ['build.js', '--tests', file], { cwd: folder })
   const built = file.replace(/^test\//, 'dist-test/').replace(/\.ts$/, '.js')
   return new Promise((resolve) => {
@@ -41,12 +50,20 @@ export async function runTest(folder: string, file: string, env: NodeJS.ProcessE
 }
 
 /** A test that holds when this file, run in a copy with the mechanism taken out, fails. */
-export async function testMutant(t: Test, { without, file, from, to }: Mutant, testFile: string, env?: NodeJS.ProcessEnv): Promise<void> {
+export async function testMutant(
+  t: Test,
+  { without, file, from, to }: Mutant,
+  testFile: string,
+  env?: NodeJS.ProcessEnv,
+): Promise<void> {
   await t.test(`without ${without}`, async (t) => {
     const folder = await copyProject(t)
     const source = await readFile(join(folder, file), 'utf8')
     t.equal(source.split(from).length, 2, `${file} holds what is taken out, once`)
-    await writeFile(join(folder, file), source.replace(from, () => to))
+    await writeFile(
+      join(folder, file),
+      source.replace(from, () => to),
+    )
     const { code, output } = await runTest(folder, testFile, env)
     t.not(code, 0, `${testFile} notices`)
     t.match(output, /not ok|Bail out!|Property failed/, 'by a check that fails')

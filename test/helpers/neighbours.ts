@@ -17,7 +17,9 @@ export async function openNeighbourhood(t: TestScope, env: Record<string, string
 
 /** Well-behaved runs, all of them under way. */
 export async function startNeighbours(scene: Scene, stepMs = 100): Promise<string[]> {
-  const ids = await Promise.all(Array.from({ length: NEIGHBOURS }, () => scene.create({ title: 'a neighbour', payload: { steps: 30, stepMs } })))
+  const ids = await Promise.all(
+    Array.from({ length: NEIGHBOURS }, () => scene.create({ title: 'a neighbour', payload: { steps: 30, stepMs } })),
+  )
   await scene.running(ids)
   return ids
 }

@@ -24,10 +24,15 @@ export async function startNginx(t: TestScope, describe: (port: number) => strin
   const folder = await mkdtemp(join(tmpdir(), 'taskwire-nginx-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   const port = await findPort()
-  const places = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join(' ')
+  const places = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `${name}_temp_path ${folder}/${name};`)
+    .join(' ')
   const file = join(folder, 'nginx.conf')
   const http = `access_log off; ${places}\n${describe(port)}`
-  await writeFile(file, `daemon off; worker_processes 1; pid ${folder}/pid; error_log stderr warn;${process.getuid?.() === 0 ? ' user root;' : ''}\nevents { worker_connections 256; }\nhttp {\n${http}\n}\n`)
+  await writeFile(
+    file,
+    `daemon off; worker_processes 1; pid ${folder}/pid; error_log stderr warn;${process.getuid?.() === 0 ? ' user root;' : ''}\nevents { worker_connections 256; }\nhttp {\n${http}\n}\n`,
+  )
   const child = spawn(PROGRAM, ['-c', file, '-p', folder], { stdio: ['ignore', 'ignore', 'pipe'] })
   let said = ''
   child.stderr.on('data', (text: Buffer) => (said += text.toString()))

@@ -20,7 +20,11 @@ export function definePageTests(t: Test, browser: Browser, address: string): Tes
       const { page, context, complaints } = await openPage(browser, { baseURL: address, ...options })
       t.teardown(() => context.close())
       await run(t, page)
-      t.same(complaints.filter((text) => !expected?.test(text)), [], 'the page complains of nothing')
+      t.same(
+        complaints.filter((text) => !expected?.test(text)),
+        [],
+        'the page complains of nothing',
+      )
     })
   }
 }
@@ -34,15 +38,21 @@ export async function createTask(address: string, body: CreateTask): Promise<Tas
 
 export const detailOf = (page: Page): Locator => page.getByRole('article', { name: 'Task' })
 
-export const waitForStatus = (page: Page, status: Status): Promise<void> => page.locator('.glance').getByText(status, { exact: true }).waitFor()
+export const waitForStatus = (page: Page, status: Status): Promise<void> =>
+  page.locator('.glance').getByText(status, { exact: true }).waitFor()
 
-export const waitForLive = (page: Page): Promise<void> => page.locator('#connection').getByText('Live', { exact: true }).waitFor()
+export const waitForLive = (page: Page): Promise<void> =>
+  page.locator('#connection').getByText('Live', { exact: true }).waitFor()
 
 /** The history shown, once it is as long as `expected`. */
 export async function checkHistory(t: Test, page: Page, expected: Status[]): Promise<void> {
-  await page.locator('.timeline li').nth(expected.length - 1).waitFor()
+  await page
+    .locator('.timeline li')
+    .nth(expected.length - 1)
+    .waitFor()
   t.same(await page.locator('.timeline .status').allInnerTexts(), expected)
 }
 
 /** By how many pixels the document is wider than its window. */
-export const overflowOf = (page: Page): Promise<number> => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+export const overflowOf = (page: Page): Promise<number> =>
+  page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)

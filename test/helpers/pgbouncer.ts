@@ -23,7 +23,11 @@ export interface PgBouncerOptions {
 }
 
 /** Starts it for the database of this URL, and gives the URL through it. */
-export async function startPgBouncer(t: TestScope, databaseUrl: string, { mode, ignoredParameters }: PgBouncerOptions): Promise<string> {
+export async function startPgBouncer(
+  t: TestScope,
+  databaseUrl: string,
+  { mode, ignoredParameters }: PgBouncerOptions,
+): Promise<string> {
   const user = await findDefaultUser()
   const { hostname, port, username, password, pathname } = new URL(databaseUrl)
   const folder = await mkdtemp(join(tmpdir(), 'taskwire-pgbouncer-'))

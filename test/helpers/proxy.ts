@@ -40,7 +40,10 @@ export async function startProxy(t: TestScope, targets: number[]): Promise<TestP
     const far = connect(port, '127.0.0.1')
     const pair: [Socket, Socket] = [near, far]
     pairs.add(pair)
-    for (const [from, to] of [[near, far], [far, near]] as const) {
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       from.setNoDelay(true)
       let freeAtMs = 0
       let isLate = false
@@ -53,7 +56,11 @@ export async function startProxy(t: TestScope, targets: number[]): Promise<TestP
         // One timer after the other keeps the order, also when the line becomes fast again meanwhile.
         if (waitMs < 1 && !isLate) return pass(from, to, data)
         isLate = true
-        last = last.then(() => new Promise<void>((resolve) => setTimeout(resolve, Math.max(nowMs + waitMs - performance.now(), 0)))).then(() => pass(from, to, data))
+        last = last
+          .then(
+            () => new Promise<void>((resolve) => setTimeout(resolve, Math.max(nowMs + waitMs - performance.now(), 0))),
+          )
+          .then(() => pass(from, to, data))
       })
       from.on('error', () => {})
       from.on('close', () => {

@@ -57,7 +57,11 @@ export function requestText(line: string, fields: Record<string, string | number
 /** A create as text; `announcedBytes` is how many bytes of body it promises. */
 export function createText(body: object, announcedBytes?: number): string {
   const text = JSON.stringify(body)
-  return requestText('POST /api/tasks', { 'content-type': 'application/json', 'content-length': announcedBytes ?? Buffer.byteLength(text) }, text)
+  return requestText(
+    'POST /api/tasks',
+    { 'content-type': 'application/json', 'content-length': announcedBytes ?? Buffer.byteLength(text) },
+    text,
+  )
 }
 
 /** Polls until this holds: for what is only seen from outside. The time limit of the test ends it. */

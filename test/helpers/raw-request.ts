@@ -10,7 +10,11 @@ export interface RawAnswer {
 }
 
 /** Sends the lines (and an empty one) and reads the first answer until the server ends the connection. Rejects when it does not, within two minutes. */
-export async function sendRaw(address: string, lines: readonly string[], { body = '', localAddress }: { body?: string; localAddress?: string } = {}): Promise<RawAnswer> {
+export async function sendRaw(
+  address: string,
+  lines: readonly string[],
+  { body = '', localAddress }: { body?: string; localAddress?: string } = {},
+): Promise<RawAnswer> {
   const { hostname, port } = new URL(address)
   const socket = connect({ host: hostname, port: Number(port), ...(localAddress && { localAddress }) })
   socket.setTimeout(120_000, () => socket.destroy(new Error('the connection is still open')))
@@ -18,9 +22,15 @@ export async function sendRaw(address: string, lines: readonly string[], { body 
   const answer = await text(socket)
   const end = answer.indexOf('\r\n\r\n')
   const head = answer.slice(0, end)
-  return { status: Number(/^HTTP\/1\.\d (\d+)/.exec(head)?.[1]), head: head.toLowerCase(), body: unchunk(head, answer.slice(end + 4)) }
+  return {
+    status: Number(/^HTTP\/1\.\d (\d+)/.exec(head)?.[1]),
+    head: head.toLowerCase(),
+    body: unchunk(head, answer.slice(end + 4)),
+  }
 }
 
 function unchunk(head: string, body: string): string {
-  return /transfer-encoding: chunked/i.test(head) ? body.replace(/(^|\r\n)[0-9a-f]+\r\n/gi, '').replace(/\r\n$/, '') : body
+  return /transfer-encoding: chunked/i.test(head)
+    ? body.replace(/(^|\r\n)[0-9a-f]+\r\n/gi, '').replace(/\r\n$/, '')
+    : body
 }

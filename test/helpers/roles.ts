@@ -21,7 +21,11 @@ export interface RoleProcess {
 /** Launches a module as a child that says `{ type: 'ready', address? }` over IPC, and waits until it has. */
 export async function launch(file: string, options: { args?: string[]; env: NodeJS.ProcessEnv }): Promise<RoleProcess> {
   const { args = [], env } = options
-  const child = fork(file, args, { env: { ...process.env, ...env }, execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const child = fork(file, args, {
+    env: { ...process.env, ...env },
+    execArgv: [],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
   const exited = once(child, 'exit').then(([code]) => code as number | null)
   const message = once(child, 'message').then(([said]) => said as { type: string; address?: string; message?: string })
   const said = await Promise.race([message, exited])

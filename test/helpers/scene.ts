@@ -9,7 +9,14 @@ import type { CreateTask } from '../../src/protocol/http.js'
 import { openTestDatabase } from './database.js'
 import { findViolations, readStored } from './history.js'
 import { startRole, type RoleProcess } from './roles.js'
-import { hasRedisServer, startPostgres, startRedis, type TestPostgres, type TestRedis, type TestScope } from './services.js'
+import {
+  hasRedisServer,
+  startPostgres,
+  startRedis,
+  type TestPostgres,
+  type TestRedis,
+  type TestScope,
+} from './services.js'
 
 export type Role = 'web' | 'worker' | 'relay'
 
@@ -110,7 +117,12 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
       for (let turn = 0; ; turn += 1) {
         const { address } = webs[turn % webs.length]?.process ?? { address: '' }
         try {
-          const answer = await fetch(`${address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify(body), signal: AbortSignal.timeout(5_000) })
+          const answer = await fetch(`${address}/api/tasks`, {
+            method: 'POST',
+            headers,
+            body: JSON.stringify(body),
+            signal: AbortSignal.timeout(5_000),
+          })
           if (answer.status === 202) return ((await answer.json()) as { id: string }).id
           if (answer.status < 500) throw new TypeError(`refused with ${answer.status}: ${await answer.text()}`)
         } catch (error) {
@@ -123,7 +135,9 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
       const text = `select count(*)::integer as count from taskwire.tasks where id = any($1::text::uuid[]) and finished_at is not null`
       const deadlineMs = performance.now() + withinMs
       for (;;) {
-        const [row] = await db.run<{ count: number }>({ name: 'scene_ended', text }, [`{${ids.join()}}`]).catch(() => [])
+        const [row] = await db
+          .run<{ count: number }>({ name: 'scene_ended', text }, [`{${ids.join()}}`])
+          .catch(() => [])
         if (row?.count === new Set(ids).size) return
         if (performance.now() > deadlineMs) throw new Error(`${row?.count ?? 'no'} of ${ids.length} tasks have ended`)
         await sleep(50)
@@ -131,7 +145,10 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
     },
     async running(ids) {
       const text = `select count(*)::integer as count from taskwire.leases where task_id = any($1::text::uuid[])`
-      while ((await db.run<{ count: number }>({ name: 'scene_running', text }, [`{${ids.join()}}`]))[0]?.count !== ids.length) await sleep(20)
+      while (
+        (await db.run<{ count: number }>({ name: 'scene_running', text }, [`{${ids.join()}}`]))[0]?.count !== ids.length
+      )
+        await sleep(20)
     },
     violations: async (accepted) => findViolations(await readStored(db), accepted),
   }

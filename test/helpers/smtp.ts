@@ -18,10 +18,16 @@ export interface SmtpRefusal {
 }
 
 /** `answer` may refuse an address, or a message, with an SMTP code; or `always` what comes at one stage. With a refusal of the login it wants one. */
-export async function startSmtpServer(t: TestScope, answer: { address?: (address: string) => number; message?: () => number; always?: SmtpRefusal } = {}) {
+export async function startSmtpServer(
+  t: TestScope,
+  answer: { address?: (address: string) => number; message?: () => number; always?: SmtpRefusal } = {},
+) {
   const received: ReceivedEmail[] = []
   const { always } = answer
-  const refuseAt = (at: SmtpRefusal['at']) => (always?.at === at ? Object.assign(new Error(always.text ?? 'as the test says'), { responseCode: always.code }) : null)
+  const refuseAt = (at: SmtpRefusal['at']) =>
+    always?.at === at
+      ? Object.assign(new Error(always.text ?? 'as the test says'), { responseCode: always.code })
+      : null
   const refuse = (code: number) => Object.assign(new Error('as the test says'), { responseCode: code })
   const server = new SMTPServer({
     authOptional: always?.at !== 'login',

@@ -14,8 +14,14 @@ export async function* readEvents(answer: Response): AsyncGenerator<ServerSentEv
     const blocks = text.split('\n\n')
     text = blocks.pop() ?? ''
     for (const block of blocks) {
-      const fields = new Map(block.split('\n').filter((line) => !line.startsWith(':')).map((line) => line.split(/: (.*)/s) as [string, string]))
-      if (fields.size > 0) yield { id: fields.get('id'), event: fields.get('event'), data: fields.get('data'), retry: fields.get('retry') }
+      const fields = new Map(
+        block
+          .split('\n')
+          .filter((line) => !line.startsWith(':'))
+          .map((line) => line.split(/: (.*)/s) as [string, string]),
+      )
+      if (fields.size > 0)
+        yield { id: fields.get('id'), event: fields.get('event'), data: fields.get('data'), retry: fields.get('retry') }
     }
   }
 }

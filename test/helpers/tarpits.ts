@@ -15,7 +15,11 @@ export interface Tarpit {
 }
 
 /** `treat` gets each connection when its first bytes have come, `greet` at once. */
-export async function startTarpit(t: TestScope, treat: (socket: Socket) => void = () => {}, greet: (socket: Socket) => unknown = () => {}): Promise<Tarpit> {
+export async function startTarpit(
+  t: TestScope,
+  treat: (socket: Socket) => void = () => {},
+  greet: (socket: Socket) => unknown = () => {},
+): Promise<Tarpit> {
   const open = new Set<Socket>()
   const listeners = new Set<() => void>()
   let taken = 0
@@ -33,7 +37,10 @@ export async function startTarpit(t: TestScope, treat: (socket: Socket) => void 
   const server = createServer((socket) => {
     taken += 1
     open.add(socket)
-    socket.on('error', () => {}).on('close', () => void (open.delete(socket), tell())).once('data', () => treat(socket))
+    socket
+      .on('error', () => {})
+      .on('close', () => void (open.delete(socket), tell()))
+      .once('data', () => treat(socket))
     greet(socket)
     tell()
   }).listen(0, '127.0.0.1')

@@ -48,7 +48,12 @@ export function watch(address: string, path: string): Watcher {
         }
         waiting.add(listener)
         closed.then(
-          () => reject(new Error(`the stream ended without it: ${JSON.stringify(messages.map(({ type, version, status }) => [type, version, status]))}`)),
+          () =>
+            reject(
+              new Error(
+                `the stream ended without it: ${JSON.stringify(messages.map(({ type, version, status }) => [type, version, status]))}`,
+              ),
+            ),
           reject,
         )
       })
@@ -57,7 +62,11 @@ export function watch(address: string, path: string): Watcher {
 }
 
 export async function createTask(address: string, body: object): Promise<Task> {
-  const answer = await fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+  const answer = await fetch(`${address}/api/tasks`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  })
   if (answer.status !== 202) throw new Error(`refused: ${await answer.text()}`)
   return (await answer.json()) as Task
 }

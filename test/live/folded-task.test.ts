@@ -18,7 +18,10 @@ function begin() {
 t.test('the latest transitions are kept, however many there were', async (t) => {
   const { take, kept } = begin()
   for (let version = 2; version <= 60; version += 1) t.equal(take({}), 'applied')
-  t.same(kept(), Array.from({ length: 32 }, (_, index) => 29 + index))
+  t.same(
+    kept(),
+    Array.from({ length: 32 }, (_, index) => 29 + index),
+  )
 })
 
 t.test('few edits with large values are kept, and always the last one', async (t) => {

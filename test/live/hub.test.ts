@@ -28,30 +28,33 @@ t.test('a watcher that connects after the end receives the final snapshot and th
   t.equal(client.closed?.code, 1000)
 })
 
-t.test('the task is read after the broker has acknowledged, and events that arrive meanwhile need no second read', async (t) => {
-  const steps: string[] = []
-  const { store, bus, hub } = await openWorld(t, {
-    readTasks: async (principal, ids) => {
-      steps.push('read')
-      const before = await store.readTasks(principal, ids)
-      bus.deliver(store.commit(ID, 'PROCESSING'))
-      bus.deliver(store.report(ID, 0.1))
-      return before
-    },
-    readTransitionMessages: async () => {
-      throw new Error('a second read')
-    },
-  })
-  bus.subscribe = async () => {
-    await settle()
-    steps.push('acknowledged')
-  }
-  store.create(ID)
-  const client = new Client().attach(hub, ID)
-  await until(() => client.messages.length === 3)
-  t.same(steps, ['acknowledged', 'read'])
-  t.same(client.story, ['snapshot 1', 'transition 2', 'progress 2 0.1'])
-})
+t.test(
+  'the task is read after the broker has acknowledged, and events that arrive meanwhile need no second read',
+  async (t) => {
+    const steps: string[] = []
+    const { store, bus, hub } = await openWorld(t, {
+      readTasks: async (principal, ids) => {
+        steps.push('read')
+        const before = await store.readTasks(principal, ids)
+        bus.deliver(store.commit(ID, 'PROCESSING'))
+        bus.deliver(store.report(ID, 0.1))
+        return before
+      },
+      readTransitionMessages: async () => {
+        throw new Error('a second read')
+      },
+    })
+    bus.subscribe = async () => {
+      await settle()
+      steps.push('acknowledged')
+    }
+    store.create(ID)
+    const client = new Client().attach(hub, ID)
+    await until(() => client.messages.length === 3)
+    t.same(steps, ['acknowledged', 'read'])
+    t.same(client.story, ['snapshot 1', 'transition 2', 'progress 2 0.1'])
+  },
+)
 
 t.test('duplicate, reordered and hint-only events make no difference', async (t) => {
   const { store, bus, hub } = await openWorld(t)
@@ -90,26 +93,32 @@ t.test('ten thousand watchers of one task cost one read, and all get everything 
   t.equal(reads, 1)
 })
 
-t.test('all watchers receive the end before the first of them is closed, and other work continues meanwhile', async (t) => {
-  const { store, bus, hub } = await openWorld(t)
-  store.create(ID)
-  store.create(OTHER_ID)
-  const clients = Array.from({ length: 5_000 }, () => new Client().attach(hub, ID))
-  const other = new Client().attach(hub, OTHER_ID)
-  await until(() => [...clients, other].every((client) => client.messages.length === 1))
-  bus.deliver(store.commit(ID, 'CANCELLED'))
-  await until(() => clients.some((client) => client.closed))
-  t.ok(clients.every((client) => client.messages.length === 2))
-  t.ok(clients.some((client) => !client.closed), 'the others follow')
-  bus.deliver(store.commit(OTHER_ID, 'PROCESSING'))
-  t.equal(other.messages.length, 2)
-  const leaving = clients.find((client) => !client.closed)
-  leaving?.stream?.stop()
-  const late = new Client().attach(hub, ID)
-  await until(() => [...clients, late].every((client) => client === leaving || client.closed?.code === 1000))
-  t.same(late.story, ['snapshot 2'])
-  t.equal(leaving?.closed, undefined, 'one that has gone by itself is spared it')
-})
+t.test(
+  'all watchers receive the end before the first of them is closed, and other work continues meanwhile',
+  async (t) => {
+    const { store, bus, hub } = await openWorld(t)
+    store.create(ID)
+    store.create(OTHER_ID)
+    const clients = Array.from({ length: 5_000 }, () => new Client().attach(hub, ID))
+    const other = new Client().attach(hub, OTHER_ID)
+    await until(() => [...clients, other].every((client) => client.messages.length === 1))
+    bus.deliver(store.commit(ID, 'CANCELLED'))
+    await until(() => clients.some((client) => client.closed))
+    t.ok(clients.every((client) => client.messages.length === 2))
+    t.ok(
+      clients.some((client) => !client.closed),
+      'the others follow',
+    )
+    bus.deliver(store.commit(OTHER_ID, 'PROCESSING'))
+    t.equal(other.messages.length, 2)
+    const leaving = clients.find((client) => !client.closed)
+    leaving?.stream?.stop()
+    const late = new Client().attach(hub, ID)
+    await until(() => [...clients, late].every((client) => client === leaving || client.closed?.code === 1000))
+    t.same(late.story, ['snapshot 2'])
+    t.equal(leaving?.closed, undefined, 'one that has gone by itself is spared it')
+  },
+)
 
 t.test('tasks requested together are read together', async (t) => {
   const batches: number[] = []
@@ -234,31 +243,41 @@ t.test('a history of many pages is sent completely, to many watchers with few re
   const clients = Array.from({ length: 50 }, () => new Client().attach(hub, ID, 0))
   await until(() => clients.every((client) => client.messages.length === 501))
   const versions = Array.from({ length: 501 }, (_, index) => index)
-  for (const client of clients) t.same(client.messages.map(({ version }) => version), versions)
+  for (const client of clients)
+    t.same(
+      client.messages.map(({ version }) => version),
+      versions,
+    )
   t.equal(reads, 3)
 })
 
-t.test('a full socket is sent nothing; when it has room it receives every transition and only the latest progress', async (t) => {
-  const { store, bus, hub } = await openWorld(t)
-  store.create(ID)
-  await hub.find(DEFAULT_PRINCIPAL, ID)
-  const slow = new Client().attach(hub, ID)
-  const quick = new Client().attach(hub, ID)
-  slow.buffered = 64 * 1024
-  for (let round = 0; round < 60; round += 1) {
-    bus.deliver(store.commit(ID, 'PROCESSING'))
-    bus.deliver(store.report(ID, 0.1))
-    if (round < 59) bus.deliver(store.commit(ID, 'PENDING'))
-  }
-  bus.deliver(store.report(ID, 0.9))
-  t.same(slow.story, ['snapshot 1'])
-  slow.drain()
-  await until(() => slow.story.at(-1) === 'progress 120 0.9')
-  const transitions = slow.messages.filter(({ type }) => type === 'transition').map(({ version }) => version)
-  t.same(transitions, Array.from({ length: 119 }, (_, index) => index + 2))
-  t.equal(slow.messages.length, 1 + 119 + 1)
-  t.equal(quick.messages.length, 1 + 119 + 61)
-})
+t.test(
+  'a full socket is sent nothing; when it has room it receives every transition and only the latest progress',
+  async (t) => {
+    const { store, bus, hub } = await openWorld(t)
+    store.create(ID)
+    await hub.find(DEFAULT_PRINCIPAL, ID)
+    const slow = new Client().attach(hub, ID)
+    const quick = new Client().attach(hub, ID)
+    slow.buffered = 64 * 1024
+    for (let round = 0; round < 60; round += 1) {
+      bus.deliver(store.commit(ID, 'PROCESSING'))
+      bus.deliver(store.report(ID, 0.1))
+      if (round < 59) bus.deliver(store.commit(ID, 'PENDING'))
+    }
+    bus.deliver(store.report(ID, 0.9))
+    t.same(slow.story, ['snapshot 1'])
+    slow.drain()
+    await until(() => slow.story.at(-1) === 'progress 120 0.9')
+    const transitions = slow.messages.filter(({ type }) => type === 'transition').map(({ version }) => version)
+    t.same(
+      transitions,
+      Array.from({ length: 119 }, (_, index) => index + 2),
+    )
+    t.equal(slow.messages.length, 1 + 119 + 1)
+    t.equal(quick.messages.length, 1 + 119 + 61)
+  },
+)
 
 t.test('a message larger than the buffer limit is sent alone', async (t) => {
   const { store, bus, hub } = await openWorld(t)

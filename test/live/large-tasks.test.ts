@@ -24,7 +24,10 @@ function leaveOut(tasks: Task[]) {
 }
 
 /** As many tasks as would fill memory, all requested from one hub. */
-async function openLargeWorld(t: Parameters<typeof openWorld>[0], onFirstRead?: (world: { store: Store }, id: TaskId) => void) {
+async function openLargeWorld(
+  t: Parameters<typeof openWorld>[0],
+  onFirstRead?: (world: { store: Store }, id: TaskId) => void,
+) {
   const wholeReads: TaskId[] = []
   const world: Awaited<ReturnType<typeof openWorld>> = await openWorld(t, {
     readTasks: async (principal, ids) => leaveOut(await world.store.readTasks(principal, ids)),
@@ -51,17 +54,32 @@ t.test('for watchers that read nothing the hub holds positions, but no payloads'
   const clients = ids.map((id) => new FullClient().attach(hub, id))
   await settle()
   t.same(hub.counts(), { tasks: COUNT, streams: COUNT, heldBytes: 0 })
-  t.same(ids.filter((id) => hub.task(DEFAULT_PRINCIPAL, id)?.payload !== null), [], 'no room keeps a payload')
+  t.same(
+    ids.filter((id) => hub.task(DEFAULT_PRINCIPAL, id)?.payload !== null),
+    [],
+    'no room keeps a payload',
+  )
   t.same(wholeReads, [], 'and none was read for a socket without room')
   for (const client of clients) client.drain()
   await until(() => clients.every(({ messages }) => messages.length === 1))
-  t.same(clients.filter((client) => (payloadOf(client) as { text?: string }).text !== LARGE), [], 'whoever reads gets the whole task')
+  t.same(
+    clients.filter((client) => (payloadOf(client) as { text?: string }).text !== LARGE),
+    [],
+    'whoever reads gets the whole task',
+  )
   const { heldBytes } = hub.counts()
-  t.ok(heldBytes > MAX_HELD_FRAME_BYTES / 2 && heldBytes <= MAX_HELD_FRAME_BYTES, `${heldBytes} bytes are held of ${COUNT * LARGE.length}`)
+  t.ok(
+    heldBytes > MAX_HELD_FRAME_BYTES / 2 && heldBytes <= MAX_HELD_FRAME_BYTES,
+    `${heldBytes} bytes are held of ${COUNT * LARGE.length}`,
+  )
 })
 
 t.test('many watchers of one large task share a read, and so do later ones', async (t) => {
-  const { hub, ids: [id = ''], wholeReads } = await openLargeWorld(t)
+  const {
+    hub,
+    ids: [id = ''],
+    wholeReads,
+  } = await openLargeWorld(t)
   const clients = Array.from({ length: 50 }, () => new Client().attach(hub, id))
   await until(() => clients.every(({ messages }) => messages.length === 1))
   t.equal(wholeReads.length, 1)
@@ -71,7 +89,12 @@ t.test('many watchers of one large task share a read, and so do later ones', asy
 })
 
 t.test('a large task that changes while it is read is sent in its new state, without gaps', async (t) => {
-  const { store, bus, hub, ids: [id = ''] } = await openLargeWorld(t, ({ store }, id) => void store.commit(id, 'PROCESSING'))
+  const {
+    store,
+    bus,
+    hub,
+    ids: [id = ''],
+  } = await openLargeWorld(t, ({ store }, id) => void store.commit(id, 'PROCESSING'))
   const commit = (status: Status, extra = {}) => bus.deliver(store.commit(id, status, extra))
   const client = new Client().attach(hub, id)
   await until(() => client.messages.length > 0)
@@ -83,7 +106,10 @@ t.test('a large task that changes while it is read is sent in its new state, wit
   t.equal(hub.task(DEFAULT_PRINCIPAL, id)?.result, null, 'the result is not kept in the task')
   const others = [new Client().attach(hub, id), new Client().attach(hub, id, 1)]
   await until(() => others.every(({ isEnded }) => isEnded))
-  t.same(others.map(({ story }) => story), [['snapshot 3'], ['resumed 1', 'transition 2', 'transition 3']])
+  t.same(
+    others.map(({ story }) => story),
+    [['snapshot 3'], ['resumed 1', 'transition 2', 'transition 3']],
+  )
   t.match(others[0]?.messages[0], { task: { payload: { text: LARGE }, result: { text: LARGE } } })
 })
 
@@ -95,7 +121,8 @@ t.test('a whole task that cannot be read is read at the next check', async (t) =
   const { hub } = await openWorld(t, {
     readTasks: async (principal, ids) => leaveOut(await store.readTasks(principal, ids)),
     readVersions: store.readVersions,
-    readWholeTask: (principal, given) => (isAway ? Promise.reject(new Error('PostgreSQL is away')) : store.readWholeTask(principal, given)),
+    readWholeTask: (principal, given) =>
+      isAway ? Promise.reject(new Error('PostgreSQL is away')) : store.readWholeTask(principal, given),
     positionCheckMs: 20,
   })
   const client = new Client().attach(hub, id)
@@ -110,7 +137,10 @@ t.test('a whole task that cannot be read is read at the next check', async (t) =
 t.test('large results are dropped from memory in order of their last use', async (t) => {
   const dropped: number[] = []
   const frames = createHeldFrames(1_000)
-  const made = [400, 400, 400, 2_000, 100].map((bytes, version) => ({ ...toFrame({ type: 'resumed', taskId: idOf(0), status: 'PENDING', version }), bytes }))
+  const made = [400, 400, 400, 2_000, 100].map((bytes, version) => ({
+    ...toFrame({ type: 'resumed', taskId: idOf(0), status: 'PENDING', version }),
+    bytes,
+  }))
   const hold = (index: number) => {
     const frame = made[index]
     if (frame) frames.hold(frame, () => dropped.push(index))

@@ -32,7 +32,10 @@ class Store {
 
   listOf({ filter, limit, before }: ListQuery): TaskSummary[] {
     const compare = compareRows(filter)
-    const fitting = [...this.tasks.values()].map(({ task }) => task).filter((task) => fits(filter, task)).sort(compare)
+    const fitting = [...this.tasks.values()]
+      .map(({ task }) => task)
+      .filter((task) => fits(filter, task))
+      .sort(compare)
     return fitting.filter((task) => before === undefined || task.id < before.id).slice(0, limit)
   }
 
@@ -40,10 +43,17 @@ class Store {
     find: (filter, { limit, position }) =>
       this.#read(() => {
         const rows = this.listOf({ filter, limit, before: position })
-        const found = rows.map((task) => ({ id: task.id, createdAt: task.createdAt, status: task.status, version: task.version, stamp: this.tasks.get(task.id)?.stamp ?? '' }))
+        const found = rows.map((task) => ({
+          id: task.id,
+          createdAt: task.createdAt,
+          status: task.status,
+          version: task.version,
+          stamp: this.tasks.get(task.id)?.stamp ?? '',
+        }))
         return { found, next: found.length === limit ? (found.at(-1) ?? null) : null }
       }),
-    readRows: (filter, ids) => this.#read(() => ids.flatMap((id) => this.tasks.get(id) ?? []).filter(({ task }) => fits(filter, task))),
+    readRows: (filter, ids) =>
+      this.#read(() => ids.flatMap((id) => this.tasks.get(id) ?? []).filter(({ task }) => fits(filter, task))),
     count: () => this.#read(() => ({ byStatus: {}, more: [] })),
   }
 
@@ -59,15 +69,44 @@ class Store {
 }
 
 function fits({ status, type, tag }: TaskFilter, task: TaskSummary): boolean {
-  return (status === undefined || status === task.status) && (type === undefined || type === task.type) && (tag === undefined || task.tags.includes(tag))
+  return (
+    (status === undefined || status === task.status) &&
+    (type === undefined || type === task.type) &&
+    (tag === undefined || task.tags.includes(tag))
+  )
 }
 
 function newTask(number: number): TaskSummary {
   const id = `019aa3f2-7c1e-7b3a-9a55-${String(number).padStart(12, '0')}`
   return {
-    ...{ id, title: `task ${number}`, type: number % 3 === 0 ? 'rare' : 'common', status: 'PENDING', version: 1, attempt: 0, maxAttempts: 1, queue: 'default' },
-    ...{ priority: 0, tags: number % 2 === 0 ? ['even'] : [], progress: null, failure: null, runAt: null, expiresAt: null, startedAt: null, finishedAt: null },
-    ...{ createdAt: new Date(1_790_000_000_000 + number).toISOString(), uniqueKey: null, parentId: null, batchId: null, callbackUrl: null, links: linksOf(id) },
+    ...{
+      id,
+      title: `task ${number}`,
+      type: number % 3 === 0 ? 'rare' : 'common',
+      status: 'PENDING',
+      version: 1,
+      attempt: 0,
+      maxAttempts: 1,
+      queue: 'default',
+    },
+    ...{
+      priority: 0,
+      tags: number % 2 === 0 ? ['even'] : [],
+      progress: null,
+      failure: null,
+      runAt: null,
+      expiresAt: null,
+      startedAt: null,
+      finishedAt: null,
+    },
+    ...{
+      createdAt: new Date(1_790_000_000_000 + number).toISOString(),
+      uniqueKey: null,
+      parentId: null,
+      batchId: null,
+      callbackUrl: null,
+      links: linksOf(id),
+    },
   }
 }
 
@@ -84,7 +123,8 @@ class Watcher implements ListSink {
   sendList(json: string): void {
     const message = JSON.parse(json) as ListStreamMessage
     if (this.isFull) throw new Error('sent to a full socket')
-    if (message.type === 'change' && message.revision !== this.revision + 1) throw new Error('a change does not follow the one before')
+    if (message.type === 'change' && message.revision !== this.revision + 1)
+      throw new Error('a change does not follow the one before')
     if (json.includes('"payload"') || json.includes('"result"')) throw new Error('a list carries what it must not')
     this.revision = message.revision
     if (message.type === 'list') {
@@ -106,16 +146,22 @@ class Watcher implements ListSink {
 function openWorld() {
   const store = new Store()
   const listeners = new Set<NoticeListener>()
-  const notices: Notices = { add: async (listener) => void listeners.add(listener), remove: (listener) => void listeners.delete(listener), isUp: () => true }
+  const notices: Notices = {
+    add: async (listener) => void listeners.add(listener),
+    remove: (listener) => void listeners.delete(listener),
+    isUp: () => true,
+  }
   const lists = startLists({ notices, readsFor: () => store.reader, encodeCursor: ({ id }) => id, log: NO_LOG })
   const tell = ({ id, version, status, type, queue, tags, batchId, parentId, createdAt }: TaskSummary) => {
-    for (const one of listeners) one.onNotices([{ taskId: id, version, status, facts: { type, queue, tags, batchId, parentId, createdAt } }])
+    for (const one of listeners)
+      one.onNotices([{ taskId: id, version, status, facts: { type, queue, tags, batchId, parentId, createdAt } }])
   }
   return { store, lists, tell, listeners }
 }
 
 async function until(isTrue: () => boolean, what: string): Promise<void> {
-  for (const endsAtMs = performance.now() + 30_000; !isTrue(); await sleep(10)) if (performance.now() > endsAtMs) throw new Error(`never: ${what}`)
+  for (const endsAtMs = performance.now() + 30_000; !isTrue(); await sleep(10))
+    if (performance.now() > endsAtMs) throw new Error(`never: ${what}`)
 }
 
 const QUERIES: ListQuery[] = [
@@ -133,7 +179,18 @@ interface Step {
 }
 const steps = fc.array(
   fc.record({
-    act: fc.constantFrom<Step['act'][]>('create', 'create', 'move', 'move', 'move', 'delete', 'join', 'fill', 'drain', 'wait'),
+    act: fc.constantFrom<Step['act'][]>(
+      'create',
+      'create',
+      'move',
+      'move',
+      'move',
+      'delete',
+      'join',
+      'fill',
+      'drain',
+      'wait',
+    ),
     which: fc.nat(1_000),
     notice: fc.constantFrom<Step['notice'][]>('told', 'told', 'told', 'lost', 'late', 'twice'),
   }),
@@ -183,7 +240,8 @@ t.test('every watcher ends with the stored state, whatever happens to the notice
           watcher.isFull = false
           stream.drained()
         }
-        const isRight = ({ watcher }: (typeof watchers)[number]) => JSON.stringify(watcher.held()) === JSON.stringify(store.listOf(watcher.query))
+        const isRight = ({ watcher }: (typeof watchers)[number]) =>
+          JSON.stringify(watcher.held()) === JSON.stringify(store.listOf(watcher.query))
         await until(() => watchers.every(isRight), 'all rows right')
       } finally {
         lists.stop()
@@ -193,7 +251,11 @@ t.test('every watcher ends with the stored state, whatever happens to the notice
     { numRuns: atDepth(8, 100), endOnFailure: true },
   )
   t.ok(closes.length > 0)
-  t.same(closes.filter((close) => !/^1012 retryAfterMs=[123]\d{3}$/.test(close)), [], 'every stream was told at the end of its story to come back, after a second at the earliest')
+  t.same(
+    closes.filter((close) => !/^1012 retryAfterMs=[123]\d{3}$/.test(close)),
+    [],
+    'every stream was told at the end of its story to come back, after a second at the earliest',
+  )
 })
 
 t.test('a client that stopped reading receives the whole list once it reads, however much has changed', async (t) => {
@@ -244,5 +306,9 @@ t.test('the numbers of rooms and rows are limited', async (t) => {
     ;(await lists.open(DEFAULT_PRINCIPAL, query)).follow(new Watcher(query))
   }
   await t.rejects(lists.open(DEFAULT_PRINCIPAL, { filter: {}, limit: 1 }), /lists with 20000 rows/)
-  t.equal((await lists.open(DEFAULT_PRINCIPAL, { filter: { tag: '3' }, limit: 1_000 })).name, 'list-4', 'one that is watched has room for more')
+  t.equal(
+    (await lists.open(DEFAULT_PRINCIPAL, { filter: { tag: '3' }, limit: 1_000 })).name,
+    'list-4',
+    'one that is watched has room for more',
+  )
 })

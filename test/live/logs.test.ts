@@ -8,7 +8,10 @@ function makeLine(seq: number, version: number): LogMessage {
   return { type: 'log', taskId: ID, status: 'PROCESSING', version, line }
 }
 
-const told = (client: Client) => client.messages.map((message) => (message.type === 'log' ? `line ${message.line.seq}` : `${message.type} ${message.version}`))
+const told = (client: Client) =>
+  client.messages.map((message) =>
+    message.type === 'log' ? `line ${message.line.seq}` : `${message.type} ${message.version}`,
+  )
 
 t.test('stored lines come first, then live ones, each once, and only on request', async (t) => {
   const { store, bus, hub } = await openWorld(t)
@@ -53,7 +56,8 @@ t.test('while lines cannot be read the stream waits, and continues when they can
   let isAway = true
   const { store, hub } = await openWorld(t, {
     positionCheckMs: 10,
-    readLatestLogs: async (principal, id, limit) => (isAway ? Promise.reject(new Error('away')) : store.readLatestLogs(principal, id, limit)),
+    readLatestLogs: async (principal, id, limit) =>
+      isAway ? Promise.reject(new Error('away')) : store.readLatestLogs(principal, id, limit),
   })
   store.create(ID)
   store.commit(ID, 'PROCESSING')

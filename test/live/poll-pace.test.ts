@@ -4,7 +4,10 @@ import { MAX_PAUSE_MS, PollPace } from '../../src/live/poll-pace.js'
 
 t.test('quick polls follow each other at the minimum pause', async (t) => {
   const pace = new PollPace()
-  t.same([2, 3, 50].map((tookMs) => pace.pauseAfter(tookMs, 1_000)), [1_000, 1_000, 1_000])
+  t.same(
+    [2, 3, 50].map((tookMs) => pace.pauseAfter(tookMs, 1_000)),
+    [1_000, 1_000, 1_000],
+  )
 })
 
 t.test('slow polls take a twentieth of the time', async (t) => {
@@ -23,5 +26,6 @@ t.test('one poll that waited for a lock does not lengthen the pause', async (t) 
 
 t.test('no sequence of durations makes a pause longer than the limit', async (t) => {
   const pace = new PollPace()
-  for (const tookMs of [1, 7_000, 7_000, 60_000, 3_600_000, 3_600_000]) t.ok(pace.pauseAfter(tookMs, 1_000) <= MAX_PAUSE_MS)
+  for (const tookMs of [1, 7_000, 7_000, 60_000, 3_600_000, 3_600_000])
+    t.ok(pace.pauseAfter(tookMs, 1_000) <= MAX_PAUSE_MS)
 })

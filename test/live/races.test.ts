@@ -36,7 +36,10 @@ const Anything = fc.oneof(
   step('fill', 'drain', 'reconnect', 'leave'),
 )
 const Mishap = step('double', 'hint', 'lose', 'fail', 'gap')
-const WORLDS = { hostile: fc.oneof({ weight: 3, arbitrary: Anything }, { weight: 1, arbitrary: Mishap }), kind: Anything }
+const WORLDS = {
+  hostile: fc.oneof({ weight: 3, arbitrary: Anything }, { weight: 1, arbitrary: Mishap }),
+  kind: Anything,
+}
 
 interface Step {
   do: string
@@ -77,7 +80,11 @@ class Watcher {
   /** A watcher that was told that the task has ended knows the outcome. */
   assertWhole({ version, status, title }: Task): void {
     const { task } = this
-    if (this.client.closed?.code !== 1000 || (task?.version === version && task.status === status && task.title === title)) return
+    if (
+      this.client.closed?.code !== 1000 ||
+      (task?.version === version && task.status === status && task.title === title)
+    )
+      return
     throw new Error(`closed at ${task?.version} of ${version}, as "${task?.title}"`)
   }
 
@@ -88,12 +95,16 @@ class Watcher {
       const { task, outcome } = fold(before, message)
       if (this.isResuming && message.type !== 'resumed') throw new Error(`${message.type} instead of resumed`)
       this.isResuming = false
-      if (message.type === 'snapshot' && message.reset) throw new Error(`reset at ${message.version}, at ${before?.version}`)
+      if (message.type === 'snapshot' && message.reset)
+        throw new Error(`reset at ${message.version}, at ${before?.version}`)
       // Another process may not know the latest progress yet; its time says that it is older.
       if (message.type === 'progress' && outcome === 'stale' && message.version === before?.version) continue
-      if (outcome !== 'applied') throw new Error(`${message.type} ${message.version} is ${outcome} at ${before?.version}`)
-      if (message.type === 'resumed' && message.status !== before?.status) throw new Error('resumed with another status')
-      if (message.type === 'transition' && this.seen.has(message.version)) throw new Error(`${message.version} came twice`)
+      if (outcome !== 'applied')
+        throw new Error(`${message.type} ${message.version} is ${outcome} at ${before?.version}`)
+      if (message.type === 'resumed' && message.status !== before?.status)
+        throw new Error('resumed with another status')
+      if (message.type === 'transition' && this.seen.has(message.version))
+        throw new Error(`${message.version} came twice`)
       if (message.type === 'transition') this.seen.add(message.version)
       this.task = task
     }
@@ -139,7 +150,8 @@ class Schedule {
     return startHub({
       readTasks: (principal, ids) => this.ask(() => readTasks(principal, ids)),
       readWholeTask: (principal, id) => this.ask(() => readWholeTask(principal, id)),
-      readTransitionMessages: (principal, id, since, limit) => this.ask(() => readTransitionMessages(principal, id, since, limit)),
+      readTransitionMessages: (principal, id, since, limit) =>
+        this.ask(() => readTransitionMessages(principal, id, since, limit)),
       readLatestLogs,
       readVersions: (ids) => this.ask(() => readVersions(ids)),
       events: bus,
@@ -236,7 +248,8 @@ class Schedule {
       for (const { client } of this.watchers) client.drain()
     }
     const waiting = this.watchers.filter((watcher) => !watcher.isDone)
-    if (waiting.length > 0) throw new Error(`still waiting: ${JSON.stringify(waiting.map(({ client }) => client.story))}`)
+    if (waiting.length > 0)
+      throw new Error(`still waiting: ${JSON.stringify(waiting.map(({ client }) => client.story))}`)
   }
 
   private isOver(): boolean {
@@ -252,7 +265,9 @@ t.setTimeout(Math.max(900_000, numRuns * 10))
 for (const world of ['hostile', 'kind'] as const) {
   t.test(`in a ${world} world each watcher is told each version once, in order, up to the end`, async (t) => {
     const steps = fc.array(WORLDS[world], { maxLength: 150, size: 'max' })
-    const property = fc.asyncProperty(fc.constantFrom(...LIVES), steps, (life, taken) => new Schedule(life, world).run(taken))
+    const property = fc.asyncProperty(fc.constantFrom(...LIVES), steps, (life, taken) =>
+      new Schedule(life, world).run(taken),
+    )
     const details = await fc.check(property, { numRuns, endOnFailure })
     t.notOk(details.failed, fc.defaultReportMessage(details) ?? 'no schedule breaks it')
     t.equal(details.numRuns, numRuns)

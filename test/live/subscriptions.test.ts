@@ -19,7 +19,20 @@ t.test('a subscription that ended while its tasks were read follows nothing, eve
       },
     },
     lists: {
-      find: () => new Promise((resolve) => reads.push((ids) => resolve(ids.map((id) => ({ id, status: 'PENDING' as const, version: 1, stamp: '1', createdAt: '2026-11-20T21:22:23.456Z' }))))),
+      find: () =>
+        new Promise((resolve) =>
+          reads.push((ids) =>
+            resolve(
+              ids.map((id) => ({
+                id,
+                status: 'PENDING' as const,
+                version: 1,
+                stamp: '1',
+                createdAt: '2026-11-20T21:22:23.456Z',
+              })),
+            ),
+          ),
+        ),
       watchFits: async () => ({ stop() {} }),
       open: async () => {
         throw new Error('no list here')
@@ -37,5 +50,8 @@ t.test('a subscription that ended while its tasks were read follows nothing, eve
   reads[1]?.(['two'])
   await Promise.all([first, second])
   t.same(followed, ['two'])
-  t.same(answers.map(({ type }) => type), ['unsubscribed', 'subscribed'])
+  t.same(
+    answers.map(({ type }) => type),
+    ['unsubscribed', 'subscribed'],
+  )
 })

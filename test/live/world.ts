@@ -27,9 +27,27 @@ export class Store {
   create(id: TaskId, tenant = DEFAULT_TENANT): Task {
     this.#tenants.set(id, tenant)
     const task: Task = {
-      ...{ id, title: 'a task', type: 'demo.sleep', status: 'PENDING', version: 1, attempt: 0, maxAttempts: 1, queue: 'default' },
+      ...{
+        id,
+        title: 'a task',
+        type: 'demo.sleep',
+        status: 'PENDING',
+        version: 1,
+        attempt: 0,
+        maxAttempts: 1,
+        queue: 'default',
+      },
       ...{ expiresAt: null, uniqueKey: null, parentId: null, batchId: null, callbackUrl: null },
-      ...{ priority: 0, tags: [], payload: {}, progress: null, result: null, failure: null, runAt: null, createdAt: this.now() },
+      ...{
+        priority: 0,
+        tags: [],
+        payload: {},
+        progress: null,
+        result: null,
+        failure: null,
+        runAt: null,
+        createdAt: this.now(),
+      },
       ...{ startedAt: null, finishedAt: null, links: linksOf(id) },
     }
     const { createdAt: at } = task
@@ -46,7 +64,15 @@ export class Store {
     const attempt = status === 'PROCESSING' ? task.attempt + 1 : task.attempt
     const head = { type: 'transition', taskId: id, status, version: task.version + 1 } as const
     const edit = { edited: ['title' as const], changes: { title: `edit ${head.version}` } }
-    const message = { ...head, from: task.status, attempt, at: this.now(), reason: null, ...(status === task.status && edit), ...extra }
+    const message = {
+      ...head,
+      from: task.status,
+      attempt,
+      at: this.now(),
+      reason: null,
+      ...(status === task.status && edit),
+      ...extra,
+    }
     this.history.get(id)?.push(message)
     this.tasks.set(id, fold(task, message).task)
     return message
@@ -66,17 +92,22 @@ export class Store {
     return task
   }
 
-  readTasks = async (principal: Principal, ids: TaskId[]) => ids.flatMap((id) => (this.#isOf(principal, id) ? (this.tasks.get(id) ?? []) : []))
+  readTasks = async (principal: Principal, ids: TaskId[]) =>
+    ids.flatMap((id) => (this.#isOf(principal, id) ? (this.tasks.get(id) ?? []) : []))
   readWholeTask = async (principal: Principal, id: TaskId) => (await this.readTasks(principal, [id]))[0]
-  readVersions = async (ids: TaskId[]) => ids.flatMap((id) => this.tasks.get(id) ?? []).map(({ id, version }) => ({ id, tenant: this.tenantOf(id), version }))
+  readVersions = async (ids: TaskId[]) =>
+    ids.flatMap((id) => this.tasks.get(id) ?? []).map(({ id, version }) => ({ id, tenant: this.tenantOf(id), version }))
   /** A value that a later edit has replaced is no longer known. */
   readTransitionMessages = async (principal: Principal, id: TaskId, since: number, limit: number) => {
     const history = this.#isOf(principal, id) ? (this.history.get(id) ?? []) : []
     const lastEdit = history.findLast(({ edited }) => edited)
-    return history.slice(since, since + limit).map((message) => (message.edited && message !== lastEdit ? { ...message, changes: {} } : message))
+    return history
+      .slice(since, since + limit)
+      .map((message) => (message.edited && message !== lastEdit ? { ...message, changes: {} } : message))
   }
 
-  readLatestLogs = async (principal: Principal, id: TaskId, limit: number) => (this.#isOf(principal, id) ? (this.lines.get(id) ?? []) : []).slice(-limit)
+  readLatestLogs = async (principal: Principal, id: TaskId, limit: number) =>
+    (this.#isOf(principal, id) ? (this.lines.get(id) ?? []) : []).slice(-limit)
 
   tenantOf(id: TaskId): string {
     return this.#tenants.get(id) ?? DEFAULT_TENANT
@@ -147,7 +178,8 @@ export class Client implements Sink {
 
   send(frame: string): void {
     if (this.closed) throw new Error(`sent after close: ${frame}`)
-    if (this.buffered >= LOW_WATER_BYTES && this.buffered + frame.length > MAX_BUFFERED_BYTES) throw new Error('sent to a full socket')
+    if (this.buffered >= LOW_WATER_BYTES && this.buffered + frame.length > MAX_BUFFERED_BYTES)
+      throw new Error('sent to a full socket')
     this.messages.push(JSON.parse(frame) as StreamMessage)
   }
 

@@ -20,29 +20,48 @@ t.test('a result has the type that the definition declares', async (t) => {
   await t.rejects(client.run('demo.sleep', { steps: 1, stepMs: 1, failAt: 1 }), TaskEndedError)
 })
 
-t.test('progress has the data that the definition declares; invalid data is dropped, and the log says so', async (t) => {
-  const seen: string[] = []
-  const { id } = await client.create('test.stages', {})
-  await client.run('test.stages', {}, {}, {
-    onProgress({ done, data }) {
-      const stage: string | undefined = data?.stage
-      if (stage !== undefined) seen.push(`${done} ${stage}`)
-    },
-  })
-  t.same(seen, ['3 three'])
-  await client.run('demo.sleep', { steps: 1, stepMs: 1 }, {}, {
-    onProgress({ data }) {
-      // @ts-expect-error this type has no data
-      t.equal(data?.stage, undefined)
-    },
-  })
-  const task = (await (await fetch(`${address}/api/tasks/${id}?wait=20`)).json()) as Task
-  t.match(task, { status: 'COMPLETED', progress: { done: 3, data: { stage: 'three' } } })
-  const { items } = (await (await fetch(`${address}/api/tasks/${id}/logs`)).json()) as { items: { text: string }[] }
-  t.match(items.map(({ text }) => text), [/^the data of a progress report is left out: \/stage must be/], 'once')
-  const { components } = (await (await fetch(`${address}/openapi.json`)).json()) as { components: { schemas: object } }
-  t.match(components.schemas, { 'test.stages.progress': { properties: { stage: { type: 'string' } } } })
-})
+t.test(
+  'progress has the data that the definition declares; invalid data is dropped, and the log says so',
+  async (t) => {
+    const seen: string[] = []
+    const { id } = await client.create('test.stages', {})
+    await client.run(
+      'test.stages',
+      {},
+      {},
+      {
+        onProgress({ done, data }) {
+          const stage: string | undefined = data?.stage
+          if (stage !== undefined) seen.push(`${done} ${stage}`)
+        },
+      },
+    )
+    t.same(seen, ['3 three'])
+    await client.run(
+      'demo.sleep',
+      { steps: 1, stepMs: 1 },
+      {},
+      {
+        onProgress({ data }) {
+          // @ts-expect-error this type has no data
+          t.equal(data?.stage, undefined)
+        },
+      },
+    )
+    const task = (await (await fetch(`${address}/api/tasks/${id}?wait=20`)).json()) as Task
+    t.match(task, { status: 'COMPLETED', progress: { done: 3, data: { stage: 'three' } } })
+    const { items } = (await (await fetch(`${address}/api/tasks/${id}/logs`)).json()) as { items: { text: string }[] }
+    t.match(
+      items.map(({ text }) => text),
+      [/^the data of a progress report is left out: \/stage must be/],
+      'once',
+    )
+    const { components } = (await (await fetch(`${address}/openapi.json`)).json()) as {
+      components: { schemas: object }
+    }
+    t.match(components.schemas, { 'test.stages.progress': { properties: { stage: { type: 'string' } } } })
+  },
+)
 
 t.test('invalid payloads are refused by the compiler and by the server', async (t) => {
   // @ts-expect-error there is no such type

@@ -28,7 +28,8 @@ async function open(t: Parameters<typeof startProxy>[0]) {
   const connections: (Connection & { ageMs: number })[] = []
   const options: WatchOptions = {
     ...{ baseUrl: `http://127.0.0.1:${proxy.port}`, WebSocket, silenceMs: SILENCE_MS, minDelayMs: 1, maxDelayMs: 20 },
-    onConnection: (connection) => connections.push({ ...connection, ageMs: Date.now() - (connection.heardAt ?? Date.now()) }),
+    onConnection: (connection) =>
+      connections.push({ ...connection, ageMs: Date.now() - (connection.heardAt ?? Date.now()) }),
   }
   return { proxy, connections, options }
 }
@@ -43,13 +44,21 @@ t.test('a watch over a dead connection reports the silence, reconnects, and miss
     const { proxy, connections, options } = await open(t)
     const task = await createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })
     const versions: number[] = []
-    const watch = watchTask(task.id, { ...options, transports: [way], onChange: ({ task }) => versions.push(task.version) })
+    const watch = watchTask(task.id, {
+      ...options,
+      transports: [way],
+      onChange: ({ task }) => versions.push(task.version),
+    })
     t.teardown(() => watch.close())
     await until(() => watch.task !== undefined && watch.connection.state === 'live')
     proxy.blackhole()
     await start(task)
     t.match(await watch.finished, { status: 'COMPLETED', version: 5 }, way)
-    t.same(versions.filter((version, index) => version !== versions[index - 1]), [1, 2, 3, 4, 5], way)
+    t.same(
+      versions.filter((version, index) => version !== versions[index - 1]),
+      [1, 2, 3, 4, 5],
+      way,
+    )
     const told = connections.find(({ state }) => state === 'reconnecting')
     t.match(told?.text, /^No data for \d+ s\. Reconnecting…$/, way)
     t.ok((told?.ageMs ?? 0) > SILENCE_MS - 100, 'what is shown is as old as the last sign')
@@ -66,7 +75,11 @@ t.test('an idle connection stays open', async (t) => {
     const { count } = proxy
     const { heardAt = 0 } = watch.connection
     await until(() => (watch.connection.heardAt ?? 0) > heardAt + 2 * SILENCE_MS)
-    t.same(connections.map(({ state }) => state), ['live'], way)
+    t.same(
+      connections.map(({ state }) => state),
+      ['live'],
+      way,
+    )
     // Long polling sends a new request each time, over a kept-alive connection.
     if (way !== 'poll') t.equal(proxy.count, count, way)
   })
@@ -90,7 +103,9 @@ t.test('an unanswered connection attempt is given up in time', async (t) => {
 
 t.test('a watch of many tasks over a dead connection reconnects, and misses nothing', async (t) => {
   const { proxy, connections, options } = await open(t)
-  const tasks = await Promise.all([0, 1, 2].map(() => createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })))
+  const tasks = await Promise.all(
+    [0, 1, 2].map(() => createTask({ delayMs: HOUR_MS, payload: { steps: 0 } }, { baseUrl: address })),
+  )
   const ids = tasks.map(({ id }) => id)
   const versions = new Map<string, number[]>(ids.map((id) => [id, []]))
   const watch = watchTasks({ ids }, { ...options, onChange: ({ task }) => versions.get(task.id)?.push(task.version) })
@@ -99,8 +114,15 @@ t.test('a watch of many tasks over a dead connection reconnects, and misses noth
   proxy.blackhole()
   await Promise.all(tasks.map(start))
   await until(() => ids.every((id) => watch.tasks.get(id)?.status === 'COMPLETED'))
-  for (const told of versions.values()) t.same(told.filter((version, index) => version !== told[index - 1]), [1, 2, 3, 4, 5])
-  t.match(connections.map(({ state, text }) => [state, text])[1], ['reconnecting', /^No data for \d+ s\. Reconnecting…$/])
+  for (const told of versions.values())
+    t.same(
+      told.filter((version, index) => version !== told[index - 1]),
+      [1, 2, 3, 4, 5],
+    )
+  t.match(connections.map(({ state, text }) => [state, text])[1], [
+    'reconnecting',
+    /^No data for \d+ s\. Reconnecting…$/,
+  ])
 })
 
 /** A connection in memory: the test sends the messages of the server. */
@@ -124,7 +146,14 @@ class FakeSocket {
 async function openFake(t: { teardown(action: () => void): void }, silenceMs: number) {
   FakeSocket.opened = []
   const task = await createTask({ delayMs: HOUR_MS }, { baseUrl: address })
-  const watch = watchTask(task.id, { baseUrl: address, WebSocket: FakeSocket, transports: ['websocket'], silenceMs, minDelayMs: 1, maxDelayMs: 1 })
+  const watch = watchTask(task.id, {
+    baseUrl: address,
+    WebSocket: FakeSocket,
+    transports: ['websocket'],
+    silenceMs,
+    minDelayMs: 1,
+    maxDelayMs: 1,
+  })
   t.teardown(() => watch.close())
   const beat = { type: 'heartbeat', taskId: task.id, status: task.status, version: 1 }
   const [socket] = FakeSocket.opened

@@ -38,7 +38,11 @@ export function makeTask(fields: Partial<Task> = {}): Task {
   }
 }
 
-export function transition(version: number, status: Status, fields: Partial<TransitionMessage> = {}): TransitionMessage {
+export function transition(
+  version: number,
+  status: Status,
+  fields: Partial<TransitionMessage> = {},
+): TransitionMessage {
   const head = { type: 'transition', taskId: TASK_ID, status, version } as const
   return { ...head, from: null, attempt: 1, at: at(version), reason: null, ...fields }
 }
@@ -111,8 +115,18 @@ function happen(task: Task, choice: number): TransitionMessage | ProgressMessage
 
 function edit(task: Task, choice: number): TransitionMessage {
   const version = task.version + 1
-  const changes = { title: `edit ${version}`, ...(choice % 2 === 0 && { payload: { choice } }), ...(choice % 3 === 0 && { tags: [`${choice}`] }) }
-  return transition(version, task.status, { from: task.status, attempt: task.attempt, edited: Object.keys(changes) as EditedField[], changes, ...(task.runAt && { runAt: task.runAt }) })
+  const changes = {
+    title: `edit ${version}`,
+    ...(choice % 2 === 0 && { payload: { choice } }),
+    ...(choice % 3 === 0 && { tags: [`${choice}`] }),
+  }
+  return transition(version, task.status, {
+    from: task.status,
+    attempt: task.attempt,
+    edited: Object.keys(changes) as EditedField[],
+    changes,
+    ...(task.runAt && { runAt: task.runAt }),
+  })
 }
 
 function moveTo(task: Task, status: Status): TransitionMessage {
@@ -129,7 +143,12 @@ function moveTo(task: Task, status: Status): TransitionMessage {
 
 function pathToEnd(task: Task): TransitionMessage[] {
   if (isFinal(task.status)) return []
-  const towards: Partial<Record<Status, Status>> = { WAITING: 'PENDING', SCHEDULED: 'PENDING', PENDING: 'PROCESSING', RETRYING: 'PROCESSING' }
+  const towards: Partial<Record<Status, Status>> = {
+    WAITING: 'PENDING',
+    SCHEDULED: 'PENDING',
+    PENDING: 'PROCESSING',
+    RETRYING: 'PROCESSING',
+  }
   const message = moveTo(task, towards[task.status] ?? 'COMPLETED')
   return [message, ...pathToEnd(fold(task, message).task)]
 }

@@ -22,7 +22,12 @@ const fast = { baseUrl: `http://127.0.0.1:${proxy.port}`, WebSocket: CountedSock
 
 async function until(watch: ListWatch, isTrue: (view: NonNullable<ListWatch['view']>) => boolean): Promise<void> {
   if (watch.view !== undefined && isTrue(watch.view)) return
-  for (let changes = watch[Symbol.asyncIterator](), next = await changes.next(); !next.done; next = await changes.next()) if (isTrue(next.value.view)) return
+  for (
+    let changes = watch[Symbol.asyncIterator](), next = await changes.next();
+    !next.done;
+    next = await changes.next()
+  )
+    if (isTrue(next.value.view)) return
   throw new Error('the watch has ended')
 }
 
@@ -35,12 +40,17 @@ for (const transport of ['websocket', 'events'] as const) {
     const list = live.watchList({ filter: { tag }, limit: 20 })
     await until(list, () => true)
     const tasks = await Promise.all(
-      Array.from({ length: 10 }, () => createTask({ tags: [tag], payload: { steps: 4, stepMs: 100 }, delayMs: 500 }, { baseUrl: address })),
+      Array.from({ length: 10 }, () =>
+        createTask({ tags: [tag], payload: { steps: 4, stepMs: 100 }, delayMs: 500 }, { baseUrl: address }),
+      ),
     )
     const [first] = tasks
     const versions: number[] = []
     // With a version to continue after: without one, the watch begins with the state at the first connection that lasts.
-    const watch = live.watchTask(first?.id ?? '', { task: first, onChange: ({ task, message }) => void (message.type !== 'progress' && versions.push(task.version)) })
+    const watch = live.watchTask(first?.id ?? '', {
+      task: first,
+      onChange: ({ task, message }) => void (message.type !== 'progress' && versions.push(task.version)),
+    })
     await until(list, ({ items }) => items.length === 10)
     t.ok(opened <= 1, 'one socket for both')
     const cutting = setInterval(() => proxy.cut(), 200)
@@ -93,7 +103,10 @@ t.test('where WebSockets are blocked the list is sent over server-sent events', 
     blocking.closeAllConnections()
     blocking.close()
   })
-  const list = watchList({ filter: { tag: 'blocked' } }, { ...fast, baseUrl: `http://127.0.0.1:${(blocking.address() as AddressInfo).port}` })
+  const list = watchList(
+    { filter: { tag: 'blocked' } },
+    { ...fast, baseUrl: `http://127.0.0.1:${(blocking.address() as AddressInfo).port}` },
+  )
   t.teardown(() => list.close())
   await until(list, ({ items }) => items.length === 0)
   await createTask({ tags: ['blocked'], delayMs: 3_600_000 }, { baseUrl: address })

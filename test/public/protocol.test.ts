@@ -8,19 +8,30 @@ import * as protocol from '../../public/protocol.js'
 
 const EMIT: ts.CompilerOptions = {
   ...{ allowJs: true, checkJs: true, strict: true, declaration: true, emitDeclarationOnly: true, types: [] },
-  ...{ target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext },
+  ...{
+    target: ts.ScriptTarget.ES2023,
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+  },
 }
 /** What the program of the page consists of. */
-const files = readdirSync('public', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js') && file !== 'protocol.js')
+const files = readdirSync('public', { recursive: true, encoding: 'utf8' }).filter(
+  (file) => file.endsWith('.js') && file !== 'protocol.js',
+)
 /** Without what is said about the code. */
 const codeOf = (file: string) => readFileSync(join('public', file), 'utf8').replace(/\/\*[^]*?\*\/|\/\/.*$/gm, '')
-const findIn = (pattern: RegExp) => files.flatMap((file) => (codeOf(file).match(pattern) ?? []).map((found) => `${file}: ${found}`))
+const findIn = (pattern: RegExp) =>
+  files.flatMap((file) => (codeOf(file).match(pattern) ?? []).map((found) => `${file}: ${found}`))
 
 t.test('the types of protocol.js are those that the compiler makes of it', async (t) => {
   const outDir = mkdtempSync(join(tmpdir(), 'taskwire-types-'))
   const emitted = ts.createProgram(['public/protocol.js'], { ...EMIT, outDir }).emit()
   t.same(emitted.diagnostics, [])
-  t.equal(readFileSync('public/protocol.d.ts', 'utf8'), readFileSync(join(outDir, 'protocol.d.ts'), 'utf8'), 'npm run types:protocol writes them')
+  t.equal(
+    readFileSync('public/protocol.d.ts', 'utf8'),
+    readFileSync(join(outDir, 'protocol.d.ts'), 'utf8'),
+    'npm run types:protocol writes them',
+  )
 })
 
 t.test('no other file of the page or the client lists statuses or final ones', async (t) => {
@@ -28,9 +39,23 @@ t.test('no other file of the page or the client lists statuses or final ones', a
   t.same(findIn(new RegExp(`${name},\\s*${name}`, 'g')), [])
 })
 
-t.test('no other file of the page or the client has close codes, codes of refusals or a limit of the protocol', async (t) => {
-  t.same(findIn(/(?<![\w.#'])(?:1000|10[01]\d|4[05]\d\d)(?!\w)/g), [], 'close codes; a thousand is written 1_000')
-  t.same(findIn(new RegExp(`'(?:${protocol.REFUSALS.filter((code) => code !== 'invalid_request').join('|')})'`, 'g')), [])
-  const limits = ['MAX_LIST_ROWS', 'MAX_SELECTED_IDS', 'MAX_IDS_IN_URL', 'MAX_SILENCE_MS', 'HEARTBEAT_MS', 'MAX_IDS', 'MAX_ROWS']
-  t.same(findIn(new RegExp(`\\b(?:const|let) (?:${limits.join('|')})\\b`, 'g')), [], 'they are imported')
-})
+t.test(
+  'no other file of the page or the client has close codes, codes of refusals or a limit of the protocol',
+  async (t) => {
+    t.same(findIn(/(?<![\w.#'])(?:1000|10[01]\d|4[05]\d\d)(?!\w)/g), [], 'close codes; a thousand is written 1_000')
+    t.same(
+      findIn(new RegExp(`'(?:${protocol.REFUSALS.filter((code) => code !== 'invalid_request').join('|')})'`, 'g')),
+      [],
+    )
+    const limits = [
+      'MAX_LIST_ROWS',
+      'MAX_SELECTED_IDS',
+      'MAX_IDS_IN_URL',
+      'MAX_SILENCE_MS',
+      'HEARTBEAT_MS',
+      'MAX_IDS',
+      'MAX_ROWS',
+    ]
+    t.same(findIn(new RegExp(`\\b(?:const|let) (?:${limits.join('|')})\\b`, 'g')), [], 'they are imported')
+  },
+)

@@ -25,7 +25,10 @@ async function failureOf(answer: Answer, options: CreateOptions = {}): Promise<u
   )
 }
 
-const html = (status: number): Answer => (response) => response.writeHead(status, { 'content-type': 'text/html' }).end('<html><body><h1>nginx</h1></body></html>')
+const html =
+  (status: number): Answer =>
+  (response) =>
+    response.writeHead(status, { 'content-type': 'text/html' }).end('<html><body><h1>nginx</h1></body></html>')
 
 t.test('an answer of a proxy is explained, with what to do', async (t) => {
   for (const [status, message] of [
@@ -43,7 +46,12 @@ t.test('an answer of a proxy is explained, with what to do', async (t) => {
     [504, 'The server did not answer its proxy in time (504)'],
     [520, 'The server, or a proxy in front of it, failed (520)'],
   ] as const) {
-    for (const answer of [html(status), (response: ServerResponse) => response.writeHead(status).end(), (response: ServerResponse) => response.writeHead(status, { 'content-type': 'application/json' }).end('{"message":"no route"}')]) {
+    for (const answer of [
+      html(status),
+      (response: ServerResponse) => response.writeHead(status).end(),
+      (response: ServerResponse) =>
+        response.writeHead(status, { 'content-type': 'application/json' }).end('{"message":"no route"}'),
+    ]) {
       const error = await failureOf(answer)
       if (!(error instanceof ProblemError)) return t.fail(`${status}: ${String(error)}`)
       t.equal(error.message, message)
@@ -75,7 +83,12 @@ t.test('a missing answer is classified, and keeps its cause', async (t) => {
   server.closeAllConnections()
   await once(server, 'close')
   const unreachable = await createTask({}, { baseUrl }).catch((error: unknown) => error)
-  t.match(unreachable, { name: 'ConnectionError', code: 'unreachable', message: 'The server cannot be reached', cause: TypeError })
+  t.match(unreachable, {
+    name: 'ConnectionError',
+    code: 'unreachable',
+    message: 'The server cannot be reached',
+    cause: TypeError,
+  })
   t.ok(unreachable instanceof ConnectionError)
   t.match(await failureOf((response) => response.destroy()), { code: 'unreachable' })
   const cut: Answer = (response) => {
@@ -83,7 +96,10 @@ t.test('a missing answer is classified, and keeps its cause', async (t) => {
     response.write('{"id": "019a', () => response.destroy())
   }
   t.match(await failureOf(cut), { code: 'incomplete', message: 'The connection broke before the answer was complete' })
-  t.match(await failureOf(() => {}, { timeoutMs: 50 }), { code: 'timeout', message: 'The server has not answered for 1 s' })
+  t.match(await failureOf(() => {}, { timeoutMs: 50 }), {
+    code: 'timeout',
+    message: 'The server has not answered for 1 s',
+  })
   const trickle: Answer = (response) => response.writeHead(202).write('{"id":')
   t.match(await failureOf(trickle, { timeoutMs: 50 }), { code: 'timeout' }, 'also within the answer')
 })

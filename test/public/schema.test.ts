@@ -11,7 +11,9 @@ const definitions = createDefinitions({ httpRequestAllowPrivate: false, emailFro
 t.test('fields are described in rows, those of objects by dotted names', async (t) => {
   const schema = Type.Object({
     name: Type.String({ description: 'Whose it is.' }),
-    size: Type.Optional(Type.Object({ width: Type.Integer({ minimum: 1, maximum: 9, default: 3, description: 'In pixels.' }) })),
+    size: Type.Optional(
+      Type.Object({ width: Type.Integer({ minimum: 1, maximum: 9, default: 3, description: 'In pixels.' }) }),
+    ),
     kind: Type.Optional(Type.Union([Type.Literal('a'), Type.Literal('b'), Type.Null()])),
     tags: Type.Array(Type.String()),
     at: Type.Optional(Type.String({ format: 'date-time' })),

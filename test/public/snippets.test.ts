@@ -35,5 +35,8 @@ t.test('default values are omitted', async (t) => {
 
 t.test('the console snippet names the stream, encrypted if the page is', async (t) => {
   t.match(createSnippets(makeTask(), ORIGIN)[2]?.code, `new WebSocket('ws://localhost:3000/ws/tasks/${TASK_ID}')`)
-  t.match(createSnippets(makeTask(), 'https://tasks.example')[2]?.code, `new WebSocket('wss://tasks.example/ws/tasks/${TASK_ID}')`)
+  t.match(
+    createSnippets(makeTask(), 'https://tasks.example')[2]?.code,
+    `new WebSocket('wss://tasks.example/ws/tasks/${TASK_ID}')`,
+  )
 })

@@ -26,7 +26,10 @@ export interface StreamServer {
   upgradesAt: number[]
 }
 
-export async function startStreamServer(t: { teardown(action: () => unknown): void }, options: StreamServerOptions): Promise<StreamServer> {
+export async function startStreamServer(
+  t: { teardown(action: () => unknown): void },
+  options: StreamServerOptions,
+): Promise<StreamServer> {
   const upgradesAt: number[] = []
   const http = createServer((request, response) => {
     if (options.onRequest) options.onRequest(request, response)
@@ -42,7 +45,8 @@ export async function startStreamServer(t: { teardown(action: () => unknown): vo
     }
     sockets.handleUpgrade(request, connection, head, (socket) => {
       const since = new URL(request.url ?? '', 'http://test').searchParams.get('since')
-      const send = (...messages: StreamMessage[]): void => messages.map((message) => JSON.stringify(message)).forEach((text) => readFrame(text) && socket.send(text))
+      const send = (...messages: StreamMessage[]): void =>
+        messages.map((message) => JSON.stringify(message)).forEach((text) => readFrame(text) && socket.send(text))
       options.onStream({ socket, send }, since === null ? undefined : Number(since), streamCount++)
     })
   })

@@ -71,7 +71,13 @@ t.test('a transition sets the fields that follow from it and keeps the others', 
 
 t.test('an edit sets its values and keeps the rest, even if a later edit replaced them', async (t) => {
   const scheduled = makeTask({ status: 'SCHEDULED', version: 2, runAt: at(60), tags: ['a'] })
-  const moved = transition(3, 'SCHEDULED', { from: 'SCHEDULED', attempt: 0, edited: ['runAt', 'title'], changes: { runAt: at(8), title: 'sooner' }, runAt: at(8) })
+  const moved = transition(3, 'SCHEDULED', {
+    from: 'SCHEDULED',
+    attempt: 0,
+    edited: ['runAt', 'title'],
+    changes: { runAt: at(8), title: 'sooner' },
+    runAt: at(8),
+  })
   t.same(fold(scheduled, moved).task, { ...scheduled, version: 3, runAt: at(8), title: 'sooner' })
   const replaced = transition(3, 'SCHEDULED', { from: 'SCHEDULED', attempt: 0, edited: ['title'], changes: {} })
   t.same(fold(scheduled, replaced).task, { ...scheduled, version: 3 }, 'the start stays')
@@ -103,7 +109,8 @@ t.test('with refills a watcher reaches the state of the task, whatever is lost, 
         const folded = fold(task, message)
         if (folded.task && folded.task.version !== task?.version) versions.push(folded.task.version)
         const isSameVersion = folded.task?.version === task?.version
-        if (isSameVersion) assert.ok((folded.task?.progress?.at ?? '') >= (task?.progress?.at ?? ''), 'progress went back')
+        if (isSameVersion)
+          assert.ok((folded.task?.progress?.at ?? '') >= (task?.progress?.at ?? ''), 'progress went back')
         task = folded.task
         if (folded.outcome === 'gap') fill()
       }
@@ -116,7 +123,11 @@ t.test('with refills a watcher reaches the state of the task, whatever is lost, 
       fill()
 
       const [firstSeen = 0] = versions
-      assert.deepStrictEqual(versions, versions.map((_, index) => firstSeen + index), 'each version once, in order')
+      assert.deepStrictEqual(
+        versions,
+        versions.map((_, index) => firstSeen + index),
+        'each version once, in order',
+      )
       const end = endOf(history)
       // The last progress of a finished attempt is a hint that may be lost; everything else must be the same.
       const expected = end.status === 'PROCESSING' ? end : { ...end, progress: task?.progress }

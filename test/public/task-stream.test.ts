@@ -3,16 +3,37 @@ import { EventEmitter, once } from 'node:events'
 import fc from 'fast-check'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import { createTask, runTask, watchTask, WatchError, type Connection, type TaskWatch } from '../../public/task-stream.js'
+import {
+  createTask,
+  runTask,
+  watchTask,
+  WatchError,
+  type Connection,
+  type TaskWatch,
+} from '../../public/task-stream.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import { atDepth } from '../helpers/depth.js'
-import { anyEndedHistory, endOf, makeTask, progress, refill, snapshot, TASK_ID, transition, type History } from './histories.js'
+import {
+  anyEndedHistory,
+  endOf,
+  makeTask,
+  progress,
+  refill,
+  snapshot,
+  TASK_ID,
+  transition,
+  type History,
+} from './histories.js'
 import { startStreamServer, type TestStream } from './stream-server.js'
 
 const fast = { WebSocket, minDelayMs: 1, maxDelayMs: 4 }
 const history: History = {
   first: makeTask(),
-  messages: [transition(2, 'PROCESSING', { from: 'PENDING' }), progress(2, 0.5), transition(3, 'COMPLETED', { result: { pages: 3 } })],
+  messages: [
+    transition(2, 'PROCESSING', { from: 'PENDING' }),
+    progress(2, 0.5),
+    transition(3, 'COMPLETED', { result: { pages: 3 } }),
+  ],
 }
 
 /** Sends the messages of this stream and closes with 1000, as a healthy server does. */
@@ -49,7 +70,16 @@ t.test('a watch reports each change in order and ends with the final task', asyn
 t.test('whatever a server does to its connections, each version is reported once and in order', async (t) => {
   const anyFault = fc.record({
     sendCount: fc.nat({ max: 6 }),
-    trouble: fc.constantFrom('cut', 'restart', 'lost position', 'silent end', 'twice', 'skip', 'older snapshot', 'not JSON'),
+    trouble: fc.constantFrom(
+      'cut',
+      'restart',
+      'lost position',
+      'silent end',
+      'twice',
+      'skip',
+      'older snapshot',
+      'not JSON',
+    ),
   })
   let run: { history: History; faults: { sendCount: number; trouble: string }[] } | undefined
   const { baseUrl } = await startStreamServer(t, {
@@ -72,13 +102,21 @@ t.test('whatever a server does to its connections, each version is reported once
       const end = endOf(lived)
       assert.equal((await watch.finished).version, end.version)
       const firstSeen = versions[0] ?? 0
-      assert.deepEqual(versions, Array.from({ length: end.version - firstSeen + 1 }, (_, index) => firstSeen + index))
+      assert.deepEqual(
+        versions,
+        Array.from({ length: end.version - firstSeen + 1 }, (_, index) => firstSeen + index),
+      )
     }),
     { numRuns: atDepth(50, 500), timeout: 240_000 }, // a watch that does not end is reported with the faults that stopped it
   )
 })
 
-function misbehave({ socket, send }: TestStream, since: number | undefined, lived: History, fault: { sendCount: number; trouble: string }): void {
+function misbehave(
+  { socket, send }: TestStream,
+  since: number | undefined,
+  lived: History,
+  fault: { sendCount: number; trouble: string },
+): void {
   const all = since === undefined ? [snapshot(lived.first), ...lived.messages] : refill(lived, since)
   const some = all.slice(0, fault.sendCount)
   switch (fault.trouble) {
@@ -158,7 +196,10 @@ t.test('a restarting server decides when clients reconnect', async (t) => {
   const shown: Connection[] = []
   await watchTask(TASK_ID, { ...fast, baseUrl, onConnection: (connection) => shown.push(connection) }).finished
   t.ok(Number(upgradesAt[1]) - Number(upgradesAt[0]) >= 345)
-  t.same(shown.map(({ state }) => state), ['live', 'reconnecting', 'live', 'finished'])
+  t.same(
+    shown.map(({ state }) => state),
+    ['live', 'reconnecting', 'live', 'finished'],
+  )
   t.equal(shown[1]?.text, 'Reconnecting…')
   t.type(shown[1]?.retryAt, 'number')
 })
@@ -169,18 +210,29 @@ t.test('a close code from 4500 to 4999 stops the watch and says why', async (t) 
   const error = await watch.finished.catch((error: unknown) => error)
   t.match(error, new WatchError(4504, 'There is no such task'))
   t.same(watch.connection, { state: 'stopped', text: 'There is no such task' })
-  await t.rejects(async () => {
-    for await (const change of watch) t.fail(change.message.type)
-  }, { code: 4504 })
+  await t.rejects(
+    async () => {
+      for await (const change of watch) t.fail(change.message.type)
+    },
+    { code: 4504 },
+  )
   t.equal(upgradesAt.length, 1)
 })
 
 t.test('an upgrade refused because there is no such task stops the watch', async (t) => {
-  const problem = { type: '/docs/problems', title: 'There is no such task', status: 404, code: 'task_not_found', detail: '', fix: '' }
+  const problem = {
+    type: '/docs/problems',
+    title: 'There is no such task',
+    status: 404,
+    code: 'task_not_found',
+    detail: '',
+    fix: '',
+  }
   const { baseUrl, upgradesAt } = await startStreamServer(t, {
     onStream: () => t.fail('refused'),
     isRefused: () => true,
-    onRequest: (_, response) => response.writeHead(404, { 'content-type': 'application/problem+json' }).end(JSON.stringify(problem)),
+    onRequest: (_, response) =>
+      response.writeHead(404, { 'content-type': 'application/problem+json' }).end(JSON.stringify(problem)),
   })
   const watch = watchTask(TASK_ID, { ...fast, baseUrl })
   await t.rejects(watch.finished, { code: 4504, message: 'There is no such task' })
@@ -201,9 +253,15 @@ t.test('an upgrade refused for another reason is retried', async (t) => {
 })
 
 t.test('a server known to be back is contacted without waiting', async (t) => {
-  const { baseUrl } = await startStreamServer(t, { onStream: (stream, since) => behave(stream, since), isRefused: (index) => index === 0 })
+  const { baseUrl } = await startStreamServer(t, {
+    onStream: (stream, since) => behave(stream, since),
+    isRefused: (index) => index === 0,
+  })
   const options = { WebSocket, baseUrl, minDelayMs: 2 ** 31 - 1, maxDelayMs: 2 ** 31 - 1 }
-  const watch = watchTask(TASK_ID, { ...options, onConnection: ({ state }) => void (state === 'away' && setImmediate(() => watch.retryNow())) })
+  const watch = watchTask(TASK_ID, {
+    ...options,
+    onConnection: ({ state }) => void (state === 'away' && setImmediate(() => watch.retryNow())),
+  })
   t.equal((await watch.finished).status, 'COMPLETED')
   watch.retryNow()
   t.equal(watch.connection.state, 'finished', 'later it changes nothing')
@@ -236,7 +294,12 @@ t.test('an unknown position is answered with a snapshot that starts the history 
     },
   })
   const versions: number[] = []
-  const watch = watchTask(TASK_ID, { ...fast, baseUrl, task: makeTask({ version: 9 }), onChange: ({ task }) => versions.push(task.version) })
+  const watch = watchTask(TASK_ID, {
+    ...fast,
+    baseUrl,
+    task: makeTask({ version: 9 }),
+    onChange: ({ task }) => versions.push(task.version),
+  })
   await watch.finished
   t.same(versions, [1, 2, 2, 3])
 })
@@ -261,7 +324,12 @@ t.test('closing, aborting or leaving the loop ends the watch and its connection'
         },
       })
       const aborter = new AbortController()
-      const watch = watchTask(TASK_ID, { ...fast, baseUrl, signal: aborter.signal, onChange: () => happened.emit('live') })
+      const watch = watchTask(TASK_ID, {
+        ...fast,
+        baseUrl,
+        signal: aborter.signal,
+        onChange: () => happened.emit('live'),
+      })
       if (name !== 'break') await live
       await end(watch, aborter)
       await t.rejects(watch.finished, { name: 'WatchError', code: 1000 })
@@ -275,13 +343,19 @@ t.test('closing, aborting or leaving the loop ends the watch and its connection'
 
 t.test('a watch closed by the callback of the end has still seen the end', async (t) => {
   const { baseUrl } = await startStreamServer(t, { onStream: (stream, since) => behave(stream, since) })
-  const watch = watchTask(TASK_ID, { ...fast, baseUrl, onChange: ({ task }) => void (task.finishedAt !== null && watch.close()) })
+  const watch = watchTask(TASK_ID, {
+    ...fast,
+    baseUrl,
+    onChange: ({ task }) => void (task.finishedAt !== null && watch.close()),
+  })
   t.equal((await watch.finished).status, 'COMPLETED')
 })
 
 t.test('a watch closed before its connection opened leaves none behind', async (t) => {
   const happened = new EventEmitter()
-  const { baseUrl } = await startStreamServer(t, { onStream: ({ socket }) => socket.on('close', () => happened.emit('closed')) })
+  const { baseUrl } = await startStreamServer(t, {
+    onStream: ({ socket }) => socket.on('close', () => happened.emit('closed')),
+  })
   const closed = once(happened, 'closed')
   watchTask(TASK_ID, { ...fast, baseUrl, onChange: () => t.fail('nothing is reported') }).close()
   await closed
@@ -289,36 +363,60 @@ t.test('a watch closed before its connection opened leaves none behind', async (
 
 t.test('a slow reader receives every transition and the latest progress', async (t) => {
   const steps = [0.125, 0.25, 0.375, 0.5].map((fraction) => progress(2, fraction))
-  const messages: StreamMessage[] = [snapshot(history.first), transition(2, 'PROCESSING'), ...steps, transition(3, 'COMPLETED')]
+  const messages: StreamMessage[] = [
+    snapshot(history.first),
+    transition(2, 'PROCESSING'),
+    ...steps,
+    transition(3, 'COMPLETED'),
+  ]
   const { baseUrl } = await startStreamServer(t, { onStream: ({ send }) => send(...messages) })
   const watch = watchTask(TASK_ID, { ...fast, baseUrl })
   const reader = watch[Symbol.asyncIterator]()
   await watch.finished
   const seen: unknown[] = []
-  for await (const { message, task } of reader) seen.push(message.type === 'progress' ? task.progress?.fraction : message.version)
+  for await (const { message, task } of reader)
+    seen.push(message.type === 'progress' ? task.progress?.fraction : message.version)
   t.same(seen, [1, 2, 0.5, 3])
 })
 
 t.test('a task is created and run to its end; a refusal carries its problem', async (t) => {
-  const problem = { title: 'There is no such task type', detail: 'No type is named nope.', code: 'unknown_type', errors: [] }
+  const problem = {
+    title: 'There is no such task type',
+    detail: 'No type is named nope.',
+    code: 'unknown_type',
+    errors: [],
+  }
   const { baseUrl } = await startStreamServer(t, {
     onStream: (stream, since) => behave(stream, since),
     onRequest(request, response) {
       request.setEncoding('utf8').on('data', (body: string) => {
         t.equal(`${request.method} ${request.url}`, 'POST /taskwire/api/tasks')
         const { type } = JSON.parse(body) as { type?: string }
-        if (type === 'nope') response.writeHead(422, { 'content-type': 'application/problem+json' }).end(JSON.stringify(problem))
+        if (type === 'nope')
+          response.writeHead(422, { 'content-type': 'application/problem+json' }).end(JSON.stringify(problem))
         else response.writeHead(202, { 'content-type': 'application/json' }).end(JSON.stringify(history.first))
       })
     },
   })
   const options = { ...fast, baseUrl: `${baseUrl}/taskwire` }
   t.same(await createTask({ title: 'example task' }, options), history.first)
-  t.same(await runTask({ title: 'example task' }, options), endOf({ ...history, messages: history.messages.filter(({ type }) => type !== 'progress') }))
-  await t.rejects(createTask({ type: 'nope' }, options), { name: 'ProblemError', message: 'No type is named nope.', problem: { ...problem, status: 422 } })
+  t.same(
+    await runTask({ title: 'example task' }, options),
+    endOf({ ...history, messages: history.messages.filter(({ type }) => type !== 'progress') }),
+  )
+  await t.rejects(createTask({ type: 'nope' }, options), {
+    name: 'ProblemError',
+    message: 'No type is named nope.',
+    problem: { ...problem, status: 422 },
+  })
 })
 
 t.test('a missing prerequisite is reported at once', async (t) => {
-  t.throws(() => watchTask(TASK_ID, { WebSocket }), { message: 'Outside a browser, pass baseUrl: the address of the server' })
-  if (!('WebSocket' in globalThis)) t.throws(() => watchTask(TASK_ID, { baseUrl: 'http://127.0.0.1:1', transports: ['websocket'] }), { message: /no WebSocket in this environment/ })
+  t.throws(() => watchTask(TASK_ID, { WebSocket }), {
+    message: 'Outside a browser, pass baseUrl: the address of the server',
+  })
+  if (!('WebSocket' in globalThis))
+    t.throws(() => watchTask(TASK_ID, { baseUrl: 'http://127.0.0.1:1', transports: ['websocket'] }), {
+      message: /no WebSocket in this environment/,
+    })
 })

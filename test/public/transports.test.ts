@@ -39,7 +39,10 @@ for (const [way, options] of WAYS) {
       statuses.push(change.task.status)
     }
     const [first = 0] = versions
-    t.same(versions, Array.from({ length: 5 - first }, (_, index) => first + index))
+    t.same(
+      versions,
+      Array.from({ length: 5 - first }, (_, index) => first + index),
+    )
     t.same(statuses, ['SCHEDULED', 'PENDING', 'PROCESSING', 'COMPLETED'].slice(first - 1))
   })
 

@@ -18,7 +18,10 @@ t.test('a step succeeds even when its events cannot be published', async (t) => 
   const db = await openTestDatabase(t, (await startPostgres(t)).url)
   const handed: Delivery[] = []
   const broker = {
-    queue: { add: async (deliveries: readonly Delivery[]) => void handed.push(...deliveries), countWaiting: async () => 0 },
+    queue: {
+      add: async (deliveries: readonly Delivery[]) => void handed.push(...deliveries),
+      countWaiting: async () => 0,
+    },
     events: { publish: () => Promise.reject(new Error('Redis is away')) },
   } as unknown as Broker
   const publisher = createPublisher({ bus: broker.events, log })
@@ -34,6 +37,7 @@ t.test('a step succeeds even when its events cannot be published', async (t) => 
   t.equal(await statusOf(lost), 'PENDING')
 
   const [scheduled = ''] = await storeTasks(db, 1, { delayMs: 1 })
-  while ((await statusOf(scheduled)) === 'SCHEDULED') await deliverOnce({ db, broker, publisher, claimWindowMs: 60_000, brokerWindow: 100 })
+  while ((await statusOf(scheduled)) === 'SCHEDULED')
+    await deliverOnce({ db, broker, publisher, claimWindowMs: 60_000, brokerWindow: 100 })
   t.ok(handed.some(({ taskId }) => taskId === scheduled))
 })

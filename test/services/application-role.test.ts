@@ -44,9 +44,10 @@ async function migrate(url: string): Promise<void> {
 
 async function assertNoSuperuser(t: Test, url: string): Promise<void> {
   const sql = connect(t, url)
-  t.same(await sql`select rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls from pg_roles where rolname = current_user`, [
-    { rolsuper: false, rolcreaterole: false, rolcreatedb: false, rolreplication: false, rolbypassrls: false },
-  ])
+  t.same(
+    await sql`select rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls from pg_roles where rolname = current_user`,
+    [{ rolsuper: false, rolcreaterole: false, rolcreatedb: false, rolreplication: false, rolbypassrls: false }],
+  )
   const forbidden = [
     `copy (select 1) to program 'cat >/dev/null'`,
     `create temp table stolen (line text); copy stolen from '/etc/passwd'`,
@@ -68,10 +69,20 @@ async function assertNoSuperuser(t: Test, url: string): Promise<void> {
 /** Nobody logs in as the superuser, nor without a password. */
 async function assertLocked(t: Test, folder: string, url: string): Promise<void> {
   const hba = await readFile(join(folder, 'data', 'pg_hba.conf'), 'utf8')
-  const methods = hba.split('\n').filter((line) => /^\s*\w/.test(line)).map((line) => line.trim().split(/\s+/).at(-1))
+  const methods = hba
+    .split('\n')
+    .filter((line) => /^\s*\w/.test(line))
+    .map((line) => line.trim().split(/\s+/).at(-1))
   t.same([...new Set(methods)], ['scram-sha-256'])
   const { password } = new URL(url)
-  for (const login of ['taskwire_superuser', `taskwire_superuser:${password}`, 'postgres', `postgres:${password}`, 'taskwire', 'taskwire:guess']) {
+  for (const login of [
+    'taskwire_superuser',
+    `taskwire_superuser:${password}`,
+    'postgres',
+    `postgres:${password}`,
+    'taskwire',
+    'taskwire:guess',
+  ]) {
     const stranger = postgres(url.replace(/\/\/[^@]*@/, `//${login}@`), { max: 1, password: login.split(':')[1] ?? '' })
     await t.rejects(stranger`select 1`, { code: /28P01|28000|28P02/ }, login)
     await stranger.end()
@@ -145,9 +156,24 @@ async function makeEarlierCluster(folder: string): Promise<void> {
   await writeFile(passwordFile, 'of-the-old-days\n', { mode: 0o600 })
   if (user !== undefined) await chown(passwordFile, user.uid, user.gid)
   const data = join(folder, 'data')
-  const flags = ['--auth=scram-sha-256', '--encoding=UTF8', '--no-locale', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--no-instructions', '--no-sync']
-  await runProgram(binaries.initdb, [`--pgdata=${data}`, '--username=taskwire', `--pwfile=${passwordFile}`, ...flags], { folder, user })
-  await runProgram(binaries.postgres, ['--single', '-D', data, 'postgres'], { folder, user, input: 'create database taskwire;\n' })
+  const flags = [
+    '--auth=scram-sha-256',
+    '--encoding=UTF8',
+    '--no-locale',
+    '--locale-provider=builtin',
+    '--builtin-locale=C.UTF-8',
+    '--no-instructions',
+    '--no-sync',
+  ]
+  await runProgram(binaries.initdb, [`--pgdata=${data}`, '--username=taskwire', `--pwfile=${passwordFile}`, ...flags], {
+    folder,
+    user,
+  })
+  await runProgram(binaries.postgres, ['--single', '-D', data, 'postgres'], {
+    folder,
+    user,
+    input: 'create database taskwire;\n',
+  })
 }
 
 /** Today's server on that data, told that there is nothing to do. */

@@ -30,24 +30,41 @@ const MISTAKES = {
 
 async function run(folder: string, name: string) {
   const env = { PATH: process.env['PATH'], DATABASE_URL: 'postgres://127.0.0.1/x' }
-  const ended = promisify(execFile)(process.execPath, [join(folder, `${name}.mjs`)], { env }) as Promise<{ stdout: string }>
-  const { stdout, code } = await ended.then(({ stdout }) => ({ stdout, code: 0 }), (error: { stdout: string; code: number }) => error)
-  const lines = stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>)
+  const ended = promisify(execFile)(process.execPath, [join(folder, `${name}.mjs`)], { env }) as Promise<{
+    stdout: string
+  }>
+  const { stdout, code } = await ended.then(
+    ({ stdout }) => ({ stdout, code: 0 }),
+    (error: { stdout: string; code: number }) => error,
+  )
+  const lines = stdout
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
   return { code, fatal: lines.filter(({ level }) => level === 60), port: /PORT (\d+)/.exec(stdout)?.[1] }
 }
 
-t.test('an error that nobody handled is one fatal line that names the connection, the timer or the promise it came from', async (t) => {
-  const folder = t.testdir(Object.fromEntries(Object.entries(MISTAKES).map(([name, mistake]) => [`${name}.mjs`, main(mistake)])))
-  const expected = {
-    socket: (port?: string) => ({ origin: 'uncaughtException', during: 'TCP', peer: `127.0.0.1:${port}` }),
-    request: (port?: string) => ({ origin: 'uncaughtException', during: 'HTTPServerAsyncResource', peer: `127.0.0.1:${port}` }),
-    timer: () => ({ origin: 'uncaughtException', during: 'Timeout' }),
-    promise: () => ({ origin: 'unhandledRejection' }),
-  }
-  for (const [name, words] of Object.entries(expected)) {
-    const { code, fatal, port } = await run(folder, name)
-    t.equal(code, 1, name)
-    t.match(fatal, [{ err: { message: 'boom', stack: new RegExp(`${name}\\.mjs`) }, ...words(port) }], name)
-    t.equal(fatal.length, 1, name)
-  }
-})
+t.test(
+  'an error that nobody handled is one fatal line that names the connection, the timer or the promise it came from',
+  async (t) => {
+    const folder = t.testdir(
+      Object.fromEntries(Object.entries(MISTAKES).map(([name, mistake]) => [`${name}.mjs`, main(mistake)])),
+    )
+    const expected = {
+      socket: (port?: string) => ({ origin: 'uncaughtException', during: 'TCP', peer: `127.0.0.1:${port}` }),
+      request: (port?: string) => ({
+        origin: 'uncaughtException',
+        during: 'HTTPServerAsyncResource',
+        peer: `127.0.0.1:${port}`,
+      }),
+      timer: () => ({ origin: 'uncaughtException', during: 'Timeout' }),
+      promise: () => ({ origin: 'unhandledRejection' }),
+    }
+    for (const [name, words] of Object.entries(expected)) {
+      const { code, fatal, port } = await run(folder, name)
+      t.equal(code, 1, name)
+      t.match(fatal, [{ err: { message: 'boom', stack: new RegExp(`${name}\\.mjs`) }, ...words(port) }], name)
+      t.equal(fatal.length, 1, name)
+    }
+  },
+)

@@ -7,7 +7,14 @@ import { join } from 'node:path'
 import t from 'tap'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import { tightenFolder } from '../../src/private-files.js'
-import { createEmptyTask, makeWorkingFolder, oneLine, spawnTaskwire, startEverything, waitForEnd } from '../helpers/processes.js'
+import {
+  createEmptyTask,
+  makeWorkingFolder,
+  oneLine,
+  spawnTaskwire,
+  startEverything,
+  waitForEnd,
+} from '../helpers/processes.js'
 import { startPostgres } from '../helpers/services.js'
 
 /** Where the services of root run as another user, who passes through the data folder. */
@@ -21,41 +28,51 @@ async function findOpen(folder: string): Promise<string[]> {
       // What a server has removed meanwhile is open to nobody.
       const found = await lstat(join(folder, name)).catch(() => undefined)
       const allowed = name === '' ? PASSED_THROUGH : 0
-      return found !== undefined && !found.isSymbolicLink() && (found.mode & 0o077 & ~allowed) !== 0 ? [`${name} ${(found.mode & 0o777).toString(8)}`] : []
+      return found !== undefined && !found.isSymbolicLink() && (found.mode & 0o077 & ~allowed) !== 0
+        ? [`${name} ${(found.mode & 0o777).toString(8)}`]
+        : []
     }),
   )
   return modes.flat()
 }
 
-t.test('everything in the data folder is for the user alone, whatever the umask, and folders of an earlier version become so', async (t) => {
-  const cwd = await makeWorkingFolder(t)
-  const data = join(cwd, '.taskwire')
-  for (const folder of ['', 'artifacts', 'artifacts/ab', 'emails']) await mkdir(join(data, folder), { recursive: true, mode: 0o755 })
-  await writeFile(join(data, 'emails', '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10.eml'), 'from before', { mode: 0o644 })
-  await writeFile(join(data, 'roles.json'), '{}', { mode: 0o644 })
-  const before = process.umask(0)
-  // A child takes the umask over.
-  const starting = startEverything(t, cwd)
-  process.umask(before)
-  const { address } = await starting
-  const create = async (body: object) => {
-    const answer = await fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
-    return ((await answer.json()) as { id: string }).id
-  }
-  const ids = [
-    await createEmptyTask(address),
-    await create({ type: 'email.send', payload: { to: ['ada@example.com'], subject: 'private', text: 'private' } }),
-    await create({ type: 'report.generate' }),
-    await create({ type: 'tasks.export' }),
-  ]
-  t.equal((await fetch(`${address}/api/uploads`, { method: 'POST', body: 'private' })).status, 201)
-  for (const id of ids) t.equal(await waitForEnd(address, id), 'COMPLETED')
-  const names = await readdir(data, { recursive: true })
-  t.ok(names.includes(`emails/${ids[1]}.eml`))
-  t.ok(names.filter((name) => /^artifacts\/..\/[^/]+\/\d-[0-9a-f]+$/.test(name)).length >= 4)
-  t.ok(names.includes('start.sock') && names.includes('roles.json'))
-  t.same(await findOpen(data), [])
-})
+t.test(
+  'everything in the data folder is for the user alone, whatever the umask, and folders of an earlier version become so',
+  async (t) => {
+    const cwd = await makeWorkingFolder(t)
+    const data = join(cwd, '.taskwire')
+    for (const folder of ['', 'artifacts', 'artifacts/ab', 'emails'])
+      await mkdir(join(data, folder), { recursive: true, mode: 0o755 })
+    await writeFile(join(data, 'emails', '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10.eml'), 'from before', { mode: 0o644 })
+    await writeFile(join(data, 'roles.json'), '{}', { mode: 0o644 })
+    const before = process.umask(0)
+    // A child takes the umask over.
+    const starting = startEverything(t, cwd)
+    process.umask(before)
+    const { address } = await starting
+    const create = async (body: object) => {
+      const answer = await fetch(`${address}/api/tasks`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+      return ((await answer.json()) as { id: string }).id
+    }
+    const ids = [
+      await createEmptyTask(address),
+      await create({ type: 'email.send', payload: { to: ['ada@example.com'], subject: 'private', text: 'private' } }),
+      await create({ type: 'report.generate' }),
+      await create({ type: 'tasks.export' }),
+    ]
+    t.equal((await fetch(`${address}/api/uploads`, { method: 'POST', body: 'private' })).status, 201)
+    for (const id of ids) t.equal(await waitForEnd(address, id), 'COMPLETED')
+    const names = await readdir(data, { recursive: true })
+    t.ok(names.includes(`emails/${ids[1]}.eml`))
+    t.ok(names.filter((name) => /^artifacts\/..\/[^/]+\/\d-[0-9a-f]+$/.test(name)).length >= 4)
+    t.ok(names.includes('start.sock') && names.includes('roles.json'))
+    t.same(await findOpen(data), [])
+  },
+)
 
 t.test('a folder that holds more than our files, or is a link, is left as it is', async (t) => {
   const folder = t.testdir({ ours: 'x', theirs: 'x' })
@@ -66,21 +83,29 @@ t.test('a folder that holds more than our files, or is a link, is left as it is'
   t.same(await Promise.all([folder, join(folder, 'ours'), join(folder, 'theirs')].map(modeOf)), ['755', '600', '644'])
 })
 
-t.test('a folder for files or e-mails that cannot be written is one line at the start, which says what to do', async (t) => {
-  const postgres = await startPostgres(t)
-  await migrateDatabase(postgres.url)
-  const folder = t.testdir({ file: 'not a folder' })
-  const good = { DATABASE_URL: postgres.url, PORT: '0', ARTIFACTS_DIR: join(folder, 'artifacts'), EMAIL_DIR: join(folder, 'emails') }
-  const cases = [
-    ['web', 'ARTIFACTS_DIR', join(folder, 'file')],
-    ['worker', 'ARTIFACTS_DIR', join(folder, 'file', 'below')],
-    ['worker', 'EMAIL_DIR', join(folder, 'file')],
-  ] as const
-  for (const [role, variable, path] of cases) {
-    const started = spawnTaskwire(t, [role], { env: { ...good, [variable]: path } })
-    t.strictSame(await started.exited, { code: 1, signal: null })
-    const line = oneLine(started.output())
-    t.match(line, `taskwire: cannot write to the folder of ${variable} ${path}: `, `${role} with ${path}`)
-    t.match(line, new RegExp(`Set ${variable} to a folder that the user of this process can write to, or `))
-  }
-})
+t.test(
+  'a folder for files or e-mails that cannot be written is one line at the start, which says what to do',
+  async (t) => {
+    const postgres = await startPostgres(t)
+    await migrateDatabase(postgres.url)
+    const folder = t.testdir({ file: 'not a folder' })
+    const good = {
+      DATABASE_URL: postgres.url,
+      PORT: '0',
+      ARTIFACTS_DIR: join(folder, 'artifacts'),
+      EMAIL_DIR: join(folder, 'emails'),
+    }
+    const cases = [
+      ['web', 'ARTIFACTS_DIR', join(folder, 'file')],
+      ['worker', 'ARTIFACTS_DIR', join(folder, 'file', 'below')],
+      ['worker', 'EMAIL_DIR', join(folder, 'file')],
+    ] as const
+    for (const [role, variable, path] of cases) {
+      const started = spawnTaskwire(t, [role], { env: { ...good, [variable]: path } })
+      t.strictSame(await started.exited, { code: 1, signal: null })
+      const line = oneLine(started.output())
+      t.match(line, `taskwire: cannot write to the folder of ${variable} ${path}: `, `${role} with ${path}`)
+      t.match(line, new RegExp(`Set ${variable} to a folder that the user of this process can write to, or `))
+    }
+  },
+)

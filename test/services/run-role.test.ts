@@ -78,6 +78,9 @@ t.test('a command that asks a database says in one line why it cannot', async (t
   wrong.password = 'secret'
   const secret = spawnTaskwire(t, ['webhook-secret'], { env: { DATABASE_URL: wrong.href } })
   t.strictSame(await secret.exited, REFUSED)
-  t.match(oneLine(secret.output()), /^taskwire: cannot use PostgreSQL at 127\.0\.0\.1:\d+\/taskwire: password authentication failed for user "taskwire"$/)
+  t.match(
+    oneLine(secret.output()),
+    /^taskwire: cannot use PostgreSQL at 127\.0\.0\.1:\d+\/taskwire: password authentication failed for user "taskwire"$/,
+  )
   t.notMatch(secret.output(), '"secret"')
 })

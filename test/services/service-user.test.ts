@@ -27,7 +27,9 @@ t.test('root starts it in a folder that others cannot enter', { skip: !isRoot &&
   const cwd = await makeWorkingFolder(t, { mode: 0o700 })
   const first = await startEverything(t, cwd)
   const [, place = ''] =
-    /^Data and programs of the services are in (\S+): the user that PostgreSQL runs as cannot enter \S+/m.exec(first.stdout()) ?? []
+    /^Data and programs of the services are in (\S+): the user that PostgreSQL runs as cannot enter \S+/m.exec(
+      first.stdout(),
+    ) ?? []
   t.teardown(() => rm(place, { recursive: true, force: true }))
   t.match(first.stdout(), `data in ${place}/postgres`)
   const id = await createEmptyTask(first.address)

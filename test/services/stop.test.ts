@@ -12,7 +12,11 @@ t.test('a signal to the whole process group is one clean stop, whichever it is',
     const started = await startEverything(t, cwd, { ownGroup: true })
     process.kill(-started.pid, signal)
     t.strictSame(await started.exited, STOPPED, signal)
-    t.match(started.output(), /Ctrl-C stops everything; the data stays\.\n\nStopping\. .*\nStopped\.\n$/, `${signal}: nothing else is said`)
+    t.match(
+      started.output(),
+      /Ctrl-C stops everything; the data stays\.\n\nStopping\. .*\nStopped\.\n$/,
+      `${signal}: nothing else is said`,
+    )
     await t.resolves(waitUntilGone(started.family))
   }
 })
@@ -21,12 +25,21 @@ t.test('npm start stops everything when npm is signalled, and when it is gone', 
   const root = fileURLToPath(new URL('../..', import.meta.url))
   const cwd = await makeWorkingFolder(t)
   const env = { DATA_DIR: join(cwd, '.taskwire'), PORT: '0', HOME: cwd, npm_config_update_notifier: 'false' }
-  for (const [signal, end] of [['SIGTERM', STOPPED], ['SIGINT', STOPPED], ['SIGHUP', { code: null, signal: 'SIGHUP' }], ['SIGKILL', { code: null, signal: 'SIGKILL' }]] as const) {
+  for (const [signal, end] of [
+    ['SIGTERM', STOPPED],
+    ['SIGINT', STOPPED],
+    ['SIGHUP', { code: null, signal: 'SIGHUP' }],
+    ['SIGKILL', { code: null, signal: 'SIGKILL' }],
+  ] as const) {
     const npm = await startEverything(t, root, { program: 'npm', flags: [], env })
     npm.signal(signal)
     t.strictSame(await npm.exited, end, signal)
     await t.resolves(waitUntilGone(npm.family), `${signal} leaves no process behind`)
-    t.match(npm.output(), /Ctrl-C stops everything; the data stays\.\n\nStopping\. .*\nStopped\.\n$/, `${signal}: one clean stop`)
+    t.match(
+      npm.output(),
+      /Ctrl-C stops everything; the data stays\.\n\nStopping\. .*\nStopped\.\n$/,
+      `${signal}: one clean stop`,
+    )
   }
 })
 

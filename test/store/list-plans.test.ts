@@ -36,7 +36,9 @@ const sql = (name: string, text: string) => db.run({ name, text, forceCustomPlan
 const BATCH = '019aa3f2-0000-7000-9000-000000000001'
 
 // Task number i has an id of its place; the first few, which are the oldest, are the rare ones.
-await sql('fill_tasks', `
+await sql(
+  'fill_tasks',
+  `
   insert into taskwire.tasks (id, type, title, queue, tags, status, payload, created_at, batch_id, parent_id)
   select ('019aa3f2-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid,
     case when i <= ${RARE} then 'rare.type' else 'common.type' end, case when i <= ${RARE} then 'a Rare title' else 'a title' end,
@@ -45,9 +47,16 @@ await sql('fill_tasks', `
     (case when i <= ${RARE} then 'FAILED' when i % 2 = 0 then 'PENDING' else 'COMPLETED' end)::taskwire.task_status, '{}',
     '2026-01-01'::timestamptz + i * interval '1 s',
     case when i <= ${RARE} then '${BATCH}'::uuid end, case when i <= ${RARE} then '${BATCH}'::uuid end
-  from generate_series(1, ${TASKS}) i`)
-await sql('fill_ends', `insert into taskwire.transitions (task_id, version, status, attempt) select id, 1, status, 0 from taskwire.tasks where status = 'FAILED'`)
-await sql('fill_deliveries', `insert into taskwire.deliveries (task_id, attempt, due_at) select id, 1, now() from taskwire.tasks where status = 'PENDING'`)
+  from generate_series(1, ${TASKS}) i`,
+)
+await sql(
+  'fill_ends',
+  `insert into taskwire.transitions (task_id, version, status, attempt) select id, 1, status, 0 from taskwire.tasks where status = 'FAILED'`,
+)
+await sql(
+  'fill_deliveries',
+  `insert into taskwire.deliveries (task_id, attempt, due_at) select id, 1, now() from taskwire.tasks where status = 'PENDING'`,
+)
 
 function* nodesOf(plan: Plan): Generator<Plan> {
   yield plan
@@ -58,7 +67,10 @@ function* nodesOf(plan: Plan): Generator<Plan> {
 function explaining(plans: Plan[]): Database {
   return {
     ...db,
-    async run<Row>(statement: Parameters<Database['run']>[0], parameters: Parameters<Database['run']>[1]): Promise<Row[]> {
+    async run<Row>(
+      statement: Parameters<Database['run']>[0],
+      parameters: Parameters<Database['run']>[1],
+    ): Promise<Row[]> {
       const explained = { ...statement, text: `explain (analyze, format json) ${statement.text}` }
       const [row] = await db.run<{ 'QUERY PLAN': { Plan: Plan }[] }>(explained, parameters)
       plans.push(...(row?.['QUERY PLAN'] ?? []).map(({ Plan }) => Plan))
@@ -71,7 +83,8 @@ function explaining(plans: Plan[]): Database {
 function countRead(plans: readonly Plan[]): number {
   const scans = plans.flatMap((plan) => [...nodesOf(plan)]).filter((node) => node['Relation Name'] !== undefined)
   return scans.reduce((sum, node) => {
-    const rows = (node['Actual Rows'] ?? 0) + (node['Rows Removed by Filter'] ?? 0) + (node['Rows Removed by Index Recheck'] ?? 0)
+    const rows =
+      (node['Actual Rows'] ?? 0) + (node['Rows Removed by Filter'] ?? 0) + (node['Rows Removed by Index Recheck'] ?? 0)
     return sum + rows * (node['Actual Loops'] ?? 1)
   }, 0)
 }
@@ -122,10 +135,17 @@ for (const state of ['never analyzed', 'analyzed']) {
       const numbers = items.map(({ id }) => Number.parseInt(id.slice(-12), 16))
       if (expected === 'a page') t.equal(numbers.length, LIMIT, name)
       else t.same(numbers, expected, name)
-      t.same(numbers, numbers.toSorted((a, b) => b - a), `newest first: ${name}`)
+      t.same(
+        numbers,
+        numbers.toSorted((a, b) => b - a),
+        `newest first: ${name}`,
+      )
       const read = countRead(plans)
       t.ok(read <= most, `${read} rows read for ${name}`)
-      const whole = plans.flatMap((plan) => [...nodesOf(plan)]).filter((node) => node['Node Type'] === 'Seq Scan').map((node) => node['Relation Name'])
+      const whole = plans
+        .flatMap((plan) => [...nodesOf(plan)])
+        .filter((node) => node['Node Type'] === 'Seq Scan')
+        .map((node) => node['Relation Name'])
       t.same(whole, [], `no table is read as a whole for ${name}`)
     }
   })
@@ -138,7 +158,12 @@ t.test('a filter without an index is searched in bounded pages, and its tasks ar
   let position
   let pages = 0
   do {
-    const { found, next } = await findTasks(DEFAULT_PRINCIPAL, pages === 0 ? explaining(plans) : db, { q: 'rare', tag: 'common' }, { limit: 2, position, maxLooks: looks })
+    const { found, next } = await findTasks(
+      DEFAULT_PRINCIPAL,
+      pages === 0 ? explaining(plans) : db,
+      { q: 'rare', tag: 'common' },
+      { limit: 2, position, maxLooks: looks },
+    )
     if (pages === 0) t.ok(countRead(plans) < 4 * looks, `${countRead(plans)} rows read for the first page`)
     numbers.push(...found.map(({ id }) => Number.parseInt(id.slice(-12), 16)))
     position = next ?? undefined
@@ -149,7 +174,10 @@ t.test('a filter without an index is searched in bounded pages, and its tasks ar
 })
 
 t.test('pages go through a range of times, each task once', async (t) => {
-  const filter = { createdAfter: new Date(Date.parse('2026-01-01T00:00:00Z') + 1_000 * 1_000).toISOString(), createdBefore: new Date(Date.parse('2026-01-01T00:00:00Z') + 1_100 * 1_000).toISOString() }
+  const filter = {
+    createdAfter: new Date(Date.parse('2026-01-01T00:00:00Z') + 1_000 * 1_000).toISOString(),
+    createdBefore: new Date(Date.parse('2026-01-01T00:00:00Z') + 1_100 * 1_000).toISOString(),
+  }
   for (const more of [{}, { type: 'common.type' }]) {
     const numbers: number[] = []
     let position
@@ -158,6 +186,9 @@ t.test('pages go through a range of times, each task once', async (t) => {
       numbers.push(...items.map(({ id }) => Number.parseInt(id.slice(-12), 16)))
       position = next ?? undefined
     } while (position !== undefined)
-    t.same(numbers, Array.from({ length: 100 }, (_, index) => 1_099 - index))
+    t.same(
+      numbers,
+      Array.from({ length: 100 }, (_, index) => 1_099 - index),
+    )
   }
 })

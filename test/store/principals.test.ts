@@ -13,13 +13,45 @@ const STORE = fileURLToPath(new URL('../../src/store', import.meta.url))
 const ROWS_SAY_IT = ['createTasks', 'createTasksOnce', 'readVersions']
 /** By a claimed attempt, which is the fence: task and attempt are known to the worker that runs it alone. */
 const FENCED_BY_ATTEMPT = [
-  ...['claimAttemptsInSlots', 'claimAttemptsIfDue', 'settleInTransaction', 'settleAttemptsIfCurrent', 'recordProgressIfCurrent', 'recordLogsIfCurrent'],
-  ...['findEffect', 'recordEffect', 'renewLeasesIfHeld', 'giveUpLeases', 'readPutBackWait', 'readTypeWait', 'recordArtifactIfCurrent', 'removeArtifactIfCurrent'],
+  ...[
+    'claimAttemptsInSlots',
+    'claimAttemptsIfDue',
+    'settleInTransaction',
+    'settleAttemptsIfCurrent',
+    'recordProgressIfCurrent',
+    'recordLogsIfCurrent',
+  ],
+  ...[
+    'findEffect',
+    'recordEffect',
+    'renewLeasesIfHeld',
+    'giveUpLeases',
+    'readPutBackWait',
+    'readTypeWait',
+    'recordArtifactIfCurrent',
+    'removeArtifactIfCurrent',
+  ],
 ]
 /** For relays and the doctor, who serve all tenants alike. */
 const INSTALLATION = [
-  ...['takeDueDeliveries', 'listWaitingQueues', 'makePendingDeliveriesDue', 'redeliverIfNewEpoch', 'findFaults', 'mendFaults', 'readPulse', 'findLostAttempts'],
-  ...['expireTasksIfLate', 'deleteExpiredKeys', 'findExpiredArtifacts', 'forgetExpiredArtifact', 'readArtifactOwners', 'readSecret'],
+  ...[
+    'takeDueDeliveries',
+    'listWaitingQueues',
+    'makePendingDeliveriesDue',
+    'redeliverIfNewEpoch',
+    'findFaults',
+    'mendFaults',
+    'readPulse',
+    'findLostAttempts',
+  ],
+  ...[
+    'expireTasksIfLate',
+    'deleteExpiredKeys',
+    'findExpiredArtifacts',
+    'forgetExpiredArtifact',
+    'readArtifactOwners',
+    'readSecret',
+  ],
 ]
 /** They read no row of anybody: the clock, and how large the table is. */
 const NOBODYS = ['readReportPeriod', 'readExportScope']
@@ -31,24 +63,42 @@ const UNBOUNDED = [...ROWS_SAY_IT, ...FENCED_BY_ATTEMPT, ...INSTALLATION, ...NOB
 function readFunctions(): { name: string; first: string }[] {
   const files = readdirSync(STORE, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
   return files.flatMap((file) =>
-    [...readFileSync(join(STORE, file), 'utf8').matchAll(/^export (?:async )?function (\w+)(?:<[^(]*>)?\(([^]*?)\n?\): /gm)]
+    [
+      ...readFileSync(join(STORE, file), 'utf8').matchAll(
+        /^export (?:async )?function (\w+)(?:<[^(]*>)?\(([^]*?)\n?\): /gm,
+      ),
+    ]
       .map(([, name = '', parameters = '']) => ({ name, parameters: parameters.trim() }))
       .filter(({ parameters }) => /: (Database|Transaction)\b/.test(parameters))
       .map(({ name, parameters }) => ({ name, first: /^(\w+|\{[^}]*\}): (\w+)/.exec(parameters)?.[2] ?? parameters })),
   )
 }
 
-t.test('a function of the store takes a principal first, or stands in the list of those that serve all tenants', async (t) => {
-  const functions = readFunctions()
-  const bounded = functions.filter(({ first }) => first === 'Principal').map(({ name }) => name)
-  t.ok(bounded.length >= 25, `${bounded.length} take a principal`)
-  t.same(functions.map(({ name }) => name).filter((name) => !bounded.includes(name)).sort(), UNBOUNDED)
-})
+t.test(
+  'a function of the store takes a principal first, or stands in the list of those that serve all tenants',
+  async (t) => {
+    const functions = readFunctions()
+    const bounded = functions.filter(({ first }) => first === 'Principal').map(({ name }) => name)
+    t.ok(bounded.length >= 25, `${bounded.length} take a principal`)
+    t.same(
+      functions
+        .map(({ name }) => name)
+        .filter((name) => !bounded.includes(name))
+        .sort(),
+      UNBOUNDED,
+    )
+  },
+)
 
 t.test('a function that takes a principal uses its tenant', async (t) => {
   const files = readdirSync(STORE, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
-  const bodies = files.flatMap((file) => readFileSync(join(STORE, file), 'utf8').split(/^(?=(?:export )?(?:async )?function |const \w+ = \()/m))
+  const bodies = files.flatMap((file) =>
+    readFileSync(join(STORE, file), 'utf8').split(/^(?=(?:export )?(?:async )?function |const \w+ = \()/m),
+  )
   const taking = bodies.filter((body) => /^(export )?(async )?function \w+\(\s*(\w+|\{[^}]*\}): Principal/.test(body))
   t.ok(taking.length >= 25)
-  t.same(taking.filter((body) => (body.match(/\b(tenant|principal)\b/g) ?? []).length < 2).map((body) => body.slice(0, 80)), [])
+  t.same(
+    taking.filter((body) => (body.match(/\b(tenant|principal)\b/g) ?? []).length < 2).map((body) => body.slice(0, 80)),
+    [],
+  )
 })

@@ -15,7 +15,11 @@ t.test('deliveries dispatched to a broker that lost its data are due again, once
   t.equal(await redeliverIfNewEpoch(db, 'redis', 'first', WINDOW_MS), undefined, 'nothing has changed')
   t.same((await takeDueDeliveries(db, 'default', 10, WINDOW_MS)).deliveries, [])
   const found = await Promise.all([1, 2, 3].map(() => redeliverIfNewEpoch(db, 'redis', 'second', WINDOW_MS)))
-  t.same(found.filter((count) => count !== undefined), [3], 'one of several relays makes them due')
+  t.same(
+    found.filter((count) => count !== undefined),
+    [3],
+    'one of several relays makes them due',
+  )
   const { deliveries } = await takeDueDeliveries(db, 'default', 10, WINDOW_MS)
   t.same(deliveries.map(({ taskId }) => taskId).sort(), handedOver.sort())
   t.notOk(deliveries.some(({ taskId }) => later.includes(taskId)))

@@ -42,7 +42,24 @@ interface Command {
 }
 
 const anyCommand: fc.Arbitrary<Command> = fc.record({
-  kind: fc.constantFrom<Command['kind']>('claim', 'claim', 'claim', 'complete', 'fail', 'retry', 'cancel', 'release', 'release', 'lose', 'lose', 'renew', 'progress', 'take', 'edit', 'edit'),
+  kind: fc.constantFrom<Command['kind']>(
+    'claim',
+    'claim',
+    'claim',
+    'complete',
+    'fail',
+    'retry',
+    'cancel',
+    'release',
+    'release',
+    'lose',
+    'lose',
+    'renew',
+    'progress',
+    'take',
+    'edit',
+    'edit',
+  ),
   task: fc.nat({ max: TASKS - 1 }),
   attempt: fc.integer({ min: 1, max: MOST_ATTEMPTS }),
 })
@@ -56,9 +73,15 @@ async function execute({ kind, attempt }: Command, taskId: string): Promise<bool
     case 'claim':
       return (await claimAttemptsIfDue(db, [ref], 'w', 60_000))[0] !== undefined
     case 'cancel':
-      return (await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [taskId], { reason: null, withChildren: false })).length > 0
+      return (
+        (await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [taskId], { reason: null, withChildren: false })).length >
+        0
+      )
     case 'edit':
-      return ((await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, taskId, { title: `edit ${(editCount += 1)}` })) ?? []).length > 0
+      return (
+        ((await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, taskId, { title: `edit ${(editCount += 1)}` })) ?? []).length >
+        0
+      )
     case 'renew':
       await renewLeasesIfHeld(db, [ref], 60_000)
       return false
@@ -78,20 +101,33 @@ function explain(done: readonly Command[]): { status: string; version: number; a
   const claims = done.filter(({ kind }) => kind === 'claim')
   const endings = done.filter(({ kind }) => kind in ENDINGS)
   const attempts = claims.map(({ attempt }) => attempt).sort()
-  assert.deepEqual(attempts, attempts.map((_, index) => index + 1), 'attempts begin once each, one after the other')
+  assert.deepEqual(
+    attempts,
+    attempts.map((_, index) => index + 1),
+    'attempts begin once each, one after the other',
+  )
   for (const { attempt } of endings) assert.ok(attempts.includes(attempt), `attempt ${attempt} ended and never began`)
   for (const attempt of attempts) {
     const ended = endings.filter((ending) => ending.attempt === attempt)
     assert.ok(ended.length <= 1, `attempt ${attempt} ended ${ended.length} times`)
     const isLast = attempt === attempts.length
-    if (!isLast) assert.ok(ended.length && isPutBack(ended[0]), `attempt ${attempt + 1} began while attempt ${attempt} was not put back`)
+    if (!isLast)
+      assert.ok(
+        ended.length && isPutBack(ended[0]),
+        `attempt ${attempt + 1} began while attempt ${attempt} was not put back`,
+      )
   }
   const lastEnding = endings.find(({ attempt }) => attempt === attempts.length)
-  const status = attempts.length === 0 ? 'PENDING' : lastEnding ? ENDINGS[lastEnding.kind as Ending].status : 'PROCESSING'
+  const status =
+    attempts.length === 0 ? 'PENDING' : lastEnding ? ENDINGS[lastEnding.kind as Ending].status : 'PROCESSING'
   const cancels = done.filter(({ kind }) => kind === 'cancel')
   assert.ok(cancels.length <= 1, 'a task is cancelled once')
   const edits = done.filter(({ kind }) => kind === 'edit')
-  return { status: cancels.length === 0 ? status : afterCancel(status), version: 1 + claims.length + endings.length + cancels.length + edits.length, attempt: attempts.length }
+  return {
+    status: cancels.length === 0 ? status : afterCancel(status),
+    version: 1 + claims.length + endings.length + cancels.length + edits.length,
+    attempt: attempts.length,
+  }
 }
 
 function isPutBack(ending: Command | undefined): boolean {
@@ -106,22 +142,29 @@ function afterCancel(status: string): string {
 
 t.test('under any concurrency, answers and rows describe one history that the model allows', async (t) => {
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.array(anyCommand, { minLength: 2, maxLength: 12 }), { minLength: 4, maxLength: 10 }), async (waves) => {
-      const ids = await storeTasks(db, TASKS)
-      const done: Command[] = []
-      for (const wave of waves) {
-        const changed = await Promise.all(wave.map((command) => execute(command, ids[command.task] ?? '')))
-        done.push(...wave.filter((_, index) => changed[index]))
-      }
-      const tasks = await readTasks(DEFAULT_PRINCIPAL, db, ids)
-      for (const [index, id] of ids.entries()) {
-        const { status, version, attempt } = tasks.find((task) => task.id === id) ?? {}
-        assert.deepEqual({ status, version, attempt }, explain(done.filter(({ task }) => task === index)))
-      }
-    }),
+    fc.asyncProperty(
+      fc.array(fc.array(anyCommand, { minLength: 2, maxLength: 12 }), { minLength: 4, maxLength: 10 }),
+      async (waves) => {
+        const ids = await storeTasks(db, TASKS)
+        const done: Command[] = []
+        for (const wave of waves) {
+          const changed = await Promise.all(wave.map((command) => execute(command, ids[command.task] ?? '')))
+          done.push(...wave.filter((_, index) => changed[index]))
+        }
+        const tasks = await readTasks(DEFAULT_PRINCIPAL, db, ids)
+        for (const [index, id] of ids.entries()) {
+          const { status, version, attempt } = tasks.find((task) => task.id === id) ?? {}
+          assert.deepEqual({ status, version, attempt }, explain(done.filter(({ task }) => task === index)))
+        }
+      },
+    ),
     { numRuns: atDepth(60, 400) },
   )
-  t.same(findViolations(await readStored(db), []), [], 'and no history has a gap, a forbidden change or two attempts at once')
+  t.same(
+    findViolations(await readStored(db), []),
+    [],
+    'and no history has a gap, a forbidden change or two attempts at once',
+  )
   t.same(await findFaults(db), [], 'and every task has what moves it on')
 })
 

@@ -5,7 +5,12 @@ import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Database } from '../../src/db/database.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import { openDatabase } from '../../src/db/open.js'
-import { findExpiredArtifacts, readArtifacts, recordArtifactIfCurrent, removeArtifactIfCurrent } from '../../src/store/artifacts.js'
+import {
+  findExpiredArtifacts,
+  readArtifacts,
+  recordArtifactIfCurrent,
+  removeArtifactIfCurrent,
+} from '../../src/store/artifacts.js'
 import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
 import { findEffect, recordEffect } from '../../src/store/attempts/effects.js'
 import { renewLeasesIfHeld } from '../../src/store/attempts/lease.js'
@@ -44,7 +49,13 @@ async function countRead(db: Database): Promise<number> {
 /** Twice with the same keys. */
 async function createOnce(db: Database, count: number): Promise<void> {
   const tasks = Array.from({ length: count }, () => ({ ...newTask(), key: randomUUID(), fingerprint: 'x' }))
-  for (let time = 0; time < 2; time += 1) await createTasksOnce(db, tasks.map((task) => ({ ...task, ...(time === 1 && { id: randomUUID() }) })), 60_000, 3_600_000)
+  for (let time = 0; time < 2; time += 1)
+    await createTasksOnce(
+      db,
+      tasks.map((task) => ({ ...task, ...(time === 1 && { id: randomUUID() }) })),
+      60_000,
+      3_600_000,
+    )
 }
 
 async function live(db: Database, ids: readonly string[]): Promise<void> {
@@ -53,8 +64,14 @@ async function live(db: Database, ids: readonly string[]): Promise<void> {
   await takeDueDeliveries(db, 'default', 10, 60_000)
   await claimAttemptsIfDue(db, refs, 'w', 60_000)
   await renewLeasesIfHeld(db, refs, 60_000)
-  await recordProgressIfCurrent(db, refs.map((ref) => ({ ...ref, progress })))
-  await recordLogsIfCurrent(db, refs.map((ref) => ({ ...ref, atMs: 0, level: 'info', text: 'a line' })))
+  await recordProgressIfCurrent(
+    db,
+    refs.map((ref) => ({ ...ref, progress })),
+  )
+  await recordLogsIfCurrent(
+    db,
+    refs.map((ref) => ({ ...ref, atMs: 0, level: 'info', text: 'a line' })),
+  )
   for (const ref of refs) {
     await findEffect(db, ref, 'mail')
     await recordEffect(db, ref, 'mail', { value: 'sent' })
@@ -65,7 +82,10 @@ async function live(db: Database, ids: readonly string[]): Promise<void> {
   await redeliverIfNewEpoch(db, 'test', 'the same', 30_000)
   await readTasks(DEFAULT_PRINCIPAL, db, ids)
   await readVersions(db, ids)
-  await settleAttemptsIfCurrent(db, refs.map((ref) => ({ ...ref, outcome: 'completed', status: 'COMPLETED', reason: null })))
+  await settleAttemptsIfCurrent(
+    db,
+    refs.map((ref) => ({ ...ref, outcome: 'completed', status: 'COMPLETED', reason: null })),
+  )
   for (const id of ids) await readTransitions(DEFAULT_PRINCIPAL, db, id)
 }
 
@@ -94,7 +114,13 @@ for (const state of ['never analyzed', 'analyzed while nearly empty']) {
     const db = openDatabase(server.url, { maxConnections: 1 })
     t.teardown(() => db.close())
     if (state !== 'never analyzed') {
-      await db.run({ name: 'test_empty', text: 'truncate taskwire.tasks, taskwire.transitions, taskwire.deliveries, taskwire.leases, taskwire.attempts, taskwire.logs, taskwire.effects, taskwire.idempotency_keys' }, [])
+      await db.run(
+        {
+          name: 'test_empty',
+          text: 'truncate taskwire.tasks, taskwire.transitions, taskwire.deliveries, taskwire.leases, taskwire.attempts, taskwire.logs, taskwire.effects, taskwire.idempotency_keys',
+        },
+        [],
+      )
       await storeTasks(db, 1)
       await db.run({ name: 'test_vacuum', text: 'vacuum analyze' }, [])
     }
@@ -106,7 +132,12 @@ for (const state of ['never analyzed', 'analyzed while nearly empty']) {
     const ids = await storeTasks(db, TASKS)
     for (let start = 0; start < TASKS; start += 1_000) await createOnce(db, 250)
     for (let start = 0; start < TASKS / 2; start += 100) {
-      await claimAttemptsIfDue(db, ids.slice(start, start + 100).map((taskId) => ({ taskId, attempt: 1 })), 'w', 60_000)
+      await claimAttemptsIfDue(
+        db,
+        ids.slice(start, start + 100).map((taskId) => ({ taskId, attempt: 1 })),
+        'w',
+        60_000,
+      )
     }
 
     const before = await countRead(db)

@@ -35,25 +35,49 @@ for (const driver of DRIVERS) {
       return task
     }
     const isDue = async (id: string) => {
-      const [row] = await db.run<{ due: boolean }>({ name: 'is_due', text: 'select due_at <= now() as due from taskwire.deliveries where task_id = $1::text::uuid' }, [id])
+      const [row] = await db.run<{ due: boolean }>(
+        {
+          name: 'is_due',
+          text: 'select due_at <= now() as due from taskwire.deliveries where task_id = $1::text::uuid',
+        },
+        [id],
+      )
       return row?.due === true
     }
     const countRows = async (table: string, id: string) => {
       const rows = await db.run<{ count: number }>(
-        { name: `count_${table}`, text: `select count(*)::integer as count from taskwire.${table} where task_id = $1::text::uuid` },
+        {
+          name: `count_${table}`,
+          text: `select count(*)::integer as count from taskwire.${table} where task_id = $1::text::uuid`,
+        },
         [id],
       )
       return rows[0]?.count
     }
 
     t.test('a created task is PENDING at version 1, with its transition and its delivery', async (t) => {
-      const task = newTask({ title: 'Ünïcode 🎉 "quoted", \\ {a,b} null', payload: { deep: [1, { two: null, '"': '\\n' }] }, tags: ['a,b', '"\\"', 'null', ''], priority: 3 })
+      const task = newTask({
+        title: 'Ünïcode 🎉 "quoted", \\ {a,b} null',
+        payload: { deep: [1, { two: null, '"': '\\n' }] },
+        tags: ['a,b', '"\\"', 'null', ''],
+        priority: 3,
+      })
       const [created] = await createTasks(db, [task], 1_000)
       t.match(created, { id: task.id, status: 'PENDING', runAt: null })
       const stored = await read(task.id)
-      t.match(stored, { title: task.title, payload: task.payload, tags: task.tags, priority: 3, status: 'PENDING', version: 1, attempt: 0 })
+      t.match(stored, {
+        title: task.title,
+        payload: task.payload,
+        tags: task.tags,
+        priority: 3,
+        status: 'PENDING',
+        version: 1,
+        attempt: 0,
+      })
       t.equal(stored.createdAt, created?.createdAt.toISOString())
-      t.match(await readTransitions(DEFAULT_PRINCIPAL, db, task.id), [{ version: 1, from: null, status: 'PENDING', at: stored.createdAt }])
+      t.match(await readTransitions(DEFAULT_PRINCIPAL, db, task.id), [
+        { version: 1, from: null, status: 'PENDING', at: stored.createdAt },
+      ])
       t.equal(await countRows('deliveries', task.id), 1)
     })
 
@@ -62,12 +86,16 @@ for (const driver of DRIVERS) {
       const soon = newTask({ delayMs: 1 })
       const past = newTask({ runAt: '2020-01-01T00:00:00.000Z' })
       const created = await createTasks(db, [later, soon, past], 60_000)
-      t.same(created.map((task) => task.status), ['SCHEDULED', 'SCHEDULED', 'PENDING'])
+      t.same(
+        created.map((task) => task.status),
+        ['SCHEDULED', 'SCHEDULED', 'PENDING'],
+      )
       t.type((await read(later.id)).runAt, 'string')
       t.equal((await claimAttemptsIfDue(db, [{ taskId: later.id, attempt: 1 }], 'w', LEASE_MS))[0], undefined)
 
       let taken: Awaited<ReturnType<typeof takeDueDeliveries>> = { deliveries: [], transitions: [] }
-      while (!taken.deliveries.some((delivery) => delivery.taskId === soon.id)) taken = await takeDueDeliveries(db, 'default', 100, 60_000)
+      while (!taken.deliveries.some((delivery) => delivery.taskId === soon.id))
+        taken = await takeDueDeliveries(db, 'default', 100, 60_000)
       t.match(taken.transitions, [{ taskId: soon.id, version: 2, from: 'SCHEDULED', status: 'PENDING' }])
       t.match(await read(soon.id), { status: 'PENDING', version: 2, runAt: null })
       t.equal((await read(later.id)).status, 'SCHEDULED')
@@ -78,10 +106,16 @@ for (const driver of DRIVERS) {
       while (!(await isDue(soon)));
       await db.transaction(async (cancelling) => {
         await cancelling.orm.execute(sql`select from taskwire.tasks where id = ${soon}::uuid for update`)
-        t.notOk((await takeDueDeliveries(db, 'default', 100, 60_000)).deliveries.some(({ taskId }) => taskId === soon), 'nobody waits')
+        t.notOk(
+          (await takeDueDeliveries(db, 'default', 100, 60_000)).deliveries.some(({ taskId }) => taskId === soon),
+          'nobody waits',
+        )
       })
       t.equal((await read(soon)).status, 'SCHEDULED')
-      t.match(await takeDueDeliveries(db, 'default', 100, 60_000), { deliveries: [{ taskId: soon }], transitions: [{ taskId: soon, status: 'PENDING' }] })
+      t.match(await takeDueDeliveries(db, 'default', 100, 60_000), {
+        deliveries: [{ taskId: soon }],
+        transitions: [{ taskId: soon, status: 'PENDING' }],
+      })
     })
 
     t.test('a claim moves the task, writes a lease and deletes the delivery', async (t) => {
@@ -95,42 +129,83 @@ for (const driver of DRIVERS) {
 
     t.test('of many claims of one attempt exactly one wins, in one batch and across batches', async (t) => {
       const ids = await storeTasks(db, 40)
-      const refs = ids.flatMap((taskId) => [{ taskId, attempt: 1 }, { taskId, attempt: 1 }])
+      const refs = ids.flatMap((taskId) => [
+        { taskId, attempt: 1 },
+        { taskId, attempt: 1 },
+      ])
       const answers = await Promise.all(
         Array.from({ length: 8 }, (_, worker) =>
           claimAttemptsIfDue(db, worker % 2 ? refs : refs.toReversed(), `worker-${worker}`, LEASE_MS),
         ),
       )
-      const winners = answers.flat().filter((claimed) => claimed !== undefined).map((claimed) => claimed.id)
+      const winners = answers
+        .flat()
+        .filter((claimed) => claimed !== undefined)
+        .map((claimed) => claimed.id)
       t.same(winners.sort(), [...ids].sort())
       for (const id of ids) t.equal((await read(id)).version, 2)
     })
 
     t.test('a late delivery and a late settlement do not hide current ones of the same batch', async (t) => {
       const [id = ''] = await storeTasks(db, 1)
-      const both = [{ taskId: id, attempt: 1 }, { taskId: id, attempt: 2 }]
+      const both = [
+        { taskId: id, attempt: 1 },
+        { taskId: id, attempt: 2 },
+      ]
       await claimAttemptsIfDue(db, [{ taskId: id, attempt: 1 }], 'w', LEASE_MS)
       await settleAttemptsIfCurrent(db, [{ ...done(id), outcome: 'lost', status: 'PENDING', reason: 'lost' }])
       const claimed = await claimAttemptsIfDue(db, both, 'w', LEASE_MS)
-      t.same(claimed.map((row) => row?.attempt), [undefined, 2])
-      const ends = await settleAttemptsIfCurrent(db, both.map(({ taskId, attempt }) => done(taskId, attempt)))
-      t.same(ends.map((message) => message?.status), [undefined, 'COMPLETED'])
+      t.same(
+        claimed.map((row) => row?.attempt),
+        [undefined, 2],
+      )
+      const ends = await settleAttemptsIfCurrent(
+        db,
+        both.map(({ taskId, attempt }) => done(taskId, attempt)),
+      )
+      t.same(
+        ends.map((message) => message?.status),
+        [undefined, 'COMPLETED'],
+      )
     })
 
     t.test('of many racing settlements of one attempt exactly one is recorded', async (t) => {
       const ids = await storeTasks(db, 30)
-      await claimAttemptsIfDue(db, ids.map((taskId) => ({ taskId, attempt: 1 })), 'w', LEASE_MS)
-      const failed = (taskId: string): Settlement => ({ ...done(taskId), outcome: 'failed', status: 'FAILED', reason: 'no' })
-      const put = (taskId: string): Settlement => ({ ...done(taskId), outcome: 'lost', status: 'PENDING', reason: 'lost' })
+      await claimAttemptsIfDue(
+        db,
+        ids.map((taskId) => ({ taskId, attempt: 1 })),
+        'w',
+        LEASE_MS,
+      )
+      const failed = (taskId: string): Settlement => ({
+        ...done(taskId),
+        outcome: 'failed',
+        status: 'FAILED',
+        reason: 'no',
+      })
+      const put = (taskId: string): Settlement => ({
+        ...done(taskId),
+        outcome: 'lost',
+        status: 'PENDING',
+        reason: 'lost',
+      })
       const answers = await Promise.all(
-        [done, failed, put, done, failed, put].map((make) => settleAttemptsIfCurrent(db, ids.map((id) => make(id)))),
+        [done, failed, put, done, failed, put].map((make) =>
+          settleAttemptsIfCurrent(
+            db,
+            ids.map((id) => make(id)),
+          ),
+        ),
       )
       t.equal(answers.flat().filter((message) => message !== undefined).length, ids.length)
       for (const id of ids) {
         t.equal((await read(id)).version, 3)
         t.equal(await countRows('attempts', id), 1)
         t.equal(await countRows('leases', id), 0)
-        t.same((await readTransitions(DEFAULT_PRINCIPAL, db, id)).map((transition) => transition.version), [1, 2, 3])
+        t.same(
+          (await readTransitions(DEFAULT_PRINCIPAL, db, id)).map((transition) => transition.version),
+          [1, 2, 3],
+        )
       }
     })
 
@@ -141,7 +216,12 @@ for (const driver of DRIVERS) {
       t.equal((await settleAttemptsIfCurrent(db, [done(taskId, 1)]))[0], undefined)
       await claimAttemptsIfDue(db, [{ taskId, attempt: 2 }], 'next', LEASE_MS)
       t.equal((await settleAttemptsIfCurrent(db, [done(taskId, 1)]))[0], undefined)
-      t.same(await recordProgressIfCurrent(db, [{ taskId, attempt: 1, progress: { fraction: 1, done: 1, total: 1, message: null } }]), [])
+      t.same(
+        await recordProgressIfCurrent(db, [
+          { taskId, attempt: 1, progress: { fraction: 1, done: 1, total: 1, message: null } },
+        ]),
+        [],
+      )
       t.match(await read(taskId), { status: 'PROCESSING', attempt: 2, version: 4, result: null, progress: null })
       t.match((await settleAttemptsIfCurrent(db, [done(taskId, 2)]))[0], { version: 5, status: 'COMPLETED' })
       t.equal((await claimAttemptsIfDue(db, [{ taskId, attempt: 3 }], 'w', LEASE_MS))[0], undefined)
@@ -167,7 +247,9 @@ for (const driver of DRIVERS) {
       const refs = [held, lost].map((taskId) => ({ taskId, attempt: 1 }))
       t.same(await renewLeasesIfHeld(db, refs, LEASE_MS), [{ taskId: held, attempt: 1, isCancelling: false }])
       t.match(await findLostAttempts(db, 1_000), [{ taskId: lost, attempt: 1, worker: 'w', lostBefore: 0 }])
-      await settleAttemptsIfCurrent(db, [{ taskId: lost, attempt: 1, outcome: 'lost', status: 'FAILED', reason: 'lost' }])
+      await settleAttemptsIfCurrent(db, [
+        { taskId: lost, attempt: 1, outcome: 'lost', status: 'FAILED', reason: 'lost' },
+      ])
       t.same(await findLostAttempts(db, 1_000), [])
     })
 
@@ -175,17 +257,33 @@ for (const driver of DRIVERS) {
       const tasks = Array.from({ length: 60 }, () => newTask())
       await createTasks(db, tasks, 0)
       const takes = await Promise.all(Array.from({ length: 6 }, () => takeDueDeliveries(db, 'default', 1_000, 1)))
-      const taken = takes.flatMap((take) => take.deliveries.map((delivery) => delivery.taskId)).filter((id) => tasks.some((task) => task.id === id))
+      const taken = takes
+        .flatMap((take) => take.deliveries.map((delivery) => delivery.taskId))
+        .filter((id) => tasks.some((task) => task.id === id))
       t.equal(new Set(taken).size, 60)
       const again = new Set<string>()
-      while (again.size < 60) for (const { taskId } of (await takeDueDeliveries(db, 'default', 1_000, 1)).deliveries) if (tasks.some((task) => task.id === taskId)) again.add(taskId)
+      while (again.size < 60)
+        for (const { taskId } of (await takeDueDeliveries(db, 'default', 1_000, 1)).deliveries)
+          if (tasks.some((task) => task.id === taskId)) again.add(taskId)
       t.equal(again.size, 60)
     })
 
     t.test('a delivery that its task can no longer use is dropped', async (t) => {
       const [id = ''] = await storeTasks(db, 1)
-      await db.run({ name: 'test_cancel', text: `update taskwire.tasks set status = 'CANCELLED', version = 2 where id = $1::text::uuid` }, [id])
-      await db.run({ name: 'test_due', text: `update taskwire.deliveries set due_at = now() - interval '1 s' where task_id = $1::text::uuid` }, [id])
+      await db.run(
+        {
+          name: 'test_cancel',
+          text: `update taskwire.tasks set status = 'CANCELLED', version = 2 where id = $1::text::uuid`,
+        },
+        [id],
+      )
+      await db.run(
+        {
+          name: 'test_due',
+          text: `update taskwire.deliveries set due_at = now() - interval '1 s' where task_id = $1::text::uuid`,
+        },
+        [id],
+      )
       const { deliveries } = await takeDueDeliveries(db, 'default', 1_000, 60_000)
       t.notOk(deliveries.some((delivery) => delivery.taskId === id))
       t.equal(await countRows('deliveries', id), 0)
@@ -240,7 +338,9 @@ for (const driver of DRIVERS) {
 
     t.test('every column that makes a task is read the same by both ways', async (t) => {
       const [id = ''] = await storeTasks(db, 1, { payload: { a: 1 }, tags: ['x'] })
-      const { items: [listed] } = await listPage(DEFAULT_PRINCIPAL, db, {}, { limit: 1, fields: ['payload', 'result'] })
+      const {
+        items: [listed],
+      } = await listPage(DEFAULT_PRINCIPAL, db, {}, { limit: 1, fields: ['payload', 'result'] })
       t.same(listed, await read(id))
       const { payload, result, ...summary } = await read(id)
       t.same([payload, result], [{ a: 1 }, null])

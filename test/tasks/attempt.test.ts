@@ -21,7 +21,14 @@ type Run = (context: TaskContext) => Promise<unknown>
 
 /** A definition under the default type, so that stored test tasks run it. */
 function define(run: Run, result: Type.TSchema = Type.Unknown()): Definition {
-  return defineTask({ type: 'demo.sleep', title: 'test', description: 'test', payload: Type.Object({}), result, run: (_, context) => run(context) })
+  return defineTask({
+    type: 'demo.sleep',
+    title: 'test',
+    description: 'test',
+    payload: Type.Object({}),
+    result,
+    run: (_, context) => run(context),
+  })
 }
 
 function setUp(definition: Definition, overrides: { db?: Database } = {}) {
@@ -38,7 +45,15 @@ function setUp(definition: Definition, overrides: { db?: Database } = {}) {
     },
   })
   const registry = createRegistry([definition], definition.type)
-  const deps: AttemptDeps = { db, recorder, registry, log, ...noArtifacts, cancelGraceMs: 200, track: () => ({ signal: controller.signal, abort: (reason) => controller.abort(reason), ending() {}, end() {} }) }
+  const deps: AttemptDeps = {
+    db,
+    recorder,
+    registry,
+    log,
+    ...noArtifacts,
+    cancelGraceMs: 200,
+    track: () => ({ signal: controller.signal, abort: (reason) => controller.abort(reason), ending() {}, end() {} }),
+  }
   return { deps, published, controller }
 }
 
@@ -61,15 +76,24 @@ t.test('a run that returns completes the task, and what was published equals wha
   const stored = await readTransitionMessages(DEFAULT_PRINCIPAL, db, taskId, 1, 10)
   while (published.length < 2) await new Promise(setImmediate)
   // For lists an event has facts besides, which no client is sent.
-  t.same(published.map((event) => ('facts' in event ? { ...event, facts: undefined } : event)), stored.map((message) => ({ ...message, facts: undefined })))
+  t.same(
+    published.map((event) => ('facts' in event ? { ...event, facts: undefined } : event)),
+    stored.map((message) => ({ ...message, facts: undefined })),
+  )
 })
 
 t.test('a run that throws fails the task with the message, and the stack stays on the server', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   const { deps } = setUp(define(async () => Promise.reject(new TypeError('no such\0 file'))))
   await runAttempt({ taskId, attempt: 1 }, deps)
-  t.match(await read(taskId), { status: 'FAILED', failure: { code: 'error', message: 'no such file', attempt: 1 }, result: null })
-  t.match(await readAttempt(taskId), [{ outcome: 'failed', error: { name: 'TypeError', message: 'no such file', stack: /at / } }])
+  t.match(await read(taskId), {
+    status: 'FAILED',
+    failure: { code: 'error', message: 'no such file', attempt: 1 },
+    result: null,
+  })
+  t.match(await readAttempt(taskId), [
+    { outcome: 'failed', error: { name: 'TypeError', message: 'no such file', stack: /at / } },
+  ])
   t.notMatch(JSON.stringify(await read(taskId)), 'attempt.test')
 })
 
@@ -99,21 +123,30 @@ t.test('a result that does not fit its schema, or cannot be stored, fails the ta
   }
 })
 
-t.test('a task whose type this worker does not know is put back without spending an attempt, until its window is over', async (t) => {
-  const [taskId = ''] = await storeTasks(db, 1, { type: 'gone.away' })
-  const { deps } = setUp(define(async () => null))
-  for (const attempt of [1, 2, 3]) await runAttempt({ taskId, attempt }, deps)
-  const last = await read(taskId)
-  t.match(last, { status: 'RETRYING', attempt: 3, failure: null })
-  const transitions = await readTransitionMessages(DEFAULT_PRINCIPAL, db, taskId, 1, 10)
-  t.same(transitions.filter(({ status }) => status === 'RETRYING').map(({ reason }) => reason), Array(3).fill('no_worker_for_type'))
-  const pauses = transitions.flatMap((message) => (message.status === 'RETRYING' ? [message] : [])).at(-1)
-  const pauseMs = Date.parse(last?.runAt ?? '') - Date.parse(pauses?.at ?? '')
-  t.ok(pauseMs >= 2_000 && pauseMs <= 6_000, `the third pause is four seconds, more or less: ${pauseMs} ms`)
-  t.match((await readAttempt(taskId))[0], { outcome: 'released', error: { name: 'NoWorkerForType', message: /gone\.away/ } })
-  await runAttempt({ taskId, attempt: 4 }, { ...deps, typeWindowMs: 1 })
-  t.match(await read(taskId), { status: 'FAILED', failure: { code: 'no_worker_for_type', message: /gone\.away/ } })
-})
+t.test(
+  'a task whose type this worker does not know is put back without spending an attempt, until its window is over',
+  async (t) => {
+    const [taskId = ''] = await storeTasks(db, 1, { type: 'gone.away' })
+    const { deps } = setUp(define(async () => null))
+    for (const attempt of [1, 2, 3]) await runAttempt({ taskId, attempt }, deps)
+    const last = await read(taskId)
+    t.match(last, { status: 'RETRYING', attempt: 3, failure: null })
+    const transitions = await readTransitionMessages(DEFAULT_PRINCIPAL, db, taskId, 1, 10)
+    t.same(
+      transitions.filter(({ status }) => status === 'RETRYING').map(({ reason }) => reason),
+      Array(3).fill('no_worker_for_type'),
+    )
+    const pauses = transitions.flatMap((message) => (message.status === 'RETRYING' ? [message] : [])).at(-1)
+    const pauseMs = Date.parse(last?.runAt ?? '') - Date.parse(pauses?.at ?? '')
+    t.ok(pauseMs >= 2_000 && pauseMs <= 6_000, `the third pause is four seconds, more or less: ${pauseMs} ms`)
+    t.match((await readAttempt(taskId))[0], {
+      outcome: 'released',
+      error: { name: 'NoWorkerForType', message: /gone\.away/ },
+    })
+    await runAttempt({ taskId, attempt: 4 }, { ...deps, typeWindowMs: 1 })
+    t.match(await read(taskId), { status: 'FAILED', failure: { code: 'no_worker_for_type', message: /gone\.away/ } })
+  },
+)
 
 t.test('a worker that knows the type runs a task that another one has put back', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { type: 'new.type', maxAttempts: 1 })
@@ -141,7 +174,10 @@ t.test('the last progress is stored before the end, and published in order', asy
     }),
   )
   await runAttempt({ taskId, attempt: 1 }, deps)
-  t.match(await read(taskId), { status: 'COMPLETED', progress: { fraction: 1, done: 50, total: 50, message: 'step 50' } })
+  t.match(await read(taskId), {
+    status: 'COMPLETED',
+    progress: { fraction: 1, done: 50, total: 50, message: 'step 50' },
+  })
   while (published.at(-1)?.status !== 'COMPLETED') await new Promise(setImmediate)
   const progress = published.filter((event) => event.type === 'progress')
   t.match(progress.at(-1), { version: 2, progress: { done: 50 } })
@@ -195,11 +231,15 @@ t.test('an outcome that cannot be stored at once is stored later', async (t) => 
   const shaky: Database = {
     ...db,
     run(statement, parameters) {
-      if (statement.name === 'settle_attempts' && failures-- > 0) return Promise.reject(Object.assign(new Error('gone'), { code: 'ECONNRESET' }))
+      if (statement.name === 'settle_attempts' && failures-- > 0)
+        return Promise.reject(Object.assign(new Error('gone'), { code: 'ECONNRESET' }))
       return db.run(statement, parameters)
     },
   }
-  const { deps } = setUp(define(async () => 'kept'), { db: shaky })
+  const { deps } = setUp(
+    define(async () => 'kept'),
+    { db: shaky },
+  )
   await runAttempt({ taskId, attempt: 1 }, deps)
   t.match(await read(taskId), { status: 'COMPLETED', result: 'kept' })
   t.equal(failures, -1)

@@ -21,18 +21,29 @@ const key = { owner: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', attempt: 1, name: '
 function createDisk(freeMb: number) {
   const lines: string[] = []
   const disk = { freeMb, looks: 0 }
-  const log = { error: (_: object, text: string) => void lines.push(text), info: (_: object, text: string) => void lines.push(text) }
+  const log = {
+    error: (_: object, text: string) => void lines.push(text),
+    info: (_: object, text: string) => void lines.push(text),
+  }
   const readFreeBytes = async () => {
     disk.looks += 1
     return disk.freeMb * MB
   }
-  return { disk, lines, options: { log, readFreeBytes } as never as Pick<Parameters<typeof createDiskFloor>[0], 'log' | 'readFreeBytes'> }
+  return {
+    disk,
+    lines,
+    options: { log, readFreeBytes } as never as Pick<Parameters<typeof createDiskFloor>[0], 'log' | 'readFreeBytes'>,
+  }
 }
 
 t.test('a lack of space is logged once, and its end once', async (t) => {
   const { disk, lines, options } = createDisk(99)
   const floor = createDiskFloor({ minFreeMb: 100, folders: ['/files'], ...options })
-  for (let turn = 0; turn < 3; turn += 1) await t.rejects(floor.assertRoom('/files'), { name: 'DiskFullError', message: /\/files has 99 MB free, and MIN_FREE_DISK_MB is 100/ })
+  for (let turn = 0; turn < 3; turn += 1)
+    await t.rejects(floor.assertRoom('/files'), {
+      name: 'DiskFullError',
+      message: /\/files has 99 MB free, and MIN_FREE_DISK_MB is 100/,
+    })
   t.match(await floor.findLow(), [/99 MB free/])
   disk.freeMb = 101
   await t.resolves(floor.assertRoom('/files'))
@@ -52,23 +63,34 @@ t.test('bytes about to be written count, and a disk of unknown size has space', 
   const real = createDiskFloor({ minFreeMb: 1_000_000_000, folders: [t.testdirName], log: options.log })
   await t.resolves(real.assertRoom(join(t.testdirName, 'nothing', 'here')))
   await t.rejects(real.assertRoom(t.testdir()), DiskFullError, 'a real disk is asked')
-  await t.resolves(createDiskFloor({ minFreeMb: 0, folders: [], log: options.log }).assertRoom(t.testdir()), 'without a floor it is not')
+  await t.resolves(
+    createDiskFloor({ minFreeMb: 0, folders: [], log: options.log }).assertRoom(t.testdir()),
+    'without a floor it is not',
+  )
 })
 
 t.test('a file being written when the space runs out is abandoned, and nothing of it is left', async (t) => {
   const folder = t.testdir()
   const { disk, options } = createDisk(1_000)
   const store = openDiskStore(folder, createDiskFloor({ minFreeMb: 100, folders: [], ...options }))
-  const chunks = Readable.from((async function* () {
-    for (let count = 0; count < 8; count += 1) {
-      if (count === 4) disk.freeMb = 50
-      yield Buffer.alloc(MB)
-    }
-  })())
-  await t.rejects(pipeline(chunks, createArtifactWriter({ store, key, record: async () => void t.fail('it is not recorded') })), { name: 'DiskFullError' })
+  const chunks = Readable.from(
+    (async function* () {
+      for (let count = 0; count < 8; count += 1) {
+        if (count === 4) disk.freeMb = 50
+        yield Buffer.alloc(MB)
+      }
+    })(),
+  )
+  await t.rejects(
+    pipeline(chunks, createArtifactWriter({ store, key, record: async () => void t.fail('it is not recorded') })),
+    { name: 'DiskFullError' },
+  )
   t.ok(disk.looks > 2 && disk.looks < 8, 'it was noticed on the way')
   const left = await readdir(folder, { recursive: true, withFileTypes: true })
-  t.same(left.filter((entry) => entry.isFile()), [])
+  t.same(
+    left.filter((entry) => entry.isFile()),
+    [],
+  )
   disk.freeMb = 1_000
   await store.write(key, Readable.from([Buffer.from('fits again')]))
   t.equal((await buffer(await store.read(key))).toString(), 'fits again')
@@ -77,7 +99,11 @@ t.test('a file being written when the space runs out is abandoned, and nothing o
 t.test('an e-mail is not written to a full disk, and is tried again', async (t) => {
   const { disk, options } = createDisk(50)
   const folder = t.testdir()
-  const send = createEmailSend({ from: 'tasks@example.com', folder, floor: createDiskFloor({ minFreeMb: 100, folders: [], ...options }) })
+  const send = createEmailSend({
+    from: 'tasks@example.com',
+    folder,
+    floor: createDiskFloor({ minFreeMb: 100, folders: [], ...options }),
+  })
   const message = { to: ['ada@example.com'], subject: 'x', text: 'x' }
   const run = await runDefinition(send, message)
   t.match(run, { status: 'RETRYING', error: { name: 'DiskFullError' } })
@@ -95,5 +121,8 @@ t.test('a full disk is a failure of its own name, also across processes and from
   const outcome = explainError(travelled, new AbortController().signal)
   const claimed = { id: key.owner, attempt: 1, failures: 0, maxAttempts: 2 }
   t.match(decideSettlement(claimed, outcome, undefined), { status: 'RETRYING', reason: 'the disk is full' })
-  t.match(decideSettlement({ ...claimed, failures: 1 }, outcome, undefined), { status: 'FAILED', failure: { code: 'disk_full' } })
+  t.match(decideSettlement({ ...claimed, failures: 1 }, outcome, undefined), {
+    status: 'FAILED',
+    failure: { code: 'disk_full' },
+  })
 })

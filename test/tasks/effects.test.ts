@@ -27,19 +27,49 @@ await db.orm.execute(sql`create table orders (id text)`)
 
 function run(taskId: string, attempt: number, work: (context: TaskContext) => Promise<unknown>): Promise<void> {
   const definition = defineTask({
-    ...{ type: 'demo.sleep', title: 'test', description: 'test', payload: Type.Object({}), result: Type.Union([Type.Null(), Type.Object({}), Type.String()]) },
+    ...{
+      type: 'demo.sleep',
+      title: 'test',
+      description: 'test',
+      payload: Type.Object({}),
+      result: Type.Union([Type.Null(), Type.Object({}), Type.String()]),
+    },
     run: (_, context) => work(context) as Promise<null>,
   })
-  const recorder = createRecorder({ db, log, worker: 'test', leaseMs: 60_000, publish: (events) => void published.push(...events) })
+  const recorder = createRecorder({
+    db,
+    log,
+    worker: 'test',
+    leaseMs: 60_000,
+    publish: (events) => void published.push(...events),
+  })
   const signal = new AbortController().signal
-  return runAttempt({ taskId, attempt }, { db, recorder, registry: createRegistry([definition], definition.type), log, ...noArtifacts, cancelGraceMs: 200, track: () => ({ signal, abort() {}, ending() {}, end() {} }) })
+  return runAttempt(
+    { taskId, attempt },
+    {
+      db,
+      recorder,
+      registry: createRegistry([definition], definition.type),
+      log,
+      ...noArtifacts,
+      cancelGraceMs: 200,
+      track: () => ({ signal, abort() {}, ending() {}, end() {} }),
+    },
+  )
 }
 
 /** As the relay does when the lease has run out. */
 const rescue = (taskId: string, attempt: number) =>
   settleAttemptsIfCurrent(db, [{ taskId, attempt, outcome: 'lost', status: 'PENDING', reason: 'worker lost' }])
 const read = async (taskId: string) => (await readTasks(DEFAULT_PRINCIPAL, db, [taskId]))[0]
-const countOrders = async (id: string) => Number(((await db.orm.execute(sql`select count(*) as count from orders where id = ${id}`)) as unknown as { count: string }[])[0]?.count)
+const countOrders = async (id: string) =>
+  Number(
+    (
+      (await db.orm.execute(sql`select count(*) as count from orders where id = ${id}`)) as unknown as {
+        count: string
+      }[]
+    )[0]?.count,
+  )
 
 t.test('an effect that is recorded is not done again by a later attempt', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
@@ -53,7 +83,8 @@ t.test('an effect that is recorded is not done again by a later attempt', async 
     return null
   })
   while (keys.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
-  while (!(await findEffect(db, { taskId, attempt: 1 }, 'pay')).isRecorded) await new Promise((resolve) => setTimeout(resolve, 5))
+  while (!(await findEffect(db, { taskId, attempt: 1 }, 'pay')).isRecorded)
+    await new Promise((resolve) => setTimeout(resolve, 5))
   await rescue(taskId, 1)
   await run(taskId, 2, async (context) => context.once('pay', pay))
   t.same(keys, [`${taskId}:pay`])
@@ -67,12 +98,21 @@ t.test('concurrent calls share one effect; a failed one may be retried', async (
   const [taskId = ''] = await storeTasks(db, 1)
   let count = 0
   await run(taskId, 1, async (context) => {
-    await t.rejects(context.once('mail', () => Promise.reject(new Error('no route'))), { message: 'no route' })
+    await t.rejects(
+      context.once('mail', () => Promise.reject(new Error('no route'))),
+      { message: 'no route' },
+    )
     const both = await Promise.all([1, 2].map(() => context.once('mail', async () => String((count += 1)))))
     t.same(both, ['1', '1'])
     t.equal(await context.once('nothing', async () => undefined), null)
-    await t.rejects(context.once('', async () => 1), RangeError)
-    await t.rejects(context.once('text', async () => 'a\0b'), { message: /cannot be recorded/ })
+    await t.rejects(
+      context.once('', async () => 1),
+      RangeError,
+    )
+    await t.rejects(
+      context.once('text', async () => 'a\0b'),
+      { message: /cannot be recorded/ },
+    )
     return null
   })
   t.match(await read(taskId), { status: 'COMPLETED' })
@@ -83,10 +123,21 @@ t.test('a run that was replaced is stopped before its next effect, and what it d
   let late: unknown
   await run(taskId, 1, async (context) => {
     t.equal(await context.fence(), 1)
-    await t.rejects(context.once('slow', async () => rescue(taskId, 1).then(() => 'done')), LeaseLostError)
-    await t.rejects(context.once('next', async () => t.fail('it must not happen')), LeaseLostError)
+    await t.rejects(
+      context.once('slow', async () => rescue(taskId, 1).then(() => 'done')),
+      LeaseLostError,
+    )
+    await t.rejects(
+      context.once('next', async () => t.fail('it must not happen')),
+      LeaseLostError,
+    )
     await t.rejects(context.fence(), { message: /attempt 1 is no longer the current one/ })
-    await t.rejects(context.transaction(async (transaction) => transaction.execute(sql`insert into orders values (${taskId})`).then(() => null)), LeaseLostError)
+    await t.rejects(
+      context.transaction(async (transaction) =>
+        transaction.execute(sql`insert into orders values (${taskId})`).then(() => null),
+      ),
+      LeaseLostError,
+    )
     late = 'reached'
     return 'too late'
   })
@@ -124,7 +175,11 @@ t.test('an error inside a transaction rolls back the rows, and the attempt fails
     }),
   )
   t.match(await read(thrown), { status: 'FAILED', failure: { message: 'no stock' } })
-  await run(violation, 1, (context) => context.transaction(async (transaction) => transaction.execute(sql`insert into orders values (${violation})`).then(() => 42)))
+  await run(violation, 1, (context) =>
+    context.transaction(async (transaction) =>
+      transaction.execute(sql`insert into orders values (${violation})`).then(() => 42),
+    ),
+  )
   t.match(await read(violation), { status: 'FAILED', failure: { message: /the result does not fit/ } })
   t.same([await countOrders(thrown), await countOrders(violation)], [0, 0])
 })
@@ -147,23 +202,26 @@ t.test('an effect whose record cannot be stored now is recorded when the databas
   t.match(await findEffect(db, { taskId, attempt: 1 }, 'mail'), { isRecorded: true, value: 'sent' })
 })
 
-t.test('a transaction during which the database goes away puts the attempt back, and the next one commits once', async (t) => {
-  const [taskId = ''] = await storeTasks(db, 1)
-  const pay = (context: TaskContext, isAway: boolean) =>
-    context.transaction(async (transaction) => {
-      await transaction.execute(sql`insert into orders values (${taskId})`)
-      if (isAway) {
-        await server.kill()
-        await server.start()
-      }
-      return 'paid'
-    })
-  await run(taskId, 1, (context) => pay(context, true))
-  t.match(await read(taskId), { status: 'PENDING', attempt: 1 })
-  await run(taskId, 2, (context) => pay(context, false))
-  t.match(await read(taskId), { status: 'COMPLETED', result: 'paid' })
-  t.equal(await countOrders(taskId), 1)
-})
+t.test(
+  'a transaction during which the database goes away puts the attempt back, and the next one commits once',
+  async (t) => {
+    const [taskId = ''] = await storeTasks(db, 1)
+    const pay = (context: TaskContext, isAway: boolean) =>
+      context.transaction(async (transaction) => {
+        await transaction.execute(sql`insert into orders values (${taskId})`)
+        if (isAway) {
+          await server.kill()
+          await server.start()
+        }
+        return 'paid'
+      })
+    await run(taskId, 1, (context) => pay(context, true))
+    t.match(await read(taskId), { status: 'PENDING', attempt: 1 })
+    await run(taskId, 2, (context) => pay(context, false))
+    t.match(await read(taskId), { status: 'COMPLETED', result: 'paid' })
+    t.equal(await countOrders(taskId), 1)
+  },
+)
 
 t.test('a handler that asks while the database is away waits for it', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)

@@ -5,7 +5,10 @@ import { createHandlerLog, MAX_LINES } from '../../src/tasks/attempt/context/han
 function setUp(level: string) {
   const printed: Record<string, unknown>[] = []
   const reported: { level: string; text: string; atMs: number }[] = []
-  const root = pino({ level, base: { name: 'worker' } }, { write: (json) => void printed.push(JSON.parse(json) as Record<string, unknown>) })
+  const root = pino(
+    { level, base: { name: 'worker' } },
+    { write: (json) => void printed.push(JSON.parse(json) as Record<string, unknown>) },
+  )
   return { printed, reported, log: createHandlerLog(root, { taskId: 'x', attempt: 2 }, (line) => reported.push(line)) }
 }
 
@@ -57,7 +60,11 @@ t.test('fields never replace what the line has itself', async (t) => {
     { level: 40, msg: 'y', fields: { time: 0 } },
     { level: 50, fields: { msg: { not: 'a text' } } },
   ])
-  t.match(reported, [{ level: 'info', text: /^x \{.*"level":5/ }, { level: 'warn', text: /^y / }, { level: 'error', text: /not/ }])
+  t.match(reported, [
+    { level: 'info', text: /^x \{.*"level":5/ },
+    { level: 'warn', text: /^y / },
+    { level: 'error', text: /not/ },
+  ])
   for (const { atMs } of reported) t.type(atMs, 'number')
 })
 
@@ -65,9 +72,41 @@ t.test('a log call never throws, whatever is logged', async (t) => {
   const { log, reported } = setUp('info')
   const cycle: Record<string, unknown> = {}
   cycle['again'] = cycle
-  const thrower = { get a() { throw new Error('no') }, toJSON() { throw new Error('no') } }
-  const hostile: unknown[] = [{ level: 5 }, { time: '12:00' }, { time: Infinity }, { id: 1n }, cycle, thrower, { inner: thrower }, null, undefined, Symbol('s'), 7, [1], () => 1, 'a\0' + '👍'.slice(0, 1),
-    new Proxy({}, { ownKeys() { throw new Error('no') } }), Object.create(null), { err: thrower }, { ['__proto__']: 1 }]
+  const thrower = {
+    get a() {
+      throw new Error('no')
+    },
+    toJSON() {
+      throw new Error('no')
+    },
+  }
+  const hostile: unknown[] = [
+    { level: 5 },
+    { time: '12:00' },
+    { time: Infinity },
+    { id: 1n },
+    cycle,
+    thrower,
+    { inner: thrower },
+    null,
+    undefined,
+    Symbol('s'),
+    7,
+    [1],
+    () => 1,
+    'a\0' + '👍'.slice(0, 1),
+    new Proxy(
+      {},
+      {
+        ownKeys() {
+          throw new Error('no')
+        },
+      },
+    ),
+    Object.create(null),
+    { err: thrower },
+    { ['__proto__']: 1 },
+  ]
   for (const value of hostile) {
     log.info(value as object)
     log.info(value as object, 'with %s and %d', value, value as number)
@@ -79,20 +118,48 @@ t.test('a log call never throws, whatever is logged', async (t) => {
   custom.odd('between info and warn')
   t.match(reported.at(-1), { level: 'info', text: 'between info and warn' })
   t.ok(reported.length >= hostile.length * 3)
-  for (const { text, atMs } of reported) t.ok(text.isWellFormed() && !text.includes('\0') && Number.isSafeInteger(atMs), text)
+  for (const { text, atMs } of reported)
+    t.ok(text.isWellFormed() && !text.includes('\0') && Number.isSafeInteger(atMs), text)
 })
 
 t.test('a log call never throws, whatever options its child was given', async (t) => {
   const { log, reported } = setUp('info')
   const root = log as unknown as Logger
-  const fail = (): never => { throw new Error('broken option') }
+  const fail = (): never => {
+    throw new Error('broken option')
+  }
   const options: Record<string, unknown>[] = [
-    { formatters: { log: fail } }, { formatters: { log: 'text' } }, { formatters: { log: () => null } }, { formatters: { bindings: fail } }, { formatters: { level: fail }, customLevels: { odd: 35 } },
-    { formatters: { level: () => undefined }, customLevels: { odd: 35 } }, { formatters: null }, { formatters: new Proxy({}, { get: fail }) },
-    { serializers: { a: fail } }, { serializers: { msg: fail } }, { serializers: { a: () => Symbol('s') } }, { serializers: { err: fail } }, { serializers: null }, { serializers: { a: () => 1n } }, { serializers: { a: 7 } },
-    { redact: ['a['] }, { redact: { paths: ['a'], censor: fail } }, { redact: 7 }, { redact: {} }, { redact: { paths: 'a' } },
-    { level: 'nonsense' }, { level: 7 }, { level: Symbol('s') }, { msgPrefix: 7 }, { msgPrefix: '> ' }, { customLevels: 'x' }, { customLevels: { info: 1 } }, { customLevels: { odd: 'x' } }, { onChild: fail },
-    Object.create(null) as Record<string, unknown>, new Proxy({}, { get: fail }),
+    { formatters: { log: fail } },
+    { formatters: { log: 'text' } },
+    { formatters: { log: () => null } },
+    { formatters: { bindings: fail } },
+    { formatters: { level: fail }, customLevels: { odd: 35 } },
+    { formatters: { level: () => undefined }, customLevels: { odd: 35 } },
+    { formatters: null },
+    { formatters: new Proxy({}, { get: fail }) },
+    { serializers: { a: fail } },
+    { serializers: { msg: fail } },
+    { serializers: { a: () => Symbol('s') } },
+    { serializers: { err: fail } },
+    { serializers: null },
+    { serializers: { a: () => 1n } },
+    { serializers: { a: 7 } },
+    { redact: ['a['] },
+    { redact: { paths: ['a'], censor: fail } },
+    { redact: 7 },
+    { redact: {} },
+    { redact: { paths: 'a' } },
+    { level: 'nonsense' },
+    { level: 7 },
+    { level: Symbol('s') },
+    { msgPrefix: 7 },
+    { msgPrefix: '> ' },
+    { customLevels: 'x' },
+    { customLevels: { info: 1 } },
+    { customLevels: { odd: 'x' } },
+    { onChild: fail },
+    Object.create(null) as Record<string, unknown>,
+    new Proxy({}, { get: fail }),
   ]
   for (const [index, given] of options.entries()) {
     const before = reported.length
@@ -104,11 +171,17 @@ t.test('a log call never throws, whatever options its child was given', async (t
       child.setBindings({ a: 5 })
       child.bindings()
     }
-    t.equal(reported.slice(before).filter(({ level, text }) => level === 'error' && text.includes(`line ${index}`)).length, 6, `each line is told: ${index}`)
+    t.equal(
+      reported.slice(before).filter(({ level, text }) => level === 'error' && text.includes(`line ${index}`)).length,
+      6,
+      `each line is told: ${index}`,
+    )
   }
   reported.length = 0
   root.child({}, { formatters: { log: fail } }).info({ n: 1 }, 'x')
-  t.match(reported, [{ level: 'info', text: 'x; a log line cannot be written: reading one of its fields failed (broken option)' }])
+  t.match(reported, [
+    { level: 'info', text: 'x; a log line cannot be written: reading one of its fields failed (broken option)' },
+  ])
   root.child({}, { redact: ['a['] })
   t.match(reported.at(-1), { level: 'warn', text: /^a child logger cannot be made; its parent is used: / })
 })
@@ -116,10 +189,16 @@ t.test('a log call never throws, whatever options its child was given', async (t
 t.test('no other call of a logger throws', async (t) => {
   const { log, reported } = setUp('info')
   const root = log as unknown as Logger
-  const fail = (): never => { throw new Error('broken') }
+  const fail = (): never => {
+    throw new Error('broken')
+  }
   root.onChild = fail
   root.child({}).info('from the child')
-  root.setBindings({ get a() { return fail() } })
+  root.setBindings({
+    get a() {
+      return fail()
+    },
+  })
   root.setBindings(null as never)
   root.level = 'nonsense'
   t.equal(root.level, 'info')

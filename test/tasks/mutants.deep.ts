@@ -49,7 +49,7 @@ const MUTANTS: (Mutant & { test: string })[] = [
     test: 'test/store/store.test.ts',
   },
   {
-    without: 'the broker\'s epoch',
+    without: "the broker's epoch",
     file: 'src/store/deliveries/redeliver.ts',
     from: 'where e.epoch <> excluded.epoch',
     to: 'where false',

@@ -27,13 +27,28 @@ t.test('a value is stored as JSON writes it', async (t) => {
     [{ at: new Date(0), gone: undefined, call() {} }, { at: '1970-01-01T00:00:00.000Z' }],
     [new Point(1, 2), { x: 1, y: 2 }],
     [{ price: new Money(5n) }, { price: '5 cents' }],
-    [[undefined, 1], [null, 1]],
-    [{ empty: {}, list: [] }, { empty: {}, list: [] }],
+    [
+      [undefined, 1],
+      [null, 1],
+    ],
+    [
+      { empty: {}, list: [] },
+      { empty: {}, list: [] },
+    ],
     [Object.create(null), {}],
-    [[new String('a'), new Number(1), new Boolean(false)], ['a', 1, false]],
-    [{ at: [new Date(1)], zero: -0 }, { at: ['1970-01-01T00:00:00.001Z'], zero: 0 }],
-    // eslint-disable-next-line no-sparse-arrays
-    [[1, , 3], [1, null, 3]],
+    [
+      [new String('a'), new Number(1), new Boolean(false)],
+      ['a', 1, false],
+    ],
+    [
+      { at: [new Date(1)], zero: -0 },
+      { at: ['1970-01-01T00:00:00.001Z'], zero: 0 },
+    ],
+    [
+      // eslint-disable-next-line no-sparse-arrays
+      [1, , 3],
+      [1, null, 3],
+    ],
     [Object.assign([1], { total: 1 }), [1]],
     [{ inner: { toJSON: () => null } }, { inner: null }],
     [Buffer.from('a'), { type: 'Buffer', data: [97] }],
@@ -89,8 +104,24 @@ t.test('a value that would lose data, or cannot be stored, is refused with its l
     [{ a: { toJSON: () => '👍'.slice(0, 1) } }, '/a', /surrogate/],
     [{ '\ud83d': 1 }, '/\ud83d', /surrogate/],
     ['x'.repeat(10_001), '', /10003 bytes/],
-    [{ toJSON() { throw new Error('not me') } }, '', /not me/],
-    [{ get a() { throw new Error('not you') } }, '', /not you/],
+    [
+      {
+        toJSON() {
+          throw new Error('not me')
+        },
+      },
+      '',
+      /not me/,
+    ],
+    [
+      {
+        get a() {
+          throw new Error('not you')
+        },
+      },
+      '',
+      /not you/,
+    ],
   ]
   for (const [given, pointer, detail] of cases) t.match(toStorable(given, LIMITS), { violation: { pointer, detail } })
 })
@@ -102,7 +133,16 @@ t.test('the location of a loss is right when an object occurs in several locatio
 })
 
 t.test('any accepted value equals the one that is read back', async () => {
-  const any = fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true, withSparseArray: true, withNullPrototype: true, withBoxedValues: true })
+  const any = fc.anything({
+    withBigInt: true,
+    withDate: true,
+    withMap: true,
+    withSet: true,
+    withTypedArray: true,
+    withSparseArray: true,
+    withNullPrototype: true,
+    withBoxedValues: true,
+  })
   fc.assert(
     fc.property(any, (given) => {
       const { value, violation } = toStorable(given, LIMITS)
@@ -120,7 +160,17 @@ t.test('a text is cut without cutting a character in two, whatever was given', a
   t.equal(toStorableText('a\0\ud83d', 10), 'a\ufffd')
   t.equal(toStorableText(7, 10), '7')
   t.equal(toStorableText(undefined, 10), '')
-  t.equal(toStorableText({ toString() { throw new Error('no') } }, 10), '')
+  t.equal(
+    toStorableText(
+      {
+        toString() {
+          throw new Error('no')
+        },
+      },
+      10,
+    ),
+    '',
+  )
   t.equal(toStorableText(Object.create(null), 10), '')
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.nat(20), (text, length) => {

@@ -1,7 +1,16 @@
 /** The test kit, as authors of task types use it. */
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
-import { CancelTask, defineTask, PermanentFailure, RetryLater, Type, type Definition, type TaskContext, type TimeLimits } from 'taskwire'
+import {
+  CancelTask,
+  defineTask,
+  PermanentFailure,
+  RetryLater,
+  Type,
+  type Definition,
+  type TaskContext,
+  type TimeLimits,
+} from 'taskwire'
 import { drain, expectTransitions, runDefinition } from 'taskwire/testing'
 import { createChecker } from '../../src/definitions/schema-errors.js'
 import { Task as TaskSchema } from '../../src/protocol/task.js'
@@ -47,9 +56,27 @@ t.test('a definition runs in memory, without services and without waiting', asyn
 
 t.test('the task has the values given by the test, and otherwise those of its definition', async (t) => {
   t.match(await runDefinition(greet, {}, { task: { tags: ['loud'] } }), { result: { text: 'Hello you!' } })
-  const look = defineTask({ type: 'test.look', title: 'Look', description: 'Looks at its task.', payload: Type.Object({ n: Type.Integer({ default: 1 }) }), result: Type.Unknown(), attempts: 4, run: async (_, { task }) => task })
+  const look = defineTask({
+    type: 'test.look',
+    title: 'Look',
+    description: 'Looks at its task.',
+    payload: Type.Object({ n: Type.Integer({ default: 1 }) }),
+    result: Type.Unknown(),
+    attempts: 4,
+    run: async (_, { task }) => task,
+  })
   const { taskId, ...run } = await runDefinition(look, {}, { attempt: 2 })
-  t.match(run, { result: { id: taskId, type: 'test.look', title: 'test.look', payload: { n: 1 }, attempt: 2, maxAttempts: 4, status: 'PROCESSING' } })
+  t.match(run, {
+    result: {
+      id: taskId,
+      type: 'test.look',
+      title: 'test.look',
+      payload: { n: 1 },
+      attempt: 2,
+      maxAttempts: 4,
+      status: 'PROCESSING',
+    },
+  })
   t.same(createChecker(TaskSchema).check((run as { result?: unknown }).result), [])
 })
 
@@ -63,7 +90,11 @@ t.test('it reports what a failure would mean for the task', async (t) => {
   t.match(await after('flaky', 2), { status: 'COMPLETED' })
   await t.rejects(runDefinition(greet, { name: 7 }), { name: 'TypeError', message: /^\/payload\/name/ })
   const effects = new Map([['send', 'done before']])
-  t.equal((await runDefinition(greet, {}, { effects })).reported.effects.get('send'), 'done before', 'a later attempt finds what was recorded')
+  t.equal(
+    (await runDefinition(greet, {}, { effects })).reported.effects.get('send'),
+    'done before',
+    'a later attempt finds what was recorded',
+  )
 })
 
 t.test('a worker dies at the crash point, and the next attempt continues from what is left', async (t) => {
@@ -91,18 +122,35 @@ t.test('a worker dies at the crash point, and the next attempt continues from wh
     t.match(await runDefinition(send, {}, { after: lost }), { status: 'COMPLETED', result: `${lost.taskId}:send` })
     t.equal(sent.length, 1, crashAt)
   }
-  await t.rejects(runDefinition(send, {}, { crashAt: 'after-effect:other' }), { message: 'the run is COMPLETED and never reached after-effect:other' })
+  await t.rejects(runDefinition(send, {}, { crashAt: 'after-effect:other' }), {
+    message: 'the run is COMPLETED and never reached after-effect:other',
+  })
 })
 
 t.test('time limits apply to the time of the run, and the signal has the reason', async (t) => {
   const sleepy = (timeLimits: TimeLimits, run: (context: TaskContext) => Promise<unknown>) =>
-    runDefinition(defineTask({
-      ...{ type: 'test.sleepy', title: 'Sleepy', description: 'Takes its time.', payload: Type.Object({}), result: Type.Unknown(), attempts: 2, timeLimits },
-      run: (_, context) => run(context),
-    }))
+    runDefinition(
+      defineTask({
+        ...{
+          type: 'test.sleepy',
+          title: 'Sleepy',
+          description: 'Takes its time.',
+          payload: Type.Object({}),
+          result: Type.Unknown(),
+          attempts: 2,
+          timeLimits,
+        },
+        run: (_, context) => run(context),
+      }),
+    )
   const hour = 3_600_000
-  t.match(await sleepy({ softMs: hour, hardMs: 2 * hour }, (context) => context.sleep(hour - 1)), { status: 'COMPLETED' })
-  t.match(await sleepy({ softMs: hour }, (context) => context.sleep(hour)), { status: 'RETRYING', error: { message: 'the run was over its time limit' } })
+  t.match(await sleepy({ softMs: hour, hardMs: 2 * hour }, (context) => context.sleep(hour - 1)), {
+    status: 'COMPLETED',
+  })
+  t.match(await sleepy({ softMs: hour }, (context) => context.sleep(hour)), {
+    status: 'RETRYING',
+    error: { message: 'the run was over its time limit' },
+  })
   const cleanedUp = await sleepy({ softMs: hour }, async (context) => {
     await context.sleep(2 * hour).catch(() => {})
     return context.signal.reason
@@ -111,7 +159,10 @@ t.test('time limits apply to the time of the run, and the signal has the reason'
   const ignores = async (context: TaskContext) => {
     for (;;) await context.sleep(hour).catch(() => new Promise((resolve) => setImmediate(resolve)))
   }
-  t.match(await sleepy({ hardMs: 3 * hour }, ignores), { status: 'RETRYING', error: { message: `the run took longer than ${3 * hour} ms` } })
+  t.match(await sleepy({ hardMs: 3 * hour }, ignores), {
+    status: 'RETRYING',
+    error: { message: `the run took longer than ${3 * hour} ms` },
+  })
   const silent = async (context: TaskContext) => {
     await context.sleep(50)
     context.heartbeat()
@@ -121,7 +172,14 @@ t.test('time limits apply to the time of the run, and the signal has the reason'
   }
   t.match(await sleepy({ heartbeatMs: 101 }, silent), { status: 'COMPLETED' })
   t.match(await sleepy({ heartbeatMs: 100 }, silent), { error: { message: 'the run sent no heartbeat for 100 ms' } })
-  const wait = defineTask({ type: 'test.wait', title: 'Wait', description: 'Waits.', payload: Type.Object({}), result: Type.Null(), run: async (_, context) => (await context.sleep(1), null) })
+  const wait = defineTask({
+    type: 'test.wait',
+    title: 'Wait',
+    description: 'Waits.',
+    payload: Type.Object({}),
+    result: Type.Null(),
+    run: async (_, context) => (await context.sleep(1), null),
+  })
   t.match(await runDefinition(wait, {}, { signal: AbortSignal.abort('cancelled') }), { status: 'CANCELLED' })
   t.match(await runDefinition(wait, {}, { signal: AbortSignal.abort('shutdown') }), { status: 'PENDING' })
 })
@@ -141,15 +199,20 @@ t.test('progress data is validated', async (t) => {
       },
     })
   t.match((await runDefinition(report('one'))).reported.progress, [{ done: 1, total: 2, data: { stage: 'one' } }])
-  t.match(await runDefinition(report('three')), { error: { message: /^the data of a progress report does not match its schema: \/stage/ } })
+  t.match(await runDefinition(report('three')), {
+    error: { message: /^the data of a progress report does not match its schema: \/stage/ },
+  })
 })
 
 t.test('drain runs the tasks of a real database, and expectTransitions checks their history', async (t) => {
   const db = await openTestDatabase(t, (await startPostgres(t)).url)
-  const quick = { ...greet, run: async ({ mood }: { mood?: string }, { attempt }: { attempt: number }) => {
-    if (mood === 'flaky' && attempt === 1) throw new Error('once')
-    return { text: 'done' }
-  } } as unknown as Definition
+  const quick = {
+    ...greet,
+    run: async ({ mood }: { mood?: string }, { attempt }: { attempt: number }) => {
+      if (mood === 'flaky' && attempt === 1) throw new Error('once')
+      return { text: 'done' }
+    },
+  } as unknown as Definition
   const [plain = ''] = await storeTasks(db, 1)
   const [flaky = ''] = await storeTasks(db, 1, { payload: { mood: 'flaky' }, maxAttempts: 2 })
   t.equal(await drain({ db, definitions: [quick], waitMs: 500 }), 3)

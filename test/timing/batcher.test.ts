@@ -39,38 +39,41 @@ t.test('items gather while the maximum number of batches is under way', async (t
   t.same(sizes, [1, 3, 2])
 })
 
-t.test('a large enough batch is sent beside another; a smaller one is sent before the promises of the finished one resolve', async (t) => {
-  const said: string[] = []
-  const releases: (() => void)[] = []
-  const batcher = createBatcher<number, number>({
-    minConcurrentBatchSize: 3,
-    async write(items) {
-      said.push(`write ${items.join(' ')}`)
-      await new Promise<void>((resolve) => releases.push(resolve))
-      return items
-    },
-  })
-  const add = (item: number) => batcher.add(item).then(() => said.push(`answer ${item}`))
-  const turns = async () => {
-    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate)
-  }
-  const added = [add(1)]
-  await turns()
-  added.push(add(2), add(3))
-  await turns()
-  t.same(said, ['write 1'], 'two are not worth it')
-  added.push(add(4))
-  t.same(said, ['write 1', 'write 2 3 4'], 'three are, at once')
-  added.push(add(5), add(6), add(7), add(8))
-  await turns()
-  t.equal(said.length, 2, 'no more than two are under way')
-  releases.shift()?.()
-  await turns()
-  t.same(said.slice(2), ['write 5 6 7 8', 'answer 1'])
-  releases.splice(0).forEach((release) => release())
-  await Promise.all(added)
-  t.equal(said.length, 3 + 8)
-})
+t.test(
+  'a large enough batch is sent beside another; a smaller one is sent before the promises of the finished one resolve',
+  async (t) => {
+    const said: string[] = []
+    const releases: (() => void)[] = []
+    const batcher = createBatcher<number, number>({
+      minConcurrentBatchSize: 3,
+      async write(items) {
+        said.push(`write ${items.join(' ')}`)
+        await new Promise<void>((resolve) => releases.push(resolve))
+        return items
+      },
+    })
+    const add = (item: number) => batcher.add(item).then(() => said.push(`answer ${item}`))
+    const turns = async () => {
+      for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate)
+    }
+    const added = [add(1)]
+    await turns()
+    added.push(add(2), add(3))
+    await turns()
+    t.same(said, ['write 1'], 'two are not worth it')
+    added.push(add(4))
+    t.same(said, ['write 1', 'write 2 3 4'], 'three are, at once')
+    added.push(add(5), add(6), add(7), add(8))
+    await turns()
+    t.equal(said.length, 2, 'no more than two are under way')
+    releases.shift()?.()
+    await turns()
+    t.same(said.slice(2), ['write 5 6 7 8', 'answer 1'])
+    releases.splice(0).forEach((release) => release())
+    await Promise.all(added)
+    t.equal(said.length, 3 + 8)
+  },
+)
 
 const isBadItem = (error: unknown) => error instanceof Error && error.message === 'bad item'
 
@@ -83,7 +86,10 @@ t.test('one bad item fails alone', async (t) => {
     },
   })
   const answers = await Promise.allSettled([1, 13, 2].map((item) => batcher.add(item)))
-  t.same(answers.map((answer) => answer.status), ['fulfilled', 'rejected', 'fulfilled'])
+  t.same(
+    answers.map((answer) => answer.status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  )
 })
 
 t.test('a failure not caused by an item fails the whole batch, without retrying its items', async (t) => {
@@ -97,7 +103,10 @@ t.test('a failure not caused by an item fails the whole batch, without retrying 
       },
     })
     const answers = await Promise.allSettled([1, 2].map((item) => batcher.add(item)))
-    t.same(answers.map((answer) => answer.status), ['rejected', 'rejected'])
+    t.same(
+      answers.map((answer) => answer.status),
+      ['rejected', 'rejected'],
+    )
     t.equal(writes, 1)
   }
 })

@@ -36,7 +36,10 @@ t.test('an answer that arrived while this process was busy counts', async (t) =>
 
 t.test('late work rejects with the error that the caller provides', async (t) => {
   class LateError extends Error {}
-  await t.rejects(withDeadline(never, 20, () => new LateError('later than that')), new LateError('later than that'))
+  await t.rejects(
+    withDeadline(never, 20, () => new LateError('later than that')),
+    new LateError('later than that'),
+  )
 })
 
 t.test('settlesWithin reports whether work settles in time, without rejecting', async (t) => {

@@ -38,7 +38,10 @@ t.test('it runs after each interval until it is stopped, first after one interva
 t.test('one run at a time: turns during a run are skipped and not made up for', async (t) => {
   const pass = fakeTime(t)
   const ends: (() => void)[] = []
-  const interval = startInterval(() => new Promise<void>((resolve) => ends.push(resolve)), { everyMs: EVERY_MS, onError: throwIt })
+  const interval = startInterval(() => new Promise<void>((resolve) => ends.push(resolve)), {
+    everyMs: EVERY_MS,
+    onError: throwIt,
+  })
   t.teardown(() => interval.stop())
   await pass(5)
   t.equal(ends.length, 1)

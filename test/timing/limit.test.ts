@@ -55,7 +55,11 @@ t.test('a waiting call can be aborted; a running one cannot', async (t) => {
   const rejected = t.rejects(calledOff, { message: 'called off' })
   controller.abort(new Error('called off'))
   await rejected
-  await t.rejects(limit.run(() => start('d'), controller.signal), { message: 'called off' }, 'also one that comes after the abort')
+  await t.rejects(
+    limit.run(() => start('d'), controller.signal),
+    { message: 'called off' },
+    'also one that comes after the abort',
+  )
   end('a')
   t.equal(await first, 'a')
   await nextTurn()

@@ -42,5 +42,15 @@ t.test('failures are reported with their count and the recovery once, while the 
   })
   await ended
   await loop.stop()
-  t.match(told.slice(0, 9), [true, { message: 'away' }, ['away', 1], { message: 'still away' }, ['still away', 2], true, 'works again', true, false])
+  t.match(told.slice(0, 9), [
+    true,
+    { message: 'away' },
+    ['away', 1],
+    { message: 'still away' },
+    ['still away', 2],
+    true,
+    'works again',
+    true,
+    false,
+  ])
 })

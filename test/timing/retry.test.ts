@@ -40,21 +40,27 @@ t.test('the time for tries is bounded: none begins after it', async (t) => {
 
 t.test('an error that is not worthwhile is not retried', async (t) => {
   const { work, countTries } = failing(Infinity)
-  await t.rejects(retry(work, { ...AT_ONCE, isWorthwhile: (error) => (error as Error).message === 'try 1' }), { message: 'try 2' })
+  await t.rejects(retry(work, { ...AT_ONCE, isWorthwhile: (error) => (error as Error).message === 'try 1' }), {
+    message: 'try 2',
+  })
   t.equal(countTries(), 2)
 })
 
 t.test('an abort ends a pause at once, and no try begins after it', async (t) => {
   const { work, countTries } = failing(Infinity)
   const controller = new AbortController()
-  await t.rejects(retry(work, { ...LONG, signal: controller.signal, onRetry: () => setImmediate(() => controller.abort()) }), { message: 'try 1' })
+  await t.rejects(
+    retry(work, { ...LONG, signal: controller.signal, onRetry: () => setImmediate(() => controller.abort()) }),
+    { message: 'try 1' },
+  )
   await t.rejects(retry(work, { ...LONG, signal: controller.signal }), { message: 'try 2' })
   t.equal(countTries(), 2)
 })
 
 t.test('pauses double up to the maximum, less a random share of half by default', (t) => {
   const growth = { firstMs: 100, maxMs: 1_000 }
-  const pauses = (jitter: { jitter?: number }, random: number) => [1, 2, 3, 4, 5, 5_000].map((failures) => growingPauseMs(failures, { ...growth, ...jitter }, () => random))
+  const pauses = (jitter: { jitter?: number }, random: number) =>
+    [1, 2, 3, 4, 5, 5_000].map((failures) => growingPauseMs(failures, { ...growth, ...jitter }, () => random))
   t.same(pauses({}, 1), [100, 200, 400, 800, 1_000, 1_000])
   t.same(pauses({}, 0), [50, 100, 200, 400, 500, 500])
   t.same(pauses({ jitter: 0 }, 0.3), [100, 200, 400, 800, 1_000, 1_000])

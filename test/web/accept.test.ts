@@ -45,7 +45,11 @@ t.test('a client that does not accept an event stream is not sent one, at either
   const { address } = await startApp(t)
   const { id } = await createTask(address, { delayMs: 86_400_000 })
   for (const path of [`/api/tasks/${id}/events`, `/api/tasks/events?ids=${id}`]) {
-    for (const accept of ['text/event-stream;q=0', 'text/event-stream;q=0, application/json', '*/*, text/event-stream;q=0.000']) {
+    for (const accept of [
+      'text/event-stream;q=0',
+      'text/event-stream;q=0, application/json',
+      '*/*, text/event-stream;q=0.000',
+    ]) {
       const answer = await fetch(address + path, { headers: { accept } })
       t.match(answer.headers.get('content-type'), 'application/json', `${path} ${accept}`)
       t.match(await answer.json(), { items: [{ version: 1 }] })

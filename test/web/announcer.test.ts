@@ -5,7 +5,14 @@ import t, { type Test } from 'tap'
 import { createPublisher } from '../../src/broker/publisher.js'
 import type { NewTask } from '../../src/store/tasks/create.js'
 import { announceTasks } from '../../src/web/live/announcer.js'
-import { canTestRedis, createLog, openTestBroker, startPostgresKind, startRedisKind, type BrokerKind } from '../broker/brokers.js'
+import {
+  canTestRedis,
+  createLog,
+  openTestBroker,
+  startPostgresKind,
+  startRedisKind,
+  type BrokerKind,
+} from '../broker/brokers.js'
 import { newTask } from '../helpers/database.js'
 
 const CREATES = 300
@@ -43,7 +50,12 @@ async function testSubscription(t: Test, kind: BrokerKind): Promise<void> {
     const { broker } = await openTestBroker(t, kind)
     const publisher = createPublisher({ bus: broker.events, log: createLog() })
     const heard = new Set<string>()
-    const subscription = await broker.events.listen({ onEvent() {}, onHint() {}, onGap() {}, onNotices: (notices) => notices.forEach(({ taskId }) => heard.add(taskId)) })
+    const subscription = await broker.events.listen({
+      onEvent() {},
+      onHint() {},
+      onGap() {},
+      onNotices: (notices) => notices.forEach(({ taskId }) => heard.add(taskId)),
+    })
     const owed: string[] = []
     let isSubscribed = false
     for (let count = 0; count < CREATES; count += 1) {
@@ -59,7 +71,10 @@ async function testSubscription(t: Test, kind: BrokerKind): Promise<void> {
     announceTasks(publisher, [last], [created(last)])
     while (!heard.has(last.id)) await sleep(PAUSE_MS)
     t.ok(owed.length > 0)
-    t.strictSame(owed.filter((id) => !heard.has(id)), [])
+    t.strictSame(
+      owed.filter((id) => !heard.has(id)),
+      [],
+    )
     await publisher.drain()
   })
 }

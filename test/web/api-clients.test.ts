@@ -69,37 +69,77 @@ interface Lint {
 
 /** With all recommended rules of Redocly. */
 async function lint(t: Test, file: string): Promise<void> {
-  const { stdout } = await run(process.execPath, [main('@redocly/cli/bin/cli.js'), 'lint', file, '--extends=recommended', '--format=json'], { env, cwd: folder, maxBuffer: 1e8 }).catch((error: { stdout: string }) => error)
+  const { stdout } = await run(
+    process.execPath,
+    [main('@redocly/cli/bin/cli.js'), 'lint', file, '--extends=recommended', '--format=json'],
+    { env, cwd: folder, maxBuffer: 1e8 },
+  ).catch((error: { stdout: string }) => error)
   const { totals, problems } = JSON.parse(stdout.slice(stdout.indexOf('{'))) as Lint
-  t.same(problems.map(({ ruleId, message, location }) => `${ruleId}: ${message} at ${location[0]?.pointer}`), [])
+  t.same(
+    problems.map(({ ruleId, message, location }) => `${ruleId}: ${message} at ${location[0]?.pointer}`),
+    [],
+  )
   t.same(totals, { errors: 0, warnings: 0, ignored: 0 })
 }
 
 async function checkStreams(t: Test, file: string): Promise<void> {
   const { document, diagnostics } = await new Parser().parse(await readFile(file, 'utf8'))
-  t.same(diagnostics.map(({ code, message, path }) => `${code}: ${message} at ${path.join('/')}`), [])
+  t.same(
+    diagnostics.map(({ code, message, path }) => `${code}: ${message} at ${path.join('/')}`),
+    [],
+  )
   t.equal(document?.version(), '3.1.0')
-  t.same(document?.operations().all().filter((operation) => operation.messages().length === 0), [], 'each operation has messages')
+  t.same(
+    document
+      ?.operations()
+      .all()
+      .filter((operation) => operation.messages().length === 0),
+    [],
+    'each operation has messages',
+  )
 }
 
 t.test('Redocly reports no problem in /openapi.json', (t) => lint(t, plain.openapi))
 t.test('the AsyncAPI parser reports no problem in /asyncapi.json', (t) => checkStreams(t, plain.asyncapi))
 t.test('the linter reports an invalid document', async (t) => {
   const broken = join(folder, 'broken.json')
-  await writeFile(broken, (await readFile(plain.openapi, 'utf8')).replace('"operationId":"createTask"', '"operationId":"listTasks"'))
-  await t.rejects(run(process.execPath, [main('@redocly/cli/bin/cli.js'), 'lint', broken, '--extends=recommended', '--format=json'], { env, maxBuffer: 1e8 }))
+  await writeFile(
+    broken,
+    (await readFile(plain.openapi, 'utf8')).replace('"operationId":"createTask"', '"operationId":"listTasks"'),
+  )
+  await t.rejects(
+    run(process.execPath, [main('@redocly/cli/bin/cli.js'), 'lint', broken, '--extends=recommended', '--format=json'], {
+      env,
+      maxBuffer: 1e8,
+    }),
+  )
 })
 
 async function generate(name: string, document: string): Promise<void> {
-  await run(process.execPath, [main('openapi-typescript/bin/cli.js'), document, '-o', join(folder, name)], { env, cwd: folder })
+  await run(process.execPath, [main('openapi-typescript/bin/cli.js'), document, '-o', join(folder, name)], {
+    env,
+    cwd: folder,
+  })
 }
 
 async function compile(files: Record<string, string>): Promise<string> {
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text)
-  const compilerOptions = { strict: true, exactOptionalPropertyTypes: true, target: 'es2023', module: 'nodenext', lib: ['es2023', 'dom', 'dom.iterable'], types: [], noEmit: true, skipLibCheck: true }
+  const compilerOptions = {
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    target: 'es2023',
+    module: 'nodenext',
+    lib: ['es2023', 'dom', 'dom.iterable'],
+    types: [],
+    noEmit: true,
+    skipLibCheck: true,
+  }
   await writeFile(join(folder, 'package.json'), '{"type":"module"}')
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: Object.keys(files) }))
-  return run(process.execPath, [main('typescript/bin/tsc'), '-p', folder]).then(() => '', (error: { stdout: string }) => error.stdout)
+  return run(process.execPath, [main('typescript/bin/tsc'), '-p', folder]).then(
+    () => '',
+    (error: { stdout: string }) => error.stdout,
+  )
 }
 
 const CREATES = `
@@ -108,8 +148,29 @@ import type { components, paths } from './taskwire-api.js'
 const api = createClient<paths>({ baseUrl: 'http://localhost' })
 const create = (body: components['schemas']['CreateTask']) => api.POST('/api/tasks', { body })
 `
-const RIGHT = ['{}', `{ title: 'x' }`, `{ type: 'demo.sleep' }`, `{ type: 'demo.sleep', payload: {} }`, `{ payload: { steps: 3 } }`, `{ type: 'demo.sleep', payload: { steps: 3 }, tags: ['a'], delayMs: 1 }`, `{ type: 'http.request', payload: { url: 'https://example.com/' } }`, `{ type: 'email.send', payload: { to: ['a@example.com'], subject: 's' } }`]
-const WRONG = ['3', `{ title: 3 }`, `{ type: 'demo.nothing' }`, `{ type: 'demo.sleep', payload: { steps: 'x' } }`, `{ type: 'demo.sleep', payload: { stepz: 3 } }`, `{ payload: { url: 'https://example.com/' } }`, `{ type: 'http.request' }`, `{ type: 'http.request', payload: {} }`, `{ type: 'http.request', payload: { steps: 3 } }`, `{ type: 'webhook.deliver', payload: {} }`, `{ nothing: 1 }`]
+const RIGHT = [
+  '{}',
+  `{ title: 'x' }`,
+  `{ type: 'demo.sleep' }`,
+  `{ type: 'demo.sleep', payload: {} }`,
+  `{ payload: { steps: 3 } }`,
+  `{ type: 'demo.sleep', payload: { steps: 3 }, tags: ['a'], delayMs: 1 }`,
+  `{ type: 'http.request', payload: { url: 'https://example.com/' } }`,
+  `{ type: 'email.send', payload: { to: ['a@example.com'], subject: 's' } }`,
+]
+const WRONG = [
+  '3',
+  `{ title: 3 }`,
+  `{ type: 'demo.nothing' }`,
+  `{ type: 'demo.sleep', payload: { steps: 'x' } }`,
+  `{ type: 'demo.sleep', payload: { stepz: 3 } }`,
+  `{ payload: { url: 'https://example.com/' } }`,
+  `{ type: 'http.request' }`,
+  `{ type: 'http.request', payload: {} }`,
+  `{ type: 'http.request', payload: { steps: 3 } }`,
+  `{ type: 'webhook.deliver', payload: {} }`,
+  `{ nothing: 1 }`,
+]
 const refuse = (statement: string) => `// @ts-expect-error\n${statement}`
 
 const RESULTS = `
@@ -128,31 +189,48 @@ if (task?.type === 'http.request') {
 ${refuse('task?.result?.status')}
 void problem`
 
-t.test('a generated client knows payloads, results, headers and errors, and the one in docs/tasks.md runs as printed', async (t) => {
-  const docs = await readFile(new URL('../../docs/tasks.md', import.meta.url), 'utf8')
-  const [, section = ''] = /\n## Generate a client\n([^]*?)(?=\n## |$)/.exec(docs) ?? []
-  const [, version = '', output = ''] = /npx openapi-typescript@(\S+) http:\/\/127\.0\.0\.1:3000\/openapi\.json -o (\S+)/.exec(section) ?? []
-  const [, code = ''] = /```ts\n([^]*?)```/.exec(section) ?? []
-  const { devDependencies } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as { devDependencies: Record<string, string> }
-  t.equal(version, devDependencies['openapi-typescript'])
-  t.match(section, `npm install openapi-fetch@${devDependencies['openapi-fetch']}`)
-  await generate(output, `${app.address}/openapi.json`)
-  const printed = code.replaceAll('http://127.0.0.1:3000', app.address)
-  const creates = [CREATES, ...RIGHT.map((body) => `await create(${body})`), ...WRONG.map((body) => refuse(`await create(${body})`))].join('\n')
-  t.equal(await compile({ 'printed.ts': printed, 'creates.ts': creates, 'results.ts': CREATES + RESULTS }), '')
-  const { stdout } = await run(process.execPath, [main('jiti/lib/jiti-cli.mjs'), join(folder, 'printed.ts')])
-  t.match(section, `prints \`${stdout.trim()}\``)
-})
+t.test(
+  'a generated client knows payloads, results, headers and errors, and the one in docs/tasks.md runs as printed',
+  async (t) => {
+    const docs = await readFile(new URL('../../docs/tasks.md', import.meta.url), 'utf8')
+    const [, section = ''] = /\n## Generate a client\n([^]*?)(?=\n## |$)/.exec(docs) ?? []
+    const [, version = '', output = ''] =
+      /npx openapi-typescript@(\S+) http:\/\/127\.0\.0\.1:3000\/openapi\.json -o (\S+)/.exec(section) ?? []
+    const [, code = ''] = /```ts\n([^]*?)```/.exec(section) ?? []
+    const { devDependencies } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      devDependencies: Record<string, string>
+    }
+    t.equal(version, devDependencies['openapi-typescript'])
+    t.match(section, `npm install openapi-fetch@${devDependencies['openapi-fetch']}`)
+    await generate(output, `${app.address}/openapi.json`)
+    const printed = code.replaceAll('http://127.0.0.1:3000', app.address)
+    const creates = [
+      CREATES,
+      ...RIGHT.map((body) => `await create(${body})`),
+      ...WRONG.map((body) => refuse(`await create(${body})`)),
+    ].join('\n')
+    t.equal(await compile({ 'printed.ts': printed, 'creates.ts': creates, 'results.ts': CREATES + RESULTS }), '')
+    const { stdout } = await run(process.execPath, [main('jiti/lib/jiti-cli.mjs'), join(folder, 'printed.ts')])
+    t.match(section, `prints \`${stdout.trim()}\``)
+  },
+)
 
-t.test('with custom types and a base path the tools report no problem either, and the client knows the types', async (t) => {
-  const address = await startWebBeside(t, app, { TASKS_DIR: join(folder, 'mine'), BASE_PATH: '/taskwire' })
-  const [openapi, asyncapi] = [await save(address, '/taskwire/openapi.json'), await save(address, '/taskwire/asyncapi.json')]
-  await lint(t, openapi)
-  await checkStreams(t, asyncapi)
-  t.match(JSON.parse(await readFile(openapi, 'utf8')), { servers: [{ url: '/taskwire' }] })
-  t.match(JSON.parse(await readFile(asyncapi, 'utf8')), { servers: { here: { host: new URL(address).host, pathname: '/taskwire', protocol: 'ws' } } })
-  await generate('taskwire-api.ts', openapi)
-  const code = `${CREATES}
+t.test(
+  'with custom types and a base path the tools report no problem either, and the client knows the types',
+  async (t) => {
+    const address = await startWebBeside(t, app, { TASKS_DIR: join(folder, 'mine'), BASE_PATH: '/taskwire' })
+    const [openapi, asyncapi] = [
+      await save(address, '/taskwire/openapi.json'),
+      await save(address, '/taskwire/asyncapi.json'),
+    ]
+    await lint(t, openapi)
+    await checkStreams(t, asyncapi)
+    t.match(JSON.parse(await readFile(openapi, 'utf8')), { servers: [{ url: '/taskwire' }] })
+    t.match(JSON.parse(await readFile(asyncapi, 'utf8')), {
+      servers: { here: { host: new URL(address).host, pathname: '/taskwire', protocol: 'ws' } },
+    })
+    await generate('taskwire-api.ts', openapi)
+    const code = `${CREATES}
 await create({ type: 'strange.tree', payload: { name: 'a', kids: [{ name: 'b', kids: [] }] } })
 // @ts-expect-error
 await create({ type: 'strange.tree', payload: { name: 'a', kids: [{ name: 'b', kids: [1] }] } })
@@ -173,10 +251,24 @@ if (task?.type === 'strange.progress') { const stage: string | undefined = task.
 if (task?.type === 'strange.defaults') { const filled: string = task.payload.must; void filled }
 if (task?.type === 'strange.needed') { const length: number | undefined = task.result?.length; void length }
 `
-  t.equal(await compile({ 'strange.ts': code }), '')
-  for (const body of [{ type: 'strange.tree', payload: { name: 'a', kids: [] } }, { type: 'strange.defaults' }, { type: 'strange.values', payload: { kind: 'a' } }, { type: 'strange.needed', payload: { must: 'x' } }]) {
-    const answer = await fetch(`${address}/taskwire/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ ...body, delayMs: 86_400_000 }) })
-    t.equal(answer.status, 202, body.type)
-  }
-  t.equal((await fetch(`${address}/taskwire/api/types`)).status, 200, 'the list of types has no use for what is no JSON, either')
-})
+    t.equal(await compile({ 'strange.ts': code }), '')
+    for (const body of [
+      { type: 'strange.tree', payload: { name: 'a', kids: [] } },
+      { type: 'strange.defaults' },
+      { type: 'strange.values', payload: { kind: 'a' } },
+      { type: 'strange.needed', payload: { must: 'x' } },
+    ]) {
+      const answer = await fetch(`${address}/taskwire/api/tasks`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ ...body, delayMs: 86_400_000 }),
+      })
+      t.equal(answer.status, 202, body.type)
+    }
+    t.equal(
+      (await fetch(`${address}/taskwire/api/types`)).status,
+      200,
+      'the list of types has no use for what is no JSON, either',
+    )
+  },
+)

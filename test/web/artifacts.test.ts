@@ -17,21 +17,41 @@ const get = (path: string, headers: Record<string, string> = {}) => fetch(app.ad
 
 async function run(payload: object): Promise<Task> {
   const headers = { 'content-type': 'application/json', prefer: 'wait=20' }
-  return (await (await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify({ type: 'test.file', payload }) })).json()) as Task
+  return (await (
+    await fetch(`${app.address}/api/tasks`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({ type: 'test.file', payload }),
+    })
+  ).json()) as Task
 }
 
 async function list(id: string): Promise<Artifact[]> {
   return ((await (await get(`/api/tasks/${id}/artifacts`)).json()) as { items: Artifact[] }).items
 }
 
-const filesOnDisk = async () => (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map(({ name }) => name)
+const filesOnDisk = async () =>
+  (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => name)
 
 t.test('the file of the last attempt is listed with its size and hash, and downloaded whole or in part', async (t) => {
   const task = await run({})
   t.match(task, { status: 'COMPLETED', attempt: 2 })
   const items = await list(task.id)
-  t.match(items, [{ name: 'notes.txt', mediaType: 'text/plain; charset=utf-8', bytes: 9, sha256: createHash('sha256').update('attempt 2').digest('hex') }])
-  t.same((await filesOnDisk()).map((name) => name.split('-')[0]), ['2'], 'what the first attempt wrote is gone')
+  t.match(items, [
+    {
+      name: 'notes.txt',
+      mediaType: 'text/plain; charset=utf-8',
+      bytes: 9,
+      sha256: createHash('sha256').update('attempt 2').digest('hex'),
+    },
+  ])
+  t.same(
+    (await filesOnDisk()).map((name) => name.split('-')[0]),
+    ['2'],
+    'what the first attempt wrote is gone',
+  )
   const { download } = items[0]?.links ?? { download: '' }
   const whole = await get(download)
   t.equal(await whole.text(), 'attempt 2')
@@ -47,7 +67,11 @@ t.test('the file of the last attempt is listed with its size and hash, and downl
   t.equal(part.headers.get('content-range'), 'bytes 2-4/9')
   t.equal(await part.text(), 'tem')
   t.equal(await (await get(download, { range: 'bytes=-1' })).text(), '2')
-  t.equal((await get(download, { range: 'bytes=0-1', 'if-range': '"other"' })).status, 200, 'a part of what it was is no use')
+  t.equal(
+    (await get(download, { range: 'bytes=0-1', 'if-range': '"other"' })).status,
+    200,
+    'a part of what it was is no use',
+  )
   const beyond = await get(download, { range: 'bytes=50-60' })
   t.equal(beyond.status, 416)
   t.equal(beyond.headers.get('content-range'), 'bytes */9')
@@ -84,14 +108,19 @@ t.test('missing files, and names that point elsewhere, are not found', async (t)
 t.test('a signed link opens one file until it expires, and nothing else', async (t) => {
   const task = await run({})
   const make = async (query = '') =>
-    (await (await fetch(`${app.address}/api/tasks/${task.id}/artifacts/notes.txt/links${query}`, { method: 'POST' })).json()) as Link
+    (await (
+      await fetch(`${app.address}/api/tasks/${task.id}/artifacts/notes.txt/links${query}`, { method: 'POST' })
+    ).json()) as Link
   const { url, expiresAt } = await make()
   t.ok(Date.parse(expiresAt) > Date.now() + 3_500_000)
   t.equal(await (await get(url)).text(), 'attempt 2')
   const other = await run({})
   t.equal((await get(url.replace(task.id, other.id))).status, 403)
   t.equal((await get(url.replace(/expires=\d+/, 'expires=99999999999'))).status, 403)
-  t.equal((await get(url.replace(/signature=./, (text) => (text.endsWith('A') ? 'signature=B' : 'signature=A')))).status, 403)
+  t.equal(
+    (await get(url.replace(/signature=./, (text) => (text.endsWith('A') ? 'signature=B' : 'signature=A')))).status,
+    403,
+  )
   const short = await make('?expiresInSeconds=1')
   await new Promise((resolve) => setTimeout(resolve, 2_100))
   t.match(await (await get(short.url)).json(), { code: 'link_refused', detail: 'The link has expired.' })
@@ -99,12 +128,24 @@ t.test('a signed link opens one file until it expires, and nothing else', async 
 
 t.test('a task can read an upload, which is removed when it expires', async (t) => {
   const content = Buffer.alloc(3 * 1024 * 1024, 'x')
-  const sent = await fetch(`${app.address}/api/uploads?name=input.bin`, { method: 'POST', headers: { 'content-type': 'image/png' }, body: content })
+  const sent = await fetch(`${app.address}/api/uploads?name=input.bin`, {
+    method: 'POST',
+    headers: { 'content-type': 'image/png' },
+    body: content,
+  })
   t.equal(sent.status, 201)
   const upload = (await sent.json()) as Upload
-  t.match(upload, { name: 'input.bin', mediaType: 'image/png', bytes: content.length, sha256: createHash('sha256').update(content).digest('hex') })
+  t.match(upload, {
+    name: 'input.bin',
+    mediaType: 'image/png',
+    bytes: content.length,
+    sha256: createHash('sha256').update(content).digest('hex'),
+  })
   t.match(await run({ upload: upload.upload }), { status: 'COMPLETED', result: { length: content.length } })
-  t.match(await run({ upload: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10' }), { status: 'FAILED', failure: { code: 'permanent', message: /there is no upload/ } })
+  t.match(await run({ upload: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10' }), {
+    status: 'FAILED',
+    failure: { code: 'permanent', message: /there is no upload/ },
+  })
   const db = await openTestDatabase(t, app.databaseUrl)
   await db.run({ name: 'test_age', text: `update taskwire.artifacts set expires_at = now()` }, [])
   await pruneOnce(db, openDiskStore(folder))
@@ -115,11 +156,16 @@ t.test('a task can read an upload, which is removed when it expires', async (t) 
 t.test('a report creates a page with charts and a JSON file', async (t) => {
   const end = async (body: object): Promise<Task> => {
     const headers = { 'content-type': 'application/json', prefer: 'wait=30' }
-    return (await (await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify(body) })).json()) as Task
+    return (await (
+      await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify(body) })
+    ).json()) as Task
   }
   const report = await end({ type: 'report.generate' })
   t.match(report, { status: 'COMPLETED' })
-  t.same((await list(report.id)).map(({ name }) => name), ['report.html', 'report.json'])
+  t.same(
+    (await list(report.id)).map(({ name }) => name),
+    ['report.html', 'report.json'],
+  )
   const page = await (await get(`/api/tasks/${report.id}/artifacts/report.html`)).text()
   t.match(page, /<svg role="img" aria-label="tasks by status"/)
   t.notMatch(page, /<script/)

@@ -6,7 +6,12 @@ import type { StreamMessage } from '../../src/protocol/stream.js'
 import { startBeats, type BeatingSink } from '../../src/web/live/beats.js'
 
 const TICK_MS = 5_000
-const MESSAGE: StreamMessage = { type: 'resumed', taskId: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', status: 'PROCESSING', version: 3 }
+const MESSAGE: StreamMessage = {
+  type: 'resumed',
+  taskId: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10',
+  status: 'PROCESSING',
+  version: 3,
+}
 const BEAT = { ...MESSAGE, type: 'heartbeat' }
 
 const throwIt = (error: unknown) => {
@@ -18,7 +23,14 @@ function open(t: { teardown(action: () => void): void }, onIdle?: () => void) {
   t.teardown(() => mock.timers.reset())
   const connection = { sent: [] as unknown[], buffered: 0, closed: 0 }
   const beats = startBeats(3 * TICK_MS, throwIt)
-  const sink = beats.add({ send: (json) => connection.sent.push(JSON.parse(json)), bufferedBytes: () => connection.buffered, close: (code) => (connection.closed = code) }, onIdle)
+  const sink = beats.add(
+    {
+      send: (json) => connection.sent.push(JSON.parse(json)),
+      bufferedBytes: () => connection.buffered,
+      close: (code) => (connection.closed = code),
+    },
+    onIdle,
+  )
   /** A turn starts when the previous one has ended. */
   const tick = async (count = 1) => {
     for (let turn = 0; turn < count; turn += 1) {
@@ -48,7 +60,10 @@ t.test('an active, blocked or closed connection sends no heartbeats', async (t) 
     say(sink)
     await tick(2)
   }
-  t.same(connection.sent, Array.from({ length: 5 }, () => MESSAGE))
+  t.same(
+    connection.sent,
+    Array.from({ length: 5 }, () => MESSAGE),
+  )
   connection.buffered = 1
   await tick(6)
   t.equal(connection.sent.length, 5, 'what waits will be a sign when it arrives')

@@ -3,18 +3,27 @@ import t from 'tap'
 import { BLOCK_BYTES, BlockPool, GatheredBody } from '../../src/web/bodies/body-blocks.js'
 
 /** Sizes of packets: mostly small ones, and some around the size of a block. */
-const sizes = fc.array(fc.oneof(fc.integer({ min: 0, max: 100 }), fc.integer({ min: BLOCK_BYTES - 2, max: BLOCK_BYTES + 2 }), fc.constant(3 * BLOCK_BYTES)), { maxLength: 40 })
+const sizes = fc.array(
+  fc.oneof(
+    fc.integer({ min: 0, max: 100 }),
+    fc.integer({ min: BLOCK_BYTES - 2, max: BLOCK_BYTES + 2 }),
+    fc.constant(3 * BLOCK_BYTES),
+  ),
+  { maxLength: 40 },
+)
 
 t.test('a body equals its chunks, however it was split, while others use the same blocks', async (t) => {
   const pool = new BlockPool()
   fc.assert(
     fc.property(fc.array(sizes, { minLength: 2, maxLength: 4 }), (bodies) => {
-      const chunksOf = (body: number) => bodies[body]?.map((size, index) => Buffer.alloc(size, `${body}${index},`)) ?? []
+      const chunksOf = (body: number) =>
+        bodies[body]?.map((size, index) => Buffer.alloc(size, `${body}${index},`)) ?? []
       const gathered = bodies.map(() => new GatheredBody(pool))
       const heldBytes = bodies.map(() => 0)
       // In turns, as packets of several connections arrive.
       for (let turn = 0; turn < 40; turn += 1) {
-        for (const [body, one] of gathered.entries()) heldBytes[body] = (heldBytes[body] ?? 0) + one.append(chunksOf(body)[turn] ?? Buffer.alloc(0))
+        for (const [body, one] of gathered.entries())
+          heldBytes[body] = (heldBytes[body] ?? 0) + one.append(chunksOf(body)[turn] ?? Buffer.alloc(0))
       }
       const areSame = gathered.every((one, body) => one.join().equals(Buffer.concat(chunksOf(body))))
       const areCounted = heldBytes.every((bytes, body) => bytes >= Buffer.concat(chunksOf(body)).length)

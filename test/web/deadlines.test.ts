@@ -13,7 +13,12 @@ const REQUEST_MS = 4_000
 const UPLOAD_WINDOW_MS = 4_000
 // They all wait for the same time, so they run concurrently.
 t.jobs = 20
-const app = await startApp(t, [], {}, { requestMs: REQUEST_MS, keepAliveMs: 5_000, uploadWindowMs: UPLOAD_WINDOW_MS, minUploadBytes: 2_000, sweepMs: 20 })
+const app = await startApp(
+  t,
+  [],
+  {},
+  { requestMs: REQUEST_MS, keepAliveMs: 5_000, uploadWindowMs: UPLOAD_WINDOW_MS, minUploadBytes: 2_000, sweepMs: 20 },
+)
 
 const JSON_FIELDS = { 'content-type': 'application/json' }
 const UPGRADE = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': 13 }
@@ -28,37 +33,83 @@ interface Offender {
 
 const OFFENDERS: Offender[] = [
   { name: 'a client that says nothing', begin: () => {}, answer: /^$/ },
-  { name: 'half of a head', begin: (client) => client.send('GET /healthz HTTP/1.1\r\nhost: localhost'), answer: REQUEST_TIMEOUT },
-  { name: 'half of a handshake', begin: (client) => client.send(requestText('GET /ws/tasks', UPGRADE).slice(0, -2)), answer: REQUEST_TIMEOUT },
-  { name: 'empty lines for ever', begin: (client) => client.trickle('\r\n'), answer: REQUEST_TIMEOUT },
-  { name: 'a head byte by byte', begin: (client) => trickleAfter(client, 'GET /healthz HTTP/1.1\r\n', 'x-field: a value\r\n'), answer: REQUEST_TIMEOUT },
-  { name: 'half of a body', begin: (client) => client.send(createText({ title: 'half' }, 1_000)), answer: REQUEST_TIMEOUT },
-  { name: 'no body at all', begin: (client) => client.send(requestText('POST /api/tasks', { ...JSON_FIELDS, 'content-length': 10 })), answer: REQUEST_TIMEOUT },
   {
-    name: 'half of a body in chunks',
-    begin: (client) => client.send(requestText('POST /api/tasks', { ...JSON_FIELDS, 'transfer-encoding': 'chunked' }, '8\r\n{"title"\r\n')),
+    name: 'half of a head',
+    begin: (client) => client.send('GET /healthz HTTP/1.1\r\nhost: localhost'),
     answer: REQUEST_TIMEOUT,
   },
-  { name: 'a body byte by byte', begin: (client) => trickleAfter(client, createText({}, 100_000).slice(0, -1), ' '), answer: REQUEST_TIMEOUT },
+  {
+    name: 'half of a handshake',
+    begin: (client) => client.send(requestText('GET /ws/tasks', UPGRADE).slice(0, -2)),
+    answer: REQUEST_TIMEOUT,
+  },
+  { name: 'empty lines for ever', begin: (client) => client.trickle('\r\n'), answer: REQUEST_TIMEOUT },
+  {
+    name: 'a head byte by byte',
+    begin: (client) => trickleAfter(client, 'GET /healthz HTTP/1.1\r\n', 'x-field: a value\r\n'),
+    answer: REQUEST_TIMEOUT,
+  },
+  {
+    name: 'half of a body',
+    begin: (client) => client.send(createText({ title: 'half' }, 1_000)),
+    answer: REQUEST_TIMEOUT,
+  },
+  {
+    name: 'no body at all',
+    begin: (client) => client.send(requestText('POST /api/tasks', { ...JSON_FIELDS, 'content-length': 10 })),
+    answer: REQUEST_TIMEOUT,
+  },
+  {
+    name: 'half of a body in chunks',
+    begin: (client) =>
+      client.send(
+        requestText('POST /api/tasks', { ...JSON_FIELDS, 'transfer-encoding': 'chunked' }, '8\r\n{"title"\r\n'),
+      ),
+    answer: REQUEST_TIMEOUT,
+  },
+  {
+    name: 'a body byte by byte',
+    begin: (client) => trickleAfter(client, createText({}, 100_000).slice(0, -1), ' '),
+    answer: REQUEST_TIMEOUT,
+  },
   {
     name: 'a body in chunks of a byte',
-    begin: (client) => trickleChunks(client, requestText('POST /api/tasks/batch', { ...JSON_FIELDS, 'transfer-encoding': 'chunked' })),
+    begin: (client) =>
+      trickleChunks(client, requestText('POST /api/tasks/batch', { ...JSON_FIELDS, 'transfer-encoding': 'chunked' })),
     answer: REQUEST_TIMEOUT,
   },
   {
     name: 'a body that was asked for',
-    begin: (client) => client.send(requestText('POST /api/tasks', { ...JSON_FIELDS, 'content-length': 10, expect: '100-continue' })),
+    begin: (client) =>
+      client.send(requestText('POST /api/tasks', { ...JSON_FIELDS, 'content-length': 10, expect: '100-continue' })),
     answer: /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 408 /,
   },
-  { name: 'a body that nobody reads', begin: (client) => trickleAfter(client, requestText('POST /none', { 'content-length': 9_999 }), ' '), answer: /^HTTP\/1\.1 404 / },
-  { name: 'the body of a read', begin: (client) => trickleAfter(client, requestText('GET /api/types', { 'content-length': 9_999 }), ' '), answer: /^HTTP\/1\.1 200 / },
+  {
+    name: 'a body that nobody reads',
+    begin: (client) => trickleAfter(client, requestText('POST /none', { 'content-length': 9_999 }), ' '),
+    answer: /^HTTP\/1\.1 404 /,
+  },
+  {
+    name: 'the body of a read',
+    begin: (client) => trickleAfter(client, requestText('GET /api/types', { 'content-length': 9_999 }), ' '),
+    answer: /^HTTP\/1\.1 200 /,
+  },
   {
     name: 'a body of another type',
-    begin: (client) => client.send(requestText('POST /api/tasks', { 'content-type': 'text/xml', 'content-length': 99 })),
+    begin: (client) =>
+      client.send(requestText('POST /api/tasks', { 'content-type': 'text/xml', 'content-length': 99 })),
     answer: /^HTTP\/1\.1 415 /,
   },
-  { name: 'an upload that stands still', begin: (client) => client.send(requestText('POST /api/uploads', { 'content-length': 99_999 }, 'x'.repeat(9_000))), answer: REQUEST_TIMEOUT },
-  { name: 'an upload byte by byte', begin: (client) => trickleAfter(client, requestText('POST /api/uploads', { 'content-length': 99_999 }), 'x'), answer: REQUEST_TIMEOUT },
+  {
+    name: 'an upload that stands still',
+    begin: (client) => client.send(requestText('POST /api/uploads', { 'content-length': 99_999 }, 'x'.repeat(9_000))),
+    answer: REQUEST_TIMEOUT,
+  },
+  {
+    name: 'an upload byte by byte',
+    begin: (client) => trickleAfter(client, requestText('POST /api/uploads', { 'content-length': 99_999 }), 'x'),
+    answer: REQUEST_TIMEOUT,
+  },
   {
     name: 'a second request that stays half',
     begin: (client) => {
@@ -141,16 +192,21 @@ t.test('streams, waits and sockets outlive the request time-out', async (t) => {
 })
 
 t.test('while the server works on a request, requests behind it do not time out', async (t) => {
-  const rests = [requestText('GET /healthz'), createText({ title: 'behind', payload: { text: 'x'.repeat(40_000) }, type: 'example' })]
-  await Promise.all(rests.map(async (rest) => {
-    const id = await createEmptyTask(app.address)
-    const client = await openRaw(t, app.address)
-    client.send(requestText(`GET /api/tasks/${id}?wait=60`) + rest.slice(0, 20))
-    // Longer than a head may take.
-    await sleep(2 * REQUEST_MS)
-    t.equal(client.said(), '')
-    client.send(rest.slice(20))
-    await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
-    await client.heard(/^HTTP\/1\.1 200 [^]*HTTP\/1\.1 [24]\d\d /)
-  }))
+  const rests = [
+    requestText('GET /healthz'),
+    createText({ title: 'behind', payload: { text: 'x'.repeat(40_000) }, type: 'example' }),
+  ]
+  await Promise.all(
+    rests.map(async (rest) => {
+      const id = await createEmptyTask(app.address)
+      const client = await openRaw(t, app.address)
+      client.send(requestText(`GET /api/tasks/${id}?wait=60`) + rest.slice(0, 20))
+      // Longer than a head may take.
+      await sleep(2 * REQUEST_MS)
+      t.equal(client.said(), '')
+      client.send(rest.slice(20))
+      await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
+      await client.heard(/^HTTP\/1\.1 200 [^]*HTTP\/1\.1 [24]\d\d /)
+    }),
+  )
 })

@@ -31,7 +31,13 @@ function resolveAll(value: unknown, root: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) return value.map((item) => resolveAll(item, root))
   if ('$ref' in value && typeof value.$ref === 'string') {
-    return resolveAll(value.$ref.slice(2).split('/').reduce((place, key) => (place as Record<string, unknown>)[key], root), root)
+    return resolveAll(
+      value.$ref
+        .slice(2)
+        .split('/')
+        .reduce((place, key) => (place as Record<string, unknown>)[key], root),
+      root,
+    )
   }
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, resolveAll(member, root)]))
 }
@@ -58,8 +64,16 @@ t.test('every example of a create is accepted, alone and in a batch', async (t) 
       t.equal(single.status, 202, name)
       const id = ((await single.json()) as { id: string }).id
       const task = (await (await fetch(`${address}/api/tasks/${id}`)).json()) as { type: string }
-      t.same(createChecker(schemas[`${task.type}.task`] ?? {}).check(task), [], `${name}: what is read is what is described`)
-      t.equal((await post('/api/tasks/batch', JSON.stringify({ tasks: [JSON.parse(later(example))] }))).status, 202, `${name} in a batch`)
+      t.same(
+        createChecker(schemas[`${task.type}.task`] ?? {}).check(task),
+        [],
+        `${name}: what is read is what is described`,
+      )
+      t.equal(
+        (await post('/api/tasks/batch', JSON.stringify({ tasks: [JSON.parse(later(example))] }))).status,
+        202,
+        `${name} in a batch`,
+      )
     }
   }
 })
@@ -69,11 +83,32 @@ async function callByExamples(path: string, method: string, operation: Operation
   const task = await createTask(address, { delayMs: 86_400_000 })
   const { parameters = [] } = operation
   const isWanted = ({ required }: { required: boolean }) => isWhole || required
-  const url = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => (name === 'id' ? task.id : encodeURIComponent(String(parameters.find((parameter) => parameter.name === name)?.example))))
-  const query = parameters.filter((parameter) => parameter.in === 'query' && isWanted(parameter)).map(({ name, example }) => [name, String(example)])
-  const headers = Object.fromEntries(parameters.filter((parameter) => parameter.in === 'header' && isWanted(parameter)).map(({ name, example }) => [name, String(example)]))
-  const body = method === 'get' ? {} : operation.requestBody === undefined ? { body: '' } : path === '/api/uploads' ? { body: 'x' } : { headers: json, body: bodyOf(operation) }
-  return fetch(`${address}${url}?${new URLSearchParams(query).toString()}`, { method: method.toUpperCase(), ...body, headers: { ...headers, ...body.headers } })
+  const url = path.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
+    name === 'id'
+      ? task.id
+      : encodeURIComponent(String(parameters.find((parameter) => parameter.name === name)?.example)),
+  )
+  const query = parameters
+    .filter((parameter) => parameter.in === 'query' && isWanted(parameter))
+    .map(({ name, example }) => [name, String(example)])
+  const headers = Object.fromEntries(
+    parameters
+      .filter((parameter) => parameter.in === 'header' && isWanted(parameter))
+      .map(({ name, example }) => [name, String(example)]),
+  )
+  const body =
+    method === 'get'
+      ? {}
+      : operation.requestBody === undefined
+        ? { body: '' }
+        : path === '/api/uploads'
+          ? { body: 'x' }
+          : { headers: json, body: bodyOf(operation) }
+  return fetch(`${address}${url}?${new URLSearchParams(query).toString()}`, {
+    method: method.toUpperCase(),
+    ...body,
+    headers: { ...headers, ...body.headers },
+  })
 }
 
 const BODIES: Record<string, object> = {
@@ -131,15 +166,20 @@ async function compare(t: Test, text: string, schema: TSchema, name: string): Pr
   const isDescribed = fits(schema, text)
   const said = `${name} ${text.slice(0, 300)} → ${answer.status} ${code} ${JSON.stringify(errors).slice(0, 200)}, SHAPES_SEED=${seed}`
   if (answer.status < 300) t.ok(isDescribed, `accepted and not described: ${said}`)
-  else if (isDescribed) t.ok(FURTHER.includes(code) || (code === 'invalid_json' && POISON.test(text)), `described and refused: ${said}`)
+  else if (isDescribed)
+    t.ok(FURTHER.includes(code) || (code === 'invalid_json' && POISON.test(text)), `described and refused: ${said}`)
 }
 
-t.test('creates of every shape are accepted only if the document allows them, and refused only by rules that a schema cannot express', async (t) => {
-  const creates = Object.keys(schemas).filter((name) => name.endsWith('.create') || name === 'CreateDefaultTask')
-  for (const name of creates) {
-    for (const value of fc.sample(strangeValues(schemas[name] ?? {}), { numRuns: atDepth(40, 1_000), seed })) await compare(t, toJsonText(value), schemas['CreateTask'] ?? {}, name)
-  }
-})
+t.test(
+  'creates of every shape are accepted only if the document allows them, and refused only by rules that a schema cannot express',
+  async (t) => {
+    const creates = Object.keys(schemas).filter((name) => name.endsWith('.create') || name === 'CreateDefaultTask')
+    for (const name of creates) {
+      for (const value of fc.sample(strangeValues(schemas[name] ?? {}), { numRuns: atDepth(40, 1_000), seed }))
+        await compare(t, toJsonText(value), schemas['CreateTask'] ?? {}, name)
+    }
+  },
+)
 
 t.test('requests that the document forbids are refused', async (t) => {
   const bodies: object[] = [

@@ -24,8 +24,31 @@ const folder = t.testdir()
 const app = await startApp(t, ['worker', 'relay'], { TASKS_DIR: OWN_TASKS, ARTIFACTS_DIR: folder })
 
 const KEPT = [
-  ...['Grüße aus Köln.pdf', '報告書 2026.xlsx', 'отчёт.csv', 'تقرير.txt', 'दस्तावेज़.md', '👩‍👩‍👧 family.png', 'e\u0301 decomposed.txt', '\u00e9 composed.txt'],
-  ...['100% sure; really.txt', "it's.txt", 'a&b=c#d.txt', 'x+y z.txt', '.gitignore', 'notes.txt.part', 'UPPER.TXT', 'upper.txt', '__proto__', 'constructor', '~', '..a', 'a..b'],
+  ...[
+    'Grüße aus Köln.pdf',
+    '報告書 2026.xlsx',
+    'отчёт.csv',
+    'تقرير.txt',
+    'दस्तावेज़.md',
+    '👩‍👩‍👧 family.png',
+    'e\u0301 decomposed.txt',
+    '\u00e9 composed.txt',
+  ],
+  ...[
+    '100% sure; really.txt',
+    "it's.txt",
+    'a&b=c#d.txt',
+    'x+y z.txt',
+    '.gitignore',
+    'notes.txt.part',
+    'UPPER.TXT',
+    'upper.txt',
+    '__proto__',
+    'constructor',
+    '~',
+    '..a',
+    'a..b',
+  ],
   'ü'.repeat(127) + 'x',
 ]
 const REFUSED: [name: string, detail: RegExp][] = [
@@ -57,14 +80,25 @@ const REFUSED: [name: string, detail: RegExp][] = [
 ]
 
 /** Safe in a line of TAP. */
-const show = (text: string) => JSON.stringify(text).replaceAll(/[^\x20-\x7e]/g, (character) => `\\u${character.charCodeAt(0).toString(16)}`)
+const show = (text: string) =>
+  JSON.stringify(text).replaceAll(/[^\x20-\x7e]/g, (character) => `\\u${character.charCodeAt(0).toString(16)}`)
 
 const upload = (name: string, mediaType?: string) =>
-  fetch(`${app.address}/api/uploads?name=${encodeURIComponent(name)}`, { method: 'POST', headers: mediaType === undefined ? {} : { 'content-type': mediaType }, body: Buffer.from('content') })
+  fetch(`${app.address}/api/uploads?name=${encodeURIComponent(name)}`, {
+    method: 'POST',
+    headers: mediaType === undefined ? {} : { 'content-type': mediaType },
+    body: Buffer.from('content'),
+  })
 
 async function run(payload: object): Promise<Task> {
   const headers = { 'content-type': 'application/json', prefer: 'wait=20' }
-  return (await (await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify({ type: 'test.file', payload }) })).json()) as Task
+  return (await (
+    await fetch(`${app.address}/api/tasks`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({ type: 'test.file', payload }),
+    })
+  ).json()) as Task
 }
 
 t.test('a name in any script survives upload, list, download and a signed link, byte for byte', async (t) => {
@@ -84,21 +118,36 @@ t.test('a name in any script survives upload, list, download and a signed link, 
   }
   const { items } = (await (await fetch(`${app.address}/api/tasks/${id}/artifacts`)).json()) as { items: Artifact[] }
   t.same(items.map(({ name }) => name).sort(), [...KEPT].sort())
-  for (const { name, links } of items) t.equal(await (await fetch(app.address + links.download)).text(), `content of ${name}`, 'the link of the list is encoded')
+  for (const { name, links } of items)
+    t.equal(
+      await (await fetch(app.address + links.download)).text(),
+      `content of ${name}`,
+      'the link of the list is encoded',
+    )
 })
 
-t.test('a name that some system could not store, or that is deceptive, is refused with the field and the fix', async (t) => {
-  for (const [name, detail] of REFUSED) {
-    const answer = await upload(name)
-    t.equal(answer.status, 400, show(name))
-    const { errors } = (await answer.json()) as Problem
-    t.match(errors?.[0], { pointer: '/name', detail }, show(name))
-    t.match(await runDefinition(writer(name), {}), { status: /RETRYING|FAILED/, error: { name: 'RangeError' } }, `the test kit refuses it, too: ${show(name)}`)
-  }
-  t.match(await run({ name: 'cod\u202egpj.exe' }), { status: 'FAILED', failure: { message: /artifact name .* is refused: it contains a character that reverses/ } })
-  // Half a surrogate pair cannot be sent in a query; a handler can make one.
-  t.match(await runDefinition(writer('a\ud800b'), {}), { error: { message: /half of a surrogate pair/ } })
-})
+t.test(
+  'a name that some system could not store, or that is deceptive, is refused with the field and the fix',
+  async (t) => {
+    for (const [name, detail] of REFUSED) {
+      const answer = await upload(name)
+      t.equal(answer.status, 400, show(name))
+      const { errors } = (await answer.json()) as Problem
+      t.match(errors?.[0], { pointer: '/name', detail }, show(name))
+      t.match(
+        await runDefinition(writer(name), {}),
+        { status: /RETRYING|FAILED/, error: { name: 'RangeError' } },
+        `the test kit refuses it, too: ${show(name)}`,
+      )
+    }
+    t.match(await run({ name: 'cod\u202egpj.exe' }), {
+      status: 'FAILED',
+      failure: { message: /artifact name .* is refused: it contains a character that reverses/ },
+    })
+    // Half a surrogate pair cannot be sent in a query; a handler can make one.
+    t.match(await runDefinition(writer('a\ud800b'), {}), { error: { message: /half of a surrogate pair/ } })
+  },
+)
 
 t.test('the location of bytes is never derived from a name', async (t) => {
   const before = new Set(await readdir(folder, { recursive: true }))
@@ -116,33 +165,59 @@ t.test('a media type is stored in canonical form, and an invalid one is refused'
   ] as const) {
     t.match(await (await upload('a.bin', sent)).json(), { mediaType: stored })
   }
-  for (const wrong of ['text', 'text/', '/plain', 'te xt/plain', 'text/plain, text/html', `text/${'x'.repeat(500)}`, 'text/h\u00e4']) {
+  for (const wrong of [
+    'text',
+    'text/',
+    '/plain',
+    'te xt/plain',
+    'text/plain, text/html',
+    `text/${'x'.repeat(500)}`,
+    'text/h\u00e4',
+  ]) {
     const answer = await upload('a.bin', wrong)
     t.equal(answer.status, 400, wrong)
     t.match(await answer.json(), { code: 'invalid_request', errors: [{ pointer: '/content-type' }] }, wrong)
   }
   for (const wrong of ['text/plain\r\nx: y', 'text/plain; a="\r\nx: y"', 'text/\0', 'nothing', '']) {
-    t.match(await runDefinition(writer('a.txt', wrong), {}), { error: { name: 'RangeError', message: /media type .* is refused/ } }, JSON.stringify(wrong))
+    t.match(
+      await runDefinition(writer('a.txt', wrong), {}),
+      { error: { name: 'RangeError', message: /media type .* is refused/ } },
+      JSON.stringify(wrong),
+    )
   }
 })
 
 t.test('any name or media type is refused or valid in its header', async (t) => {
-  const text = fc.string({ unit: fc.oneof(fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }), fc.constantFrom('"', '\\', '%41', '\r\n', ';', '\u202e', '\ud800', "'", '*', '=')), maxLength: 60 })
+  const text = fc.string({
+    unit: fc.oneof(
+      fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
+      fc.constantFrom('"', '\\', '%41', '\r\n', ';', '\u202e', '\ud800', "'", '*', '='),
+    ),
+    maxLength: 60,
+  })
   fc.assert(
     fc.property(text, (name) => {
       if (findFileNameError(name) !== undefined) return
       t.ok(name.isWellFormed() && Buffer.byteLength(name) <= MAX_FILE_NAME_BYTES, name)
       const { 'content-disposition': header = '' } = describeFile({ name, mediaType: 'text/plain' })
-      if (parse(header).parameters['filename'] !== name || /[^\x20-\x7e]/.test(header)) throw new Error(`${JSON.stringify(name)} becomes ${header}`)
+      if (parse(header).parameters['filename'] !== name || /[^\x20-\x7e]/.test(header))
+        throw new Error(`${JSON.stringify(name)} becomes ${header}`)
     }),
     { numRuns: atDepth(1_000, 50_000) },
   )
   fc.assert(
-    fc.property(fc.oneof(text, text.map((rest) => `text/plain;${rest}`)), (mediaType) => {
-      const read = readMediaType(mediaType)
-      if (read === undefined) return
-      if (readMediaType(read) !== read || /[^\t\x20-\x7e]/.test(read)) throw new Error(`${JSON.stringify(mediaType)} becomes ${read}`)
-    }),
+    fc.property(
+      fc.oneof(
+        text,
+        text.map((rest) => `text/plain;${rest}`),
+      ),
+      (mediaType) => {
+        const read = readMediaType(mediaType)
+        if (read === undefined) return
+        if (readMediaType(read) !== read || /[^\t\x20-\x7e]/.test(read))
+          throw new Error(`${JSON.stringify(mediaType)} becomes ${read}`)
+      },
+    ),
     { numRuns: atDepth(1_000, 50_000) },
   )
 })
@@ -150,7 +225,11 @@ t.test('any name or media type is refused or valid in its header', async (t) => 
 /** Runs one task that writes files with these names. */
 async function writeAll(names: readonly string[]): Promise<string> {
   const headers = { 'content-type': 'application/json', prefer: 'wait=20' }
-  const answer = await fetch(`${app.address}/api/tasks`, { method: 'POST', headers, body: JSON.stringify({ type: 'test.files', payload: { names } }) })
+  const answer = await fetch(`${app.address}/api/tasks`, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify({ type: 'test.files', payload: { names } }),
+  })
   const task = (await answer.json()) as Task
   t.equal(task.status, 'COMPLETED')
   return task.id

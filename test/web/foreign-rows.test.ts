@@ -39,20 +39,51 @@ const ODD: [column: string, value: string, shown: Partial<Task>][] = [
   ['tags', `array[['odd', 'a'], ['b', null]]`, { tags: ['odd', 'a', 'b'] }],
   ['tags', `array['odd', null, 'c']`, { tags: ['odd', 'c'] }],
   ['tags', `'[5:6]={odd,d}'`, { tags: ['odd', 'd'] }],
-  ...['"half"', '[]', '{}', '7', 'true', '{"fraction": "x", "done": 1, "total": null, "message": null, "at": "2026-01-01T00:00:00Z"}'].map((json): (typeof ODD)[number] => ['progress', `'${json}'`, { progress: null }]),
+  ...[
+    '"half"',
+    '[]',
+    '{}',
+    '7',
+    'true',
+    '{"fraction": "x", "done": 1, "total": null, "message": null, "at": "2026-01-01T00:00:00Z"}',
+  ].map((json): (typeof ODD)[number] => ['progress', `'${json}'`, { progress: null }]),
   ['progress', `to_jsonb(repeat('x', 10000))`, { progress: null }],
   ['progress', `(select jsonb_agg(n) from generate_series(1, 5000) n)`, { progress: null }],
   ['failure', `'"it broke"'`, { failure: { code: 'error', message: 'it broke', attempt: 0 } }],
   ['failure', `'{"message": "it broke"}'`, { failure: { code: 'error', message: 'it broke', attempt: 0 } }],
   ['failure', `'[1]'`, { failure: { code: 'error', message: '[1]', attempt: 0 } }],
-  ['failure', `'{"message": 5, "why": ["a, b", {"c": null}]}'`, { failure: { code: 'error', message: '{"why":["a, b",{"c":null}],"message":5}', attempt: 0 } }],
-  ['failure', `'{"code": "x", "message": "y", "attempt": "1"}'`, { failure: { code: 'error', message: 'y', attempt: 0 } }],
-  ['failure', `'{"code": "x", "message": "y", "attempt": 1e400}'`, { failure: { code: 'error', message: 'y', attempt: 0 } }],
-  ['failure', `'{"code": "permanent", "message": "y", "attempt": 2}'`, { failure: { code: 'permanent', message: 'y', attempt: 2 } }],
-  ['failure', `to_jsonb(repeat('long', 1000))`, { failure: { code: 'error', message: 'long'.repeat(250), attempt: 0 } }],
+  [
+    'failure',
+    `'{"message": 5, "why": ["a, b", {"c": null}]}'`,
+    { failure: { code: 'error', message: '{"why":["a, b",{"c":null}],"message":5}', attempt: 0 } },
+  ],
+  [
+    'failure',
+    `'{"code": "x", "message": "y", "attempt": "1"}'`,
+    { failure: { code: 'error', message: 'y', attempt: 0 } },
+  ],
+  [
+    'failure',
+    `'{"code": "x", "message": "y", "attempt": 1e400}'`,
+    { failure: { code: 'error', message: 'y', attempt: 0 } },
+  ],
+  [
+    'failure',
+    `'{"code": "permanent", "message": "y", "attempt": 2}'`,
+    { failure: { code: 'permanent', message: 'y', attempt: 2 } },
+  ],
+  [
+    'failure',
+    `to_jsonb(repeat('long', 1000))`,
+    { failure: { code: 'error', message: 'long'.repeat(250), attempt: 0 } },
+  ],
   ['failure', `'null'`, { failure: null }],
   ['payload', `'1e400'`, { payload: null }],
-  ['payload', `'{"big": [1e400, -1e999, 1e300, 1.5], "text": "1e400 \\" 5", "no": false}'`, { payload: { big: [null, null, 1e300, 1.5], text: '1e400 " 5', no: false } }],
+  [
+    'payload',
+    `'{"big": [1e400, -1e999, 1e300, 1.5], "text": "1e400 \\" 5", "no": false}'`,
+    { payload: { big: [null, null, 1e300, 1.5], text: '1e400 " 5', no: false } },
+  ],
   ['payload', `jsonb_build_object('text', repeat('5', 400))`, { payload: { text: '5'.repeat(400) } }],
   ['result', `'[12345678901234567890, 1e400]'`, { result: [12345678901234567000, null] }],
 ]
@@ -90,8 +121,12 @@ async function makeAll(): Promise<{ odd: Made[]; healthy: string[] }> {
   const odd: Made[] = []
   const healthy: string[] = []
   for (const [column, value, shown] of ODD) {
-    const [good] = await sql<{ id: string }[]>`select taskwire.create_task('demo.sleep', tags => '{odd}', run_at => now() + interval '1 day') as id`
-    const [bad] = await sql<{ id: string }[]>`select taskwire.create_task('demo.sleep', tags => '{odd}', run_at => now() + interval '1 day') as id`
+    const [good] = await sql<
+      { id: string }[]
+    >`select taskwire.create_task('demo.sleep', tags => '{odd}', run_at => now() + interval '1 day') as id`
+    const [bad] = await sql<
+      { id: string }[]
+    >`select taskwire.create_task('demo.sleep', tags => '{odd}', run_at => now() + interval '1 day') as id`
     await sql.unsafe(`update taskwire.tasks set ${column} = ${value} where id = '${bad?.id}'`)
     healthy.push(good?.id ?? '')
     odd.push({ id: bad?.id ?? '', name: `${column} = ${value}`, shown })
@@ -113,9 +148,16 @@ t.test('each is read, and so are tasks read together with it', async (t) => {
 })
 
 t.test('every list with them is complete, in each order and page by page', async (t) => {
-  for (const query of ['tag=odd', 'type=demo.sleep', 'status=SCHEDULED', 'createdBefore=9999-12-31T23:59:59.999Z&createdAfter=0001-01-01T00:00:00Z', 'createdAfter=2000-01-01T00:00:00Z', 'createdBefore=9000-01-01T00:00:00Z']) {
+  for (const query of [
+    'tag=odd',
+    'type=demo.sleep',
+    'status=SCHEDULED',
+    'createdBefore=9999-12-31T23:59:59.999Z&createdAfter=0001-01-01T00:00:00Z',
+    'createdAfter=2000-01-01T00:00:00Z',
+    'createdBefore=9000-01-01T00:00:00Z',
+  ]) {
     const ids: string[] = []
-    for (let cursor = ''; ; ) {
+    for (let cursor = ''; ;) {
       const { status, body } = await read(`/api/tasks?${query}&limit=3&fields=payload${cursor}`)
       const { items, nextCursor } = body as { items: TaskSummary[]; nextCursor: string | null }
       t.equal(status, 200, query)
@@ -126,7 +168,11 @@ t.test('every list with them is complete, in each order and page by page', async
     }
     t.equal(new Set(ids).size, ids.length, `${query}: each task once`)
     if (!query.startsWith('created')) t.same(ids.sort(), all, query)
-    else t.ok(healthy.every((id) => query.includes('Before') || ids.includes(id)), query)
+    else
+      t.ok(
+        healthy.every((id) => query.includes('Before') || ids.includes(id)),
+        query,
+      )
   }
 })
 
@@ -144,7 +190,12 @@ t.test('they are exported with the others', async (t) => {
   const db = openDatabase(app.databaseUrl)
   t.teardown(() => db.close())
   for (const format of ['csv', 'ndjson'] as const) {
-    const { lines, rows } = await exportPage(DEFAULT_PRINCIPAL, db, { tag: 'odd' }, { format, afterId: null, limit: 1_000, maxBytes: 10_000_000 })
+    const { lines, rows } = await exportPage(
+      DEFAULT_PRINCIPAL,
+      db,
+      { tag: 'odd' },
+      { format, afterId: null, limit: 1_000, maxBytes: 10_000_000 },
+    )
     t.equal(rows, all.length)
     const written = lines?.trimEnd().split('\n') ?? []
     t.equal(written.length, all.length, format)
@@ -153,27 +204,49 @@ t.test('they are exported with the others', async (t) => {
       const exported = JSON.parse(line) as Task
       const { body } = await read(`/api/tasks/${exported.id}`)
       const shown = Object.entries(body as Task).filter(([field]) => field in exported)
-      t.same(exported, Object.fromEntries(shown), `${odd.find(({ id }) => id === exported.id)?.name}: each field as it is shown elsewhere`)
+      t.same(
+        exported,
+        Object.fromEntries(shown),
+        `${odd.find(({ id }) => id === exported.id)?.name}: each field as it is shown elsewhere`,
+      )
     }
   }
 })
 
 t.test('each is edited as it was seen, field by field; after that edit it is another state', async (t) => {
   for (const { id, name } of odd) {
-    for (const change of [{ title: 'edited' }, { priority: 3 }, { tags: ['odd', 'edited'] }, { payload: { steps: 2 } }, { expiresAt: null }]) {
+    for (const change of [
+      { title: 'edited' },
+      { priority: 3 },
+      { tags: ['odd', 'edited'] },
+      { payload: { steps: 2 } },
+      { expiresAt: null },
+    ]) {
       const { etag } = await readState(id)
       const answer = await edit(id, change, etag)
       if (name.startsWith('payload') && !('payload' in change) && answer.status !== 200) {
-        t.match(answer, { status: 422, body: { code: 'invalid_payload', errors: [{ pointer: '/payload' }] } }, 'a payload that does not fit the type is to be set right first')
+        t.match(
+          answer,
+          { status: 422, body: { code: 'invalid_payload', errors: [{ pointer: '/payload' }] } },
+          'a payload that does not fit the type is to be set right first',
+        )
         continue
       }
-      t.match(answer, { status: 200, body: change }, `${name}, ${Object.keys(change).join()}: ${JSON.stringify(answer.body)}`)
+      t.match(
+        answer,
+        { status: 200, body: change },
+        `${name}, ${Object.keys(change).join()}: ${JSON.stringify(answer.body)}`,
+      )
       const now = await readState(id)
       if (now.etag === etag) t.same(now.version, (answer.body as Task).version, `${name}: it had that value already`)
       else t.match(await edit(id, { title: 'late' }, etag), { status: 412, body: { code: 'version_mismatch' } }, name)
     }
     const { etag } = await readState(id)
-    t.match(await edit(id, { runAt: '2999-01-01T00:00:00.000Z' }, etag), { status: 200, body: { runAt: '2999-01-01T00:00:00.000Z' } }, name)
+    t.match(
+      await edit(id, { runAt: '2999-01-01T00:00:00.000Z' }, etag),
+      { status: 200, body: { runAt: '2999-01-01T00:00:00.000Z' } },
+      name,
+    )
   }
 })
 
@@ -182,6 +255,10 @@ t.test('they are cancelled, and their history is read', async (t) => {
     await sql`update taskwire.transitions set edited = array['title', null, 'unknown'], at = 'infinity' where task_id = ${id}`
     t.equal((await fetch(`${address}/api/tasks/${id}/cancel`, { method: 'POST' })).status, 200, name)
     t.match(await read(`/api/tasks/${id}`), { status: 200, body: { status: 'CANCELLED' } }, name)
-    t.match(await read(`/api/tasks/${id}/events`), { status: 200, body: { items: [{ version: 1, edited: ['title'], at: LAST }] } }, name)
+    t.match(
+      await read(`/api/tasks/${id}/events`),
+      { status: 200, body: { items: [{ version: 1, edited: ['title'], at: LAST }] } },
+      name,
+    )
   }
 })

@@ -12,7 +12,8 @@ function startGate(t: { teardown(end: () => unknown): void }) {
   app.setErrorHandler(answerProblem)
   registerGate(app, { host: '127.0.0.1', allowedHosts: '', allowedOrigins: '' })
   t.teardown(() => app.close())
-  const ask = (host: string, origin?: string) => app.inject({ method: 'POST', url: '/api/tasks', headers: { host, ...(origin !== undefined && { origin }) } })
+  const ask = (host: string, origin?: string) =>
+    app.inject({ method: 'POST', url: '/api/tasks', headers: { host, ...(origin !== undefined && { origin }) } })
   return { lines, ask }
 }
 
@@ -24,8 +25,19 @@ t.test('a refusal is logged once for each name, with the setting to change', asy
     await ask('localhost', 'https://localhost')
   }
   t.match(lines, [
-    { level: 40, code: 'host_not_allowed', refused: 'host tasks.example.com', url: '/api/tasks', msg: /ALLOWED_HOSTS=tasks\.example\.com/ },
-    { level: 40, code: 'origin_not_allowed', refused: 'origin https://app.example.com', msg: /ALLOWED_ORIGINS=https:\/\/app\.example\.com/ },
+    {
+      level: 40,
+      code: 'host_not_allowed',
+      refused: 'host tasks.example.com',
+      url: '/api/tasks',
+      msg: /ALLOWED_HOSTS=tasks\.example\.com/,
+    },
+    {
+      level: 40,
+      code: 'origin_not_allowed',
+      refused: 'origin https://app.example.com',
+      msg: /ALLOWED_ORIGINS=https:\/\/app\.example\.com/,
+    },
     { level: 40, refused: 'origin https://localhost', msg: /TRUST_PROXY.*X-Forwarded-Proto.*docs\/proxies\.md/ },
   ])
   t.equal(lines.length, 3)

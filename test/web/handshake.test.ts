@@ -31,10 +31,18 @@ const REFUSALS: Record<string, { changes: Changes; method?: string; status: numb
   'an old version': { changes: { 'sec-websocket-version': '7' }, status: 426, code: 'upgrade_required' },
   'a version that is no number': { changes: { 'sec-websocket-version': 'x' }, status: 426, code: 'upgrade_required' },
   'several versions': { changes: { 'sec-websocket-version': '13, 8' }, status: 426, code: 'upgrade_required' },
-  'a version in another notation': { changes: { 'sec-websocket-version': '0xd' }, status: 426, code: 'upgrade_required' },
+  'a version in another notation': {
+    changes: { 'sec-websocket-version': '0xd' },
+    status: 426,
+    code: 'upgrade_required',
+  },
   'a malformed protocol': { changes: { 'sec-websocket-protocol': 'a b' }, status: 400, code: 'invalid_request' },
   'an empty protocol': { changes: { 'sec-websocket-protocol': '' }, status: 400, code: 'invalid_request' },
-  'a protocol with an empty name': { changes: { 'sec-websocket-protocol': 'a,,b' }, status: 400, code: 'invalid_request' },
+  'a protocol with an empty name': {
+    changes: { 'sec-websocket-protocol': 'a,,b' },
+    status: 400,
+    code: 'invalid_request',
+  },
   'a protocol twice': { changes: { 'sec-websocket-protocol': 'a, a' }, status: 400, code: 'invalid_request' },
   'a page of another origin': { changes: { origin: 'https://evil.example' }, status: 403, code: 'origin_not_allowed' },
   'another host': { changes: { host: 'evil.example' }, status: 421, code: 'host_not_allowed' },
@@ -48,7 +56,12 @@ async function ask(path: string, changes: Changes, method = 'GET') {
   return sendRaw(address, [`${method} ${path} HTTP/1.1`, ...fields.map(([name, value]) => `${name}: ${value}`)])
 }
 
-function isProblem(t: Test, { status, head, body }: Awaited<ReturnType<typeof ask>>, expected: { status: number; code: string }, name: string): void {
+function isProblem(
+  t: Test,
+  { status, head, body }: Awaited<ReturnType<typeof ask>>,
+  expected: { status: number; code: string },
+  name: string,
+): void {
   t.match({ status, head }, { status: expected.status, head: /content-type: application\/problem\+json/ }, name)
   const problem = JSON.parse(body) as Problem
   t.same(checker.check(problem), [], name)
@@ -65,7 +78,12 @@ t.test('a handshake for a missing task or address is refused with a problem', as
   isProblem(t, await ask('/ws/nothing', {}), { status: 404, code: 'not_found' }, 'an unknown path')
   isProblem(t, await ask(`/ws/tasks/${UNKNOWN}`, {}), { status: 404, code: 'task_not_found' }, 'an unknown task')
   isProblem(t, await ask('/ws/tasks/x', {}), { status: 400, code: 'invalid_id' }, 'a malformed id')
-  isProblem(t, await ask(`/ws/tasks/${id}?since=x`, {}), { status: 400, code: 'invalid_request' }, 'a malformed position')
+  isProblem(
+    t,
+    await ask(`/ws/tasks/${id}?since=x`, {}),
+    { status: 400, code: 'invalid_request' },
+    'a malformed position',
+  )
   isProblem(t, await ask('/ws/%zz', {}), { status: 400, code: 'malformed_url' }, 'a malformed path')
 })
 
@@ -77,7 +95,12 @@ t.test('a refusal of another version names the one to use', async (t) => {
 
 t.test('a handshake with too many headers is refused with a problem', async (t) => {
   const many = Object.fromEntries(Array.from({ length: 1_100 }, (_, index) => [`x${index}`, '1']))
-  isProblem(t, await ask('/ws/tasks', { ...many, upgrade: 'h2c' }), { status: 431, code: 'head_too_large' }, 'another protocol')
+  isProblem(
+    t,
+    await ask('/ws/tasks', { ...many, upgrade: 'h2c' }),
+    { status: 431, code: 'head_too_large' },
+    'another protocol',
+  )
 })
 
 t.test('a handshake over the limit is refused with a problem', async (t) => {

@@ -9,14 +9,31 @@ const { address } = await startApp(t, [], { MAX_STREAMS_PER_ADDRESS: '1' })
 const { id } = await createTask(address, { tags: ['head'], delayMs: 86_400_000 })
 const { paths } = (await (await fetch(`${address}/openapi.json`)).json()) as { paths: Record<string, object> }
 const DOCUMENTED = Object.keys(paths).filter((path) => 'get' in (paths[path] ?? {}))
-const OTHERS = ['/', '/openapi.json', '/asyncapi.json', '/docs', '/task-stream.js', '/healthz', '/readyz', '/ws/tasks', `/ws/tasks/${id}`, '/nothing']
+const OTHERS = [
+  '/',
+  '/openapi.json',
+  '/asyncapi.json',
+  '/docs',
+  '/task-stream.js',
+  '/healthz',
+  '/readyz',
+  '/ws/tasks',
+  `/ws/tasks/${id}`,
+  '/nothing',
+]
 const WITH_QUERIES = [
-  ...['list=5', `ids=${id}`, `list=5&ids=${id}`, 'tag=head', 'status=SCHEDULED', ''].map((query) => `/api/tasks/events?${query}`),
+  ...['list=5', `ids=${id}`, `list=5&ids=${id}`, 'tag=head', 'status=SCHEDULED', ''].map(
+    (query) => `/api/tasks/events?${query}`,
+  ),
   ...['logs=1', 'since=1', 'since=0'].map((query) => `/api/tasks/${id}/events?${query}`),
   ...['wait=300', 'wait=300&since=1', 'wait=300&since=0'].map((query) => `/api/tasks/${id}?${query}`),
 ]
 const ACCEPTS = [undefined, '*/*', 'application/json', 'text/event-stream', 'text/plain', 'text/html']
-const ADDRESSES = new Set([...DOCUMENTED.map((path) => path.replace('{id}', id).replace('{name}', 'none.txt')), ...OTHERS, ...WITH_QUERIES])
+const ADDRESSES = new Set([
+  ...DOCUMENTED.map((path) => path.replace('{id}', id).replace('{name}', 'none.txt')),
+  ...OTHERS,
+  ...WITH_QUERIES,
+])
 
 /** The head of the first answer. The second request is sent after it, on the same connection. */
 async function askHead(t: Test, path: string, accept?: string): Promise<string> {

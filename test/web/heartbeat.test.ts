@@ -41,40 +41,61 @@ t.test('a socket sends heartbeats with the last task, status and version', async
   const watcher = watch(address, `/ws/tasks/${id}`)
   const isBeat = ({ type }: { type: string }) => type === 'heartbeat'
   t.same(await watcher.until(isBeat), { type: 'heartbeat', taskId: id, status: 'SCHEDULED', version: 1 })
-  const answer = await fetch(`${address}/api/tasks/${id}`, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body: '{"title":"edited"}' })
+  const answer = await fetch(`${address}/api/tasks/${id}`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json' },
+    body: '{"title":"edited"}',
+  })
   t.equal(answer.status, 200)
-  t.same(await watcher.until((message) => isBeat(message) && message.version === 2), { type: 'heartbeat', taskId: id, status: 'SCHEDULED', version: 2 })
+  t.same(await watcher.until((message) => isBeat(message) && message.version === 2), {
+    type: 'heartbeat',
+    taskId: id,
+    status: 'SCHEDULED',
+    version: 2,
+  })
   watcher.terminate()
 })
 
 t.test('a socket for many tasks sends them, even without a message or a request', async (t) => {
   const { id } = await createTask(address, { delayMs: HOUR_MS })
-  const [ofTask, ofNone, unasked] = await Promise.all([openSubscriptions(t, { ids: [id] }), openSubscriptions(t, { tag: 'nobody-has-this' }), openSubscriptions(t, {})])
-  t.same(await ofTask(2), Array.from({ length: 2 }, () => ({ type: 'heartbeat', taskId: id, status: 'SCHEDULED', version: 1 })))
+  const [ofTask, ofNone, unasked] = await Promise.all([
+    openSubscriptions(t, { ids: [id] }),
+    openSubscriptions(t, { tag: 'nobody-has-this' }),
+    openSubscriptions(t, {}),
+  ])
+  t.same(
+    await ofTask(2),
+    Array.from({ length: 2 }, () => ({ type: 'heartbeat', taskId: id, status: 'SCHEDULED', version: 1 })),
+  )
   t.same((await ofNone(1))[0], { type: 'heartbeat' })
   t.same((await unasked(1))[0], { type: 'heartbeat' })
 })
 
-t.test('server-sent events have heartbeats that an EventSource can see, and text lines have readable ones', async (t) => {
-  const { id } = await createTask(address, { delayMs: HOUR_MS })
-  const controller = new AbortController()
-  const open = (path: string, accept: string) => fetch(`${address}/api/tasks/${path}`, { headers: { accept }, signal: controller.signal })
-  const find = async (path: string) => {
-    for await (const event of readEvents(await open(path, 'text/event-stream'))) if (event.event === 'heartbeat') return event
-    return undefined
-  }
-  const data = JSON.stringify({ type: 'heartbeat', taskId: id, status: 'SCHEDULED', version: 1 })
-  t.match(await find(`${id}/events`), { id: '1', data })
-  t.match(await find(`events?ids=${id}`), { id: '1', data })
-  t.match(await find('events?tag=nobody-has-this'), { id: undefined, data: '{"type":"heartbeat"}' })
-  const findLine = async (path: string) => {
-    for await (const line of readLines(await open(path, 'text/plain'))) if (line.includes('still here')) return line
-    return undefined
-  }
-  t.match(await findLine(`${id}/events`), /^ {24} {2}v1 {3}SCHEDULED {3}still here$/)
-  t.equal(await findLine('events?tag=nobody-has-this'), 'still here')
-  controller.abort()
-})
+t.test(
+  'server-sent events have heartbeats that an EventSource can see, and text lines have readable ones',
+  async (t) => {
+    const { id } = await createTask(address, { delayMs: HOUR_MS })
+    const controller = new AbortController()
+    const open = (path: string, accept: string) =>
+      fetch(`${address}/api/tasks/${path}`, { headers: { accept }, signal: controller.signal })
+    const find = async (path: string) => {
+      for await (const event of readEvents(await open(path, 'text/event-stream')))
+        if (event.event === 'heartbeat') return event
+      return undefined
+    }
+    const data = JSON.stringify({ type: 'heartbeat', taskId: id, status: 'SCHEDULED', version: 1 })
+    t.match(await find(`${id}/events`), { id: '1', data })
+    t.match(await find(`events?ids=${id}`), { id: '1', data })
+    t.match(await find('events?tag=nobody-has-this'), { id: undefined, data: '{"type":"heartbeat"}' })
+    const findLine = async (path: string) => {
+      for await (const line of readLines(await open(path, 'text/plain'))) if (line.includes('still here')) return line
+      return undefined
+    }
+    t.match(await findLine(`${id}/events`), /^ {24} {2}v1 {3}SCHEDULED {3}still here$/)
+    t.equal(await findLine('events?tag=nobody-has-this'), 'still here')
+    controller.abort()
+  },
+)
 
 t.test('no heartbeat follows the end, and none answers a poll', async (t) => {
   const { id } = await createTask(address, { delayMs: HOUR_MS })
@@ -83,6 +104,12 @@ t.test('no heartbeat follows the end, and none answers a poll', async (t) => {
   const done = await createTask(address, { payload: { steps: 0 } })
   await fetch(`${address}/api/tasks/${done.id}?wait=20`)
   const { messages } = await watch(address, `/ws/tasks/${done.id}`).closed
-  t.same(messages.map(({ type }) => type), ['snapshot'])
-  t.equal((await fetch(`${address}/api/tasks/${UNKNOWN_ID}/events`, { headers: { accept: 'text/event-stream' } })).status, 404)
+  t.same(
+    messages.map(({ type }) => type),
+    ['snapshot'],
+  )
+  t.equal(
+    (await fetch(`${address}/api/tasks/${UNKNOWN_ID}/events`, { headers: { accept: 'text/event-stream' } })).status,
+    404,
+  )
 })

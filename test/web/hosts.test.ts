@@ -15,8 +15,10 @@ const app = await startApp(t)
 const { address } = app
 const { port } = new URL(address)
 
-const ask = (host: string, { method = 'GET', path = '/api/types', more = [] as string[], body = '', at = address } = {}) =>
-  sendRaw(at, [`${method} ${path} HTTP/1.1`, `Host: ${host}`, 'Connection: close', ...more], { body })
+const ask = (
+  host: string,
+  { method = 'GET', path = '/api/types', more = [] as string[], body = '', at = address } = {},
+) => sendRaw(at, [`${method} ${path} HTTP/1.1`, `Host: ${host}`, 'Connection: close', ...more], { body })
 
 const SOCKET_FIELDS = ['Upgrade: websocket', 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==', 'Sec-WebSocket-Version: 13']
 
@@ -54,12 +56,21 @@ t.test('an unknown host name is refused, whatever the request', async (t) => {
     t.equal(answer.status, 421, `${method} ${path}`)
     if (method !== 'HEAD') await checkRefused(t, answer, `${method} ${path}`)
   }
-  t.match((await (await fetch(`${address}/api/tasks`)).json()) as object, { items: { length: 0 } }, 'nothing was created')
+  t.match(
+    (await (await fetch(`${address}/api/tasks`)).json()) as object,
+    { items: { length: 0 } },
+    'nothing was created',
+  )
 })
 
 t.test('a socket under an unknown name is refused, and its connection closed', async (t) => {
   for (const path of ['/ws/tasks', '/ws/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', '/ws/nothing', '/elsewhere']) {
-    const lines = [`GET ${path} HTTP/1.1`, `Host: evil.test:${port}`, `Origin: http://evil.test:${port}`, `Connection: ${path === '/elsewhere' ? 'close' : 'Upgrade'}`]
+    const lines = [
+      `GET ${path} HTTP/1.1`,
+      `Host: evil.test:${port}`,
+      `Origin: http://evil.test:${port}`,
+      `Connection: ${path === '/elsewhere' ? 'close' : 'Upgrade'}`,
+    ]
     await checkRefused(t, await sendRaw(address, [...lines, ...SOCKET_FIELDS]), path)
   }
 })
@@ -80,22 +91,76 @@ t.test('each place where a request can name a host is checked', async (t) => {
   })) {
     await checkRefused(t, await sendRaw(address, [...lines, 'Connection: close']), what)
   }
-  t.equal((await sendRaw(address, [`GET http://localhost:${port}/api/types HTTP/1.1`, `Host: ${own}`, 'Connection: close'])).status, 200)
+  t.equal(
+    (await sendRaw(address, [`GET http://localhost:${port}/api/types HTTP/1.1`, `Host: ${own}`, 'Connection: close']))
+      .status,
+    200,
+  )
   t.equal((await sendRaw(address, ['GET /api/types HTTP/1.0', 'Host: localhost'])).status, 200)
 })
 
 t.test('loopback names and IP addresses are known, however they are written', async (t) => {
-  for (const host of ['localhost', 'LOCALHOST', 'LocalHost.', `localhost:${port}`, `localhost.:${port}`, 'localhost:', '127.0.0.1', `127.0.0.1:${port}`, '[::1]', `[::1]:${port}`, '[::FFFF:127.0.0.1]', '192.168.1.20:3000', '0.0.0.0', 'ip6-localhost']) {
+  for (const host of [
+    'localhost',
+    'LOCALHOST',
+    'LocalHost.',
+    `localhost:${port}`,
+    `localhost.:${port}`,
+    'localhost:',
+    '127.0.0.1',
+    `127.0.0.1:${port}`,
+    '[::1]',
+    `[::1]:${port}`,
+    '[::FFFF:127.0.0.1]',
+    '192.168.1.20:3000',
+    '0.0.0.0',
+    'ip6-localhost',
+  ]) {
     t.equal((await ask(host)).status, 200, host)
   }
 })
 
 t.test('a name that only looks like a known one is refused', async (t) => {
   for (const host of [
-    'localhost.evil.test', 'evil.test.localhost.evil', 'localhost.localhost', 'xlocalhost', 'localhost..', '.localhost', '.', '',
-    'localhost@evil.test', 'evil.test@localhost', 'localhost, evil.test', 'localhost evil.test', 'localhost/evil', 'localhost#', 'localhost?', 'localhost\\evil',
-    'localhost:x', 'localhost:65536', 'localhost:999999', 'localhost:-1', 'localhost:80:80', '127.0.0.1.evil.test', '127.0.0.1.nip.io', '127.1', '0x7f.0.0.1', '2130706433', '017700000001', '127.0.0.256',
-    '::1', '[::1', '::1]', '[::1]x', '[]', '[evil.test]', '[fe80::1%25lo]', '[::1]:99999', '%6cocalhost', 'locälhost', hostname().toLowerCase() === 'localhost' ? 'x' : hostname(),
+    'localhost.evil.test',
+    'evil.test.localhost.evil',
+    'localhost.localhost',
+    'xlocalhost',
+    'localhost..',
+    '.localhost',
+    '.',
+    '',
+    'localhost@evil.test',
+    'evil.test@localhost',
+    'localhost, evil.test',
+    'localhost evil.test',
+    'localhost/evil',
+    'localhost#',
+    'localhost?',
+    'localhost\\evil',
+    'localhost:x',
+    'localhost:65536',
+    'localhost:999999',
+    'localhost:-1',
+    'localhost:80:80',
+    '127.0.0.1.evil.test',
+    '127.0.0.1.nip.io',
+    '127.1',
+    '0x7f.0.0.1',
+    '2130706433',
+    '017700000001',
+    '127.0.0.256',
+    '::1',
+    '[::1',
+    '::1]',
+    '[::1]x',
+    '[]',
+    '[evil.test]',
+    '[fe80::1%25lo]',
+    '[::1]:99999',
+    '%6cocalhost',
+    'locälhost',
+    hostname().toLowerCase() === 'localhost' ? 'x' : hostname(),
   ]) {
     t.equal((await ask(host)).status, 421, JSON.stringify(host))
   }
@@ -103,11 +168,18 @@ t.test('a name that only looks like a known one is refused', async (t) => {
 
 t.test('no name that a page can have is known', { timeout: 60_000 }, async (t) => {
   const label = fc.stringMatching(/^[a-z0-9_-]{1,12}$/)
-  const domain = fc.tuple(fc.array(label, { minLength: 1, maxLength: 4 }), fc.constantFrom('', '.', ':80', `:${port}`)).map(([labels, end]) => labels.join('.') + end)
-  const mixed = fc.tuple(fc.constantFrom('localhost', '127.0.0.1', '[::1]'), fc.constantFrom('.', '-', '@', ',', '%', '..'), domain).map((parts) => parts.join(''))
+  const domain = fc
+    .tuple(fc.array(label, { minLength: 1, maxLength: 4 }), fc.constantFrom('', '.', ':80', `:${port}`))
+    .map(([labels, end]) => labels.join('.') + end)
+  const mixed = fc
+    .tuple(fc.constantFrom('localhost', '127.0.0.1', '[::1]'), fc.constantFrom('.', '-', '@', ',', '%', '..'), domain)
+    .map((parts) => parts.join(''))
   const known = /^(localhost|localhost\.localdomain|ip6-localhost|ip6-loopback|(\d{1,3}\.){3}\d{1,3})\.?(:\d*)?$/
   const answered: string[] = []
-  for (const host of fc.sample(fc.oneof(domain, mixed).filter((host) => !known.test(host)), atDepth(100, 2_000))) {
+  for (const host of fc.sample(
+    fc.oneof(domain, mixed).filter((host) => !known.test(host)),
+    atDepth(100, 2_000),
+  )) {
     const { status } = await ask(host)
     if (status !== 421) answered.push(`${host}: ${status}`)
   }
@@ -116,13 +188,26 @@ t.test('no name that a page can have is known', { timeout: 60_000 }, async (t) =
 
 t.test('the answer and the log say which setting to change', async (t) => {
   const { body } = await ask('tasks.example.com:8443')
-  t.match(JSON.parse(body), { detail: /tasks\.example\.com.*ALLOWED_HOSTS=tasks\.example\.com/, fix: /ALLOWED_HOSTS/, title: /name/ })
+  t.match(JSON.parse(body), {
+    detail: /tasks\.example\.com.*ALLOWED_HOSTS=tasks\.example\.com/,
+    fix: /ALLOWED_HOSTS/,
+    title: /name/,
+  })
 })
 
 t.test('names in ALLOWED_HOSTS are known, with any port, and no others', async (t) => {
   const at = await startWebBeside(t, app, { ALLOWED_HOSTS: 'Tasks.Example.com, bücher.example., web_1' })
-  for (const host of ['tasks.example.com', 'TASKS.example.com.:8443', 'xn--bcher-kva.example', 'web_1:3000', 'localhost', '127.0.0.1']) t.equal((await ask(host, { at })).status, 200, host)
-  for (const host of ['example.com', 'x.tasks.example.com', 'tasks.example.com.evil.test', 'web_2']) t.equal((await ask(host, { at })).status, 421, host)
+  for (const host of [
+    'tasks.example.com',
+    'TASKS.example.com.:8443',
+    'xn--bcher-kva.example',
+    'web_1:3000',
+    'localhost',
+    '127.0.0.1',
+  ])
+    t.equal((await ask(host, { at })).status, 200, host)
+  for (const host of ['example.com', 'x.tasks.example.com', 'tasks.example.com.evil.test', 'web_2'])
+    t.equal((await ask(host, { at })).status, 421, host)
 })
 
 t.test('with * any name is known, because a proxy in front checks it', async (t) => {
@@ -139,16 +224,24 @@ t.test('a server that listens beyond loopback answers to the name of its machine
 t.test('X-Forwarded-Host counts only from a trusted proxy, and never replaces Host', async (t) => {
   const at = await startWebBeside(t, app, { ALLOWED_HOSTS: 'tasks.example.com', TRUST_PROXY: '127.0.0.2' })
   const send = (host: string, forwarded: string, localAddress: string) =>
-    sendRaw(at, ['GET /api/types HTTP/1.1', `Host: ${host}`, `X-Forwarded-Host: ${forwarded}`, 'Connection: close'], { localAddress })
+    sendRaw(at, ['GET /api/types HTTP/1.1', `Host: ${host}`, `X-Forwarded-Host: ${forwarded}`, 'Connection: close'], {
+      localAddress,
+    })
   t.equal((await send('127.0.0.1', 'tasks.example.com', '127.0.0.2')).status, 200)
   t.equal((await send('127.0.0.1', 'evil.test', '127.0.0.2')).status, 421, 'a proxy that takes any name')
-  t.equal((await send('evil.test', 'tasks.example.com', '127.0.0.2')).status, 421, 'a page beside the proxy that sends the field')
+  t.equal(
+    (await send('evil.test', 'tasks.example.com', '127.0.0.2')).status,
+    421,
+    'a page beside the proxy that sends the field',
+  )
   t.equal((await send('127.0.0.1', 'evil.test', '127.0.0.1')).status, 200, 'who is not trusted is not listened to')
   t.equal((await send('evil.test', 'tasks.example.com', '127.0.0.1')).status, 421)
 })
 
 t.test('a page under an allowed name opens a socket', async (t) => {
-  const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`, { headers: { host: `localhost:${port}`, origin: `http://localhost:${port}` } })
+  const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`, {
+    headers: { host: `localhost:${port}`, origin: `http://localhost:${port}` },
+  })
   await once(socket, 'open')
   socket.send(JSON.stringify({ type: 'ping', id: 'mine' }))
   const [answer] = (await once(socket, 'message')) as [Buffer]

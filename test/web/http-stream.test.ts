@@ -13,7 +13,13 @@ import type { OpenSubscriptions } from '../../src/web/live/subscription-socket.j
 import type { TestScope } from '../helpers/services.js'
 
 const beats = startBeats(15_000, (error) => assert.ifError(error))
-const openSubscriptions: OpenSubscriptions = () => ({ subscribe: async () => {}, subscribeToList: async () => {}, unsubscribe() {}, drained() {}, stop() {} })
+const openSubscriptions: OpenSubscriptions = () => ({
+  subscribe: async () => {},
+  subscribeToList: async () => {},
+  unsubscribe() {},
+  drained() {},
+  stop() {},
+})
 
 function signal<Value = void>() {
   let give: (value: Value) => void = () => {}
@@ -24,7 +30,9 @@ function signal<Value = void>() {
 /** A server whose `/stream` starts when `begin` is called, and whose `/wait` is never answered. */
 async function serve(t: TestScope) {
   const said: string[] = []
-  const hub = { attach: () => (said.push('attached'), { drained() {}, stop: () => said.push('stopped') }) } as unknown as Hub
+  const hub = {
+    attach: () => (said.push('attached'), { drained() {}, stop: () => said.push('stopped') }),
+  } as unknown as Hub
   const streams = startHttpStreams(hub, openSubscriptions, beats)
   const app = Fastify()
   registerPrincipal(app)

@@ -13,16 +13,31 @@ import { openTestDatabase } from '../helpers/database.js'
 
 const app = await startApp(t, ['worker', 'relay'])
 const db = await openTestDatabase(t, app.databaseUrl)
-const other = await startWeb(loadConfig('web', { DATABASE_URL: app.databaseUrl, REDIS_URL: app.redis?.url, PORT: '0' }), pino({ level: 'silent' }))
+const other = await startWeb(
+  loadConfig('web', { DATABASE_URL: app.databaseUrl, REDIS_URL: app.redis?.url, PORT: '0' }),
+  pino({ level: 'silent' }),
+)
 t.teardown(() => other.stop())
 
 async function post(body: unknown, headers: Record<string, string>, address = app.address) {
-  const answer = await fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) })
-  return { status: answer.status, isReplayed: answer.headers.get('idempotent-replayed') === 'true', location: answer.headers.get('location'), body: (await answer.json()) as Record<string, unknown> }
+  const answer = await fetch(`${address}/api/tasks`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  })
+  return {
+    status: answer.status,
+    isReplayed: answer.headers.get('idempotent-replayed') === 'true',
+    location: answer.headers.get('location'),
+    body: (await answer.json()) as Record<string, unknown>,
+  }
 }
 
 async function count(sql: string, parameters: string[] = []): Promise<number> {
-  const [row] = await db.run<{ count: number }>({ name: `test_${fingerprintOf(sql).slice(0, 20)}`, text: `select count(*)::integer as count from ${sql}` }, parameters)
+  const [row] = await db.run<{ count: number }>(
+    { name: `test_${fingerprintOf(sql).slice(0, 20)}`, text: `select count(*)::integer as count from ${sql}` },
+    parameters,
+  )
   return row?.count ?? -1
 }
 
@@ -67,7 +82,9 @@ t.test('50 concurrent requests to two processes create one task', async (t) => {
   for (let round = 0; round < 5; round += 1) {
     const key = randomUUID()
     const answers = await Promise.all(
-      Array.from({ length: 50 }, (_, index) => post({ title: key }, quoted(key), index % 2 === 0 ? app.address : other.address)),
+      Array.from({ length: 50 }, (_, index) =>
+        post({ title: key }, quoted(key), index % 2 === 0 ? app.address : other.address),
+      ),
     )
     t.same(new Set(answers.map(({ status }) => status)), new Set([202]))
     t.equal(new Set(answers.map(({ body }) => JSON.stringify(body))).size, 1, 'all have the same answer')
@@ -78,7 +95,11 @@ t.test('50 concurrent requests to two processes create one task', async (t) => {
 
 t.test('of two concurrent bodies with one key, one wins and the other is refused', async (t) => {
   const key = randomUUID()
-  const answers = await Promise.all(['a', 'b'].map((title, index) => post({ title: `${key} ${title}` }, quoted(key), index === 0 ? app.address : other.address)))
+  const answers = await Promise.all(
+    ['a', 'b'].map((title, index) =>
+      post({ title: `${key} ${title}` }, quoted(key), index === 0 ? app.address : other.address),
+    ),
+  )
   t.same(answers.map(({ status }) => status).sort(), [202, 422])
   t.equal(await count('taskwire.tasks where title like $1', [`${key}%`]), 1)
 })
@@ -86,11 +107,23 @@ t.test('of two concurrent bodies with one key, one wins and the other is refused
 t.test('an expired key is free, and pruned', async (t) => {
   const key = randomUUID()
   const first = await post({ title: 'old' }, quoted(key))
-  await db.run({ name: 'test_expire', text: `update taskwire.idempotency_keys set expires_at = now() - interval '1 s' where key = $1` }, [key])
+  await db.run(
+    {
+      name: 'test_expire',
+      text: `update taskwire.idempotency_keys set expires_at = now() - interval '1 s' where key = $1`,
+    },
+    [key],
+  )
   const second = await post({ title: 'new' }, quoted(key))
   t.equal(second.status, 202)
   t.not(second.body['id'], first.body['id'])
-  await db.run({ name: 'test_expire', text: `update taskwire.idempotency_keys set expires_at = now() - interval '1 s' where key = $1` }, [key])
+  await db.run(
+    {
+      name: 'test_expire',
+      text: `update taskwire.idempotency_keys set expires_at = now() - interval '1 s' where key = $1`,
+    },
+    [key],
+  )
   t.equal(await deleteExpiredKeys(db, 10), 1)
   t.equal(await deleteExpiredKeys(db, 10), 0)
 })
@@ -105,26 +138,42 @@ t.test('a malformed key is refused by name', async (t) => {
   t.equal(readIdempotencyKey(undefined), undefined)
 })
 
-t.test('a fingerprint is computed from the body with sorted fields, as in earlier versions, for batches too', async (t) => {
-  const sortFields = (_: string, value: unknown): unknown =>
-    typeof value !== 'object' || value === null || Array.isArray(value) ? value : Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
-  const stored = (body: unknown) => createHash('sha256').update(JSON.stringify(body, sortFields)).digest('base64url')
-  const name = fc.oneof(fc.string(), fc.nat().map(String), fc.constantFrom('4294967294', '4294967295', '00', '-1', '\ud800'))
-  const value = fc.oneof(fc.jsonValue(), fc.dictionary(name, fc.oneof(fc.jsonValue(), fc.dictionary(name, fc.jsonValue()))))
-  await fc.assert(
-    fc.asyncProperty(fc.array(value.map((one) => JSON.parse(JSON.stringify(one)) as unknown)), async (tasks) => {
-      t.equal(fingerprintOf(tasks), stored(tasks))
-      t.equal(await fingerprintOfBatch({ tasks }), stored({ tasks }))
-    }),
-    { numRuns: 300 },
-  )
-})
+t.test(
+  'a fingerprint is computed from the body with sorted fields, as in earlier versions, for batches too',
+  async (t) => {
+    const sortFields = (_: string, value: unknown): unknown =>
+      typeof value !== 'object' || value === null || Array.isArray(value)
+        ? value
+        : Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+    const stored = (body: unknown) => createHash('sha256').update(JSON.stringify(body, sortFields)).digest('base64url')
+    const name = fc.oneof(
+      fc.string(),
+      fc.nat().map(String),
+      fc.constantFrom('4294967294', '4294967295', '00', '-1', '\ud800'),
+    )
+    const value = fc.oneof(
+      fc.jsonValue(),
+      fc.dictionary(name, fc.oneof(fc.jsonValue(), fc.dictionary(name, fc.jsonValue()))),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(value.map((one) => JSON.parse(JSON.stringify(one)) as unknown)), async (tasks) => {
+        t.equal(fingerprintOf(tasks), stored(tasks))
+        t.equal(await fingerprintOfBatch({ tasks }), stored({ tasks }))
+      }),
+      { numRuns: 300 },
+    )
+  },
+)
 
 t.test('a body that is nested very deeply is refused with a key as without one', async (t) => {
   const deep = (depth: number) => `{"payload":${'['.repeat(depth)}${']'.repeat(depth)}}`
   for (const depth of [40, 100, 2_500, 5_000, 120_000]) {
     for (const headers of [{}, quoted(randomUUID())]) {
-      const answer = await fetch(`${app.address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: deep(depth) })
+      const answer = await fetch(`${app.address}/api/tasks`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: deep(depth),
+      })
       t.equal(answer.status, 422, `${depth} deep`)
       t.match(await answer.json(), { code: depth > 64 ? 'too_complex' : 'invalid_task', detail: /nested/ })
     }
@@ -137,16 +186,20 @@ t.test('preferences are read according to RFC 7240', async (t) => {
   t.same(readPreferences('handling=lenient, wait=soon, ,'), { waitSeconds: 0, isStrict: false })
 })
 
-t.test('while the broker is away, a strict create stores nothing; any other is stored and runs later', { skip: !app.redis && 'there is no redis-server' }, async (t) => {
-  t.match(await post({}, { prefer: 'handling=strict' }), { status: 202 })
-  const before = await count('taskwire.tasks')
-  await app.redis?.pause()
-  const refused = await post({}, { prefer: 'handling=strict' })
-  t.match(refused, { status: 503, body: { code: 'broker_unavailable' } })
-  t.equal(await count('taskwire.tasks'), before)
-  const accepted = await post({ payload: { steps: 0 } }, {})
-  t.equal(accepted.status, 202)
-  await app.redis?.resume()
-  const ended = await fetch(`${app.address}/api/tasks/${String(accepted.body['id'])}?wait=30`)
-  t.match(await ended.json(), { status: 'COMPLETED' })
-})
+t.test(
+  'while the broker is away, a strict create stores nothing; any other is stored and runs later',
+  { skip: !app.redis && 'there is no redis-server' },
+  async (t) => {
+    t.match(await post({}, { prefer: 'handling=strict' }), { status: 202 })
+    const before = await count('taskwire.tasks')
+    await app.redis?.pause()
+    const refused = await post({}, { prefer: 'handling=strict' })
+    t.match(refused, { status: 503, body: { code: 'broker_unavailable' } })
+    t.equal(await count('taskwire.tasks'), before)
+    const accepted = await post({ payload: { steps: 0 } }, {})
+    t.equal(accepted.status, 202)
+    await app.redis?.resume()
+    const ended = await fetch(`${app.address}/api/tasks/${String(accepted.body['id'])}?wait=30`)
+    t.match(await ended.json(), { status: 'COMPLETED' })
+  },
+)

@@ -1,7 +1,14 @@
 /** JSON text is measured before it is parsed. */
 import fc from 'fast-check'
 import t from 'tap'
-import { BODY_BOUNDS, FRAME_BOUNDS, JsonBoundError, measureJson, readJson, type JsonBounds } from '../../src/web/bodies/json-text.js'
+import {
+  BODY_BOUNDS,
+  FRAME_BOUNDS,
+  JsonBoundError,
+  measureJson,
+  readJson,
+  type JsonBounds,
+} from '../../src/web/bodies/json-text.js'
 
 const ENDLESS: JsonBounds = { maxDepth: 64, maxValues: Infinity, maxFields: Infinity, maxShapes: Infinity }
 
@@ -22,7 +29,9 @@ function count(value: unknown): { depth: number; values: number; fields: number 
 }
 
 t.test('depth, values and fields are counted as in the parsed value, whatever the strings contain', async (t) => {
-  const text = fc.string({ unit: fc.constantFrom('"', '\\', '{', '}', '[', ']', ',', ':', 'a', '\u2028', '😀', '\ud800') })
+  const text = fc.string({
+    unit: fc.constantFrom('"', '\\', '{', '}', '[', ']', ',', ':', 'a', '\u2028', '😀', '\ud800'),
+  })
   const json = fc.jsonValue({ maxDepth: 5, stringUnit: 'binary' })
   const value = fc.oneof(json, fc.dictionary(text, fc.oneof(text, json)), fc.array(text))
   fc.assert(
@@ -46,8 +55,10 @@ t.test('no text makes the measurement throw or run on', async (t) => {
   )
 })
 
-const objects = (count: number, make: (index: number) => string) => `[${Array.from({ length: count }, (_, index) => make(index)).join()}]`
-const fields = (count: number, name: (index: number) => string) => `{${Array.from({ length: count }, (_, index) => `"${name(index)}":0`).join()}}`
+const objects = (count: number, make: (index: number) => string) =>
+  `[${Array.from({ length: count }, (_, index) => make(index)).join()}]`
+const fields = (count: number, name: (index: number) => string) =>
+  `{${Array.from({ length: count }, (_, index) => `"${name(index)}":0`).join()}}`
 
 const TOO_MUCH: [name: string, text: string, excess: RegExp][] = [
   ['lists inside one another', '['.repeat(100_000), /nested/],
@@ -57,7 +68,11 @@ const TOO_MUCH: [name: string, text: string, excess: RegExp][] = [
   ['objects that are all the same', objects(25_001, () => '{"a":0,"b":1}'), /fields/],
   ['one object with very many fields', fields(5_500, (index) => `a${index}`), /different/],
   ['objects with other fields each', objects(5_500, (index) => `{"a${index}":0}`), /different/],
-  ['the same few fields, in another order each time', objects(3_000, (index) => fields(8, (place) => String((index * (place + 7)) % 1_009))), /different/],
+  [
+    'the same few fields, in another order each time',
+    objects(3_000, (index) => fields(8, (place) => String((index * (place + 7)) % 1_009))),
+    /different/,
+  ],
   ['long names', objects(5_001, (index) => `{"${'x'.repeat(300)}${index}":0}`), /different/],
 ]
 
@@ -70,18 +85,28 @@ t.test('a text beyond the limits is not parsed', async (t) => {
 })
 
 t.test('a batch of a thousand tasks, a table, and the largest subscription are read', async (t) => {
-  const task = { title: 'example task', payload: Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`field${index}`, index])), tags: ['a', 'b'] }
+  const task = {
+    title: 'example task',
+    payload: Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`field${index}`, index])),
+    tags: ['a', 'b'],
+  }
   const id = (index: number) => `019aa3f2-7c1e-7b3a-9a55-${index.toString(16).padStart(12, '0')}`
   const ids = Array.from({ length: 1_000 }, (_, index) => id(index))
   const batch = { tasks: Array.from({ length: 1_000 }, () => task) }
   const table = Array.from({ length: 10_000 }, (_, index) => ({ index, name: `row ${index}`, x: 1.5 }))
-  const subscription = { type: 'subscribe', id: 'a', selection: { ids }, since: Object.fromEntries(ids.map((id) => [id, 3])) }
+  const subscription = {
+    type: 'subscribe',
+    id: 'a',
+    selection: { ids },
+    since: Object.fromEntries(ids.map((id) => [id, 3])),
+  }
   t.strictSame(readJson(JSON.stringify(batch), BODY_BOUNDS), batch)
   t.strictSame(readJson(JSON.stringify(table), BODY_BOUNDS), table)
   t.strictSame(readJson(JSON.stringify(subscription), FRAME_BOUNDS), subscription)
 })
 
 t.test('a field that could pollute prototypes is refused, and one that only looks like it is not', async (t) => {
-  for (const text of ['{"__proto__":1}', '[{"a":{"\\u005f_proto__":{}}}]', '{"constructor":{"prototype":{}}}']) t.throws(() => readJson(text, BODY_BOUNDS), SyntaxError, text)
+  for (const text of ['{"__proto__":1}', '[{"a":{"\\u005f_proto__":{}}}]', '{"constructor":{"prototype":{}}}'])
+    t.throws(() => readJson(text, BODY_BOUNDS), SyntaxError, text)
   t.strictSame(readJson('{"a":"__proto__","constructor":1}', BODY_BOUNDS), { a: '__proto__', constructor: 1 })
 })

@@ -41,7 +41,9 @@ async function listAll(query: string): Promise<Page[]> {
 t.test('lists omit payloads and results unless they are requested', async (t) => {
   const [id = ''] = await storeTasks(db, 1, { tags: ['whole'], payload: { steps: 3 } })
   await claimAttemptsIfDue(db, [{ taskId: id, attempt: 1 }], 'w', 60_000)
-  await settleAttemptsIfCurrent(db, [{ taskId: id, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: { steps: 3 } }])
+  await settleAttemptsIfCurrent(db, [
+    { taskId: id, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: { steps: 3 } },
+  ])
   const [plain] = (await list('tag=whole')).items
   t.match(plain, { id, status: 'COMPLETED', title: 'a test task' })
   t.notOk(plain && ('payload' in plain || 'result' in plain))
@@ -56,7 +58,8 @@ t.test('a page of large tasks is limited by its bytes, and the pages hold each t
   const ids = await storeTasks(db, 12, { tags: ['large'], payload: { text: 'x'.repeat(MANY_BYTES) } })
   const pages = await listAll('tag=large&fields=payload&limit=200')
   t.same(pages.flatMap(idsOf), ids.toReversed())
-  for (const { items } of pages) t.ok(JSON.stringify(items).length < 1024 * 1024 + 2 * MANY_BYTES, `${items.length} tasks of a page`)
+  for (const { items } of pages)
+    t.ok(JSON.stringify(items).length < 1024 * 1024 + 2 * MANY_BYTES, `${items.length} tasks of a page`)
   t.ok(pages.length > 1)
   t.equal((await listAll('tag=large&limit=200')).length, 1, 'without their payloads they fit one page')
 })
@@ -69,7 +72,8 @@ t.test('tasks are found by batch, parent, title and time', async (t) => {
   t.same(idsOf(await list(`batch=${batchId}`)), ofBatch.toReversed())
   t.same(idsOf(await list(`batch=${batchId.toUpperCase()}`)), ofBatch.toReversed())
   t.same(idsOf(await list(`parent=${parentId}`)), [child])
-  for (const q of ['köLN', '50 %', '_ALL_', '"reports"']) t.same(idsOf(await list(`q=${encodeURIComponent(q)}`)), [named], q)
+  for (const q of ['köLN', '50 %', '_ALL_', '"reports"'])
+    t.same(idsOf(await list(`q=${encodeURIComponent(q)}`)), [named], q)
   t.same(idsOf(await list(`q=${encodeURIComponent('K_ln')}`)), [], 'signs of patterns mean themselves')
   const [{ createdAt = '' } = {}] = (await list('tag=named')).items
   const later = new Date(Date.parse(createdAt) + 1).toISOString()
@@ -90,8 +94,21 @@ t.test('pages cover a range of times, with each task once', async (t) => {
 t.test('an edited tag is found, and the previous one is not', async (t) => {
   const [id = ''] = await storeTasks(db, 1, { tags: ['before', 'kept'] })
   const body = JSON.stringify({ tags: ['kept', 'after', 'after'] })
-  t.equal((await fetch(`${app.address}/api/tasks/${id}`, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body })).status, 200)
-  t.same(await Promise.all(['before', 'kept', 'after'].map(async (tag) => idsOf(await list(`tag=${tag}`)))), [[], [id], [id]])
+  t.equal(
+    (
+      await fetch(`${app.address}/api/tasks/${id}`, {
+        method: 'PATCH',
+        headers: { 'content-type': 'application/json' },
+        body,
+      })
+    ).status,
+    200,
+  )
+  t.same(await Promise.all(['before', 'kept', 'after'].map(async (tag) => idsOf(await list(`tag=${tag}`)))), [
+    [],
+    [id],
+    [id],
+  ])
 })
 
 t.test('a task created in SQL is found by its tag and type', async (t) => {
@@ -111,7 +128,11 @@ t.test('a filter that can never match is refused', async (t) => {
     ['createdAfter=yesterday', '/createdAfter', /./],
     ['createdAfter=2026-02-30T00:00:00Z', '/createdAfter', /./],
     ['createdBefore=2026-01-01', '/createdBefore', /./],
-    ['createdAfter=2026-01-02T00:00:00Z&createdBefore=2026-01-01T00:00:00Z', '/createdBefore', /later than createdAfter/],
+    [
+      'createdAfter=2026-01-02T00:00:00Z&createdBefore=2026-01-01T00:00:00Z',
+      '/createdBefore',
+      /later than createdAfter/,
+    ],
     ['q=', '/q', /./],
     ['q=a%00b', '/q', /./],
     ['fields=everything', '/fields', /payload, result, payload,result/],
@@ -119,18 +140,36 @@ t.test('a filter that can never match is refused', async (t) => {
   ] as const
   for (const [query, pointer, detail] of wrong) {
     const answer = await fetch(`${app.address}/api/tasks?${query}`)
-    t.match({ status: answer.status, body: await answer.json() }, { status: 400, body: { code: 'invalid_request', errors: [{ pointer, detail }] } }, query)
+    t.match(
+      { status: answer.status, body: await answer.json() },
+      { status: 400, body: { code: 'invalid_request', errors: [{ pointer, detail }] } },
+      query,
+    )
   }
 })
 
 t.test('times and cursors beyond the range of PostgreSQL are refused', async (t) => {
   const { nextCursor } = await list('limit=1')
-  const times = ['0000-01-01T00:00:00Z', '9999-12-31T23:59:60Z', '9999-12-31T23:59:59.999999999Z', '2026-01-01t00:00:00z', '2026-01-01T00:00:00%2B23:59', '2026-01-01T00:00:00-23:59', '2016-12-31T23:59:60Z']
+  const times = [
+    '0000-01-01T00:00:00Z',
+    '9999-12-31T23:59:60Z',
+    '9999-12-31T23:59:59.999999999Z',
+    '2026-01-01t00:00:00z',
+    '2026-01-01T00:00:00%2B23:59',
+    '2026-01-01T00:00:00-23:59',
+    '2016-12-31T23:59:60Z',
+  ]
   const queries = times.flatMap((time) => [`createdAfter=${time}`, `createdBefore=${time}`])
-  const cursors = [nextCursor, 'x'.repeat(22), '_'.repeat(32), 'A'.repeat(32), ''].flatMap((cursor) => [`cursor=${cursor}`, `createdAfter=2026-01-01T00:00:00Z&cursor=${cursor}`])
+  const cursors = [nextCursor, 'x'.repeat(22), '_'.repeat(32), 'A'.repeat(32), ''].flatMap((cursor) => [
+    `cursor=${cursor}`,
+    `createdAfter=2026-01-01T00:00:00Z&cursor=${cursor}`,
+  ])
   for (const query of [...queries, ...cursors]) {
     const answer = await fetch(`${app.address}/api/tasks?${query}`)
-    t.ok([200, 400].includes(answer.status), `${query}: ${answer.status} ${answer.status === 200 ? '' : await answer.text()}`)
+    t.ok(
+      [200, 400].includes(answer.status),
+      `${query}: ${answer.status} ${answer.status === 200 ? '' : await answer.text()}`,
+    )
   }
   for (const cursor of cursors) {
     const { status } = await fetch(`${app.address}/api/tasks/events?tag=x&${cursor}`)
@@ -151,8 +190,15 @@ t.test('a wrong method is answered with the supported ones', async (t) => {
     ['DELETE', '/openapi.json', 'GET, HEAD'],
   ] as const
   for (const [method, path, allow] of wrong) {
-    const answer = await fetch(app.address + path, { method, ...(method !== 'GET' && { body: '{"half', headers: { 'content-type': 'text/x-unknown' } }) })
-    t.match({ status: answer.status, allow: answer.headers.get('allow')?.split(', ').sort().join(', ') }, { status: 405, allow }, `${method} ${path}`)
+    const answer = await fetch(app.address + path, {
+      method,
+      ...(method !== 'GET' && { body: '{"half', headers: { 'content-type': 'text/x-unknown' } }),
+    })
+    t.match(
+      { status: answer.status, allow: answer.headers.get('allow')?.split(', ').sort().join(', ') },
+      { status: 405, allow },
+      `${method} ${path}`,
+    )
     t.match(await answer.json(), { code: 'method_not_allowed', status: 405 })
   }
   t.equal((await fetch(`${app.address}/api/nothing`, { method: 'POST' })).status, 404)

@@ -32,20 +32,44 @@ async function runLogging(taskId: string, count: number): Promise<void> {
       for (let index = 1; index <= count; index += 1) context.log.info(`line ${index}`)
     },
   })
-  const recorder = createRecorder({ db, log, worker: 'test', leaseMs: 60_000, publish: createPublisher({ bus: broker.events, log }).publish })
+  const recorder = createRecorder({
+    db,
+    log,
+    worker: 'test',
+    leaseMs: 60_000,
+    publish: createPublisher({ bus: broker.events, log }).publish,
+  })
   const registry = createRegistry([definition], definition.type)
-  await runAttempt({ taskId, attempt: 1 }, { db, recorder, registry, log, ...noArtifacts, cancelGraceMs: 200, track: () => ({ signal: new AbortController().signal, abort() {}, ending() {}, end() {} }) })
+  await runAttempt(
+    { taskId, attempt: 1 },
+    {
+      db,
+      recorder,
+      registry,
+      log,
+      ...noArtifacts,
+      cancelGraceMs: 200,
+      track: () => ({ signal: new AbortController().signal, abort() {}, ending() {}, end() {} }),
+    },
+  )
 }
 
-const read = async (id: string, query = '') => (await (await fetch(`${address}/api/tasks/${id}/logs${query}`)).json()) as LogPage
+const read = async (id: string, query = '') =>
+  (await (await fetch(`${address}/api/tasks/${id}/logs${query}`)).json()) as LogPage
 
 t.test('lines are stored in order and read page by page', async (t) => {
   const task = await createTask(address, {})
   await runLogging(task.id, 5)
   const first = await read(task.id, '?limit=3')
-  t.match(first.items, [1, 2, 3].map((index) => ({ attempt: 1, level: 'info', text: `line ${index}` })))
+  t.match(
+    first.items,
+    [1, 2, 3].map((index) => ({ attempt: 1, level: 'info', text: `line ${index}` })),
+  )
   const second = await read(task.id, `?limit=3&after=${first.nextAfter}`)
-  t.same(second.items.map(({ text }) => text), ['line 4', 'line 5'])
+  t.same(
+    second.items.map(({ text }) => text),
+    ['line 4', 'line 5'],
+  )
   t.equal(second.nextAfter, null)
   const times = [...first.items, ...second.items].map(({ at }) => at)
   t.same(times, [...times].sort())
@@ -66,17 +90,29 @@ t.test('with logs=1 they are live, before the end; without it there are none', a
   while (client.connection.state !== 'live') await new Promise((resolve) => setTimeout(resolve, 5))
   await runLogging(task.id, 3)
   const expected = ['snapshot', 'transition', 'line 1', 'line 2', 'line 3', 'transition']
-  t.same((await watcher.closed).messages.map((message) => (message.type === 'log' ? message.line.text : message.type)), expected)
-  t.same((await plain.closed).messages.map(({ type }) => type), ['snapshot', 'transition', 'transition'])
+  t.same(
+    (await watcher.closed).messages.map((message) => (message.type === 'log' ? message.line.text : message.type)),
+    expected,
+  )
+  t.same(
+    (await plain.closed).messages.map(({ type }) => type),
+    ['snapshot', 'transition', 'transition'],
+  )
   t.match(await lines.text(), /v2 +PROCESSING +info: line 1\n[^]*info: line 3\n[^]*v3 +COMPLETED/)
   await client.finished
   t.same(seen, expected)
 
-  const events = await readAllEvents(await fetch(`${address}/api/tasks/${task.id}/events?logs=1`, { headers: { accept: 'text/event-stream' } }))
+  const events = await readAllEvents(
+    await fetch(`${address}/api/tasks/${task.id}/events?logs=1`, { headers: { accept: 'text/event-stream' } }),
+  )
   const messages = events.slice(1).map(({ data }) => readFrame(data ?? ''))
-  t.same(messages.map((message) => (message.type === 'log' ? message.line.text : message.type)), ['snapshot', 'line 1', 'line 2', 'line 3'])
+  t.same(
+    messages.map((message) => (message.type === 'log' ? message.line.text : message.type)),
+    ['snapshot', 'line 1', 'line 2', 'line 3'],
+  )
   const after: string[] = []
-  for await (const { message } of watchTask(task.id, { baseUrl: address, WebSocket, logs: true })) after.push(message.type)
+  for await (const { message } of watchTask(task.id, { baseUrl: address, WebSocket, logs: true }))
+    after.push(message.type)
   t.same(after, ['snapshot', 'log', 'log', 'log'])
 })
 

@@ -22,7 +22,7 @@ interface Answer {
 /** The answers of a connection, one after another, once the server has closed it. */
 function readAnswers(said: string): Answer[] {
   const answers: Answer[] = []
-  for (let rest = said; rest !== ''; ) {
+  for (let rest = said; rest !== '';) {
     const end = rest.indexOf('\r\n\r\n') + 4
     const head = rest.slice(0, end).toLowerCase()
     const length = Number(/content-length: (\d+)/.exec(head)?.[1])
@@ -66,22 +66,37 @@ const MALFORMED: Record<string, { bytes: string | Buffer; code?: Problem['code']
   'a space in the address': { bytes: 'GET /a b HTTP/1.1\r\nhost: localhost\r\n\r\n' },
   'a TLS handshake': { bytes: Buffer.from('16030100c8010000c40303', 'hex') },
   'bytes of any kind': { bytes: Buffer.from(Array.from({ length: 64 }, (_, index) => (index * 37) % 256)) },
-  'a head that is too large': { bytes: `GET / HTTP/1.1\r\nhost: localhost\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`, code: 'head_too_large' },
-  'an address that is too long': { bytes: `GET /${'a'.repeat(20_000)} HTTP/1.1\r\nhost: localhost\r\n\r\n`, code: 'head_too_large' },
-  'very many headers': { bytes: `GET / HTTP/1.1\r\nhost: localhost\r\n${'x: 1\r\n'.repeat(10_000)}\r\n`, code: 'head_too_large' },
-  'a chunk with endless extensions': { bytes: `${POST}transfer-encoding: chunked\r\n\r\n2;${'a'.repeat(20_000)}\r\n{}\r\n0\r\n\r\n`, code: 'body_too_large' },
+  'a head that is too large': {
+    bytes: `GET / HTTP/1.1\r\nhost: localhost\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`,
+    code: 'head_too_large',
+  },
+  'an address that is too long': {
+    bytes: `GET /${'a'.repeat(20_000)} HTTP/1.1\r\nhost: localhost\r\n\r\n`,
+    code: 'head_too_large',
+  },
+  'very many headers': {
+    bytes: `GET / HTTP/1.1\r\nhost: localhost\r\n${'x: 1\r\n'.repeat(10_000)}\r\n`,
+    code: 'head_too_large',
+  },
+  'a chunk with endless extensions': {
+    bytes: `${POST}transfer-encoding: chunked\r\n\r\n2;${'a'.repeat(20_000)}\r\n{}\r\n0\r\n\r\n`,
+    code: 'body_too_large',
+  },
 }
 
-t.test('bytes that are not an HTTP request are answered with a problem, once, and the connection is closed', async (t) => {
-  for (const [name, { bytes, code = 'malformed_request' }] of Object.entries(MALFORMED)) {
-    const answers = await say(t, bytes)
-    t.equal(answers.length, 1, name)
-    for (const answer of answers) {
-      isProblem(t, answer, code, name)
-      t.match(answer.head, 'connection: close', name)
+t.test(
+  'bytes that are not an HTTP request are answered with a problem, once, and the connection is closed',
+  async (t) => {
+    for (const [name, { bytes, code = 'malformed_request' }] of Object.entries(MALFORMED)) {
+      const answers = await say(t, bytes)
+      t.equal(answers.length, 1, name)
+      for (const answer of answers) {
+        isProblem(t, answer, code, name)
+        t.match(answer.head, 'connection: close', name)
+      }
     }
-  }
-})
+  },
+)
 
 t.test('a TLS handshake is answered with a hint that the port uses plain HTTP', async (t) => {
   const [answer] = await say(t, Buffer.from('16030100c8010000c40303', 'hex'))
@@ -120,8 +135,31 @@ async function get(path: string): Promise<Answer> {
 const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 
 t.test('a query that is not percent-encoded UTF-8 is refused, and the parameter is named', async (t) => {
-  const wrong = ['%zz', '%', '%4', '%ED%A0%80', '%ED%BF%BF', '%FF', '%C0%AF', '%E2%82', '%F5%80%80%80', '%C3', 'a%', '%u00e4']
-  const places = ['/api/tasks?q=', '/api/tasks?limit=2&tag=', `/api/tasks/${ID}?wait=`, `/api/tasks/${ID}/logs?after=`, `/api/tasks/events?type=`, '/files/x/y?signature=', '/healthz?x=', '/?x=', '/nothing?x=']
+  const wrong = [
+    '%zz',
+    '%',
+    '%4',
+    '%ED%A0%80',
+    '%ED%BF%BF',
+    '%FF',
+    '%C0%AF',
+    '%E2%82',
+    '%F5%80%80%80',
+    '%C3',
+    'a%',
+    '%u00e4',
+  ]
+  const places = [
+    '/api/tasks?q=',
+    '/api/tasks?limit=2&tag=',
+    `/api/tasks/${ID}?wait=`,
+    `/api/tasks/${ID}/logs?after=`,
+    `/api/tasks/events?type=`,
+    '/files/x/y?signature=',
+    '/healthz?x=',
+    '/?x=',
+    '/nothing?x=',
+  ]
   for (const place of places) {
     for (const text of wrong) {
       const answer = await get(place + text)
@@ -136,7 +174,8 @@ t.test('a query that is not percent-encoded UTF-8 is refused, and the parameter 
 
 t.test('a path that is not percent-encoded UTF-8 is refused', async (t) => {
   for (const text of ['%zz', '%', '%ED%A0%80', '%FF', '%C0%AF', '%E2%82']) {
-    for (const place of ['/api/tasks/', `/api/tasks/${ID}/artifacts/`, '/', '/docs/']) isProblem(t, await get(place + text), 'malformed_url', place + text)
+    for (const place of ['/api/tasks/', `/api/tasks/${ID}/artifacts/`, '/', '/docs/'])
+      isProblem(t, await get(place + text), 'malformed_url', place + text)
   }
 })
 
@@ -153,23 +192,59 @@ t.test('an address with unencoded bytes is refused instead of being misread', as
 t.test('a well-encoded value is searched for as intended', async (t) => {
   const { id } = await createTask(address, { title: '100 % Müller & 🚀', delayMs: 86_400_000 })
   for (const text of ['100 % M', 'Müller', '🚀', '%', '& ']) {
-    const { items } = (await (await fetch(`${address}/api/tasks?q=${encodeURIComponent(text)}`)).json()) as { items: { id: string }[] }
-    t.same(items.map((item) => item.id), [id], text)
+    const { items } = (await (await fetch(`${address}/api/tasks?q=${encodeURIComponent(text)}`)).json()) as {
+      items: { id: string }[]
+    }
+    t.same(
+      items.map((item) => item.id),
+      [id],
+      text,
+    )
   }
 })
 
 t.test('an address in a non-canonical form does not exist', async (t) => {
-  const paths = ['//x', '//', '/%2e%2e/x', '/../x', '/..', '/a/../b', '/./x', '/%2e/x', '/api//tasks', '//api/tasks', '/api/./tasks', '/api/../healthz', '/%2e%2e%2f%2e%2e%2fetc/passwd', '/..%5c..%5cx', '/.git/config', '/x%00y', '/x\\y']
+  const paths = [
+    '//x',
+    '//',
+    '/%2e%2e/x',
+    '/../x',
+    '/..',
+    '/a/../b',
+    '/./x',
+    '/%2e/x',
+    '/api//tasks',
+    '//api/tasks',
+    '/api/./tasks',
+    '/api/../healthz',
+    '/%2e%2e%2f%2e%2e%2fetc/passwd',
+    '/..%5c..%5cx',
+    '/.git/config',
+    '/x%00y',
+    '/x\\y',
+  ]
   for (const path of paths) isProblem(t, await get(path), 'not_found', path)
 })
 
-function send(headers: Record<string, string>, body = '{"title":"x","delayMs":86400000}'): Promise<{ status: number; type: string | undefined; said: string; continued: boolean }> {
+function send(
+  headers: Record<string, string>,
+  body = '{"title":"x","delayMs":86400000}',
+): Promise<{ status: number; type: string | undefined; said: string; continued: boolean }> {
   return new Promise((resolve, reject) => {
     let continued = false
-    const asked = request(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json', 'content-length': body.length, ...headers } }, (answer) => {
-      let said = ''
-      answer.setEncoding('utf8').on('data', (chunk: string) => (said += chunk)).on('end', () => resolve({ status: answer.statusCode ?? 0, type: answer.headers['content-type'], said, continued }))
-    })
+    const asked = request(
+      `${address}/api/tasks`,
+      { method: 'POST', headers: { 'content-type': 'application/json', 'content-length': body.length, ...headers } },
+      (answer) => {
+        let said = ''
+        answer
+          .setEncoding('utf8')
+          .on('data', (chunk: string) => (said += chunk))
+          .on('end', () =>
+            resolve({ status: answer.statusCode ?? 0, type: answer.headers['content-type'], said, continued }),
+          )
+      },
+    )
     asked.on('continue', () => {
       continued = true
       asked.end(body)

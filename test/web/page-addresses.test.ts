@@ -22,23 +22,59 @@ t.test('each page is the same document, whose links resolve to the same targets 
   const expected = linksOf(await (await fetch(address)).text()).map((link) => new URL(link, address).pathname)
   t.ok(expected.length > 40)
   for (const link of expected) t.equal((await fetch(address + link)).status, 200, link)
-  for (const [base, root] of [[address, ''], [under, '/taskwire'], [under, '']] as const) {
+  for (const [base, root] of [
+    [address, ''],
+    [under, '/taskwire'],
+    [under, ''],
+  ] as const) {
     for (const path of PATHS) {
       const answer = await fetch(base + root + path)
-      t.match([answer.status, answer.headers.get('content-type'), answer.headers.get('cache-control')], [200, 'text/html; charset=utf-8', 'no-cache'], path)
+      t.match(
+        [answer.status, answer.headers.get('content-type'), answer.headers.get('cache-control')],
+        [200, 'text/html; charset=utf-8', 'no-cache'],
+        path,
+      )
       t.match(answer.headers.get('content-security-policy'), "default-src 'none'", path)
-      t.same(linksOf(await answer.text()).map((link) => new URL(link, base + root + path).pathname), expected.map((link) => root + link), root + path)
+      t.same(
+        linksOf(await answer.text()).map((link) => new URL(link, base + root + path).pathname),
+        expected.map((link) => root + link),
+        root + path,
+      )
     }
   }
 })
 
 t.test('nothing else is shadowed: other addresses keep their meaning, or are not found', async (t) => {
-  for (const path of ['/api/tasks', '/api/types', '/healthz', '/readyz', '/openapi.json', '/asyncapi.json', '/playground.html', '/app.js', '/pages.js', '/docs', '/docs/problems']) {
+  for (const path of [
+    '/api/tasks',
+    '/api/types',
+    '/healthz',
+    '/readyz',
+    '/openapi.json',
+    '/asyncapi.json',
+    '/playground.html',
+    '/app.js',
+    '/pages.js',
+    '/docs',
+    '/docs/problems',
+  ]) {
     const answer = await fetch(address + path)
     t.equal(answer.status, 200, path)
     t.notMatch(await answer.text(), 'id="fallback"', path)
   }
-  for (const path of ['/task', '/tasks/a/b', '/new/a/b', '/types/a/b', '//', '//tasks', '/pages', '/pages/none.js', '/api/none', '/ws/none', '/docs/none']) {
+  for (const path of [
+    '/task',
+    '/tasks/a/b',
+    '/new/a/b',
+    '/types/a/b',
+    '//',
+    '//tasks',
+    '/pages',
+    '/pages/none.js',
+    '/api/none',
+    '/ws/none',
+    '/docs/none',
+  ]) {
     const answer = await fetch(address + path)
     t.match([answer.status, answer.headers.get('content-type')], [404, 'application/problem+json; charset=utf-8'], path)
   }
@@ -51,7 +87,9 @@ t.test('every module of the program is named in the document, and every style sh
   const preloaded = [...html.matchAll(/modulepreload" href="\.\/assets\/[\w-]{16}\/([^"]+)"/g)].map(([, name]) => name)
   const isOfProgram = (name: string) => name.endsWith('.js') && name !== 'playground.js'
   t.same(preloaded.sort(), FILES.filter(isOfProgram).sort())
-  const styled = [...`${read('index.html')}${read('playground.html')}`.matchAll(/styles\/[\w-]+\.css/g)].map(([name]) => name)
+  const styled = [...`${read('index.html')}${read('playground.html')}`.matchAll(/styles\/[\w-]+\.css/g)].map(
+    ([name]) => name,
+  )
   t.same([...new Set(styled)].sort(), FILES.filter((name) => name.endsWith('.css')).sort())
 })
 

@@ -12,74 +12,115 @@ import { startApp, startWebBeside } from '../helpers/app.js'
 
 const PUBLIC = fileURLToPath(new URL('../../public/', import.meta.url))
 const app = await startApp(t)
-const linksOf = (html: string) => [...html.replace(/<noscript>.*<\/noscript>/g, '').matchAll(/<(?:link|script)[^>]* (?:href|src)="([^"]+)"/g)].map(([, link = '']) => link)
+const linksOf = (html: string) =>
+  [...html.replace(/<noscript>.*<\/noscript>/g, '').matchAll(/<(?:link|script)[^>]* (?:href|src)="([^"]+)"/g)].map(
+    ([, link = '']) => link,
+  )
 
-t.test('a page loads all its files from addresses that are kept for a year, and one style sheet with all styles in their order', async (t) => {
-  const under = await startWebBeside(t, app, { BASE_PATH: '/taskwire' })
-  for (const [address, path] of [[app.address, '/'], [app.address, '/tasks/x?y=z'], [under, '/taskwire/'], [under, '/taskwire/tasks/x'], [under, '/tasks/x/']] as const) {
-    const links = [...new Set(linksOf(await (await fetch(address + path)).text()))].map((link) => new URL(link, address + path).pathname)
-    t.ok(links.length > 50, path)
-    for (const link of links) t.match(link, /^(\/taskwire)?\/assets\/[\w-]{16}\/[\w/-]+\.(js|css|svg)$/, path)
-    t.equal(links.filter((link) => link.endsWith('.css')).length, 1, 'one style sheet')
-    for (const link of links) {
-      const answer = await fetch(address + link)
-      t.match([answer.status, answer.headers.get('cache-control')], [200, 'public, max-age=31536000, immutable'], link)
-      t.match(answer.headers.get('content-security-policy'), "default-src 'none'", link)
-      const text = await answer.text()
-      const name = link.replace(/.*\/assets\/[^/]+\//, '')
-      if (name !== 'styles/page.css') t.equal(text, await readFile(PUBLIC + name, 'utf8'), `${link} is the file`)
-      else t.equal(text, (await Promise.all((await stylesOf('index.html')).map((file) => readFile(PUBLIC + file, 'utf8')))).join(''))
+t.test(
+  'a page loads all its files from addresses that are kept for a year, and one style sheet with all styles in their order',
+  async (t) => {
+    const under = await startWebBeside(t, app, { BASE_PATH: '/taskwire' })
+    for (const [address, path] of [
+      [app.address, '/'],
+      [app.address, '/tasks/x?y=z'],
+      [under, '/taskwire/'],
+      [under, '/taskwire/tasks/x'],
+      [under, '/tasks/x/'],
+    ] as const) {
+      const links = [...new Set(linksOf(await (await fetch(address + path)).text()))].map(
+        (link) => new URL(link, address + path).pathname,
+      )
+      t.ok(links.length > 50, path)
+      for (const link of links) t.match(link, /^(\/taskwire)?\/assets\/[\w-]{16}\/[\w/-]+\.(js|css|svg)$/, path)
+      t.equal(links.filter((link) => link.endsWith('.css')).length, 1, 'one style sheet')
+      for (const link of links) {
+        const answer = await fetch(address + link)
+        t.match(
+          [answer.status, answer.headers.get('cache-control')],
+          [200, 'public, max-age=31536000, immutable'],
+          link,
+        )
+        t.match(answer.headers.get('content-security-policy'), "default-src 'none'", link)
+        const text = await answer.text()
+        const name = link.replace(/.*\/assets\/[^/]+\//, '')
+        if (name !== 'styles/page.css') t.equal(text, await readFile(PUBLIC + name, 'utf8'), `${link} is the file`)
+        else
+          t.equal(
+            text,
+            (await Promise.all((await stylesOf('index.html')).map((file) => readFile(PUBLIC + file, 'utf8')))).join(''),
+          )
+      }
     }
-  }
-})
+  },
+)
 
 async function stylesOf(name: string): Promise<string[]> {
   const html = (await readFile(PUBLIC + name, 'utf8')).replace(/<noscript>.*<\/noscript>/g, '')
   return [...html.matchAll(/stylesheet" href="\.\/([^"]+)"/g)].map(([, file = '']) => file)
 }
 
-t.test('a fingerprint of another version is answered with the file as it is now, to be asked about again; a file that there is not is nowhere', async (t) => {
-  for (const name of ['app.js', 'parts/row.js', 'styles/base.css', 'styles/page.css', 'favicon.svg']) {
-    const old = await fetch(`${app.address}/assets/0123456789abcdef/${name}`)
-    t.match([old.status, old.headers.get('cache-control')], [200, 'no-cache'], name)
-    const etag = old.headers.get('etag') ?? ''
-    t.equal((await fetch(`${app.address}/assets/0123456789abcdef/${name}`, { headers: { 'if-none-match': etag } })).status, 304, name)
-  }
-  for (const path of ['/assets/x/none.js', '/assets/x/index.html', '/assets/x/', '/assets/x', '/assets/', '/assets', '/assets/x/../../package.json', '/assets/x/..%2f..%2fpackage.json']) {
-    t.equal((await fetch(app.address + path)).status, 404, path)
-  }
-})
+t.test(
+  'a fingerprint of another version is answered with the file as it is now, to be asked about again; a file that there is not is nowhere',
+  async (t) => {
+    for (const name of ['app.js', 'parts/row.js', 'styles/base.css', 'styles/page.css', 'favicon.svg']) {
+      const old = await fetch(`${app.address}/assets/0123456789abcdef/${name}`)
+      t.match([old.status, old.headers.get('cache-control')], [200, 'no-cache'], name)
+      const etag = old.headers.get('etag') ?? ''
+      t.equal(
+        (await fetch(`${app.address}/assets/0123456789abcdef/${name}`, { headers: { 'if-none-match': etag } })).status,
+        304,
+        name,
+      )
+    }
+    for (const path of [
+      '/assets/x/none.js',
+      '/assets/x/index.html',
+      '/assets/x/',
+      '/assets/x',
+      '/assets/',
+      '/assets',
+      '/assets/x/../../package.json',
+      '/assets/x/..%2f..%2fpackage.json',
+    ]) {
+      t.equal((await fetch(app.address + path)).status, 404, path)
+    }
+  },
+)
 
-t.test('a file that changes gives all another fingerprint, and what was kept under the one before is never another content', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'taskwire-assets-'))
-  t.teardown(() => rm(folder, { recursive: true, force: true }))
-  await cp(PUBLIC, folder, { recursive: true })
-  const server = Fastify()
-  t.teardown(() => server.close())
-  const readAssets = openPageAssets(folder)
-  const render = openPageDocument(folder, readAssets)
-  await server.register(async (scope) => {
-    keepAnswersFresh(scope)
-    servePageAssets(scope, folder, readAssets)
-  })
-  const fingerprintOf = async () => /assets\/([\w-]{16})\/app\.js/.exec((await render('/')).toString())?.[1] ?? ''
-  const read = async (fingerprint: string, name: string) => {
-    const { headers, body } = await server.inject(`/assets/${fingerprint}/${name}`)
-    return { control: headers['cache-control'], body }
-  }
-  const first = await fingerprintOf()
-  t.equal(await fingerprintOf(), first)
-  const before = await read(first, 'parts/row.js')
-  t.match(before.control, 'immutable')
-  await writeFile(join(folder, 'parts/row.js'), `${before.body}// changed\n`)
-  await utimes(join(folder, 'parts/row.js'), new Date('1985-10-26T08:15:00Z'), new Date('1985-10-26T08:15:00Z'))
-  t.same(await read(first, 'parts/row.js'), before, 'until a page is asked for, the old program stays whole')
-  const second = await fingerprintOf()
-  t.not(second, first)
-  t.match(await read(second, 'parts/row.js'), { control: /immutable/, body: /\/\/ changed\n$/ })
-  t.match(await read(first, 'parts/row.js'), { control: 'no-cache', body: /\/\/ changed\n$/ })
-  await writeFile(join(folder, 'styles/base.css'), 'body { color: red }\n')
-  const third = await fingerprintOf()
-  t.match((await read(third, 'styles/page.css')).body, 'body { color: red }')
-  t.equal(new Set([first, second, third]).size, 3)
-})
+t.test(
+  'a file that changes gives all another fingerprint, and what was kept under the one before is never another content',
+  async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'taskwire-assets-'))
+    t.teardown(() => rm(folder, { recursive: true, force: true }))
+    await cp(PUBLIC, folder, { recursive: true })
+    const server = Fastify()
+    t.teardown(() => server.close())
+    const readAssets = openPageAssets(folder)
+    const render = openPageDocument(folder, readAssets)
+    await server.register(async (scope) => {
+      keepAnswersFresh(scope)
+      servePageAssets(scope, folder, readAssets)
+    })
+    const fingerprintOf = async () => /assets\/([\w-]{16})\/app\.js/.exec((await render('/')).toString())?.[1] ?? ''
+    const read = async (fingerprint: string, name: string) => {
+      const { headers, body } = await server.inject(`/assets/${fingerprint}/${name}`)
+      return { control: headers['cache-control'], body }
+    }
+    const first = await fingerprintOf()
+    t.equal(await fingerprintOf(), first)
+    const before = await read(first, 'parts/row.js')
+    t.match(before.control, 'immutable')
+    await writeFile(join(folder, 'parts/row.js'), `${before.body}// changed\n`)
+    await utimes(join(folder, 'parts/row.js'), new Date('1985-10-26T08:15:00Z'), new Date('1985-10-26T08:15:00Z'))
+    t.same(await read(first, 'parts/row.js'), before, 'until a page is asked for, the old program stays whole')
+    const second = await fingerprintOf()
+    t.not(second, first)
+    t.match(await read(second, 'parts/row.js'), { control: /immutable/, body: /\/\/ changed\n$/ })
+    t.match(await read(first, 'parts/row.js'), { control: 'no-cache', body: /\/\/ changed\n$/ })
+    await writeFile(join(folder, 'styles/base.css'), 'body { color: red }\n')
+    const third = await fingerprintOf()
+    t.match((await read(third, 'styles/page.css')).body, 'body { color: red }')
+    t.equal(new Set([first, second, third]).size, 3)
+  },
+)

@@ -52,7 +52,12 @@ const artifacts = await mkdtemp(join(tmpdir(), 'taskwire-pressure-'))
 t.teardown(() => rm(artifacts, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
 await fillTasks()
 const tarpit = await startTarpit(t)
-const env = { DATABASE_URL: postgres.url, REDIS_URL: redis?.url, ARTIFACTS_DIR: artifacts, HTTP_REQUEST_ALLOW_PRIVATE: 'true' }
+const env = {
+  DATABASE_URL: postgres.url,
+  REDIS_URL: redis?.url,
+  ARTIFACTS_DIR: artifacts,
+  HTTP_REQUEST_ALLOW_PRIVATE: 'true',
+}
 const web = await startRole(t, 'web', env)
 await startRole(t, 'relay', env)
 await startRole(t, 'worker', env)
@@ -60,22 +65,42 @@ await startRole(t, 'worker', env)
 const fat = await createFatTasks(200)
 
 const PRESSURES: Record<string, () => Promise<Pressure>> = {
-  'lists that nobody reads': () => openMany(25, (client) => pauseAndSend(client, requestText('GET /api/tasks?limit=200').repeat(20))),
-  'tasks that nobody reads': () => openMany(25, (client) => pauseAndSend(client, fat.map((id) => requestText(`GET /api/tasks/${id}`)).join(''))),
+  'lists that nobody reads': () =>
+    openMany(25, (client) => pauseAndSend(client, requestText('GET /api/tasks?limit=200').repeat(20))),
+  'tasks that nobody reads': () =>
+    openMany(25, (client) => pauseAndSend(client, fat.map((id) => requestText(`GET /api/tasks/${id}`)).join(''))),
   'streams that nobody reads': () =>
-    openMany(25, (client) => pauseAndSend(client, requestText(`GET /api/tasks/events?ids=${fat.slice(0, 100).join()}`, { accept: 'text/event-stream' }))),
+    openMany(25, (client) =>
+      pauseAndSend(
+        client,
+        requestText(`GET /api/tasks/events?ids=${fat.slice(0, 100).join()}`, { accept: 'text/event-stream' }),
+      ),
+    ),
   'half-sent bodies': () =>
-    openMany(150, (client) => client.send(requestText('POST /api/tasks/batch', { ...JSON_FIELDS, 'content-length': 4_000_000 }, `{"tasks":[${' '.repeat(3_900_000)}`))),
+    openMany(150, (client) =>
+      client.send(
+        requestText(
+          'POST /api/tasks/batch',
+          { ...JSON_FIELDS, 'content-length': 4_000_000 },
+          `{"tasks":[${' '.repeat(3_900_000)}`,
+        ),
+      ),
+    ),
   'bodies byte by byte': () =>
     openMany(50, (client) => {
       client.send(requestText('POST /api/tasks', { ...JSON_FIELDS, 'content-length': 100_000 }))
       client.trickle(' ', 500)
     }),
   'silent connections': () => openMany(300, () => {}),
-  'pipelined waits': () => openMany(3, (client) => client.send(requestText(`GET /api/tasks/${fat[0]}?wait=60`).repeat(40_000))),
-  'selections that nothing ever fits': async () => ({ offenders: [], watchers: await Promise.all(Array.from({ length: SUBSCRIBERS }, (_, subscriptions) => watchNothing(subscriptions))) }),
+  'pipelined waits': () =>
+    openMany(3, (client) => client.send(requestText(`GET /api/tasks/${fat[0]}?wait=60`).repeat(40_000))),
+  'selections that nothing ever fits': async () => ({
+    offenders: [],
+    watchers: await Promise.all(Array.from({ length: SUBSCRIBERS }, (_, subscriptions) => watchNothing(subscriptions))),
+  }),
   'callbacks to a server that never answers': async () => {
-    for (let index = 0; index < CALLBACKS; index += 1) await create({ payload: { steps: 0 }, callbackUrl: `http://127.0.0.1:${tarpit.port}/${index}` })
+    for (let index = 0; index < CALLBACKS; index += 1)
+      await create({ payload: { steps: 0 }, callbackUrl: `http://127.0.0.1:${tarpit.port}/${index}` })
     await tarpit.holds(1)
     return { offenders: [] }
   },
@@ -84,10 +109,18 @@ const PRESSURES: Record<string, () => Promise<Pressure>> = {
 /** Finished tasks with one tag: a search among them by anything but the tag is expensive. */
 async function fillTasks(): Promise<void> {
   const db = await openTestDatabase(t, postgres.url)
-  await db.run({ name: 'test_fill', forceCustomPlan: true, deadlineMs: 600_000, text: `
+  await db.run(
+    {
+      name: 'test_fill',
+      forceCustomPlan: true,
+      deadlineMs: 600_000,
+      text: `
     insert into taskwire.tasks (id, type, title, tags, status, payload)
     select ('019aa3f2-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, 'demo.sleep', 'a title', '{common}', 'COMPLETED', '{}'
-    from generate_series(1, ${STORED_TASKS}) i` }, [])
+    from generate_series(1, ${STORED_TASKS}) i`,
+    },
+    [],
+  )
 }
 
 /**
@@ -107,7 +140,10 @@ async function watchNothing(subscriptions: number): Promise<WebSocket> {
     socket.on('close', (code) => reject(new Error(`the socket was closed with ${code}`)))
   })
   for (let index = 0; index < SUBSCRIPTIONS; index += 1) {
-    const selection = subscriptions % 2 === 0 ? { tag: `never-${subscriptions}-${index}` } : { tag: 'common', type: 'demo.sleep', status: index % 2 === 0 ? 'WAITING' : 'SCHEDULED' }
+    const selection =
+      subscriptions % 2 === 0
+        ? { tag: `never-${subscriptions}-${index}` }
+        : { tag: 'common', type: 'demo.sleep', status: index % 2 === 0 ? 'WAITING' : 'SCHEDULED' }
     socket.send(JSON.stringify({ type: 'subscribe', id: `${index}`, selection }))
   }
   await all
@@ -116,7 +152,11 @@ async function watchNothing(subscriptions: number): Promise<WebSocket> {
 
 /** @throws Error unless it is accepted */
 async function create(task: object): Promise<string> {
-  const answer = await fetch(`${web.address}/api/tasks`, { method: 'POST', headers: JSON_FIELDS, body: JSON.stringify({ type: 'demo.sleep', ...task }) })
+  const answer = await fetch(`${web.address}/api/tasks`, {
+    method: 'POST',
+    headers: JSON_FIELDS,
+    body: JSON.stringify({ type: 'demo.sleep', ...task }),
+  })
   if (answer.status !== 202) throw new Error(`${answer.status}: ${await answer.text()}`)
   return ((await answer.json()) as { id: string }).id
 }
@@ -157,44 +197,61 @@ async function readRssBytes(): Promise<number> {
   return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024
 }
 
-t.test('offenders of every kind together: memory is bounded, creates are accepted, and the offenders are closed', { timeout: 600_000 }, async (t) => {
-  const first = await openRaw(t, web.address)
-  first.send(requestText(`GET /api/tasks/${fat[0]}`))
-  await first.heard(/^HTTP\/1\.1 200 /)
-  first.socket.destroy()
-  let mostBytes = 0
-  let isOver = false
-  const watch = (async () => {
-    while (!isOver) {
-      mostBytes = Math.max(mostBytes, await readRssBytes())
-      await sleep(50)
+t.test(
+  'offenders of every kind together: memory is bounded, creates are accepted, and the offenders are closed',
+  { timeout: 600_000 },
+  async (t) => {
+    const first = await openRaw(t, web.address)
+    first.send(requestText(`GET /api/tasks/${fat[0]}`))
+    await first.heard(/^HTTP\/1\.1 200 /)
+    first.socket.destroy()
+    let mostBytes = 0
+    let isOver = false
+    const watch = (async () => {
+      while (!isOver) {
+        mostBytes = Math.max(mostBytes, await readRssBytes())
+        await sleep(50)
+      }
+    })()
+    const refused: string[] = []
+    const creating = (async () => {
+      while (!isOver) {
+        await createEmptyTask(web.address).catch((error: unknown) => refused.push(String(error)))
+        await sleep(20)
+      }
+    })()
+    const pressures = await Promise.all(
+      Object.entries(PRESSURES).map(async ([name, press]) => [name, await press()] as const),
+    )
+    const beganAt = performance.now()
+    t.equal(
+      await waitForEnd(web.address, await createEmptyTask(web.address)),
+      'COMPLETED',
+      'an empty task completes under pressure',
+    )
+    t.comment(`which took ${Math.round(performance.now() - beganAt)} ms`)
+    const watchers = pressures.flatMap(([, { watchers = [] }]) => watchers)
+    for (const [name, { offenders }] of pressures) {
+      const noticing = offenders.filter(({ socket }) => !socket.isPaused())
+      await Promise.all(noticing.map((client) => client.closed))
+      t.same(
+        noticing.filter(({ socket }) => !socket.closed),
+        [],
+        `closed: ${name}`,
+      )
     }
-  })()
-  const refused: string[] = []
-  const creating = (async () => {
-    while (!isOver) {
-      await createEmptyTask(web.address).catch((error: unknown) => refused.push(String(error)))
-      await sleep(20)
-    }
-  })()
-  const pressures = await Promise.all(Object.entries(PRESSURES).map(async ([name, press]) => [name, await press()] as const))
-  const beganAt = performance.now()
-  t.equal(await waitForEnd(web.address, await createEmptyTask(web.address)), 'COMPLETED', 'an empty task completes under pressure')
-  t.comment(`which took ${Math.round(performance.now() - beganAt)} ms`)
-  const watchers = pressures.flatMap(([, { watchers = [] }]) => watchers)
-  for (const [name, { offenders }] of pressures) {
-    const noticing = offenders.filter(({ socket }) => !socket.isPaused())
-    await Promise.all(noticing.map((client) => client.closed))
-    t.same(noticing.filter(({ socket }) => !socket.closed), [], `closed: ${name}`)
-  }
-  t.ok(watchers.every(({ readyState }) => readyState === WebSocket.OPEN), 'who asks for much and reads it is kept')
-  // The creates of this test, and the subscriptions, are left.
-  while ((await countEstablished()) > 10 + watchers.length) await sleep(200)
-  t.comment(`the offenders were closed after ${Math.round((performance.now() - beganAt) / 1_000)} s`)
-  isOver = true
-  await Promise.all([watch, creating])
-  t.same(refused, [], 'no create is refused')
-  t.comment(`the most that the web process took: ${Math.round(mostBytes / 1e6)} MB`)
-  t.ok(mostBytes < MAX_RSS_BYTES, `${Math.round(mostBytes / 1e6)} MB`)
-  t.equal(await waitForEnd(web.address, await createEmptyTask(web.address)), 'COMPLETED', 'and after it')
-})
+    t.ok(
+      watchers.every(({ readyState }) => readyState === WebSocket.OPEN),
+      'who asks for much and reads it is kept',
+    )
+    // The creates of this test, and the subscriptions, are left.
+    while ((await countEstablished()) > 10 + watchers.length) await sleep(200)
+    t.comment(`the offenders were closed after ${Math.round((performance.now() - beganAt) / 1_000)} s`)
+    isOver = true
+    await Promise.all([watch, creating])
+    t.same(refused, [], 'no create is refused')
+    t.comment(`the most that the web process took: ${Math.round(mostBytes / 1e6)} MB`)
+    t.ok(mostBytes < MAX_RSS_BYTES, `${Math.round(mostBytes / 1e6)} MB`)
+    t.equal(await waitForEnd(web.address, await createEmptyTask(web.address)), 'COMPLETED', 'and after it')
+  },
+)

@@ -16,36 +16,57 @@ const { address, databaseUrl, stopWeb } = await startApp(t, ['worker', 'relay'])
 const ask = (path: string, headers: Record<string, string> = {}) => fetch(address + path, { headers })
 const follow = (task: Pick<Task, 'id'>, headers: Record<string, string> = {}) =>
   ask(`/api/tasks/${task.id}/events`, { accept: 'text/event-stream', ...headers })
-const readStored = async (id: string) => ((await (await ask(`/api/tasks/${id}/events`)).json()) as { items: Transition[] }).items
+const readStored = async (id: string) =>
+  ((await (await ask(`/api/tasks/${id}/events`)).json()) as { items: Transition[] }).items
 const messageOf = (event: { data: string | undefined }) => readFrame(event.data ?? '')
 const hasEnded = async (task: Task) => readAllEvents(await follow(task))
 
-t.test('server-sent events start with a snapshot, send each transition once with its version as id, and end with the task', async (t) => {
-  const task = await createTask(address, { payload: { steps: 3, stepMs: 50 }, delayMs: 3_000 })
-  const answer = await follow(task)
-  t.equal(answer.status, 200)
-  t.match(answer.headers.get('content-type'), 'text/event-stream')
-  t.equal(answer.headers.get('cache-control'), 'no-store')
-  const [opening, ...events] = await readAllEvents(answer)
-  t.match(opening?.retry, /^\d+$/)
-  const messages = events.map(messageOf)
-  t.equal(messages[0]?.type, 'snapshot')
-  t.same(events.map(({ event }) => event), messages.map(({ type }) => type))
-  t.same(events.map(({ id }) => id), messages.map(({ version }) => String(version)))
-  t.ok(messages.some(({ type }) => type === 'progress'))
-  const first = messages[0]?.version ?? 0
-  const told = messages.filter(({ type }) => type === 'transition').map(({ version, status }) => `${version} ${status}`)
-  t.same(told, (await readStored(task.id)).filter(({ version }) => version > first).map(({ version, status }) => `${version} ${status}`))
-  t.match(messages.at(-1), { status: 'COMPLETED' })
-})
+t.test(
+  'server-sent events start with a snapshot, send each transition once with its version as id, and end with the task',
+  async (t) => {
+    const task = await createTask(address, { payload: { steps: 3, stepMs: 50 }, delayMs: 3_000 })
+    const answer = await follow(task)
+    t.equal(answer.status, 200)
+    t.match(answer.headers.get('content-type'), 'text/event-stream')
+    t.equal(answer.headers.get('cache-control'), 'no-store')
+    const [opening, ...events] = await readAllEvents(answer)
+    t.match(opening?.retry, /^\d+$/)
+    const messages = events.map(messageOf)
+    t.equal(messages[0]?.type, 'snapshot')
+    t.same(
+      events.map(({ event }) => event),
+      messages.map(({ type }) => type),
+    )
+    t.same(
+      events.map(({ id }) => id),
+      messages.map(({ version }) => String(version)),
+    )
+    t.ok(messages.some(({ type }) => type === 'progress'))
+    const first = messages[0]?.version ?? 0
+    const told = messages
+      .filter(({ type }) => type === 'transition')
+      .map(({ version, status }) => `${version} ${status}`)
+    t.same(
+      told,
+      (await readStored(task.id))
+        .filter(({ version }) => version > first)
+        .map(({ version, status }) => `${version} ${status}`),
+    )
+    t.match(messages.at(-1), { status: 'COMPLETED' })
+  },
+)
 
 t.test('concurrent reads share one statement, and each receives its own task', async (t) => {
-  const tasks = await Promise.all(Array.from({ length: 40 }, (_, index) => createTask(address, { title: `task ${index}`, delayMs: 3_600_000 })))
+  const tasks = await Promise.all(
+    Array.from({ length: 40 }, (_, index) => createTask(address, { title: `task ${index}`, delayMs: 3_600_000 })),
+  )
   const [client, observer] = [new pg.Client(databaseUrl), new pg.Client(databaseUrl)]
   await Promise.all([client.connect(), observer.connect()])
   t.teardown(() => Promise.all([client.end(), observer.end()]))
   const countReading = async () => {
-    const { rows } = await observer.query<{ count: number }>("select count(*)::integer as count from pg_stat_activity where wait_event_type = 'Lock' and query like '%json_array_elements_text%'")
+    const { rows } = await observer.query<{ count: number }>(
+      "select count(*)::integer as count from pg_stat_activity where wait_event_type = 'Lock' and query like '%json_array_elements_text%'",
+    )
     return rows[0]?.count ?? 0
   }
   await client.query('begin; lock table taskwire.tasks in access exclusive mode')
@@ -58,18 +79,32 @@ t.test('concurrent reads share one statement, and each receives its own task', a
   t.ok(reading <= 2, `${reading} statements read for ${tasks.length + 1} requests`)
   await client.query('rollback')
   const found = await answers
-  t.same(found.map(({ status }) => status), [...tasks.map(() => 200), 404])
+  t.same(
+    found.map(({ status }) => status),
+    [...tasks.map(() => 200), 404],
+  )
   const titles = await Promise.all(found.slice(0, -1).map(async (answer) => ((await answer.json()) as Task).title))
-  t.same(titles, tasks.map(({ title }) => title))
+  t.same(
+    titles,
+    tasks.map(({ title }) => title),
+  )
 })
 
 t.test('a stream continues after Last-Event-ID, and 204 tells an EventSource that nothing follows', async (t) => {
   const task = await createTask(address, { payload: { steps: 0 } })
   await hasEnded(task)
   const events = (await readAllEvents(await follow(task, { 'last-event-id': '1' }))).slice(1)
-  t.same(events.map(({ event, id }) => `${event} ${id}`), ['resumed 1', 'transition 2', 'transition 3'])
-  const bySince = await readAllEvents(await ask(`/api/tasks/${task.id}/events?since=2`, { accept: 'text/event-stream' }))
-  t.same(bySince.slice(1).map(({ event, id }) => `${event} ${id}`), ['resumed 2', 'transition 3'])
+  t.same(
+    events.map(({ event, id }) => `${event} ${id}`),
+    ['resumed 1', 'transition 2', 'transition 3'],
+  )
+  const bySince = await readAllEvents(
+    await ask(`/api/tasks/${task.id}/events?since=2`, { accept: 'text/event-stream' }),
+  )
+  t.same(
+    bySince.slice(1).map(({ event, id }) => `${event} ${id}`),
+    ['resumed 2', 'transition 3'],
+  )
   t.equal((await follow(task, { 'last-event-id': '3' })).status, 204)
 })
 
@@ -95,7 +130,10 @@ t.test('a task that cannot be followed is answered with a problem before anythin
   t.match(await (await follow({ id: UNKNOWN })).json(), { status: 404, code: 'task_not_found' })
   t.match(await (await follow({ id: 'no-id' })).json(), { status: 400, code: 'invalid_id' })
   const task = await createTask(address, { payload: { steps: 0 } })
-  t.match(await (await follow(task, { 'last-event-id': 'x' })).json(), { status: 400, errors: [{ pointer: '/last-event-id' }] })
+  t.match(await (await follow(task, { 'last-event-id': 'x' })).json(), {
+    status: 400,
+    errors: [{ pointer: '/last-event-id' }],
+  })
   t.match(await (await ask(`/api/tasks/${task.id}?wait=61`)).json(), { status: 400, errors: [{ pointer: '/wait' }] })
 })
 
@@ -133,7 +171,11 @@ t.test('a wait without a version lasts until the end', async (t) => {
 
 t.test('Prefer: wait answers a create with the finished task, or with 202 if it takes longer', async (t) => {
   const create = (wait: string, body: object) =>
-    fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json', prefer: wait }, body: JSON.stringify(body) })
+    fetch(`${address}/api/tasks`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', prefer: wait },
+      body: JSON.stringify(body),
+    })
   const quick = await create('respond-async, wait=30', { payload: { steps: 1, stepMs: 10 } })
   t.equal(quick.status, 200)
   t.equal(quick.headers.get('preference-applied'), 'wait=30')

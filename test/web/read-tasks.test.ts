@@ -26,8 +26,14 @@ t.test('a task is read whole, in either case of its id', async (t) => {
 
 t.test('an unknown id is a 404 and a malformed one a 400, for the task and its events', async (t) => {
   for (const path of ['', '/events']) {
-    t.match(await get(`/api/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10${path}`), { status: 404, body: { code: 'task_not_found' } })
-    t.match(await get(`/api/tasks/nonsense${path}`), { status: 400, body: { code: 'invalid_id', errors: [{ pointer: '/id' }] } })
+    t.match(await get(`/api/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10${path}`), {
+      status: 404,
+      body: { code: 'task_not_found' },
+    })
+    t.match(await get(`/api/tasks/nonsense${path}`), {
+      status: 400,
+      body: { code: 'invalid_id', errors: [{ pointer: '/id' }] },
+    })
   }
 })
 
@@ -51,7 +57,9 @@ t.test('pages cover all tasks, newest first, each once', async (t) => {
   const seen: string[] = []
   let cursor: string | null = null
   do {
-    const page: Record<string, unknown> = (await get(`/api/tasks?tag=paged&limit=10${cursor ? `&cursor=${cursor}` : ''}`)).body
+    const page: Record<string, unknown> = (
+      await get(`/api/tasks?tag=paged&limit=10${cursor ? `&cursor=${cursor}` : ''}`)
+    ).body
     t.same(createChecker(TaskPage).check(page), [])
     seen.push(...(page['items'] as Task[]).map((task) => task.id))
     cursor = page['nextCursor'] as string | null
@@ -77,7 +85,8 @@ t.test('invalid list parameters are named', async (t) => {
     ['sort=up', '/sort'],
     ['tag=a%00b', '/tag'],
   ]
-  for (const [query, pointer] of wrong) t.match(await get(`/api/tasks?${query}`), { status: 400, body: { code: 'invalid_request', errors: [{ pointer }] } })
+  for (const [query, pointer] of wrong)
+    t.match(await get(`/api/tasks?${query}`), { status: 400, body: { code: 'invalid_request', errors: [{ pointer }] } })
   t.match(await get('/api/tasks?cursor=nonsense'), { status: 400, body: { code: 'invalid_cursor' } })
 })
 
@@ -85,24 +94,61 @@ t.test('the types are listed with their schemas', async (t) => {
   const { body } = await get('/api/types')
   t.same(createChecker(TypeList).check(body), [])
   const items = body['items'] as { type: string; isDefault: boolean; payload: { type: string } }[]
-  t.same(items.map((item) => item.type).sort(), ['demo.sleep', 'email.send', 'http.request', 'image.thumbnail', 'report.generate', 'tasks.export', 'webhook.deliver'])
-  t.same(items.filter((item) => item.isDefault).map((item) => item.type), ['demo.sleep'])
+  t.same(items.map((item) => item.type).sort(), [
+    'demo.sleep',
+    'email.send',
+    'http.request',
+    'image.thumbnail',
+    'report.generate',
+    'tasks.export',
+    'webhook.deliver',
+  ])
+  t.same(
+    items.filter((item) => item.isDefault).map((item) => item.type),
+    ['demo.sleep'],
+  )
   t.ok(items.every((item) => item.payload.type === 'object'))
 })
 
 t.test('health and readiness answer, and the documents describe the routes', async (t) => {
   t.match(await get('/healthz'), { status: 200, body: { status: 'ok' } })
   const ready = await get('/readyz')
-  t.match(ready, { status: 200, body: { status: 'ok', checks: { postgres: { status: 'ok' }, broker: { status: 'ok' } } } })
+  t.match(ready, {
+    status: 200,
+    body: { status: 'ok', checks: { postgres: { status: 'ok' }, broker: { status: 'ok' } } },
+  })
   t.same(createChecker(Readiness).check(ready.body), [])
   const { body } = await get('/openapi.json')
   t.match(body, { openapi: /^3\.1/ })
-  const paths = ['', '/batch', '/events', '/{id}', '/{id}/artifacts', '/{id}/artifacts/{name}', '/{id}/artifacts/{name}/links', '/{id}/attempts', '/{id}/cancel', '/{id}/events', '/{id}/logs'].map((path) => `/api/tasks${path}`)
-  t.same(Object.keys(body['paths'] as object).sort(), [...paths, '/api/types', '/api/uploads', '/files/{id}/{name}', '/healthz', '/readyz'])
+  const paths = [
+    '',
+    '/batch',
+    '/events',
+    '/{id}',
+    '/{id}/artifacts',
+    '/{id}/artifacts/{name}',
+    '/{id}/artifacts/{name}/links',
+    '/{id}/attempts',
+    '/{id}/cancel',
+    '/{id}/events',
+    '/{id}/logs',
+  ].map((path) => `/api/tasks${path}`)
+  t.same(Object.keys(body['paths'] as object).sort(), [
+    ...paths,
+    '/api/types',
+    '/api/uploads',
+    '/files/{id}/{name}',
+    '/healthz',
+    '/readyz',
+  ])
   const docs = await fetch(`${app.address}/docs`)
   t.equal(docs.status, 200)
   t.match(await docs.text(), /swagger/i)
-  t.notMatch(docs.headers.get('content-security-policy'), /upgrade-insecure-requests|https:/, 'it works over plain HTTP, too')
+  t.notMatch(
+    docs.headers.get('content-security-policy'),
+    /upgrade-insecure-requests|https:/,
+    'it works over plain HTTP, too',
+  )
 })
 
 t.test('the page and the client are served under a strict policy', async (t) => {

@@ -18,8 +18,24 @@ import { createChecker } from '../../src/definitions/schema-errors.js'
 import { ConfigError, variableName } from '../../src/environment.js'
 import { createDefinitions } from '../../src/handlers/built-in.js'
 import { UploadQuery } from '../../src/protocol/artifact.js'
-import { CancelRequest, CreateBatch, CreateTask, EditTask, ListTasksQuery, LogsQuery, ReadTaskQuery, SelectionQuery, StreamQuery } from '../../src/protocol/http.js'
-import { SocketRequest, PingRequest, SubscribeByFit, SubscribeById, UnsubscribeRequest } from '../../src/protocol/subscription.js'
+import {
+  CancelRequest,
+  CreateBatch,
+  CreateTask,
+  EditTask,
+  ListTasksQuery,
+  LogsQuery,
+  ReadTaskQuery,
+  SelectionQuery,
+  StreamQuery,
+} from '../../src/protocol/http.js'
+import {
+  SocketRequest,
+  PingRequest,
+  SubscribeByFit,
+  SubscribeById,
+  UnsubscribeRequest,
+} from '../../src/protocol/subscription.js'
 import { startApp } from '../helpers/app.js'
 import { atDepth } from '../helpers/depth.js'
 import { anyShape, strangeValues, toJsonText } from '../helpers/shapes.js'
@@ -52,12 +68,29 @@ interface Case {
   send(): Promise<{ status?: number; said: string }>
 }
 
-function call(method: string, path: string, headers: Record<string, string> = {}, body?: string): Promise<{ status: number; said: string }> {
+function call(
+  method: string,
+  path: string,
+  headers: Record<string, string> = {},
+  body?: string,
+): Promise<{ status: number; said: string }> {
   return new Promise((resolve, reject) => {
-    const asked = request({ host: '127.0.0.1', port, method, path, headers: { ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }), ...headers } }, (answer) => {
-      let said = ''
-      answer.setEncoding('utf8').on('data', (chunk: string) => (said += chunk)).on('end', () => resolve({ status: answer.statusCode ?? 0, said }))
-    })
+    const asked = request(
+      {
+        host: '127.0.0.1',
+        port,
+        method,
+        path,
+        headers: { ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }), ...headers },
+      },
+      (answer) => {
+        let said = ''
+        answer
+          .setEncoding('utf8')
+          .on('data', (chunk: string) => (said += chunk))
+          .on('end', () => resolve({ status: answer.statusCode ?? 0, said }))
+      },
+    )
     asked.on('error', reject)
     asked.end(body)
   })
@@ -72,18 +105,32 @@ const fits = (schema: TSchema, text: string) => {
   }
 }
 
-function bodies(name: string, method: string, path: string, schema: TSchema, wrap = (text: string) => text, refused = schema): fc.Arbitrary<Case> {
+function bodies(
+  name: string,
+  method: string,
+  path: string,
+  schema: TSchema,
+  wrap = (text: string) => text,
+  refused = schema,
+): fc.Arbitrary<Case> {
   return fc.tuple(strangeValues(schema), fc.boolean(), fc.uuid()).map(([value, hasKey, key]) => {
     const text = toJsonText(value)
     const headers = { ...json, ...(hasKey && { 'idempotency-key': key }) }
-    return { name: `${name} ${text.slice(0, 300)}`, isWrong: !fits(refused, text), send: () => call(method, path, headers, wrap(text)) }
+    return {
+      name: `${name} ${text.slice(0, 300)}`,
+      isWrong: !fits(refused, text),
+      send: () => call(method, path, headers, wrap(text)),
+    }
   })
 }
 
 /** A number in a query is one that is written as JavaScript writes it; anything else stays text. */
 function fitsAsQuery(schema: TSchema, values: Record<string, string>): boolean {
   const { properties = {} } = schema as { properties?: Record<string, { type?: string }> }
-  const read = ([name, text]: [string, string]) => [name, properties[name]?.type === 'integer' && String(Number(text)) === text ? Number(text) : text]
+  const read = ([name, text]: [string, string]) => [
+    name,
+    properties[name]?.type === 'integer' && String(Number(text)) === text ? Number(text) : text,
+  ]
   return Value.Check(schema, Object.fromEntries(Object.entries(values).map(read)))
 }
 
@@ -91,25 +138,87 @@ function queries(name: string, method: string, path: string, schema: TSchema): f
   return strangeValues(schema).map((value) => {
     const given = typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : []
     // A request line may have 16 KB.
-    const texts = given.map(([key, part]) => [key, (typeof part === 'string' ? part : toJsonText(part)).toWellFormed().slice(0, 1_000)] as [string, string]).filter(([key]) => key.isWellFormed())
+    const texts = given
+      .map(
+        ([key, part]) =>
+          [key, (typeof part === 'string' ? part : toJsonText(part)).toWellFormed().slice(0, 1_000)] as [
+            string,
+            string,
+          ],
+      )
+      .filter(([key]) => key.isWellFormed())
     const values = Object.fromEntries(texts)
     // The longest wait is not what this test is about.
     if (Number(values['wait'] ?? 0) > 1) values['wait'] = '0'
     const query = new URLSearchParams(values).toString()
-    return { name: `${name} ${query.slice(0, 300)}`, isWrong: !fitsAsQuery(schema, values), send: () => call(method, `${path}?${query}`.slice(0, 12_000), {}, method === 'POST' ? 'x' : undefined) }
+    return {
+      name: `${name} ${query.slice(0, 300)}`,
+      isWrong: !fitsAsQuery(schema, values),
+      send: () => call(method, `${path}?${query}`.slice(0, 12_000), {}, method === 'POST' ? 'x' : undefined),
+    }
   })
 }
 
-const HEADERS = ['idempotency-key', 'prefer', 'if-match', 'if-none-match', 'range', 'if-range', 'last-event-id', 'accept', 'content-type', 'authorization', 'x-forwarded-for', 'expect-nothing', 'accept-encoding']
-const headerCases: fc.Arbitrary<Case> = fc.tuple(fc.constantFrom(...HEADERS), anyShape, fc.constantFrom('GET /api/tasks', `GET /api/tasks/${task.id}`, `GET /api/tasks/${task.id}/events`, 'POST /api/tasks', `PATCH /api/tasks/${task.id}`, 'POST /api/uploads')).map(([header, shape, route]) => {
-  const [method = '', path = ''] = route.split(' ')
-  const text = (typeof shape === 'string' ? shape : toJsonText(shape)).replaceAll(/[^\t\x20-\x7e\x80-\xff]/g, '').replaceAll(/wait|event-stream|text\/plain/g, '').slice(0, 5_000)
-  return { name: `${header}: ${text.slice(0, 200)} at ${route}`, isWrong: false, send: () => call(method, path, { ...(method !== 'GET' && json), [header]: text }, method === 'GET' ? undefined : '{"title":"x"}') }
-})
+const HEADERS = [
+  'idempotency-key',
+  'prefer',
+  'if-match',
+  'if-none-match',
+  'range',
+  'if-range',
+  'last-event-id',
+  'accept',
+  'content-type',
+  'authorization',
+  'x-forwarded-for',
+  'expect-nothing',
+  'accept-encoding',
+]
+const headerCases: fc.Arbitrary<Case> = fc
+  .tuple(
+    fc.constantFrom(...HEADERS),
+    anyShape,
+    fc.constantFrom(
+      'GET /api/tasks',
+      `GET /api/tasks/${task.id}`,
+      `GET /api/tasks/${task.id}/events`,
+      'POST /api/tasks',
+      `PATCH /api/tasks/${task.id}`,
+      'POST /api/uploads',
+    ),
+  )
+  .map(([header, shape, route]) => {
+    const [method = '', path = ''] = route.split(' ')
+    const text = (typeof shape === 'string' ? shape : toJsonText(shape))
+      .replaceAll(/[^\t\x20-\x7e\x80-\xff]/g, '')
+      .replaceAll(/wait|event-stream|text\/plain/g, '')
+      .slice(0, 5_000)
+    return {
+      name: `${header}: ${text.slice(0, 200)} at ${route}`,
+      isWrong: false,
+      send: () =>
+        call(
+          method,
+          path,
+          { ...(method !== 'GET' && json), [header]: text },
+          method === 'GET' ? undefined : '{"title":"x"}',
+        ),
+    }
+  })
 
 const definitions = createDefinitions({ httpRequestAllowPrivate: true, emailFrom: 'a@b.c', emailDir: 'x' })
 const payloads = definitions.map(({ type, payload }) =>
-  bodies(`payload of ${type}`, 'POST', '/api/tasks', payload, (text) => `{"type":"${type}","delayMs":86400000,"payload":${text}}`, { ...payload, default: undefined } as TSchema).map((one) => ({ ...one, isWrong: one.isWrong && !fillsDefaults(payload, one.name.slice(`payload of ${type} `.length)) })),
+  bodies(
+    `payload of ${type}`,
+    'POST',
+    '/api/tasks',
+    payload,
+    (text) => `{"type":"${type}","delayMs":86400000,"payload":${text}}`,
+    { ...payload, default: undefined } as TSchema,
+  ).map((one) => ({
+    ...one,
+    isWrong: one.isWrong && !fillsDefaults(payload, one.name.slice(`payload of ${type} `.length)),
+  })),
 )
 /** Whether it is valid once the defaults of its schema are filled in. A truncated text is assumed to be valid. */
 function fillsDefaults(schema: TSchema, text: string): boolean {
@@ -124,7 +233,10 @@ const requests: fc.Arbitrary<Case>[] = [
   bodies('create', 'POST', '/api/tasks', CreateTask),
   bodies('batch', 'POST', '/api/tasks/batch', CreateBatch),
   bodies('edit', 'PATCH', `/api/tasks/${task.id}`, EditTask),
-  bodies('cancel', 'POST', '/api/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10/cancel', CancelRequest).map((one) => ({ ...one, isWrong: one.isWrong && !one.name.endsWith(' null') })),
+  bodies('cancel', 'POST', '/api/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10/cancel', CancelRequest).map((one) => ({
+    ...one,
+    isWrong: one.isWrong && !one.name.endsWith(' null'),
+  })),
   ...payloads,
   queries('list', 'GET', '/api/tasks', ListTasksQuery),
   queries('read', 'GET', `/api/tasks/${task.id}`, ReadTaskQuery),
@@ -178,7 +290,9 @@ const frames = [SubscribeById, SubscribeByFit, UnsubscribeRequest, PingRequest].
 )
 
 function sample(arbitraries: readonly fc.Arbitrary<Case>[], count: number): Case[] {
-  return arbitraries.flatMap((arbitrary, index) => fc.sample(arbitrary, { numRuns: Math.ceil(count / arbitraries.length), seed: seed + index }))
+  return arbitraries.flatMap((arbitrary, index) =>
+    fc.sample(arbitrary, { numRuns: Math.ceil(count / arbitraries.length), seed: seed + index }),
+  )
 }
 
 /** Follows tasks that are created and cancelled meanwhile; returns what it has missed. */
@@ -187,10 +301,13 @@ async function startWatcher() {
   const heard = new Map<string, number[]>()
   socket.on('message', (data: Buffer) => {
     const { type, taskId, version } = JSON.parse(data.toString()) as { type: string; taskId?: string; version?: number }
-    if (taskId !== undefined && version !== undefined && type !== 'progress') heard.set(taskId, [...(heard.get(taskId) ?? []), version])
+    if (taskId !== undefined && version !== undefined && type !== 'progress')
+      heard.set(taskId, [...(heard.get(taskId) ?? []), version])
   })
   await once(socket, 'open')
-  const closed = once(socket, 'close').then(([code]) => Promise.reject(new Error(`the socket of the watcher was closed with ${code}`)))
+  const closed = once(socket, 'close').then(([code]) =>
+    Promise.reject(new Error(`the socket of the watcher was closed with ${code}`)),
+  )
   closed.catch(() => {})
   const nextMessage = () => Promise.race([once(socket, 'message'), closed])
   let isOver = false
@@ -222,7 +339,10 @@ async function runAll(t: Test, cases: readonly Case[], atOnce: number): Promise<
   const run = async () => {
     for (let one = waiting.pop(); one !== undefined; one = waiting.pop()) {
       const { status, said } = await one.send().catch((error: Error) => ({ status: 599, said: error.message }))
-      const isRefused = status === undefined ? said.includes('"refused"') : status >= 400 && (status < 500 || (status >= 4_500 && status < 5_000))
+      const isRefused =
+        status === undefined
+          ? said.includes('"refused"')
+          : status >= 400 && (status < 500 || (status >= 4_500 && status < 5_000))
       const isBroken = status !== undefined && ((status >= 500 && status < 1_000) || status === 1011 || status === 1006)
       if (isBroken || (one.isWrong && !isRefused)) wrong.push(`${one.name} → ${status ?? ''} ${said.slice(0, 300)}`)
     }
@@ -252,12 +372,37 @@ t.test('requests and messages of every shape are answered or refused, and do not
   t.ok(watched.length > 0)
   for (const versions of watched) t.same(versions, [1, 2], 'the watcher of another socket has heard all, once')
   healthMs.sort((a, b) => a - b)
-  t.comment(`/healthz: median ${healthMs[Math.floor(healthMs.length / 2)]?.toFixed(1)} ms, longest ${healthMs.at(-1)?.toFixed(1)} ms, of ${healthMs.length}, with the client in the same process`)
+  t.comment(
+    `/healthz: median ${healthMs[Math.floor(healthMs.length / 2)]?.toFixed(1)} ms, longest ${healthMs.at(-1)?.toFixed(1)} ms, of ${healthMs.length}, with the client in the same process`,
+  )
 })
 
 t.test('numbers in queries are limited, however they are written', async (t) => {
-  const numbers = ['1e21', '1e+21', '100000000000000000000', '9223372036854775808', '9007199254740993', '-1', '1.5', 'NaN', 'Infinity', '', '0x10', '١', '%00', '%ED%A0%80']
-  const places = [`/api/tasks/${task.id}/logs?after=`, `/api/tasks/${task.id}/logs?limit=`, '/api/tasks?limit=', `/api/tasks/${task.id}?wait=`, `/api/tasks/${task.id}?wait=1&since=`, `/api/tasks/${task.id}/events?since=`, `/api/tasks/events?ids=${task.id}&since=`]
+  const numbers = [
+    '1e21',
+    '1e+21',
+    '100000000000000000000',
+    '9223372036854775808',
+    '9007199254740993',
+    '-1',
+    '1.5',
+    'NaN',
+    'Infinity',
+    '',
+    '0x10',
+    '١',
+    '%00',
+    '%ED%A0%80',
+  ]
+  const places = [
+    `/api/tasks/${task.id}/logs?after=`,
+    `/api/tasks/${task.id}/logs?limit=`,
+    '/api/tasks?limit=',
+    `/api/tasks/${task.id}?wait=`,
+    `/api/tasks/${task.id}?wait=1&since=`,
+    `/api/tasks/${task.id}/events?since=`,
+    `/api/tasks/events?ids=${task.id}&since=`,
+  ]
   for (const place of places) {
     for (const number of numbers) {
       const { status } = await call('GET', place + (number.startsWith('%') ? number : encodeURIComponent(number)))
@@ -281,7 +426,10 @@ t.test('a result of any shape is valid exactly if the interpreter of the schema 
   for (const { type, result, payload } of definitions) {
     for (const schema of [result, payload]) {
       const checker = createChecker(schema)
-      const values = fc.sample(strangeValues(schema).map((value) => JSON.parse(toJsonText(value).replaceAll('1e400', '1')) as unknown), { numRuns: atDepth(100, 1_000), seed })
+      const values = fc.sample(
+        strangeValues(schema).map((value) => JSON.parse(toJsonText(value).replaceAll('1e400', '1')) as unknown),
+        { numRuns: atDepth(100, 1_000), seed },
+      )
       const misjudged = values.filter((value) => {
         const errors = checker.check(value)
         return errors.length > 50 || (errors.length === 0) !== Value.Check(schema, value)
@@ -292,17 +440,26 @@ t.test('a result of any shape is valid exactly if the interpreter of the schema 
 })
 
 t.test('variables with any text make a configuration, or are refused by name', async (t) => {
-  const texts = fc.tuple(fc.constantFrom(...Object.keys(StartConfig.properties)), fc.oneof(fc.string({ unit: 'binary' }), anyShape.map(toJsonText)))
+  const texts = fc.tuple(
+    fc.constantFrom(...Object.keys(StartConfig.properties)),
+    fc.oneof(fc.string({ unit: 'binary' }), anyShape.map(toJsonText)),
+  )
   const outcomes = fc.sample(texts, { numRuns: atDepth(500, 5_000), seed }).map(([key, text]) => {
     const name = variableName(key)
     try {
       return { name, text, outcome: typeof loadConfig('start', { [name]: text }) === 'object' ? 'taken' : 'nothing' }
     } catch (error) {
-      const isNamed = error instanceof ConfigError && error.problems.some((problem) => problem.name === name || problem.expected.includes(name))
+      const isNamed =
+        error instanceof ConfigError &&
+        error.problems.some((problem) => problem.name === name || problem.expected.includes(name))
       return { name, text, outcome: isNamed ? 'refused' : String(error) }
     }
   })
-  t.same(outcomes.filter(({ outcome }) => outcome !== 'taken' && outcome !== 'refused').slice(0, 3), [], `SHAPES_SEED=${seed}`)
+  t.same(
+    outcomes.filter(({ outcome }) => outcome !== 'taken' && outcome !== 'refused').slice(0, 3),
+    [],
+    `SHAPES_SEED=${seed}`,
+  )
   const count = (wanted: string) => outcomes.filter(({ outcome }) => outcome === wanted).length
   t.ok(count('taken') > 10 && count('refused') > 10, `${count('taken')} were taken, ${count('refused')} refused`)
 })

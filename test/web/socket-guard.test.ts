@@ -107,19 +107,28 @@ t.afterEach(() => {
   lines.length = 0
 })
 
-t.test('a failing message closes its socket with 1011 and is logged by its shape, and others are not affected', async (t) => {
-  const neighbour = await open('/ws/tasks')
-  for (const [request, event] of [[{ type: 'unsubscribe', id: 'at once' }, 'message'], [{ type: 'subscribe', id: 'later', selection: { tag: 'secret' } }, 'subscribe']] as const) {
-    const { ask, closed } = await open('/ws/tasks')
-    ask(request)
-    t.equal(await closed, 1011)
-    t.match(lines.at(-1), { level: 50, path: '/ws/tasks', event, err: { message: /boom/ }, requestId: /./ })
-    if (event === 'message') t.match(lines.at(-1), { frame: { bytes: JSON.stringify(request).length, isBinary: false, depth: 1, fields: 2 } })
-    t.notMatch(JSON.stringify(lines), /secret|at once/, 'what the client said is in no log')
-    await assertAnswers(neighbour)
-  }
-  neighbour.socket.terminate()
-})
+t.test(
+  'a failing message closes its socket with 1011 and is logged by its shape, and others are not affected',
+  async (t) => {
+    const neighbour = await open('/ws/tasks')
+    for (const [request, event] of [
+      [{ type: 'unsubscribe', id: 'at once' }, 'message'],
+      [{ type: 'subscribe', id: 'later', selection: { tag: 'secret' } }, 'subscribe'],
+    ] as const) {
+      const { ask, closed } = await open('/ws/tasks')
+      ask(request)
+      t.equal(await closed, 1011)
+      t.match(lines.at(-1), { level: 50, path: '/ws/tasks', event, err: { message: /boom/ }, requestId: /./ })
+      if (event === 'message')
+        t.match(lines.at(-1), {
+          frame: { bytes: JSON.stringify(request).length, isBinary: false, depth: 1, fields: 2 },
+        })
+      t.notMatch(JSON.stringify(lines), /secret|at once/, 'what the client said is in no log')
+      await assertAnswers(neighbour)
+    }
+    neighbour.socket.terminate()
+  },
+)
 
 t.test('so do failures when a socket closes, opens, has a message refused, or has room again', async (t) => {
   const neighbour = await open('/ws/tasks')

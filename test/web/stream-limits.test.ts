@@ -3,8 +3,12 @@ import { createStreamLimits } from '../../src/web/live/stream-limits.js'
 
 t.test('a key is counted across addresses, an address across keys, and both are released', async (t) => {
   const limits = createStreamLimits({ maxPerAddress: 3, maxPerKey: 2, maxPerProcess: 10 })
-  const client = (ip: string, token?: string) => ({ ip, headers: token === undefined ? {} : { authorization: `Bearer ${token}` } })
-  const refused = (ip: string, token?: string) => t.throws(() => limits.assertRoom(client(ip, token)), { code: 'too_many_streams' })
+  const client = (ip: string, token?: string) => ({
+    ip,
+    headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+  })
+  const refused = (ip: string, token?: string) =>
+    t.throws(() => limits.assertRoom(client(ip, token)), { code: 'too_many_streams' })
   const accepted = (ip: string, token?: string) => t.doesNotThrow(() => limits.assertRoom(client(ip, token)))
   const closeFirst = limits.open(client('a', 'one'))
   limits.open(client('b', 'one'))

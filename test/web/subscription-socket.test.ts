@@ -16,7 +16,8 @@ const { address, stopWeb } = await startApp(t, ['worker', 'relay'])
 const answers = createChecker(SocketAnswer)
 
 type Said = StreamMessage | SocketAnswer
-const pointersOf = (said?: SocketAnswer) => (said?.type === 'refused' ? said.errors?.map(({ pointer }) => pointer) : undefined)
+const pointersOf = (said?: SocketAnswer) =>
+  said?.type === 'refused' ? said.errors?.map(({ pointer }) => pointer) : undefined
 const isAnswer = (said: Said): said is SocketAnswer => 'id' in said
 
 async function openSubscriptions(t: TestScope) {
@@ -59,16 +60,23 @@ async function openSubscriptions(t: TestScope) {
       await until(() => said.some((one) => isAnswer(one) && one.id === id))
       return said.filter(isAnswer).findLast((one) => one.id === id)
     },
-    versions: (task: Pick<Task, 'id'>) => of(task).filter(({ type }) => type !== 'progress').map(({ type, version }) => `${type} ${version}`),
-    ended: (task: Pick<Task, 'id'>) => until(() => of(task).some(({ status }) => ['COMPLETED', 'FAILED'].includes(status))),
+    versions: (task: Pick<Task, 'id'>) =>
+      of(task)
+        .filter(({ type }) => type !== 'progress')
+        .map(({ type, version }) => `${type} ${version}`),
+    ended: (task: Pick<Task, 'id'>) =>
+      until(() => of(task).some(({ status }) => ['COMPLETED', 'FAILED'].includes(status))),
   }
 }
 
-const readStored = async (id: string) => ((await (await fetch(`${address}/api/tasks/${id}/events`)).json()) as { items: Transition[] }).items
+const readStored = async (id: string) =>
+  ((await (await fetch(`${address}/api/tasks/${id}/events`)).json()) as { items: Transition[] }).items
 
 t.test('tasks are followed by id to their end, and the socket stays open', async (t) => {
   const subscriptions = await openSubscriptions(t)
-  const tasks = await Promise.all([2, 3].map((steps) => createTask(address, { payload: { steps, stepMs: 40 }, delayMs: 100 })))
+  const tasks = await Promise.all(
+    [2, 3].map((steps) => createTask(address, { payload: { steps, stepMs: 40 }, delayMs: 100 })),
+  )
   subscriptions.ask({ type: 'subscribe', id: 'mine', selection: { ids: [...tasks.map(({ id }) => id), UNKNOWN] } })
   t.same(await subscriptions.answer('mine'), { type: 'subscribed', id: 'mine', tasks: 2, missing: [UNKNOWN] })
   t.equal(subscriptions.said[0]?.type, 'subscribed', 'the answer comes before what it causes')
@@ -105,27 +113,49 @@ t.test('a filter reports tasks that match now and tasks that match later', async
   t.same(subscriptions.of(other), [])
 })
 
-t.test('each task that starts to match is sent, however many there are and however soon it stops matching', async (t) => {
-  const [quick, all] = [await openSubscriptions(t), await openSubscriptions(t)]
-  quick.ask({ type: 'subscribe', id: 'q', selection: { status: 'PROCESSING', tag: 'quick' } })
-  all.ask({ type: 'subscribe', id: 'a', selection: { tag: 'quick', q: 'short' } })
-  await Promise.all([quick.answer('q'), all.answer('a')])
-  const body = JSON.stringify({ tasks: Array.from({ length: 500 }, () => ({ title: 'a short one', tags: ['quick'], payload: { steps: 0 } })) })
-  const made = await fetch(`${address}/api/tasks/batch`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
-  const { items } = (await made.json()) as { items: Task[] }
-  await quick.until(() => items.every((task) => quick.of(task).length > 0))
-  await all.until(() => items.every((task) => all.of(task).some(({ status }) => status === 'COMPLETED')))
-  for (const task of items) {
-    const [first, ...later] = all.versions(task)
-    const from = Number(/^snapshot (\d)$/.exec(first ?? '')?.[1])
-    t.same(later, Array.from({ length: 3 - from }, (_, index) => `transition ${from + 1 + index}`))
-  }
-})
+t.test(
+  'each task that starts to match is sent, however many there are and however soon it stops matching',
+  async (t) => {
+    const [quick, all] = [await openSubscriptions(t), await openSubscriptions(t)]
+    quick.ask({ type: 'subscribe', id: 'q', selection: { status: 'PROCESSING', tag: 'quick' } })
+    all.ask({ type: 'subscribe', id: 'a', selection: { tag: 'quick', q: 'short' } })
+    await Promise.all([quick.answer('q'), all.answer('a')])
+    const body = JSON.stringify({
+      tasks: Array.from({ length: 500 }, () => ({ title: 'a short one', tags: ['quick'], payload: { steps: 0 } })),
+    })
+    const made = await fetch(`${address}/api/tasks/batch`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+    })
+    const { items } = (await made.json()) as { items: Task[] }
+    await quick.until(() => items.every((task) => quick.of(task).length > 0))
+    await all.until(() => items.every((task) => all.of(task).some(({ status }) => status === 'COMPLETED')))
+    for (const task of items) {
+      const [first, ...later] = all.versions(task)
+      const from = Number(/^snapshot (\d)$/.exec(first ?? '')?.[1])
+      t.same(
+        later,
+        Array.from({ length: 3 - from }, (_, index) => `transition ${from + 1 + index}`),
+      )
+    }
+  },
+)
 
 t.test('the tasks of a batch are followed, and no others', async (t) => {
   const subscriptions = await openSubscriptions(t)
-  const body = JSON.stringify({ tasks: Array.from({ length: 5 }, (_, index) => ({ title: `${index}`, payload: { steps: 1, stepMs: 20 }, delayMs: 3_000 })) })
-  const made = await fetch(`${address}/api/tasks/batch`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  const body = JSON.stringify({
+    tasks: Array.from({ length: 5 }, (_, index) => ({
+      title: `${index}`,
+      payload: { steps: 1, stepMs: 20 },
+      delayMs: 3_000,
+    })),
+  })
+  const made = await fetch(`${address}/api/tasks/batch`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body,
+  })
   const { batchId, items } = (await made.json()) as { batchId: string; items: Task[] }
   subscriptions.ask({ type: 'subscribe', id: 'b', selection: { batch: batchId } })
   t.same(await subscriptions.answer('b'), { type: 'subscribed', id: 'b', tasks: 5 })
@@ -191,7 +221,10 @@ t.test('an invalid request is refused under its id, and the field is named', asy
   subscriptions.ask({ type: 'subscribe', id: 'z', selection: { tag: 'none' } })
   subscriptions.ask({ type: 'subscribe', id: 'z', selection: { tag: 'none' } })
   await subscriptions.until(() => subscriptions.said.some((said) => said.type === 'refused' && said.id === 'z'))
-  t.match(subscriptions.said.find((said) => said.type === 'refused' && said.id === 'z'), { code: 'duplicate_id' })
+  t.match(
+    subscriptions.said.find((said) => said.type === 'refused' && said.id === 'z'),
+    { code: 'duplicate_id' },
+  )
 })
 
 t.test('text that is not a request closes with 4500, and too many requests with 4029', async (t) => {
@@ -208,7 +241,11 @@ t.test('text that is not a request closes with 4500, and too many requests with 
 t.test('a selection made during a burst of changes misses nothing and repeats nothing', async (t) => {
   const subscriptions = await openSubscriptions(t)
   const create = (count: number) =>
-    Promise.all(Array.from({ length: count }, (_, index) => createTask(address, { tags: ['storm'], payload: { steps: index % 3, stepMs: 30 }, delayMs: index * 5 })))
+    Promise.all(
+      Array.from({ length: count }, (_, index) =>
+        createTask(address, { tags: ['storm'], payload: { steps: index % 3, stepMs: 30 }, delayMs: index * 5 }),
+      ),
+    )
   const before = create(60)
   subscriptions.ask({ type: 'subscribe', id: 'storm', selection: { tag: 'storm' } })
   const tasks = [...(await before), ...(await create(60))]
@@ -222,11 +259,24 @@ t.test('a selection made during a burst of changes misses nothing and repeats no
   )
   const countReported = () => reported.filter(({ task }) => subscriptions.of(task).length > 0).length
   // A poll finds the later ones, which may be a second away.
-  await subscriptions.until(() => countReported() > 60 && reported.every(({ task, last }) => subscriptions.of(task).length === 0 || subscriptions.of(task).some(({ version }) => version === last.version)))
+  await subscriptions.until(
+    () =>
+      countReported() > 60 &&
+      reported.every(
+        ({ task, last }) =>
+          subscriptions.of(task).length === 0 || subscriptions.of(task).some(({ version }) => version === last.version),
+      ),
+  )
   for (const { task, last } of reported) {
-    const versions = subscriptions.of(task).filter(({ type }) => type !== 'progress').map(({ version }) => version)
+    const versions = subscriptions
+      .of(task)
+      .filter(({ type }) => type !== 'progress')
+      .map(({ version }) => version)
     const [first = last.version + 1] = versions
-    t.same(versions, Array.from({ length: last.version + 1 - first }, (_, index) => first + index))
+    t.same(
+      versions,
+      Array.from({ length: last.version + 1 - first }, (_, index) => first + index),
+    )
   }
   t.ok(countReported() > 60, 'later tasks are reported too')
 })

@@ -51,7 +51,11 @@ async function startApp(t: Scope, { heartbeat = {}, hub: hubDeps = {}, limits = 
   const { store, bus, hub } = await openWorld(t, hubDeps)
   const app = Fastify()
   registerPrincipal(app)
-  registerGate(app, { host: '127.0.0.1', allowedHosts: '', allowedOrigins: 'https://app.example.com, http://localhost:8080' })
+  registerGate(app, {
+    host: '127.0.0.1',
+    allowedHosts: '',
+    allowedOrigins: 'https://app.example.com, http://localhost:8080',
+  })
   app.setErrorHandler(answerProblem)
   app.setValidatorCompiler(compileValidator)
   const refuseUnknown = () => {
@@ -65,18 +69,29 @@ async function startApp(t: Scope, { heartbeat = {}, hub: hubDeps = {}, limits = 
     limits: createStreamLimits({ maxPerAddress: 100, maxPerKey: 100, maxPerProcess: 100, ...limits }),
   }
   let sockets = new Set<WebSocket>()
-  await app.register(async (scope) => {
-    scope.setNotFoundHandler(refuseUnknown)
-    await registerTaskSocket(scope, deps)
-    sockets = scope.websocketServer.clients
-  }, { prefix: '/ws' })
+  await app.register(
+    async (scope) => {
+      scope.setNotFoundHandler(refuseUnknown)
+      await registerTaskSocket(scope, deps)
+      sockets = scope.websocketServer.clients
+    },
+    { prefix: '/ws' },
+  )
   app.get('/plain', async () => 'plain')
   app.post('/echo', async ({ body }) => body)
   t.teardown(() => app.close())
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
   store.create(ID)
-  return { app, sockets, store, bus, hub, port, open: (path, options) => openSocket(`ws://127.0.0.1:${port}${path}`, options) }
+  return {
+    app,
+    sockets,
+    store,
+    bus,
+    hub,
+    port,
+    open: (path, options) => openSocket(`ws://127.0.0.1:${port}${path}`, options),
+  }
 }
 
 function openSocket(url: string, options?: ClientOptions): Watcher {
@@ -99,7 +114,13 @@ async function readRefusal(answer: IncomingMessage): Promise<Awaited<Watcher['re
 
 /** An upgrade request as bytes, for clients that do what `ws` would not. */
 function handshake(path: string): string {
-  const lines = [`GET ${path} HTTP/1.1`, 'Host: localhost', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13']
+  const lines = [
+    `GET ${path} HTTP/1.1`,
+    'Host: localhost',
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+  ]
   return [...lines, 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', ''].join('\r\n')
 }
 
@@ -135,7 +156,13 @@ t.test('an id in capitals is the same task, and `since` resumes', async (t) => {
   store.commit(ID, 'CANCELLED')
   const watcher = open(`/ws/tasks/${ID.toUpperCase()}?since=1`)
   t.equal((await watcher.closed).code, 1000)
-  t.same(watcher.messages.map(({ type, version }) => [type, version]), [['resumed', 1], ['transition', 2]])
+  t.same(
+    watcher.messages.map(({ type, version }) => [type, version]),
+    [
+      ['resumed', 1],
+      ['transition', 2],
+    ],
+  )
 })
 
 t.test('requests are refused before the upgrade, as problem+json', async (t) => {
@@ -181,7 +208,14 @@ t.test('a request for another upgrade than a WebSocket is answered like any othe
   }
   t.match(await ask(['GET /plain HTTP/1.1', ...asks, '', ''].join('\r\n')), /^HTTP\/1.1 200 OK/)
   const body = '{"body":"kept"}'
-  const post = ['POST /echo HTTP/1.1', ...asks, 'Content-Type: application/json', `Content-Length: ${body.length}`, '', body].join('\r\n')
+  const post = [
+    'POST /echo HTTP/1.1',
+    ...asks,
+    'Content-Type: application/json',
+    `Content-Length: ${body.length}`,
+    '',
+    body,
+  ].join('\r\n')
   t.match(await ask(post), /^HTTP\/1.1 200 OK[^]*\{"body":"kept"\}$/)
 })
 
@@ -191,7 +225,13 @@ t.test('a body is never parsed as a request, however many headers come before it
   let said = ''
   line.on('data', (data: Buffer) => (said += data.toString()))
   const body = 'GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n'
-  const fields = ['Host: localhost', 'Connection: Upgrade', 'Upgrade: h2c', ...Array.from({ length: 1_100 }, () => 'a:'), `Content-Length: ${body.length}`]
+  const fields = [
+    'Host: localhost',
+    'Connection: Upgrade',
+    'Upgrade: h2c',
+    ...Array.from({ length: 1_100 }, () => 'a:'),
+    `Content-Length: ${body.length}`,
+  ]
   line.end(['POST /echo HTTP/1.1', ...fields, '', body].join('\r\n'))
   await once(line, 'close')
   t.match(said, /^HTTP\/1.1 431 /)
@@ -279,7 +319,10 @@ t.test('a slow client costs a bounded buffer, and receives every transition when
   t.ok(watcher.messages.length < 2_002)
   watcher.socket.resume()
   t.equal((await watcher.closed).code, 1000)
-  t.same(watcher.messages.map(({ version }) => version), Array.from({ length: 2_002 }, (_, index) => index + 1))
+  t.same(
+    watcher.messages.map(({ version }) => version),
+    Array.from({ length: 2_002 }, (_, index) => index + 1),
+  )
 })
 
 t.test('when the application closes, watchers are told to reconnect, and unresponsive ones are cut off', async (t) => {
@@ -299,8 +342,20 @@ t.test('when the application closes, watchers are told to reconnect, and unrespo
 
 t.test('an address, a key and the process have stream limits, and closing one makes room', async (t) => {
   const limits: [Partial<StreamLimitsOptions>, object][] = [
-    [{ maxPerAddress: 2 }, { status: 429, problem: { code: 'too_many_streams', detail: '127.0.0.1 has 2 streams open.', fix: /MAX_STREAMS_PER_ADDRESS/ } }],
-    [{ maxPerKey: 2 }, { status: 429, problem: { code: 'too_many_streams', detail: 'This key has 2 streams open.', fix: /MAX_STREAMS_PER_KEY/ } }],
+    [
+      { maxPerAddress: 2 },
+      {
+        status: 429,
+        problem: { code: 'too_many_streams', detail: '127.0.0.1 has 2 streams open.', fix: /MAX_STREAMS_PER_ADDRESS/ },
+      },
+    ],
+    [
+      { maxPerKey: 2 },
+      {
+        status: 429,
+        problem: { code: 'too_many_streams', detail: 'This key has 2 streams open.', fix: /MAX_STREAMS_PER_KEY/ },
+      },
+    ],
     [{ maxPerProcess: 2 }, { status: 503, problem: { code: 'overloaded' } }],
   ]
   const key = { headers: { authorization: 'Bearer a-key' } }
@@ -322,8 +377,17 @@ t.test('pages of this server and of allowed origins open streams, others are ref
   for (const origin of [`http://127.0.0.1:${port}`, 'https://app.example.com', 'http://localhost:8080']) {
     await once(open(`/ws/tasks/${ID}`, { origin }).socket, 'open')
   }
-  for (const origin of ['https://evil.example.com', 'null', 'http://127.0.0.1:1', 'https://app.example.com.evil.example']) {
+  for (const origin of [
+    'https://evil.example.com',
+    'null',
+    'http://127.0.0.1:1',
+    'https://app.example.com.evil.example',
+  ]) {
     const { status, problem } = await open(`/ws/tasks/${ID}`, { origin }).refused
-    t.match({ status, problem }, { status: 403, problem: { code: 'origin_not_allowed', fix: /ALLOWED_ORIGINS/ } }, origin)
+    t.match(
+      { status, problem },
+      { status: 403, problem: { code: 'origin_not_allowed', fix: /ALLOWED_ORIGINS/ } },
+      origin,
+    )
   }
 })

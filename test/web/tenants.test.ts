@@ -9,11 +9,21 @@ import type { TestScope } from '../helpers/services.js'
 
 const UNKNOWN = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e11'
 /** Who asks is what the header says: the one hook of the application. */
-const app = await startApp(t, ['worker', 'relay'], {}, {}, (request) => serviceOf(String(request.headers['x-tenant'] ?? 'nobody'), 'test'))
+const app = await startApp(t, ['worker', 'relay'], {}, {}, (request) =>
+  serviceOf(String(request.headers['x-tenant'] ?? 'nobody'), 'test'),
+)
 
-function ask(tenant: string, path: string, { method = 'GET', body, headers = {} }: { method?: string; body?: unknown; headers?: Record<string, string> } = {}): Promise<Response> {
+function ask(
+  tenant: string,
+  path: string,
+  { method = 'GET', body, headers = {} }: { method?: string; body?: unknown; headers?: Record<string, string> } = {},
+): Promise<Response> {
   const content = body === undefined ? {} : { body: JSON.stringify(body) }
-  return fetch(app.address + path, { method, ...content, headers: { ...(body !== undefined && { 'content-type': 'application/json' }), 'x-tenant': tenant, ...headers } })
+  return fetch(app.address + path, {
+    method,
+    ...content,
+    headers: { ...(body !== undefined && { 'content-type': 'application/json' }), 'x-tenant': tenant, ...headers },
+  })
 }
 
 async function create(tenant: string, body: object, headers: Record<string, string> = {}): Promise<Task> {
@@ -65,10 +75,15 @@ t.test('whatever is asked about a task of another tenant is answered as for one 
     ['', { method: 'PATCH', body: { title: 'mine' } }],
   ]
   for (const [path, options] of calls) {
-    const [foreign, unknown] = await Promise.all([id, UNKNOWN].map(async (one) => {
-      const answer = await ask('anna', `/api/tasks/${one}${path}`, options)
-      return { status: answer.status, text: (await answer.text()).replaceAll(one, 'ID').replace(/"requestId":"[^"]*"/, '') }
-    }))
+    const [foreign, unknown] = await Promise.all(
+      [id, UNKNOWN].map(async (one) => {
+        const answer = await ask('anna', `/api/tasks/${one}${path}`, options)
+        return {
+          status: answer.status,
+          text: (await answer.text()).replaceAll(one, 'ID').replace(/"requestId":"[^"]*"/, ''),
+        }
+      }),
+    )
     t.equal(foreign?.status, 404, `${options?.method ?? 'GET'} ${path}`)
     t.same(foreign, unknown)
   }
@@ -80,15 +95,27 @@ t.test('lists, histories and streams of a selection hold the tasks of their own 
   const mine = await create('carl', { type: 'demo.sleep', tags: ['shared'], ...LATER })
   const theirs = await create('dora', { type: 'demo.sleep', tags: ['shared'], ...LATER })
   const { items } = (await (await ask('carl', '/api/tasks?tag=shared')).json()) as { items: Task[] }
-  t.same(items.map(({ id }) => id), [mine.id])
-  const { items: history } = (await (await ask('carl', `/api/tasks/events?ids=${mine.id},${theirs.id}`)).json()) as { items: { taskId: string }[] }
-  t.same(history.map(({ taskId }) => taskId), [mine.id])
+  t.same(
+    items.map(({ id }) => id),
+    [mine.id],
+  )
+  const { items: history } = (await (await ask('carl', `/api/tasks/events?ids=${mine.id},${theirs.id}`)).json()) as {
+    items: { taskId: string }[]
+  }
+  t.same(
+    history.map(({ taskId }) => taskId),
+    [mine.id],
+  )
   const stream = await ask('carl', `/api/tasks/events?ids=${theirs.id}`, { headers: { accept: 'text/event-stream' } })
   t.notMatch(await stream.text(), /demo\.sleep|SCHEDULED/, 'the stream ends at once, and says nothing of the task')
 })
 
 t.test('a watcher is never served a frame of a task of another tenant, though it knows the id', async (t) => {
-  const theirs = await create('bert', { type: 'demo.sleep', payload: { steps: 1, stepMs: 1 }, runAt: new Date(Date.now() + 3_000).toISOString() })
+  const theirs = await create('bert', {
+    type: 'demo.sleep',
+    payload: { steps: 1, stepMs: 1 },
+    runAt: new Date(Date.now() + 3_000).toISOString(),
+  })
   const owner = open(t, 'bert', `/ws/tasks/${theirs.id}`)
   await owner.until(({ type }) => type === 'snapshot')
   const refused = open(t, 'anna', `/ws/tasks/${theirs.id}`)
@@ -108,14 +135,26 @@ t.test('a watcher is never served a frame of a task of another tenant, though it
   const mine = await create('anna', { type: 'demo.sleep', payload: { steps: 0 } })
   await many.until(({ taskId, status }) => taskId === mine.id && status === 'COMPLETED')
   await many.until((message) => JSON.stringify(message['upsert'] ?? []).includes(mine.id))
-  t.match(many.messages.find(({ id }) => id === 'ids'), { type: 'subscribed', tasks: 0, missing: [theirs.id] })
-  t.same(many.messages.filter((message) => message['id'] !== 'ids' && JSON.stringify(message).includes(theirs.id)), [])
-  t.same(owner.messages.filter((message) => 'tenant' in message || JSON.stringify(message).includes(mine.id)), [])
+  t.match(
+    many.messages.find(({ id }) => id === 'ids'),
+    { type: 'subscribed', tasks: 0, missing: [theirs.id] },
+  )
+  t.same(
+    many.messages.filter((message) => message['id'] !== 'ids' && JSON.stringify(message).includes(theirs.id)),
+    [],
+  )
+  t.same(
+    owner.messages.filter((message) => 'tenant' in message || JSON.stringify(message).includes(mine.id)),
+    [],
+  )
 })
 
 t.test('an idempotency key and a unique key belong to the tenant', async (t) => {
   const headers = { 'idempotency-key': '"the same"' }
-  const [mine, theirs] = [await create('anna', { title: 'a', ...LATER }, headers), await create('bert', { title: 'b', ...LATER }, headers)]
+  const [mine, theirs] = [
+    await create('anna', { title: 'a', ...LATER }, headers),
+    await create('bert', { title: 'b', ...LATER }, headers),
+  ]
   t.not(mine.id, theirs.id)
   t.equal((await create('anna', { title: 'a', ...LATER }, headers)).id, mine.id)
   const unique = { type: 'demo.sleep', uniqueKey: 'one', ...LATER }
@@ -128,7 +167,11 @@ t.test('an idempotency key and a unique key belong to the tenant', async (t) => 
 })
 
 t.test('a file belongs to its tenant, and a signed link to whoever has it', async (t) => {
-  const sent = await fetch(`${app.address}/api/uploads?name=a.txt`, { method: 'POST', body: 'hello', headers: { 'content-type': 'text/plain', 'x-tenant': 'bert' } })
+  const sent = await fetch(`${app.address}/api/uploads?name=a.txt`, {
+    method: 'POST',
+    body: 'hello',
+    headers: { 'content-type': 'text/plain', 'x-tenant': 'bert' },
+  })
   const { upload } = (await sent.json()) as { upload: string }
   const path = `/api/tasks/${upload}/artifacts/a.txt`
   t.equal((await ask('anna', path)).status, 404)

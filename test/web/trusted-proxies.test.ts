@@ -8,7 +8,8 @@ import { createTask } from '../helpers/watch.js'
 const app = await startApp(t)
 const task = await createTask(app.address, { delayMs: 3_600_000 })
 
-const startBehind = (t: Test, trustProxy: string) => startWebBeside(t, app, { TRUST_PROXY: trustProxy, MAX_STREAMS_PER_ADDRESS: '1' })
+const startBehind = (t: Test, trustProxy: string) =>
+  startWebBeside(t, app, { TRUST_PROXY: trustProxy, MAX_STREAMS_PER_ADDRESS: '1' })
 
 /**
  * Opens streams that stay open, one for each X-Forwarded-For, from the address of a peer. @returns how many were
@@ -20,7 +21,16 @@ async function openStreams(t: Test, at: string, peer: string, forwarded: readonl
   for (const text of forwarded) {
     const socket = connect({ host: hostname, port: Number(port), localAddress: peer })
     t.teardown(() => socket.destroy())
-    socket.write([`GET /api/tasks/${task.id}/events HTTP/1.1`, `Host: ${host}`, 'Accept: text/event-stream', `X-Forwarded-For: ${text}`, '', ''].join('\r\n'))
+    socket.write(
+      [
+        `GET /api/tasks/${task.id}/events HTTP/1.1`,
+        `Host: ${host}`,
+        'Accept: text/event-stream',
+        `X-Forwarded-For: ${text}`,
+        '',
+        '',
+      ].join('\r\n'),
+    )
     const [answer] = (await once(socket, 'data')) as [Buffer]
     if (/^HTTP\/1\.1 200/.test(answer.toString())) accepted += 1
   }
@@ -38,21 +48,75 @@ t.test('without a trusted proxy all spoofed addresses are one', async (t) => {
 t.test('an untrusted peer cannot spoof an address, whatever it sends', async (t) => {
   const at = await startBehind(t, PROXY)
   t.equal(await openStreams(t, at, '127.0.0.1', SPOOFED), 1, 'one address')
-  t.equal(await openStreams(t, at, '127.0.0.4', SPOOFED.map((text) => `${text}, ${PROXY}`)), 1, 'and the name of the proxy')
+  t.equal(
+    await openStreams(
+      t,
+      at,
+      '127.0.0.4',
+      SPOOFED.map((text) => `${text}, ${PROXY}`),
+    ),
+    1,
+    'and the name of the proxy',
+  )
 })
 
 t.test('behind one proxy each client has one address, and its own headers do not count', async (t) => {
   const at = await startBehind(t, PROXY)
   t.equal(await openStreams(t, at, PROXY, SPOOFED), 50, 'fifty clients')
-  t.equal(await openStreams(t, at, PROXY, SPOOFED.map((text) => `${text}, 198.51.100.1`)), 1, 'one client that spoofs, as the proxy appends its address')
-  t.equal(await openStreams(t, at, PROXY, SPOOFED.map((text) => `${text}, ${PROXY}, 198.51.100.2`)), 1, 'one that knows the proxy')
+  t.equal(
+    await openStreams(
+      t,
+      at,
+      PROXY,
+      SPOOFED.map((text) => `${text}, 198.51.100.1`),
+    ),
+    1,
+    'one client that spoofs, as the proxy appends its address',
+  )
+  t.equal(
+    await openStreams(
+      t,
+      at,
+      PROXY,
+      SPOOFED.map((text) => `${text}, ${PROXY}, 198.51.100.2`),
+    ),
+    1,
+    'one that knows the proxy',
+  )
 })
 
 t.test('behind two proxies the client is the one named by the outer proxy', async (t) => {
   const at = await startBehind(t, `${PROXY}, ${INNER}`)
-  t.equal(await openStreams(t, at, INNER, SPOOFED.map((text) => `${text}, ${PROXY}`)), 50, 'fifty clients')
-  t.equal(await openStreams(t, at, INNER, SPOOFED.map((text) => `${text}, 198.51.100.1, ${PROXY}`)), 1, 'one client that spoofs')
-  t.equal(await openStreams(t, at, '127.0.0.4', SPOOFED.map((text) => `${text}, ${PROXY}`)), 1, 'and past the proxies nobody')
+  t.equal(
+    await openStreams(
+      t,
+      at,
+      INNER,
+      SPOOFED.map((text) => `${text}, ${PROXY}`),
+    ),
+    50,
+    'fifty clients',
+  )
+  t.equal(
+    await openStreams(
+      t,
+      at,
+      INNER,
+      SPOOFED.map((text) => `${text}, 198.51.100.1, ${PROXY}`),
+    ),
+    1,
+    'one client that spoofs',
+  )
+  t.equal(
+    await openStreams(
+      t,
+      at,
+      '127.0.0.4',
+      SPOOFED.map((text) => `${text}, ${PROXY}`),
+    ),
+    1,
+    'and past the proxies nobody',
+  )
 })
 
 t.test('networks and names stand for addresses', async (t) => {

@@ -9,8 +9,15 @@ const app = await startApp(t, [], {}, { sweepMs: 20, maxUnreadMemoryBytes: MAX_U
 t.test('above the memory limit for unread answers, those that have waited longest are closed', async (t) => {
   const ids = await Promise.all(
     Array.from({ length: 40 }, async () => {
-      const body = JSON.stringify({ type: 'email.send', payload: { to: ['a@example.com'], subject: 'fat', text: 'x'.repeat(199_000) } })
-      const answer = await fetch(`${app.address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+      const body = JSON.stringify({
+        type: 'email.send',
+        payload: { to: ['a@example.com'], subject: 'fat', text: 'x'.repeat(199_000) },
+      })
+      const answer = await fetch(`${app.address}/api/tasks`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      })
       return ((await answer.json()) as { id: string }).id
     }),
   )

@@ -13,12 +13,22 @@ const MAX_BODY_BYTES = 1_000_000
 const MAX_CONNECTIONS = 30
 /** More than a kernel buffers for a client that reads nothing. */
 const LARGE_BYTES = 24_000_000
-const app = await startApp(t, [], {}, { unreadMs: UNREAD_MS, sweepMs: 20, maxBodyMemoryBytes: MAX_BODY_BYTES, maxConnections: MAX_CONNECTIONS })
+const app = await startApp(
+  t,
+  [],
+  {},
+  { unreadMs: UNREAD_MS, sweepMs: 20, maxBodyMemoryBytes: MAX_BODY_BYTES, maxConnections: MAX_CONNECTIONS },
+)
 
 const JSON_FIELDS = { 'content-type': 'application/json' }
 
 async function createFat(title: string): Promise<string> {
-  const body = JSON.stringify({ title, type: 'email.send', payload: { to: ['a@example.com'], subject: 'fat', text: 'x'.repeat(199_000) }, tags: ['fat'] })
+  const body = JSON.stringify({
+    title,
+    type: 'email.send',
+    payload: { to: ['a@example.com'], subject: 'fat', text: 'x'.repeat(199_000) },
+    tags: ['fat'],
+  })
   const answer = await fetch(`${app.address}/api/tasks`, { method: 'POST', headers: JSON_FIELDS, body })
   if (answer.status !== 202) throw new Error(await answer.text())
   return ((await answer.json()) as { id: string }).id
@@ -55,7 +65,10 @@ for (const [name, text] of ANSWERS) {
     await watcher.until(({ type }) => type === 'snapshot')
     await openUnread(t, text)
     await waitUntil(() => app.counts().unreadBytes > 0)
-    t.ok(app.counts().unreadBytes < 1_000_000, `${app.counts().unreadBytes} bytes: one answer, or a part of it, is held`)
+    t.ok(
+      app.counts().unreadBytes < 1_000_000,
+      `${app.counts().unreadBytes} bytes: one answer, or a part of it, is held`,
+    )
     await isAlone()
     await waitUntil(() => app.counts().connections <= 3)
     await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
@@ -110,26 +123,37 @@ t.test('above the connection limit the longest idle connections are closed, and 
   await waitUntil(() => app.counts().connections < MAX_CONNECTIONS / 2)
 })
 
-t.test('half-sent bodies share a bounded memory: those that hold the most for the longest get 503, and creates continue', async (t) => {
-  const clients = []
-  for (let count = 0; count < 20; count += 1) {
-    const client = await openRaw(t, app.address)
-    client.send(requestText('POST /api/tasks/batch', { ...JSON_FIELDS, 'content-length': 4_000_000 }, `{"tasks":[${' '.repeat(200_000)}`))
-    clients.push(client)
+t.test(
+  'half-sent bodies share a bounded memory: those that hold the most for the longest get 503, and creates continue',
+  async (t) => {
+    const clients = []
+    for (let count = 0; count < 20; count += 1) {
+      const client = await openRaw(t, app.address)
+      client.send(
+        requestText(
+          'POST /api/tasks/batch',
+          { ...JSON_FIELDS, 'content-length': 4_000_000 },
+          `{"tasks":[${' '.repeat(200_000)}`,
+        ),
+      )
+      clients.push(client)
+      t.ok(app.counts().bodyBytes <= MAX_BODY_BYTES)
+    }
+    await clients[0]?.heard(/^HTTP\/1\.1 503 [^]*retry-after: \d+[^]*"code":"overloaded"/i)
+    await createFat('while the memory is full')
+    await createEmptyTask(app.address)
     t.ok(app.counts().bodyBytes <= MAX_BODY_BYTES)
-  }
-  await clients[0]?.heard(/^HTTP\/1\.1 503 [^]*retry-after: \d+[^]*"code":"overloaded"/i)
-  await createFat('while the memory is full')
-  await createEmptyTask(app.address)
-  t.ok(app.counts().bodyBytes <= MAX_BODY_BYTES)
-  for (const { socket } of clients) socket.destroy()
-  await waitUntil(() => app.counts().bodies === 0)
-  t.equal(app.counts().bodyBytes, 0)
-})
+    for (const { socket } of clients) socket.destroy()
+    await waitUntil(() => app.counts().bodies === 0)
+    t.equal(app.counts().bodyBytes, 0)
+  },
+)
 
 t.test('a body in one-byte chunks takes the memory of its bytes, and no more', async (t) => {
   const client = await openRaw(t, app.address)
-  client.send(requestText('POST /api/tasks', { ...JSON_FIELDS, 'transfer-encoding': 'chunked' }, '1\r\n \r\n'.repeat(100_000)))
+  client.send(
+    requestText('POST /api/tasks', { ...JSON_FIELDS, 'transfer-encoding': 'chunked' }, '1\r\n \r\n'.repeat(100_000)),
+  )
   await waitUntil(() => app.counts().bodyBytes >= 100_000)
   t.ok(app.counts().bodyBytes <= 2 * 131_072)
   const end = '{"title":"in chunks"}'

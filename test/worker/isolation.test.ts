@@ -49,11 +49,19 @@ async function untilGone(pid: number): Promise<void> {
 t.test('every operation of the context works in a process of its own, and the process is reused', async (t) => {
   const id = await scene.create({ type: 'test.tour', title: 'a tour', payload: { fails: true } })
   const task = await end(id)
-  t.match(task, { status: 'COMPLETED', attempt: 2, result: { value: { attempt: 1 }, fence: 2, title: 'a tour' }, progress: { done: 1, total: 2, message: 'half' } })
+  t.match(task, {
+    status: 'COMPLETED',
+    attempt: 2,
+    result: { value: { attempt: 1 }, fence: 2, title: 'a tour' },
+    progress: { done: 1, total: 2, message: 'half' },
+  })
   const result = task?.result as { pid: number; child: string }
   t.not(result.pid, worker.child.pid)
   t.match(await end(result.child), { status: 'COMPLETED', parentId: id })
-  t.match((await readLatestLogs(DEFAULT_PRINCIPAL, scene.db, id, 10)).map(({ line }) => line.text), [/^from its own process/, /^from its own process/])
+  t.match(
+    (await readLatestLogs(DEFAULT_PRINCIPAL, scene.db, id, 10)).map(({ line }) => line.text),
+    [/^from its own process/, /^from its own process/],
+  )
   const again = await end(await scene.create({ type: 'test.tour' }))
   t.equal((again?.result as { pid: number }).pid, result.pid)
 })
@@ -87,22 +95,38 @@ t.test('a leak and a crash end only their own attempt', async (t) => {
   const [heap, buffers, crash] = await Promise.all(ids.map(end))
   t.match(heap, { status: 'FAILED', failure: { code: 'memory_limit', message: /64 MB/ } })
   t.match(buffers, { status: 'FAILED', failure: { code: 'memory_limit', message: /64 MB/ } })
-  t.match(crash, { status: 'FAILED', failure: { code: 'process_died', message: 'the process of the handler ended (exit code 3)' } })
+  t.match(crash, {
+    status: 'FAILED',
+    failure: { code: 'process_died', message: 'the process of the handler ended (exit code 3)' },
+  })
   t.equal(worker.child.exitCode, null, 'the worker lives')
   t.match(await end(await scene.create({ type: 'test.tour' })), { status: 'COMPLETED' })
 })
 
 t.test('the built-in types that have a process of their own write their files', async (t) => {
   const [address = ''] = scene.addresses()
-  const image = await sharp({ create: { width: 60, height: 30, channels: 3, background: '#3867d6' } }).png().toBuffer()
-  const { upload } = (await (await fetch(`${address}/api/uploads`, { method: 'POST', headers: { 'content-type': 'image/png' }, body: new Uint8Array(image) })).json()) as Upload
+  const image = await sharp({ create: { width: 60, height: 30, channels: 3, background: '#3867d6' } })
+    .png()
+    .toBuffer()
+  const { upload } = (await (
+    await fetch(`${address}/api/uploads`, {
+      method: 'POST',
+      headers: { 'content-type': 'image/png' },
+      body: new Uint8Array(image),
+    })
+  ).json()) as Upload
   const thumbnail = await end(await scene.create({ type: 'image.thumbnail', payload: { upload, widths: [20] } }))
   t.match(thumbnail, { status: 'COMPLETED', result: { files: [{ name: 'thumbnail-20.webp', width: 20, height: 10 }] } })
   const made = await fetch(`${address}/api/tasks/${thumbnail?.id}/artifacts/thumbnail-20.webp`)
   t.match(await sharp(await made.arrayBuffer()).metadata(), { format: 'webp', width: 20, height: 10 })
-  const exported = await end(await scene.create({ type: 'tasks.export', payload: { format: 'ndjson', type: 'test.tour' } }))
+  const exported = await end(
+    await scene.create({ type: 'tasks.export', payload: { format: 'ndjson', type: 'test.tour' } }),
+  )
   const { download, rows } = exported?.result as { download: string; rows: number }
-  const lines = (await (await fetch(address + download)).text()).trim().split('\n').map((line) => JSON.parse(line) as Task)
+  const lines = (await (await fetch(address + download)).text())
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Task)
   t.equal(lines.length, rows)
   t.ok(lines.every(({ type, status, result }) => type === 'test.tour' && status === 'COMPLETED' && result !== null))
 })

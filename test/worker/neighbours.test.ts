@@ -8,48 +8,79 @@ import { openScene } from '../helpers/scene.js'
 
 t.setTimeout(900_000)
 
-t.test('an uncaught error of a handler fails its own attempt, with the error itself, and the worker survives', async (t) => {
-  const { scene, worker } = await openNeighbourhood(t)
-  const neighbours = await startNeighbours(scene, 100)
-  const messages: Record<string, string | RegExp> = {
-    rejection: 'nobody awaits this',
-    'async function': 'nobody awaits this',
-    'odd rejection': '{ toString: 0 }',
-    'rejection with nothing': 'null',
-    'rejection with a proxy': 'the handler threw a value that cannot be read',
-    'rejection with a getter': /./,
-    'immediate with nothing': 'undefined',
-    'many rejections': 'nobody awaits 0',
-    timer: 'thrown in a timer',
-    immediate: 'thrown in an immediate',
-    tick: 'thrown in a tick',
-    emitter: 'emitted as an error',
-    'listener of the signal': 'thrown in a timer',
-  }
-  // In processes of their own a few of them will do: each needs another one.
-  const hasty = ['rejection', 'odd rejection', 'rejection with nothing', 'rejection with a proxy', 'many rejections', 'tick']
-  const kinds = { 'test.faulty': Object.keys(messages), 'test.hasty-fault': hasty, 'test.faulty-isolated': ['rejection', 'rejection with nothing', 'timer'] }
-  for (const [type, hows] of Object.entries(kinds)) {
-    const guilty = await Promise.all(hows.map((how) => scene.create({ type, payload: { how } })))
-    const ends = await readEnds(scene, guilty)
-    for (const [index, how] of hows.entries()) t.match(ends[index], { status: 'FAILED', attempt: 1, failure: { code: 'error', message: messages[how] } }, `${type}: ${how}`)
-    t.match((await readLatestLogs(DEFAULT_PRINCIPAL, scene.db, guilty[0] ?? '', 10)).map(({ line }) => line.text), [/^the attempt failed because its handler did not catch an error/])
-  }
-  const late = await Promise.all(['timer', 'rejection'].map((how) => scene.create({ type: 'test.late-fault', payload: { how, afterMs: 10 } })))
-  for (const task of await readEnds(scene, late)) t.match(task, { status: 'COMPLETED' })
-  for (const task of await readEnds(scene, neighbours)) t.match(task, { status: 'COMPLETED', attempt: 1 })
-  t.equal(worker.restarts, 0)
-  t.same(await scene.violations([...neighbours, ...late]), [])
-})
+t.test(
+  'an uncaught error of a handler fails its own attempt, with the error itself, and the worker survives',
+  async (t) => {
+    const { scene, worker } = await openNeighbourhood(t)
+    const neighbours = await startNeighbours(scene, 100)
+    const messages: Record<string, string | RegExp> = {
+      rejection: 'nobody awaits this',
+      'async function': 'nobody awaits this',
+      'odd rejection': '{ toString: 0 }',
+      'rejection with nothing': 'null',
+      'rejection with a proxy': 'the handler threw a value that cannot be read',
+      'rejection with a getter': /./,
+      'immediate with nothing': 'undefined',
+      'many rejections': 'nobody awaits 0',
+      timer: 'thrown in a timer',
+      immediate: 'thrown in an immediate',
+      tick: 'thrown in a tick',
+      emitter: 'emitted as an error',
+      'listener of the signal': 'thrown in a timer',
+    }
+    // In processes of their own a few of them will do: each needs another one.
+    const hasty = [
+      'rejection',
+      'odd rejection',
+      'rejection with nothing',
+      'rejection with a proxy',
+      'many rejections',
+      'tick',
+    ]
+    const kinds = {
+      'test.faulty': Object.keys(messages),
+      'test.hasty-fault': hasty,
+      'test.faulty-isolated': ['rejection', 'rejection with nothing', 'timer'],
+    }
+    for (const [type, hows] of Object.entries(kinds)) {
+      const guilty = await Promise.all(hows.map((how) => scene.create({ type, payload: { how } })))
+      const ends = await readEnds(scene, guilty)
+      for (const [index, how] of hows.entries())
+        t.match(
+          ends[index],
+          { status: 'FAILED', attempt: 1, failure: { code: 'error', message: messages[how] } },
+          `${type}: ${how}`,
+        )
+      t.match(
+        (await readLatestLogs(DEFAULT_PRINCIPAL, scene.db, guilty[0] ?? '', 10)).map(({ line }) => line.text),
+        [/^the attempt failed because its handler did not catch an error/],
+      )
+    }
+    const late = await Promise.all(
+      ['timer', 'rejection'].map((how) => scene.create({ type: 'test.late-fault', payload: { how, afterMs: 10 } })),
+    )
+    for (const task of await readEnds(scene, late)) t.match(task, { status: 'COMPLETED' })
+    for (const task of await readEnds(scene, neighbours)) t.match(task, { status: 'COMPLETED', attempt: 1 })
+    t.equal(worker.restarts, 0)
+    t.same(await scene.violations([...neighbours, ...late]), [])
+  },
+)
 
 t.test('code of a type that leaves a rejection behind outside of its run ends neither web nor worker', async (t) => {
   const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
   const [web, worker] = await Promise.all([scene.keep('web'), scene.keep('worker'), scene.start('relay')])
   const [address = ''] = scene.addresses()
   const body = JSON.stringify({ type: 'test.async-options', payload: { how: 'rejection' } })
-  const refused = await fetch(`${address}/api/tasks`, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+  const refused = await fetch(`${address}/api/tasks`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body,
+  })
   t.equal(refused.status, 422, 'uniqueBy must return a string')
-  const ids = await Promise.all([scene.create({ type: 'test.async-options', payload: { how: 'tick' } }), scene.create({ type: 'test.rejecting-result', payload: { how: 'tick' } })])
+  const ids = await Promise.all([
+    scene.create({ type: 'test.async-options', payload: { how: 'tick' } }),
+    scene.create({ type: 'test.rejecting-result', payload: { how: 'tick' } }),
+  ])
   const [tried, returned] = await readEnds(scene, ids)
   t.match(tried, { status: 'FAILED', attempt: 2, failure: { message: 'again' } })
   t.match(returned, { attempt: 1, failure: { code: 'invalid_result' } })

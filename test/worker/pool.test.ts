@@ -15,7 +15,15 @@ const recorder: pool.PoolOptions['recorder'] = { progress() {}, log() {}, announ
 /** Nothing here asks the database. */
 const env = { ...process.env, TASKS_DIR: OWN_TASKS, DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
 
-const quiet = { signal: new AbortController().signal, begin() {}, alive() {}, memoryLimitMb: undefined, isSuspect: false, isFresh: false, mayBlock: true }
+const quiet = {
+  signal: new AbortController().signal,
+  begin() {},
+  alive() {},
+  memoryLimitMb: undefined,
+  isSuspect: false,
+  isFresh: false,
+  mayBlock: true,
+}
 
 function open(t: TestScope, options: Partial<pool.PoolOptions>) {
   const pool = openPool({ recorder, log: pino({ level: 'silent' }), env, ...options })

@@ -13,37 +13,47 @@ import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
 const CALLS = 10_000
-const reportOf = (done: number, taskId = 'a'): ProgressReport => ({ taskId, attempt: 1, progress: { fraction: done / CALLS, done, total: CALLS, message: null } })
+const reportOf = (done: number, taskId = 'a'): ProgressReport => ({
+  taskId,
+  attempt: 1,
+  progress: { fraction: done / CALLS, done, total: CALLS, message: null },
+})
 
 /** How many reports may have been passed on since then: one for each pause, and those at both ends. */
 const mostSince = (startedAtMs: number) => (performance.now() - startedAtMs) / REPORT_PAUSE_MS + 2
 
-t.test('of many reports from a handler in its own process only a few are sent, the latest before the next other message', async (t) => {
-  const sent: FromChild[] = []
-  const reporter = createReporter((message) => sent.push(message))
-  const startedAtMs = performance.now()
-  for (let done = 1; done <= CALLS; done += 1) {
-    reporter.alive()
-    reporter.progress(reportOf(done))
-  }
-  reporter.send({ type: 'returned', result: null })
-  t.ok(sent.length <= 2 * mostSince(startedAtMs) + 1, `${sent.length} messages`)
-  t.match(sent.slice(-2), [{ type: 'progress', report: { progress: { done: CALLS } } }, { type: 'returned' }])
-  const count = sent.length
-  await sleep(3 * REPORT_PAUSE_MS)
-  t.equal(sent.length, count, 'nothing comes after the end')
-})
+t.test(
+  'of many reports from a handler in its own process only a few are sent, the latest before the next other message',
+  async (t) => {
+    const sent: FromChild[] = []
+    const reporter = createReporter((message) => sent.push(message))
+    const startedAtMs = performance.now()
+    for (let done = 1; done <= CALLS; done += 1) {
+      reporter.alive()
+      reporter.progress(reportOf(done))
+    }
+    reporter.send({ type: 'returned', result: null })
+    t.ok(sent.length <= 2 * mostSince(startedAtMs) + 1, `${sent.length} messages`)
+    t.match(sent.slice(-2), [{ type: 'progress', report: { progress: { done: CALLS } } }, { type: 'returned' }])
+    const count = sent.length
+    await sleep(3 * REPORT_PAUSE_MS)
+    t.equal(sent.length, count, 'nothing comes after the end')
+  },
+)
 
-t.test('a handler that blocks its event loop still reports, and its last report is sent when the loop is free', async (t) => {
-  const sent: FromChild[] = []
-  const reporter = createReporter((message) => sent.push(message))
-  const startedAtMs = performance.now()
-  let done = 0
-  while (performance.now() - startedAtMs < 5 * REPORT_PAUSE_MS) reporter.progress(reportOf((done += 1)))
-  t.ok(sent.length >= 3, `${sent.length} messages from a loop without a pause`)
-  while ((sent.at(-1) as { report: ProgressReport }).report.progress.done !== done) await sleep(5)
-  t.match(sent.at(-1), { type: 'progress', report: { progress: { done } } })
-})
+t.test(
+  'a handler that blocks its event loop still reports, and its last report is sent when the loop is free',
+  async (t) => {
+    const sent: FromChild[] = []
+    const reporter = createReporter((message) => sent.push(message))
+    const startedAtMs = performance.now()
+    let done = 0
+    while (performance.now() - startedAtMs < 5 * REPORT_PAUSE_MS) reporter.progress(reportOf((done += 1)))
+    t.ok(sent.length >= 3, `${sent.length} messages from a loop without a pause`)
+    while ((sent.at(-1) as { report: ProgressReport }).report.progress.done !== done) await sleep(5)
+    t.match(sent.at(-1), { type: 'progress', report: { progress: { done } } })
+  },
+)
 
 t.test('of many reports from a handler in the worker a few are written, the last one among them', async (t) => {
   const postgres = await startPostgres(t)
@@ -53,7 +63,13 @@ t.test('of many reports from a handler in the worker a few are written, the last
   let writes = 0
   const counted = { ...db, run: ((statement, values) => ((writes += 1), db.run(statement, values))) as typeof db.run }
   const published: unknown[] = []
-  const recorder = createRecorder({ db: counted, publish: (events) => void published.push(...events), log: createLog({ name: 'test', level: 'silent' }), worker: 'a worker', leaseMs: 60_000 })
+  const recorder = createRecorder({
+    db: counted,
+    publish: (events) => void published.push(...events),
+    log: createLog({ name: 'test', level: 'silent' }),
+    worker: 'a worker',
+    leaseMs: 60_000,
+  })
   const startedAtMs = performance.now()
   for (let done = 1; done <= CALLS; done += 1) {
     recorder.progress(reportOf(done, taskId))

@@ -51,7 +51,10 @@ end $$;`
 
 /** Creates the role and its database in a new cluster whose superuser has the application's password. */
 export async function makeApplicationRole(cluster: OfflineCluster): Promise<void> {
-  await runOffline(cluster, 'postgres', [`${await readSql('role.sql')}${PASS_ON_PASSWORD}`, `create database ${APPLICATION} owner ${APPLICATION};`])
+  await runOffline(cluster, 'postgres', [
+    `${await readSql('role.sql')}${PASS_ON_PASSWORD}`,
+    `create database ${APPLICATION} owner ${APPLICATION};`,
+  ])
   await setMark(cluster)
 }
 
@@ -67,24 +70,34 @@ export async function giveApplicationRole(cluster: OfflineCluster): Promise<void
   if (isDone) return
   try {
     const ownership = await readSql('ownership.sql')
-    for (const database of await listDatabases(cluster)) await runOffline(cluster, database, [`${await readSql('role.sql')}${ownership}`])
+    for (const database of await listDatabases(cluster))
+      await runOffline(cluster, database, [`${await readSql('role.sql')}${ownership}`])
     // Last: the password is the only mark of progress, and the role must own everything before it can log in.
     await runOffline(cluster, 'postgres', [`${await readSql('role.sql')}${PASS_ON_PASSWORD}`])
     await setMark(cluster)
   } catch (error) {
-    const reason = error instanceof Error ? (error.message.split('\n').findLast((line) => /error|fatal/i.test(line)) ?? error.message) : String(error)
+    const reason =
+      error instanceof Error
+        ? (error.message.split('\n').findLast((line) => /error|fatal/i.test(line)) ?? error.message)
+        : String(error)
     throw new StartupError(`cannot create a non-superuser role for the database in ${cluster.folder}: ${reason}`)
   }
 }
 
 /** The databases owned by the superuser, except PostgreSQL's own. */
 async function listDatabases(cluster: OfflineCluster): Promise<string[]> {
-  const output = await runOffline(cluster, 'postgres', [`select datname from pg_database where datdba = 10 and not datistemplate and datname <> 'postgres';`])
+  const output = await runOffline(cluster, 'postgres', [
+    `select datname from pg_database where datdba = 10 and not datistemplate and datname <> 'postgres';`,
+  ])
   return [...output.matchAll(/datname = "([^"]+)"\t/g)].map((match) => match[1] ?? '')
 }
 
 /** Runs commands as the superuser, each atomically, and returns their output. */
-async function runOffline({ binaries, folder, dataFolder, user }: OfflineCluster, database: string, commands: readonly string[]): Promise<string> {
+async function runOffline(
+  { binaries, folder, dataFolder, user }: OfflineCluster,
+  database: string,
+  commands: readonly string[],
+): Promise<string> {
   const args = ['--single', '-j', '-D', dataFolder, '-c', 'exit_on_error=true', database]
   const input = commands.map((command) => `${command.trim()}\n\n`).join('')
   return retry(() => runProgram(binaries.postgres, args, { folder, user, input }), {

@@ -16,10 +16,15 @@ export interface LocalServices {
 }
 
 /** Writes the note and returns a function that removes it. The next start replaces a note left by a killed one. */
-export async function noteLocalServices(folder: string, { databaseUrl, redisUrl }: LocalServices): Promise<() => Promise<void>> {
+export async function noteLocalServices(
+  folder: string,
+  { databaseUrl, redisUrl }: LocalServices,
+): Promise<() => Promise<void>> {
   const path = join(folder, FILE)
   const draft = `${path}.${randomUUID().slice(0, 8)}`
-  await writeFile(draft, `${JSON.stringify({ DATABASE_URL: databaseUrl, REDIS_URL: redisUrl ?? '' })}\n`, { mode: PRIVATE_FILE_MODE })
+  await writeFile(draft, `${JSON.stringify({ DATABASE_URL: databaseUrl, REDIS_URL: redisUrl ?? '' })}\n`, {
+    mode: PRIVATE_FILE_MODE,
+  })
   await rename(draft, path)
   return () => rm(path, { force: true })
 }
@@ -33,7 +38,9 @@ export async function withLocalServices(env: NodeJS.ProcessEnv): Promise<NodeJS.
   const folder = env['DATA_DIR'] || '.taskwire'
   const noted = await readFile(join(folder, FILE), 'utf8').then(parseNote, () => undefined)
   if (noted === undefined) {
-    throw new StartupError(`DATABASE_URL is not set, and no "taskwire start" is running with the data folder ${folder}. Run this command in the folder where it was started, or set DATABASE_URL.`)
+    throw new StartupError(
+      `DATABASE_URL is not set, and no "taskwire start" is running with the data folder ${folder}. Run this command in the folder where it was started, or set DATABASE_URL.`,
+    )
   }
   return { ...env, ...noted, ...(env['REDIS_URL'] && { REDIS_URL: env['REDIS_URL'] }) }
 }

@@ -50,7 +50,15 @@ function dataRightsOfOthers(): number {
 }
 
 /** Names of the entries of a data folder. */
-const DATA_ENTRIES: ReadonlySet<string> = new Set(['postgres', 'redis', 'artifacts', 'emails', 'roles.json', 'services.json', 'start.sock'])
+const DATA_ENTRIES: ReadonlySet<string> = new Set([
+  'postgres',
+  'redis',
+  'artifacts',
+  'emails',
+  'roles.json',
+  'services.json',
+  'start.sock',
+])
 
 /** Removes the permissions for other users that earlier versions left. */
 export function tightenDataFolder(folder: string): Promise<void> {
@@ -105,7 +113,12 @@ export async function makePrivateFolder(folder: string, user: UserIds | undefine
 
 /** Creates a folder unless it exists, and writes to it. @throws StartupError when it is not writable */
 export async function assertWritableFolder(folder: string): Promise<void> {
-  await assertFolderUsable(folder, 'the data folder', 'Set DATA_DIR to a folder that you can write to.', PRIVATE_FOLDER_MODE | dataRightsOfOthers())
+  await assertFolderUsable(
+    folder,
+    'the data folder',
+    'Set DATA_DIR to a folder that you can write to.',
+    PRIVATE_FOLDER_MODE | dataRightsOfOthers(),
+  )
 }
 
 /**

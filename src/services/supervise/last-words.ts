@@ -20,7 +20,10 @@ interface Connection {
 export function describeWhatRan(): LastWords {
   const resource = executionAsyncResource() as object & { socket?: Connection }
   const { remoteAddress, remotePort } = resource.socket ?? ownerOf(resource) ?? {}
-  return { during: resource.constructor?.name ?? 'unknown', ...(remoteAddress !== undefined && { peer: `${String(remoteAddress)}:${String(remotePort)}` }) }
+  return {
+    during: resource.constructor?.name ?? 'unknown',
+    ...(remoteAddress !== undefined && { peer: `${String(remoteAddress)}:${String(remotePort)}` }),
+  }
 }
 
 /** Node's handle of a connection refers to its socket under a symbol. */

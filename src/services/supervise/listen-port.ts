@@ -12,7 +12,11 @@ const PAUSES = { firstMs: 50, maxMs: 50 }
  */
 export async function assertPortFree(host: string, port: number, patienceMs: number): Promise<void> {
   try {
-    await retry(() => tryListening(host, port), { ...PAUSES, withinMs: patienceMs, isWorthwhile: (error) => (error as NodeJS.ErrnoException).code === 'EADDRINUSE' })
+    await retry(() => tryListening(host, port), {
+      ...PAUSES,
+      withinMs: patienceMs,
+      isWorthwhile: (error) => (error as NodeJS.ErrnoException).code === 'EADDRINUSE',
+    })
   } catch (error) {
     throw describeListenError(error as NodeJS.ErrnoException, host, port)
   }

@@ -34,7 +34,11 @@ const CRASH_DEADLINE_MS = 2_000
  * @param isSomebodys handles an uncaught error whose origin it knows and returns true; the process then continues
  * @throws what `startRole` throws
  */
-export async function runRole<R extends ServiceRole>(role: R, startRole: StartRole<R>, isSomebodys: (error: unknown, log: Log) => boolean = () => false): Promise<void> {
+export async function runRole<R extends ServiceRole>(
+  role: R,
+  startRole: StartRole<R>,
+  isSomebodys: (error: unknown, log: Log) => boolean = () => false,
+): Promise<void> {
   const stopAsked = waitForStop()
   const config = loadConfig(role, process.env)
   const log = createLog({ name: role, level: config.logLevel })
@@ -82,6 +86,7 @@ function waitForStop(): Promise<string> {
   return new Promise((resolve) => {
     process.on('SIGTERM', resolve)
     process.once('disconnect', () => resolve('the supervisor is gone'))
-    for (const signal of ['SIGINT', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, isSupervised() ? () => {} : resolve)
+    for (const signal of ['SIGINT', 'SIGHUP', 'SIGQUIT'] as const)
+      process.on(signal, isSupervised() ? () => {} : resolve)
   })
 }

@@ -91,7 +91,6 @@ from current c left join moved m on m.id = c.id`,
 
 type ClaimRow = { startableId: TaskId; startableType: string; timesLost: number } & (ClaimedAttempt | { id: null })
 
-
 /**
  * Claims attempts that are due, as far as the caller holds the slots they need.
  * @param scarce the kinds for which an attempt needs a slot: types, and `SUSPECT_SLOT` when suspects do
@@ -103,7 +102,12 @@ export async function claimAttemptsInSlots(
   leaseMs: number,
   scarce: readonly string[],
 ): Promise<(ClaimedAttempt | HeldAttempt | undefined)[]> {
-  const rows = await db.run<ClaimRow>(CLAIM_ATTEMPTS, [JSON.stringify(requests), worker, leaseMs, toArrayLiteral(scarce)])
+  const rows = await db.run<ClaimRow>(CLAIM_ATTEMPTS, [
+    JSON.stringify(requests),
+    worker,
+    leaseMs,
+    toArrayLiteral(scarce),
+  ])
   const byId = new Map(rows.map((row) => [row.startableId, row]))
   return requests.map(({ taskId, attempt }) => {
     const row = byId.get(taskId)
@@ -117,6 +121,11 @@ export async function claimAttemptsInSlots(
 }
 
 /** Claims without regard to slots. */
-export async function claimAttemptsIfDue(db: Database, refs: readonly AttemptRef[], worker: string, leaseMs: number): Promise<(ClaimedAttempt | undefined)[]> {
+export async function claimAttemptsIfDue(
+  db: Database,
+  refs: readonly AttemptRef[],
+  worker: string,
+  leaseMs: number,
+): Promise<(ClaimedAttempt | undefined)[]> {
   return (await claimAttemptsInSlots(db, refs, worker, leaseMs, [])) as (ClaimedAttempt | undefined)[]
 }

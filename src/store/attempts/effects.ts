@@ -42,7 +42,12 @@ on conflict (task_id, key) do nothing`,
 export type EffectRecord = { value: unknown } | { failure: string }
 
 /** Records an effect. The first record of an effect is kept. */
-export async function recordEffect(db: Database, { taskId, attempt }: AttemptRef, key: string, record: EffectRecord): Promise<void> {
+export async function recordEffect(
+  db: Database,
+  { taskId, attempt }: AttemptRef,
+  key: string,
+  record: EffectRecord,
+): Promise<void> {
   const [value, failure] = 'failure' in record ? [null, record.failure] : [record.value, null]
   await db.run(RECORD_EFFECT, [taskId, attempt, key, JSON.stringify(value), failure])
 }

@@ -47,7 +47,9 @@ from stored s join (select distinct id, tenant, status, version from current) c 
 }
 
 export async function recordLogsIfCurrent(db: Database, reports: readonly LogReport[]): Promise<Event[]> {
-  const rows = await db.run<LogMessageRow & { tenant: string }>(RECORD_LOGS, [JSON.stringify(reports.map((report, ordinal) => ({ ...report, ordinal })))])
+  const rows = await db.run<LogMessageRow & { tenant: string }>(RECORD_LOGS, [
+    JSON.stringify(reports.map((report, ordinal) => ({ ...report, ordinal }))),
+  ])
   return rows.map((row) => ({ ...toLogMessage(row), ...markTenant(row.tenant) }))
 }
 
@@ -67,7 +69,13 @@ select seq, attempt, at, level, text, "isLast" from (
  * The lines after `seq`, oldest first, at most `limit` and what fits into a page. `next` is the next page's `after`, or
  * null.
  */
-export async function readLogs({ tenant }: Principal, db: Database, id: TaskId, after: number, limit: number): Promise<{ items: LogLine[]; next: number | null }> {
+export async function readLogs(
+  { tenant }: Principal,
+  db: Database,
+  id: TaskId,
+  after: number,
+  limit: number,
+): Promise<{ items: LogLine[]; next: number | null }> {
   const rows = await db.run<LogRow & { isLast: boolean }>(READ_LOGS, [id, tenant, after, limit, MAX_PAGE_BYTES])
   const last = rows.at(-1)
   return { items: rows.map(toLogLine), next: last?.isLast === false ? last.seq : null }
@@ -82,7 +90,12 @@ where l.task_id = $1::text::uuid and l.tenant = $2 order by l.seq desc limit $3:
 }
 
 /** The latest lines as messages, oldest first, at most `limit`. */
-export async function readLatestLogs({ tenant }: Principal, db: Database, id: TaskId, limit: number): Promise<LogMessage[]> {
+export async function readLatestLogs(
+  { tenant }: Principal,
+  db: Database,
+  id: TaskId,
+  limit: number,
+): Promise<LogMessage[]> {
   const rows = await db.run<LogMessageRow>(READ_LATEST_LOGS, [id, tenant, limit])
   return rows.map(toLogMessage).reverse()
 }

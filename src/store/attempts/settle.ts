@@ -52,7 +52,17 @@ const SETTLE_ATTEMPTS = moveTasks({
     `run_at = case when c.status = 'RETRYING' then now() + c.retry_in_ms * interval '1 ms' end`,
     `finished_at = case when c.status not in ('PENDING', 'RETRYING') then now() end`,
   ],
-  returning: ['t.queue', 't.priority', 't.run_at', 't.expires_at', 'c.outcome', 'c.error', 't.result', 't.failure', FACTS],
+  returning: [
+    't.queue',
+    't.priority',
+    't.run_at',
+    't.expires_at',
+    'c.outcome',
+    'c.error',
+    't.result',
+    't.failure',
+    FACTS,
+  ],
   follow: [
     `lease as (
   delete from taskwire.leases l
@@ -65,7 +75,11 @@ const SETTLE_ATTEMPTS = moveTasks({
   select id, attempt, tenant, worker, started_at, at, outcome, error
   from lease
 )`,
-    writeDeliveries('moved m', { attempt: 'm.attempt + 1', dueAt: 'coalesce(m.run_at, m.at)', where: `m.status in ('PENDING', 'RETRYING')` }),
+    writeDeliveries('moved m', {
+      attempt: 'm.attempt + 1',
+      dueAt: 'coalesce(m.run_at, m.at)',
+      where: `m.status in ('PENDING', 'RETRYING')`,
+    }),
   ],
   answer: `select ${TRANSITION_COLUMNS}, m.run_at as "runAt", m.result, m.failure, m.facts
 from moved m`,
@@ -75,7 +89,10 @@ from moved m`,
  * Settles one attempt inside the caller's transaction and returns the transition, to publish after the commit.
  * Undefined: the attempt is no longer current, and the transaction must not commit.
  */
-export async function settleInTransaction(transaction: Transaction, settlement: Settlement): Promise<Event | undefined> {
+export async function settleInTransaction(
+  transaction: Transaction,
+  settlement: Settlement,
+): Promise<Event | undefined> {
   const [row] = await transaction.run<TransitionRow>(SETTLE_ATTEMPTS, [JSON.stringify([settlement])])
   return row && toEvent(row)
 }

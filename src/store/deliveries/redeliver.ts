@@ -29,7 +29,12 @@ select (select count(*) from changed)::integer as "changed", (select count(*) fr
  * @param windowMs how far in the future a dispatched delivery may be due
  * @returns how many deliveries are due again; undefined when the epoch is the known one
  */
-export async function redeliverIfNewEpoch(db: Database, broker: string, epoch: string, windowMs: number): Promise<number | undefined> {
+export async function redeliverIfNewEpoch(
+  db: Database,
+  broker: string,
+  epoch: string,
+  windowMs: number,
+): Promise<number | undefined> {
   const [row] = await db.run<{ changed: number; redelivered: number }>(REDELIVER, [broker, epoch, windowMs])
   return row && row.changed > 0 ? row.redelivered : undefined
 }

@@ -73,7 +73,9 @@ from moved`,
 })
 
 /** A delivery that was taken, or the transition of a task that started. */
-type TakenRow = (DueDelivery & { version: null }) | { taskId: TaskId; attempt: number; tenant: string; version: number; at: Date; facts: TaskFacts }
+type TakenRow =
+  | (DueDelivery & { version: null })
+  | { taskId: TaskId; attempt: number; tenant: string; version: number; at: Date; facts: TaskFacts }
 
 /**
  * Takes due deliveries of one queue.
@@ -89,7 +91,8 @@ export async function takeDueDeliveries(
   const deliveries: DueDelivery[] = []
   const transitions: Event[] = []
   for (const row of rows) {
-    if (row.version === null) deliveries.push({ taskId: row.taskId, attempt: row.attempt, queue: row.queue, priority: row.priority })
+    if (row.version === null)
+      deliveries.push({ taskId: row.taskId, attempt: row.attempt, queue: row.queue, priority: row.priority })
     else transitions.push(toEvent({ ...row, fromStatus: 'SCHEDULED', status: 'PENDING', reason: null }))
   }
   return { deliveries, transitions }

@@ -43,10 +43,12 @@ export const MAX_CELL_LENGTH = 32_767
 export const BYTE_ORDER_MARK = '\uFEFF'
 
 /** The first line of a CSV file. */
-export const CSV_HEADING = 'id,title,type,status,attempt,priority,queue,tags,createdAt,startedAt,finishedAt,failure,payload,result\r\n'
+export const CSV_HEADING =
+  'id,title,type,status,attempt,priority,queue,tags,createdAt,startedAt,finishedAt,failure,payload,result\r\n'
 
 /** `2026-01-31T12:00:00.000Z` */
-const instant = (column: string) => `to_char(${boundedTime(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+const instant = (column: string) =>
+  `to_char(${boundedTime(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
 /**
  * Characters that spreadsheets skip before a formula, or treat as the end of another cell: blanks and invisible
@@ -63,10 +65,12 @@ const FORMULA_SIGNS = '-=+@\\u2212\\uFE62\\uFE63\\uFE66\\uFE6B\\uFF0B\\uFF0D\\uF
  * so are two hundred skipped characters: a large text is not searched for what follows them.
  * @see https://owasp.org/www-community/attacks/CSV_Injection
  */
-export const looksLikeFormula = (text: string) => `(${mayBeFormula(text)} and left(${text}, 200) ~ '^([\\t\\r\\n]|[${PASSED_OVER}]*[${FORMULA_SIGNS}]|[${PASSED_OVER}]{200})')`
+export const looksLikeFormula = (text: string) =>
+  `(${mayBeFormula(text)} and left(${text}, 200) ~ '^([\\t\\r\\n]|[${PASSED_OVER}]*[${FORMULA_SIGNS}]|[${PASSED_OVER}]{200})')`
 
 /** Nearly every cell begins with a letter, a digit or a brace, and then the long pattern need not be evaluated. */
-const mayBeFormula = (text: string) => `not (ascii(${text}) between 97 and 123 or ascii(${text}) between 48 and 57 or ascii(${text}) between 65 and 90)`
+const mayBeFormula = (text: string) =>
+  `not (ascii(${text}) between 97 and 123 or ascii(${text}) between 48 and 57 or ascii(${text}) between 65 and 90)`
 
 /** The text, after an apostrophe if it looks like a formula. */
 const guarded = (text: string) => `(case when ${looksLikeFormula(text)} then '''' else '' end || (${text}))`
@@ -78,7 +82,9 @@ const cell = (text: string) => `coalesce('"' || replace(${guarded(text)}, '"', '
  * Counts UTF-16 units: two for a character beyond the basic multilingual plane. Those are only counted where they
  * decide.
  */
-const isLongCell = (text: string) => `(case when char_length(${text}) > ${MAX_CELL_LENGTH} then 1 when coalesce(char_length(${text}), 0) * 2 <= ${MAX_CELL_LENGTH} then 0
+const isLongCell = (
+  text: string,
+) => `(case when char_length(${text}) > ${MAX_CELL_LENGTH} then 1 when coalesce(char_length(${text}), 0) * 2 <= ${MAX_CELL_LENGTH} then 0
   else (char_length(regexp_replace(${text}, '[\\U00010000-\\U0010FFFF]', '..', 'g')) > ${MAX_CELL_LENGTH})::integer end)`
 
 const CSV_LINE = [
@@ -111,7 +117,8 @@ const COUNT_LONG_CELLS = `case when octet_length(line) > ${MAX_CELL_LENGTH} then
  * `offset 0` keeps the planner from copying an expression to each of its uses, which would write a large row several
  * times.
  */
-const made = (line: string) => `cross join lateral (select t.payload::text as payload, t.result::text as result offset 0) c cross join lateral (select ${line} as line offset 0) l`
+const made = (line: string) =>
+  `cross join lateral (select t.payload::text as payload, t.result::text as result offset 0) c cross join lateral (select ${line} as line offset 0) l`
 /** A page of large rows takes long on a busy server. */
 const DEADLINE_MS = 120_000
 
@@ -173,7 +180,10 @@ from pg_class c where c.oid = 'taskwire.tasks'::regclass`,
  * The upper bound of the creation time, if the filter has none, and the estimated number of all tasks. Counting them
  * would read a large table.
  */
-export async function readExportScope(db: Database, { createdBefore }: TaskFilter): Promise<{ until: string; estimatedTasks: number }> {
+export async function readExportScope(
+  db: Database,
+  { createdBefore }: TaskFilter,
+): Promise<{ until: string; estimatedTasks: number }> {
   const [row] = await db.run<{ until: Date; estimatedTasks: number }>(READ_SCOPE, [createdBefore ?? null])
   if (row === undefined) throw new Error('PostgreSQL gave no time')
   return { until: row.until.toISOString(), estimatedTasks: row.estimatedTasks }
@@ -187,9 +197,19 @@ export async function exportPage(
   principal: Principal,
   db: Database,
   filter: TaskFilter,
-  { format, afterId, limit, maxBytes }: { format: ExportFormat; afterId: TaskId | null; limit: number; maxBytes: number },
+  {
+    format,
+    afterId,
+    limit,
+    maxBytes,
+  }: { format: ExportFormat; afterId: TaskId | null; limit: number; maxBytes: number },
 ): Promise<ExportPage> {
-  const [page] = await db.run<ExportPage>(EXPORT_PAGE[format], [...filterParameters(principal, filter), afterId, limit, maxBytes])
+  const [page] = await db.run<ExportPage>(EXPORT_PAGE[format], [
+    ...filterParameters(principal, filter),
+    afterId,
+    limit,
+    maxBytes,
+  ])
   if (page === undefined) throw new Error('PostgreSQL gave no page')
   return page
 }
@@ -198,8 +218,16 @@ export async function exportPage(
  * `count` characters of a line, starting at `from` (0 is the first).
  * @throws Error when the task has changed since its page was read, because the slices would not fit together
  */
-export async function exportSlice({ tenant }: Principal, db: Database, { id, state }: LargeRow, format: ExportFormat, from: number, count: number): Promise<string> {
+export async function exportSlice(
+  { tenant }: Principal,
+  db: Database,
+  { id, state }: LargeRow,
+  format: ExportFormat,
+  from: number,
+  count: number,
+): Promise<string> {
   const [row] = await db.run<{ slice: string }>(EXPORT_SLICE[format], [id, state, from + 1, count, tenant])
-  if (row === undefined) throw new Error(`the task ${id} changed while its row was being written; trying the export again`)
+  if (row === undefined)
+    throw new Error(`the task ${id} changed while its row was being written; trying the export again`)
   return row.slice
 }

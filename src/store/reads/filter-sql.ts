@@ -46,7 +46,12 @@ export const further = (index: number) => `$${FIRST_FURTHER + index}`
 export const afterFilter = (index: number) => `$${FIRST_OF_POSITION + index}`
 
 /** Whether the task `t` belongs to the tenant and matches. */
-export const FITS = ['t.tenant = $1', ...FILTER_NAMES.map((name) => `(${valueOf(name)} is null or ${FILTER_SQL[name].fits(`t.${FILTER_SQL[name].column}`, valueOf(name))})`)].join('\n  and ')
+export const FITS = [
+  't.tenant = $1',
+  ...FILTER_NAMES.map(
+    (name) => `(${valueOf(name)} is null or ${FILTER_SQL[name].fits(`t.${FILTER_SQL[name].column}`, valueOf(name))})`,
+  ),
+].join('\n  and ')
 
 /** Columns of `t`, each once: these, and those that `FITS` tests. */
 export function columnsToFit(...others: string[]): string {
@@ -60,7 +65,11 @@ export function filterParameters({ tenant }: Principal, filter: TaskFilter): (st
 }
 
 /** The first parameters of every statement of a list. */
-export function parametersOf(principal: Principal, filter: TaskFilter, position: ListPosition | undefined): (string | null)[] {
+export function parametersOf(
+  principal: Principal,
+  filter: TaskFilter,
+  position: ListPosition | undefined,
+): (string | null)[] {
   return [...filterParameters(principal, filter), position?.id ?? null, position?.createdAt ?? null]
 }
 

@@ -21,7 +21,21 @@ export interface ListedRow {
 
 /** The columns that rows show, besides progress. */
 const ROW_COLUMNS = [
-  ...['title', 'type', 'status', 'version', 'attempt', 'max_attempts', 'queue', 'priority', 'tags', 'failure', 'run_at', 'created_at', 'started_at'],
+  ...[
+    'title',
+    'type',
+    'status',
+    'version',
+    'attempt',
+    'max_attempts',
+    'queue',
+    'priority',
+    'tags',
+    'failure',
+    'run_at',
+    'created_at',
+    'started_at',
+  ],
   ...['finished_at', 'expires_at', 'unique_key', 'parent_id', 'batch_id', 'callback_url'],
 ]
 
@@ -42,8 +56,16 @@ select ${SUMMARY_COLUMNS}, t.stamp from seen t where ${FITS}`,
 }
 
 /** The rows of these tasks that match the filter, in no order, without payload and result. */
-export async function readListRows(principal: Principal, db: Database, filter: TaskFilter, ids: readonly TaskId[]): Promise<ListedRow[]> {
-  const rows = await db.run<SummaryRow & { stamp: string }>(READ_LIST_ROWS, [...parametersOf(principal, filter, undefined), JSON.stringify(ids)])
+export async function readListRows(
+  principal: Principal,
+  db: Database,
+  filter: TaskFilter,
+  ids: readonly TaskId[],
+): Promise<ListedRow[]> {
+  const rows = await db.run<SummaryRow & { stamp: string }>(READ_LIST_ROWS, [
+    ...parametersOf(principal, filter, undefined),
+    JSON.stringify(ids),
+  ])
   return rows.map((row) => ({ task: toSummary(row), stamp: row.stamp }))
 }
 
@@ -70,7 +92,12 @@ export async function countTasks(principal: Principal, db: Database, given: Task
   const byNow = new Map(Object.entries(newest.byStatus) as [Status, number][])
   const more = statusesAlong(undefined)
   for (const { walk: place, statuses, of } of places) {
-    const { byStatus, isWhole } = await countAlong(principal, db, of === undefined ? filter : { ...filter, status: of }, place)
+    const { byStatus, isWhole } = await countAlong(
+      principal,
+      db,
+      of === undefined ? filter : { ...filter, status: of },
+      place,
+    )
     for (const status of statuses) {
       const count = isWhole ? (byStatus[status] ?? 0) : Math.max(byStatus[status] ?? 0, newest.byStatus[status] ?? 0)
       byNow.set(status, count)

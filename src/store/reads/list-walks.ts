@@ -36,11 +36,21 @@ const within = (column: string, value: string) => `${column} >= ${value} and ${c
 /** A walk over one of the indexes of `tasks` on (…, column, id). */
 function walkTasks(name: string, column: string, value: string, more = ''): Walk {
   const where = `${within(`t.${column}`, value)}${more}`
-  return { name, order: 'id', text: (before) => `select t.id from taskwire.tasks t where ${where} and t.id < ${before} order by t.${column} desc, t.id desc` }
+  return {
+    name,
+    order: 'id',
+    text: (before) =>
+      `select t.id from taskwire.tasks t where ${where} and t.id < ${before} order by t.${column} desc, t.id desc`,
+  }
 }
 
 function walkOthers(name: string, table: string, where = ''): Walk {
-  return { name, order: 'id', text: (before) => `select o.task_id as id from taskwire.${table} o where ${where}o.task_id < ${before} order by o.task_id desc` }
+  return {
+    name,
+    order: 'id',
+    text: (before) =>
+      `select o.task_id as id from taskwire.${table} o where ${where}o.task_id < ${before} order by o.task_id desc`,
+  }
 }
 
 export const ALL: Walk = {
@@ -60,7 +70,9 @@ export const LEASES = walkOthers('leases', 'leases')
 export const ENDS: Walk = {
   name: 'ends',
   order: 'id',
-  text: (before) => `select o.task_id as id from taskwire.transitions o where o.tenant = $1 and ${within('o.status', `${valueOf('status')}::taskwire.task_status`)}
+  text: (
+    before,
+  ) => `select o.task_id as id from taskwire.transitions o where o.tenant = $1 and ${within('o.status', `${valueOf('status')}::taskwire.task_status`)}
     and o.status in ('FAILED', 'CANCELLED', 'EXPIRED') and o.task_id < ${before} order by o.status desc, o.task_id desc`,
 }
 
@@ -91,7 +103,9 @@ export const WALK_OF_STATUS = {
 } as const satisfies Record<Status, Walk | undefined>
 
 /** The walk that serves a filter; those over few tasks come first, which decides between equals. `null`: none does. */
-const WALK_OF_FILTER: { readonly [Name in FilterName]: ((value: NonNullable<TaskFilter[Name]>) => Walk | undefined) | null } = {
+const WALK_OF_FILTER: {
+  readonly [Name in FilterName]: ((value: NonNullable<TaskFilter[Name]>) => Walk | undefined) | null
+} = {
   batch: () => BATCH,
   parent: () => PARENT,
   tag: () => TAG,
@@ -107,7 +121,9 @@ const WALK_OF_FILTER: { readonly [Name in FilterName]: ((value: NonNullable<Task
 
 /** The walks that reach every task of the filter, in the order of ids. The last resort is the walk over all tasks. */
 export function walksOf(filter: TaskFilter): [Walk, ...Walk[]] {
-  const [first, ...others] = (Object.keys(WALK_OF_FILTER) as FilterName[]).flatMap((name) => walkOf(name, filter[name]) ?? [])
+  const [first, ...others] = (Object.keys(WALK_OF_FILTER) as FilterName[]).flatMap(
+    (name) => walkOf(name, filter[name]) ?? [],
+  )
   return first === undefined ? [ALL] : [first, ...others]
 }
 

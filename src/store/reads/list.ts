@@ -56,7 +56,12 @@ export interface FoundTasks {
 }
 
 /** The matching tasks, without their rows. */
-export async function findTasks(principal: Principal, db: Database, filter: TaskFilter, { limit, position, maxLooks = MAX_LOOKS }: FindOptions): Promise<FoundTasks> {
+export async function findTasks(
+  principal: Principal,
+  db: Database,
+  filter: TaskFilter,
+  { limit, position, maxLooks = MAX_LOOKS }: FindOptions,
+): Promise<FoundTasks> {
   const { walk, firstStep } = await chooseWalk(principal, db, filter, position, limit)
   const statement: Statement = { name: `list_by_${walk.name}`, forceCustomPlan: true, text: stepText(walk) }
   const found: FoundTask[] = []
@@ -131,9 +136,22 @@ function wholeOf({ name, text }: Walk): Walk {
 }
 
 /** How far back the first `PROBE` candidates of each walk reach; null when it has fewer. */
-async function readReach(principal: Principal, db: Database, filter: TaskFilter, walks: readonly Walk[], position?: ListPosition): Promise<(TaskId | null)[]> {
-  const columns = walks.map(({ text }, index) => `(select w.id::text from (${text(BEFORE_ID)} limit ${PROBE}) w offset ${PROBE - 1}) as "${index}"`)
-  const statement: Statement = { name: 'list_reach', forceCustomPlan: true, text: `with ${GIVEN} select ${columns.join(',\n  ')}` }
+async function readReach(
+  principal: Principal,
+  db: Database,
+  filter: TaskFilter,
+  walks: readonly Walk[],
+  position?: ListPosition,
+): Promise<(TaskId | null)[]> {
+  const columns = walks.map(
+    ({ text }, index) =>
+      `(select w.id::text from (${text(BEFORE_ID)} limit ${PROBE}) w offset ${PROBE - 1}) as "${index}"`,
+  )
+  const statement: Statement = {
+    name: 'list_reach',
+    forceCustomPlan: true,
+    text: `with ${GIVEN} select ${columns.join(',\n  ')}`,
+  }
   const [row] = await db.run<Record<number, TaskId | null>>(statement, parametersOf(principal, filter, position))
   return walks.map((_, index) => row?.[index] ?? null)
 }
@@ -153,11 +171,22 @@ export interface ListedTasks {
 }
 
 /** A page: at most `limit` tasks, fewer when they are large or rare. */
-export async function listPage(principal: Principal, db: Database, filter: TaskFilter, { limit, fields = [], maxBytes = MAX_PAGE_BYTES, ...options }: ListOptions): Promise<ListedTasks> {
+export async function listPage(
+  principal: Principal,
+  db: Database,
+  filter: TaskFilter,
+  { limit, fields = [], maxBytes = MAX_PAGE_BYTES, ...options }: ListOptions,
+): Promise<ListedTasks> {
   // One more than requested shows whether there is a next page.
   const { found, next } = await findTasks(principal, db, filter, { ...options, limit: limit + 1 })
   const wanted = found.slice(0, limit)
-  const rows = await readSummaries(principal, db, wanted.map(({ id }) => id), fields, maxBytes)
+  const rows = await readSummaries(
+    principal,
+    db,
+    wanted.map(({ id }) => id),
+    fields,
+    maxBytes,
+  )
   const lastRead = wanted.findIndex(({ id }) => id === rows.at(-1)?.id)
   // Continue behind the last row read or, if no found task was left out, behind the last task examined.
   const isCut = rows.length > 0 && lastRead < wanted.length - 1 && sizeOf(rows) >= maxBytes
@@ -168,8 +197,16 @@ export async function listPage(principal: Principal, db: Database, filter: TaskF
 }
 
 /** The tasks of a filter, at most `limit`, without payload and result. */
-export async function listTasks(principal: Principal, db: Database, { limit, beforeId, ...filter }: TaskFilter & { limit: number; beforeId?: TaskId }): Promise<TaskSummary[]> {
-  const { items } = await listPage(principal, db, filter, { limit, maxBytes: Number.MAX_SAFE_INTEGER, ...(beforeId && { position: { id: beforeId } }) })
+export async function listTasks(
+  principal: Principal,
+  db: Database,
+  { limit, beforeId, ...filter }: TaskFilter & { limit: number; beforeId?: TaskId },
+): Promise<TaskSummary[]> {
+  const { items } = await listPage(principal, db, filter, {
+    limit,
+    maxBytes: Number.MAX_SAFE_INTEGER,
+    ...(beforeId && { position: { id: beforeId } }),
+  })
   return items
 }
 
@@ -181,10 +218,22 @@ interface SizedRow extends SummaryRow {
 const sizeOf = (rows: readonly SizedRow[]) => Number(rows.at(-1)?.bytes ?? 0)
 
 /** Rows in the order of the ids, one by one until `maxBytes` are reached. Rows beyond that are not even unpacked. */
-async function readSummaries({ tenant }: Principal, db: Database, ids: readonly TaskId[], fields: readonly ListField[], maxBytes: number): Promise<SizedRow[]> {
+async function readSummaries(
+  { tenant }: Principal,
+  db: Database,
+  ids: readonly TaskId[],
+  fields: readonly ListField[],
+  maxBytes: number,
+): Promise<SizedRow[]> {
   if (ids.length === 0) return []
   const large = fields.map((field) => `coalesce(octet_length(t.${field}::text), 0)`)
-  const size = ['1000', 'octet_length(t.title)', `coalesce(octet_length(t.progress::text), 0)`, `coalesce(octet_length(t.failure::text), 0)`, ...large].join(' + ')
+  const size = [
+    '1000',
+    'octet_length(t.title)',
+    `coalesce(octet_length(t.progress::text), 0)`,
+    `coalesce(octet_length(t.failure::text), 0)`,
+    ...large,
+  ].join(' + ')
   const text = `
 with recursive page as (
   select 0 as place, null::uuid as id, 0::bigint as bytes
@@ -195,5 +244,9 @@ with recursive page as (
 )
 select ${SUMMARY_COLUMNS}${fields.map((field) => `, t.${field}`).join('')}, p.bytes::float8 as bytes
 from page p join taskwire.tasks t on t.id = any(array[p.id]) where t.tenant = $1 order by p.place`
-  return db.run<SizedRow>({ name: 'read_summaries', forceCustomPlan: true, text }, [tenant, toArrayLiteral(ids), String(maxBytes)])
+  return db.run<SizedRow>({ name: 'read_summaries', forceCustomPlan: true, text }, [
+    tenant,
+    toArrayLiteral(ids),
+    String(maxBytes),
+  ])
 }

@@ -48,7 +48,12 @@ where tenant = $1
   and created_at < $3::text::timestamptz
   and ($4::text is null or type = $4::text)`
 
-const parametersOf = ({ tenant }: Principal, { from, to, type }: ReportScope) => [tenant, from.toISOString(), to.toISOString(), type ?? null]
+const parametersOf = ({ tenant }: Principal, { from, to, type }: ReportScope) => [
+  tenant,
+  from.toISOString(),
+  to.toISOString(),
+  type ?? null,
+]
 
 export interface ReportedCount {
   type: string
@@ -133,7 +138,12 @@ limit $5::int`,
 }
 
 /** By message and type, the most frequent first. */
-export function groupReportedFailures(principal: Principal, db: Database, scope: ReportScope, limit: number): Promise<ReportedFailure[]> {
+export function groupReportedFailures(
+  principal: Principal,
+  db: Database,
+  scope: ReportScope,
+  limit: number,
+): Promise<ReportedFailure[]> {
   return db.run<ReportedFailure>(GROUP_FAILURES, [...parametersOf(principal, scope), limit])
 }
 

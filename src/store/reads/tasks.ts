@@ -5,7 +5,17 @@ import type { Database, Statement } from '../../db/database.js'
 import type { Attempt } from '../../protocol/http.js'
 import type { TransitionMessage } from '../../protocol/stream.js'
 import type { Task, TaskId, TaskSummary, Transition } from '../../protocol/task.js'
-import { MAX_PAGE_BYTES, SUMMARY_COLUMNS, TASK_COLUMNS, toSummary, toTask, toTransitionMessage, type SummaryRow, type TaskRow, type TransitionRow } from '../rows.js'
+import {
+  MAX_PAGE_BYTES,
+  SUMMARY_COLUMNS,
+  TASK_COLUMNS,
+  toSummary,
+  toTask,
+  toTransitionMessage,
+  type SummaryRow,
+  type TaskRow,
+  type TransitionRow,
+} from '../rows.js'
 import { toEditedFields } from '../stored-values.js'
 
 // The planner cannot estimate the number of ids from their text, so one plan serves any number: half the work of
@@ -26,14 +36,19 @@ export async function readTasks({ tenant }: Principal, db: Database, ids: readon
 }
 
 /** The same without payloads and results, which may be large together. */
-export async function readSummaries({ tenant }: Principal, db: Database, ids: readonly TaskId[]): Promise<TaskSummary[]> {
+export async function readSummaries(
+  { tenant }: Principal,
+  db: Database,
+  ids: readonly TaskId[],
+): Promise<TaskSummary[]> {
   const rows = await db.run<SummaryRow>(READ_SUMMARIES, [JSON.stringify([...new Set(ids)]), tenant])
   return rows.map(toSummary)
 }
 
 /** Limit for payload and result together in a task that is read for a stream, in bytes of text. */
 const MAX_WATCHED_BYTES = 4096
-const isLarge = (column: string) => `(pg_column_size(t.${column}) > ${MAX_WATCHED_BYTES} or octet_length(t.${column}::text) > ${MAX_WATCHED_BYTES})`
+const isLarge = (column: string) =>
+  `(pg_column_size(t.${column}) > ${MAX_WATCHED_BYTES} or octet_length(t.${column}::text) > ${MAX_WATCHED_BYTES})`
 
 const READ_WATCHED_TASKS: Statement = {
   name: 'read_watched_tasks',
@@ -47,8 +62,15 @@ where t.tenant = $2`,
 }
 
 /** The tasks with these ids, in no order, as read for streams: large ones without payload and result. */
-export async function readWatchedTasks({ tenant }: Principal, db: Database, ids: readonly TaskId[]): Promise<(Task & { isLarge: boolean })[]> {
-  const rows = await db.run<TaskRow & { isLarge: boolean }>(READ_WATCHED_TASKS, [JSON.stringify([...new Set(ids)]), tenant])
+export async function readWatchedTasks(
+  { tenant }: Principal,
+  db: Database,
+  ids: readonly TaskId[],
+): Promise<(Task & { isLarge: boolean })[]> {
+  const rows = await db.run<TaskRow & { isLarge: boolean }>(READ_WATCHED_TASKS, [
+    JSON.stringify([...new Set(ids)]),
+    tenant,
+  ])
   return rows.map((row) => ({ ...toTask(row), isLarge: row.isLarge }))
 }
 
@@ -58,7 +80,10 @@ const READ_VERSIONS: Statement = {
 }
 
 /** The version and tenant of each of these tasks. One query covers all that a process watches; it compares the tenants. */
-export function readVersions(db: Database, ids: readonly TaskId[]): Promise<{ id: TaskId; tenant: string; version: number }[]> {
+export function readVersions(
+  db: Database,
+  ids: readonly TaskId[],
+): Promise<{ id: TaskId; tenant: string; version: number }[]> {
   return db.run(READ_VERSIONS, [toArrayLiteral(ids)])
 }
 
@@ -111,7 +136,12 @@ select "taskId", version, "fromStatus", status, attempt, at, reason, edited, hea
  * The stored history after version `since`, oldest first, as much as fits into a page. `next` is the next page's
  * `since`, or null.
  */
-export async function readHistory({ tenant }: Principal, db: Database, id: TaskId, since: number): Promise<{ items: Transition[]; next: number | null }> {
+export async function readHistory(
+  { tenant }: Principal,
+  db: Database,
+  id: TaskId,
+  since: number,
+): Promise<{ items: Transition[]; next: number | null }> {
   const rows = await db.run<TransitionRow & { head: number }>(READ_HISTORY, [id, since, tenant, MAX_PAGE_BYTES])
   const last = rows.at(-1)
   return { items: rows.map(toTransition), next: last && last.version < last.head ? last.version : null }
@@ -154,7 +184,14 @@ export async function readHistoryOfTasks(
   ids: readonly TaskId[],
   after?: HistoryPosition,
 ): Promise<{ items: ({ taskId: TaskId } & Transition)[]; next: HistoryPosition | null }> {
-  const parameters = [toArrayLiteral(ids), tenant, after?.at ?? null, after?.taskId ?? null, after?.version ?? 0, MAX_PAGE_BYTES]
+  const parameters = [
+    toArrayLiteral(ids),
+    tenant,
+    after?.at ?? null,
+    after?.taskId ?? null,
+    after?.version ?? 0,
+    MAX_PAGE_BYTES,
+  ]
   const rows = await db.run<TransitionRow & { isLast: boolean }>(READ_HISTORY_OF_TASKS, parameters)
   const items = rows.map((row) => ({ taskId: row.taskId, ...toTransition(row) }))
   const last = rows.at(-1)?.isLast === false ? items.at(-1) : undefined
@@ -162,7 +199,15 @@ export async function readHistoryOfTasks(
 }
 
 function toTransition({ version, fromStatus, status, attempt, at, reason, edited }: TransitionRow): Transition {
-  return { version, from: fromStatus, status, attempt, at: at.toISOString(), reason, ...(edited && { edited: toEditedFields(edited) }) }
+  return {
+    version,
+    from: fromStatus,
+    status,
+    attempt,
+    at: at.toISOString(),
+    reason,
+    ...(edited && { edited: toEditedFields(edited) }),
+  }
 }
 
 const READ_ATTEMPTS: Statement = {
@@ -192,7 +237,12 @@ interface AttemptRow extends Omit<Attempt, 'startedAt' | 'finishedAt'> {
  * The attempts of a task after attempt `after`, oldest first, as many as fit into a page. The last one may be running.
  * Stacks stay on the server.
  */
-export async function readAttemptPage({ tenant }: Principal, db: Database, id: TaskId, after: number): Promise<{ items: Attempt[]; next: number | null }> {
+export async function readAttemptPage(
+  { tenant }: Principal,
+  db: Database,
+  id: TaskId,
+  after: number,
+): Promise<{ items: Attempt[]; next: number | null }> {
   const rows = await db.run<AttemptRow>(READ_ATTEMPTS, [id, tenant, after, MAX_PAGE_BYTES])
   const items = rows.map(({ attempt, worker, startedAt, finishedAt, outcome, error }) => ({
     ...{ attempt, worker, outcome, error },

@@ -57,21 +57,32 @@ export async function createUniqueTasks(
   claimWindowMs: number,
   once?: CreateKey,
 ): Promise<UniqueAnswer[]> {
-  const answers = await retryConflicts(() => db.transaction(async (transaction) => {
-    const existing = new Map<TaskId, TaskId>()
-    for (const task of sortByKey(tasks)) {
-      const holder = await takeUniqueKey(transaction, task)
-      if (holder !== task.id) existing.set(task.id, holder)
-    }
-    const [first] = tasks
-    if (once && first) {
-      const rows = await transaction.run(TAKE_KEY, [tenant, once.key, once.fingerprint, existing.get(first.id) ?? first.id, once.ttlMs])
-      if (rows.length === 0) throw new KeyTakenError(`the idempotency key ${once.key} was used before`)
-    }
-    const fresh = tasks.filter(({ id }) => !existing.has(id))
-    const [answer] = fresh.length > 0 ? await transaction.run<CreateAnswer>(CREATE_TASKS, [claimWindowMs, JSON.stringify(fresh)]) : []
-    return { existing, answer }
-  }))
+  const answers = await retryConflicts(() =>
+    db.transaction(async (transaction) => {
+      const existing = new Map<TaskId, TaskId>()
+      for (const task of sortByKey(tasks)) {
+        const holder = await takeUniqueKey(transaction, task)
+        if (holder !== task.id) existing.set(task.id, holder)
+      }
+      const [first] = tasks
+      if (once && first) {
+        const rows = await transaction.run(TAKE_KEY, [
+          tenant,
+          once.key,
+          once.fingerprint,
+          existing.get(first.id) ?? first.id,
+          once.ttlMs,
+        ])
+        if (rows.length === 0) throw new KeyTakenError(`the idempotency key ${once.key} was used before`)
+      }
+      const fresh = tasks.filter(({ id }) => !existing.has(id))
+      const [answer] =
+        fresh.length > 0
+          ? await transaction.run<CreateAnswer>(CREATE_TASKS, [claimWindowMs, JSON.stringify(fresh)])
+          : []
+      return { existing, answer }
+    }),
+  )
   return tasks.map((task): UniqueAnswer => {
     const holder = answers.existing.get(task.id)
     if (holder !== undefined) return { kind: 'existing', id: holder }
@@ -100,7 +111,12 @@ async function takeUniqueKey(transaction: Transaction, { tenant, type, id, more 
  * The id of the task that this key stands for: created now or by an earlier call. The relay delivers it.
  * @param once its key belongs to the tenant
  */
-export async function createTaskOnce(principal: Principal, db: Database, task: NewTask, once: CreateKey): Promise<TaskId> {
+export async function createTaskOnce(
+  principal: Principal,
+  db: Database,
+  task: NewTask,
+  once: CreateKey,
+): Promise<TaskId> {
   try {
     const [answer] = await createUniqueTasks(principal, db, [task], 0, once)
     return answer?.kind === 'existing' ? answer.id : task.id
@@ -127,7 +143,11 @@ where k.tenant = $1 and k.key = $2 order by t.id <> first.id, t.id`,
 }
 
 /** The ids of the tasks that this key stands for, first the task it was given to; undefined when it stands for none. */
-export async function readBatchOfKey({ tenant }: Principal, db: Database, key: string): Promise<{ fingerprint: string; ids: TaskId[] } | undefined> {
+export async function readBatchOfKey(
+  { tenant }: Principal,
+  db: Database,
+  key: string,
+): Promise<{ fingerprint: string; ids: TaskId[] } | undefined> {
   const rows = await db.run<{ fingerprint: string; id: TaskId }>(READ_BATCH_OF_KEY, [tenant, key])
   const [first] = rows
   return first && { fingerprint: first.fingerprint, ids: rows.map(({ id }) => id) }

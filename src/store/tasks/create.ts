@@ -58,7 +58,19 @@ export interface CreatedTask {
  * The tasks are passed as one JSON text. For the caller that is a third of the work of one parameter per column; for
  * PostgreSQL it is the same. `columns` and `keys` extend the input and follow it; the tasks in `source` are written.
  */
-function createText({ columns, names, keys, source, answer }: { columns: string; names: string; keys: string[]; source: string; answer: string }): string {
+function createText({
+  columns,
+  names,
+  keys,
+  source,
+  answer,
+}: {
+  columns: string
+  names: string
+  keys: string[]
+  source: string
+  answer: string
+}): string {
   return withClauses(
     [
       `input as (
@@ -134,7 +146,11 @@ export interface CreateAnswer {
  * @param claimWindowMs how long workers have to claim a PENDING task before the relay dispatches it; 0 when the caller
  * does not dispatch it itself
  */
-export async function createTasks(db: Database, tasks: readonly NewTask[], claimWindowMs: number): Promise<CreatedTask[]> {
+export async function createTasks(
+  db: Database,
+  tasks: readonly NewTask[],
+  claimWindowMs: number,
+): Promise<CreatedTask[]> {
   const [answer] = await db.run<CreateAnswer>(CREATE_TASKS, [claimWindowMs, JSON.stringify(tasks)])
   if (answer === undefined) throw new Error('the database did not answer')
   return tasks.map((task) => toCreatedTask(task, answer))
@@ -142,7 +158,9 @@ export async function createTasks(db: Database, tasks: readonly NewTask[], claim
 
 export function toCreatedTask({ id }: NewTask, { createdAt, startsById }: CreateAnswer): CreatedTask {
   const start = startsById?.[id]
-  return start === undefined ? { id, status: 'PENDING', runAt: null, createdAt } : { id, status: 'SCHEDULED', runAt: new Date(start), createdAt }
+  return start === undefined
+    ? { id, status: 'PENDING', runAt: null, createdAt }
+    : { id, status: 'SCHEDULED', runAt: new Date(start), createdAt }
 }
 
 export interface KeyedTask extends NewTask {
@@ -156,10 +174,16 @@ export interface KeyedTask extends NewTask {
  * `created`: by this call. `repeated`: by an earlier call with the same key and body; the task as it was returned then.
  * `mismatch`: the key was used with another body.
  */
-export type OnceAnswer = { kind: 'created'; created: CreatedTask } | { kind: 'repeated'; task: Task } | { kind: 'mismatch' }
+export type OnceAnswer =
+  { kind: 'created'; created: CreatedTask } | { kind: 'repeated'; task: Task } | { kind: 'mismatch' }
 
 /** Like `createTasks`, once for each key. @param keyTtlMs how long the keys are kept */
-export async function createTasksOnce(db: Database, tasks: readonly KeyedTask[], claimWindowMs: number, keyTtlMs: number): Promise<OnceAnswer[]> {
+export async function createTasksOnce(
+  db: Database,
+  tasks: readonly KeyedTask[],
+  claimWindowMs: number,
+  keyTtlMs: number,
+): Promise<OnceAnswer[]> {
   const [answer] = await db.run<CreateAnswer & { createdIds: TaskId[] | null }>(CREATE_TASKS_ONCE, [
     claimWindowMs,
     JSON.stringify(tasks),
@@ -175,7 +199,8 @@ export async function createTasksOnce(db: Database, tasks: readonly KeyedTask[],
       if (created.has(task.id)) return { kind: 'created', created: toCreatedTask(task, answer) }
       const known = first.get(nameOf(task))
       // The key expired and was deleted in between, so it is free.
-      if (known === undefined) return (await createTasksOnce(db, [task], claimWindowMs, keyTtlMs))[0] ?? { kind: 'mismatch' }
+      if (known === undefined)
+        return (await createTasksOnce(db, [task], claimWindowMs, keyTtlMs))[0] ?? { kind: 'mismatch' }
       return known.fingerprint === task.fingerprint ? { kind: 'repeated', task: known.task } : { kind: 'mismatch' }
     }),
   )
@@ -204,13 +229,24 @@ interface KeyRow extends TaskRow {
 
 /** The task that each key stands for, as first returned; by key. */
 async function readFirstTasks(db: Database, tasks: readonly KeyedTask[]): Promise<Map<string, FirstTask>> {
-  const rows = await db.run<KeyRow>(READ_KEYS, [toArrayLiteral(tasks.map(({ tenant }) => tenant)), toArrayLiteral(tasks.map(({ key }) => key))])
+  const rows = await db.run<KeyRow>(READ_KEYS, [
+    toArrayLiteral(tasks.map(({ tenant }) => tenant)),
+    toArrayLiteral(tasks.map(({ key }) => key)),
+  ])
   return new Map(rows.map((row) => [nameOf(row), { fingerprint: row.fingerprint, task: toFirstAnswer(row) }]))
 }
 
 function toFirstAnswer(row: KeyRow): Task {
   const runAt = row.firstRunAt?.toISOString() ?? null
-  const untouched = { version: 1, attempt: 0, progress: null, result: null, failure: null, startedAt: null, finishedAt: null }
+  const untouched = {
+    version: 1,
+    attempt: 0,
+    progress: null,
+    result: null,
+    failure: null,
+    startedAt: null,
+    finishedAt: null,
+  }
   return { ...toTask(row), ...untouched, status: runAt === null ? 'PENDING' : 'SCHEDULED', runAt }
 }
 

@@ -48,7 +48,11 @@ const READ_TASK_TO_EDIT: Statement = {
 }
 
 /** The task, and the state that `editTaskIfWaiting` takes for it. */
-export async function readTaskToEdit({ tenant }: Principal, db: Database, id: TaskId): Promise<{ task: Task; state: string } | undefined> {
+export async function readTaskToEdit(
+  { tenant }: Principal,
+  db: Database,
+  id: TaskId,
+): Promise<{ task: Task; state: string } | undefined> {
   const [row] = await db.run<TaskRow & { state: string }>(READ_TASK_TO_EDIT, [id, tenant])
   return row && { task: toTask(row), state: row.state }
 }
@@ -104,7 +108,13 @@ export async function editTaskIfWaiting(
   { tags, ...change }: TaskEdit,
   state?: string,
 ): Promise<Event[] | undefined> {
-  const parameters = [id, tenant, JSON.stringify(change), tags === undefined ? null : toArrayLiteral(tags), state ?? null]
+  const parameters = [
+    id,
+    tenant,
+    JSON.stringify(change),
+    tags === undefined ? null : toArrayLiteral(tags),
+    state ?? null,
+  ]
   const [row] = await db.run<EditRow>(EDIT_TASK, parameters)
   if (row === undefined) return undefined
   return row.version === null ? [] : [toEvent(row)]

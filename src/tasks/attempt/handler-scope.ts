@@ -25,10 +25,13 @@ interface HandlerScope {
 }
 
 /** Log messages for such an error, during the run and after its end. */
-export const STRAY = 'the attempt failed because its handler did not catch an error: await every promise, and catch errors in timers and listeners'
-export const LATE_STRAY = 'a handler caused an uncaught error after its attempt had ended: stop timers and listeners before the handler returns'
+export const STRAY =
+  'the attempt failed because its handler did not catch an error: await every promise, and catch errors in timers and listeners'
+export const LATE_STRAY =
+  'a handler caused an uncaught error after its attempt had ended: stop timers and listeners before the handler returns'
 
-const STRAY_OF_TYPE = 'the code of a type caused an uncaught error outside of a run: do not use promises in `uniqueBy`, `retryOn`, `backoff` and `toJSON`, which are not awaited'
+const STRAY_OF_TYPE =
+  'the code of a type caused an uncaught error outside of a run: do not use promises in `uniqueBy`, `retryOn`, `backoff` and `toJSON`, which are not awaited'
 
 const scopes = new AsyncLocalStorage<HandlerScope>()
 
@@ -45,7 +48,10 @@ export interface ScopeOptions {
  * Runs `work` as one run. Its own signal follows the given one, and aborts with `failed` after an uncaught error.
  * @returns what `work` returns; rejects with any error that it throws, wherever that happens
  */
-export async function runInScope<Result>({ signal, onStray }: ScopeOptions, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+export async function runInScope<Result>(
+  { signal, onStray }: ScopeOptions,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
   const controller = new AbortController()
   let isOver = false
   let count = 0

@@ -29,7 +29,8 @@ export interface IsolatedRun {
  * `committed`: together with its own rows, by `transaction`. `violation`: the payload does not fit its schema, and
  * nothing was run.
  */
-export type IsolatedEnd = { kind: 'returned'; result: unknown } | { kind: 'committed' } | { kind: 'violation'; error: FieldError }
+export type IsolatedEnd =
+  { kind: 'returned'; result: unknown } | { kind: 'committed' } | { kind: 'violation'; error: FieldError }
 
 export interface IsolatedRuns {
   /** `ended` rejects with the handler's error, or with `ProcessEndedError`. `kill` ends the process at once. */

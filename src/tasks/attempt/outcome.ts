@@ -38,12 +38,21 @@ const PUT_BACK_LEAST_MS = 1_000
 const PUT_BACK_SHARE = 20
 
 /** Failures that would recur in another attempt. */
-const PERMANENT: ReadonlySet<FailureCode> = new Set(['permanent', 'invalid_payload', 'invalid_result', 'invalid_effect', 'unknown_type', 'no_worker_for_type', 'put_back'])
+const PERMANENT: ReadonlySet<FailureCode> = new Set([
+  'permanent',
+  'invalid_payload',
+  'invalid_result',
+  'invalid_effect',
+  'unknown_type',
+  'no_worker_for_type',
+  'put_back',
+])
 
 /** The outcome for an error thrown by the handler, considering why its signal aborted. */
 export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
   const error = toReadable(thrown)
-  if (error instanceof CancelTask) return { kind: 'cancelled', reason: toStorableText(error.message, MAX_REASON_LENGTH) || null }
+  if (error instanceof CancelTask)
+    return { kind: 'cancelled', reason: toStorableText(error.message, MAX_REASON_LENGTH) || null }
   if (error instanceof UnstorableError) return fail(error.code, error)
   if (error instanceof PermanentFailure) return fail('permanent', error)
   switch (signal.aborted ? (signal.reason as AbortReason) : undefined) {
@@ -54,7 +63,8 @@ export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
     case 'time limit':
       return fail('time_limit', new Error('the run was over its time limit', { cause: error }))
   }
-  if (error instanceof PutBack) return { kind: 'released', reason: describeError(error).message, retryInMs: error.delayMs, error }
+  if (error instanceof PutBack)
+    return { kind: 'released', reason: describeError(error).message, retryInMs: error.delayMs, error }
   if (error instanceof DatabaseAwayError) return { kind: 'released', reason: 'the database went away; put back' }
   return fail(error instanceof DiskFullError ? 'disk_full' : 'error', error)
 }
@@ -64,7 +74,9 @@ export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
  * with a pause that grows from one second to ten, until the window is over.
  */
 export function explainNoHandler(type: string, { count, waitedMs }: TypeWait, windowMs: number): Outcome {
-  const error = new Error(`the worker has no handler for the type ${type}. Start a worker with the folder of tasks that defines it (--tasks).`)
+  const error = new Error(
+    `the worker has no handler for the type ${type}. Start a worker with the folder of tasks that defines it (--tasks).`,
+  )
   error.name = NO_WORKER_FOR_TYPE
   if (waitedMs >= windowMs) return fail('no_worker_for_type', error)
   // Between half and one and a half of the pause, so that many tasks do not come back together.
@@ -77,7 +89,12 @@ export function explainNoHandler(type: string, { count, waitedMs }: TypeWait, wi
  * fails.
  * @param waited before this attempt
  */
-export function limitPutBack(outcome: Outcome, { count, waitedMs }: PutBackWait, limitMs = DEFAULT_PUT_BACK_LIMIT_MS, warn: Warn = () => {}): Outcome {
+export function limitPutBack(
+  outcome: Outcome,
+  { count, waitedMs }: PutBackWait,
+  limitMs = DEFAULT_PUT_BACK_LIMIT_MS,
+  warn: Warn = () => {},
+): Outcome {
   if (!isPutBack(outcome)) return outcome
   const { reason, error } = outcome
   if (count > 0 && waitedMs >= limitMs) {
@@ -89,7 +106,10 @@ export function limitPutBack(outcome: Outcome, { count, waitedMs }: PutBackWait,
   const leastMs = Math.max(PUT_BACK_LEAST_MS, waitedMs / PUT_BACK_SHARE)
   if (askedMs >= leastMs) return { ...outcome, retryInMs: askedMs }
   // Warn at the first, second, fourth, eighth … time in a row.
-  if (Number.isInteger(Math.log2(count + 1))) warn(`the handler put its task back for ${askedMs} ms, ${count + 1} times in a row; the pause is at least ${Math.round(leastMs)} ms, and grows`)
+  if (Number.isInteger(Math.log2(count + 1)))
+    warn(
+      `the handler put its task back for ${askedMs} ms, ${count + 1} times in a row; the pause is at least ${Math.round(leastMs)} ms, and grows`,
+    )
   // With jitter, so that many tasks do not come back together.
   return { ...outcome, retryInMs: leastMs * (1 + Math.random() / 2) }
 }
@@ -100,7 +120,14 @@ export function isPutBack(outcome: Outcome): outcome is Extract<Outcome, { kind:
 }
 
 function describeDuration(ms: number): string {
-  const [unit, name] = ([[86_400_000, 'days'], [3_600_000, 'hours'], [60_000, 'minutes'], [1_000, 'seconds']] as const).find(([each]) => ms >= 2 * each) ?? [1, 'ms']
+  const [unit, name] = (
+    [
+      [86_400_000, 'days'],
+      [3_600_000, 'hours'],
+      [60_000, 'minutes'],
+      [1_000, 'seconds'],
+    ] as const
+  ).find(([each]) => ms >= 2 * each) ?? [1, 'ms']
   return `${Math.floor(ms / unit)} ${name}`
 }
 
@@ -124,7 +151,11 @@ export function settleReturned(claimed: SettledAttempt, registered: RegisteredTy
 export function checkResult(registered: RegisteredType, returned: unknown): Outcome {
   const stored = toStorable(returned, RESULT_LIMITS)
   const violation = stored.violation ?? registered.checkResult(stored.value)[0]
-  if (violation !== undefined) return fail('invalid_result', new UnstorableError('invalid_result', `the result does not fit: ${describeViolation(violation)}`))
+  if (violation !== undefined)
+    return fail(
+      'invalid_result',
+      new UnstorableError('invalid_result', `the result does not fit: ${describeViolation(violation)}`),
+    )
   return { kind: 'completed', result: stored.value }
 }
 
@@ -136,7 +167,12 @@ export function fail(code: FailureCode, thrown: unknown): Outcome {
  * Decides what the outcome of the attempt means for the task.
  * @param warn called for a delay that is not used as the definition or its handler gave it
  */
-export function decideSettlement(claimed: SettledAttempt, outcome: Outcome, definition: Definition | undefined, warn: Warn = () => {}): Settlement {
+export function decideSettlement(
+  claimed: SettledAttempt,
+  outcome: Outcome,
+  definition: Definition | undefined,
+  warn: Warn = () => {},
+): Settlement {
   const ref = { taskId: claimed.id, attempt: claimed.attempt }
   switch (outcome.kind) {
     case 'completed':
@@ -144,7 +180,13 @@ export function decideSettlement(claimed: SettledAttempt, outcome: Outcome, defi
     case 'failed':
       return { ...ref, outcome: 'failed', ...decideRetry(claimed, outcome, definition, warn) }
     case 'released':
-      return { ...ref, outcome: 'released', reason: outcome.reason, ...whenReleased(outcome, warn), ...(outcome.error && { error: describeRelease(outcome.error) }) }
+      return {
+        ...ref,
+        outcome: 'released',
+        reason: outcome.reason,
+        ...whenReleased(outcome, warn),
+        ...(outcome.error && { error: describeRelease(outcome.error) }),
+      }
     case 'lost':
       return { ...ref, outcome: 'lost', status: 'PENDING', reason: outcome.reason, error: describeError(outcome.error) }
     case 'cancelled':
@@ -152,8 +194,13 @@ export function decideSettlement(claimed: SettledAttempt, outcome: Outcome, defi
   }
 }
 
-function whenReleased({ retryInMs }: Extract<Outcome, { kind: 'released' }>, warn: Warn): Pick<Settlement, 'status' | 'retryInMs'> {
-  return retryInMs === undefined ? { status: 'PENDING' } : { status: 'RETRYING', retryInMs: capDelay(retryInMs, 'PutBack', warn) }
+function whenReleased(
+  { retryInMs }: Extract<Outcome, { kind: 'released' }>,
+  warn: Warn,
+): Pick<Settlement, 'status' | 'retryInMs'> {
+  return retryInMs === undefined
+    ? { status: 'PENDING' }
+    : { status: 'RETRYING', retryInMs: capDelay(retryInMs, 'PutBack', warn) }
 }
 
 /**
@@ -175,13 +222,21 @@ function decideRetry(
   if (failures + 1 >= maxAttempts || !isWorthIt) {
     return { status: 'FAILED', reason: error.message, failure: { code, message: error.message, attempt }, error }
   }
-  return { status: 'RETRYING', reason: error.message, error, retryInMs: retryDelay(definition, failures + 1, thrown, warn) }
+  return {
+    status: 'RETRYING',
+    reason: error.message,
+    error,
+    retryInMs: retryDelay(definition, failures + 1, thrown, warn),
+  }
 }
 
 function retryDelay(definition: Definition | undefined, failures: number, thrown: unknown, warn: Warn): number {
   // The constructor refuses other delays, but the field may have been changed since.
   if (thrown instanceof RetryLater && isDelay(thrown.delayMs)) return capDelay(thrown.delayMs, 'RetryLater', warn)
-  if (thrown instanceof RetryLater) warn(`RetryLater gave ${describeDelay(thrown.delayMs)} instead of a number of milliseconds, 0 or more; the backoff of the type is used`)
+  if (thrown instanceof RetryLater)
+    warn(
+      `RetryLater gave ${describeDelay(thrown.delayMs)} instead of a number of milliseconds, 0 or more; the backoff of the type is used`,
+    )
   return backoffMs(definition?.backoff ?? DEFAULT_BACKOFF, failures, thrown, Math.random, warn)
 }
 
@@ -200,6 +255,17 @@ function isRetryable(definition: Definition | undefined, thrown: unknown): boole
  */
 export function settleRefused({ taskId, attempt, outcome }: Settlement, refused: unknown): Settlement {
   const error = describeError(refused)
-  const message = toStorableText(`PostgreSQL refused the values of the outcome (${outcome}): ${error.message}`, MAX_REASON_LENGTH)
-  return { taskId, attempt, outcome: 'failed', status: 'FAILED', reason: message, failure: { code: 'invalid_result', message, attempt }, error: { ...error, message } }
+  const message = toStorableText(
+    `PostgreSQL refused the values of the outcome (${outcome}): ${error.message}`,
+    MAX_REASON_LENGTH,
+  )
+  return {
+    taskId,
+    attempt,
+    outcome: 'failed',
+    status: 'FAILED',
+    reason: message,
+    failure: { code: 'invalid_result', message, attempt },
+    error: { ...error, message },
+  }
 }

@@ -15,7 +15,12 @@ import { isRefusedForGood, isRefusedStatement } from '../../db/refused-data.js'
 import type { Log } from '../../log.js'
 import type { Event } from '../../protocol/stream.js'
 import type { TaskId } from '../../protocol/task.js'
-import { type ClaimRequest, type ClaimedAttempt, type HeldAttempt, claimAttemptsInSlots } from '../../store/attempts/claim.js'
+import {
+  type ClaimRequest,
+  type ClaimedAttempt,
+  type HeldAttempt,
+  claimAttemptsInSlots,
+} from '../../store/attempts/claim.js'
 import { type LogReport, recordLogsIfCurrent } from '../../store/attempts/logs.js'
 import { type ProgressReport, recordProgressIfCurrent } from '../../store/attempts/progress.js'
 import { type Settlement, settleAttemptsIfCurrent } from '../../store/attempts/settle.js'
@@ -91,11 +96,16 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
     writeReports(batch, (reports) => recordProgressIfCurrent(db, reports), 'progress was not stored')
 
   /** Never rejects. */
-  async function writeReports<Report>(batch: readonly Report[], write: (reports: readonly Report[]) => Promise<Event[]>, complaint: string): Promise<void> {
+  async function writeReports<Report>(
+    batch: readonly Report[],
+    write: (reports: readonly Report[]) => Promise<Event[]>,
+    complaint: string,
+  ): Promise<void> {
     try {
       for (const message of await write(batch)) publishLater(message)
     } catch (error) {
-      if (batch.length === 1 || !isRefusedForGood(error)) return log.warn({ err: error, count: batch.length }, complaint)
+      if (batch.length === 1 || !isRefusedForGood(error))
+        return log.warn({ err: error, count: batch.length }, complaint)
       // One after another, because log lines have an order.
       for (const report of batch) await writeReports([report], write, complaint)
     }
@@ -131,7 +141,8 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
   return {
     async claim(request) {
       const claimed = await claims.add(request)
-      if (claimed !== undefined && 'id' in claimed) publishLater(toEvent({ ...claimed, taskId: claimed.id, reason: null, facts: factsOf(claimed) }))
+      if (claimed !== undefined && 'id' in claimed)
+        publishLater(toEvent({ ...claimed, taskId: claimed.id, reason: null, facts: factsOf(claimed) }))
       return claimed
     },
     progress(report) {

@@ -35,7 +35,20 @@ import { retry } from '../../timing/retry.js'
 import { createTaskContext, type OpenTaskContext, type WorkerServices } from './context/task-context.js'
 import { callTypeCode, LATE_STRAY, runInScope, STRAY } from './handler-scope.js'
 import { ProcessEndedError, type IsolatedEnd, type IsolatedRuns } from './isolated-run.js'
-import { checkResult, explainError, explainNoHandler, explainProcessEnd, fail, isPutBack, decideSettlement, settleReturned, limitPutBack, settleRefused, type AbortReason, type Outcome } from './outcome.js'
+import {
+  checkResult,
+  explainError,
+  explainNoHandler,
+  explainProcessEnd,
+  fail,
+  isPutBack,
+  decideSettlement,
+  settleReturned,
+  limitPutBack,
+  settleRefused,
+  type AbortReason,
+  type Outcome,
+} from './outcome.js'
 import { startLimits, type RunLimits } from './run-limits.js'
 
 const DEFAULT_TYPE_WINDOW_MS = 3_600_000
@@ -76,7 +89,10 @@ export async function runAttempt(ref: AttemptRef, deps: AttemptDeps): Promise<vo
  * Runs one attempt from claim to record. Rejects only when the claim cannot be stored.
  * @returns the slots it needs, when it could not start for lack of one; nothing has changed then
  */
-export async function runAttemptInSlots({ taskId, attempt, slots }: ClaimRequest, deps: AttemptDeps): Promise<HeldAttempt | undefined> {
+export async function runAttemptInSlots(
+  { taskId, attempt, slots }: ClaimRequest,
+  deps: AttemptDeps,
+): Promise<HeldAttempt | undefined> {
   const claimed = await deps.recorder.claim({ taskId, attempt, ...(slots && { slots }) })
   if (claimed === undefined || 'heldType' in claimed) return claimed
   crashPoint('attempt:after-claim')
@@ -93,18 +109,34 @@ export async function runAttemptInSlots({ taskId, attempt, slots }: ClaimRequest
 }
 
 /** Decides what follows for the task. */
-async function decide(claimed: ClaimedAttempt, outcome: Outcome, { db, registry, log }: AttemptDeps): Promise<Settlement> {
+async function decide(
+  claimed: ClaimedAttempt,
+  outcome: Outcome,
+  { db, registry, log }: AttemptDeps,
+): Promise<Settlement> {
   const { id, attempt, type } = claimed
   const definition = registry.find(type)?.definition
   const warn = (message: string) => log.warn({ taskId: id, attempt, type }, `task type ${type}: ${message}`)
-  const limited = isPutBack(outcome) ? limitPutBack(outcome, await readPutBackWait(db, id).catch(() => ({ count: 0, waitedMs: 0 })), definition?.putBackLimitMs, warn) : outcome
+  const limited = isPutBack(outcome)
+    ? limitPutBack(
+        outcome,
+        await readPutBackWait(db, id).catch(() => ({ count: 0, waitedMs: 0 })),
+        definition?.putBackLimitMs,
+        warn,
+      )
+    : outcome
   return callTypeCode(type, () => decideSettlement(claimed, limited, definition, warn))
 }
 
 /** Undefined: the handler has committed the outcome together with its own rows. */
 async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDeps): Promise<Outcome | undefined> {
   const registered = deps.registry.find(claimed.type)
-  if (registered === undefined) return explainNoHandler(claimed.type, await readTypeWait(deps.db, claimed.id).catch(() => ({ count: 0, waitedMs: 0 })), deps.typeWindowMs ?? DEFAULT_TYPE_WINDOW_MS)
+  if (registered === undefined)
+    return explainNoHandler(
+      claimed.type,
+      await readTypeWait(deps.db, claimed.id).catch(() => ({ count: 0, waitedMs: 0 })),
+      deps.typeWindowMs ?? DEFAULT_TYPE_WINDOW_MS,
+    )
   if (deps.isolatedRuns !== undefined && (claimed.timesLost > 0 || registered.definition.isolation === 'process')) {
     return runIsolated(claimed, registered, run, deps, deps.isolatedRuns)
   }
@@ -114,7 +146,10 @@ async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDe
   const bounds = boundRun(claimed, registered, run, deps)
   bounds.begin()
   try {
-    return await Promise.race([runHandler({ claimed, registered, payload, signal: run.signal, alive: bounds.alive }, deps), bounds.over])
+    return await Promise.race([
+      runHandler({ claimed, registered, payload, signal: run.signal, alive: bounds.alive }, deps),
+      bounds.over,
+    ])
   } finally {
     bounds.stop()
   }
@@ -124,7 +159,13 @@ async function execute(claimed: ClaimedAttempt, run: TrackedRun, deps: AttemptDe
  * Runs the handler in a process of its own, which is killed when the run ends before the process does. Time limits
  * start with the handler.
  */
-async function runIsolated(claimed: ClaimedAttempt, registered: RegisteredType, run: TrackedRun, deps: AttemptDeps, isolatedRuns: IsolatedRuns): Promise<Outcome | undefined> {
+async function runIsolated(
+  claimed: ClaimedAttempt,
+  registered: RegisteredType,
+  run: TrackedRun,
+  deps: AttemptDeps,
+  isolatedRuns: IsolatedRuns,
+): Promise<Outcome | undefined> {
   const { isolation, memoryLimitMb } = registered.definition
   const bounds = boundRun(claimed, registered, run, deps)
   const { ended, kill } = isolatedRuns.start({
@@ -137,7 +178,11 @@ async function runIsolated(claimed: ClaimedAttempt, registered: RegisteredType, 
   let hasEnded = false
   const outcome = ended
     .then((end) => readIsolatedEnd(registered, end))
-    .catch((error: unknown) => (error instanceof ProcessEndedError && !run.signal.aborted ? explainProcessEnd(error) : explainError(error, run.signal)))
+    .catch((error: unknown) =>
+      error instanceof ProcessEndedError && !run.signal.aborted
+        ? explainProcessEnd(error)
+        : explainError(error, run.signal),
+    )
     .finally(() => (hasEnded = true))
   try {
     return await Promise.race([outcome, bounds.over])
@@ -170,20 +215,31 @@ async function runHandler(run: HandlerRun, deps: AttemptDeps): Promise<Outcome |
   let opened: OpenTaskContext | undefined
   const isCommitted = () => opened?.isCommitted() ?? false
   const onStray = (error: unknown, isOver: boolean) => {
-    deps.log.error({ err: error, taskId: claimed.id, attempt: claimed.attempt, type: claimed.type }, isOver ? LATE_STRAY : STRAY)
+    deps.log.error(
+      { err: error, taskId: claimed.id, attempt: claimed.attempt, type: claimed.type },
+      isOver ? LATE_STRAY : STRAY,
+    )
     if (!isOver) opened?.context.log.error({ err: error }, STRAY)
   }
   try {
     // The abort event fires once: a handler that starts after it would wait for it in vain.
     signal.throwIfAborted()
     const result = await runInScope({ signal, onStray }, (own) => {
-      opened = createTaskContext(claimed, own, { ...deps, db: deps.handlerDb ?? deps.db, alive, settleReturned: (returned) => settleReturned(claimed, registered, returned) })
+      opened = createTaskContext(claimed, own, {
+        ...deps,
+        db: deps.handlerDb ?? deps.db,
+        alive,
+        settleReturned: (returned) => settleReturned(claimed, registered, returned),
+      })
       return registered.run(payload, opened.context)
     })
     return isCommitted() ? undefined : callTypeCode(claimed.type, () => checkResult(registered, result))
   } catch (error) {
     if (isCommitted()) {
-      deps.log.warn({ err: error, taskId: claimed.id, attempt: claimed.attempt }, 'a handler failed after it had committed its task')
+      deps.log.warn(
+        { err: error, taskId: claimed.id, attempt: claimed.attempt },
+        'a handler failed after it had committed its task',
+      )
       return undefined
     }
     return explainError(error, signal)
@@ -191,7 +247,12 @@ async function runHandler(run: HandlerRun, deps: AttemptDeps): Promise<Outcome |
 }
 
 /** Ends a run from outside: at its time limits, or when it ignores a cancellation. */
-function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: RegisteredType, run: TrackedRun, deps: AttemptDeps) {
+function boundRun(
+  { id, attempt, type }: ClaimedAttempt,
+  { definition }: RegisteredType,
+  run: TrackedRun,
+  deps: AttemptDeps,
+) {
   const { timeLimits = {} } = definition
   let grace: NodeJS.Timeout | undefined
   let onAbort = () => {}
@@ -203,16 +264,25 @@ function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: Registe
       resolve(outcome)
       run.abort('time limit')
     }
-    begin = () => (limits = startLimits(timeLimits, {
-      onSoft: () => run.abort('time limit'),
-      onHard: () => leaveBehind(fail('time_limit', new Error(`the run took longer than ${timeLimits.hardMs} ms`)), 'time limit'),
-      onSilence: () => leaveBehind(fail('no_heartbeat', new Error(`the run sent no heartbeat for ${timeLimits.heartbeatMs} ms`)), 'no heartbeat'),
-    }))
+    begin = () =>
+      (limits = startLimits(timeLimits, {
+        onSoft: () => run.abort('time limit'),
+        onHard: () =>
+          leaveBehind(fail('time_limit', new Error(`the run took longer than ${timeLimits.hardMs} ms`)), 'time limit'),
+        onSilence: () =>
+          leaveBehind(
+            fail('no_heartbeat', new Error(`the run sent no heartbeat for ${timeLimits.heartbeatMs} ms`)),
+            'no heartbeat',
+          ),
+      }))
     onAbort = () => {
       const { reason } = run.signal as { reason: AbortReason }
       if (reason !== 'cancelled' && reason !== 'lease lost') return
       // After a lost lease, another worker records the outcome.
-      const outcome = reason === 'cancelled' ? ({ kind: 'cancelled', reason: 'the handler did not stop by itself' } as const) : undefined
+      const outcome =
+        reason === 'cancelled'
+          ? ({ kind: 'cancelled', reason: 'the handler did not stop by itself' } as const)
+          : undefined
       grace = setTimeout(() => leaveBehind(outcome, 'it ignored its signal'), deps.cancelGraceMs)
     }
     run.signal.addEventListener('abort', () => onAbort(), { once: true })
@@ -232,7 +302,12 @@ function boundRun({ id, attempt, type }: ClaimedAttempt, { definition }: Registe
 }
 
 /** @param isSubstitute whether it replaces an outcome whose values were refused */
-async function record(settlement: Settlement, signal: AbortSignal, deps: AttemptDeps, isSubstitute = false): Promise<void> {
+async function record(
+  settlement: Settlement,
+  signal: AbortSignal,
+  deps: AttemptDeps,
+  isSubstitute = false,
+): Promise<void> {
   const { recorder, log } = deps
   const ref = refOf(settlement)
   const isLost = () => signal.aborted && signal.reason === 'lease lost'
@@ -244,7 +319,11 @@ async function record(settlement: Settlement, signal: AbortSignal, deps: Attempt
     })
     if (!isRecorded) log.warn(ref, 'discarding a late outcome: the attempt is no longer current')
   } catch (error) {
-    if (isLost()) return log.error({ err: error, ...ref }, 'an outcome was not stored before the lease ran out; the attempt will be rescued')
+    if (isLost())
+      return log.error(
+        { err: error, ...ref },
+        'an outcome was not stored before the lease ran out; the attempt will be rescued',
+      )
     log.error({ err: error, ...ref }, 'PostgreSQL refused the values of an outcome; the attempt fails')
     if (!isSubstitute) await record(settleRefused(settlement, error), signal, deps, true)
   }

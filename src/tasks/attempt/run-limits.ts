@@ -16,7 +16,10 @@ export interface LimitCallbacks {
   onSilence(): void
 }
 
-export function startLimits({ softMs, hardMs, heartbeatMs }: TimeLimits, { onSoft, onHard, onSilence }: LimitCallbacks): RunLimits {
+export function startLimits(
+  { softMs, hardMs, heartbeatMs }: TimeLimits,
+  { onSoft, onHard, onSilence }: LimitCallbacks,
+): RunLimits {
   const soft = softMs === undefined ? undefined : setTimeout(onSoft, softMs)
   const hard = hardMs === undefined ? undefined : setTimeout(onHard, hardMs)
   const silence = heartbeatMs === undefined ? undefined : setTimeout(onSilence, heartbeatMs)

@@ -61,7 +61,8 @@ class ViolationError extends Error {
 function describeFailure(error: unknown): FieldError {
   // Node's message about a cycle has several lines; the first is enough.
   const [reason = ''] = error instanceof Error ? error.message.split('\n') : []
-  if (error instanceof RangeError) return { pointer: '', detail: 'is too large or nested too deeply', fix: 'Store it as an artifact.' }
+  if (error instanceof RangeError)
+    return { pointer: '', detail: 'is too large or nested too deeply', fix: 'Store it as an artifact.' }
   return { pointer: '', detail: `cannot be written as JSON: ${reason}`, fix: 'Return a JSON value.' }
 }
 
@@ -80,23 +81,35 @@ function createLossCheck(maxBytes: number): (this: unknown, key: string, value: 
   return function (key, value) {
     const holder = this as object
     const isWhole = locations.size === 0
-    const loss = left-- > 0 ? findLoss(holder, key, value, isWhole) : describeSize(`more than ${maxBytes} bytes`, maxBytes)
-    if (loss !== undefined) throw new ViolationError({ pointer: left < 0 ? '' : locate(locations, holder, key), ...loss })
+    const loss =
+      left-- > 0 ? findLoss(holder, key, value, isWhole) : describeSize(`more than ${maxBytes} bytes`, maxBytes)
+    if (loss !== undefined)
+      throw new ViolationError({ pointer: left < 0 ? '' : locate(locations, holder, key), ...loss })
     if ((value === undefined || typeof value === 'function') && !Array.isArray(holder)) left += 1
     else if (typeof value === 'object' && value !== null) locations.set(value, { holder, key })
     return value
   }
 }
 
-function locate(locations: ReadonlyMap<unknown, { holder: unknown; key: string }>, holder: unknown, key: string): string {
+function locate(
+  locations: ReadonlyMap<unknown, { holder: unknown; key: string }>,
+  holder: unknown,
+  key: string,
+): string {
   let pointer = ''
   // The holder of the whole value is an object made by JSON.stringify, which has no location.
-  for (let at = locations.get(holder), name = key; at !== undefined; name = at.key, at = locations.get(at.holder)) pointer = `/${escapePointer(name)}${pointer}`
+  for (let at = locations.get(holder), name = key; at !== undefined; name = at.key, at = locations.get(at.holder))
+    pointer = `/${escapePointer(name)}${pointer}`
   return pointer
 }
 
 /** @param value the result of `toJSON` on `holder[key]`, if it has one */
-function findLoss(holder: object, key: string, value: unknown, isWhole: boolean): Omit<FieldError, 'pointer'> | undefined {
+function findLoss(
+  holder: object,
+  key: string,
+  value: unknown,
+  isWhole: boolean,
+): Omit<FieldError, 'pointer'> | undefined {
   switch (typeof value) {
     case 'number':
       return Number.isFinite(value) ? undefined : notANumber(value)
@@ -108,7 +121,9 @@ function findLoss(holder: object, key: string, value: unknown, isWhole: boolean)
       // Methods of an object are left out.
       return Array.isArray(holder) || isWhole ? { detail: 'is a function', fix: 'Use a JSON value.' } : undefined
     case 'undefined':
-      return (holder as Record<string, unknown>)[key] === undefined ? undefined : { detail: 'has a toJSON that returns undefined', fix: 'Have it return a JSON value.' }
+      return (holder as Record<string, unknown>)[key] === undefined
+        ? undefined
+        : { detail: 'has a toJSON that returns undefined', fix: 'Have it return a JSON value.' }
     case 'object':
       return value === null ? findLostDate((holder as Record<string, unknown>)[key]) : findLossOfObject(value)
   }
@@ -122,7 +137,9 @@ function notANumber(value: unknown): Omit<FieldError, 'pointer'> {
 }
 
 function findLostDate(given: unknown): Omit<FieldError, 'pointer'> | undefined {
-  return types.isDate(given) ? { detail: 'is an invalid Date, which JSON cannot hold', fix: 'Use null, or leave it out.' } : undefined
+  return types.isDate(given)
+    ? { detail: 'is an invalid Date, which JSON cannot hold', fix: 'Use null, or leave it out.' }
+    : undefined
 }
 
 function findLossOfObject(value: object): Omit<FieldError, 'pointer'> | undefined {
@@ -131,9 +148,22 @@ function findLossOfObject(value: object): Omit<FieldError, 'pointer'> | undefine
   if (types.isNumberObject(value)) return Number.isFinite(Number(value)) ? undefined : notANumber(value)
   if (types.isStringObject(value) || types.isBooleanObject(value)) return undefined
   const name = (value.constructor as { name?: string } | undefined)?.name || 'object'
-  if (ArrayBuffer.isView(value)) return { detail: `is a ${name} that JSON would store as an object`, fix: 'Use an array, or store it as an artifact.' }
-  if (types.isMap(value) || types.isSet(value) || value instanceof Error || types.isPromise(value) || isEmptyInstance(value)) {
-    return { detail: `is a ${name} that JSON would store ${Object.keys(value).length === 0 ? 'as {}' : 'without its content'}`, fix: 'Use a plain object or an array.' }
+  if (ArrayBuffer.isView(value))
+    return {
+      detail: `is a ${name} that JSON would store as an object`,
+      fix: 'Use an array, or store it as an artifact.',
+    }
+  if (
+    types.isMap(value) ||
+    types.isSet(value) ||
+    value instanceof Error ||
+    types.isPromise(value) ||
+    isEmptyInstance(value)
+  ) {
+    return {
+      detail: `is a ${name} that JSON would store ${Object.keys(value).length === 0 ? 'as {}' : 'without its content'}`,
+      fix: 'Use a plain object or an array.',
+    }
   }
   return undefined
 }
@@ -141,6 +171,7 @@ function findLossOfObject(value: object): Omit<FieldError, 'pointer'> | undefine
 /** E.g. a RegExp, or an instance of a class whose fields are private. */
 function isEmptyInstance(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
-  const isPlain = prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype as object) === null
+  const isPlain =
+    prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype as object) === null
   return !isPlain && Object.keys(value).length === 0
 }

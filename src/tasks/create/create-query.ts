@@ -11,7 +11,8 @@ export interface CreateQuery {
   values: (string | number | string[] | null)[]
 }
 
-const TEXT = 'select taskwire.create_task($1::text, $2::text::jsonb, $3::text, $4::integer, $5::text[], $6::timestamptz, $7::text) as id'
+const TEXT =
+  'select taskwire.create_task($1::text, $2::text::jsonb, $3::text, $4::integer, $5::text[], $6::timestamptz, $7::text) as id'
 
 /**
  * The query that creates a task and answers with one row, `{ id }`; for any driver that takes text and values. The relay
@@ -27,7 +28,11 @@ const TEXT = 'select taskwire.create_task($1::text, $2::text::jsonb, $3::text, $
  * await client.query('commit')
  */
 export function createTaskQuery(
-  task: Pick<CreateTask, 'title' | 'payload' | 'priority' | 'tags'> & { type: string; runAt?: string | Date; tenant?: string },
+  task: Pick<CreateTask, 'title' | 'payload' | 'priority' | 'tags'> & {
+    type: string
+    runAt?: string | Date
+    tenant?: string
+  },
 ): CreateQuery {
   const { type, payload = {}, title = null, priority = 0, tags = [], runAt = null, tenant = DEFAULT_TENANT } = task
   const startAt = runAt instanceof Date ? runAt.toISOString() : runAt

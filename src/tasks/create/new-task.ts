@@ -35,11 +35,16 @@ export interface NewTaskOrigin {
 /** @throws NewTaskError */
 export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: Registry): NewTask {
   const unstorable = findUnstorable(body, MAX_BODY_DEPTH)
-  if (unstorable !== undefined) throw new NewTaskError('invalid_task', `${unstorable.pointer} ${unstorable.detail}`, [unstorable])
+  if (unstorable !== undefined)
+    throw new NewTaskError('invalid_task', `${unstorable.pointer} ${unstorable.detail}`, [unstorable])
   const registered = findType(body, registry)
   const { type, priority, attempts = DEFAULT_ATTEMPTS } = registered.definition
   const { payload, errors } = registered.readPayload(body.payload)
-  refuse(type, [...checkTimes(body), ...checkQueue(body, registry)], errors.map((error) => ({ ...error, pointer: `/payload${error.pointer}` })))
+  refuse(
+    type,
+    [...checkTimes(body), ...checkQueue(body, registry)],
+    errors.map((error) => ({ ...error, pointer: `/payload${error.pointer}` })),
+  )
   return {
     id: createTaskId(),
     tenant: origin.tenant,
@@ -94,7 +99,11 @@ function findType(body: CreateTask, registry: Registry): RegisteredType {
   const detail = `is not one of ${registry.creatableTypes().join(', ')}`
   if (registered !== undefined) {
     throw new NewTaskError('internal_type', `Only the server creates and edits tasks of the type "${type}".`, [
-      { pointer: '/type', detail: `"${type}" ${detail}`, fix: 'Use one of these types. For a callback at the end of a task, send `callbackUrl` with it.' },
+      {
+        pointer: '/type',
+        detail: `"${type}" ${detail}`,
+        fix: 'Use one of these types. For a callback at the end of a task, send `callbackUrl` with it.',
+      },
     ])
   }
   throw new NewTaskError('unknown_type', `There is no task type "${type}": it ${detail}.`, [
@@ -114,11 +123,22 @@ function refuse(type: string, ofTask: readonly FieldError[], ofPayload: readonly
 
 function checkQueue({ queue }: CreateTask, { queues }: Registry): FieldError[] {
   if (queue === undefined || queues.has(queue)) return []
-  return [{ pointer: '/queue', detail: `"${queue}" is not one of ${[...queues].join(', ')}`, fix: 'Use one of these queues, or ask the operator to add it to QUEUES.' }]
+  return [
+    {
+      pointer: '/queue',
+      detail: `"${queue}" is not one of ${[...queues].join(', ')}`,
+      fix: 'Use one of these queues, or ask the operator to add it to QUEUES.',
+    },
+  ]
 }
 
 /** Undefined for the many tasks that have none of these. */
-function readMore(body: CreateTask, payload: unknown, origin: NewTaskOrigin, registered: RegisteredType): TaskExtras | undefined {
+function readMore(
+  body: CreateTask,
+  payload: unknown,
+  origin: NewTaskOrigin,
+  registered: RegisteredType,
+): TaskExtras | undefined {
   const { parentId, batchId } = origin
   const { callbackUrl } = body
   const uniqueKey = body.uniqueKey ?? makeUniqueKey(payload, registered)
@@ -136,7 +156,18 @@ function makeUniqueKey(payload: unknown, { definition }: RegisteredType): string
     throw new TypeError(`uniqueBy of ${definition.type} returned ${typeof key}, not a string`)
   } catch (error) {
     const detail = `has no unique key: uniqueBy of ${definition.type} failed for it`
-    throw new NewTaskError('invalid_payload', `/payload ${detail}.`, [{ pointer: '/payload', detail, fix: 'Send another payload, or ask the operator to correct the type; the log of the server has the error.' }], { cause: error })
+    throw new NewTaskError(
+      'invalid_payload',
+      `/payload ${detail}.`,
+      [
+        {
+          pointer: '/payload',
+          detail,
+          fix: 'Send another payload, or ask the operator to correct the type; the log of the server has the error.',
+        },
+      ],
+      { cause: error },
+    )
   }
 }
 
@@ -149,11 +180,18 @@ function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError[] {
   if (runAt === undefined && expiresAt === undefined) return []
   const malformed = [...checkTime('/runAt', runAt), ...checkTime('/expiresAt', expiresAt)]
   if (malformed.length > 0) return malformed
-  if (runAt !== undefined && delayMs !== undefined) return [{ pointer: '/delayMs', detail: 'comes together with runAt', fix: 'Send one of the two.' }]
+  if (runAt !== undefined && delayMs !== undefined)
+    return [{ pointer: '/delayMs', detail: 'comes together with runAt', fix: 'Send one of the two.' }]
   if (expiresAt === undefined) return []
   const startMs = runAt === undefined ? Date.now() + (delayMs ?? 0) : Math.max(Date.parse(runAt), Date.now())
   if (Date.parse(expiresAt) > startMs) return []
-  return [{ pointer: '/expiresAt', detail: 'is before the task could start', fix: 'Choose a later expiry or an earlier start.' }]
+  return [
+    {
+      pointer: '/expiresAt',
+      detail: 'is before the task could start',
+      fix: 'Choose a later expiry or an earlier start.',
+    },
+  ]
 }
 
 /** ISO 8601 allows years before 1 and, with an offset, after 9999, which PostgreSQL does not read in this form. */

@@ -13,7 +13,14 @@ import type { Task, TaskId, TaskSummary } from '../../protocol/task.js'
 import type { AttemptRef } from '../../store/attempts/claim.js'
 import { readSummaries, readTasks } from '../../store/reads/tasks.js'
 import { createUniqueTasks, KeyTakenError, readBatchOfKey, type UniqueAnswer } from '../../store/tasks/create-unique.js'
-import { createTasks, createTasksOnce, type CreatedTask, type KeyedTask, type NewTask, type OnceAnswer } from '../../store/tasks/create.js'
+import {
+  createTasks,
+  createTasksOnce,
+  type CreatedTask,
+  type KeyedTask,
+  type NewTask,
+  type OnceAnswer,
+} from '../../store/tasks/create.js'
 import { createBatcher } from '../../timing/batcher.js'
 import { toNewTaskView } from './new-task.js'
 
@@ -54,7 +61,11 @@ export interface TaskCreator {
    * All tasks, or none. The answer has no payloads and results: together they have no bound.
    * @throws KeyReusedError
    */
-  acceptAll(principal: Principal, tasks: readonly NewTask[], key: RequestKey | undefined): Promise<Accepted<TaskSummary>[]>
+  acceptAll(
+    principal: Principal,
+    tasks: readonly NewTask[],
+    key: RequestKey | undefined,
+  ): Promise<Accepted<TaskSummary>[]>
   whenIdle(): Promise<void>
 }
 
@@ -74,7 +85,10 @@ interface Views<View extends TaskSummary> {
 }
 
 const WHOLE: Views<Task> = { ofNew: toNewTaskView, read: readTasks }
-const SUMMARIES: Views<TaskSummary> = { ofNew: (task, created) => withoutContents(toNewTaskView(task, created)), read: readSummaries }
+const SUMMARIES: Views<TaskSummary> = {
+  ofNew: (task, created) => withoutContents(toNewTaskView(task, created)),
+  read: readSummaries,
+}
 
 function withoutContents(task: Task): TaskSummary {
   const summary: TaskSummary = { ...task }
@@ -83,7 +97,13 @@ function withoutContents(task: Task): TaskSummary {
   return summary
 }
 
-export function createTaskCreator({ db, dispatcher, announce, claimWindowMs, keyTtlMs }: TaskCreatorOptions): TaskCreator {
+export function createTaskCreator({
+  db,
+  dispatcher,
+  announce,
+  claimWindowMs,
+  keyTtlMs,
+}: TaskCreatorOptions): TaskCreator {
   /**
    * Writes tasks, and dispatches those that were created and may start. Each queue is checked by itself: tasks of a
    * closed queue are left to the relay, and do not hold up tasks written with them.
@@ -98,27 +118,52 @@ export function createTaskCreator({ db, dispatcher, announce, claimWindowMs, key
     const answers = await store(marked)
     crashPoint('create:after-commit')
     const created = answers.map(createdOf)
-    const ready = marked.filter(({ isHandedOver = true }, index) => isHandedOver && created[index]?.status === 'PENDING')
-    if (ready.length > 0) dispatcher.add(ready.map(({ id, queue, priority }) => ({ taskId: id, attempt: 1, queue, priority })))
+    const ready = marked.filter(
+      ({ isHandedOver = true }, index) => isHandedOver && created[index]?.status === 'PENDING',
+    )
+    if (ready.length > 0)
+      dispatcher.add(ready.map(({ id, queue, priority }) => ({ taskId: id, attempt: 1, queue, priority })))
     announce(marked, created)
     return answers
   }
 
   const creates = createBatcher<NewTask, CreatedTask>({
-    write: (tasks) => write(tasks, (marked) => createTasks(db, marked, claimWindowMs), (created) => created),
+    write: (tasks) =>
+      write(
+        tasks,
+        (marked) => createTasks(db, marked, claimWindowMs),
+        (created) => created,
+      ),
     isItemsFault: isRefusedStatement,
   })
   const keyedCreates = createBatcher<KeyedTask, OnceAnswer>({
     write: (tasks) =>
-      write(tasks, (marked) => createTasksOnce(db, marked, claimWindowMs, keyTtlMs), (answer) => (answer.kind === 'created' ? answer.created : undefined)),
+      write(
+        tasks,
+        (marked) => createTasksOnce(db, marked, claimWindowMs, keyTtlMs),
+        (answer) => (answer.kind === 'created' ? answer.created : undefined),
+      ),
     isItemsFault: isRefusedStatement,
   })
 
-  async function acceptAll<View extends TaskSummary>(principal: Principal, tasks: readonly NewTask[], key: RequestKey | undefined, views: Views<View>): Promise<Accepted<View>[]> {
+  async function acceptAll<View extends TaskSummary>(
+    principal: Principal,
+    tasks: readonly NewTask[],
+    key: RequestKey | undefined,
+    views: Views<View>,
+  ): Promise<Accepted<View>[]> {
     const once = key && { ...key, ttlMs: keyTtlMs }
     try {
-      const answers = await write(tasks, (marked) => createUniqueTasks(principal, db, marked, claimWindowMs, once), (answer) => (answer.kind === 'created' ? answer.created : undefined))
-      const existing = await read(principal, answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : [])), views)
+      const answers = await write(
+        tasks,
+        (marked) => createUniqueTasks(principal, db, marked, claimWindowMs, once),
+        (answer) => (answer.kind === 'created' ? answer.created : undefined),
+      )
+      const existing = await read(
+        principal,
+        answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : [])),
+        views,
+      )
       return tasks.map((task, index) => toAccepted(task, answers[index], existing, views))
     } catch (error) {
       if (!(error instanceof KeyTakenError) || key === undefined) throw error
@@ -126,12 +171,21 @@ export function createTaskCreator({ db, dispatcher, announce, claimWindowMs, key
     }
   }
 
-  async function read<View extends TaskSummary>(principal: Principal, ids: readonly TaskId[], views: Views<View>): Promise<Map<TaskId, View>> {
+  async function read<View extends TaskSummary>(
+    principal: Principal,
+    ids: readonly TaskId[],
+    views: Views<View>,
+  ): Promise<Map<TaskId, View>> {
     const found = ids.length === 0 ? [] : await views.read(principal, db, ids)
     return new Map(found.map((task) => [task.id, task]))
   }
 
-  async function replay<View extends TaskSummary>(principal: Principal, tasks: readonly NewTask[], key: RequestKey, views: Views<View>): Promise<Accepted<View>[]> {
+  async function replay<View extends TaskSummary>(
+    principal: Principal,
+    tasks: readonly NewTask[],
+    key: RequestKey,
+    views: Views<View>,
+  ): Promise<Accepted<View>[]> {
     const known = await readBatchOfKey(principal, db, key.key)
     // The key expired in between, so it is free again.
     if (known === undefined) return acceptAll(principal, tasks, key, views)
@@ -160,7 +214,12 @@ export function createTaskCreator({ db, dispatcher, announce, claimWindowMs, key
   }
 }
 
-function toAccepted<View extends TaskSummary>(task: NewTask, answer: UniqueAnswer | undefined, existing: ReadonlyMap<TaskId, View>, { ofNew }: Views<View>): Accepted<View> {
+function toAccepted<View extends TaskSummary>(
+  task: NewTask,
+  answer: UniqueAnswer | undefined,
+  existing: ReadonlyMap<TaskId, View>,
+  { ofNew }: Views<View>,
+): Accepted<View> {
   if (answer === undefined) throw new Error('the store did not answer')
   if (answer.kind === 'created') return { task: ofNew(task, answer.created), kind: 'created' }
   const known = existing.get(answer.id)

@@ -45,7 +45,7 @@ export class GatheredBody {
   /** Copies the chunk. @returns how many bytes more it holds now */
   append(chunk: Buffer): number {
     let grownBytes = 0
-    for (let at = 0; at < chunk.length; ) {
+    for (let at = 0; at < chunk.length;) {
       if (this.#lastLength === this.#last.length) grownBytes += this.#grow(chunk.length - at)
       const copied = chunk.copy(this.#last, this.#lastLength, at)
       this.#lastLength += copied
@@ -72,7 +72,9 @@ export class GatheredBody {
     const { length } = this.#last
     if (length === BLOCK_BYTES) this.#full.push(this.#last)
     const isBlock = length === BLOCK_BYTES || length + wantedBytes > BLOCK_BYTES / 2
-    const grown = isBlock ? this.#pool.take() : Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, 2 * length, length + wantedBytes))
+    const grown = isBlock
+      ? this.#pool.take()
+      : Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, 2 * length, length + wantedBytes))
     if (length === BLOCK_BYTES) this.#lastLength = 0
     else this.#last.copy(grown)
     this.#last = grown

@@ -117,7 +117,12 @@ export class Bodies {
       upload.receivedBytes = 0
       if (!isSlow) continue
       this.#uploads.delete(request)
-      upload.refuse(new ProblemError('request_timeout', `The upload delivered fewer than ${minUploadBytes} bytes in ${uploadWindowMs / 1_000} s.`))
+      upload.refuse(
+        new ProblemError(
+          'request_timeout',
+          `The upload delivered fewer than ${minUploadBytes} bytes in ${uploadWindowMs / 1_000} s.`,
+        ),
+      )
     }
   }
 
@@ -131,10 +136,15 @@ export class Bodies {
   #makeRoom(): void {
     const nowMs = performance.now()
     const rent = ({ heldBytes, startedAtMs }: Entry) => heldBytes * (nowMs - startedAtMs + 1)
-    const incomplete = [...this.#entries.values()].filter(({ isComplete }) => !isComplete).sort((a, b) => rent(b) - rent(a))
+    const incomplete = [...this.#entries.values()]
+      .filter(({ isComplete }) => !isComplete)
+      .sort((a, b) => rent(b) - rent(a))
     for (const entry of incomplete) {
       if (this.#heldBytes <= this.#limits.maxBodyMemoryBytes * (1 - ROOM_FRACTION)) return
-      this.#refuse(entry, new ProblemError('overloaded', 'This process has reached its memory limit for unfinished requests.'))
+      this.#refuse(
+        entry,
+        new ProblemError('overloaded', 'This process has reached its memory limit for unfinished requests.'),
+      )
     }
   }
 

@@ -9,7 +9,14 @@ import { ProblemError } from '../problem.js'
 export function registerCodings(app: FastifyInstance): void {
   app.addHook('onRequest', (request, _reply, done) => {
     const { 'content-encoding': content = 'identity', 'transfer-encoding': transfer = 'chunked' } = request.headers
-    done(isNamed(content, 'identity') && isNamed(transfer, 'chunked') ? undefined : new ProblemError('unsupported_media_type', 'The body is compressed. Send it uncompressed, without Content-Encoding, and with no Transfer-Encoding other than chunked.'))
+    done(
+      isNamed(content, 'identity') && isNamed(transfer, 'chunked')
+        ? undefined
+        : new ProblemError(
+            'unsupported_media_type',
+            'The body is compressed. Send it uncompressed, without Content-Encoding, and with no Transfer-Encoding other than chunked.',
+          ),
+    )
   })
 }
 

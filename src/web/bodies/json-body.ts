@@ -32,7 +32,8 @@ const BYTE_ORDER_MARK = '\ufeff'
 function readValue(bytes: Uint8Array): unknown {
   const body = readUtf8(bytes)
   // The decoder removes the first one, and the parser would remove a second.
-  if (body.startsWith(BYTE_ORDER_MARK)) throw new ProblemError('invalid_json', 'The body begins with more than one byte order mark. Send none.')
+  if (body.startsWith(BYTE_ORDER_MARK))
+    throw new ProblemError('invalid_json', 'The body begins with more than one byte order mark. Send none.')
   const value = parse(body)
   const inexact = findInexactNumber(body)
   if (inexact === undefined) return value
@@ -40,7 +41,11 @@ function readValue(bytes: Uint8Array): unknown {
   // A number may have any number of digits.
   const shown = number.length > 50 ? `${number.slice(0, 50)}…` : number
   throw new ProblemError('inexact_number', `The number ${shown} at ${pointer || 'the top'} would lose precision.`, [
-    { pointer, detail: `${shown} would be stored as ${kept}`, fix: 'Send it as a string, or as a number that 64-bit floating point can represent.' },
+    {
+      pointer,
+      detail: `${shown} would be stored as ${kept}`,
+      fix: 'Send it as a string, or as a number that 64-bit floating point can represent.',
+    },
   ])
 }
 
@@ -48,7 +53,9 @@ function parse(body: string): unknown {
   try {
     return readJson(body, BODY_BOUNDS)
   } catch (error) {
-    throw error instanceof JsonBoundError ? new ProblemError('too_complex', `The body ${error.message}.`) : describeMistake(body)
+    throw error instanceof JsonBoundError
+      ? new ProblemError('too_complex', `The body ${error.message}.`)
+      : describeMistake(body)
   }
 }
 
@@ -70,5 +77,8 @@ function describeMistake(body: string): ProblemError {
     return new ProblemError('invalid_json', `The body is not JSON: ${(error as Error).message}`)
   }
   // It is valid JSON, but has a field that could pollute the prototype of every object.
-  return new ProblemError('invalid_json', 'The body has a forbidden field: "__proto__", or "constructor" with "prototype" in it.')
+  return new ProblemError(
+    'invalid_json',
+    'The body has a forbidden field: "__proto__", or "constructor" with "prototype" in it.',
+  )
 }

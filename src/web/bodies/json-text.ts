@@ -52,7 +52,9 @@ export function readJson(text: string, bounds: JsonBounds): unknown {
   return parse(text, { protoAction: 'error', constructorAction: 'error' })
 }
 
-const [QUOTE, COMMA, COLON, OPEN_LIST, BACKSLASH, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x22, 0x2c, 0x3a, 0x5b, 0x5c, 0x5d, 0x7b, 0x7d]
+const [QUOTE, COMMA, COLON, OPEN_LIST, BACKSLASH, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [
+  0x22, 0x2c, 0x3a, 0x5b, 0x5c, 0x5d, 0x7b, 0x7d,
+]
 /** The shortest possible field: `"":1,`. */
 const LEAST_FIELD_LENGTH = 5
 
@@ -90,7 +92,8 @@ export function measureJson(text: string, { maxDepth, maxValues, maxFields, maxS
       case COLON:
         measure.fields += 1
         if (measure.fields > maxFields) return { ...measure, excess: `has more than ${maxFields} fields` }
-        if (shapes && shapes.add(depth, text, nameStart, nameEnd) > maxShapes) return { ...measure, excess: `has objects with more than ${maxShapes} different fields` }
+        if (shapes && shapes.add(depth, text, nameStart, nameEnd) > maxShapes)
+          return { ...measure, excess: `has objects with more than ${maxShapes} different fields` }
     }
     if (measure.values > maxValues) return { ...measure, excess: `has more than ${maxValues} values` }
   }
@@ -131,7 +134,8 @@ function createShapeCounter() {
     add(depth: number, text: string, nameStart: number, nameEnd: number): number {
       if (nameEnd - nameStart > MAX_HASHED_LENGTH) return (count += 1)
       let hash = openShapes[depth] ?? SEED
-      for (let index = nameStart; index < nameEnd; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), 0x9e3779b1) ^ (hash >>> 15)
+      for (let index = nameStart; index < nameEnd; index += 1)
+        hash = Math.imul(hash ^ text.charCodeAt(index), 0x9e3779b1) ^ (hash >>> 15)
       hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
       hash ^= hash >>> 13
       openShapes[depth] = hash

@@ -23,7 +23,12 @@ export type Done = (error: Error | null, body?: Buffer) => void
 /**
  * @param done called once; with ProblemError `body_too_large`, `request_timeout` or `overloaded` if the body is refused
  */
-export function readBody({ raw, routeOptions, headers }: FastifyRequest, payload: IncomingMessage, bodies: Bodies, done: Done): void {
+export function readBody(
+  { raw, routeOptions, headers }: FastifyRequest,
+  payload: IncomingMessage,
+  bodies: Bodies,
+  done: Done,
+): void {
   const maxBytes = routeOptions.bodyLimit
   const announcedBytes = Number(headers['content-length'])
   if (announcedBytes > maxBytes) return done(tooLarge())

@@ -22,7 +22,12 @@ export function readUpload(request: IncomingMessage, maxBytes: number, bodies: B
   // `pipe` passes on the end, but not a disconnect of the client.
   const abort = () => gate.destroy(Object.assign(new Error('the upload was aborted'), { statusCode: 400 }))
   request.once('close', abort).on('error', abort)
-  request.once('end', () => request.off('close', abort).off('error', abort).on('error', () => {}))
+  request.once('end', () =>
+    request
+      .off('close', abort)
+      .off('error', abort)
+      .on('error', () => {}),
+  )
   gate.once('close', () => upload.close())
   return request.pipe(gate)
 }

@@ -125,11 +125,13 @@ export class Connection {
     if (this.#isStuck(nowMs, unreadMs)) return 'unread'
     if (this.#isUpgraded) return undefined
     if (this.#refusal?.sentAtMs !== undefined) return nowMs - this.#refusal.sentAtMs > requestMs ? 'silent' : undefined
-    if (this.#received?.complete === false) return this.#isBodyLate(this.#received, nowMs, requestMs) ? 'slow_body' : undefined
+    if (this.#received?.complete === false)
+      return this.#isBodyLate(this.#received, nowMs, requestMs) ? 'slow_body' : undefined
     this.#received = undefined
     if (this.#current !== undefined) return undefined
     // Bytes read together with the previous request are not counted: Node closes a connection that then stays idle.
-    if (this.#headAtMs === undefined && this.socket.bytesRead > this.#bytesAtTurn) this.#headAtMs = this.#isFirst ? this.#turnAtMs : nowMs
+    if (this.#headAtMs === undefined && this.socket.bytesRead > this.#bytesAtTurn)
+      this.#headAtMs = this.#isFirst ? this.#turnAtMs : nowMs
     if (this.#headAtMs !== undefined) return nowMs - this.#headAtMs > requestMs ? 'slow_head' : undefined
     return this.#isFirst && nowMs - this.#turnAtMs > requestMs ? 'silent' : undefined
   }
@@ -196,7 +198,8 @@ export class Connection {
     const queuedBytes = bytesInWrite(socket)
     const before = this.#backlog
     if (before === undefined) this.#backlog = { sinceMs: nowMs, movedAtMs: nowMs, sentBytes, queuedBytes }
-    else if (before.sentBytes !== sentBytes || before.queuedBytes !== queuedBytes) this.#backlog = { ...before, movedAtMs: nowMs, sentBytes, queuedBytes }
+    else if (before.sentBytes !== sentBytes || before.queuedBytes !== queuedBytes)
+      this.#backlog = { ...before, movedAtMs: nowMs, sentBytes, queuedBytes }
     return nowMs - (this.#backlog?.movedAtMs ?? nowMs) > unreadMs
   }
 }

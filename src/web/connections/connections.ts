@@ -62,9 +62,19 @@ export interface ConnectionCounts {
 }
 
 /** @param overrides limits that operators cannot configure */
-export function openConnections(config: WebConfig, log: FastifyBaseLogger, overrides: Partial<ConnectionLimits> = {}): Connections {
+export function openConnections(
+  config: WebConfig,
+  log: FastifyBaseLogger,
+  overrides: Partial<ConnectionLimits> = {},
+): Connections {
   const { maxConnections, maxUnreadMemoryBytes, maxBodyMemoryBytes, requestTimeoutSeconds, keepAliveSeconds } = config
-  const limits = { maxConnections, maxUnreadMemoryBytes, maxBodyMemoryBytes, requestMs: requestTimeoutSeconds * 1_000, keepAliveMs: keepAliveSeconds * 1_000 }
+  const limits = {
+    maxConnections,
+    maxUnreadMemoryBytes,
+    maxBodyMemoryBytes,
+    requestMs: requestTimeoutSeconds * 1_000,
+    keepAliveMs: keepAliveSeconds * 1_000,
+  }
   return new Connections({ ...limits, ...overrides }, log)
 }
 
@@ -109,7 +119,13 @@ export class Connections {
 
   counts(): ConnectionCounts {
     const { count: bodies, heldBytes: bodyBytes } = this.bodies
-    return { connections: this.#open.size, pipelined: this.#queuedCount, bodies, bodyBytes, unreadBytes: this.#countUnread() }
+    return {
+      connections: this.#open.size,
+      pipelined: this.#queuedCount,
+      bodies,
+      bodyBytes,
+      unreadBytes: this.#countUnread(),
+    }
   }
 
   /** Answers bytes that are not an HTTP request, after the requests before them, and closes the connection. */
@@ -176,7 +192,10 @@ export class Connections {
     if (change < 0) return
     if (connection.queuedCount > maxPipelined) return this.#drop(connection, 'pipelined')
     if (this.#queuedCount <= maxPipelinedTotal) return
-    this.#drop([...this.#open.values()].reduce((one, other) => (other.queuedCount > one.queuedCount ? other : one)), 'pipelined')
+    this.#drop(
+      [...this.#open.values()].reduce((one, other) => (other.queuedCount > one.queuedCount ? other : one)),
+      'pipelined',
+    )
   }
 
   #sweep(): void {
@@ -187,7 +206,8 @@ export class Connections {
       if (offence !== undefined) this.#drop(connection, offence)
     }
     this.#boundUnread()
-    if (Object.keys(this.#dropped).length > 0) this.#log.info({ dropped: this.#dropped, ...this.counts() }, 'closed connections whose clients exceeded a limit')
+    if (Object.keys(this.#dropped).length > 0)
+      this.#log.info({ dropped: this.#dropped, ...this.counts() }, 'closed connections whose clients exceeded a limit')
     this.#dropped = {}
   }
 
@@ -214,7 +234,8 @@ export class Connections {
   #drop({ socket }: Connection, offence: Offence): void {
     this.#dropped[offence] = (this.#dropped[offence] ?? 0) + 1
     this.#remove(socket)
-    if (offence === 'slow_head') socket.write(toRawProblem('request_timeout', 'The request headers did not arrive in time.'))
+    if (offence === 'slow_head')
+      socket.write(toRawProblem('request_timeout', 'The request headers did not arrive in time.'))
     if (offence === 'slow_head' || offence === 'silent') socket.destroySoon()
     else socket.resetAndDestroy()
   }

@@ -40,7 +40,13 @@ export function createHttpServer(isFree: (socket: Socket) => boolean, keepAliveM
     }
   }
   // The gate refuses a request without Host, with a message.
-  return createServer({ IncomingMessage: Request, headersTimeout: 0, requestTimeout: 0, keepAliveTimeout: keepAliveMs, requireHostHeader: false })
+  return createServer({
+    IncomingMessage: Request,
+    headersTimeout: 0,
+    requestTimeout: 0,
+    keepAliveTimeout: keepAliveMs,
+    requireHostHeader: false,
+  })
 }
 
 /** The answer to a request; undefined if it did not arrive over a connection. */

@@ -27,10 +27,21 @@ const TLS_HANDSHAKE = 0x16
  * The answer as a problem: code and detail. Undefined if the connection itself has failed, so that no answer is
  * possible.
  */
-export function describeRefusal({ code = '', reason, rawPacket }: ClientError): { code: ProblemCode; detail: string } | undefined {
+export function describeRefusal({
+  code = '',
+  reason,
+  rawPacket,
+}: ClientError): { code: ProblemCode; detail: string } | undefined {
   const known = CODES[code]
   if (known !== undefined) return { code: known, detail: DETAILS[known] ?? '' }
   if (!code.startsWith('HPE_')) return undefined
-  if (rawPacket instanceof Uint8Array && rawPacket[0] === TLS_HANDSHAKE) return { code: 'malformed_request', detail: 'These bytes are TLS, but this port uses plain HTTP: use http:// or the address of the proxy.' }
-  return { code: 'malformed_request', detail: `The bytes are not an HTTP request: ${typeof reason === 'string' && reason !== '' ? reason : code}.` }
+  if (rawPacket instanceof Uint8Array && rawPacket[0] === TLS_HANDSHAKE)
+    return {
+      code: 'malformed_request',
+      detail: 'These bytes are TLS, but this port uses plain HTTP: use http:// or the address of the proxy.',
+    }
+  return {
+    code: 'malformed_request',
+    detail: `The bytes are not an HTTP request: ${typeof reason === 'string' && reason !== '' ? reason : code}.`,
+  }
 }

@@ -17,7 +17,10 @@ export function registerRequestCheck(app: FastifyInstance): void {
 /** Only `100-continue` is defined, and Node handles it (RFC 9110, section 10.1.1). */
 function findUnmetExpectation(request: WebRequest): ProblemError | undefined {
   if (request.isExpectationUnknown !== true) return undefined
-  return new ProblemError('expectation_failed', `The server does not support the expectation ${String(request.headers.expect).slice(0, 100)}.`)
+  return new ProblemError(
+    'expectation_failed',
+    `The server does not support the expectation ${String(request.headers.expect).slice(0, 100)}.`,
+  )
 }
 
 /**
@@ -34,7 +37,11 @@ function findMalformed(url: string): ProblemError | undefined {
   if (wrong === undefined) return undefined
   const name = toName(wrong.split('=')[0] ?? '')
   return new ProblemError('malformed_url', `The query parameter ${name} is not percent-encoded UTF-8.`, [
-    { pointer: `/${escapePointer(name)}`, detail: 'has a % that does not start percent-encoded UTF-8', fix: 'Encode it with encodeURIComponent; write a literal % as %25.' },
+    {
+      pointer: `/${escapePointer(name)}`,
+      detail: 'has a % that does not start percent-encoded UTF-8',
+      fix: 'Encode it with encodeURIComponent; write a literal % as %25.',
+    },
   ])
 }
 

@@ -37,7 +37,7 @@ interface MessageInfo {
 const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
   snapshot: {
     title: 'The whole task',
-    summary: 'Sent first, without `since`; and with `reset` if the server cannot continue from the client\'s position.',
+    summary: "Sent first, without `since`; and with `reset` if the server cannot continue from the client's position.",
     payload: SnapshotMessage,
   },
   resumed: {
@@ -47,7 +47,8 @@ const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
   },
   transition: {
     title: 'A status change, or an edit',
-    summary: 'Every committed change, once and in order: `version` goes up by one. With `edited` the status stays the same, and `changes` has the new values.',
+    summary:
+      'Every committed change, once and in order: `version` goes up by one. With `edited` the status stays the same, and `changes` has the new values.',
     payload: TransitionMessage,
   },
   progress: {
@@ -72,34 +73,53 @@ const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
 const LIST_MESSAGES: Record<string, MessageInfo> = {
   list: {
     title: 'A whole list',
-    summary: 'Sent first, and again after an outage or if the client was too slow. Its rows replace the client\'s copy of the list.',
+    summary:
+      "Sent first, and again after an outage or if the client was too slow. Its rows replace the client's copy of the list.",
     payload: ListMessage,
   },
   change: {
     title: 'Changes in a list',
-    summary: 'Rows that were added or changed, and rows that were removed. Apply them together; at most four messages a second.',
+    summary:
+      'Rows that were added or changed, and rows that were removed. Apply them together; at most four messages a second.',
     payload: ListChangeMessage,
   },
 }
 
 const REQUESTS: Record<string, MessageInfo> = {
   subscribe: { title: 'Follow tasks', summary: 'By ids, or all that match a filter.', payload: SubscribeRequest },
-  subscribeToList: { title: 'Follow a list', summary: 'A filter and a window of the newest matching tasks. Its `type` is `subscribe` too.', payload: SubscribeToList },
-  unsubscribe: { title: 'End a subscription', summary: 'Identified by the id of its subscribe request.', payload: UnsubscribeRequest },
+  subscribeToList: {
+    title: 'Follow a list',
+    summary: 'A filter and a window of the newest matching tasks. Its `type` is `subscribe` too.',
+    payload: SubscribeToList,
+  },
+  unsubscribe: {
+    title: 'End a subscription',
+    summary: 'Identified by the id of its subscribe request.',
+    payload: UnsubscribeRequest,
+  },
   ping: { title: 'Check that the server answers', summary: 'Answered with pong.', payload: PingRequest },
 }
 
 const ANSWERS: Record<string, MessageInfo> = {
   subscribed: { title: 'The subscription is active', summary: 'Its messages follow.', payload: SubscribedAnswer },
   refused: { title: 'The request was refused', summary: 'Says why, and names the fields.', payload: RefusedAnswer },
-  unsubscribed: { title: 'The subscription has ended', summary: 'It sends no further messages.', payload: UnsubscribedAnswer },
+  unsubscribed: {
+    title: 'The subscription has ended',
+    summary: 'It sends no further messages.',
+    payload: UnsubscribedAnswer,
+  },
   pong: { title: 'The server answers', summary: 'The answer to ping.', payload: PongAnswer },
 }
 
 const refer = (root: string, infos: Record<string, MessageInfo>) =>
   Object.fromEntries(Object.keys(infos).map((name) => [name, { $ref: `${root}/${name}` }]))
 
-function describeOperation(action: 'send' | 'receive', channel: string, title: string, infos: Record<string, MessageInfo>) {
+function describeOperation(
+  action: 'send' | 'receive',
+  channel: string,
+  title: string,
+  infos: Record<string, MessageInfo>,
+) {
   const messages = Object.values(refer(`#/channels/${channel}/messages`, infos))
   // There is no authentication yet.
   return { action, channel: { $ref: `#/channels/${channel}` }, title, summary: `${title}.`, security: [], messages }
@@ -128,15 +148,19 @@ export function describeStreams() {
       taskStream: {
         address: '/ws/tasks/{id}',
         title: 'The stream of one task',
-        description: 'Ends with the task. The client sends nothing. Requests are refused before the upgrade, as problem+json.',
-        parameters: { id: { description: 'the id of the task, a UUID', examples: ['019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'] } },
+        description:
+          'Ends with the task. The client sends nothing. Requests are refused before the upgrade, as problem+json.',
+        parameters: {
+          id: { description: 'the id of the task, a UUID', examples: ['019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'] },
+        },
         messages: refer('#/components/messages', STREAM_MESSAGES),
         bindings: { ws: { method: 'GET', query: StreamQuery, bindingVersion: '0.1.0' } },
       },
       subscriptions: {
         address: '/ws/tasks',
         title: 'The streams of many tasks',
-        description: 'The client subscribes to selections of tasks and to lists. Each answer carries the `id` of its request.',
+        description:
+          'The client subscribes to selections of tasks and to lists. Each answer carries the `id` of its request.',
         messages: refer('#/components/messages', { ...told, ...REQUESTS }),
         bindings: { ws: { method: 'GET', bindingVersion: '0.1.0' } },
       },

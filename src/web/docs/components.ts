@@ -29,10 +29,40 @@ import { createSample } from './sample.js'
 
 /** `CreateTask` and `Task` are described type by type. */
 const OF_PROTOCOL: Record<string, TSchema> = {
-  ...{ Artifact, ArtifactList, Attempt, AttemptList, Batch, CancelRequest, CreateBatch, EditTask, Failure, FieldError, Health, Link, LogLine, LogPage },
-  ...{ Problem, Progress, Readiness, SelectionTransitionList, TaskLinks, TaskPage, TaskSummary, Transition, TransitionList, TypeInfo, TypeList, Upload },
+  ...{
+    Artifact,
+    ArtifactList,
+    Attempt,
+    AttemptList,
+    Batch,
+    CancelRequest,
+    CreateBatch,
+    EditTask,
+    Failure,
+    FieldError,
+    Health,
+    Link,
+    LogLine,
+    LogPage,
+  },
+  ...{
+    Problem,
+    Progress,
+    Readiness,
+    SelectionTransitionList,
+    TaskLinks,
+    TaskPage,
+    TaskSummary,
+    Transition,
+    TransitionList,
+    TypeInfo,
+    TypeList,
+    Upload,
+  },
 }
-const NAMES = new Map<object, string>(Object.entries({ ...OF_PROTOCOL, CreateTask, Task }).map(([name, schema]) => [schema, name]))
+const NAMES = new Map<object, string>(
+  Object.entries({ ...OF_PROTOCOL, CreateTask, Task }).map(([name, schema]) => [schema, name]),
+)
 
 const at = (name: string) => `#/components/schemas/${name}`
 const refTo = (name: string) => ({ $ref: at(name) })
@@ -45,9 +75,15 @@ export function refer(schema: object): string | undefined {
 
 /** All schemas. The caller, which builds the document, removes those that nothing refers to. */
 export function describeSchemas(registry: Registry): Record<string, PlainSchema> {
-  const ofProtocol = Object.entries(OF_PROTOCOL).map(([name, schema]) => [name, toPlainSchema(schema, { refer })] as const)
+  const ofProtocol = Object.entries(OF_PROTOCOL).map(
+    ([name, schema]) => [name, toPlainSchema(schema, { refer })] as const,
+  )
   const ofTypes = registry.list().flatMap((info) => Object.entries(describeType(info, registry)))
-  const all: Record<string, PlainSchema> = { ...Object.fromEntries([...ofProtocol, ...ofTypes]), ...describeCreates(registry), Task: describeTask(registry) }
+  const all: Record<string, PlainSchema> = {
+    ...Object.fromEntries([...ofProtocol, ...ofTypes]),
+    ...describeCreates(registry),
+    Task: describeTask(registry),
+  }
   return Object.fromEntries(Object.entries(all).map(([name, schema]) => [name, isLoop(name, all) ? {} : schema]))
 }
 
@@ -91,8 +127,13 @@ function describeType(info: TypeInfo, registry: Registry): Record<string, PlainS
 }
 
 /** A reference stands alone; other schemas get a description, unless they have their own. */
-function withTexts(schemas: Record<string, PlainSchema>, texts: Record<string, PlainSchema>): Record<string, PlainSchema> {
-  return Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [name, '$ref' in schema ? schema : { ...texts[name], ...schema }]))
+function withTexts(
+  schemas: Record<string, PlainSchema>,
+  texts: Record<string, PlainSchema>,
+): Record<string, PlainSchema> {
+  return Object.fromEntries(
+    Object.entries(schemas).map(([name, schema]) => [name, '$ref' in schema ? schema : { ...texts[name], ...schema }]),
+  )
 }
 
 function describeCreateOf(type: string, registry: Registry): PlainSchema {
@@ -132,18 +173,25 @@ function describeCreates(registry: Registry): Record<string, PlainSchema> {
   const names = registry.creatableTypes().map((type) => [type, `${type}.create`] as const)
   return {
     CreateTask: {
-      description: 'The request to create a task of the named type, or of the default type. `{"title": "example task"}` alone is valid.',
+      description:
+        'The request to create a task of the named type, or of the default type. `{"title": "example task"}` alone is valid.',
       anyOf: [refTo('CreateTypedTask'), refTo('CreateDefaultTask')],
     },
     CreateTypedTask: {
       description: 'A task of the named type.',
       oneOf: names.map(([, name]) => refTo(name)),
-      discriminator: { propertyName: 'type', mapping: Object.fromEntries(names.map(([type, name]) => [type, at(name)])) },
+      discriminator: {
+        propertyName: 'type',
+        mapping: Object.fromEntries(names.map(([type, name]) => [type, at(name)])),
+      },
     },
     CreateDefaultTask: {
       title: `A task of the default type, ${registry.defaultType}`,
       type: 'object',
-      properties: { ...describeCreateFields(registry.defaultType), type: { const: registry.defaultType, description: 'may be omitted' } },
+      properties: {
+        ...describeCreateFields(registry.defaultType),
+        type: { const: registry.defaultType, description: 'may be omitted' },
+      },
       ...(isPayloadNeeded && { required: ['payload'] }),
       additionalProperties: false,
       not: NOT_BOTH_TIMES,
@@ -162,7 +210,10 @@ function describeTaskOf({ type, progress }: TypeInfo, payloadName: string): Plai
       ...properties,
       type: { const: type },
       payload: refTo(payloadName),
-      result: { description: 'the return value of the handler; null until COMPLETED', anyOf: [refTo(`${type}.result`), { type: 'null' }] },
+      result: {
+        description: 'the return value of the handler; null until COMPLETED',
+        anyOf: [refTo(`${type}.result`), { type: 'null' }],
+      },
       ...(progress !== null && { progress: { anyOf: [report, { type: 'null' }] } }),
     },
   }

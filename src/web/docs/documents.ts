@@ -42,7 +42,8 @@ export async function registerDocuments(app: FastifyInstance, registry: Registry
       // `completeDocument` describes bodies and answers.
       return { schema: schema && { ...schema, body: undefined, headers: undefined, response: {} }, url }
     },
-    transformObject: (made) => ('openapiObject' in made ? completeDocument(made.openapiObject, routes, registry) : made.swaggerObject),
+    transformObject: (made) =>
+      'openapiObject' in made ? completeDocument(made.openapiObject, routes, registry) : made.swaggerObject,
   })
   await app.register(documentRoutes)
 }
@@ -63,11 +64,24 @@ async function documentRoutes(scope: FastifyInstance): Promise<void> {
     theme: { title: 'The API · Taskwire' },
   })
   // Replaces the package's own route for these files, which does not compress.
-  serveFolder(scope, { folder: SWAGGER_FILES, prefix: '/docs/static/', headers: { 'content-security-policy': DOCS_POLICY }, includes: (name) => !name.endsWith('.html') })
+  serveFolder(scope, {
+    folder: SWAGGER_FILES,
+    prefix: '/docs/static/',
+    headers: { 'content-security-policy': DOCS_POLICY },
+    includes: (name) => !name.endsWith('.html'),
+  })
   scope.get('/openapi.json', { schema: { hide: true } }, async () => scope.swagger())
   const streams = describeStreams()
   scope.get('/asyncapi.json', { schema: { hide: true } }, async ({ host, protocol }) => ({
     ...streams,
-    servers: { here: { host, protocol: isTls(protocol) ? 'wss' : 'ws', pathname: linkTo('') || '/', description: 'this server', security: [] } },
+    servers: {
+      here: {
+        host,
+        protocol: isTls(protocol) ? 'wss' : 'ws',
+        pathname: linkTo('') || '/',
+        description: 'this server',
+        security: [],
+      },
+    },
   }))
 }

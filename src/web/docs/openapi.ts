@@ -41,14 +41,25 @@ export function describeHead() {
 }
 
 /** Completes the document that @fastify/swagger has made from the routes. */
-export function completeDocument<Document extends object>(document: Document, routes: readonly DescribedRoute[], registry: Registry): Document {
+export function completeDocument<Document extends object>(
+  document: Document,
+  routes: readonly DescribedRoute[],
+  registry: Registry,
+): Document {
   const { paths } = document as { paths: Paths }
   const done = Object.entries(paths).map(([path, operations]) => [path, completePath(path, operations, routes)])
-  const components = { schemas: describeSchemas(registry), responses: describeProblems() } as Record<string, Record<string, object>>
+  const components = { schemas: describeSchemas(registry), responses: describeProblems() } as Record<
+    string,
+    Record<string, object>
+  >
   return { ...document, paths: Object.fromEntries(done) as Paths, components: keepUsed(done, components) }
 }
 
-function completePath(path: string, operations: Record<string, object>, routes: readonly DescribedRoute[]): Record<string, object> {
+function completePath(
+  path: string,
+  operations: Record<string, object>,
+  routes: readonly DescribedRoute[],
+): Record<string, object> {
   const done = Object.entries(operations).map(([name, operation]) => {
     const method = name.toUpperCase()
     const route = routes.find(({ method: other, url }) => other === method && toTemplate(url) === path)
@@ -62,7 +73,10 @@ function toTemplate(url: string): string {
 }
 
 /** Only the schemas that the paths refer to, directly or indirectly. */
-function keepUsed(paths: unknown, components: Record<string, Record<string, object>>): Record<string, Record<string, object>> {
+function keepUsed(
+  paths: unknown,
+  components: Record<string, Record<string, object>>,
+): Record<string, Record<string, object>> {
   const used = new Set<string>()
   const waiting: unknown[] = [paths]
   while (waiting.length > 0) {
@@ -73,11 +87,16 @@ function keepUsed(paths: unknown, components: Record<string, Record<string, obje
       waiting.push(components[group]?.[name])
     }
   }
-  const groups = Object.entries(components).map(([group, all]) => [group, Object.fromEntries(Object.entries(all).filter(([name]) => used.has(`#/components/${group}/${name}`)))])
+  const groups = Object.entries(components).map(([group, all]) => [
+    group,
+    Object.fromEntries(Object.entries(all).filter(([name]) => used.has(`#/components/${group}/${name}`))),
+  ])
   return Object.fromEntries(groups) as Record<string, Record<string, object>>
 }
 
 function findRefs(value: unknown): string[] {
   if (typeof value !== 'object' || value === null) return []
-  return Object.entries(value).flatMap(([name, member]) => (name === '$ref' && typeof member === 'string' ? [member] : findRefs(member)))
+  return Object.entries(value).flatMap(([name, member]) =>
+    name === '$ref' && typeof member === 'string' ? [member] : findRefs(member),
+  )
 }

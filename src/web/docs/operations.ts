@@ -45,7 +45,8 @@ const CONTENTS: Readonly<Record<string, object>> = {
 }
 
 const MEANINGS: Readonly<Record<string, string>> = {
-  'POST /api/tasks 200': 'The task has ended within the time of `Prefer: wait`, or an unfinished task with the same unique key exists.',
+  'POST /api/tasks 200':
+    'The task has ended within the time of `Prefer: wait`, or an unfinished task with the same unique key exists.',
   'POST /api/tasks 202': 'The task is stored and will run.',
   'POST /api/tasks/batch 202': 'All tasks are stored and will run.',
   'POST /api/tasks/:id/cancel 200': 'The task is CANCELLED.',
@@ -58,7 +59,12 @@ export function completeOperation(operation: Operation, method: string, url: str
   const { parameters = [] } = operation
   const all = [...parameters.map(withExample), ...describeRequestHeaders(method, url)]
   const body = describeBody(method, url, schema.body)
-  return { ...operation, ...(all.length > 0 && { parameters: all as Parameter[] }), ...(body && { requestBody: body }), responses: describeResponses(method, url, schema.response) }
+  return {
+    ...operation,
+    ...(all.length > 0 && { parameters: all as Parameter[] }),
+    ...(body && { requestBody: body }),
+    responses: describeResponses(method, url, schema.response),
+  }
 }
 
 /** One example each: its own, the default, or the first of its values. */
@@ -70,17 +76,30 @@ function withExample(parameter: Parameter): Parameter {
 }
 
 function describeBody(method: string, url: string, schema: unknown): object | undefined {
-  if (`${method} ${url}` === 'POST /api/uploads') return { required: true, description: 'The file, of any media type.', content: { '*/*': { schema: {} } } }
+  if (`${method} ${url}` === 'POST /api/uploads')
+    return { required: true, description: 'The file, of any media type.', content: { '*/*': { schema: {} } } }
   if (typeof schema !== 'object' || schema === null) return undefined
   const [example] = 'examples' in schema && Array.isArray(schema.examples) ? (schema.examples as unknown[]) : []
-  return { required: !('~optional' in schema), content: { 'application/json': { schema: describe(schema), ...(example !== undefined && { example }) } } }
+  return {
+    required: !('~optional' in schema),
+    content: { 'application/json': { schema: describe(schema), ...(example !== undefined && { example }) } },
+  }
 }
 
 function describeResponses(method: string, url: string, given: unknown): Record<string, object> {
   const own = Object.entries((given ?? {}) as Record<string, object>)
-  const problems = [...OF_EVERY_CALL, ...own.flatMap(([status, schema]) => (schema === Problem ? [Number(status)] : []))]
-  const answers = own.flatMap(([status, schema]) => (schema === Problem ? [] : [[status, describeAnswer(method, url, status, schema)] as const]))
-  return { ...Object.fromEntries(problems.map((status) => [status, { $ref: `#/components/responses/${nameOf(status)}` }])), ...Object.fromEntries(answers), default: { $ref: '#/components/responses/Problem' } }
+  const problems = [
+    ...OF_EVERY_CALL,
+    ...own.flatMap(([status, schema]) => (schema === Problem ? [Number(status)] : [])),
+  ]
+  const answers = own.flatMap(([status, schema]) =>
+    schema === Problem ? [] : [[status, describeAnswer(method, url, status, schema)] as const],
+  )
+  return {
+    ...Object.fromEntries(problems.map((status) => [status, { $ref: `#/components/responses/${nameOf(status)}` }])),
+    ...Object.fromEntries(answers),
+    default: { $ref: '#/components/responses/Problem' },
+  }
 }
 
 function describeAnswer(method: string, url: string, status: string, schema: object): object {
@@ -92,20 +111,37 @@ function describeAnswer(method: string, url: string, status: string, schema: obj
   return {
     description: MEANINGS[call] ?? ownText ?? STATUS_CODES[Number(status)] ?? status,
     ...(headers && { headers: readHeaders(headers) }),
-    ...(!isEmpty && { content: { ...(!isFile && { 'application/json': { schema: describe(schema) } }), ...CONTENTS[call] } }),
+    ...(!isEmpty && {
+      content: { ...(!isFile && { 'application/json': { schema: describe(schema) } }), ...CONTENTS[call] },
+    }),
   }
 }
 
 /** The error answers, by the name of their status. */
 export function describeProblems(): Record<string, object> {
   const statuses = [...new Set(Object.values(PROBLEMS).map(({ status }) => status as number))]
-  const ofStatus = statuses.map((status) => [nameOf(status), describeProblem(`${STATUS_CODES[status]}: ${codesOf(status).map((code) => `\`${code}\``).join(', ')}.`, String(status))])
-  return { ...(Object.fromEntries(ofStatus) as Record<string, object>), Problem: describeProblem('Any other error. With 405, `Allow` lists the supported methods.', 'default') }
+  const ofStatus = statuses.map((status) => [
+    nameOf(status),
+    describeProblem(
+      `${STATUS_CODES[status]}: ${codesOf(status)
+        .map((code) => `\`${code}\``)
+        .join(', ')}.`,
+      String(status),
+    ),
+  ])
+  return {
+    ...(Object.fromEntries(ofStatus) as Record<string, object>),
+    Problem: describeProblem('Any other error. With 405, `Allow` lists the supported methods.', 'default'),
+  }
 }
 
 function describeProblem(description: string, status: string): object {
   const headers = headersOf('', '', status)
-  return { description, ...(headers && { headers: readHeaders(headers) }), content: { 'application/problem+json': { schema: describe(Problem) } } }
+  return {
+    description,
+    ...(headers && { headers: readHeaders(headers) }),
+    content: { 'application/problem+json': { schema: describe(Problem) } },
+  }
 }
 
 function codesOf(status: number): string[] {

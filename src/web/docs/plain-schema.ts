@@ -24,26 +24,72 @@ export interface PlainOptions {
 const MAX_DEPTH = 48
 
 const TYPES = ['null', 'boolean', 'object', 'array', 'number', 'string', 'integer']
-const OF_SCHEMA = ['items', 'contains', 'additionalProperties', 'unevaluatedProperties', 'unevaluatedItems', 'propertyNames', 'not', 'if', 'then', 'else']
+const OF_SCHEMA = [
+  'items',
+  'contains',
+  'additionalProperties',
+  'unevaluatedProperties',
+  'unevaluatedItems',
+  'propertyNames',
+  'not',
+  'if',
+  'then',
+  'else',
+]
 const OF_LIST = ['allOf', 'anyOf', 'oneOf', 'prefixItems']
 const OF_FIELDS = ['properties', 'patternProperties', 'dependentSchemas']
 /** Keywords that apply to values of one type only. Linters refuse them next to another type. */
 const ONLY_OF: Record<string, readonly string[]> = {
-  object: ['properties', 'patternProperties', 'additionalProperties', 'unevaluatedProperties', 'propertyNames', 'required', 'minProperties', 'maxProperties', 'dependentSchemas', 'dependentRequired'],
-  array: ['items', 'prefixItems', 'contains', 'unevaluatedItems', 'minItems', 'maxItems', 'uniqueItems', 'minContains', 'maxContains'],
+  object: [
+    'properties',
+    'patternProperties',
+    'additionalProperties',
+    'unevaluatedProperties',
+    'propertyNames',
+    'required',
+    'minProperties',
+    'maxProperties',
+    'dependentSchemas',
+    'dependentRequired',
+  ],
+  array: [
+    'items',
+    'prefixItems',
+    'contains',
+    'unevaluatedItems',
+    'minItems',
+    'maxItems',
+    'uniqueItems',
+    'minContains',
+    'maxContains',
+  ],
 }
 
 const isText = (value: unknown) => typeof value === 'string'
 const isNumber = (value: unknown) => Number.isFinite(value)
 const isCount = (value: unknown) => Number.isInteger(value) && Number(value) >= 0
 const isFlag = (value: unknown) => typeof value === 'boolean'
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 const isNames = (value: unknown): value is string[] => Array.isArray(value) && value.every(isText)
 
 const VALUES: Record<string, (value: unknown) => boolean> = {
-  ...Object.fromEntries(['title', 'description', 'format', 'contentMediaType', 'contentEncoding'].map((name) => [name, isText])),
+  ...Object.fromEntries(
+    ['title', 'description', 'format', 'contentMediaType', 'contentEncoding'].map((name) => [name, isText]),
+  ),
   ...Object.fromEntries(['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'].map((name) => [name, isNumber])),
-  ...Object.fromEntries(['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties', 'minContains', 'maxContains'].map((name) => [name, isCount])),
+  ...Object.fromEntries(
+    [
+      'minLength',
+      'maxLength',
+      'minItems',
+      'maxItems',
+      'minProperties',
+      'maxProperties',
+      'minContains',
+      'maxContains',
+    ].map((name) => [name, isCount]),
+  ),
   ...Object.fromEntries(['uniqueItems', 'deprecated', 'readOnly', 'writeOnly'].map((name) => [name, isFlag])),
   multipleOf: (value) => isNumber(value) && Number(value) > 0,
   pattern: isPattern,
@@ -63,12 +109,17 @@ export function toPlainSchema(schema: unknown, options: PlainOptions = {}, depth
   const nested = (value: unknown) => readNested(value, options, depth + 1)
   const plain: PlainSchema = {}
   for (const [name, value] of Object.entries(schema)) {
-    if (OF_SCHEMA.includes(name) && (isObject(value) || isFlag(value))) plain[name] = isFlag(value) && name !== 'not' ? value : nested(value)
+    if (OF_SCHEMA.includes(name) && (isObject(value) || isFlag(value)))
+      plain[name] = isFlag(value) && name !== 'not' ? value : nested(value)
     else if (OF_LIST.includes(name) && Array.isArray(value) && value.length > 0) plain[name] = value.map(nested)
-    else if (OF_FIELDS.includes(name) && isObject(value)) plain[name] = Object.fromEntries(Object.entries(value).map(([field, inner]) => [field, nested(inner)]))
+    else if (OF_FIELDS.includes(name) && isObject(value))
+      plain[name] = Object.fromEntries(Object.entries(value).map(([field, inner]) => [field, nested(inner)]))
     else if (VALUES[name]?.(value) === true || name.startsWith('x-')) Object.assign(plain, copyData(name, value))
   }
-  return settleTypes(readTuple(schema, options.isInput === true ? asInput(schema, plain) : plain, nested), schema['type'])
+  return settleTypes(
+    readTuple(schema, options.isInput === true ? asInput(schema, plain) : plain, nested),
+    schema['type'],
+  )
 }
 
 function readNested(schema: unknown, options: PlainOptions, depth: number): PlainSchema {
@@ -101,10 +152,20 @@ function isPattern(value: unknown): boolean {
 }
 
 /** Before draft 2020-12 a tuple was a list in `items`. */
-function readTuple(schema: Record<string, unknown>, plain: PlainSchema, nested: (value: unknown) => PlainSchema): PlainSchema {
+function readTuple(
+  schema: Record<string, unknown>,
+  plain: PlainSchema,
+  nested: (value: unknown) => PlainSchema,
+): PlainSchema {
   const { items, additionalItems } = schema
   if (!Array.isArray(items) || items.length === 0) return plain
-  return { ...plain, prefixItems: items.map(nested), ...(additionalItems !== undefined && { items: isFlag(additionalItems) ? additionalItems : nested(additionalItems) }) }
+  return {
+    ...plain,
+    prefixItems: items.map(nested),
+    ...(additionalItems !== undefined && {
+      items: isFlag(additionalItems) ? additionalItems : nested(additionalItems),
+    }),
+  }
 }
 
 function asInput({ properties }: Record<string, unknown>, { default: initial, ...plain }: PlainSchema): PlainSchema {
@@ -123,7 +184,9 @@ function settleTypes(plain: PlainSchema, given: unknown): PlainSchema {
   const foreign = Object.entries(ONLY_OF).flatMap(([type, keywords]) => (types.includes(type) ? [] : keywords))
   const kept = Object.fromEntries(Object.entries(plain).filter(([name]) => !foreign.includes(name)))
   const { enum: choices } = kept
-  const possible = Array.isArray(choices) ? choices.filter((choice) => types.some((type) => isOfType(choice, type))) : undefined
+  const possible = Array.isArray(choices)
+    ? choices.filter((choice) => types.some((type) => isOfType(choice, type)))
+    : undefined
   if (possible?.length === 0) return { not: {} }
   return { type: Array.isArray(given) ? types : types[0], ...kept, ...(possible && { enum: possible }) }
 }
@@ -145,13 +208,22 @@ export function toPlainSchemas(name: string, schema: unknown, options: PlainOpti
   const places = new Map<string, string>([['#', name], ...idsOf(own).map((id) => [id, name] as const)])
   for (const [key, definition] of defined) {
     const place = `${name}_${key.replaceAll(/[^A-Za-z0-9._-]/g, '_')}`
-    for (const ref of [`#/$defs/${key}`, `#/definitions/${key}`, key, ...(isObject(definition) ? idsOf(definition) : [])]) places.set(ref, place)
+    for (const ref of [
+      `#/$defs/${key}`,
+      `#/definitions/${key}`,
+      key,
+      ...(isObject(definition) ? idsOf(definition) : []),
+    ])
+      places.set(ref, place)
   }
   const resolve = (ref: string) => {
     const place = places.get(ref) ?? places.get(decodeRef(ref))
     return place === undefined ? undefined : `#/components/schemas/${place}`
   }
-  const all = [[name, schema] as const, ...defined.map(([key, definition]) => [places.get(`#/$defs/${key}`) ?? name, definition] as const)]
+  const all = [
+    [name, schema] as const,
+    ...defined.map(([key, definition]) => [places.get(`#/$defs/${key}`) ?? name, definition] as const),
+  ]
   return Object.fromEntries(all.map(([place, one]) => [place, toPlainSchema(one, { ...options, resolve })]))
 }
 

@@ -15,7 +15,8 @@ const DOWNLOADS = ['GET /api/tasks/:id/artifacts/:name', 'GET /files/:id/:name']
 
 const REQUEST_HEADERS: Readonly<Record<string, HeaderInfo>> = {
   'Idempotency-Key': {
-    description: 'Chosen by the client: 1 to 255 visible ASCII characters. Repeating a request with the same key creates no second task.',
+    description:
+      'Chosen by the client: 1 to 255 visible ASCII characters. Repeating a request with the same key creates no second task.',
     example: '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
     calls: CREATES,
   },
@@ -27,7 +28,8 @@ const REQUEST_HEADERS: Readonly<Record<string, HeaderInfo>> = {
     calls: CREATES,
   },
   'If-Match': {
-    description: 'An `ETag` of the task or the file: the request applies only to that state, and is answered with 412 if it has changed.',
+    description:
+      'An `ETag` of the task or the file: the request applies only to that state, and is answered with 412 if it has changed.',
     example: '*',
     calls: ['PATCH /api/tasks/:id', ...DOWNLOADS],
   },
@@ -41,12 +43,23 @@ const REQUEST_HEADERS: Readonly<Record<string, HeaderInfo>> = {
     example: '3',
     calls: ['GET /api/tasks/:id/events', 'GET /api/tasks/events'],
   },
-  Range: { description: 'One range of bytes; several ranges are answered with the whole file.', example: 'bytes=0-1023', calls: DOWNLOADS },
+  Range: {
+    description: 'One range of bytes; several ranges are answered with the whole file.',
+    example: 'bytes=0-1023',
+    calls: DOWNLOADS,
+  },
   'If-Range': { description: 'The `ETag` of the file that `Range` belongs to.', example: '"0b1d7c"', calls: DOWNLOADS },
 }
 
 /** The headers of one call, as OpenAPI parameters. */
 export function describeRequestHeaders(method: string, url: string): object[] {
   const found = Object.entries(REQUEST_HEADERS).filter(([, { calls }]) => calls.includes(`${method} ${url}`))
-  return found.map(([name, { description, example }]) => ({ name, in: 'header', required: false, description, schema: { type: 'string' }, example }))
+  return found.map(([name, { description, example }]) => ({
+    name,
+    in: 'header',
+    required: false,
+    description,
+    schema: { type: 'string' },
+    example,
+  }))
 }

@@ -34,16 +34,34 @@ export function createSample(type: string, registry: Registry): { type: string; 
   if (found === undefined) return undefined
   const least = sampleOf(found.definition.payload)
   const { properties = {} } = found.definition.payload as Schema
-  const further = Object.entries(properties).map(([name, schema]) => ({ ...(least as object), [name]: sampleOf(schema) }))
+  const further = Object.entries(properties).map(([name, schema]) => ({
+    ...(least as object),
+    [name]: sampleOf(schema),
+  }))
   // Defaults are filled in where a payload is.
-  const payload = [least, ...further].find((candidate) => found.readPayload(structuredClone(candidate)).errors.length === 0)
+  const payload = [least, ...further].find(
+    (candidate) => found.readPayload(structuredClone(candidate)).errors.length === 0,
+  )
   return payload === undefined ? undefined : { type, payload }
 }
 
 /** A value that matches the schema, as far as examples, defaults and limits allow. */
 export function sampleOf(schema: unknown, depth = 0): unknown {
   if (typeof schema !== 'object' || schema === null || depth > MAX_DEPTH) return null
-  const { examples, enum: choices, anyOf, oneOf, type, properties = {}, required = [], items, minItems = 0, minimum, format = '', ...rest } = schema as Schema
+  const {
+    examples,
+    enum: choices,
+    anyOf,
+    oneOf,
+    type,
+    properties = {},
+    required = [],
+    items,
+    minItems = 0,
+    minimum,
+    format = '',
+    ...rest
+  } = schema as Schema
   if (Array.isArray(examples) && examples.length > 0) return examples[0]
   if (rest.default !== undefined) return rest.default
   if ('const' in rest) return rest.const

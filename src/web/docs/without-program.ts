@@ -15,13 +15,20 @@ interface Described {
 
 /** @param html of the page @param document of the API, asked for once @returns the page with a text for browsers without JavaScript */
 export function addWithoutProgram(html: string, document: () => Described): string {
-  return html.includes(PLACE) ? html.replace(PLACE, () => `<noscript>${render(document())}</noscript>\n      ${PLACE}`) : html
+  return html.includes(PLACE)
+    ? html.replace(PLACE, () => `<noscript>${render(document())}</noscript>\n      ${PLACE}`)
+    : html
 }
 
 function render({ paths = {} }: Described): string {
   const calls = Object.entries(paths).flatMap(([path, operations]) => {
-    const known = Object.entries(operations as Record<string, { summary?: string }>).filter(([method]) => METHODS.includes(method))
-    return known.map(([method, { summary = '' }]) => `<li><code>${method.toUpperCase()} ${escapeHtml(path)}</code> ${escapeHtml(summary)}</li>`)
+    const known = Object.entries(operations as Record<string, { summary?: string }>).filter(([method]) =>
+      METHODS.includes(method),
+    )
+    return known.map(
+      ([method, { summary = '' }]) =>
+        `<li><code>${method.toUpperCase()} ${escapeHtml(path)}</code> ${escapeHtml(summary)}</li>`,
+    )
   })
   const link = (path: string, text: string) => `<li><a href="${linkTo(path)}">${text}</a></li>`
   return `<main style="max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font-family: sans-serif; line-height: 1.6">

@@ -17,7 +17,10 @@ export interface GateOptions extends HostOptions {
  * Must be registered before everything else that answers. @returns the check, for requests without a route: no hook
  * runs for them
  */
-export function registerGate(app: FastifyInstance, options: GateOptions): (reply: FastifyReply) => ProblemError | undefined {
+export function registerGate(
+  app: FastifyInstance,
+  options: GateOptions,
+): (reply: FastifyReply) => ProblemError | undefined {
   const assertHost = createHostCheck(options)
   const assertOrigin = createOriginCheck(options.allowedOrigins)
   const logOnce = createRefusalLog(app.log)
@@ -32,8 +35,13 @@ export function registerGate(app: FastifyInstance, options: GateOptions): (reply
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
       const { method, headers } = request
-      const name = error.code === 'host_not_allowed' ? `host ${headers.host ?? ''}` : `origin ${headers.origin ?? 'unknown'}`
-      logOnce(name, { code: error.code, method, url: request.originalUrl.slice(0, 200), address: request.ip }, error.message)
+      const name =
+        error.code === 'host_not_allowed' ? `host ${headers.host ?? ''}` : `origin ${headers.origin ?? 'unknown'}`
+      logOnce(
+        name,
+        { code: error.code, method, url: request.originalUrl.slice(0, 200), address: request.ip },
+        error.message,
+      )
       return error
     }
   }

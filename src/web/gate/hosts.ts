@@ -76,6 +76,13 @@ function countHosts(rawHeaders: readonly string[]): number {
 
 function refuse(given: string): ProblemError {
   const { name } = parseAuthority(given) ?? {}
-  if (name === undefined) return new ProblemError('host_not_allowed', 'The request does not name one valid host. Send the header Host exactly once, as a host name with an optional port.')
-  return new ProblemError('host_not_allowed', `This server does not accept the host name ${name}. To accept it, set ALLOWED_HOSTS=${name} (comma-separated) and restart the server.`)
+  if (name === undefined)
+    return new ProblemError(
+      'host_not_allowed',
+      'The request does not name one valid host. Send the header Host exactly once, as a host name with an optional port.',
+    )
+  return new ProblemError(
+    'host_not_allowed',
+    `This server does not accept the host name ${name}. To accept it, set ALLOWED_HOSTS=${name} (comma-separated) and restart the server.`,
+  )
 }

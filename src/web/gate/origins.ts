@@ -38,7 +38,14 @@ export async function registerOrigins(app: FastifyInstance, allowedOrigins: stri
   const origin = allowedOrigins === '*' ? '*' : splitList(allowedOrigins)
   // Computed for each request, because the routes are registered later.
   await app.register(cors, {
-    delegator: (_request, done) => done(null, { origin, methods: [...methods], exposedHeaders: EXPOSED_HEADERS, maxAge: PREFLIGHT_SECONDS, strictPreflight: false }),
+    delegator: (_request, done) =>
+      done(null, {
+        origin,
+        methods: [...methods],
+        exposedHeaders: EXPOSED_HEADERS,
+        maxAge: PREFLIGHT_SECONDS,
+        strictPreflight: false,
+      }),
   })
 }
 
@@ -66,7 +73,10 @@ function isOwnOrigin(origin: string, { host, protocol }: FastifyRequest): boolea
   const given = originOf(origin.slice(0, origin.indexOf(':')), authority)
   if (given === undefined) return false
   // A name with port 443 was requested over TLS, whatever the proxy that terminated it reports.
-  return given === originOf(isTls(protocol) ? 'https' : 'http', host) || (parseAuthority(host)?.port === '443' && given === originOf('https', host))
+  return (
+    given === originOf(isTls(protocol) ? 'https' : 'http', host) ||
+    (parseAuthority(host)?.port === '443' && given === originOf('https', host))
+  )
 }
 
 /** A proxy may name the protocol of a WebSocket. */
@@ -85,7 +95,8 @@ function describeRefusal({ headers: { origin }, host, protocol }: FastifyRequest
   if (origin === undefined) return 'According to the browser, a page of another site sent this request.'
   const own = `${protocol}://${host}`
   const name = parseAuthority(ORIGIN.exec(origin)?.[1] ?? '')?.name
-  if (name === undefined || name !== parseAuthority(host)?.name) return `Pages of ${origin} may not use this server, which is ${own}. To allow them, set ALLOWED_ORIGINS=${origin}.`
+  if (name === undefined || name !== parseAuthority(host)?.name)
+    return `Pages of ${origin} may not use this server, which is ${own}. To allow them, set ALLOWED_ORIGINS=${origin}.`
   return (
     `A page of ${origin} sent this request, but it arrived here as ${own}. Behind a proxy, set TRUST_PROXY to the address of the proxy, and make it send ` +
     `Host (with the port), X-Forwarded-Proto and X-Forwarded-For: see docs/proxies.md.`

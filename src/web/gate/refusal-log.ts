@@ -6,7 +6,9 @@ const MAX_NAMES = 200
 const MAX_NAME_LENGTH = 200
 
 /** @returns a function that logs `fields` and `text`, once for each `name` */
-export function createRefusalLog(log: FastifyBaseLogger): (name: string, fields: Record<string, unknown>, text: string) => void {
+export function createRefusalLog(
+  log: FastifyBaseLogger,
+): (name: string, fields: Record<string, unknown>, text: string) => void {
   const names = new Set<string>()
   return (given, fields, text) => {
     const name = given.slice(0, MAX_NAME_LENGTH)

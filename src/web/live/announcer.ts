@@ -24,7 +24,14 @@ export function announceTasks(
 /** Made when it is needed, which is seldom. Until then only these fields are kept, not the payload. */
 function noticeOf({ id, tenant, type, queue, tags, more }: NewTask, { status, createdAt }: CreatedTask): () => Notice {
   return () => {
-    const facts = { type, queue, tags: [...tags], batchId: more?.batchId ?? null, parentId: more?.parentId ?? null, createdAt: createdAt.toISOString() }
+    const facts = {
+      type,
+      queue,
+      tags: [...tags],
+      batchId: more?.batchId ?? null,
+      parentId: more?.parentId ?? null,
+      createdAt: createdAt.toISOString(),
+    }
     return { taskId: id, ...markTenant(tenant), version: 1, status, facts }
   }
 }

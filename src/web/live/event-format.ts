@@ -35,7 +35,8 @@ export const SERVER_SENT_EVENTS: EventFormat = {
     return `${position && `id: ${position}\n`}event: ${event}\ndata: ${json}\n\n`
   },
   formatList: (json, { type }, position) => `${position && `id: ${position}\n`}event: ${type}\ndata: ${json}\n\n`,
-  begin: (tasks, missing, list) => `event: subscribed\ndata: ${JSON.stringify({ type: 'subscribed', tasks, missing, ...(list && { list }) })}\n\n`,
+  begin: (tasks, missing, list) =>
+    `event: subscribed\ndata: ${JSON.stringify({ type: 'subscribed', tasks, missing, ...(list && { list }) })}\n\n`,
   comeBack: (afterMs) => `retry: ${afterMs}\n\n`,
 }
 
@@ -45,13 +46,20 @@ export const TEXT_LINES: EventFormat = {
   open: () => '',
   idleHeartbeat: 'still here\n',
   format: (_, message, { hasMany }) => `${hasMany ? `${message.taskId}  ` : ''}${describe(message)}\n`,
-  formatList: (_, message) => describeList(message).map((text) => `${text}\n`).join(''),
+  formatList: (_, message) =>
+    describeList(message)
+      .map((text) => `${text}\n`)
+      .join(''),
   begin: (tasks, missing) => `${tasks} tasks${missing.length > 0 ? `; not found: ${missing.join(', ')}` : ''}\n`,
   comeBack: (afterMs) => `the server is restarting; reconnect in ${afterMs} ms\n`,
 }
 
 /** In the order of preference if the client has none. */
-const FORMATS: Record<string, EventFormat | undefined> = { 'application/json': undefined, 'text/plain': TEXT_LINES, 'text/event-stream': SERVER_SENT_EVENTS }
+const FORMATS: Record<string, EventFormat | undefined> = {
+  'application/json': undefined,
+  'text/plain': TEXT_LINES,
+  'text/event-stream': SERVER_SENT_EVENTS,
+}
 
 /**
  * The client's preferred format, by `Accept`; undefined means the stored list, also if the client accepts none of them.
@@ -67,7 +75,12 @@ function describe(message: StreamMessage): string {
   switch (type) {
     case 'snapshot': {
       const { finishedAt, startedAt, createdAt, title, progress, result, failure } = message.task
-      const news = [title, progress && describeProgress(progress), failure?.message, status === 'COMPLETED' && JSON.stringify(result)]
+      const news = [
+        title,
+        progress && describeProgress(progress),
+        failure?.message,
+        status === 'COMPLETED' && JSON.stringify(result),
+      ]
       return line(finishedAt ?? startedAt ?? createdAt, head, news)
     }
     case 'resumed':
@@ -80,7 +93,8 @@ function describe(message: StreamMessage): string {
       return line(message.line.at, head, [`${message.line.level}: ${message.line.text}`])
     case 'transition': {
       const { at, attempt, reason, failure, result } = message
-      const ending = status === 'COMPLETED' ? JSON.stringify(result ?? null) : failure?.message === reason ? null : failure?.message
+      const ending =
+        status === 'COMPLETED' ? JSON.stringify(result ?? null) : failure?.message === reason ? null : failure?.message
       return line(at, head, [attempt > 0 && `attempt ${attempt}`, reason, ending])
     }
   }
@@ -92,7 +106,17 @@ function describeList(message: ListStreamMessage): string[] {
   return [...upsert.map(describeRow), ...remove.map((id) => `${id}  has left the list`)]
 }
 
-function describeRow({ id, version, status, title, progress, failure, finishedAt, startedAt, createdAt }: TaskSummary): string {
+function describeRow({
+  id,
+  version,
+  status,
+  title,
+  progress,
+  failure,
+  finishedAt,
+  startedAt,
+  createdAt,
+}: TaskSummary): string {
   const head = `v${String(version).padEnd(3)} ${status.padEnd(10)}`
   return `${id}  ${line(finishedAt ?? startedAt ?? createdAt, head, [title, status === 'PROCESSING' && progress && describeProgress(progress), failure?.message])}`
 }

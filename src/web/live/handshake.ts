@@ -19,8 +19,10 @@ const VERSIONS = ['13', '8']
  */
 export async function assertHandshake(request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { method, headers, url } = request
-  if (!request.ws || method !== 'GET') throw new ProblemError('upgrade_required', `${url.split('?')[0]} is a WebSocket.`)
-  if (!KEY.test(headers['sec-websocket-key'] ?? '')) throw refuse('sec-websocket-key', 'must be 16 random bytes in base64')
+  if (!request.ws || method !== 'GET')
+    throw new ProblemError('upgrade_required', `${url.split('?')[0]} is a WebSocket.`)
+  if (!KEY.test(headers['sec-websocket-key'] ?? ''))
+    throw refuse('sec-websocket-key', 'must be 16 random bytes in base64')
   if (!VERSIONS.includes(headers['sec-websocket-version'] ?? '')) {
     reply.header('sec-websocket-version', VERSIONS.join(', '))
     throw new ProblemError('upgrade_required', `The header Sec-WebSocket-Version must be ${VERSIONS[0]}.`)
@@ -28,9 +30,12 @@ export async function assertHandshake(request: FastifyRequest, reply: FastifyRep
   const protocols = headers['sec-websocket-protocol']
   if (protocols === undefined) return
   const names = protocols.split(',').map((name) => name.trim())
-  if (!PROTOCOLS.test(protocols) || new Set(names).size < names.length) throw refuse('sec-websocket-protocol', 'must be distinct, comma-separated tokens')
+  if (!PROTOCOLS.test(protocols) || new Set(names).size < names.length)
+    throw refuse('sec-websocket-protocol', 'must be distinct, comma-separated tokens')
 }
 
 function refuse(name: string, detail: string): ProblemError {
-  return new ProblemError('invalid_request', `The header ${name} ${detail}.`, [{ pointer: `/${name}`, detail, fix: 'Open the address with a WebSocket client.' }])
+  return new ProblemError('invalid_request', `The header ${name} ${detail}.`, [
+    { pointer: `/${name}`, detail, fix: 'Open the address with a WebSocket client.' },
+  ])
 }

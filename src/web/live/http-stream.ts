@@ -34,7 +34,11 @@ export interface HttpStreams {
    * client that reconnects with it misses nothing. For a filter there is no position: the stream starts with snapshots
    * again. A list starts with all its rows.
    */
-  followMany(selection: Selection | undefined, options: HttpStreamOptions & { since: Record<TaskId, number>; list?: ListQuery | undefined }, reply: FastifyReply): void
+  followMany(
+    selection: Selection | undefined,
+    options: HttpStreamOptions & { since: Record<TaskId, number>; list?: ListQuery | undefined },
+    reply: FastifyReply,
+  ): void
   /**
    * Ends the open streams and tells their clients to reconnect. The hub does not know a stream that follows no task at
    * the moment.
@@ -50,7 +54,12 @@ interface Line {
 export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions, beats: Beats): HttpStreams {
   const lines = new Set<Line>()
 
-  function open(format: EventFormat, reply: FastifyReply, toText: (json: string, message: StreamMessage) => string, many?: { positionOf(): string; onIdle(): void }): Line {
+  function open(
+    format: EventFormat,
+    reply: FastifyReply,
+    toText: (json: string, message: StreamMessage) => string,
+    many?: { positionOf(): string; onIdle(): void },
+  ): Line {
     const raw = sendHead(format, reply)
     const opening = format.open(chooseRetryPause())
     if (opening !== '') raw.write(opening)
@@ -61,7 +70,8 @@ export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions,
       bufferedBytes: () => raw.writableLength,
       close(code, reason) {
         if (code === CLOSE_CODES.tooSlow) raw.destroy()
-        else if (!raw.writableEnded) raw.end(code === CLOSE_CODES.restart ? format.comeBack(Number(/\d+/.exec(reason)?.[0])) : undefined)
+        else if (!raw.writableEnded)
+          raw.end(code === CLOSE_CODES.restart ? format.comeBack(Number(/\d+/.exec(reason)?.[0])) : undefined)
       },
     }
     const line = { sink: beats.add(sink, many?.onIdle), raw }
@@ -77,10 +87,15 @@ export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions,
   return {
     follow(id, { since, logs, format, onEnd }, reply) {
       if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
-      const line = open(format, reply, (json, message) => format.format(json, message, { position: String(message.version), hasMany: false }))
+      const line = open(format, reply, (json, message) =>
+        format.format(json, message, { position: String(message.version), hasMany: false }),
+      )
       const { sink, raw } = line
       const stream = hub.attach(reply.request.principal, id, { since, logs }, sink)
-      raw.on('drain', guard(reply, () => stream.drained()))
+      raw.on(
+        'drain',
+        guard(reply, () => stream.drained()),
+      )
       whenOver(reply, () => {
         close(line)
         onEnd()
@@ -89,7 +104,9 @@ export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions,
     },
     followMany(selection, { since, list, format, onEnd }, reply) {
       if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
-      const versions = new Map<TaskId, number>(selection !== undefined && 'ids' in selection ? selection.ids.map((id) => [id, since[id] ?? 0]) : [])
+      const versions = new Map<TaskId, number>(
+        selection !== undefined && 'ids' in selection ? selection.ids.map((id) => [id, since[id] ?? 0]) : [],
+      )
       const positionOf = () => [...versions.values()].join()
       const toText = (json: string, message: StreamMessage) => {
         if (versions.has(message.taskId)) versions.set(message.taskId, message.version)
@@ -106,7 +123,10 @@ export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions,
         },
         onIdle: () => raw.end(),
       })
-      raw.on('drain', guard(reply, () => subscriptions.drained()))
+      raw.on(
+        'drain',
+        guard(reply, () => subscriptions.drained()),
+      )
       whenOver(reply, () => {
         close(line)
         onEnd()
@@ -152,7 +172,10 @@ function guard(reply: Pick<FastifyReply, 'raw' | 'request'>, listener: () => voi
 
 /** The client reconnects by itself. */
 function cutOff({ raw, request }: Pick<FastifyReply, 'raw' | 'request'>, error: unknown): void {
-  request.log.error({ err: error, requestId: request.id, path: request.url.split('?')[0] }, 'a stream failed and was cut off')
+  request.log.error(
+    { err: error, requestId: request.id, path: request.url.split('?')[0] },
+    'a stream failed and was cut off',
+  )
   raw.destroy()
 }
 

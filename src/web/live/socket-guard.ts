@@ -12,7 +12,11 @@ import { FRAME_BOUNDS, measureJson, type JsonMeasure } from '../bodies/json-text
 
 export interface SocketGuard {
   /** The listener, guarded against exceptions. `describe` says in the log what it was called with. */
-  guard<Args extends unknown[]>(event: string, listener: (...args: Args) => void, describe?: (...args: Args) => object): (...args: Args) => void
+  guard<Args extends unknown[]>(
+    event: string,
+    listener: (...args: Args) => void,
+    describe?: (...args: Args) => object,
+  ): (...args: Args) => void
   /** The same for asynchronous errors. */
   fail(event: string, error: unknown): void
 }
@@ -25,18 +29,23 @@ export function guardSocket(socket: WebSocket, request: FastifyRequest): SocketG
   }
 
   return {
-    guard: (event, listener, describe) => (...args) => {
-      try {
-        listener(...args)
-      } catch (error) {
-        fail(event, error, describe?.(...args))
-      }
-    },
+    guard:
+      (event, listener, describe) =>
+      (...args) => {
+        try {
+          listener(...args)
+        } catch (error) {
+          fail(event, error, describe?.(...args))
+        }
+      },
     fail,
   }
 }
 
 /** Describes the shape of a message, without its contents. */
-export function describeFrame(data: Buffer, isBinary: boolean): { frame: JsonMeasure & { bytes: number; isBinary: boolean } } {
+export function describeFrame(
+  data: Buffer,
+  isBinary: boolean,
+): { frame: JsonMeasure & { bytes: number; isBinary: boolean } } {
   return { frame: { bytes: data.length, isBinary, ...measureJson(data.toString(), FRAME_BOUNDS) } }
 }

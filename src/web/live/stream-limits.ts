@@ -40,9 +40,13 @@ export function createStreamLimits({ maxPerAddress, maxPerKey, maxPerProcess }: 
 
   function findRefusal(client: Client): ProblemError | undefined {
     const key = keyOf(client)
-    if (byAddress.of(client.ip) >= maxPerAddress) return new ProblemError('too_many_streams', `${client.ip} has ${maxPerAddress} streams open.`)
-    if (key !== undefined && byKey.of(key) >= maxPerKey) return new ProblemError('too_many_streams', `This key has ${maxPerKey} streams open.`)
-    return total >= maxPerProcess ? new ProblemError('overloaded', `This process has ${maxPerProcess} streams open.`) : undefined
+    if (byAddress.of(client.ip) >= maxPerAddress)
+      return new ProblemError('too_many_streams', `${client.ip} has ${maxPerAddress} streams open.`)
+    if (key !== undefined && byKey.of(key) >= maxPerKey)
+      return new ProblemError('too_many_streams', `This key has ${maxPerKey} streams open.`)
+    return total >= maxPerProcess
+      ? new ProblemError('overloaded', `This process has ${maxPerProcess} streams open.`)
+      : undefined
   }
 
   const limits: StreamLimits = {

@@ -12,7 +12,15 @@ import { createChecker, type Checker } from '../../definitions/schema-errors.js'
 import type { Subscriptions, SubscriptionsDeps } from '../../live/subscriptions.js'
 import type { FieldError } from '../../protocol/errors.js'
 import { CLOSE_CODES, type IdleHeartbeat } from '../../protocol/stream.js'
-import { PingRequest, SubscribeByFit, SubscribeById, SubscribeToList, UnsubscribeRequest, type SocketAnswer, type SocketRequest } from '../../protocol/subscription.js'
+import {
+  PingRequest,
+  SubscribeByFit,
+  SubscribeById,
+  SubscribeToList,
+  UnsubscribeRequest,
+  type SocketAnswer,
+  type SocketRequest,
+} from '../../protocol/subscription.js'
 import { FRAME_BOUNDS, readJson } from '../bodies/json-text.js'
 import { ProblemError } from '../problem.js'
 import { readFilter, readListRequest } from '../routes/list-query.js'
@@ -26,7 +34,9 @@ const MAX_REQUESTS = 50
 const REQUESTS_PERIOD_MS = 10_000
 
 /** Opens the subscriptions of one connection. */
-export type OpenSubscriptions = (client: Pick<SubscriptionsDeps, 'principal' | 'sink' | 'answer' | 'onIdle'>) => Subscriptions
+export type OpenSubscriptions = (
+  client: Pick<SubscriptionsDeps, 'principal' | 'sink' | 'answer' | 'onIdle'>,
+) => Subscriptions
 
 export interface SubscriptionSocketDeps {
   openSubscriptions: OpenSubscriptions
@@ -46,7 +56,10 @@ interface Client {
 }
 
 /** Registers the route, in the scope where WebSockets are registered. */
-export function registerSubscriptionSocket(app: FastifyInstance, { openSubscriptions, limits, beats, assertUpgrade }: SubscriptionSocketDeps): void {
+export function registerSubscriptionSocket(
+  app: FastifyInstance,
+  { openSubscriptions, limits, beats, assertUpgrade }: SubscriptionSocketDeps,
+): void {
   const heartbeat = startHeartbeat({})
   const check = createRequestChecker()
   app.addHook('preClose', async () => heartbeat.stop())
@@ -64,8 +77,14 @@ export function registerSubscriptionSocket(app: FastifyInstance, { openSubscript
     (socket, request) => {
       heartbeat.add(socket)
       const guarded = guardSocket(socket, request)
-      const connection = createSocketSink(socket, request.raw.socket, guarded.guard('drain', () => subscriptions.drained()))
-      const sink = beats.add(connection, () => connection.send(JSON.stringify({ type: 'heartbeat' } satisfies IdleHeartbeat)))
+      const connection = createSocketSink(
+        socket,
+        request.raw.socket,
+        guarded.guard('drain', () => subscriptions.drained()),
+      )
+      const sink = beats.add(connection, () =>
+        connection.send(JSON.stringify({ type: 'heartbeat' } satisfies IdleHeartbeat)),
+      )
       const subscriptions = openSubscriptions({
         principal: request.principal,
         sink,
@@ -80,11 +99,14 @@ export function registerSubscriptionSocket(app: FastifyInstance, { openSubscript
         else socket.close(CLOSE_CODES.tooManyMessages, `more than ${MAX_REQUESTS} requests in ${REQUESTS_PERIOD_MS} ms`)
       }
       socket.on('message', guarded.guard<[Buffer, boolean]>('message', hear, describeFrame))
-      socket.once('close', guarded.guard('close', () => {
-        release()
-        sink.stop()
-        subscriptions.stop()
-      }))
+      socket.once(
+        'close',
+        guarded.guard('close', () => {
+          release()
+          sink.stop()
+          subscriptions.stop()
+        }),
+      )
     },
   )
 
@@ -92,20 +114,38 @@ export function registerSubscriptionSocket(app: FastifyInstance, { openSubscript
     const { socket } = client
     const request = parse(text)
     const id = request?.['id']
-    if (request === undefined || typeof id !== 'string') return socket.close(CLOSE_CODES.protocolError, 'a request is a JSON object with type and id')
+    if (request === undefined || typeof id !== 'string')
+      return socket.close(CLOSE_CODES.protocolError, 'a request is a JSON object with type and id')
     const errors = check(request)
     const [first] = errors
-    if (first !== undefined) return refuse(socket, id, `The request is invalid: ${first.pointer || 'it'} ${first.detail}. See /asyncapi.json.`, errors)
+    if (first !== undefined)
+      return refuse(
+        socket,
+        id,
+        `The request is invalid: ${first.pointer || 'it'} ${first.detail}. See /asyncapi.json.`,
+        errors,
+      )
     try {
       take(client, request as SocketRequest)
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
-      refuse(socket, id, error.message, (error.errors ?? []).map((one) => ({ ...one, pointer: placeOf(request, one.pointer) })))
+      refuse(
+        socket,
+        id,
+        error.message,
+        (error.errors ?? []).map((one) => ({ ...one, pointer: placeOf(request, one.pointer) })),
+      )
     }
   }
 
   function refuse(socket: WebSocket, id: string, detail: string, errors: readonly FieldError[]): void {
-    const refused: SocketAnswer = { type: 'refused', id: id.slice(0, 64) || '?', code: 'invalid_request', detail, errors: [...errors] }
+    const refused: SocketAnswer = {
+      type: 'refused',
+      id: id.slice(0, 64) || '?',
+      code: 'invalid_request',
+      detail,
+      errors: [...errors],
+    }
     socket.send(JSON.stringify(refused))
   }
 
@@ -143,7 +183,9 @@ function createRequestChecker(): (request: UnknownRequest) => FieldError[] {
   ])
   return (request) => {
     const checker = isByIds(request) ? byId : isOfList(request) ? toList : checkers.get(request['type'])
-    return checker?.check(request) ?? [{ pointer: '/type', detail: `must be one of ${[...checkers.keys()].join(', ')}` }]
+    return (
+      checker?.check(request) ?? [{ pointer: '/type', detail: `must be one of ${[...checkers.keys()].join(', ')}` }]
+    )
   }
 }
 

@@ -58,12 +58,23 @@ export interface TaskSocketDeps {
  * Registers WebSockets and the route, in a separate scope with nothing but WebSockets under `/ws/`: their hooks would
  * make every other request 5 % slower.
  */
-export async function registerTaskSocket(app: FastifyInstance, { hub, limits, beats, basePath = '', heartbeat: options = {} }: TaskSocketDeps): Promise<void> {
+export async function registerTaskSocket(
+  app: FastifyInstance,
+  { hub, limits, beats, basePath = '', heartbeat: options = {} }: TaskSocketDeps,
+): Promise<void> {
   const heartbeat = startHeartbeat(options)
-  const refuseUpgrade = (error: unknown, { url }: IncomingMessage) => app.log.error({ err: error, path: url?.split('?')[0] }, 'an upgrade failed; its connection was closed')
+  const refuseUpgrade = (error: unknown, { url }: IncomingMessage) =>
+    app.log.error({ err: error, path: url?.split('?')[0] }, 'an upgrade failed; its connection was closed')
   await app.register(websocket, {
     // Gets its upgrades from an emitter, which need not be a server.
-    options: { ...WEBSOCKET_OPTIONS, server: splitUpgrades(app.server, (url) => stripBasePath(basePath, url).startsWith(SOCKET_PATH), refuseUpgrade) as unknown as Server },
+    options: {
+      ...WEBSOCKET_OPTIONS,
+      server: splitUpgrades(
+        app.server,
+        (url) => stripBasePath(basePath, url).startsWith(SOCKET_PATH),
+        refuseUpgrade,
+      ) as unknown as Server,
+    },
     // A broken frame has already closed the socket with its own code; a socket that is still open failed on our side.
     errorHandler(error, socket, request) {
       if (socket.readyState === socket.OPEN) guardSocket(socket, request).fail('open', error)
@@ -86,7 +97,8 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, be
       preValidation: assertHandshake,
       async preHandler(request) {
         limits.assertRoom(request)
-        if (!(await hub.find(request.principal, idOf(request)))) throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
+        if (!(await hub.find(request.principal, idOf(request))))
+          throw new ProblemError('task_not_found', `There is no task ${request.params.id}.`)
         // Many requests may have waited for that together.
         limits.assertRoom(request)
       },
@@ -95,7 +107,10 @@ export async function registerTaskSocket(app: FastifyInstance, { hub, limits, be
       heartbeat.add(socket)
       socket.once('close', limits.open(request))
       const { since, logs } = request.query
-      follow({ hub, beats }, socket, request, { since: since === undefined ? undefined : Number(since), logs: logs === '1' })
+      follow({ hub, beats }, socket, request, {
+        since: since === undefined ? undefined : Number(since),
+        logs: logs === '1',
+      })
     },
   )
 }
@@ -105,9 +120,20 @@ function idOf(request: { params: TaskParams }): string {
   return request.params.id.toLowerCase()
 }
 
-function follow({ hub, beats }: Pick<TaskSocketDeps, 'hub' | 'beats'>, socket: WebSocket, request: FastifyRequest<StreamRoute>, position: Position): void {
+function follow(
+  { hub, beats }: Pick<TaskSocketDeps, 'hub' | 'beats'>,
+  socket: WebSocket,
+  request: FastifyRequest<StreamRoute>,
+  position: Position,
+): void {
   const { guard } = guardSocket(socket, request)
-  const sink = beats.add(createSocketSink(socket, request.raw.socket, guard('drain', () => stream.drained())))
+  const sink = beats.add(
+    createSocketSink(
+      socket,
+      request.raw.socket,
+      guard('drain', () => stream.drained()),
+    ),
+  )
   const stop = () => {
     sink.stop()
     stream.stop()
@@ -125,7 +151,8 @@ function follow({ hub, beats }: Pick<TaskSocketDeps, 'hub' | 'beats'>, socket: W
  * Sends 1012 to sockets that the hub did not close, waits until all are closed, and terminates those that take longer.
  */
 async function closeAll(sockets: ReadonlySet<WebSocket>): Promise<void> {
-  for (const socket of sockets) if (socket.readyState === socket.OPEN) socket.close(CLOSE_CODES.restart, restartReason())
+  for (const socket of sockets)
+    if (socket.readyState === socket.OPEN) socket.close(CLOSE_CODES.restart, restartReason())
   const closed = Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))))
   if (await settlesWithin(closed, CLOSE_DEADLINE_MS)) return
   for (const socket of sockets) socket.terminate()

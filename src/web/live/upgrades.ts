@@ -19,7 +19,11 @@ const MAX_FIELDS = 1_000
  * @param onFailure receives a bug of ours, which has closed the connection
  * @returns an emitter of `upgrade`, like the server, for WebSocket requests at these addresses
  */
-export function splitUpgrades(server: Server, isSocketAddress: (url: string) => boolean, onFailure: (error: unknown, request: IncomingMessage) => void): EventEmitter {
+export function splitUpgrades(
+  server: Server,
+  isSocketAddress: (url: string) => boolean,
+  onFailure: (error: unknown, request: IncomingMessage) => void,
+): EventEmitter {
   const sockets = new EventEmitter()
   server.on('upgrade', (request: IncomingMessage, connection: Duplex, head: Buffer) => {
     const isSocket = request.headers.upgrade?.toLowerCase() === 'websocket'
@@ -39,11 +43,21 @@ export function splitUpgrades(server: Server, isSocketAddress: (url: string) => 
  * Lets the server read the request again, as the first of the connection. A request from which a header was dropped is
  * refused: without its length, its body would be read as the next request.
  */
-function ignoreUpgrade(server: Server, request: IncomingMessage, connection: Duplex, head: Buffer, persistence: string): void {
+function ignoreUpgrade(
+  server: Server,
+  request: IncomingMessage,
+  connection: Duplex,
+  head: Buffer,
+  persistence: string,
+): void {
   const { method, url, httpVersion, rawHeaders } = request
   if (rawHeaders.length >= 2 * MAX_FIELDS) {
     // No other listener is left.
-    connection.on('error', () => {}).end(toRawProblem('head_too_large', `The request has more than ${MAX_FIELDS} headers.`), () => connection.destroy())
+    connection
+      .on('error', () => {})
+      .end(toRawProblem('head_too_large', `The request has more than ${MAX_FIELDS} headers.`), () =>
+        connection.destroy(),
+      )
     return
   }
   const fields = [`connection: ${persistence}\r\n`]

@@ -17,7 +17,12 @@ export interface WaitOptions {
  * Resolves when the condition holds, when the time is over, or when the hub can send no more; the caller then reads the
  * current state.
  */
-export async function waitForTask(principal: Principal, hub: Hub, id: TaskId, { since, waitMs, client }: WaitOptions): Promise<void> {
+export async function waitForTask(
+  principal: Principal,
+  hub: Hub,
+  id: TaskId,
+  { since, waitMs, client }: WaitOptions,
+): Promise<void> {
   let finish = () => {}
   const over = new Promise<void>((resolve) => (finish = resolve))
   const sink: Sink = {

@@ -25,7 +25,10 @@ const COMPRESSIBLE = /^(?:text\/|application\/(?:javascript|json|x-yaml)|image\/
 
 const compress: Record<Coding, (content: Buffer) => Promise<Buffer>> = {
   // The best quality takes seconds for a large file and saves little more.
-  br: (content) => promisify(brotliCompress)(content, { params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: content.length } }),
+  br: (content) =>
+    promisify(brotliCompress)(content, {
+      params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: content.length },
+    }),
   gzip: (content) => promisify(gzip)(content, { level: 9 }),
 }
 
@@ -54,7 +57,8 @@ export function keepAnswersFresh(scope: FastifyInstance): void {
   scope.addHook('onSend', async (request, reply, payload) => {
     if (reply.statusCode !== 200 || !(typeof payload === 'string' || Buffer.isBuffer(payload))) return payload
     const content = typeof payload === 'string' ? Buffer.from(payload) : payload
-    const isCompressible = content.length >= MIN_COMPRESSED_BYTES && COMPRESSIBLE.test(String(reply.getHeader('content-type')))
+    const isCompressible =
+      content.length >= MIN_COMPRESSED_BYTES && COMPRESSIBLE.test(String(reply.getHeader('content-type')))
     const coding = isCompressible ? chooseCoding(request.headers['accept-encoding']) : undefined
     const etag = `"${hashOnce(content)}${coding === undefined ? '' : `-${coding}`}"`
     reply.removeHeader('content-length')
@@ -80,13 +84,19 @@ function addVary(reply: FastifyReply): void {
 }
 
 /** The types of the package are of an earlier version, without a preference of the server. */
-const chooseEncoding: (this: Negotiator, available: readonly string[], options: { preferred: readonly string[] }) => string | undefined = Negotiator.prototype.encoding
+const chooseEncoding: (
+  this: Negotiator,
+  available: readonly string[],
+  options: { preferred: readonly string[] },
+) => string | undefined = Negotiator.prototype.encoding
 
 /**
  * The client's preferred coding; brotli if it has no preference, undefined for none.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
  */
 export function chooseCoding(accepted = ''): Coding | undefined {
-  const best = chooseEncoding.call(new Negotiator({ headers: { 'accept-encoding': accepted } }), CODINGS, { preferred: CODINGS })
+  const best = chooseEncoding.call(new Negotiator({ headers: { 'accept-encoding': accepted } }), CODINGS, {
+    preferred: CODINGS,
+  })
   return CODINGS.find((coding) => coding === best)
 }

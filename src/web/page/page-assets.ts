@@ -29,7 +29,9 @@ export interface PageAssets {
  */
 export function openPageAssets(folder: string): () => Promise<PageAssets> {
   // Sorted, so that all processes of a version have one fingerprint.
-  const readers = listFiles(folder).sort().map((name) => ({ name, read: holdFile(posix.join(folder, name)) }))
+  const readers = listFiles(folder)
+    .sort()
+    .map((name) => ({ name, read: holdFile(posix.join(folder, name)) }))
   let held: PageAssets | undefined
   return async () => {
     const files = new Map(await Promise.all(readers.map(async ({ name, read }) => [name, await read()] as const)))
@@ -43,7 +45,10 @@ function toAssets(files: Map<string, Buffer>): PageAssets {
   const hash = createHash('sha256')
   for (const [name, content] of files) hash.update(`${name}\0${content.length}\0`).update(content)
   const styles = styleSheetsOf(files.get('index.html')?.toString() ?? '').flatMap((name) => files.get(name) ?? [])
-  return { fingerprint: hash.digest('base64url').slice(0, 16), files: new Map(files).set(STYLE_SHEET, Buffer.concat(styles)) }
+  return {
+    fingerprint: hash.digest('base64url').slice(0, 16),
+    files: new Map(files).set(STYLE_SHEET, Buffer.concat(styles)),
+  }
 }
 
 /** Those that the document links to in its order, but for those that are loaded without JavaScript alone. */
@@ -59,19 +64,25 @@ export function linkToAssets(html: string, { fingerprint, files }: PageAssets): 
     isFirst = false
     return link
   })
-  return single.replaceAll(/="\.\/([^"]+)"/g, (link, name: string) => (files.has(name) && !name.endsWith('.html') ? `="./assets/${fingerprint}/${name}"` : link))
+  return single.replaceAll(/="\.\/([^"]+)"/g, (link, name: string) =>
+    files.has(name) && !name.endsWith('.html') ? `="./assets/${fingerprint}/${name}"` : link,
+  )
 }
 
 /** Registers the addresses. */
 export function servePageAssets(scope: FastifyInstance, folder: string, readAssets: () => Promise<PageAssets>): void {
   let present: PageAssets | undefined
   for (const name of [...listFiles(folder).filter((file) => !file.endsWith('.html')), STYLE_SHEET]) {
-    scope.get<{ Params: { fingerprint: string } }>(`/assets/:fingerprint/${name}`, { schema: { hide: true } }, async (request, reply) => {
-      const { fingerprint } = request.params
-      // What a fingerprint was made of stays what it is; only another one is worth a look at the files.
-      if (present?.fingerprint !== fingerprint) present = await readAssets()
-      if (present.fingerprint === fingerprint) void reply.header('cache-control', KEPT)
-      return sendFile(request, reply, name, present.files.get(name) ?? Buffer.alloc(0))
-    })
+    scope.get<{ Params: { fingerprint: string } }>(
+      `/assets/:fingerprint/${name}`,
+      { schema: { hide: true } },
+      async (request, reply) => {
+        const { fingerprint } = request.params
+        // What a fingerprint was made of stays what it is; only another one is worth a look at the files.
+        if (present?.fingerprint !== fingerprint) present = await readAssets()
+        if (present.fingerprint === fingerprint) void reply.header('cache-control', KEPT)
+        return sendFile(request, reply, name, present.files.get(name) ?? Buffer.alloc(0))
+      },
+    )
   }
 }

@@ -28,7 +28,10 @@ const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g
  * @param folder the folder of the page
  * @returns the document for a path; the same object for the same depth while no file of the page has changed
  */
-export function openPageDocument(folder: string, readAssets: () => Promise<PageAssets>): (path: string) => Promise<Buffer> {
+export function openPageDocument(
+  folder: string,
+  readAssets: () => Promise<PageAssets>,
+): (path: string) => Promise<Buffer> {
   const modules = listModules(folder).map((name) => `<link rel="modulepreload" href="./${name}">`)
   const made = new Map<number, { source: PageAssets; content: Buffer }>()
   return async (path) => {
@@ -37,7 +40,11 @@ export function openPageDocument(folder: string, readAssets: () => Promise<PageA
     const known = made.get(depth)
     if (known?.source === source) return known.content
     const html = (source.files.get('index.html') ?? '').toString().replace(MODULES_MARK, modules.join('\n    '))
-    const content = Buffer.from(linkToAssets(html, source).replace(FILTERS_MARK, `$&${FILTER_NAMES.join(' ')}`).replaceAll('="./', `="${'../'.repeat(depth) || './'}`))
+    const content = Buffer.from(
+      linkToAssets(html, source)
+        .replace(FILTERS_MARK, `$&${FILTER_NAMES.join(' ')}`)
+        .replaceAll('="./', `="${'../'.repeat(depth) || './'}`),
+    )
     made.set(depth, { source, content })
     return content
   }

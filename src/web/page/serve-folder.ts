@@ -32,10 +32,16 @@ export interface ServedFolder {
 }
 
 /** Registers a route for each file; `index.html` is also the answer for its folder. */
-export function serveFolder(scope: FastifyInstance, { folder, prefix, headers = {}, includes = () => true }: ServedFolder): void {
+export function serveFolder(
+  scope: FastifyInstance,
+  { folder, prefix, headers = {}, includes = () => true }: ServedFolder,
+): void {
   for (const name of listFiles(folder).filter(includes)) {
     const read = holdFile(join(folder, name))
-    const urls = [prefix + name, ...(name === 'index.html' || name.endsWith('/index.html') ? [prefix + name.slice(0, -'index.html'.length)] : [])]
+    const urls = [
+      prefix + name,
+      ...(name === 'index.html' || name.endsWith('/index.html') ? [prefix + name.slice(0, -'index.html'.length)] : []),
+    ]
     for (const url of urls) {
       scope.get(url, { schema: { hide: true } }, async (request, reply) => {
         void reply.headers(headers)
@@ -57,7 +63,11 @@ export function sendFile(request: FastifyRequest, reply: FastifyReply, name: str
 export function listFiles(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
-    .map((entry) => join(entry.parentPath, entry.name).slice(folder.replace(/[/\\]$/, '').length + 1).replaceAll(sep, '/'))
+    .map((entry) =>
+      join(entry.parentPath, entry.name)
+        .slice(folder.replace(/[/\\]$/, '').length + 1)
+        .replaceAll(sep, '/'),
+    )
 }
 
 /**

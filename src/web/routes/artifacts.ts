@@ -10,13 +10,30 @@ import { ArtifactMissingError, type ArtifactStore } from '../../artifacts/artifa
 import { DiskFullError } from '../../artifacts/disk-floor.js'
 import { DEFAULT_MEDIA_TYPE, readMediaType } from '../../artifacts/media-type.js'
 import type { Database } from '../../db/database.js'
-import { ArtifactList, ArtifactParams, CreateLink, Link, LinkQuery, Upload, UploadQuery, type Artifact } from '../../protocol/artifact.js'
+import {
+  ArtifactList,
+  ArtifactParams,
+  CreateLink,
+  Link,
+  LinkQuery,
+  Upload,
+  UploadQuery,
+  type Artifact,
+} from '../../protocol/artifact.js'
 import { linkTo } from '../../protocol/base-path.js'
 import { Problem } from '../../protocol/errors.js'
 import { findFileNameError } from '../../protocol/file-name.js'
 import { NoBody, TaskParams } from '../../protocol/http.js'
 import type { TaskId } from '../../protocol/task.js'
-import { finishUploadIfReserved, forgetUnfinishedUpload, MAX_UPLOADS, readArtifacts, readLinkedArtifacts, reserveUploadIfRoom, type StoredArtifact } from '../../store/artifacts.js'
+import {
+  finishUploadIfReserved,
+  forgetUnfinishedUpload,
+  MAX_UPLOADS,
+  readArtifacts,
+  readLinkedArtifacts,
+  reserveUploadIfRoom,
+  type StoredArtifact,
+} from '../../store/artifacts.js'
 import { readTasks } from '../../store/reads/tasks.js'
 import { readSecret } from '../../store/secrets.js'
 import { createArtifactWriter } from '../../tasks/attempt/context/artifact-writer.js'
@@ -45,7 +62,10 @@ export interface ArtifactDeps {
   maxUploadsMb: number
 }
 
-export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (app, { db, artifacts, limits, bodies, maxUploadsMb }) => {
+export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (
+  app,
+  { db, artifacts, limits, bodies, maxUploadsMb },
+) => {
   // Accepts any content type as a stream; JSON and text are files here too.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
@@ -59,10 +79,21 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
 
   app.get(
     '/api/tasks/:id/artifacts',
-    { schema: { tags: ['artifacts'], operationId: 'listArtifacts', summary: 'List the files of a task', params: TaskParams, response: { 200: ArtifactList, 400: Problem, 404: Problem } } },
+    {
+      schema: {
+        tags: ['artifacts'],
+        operationId: 'listArtifacts',
+        summary: 'List the files of a task',
+        params: TaskParams,
+        response: { 200: ArtifactList, 400: Problem, 404: Problem },
+      },
+    },
     async (request) => {
       const id = request.params.id.toLowerCase()
-      const [[task], found] = await Promise.all([readTasks(request.principal, db, [id]), readArtifacts(request.principal, db, id)])
+      const [[task], found] = await Promise.all([
+        readTasks(request.principal, db, [id]),
+        readArtifacts(request.principal, db, id),
+      ])
       if (task === undefined) throw new ProblemError('task_not_found', `There is no task ${id}.`)
       return { items: found.map(toArtifact) }
     },
@@ -79,10 +110,20 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
           '`Range` selects a part of it; `ETag` is its SHA-256, for `If-None-Match` and `If-Match`. Browsers show images, plain text and HTML (in a sandbox); everything else ' +
           'is downloaded, and anything that a browser could run is sent as application/octet-stream. The list has the stored media type.',
         params: ArtifactParams,
-        response: { 200: Bytes, 206: Bytes, 304: NoBody, 404: Problem, 412: Problem, 416: Problem, 429: Problem, 503: Problem },
+        response: {
+          200: Bytes,
+          206: Bytes,
+          304: NoBody,
+          404: Problem,
+          412: Problem,
+          416: Problem,
+          429: Problem,
+          503: Problem,
+        },
       },
     },
-    async (request, reply) => download(await find(request.principal, request.params.id.toLowerCase(), request.params.name), request, reply),
+    async (request, reply) =>
+      download(await find(request.principal, request.params.id.toLowerCase(), request.params.name), request, reply),
   )
 
   app.post(
@@ -102,7 +143,10 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       const expires = Math.floor(Date.now() / 1_000) + (request.query.expiresInSeconds ?? DEFAULT_LINK_SECONDS)
       const signature = sign(await readSecret(db, 'links'), owner, name, String(expires))
       reply.code(201)
-      return { url: linkTo(`/files/${owner}/${encodeURIComponent(name)}?expires=${expires}&signature=${signature}`), expiresAt: new Date(expires * 1_000).toISOString() }
+      return {
+        url: linkTo(`/files/${owner}/${encodeURIComponent(name)}?expires=${expires}&signature=${signature}`),
+        expiresAt: new Date(expires * 1_000).toISOString(),
+      }
     },
   )
 
@@ -115,14 +159,25 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
         summary: 'Download a file by a signed link',
         params: ArtifactParams,
         querystring: LinkQuery,
-        response: { 200: Bytes, 206: Bytes, 304: NoBody, 403: Problem, 404: Problem, 412: Problem, 416: Problem, 429: Problem, 503: Problem },
+        response: {
+          200: Bytes,
+          206: Bytes,
+          304: NoBody,
+          403: Problem,
+          404: Problem,
+          412: Problem,
+          416: Problem,
+          429: Problem,
+          503: Problem,
+        },
       },
     },
     async (request, reply) => {
       const { id, name } = request.params
       const { expires, signature } = request.query
       const isSigned = isEqual(signature, sign(await readSecret(db, 'links'), id, name, expires))
-      if (!isSigned || Number(expires) * 1_000 < Date.now()) throw new ProblemError('link_refused', isSigned ? 'The link has expired.' : 'The signature is invalid.')
+      if (!isSigned || Number(expires) * 1_000 < Date.now())
+        throw new ProblemError('link_refused', isSigned ? 'The link has expired.' : 'The signature is invalid.')
       return download(pick(await readLinkedArtifacts(db, id), id, name), request, reply)
     },
   )
@@ -151,7 +206,13 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       if (declaredBytes > MAX_UPLOAD_BYTES) throw tooLarge()
       await artifacts.assertRoom(declaredBytes).catch(explainFullDisk)
       const upload = createTaskId()
-      const reservation = { name, mediaType, ttlMs: UPLOAD_TTL_MS, bytes: length === undefined ? MAX_UPLOAD_BYTES : declaredBytes, maxBytes: maxUploadsMb * 1_000_000 }
+      const reservation = {
+        name,
+        mediaType,
+        ttlMs: UPLOAD_TTL_MS,
+        bytes: length === undefined ? MAX_UPLOAD_BYTES : declaredBytes,
+        maxBytes: maxUploadsMb * 1_000_000,
+      }
       if (!(await reserveUploadIfRoom(request.principal, db, upload, reservation))) throw uploadsFull(maxUploadsMb)
       let received = { bytes: 0, sha256: '' }
       const writer = createArtifactWriter({
@@ -159,7 +220,8 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
         key: { owner: upload, attempt: 0, name },
         async record(written) {
           received = written
-          if (!(await finishUploadIfReserved(request.principal, db, upload, { ...written, ttlMs: UPLOAD_TTL_MS }))) throw new Error(`the upload ${upload} took longer than it is kept`)
+          if (!(await finishUploadIfReserved(request.principal, db, upload, { ...written, ttlMs: UPLOAD_TTL_MS })))
+            throw new Error(`the upload ${upload} took longer than it is kept`)
         },
       })
       try {
@@ -177,13 +239,19 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
   )
 
   /** @see RFC 9110 section 13.2.2 for the order in which conditions are evaluated */
-  async function download(artifact: StoredArtifact, request: FastifyRequest, reply: FastifyReply): Promise<Readable | undefined> {
+  async function download(
+    artifact: StoredArtifact,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<Readable | undefined> {
     const { headers } = request
     const { bytes, sha256 } = artifact
     const etag = `"${sha256}"`
-    if (headers['if-match'] !== undefined && !hasEtag(headers['if-match'], etag)) throw new ProblemError('file_changed', `The ETag of the file is now ${etag}.`)
+    if (headers['if-match'] !== undefined && !hasEtag(headers['if-match'], etag))
+      throw new ProblemError('file_changed', `The ETag of the file is now ${etag}.`)
     reply.headers({ 'accept-ranges': 'bytes', etag, ...describeFile(artifact) })
-    if (headers['if-none-match'] !== undefined && hasEtag(headers['if-none-match'], etag)) return reply.code(304).send(undefined)
+    if (headers['if-none-match'] !== undefined && hasEtag(headers['if-none-match'], etag))
+      return reply.code(304).send(undefined)
     const ifRange = headers['if-range']
     const range = ifRange === undefined || ifRange === etag ? readByteRange(headers.range, bytes) : undefined
     if (range === 'unsatisfiable') {
@@ -195,7 +263,11 @@ export const artifactRoutes: FastifyPluginAsyncTypebox<ArtifactDeps> = async (ap
       throw error instanceof ArtifactMissingError ? new ProblemError('artifact_not_found', error.message) : error
     })
     if (range === undefined) reply.header('content-length', bytes)
-    else reply.code(206).headers({ 'content-range': `bytes ${range.start}-${range.end}/${bytes}`, 'content-length': range.end - range.start + 1 })
+    else
+      reply.code(206).headers({
+        'content-range': `bytes ${range.start}-${range.end}/${bytes}`,
+        'content-length': range.end - range.start + 1,
+      })
     return source
   }
 }
@@ -213,17 +285,24 @@ function tooLarge(): ProblemError {
 
 /** @throws ProblemError if the disk is full, otherwise the error itself */
 function explainFullDisk(error: unknown): never {
-  throw error instanceof DiskFullError ? new ProblemError('disk_full', `The file was not stored: ${error.message}.`) : error
+  throw error instanceof DiskFullError
+    ? new ProblemError('disk_full', `The file was not stored: ${error.message}.`)
+    : error
 }
 
 function uploadsFull(maxUploadsMb: number): ProblemError {
-  return new ProblemError('uploads_full', `The file was not stored: all uploads together have reached ${maxUploadsMb} MB, or their number has reached ${MAX_UPLOADS}.`)
+  return new ProblemError(
+    'uploads_full',
+    `The file was not stored: all uploads together have reached ${maxUploadsMb} MB, or their number has reached ${MAX_UPLOADS}.`,
+  )
 }
 
 function readName(name = 'upload'): string {
   const wrong = findFileNameError(name)
   if (wrong === undefined) return name
-  throw new ProblemError('invalid_request', `The file name is refused: it ${wrong.detail}.`, [{ pointer: '/name', ...wrong }])
+  throw new ProblemError('invalid_request', `The file name is refused: it ${wrong.detail}.`, [
+    { pointer: '/name', ...wrong },
+  ])
 }
 
 function readUploadType(header = DEFAULT_MEDIA_TYPE): string {
@@ -233,12 +312,23 @@ function readUploadType(header = DEFAULT_MEDIA_TYPE): string {
 }
 
 function noMediaType(): ProblemError {
-  const wrong = { pointer: '/content-type', detail: 'is not a media type', fix: 'Send the media type of the file, such as image/png, or omit the header.' }
+  const wrong = {
+    pointer: '/content-type',
+    detail: 'is not a media type',
+    fix: 'Send the media type of the file, such as image/png, or omit the header.',
+  }
   return new ProblemError('invalid_request', 'The header Content-Type is not a media type.', [wrong])
 }
 
 function toArtifact({ owner, name, mediaType, bytes, sha256, createdAt }: StoredArtifact): Artifact {
-  return { name, mediaType, bytes, sha256, createdAt: createdAt.toISOString(), links: { download: linkTo(`/api/tasks/${owner}/artifacts/${encodeURIComponent(name)}`) } }
+  return {
+    name,
+    mediaType,
+    bytes,
+    sha256,
+    createdAt: createdAt.toISOString(),
+    links: { download: linkTo(`/api/tasks/${owner}/artifacts/${encodeURIComponent(name)}`) },
+  }
 }
 
 function sign(secret: string, owner: TaskId, name: string, expires: string): string {

@@ -51,7 +51,8 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       publisher.publish(transitions)
       const task = await read(request.principal, id)
       const hasEndedOtherwise = isFinal(task.status) && task.status !== 'CANCELLED'
-      if (transitions.length === 0 && hasEndedOtherwise) throw new ProblemError('not_cancellable', `The task is ${task.status}.`)
+      if (transitions.length === 0 && hasEndedOtherwise)
+        throw new ProblemError('not_cancellable', `The task is ${task.status}.`)
       reply.code(task.status === 'CANCELLING' ? 202 : 200)
       return task
     },
@@ -127,5 +128,6 @@ function readEdit({ tenant }: Principal, body: EditTask, task: Task, registry: R
 
 /** @throws ProblemError if the client has seen another state than this one */
 function assertSame(ifMatch: string, task: Task): void {
-  if (!hasEtag(ifMatch, etagOf(task))) throw new ProblemError('version_mismatch', `The task is now at version ${task.version}.`)
+  if (!hasEtag(ifMatch, etagOf(task)))
+    throw new ProblemError('version_mismatch', `The task is now at version ${task.version}.`)
 }

@@ -51,7 +51,10 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
   async function assertBroker(): Promise<void> {
     await broker.ping({ deadlineMs: STRICT_DEADLINE_MS }).catch((error: unknown) => {
       app.log.warn({ err: error }, 'refused a strict create: the broker does not answer')
-      throw new ProblemError('broker_unavailable', 'The broker does not answer, and the request asked for handling=strict.')
+      throw new ProblemError(
+        'broker_unavailable',
+        'The broker does not answer, and the request asked for handling=strict.',
+      )
     })
   }
 
@@ -116,7 +119,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
     async (request, reply) => {
       const key = await readKey(request.headers['idempotency-key'], () => fingerprintOfBatch(request.body))
       const batchId = createTaskId()
-      const tasks = await mapInPortions(request.body.tasks, (body, index) => atPlace(index, () => read(request.principal, body, batchId)))
+      const tasks = await mapInPortions(request.body.tasks, (body, index) =>
+        atPlace(index, () => read(request.principal, body, batchId)),
+      )
       if (readPreferences(request.headers.prefer).isStrict) await assertBroker()
       const accepted = await creator.acceptAll(request.principal, sortIds(tasks), key)
       if (accepted[0]?.kind === 'replayed') reply.header('idempotent-replayed', 'true')
@@ -128,7 +133,10 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
 }
 
 /** The fingerprint is taken before the defaults of the payload are filled in. */
-async function readKey(header: string | string[] | undefined, takeFingerprint: () => string | Promise<string>): Promise<RequestKey | undefined> {
+async function readKey(
+  header: string | string[] | undefined,
+  takeFingerprint: () => string | Promise<string>,
+): Promise<RequestKey | undefined> {
   const key = readIdempotencyKey(header)
   return key === undefined ? undefined : { key, fingerprint: await takeFingerprint() }
 }

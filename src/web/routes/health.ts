@@ -19,10 +19,24 @@ export interface HealthDeps {
   hideSecrets(text: string): string
 }
 
-export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, { db, broker, floor, isStopping, hideSecrets }) => {
-  app.get('/healthz', { schema: { tags: ['operations'], operationId: 'readHealth', summary: 'Check that the process is alive', response: { 200: Health } } }, async () => {
-    return { status: 'ok' as const }
-  })
+export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (
+  app,
+  { db, broker, floor, isStopping, hideSecrets },
+) => {
+  app.get(
+    '/healthz',
+    {
+      schema: {
+        tags: ['operations'],
+        operationId: 'readHealth',
+        summary: 'Check that the process is alive',
+        response: { 200: Health },
+      },
+    },
+    async () => {
+      return { status: 'ok' as const }
+    },
+  )
 
   app.get(
     '/readyz',
@@ -45,7 +59,13 @@ export const healthRoutes: FastifyPluginAsyncTypebox<HealthDeps> = async (app, {
         checkDisk(floor),
       ])
       const isOk = postgres.status === 'ok' && redis.status === 'ok' && !isStopping()
-      const status = isStopping() ? ('stopping' as const) : !isOk ? ('failed' as const) : disk.status === 'low' ? ('degraded' as const) : ('ok' as const)
+      const status = isStopping()
+        ? ('stopping' as const)
+        : !isOk
+          ? ('failed' as const)
+          : disk.status === 'low'
+            ? ('degraded' as const)
+            : ('ok' as const)
       reply.code(isOk ? 200 : 503)
       return { status, checks: { postgres, broker: redis, disk } }
     },
@@ -59,7 +79,10 @@ async function check(trip: () => Promise<unknown>, hideSecrets: (text: string) =
     await trip()
     return { status: 'ok' }
   } catch (error) {
-    return { status: 'failed', detail: error instanceof Error && error.message ? hideSecrets(error.message) : 'does not answer' }
+    return {
+      status: 'failed',
+      detail: error instanceof Error && error.message ? hideSecrets(error.message) : 'does not answer',
+    }
   }
 }
 

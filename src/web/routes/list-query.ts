@@ -16,7 +16,9 @@ const LATEST_MS = Date.parse(LAST_INSTANT)
 export function readFilter(given: Parameters<typeof readTaskFilter>[0]): TaskFilter {
   const read = readTaskFilter(given)
   if ('filter' in read) return read.filter
-  throw new ProblemError('invalid_request', `The query is invalid: ${read.error.pointer} ${read.error.detail}`, [read.error])
+  throw new ProblemError('invalid_request', `The query is invalid: ${read.error.pointer} ${read.error.detail}`, [
+    read.error,
+  ])
 }
 
 /** @throws ProblemError `invalid_request`, or `invalid_cursor` for `before` */
@@ -42,8 +44,10 @@ export function decodeCursor(cursor: string, filter: TaskFilter): ListPosition {
   // Cursors of earlier versions have no time.
   const milliseconds = bytes.length === 24 ? bytes.readDoubleBE(16) : Number.NaN
   const isTime = Number.isNaN(milliseconds) || (milliseconds >= EARLIEST_MS && milliseconds <= LATEST_MS)
-  if ((bytes.length !== 16 && bytes.length !== 24) || !isTime) throw refuseCursor('The cursor was not issued by this server.', 'is malformed')
-  if (isOrderedByTime(filter) && Number.isNaN(milliseconds)) throw refuseCursor('The cursor belongs to a list with other filters.', 'has no time')
+  if ((bytes.length !== 16 && bytes.length !== 24) || !isTime)
+    throw refuseCursor('The cursor was not issued by this server.', 'is malformed')
+  if (isOrderedByTime(filter) && Number.isNaN(milliseconds))
+    throw refuseCursor('The cursor belongs to a list with other filters.', 'has no time')
   const id = bytes.toString('hex', 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
   return Number.isNaN(milliseconds) ? { id } : { id, createdAt: new Date(milliseconds).toISOString() }
 }
@@ -57,12 +61,14 @@ export function encodeHistoryCursor({ at, taskId, version }: HistoryPosition): s
   return Buffer.from([at, taskId, version].join(' ')).toString('base64url')
 }
 
-const HISTORY_CURSOR = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (\d{1,9})$/
+const HISTORY_CURSOR =
+  /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) (\d{1,9})$/
 
 /** @throws ProblemError `invalid_cursor` */
 export function decodeHistoryCursor(cursor: string): HistoryPosition {
   const [, at = '', taskId = '', version] = HISTORY_CURSOR.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
   const milliseconds = Date.parse(at)
-  if (Number.isNaN(milliseconds) || milliseconds < EARLIEST_MS) throw refuseCursor('The cursor was not issued by this server.', 'is malformed')
+  if (Number.isNaN(milliseconds) || milliseconds < EARLIEST_MS)
+    throw refuseCursor('The cursor was not issued by this server.', 'is malformed')
   return { at, taskId, version: Number(version) }
 }

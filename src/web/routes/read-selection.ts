@@ -36,7 +36,10 @@ type Client = Pick<FastifyRequest, 'principal' | 'ip'>
 
 const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
 
-export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> = async (app, { reading, hub, limits, streams }) => {
+export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> = async (
+  app,
+  { reading, hub, limits, streams },
+) => {
   app.get(
     '/api/tasks/events',
     {
@@ -66,12 +69,18 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
       const selection = await fixBatch(toSelection(ids, filter), request)
       if (format === undefined) {
         const listed = 'ids' in selection ? selection.ids : await findIds(selection, MAX_LISTED_TASKS, request)
-        const { items, next } = await readHistoryOfTasks(request.principal, reading.inTurnsOf(request.ip), listed, after)
+        const { items, next } = await readHistoryOfTasks(
+          request.principal,
+          reading.inTurnsOf(request.ip),
+          listed,
+          after,
+        )
         return { items, nextCursor: next && encodeHistoryCursor(next) }
       }
       const held = 'ids' in selection ? readHeld(selection.ids, request, since) : {}
       limits.assertRoom(request)
-      if ('ids' in selection && (await isAllSeen(request.principal, selection.ids, held))) return reply.code(204).send(undefined)
+      if ('ids' in selection && (await isAllSeen(request.principal, selection.ids, held)))
+        return reply.code(204).send(undefined)
       streams.followMany(selection, { since: held, format, onEnd: limits.enter(request) }, reply)
       return reply
     },
@@ -85,7 +94,11 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
   ): FastifyReply {
     if (format === undefined) {
       throw new ProblemError('invalid_request', 'A list can only be followed as a stream.', [
-        { pointer: '/list', detail: 'is only possible with a stream', fix: 'Send Accept: text/event-stream, or use GET /api/tasks.' },
+        {
+          pointer: '/list',
+          detail: 'is only possible with a stream',
+          fix: 'Send Accept: text/event-stream, or use GET /api/tasks.',
+        },
       ])
     }
     const held = ids === undefined ? {} : readHeld(ids, request, since)
@@ -109,7 +122,11 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
   }
 
   /** An EventSource reconnects after the end too; 204 tells it to stop. */
-  async function isAllSeen(principal: Principal, ids: readonly TaskId[], held: Record<TaskId, number>): Promise<boolean> {
+  async function isAllSeen(
+    principal: Principal,
+    ids: readonly TaskId[],
+    held: Record<TaskId, number>,
+  ): Promise<boolean> {
     if (!ids.some((id) => id in held)) return false
     const isSeen = async (id: TaskId) => {
       const task = (await hub.find(principal, id)) ? hub.task(principal, id) : undefined
@@ -142,8 +159,14 @@ function toVersions(ids: readonly TaskId[], position: string): Record<TaskId, nu
   const versions = position.split(',').map(Number)
   if (versions.length !== ids.length) {
     throw new ProblemError('invalid_request', `The position has ${versions.length} versions for ${ids.length} ids.`, [
-      { pointer: '/since', detail: 'must have one version for each id', fix: 'Send the id of the last event together with the same ids, or omit it.' },
+      {
+        pointer: '/since',
+        detail: 'must have one version for each id',
+        fix: 'Send the id of the last event together with the same ids, or omit it.',
+      },
     ])
   }
-  return Object.fromEntries(ids.map((id, index) => [id, versions[index] ?? 0] as const).filter(([, version]) => version > 0))
+  return Object.fromEntries(
+    ids.map((id, index) => [id, versions[index] ?? 0] as const).filter(([, version]) => version > 0),
+  )
 }

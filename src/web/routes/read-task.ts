@@ -10,7 +10,17 @@ import type { Database } from '../../db/database.js'
 import { isRefusedStatement } from '../../db/refused-data.js'
 import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
-import { AttemptList, AttemptsQuery, LogPage, LogsQuery, NoBody, ReadTaskQuery, StreamQuery, TaskParams, TransitionList } from '../../protocol/http.js'
+import {
+  AttemptList,
+  AttemptsQuery,
+  LogPage,
+  LogsQuery,
+  NoBody,
+  ReadTaskQuery,
+  StreamQuery,
+  TaskParams,
+  TransitionList,
+} from '../../protocol/http.js'
 import { DEFAULT_LOG_LINES } from '../../protocol/limits.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
@@ -41,13 +51,22 @@ interface Asked {
 /** Tasks per statement: together a few megabytes at most, unless all of them have the maximum size. */
 const MAX_READS_PER_STATEMENT = 64
 
-export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (app, { db, reading, hub, limits, streams }) => {
+export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (
+  app,
+  { db, reading, hub, limits, streams },
+) => {
   /** Reads that arrive together share one statement, as writes do. It starts after each of them was requested. */
   const reads = createBatcher<Asked, Task | undefined>({
     maxBatch: MAX_READS_PER_STATEMENT,
     isItemsFault: isRefusedStatement,
     async write(asked) {
-      const ofTenant = new Map(await Promise.all([...groupByTenant(asked)].map(async ([tenant, { principal, ids }]) => [tenant, await readMap(principal, ids)] as const)))
+      const ofTenant = new Map(
+        await Promise.all(
+          [...groupByTenant(asked)].map(
+            async ([tenant, { principal, ids }]) => [tenant, await readMap(principal, ids)] as const,
+          ),
+        ),
+      )
       return asked.map(({ principal, id }) => ofTenant.get(principal.tenant)?.get(id))
     },
   })
@@ -84,7 +103,12 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
       if (wait > 0 && request.method !== 'HEAD') {
         const leave = limits.enter(request)
         try {
-          if (await hub.find(request.principal, id)) await waitForTask(request.principal, hub, id, { since: toVersion(since), waitMs: wait * 1_000, client: reply.raw })
+          if (await hub.find(request.principal, id))
+            await waitForTask(request.principal, hub, id, {
+              since: toVersion(since),
+              waitMs: wait * 1_000,
+              client: reply.raw,
+            })
         } finally {
           leave()
         }
@@ -140,7 +164,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
         tags: ['tasks'],
         operationId: 'listAttempts',
         summary: 'Read the attempts of a task',
-        description: 'Oldest first: when and where each attempt ran, how it ended, and its error. Pass `nextAfter` as `after` for the next page.',
+        description:
+          'Oldest first: when and where each attempt ran, how it ended, and its error. Pass `nextAfter` as `after` for the next page.',
         params: TaskParams,
         querystring: AttemptsQuery,
         response: { 200: AttemptList, 400: Problem, 404: Problem },
@@ -160,7 +185,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (ap
         tags: ['tasks'],
         operationId: 'listLogs',
         summary: 'Read the log of a task',
-        description: 'The log lines of the handler in all attempts, oldest first. Pass `nextAfter` as `after` for the next page. The stream has them live, with `logs=1`.',
+        description:
+          'The log lines of the handler in all attempts, oldest first. Pass `nextAfter` as `after` for the next page. The stream has them live, with `logs=1`.',
         params: TaskParams,
         querystring: LogsQuery,
         response: { 200: LogPage, 400: Problem, 404: Problem },

@@ -33,16 +33,29 @@ export const readTasksRoutes: FastifyPluginAsyncTypebox<ReadTasksDeps> = async (
       const { cursor, limit = DEFAULT_PAGE_TASKS, fields, ...others } = request.query
       const filter = readFilter(others)
       const position = cursor === undefined ? undefined : decodeCursor(cursor, filter)
-      const { items, next } = await listPage(request.principal, reading.inTurnsOf(request.ip), filter, { limit, fields: readFields(fields), position })
+      const { items, next } = await listPage(request.principal, reading.inTurnsOf(request.ip), filter, {
+        limit,
+        fields: readFields(fields),
+        position,
+      })
       return { items, nextCursor: next && encodeCursor(next) }
     },
   )
 
   // The schema of a type may have a limit that JSON cannot express as a number.
-  const types = JSON.parse(JSON.stringify(registry.list(), (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value))) as TypeInfo[]
+  const types = JSON.parse(
+    JSON.stringify(registry.list(), (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value)),
+  ) as TypeInfo[]
   app.get(
     '/api/types',
-    { schema: { tags: ['types'], operationId: 'listTypes', summary: 'List the task types', response: { 200: TypeList } } },
+    {
+      schema: {
+        tags: ['types'],
+        operationId: 'listTypes',
+        summary: 'List the task types',
+        response: { 200: TypeList },
+      },
+    },
     async () => ({ items: types }),
   )
 }

@@ -54,7 +54,11 @@ send({ type: 'ready' })
 async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promise<void> {
   controller = new AbortController()
   const registered = registry.find(claimed.type)
-  if (registered === undefined) return send({ type: 'threw', error: packError(new Error(`this process has no handler for the type ${claimed.type}`)) })
+  if (registered === undefined)
+    return send({
+      type: 'threw',
+      error: packError(new Error(`this process has no handler for the type ${claimed.type}`)),
+    })
   const { payload, errors } = registered.readPayload(claimed.payload)
   if (errors[0] !== undefined) return send({ type: 'violation', error: errors[0] })
   const ticking = ticks ? setInterval(() => send({ type: 'tick' }), TICK_MS) : undefined
@@ -63,7 +67,10 @@ async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promi
   const onStray = (error: unknown, isOver: boolean) => {
     // The state of this process is no longer certain, so no other run may use it.
     send({ type: 'spoilt' })
-    log.error({ err: error, taskId: claimed.id, attempt: claimed.attempt, type: claimed.type }, isOver ? LATE_STRAY : STRAY)
+    log.error(
+      { err: error, taskId: claimed.id, attempt: claimed.attempt, type: claimed.type },
+      isOver ? LATE_STRAY : STRAY,
+    )
     if (!isOver) opened?.context.log.error({ err: error }, STRAY)
   }
   try {

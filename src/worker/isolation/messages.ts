@@ -33,7 +33,15 @@ export type FromChild =
 
 /** The part of an error that can be sent. `kind` is the class, which decides the outcome. */
 export interface ThrownError {
-  kind: 'RetryLater' | 'PutBack' | 'PermanentFailure' | 'CancelTask' | 'DatabaseAwayError' | 'DiskFullError' | 'UnstorableError' | 'Error'
+  kind:
+    | 'RetryLater'
+    | 'PutBack'
+    | 'PermanentFailure'
+    | 'CancelTask'
+    | 'DatabaseAwayError'
+    | 'DiskFullError'
+    | 'UnstorableError'
+    | 'Error'
   name: string
   message: string
   stack?: string | undefined

@@ -21,7 +21,12 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { getHeapStatistics } from 'node:v8'
 import type { Log } from '../../log.js'
-import { ProcessEndedError, type IsolatedEnd, type IsolatedRun, type IsolatedRuns } from '../../tasks/attempt/isolated-run.js'
+import {
+  ProcessEndedError,
+  type IsolatedEnd,
+  type IsolatedRun,
+  type IsolatedRuns,
+} from '../../tasks/attempt/isolated-run.js'
 import type { Recorder } from '../../tasks/attempt/recorder.js'
 import { settlesWithin } from '../../timing/deadline.js'
 import { Limit } from '../../timing/limit.js'
@@ -68,7 +73,15 @@ interface HandlerProcess {
 }
 
 export function openPool(options: PoolOptions): Pool {
-  const { recorder, log, env, maxProcesses = availableParallelism(), maxBlockedMs = 15_000, maxRuns = 100, idleMs = 60_000 } = options
+  const {
+    recorder,
+    log,
+    env,
+    maxProcesses = availableParallelism(),
+    maxBlockedMs = 15_000,
+    maxRuns = 100,
+    idleMs = 60_000,
+  } = options
   const all = new Set<HandlerProcess>()
   const idle = new Map<number | undefined, HandlerProcess[]>()
   const limit = new Limit(maxProcesses)
@@ -95,10 +108,12 @@ export function openPool(options: PoolOptions): Pool {
     })
     launching += 1
     void settlesWithin(ready, READY_DEADLINE_MS).then((isSettled) => isSettled || child.kill('SIGKILL'))
-    void ready.catch(() => {}).finally(() => {
-      launching -= 1
-      changed()
-    })
+    void ready
+      .catch(() => {})
+      .finally(() => {
+        launching -= 1
+        changed()
+      })
     const made: HandlerProcess = { child, memoryLimitMb, ready, ended, runs: 0, idleTimer: undefined }
     all.add(made)
     child.on('message', ({ type }: FromChild) => {
@@ -120,7 +135,7 @@ export function openPool(options: PoolOptions): Pool {
 
   /** A process that is ready. A process that dies while starting is not the run's fault: another is started. */
   async function take(memoryLimitMb: number | undefined, isFresh: boolean): Promise<HandlerProcess> {
-    for (let failures = 0; ; ) {
+    for (let failures = 0; ;) {
       const made = (isFresh ? undefined : waitingFor(memoryLimitMb).pop()) ?? launchIfFew(memoryLimitMb)
       if (made === undefined) {
         await new Promise<void>((resolve) => changes.push(resolve))
@@ -188,7 +203,11 @@ export function openPool(options: PoolOptions): Pool {
     made.child.kill('SIGKILL')
   }
 
-  async function runIn(made: HandlerProcess, run: IsolatedRun, kill: { reason: ProcessEndedError | undefined }): Promise<IsolatedEnd> {
+  async function runIn(
+    made: HandlerProcess,
+    run: IsolatedRun,
+    kill: { reason: ProcessEndedError | undefined },
+  ): Promise<IsolatedEnd> {
     const { child } = made
     const { claimed, signal, alive, mayBlock } = run
     const memoryLimitMb = run.memoryLimitMb ?? (run.isSuspect ? HEAP_LIMIT_MB : undefined)
@@ -197,14 +216,27 @@ export function openPool(options: PoolOptions): Pool {
     const isFirst = made.runs === 1
     const say = (message: ToChild) => void (child.connected && child.send(message, () => {}))
     const onAbort = () => say({ type: 'abort', reason: signal.reason as never })
-    const memory = memoryLimitMb === undefined ? undefined : watchMemory(child, memoryLimitMb, (bytes) => {
-      kill.reason = new ProcessEndedError('memory_limit', `the run used ${Math.round(bytes / MB)} MB; its limit is ${memoryLimitMb} MB`, isFirst)
-      child.kill('SIGKILL')
-    })
-    const looks = mayBlock ? undefined : watchTicks(() => {
-      kill.reason = new ProcessEndedError('process_died', `the handler blocked its event loop for ${maxBlockedMs / 1_000} s`, isFirst)
-      child.kill('SIGKILL')
-    }, maxBlockedMs)
+    const memory =
+      memoryLimitMb === undefined
+        ? undefined
+        : watchMemory(child, memoryLimitMb, (bytes) => {
+            kill.reason = new ProcessEndedError(
+              'memory_limit',
+              `the run used ${Math.round(bytes / MB)} MB; its limit is ${memoryLimitMb} MB`,
+              isFirst,
+            )
+            child.kill('SIGKILL')
+          })
+    const looks = mayBlock
+      ? undefined
+      : watchTicks(() => {
+          kill.reason = new ProcessEndedError(
+            'process_died',
+            `the handler blocked its event loop for ${maxBlockedMs / 1_000} s`,
+            isFirst,
+          )
+          child.kill('SIGKILL')
+        }, maxBlockedMs)
     let onMessage: (message: FromChild) => void = () => {}
     try {
       return await new Promise<IsolatedEnd>((resolve, reject) => {

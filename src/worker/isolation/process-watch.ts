@@ -13,11 +13,20 @@ export interface ProcessEnd {
 }
 
 /** V8 ends a process whose heap is full with SIGABRT (exit code 134 when a shell is in between). */
-export function explainEnd({ code, signal }: ProcessEnd, memoryLimitMb: number | undefined, isProven: boolean): ProcessEndedError {
+export function explainEnd(
+  { code, signal }: ProcessEnd,
+  memoryLimitMb: number | undefined,
+  isProven: boolean,
+): ProcessEndedError {
   if (memoryLimitMb !== undefined && (signal === 'SIGABRT' || code === 134)) {
-    return new ProcessEndedError('memory_limit', `the run used more memory than its limit of ${memoryLimitMb} MB`, isProven)
+    return new ProcessEndedError(
+      'memory_limit',
+      `the run used more memory than its limit of ${memoryLimitMb} MB`,
+      isProven,
+    )
   }
-  const what = signal === 'SIGABRT' || code === 134 ? 'SIGABRT: out of memory, or process.abort' : (signal ?? `exit code ${code}`)
+  const what =
+    signal === 'SIGABRT' || code === 134 ? 'SIGABRT: out of memory, or process.abort' : (signal ?? `exit code ${code}`)
   return new ProcessEndedError('process_died', `the process of the handler ended (${what})`, isProven)
 }
 
@@ -38,7 +47,10 @@ const OWN_MB = 128
 
 export function watchMemory(child: ChildProcess, limitMb: number, onExceeded: (bytes: number) => void): NodeJS.Timeout {
   return setInterval(() => {
-    readResidentBytes(child.pid).then((bytes) => bytes > (limitMb + OWN_MB) * MB && onExceeded(bytes), () => {})
+    readResidentBytes(child.pid).then(
+      (bytes) => bytes > (limitMb + OWN_MB) * MB && onExceeded(bytes),
+      () => {},
+    )
   }, CHECK_INTERVAL_MS)
 }
 

@@ -12,7 +12,9 @@ export function packError(thrown: unknown): ThrownError {
   if (error instanceof RetryLater) return { kind: 'RetryLater', ...described, delayMs: error.delayMs }
   if (error instanceof PutBack) return { kind: 'PutBack', ...described, delayMs: error.delayMs }
   if (error instanceof UnstorableError) return { kind: 'UnstorableError', ...described, code: error.code }
-  const kind = [PermanentFailure, CancelTask, DatabaseAwayError, DiskFullError].find((Class) => error instanceof Class)?.name
+  const kind = [PermanentFailure, CancelTask, DatabaseAwayError, DiskFullError].find(
+    (Class) => error instanceof Class,
+  )?.name
   return { kind: (kind ?? 'Error') as ThrownError['kind'], ...described }
 }
 

@@ -24,25 +24,44 @@ const pool = await openTestDatabase(t, server.url, 'node-postgres')
 
 const unique = (key: string, type = 'demo.sleep') => newTask({ type, more: { uniqueKey: key } })
 const read = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, db, [id]))[0]
-const claim = async (id: string, attempt = 1) => (await claimAttemptsIfDue(db, [{ taskId: id, attempt }], 'w', 60_000))[0]
-const complete = (taskId: string) => settleAttemptsIfCurrent(db, [{ taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null }])
+const claim = async (id: string, attempt = 1) =>
+  (await claimAttemptsIfDue(db, [{ taskId: id, attempt }], 'w', 60_000))[0]
+const complete = (taskId: string) =>
+  settleAttemptsIfCurrent(db, [
+    { taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, result: null },
+  ])
 
-t.test('of many concurrent creates with a unique key one creates the task and the others return it; its end frees the key', async (t) => {
-  for (const database of [db, pool]) {
-    const key = `key of ${database === db}`
-    const answers = (await Promise.all(Array.from({ length: 30 }, () => createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0)))).flat()
-    const created = answers.flatMap((answer) => (answer.kind === 'created' ? [answer.created.id] : []))
-    t.equal(created.length, 1)
-    const [id = ''] = created
-    t.same(new Set(answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : []))), new Set(created))
-    t.match((await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key, 'report.generate')], 0))[0], { kind: 'created' }, 'another type is another key')
-    await claim(id)
-    t.match((await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0))[0], { kind: 'existing', id })
-    t.match(await read(id), { status: 'PROCESSING', uniqueKey: key })
-    await complete(id)
-    t.match((await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0))[0], { kind: 'created' }, 'the key is free again')
-  }
-})
+t.test(
+  'of many concurrent creates with a unique key one creates the task and the others return it; its end frees the key',
+  async (t) => {
+    for (const database of [db, pool]) {
+      const key = `key of ${database === db}`
+      const answers = (
+        await Promise.all(
+          Array.from({ length: 30 }, () => createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0)),
+        )
+      ).flat()
+      const created = answers.flatMap((answer) => (answer.kind === 'created' ? [answer.created.id] : []))
+      t.equal(created.length, 1)
+      const [id = ''] = created
+      t.same(new Set(answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : []))), new Set(created))
+      t.match(
+        (await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key, 'report.generate')], 0))[0],
+        { kind: 'created' },
+        'another type is another key',
+      )
+      await claim(id)
+      t.match((await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0))[0], { kind: 'existing', id })
+      t.match(await read(id), { status: 'PROCESSING', uniqueKey: key })
+      await complete(id)
+      t.match(
+        (await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0))[0],
+        { kind: 'created' },
+        'the key is free again',
+      )
+    }
+  },
+)
 
 t.test('a create that deadlocks with settlements is retried', async (t) => {
   await createUniqueTasks(DEFAULT_PRINCIPAL, db, [unique('first'), unique('second')], 0)
@@ -65,9 +84,14 @@ t.test('a create that deadlocks with settlements is retried', async (t) => {
 
 t.test('a batch is whole or nothing, also with unique tasks, and with a key it is made once', async (t) => {
   const batchId = newTask().id
-  const batch = () => Array.from({ length: 50 }, (_, index) => newTask({ title: `${index}`, more: { batchId, ...(index === 7 && { uniqueKey: 'seven' }) } }))
+  const batch = () =>
+    Array.from({ length: 50 }, (_, index) =>
+      newTask({ title: `${index}`, more: { batchId, ...(index === 7 && { uniqueKey: 'seven' }) } }),
+    )
   const once = { key: 'batch', fingerprint: 'f', ttlMs: 60_000 }
-  const answers = await Promise.allSettled(Array.from({ length: 5 }, () => createUniqueTasks(DEFAULT_PRINCIPAL, db, batch(), 0, once)))
+  const answers = await Promise.allSettled(
+    Array.from({ length: 5 }, () => createUniqueTasks(DEFAULT_PRINCIPAL, db, batch(), 0, once)),
+  )
   t.equal(answers.filter(({ status }) => status === 'fulfilled').length, 1)
   t.ok(answers.every((answer) => answer.status === 'fulfilled' || answer.reason instanceof KeyTakenError))
   const replay = await readBatchOfKey(DEFAULT_PRINCIPAL, db, 'batch')
@@ -80,18 +104,35 @@ t.test('a batch is whole or nothing, also with unique tasks, and with a key it i
 })
 
 t.test('a task not started in time is EXPIRED, and cannot be claimed even before the sweep', async (t) => {
-  const ids = await storeTasks(db, 3, { maxAttempts: 3, more: { expiresAt: new Date(Date.now() + 3_600_000).toISOString() } })
+  const ids = await storeTasks(db, 3, {
+    maxAttempts: 3,
+    more: { expiresAt: new Date(Date.now() + 3_600_000).toISOString() },
+  })
   const [late = '', started = '', retrying = ''] = ids
   await claim(started)
   await claim(retrying)
-  await settleAttemptsIfCurrent(db, [{ taskId: retrying, attempt: 1, outcome: 'failed', status: 'RETRYING', reason: 'no', retryInMs: 0 }])
-  for (const [table, key] of [['tasks', 'id'], ['deliveries', 'task_id']]) {
-    await db.run({ name: `test_expire_${table}`, text: `update taskwire.${table} set expires_at = now() - interval '1 ms' where ${key} = any($1::text::uuid[])` }, [`{${ids.join()}}`])
+  await settleAttemptsIfCurrent(db, [
+    { taskId: retrying, attempt: 1, outcome: 'failed', status: 'RETRYING', reason: 'no', retryInMs: 0 },
+  ])
+  for (const [table, key] of [
+    ['tasks', 'id'],
+    ['deliveries', 'task_id'],
+  ]) {
+    await db.run(
+      {
+        name: `test_expire_${table}`,
+        text: `update taskwire.${table} set expires_at = now() - interval '1 ms' where ${key} = any($1::text::uuid[])`,
+      },
+      [`{${ids.join()}}`],
+    )
   }
   t.equal(await claim(late), undefined)
   const expired = (await Promise.all([1, 2, 3].map(() => expireTasksIfLate(db, 100)))).flat()
   t.same(expired.map(({ taskId }) => taskId).sort(), [late, retrying].sort())
-  t.match(expired.find(({ taskId }) => taskId === late), { status: 'EXPIRED', from: 'PENDING', version: 2, reason: 'not started in time' })
+  t.match(
+    expired.find(({ taskId }) => taskId === late),
+    { status: 'EXPIRED', from: 'PENDING', version: 2, reason: 'not started in time' },
+  )
   t.match(await read(late), { status: 'EXPIRED', finishedAt: /^2/ })
   t.match(await read(started), { status: 'PROCESSING' }, 'what has started goes on')
   t.same(await expireTasksIfLate(db, 100), [])
@@ -105,30 +146,65 @@ t.test('each queue is taken on its own, and those with deliveries are found', as
   t.same(names, [...new Set(names)].sort(), 'each once')
   await db.run({ name: 'test_due', text: `update taskwire.deliveries set due_at = now()` }, [])
   const { deliveries } = await takeDueDeliveries(db, 'reports', 100, 60_000)
-  t.same(deliveries.map(({ queue }) => queue), ['reports', 'reports', 'reports'])
+  t.same(
+    deliveries.map(({ queue }) => queue),
+    ['reports', 'reports', 'reports'],
+  )
   t.equal((await takeDueDeliveries(db, 'nobody', 100, 60_000)).deliveries.length, 0)
 })
 
 t.test('a task that waits can be edited; one that has started, or moved, cannot', async (t) => {
   const [waiting = ''] = await storeTasks(db, 1)
   const [later = ''] = await storeTasks(db, 1, { delayMs: 3_600_000 })
-  t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { title: 'new', payload: { steps: 1 }, priority: 9, tags: ['a', 'b'], expiresAt: '2999-01-01T00:00:00.000Z' }))
-  t.match(await read(waiting), { title: 'new', payload: { steps: 1 }, priority: 9, tags: ['a', 'b'], expiresAt: '2999-01-01T00:00:00.000Z', version: 2 })
+  t.ok(
+    await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, {
+      title: 'new',
+      payload: { steps: 1 },
+      priority: 9,
+      tags: ['a', 'b'],
+      expiresAt: '2999-01-01T00:00:00.000Z',
+    }),
+  )
+  t.match(await read(waiting), {
+    title: 'new',
+    payload: { steps: 1 },
+    priority: 9,
+    tags: ['a', 'b'],
+    expiresAt: '2999-01-01T00:00:00.000Z',
+    version: 2,
+  })
   t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { expiresAt: null }))
   t.match(await read(waiting), { title: 'new', expiresAt: null })
-  t.notOk(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { runAt: '2999-01-01T00:00:00.000Z' }), 'it does not wait for a time')
+  t.notOk(
+    await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { runAt: '2999-01-01T00:00:00.000Z' }),
+    'it does not wait for a time',
+  )
   t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, later, { runAt: '2000-01-01T00:00:00.000Z' }))
   const { deliveries } = await takeDueDeliveries(db, 'default', 1_000, 60_000)
-  t.ok(deliveries.some(({ taskId }) => taskId === later), 'its delivery moved with it')
+  t.ok(
+    deliveries.some(({ taskId }) => taskId === later),
+    'its delivery moved with it',
+  )
   const seenState = async () => (await readTaskToEdit(DEFAULT_PRINCIPAL, db, waiting))?.state ?? ''
-  for (const other of [{ title: 'old' }, { payload: {} }, { priority: 1 }, { tags: [] }, { expiresAt: '2998-01-01T00:00:00.000Z' }]) {
+  for (const other of [
+    { title: 'old' },
+    { payload: {} },
+    { priority: 1 },
+    { tags: [] },
+    { expiresAt: '2998-01-01T00:00:00.000Z' },
+  ]) {
     const before = await seenState()
     t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, other, before), 'as it was seen')
-    t.notOk(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { title: 'x' }, before), `not as it was seen: ${Object.keys(other)}`)
+    t.notOk(
+      await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { title: 'x' }, before),
+      `not as it was seen: ${Object.keys(other)}`,
+    )
   }
   await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { title: 'new' })
   const state = await seenState()
-  const edits = await Promise.all(['one', 'two', 'three'].map((tag) => editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { tags: [tag] }, state)))
+  const edits = await Promise.all(
+    ['one', 'two', 'three'].map((tag) => editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { tags: [tag] }, state)),
+  )
   t.equal(edits.filter(Boolean).length, 1, 'one of those who have seen the same')
   t.notOk(await editTaskIfWaiting(serviceOf('somebody', 'test'), db, waiting, { title: 'x' }), "somebody else's")
   await claim(waiting)
@@ -136,23 +212,45 @@ t.test('a task that waits can be edited; one that has started, or moved, cannot'
   t.match(await read(waiting), { title: 'new' })
 })
 
-t.test('a cancel ends waiting tasks, asks running ones to stop, includes children on request, and is idempotent', async (t) => {
-  const [parent = ''] = await storeTasks(db, 1)
-  const [child = '', running = ''] = await storeTasks(db, 2, { more: { parentId: parent } })
-  const [grandchild = ''] = await storeTasks(db, 1, { delayMs: 60_000, more: { parentId: child } })
-  const [stranger = ''] = await storeTasks(db, 1)
-  await claim(running)
-  t.same(await cancelTasksIfUnfinished(serviceOf('somebody', 'test'), db, [parent], { reason: null, withChildren: true }), [])
-  const alone = await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [parent], { reason: 'no more', withChildren: false })
-  t.match(alone, [{ taskId: parent, status: 'CANCELLED', from: 'PENDING', version: 2, reason: 'no more' }])
-  const family = await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [parent], { reason: null, withChildren: true })
-  t.same(family.map(({ taskId, status }) => `${taskId} ${status}`).sort(), [`${child} CANCELLED`, `${grandchild} CANCELLED`, `${running} CANCELLING`].sort())
-  t.same(await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [parent], { reason: null, withChildren: true }), [])
-  t.match(await read(stranger), { status: 'PENDING' })
-  t.same(await renewLeasesIfHeld(db, [{ taskId: running, attempt: 1 }], 60_000), [{ taskId: running, attempt: 1, isCancelling: true }], 'its worker learns of it with its lease')
-  const [end] = await settleAttemptsIfCurrent(db, [{ taskId: running, attempt: 1, outcome: 'lost', status: 'PENDING', reason: 'worker lost 1 time; put back' }])
-  t.match(end, { status: 'CANCELLED', from: 'CANCELLING', reason: null }, 'a worker that is lost cannot bring it back')
-})
+t.test(
+  'a cancel ends waiting tasks, asks running ones to stop, includes children on request, and is idempotent',
+  async (t) => {
+    const [parent = ''] = await storeTasks(db, 1)
+    const [child = '', running = ''] = await storeTasks(db, 2, { more: { parentId: parent } })
+    const [grandchild = ''] = await storeTasks(db, 1, { delayMs: 60_000, more: { parentId: child } })
+    const [stranger = ''] = await storeTasks(db, 1)
+    await claim(running)
+    t.same(
+      await cancelTasksIfUnfinished(serviceOf('somebody', 'test'), db, [parent], { reason: null, withChildren: true }),
+      [],
+    )
+    const alone = await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [parent], {
+      reason: 'no more',
+      withChildren: false,
+    })
+    t.match(alone, [{ taskId: parent, status: 'CANCELLED', from: 'PENDING', version: 2, reason: 'no more' }])
+    const family = await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [parent], { reason: null, withChildren: true })
+    t.same(
+      family.map(({ taskId, status }) => `${taskId} ${status}`).sort(),
+      [`${child} CANCELLED`, `${grandchild} CANCELLED`, `${running} CANCELLING`].sort(),
+    )
+    t.same(await cancelTasksIfUnfinished(DEFAULT_PRINCIPAL, db, [parent], { reason: null, withChildren: true }), [])
+    t.match(await read(stranger), { status: 'PENDING' })
+    t.same(
+      await renewLeasesIfHeld(db, [{ taskId: running, attempt: 1 }], 60_000),
+      [{ taskId: running, attempt: 1, isCancelling: true }],
+      'its worker learns of it with its lease',
+    )
+    const [end] = await settleAttemptsIfCurrent(db, [
+      { taskId: running, attempt: 1, outcome: 'lost', status: 'PENDING', reason: 'worker lost 1 time; put back' },
+    ])
+    t.match(
+      end,
+      { status: 'CANCELLED', from: 'CANCELLING', reason: null },
+      'a worker that is lost cannot bring it back',
+    )
+  },
+)
 
 t.test('no history has a gap, and every unfinished task has a delivery or a lease', async (t) => {
   t.same(findViolations(await readStored(db), []), [])

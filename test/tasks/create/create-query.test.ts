@@ -23,12 +23,26 @@ async function create(task: Parameters<typeof createTaskQuery>[0]): Promise<stri
 t.test('the task comes with the commit, whole, and is delivered', async (t) => {
   await client.query('begin')
   await client.query('insert into orders values (1)')
-  const id = await create({ type: 'report.generate', title: 'Ünï', payload: { a: '"x"' }, priority: 7, tags: ['a b', '{}'] })
+  const id = await create({
+    type: 'report.generate',
+    title: 'Ünï',
+    payload: { a: '"x"' },
+    priority: 7,
+    tags: ['a b', '{}'],
+  })
   t.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
   t.same(await readTasks(DEFAULT_PRINCIPAL, db, [id]), [], 'not before')
   await client.query('commit')
   const [task] = await readTasks(DEFAULT_PRINCIPAL, db, [id])
-  t.match(task, { type: 'report.generate', title: 'Ünï', payload: { a: '"x"' }, priority: 7, tags: ['a b', '{}'], status: 'PENDING', version: 1 })
+  t.match(task, {
+    type: 'report.generate',
+    title: 'Ünï',
+    payload: { a: '"x"' },
+    priority: 7,
+    tags: ['a b', '{}'],
+    status: 'PENDING',
+    version: 1,
+  })
   t.match(await readTransitions(DEFAULT_PRINCIPAL, db, id), [{ version: 1, from: null, status: 'PENDING', attempt: 0 }])
   t.match((await takeDueDeliveries(db, 'default', 10, 1_000)).deliveries, [{ taskId: id, attempt: 1, priority: 7 }])
 })
@@ -49,7 +63,9 @@ t.test('a later start is SCHEDULED; ids are in the order of time', async (t) => 
     ids.push(await create({ type: 'demo.sleep', tenant: 'other' }))
   }
   t.same(ids, [...ids].sort())
-  t.match(await readTasks(DEFAULT_PRINCIPAL, db, ids), [{ id: ids[0], status: 'SCHEDULED', runAt: runAt.toISOString() }])
+  t.match(await readTasks(DEFAULT_PRINCIPAL, db, ids), [
+    { id: ids[0], status: 'SCHEDULED', runAt: runAt.toISOString() },
+  ])
   t.equal((await readTasks(serviceOf('other', 'test'), db, ids)).length, 5)
 })
 
@@ -65,25 +81,50 @@ t.test('invalid arguments are refused by name, with a hint', async (t) => {
 })
 
 t.test('a number that JavaScript would change is refused in SQL as over REST, and every other is kept', async (t) => {
-  const insert = (payload: string) => client.query("select taskwire.create_task('demo.sleep', $1::jsonb) as id", [payload])
+  const insert = (payload: string) =>
+    client.query("select taskwire.create_task('demo.sleep', $1::jsonb) as id", [payload])
   for (const number of ['1970670598291982290', '-9007199254740993', '1e400', '1e-400', '3.14159265358979323846']) {
     await t.rejects(insert(`{"a":[{"b":${number}}]}`), { message: /number .* cannot be kept/, hint: /text/ }, number)
   }
-  const kept = '{"numbers":[0,-1.50,0.1,9007199254740992,1e3,5e-324,1.7976931348623157e308,0.30000000000000004],"text":"1970670598291982290"}'
+  const kept =
+    '{"numbers":[0,-1.50,0.1,9007199254740992,1e3,5e-324,1.7976931348623157e308,0.30000000000000004],"text":"1970670598291982290"}'
   const { rows } = await insert(kept)
   const [task] = await readTasks(DEFAULT_PRINCIPAL, db, [(rows[0] as { id: string }).id])
   t.same(task?.payload, JSON.parse(kept))
 })
 
-t.test('a start that REST could not show is refused in SQL as over REST, and those at both ends are kept', async (t) => {
-  const insert = (runAt: string) => client.query<{ id: string }>("select taskwire.create_task('demo.sleep', run_at => $1::timestamptz) as id", [runAt])
-  const beyond = ['infinity', '-infinity', '294000-01-01', '12000-06-01 00:00:00+00', '10000-01-01 00:00:00+00', '9999-12-31 23:59:59.9996+00', '9999-12-31 23:00:00-02', '0044-03-15 BC', '0001-01-01 00:00:00+01']
-  for (const runAt of beyond) await t.rejects(insert(runAt), { message: /^taskwire\.create_task: run_at is /, hint: /^Give a time in the years 0001 to 9999/ }, runAt)
-  const [first, last] = [await insert('0001-01-01 00:00:00+00'), await insert('9999-12-31 23:59:59.999+00')]
-  const [past, future] = await Promise.all([first, last].map(async ({ rows }) => (await readTasks(DEFAULT_PRINCIPAL, db, [rows[0]?.id ?? '']))[0]))
-  t.match(past, { status: 'PENDING', runAt: null })
-  t.match(future, { status: 'SCHEDULED', runAt: '9999-12-31T23:59:59.999Z' })
-})
+t.test(
+  'a start that REST could not show is refused in SQL as over REST, and those at both ends are kept',
+  async (t) => {
+    const insert = (runAt: string) =>
+      client.query<{ id: string }>("select taskwire.create_task('demo.sleep', run_at => $1::timestamptz) as id", [
+        runAt,
+      ])
+    const beyond = [
+      'infinity',
+      '-infinity',
+      '294000-01-01',
+      '12000-06-01 00:00:00+00',
+      '10000-01-01 00:00:00+00',
+      '9999-12-31 23:59:59.9996+00',
+      '9999-12-31 23:00:00-02',
+      '0044-03-15 BC',
+      '0001-01-01 00:00:00+01',
+    ]
+    for (const runAt of beyond)
+      await t.rejects(
+        insert(runAt),
+        { message: /^taskwire\.create_task: run_at is /, hint: /^Give a time in the years 0001 to 9999/ },
+        runAt,
+      )
+    const [first, last] = [await insert('0001-01-01 00:00:00+00'), await insert('9999-12-31 23:59:59.999+00')]
+    const [past, future] = await Promise.all(
+      [first, last].map(async ({ rows }) => (await readTasks(DEFAULT_PRINCIPAL, db, [rows[0]?.id ?? '']))[0]),
+    )
+    t.match(past, { status: 'PENDING', runAt: null })
+    t.match(future, { status: 'SCHEDULED', runAt: '9999-12-31T23:59:59.999Z' })
+  },
+)
 
 t.test('arguments that no task can have are refused by name, and each hint names what there is', async (t) => {
   const refusals: [string, RegExp, RegExp][] = [
@@ -95,18 +136,39 @@ t.test('arguments that no task can have are refused by name, and each hint names
     [`priority => null`, /priority is null/, /0 \(last\) to 9/],
     [`tenant => null`, /tenant is null/, /Leave the tenant out/],
   ]
-  for (const [argument, message, hint] of refusals) await t.rejects(client.query(`select taskwire.create_task('demo.sleep', ${argument})`), { message, hint }, argument)
-  const { rows } = await client.query<{ names: string[] }>("select proargnames as names from pg_proc where oid = 'taskwire.create_task'::regproc")
-  const error = await client.query("select taskwire.create_task('webhook.deliver')").catch((thrown: { message: string; hint: string }) => thrown)
-  t.match(error, { message: /only the server makes tasks of type 'webhook\.deliver'/, hint: /POST \/api\/tasks and its callbackUrl/ })
-  t.notOk(rows[0]?.names.some((name) => name.includes('callback')), 'the function has no such argument')
+  for (const [argument, message, hint] of refusals)
+    await t.rejects(client.query(`select taskwire.create_task('demo.sleep', ${argument})`), { message, hint }, argument)
+  const { rows } = await client.query<{ names: string[] }>(
+    "select proargnames as names from pg_proc where oid = 'taskwire.create_task'::regproc",
+  )
+  const error = await client
+    .query("select taskwire.create_task('webhook.deliver')")
+    .catch((thrown: { message: string; hint: string }) => thrown)
+  t.match(error, {
+    message: /only the server makes tasks of type 'webhook\.deliver'/,
+    hint: /POST \/api\/tasks and its callbackUrl/,
+  })
+  t.notOk(
+    rows[0]?.names.some((name) => name.includes('callback')),
+    'the function has no such argument',
+  )
 })
 
 t.test('the settings of the session that creates a task change nothing', async (t) => {
   await client.query('begin')
-  for (const setting of ['extra_float_digits = 0', 'standard_conforming_strings = off', "datestyle = 'SQL, DMY'", 'array_nulls = off']) await client.query(`set local ${setting}`)
-  const { rows } = await client.query<{ id: string }>(`select taskwire.create_task('demo.sleep', '{"number":0.30000000000000004}') as id`)
-  await t.rejects(client.query("savepoint a; select taskwire.create_task('demoxsleep.')"), { message: /type 'demoxsleep\.' is malformed/ })
+  for (const setting of [
+    'extra_float_digits = 0',
+    'standard_conforming_strings = off',
+    "datestyle = 'SQL, DMY'",
+    'array_nulls = off',
+  ])
+    await client.query(`set local ${setting}`)
+  const { rows } = await client.query<{ id: string }>(
+    `select taskwire.create_task('demo.sleep', '{"number":0.30000000000000004}') as id`,
+  )
+  await t.rejects(client.query("savepoint a; select taskwire.create_task('demoxsleep.')"), {
+    message: /type 'demoxsleep\.' is malformed/,
+  })
   await client.query('rollback to savepoint a')
   await client.query('commit')
   const [task] = await readTasks(DEFAULT_PRINCIPAL, db, [rows[0]?.id ?? ''])

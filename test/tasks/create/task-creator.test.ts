@@ -9,7 +9,11 @@ import { startPostgres } from '../../helpers/services.js'
 t.test('tasks of a busy queue wait for the relay, and tasks written with them do not', async (t) => {
   const db = await openTestDatabase(t, (await startPostgres(t)).url)
   const handed: Delivery[] = []
-  const dispatcher = { isOpen: (queue: string) => queue !== 'busy', add: (deliveries: readonly Delivery[]) => void handed.push(...deliveries), stop() {} }
+  const dispatcher = {
+    isOpen: (queue: string) => queue !== 'busy',
+    add: (deliveries: readonly Delivery[]) => void handed.push(...deliveries),
+    stop() {},
+  }
   const creator = createTaskCreator({ db, dispatcher, announce() {}, claimWindowMs: 60_000, keyTtlMs: 60_000 })
   const make = () => ['default', 'busy', 'default', 'emails'].map((queue) => newTask({ queue }))
   const withUnique = make().map((task, index) => ({ ...task, more: { uniqueKey: `key ${index}` } }))
@@ -21,7 +25,23 @@ t.test('tasks of a busy queue wait for the relay, and tasks written with them do
     creator.acceptAll(DEFAULT_PRINCIPAL, withUnique, undefined),
   ])
   const all = [...plain, ...keyed, ...batch, ...withUnique]
-  t.same(handed.map(({ taskId }) => taskId).sort(), all.filter(({ queue }) => queue !== 'busy').map(({ id }) => id).sort())
-  const due = await db.run<{ id: string }>({ name: 'test_due', text: 'select task_id as id from taskwire.deliveries where due_at <= now()' }, [])
-  t.same(due.map(({ id }) => id).sort(), all.filter(({ queue }) => queue === 'busy').map(({ id }) => id).sort(), 'the relay delivers them at once')
+  t.same(
+    handed.map(({ taskId }) => taskId).sort(),
+    all
+      .filter(({ queue }) => queue !== 'busy')
+      .map(({ id }) => id)
+      .sort(),
+  )
+  const due = await db.run<{ id: string }>(
+    { name: 'test_due', text: 'select task_id as id from taskwire.deliveries where due_at <= now()' },
+    [],
+  )
+  t.same(
+    due.map(({ id }) => id).sort(),
+    all
+      .filter(({ queue }) => queue === 'busy')
+      .map(({ id }) => id)
+      .sort(),
+    'the relay delivers them at once',
+  )
 })

@@ -51,7 +51,14 @@ export function createArtifactWriter({ store, key, signal, record }: ArtifactWri
       through.end()
       stored
         .then(() => record({ bytes, sha256: hash.digest('hex') }))
-        .then(() => callback(), (error: Error) => store.remove(key).then(() => callback(error), () => callback(error)))
+        .then(
+          () => callback(),
+          (error: Error) =>
+            store.remove(key).then(
+              () => callback(error),
+              () => callback(error),
+            ),
+        )
     },
     destroy(error, callback) {
       // A failed source leaves nothing behind.

@@ -37,7 +37,10 @@ export function createHandlerLog(log: Log, bindings: object, report: ReportLine)
     if (levelNumber(level) < levelNumber(STORED_FROM)) return
     count += 1
     if (count > MAX_LINES) return
-    const text = count < MAX_LINES ? describe(message, fields) : `${MAX_LINES} lines are stored; later lines are only in the worker's log`
+    const text =
+      count < MAX_LINES
+        ? describe(message, fields)
+        : `${MAX_LINES} lines are stored; later lines are only in the worker's log`
     report({ atMs, level, text })
   }
 
@@ -52,18 +55,33 @@ export function createHandlerLog(log: Log, bindings: object, report: ReportLine)
 export function guardCalls(level: string, write: (json: string) => void): Logger {
   // Bypasses the serializers, formatters and redaction of a child, which may be what failed. So are the fields, which
   // they would have changed.
-  const writePlain = (levelNumber: number, message: string) => write(`${JSON.stringify({ level: levelNumber, time: Date.now(), msg: message })}\n`)
-  const logMethod = function (this: Logger | undefined, args: Parameters<Logger['info']>, method: (...args: Parameters<Logger['info']>) => void, levelNumber: number) {
+  const writePlain = (levelNumber: number, message: string) =>
+    write(`${JSON.stringify({ level: levelNumber, time: Date.now(), msg: message })}\n`)
+  const logMethod = function (
+    this: Logger | undefined,
+    args: Parameters<Logger['info']>,
+    method: (...args: Parameters<Logger['info']>) => void,
+    levelNumber: number,
+  ) {
     try {
       method.apply(this ?? logger, args)
     } catch (error) {
       const message = (args as unknown[]).slice(0, 2).find((arg) => typeof arg === 'string')
-      writePlain(levelNumber, [message, `a log line cannot be written: reading one of its fields failed (${describeError(error).message})`].filter(Boolean).join('; '))
+      writePlain(
+        levelNumber,
+        [message, `a log line cannot be written: reading one of its fields failed (${describeError(error).message})`]
+          .filter(Boolean)
+          .join('; '),
+      )
     }
   }
   const logger = pino({ level, base: null, hooks: { logMethod } }, { write })
   const { child, bindings, setBindings, flush } = logger
-  const guard = <This, Args extends unknown[], Result>(call: (this: This, ...args: Args) => Result, instead: (self: This) => Result, what: string) =>
+  const guard = <This, Args extends unknown[], Result>(
+    call: (this: This, ...args: Args) => Result,
+    instead: (self: This) => Result,
+    what: string,
+  ) =>
     function (this: This, ...args: Args): Result {
       try {
         return call.apply(this, args)
@@ -73,7 +91,11 @@ export function guardCalls(level: string, write: (json: string) => void): Logger
       }
     }
   // Children inherit these overrides.
-  logger.child = guard(child as unknown as (this: Logger, ...args: Parameters<Logger['child']>) => Logger, (self) => self, 'a child logger cannot be made; its parent is used') as unknown as typeof child
+  logger.child = guard(
+    child as unknown as (this: Logger, ...args: Parameters<Logger['child']>) => Logger,
+    (self) => self,
+    'a child logger cannot be made; its parent is used',
+  ) as unknown as typeof child
   logger.bindings = guard(bindings, () => ({}), 'the bindings of a logger cannot be read')
   logger.setBindings = guard(setBindings, () => {}, 'the bindings of a logger cannot be set')
   logger.flush = guard(flush, () => {}, 'a logger cannot be flushed')
@@ -82,9 +104,13 @@ export function guardCalls(level: string, write: (json: string) => void): Logger
     get(this: Logger) {
       return Reflect.get(inherited, 'level', this) as string
     },
-    set: guard(function (this: Logger, name: string) {
-      Reflect.set(inherited, 'level', name, this)
-    }, () => {}, 'the level of a logger cannot be set'),
+    set: guard(
+      function (this: Logger, name: string) {
+        Reflect.set(inherited, 'level', name, this)
+      },
+      () => {},
+      'the level of a logger cannot be set',
+    ),
   })
   return logger
 }

@@ -10,7 +10,9 @@ export interface Pace {
 const LEAST_MS = 500
 
 /** @param now a monotonic clock, in milliseconds */
-export function createPaceMeter(now: () => number = () => performance.now()): (done: number, total: number | undefined) => Pace {
+export function createPaceMeter(
+  now: () => number = () => performance.now(),
+): (done: number, total: number | undefined) => Pace {
   let first: { done: number; atMs: number } | undefined
   return (done, total) => {
     const atMs = now()

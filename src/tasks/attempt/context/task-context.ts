@@ -9,7 +9,12 @@ import type { ArtifactStore } from '../../../artifacts/artifact-store.js'
 import type { Database } from '../../../db/database.js'
 import { isRefusedForGood } from '../../../db/refused-data.js'
 import { isUnavailable } from '../../../db/unavailable.js'
-import { DatabaseAwayError, LeaseLostError, type CreateChildOptions, type TaskContext } from '../../../definitions/definition.js'
+import {
+  DatabaseAwayError,
+  LeaseLostError,
+  type CreateChildOptions,
+  type TaskContext,
+} from '../../../definitions/definition.js'
 import { PermanentFailure, UnstorableError } from '../../../definitions/outcome-errors.js'
 import type { Registry } from '../../../definitions/registry.js'
 import { createChecker } from '../../../definitions/schema-errors.js'
@@ -66,7 +71,11 @@ export interface OpenTaskContext {
   isCommitted(): boolean
 }
 
-export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, deps: TaskContextDeps): OpenTaskContext {
+export function createTaskContext(
+  claimed: ClaimedAttempt,
+  signal: AbortSignal,
+  deps: TaskContextDeps,
+): OpenTaskContext {
   const { db, recorder, log } = deps
   const { id: taskId, tenant, attempt } = claimed
   const principal = serviceOf(tenant, `task:${taskId}`)
@@ -88,13 +97,19 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     return new LeaseLostError(`attempt ${attempt} is no longer the current one of task ${taskId}`)
   }
 
-  async function doOnce(key: string, effect: (options: { idempotencyKey: string }) => Promise<unknown>): Promise<unknown> {
+  async function doOnce(
+    key: string,
+    effect: (options: { idempotencyKey: string }) => Promise<unknown>,
+  ): Promise<unknown> {
     const known = await whenDatabaseAnswers(() => findEffect(db, ref, key))
     if (!known.isCurrent) throw leaseLost()
     if (known.failure !== null) throw new UnstorableError('invalid_effect', known.failure)
     if (known.isRecorded) return known.value
     const stored = toStorable(await effect({ idempotencyKey: `${taskId}:${key}` }), EFFECT_LIMITS)
-    const recorded = await recordDone(key, stored.violation ? { failure: describeLostValue(key, stored.violation) } : stored)
+    const recorded = await recordDone(
+      key,
+      stored.violation ? { failure: describeLostValue(key, stored.violation) } : stored,
+    )
     if ('failure' in recorded) throw new UnstorableError('invalid_effect', recorded.failure)
     await assertCurrent()
     return recorded.value
@@ -107,7 +122,9 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
       return record
     } catch (error) {
       if (!isRefusedForGood(error) || 'failure' in record) throw error
-      return recordDone(key, { failure: describeLostValue(key, { pointer: '', detail: toStorableText((error as Error).message, 500) }) })
+      return recordDone(key, {
+        failure: describeLostValue(key, { pointer: '', detail: toStorableText((error as Error).message, 500) }),
+      })
     }
   }
 
@@ -127,14 +144,17 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     const commit = db.transaction(async (transaction) => {
       const returned = await work(transaction.orm)
       const settlement = deps.settleReturned(returned)
-      if (settlement?.status !== 'COMPLETED') throw new UnstorableError('invalid_result', settlement?.reason ?? 'the result does not fit')
+      if (settlement?.status !== 'COMPLETED')
+        throw new UnstorableError('invalid_result', settlement?.reason ?? 'the result does not fit')
       event = await settleInTransaction(transaction, settlement)
       if (event === undefined) throw leaseLost()
       return returned as Value
     })
     const result = await commit.catch((error: unknown) => {
       // Whether it was committed is unknown. If it was, the claim refuses the attempt that is put back.
-      throw isUnavailable(error) ? new DatabaseAwayError('PostgreSQL went away during a transaction', { cause: error }) : error
+      throw isUnavailable(error)
+        ? new DatabaseAwayError('PostgreSQL went away during a transaction', { cause: error })
+        : error
     })
     isCommitted = true
     // If this publication is lost, the hub's position check finds the event.
@@ -152,7 +172,11 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
 
   async function createChild(type: string, payload: unknown, { key, ...options }: CreateChildOptions): Promise<TaskId> {
     const name = nameChild(type, key)
-    const task = readNewTask(readChild({ ...options, type, ...(payload !== undefined && { payload }) }), { tenant, parentId: taskId }, deps.registry)
+    const task = readNewTask(
+      readChild({ ...options, type, ...(payload !== undefined && { payload }) }),
+      { tenant, parentId: taskId },
+      deps.registry,
+    )
     await assertCurrent()
     const once = { key: boundKey(`child of ${taskId}: ${name}`), fingerprint: type, ttlMs: CHILD_KEY_TTL_MS }
     return whenDatabaseAnswers(() => createTaskOnce(principal, db, task, once))
@@ -167,10 +191,13 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
       signal,
       async record(written) {
         deps.alive()
-        const recorded = await whenDatabaseAnswers(() => recordArtifactIfCurrent(db, ref, { name, mediaType, ttlMs, ...written }))
+        const recorded = await whenDatabaseAnswers(() =>
+          recordArtifactIfCurrent(db, ref, { name, mediaType, ttlMs, ...written }),
+        )
         if (recorded === undefined) throw leaseLost()
         const { replacedAttempt } = recorded
-        if (replacedAttempt !== null && replacedAttempt !== attempt) await store.remove({ owner: taskId, attempt: replacedAttempt, name })
+        if (replacedAttempt !== null && replacedAttempt !== attempt)
+          await store.remove({ owner: taskId, attempt: replacedAttempt, name })
       },
     })
   }
@@ -182,8 +209,15 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
   }
 
   async function readArtifact(name: string, owner: TaskId): Promise<Readable> {
-    const found = (await whenDatabaseAnswers(() => readArtifacts(principal, db, owner))).find((artifact) => owner !== taskId || artifact.name === name)
-    if (found === undefined) throw new PermanentFailure(owner === taskId ? `there is no artifact ${name}` : `there is no upload ${owner}. Send the file first: POST /api/uploads.`)
+    const found = (await whenDatabaseAnswers(() => readArtifacts(principal, db, owner))).find(
+      (artifact) => owner !== taskId || artifact.name === name,
+    )
+    if (found === undefined)
+      throw new PermanentFailure(
+        owner === taskId
+          ? `there is no artifact ${name}`
+          : `there is no upload ${owner}. Send the file first: POST /api/uploads.`,
+      )
     return deps.artifacts.read({ owner, attempt: found.attempt, name: found.name })
   }
 
@@ -211,11 +245,22 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
       }))
     },
     progress(done, total, message, data) {
-      if (!isCount(done) || (total !== undefined && !isCount(total))) throw new RangeError('progress takes done and total as finite numbers of 0 or more')
+      if (!isCount(done) || (total !== undefined && !isCount(total)))
+        throw new RangeError('progress takes done and total as finite numbers of 0 or more')
       const fraction = total === undefined ? null : total === 0 ? 1 : Math.min(done / total, 1)
       const text = message === undefined ? null : toStorableText(message, MAX_PROGRESS_MESSAGE_LENGTH)
       deps.alive()
-      recorder.progress({ ...ref, progress: { fraction, done, total: total ?? null, message: text, ...readData(data), ...measurePace(done, total) } })
+      recorder.progress({
+        ...ref,
+        progress: {
+          fraction,
+          done,
+          total: total ?? null,
+          message: text,
+          ...readData(data),
+          ...measurePace(done, total),
+        },
+      })
     },
     heartbeat: () => deps.alive(),
     async sleep(milliseconds) {
@@ -226,7 +271,8 @@ export function createTaskContext(claimed: ClaimedAttempt, signal: AbortSignal, 
     readArtifact: (name, { upload } = {}) => readArtifact(name, upload ?? taskId),
     create: (type, payload, options = {}) => createChild(type, payload, options),
     async once<Value>(key: string, effect: (options: { idempotencyKey: string }) => Promise<Value>) {
-      if (key.length < 1 || key.length > MAX_KEY_LENGTH || findUnstorable(key, 1)) throw new RangeError(`the key of an effect has 1 to ${MAX_KEY_LENGTH} characters of well-formed text`)
+      if (key.length < 1 || key.length > MAX_KEY_LENGTH || findUnstorable(key, 1))
+        throw new RangeError(`the key of an effect has 1 to ${MAX_KEY_LENGTH} characters of well-formed text`)
       const running = underWay.get(key) ?? doOnce(key, effect).finally(() => underWay.delete(key))
       underWay.set(key, running)
       return running as Promise<Value>
