@@ -48,6 +48,8 @@ export interface Database extends Transaction {
  *   times slower.
  * - `enable_bitmapscan=off`: rows asked for in index order are read in that order, and reading stops at the limit. On a
  *   table that was never analyzed, PostgreSQL would rather read every match and sort.
+ * - Joins by id are written `t.id = any(array[i.id])`, and conditions beside them `t.attempt = any(array[i.attempt])`:
+ *   an equality could be hashed, and PostgreSQL would read a whole table for it.
  * - `jit=off`: compiling such a statement costs more than running it.
  * - `read committed`: locks and conditions decide between concurrent statements on one task. A stricter isolation would
  *   only refuse some of them.

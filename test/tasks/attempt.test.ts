@@ -202,6 +202,39 @@ t.test('a run that is stopped by a shutdown is released and can run again', asyn
   t.match(await read(taskId), { status: 'COMPLETED', attempt: 2, version: 5, result: 'done' })
 })
 
+t.test(
+  'a run that fails because its lease was lost is rescued; one that returns all the same is recorded',
+  async (t) => {
+    const [failing = '', returning = ''] = await storeTasks(db, 2)
+    const waitForAbort = ({ signal }: TaskContext) =>
+      new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+    const first = setUp(
+      define(async (context) => {
+        await waitForAbort(context)
+        context.signal.throwIfAborted()
+      }),
+    )
+    const second = setUp(
+      define(async (context) => {
+        await waitForAbort(context)
+        return 'done'
+      }),
+    )
+    for (const [taskId, { deps, controller }] of [
+      [failing, first],
+      [returning, second],
+    ] as const) {
+      const running = runAttempt({ taskId, attempt: 1 }, deps)
+      while ((await read(taskId))?.status !== 'PROCESSING');
+      controller.abort('lease lost')
+      await running
+    }
+    t.match(await read(failing), { status: 'PROCESSING', attempt: 1, version: 2, failure: null })
+    t.same(await readAttempt(failing), [], 'the lease is left for the relay to find')
+    t.match(await read(returning), { status: 'COMPLETED', result: 'done' })
+  },
+)
+
 t.test('a worker that stops between the claim and the run releases the attempt without running it', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   let runs = 0

@@ -72,7 +72,7 @@ const CLAIM_ATTEMPTS = moveTasks({
   ) end as times_lost`,
     ],
     from: 'input i join taskwire.tasks t on t.id = any(array[i.id])',
-    where: `t.attempt = i.attempt - 1 and t.status in ('PENDING', 'RETRYING') and (t.expires_at is null or t.expires_at > now())`,
+    where: `t.attempt = any(array[i.attempt - 1]) and t.status in ('PENDING', 'RETRYING') and (t.expires_at is null or t.expires_at > now())`,
   },
   when: `(c.type <> all($4::text::text[]) or c.type = any(c.slots)) and (c.times_lost = 0 or '*' <> all($4::text::text[]) or '*' = any(c.slots))`,
   set: ['attempt = c.attempt', 'progress = null', 'run_at = null', 'started_at = coalesce(t.started_at, now())'],
@@ -83,7 +83,7 @@ const CLAIM_ATTEMPTS = moveTasks({
   select id, attempt, tenant, $2, now() + $3::double precision * interval '1 ms'
   from moved
 )`,
-    deleteDeliveries('d.attempt = m.attempt'),
+    deleteDeliveries('d.attempt = any(array[m.attempt])'),
   ],
   answer: `select c.id as "startableId", c.type as "startableType", c.times_lost as "timesLost", m.*, m.from_status as "fromStatus"
 from current c left join moved m on m.id = c.id`,

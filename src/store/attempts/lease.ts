@@ -9,7 +9,7 @@ const lockLeases = (condition = '') => `input as (
 ), current as (
   select l.task_id
   from input i join taskwire.leases l on l.task_id = any(array[i.id])
-  where l.attempt = i.attempt ${condition}
+  where l.attempt = any(array[i.attempt]) ${condition}
   order by i.id for update of l
 )`
 

@@ -36,7 +36,7 @@ with input as (
 ), current as (
   select i.*, t.tenant, t.status, t.version
   from input i join taskwire.tasks t on t.id = any(array[i.id])
-  where t.attempt = i.attempt and t.status in ('PROCESSING', 'CANCELLING')
+  where t.attempt = any(array[i.attempt]) and t.status in ('PROCESSING', 'CANCELLING')
 ), stored as (
   insert into taskwire.logs (task_id, attempt, tenant, at, level, text)
   select id, attempt, tenant, at, level, text from current order by ordinal

@@ -31,7 +31,7 @@ with input as (
 ), current as (
   select i.id, i.progress
   from input i join taskwire.tasks t on t.id = any(array[i.id])
-  where t.attempt = i.attempt and t.status = 'PROCESSING'
+  where t.attempt = any(array[i.attempt]) and t.status = 'PROCESSING'
   order by i.id for update of t
 )
 update taskwire.tasks t

@@ -43,7 +43,7 @@ const SETTLE_ATTEMPTS = moveTasks({
     reason: `case when t.status = 'CANCELLING' and i.status not in ('COMPLETED', 'CANCELLED') then null else i.reason end`,
     columns: ['i.result', 'i.failure', 'i.outcome', 'i.error', 'i.retry_in_ms'],
     from: 'input i join taskwire.tasks t on t.id = any(array[i.id])',
-    where: `t.attempt = i.attempt and t.status in ('PROCESSING', 'CANCELLING')`,
+    where: `t.attempt = any(array[i.attempt]) and t.status in ('PROCESSING', 'CANCELLING')`,
   },
   set: [
     'result = c.result',
@@ -67,7 +67,7 @@ const SETTLE_ATTEMPTS = moveTasks({
     `lease as (
   delete from taskwire.leases l
   using moved m
-  where l.task_id = any(array[m.id]) and l.attempt = m.attempt
+  where l.task_id = any(array[m.id]) and l.attempt = any(array[m.attempt])
   returning m.id, m.attempt, m.tenant, l.worker, l.started_at, m.at, m.outcome, m.error
 )`,
     `record as (

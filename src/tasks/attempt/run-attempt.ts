@@ -15,8 +15,8 @@
  * - The worker stops and the grace period ends: the signal aborts with `shutdown`, and the attempt is released.
  * - PostgreSQL becomes unavailable during the handler's transaction: the attempt is put back, because the outcome of
  *   the commit is unknown.
- * - The lease is lost: the signal aborts with `lease lost`. A result that the handler still returns is refused by
- *   `settle`.
+ * - The lease is lost: the signal aborts with `lease lost`. A result that the handler still returns is recorded if no
+ *   other attempt has started. An error that it throws is not recorded: the relay rescues the attempt.
  * - The outcome cannot be stored: this is retried until it succeeds or the lease is lost. A failure to record an
  *   outcome never becomes a failure of the task, with one exception:
  * - PostgreSQL refuses the values of the outcome. It would refuse them every time, so the attempt fails permanently,
@@ -101,11 +101,27 @@ export async function runAttemptInSlots(
     const outcome = await execute(claimed, run, deps)
     crashPoint('attempt:after-run')
     run.ending()
-    if (outcome !== undefined) await record(await decide(claimed, outcome, deps), run.signal, deps)
+    if (outcome === undefined) return undefined
+    if (outcome.kind === 'failed' && hasLostLease(run.signal)) {
+      deps.log.warn(
+        { taskId, attempt, err: outcome.thrown },
+        'a run failed after its lease was lost; it will be rescued',
+      )
+    } else {
+      await record(await decide(claimed, outcome, deps), run.signal, deps)
+    }
   } finally {
     run.end()
   }
   return undefined
+}
+
+/**
+ * Whether the worker gave the run up because its lease may have expired. What the handler throws then says nothing about
+ * the task: most of the time it is the abort itself. The attempt counts as lost, and the relay rescues it.
+ */
+function hasLostLease(signal: AbortSignal): boolean {
+  return signal.aborted && signal.reason === ('lease lost' satisfies AbortReason)
 }
 
 /** Decides what follows for the task. */
@@ -310,7 +326,7 @@ async function record(
 ): Promise<void> {
   const { recorder, log } = deps
   const ref = refOf(settlement)
-  const isLost = () => signal.aborted && signal.reason === 'lease lost'
+  const isLost = () => hasLostLease(signal)
   try {
     const isRecorded = await retry(() => recorder.settle(settlement), {
       ...RECORD_PAUSES,
