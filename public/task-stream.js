@@ -55,7 +55,12 @@ export async function createTask(
   { baseUrl, fetch, signal, timeoutMs = REQUEST_DEADLINE_MS, idempotencyKey } = {},
 ) {
   const { body: task } = await requestJson(urlOf(baseUrl, 'api/tasks'), {
-    ...{ fetch, signal, timeoutMs, has: 'id', method: 'POST', body: JSON.stringify(body) },
+    fetch,
+    signal,
+    timeoutMs,
+    has: 'id',
+    method: 'POST',
+    body: JSON.stringify(body),
     headers: {
       'content-type': 'application/json',
       accept: 'application/json',

@@ -17,20 +17,16 @@ const NEW = 'PAUSED'
 /** What the compiler says of these files when the statuses are those, a line each. */
 function check(addStatus: (text: string) => string): string[] {
   const options: ts.CompilerOptions = {
-    ...{
-      allowJs: true,
-      noEmit: true,
-      strict: true,
-      skipLibCheck: true,
-      exactOptionalPropertyTypes: true,
-      noUncheckedIndexedAccess: true,
-      types: ['node'],
-    },
-    ...{
-      target: ts.ScriptTarget.ES2023,
-      module: ts.ModuleKind.NodeNext,
-      moduleResolution: ts.ModuleResolutionKind.NodeNext,
-    },
+    allowJs: true,
+    noEmit: true,
+    strict: true,
+    skipLibCheck: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    types: ['node'],
+    target: ts.ScriptTarget.ES2023,
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
     lib: ['lib.es2023.d.ts', 'lib.es2024.string.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
   }
   const host = ts.createCompilerHost(options)

@@ -4,10 +4,12 @@ import { connection, standing as text } from '../text/en.js'
 import { describeDue, describeDuration, describeRoughly, describeSeconds } from './times.js'
 
 /** @typedef {import('../protocol.js').Status} Status */
+/** @typedef {import('../../src/protocol/task.js').TaskSummary} Task */
+/** @typedef {import('../task-stream.js').Connection} Connection */
 
 /**
  * The text for a task in each status. `forHowLong` it has had the status; `took` is the time of its runs, '' if it never ran.
- * @satisfies {Record<Status, (task: any, known: { forHowLong: string, took: string, now: number }) => string>}
+ * @satisfies {Record<Status, (task: Task, known: { forHowLong: string, took: string, now: number }) => string>}
  */
 const STANDINGS = {
   SCHEDULED: ({ runAt }, { now }) => (runAt ? text.starts(describeDue(runAt, now)) : text.startsLater),
@@ -25,7 +27,7 @@ const STANDINGS = {
 /**
  * The answer at a glance: is the task done, how long did it take, what is it waiting for. `sinceAt` is when this status
  * began. For a status that only a newer server knows, its name.
- * @param {any} task @param {string} sinceAt @param {number} now
+ * @param {Task} task @param {string} sinceAt @param {number} now
  * @returns {string}
  */
 export function describeStanding(task, sinceAt, now) {
@@ -36,13 +38,13 @@ export function describeStanding(task, sinceAt, now) {
   return describe?.(task, { forHowLong, took, now }) ?? task.status
 }
 
-/** How long a task ran, or null if it never did. @param {any} task @param {number} now */
+/** How long a task ran, or null if it never did. @param {Task} task @param {number} now */
 function runMsOf(task, now) {
   if (task.startedAt === null) return null
   return (task.finishedAt ? Date.parse(task.finishedAt) : now) - Date.parse(task.startedAt)
 }
 
-/** The state of a connection: how old the data may be, and when the next attempt is made. @param {any} standing @param {number} now */
+/** The state of a connection: how old the data may be, and when the next attempt is made. @param {Connection & { lostAt?: number }} standing @param {number} now */
 export function describeConnection({ state, text: standing, retryAt, lostAt }, now) {
   if (state !== 'reconnecting' && state !== 'away') return standing
   const leftMs = (retryAt ?? 0) - Date.now()

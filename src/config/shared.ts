@@ -93,14 +93,15 @@ const emailDir = Type.String({
 
 /** Variables of the task definitions. A worker runs the definitions; the web process validates tasks with them. */
 export const definitions = {
-  ...{ basePath, tasksDir: Type.Optional(tasksDir), queues, workerQueues },
-  ...{
-    httpRequestAllowPrivate,
-    webhookSecret: Type.Optional(webhookSecret),
-    smtpUrl: Type.Optional(smtpUrl),
-    emailFrom,
-    emailDir,
-  },
+  basePath,
+  tasksDir: Type.Optional(tasksDir),
+  queues,
+  workerQueues,
+  httpRequestAllowPrivate,
+  webhookSecret: Type.Optional(webhookSecret),
+  smtpUrl: Type.Optional(smtpUrl),
+  emailFrom,
+  emailDir,
 }
 
 export const artifactsDir = Type.Refine(

@@ -146,6 +146,16 @@ const connections = {
 }
 
 export const web = {
-  ...{ host, port, databasePoolSize, databaseReadPoolSize, idempotencyKeyTtlHours, ...dispatch },
-  ...{ ...definitions, ...artifacts, maxUploadsMb, watchedDirs, ...streams, ...connections },
+  host,
+  port,
+  databasePoolSize,
+  databaseReadPoolSize,
+  idempotencyKeyTtlHours,
+  ...dispatch,
+  ...definitions,
+  ...artifacts,
+  maxUploadsMb,
+  watchedDirs,
+  ...streams,
+  ...connections,
 }

@@ -119,7 +119,11 @@ export function toPgConfig(text: string, needs: ConnectionNeeds) {
   const address = readDatabaseUrl(text)
   const { host, port, database, user, password, tls, isTlsDirect } = address
   return {
-    ...{ host, port, database, user, ssl: tls ?? false },
+    host,
+    port,
+    database,
+    user,
+    ssl: tls ?? false,
     ...(password !== undefined && { password }),
     ...(isTlsDirect && { sslnegotiation: 'direct' as const }),
     application_name: nameOf(address, needs),
@@ -135,7 +139,11 @@ export function toPostgresOptions(text: string, needs: ConnectionNeeds): Options
   return {
     // As lists, which its types do not allow: it would split a text with colons, such as an IPv6 address, into host and
     // port.
-    ...{ host: [host] as unknown as string, port: [port] as unknown as number, database, user, ssl: tls ?? false },
+    host: [host] as unknown as string,
+    port: [port] as unknown as number,
+    database,
+    user,
+    ssl: tls ?? false,
     ...(password !== undefined && { password }),
     ...(host.startsWith('/') && { path: `${host}/.s.PGSQL.${port}` }),
     ...(isTlsDirect && { sslnegotiation: 'direct' }),

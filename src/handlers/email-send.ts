@@ -103,7 +103,11 @@ export function createEmailSend({ smtpUrl, from, folder, floor, slots, timeouts 
 
     async run({ subject, to, text = '', html, ...others }, context) {
       const message: SendMailOptions = {
-        ...{ from, to, subject, text, ...others },
+        from,
+        to,
+        subject,
+        text,
+        ...others,
         ...(html !== undefined && { html }),
         // The same in each attempt, so that a recipient can recognise a duplicate.
         messageId: `<${context.taskId}@${(others.from ?? from).split('@')[1]}>`,

@@ -117,7 +117,12 @@ export class ReceiverGate {
   #find(url: URL): Receiver {
     const name = `${url.hostname}:${url.port || (url.protocol === 'https:' ? 443 : 80)}`
     const receiver = this.#receivers.get(name) ?? {
-      ...{ name, running: new Set(), waiting: new Set(), successes: 0, failures: 0, openUntil: null },
+      name,
+      running: new Set(),
+      waiting: new Set(),
+      successes: 0,
+      failures: 0,
+      openUntil: null,
       pauseMs: this.#breaker.firstPauseMs,
     }
     // Moved to the end: the receivers in front were called least recently.

@@ -13,9 +13,9 @@
  *
  * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
-import type { Principal } from '../access/principal.js'
 import { Webhook } from 'standardwebhooks'
 import { Type } from 'typebox'
+import type { Principal } from '../access/principal.js'
 import type { Database } from '../db/database.js'
 import { defineTask } from '../definitions/definition.js'
 import { PermanentFailure } from '../definitions/outcome-errors.js'

@@ -19,8 +19,8 @@
  * slow client), the connection is closed with the same code, and the client reconnects with `since`.
  */
 import type { Principal } from '../access/principal.js'
-import { MAX_BATCH_TASKS } from '../protocol/http.js'
 import type { TaskFilter } from '../protocol/filter.js'
+import { MAX_BATCH_TASKS } from '../protocol/http.js'
 import { isFinal, type Status } from '../protocol/status.js'
 import { CLOSE_CODES, type StreamMessage } from '../protocol/stream.js'
 import type { SocketAnswer, RefusedAnswer, Selection, SubscribeRequest } from '../protocol/subscription.js'

@@ -101,8 +101,12 @@ export const FILTERS = {
   }),
   q: define({
     schema: Type.String({
-      ...{ minLength: 1, maxLength: 200, pattern: NO_NUL, examples: ['nightly report'] },
-      ...{ title: 'Text in the title', description: 'text in the title, case-insensitive' },
+      minLength: 1,
+      maxLength: 200,
+      pattern: NO_NUL,
+      examples: ['nightly report'],
+      title: 'Text in the title',
+      description: 'text in the title, case-insensitive',
     }),
     fits: null,
   }),

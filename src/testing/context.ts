@@ -1,6 +1,6 @@
 /** A context in memory: it records what a handler reports, and no real time passes. */
-import { DEFAULT_TENANT, serviceOf } from '../access/principal.js'
 import { Readable, Writable } from 'node:stream'
+import { DEFAULT_TENANT, serviceOf } from '../access/principal.js'
 import type { Database } from '../db/database.js'
 import {
   DEFAULT_ATTEMPTS,
@@ -147,7 +147,12 @@ export function createTestContext(
 /** A first run, unless the options say otherwise. */
 function makeTask(id: TaskId, attempt: number, { tenant = DEFAULT_TENANT, task }: ContextOptions): Task {
   const plain = {
-    ...{ type: 'test', title: 'a test', payload: {}, queue: DEFAULT_QUEUE, priority: 0, tags: [] },
+    type: 'test',
+    title: 'a test',
+    payload: {},
+    queue: DEFAULT_QUEUE,
+    priority: 0,
+    tags: [],
     maxAttempts: DEFAULT_ATTEMPTS,
     runAt: null,
     delayMs: null,

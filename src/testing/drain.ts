@@ -1,11 +1,11 @@
 /** Runs the tasks of a real database to their end, in this process and without a broker. */
-import { DEFAULT_TENANT, serviceOf } from '../access/principal.js'
 import assert from 'node:assert/strict'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
+import { DEFAULT_TENANT, serviceOf } from '../access/principal.js'
 import { openArtifactStore } from '../artifacts/open-store.js'
 import type { Database } from '../db/database.js'
 import type { Definition } from '../definitions/definition.js'

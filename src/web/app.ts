@@ -32,6 +32,7 @@ import { readLatestLogs } from '../store/attempts/logs.js'
 import { countTasks, readListRows } from '../store/reads/list-rows.js'
 import { findTasks } from '../store/reads/list.js'
 import { readTasks, readTransitionMessages, readVersions, readWatchedTasks } from '../store/reads/tasks.js'
+import { createTaskCreator } from '../tasks/create/task-creator.js'
 import { redirectToPage, stripBasePath } from './base-path.js'
 import { registerCodings } from './bodies/codings.js'
 import { registerJsonBodies } from './bodies/json-body.js'
@@ -43,13 +44,13 @@ import { registerOrigins } from './gate/origins.js'
 import { announceTasks } from './live/announcer.js'
 import { startBeats } from './live/beats.js'
 import { assertHandshake } from './live/handshake.js'
-import { createTaskCreator } from '../tasks/create/task-creator.js'
 import { startHttpStreams } from './live/http-stream.js'
 import { createStreamLimits } from './live/stream-limits.js'
 import { registerSubscriptionSocket, type OpenSubscriptions } from './live/subscription-socket.js'
 import { registerTaskSocket } from './live/task-socket.js'
 import { registerMethods } from './methods.js'
 import { pageRoutes } from './page/page.js'
+import { registerPrincipal, type Identify } from './principal.js'
 import { ANSWER_HEADERS, answerProblem, ProblemError } from './problem.js'
 import { registerReading, type Reading } from './reading.js'
 import { artifactRoutes } from './routes/artifacts.js'
@@ -60,7 +61,6 @@ import { encodeCursor } from './routes/list-query.js'
 import { readSelectionRoutes } from './routes/read-selection.js'
 import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
-import { registerPrincipal, type Identify } from './principal.js'
 import { noteShutdown, registerShutdown } from './shutdown.js'
 import { compileValidator } from './validation.js'
 
@@ -132,7 +132,8 @@ export async function buildApp({
   const publisher = createPublisher({ bus: broker.events, log })
   const dispatcher = startDispatcher({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
   const creator = createTaskCreator({
-    ...{ db, dispatcher },
+    db,
+    dispatcher,
     announce: (tasks, created) => announceTasks(publisher, tasks, created),
     claimWindowMs: config.claimWindowSeconds * 1_000,
     keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
@@ -165,7 +166,12 @@ export async function buildApp({
   await app.register(registerSockets, { prefix: '/ws' })
   registerShutdown(app, { lists, streams, creator, publisher, dispatcher, beats, hub, connections })
   await app.register(createTaskRoute, {
-    ...{ creator, db, broker, registry, hub, limits },
+    creator,
+    db,
+    broker,
+    registry,
+    hub,
+    limits,
     allowPrivate: config.httpRequestAllowPrivate,
   })
   await app.register(changeTaskRoutes, { db, publisher, registry })

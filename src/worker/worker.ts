@@ -96,7 +96,10 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
     resubmit: (delivery) => void consuming.then((consumer) => consumer.submit(delivery)),
   })
   const consuming = consumeQueues({
-    ...{ db, broker, registry, log },
+    db,
+    broker,
+    registry,
+    log,
     workerQueues: config.workerQueues,
     concurrency: config.workerConcurrency,
     run: slots.run,

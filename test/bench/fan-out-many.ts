@@ -13,6 +13,7 @@ import { settleAttemptsIfCurrent } from '../../src/store/attempts/settle.js'
 import { toTransitionMessage } from '../../src/store/rows.js'
 import { createTasks } from '../../src/store/tasks/create.js'
 import { createTaskId } from '../../src/tasks/create/task-id.js'
+import { newTask } from '../helpers/database.js'
 import { launch, MAIN } from '../helpers/roles.js'
 import { openStack } from './stack.js'
 
@@ -42,19 +43,7 @@ export async function benchFanOutMany(): Promise<void> {
   const sockets: WebSocket[] = []
   try {
     const ids = Array.from({ length: TASKS }, () => createTaskId())
-    const make = (id: TaskId) => ({
-      id,
-      tenant: 'default',
-      type: 'demo.sleep',
-      title: 'watched',
-      priority: 0,
-      tags: [],
-      payload: {},
-      runAt: null,
-      delayMs: null,
-      queue: 'default',
-      maxAttempts: 1,
-    })
+    const make = (id: TaskId) => newTask({ id, title: 'watched' })
     for (const batch of batches(ids)) await createTasks(db, batch.map(make), LEASE_MS)
 
     const stories = new Map<TaskId, number[]>(ids.map((id) => [id, []]))

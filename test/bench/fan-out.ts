@@ -12,6 +12,7 @@ import { recordProgressIfCurrent } from '../../src/store/attempts/progress.js'
 import { settleAttemptsIfCurrent } from '../../src/store/attempts/settle.js'
 import { createTasks } from '../../src/store/tasks/create.js'
 import { createTaskId } from '../../src/tasks/create/task-id.js'
+import { newTask } from '../helpers/database.js'
 import { launch, MAIN, type RoleProcess } from '../helpers/roles.js'
 import { median, openStack, readResidentMiB } from './stack.js'
 
@@ -44,20 +45,7 @@ export async function benchFanOut(): Promise<void> {
   try {
     const startTask = async (): Promise<Watched> => {
       const taskId = createTaskId()
-      const task = {
-        id: taskId,
-        tenant: 'default',
-        type: 'demo.sleep',
-        title: 'watched',
-        priority: 0,
-        tags: [],
-        payload: {},
-        runAt: null,
-        delayMs: null,
-        queue: 'default',
-        maxAttempts: 1,
-      }
-      await createTasks(db, [task], 3_600_000)
+      await createTasks(db, [newTask({ id: taskId, title: 'watched' })], 3_600_000)
       await claimAttemptsIfDue(db, [{ taskId, attempt: 1 }], 'bench', 3_600_000)
       const publish = async (messages: readonly Event[]) => {
         const startedAtMs = performance.now()

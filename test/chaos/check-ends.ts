@@ -1,7 +1,7 @@
 /** Checks that each task ended as its kind allows, and how often its effect was counted. */
 import type { Database } from '../../src/db/database.js'
 import type { Status } from '../../src/protocol/status.js'
-import { NO_WORKER_FOR_TYPE } from '../../src/store/attempts/type-wait.js'
+import { NO_WORKER_FOR_TYPE } from '../../src/store/attempts/put-back-waits.js'
 
 export interface ExpectedEnd {
   statuses: readonly Status[]

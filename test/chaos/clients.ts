@@ -52,14 +52,12 @@ function followWithClient(address: () => string, id: string, transport: 'websock
   const messages: StreamMessage[] = []
   let connections = 0
   const watch = watchTask(id, {
-    ...{
-      baseUrl: address(),
-      WebSocket,
-      transports: [transport],
-      silenceMs: SILENCE_MS,
-      connectMs: 4_000,
-      maxDelayMs: 1_000,
-    },
+    baseUrl: address(),
+    WebSocket,
+    transports: [transport],
+    silenceMs: SILENCE_MS,
+    connectMs: 4_000,
+    maxDelayMs: 1_000,
     onChange({ message }) {
       if (message.type !== 'progress') messages.push(message)
     },

@@ -136,9 +136,16 @@ export async function runChaos(
   const kept = [older, ...Object.values(roles).flat()]
   await Promise.all(kept.filter((role) => !retired.has(role)).map((role) => role.stop()))
   return {
-    ...{ tasks: expected.length, kinds, watchers: watchers.length, transitions: stored.transitions.length, faults },
+    tasks: expected.length,
+    kinds,
+    watchers: watchers.length,
+    transitions: stored.transitions.length,
+    faults,
     restarts: kept.reduce((sum, { restarts }) => sum + restarts, 0),
-    ...{ putBack: countPutBack(ends), settledMs, effects: sink.count(withEffect), violations: explained },
+    putBack: countPutBack(ends),
+    settledMs,
+    effects: sink.count(withEffect),
+    violations: explained,
   }
 }
 

@@ -12,15 +12,13 @@ const { signal } = new AbortController()
 const LATE = { message: /took longer than 400 ms/ }
 
 const get = (url: string, more: Partial<GuardedRequest> = {}): GuardedRequest => ({
-  ...{
-    method: 'GET',
-    url: new URL(url),
-    headers: {},
-    body: null,
-    timeoutMs: 400,
-    maxBytes: 1_000,
-    isWanted: () => false,
-  },
+  method: 'GET',
+  url: new URL(url),
+  headers: {},
+  body: null,
+  timeoutMs: 400,
+  maxBytes: 1_000,
+  isWanted: () => false,
   ...more,
 })
 

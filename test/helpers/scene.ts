@@ -58,7 +58,9 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
     DATABASE_URL: postgres.url,
     ...(redis && { REDIS_URL: redis.url }),
     ARTIFACTS_DIR: join(tmpdir(), `taskwire-test-artifacts-${process.pid}`),
-    ...{ CLAIM_WINDOW_SECONDS: '1', ATTEMPT_LEASE_SECONDS: '5', SHUTDOWN_GRACE_SECONDS: '1' },
+    CLAIM_WINDOW_SECONDS: '1',
+    ATTEMPT_LEASE_SECONDS: '5',
+    SHUTDOWN_GRACE_SECONDS: '1',
     ...settings,
   }
   const webs: { readonly process: RoleProcess }[] = []
@@ -70,7 +72,11 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
   }
 
   return {
-    ...{ postgres, redis, db, env, start },
+    postgres,
+    redis,
+    db,
+    env,
+    start,
     async keep(role, first = {}, extra = {}) {
       let process = await startRole(t, role, { ...env, ...extra, ...first })
       let isStopped = false

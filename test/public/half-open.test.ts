@@ -27,7 +27,11 @@ async function open(t: Parameters<typeof startProxy>[0]) {
   const proxy = await startProxy(t, [Number(new URL(address).port)])
   const connections: (Connection & { ageMs: number })[] = []
   const options: WatchOptions = {
-    ...{ baseUrl: `http://127.0.0.1:${proxy.port}`, WebSocket, silenceMs: SILENCE_MS, minDelayMs: 1, maxDelayMs: 20 },
+    baseUrl: `http://127.0.0.1:${proxy.port}`,
+    WebSocket,
+    silenceMs: SILENCE_MS,
+    minDelayMs: 1,
+    maxDelayMs: 20,
     onConnection: (connection) =>
       connections.push({ ...connection, ageMs: Date.now() - (connection.heardAt ?? Date.now()) }),
   }

@@ -7,12 +7,15 @@ import ts from 'typescript'
 import * as protocol from '../../public/protocol.js'
 
 const EMIT: ts.CompilerOptions = {
-  ...{ allowJs: true, checkJs: true, strict: true, declaration: true, emitDeclarationOnly: true, types: [] },
-  ...{
-    target: ts.ScriptTarget.ES2023,
-    module: ts.ModuleKind.NodeNext,
-    moduleResolution: ts.ModuleResolutionKind.NodeNext,
-  },
+  allowJs: true,
+  checkJs: true,
+  strict: true,
+  declaration: true,
+  emitDeclarationOnly: true,
+  types: [],
+  target: ts.ScriptTarget.ES2023,
+  module: ts.ModuleKind.NodeNext,
+  moduleResolution: ts.ModuleResolutionKind.NodeNext,
 }
 /** What the program of the page consists of. */
 const files = readdirSync('public', { recursive: true, encoding: 'utf8' }).filter(

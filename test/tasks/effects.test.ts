@@ -27,13 +27,11 @@ await db.orm.execute(sql`create table orders (id text)`)
 
 function run(taskId: string, attempt: number, work: (context: TaskContext) => Promise<unknown>): Promise<void> {
   const definition = defineTask({
-    ...{
-      type: 'demo.sleep',
-      title: 'test',
-      description: 'test',
-      payload: Type.Object({}),
-      result: Type.Union([Type.Null(), Type.Object({}), Type.String()]),
-    },
+    type: 'demo.sleep',
+    title: 'test',
+    description: 'test',
+    payload: Type.Object({}),
+    result: Type.Union([Type.Null(), Type.Object({}), Type.String()]),
     run: (_, context) => work(context) as Promise<null>,
   })
   const recorder = createRecorder({

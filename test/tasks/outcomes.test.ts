@@ -36,14 +36,12 @@ function attempt(
   aborting: (abort: (reason: AbortReason) => void) => void = () => {},
 ): Promise<void> {
   const definition = defineTask({
-    ...{
-      type: 'demo.sleep',
-      title: 'test',
-      description: '',
-      payload: Type.Object({}),
-      result: Type.Unknown(),
-      backoff: QUICK,
-    },
+    type: 'demo.sleep',
+    title: 'test',
+    description: '',
+    payload: Type.Object({}),
+    result: Type.Unknown(),
+    backoff: QUICK,
     ...options,
     run: (_, context) => run(context),
   })

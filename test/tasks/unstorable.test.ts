@@ -37,14 +37,12 @@ async function run(
   attempt = 1,
 ) {
   const definition = defineTask({
-    ...{
-      type: 'demo.sleep',
-      title: 'test',
-      description: 'test',
-      payload: Type.Object({}),
-      result: Type.Unknown(),
-      progress: Type.Unknown(),
-    },
+    type: 'demo.sleep',
+    title: 'test',
+    description: 'test',
+    payload: Type.Object({}),
+    result: Type.Unknown(),
+    progress: Type.Unknown(),
     ...options,
     run: (_, context) => work(context as TaskContext),
   })

@@ -131,15 +131,13 @@ t.test('time limits apply to the time of the run, and the signal has the reason'
   const sleepy = (timeLimits: TimeLimits, run: (context: TaskContext) => Promise<unknown>) =>
     runDefinition(
       defineTask({
-        ...{
-          type: 'test.sleepy',
-          title: 'Sleepy',
-          description: 'Takes its time.',
-          payload: Type.Object({}),
-          result: Type.Unknown(),
-          attempts: 2,
-          timeLimits,
-        },
+        type: 'test.sleepy',
+        title: 'Sleepy',
+        description: 'Takes its time.',
+        payload: Type.Object({}),
+        result: Type.Unknown(),
+        attempts: 2,
+        timeLimits,
         run: (_, context) => run(context),
       }),
     )

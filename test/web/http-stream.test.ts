@@ -5,11 +5,11 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import Fastify from 'fastify'
 import t from 'tap'
 import type { Hub } from '../../src/live/hub.js'
-import { registerPrincipal } from '../../src/web/principal.js'
 import { startBeats } from '../../src/web/live/beats.js'
 import { SERVER_SENT_EVENTS } from '../../src/web/live/event-format.js'
 import { startHttpStreams } from '../../src/web/live/http-stream.js'
 import type { OpenSubscriptions } from '../../src/web/live/subscription-socket.js'
+import { registerPrincipal } from '../../src/web/principal.js'
 import type { TestScope } from '../helpers/services.js'
 
 const beats = startBeats(15_000, (error) => assert.ifError(error))

@@ -27,7 +27,11 @@ t.teardown(() => broker.close())
 /** Runs the task's first attempt with a handler that logs `count` lines. */
 async function runLogging(taskId: string, count: number): Promise<void> {
   const definition = defineTask({
-    ...{ type: 'demo.sleep', title: 'test', description: 'test', payload: Type.Object({}), result: Type.Unknown() },
+    type: 'demo.sleep',
+    title: 'test',
+    description: 'test',
+    payload: Type.Object({}),
+    result: Type.Unknown(),
     async run(_, context) {
       for (let index = 1; index <= count; index += 1) context.log.info(`line ${index}`)
     },
@@ -83,7 +87,9 @@ t.test('with logs=1 they are live, before the end; without it there are none', a
   const lines = await fetch(`${address}/api/tasks/${task.id}/events?logs=1`, { headers: { accept: 'text/plain' } })
   const seen: string[] = []
   const client = watchTask(task.id, {
-    ...{ baseUrl: address, WebSocket, logs: true },
+    baseUrl: address,
+    WebSocket,
+    logs: true,
     onChange: ({ message }) => seen.push(message.type === 'log' ? message.line.text : message.type),
   })
   await Promise.all([watcher, plain].map(({ until }) => until(({ type }) => type === 'snapshot')))

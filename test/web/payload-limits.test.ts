@@ -94,13 +94,11 @@ t.test(
   async (t) => {
     const asked: unknown[] = []
     const own = defineTask({
-      ...{
-        type: 'own.check',
-        title: 'own',
-        description: 'own',
-        payload: Type.Object({ from: Type.Integer(), to: Type.Integer() }),
-        result: Type.Null(),
-      },
+      type: 'own.check',
+      title: 'own',
+      description: 'own',
+      payload: Type.Object({ from: Type.Integer(), to: Type.Integer() }),
+      result: Type.Null(),
       checkPayload(payload) {
         asked.push(payload)
         if (payload.from === 13) throw new Error('unlucky')

@@ -201,7 +201,7 @@ t.test('a request for another upgrade than a WebSocket is answered like any othe
     line.on('data', (data: Buffer) => (said += data.toString()))
     await until(() => said.endsWith('plain') || said.endsWith('"kept"}'))
     const first = said
-    // The connection accepts the next request, as any does.
+    // The connection accepts the next request.
     line.write('GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n')
     await until(() => said.length > first.length && said.endsWith('plain'))
     return first

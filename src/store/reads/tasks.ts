@@ -245,7 +245,10 @@ export async function readAttemptPage(
 ): Promise<{ items: Attempt[]; next: number | null }> {
   const rows = await db.run<AttemptRow>(READ_ATTEMPTS, [id, tenant, after, MAX_PAGE_BYTES])
   const items = rows.map(({ attempt, worker, startedAt, finishedAt, outcome, error }) => ({
-    ...{ attempt, worker, outcome, error },
+    attempt,
+    worker,
+    outcome,
+    error,
     startedAt: startedAt.toISOString(),
     finishedAt: finishedAt?.toISOString() ?? null,
   }))

@@ -8,9 +8,9 @@
  * edit or none of it.
  */
 import type { Principal } from '../../access/principal.js'
-import { EDITABLE_STATUSES } from '../../protocol/status.js'
-import type { Database, Statement } from '../../db/database.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
+import type { Database, Statement } from '../../db/database.js'
+import { EDITABLE_STATUSES } from '../../protocol/status.js'
 import type { Event } from '../../protocol/stream.js'
 import type { Task, TaskId } from '../../protocol/task.js'
 import { FACTS, toEvent, type TransitionRow, TASK_COLUMNS, toTask, type TaskRow } from '../rows.js'

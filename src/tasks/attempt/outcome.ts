@@ -12,9 +12,8 @@ import { describeError, MAX_REASON_LENGTH, toReadable } from '../../definitions/
 import type { FailureCode } from '../../protocol/task.js'
 import { toStorableText } from '../../protocol/text.js'
 import type { ClaimedAttempt } from '../../store/attempts/claim.js'
-import { PUT_BACK, type PutBackWait } from '../../store/attempts/put-back-wait.js'
+import { NO_WORKER_FOR_TYPE, PUT_BACK, type PutBackWait } from '../../store/attempts/put-back-waits.js'
 import type { Settlement } from '../../store/attempts/settle.js'
-import { NO_WORKER_FOR_TYPE, type TypeWait } from '../../store/attempts/type-wait.js'
 import type { ProcessEndedError } from './isolated-run.js'
 import { describeViolation, RESULT_LIMITS, toStorable } from './storable.js'
 
@@ -73,7 +72,7 @@ export function explainError(thrown: unknown, signal: AbortSignal): Outcome {
  * This worker has no handler for the type, but another worker may, e.g. during a rolling deploy. The task is put back,
  * with a pause that grows from one second to ten, until the window is over.
  */
-export function explainNoHandler(type: string, { count, waitedMs }: TypeWait, windowMs: number): Outcome {
+export function explainNoHandler(type: string, { count, waitedMs }: PutBackWait, windowMs: number): Outcome {
   const error = new Error(
     `the worker has no handler for the type ${type}. Start a worker with the folder of tasks that defines it (--tasks).`,
   )

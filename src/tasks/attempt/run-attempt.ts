@@ -28,9 +28,8 @@ import { isRefusedForGood } from '../../db/refused-data.js'
 import type { RegisteredType } from '../../definitions/registry.js'
 import type { FieldError } from '../../protocol/errors.js'
 import type { AttemptRef, ClaimedAttempt, ClaimRequest, HeldAttempt } from '../../store/attempts/claim.js'
-import { readPutBackWait } from '../../store/attempts/put-back-wait.js'
+import { readPutBackWait, readTypeWait } from '../../store/attempts/put-back-waits.js'
 import type { Settlement } from '../../store/attempts/settle.js'
-import { readTypeWait } from '../../store/attempts/type-wait.js'
 import { retry } from '../../timing/retry.js'
 import { createTaskContext, type OpenTaskContext, type WorkerServices } from './context/task-context.js'
 import { callTypeCode, LATE_STRAY, runInScope, STRAY } from './handler-scope.js'
@@ -185,7 +184,11 @@ async function runIsolated(
   const { isolation, memoryLimitMb } = registered.definition
   const bounds = boundRun(claimed, registered, run, deps)
   const { ended, kill } = isolatedRuns.start({
-    ...{ claimed, memoryLimitMb, signal: run.signal, alive: bounds.alive, begin: bounds.begin },
+    claimed,
+    memoryLimitMb,
+    signal: run.signal,
+    alive: bounds.alive,
+    begin: bounds.begin,
     isSuspect: claimed.timesLost > 0,
     // The first time any process will do. If that ends too, the next one must not be shared.
     isFresh: claimed.timesLost > 1,

@@ -76,7 +76,12 @@ async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promi
   try {
     const ran = runInScope({ signal: controller.signal, onStray }, (signal) => {
       opened = createTaskContext(claimed, signal, {
-        ...{ db, log, registry, recorder, artifacts, artifactTtlMs },
+        db,
+        log,
+        registry,
+        recorder,
+        artifacts,
+        artifactTtlMs,
         alive: reporter.alive,
         settleReturned: (returned) => settleReturned(claimed, registered, returned),
       })

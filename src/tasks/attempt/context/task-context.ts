@@ -233,7 +233,12 @@ export function createTaskContext(
   }
 
   const context: TaskContext = {
-    ...{ taskId, tenant, principal, attempt, signal, db },
+    taskId,
+    tenant,
+    principal,
+    attempt,
+    signal,
+    db,
     // Created on first use: most handlers need neither.
     get task() {
       return (task ??= toTask(claimed))
