@@ -15,14 +15,13 @@
  */
 import { readFileSync } from 'node:fs'
 import { posix } from 'node:path'
+import { parse } from 'es-module-lexer/js'
 import { FILTER_NAMES } from '../../protocol/filter.js'
 import { linkToAssets, type PageAssets } from './page-assets.js'
 
 const PROGRAM = 'app.js'
 const MODULES_MARK = '<!-- modules -->'
 const FILTERS_MARK = '<meta name="taskwire-filters" content="'
-/** Static and dynamic imports of neighbouring files. */
-const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g
 
 /**
  * @param folder the folder of the page
@@ -61,7 +60,10 @@ function listModules(folder: string): string[] {
   const found = new Set([PROGRAM])
   for (const name of found) {
     const text = readFileSync(`${folder}/${name}`, 'utf8')
-    for (const [, path = ''] of text.matchAll(IMPORT)) found.add(posix.join(posix.dirname(name), path))
+    const [imports] = parse(text, name)
+    for (const { specifier } of imports) {
+      if (specifier?.startsWith('.')) found.add(posix.join(posix.dirname(name), specifier))
+    }
   }
   return [...found]
 }
