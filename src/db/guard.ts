@@ -7,14 +7,15 @@
  * the two equal, so changing the table of transitions requires a new migration. An edit is the next version in the same
  * status.
  */
-import { EDITABLE_STATUSES, STATUSES, TRANSITIONS } from '../protocol/status.js'
+import { IDLE_STATUSES, STATUSES, TRANSITIONS } from '../protocol/status.js'
+import { inStatuses } from './status-sql.js'
 
 /** The SQL that creates or replaces the guard on `tasks`. */
 export function guardSql(): string {
   const allowed = STATUSES.filter((from) => TRANSITIONS[from].length > 0).map(
-    (from) => `(old.status = '${from}' and new.status in (${TRANSITIONS[from].map((to) => `'${to}'`).join(', ')}))`,
+    (from) => `(old.status = '${from}' and new.status ${inStatuses(TRANSITIONS[from])})`,
   )
-  const edits = `(old.status = new.status and old.status in (${EDITABLE_STATUSES.map((status) => `'${status}'`).join(', ')}))`
+  const edits = `(old.status = new.status and old.status ${inStatuses(IDLE_STATUSES)})`
   return `create or replace function taskwire.refuse_transition() returns trigger language plpgsql as $$
 begin
   raise exception 'task %: a change from % (version %) to % (version %) is not allowed',

@@ -18,14 +18,25 @@ export const Status = Type.Unsafe<StatusName>({
 })
 export type Status = StatusName
 
+/** The statuses that the table lets this one follow. */
+function statusesBefore(next: Status): readonly Status[] {
+  return STATUSES.filter((status) => TRANSITIONS[status].includes(next))
+}
+
 /** The statuses in which a task can be created. */
 export const INITIAL_STATUSES = ['SCHEDULED', 'WAITING', 'PENDING'] as const satisfies readonly Status[]
 
+/** The statuses from which an attempt can start. */
+export const STARTABLE_STATUSES = statusesBefore('PROCESSING')
+/** The statuses in which an attempt runs. */
+export const RUNNING_STATUSES = statusesBefore('COMPLETED')
 /**
- * The statuses in which a task can be edited: it has not started, or its next attempt has not. An edit keeps the status
- * and adds a version.
+ * The statuses in which no attempt runs and the task has not ended. It can be edited and can expire: it has not started,
+ * or its next attempt has not. An edit keeps the status and adds a version.
  */
-export const EDITABLE_STATUSES = ['SCHEDULED', 'WAITING', 'PENDING', 'RETRYING'] as const satisfies readonly Status[]
+export const IDLE_STATUSES = statusesBefore('EXPIRED')
+/** The idle statuses in which the delivery of the next attempt is due at a time, and waits for nothing else. */
+export const DELIVERABLE_STATUSES = IDLE_STATUSES.filter((status) => status !== 'WAITING')
 
 /** Whether the table allows this transition. */
 export function canMove(from: Status, to: Status): boolean {

@@ -2,7 +2,9 @@
 import type { Principal } from '../access/principal.js'
 import type { KnownOwner } from '../artifacts/artifact-store.js'
 import type { Database, Statement } from '../db/database.js'
+import { inStatuses } from '../db/status-sql.js'
 import type { Artifact } from '../protocol/artifact.js'
+import { RUNNING_STATUSES } from '../protocol/status.js'
 import type { TaskId } from '../protocol/task.js'
 import type { AttemptRef } from './attempts/claim.js'
 
@@ -25,7 +27,7 @@ const RECORD_ARTIFACT: Statement = {
   text: `
 with current as (
   select t.id, t.tenant from taskwire.tasks t
-  where t.id = any(array[$1::text::uuid]) and t.attempt = $2::text::integer and t.status in ('PROCESSING', 'CANCELLING') for share of t
+  where t.id = any(array[$1::text::uuid]) and t.attempt = $2::text::integer and t.status ${inStatuses(RUNNING_STATUSES)} for share of t
 ), before as (
   select a.attempt from taskwire.artifacts a, current where a.task_id = any(array[$1::text::uuid]) and a.name = $3
 ), recorded as (
@@ -206,7 +208,7 @@ const REMOVE_ARTIFACT: Statement = {
   text: `
 delete from taskwire.artifacts a using taskwire.tasks t
 where a.task_id = any(array[$1::text::uuid]) and a.name = $3 and t.id = any(array[$1::text::uuid]) and t.attempt = $2::text::integer
-  and t.status in ('PROCESSING', 'CANCELLING')
+  and t.status ${inStatuses(RUNNING_STATUSES)}
 returning a.attempt`,
 }
 

@@ -20,7 +20,6 @@
  * the task during a deploy.
  */
 import type { Statement } from '../db/database.js'
-import type { Status } from '../protocol/status.js'
 
 export interface Move {
   /** Name of the prepared statement. */
@@ -157,8 +156,3 @@ export function deleteDeliveries(where?: string): string {
 /** The answer of most moves, as `toEvent` reads it. */
 export const TRANSITION_COLUMNS =
   'm.id as "taskId", m.tenant, m.version, m.from_status as "fromStatus", m.status, m.attempt, m.at, m.reason'
-
-/** A status as an SQL literal. */
-export function asStatus(status: Status): string {
-  return `'${status}'::taskwire.task_status`
-}

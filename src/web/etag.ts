@@ -1,9 +1,9 @@
 /** The state of a task as an entity tag. @see RFC 9110 section 8.8.3 */
 import { createHash } from 'node:crypto'
-import { EDITABLE_STATUSES, type Status } from '../protocol/status.js'
+import { IDLE_STATUSES, type Status } from '../protocol/status.js'
 import type { Task } from '../protocol/task.js'
 
-const EDITABLE: ReadonlySet<Status> = new Set(EDITABLE_STATUSES)
+const EDITABLE: ReadonlySet<Status> = new Set(IDLE_STATUSES)
 
 /**
  * Progress changes without a new version, so it is part of the state. The editable fields are too, because processes of

@@ -9,8 +9,8 @@ declare module 'fastify' {
   }
 }
 
-/** Makes the principal of a request. @throws ProblemError to refuse the request */
-export type Identify = (request: FastifyRequest) => Principal
+/** Makes the principal of a request; it may look it up. @throws ProblemError to refuse the request */
+export type Identify = (request: FastifyRequest) => Principal | Promise<Principal>
 
 /**
  * Registers the hook. Hooks and routes registered after it can read `request.principal`.
@@ -18,8 +18,7 @@ export type Identify = (request: FastifyRequest) => Principal
  */
 export function registerPrincipal(app: FastifyInstance, identify: Identify = () => DEFAULT_PRINCIPAL): void {
   app.decorateRequest('principal')
-  app.addHook('onRequest', (request, _reply, done) => {
-    request.principal = identify(request)
-    done()
+  app.addHook('onRequest', async (request) => {
+    request.principal = await identify(request)
   })
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { guardSql } from '../../src/db/guard.js'
-import { canMove, EDITABLE_STATUSES, STATUSES, type Status } from '../../src/protocol/status.js'
+import { canMove, IDLE_STATUSES, STATUSES } from '../../src/protocol/status.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
@@ -29,7 +29,7 @@ t.test('the database allows exactly the transitions of the table', async (t) => 
     for (const to of STATUSES) {
       await db.run(place, [id, from])
       const attempt = db.run(move, [id, to, from])
-      const isEdit = from === to && (EDITABLE_STATUSES as readonly Status[]).includes(from)
+      const isEdit = from === to && IDLE_STATUSES.includes(from)
       if (isEdit || canMove(from, to)) t.same(await attempt, [{ version: 2 }], `${from} to ${to} is allowed`)
       else await t.rejects(attempt, { code: '23514' }, `${from} to ${to} is refused`)
     }

@@ -3,7 +3,7 @@
  * chaos run.
  */
 import type { Database } from '../../src/db/database.js'
-import { EDITABLE_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
+import { IDLE_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
 
 export interface StoredTransition {
   taskId: string
@@ -58,8 +58,7 @@ export function findViolations({ tasks, transitions, attempts }: Stored, accepte
       const before = story[index - 1]?.status ?? null
       if (version !== index + 1) violations.push(`${id} has version ${version} after ${index}`)
       if (from !== before) violations.push(`${id} version ${version} came from ${from}, and stood at ${before}`)
-      const isEdit =
-        edited && edited.length > 0 && before === status && (EDITABLE_STATUSES as readonly Status[]).includes(status)
+      const isEdit = edited && edited.length > 0 && before === status && IDLE_STATUSES.includes(status)
       if (before !== null && !isEdit && !(TRANSITIONS[before] as readonly Status[]).includes(status))
         violations.push(`${id} went from ${before} to ${status}`)
     }

@@ -1,7 +1,7 @@
 /** Histories that the protocol allows, generated from random numbers, and the messages that a server sends for them. */
 import fc from 'fast-check'
 import { fold } from '../../public/task-stream.js'
-import { EDITABLE_STATUSES, INITIAL_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
+import { IDLE_STATUSES, INITIAL_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
 import type { ProgressMessage, SnapshotMessage, StreamMessage, TransitionMessage } from '../../src/protocol/stream.js'
 import { linksOf, type EditedField, type Task } from '../../src/protocol/task.js'
 
@@ -113,7 +113,7 @@ function happen(task: Task, choice: number): TransitionMessage | ProgressMessage
     const fraction = Math.min(1, (task.progress?.fraction ?? 0) + 0.125)
     return progress(task.version, fraction, { attempt: task.attempt })
   }
-  if ((EDITABLE_STATUSES as readonly Status[]).includes(task.status) && choice > 60) return edit(task, choice)
+  if (IDLE_STATUSES.includes(task.status) && choice > 60) return edit(task, choice)
   return moveTo(task, status)
 }
 

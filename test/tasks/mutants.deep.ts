@@ -9,14 +9,14 @@ const MUTANTS: (Mutant & { test: string })[] = [
   {
     without: 'the attempt in the end of an attempt',
     file: 'src/store/attempts/settle.ts',
-    from: `where: \`t.attempt = any(array[i.attempt]) and t.status in ('PROCESSING', 'CANCELLING')`,
-    to: `where: \`t.status in ('PROCESSING', 'CANCELLING')`,
+    from: `where: \`t.attempt = any(array[i.attempt]) and t.status \${inStatuses(RUNNING_STATUSES)}`,
+    to: `where: \`t.status \${inStatuses(RUNNING_STATUSES)}`,
     test: 'test/store/store-model.test.ts',
   },
   {
     without: 'the status in the end of an attempt: a rescue beside a finish',
     file: 'src/store/attempts/settle.ts',
-    from: `where: \`t.attempt = any(array[i.attempt]) and t.status in ('PROCESSING', 'CANCELLING')`,
+    from: `where: \`t.attempt = any(array[i.attempt]) and t.status \${inStatuses(RUNNING_STATUSES)}`,
     to: `where: \`t.attempt = any(array[i.attempt])`,
     test: 'test/store/store-model.test.ts',
   },
@@ -30,7 +30,7 @@ const MUTANTS: (Mutant & { test: string })[] = [
   {
     without: 'the status in the claim',
     file: 'src/store/attempts/claim.ts',
-    from: ` and t.status in ('PENDING', 'RETRYING') and`,
+    from: ` and t.status \${inStatuses(STARTABLE_STATUSES)} and`,
     to: ` and`,
     test: 'test/store/store-model.test.ts',
   },

@@ -1,5 +1,6 @@
 /** Two tenants over HTTP and WebSockets, with a worker: whoever knows the id of a task of another tenant is told that there is none. */
 import { once } from 'node:events'
+import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { serviceOf } from '../../src/access/principal.js'
@@ -8,10 +9,11 @@ import { startApp } from '../helpers/app.js'
 import type { TestScope } from '../helpers/services.js'
 
 const UNKNOWN = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e11'
-/** Who asks is what the header says: the one hook of the application. */
-const app = await startApp(t, ['worker', 'relay'], {}, {}, (request) =>
-  serviceOf(String(request.headers['x-tenant'] ?? 'nobody'), 'test'),
-)
+/** Who asks is what the header says, after a look-up that takes its time: the one hook of the application. */
+const app = await startApp(t, ['worker', 'relay'], {}, {}, async (request) => {
+  await setImmediate()
+  return serviceOf(String(request.headers['x-tenant'] ?? 'nobody'), 'test')
+})
 
 function ask(
   tenant: string,

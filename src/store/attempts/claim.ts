@@ -12,10 +12,12 @@
  */
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database } from '../../db/database.js'
+import { asStatus, inStatuses } from '../../db/status-sql.js'
+import { STARTABLE_STATUSES } from '../../protocol/status.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
 import { TASK_COLUMNS_BESIDE_STATE, type TaskRow } from '../rows.js'
-import { asStatus, deleteDeliveries, moveTasks } from '../transition.js'
+import { deleteDeliveries, moveTasks } from '../transition.js'
 
 export interface AttemptRef {
   taskId: TaskId
@@ -72,7 +74,7 @@ const CLAIM_ATTEMPTS = moveTasks({
   ) end as times_lost`,
     ],
     from: 'input i join taskwire.tasks t on t.id = any(array[i.id])',
-    where: `t.attempt = any(array[i.attempt - 1]) and t.status in ('PENDING', 'RETRYING') and (t.expires_at is null or t.expires_at > now())`,
+    where: `t.attempt = any(array[i.attempt - 1]) and t.status ${inStatuses(STARTABLE_STATUSES)} and (t.expires_at is null or t.expires_at > now())`,
   },
   when: `(c.type <> all($4::text::text[]) or c.type = any(c.slots)) and (c.times_lost = 0 or '*' <> all($4::text::text[]) or '*' = any(c.slots))`,
   set: ['attempt = c.attempt', 'progress = null', 'run_at = null', 'started_at = coalesce(t.started_at, now())'],

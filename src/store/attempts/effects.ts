@@ -5,12 +5,14 @@
  * continue is returned separately.
  */
 import type { Database, Statement } from '../../db/database.js'
+import { inStatuses } from '../../db/status-sql.js'
+import { RUNNING_STATUSES } from '../../protocol/status.js'
 import type { AttemptRef } from './claim.js'
 
 const FIND_EFFECT: Statement = {
   name: 'find_effect',
   text: `
-select t.attempt = $2::integer and t.status in ('PROCESSING', 'CANCELLING') as "isCurrent", e.key is not null as "isRecorded",
+select t.attempt = $2::integer and t.status ${inStatuses(RUNNING_STATUSES)} as "isCurrent", e.key is not null as "isRecorded",
   e.value, e.failure
 from taskwire.tasks t left join taskwire.effects e on e.task_id = any(array[t.id]) and e.key = $3
 where t.id = any(array[$1::text::uuid])`,

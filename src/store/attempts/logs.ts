@@ -4,6 +4,8 @@
  */
 import { markTenant, type Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
+import { inStatuses } from '../../db/status-sql.js'
+import { RUNNING_STATUSES } from '../../protocol/status.js'
 import type { Event, LogMessage } from '../../protocol/stream.js'
 import type { LogLine, TaskId } from '../../protocol/task.js'
 import { MAX_PAGE_BYTES } from '../rows.js'
@@ -36,7 +38,7 @@ with input as (
 ), current as (
   select i.*, t.tenant, t.status, t.version
   from input i join taskwire.tasks t on t.id = any(array[i.id])
-  where t.attempt = any(array[i.attempt]) and t.status in ('PROCESSING', 'CANCELLING')
+  where t.attempt = any(array[i.attempt]) and t.status ${inStatuses(RUNNING_STATUSES)}
 ), stored as (
   insert into taskwire.logs (task_id, attempt, tenant, at, level, text)
   select id, attempt, tenant, at, level, text from current order by ordinal

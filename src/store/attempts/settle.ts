@@ -9,10 +9,12 @@
  */
 import type { Database, Transaction } from '../../db/database.js'
 import type { AttemptError, AttemptOutcome } from '../../db/schema.js'
+import { asStatus, inStatuses } from '../../db/status-sql.js'
+import { RUNNING_STATUSES, STARTABLE_STATUSES } from '../../protocol/status.js'
 import type { Event } from '../../protocol/stream.js'
 import type { Failure } from '../../protocol/task.js'
 import { FACTS, toEvent, type TransitionRow } from '../rows.js'
-import { asStatus, moveTasks, TRANSITION_COLUMNS, writeDeliveries } from '../transition.js'
+import { moveTasks, TRANSITION_COLUMNS, writeDeliveries } from '../transition.js'
 import type { AttemptRef } from './claim.js'
 
 export interface Settlement extends AttemptRef {
@@ -43,7 +45,7 @@ const SETTLE_ATTEMPTS = moveTasks({
     reason: `case when t.status = 'CANCELLING' and i.status not in ('COMPLETED', 'CANCELLED') then null else i.reason end`,
     columns: ['i.result', 'i.failure', 'i.outcome', 'i.error', 'i.retry_in_ms'],
     from: 'input i join taskwire.tasks t on t.id = any(array[i.id])',
-    where: `t.attempt = any(array[i.attempt]) and t.status in ('PROCESSING', 'CANCELLING')`,
+    where: `t.attempt = any(array[i.attempt]) and t.status ${inStatuses(RUNNING_STATUSES)}`,
   },
   set: [
     'result = c.result',
@@ -78,7 +80,7 @@ const SETTLE_ATTEMPTS = moveTasks({
     writeDeliveries('moved m', {
       attempt: 'm.attempt + 1',
       dueAt: 'coalesce(m.run_at, m.at)',
-      where: `m.status in ('PENDING', 'RETRYING')`,
+      where: `m.status ${inStatuses(STARTABLE_STATUSES)}`,
     }),
   ],
   answer: `select ${TRANSITION_COLUMNS}, m.run_at as "runAt", m.result, m.failure, m.facts

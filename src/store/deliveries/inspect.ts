@@ -4,12 +4,18 @@
  */
 import { sql, type SQL } from 'drizzle-orm'
 import type { Database, Orm } from '../../db/database.js'
+import { inStatuses } from '../../db/status-sql.js'
+import { DELIVERABLE_STATUSES, IDLE_STATUSES, RUNNING_STATUSES } from '../../protocol/status.js'
+
+const DELIVERABLE = sql.raw(inStatuses(DELIVERABLE_STATUSES))
+const IDLE = sql.raw(inStatuses(IDLE_STATUSES))
+const RUNNING = sql.raw(inStatuses(RUNNING_STATUSES))
 
 /** The possible faults, each with its description, search and repair. */
 const FAULTS = {
   waitingWithoutDelivery: {
     text: 'waiting tasks without a delivery, so no worker would get them',
-    find: sql`from taskwire.tasks t where t.status in ('SCHEDULED', 'PENDING', 'RETRYING')
+    find: sql`from taskwire.tasks t where t.status ${DELIVERABLE}
       and not exists (select from taskwire.deliveries d where d.task_id = t.id and d.attempt = t.attempt + 1)`,
     mend: (found: SQL) => sql`
       insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at)
@@ -18,7 +24,7 @@ const FAULTS = {
   },
   runningWithoutLease: {
     text: 'PROCESSING tasks without a lease, so no worker holds them',
-    find: sql`from taskwire.tasks t where t.status in ('PROCESSING', 'CANCELLING')
+    find: sql`from taskwire.tasks t where t.status ${RUNNING}
       and not exists (select from taskwire.leases l where l.task_id = t.id and l.attempt = t.attempt)`,
     // The relay rescues the attempt of an expired lease.
     mend: (found: SQL) => sql`
@@ -29,13 +35,13 @@ const FAULTS = {
   deliveriesOfOthers: {
     text: 'deliveries of tasks that are not waiting',
     find: sql`from taskwire.deliveries d where not exists (select from taskwire.tasks t
-      where t.id = d.task_id and t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING', 'WAITING'))`,
+      where t.id = d.task_id and t.attempt = d.attempt - 1 and t.status ${IDLE})`,
     mend: (found: SQL) => sql`delete from taskwire.deliveries where task_id in (select d.task_id ${found})`,
   },
   leasesOfOthers: {
     text: 'leases of tasks that are not running',
     find: sql`from taskwire.leases l where not exists (select from taskwire.tasks t
-      where t.id = l.task_id and t.attempt = l.attempt and t.status in ('PROCESSING', 'CANCELLING'))`,
+      where t.id = l.task_id and t.attempt = l.attempt and t.status ${RUNNING})`,
     mend: (found: SQL) => sql`delete from taskwire.leases where task_id in (select l.task_id ${found})`,
   },
 } as const

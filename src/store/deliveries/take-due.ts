@@ -8,12 +8,14 @@
  * dispatch, and the transitions to publish.
  */
 import type { Database, Statement } from '../../db/database.js'
+import { asStatus, inStatuses } from '../../db/status-sql.js'
 import type { TaskFacts } from '../../protocol/notice.js'
+import { DELIVERABLE_STATUSES } from '../../protocol/status.js'
 import type { Event } from '../../protocol/stream.js'
 import type { TaskId } from '../../protocol/task.js'
 import type { AttemptRef } from '../attempts/claim.js'
 import { FACTS, toEvent } from '../rows.js'
-import { asStatus, moveTasks } from '../transition.js'
+import { moveTasks } from '../transition.js'
 
 export interface DueDelivery extends AttemptRef {
   queue: string
@@ -30,7 +32,7 @@ const TAKE_DUE = moveTasks({
   select d.task_id, d.attempt, (
     select t.status
     from taskwire.tasks t
-    where t.id = any(array[d.task_id]) and t.attempt = d.attempt - 1 and t.status in ('SCHEDULED', 'PENDING', 'RETRYING')
+    where t.id = any(array[d.task_id]) and t.attempt = d.attempt - 1 and t.status ${inStatuses(DELIVERABLE_STATUSES)}
   ) as status
   from taskwire.deliveries d
   where d.queue = $4 and d.due_at <= now()

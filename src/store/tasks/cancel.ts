@@ -8,10 +8,12 @@
 import type { Principal } from '../../access/principal.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database } from '../../db/database.js'
+import { asStatus, inStatuses } from '../../db/status-sql.js'
+import { IDLE_STATUSES } from '../../protocol/status.js'
 import type { Event } from '../../protocol/stream.js'
 import type { TaskId } from '../../protocol/task.js'
 import { FACTS, toEvent, type TransitionRow } from '../rows.js'
-import { asStatus, deleteDeliveries, moveTasks, TRANSITION_COLUMNS } from '../transition.js'
+import { deleteDeliveries, moveTasks, TRANSITION_COLUMNS } from '../transition.js'
 
 const CANCEL_TASKS = moveTasks({
   name: 'cancel_tasks',
@@ -31,7 +33,7 @@ const CANCEL_TASKS = moveTasks({
     status: `case when t.status = 'PROCESSING' then ${asStatus('CANCELLING')} else ${asStatus('CANCELLED')} end`,
     reason: '$3::text',
     from: 'input i join taskwire.tasks t on t.id = any(array[i.id])',
-    where: `t.status in ('SCHEDULED', 'WAITING', 'PENDING', 'RETRYING', 'PROCESSING')`,
+    where: `t.status ${inStatuses([...IDLE_STATUSES, 'PROCESSING'])}`,
   },
   set: ['run_at = null', `finished_at = case when c.status = 'CANCELLED' then now() end`],
   returning: [FACTS],

@@ -94,7 +94,7 @@ export async function createUniqueTasks(
 /** The same order for all callers, so that two of them wait for each other instead of deadlocking. */
 function sortByKey(tasks: readonly NewTask[]): NewTask[] {
   const keyed = tasks.filter(({ more }) => more?.uniqueKey !== undefined)
-  return keyed.sort((a, b) => nameOf(a).localeCompare(nameOf(b)))
+  return keyed.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
 }
 
 function nameOf({ type, more }: NewTask): string {

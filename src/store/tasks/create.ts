@@ -11,10 +11,11 @@
  */
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
+import { asStatus } from '../../db/status-sql.js'
 import type { Status } from '../../protocol/status.js'
 import type { Task, TaskId } from '../../protocol/task.js'
 import { TASK_COLUMNS, toTask, type TaskRow } from '../rows.js'
-import { asStatus, withClauses, writeDeliveries, writeHistory } from '../transition.js'
+import { withClauses, writeDeliveries, writeHistory } from '../transition.js'
 
 export interface NewTask {
   id: TaskId

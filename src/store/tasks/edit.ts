@@ -10,7 +10,8 @@
 import type { Principal } from '../../access/principal.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement } from '../../db/database.js'
-import { EDITABLE_STATUSES } from '../../protocol/status.js'
+import { inStatuses } from '../../db/status-sql.js'
+import { IDLE_STATUSES } from '../../protocol/status.js'
 import type { Event } from '../../protocol/stream.js'
 import type { Task, TaskId } from '../../protocol/task.js'
 import { FACTS, toEvent, type TransitionRow, TASK_COLUMNS, toTask, type TaskRow } from '../rows.js'
@@ -67,7 +68,7 @@ const EDIT_TASK = moveTasks({
     from: 'taskwire.tasks t, input',
     where: `t.id = any(array[$1::text::uuid]) and t.tenant = $2
     and ($5::text is null or ${STATE} = $5::text)
-    and t.status in (${EDITABLE_STATUSES.map((status) => `'${status}'`).join(', ')}) and (t.status = 'SCHEDULED' or not change ? 'runAt')`,
+    and t.status ${inStatuses(IDLE_STATUSES)} and (t.status = 'SCHEDULED' or not change ? 'runAt')`,
   },
   when: 'cardinality(c.edited) > 0',
   set: [

@@ -3,9 +3,11 @@
  * locked.
  */
 import type { Database } from '../../db/database.js'
+import { asStatus, inStatuses } from '../../db/status-sql.js'
+import { IDLE_STATUSES } from '../../protocol/status.js'
 import type { Event } from '../../protocol/stream.js'
 import { FACTS, toEvent, type TransitionRow } from '../rows.js'
-import { asStatus, deleteDeliveries, moveTasks, TRANSITION_COLUMNS } from '../transition.js'
+import { deleteDeliveries, moveTasks, TRANSITION_COLUMNS } from '../transition.js'
 
 const EXPIRE_TASKS = moveTasks({
   name: 'expire_tasks',
@@ -24,7 +26,7 @@ const EXPIRE_TASKS = moveTasks({
     status: asStatus('EXPIRED'),
     reason: `'not started in time'`,
     from: 'late join taskwire.tasks t on t.id = any(array[late.task_id])',
-    where: `t.status in ('SCHEDULED', 'WAITING', 'PENDING', 'RETRYING')`,
+    where: `t.status ${inStatuses(IDLE_STATUSES)}`,
     skipsLocked: true,
   },
   set: ['run_at = null', 'finished_at = now()'],
