@@ -99,14 +99,14 @@ function refuse(mistake: string): void {
 async function runWeb(): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${WEB_HEAP_GROWTH_PERCENT}`)
   const { startWeb } = await import('./web/web.js')
-  const { failRunOf } = await import('./tasks/attempt/handler-scope.js')
+  const { failRunOf } = await import('./definitions/handler-scope.js')
   await runMigratedRole('web', startWeb, failRunOf)
 }
 
 async function runWorker(): Promise<void> {
   const { startWorker } = await import('./worker/worker.js')
   const { watchLoop } = await import('./worker/loop-watch.js')
-  const { failRunOf } = await import('./tasks/attempt/handler-scope.js')
+  const { failRunOf } = await import('./definitions/handler-scope.js')
   const start: StartRole<'worker'> = (config, log) => {
     watchLoop(
       { warnAfterMs: LOOP_WARNING_MS, killAfterMs: config.attemptLeaseSeconds * 1_000, logLevel: config.logLevel },

@@ -1,10 +1,13 @@
 /** The task types known to this server, with their schemas compiled once. */
 import { availableParallelism } from 'node:os'
-import type { FieldError } from '../protocol/errors.js'
+import { isPromise } from 'node:util/types'
+import { Type } from 'typebox'
+import { FieldError } from '../protocol/errors.js'
 import type { TypeInfo } from '../protocol/http.js'
 import { describeWrongDefinition } from './definition-options.js'
 import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type Definition } from './definition.js'
 import { createDefaults } from './fill-defaults.js'
+import { callTypeCode } from './handler-scope.js'
 import { createChecker, type Checker } from './schema-errors.js'
 import { describeError } from './thrown.js'
 
@@ -132,24 +135,24 @@ function register(definition: Definition): RegisteredType {
     const errors = payloads.check(payload)
     return { payload, errors: errors.length > 0 ? errors : checkFurther(definition, payload) }
   }
-  const none = read({})
+  let ofMissing: ReturnType<typeof read> | undefined
   return {
     definition,
     queue: queueOf(definition),
     concurrency: concurrencyOf(definition),
     run: nameRun(definition),
-    readPayload: (given) => (given === undefined ? none : read(given)),
+    readPayload: (given) => (given === undefined ? (ofMissing ??= read({})) : read(given)),
     checkResult: (result) => results.check(result),
     checkProgress: (data) =>
       reports?.check(data) ?? [{ pointer: '', detail: 'has no schema: the type has no `progress`' }],
   }
 }
 
-/** Runs the type's own check, which may not expect this payload: if it throws, the payload does not fit. */
+/** Runs the type's own check. The payload fits only if the check returns no errors, whatever else it does. */
 function checkFurther({ type, checkPayload }: Definition, payload: unknown): FieldError[] {
   if (checkPayload === undefined) return []
   try {
-    return [...checkPayload(payload as never)]
+    return readErrors(callTypeCode(type, () => checkPayload(payload as never)))
   } catch (error) {
     return [
       {
@@ -159,6 +162,18 @@ function checkFurther({ type, checkPayload }: Definition, payload: unknown): Fie
       },
     ]
   }
+}
+
+const returnedErrors = createChecker(
+  Type.Array(Type.Object({ ...FieldError.properties, pointer: Type.String({ pattern: '^(/|$)' }) })),
+)
+
+/** @throws Error if this is not what `checkPayload` may return */
+function readErrors(returned: unknown): FieldError[] {
+  if (isPromise(returned)) throw new Error('it returned a promise, and must answer at once')
+  const [wrong] = returnedErrors.check(returned)
+  if (wrong) throw new Error(`it must return an array of { pointer, detail, fix? }: ${wrong.pointer} ${wrong.detail}`)
+  return (returned as FieldError[]).map(({ pointer, detail, fix }) => ({ pointer, detail, ...(fix && { fix }) }))
 }
 
 /** Stacks of code running in a handler lead to a function called "task <type>". */

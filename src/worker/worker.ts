@@ -5,7 +5,7 @@
  * release them, which does not count as a failure. A handler that ignores the signal is abandoned: its lease expires
  * and another worker takes over.
  *
- * An uncaught error of a handler fails its run, if the run can be identified: see `tasks/attempt/handler-scope.ts`.
+ * An uncaught error of a handler fails its run, if the run can be identified: see `definitions/handler-scope.ts`.
  * Otherwise the process ends. The relay puts its attempts back, and the next time each of them runs alone.
  */
 import { randomUUID } from 'node:crypto'

@@ -27,6 +27,7 @@ async function folderOf(t: Test, files: Record<string, string>): Promise<string>
 t.test('TypeScript and JavaScript modules are loaded from the folder and below it, each once', async (t) => {
   const definitions = await loadOwnDefinitions(OWN_TASKS)
   t.same(definitions.map(({ type }) => type).sort(), [
+    'test.async-check',
     'test.async-options',
     'test.block',
     'test.crash',

@@ -70,13 +70,17 @@ t.test('code of a type that leaves a rejection behind outside of its run ends ne
   const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
   const [web, worker] = await Promise.all([scene.keep('web'), scene.keep('worker'), scene.start('relay')])
   const [address = ''] = scene.addresses()
-  const body = JSON.stringify({ type: 'test.async-options', payload: { how: 'rejection' } })
-  const refused = await fetch(`${address}/api/tasks`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body,
-  })
-  t.equal(refused.status, 422, 'uniqueBy must return a string')
+  for (const [type, because] of [
+    ['test.async-options', 'uniqueBy must return a string'],
+    ['test.async-check', 'checkPayload must return errors'],
+  ] as const) {
+    const refused = await fetch(`${address}/api/tasks`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ type, payload: { how: 'rejection' } }),
+    })
+    t.equal(refused.status, 422, because)
+  }
   const ids = await Promise.all([
     scene.create({ type: 'test.async-options', payload: { how: 'tick' } }),
     scene.create({ type: 'test.rejecting-result', payload: { how: 'tick' } }),

@@ -9,7 +9,7 @@
  * - The handler throws: the attempt failed. The task is RETRYING, or FAILED when it has no attempts left or the error
  *   says that another one would not help. A payload or result that does not fit its schema is such an error.
  * - The handler leaves an error uncaught, in a promise that is not awaited, a timer or a listener: the attempt fails as
- *   if it had thrown the error, and no other does. See `handler-scope.ts`.
+ *   if it had thrown the error, and no other does. See `definitions/handler-scope.ts`.
  * - Cancellation was requested: the signal aborts with `cancelled`. A handler that continues is abandoned after a grace
  *   period, as is one beyond its time limit. A result that it still returns is refused.
  * - The worker stops and the grace period ends: the signal aborts with `shutdown`, and the attempt is released.
@@ -32,7 +32,7 @@ import { readPutBackWait, readTypeWait } from '../../store/attempts/put-back-wai
 import type { Settlement } from '../../store/attempts/settle.js'
 import { retry } from '../../timing/retry.js'
 import { createTaskContext, type OpenTaskContext, type WorkerServices } from './context/task-context.js'
-import { callTypeCode, LATE_STRAY, runInScope, STRAY } from './handler-scope.js'
+import { callTypeCode, LATE_STRAY, runInScope, STRAY } from '../../definitions/handler-scope.js'
 import { ProcessEndedError, type IsolatedEnd, type IsolatedRuns } from './isolated-run.js'
 import {
   checkResult,

@@ -6,7 +6,7 @@ import { MAX_BODY_DEPTH, type CreateTask } from '../../protocol/http.js'
 import { FIRST_INSTANT, LAST_INSTANT, linksOf, type Task, type TaskId } from '../../protocol/task.js'
 import { findUnstorable } from '../../protocol/text.js'
 import type { CreatedTask, TaskExtras, NewTask } from '../../store/tasks/create.js'
-import { callTypeCode } from '../attempt/handler-scope.js'
+import { callTypeCode } from '../../definitions/handler-scope.js'
 import { boundKey } from './bounded-key.js'
 import { createTaskId } from './task-id.js'
 

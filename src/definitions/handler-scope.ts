@@ -15,7 +15,7 @@
  * @see https://nodejs.org/api/async_context.html
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Log } from '../../log.js'
+import type { Log } from '../log.js'
 
 /** The most errors logged per run. */
 const MAX_LOGGED = 10
@@ -31,7 +31,7 @@ export const LATE_STRAY =
   'a handler caused an uncaught error after its attempt had ended: stop timers and listeners before the handler returns'
 
 const STRAY_OF_TYPE =
-  'the code of a type caused an uncaught error outside of a run: do not use promises in `uniqueBy`, `retryOn`, `backoff` and `toJSON`, which are not awaited'
+  'the code of a type caused an uncaught error outside of a run: do not use promises in `checkPayload`, `uniqueBy`, `retryOn`, `backoff` and `toJSON`, which are not awaited'
 
 const scopes = new AsyncLocalStorage<HandlerScope>()
 
