@@ -87,8 +87,19 @@ function readFlags(args: readonly string[], { options = {} }: Command): Flags | 
     return parseArgs({ args: own, options }).values as Flags
   } catch (error) {
     const isValueWrong = (error as NodeJS.ErrnoException).code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE'
-    return isValueWrong ? `takes${describeFlags(options)}, not ${own.join(' ')}` : `takes no ${own.join(' ')}`
+    return isValueWrong
+      ? `takes${describeFlags(options)}, not ${own.join(' ')}`
+      : `takes no ${listUnknown(own, options).join(' ')}`
   }
+}
+
+/** The arguments that are neither flags of the command nor their values. */
+function listUnknown(args: string[], options: NonNullable<Command['options']>): string[] {
+  const { tokens } = parseArgs({ args, options, strict: false, tokens: true })
+  return tokens.flatMap((token) => {
+    if (token.kind === 'option') return Object.hasOwn(options, token.name) ? [] : [token.rawName]
+    return token.kind === 'positional' ? [token.value] : []
+  })
 }
 
 function refuse(mistake: string): void {

@@ -3,8 +3,8 @@
  * data must be private. The modes are set explicitly on each file, because a umask can only remove permissions.
  */
 import { randomUUID } from 'node:crypto'
-import { chmod, lstat, mkdir, open, readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, lstat, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { StartupError } from './startup-error.js'
 
 export const PRIVATE_FILE_MODE = 0o600
@@ -13,9 +13,31 @@ export const PRIVATE_FOLDER_MODE = 0o700
 export const RIGHTS_OF_OTHERS = 0o077
 const PROBE = '.probe-'
 
-/** Creates a folder and its missing parents. An existing folder is left unchanged. */
+/**
+ * Creates a folder and its missing parents. An existing folder is left unchanged.
+ *
+ * Not with Node's `recursive`: below `/proc`, where a folder exists in which none can be created, it tries for ever.
+ */
 export async function makePrivateFolders(folder: string, mode = PRIVATE_FOLDER_MODE): Promise<void> {
-  await mkdir(folder, { recursive: true, mode })
+  try {
+    await makeFolder(folder, mode)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(folder) === folder) throw error
+    await makePrivateFolders(dirname(folder), mode)
+    await makeFolder(folder, mode)
+  }
+}
+
+async function makeFolder(folder: string, mode: number): Promise<void> {
+  try {
+    await mkdir(folder, { mode })
+  } catch (error) {
+    const isThere = await stat(folder).then(
+      (found) => found.isDirectory(),
+      () => false,
+    )
+    if (!isThere) throw error
+  }
 }
 
 /**

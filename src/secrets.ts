@@ -6,9 +6,9 @@ import { isSecretVariable } from './config.js'
 import type { Environment } from './environment.js'
 
 const BLANK = '***'
-/** Shorter passwords, and common words, are only blanked inside URLs: elsewhere they would blank unrelated text. */
+/** Shorter secrets, and common words, are only blanked inside URLs: elsewhere they would blank unrelated text. */
 const MIN_BARE_LENGTH = 6
-const COMMON_WORDS = ['postgres', 'taskwire', 'redis', 'default', 'password']
+const COMMON_WORDS = ['postgres', 'taskwire', 'redis', 'default', 'password', 'secret', 'webhook']
 
 /** @returns a function that blanks the values of the environment's secret variables, and their passwords, in a text */
 export function createRedactor(env: Environment): (text: string) => string {
@@ -21,13 +21,17 @@ export function createRedactor(env: Environment): (text: string) => string {
 }
 
 function hiddenPartsOf(value: string): string[] {
-  if (!URL.canParse(value)) return [value]
+  if (!URL.canParse(value)) return isTelling(value) ? [value] : []
   const { username, password, hostname, pathname, searchParams } = new URL(value)
-  const words = new Set([...COMMON_WORDS, username, hostname, pathname.slice(1)])
-  const passwords = [password, decode(password), ...searchParams.getAll('password')].filter(
-    (text) => text.length >= MIN_BARE_LENGTH && !words.has(text),
+  const passwords = [password, decode(password), ...searchParams.getAll('password')].filter((text) =>
+    isTelling(text, [username, hostname, pathname.slice(1)]),
   )
   return [value, ...(password === '' ? [] : [`${username}:${password}@`]), ...passwords]
+}
+
+/** Whether a text, found anywhere in an output, can only be the secret. */
+function isTelling(text: string, knownWords: readonly string[] = []): boolean {
+  return text.trim().length >= MIN_BARE_LENGTH && !COMMON_WORDS.includes(text) && !knownWords.includes(text)
 }
 
 function decode(text: string): string {

@@ -164,6 +164,14 @@ t.test('the log masks secrets that libraries attach to their errors', async (t) 
   t.notMatch(lines[0], '"command"')
 })
 
+t.test('a wrong value that is short, blank or a common word leaves the rest of a message readable', async (t) => {
+  for (const value of [' ', '      ', 'a', 'is', 'postgres', 'secret']) {
+    const message = 'taskwire: DATABASE_URL is wrong (its value is not shown): postgres, or a secret      of Redis'
+    t.equal(createRedactor({ DATABASE_URL: value, WEBHOOK_SECRET: value })(message), message, value)
+  }
+  t.equal(createRedactor({ WEBHOOK_SECRET: 'abc-def' })('it is abc-def'), 'it is ***')
+})
+
 t.test('a password that is a common word is masked in URLs, and the word stays elsewhere', async (t) => {
   const hide = createRedactor({ DATABASE_URL: 'postgres://taskwire:taskwire@db:5432/taskwire' })
   t.equal(

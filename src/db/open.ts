@@ -49,9 +49,6 @@ export function openDatabase(databaseUrl: string, options: OpenDatabaseOptions =
     postgres({
       ...toPostgresOptions(databaseUrl, { ...needs, ...settings }),
       max,
-      // It would query the array types on each new connection, and a connection cut at that moment ends the process
-      // with an unhandled rejection. So arrays arrive as JSON or are read by drizzle.
-      fetch_types: false,
       types: POSTGRES_TYPES,
       onnotice: () => {},
     })

@@ -9,6 +9,11 @@ export function setBasePath(path: string): void {
   basePath = path
 }
 
+/** A text of ours that names addresses of this server, such as `GET /api/tasks`, with the path in front of each. */
+export function linkAddresses(text: string): string {
+  return text.replaceAll(/(?<![^\s(])\/(?:api|docs)\b/g, (path) => basePath + path)
+}
+
 /** A link that clients can use, from a path of this server that begins with `/`. */
 export function linkTo(path: string): string {
   return basePath + path

@@ -1,13 +1,13 @@
 /**
- * A wrong method at an existing address is answered with the supported methods (405 with `Allow`, RFC 9110 section
- * 15.5.6).
+ * The methods of an address: `OPTIONS` lists them (204 with `Allow`, RFC 9110 section 9.3.7), and so does the answer to a
+ * method that it does not support (405, section 15.5.6).
  */
 import type { FastifyInstance } from 'fastify'
 import { ProblemError } from './problem.js'
 
 /**
  * Records the routes that are registered from now on.
- * @returns a function to be called once all are registered: it registers the routes that refuse the other methods
+ * @returns a function to be called once all are registered: it registers the routes that list the methods and refuse the others
  */
 export function registerMethods(app: FastifyInstance): () => void {
   const methods = new Map<string, Set<string>>()
@@ -23,7 +23,9 @@ export function registerMethods(app: FastifyInstance): () => void {
 }
 
 function refuseOthers(app: FastifyInstance, url: string, known: readonly string[]): void {
-  // OPTIONS is handled by the answers to preflights.
+  const allow = known.join(', ')
+  // Where pages of other origins are allowed, the hook for their preflights answers before this.
+  app.options(url, { schema: { hide: true } }, (_request, reply) => reply.code(204).header('allow', allow).send())
   const others = app.supportedMethods.filter((method) => !known.includes(method) && method !== 'OPTIONS')
   app.route({
     url,
@@ -31,7 +33,7 @@ function refuseOthers(app: FastifyInstance, url: string, known: readonly string[
     schema: { hide: true },
     // Before the body is read, because it does not matter here.
     async onRequest(request, reply) {
-      reply.header('allow', known.join(', '))
+      reply.header('allow', allow)
       throw new ProblemError(
         'method_not_allowed',
         `${request.method} is not supported here; ${known.join(' and ')} ${known.length === 1 ? 'is' : 'are'}.`,

@@ -4,7 +4,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { isConflict } from '../db/conflict.js'
 import { isRefusedData } from '../db/refused-data.js'
 import { isUnavailable } from '../db/unavailable.js'
-import { linkTo } from '../protocol/base-path.js'
+import { linkAddresses, linkTo } from '../protocol/base-path.js'
 import { PROBLEMS, type FieldError, type Problem, type ProblemCode } from '../protocol/errors.js'
 import { NewTaskError } from '../tasks/create/new-task.js'
 import { KeyReusedError } from '../tasks/create/task-creator.js'
@@ -81,7 +81,7 @@ function describe({ code, message, errors }: ProblemError, requestId: string): P
     status,
     code,
     detail: message,
-    fix,
+    fix: linkAddresses(fix),
     requestId,
     ...(errors && { errors: [...errors] }),
   }

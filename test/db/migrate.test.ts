@@ -136,6 +136,11 @@ t.test('a database that cannot be prepared is reported in one line with the reas
       `${server.url}?options=${encodeURIComponent('-c default_transaction_read_only=on')}`,
       / cannot be used as it is: default_transaction_read_only is on/,
     ],
+    // It also ends the statements that the client sends by itself.
+    [
+      `${server.url}?options=${encodeURIComponent('-c statement_timeout=1')}`,
+      /: canceling statement due to statement timeout\. /,
+    ],
     [server.url.replace(/[^/]*$/, foreign.options.database), /: relation "tasks" already exists\. /],
   ]
   for (const [url, message] of cases) {

@@ -111,6 +111,10 @@ t.test('unreachable servers are one line each, and the exit code is 1', async (t
     code: 2,
     stderr: /doctor takes no --cure/,
   })
+  await t.rejects(run(process.execPath, [MAIN, 'doctor', '--fix', '--cure=1', 'now'], { env }), {
+    code: 2,
+    stderr: /doctor takes no --cure now\n/,
+  })
 })
 
 if (redis === undefined) t.comment('no redis-server on this machine: the settings of Redis are left out')

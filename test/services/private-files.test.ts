@@ -6,7 +6,7 @@ import { chmod, lstat, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { migrateDatabase } from '../../src/db/migrate.js'
-import { tightenFolder } from '../../src/private-files.js'
+import { assertFolderUsable, tightenFolder } from '../../src/private-files.js'
 import {
   createEmptyTask,
   makeWorkingFolder,
@@ -73,6 +73,14 @@ t.test(
     t.same(await findOpen(data), [])
   },
 )
+
+t.test('a folder that can never be created is refused at once', async (t) => {
+  for (const folder of ['/proc/taskwire', '/proc/taskwire/below/it', '/proc/self/status/below'])
+    await t.rejects(assertFolderUsable(folder, 'the folder of DATA_DIR', 'Choose another.'), {
+      name: 'StartupError',
+      message: `cannot write to the folder of DATA_DIR ${folder}: `,
+    })
+})
 
 t.test('a folder that holds more than our files, or is a link, is left as it is', async (t) => {
   const folder = t.testdir({ ours: 'x', theirs: 'x' })

@@ -193,6 +193,8 @@ t.test('the same holds under a base path, whether the proxy strips it or not', a
     )
     t.equal(stripped.headers.etag, under.headers.etag, path)
   }
+  const { fix } = JSON.parse(String((await ask('/taskwire/nothing', {}, { address })).body)) as { fix: string }
+  t.equal(fix, 'See /taskwire/docs for what this server offers.')
 })
 
 t.test('the coding is the one that the client prefers', async (t) => {

@@ -177,7 +177,7 @@ t.test('times and cursors beyond the range of PostgreSQL are refused', async (t)
   }
 })
 
-t.test('a wrong method is answered with the supported ones', async (t) => {
+t.test('OPTIONS lists the supported methods, and a wrong method is answered with them', async (t) => {
   const [id = ''] = await storeTasks(db, 1)
   const wrong = [
     ['DELETE', '/api/tasks', 'GET, HEAD, POST'],
@@ -200,7 +200,10 @@ t.test('a wrong method is answered with the supported ones', async (t) => {
       `${method} ${path}`,
     )
     t.match(await answer.json(), { code: 'method_not_allowed', status: 405 })
+    const listed = await fetch(app.address + path, { method: 'OPTIONS' })
+    t.match([listed.status, listed.headers.get('allow')?.split(', ').sort().join(', ')], [204, allow], path)
   }
+  t.equal((await fetch(`${app.address}/api/nothing`, { method: 'OPTIONS' })).status, 404)
   t.equal((await fetch(`${app.address}/api/nothing`, { method: 'POST' })).status, 404)
 })
 

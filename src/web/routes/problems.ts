@@ -1,6 +1,6 @@
 /** `/docs/problems`: what each error `code` means and what to do about it. The `type` of every problem points here. */
 import type { FastifyPluginAsync } from 'fastify'
-import { linkTo } from '../../protocol/base-path.js'
+import { linkAddresses, linkTo } from '../../protocol/base-path.js'
 import { PROBLEMS } from '../../protocol/errors.js'
 import { escapeHtml } from '../escape-html.js'
 
@@ -20,7 +20,7 @@ function renderProblems(): string {
     <section id="${code}">
       <h2><a href="#${code}"><code>${code}</code></a></h2>
       <p><strong>${status}</strong> ${escapeHtml(title)}.</p>
-      <p>${escapeHtml(fix)}</p>
+      <p>${escapeHtml(linkAddresses(fix))}</p>
     </section>`,
   )
   return `<!doctype html>

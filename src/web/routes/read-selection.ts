@@ -2,6 +2,7 @@
  * `GET /api/tasks/events`: the changes of a selection of tasks. As for one task, `Accept` selects the format: the
  * stored list, a stream of server-sent events, or of text lines. The streams are subscriptions, as over `/ws/tasks`.
  */
+import { linkTo } from '../../protocol/base-path.js'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
@@ -97,7 +98,7 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
         {
           pointer: '/list',
           detail: 'is only possible with a stream',
-          fix: 'Send Accept: text/event-stream, or use GET /api/tasks.',
+          fix: `Send Accept: text/event-stream, or use GET ${linkTo('/api/tasks')}.`,
         },
       ])
     }
