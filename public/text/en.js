@@ -3,6 +3,9 @@
  * and `playground.html` is in those files.
  */
 
+/** What handlers count may be a fraction; two digits of it are enough to see. */
+const { format: number } = new Intl.NumberFormat('en', { maximumFractionDigits: 2, useGrouping: false })
+
 export const frame = {
   title: (...parts) => [...parts, 'Taskwire'].join(' · '),
   change: (title, status, reason) => `${title}: ${status}${reason ? `. ${reason}` : ''}`,
@@ -91,7 +94,7 @@ export const task = {
   progress: 'Progress',
   noProgress: 'No progress reported yet',
   percent: (percent) => `${percent} %`,
-  count: (done, total) => (total === null ? String(done) : `${done} of ${total}`),
+  count: (done, total) => (total === null ? number(done) : `${number(done)} of ${number(total)}`),
   left: (duration) => `about ${duration} left`,
   failure: 'Failure',
   failureMessage: 'Failure message',

@@ -125,6 +125,8 @@ export const tasksExport = defineTask({
       afterId = part.lastId
       isLast = afterId === null
     }
+    // The estimate may have been too high.
+    context.progress(walked, walked, undefined, { rows })
     const file = `tasks.${format}`
     // Recorded before the parts are deleted: a later attempt has nothing left to join.
     const whole = await context.once('file', () => joinParts(parts, file, headOf(format, byteOrderMark), context))

@@ -46,6 +46,15 @@ for (const crashAt of POINTS) {
   })
 }
 
+t.test('at the end all that was examined is done, in whole numbers, however wrong the estimate was', async (t) => {
+  await db.run({ name: 'analyze', text: 'analyze taskwire.tasks' }, [])
+  // The estimate is in proportion to the size of the table, which has grown since.
+  const more = await storeTasks(db, 3, { payload: { text: 'x'.repeat(1_900) } })
+  const { progress } = (await runDefinition(tasksExport, {}, { db })).reported
+  t.ok(progress.every(({ done, total }) => Number.isInteger(done) && Number.isInteger(total)))
+  t.match(progress.at(-1), { done: ids.length + more.length, total: ids.length + more.length })
+})
+
 const csvOf = ({ reported }: Awaited<ReturnType<typeof runDefinition>>) =>
   reported.artifacts.get('tasks.csv')?.content.toString() ?? ''
 

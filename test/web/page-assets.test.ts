@@ -89,7 +89,7 @@ t.test(
 )
 
 t.test(
-  'a file that changes gives all another fingerprint, and what was kept under the one before is never another content',
+  'a file that changes, comes or goes gives all another fingerprint, and what was kept under the one before is never another content',
   async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'taskwire-assets-'))
     t.teardown(() => rm(folder, { recursive: true, force: true }))
@@ -97,10 +97,10 @@ t.test(
     const server = Fastify()
     t.teardown(() => server.close())
     const readAssets = openPageAssets(folder)
-    const render = openPageDocument(folder, readAssets)
+    const render = openPageDocument(readAssets)
     await server.register(async (scope) => {
       keepAnswersFresh(scope)
-      servePageAssets(scope, folder, readAssets)
+      servePageAssets(scope, readAssets)
     })
     const fingerprintOf = async () => /assets\/([\w-]{16})\/app\.js/.exec((await render('/')).toString())?.[1] ?? ''
     const read = async (fingerprint: string, name: string) => {
@@ -122,5 +122,20 @@ t.test(
     const third = await fingerprintOf()
     t.match((await read(third, 'styles/page.css')).body, 'body { color: red }')
     t.equal(new Set([first, second, third]).size, 3)
+    await writeFile(join(folder, 'parts/new.js'), 'export const isNew = true\n')
+    await writeFile(join(folder, 'parts/row.js'), `import './new.js'\n${before.body}`)
+    const fourth = await fingerprintOf()
+    t.match(await read(fourth, 'parts/new.js'), { control: /immutable/, body: 'export const isNew = true\n' })
+    t.match((await render('/')).toString(), `<link rel="modulepreload" href="./assets/${fourth}/parts/new.js">`)
+    await rm(join(folder, 'parts/new.js'))
+    await writeFile(join(folder, 'parts/row.js'), before.body)
+    t.match(
+      await read(fourth, 'parts/new.js'),
+      { body: 'export const isNew = true\n' },
+      'a page that is open may still load it',
+    )
+    const fifth = await fingerprintOf()
+    t.notMatch((await render('/')).toString(), 'parts/new.js')
+    t.notMatch([first, second, third, fourth], [fifth])
   },
 )

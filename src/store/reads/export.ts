@@ -170,7 +170,7 @@ const READ_SCOPE: Statement = {
   name: 'read_export_scope',
   text: `
 select coalesce($1::text::timestamptz, now())::timestamptz(3) as until,
-  (case when c.relpages > 0 and c.reltuples > 0
+  ceil(case when c.relpages > 0 and c.reltuples > 0
     then c.reltuples * (pg_relation_size(c.oid) / current_setting('block_size')::int) / c.relpages
     else (select count(*) from taskwire.tasks) end)::float8 as "estimatedTasks"
 from pg_class c where c.oid = 'taskwire.tasks'::regclass`,

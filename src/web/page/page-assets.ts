@@ -28,13 +28,14 @@ export interface PageAssets {
  * @returns reads what has changed; the same object while nothing has
  */
 export function openPageAssets(folder: string): () => Promise<PageAssets> {
-  // Sorted, so that all processes of a version have one fingerprint.
-  const readers = listFiles(folder)
-    .sort()
-    .map((name) => ({ name, read: holdFile(posix.join(folder, name)) }))
+  const readers = new Map<string, () => Promise<Buffer>>()
   let held: PageAssets | undefined
   return async () => {
-    const files = new Map(await Promise.all(readers.map(async ({ name, read }) => [name, await read()] as const)))
+    // An upgrade in place also adds files. Those that it removes are kept, for pages that are open.
+    for (const name of listFiles(folder)) if (!readers.has(name)) readers.set(name, holdFile(posix.join(folder, name)))
+    // Sorted, so that all processes of a version have one fingerprint.
+    const sorted = [...readers].sort(([a], [b]) => (a < b ? -1 : 1))
+    const files = new Map(await Promise.all(sorted.map(async ([name, read]) => [name, await read()] as const)))
     const hasChanged = [...files].some(([name, content]) => held?.files.get(name) !== content)
     if (held === undefined || hasChanged) held = toAssets(files)
     return held
@@ -70,19 +71,19 @@ export function linkToAssets(html: string, { fingerprint, files }: PageAssets): 
 }
 
 /** Registers the addresses. */
-export function servePageAssets(scope: FastifyInstance, folder: string, readAssets: () => Promise<PageAssets>): void {
+export function servePageAssets(scope: FastifyInstance, readAssets: () => Promise<PageAssets>): void {
   let present: PageAssets | undefined
-  for (const name of [...listFiles(folder).filter((file) => !file.endsWith('.html')), STYLE_SHEET]) {
-    scope.get<{ Params: { fingerprint: string } }>(
-      `/assets/:fingerprint/${name}`,
-      { schema: { hide: true } },
-      async (request, reply) => {
-        const { fingerprint } = request.params
-        // What a fingerprint was made of stays what it is; only another one is worth a look at the files.
-        if (present?.fingerprint !== fingerprint) present = await readAssets()
-        if (present.fingerprint === fingerprint) void reply.header('cache-control', KEPT)
-        return sendFile(request, reply, name, present.files.get(name) ?? Buffer.alloc(0))
-      },
-    )
-  }
+  scope.get<{ Params: { fingerprint: string; '*': string } }>(
+    '/assets/:fingerprint/*',
+    { schema: { hide: true } },
+    async (request, reply) => {
+      const { fingerprint, '*': name } = request.params
+      // What a fingerprint was made of stays what it is; only another one is worth a look at the files.
+      if (present?.fingerprint !== fingerprint) present = await readAssets()
+      const content = present.files.get(name)
+      if (content === undefined || name.endsWith('.html')) return reply.callNotFound()
+      if (present.fingerprint === fingerprint) void reply.header('cache-control', KEPT)
+      return sendFile(request, reply, name, content)
+    },
+  )
 }

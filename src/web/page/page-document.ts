@@ -13,7 +13,6 @@
  *
  * And the names of the filters, so that the page accepts in its address what `GET /api/tasks` filters by.
  */
-import { readFileSync } from 'node:fs'
 import { posix } from 'node:path'
 import { parse } from 'es-module-lexer/js'
 import { FILTER_NAMES } from '../../protocol/filter.js'
@@ -23,21 +22,15 @@ const PROGRAM = 'app.js'
 const MODULES_MARK = '<!-- modules -->'
 const FILTERS_MARK = '<meta name="taskwire-filters" content="'
 
-/**
- * @param folder the folder of the page
- * @returns the document for a path; the same object for the same depth while no file of the page has changed
- */
-export function openPageDocument(
-  folder: string,
-  readAssets: () => Promise<PageAssets>,
-): (path: string) => Promise<Buffer> {
-  const modules = listModules(folder).map((name) => `<link rel="modulepreload" href="./${name}">`)
+/** @returns the document for a path; the same object for the same depth while no file of the page has changed */
+export function openPageDocument(readAssets: () => Promise<PageAssets>): (path: string) => Promise<Buffer> {
   const made = new Map<number, { source: PageAssets; content: Buffer }>()
   return async (path) => {
     const source = await readAssets()
     const depth = depthOf(path)
     const known = made.get(depth)
     if (known?.source === source) return known.content
+    const modules = listModules(source.files).map((name) => `<link rel="modulepreload" href="./${name}">`)
     const html = (source.files.get('index.html') ?? '').toString().replace(MODULES_MARK, modules.join('\n    '))
     const content = Buffer.from(
       linkToAssets(html, source)
@@ -56,11 +49,10 @@ function depthOf(path: string): number {
 }
 
 /** All modules that the program imports, including itself, as paths in the folder. */
-function listModules(folder: string): string[] {
+function listModules(files: PageAssets['files']): string[] {
   const found = new Set([PROGRAM])
   for (const name of found) {
-    const text = readFileSync(`${folder}/${name}`, 'utf8')
-    const [imports] = parse(text, name)
+    const [imports] = parse(files.get(name)?.toString() ?? '', name)
     for (const { specifier } of imports) {
       if (specifier?.startsWith('.')) found.add(posix.join(posix.dirname(name), specifier))
     }

@@ -35,13 +35,13 @@ export const pageRoutes: FastifyPluginAsync = async (app) => {
   await app.register(problemsRoute)
   const readAssets = openPageAssets(PUBLIC_FOLDER)
   servePages(app, readAssets)
-  servePageAssets(app, PUBLIC_FOLDER, readAssets)
+  servePageAssets(app, readAssets)
   serveFolder(app, { folder: PUBLIC_FOLDER, prefix: '/', includes: (name) => name !== 'index.html' })
 }
 
 /** The same document at the address of each page. Any other address is not found, as everywhere. */
 function servePages(app: FastifyInstance, readAssets: () => Promise<PageAssets>): void {
-  const render = openPageDocument(PUBLIC_FOLDER, readAssets)
+  const render = openPageDocument(readAssets)
   for (const path of ['/index.html', ...PAGES.map((page) => page.path)]) {
     app.get(path, { schema: { hide: true } }, async ({ url }, reply) => {
       // Trailing slashes are ignored, so `//` is routed here too. From that address the links of a page would point
