@@ -118,12 +118,14 @@ async function runWorker(): Promise<void> {
   const { startWorker } = await import('./worker/worker.js')
   const { watchLoop } = await import('./worker/loop-watch.js')
   const { failRunOf } = await import('./definitions/handler-scope.js')
-  const start: StartRole<'worker'> = (config, log) => {
+  const start: StartRole<'worker'> = async (config, log) => {
+    const worker = await startWorker(config, log)
+    // Not before: on a busy machine, to load the modules may take longer than a lease.
     watchLoop(
       { warnAfterMs: LOOP_WARNING_MS, killAfterMs: config.attemptLeaseSeconds * 1_000, logLevel: config.logLevel },
       log,
     )
-    return startWorker(config, log)
+    return worker
   }
   await runMigratedRole('worker', start, failRunOf)
 }
