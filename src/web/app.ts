@@ -24,7 +24,7 @@ import { splitList } from '../environment.js'
 import { startHub, type Hub } from '../live/hub.js'
 import type { ListReads } from '../live/list-query.js'
 import { startLists } from '../live/lists.js'
-import { createSubscriptions } from '../live/subscriptions.js'
+import { Subscriptions } from '../live/subscriptions.js'
 import { MAX_FILE_NAME_BYTES } from '../protocol/file-name.js'
 import { MAX_BODY_BYTES } from '../protocol/http.js'
 import { createRedactor } from '../secrets.js'
@@ -156,7 +156,7 @@ export async function buildApp({
     encodeCursor,
     log,
   })
-  const openSubscriptions: OpenSubscriptions = (client) => createSubscriptions({ hub, lists, ...client })
+  const openSubscriptions: OpenSubscriptions = (client) => new Subscriptions({ hub, lists, ...client })
   const streams = startHttpStreams(hub, openSubscriptions, beats)
   const registerSockets: FastifyPluginAsync = async (scope) => {
     scope.setNotFoundHandler(refuseUnknown)

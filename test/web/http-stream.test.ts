@@ -13,13 +13,7 @@ import { registerPrincipal } from '../../src/web/principal.js'
 import type { TestScope } from '../helpers/services.js'
 
 const beats = startBeats(15_000, (error) => assert.ifError(error))
-const openSubscriptions: OpenSubscriptions = () => ({
-  subscribe: async () => {},
-  subscribeToList: async () => {},
-  unsubscribe() {},
-  drained() {},
-  stop() {},
-})
+const openSubscriptions: OpenSubscriptions = () => assert.fail('no selection is followed here')
 
 function signal<Value = void>() {
   let give: (value: Value) => void = () => {}
