@@ -13,7 +13,10 @@ const BRIEF_MS = { begun: 250, longest: 20_000 }
  * The transports to the server. `watchesOf` returns the watches. `changed(oldId, watch)` says that the subscription
  * with the old id is gone, and that the watch needs a new one; either may be missing.
  */
-export const LINKS = { websocket: linkBySocket, events: linkByEvents }
+export const LINKS = {
+  websocket: linkBySocket,
+  events: (options, watchesOf, listener) => new EventsLink(options, watchesOf, listener),
+}
 
 function linkBySocket(options, watchesOf, { onMessage, onClose }) {
   let isOpen = false
@@ -40,15 +43,61 @@ function linkBySocket(options, watchesOf, { onMessage, onClose }) {
  * A response carries one list and any number of tasks. When the watched set changes, it is requested again. A page that
  * may not hold a stream for each list (see `stream-slots.js`) reads the beginning of each every few seconds.
  */
-function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
-  let current = new AbortController()
-  let timer
-  const slots = [openSlot(urlOf(options.baseUrl, ''), () => rest(0))]
-  let asking = Promise.resolve()
+class EventsLink {
+  #options
+  #watchesOf
+  #listener
+  #slots
+  #asking = Promise.resolve()
+  /** Ends the current responses. */
+  #current = new AbortController()
+  /** The timer of the next request, or of the end of brief responses. */
+  #timer
+
+  constructor(options, watchesOf, listener) {
+    this.#options = options
+    this.#watchesOf = watchesOf
+    this.#listener = listener
+    this.#slots = [openSlot(urlOf(options.baseUrl, ''), () => this.#rest(0))]
+    this.#open()
+  }
+
+  changed() {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#open())
+  }
+
+  ping() {}
+
+  close() {
+    clearTimeout(this.#timer)
+    this.#current.abort()
+    for (const slot of this.#slots) slot.close()
+  }
+
+  async #open() {
+    clearTimeout(this.#timer)
+    this.#current.abort()
+    this.#current = new AbortController()
+    const { signal } = this.#current
+    const groups = groupByResponse(this.#watchesOf())
+    const isBrief = !(await (this.#asking = this.#asking.then(() => this.#takeSlots(groups.length))))
+    if (signal.aborted) return
+    if (isBrief) this.#endAfter(BRIEF_MS.longest)
+    let begunCount = 0
+    const onBegun = () => ++begunCount === groups.length && isBrief && this.#endAfter(BRIEF_MS.begun)
+    for (const group of groups) {
+      this.#follow(group, signal, onBegun).then(
+        (retryMs) => signal.aborted || this.#listener.onClose(BROKEN, retryMs && `retryAfterMs=${retryMs}`),
+        () => signal.aborted || this.#listener.onClose(BROKEN, ''),
+      )
+    }
+  }
 
   /** Resolves with whether there are as many as that; if not, none is kept. */
-  async function takeSlots(count) {
-    while (slots.length < count) slots.push(openSlot(urlOf(options.baseUrl, ''), () => {}))
+  async #takeSlots(count) {
+    const slots = this.#slots
+    while (slots.length < count) slots.push(openSlot(urlOf(this.#options.baseUrl, ''), () => {}))
     for (const slot of slots.slice(count)) slot.leave()
     for (const slot of slots.slice(0, count)) {
       if (await slot.take()) continue
@@ -58,47 +107,23 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
     return true
   }
 
-  async function open() {
-    clearTimeout(timer)
-    current.abort()
-    current = new AbortController()
-    const { signal } = current
-    const lists = watchesOf().filter((watch) => watch.list !== undefined)
-    const tasks = watchesOf()
-      .filter((watch) => watch.taskId !== undefined)
-      .slice(0, MAX_IDS_IN_URL)
-    const [first, ...others] = lists
-    const groups = [
-      ...(first || tasks.length > 0 ? [{ list: first, tasks }] : []),
-      ...others.map((list) => ({ list, tasks: [] })),
-    ]
-    const isBrief = !(await (asking = asking.then(() => takeSlots(groups.length))))
-    if (signal.aborted) return
-    const endAfter = (delayMs) => {
-      clearTimeout(timer)
-      timer = setTimeout(() => rest(slots[0].pollMs()), delayMs)
-    }
-    if (isBrief) endAfter(BRIEF_MS.longest)
-    let begunCount = 0
-    const onBegun = () => ++begunCount === groups.length && isBrief && endAfter(BRIEF_MS.begun)
-    for (const group of groups) {
-      follow(group, signal, onBegun).then(
-        (retryMs) => signal.aborted || onClose(BROKEN, retryMs && `retryAfterMs=${retryMs}`),
-        () => signal.aborted || onClose(BROKEN, ''),
-      )
-    }
+  #endAfter(delayMs) {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#rest(this.#slots[0].pollMs()), delayMs)
   }
 
-  /** Ends the current response, and starts a new one after the delay. */
-  function rest(pauseMs) {
-    clearTimeout(timer)
-    current.abort()
-    timer = setTimeout(open, pauseMs)
+  /** Ends the current responses, and requests new ones after the delay. */
+  #rest(pauseMs) {
+    clearTimeout(this.#timer)
+    this.#current.abort()
+    this.#timer = setTimeout(() => this.#open(), pauseMs)
   }
 
-  async function follow({ list, tasks }, signal, onBegun) {
-    const response = await (options.fetch ?? fetch)(
-      urlOf(options.baseUrl, `api/tasks/events?${queryOf(list, tasks)}`),
+  /** Resolves when the server has ended the response, with the delay it requested. */
+  async #follow({ list, tasks }, signal, onBegun) {
+    const { onSign, onMessage } = this.#listener
+    const response = await (this.#options.fetch ?? fetch)(
+      urlOf(this.#options.baseUrl, `api/tasks/events?${queryOf(list, tasks)}`),
       { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal },
     )
     if (response.status === 400) {
@@ -110,32 +135,29 @@ function linkByEvents(options, watchesOf, { onSign, onMessage, onClose }) {
     if (!response.ok || response.status === 204) return ''
     const untold = new Set([...(list ? ['list'] : []), ...tasks.map(({ taskId }) => taskId)])
     const onEach = (message) => {
-      tell(message, list)
+      onMessage(withIdOf(list, message))
       if (untold.size === 0) return
       for (const name of [message?.type, message?.taskId, ...(message?.missing ?? [])]) untold.delete(name)
       if (untold.size === 0) onBegun()
     }
     return readEventStream(response.body, signal, { onSign, onMessage: onEach })
   }
+}
 
-  function tell(message, list) {
-    if (message?.type === 'subscribed') onMessage({ ...message, id: message.list === undefined ? undefined : list?.id })
-    else onMessage(message)
-  }
+/** The first list shares its response with the tasks; each other list has its own. */
+function groupByResponse(watches) {
+  const [first, ...others] = watches.filter((watch) => watch.list !== undefined)
+  const tasks = watches.filter((watch) => watch.taskId !== undefined).slice(0, MAX_IDS_IN_URL)
+  return [
+    ...(first || tasks.length > 0 ? [{ list: first, tasks }] : []),
+    ...others.map((list) => ({ list, tasks: [] })),
+  ]
+}
 
-  open()
-  return {
-    changed() {
-      clearTimeout(timer)
-      timer = setTimeout(open)
-    },
-    ping() {},
-    close() {
-      clearTimeout(timer)
-      current.abort()
-      for (const slot of slots) slot.close()
-    },
-  }
+/** Over a socket, the answer to a subscription names its id. */
+function withIdOf(list, message) {
+  if (message?.type !== 'subscribed') return message
+  return { ...message, id: message.list === undefined ? undefined : list?.id }
 }
 
 function queryOf(list, tasks) {

@@ -2,21 +2,21 @@
 import { CLOSES, compareRows, isFinal } from '../protocol.js'
 import { STOP_REASONS, WatchError } from './closes.js'
 import { fold } from './fold.js'
-import { WatchSession } from './life.js'
+import { WatchSession } from './watch-session.js'
 
 /** The part shared by both kinds of watches. The connection assigns `id`. */
 class Watch {
   id
-  life
+  session
   host
 
   constructor(options, host) {
     this.host = host
-    this.life = new WatchSession(options, () => this.close())
+    this.session = new WatchSession(options, () => this.close())
   }
 
   get connection() {
-    return this.life.connection
+    return this.session.connection
   }
 
   close() {
@@ -29,12 +29,12 @@ class Watch {
   }
 
   finish(connection, error) {
-    this.life.end(connection, error)
+    this.session.end(connection, error)
     this.host.leave(this)
   }
 
   [Symbol.asyncIterator]() {
-    return this.life.iterate()
+    return this.session.iterate()
   }
 }
 
@@ -61,7 +61,7 @@ export class ListWatch extends Watch {
   }
 
   change(list) {
-    if (this.life.isEnded) return
+    if (this.session.isEnded) return
     this.#list = list
     this.view = undefined
     this.#name = undefined
@@ -101,7 +101,7 @@ export class ListWatch extends Watch {
       newer,
       counts,
     }
-    this.life.report({ view: this.view, message })
+    this.session.report({ view: this.view, message })
   }
 }
 
@@ -152,7 +152,7 @@ export class LiveTaskWatch extends Watch {
     this.task = task
     if (isFinal(task.status)) this.#resolve(task) // before a callback that may close the watch
     const isRepeated = message.type === 'snapshot' && !message.reset && task.version === before?.version
-    if (!isRepeated) this.life.report({ task, message })
+    if (!isRepeated) this.session.report({ task, message })
     if (isFinal(task.status)) this.#end()
   }
 

@@ -36,7 +36,7 @@ class Live {
   #heardAt
   #options
   #transports
-  #way = 0
+  #transportIndex = 0
   #muteCount = 0
   #failureCount = 0
   #watches = new Map()
@@ -105,13 +105,13 @@ class Live {
   }
 
   #add(watch) {
-    if (watch.life.isEnded) return watch
+    if (watch.session.isEnded) return watch
     if (this.#isClosed) {
       watch.close()
       return watch
     }
     this.#watches.set((watch.id = `w${this.#nextId++}`), watch)
-    watch.life.show(this.connection)
+    watch.session.show(this.connection)
     if (this.#link) this.#link.changed(undefined, watch)
     else if (!this.#timer) this.#connect()
     return watch
@@ -138,7 +138,7 @@ class Live {
       seen.heardAt = performance.now()
       this.#heardAt = Date.now()
     }
-    this.#link = LINKS[this.#transports[this.#way]](this.#options, () => [...this.#watches.values()], {
+    this.#link = LINKS[this.#transports[this.#transportIndex]](this.#options, () => [...this.#watches.values()], {
       onSign: hear,
       onMessage: (message) => {
         hear()
@@ -177,7 +177,7 @@ class Live {
       isAway = !(await this.#isServerThere())
       if (this.#isClosed || this.#timer !== -1) return
       if (!isAway && ++this.#muteCount >= MAX_MUTE_ATTEMPTS) {
-        this.#way = (this.#way + 1) % this.#transports.length
+        this.#transportIndex = (this.#transportIndex + 1) % this.#transports.length
         this.#muteCount = 0
       }
     }
@@ -210,7 +210,7 @@ class Live {
 
   #show(connection) {
     this.#connection = connection
-    for (const watch of this.#watches.values()) watch.life.show(connection)
+    for (const watch of this.#watches.values()) watch.session.show(connection)
     this.#options.onConnection?.(this.connection)
   }
 }

@@ -3,9 +3,9 @@ import { BROKEN, CLOSES, isFinal, shouldReconnect } from '../protocol.js'
 import { isOfTaskwire, STOP_CODE_OF_HTTP_STATUS, STOP_REASONS, WatchError } from './closes.js'
 import { urlOf } from './connections.js'
 import { fold } from './fold.js'
-import { describeSilence, WatchSession } from './life.js'
 import { readProblem } from './requests.js'
 import { TRANSPORTS } from './transports.js'
+import { describeSilence, WatchSession } from './watch-session.js'
 
 /** After this many attempts without data, the next transport is used. */
 const MAX_MUTE_ATTEMPTS = 2
@@ -14,16 +14,16 @@ const REFUSAL_DEADLINE_MS = 5_000
 const GOOD_CONNECTION_MS = 5_000
 
 export class TaskWatch {
-  #life
+  #session
   #id
   #options
   #task
   #transports
   /** The index of the current transport. */
-  #way = 0
+  #transportIndex = 0
   #muteCount = 0
   /** The last log line of the handler that was reported. */
-  #lastLine = 0
+  #lastLogLine = 0
   #resolve
   #reject
 
@@ -36,7 +36,7 @@ export class TaskWatch {
     )
     if (this.#transports.length === 0)
       throw new TypeError('There is no WebSocket in this environment: pass one, or allow other transports')
-    this.#life = new WatchSession(options, () => this.close())
+    this.#session = new WatchSession(options, () => this.close())
     this.finished = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -52,50 +52,55 @@ export class TaskWatch {
   }
 
   get connection() {
-    return this.#life.connection
+    return this.#session.connection
   }
 
   close() {
     this.#reject(new WatchError(CLOSES.ended.code, 'The watch was closed'))
-    this.#life.end({ state: 'closed', text: 'Closed' })
+    this.#session.end({ state: 'closed', text: 'Closed' })
   }
 
   /** If the server is known to be back there is no need to wait, unless it requested a delay. */
   retryNow() {
-    if (this.#life.connection.state !== 'away') return
-    this.#life.show({ state: 'reconnecting', text: 'Reconnecting…' })
-    clearTimeout(this.#life.timer)
+    if (this.#session.connection.state !== 'away') return
+    this.#session.show({ state: 'reconnecting', text: 'Reconnecting…' })
+    clearTimeout(this.#session.timer)
     this.#connect()
   }
 
   /** Reports everything that happens from now on. Leaving the loop closes the watch. */
   [Symbol.asyncIterator]() {
-    return this.#life.iterate()
+    return this.#session.iterate()
   }
 
   #connect() {
     const seen = { isOpen: false, liveAt: Infinity }
-    this.#life.expectStart(() => this.#lost(BROKEN, '', seen))
-    this.#life.line = TRANSPORTS[this.#transports[this.#way]](this.#id, this.#task?.version, this.#options, {
-      onOpen: () => (seen.isOpen = true),
-      onSign: () => this.#life.hear(),
-      onMessage: (message) => {
-        this.#life.hear()
-        if (seen.liveAt === Infinity) {
-          this.#life.expectSigns((silentMs) => this.#lost(BROKEN, '', { ...seen, silentMs }))
-          seen.liveAt = performance.now()
-          this.#muteCount = 0
-          this.#life.show({ state: 'live', text: 'Live' })
-        }
-        if (!this.#life.isEnded) this.#receive(message, seen)
+    this.#session.expectStart(() => this.#lost(BROKEN, '', seen))
+    this.#session.transport = TRANSPORTS[this.#transports[this.#transportIndex]](
+      this.#id,
+      this.#task?.version,
+      this.#options,
+      {
+        onOpen: () => (seen.isOpen = true),
+        onSign: () => this.#session.hear(),
+        onMessage: (message) => {
+          this.#session.hear()
+          if (seen.liveAt === Infinity) {
+            this.#session.expectSigns((silentMs) => this.#lost(BROKEN, '', { ...seen, silentMs }))
+            seen.liveAt = performance.now()
+            this.#muteCount = 0
+            this.#session.show({ state: 'live', text: 'Live' })
+          }
+          if (!this.#session.isEnded) this.#receive(message, seen)
+        },
+        onClose: (code, reason) => this.#lost(code, reason, seen),
       },
-      onClose: (code, reason) => this.#lost(code, reason, seen),
-    })
+    )
   }
 
   #receive(message, seen) {
     if (!message) return this.#lost(BROKEN, '', seen)
-    if (message.type === 'log') return this.#receiveLine(message)
+    if (message.type === 'log') return this.#receiveLogLine(message)
     const before = this.#task
     const { task, outcome } = fold(before, message)
     if (outcome === 'gap') return this.#refill(seen)
@@ -105,40 +110,40 @@ export class TaskWatch {
     if (isOver) this.#resolve(task) // before a callback that may close the watch
     const isRepeated = message.type === 'snapshot' && !message.reset && task.version === before?.version
     if (!isRepeated) {
-      this.#life.failureCount = 0
-      this.#life.report({ task, message })
+      this.#session.failureCount = 0
+      this.#session.report({ task, message })
     }
     // If the task has already ended, its log lines follow the snapshot; then the server closes.
     if (isOver && !(this.#options.logs && message.type === 'snapshot')) this.#finish()
   }
 
   /** After a reconnect the server starts with the latest lines again. */
-  #receiveLine(message) {
-    if (message.line.seq <= this.#lastLine) return
-    this.#lastLine = message.line.seq
-    this.#life.report({ task: this.#task, message })
+  #receiveLogLine(message) {
+    if (message.line.seq <= this.#lastLogLine) return
+    this.#lastLogLine = message.line.seq
+    this.#session.report({ task: this.#task, message })
   }
 
   /** Immediately the first time; if the server repeats the same gap, with the usual delays. */
   #refill(seen) {
-    if (this.#life.failureCount > 0) return this.#lost(BROKEN, '', seen)
-    this.#life.failureCount = 1
-    this.#life.disconnect()
+    if (this.#session.failureCount > 0) return this.#lost(BROKEN, '', seen)
+    this.#session.failureCount = 1
+    this.#session.disconnect()
     this.#connect()
   }
 
   async #lost(code, reason, seen) {
-    this.#life.disconnect()
+    this.#session.disconnect()
     if (this.#task && isFinal(this.#task.status)) return this.#finish()
     if (code !== CLOSES.ended.code && !shouldReconnect(code)) return this.#stop(code, STOP_REASONS[code] ?? reason)
     const refusal = seen.isOpen ? undefined : await this.#askForRefusal()
-    if (this.#life.isEnded) return
+    if (this.#session.isEnded) return
     if (refusal?.stopCode) return this.#stop(refusal.stopCode, refusal.title)
     if (seen.liveAt === Infinity && !isOfTaskwire(code)) this.#countMute(seen.isOpen || refusal.isAnswered)
     // A close with `ended` that left the task unfinished was not the end of the stream: resume as after any other.
-    if (performance.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#life.failureCount = 0
+    if (performance.now() - seen.liveAt > GOOD_CONNECTION_MS) this.#session.failureCount = 0
     const isAway = refusal !== undefined && !refusal.isAnswered
-    this.#life.reconnectLater(
+    this.#session.reconnectLater(
       reason,
       () => this.#connect(),
       (delayMs) => {
@@ -154,10 +159,10 @@ export class TaskWatch {
    * left anyway.
    */
   #countMute(isServerThere) {
-    if (!isServerThere && this.#way === 0) return
+    if (!isServerThere && this.#transportIndex === 0) return
     this.#muteCount++
     if (this.#muteCount < MAX_MUTE_ATTEMPTS) return
-    this.#way = (this.#way + 1) % this.#transports.length
+    this.#transportIndex = (this.#transportIndex + 1) % this.#transports.length
     this.#muteCount = 0
   }
 
@@ -181,11 +186,11 @@ export class TaskWatch {
   #stop(code, text) {
     const error = new WatchError(code, text || `The server ended the stream (${code})`)
     this.#reject(error)
-    this.#life.end({ state: 'stopped', text: error.message }, error)
+    this.#session.end({ state: 'stopped', text: error.message }, error)
   }
 
   #finish() {
     this.#resolve(this.#task)
-    this.#life.end({ state: 'finished', text: 'Finished: no more updates' })
+    this.#session.end({ state: 'finished', text: 'Finished: no more updates' })
   }
 }

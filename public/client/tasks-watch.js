@@ -2,14 +2,14 @@ import { BROKEN, CLOSES, isFinal, isPassingRefusal, MAX_SELECTED_IDS, shouldReco
 import { STOP_REASONS, WatchError } from './closes.js'
 import { openSocket, urlOf } from './connections.js'
 import { fold } from './fold.js'
-import { describeSilence, WatchSession } from './life.js'
+import { describeSilence, WatchSession } from './watch-session.js'
 
 /**
  * One socket for a selection of tasks. Each task gets the guarantees of a watch; after a lost connection, it subscribes
  * again with the version of every held task that has not ended.
  */
 export class TasksWatch {
-  #life
+  #session
   #selection
   #options
   #tasks = new Map()
@@ -19,7 +19,7 @@ export class TasksWatch {
     this.#options = options
     if (!(options.WebSocket ?? globalThis.WebSocket))
       throw new TypeError('There is no WebSocket in this environment: pass one')
-    this.#life = new WatchSession(options, () => this.close())
+    this.#session = new WatchSession(options, () => this.close())
     if (options.signal?.aborted) this.close()
     else this.#connect()
   }
@@ -30,28 +30,28 @@ export class TasksWatch {
   }
 
   get connection() {
-    return this.#life.connection
+    return this.#session.connection
   }
 
   close() {
-    this.#life.end({ state: 'closed', text: 'Closed' })
+    this.#session.end({ state: 'closed', text: 'Closed' })
   }
 
   [Symbol.asyncIterator]() {
-    return this.#life.iterate()
+    return this.#session.iterate()
   }
 
   #connect() {
-    this.#life.expectStart(() => this.#lost(BROKEN, ''))
-    const ways = {
-      onOpen: () => this.#life.line.send(this.#request('all', this.#selection)),
+    this.#session.expectStart(() => this.#lost(BROKEN, ''))
+    const listener = {
+      onOpen: () => this.#session.transport.send(this.#request('all', this.#selection)),
       onMessage: (message) => {
-        this.#life.hear()
+        this.#session.hear()
         this.#receive(message)
       },
       onClose: (code, reason) => this.#lost(code, reason),
     }
-    this.#life.line = openSocket(urlOf(this.#options.baseUrl, 'ws/tasks'), this.#options, ways)
+    this.#session.transport = openSocket(urlOf(this.#options.baseUrl, 'ws/tasks'), this.#options, listener)
   }
 
   /** With the version of each held task: of those named, or of the newest, which the server sends first. */
@@ -85,26 +85,26 @@ export class TasksWatch {
     if (outcome === 'stale' || task === before) return
     this.#tasks.set(task.id, task)
     const isRepeated = message.type === 'snapshot' && !message.reset && task.version === before?.version
-    if (!isRepeated) this.#life.report({ task, message })
+    if (!isRepeated) this.#session.report({ task, message })
   }
 
   /** Held tasks that are no longer selected may have changed meanwhile: they are requested by id. */
   #begin({ id }) {
-    this.#life.expectSigns((silentMs) => this.#lost(BROKEN, '', silentMs))
-    this.#life.failureCount = 0
-    this.#life.show({ state: 'live', text: 'Live' })
+    this.#session.expectSigns((silentMs) => this.#lost(BROKEN, '', silentMs))
+    this.#session.failureCount = 0
+    this.#session.show({ state: 'live', text: 'Live' })
     if (id !== 'all' || this.#selection.ids) return
     const ids = this.#held().map((task) => task.id)
     for (let start = 0; start < ids.length; start += MAX_SELECTED_IDS) {
-      this.#life.line.send(this.#request(`held ${start}`, { ids: ids.slice(start, start + MAX_SELECTED_IDS) }))
+      this.#session.transport.send(this.#request(`held ${start}`, { ids: ids.slice(start, start + MAX_SELECTED_IDS) }))
     }
   }
 
   #lost(code, reason, silentMs) {
-    this.#life.disconnect()
+    this.#session.disconnect()
     if (!shouldReconnect(code) && code !== CLOSES.ended.code) return this.#stop(code, STOP_REASONS[code] ?? reason)
     const text = `${describeSilence(silentMs)}Reconnecting…`
-    this.#life.reconnectLater(
+    this.#session.reconnectLater(
       reason,
       () => this.#connect(),
       () => ({ state: 'reconnecting', text }),
@@ -113,6 +113,6 @@ export class TasksWatch {
 
   #stop(code, text) {
     const error = new WatchError(code, text || `The server ended the stream (${code})`)
-    this.#life.end({ state: 'stopped', text: error.message }, error)
+    this.#session.end({ state: 'stopped', text: error.message }, error)
   }
 }

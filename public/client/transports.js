@@ -11,11 +11,11 @@ const MAX_POLL_SECONDS = 24
 
 export const TRANSPORTS = { websocket: openWebSocket, events: openEvents, poll: openPoll }
 
-function openWebSocket(id, since, options, line) {
+function openWebSocket(id, since, options, listener) {
   return openSocket(
     urlOf(options.baseUrl, `ws/tasks/${encodeURIComponent(id)}${toQuery(since, options)}`),
     options,
-    line,
+    listener,
   )
 }
 
@@ -25,8 +25,8 @@ function toQuery(since, { logs }) {
 }
 
 /** Server-sent events over `fetch`, because an EventSource hides why it fails and reconnects by its own rules. */
-function openEvents(id, since, options, line) {
-  return openInTurns(id, since, options, line, async (told, { onOpen, onSign, onMessage }, signal) => {
+function openEvents(id, since, options, listener) {
+  return openInTurns(id, since, options, listener, async (told, { onOpen, onSign, onMessage }, signal) => {
     const url = urlOf(options.baseUrl, `api/tasks/${encodeURIComponent(id)}/events${toQuery(told.version, options)}`)
     const response = await (options.fetch ?? fetch)(url, {
       headers: { accept: 'text/event-stream' },
@@ -44,8 +44,8 @@ function openEvents(id, since, options, line) {
  * Long polling: requests the task again and again, each answered as soon as its version has changed; the versions
  * between are then requested.
  */
-function openPoll(id, since, options, line) {
-  return openInTurns(id, since, options, line, async (told, tell, signal) => {
+function openPoll(id, since, options, listener) {
+  return openInTurns(id, since, options, listener, async (told, tell, signal) => {
     const waitSeconds = Math.max(1, Math.min(MAX_POLL_SECONDS, Math.floor(quietMs(options) / 1_000)))
     while (await readTask(id, told.version, options, tell, signal, waitSeconds));
     return ''
@@ -81,10 +81,10 @@ async function readTask(id, version, options, { onOpen, onMessage }, signal, wai
 }
 
 /**
- * A way that keeps a connection of the browser: `stream` is called while it may (see `stream-slots.js`), and goes on after `told.version`.
- * Meanwhile the task is read every few seconds.
+ * A transport that keeps a connection of the browser: `stream` is called while the page may hold one (see
+ * `stream-slots.js`), and continues after `told.version`. Otherwise the task is read every few seconds.
  */
-function openInTurns(id, since, options, line, stream) {
+function openInTurns(id, since, options, listener, stream) {
   const told = { version: since }
   let turn = new AbortController()
   const slot = openSlot(urlOf(options.baseUrl, ''), () => turn.abort())
@@ -97,16 +97,16 @@ function openInTurns(id, since, options, line, stream) {
     })
 
   /** Resolves with the pause that the server wants when it has ended the stream, and with undefined when the turn is over. */
-  const takeTurn = async (ways, { signal }) => {
-    if (await slot.take()) return stream(told, ways, signal)
-    if (!(await readTask(id, told.version, options, ways, signal, 0))) return ''
+  const takeTurn = async (tell, { signal }) => {
+    if (await slot.take()) return stream(told, tell, signal)
+    if (!(await readTask(id, told.version, options, tell, signal, 0))) return ''
     await pause(Math.min(slot.pollMs(), quietMs(options)), signal)
     return undefined
   }
 
-  const requests = openRequests(line, async ({ onMessage, ...tell }, signal) => {
-    const ways = {
-      ...tell,
+  const requests = openRequests(listener, async ({ onMessage, ...rest }, signal) => {
+    const tell = {
+      ...rest,
       onMessage(message) {
         told.version = message?.version ?? told.version
         onMessage(message)
@@ -114,7 +114,7 @@ function openInTurns(id, since, options, line, stream) {
     }
     while (!signal.aborted) {
       const current = (turn = new AbortController())
-      const retryMs = await takeTurn(ways, current).catch((error) => {
+      const retryMs = await takeTurn(tell, current).catch((error) => {
         if (!current.signal.aborted) throw error
       })
       if (retryMs !== undefined && !current.signal.aborted) return retryMs
@@ -131,16 +131,20 @@ function openInTurns(id, since, options, line, stream) {
 }
 
 /** `follow` resolves when the server has ended the stream, with the delay it requested. */
-function openRequests(line, follow) {
+function openRequests(listener, follow) {
   const controller = new AbortController()
   const { signal } = controller
   const whileOpen = (tell) => (value) => signal.aborted || tell(value)
   follow(
-    { onOpen: whileOpen(line.onOpen), onSign: whileOpen(line.onSign), onMessage: whileOpen(line.onMessage) },
+    {
+      onOpen: whileOpen(listener.onOpen),
+      onSign: whileOpen(listener.onSign),
+      onMessage: whileOpen(listener.onMessage),
+    },
     signal,
   ).then(
-    (retryMs) => signal.aborted || line.onClose(BROKEN, retryMs && `retryAfterMs=${retryMs}`),
-    () => signal.aborted || line.onClose(BROKEN, ''),
+    (retryMs) => signal.aborted || listener.onClose(BROKEN, retryMs && `retryAfterMs=${retryMs}`),
+    () => signal.aborted || listener.onClose(BROKEN, ''),
   )
   return { close: () => controller.abort() }
 }

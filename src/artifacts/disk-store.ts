@@ -38,16 +38,16 @@ export function openDiskStore(folder: string, floor?: DiskFloor): ArtifactStore 
 
   /** Paths of all files of this key, complete or partial. */
   async function findPaths(key: ArtifactKey): Promise<string[]> {
-    const places = locations(key)
+    const own = locations(key)
     const isOfKey = (name: string) =>
-      places.some((place) => name === place || (name.startsWith(`${place}.`) && name.endsWith(PART)))
+      own.some((location) => name === location || (name.startsWith(`${location}.`) && name.endsWith(PART)))
     const names = await readdir(folderOf(key.owner)).catch(() => [])
     return names.filter(isOfKey).map((name) => join(folderOf(key.owner), name))
   }
 
   async function openFound(key: ArtifactKey): Promise<FileHandle> {
-    for (const place of locations(key)) {
-      const file = await open(join(folderOf(key.owner), place)).catch(ignoreMissing)
+    for (const location of locations(key)) {
+      const file = await open(join(folderOf(key.owner), location)).catch(ignoreMissing)
       if (file !== undefined) return file
     }
     throw new ArtifactMissingError(`the file of ${key.name} is gone`)

@@ -5,23 +5,23 @@
 import { createHash } from 'node:crypto'
 import type { ArtifactKey } from './artifact-store.js'
 
-type Place = Pick<ArtifactKey, 'attempt' | 'name'>
+type LocatedFile = Pick<ArtifactKey, 'attempt' | 'name'>
 
 const DIGEST_CHARACTERS = 40
 /** Names that an earlier version accepted and wrote into the path. */
 const PLAIN_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/
 
-export function locate({ attempt, name }: Place): string {
+export function locate({ attempt, name }: LocatedFile): string {
   return `${attempt}-${createHash('sha256').update(name).digest('hex').slice(0, DIGEST_CHARACTERS)}`
 }
 
 /** Where an earlier version stored the file; undefined when it would not have accepted this name. */
-function locateBefore({ attempt, name }: Place): string | undefined {
+function locateBefore({ attempt, name }: LocatedFile): string | undefined {
   return PLAIN_NAME.test(name) ? `${attempt}-${name}` : undefined
 }
 
 /** All possible locations of the file, the most likely first. */
-export function locations(place: Place): string[] {
-  const before = locateBefore(place)
-  return [locate(place), ...(before === undefined ? [] : [before])]
+export function locations(file: LocatedFile): string[] {
+  const before = locateBefore(file)
+  return [locate(file), ...(before === undefined ? [] : [before])]
 }

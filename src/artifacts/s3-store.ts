@@ -130,10 +130,10 @@ export function openS3Store(url: string): ArtifactStore {
       for (const Key of keysOf(key)) await client.send(new DeleteObjectCommand({ Bucket, Key }))
     },
     async removeLeftovers({ after = 'uploads ', ...options }) {
-      const [, phase, place] = /^(\w+) ([^]*)$/.exec(after) ?? []
+      const [, phase, position] = /^(\w+) ([^]*)$/.exec(after) ?? []
       return phase === 'uploads'
-        ? abortOldUploads({ ...options, after: place })
-        : removeOldObjects({ ...options, after: place })
+        ? abortOldUploads({ ...options, after: position })
+        : removeOldObjects({ ...options, after: position })
     },
   }
 }

@@ -5,7 +5,7 @@
 import { openBroker } from '../broker/open-broker.js'
 import { countMissingMigrations, migrateDatabase } from '../db/migrate.js'
 import { openDatabase } from '../db/open.js'
-import { findFaults, mendFaults, readPulse } from '../store/deliveries/inspect.js'
+import { findFaults, repairFaults, readPulse } from '../store/deliveries/inspect.js'
 
 /** Clock differences up to this are not reported. No decision of Taskwire depends on them. */
 const MAX_SKEW_MS = 2_000
@@ -55,7 +55,7 @@ async function examineTasks(databaseUrl: string, shouldFix: boolean): Promise<Fi
     if (isSuperuser) findings.push(warn(SUPERUSER_WARNING))
     const faults = await findFaults(db)
     if (faults.length === 0) findings.push(ok('every unfinished task has the delivery or lease that it needs'))
-    else if (shouldFix) await mendFaults(db, faults)
+    else if (shouldFix) await repairFaults(db, faults)
     const state = shouldFix ? fixed : bad
     findings.push(...faults.map(({ count, text }) => state(`${count} ${text}`)))
     if (overdueDeliveries > 0)

@@ -30,127 +30,129 @@ const MAX_RECENT_BYTES = 64 * 1024
 /** The maximum number of events kept back. Events lost beyond that are read from PostgreSQL. */
 const MAX_HELD_FRAMES = 32
 
-export interface FoldedTask {
+export class FoldedTask {
+  readonly #onChange: () => void
+  readonly #frames: HeldFrames
+  #task: Task | undefined
+  #isLarge = false
+  #progress: Frame<ProgressMessage> | undefined
+  #snapshot: Frame<SnapshotMessage> | undefined
+  #recent: TransitionFrame[] = []
+  #held: EventFrame[] = []
+
+  /** @param onChange is called after each step, when the task is already updated */
+  constructor(onChange: () => void, frames: HeldFrames) {
+    this.#onChange = onChange
+    this.#frames = frames
+  }
+
   /** Undefined until `begin`. */
-  readonly task: Task | undefined
+  get task(): Task | undefined {
+    return this.#task
+  }
+
   /** The latest progress of the current version. */
-  readonly progress: Frame<ProgressMessage> | undefined
+  get progress(): Frame<ProgressMessage> | undefined {
+    return this.#progress
+  }
+
   /** Whether payload and result are too large to be kept: `task` has neither. */
-  readonly isLarge: boolean
+  get isLarge(): boolean {
+    return this.#isLarge
+  }
+
   /** Uses the first read as the starting point. */
-  begin(task: Task, isLarge: boolean): void
+  begin(task: Task, isLarge: boolean): void {
+    this.#task = task
+    this.#isLarge = isLarge
+    const message = progressOf(task)
+    this.#progress = message && toFrame(message)
+    this.#onChange()
+    this.#releaseHeld()
+  }
+
   /** `gap`: kept back; an earlier event is missing. */
-  apply(frame: EventFrame): 'applied' | 'stale' | 'gap'
+  apply(frame: EventFrame): 'applied' | 'stale' | 'gap' {
+    const folded = fold(this.#task, frame.message)
+    if (folded.outcome === 'gap') this.#held = [...this.#held, frame].slice(-MAX_HELD_FRAMES)
+    if (folded.outcome !== 'applied') return folded.outcome
+    if (frame.json === this.#progress?.json) return 'stale'
+    this.#isLarge ||= frame.bytes > MAX_KEPT_BYTES
+    this.#task = folded.task && this.#isLarge ? { ...folded.task, payload: null, result: null } : folded.task
+    this.#keep(frame)
+    this.#onChange()
+    this.#releaseHeld()
+    return 'applied'
+  }
+
   /** Adds older transitions that end where the held ones begin. */
-  remember(run: TransitionRange): void
+  remember(range: TransitionRange): void {
+    if (this.#task === undefined) return
+    const firstKnown = this.#recent[0]?.message.version ?? this.#task.version + 1
+    const older = range.filter((frame) => frame.message.version < firstKnown)
+    if (older.at(-1)?.message.version === firstKnown - 1) this.#keepRecent([...older, ...this.#recent])
+  }
+
   /** The transition to `version`, if it is in memory. */
-  find(version: number): TransitionFrame | undefined
+  find(version: number): TransitionFrame | undefined {
+    return findInRange(this.#recent, version)
+  }
+
   /**
    * The whole task as a message; serialised once per change. Undefined if there is no task, or if it is large and not
    * kept.
    */
-  snapshot(): Frame<SnapshotMessage> | undefined
-  /** Sets the payload and the result of a large task, read at its current version. */
-  fill(whole: Task): void
-  /** It will not be requested again. */
-  forget(): void
-}
-
-/** `onChange` is called after each step, when the task is already updated. */
-export function createFoldedTask(onChange: () => void, frames: HeldFrames): FoldedTask {
-  let task: Task | undefined
-  let isLarge = false
-  let progress: Frame<ProgressMessage> | undefined
-  let snapshot: Frame<SnapshotMessage> | undefined
-  let recent: TransitionFrame[] = []
-  let held: EventFrame[] = []
-
-  function apply(frame: EventFrame): 'applied' | 'stale' | 'gap' {
-    const folded = fold(task, frame.message)
-    if (folded.outcome === 'gap') held = [...held, frame].slice(-MAX_HELD_FRAMES)
-    if (folded.outcome !== 'applied') return folded.outcome
-    if (frame.json === progress?.json) return 'stale'
-    isLarge ||= frame.bytes > MAX_KEPT_BYTES
-    task = folded.task && isLarge ? { ...folded.task, payload: null, result: null } : folded.task
-    keep(frame)
-    onChange()
-    releaseHeld()
-    return 'applied'
+  snapshot(): Frame<SnapshotMessage> | undefined {
+    if (this.#snapshot) this.#frames.touch(this.#snapshot)
+    else if (this.#task && !this.#isLarge) this.#keepSnapshot(this.#task)
+    return this.#snapshot
   }
 
-  function keep(frame: EventFrame): void {
-    dropSnapshot()
+  /** Sets the payload and the result of a large task, read at its current version. */
+  fill({ payload, result }: Task): void {
+    if (this.#task) this.#keepSnapshot({ ...this.#task, payload, result })
+  }
+
+  /** It will not be requested again. */
+  forget(): void {
+    this.#dropSnapshot()
+    for (const frame of this.#recent) this.#frames.release(frame)
+  }
+
+  #keep(frame: EventFrame): void {
+    this.#dropSnapshot()
     if (isTransition(frame)) {
-      progress = undefined
-      keepRecent([...recent, frame])
-      if (frame.bytes > MAX_KEPT_BYTES) frames.hold(frame, () => (recent = recent.slice(recent.indexOf(frame) + 1)))
+      this.#progress = undefined
+      this.#keepRecent([...this.#recent, frame])
+      if (frame.bytes > MAX_KEPT_BYTES)
+        this.#frames.hold(frame, () => (this.#recent = this.#recent.slice(this.#recent.indexOf(frame) + 1)))
     } else {
-      progress = frame
+      this.#progress = frame
     }
   }
 
-  function keepRecent(all: TransitionFrame[]): void {
-    recent = boundRecent(all)
-    for (const frame of all.slice(0, all.length - recent.length)) frames.release(frame)
+  #keepRecent(all: TransitionFrame[]): void {
+    this.#recent = boundRecent(all)
+    for (const frame of all.slice(0, all.length - this.#recent.length)) this.#frames.release(frame)
   }
 
-  function dropSnapshot(): void {
-    if (snapshot) frames.release(snapshot)
-    snapshot = undefined
+  #dropSnapshot(): void {
+    if (this.#snapshot) this.#frames.release(this.#snapshot)
+    this.#snapshot = undefined
   }
 
-  function keepSnapshot(whole: Task): void {
+  #keepSnapshot(whole: Task): void {
     const frame = toFrame(toSnapshot(whole))
-    snapshot = frame
-    frames.hold(frame, () => {
-      if (snapshot === frame) snapshot = undefined
+    this.#snapshot = frame
+    this.#frames.hold(frame, () => {
+      if (this.#snapshot === frame) this.#snapshot = undefined
     })
   }
 
-  function releaseHeld(): void {
-    const frames = held
-    held = []
-    for (const frame of frames) apply(frame)
-  }
-
-  return {
-    get task() {
-      return task
-    },
-    get progress() {
-      return progress
-    },
-    get isLarge() {
-      return isLarge
-    },
-    begin(given, isGivenLarge) {
-      task = given
-      isLarge = isGivenLarge
-      const message = progressOf(task)
-      progress = message && toFrame(message)
-      onChange()
-      releaseHeld()
-    },
-    apply,
-    remember(run) {
-      if (task === undefined) return
-      const firstKnown = recent[0]?.message.version ?? task.version + 1
-      const older = run.filter((frame) => frame.message.version < firstKnown)
-      if (older.at(-1)?.message.version === firstKnown - 1) keepRecent([...older, ...recent])
-    },
-    find: (version) => findInRange(recent, version),
-    snapshot() {
-      if (snapshot) frames.touch(snapshot)
-      else if (task && !isLarge) keepSnapshot(task)
-      return snapshot
-    },
-    fill({ payload, result }) {
-      if (task) keepSnapshot({ ...task, payload, result })
-    },
-    forget() {
-      dropSnapshot()
-      for (const frame of recent) frames.release(frame)
-    },
+  #releaseHeld(): void {
+    const frames = this.#held
+    this.#held = []
+    for (const frame of frames) this.apply(frame)
   }
 }
 

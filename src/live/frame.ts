@@ -48,8 +48,8 @@ export function toTransitionRange(messages: readonly TransitionMessage[], versio
   return (gapAt === -1 ? messages : messages.slice(0, gapAt)).map((message) => toFrame(message))
 }
 
-/** The transition to `version`, if the run contains it. */
-export function findInRange(run: TransitionRange, version: number): TransitionFrame | undefined {
-  const first = run[0]
-  return first && run[version - first.message.version]
+/** The transition to `version`, if the range contains it. */
+export function findInRange(range: TransitionRange, version: number): TransitionFrame | undefined {
+  const first = range[0]
+  return first && range[version - first.message.version]
 }

@@ -26,7 +26,7 @@
  * - The process stops: every stream is closed with 1012 and a random delay, so that clients do not all reconnect at
  *   once.
  */
-import { serviceOf, tenantOf, type Principal } from '../access/principal.js'
+import { tenantOf, type Principal } from '../access/principal.js'
 import type { EventBus } from '../broker/broker.js'
 import { MAX_UNREAD_MS } from '../protocol/limits.js'
 import { CLOSE_CODES, type LogMessage, type TransitionMessage } from '../protocol/stream.js'
@@ -40,19 +40,15 @@ import { createHeldFrames } from './held-frames.js'
 import { createNoticeBoard, type Notices } from './notices.js'
 import { createPositionCheck } from './position-check.js'
 import { restartReason } from './restart-reason.js'
-import { createRoom, type Log, type Position, type Room, type RoomDeps, type WatchedTask } from './room.js'
+import type { Log, Position, WatchedTask } from './room.js'
 import { createSnapshotReader } from './snapshot-reader.js'
+import { TaskRooms } from './task-rooms.js'
 import type { Sink, TaskStream } from './task-stream.js'
 
 export type { Sink, TaskStream } from './task-stream.js'
 
 const ACKNOWLEDGE_DEADLINE_MS = 1_000
 const DOWN_CHECK_MS = 250
-/**
- * How long a room outlives its last stream, so that `find` and then `attach`, or a reload of the page, need only one
- * read.
- */
-const ROOM_GRACE_MS = 1_000
 /** The maximum number of concurrent reads: fewer than the connections of a pool, because requests need some too. */
 const MAX_SNAPSHOT_READS = 2
 const MAX_TRANSITION_READS = 4
@@ -111,52 +107,40 @@ export interface Hub {
   counts(): { tasks: number; streams: number; heldBytes: number }
 }
 
-type RoomKey = `${string} ${TaskId}`
-
-/** Ids have a fixed length, so the keys of two tenants differ whatever their names. */
-function keyOfRoom(tenant: string, id: TaskId): RoomKey {
-  return `${tenant} ${id}`
-}
-
 /** Starts listening for events. Rejects if it cannot listen on the event bus. */
 export async function startHub(deps: HubDeps): Promise<Hub> {
   const { log, positionCheckMs = 2_000, maxStuckMs = MAX_UNREAD_MS } = deps
-  const rooms = new Map<RoomKey, Room>()
-  const check = createPositionCheck({
-    rooms: () => rooms.values(),
-    readVersions: deps.readVersions,
-    load: loadOrLog,
-    drop,
+  const frames = createHeldFrames(MAX_HELD_FRAME_BYTES)
+  const rooms = new TaskRooms({
+    subscribe,
+    unsubscribe: (id) => subscription.unsubscribe(id),
+    readTask: createSnapshotReader(limitUnderWay(MAX_SNAPSHOT_READS, deps.readTasks)),
+    readWholeTask: limitUnderWay(MAX_WHOLE_READS, deps.readWholeTask),
+    readTransitionMessages: limitUnderWay(MAX_TRANSITION_READS, deps.readTransitionMessages),
+    readLatestLogs: limitUnderWay(MAX_LOG_READS, deps.readLatestLogs),
+    frames,
+    closer: createCloser(),
     log,
+    maxStuckMs,
   })
+  const check = createPositionCheck({ rooms, readVersions: deps.readVersions, log })
   const board = createNoticeBoard(() => subscription, log)
   const subscription = await deps.events.listen({
     onEvent(event, json) {
-      const room = rooms.get(keyOfRoom(tenantOf(event), event.taskId))
+      const room = rooms.find(tenantOf(event), event.taskId)
       if (room === undefined) return
       const frame = toEventFrame(event, json)
       if (isLine(frame)) room.acceptLine(frame)
       else room.accept(frame)
     },
-    onHint: (id, version, tenant) => rooms.get(keyOfRoom(tenantOf({ tenant }), id))?.moveTo(version),
+    onHint: (id, version, tenant) => rooms.find(tenantOf({ tenant }), id)?.moveTo(version),
     onNotices: board.tell,
     onGap() {
-      catchUp()
+      void check()
+      for (const room of rooms) void room.refreshProgress()
       board.tellOfGap()
     },
   })
-  const frames = createHeldFrames(MAX_HELD_FRAME_BYTES)
-  const roomDeps: RoomDeps = {
-    subscribe,
-    readTask: createSnapshotReader(limitUnderWay(MAX_SNAPSHOT_READS, deps.readTasks)),
-    readWholeTask: limitUnderWay(MAX_WHOLE_READS, deps.readWholeTask),
-    frames,
-    readTransitionMessages: limitUnderWay(MAX_TRANSITION_READS, deps.readTransitionMessages),
-    readLatestLogs: limitUnderWay(MAX_LOG_READS, deps.readLatestLogs),
-    closer: createCloser(),
-    log,
-    maxStuckMs,
-  }
   const ticking = startInterval(tick, {
     everyMs: Math.min(DOWN_CHECK_MS, positionCheckMs),
     isBackground: true,
@@ -180,45 +164,8 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
     await settlesWithin(acknowledged, ACKNOWLEDGE_DEADLINE_MS)
   }
 
-  function roomOf({ tenant }: Principal, id: TaskId): Room {
-    const key = keyOfRoom(tenant, id)
-    const known = rooms.get(key)
-    if (known) return known
-    const room = createRoom(serviceOf(tenant, 'hub'), id, roomDeps)
-    rooms.set(key, room)
-    return room
-  }
-
-  async function load(room: Room): Promise<boolean> {
-    const isFound = await room.load()
-    if (!isFound) drop(room, CLOSE_CODES.notFound, 'there is no such task')
-    return isFound
-  }
-
-  function loadOrLog(room: Room): Promise<unknown> {
-    return load(room).catch((error: unknown) =>
-      log.warn({ err: error, taskId: room.id }, 'could not read a watched task'),
-    )
-  }
-
-  function drop(room: Room, code: number, reason: string): void {
-    const key = keyOfRoom(room.tenant, room.id)
-    if (rooms.get(key) !== room) return
-    rooms.delete(key)
-    subscription.unsubscribe(room.id)
-    room.closeStreams(code, () => reason)
-    room.forget()
-  }
-
-  function catchUp(): void {
-    void check()
-    for (const room of rooms.values()) void room.refreshProgress()
-  }
-
   function tick(): void {
-    for (const room of rooms.values()) {
-      if (room.idleMs() > ROOM_GRACE_MS) drop(room, CLOSE_CODES.ended, 'no watchers are left')
-    }
+    rooms.dropUnused()
     if (subscription.isUp() && performance.now() < nextCheckAtMs) return
     nextCheckAtMs = performance.now() + positionCheckMs * (0.9 + Math.random() * 0.2)
     void check()
@@ -226,32 +173,27 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
 
   async function stop(): Promise<void> {
     ticking.stop()
-    for (const room of rooms.values()) room.closeStreams(CLOSE_CODES.restart, restartReason)
-    rooms.clear()
+    rooms.closeAll(CLOSE_CODES.restart, restartReason)
     await subscription.close()
   }
 
   return {
     notices: board,
-    async find(principal, id) {
+    async find({ tenant }, id) {
       // While stopping, `attach` sends every client to another process, which will have the answer.
-      return stopping !== undefined || load(roomOf(principal, id))
+      return stopping !== undefined || rooms.load(rooms.open(tenant, id))
     },
-    task: ({ tenant }, id) => rooms.get(keyOfRoom(tenant, id))?.task,
-    attach(principal, id, position, sink) {
+    task: ({ tenant }, id) => rooms.find(tenant, id)?.task,
+    attach({ tenant }, id, position, sink) {
       if (stopping !== undefined) {
         sink.close(CLOSE_CODES.restart, restartReason())
         return { drained() {}, stop() {} }
       }
-      const room = roomOf(principal, id)
-      if (room.task === undefined) void loadOrLog(room)
+      const room = rooms.open(tenant, id)
+      if (room.task === undefined) void rooms.loadOrLog(room)
       return room.attach(position, sink)
     },
     stop: () => (stopping ??= stop()),
-    counts() {
-      let streams = 0
-      for (const room of rooms.values()) streams += room.streamCount
-      return { tasks: rooms.size, streams, heldBytes: frames.heldBytes }
-    },
+    counts: () => ({ ...rooms.counts(), heldBytes: frames.heldBytes }),
   }
 }

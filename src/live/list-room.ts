@@ -20,13 +20,14 @@
  * - A client is slow: see `list-stream.ts`.
  */
 import { tenantOf } from '../access/principal.js'
-import { MAX_NEWER, type ListChangeMessage, type ListCounts, type ListMessage } from '../protocol/list.js'
+import { MAX_NEWER, type ListCounts } from '../protocol/list.js'
 import type { Notice } from '../protocol/notice.js'
 import type { TaskId } from '../protocol/task.js'
 import { createFanOut } from './fan-out.js'
+import { ListMessages } from './list-messages.js'
 import { compareIn, fitsNotice, type ListPosition, type ListQuery, type ListReads } from './list-query.js'
-import { ListStream, type ListFrame, type ListSink } from './list-stream.js'
-import { ListWindow, type Row } from './list-window.js'
+import { ListStream, type ListSink } from './list-stream.js'
+import { ListWindow } from './list-window.js'
 import type { Notices } from './notices.js'
 import { PollPace } from './poll-pace.js'
 import type { Log } from './room.js'
@@ -38,8 +39,6 @@ const MIN_PAUSE_MS = 250
 const GATHER_MS = 20
 const CHECK_MS = 1_000
 const DOWN_CHECK_MS = 500
-/** Changes kept for streams that are visited in portions. */
-const MAX_RECENT_CHANGES = 4
 /**
  * The maximum number of notices remembered during a read, and of stale rows; above it, the whole window is read again.
  */
@@ -64,6 +63,7 @@ export class ListRoom {
   readonly query: ListQuery
   readonly #deps: ListRoomDeps
   readonly #window: ListWindow
+  readonly #messages: ListMessages
   readonly #compare: (a: ListPosition, b: ListPosition) => number
   readonly #streams = new Set<ListStream>()
   readonly #fanOut = createFanOut(
@@ -87,13 +87,9 @@ export class ListRoom {
   #nextCheckAtMs = Infinity
   #tally: ReturnType<ListRoomDeps['watchCounts']> | undefined
   #newer = 0
-  #told: { nextCursor: string | null; newer: number; counts: string } = { nextCursor: null, newer: 0, counts: 'null' }
-  #recent: ListFrame[] = []
-  #whole: ListFrame | undefined
   #idleSinceMs = performance.now()
   #ready: Promise<void> | undefined
   #visitors = 0
-  revision = 0
 
   constructor(name: string, tenant: string, query: ListQuery, deps: ListRoomDeps) {
     this.name = name
@@ -101,6 +97,11 @@ export class ListRoom {
     this.query = query
     this.#deps = deps
     this.#window = new ListWindow(query)
+    this.#messages = new ListMessages(name, this.#window, () => ({
+      nextCursor: this.#window.next && deps.encodeCursor(this.#window.next),
+      newer: this.#newer,
+      counts: this.#counts(),
+    }))
     this.#compare = compareIn(query.filter)
   }
 
@@ -124,7 +125,7 @@ export class ListRoom {
 
   /** Follows the list, starting with all of it. Call it in the turn in which `enter` has resolved. */
   attach(sink: ListSink): TaskStream {
-    const stream = new ListStream(this, sink, (one) => {
+    const stream = new ListStream(this.#messages, sink, (one) => {
       this.#streams.delete(one)
       this.#idleSinceMs = performance.now()
     })
@@ -155,29 +156,6 @@ export class ListRoom {
     this.#tally?.stop()
     this.#deps.notices.remove(this.#listener)
     for (const stream of this.#streams) stream.close(code, reason())
-  }
-
-  listFrame(): ListFrame {
-    if (this.#whole?.message.revision === this.revision) return this.#whole
-    const rows = this.#window.rows()
-    const rest = { nextCursor: this.#nextCursor(), newer: this.#newer, counts: this.#counts() }
-    const message: ListMessage = {
-      type: 'list',
-      list: this.name,
-      revision: this.revision,
-      items: rows.map(({ task }) => task),
-      ...rest,
-    }
-    const head = JSON.stringify({ type: 'list', list: this.name, revision: this.revision })
-    this.#whole = toListFrame(
-      message,
-      `${head.slice(0, -1)},"items":${joinRows(rows)},${JSON.stringify(rest).slice(1)}`,
-    )
-    return this.#whole
-  }
-
-  changeFrame(revision: number): ListFrame | undefined {
-    return this.#recent.find(({ message }) => message.revision === revision)
   }
 
   async #open(): Promise<void> {
@@ -302,43 +280,10 @@ export class ListRoom {
     return this.#tally.counts()
   }
 
-  #nextCursor(): string | null {
-    return this.#window.next && this.#deps.encodeCursor(this.#window.next)
-  }
-
   /** Sends all streams what has changed, if anything. */
   #tell(): void {
-    const { upsert, remove } = this.#window.takeChange()
-    const before = this.#told
-    const counts = this.#counts()
-    this.#told = { nextCursor: this.#nextCursor(), newer: this.#newer, counts: JSON.stringify(counts) }
-    const { nextCursor, newer } = this.#told
-    const rest = {
-      ...(remove.length > 0 && { remove }),
-      ...(nextCursor !== before.nextCursor && { nextCursor }),
-      ...(newer !== before.newer && { newer }),
-      ...(this.#told.counts !== before.counts && { counts }),
-    }
-    if (this.revision > 0 && upsert.length === 0 && Object.keys(rest).length === 0) return
+    if (!this.#messages.takeChange()) return
     this.#toldAtMs = performance.now()
-    this.revision += 1
-    const head = { type: 'change', list: this.name, revision: this.revision } as const
-    const message: ListChangeMessage = {
-      ...head,
-      ...(upsert.length > 0 && { upsert: upsert.map(({ task }) => task) }),
-      ...rest,
-    }
-    const json = JSON.stringify({ ...head, ...rest })
-    this.#recent = [
-      ...this.#recent,
-      toListFrame(message, upsert.length > 0 ? `${json.slice(0, -1)},"upsert":${joinRows(upsert)}}` : json),
-    ].slice(-MAX_RECENT_CHANGES)
     this.#fanOut.visitAll()
   }
-}
-
-const joinRows = (rows: readonly Row[]) => `[${rows.map(({ json }) => json).join()}]`
-
-function toListFrame(message: ListFrame['message'], json: string): ListFrame {
-  return { message, json, bytes: Buffer.byteLength(json) }
 }

@@ -7,7 +7,8 @@ import { CLOSE_CODES } from '../protocol/stream.js'
 import type { SocketAnswer } from '../protocol/subscription.js'
 import type { ListQuery } from './list-query.js'
 import type { ListSink } from './list-stream.js'
-import { ListsFullError, type Lists, type OpenList } from './lists.js'
+import { ListsFullError } from './list-rooms.js'
+import type { Lists, OpenList } from './lists.js'
 import type { TaskStream } from './task-stream.js'
 
 const MAX_LISTS = 8

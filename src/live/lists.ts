@@ -1,9 +1,8 @@
 /**
- * The lists that are watched in this process: one room for each, shared by all its watchers of one tenant, and the
- * resources that rooms share.
+ * The lists that are watched in this process: one room for each, shared by all its watchers of one tenant; and the
+ * filters whose new matches are watched.
  *
- * The number of rooms is limited, and so are the rows in all of them together. A room outlives its last stream by a
- * second, so that a reload of the page needs no read.
+ * The number of rooms is limited, and so are the rows in all of them together.
  */
 import { serviceOf, type Principal } from '../access/principal.js'
 import type { TaskFilter } from '../protocol/filter.js'
@@ -11,28 +10,15 @@ import { MAX_UNREAD_MS } from '../protocol/limits.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import { startInterval } from '../timing/interval.js'
 import { FitRoom, type OnFit } from './fit-room.js'
-import { keyOf, type FoundRow, type ListPosition, type ListQuery, type ListReads } from './list-query.js'
-import { ListRoom } from './list-room.js'
+import { keyOf, type FoundRow, type ListQuery } from './list-query.js'
+import { ListRooms, ListsFullError, type ListRoomsDeps } from './list-rooms.js'
 import type { ListSink } from './list-stream.js'
-import { ListTally } from './list-tally.js'
-import type { Notices } from './notices.js'
 import { restartReason } from './restart-reason.js'
-import type { Log } from './room.js'
 import type { TaskStream } from './task-stream.js'
 
 const TICK_MS = 250
-const ROOM_GRACE_MS = 1_000
 
-export interface ListsDeps {
-  notices: Notices
-  /**
-   * The reads of one room.
-   * @param principal the owner of the tasks
-   * @param room the room, whose reads take turns with those of others
-   */
-  readsFor(principal: Principal, room: object): ListReads
-  encodeCursor(position: ListPosition): string
-  log: Log
+export interface ListsDeps extends Omit<ListRoomsDeps, 'maxRooms' | 'maxRows' | 'maxStuckMs'> {
   /** The maximum number of watched lists. Default 200. */
   maxRooms?: number
   /** The maximum number of rows in all windows. Default 20,000. */
@@ -40,9 +26,6 @@ export interface ListsDeps {
   /** A client that reads nothing for this long is closed with 4002. Default 30,000. */
   maxStuckMs?: number
 }
-
-/** The limit of watched lists in this process is reached. */
-export class ListsFullError extends Error {}
 
 export interface OpenList {
   readonly name: string
@@ -67,60 +50,25 @@ export interface Lists {
   counts(): { lists: number; rows: number }
 }
 
-export function startLists(deps: ListsDeps): Lists {
-  const { notices, readsFor, encodeCursor, log, maxRooms = 200, maxRows = 20_000, maxStuckMs = MAX_UNREAD_MS } = deps
-  const rooms = new Map<string, ListRoom>()
-  const tallies = new Map<string, ListTally>()
+export function startLists({
+  maxRooms = 200,
+  maxRows = 20_000,
+  maxStuckMs = MAX_UNREAD_MS,
+  ...deps
+}: ListsDeps): Lists {
+  const { notices, readsFor, log } = deps
+  const rooms = new ListRooms({ ...deps, maxRooms, maxRows, maxStuckMs })
   const fits = new Map<string, FitRoom>()
   const asker = {}
-  let nameCount = 0
   let isStopped = false
 
-  function roomOf({ tenant }: Principal, query: ListQuery): ListRoom {
-    const key = keyOf(tenant, query)
-    const known = rooms.get(key)
-    if (known !== undefined) return known
-    const rows = [...rooms.values()].reduce((sum, room) => sum + room.query.limit, 0)
-    if (isStopped || rooms.size >= maxRooms || rows + query.limit > maxRows)
-      throw new ListsFullError(`${rooms.size} lists with ${rows} rows are watched`)
-    nameCount += 1
-    const reads = readsFor(serviceOf(tenant, 'lists'), {})
-    const room = new ListRoom(`list-${nameCount}`, tenant, query, {
-      reads,
-      notices,
-      log,
-      maxStuckMs,
-      encodeCursor,
-      watchCounts: (onCounts) => watchCounts(tenant, query.filter, reads, onCounts),
-    })
-    rooms.set(key, room)
-    return room
-  }
-
-  /** Lists that differ only in their status or window share the same counts. */
-  function watchCounts(tenant: string, { ...filter }: TaskFilter, reads: ListReads, onCounts: () => void) {
-    delete filter.status
-    const key = keyOf(tenant, { filter, limit: 0 })
-    const tally = tallies.get(key) ?? new ListTally(tenant, filter, reads, notices, log)
-    tallies.set(key, tally)
-    tally.add(onCounts)
-    return { counts: () => tally.counts, stop: () => tally.remove(onCounts) }
-  }
-
   function tick(): void {
-    for (const [key, room] of rooms) {
-      if (room.idleMs() > ROOM_GRACE_MS) {
-        rooms.delete(key)
-        room.close(CLOSE_CODES.ended, () => 'no watchers are left')
-      } else room.tick()
-    }
-    for (const shared of [tallies, fits]) {
-      for (const [key, one] of shared) {
-        if (one.isNeeded) one.tick()
-        else {
-          shared.delete(key)
-          one.stop()
-        }
+    rooms.tick()
+    for (const [key, room] of fits) {
+      if (room.isNeeded) room.tick()
+      else {
+        fits.delete(key)
+        room.stop()
       }
     }
   }
@@ -132,8 +80,9 @@ export function startLists(deps: ListsDeps): Lists {
   })
 
   return {
-    async open(principal, query) {
-      const room = roomOf(principal, query)
+    async open({ tenant }, query) {
+      if (isStopped) throw new ListsFullError('the process stops')
+      const room = rooms.open(tenant, query)
       await room.enter()
       return { name: room.name, size: room.size, follow: (sink) => room.attach(sink) }
     },
@@ -156,10 +105,9 @@ export function startLists(deps: ListsDeps): Lists {
       if (isStopped) return
       isStopped = true
       ticking.stop()
-      for (const one of [...tallies.values(), ...fits.values()]) one.stop()
-      for (const room of rooms.values()) room.close(CLOSE_CODES.restart, restartReason)
-      rooms.clear()
+      for (const room of fits.values()) room.stop()
+      rooms.closeAll(CLOSE_CODES.restart, restartReason)
     },
-    counts: () => ({ lists: rooms.size, rows: [...rooms.values()].reduce((sum, room) => sum + room.size, 0) }),
+    counts: () => rooms.counts(),
   }
 }

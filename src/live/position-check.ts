@@ -17,14 +17,11 @@ import { isFinal } from '../protocol/status.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
 import type { Log, Room } from './room.js'
+import type { TaskRooms } from './task-rooms.js'
 
 export interface PositionCheckDeps {
-  rooms(): Iterable<Room>
+  rooms: TaskRooms
   readVersions(ids: TaskId[]): Promise<{ id: TaskId; tenant: string; version: number }[]>
-  /** Reads the task of a room that has none yet. Never rejects. */
-  load(room: Room): Promise<unknown>
-  /** Forgets the room and closes its streams. */
-  drop(room: Room, code: number, reason: string): void
   log: Log
 }
 
@@ -50,19 +47,20 @@ export function createPositionCheck(deps: PositionCheckDeps): () => Promise<void
   }
 }
 
-async function checkOnce({ rooms, readVersions, load, drop }: PositionCheckDeps): Promise<void> {
+async function checkOnce({ rooms, readVersions }: PositionCheckDeps): Promise<void> {
   const watched = new Map<Room, number>()
-  for (const room of rooms()) {
-    if (room.task === undefined) void load(room)
+  for (const room of rooms) {
+    if (room.task === undefined) void rooms.loadOrLog(room)
     else if (!isFinal(room.task.status)) watched.set(room, room.task.version)
   }
   const rows = watched.size > 0 ? await readVersions([...watched.keys()].map((room) => room.id)) : []
   const stored = new Map(rows.map((row) => [row.id, row]))
   for (const [room, versionBefore] of watched) {
     const { tenant, version } = stored.get(room.id) ?? {}
-    if (version === undefined || tenant !== room.tenant) drop(room, CLOSE_CODES.notFound, 'the task no longer exists')
-    else if (version < versionBefore) drop(room, CLOSE_CODES.positionLost, 'the position is lost')
+    if (version === undefined || tenant !== room.tenant)
+      rooms.drop(room, CLOSE_CODES.notFound, 'the task no longer exists')
+    else if (version < versionBefore) rooms.drop(room, CLOSE_CODES.positionLost, 'the position is lost')
     else room.moveTo(version)
   }
-  for (const room of rooms()) room.tend()
+  for (const room of rooms) room.tend()
 }

@@ -14,15 +14,22 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { BaseLogger } from 'pino'
 import type { Principal } from '../access/principal.js'
 import { isFinal } from '../protocol/status.js'
-import type { LogMessage, TransitionMessage } from '../protocol/stream.js'
+import type { LogMessage, ProgressMessage, SnapshotMessage, TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import type { Closer } from './closer.js'
 import { createFanOut } from './fan-out.js'
-import { createFoldedTask, progressOf } from './folded-task.js'
-import { toFrame, toTransitionRange, type EventFrame, type Frame, type TransitionRange } from './frame.js'
+import { FoldedTask, progressOf } from './folded-task.js'
+import {
+  toFrame,
+  toTransitionRange,
+  type EventFrame,
+  type Frame,
+  type TransitionFrame,
+  type TransitionRange,
+} from './frame.js'
 import type { HeldFrames } from './held-frames.js'
-import { createLogTail } from './log-tail.js'
-import { createTaskStream, type RoomStream, type Sink } from './task-stream.js'
+import { createLogTail, type LogTail } from './log-tail.js'
+import { RoomStream, type Sink, type StreamSource } from './task-stream.js'
 
 const PAGE_SIZE = 200
 
@@ -57,237 +64,237 @@ export interface Position {
   logs?: boolean | undefined
 }
 
-export interface Room {
-  readonly tenant: string
+export class Room implements StreamSource {
   readonly id: TaskId
-  /** The task as far as it is known here; undefined before the first read. */
-  readonly task: Task | undefined
-  readonly streamCount: number
-  /** Reads the task unless it is known. False: there is no such task. Rejects if the read fails. */
-  load(): Promise<boolean>
-  accept(frame: EventFrame): void
-  /** The task has reached at least this version. */
-  moveTo(version: number): void
-  /** Reads the progress of a running task again: a lost progress leaves no visible gap. Never rejects. */
-  refreshProgress(): Promise<void>
-  attach(position: Position, sink: Sink): RoomStream
-  acceptLine(frame: Frame<LogMessage>): void
-  /** Lets every stream retry what it waits for, and closes those whose client reads nothing. */
-  tend(): void
-  closeStreams(code: number, reason: () => string): void
-  /** The room was dropped: releases its memory. */
-  forget(): void
-  /** How long this room has been unused. */
-  idleMs(): number
-}
-
-/** @param principal on whose behalf the task is read; all its watchers here belong to the same tenant */
-export function createRoom(principal: Principal, id: TaskId, deps: RoomDeps): Room {
-  const streams = new Set<RoomStream>()
-  const ended: (() => void)[] = []
-  const fanOut = createFanOut(
-    streams,
+  readonly logs: LogTail
+  readonly #principal: Principal
+  readonly #deps: RoomDeps
+  readonly #known: FoldedTask
+  readonly #streams = new Set<RoomStream>()
+  readonly #ended: (() => void)[] = []
+  readonly #fanOut = createFanOut(
+    this.#streams,
     (stream) => stream.advance(),
-    () => deps.closer.add(ended.splice(0)),
+    () => this.#deps.closer.add(this.#ended.splice(0)),
   )
-  const logs = createLogTail({ read: readLatestLogs, onChange: fanOut.visitAll })
-  const known = createFoldedTask(onChange, deps.frames)
-  const reads = new Map<number, Promise<TransitionRange>>()
-  let subscribed: Promise<void> | undefined
-  let loading: Promise<boolean> | undefined
-  let filling: Promise<boolean> | undefined
-  let isRefilling = false
-  let hasWishForLogs = false
-  let target = 0
-  let neededAtMs = performance.now()
+  readonly #reads = new Map<number, Promise<TransitionRange>>()
+  #subscribed: Promise<void> | undefined
+  #loading: Promise<boolean> | undefined
+  #filling: Promise<boolean> | undefined
+  #isRefilling = false
+  #hasWishForLogs = false
+  #target = 0
+  #neededAtMs = performance.now()
 
-  function onChange(): void {
-    if (known.task && isFinal(known.task.status)) logs.complete()
-    fanOut.visitAll()
+  /** @param principal on whose behalf the task is read; all its watchers here belong to the same tenant */
+  constructor(principal: Principal, id: TaskId, deps: RoomDeps) {
+    this.id = id
+    this.#principal = principal
+    this.#deps = deps
+    this.#known = new FoldedTask(() => this.#onChange(), deps.frames)
+    this.logs = createLogTail({ read: (limit) => this.#readLatestLogs(limit), onChange: this.#fanOut.visitAll })
   }
 
-  async function readLatestLogs(limit: number): Promise<LogMessage[]> {
+  get tenant(): string {
+    return this.#principal.tenant
+  }
+
+  /** The task as far as it is known here; undefined before the first read. */
+  get task(): Task | undefined {
+    return this.#known.task
+  }
+
+  get progress(): Frame<ProgressMessage> | undefined {
+    return this.#known.progress
+  }
+
+  get streamCount(): number {
+    return this.#streams.size
+  }
+
+  /** How long this room has been unused. */
+  idleMs(): number {
+    return this.#streams.size > 0 || this.#loading !== undefined ? 0 : performance.now() - this.#neededAtMs
+  }
+
+  /** Reads the task unless it is known. False: there is no such task. Rejects if the read fails. */
+  load(): Promise<boolean> {
+    this.#neededAtMs = performance.now()
+    this.#loading ??= this.#loadOnce().finally(() => (this.#loading = undefined))
+    return this.#loading
+  }
+
+  accept(frame: EventFrame): void {
+    if (this.#known.apply(frame) === 'gap') this.moveTo(frame.message.version)
+  }
+
+  acceptLine(frame: Frame<LogMessage>): void {
+    this.logs.accept(frame)
+  }
+
+  /** The task has reached at least this version. */
+  moveTo(version: number): void {
+    this.#target = Math.max(this.#target, version)
+    void this.#refill()
+  }
+
+  /** Reads the progress of a running task again: a lost progress leaves no visible gap. Never rejects. */
+  async refreshProgress(): Promise<void> {
+    if (this.task?.status !== 'PROCESSING') return
     try {
-      return await deps.readLatestLogs(principal, id, limit)
+      const task = await this.#deps.readTask(this.#principal, this.id)
+      const message = task && progressOf(task)
+      if (message && message.progress.at !== this.task.progress?.at) this.accept(toFrame(message))
     } catch (error) {
-      deps.log.warn({ err: error, taskId: id }, 'could not read the log lines of a watched task')
-      throw error
+      this.#warn(error, 'could not read the progress of a watched task')
     }
   }
 
-  function load(): Promise<boolean> {
-    neededAtMs = performance.now()
-    loading ??= loadOnce().finally(() => (loading = undefined))
-    return loading
+  attach({ since, logs = false }: Position, sink: Sink): RoomStream {
+    const { maxStuckMs } = this.#deps
+    const stream = new RoomStream(this, {
+      since,
+      logs,
+      sink,
+      maxStuckMs,
+      onEnd: () => {
+        this.#streams.delete(stream)
+        this.#neededAtMs = performance.now()
+      },
+      onFailure: (error) => this.#warn(error, 'a stream failed and was closed'),
+    })
+    this.#streams.add(stream)
+    this.#hasWishForLogs ||= logs
+    if (logs) this.logs.want()
+    stream.advance()
+    return stream
   }
 
-  async function loadOnce(): Promise<boolean> {
-    if (known.task) return true
-    subscribed ??= deps.subscribe(id)
-    await subscribed
-    const read = await deps.readTask(principal, id)
-    if (read === undefined) return false
-    const { isLarge = false, ...task } = read
-    known.begin(task, isLarge)
-    void refill()
-    return true
+  /** Lets every stream retry what it waits for, and closes those whose client reads nothing. */
+  tend(): void {
+    if (this.#hasWishForLogs) this.logs.want()
+    for (const stream of this.#streams) stream.closeIfStuck()
+    this.#fanOut.visitAll()
   }
 
-  function accept(frame: EventFrame): void {
-    if (known.apply(frame) === 'gap') moveTo(frame.message.version)
+  closeStreams(code: number, reason: () => string): void {
+    for (const stream of this.#streams) stream.close(code, reason())
   }
 
-  function moveTo(version: number): void {
-    target = Math.max(target, version)
-    void refill()
+  /** The room was dropped: releases its memory. */
+  forget(): void {
+    this.#known.forget()
   }
 
-  async function refill(): Promise<void> {
-    if (isRefilling) return
-    isRefilling = true
-    try {
-      while (known.task && known.task.version < target) {
-        const aim = target
-        const run = await readAfter(known.task.version)
-        if (run.length === 0 && aim === target) break
-      }
-    } catch {
-      // Logged by the reader.
-    } finally {
-      isRefilling = false
-    }
+  find(version: number): TransitionFrame | undefined {
+    return this.#known.find(version)
+  }
+
+  snapshot(): Frame<SnapshotMessage> | undefined {
+    return this.#known.snapshot()
   }
 
   /** Reads the payload and the result, which were too large to be kept. Concurrent callers share the read. */
-  function readSnapshot(): Promise<boolean> {
-    filling ??= fill().finally(() => (filling = undefined))
-    return filling
-  }
-
-  /**
-   * Returns whether to retry now. If PostgreSQL is ahead there is no need: the refill notifies the streams, or else the
-   * next check does.
-   */
-  async function fill(): Promise<boolean> {
-    const versionBefore = known.task?.version
-    try {
-      const whole = await deps.readWholeTask(principal, id)
-      if (whole === undefined || known.task === undefined) return false
-      if (whole.version > known.task.version) moveTo(whole.version)
-      if (whole.version !== known.task.version) return known.task.version !== versionBefore
-      known.fill(whole)
-      return true
-    } catch (error) {
-      deps.log.warn({ err: error, taskId: id }, 'could not read a watched task')
-      throw error
-    }
+  readSnapshot(): Promise<boolean> {
+    this.#filling ??= this.#fill().finally(() => (this.#filling = undefined))
+    return this.#filling
   }
 
   /**
    * Calls in the same turn share a read. A read that has started is not shared: it may miss changes that the caller
    * knows of.
    */
-  function readAfter(version: number): Promise<TransitionRange> {
-    const planned = reads.get(version)
+  readAfter(version: number): Promise<TransitionRange> {
+    const planned = this.#reads.get(version)
     if (planned) return planned
     const read = nextTurn().then(() => {
-      reads.delete(version)
-      return readPage(version)
+      this.#reads.delete(version)
+      return this.#readPage(version)
     })
-    reads.set(version, read)
+    this.#reads.set(version, read)
     return read
   }
 
-  async function readPage(version: number): Promise<TransitionRange> {
+  whenAllTold(close: () => void): void {
+    if (this.#fanOut.isUnderWay()) this.#ended.push(close)
+    else this.#deps.closer.add([close])
+  }
+
+  #onChange(): void {
+    if (this.task && isFinal(this.task.status)) this.logs.complete()
+    this.#fanOut.visitAll()
+  }
+
+  async #loadOnce(): Promise<boolean> {
+    if (this.task) return true
+    this.#subscribed ??= this.#deps.subscribe(this.id)
+    await this.#subscribed
+    const read = await this.#deps.readTask(this.#principal, this.id)
+    if (read === undefined) return false
+    const { isLarge = false, ...task } = read
+    this.#known.begin(task, isLarge)
+    void this.#refill()
+    return true
+  }
+
+  async #refill(): Promise<void> {
+    if (this.#isRefilling) return
+    this.#isRefilling = true
     try {
-      const run = toTransitionRange(await deps.readTransitionMessages(principal, id, version, PAGE_SIZE), version)
-      for (const frame of run) known.apply(frame)
-      known.remember(run)
-      return run
+      while (this.task && this.task.version < this.#target) {
+        const aim = this.#target
+        const range = await this.readAfter(this.task.version)
+        if (range.length === 0 && aim === this.#target) break
+      }
+    } catch {
+      // Logged by the reader.
+    } finally {
+      this.#isRefilling = false
+    }
+  }
+
+  /**
+   * Returns whether to retry now. If PostgreSQL is ahead there is no need: the refill notifies the streams, or else the
+   * next check does.
+   */
+  async #fill(): Promise<boolean> {
+    const versionBefore = this.task?.version
+    try {
+      const whole = await this.#deps.readWholeTask(this.#principal, this.id)
+      if (whole === undefined || this.task === undefined) return false
+      if (whole.version > this.task.version) this.moveTo(whole.version)
+      if (whole.version !== this.task.version) return this.task.version !== versionBefore
+      this.#known.fill(whole)
+      return true
     } catch (error) {
-      deps.log.warn({ err: error, taskId: id, version }, 'could not read the transitions of a watched task')
+      this.#warn(error, 'could not read a watched task')
       throw error
     }
   }
 
-  async function refreshProgress(): Promise<void> {
-    if (known.task?.status !== 'PROCESSING') return
+  async #readPage(version: number): Promise<TransitionRange> {
     try {
-      const task = await deps.readTask(principal, id)
-      const message = task && progressOf(task)
-      if (message && message.progress.at !== known.task.progress?.at) accept(toFrame(message))
+      const messages = await this.#deps.readTransitionMessages(this.#principal, this.id, version, PAGE_SIZE)
+      const range = toTransitionRange(messages, version)
+      for (const frame of range) this.#known.apply(frame)
+      this.#known.remember(range)
+      return range
     } catch (error) {
-      deps.log.warn({ err: error, taskId: id }, 'could not read the progress of a watched task')
+      this.#warn(error, 'could not read the transitions of a watched task', { version })
+      throw error
     }
   }
 
-  function attach({ since, logs: wantsLogs = false }: Position, sink: Sink): RoomStream {
-    const stream = createTaskStream(source, {
-      since,
-      logs: wantsLogs,
-      sink,
-      maxStuckMs: deps.maxStuckMs,
-      onEnd: () => leave(stream),
-      onFailure,
-    })
-    streams.add(stream)
-    hasWishForLogs ||= wantsLogs
-    if (wantsLogs) logs.want()
-    stream.advance()
-    return stream
+  async #readLatestLogs(limit: number): Promise<LogMessage[]> {
+    try {
+      return await this.#deps.readLatestLogs(this.#principal, this.id, limit)
+    } catch (error) {
+      this.#warn(error, 'could not read the log lines of a watched task')
+      throw error
+    }
   }
 
-  function onFailure(error: unknown): void {
-    deps.log.warn({ err: error, taskId: id }, 'a stream failed and was closed')
-  }
-
-  function leave(stream: RoomStream): void {
-    streams.delete(stream)
-    neededAtMs = performance.now()
-  }
-
-  const source = {
-    get task() {
-      return known.task
-    },
-    get progress() {
-      return known.progress
-    },
-    logs,
-    snapshot: known.snapshot,
-    readSnapshot,
-    find: known.find,
-    readAfter,
-    whenAllTold(close: () => void) {
-      if (fanOut.isUnderWay()) ended.push(close)
-      else deps.closer.add([close])
-    },
-  }
-
-  return {
-    tenant: principal.tenant,
-    id,
-    get task() {
-      return known.task
-    },
-    get streamCount() {
-      return streams.size
-    },
-    load,
-    accept,
-    moveTo,
-    refreshProgress,
-    attach,
-    acceptLine: logs.accept,
-    tend() {
-      if (hasWishForLogs) logs.want()
-      for (const stream of streams) stream.closeIfStuck()
-      fanOut.visitAll()
-    },
-    closeStreams(code, reason) {
-      for (const stream of streams) stream.close(code, reason())
-    },
-    forget: known.forget,
-    idleMs: () => (streams.size > 0 || loading !== undefined ? 0 : performance.now() - neededAtMs),
+  #warn(error: unknown, message: string, more: { version?: number } = {}): void {
+    this.#deps.log.warn({ err: error, taskId: this.id, ...more }, message)
   }
 }

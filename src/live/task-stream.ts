@@ -51,15 +51,6 @@ export interface TaskStream {
   stop(): void
 }
 
-/** What the room reports to a stream in addition. */
-export interface RoomStream extends TaskStream {
-  /** Sends whatever is pending. May be called at any time. */
-  advance(): void
-  close(code: number, reason: string): void
-  /** Closes with 4002 if the client has read nothing for `maxStuckMs`. Call it now and then. */
-  closeIfStuck(): void
-}
-
 /** What a stream needs from its room. */
 export interface StreamSource {
   readonly task: Task | undefined
@@ -92,180 +83,194 @@ export interface StreamOptions {
   onFailure(error: unknown): void
 }
 
-export function createTaskStream(
-  room: StreamSource,
-  { since, logs, sink, maxStuckMs, onEnd, onFailure }: StreamOptions,
-): RoomStream {
-  let cursor: number | undefined
-  let logCursor = 0
-  let page: TransitionRange = []
-  let progressSent: Frame | undefined
-  let stuck: { sinceMs: number; bytes: number } | undefined
-  let isBusy = false
-  let isLost = false
-  let isEnding = false
-  let isOver = false
+export class RoomStream implements TaskStream {
+  readonly #room: StreamSource
+  readonly #options: StreamOptions
+  readonly #sink: Sink
+  #cursor: number | undefined
+  #logCursor = 0
+  #page: TransitionRange = []
+  #progressSent: Frame | undefined
+  #stuck: { sinceMs: number; bytes: number } | undefined
+  #isBusy = false
+  #isLost = false
+  #isEnding = false
+  #isOver = false
 
-  function advance(): void {
-    if (isBusy) return
-    isBusy = true
+  constructor(room: StreamSource, options: StreamOptions) {
+    this.#room = room
+    this.#options = options
+    this.#sink = options.sink
+  }
+
+  /** Sends whatever is pending. May be called at any time. */
+  advance(): void {
+    if (this.#isBusy) return
+    this.#isBusy = true
     try {
-      isBusy = takeSteps()
+      this.#isBusy = this.#takeSteps()
     } catch (error) {
-      onFailure(error)
-      close(CLOSE_CODES.internalError, 'internal server error')
+      this.#options.onFailure(error)
+      this.close(CLOSE_CODES.internalError, 'internal server error')
     }
   }
 
+  drained(): void {
+    this.advance()
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#isOver) return
+    this.stop()
+    if (this.#isEnding) this.#sink.close(CLOSE_CODES.ended, 'ended')
+    else this.#sink.close(code, reason)
+  }
+
+  stop(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#page = []
+    this.#options.onEnd()
+  }
+
+  /** Closes with 4002 if the client has read nothing for `maxStuckMs`. Call it now and then. */
+  closeIfStuck(): void {
+    if (this.#stuck === undefined) return
+    const { maxStuckMs } = this.#options
+    const bytes = this.#sink.bufferedBytes()
+    if (bytes < this.#stuck.bytes) this.#stuck = { sinceMs: performance.now(), bytes }
+    else if (performance.now() - this.#stuck.sinceMs > maxStuckMs)
+      this.close(CLOSE_CODES.tooSlow, `the client read nothing for ${maxStuckMs} ms`)
+  }
+
   /** Returns whether a read is in progress, which continues by itself. */
-  function takeSteps(): boolean {
-    while (!isOver) {
-      const step = takeStep()
+  #takeSteps(): boolean {
+    while (!this.#isOver) {
+      const step = this.#takeStep()
       if (step !== 'sent') return step === 'read'
     }
     return false
   }
 
   /** `sent`: there may be more. `wait`: until the next call of `advance`. `read`: until the read has ended. */
-  function takeStep(): 'sent' | 'wait' | 'read' {
-    const { task } = room
+  #takeStep(): 'sent' | 'wait' | 'read' {
+    const { task } = this.#room
     if (task === undefined) return 'wait'
-    if (cursor === undefined) return open(task)
-    const isNearEnd = cursor === task.version || (cursor === task.version - 1 && isFinal(task.status))
-    const step = logs && isNearEnd ? sendLine() : undefined
+    if (this.#cursor === undefined) return this.#open(task)
+    const isNearEnd = this.#cursor === task.version || (this.#cursor === task.version - 1 && isFinal(task.status))
+    const step = this.#options.logs && isNearEnd ? this.#sendLine() : undefined
     if (step !== undefined) return step
-    if (cursor < task.version) return sendNext(cursor)
-    page = []
-    if (isFinal(task.status)) return end()
-    return sendProgress()
+    if (this.#cursor < task.version) return this.#sendNext(this.#cursor)
+    this.#page = []
+    if (isFinal(task.status)) return this.#end()
+    return this.#sendProgress()
   }
 
-  function open(task: Task): 'sent' | 'wait' | 'read' {
-    if (since === undefined) return sendSnapshot(task)
-    if (since === task.version) return sendResumed(since, task.status)
-    if (since > task.version) return seek(task.version)
-    const next = findNext(since)
-    return next ? sendResumed(since, next.message.from ?? next.message.status) : seek(since)
+  #open(task: Task): 'sent' | 'wait' | 'read' {
+    const { since } = this.#options
+    if (since === undefined) return this.#sendSnapshot(task)
+    if (since === task.version) return this.#sendResumed(since, task.status)
+    if (since > task.version) return this.#seek(task.version)
+    const next = this.#findNext(since)
+    return next ? this.#sendResumed(since, next.message.from ?? next.message.status) : this.#seek(since)
   }
 
-  function sendSnapshot(task: Task, mark: { reset?: true } = {}): 'sent' | 'wait' | 'read' {
-    const frame = room.snapshot()
+  #sendSnapshot(task: Task, mark: { reset?: true } = {}): 'sent' | 'wait' | 'read' {
+    const frame = this.#room.snapshot()
     if (frame === undefined)
-      return sink.bufferedBytes() >= LOW_WATER_BYTES ? waitForRoom() : readFirst(room.readSnapshot())
-    if (!offer(mark.reset ? toFrame({ ...frame.message, ...mark }) : frame)) return 'wait'
-    cursor = task.version
-    progressSent = room.progress
+      return this.#sink.bufferedBytes() >= LOW_WATER_BYTES
+        ? this.#waitForRoom()
+        : this.#readFirst(this.#room.readSnapshot())
+    if (!this.#offer(mark.reset ? toFrame({ ...frame.message, ...mark }) : frame)) return 'wait'
+    this.#cursor = task.version
+    this.#progressSent = this.#room.progress
     return 'sent'
   }
 
-  function sendResumed(version: number, status: Status): 'sent' | 'wait' {
-    const taskId = room.task?.id
-    if (taskId === undefined || !offer(toFrame({ type: 'resumed', taskId, status, version }))) return 'wait'
-    cursor = version
+  #sendResumed(version: number, status: Status): 'sent' | 'wait' {
+    const taskId = this.#room.task?.id
+    if (taskId === undefined || !this.#offer(toFrame({ type: 'resumed', taskId, status, version }))) return 'wait'
+    this.#cursor = version
     return 'sent'
   }
 
-  function sendNext(version: number): 'sent' | 'wait' | 'read' {
-    const frame = findNext(version)
-    if (frame === undefined) return seek(version)
-    if (!offer(frame)) return 'wait'
-    cursor = version + 1
+  #sendNext(version: number): 'sent' | 'wait' | 'read' {
+    const frame = this.#findNext(version)
+    if (frame === undefined) return this.#seek(version)
+    if (!this.#offer(frame)) return 'wait'
+    this.#cursor = version + 1
     return 'sent'
   }
 
   /** Undefined: there is none left. */
-  function sendLine(): 'sent' | 'wait' | undefined {
-    if (!room.logs.isReady()) return 'wait'
-    const frame = room.logs.after(logCursor)
+  #sendLine(): 'sent' | 'wait' | undefined {
+    if (!this.#room.logs.isReady()) return 'wait'
+    const frame = this.#room.logs.after(this.#logCursor)
     if (frame === undefined) return undefined
-    if (!offer(frame)) return 'wait'
-    logCursor = frame.message.line.seq
+    if (!this.#offer(frame)) return 'wait'
+    this.#logCursor = frame.message.line.seq
     return 'sent'
   }
 
-  function sendProgress(): 'sent' | 'wait' {
-    const { progress } = room
-    if (progress === undefined || progress === progressSent || !offer(progress)) return 'wait'
-    progressSent = progress
+  #sendProgress(): 'sent' | 'wait' {
+    const { progress } = this.#room
+    if (progress === undefined || progress === this.#progressSent || !this.#offer(progress)) return 'wait'
+    this.#progressSent = progress
     return 'sent'
   }
 
-  function end(): 'wait' {
-    if (isEnding) return 'wait'
-    if (sink.bufferedBytes() >= LOW_WATER_BYTES) return waitForRoom()
-    isEnding = true
-    room.whenAllTold(() => close(CLOSE_CODES.ended, 'ended'))
+  #end(): 'wait' {
+    if (this.#isEnding) return 'wait'
+    if (this.#sink.bufferedBytes() >= LOW_WATER_BYTES) return this.#waitForRoom()
+    this.#isEnding = true
+    this.#room.whenAllTold(() => this.close(CLOSE_CODES.ended, 'ended'))
     return 'wait'
   }
 
-  function findNext(version: number): TransitionFrame | undefined {
-    return findInRange(page, version + 1) ?? room.find(version + 1)
+  #findNext(version: number): TransitionFrame | undefined {
+    return findInRange(this.#page, version + 1) ?? this.#room.find(version + 1)
   }
 
   /** No transition in memory follows `version`. */
-  function seek(version: number): 'sent' | 'wait' | 'read' {
-    const { task } = room
-    if (isLost && task) return sendSnapshot(task, { reset: true })
-    return readFirst(
-      room.readAfter(version).then((run) => {
-        page = run
-        isLost = run.length === 0
+  #seek(version: number): 'sent' | 'wait' | 'read' {
+    const { task } = this.#room
+    if (this.#isLost && task) return this.#sendSnapshot(task, { reset: true })
+    return this.#readFirst(
+      this.#room.readAfter(version).then((range) => {
+        this.#page = range
+        this.#isLost = range.length === 0
         return true
       }),
     )
   }
 
   /** Continues when the read is done. If it fails, the next check tries again. */
-  function readFirst(read: Promise<boolean>): 'read' {
+  #readFirst(read: Promise<boolean>): 'read' {
     read.then(
       (isRead) => {
-        isBusy = false
-        if (isRead) advance()
+        this.#isBusy = false
+        if (isRead) this.advance()
       },
-      () => (isBusy = false),
+      () => (this.#isBusy = false),
     )
     return 'read'
   }
 
-  function offer(frame: Frame): boolean {
-    const buffered = sink.bufferedBytes()
+  #offer(frame: Frame): boolean {
+    const buffered = this.#sink.bufferedBytes()
     if (buffered >= LOW_WATER_BYTES && buffered + frame.bytes > MAX_BUFFERED_BYTES) {
-      waitForRoom()
+      this.#waitForRoom()
       return false
     }
-    stuck = undefined
-    isLost = false
-    sink.send(frame.json, frame.message)
+    this.#stuck = undefined
+    this.#isLost = false
+    this.#sink.send(frame.json, frame.message)
     return true
   }
 
-  function waitForRoom(): 'wait' {
-    stuck ??= { sinceMs: performance.now(), bytes: sink.bufferedBytes() }
-    page = []
+  #waitForRoom(): 'wait' {
+    this.#stuck ??= { sinceMs: performance.now(), bytes: this.#sink.bufferedBytes() }
+    this.#page = []
     return 'wait'
   }
-
-  function close(code: number, reason: string): void {
-    if (isOver) return
-    stop()
-    if (isEnding) sink.close(CLOSE_CODES.ended, 'ended')
-    else sink.close(code, reason)
-  }
-
-  function stop(): void {
-    if (isOver) return
-    isOver = true
-    page = []
-    onEnd()
-  }
-
-  function closeIfStuck(): void {
-    if (stuck === undefined) return
-    const bytes = sink.bufferedBytes()
-    if (bytes < stuck.bytes) stuck = { sinceMs: performance.now(), bytes }
-    else if (performance.now() - stuck.sinceMs > maxStuckMs)
-      close(CLOSE_CODES.tooSlow, `the client read nothing for ${maxStuckMs} ms`)
-  }
-
-  return { advance, drained: advance, close, stop, closeIfStuck }
 }

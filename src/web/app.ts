@@ -23,8 +23,8 @@ import type { Registry } from '../definitions/registry.js'
 import { splitList } from '../environment.js'
 import { startHub, type Hub } from '../live/hub.js'
 import type { ListReads } from '../live/list-query.js'
-import { startLists } from '../live/lists.js'
-import { createSubscriptions } from '../live/subscriptions.js'
+import { startLists, type Lists } from '../live/lists.js'
+import { Subscriptions } from '../live/subscriptions.js'
 import { MAX_FILE_NAME_BYTES } from '../protocol/file-name.js'
 import { MAX_BODY_BYTES } from '../protocol/http.js'
 import { createRedactor } from '../secrets.js'
@@ -44,10 +44,14 @@ import { registerOrigins } from './gate/origins.js'
 import { announceTasks } from './live/announcer.js'
 import { startBeats } from './live/beats.js'
 import { assertHandshake } from './live/handshake.js'
-import { startHttpStreams } from './live/http-stream.js'
+import { HttpStreams } from './live/http-stream.js'
 import { createStreamLimits } from './live/stream-limits.js'
-import { registerSubscriptionSocket, type OpenSubscriptions } from './live/subscription-socket.js'
-import { registerTaskSocket } from './live/task-socket.js'
+import {
+  registerSubscriptionSocket,
+  type OpenSubscriptions,
+  type SubscriptionSocketDeps,
+} from './live/subscription-socket.js'
+import { registerTaskSocket, type TaskSocketDeps } from './live/task-socket.js'
 import { registerMethods } from './methods.js'
 import { pageRoutes } from './page/page.js'
 import { registerPrincipal, type Identify } from './principal.js'
@@ -58,10 +62,12 @@ import { changeTaskRoutes } from './routes/change-task.js'
 import { createTaskRoute } from './routes/create-task.js'
 import { healthRoutes } from './routes/health.js'
 import { encodeCursor } from './routes/list-query.js'
+import { readAttemptsRoutes } from './routes/read-attempts.js'
 import { readSelectionRoutes } from './routes/read-selection.js'
 import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
 import { noteShutdown, registerShutdown } from './shutdown.js'
+import { createTaskReader } from './task-reader.js'
 import { compileValidator } from './validation.js'
 
 export interface AppDeps {
@@ -91,6 +97,82 @@ export async function buildApp({
   connections = openConnections(config, log),
   identify,
 }: AppDeps): Promise<FastifyInstance> {
+  const app = createServer(config, log, connections, identify)
+  const shutdown = noteShutdown(app)
+  const db = await registerDatabase(app, config)
+  const reading = await registerReading(app, {
+    databaseUrl: config.databaseUrl,
+    connections: config.databaseReadPoolSize,
+  })
+  const hub = await startLive(app, reading, broker, log)
+  const publisher = createPublisher({ bus: broker.events, log })
+  const dispatcher = startDispatcher({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
+  const creator = createTaskCreator({
+    db,
+    dispatcher,
+    announce: (tasks, created) => announceTasks(publisher, tasks, created),
+    claimWindowMs: config.claimWindowSeconds * 1_000,
+    keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
+  })
+
+  const refuseOtherMethods = registerMethods(app)
+  await registerOrigins(app, config.allowedOrigins)
+  await registerDocuments(app, registry)
+  const limits = createStreamLimits({
+    maxPerAddress: config.maxStreamsPerAddress,
+    maxPerKey: config.maxStreamsPerKey,
+    maxPerProcess: config.maxStreams,
+  })
+  const beats = startBeats(config.streamHeartbeatSeconds * 1_000, (error) =>
+    log.error({ err: error }, 'could not send heartbeats'),
+  )
+  const lists = startWatchedLists(hub, reading, log)
+  const openSubscriptions: OpenSubscriptions = (client) => new Subscriptions({ hub, lists, ...client })
+  const streams = new HttpStreams({ hub, openSubscriptions, beats })
+  await app.register(socketRoutes, { prefix: '/ws', hub, limits, beats, openSubscriptions, basePath: config.basePath })
+  registerShutdown(app, { lists, streams, creator, publisher, dispatcher, beats, hub, connections })
+  await app.register(createTaskRoute, {
+    creator,
+    db,
+    broker,
+    registry,
+    hub,
+    limits,
+    allowPrivate: config.httpRequestAllowPrivate,
+  })
+  await app.register(changeTaskRoutes, { db, publisher, registry })
+  const readTask = createTaskReader(db)
+  await app.register(readTaskRoutes, { readTask, reading, hub, limits, streams })
+  await app.register(readAttemptsRoutes, { readTask, reading })
+  await app.register(artifactRoutes, {
+    db,
+    artifacts,
+    limits,
+    bodies: connections.bodies,
+    maxUploadsMb: config.maxUploadsMb,
+  })
+  await app.register(readSelectionRoutes, { reading, hub, limits, streams })
+  await app.register(readTasksRoutes, { reading, registry })
+  await app.register(healthRoutes, {
+    db,
+    broker,
+    floor,
+    isStopping: () => shutdown.isStopping,
+    hideSecrets: createRedactor({ DATABASE_URL: config.databaseUrl, REDIS_URL: config.redisUrl }),
+  })
+  redirectToPage(app, config.basePath)
+  await app.register(pageRoutes)
+  refuseOtherMethods()
+  return app
+}
+
+/** The server without any route: how requests are received, checked, and refused. */
+function createServer(
+  config: WebConfig,
+  log: FastifyBaseLogger,
+  connections: Connections,
+  identify: Identify | undefined,
+) {
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -121,80 +203,6 @@ export async function buildApp({
   app.removeContentTypeParser('text/plain')
   registerCodings(app)
   registerJsonBodies(app, connections.bodies)
-
-  const shutdown = noteShutdown(app)
-  const db = await registerDatabase(app, config)
-  const reading = await registerReading(app, {
-    databaseUrl: config.databaseUrl,
-    connections: config.databaseReadPoolSize,
-  })
-  const hub = await startLive(app, reading, broker, log)
-  const publisher = createPublisher({ bus: broker.events, log })
-  const dispatcher = startDispatcher({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
-  const creator = createTaskCreator({
-    db,
-    dispatcher,
-    announce: (tasks, created) => announceTasks(publisher, tasks, created),
-    claimWindowMs: config.claimWindowSeconds * 1_000,
-    keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
-  })
-
-  const refuseOtherMethods = registerMethods(app)
-  await registerOrigins(app, config.allowedOrigins)
-  await registerDocuments(app, registry)
-  const limits = createStreamLimits({
-    maxPerAddress: config.maxStreamsPerAddress,
-    maxPerKey: config.maxStreamsPerKey,
-    maxPerProcess: config.maxStreams,
-  })
-  const beats = startBeats(config.streamHeartbeatSeconds * 1_000, (error) =>
-    log.error({ err: error }, 'could not send heartbeats'),
-  )
-  const lists = startLists({
-    notices: hub.notices,
-    readsFor: (principal, room) => createListReads(principal, reading.inTurnsOf(room)),
-    encodeCursor,
-    log,
-  })
-  const openSubscriptions: OpenSubscriptions = (client) => createSubscriptions({ hub, lists, ...client })
-  const streams = startHttpStreams(hub, openSubscriptions, beats)
-  const registerSockets: FastifyPluginAsync = async (scope) => {
-    scope.setNotFoundHandler(refuseUnknown)
-    await registerTaskSocket(scope, { hub, limits, beats, basePath: config.basePath })
-    registerSubscriptionSocket(scope, { openSubscriptions, limits, beats, assertUpgrade: assertHandshake })
-  }
-  await app.register(registerSockets, { prefix: '/ws' })
-  registerShutdown(app, { lists, streams, creator, publisher, dispatcher, beats, hub, connections })
-  await app.register(createTaskRoute, {
-    creator,
-    db,
-    broker,
-    registry,
-    hub,
-    limits,
-    allowPrivate: config.httpRequestAllowPrivate,
-  })
-  await app.register(changeTaskRoutes, { db, publisher, registry })
-  await app.register(readTaskRoutes, { db, reading, hub, limits, streams })
-  await app.register(artifactRoutes, {
-    db,
-    artifacts,
-    limits,
-    bodies: connections.bodies,
-    maxUploadsMb: config.maxUploadsMb,
-  })
-  await app.register(readSelectionRoutes, { reading, hub, limits, streams })
-  await app.register(readTasksRoutes, { reading, registry })
-  await app.register(healthRoutes, {
-    db,
-    broker,
-    floor,
-    isStopping: () => shutdown.isStopping,
-    hideSecrets: createRedactor({ DATABASE_URL: config.databaseUrl, REDIS_URL: config.redisUrl }),
-  })
-  redirectToPage(app, config.basePath)
-  await app.register(pageRoutes)
-  refuseOtherMethods()
   return app
 }
 
@@ -229,7 +237,7 @@ async function startLive(
   broker: Broker,
   log: FastifyBaseLogger,
 ): Promise<Hub> {
-  const hub = await startHub({
+  return startHub({
     readTasks: (principal, ids) => readWatchedTasks(principal, db, ids),
     readWholeTask: async (principal, id) => (await readTasks(principal, db, [id]))[0],
     readTransitionMessages: (principal, id, since, limit) => readTransitionMessages(principal, db, id, since, limit),
@@ -238,7 +246,16 @@ async function startLive(
     events: broker.events,
     log,
   })
-  return hub
+}
+
+/** Lists that read in turns: each room counts as one client. */
+function startWatchedLists(hub: Hub, reading: Reading, log: FastifyBaseLogger): Lists {
+  return startLists({
+    notices: hub.notices,
+    readsFor: (principal, room) => createListReads(principal, reading.inTurnsOf(room)),
+    encodeCursor,
+    log,
+  })
 }
 
 function createListReads(principal: Principal, db: Database): ListReads {
@@ -247,4 +264,12 @@ function createListReads(principal: Principal, db: Database): ListReads {
     readRows: (filter, ids) => readListRows(principal, db, filter, ids),
     count: (filter) => countTasks(principal, db, filter),
   }
+}
+
+type SocketDeps = TaskSocketDeps & Omit<SubscriptionSocketDeps, 'assertUpgrade'>
+
+const socketRoutes: FastifyPluginAsync<SocketDeps> = async (app, deps) => {
+  app.setNotFoundHandler(refuseUnknown)
+  await registerTaskSocket(app, deps)
+  registerSubscriptionSocket(app, { ...deps, assertUpgrade: assertHandshake })
 }

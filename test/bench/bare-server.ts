@@ -3,7 +3,8 @@
  * behind it.
  */
 import Fastify from 'fastify'
-import { CreateTask, TaskParams } from '../../src/protocol/http.js'
+import { CreateTask } from '../../src/protocol/http.js'
+import { TaskParams } from '../../src/protocol/queries.js'
 import { linksOf, type Task } from '../../src/protocol/task.js'
 
 const app = Fastify()

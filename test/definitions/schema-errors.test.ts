@@ -1,7 +1,8 @@
 import t from 'tap'
 import Type from 'typebox'
 import { createChecker } from '../../src/definitions/schema-errors.js'
-import { CancelRequest, CreateBatch, CreateTask, ListTasksQuery, LogsQuery } from '../../src/protocol/http.js'
+import { CancelRequest, CreateBatch, CreateTask } from '../../src/protocol/http.js'
+import { ListTasksQuery, LogsQuery } from '../../src/protocol/queries.js'
 import { findUnstorable } from '../../src/protocol/text.js'
 
 const details = (schema: Parameters<typeof createChecker>[0], value: unknown) =>

@@ -1,6 +1,6 @@
 /** What is kept in memory of a watched task. */
 import t from 'tap'
-import { createFoldedTask } from '../../src/live/folded-task.js'
+import { FoldedTask } from '../../src/live/folded-task.js'
 import { toFrame } from '../../src/live/frame.js'
 import { createHeldFrames } from '../../src/live/held-frames.js'
 import type { TransitionMessage } from '../../src/protocol/stream.js'
@@ -8,7 +8,7 @@ import { ID, Store } from './world.js'
 
 function begin() {
   const store = new Store()
-  const known = createFoldedTask(() => {}, createHeldFrames(16 * 1024 * 1024))
+  const known = new FoldedTask(() => {}, createHeldFrames(16 * 1024 * 1024))
   known.begin(store.create(ID), false)
   const take = (fields: Partial<TransitionMessage>) => known.apply(toFrame(store.commit(ID, 'PENDING', fields)))
   const kept = () => Array.from({ length: 100 }, (_, version) => version).filter((version) => known.find(version))

@@ -12,7 +12,7 @@ const MUTANTS: Mutant[] = [
   {
     without: 'waiting for the acknowledgement of the subscription before the first read',
     file: 'src/live/room.ts',
-    from: '    await subscribed\n',
+    from: '    await this.#subscribed\n',
     to: '',
   },
   {
@@ -24,7 +24,7 @@ const MUTANTS: Mutant[] = [
   {
     without: 'the refill of a gap',
     file: 'src/live/room.ts',
-    from: '    target = Math.max(target, version)\n',
+    from: '    this.#target = Math.max(this.#target, version)\n',
     to: '',
   },
   {
@@ -36,8 +36,8 @@ const MUTANTS: Mutant[] = [
   {
     without: 'the cursor of each stream',
     file: 'src/live/task-stream.ts',
-    from: '    cursor = version + 1\n',
-    to: '    cursor = room.task?.version\n',
+    from: '    this.#cursor = version + 1\n',
+    to: '    this.#cursor = this.#room.task?.version\n',
   },
   {
     without: 'stopping when the socket is full',
@@ -48,8 +48,8 @@ const MUTANTS: Mutant[] = [
   {
     without: 'going on when the socket has drained',
     file: 'src/live/task-stream.ts',
-    from: 'return { advance, drained: advance,',
-    to: 'return { advance, drained() {},',
+    from: '  drained(): void {\n    this.advance()\n',
+    to: '  drained(): void {\n',
   },
   {
     without: 'resuming at the position of the client',
@@ -60,8 +60,8 @@ const MUTANTS: Mutant[] = [
   {
     without: 'sending what is left before the end',
     file: 'src/live/task-stream.ts',
-    from: '    if (cursor < task.version) return sendNext(cursor)\n    page = []\n    if (isFinal(task.status)) return end()\n',
-    to: '    page = []\n    if (isFinal(task.status)) return end()\n    if (cursor < task.version) return sendNext(cursor)\n',
+    from: '    if (this.#cursor < task.version) return this.#sendNext(this.#cursor)\n    this.#page = []\n    if (isFinal(task.status)) return this.#end()\n',
+    to: '    this.#page = []\n    if (isFinal(task.status)) return this.#end()\n    if (this.#cursor < task.version) return this.#sendNext(this.#cursor)\n',
   },
 ]
 
@@ -70,7 +70,7 @@ const TENANTS = 'test/live/tenants.test.ts'
 const TENANT_MUTANTS: Mutant[] = [
   {
     without: 'the tenant in the key of the room of a task',
-    file: 'src/live/hub.ts',
+    file: 'src/live/task-rooms.ts',
     from: 'return `${tenant} ${id}`',
     to: 'return `${tenant.slice(0, 0)} ${id}`',
   },
@@ -89,8 +89,8 @@ const TENANT_MUTANTS: Mutant[] = [
   {
     without: 'the tenant of an event',
     file: 'src/live/hub.ts',
-    from: 'keyOfRoom(tenantOf(event), event.taskId)',
-    to: 'keyOfRoom(tenantOf({}), event.taskId)',
+    from: 'rooms.find(tenantOf(event), event.taskId)',
+    to: 'rooms.find(tenantOf({}), event.taskId)',
   },
   {
     without: 'the tenant of a position',

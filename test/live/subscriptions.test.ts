@@ -1,7 +1,7 @@
 /** Concurrent subscriptions of one connection, without a socket. The rest is in `web/subscription-socket`. */
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
-import { createSubscriptions, type SubscriptionsDeps } from '../../src/live/subscriptions.js'
+import { Subscriptions, type SubscriptionsDeps } from '../../src/live/subscriptions.js'
 import type { SocketAnswer } from '../../src/protocol/subscription.js'
 import { settle } from './world.js'
 
@@ -9,7 +9,7 @@ t.test('a subscription that ended while its tasks were read follows nothing, eve
   const answers: SocketAnswer[] = []
   const followed: string[] = []
   const reads: ((ids: string[]) => void)[] = []
-  const subscriptions = createSubscriptions({
+  const subscriptions = new Subscriptions({
     principal: DEFAULT_PRINCIPAL,
     hub: {
       find: async () => true,

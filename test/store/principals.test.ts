@@ -40,7 +40,7 @@ const INSTALLATION = [
     'makePendingDeliveriesDue',
     'redeliverIfNewEpoch',
     'findFaults',
-    'mendFaults',
+    'repairFaults',
     'readPulse',
     'findLostAttempts',
   ],

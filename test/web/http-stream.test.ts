@@ -7,19 +7,13 @@ import t from 'tap'
 import type { Hub } from '../../src/live/hub.js'
 import { startBeats } from '../../src/web/live/beats.js'
 import { SERVER_SENT_EVENTS } from '../../src/web/live/event-format.js'
-import { startHttpStreams } from '../../src/web/live/http-stream.js'
+import { HttpStreams } from '../../src/web/live/http-stream.js'
 import type { OpenSubscriptions } from '../../src/web/live/subscription-socket.js'
 import { registerPrincipal } from '../../src/web/principal.js'
 import type { TestScope } from '../helpers/services.js'
 
 const beats = startBeats(15_000, (error) => assert.ifError(error))
-const openSubscriptions: OpenSubscriptions = () => ({
-  subscribe: async () => {},
-  subscribeToList: async () => {},
-  unsubscribe() {},
-  drained() {},
-  stop() {},
-})
+const openSubscriptions: OpenSubscriptions = () => assert.fail('no selection is followed here')
 
 function signal<Value = void>() {
   let give: (value: Value) => void = () => {}
@@ -33,7 +27,7 @@ async function serve(t: TestScope) {
   const hub = {
     attach: () => (said.push('attached'), { drained() {}, stop: () => said.push('stopped') }),
   } as unknown as Hub
-  const streams = startHttpStreams(hub, openSubscriptions, beats)
+  const streams = new HttpStreams({ hub, openSubscriptions, beats })
   const app = Fastify()
   registerPrincipal(app)
   const asked = signal<Socket>()

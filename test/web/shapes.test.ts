@@ -18,17 +18,8 @@ import { createChecker } from '../../src/definitions/schema-errors.js'
 import { ConfigError, variableName } from '../../src/environment.js'
 import { createDefinitions } from '../../src/handlers/built-in.js'
 import { UploadQuery } from '../../src/protocol/artifact.js'
-import {
-  CancelRequest,
-  CreateBatch,
-  CreateTask,
-  EditTask,
-  ListTasksQuery,
-  LogsQuery,
-  ReadTaskQuery,
-  SelectionQuery,
-  StreamQuery,
-} from '../../src/protocol/http.js'
+import { CancelRequest, CreateBatch, CreateTask, EditTask } from '../../src/protocol/http.js'
+import { ListTasksQuery, LogsQuery, ReadTaskQuery, SelectionQuery, StreamQuery } from '../../src/protocol/queries.js'
 import {
   SocketRequest,
   PingRequest,

@@ -6,7 +6,8 @@ import { pino } from 'pino'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import type { Hub, Sink } from '../../src/live/hub.js'
-import { createSubscriptions, type SubscriptionsDeps } from '../../src/live/subscriptions.js'
+import { Subscriptions, type SubscriptionsDeps } from '../../src/live/subscriptions.js'
+import type { SubscribeRequest } from '../../src/protocol/subscription.js'
 import { startBeats } from '../../src/web/live/beats.js'
 import { assertHandshake } from '../../src/web/live/handshake.js'
 import { createStreamLimits } from '../../src/web/live/stream-limits.js'
@@ -45,24 +46,23 @@ const lists: SubscriptionsDeps['lists'] = {
     throw boom('open')
   },
 }
-const openSubscriptions: OpenSubscriptions = (client) => {
-  const subscriptions = createSubscriptions({ hub, lists, ...client })
-  return {
-    ...subscriptions,
-    async subscribe(request) {
-      if (request.id === 'later') throw boom('subscribe')
-      await subscriptions.subscribe(request)
-    },
-    unsubscribe(id) {
-      if (id === 'at once') throw boom('unsubscribe')
-      subscriptions.unsubscribe(id)
-    },
-    stop() {
-      subscriptions.stop()
-      failIf('close')
-    },
+class FailingSubscriptions extends Subscriptions {
+  override async subscribe(request: SubscribeRequest) {
+    if (request.id === 'later') throw boom('subscribe')
+    await super.subscribe(request)
+  }
+
+  override unsubscribe(id: string) {
+    if (id === 'at once') throw boom('unsubscribe')
+    super.unsubscribe(id)
+  }
+
+  override stop() {
+    super.stop()
+    failIf('close')
   }
 }
+const openSubscriptions: OpenSubscriptions = (client) => new FailingSubscriptions({ hub, lists, ...client })
 
 const beats = startBeats(15_000, (error) => assert.ifError(error))
 const app = Fastify({ loggerInstance: log })

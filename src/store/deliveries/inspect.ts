@@ -17,7 +17,7 @@ const FAULTS = {
     text: 'waiting tasks without a delivery, so no worker would get them',
     find: sql`from taskwire.tasks t where t.status ${DELIVERABLE}
       and not exists (select from taskwire.deliveries d where d.task_id = t.id and d.attempt = t.attempt + 1)`,
-    mend: (found: SQL) => sql`
+    repair: (found: SQL) => sql`
       insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at)
       select t.id, t.attempt + 1, t.tenant, t.queue, t.priority, coalesce(t.run_at, now()), t.expires_at ${found} for update of t
       on conflict (task_id) do update set attempt = excluded.attempt, due_at = excluded.due_at`,
@@ -27,7 +27,7 @@ const FAULTS = {
     find: sql`from taskwire.tasks t where t.status ${RUNNING}
       and not exists (select from taskwire.leases l where l.task_id = t.id and l.attempt = t.attempt)`,
     // The relay rescues the attempt of an expired lease.
-    mend: (found: SQL) => sql`
+    repair: (found: SQL) => sql`
       insert into taskwire.leases (task_id, attempt, tenant, worker, lease_until)
       select t.id, t.attempt, t.tenant, 'unknown', now() ${found} for update of t
       on conflict (task_id) do update set attempt = excluded.attempt, lease_until = excluded.lease_until`,
@@ -36,13 +36,13 @@ const FAULTS = {
     text: 'deliveries of tasks that are not waiting',
     find: sql`from taskwire.deliveries d where not exists (select from taskwire.tasks t
       where t.id = d.task_id and t.attempt = d.attempt - 1 and t.status ${IDLE})`,
-    mend: (found: SQL) => sql`delete from taskwire.deliveries where task_id in (select d.task_id ${found})`,
+    repair: (found: SQL) => sql`delete from taskwire.deliveries where task_id in (select d.task_id ${found})`,
   },
   leasesOfOthers: {
     text: 'leases of tasks that are not running',
     find: sql`from taskwire.leases l where not exists (select from taskwire.tasks t
       where t.id = l.task_id and t.attempt = l.attempt and t.status ${RUNNING})`,
-    mend: (found: SQL) => sql`delete from taskwire.leases where task_id in (select l.task_id ${found})`,
+    repair: (found: SQL) => sql`delete from taskwire.leases where task_id in (select l.task_id ${found})`,
   },
 } as const
 
@@ -64,9 +64,9 @@ export async function findFaults(db: Database): Promise<Fault[]> {
 }
 
 /** Repairs all of these faults in one transaction. */
-export async function mendFaults(db: Database, faults: readonly Pick<Fault, 'name'>[]): Promise<void> {
+export async function repairFaults(db: Database, faults: readonly Pick<Fault, 'name'>[]): Promise<void> {
   await db.transaction(async (transaction) => {
-    for (const { name } of faults) await transaction.orm.execute(FAULTS[name].mend(FAULTS[name].find))
+    for (const { name } of faults) await transaction.orm.execute(FAULTS[name].repair(FAULTS[name].find))
   })
 }
 

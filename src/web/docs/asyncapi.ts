@@ -3,8 +3,8 @@
  * @see https://www.asyncapi.com/docs/reference/specification/v3.1.0
  */
 import { Type, type TSchema } from 'typebox'
-import { StreamQuery } from '../../protocol/http.js'
 import { ListChangeMessage, ListMessage } from '../../protocol/list.js'
+import { StreamQuery } from '../../protocol/queries.js'
 import {
   CLOSES,
   HeartbeatMessage,

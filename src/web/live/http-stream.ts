@@ -7,7 +7,7 @@
  * headers alone, without a stream.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Hub, Sink } from '../../live/hub.js'
+import type { Hub, Sink, TaskStream } from '../../live/hub.js'
 import type { ListQuery } from '../../live/list-query.js'
 import type { ListSink } from '../../live/list-stream.js'
 import { chooseRetryPause, restartReason } from '../../live/restart-reason.js'
@@ -26,9 +26,41 @@ interface HttpStreamOptions {
   onEnd(): void
 }
 
-export interface HttpStreams {
+/** What the stream of a selection starts with. */
+interface SelectionStreamOptions extends HttpStreamOptions {
+  since: Record<TaskId, number>
+  list?: ListQuery | undefined
+}
+
+export interface HttpStreamsDeps {
+  hub: Pick<Hub, 'attach'>
+  openSubscriptions: OpenSubscriptions
+  beats: Beats
+}
+
+interface OpenStream {
+  readonly sink: BeatingSink
+  readonly raw: FastifyReply['raw']
+}
+
+export class HttpStreams {
+  readonly #deps: HttpStreamsDeps
+  readonly #open = new Set<OpenStream>()
+
+  constructor(deps: HttpStreamsDeps) {
+    this.#deps = deps
+  }
+
   /** Answers with the stream of an existing task. */
-  follow(id: TaskId, options: HttpStreamOptions & Position, reply: FastifyReply): void
+  follow(id: TaskId, { since, logs, format, onEnd }: HttpStreamOptions & Position, reply: FastifyReply): void {
+    if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
+    const toText = (json: string, message: StreamMessage) =>
+      format.format(json, message, { position: String(message.version), hasMany: false })
+    const open = this.#begin(format, reply, toText)
+    const stream = this.#deps.hub.attach(reply.request.principal, id, { since, logs }, open.sink)
+    this.#tend(open, stream, onEnd, reply)
+  }
+
   /**
    * Answers with the streams of a selection. For ids, the position is the version of each, in the order of the ids: a
    * client that reconnects with it misses nothing. For a filter there is no position: the stream starts with snapshots
@@ -36,30 +68,52 @@ export interface HttpStreams {
    */
   followMany(
     selection: Selection | undefined,
-    options: HttpStreamOptions & { since: Record<TaskId, number>; list?: ListQuery | undefined },
+    { since, list, format, onEnd }: SelectionStreamOptions,
     reply: FastifyReply,
-  ): void
+  ): void {
+    if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
+    const versions = new Map<TaskId, number>(
+      selection !== undefined && 'ids' in selection ? selection.ids.map((id) => [id, since[id] ?? 0]) : [],
+    )
+    const positionOf = () => [...versions.values()].join()
+    const toText = (json: string, message: StreamMessage) => {
+      if (versions.has(message.taskId)) versions.set(message.taskId, message.version)
+      return format.format(json, message, { position: positionOf(), hasMany: true })
+    }
+    const open = this.#begin(format, reply, toText, { positionOf, onIdle: () => raw.write(format.idleHeartbeat) })
+    const { sink, raw } = open
+    const subscriptions = this.#deps.openSubscriptions({
+      principal: reply.request.principal,
+      sink,
+      answer(message) {
+        if (message.type === 'subscribed') raw.write(format.begin(message.tasks, message.missing ?? [], message.list))
+        else raw.end() // PostgreSQL is away: the client reconnects by itself
+      },
+      onIdle: () => raw.end(),
+    })
+    this.#tend(open, subscriptions, onEnd, reply)
+    const subscribe = async () => {
+      if (list !== undefined) await subscriptions.subscribeToList('list', list)
+      if (selection !== undefined) await subscriptions.subscribe({ type: 'subscribe', id: 'all', selection, since })
+    }
+    subscribe().catch((error: unknown) => cutOff(reply, error))
+  }
+
   /**
    * Ends the open streams and tells their clients to reconnect. The hub does not know a stream that follows no task at
    * the moment.
    */
-  stop(): void
-}
+  stop(): void {
+    for (const { sink } of this.#open) sink.close(CLOSE_CODES.restart, restartReason())
+  }
 
-interface Line {
-  readonly sink: BeatingSink
-  readonly raw: FastifyReply['raw']
-}
-
-export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions, beats: Beats): HttpStreams {
-  const lines = new Set<Line>()
-
-  function open(
+  /** Sends the head. What is written to the sink is the body. */
+  #begin(
     format: EventFormat,
     reply: FastifyReply,
     toText: (json: string, message: StreamMessage) => string,
     many?: { positionOf(): string; onIdle(): void },
-  ): Line {
+  ): OpenStream {
     const raw = sendHead(format, reply)
     const opening = format.open(chooseRetryPause())
     if (opening !== '') raw.write(opening)
@@ -74,73 +128,21 @@ export function startHttpStreams(hub: Hub, openSubscriptions: OpenSubscriptions,
           raw.end(code === CLOSE_CODES.restart ? format.comeBack(Number(/\d+/.exec(reason)?.[0])) : undefined)
       },
     }
-    const line = { sink: beats.add(sink, many?.onIdle), raw }
-    lines.add(line)
-    return line
+    const open = { sink: this.#deps.beats.add(sink, many?.onIdle), raw }
+    this.#open.add(open)
+    return open
   }
 
-  function close(line: Line): void {
-    lines.delete(line)
-    line.sink.stop()
-  }
-
-  return {
-    follow(id, { since, logs, format, onEnd }, reply) {
-      if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
-      const line = open(format, reply, (json, message) =>
-        format.format(json, message, { position: String(message.version), hasMany: false }),
-      )
-      const { sink, raw } = line
-      const stream = hub.attach(reply.request.principal, id, { since, logs }, sink)
-      raw.on(
-        'drain',
-        guard(reply, () => stream.drained()),
-      )
-      whenOver(reply, () => {
-        close(line)
-        onEnd()
-        stream.stop()
-      })
-    },
-    followMany(selection, { since, list, format, onEnd }, reply) {
-      if (reply.request.method === 'HEAD') return endAtHead(format, reply, onEnd)
-      const versions = new Map<TaskId, number>(
-        selection !== undefined && 'ids' in selection ? selection.ids.map((id) => [id, since[id] ?? 0]) : [],
-      )
-      const positionOf = () => [...versions.values()].join()
-      const toText = (json: string, message: StreamMessage) => {
-        if (versions.has(message.taskId)) versions.set(message.taskId, message.version)
-        return format.format(json, message, { position: positionOf(), hasMany: true })
-      }
-      const line = open(format, reply, toText, { positionOf, onIdle: () => raw.write(format.idleHeartbeat) })
-      const { sink, raw } = line
-      const subscriptions = openSubscriptions({
-        principal: reply.request.principal,
-        sink,
-        answer(message) {
-          if (message.type === 'subscribed') raw.write(format.begin(message.tasks, message.missing ?? [], message.list))
-          else raw.end() // PostgreSQL is away: the client reconnects by itself
-        },
-        onIdle: () => raw.end(),
-      })
-      raw.on(
-        'drain',
-        guard(reply, () => subscriptions.drained()),
-      )
-      whenOver(reply, () => {
-        close(line)
-        onEnd()
-        subscriptions.stop()
-      })
-      const subscribe = async () => {
-        if (list !== undefined) await subscriptions.subscribeToList('list', list)
-        if (selection !== undefined) await subscriptions.subscribe({ type: 'subscribe', id: 'all', selection, since })
-      }
-      subscribe().catch((error: unknown) => cutOff(reply, error))
-    },
-    stop() {
-      for (const { sink } of lines) sink.close(CLOSE_CODES.restart, restartReason())
-    },
+  /** Passes on that the response has drained, and that it is over. */
+  #tend(open: OpenStream, source: TaskStream, onEnd: () => void, reply: FastifyReply): void {
+    const onDrain = guard(reply, () => source.drained())
+    open.raw.on('drain', onDrain)
+    whenOver(reply, () => {
+      this.#open.delete(open)
+      open.sink.stop()
+      onEnd()
+      source.stop()
+    })
   }
 }
 

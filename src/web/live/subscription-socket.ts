@@ -49,12 +49,6 @@ export interface SubscriptionSocketDeps {
 /** A request as received: all that is certain is that it is an object. */
 type UnknownRequest = Readonly<Record<string, unknown>>
 
-interface Client {
-  subscriptions: Subscriptions
-  socket: WebSocket
-  guarded: SocketGuard
-}
-
 /** Registers the route, in the scope where WebSockets are registered. */
 export function registerSubscriptionSocket(
   app: FastifyInstance,
@@ -91,13 +85,8 @@ export function registerSubscriptionSocket(
         answer: (message) => socket.send(JSON.stringify(message)),
       })
       const release = limits.open(request)
-      const mayAsk = createRateLimit()
-      const hear = (data: Buffer): void => {
-        // Messages sent before the client has learned of the close.
-        if (socket.readyState !== socket.OPEN) return
-        if (mayAsk()) answer({ subscriptions, socket, guarded }, data.toString())
-        else socket.close(CLOSE_CODES.tooManyMessages, `more than ${MAX_REQUESTS} requests in ${REQUESTS_PERIOD_MS} ms`)
-      }
+      const requests = new SocketRequests({ socket, subscriptions, guarded, check })
+      const hear = (data: Buffer) => requests.take(data.toString())
       socket.on('message', guarded.guard<[Buffer, boolean]>('message', hear, describeFrame))
       socket.once(
         'close',
@@ -109,47 +98,59 @@ export function registerSubscriptionSocket(
       )
     },
   )
+}
 
-  function answer(client: Client, text: string): void {
-    const { socket } = client
+interface SocketRequestsDeps {
+  socket: WebSocket
+  subscriptions: Subscriptions
+  guarded: SocketGuard
+  check(request: UnknownRequest): FieldError[]
+}
+
+/** The requests of one socket. */
+class SocketRequests {
+  readonly #deps: SocketRequestsDeps
+  readonly #isAllowed = createRateLimit()
+
+  constructor(deps: SocketRequestsDeps) {
+    this.#deps = deps
+  }
+
+  take(text: string): void {
+    const { socket } = this.#deps
+    // Messages sent before the client has learned of the close.
+    if (socket.readyState !== socket.OPEN) return
+    if (this.#isAllowed()) this.#answer(text)
+    else socket.close(CLOSE_CODES.tooManyMessages, `more than ${MAX_REQUESTS} requests in ${REQUESTS_PERIOD_MS} ms`)
+  }
+
+  #answer(text: string): void {
+    const { socket, check } = this.#deps
     const request = parse(text)
     const id = request?.['id']
     if (request === undefined || typeof id !== 'string')
       return socket.close(CLOSE_CODES.protocolError, 'a request is a JSON object with type and id')
     const errors = check(request)
     const [first] = errors
-    if (first !== undefined)
-      return refuse(
-        socket,
-        id,
-        `The request is invalid: ${first.pointer || 'it'} ${first.detail}. See /asyncapi.json.`,
-        errors,
-      )
+    if (first !== undefined) {
+      const detail = `The request is invalid: ${first.pointer || 'it'} ${first.detail}. See /asyncapi.json.`
+      return this.#refuse(id, detail, errors)
+    }
     try {
-      take(client, request as SocketRequest)
+      this.#carryOut(request as SocketRequest)
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
-      refuse(
-        socket,
-        id,
-        error.message,
-        (error.errors ?? []).map((one) => ({ ...one, pointer: placeOf(request, one.pointer) })),
-      )
+      const located = (error.errors ?? []).map((one) => ({ ...one, pointer: locationOf(request, one.pointer) }))
+      this.#refuse(id, error.message, located)
     }
   }
 
-  function refuse(socket: WebSocket, id: string, detail: string, errors: readonly FieldError[]): void {
-    const refused: SocketAnswer = {
-      type: 'refused',
-      id: id.slice(0, 64) || '?',
-      code: 'invalid_request',
-      detail,
-      errors: [...errors],
-    }
-    socket.send(JSON.stringify(refused))
+  #refuse(id: string, detail: string, errors: FieldError[]): void {
+    this.#send({ type: 'refused', id: id.slice(0, 64) || '?', code: 'invalid_request', detail, errors })
   }
 
-  function take({ subscriptions, socket, guarded }: Client, request: SocketRequest): void {
+  #carryOut(request: SocketRequest): void {
+    const { subscriptions, guarded } = this.#deps
     switch (request.type) {
       case 'subscribe':
         subscribe(subscriptions, request).catch((error: unknown) => guarded.fail('subscribe', error))
@@ -157,8 +158,12 @@ export function registerSubscriptionSocket(
       case 'unsubscribe':
         return subscriptions.unsubscribe(request.id)
       case 'ping':
-        socket.send(JSON.stringify({ type: 'pong', id: request.id } satisfies SocketAnswer))
+        this.#send({ type: 'pong', id: request.id })
     }
+  }
+
+  #send(answer: SocketAnswer): void {
+    this.#deps.socket.send(JSON.stringify(answer))
   }
 }
 
@@ -190,7 +195,7 @@ function createRequestChecker(): (request: UnknownRequest) => FieldError[] {
 }
 
 /** The location in the request of a query field that an error names. */
-function placeOf(request: UnknownRequest, pointer: string): string {
+function locationOf(request: UnknownRequest, pointer: string): string {
   if (!isOfList(request)) return `/selection${pointer}`
   return pointer === '/cursor' ? '/list/before' : `/list/filter${pointer}`
 }

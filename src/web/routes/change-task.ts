@@ -6,7 +6,8 @@ import type { Publisher } from '../../broker/publisher.js'
 import type { Database } from '../../db/database.js'
 import type { Registry } from '../../definitions/registry.js'
 import { Problem } from '../../protocol/errors.js'
-import { CancelRequest, EditTask, MAX_BODY_BYTES, TaskParams } from '../../protocol/http.js'
+import { CancelRequest, EditTask, MAX_BODY_BYTES } from '../../protocol/http.js'
+import { TaskParams } from '../../protocol/queries.js'
 import { isFinal } from '../../protocol/status.js'
 import { Task, type TaskId } from '../../protocol/task.js'
 import { readTasks } from '../../store/reads/tasks.js'
@@ -15,6 +16,7 @@ import { editTaskIfWaiting, type TaskEdit, readTaskToEdit } from '../../store/ta
 import { NewTaskError, readNewTask } from '../../tasks/create/new-task.js'
 import { etagOf, hasEtag } from '../etag.js'
 import { ProblemError } from '../problem.js'
+import { toNotFound } from '../task-reader.js'
 
 export interface ChangeTaskDeps {
   db: Database
@@ -92,10 +94,6 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
       throw new ProblemError('not_editable', `The task is ${now.status}.`)
     },
   )
-}
-
-function toNotFound(id: TaskId): ProblemError {
-  return new ProblemError('task_not_found', `There is no task ${id}.`)
 }
 
 /** @throws NewTaskError */

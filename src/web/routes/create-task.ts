@@ -1,6 +1,6 @@
 /** `POST /api/tasks` and `/api/tasks/batch`: stored, then answered, then dispatched to the broker. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply } from 'fastify'
+import type { FastifyBaseLogger, FastifyReply } from 'fastify'
 import type { Principal } from '../../access/principal.js'
 import type { Broker } from '../../broker/broker.js'
 import type { Database } from '../../db/database.js'
@@ -38,25 +38,7 @@ export interface CreateTaskDeps {
 }
 
 export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async (app, deps) => {
-  const { creator, db, broker, registry, hub, limits, allowPrivate } = deps
-
-  /** The task, if it ends within the time that the client is willing to wait. */
-  async function waitForEnd(id: TaskId, seconds: number, reply: FastifyReply): Promise<Task | undefined> {
-    const { principal } = reply.request
-    await waitForTask(principal, hub, id, { since: undefined, waitMs: seconds * 1_000, client: reply.raw })
-    const [task] = await readTasks(principal, db, [id])
-    return task && isFinal(task.status) ? task : undefined
-  }
-
-  async function assertBroker(): Promise<void> {
-    await broker.ping({ deadlineMs: STRICT_DEADLINE_MS }).catch((error: unknown) => {
-      app.log.warn({ err: error }, 'refused a strict create: the broker does not answer')
-      throw new ProblemError(
-        'broker_unavailable',
-        'The broker does not answer, and the request asked for handling=strict.',
-      )
-    })
-  }
+  const { creator, broker, registry, limits, allowPrivate } = deps
 
   /** @throws NewTaskError */
   function read({ tenant }: Principal, body: CreateTask, batchId?: TaskId): NewTask {
@@ -86,7 +68,7 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       const key = await readKey(keyHeader, () => fingerprintOf(request.body))
       const task = read(request.principal, request.body)
       const { waitSeconds, isStrict } = readPreferences(prefer)
-      if (isStrict) await assertBroker()
+      if (isStrict) await assertBroker(broker, request.log)
       const { task: accepted, kind } = await creator.accept(request.principal, task, key)
       reply.header('location', accepted.links.self)
       if (kind === 'replayed') reply.header('idempotent-replayed', 'true')
@@ -95,7 +77,7 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       const leave = waitSeconds > 0 ? limits.tryEnter(request) : undefined
       const applied = [leave && `wait=${waitSeconds}`, isStrict && 'handling=strict'].filter(Boolean)
       if (applied.length > 0) reply.header('preference-applied', applied.join(', '))
-      const ended = leave && (await waitForEnd(accepted.id, waitSeconds, reply).finally(leave))
+      const ended = leave && (await waitForEnd(deps, accepted.id, waitSeconds, reply).finally(leave))
       reply.code(ended !== undefined || kind === 'existing' ? 200 : 202)
       return ended ?? accepted
     },
@@ -120,9 +102,9 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       const key = await readKey(request.headers['idempotency-key'], () => fingerprintOfBatch(request.body))
       const batchId = createTaskId()
       const tasks = await mapInPortions(request.body.tasks, (body, index) =>
-        atPlace(index, () => read(request.principal, body, batchId)),
+        atPosition(index, () => read(request.principal, body, batchId)),
       )
-      if (readPreferences(request.headers.prefer).isStrict) await assertBroker()
+      if (readPreferences(request.headers.prefer).isStrict) await assertBroker(broker, request.log)
       const accepted = await creator.acceptAll(request.principal, sortIds(tasks), key)
       if (accepted[0]?.kind === 'replayed') reply.header('idempotent-replayed', 'true')
       const ofBatch = accepted.find(({ kind }) => kind !== 'existing')
@@ -130,6 +112,30 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       return { batchId: ofBatch?.task.batchId ?? batchId, items: accepted.map(({ task }) => task) }
     },
   )
+}
+
+/** The task, if it ends within the time that the client is willing to wait. */
+async function waitForEnd(
+  { db, hub }: Pick<CreateTaskDeps, 'db' | 'hub'>,
+  id: TaskId,
+  seconds: number,
+  reply: FastifyReply,
+): Promise<Task | undefined> {
+  const { principal } = reply.request
+  await waitForTask(principal, hub, id, { since: undefined, waitMs: seconds * 1_000, client: reply.raw })
+  const [task] = await readTasks(principal, db, [id])
+  return task && isFinal(task.status) ? task : undefined
+}
+
+/** @throws ProblemError `broker_unavailable` */
+async function assertBroker(broker: CreateTaskDeps['broker'], log: FastifyBaseLogger): Promise<void> {
+  await broker.ping({ deadlineMs: STRICT_DEADLINE_MS }).catch((error: unknown) => {
+    log.warn({ err: error }, 'refused a strict create: the broker does not answer')
+    throw new ProblemError(
+      'broker_unavailable',
+      'The broker does not answer, and the request asked for handling=strict.',
+    )
+  })
 }
 
 /** The fingerprint is taken before the defaults of the payload are filled in. */
@@ -142,7 +148,7 @@ async function readKey(
 }
 
 /** The error of a task in a batch includes its position. */
-function atPlace<Value>(index: number, read: () => Value): Value {
+function atPosition<Value>(index: number, read: () => Value): Value {
   try {
     return read()
   } catch (error) {

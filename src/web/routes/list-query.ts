@@ -1,9 +1,9 @@
 /** The parameters of a list, read from its address. */
 import type { ListQuery } from '../../live/list-query.js'
 import { isOrderedByTime, readTaskFilter, type TaskFilter } from '../../protocol/filter.js'
-import type { ListTasksQuery } from '../../protocol/http.js'
 import { DEFAULT_LIST_ROWS } from '../../protocol/limits.js'
 import type { ListRequest } from '../../protocol/list.js'
+import type { ListTasksQuery } from '../../protocol/queries.js'
 import { FIRST_INSTANT, LAST_INSTANT } from '../../protocol/task.js'
 import type { ListField, ListPosition } from '../../store/reads/list.js'
 import type { HistoryPosition } from '../../store/reads/tasks.js'

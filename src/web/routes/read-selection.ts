@@ -5,13 +5,13 @@
 import { linkTo } from '../../protocol/base-path.js'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
 import type { Principal } from '../../access/principal.js'
 import type { Hub } from '../../live/hub.js'
 import type { ListQuery } from '../../live/list-query.js'
 import { Problem } from '../../protocol/errors.js'
 import type { TaskFilter } from '../../protocol/filter.js'
-import { MAX_BATCH_TASKS, POSITIONS_PATTERN, SelectionQuery, SelectionTransitionList } from '../../protocol/http.js'
+import { MAX_BATCH_TASKS, NoBody, SelectionTransitionList } from '../../protocol/http.js'
+import { POSITIONS_PATTERN, SelectionQuery } from '../../protocol/queries.js'
 import { isFinal } from '../../protocol/status.js'
 import type { Selection } from '../../protocol/subscription.js'
 import type { TaskId } from '../../protocol/task.js'
@@ -34,8 +34,6 @@ export interface ReadSelectionDeps {
 }
 
 type Client = Pick<FastifyRequest, 'principal' | 'ip'>
-
-const NoBody = Type.Unsafe<undefined>({ type: 'null', description: 'no body' })
 
 export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> = async (
   app,
@@ -67,9 +65,9 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
         return followList(query, { ids: ids === undefined ? undefined : toIds(ids), since, format }, request, reply)
       }
       const after = cursor === undefined ? undefined : decodeHistoryCursor(cursor)
-      const selection = await fixBatch(toSelection(ids, filter), request)
+      const selection = await fixBatch(reading, toSelection(ids, filter), request)
       if (format === undefined) {
-        const listed = 'ids' in selection ? selection.ids : await findIds(selection, MAX_LISTED_TASKS, request)
+        const listed = 'ids' in selection ? selection.ids : await findIds(reading, selection, MAX_LISTED_TASKS, request)
         const { items, next } = await readHistoryOfTasks(
           request.principal,
           reading.inTurnsOf(request.ip),
@@ -80,7 +78,7 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
       }
       const held = 'ids' in selection ? readHeld(selection.ids, request, since) : {}
       limits.assertRoom(request)
-      if ('ids' in selection && (await isAllSeen(request.principal, selection.ids, held)))
+      if ('ids' in selection && (await isAllSeen(hub, request.principal, selection.ids, held)))
         return reply.code(204).send(undefined)
       streams.followMany(selection, { since: held, format, onEnd: limits.enter(request) }, reply)
       return reply
@@ -107,34 +105,40 @@ export const readSelectionRoutes: FastifyPluginAsyncTypebox<ReadSelectionDeps> =
     streams.followMany(ids && { ids }, { list, since: held, format, onEnd: limits.enter(request) }, reply)
     return reply
   }
+}
 
-  /** A batch alone is turned into its ids, so that the stream has a position. */
-  async function fixBatch(selection: Selection, client: Client): Promise<Selection> {
-    if ('ids' in selection || selection.batch === undefined || Object.keys(selection).length > 1) return selection
-    const ids = await findIds(selection, MAX_BATCH_TASKS, client)
-    if (ids.length === 0) throw new ProblemError('batch_not_found', `There is no batch ${selection.batch}.`)
-    return { ids: ids.reverse() }
-  }
+/** A batch alone is turned into its ids, so that the stream has a position. */
+async function fixBatch(reading: Reading, selection: Selection, client: Client): Promise<Selection> {
+  if ('ids' in selection || selection.batch === undefined || Object.keys(selection).length > 1) return selection
+  const ids = await findIds(reading, selection, MAX_BATCH_TASKS, client)
+  if (ids.length === 0) throw new ProblemError('batch_not_found', `There is no batch ${selection.batch}.`)
+  return { ids: ids.reverse() }
+}
 
-  /** The newest first. */
-  async function findIds(filter: TaskFilter, limit: number, { principal, ip }: Client): Promise<TaskId[]> {
-    const { found } = await findTasks(principal, reading.inTurnsOf(ip), filter, { limit })
-    return found.map(({ id }) => id)
-  }
+/** The newest first. */
+async function findIds(
+  reading: Reading,
+  filter: TaskFilter,
+  limit: number,
+  { principal, ip }: Client,
+): Promise<TaskId[]> {
+  const { found } = await findTasks(principal, reading.inTurnsOf(ip), filter, { limit })
+  return found.map(({ id }) => id)
+}
 
-  /** An EventSource reconnects after the end too; 204 tells it to stop. */
-  async function isAllSeen(
-    principal: Principal,
-    ids: readonly TaskId[],
-    held: Record<TaskId, number>,
-  ): Promise<boolean> {
-    if (!ids.some((id) => id in held)) return false
-    const isSeen = async (id: TaskId) => {
-      const task = (await hub.find(principal, id)) ? hub.task(principal, id) : undefined
-      return task === undefined || (isFinal(task.status) && task.version === held[id])
-    }
-    return (await Promise.all(ids.map(isSeen))).every(Boolean)
+/** An EventSource reconnects after the end too; 204 tells it to stop. */
+async function isAllSeen(
+  hub: Hub,
+  principal: Principal,
+  ids: readonly TaskId[],
+  held: Record<TaskId, number>,
+): Promise<boolean> {
+  if (!ids.some((id) => id in held)) return false
+  const isSeen = async (id: TaskId) => {
+    const task = (await hub.find(principal, id)) ? hub.task(principal, id) : undefined
+    return task === undefined || (isFinal(task.status) && task.version === held[id])
   }
+  return (await Promise.all(ids.map(isSeen))).every(Boolean)
 }
 
 /** @throws ProblemError `invalid_request` */

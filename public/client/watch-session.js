@@ -67,8 +67,8 @@ class Reports {
 }
 
 export class WatchSession {
-  /** The open connection, if there is one. */
-  line
+  /** The open one, if there is one. */
+  transport
   /** The timer of a reconnect delay, or of the wait for data from the server. */
   timer
   failureCount = 0
@@ -147,8 +147,8 @@ export class WatchSession {
 
   disconnect({ isPatient = false } = {}) {
     clearTimeout(this.timer)
-    this.line?.close(isPatient)
-    this.line = undefined
+    this.transport?.close(isPatient)
+    this.transport = undefined
   }
 
   /**
