@@ -78,15 +78,15 @@ const MUTANTS: (Mutant & { test: string })[] = [
   },
   {
     without: 'the record of an effect',
-    file: 'src/tasks/attempt/context/task-context.ts',
+    file: 'src/tasks/attempt/context/effects.ts',
     from: '    if (known.isRecorded) return known.value\n',
     to: '',
     test: 'test/tasks/effects.test.ts',
   },
   {
     without: 'the fence of an effect',
-    file: 'src/tasks/attempt/context/task-context.ts',
-    from: '    if (!known.isCurrent) throw leaseLost()\n',
+    file: 'src/tasks/attempt/context/effects.ts',
+    from: '    if (!known.isCurrent) throw fence.leaseLost()\n',
     to: '',
     test: 'test/tasks/effects.test.ts',
   },
