@@ -24,6 +24,22 @@ const ROOMS = {
   doctor: ['protocol', 'db', 'store', 'broker'],
   services: ['db/database-url.js'],
 }
+/** Rooms in which no function, with all functions inside it, has more lines of code than this. */
+const MAX_FUNCTION_LINES = 80
+const SHAPED_ROOMS = [
+  'tasks',
+  'worker',
+  'handlers',
+  'store',
+  'definitions',
+  'relay',
+  'timing',
+  'artifacts',
+  'testing',
+  'doctor',
+  'config',
+  'services',
+]
 /** Packages that only some rooms may import. */
 const PACKAGES = {
   bullmq: ['broker'],
@@ -93,6 +109,12 @@ export default tseslint.config(
     },
   },
   ...Object.keys(ROOMS).map(boundariesOf),
+  {
+    files: SHAPED_ROOMS.map((room) => `src/${room}/**/*.ts`),
+    rules: {
+      'max-lines-per-function': ['error', { max: MAX_FUNCTION_LINES, skipBlankLines: true, skipComments: true }],
+    },
+  },
 )
 
 function browserGlobals() {
