@@ -9,6 +9,7 @@ import { AddressRefusedError, createAddressGuard, type GuardOptions } from './ad
 import { checkUrlText } from './check-url.js'
 import { describeRequest, METHODS, sendGuarded, type GuardedRequest, type GuardedResponse } from './guarded-request.js'
 import { ReceiverGate } from './receiver-gate.js'
+import { keepBody } from './response-body.js'
 
 const DEFAULT_TIMEOUT_MS = 10_000
 const DEFAULT_MAX_BYTES = 64 * 1024
@@ -183,14 +184,15 @@ export function createHttpRequest(options: HttpRequestOptions) {
       )
     }
     progress(1, 1, `answered ${response.status}`)
-    const kept = fitBody(response, {
+    const answer = {
       status: response.status,
       headers: keepHeaders(response),
       durationMs,
       url: response.url.href,
-    })
-    log.info({ status: kept.status, bytes: kept.bytes, durationMs }, describeRequest(request))
-    return kept
+    }
+    const kept = keepBody(response, (body) => isWithinResult({ ...answer, ...body }))
+    log.info({ status: answer.status, bytes: kept.bytes, durationMs }, describeRequest(request))
+    return { ...answer, ...kept }
   }
 }
 
@@ -268,44 +270,6 @@ function keepHeaders({ headers }: GuardedResponse): Record<string, string> {
   )
 }
 
-/**
- * The result, with as much of the body as it has room for. A byte takes up to six bytes in JSON, so a body of
- * `maxBytes` may be larger than a result can be. By then the request has been sent, so the end of the body is cut off
- * instead of failing the attempt.
- */
-function fitBody(response: GuardedResponse, rest: Omit<Result, 'body' | 'truncated' | 'bytes'>): Result {
-  const { bytes } = response
-  const keep = (length: number): Result => {
-    const truncated = response.truncated || length < bytes.length
-    return {
-      ...rest,
-      body: decode({ ...response, bytes: bytes.subarray(0, length), truncated }),
-      truncated,
-      bytes: length,
-    }
-  }
-  const fits = (result: Result) => Buffer.byteLength(JSON.stringify(result)) <= RESULT_LIMITS.maxBytes
-  const whole = keep(bytes.length)
-  if (fits(whole)) return whole
-  let [fitting, beyond] = [0, bytes.length]
-  while (beyond - fitting > 1) {
-    const middle = Math.floor((fitting + beyond) / 2)
-    if (fits(keep(middle))) fitting = middle
-    else beyond = middle
-  }
-  return keep(fitting)
-}
-
-/** PostgreSQL cannot store U+0000 in JSON; `stream` omits a character that the limit cut in two. */
-function decode({ headers, bytes, truncated }: GuardedResponse): string {
-  const charset = /charset="?([\w-]+)/i.exec(String(headers['content-type']))?.[1] ?? 'utf-8'
-  return createDecoder(charset).decode(bytes, { stream: truncated }).replaceAll('\u0000', '\uFFFD')
-}
-
-function createDecoder(charset: string) {
-  try {
-    return new TextDecoder(charset)
-  } catch {
-    return new TextDecoder()
-  }
+function isWithinResult(result: Result): boolean {
+  return Buffer.byteLength(JSON.stringify(result)) <= RESULT_LIMITS.maxBytes
 }

@@ -103,25 +103,7 @@ export function createTestContext(
       reported.sleptMs += milliseconds
       await sleep?.(milliseconds)
     },
-    artifact(name, { mediaType: givenType } = {}) {
-      const mediaType = checkArtifactLabel(name, givenType)
-      const chunks: Buffer[] = []
-      return new Writable({
-        write: (chunk: Buffer, _, callback) => callback(void chunks.push(chunk)),
-        final: (callback) => callback(void reported.artifacts.set(name, { mediaType, content: Buffer.concat(chunks) })),
-      })
-    },
-    async removeArtifact(name) {
-      reported.artifacts.delete(name)
-    },
-    async readArtifact(name, { upload } = {}) {
-      const content =
-        upload === undefined
-          ? (reported.artifacts.get(name)?.content ?? options.files?.[name])
-          : options.files?.[upload]
-      if (content === undefined) throw new Error(`the test has no file ${upload ?? name}: pass it in \`files\``)
-      return Readable.from(Buffer.from(content))
-    },
+    ...keepFiles(reported, options.files),
     async create(type, payload, childOptions = {}) {
       const id = createTaskId()
       reported.children.push({ id, type, payload, options: childOptions })
@@ -142,6 +124,31 @@ export function createTestContext(
     fence: async () => context.attempt,
   }
   return { context, reported }
+}
+
+/** The files of the task, in memory. @param given further files to read: by name, or by the id of the upload */
+function keepFiles(
+  { artifacts }: Reported,
+  given: ContextOptions['files'] = {},
+): Pick<TaskContext, 'artifact' | 'removeArtifact' | 'readArtifact'> {
+  return {
+    artifact(name, { mediaType: givenType } = {}) {
+      const mediaType = checkArtifactLabel(name, givenType)
+      const chunks: Buffer[] = []
+      return new Writable({
+        write: (chunk: Buffer, _, callback) => callback(void chunks.push(chunk)),
+        final: (callback) => callback(void artifacts.set(name, { mediaType, content: Buffer.concat(chunks) })),
+      })
+    },
+    async removeArtifact(name) {
+      artifacts.delete(name)
+    },
+    async readArtifact(name, { upload } = {}) {
+      const content = upload === undefined ? (artifacts.get(name)?.content ?? given[name]) : given[upload]
+      if (content === undefined) throw new Error(`the test has no file ${upload ?? name}: pass it in \`files\``)
+      return Readable.from(Buffer.from(content))
+    },
+  }
 }
 
 /** A first run, unless the options say otherwise. */

@@ -32,7 +32,7 @@ import { readLatestLogs } from '../store/attempts/logs.js'
 import { countTasks, readListRows } from '../store/reads/list-rows.js'
 import { findTasks } from '../store/reads/list.js'
 import { readTasks, readTransitionMessages, readVersions, readWatchedTasks } from '../store/reads/tasks.js'
-import { createTaskCreator } from '../tasks/create/task-creator.js'
+import { TaskCreator } from '../tasks/create/task-creator.js'
 import { redirectToPage, stripBasePath } from './base-path.js'
 import { registerCodings } from './bodies/codings.js'
 import { registerJsonBodies } from './bodies/json-body.js'
@@ -107,7 +107,7 @@ export async function buildApp({
   const hub = await startLive(app, reading, broker, log)
   const publisher = createPublisher({ bus: broker.events, log })
   const dispatcher = startDispatcher({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
-  const creator = createTaskCreator({
+  const creator = new TaskCreator({
     db,
     dispatcher,
     announce: (tasks, created) => announceTasks(publisher, tasks, created),

@@ -10,7 +10,7 @@ import type { Log } from '../log.js'
 import type { AttemptRef } from '../store/attempts/claim.js'
 import { giveUpLeases, renewLeasesIfHeld } from '../store/attempts/lease.js'
 import type { AbortReason } from '../tasks/attempt/outcome.js'
-import type { TrackedRun } from '../tasks/attempt/run-attempt.js'
+import type { TrackedRun } from '../tasks/attempt/tracked-run.js'
 import { startInterval } from '../timing/interval.js'
 
 /** Long enough for this process to end before its attempts start elsewhere. */

@@ -26,7 +26,7 @@ import { runAttemptInSlots } from '../tasks/attempt/run-attempt.js'
 import { settlesWithin } from '../timing/deadline.js'
 import { planCapacity } from './capacity.js'
 import { watchDatabase } from './database-watch.js'
-import { openPool } from './isolation/pool.js'
+import { Pool } from './isolation/pool.js'
 import { startLeases, type Leases } from './leases.js'
 import { consumeQueues } from './queues.js'
 import { createSlots } from './slots.js'
@@ -49,13 +49,9 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
   const artifacts = await openArtifactStore(config.artifactsDir, floor)
   await artifacts.prepare()
   if (config.smtpUrl === undefined) await prepareEmailFolder(config.emailDir)
-  const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire worker' })
-  // Handlers' queries may take minutes, and must not hold up claims and settlements.
-  const handlerDb = openDatabase(config.databaseUrl, { applicationName: 'taskwire handlers' })
-  const broker = await openBroker({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl, log })
+  const { db, handlerDb, broker, publisher, close } = await connect(config, log)
   const leases = startLeases({ db, leaseMs, log })
   const capacity = planCapacity(registry)
-  const publisher = createPublisher({ bus: broker.events, log })
   const recorder = createRecorder({
     db,
     log,
@@ -64,8 +60,7 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
     worker: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
     publish: publisher.publish,
   })
-  const artifactTtlMs = config.artifactTtlHours * 3_600_000
-  const isolatedRuns = openPool({
+  const isolatedRuns = new Pool({
     recorder,
     log,
     env: process.env,
@@ -79,7 +74,7 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
     registry,
     log,
     artifacts,
-    artifactTtlMs,
+    artifactTtlMs: config.artifactTtlHours * 3_600_000,
     isolatedRuns,
     typeWindowMs: config.typeWindowSeconds * 1_000,
     cancelGraceMs: config.cancelGraceSeconds * 1_000,
@@ -116,15 +111,28 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
     await settlesWithin(drained, ABORT_GRACE_MS)
     leases.stop()
     isolatedRuns.stop()
-    await publisher.drain()
-    await broker.close()
-    await Promise.all([db.close(), handlerDb.close()])
+    await close()
   }
   async function crash(): Promise<void> {
     isolatedRuns.stop()
     await leases.giveUp()
   }
   return { stop: () => (stopping ??= stop()), crash }
+}
+
+/** Connects to PostgreSQL and the broker. */
+async function connect({ databaseUrl, redisUrl }: WorkerConfig, log: Log) {
+  const db = openDatabase(databaseUrl, { applicationName: 'taskwire worker' })
+  // Handlers' queries may take minutes, and must not hold up claims and settlements.
+  const handlerDb = openDatabase(databaseUrl, { applicationName: 'taskwire handlers' })
+  const broker = await openBroker({ redisUrl, databaseUrl, log })
+  const publisher = createPublisher({ bus: broker.events, log })
+  async function close(): Promise<void> {
+    await publisher.drain()
+    await broker.close()
+    await Promise.all([db.close(), handlerDb.close()])
+  }
+  return { db, handlerDb, broker, publisher, close }
 }
 
 async function prepareEmailFolder(folder: string): Promise<void> {

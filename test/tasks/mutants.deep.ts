@@ -65,8 +65,8 @@ const MUTANTS: (Mutant & { test: string })[] = [
   {
     without: 'the commit before the publication',
     file: 'src/tasks/attempt/recorder.ts',
-    from: '      const message = await settlements.add(settlement)\n',
-    to: `      publishLater({ type: 'transition', taskId: settlement.taskId, status: settlement.status, version: 3, from: 'PROCESSING', attempt: 1, at: '', reason: null })\n      const message = await settlements.add(settlement)\n`,
+    from: '      const event = await settlements.add(settlement)\n',
+    to: `      publish([{ type: 'transition', taskId: settlement.taskId, status: settlement.status, version: 3, from: 'PROCESSING', attempt: 1, at: '', reason: null }])\n      const event = await settlements.add(settlement)\n`,
     test: 'test/tasks/attempt.test.ts',
   },
   {
@@ -78,15 +78,15 @@ const MUTANTS: (Mutant & { test: string })[] = [
   },
   {
     without: 'the record of an effect',
-    file: 'src/tasks/attempt/context/task-context.ts',
+    file: 'src/tasks/attempt/context/effects.ts',
     from: '    if (known.isRecorded) return known.value\n',
     to: '',
     test: 'test/tasks/effects.test.ts',
   },
   {
     without: 'the fence of an effect',
-    file: 'src/tasks/attempt/context/task-context.ts',
-    from: '    if (!known.isCurrent) throw leaseLost()\n',
+    file: 'src/tasks/attempt/context/effects.ts',
+    from: '    if (!known.isCurrent) throw fence.leaseLost()\n',
     to: '',
     test: 'test/tasks/effects.test.ts',
   },

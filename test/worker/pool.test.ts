@@ -10,7 +10,7 @@ import { OWN_TASKS } from '../helpers/processes.js'
 import type { TestScope } from '../helpers/services.js'
 
 const built = new URL('../../dist/worker/isolation/pool.js', import.meta.url)
-const { openPool } = (await import(built.href)) as typeof pool
+const { Pool } = (await import(built.href)) as typeof pool
 const recorder: pool.PoolOptions['recorder'] = { progress() {}, log() {}, announce() {}, flush: async () => {} }
 /** Nothing here asks the database. */
 const env = { ...process.env, TASKS_DIR: OWN_TASKS, DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
@@ -26,7 +26,7 @@ const quiet = {
 }
 
 function open(t: TestScope, options: Partial<pool.PoolOptions>) {
-  const pool = openPool({ recorder, log: pino({ level: 'silent' }), env, ...options })
+  const pool = new Pool({ recorder, log: pino({ level: 'silent' }), env, ...options })
   t.teardown(() => pool.stop())
   return async (ms = 0): Promise<number> => {
     const claimed = { ...newTask({ type: 'test.pid', payload: { ms } }), attempt: 1 } as unknown as ClaimedAttempt
@@ -75,7 +75,7 @@ t.test('one process per processor stays warm, and only one after a while without
 })
 
 t.test('the number of processes is bounded: further runs wait, and their time limits do not start', async (t) => {
-  const pool = openPool({ recorder, log: pino({ level: 'silent' }), env, maxProcesses: 2 })
+  const pool = new Pool({ recorder, log: pino({ level: 'silent' }), env, maxProcesses: 2 })
   t.teardown(() => pool.stop())
   let begun = 0
   const start = async (signal = quiet.signal) => {

@@ -1,17 +1,12 @@
 /**
- * Writes the reports of attempts in batches: claims, progress, outcomes. Each is published after its commit, never
- * before.
+ * Writes what attempts report, in batches: claims, progress, log lines, outcomes. Each is published after its commit,
+ * never before. Publications go through the publisher (`broker/publisher.ts`) and do not hold up the attempt.
  *
- * Log lines of handlers are written in order, a few times a second, and before the end of their attempt.
- *
- * Progress is coalesced: of the reports of an attempt during a write, only the latest is written next. A lost write of
- * progress is logged and costs a stream one step of a progress bar. A report that PostgreSQL refuses loses only itself,
- * not the others of its batch. Publications go through the publisher (`broker/publisher.ts`) and do not hold up the
- * attempt.
+ * Progress and log lines are written a few times a second (`report-writers.ts`), and before the end of their attempt.
  */
 import { crashPoint } from '../../crash-point.js'
 import type { Database } from '../../db/database.js'
-import { isRefusedForGood, isRefusedStatement } from '../../db/refused-data.js'
+import { isRefusedStatement } from '../../db/refused-data.js'
 import type { Log } from '../../log.js'
 import type { Event } from '../../protocol/stream.js'
 import type { TaskId } from '../../protocol/task.js'
@@ -21,17 +16,12 @@ import {
   type HeldAttempt,
   claimAttemptsInSlots,
 } from '../../store/attempts/claim.js'
-import { type LogReport, recordLogsIfCurrent } from '../../store/attempts/logs.js'
-import { type ProgressReport, recordProgressIfCurrent } from '../../store/attempts/progress.js'
+import type { LogReport } from '../../store/attempts/logs.js'
+import type { ProgressReport } from '../../store/attempts/progress.js'
 import { type Settlement, settleAttemptsIfCurrent } from '../../store/attempts/settle.js'
 import { factsOf, toEvent } from '../../store/rows.js'
 import { createBatcher } from '../../timing/batcher.js'
-
-/** The shortest time between two writes of progress, and of log lines, in milliseconds. */
-const REPORT_PAUSE_MS = 50
-/** Most log lines that wait to be written. While PostgreSQL is away, further lines are dropped. */
-const MAX_WAITING_LINES = 10_000
-const MAX_LINES_PER_WRITE = 500
+import { LogWriter, ProgressWriter } from './report-writers.js'
 
 export interface RecorderOptions {
   db: Database
@@ -70,101 +60,31 @@ export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] 
     write: (items) => settleAttemptsIfCurrent(db, items),
     isItemsFault: isRefusedStatement,
   })
-  const reports = new Map<TaskId, ProgressReport>()
-  let isWritingProgress = false
-  let writingProgress: Promise<void> | undefined
-  const lines: LogReport[] = []
-  let writingLines: Promise<void> | undefined
-  let linesTimer: NodeJS.Timeout | undefined
+  const progress = new ProgressWriter({ db, publish, log })
+  const lines = new LogWriter({ db, publish, log })
 
-  const publishLater = (event: Event) => publish([event])
-
-  async function writeProgress(): Promise<void> {
-    if (isWritingProgress) return
-    isWritingProgress = true
-    while (reports.size > 0) {
-      const batch = [...reports.values()]
-      reports.clear()
-      writingProgress = writeProgressReports(batch)
-      await writingProgress
-      await new Promise((resolve) => setTimeout(resolve, REPORT_PAUSE_MS))
-    }
-    isWritingProgress = false
-  }
-
-  const writeProgressReports = (batch: readonly ProgressReport[]) =>
-    writeReports(batch, (reports) => recordProgressIfCurrent(db, reports), 'progress was not stored')
-
-  /** Never rejects. */
-  async function writeReports<Report>(
-    batch: readonly Report[],
-    write: (reports: readonly Report[]) => Promise<Event[]>,
-    complaint: string,
-  ): Promise<void> {
-    try {
-      for (const message of await write(batch)) publishLater(message)
-    } catch (error) {
-      if (batch.length === 1 || !isRefusedForGood(error))
-        return log.warn({ err: error, count: batch.length }, complaint)
-      // One after another, because log lines have an order.
-      for (const report of batch) await writeReports([report], write, complaint)
-    }
-  }
-
-  /**
-   * One write at a time, so that lines stay in order. A failed write drops its lines: logging must not hold up the
-   * task.
-   */
-  function writeLines(): Promise<void> {
-    writingLines ??= writeWaitingLines().finally(() => (writingLines = undefined))
-    return writingLines
-  }
-
-  async function writeWaitingLines(): Promise<void> {
-    while (lines.length > 0) {
-      const batch = lines.splice(0, MAX_LINES_PER_WRITE)
-      await writeReports(batch, (reports) => recordLogsIfCurrent(db, reports), 'log lines of handlers were not stored')
-    }
-  }
-
-  /** The run's last reports must be stored before its end. */
   async function flush(id: TaskId): Promise<void> {
-    if (lines.some(({ taskId }) => taskId === id)) await writeLines()
-    else await writingLines
-    // If the end overtook it, it would become the progress of a finished attempt.
-    await writingProgress
-    const last = reports.get(id)
-    reports.delete(id)
-    if (last !== undefined) await writeProgressReports([last])
+    await lines.flush(id)
+    await progress.flush(id)
   }
 
   return {
     async claim(request) {
       const claimed = await claims.add(request)
       if (claimed !== undefined && 'id' in claimed)
-        publishLater(toEvent({ ...claimed, taskId: claimed.id, reason: null, facts: factsOf(claimed) }))
+        publish([toEvent({ ...claimed, taskId: claimed.id, reason: null, facts: factsOf(claimed) })])
       return claimed
     },
-    progress(report) {
-      reports.set(report.taskId, report)
-      void writeProgress()
-    },
-    log(report) {
-      if (lines.length >= MAX_WAITING_LINES) return
-      lines.push(report)
-      linesTimer ??= setTimeout(() => {
-        linesTimer = undefined
-        void writeLines()
-      }, REPORT_PAUSE_MS)
-    },
+    progress: (report) => progress.add(report),
+    log: (line) => lines.add(line),
     flush,
-    announce: publishLater,
+    announce: (event) => publish([event]),
     async settle(settlement) {
       await flush(settlement.taskId)
-      const message = await settlements.add(settlement)
+      const event = await settlements.add(settlement)
       crashPoint('attempt:after-settle')
-      if (message !== undefined) publishLater(message)
-      return message !== undefined
+      if (event !== undefined) publish([event])
+      return event !== undefined
     },
   }
 }

@@ -21,7 +21,7 @@ import {
   type NewTask,
   type OnceAnswer,
 } from '../../store/tasks/create.js'
-import { createBatcher } from '../../timing/batcher.js'
+import { createBatcher, type Batcher } from '../../timing/batcher.js'
 import { toNewTaskView } from './new-task.js'
 
 /** Passes deliveries to the broker: see `broker/dispatcher.ts`. */
@@ -54,21 +54,6 @@ interface Accepted<View extends TaskSummary = Task> {
   kind: 'created' | 'replayed' | 'existing'
 }
 
-export interface TaskCreator {
-  /** @throws KeyReusedError */
-  accept(principal: Principal, task: NewTask, key: RequestKey | undefined): Promise<Accepted>
-  /**
-   * All tasks, or none. The answer has no payloads and results: together they have no bound.
-   * @throws KeyReusedError
-   */
-  acceptAll(
-    principal: Principal,
-    tasks: readonly NewTask[],
-    key: RequestKey | undefined,
-  ): Promise<Accepted<TaskSummary>[]>
-  whenIdle(): Promise<void>
-}
-
 /** The key of a request was used before with another body. */
 export class KeyReusedError extends Error {
   override readonly name = 'KeyReusedError'
@@ -97,22 +82,124 @@ function withoutContents(task: Task): TaskSummary {
   return summary
 }
 
-export function createTaskCreator({
-  db,
-  dispatcher,
-  announce,
-  claimWindowMs,
-  keyTtlMs,
-}: TaskCreatorOptions): TaskCreator {
+export class TaskCreator {
+  readonly #options: TaskCreatorOptions
+  readonly #creates: Batcher<NewTask, CreatedTask>
+  readonly #keyedCreates: Batcher<KeyedTask, OnceAnswer>
+
+  constructor(options: TaskCreatorOptions) {
+    const { db, claimWindowMs, keyTtlMs } = options
+    this.#options = options
+    this.#creates = createBatcher({
+      write: (tasks) =>
+        this.#write(
+          tasks,
+          (marked) => createTasks(db, marked, claimWindowMs),
+          (created) => created,
+        ),
+      isItemsFault: isRefusedStatement,
+    })
+    this.#keyedCreates = createBatcher({
+      write: (tasks) =>
+        this.#write(
+          tasks,
+          (marked) => createTasksOnce(db, marked, claimWindowMs, keyTtlMs),
+          (answer) => (answer.kind === 'created' ? answer.created : undefined),
+        ),
+      isItemsFault: isRefusedStatement,
+    })
+  }
+
+  /** @throws KeyReusedError */
+  async accept(principal: Principal, task: NewTask, key: RequestKey | undefined): Promise<Accepted> {
+    if (task.more?.uniqueKey !== undefined) {
+      const [accepted] = await this.#acceptTogether(principal, [task], key, WHOLE)
+      if (accepted === undefined) throw new Error('the store did not answer')
+      return accepted
+    }
+    if (key === undefined) return { task: toNewTaskView(task, await this.#creates.add(task)), kind: 'created' }
+    const answer = await this.#keyedCreates.add({ ...task, ...key })
+    if (answer.kind === 'mismatch') throw new KeyReusedError(key.key)
+    if (answer.kind === 'repeated') return { task: answer.task, kind: 'replayed' }
+    return { task: toNewTaskView(task, answer.created), kind: 'created' }
+  }
+
+  /**
+   * All tasks, or none. The answer has no payloads and results: together they have no bound.
+   * @throws KeyReusedError
+   */
+  acceptAll(
+    principal: Principal,
+    tasks: readonly NewTask[],
+    key: RequestKey | undefined,
+  ): Promise<Accepted<TaskSummary>[]> {
+    return this.#acceptTogether(principal, tasks, key, SUMMARIES)
+  }
+
+  async whenIdle(): Promise<void> {
+    await Promise.all([this.#creates.whenIdle(), this.#keyedCreates.whenIdle()])
+  }
+
+  /** Creates the tasks in one transaction. */
+  async #acceptTogether<View extends TaskSummary>(
+    principal: Principal,
+    tasks: readonly NewTask[],
+    key: RequestKey | undefined,
+    views: Views<View>,
+  ): Promise<Accepted<View>[]> {
+    const { db, claimWindowMs, keyTtlMs } = this.#options
+    const once = key && { ...key, ttlMs: keyTtlMs }
+    try {
+      const answers = await this.#write(
+        tasks,
+        (marked) => createUniqueTasks(principal, db, marked, claimWindowMs, once),
+        (answer) => (answer.kind === 'created' ? answer.created : undefined),
+      )
+      const existing = await this.#read(
+        principal,
+        answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : [])),
+        views,
+      )
+      return tasks.map((task, index) => toAccepted(task, answers[index], existing, views))
+    } catch (error) {
+      if (!(error instanceof KeyTakenError) || key === undefined) throw error
+      return this.#replay(principal, tasks, key, views)
+    }
+  }
+
+  async #replay<View extends TaskSummary>(
+    principal: Principal,
+    tasks: readonly NewTask[],
+    key: RequestKey,
+    views: Views<View>,
+  ): Promise<Accepted<View>[]> {
+    const known = await readBatchOfKey(principal, this.#options.db, key.key)
+    // The key expired in between, so it is free again.
+    if (known === undefined) return this.#acceptTogether(principal, tasks, key, views)
+    if (known.fingerprint !== key.fingerprint) throw new KeyReusedError(key.key)
+    const found = await this.#read(principal, known.ids, views)
+    return known.ids.flatMap((id) => found.get(id) ?? []).map((task) => ({ task, kind: 'replayed' }))
+  }
+
+  async #read<View extends TaskSummary>(
+    principal: Principal,
+    ids: readonly TaskId[],
+    views: Views<View>,
+  ): Promise<Map<TaskId, View>> {
+    const found = ids.length === 0 ? [] : await views.read(principal, this.#options.db, ids)
+    return new Map(found.map((task) => [task.id, task]))
+  }
+
   /**
    * Writes tasks, and dispatches those that were created and may start. Each queue is checked by itself: tasks of a
    * closed queue are left to the relay, and do not hold up tasks written with them.
    */
-  async function write<Task extends NewTask, Answer>(
+  async #write<Task extends NewTask, Answer>(
     tasks: readonly Task[],
     store: (tasks: readonly Task[]) => Promise<Answer[]>,
     createdOf: (answer: Answer) => CreatedTask | undefined,
   ): Promise<Answer[]> {
+    const { dispatcher, announce } = this.#options
     const marked = tasks.map((task) => (dispatcher.isOpen(task.queue) ? task : { ...task, isHandedOver: false }))
     crashPoint('create:before-commit')
     const answers = await store(marked)
@@ -125,92 +212,6 @@ export function createTaskCreator({
       dispatcher.add(ready.map(({ id, queue, priority }) => ({ taskId: id, attempt: 1, queue, priority })))
     announce(marked, created)
     return answers
-  }
-
-  const creates = createBatcher<NewTask, CreatedTask>({
-    write: (tasks) =>
-      write(
-        tasks,
-        (marked) => createTasks(db, marked, claimWindowMs),
-        (created) => created,
-      ),
-    isItemsFault: isRefusedStatement,
-  })
-  const keyedCreates = createBatcher<KeyedTask, OnceAnswer>({
-    write: (tasks) =>
-      write(
-        tasks,
-        (marked) => createTasksOnce(db, marked, claimWindowMs, keyTtlMs),
-        (answer) => (answer.kind === 'created' ? answer.created : undefined),
-      ),
-    isItemsFault: isRefusedStatement,
-  })
-
-  async function acceptAll<View extends TaskSummary>(
-    principal: Principal,
-    tasks: readonly NewTask[],
-    key: RequestKey | undefined,
-    views: Views<View>,
-  ): Promise<Accepted<View>[]> {
-    const once = key && { ...key, ttlMs: keyTtlMs }
-    try {
-      const answers = await write(
-        tasks,
-        (marked) => createUniqueTasks(principal, db, marked, claimWindowMs, once),
-        (answer) => (answer.kind === 'created' ? answer.created : undefined),
-      )
-      const existing = await read(
-        principal,
-        answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : [])),
-        views,
-      )
-      return tasks.map((task, index) => toAccepted(task, answers[index], existing, views))
-    } catch (error) {
-      if (!(error instanceof KeyTakenError) || key === undefined) throw error
-      return replay(principal, tasks, key, views)
-    }
-  }
-
-  async function read<View extends TaskSummary>(
-    principal: Principal,
-    ids: readonly TaskId[],
-    views: Views<View>,
-  ): Promise<Map<TaskId, View>> {
-    const found = ids.length === 0 ? [] : await views.read(principal, db, ids)
-    return new Map(found.map((task) => [task.id, task]))
-  }
-
-  async function replay<View extends TaskSummary>(
-    principal: Principal,
-    tasks: readonly NewTask[],
-    key: RequestKey,
-    views: Views<View>,
-  ): Promise<Accepted<View>[]> {
-    const known = await readBatchOfKey(principal, db, key.key)
-    // The key expired in between, so it is free again.
-    if (known === undefined) return acceptAll(principal, tasks, key, views)
-    if (known.fingerprint !== key.fingerprint) throw new KeyReusedError(key.key)
-    const found = await read(principal, known.ids, views)
-    return known.ids.flatMap((id) => found.get(id) ?? []).map((task) => ({ task, kind: 'replayed' }))
-  }
-
-  return {
-    async accept(principal, task, key) {
-      if (task.more?.uniqueKey !== undefined) {
-        const [accepted] = await acceptAll(principal, [task], key, WHOLE)
-        if (accepted === undefined) throw new Error('the store did not answer')
-        return accepted
-      }
-      if (key === undefined) return { task: toNewTaskView(task, await creates.add(task)), kind: 'created' }
-      const answer = await keyedCreates.add({ ...task, ...key })
-      if (answer.kind === 'mismatch') throw new KeyReusedError(key.key)
-      if (answer.kind === 'repeated') return { task: answer.task, kind: 'replayed' }
-      return { task: toNewTaskView(task, answer.created), kind: 'created' }
-    },
-    acceptAll: (principal, tasks, key) => acceptAll(principal, tasks, key, SUMMARIES),
-    async whenIdle() {
-      await Promise.all([creates.whenIdle(), keyedCreates.whenIdle()])
-    },
   }
 }
 

@@ -16,32 +16,17 @@
  * - The memory limit is V8's heap limit, which ends the process by itself, and a limit on resident memory, which is
  *   checked twice a second where the system reports it (Linux), because buffers are outside the heap.
  */
-import { fork, type ChildProcess } from 'node:child_process'
 import { availableParallelism } from 'node:os'
-import { fileURLToPath } from 'node:url'
-import { getHeapStatistics } from 'node:v8'
 import type { Log } from '../../log.js'
-import {
-  ProcessEndedError,
-  type IsolatedEnd,
-  type IsolatedRun,
-  type IsolatedRuns,
-} from '../../tasks/attempt/isolated-run.js'
-import type { Recorder } from '../../tasks/attempt/recorder.js'
-import { settlesWithin } from '../../timing/deadline.js'
+import type { IsolatedEnd, IsolatedRun, IsolatedRuns } from '../../tasks/attempt/isolated-run.js'
 import { Limit } from '../../timing/limit.js'
-import type { FromChild, ToChild } from './messages.js'
-import { explainEnd, MB, watchMemory, watchTicks, type ProcessEnd } from './process-watch.js'
-import { unpackError } from './thrown-error.js'
+import { startHandlerProcess, type HandlerProcess } from './handler-process.js'
+import { ProcessRun, type ProcessRunOptions } from './process-run.js'
 
-const CHILD = fileURLToPath(new URL('./child.js', import.meta.url))
-const READY_DEADLINE_MS = 60_000
 const MAX_LAUNCHES = 3
-/** The memory limit of a suspect whose type has none: the heap limit of its worker. */
-const HEAP_LIMIT_MB = Math.round(getHeapStatistics().heap_size_limit / MB)
 
 export interface PoolOptions {
-  recorder: Pick<Recorder, 'progress' | 'log' | 'flush' | 'announce'>
+  recorder: ProcessRunOptions['recorder']
   log: Log
   /** The worker's environment, which configures the processes. */
   env: NodeJS.ProcessEnv
@@ -58,251 +43,148 @@ export interface PoolOptions {
   idleMs?: number
 }
 
-export interface Pool extends IsolatedRuns {
-  /** Kills all processes. */
-  stop(): void
-}
+export class Pool implements IsolatedRuns {
+  readonly #options: Required<PoolOptions>
+  readonly #limit: Limit
+  readonly #all = new Set<HandlerProcess>()
+  /** By memory limit; the most recently used last. */
+  readonly #idle = new Map<number | undefined, HandlerProcess[]>()
+  /** Each resolves when a process has started or become free. */
+  readonly #waiting: (() => void)[] = []
+  #launching = 0
+  #isStopped = false
 
-interface HandlerProcess {
-  readonly child: ChildProcess
-  readonly memoryLimitMb: number | undefined
-  readonly ready: Promise<void>
-  readonly ended: Promise<ProcessEnd>
-  runs: number
-  idleTimer: NodeJS.Timeout | undefined
-}
-
-export function openPool(options: PoolOptions): Pool {
-  const {
-    recorder,
-    log,
-    env,
-    maxProcesses = availableParallelism(),
-    maxBlockedMs = 15_000,
-    maxRuns = 100,
-    idleMs = 60_000,
-  } = options
-  const all = new Set<HandlerProcess>()
-  const idle = new Map<number | undefined, HandlerProcess[]>()
-  const limit = new Limit(maxProcesses)
-  const changes: (() => void)[] = []
-  let launching = 0
-  let isStopped = false
-
-  function launch(memoryLimitMb: number | undefined): HandlerProcess {
-    const child = fork(CHILD, [], {
-      env,
-      // A small young generation: V8 frees streamed data, buffers included, when it is full.
-      execArgv: memoryLimitMb === undefined ? [] : [`--max-old-space-size=${memoryLimitMb}`, '--max-semi-space-size=1'],
-      serialization: 'advanced',
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    })
-    const ended = new Promise<ProcessEnd>((resolve) => {
-      child.once('exit', (code, signal) => resolve({ code, signal }))
-      child.once('error', () => resolve({ code: null, signal: null }))
-    })
-    const ready = new Promise<void>((resolve, reject) => {
-      // The first message is `ready`.
-      child.once('message', () => resolve())
-      void ended.then((end) => reject(explainEnd(end, memoryLimitMb, false)))
-    })
-    launching += 1
-    void settlesWithin(ready, READY_DEADLINE_MS).then((isSettled) => isSettled || child.kill('SIGKILL'))
-    void ready
-      .catch(() => {})
-      .finally(() => {
-        launching -= 1
-        changed()
-      })
-    const made: HandlerProcess = { child, memoryLimitMb, ready, ended, runs: 0, idleTimer: undefined }
-    all.add(made)
-    child.on('message', ({ type }: FromChild) => {
-      if (type === 'spoilt') made.runs = Infinity
-    })
-    void ended.then(() => all.delete(made))
-    return made
+  constructor(options: PoolOptions) {
+    this.#options = {
+      maxProcesses: availableParallelism(),
+      maxBlockedMs: 15_000,
+      maxRuns: 100,
+      idleMs: 60_000,
+      ...options,
+    }
+    this.#limit = new Limit(this.#options.maxProcesses)
   }
 
-  /** Idle processes with this memory limit, the most recently used last. */
-  function waitingFor(memoryLimitMb: number | undefined): HandlerProcess[] {
-    const waiting = (idle.get(memoryLimitMb) ?? []).filter((made) => {
-      if (made.runs >= maxRuns) retire(made)
-      return all.has(made)
-    })
-    idle.set(memoryLimitMb, waiting)
-    return waiting
+  start(run: IsolatedRun): { ended: Promise<IsolatedEnd>; kill(): void } {
+    const killed = new AbortController()
+    const ended = this.#limit.run(() => this.#run(run, killed.signal), AbortSignal.any([run.signal, killed.signal]))
+    ended.catch(() => {})
+    return { ended, kill: () => killed.abort() }
+  }
+
+  /** Kills all processes. */
+  stop(): void {
+    this.#isStopped = true
+    for (const { child } of this.#all) child.kill('SIGKILL')
+  }
+
+  /** @param killed kills the process at once */
+  async #run(run: IsolatedRun, killed: AbortSignal): Promise<IsolatedEnd> {
+    let taken: HandlerProcess | undefined
+    const kill = () => taken?.child.kill('SIGKILL')
+    try {
+      taken = await this.#take(run.memoryLimitMb, run.isFresh)
+      killed.throwIfAborted()
+      killed.addEventListener('abort', kill, { once: true })
+      return await new ProcessRun(taken, run, this.#options).toEnd()
+    } finally {
+      killed.removeEventListener('abort', kill)
+      if (taken !== undefined) this.#giveBack(taken, run.isFresh)
+    }
   }
 
   /** A process that is ready. A process that dies while starting is not the run's fault: another is started. */
-  async function take(memoryLimitMb: number | undefined, isFresh: boolean): Promise<HandlerProcess> {
+  async #take(memoryLimitMb: number | undefined, isFresh: boolean): Promise<HandlerProcess> {
     for (let failures = 0; ;) {
-      const made = (isFresh ? undefined : waitingFor(memoryLimitMb).pop()) ?? launchIfFew(memoryLimitMb)
-      if (made === undefined) {
-        await new Promise<void>((resolve) => changes.push(resolve))
+      const taken = (isFresh ? undefined : this.#idleWith(memoryLimitMb).pop()) ?? this.#launchIfFew(memoryLimitMb)
+      if (taken === undefined) {
+        await new Promise<void>((resolve) => this.#waiting.push(resolve))
         continue
       }
-      clearTimeout(made.idleTimer)
+      clearTimeout(taken.idleTimer)
       try {
-        await made.ready
-        return made
+        await taken.ready
+        return taken
       } catch (error) {
         failures += 1
-        retire(made)
-        if (failures === MAX_LAUNCHES || isStopped) throw error
-        log.warn({ err: error }, 'the process of a handler did not start; trying again')
+        this.#retire(taken)
+        if (failures === MAX_LAUNCHES || this.#isStopped) throw error
+        this.#options.log.warn({ err: error }, 'the process of a handler did not start; trying again')
       }
     }
   }
 
-  function launchIfFew(memoryLimitMb: number | undefined): HandlerProcess | undefined {
-    if (launching >= availableParallelism()) return undefined
-    makeRoom()
-    return launch(memoryLimitMb)
-  }
-
-  /** Wakes the waiting runs: a process has started or become free. */
-  function changed(): void {
-    for (const resolve of changes.splice(0)) resolve()
+  #launchIfFew(memoryLimitMb: number | undefined): HandlerProcess | undefined {
+    if (this.#launching >= availableParallelism()) return undefined
+    this.#makeRoom()
+    return this.#launch(memoryLimitMb)
   }
 
   /** Idle processes count too: ends one of them if there is no room. */
-  function makeRoom(): void {
-    if (all.size < maxProcesses) return
-    for (const waiting of idle.values()) {
-      const oldest = waiting.shift()
-      if (oldest !== undefined) return retire(oldest)
+  #makeRoom(): void {
+    if (this.#all.size < this.#options.maxProcesses) return
+    for (const idle of this.#idle.values()) {
+      const oldest = idle.shift()
+      if (oldest !== undefined) return this.#retire(oldest)
     }
   }
 
-  function giveBack(made: HandlerProcess, isFresh: boolean): void {
+  #launch(memoryLimitMb: number | undefined): HandlerProcess {
+    const launched = startHandlerProcess(this.#options.env, memoryLimitMb)
+    this.#all.add(launched)
+    void launched.ended.then(() => this.#all.delete(launched))
+    this.#launching += 1
+    void launched.ready
+      .catch(() => {})
+      .finally(() => {
+        this.#launching -= 1
+        this.#wake()
+      })
+    return launched
+  }
+
+  #giveBack(process: HandlerProcess, isFresh: boolean): void {
     if (isFresh) {
-      retire(made)
-      return changed()
+      this.#retire(process)
+      return this.#wake()
     }
-    const { child, memoryLimitMb } = made
-    const waiting = waitingFor(memoryLimitMb)
-    const isFit = made.runs < maxRuns && child.connected && child.exitCode === null && child.signalCode === null
-    const hasRoom = !isStopped && waiting.length < Math.min(availableParallelism(), maxProcesses)
-    if (!isFit || !hasRoom) retire(made)
-    if (hasRoom && isFit) keep(made, waiting)
-    else if (hasRoom && waiting.length === 0 && launching === 0) keep(launch(memoryLimitMb), waiting)
-    changed()
+    const { child, memoryLimitMb } = process
+    const { maxRuns, maxProcesses } = this.#options
+    const idle = this.#idleWith(memoryLimitMb)
+    const isFit = process.runs < maxRuns && child.connected && child.exitCode === null && child.signalCode === null
+    const hasRoom = !this.#isStopped && idle.length < Math.min(availableParallelism(), maxProcesses)
+    if (!isFit || !hasRoom) this.#retire(process)
+    if (hasRoom && isFit) this.#keep(process, idle)
+    else if (hasRoom && idle.length === 0 && this.#launching === 0) this.#keep(this.#launch(memoryLimitMb), idle)
+    this.#wake()
   }
 
-  function keep(made: HandlerProcess, waiting: HandlerProcess[]): void {
-    waiting.push(made)
-    made.idleTimer = setTimeout(() => {
-      if (waitingFor(made.memoryLimitMb).length > 1) retire(made)
-    }, idleMs).unref()
+  /** Wakes the waiting runs. */
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+
+  #keep(process: HandlerProcess, idle: HandlerProcess[]): void {
+    idle.push(process)
+    process.idleTimer = setTimeout(() => {
+      if (this.#idleWith(process.memoryLimitMb).length > 1) this.#retire(process)
+    }, this.#options.idleMs).unref()
+  }
+
+  /** Idle processes with this memory limit, the most recently used last. */
+  #idleWith(memoryLimitMb: number | undefined): HandlerProcess[] {
+    const idle = (this.#idle.get(memoryLimitMb) ?? []).filter((process) => {
+      if (process.runs >= this.#options.maxRuns) this.#retire(process)
+      return this.#all.has(process)
+    })
+    this.#idle.set(memoryLimitMb, idle)
+    return idle
   }
 
   /** The process is no longer handed out, though its end takes a moment. */
-  function retire(made: HandlerProcess): void {
-    all.delete(made)
-    clearTimeout(made.idleTimer)
-    made.child.kill('SIGKILL')
-  }
-
-  async function runIn(
-    made: HandlerProcess,
-    run: IsolatedRun,
-    kill: { reason: ProcessEndedError | undefined },
-  ): Promise<IsolatedEnd> {
-    const { child } = made
-    const { claimed, signal, alive, mayBlock } = run
-    const memoryLimitMb = run.memoryLimitMb ?? (run.isSuspect ? HEAP_LIMIT_MB : undefined)
-    const explain = (end: ProcessEnd) => explainEnd(end, run.memoryLimitMb, isFirst)
-    made.runs += 1
-    const isFirst = made.runs === 1
-    const say = (message: ToChild) => void (child.connected && child.send(message, () => {}))
-    const onAbort = () => say({ type: 'abort', reason: signal.reason as never })
-    const memory =
-      memoryLimitMb === undefined
-        ? undefined
-        : watchMemory(child, memoryLimitMb, (bytes) => {
-            kill.reason = new ProcessEndedError(
-              'memory_limit',
-              `the run used ${Math.round(bytes / MB)} MB; its limit is ${memoryLimitMb} MB`,
-              isFirst,
-            )
-            child.kill('SIGKILL')
-          })
-    const looks = mayBlock
-      ? undefined
-      : watchTicks(() => {
-          kill.reason = new ProcessEndedError(
-            'process_died',
-            `the handler blocked its event loop for ${maxBlockedMs / 1_000} s`,
-            isFirst,
-          )
-          child.kill('SIGKILL')
-        }, maxBlockedMs)
-    let onMessage: (message: FromChild) => void = () => {}
-    try {
-      return await new Promise<IsolatedEnd>((resolve, reject) => {
-        onMessage = (message) => {
-          switch (message.type) {
-            case 'alive':
-              return alive()
-            case 'tick':
-              return looks?.tick()
-            case 'violation':
-              return resolve({ kind: 'violation', error: message.error })
-            case 'progress':
-              return recorder.progress(message.report)
-            case 'log':
-              return recorder.log(message.report)
-            case 'flush':
-              return void recorder.flush(claimed.id).then(() => say({ type: 'flushed' }), reject)
-            case 'announce':
-              return recorder.announce(message.event)
-            case 'returned':
-              return resolve({ kind: 'returned', result: message.result })
-            case 'committed':
-              return resolve({ kind: 'committed' })
-            case 'threw':
-              return reject(unpackError(message.error))
-          }
-        }
-        child.on('message', onMessage)
-        void made.ended.then((end) => reject(kill.reason ?? explain(end)))
-        signal.addEventListener('abort', onAbort, { once: true })
-        run.begin()
-        say({ type: 'run', claimed, ticks: !mayBlock })
-        if (signal.aborted) onAbort()
-      })
-    } finally {
-      child.off('message', onMessage)
-      signal.removeEventListener('abort', onAbort)
-      clearInterval(memory)
-      looks?.stop()
-    }
-  }
-
-  return {
-    start(run) {
-      const kill: { reason: ProcessEndedError | undefined } = { reason: undefined }
-      const killed = new AbortController()
-      const start = async () => {
-        let made: HandlerProcess | undefined
-        const end = () => made?.child.kill('SIGKILL')
-        try {
-          made = await take(run.memoryLimitMb, run.isFresh)
-          killed.signal.throwIfAborted()
-          killed.signal.addEventListener('abort', end, { once: true })
-          return await runIn(made, run, kill)
-        } finally {
-          killed.signal.removeEventListener('abort', end)
-          if (made !== undefined) giveBack(made, run.isFresh)
-        }
-      }
-      const ended = limit.run(start, AbortSignal.any([run.signal, killed.signal]))
-      ended.catch(() => {})
-      return { ended, kill: () => killed.abort() }
-    },
-    stop() {
-      isStopped = true
-      for (const { child } of all) child.kill('SIGKILL')
-    },
+  #retire(process: HandlerProcess): void {
+    this.#all.delete(process)
+    clearTimeout(process.idleTimer)
+    process.child.kill('SIGKILL')
   }
 }

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../../src/access/principal.js'
 import type { Delivery } from '../../../src/broker/broker.js'
-import { createTaskCreator } from '../../../src/tasks/create/task-creator.js'
+import { TaskCreator } from '../../../src/tasks/create/task-creator.js'
 import { newTask, openTestDatabase } from '../../helpers/database.js'
 import { startPostgres } from '../../helpers/services.js'
 
@@ -14,7 +14,7 @@ t.test('tasks of a busy queue wait for the relay, and tasks written with them do
     add: (deliveries: readonly Delivery[]) => void handed.push(...deliveries),
     stop() {},
   }
-  const creator = createTaskCreator({ db, dispatcher, announce() {}, claimWindowMs: 60_000, keyTtlMs: 60_000 })
+  const creator = new TaskCreator({ db, dispatcher, announce() {}, claimWindowMs: 60_000, keyTtlMs: 60_000 })
   const make = () => ['default', 'busy', 'default', 'emails'].map((queue) => newTask({ queue }))
   const withUnique = make().map((task, index) => ({ ...task, more: { uniqueKey: `key ${index}` } }))
   const [plain, keyed, batch] = [make(), make(), make()]
