@@ -170,7 +170,10 @@ const returnedErrors = createChecker(
 
 /** @throws Error if this is not what `checkPayload` may return */
 function readErrors(returned: unknown): FieldError[] {
-  if (isPromise(returned)) throw new Error('it returned a promise, and must answer at once')
+  if (isPromise(returned)) {
+    returned.catch(() => {}) // this answer says already what is wrong
+    throw new Error('it returned a promise, and must answer at once')
+  }
   const [wrong] = returnedErrors.check(returned)
   if (wrong) throw new Error(`it must return an array of { pointer, detail, fix? }: ${wrong.pointer} ${wrong.detail}`)
   return (returned as FieldError[]).map(({ pointer, detail, fix }) => ({ pointer, detail, ...(fix && { fix }) }))
