@@ -2,11 +2,12 @@
 import { Type, type TSchema } from 'typebox'
 import { MAX_PRIORITY } from '../protocol/limits.js'
 import { QueueName, TaskType } from '../protocol/task.js'
+import { MAX_TIMER_MS } from '../timing/pause.js'
 import type { Definition } from './definition.js'
 import { createChecker } from './schema-errors.js'
 
 const Milliseconds = Type.Number({ minimum: 0 })
-const Limit = Type.Optional(Type.Integer({ minimum: 1 }))
+const Limit = Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_TIMER_MS }))
 const closed = { additionalProperties: false } as const
 
 /** The options that are data; see `Definition`. */

@@ -16,6 +16,7 @@ import { readLogLine } from '../tasks/attempt/context/log-line.js'
 import { describeLostValue, EFFECT_LIMITS, toStorable } from '../tasks/attempt/storable.js'
 import { toNewTaskView } from '../tasks/create/new-task.js'
 import { createTaskId } from '../tasks/create/task-id.js'
+import { assertMilliseconds } from '../timing/pause.js'
 
 export interface ContextOptions {
   taskId?: string
@@ -99,6 +100,7 @@ export function createTestContext(
       alive?.()
     },
     async sleep(milliseconds) {
+      assertMilliseconds(milliseconds)
       signal.throwIfAborted()
       reported.sleptMs += milliseconds
       await sleep?.(milliseconds)

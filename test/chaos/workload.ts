@@ -72,7 +72,7 @@ export function listFaults(url: string): Kind[] {
     unstorable(
       'create',
       value,
-      failsBy('error', new RegExp(`^the options of ctx.create do not fit: /payload.*${word}`), 2),
+      failsBy('error', new RegExp(`^the arguments of ctx.create do not fit: /payload.*${word}`), 2),
     ),
   ])
   const strays = [

@@ -119,6 +119,7 @@ t.test('a mistake in a definition is reported with its file, export, type and op
     [`${GOOD}, queue: 5`, /queue must be/],
     [`${GOOD}, title: 5`, /title must be/],
     [`${GOOD}, timeLimits: { softms: 5 }`, /timeLimits softms is not known here/],
+    [`${GOOD}, timeLimits: { hardMs: 2 ** 31 }`, /timeLimits hardMs must be <= 2147483647/],
     [`${GOOD}, uniqueBy: 'x'`, /uniqueBy is not a function/],
     [`${GOOD}, progress: 5`, /progress is not a schema/],
   ]

@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events'
 import { pino } from 'pino'
 import t from 'tap'
 import Type from 'typebox'
@@ -206,8 +207,13 @@ t.test(
   'a run that fails because its lease was lost is rescued; one that returns all the same is recorded',
   async (t) => {
     const [failing = '', returning = ''] = await storeTasks(db, 2)
-    const waitForAbort = ({ signal }: TaskContext) =>
-      new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+    // A handler that has not begun would not be called at all.
+    const begun = new EventEmitter()
+    const waitForAbort = ({ taskId, signal }: TaskContext) =>
+      new Promise<void>((resolve) => {
+        signal.addEventListener('abort', () => resolve(), { once: true })
+        begun.emit(taskId)
+      })
     const first = setUp(
       define(async (context) => {
         await waitForAbort(context)
@@ -224,8 +230,9 @@ t.test(
       [failing, first],
       [returning, second],
     ] as const) {
+      const isRunning = once(begun, taskId)
       const running = runAttempt({ taskId, attempt: 1 }, deps)
-      while ((await read(taskId))?.status !== 'PROCESSING');
+      await isRunning
       controller.abort('lease lost')
       await running
     }

@@ -15,6 +15,7 @@ import { settleAttemptsIfCurrent } from '../../src/store/attempts/settle.js'
 import { readTasks } from '../../src/store/reads/tasks.js'
 import { createRecorder } from '../../src/tasks/attempt/recorder.js'
 import { runAttempt } from '../../src/tasks/attempt/run-attempt.js'
+import { sleepFor } from '../../src/timing/pause.js'
 import { noArtifacts } from '../helpers/artifacts.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
@@ -68,6 +69,75 @@ const countOrders = async (id: string) =>
       }[]
     )[0]?.count,
   )
+
+t.test('an effect that would wait for itself is refused by its key, and the others are done', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1)
+  await run(taskId, 1, async ({ once }) => {
+    const refused = (key: string) => ({ message: new RegExp(`^once\\('${key}'\\) is called within the effect`) })
+    await t.rejects(
+      once('a', async () => once('a', async () => 1)),
+      refused('a'),
+      'at once',
+    )
+    await t.rejects(
+      once('a', async () => once('b', async () => once('c', async () => once('a', async () => 1)))),
+      refused('a'),
+      'by way of others',
+    )
+    const calls = await Promise.allSettled([
+      once('x', async () => once('y', async () => 1)),
+      once('y', async () => once('x', async () => 2)),
+    ])
+    t.ok(
+      calls.some(({ status }) => status === 'rejected'),
+      'two that wait for each other',
+    )
+    t.equal(await once('a', async () => once('b', async () => 'both')), 'both', 'an effect may call another')
+    t.equal(await once('c', async () => once('a', async () => 'again')), 'both')
+    return null
+  })
+  t.match(await read(taskId), { status: 'COMPLETED', attempt: 1 })
+})
+
+t.test('a call that cannot be carried out says what is wrong with it', async (t) => {
+  const [taskId = ''] = await storeTasks(db, 1)
+  await run(taskId, 1, async (context) => {
+    for (const time of [NaN, Infinity, -Infinity, 'x', null, undefined, 1n])
+      await t.rejects(context.sleep(time as never), { name: 'RangeError', message: /finite number of milliseconds/ })
+    await context.sleep(-1)
+    for (const [type, options, message] of [
+      [undefined, {}, '/type must be a string'],
+      [5, {}, '/type must be a string'],
+      ['demo.sleep', { key: 5 }, '/key must be a string'],
+      ['demo.sleep', 'x', 'is not known here'],
+    ] as const)
+      await t.rejects(context.create(type as never, {}, options as never), { name: 'NewTaskError', message })
+    t.ok(await context.create('demo.sleep', {}, null as never))
+    for (const upload of ['nope', '', '019aa3f2'])
+      await t.rejects(context.readArtifact('x', { upload }), {
+        name: 'PermanentFailure',
+        message: `there is no upload ${upload}`,
+      })
+    return null
+  })
+  t.match(await read(taskId), { status: 'COMPLETED' })
+})
+
+t.test('a sleep longer than a timer can wait goes on until it is aborted', async (t) => {
+  const controller = new AbortController()
+  const ended: string[] = []
+  const sleeping = [3e9, Number.MAX_VALUE].map((time) =>
+    sleepFor(time, controller.signal).then(
+      () => ended.push('slept'),
+      () => ended.push('aborted'),
+    ),
+  )
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  t.same(ended, [])
+  controller.abort()
+  await Promise.all(sleeping)
+  t.same(ended, ['aborted', 'aborted'])
+})
 
 t.test('an effect that is recorded is not done again by a later attempt', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)

@@ -12,7 +12,10 @@ export interface ProcessEnd {
   signal: NodeJS.Signals | null
 }
 
-/** V8 ends a process whose heap is full with SIGABRT (exit code 134 when a shell is in between). */
+/**
+ * V8 ends a process whose heap is full with SIGABRT (exit code 134 when a shell is in between), as `process.abort` does:
+ * from outside the two look alike.
+ */
 export function explainEnd(
   { code, signal }: ProcessEnd,
   memoryLimitMb: number | undefined,
@@ -21,7 +24,7 @@ export function explainEnd(
   if (memoryLimitMb !== undefined && (signal === 'SIGABRT' || code === 134)) {
     return new ProcessEndedError(
       'memory_limit',
-      `the run used more memory than its limit of ${memoryLimitMb} MB`,
+      `the run used more memory than its limit of ${memoryLimitMb} MB, or called process.abort (SIGABRT)`,
       isProven,
     )
   }

@@ -4,6 +4,7 @@ import type { Database } from '../../../db/database.js'
 import type { CreateChildOptions } from '../../../definitions/definition.js'
 import type { Registry } from '../../../definitions/registry.js'
 import { createChecker } from '../../../definitions/schema-errors.js'
+import type { FieldError } from '../../../protocol/errors.js'
 import { CreateTask, MAX_BODY_DEPTH } from '../../../protocol/http.js'
 import type { TaskId } from '../../../protocol/task.js'
 import { createTaskOnce } from '../../../store/tasks/create-unique.js'
@@ -35,7 +36,10 @@ export class Children {
   }
 
   /** See `TaskContext.create`. */
-  async create(type: string, payload: unknown, { key, ...options }: CreateChildOptions): Promise<TaskId> {
+  async create(type: string, payload: unknown, given: CreateChildOptions): Promise<TaskId> {
+    if (typeof type !== 'string') throw wrongCall({ pointer: '/type', detail: 'must be a string' })
+    const { key, ...options } = given ?? {}
+    if (key !== undefined && typeof key !== 'string') throw wrongCall({ pointer: '/key', detail: 'must be a string' })
     const name = this.#name(type, key)
     const { taskId: parentId } = this.#fence.ref
     const task = readNewTask(
@@ -61,7 +65,12 @@ export class Children {
 function readChild(child: CreateTask): CreateTask {
   const stored = toStorable(child, { maxBytes: Infinity, maxDepth: MAX_BODY_DEPTH })
   const errors = stored.violation ? [stored.violation] : childChecker.check(stored.value)
-  const [first] = errors
+  const [first, ...others] = errors
   if (first === undefined) return stored.value as CreateTask
-  throw new NewTaskError('invalid_task', `the options of ctx.create do not fit: ${describeViolation(first)}`, errors)
+  throw wrongCall(first, ...others)
+}
+
+function wrongCall(first: FieldError, ...others: FieldError[]): NewTaskError {
+  const message = `the arguments of ctx.create do not fit: ${describeViolation(first)}`
+  return new NewTaskError('invalid_task', message, [first, ...others])
 }

@@ -1,4 +1,10 @@
-/** `ctx.once`: effects outside the database, each recorded with the task under its key. */
+/**
+ * `ctx.once`: effects outside the database, each recorded with the task under its key.
+ *
+ * Concurrent calls with the same key share one effect. So an effect that calls `once` with its own key, directly or by
+ * way of others, would wait for itself: that call is refused.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Database } from '../../../db/database.js'
 import { isRefusedForGood } from '../../../db/refused-data.js'
 import { UnstorableError } from '../../../definitions/outcome-errors.js'
@@ -15,19 +21,49 @@ export class Effects {
   readonly #db: Database
   readonly #fence: AttemptFence
   readonly #underWay = new Map<string, Promise<unknown>>()
+  /** The key of the effect that the current code belongs to. */
+  readonly #current = new AsyncLocalStorage<string>()
+  /** For each effect under way, the keys that it has called `once` with. */
+  readonly #calls = new Map<string, Set<string>>()
 
   constructor(db: Database, fence: AttemptFence) {
     this.#db = db
     this.#fence = fence
   }
 
-  /** Concurrent calls with the same key share one effect. See `TaskContext.once`. */
+  /** See `TaskContext.once`. */
   async once<Value>(key: string, effect: Effect<Value>): Promise<Value> {
     if (key.length < 1 || key.length > MAX_KEY_LENGTH || findUnstorable(key, 1))
       throw new RangeError(`the key of an effect has 1 to ${MAX_KEY_LENGTH} characters of well-formed text`)
-    const running = this.#underWay.get(key) ?? this.#do(key, effect).finally(() => this.#underWay.delete(key))
-    this.#underWay.set(key, running)
+    const caller = this.#current.getStore()
+    if (caller !== undefined) this.#noteCall(caller, key)
+    const running = this.#underWay.get(key) ?? this.#start(key, effect)
     return running as Promise<Value>
+  }
+
+  #start(key: string, effect: Effect<unknown>): Promise<unknown> {
+    const running = this.#current
+      .run(key, () => this.#do(key, effect))
+      .finally(() => {
+        this.#underWay.delete(key)
+        this.#calls.delete(key)
+      })
+    this.#underWay.set(key, running)
+    return running
+  }
+
+  /** @throws Error if `caller` would then wait for itself */
+  #noteCall(caller: string, key: string): void {
+    const reached = new Set([key])
+    for (const each of reached) for (const next of this.#calls.get(each) ?? []) reached.add(next)
+    if (reached.has(caller))
+      throw new Error(
+        `once('${key}') is called within the effect '${caller}', which would wait for itself. Use another key.`,
+      )
+    const calls = this.#calls.get(caller)
+    if (calls) calls.add(key)
+    // An effect that has ended, but whose code still runs, keeps nobody waiting.
+    else if (this.#underWay.has(caller)) this.#calls.set(caller, new Set([key]))
   }
 
   async #do(key: string, effect: Effect<unknown>): Promise<unknown> {

@@ -2,7 +2,6 @@
  * Creates the context of a handler from its capabilities, one file each: see `TaskContext`. All its writes are fenced by
  * the number of the attempt, in the database, because a run that was paused does not know that it is late.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { serviceOf } from '../../../access/principal.js'
 import type { ArtifactStore } from '../../../artifacts/artifact-store.js'
 import type { Database } from '../../../db/database.js'
@@ -13,6 +12,7 @@ import type { Task } from '../../../protocol/task.js'
 import type { ClaimedAttempt } from '../../../store/attempts/claim.js'
 import type { Settlement } from '../../../store/attempts/settle.js'
 import { toTask } from '../../../store/rows.js'
+import { sleepFor } from '../../../timing/pause.js'
 import type { Recorder } from '../recorder.js'
 import { AttemptFence } from './attempt-fence.js'
 import { Children } from './children.js'
@@ -84,9 +84,7 @@ export function createTaskContext(
     },
     progress: (done, total, message, data) => progress.report(done, total, message, data),
     heartbeat: () => alive(),
-    async sleep(milliseconds) {
-      await sleep(milliseconds, undefined, { signal })
-    },
+    sleep: (milliseconds) => sleepFor(milliseconds, signal),
     artifact: (name, { mediaType } = {}) => files.write(name, mediaType),
     removeArtifact: (name) => files.remove(name),
     readArtifact: (name, { upload } = {}) => files.read(name, upload ?? taskId),

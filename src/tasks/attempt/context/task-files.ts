@@ -1,5 +1,6 @@
 /** The files of a task: `ctx.artifact`, `ctx.removeArtifact` and `ctx.readArtifact`. */
 import type { Readable, Writable } from 'node:stream'
+import { validate as isUuid } from 'uuid'
 import type { Principal } from '../../../access/principal.js'
 import type { ArtifactStore } from '../../../artifacts/artifact-store.js'
 import type { Database } from '../../../db/database.js'
@@ -74,7 +75,10 @@ export class TaskFiles {
   async read(name: string, owner: TaskId): Promise<Readable> {
     const { db, artifacts } = this.#deps
     const isOwn = owner === this.#fence.ref.taskId
-    const all = await this.#fence.whenDatabaseAnswers(() => readArtifacts(this.#principal, db, owner))
+    // The id of an upload comes from a payload.
+    const all = isUuid(owner)
+      ? await this.#fence.whenDatabaseAnswers(() => readArtifacts(this.#principal, db, owner))
+      : []
     const found = all.find((artifact) => !isOwn || artifact.name === name)
     if (found === undefined)
       throw new PermanentFailure(
