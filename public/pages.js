@@ -3,7 +3,7 @@
  * new page needs only a file in `pages/` and a line here. `:name` stands for one segment of the path. The first page is
  * also shown for unknown addresses.
  *
- * A module exports `name` and `open(frame, parameters)`, which returns `{ element, title?, focus?, close? }`: see
+ * A module exports `name` and `open(frame, parameters)`, which returns `{ element, focus?, close? }`: see
  * docs/architecture.md.
  */
 export const PAGES = [

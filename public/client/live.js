@@ -10,7 +10,7 @@ import { LINKS } from './live-links.js'
 import { ListWatch, LiveTaskWatch } from './live-watches.js'
 import { BROKEN, CLOSES, isPassingRefusal, MAX_SILENCE_MS, shouldReconnect } from '../protocol.js'
 import { retryAfterMs, STOP_REASONS } from './closes.js'
-import { urlOf } from './connections.js'
+import { chooseTransports, urlOf } from './connections.js'
 
 const CHECK_MS = 2_000
 const PING_AFTER_MS = 10_000
@@ -49,11 +49,7 @@ class Live {
   constructor(options) {
     urlOf(options.baseUrl, '')
     this.#options = options
-    this.#transports = (options.transports ?? Object.keys(LINKS)).filter(
-      (name) => name !== 'websocket' || (options.WebSocket ?? globalThis.WebSocket),
-    )
-    if (this.#transports.length === 0)
-      throw new TypeError('There is no WebSocket in this environment: pass one, or allow other transports')
+    this.#transports = chooseTransports(LINKS, options)
     options.signal?.addEventListener('abort', () => this.close())
     if (options.signal?.aborted) this.close()
   }

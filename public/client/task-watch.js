@@ -1,7 +1,7 @@
 /** Follows one task until it ends, over any available transport. */
 import { BROKEN, CLOSES, isFinal, shouldReconnect } from '../protocol.js'
 import { isOfTaskwire, STOP_CODE_OF_HTTP_STATUS, STOP_REASONS, WatchError } from './closes.js'
-import { urlOf } from './connections.js'
+import { chooseTransports, urlOf } from './connections.js'
 import { fold } from './fold.js'
 import { readProblem } from './requests.js'
 import { TRANSPORTS } from './transports.js'
@@ -31,11 +31,7 @@ export class TaskWatch {
     this.#id = id
     this.#options = options
     this.#task = options.task
-    this.#transports = (options.transports ?? Object.keys(TRANSPORTS)).filter(
-      (name) => name !== 'websocket' || (options.WebSocket ?? globalThis.WebSocket),
-    )
-    if (this.#transports.length === 0)
-      throw new TypeError('There is no WebSocket in this environment: pass one, or allow other transports')
+    this.#transports = chooseTransports(TRANSPORTS, options)
     this.#session = new WatchSession(options, () => this.close())
     this.finished = new Promise((resolve, reject) => {
       this.#resolve = resolve

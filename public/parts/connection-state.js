@@ -14,10 +14,11 @@ export function startConnectionState(element, announce) {
   const show = () => {
     const connection = pageConnection()
     const { state } = connection
+    const description = describeConnection(connection, serverNow())
     setAttribute(element, 'data-state', state)
-    setText(element, describeConnection(connection, serverNow()))
+    setText(element, description)
     if (state === stateBefore) return
-    if (!beginnings.includes(stateBefore)) announce(state === 'live' ? text.liveAgain : connection.text)
+    if (!beginnings.includes(stateBefore)) announce(state === 'live' ? text.liveAgain : description)
     stateBefore = state
   }
   onTick(show)

@@ -22,10 +22,12 @@ export function createFilters(onChange) {
   let others = {}
   const read = () => withoutEmpty({ status: statusSelect.value, type: typeSelect.value, ...others })
   const takeFromAddress = () => {
-    const query = Object.fromEntries(new URLSearchParams(location.search))
-    select(statusSelect, (query.status ?? '').trim().toUpperCase())
-    select(typeSelect, (query.type ?? '').trim())
-    setOthers(withoutEmpty(Object.fromEntries(OTHERS.map((name) => [name, query[name] ?? '']))))
+    const query = new URLSearchParams(location.search)
+    // One that is given several times is shown as it is: no task matches it, and it can be removed.
+    const valueOf = (name) => query.getAll(name).join(', ')
+    select(statusSelect, valueOf('status').trim().toUpperCase())
+    select(typeSelect, valueOf('type').trim())
+    setOthers(withoutEmpty(Object.fromEntries(OTHERS.map((name) => [name, valueOf(name)]))))
   }
   const setOthers = (values) => {
     others = values

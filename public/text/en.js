@@ -1,5 +1,6 @@
 /**
- * All text of the page's program, in English. Texts with values in them are functions. The static text of `index.html`
+ * All text of the page's program, in English, except what the client library says of a connection or a request that failed
+ * (`client/`). Texts with values in them are functions. The static text of `index.html`
  * and `playground.html` is in those files.
  */
 

@@ -8,11 +8,11 @@ const MAX_LENGTH = 400
 
 /**
  * The canonical form: type and parameter names in lower case, values quoted where necessary.
- * @returns undefined when it is not a media type, is too long, or has characters that a header cannot hold
+ * @returns undefined when it is not a media type (nor is a range such as `image/*`), is too long, or has characters that a header cannot hold
  * @see RFC 9110 section 8.3.1
  */
 export function readMediaType(text: string): string | undefined {
-  if (text.length > MAX_LENGTH || !/^[\t\x20-\x7E]*$/.test(text)) return undefined
+  if (text.length > MAX_LENGTH || !/^[\t\x20-\x7E]*$/.test(text) || /^[^;]*\*/.test(text)) return undefined
   try {
     // Parsing is lenient and formatting strict: what cannot be formatted was not a media type.
     return format(parse(text))

@@ -41,7 +41,12 @@ const databaseReadPoolSize = integer(
   6,
   'database connections of the web process for streams and lists, which use only these',
 )
-const idempotencyKeyTtlHours = integer(1, 24 * 366, 24, 'how long an Idempotency-Key stands for the task it created')
+const idempotencyKeyTtlHours = integer(
+  1,
+  24 * 366,
+  24,
+  'how long an Idempotency-Key is kept: the same request then gets the task it created',
+)
 const maxUploadsMb = integer(
   300,
   1_000_000_000,
@@ -111,7 +116,7 @@ const maxConnections = integer(
   10,
   1_000_000,
   25_000,
-  'the most open connections per web process, streams included; above it, the connection that has been idle longest is closed',
+  'the most open connections per web process, streams included; above it, the connection whose request has been incomplete the longest is closed',
 )
 const requestTimeoutSeconds = integer(
   1,

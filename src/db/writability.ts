@@ -1,13 +1,14 @@
 /**
- * Whether what is accepted over a connection is stored, guarded and kept. A default of the server, the database or the role can prevent it,
- * and shows late and in odd places: each create fails, or none does and callbacks stay away. What a connection may set, ours set (see
- * `database-url.ts`). The rest is looked for at the start, and by the doctor.
+ * Checks that a database stores, guards and keeps what is written over our connections. A default of the server, the
+ * database or the role can prevent that, and the symptoms come late and in odd places: every create fails, or creates
+ * succeed and callbacks are never called. Our connections override the settings that a connection may set (see
+ * `database-url.ts`). The others are checked here, at the start and by the doctor.
  * @see https://www.postgresql.org/docs/current/runtime-config-client.html
  */
 import type postgres from 'postgres'
 import { StartupError } from '../startup-error.js'
 
-/** The database of DATABASE_URL cannot be worked with as it is set up. */
+/** The database of DATABASE_URL cannot be used as it is set up. */
 export class UnfitDatabaseError extends StartupError {
   override readonly name: string = 'UnfitDatabaseError'
 }

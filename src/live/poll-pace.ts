@@ -2,9 +2,9 @@
  * How often a watched list polls PostgreSQL: at the wanted rate, or less often if the poll is slow, but never so rarely
  * that a reader of the list would notice.
  *
- * A poll that waited for a lock or a connection took long without costing anything. Only the previous poll, if it was
- * quick, distinguishes it from one that is slow by itself, so the cost is the smaller of the last two. A failed poll
- * does not count.
+ * A poll that waited for a lock or a connection takes long without costing anything. It cannot be told from a poll that
+ * is expensive, except that the poll before it was quick. So the cost is the smaller of the last two. A failed poll does
+ * not count.
  */
 
 /** A poll takes at most this fraction of the time, as far as `MAX_PAUSE_MS` allows it. */

@@ -2,7 +2,7 @@
  * Dispatches deliveries to the broker that were due later, or that no worker claimed in time.
  *
  * Order, for each queue: ask the broker how many jobs it holds → take due deliveries, at most as many as fit into the
- * window → add them to the broker and publish. After a crash or a failed dispatch behind the take, the delivery is due
+ * window → add them to the broker and publish. After a crash or a failed dispatch following the take, the delivery is due
  * again one claim window later.
  */
 import type { Broker } from '../broker/broker.js'

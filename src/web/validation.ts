@@ -3,7 +3,7 @@ import type { FastifySchemaCompiler } from 'fastify'
 import type { TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { createChecker } from '../definitions/schema-errors.js'
-import type { ProblemCode } from '../protocol/errors.js'
+import type { FieldError, ProblemCode } from '../protocol/errors.js'
 import { ProblemError } from './problem.js'
 
 const PARTS: Record<string, { code: ProblemCode; name: string; isText: boolean }> = {
@@ -20,13 +20,20 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   const checker = createChecker(schema)
   return (given: unknown) => {
     const value: unknown = isText ? convertText(schema, given) : given
-    const errors = checker.check(value)
+    const errors = checker.check(value).map((error) => (isText ? explainRepetition(error, given) : error))
     if (errors.length === 0) return { value }
     const [first] = errors
     return {
       error: new ProblemError(code, `The ${name} is invalid: ${first?.pointer || name} ${first?.detail ?? ''}`, errors),
     }
   }
+}
+
+/** A parameter that is in the query several times is read as an array, which the client did not send. */
+function explainRepetition(error: FieldError, given: unknown): FieldError {
+  const { pointer } = error
+  const value: unknown = Object.entries(given ?? {}).find(([name]) => pointer === `/${name}`)?.[1]
+  return Array.isArray(value) ? { pointer, detail: 'is given more than once', fix: 'Send it once.' } : error
 }
 
 /**

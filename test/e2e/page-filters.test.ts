@@ -40,6 +40,8 @@ testPage('an impossible filter is explained, and the page does not wait', {}, as
   await page.getByRole('button', { name: 'Show all tasks' }).click()
   await page.locator('.row').nth(1).waitFor()
   await waitForLive(page)
+  await page.goto('/?status=SCHEDULED&status=FAILED')
+  await page.getByText('SCHEDULED, FAILED is not a status.').waitFor()
   await page.goto('/?createdAfter=yesterday')
   await page.getByRole('alert').filter({ hasText: 'createdAfter' }).waitFor()
   await page.getByRole('button', { name: 'Show all tasks' }).click()

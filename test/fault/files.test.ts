@@ -1,4 +1,4 @@
-/** F44: a process is killed in the middle of an upload, or of a file that a task writes. `npm test` builds the command line first. */
+/** F56: a process is killed in the middle of an upload, or of a file that a task writes. `npm test` builds the command line first. */
 import { readdir, utimes } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'

@@ -1,7 +1,7 @@
 /** The client over each transport to a real server, and where some of them are blocked. */
 import t from 'tap'
 import { WebSocket } from 'ws'
-import { createTask, runTask, watchTask, type WatchOptions } from '../../public/task-stream.js'
+import { createTask, openLive, runTask, watchTask, type WatchOptions } from '../../public/task-stream.js'
 import { startApp } from '../helpers/app.js'
 
 const { address: baseUrl } = await startApp(t, ['worker', 'relay'])
@@ -27,6 +27,22 @@ const WAYS: [string, WatchOptions][] = [
   ['server-sent events where WebSockets are blocked', { WebSocket: BlockedWebSocket }],
   ['long polls where all else is blocked', { WebSocket: BlockedWebSocket, fetch: withoutEvents }],
 ]
+
+t.test('a transport that does not exist is named, together with those that do', (t) => {
+  const id = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
+  for (const transports of [['sse'], ['events', 'ws'], 'sse', ['toString'], [undefined], [1]]) {
+    const options = { ...fast, transports: transports as never }
+    t.throws(() => watchTask(id, options), {
+      name: 'RangeError',
+      message: /^There is no transport .*: use websocket, events, poll$/,
+    })
+    t.throws(() => openLive(options), {
+      name: 'RangeError',
+      message: /^There is no transport .*: use websocket, events$/,
+    })
+  }
+  t.end()
+})
 
 for (const [way, options] of WAYS) {
   t.test(`a watch over ${way} reports each version once, in order, up to the end`, async (t) => {

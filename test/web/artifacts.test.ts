@@ -126,6 +126,36 @@ t.test('a signed link opens one file until it expires, and nothing else', async 
   t.match(await (await get(short.url)).json(), { code: 'link_refused', detail: 'The link has expired.' })
 })
 
+t.test('an upload that is a form, or has a range of types, is refused and nothing is stored', async (t) => {
+  const form = new FormData()
+  form.append('file', new Blob(['the file']), 'photo.png')
+  const sent = await fetch(`${app.address}/api/uploads?name=photo.png`, { method: 'POST', body: form })
+  t.match(await sent.json(), {
+    status: 415,
+    code: 'unsupported_media_type',
+    errors: [{ pointer: '/content-type', fix: /curl --data-binary @file/ }],
+  })
+  for (const type of ['*/*', 'image/*', 'Multipart/Form-Data; boundary=x']) {
+    const answer = await fetch(`${app.address}/api/uploads`, {
+      method: 'POST',
+      headers: { 'content-type': type },
+      body: 'x',
+    })
+    t.ok([400, 415].includes(answer.status), type)
+    t.match(await answer.json(), { errors: [{ pointer: '/content-type' }] }, type)
+  }
+  const others = await fetch(`${app.address}/api/uploads`, {
+    method: 'POST',
+    headers: { 'content-type': 'multipart/mixed; boundary="*"' },
+    body: 'x',
+  })
+  t.match(await others.json(), { mediaType: /^multipart\/mixed; boundary=/ }, 'a file may be of any other type')
+  const db = await openTestDatabase(t, app.databaseUrl)
+  await db.run({ name: 'test_age', text: `update taskwire.artifacts set expires_at = now()` }, [])
+  await pruneOnce(db, openDiskStore(folder))
+  t.same(await filesOnDisk(), [])
+})
+
 t.test('a task can read an upload, which is removed when it expires', async (t) => {
   const content = Buffer.alloc(3 * 1024 * 1024, 'x')
   const sent = await fetch(`${app.address}/api/uploads?name=input.bin`, {

@@ -121,7 +121,10 @@ t.test('a task created in SQL is found by its tag and type', async (t) => {
 t.test('a filter that can never match is refused', async (t) => {
   const wrong = [
     ['status=completed', '/status', /SCHEDULED, WAITING.*COMPLETED/],
-    ['status=COMPLETED&status=FAILED', '/status', /./],
+    ['status=COMPLETED&status=FAILED', '/status', /^is given more than once$/],
+    ['q=a&q=a', '/q', /^is given more than once$/],
+    ['limit=5&limit=5', '/limit', /^is given more than once$/],
+    ['cursor=&cursor=', '/cursor', /^is given more than once$/],
     ['type=No+Type', '/type', /demo\.sleep/],
     ['batch=7', '/batch', /./],
     ['parent=x', '/parent', /./],

@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { ArtifactStore } from '../../../artifacts/artifact-store.js'
 import { DiskFullError } from '../../../artifacts/disk-floor.js'
-import { DEFAULT_MEDIA_TYPE, readMediaType } from '../../../artifacts/media-type.js'
+import { DEFAULT_MEDIA_TYPE, essenceOf, readMediaType } from '../../../artifacts/media-type.js'
 import type { Database } from '../../../db/database.js'
 import { Upload, UploadQuery } from '../../../protocol/artifact.js'
 import { Problem } from '../../../protocol/errors.js'
@@ -51,7 +51,16 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<UploadDeps> = async (
           'The body is the file, of any media type. Put the `upload` of the answer into the payload of a task; the file is kept for a day. ' +
           'While the disk has less than MIN_FREE_DISK_MB free, the answer is 507 and nothing is stored.',
         querystring: UploadQuery,
-        response: { 201: Upload, 400: Problem, 408: Problem, 413: Problem, 429: Problem, 503: Problem, 507: Problem },
+        response: {
+          201: Upload,
+          400: Problem,
+          408: Problem,
+          413: Problem,
+          415: Problem,
+          429: Problem,
+          503: Problem,
+          507: Problem,
+        },
       },
     },
     async (request, reply) => {
@@ -125,7 +134,15 @@ function readName(name = 'upload'): string {
 function readUploadType(header = DEFAULT_MEDIA_TYPE): string {
   const mediaType = readMediaType(header)
   if (mediaType === undefined) throw noMediaType()
-  return mediaType
+  if (essenceOf(mediaType) !== 'multipart/form-data') return mediaType
+  const detail = 'The body is a form, and would be stored with its boundaries.'
+  throw new ProblemError('unsupported_media_type', detail, [
+    {
+      pointer: '/content-type',
+      detail: 'is that of a form',
+      fix: 'Send the file itself as the body: curl --data-binary @file, or fetch with the file as its body.',
+    },
+  ])
 }
 
 export function noMediaType(): ProblemError {
