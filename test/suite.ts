@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import t from 'tap'
 
 /** A test process spends half of its time waiting: for servers, for leases, for what must not happen. */
-const JOBS = availableParallelism() + 1
+const JOBS = availableParallelism() + 2
 const FILE_TIMEOUT_MS = 900_000
 
 const files = process.env['TEST_FILES']?.split('\n') ?? []

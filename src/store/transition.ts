@@ -4,7 +4,8 @@
  *
  * 1. `input`: what the caller requests.
  * 2. `current`: the rows that may move, locked in the order of ids, so that overlapping batches wait instead of
- *   deadlocking.
+ *   deadlocking. Each is looked up by itself (`lateral … offset 0`): given a choice, PostgreSQL would read the whole
+ *   index, which is the cheaper way while the table is small, and keep that plan while the table grows.
  * 3. `moved`: the change, and the next version.
  * 4. `history`: the transition.
  * 5. What follows: deliveries, leases, records of attempts. All read `moved`.
@@ -28,14 +29,17 @@ export interface Move {
   /** CTEs as `name as (…)`; the first may begin with `recursive`. */
   input: readonly string[]
   /**
-   * The rows that may move: their columns, their source (`taskwire.tasks t` is part of it), and the condition. The
-   * columns are added to `t.id`, the status before and after, and the reason.
+   * The rows that may move: the tasks `t` with these ids for which the condition holds. The columns are added to `t.id`,
+   * the status before and after, and the reason.
    */
   current: {
     status: string
     reason?: string
     columns?: readonly string[]
+    /** A relation of the input, in the order of ids unless locked rows are skipped. */
     from: string
+    /** Its column with the id, or another expression. */
+    id: string
     where: string
     /** Skip rows that another transaction is changing, instead of waiting for them. */
     skipsLocked?: boolean
@@ -92,10 +96,13 @@ export function moveTasks({
         ...input,
         `current as (
   select ${columns.join(', ')}
-  from ${current.from}
-  where ${current.where}
-  order by t.id
-  for update of t${current.skipsLocked === true ? ' skip locked' : ''}
+  from ${current.from}, lateral (
+    select *
+    from taskwire.tasks t
+    where t.id = any(array[${current.id}]) and ${current.where}
+    offset 0
+    for update${current.skipsLocked === true ? ' skip locked' : ''}
+  ) t
 )`,
         `moved as (
   update taskwire.tasks t

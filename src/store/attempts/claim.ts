@@ -73,7 +73,8 @@ const CLAIM_ATTEMPTS = moveTasks({
     select count(*)::integer from taskwire.attempts a where a.task_id = any(array[i.id]) and a.outcome = 'lost'
   ) end as times_lost`,
     ],
-    from: 'input i join taskwire.tasks t on t.id = any(array[i.id])',
+    from: '(select * from input order by id) i',
+    id: 'i.id',
     where: `t.attempt = any(array[i.attempt - 1]) and t.status ${inStatuses(STARTABLE_STATUSES)} and (t.expires_at is null or t.expires_at > now())`,
   },
   when: `(c.type <> all($4::text::text[]) or c.type = any(c.slots)) and (c.times_lost = 0 or '*' <> all($4::text::text[]) or '*' = any(c.slots))`,

@@ -44,7 +44,8 @@ const SETTLE_ATTEMPTS = moveTasks({
     status: `case when t.status = 'CANCELLING' and i.status <> 'COMPLETED' then ${asStatus('CANCELLED')} else i.status end`,
     reason: `case when t.status = 'CANCELLING' and i.status not in ('COMPLETED', 'CANCELLED') then null else i.reason end`,
     columns: ['i.result', 'i.failure', 'i.outcome', 'i.error', 'i.retry_in_ms'],
-    from: 'input i join taskwire.tasks t on t.id = any(array[i.id])',
+    from: '(select * from input order by id) i',
+    id: 'i.id',
     where: `t.attempt = any(array[i.attempt]) and t.status ${inStatuses(RUNNING_STATUSES)}`,
   },
   set: [

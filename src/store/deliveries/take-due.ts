@@ -43,7 +43,8 @@ const TAKE_DUE = moveTasks({
   ],
   current: {
     status: asStatus('PENDING'),
-    from: 'due join taskwire.tasks t on t.id = any(array[due.task_id])',
+    from: 'due',
+    id: 'due.task_id',
     where: `due.status = 'SCHEDULED' and t.status = 'SCHEDULED'`,
     skipsLocked: true,
   },

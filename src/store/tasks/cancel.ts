@@ -32,7 +32,8 @@ const CANCEL_TASKS = moveTasks({
   current: {
     status: `case when t.status = 'PROCESSING' then ${asStatus('CANCELLING')} else ${asStatus('CANCELLED')} end`,
     reason: '$3::text',
-    from: 'input i join taskwire.tasks t on t.id = any(array[i.id])',
+    from: '(select * from input order by id) i',
+    id: 'i.id',
     where: `t.status ${inStatuses([...IDLE_STATUSES, 'PROCESSING'])}`,
   },
   set: ['run_at = null', `finished_at = case when c.status = 'CANCELLED' then now() end`],

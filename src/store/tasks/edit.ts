@@ -65,8 +65,9 @@ const EDIT_TASK = moveTasks({
     status: 't.status',
     reason: `'edited: ' || array_to_string(${EDITED}, ', ')`,
     columns: [`${EDITED} as edited`, 'input.change'],
-    from: 'taskwire.tasks t, input',
-    where: `t.id = any(array[$1::text::uuid]) and t.tenant = $2
+    from: 'input',
+    id: '$1::text::uuid',
+    where: `t.tenant = $2
     and ($5::text is null or ${STATE} = $5::text)
     and t.status ${inStatuses(IDLE_STATUSES)} and (t.status = 'SCHEDULED' or not change ? 'runAt')`,
   },

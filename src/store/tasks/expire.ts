@@ -25,7 +25,8 @@ const EXPIRE_TASKS = moveTasks({
   current: {
     status: asStatus('EXPIRED'),
     reason: `'not started in time'`,
-    from: 'late join taskwire.tasks t on t.id = any(array[late.task_id])',
+    from: 'late',
+    id: 'late.task_id',
     where: `t.status ${inStatuses(IDLE_STATUSES)}`,
     skipsLocked: true,
   },

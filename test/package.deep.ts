@@ -14,7 +14,7 @@ const run = promisify(execFile)
 function cloneProject(folder: string): void {
   mkdirSync(folder)
   for (const name of readdirSync(root).filter(
-    (name) => !['node_modules', 'dist', '.git', '.taskwire', '.tap'].includes(name),
+    (name) => !['node_modules', 'dist', 'dist-test', '.git', '.taskwire', '.tap'].includes(name),
   )) {
     cpSync(join(root, name), join(folder, name), { recursive: true })
   }
