@@ -131,6 +131,7 @@ for (const state of ['never analyzed', 'analyzed while nearly empty']) {
     }
     const ids = await storeTasks(db, TASKS)
     for (let start = 0; start < TASKS; start += 1_000) await createOnce(db, 250)
+    const beforeClaims = await countRead(db)
     for (let start = 0; start < TASKS / 2; start += 100) {
       await claimAttemptsIfDue(
         db,
@@ -140,6 +141,8 @@ for (const state of ['never analyzed', 'analyzed while nearly empty']) {
       )
     }
 
+    const readByClaims = (await countRead(db)) - beforeClaims
+    t.ok(readByClaims < (TASKS / 2) * MOST_READ, `${readByClaims} tuples read to claim ${TASKS / 2} tasks`)
     const before = await countRead(db)
     const mine = await storeTasks(db, 16)
     await live(db, mine)
