@@ -118,14 +118,12 @@ async function runWorker(): Promise<void> {
   const { startWorker } = await import('./worker/worker.js')
   const { watchLoop } = await import('./worker/loop-watch.js')
   const { failRunOf } = await import('./definitions/handler-scope.js')
-  const start: StartRole<'worker'> = async (config, log) => {
-    const worker = await startWorker(config, log)
-    // Not before: on a busy machine, to load the modules may take longer than a lease.
-    watchLoop(
-      { warnAfterMs: LOOP_WARNING_MS, killAfterMs: config.attemptLeaseSeconds * 1_000, logLevel: config.logLevel },
-      log,
-    )
-    return worker
+  const start: StartRole<'worker'> = (config, log) => {
+    const { attemptLeaseSeconds, logLevel } = config
+    const limits = { warnAfterMs: LOOP_WARNING_MS, killAfterMs: attemptLeaseSeconds * 1_000, logLevel }
+    // Not before: on a busy machine, to load the modules may take longer than a lease. And not later: the first job may
+    // block the loop for good.
+    return startWorker(config, log, () => watchLoop(limits, log))
   }
   await runMigratedRole('worker', start, failRunOf)
 }

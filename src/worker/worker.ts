@@ -40,8 +40,11 @@ export interface RunningWorker {
   crash(): Promise<void>
 }
 
-/** @throws StartupError when task files, or e-mails without a mail server, cannot be stored */
-export async function startWorker(config: WorkerConfig, log: Log): Promise<RunningWorker> {
+/**
+ * @param beforeJobs called when everything is loaded, before the first job is taken
+ * @throws StartupError when task files, or e-mails without a mail server, cannot be stored
+ */
+export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = () => {}): Promise<RunningWorker> {
   const leaseMs = config.attemptLeaseSeconds * 1_000
   setBasePath(config.basePath)
   const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], log })
@@ -90,6 +93,7 @@ export async function startWorker(config: WorkerConfig, log: Log): Promise<Runni
     },
     resubmit: (delivery) => void consuming.then((consumer) => consumer.submit(delivery)),
   })
+  beforeJobs()
   const consuming = consumeQueues({
     db,
     broker,
