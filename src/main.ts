@@ -5,9 +5,9 @@
  * A start that cannot succeed prints clear lines without a stack and exits with 1; a wrong command exits with 2.
  */
 import { fileURLToPath } from 'node:url'
-import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
-import { describeConfig, loadConfig } from './config.js'
+import { describeUsage, FLAG_VARIABLES, readFlags, type Command, type Flags } from './command-line.js'
+import { loadConfig } from './config.js'
 import { describeDatabase, describeIgnored, readDatabaseUrl } from './db/database-url.js'
 import { createRedactor } from './secrets.js'
 import type { Started } from './services/start.js'
@@ -20,19 +20,7 @@ import {
 } from './services/supervise/run-role.js'
 import { StartupError } from './startup-error.js'
 
-type Flags = Readonly<Record<string, string | boolean | undefined>>
-
-interface Command {
-  meaning: string
-  /** The flags that the command accepts. */
-  options?: NonNullable<ParseArgsConfig['options']>
-  run(flags: Flags): Promise<void>
-}
-
 const tasks = { tasks: { type: 'string' } } as const
-/** Flags that set a variable. */
-const VARIABLES: Readonly<Record<string, string>> = { tasks: 'TASKS_DIR', queues: 'WORKER_QUEUES' }
-
 /**
  * By how much the heap of a web process may grow between two collections, in percent. By default V8 adapts it to the
  * speed of collection: on a busy machine a heap with 65 MB of live objects grew to 300 MB. How much memory clients can
@@ -61,7 +49,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: runDoctor,
   },
   health: { meaning: 'checks that the services answer; for health checks of containers', run: runHealth },
-  help: { meaning: 'prints this text', run: async () => console.log(usage()) },
+  help: { meaning: 'prints this text', run: async () => console.log(describeUsage(COMMANDS)) },
 }
 
 const hideSecrets = createRedactor(process.env)
@@ -69,41 +57,18 @@ const hideSecrets = createRedactor(process.env)
 async function main(args: readonly string[]): Promise<void> {
   const [name = '', ...others] = args
   if (name === '--version' || name === '-v') return printVersion()
-  if (args.includes('--help') || args.includes('-h')) return console.log(usage())
+  if (args.includes('--help') || args.includes('-h')) return console.log(describeUsage(COMMANDS))
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (command === undefined) return refuse(name === '' ? 'which command?' : `there is no command ${name}`)
   const flags = readFlags(others, command)
   if (typeof flags === 'string') return refuse(`${name} ${flags}`)
-  for (const [flag, variable] of Object.entries(VARIABLES))
+  for (const [flag, variable] of Object.entries(FLAG_VARIABLES))
     if (typeof flags[flag] === 'string') process.env[variable] = flags[flag]
   return command.run(flags)
 }
 
-/** The flags, or a text that says what is wrong with them. */
-function readFlags(args: readonly string[], { options = {} }: Command): Flags | string {
-  // `start` marks its roles with their data folder in the process list.
-  const own = args.filter((argument) => !argument.startsWith('--data-dir='))
-  try {
-    return parseArgs({ args: own, options }).values as Flags
-  } catch (error) {
-    const isValueWrong = (error as NodeJS.ErrnoException).code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE'
-    return isValueWrong
-      ? `takes${describeFlags(options)}, not ${own.join(' ')}`
-      : `takes no ${listUnknown(own, options).join(' ')}`
-  }
-}
-
-/** The arguments that are neither flags of the command nor their values. */
-function listUnknown(args: string[], options: NonNullable<Command['options']>): string[] {
-  const { tokens } = parseArgs({ args, options, strict: false, tokens: true })
-  return tokens.flatMap((token) => {
-    if (token.kind === 'option') return Object.hasOwn(options, token.name) ? [] : [token.rawName]
-    return token.kind === 'positional' ? [token.value] : []
-  })
-}
-
 function refuse(mistake: string): void {
-  console.error(`taskwire: ${mistake}\n\n${usage()}`)
+  console.error(`taskwire: ${mistake}\n\n${describeUsage(COMMANDS)}`)
   process.exitCode = 2
 }
 
@@ -266,31 +231,6 @@ async function checkRedis(redisUrl: string, databaseUrl: string): Promise<void> 
 async function printVersion(): Promise<void> {
   const { readPackageVersion } = await import('./web/version.js')
   console.log(readPackageVersion())
-}
-
-function usage(): string {
-  const commands = Object.entries(COMMANDS).map(
-    ([name, { meaning, options }]) => `  ${name.padEnd(14)} ${meaning}${describeFlags(options)}`,
-  )
-  const variables = describeConfig().map(({ name, default: initial, meaning }) => {
-    return `  ${name.padEnd(27)} ${meaning}${initial === '' ? '' : ` (${initial})`}`
-  })
-  return [
-    'Usage: taskwire <command>',
-    '',
-    ...commands,
-    '',
-    'Settings from the environment (defaults in parentheses):',
-    '',
-    ...variables,
-  ].join('\n')
-}
-
-function describeFlags(options: Command['options'] = {}): string {
-  const flags = Object.entries(options).map(
-    ([name, { type }]) => `[--${name}${type === 'string' ? ` ${VARIABLES[name]}` : ''}]`,
-  )
-  return flags.length === 0 ? '' : ` ${flags.join(' ')}`
 }
 
 /** Reports the error, to the supervisor if there is one, and ends the process. */
