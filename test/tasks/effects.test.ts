@@ -113,6 +113,19 @@ t.test('a call that cannot be carried out says what is wrong with it', async (t)
     ] as const)
       await t.rejects(context.create(type as never, {}, options as never), { name: 'NewTaskError', message })
     t.ok(await context.create('demo.sleep', {}, null as never))
+    for (const key of [null, undefined, 5, Symbol('x'), {}])
+      await t.rejects(
+        context.once(key as never, async () => 1),
+        { name: 'RangeError', message: /key of an effect/ },
+      )
+    await t.rejects(context.once('k', null as never), { message: "the effect 'k' is not a function" })
+    for (const name of [null, undefined, 5, {}])
+      t.throws(() => context.artifact(name as never), { name: 'RangeError', message: /is a string/ })
+    t.throws(() => context.artifact('a.txt', { mediaType: null as never }), {
+      name: 'RangeError',
+      message: /is a string/,
+    })
+    await t.rejects(context.readArtifact('x', null as never), { message: 'there is no artifact x' })
     for (const upload of ['nope', '', '019aa3f2'])
       await t.rejects(context.readArtifact('x', { upload }), {
         name: 'PermanentFailure',

@@ -33,8 +33,9 @@ export class Effects {
 
   /** See `TaskContext.once`. */
   async once<Value>(key: string, effect: Effect<Value>): Promise<Value> {
-    if (key.length < 1 || key.length > MAX_KEY_LENGTH || findUnstorable(key, 1))
+    if (typeof key !== 'string' || key.length < 1 || key.length > MAX_KEY_LENGTH || findUnstorable(key, 1))
       throw new RangeError(`the key of an effect has 1 to ${MAX_KEY_LENGTH} characters of well-formed text`)
+    if (typeof effect !== 'function') throw new TypeError(`the effect '${key}' is not a function`)
     const caller = this.#current.getStore()
     if (caller !== undefined) this.#noteCall(caller, key)
     const running = this.#underWay.get(key) ?? this.#start(key, effect)
