@@ -229,7 +229,7 @@ async function checkRedis(redisUrl: string, databaseUrl: string): Promise<void> 
 }
 
 async function printVersion(): Promise<void> {
-  const { readPackageVersion } = await import('./web/version.js')
+  const { readPackageVersion } = await import('./version.js')
   console.log(readPackageVersion())
 }
 

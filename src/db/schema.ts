@@ -22,6 +22,7 @@ import {
 import { DEFAULT_TENANT } from '../access/principal.js'
 import { STATUSES } from '../protocol/status.js'
 import type { Failure, LogLine, Progress } from '../protocol/task.js'
+import type { WorkerQueue } from '../protocol/worker.js'
 
 /** Everything is in its own schema, so that Taskwire can share a database with an application. */
 export const taskwire = pgSchema('taskwire')
@@ -292,6 +293,28 @@ export const epochs = taskwire.table('epochs', {
   broker: text('broker').primaryKey(),
   epoch: text('epoch').notNull(),
   seenAt: instant('seen_at').notNull().defaultNow(),
+})
+
+/**
+ * One row per worker process, written with each heartbeat and deleted when the worker has stopped. A worker whose lease
+ * has expired is lost; its row is kept for an hour, to be seen.
+ */
+export const workers = taskwire.table('workers', {
+  /** As in the leases of its attempts. */
+  id: text('id').primaryKey(),
+  host: text('host').notNull(),
+  pid: integer('pid').notNull(),
+  version: text('version').notNull(),
+  /** The task types that it has handlers for. */
+  types: text('types').array().notNull(),
+  queues: jsonb('queues').$type<WorkerQueue[]>().notNull(),
+  isStopping: boolean('is_stopping').notNull().default(false),
+  startedAt: instant('started_at').notNull().defaultNow(),
+  seenAt: instant('seen_at').notNull().defaultNow(),
+  leaseUntil: instant('lease_until').notNull(),
+  drainedAt: instant('drained_at'),
+  drainedBy: text('drained_by'),
+  drainReason: text('drain_reason'),
 })
 
 /**

@@ -1,13 +1,15 @@
-/** Deletes expired artifacts and idempotency keys. */
+/** Deletes expired artifacts and idempotency keys, and workers that were lost long ago. */
 import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { Database } from '../db/database.js'
 import { findExpiredArtifacts, forgetExpiredArtifact } from '../store/artifacts.js'
 import { deleteExpiredKeys } from '../store/tasks/create.js'
+import { forgetLostWorkers } from '../store/workers.js'
 
 const MAX_DELETES = 1_000
 
 /** One sweep. True when there may be more. Safe to run in several relays at once. */
 export async function pruneOnce(db: Database, artifacts: ArtifactStore): Promise<boolean> {
+  await forgetLostWorkers(db)
   const expired = await findExpiredArtifacts(db, MAX_DELETES)
   for (const artifact of expired) {
     // The bytes first: a row without bytes is found again, bytes without a row are not.

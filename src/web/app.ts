@@ -66,6 +66,7 @@ import { readAttemptsRoutes } from './routes/read-attempts.js'
 import { readSelectionRoutes } from './routes/read-selection.js'
 import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
+import { workerRoutes } from './routes/workers.js'
 import { noteShutdown, registerShutdown } from './shutdown.js'
 import { createTaskReader } from './task-reader.js'
 import { compileValidator } from './validation.js'
@@ -153,6 +154,7 @@ export async function buildApp({
   })
   await app.register(readSelectionRoutes, { reading, hub, limits, streams })
   await app.register(readTasksRoutes, { reading, registry })
+  await app.register(workerRoutes, { db, reading, registry })
   await app.register(healthRoutes, {
     db,
     broker,

@@ -1,18 +1,17 @@
 /**
- * Checks whether PostgreSQL answers this worker. While it does not, the worker takes no jobs: it could claim nothing
- * and would only keep the jobs from other workers.
+ * Checks whether PostgreSQL takes this worker's heartbeats. While it does not, the worker takes no jobs: it could claim
+ * nothing and would only keep the jobs from other workers.
  */
-import type { Database } from '../db/database.js'
 import type { Log } from '../log.js'
 import { withDeadline } from '../timing/deadline.js'
 import { startInterval, type Interval } from '../timing/interval.js'
 
-const PROBE = { name: 'probe', text: 'select 1' }
 const PROBE_INTERVAL_MS = 1_000
 const PROBE_DEADLINE_MS = 2_000
 
 export interface DatabaseWatchOptions {
-  db: Database
+  /** Rejects when PostgreSQL does not answer, or takes no writes. */
+  probe(): Promise<void>
   log: Log
   /** PostgreSQL has stopped answering. */
   onDown(): Promise<void>
@@ -20,11 +19,11 @@ export interface DatabaseWatchOptions {
   onUp(): Promise<void>
 }
 
-export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): Interval {
+export function watchDatabase({ probe, log, onDown, onUp }: DatabaseWatchOptions): Interval {
   let isUp = true
 
-  async function probe(): Promise<void> {
-    const answers = await withDeadline(db.run(PROBE, []), PROBE_DEADLINE_MS, 'no answer').then(
+  async function probeOnce(): Promise<void> {
+    const answers = await withDeadline(probe(), PROBE_DEADLINE_MS, 'no answer').then(
       () => true,
       () => false,
     )
@@ -34,7 +33,7 @@ export function watchDatabase({ db, log, onDown, onUp }: DatabaseWatchOptions): 
     await (isUp ? onUp() : onDown())
   }
 
-  return startInterval(probe, {
+  return startInterval(probeOnce, {
     everyMs: PROBE_INTERVAL_MS,
     onError: (error) => log.warn({ err: error }, 'taking jobs could not be paused or resumed'),
   })

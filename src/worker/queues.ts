@@ -10,6 +10,7 @@ import type { Database } from '../db/database.js'
 import { DEFAULT_QUEUE } from '../definitions/definition.js'
 import type { Registry } from '../definitions/registry.js'
 import type { Log } from '../log.js'
+import type { WorkerQueue } from '../protocol/worker.js'
 import { listWaitingQueues } from '../store/deliveries/take-due.js'
 import { startInterval } from '../timing/interval.js'
 
@@ -27,13 +28,29 @@ export interface QueuesOptions {
   run(delivery: Delivery): Promise<void>
 }
 
-/** Consumes all queues, as one consumer. Rejects when the broker cannot be reached. */
-export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
+/**
+ * Why a worker takes no jobs. While PostgreSQL is away, deliveries that were fetched before still try to start. A
+ * draining worker starts nothing: it leaves them to the relay, which redelivers them to another.
+ */
+export type PauseReason = 'PostgreSQL is away' | 'draining'
+
+/** All queues of the worker as one consumer. */
+export interface QueueConsumer extends Pick<Consumer, 'submit' | 'stop'> {
+  /** Takes no more jobs until `resume` was called for each reason. Running jobs continue. */
+  pause(reason: PauseReason): Promise<void>
+  resume(reason: PauseReason): Promise<void>
+  /** The queues that the worker serves, and how busy it is with each. */
+  readQueues(): WorkerQueue[]
+}
+
+/** Consumes all queues. Rejects when the broker cannot be reached. */
+export async function consumeQueues(options: QueuesOptions): Promise<QueueConsumer> {
   const { db, broker, registry, log, workerQueues, concurrency, run } = options
   const named = readWorkerQueues(workerQueues)
   const limits = registry.limitsByQueue()
   const consumers = new Map<string, Consumer>()
-  let isPaused = false
+  const loads = new Map<string, WorkerQueue>()
+  const pauseReasons = new Set<PauseReason>()
   let stopping: Promise<void> | undefined
 
   async function serve(queue: string): Promise<void> {
@@ -41,10 +58,18 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
     // An internal queue has its own slots, beside those of the tasks that clients create.
     const usual = registry.internalQueues.get(queue) ?? concurrency
     const most = Math.min(named.get(queue) ?? usual, limits.get(queue) ?? Infinity)
-    const consumer = await broker.queue.consume(run, { queue, concurrency: most })
+    const load = { name: queue, slots: most, running: 0 }
+    const consumer = await broker.queue.consume((delivery) => runCounted(delivery, load), { queue, concurrency: most })
     consumers.set(queue, consumer)
-    if (isPaused) await consumer.pause()
+    loads.set(queue, load)
+    if (pauseReasons.size > 0) await consumer.pause()
     if (stopping !== undefined) await consumer.stop()
+  }
+
+  async function runCounted(delivery: Delivery, load: WorkerQueue): Promise<void> {
+    if (pauseReasons.has('draining')) return
+    load.running += 1
+    await run(delivery).finally(() => (load.running -= 1))
   }
 
   async function pollQueues(): Promise<void> {
@@ -67,13 +92,14 @@ export async function consumeQueues(options: QueuesOptions): Promise<Consumer> {
   const all = (act: (consumer: Consumer) => Promise<void>) =>
     Promise.all([...consumers.values()].map(act)).then(() => {})
   return {
-    pause() {
-      isPaused = true
+    readQueues: () => [...loads.values()],
+    pause(reason) {
+      pauseReasons.add(reason)
       return all((consumer) => consumer.pause())
     },
-    resume() {
-      isPaused = false
-      return all((consumer) => consumer.resume())
+    async resume(reason) {
+      pauseReasons.delete(reason)
+      if (pauseReasons.size === 0) await all((consumer) => consumer.resume())
     },
     submit: (delivery) => consumers.get(delivery.queue)?.submit(delivery),
     stop() {

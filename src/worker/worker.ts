@@ -25,10 +25,10 @@ import { createRecorder } from '../tasks/attempt/recorder.js'
 import { runAttemptInSlots } from '../tasks/attempt/run-attempt.js'
 import { settlesWithin } from '../timing/deadline.js'
 import { planCapacity } from './capacity.js'
-import { watchDatabase } from './database-watch.js'
 import { Pool } from './isolation/pool.js'
 import { startLeases, type Leases } from './leases.js'
 import { consumeQueues } from './queues.js'
+import { Registration } from './registration.js'
 import { createSlots } from './slots.js'
 
 /** How long a run has to react to its aborted signal before it is abandoned. */
@@ -47,12 +47,9 @@ export interface RunningWorker {
 export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = () => {}): Promise<RunningWorker> {
   const leaseMs = config.attemptLeaseSeconds * 1_000
   setBasePath(config.basePath)
-  const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], log })
-  const registry = await loadRegistry({ ...config, floor })
-  const artifacts = await openArtifactStore(config.artifactsDir, floor)
-  await artifacts.prepare()
-  if (config.smtpUrl === undefined) await prepareEmailFolder(config.emailDir)
+  const { registry, artifacts } = await loadTypes(config, log)
   const { db, handlerDb, broker, publisher, close } = await connect(config, log)
+  const id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`
   const leases = startLeases({ db, leaseMs, log })
   const capacity = planCapacity(registry)
   const recorder = createRecorder({
@@ -60,7 +57,7 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
     log,
     leaseMs,
     scarce: capacity.scarce,
-    worker: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
+    worker: id,
     publish: publisher.publish,
   })
   const isolatedRuns = new Pool({
@@ -104,17 +101,19 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
     run: slots.run,
   })
   const consumer = await consuming
-  const databaseWatch = watchDatabase({ db, log, onDown: () => consumer.pause(), onUp: () => consumer.resume() })
+  const types = registry.all().map(({ definition }) => definition.type)
+  const registration = new Registration({ id, db, log, leaseMs, types, consumer })
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
-    databaseWatch.stop()
+    registration.stopping()
     const drained = consumer.stop()
     await settlesWithin(drained, config.shutdownGraceSeconds * 1_000)
     leases.abortAll('shutdown')
     await settlesWithin(drained, ABORT_GRACE_MS)
     leases.stop()
     isolatedRuns.stop()
+    await registration.end()
     await close()
   }
   async function crash(): Promise<void> {
@@ -122,6 +121,16 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
     await leases.giveUp()
   }
   return { stop: () => (stopping ??= stop()), crash }
+}
+
+/** Loads the task types, and opens what they write files to. */
+async function loadTypes(config: WorkerConfig, log: Log) {
+  const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], log })
+  const registry = await loadRegistry({ ...config, floor })
+  const artifacts = await openArtifactStore(config.artifactsDir, floor)
+  await artifacts.prepare()
+  if (config.smtpUrl === undefined) await prepareEmailFolder(config.emailDir)
+  return { registry, artifacts }
 }
 
 /** Connects to PostgreSQL and the broker. */

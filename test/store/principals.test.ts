@@ -51,6 +51,10 @@ const INSTALLATION = [
     'forgetExpiredArtifact',
     'readArtifactOwners',
     'readSecret',
+    'recordHeartbeat',
+    'forgetWorker',
+    'forgetLostWorkers',
+    'listWorkers',
   ],
 ]
 /** They read no row of anybody: the clock, and how large the table is. */

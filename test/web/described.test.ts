@@ -116,6 +116,7 @@ const BODIES: Record<string, object> = {
   createTasks: { tasks: [{ title: 'example', delayMs: 86_400_000 }] },
   editTask: { priority: 3 },
   cancelTask: { reason: 'example' },
+  drainWorker: { reason: 'example' },
 }
 function bodyOf({ operationId, requestBody }: Operation): string {
   const body = BODIES[operationId]

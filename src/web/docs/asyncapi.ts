@@ -26,7 +26,7 @@ import {
   UnsubscribedAnswer,
   UnsubscribeRequest,
 } from '../../protocol/subscription.js'
-import { readPackageVersion } from '../version.js'
+import { readPackageVersion } from '../../version.js'
 
 interface MessageInfo {
   title: string

@@ -24,6 +24,7 @@ import {
   TypeList,
 } from '../../protocol/http.js'
 import { Failure, LogLine, Progress, Task, TaskLinks, TaskSummary, Transition } from '../../protocol/task.js'
+import { DrainRequest, QueueCapacity, Worker, WorkerList, WorkerQueue } from '../../protocol/worker.js'
 import { toPlainSchema, toPlainSchemas, type PlainSchema } from './plain-schema.js'
 import { createSample } from './sample.js'
 
@@ -36,6 +37,7 @@ const OF_PROTOCOL: Record<string, TSchema> = {
   Batch,
   CancelRequest,
   CreateBatch,
+  DrainRequest,
   EditTask,
   Failure,
   FieldError,
@@ -45,6 +47,7 @@ const OF_PROTOCOL: Record<string, TSchema> = {
   LogPage,
   Problem,
   Progress,
+  QueueCapacity,
   Readiness,
   SelectionTransitionList,
   TaskLinks,
@@ -55,6 +58,9 @@ const OF_PROTOCOL: Record<string, TSchema> = {
   TypeInfo,
   TypeList,
   Upload,
+  Worker,
+  WorkerList,
+  WorkerQueue,
 }
 const NAMES = new Map<object, string>(
   Object.entries({ ...OF_PROTOCOL, CreateTask, Task }).map(([name, schema]) => [schema, name]),

@@ -2,7 +2,7 @@
 import type { FastifySchema } from 'fastify'
 import type { Registry } from '../../definitions/registry.js'
 import { linkTo } from '../../protocol/base-path.js'
-import { readPackageVersion } from '../version.js'
+import { readPackageVersion } from '../../version.js'
 import { describeSchemas } from './components.js'
 import { completeOperation, describeProblems } from './operations.js'
 

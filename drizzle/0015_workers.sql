@@ -1,0 +1,15 @@
+CREATE TABLE "taskwire"."workers" (
+	"id" text PRIMARY KEY NOT NULL,
+	"host" text NOT NULL,
+	"pid" integer NOT NULL,
+	"version" text NOT NULL,
+	"types" text[] NOT NULL,
+	"queues" jsonb NOT NULL,
+	"is_stopping" boolean DEFAULT false NOT NULL,
+	"started_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"seen_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"lease_until" timestamp (3) with time zone NOT NULL,
+	"drained_at" timestamp (3) with time zone,
+	"drained_by" text,
+	"drain_reason" text
+);

@@ -1,0 +1,86 @@
+/** Workers as an operator sees them: who they are, what they serve, what is free, and what lacks a worker. */
+import { Type, type Static } from 'typebox'
+import { NO_NUL } from './filter.js'
+import { Instant, QueueName, TaskType } from './task.js'
+
+const WorkerId = Type.String({
+  maxLength: 300,
+  pattern: NO_NUL,
+  examples: ['host-a-4711-0f3a9c2e'],
+  description: 'the name that its attempts record',
+})
+
+/** A queue that a worker serves. */
+export const WorkerQueue = Type.Object({
+  name: QueueName,
+  slots: Type.Integer({ minimum: 0, description: 'the most attempts that the worker runs at a time' }),
+  running: Type.Integer({ minimum: 0 }),
+})
+export type WorkerQueue = Static<typeof WorkerQueue>
+
+/**
+ * - `running`: takes tasks.
+ * - `draining`: takes no more tasks, and finishes those that it runs.
+ * - `drained`: takes no tasks, and runs none.
+ * - `stopping`: was told to end, and gives its attempts a grace period.
+ * - `lost`: has sent no heartbeat for the length of its lease. Its attempts are put back.
+ */
+export const WORKER_STATES = ['running', 'draining', 'drained', 'stopping', 'lost'] as const
+export type WorkerState = (typeof WORKER_STATES)[number]
+
+/** Who asked a worker to drain, and why. */
+const Drain = Type.Object({
+  at: Instant,
+  by: Type.String(),
+  reason: Type.Union([Type.String(), Type.Null()]),
+})
+
+/** A worker process. */
+export const Worker = Type.Object({
+  id: WorkerId,
+  state: Type.Enum(WORKER_STATES),
+  host: Type.String(),
+  pid: Type.Integer(),
+  version: Type.String({ description: 'of Taskwire' }),
+  startedAt: Instant,
+  seenAt: { ...Instant, description: 'its last heartbeat, by the clock of PostgreSQL' },
+  queues: Type.Array(WorkerQueue),
+  types: Type.Array(TaskType, { description: 'the types that it has handlers for' }),
+  running: Type.Integer({ minimum: 0, description: 'the attempts that it runs now' }),
+  drain: Type.Union([Drain, Type.Null()]),
+})
+export type Worker = Static<typeof Worker>
+
+/** A queue over all workers that take tasks. */
+export const QueueCapacity = Type.Object({
+  name: QueueName,
+  workers: Type.Integer({ minimum: 0, description: 'how many take tasks from it' }),
+  slots: Type.Integer({ minimum: 0 }),
+  running: Type.Integer({ minimum: 0 }),
+  free: Type.Integer({ minimum: 0, description: 'how many tasks could start now' }),
+  hasWaiting: Type.Boolean({ description: 'whether tasks wait in it, or for a later start' }),
+})
+export type QueueCapacity = Static<typeof QueueCapacity>
+
+/** All workers, newest first, and what follows for queues and types. */
+export const WorkerList = Type.Object({
+  items: Type.Array(Worker),
+  queues: Type.Array(QueueCapacity, { description: 'those that a worker serves or in which tasks wait' }),
+  typesWithoutWorker: Type.Array(TaskType, {
+    description: 'types that this server accepts and that no worker takes: their tasks wait',
+  }),
+})
+export type WorkerList = Static<typeof WorkerList>
+
+/** Why a worker drains. No body means no reason. */
+export const DrainRequest = Type.Object(
+  {
+    reason: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 500, pattern: NO_NUL, description: 'for people; shown with the worker' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+export type DrainRequest = Static<typeof DrainRequest>
+
+export const WorkerParams = Type.Object({ id: WorkerId })

@@ -1,0 +1,159 @@
+/**
+ * The workers of this installation: each writes its row with every heartbeat, and reads in the same statement whether it
+ * was asked to drain.
+ */
+import type { Principal } from '../access/principal.js'
+import { toArrayLiteral } from '../db/array-literal.js'
+import type { Database, Statement } from '../db/database.js'
+import type { Worker, WorkerQueue } from '../protocol/worker.js'
+
+/** What a worker says of itself. */
+export interface WorkerReport {
+  id: string
+  host: string
+  pid: number
+  version: string
+  types: readonly string[]
+  queues: readonly WorkerQueue[]
+  isStopping: boolean
+}
+
+/** How long a lost worker is listed. */
+const LOST_FOR = `interval '1 hour'`
+/** Most workers in a list. */
+const MAX_LISTED = 1_000
+
+const RECORD_HEARTBEAT: Statement = {
+  name: 'record_heartbeat',
+  text: `
+insert into taskwire.workers as w (id, host, pid, version, types, queues, is_stopping, lease_until)
+values ($1, $2, $3::integer, $4, $5::text::text[], $6::text::jsonb, $7::text::boolean, now() + $8::double precision * interval '1 ms')
+on conflict (id) do update
+set types = excluded.types,
+  queues = excluded.queues,
+  is_stopping = excluded.is_stopping,
+  seen_at = now(),
+  lease_until = excluded.lease_until
+returning w.drained_at is not null as "isDraining"`,
+}
+
+/**
+ * Writes the worker's row.
+ * @param leaseMs for how long the worker is trusted without another heartbeat
+ * @returns whether the worker was asked to drain
+ */
+export async function recordHeartbeat(db: Database, report: WorkerReport, leaseMs: number): Promise<boolean> {
+  const { id, host, pid, version, types, queues, isStopping } = report
+  const [row] = await db.run<{ isDraining: boolean }>(RECORD_HEARTBEAT, [
+    ...[id, host, pid, version, toArrayLiteral(types), JSON.stringify(queues), String(isStopping), leaseMs],
+  ])
+  return row?.isDraining ?? false
+}
+
+const FORGET_WORKER: Statement = { name: 'forget_worker', text: 'delete from taskwire.workers where id = $1' }
+
+/** Of a worker that has stopped. */
+export async function forgetWorker(db: Database, id: string): Promise<void> {
+  await db.run(FORGET_WORKER, [id])
+}
+
+const FORGET_LOST_WORKERS: Statement = {
+  name: 'forget_lost_workers',
+  text: `delete from taskwire.workers where lease_until < now() - ${LOST_FOR}`,
+}
+
+/** Deletes the rows of workers that were lost an hour ago or earlier. */
+export async function forgetLostWorkers(db: Database): Promise<void> {
+  await db.run(FORGET_LOST_WORKERS, [])
+}
+
+interface WorkerRow {
+  id: string
+  host: string
+  pid: number
+  version: string
+  types: string[]
+  queues: WorkerQueue[]
+  isStopping: boolean
+  isLost: boolean
+  startedAt: Date
+  seenAt: Date
+  drainedAt: Date | null
+  drainedBy: string | null
+  drainReason: string | null
+}
+
+const COLUMNS = `w.id, w.host, w.pid, w.version, w.types, w.queues, w.is_stopping as "isStopping", w.lease_until < now() as "isLost",
+  w.started_at as "startedAt", w.seen_at as "seenAt", w.drained_at as "drainedAt", w.drained_by as "drainedBy", w.drain_reason as "drainReason"`
+
+const LIST_WORKERS: Statement = {
+  name: 'list_workers',
+  text: `
+select ${COLUMNS}
+from taskwire.workers w
+order by w.started_at desc, w.id
+limit ${MAX_LISTED}`,
+}
+
+/** Newest first, at most 1,000; lost ones for an hour. */
+export async function listWorkers(db: Database): Promise<Worker[]> {
+  return (await db.run<WorkerRow>(LIST_WORKERS, [])).map(toWorker)
+}
+
+const DRAIN_WORKER: Statement = {
+  name: 'drain_worker',
+  text: `
+update taskwire.workers w
+set drained_at = coalesce(w.drained_at, now()),
+  drained_by = case when w.drained_at is null then $2 else w.drained_by end,
+  drain_reason = case when w.drained_at is null then $3 else w.drain_reason end
+where w.id = $1
+returning ${COLUMNS}`,
+}
+
+/**
+ * Asks a worker to take no more tasks. One that drains already keeps its first reason.
+ * @returns undefined if there is no such worker
+ */
+export async function drainWorker(
+  { actor }: Principal,
+  db: Database,
+  id: string,
+  reason: string | null,
+): Promise<Worker | undefined> {
+  return toWorkers(await db.run<WorkerRow>(DRAIN_WORKER, [id, actor, reason]))
+}
+
+const RESUME_WORKER: Statement = {
+  name: 'resume_worker',
+  text: `
+update taskwire.workers w
+set drained_at = null, drained_by = null, drain_reason = null
+where w.id = $1
+returning ${COLUMNS}`,
+}
+
+/**
+ * Lets a drained worker take tasks again.
+ * @returns undefined if there is no such worker
+ */
+export async function resumeWorker(_principal: Principal, db: Database, id: string): Promise<Worker | undefined> {
+  return toWorkers(await db.run<WorkerRow>(RESUME_WORKER, [id]))
+}
+
+function toWorkers([row]: readonly WorkerRow[]): Worker | undefined {
+  return row && toWorker(row)
+}
+
+function toWorker({ isStopping, isLost, drainedAt, drainedBy, drainReason, ...row }: WorkerRow): Worker {
+  const running = row.queues.reduce((sum, queue) => sum + queue.running, 0)
+  const idle = running === 0 ? 'drained' : 'draining'
+  return {
+    ...row,
+    state: isLost ? 'lost' : isStopping ? 'stopping' : drainedAt !== null ? idle : 'running',
+    startedAt: row.startedAt.toISOString(),
+    seenAt: row.seenAt.toISOString(),
+    running,
+    drain: drainedAt && { at: drainedAt.toISOString(), by: drainedBy ?? '', reason: drainReason },
+  }
+}
