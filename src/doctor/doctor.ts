@@ -4,8 +4,11 @@
  */
 import { openBroker } from '../broker/open-broker.js'
 import { countMissingMigrations, migrateDatabase } from '../db/migrate.js'
+import type { Database } from '../db/database.js'
 import { openDatabase } from '../db/open.js'
 import { findFaults, repairFaults, readPulse } from '../store/deliveries/inspect.js'
+import { listWaitingQueues } from '../store/deliveries/take-due.js'
+import { listWorkers } from '../store/workers.js'
 
 /** Clock differences up to this are not reported. No decision of Taskwire depends on them. */
 const MAX_SKEW_MS = 2_000
@@ -66,10 +69,34 @@ async function examineTasks(databaseUrl: string, shouldFix: boolean): Promise<Fi
       findings.push(
         bad(`${overdueLeases} attempts lost their worker and were not rescued. Check that a relay is running.`),
       )
-    return findings
+    return [...findings, ...(await examineWorkers(db))]
   } finally {
     await db.close()
   }
+}
+
+/** Whether each queue in which tasks wait is served. */
+async function examineWorkers(db: Database): Promise<Finding[]> {
+  const workers = await listWorkers(db)
+  const waiting = await listWaitingQueues(db)
+  const taking = workers.filter(({ state }) => state === 'running')
+  const served = new Set(taking.flatMap(({ queues }) => queues.map(({ name }) => name)))
+  const unserved = waiting.filter((queue) => !served.has(queue))
+  const count = (state: string) => workers.filter((worker) => worker.state === state).length
+  const others = ['draining', 'drained', 'stopping', 'lost'].filter((state) => count(state) > 0)
+  const described = [
+    `${taking.length} ${taking.length === 1 ? 'worker takes' : 'workers take'} tasks`,
+    ...others.map((state) => `${count(state)} ${state}`),
+  ]
+  return [
+    ok(described.join(', ')),
+    ...unserved.map((queue) =>
+      // Workers may be started for the time of the tasks only. What is overdue is reported as a fault.
+      warn(
+        `tasks wait in the queue ${queue}, and no worker takes tasks from it. Start one, or add the queue to WORKER_QUEUES.`,
+      ),
+    ),
+  ]
 }
 
 async function examineBroker(

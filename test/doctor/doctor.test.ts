@@ -11,6 +11,7 @@ import { findLostAttempts } from '../../src/store/attempts/lease.js'
 import { findFaults } from '../../src/store/deliveries/inspect.js'
 import { takeDueDeliveries } from '../../src/store/deliveries/take-due.js'
 import { readTasks } from '../../src/store/reads/tasks.js'
+import { drainWorker, recordHeartbeat } from '../../src/store/workers.js'
 import { openTestDatabase, storeTasks } from '../helpers/database.js'
 import { MAIN } from '../helpers/roles.js'
 import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.js'
@@ -69,6 +70,29 @@ t.test('tasks that would never move again are found and repaired', async (t) => 
     [waiting],
   )
   t.match(await readTasks(DEFAULT_PRINCIPAL, db, [fine]), [{ status: 'PENDING' }])
+})
+
+t.test('workers are counted by state, and a queue with tasks that none of them serves is named', async (t) => {
+  const databaseUrl = await postgres.createDatabase()
+  const db = await openTestDatabase(t, databaseUrl)
+  await migrateBroker(databaseUrl)
+  const report = { host: 'a', pid: 1, version: '1.0.0', types: ['demo.sleep'], isStopping: false }
+  const serves = (name: string) => [{ name, slots: 4, running: 0 }]
+  await recordHeartbeat(db, { ...report, id: 'takes', queues: serves('default') }, 60_000)
+  await recordHeartbeat(db, { ...report, id: 'drains', queues: serves('reports') }, 60_000)
+  await drainWorker(DEFAULT_PRINCIPAL, db, 'drains', null)
+  await recordHeartbeat(db, { ...report, id: 'stops', queues: serves('reports'), isStopping: true }, 60_000)
+  await recordHeartbeat(db, { ...report, id: 'is lost', queues: serves('reports') }, -1)
+  await storeTasks(db, 1)
+  await storeTasks(db, 1, { queue: 'reports' })
+  const findings = await examine({ databaseUrl, shouldFix: false })
+  t.match(
+    findings.filter(({ text }) => /worker takes|queue/.test(text)),
+    [
+      { state: 'ok', text: '1 worker takes tasks, 1 drained, 1 stopping, 1 lost' },
+      { state: 'warn', text: /^tasks wait in the queue reports, and no worker takes tasks from it\. / },
+    ],
+  )
 })
 
 t.test('a superuser role is a warning, which does not fail the command', async (t) => {
