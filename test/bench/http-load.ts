@@ -21,7 +21,7 @@ export async function requestInLoop({
   body,
   connections,
   seconds,
-}: LoadOptions): Promise<{ perSecond: number; p99Ms: number }> {
+}: LoadOptions): Promise<{ count: number; perSecond: number; p99Ms: number }> {
   const { hostname, port, host, pathname, search } = new URL(url)
   const ofBody =
     body === undefined ? [] : ['Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`]
@@ -60,7 +60,11 @@ export async function requestInLoop({
   isOver = true
   await loops
   latenciesMs.sort((a, b) => a - b)
-  return { perSecond, p99Ms: latenciesMs[Math.floor(latenciesMs.length * 0.99)] ?? Number.NaN }
+  return {
+    count: latenciesMs.length,
+    perSecond,
+    p99Ms: latenciesMs[Math.floor(latenciesMs.length * 0.99)] ?? Number.NaN,
+  }
 }
 
 /** Whether all of the body is there, as long as the header says it is. */

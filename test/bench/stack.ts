@@ -11,6 +11,8 @@ import { launch, MAIN, type RoleProcess } from '../helpers/roles.js'
 
 export interface Stack {
   databaseUrl: string
+  /** The first process of PostgreSQL; the others are its children. */
+  postgresPid: number
   redisUrl: string
   /** Starts a role and resolves when it is ready, with its address when it has one. */
   startRole(role: 'web' | 'worker' | 'relay'): Promise<RoleProcess>
@@ -44,6 +46,7 @@ export async function openStack(): Promise<Stack> {
 
   return {
     databaseUrl: postgres.url,
+    postgresPid: postgres.pid,
     redisUrl: redis.url,
     startRole: (role) => start(MAIN, [role]),
     startModule: (file) => start(fileURLToPath(new URL(file, import.meta.url))),
