@@ -1,9 +1,11 @@
 /**
- * `lists`: how long a page of a list takes over millions of tasks, against the same request over as many tasks as one page shows; and what
- * a create costs there. (Over empty tables the answer has no row, and to write fifty takes longer than to find them.)
+ * `lists`: how long a page of a list takes over millions of tasks, against the same request over a table of 600 tasks;
+ * and the cost of a create on such tables. (Over empty tables the response has no rows, and writing fifty rows takes
+ * longer than finding them.)
  *
- * Two web processes, each with a PostgreSQL of its own, take turns. `BENCH_TASKS` says how many tasks the large one has: 2,000,000
- * unless it is set. Of 1,000 tasks one has the rare type, one the rare tag, and one is FAILED; one in 100,000 has the rare word in its title.
+ * Two web processes, each with its own PostgreSQL, take turns. `BENCH_TASKS` sets the number of tasks of the large one:
+ * 2,000,000 by default. One task in 1,000 has the rare type, one the rare tag, and one is FAILED; one in 100,000 has
+ * the rare word in its title.
  */
 import pg from 'pg'
 import { CREATE_TASKS } from '../../src/store/tasks/create.js'
@@ -20,12 +22,12 @@ const DAY_MS = 86_400_000
 
 const ago = (share: number) => new Date(Date.now() - share * DAY_MS).toISOString()
 
-/** As in an address. The tasks were created in the course of the last day. */
+/** Query strings, by name. The tasks were created over the last day. */
 const LISTS: Readonly<Record<string, string>> = {
   'no filter': '',
   'rare type': 'type=rare',
   'rare tag': 'tag=rare',
-  'a type that there is not': 'type=none',
+  'a type that does not exist': 'type=none',
   'status FAILED': 'status=FAILED',
   'status PENDING': 'status=PENDING',
   'status COMPLETED': 'status=COMPLETED',
@@ -34,15 +36,15 @@ const LISTS: Readonly<Record<string, string>> = {
   'frequent word': 'q=example',
 }
 
-/** What has to look at many tasks: not quick, but bounded. */
+/** Searches that have to examine many tasks: not quick, but bounded. */
 const SEARCHES: Readonly<Record<string, string>> = {
   // No task has both.
   'rare type and rare tag': 'type=rare&tag=rare',
   'rare word': 'q=needle',
-  'a word that there is not': 'q=nowhere',
+  'a word that does not occur': 'q=nowhere',
   'word and status': 'q=nowhere&status=COMPLETED',
   'word, type and range': `q=nowhere&type=demo.sleep&createdAfter=${ago(1)}&createdBefore=${ago(1 / 2)}`,
-  'status that none has': 'status=WAITING',
+  'a status of no task': 'status=WAITING',
   'frequent type and status': 'type=demo.sleep&status=COMPLETED&tag=often&q=nowhere',
 }
 
@@ -68,7 +70,7 @@ export async function benchLists(): Promise<void> {
       const ratios = rounds.map((round) => round.small.perSecond / round.full.perSecond)
       const of = (which: 'small' | 'full') => median(rounds.map((round) => round[which].perSecond)).toFixed(0)
       console.log(
-        `  ${name.padEnd(26)} ${of('full').padStart(5)} requests/s, one page of tasks ${of('small').padStart(5)}, takes ${describe(ratios, 2)} times as long   (to reach: 2.00)`,
+        `  ${name.padEnd(26)} ${of('full').padStart(5)} requests/s, one page of tasks ${of('small').padStart(5)}, takes ${describe(ratios, 2)} times as long   (target: 2.00)`,
       )
     }
     await reportSearches(webs.full.address)
@@ -89,16 +91,21 @@ async function reportSearches(address: string): Promise<void> {
       if (!answer.ok) throw new Error(`${name}: the answer was ${answer.status}`)
       tookMs.push(performance.now() - startedAtMs)
     }
-    console.log(`  ${name.padEnd(26)} a page after ${describe(tookMs)} ms   (to reach: 2000)`)
+    console.log(`  ${name.padEnd(26)} a page after ${describe(tookMs)} ms   (target: 2000)`)
   }
 }
 
-/** Without what lists need, a create writes two index entries and calls one trigger less. */
+/**
+ * Without the indexes and the trigger for lists, a create writes two index entries fewer and fires one trigger fewer.
+ */
 const WITHOUT = `drop index taskwire.tasks_type_idx; drop index taskwire.tasks_created_idx; drop trigger tasks_index_new_tags on taskwire.tasks`
 const BATCH = 32
 const STATEMENTS = 40
 
-/** By the time that the statement of the creates takes, in batches as a web process under load writes them. Each is undone. */
+/**
+ * Measures the create statement alone, in batches of the size that a busy web process writes. Each batch is rolled
+ * back.
+ */
 async function reportCreates(small: Stack, full: Stack): Promise<void> {
   const clients = {
     small: new pg.Client({ connectionString: small.databaseUrl }),
