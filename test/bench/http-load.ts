@@ -1,21 +1,21 @@
 /**
- * A closed loop of HTTP requests: each connection sends its next request when the last was answered.
+ * A closed loop of HTTP requests: each connection sends its next request once the previous one is answered.
  *
- * It shares the processors with what it measures, so it must need little of them: autocannon takes nearly as long for a
- * request as the server that it asks, this a third of that.
+ * The load generator shares the processors with the server under test, so it must be cheap: autocannon spends nearly as
+ * much time on a request as the server does, this loop a third of that.
  */
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface LoadOptions {
   url: string
-  /** What to POST. Undefined: a GET. */
+  /** The body to POST. If undefined, the request is a GET. */
   body?: string
   connections: number
   seconds: number
 }
 
-/** @throws Error when an answer is not 202, or 200 to a GET */
+/** @throws Error when a response is not 202 (POST) or 200 (GET) */
 export async function requestInLoop({
   url,
   body,
@@ -67,7 +67,7 @@ export async function requestInLoop({
   }
 }
 
-/** Whether all of the body is there, as long as the header says it is. */
+/** Whether the whole body has arrived, by its Content-Length. */
 function isWhole(answer: string): boolean {
   const end = answer.indexOf('\r\n\r\n')
   if (end === -1) return false

@@ -35,7 +35,7 @@ const LISTS: Readonly<Record<string, string>> = {
   'frequent word': 'q=example',
 }
 
-/** What has to look at many tasks: not quick, but bounded. */
+/** Searches that have to examine many tasks: not quick, but bounded. */
 const SEARCHES: Readonly<Record<string, string>> = {
   // No task has both.
   'rare type and rare tag': 'type=rare&tag=rare',
@@ -102,7 +102,7 @@ async function reportList(
       2,
     )
   console.log(
-    `  ${name.padEnd(26)} ${of('full')} requests/s, one page of tasks ${of('small')}, no task ${of('bare')}; takes ${timesAs('small')} times as long as one page   (to reach: 2.00), ${timesAs('bare')} as no task`,
+    `  ${name.padEnd(26)} ${of('full')} requests/s, one page of tasks ${of('small')}, no task ${of('bare')}; takes ${timesAs('small')} times as long as one page   (target: 2.00), ${timesAs('bare')} as no task`,
   )
 }
 
@@ -116,7 +116,7 @@ async function reportSearches(address: string): Promise<void> {
       if (!answer.ok) throw new Error(`${name}: the answer was ${answer.status}`)
       tookMs.push(performance.now() - startedAtMs)
     }
-    console.log(`  ${name.padEnd(26)} a page after ${describe(tookMs)} ms   (to reach: 2000)`)
+    console.log(`  ${name.padEnd(26)} a page after ${describe(tookMs)} ms   (target: 2000)`)
   }
 }
 
@@ -147,7 +147,7 @@ async function reportCreates({ small, full, bare }: Record<'small' | 'full' | 'b
   )
   console.log(`  creates on ${TASKS} tasks: ${compare('full', 'small')} times as much as on few`)
   console.log(
-    `  creates with the indexes and the trigger of lists: ${compare('small', 'bare')} times as much as without them   (to reach: 1.030)`,
+    `  creates with the indexes and the trigger of lists: ${compare('small', 'bare')} times as much as without them   (target: 1.030)`,
   )
 }
 

@@ -1,9 +1,9 @@
-/** The stored history of the task that a violation is about: without it the cause cannot be found after the run. */
+/** The stored history of the task that a violation names: without it the cause cannot be found after the run. */
 import type { Database } from '../../src/db/database.js'
 
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/
 
-/** Adds to each violation the transitions and the attempts of the task that it names. */
+/** Adds the transitions and attempts of the named task to each violation. */
 export function addStories(db: Database, violations: readonly string[]): Promise<string[]> {
   return Promise.all(
     violations.map(async (violation) => {
