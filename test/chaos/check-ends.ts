@@ -91,3 +91,13 @@ export function findWrongEffects(
 export function countPutBack(stored: readonly StoredEnd[]): number {
   return stored.filter(({ attempts }) => attempts.some(({ error }) => error === NO_WORKER_FOR_TYPE)).length
 }
+
+/** How many attempts had each outcome, with the name of the error. */
+export function countOutcomes(stored: readonly StoredEnd[]): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const { outcome, error } of stored.flatMap(({ attempts }) => attempts)) {
+    const name = [outcome, error].filter(Boolean).join(' ')
+    counts[name] = (counts[name] ?? 0) + 1
+  }
+  return counts
+}

@@ -19,7 +19,14 @@ import type { PersistentWatcher } from '../helpers/persist.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene, type KeptRole, type Role, type Scene } from '../helpers/scene.js'
 import type { TestScope } from '../helpers/services.js'
-import { countPutBack, findWrongEffects, findWrongEnds, readEnds, type ExpectedTask } from './check-ends.js'
+import {
+  countOutcomes,
+  countPutBack,
+  findWrongEffects,
+  findWrongEnds,
+  readEnds,
+  type ExpectedTask,
+} from './check-ends.js'
 import { checkWatchers } from './check-watchers.js'
 import { HEARTBEAT_SECONDS, openClients, type Clients } from './clients.js'
 import { createDeck, faultsOf, faultsOfLines, openLines, type Fault } from './faults.js'
@@ -51,6 +58,8 @@ export interface ChaosReport {
   restarts: number
   /** Tasks that the worker of the older version claimed and put back. */
   putBack: number
+  /** Attempts, by their outcome and the name of their error. */
+  attempts: Record<string, number>
   /** The time from the last fault to the end of the last task. */
   settledMs: number
   /** The requests that the receiver got. The repeated ones are those of the window that `once` cannot close. */
@@ -146,6 +155,7 @@ export async function runChaos(
     faults,
     restarts: kept.reduce((sum, { restarts }) => sum + restarts, 0),
     putBack: countPutBack(ends),
+    attempts: countOutcomes(ends),
     settledMs,
     effects: sink.count(withEffect),
     violations: explained,
