@@ -1,6 +1,6 @@
 /**
- * Fails if `src/db/schema.ts` differs from the migrations under `drizzle/`: has drizzle-kit generate into a copy of the
- * folder and checks that nothing is new.
+ * Fails if `src/db/schema.ts` differs from the migrations under `drizzle/`: drizzle-kit generates into a copy of the
+ * folder, and the copy must not gain a file.
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
@@ -8,7 +8,7 @@ import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-// Inside the project, because drizzle-kit accepts only relative folders.
+// The copy is inside the project, because drizzle-kit accepts only relative folders.
 const copy = mkdtempSync(join(root, 'node_modules', '.cache-migrations-'))
 try {
   cpSync(join(root, 'drizzle'), copy, { recursive: true })

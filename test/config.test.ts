@@ -15,7 +15,7 @@ function problemsOf(load: () => unknown): ConfigError {
   throw new Error('nothing was wrong')
 }
 
-t.test('a database URL is all that a role needs', async (t) => {
+t.test('a role needs only a database URL', async (t) => {
   t.strictSame(loadConfig('web', { DATABASE_URL }), {
     databaseUrl: DATABASE_URL,
     logLevel: 'info',
@@ -62,7 +62,7 @@ t.test('a database URL is all that a role needs', async (t) => {
   t.strictSame(loadConfig('migrate', { DATABASE_URL }), { databaseUrl: DATABASE_URL, logLevel: 'info' })
 })
 
-t.test('start needs nothing at all', async (t) => {
+t.test('start needs no settings', async (t) => {
   const config = loadConfig('start', {})
   t.match(config, { dataDir: '.taskwire', port: 3000, workerConcurrency: 128, relayIntervalMs: 250 })
   t.equal(config.databaseUrl, undefined)

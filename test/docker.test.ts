@@ -1,4 +1,4 @@
-/** Checks the image and docker-compose.yml against the code; its scripts are run here, against real servers. */
+/** Checks the image and docker-compose.yml against the code, and runs their scripts against real servers. */
 import { execFile, spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -32,7 +32,7 @@ const text = read('docker-compose.yml')
 const { services } = parse(text, { merge: true }) as { services: Record<string, Service> }
 const roles = ['migrate', 'web', 'worker', 'relay'].map((name) => services[name] ?? {})
 
-// Before the first test, because one that starts after the others have ended is not counted.
+// Checked before the first test, because tap does not count a test that starts after the others have ended.
 const hasPsql = await run('psql', ['--version']).then(
   () => true,
   () => false,
@@ -92,18 +92,18 @@ t.test('a secret is mounted only where it is needed, and written only where it i
   t.match(services['migrate']?.depends_on, { 'database-role': { condition: 'service_completed_successfully' } })
 })
 
-/** As compose does if the variable is not set. */
+/** The value that compose uses if the variable is not set. */
 function readDefault(value: string): string {
   return value.replace(/\$\{\w+:-([^}]*)\}/g, '$1')
 }
 
-/** Runs a service's script as its container would, with the folder instead of /secrets. */
+/** Runs the script of a service as its container would, with the given folder instead of /secrets. */
 async function runScript(name: string, args: string[], env: Record<string, string> = {}) {
   const [shell = '', script = ''] = services[name]?.entrypoint ?? []
   return run(shell, [script.replace(/^\//, ''), ...args], { cwd: root, env: { PATH: process.env['PATH'], ...env } })
 }
 
-/** The folder of secrets after the first `up`. */
+/** Creates the folder of secrets as the first `up` does. */
 async function makeSecrets(t: Test): Promise<string> {
   const folder = t.testdir({ superuser: {}, database: {}, redis: {} })
   await runScript('secrets', [folder])
@@ -116,7 +116,7 @@ t.test('secrets are created once, differ, and are never printed', async (t) => {
   const passwords = ['superuser', 'database', 'redis'].map((name) => secret(`${name}/password`))
   for (const password of passwords) t.match(password, /^[0-9a-f]{48}$/)
   t.equal(new Set(passwords).size, 3)
-  // Read by root, by the user of Redis and by the user of the image.
+  // These files are read by root, by the Redis user and by the user of the image.
   for (const file of ['superuser/password', 'database/url', 'redis/redis.conf'])
     t.equal(statSync(join(folder, file)).mode & 0o777, 0o644)
   const env = Object.fromEntries(
@@ -180,7 +180,7 @@ t.test('Redis always requires the password in its file', async (t) => {
   }
 })
 
-if (!hasPsql) t.comment('no psql on this machine: the role that docker compose makes is left out')
+if (!hasPsql) t.comment('no psql on this machine: the test of the role that docker compose creates is skipped')
 else {
   t.test('the database role is created in a new volume and in one of an earlier version', async (t) => {
     for (const { kind, before } of [
@@ -247,7 +247,7 @@ async function use(url: string, statements: readonly string[]) {
   }
 }
 
-if (redisServer === undefined) t.comment('no redis-server on this machine: its password is left out')
+if (redisServer === undefined) t.comment('no redis-server on this machine: the test of its password is skipped')
 else {
   t.test('Redis accepts its command and requires its password, and its health check uses it', async (t) => {
     const folder = await makeSecrets(t)

@@ -10,7 +10,7 @@ const postgres = await startPostgres(t)
 await migrateDatabase(postgres.url)
 await migrateBroker(postgres.url)
 
-/** With Redis if it is available: PostgreSQL is then checked separately. */
+/** The settings with Redis, if this machine has it, so that PostgreSQL is checked separately. */
 async function redisEnvironment(t: TestScope): Promise<{ REDIS_URL?: string }> {
   return (await hasRedisServer()) ? { REDIS_URL: (await startRedis(t)).url } : {}
 }

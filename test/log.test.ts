@@ -6,7 +6,7 @@ const refuse = () => {
   throw new Error('read')
 }
 
-t.test('a line about an error is written whatever was thrown', async (t) => {
+t.test('an error is logged whatever was thrown', async (t) => {
   const lines: string[] = []
   const log = createLog({ name: 'test', level: 'info' }, { write: (line) => void lines.push(line) })
   const revoked = Proxy.revocable({}, {})

@@ -1,4 +1,4 @@
-/** The package as npm makes it, in a project that has only the package and its dependencies. */
+/** The package as npm packs it, in a project that has only the package and its dependencies. */
 import { execFile } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -10,7 +10,7 @@ import { makeWorkingFolder, startEverything } from './helpers/processes.js'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const run = promisify(execFile)
 
-/** A clone that has not been built. */
+/** Copies the project as a clone that has not been built. */
 function cloneProject(folder: string): void {
   mkdirSync(folder)
   for (const name of readdirSync(root).filter(
@@ -22,7 +22,8 @@ function cloneProject(folder: string): void {
 }
 
 /**
- * Links what `npm install` would put next to the package: no development dependencies, except types for the compiler.
+ * Links the packages that `npm install` would put next to ours: no development dependencies, except types for the
+ * compiler.
  */
 function linkDependencies(modules: string): void {
   const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
@@ -57,7 +58,7 @@ const client = createClient({ baseUrl: process.argv[2] })
 console.log(JSON.stringify(await client.run('user.greet', { name: 'Ada' })))
 `
 
-/** Each line that expects an error is one that would be none if the types were \`any\`. */
+/** Each `@ts-expect-error` would be unused if the types were `any`, which is itself an error. */
 const TYPED = `import type { BuiltInTypes, TaskTypesOf } from 'taskwire'
 import { createClient, type WatchOptions } from 'taskwire/client'
 import { createTaskQuery } from 'taskwire/outbox'
@@ -68,7 +69,7 @@ const options: WatchOptions = { baseUrl: 'http://127.0.0.1:3000' }
 const client = createClient<BuiltInTypes & TaskTypesOf<[typeof greet]>>(options)
 export const { greeting } = await client.run('user.greet', { name: 'Ada' })
 export const length: number = greeting.length
-// @ts-expect-error a name is a text
+// @ts-expect-error a name is a string
 await client.run('user.greet', { name: 1 })
 // @ts-expect-error there is no such type
 await client.run('user.gret', { name: 'Ada' })
@@ -136,7 +137,7 @@ t.test('npm pack of a clone makes a package that runs and includes types', async
     t.strictSame(await started.stop(), { code: 0, signal: null })
   })
 
-  await t.test('its types check, and are none that allow anything', async (t) => {
+  await t.test('its types check, and none of them is any', async (t) => {
     const checked = await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], {
       cwd: project,
     }).catch((error: { stdout: string }) => error)

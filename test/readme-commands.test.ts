@@ -1,7 +1,4 @@
-/**
- * A newcomer can paste the commands in README.md and docs/tasks.md: each one runs against a server that was just
- * started.
- */
+/** A newcomer can paste the commands in README.md and docs/tasks.md: each one runs against a freshly started server. */
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -32,14 +29,14 @@ function readBlocks(file: string, language: string, start = ''): string[] {
 /** Runs the blocks in one shell, like a person who pastes them one after another, and returns the output of each. */
 async function paste(blocks: readonly string[], folder: string): Promise<string[]> {
   const script = blocks.map((block) => `${block}\nprintf '\\n=====\\n'`).join('\n')
-  // Without the hooks that tap puts into NODE_OPTIONS.
+  // The environment lacks the hooks that tap puts into NODE_OPTIONS.
   const env = { ...process.env, NODE_OPTIONS: '', DATA_DIR: join(cwd, '.taskwire') }
   const options = { cwd: folder, env, maxBuffer: 1 << 26 }
   const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', script], options)
   return stdout.split('\n=====\n').slice(0, blocks.length)
 }
 
-/** Times, ids and durations differ each time. */
+/** Replaces times and durations, which differ from run to run. */
 const withoutChance = (line: string) =>
   line.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME').replace(/"sleptMs":\d+/, '"sleptMs":N')
 
@@ -51,14 +48,14 @@ t.test('the quick start of the README works as printed', async (t) => {
 
   const [sample = ''] = readBlocks('README.md', 'json', '## Quick start')
   const [printed, got] = [sample, find('"example task"')].map((text) => JSON.parse(text) as Record<string, unknown>)
-  t.same(Object.keys(got ?? {}), Object.keys(printed ?? {}), 'the answer has the fields that are shown')
+  t.same(Object.keys(got ?? {}), Object.keys(printed ?? {}), 'the response has the printed fields')
   t.match(got, { title: printed?.['title'], status: printed?.['status'], type: printed?.['type'] })
 
   const [watched = ''] = readBlocks('README.md', 'text', '## Quick start')
   const lines = find('"watch me"').trim().split('\n').map(withoutChance)
   const shown = watched.trim().split('\n').map(withoutChance)
-  // A client that connects after the end receives the same in another form.
-  if (lines.length > 1) t.equal(lines.at(-1), shown.at(-1), 'the stream ends as shown')
+  // A client that connects after the end receives the same task in another form.
+  if (lines.length > 1) t.equal(lines.at(-1), shown.at(-1), 'the stream ends as printed')
   t.match(lines.at(-1), /v3 +COMPLETED .*"steps":5/)
   const known = shown.map((line) => line.replace(/ {2}watch me/, ''))
   t.same(
@@ -67,14 +64,14 @@ t.test('the quick start of the README works as printed', async (t) => {
       .map((line) => line.replace(/ {2}watch me/, ''))
       .filter((line) => !known.includes(line)),
     [],
-    'and has the steps that are shown',
+    'the stream has the printed steps',
   )
   t.match(find('failAt'), /v3 +FAILED .*failed at step 3, as asked\s*$/)
   t.match(find('doctor'), /^ok +the database has every migration$/m)
   t.notMatch(find('doctor'), /^bad/m)
 })
 
-t.test('the console line is the one that a start prints, which another test runs', async (t) => {
+t.test('the console line is the one that a start prints, and another test runs it', async (t) => {
   const banner = describeBanner({ address, database: '', redis: undefined })
   const [line = ''] = readBlocks('README.md', 'js', '## Quick start')
   t.ok(banner.includes(`  ${line.trim()}`), banner.join('\n'))
@@ -82,7 +79,7 @@ t.test('the console line is the one that a start prints, which another test runs
 
 t.test('the program of the README watches a task to its end', async (t) => {
   const [, program = ''] = readBlocks('README.md', 'js', '## Quick start')
-  // Inside the project, like a file in the folder of a clone.
+  // The file is inside the project, like a file in the folder of a clone.
   const file = join(t.testdir({}), 'watch.mjs')
   writeFileSync(file, program)
   const { stdout } = await run(process.execPath, [file], { env: { PATH: process.env['PATH'] } })
@@ -90,9 +87,9 @@ t.test('the program of the README watches a task to its end', async (t) => {
 })
 
 t.test('the commands of docs/tasks.md work as printed', async (t) => {
-  // `web/api-clients` runs the commands that install packages, without a network.
+  // `web/api-clients` tests the commands that install packages, without a network.
   const blocks = readBlocks('docs/tasks.md', 'sh').filter((block) => !/\bnpm install\b/.test(block))
-  writeFileSync(join(cwd, 'photo.png'), 'no picture, but bytes')
+  writeFileSync(join(cwd, 'photo.png'), 'not an image')
   const outputs = await paste(blocks, cwd)
   for (const [index, output] of outputs.entries()) t.notMatch(output, /"code":"/, blocks[index] ?? '')
   t.match(outputs[blocks.findIndex((block) => block.includes('/cancel'))], /"priority":9[^]*"status":"CANCELLED"/)

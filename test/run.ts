@@ -32,7 +32,7 @@ function isMeant(file: string): boolean {
   return file.endsWith('.test.ts') && (!isDeep || /helpers\/depth\.js'/.test(readFileSync(join(SOURCES, file), 'utf8')))
 }
 
-/** A file can be named by its path in the project, or by a part of it. */
+/** Whether a file was selected, by its path in the project or by a part of it. */
 function isAskedFor(file: string): boolean {
   return parts.length === 0 || parts.some((part) => join('test', file).includes(part))
 }

@@ -10,7 +10,7 @@ import { createRedactor } from '../src/secrets.js'
 import { atDepth } from './helpers/depth.js'
 import { MAIN } from './helpers/processes.js'
 
-// With the full counts, on a slow machine.
+// Allows for the full counts on a slow machine.
 t.setTimeout(900_000)
 
 const CANARY = 'cAnArY-7f3a'
@@ -159,7 +159,7 @@ t.test('the log masks secrets that libraries attach to their errors', async (t) 
   t.equal(lines.length, 2)
   for (const line of lines) {
     t.notMatch(line, CANARY)
-    t.doesNotThrow(() => void JSON.parse(line), 'it is still JSON')
+    t.doesNotThrow(() => void JSON.parse(line), 'the log line is still JSON')
   }
   t.notMatch(lines[0], '"command"')
 })

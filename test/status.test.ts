@@ -1,4 +1,4 @@
-/** A status that is added to `public/protocol.js`: the compiler names every file that must know it. */
+/** A status added to `public/protocol.js`: the compiler names every file that must handle it. */
 import { readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import t from 'tap'
@@ -14,7 +14,7 @@ const SOURCES = [
 ]
 const NEW = 'PAUSED'
 
-/** What the compiler says of these files when the statuses are those, a line each. */
+/** Returns the errors that the compiler reports in these files with the changed statuses, one per line. */
 function check(addStatus: (text: string) => string): string[] {
   const options: ts.CompilerOptions = {
     allowJs: true,
@@ -51,7 +51,7 @@ function check(addStatus: (text: string) => string): string[] {
     )
 }
 
-t.test('the compiler names each file that must know a new status', async (t) => {
+t.test('the compiler names each file that must handle a new status', async (t) => {
   t.match(readFileSync('public/protocol.js', 'utf8'), "  'EXPIRED',\n])")
   const found = check((text) =>
     text

@@ -1,4 +1,4 @@
-/** Which stored files a walk deletes, and which it never touches: on disk and in S3. */
+/** Which stored files a walk deletes and which it never touches, on disk and in S3. */
 import { mkdir, readdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -24,7 +24,7 @@ const HOUR_MS = 3_600_000
 const log = { info: () => {} }
 const db = await openTestDatabase(t, (await startPostgres(t)).url)
 
-/** Files of every kind that a walk meets, and which of them are nobody's. */
+/** Writes files of every kind that a walk meets, and tells which of them are leftovers. */
 async function writeAll(
   store: ArtifactStore,
   db: Database,
@@ -42,7 +42,7 @@ async function writeAll(
   t.ok(claimed)
   const file = { name: 'kept.txt', mediaType: 'text/plain', bytes: 1, sha256: 'a'.repeat(64), ttlMs: HOUR_MS }
   await recordArtifactIfCurrent(db, { taskId: done, attempt: 1 }, file)
-  // Its run is over: a lease is what says that it may still write.
+  // The run is over: only an attempt with a lease may still write.
   await db.run({ name: 'test_lease', text: 'delete from taskwire.leases where task_id = any(array[$1::text::uuid])' }, [
     done,
   ])
@@ -57,7 +57,7 @@ async function writeAll(
   const kept = [
     { owner: done, attempt: 1, name: 'kept.txt' },
     { owner: running, attempt: 1, name: 'under-way.txt' },
-    // Of another installation in the same place.
+    // Another installation that shares the store wrote this one.
     { owner: createTaskId(), attempt: 1, name: 'foreign.txt' },
   ]
   const leftovers = [
@@ -96,7 +96,7 @@ t.test('on disk only old files without a row are deleted, with their folder', as
   }
   await walk(store, HOUR_MS)
   await check(t, store, [...kept, ...leftovers], [])
-  t.ok(await stat(parts.nobody), 'what is young may still be written')
+  t.ok(await stat(parts.nobody), 'a young file may still be in the middle of a write')
   const old = new Date(Date.now() - 2 * HOUR_MS)
   const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
   for (const { parentPath, name } of files) await utimes(join(parentPath, name), old, old)
@@ -104,7 +104,7 @@ t.test('on disk only old files without a row are deleted, with their folder', as
   await check(t, store, kept, leftovers)
   t.ok(await stat(parts.running), 'a file that a running attempt writes is left alone, however slow it is')
   await t.rejects(stat(parts.late), { code: 'ENOENT' })
-  await t.rejects(stat(dirname(parts.nobody)), { code: 'ENOENT' }, 'its folder goes, too')
+  await t.rejects(stat(dirname(parts.nobody)), { code: 'ENOENT' }, 'its folder is deleted, too')
 })
 
 t.test('a file of an earlier version is read, kept and deleted under its name', async (t) => {
@@ -142,7 +142,7 @@ t.test('in S3 objects without a row are deleted, and unfinished multipart upload
   begin('young', `${createTaskId()}/0-${'b'.repeat(40)}`, HOUR_MS)
   begin('foreign', 'something/else', 25 * HOUR_MS)
   await walk(store, HOUR_MS)
-  t.equal(objects.size, kept.length + leftovers.length, 'what is young is left alone')
+  t.equal(objects.size, kept.length + leftovers.length, 'young objects are left alone')
   for (const path of written.keys()) written.set(path, new Date(Date.now() - 2 * HOUR_MS))
   await walk(store, HOUR_MS)
   await check(t, store, kept, leftovers)

@@ -1,4 +1,4 @@
-/** The few requests of the S3 protocol that the store makes, over a map: objects, parts, ranges. */
+/** The few requests of the S3 protocol that the artifact store makes, served from a map: objects, parts, ranges. */
 import { createHash } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
 import { serve } from '../handlers/serve.js'
@@ -9,7 +9,7 @@ export interface S3Server {
   objects: Map<string, Buffer>
   /** When each object was written. */
   written: Map<string, Date>
-  /** Uploads in parts that were begun and not ended, by id. */
+  /** Unfinished multipart uploads, by id. */
   uploads: Map<string, S3Upload>
 }
 
@@ -76,7 +76,7 @@ export async function startS3Server(t: TestScope): Promise<S3Server> {
       )
     }
     if (searchParams.has('list-type')) {
-      // Two a page, so that a walk has several.
+      // Two objects a page, so that a walk has several pages.
       const left = [...objects.keys()].filter((each) => each > (searchParams.get('continuation-token') ?? '')).sort()
       const items = left
         .slice(0, 2)
@@ -105,7 +105,7 @@ export async function startS3Server(t: TestScope): Promise<S3Server> {
   return { url: `s3://files/some/prefix?endpoint=${encodeURIComponent(url)}`, objects, written, uploads }
 }
 
-/** A body that is sent with a checksum after it comes in chunks of the protocol's own. */
+/** A body with a trailing checksum arrives in the protocol's own chunk format. */
 function decodeChunks(body: Buffer, headers: Record<string, unknown>): Buffer {
   if (!String(headers['content-encoding'] ?? '').includes('aws-chunked')) return body
   const chunks: Buffer[] = []

@@ -38,7 +38,7 @@ async function testStore(t: Test, store: ArtifactStore, countKept: () => Promise
   await t.rejects(store.read(key('other.bin')).then(buffer), { name: 'ArtifactMissingError' })
   await store.write(key('data.bin', 2), Readable.from([Buffer.from('second')]))
   t.equal((await buffer(await store.read(key('data.bin', 2)))).toString(), 'second')
-  t.equal(await countKept(), 2, 'each attempt has its own')
+  t.equal(await countKept(), 2, 'each attempt has its own file')
   const failing = Readable.from(
     (async function* () {
       yield Buffer.from('half')
@@ -52,7 +52,7 @@ async function testStore(t: Test, store: ArtifactStore, countKept: () => Promise
         store,
         key: key('half.bin'),
         signal,
-        record: async () => void t.fail('half of it is nothing'),
+        record: async () => void t.fail('a half-written file is not stored'),
       }),
     ),
     { message: 'the source broke' },

@@ -1,6 +1,6 @@
 /**
- * The reference for `fan-out`: a bare ws server that sends whatever comes over the same Redis channels to everybody, and closes all
- * connections when a task has ended.
+ * The reference for `fan-out`: a bare ws server that sends every message from the same Redis channels to every client,
+ * and closes all connections when a task has ended.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -1,6 +1,6 @@
 /**
- * The reference for `create` and `read`: Fastify with the same schemas and responses of the same size, and nothing
- * behind it.
+ * The reference for `create` and `read`: Fastify with the same schemas and responses of the same size, without a
+ * database.
  */
 import Fastify from 'fastify'
 import { CreateTask } from '../../src/protocol/http.js'

@@ -1,8 +1,8 @@
 /**
  * `create`: how many tasks a web process accepts, against a bare Fastify route that validates the same body.
  *
- * No worker runs; PostgreSQL syncs every commit. The two take turns in short rounds, and each round has a ratio of its own,
- * so that a machine whose speed drifts is unfair to neither. Prints the median of the ratios.
+ * No worker runs; PostgreSQL syncs every commit. The two take turns in short rounds, and each round has its own ratio,
+ * so that a machine whose speed drifts favours neither. Prints the median of the ratios.
  */
 import { requestInLoop } from './http-load.js'
 import { describe, median, openStack } from './stack.js'
@@ -16,7 +16,7 @@ export async function benchCreate(): Promise<void> {
   try {
     const bare = await stack.startModule('./bare-server.js')
     const web = await stack.startRole('web')
-    // One round each to warm up.
+    // One warm-up round each.
     await shoot(bare.address, 2)
     await shoot(web.address, 2)
     const rounds = []
@@ -30,7 +30,7 @@ export async function benchCreate(): Promise<void> {
     console.log(`create, ${CONNECTIONS} connections, medians of ${ROUNDS} rounds of ${SECONDS} s, taking turns`)
     console.log(`  bare Fastify route   ${describe(reference)} requests/s`)
     console.log(`  taskwire             ${describe(ours)} tasks/s, p99 ${p99Ms.toFixed(1)} ms`)
-    console.log(`  ratio of a round     ${describe(ratios, 2)}   (to reach: 0.60)`)
+    console.log(`  ratio per round      ${describe(ratios, 2)}   (target: 0.60)`)
   } finally {
     await stack.close()
   }

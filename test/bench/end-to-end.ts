@@ -1,9 +1,10 @@
 /**
- * `end-to-end`: tasks created over HTTP until they are COMPLETED, stored and published; and the time from a create to
- * the COMPLETED message on a WebSocket. Three role processes, real services, every commit synced, no-op tasks.
+ * `end-to-end`: the throughput from tasks created over HTTP to tasks COMPLETED, stored and published; and the latency
+ * from a create to the COMPLETED message on a WebSocket. Three role processes, real services, every commit synced,
+ * no-op tasks.
  *
- * The reference is bare BullMQ on the same Redis: add, run nothing, and hear of it. It promises less: nothing is stored
- * outside of Redis.
+ * The reference is bare BullMQ on the same Redis: add a job, run an empty handler, receive the completed event. It
+ * promises less: nothing is stored outside Redis.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue, QueueEvents, Worker } from 'bullmq'
@@ -46,7 +47,7 @@ export async function benchEndToEnd(): Promise<void> {
     console.log(`end-to-end, ${TASKS} no-op tasks over ${CONNECTIONS} connections, medians of 3 rounds, taking turns`)
     console.log(`  bare BullMQ          ${reference.toFixed(0)} jobs/s (not stored elsewhere)`)
     console.log(
-      `  taskwire             ${ours.toFixed(0)} tasks/s created to COMPLETED, stored and published   (to reach: 2500)`,
+      `  taskwire             ${ours.toFixed(0)} tasks/s created to COMPLETED, stored and published   (target: 2500)`,
     )
     console.log(`  ratio                ${(ours / reference).toFixed(2)}`)
 
@@ -65,12 +66,12 @@ export async function benchEndToEnd(): Promise<void> {
       `  bare BullMQ          p50 ${quantile(bareMs, 0.5).toFixed(1)} ms, p99 ${quantile(bareMs, 0.99).toFixed(1)} ms (add to completed event)`,
     )
     console.log(
-      `  taskwire             p50 ${quantile(oursMs, 0.5).toFixed(1)} ms, p99 ${quantile(oursMs, 0.99).toFixed(1)} ms   (to reach: p50 8 ms)`,
+      `  taskwire             p50 ${quantile(oursMs, 0.5).toFixed(1)} ms, p99 ${quantile(oursMs, 0.99).toFixed(1)} ms   (target: p50 8 ms)`,
     )
     console.log(`  ratio of p50         ${(quantile(oursMs, 0.5) / quantile(bareMs, 0.5)).toFixed(2)}`)
     const total = memory.reduce((sum, value) => sum + value, 0)
     console.log(
-      `idle memory            relay, worker, web: ${memory.map((value) => value.toFixed(0)).join(' + ')} = ${total.toFixed(0)} MiB   (to reach: 350)`,
+      `idle memory            relay, worker, web: ${memory.map((value) => value.toFixed(0)).join(' + ')} = ${total.toFixed(0)} MiB   (target: 350)`,
     )
   } finally {
     await stack.close()
@@ -104,7 +105,10 @@ async function measureThroughput(stack: Stack, address: string, count: number): 
   return perSecond
 }
 
-/** The latency is that of a quiet system: waits, a minute at most, until the vacuum has ended that the rounds have called for. */
+/**
+ * Latency is measured on a quiet system: this waits, for at most a minute, until the autovacuum that the earlier rounds
+ * caused has finished.
+ */
 async function untilTidy(stack: Stack): Promise<void> {
   const sql = postgres(stack.databaseUrl, { max: 1, onnotice: () => {} })
   for (let seconds = 0, quietSeconds = 0; quietSeconds < 3 && seconds < 60; seconds += 1) {

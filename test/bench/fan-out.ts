@@ -1,6 +1,7 @@
 /**
- * `fan-out`: from a publication to the last of N watchers of one task, of a progress and of its end, against a bare ws server that is fed
- * by the same Redis channels; how fast watchers connect; and what an idle one costs. The two servers take turns at each N.
+ * `fan-out`: the time from a publication to the last of N watchers of one task, for a progress message and for the end,
+ * against a bare ws server on the same Redis channels; how fast watchers connect; and how much memory an idle one
+ * takes. The two servers take turns at each N.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
@@ -87,7 +88,7 @@ export async function benchFanOut(): Promise<void> {
   }
 }
 
-/** A task that runs. What publishes resolves with when it did. */
+/** A running task. `report` and `end` publish, and resolve with the time of the publication. */
 interface Watched {
   path: string
   report(done: number): Promise<number>
@@ -128,7 +129,7 @@ async function measure(
   await sleep(1_500)
 }
 
-/** Each is connected when its first message has come. */
+/** Opens the connections. Each counts as connected when its first message has arrived. */
 async function connectAll(url: string, count: number): Promise<WebSocket[]> {
   const sockets: WebSocket[] = []
   let left = count
@@ -148,16 +149,16 @@ function report(count: number, ours: Figures, reference: Figures): void {
   const [end, bareEnd] = [median(ours.endMs), median(reference.endMs)]
   const [rate, bareRate] = [median(ours.connectedPerSecond), median(reference.connectedPerSecond)]
   console.log(
-    `  ${String(count).padStart(6)} watchers: last told after ${last.toFixed(1)} ms, bare ws ${bareLast.toFixed(1)} ms, ratio ${(last / bareLast).toFixed(2)}   (to reach: 1.15)`,
+    `  ${String(count).padStart(6)} watchers: last message after ${last.toFixed(1)} ms, bare ws ${bareLast.toFixed(1)} ms, ratio ${(last / bareLast).toFixed(2)}   (target: 1.15)`,
   )
   console.log(
-    `         last told of the end after ${end.toFixed(1)} ms, bare ws that sends, then closes ${bareEnd.toFixed(1)} ms, ratio ${(end / bareEnd).toFixed(2)}   (to reach: 1.15)`,
+    `         last end message after ${end.toFixed(1)} ms, bare ws that sends, then closes ${bareEnd.toFixed(1)} ms, ratio ${(end / bareEnd).toFixed(2)}   (target: 1.15)`,
   )
   console.log(
-    `         connects with snapshot ${rate.toFixed(0)}/s, bare ws ${bareRate.toFixed(0)}/s, ratio ${(rate / bareRate).toFixed(2)}   (to reach: 0.50)`,
+    `         connects with snapshot ${rate.toFixed(0)}/s, bare ws ${bareRate.toFixed(0)}/s, ratio ${(rate / bareRate).toFixed(2)}   (target: 0.50)`,
   )
-  // The first turn grows the heap, later ones use what is there.
+  // Only the first turn is reported: it grows the heap, and later turns reuse that memory.
   console.log(
-    `         memory ${ours.kibPerWatcher[0]?.toFixed(1)} KiB a watcher, bare ws ${reference.kibPerWatcher[0]?.toFixed(1)} KiB   (to reach: 10 at 10,000)`,
+    `         memory ${ours.kibPerWatcher[0]?.toFixed(1)} KiB a watcher, bare ws ${reference.kibPerWatcher[0]?.toFixed(1)} KiB   (target: 10 at 10,000)`,
   )
 }

@@ -1,27 +1,27 @@
 /**
- * A closed loop of HTTP requests: each connection sends its next request when the last was answered.
+ * A closed loop of HTTP requests: each connection sends its next request once the previous one is answered.
  *
- * It shares the processors with what it measures, so it must need little of them: autocannon takes nearly as long for a
- * request as the server that it asks, this a third of that.
+ * The load generator shares the processors with the server under test, so it must be cheap: autocannon spends nearly as
+ * much time on a request as the server does, this loop a third of that.
  */
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface LoadOptions {
   url: string
-  /** What to POST. Undefined: a GET. */
+  /** The body to POST. If undefined, the request is a GET. */
   body?: string
   connections: number
   seconds: number
 }
 
-/** @throws Error when an answer is not 202, or 200 to a GET */
+/** @throws Error when a response is not 202 (POST) or 200 (GET) */
 export async function requestInLoop({
   url,
   body,
   connections,
   seconds,
-}: LoadOptions): Promise<{ perSecond: number; p99Ms: number }> {
+}: LoadOptions): Promise<{ count: number; perSecond: number; p99Ms: number }> {
   const { hostname, port, host, pathname, search } = new URL(url)
   const ofBody =
     body === undefined ? [] : ['Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`]
@@ -60,10 +60,14 @@ export async function requestInLoop({
   isOver = true
   await loops
   latenciesMs.sort((a, b) => a - b)
-  return { perSecond, p99Ms: latenciesMs[Math.floor(latenciesMs.length * 0.99)] ?? Number.NaN }
+  return {
+    count: latenciesMs.length,
+    perSecond,
+    p99Ms: latenciesMs[Math.floor(latenciesMs.length * 0.99)] ?? Number.NaN,
+  }
 }
 
-/** Whether all of the body is there, as long as the header says it is. */
+/** Whether the whole body has arrived, by its Content-Length. */
 function isWhole(answer: string): boolean {
   const end = answer.indexOf('\r\n\r\n')
   if (end === -1) return false

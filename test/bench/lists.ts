@@ -1,13 +1,13 @@
 /**
- * `lists`: how long a page of a list takes over millions of tasks, against the same request over as many tasks as one page shows; and what
- * a create costs there. (Over empty tables the answer has no row, and to write fifty takes longer than to find them.)
+ * `lists`: how long a page of a list takes over millions of tasks, against the same request over as many tasks as one page shows, and over
+ * no task at all (where the answer has no row, and writing fifty takes longer than finding them); and what a create costs there.
  *
- * Two web processes, each with a PostgreSQL of its own, take turns. `BENCH_TASKS` says how many tasks the large one has: 2,000,000
+ * Three web processes, each with a PostgreSQL of its own, take turns. `BENCH_TASKS` says how many tasks the large one has: 2,000,000
  * unless it is set. Of 1,000 tasks one has the rare type, one the rare tag, and one is FAILED; one in 100,000 has the rare word in its title.
  */
 import pg from 'pg'
-import { CREATE_TASKS } from '../../src/store/tasks/create.js'
-import { createTaskId } from '../../src/tasks/create/task-id.js'
+import type { RoleProcess } from '../helpers/roles.js'
+import { readCpuMs } from './cpu-time.js'
 import { requestInLoop } from './http-load.js'
 import { fillTasks } from './many-tasks.js'
 import { describe, median, openStack, type Stack } from './stack.js'
@@ -16,6 +16,7 @@ const TASKS = Number(process.env['BENCH_TASKS'] ?? 2_000_000)
 const CONNECTIONS = 4
 const SECONDS = 0.5
 const ROUNDS = 5
+const CREATE_ROUNDS = 21
 const DAY_MS = 86_400_000
 
 const ago = (share: number) => new Date(Date.now() - share * DAY_MS).toISOString()
@@ -34,7 +35,7 @@ const LISTS: Readonly<Record<string, string>> = {
   'frequent word': 'q=example',
 }
 
-/** What has to look at many tasks: not quick, but bounded. */
+/** Searches that have to examine many tasks: not quick, but bounded. */
 const SEARCHES: Readonly<Record<string, string>> = {
   // No task has both.
   'rare type and rare tag': 'type=rare&tag=rare',
@@ -46,37 +47,63 @@ const SEARCHES: Readonly<Record<string, string>> = {
   'frequent type and status': 'type=demo.sleep&status=COMPLETED&tag=often&q=nowhere',
 }
 
+interface Server {
+  stack: Stack
+  web: RoleProcess
+}
+
 export async function benchLists(): Promise<void> {
-  const small = await openStack()
-  const full = await openStack()
+  const stacks = { small: await openStack(), full: await openStack(), bare: await openStack() }
   try {
     const startedAtMs = performance.now()
-    await fillTasks(small.databaseUrl, { count: 600, rareEvery: 10, waiting: 60 })
-    await fillTasks(full.databaseUrl, { count: TASKS, rareEvery: 1_000, waiting: 1_000 })
+    await fillTasks(stacks.small.databaseUrl, { count: 600, rareEvery: 10, waiting: 60 })
+    await fillTasks(stacks.full.databaseUrl, { count: TASKS, rareEvery: 1_000, waiting: 1_000 })
     console.log(
       `lists over ${TASKS} tasks (filled in ${((performance.now() - startedAtMs) / 1_000).toFixed(0)} s), ${CONNECTIONS} connections, medians of ${ROUNDS} rounds of ${SECONDS} s, taking turns`,
     )
-    const webs = { small: await small.startRole('web'), full: await full.startRole('web') }
-    for (const [name, query] of Object.entries(LISTS)) {
-      const shoot = (address: string) =>
-        requestInLoop({ url: `${address}/api/tasks?${query}`, connections: CONNECTIONS, seconds: SECONDS })
-      await shoot(webs.small.address)
-      await shoot(webs.full.address)
-      const rounds: Record<'small' | 'full', { perSecond: number }>[] = []
-      for (let round = 0; round < ROUNDS; round += 1)
-        rounds.push({ small: await shoot(webs.small.address), full: await shoot(webs.full.address) })
-      const ratios = rounds.map((round) => round.small.perSecond / round.full.perSecond)
-      const of = (which: 'small' | 'full') => median(rounds.map((round) => round[which].perSecond)).toFixed(0)
-      console.log(
-        `  ${name.padEnd(26)} ${of('full').padStart(5)} requests/s, one page of tasks ${of('small').padStart(5)}, takes ${describe(ratios, 2)} times as long   (to reach: 2.00)`,
-      )
+    const start = async (stack: Stack): Promise<Server> => ({ stack, web: await stack.startRole('web') })
+    const servers = {
+      small: await start(stacks.small),
+      full: await start(stacks.full),
+      bare: await start(stacks.bare),
     }
-    await reportSearches(webs.full.address)
-    await reportCreates(small, full)
+    for (const [name, query] of Object.entries(LISTS)) await reportList(name, query, servers)
+    await reportSearches(servers.full.web.address)
+    await reportCreates(servers)
   } finally {
-    await full.close()
-    await small.close()
+    for (const stack of Object.values(stacks)) await stack.close()
   }
+}
+
+async function reportList(
+  name: string,
+  query: string,
+  { small, full, bare }: Record<'small' | 'full' | 'bare', Server>,
+): Promise<void> {
+  const shoot = async ({ web }: Server) =>
+    (
+      await requestInLoop({
+        url: `${web.address}/api/tasks?${query}`,
+        connections: CONNECTIONS,
+        seconds: SECONDS,
+      })
+    ).perSecond
+  const rounds: Record<'small' | 'full' | 'bare', number>[] = []
+  for (let round = 0; round <= ROUNDS; round += 1)
+    rounds.push({ small: await shoot(small), full: await shoot(full), bare: await shoot(bare) })
+  const measured = rounds.slice(1) // The first warms up.
+  const of = (which: 'small' | 'full' | 'bare') =>
+    median(measured.map((round) => round[which]))
+      .toFixed(0)
+      .padStart(5)
+  const timesAs = (which: 'small' | 'bare') =>
+    describe(
+      measured.map((round) => round[which] / round.full),
+      2,
+    )
+  console.log(
+    `  ${name.padEnd(26)} ${of('full')} requests/s, one page of tasks ${of('small')}, no task ${of('bare')}; takes ${timesAs('small')} times as long as one page   (target: 2.00), ${timesAs('bare')} as no task`,
+  )
 }
 
 async function reportSearches(address: string): Promise<void> {
@@ -89,57 +116,57 @@ async function reportSearches(address: string): Promise<void> {
       if (!answer.ok) throw new Error(`${name}: the answer was ${answer.status}`)
       tookMs.push(performance.now() - startedAtMs)
     }
-    console.log(`  ${name.padEnd(26)} a page after ${describe(tookMs)} ms   (to reach: 2000)`)
+    console.log(`  ${name.padEnd(26)} a page after ${describe(tookMs)} ms   (target: 2000)`)
   }
 }
 
 /** Without what lists need, a create writes two index entries and calls one trigger less. */
-const WITHOUT = `drop index taskwire.tasks_type_idx; drop index taskwire.tasks_created_idx; drop trigger tasks_index_new_tags on taskwire.tasks`
-const BATCH = 32
-const STATEMENTS = 40
+const WITHOUT_LISTS = `
+drop index taskwire.tasks_type_idx, taskwire.tasks_created_idx;
+drop trigger tasks_index_new_tags on taskwire.tasks`
+const BODY = JSON.stringify({ title: 'example task' })
 
-/** By the time that the statement of the creates takes, in batches as a web process under load writes them. Each is undone. */
-async function reportCreates(small: Stack, full: Stack): Promise<void> {
-  const clients = {
-    small: new pg.Client({ connectionString: small.databaseUrl }),
-    full: new pg.Client({ connectionString: full.databaseUrl }),
-  }
-  await Promise.all(Object.values(clients).map((client) => client.connect()))
-  const [filled, bare] = [[] as number[], [] as number[]]
-  for (let round = 0; round < 3 * ROUNDS; round += 1) {
-    const onSmall = await timeCreates(clients.small)
-    filled.push((await timeCreates(clients.full)) / onSmall)
-    bare.push(onSmall / (await timeCreates(clients.small, WITHOUT)))
-  }
-  await Promise.all(Object.values(clients).map((client) => client.end()))
-  console.log(`  creates, the statement alone: on ${TASKS} tasks ${describe(filled, 2)} times as long as on 600`)
+/** By the processor time that the web process and PostgreSQL spend on a create, requests taking turns in short rounds. */
+async function reportCreates({ small, full, bare }: Record<'small' | 'full' | 'bare', Server>): Promise<void> {
+  await dropListIndexes(bare.stack)
+  const rounds: Record<'small' | 'full' | 'bare', number>[] = []
+  for (let round = 0; round < CREATE_ROUNDS; round += 1)
+    rounds.push({
+      small: await measureCreates(small),
+      full: await measureCreates(full),
+      bare: await measureCreates(bare),
+    })
+  const measured = rounds.slice(1) // The first warms up.
+  const compare = (a: 'small' | 'full', b: 'small' | 'bare') =>
+    describe(
+      measured.map((round) => round[a] / round[b]),
+      3,
+    )
   console.log(
-    `  creates, the statement alone: with the indexes and the trigger of lists ${describe(bare, 2)} times as long as without them`,
+    `  creates: ${describe(measured.map((round) => round.small * 1_000))} µs of processor time each, web and PostgreSQL together`,
+  )
+  console.log(`  creates on ${TASKS} tasks: ${compare('full', 'small')} times as much as on few`)
+  console.log(
+    `  creates with the indexes and the trigger of lists: ${compare('small', 'bare')} times as much as without them   (target: 1.030)`,
   )
 }
 
-async function timeCreates(client: pg.Client, prepare?: string): Promise<number> {
-  const makeTask = () => ({
-    id: createTaskId(),
-    tenant: 'default',
-    type: 'demo.sleep',
-    title: 'example task',
-    priority: 0,
-    tags: [],
-    payload: { steps: 5 },
-    runAt: null,
-    delayMs: null,
-    queue: 'default',
-    maxAttempts: 1,
+async function dropListIndexes(stack: Stack): Promise<void> {
+  const client = new pg.Client({ connectionString: stack.databaseUrl })
+  await client.connect()
+  await client.query(WITHOUT_LISTS)
+  await client.end()
+}
+
+/** @returns processor time of a create, in ms */
+async function measureCreates({ stack, web }: Server): Promise<number> {
+  const pids = [stack.postgresPid, web.child.pid ?? 0]
+  const beforeMs = await readCpuMs(pids)
+  const { count } = await requestInLoop({
+    url: `${web.address}/api/tasks`,
+    body: BODY,
+    connections: 64,
+    seconds: SECONDS,
   })
-  const write = () =>
-    client.query({ ...CREATE_TASKS, values: [60_000, JSON.stringify(Array.from({ length: BATCH }, makeTask))] })
-  await client.query('begin')
-  if (prepare !== undefined) await client.query(prepare)
-  await write()
-  const startedAtMs = performance.now()
-  for (let count = 0; count < STATEMENTS; count += 1) await write()
-  const tookMs = performance.now() - startedAtMs
-  await client.query('rollback')
-  return tookMs
+  return ((await readCpuMs(pids)) - beforeMs) / count
 }

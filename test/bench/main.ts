@@ -1,6 +1,6 @@
 /**
- * `npm run bench [create|read|lists|end-to-end|fan-out|fan-out-many]`: all when none is named. Figures are ratios,
- * because machines differ and drift.
+ * `npm run bench [create|read|lists|end-to-end|fan-out|fan-out-many]`: runs all benchmarks unless some are named.
+ * Figures are ratios, because machines differ and drift.
  */
 import { cpus } from 'node:os'
 import { benchCreate } from './create.js'

@@ -1,20 +1,20 @@
-/** Fills the tables as if very many tasks had run, and a few had not. */
+/** Fills the tables as if a very large number of tasks had run, and a few were still waiting. */
 import postgres from 'postgres'
 
-/** Rows of one statement. */
+/** Rows per statement. */
 const PORTION = 100_000
 
 export interface ManyTasks {
   count: number
-  /** Of so many tasks one has the type `rare`, one the tag `rare`, and one is FAILED; the others have ended well. */
+  /** One task in so many has the type `rare`, one the tag `rare`, and one is FAILED; all others are COMPLETED. */
   rareEvery: number
-  /** So many of the last have not begun. */
+  /** The number of newest tasks that have not started. */
   waiting: number
 }
 
 /**
- * Ids are UUIDv7 of the times of creation, which are spread over the last day. What had to happen to a task before it ended is left out,
- * but not the transition that ended it: lists find tasks by that.
+ * Ids are UUIDv7 of the creation times, which are spread over the last day. The transitions before the final one are
+ * left out; the final one is written because lists find tasks by it.
  */
 export async function fillTasks(databaseUrl: string, { count, rareEvery, waiting }: ManyTasks): Promise<void> {
   const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} })

@@ -1,7 +1,8 @@
 /**
- * `read`: how many reads of one task a web process answers, against a bare Fastify route that answers with as many bytes.
+ * `read`: how many reads of one task a web process answers, against a bare Fastify route whose response has the same
+ * size.
  *
- * Each request reads from PostgreSQL. The two take turns in short rounds, as in `create`.
+ * Each read queries PostgreSQL. The two take turns in short rounds, as in `create`.
  */
 import { requestInLoop } from './http-load.js'
 import { describe, median, openStack } from './stack.js'
@@ -35,10 +36,10 @@ export async function benchRead(): Promise<void> {
       `  taskwire             ${describe(rounds.map(({ ours }) => ours.perSecond))} reads/s, p99 ${median(rounds.map(({ ours }) => ours.p99Ms)).toFixed(1)} ms`,
     )
     console.log(
-      `  ratio of a round     ${describe(
+      `  ratio per round      ${describe(
         rounds.map(({ ours, reference }) => ours.perSecond / reference.perSecond),
         2,
-      )}   (to reach: 0.60)`,
+      )}   (target: 0.60)`,
     )
   } finally {
     await stack.close()

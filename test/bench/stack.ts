@@ -11,10 +11,14 @@ import { launch, MAIN, type RoleProcess } from '../helpers/roles.js'
 
 export interface Stack {
   databaseUrl: string
+  /** The first process of PostgreSQL; the others are its children. */
+  postgresPid: number
   redisUrl: string
-  /** Starts a role and resolves when it is ready, with its address when it has one. */
+  /** Starts a role and resolves once it is ready. The web role has an address. */
   startRole(role: 'web' | 'worker' | 'relay'): Promise<RoleProcess>
-  /** Starts a module of this folder as a process; it says `{ type: 'ready', address }` as the roles do. */
+  /**
+   * Starts a module of this folder as a process. Like a role, it sends `{ type: 'ready', address }` once it is ready.
+   */
   startModule(file: string): Promise<RoleProcess>
   close(): Promise<void>
 }
@@ -44,6 +48,7 @@ export async function openStack(): Promise<Stack> {
 
   return {
     databaseUrl: postgres.url,
+    postgresPid: postgres.pid,
     redisUrl: redis.url,
     startRole: (role) => start(MAIN, [role]),
     startModule: (file) => start(fileURLToPath(new URL(file, import.meta.url))),
@@ -71,7 +76,7 @@ export function quantile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 }
 
-/** The median, and from where to where they go. */
+/** The median and the range of the values, as text. */
 export function describe(values: readonly number[], digits = 0): string {
   return `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)} to ${Math.max(...values).toFixed(digits)})`
 }

@@ -1,4 +1,4 @@
-/** Opens both brokers on real servers, for the tests of this folder. */
+/** Opens both kinds of broker on real servers, for the tests of this folder. */
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import postgres from 'postgres'
@@ -11,15 +11,15 @@ import { hasRedisServer, startPostgres, startRedis, type TestScope, type TestSer
 export interface BrokerKind {
   readonly kind: Broker['kind']
   readonly server: TestServer
-  /** Forgets everything that earlier tests left, and gives the options to open a broker on what is empty now. */
+  /** Clears the data of earlier tests, and returns the options to open a broker on the empty server. */
   prepare(): Promise<{ redisUrl?: string; databaseUrl: string }>
-  /** Cuts the listening connections, as the server sees them. */
+  /** Ends the connections that listen for events, from the server side. */
   cutListeners(): Promise<void>
-  /** Connections to the server, except the one that asks. */
+  /** Counts the connections to the server, without the one that counts. */
   countConnections(): Promise<number>
 }
 
-/** Nothing listens there. */
+/** Addresses where no server listens. */
 export const NOWHERE = {
   redis: 'redis://:secret@127.0.0.1:1',
   postgres: 'postgres://someone:secret@127.0.0.1:1/nothing',
@@ -77,15 +77,15 @@ export async function startRedisKind(t: TestScope): Promise<BrokerKind & { flush
   }
 }
 
-/** Whether to test on Redis. A machine without it tests what it can and says so; the project's own checks need both. */
+/** Whether to test on Redis. A machine without Redis skips those tests and says so; CI requires both. */
 export async function canTestRedis(t: Test): Promise<boolean> {
   if (await hasRedisServer()) return true
   if (process.env['CI'] === 'true') t.fail('redis-server or valkey-server must be installed where CI=true')
-  else t.comment('left out on this machine, which has no redis-server: the same suite on Redis')
+  else t.comment('skipped, because this machine has no redis-server: the same suite on Redis')
   return false
 }
 
-/** A broker on an empty server, closed with the test; and what it logged. */
+/** Opens a broker on an empty server, and records its log. The broker closes with the test. */
 export async function openTestBroker(t: TestScope, kind: BrokerKind) {
   const options = await kind.prepare()
   const log = createLog()
@@ -116,7 +116,7 @@ export function aTransition(taskId: string, version = 1, changes: Partial<Transi
   return { ...head, from: 'PENDING', attempt: 1, at: new Date(0).toISOString(), reason: null, ...changes }
 }
 
-/** Keeps what arrives, and tells when enough has. */
+/** Collects items, and resolves waits once enough have arrived. */
 export function createMailbox<T>() {
   const items: T[] = []
   const wake: (() => void)[] = []
@@ -126,7 +126,7 @@ export function createMailbox<T>() {
       items.push(item)
       for (const resolve of wake.splice(0)) resolve()
     },
-    /** Waits until the items fulfil the condition. */
+    /** Waits until the items satisfy the condition. */
     async until(condition: (items: readonly T[]) => boolean, deadlineMs = 120_000): Promise<readonly T[]> {
       const endsAt = performance.now() + deadlineMs
       const timer = setInterval(() => wake.splice(0).forEach((resolve) => resolve()), 100)
@@ -146,7 +146,7 @@ export function createMailbox<T>() {
   }
 }
 
-/** Listens, and keeps everything in the order it came. */
+/** Listens for events, and records everything in order of arrival. */
 export async function listenWithMailbox(broker: Broker) {
   const mailbox = createMailbox<string>()
   const subscription: EventSubscription = await broker.events.listen({
@@ -159,12 +159,12 @@ export async function listenWithMailbox(broker: Broker) {
   return { mailbox, subscription }
 }
 
-/** An id whose events travel in the given slot. */
+/** Returns a task id whose events travel in the given slot. */
 export function taskInSlot(slot: number): string {
   return randomUUID().slice(0, -1) + slot.toString(16)
 }
 
-/** A promise with its handle. */
+/** A promise, and the function that resolves it. */
 export function createGate() {
   let open: () => void = () => {}
   const opened = new Promise<void>((resolve) => (open = resolve))

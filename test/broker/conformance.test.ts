@@ -18,7 +18,7 @@ import {
   taskInSlot,
 } from './brokers.js'
 
-/** How long to look before saying that nothing came. */
+/** How long a test waits before it concludes that nothing arrives. */
 const NOTHING_COMES_MS = 300
 
 t.test('on PostgreSQL', async (t) => testConformance(t, await startPostgresKind(t)))
@@ -34,7 +34,7 @@ async function testConformance(t: Test, kind: BrokerKind): Promise<void> {
 }
 
 async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
-  await t.test('each delivery is run once, as it was added', async (t) => {
+  await t.test('each delivery runs once, as it was added', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     t.equal(broker.kind, kind.kind)
     const runs = createMailbox<Delivery>()
@@ -48,7 +48,7 @@ async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
     t.equal(await broker.queue.countWaiting('default'), 0)
   })
 
-  await t.test('a delivery added twice is run once', async (t) => {
+  await t.test('a delivery added twice runs once', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     const delivery = aDelivery()
     await broker.queue.add([delivery])
@@ -67,7 +67,7 @@ async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
     await broker.queue.add([delivery])
     await sleep(NOTHING_COMES_MS)
     gate.open()
-    t.strictSame(runs.items.map((run) => run.attempt).sort(), [1, 2], 'nor while it runs')
+    t.strictSame(runs.items.map((run) => run.attempt).sort(), [1, 2], 'nor is it while it runs')
   })
 
   await t.test('higher priorities are taken first, and equals in the order they were added', async (t) => {
@@ -96,7 +96,7 @@ async function testDeliveries(t: Test, kind: BrokerKind): Promise<void> {
 }
 
 async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
-  await t.test('at most `concurrency` deliveries run at a time, and as many as that', async (t) => {
+  await t.test('exactly `concurrency` deliveries run at a time when enough are waiting', async (t) => {
     const { broker } = await openTestBroker(t, kind)
     await broker.queue.add(deliveries(40))
     const runs = createMailbox<number>()
@@ -122,7 +122,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     await broker.queue.consume(
       async (taken) => {
         runs.push(taken)
-        // By this name BullMQ knows its own "put it back".
+        // BullMQ treats an error of this name as its own "put the job back".
         if (mayFail) throw Object.assign(new Error('no database'), { name: 'DelayedError' })
       },
       { queue: 'default', concurrency: 2 },
@@ -130,7 +130,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     await broker.queue.add([delivery])
     await runs.untilCount(1)
     await sleep(NOTHING_COMES_MS)
-    t.equal(runs.items.length, 1, 'no retry of the broker')
+    t.equal(runs.items.length, 1, 'the broker does not retry')
     t.match(log.lines, [{ message: /a delivery failed to run/, details: { reason: 'no database' } }])
     mayFail = false
     await broker.queue.add([delivery])
@@ -165,7 +165,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     await broker.queue.consume(async (delivery) => rest.push(delivery), { queue: 'default', concurrency: 2 })
     await rest.untilCount(3)
     await sleep(NOTHING_COMES_MS)
-    t.equal(rest.items.length, 3, 'what ran to its end is not delivered again')
+    t.equal(rest.items.length, 3, 'a finished delivery is not delivered again')
   })
 
   await t.test('a paused consumer takes no jobs until it is resumed', async (t) => {
@@ -178,7 +178,7 @@ async function testConsumers(t: Test, kind: BrokerKind): Promise<void> {
     await broker.queue.add(deliveries(1))
     await runs.untilCount(1)
     await consumer.pause()
-    // A fetch that was under way may still bring one.
+    // A fetch that was in progress may still take a delivery.
     await broker.queue.add(deliveries(20))
     await sleep(700)
     t.ok(runs.items.length <= 6, `${runs.items.length} were taken`)
@@ -247,7 +247,7 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     subscription.unsubscribe(wanted)
     await broker.events.publish([aTransition(wanted, 3)])
     await sleep(NOTHING_COMES_MS)
-    t.strictSame(mailbox.items, [`event ${wanted} 1`, `event ${wanted} 2`], 'until the last of them has gone')
+    t.strictSame(mailbox.items, [`event ${wanted} 1`, `event ${wanted} 2`], 'until the last of them has closed')
     await subscription.subscribe(wanted)
     await broker.events.publish([aTransition(wanted, 4)])
     await mailbox.untilCount(3)
@@ -264,9 +264,9 @@ async function testEvents(t: Test, kind: BrokerKind): Promise<void> {
     t.strictSame(mailbox.items, [`event ${task} 1`, `hint ${task} 2`])
   })
 
-  await t.test('a process that is subscribed to notices is known as soon as that is acknowledged', async (t) => {
+  await t.test('a subscription to notices is visible to publishers as soon as it is acknowledged', async (t) => {
     const { broker } = await openTestBroker(t, kind)
-    // PostgreSQL cannot tell, and says that there may be one.
+    // PostgreSQL cannot tell whether there are listeners, so it assumes that there are.
     t.equal(await broker.events.hasNoticeListeners(), kind.kind === 'postgres')
     const subscription = await broker.events.listen({ onEvent() {}, onHint() {}, onGap() {} })
     t.equal(await broker.events.hasNoticeListeners(), kind.kind === 'postgres')

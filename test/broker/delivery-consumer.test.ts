@@ -1,4 +1,4 @@
-/** Replaces a worker that takes no jobs any more, on the queues of both brokers. */
+/** Replaces a worker that no longer takes jobs, on the queues of both brokers. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'
@@ -22,7 +22,7 @@ function isOpenConsumer(consumer: object): consumer is OpenConsumer {
 }
 
 async function testReplacement(t: Test, kind: BrokerKind): Promise<void> {
-  // Without the standby around it, which has a consumer of its own.
+  // Opened without the standby, which creates its own consumer.
   const { redisUrl, databaseUrl } = await kind.prepare()
   const log = createLog()
   const broker = await (redisUrl === undefined
@@ -100,7 +100,7 @@ t.test('a worker that takes nothing while jobs wait and slots are free is replac
     await take(delivery)
   }
   t.equal(await check(1), 1, 'it takes jobs')
-  t.equal(await check(1), 1, 'once is no proof')
+  t.equal(await check(1), 1, 'one check proves nothing')
   t.equal(await check(1), 2)
   t.equal(abandoned, 1)
   t.match(log.lines, [{ message: /takes no jobs although jobs are waiting/ }])

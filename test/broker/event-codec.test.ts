@@ -44,7 +44,7 @@ t.test('an event up to the limit, in bytes, is sent whole, and a larger one as a
   t.strictSame(deliver(encodeEvent(tooLarge)), [['hint', taskId, 2]])
 })
 
-t.test('an event, a hint and a notice say the tenant, and nothing where they have none', async (t) => {
+t.test('an event, a hint and a notice carry their tenant, and no field when they have none', async (t) => {
   const event = aTransition(taskInSlot(3), 7)
   const facts = {
     type: 'demo.sleep',
@@ -61,7 +61,7 @@ t.test('an event, a hint and a notice say the tenant, and nothing where they hav
   const { taskId, version, status } = event
   t.strictSame(toNotice({ ...event, tenant: 'bert', facts }), { taskId, tenant: 'bert', version, status, facts })
   t.strictSame(toNotice({ ...event, facts }), { taskId, version, status, facts })
-  t.notMatch(encodeEvent(event), /tenant/, 'as processes of before have written it')
+  t.notMatch(encodeEvent(event), /tenant/, 'as processes of earlier versions have written it')
 })
 
 t.test('text that is not JSON throws', async (t) => {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { explain, reasonOf } from '../../src/broker/explain.js'
 
-t.test('a reason is found in every error, and its cause is dropped', async (t) => {
+t.test('every error yields a reason, and its cause is dropped', async (t) => {
   t.equal(reasonOf(new Error('broken')), 'broken')
   t.equal(reasonOf(Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' })), 'ECONNREFUSED')
   t.equal(reasonOf(new TypeError('')), 'TypeError')

@@ -1,4 +1,4 @@
-/** Starts that are refused or cause a warning, each on the broker concerned. */
+/** Starts that are refused or log a warning, each on the broker concerned. */
 import { Redis } from 'ioredis'
 import postgres from 'postgres'
 import t from 'tap'
@@ -61,7 +61,7 @@ t.test('on PostgreSQL', async (t) => {
     t.equal(await broker.queue.countWaiting('default'), 1)
   })
 
-  await t.test('a refused login names the user, not the password', async (t) => {
+  await t.test('the error of a refused login names the user, not the password', async (t) => {
     const url = new URL(server.url)
     url.password = 'wrong-secret'
     const opening = openBroker({ databaseUrl: url.href, log: createLog() })
@@ -75,7 +75,7 @@ t.test('on Redis', async (t) => {
   const server = await startRedis(t)
   const options = { databaseUrl: NOWHERE.postgres }
 
-  await t.test('a refused login says so, without the password', async (t) => {
+  await t.test('a refused login is reported without the password', async (t) => {
     const url = new URL(server.url)
     url.password = 'wrong-secret'
     const opening = openBroker({ ...options, redisUrl: url.href, log: createLog() })

@@ -1,4 +1,4 @@
-/** The guarantees of every broker while its server is away, and after it is back. On both brokers. */
+/** The guarantees of both brokers while their server is away, and after it is back. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Delivery } from '../../src/broker/broker.js'
@@ -20,12 +20,12 @@ import {
   taskInSlot,
 } from './brokers.js'
 
-/** A server that went down takes its time to come back, on a busy machine. */
+/** A server that went down takes a while to come back on a busy machine. */
 const RECOVERY_MS = 240_000
 
 t.test('on PostgreSQL', async (t) => {
   const kind = await startPostgresKind(t)
-  await t.test('an unreachable server is one clear line, without the password', async (t) => {
+  await t.test('an unreachable server is reported in one clear line, without the password', async (t) => {
     const options = { databaseUrl: NOWHERE.postgres, log: createLog() }
     const line = { message: 'cannot reach PostgreSQL at 127.0.0.1:1/nothing: connect ECONNREFUSED 127.0.0.1:1' }
     await t.rejects(openBroker(options), line)
@@ -37,7 +37,7 @@ t.test('on PostgreSQL', async (t) => {
 t.test('on Redis', async (t) => {
   if (!(await canTestRedis(t))) return
   const kind = await startRedisKind(t)
-  await t.test('an unreachable server is one clear line, without the password', async (t) => {
+  await t.test('an unreachable server is reported in one clear line, without the password', async (t) => {
     const options = { redisUrl: NOWHERE.redis, databaseUrl: NOWHERE.postgres, log: createLog() }
     const message = 'cannot reach Redis at 127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1'
     await t.rejects(openBroker(options), { message })
@@ -129,11 +129,11 @@ async function testDownServer(t: Test, kind: BrokerKind): Promise<void> {
     await untilResolves(() => broker.ping())
     await untilResolves(() => broker.events.publish([aTransition(known, 8), aTransition(late, 9)]))
     await mailbox.until((all) => all.includes(`event ${known} 8`) && all.includes(`event ${late} 9`))
-    // What could not be subscribed to is subscribed to now: both events have arrived, or the wait above would have failed.
+    // The refused subscription has been made up for: both events arrived, or the wait above would have failed.
     const next = aDelivery()
     await untilResolves(() => broker.queue.add([next]))
     await runs.until((all) => all.some((run) => run.taskId === next.taskId), RECOVERY_MS)
-    t.ok(log.lines.length > 0 && log.lines.length < 40, 'the log is told, not flooded')
+    t.ok(log.lines.length > 0 && log.lines.length < 40, 'the outage is logged without flooding the log')
     t.notMatch(JSON.stringify(log.lines), new URL(kind.server.url).password)
   })
 
@@ -146,11 +146,11 @@ async function testDownServer(t: Test, kind: BrokerKind): Promise<void> {
     let isStopped = false
     const stopped = consumer.stop().then(() => (isStopped = true))
     await sleep(2_500)
-    t.notOk(isStopped, 'a run under way is waited for')
+    t.notOk(isStopped, 'stop waits for the run in progress')
     gate.open()
     await stopped
     t.equal(runs.items.length, 2)
-    await t.resolves(broker.close(), 'and the broker closes, though its server is away')
+    await t.resolves(broker.close(), 'the broker closes although its server is away')
     await kind.server.start()
   })
 }
@@ -166,11 +166,11 @@ async function testFrozenServer(t: Test, kind: BrokerKind): Promise<void> {
     await kind.server.pause()
     t.teardown(() => kind.server.resume())
 
-    // The server answers none of these: each ends by its own deadline, or this test would not go on.
+    // The server answers none of these calls. Each ends by its own deadline; otherwise this test would hang.
     await t.rejects(broker.ping({ deadlineMs: 300 }), { message: /does not answer/ })
     await t.rejects(broker.queue.add([aDelivery()], { deadlineMs: 400 }))
     await t.rejects(broker.events.publish([aTransition(task)]))
-    // A connection that is open and dead is given up.
+    // A connection that is open but dead is dropped.
     while (subscription.isUp()) await sleep(50)
 
     await kind.server.resume()
@@ -190,13 +190,13 @@ async function testFrozenServer(t: Test, kind: BrokerKind): Promise<void> {
     await broker.queue.add(deliveries(3))
     await kind.server.pause()
     t.teardown(() => kind.server.resume())
-    // The server answers nothing any more: neither waits for it, or this test would not end.
+    // The server no longer answers. Neither call waits for it; otherwise this test would hang.
     await t.resolves(consumer.stop())
     await t.resolves(broker.close())
   })
 }
 
-/** Runs of which none ends before the gate opens. */
+/** Starts runs that do not end before the gate opens. */
 async function consumeHeld(broker: Awaited<ReturnType<typeof openBroker>>) {
   const runs = createMailbox<Delivery>()
   const gate = createGate()

@@ -1,4 +1,7 @@
-/** How the publisher handles many publications, a slow broker and one that is away. The bus is part of the test, so that it can be held. */
+/**
+ * How the publisher handles many publications, a slow broker and a broker that is away. The test supplies the bus, so
+ * that it can hold publications back.
+ */
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import type { EventBus } from '../../src/broker/broker.js'
@@ -19,7 +22,7 @@ const anEvent = (version: number): Event => ({
 const aNotice = (version: number) => (): Notice => ({ taskId: 'a', version, status: 'PENDING' })
 const versionsOf = (batch: readonly { version: number }[]) => batch.map(({ version }) => version)
 
-/** A bus whose publications end when the test lets them, and fail while it is away. */
+/** A bus whose publications end when the test says so, and fail while it is away. */
 function setUp() {
   const batches: number[][] = []
   const state = { isAway: false, isHeard: true, gate: Promise.resolve() }
@@ -41,27 +44,30 @@ function setUp() {
   return { publisher: createPublisher({ bus, log }), batches, state, lines }
 }
 
-t.test('what is published in one turn goes together, in order, and what comes meanwhile goes next', async (t) => {
-  const { publisher, batches, state } = setUp()
-  let open = () => {}
-  state.gate = new Promise((resolve) => (open = resolve))
-  publisher.publish([anEvent(1)])
-  publisher.publish([anEvent(2), anEvent(3)])
-  publisher.publish([])
-  while (batches.length < 1) await new Promise(setImmediate)
-  publisher.publish([anEvent(4)])
-  publisher.publish([anEvent(5)])
-  await new Promise(setImmediate)
-  t.same(batches, [[1, 2, 3]], 'one publication at a time')
-  open()
-  await publisher.drain()
-  t.same(batches, [
-    [1, 2, 3],
-    [4, 5],
-  ])
-})
+t.test(
+  'events published in one turn are sent together, in order, and those that arrive meanwhile are sent next',
+  async (t) => {
+    const { publisher, batches, state } = setUp()
+    let open = () => {}
+    state.gate = new Promise((resolve) => (open = resolve))
+    publisher.publish([anEvent(1)])
+    publisher.publish([anEvent(2), anEvent(3)])
+    publisher.publish([])
+    while (batches.length < 1) await new Promise(setImmediate)
+    publisher.publish([anEvent(4)])
+    publisher.publish([anEvent(5)])
+    await new Promise(setImmediate)
+    t.same(batches, [[1, 2, 3]], 'one publication at a time')
+    open()
+    await publisher.drain()
+    t.same(batches, [
+      [1, 2, 3],
+      [4, 5],
+    ])
+  },
+)
 
-t.test('an outage takes two lines of the log, and what is published after it arrives', async (t) => {
+t.test('an outage causes two log lines, and events published after it arrive', async (t) => {
   const { publisher, batches, state, lines } = setUp()
   state.isAway = true
   for (let version = 1; version <= 5; version += 1) {
@@ -78,7 +84,7 @@ t.test('an outage takes two lines of the log, and what is published after it arr
   t.equal(lines.length, 2)
 })
 
-t.test('while the broker is slow, no more than 5,000 wait: the oldest are dropped and counted', async (t) => {
+t.test('while the broker is slow, at most 5,000 events wait: the oldest are dropped and counted', async (t) => {
   const { publisher, batches, state, lines } = setUp()
   let open = () => {}
   state.gate = new Promise((resolve) => (open = resolve))
@@ -96,21 +102,18 @@ t.test('while the broker is slow, no more than 5,000 wait: the oldest are droppe
   t.match(lines.at(-1), { level: 'info', details: { lost: 1 + 1_000 + 5_000 } })
 })
 
-t.test(
-  'while nobody listens to notices they are dropped, and a drain does not wait for the next question',
-  async (t) => {
-    const { publisher, batches, state, lines } = setUp()
-    state.isHeard = false
-    publisher.notifyLists([aNotice(1)])
-    publisher.publish([anEvent(2)])
-    while (batches.length < 1) await new Promise(setImmediate)
-    state.isHeard = true
-    publisher.notifyLists([aNotice(3)])
-    await publisher.drain()
-    t.same(batches, [[2], [3]], 'what came after the question is kept for the next one')
-    t.same(lines, [], 'nothing is lost')
-  },
-)
+t.test('notices without a listener are dropped, and a drain does not wait for the next check', async (t) => {
+  const { publisher, batches, state, lines } = setUp()
+  state.isHeard = false
+  publisher.notifyLists([aNotice(1)])
+  publisher.publish([anEvent(2)])
+  while (batches.length < 1) await new Promise(setImmediate)
+  state.isHeard = true
+  publisher.notifyLists([aNotice(3)])
+  await publisher.drain()
+  t.same(batches, [[2], [3]], 'a notice that arrives after the check is kept for the next one')
+  t.same(lines, [], 'nothing is lost')
+})
 
 t.test(
   'nothing outside the broker publishes on the bus: recorder, relay and routes go through the publisher',

@@ -1,10 +1,10 @@
-/** Which broker carries the tasks, tested without servers. `fault/standby` tests it with them. */
+/** Which broker carries the tasks, without servers. `fault/standby` tests the same with real servers. */
 import t from 'tap'
 import type { Broker, Consumer } from '../../src/broker/broker.js'
 import { withStandby } from '../../src/broker/standby-broker.js'
 import { createLog } from './brokers.js'
 
-/** A broker that opens a consumer as `open` says. */
+/** A broker whose consumers open through `open`. */
 function fakeBroker(ping: () => Promise<void>, open: () => Promise<Consumer>): Broker {
   const queue = { add: async () => {}, countWaiting: async () => 0, consume: open }
   return { kind: 'redis', queue, events: {}, ping, close: async () => {} } as unknown as Broker
@@ -37,7 +37,7 @@ t.test('a consumer that fails to join the standby joins it later, and leaves it 
   const broker = withStandby({ primary, openStandby: async () => standby, log: createLog() })
   t.teardown(() => broker.close())
   const consumer = await broker.queue.consume(async () => {}, { queue: 'default', concurrency: 1 })
-  // The watch of the standby keeps no process alive.
+  // The periodic check of the standby does not keep the process alive.
   const awake = setInterval(() => {}, 1_000)
   await left
   clearInterval(awake)

@@ -1,13 +1,13 @@
-/** Checks that each task ended as its kind allows, and how often its effect was counted. */
+/** Checks that each task ended as its kind allows, and that its effect arrived the right number of times. */
 import type { Database } from '../../src/db/database.js'
 import type { Status } from '../../src/protocol/status.js'
 import { NO_WORKER_FOR_TYPE } from '../../src/store/attempts/put-back-waits.js'
 
 export interface ExpectedEnd {
   statuses: readonly Status[]
-  /** Of one that is FAILED. */
+  /** The failure of a task that is FAILED. */
   failure?: { code: string; message: RegExp }
-  /** How many attempts failed, when that is certain for a task that is FAILED. Lost and released ones are not failures. */
+  /** How many attempts of a FAILED task failed, if that is certain. Lost and released attempts are not failures. */
   failedAttempts?: number
 }
 
@@ -15,7 +15,7 @@ export interface ExpectedTask {
   id: string
   name: string
   end: ExpectedEnd
-  /** A client asked for its cancellation, at some time. */
+  /** Whether a client requested its cancellation at some point. */
   isCancelled: boolean
 }
 
@@ -23,7 +23,7 @@ export interface StoredEnd {
   id: string
   status: Status
   failure: { code: string; message: string } | null
-  /** What became of each attempt, in order; `error` is its name. */
+  /** The outcomes of the attempts, in order; `error` is the name of the error. */
   attempts: readonly { outcome: string; error: string | null }[]
 }
 
@@ -36,14 +36,14 @@ export async function readEnds(db: Database): Promise<StoredEnd[]> {
   return db.run({ name: 'chaos_ends', text }, [])
 }
 
-/** A line for each that ended otherwise. What has not ended at all is for `findViolations`. */
+/** Returns a line for each task with a wrong end. `findViolations` reports tasks that have not ended at all. */
 export function findWrongEnds(stored: readonly StoredEnd[], expected: readonly ExpectedTask[]): string[] {
   const ends = new Map(stored.map((end) => [end.id, end]))
   return expected.flatMap((task) => {
     const end = ends.get(task.id)
     return end === undefined || isAllowed(end, task)
       ? []
-      : [`${task.id} (${task.name}) should have ended ${task.end.statuses.join(' or ')}: ${describe(end)}`]
+      : [`${task.id} (${task.name}) should have ended as ${task.end.statuses.join(' or ')}: ${describe(end)}`]
   })
 }
 
@@ -65,9 +65,10 @@ function describe({ status, failure, attempts }: StoredEnd): string {
 }
 
 /**
- * An attempt has an effect once, and only one that began it can have it: so the receiver got no more requests than there were attempts that
- * had a handler, and one at least when the task has ended by what came after the effect.
- * @param received how many requests the receiver got for each task
+ * An attempt performs the effect at most once, and only after its handler has started. So the receiver got no more
+ * requests than there were attempts whose handler ran, and at least one if the task ended in a way that follows the
+ * effect.
+ * @param received the number of requests that the receiver got, by task
  */
 export function findWrongEffects(
   stored: readonly StoredEnd[],
@@ -86,7 +87,17 @@ export function findWrongEffects(
   })
 }
 
-/** How many tasks a worker without their type had in its hands. */
+/** Counts the tasks that a worker without their type has claimed and put back. */
 export function countPutBack(stored: readonly StoredEnd[]): number {
   return stored.filter(({ attempts }) => attempts.some(({ error }) => error === NO_WORKER_FOR_TYPE)).length
+}
+
+/** How many attempts had each outcome, with the name of the error. */
+export function countOutcomes(stored: readonly StoredEnd[]): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const { outcome, error } of stored.flatMap(({ attempts }) => attempts)) {
+    const name = [outcome, error].filter(Boolean).join(' ')
+    counts[name] = (counts[name] ?? 0) + 1
+  }
+  return counts
 }

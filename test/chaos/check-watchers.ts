@@ -1,11 +1,11 @@
-/** Checks that each watcher received what is stored. */
+/** Checks that each watcher received the stored history. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isFinal } from '../../src/protocol/status.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import { groupByTask, type StoredTransition } from '../helpers/history.js'
 import type { PersistentWatcher } from '../helpers/persist.js'
 
-/** Each watcher must have been told every transition after its first message, once and in order, and then the end. */
+/** Each watcher must have received every transition after its first message, once and in order, and then the end. */
 export async function checkWatchers(
   watchers: readonly { id: string; watcher: Pick<PersistentWatcher, 'messages' | 'ended'> }[],
   transitions: readonly StoredTransition[],
@@ -21,7 +21,7 @@ export async function checkWatchers(
       const hasEnded = first !== undefined && isFinal((watcher.messages.at(-1) ?? first).status)
       if (code === 1000 && first?.type === 'snapshot' && hasEnded && told.join() === expected.join()) return []
       return [
-        `the watcher of ${id} (closed with ${code}) was told ${first?.type} ${first?.version}, ${told.join()}; stored is ${expected.join()}`,
+        `the watcher of ${id} (closed with ${code}) received ${first?.type} ${first?.version}, ${told.join()}; the stored history is ${expected.join()}`,
       ]
     }),
   )

@@ -8,14 +8,14 @@ import type { Scene } from '../helpers/scene.js'
 import type { TestScope } from '../helpers/services.js'
 import type { Fault } from './faults.js'
 
-/** The servers of the run say a heartbeat each second. */
+/** The servers of the run send a heartbeat every second. */
 export const HEARTBEAT_SECONDS = '1'
 const SILENCE_MS = 4_000
-export const HALF_OPEN = "the clients' lines become half-open"
+export const HALF_OPEN = "the clients' connections become half-open"
 
 export interface Clients {
   fault: Fault
-  /** By turns in one of several ways. */
+  /** Watches the task, by each of several clients in turn. */
   watch(id: string): { id: string; watcher: PersistentWatcher }
 }
 
@@ -24,7 +24,7 @@ export async function openClients(t: TestScope, scene: Scene): Promise<Clients> 
   let turn = 0
 
   function addressOfLine(): string {
-    // A server that was started again listens elsewhere.
+    // A restarted server listens on another port.
     line.targets = scene.addresses().map((address) => Number(new URL(address).port))
     return `http://127.0.0.1:${line.port}`
   }

@@ -1,5 +1,6 @@
 /**
- * The faults of the chaos run: signals to roles, servers that end or freeze, connections that are cut, frozen and slow.
+ * The faults of the chaos run: signals to roles, servers that end or freeze, and connections that are cut, frozen or
+ * slow.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
@@ -41,7 +42,7 @@ export function faultsOf(scene: Scene, roles: Record<Role, KeptRole[]>, random: 
   ]
 }
 
-/** Lines to the servers, and the settings of a role that uses them. */
+/** Opens proxies to the servers, and returns the settings of a role that connects through them. */
 export async function openLines(
   t: TestScope,
   { postgres, redis }: Scene,
@@ -67,9 +68,9 @@ export function faultsOfLines(proxies: readonly TestProxy[], random: () => numbe
     end(proxy)
   }
   return [
-    ['a line is cut', async () => any()?.cut()],
+    ['a connection is cut', async () => any()?.cut()],
     [
-      'a line is frozen',
+      'a connection is frozen',
       () =>
         forAWhile(
           (proxy) => proxy.freeze(),
@@ -77,7 +78,7 @@ export function faultsOfLines(proxies: readonly TestProxy[], random: () => numbe
         ),
     ],
     [
-      'a line is slow',
+      'a connection is slow',
       () =>
         forAWhile(
           (proxy) => proxy.delay(300),
@@ -85,7 +86,7 @@ export function faultsOfLines(proxies: readonly TestProxy[], random: () => numbe
         ),
     ],
     [
-      'a line is narrow',
+      'a connection has little bandwidth',
       () =>
         forAWhile(
           (proxy) => proxy.throttle(20_000),
@@ -131,7 +132,7 @@ async function cutSubscribers(url: string): Promise<void> {
   client.disconnect()
 }
 
-/** Draws one after the other, each once before any comes again: a short run has as many kinds as it has faults. */
+/** Draws every item once, in random order, before it draws any again: so a short run has as many kinds as faults. */
 export function createDeck<Item>(items: readonly Item[], random: () => number): () => Item | undefined {
   let left: Item[] = []
   return () => {

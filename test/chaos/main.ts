@@ -1,4 +1,4 @@
-/** `npm run chaos -- --seed 1 --minutes 5`: the chaos run by hand. Exit code 1 when it found a violation. */
+/** `npm run chaos -- --seed 1 --minutes 5`: runs chaos by hand. The exit code is 1 when a violation is found. */
 import { inspect, parseArgs } from 'node:util'
 import { runChaos } from './run.js'
 
@@ -18,7 +18,7 @@ if (!(seed !== undefined && Number.isInteger(seed)) || !(Number(minutes) > 0) ||
 const teardowns: (() => unknown)[] = []
 const startedAtMs = performance.now()
 const seconds = () => ((performance.now() - startedAtMs) / 1_000).toFixed(1).padStart(7)
-/** Printed after everything else, also what the processes write while they end. */
+/** Printed last, after the output that the processes write as they end. */
 const lastWords: string[] = []
 try {
   const { violations, ...report } = await runChaos(

@@ -1,14 +1,17 @@
 /**
- * The chaos run: several copies of each role under load, with watchers, while a seeded schedule of faults goes over them.
- * Then a checker compares what clients were promised and told with what is stored, and with what a real receiver got.
+ * The chaos run: several copies of each role under load, with watchers, while a seeded schedule of faults strikes them.
+ * Then a checker compares the promises and messages that clients received with the stored data, and with the requests
+ * that a real receiver got.
  *
- * Faulty handlers run beside well-behaved ones, and one of the workers is of an older version: it does not know the types of the
- * folder of tasks, and leaves after a third of the time, as in a rolling deploy. Every accepted
- * task ends; a well-behaved one as its client may expect, a faulty one by its own fault.
+ * Faulty handlers run beside well-behaved ones. One of the workers is of an older version: it does not know the types
+ * of the tasks folder, and leaves after a third of the time, as in a rolling deploy. Every accepted task ends: a
+ * well-behaved one as its client may expect, a faulty one by its own fault.
  *
- * The lines of most clients become half-open now and then: their bytes are dropped and nobody is told. They notice by the silence.
+ * Now and then the connections of most clients become half-open: their bytes are dropped, and neither side is told. The
+ * clients detect it by the silence.
  *
- * The order of the tasks and that of the faults are the seed's; when exactly each strikes is not, so a seed makes a run alike, not equal.
+ * The seed decides the order of the tasks and of the faults, but not the moments at which they strike: two runs with
+ * one seed are similar, not identical.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findViolations, readStored } from '../helpers/history.js'
@@ -16,7 +19,14 @@ import type { PersistentWatcher } from '../helpers/persist.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene, type KeptRole, type Role, type Scene } from '../helpers/scene.js'
 import type { TestScope } from '../helpers/services.js'
-import { countPutBack, findWrongEffects, findWrongEnds, readEnds, type ExpectedTask } from './check-ends.js'
+import {
+  countOutcomes,
+  countPutBack,
+  findWrongEffects,
+  findWrongEnds,
+  readEnds,
+  type ExpectedTask,
+} from './check-ends.js'
 import { checkWatchers } from './check-watchers.js'
 import { HEARTBEAT_SECONDS, openClients, type Clients } from './clients.js'
 import { createDeck, faultsOf, faultsOfLines, openLines, type Fault } from './faults.js'
@@ -31,40 +41,42 @@ export interface ChaosOptions {
   seconds: number
   /** Tasks created a second. Default 20. */
   rate?: number
-  /** Whether there are handlers that take their process with them, which makes a run some minutes longer. Default true. */
+  /** Whether to include handlers that end their process, which makes a run some minutes longer. Default true. */
   hasFatal?: boolean
-  /** Told of each fault as it strikes. */
+  /** Called with the name of each fault as it strikes. */
   onFault?: (name: string) => void
 }
 
 export interface ChaosReport {
   tasks: number
-  /** Of those, by the name of their kind. */
+  /** The number of tasks by the name of their kind. */
   kinds: Record<string, number>
   watchers: number
   transitions: number
   faults: Record<string, number>
-  /** Processes that died and were started again. */
+  /** How many times a process died and was started again. */
   restarts: number
-  /** Tasks that the worker of the older version had, and put back. */
+  /** Tasks that the worker of the older version claimed and put back. */
   putBack: number
-  /** From the last fault to the end of the last task. */
+  /** Attempts, by their outcome and the name of their error. */
+  attempts: Record<string, number>
+  /** The time from the last fault to the end of the last task. */
   settledMs: number
-  /** Requests that the receiver got, and how many of them it had had before: those of the window that `once` leaves. */
+  /** The requests that the receiver got. The repeated ones are those of the window that `once` cannot close. */
   effects: { wanted: number; distinct: number; repeated: number }
-  /** Each with what is stored of its task. */
+  /** The violations, each with the stored history of its task. */
   violations: string[]
 }
 
 const COPIES = 2
 const SETTLE_MS = 300_000
-/** Every so many-th task has a watcher. */
+/** One task in so many has a watcher. */
 const WATCH_EVERY = 3
-/** Every so many-th task has a faulty handler, */
+/** One task in so many has a faulty handler. */
 const FAULT_EVERY = 6
-/** and every so many-th one that takes its worker with it. */
+/** One task in so many has a handler that ends its worker. */
 const FATAL_EVERY = 60
-/** So many tasks there are, and so many kinds of faults strike, however slow the machine is. */
+/** The run continues until it has this many tasks and this many kinds of faults, however slow the machine is. */
 const MIN_TASKS = 2 * FATAL_EVERY
 const MIN_KINDS = 4
 
@@ -84,7 +96,7 @@ export async function runChaos(
   const clients = await openClients(t, scene)
   const roles: Record<Role, KeptRole[]> = { web: [], worker: [], relay: [] }
   for (const role of ['web', 'worker', 'relay'] as const) {
-    // One copy of each has its servers at the end of lines that can be cut, frozen and slowed down.
+    // The second copy of each role connects through proxies that can cut, freeze and slow its connections.
     for (let copy = 0; copy < COPIES; copy += 1)
       roles[role].push(await scene.keep(role, {}, copy === 0 ? {} : lines.env))
   }
@@ -99,7 +111,7 @@ export async function runChaos(
   )
   const faults: Record<string, number> = {}
   const retired = new Set<KeptRole>()
-  /** The deploy goes on: this copy leaves, and no fault meets it any more. */
+  /** Continues the rolling deploy: this worker stops, and no more faults strike it. */
   const retire = async (role: KeptRole) => {
     if (retired.has(role)) return
     retired.add(role)
@@ -120,7 +132,7 @@ export async function runChaos(
     if (performance.now() > deployedAtMs) await retire(older)
   }
   await retire(older)
-  // Also in a short run, and while tasks are under way: their watchers hear of the end by the silence only.
+  // This fault strikes in short runs too, and while tasks are running: their watchers detect it only by the silence.
   await strikeOnce(clients.fault)
   const lastFaultAtMs = performance.now()
   const { expected, watchers, withEffect, kinds } = await load.stop()
@@ -143,6 +155,7 @@ export async function runChaos(
     faults,
     restarts: kept.reduce((sum, { restarts }) => sum + restarts, 0),
     putBack: countPutBack(ends),
+    attempts: countOutcomes(ends),
     settledMs,
     effects: sink.count(withEffect),
     violations: explained,
@@ -156,7 +169,7 @@ interface Load {
   kinds: Record<string, number>
 }
 
-/** Creates tasks, so many a second, until it is stopped, and `MIN_TASKS` at least. */
+/** Creates `rate` tasks a second until stopped, and at least `MIN_TASKS`. */
 function startLoad(
   scene: Scene,
   {
@@ -184,7 +197,7 @@ function startLoad(
 
   async function createOne(index: number): Promise<void> {
     const { name, body, end, hasEffect = false } = choose(index)
-    // Faulty ones are cancelled, too: whatever they do, that ends them.
+    // Faulty tasks are cancelled, too: a cancel ends them whatever their handler does.
     const isCancelled = (name === 'cancelled' && index % 2 === 0) || index % (FAULT_EVERY * 7) === 0
     const cancelAfterMs = random() * 300
     const id = await scene.create(body)
@@ -195,7 +208,7 @@ function startLoad(
     if (index % WATCH_EVERY === 0) load.watchers.push(clients.watch(id))
   }
 
-  /** Whatever it is doing by then; that the request arrives is not promised. */
+  /** Requests a cancel, whatever the state of the task by then. The request may fail to arrive. */
   function cancelLater(id: string, afterMs: number): void {
     void sleep(afterMs).then(() =>
       fetch(`${scene.addresses()[0]}/api/tasks/${id}/cancel`, {

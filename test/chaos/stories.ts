@@ -1,16 +1,19 @@
-/** The stored history of the task that a violation is about: without it the cause cannot be found after the run. */
+/** The stored history of the task that a violation names: without it the cause cannot be found after the run. */
 import type { Database } from '../../src/db/database.js'
 
 const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/
 
-/** Adds to each violation the transitions and the attempts of the task that it names. */
-export function addStories(db: Database, violations: readonly string[]): Promise<string[]> {
-  return Promise.all(
-    violations.map(async (violation) => {
-      const id = UUID.exec(violation)?.[0]
-      return id === undefined ? violation : [violation, ...(await readStory(db, id))].join('\n    ')
-    }),
-  )
+/** The history of the first few violations shows the cause; the others would only take time. */
+const MAX_STORIES = 20
+
+/** Adds to the first violations the transitions and the attempts of the task that each of them names. */
+export async function addStories(db: Database, violations: readonly string[]): Promise<string[]> {
+  const explained: string[] = []
+  for (const violation of violations) {
+    const id = explained.length < MAX_STORIES ? UUID.exec(violation)?.[0] : undefined
+    explained.push(id === undefined ? violation : [violation, ...(await readStory(db, id))].join('\n    '))
+  }
+  return explained
 }
 
 async function readStory(db: Database, id: string): Promise<string[]> {

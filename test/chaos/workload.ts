@@ -1,6 +1,6 @@
 /**
- * The tasks of the chaos run: each kind with the ends it may have. Faulty handlers run beside well-behaved ones, in the
- * same workers.
+ * The tasks of the chaos run: each kind, with the ends that it may have. Faulty handlers run beside well-behaved ones,
+ * in the same workers.
  */
 import type { CreateTask } from '../../src/protocol/http.js'
 import type { ExpectedEnd } from './check-ends.js'
@@ -9,13 +9,13 @@ export interface Kind {
   name: string
   body: CreateTask
   end: ExpectedEnd
-  /** Its handler asks the receiver once. */
+  /** The handler sends one request to the receiver. */
   hasEffect?: boolean
 }
 
 const COMPLETED: ExpectedEnd = { statuses: ['COMPLETED'] }
 
-/** A handler with nothing wrong in it; `choice` is from 0 to 1. */
+/** Picks a well-behaved handler; `choice` is from 0 to 1. */
 export function chooseWellBehaved(choice: number, index: number, url: string): Kind {
   const kind = Math.floor(choice * 10)
   if (kind >= 8)
@@ -56,7 +56,7 @@ function unstorable(use: string, value: string, end: ExpectedEnd, url = ''): Kin
 
 const WORDS: Record<string, string> = { nul: 'U\\+0000', 'half an emoji': 'surrogate', bigint: 'BigInt', map: 'Map' }
 
-/** Faults that cost the attempt itself, and no other. */
+/** Faults that fail only their own attempt. */
 export function listFaults(url: string): Kind[] {
   const uses = Object.entries(WORDS).flatMap(([value, word]) => [
     unstorable('return', value, failsBy('invalid_result', new RegExp(`^the result does not fit: .*${word}`))),
@@ -86,16 +86,16 @@ export function listFaults(url: string): Kind[] {
     faulty('test.late-fault', 'rejection', COMPLETED),
     faulty('test.late-fault', 'timer', COMPLETED),
   ]
-  // In turn, so that also a short run has some of each.
+  // Alternated, so that a short run has some of each, too.
   return uses.flatMap((kind, index) => [kind, ...strays.slice(index, index + 1)])
 }
 
-/** Faults that take the process with them. */
+/** Faults that end the process of their handler. */
 export const FATAL_FAULTS: readonly Kind[] = [
   faulty('test.faulty', 'exit', failsBy('process_died', /exit code 3/)),
   faulty('test.faulty', 'microtask', failsBy('error', /^thrown in a microtask$/)),
   faulty('test.faulty', 'block', failsBy('process_died', /blocked its event loop/)),
-  // Whether its process ends before its result is recorded is a race.
+  // The end of the process races with the record of the result.
   faulty('test.late-fault', 'exit', {
     statuses: ['COMPLETED', 'FAILED'],
     failure: { code: 'process_died', message: /exit code 3/ },

@@ -1,6 +1,6 @@
 /**
- * DATABASE_URL as hosting providers print it: read once, treated the same by both drivers, never overriding our own
- * settings.
+ * DATABASE_URL as hosting providers print it: read once, treated the same by both drivers, and unable to override our
+ * own settings.
  */
 import { execFile } from 'node:child_process'
 import { chmodSync, chownSync } from 'node:fs'
@@ -73,7 +73,7 @@ const READ = `select current_user as role, current_database() as database, curre
   current_setting('enable_seqscan') || ' ' || current_setting('jit') as settings, current_setting('work_mem') as memory,
   coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as encrypted`
 
-/** What each way to connect sees, by name; the error in place of it. */
+/** The settings that each client sees, by the name of the client; or the error. */
 async function readEveryWay(url: string) {
   const ways: Record<string, () => Promise<unknown>> = {
     async 'postgres.js, as worker and relay'() {
@@ -95,7 +95,7 @@ async function readEveryWay(url: string) {
     },
     async 'node-postgres, as the broker'() {
       const client = await connectPostgres(url, {}, 'taskwire test')
-      // It has no settings of its own.
+      // This client has no settings of its own.
       return client
         .query(READ)
         .then(({ rows }) => ({ ...rows[0], settings: 'off off' }))

@@ -13,12 +13,12 @@ t.test('the migration contains the guard generated from the table of transitions
 })
 
 t.test('the database allows exactly the transitions of the table', async (t) => {
-  // Only a superuser may switch triggers off.
+  // Only a superuser may disable triggers.
   const db = await openTestDatabase(t, server.adminUrl)
   const [id = ''] = await storeTasks(db, 1)
   const place = {
     name: 'test_place',
-    // Around the guard: put the task where the move is to start.
+    // Bypasses the guard to put the task into the initial status of the move.
     text: `with off as (select set_config('session_replication_role', 'replica', true)) update taskwire.tasks set status = $2, version = 1 from off where id = $1::text::uuid`,
   }
   const move = {
@@ -50,5 +50,5 @@ t.test('the database refuses a change of status without the next version, and an
   await t.rejects(set(`status = 'DONE', version = 2`))
   await set(`version = 2`) // an edit
   await set(`status = 'PROCESSING', version = 3`)
-  await t.rejects(set(`version = 4`), /not allowed/, 'what runs is not edited')
+  await t.rejects(set(`version = 4`), /not allowed/, 'a running task is not edited')
 })

@@ -18,7 +18,7 @@ import { startPostgres, type TestScope } from '../helpers/services.js'
 
 const MIGRATIONS = fileURLToPath(new URL('../../drizzle', import.meta.url))
 
-/** A database as the migrations before this one leave it. */
+/** Migrates a database up to the migration before the named one. */
 async function migrateUpTo(t: TestScope, url: string, name: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'taskwire-test-'))
   t.teardown(() => rm(folder, { recursive: true }))
@@ -66,7 +66,8 @@ t.test('the indexes of lists are built while other processes write, and include 
   const sql = postgres(server.url, { max: 2, onnotice: () => {}, connection: { lock_timeout: 3_000 } })
   t.teardown(() => sql.end())
   const before = await storeTasks(db, 3, { tags: ['old', 'old', 'other'], type: 'report.generate' })
-  // A transaction that has written and stays open: an index that locks the table would wait for it, and who writes for that index.
+  // A transaction that has written and stays open. An index build that locks the table would wait for it, and writers
+  // would wait for that build.
   const writer = await sql.reserve()
   await writer`begin`
   await writer`update taskwire.tasks set priority = 1`
@@ -136,7 +137,7 @@ t.test('a database that cannot be prepared is reported in one line with the reas
       `${server.url}?options=${encodeURIComponent('-c default_transaction_read_only=on')}`,
       / cannot be used as it is: default_transaction_read_only is on/,
     ],
-    // It also ends the statements that the client sends by itself.
+    // This timeout also ends the statements that the client itself sends.
     [
       `${server.url}?options=${encodeURIComponent('-c statement_timeout=1')}`,
       /: canceling statement due to statement timeout\. /,
@@ -151,7 +152,7 @@ t.test('a database that cannot be prepared is reported in one line with the reas
 
 t.test('a migration that waits too long for another names it, and leaves no lock behind', async (t) => {
   const server = await startPostgres(t)
-  // As a version before took it: for its session, which a pooler may keep for ever.
+  // Takes the lock as an earlier version did: for the whole session, which a pooler may keep open forever.
   const holder = postgres(server.url, { max: 1, connection: { application_name: 'stuck migration' } })
   t.teardown(() => holder.end())
   const [session] = await holder`select pg_backend_pid() as pid, pg_advisory_lock(${0x7461736b})`
@@ -165,7 +166,7 @@ t.test('a migration that waits too long for another names it, and leaves no lock
 })
 
 t.test('a server that is not PostgreSQL is refused within seconds', async (t) => {
-  // It answers at once, so that the client thinks the connection made, and never says what PostgreSQL would.
+  // It answers at once, so the client considers the connection established, but never sends what PostgreSQL would.
   const server = createServer((socket) =>
     socket.on('error', () => {}).write('HTTP/1.1 400 Bad Request\r\n\r\n'),
   ).listen(0, '127.0.0.1')

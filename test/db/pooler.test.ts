@@ -1,4 +1,6 @@
-/** A pooler that shares sessions between clients is refused at once, in one line, and leaves nothing behind. */
+/**
+ * A pooler that shares sessions between clients is refused at once, with a one-line error, and leaves nothing behind.
+ */
 import postgres from 'postgres'
 import t from 'tap'
 import { countMissingMigrations, migrateDatabase } from '../../src/db/migrate.js'
@@ -10,7 +12,7 @@ import { startPostgres } from '../helpers/services.js'
 const REFUSED =
   /^(taskwire: )?DATABASE_URL leads through a connection pooler \(127\.0\.0\.1:\d+\/\w+\) .*as PgBouncer does in transaction mode\. Point it at PostgreSQL itself; Taskwire has its own connection pools\.$/
 
-if (!(await hasPgBouncer())) t.comment('no pgbouncer on this machine: poolers are left out')
+if (!(await hasPgBouncer())) t.comment('no pgbouncer on this machine: the tests of poolers are skipped')
 else {
   const server = await startPostgres(t)
   await migrateDatabase(server.url)
@@ -34,7 +36,7 @@ else {
   })
 
   t.test('shared sessions are detected even where the settings are applied by other means', async (t) => {
-    // The role has them, so that nothing shows but the sessions.
+    // The role has the settings, so that only the shared sessions give the pooler away.
     const admin = postgres(server.adminUrl, { max: 1 })
     for (const setting of ['enable_seqscan', 'jit']) await admin.unsafe(`alter role taskwire set ${setting} = off`)
     t.teardown(async () => {

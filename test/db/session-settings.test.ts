@@ -1,4 +1,7 @@
-/** Defaults of a server, a database or a role that change how values are read, when statements end, and what they see. */
+/**
+ * Defaults of a server, a database or a role that change how values are read, when statements end, and which rows they
+ * see.
+ */
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import type { TransitionList } from '../../src/protocol/http.js'
@@ -40,7 +43,7 @@ const admin = new pg.Client({
 await admin.connect()
 t.teardown(() => admin.end())
 
-/** Web, worker and relay on connections that have these defaults. */
+/** Runs a task through web, worker and relay on connections with this default. */
 async function workUnder(t: Test, setting: string, value: string): Promise<void> {
   const name = new URL(app.databaseUrl).pathname.slice(1)
   await admin.query(`alter database ${name} set ${setting} = ${value}`)

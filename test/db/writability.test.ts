@@ -1,4 +1,7 @@
-/** Databases that take no writes, or none that are safe: each command says so in one line at its start, and the doctor too. */
+/**
+ * Databases that accept no writes, or no safe ones: each command reports it in one line at its start, and so does the
+ * doctor.
+ */
 import { chown, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -16,7 +19,7 @@ await migrateDatabase(postgres.url)
 await migrateBroker(postgres.url)
 const database = new URL(postgres.url).pathname.slice(1)
 
-/** As the superuser, in the database. */
+/** Runs statements as the superuser, in the test database. */
 async function administer(...statements: string[]): Promise<void> {
   const admin = new pg.Client({ connectionString: postgres.adminUrl, options: '-c default_transaction_read_only=off' })
   await admin.connect()
@@ -27,7 +30,7 @@ async function administer(...statements: string[]): Promise<void> {
   }
 }
 
-/** What was done to the database, how it is undone, and what the line says. */
+/** Faults: the statements that cause and undo each, and the message that reports it. */
 const FAULTS: Record<string, { make: string[]; undo: string[]; says: RegExp; url?: string }> = {
   'default_transaction_read_only of the database': {
     make: [`alter database ${database} set default_transaction_read_only = on`],
@@ -93,7 +96,7 @@ async function assertRefused(t: Test, databaseUrl: string, says: RegExp): Promis
 }
 
 for (const [name, { make, undo, says, url = postgres.url }] of Object.entries(FAULTS)) {
-  t.test(`${name}: refused, and fine again when it is undone`, async (t) => {
+  t.test(`${name}: refused, and accepted again once it is undone`, async (t) => {
     await administer(...make)
     try {
       await assertRefused(t, url, says)
@@ -104,7 +107,7 @@ for (const [name, { make, undo, says, url = postgres.url }] of Object.entries(FA
   })
 }
 
-t.test('each role says it in one line and ends', async (t) => {
+t.test('each role reports an unfit database in one line and ends', async (t) => {
   await administer(`alter database ${database} set session_replication_role = replica`)
   for (const role of ['web', 'worker', 'relay', 'migrate']) {
     const taskwire = spawnTaskwire(t, [role], {
@@ -116,7 +119,7 @@ t.test('each role says it in one line and ends', async (t) => {
   await administer(`alter database ${database} reset session_replication_role`)
 })
 
-t.test('a read-only default yields to the URL, and a commit that does not wait yields to us', async (t) => {
+t.test('a read-only default yields to the URL, and an asynchronous commit yields to our setting', async (t) => {
   await administer(
     `alter database ${database} set default_transaction_read_only = on`,
     `alter database ${database} set synchronous_commit = off`,

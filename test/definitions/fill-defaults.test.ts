@@ -1,4 +1,4 @@
-/** Defaults of payloads. */
+/** Defaults of payload schemas. */
 import t from 'tap'
 import { Type, type TSchema } from 'typebox'
 import { createDefaults } from '../../src/definitions/fill-defaults.js'
@@ -7,7 +7,7 @@ import { createChecker } from '../../src/definitions/schema-errors.js'
 const filled = { a: Type.String({ default: 'filled' }) }
 const name = Type.String({ pattern: '^[a-z]+$' })
 
-t.test('defaults are filled in, and what does not fit is named, where a schema is true or false', async (t) => {
+t.test('defaults are filled in, and violations are named, where a schema is true or false', async (t) => {
   const cases: [TSchema, object, object, string[]][] = [
     [
       Type.Object({ ...filled, h: Type.Record(name, Type.String(), { additionalProperties: false }) }),

@@ -1,4 +1,7 @@
-/** The own check of a type: whatever it returns or does, an answer comes of it that names the type. */
+/**
+ * A type's own check of its payload: whatever the check returns or throws, the client gets an error that names the
+ * type.
+ */
 import t from 'tap'
 import { Type } from 'typebox'
 import { defineTask } from '../../src/definitions/definition.js'
@@ -20,16 +23,16 @@ function check(checkPayload: () => unknown) {
 const ODD: [what: string, checkPayload: () => unknown][] = [
   ['nothing', () => undefined],
   ['null', () => null],
-  ['a text', () => 'bad'],
+  ['a string', () => 'bad'],
   ['a number', () => 7],
   ['true', () => true],
   ['an error outside of an array', () => ({ pointer: '/a', detail: 'is bad' })],
   ['an iterator', () => [].values()],
-  ['an array of nothing', () => [undefined]],
-  ['an array of texts', () => ['bad']],
+  ['an array of undefined', () => [undefined]],
+  ['an array of strings', () => ['bad']],
   ['an Error', () => [new Error('bad')]],
-  ['a pointer that is none', () => [{ pointer: 'a', detail: 'is bad' }]],
-  ['a detail that is no text', () => [{ pointer: '/a', detail: { text: 'is bad' } }]],
+  ['an invalid pointer', () => [{ pointer: 'a', detail: 'is bad' }]],
+  ['a detail that is not a string', () => [{ pointer: '/a', detail: { text: 'is bad' } }]],
   ['a promise', () => Promise.resolve([])],
   [
     'a proxy that throws',
@@ -42,7 +45,7 @@ const ODD: [what: string, checkPayload: () => unknown][] = [
   ],
 ]
 
-t.test('what checkPayload may not return refuses the payload and names the type', async (t) => {
+t.test('an invalid return value of checkPayload refuses the payload and names the type', async (t) => {
   for (const [what, checkPayload] of ODD) {
     t.match(
       check(checkPayload),

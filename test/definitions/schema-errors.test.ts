@@ -10,7 +10,7 @@ const details = (schema: Parameters<typeof createChecker>[0], value: unknown) =>
     .check(value)
     .map(({ pointer, detail }) => `${pointer} ${detail}`)
 
-t.test('a pattern is explained by an example, where there is one', async (t) => {
+t.test('a pattern is explained by an example if it has one', async (t) => {
   const schema = Type.Object({
     to: Type.Array(Type.String({ pattern: '@', examples: ['ada@example.com'] })),
     code: Type.Optional(Type.String({ pattern: '^a+$' })),
@@ -34,7 +34,7 @@ t.test('every wrong field is named once, by its JSON Pointer', async (t) => {
   t.same(details(CreateTask, []), [' must be object'])
 })
 
-t.test('a missing field and an unknown choice are said in words', async (t) => {
+t.test('a missing field and an unknown choice are explained in words', async (t) => {
   t.same(details(Type.Object({ 'a/b': Type.String() }), {}), ['/a~1b is missing'])
   t.match(details(ListTasksQuery, { status: 'DONE' }), [/^\/status must be one of SCHEDULED, .*EXPIRED$/])
   const choice = Type.Object({ size: Type.Union([Type.Literal('small'), Type.Literal('large')]) })
@@ -81,11 +81,11 @@ t.test('a value refused by the check is refused even when no keyword has words f
   t.equal(
     details(tree, { children: Array.from({ length: 5_000 }, () => ({ child: [] })) }).length,
     1,
-    'of a large value with references only that it does not fit',
+    'a large value with references is only reported as not matching',
   )
 })
 
-t.test('of "an object or null" the fields of the object are named', async (t) => {
+t.test('for "an object or null" the fields of the object are named', async (t) => {
   t.same(details(Type.Union([CancelRequest, Type.Null()]), { reason: 5, children: 'no', x: 1 }).sort(), [
     '/children must be boolean',
     '/reason must be string',

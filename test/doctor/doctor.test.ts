@@ -32,7 +32,7 @@ t.test('a database without tables is reported, and migrated with --fix', async (
   )
 })
 
-t.test('tasks that would never move again are found and repaired', async (t) => {
+t.test('stuck tasks are found and repaired', async (t) => {
   const databaseUrl = await postgres.createDatabase()
   const db = await openTestDatabase(t, databaseUrl)
   await migrateBroker(databaseUrl)
@@ -58,7 +58,7 @@ t.test('tasks that would never move again are found and repaired', async (t) => 
     'waitingWithoutDelivery 1',
   ])
   const found = await examine({ databaseUrl, shouldFix: false })
-  t.equal(found.filter(({ state }) => state === 'bad').length, 5, 'the four, and a delivery that nobody takes')
+  t.equal(found.filter(({ state }) => state === 'bad').length, 5, 'the four tasks, and a delivery without a worker')
   await examine({ databaseUrl, shouldFix: true })
   t.same(await findFaults(db), [])
   t.same(
@@ -117,7 +117,7 @@ t.test('a superuser role is a warning, which does not fail the command', async (
   t.match(stdout, /^warn {4}the role/m)
 })
 
-t.test('unreachable servers are one line each, and the exit code is 1', async (t) => {
+t.test('each unreachable server is reported in one line, and the exit code is 1', async (t) => {
   const away = 'postgres://x:secret@127.0.0.1:1/x'
   const findings = await examine({ databaseUrl: away, redisUrl: 'redis://127.0.0.1:1', shouldFix: true })
   t.match(findings, [
@@ -141,7 +141,7 @@ t.test('unreachable servers are one line each, and the exit code is 1', async (t
   })
 })
 
-if (redis === undefined) t.comment('no redis-server on this machine: the settings of Redis are left out')
+if (redis === undefined) t.comment('no redis-server on this machine: the test of the Redis settings is skipped')
 else {
   t.test('a Redis that may lose jobs is reported, and fixed with --fix', async (t) => {
     const databaseUrl = await postgres.createDatabase()

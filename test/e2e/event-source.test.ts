@@ -1,4 +1,4 @@
-/** A browser's own EventSource during a restart of the server: the effect of `retry`, and of a 502 from a proxy. */
+/** A browser's own EventSource across a restart of the server: the effect of `retry`, and of a 502 from a proxy. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -21,7 +21,7 @@ interface Followed {
   versions: number[]
 }
 
-/** Follows a task from a page of the server that itself makes no requests. */
+/** Follows a task from a page that makes no requests of its own. */
 async function follow(page: Page, origin: string, id: string): Promise<void> {
   await page.goto(`${origin}/healthz`)
   await page.evaluate((path) => {
@@ -65,7 +65,7 @@ t.test('an EventSource tries a server that is away once a second at most, and mi
   while (proxy.count < count + 3) await sleep(20)
   const awayMs = performance.now() - awayAtMs
   t.ok(awayMs > 2_000, `three tries in ${Math.round(awayMs)} ms`)
-  t.equal(await readState(page), 0, 'it goes on trying')
+  t.equal(await readState(page), 0, 'it keeps trying')
 
   proxy.targets = [Number(new URL(app.address).port)]
   await edit(app.address, id, { title: 'edited again' })

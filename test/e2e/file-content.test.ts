@@ -1,4 +1,4 @@
-/** Hostile files on the page's origin, in a real Chromium: nothing in them runs there, however they are requested. */
+/** Hostile files on the page's origin, in a real Chromium: no code in them runs there, however they are requested. */
 import type { Browser, Page } from 'playwright-core'
 import t from 'tap'
 import type { Link, Upload } from '../../src/protocol/artifact.js'
@@ -9,12 +9,12 @@ import { launchBrowser } from '../helpers/browser.js'
 const app = await startApp(t, ['worker'])
 const browser: Browser = await launchBrowser(t)
 
-/** The time in which something could happen that must not. */
+/** How long a test waits to prove that nothing happens. */
 const LEEWAY_MS = 2_000
-/** The time for something that must happen, with leeway for slow machines. */
+/** How long a test waits for an expected event, with leeway for slow machines. */
 const PATIENCE_MS = 240_000
 
-/** Reports to the page what ran, wherever it runs with the page's origin. */
+/** Reports to the page that the script ran, if it runs with the page's origin. */
 const SCRIPT = `new BroadcastChannel('ran').postMessage('MARK'); globalThis.ran = 'MARK';`
 const SVG = (mark: string) =>
   `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" id="x"><script>${script(mark)}</script><g id="y"><image href="x:" onerror="${script(mark).replaceAll("'", '&#39;')}"/></g></svg>`
@@ -60,7 +60,8 @@ const FILES: [mediaType: string, content: (mark: string) => string][] = [
 ]
 
 /**
- * Every way in which a page can use an address, and what ran within `waitMs` or until `wanted` did. Runs in the page.
+ * Loads an address in every way that a page can. Returns the names of the scripts that ran within `waitMs`, or until
+ * `wanted` ran. Runs in the page.
  */
 function tryEverything({ url, waitMs, wanted }: { url: string; waitMs: number; wanted?: string }): Promise<string[]> {
   const ran = new Set<string>()
@@ -109,8 +110,8 @@ function tryEverything({ url, waitMs, wanted }: { url: string; waitMs: number; w
 }
 
 /**
- * A page of this server's origin without a policy of its own: the page's policy would refuse most of this, and the
- * files must be harmless without it.
+ * A page of this server's origin without a content security policy: the usual policy would block most of these
+ * attempts, and the files must be harmless without it, too.
  */
 async function openPage(): Promise<Page> {
   const page = await (await browser.newContext()).newPage()
@@ -122,7 +123,7 @@ async function openPage(): Promise<Page> {
   return page
 }
 
-/** Stores a file, and returns its address and a signed one. */
+/** Stores a file, and returns its plain address and a signed one. */
 async function store(mediaType: string, content: string): Promise<string[]> {
   const { upload } = (await (
     await fetch(`${app.address}/api/uploads?name=file`, {
@@ -141,7 +142,7 @@ t.test(
   async (t) => {
     const page = await openPage()
     t.teardown(() => page.context().close())
-    // These run without a defence: otherwise this test could not fail.
+    // Unprotected copies of the scripts, which do run: otherwise this test could not fail.
     await page.route('**/control.js', (route) =>
       route.fulfill({ contentType: 'text/javascript', body: script('control') }),
     )
@@ -177,7 +178,7 @@ t.test(
   },
 )
 
-t.test('a stored file that is opened directly runs nothing, and displayable types are shown', async (t) => {
+t.test('a stored file that is opened directly runs no code, and displayable types are shown', async (t) => {
   const page = await openPage()
   t.teardown(() => page.context().close())
   const other = await page.context().newPage()
@@ -189,10 +190,9 @@ t.test('a stored file that is opened directly runs nothing, and displayable type
   })
   for (const [index, [type, content]] of FILES.entries()) {
     for (const url of await store(type, content(`file-${index}`))) {
-      // A download is not a navigation.
+      // `goto` rejects when the response is a download, because a download is not a navigation.
       const answer = await other.goto(app.address + url).catch(() => null)
-      if (answer !== null)
-        t.equal(await other.evaluate(() => origin), 'null', `${type} is shown in an origin of its own`)
+      if (answer !== null) t.equal(await other.evaluate(() => origin), 'null', `${type} is shown in its own origin`)
     }
   }
   await page.waitForTimeout(LEEWAY_MS)

@@ -1,4 +1,7 @@
-/** Every filter of `src/protocol/filter.ts`, wherever tasks are filtered: the same tasks over REST, a list that is kept current, a selection, an export, and on the page. */
+/**
+ * Every filter of `src/protocol/filter.ts` in every place that filters tasks: REST, a live list, a selection, an export
+ * and the page all find the same tasks.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
@@ -18,11 +21,11 @@ const db = await openTestDatabase(t, databaseUrl)
 const testPage = definePageTests(t, await launchBrowser(t), address)
 const read = async (id: TaskId) => (await (await fetch(`${address}/api/tasks/${id}`)).json()) as Task
 
-/** Nothing runs here: tasks that may start stay PENDING. */
+/** No worker runs here: tasks that may start stay PENDING. */
 const others = await storeTasks(db, 2, { delayMs: 86_400_000 })
 const [parentId = ''] = others
 const batchId = createTaskId()
-/** So that a time lies between: both are of PostgreSQL's clock, in milliseconds. */
+/** Separates the creation times, which are PostgreSQL's, in milliseconds. */
 await sleep(5)
 const LIKE_WANTED = {
   title: 'the Wanted report',
@@ -45,7 +48,7 @@ async function until(isTrue: () => boolean): Promise<void> {
   while (!isTrue()) await sleep(10)
 }
 
-/** A value of each, and which tasks fit. */
+/** A value of each filter, and the tasks that match it. */
 const CASES = {
   status: { value: 'PENDING', ids: wanted },
   type: { value: 'report.generate', ids: wanted },
@@ -81,7 +84,7 @@ for (const name of FILTER_NAMES) {
     t.same(lines.map((line) => (JSON.parse(line) as Task).id).toSorted(), expected, 'export')
   })
 
-  testPage(`${name}: the page takes it from its address`, {}, async (t, page) => {
+  testPage(`${name}: the page reads the filter from its address`, {}, async (t, page) => {
     await page.goto(`/?${new URLSearchParams(filter)}`)
     await page
       .locator('#list .row')
@@ -94,7 +97,7 @@ for (const name of FILTER_NAMES) {
   })
 }
 
-t.test('a task that comes to fit joins the list and the selection of each filter', async (t) => {
+t.test('a task that begins to match joins the list and the selection of each filter', async (t) => {
   const watches = FILTER_NAMES.filter((name) => CASES[name].ids === wanted).map((name) => ({
     name,
     ...watch({ [name]: CASES[name].value }),
@@ -106,7 +109,7 @@ t.test('a task that comes to fit joins the list and the selection of each filter
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ priority: 5 }),
   })
-  // A selection that is a whole batch is made of its tasks at first.
+  // The selection of a batch is fixed when the watch begins: the new task does not join it.
   const hasJoined = ({ name, list, selected }: (typeof watches)[number]) =>
     list.view?.items.some((row) => row.id === id && row.priority === 5) &&
     (name === 'batch' || selected.tasks.get(id)?.priority === 5)

@@ -19,7 +19,7 @@ const sql = postgres(app.databaseUrl, { max: 1 })
 t.teardown(() => sql.end())
 const task = await createTask(address, { delayMs: 3_600_000, title: 'the secret plan' })
 
-/** A foreign web site: an empty page at every path. */
+/** A foreign web site, which serves an empty page at every path. */
 const site = createServer((_, response) =>
   response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>elsewhere</title>'),
 )
@@ -40,13 +40,13 @@ const countRows = async () =>
 async function openForeign(t: Test, url: string): Promise<Page> {
   const { page, context } = await openPage(browser)
   t.teardown(() => context.close())
-  // The compiler of the tests uses this to name functions.
+  // The compiler of the tests calls this helper to name functions.
   await page.addInitScript('globalThis.__name = (named) => named')
   await page.goto(url)
   return page
 }
 
-/** Everything that a page can try; what it could read from the server, and what it could do, one line each. */
+/** Tries every attack that a page can make. Returns a line for each read and each change that succeeded. */
 async function attack(page: Page, target: string): Promise<string[]> {
   return page.evaluate(
     async ({ target, id }) => {
@@ -69,7 +69,7 @@ async function attack(page: Page, target: string): Promise<string[]> {
         { method: 'POST', headers: { 'x-forwarded-host': 'localhost' } },
         `/api/tasks/${id}/cancel`,
       )
-      // Requests that need no permission: they are sent, and the answer is hidden from the page.
+      // Requests that need no preflight: the browser sends them, and hides the response from the page.
       for (const path of ['/api/uploads', `/api/tasks/${id}/cancel`, '/api/tasks']) {
         await fetch(target + path, { method: 'POST', mode: 'no-cors', body: 'data' }).catch(() => {})
         await fetch(target + path, { method: 'POST', mode: 'no-cors' }).catch(() => {})
@@ -129,8 +129,8 @@ for (const [who, url, target] of [
 
 t.test('a page on a name that was rebound to this server changes nothing and reads nothing', async (t) => {
   const before = await countRows()
-  // The name resolves to the attacker's server until the page is loaded, and then to this one: a single origin for the
-  // browser.
+  // The name resolves to the attacker's server until the page is loaded, and to this server afterwards: a single origin
+  // for the browser.
   let target = sitePort
   const name = createTcpServer((line) => {
     const there = connect({ host: '127.0.0.1', port: target })
@@ -147,7 +147,7 @@ t.test('a page on a name that was rebound to this server changes nothing and rea
   t.equal(
     await page.evaluate(async () => (await fetch('/healthz')).status),
     421,
-    'the request comes here, and is refused',
+    'the request arrives here and is refused',
   )
   t.strictSame(await attack(page, origin), [])
   await settle()
@@ -166,7 +166,7 @@ t.test('the same attempts by a page of this server succeed, so the test is valid
   t.notSame(await countRows(), before)
 })
 
-/** A page does not wait for its beacons: this request is sent after those of Chromium. */
+/** A page does not wait for its beacons, so this waits until Chromium has had time to send them. */
 async function settle(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 500))
 }

@@ -1,4 +1,4 @@
-/** The page in a real Chromium over a half-open connection, with the default times, so it takes a minute. */
+/** The page in a real Chromium over a half-open connection. It uses the default times, so it takes a minute. */
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
 import { launchBrowser, openPage } from '../helpers/browser.js'

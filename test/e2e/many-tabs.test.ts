@@ -1,6 +1,6 @@
 /**
- * Many tabs behind a proxy that does not forward WebSockets: the browser has only six connections, and they must not be
- * used up.
+ * Many tabs behind a proxy that does not forward WebSockets: the browser has only six connections, and the tabs must
+ * not use them all up.
  */
 import type { BrowserContext, Page } from 'playwright-core'
 import t from 'tap'
@@ -17,7 +17,7 @@ const proxy = await startHttpProxy(t, app.address)
 proxy.isUpgrading = false
 const browser = await launchBrowser(t)
 
-/** `isBare`: a page without Web Locks, as on plain HTTP. */
+/** With `isBare`, pages have no Web Locks, as on plain HTTP. */
 async function openContext(
   t: { teardown(run: () => unknown): unknown },
   { isBare = false } = {},
@@ -100,7 +100,7 @@ t.test('two windows side by side both hold a stream, with and without Web Locks'
   }
 })
 
-/** A page of somebody's own, on which nothing else goes on. */
+/** A page without live content of its own, as a developer's page would be. */
 async function openOwn(context: BrowserContext): Promise<Page> {
   const page = await context.newPage()
   await page.goto('/docs/problems')
@@ -111,7 +111,7 @@ interface Watching {
   watches: { task?: Task; close(): void; finished: Promise<Task> }[]
 }
 
-/** Watches it `count` times, each over its own transports in turn, and resolves when each has the task. */
+/** Watches the task `count` times, over the given transports in turn, and resolves once every watch has the task. */
 const watchIn = (page: Page, id: string, count = 1, transports = ['events']): Promise<void> =>
   page.evaluate(
     async ({ id, count, transports }) => {
@@ -130,7 +130,7 @@ const endsIn = (page: Page): Promise<string[]> =>
   )
 
 t.test(
-  "tabs of a page of one's own that watch a task each: as many as there are slots hold a connection, the others poll, and all see the end",
+  "tabs of a developer's own page that each watch a task: one tab per slot holds a connection, the others poll, and all see the end",
   async (t) => {
     const context = await openContext(t)
     const { id } = await createTask(app.address, {

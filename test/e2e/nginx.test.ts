@@ -1,6 +1,5 @@
 /**
- * The nginx example in docs/proxies.md, as printed, and the same with the path stripped; the page in a real Chromium
- * behind both.
+ * The nginx example in docs/proxies.md, as printed and with the path stripped; the page in a real Chromium behind both.
  */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -14,7 +13,7 @@ import { hasNginx, startNginx } from '../helpers/nginx.js'
 const [, example = ''] =
   /```nginx\n([^]*?)```/.exec(readFileSync(new URL('../../docs/proxies.md', import.meta.url), 'utf8')) ?? []
 
-if (!(await hasNginx())) t.comment('no nginx on this machine: the example of docs/proxies.md is left out')
+if (!(await hasNginx())) t.comment('no nginx on this machine: the test of the example in docs/proxies.md is skipped')
 else {
   const app = await startApp(t, ['worker', 'relay'], { BASE_PATH: '/taskwire' })
   const web = await startWebBeside(t, app, {

@@ -14,7 +14,7 @@ const testPage = definePageTests(t, browser, app.address)
 const DONE = { payload: { steps: 0 } }
 const PHONE = { viewport: { width: 320, height: 600 } }
 
-/** Marks the document: the mark disappears with a reload. */
+/** Marks the document. A reload removes the mark. */
 const mark = (page: Page) => page.evaluate(() => Object.assign(globalThis, { isMarked: true }))
 const isMarked = (page: Page) => page.evaluate(() => 'isMarked' in globalThis)
 const scrollOf = (page: Page) => page.evaluate(() => Math.round(scrollY))
@@ -29,7 +29,7 @@ testPage('links change the address without a reload, and a reload restores each 
   t.equal(await pathOf(page), `/tasks/${task.id}`)
   await page.getByRole('link', { name: 'New task' }).click()
   await page.getByRole('button', { name: 'Create task' }).waitFor()
-  t.equal(await pathOf(page), '/new', 'the links of the header lead to the same from everywhere')
+  t.equal(await pathOf(page), '/new', 'the links of the header have the same targets on every page')
   await page.goBack()
   await detailOf(page).getByRole('link', { name: 'demo.sleep' }).click()
   await page.getByRole('heading', { name: 'Sleep in steps' }).waitFor()
@@ -42,7 +42,7 @@ testPage('links change the address without a reload, and a reload restores each 
   t.ok(await isMarked(page), 'without a reload')
   await page.getByRole('link', { name: 'Protocol' }).click()
   await page.getByRole('heading', { name: 'The live protocol' }).waitFor()
-  t.notOk(await isMarked(page), 'what is no page of the program is left to the browser')
+  t.notOk(await isMarked(page), 'the browser handles addresses that are not pages of the program')
 
   for (const [path, heading] of [
     [`/tasks/${task.id}`, 'found again'],
@@ -100,7 +100,7 @@ testPage('back, forward and reload restore the scroll positions of the list and 
   await page.getByRole('link', { name: 'below' }).click()
   await waitForStatus(page, 'FAILED')
   t.match(await pathOf(page), failed.id)
-  t.equal(await scrollOf(page), 0, 'a task begins at its top')
+  t.equal(await scrollOf(page), 0, 'a task opens at its top')
   await page.getByRole('heading', { name: 'Use it from your code' }).scrollIntoViewIfNeeded()
   const taskAt = await scrollOf(page)
   t.ok(taskAt > 100, `the task is long: ${taskAt}`)
@@ -124,7 +124,7 @@ testPage('a link opens in another tab on request, and the filters of the list ar
   await waitForStatus(tab, 'COMPLETED')
   t.equal(await pathOf(tab), `/tasks/${task.id}`)
   await tab.close()
-  t.equal(await pathOf(page), '/?status=COMPLETED', 'here nothing has changed')
+  t.equal(await pathOf(page), '/?status=COMPLETED', 'this tab has not changed')
 
   await row.click()
   await waitForStatus(page, 'COMPLETED')
@@ -136,7 +136,7 @@ testPage('a link opens in another tab on request, and the filters of the list ar
   t.equal(await page.getByLabel('Filter by status').inputValue(), 'COMPLETED')
 })
 
-/** A proxy that serves the server under `/some/where/` and strips that path, unknown to the server. */
+/** Starts a proxy that serves the server under `prefix` and strips that path; the server does not know about it. */
 async function publishUnder(t: Test, prefix: string, address: string): Promise<string> {
   const proxy = createServer((incoming, response) => {
     if (incoming.url?.startsWith(`${prefix}/`) !== true)
@@ -185,7 +185,7 @@ t.test('under a base path, known to the server or not, all addresses work', asyn
   const hidden = await publishUnder(t, '/some/where', app.address)
   const testHere = definePageTests(t, browser, app.address)
   testHere('unknown', { expected: /WebSocket connection/ }, (t, page) => checkUnder(t, page, hidden))
-  // At the end, because the base path is global to the process, and then in the links of all its servers.
+  // This test is last because the base path is global to the process, so it appears in the links of all its servers.
   testHere('known, as BASE_PATH', {}, async (t, page) =>
     checkUnder(t, page, `${await startWebBeside(t, app, { BASE_PATH: '/taskwire' })}/taskwire`),
   )

@@ -1,6 +1,6 @@
 /**
- * The page behind a proxy that answers itself, over an unreliable network: errors are explained, and disappear when
- * they are over.
+ * The page behind a proxy that answers in place of the server, and over an unreliable network: errors are explained,
+ * and disappear when they are over.
  */
 import type { ServerResponse } from 'node:http'
 import type { Page } from 'playwright-core'
@@ -23,7 +23,7 @@ t.beforeEach(() => {
   proxy.isUpgrading = true
 })
 
-/** From now on the proxy answers these requests like this. */
+/** Makes the proxy answer these requests itself. */
 function answerTo(path: RegExp, answer: (response: ServerResponse) => unknown): void {
   proxy.answer = ({ method, url = '' }, response) => {
     if (!path.test(`${method} ${url}`)) return false
@@ -44,7 +44,7 @@ async function pressCancel(page: Page): Promise<void> {
   await detailOf(page).getByRole('button', { name: 'Really cancel?' }).click()
 }
 
-/** Empty if all is well. */
+/** The text of the message; empty if there is no error. */
 const trouble = (page: Page) => page.locator('article [role=alert]')
 
 testPage('a failed cancel is explained, and the message disappears when it succeeds', { expected }, async (t, page) => {
@@ -99,8 +99,8 @@ testPage('the message disappears once the server answers', { expected }, async (
   await trouble(page)
     .getByText(/^The server is not answering its proxy/)
     .waitFor()
-  await page.waitForResponse((response) => response.status() === 502) // it asks whether that is over
-  t.not(await trouble(page).textContent(), '', 'it is not over')
+  await page.waitForResponse((response) => response.status() === 502) // the page checks whether the error is over
+  t.not(await trouble(page).textContent(), '', 'the error is not over')
   proxy.answer = () => false
   await page.waitForFunction(() => document.querySelector('article [role=alert]')?.textContent === '')
 })
@@ -126,7 +126,7 @@ testPage(
     await pressCancel(page)
     const button = detailOf(page).getByRole('button', { name: 'Cancelling…' })
     await button.waitFor()
-    t.ok(await button.evaluate((element) => element === document.activeElement), 'meanwhile it keeps the focus')
+    t.ok(await button.evaluate((element) => element === document.activeElement), 'meanwhile the button keeps the focus')
     await trouble(page).getByText('The server has not answered for 10 s. Try again.').waitFor()
     proxy.answer = () => false
     await pressCancel(page)
@@ -148,7 +148,7 @@ testPage(
     await create.click()
     await alert.getByText('The server is not answering its proxy (502).').waitFor()
     await alert.getByText('one task is created').waitFor()
-    // The server receives the request, but its answer is lost.
+    // The server receives the request, but its response is lost.
     proxy.answer = (request, response) => {
       if (request.method !== 'POST') return false
       const headers = {

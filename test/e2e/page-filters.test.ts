@@ -1,4 +1,4 @@
-/** The list of the page with the filters of its address, whatever they are; and titles without visible characters. */
+/** The list with any filters in the address of the page; and titles without visible characters. */
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
 import { launchBrowser } from '../helpers/browser.js'

@@ -1,4 +1,4 @@
-/** The page on small and large screens, with long words, with the keyboard alone, without JavaScript; and its form. */
+/** The page on small and large screens, with long words, by keyboard alone and without JavaScript; and its form. */
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -65,7 +65,7 @@ testPage(
   },
 )
 
-/** The largest overflow of the document over its window, of all sizes. */
+/** The largest overflow of the document beyond its window, over all sizes. */
 async function widest(page: Page, path: string, isThere: () => Promise<unknown>): Promise<number> {
   await page.goto('about:blank')
   await page.goto(path)
@@ -75,7 +75,8 @@ async function widest(page: Page, path: string, isThere: () => Promise<unknown>)
     await page.setViewportSize({ width, height: 700 })
     overflows.push(await overflowOf(page))
   }
-  // For readers who need double text size in a small window; 1280 pixels at 400 % are the 320 above (WCAG 1.4.10).
+  // For readers who need double text size in a small window. 1280 pixels at 400 % zoom equal the 320 above (WCAG
+  // 1.4.10).
   await page.setViewportSize({ width: 640, height: 700 })
   await page.evaluate(() => (document.documentElement.style.fontSize = '200%'))
   overflows.push(await overflowOf(page))
@@ -92,7 +93,7 @@ testPage('the tab key follows the reading order of the header, then the scrollab
   t.same(
     places,
     [...places].sort((a, b) => a - b),
-    'the order of the tab key is that of the eye',
+    'the tab order is the visual order',
   )
   await page.locator('#main').focus()
   const reached: string[] = []
@@ -116,7 +117,7 @@ testPage('the tab key follows the reading order of the header, then the scrollab
       .filter((element) => element.tabIndex < 0 && element.querySelector('a, button, input') === null)
       .map((element) => element.className),
   )
-  t.same(unreachable, [], 'all that scrolls can be reached')
+  t.same(unreachable, [], 'every scrollable part can be reached')
 })
 
 for (const [name, width] of [
@@ -125,7 +126,7 @@ for (const [name, width] of [
 ] as const) {
   // A JSON document has no icon, so the browser requests /favicon.ico.
   testPage(
-    `without JavaScript ${name} is told what to do`,
+    `without JavaScript ${name} shows what to do`,
     { expected: /404/, javaScriptEnabled: false, viewport: { width, height: 700 } },
     async (t, page) => {
       await page.goto('/')
@@ -177,7 +178,7 @@ testPage(
     await page.getByLabel('URL').fill('')
     await page.getByRole('button', { name: 'Create task' }).click()
     await page.getByText('Is missing.').waitFor()
-    t.equal(await errors.count(), 0, 'errors that are over are gone')
+    t.equal(await errors.count(), 0, 'corrected errors disappear')
   },
 )
 
@@ -195,13 +196,13 @@ testPage(
     await page.getByLabel('URL').fill('https://example.com/a')
     await page.getByLabel('Method').selectOption({ label: 'POST' })
     await type.selectOption('image.thumbnail')
-    t.equal(await page.getByLabel('URL').inputValue(), 'https://example.com/a', 'a field that both have')
+    t.equal(await page.getByLabel('URL').inputValue(), 'https://example.com/a', 'a field of both types')
     await page.getByLabel('URL').fill('https://example.com/b')
     await type.selectOption('demo.sleep')
     t.equal(await page.getByLabel('Steps').inputValue(), '7')
     await page.getByLabel('Steps').fill('0')
     await type.selectOption('http.request')
-    t.equal(await page.getByLabel('URL').inputValue(), 'https://example.com/a', 'each type keeps its own')
+    t.equal(await page.getByLabel('URL').inputValue(), 'https://example.com/a', 'each type keeps its own values')
     t.equal(await page.getByLabel('Method').locator('option:checked').innerText(), 'POST')
     await page.getByRole('link', { name: 'Types' }).click()
     await page.getByRole('link', { name: 'New task' }).click()
@@ -232,7 +233,7 @@ testPage(
     t.match(await page.getByRole('alert').innerText(), 'The payload does not match the schema of its type')
 
     await page.getByLabel('Type', { exact: true }).selectOption('demo.sleep')
-    t.notOk(await page.getByRole('alert').isVisible(), 'another type starts afresh')
+    t.notOk(await page.getByRole('alert').isVisible(), 'another type starts with an empty form')
   },
 )
 

@@ -1,4 +1,4 @@
-/** The page's list, and the single connection of the page: the page shows the stored state over every transport. */
+/** The list of the page, and its single connection: the page shows the stored state over every transport. */
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -28,7 +28,7 @@ async function createBatch(title: string, count: number, payload: object): Promi
   if (answer.status !== 202) throw new Error(await answer.text())
 }
 
-/** The rows' texts next to the stored values. */
+/** Compares the texts of the rows with the stored values. */
 async function compareRows(page: Page, limit: number) {
   const { items } = (await (await fetch(`${app.address}/api/tasks?limit=${limit}`)).json()) as {
     items: { id: string; status: string }[]
@@ -77,7 +77,7 @@ testPage(
     t.equal(shown.length, 250)
     const counts = await page.evaluate(() => (globalThis as unknown as { counts: number[] }).counts)
     t.ok(Math.min(...counts) >= 250, `never fewer than 250 rows: ${Math.min(...counts)}`)
-    t.same(proxy.requests, [], 'nothing is asked for meanwhile')
+    t.same(proxy.requests, [], 'the page sends no requests meanwhile')
   },
 )
 

@@ -1,4 +1,4 @@
-/** The page during updates: the reader's actions are not disturbed, and nothing unknown is shown as fact. */
+/** The page during updates: they do not disturb the reader's actions, and the page shows no unknown state as fact. */
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
@@ -20,7 +20,7 @@ async function openRunning(page: Page): Promise<string> {
   return task.id
 }
 
-/** Resolves once further progress has been shown, twice. */
+/** Resolves once the page has shown further progress twice. */
 async function moreProgress(page: Page): Promise<void> {
   for (let turn = 0; turn < 2; turn += 1) {
     const before = await page.locator('.progress-text').innerText()
@@ -66,7 +66,7 @@ testPage('focus, selection and a slow click survive updates', {}, async (t, page
 })
 
 testPage(
-  'a slow click on a row hits its task, even if others arrive meanwhile',
+  'a slow click on a row opens its task, even if others arrive meanwhile',
   { hasTouch: true, viewport: { width: 320, height: 640 } },
   async (t, page) => {
     const task = await createTask(app.address, { title: 'pressed slowly', payload: { steps: 0 } })
@@ -74,7 +74,7 @@ testPage(
     const row = page.getByRole('link', { name: 'pressed slowly' })
     await row.waitFor()
     const box = await row.boundingBox()
-    if (box === null) throw new Error('the row is not there')
+    if (box === null) throw new Error('the row is missing')
     await page.mouse.move(box.x + 20, box.y + 10)
     await page.mouse.down()
     await createTask(app.address, { title: 'came meanwhile', payload: { steps: 0 } })

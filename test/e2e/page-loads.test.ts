@@ -1,4 +1,6 @@
-/** What a browser asks for to show the page: all at once the first time, the document alone the second. */
+/**
+ * The requests of a browser that shows the page: all files at once the first time, the document alone the second time.
+ */
 import t from 'tap'
 import { startApp, startWebBeside } from '../helpers/app.js'
 import { launchBrowser, openPage } from '../helpers/browser.js'
@@ -26,10 +28,10 @@ for (const base of ['', '/taskwire']) {
     t.same(
       first.slice(1).filter((request) => !request.startsWith(`GET ${base}/assets/`)),
       [],
-      'all that it loads may be kept',
+      'every loaded file may be cached',
     )
     t.same(await visit('/'), [`GET ${base}/`])
-    t.same(await visit('/types'), [`GET ${base}/types`], 'another page needs nothing else')
+    t.same(await visit('/types'), [`GET ${base}/types`], 'another page loads no other files')
     t.same(complaints, [])
   })
 }

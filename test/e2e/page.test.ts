@@ -29,8 +29,8 @@ const testPage = definePageTests(t, browser, address)
 const createTask = (body: CreateTask) => createTaskAt(address, body)
 
 /**
- * Records the texts of the detail view from now on, without repetitions, including those that pass too fast to be
- * polled.
+ * Records the texts of the detail view from now on, without repetitions, including texts that pass too fast to poll
+ * from outside.
  */
 async function recordDetail(page: Page): Promise<() => Promise<Recording>> {
   await page.addInitScript((selectors) => {
@@ -87,7 +87,7 @@ testPage('a task created with the form is followed live to its end', {}, async (
   t.equal(await row.getAttribute('aria-current'), 'page')
   t.equal(await page.title(), `COMPLETED · ${title} · Taskwire`)
   t.equal(await page.locator('#announcer').innerText(), `${title}: COMPLETED`)
-  t.equal(await page.locator('img').count(), 0, 'a title is text')
+  t.equal(await page.locator('img').count(), 0, 'a title is shown as text')
   t.ok(await page.evaluate(() => 'isSamePage' in globalThis), 'without a reload')
 })
 
@@ -220,7 +220,7 @@ testPage(
     await page.goto(task.links.page)
     await waitForStatus(page, 'PROCESSING')
     await page.locator('.inline[data-state=live]').waitFor()
-    // It may be over before it can be polled from outside, so the page itself records its texts.
+    // The message may disappear before a poll from outside sees it, so the page itself records its texts.
     await page.evaluate(`{
     const said = (globalThis.said = { bar: new Set(), task: new Set() })
     const note = () => {
@@ -244,10 +244,10 @@ testPage(
 
 async function findWebProcess(): Promise<number> {
   for (const pid of await findFamily(taskwire.pid)) {
-    const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '') // PostgreSQL's come and go
+    const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '') // PostgreSQL's processes come and go
     if (commandLine.includes('main.js\0web\0')) return pid
   }
-  throw new Error('the web process is not there')
+  throw new Error('the web process is missing')
 }
 
 testPage('a task is cancelled from its page, after confirmation', {}, async (t, page) => {
@@ -256,7 +256,7 @@ testPage('a task is cancelled from its page, after confirmation', {}, async (t, 
   await detail(page).getByRole('button', { name: 'Cancel' }).click()
   await detail(page).getByRole('button', { name: 'Really cancel?' }).click()
   await checkHistory(t, page, ['PENDING', 'PROCESSING', 'CANCELLING', 'CANCELLED'])
-  t.notOk(await detail(page).getByRole('button', { name: 'Cancel' }).isVisible(), 'nothing is left to cancel')
+  t.notOk(await detail(page).getByRole('button', { name: 'Cancel' }).isVisible(), 'there is nothing left to cancel')
 })
 
 testPage(
@@ -272,7 +272,7 @@ testPage(
   },
 )
 
-testPage('each task type has a page, which its tasks link to and where one can be created', {}, async (t, page) => {
+testPage('each task type has a page with a form, and its tasks link to it', {}, async (t, page) => {
   await page.goto('/')
   await page.getByRole('link', { name: 'Types' }).click()
   const types = page.getByRole('article', { name: 'Task types' })

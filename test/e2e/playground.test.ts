@@ -1,4 +1,6 @@
-/** The page that explains the protocol, in a real Chromium; and the client there, also in a page of another origin. */
+/**
+ * The page that explains the protocol, in a real Chromium; and the client on that page and on a page of another origin.
+ */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { Page } from 'playwright-core'
@@ -8,7 +10,7 @@ import { startApp } from '../helpers/app.js'
 import { launchBrowser, openPage } from '../helpers/browser.js'
 import { createTask } from '../helpers/watch.js'
 
-/** Answers every path with an empty page: a foreign web site. */
+/** A foreign web site, which serves an empty page at every path. */
 const elsewhere = createServer((_, response) =>
   response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>elsewhere</title>'),
 )
@@ -78,7 +80,7 @@ t.test('the tables are those of the server', async (t) => {
   )
 })
 
-/** Until the newest task is in this status. */
+/** Waits until the newest task has this status. */
 async function untilStatus(status: string): Promise<void> {
   for (;;) {
     const listed = (await (await fetch(`${address}/api/tasks?limit=1`)).json()) as { items: { status: string }[] }
@@ -87,7 +89,7 @@ async function untilStatus(status: string): Promise<void> {
   }
 }
 
-/** The messages that a page receives with the client of the server at `baseUrl`. */
+/** Returns the messages that a page receives through the client of the server at `baseUrl`. */
 async function watchInPage(page: Page, id: string): Promise<string[]> {
   return page.evaluate(
     async ({ baseUrl, id }) => {

@@ -1,4 +1,6 @@
-/** The whole path over real processes of what is shipped: POST, PostgreSQL, BullMQ, worker, pub/sub, hub, WebSocket. */
+/**
+ * The whole path over real processes of the shipped build: POST, PostgreSQL, BullMQ, worker, pub/sub, hub, WebSocket.
+ */
 import t from 'tap'
 import { migrateBroker } from '../../src/broker/open-broker.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
@@ -8,7 +10,7 @@ import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.j
 import { createTask, versionsOf, watch } from '../helpers/watch.js'
 
 const brokers = (await hasRedisServer()) ? (['redis', 'postgres'] as const) : (['postgres'] as const)
-if (brokers.length === 1) t.comment('no redis-server on this machine: the path over Redis is left out')
+if (brokers.length === 1) t.comment('no redis-server on this machine: the path over Redis is skipped')
 
 for (const broker of brokers) {
   t.test(`three processes over ${broker}`, async (scope) => {
@@ -34,7 +36,7 @@ for (const broker of brokers) {
     const history = async (id: string) => ((await read(`/api/tasks/${id}/events`)) as { items: Transition[] }).items
 
     t.test('a watcher sees the snapshot, each transition in order, and the end', async (t) => {
-      // The worker sleeps until the watcher is connected.
+      // The worker is paused until the watcher is connected.
       worker.child.kill('SIGSTOP')
       const task = await createTask(address, { title: 'example task', payload: { steps: 3, stepMs: 100 } })
       const watcher = watch(address, task.links.stream)

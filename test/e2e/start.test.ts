@@ -1,4 +1,4 @@
-/** The built `taskwire start`, as people run it: from nothing to a finished task, and through failures. */
+/** The built `taskwire start`, as users run it: from nothing to a finished task, and through failures. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -68,7 +68,7 @@ t.test('from nothing to a finished task, and again', async (t) => {
   })
 
   await t.test('Ctrl-C stops everything in order and leaves no process behind', async (t) => {
-    // A supervisor, three roles, PostgreSQL and its helpers.
+    // The supervisor, three roles, PostgreSQL and its child processes.
     t.ok(first.family.length > 5)
     first.signal('SIGINT')
     t.strictSame(await first.exited, STOPPED)
@@ -86,7 +86,7 @@ t.test('from nothing to a finished task, and again', async (t) => {
   })
 })
 
-/** Runs a line as a shell does; without curl, sends the same request. */
+/** Runs a command in a shell. On a machine without curl, sends the same request directly. */
 async function runLine(line: string): Promise<string> {
   const done = await promisify(execFile)('/bin/sh', ['-c', line]).catch((error: { code?: number }) => {
     if (error.code !== 127) throw error

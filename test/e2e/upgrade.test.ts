@@ -1,4 +1,4 @@
-/** How a browser treats the page's files across an upgrade. */
+/** What a browser does with the page's files across an upgrade. */
 import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { launchBrowser, openPage } from '../helpers/browser.js'
 
 const folder = await mkdtemp(join(tmpdir(), 'taskwire-upgrade-'))
 t.teardown(() => rm(folder, { recursive: true, force: true }))
-/** As package managers and image builds do: every file of every version has the same time. */
+/** Every file of every version has the same time, as in npm packages and image builds. */
 const ONE_TIME = new Date('1985-10-26T08:15:00Z')
 
 async function writeVersion(version: string): Promise<void> {
@@ -39,7 +39,7 @@ async function startVersion(port: number) {
   return { app, statuses }
 }
 
-t.test('after an upgrade a browser runs the new program, and without one nothing is sent again', async (t) => {
+t.test('after an upgrade a browser runs the new program, and without one no file is sent again', async (t) => {
   const { page } = await openPage(await launchBrowser(t))
   await writeVersion('v1')
   const first = await startVersion(0)
@@ -52,12 +52,16 @@ t.test('after an upgrade a browser runs the new program, and without one nothing
   }
   t.equal(await open(), 'v1')
   t.equal(await open(), 'v1')
-  t.match(first.statuses, { '/': 304, '/app.js': 304, '/part.js': 304 }, 'the browser asked for each, and had each')
+  t.match(
+    first.statuses,
+    { '/': 304, '/app.js': 304, '/part.js': 304 },
+    'the browser revalidated every file, and every file was current',
+  )
   await first.app.close()
 
   await writeVersion('v2')
   const second = await startVersion(Number(new URL(address).port))
   t.teardown(() => second.app.close())
-  t.equal(await open(), 'v2', 'a file deep in the program, of the same size and time')
+  t.equal(await open(), 'v2', 'a file deep in the program, with the same size and time')
   t.match(second.statuses, { '/app.js': 304, '/part.js': 200 })
 })

@@ -1,4 +1,6 @@
-/** Every page that the server has, in a browser without JavaScript: it says what it is, leads on, and shows nothing empty. */
+/**
+ * Every page of the server in a browser without JavaScript: it states its purpose, has links, and shows no empty parts.
+ */
 import t from 'tap'
 import { PAGES } from '../../public/pages.js'
 import { startApp, startWebBeside } from '../helpers/app.js'
@@ -23,11 +25,11 @@ for (const base of ['', '/taskwire']) {
     const links = new Set<string>()
     for (const path of ADDRESSES) {
       await page.goto(address + base + path)
-      t.ok(await page.getByRole('heading', { level: 1 }).first().isVisible(), `${path} says what it is`)
+      t.ok(await page.getByRole('heading', { level: 1 }).first().isVisible(), `${path} states its purpose`)
       t.match(await page.title(), /Taskwire|Types|protocol/, path)
       t.ok((await page.locator('body').innerText()).length > 200, `${path} is not blank`)
       for (const table of await page.locator('table, ol, ul').all()) {
-        if (await table.isVisible()) t.not((await table.innerText()).trim(), '', `${path}: nothing empty is shown`)
+        if (await table.isVisible()) t.not((await table.innerText()).trim(), '', `${path}: no empty part is shown`)
       }
       for (const link of await page.locator('a[href]:visible').all())
         links.add(await link.evaluate((element) => (element as unknown as { href: string }).href))

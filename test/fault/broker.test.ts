@@ -9,7 +9,7 @@ import { startProxy } from '../helpers/proxy.js'
 import { openScene, type Scene } from '../helpers/scene.js'
 import { hasRedisServer, type TestScope } from '../helpers/services.js'
 
-/** BullMQ's queue, as somebody else would open it. */
+/** Opens BullMQ's queue as an outsider could. */
 function openQueue(t: TestScope, scene: Scene): Queue {
   const { hostname: host, port, password } = new URL(scene.env['REDIS_URL'] ?? '')
   const queue = new Queue('deliveries', { prefix: '{taskwire}', connection: { host, port: Number(port), password } })
@@ -18,15 +18,15 @@ function openQueue(t: TestScope, scene: Scene): Queue {
   return queue
 }
 
-if (!(await hasRedisServer())) t.comment('no redis-server on this machine: the faults of Redis are left out')
+if (!(await hasRedisServer())) t.comment('no redis-server on this machine: the faults of Redis are skipped')
 else {
   t.setTimeout(900_000)
 
   t.test('F6: Redis loses all data with 1,000 tasks waiting: all run, and the relay notices at once', async (t) => {
-    // A claim window that the test could not wait for: only the epoch can bring them back.
+    // The claim window is too long for the test: only the epoch check can bring the tasks back.
     const scene = await openScene(t, { CLAIM_WINDOW_SECONDS: '300' })
     await Promise.all([scene.start('web'), scene.start('relay')])
-    // The relay knows the memory that is about to go.
+    // Waits until the relay has stored the epoch of the data that is about to be lost.
     while (
       (await scene.db.run({ name: 'fault_epoch', text: `select 1 from taskwire.epochs where broker = 'redis'` }, []))
         .length === 0
@@ -110,7 +110,7 @@ else {
       most = Math.max(most, waiting + prioritized)
       await sleep(100)
     }
-    t.ok(most <= 2 * window, `${most} jobs in Redis: a window for each relay that looked at the same time`)
+    t.ok(most <= 2 * window, `${most} jobs in Redis: a window for each relay that polled at the same time`)
     ids.push(...(await Promise.all(Array.from({ length: 50 }, () => scene.create({ payload: { steps: 0 } })))))
     await scene.start('worker')
     await scene.ended(ids)

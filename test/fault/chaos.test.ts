@@ -9,7 +9,7 @@ import { findViolations, type Stored } from '../helpers/history.js'
 
 const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 
-/** A task that was run twice, and nothing wrong with it. */
+/** A correct history of a task with two attempts. */
 function makeStored(): Stored {
   return {
     tasks: [{ id: ID, status: 'COMPLETED', version: 5 }],
@@ -27,7 +27,7 @@ function makeStored(): Stored {
   }
 }
 
-/** The n-th, which is there. */
+/** The item at this index; throws if there is none. */
 function at<Item>(items: Item[], index: number): Item {
   const item = items[index]
   if (item === undefined) throw new Error(`there is no item ${index}`)
@@ -35,15 +35,15 @@ function at<Item>(items: Item[], index: number): Item {
 }
 
 const PLANTED: [what: string, plant: (stored: Stored) => void, found: RegExp][] = [
-  ['a task that is gone', (stored) => void (stored.tasks = []), /was accepted and is not there/],
+  ['a task that is missing', (stored) => void (stored.tasks = []), /was accepted and does not exist/],
   [
-    'a task that is stuck',
+    'a stuck task',
     (stored) => void (stored.tasks = [{ id: ID, status: 'PROCESSING', version: 5 }]),
     /has not ended: PROCESSING/,
   ],
   ['a version that is missing', (stored) => void stored.transitions.splice(2, 1), /has version 4 after 2/],
   [
-    'a version that is there twice',
+    'a version that occurs twice',
     (stored) => void stored.transitions.splice(2, 0, { ...at(makeStored().transitions, 1) }),
     /has version 2 after 2/,
   ],
@@ -57,14 +57,14 @@ const PLANTED: [what: string, plant: (stored: Stored) => void, found: RegExp][] 
     /went from PENDING to COMPLETED/,
   ],
   [
-    'a transition from elsewhere',
+    'a transition from another status',
     (stored) => void (at(stored.transitions, 3).from = 'RETRYING'),
-    /came from RETRYING, and stood at PENDING/,
+    /starts from RETRYING, but the task was PENDING/,
   ],
   [
-    'a history that ends elsewhere',
+    'a history that ends in another status',
     (stored) => void stored.transitions.pop(),
-    /stands at COMPLETED, its history at PROCESSING/,
+    /is COMPLETED, but its history ends with PROCESSING/,
   ],
   [
     'attempts that overlap',
@@ -82,69 +82,66 @@ t.test('the checker reports nothing for a correct run, and finds each violation'
   }
 })
 
-t.test(
-  'the checker sees a task that ended otherwise than its kind may, or by a fault that is not its own',
-  async (t) => {
-    const completed: StoredEnd = {
-      id: ID,
-      status: 'COMPLETED',
-      failure: null,
-      attempts: [{ outcome: 'completed', error: null }],
-    }
-    const own: StoredEnd = {
-      id: ID,
-      status: 'FAILED',
-      failure: { code: 'error', message: 'own' },
-      attempts: [
-        { outcome: 'lost', error: 'WorkerLost' },
-        { outcome: 'failed', error: 'Error' },
-      ],
-    }
-    const good: ExpectedTask = { id: ID, name: 'good', isCancelled: false, end: { statuses: ['COMPLETED'] } }
-    const faulty: ExpectedTask = {
-      ...good,
-      name: 'faulty',
-      end: { statuses: ['FAILED'], failure: { code: 'error', message: /^own$/ }, failedAttempts: 1 },
-    }
-    for (const [end, task] of [
-      [completed, good],
-      [own, faulty],
-      [
-        { ...completed, status: 'CANCELLED' },
-        { ...good, isCancelled: true },
-      ],
-    ] as const)
-      t.same(findWrongEnds([end], [task]), [])
-    for (const [what, end, task] of [
-      ['a neighbour that fails', own, good],
-      ['a faulty one that completes', completed, faulty],
-      ['a cancellation that was not asked for', { ...completed, status: 'CANCELLED' }, good],
-      ['the fault of another', { ...own, failure: { code: 'error', message: 'of another' } }, faulty],
-      ['the blame of its worker', { ...own, failure: { code: 'worker_lost', message: 'own' } }, faulty],
-      [
-        'another attempt after the last',
-        { ...own, attempts: [...own.attempts, { outcome: 'failed', error: 'Error' }] },
-        faulty,
-      ],
-    ] as const)
-      t.match(findWrongEnds([end], [task]), [/should have ended/], what)
-    t.same(findWrongEffects([completed], [ID], new Map([[ID, 1]])), [])
-    t.match(findWrongEffects([completed], [ID], new Map()), [/never arrived/])
-    t.match(findWrongEffects([completed], [ID], new Map([[ID, 2]])), [/arrived 2 times/])
-    const putBack = {
-      ...completed,
-      attempts: [{ outcome: 'released', error: 'NoWorkerForType' }, ...completed.attempts],
-    }
-    t.match(
-      findWrongEffects([putBack], [ID], new Map([[ID, 2]])),
-      [/arrived 2 times/],
-      'a worker without the handler has no effect',
-    )
-  },
-)
+t.test('the checker finds a task with an end that its kind does not allow, or that another fault caused', async (t) => {
+  const completed: StoredEnd = {
+    id: ID,
+    status: 'COMPLETED',
+    failure: null,
+    attempts: [{ outcome: 'completed', error: null }],
+  }
+  const own: StoredEnd = {
+    id: ID,
+    status: 'FAILED',
+    failure: { code: 'error', message: 'own' },
+    attempts: [
+      { outcome: 'lost', error: 'WorkerLost' },
+      { outcome: 'failed', error: 'Error' },
+    ],
+  }
+  const good: ExpectedTask = { id: ID, name: 'good', isCancelled: false, end: { statuses: ['COMPLETED'] } }
+  const faulty: ExpectedTask = {
+    ...good,
+    name: 'faulty',
+    end: { statuses: ['FAILED'], failure: { code: 'error', message: /^own$/ }, failedAttempts: 1 },
+  }
+  for (const [end, task] of [
+    [completed, good],
+    [own, faulty],
+    [
+      { ...completed, status: 'CANCELLED' },
+      { ...good, isCancelled: true },
+    ],
+  ] as const)
+    t.same(findWrongEnds([end], [task]), [])
+  for (const [what, end, task] of [
+    ['a neighbour that fails', own, good],
+    ['a faulty one that completes', completed, faulty],
+    ['a cancellation without a request', { ...completed, status: 'CANCELLED' }, good],
+    ['the fault of another', { ...own, failure: { code: 'error', message: 'of another' } }, faulty],
+    ['a failure blamed on its worker', { ...own, failure: { code: 'worker_lost', message: 'own' } }, faulty],
+    [
+      'another attempt after the last',
+      { ...own, attempts: [...own.attempts, { outcome: 'failed', error: 'Error' }] },
+      faulty,
+    ],
+  ] as const)
+    t.match(findWrongEnds([end], [task]), [/should have ended/], what)
+  t.same(findWrongEffects([completed], [ID], new Map([[ID, 1]])), [])
+  t.match(findWrongEffects([completed], [ID], new Map()), [/never arrived/])
+  t.match(findWrongEffects([completed], [ID], new Map([[ID, 2]])), [/arrived 2 times/])
+  const putBack = {
+    ...completed,
+    attempts: [{ outcome: 'released', error: 'NoWorkerForType' }, ...completed.attempts],
+  }
+  t.match(
+    findWrongEffects([putBack], [ID], new Map([[ID, 2]])),
+    [/arrived 2 times/],
+    'a worker without the handler has no effect',
+  )
+})
 
 t.test('the checker finds a watcher that never received the end, and one that missed a message', async (t) => {
-  // The check waits without holding up the end of the process.
+  // The timer of the check does not keep the process alive, so this interval does.
   const alive = setInterval(() => {}, 1_000)
   t.teardown(() => clearInterval(alive))
   const { transitions } = makeStored()
@@ -158,10 +155,10 @@ t.test('the checker finds a watcher that never received the end, and one that mi
   t.match(
     await check({ messages: messages.slice(0, 3), ended: new Promise(() => {}) }),
     [/closed with nothing/],
-    'its line is half-open',
+    'its connection is half-open',
   )
-  t.match(await check({ messages: messages.toSpliced(2, 1), ended: Promise.resolve(1000) }), [/was told snapshot 1/])
-  t.match(await check({ messages: messages.slice(0, 3), ended: Promise.resolve(1000) }), [/was told snapshot 1/])
+  t.match(await check({ messages: messages.toSpliced(2, 1), ended: Promise.resolve(1000) }), [/received snapshot 1/])
+  t.match(await check({ messages: messages.slice(0, 3), ended: Promise.resolve(1000) }), [/received snapshot 1/])
 })
 
 const seconds = 20
@@ -172,9 +169,9 @@ t.test(`${seconds} seconds of faults: every promise holds`, { timeout: 900_000 }
   t.ok(report.tasks > 50)
   t.ok(Object.keys(report.faults).length >= 4)
   t.ok(report.faults[HALF_OPEN])
-  t.ok(report.putBack > 0, 'the worker of the older version had tasks that it does not know')
-  // Those that take their process with them make a run some minutes longer: `npm run chaos` has them.
+  t.ok(report.putBack > 0, 'the worker of the older version claimed tasks of types that it does not know')
+  // Handlers that end their process make a run some minutes longer: only `npm run chaos` includes them.
   for (const how of ['rejection', 'timer']) t.ok(report.kinds[`test.faulty: ${how}`], how)
-  // The last lines of a failed run, so that no cut of its output loses them.
+  // Printed last, so that a truncated log still has them.
   t.equal(report.violations.join('\n'), '')
 })

@@ -1,5 +1,5 @@
 /**
- * Each process is killed at its worst moments. Every accepted task still ends, once, and the stored data is consistent.
+ * Each process is killed at the worst moments. Every accepted task still ends, once, and the stored data is consistent.
  */
 import t from 'tap'
 import { CRASH_POINTS, type CrashPoint } from '../../src/crash-point.js'
@@ -7,7 +7,7 @@ import { isDeep } from '../helpers/depth.js'
 import { openScene, type Role } from '../helpers/scene.js'
 
 const TASKS = 20
-/** One of each role, and the two between which an attempt is settled; all of them in depth. */
+/** One crash point of each role, and the two on either side of a settlement; all of them in depth. */
 const POINTS: readonly CrashPoint[] = isDeep
   ? CRASH_POINTS
   : ['create:after-commit', 'attempt:after-run', 'attempt:after-settle', 'relay:after-rescue']
@@ -23,7 +23,7 @@ for (const point of POINTS) {
     const scene = await openScene(t)
     const dying = roleOf(point)
     const env = { TASKWIRE_CRASH_AT: point }
-    // A rescue needs a lost attempt first: the worker dies, too.
+    // A rescue needs a lost attempt first, so the worker dies, too.
     const workerEnv =
       dying === 'worker' ? env : point === 'relay:after-rescue' ? { TASKWIRE_CRASH_AT: 'attempt:after-claim' } : {}
     const [web, worker, relay] = await Promise.all([
@@ -44,7 +44,7 @@ for (const point of POINTS) {
       { name: 'count_tasks', text: 'select count(*)::integer as count from taskwire.tasks' },
       [],
     )
-    t.same(rows, [{ count: TASKS }], 'a create that was asked for again made no second task')
+    t.same(rows, [{ count: TASKS }], 'a repeated create made no second task')
     await Promise.all([web, worker, relay].map((role) => role.stop()))
   })
 }

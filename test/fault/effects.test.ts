@@ -1,4 +1,4 @@
-/** Effects of tasks on another server, counted there, and the files they produce, while workers die. */
+/** Effects of tasks on another server, counted there, and the files that tasks produce, while workers die. */
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
@@ -21,14 +21,14 @@ const sink = await serve(t, async (request, response) => {
   })
   response.end('taken')
 })
-// The leases are long: an attempt that a slow machine keeps from renewing its lease would be followed by another, as promised.
+// The leases are long: if a slow machine kept an attempt from renewing its lease, another attempt would rightly follow.
 const scene = await openScene(t, { SMTP_URL: smtp.url, HTTP_REQUEST_ALLOW_PRIVATE: 'true', ATTEMPT_LEASE_SECONDS: '6' })
 await Promise.all([scene.start('web'), scene.start('relay')])
 
 const read = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, scene.db, [id]))[0]
 const received = (path: string) => requests.filter((request) => request.path === path)
 
-/** Where the worker dies, and in which attempt the task ends all the same. */
+/** The crash points, and the attempt in which the task still completes. */
 const ALL: readonly [CrashPoint, number][] = [
   ['attempt:after-run', 2],
   ['attempt:after-claim', 2],
@@ -36,11 +36,11 @@ const ALL: readonly [CrashPoint, number][] = [
 ]
 
 for (const [point, attempt] of isDeep ? ALL : ALL.slice(0, 1)) {
-  // After the settle no lease has to run out for the task to go on.
+  // After the settlement the task continues without waiting for a lease to run out.
   const keepWorker = () =>
     scene.keep('worker', { TASKWIRE_CRASH_AT: point, ...(attempt === 1 && { ATTEMPT_LEASE_SECONDS: '15' }) })
 
-  /** Ended though its worker died there. */
+  /** Creates a task whose worker dies at the crash point, and waits until it has completed. */
   async function survive(t: Test, body: CreateTask): Promise<string> {
     const worker = await keepWorker()
     const id = await scene.create(body)
@@ -59,7 +59,7 @@ for (const [point, attempt] of isDeep ? ALL : ALL.slice(0, 1)) {
     t.match(sent[0]?.content, new RegExp(`Message-ID: <${id}@`, 'i'))
   })
 
-  t.test(`killed at ${point}: a request that may do something is sent once`, async (t) => {
+  t.test(`killed at ${point}: a request that may change something is sent once`, async (t) => {
     const path = `/orders/${point}`
     const id = await survive(t, {
       type: 'http.request',
@@ -76,7 +76,7 @@ for (const [point, attempt] of isDeep ? ALL : ALL.slice(0, 1)) {
     t.equal(items.length, 1)
   })
 
-  t.test(`killed at ${point}: the end is told, and who is told twice can see it`, async (t) => {
+  t.test(`killed at ${point}: the end is reported, and the receiver can recognize a duplicate`, async (t) => {
     const path = `/ends/${point}`
     const worker = await keepWorker()
     const id = await scene.create({ payload: { steps: 0 }, callbackUrl: sink + path })

@@ -1,5 +1,5 @@
 /**
- * An export of large rows by real processes: more data passes through the handler's process than its memory limit, on
+ * An export of large rows by real processes: more data passes through the handler's process than its memory limit, in
  * the first attempt.
  */
 import { createHash } from 'node:crypto'
@@ -11,10 +11,10 @@ import { readTasks, readTransitions } from '../../src/store/reads/tasks.js'
 import { atDepth } from '../helpers/depth.js'
 import { openScene } from '../helpers/scene.js'
 
-// With the full counts, on a slow machine.
+// Allows for the full counts on a slow machine.
 t.setTimeout(900_000)
 
-/** In depth 104 MB of payloads. */
+/** In depth, the payloads add up to 104 MB. */
 const ROWS = atDepth(100, 400)
 const ROW_LENGTH = 240_000
 const HUGE_LENGTH = 8_000_000
@@ -22,7 +22,7 @@ const FILTER = { createdBefore: '2026-06-01T00:00:00Z' }
 
 const scene = await openScene(t)
 
-/** Payloads with line breaks, quotes and letters of two bytes: they grow as cells and as JSON. */
+/** Payloads with line breaks, quotes and two-byte letters: they grow as cells and as JSON. */
 const insert = `insert into taskwire.tasks (id, type, title, status, version, attempt, payload, created_at, finished_at)
   select ('019aa3f2-7c1e-7b3a-9a55-' || lpad(to_hex(n), 12, '0'))::uuid, 'demo.sleep', 'large', 'COMPLETED', 3, 1,
     json_build_object('n', n, 'text', left(repeat(md5(n::text) || E'é"\\n', length / 35 + 1), length)), '2026-01-01', '2026-01-01'
@@ -30,7 +30,7 @@ const insert = `insert into taskwire.tasks (id, type, title, status, version, at
 await scene.db.run({ name: 'test_fill', forceCustomPlan: true, deadlineMs: 300_000, text: insert }, [])
 await Promise.all([scene.start('web'), scene.start('relay'), scene.start('worker')])
 
-/** What the file has, line by line: its bytes and the lengths of the rows. */
+/** Reads the file line by line: its hash and size, and the lengths of the rows. */
 async function download(path: string) {
   const answer = await fetch(`${scene.addresses()[0]}${path}`)
   const hash = createHash('sha256')
@@ -47,7 +47,7 @@ async function download(path: string) {
 
 for (const format of ['ndjson', 'csv'] as const) {
   t.test(
-    `${ROWS} tasks of ${ROW_LENGTH} and one of ${HUGE_LENGTH} characters are exported as ${format} at the first attempt`,
+    `${ROWS} tasks of ${ROW_LENGTH} and one of ${HUGE_LENGTH} characters are exported as ${format} in the first attempt`,
     async (t) => {
       const id = await scene.create({ type: 'tasks.export', payload: { format, ...FILTER } })
       await scene.ended([id], 250_000)
@@ -73,7 +73,7 @@ for (const format of ['ndjson', 'csv'] as const) {
         texts.every(
           ({ n, text }, index) => n === index + 1 && text.length === (n === ROWS / 2 ? HUGE_LENGTH : ROW_LENGTH),
         ),
-        'and in its place',
+        'it has the right position',
       )
     },
   )
@@ -84,7 +84,7 @@ interface Payload {
   text: string
 }
 
-/** The payload is the cell before the last, which is empty. */
+/** The payload is the second last cell; the last cell is empty. */
 function readPayload(line: string): Payload {
   const [, cell = ''] = /,"(\{.*\})",$/.exec(line) ?? []
   return JSON.parse(cell.replaceAll('""', '"')) as Payload

@@ -12,7 +12,7 @@ import { openScene } from '../helpers/scene.js'
 const ROWS = Number(process.env['EXPORT_ROWS'] ?? 1_000_000)
 const MOST_MB = 192
 
-/** The most resident memory that the worker, or the process of its handler, has had, in MB. */
+/** The peak resident memory of the worker or the process of its handler, in MB. */
 async function peakMb({ pid }: TestProcess): Promise<number> {
   const children = (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ')
   const peaks = await Promise.all([String(pid), ...children].filter(Boolean).map(peakOf))
@@ -26,7 +26,7 @@ async function peakOf(pid: string): Promise<number> {
 
 t.setTimeout(900_000)
 t.test(
-  `an export of ${ROWS} rows goes on after its worker was killed, below ${MOST_MB} MB`,
+  `an export of ${ROWS} rows continues after its worker was killed, below ${MOST_MB} MB`,
   { skip: process.platform === 'linux' ? false : 'it reads /proc' },
   async (t) => {
     const scene = await openScene(t)
@@ -76,7 +76,7 @@ t.test(
       size += chunk.length
       for (const byte of chunk) if (byte === 10) lines += 1
     }
-    t.equal(lines, ROWS + 1, 'a line each, and the heading')
+    t.equal(lines, ROWS + 1, 'one line per task, and the heading')
     t.equal(size, bytes)
     t.equal(hash.digest('hex'), sha256)
     t.match(head.split('\r\n')[1], /,"'=cmd 1",demo\.sleep,COMPLETED,/, 'no cell runs as a formula')

@@ -1,4 +1,7 @@
-/** F56: a process is killed in the middle of an upload, or of a file that a task writes. `npm test` builds the command line first. */
+/**
+ * F56: a process is killed in the middle of an upload, or of a file that a task writes. `npm test` builds the command
+ * line first.
+ */
 import { readdir, utimes } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
@@ -18,7 +21,7 @@ async function filesIn(folder: string): Promise<string[]> {
   return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name))
 }
 
-/** As if nothing had been written for two hours. */
+/** Makes the files look untouched for two hours. */
 async function age(paths: readonly string[]): Promise<void> {
   const old = new Date(Date.now() - 2 * HOUR_MS)
   for (const path of paths) await utimes(path, old, old)
@@ -50,9 +53,9 @@ t.test(
     for (const path of left) t.match(path, /\.part$/)
 
     await walk()
-    t.same(await filesIn(folder), left, 'what is young may still be written')
+    t.same(await filesIn(folder), left, 'a young file may still be in the middle of a write')
     await age(left)
-    // The lease of the killed worker has not run out for sure: until then its file may still be written.
+    // The killed worker's lease may still hold, and until it runs out, the file counts as being written.
     await scene.start('relay')
     await scene.start('worker')
     await scene.ended([id])
@@ -68,7 +71,7 @@ t.test(
     t.same(
       rows.map(({ name }) => name),
       ['half.bin', 'slow.txt'],
-      'a row has known of the upload from the start',
+      'the upload has a row from the start',
     )
     await scene.db.run(
       { name: 'test_expire', text: `update taskwire.artifacts set expires_at = now() where name = 'half.bin'` },

@@ -1,5 +1,5 @@
 /**
- * Lists while the broker is lost, frozen or has lost its data: they become correct again by themselves. Real servers.
+ * Lists while the broker is away, frozen or has lost its data: they become correct again by themselves. Real servers.
  */
 import { once } from 'node:events'
 import postgres from 'postgres'
@@ -70,8 +70,8 @@ t.test('a list has every task through a restart of the broker', async (t) => {
   t.same(watched.rows(), await readList(address, list))
 })
 
-/** A subscription to what fits a filter. */
-async function watchFits(t: Test, selection: object) {
+/** Subscribes to the tasks that match a selection. */
+async function watchMatches(t: Test, selection: object) {
   const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`)
   t.teardown(() => socket.terminate())
   const told = new Set<string>()
@@ -90,14 +90,14 @@ async function watchFits(t: Test, selection: object) {
   return { toldOf: (id: string) => until(() => told.has(id)) }
 }
 
-t.test('after the table was locked, lists, counts and subscriptions are soon right again', async (t) => {
-  // More tasks than the window holds, so that they are counted.
+t.test('after the table was locked, lists, counts and subscriptions are soon correct again', async (t) => {
+  // More tasks than the window shows, so that the list has counts.
   await makeTasks('locked', 3)
   const list = { filter: { tag: 'locked' }, limit: 2 }
   const watched = await watchList(t, address, list)
   const countOf = () => Object.values(watched.state.counts?.byStatus ?? {}).reduce((sum, count) => sum + count, 0)
   await watched.until(() => countOf() === 3)
-  const fits = await watchFits(t, { tag: 'locked' })
+  const matches = await watchMatches(t, { tag: 'locked' })
   const sql = postgres(app.postgres.url, { max: 2 })
   t.teardown(() => sql.end())
   let hasLock = () => {}
@@ -109,14 +109,14 @@ t.test('after the table was locked, lists, counts and subscriptions are soon rig
   })
   await locked
   await lock
-  // Made by SQL: no notice tells of it.
+  // Created in SQL, so no notice announces it.
   const [made] = await sql<
     { id: string }[]
   >`select taskwire.create_task('demo.sleep', title => 'by SQL', payload => '{"steps": 0}', tags => array['locked']) as id`
-  // By its own pause of twenty times the wait, a list would stand still for more than a minute.
+  // The usual pause of twenty times the last poll would keep the list stale for more than a minute.
   await Promise.all([
     watched.until(() => watched.rows()[0]?.id === made?.id && countOf() === 4, 60_000),
-    fits.toldOf(String(made?.id)),
+    matches.toldOf(String(made?.id)),
   ])
   t.match(watched.rows(), [{ id: made?.id, title: 'by SQL' }, {}])
   t.equal(countOf(), 4)

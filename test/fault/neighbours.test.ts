@@ -1,6 +1,6 @@
 /**
- * Handlers that end a process shared with others: the others complete, and the culprit fails with the cause. `npm test`
- * builds them first.
+ * Handlers that end a process which they share: the other runs complete, and the culprit fails with the cause. `npm
+ * test` builds the handlers first.
  */
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
@@ -10,7 +10,7 @@ import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbo
 t.setTimeout(900_000)
 
 t.test('a handler that ends its worker fails with the cause, and its neighbours complete', async (t) => {
-  // A small heap, so that the leak is a matter of seconds. It is that of its processes, too.
+  // A small heap, which a leak fills within seconds. The processes of its handlers inherit the limit.
   const { scene, worker } = await openNeighbourhood(t, {
     NODE_OPTIONS: '--max-old-space-size=192',
     ATTEMPT_LEASE_SECONDS: '5',
@@ -21,7 +21,7 @@ t.test('a handler that ends its worker fails with the cause, and its neighbours 
     abort: /SIGABRT/,
     kill: /SIGKILL/,
     segfault: /SIGSEGV/,
-    // A slow machine may spend all of a lease on collecting what leaks.
+    // On a slow machine, garbage collection may take longer than a whole lease.
     leak: /memory|blocked its event loop/,
     block: /blocked its event loop for 5 s/,
     microtask: /thrown in a microtask/,

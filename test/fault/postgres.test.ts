@@ -8,7 +8,10 @@ import { openScene, type Scene } from '../helpers/scene.js'
 
 t.setTimeout(900_000)
 
-/** Runs `fault` while tasks are created and run; then everything must have ended, in the processes that were there before. */
+/**
+ * Runs `fault` while tasks are created and run. Afterwards every task must have ended, and no process may have been
+ * replaced.
+ */
 async function survive(t: Test, scene: Scene, fault: () => Promise<void>) {
   const roles = await Promise.all([scene.start('web'), scene.start('worker'), scene.start('relay')])
   const ids: string[] = []
@@ -49,7 +52,7 @@ t.test('F28: PostgreSQL loses power and comes back repeatedly', async (t) => {
   })
 })
 
-t.test('F3: every connection is cut while statements are under way', async (t) => {
+t.test('F3: every connection is cut while statements are in progress', async (t) => {
   const scene = await openScene(t)
   const client = await connect(scene)
   await survive(t, scene, async () => {
@@ -72,7 +75,7 @@ t.test('PostgreSQL is frozen for some seconds: nothing is lost, and requests get
   })
 })
 
-t.test('F39: PostgreSQL refuses writes: 503 with Retry-After, nothing half done, and reads continue', async (t) => {
+t.test('F39: PostgreSQL refuses writes: 503 with Retry-After, no half-done writes, and reads continue', async (t) => {
   const scene = await openScene(t)
   const client = await connect(scene, scene.postgres.adminUrl)
   await survive(t, scene, async () => {
@@ -82,7 +85,7 @@ t.test('F39: PostgreSQL refuses writes: 503 with Retry-After, nothing half done,
     }
     await setReadOnly('on')
     await sleep(700)
-    // The session that undoes it must be allowed to.
+    // This session undoes the setting, so it must be allowed to write.
     await client.query('set default_transaction_read_only = off')
     await setReadOnly('off')
   })

@@ -9,15 +9,15 @@ import { openScene } from '../helpers/scene.js'
 import { hasRedisServer } from '../helpers/services.js'
 import { watch } from '../helpers/watch.js'
 
-/** One after the other; Redis is asked twice a second whether it is back. */
+/** Tasks run one after another; the standby checks twice a second whether Redis is back. */
 const MAX_TASKS_BEFORE_RETURN = 1_000
 
-if (!(await hasRedisServer())) t.comment('no redis-server on this machine: the standby of Redis is left out')
+if (!(await hasRedisServer())) t.comment('no redis-server on this machine: the standby of Redis is skipped')
 else {
   t.setTimeout(900_000)
 
   for (const kind of ['killed', 'frozen'] as const) {
-    t.test(`Redis is ${kind} for long: tasks go on, are watched, and Redis takes over again`, async (t) => {
+    t.test(`Redis is ${kind} for long: tasks continue, watchers follow them, and Redis takes over again`, async (t) => {
       const scene = await openScene(t)
       const { redis } = scene
       const [web] = await Promise.all([
@@ -30,7 +30,7 @@ else {
       await scene.ended(ids)
       await (kind === 'killed' ? redis?.kill() : redis?.pause())
       ids.push(await scene.create({ payload: { steps: 0 } }))
-      // Ready again: what is created runs.
+      // The process is ready again: new tasks run.
       for (let isReady = false; !isReady; isReady = (await fetch(`${web.address}/readyz`)).ok) await sleep(3_500)
       const watched = await Promise.all(
         Array.from({ length: 30 }, () => scene.create({ payload: { steps: 2, stepMs: 50 } })),
@@ -46,7 +46,7 @@ else {
       await (kind === 'killed' ? redis?.start() : redis?.resume())
       const client = new Redis(scene.env['REDIS_URL'] ?? '')
       t.teardown(() => client.disconnect())
-      // Counts the jobs that were ever added.
+      // The number of jobs ever added to the queue.
       const countJobs = async () => Number(await client.get('{taskwire}:deliveries:id'))
       const before = await countJobs()
       const later: string[] = []

@@ -1,6 +1,6 @@
 /**
- * What watchers see when the parts between them and PostgreSQL die: 500 watchers over 200 tasks, two web processes, a worker
- * and a relay, and at the end each log must equal the stored history: every transition once, in order.
+ * Watchers while the parts between them and PostgreSQL die: 500 watchers over 200 tasks, two web processes, a worker
+ * and a relay. At the end the messages of each watcher must equal the stored history: every transition once, in order.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
@@ -18,13 +18,13 @@ const TASKS = 200
 const WATCHERS = 500
 
 if (!(await hasRedisServer())) {
-  t.comment('no redis-server on this machine: the faults between Redis and the watchers are left out')
+  t.comment('no redis-server on this machine: the faults between Redis and the watchers are skipped')
 } else {
   t.setTimeout(900_000)
   const postgres = await startPostgres(t)
   const redis = await startRedis(t)
   await migrateDatabase(postgres.url)
-  /** The line to Redis of the first web process alone. */
+  /** The connection from the first web process to Redis. */
   const line = await startProxy(t, [redis.port])
   const env = {
     DATABASE_URL: postgres.url,
@@ -42,7 +42,7 @@ if (!(await hasRedisServer())) {
   control.on('error', () => {})
   t.teardown(() => control.disconnect())
 
-  /** Tasks that run for some seconds, one after the other and side by side, and watchers who come a little apart. */
+  /** Tasks that run for some seconds, partly side by side, and watchers that connect a little apart. */
   const openScene = async () => {
     const tasks = await Promise.all(
       Array.from({ length: TASKS }, (_, index) =>
@@ -69,7 +69,7 @@ if (!(await hasRedisServer())) {
     return ((await answer.json()) as { items: Transition[] }).items
   }
 
-  /** The differences between what watchers were told and what is stored; none is what we want. */
+  /** The differences between the received and the stored transitions. */
   const findDifferences = async (watchers: Awaited<ReturnType<typeof openScene>>) => {
     const histories = new Map<string, Transition[]>()
     const differences: unknown[] = []
@@ -97,7 +97,7 @@ if (!(await hasRedisServer())) {
       },
     ],
     [
-      'Redis is killed, comes back, and has forgotten everything',
+      'Redis is killed, and comes back without its data',
       async () => {
         await sleep(500)
         await redis.kill()
@@ -107,7 +107,7 @@ if (!(await hasRedisServer())) {
       },
     ],
     [
-      'the line between a web process and Redis is frozen for good, and nobody is told',
+      'the connection between a web process and Redis is frozen for good, without notice',
       async () => {
         await sleep(300)
         line.freeze()
@@ -150,12 +150,12 @@ if (!(await hasRedisServer())) {
   ]
 
   for (const [what, happen] of faults) {
-    t.test(`each watcher is told what is stored when ${what}`, async (t) => {
+    t.test(`each watcher receives the stored history when ${what}`, async (t) => {
       const watchers = await openScene()
       await happen()
       const differences = await findDifferences(watchers)
       t.equal(watchers.length, WATCHERS)
-      t.same(differences.slice(0, 3), [], `${differences.length} of ${WATCHERS} watchers saw something else`)
+      t.same(differences.slice(0, 3), [], `${differences.length} of ${WATCHERS} watchers saw another history`)
       const connections = watchers.reduce((sum, { watcher }) => sum + watcher.connections, 0)
       t.comment(`${WATCHERS} watchers, ${connections} connections`)
     })

@@ -14,7 +14,7 @@ async function statusOf(scene: Scene, id: string) {
   return (await readTransitions(DEFAULT_PRINCIPAL, scene.db, id)).map(({ status, attempt }) => `${status} ${attempt}`)
 }
 
-t.test('F9: a worker is killed in the middle of its runs: they go on elsewhere', async (t) => {
+t.test('F9: a worker is killed in the middle of its runs: they continue elsewhere', async (t) => {
   const scene = await openScene(t)
   await Promise.all([scene.start('web'), scene.start('relay')])
   const first = await scene.start('worker')
@@ -40,7 +40,7 @@ t.test('F10: a worker is paused past its lease and wakes up: its late outcome is
   paused.child.kill('SIGCONT')
   await sleep(2_000)
   t.same(await Promise.all(ids.map((id) => statusOf(scene, id))), before, 'it changed nothing')
-  t.equal(paused.child.exitCode, null, 'and goes on working')
+  t.equal(paused.child.exitCode, null, 'the worker keeps working')
   t.same(await scene.violations(ids), [])
   const more = await Promise.all(Array.from({ length: 10 }, () => scene.create({ payload: { steps: 0 } })))
   await scene.ended(more)
@@ -74,7 +74,7 @@ for (const when of ['after its start', 'with the first job of its start']) {
       const blocking = early ?? (await block())
       await blocked.waitFor(/"type":"test\.block".*blockFor.*"msg":"test\.block blocks the event loop"/)
       t.strictSame(await blocked.exited, { code: null, signal: 'SIGKILL' })
-      // It may be blocked before it can say that it is ready.
+      // The new worker may take the same job and die before it is ready, so this tries again.
       while (
         !(await scene.keep('worker').then(
           () => true,
@@ -164,6 +164,6 @@ t.test('shutdown: a rolling restart of all roles under load loses nothing and sp
   )
   t.notOk(
     outcomes.some(({ outcome }) => outcome === 'lost'),
-    'every attempt was finished or handed back',
+    'every attempt was finished or released',
   )
 })

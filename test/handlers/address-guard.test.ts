@@ -122,7 +122,7 @@ t.test('the message names the host and the fix, not the address behind the host'
 
 t.test('a socket gets exactly the addresses that were checked, from one resolution', async (t) => {
   let resolutions = 0
-  // A name server that answers differently the second time.
+  // A resolver that answers differently the second time.
   const resolve: Resolve = async () => [{ address: ++resolutions === 1 ? '8.8.8.8' : '127.0.0.1', family: 4 }]
   const guard = createAddressGuard({ allowPrivate: false, resolve })
   t.strictSame(await resolveWith(guard, 'rebinding.test'), [{ address: '8.8.8.8', family: 4 }])

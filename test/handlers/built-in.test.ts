@@ -24,7 +24,7 @@ t.test('every type exists once, with a valid name', async (t) => {
 
 t.test('every definition is documented for the form and the API', async (t) => {
   for (const { type, title, description, payload } of definitions) {
-    t.ok(title.length > 3 && description.length > 30, `${type} says what it is`)
+    t.ok(title.length > 3 && description.length > 30, `${type} has a description`)
     const schema = JSON.parse(JSON.stringify(payload)) as { additionalProperties: boolean; properties: object }
     t.equal(schema.additionalProperties, false, `${type} refuses unknown fields`)
     for (const [name, property] of Object.entries(schema.properties)) {

@@ -54,7 +54,7 @@ t.test('it ends at once when its signal aborts', async (t) => {
   t.strictSame(progress, [])
 })
 
-t.test('the schema refuses what is out of range or unknown', async (t) => {
+t.test('the schema refuses values out of range and unknown fields', async (t) => {
   const wrong = [
     { steps: -1 },
     { steps: 1001 },

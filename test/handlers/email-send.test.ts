@@ -1,4 +1,4 @@
-/** E-mails to a real SMTP server. */
+/** E-mails through a real SMTP server. */
 import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -51,7 +51,7 @@ t.test(
   },
 )
 
-t.test('permanent refusals are final, temporary ones are retried', async (t) => {
+t.test('permanent refusals are final, and temporary ones are retried', async (t) => {
   const no = await startSmtpServer(t, { address: () => 550 })
   t.match(await runDefinition(open(no.url), MESSAGE), {
     status: 'FAILED',
@@ -92,14 +92,14 @@ const REFUSALS: [SmtpRefusal, 'RETRYING' | 'FAILED'][] = [
   [{ at: 'recipient', code: 521, text: 'does not accept mail' }, 'RETRYING'],
   [{ at: 'message', code: 550, text: '5.3.2 system not accepting network messages' }, 'RETRYING'],
   [{ at: 'message', code: 554, text: '5.4.6 mail loop' }, 'RETRYING'],
-  // Errors about this message.
+  // Errors that are about this message.
   [{ at: 'recipient', code: 550, text: '5.1.1 User unknown' }, 'FAILED'],
   [{ at: 'recipient', code: 553 }, 'FAILED'],
   [{ at: 'message', code: 552, text: '5.3.4 message too big' }, 'FAILED'],
   [{ at: 'message', code: 554, text: '5.7.1 rejected as spam' }, 'FAILED'],
 ]
 
-t.test('errors that an operator can fix are retried, errors about the message are final', async (t) => {
+t.test('errors that an operator can fix are retried, and errors about the message are final', async (t) => {
   for (const [always, status] of REFUSALS) {
     const { url } = await startSmtpServer(t, { always })
     const withLogin = always.at === 'login' ? url.replace('//', '//user:password@') : url
@@ -114,7 +114,7 @@ t.test('errors that an operator can fix are retried, errors about the message ar
   t.match(
     await runDefinition(open(url), { ...MESSAGE, from: 'me@example.com' }),
     { status: 'FAILED' },
-    'the sender of the task itself',
+    'the sender that the task names',
   )
 })
 

@@ -89,7 +89,7 @@ function get(url: string): GuardedRequest {
   }
 }
 
-/** The real guard, except for one origin on loopback that represents a public server. */
+/** The real guard, which also lets one origin on loopback pass, as if it were a public server. */
 function guardAsIfPublic(origin: string): AddressGuard {
   const guard = createAddressGuard({ allowPrivate: false, resolve: async () => [{ address: '10.0.0.1', family: 4 }] })
   return {

@@ -123,7 +123,7 @@ t.test('a GET or HEAD with a body, and a url that cannot be called, say what to 
   }
 })
 
-t.test('a body that is larger as text is kept as far as a result has room', async (t) => {
+t.test('a body that grows as text is cut to the room that a result has', async (t) => {
   const bodies: Record<string, Buffer> = {
     text: Buffer.alloc(200_000, 'a'),
     quotes: Buffer.alloc(200_000, '"'),
@@ -206,7 +206,7 @@ t.test('temporary errors are retried when the server says; refusals are final', 
   const inAMinute = await run(503, new Date(Date.now() + 60_000).toUTCString())
   t.ok(inAMinute.status === 'RETRYING' && inAMinute.retryInMs > 50_000 && inAMinute.retryInMs <= 60_000, 'a date, too')
   const soon = await run(503, 'soon')
-  t.ok(soon.status === 'RETRYING' && soon.error.name === 'Error', 'what cannot be read is left to the usual backoff')
+  t.ok(soon.status === 'RETRYING' && soon.error.name === 'Error', 'an unreadable Retry-After leaves the usual backoff')
   for (const status of [400, 401, 404, 410])
     t.match(await run(status), { status: 'FAILED', error: { name: 'PermanentFailure' } })
 })
@@ -270,7 +270,7 @@ t.test('the body is cut at maxBytes, between characters, and the rest is not rea
   t.match(await open.run({ url: exact, maxBytes: 5 }, createContext().context), { body: '12345', truncated: false })
   t.match(await open.run({ url: exact, maxBytes: 0 }, createContext().context), { body: '', bytes: 0, truncated: true })
   const unsaid = await open.run({ url }, createContext().context)
-  t.match(unsaid, { bytes: 65_536, truncated: true }, 'at 64 KiB when nothing is said')
+  t.match(unsaid, { bytes: 65_536, truncated: true }, 'at 64 KiB by default')
 })
 
 t.test('the body is text that can be stored, whatever was sent', async (t) => {
@@ -293,7 +293,7 @@ t.test('the body is text that can be stored, whatever was sent', async (t) => {
   t.match(
     await get('/zipped'),
     { headers: { 'content-encoding': 'gzip' } },
-    'an answer that was zipped unasked says so',
+    'a response compressed without request is reported as such',
   )
 })
 
@@ -320,7 +320,7 @@ t.test('redirects are followed three times, by the rules for their status', asyn
     t.notOk('content-type' in (JSON.parse(body) as object))
   }
   const kept = await open.run({ url: `${url}/302`, expectStatus: [302] }, createContext().context)
-  t.match(kept, { status: 302, headers: { location: '/' }, body: 'moved' }, 'one that is expected is not followed')
+  t.match(kept, { status: 302, headers: { location: '/' }, body: 'moved' }, 'an expected redirect is not followed')
 })
 
 t.test('a redirect to another origin drops secret headers', async (t) => {

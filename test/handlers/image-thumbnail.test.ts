@@ -1,4 +1,4 @@
-/** Thumbnails by sharp: of uploads and URLs, and of files that are not images. */
+/** Thumbnails made with sharp: of uploads, of URLs, and of files that are not images. */
 import sharp from 'sharp'
 import t from 'tap'
 import { createImageThumbnail } from '../../src/handlers/image-thumbnail.js'

@@ -124,7 +124,7 @@ t.test('a mistake in a definition is reported with its file, export, type and op
     [`${GOOD}, progress: 5`, /progress is not a schema/],
   ]
   for (const [index, [options, said]] of cases.entries()) {
-    // Each under a different name, because a module is loaded only once.
+    // Each file has a different name, because Node loads a module only once.
     const tasksDir = await folderOf(t, { 'good.ts': DEFINITION('own.good'), [`wrong-${index}.ts`]: source(options) })
     await t.rejects(loadRegistry({ ...OPTIONS, tasksDir }), { name: 'StartupError', message: said }, options)
     await t.rejects(

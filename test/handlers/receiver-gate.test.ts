@@ -31,7 +31,7 @@ function openGate(options: ReceiverGateOptions = {}) {
     ended.catch(() => {})
     return { ended, answer: (status?: number) => end.answer(status), fail: (error?: Error) => end.fail(error) }
   }
-  /** Calls that fail, one after another. */
+  /** Makes calls that fail, one after another. */
   const failing = async (host: string, count: number) => {
     for (let failure = 0; failure < count; failure += 1) {
       const failed = call(host)
@@ -62,7 +62,7 @@ t.test(
     t.ok(new Set(refused.map(({ delayMs }) => delayMs)).size > 200, 'they do not come back together')
     pass(10_000)
     const { delayMs, message } = await putBack(call('tarpit.test').ended)
-    t.ok(delayMs >= 10_000 && delayMs < 20_000, 'as long again as the oldest call has waited')
+    t.ok(delayMs >= 10_000 && delayMs < 20_000, 'the pause is as long as the wait of the oldest call')
     t.match(message, /^calls to tarpit\.test:80 under way: 4;/)
   },
 )
@@ -95,10 +95,10 @@ t.test('each success allows one more call, up to a quarter of the slots; a failu
   calls[0]?.answer()
   await calls[0]?.ended
   await new Promise(setImmediate)
-  t.equal(started.length, 33, 'one that waited got the slot')
+  t.equal(started.length, 33, 'a waiting call got the slot')
   calls[1]?.fail()
   await Promise.all(calls.slice(33).map(({ ended }) => putBack(ended)))
-  t.equal(started.length, 33, 'who waited for a receiver that failed is put back')
+  t.equal(started.length, 33, 'a call that waited for a failing receiver is put back')
   calls.slice(2, 33).forEach((each) => each.answer())
 })
 
@@ -139,7 +139,7 @@ t.test(
     next.answer()
     t.equal(await next.ended, 200, 'it is closed')
     await failing('down.test', 3)
-    t.ok((await putBack(call('down.test').ended)).delayMs < 7_000, 'and the pauses begin anew')
+    t.ok((await putBack(call('down.test').ended)).delayMs < 7_000, 'the pauses start over')
   },
 )
 

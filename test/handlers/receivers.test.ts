@@ -8,7 +8,7 @@ import { createTask, watch } from '../helpers/watch.js'
 import { serve } from './serve.js'
 
 const COUNT = 260
-/** The share of the 128 slots that a receiver may occupy before its first answer. */
+/** The number of slots, of 128, that a receiver may occupy before its first response. */
 const BOUND = 4
 
 const { address, databaseUrl } = await startApp(t, ['worker', 'relay'], { HTTP_REQUEST_ALLOW_PRIVATE: 'true' })
@@ -31,7 +31,7 @@ async function completes(body: object): Promise<Task> {
   return (await (await fetch(`${address}/api/tasks/${id}`)).json()) as Task
 }
 
-/** Resolves once each of the tasks for the tarpit either has a slot or was put back. */
+/** Resolves once each task for the tarpit either has a slot or has been put back. */
 async function untilSorted(type: string): Promise<{ failed: number; released: number }> {
   const text = `select count(*) filter (where t.attempt > 0)::integer as started,
       (select count(*)::integer from taskwire.attempts a join taskwire.tasks t on t.id = a.task_id where t.type = $1 and a.outcome = 'failed') as failed,
@@ -61,7 +61,7 @@ t.test('callbacks to a receiver that never answers delay neither tasks nor other
   const { failed } = await untilSorted('webhook.deliver')
   t.ok(
     tarpit.taken <= BOUND + failed,
-    `of ${COUNT} callbacks ${tarpit.taken} were under way, and ${failed} attempts spent`,
+    `of ${COUNT} callbacks ${tarpit.taken} were in progress, and ${failed} attempts were spent`,
   )
   const [queues] = await db.run<{ queues: string; days: number }>(
     {
@@ -84,5 +84,5 @@ t.test('requests to a receiver that never answers delay neither tasks nor reques
     result: { body: 'here' },
   })
   const { failed } = await untilSorted('http.request')
-  t.ok(tarpit.taken <= BOUND + failed, `of ${COUNT} requests ${tarpit.taken} were under way`)
+  t.ok(tarpit.taken <= BOUND + failed, `of ${COUNT} requests ${tarpit.taken} were in progress`)
 })

@@ -73,7 +73,8 @@ t.test('it counts by status and type, and measures run and wait times', async (t
       total: 12,
       completed: 10,
       failed: 1,
-      // Of 100, 200, … 1,000 and 2,000: the sixth, half-way between the tenth and the eleventh, the eleventh.
+      // Of 100, 200, … 1,000 and 2,000 ms: p50 is the sixth value, p95 lies half-way between the last two, and max is
+      // the last.
       durationMs: { p50: 600, p95: 1500, max: 2000 },
       waitMs: { p50: 10, p95: 20, max: 30 },
     },
@@ -230,7 +231,7 @@ function ended(status: Status, { waitMs, runMs, failure, type }: Ended): Row {
   }
 }
 
-/** Stores tasks under a separate tenant, and returns its name. */
+/** Stores tasks under a tenant of their own, and returns the name of the tenant. */
 async function insert(rows: readonly Row[]): Promise<string> {
   const tenant = `tenant-${createId()}`
   const values = rows.map((row) => ({

@@ -57,7 +57,7 @@ t.test('endless headers, as fast as they are read, are refused', async (t) => {
   await tarpit.isEmpty()
 })
 
-t.test('of an endless body only the requested part is kept', async (t) => {
+t.test('only the requested part of an endless body is kept', async (t) => {
   const tarpit = await startTarpit(t, flood(`${OK}\r\n`, 'a'.repeat(65_536)))
   const answer = await sendGuarded(get(`http://127.0.0.1:${tarpit.port}/`, { timeoutMs: 60_000 }), guard, signal)
   t.match(answer, { status: 200, truncated: true })
@@ -82,7 +82,7 @@ t.test('an unanswered TLS handshake ends with the time-out', async (t) => {
 
 t.test(
   'a connection that is never accepted ends with the time-out',
-  { skip: process.platform === 'linux' ? false : 'the backlog is a matter of the system' },
+  { skip: process.platform === 'linux' ? false : 'the backlog depends on the operating system' },
   async (t) => {
     const port = await startFullBacklog(t)
     await t.rejects(sendGuarded(get(`http://127.0.0.1:${port}/`), guard, signal), LATE)
@@ -90,7 +90,7 @@ t.test(
 )
 
 t.test('a name server that never answers is not awaited, and concurrent lookups share one query', async (t) => {
-  // The time-out itself does not keep a process alive.
+  // The time-out itself does not keep the process alive; the tarpit does.
   await startTarpit(t)
   let asked = 0
   const slow = createAddressGuard({ allowPrivate: true, resolve: () => (asked++, new Promise(() => {})) })

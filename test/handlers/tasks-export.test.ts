@@ -1,4 +1,4 @@
-/** An export whose worker dies at each critical point: the next attempt completes it, with the same file. */
+/** An export whose worker dies at each crash point: the next attempt completes it, with the same file. */
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
@@ -46,9 +46,9 @@ for (const crashAt of POINTS) {
   })
 }
 
-t.test('at the end all that was examined is done, in whole numbers, however wrong the estimate was', async (t) => {
+t.test('at the end the progress is complete, in whole numbers, however wrong the estimate was', async (t) => {
   await db.run({ name: 'analyze', text: 'analyze taskwire.tasks' }, [])
-  // The estimate is in proportion to the size of the table, which has grown since.
+  // The estimate follows the size of the table, which has grown since.
   const more = await storeTasks(db, 3, { payload: { text: 'x'.repeat(1_900) } })
   const { progress } = (await runDefinition(tasksExport, {}, { db })).reported
   t.ok(progress.every(({ done, total }) => Number.isInteger(done) && Number.isInteger(total)))

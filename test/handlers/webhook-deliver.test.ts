@@ -60,7 +60,7 @@ t.test('each end is reported once, signed, and retried while the receiver fails'
   const kinds = received.map(({ body: { type, data } }) => `${type} ${data.status}`).sort()
   t.same(kinds, ['task.cancelled CANCELLED', 'task.completed COMPLETED', 'task.failed FAILED', 'task.failed FAILED'])
   const [first, second] = received.filter(({ body }) => body.type === 'task.failed')
-  t.equal(first?.id, second?.id, 'the receiver can tell that it is the same')
+  t.equal(first?.id, second?.id, 'the receiver can recognize the repeated message')
   const log = (await (await fetch(`${address}/api/tasks/${deliveries[1]?.id}/attempts`)).json()) as { items: unknown[] }
   t.match(
     log.items,
@@ -71,7 +71,7 @@ t.test('each end is reported once, signed, and retried while the receiver fails'
 
 t.test('the pauses between attempts grow to a day', async (t) => {
   const { backoff, attempts } = createWebhookDeliver({ allowPrivate: false })
-  if (typeof backoff !== 'function') return t.fail('it has a schedule of its own')
+  if (typeof backoff !== 'function') return t.fail('callbacks have their own schedule')
   const pauses = Array.from({ length: (attempts ?? 0) - 1 }, (_, index) => backoff(index + 1, undefined))
   t.ok(pauses.every((pause, index) => index === 0 || pause > (pauses[index - 1] ?? 0)))
   t.ok((pauses[0] ?? 0) < 6_000 && (pauses.at(-1) ?? 0) > 20 * 3_600_000)
@@ -82,7 +82,7 @@ t.test('only the server creates or edits a callback', async (t) => {
     'forge.ts': `
       import { defineTask, Type } from 'taskwire'
       export const forge = defineTask({
-        type: 'own.forge', title: 'Forge', description: 'Creates a task of a type that it is told.',
+        type: 'own.forge', title: 'Forge', description: 'Creates a task of the given type.',
         payload: Type.Object({ type: Type.String(), payload: Type.Unknown() }), result: Type.Unknown(), attempts: 1,
         run: ({ type, payload }, context) => context.create(type, payload),
       })`,
@@ -229,7 +229,7 @@ t.test('the verifier in docs/tasks.md accepts each message once, and only its ow
   t.throws(() => read({ headers: stale }), { name: 'Error' }, 'an old one, under an id that was not seen')
 })
 
-/** Polls until one of them is as wanted. */
+/** Polls until one of the items satisfies the condition. */
 async function untilSome<Item>(ask: () => Promise<readonly Item[]>, isWanted: (item: Item) => boolean): Promise<Item> {
   for (;;) {
     const found = (await ask()).find(isWanted)

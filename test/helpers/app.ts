@@ -25,12 +25,12 @@ export interface TestApp {
   postgres: TestPostgres
   /** Undefined on a machine without Redis, where everything runs on PostgreSQL. */
   redis: TestRedis | undefined
-  /** What the connections of the web process hold. */
+  /** Counts the connections of the web process, and the bytes that they hold. */
   counts(): ConnectionCounts
   stopWeb(): Promise<void>
 }
 
-/** Another web process's worth beside the first, on the same services. */
+/** Starts a second web application on the same services, in this process. */
 export async function startWebBeside(
   t: TestScope,
   { databaseUrl, redis }: TestApp,
@@ -51,7 +51,7 @@ function environmentOf(databaseUrl: string, redis: TestRedis | undefined) {
   }
 }
 
-/** Boots the roles in this process. */
+/** Starts the roles in this process. */
 export async function startApp(
   t: TestScope,
   roles: readonly ('worker' | 'relay')[] = [],

@@ -6,13 +6,13 @@ import { chromium, type Browser, type BrowserContext, type BrowserContextOptions
 import type { TestScope } from './services.js'
 
 const DEFAULT_PATH = '/usr/bin/chromium'
-/** How long an action or a wait may take before the test gives up: a page on a slow machine beside other work. */
+/** How long an action or a wait may take before the test fails. Allows for a page on a slow, busy machine. */
 const ACTION_MS = 240_000
 
 /**
- * Each context opens a window, and each window of a newer Chromium loads the pop-up of an address bar that nobody sees, in a process of its
- * own, which takes longer than a page of ours; another process is kept spare. The rest is what Playwright switches off: of two lists
- * Chromium reads the last.
+ * Every context opens a window, and every window of a newer Chromium loads the pop-up of the address bar in its own
+ * process, which takes longer than one of our pages; Chromium also keeps a spare process. The other features are those
+ * that Playwright disables: they are repeated because Chromium reads only the last of two lists.
  */
 const UNUSED_FEATURES = [
   ...[
@@ -41,22 +41,22 @@ const UNUSED_FEATURES = [
   ],
 ]
 
-/** A page, and everything that went wrong in it. */
+/** A page, and every error that occurred in it. */
 export interface TestPage {
   page: Page
   context: BrowserContext
-  /** Errors and warnings on the console, uncaught errors, and breaches of the content security policy. */
+  /** Console errors and warnings, uncaught errors, and violations of the content security policy. */
   complaints: string[]
 }
 
-/** Starts Chromium. Rejects, saying what to install, when there is none. */
+/** Starts Chromium. Rejects with an error that names the package to install if there is none. */
 export async function launchBrowser(t: TestScope, flags: readonly string[] = []): Promise<Browser> {
   const executablePath = process.env['CHROMIUM_PATH'] ?? DEFAULT_PATH
   await access(executablePath, constants.X_OK).catch(() => {
     throw new Error(`There is no Chromium at ${executablePath}: install the package "chromium", or set CHROMIUM_PATH.`)
   })
   const isRoot = process.getuid?.() === 0
-  // The sandbox refuses to run as root; a container's /dev/shm may be too small for a page.
+  // Chromium's sandbox refuses to run as root, and a container's /dev/shm may be too small for a page.
   const args = [
     '--disable-dev-shm-usage',
     '--disable-background-networking',
@@ -70,8 +70,8 @@ export async function launchBrowser(t: TestScope, flags: readonly string[] = [])
 }
 
 /**
- * Opens an empty page whose complaints are recorded from its first line on. Without motion: to draw it takes a third of a processor without
- * a graphics card, for each page.
+ * Opens an empty page and records its complaints from the start. Animations are off: without a graphics card, drawing
+ * them takes a third of a processor for each page.
  */
 export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<TestPage> {
   const context = await browser.newContext({ reducedMotion: 'reduce', ...options })

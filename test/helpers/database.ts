@@ -1,4 +1,4 @@
-/** Databases with the schema applied, over either driver, and tasks to put into them. */
+/** Databases with the schema applied, over either driver, and stored test tasks. */
 import pg from 'pg'
 import { v7 as uuidv7 } from 'uuid'
 import type { Database } from '../../src/db/database.js'

@@ -8,7 +8,7 @@ const checkers = new Map(
   Object.entries(document.components.messages).map(([name, { payload }]) => [name, createChecker(payload)]),
 )
 
-/** @throws Error when the frame is not one of the document's messages */
+/** @throws Error when the frame matches none of the document's messages */
 export function readFrame(text: string): StreamMessage {
   const message = JSON.parse(text) as StreamMessage
   const errors = checkers.get(message.type)?.check(message)

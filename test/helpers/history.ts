@@ -11,7 +11,7 @@ export interface StoredTransition {
   from: Status | null
   status: Status
   attempt: number
-  /** Of an edit. */
+  /** The fields that an edit changed. */
   edited?: string[] | null
 }
 
@@ -23,11 +23,11 @@ interface StoredAttempt {
 }
 
 export interface Stored {
-  /** Where each task stands. */
+  /** The current state of each task. */
   tasks: { id: string; status: Status; version: number }[]
-  /** By task and version. */
+  /** Ordered by task and version. */
   transitions: StoredTransition[]
-  /** Those that have ended, by task and attempt. */
+  /** The attempts that have ended, ordered by task and attempt. */
   attempts: StoredAttempt[]
 }
 
@@ -44,20 +44,20 @@ export async function readStored(db: Database): Promise<Stored> {
   }
 }
 
-/** Every violation, a line each. `accepted`: the ids that clients were promised. */
+/** Returns a line for each violation. `accepted` holds the ids that clients were promised. */
 export function findViolations({ tasks, transitions, attempts }: Stored, accepted: readonly string[]): string[] {
   const violations: string[] = []
   const statusOf = new Map(tasks.map((task) => [task.id, task]))
   for (const id of accepted) {
     const task = statusOf.get(id)
-    if (task === undefined) violations.push(`${id} was accepted and is not there`)
+    if (task === undefined) violations.push(`${id} was accepted and does not exist`)
     else if (!isFinal(task.status)) violations.push(`${id} has not ended: ${task.status}`)
   }
   for (const [id, story] of groupByTask(transitions)) {
     for (const [index, { version, from, status, edited }] of story.entries()) {
       const before = story[index - 1]?.status ?? null
       if (version !== index + 1) violations.push(`${id} has version ${version} after ${index}`)
-      if (from !== before) violations.push(`${id} version ${version} came from ${from}, and stood at ${before}`)
+      if (from !== before) violations.push(`${id} version ${version} starts from ${from}, but the task was ${before}`)
       const isEdit = edited && edited.length > 0 && before === status && IDLE_STATUSES.includes(status)
       if (before !== null && !isEdit && !(TRANSITIONS[before] as readonly Status[]).includes(status))
         violations.push(`${id} went from ${before} to ${status}`)
@@ -65,7 +65,7 @@ export function findViolations({ tasks, transitions, attempts }: Stored, accepte
     const last = story.at(-1)
     const task = statusOf.get(id)
     if (last?.status !== task?.status || last?.version !== task?.version)
-      violations.push(`${id} stands at ${task?.status}, its history at ${last?.status}`)
+      violations.push(`${id} is ${task?.status}, but its history ends with ${last?.status}`)
   }
   for (const [id, runs] of groupByTask(attempts)) {
     for (const [index, run] of runs.entries()) {

@@ -6,26 +6,26 @@ import type { TestScope } from './services.js'
 
 export interface HttpProxy {
   readonly address: string
-  /** Answers in place of the server, for requests for which it returns true. */
+  /** Called for each request. Returns true if it answers in place of the server. */
   answer(request: IncomingMessage, response: ServerResponse): boolean
-  /** Whether upgrades are passed on. */
+  /** Whether the proxy forwards upgrades. */
   isUpgrading: boolean
   /** The requests so far, such as `GET /api/types`. */
   readonly requests: string[]
-  /** How many answers are under way that do not end by themselves: streams of events. */
+  /** The number of open responses that do not end by themselves: event streams. */
   openStreams(): number
-  /** From now on every connection is ended at once, and those that there are. */
+  /** Ends all connections, and every new one at once. */
   cut(): void
   /** Ends `cut`. */
   mend(): void
-  /** From now on the WebSockets that there are pass nothing on in either direction, and nobody is told. */
+  /** Makes the existing WebSockets pass nothing on in either direction, without notice to either side. */
   freeze(): void
 }
 
 const html =
   '<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><center><h1>502 Bad Gateway</h1></center></body>\r\n</html>\r\n'
 
-/** An answer such as nginx gives when the server is away. */
+/** Answers as nginx does when the server is away. */
 export function answerHtml(response: ServerResponse, status: number): true {
   response.writeHead(status, { 'content-type': 'text/html' }).end(html.replaceAll('502 Bad Gateway', String(status)))
   return true

@@ -1,6 +1,6 @@
 /**
- * A list received over one WebSocket, maintained as a client without a library would, and compared with the stored
- * data.
+ * A list received over one WebSocket, maintained as a client without our library would do it, and compared with the
+ * stored data.
  */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
@@ -17,7 +17,7 @@ export interface WatchedList {
   /** Newest first. */
   rows(): TaskSummary[]
   readonly state: { nextCursor: string | null; newer: number; counts: ListMessage['counts'] }
-  /** Resolves once this holds; looked at after each message. */
+  /** Resolves once the condition holds. It is checked after each message. */
   until(isTrue: () => boolean, withinMs?: number): Promise<void>
 }
 
@@ -33,16 +33,16 @@ export async function watchList(t: TestScope, address: string, list: ListRequest
   socket.on('message', (data: Buffer) => {
     const message = readFrame(data.toString()) as unknown as ListMessage | ListChangeMessage | SocketAnswer
     if (message.type === 'refused' && message.id === 'l') {
-      // As the answer says: a read took too long, on a busy machine.
+      // A read took too long on a busy machine: the response says to subscribe again.
       if (message.code === 'unavailable') return void setTimeout(subscribe, 100)
       throw new Error(`refused: ${JSON.stringify(message)}`)
     }
     if (message.type === 'subscribed' && message.id === 'l') name = message.list
     if ((message.type !== 'list' && message.type !== 'change') || message.list !== name) return
-    // Another subscription to the same list on this connection.
+    // The message belongs to another subscription to the same list on this connection.
     if (message.revision <= (messages.at(-1)?.revision ?? 0)) return
     if (message.type === 'change' && message.revision !== (messages.at(-1)?.revision ?? 0) + 1)
-      throw new Error('a change does not follow the one before')
+      throw new Error('a change does not follow the previous one')
     messages.push(message)
     if (message.type === 'list') rows.clear()
     for (const row of message.type === 'list' ? message.items : (message.upsert ?? [])) rows.set(row.id, row)
@@ -74,7 +74,7 @@ export async function watchList(t: TestScope, address: string, list: ListRequest
   return { socket, messages, closed, rows: () => [...rows.values()].sort(compare), state, until }
 }
 
-/** What `GET /api/tasks` says of the same list. */
+/** Reads the same list with `GET /api/tasks`. */
 export async function readList(
   address: string,
   { filter = {}, limit = 50, before }: ListRequest = {},

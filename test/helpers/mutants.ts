@@ -1,4 +1,4 @@
-/** Proves that a test can fail: a mechanism is removed from a copy of the source, and the test must notice. */
+/** Proves that a test can fail: a mechanism is removed from a copy of the source, and the test must detect it. */
 import { execFile } from 'node:child_process'
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -11,10 +11,10 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const COPIED = ['src', 'test', 'public', 'drizzle', 'build.js', 'package.json', 'package-lock.json', 'tsconfig.json']
 
 export interface Mutant {
-  /** What the copy lacks, in words. */
+  /** The missing mechanism, in words. */
   without: string
   file: string
-  /** What is taken out; it is in the file once. */
+  /** The text to replace. It occurs once in the file. */
   from: string
   to: string
 }
@@ -27,7 +27,10 @@ export async function copyProject(t: { teardown(action: () => unknown): void }):
   return folder
 }
 
-/** Builds what is there and runs one test file, up to the first check that fails; resolves with the exit code and what was printed. */
+/**
+ * Builds the project in the folder and runs one test file, up to the first failing assertion. Resolves with the exit
+ * code and the output.
+ */
 export async function runTest(
   folder: string,
   file: string,
@@ -49,7 +52,7 @@ export async function runTest(
   })
 }
 
-/** A test that holds when this file, run in a copy with the mechanism taken out, fails. */
+/** Defines a test that passes if the given test file fails in a copy without the mechanism. */
 export async function testMutant(
   t: Test,
   { without, file, from, to }: Mutant,
@@ -59,13 +62,13 @@ export async function testMutant(
   await t.test(`without ${without}`, async (t) => {
     const folder = await copyProject(t)
     const source = await readFile(join(folder, file), 'utf8')
-    t.equal(source.split(from).length, 2, `${file} holds what is taken out, once`)
+    t.equal(source.split(from).length, 2, `${file} contains the removed text once`)
     await writeFile(
       join(folder, file),
       source.replace(from, () => to),
     )
     const { code, output } = await runTest(folder, testFile, env)
-    t.not(code, 0, `${testFile} notices`)
-    t.match(output, /not ok|Bail out!|Property failed/, 'by a check that fails')
+    t.not(code, 0, `${testFile} detects it`)
+    t.match(output, /not ok|Bail out!|Property failed/, 'an assertion fails')
   })
 }

@@ -8,14 +8,14 @@ import type { TestScope } from './services.js'
 
 const NEIGHBOURS = 20
 
-/** A scene with a worker that is started again; `env` is what it and its successors have besides. */
+/** Opens a scene with a supervised worker; the worker and its successors have the additional variables in `env`. */
 export async function openNeighbourhood(t: TestScope, env: Record<string, string> = {}) {
   const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
   await Promise.all([scene.start('web'), scene.start('relay')])
   return { scene, worker: await scene.keep('worker', env, env) }
 }
 
-/** Well-behaved runs, all of them under way. */
+/** Starts well-behaved runs, and resolves once all are in progress. */
 export async function startNeighbours(scene: Scene, stepMs = 100): Promise<string[]> {
   const ids = await Promise.all(
     Array.from({ length: NEIGHBOURS }, () => scene.create({ title: 'a neighbour', payload: { steps: 30, stepMs } })),
@@ -24,7 +24,7 @@ export async function startNeighbours(scene: Scene, stepMs = 100): Promise<strin
   return ids
 }
 
-/** The tasks, once all have ended, in the order of the ids. */
+/** Reads the tasks once all have ended, in the order of the ids. */
 export async function readEnds(scene: Scene, ids: readonly string[]): Promise<Task[]> {
   await scene.ended(ids, 240_000)
   const found = new Map((await readTasks(DEFAULT_PRINCIPAL, scene.db, [...ids])).map((task) => [task.id, task]))

@@ -11,7 +11,6 @@ import type { TestScope } from './services.js'
 const PROGRAM = '/usr/sbin/nginx'
 const DEADLINE_MS = 120_000
 
-/** Whether this machine has nginx. */
 export async function hasNginx(): Promise<boolean> {
   return access(PROGRAM, constants.X_OK).then(
     () => true,
@@ -19,7 +18,7 @@ export async function hasNginx(): Promise<boolean> {
   )
 }
 
-/** Serves the `server` blocks that `describe` gives for the port. @returns the port */
+/** Serves the `server` blocks that `describe` returns for the port. @returns the port */
 export async function startNginx(t: TestScope, describe: (port: number) => string): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'taskwire-nginx-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))

@@ -7,11 +7,14 @@ import type { Task } from '../../src/protocol/task.js'
 import { openPage } from './browser.js'
 
 interface PageTestOptions extends BrowserContextOptions {
-  /** What a browser itself logs of a refusal that the test provokes. */
+  /** Messages that the browser itself logs about a refusal that the test provokes. */
   expected?: RegExp
 }
 
-/** An empty console, no uncaught error, no breach of the content security policy: unless `expected`. */
+/**
+ * The test fails on a console message, an uncaught error or a violation of the content security policy, unless
+ * `expected` matches it.
+ */
 export type TestPage = (name: string, options: PageTestOptions, run: (t: Test, page: Page) => Promise<void>) => void
 
 export function definePageTests(t: Test, browser: Browser, address: string): TestPage {
@@ -23,7 +26,7 @@ export function definePageTests(t: Test, browser: Browser, address: string): Tes
       t.same(
         complaints.filter((text) => !expected?.test(text)),
         [],
-        'the page complains of nothing',
+        'the page has no errors or warnings',
       )
     })
   }
@@ -44,7 +47,7 @@ export const waitForStatus = (page: Page, status: Status): Promise<void> =>
 export const waitForLive = (page: Page): Promise<void> =>
   page.locator('#connection').getByText('Live', { exact: true }).waitFor()
 
-/** The history shown, once it is as long as `expected`. */
+/** Checks the history on the page, once it is as long as `expected`. */
 export async function checkHistory(t: Test, page: Page, expected: Status[]): Promise<void> {
   await page
     .locator('.timeline li')

@@ -1,6 +1,6 @@
 /**
- * A watcher that keeps the rules for clients: 1000 and 4500-4999 mean stop, all else means come back with `since`; and so does a silence that
- * is too long.
+ * A watcher that follows the rules for clients: it stops at close codes 1000 and 4500 to 4999, and otherwise reconnects
+ * with `since`. It also reconnects after too long a silence.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
@@ -8,9 +8,9 @@ import { shouldReconnect, type StreamMessage } from '../../src/protocol/stream.j
 import { readFrame } from './frame-check.js'
 
 export interface PersistentWatcher {
-  /** What all connections said together, without progress. */
+  /** The messages of all connections, without progress. */
   readonly messages: StreamMessage[]
-  /** Resolves with the code that told it to stop. */
+  /** Resolves with the close code that told it to stop. */
   readonly ended: Promise<number>
   readonly connections: number
 }
@@ -18,8 +18,8 @@ export interface PersistentWatcher {
 const PAUSE_MS = 50
 
 /**
- * @param address where to connect, asked anew for each connection
- * @param silenceMs how long the server may say nothing; for ever by default
+ * @param address the address to connect to, called anew for each connection
+ * @param silenceMs how long the server may stay silent; forever by default
  */
 export function persist(address: () => string, path: string, silenceMs = Infinity): PersistentWatcher {
   const messages: StreamMessage[] = []

@@ -8,7 +8,6 @@ import type { TestScope } from './services.js'
 
 const PROGRAM = '/usr/sbin/pgbouncer'
 
-/** Whether this machine has one. */
 export function hasPgBouncer(): Promise<boolean> {
   return access(PROGRAM).then(
     () => true,
@@ -18,11 +17,11 @@ export function hasPgBouncer(): Promise<boolean> {
 
 export interface PgBouncerOptions {
   mode: 'session' | 'transaction'
-  /** What clients may ask for and do not get. */
+  /** Parameters that clients may request and that PgBouncer ignores. */
   ignoredParameters: string
 }
 
-/** Starts it for the database of this URL, and gives the URL through it. */
+/** Starts PgBouncer for the database of this URL, and returns the URL through it. */
 export async function startPgBouncer(
   t: TestScope,
   databaseUrl: string,

@@ -1,4 +1,4 @@
-/** Taskwire's own processes for tests: the command line, as a user runs it. All end with the test. */
+/** Taskwire processes for tests: the command line, as a user runs it. All processes end with the test. */
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
 import { access, chmod, chown, cp, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,25 +12,25 @@ import { BUNDLED_MAIN, MAIN } from './roles.js'
 import { findChildren, type TestScope } from './services.js'
 
 export { MAIN }
-/** A folder of definitions such as a project has. */
+/** A folder of definitions, as a project would have it. */
 export const OWN_TASKS = fileURLToPath(new URL('../../test/fixtures/tasks', import.meta.url))
 
-/** Several starts at once on a busy machine with few processors take this long. */
+/** Long enough for several starts at once on a busy machine with few processors. */
 const DEADLINE_MS = 240_000
 
 export interface ProcessOptions {
-  /** Added to PATH, HOME and TMPDIR of this process; nothing else is inherited. */
+  /** Variables in addition to this process's PATH, HOME and TMPDIR; no others are inherited. */
   env?: Readonly<Record<string, string>>
   cwd?: string
-  /** Run as this user. */
+  /** The user to run as. */
   user?: UserIds
-  /** What follows `start`. */
+  /** The arguments after `start`. */
   flags?: readonly string[]
-  /** Another command line than the bundled one. */
+  /** The command line to run instead of the bundled one. */
   main?: string
-  /** Another program than Node with the command line. */
+  /** The program to run instead of Node with the command line. */
   program?: string
-  /** In a process group of its own, as a terminal starts it; see `pressCtrlC`. */
+  /** Whether to use a separate process group, as a terminal does; see `pressCtrlC`. */
   ownGroup?: boolean
 }
 
@@ -42,14 +42,14 @@ interface Exit {
 export interface TestProcess {
   readonly pid: number
   readonly exited: Promise<Exit>
-  /** What it wrote so far to standard output and standard error, together and apart. */
+  /** The output so far: standard output and standard error, together and separately. */
   output(): string
   stdout(): string
   stderr(): string
-  /** Resolves with the match once the output holds it. Rejects, with the output, when the process ends first. */
+  /** Resolves with the match once the output contains it. Rejects with the output if the process ends first. */
   waitFor(pattern: RegExp): Promise<RegExpExecArray>
   signal(signal: NodeJS.Signals): void
-  /** Asks it to stop; kills it when it does not. */
+  /** Asks the process to stop, and kills it if it does not. */
   stop(): Promise<Exit>
 }
 
@@ -58,7 +58,7 @@ export function spawnTaskwire(t: TestScope, args: readonly string[], options: Pr
   return watchProcess(t, spawnMain(args, options, ['ignore', 'pipe', 'pipe']))
 }
 
-/** Runs one role and waits until it is ready; `address` is where the web role listens. */
+/** Runs one role and waits until it is ready; `address` is the address of the web role. */
 export async function startRole(
   t: TestScope,
   role: 'web' | 'worker' | 'relay',
@@ -82,7 +82,7 @@ function spawnMain(args: readonly string[], options: ProcessOptions, stdio: Stdi
   const inherited = Object.fromEntries(
     Object.entries({ PATH, HOME, TMPDIR }).filter(([, value]) => value !== undefined),
   )
-  // tap puts hooks of its own into NODE_OPTIONS; these processes are to be as a user's.
+  // tap adds its own hooks to NODE_OPTIONS; these processes must run as a user's would.
   const program = options.program === undefined ? [process.execPath, options.main ?? BUNDLED_MAIN] : [options.program]
   return spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', ...program, ...args], {
     env: { ...inherited, ...options.env },
@@ -103,7 +103,7 @@ function watchProcess(t: TestScope, child: ChildProcess): TestProcess {
       for (const listener of listeners) listener()
     })
   }
-  // 'exit', not 'close': a process that outlives it may hold its output open.
+  // 'exit' rather than 'close': a child that outlives the process may keep its output open.
   const exited = new Promise<Exit>((resolve, reject) => {
     child.once('error', reject)
     child.once('exit', (code, signal) => setImmediate(resolve, { code, signal }))
@@ -135,7 +135,7 @@ function watchProcess(t: TestScope, child: ChildProcess): TestProcess {
           return true
         }
         const giveUp = (why: string) => look() || reject(new Error(`${why} before ${pattern} in:\n${written.both}`))
-        const timer = setTimeout(() => giveUp('time is up'), DEADLINE_MS)
+        const timer = setTimeout(() => giveUp('the time ran out'), DEADLINE_MS)
         listeners.add(look)
         if (!look()) exited.then(() => giveUp('it ended'), reject)
       })
@@ -143,24 +143,24 @@ function watchProcess(t: TestScope, child: ChildProcess): TestProcess {
   }
 }
 
-/** What a terminal does at Ctrl-C: every process of the group gets the signal. */
+/** Sends the signal to every process of the group, as a terminal does at Ctrl-C. */
 export function pressCtrlC({ pid }: TestProcess): void {
   process.kill(-pid, 'SIGINT')
 }
 
-/** The process and everything it started, directly or not. */
+/** Returns the process and all its descendants. */
 export async function findFamily(pid: number): Promise<number[]> {
   const children = await findChildren(pid)
   return [pid, ...(await Promise.all(children.map(findFamily))).flat()]
 }
 
-/** The process ids among these that are alive; one that has ended and was not collected is not. */
+/** Returns the processes that are alive. A zombie is not. */
 export async function findAlive(pids: readonly number[]): Promise<number[]> {
   const alive = await Promise.all(pids.map(isAlive))
   return pids.filter((_, index) => alive[index])
 }
 
-/** Resolves once none of these processes is alive. Rejects when some do not go. */
+/** Resolves once none of these processes is alive. Rejects if some do not end. */
 export async function waitUntilGone(pids: readonly number[]): Promise<void> {
   const deadline = performance.now() + DEADLINE_MS
   for (;;) {
@@ -188,7 +188,7 @@ async function isAlive(pid: number): Promise<boolean> {
   }
 }
 
-/** A working folder; open to the user that services run as unless `mode` says otherwise. */
+/** Creates a working folder. Services that run as another user can enter it unless `mode` says otherwise. */
 export async function makeWorkingFolder(
   t: TestScope,
   options: { mode?: number; owner?: UserIds | undefined } = {},
@@ -200,15 +200,15 @@ export async function makeWorkingFolder(
   return folder
 }
 
-/** Runs `taskwire start` in this folder, on any free port unless one is given. */
+/** Runs `taskwire start` in this folder, on any free port unless the options name one. */
 export function spawnStart(t: TestScope, cwd: string, options: ProcessOptions = {}): TestProcess {
   return spawnTaskwire(t, ['start', ...(options.flags ?? [])], { cwd, ...options, env: { PORT: '0', ...options.env } })
 }
 
 export interface StartedTaskwire extends TestProcess {
-  /** Such as `http://127.0.0.1:3000`. */
+  /** For example `http://127.0.0.1:3000`. */
   address: string
-  /** The ids of all its processes. */
+  /** The ids of the process and all its descendants. */
   family: number[]
 }
 
@@ -223,7 +223,7 @@ export async function startEverything(
   return { ...started, address, family: await findFamily(started.pid) }
 }
 
-/** The child process that has this in its command line. */
+/** Finds the child process whose command line matches. */
 export async function findChild(pid: number, mark: RegExp): Promise<number> {
   for (const child of await findChildren(pid)) {
     const commandLine = (await readFile(`/proc/${child}/cmdline`, 'utf8')).replaceAll('\0', ' ')
@@ -232,7 +232,9 @@ export async function findChild(pid: number, mark: RegExp): Promise<number> {
   throw new Error(`process ${pid} has no child with ${mark}`)
 }
 
-/** How to run as somebody who is not root; from a copy of the project when it lies where only root can go. */
+/**
+ * Returns the options to run as a user other than root. If that user cannot reach the project, they name a copy of it.
+ */
 export async function asOrdinaryUser(t: TestScope): Promise<ProcessOptions> {
   const user = await findDefaultUser()
   if (user === undefined) return {}
@@ -245,14 +247,14 @@ export async function asOrdinaryUser(t: TestScope): Promise<ProcessOptions> {
   return { user, main: join(copy, 'dist', 'main.js') }
 }
 
-/** The output of a process that has one line to say. */
+/** Returns the output of a process that must print exactly one line. */
 export function oneLine(text: string): string {
   const lines = text.trim().split('\n')
-  if (lines.length !== 1) throw new Error(`one line expected:\n${text}`)
+  if (lines.length !== 1) throw new Error(`expected one line:\n${text}`)
   return lines[0] ?? ''
 }
 
-/** Creates a task that has nothing to do. Rejects while the service cannot take it. */
+/** Creates a task without work. Rejects while the service cannot accept it. */
 export async function createEmptyTask(address: string): Promise<string> {
   const body = JSON.stringify({ type: 'demo.sleep', payload: { steps: 0 } })
   const answer = await fetch(`${address}/api/tasks`, {
@@ -264,7 +266,7 @@ export async function createEmptyTask(address: string): Promise<string> {
   return ((await answer.json()) as { id: string }).id
 }
 
-/** Resolves with the status of a task once it is final. It polls: what is tested here comes and goes. */
+/** Resolves with the status of a task once it is final. It polls, because the processes in these tests come and go. */
 export async function waitForEnd(address: string, id: string): Promise<string> {
   const deadline = performance.now() + DEADLINE_MS
   for (;;) {
@@ -276,7 +278,7 @@ export async function waitForEnd(address: string, id: string): Promise<string> {
   }
 }
 
-/** Whether the service takes and finishes tasks, now or in a moment. */
+/** Whether the service accepts and completes a task before the deadline. */
 export async function runsTasks(address: string): Promise<boolean> {
   const deadline = performance.now() + DEADLINE_MS
   for (;;) {

@@ -6,21 +6,27 @@ import type { TestScope } from './services.js'
 
 export interface TestProxy {
   readonly port: number
-  /** Where new connections go, in turn. One that is refused there is closed. */
+  /** The ports for new connections, in turn. If the target refuses a connection, the proxy closes it. */
   targets: number[]
-  /** Ends every connection, or those picked by `which`. */
+  /** Ends every connection, or those that `which` selects. */
   cut(which?: (index: number) => boolean): void
-  /** From now on nothing is passed on in either direction, and nobody is told. New connections are taken and stay mute. */
+  /**
+   * Stops passing bytes in either direction, without notice to either side. New connections are accepted and stay
+   * silent.
+   */
   freeze(): void
-  /** The connections that there are become half-open: their bytes are dropped, and neither end is told, nor that the other has closed. */
+  /**
+   * Makes the existing connections half-open: their bytes are dropped, and neither side learns of it, nor of the close
+   * of the other side.
+   */
   blackhole(): void
-  /** How many connections there have been, refused ones too. */
+  /** The number of connections so far, including refused ones. */
   readonly count: number
-  /** From now on everything arrives so much later, in milliseconds; 0 ends it. */
+  /** Delays all bytes from now on, in milliseconds; 0 ends the delay. */
   delay(milliseconds: number): void
-  /** From now on each direction carries at most so many bytes a second; Infinity ends it. */
+  /** Limits each direction of a connection to this many bytes a second; Infinity removes the limit. */
   throttle(bytesPerSecond: number): void
-  /** Passes on again what comes from now on, over new connections: the frozen ones are ended. */
+  /** Passes bytes again, on new connections: it ends the frozen ones. */
   thaw(): void
 }
 
@@ -53,7 +59,7 @@ export async function startProxy(t: TestScope, targets: number[]): Promise<TestP
         const nowMs = performance.now()
         freeAtMs = Math.max(freeAtMs, nowMs) + data.length / bytesPerMs
         const waitMs = Math.max(freeAtMs - nowMs, 0) + delayMs
-        // One timer after the other keeps the order, also when the line becomes fast again meanwhile.
+        // Chained timers keep the bytes in order, even if the connection becomes fast again meanwhile.
         if (waitMs < 1 && !isLate) return pass(from, to, data)
         isLate = true
         last = last

@@ -1,18 +1,21 @@
-/** A client that sends bytes as no proper client would: partial, one by one, many at once, or without reading. */
+/**
+ * A client that sends bytes as no proper client would: partial requests, single bytes, many requests at once, or
+ * without reading the responses.
+ */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface RawClient {
   readonly socket: Socket
-  /** All that was received. */
+  /** Everything received so far. */
   said(): string
   send(text: string | Buffer): void
-  /** Sends a byte every now and then until the connection is gone. */
+  /** Sends the text byte by byte, over and over, until the connection is closed. */
   trickle(text: string, everyMs?: number): void
-  /** Resolves once what was received matches. */
+  /** Resolves once the received text matches. */
   heard(pattern: RegExp): Promise<RegExpMatchArray>
-  /** Resolves once the connection is over, with all that was received. */
+  /** Resolves with everything received once the connection is closed. */
   readonly closed: Promise<string>
 }
 
@@ -25,7 +28,7 @@ export async function openRaw(t: { teardown(action: () => unknown): unknown }, a
   await once(socket, 'connect')
   let said = ''
   const closed = new Promise<string>((resolve) => socket.once('close', () => resolve(said)))
-  // In text that is compared; what is large is read without a listener for it.
+  // Collects text for comparisons. Tests of large responses read them without a listener like this.
   socket.on('data', (data: Buffer) => (said += data.toString('latin1')))
   return {
     socket,
@@ -54,7 +57,7 @@ export function requestText(line: string, fields: Record<string, string | number
   return `${line} HTTP/1.1\r\n${lines.join('')}\r\n${body}`
 }
 
-/** A create as text; `announcedBytes` is how many bytes of body it promises. */
+/** A create request as text; `announcedBytes` is the Content-Length that it declares. */
 export function createText(body: object, announcedBytes?: number): string {
   const text = JSON.stringify(body)
   return requestText(
@@ -64,7 +67,9 @@ export function createText(body: object, announcedBytes?: number): string {
   )
 }
 
-/** Polls until this holds: for what is only seen from outside. The time limit of the test ends it. */
+/**
+ * Polls until the condition holds, for states that are only visible from outside. The time limit of the test ends it.
+ */
 export async function waitUntil(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await sleep(10)
 }

@@ -1,15 +1,18 @@
-/** Requests as bytes, for requests that no HTTP client would send. */
+/** Requests as raw bytes, which no HTTP client would send. */
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 
 export interface RawAnswer {
   status: number
-  /** All of the head, in lower case. */
+  /** The whole head, in lower case. */
   head: string
   body: string
 }
 
-/** Sends the lines (and an empty one) and reads the first answer until the server ends the connection. Rejects when it does not, within two minutes. */
+/**
+ * Sends the lines and an empty one, and reads the first response until the server ends the connection. Rejects if the
+ * server does not end it within two minutes.
+ */
 export async function sendRaw(
   address: string,
   lines: readonly string[],

@@ -3,22 +3,22 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
-/** The command line as it is shipped. */
+/** The command line as shipped. */
 export const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
-/** The same, bundled: it takes a third of the time to load. See `build.js`. */
+/** The same command line, bundled: it loads in a third of the time. See `build.js`. */
 export const BUNDLED_MAIN = fileURLToPath(new URL('../main.js', import.meta.url))
 
 export interface RoleProcess {
   child: ChildProcess
-  /** Of `web`: where it listens. */
+  /** The address of the web role. */
   address: string
-  /** SIGTERM, and resolves with the exit code. */
+  /** Sends SIGTERM, and resolves with the exit code. */
   stop(): Promise<number | null>
-  /** SIGKILL. */
+  /** Sends SIGKILL. */
   kill(): Promise<void>
 }
 
-/** Launches a module as a child that says `{ type: 'ready', address? }` over IPC, and waits until it has. */
+/** Starts a module as a child process, and waits until it sends `{ type: 'ready', address? }` over IPC. */
 export async function launch(file: string, options: { args?: string[]; env: NodeJS.ProcessEnv }): Promise<RoleProcess> {
   const { args = [], env } = options
   const child = fork(file, args, {
@@ -46,7 +46,7 @@ export async function launch(file: string, options: { args?: string[]; env: Node
   }
 }
 
-/** Launches a role; it is stopped with the test. */
+/** Starts a role, which stops with the test. */
 export async function startRole(
   t: { teardown(action: () => unknown): void },
   role: 'web' | 'worker' | 'relay',

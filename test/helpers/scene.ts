@@ -20,12 +20,12 @@ import {
 
 export type Role = 'web' | 'worker' | 'relay'
 
-/** A role under the eyes of a supervisor: one that dies is started again. */
+/** A role under supervision: it is started again whenever it dies. */
 export interface KeptRole {
   readonly process: RoleProcess
-  /** How often it died and was started again. */
+  /** How many times it died and was started again. */
   readonly restarts: number
-  /** Ends it for good. */
+  /** Stops it for good. */
   stop(): Promise<void>
 }
 
@@ -35,17 +35,17 @@ export interface Scene {
   db: Database
   env: Record<string, string>
   start(role: Role, env?: Record<string, string>): Promise<RoleProcess>
-  /** @param first what the first process has besides, and its successors do not */
+  /** @param first variables of the first process only, not of its successors */
   keep(role: Role, first?: Record<string, string>, env?: Record<string, string>): Promise<KeptRole>
-  /** Where the web processes listen now. */
+  /** The current addresses of the web processes. */
   addresses(): string[]
-  /** Creates a task, asking again with the same key until it is accepted. `id` is what the client was promised. */
+  /** Creates a task. Retries with the same key until it is accepted, and returns the promised id. */
   create(body: CreateTask): Promise<string>
-  /** Waits until all have ended. */
+  /** Waits until all tasks have ended. */
   ended(ids: readonly string[], withinMs?: number): Promise<void>
-  /** Resolves once all of them run. */
+  /** Resolves once all tasks are running. */
   running(ids: readonly string[]): Promise<void>
-  /** What is wrong with what is stored; see `history.ts`. */
+  /** The violations in the stored data; see `history.ts`. */
   violations(accepted: readonly string[]): Promise<string[]>
 }
 

@@ -1,9 +1,9 @@
 /**
  * Private PostgreSQL and Redis servers for tests, which can be stopped, killed, frozen and started again on the same
- * port and data. Everything ends with the test that started it, also when it throws.
+ * port and data. Every server ends with the test that started it, even if the test throws.
  *
- * The first PostgreSQL after an installation makes a template of an empty cluster under `node_modules/.cache`; the others
- * copy it, which takes a tenth of the time.
+ * The first PostgreSQL after an installation creates a template of an empty cluster under `node_modules/.cache`. Later
+ * servers copy it, which takes a tenth of the time.
  */
 import { execFile } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -20,7 +20,7 @@ import { askRedis, findRedisServer, startRedis as startRedisServer } from '../..
 import { runProgram, type RunningServer, type UserIds } from '../../src/services/embedded/server-process.js'
 import { findDefaultUser, makePrivateFolder } from '../../src/services/embedded/service-user.js'
 
-/** What the helpers need of a tap test. */
+/** The part of a tap test that the helpers need. */
 export interface TestScope {
   teardown(action: () => unknown): void
 }
@@ -31,22 +31,28 @@ export interface TestServer {
   readonly port: number
   stop(): Promise<void>
   start(): Promise<void>
-  /** SIGKILL to all its processes, as when the machine loses power. */
+  /** Sends SIGKILL to all its processes, as when the machine loses power. */
   kill(): Promise<void>
-  /** Freezes all its processes: connections stay open, nothing answers. */
+  /** Freezes all its processes: connections stay open, and none is answered. */
   pause(): Promise<void>
   resume(): Promise<void>
 }
 
 export interface TestPostgres extends TestServer {
-  /** The same database as the superuser, for what the application's role may not do: settings of the server, other roles. */
+  /**
+   * The same database as the superuser, for actions that the application's role may not take: server settings, other
+   * roles.
+   */
   readonly adminUrl: string
-  /** Makes another database and gives its URL; a copy of `template` when given (nobody may be connected to that). */
+  /**
+   * Creates another database and returns its URL. It is a copy of `template` if given, to which no client may be
+   * connected.
+   */
   createDatabase(options?: { template?: string }): Promise<string>
 }
 
 export interface TestRedis extends TestServer {
-  /** FLUSHALL: it forgets everything. */
+  /** FLUSHALL: deletes all data. */
   flush(): Promise<void>
 }
 
@@ -55,10 +61,10 @@ const TEST_SETTINGS = { fsync: 'off', full_page_writes: 'off', shared_buffers: '
 
 const CACHE_FOLDER = fileURLToPath(new URL('../../node_modules/.cache/taskwire', import.meta.url))
 
-/** In tests the superuser can log in, which it cannot elsewhere. */
+/** In tests the superuser can log in; in production it cannot. */
 const ADMIN_PASSWORD = 'admin'
 
-/** What to clear away should this process end without its teardowns. */
+/** The servers to clean up if this process ends without its teardowns. */
 const running = new Set<RunningServer>()
 const folders = new Set<string>()
 process.once('exit', () => {
@@ -66,7 +72,7 @@ process.once('exit', () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
 })
 
-/** Starts a PostgreSQL of its own for this test. Its URL is that of the application's role, to a fresh database. */
+/** Starts a PostgreSQL for this test. Its URL is that of the application's role, to a fresh database. */
 export async function startPostgres(t: TestScope): Promise<TestPostgres> {
   const user = await findDefaultUser()
   const folder = await makeTestFolder(t, user)
@@ -78,7 +84,7 @@ export async function startPostgres(t: TestScope): Promise<TestPostgres> {
     ...server,
     adminUrl,
     async createDatabase(options = {}) {
-      // Not through the server's own database, so that this one can be a template.
+      // Connects to the database `postgres`, so that the server's own database can be the template.
       const client = postgres(withDatabase(adminUrl, 'postgres'), { max: 1, onnotice: () => {} })
       try {
         const name = `test_${process.pid}_${++count}`
@@ -102,7 +108,7 @@ export async function hasRedisServer(): Promise<boolean> {
   return (await findRedisServer()) !== undefined
 }
 
-/** Starts a Redis of its own for this test. */
+/** Starts a Redis for this test. */
 export async function startRedis(t: TestScope): Promise<TestRedis> {
   const program = await findRedisServer()
   if (program === undefined) throw new Error('redis-server or valkey-server must be installed to run this test')
@@ -152,7 +158,7 @@ async function controlServer(
 async function makeTestFolder(t: TestScope, user: UserIds | undefined): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'taskwire-test-'))
   folders.add(folder)
-  // Teardowns run last in, first out: the server is gone by then.
+  // Teardowns run in reverse order, so the server has stopped by then.
   t.teardown(async () => {
     await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     folders.delete(folder)
@@ -161,12 +167,12 @@ async function makeTestFolder(t: TestScope, user: UserIds | undefined): Promise<
   return folder
 }
 
-/** Makes the template once. Two test processes may do so at the same time: the first to finish wins. */
+/** Creates the template once. Two test processes may do so at the same time: the first to finish wins. */
 async function findTemplate(user: UserIds | undefined): Promise<string> {
   const { version, postgres: program } = await findPostgresBinaries(user)
   const template = join(CACHE_FOLDER, `postgresql-${version}-${user?.uid ?? 'self'}-roles`)
   if (await exists(template)) return template
-  // Made where the server's user may go, which the project's folder need not be.
+  // Created in a folder that the server's user can enter, which the project's folder need not be.
   const made = await mkdtemp(join(tmpdir(), 'taskwire-template-'))
   try {
     await initPostgres(made, { user, initdbFlags: ['--no-sync'] })
@@ -193,7 +199,7 @@ async function exists(folder: string): Promise<boolean> {
   )
 }
 
-/** Signals a process and its children. It is frozen first, so that it starts no child meanwhile. */
+/** Signals a process and its children. It is frozen first, so that it cannot start another child meanwhile. */
 async function signalAll(pid: number, signal: NodeJS.Signals): Promise<void> {
   if (signal !== 'SIGCONT' && !signalIfAlive(pid, 'SIGSTOP')) return
   for (const child of await findChildren(pid)) signalIfAlive(child, signal)
@@ -217,7 +223,7 @@ export async function findChildren(pid: number): Promise<number[]> {
 
 async function readParent(pid: string): Promise<number | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
-  // The name in parentheses may hold anything; state and parent follow it.
+  // The name in parentheses may contain any characters; the state and the parent follow it.
   const parent = /\) \S (\d+)/.exec(text)?.[1]
   return parent === undefined ? undefined : Number(parent)
 }

@@ -1,4 +1,4 @@
-/** Values of schemas and invalid variants of them: one location replaced, unknown fields around it. */
+/** Values of schemas and invalid variants of them, with one location replaced and unknown fields added. */
 import fc from 'fast-check'
 import type { TSchema } from 'typebox'
 
@@ -22,7 +22,7 @@ interface Keywords {
   examples?: unknown[]
 }
 
-/** Values that fit the schema, nearly always: what a pattern and a length ask for together may be missed. */
+/** Values that nearly always match the schema: a pattern and a length together may be violated. */
 function valuesOf(schema: TSchema): fc.Arbitrary<unknown> {
   const {
     type,
@@ -59,7 +59,8 @@ function valuesOf(schema: TSchema): fc.Arbitrary<unknown> {
           .date({ min: new Date('2030-01-01'), max: new Date('2040-01-01'), noInvalidDate: true })
           .map((date) => date.toISOString())
       if (examples.length > 0) return fc.constantFrom(...examples)
-      // A list of ids; and all of Unicode but one character, which fast-check would list.
+      // Two kinds of patterns need their own generators: lists of ids, and negated sets, for which fast-check would list
+      // all of Unicode.
       if (pattern?.includes('{0,199}'))
         return fc.array(fc.uuid(), { minLength: 1, maxLength: 3 }).map((ids) => ids.join())
       return pattern === undefined || pattern.includes('[^')
@@ -82,7 +83,7 @@ function valuesOf(schema: TSchema): fc.Arbitrary<unknown> {
   }
 }
 
-/** A text that stands for itself in JSON: what no JavaScript value can, such as lists 60,000 deep. */
+/** Text to insert into JSON as it is: values that JavaScript cannot represent, such as lists 60,000 levels deep. */
 class Raw {
   constructor(readonly json: string) {}
 }
@@ -91,7 +92,7 @@ const wide = (count: number, value: string) =>
   new Raw(`{${Array.from({ length: count }, (_, index) => `"w${index}":${value}`).join()}}`)
 const deep = (count: number) => new Raw('['.repeat(count) + ']'.repeat(count))
 
-/** Something of every kind of JSON, and above all what a program trips over. */
+/** Every kind of JSON value, above all those that often break programs. */
 export const anyShape: fc.Arbitrary<unknown> = fc.oneof(
   {
     weight: 10,
@@ -164,7 +165,7 @@ export const anyShape: fc.Arbitrary<unknown> = fc.oneof(
   { weight: 4, arbitrary: fc.string({ unit: 'binary', maxLength: 300 }) },
 )
 
-/** Where a value can be replaced: everywhere in it, and where its schema would have a field that is not there. */
+/** The locations of a value that can be replaced, including those of missing fields that its schema defines. */
 function placesOf(schema: TSchema, value: unknown, path: readonly string[] = []): (readonly string[])[] {
   const { properties = {}, items } = schema as Keywords
   const here = [path]
@@ -189,7 +190,10 @@ function replaceAt(value: unknown, path: readonly string[], by: unknown): unknow
   return { ...fields, [name]: replaceAt(fields[name], rest, by) }
 }
 
-/** Values of the schema with one place replaced, and with unknown fields before or after those of the outermost object. */
+/**
+ * Values of the schema with one location replaced, and with unknown fields before or after the fields of the outermost
+ * object.
+ */
 export function strangeValues(schema: TSchema): fc.Arbitrary<unknown> {
   return fc
     .tuple(
@@ -212,7 +216,7 @@ export function strangeValues(schema: TSchema): fc.Arbitrary<unknown> {
     })
 }
 
-/** The JSON text of a value with raw parts. */
+/** Serializes a value with raw parts as JSON. */
 export function toJsonText(value: unknown): string {
   const raws: string[] = []
   const text = JSON.stringify(value, (_, part: unknown) =>

@@ -13,11 +13,14 @@ interface ReceivedEmail {
 export interface SmtpRefusal {
   at: 'connect' | 'login' | 'sender' | 'recipient' | 'message'
   code: number
-  /** What follows the code, an enhanced code first if there is one. */
+  /** The text after the code, with an enhanced code first if there is one. */
   text?: string
 }
 
-/** `answer` may refuse an address, or a message, with an SMTP code; or `always` what comes at one stage. With a refusal of the login it wants one. */
+/**
+ * `answer` may return an SMTP code that refuses an address or a message; `always` refuses at one stage. The server
+ * requires a login only if `always` refuses it.
+ */
 export async function startSmtpServer(
   t: TestScope,
   answer: { address?: (address: string) => number; message?: () => number; always?: SmtpRefusal } = {},
@@ -26,9 +29,9 @@ export async function startSmtpServer(
   const { always } = answer
   const refuseAt = (at: SmtpRefusal['at']) =>
     always?.at === at
-      ? Object.assign(new Error(always.text ?? 'as the test says'), { responseCode: always.code })
+      ? Object.assign(new Error(always.text ?? 'refused by the test'), { responseCode: always.code })
       : null
-  const refuse = (code: number) => Object.assign(new Error('as the test says'), { responseCode: code })
+  const refuse = (code: number) => Object.assign(new Error('refused by the test'), { responseCode: code })
   const server = new SMTPServer({
     authOptional: always?.at !== 'login',
     allowInsecureAuth: true,

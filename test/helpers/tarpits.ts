@@ -1,4 +1,4 @@
-/** Servers that accept a connection and never finish, each in its own way. Real ones, on loopback. */
+/** Servers that accept a connection and never finish, each in its own way. They are real servers on loopback. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
@@ -6,15 +6,15 @@ import type { TestScope } from './services.js'
 
 export interface Tarpit {
   port: number
-  /** Connections that were taken so far. */
+  /** The number of connections accepted so far. */
   readonly taken: number
-  /** Resolves once so many connections are open at the same time. */
+  /** Resolves once this many connections are open at the same time. */
   holds(count: number): Promise<void>
-  /** Resolves once none is open. */
+  /** Resolves once no connection is open. */
   isEmpty(): Promise<void>
 }
 
-/** `treat` gets each connection when its first bytes have come, `greet` at once. */
+/** `treat` gets each connection when its first bytes arrive, `greet` as soon as it is accepted. */
 export async function startTarpit(
   t: TestScope,
   treat: (socket: Socket) => void = () => {},
@@ -59,7 +59,7 @@ export async function startTarpit(
   }
 }
 
-/** Says `head`, then `part` again and again, `everyMs`, as long as the other side listens. */
+/** Sends `head`, then `part` every `everyMs` for as long as the other side is connected. */
 export function trickle(head: string, part: string, everyMs = 20) {
   return (socket: Socket): void => {
     socket.write(head)
@@ -68,7 +68,7 @@ export function trickle(head: string, part: string, everyMs = 20) {
   }
 }
 
-/** As fast as the other side takes it. */
+/** Sends `head`, then `part` over and over, as fast as the other side reads. */
 export function flood(head: string, part: string) {
   return (socket: Socket): void => {
     const pour = () => {
@@ -79,7 +79,7 @@ export function flood(head: string, part: string) {
   }
 }
 
-/** A port whose connections are never taken: its process stands still, and its backlog is full. */
+/** Returns a port that accepts no connections: its process is frozen, and its backlog is full. */
 export async function startFullBacklog(t: TestScope): Promise<number> {
   const program = `require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, function () { console.log(this.address().port) })`
   const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -89,7 +89,7 @@ export async function startFullBacklog(t: TestScope): Promise<number> {
   child.kill('SIGSTOP')
   const fillers = Array.from({ length: 8 }, () => connect(port, '127.0.0.1').on('error', () => {}))
   t.teardown(() => fillers.forEach((socket) => socket.destroy()))
-  // One of them is not let in: the backlog is full.
+  // Once the first filler is connected, the others fill the backlog.
   await Promise.all(fillers.slice(0, 1).map((socket) => once(socket, 'connect')))
   return port
 }

@@ -1,4 +1,4 @@
-/** A simple watcher: collects the messages of one WebSocket unchanged. */
+/** A simple watcher that collects the messages of one WebSocket unchanged. */
 import { WebSocket } from 'ws'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { Task } from '../../src/protocol/task.js'
@@ -11,10 +11,10 @@ interface Watched {
 }
 
 export interface Watcher {
-  /** Filled while the socket is open. */
+  /** Grows while the socket is open. */
   readonly messages: StreamMessage[]
   readonly closed: Promise<Watched>
-  /** Resolves at the first message for which this holds. */
+  /** Resolves with the first message that satisfies the predicate. */
   until(predicate: (message: StreamMessage) => boolean): Promise<StreamMessage>
   terminate(): void
 }
@@ -71,7 +71,7 @@ export async function createTask(address: string, body: object): Promise<Task> {
   return (await answer.json()) as Task
 }
 
-/** The versions a stream told of, in its order: that of its snapshot, then those of its transitions. */
+/** The versions that a stream reported, in order: that of its snapshot, then those of its transitions. */
 export function versionsOf(messages: readonly StreamMessage[]): number[] {
   return messages.filter(({ type }) => type === 'snapshot' || type === 'transition').map(({ version }) => version)
 }

@@ -1,4 +1,4 @@
-/** What is kept in memory of a watched task. */
+/** What the hub keeps in memory of a watched task. */
 import t from 'tap'
 import { FoldedTask } from '../../src/live/folded-task.js'
 import { toFrame } from '../../src/live/frame.js'
@@ -24,7 +24,7 @@ t.test('the latest transitions are kept, however many there were', async (t) => 
   )
 })
 
-t.test('few edits with large values are kept, and always the last one', async (t) => {
+t.test('only a few edits with large values are kept, and always the last one', async (t) => {
   const { known, take, kept } = begin()
   const edit = (kilobytes: number) => take({ edited: ['payload'], changes: { payload: 'x'.repeat(kilobytes * 1_024) } })
   for (let version = 2; version <= 20; version += 1) edit(20)

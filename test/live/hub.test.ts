@@ -107,7 +107,7 @@ t.test(
     t.ok(clients.every((client) => client.messages.length === 2))
     t.ok(
       clients.some((client) => !client.closed),
-      'the others follow',
+      'the others are closed later',
     )
     bus.deliver(store.commit(OTHER_ID, 'PROCESSING'))
     t.equal(other.messages.length, 2)
@@ -116,7 +116,7 @@ t.test(
     const late = new Client().attach(hub, ID)
     await until(() => [...clients, late].every((client) => client === leaving || client.closed?.code === 1000))
     t.same(late.story, ['snapshot 2'])
-    t.equal(leaving?.closed, undefined, 'one that has gone by itself is spared it')
+    t.equal(leaving?.closed, undefined, 'a stream that stopped by itself is not closed again')
   },
 )
 
@@ -146,7 +146,7 @@ t.test('a lost final event is found by the position check', async (t) => {
   t.same(client.story, ['snapshot 1', 'transition 2', 'transition 3'])
 })
 
-t.test('while the broker is down, tasks are still served and move', async (t) => {
+t.test('while the broker is down, tasks are still served, and changes still arrive', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   bus.isUp = false
   bus.subscribe = () => new Promise(() => {})
@@ -190,30 +190,30 @@ t.test('a watcher that resumes', async (t) => {
     return client
   }
 
-  await t.test('receives what it missed, one by one, and the latest progress', async (t) => {
+  await t.test('receives the missed transitions, one by one, and the latest progress', async (t) => {
     const client = await resume(2)
     t.same(client.story, ['resumed 2', 'transition 3', 'transition 4', 'progress 4 0.5'])
     t.match(client.messages[0], { taskId: ID, status: 'PROCESSING', version: 2 })
   })
-  await t.test('from the beginning, gets all of it', async (t) => {
+  await t.test('from the beginning, receives the whole history', async (t) => {
     const client = await resume(0)
     t.same(client.story.slice(0, 3), ['resumed 0', 'transition 1', 'transition 2'])
     t.equal(client.messages[0]?.status, 'PENDING')
   })
-  await t.test('at the current version, is told so', async (t) => {
+  await t.test('at the current version, receives a message that says so', async (t) => {
     t.same((await resume(4)).story, ['resumed 4', 'progress 4 0.5'])
   })
   await t.test('ahead of this process, is not set back', async (t) => {
-    store.commit(ID, 'RETRYING') // nothing was published
+    store.commit(ID, 'RETRYING') // without a publication
     t.same((await resume(5)).story, ['resumed 5'])
   })
-  await t.test('from a version that never was, starts over', async (t) => {
+  await t.test('from a version that never existed, starts over', async (t) => {
     const client = await resume(99)
     t.same(client.story, ['snapshot 5 reset'])
     bus.deliver(store.commit(ID, 'PROCESSING'))
     t.same(client.story, ['snapshot 5 reset', 'transition 6'])
   })
-  await t.test('at the end, is told so and closed', async (t) => {
+  await t.test('at the end, receives a message that says so, and is closed', async (t) => {
     bus.deliver(store.commit(ID, 'COMPLETED'))
     const client = await resume(7)
     t.same(client.story, ['resumed 7'])

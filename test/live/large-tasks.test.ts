@@ -1,6 +1,6 @@
 /**
- * What the hub keeps of tasks with large payloads and results: their positions, and a limited cache of the rest for all
- * of them.
+ * What the hub keeps of tasks with large payloads and results: their positions, and a bounded cache that they all
+ * share.
  */
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
@@ -15,7 +15,7 @@ const LARGE = 'x'.repeat(100_000)
 const COUNT = 400
 const idOf = (index: number): TaskId => `019aa3f2-7c1e-7b3a-9a55-${index.toString(16).padStart(12, '0')}`
 
-/** PostgreSQL leaves out large values of tasks that are read for watching. */
+/** Leaves out large values, as PostgreSQL does when it reads tasks for watching. */
 function leaveOut(tasks: Task[]) {
   return tasks.map((task) => {
     const isLarge = JSON.stringify([task.payload, task.result]).length > 4_096
@@ -23,7 +23,7 @@ function leaveOut(tasks: Task[]) {
   })
 }
 
-/** As many tasks as would fill memory, all requested from one hub. */
+/** Opens a world with more large tasks than the cache holds. */
 async function openLargeWorld(
   t: Parameters<typeof openWorld>[0],
   onFirstRead?: (world: { store: Store }, id: TaskId) => void,
@@ -59,13 +59,13 @@ t.test('for watchers that read nothing the hub holds positions, but no payloads'
     [],
     'no room keeps a payload',
   )
-  t.same(wholeReads, [], 'and none was read for a socket without room')
+  t.same(wholeReads, [], 'no payload was read for a full socket')
   for (const client of clients) client.drain()
   await until(() => clients.every(({ messages }) => messages.length === 1))
   t.same(
     clients.filter((client) => (payloadOf(client) as { text?: string }).text !== LARGE),
     [],
-    'whoever reads gets the whole task',
+    'a client that reads gets the whole task',
   )
   const { heldBytes } = hub.counts()
   t.ok(
@@ -84,7 +84,7 @@ t.test('many watchers of one large task share a read, and so do later ones', asy
   await until(() => clients.every(({ messages }) => messages.length === 1))
   t.equal(wholeReads.length, 1)
   const late = new Client().attach(hub, id)
-  t.same(late.story, ['snapshot 1'], 'from memory, at once')
+  t.same(late.story, ['snapshot 1'], 'a later watcher is served from memory at once')
   t.equal(wholeReads.length, 1)
 })
 
@@ -151,7 +151,7 @@ t.test('large results are dropped from memory in order of their last use', async
   hold(2)
   t.same([dropped, frames.heldBytes], [[1], 800])
   hold(3)
-  t.same([dropped, frames.heldBytes], [[1, 0, 2, 3], 0], 'one that is larger than the bound is not kept')
+  t.same([dropped, frames.heldBytes], [[1, 0, 2, 3], 0], 'a result larger than the bound is not kept')
   hold(4)
   hold(4)
   t.equal(frames.heldBytes, 100)

@@ -1,7 +1,6 @@
 /**
- * List rooms against a plain list: whatever happens to notices (lost, late, duplicated), whenever reads start and end,
- * and whichever clients are slow, each watcher holds the stored state once things are quiet, and no message has a
- * payload.
+ * List rooms against a plain list. Notices are lost, late or duplicated, reads start and end at any time, and some
+ * clients are slow. Once things are quiet, each watcher holds the stored state, and no message contained a payload.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
@@ -57,7 +56,7 @@ class Store {
     count: () => this.#read(() => ({ byStatus: {}, more: [] })),
   }
 
-  /** The answer was true at some moment of the read. */
+  /** Returns the state at the start or at the end of the read. */
   async #read<Value>(look: () => Value): Promise<Value> {
     this.reads += 1
     const isEarly = this.reads % 2 === 0
@@ -118,8 +117,8 @@ class Watcher implements ListSink {
     const message = JSON.parse(json) as ListStreamMessage
     if (this.isFull) throw new Error('sent to a full socket')
     if (message.type === 'change' && message.revision !== this.revision + 1)
-      throw new Error('a change does not follow the one before')
-    if (json.includes('"payload"') || json.includes('"result"')) throw new Error('a list carries what it must not')
+      throw new Error('a change does not follow the previous one')
+    if (json.includes('"payload"') || json.includes('"result"')) throw new Error('a list contains a forbidden field')
     this.revision = message.revision
     if (message.type === 'list') {
       this.wholes += 1
@@ -236,7 +235,7 @@ t.test('every watcher ends with the stored state, whatever happens to the notice
         }
         const isRight = ({ watcher }: (typeof watchers)[number]) =>
           JSON.stringify(watcher.held()) === JSON.stringify(store.listOf(watcher.query))
-        await until(() => watchers.every(isRight), 'all rows right')
+        await until(() => watchers.every(isRight), 'all rows are correct')
       } finally {
         lists.stop()
       }
@@ -248,7 +247,7 @@ t.test('every watcher ends with the stored state, whatever happens to the notice
   t.same(
     closes.filter((close) => !/^1012 retryAfterMs=[123]\d{3}$/.test(close)),
     [],
-    'every stream was told at the end of its story to come back, after a second at the earliest',
+    'every stream was told at its end to reconnect, after a second at the earliest',
   )
 })
 
@@ -263,7 +262,7 @@ t.test('a client that stopped reading receives the whole list once it reads, how
   for (let round = 1; round <= 3; round += 1) {
     store.put(newTask(round))
     tell(newTask(round))
-    await until(() => quick.rows.size === round, 'the quick one is told')
+    await until(() => quick.rows.size === round, 'the quick client receives the change')
   }
   t.equal(slow.rows.size, 0)
   slow.isFull = false
@@ -285,11 +284,11 @@ t.test('an outage of PostgreSQL only costs time, and lists without watchers cost
   store.put(newTask(1))
   tell(newTask(1))
   const before = store.reads
-  await until(() => store.reads > before + 1, 'it is tried again')
+  await until(() => store.reads > before + 1, 'the read is retried')
   store.isAway = false
-  await until(() => watcher.rows.size === 1, 'the row comes')
+  await until(() => watcher.rows.size === 1, 'the row arrives')
   stream.stop()
-  await until(() => lists.counts().lists === 0 && listeners.size === 0, 'the room goes')
+  await until(() => lists.counts().lists === 0 && listeners.size === 0, 'the room is closed')
 })
 
 t.test('the numbers of rooms and rows are limited', async (t) => {
@@ -303,6 +302,6 @@ t.test('the numbers of rooms and rows are limited', async (t) => {
   t.equal(
     (await lists.open(DEFAULT_PRINCIPAL, { filter: { tag: '3' }, limit: 1_000 })).name,
     'list-4',
-    'one that is watched has room for more',
+    'a watched list accepts more watchers',
   )
 })

@@ -13,7 +13,7 @@ const told = (client: Client) =>
     message.type === 'log' ? `line ${message.line.seq}` : `${message.type} ${message.version}`,
   )
 
-t.test('stored lines come first, then live ones, each once, and only on request', async (t) => {
+t.test('stored log lines come first, then live ones, each once, and only on request', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
   store.commit(ID, 'PROCESSING')
@@ -32,7 +32,7 @@ t.test('stored lines come first, then live ones, each once, and only on request'
   t.same(told(late), ['resumed 2', 'line 1', 'line 3', 'line 4'])
 })
 
-t.test('lines that the broker lost are there before the end', async (t) => {
+t.test('log lines that the broker lost arrive before the end', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID)
   store.commit(ID, 'PROCESSING')
@@ -43,7 +43,7 @@ t.test('lines that the broker lost are there before the end', async (t) => {
   await settle()
   bus.deliver(store.commit(ID, 'COMPLETED', { result: null }))
   await settle()
-  t.same(told(reader), ['snapshot 2', 'line 2', 'transition 3'], 'an older line does not come after a newer one')
+  t.same(told(reader), ['snapshot 2', 'line 2', 'transition 3'], 'an older log line does not follow a newer one')
   t.same(reader.closed?.code, 1000)
 
   const after = new Client().attach(hub, ID, undefined, true)
@@ -52,7 +52,7 @@ t.test('lines that the broker lost are there before the end', async (t) => {
   t.same(after.closed?.code, 1000)
 })
 
-t.test('while lines cannot be read the stream waits, and continues when they can', async (t) => {
+t.test('while log lines cannot be read the stream waits, and continues once they can', async (t) => {
   let isAway = true
   const { store, hub } = await openWorld(t, {
     positionCheckMs: 10,

@@ -16,7 +16,7 @@ const MUTANTS: Mutant[] = [
     to: '',
   },
   {
-    without: 'ignoring a version that is known already',
+    without: 'ignoring a known version',
     file: 'public/client/fold.js',
     from: 'task !== undefined && message.version <= task.version',
     to: 'task !== undefined && message.version < task.version',
@@ -46,7 +46,7 @@ const MUTANTS: Mutant[] = [
     to: '    if (buffered < 0) {',
   },
   {
-    without: 'going on when the socket has drained',
+    without: 'resuming after the socket has drained',
     file: 'src/live/task-stream.ts',
     from: '  drained(): void {\n    this.advance()\n',
     to: '  drained(): void {\n',
@@ -58,14 +58,14 @@ const MUTANTS: Mutant[] = [
     to: '    if (since !== -1) return',
   },
   {
-    without: 'sending what is left before the end',
+    without: 'sending the remaining transitions before the end',
     file: 'src/live/task-stream.ts',
     from: '    if (this.#cursor < task.version) return this.#sendNext(this.#cursor)\n    this.#page = []\n    if (isFinal(task.status)) return this.#end()\n',
     to: '    this.#page = []\n    if (isFinal(task.status)) return this.#end()\n    if (this.#cursor < task.version) return this.#sendNext(this.#cursor)\n',
   },
 ]
 
-/** What `tenants.test.ts` must notice: each leaves out the tenant where tasks of two could meet. */
+/** Mutants for `tenants.test.ts`: each removes the tenant in a place where tasks of two tenants could be confused. */
 const TENANTS = 'test/live/tenants.test.ts'
 const TENANT_MUTANTS: Mutant[] = [
   {
@@ -99,7 +99,7 @@ const TENANT_MUTANTS: Mutant[] = [
     to: '',
   },
   {
-    without: 'taking the tenant out of a frame',
+    without: 'removing the tenant from a frame',
     file: 'src/live/frame.ts',
     from: 'if (event.tenant === undefined) return',
     to: 'if (event.tenant !== null) return',

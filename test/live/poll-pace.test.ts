@@ -10,11 +10,11 @@ t.test('quick polls follow each other at the minimum pause', async (t) => {
   )
 })
 
-t.test('slow polls take a twentieth of the time', async (t) => {
+t.test('slow polls take up a twentieth of the time', async (t) => {
   const pace = new PollPace()
   pace.pauseAfter(100, 1_000)
   t.equal(pace.pauseAfter(100, 1_000), 2_000)
-  t.equal(pace.pauseAfter(200, 1_000), 2_000, 'by the lesser of the last two')
+  t.equal(pace.pauseAfter(200, 1_000), 2_000, 'according to the shorter of the last two polls')
 })
 
 t.test('one poll that waited for a lock does not lengthen the pause', async (t) => {

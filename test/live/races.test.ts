@@ -2,11 +2,12 @@
  * The hub against everything that can happen around it, in any order, in a world without clocks: hundreds of schedules
  * a second.
  *
- * - A hostile world: events are lost, duplicated, reordered, or arrive as hints; reads fail, or answer with the state
- *   at their start or at their end; clients are slow, or reconnect.
- * - A kind world: events arrive once and in order and no read fails. There the position check must not be needed.
+ * - A hostile world: events are lost, duplicated, reordered, or arrive as hints; reads fail, or return the state at
+ *   their start or at their end; clients are slow, or reconnect.
+ * - A kind world: events arrive once and in order, and no read fails. There the position check must not be needed.
  *
- * `SCHEDULES` is the number of runs in each. `mutants.deep.ts` runs this against hubs without one of their mechanisms.
+ * `SCHEDULES` is the number of runs in each world. `mutants.deep.ts` runs this against hubs without one of their
+ * mechanisms.
  */
 import fc from 'fast-check'
 import t from 'tap'
@@ -23,7 +24,7 @@ const LIVES: Status[][] = [
   ['PROCESSING', 'COMPLETED'],
   ['PROCESSING', 'RETRYING', 'PROCESSING', 'RETRYING', 'PROCESSING', 'COMPLETED'],
   ['CANCELLED'],
-  // The same status again is an edit.
+  // A transition to the same status is an edit.
   ['PENDING', 'PENDING', 'PROCESSING', 'RETRYING', 'RETRYING', 'PROCESSING', 'COMPLETED'],
   [...Array.from({ length: 40 }, (_, index): Status => (index % 2 ? 'PENDING' : 'PROCESSING')), 'PROCESSING', 'FAILED'],
 ]
@@ -77,7 +78,7 @@ class Watcher {
     return this.hasLeft || this.client.closed?.code === 1000
   }
 
-  /** A watcher that was told that the task has ended knows the outcome. */
+  /** Fails if the watcher was told that the task has ended, but does not hold its final state. */
   assertWhole({ version, status, title }: Task): void {
     const { task } = this
     if (
@@ -88,7 +89,7 @@ class Watcher {
     throw new Error(`closed at ${task?.version} of ${version}, as "${task?.title}"`)
   }
 
-  /** Folds a message, and checks that the guarantees hold. */
+  /** Folds the new messages, and checks that the guarantees hold. */
   fold(): void {
     for (const message of this.client.messages.slice(this.folded)) {
       const before = this.task
@@ -97,14 +98,14 @@ class Watcher {
       this.isResuming = false
       if (message.type === 'snapshot' && message.reset)
         throw new Error(`reset at ${message.version}, at ${before?.version}`)
-      // Another process may not know the latest progress yet; its time says that it is older.
+      // Another process may not have the latest progress yet; the time of the progress shows that it is older.
       if (message.type === 'progress' && outcome === 'stale' && message.version === before?.version) continue
       if (outcome !== 'applied')
         throw new Error(`${message.type} ${message.version} is ${outcome} at ${before?.version}`)
       if (message.type === 'resumed' && message.status !== before?.status)
         throw new Error('resumed with another status')
       if (message.type === 'transition' && this.seen.has(message.version))
-        throw new Error(`${message.version} came twice`)
+        throw new Error(`${message.version} arrived twice`)
       if (message.type === 'transition') this.seen.add(message.version)
       this.task = task
     }
@@ -225,7 +226,7 @@ class Schedule {
     this.pending.splice(which % Math.max(1, this.pending.length), 1)[0]?.answer(how)
   }
 
-  /** A read, answered when a step says so: with the state at its start, or at its end. */
+  /** A read that returns when a step says so: with the state at its start, or at its end. */
   private async ask<Answer>(read: () => Promise<Answer>): Promise<Answer> {
     const old = structuredClone(await read())
     if (this.isCalm) return old
@@ -234,7 +235,7 @@ class Schedule {
     return how === 'old' ? old : read()
   }
 
-  /** The task ends, and from now on nothing fails. In a hostile world all that is in flight is lost. */
+  /** Ends the task. From now on nothing fails. In a hostile world all events and reads in progress are lost. */
   private async calmDown(): Promise<void> {
     const isKind = this.world === 'kind'
     while (!isFinal(this.store.task(ID).status)) this.commit()
@@ -258,7 +259,7 @@ class Schedule {
 }
 
 const numRuns = Number(process.env['SCHEDULES'] ?? atDepth(2_500, 25_000))
-// Finding the shortest failing schedule takes long; it is for debugging.
+// A mutant ends at the first failure: shrinking to the shortest failing schedule takes long, and only helps debugging.
 const endOnFailure = process.env['MUTANT'] !== undefined
 
 t.setTimeout(Math.max(900_000, numRuns * 10))

@@ -1,4 +1,4 @@
-/** Concurrent subscriptions of one connection, without a socket. The rest is in `web/subscription-socket`. */
+/** Concurrent subscriptions of one connection, without a socket. `web/subscription-socket` tests them over one. */
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { Subscriptions, type SubscriptionsDeps } from '../../src/live/subscriptions.js'

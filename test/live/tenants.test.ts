@@ -1,4 +1,7 @@
-/** Two tenants in one process: whoever knows the id of a task of another tenant gets nothing of it, whatever is watched and told meanwhile. */
+/**
+ * Two tenants in one process: a watcher who knows the id of a task of another tenant receives no data of that task,
+ * whatever else is watched and published meanwhile.
+ */
 import t from 'tap'
 import { DEFAULT_PRINCIPAL, markTenant, serviceOf } from '../../src/access/principal.js'
 import type { ListQuery, ListReads } from '../../src/live/list-query.js'
@@ -15,7 +18,7 @@ const BERT = serviceOf('bert', 'test')
 const ofBert = { tenant: BERT.tenant }
 
 t.test(
-  'a watcher that knows the id of a task of another tenant is told that there is none, while others watch it',
+  'a watcher that knows the id of a task of another tenant is told that it does not exist, while others watch it',
   async (t) => {
     const { store, bus, hub } = await openWorld(t)
     store.create(ID, BERT.tenant)
@@ -47,7 +50,7 @@ t.test(
   },
 )
 
-t.test('what is told of a task of another tenant changes no room, though the ids are the same', async (t) => {
+t.test('events about a task of another tenant change no room, though the ids are the same', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID, ANNA.tenant)
   const client = new Client().attach(hub, ID, undefined, false, ANNA)
@@ -70,7 +73,7 @@ t.test('what is told of a task of another tenant changes no room, though the ids
   t.equal(hub.task(ANNA, ID)?.version, 1)
 })
 
-t.test('frames do not tell the tenant', async (t) => {
+t.test('frames do not contain the tenant', async (t) => {
   const { store, bus, hub } = await openWorld(t)
   store.create(ID, BERT.tenant)
   const client = new Client().attach(hub, ID, undefined, false, BERT)
@@ -82,7 +85,7 @@ t.test('frames do not tell the tenant', async (t) => {
 })
 
 t.test(
-  'a process that knows no tenants leaves them out: the default tenant hears of it at once, others by the position check',
+  'a process without tenants sends none: the default tenant receives its events at once, others by the position check',
   async (t) => {
     const { store, bus, hub } = await openWorld(t, { positionCheckMs: 10 })
     store.create(ID)
@@ -97,38 +100,35 @@ t.test(
   },
 )
 
-t.test(
-  'tasks that are asked for together are read together by tenant, and positions of all in one query',
-  async (t) => {
-    const reads: [string, number][] = []
-    let checks = 0
-    const { store, hub } = await openWorld(t, {
-      positionCheckMs: 10,
-      readTasks: async (principal, ids) => {
-        reads.push([principal.tenant, ids.length])
-        return store.readTasks(principal, ids)
-      },
-      readVersions: async (ids) => {
-        checks += 1
-        t.same([...ids].sort(), [ID, OTHER_ID])
-        return store.readVersions(ids)
-      },
-    })
-    store.create(ID, ANNA.tenant)
-    store.create(OTHER_ID, BERT.tenant)
-    t.same(
-      await Promise.all([hub.find(ANNA, ID), hub.find(BERT, OTHER_ID), hub.find(ANNA, OTHER_ID), hub.find(BERT, ID)]),
-      [true, true, false, false],
-    )
-    t.same(reads, [
-      [ANNA.tenant, 2],
-      [BERT.tenant, 2],
-    ])
-    await until(() => checks > 1)
-  },
-)
+t.test('tasks requested together are read together by tenant, and all positions in one query', async (t) => {
+  const reads: [string, number][] = []
+  let checks = 0
+  const { store, hub } = await openWorld(t, {
+    positionCheckMs: 10,
+    readTasks: async (principal, ids) => {
+      reads.push([principal.tenant, ids.length])
+      return store.readTasks(principal, ids)
+    },
+    readVersions: async (ids) => {
+      checks += 1
+      t.same([...ids].sort(), [ID, OTHER_ID])
+      return store.readVersions(ids)
+    },
+  })
+  store.create(ID, ANNA.tenant)
+  store.create(OTHER_ID, BERT.tenant)
+  t.same(
+    await Promise.all([hub.find(ANNA, ID), hub.find(BERT, OTHER_ID), hub.find(ANNA, OTHER_ID), hub.find(BERT, ID)]),
+    [true, true, false, false],
+  )
+  t.same(reads, [
+    [ANNA.tenant, 2],
+    [BERT.tenant, 2],
+  ])
+  await until(() => checks > 1)
+})
 
-t.test('a task that is given to another tenant is gone for those who watch it', async (t) => {
+t.test('a task that moves to another tenant disappears for its watchers', async (t) => {
   const { store, hub } = await openWorld(t, { positionCheckMs: 10 })
   store.create(ID, ANNA.tenant)
   const client = new Client().attach(hub, ID, undefined, false, ANNA)
@@ -138,7 +138,7 @@ t.test('a task that is given to another tenant is gone for those who watch it', 
   t.equal(client.closed?.code, 4504)
 })
 
-/** Lists over rows in memory, and a board that tells all lists of everything. */
+/** Opens lists over rows in memory, and a bus that sends every notice to all lists. */
 function openLists(t: { teardown(run: () => unknown): unknown }) {
   const rows = new Map<string, TaskSummary[]>()
   const listeners = new Set<NoticeListener>()
@@ -212,7 +212,7 @@ function noticeOf({ id, version, status, type, queue, tags, createdAt }: TaskSum
 }
 
 t.test(
-  'two tenants who watch the same list have a room each, and a new task comes into that of its own tenant',
+  'two tenants who watch the same list have a room each, and a new task appears only in that of its own tenant',
   async (t) => {
     const { lists, rows, reads, tell } = openLists(t)
     const query: ListQuery = { filter: { type: 'demo.sleep' }, limit: 10 }
@@ -232,12 +232,12 @@ t.test(
     tell(noticeOf(aRow(ID), BERT.tenant))
     await until(() => told.get(BERT.tenant)?.length === 1)
     t.same([...told.values()], [[], [ID], []])
-    t.same(reads, [BERT.tenant], 'the lists of others read nothing for it')
+    t.same(reads, [BERT.tenant], 'the lists of other tenants read nothing')
   },
 )
 
 t.test(
-  'a filter that is followed hears of the tasks of its own tenant; a notice without one is of the default tenant',
+  'a followed filter matches tasks of its own tenant only; a notice without a tenant belongs to the default one',
   async (t) => {
     const { lists, tell } = openLists(t)
     const fits: string[] = []
@@ -253,20 +253,23 @@ t.test(
   },
 )
 
-t.test('what a list counts is its own tenant only, also while another counts by the same filter', async (t) => {
-  const { lists, rows } = openLists(t)
-  const counts: unknown[] = []
-  rows.set(ANNA.tenant, [aRow(ID)])
-  rows.set(BERT.tenant, [aRow(ID), aRow(OTHER_ID)])
-  for (const principal of [ANNA, BERT]) {
-    const list = await lists.open(principal, { filter: { status: 'PENDING' }, limit: 10 })
-    const at = counts.push(null) - 1
-    list.follow({
-      sendList: (_, message) => void (counts[at] = message.counts ?? counts[at]),
-      bufferedBytes: () => 0,
-      close() {},
-    })
-  }
-  await until(() => counts.every((one) => one !== null))
-  t.match(counts, [{ byStatus: { PENDING: 1 } }, { byStatus: { PENDING: 2 } }])
-})
+t.test(
+  'a list counts the tasks of its own tenant only, even while another tenant counts by the same filter',
+  async (t) => {
+    const { lists, rows } = openLists(t)
+    const counts: unknown[] = []
+    rows.set(ANNA.tenant, [aRow(ID)])
+    rows.set(BERT.tenant, [aRow(ID), aRow(OTHER_ID)])
+    for (const principal of [ANNA, BERT]) {
+      const list = await lists.open(principal, { filter: { status: 'PENDING' }, limit: 10 })
+      const at = counts.push(null) - 1
+      list.follow({
+        sendList: (_, message) => void (counts[at] = message.counts ?? counts[at]),
+        bufferedBytes: () => 0,
+        close() {},
+      })
+    }
+    await until(() => counts.every((one) => one !== null))
+    t.match(counts, [{ byStatus: { PENDING: 1 } }, { byStatus: { PENDING: 2 } }])
+  },
+)

@@ -1,6 +1,6 @@
 /**
- * The surroundings of a hub, in memory: tasks with their history, a broker that loses and duplicates events, clients
- * that fold.
+ * The surroundings of a hub, in memory: tasks with their history, a broker that loses and duplicates events, and
+ * clients that fold messages.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { DEFAULT_PRINCIPAL, DEFAULT_TENANT, type Principal } from '../../src/access/principal.js'
@@ -60,7 +60,7 @@ export class Store {
     return task
   }
 
-  /** The current status again makes an edit. */
+  /** Commits a transition. A transition to the current status is an edit. */
   commit(id: TaskId, status: Status, extra: Partial<TransitionMessage> = {}): TransitionMessage {
     const task = this.task(id)
     const attempt = status === 'PROCESSING' ? task.attempt + 1 : task.attempt
@@ -99,7 +99,7 @@ export class Store {
   readWholeTask = async (principal: Principal, id: TaskId) => (await this.readTasks(principal, [id]))[0]
   readVersions = async (ids: TaskId[]) =>
     ids.flatMap((id) => this.tasks.get(id) ?? []).map(({ id, version }) => ({ id, tenant: this.tenantOf(id), version }))
-  /** A value that a later edit has replaced is no longer known. */
+  /** A value that a later edit has replaced is no longer stored. */
   readTransitionMessages = async (principal: Principal, id: TaskId, since: number, limit: number) => {
     const history = this.#isOf(principal, id) ? (this.history.get(id) ?? []) : []
     const lastEdit = history.findLast(({ edited }) => edited)
@@ -160,7 +160,7 @@ export class Bus {
     }
   }
 
-  /** Like a broker: only to subscribers. */
+  /** Delivers an event to subscribers only, as a broker does. */
   deliver(event: Event): void {
     if (this.acknowledged.has(event.taskId)) this.listener.onEvent(event, JSON.stringify(event))
   }
@@ -200,7 +200,7 @@ export class Client implements Sink {
     this.stream?.drained()
   }
 
-  /** The messages in short: `snapshot 1`, `transition 2`, `progress 2 0.5`. */
+  /** The messages in short form: `snapshot 1`, `transition 2`, `progress 2 0.5`. */
   get story(): string[] {
     return this.messages.map((message) => {
       const tail = message.type === 'progress' ? ` ${message.progress.fraction}` : ''
@@ -216,7 +216,7 @@ export class Client implements Sink {
 
 export const NO_LOG = { warn() {} }
 
-/** A hub around a store and a bus; no periodic check interferes unless the test sets `positionCheckMs`. */
+/** Opens a hub around a store and a bus. The position check does not run unless the test sets `positionCheckMs`. */
 export async function openWorld(
   t: { teardown(run: () => unknown): unknown },
   overrides: Partial<HubDeps> = {},
@@ -230,7 +230,7 @@ export async function openWorld(
   return { store, bus, hub }
 }
 
-/** Runs everything that can run. */
+/** Lets pending promises and callbacks run. */
 export async function settle(turns = 20): Promise<void> {
   for (let turn = 0; turn < turns; turn += 1) await nextTurn()
 }

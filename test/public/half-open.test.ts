@@ -9,7 +9,7 @@ import { startProxy } from '../helpers/proxy.js'
 
 const { address } = await startApp(t, ['worker', 'relay'], { STREAM_HEARTBEAT_SECONDS: '1' })
 const HOUR_MS = 3_600_000
-/** As with the defaults, more than twice the longest silence of the server. */
+/** Longer than twice the longest silence of the server, as with the defaults. */
 const SILENCE_MS = 2_500
 const WAYS = ['websocket', 'events', 'poll'] as const
 
@@ -38,7 +38,7 @@ async function open(t: Parameters<typeof startProxy>[0]) {
   return { proxy, connections, options }
 }
 
-/** The same over each transport at the same time. */
+/** Runs the check over every transport at the same time. */
 async function overEach(check: (way: (typeof WAYS)[number]) => Promise<void>): Promise<void> {
   await Promise.all(WAYS.map(check))
 }
@@ -65,7 +65,7 @@ t.test('a watch over a dead connection reports the silence, reconnects, and miss
     )
     const told = connections.find(({ state }) => state === 'reconnecting')
     t.match(told?.text, /^No data for \d+ s\. Reconnecting…$/, way)
-    t.ok((told?.ageMs ?? 0) > SILENCE_MS - 100, 'what is shown is as old as the last sign')
+    t.ok((told?.ageMs ?? 0) > SILENCE_MS - 100, 'the data is as old as the last message')
   })
 })
 
@@ -84,7 +84,7 @@ t.test('an idle connection stays open', async (t) => {
       ['live'],
       way,
     )
-    // Long polling sends a new request each time, over a kept-alive connection.
+    // Long polling sends new requests, so it may open more connections.
     if (way !== 'poll') t.equal(proxy.count, count, way)
   })
 })
@@ -96,7 +96,7 @@ t.test('an unanswered connection attempt is given up in time', async (t) => {
     proxy.freeze()
     const watch = watchTask(task.id, { ...options, transports: [way], connectMs: 200 })
     t.teardown(() => watch.close())
-    // The attempt, and the request for the reason of its failure, which has its own deadline.
+    // Waits for the connection attempt and for the request for the reason of its failure, which has its own deadline.
     await until(() => watch.connection.state === 'away')
     t.equal(watch.connection.heardAt, undefined)
     proxy.thaw()
@@ -167,7 +167,7 @@ async function openFake(t: { teardown(action: () => void): void }, silenceMs: nu
 
 t.test('after the machine slept, messages that arrived meanwhile count before the silence does', async (t) => {
   const { watch, beat } = await openFake(t, 400)
-  // Nothing runs for longer than the allowed silence; messages of the server arrive after the timers.
+  // The event loop is blocked for longer than the allowed silence; messages of the server are handled after the timers.
   setTimeout(() => setImmediate(beat), 1)
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500)
   const beating = setInterval(beat, 40)
@@ -176,7 +176,7 @@ t.test('after the machine slept, messages that arrived meanwhile count before th
   t.equal(FakeSocket.opened.length, 1)
   t.equal(watch.connection.state, 'live')
   await until(() => FakeSocket.opened.length === 2)
-  t.match(watch.connection, { state: 'reconnecting' }, 'and a real silence is still noticed')
+  t.match(watch.connection, { state: 'reconnecting' }, 'a real silence is still detected')
 })
 
 t.test('throttled timers, as in a background tab, raise no false alarm and miss no real one', async (t) => {

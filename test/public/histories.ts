@@ -7,7 +7,7 @@ import { linksOf, type EditedField, type Task } from '../../src/protocol/task.js
 
 export const TASK_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 
-/** A time, `seconds` after an arbitrary start. */
+/** The time `seconds` after an arbitrary start. */
 export function at(seconds: number): string {
   return new Date(Date.UTC(2026, 10, 20) + seconds * 1000).toISOString()
 }
@@ -60,7 +60,7 @@ export function snapshot(task: Task): SnapshotMessage {
   return { type: 'snapshot', taskId: task.id, status: task.status, version: task.version, task }
 }
 
-/** One life of a task: how it was created, and everything that happened to it, in order. Often unfinished. */
+/** The life of a task: its creation and every later change, in order. Often unfinished. */
 export interface History {
   first: Task
   messages: (TransitionMessage | ProgressMessage)[]
@@ -76,13 +76,13 @@ export const anyEndedHistory: fc.Arbitrary<History> = anyHistory.map(({ first, m
   return { first, messages: [...messages, ...pathToEnd(task)] }
 })
 
-/** The task after everything that happened. */
+/** The task after all changes. */
 export function endOf({ first, messages }: History): Task {
   return messages.reduce<Task>((task, message) => fold(task, message).task, first)
 }
 
 /**
- * The messages of a server for a client that sends `since`: the missed transitions, and the progress of the running
+ * The messages that a server sends to a client with `since`: the missed transitions, and the progress of the running
  * attempt.
  */
 export function refill(history: History, since: number): StreamMessage[] {

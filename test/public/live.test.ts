@@ -46,7 +46,7 @@ for (const transport of ['websocket', 'events'] as const) {
     )
     const [first] = tasks
     const versions: number[] = []
-    // With a version to continue after: without one, the watch begins with the state at the first connection that lasts.
+    // The watch continues after a version: otherwise it would begin with the state at the first connection that lasts.
     const watch = live.watchTask(first?.id ?? '', {
       task: first,
       onChange: ({ task, message }) => void (message.type !== 'progress' && versions.push(task.version)),

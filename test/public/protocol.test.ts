@@ -1,4 +1,7 @@
-/** `public/protocol.js` is the one source of what server and browser must agree on: its types are made of it, and no file beside it has a copy. */
+/**
+ * `public/protocol.js` is the single source of the facts that server and browser share: its types are generated from
+ * it, and no other file repeats them.
+ */
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,35 +20,39 @@ const EMIT: ts.CompilerOptions = {
   module: ts.ModuleKind.NodeNext,
   moduleResolution: ts.ModuleResolutionKind.NodeNext,
 }
-/** What the program of the page consists of. */
+/** The source files of the page, without protocol.js. */
 const files = readdirSync('public', { recursive: true, encoding: 'utf8' }).filter(
   (file) => file.endsWith('.js') && file !== 'protocol.js',
 )
-/** Without what is said about the code. */
+/** The source of a file without its comments. */
 const codeOf = (file: string) => readFileSync(join('public', file), 'utf8').replace(/\/\*[^]*?\*\/|\/\/.*$/gm, '')
 const findIn = (pattern: RegExp) =>
   files.flatMap((file) => (codeOf(file).match(pattern) ?? []).map((found) => `${file}: ${found}`))
 
-t.test('the types of protocol.js are those that the compiler makes of it', async (t) => {
+t.test('the types of protocol.js are those that the compiler generates from it', async (t) => {
   const outDir = mkdtempSync(join(tmpdir(), 'taskwire-types-'))
   const emitted = ts.createProgram(['public/protocol.js'], { ...EMIT, outDir }).emit()
   t.same(emitted.diagnostics, [])
   t.equal(
     readFileSync('public/protocol.d.ts', 'utf8'),
     readFileSync(join(outDir, 'protocol.d.ts'), 'utf8'),
-    'npm run types:protocol writes them',
+    'run npm run types:protocol to update them',
   )
 })
 
-t.test('no other file of the page or the client lists statuses or final ones', async (t) => {
+t.test('no other file of the page or the client lists the statuses or the final statuses', async (t) => {
   const name = `'(?:${protocol.STATUSES.join('|')})'`
   t.same(findIn(new RegExp(`${name},\\s*${name}`, 'g')), [])
 })
 
 t.test(
-  'no other file of the page or the client has close codes, codes of refusals or a limit of the protocol',
+  'no other file of the page or the client repeats a close code, a refusal code or a limit of the protocol',
   async (t) => {
-    t.same(findIn(/(?<![\w.#'])(?:1000|10[01]\d|4[05]\d\d)(?!\w)/g), [], 'close codes; a thousand is written 1_000')
+    t.same(
+      findIn(/(?<![\w.#'])(?:1000|10[01]\d|4[05]\d\d)(?!\w)/g),
+      [],
+      'no close codes (write the number 1000 as 1_000)',
+    )
     t.same(
       findIn(new RegExp(`'(?:${protocol.REFUSALS.filter((code) => code !== 'invalid_request').join('|')})'`, 'g')),
       [],

@@ -1,4 +1,4 @@
-/** The client's errors if something other than Taskwire answers a request, or if nothing does. */
+/** The client's errors when something other than Taskwire answers a request, or when nothing does. */
 import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -30,7 +30,7 @@ const html =
   (response) =>
     response.writeHead(status, { 'content-type': 'text/html' }).end('<html><body><h1>nginx</h1></body></html>')
 
-t.test('an answer of a proxy is explained, with what to do', async (t) => {
+t.test('an answer of a proxy is explained, and the message says what to do', async (t) => {
   for (const [status, message] of [
     [302, 'A proxy redirected the request, perhaps to a sign-in page'],
     [401, 'A proxy requires you to sign in (401)'],
@@ -101,7 +101,7 @@ t.test('a missing answer is classified, and keeps its cause', async (t) => {
     message: 'The server has not answered for 1 s',
   })
   const trickle: Answer = (response) => response.writeHead(202).write('{"id":')
-  t.match(await failureOf(trickle, { timeoutMs: 50 }), { code: 'timeout' }, 'also within the answer')
+  t.match(await failureOf(trickle, { timeoutMs: 50 }), { code: 'timeout' }, 'the time-out also applies to the body')
 })
 
 t.test('a caller that aborts receives its own reason', async (t) => {

@@ -7,9 +7,9 @@ import type { StreamMessage } from '../../src/protocol/stream.js'
 import { readFrame } from '../helpers/frame-check.js'
 
 export interface StreamServerOptions {
-  /** Called for each stream; `since` is undefined if the client holds nothing, `index` counts the streams from 0. */
+  /** Called for each stream. `since` is undefined if the client holds no task; `index` counts the streams from 0. */
   onStream(stream: TestStream, since: number | undefined, index: number): void
-  /** Whether the n-th upgrade (from 0) is refused, as a browser would not be told. */
+  /** Whether to refuse this upgrade, counted from 0. A browser client would not see the reason. */
   isRefused?(index: number): boolean
   /** Answers plain requests. */
   onRequest?(request: IncomingMessage, response: ServerResponse): void
@@ -22,7 +22,7 @@ export interface TestStream {
 
 export interface StreamServer {
   baseUrl: string
-  /** When each upgrade was requested, by the clock of `performance.now()`. */
+  /** The time of each upgrade request, by the clock of `performance.now()`. */
   upgradesAt: number[]
 }
 

@@ -129,7 +129,7 @@ t.test('with refills a watcher reaches the state of the task, whatever is lost, 
         'each version once, in order',
       )
       const end = endOf(history)
-      // The last progress of a finished attempt is a hint that may be lost; everything else must be the same.
+      // The last progress of a finished attempt is a hint that may be lost; the rest must be equal.
       const expected = end.status === 'PROCESSING' ? end : { ...end, progress: task?.progress }
       assert.deepStrictEqual(task, expected)
     }),

@@ -64,7 +64,7 @@ t.test('a watch reports each change in order and ends with the final task', asyn
   t.same(await watch.finished, endOf(history))
   t.equal(watch.task, await watch.finished)
   t.equal(watch.connection.text, 'Finished: no more updates')
-  for await (const change of watch) t.fail(`nothing comes after the end, but ${change.message.type} did`)
+  for await (const change of watch) t.fail(`nothing follows the end, but ${change.message.type} did`)
 })
 
 t.test('whatever a server does to its connections, each version is reported once and in order', async (t) => {
@@ -107,7 +107,7 @@ t.test('whatever a server does to its connections, each version is reported once
         Array.from({ length: end.version - firstSeen + 1 }, (_, index) => firstSeen + index),
       )
     }),
-    { numRuns: atDepth(50, 500), timeout: 240_000 }, // a watch that does not end is reported with the faults that stopped it
+    { numRuns: atDepth(50, 500), timeout: 240_000 }, // the report of a watch that hangs includes the faults that caused it
   )
 })
 
@@ -173,13 +173,13 @@ t.test('no transport is given up for good', async (t) => {
   const asked: string[] = []
   t.equal((await watchTask(TASK_ID, { ...fast, baseUrl }).finished).status, 'COMPLETED')
   t.equal(upgradesAt.length, 3)
-  t.same(new Set(asked), new Set(['events', TASK_ID]), 'the others were tried in between')
+  t.same(new Set(asked), new Set(['events', TASK_ID]), 'the other transports were tried in between')
 })
 
 t.test('a server that closes its connections does not count as a blocked transport', async (t) => {
   const { baseUrl, upgradesAt } = await startStreamServer(t, {
     onStream: (stream, since, index) => (index < 6 ? stream.socket.close(1012) : behave(stream, since)),
-    onRequest: (request) => t.fail(`${request.url} was asked`),
+    onRequest: (request) => t.fail(`${request.url} was requested`),
   })
   t.equal((await watchTask(TASK_ID, { ...fast, baseUrl }).finished).status, 'COMPLETED')
   t.equal(upgradesAt.length, 7)

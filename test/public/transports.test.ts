@@ -7,14 +7,14 @@ import { startApp } from '../helpers/app.js'
 const { address: baseUrl } = await startApp(t, ['worker', 'relay'])
 const fast = { baseUrl, WebSocket, minDelayMs: 1, maxDelayMs: 20 }
 
-/** Like a proxy without support for upgrades: the server answers, but refuses. */
+/** Behaves like a proxy without support for upgrades: the server answers, but refuses. */
 class BlockedWebSocket extends WebSocket {
   constructor(url: string) {
     super(url.replace('/ws/', '/blocked/'))
   }
 }
 
-/** Like a proxy that buffers endless responses. */
+/** Behaves like a proxy that buffers endless responses. */
 const withoutEvents: typeof fetch = (input, init) => {
   const accepts = new Headers(init?.headers).get('accept')
   return accepts === 'text/event-stream' ? Promise.resolve(new Response('', { status: 502 })) : fetch(input, init)
@@ -25,7 +25,7 @@ const WAYS: [string, WatchOptions][] = [
   ['server-sent events', { transports: ['events'] }],
   ['long polls', { transports: ['poll'] }],
   ['server-sent events where WebSockets are blocked', { WebSocket: BlockedWebSocket }],
-  ['long polls where all else is blocked', { WebSocket: BlockedWebSocket, fetch: withoutEvents }],
+  ['long polls where all other transports are blocked', { WebSocket: BlockedWebSocket, fetch: withoutEvents }],
 ]
 
 t.test('a transport that does not exist is named, together with those that do', (t) => {
@@ -62,7 +62,7 @@ for (const [way, options] of WAYS) {
     t.same(statuses, ['SCHEDULED', 'PENDING', 'PROCESSING', 'COMPLETED'].slice(first - 1))
   })
 
-  t.test(`a watch over ${way} goes on from a task that is held`, async (t) => {
+  t.test(`a watch over ${way} continues from a held task`, async (t) => {
     const held = await createTask({ payload: { steps: 1, stepMs: 10 } }, fast)
     const ended = await runTask({ payload: { steps: 0 } }, { ...fast, ...options })
     t.equal(ended.status, 'COMPLETED')

@@ -1,4 +1,4 @@
-/** The relay's steps while publishing fails: their changes in PostgreSQL do not wait for it. */
+/** The relay's steps while publishing fails: their changes in PostgreSQL do not wait for the publications. */
 import { pino } from 'pino'
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'

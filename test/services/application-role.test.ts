@@ -1,4 +1,7 @@
-/** The application's role in the embedded PostgreSQL: what it is denied, and how data of an earlier version gets it. */
+/**
+ * The application's role in the embedded PostgreSQL: the rights that it lacks, and how data of an earlier version gets
+ * the role.
+ */
 import { chmod, chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,7 +39,7 @@ function connect(t: TestScope, url: string) {
   return sql
 }
 
-/** The two schemas, as a start makes them. */
+/** Creates both schemas, as a start does. */
 async function migrate(url: string): Promise<void> {
   await migrateDatabase(url)
   await migrateBroker(url)
@@ -66,7 +69,7 @@ async function assertNoSuperuser(t: Test, url: string): Promise<void> {
   for (const text of forbidden) await t.rejects(sql.unsafe(text), /permission denied|must be|Only roles with/i, text)
 }
 
-/** Nobody logs in as the superuser, nor without a password. */
+/** Checks that no login works as the superuser or without a password. */
 async function assertLocked(t: Test, folder: string, url: string): Promise<void> {
   const hba = await readFile(join(folder, 'data', 'pg_hba.conf'), 'utf8')
   const methods = hba
@@ -89,7 +92,7 @@ async function assertLocked(t: Test, folder: string, url: string): Promise<void>
   }
 }
 
-t.test('the application logs in with a role that is no superuser, owns its database, and migrates it', async (t) => {
+t.test('the application logs in with a role that is not a superuser, owns its database, and migrates it', async (t) => {
   const folder = await makeFolder(t)
   await rm(folder, { recursive: true })
   const { url } = await startIn(t, folder)
@@ -98,11 +101,11 @@ t.test('the application logs in with a role that is no superuser, owns its datab
   await assertLocked(t, folder, url)
 })
 
-t.test('data of an earlier version is kept, with its password, and given that role at the next start', async (t) => {
+t.test('data of an earlier version is kept, with its password, and gets that role at the next start', async (t) => {
   const folder = await makeFolder(t)
   await makeEarlierCluster(folder)
   const password = await readFile(join(folder, 'password'), 'utf8')
-  // As a server of that version leaves it: both schemas, tasks, and what its users put beside them.
+  // The state that a server of that version leaves behind: both schemas, tasks, and objects that its users created.
   const old = await startEarlierServer(t, folder)
   await migrate(old.url)
   const before = connect(t, old.url)
@@ -149,7 +152,7 @@ t.test('data of an earlier version is kept, with its password, and given that ro
   }
 })
 
-/** What the version before made: one role, which is the superuser. */
+/** Creates a cluster as the previous version did: with one role, which is the superuser. */
 async function makeEarlierCluster(folder: string): Promise<void> {
   const binaries = await findPostgresBinaries(user)
   const passwordFile = join(folder, 'password')
@@ -176,7 +179,7 @@ async function makeEarlierCluster(folder: string): Promise<void> {
   })
 }
 
-/** Today's server on that data, told that there is nothing to do. */
+/** Starts today's server on that data, without the migration to the new role. */
 async function startEarlierServer(t: TestScope, folder: string) {
   const mark = join(folder, 'data', 'taskwire.role')
   await writeFile(mark, '')

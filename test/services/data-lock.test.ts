@@ -8,14 +8,14 @@ import { lockDataDir } from '../../src/services/embedded/data-lock.js'
 
 const LOCK = new URL('../../dist/services/embedded/data-lock.js', import.meta.url).href
 
-/** A data folder with a path short enough for a socket in it. */
+/** Creates a data folder whose path is short enough for a socket in it. */
 async function makeDataDir(t: Test): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'taskwire-lock-'))
   t.teardown(() => rm(dir, { recursive: true, force: true }))
   return dir
 }
 
-/** A process that holds the lock until it is killed. */
+/** Starts a process that holds the lock until it is killed. */
 async function holdElsewhere(t: Test, dataDir: string) {
   const script = `const { lockDataDir } = await import('${LOCK}'); await lockDataDir(process.argv[2]); process.send('held'); setInterval(() => {}, 1000)`
   const main = join(t.testdir({ 'hold.mjs': script }), 'hold.mjs')
@@ -35,7 +35,7 @@ t.test('a second start on the folder is refused, and the error names the holder'
   })
 })
 
-t.test('a lock that was released can be taken', async (t) => {
+t.test('a released lock can be taken', async (t) => {
   const dir = await makeDataDir(t)
   await (await lockDataDir(dir)).release()
   const lock = await lockDataDir(dir)

@@ -22,7 +22,7 @@ async function greet(address: string): Promise<unknown> {
   return ((await answer.json()) as { result: unknown }).result
 }
 
-t.test('own types are served and run; a change is used when it loads, and not when it does not', async (t) => {
+t.test('own types are served and run; a change takes effect only if it loads', async (t) => {
   const cwd = await makeWorkingFolder(t)
   const file = join(cwd, 'tasks', 'greet.ts')
   await mkdir(join(cwd, 'tasks'))
@@ -31,13 +31,13 @@ t.test('own types are served and run; a change is used when it loads, and not wh
   t.equal(await greet(started.address), 'Hello Ada')
   await writeFile(file, 'export const = 1')
   await started.waitFor(/Ignoring the change: taskwire: cannot load .*greet\.ts/)
-  t.equal(await greet(started.address), 'Hello Ada', 'the old goes on')
+  t.equal(await greet(started.address), 'Hello Ada', 'the old version keeps running')
   await writeFile(file, taskModule('Welcome'))
   await started.waitFor(/A file in tasks has changed[^]*(web|worker) runs again[^]*(web|worker) runs again/)
   t.equal(await greet(started.address), 'Welcome Ada')
 })
 
-t.test('a folder that cannot be used is one clear line', async (t) => {
+t.test('an unusable folder is reported in one clear line', async (t) => {
   const cwd = await makeWorkingFolder(t)
   const missing = spawnTaskwire(t, ['types', '--tasks', 'nowhere'], { cwd })
   t.strictSame(await missing.exited, { code: 1, signal: null })

@@ -60,7 +60,7 @@ t.test('it stores text of every language, in UTC, synced to disk unless told oth
   t.match(await query(server.url, 'show fsync'), [{ fsync: 'on' }])
 })
 
-t.test('a second start finds its data, on the port asked for', async (t) => {
+t.test('a second start finds its data, on the requested port', async (t) => {
   const first = await startHere(t)
   await query(first.url, 'create table kept as select 42 as answer')
   await first.stop()
@@ -69,7 +69,7 @@ t.test('a second start finds its data, on the port asked for', async (t) => {
   t.match(await query(second.url, 'select answer from kept'), [{ answer: 42 }])
 })
 
-t.test('a server left over by a killed supervisor is stopped first, also when it is frozen', async (t) => {
+t.test('a server left over by a killed supervisor is stopped first, even when it is frozen', async (t) => {
   for (const isFrozen of [false, true]) {
     const left = await startHere(t)
     if (isFrozen) process.kill(left.pid, 'SIGSTOP')
@@ -80,22 +80,25 @@ t.test('a server left over by a killed supervisor is stopped first, also when it
   }
 })
 
-t.test('a stale pid file that names a process of somebody else blocks nothing and harms nobody', async (t) => {
-  const somebody = spawn('sleep', ['60'], { stdio: 'ignore', ...user })
-  await once(somebody, 'spawn')
-  t.teardown(() => somebody.kill())
-  const pidFile = join(folder, 'data', 'postmaster.pid')
-  await writeFile(pidFile, `${somebody.pid}\n${join(folder, 'data')}\n`)
-  if (user !== undefined) await chown(pidFile, user.uid, user.gid)
-  const server = await startHere(t)
-  t.match(await query(server.url, 'select 1 as one'), [{ one: 1 }])
-  t.equal(somebody.exitCode ?? somebody.signalCode, null)
-})
+t.test(
+  'a stale pid file that names an unrelated process does not block the start, and the process survives',
+  async (t) => {
+    const somebody = spawn('sleep', ['60'], { stdio: 'ignore', ...user })
+    await once(somebody, 'spawn')
+    t.teardown(() => somebody.kill())
+    const pidFile = join(folder, 'data', 'postmaster.pid')
+    await writeFile(pidFile, `${somebody.pid}\n${join(folder, 'data')}\n`)
+    if (user !== undefined) await chown(pidFile, user.uid, user.gid)
+    const server = await startHere(t)
+    t.match(await query(server.url, 'select 1 as one'), [{ one: 1 }])
+    t.equal(somebody.exitCode ?? somebody.signalCode, null)
+  },
+)
 
 t.test('an initdb left over by a killed start, still writing, disturbs nothing', async (t) => {
   const fresh = join(parent, 'fresh')
   const draft = join(fresh, 'data.new')
-  // What is removed under its hands fails it, and must not end it.
+  // Lets the writer survive errors while its folder is being deleted.
   const writer = `for (let i = 0; ; i++) try { require('fs').mkdirSync(\`${draft}/base/\${i % 50}\`, { recursive: true }) } catch {}`
   const left = spawn(process.execPath, ['-e', writer], { stdio: 'ignore' })
   const exited = once(left, 'exit')
@@ -103,16 +106,16 @@ t.test('an initdb left over by a killed start, still writing, disturbs nothing',
   while ((await stat(join(draft, 'base/49')).catch(() => undefined)) === undefined) await sleep(5)
   await initPostgres(fresh, { user, initdbFlags: ['--no-sync'] })
   t.ok(await stat(join(fresh, 'data', 'PG_VERSION')))
-  t.equal(left.exitCode, null, 'it writes still')
+  t.equal(left.exitCode, null, 'it is still writing')
   left.kill('SIGKILL')
   await exited
-  // Whatever it left goes with the next cluster that is made here.
+  // The next cluster created here removes the remains of the writer.
   await rm(join(fresh, 'data'), { recursive: true })
   await initPostgres(fresh, { user, initdbFlags: ['--no-sync'] })
   t.strictSame((await readdir(fresh)).sort(), ['data', 'password'])
 })
 
-t.test('data of another major version is one clear line', async (t) => {
+t.test('data of another major version is reported in one clear line', async (t) => {
   const versionFile = join(folder, 'data', 'PG_VERSION')
   const version = await readFile(versionFile, 'utf8')
   t.teardown(() => writeFile(versionFile, version))
@@ -130,7 +133,7 @@ t.test('a server that does not start says why in one line', async (t) => {
   })
 })
 
-t.test('library links that an install without scripts left out are made', async (t) => {
+t.test('library links that an install without scripts omitted are created', async (t) => {
   const copy = join(parent, 'package')
   await cp(findPackage(), copy, { recursive: true, verbatimSymlinks: true })
   const link = join(copy, 'native', 'lib', 'libpq.so.5')
@@ -141,7 +144,7 @@ t.test('library links that an install without scripts left out are made', async 
 })
 
 t.test(
-  'programs that the user cannot reach are copied to where it can',
+  'programs that the user cannot reach are copied to a folder that it can reach',
   { skip: user === undefined && 'only root runs it as another user' },
   async (t) => {
     const closed = join(parent, 'closed')
@@ -155,7 +158,7 @@ t.test(
       version: /^\d+\.\d+$/,
     })
     t.strictSame(await findPostgresBinaries(user, closed), binaries)
-    // A copy that was there before belongs to somebody else.
+    // Copies that existed before the test belong to other installations.
     for (const name of await readdir(shared))
       if (!before.includes(name)) await rm(join(shared, name), { recursive: true })
   },

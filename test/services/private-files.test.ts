@@ -1,5 +1,5 @@
 /**
- * No other user of the machine can read a server's files, and a server that cannot write them says so. `npm test`
+ * No other user of the machine can read a server's files, and a server that cannot write them reports it. `npm test`
  * builds first.
  */
 import { chmod, lstat, mkdir, readdir, writeFile } from 'node:fs/promises'
@@ -17,15 +17,15 @@ import {
 } from '../helpers/processes.js'
 import { startPostgres } from '../helpers/services.js'
 
-/** Where the services of root run as another user, who passes through the data folder. */
+/** root's services run as another user, who must be able to pass through the data folder. */
 const PASSED_THROUGH = process.getuid?.() === 0 ? 0o011 : 0
 
-/** The paths in a folder, itself included, that others have rights on. */
+/** Lists the paths in a folder, including the folder itself, that other users have rights to. */
 async function findOpen(folder: string): Promise<string[]> {
   const names = await readdir(folder, { recursive: true })
   const modes = await Promise.all(
     ['', ...names].map(async (name) => {
-      // What a server has removed meanwhile is open to nobody.
+      // A file that a server has removed meanwhile is open to no one.
       const found = await lstat(join(folder, name)).catch(() => undefined)
       const allowed = name === '' ? PASSED_THROUGH : 0
       return found !== undefined && !found.isSymbolicLink() && (found.mode & 0o077 & ~allowed) !== 0
@@ -37,7 +37,7 @@ async function findOpen(folder: string): Promise<string[]> {
 }
 
 t.test(
-  'everything in the data folder is for the user alone, whatever the umask, and folders of an earlier version become so',
+  'everything in the data folder is private to the user, whatever the umask, even in folders of an earlier version',
   async (t) => {
     const cwd = await makeWorkingFolder(t)
     const data = join(cwd, '.taskwire')
@@ -46,7 +46,7 @@ t.test(
     await writeFile(join(data, 'emails', '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10.eml'), 'from before', { mode: 0o644 })
     await writeFile(join(data, 'roles.json'), '{}', { mode: 0o644 })
     const before = process.umask(0)
-    // A child takes the umask over.
+    // A child process inherits the umask.
     const starting = startEverything(t, cwd)
     process.umask(before)
     const { address } = await starting
@@ -82,7 +82,7 @@ t.test('a folder that can never be created is refused at once', async (t) => {
     })
 })
 
-t.test('a folder that holds more than our files, or is a link, is left as it is', async (t) => {
+t.test('a folder that contains other files, or is a link, is left as it is', async (t) => {
   const folder = t.testdir({ ours: 'x', theirs: 'x' })
   await chmod(folder, 0o755)
   for (const name of ['ours', 'theirs']) await chmod(join(folder, name), 0o644)
@@ -92,7 +92,7 @@ t.test('a folder that holds more than our files, or is a link, is left as it is'
 })
 
 t.test(
-  'a folder for files or e-mails that cannot be written is one line at the start, which says what to do',
+  'an unwritable folder for files or e-mails is reported at the start, in one line that says what to do',
   async (t) => {
     const postgres = await startPostgres(t)
     await migrateDatabase(postgres.url)

@@ -22,7 +22,7 @@ async function startHere(t: TestScope, options: Partial<RedisOptions> = {}) {
   return { ...server, password, ask: (command: string) => askRedis(server.port, password, command) }
 }
 
-t.test('it asks for its password, which no command line shows', { skip }, async (t) => {
+t.test('it requires its password, which no command line shows', { skip }, async (t) => {
   const server = await startHere(t)
   t.equal(await server.ask('PING'), '+PONG')
   await t.rejects(askRedis(server.port, 'guess', 'PING'))
@@ -30,7 +30,7 @@ t.test('it asks for its password, which no command line shows', { skip }, async 
   t.notMatch(await readFile(`/proc/${server.pid}/cmdline`, 'utf8').catch(() => ''), server.password)
 })
 
-t.test('it keeps what it was told when it is killed, and its URL', { skip }, async (t) => {
+t.test('a killed server keeps its data and its URL', { skip }, async (t) => {
   const first = await startHere(t)
   t.equal(await first.ask('SET kept 42'), '+OK')
   process.kill(first.pid, 'SIGKILL')
@@ -46,7 +46,7 @@ t.test('it never drops keys to make room', { skip }, async (t) => {
   t.match(await server.ask('SET more 1'), /^-OOM/)
 })
 
-t.test('a server left over by a killed supervisor is stopped first, also when it is frozen', { skip }, async (t) => {
+t.test('a server left over by a killed supervisor is stopped first, even when it is frozen', { skip }, async (t) => {
   for (const isFrozen of [false, true]) {
     const left = await startHere(t)
     if (isFrozen) process.kill(left.pid, 'SIGSTOP')
@@ -57,7 +57,7 @@ t.test('a server left over by a killed supervisor is stopped first, also when it
   }
 })
 
-t.test('damaged data is one clear line that says what to do', { skip }, async (t) => {
+t.test('damaged data is reported in one clear line that says what to do', { skip }, async (t) => {
   const files = join(folder, 'appendonlydir')
   const base = (await readdir(files)).find((name) => name.endsWith('.incr.aof')) ?? ''
   await writeFile(join(files, base), 'this is not a log of commands\r\n')

@@ -8,7 +8,7 @@ import { findAlive, waitUntilGone } from '../helpers/processes.js'
 const RUN_ROLE = new URL('../../dist/services/supervise/run-role.js', import.meta.url).href
 const ROLE_PROCESS = new URL('../../dist/services/supervise/role-process.js', import.meta.url).href
 
-/** A command line with small roles of the real kind. `stuck` ignores every request to stop. */
+/** A command line whose small roles use the real start-up code. `stuck` ignores every request to stop. */
 const MAIN = `
 import { runRole, reportToSupervisor } from '${RUN_ROLE}'
 const starts = {
@@ -45,7 +45,7 @@ function setUp(t: Test, role: string) {
   return { dir, seen, launched, options }
 }
 
-t.test('a role says where it listens, ignores Ctrl-C, and stops when it is told to', async (t) => {
+t.test('a role reports its address, ignores Ctrl-C, and stops on request', async (t) => {
   const { launched, seen } = setUp(t, 'web')
   await launched.ready
   t.equal(seen.address, 'http://127.0.0.1:4711')
@@ -76,7 +76,7 @@ t.test('a role can be stopped while it starts', async (t) => {
   t.strictSame(await findAlive([seen.pid]), [])
 })
 
-/** A supervisor that launches a role and is then killed. */
+/** Starts a supervisor with a role, and kills the supervisor. */
 async function killSupervisorOf(t: Test, role: string) {
   const { dir, options, launched } = setUp(t, 'web')
   await launched.kill()
@@ -101,10 +101,10 @@ t.test('a role stops by itself when its supervisor is killed', async (t) => {
   await t.resolves(waitUntilGone([pid]))
 })
 
-t.test('a role that does not even do that is ended by the next start', async (t) => {
+t.test('a role that does not stop by itself is ended by the next start', async (t) => {
   const { pid, dir } = await killSupervisorOf(t, 'stuck')
   t.strictSame(await findAlive([pid]), [pid])
   await createRoleRecord(dir).stopLeftovers()
-  // It has been told by SIGKILL, and the system may need a moment to take it off its list.
+  // The process has received SIGKILL, and the system may need a moment to remove it.
   await t.resolves(waitUntilGone([pid]))
 })

@@ -1,4 +1,4 @@
-/** The roles in processes of their own. `npm test` builds the command line first. */
+/** The roles in separate processes. `npm test` builds the command line first. */
 import t from 'tap'
 import { migrateBroker } from '../../src/broker/open-broker.js'
 import { findFreePort } from '../../src/services/embedded/server-process.js'
@@ -72,7 +72,7 @@ t.test('the command line explains itself', async (t) => {
   }
 })
 
-t.test('a command that asks a database says in one line why it cannot', async (t) => {
+t.test('a command that cannot reach its database says why in one line', async (t) => {
   const postgres = await startPostgres(t)
   const wrong = new URL(postgres.url)
   wrong.password = 'secret'

@@ -34,7 +34,7 @@ t.test('a Ctrl-C that reaches the whole process group is orderly', async (t) => 
 t.test('a Ctrl-C while it starts is orderly', async (t) => {
   const cwd = await makeWorkingFolder(t)
   const started = spawnStart(t, cwd)
-  // From here on PostgreSQL is being made.
+  // From here on, the PostgreSQL cluster is being created.
   while ((await stat(join(cwd, '.taskwire/postgres')).catch(() => undefined)) === undefined) await sleep(5)
   const family = await findFamily(started.pid)
   started.signal('SIGINT')
@@ -45,11 +45,11 @@ t.test('a Ctrl-C while it starts is orderly', async (t) => {
 
 t.test('a second Ctrl-C forces the end', async (t) => {
   const started = await startEverything(t, await makeWorkingFolder(t))
-  // A frozen worker does not stop when it is asked to.
+  // A frozen worker does not react to a request to stop.
   process.kill(await findChild(started.pid, /main\.js worker/), 'SIGSTOP')
   started.signal('SIGINT')
   await started.waitFor(/Stopping/)
-  // What comes within a second is the same Ctrl-C, passed on by npm.
+  // A second signal within a second counts as the same Ctrl-C, passed on by npm.
   await sleep(1_100)
   started.signal('SIGINT')
   t.strictSame(await started.exited, REFUSED)

@@ -6,7 +6,7 @@ import { findChild, makeWorkingFolder, runsTasks, startEverything, waitUntilGone
 
 const STOPPED = { code: 0, signal: null }
 
-t.test('a signal to the whole process group is one clean stop, whichever it is', async (t) => {
+t.test('any signal to the whole process group causes one clean stop', async (t) => {
   const cwd = await makeWorkingFolder(t)
   for (const signal of ['SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGINT'] as const) {
     const started = await startEverything(t, cwd, { ownGroup: true })
@@ -15,13 +15,13 @@ t.test('a signal to the whole process group is one clean stop, whichever it is',
     t.match(
       started.output(),
       /Ctrl-C stops everything; the data stays\.\n\nStopping\. .*\nStopped\.\n$/,
-      `${signal}: nothing else is said`,
+      `${signal}: there is no other output`,
     )
     await t.resolves(waitUntilGone(started.family))
   }
 })
 
-t.test('npm start stops everything when npm is signalled, and when it is gone', async (t) => {
+t.test('npm start stops everything when npm is signalled, and when npm has ended', async (t) => {
   const root = fileURLToPath(new URL('../..', import.meta.url))
   const cwd = await makeWorkingFolder(t)
   const env = { DATA_DIR: join(cwd, '.taskwire'), PORT: '0', HOME: cwd, npm_config_update_notifier: 'false' }
@@ -43,7 +43,7 @@ t.test('npm start stops everything when npm is signalled, and when it is gone', 
   }
 })
 
-t.test('a role that is told to stop by somebody else is started again', async (t) => {
+t.test('a role that another process stops is started again', async (t) => {
   const started = await startEverything(t, await makeWorkingFolder(t))
   process.kill(await findChild(started.pid, /main\.js worker/), 'SIGTERM')
   await started.waitFor(/^worker ended \(exit code 0\); trying again in 0\.25 s\nworker runs again$/m)

@@ -4,13 +4,13 @@ import { createSupervisor, type Launched, type Part } from '../../src/services/s
 import { findAlive } from '../helpers/processes.js'
 
 interface TestPart extends Part {
-  /** Every process it was, oldest first. */
+  /** The process ids of all its launches, oldest first. */
   pids: number[]
-  /** Ends the process it is now. */
+  /** Kills the current process. */
   die(): void
 }
 
-/** A part that is a real process: `sleep`. `failures` says which launches, from 0, do not come up. */
+/** A part that is a real process: `sleep`. `failures` lists the launches, counted from 0, that fail. */
 function createPart(name: string, log: string[], failures: number[] = []): TestPart {
   const pids: number[] = []
   return {
@@ -33,7 +33,7 @@ function createPart(name: string, log: string[], failures: number[] = []): TestP
   }
 }
 
-/** A supervisor, what it says, and a way to wait for it to say something. */
+/** A supervisor, its messages, and a function that waits for a message. */
 function createTestSupervisor(options: { forgiveAfterMs?: number; firstPauseMs?: number; maxPauseMs?: number } = {}) {
   const said: string[] = []
   const waiting = new Set<() => void>()
@@ -149,7 +149,7 @@ t.test('a part that ends by itself during a stop is neither reported nor restart
   const first = createPart('first', [])
   const last = createPart('last', [])
   await supervisor.add(first)
-  // As when a signal reaches the whole process group: the first part is gone while the last one is being stopped.
+  // Imitates a signal to the whole process group: the first part dies while the last one is being stopped.
   const lastLaunch = last.launch
   await supervisor.add({
     name: last.name,

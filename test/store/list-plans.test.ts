@@ -8,15 +8,15 @@ import { openTestDatabase } from '../helpers/database.js'
 import { atDepth } from '../helpers/depth.js'
 import { startPostgres } from '../helpers/services.js'
 
-// With the full counts, on a slow machine.
+// Allows for the full counts on a slow machine.
 t.setTimeout(900_000)
 
 const TASKS = atDepth(60_000, 500_000)
 const RARE = 3
 const LIMIT = 50
-/** Of a list that one index serves: its page, and the rows behind it. */
+/** The bound for a list that one index serves: its page, and the rows behind it. */
 const FEW_ROWS = 5 * LIMIT
-/** Where two indexes are compared first: the first 1,000 entries of each. */
+/** The bound for a list that first compares two indexes: the first 1,000 entries of each. */
 const SOME_ROWS = 2 * 1_000 + 8 * LIMIT
 
 interface Plan {
@@ -35,7 +35,7 @@ const db = await openTestDatabase(t, server.url)
 const sql = (name: string, text: string) => db.run({ name, text, forceCustomPlan: true, deadlineMs: 600_000 }, [])
 const BATCH = '019aa3f2-0000-7000-9000-000000000001'
 
-// Task number i has an id of its place; the first few, which are the oldest, are the rare ones.
+// The id of each task follows from its number. The first few tasks, which are the oldest, are the rare ones.
 await sql(
   'fill_tasks',
   `
@@ -63,7 +63,7 @@ function* nodesOf(plan: Plan): Generator<Plan> {
   for (const child of plan.Plans ?? []) yield* nodesOf(child)
 }
 
-/** The same database, which explains each statement before it runs it. */
+/** The same database, but it explains each statement before it runs it. */
 function explaining(plans: Plan[]): Database {
   return {
     ...db,
@@ -79,7 +79,7 @@ function explaining(plans: Plan[]): Database {
   }
 }
 
-/** Rows that scans have touched, those that were thrown away included. */
+/** Counts the rows that scans have read, including discarded ones. */
 function countRead(plans: readonly Plan[]): number {
   const scans = plans.flatMap((plan) => [...nodesOf(plan)]).filter((node) => node['Relation Name'] !== undefined)
   return scans.reduce((sum, node) => {
@@ -92,7 +92,7 @@ function countRead(plans: readonly Plan[]): number {
 const middle = new Date(Date.parse('2026-01-01T00:00:00Z') + (TASKS / 2) * 1_000).toISOString()
 const rare = Array.from({ length: RARE }, (_, index) => RARE - index)
 
-/** What is asked for, how many rows that may cost, and which tasks are found, by their numbers. */
+/** The filter, the number of rows that it may read, and the tasks that it finds, by their numbers. */
 const CASES: [TaskFilter, number, readonly number[] | 'a page'][] = [
   [{}, FEW_ROWS, 'a page'],
   [{ type: 'rare.type' }, FEW_ROWS, rare],
@@ -112,7 +112,7 @@ const CASES: [TaskFilter, number, readonly number[] | 'a page'][] = [
   [{ createdBefore: middle }, FEW_ROWS, 'a page'],
   [{ createdAfter: '2026-01-01T00:00:01Z', createdBefore: '2026-01-01T00:00:03Z' }, FEW_ROWS, [2, 1]],
   [{ createdAfter: '2030-01-01T00:00:00Z' }, FEW_ROWS, []],
-  // Two of them: whichever is the rare one is found.
+  // Two conditions: the list uses the index of the rarer one.
   [{ status: 'FAILED', type: 'common.type' }, SOME_ROWS, []],
   [{ status: 'COMPLETED', tag: 'rare' }, SOME_ROWS, []],
   [{ status: 'PENDING', tag: 'rare' }, SOME_ROWS, []],
@@ -173,7 +173,7 @@ t.test('a filter without an index is searched in bounded pages, and its tasks ar
   t.ok(pages > 3)
 })
 
-t.test('pages go through a range of times, each task once', async (t) => {
+t.test('pages cover a range of times, with each task once', async (t) => {
   const filter = {
     createdAfter: new Date(Date.parse('2026-01-01T00:00:00Z') + 1_000 * 1_000).toISOString(),
     createdBefore: new Date(Date.parse('2026-01-01T00:00:00Z') + 1_100 * 1_000).toISOString(),

@@ -1,6 +1,6 @@
 /**
- * Whatever the size of the tables when PostgreSQL makes the plan that it keeps, the statements that run for every task
- * find their rows by key.
+ * The statements that run for every task find their rows by key, whatever the size of the tables when PostgreSQL makes
+ * the plan that it caches.
  */
 import { randomUUID } from 'node:crypto'
 import postgres from 'postgres'
@@ -13,7 +13,7 @@ import { startPostgres } from '../helpers/services.js'
 
 const SIZES = [1, 30, 200, 800, 3_200]
 
-/** The text of the statement that `work` runs. */
+/** Returns the text of the statement that `work` runs. */
 async function readText(work: (db: Database) => Promise<unknown>): Promise<string> {
   let text = ''
   const run = (statement: Statement) => {

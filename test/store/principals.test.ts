@@ -1,6 +1,7 @@
 /**
- * Which functions of the store are bounded to a tenant: those that take a principal, which comes first. Every other function that is exported
- * stands in one of the lists below, with its reason, so that a new one is a decision and no oversight.
+ * The functions of the store that are bounded to a tenant: they take a principal as their first parameter. Every other
+ * exported function stands in one of the lists below, with the reason, so that a new one is a decision and not an
+ * oversight.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,9 +10,9 @@ import t from 'tap'
 
 const STORE = fileURLToPath(new URL('../../src/store', import.meta.url))
 
-/** They take what many callers have asked for, of several tenants, and each row says its own. */
+/** They serve requests of several tenants at once, and each row carries its own tenant. */
 const ROWS_SAY_IT = ['createTasks', 'createTasksOnce', 'readVersions']
-/** By a claimed attempt, which is the fence: task and attempt are known to the worker that runs it alone. */
+/** They are fenced by a claimed attempt: only the worker that runs it knows both the task and the attempt. */
 const FENCED_BY_ATTEMPT = [
   ...[
     'claimAttemptsInSlots',
@@ -32,7 +33,7 @@ const FENCED_BY_ATTEMPT = [
     'removeArtifactIfCurrent',
   ],
 ]
-/** For relays and the doctor, who serve all tenants alike. */
+/** They serve relays and the doctor, which work for all tenants. */
 const INSTALLATION = [
   ...[
     'takeDueDeliveries',
@@ -57,13 +58,13 @@ const INSTALLATION = [
     'listWorkers',
   ],
 ]
-/** They read no row of anybody: the clock, and how large the table is. */
+/** They read no tenant's rows: the clock, and the size of the table. */
 const NOBODYS = ['readReportPeriod', 'readExportScope']
-/** The bearer of a signed link is nobody's principal; the signature was made under one. */
+/** The bearer of a signed link has no principal; the link was signed under one. */
 const SIGNED = ['readLinkedArtifacts']
 const UNBOUNDED = [...ROWS_SAY_IT, ...FENCED_BY_ATTEMPT, ...INSTALLATION, ...NOBODYS, ...SIGNED].sort()
 
-/** The functions that take a database or a transaction: the others make text or values. */
+/** Returns the functions that take a database or a transaction. The others only build text or values. */
 function readFunctions(): { name: string; first: string }[] {
   const files = readdirSync(STORE, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))
   return files.flatMap((file) =>
@@ -78,21 +79,18 @@ function readFunctions(): { name: string; first: string }[] {
   )
 }
 
-t.test(
-  'a function of the store takes a principal first, or stands in the list of those that serve all tenants',
-  async (t) => {
-    const functions = readFunctions()
-    const bounded = functions.filter(({ first }) => first === 'Principal').map(({ name }) => name)
-    t.ok(bounded.length >= 25, `${bounded.length} take a principal`)
-    t.same(
-      functions
-        .map(({ name }) => name)
-        .filter((name) => !bounded.includes(name))
-        .sort(),
-      UNBOUNDED,
-    )
-  },
-)
+t.test('a function of the store takes a principal first, or is listed as serving all tenants', async (t) => {
+  const functions = readFunctions()
+  const bounded = functions.filter(({ first }) => first === 'Principal').map(({ name }) => name)
+  t.ok(bounded.length >= 25, `${bounded.length} take a principal`)
+  t.same(
+    functions
+      .map(({ name }) => name)
+      .filter((name) => !bounded.includes(name))
+      .sort(),
+    UNBOUNDED,
+  )
+})
 
 t.test('a function that takes a principal uses its tenant', async (t) => {
   const files = readdirSync(STORE, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'))

@@ -9,7 +9,7 @@ const WINDOW_MS = 60_000
 
 t.test('deliveries dispatched to a broker that lost its data are due again, once; later starts are not', async (t) => {
   const db = await openTestDatabase(t, (await startPostgres(t)).url)
-  t.equal(await redeliverIfNewEpoch(db, 'redis', 'first', WINDOW_MS), 0, 'the first memory is new')
+  t.equal(await redeliverIfNewEpoch(db, 'redis', 'first', WINDOW_MS), 0, 'the first epoch is new')
   const handedOver = await storeTasks(db, 3)
   const later = await storeTasks(db, 2, { delayMs: 30_000 })
   t.equal(await redeliverIfNewEpoch(db, 'redis', 'first', WINDOW_MS), undefined, 'nothing has changed')
@@ -18,12 +18,12 @@ t.test('deliveries dispatched to a broker that lost its data are due again, once
   t.same(
     found.filter((count) => count !== undefined),
     [3],
-    'one of several relays makes them due',
+    'only one of several relays makes them due',
   )
   const { deliveries } = await takeDueDeliveries(db, 'default', 10, WINDOW_MS)
   t.same(deliveries.map(({ taskId }) => taskId).sort(), handedOver.sort())
   t.notOk(deliveries.some(({ taskId }) => later.includes(taskId)))
-  t.equal(await redeliverIfNewEpoch(db, 'redis', 'third', WINDOW_MS), 3, 'those that the relay has handed over, too')
+  t.equal(await redeliverIfNewEpoch(db, 'redis', 'third', WINDOW_MS), 3, 'those that the relay has dispatched, too')
   t.equal((await takeDueDeliveries(db, 'default', 10, WINDOW_MS)).deliveries.length, 3)
-  t.equal(await redeliverIfNewEpoch(db, 'postgres', 'third', WINDOW_MS), 3, 'each broker has a memory of its own')
+  t.equal(await redeliverIfNewEpoch(db, 'postgres', 'third', WINDOW_MS), 3, 'each broker has its own epoch')
 })

@@ -1,6 +1,6 @@
 /**
- * The store against a reference model: random commands, all at once, over a few tasks. Whatever order PostgreSQL gives them,
- * what they were answered must be a life that the model allows, and what is stored must be that life.
+ * The store against a reference model: random concurrent commands on a few tasks. In whatever order PostgreSQL executes
+ * them, their results must form a history that the model allows, and the stored rows must be that history.
  */
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
@@ -66,7 +66,7 @@ const anyCommand: fc.Arbitrary<Command> = fc.record({
 
 let editCount = 0
 
-/** Runs it; whether it made a version. */
+/** Runs the command, and returns whether it created a version. */
 async function execute({ kind, attempt }: Command, taskId: string): Promise<boolean> {
   const ref = { taskId, attempt }
   switch (kind) {
@@ -96,7 +96,10 @@ async function execute({ kind, attempt }: Command, taskId: string): Promise<bool
   }
 }
 
-/** Where the model stands after the commands that had an effect, whatever their order; throws when no order explains them. */
+/**
+ * Returns the state of the model after the commands that had an effect, in whatever order they ran. Throws if no order
+ * explains them.
+ */
 function explain(done: readonly Command[]): { status: string; version: number; attempt: number } {
   const claims = done.filter(({ kind }) => kind === 'claim')
   const endings = done.filter(({ kind }) => kind in ENDINGS)
@@ -134,7 +137,10 @@ function isPutBack(ending: Command | undefined): boolean {
   return ['PENDING', 'RETRYING'].includes(ENDINGS[ending?.kind as Ending].status)
 }
 
-/** A handler may be faster than the cancel; nothing else is left to a task that is cancelled, before or after its attempt ended. */
+/**
+ * A handler may complete before the cancel arrives. Otherwise a cancelled task ends as CANCELLED, whether the cancel
+ * came before or after the end of its attempt.
+ */
 function afterCancel(status: string): string {
   if (status === 'COMPLETED') return 'COMPLETED'
   return status === 'PROCESSING' ? 'CANCELLING' : 'CANCELLED'
@@ -163,12 +169,12 @@ t.test('under any concurrency, answers and rows describe one history that the mo
   t.same(
     findViolations(await readStored(db), []),
     [],
-    'and no history has a gap, a forbidden change or two attempts at once',
+    'no history has a gap, a forbidden change or two attempts at once',
   )
-  t.same(await findFaults(db), [], 'and every task has what moves it on')
+  t.same(await findFaults(db), [], 'every unfinished task has a delivery or a lease')
 })
 
-t.test('the model refuses what must not happen', async (t) => {
+t.test('the model refuses impossible histories', async (t) => {
   const claim = (attempt: number): Command => ({ kind: 'claim', task: 0, attempt })
   const end = (kind: Ending, attempt: number): Command => ({ kind, task: 0, attempt })
   t.throws(() => explain([claim(1), claim(1)]), /once each/)

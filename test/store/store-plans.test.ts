@@ -30,13 +30,13 @@ import { newTask, storeTasks } from '../helpers/database.js'
 import { startPostgres } from '../helpers/services.js'
 
 const TASKS = 20_000
-/** Tuples that one task may cost in all of the steps below; the tables hold a thousand times as many. */
+/** The number of tuples that all steps below may read for one task. The tables hold a thousand times as many. */
 const MOST_READ = 60
 
 const server = await startPostgres(t)
 await migrateDatabase(server.url)
 
-/** Tuples read so far, by whatever scan. Statistics are handed in by the session that asks. */
+/** Returns the number of tuples that all scans have read so far. First, the session flushes its own statistics. */
 async function countRead(db: Database): Promise<number> {
   await db.run({ name: 'test_flush', text: 'select pg_stat_force_next_flush()' }, [])
   await db.run({ name: 'test_nothing', text: 'select 1' }, [])
@@ -46,7 +46,7 @@ async function countRead(db: Database): Promise<number> {
   return row?.read ?? Number.NaN
 }
 
-/** Twice with the same keys. */
+/** Creates each task twice, with the same key. */
 async function createOnce(db: Database, count: number): Promise<void> {
   const tasks = Array.from({ length: count }, () => ({ ...newTask(), key: randomUUID(), fingerprint: 'x' }))
   for (let time = 0; time < 2; time += 1)
@@ -89,7 +89,7 @@ async function live(db: Database, ids: readonly string[]): Promise<void> {
   for (const id of ids) await readTransitions(DEFAULT_PRINCIPAL, db, id)
 }
 
-/** What is done to fewer tasks. */
+/** Statements that run for fewer tasks. */
 async function change(db: Database, ids: readonly string[]): Promise<void> {
   const artifact = { name: 'a.txt', mediaType: 'text/plain', bytes: 1, sha256: '', ttlMs: 60_000 }
   await listWaitingQueues(db)
@@ -124,7 +124,7 @@ for (const state of ['never analyzed', 'analyzed while nearly empty']) {
       await storeTasks(db, 1)
       await db.run({ name: 'test_vacuum', text: 'vacuum analyze' }, [])
     }
-    // More than the five executions after which PostgreSQL keeps one plan for all values.
+    // More than five executions: after the fifth, PostgreSQL may keep one plan for all values.
     for (let round = 0; round < 8; round += 1) {
       await live(db, await storeTasks(db, 4))
       await change(db, await storeTasks(db, 1, { more: { batchId: randomUUID(), parentId: randomUUID() } }))
@@ -147,7 +147,7 @@ for (const state of ['never analyzed', 'analyzed while nearly empty']) {
     const mine = await storeTasks(db, 16)
     await live(db, mine)
     const read = (await countRead(db)) - before
-    t.ok(read > mine.length, 'the statistics count')
+    t.ok(read > mine.length, 'the statistics work')
     t.ok(read < mine.length * MOST_READ, `${read} tuples read for ${mine.length} tasks`)
     const beforeChange = await countRead(db)
     const changed = await storeTasks(db, 16)

@@ -238,7 +238,7 @@ for (const driver of DRIVERS) {
       t.match(stored?.at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
     })
 
-    t.test('a lease is renewed while it holds, and stays lost once it ran out', async (t) => {
+    t.test('a lease is renewed while it holds, and stays lost once it has run out', async (t) => {
       const [held = '', lost = ''] = await storeTasks(db, 2)
       await claimAttemptsIfDue(db, [{ taskId: held, attempt: 1 }], 'w', LEASE_MS)
       await claimAttemptsIfDue(db, [{ taskId: lost, attempt: 1 }], 'w', 1)
@@ -311,7 +311,7 @@ for (const driver of DRIVERS) {
       t.equal(folded.status, 'FAILED')
     })
 
-    t.test('a page lists newest first, and each filter finds what it names', async (t) => {
+    t.test('a page lists newest first, and each filter finds the matching tasks', async (t) => {
       const tenant = `tenant-${driver}`
       const [pending = '', running = '', failed = '', completed = '', scheduled = ''] = [
         ...(await storeTasks(db, 4, { tenant })),
@@ -336,7 +336,7 @@ for (const driver of DRIVERS) {
       t.same(await readTasks(serviceOf('somebody else', 'test'), db, [pending]), [])
     })
 
-    t.test('every column that makes a task is read the same by both ways', async (t) => {
+    t.test('both ways to read a task return the same columns', async (t) => {
       const [id = ''] = await storeTasks(db, 1, { payload: { a: 1 }, tags: ['x'] })
       const {
         items: [listed],

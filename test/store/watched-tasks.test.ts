@@ -9,7 +9,7 @@ const postgres = await startPostgres(t)
 const db = await openTestDatabase(t, postgres.url)
 
 t.test(
-  'a task that is small is read whole, and one that is large by its stored size or by its text without payload and result',
+  'a small task is read whole; a task whose stored size or text is large is read without payload and result',
   async (t) => {
     const random = Array.from({ length: 1_000 }, () => Math.random())
     const payloads = {

@@ -1,4 +1,4 @@
-/** The floor of free disk space: what is refused below it, what is logged, and that it recovers by itself. */
+/** The minimum of free disk space: what is refused below it, what is logged, and that everything recovers by itself. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -17,7 +17,7 @@ import { packError, unpackError } from '../../src/worker/isolation/thrown-error.
 const MB = 1024 * 1024
 const key = { owner: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', attempt: 1, name: 'a.bin' }
 
-/** A disk of which each look says how much is free, and what was logged about it. */
+/** A disk with a given amount of free space, and the log lines about it. */
 function createDisk(freeMb: number) {
   const lines: string[] = []
   const disk = { freeMb, looks: 0 }
@@ -36,7 +36,7 @@ function createDisk(freeMb: number) {
   }
 }
 
-t.test('a lack of space is logged once, and its end once', async (t) => {
+t.test('a lack of space is logged once, and its end is logged once', async (t) => {
   const { disk, lines, options } = createDisk(99)
   const floor = createDiskFloor({ minFreeMb: 100, folders: ['/files'], ...options })
   for (let turn = 0; turn < 3; turn += 1)
@@ -62,10 +62,10 @@ t.test('bytes about to be written count, and a disk of unknown size has space', 
   await t.rejects(floor.assertRoom('/files', 51 * MB), DiskFullError)
   const real = createDiskFloor({ minFreeMb: 1_000_000_000, folders: [t.testdirName], log: options.log })
   await t.resolves(real.assertRoom(join(t.testdirName, 'nothing', 'here')))
-  await t.rejects(real.assertRoom(t.testdir()), DiskFullError, 'a real disk is asked')
+  await t.rejects(real.assertRoom(t.testdir()), DiskFullError, 'the real disk is checked')
   await t.resolves(
     createDiskFloor({ minFreeMb: 0, folders: [], log: options.log }).assertRoom(t.testdir()),
-    'without a floor it is not',
+    'without a floor it is not checked',
   )
 })
 
@@ -82,10 +82,10 @@ t.test('a file being written when the space runs out is abandoned, and nothing o
     })(),
   )
   await t.rejects(
-    pipeline(chunks, createArtifactWriter({ store, key, record: async () => void t.fail('it is not recorded') })),
+    pipeline(chunks, createArtifactWriter({ store, key, record: async () => void t.fail('the file is not recorded') })),
     { name: 'DiskFullError' },
   )
-  t.ok(disk.looks > 2 && disk.looks < 8, 'it was noticed on the way')
+  t.ok(disk.looks > 2 && disk.looks < 8, 'the lack of space was noticed during the write')
   const left = await readdir(folder, { recursive: true, withFileTypes: true })
   t.same(
     left.filter((entry) => entry.isFile()),
@@ -113,7 +113,7 @@ t.test('an e-mail is not written to a full disk, and is tried again', async (t) 
   t.equal((await readdir(folder)).length, 1)
 })
 
-t.test('a full disk is a failure of its own name, also across processes and from the system itself', async (t) => {
+t.test('a full disk is a failure with its own code, even across processes or when the system reports it', async (t) => {
   const system = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
   t.match(explainDiskError(system), { name: 'DiskFullError', message: /no space left/ })
   t.equal(explainDiskError('other'), 'other')

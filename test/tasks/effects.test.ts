@@ -1,5 +1,5 @@
 /**
- * Effects happen once, outcomes commit together with rows, and the fence holds: with attempts that die, pause and come
+ * Effects happen once, outcomes commit together with rows, and the fence holds, while attempts die, pause and come
  * back.
  */
 import { sql } from 'drizzle-orm'
@@ -57,7 +57,7 @@ function run(taskId: string, attempt: number, work: (context: TaskContext) => Pr
   )
 }
 
-/** As the relay does when the lease has run out. */
+/** Rescues the task as the relay does once the lease has run out. */
 const rescue = (taskId: string, attempt: number) =>
   settleAttemptsIfCurrent(db, [{ taskId, attempt, outcome: 'lost', status: 'PENDING', reason: 'worker lost' }])
 const read = async (taskId: string) => (await readTasks(DEFAULT_PRINCIPAL, db, [taskId]))[0]
@@ -70,19 +70,19 @@ const countOrders = async (id: string) =>
     )[0]?.count,
   )
 
-t.test('an effect that would wait for itself is refused by its key, and the others are done', async (t) => {
+t.test('an effect that would wait for itself is refused by its key, and other effects are performed', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   await run(taskId, 1, async ({ once }) => {
     const refused = (key: string) => ({ message: new RegExp(`^once\\('${key}'\\) is called within the effect`) })
     await t.rejects(
       once('a', async () => once('a', async () => 1)),
       refused('a'),
-      'at once',
+      'directly',
     )
     await t.rejects(
       once('a', async () => once('b', async () => once('c', async () => once('a', async () => 1)))),
       refused('a'),
-      'by way of others',
+      'through other effects',
     )
     const calls = await Promise.allSettled([
       once('x', async () => once('y', async () => 1)),
@@ -90,7 +90,7 @@ t.test('an effect that would wait for itself is refused by its key, and the othe
     ])
     t.ok(
       calls.some(({ status }) => status === 'rejected'),
-      'two that wait for each other',
+      'two effects that wait for each other',
     )
     t.equal(await once('a', async () => once('b', async () => 'both')), 'both', 'an effect may call another')
     t.equal(await once('c', async () => once('a', async () => 'again')), 'both')
@@ -136,7 +136,7 @@ t.test('a call that cannot be carried out says what is wrong with it', async (t)
   t.match(await read(taskId), { status: 'COMPLETED' })
 })
 
-t.test('a sleep longer than a timer can wait goes on until it is aborted', async (t) => {
+t.test('a sleep longer than a timer can wait continues until it is aborted', async (t) => {
   const controller = new AbortController()
   const ended: string[] = []
   const sleeping = [3e9, Number.MAX_VALUE].map((time) =>
@@ -152,7 +152,7 @@ t.test('a sleep longer than a timer can wait goes on until it is aborted', async
   t.same(ended, ['aborted', 'aborted'])
 })
 
-t.test('an effect that is recorded is not done again by a later attempt', async (t) => {
+t.test('a later attempt does not repeat a recorded effect', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   const keys: string[] = []
   const pay = async ({ idempotencyKey }: { idempotencyKey: string }) => ({ receipt: keys.push(idempotencyKey) })
@@ -199,7 +199,7 @@ t.test('concurrent calls share one effect; a failed one may be retried', async (
   t.match(await read(taskId), { status: 'COMPLETED' })
 })
 
-t.test('a run that was replaced is stopped before its next effect, and what it did is on record', async (t) => {
+t.test('a run that was replaced is stopped before its next effect, and its earlier effects are recorded', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   let late: unknown
   await run(taskId, 1, async (context) => {
@@ -209,7 +209,7 @@ t.test('a run that was replaced is stopped before its next effect, and what it d
       LeaseLostError,
     )
     await t.rejects(
-      context.once('next', async () => t.fail('it must not happen')),
+      context.once('next', async () => t.fail('this effect must not happen')),
       LeaseLostError,
     )
     await t.rejects(context.fence(), { message: /attempt 1 is no longer the current one/ })
@@ -228,7 +228,7 @@ t.test('a run that was replaced is stopped before its next effect, and what it d
   t.match(await read(taskId), { status: 'PENDING', version: 3 })
 })
 
-t.test('rows and outcome are committed together, and published after it', async (t) => {
+t.test('rows and outcome are committed together, and published after the commit', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   await run(taskId, 1, async (context) => {
     context.progress(1, 2)
@@ -304,7 +304,7 @@ t.test(
   },
 )
 
-t.test('a handler that asks while the database is away waits for it', async (t) => {
+t.test('a handler that calls its context while the database is away waits for it', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   await run(taskId, 1, async (context) => {
     await server.kill()

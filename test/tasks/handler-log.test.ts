@@ -12,7 +12,7 @@ function setUp(level: string) {
   return { printed, reported, log: createHandlerLog(root, { taskId: 'x', attempt: 2 }, (line) => reported.push(line)) }
 }
 
-t.test('a line is printed with the task and stored as a text', async (t) => {
+t.test('a log line is printed with the task and stored as text', async (t) => {
   const { log, printed, reported } = setUp('info')
   log.info('started')
   log.warn({ rows: 3, err: new RangeError('too far') }, 'halfway')
@@ -29,7 +29,7 @@ t.test('a line is printed with the task and stored as a text', async (t) => {
   ])
 })
 
-t.test('the stored lines do not depend on the level of the worker', async (t) => {
+t.test('the stored log lines do not depend on the log level of the worker', async (t) => {
   const quiet = setUp('silent')
   quiet.log.info('a')
   quiet.log.debug('b')
@@ -46,11 +46,11 @@ t.test('a loop that logs does not fill the database', async (t) => {
   for (let index = 0; index < MAX_LINES + 50; index += 1) log.info(`line ${index}`)
   log.info('x'.repeat(5_000))
   t.equal(reported.length, MAX_LINES)
-  t.match(reported.at(-1)?.text, 'lines are stored')
+  t.match(reported.at(-1)?.text, 'log lines are stored')
   t.equal(printed.length, MAX_LINES + 51)
 })
 
-t.test('fields never replace what the line has itself', async (t) => {
+t.test('fields never replace the standard fields of the log line', async (t) => {
   const { log, printed, reported } = setUp('info')
   log.info({ level: 5, time: '12:00', taskId: 'another', msg: 'not this', n: 1 }, 'x')
   log.child({ time: 0 }).warn('y')
@@ -174,7 +174,7 @@ t.test('a log call never throws, whatever options its child was given', async (t
     t.equal(
       reported.slice(before).filter(({ level, text }) => level === 'error' && text.includes(`line ${index}`)).length,
       6,
-      `each line is told: ${index}`,
+      `each lost log line is reported: ${index}`,
     )
   }
   reported.length = 0

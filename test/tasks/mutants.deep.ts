@@ -1,48 +1,48 @@
 /**
- * Each mechanism that keeps tasks from being lost, stuck or doubled is taken out of a copy of the source, and a test must
- * notice. Those of the live streams are in `test/live/mutants.deep.ts`.
+ * Each mechanism that keeps tasks from being lost, stuck or duplicated is removed from a copy of the source, and a test
+ * must detect it. The mutants of the live streams are in `test/live/mutants.deep.ts`.
  */
 import t from 'tap'
 import { testMutant, type Mutant } from '../helpers/mutants.js'
 
 const MUTANTS: (Mutant & { test: string })[] = [
   {
-    without: 'the attempt in the end of an attempt',
+    without: 'the attempt in the condition of a settlement',
     file: 'src/store/attempts/settle.ts',
     from: `where: \`t.attempt = any(array[i.attempt]) and t.status \${inStatuses(RUNNING_STATUSES)}`,
     to: `where: \`t.status \${inStatuses(RUNNING_STATUSES)}`,
     test: 'test/store/store-model.test.ts',
   },
   {
-    without: 'the status in the end of an attempt: a rescue beside a finish',
+    without: 'the status in the condition of a settlement: a rescue beside a finish',
     file: 'src/store/attempts/settle.ts',
     from: `where: \`t.attempt = any(array[i.attempt]) and t.status \${inStatuses(RUNNING_STATUSES)}`,
     to: `where: \`t.attempt = any(array[i.attempt])`,
     test: 'test/store/store-model.test.ts',
   },
   {
-    without: 'the attempt in the claim',
+    without: 'the attempt in the condition of a claim',
     file: 'src/store/attempts/claim.ts',
     from: `where: \`t.attempt = any(array[i.attempt - 1]) and t.status`,
     to: `where: \`t.status`,
     test: 'test/store/store-model.test.ts',
   },
   {
-    without: 'the status in the claim',
+    without: 'the status in the condition of a claim',
     file: 'src/store/attempts/claim.ts',
     from: ` and t.status \${inStatuses(STARTABLE_STATUSES)} and`,
     to: ` and`,
     test: 'test/store/store-model.test.ts',
   },
   {
-    without: 'the end of a lease: a heartbeat revives it',
+    without: 'the expiry of a lease: a heartbeat revives it',
     file: 'src/store/attempts/lease.ts',
     from: `lockLeases('and l.lease_until >= now()')`,
     to: 'lockLeases()',
     test: 'test/store/store.test.ts',
   },
   {
-    without: 'the second hand-over of what nobody claimed',
+    without: 'the second dispatch of an unclaimed delivery',
     file: 'src/store/deliveries/take-due.ts',
     from: `due_at = now() + least(`,
     to: `due_at = 'infinity'::timestamptz + least(`,
@@ -70,7 +70,7 @@ const MUTANTS: (Mutant & { test: string })[] = [
     test: 'test/tasks/attempt.test.ts',
   },
   {
-    without: 'the key in the statement of the create',
+    without: 'the key in the create statement',
     file: 'src/store/tasks/create.ts',
     from: `source: 'accepted'`,
     to: `source: 'input'`,
@@ -92,7 +92,7 @@ const MUTANTS: (Mutant & { test: string })[] = [
   },
 ]
 
-// A test that waits for what never comes fails after so many seconds.
+// A test that waits for an event that never arrives fails after this many seconds.
 const SETTINGS = { TAP_TIMEOUT: '12' }
 
 for (const { test, ...mutant } of MUTANTS) await testMutant(t, mutant, test, SETTINGS)

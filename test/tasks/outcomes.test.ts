@@ -1,4 +1,4 @@
-/** What follows for a task whose attempt fails, is cancelled or takes too long. */
+/** What happens to a task whose attempt fails, is cancelled or takes too long. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { pino } from 'pino'
@@ -27,7 +27,7 @@ const QUICK = { kind: 'fixed', delayMs: 0 } as const
 type Run = (context: TaskContext) => Promise<unknown>
 type Options = Partial<Pick<Definition, 'timeLimits' | 'backoff' | 'retryOn' | 'putBackLimitMs'>>
 
-/** Runs one attempt; `aborting` gets the way to abort its signal. */
+/** Runs one attempt; `aborting` gets the function that aborts its signal. */
 function attempt(
   taskId: string,
   number: number,
@@ -112,7 +112,7 @@ t.test('the next attempt is due after the backoff, and the relay delivers it the
 })
 
 t.test(
-  'an attempt that puts its task back is not counted, however often, and the next is due at its time',
+  'an attempt that puts its task back is not counted, however often, and the next is due at the requested time',
   async (t) => {
     const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 2 })
     for (let number = 1; number <= 5; number += 1) {
@@ -199,7 +199,7 @@ t.test('a released attempt does not count as failed', async (t) => {
   t.equal((await read(taskId))?.status, 'FAILED')
 })
 
-t.test('time limits: the signal first, then the end, also of a handler that ignores it', async (t) => {
+t.test('time limits: first the signal, then the end, even for a handler that ignores the signal', async (t) => {
   const [soft = '', hard = '', silent = '', lively = ''] = await storeTasks(db, 4, { maxAttempts: 1 })
   let reason: unknown
   await attempt(soft, 1, async ({ signal, sleep: wait }) => wait(60_000).finally(() => (reason = signal.reason)), {
@@ -218,7 +218,7 @@ t.test('time limits: the signal first, then the end, also of a handler that igno
   })
   late('too late')
   await sleep(50)
-  t.match(await read(hard), { status: 'FAILED', version: 3 }, "what it returns later is nobody's")
+  t.match(await read(hard), { status: 'FAILED', version: 3 }, 'its later result is discarded')
   await attempt(silent, 1, () => sleep(60_000, undefined, { ref: false }), { timeLimits: { heartbeatMs: 80 } })
   t.match(await read(silent), { status: 'FAILED', failure: { code: 'no_heartbeat' } })
   const signs = [
@@ -230,7 +230,7 @@ t.test('time limits: the signal first, then the end, also of a handler that igno
     lively,
     1,
     async (context) => {
-      // In all longer than the limit, and each sign long before it.
+      // The run takes longer than the limit in total, but each heartbeat comes long before it.
       for (let step = 0; step < 60; step += 1) {
         await sleep(40)
         signs[step % signs.length]?.(context)
@@ -242,7 +242,7 @@ t.test('time limits: the signal first, then the end, also of a handler that igno
 })
 
 t.test(
-  'a cancelled run: one that obeys, one that fails in its own way, one that ends first, one that ignores it',
+  'a cancelled run: one that obeys, one that fails with another error, one that ends first, one that ignores the cancel',
   async (t) => {
     const [obeys = '', fails = '', ends = '', ignores = ''] = await storeTasks(db, 4, { maxAttempts: 3 })
     const cancelled = async (taskId: string, run: Run) => {
@@ -317,7 +317,7 @@ t.test('a child is created once, however often the handler runs, and names its p
   t.match(await read(wrong), { status: 'FAILED', failure: { message: /no task type "no\.such"/ } })
 })
 
-t.test('the key of a child may be of any length and have any characters, and stands for one child', async (t) => {
+t.test('the key of a child may have any length and any characters, and identifies one child', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 3 })
   const keys = ['k'.repeat(3_000), 'k'.repeat(3_001), '日'.repeat(1_000), 'a\0b', '\ud800', '\udfff']
   const made: string[][] = []
@@ -436,7 +436,10 @@ t.test(
       'the log of the worker names the type',
     )
     const { at = '' } = (await readTransitions(DEFAULT_PRINCIPAL, db, taskId)).at(-1) ?? {}
-    t.ok(Date.parse((await read(taskId))?.runAt ?? '') - Date.parse(at) <= 1_000, 'it is due after the default backoff')
+    t.ok(
+      Date.parse((await read(taskId))?.runAt ?? '') - Date.parse(at) <= 1_000,
+      'the retry is due after the default backoff',
+    )
   },
 )
 
@@ -467,7 +470,7 @@ t.test('RetryLater and PutBack accept only milliseconds', async (t) => {
 })
 
 t.test(
-  'a handler that puts itself back without a pause is given one, which grows, and its task fails at the limit',
+  'a handler that puts itself back without a pause gets a growing pause, and its task fails at the limit',
   async (t) => {
     const putBack = (waitedMs: number, count: number, askedMs = 0) =>
       limitPutBack(
@@ -485,7 +488,7 @@ t.test(
       [3_600_000, 180_000],
     ] as const)
       t.ok(pause(waitedMs) >= least && pause(waitedMs) <= least * 1.5, `after ${waitedMs} ms`)
-    t.equal(pause(3_600_000, 200_000), 200_000, 'what is asked for is kept when it is longer')
+    t.equal(pause(3_600_000, 200_000), 200_000, 'a longer requested pause is kept')
     t.match(putBack(7 * 86_400_000, 3), { kind: 'failed', code: 'put_back' })
 
     const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 5 })
@@ -499,7 +502,7 @@ t.test(
     await attempt(taskId, 3, fail())
     class Busy extends PutBack {}
     await attempt(taskId, 4, fail(new Busy(0)), { putBackLimitMs: 0 })
-    t.match(await read(taskId), { status: 'RETRYING' }, 'an attempt that fails begins the count again')
+    t.match(await read(taskId), { status: 'RETRYING' }, 'a failed attempt restarts the count')
     await attempt(
       taskId,
       5,

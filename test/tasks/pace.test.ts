@@ -9,7 +9,7 @@ t.test('the speed and the remaining time are given once they can be measured', a
   t.same(measure(20, 100), {}, 'too soon')
   nowMs = 1_000
   t.same(measure(30, 100), { perSecond: 20, remainingMs: 3_500 })
-  t.same(measure(30, undefined), { perSecond: 20 }, 'of a total that is unknown nothing is left')
+  t.same(measure(30, undefined), { perSecond: 20 }, 'an unknown total gives no remaining time')
   t.same(measure(150, 100), { perSecond: 140, remainingMs: 0 })
-  t.same(measure(0, 100), {}, 'one that starts over is measured anew')
+  t.same(measure(0, 100), {}, 'a progress that starts over is measured anew')
 })

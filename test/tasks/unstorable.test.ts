@@ -1,6 +1,6 @@
 /**
- * Values that handlers return, throw, report or record and that PostgreSQL cannot store: each ends its task, and none
- * is retried forever.
+ * Values that handlers return, throw, report or record, and that PostgreSQL cannot store: each ends its task, and no
+ * task is retried forever.
  */
 import { sql } from 'drizzle-orm'
 import { pino } from 'pino'
@@ -68,7 +68,7 @@ async function runNew(work: (context: TaskContext) => Promise<unknown>, options:
   return run(taskId, work, options)
 }
 
-t.test('a result that cannot be stored fails its task at the first attempt, and says where', async (t) => {
+t.test('a result that cannot be stored fails its task in the first attempt, and the failure says where', async (t) => {
   const cases: [result: unknown, message: RegExp][] = [
     [{ toJSON: () => 'a\0b' }, /U\+0000/],
     [{ text: HALF }, /\/text .*surrogate/],
@@ -152,7 +152,7 @@ t.test('any thrown value ends its attempt, with a text that can be stored', asyn
   })
 })
 
-t.test('a definition whose backoff throws, or is no number, delays its task and nothing more', async (t) => {
+t.test('a definition whose backoff throws, or is not a number, only delays its task', async (t) => {
   for (const backoff of [
     () => {
       throw new Error('no')
@@ -196,7 +196,7 @@ t.test(
   },
 )
 
-t.test('a later attempt is told that the value of an effect was lost, and does not do it again', async (t) => {
+t.test('a later attempt learns that the value of an effect was lost, and does not repeat the effect', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1, { maxAttempts: 4 })
   let times = 0
   const pay = (context: TaskContext) => context.once('pay', async () => ((times += 1), 1n))
@@ -219,7 +219,7 @@ t.test('a later attempt gets the value of an effect in the form in which the fir
   t.same(got, [{ at: '1970-01-01T00:00:00.000Z' }, { at: '1970-01-01T00:00:00.000Z' }])
 })
 
-t.test('a child that cannot be stored is refused where it is made', async (t) => {
+t.test('a child that cannot be stored is refused where it is created', async (t) => {
   const task = await runNew(async (context) => {
     await t.rejects(context.create('demo.sleep', { toJSON: () => ({ note: 'a\0b' }) }), {
       name: 'NewTaskError',
@@ -242,7 +242,7 @@ t.test('a child that cannot be stored is refused where it is made', async (t) =>
 t.test(
   'an outcome whose values PostgreSQL refuses fails its attempt with a reason, and a cancel ends it',
   async (t) => {
-    // Stands for whatever our own checks do not know of.
+    // The constraint stands for any rule of PostgreSQL that our own checks do not know.
     await db.orm.execute(
       sql`alter table taskwire.tasks add constraint no_secret check (result is null or result::text not like '%refuse me%')`,
     )

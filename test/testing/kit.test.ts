@@ -80,7 +80,7 @@ t.test('the task has the values given by the test, and otherwise those of its de
   t.same(createChecker(TaskSchema).check((run as { result?: unknown }).result), [])
 })
 
-t.test('it reports what a failure would mean for the task', async (t) => {
+t.test('it reports the consequence of a failure for the task', async (t) => {
   const after = (mood: string, attempt = 1) => runDefinition(greet, { mood }, { attempt })
   t.match(await after('busy'), { status: 'RETRYING', retryInMs: 5_000 })
   t.match(await after('gone'), { status: 'FAILED', error: { message: 'gone' } })
@@ -93,11 +93,11 @@ t.test('it reports what a failure would mean for the task', async (t) => {
   t.equal(
     (await runDefinition(greet, {}, { effects })).reported.effects.get('send'),
     'done before',
-    'a later attempt finds what was recorded',
+    'a later attempt finds the recorded effects',
   )
 })
 
-t.test('a worker dies at the crash point, and the next attempt continues from what is left', async (t) => {
+t.test('a worker dies at the crash point, and the next attempt continues from the recorded effects', async (t) => {
   const sent: string[] = []
   const send = defineTask({
     type: 'test.send',
@@ -115,7 +115,11 @@ t.test('a worker dies at the crash point, and the next attempt continues from wh
   t.match(unrecorded, { status: 'LOST', attempt: 1 })
   const second = await runDefinition(send, {}, { after: unrecorded })
   t.match(second, { status: 'COMPLETED', attempt: 2, taskId: unrecorded.taskId })
-  t.same(sent, [`${unrecorded.taskId}:send`, `${unrecorded.taskId}:send`], 'the stated window: twice, with one key')
+  t.same(
+    sent,
+    [`${unrecorded.taskId}:send`, `${unrecorded.taskId}:send`],
+    'the documented window: the effect happens twice, with one key',
+  )
   for (const crashAt of ['after-record:send', 'before-return'] as const) {
     sent.length = 0
     const lost = await runDefinition(send, {}, { crashAt })

@@ -13,7 +13,7 @@ t.test('items that arrive together are written together, and each gets its own a
   t.same(batches, [[1, 2, 3]])
 })
 
-t.test('items gather while the maximum number of batches is under way', async (t) => {
+t.test('items gather while the maximum number of batches is in progress', async (t) => {
   const releases: (() => void)[] = []
   const sizes: number[] = []
   const batcher = createBatcher<number, undefined>({
@@ -60,12 +60,12 @@ t.test(
     await turns()
     added.push(add(2), add(3))
     await turns()
-    t.same(said, ['write 1'], 'two are not worth it')
+    t.same(said, ['write 1'], 'two items are not worth a batch')
     added.push(add(4))
-    t.same(said, ['write 1', 'write 2 3 4'], 'three are, at once')
+    t.same(said, ['write 1', 'write 2 3 4'], 'three items are, at once')
     added.push(add(5), add(6), add(7), add(8))
     await turns()
-    t.equal(said.length, 2, 'no more than two are under way')
+    t.equal(said.length, 2, 'at most two batches are in progress')
     releases.shift()?.()
     await turns()
     t.same(said.slice(2), ['write 5 6 7 8', 'answer 1'])

@@ -18,7 +18,7 @@ t.test('work that is late is abandoned, and its later failure is harmless', asyn
   await new Promise((resolve) => setImmediate(resolve))
 })
 
-t.test('an answer that arrived while this process was busy counts', async (t) => {
+t.test('an answer that arrives while this process is busy counts', async (t) => {
   const server = createServer((socket) => socket.end('answer')).listen(0, '127.0.0.1')
   t.teardown(() => server.close())
   await once(server, 'listening')
@@ -26,7 +26,7 @@ t.test('an answer that arrived while this process was busy counts', async (t) =>
   const socket = connect(typeof address === 'object' && address !== null ? address.port : 0, '127.0.0.1')
   await once(socket, 'connect')
   const answer = withDeadline(once(socket, 'data'), 50, 'too late')
-  // The server is in this process: let it write, then be busy beyond the deadline.
+  // The server is in this process: it writes first, and then this callback blocks beyond the deadline.
   setImmediate(() => {
     const until = performance.now() + 200
     while (performance.now() < until);

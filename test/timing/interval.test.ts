@@ -5,7 +5,7 @@ import { startInterval } from '../../src/timing/interval.js'
 
 const EVERY_MS = 1_000
 
-/** @returns what lets so many intervals pass, and ends what can end in each */
+/** @returns a function that lets this many intervals pass, with the callbacks of each */
 function fakeTime(t: { teardown(action: () => void): void }) {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => mock.timers.reset())
@@ -47,7 +47,7 @@ t.test('one run at a time: turns during a run are skipped and not made up for', 
   t.equal(ends.length, 1)
   ends[0]?.()
   await nextTurn()
-  t.equal(ends.length, 1, 'the next one begins in its turn')
+  t.equal(ends.length, 1, 'the next run begins at the next interval')
   await pass()
   t.equal(ends.length, 2)
 })
@@ -68,7 +68,7 @@ t.test('errors of a run go to the callback, and the next run still happens', asy
   t.same(errors, ['thrown', 'rejected'])
 })
 
-t.test('a run that is running at the stop finishes', async (t) => {
+t.test('a run in progress at the stop finishes', async (t) => {
   const pass = fakeTime(t)
   let end = () => {}
   let hasEnded = false

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { Limit, limitUnderWay } from '../../src/timing/limit.js'
 
-/** Work that ends when it is told to. */
+/** Work that ends when the test says so. */
 function createWork() {
   const begun: string[] = []
   const ends = new Map<string, () => void>()
@@ -17,7 +17,7 @@ t.test('calls beyond the limit start in order of arrival, as earlier ones end', 
   const { begun, start, end } = createWork()
   const limit = new Limit(2)
   const all = ['a', 'b', 'c', 'd'].map((name) => limit.run(() => start(name)))
-  t.same(begun, ['a', 'b'], 'those that find room begin at once')
+  t.same(begun, ['a', 'b'], 'calls below the limit begin at once')
   await nextTurn()
   t.same(begun, ['a', 'b'])
   t.equal(limit.underWay, 2)
@@ -58,7 +58,7 @@ t.test('a waiting call can be aborted; a running one cannot', async (t) => {
   await t.rejects(
     limit.run(() => start('d'), controller.signal),
     { message: 'called off' },
-    'also one that comes after the abort',
+    'a call after the abort is refused, too',
   )
   end('a')
   t.equal(await first, 'a')
@@ -77,7 +77,7 @@ t.test('it is idle when no call is running or waiting', async (t) => {
   const idle = limit.whenIdle().then(() => (isIdle = true))
   end('a')
   await nextTurn()
-  t.notOk(isIdle, 'the second has begun')
+  t.notOk(isIdle, 'the second call has begun')
   end('b')
   await Promise.all([...all, idle])
 })

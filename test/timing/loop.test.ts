@@ -12,7 +12,7 @@ t.test('a stop waits for the running step, but not for the pause after it', asyn
   let isStopped = false
   const stopped = loop.stop().then(() => (isStopped = true))
   await sleep(20)
-  t.notOk(isStopped, 'the step is still under way')
+  t.notOk(isStopped, 'the step is still in progress')
   endStep(false)
   await stopped
 })

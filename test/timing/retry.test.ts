@@ -5,7 +5,7 @@ import { retry } from '../../src/timing/retry.js'
 const AT_ONCE = { firstMs: 0, maxMs: 0 }
 const LONG = { firstMs: 3_600_000, maxMs: 3_600_000 }
 
-/** Work that fails so many times before it answers. */
+/** Work that fails this many times before it succeeds. */
 function failing(times: number) {
   let tries = 0
   const work = async () => {
@@ -16,7 +16,7 @@ function failing(times: number) {
   return { work, countTries: () => tries }
 }
 
-t.test('work is retried until it succeeds, and each failure before is reported', async (t) => {
+t.test('work is retried until it succeeds, and each earlier failure is reported', async (t) => {
   const { work, countTries } = failing(3)
   const told: unknown[] = []
   t.equal(await retry(work, { ...AT_ONCE, onRetry: (error) => told.push((error as Error).message) }), 'answer')
@@ -24,7 +24,7 @@ t.test('work is retried until it succeeds, and each failure before is reported',
   t.same(told, ['try 1', 'try 2', 'try 3'])
 })
 
-t.test('the number of tries is bounded: the last failure is thrown, and not reported as a retry', async (t) => {
+t.test('the number of tries is bounded: the last failure is thrown, not reported as a retry', async (t) => {
   const { work, countTries } = failing(Infinity)
   const told: unknown[] = []
   await t.rejects(retry(work, { ...AT_ONCE, maxTries: 3, onRetry: (error) => told.push(error) }), { message: 'try 3' })
@@ -32,7 +32,7 @@ t.test('the number of tries is bounded: the last failure is thrown, and not repo
   t.equal(told.length, 2)
 })
 
-t.test('the time for tries is bounded: none begins after it', async (t) => {
+t.test('the time for tries is bounded: no try begins after it', async (t) => {
   const { work, countTries } = failing(Infinity)
   await t.rejects(retry(work, { ...LONG, withinMs: -1 }), { message: 'try 1' })
   t.equal(countTries(), 1)

@@ -10,12 +10,12 @@ import { Parser } from '@asyncapi/parser'
 import t, { type Test } from 'tap'
 import { startApp, startWebBeside } from '../helpers/app.js'
 
-// Each tool is a process that first loads a compiler or a linter; that takes a while on a slow machine.
+// Each tool is a process that first loads a compiler or a linter, which takes a while on a slow machine.
 t.setTimeout(300_000)
 
 const run = promisify(execFile)
 const main = (path: string) => new URL(`../../node_modules/${path}`, import.meta.url).pathname
-// Neither makes network requests.
+// These settings keep the tools from making network requests.
 const env = { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true', NO_COLOR: '1' }
 
 /**
@@ -59,7 +59,7 @@ async function save(address: string, name: string): Promise<string> {
   return file
 }
 
-// Before the other server starts: the base path is global to the process.
+// Saved before the other server starts, because the base path is global to the process.
 const plain = { openapi: await save(app.address, '/openapi.json'), asyncapi: await save(app.address, '/asyncapi.json') }
 
 interface Lint {
@@ -67,7 +67,7 @@ interface Lint {
   problems: { ruleId: string; message: string; location: { pointer?: string }[] }[]
 }
 
-/** With all recommended rules of Redocly. */
+/** Checks the file with all of Redocly's recommended rules. */
 async function lint(t: Test, file: string): Promise<void> {
   const { stdout } = await run(
     process.execPath,
@@ -268,7 +268,7 @@ if (task?.type === 'strange.needed') { const length: number | undefined = task.r
     t.equal(
       (await fetch(`${address}/taskwire/api/types`)).status,
       200,
-      'the list of types has no use for what is no JSON, either',
+      'the list of types omits values that are not JSON, too',
     )
   },
 )

@@ -1,4 +1,4 @@
-/** Files of tasks over REST: list, ranges, signed links, uploads, and their expiry. */
+/** Files of tasks over REST: lists, ranges, signed links, uploads, and expiry. */
 import { createHash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import t from 'tap'
@@ -50,7 +50,7 @@ t.test('the file of the last attempt is listed with its size and hash, and downl
   t.same(
     (await filesOnDisk()).map((name) => name.split('-')[0]),
     ['2'],
-    'what the first attempt wrote is gone',
+    'the file of the first attempt is gone',
   )
   const { download } = items[0]?.links ?? { download: '' }
   const whole = await get(download)
@@ -70,7 +70,7 @@ t.test('the file of the last attempt is listed with its size and hash, and downl
   t.equal(
     (await get(download, { range: 'bytes=0-1', 'if-range': '"other"' })).status,
     200,
-    'a part of what it was is no use',
+    'a part of an outdated file is useless',
   )
   const beyond = await get(download, { range: 'bytes=50-60' })
   t.equal(beyond.status, 416)

@@ -31,7 +31,7 @@ function open(t: { teardown(action: () => void): void }, onIdle?: () => void) {
     },
     onIdle,
   )
-  /** A turn starts when the previous one has ended. */
+  /** Runs ticks one by one: a tick starts when the previous one has ended. */
   const tick = async (count = 1) => {
     for (let turn = 0; turn < count; turn += 1) {
       mock.timers.tick(TICK_MS)
@@ -66,7 +66,7 @@ t.test('an active, blocked or closed connection sends no heartbeats', async (t) 
   )
   connection.buffered = 1
   await tick(6)
-  t.equal(connection.sent.length, 5, 'what waits will be a sign when it arrives')
+  t.equal(connection.sent.length, 5, 'buffered messages will serve as heartbeats when they arrive')
   connection.buffered = 0
   await tick()
   t.equal(connection.sent.length, 6)

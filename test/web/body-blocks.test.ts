@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { BLOCK_BYTES, BlockPool, GatheredBody } from '../../src/web/bodies/body-blocks.js'
 
-/** Sizes of packets: mostly small ones, and some around the size of a block. */
+/** Sizes of packets: mostly small, and some close to the size of a block. */
 const sizes = fc.array(
   fc.oneof(
     fc.integer({ min: 0, max: 100 }),
@@ -20,7 +20,7 @@ t.test('a body equals its chunks, however it was split, while others use the sam
         bodies[body]?.map((size, index) => Buffer.alloc(size, `${body}${index},`)) ?? []
       const gathered = bodies.map(() => new GatheredBody(pool))
       const heldBytes = bodies.map(() => 0)
-      // In turns, as packets of several connections arrive.
+      // Interleaved, as packets of several connections arrive.
       for (let turn = 0; turn < 40; turn += 1) {
         for (const [body, one] of gathered.entries())
           heldBytes[body] = (heldBytes[body] ?? 0) + one.append(chunksOf(body)[turn] ?? Buffer.alloc(0))
@@ -40,7 +40,7 @@ t.test('successive bodies reuse the same memory, and unused memory is released',
   const blocks = new Set<Buffer>()
   for (let round = 0; round < 10; round += 1) {
     const body = new GatheredBody(pool)
-    t.equal(body.append(Buffer.alloc(8 * BLOCK_BYTES)), 8 * BLOCK_BYTES, 'it says what it holds')
+    t.equal(body.append(Buffer.alloc(8 * BLOCK_BYTES)), 8 * BLOCK_BYTES, 'it reports the memory that it holds')
     body.clear()
     t.equal(pool.freeCount, 8)
     for (let taken = 0; taken < 8; taken += 1) blocks.add(pool.take())

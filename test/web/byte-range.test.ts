@@ -16,7 +16,7 @@ const TEN: Record<string, unknown> = {
   'bytes=99999999999999999999-': 'unsatisfiable',
   'bytes=-0': 'unsatisfiable',
 }
-/** Headers that are answered with the whole file. */
+/** Headers for which the answer is the whole file. */
 const IGNORED = [
   '',
   'bytes',

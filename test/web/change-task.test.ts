@@ -1,4 +1,4 @@
-/** Requests beyond a plain create: with a worker and a relay running, and types of our own. */
+/** Requests beyond a plain create, with a worker and a relay running, and with our own types. */
 import t from 'tap'
 import type { Problem } from '../../src/protocol/errors.js'
 import type { Attempt, Batch } from '../../src/protocol/http.js'
@@ -76,7 +76,7 @@ t.test(
     await Promise.all([obeys, ignores].map((task) => until(task?.id ?? '', 'PROCESSING')))
     const socket = watch(address, `/ws/tasks/${obeys?.id}`)
     await socket.until(({ type }) => type === 'snapshot')
-    // It may have stopped before the answer is built.
+    // The task may have stopped before the response is built.
     const asked = await send('POST', `/api/tasks/${obeys?.id}/cancel`, { reason: 'no more' })
     t.match(`${asked.status} ${asked.body.status}`, /^(202 CANCELLING|200 CANCELLED)$/)
     t.match(await end(obeys?.id ?? ''), { status: 'CANCELLED', version: 4 })
@@ -86,7 +86,7 @@ t.test(
     t.match(
       await send('POST', `/api/tasks/${ignores?.id}/cancel`),
       { status: 202, body: { status: 'CANCELLING', version: 3 } },
-      'again changes nothing',
+      'a second cancel changes nothing',
     )
     t.match(await end(ignores?.id ?? ''), { status: 'CANCELLED', version: 4 })
     t.match(await send('POST', `/api/tasks/${ignores?.id}/cancel`), { status: 200, body: { status: 'CANCELLED' } })
@@ -141,7 +141,7 @@ t.test('a unique task is created once until it has ended, and a type with concur
     'one after the other',
   )
   t.match(await send('POST', '/api/tasks', body), { status: 202 }, 'the key is free again')
-  t.match(await create({ uniqueKey: 'mine', delayMs: 60_000 }), { uniqueKey: 'mine' }, 'any task may have one')
+  t.match(await create({ uniqueKey: 'mine', delayMs: 60_000 }), { uniqueKey: 'mine' }, 'any task may have a unique key')
 })
 
 t.test('a unique task of a batch is the answer to a create with a key, and to its replay', async (t) => {
@@ -171,7 +171,7 @@ t.test('a configured queue is accepted, any other is refused', async (t) => {
   t.same(
     both.body.errors?.map(({ pointer }) => pointer),
     ['/delayMs', '/queue', '/payload/steps'],
-    'all at once',
+    'all tasks are created at once',
   )
   t.match(await send('POST', '/api/tasks', { queue: 'Not A Queue' }), {
     status: 400,
@@ -283,7 +283,7 @@ t.test('a task that does not start in time is EXPIRED, and its watcher sees it',
   })
   t.match(await read(late.id), { status: 'EXPIRED', attempt: 0, startedAt: null, failure: null })
   t.match(await end(busy.id), { status: 'COMPLETED' })
-  t.equal((await read(late.id)).version, 2, 'it does not run after that')
+  t.equal((await read(late.id)).version, 2, 'the expired task does not run')
 })
 
 t.test('a task can have expiresAt, and impossible combinations are refused', async (t) => {

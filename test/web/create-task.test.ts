@@ -103,7 +103,7 @@ const refusals: {
     pointer: '/payload/stepz',
   },
   {
-    name: 'a payload that is no object',
+    name: 'a payload that is not an object',
     body: { payload: [] },
     status: 422,
     code: 'invalid_payload',
@@ -139,7 +139,7 @@ const refusals: {
     code: 'invalid_task',
     pointer: '/delayMs',
   },
-  { name: 'a time that is none', body: { runAt: 'tomorrow' }, status: 400, code: 'invalid_request', pointer: '/runAt' },
+  { name: 'an invalid time', body: { runAt: 'tomorrow' }, status: 400, code: 'invalid_request', pointer: '/runAt' },
   {
     name: 'a time in the year 0',
     body: { runAt: '0000-01-01T00:00:00Z' },
@@ -196,7 +196,7 @@ const refusals: {
     code: 'unsupported_media_type',
   },
   {
-    name: 'a header name that is none',
+    name: 'an invalid header name',
     body: { type: 'http.request', payload: { url: 'https://example.com', headers: { 'a b': 'c' } } },
     status: 422,
     code: 'invalid_payload',
@@ -204,7 +204,7 @@ const refusals: {
   },
   { name: 'broken JSON', body: '{"title": ', status: 400, code: 'invalid_json' },
   { name: 'no body', body: '', status: 400, code: 'invalid_json' },
-  { name: 'JSON that is no object', body: '"text"', status: 400, code: 'invalid_request' },
+  { name: 'JSON that is not an object', body: '"text"', status: 400, code: 'invalid_request' },
   { name: 'null', body: 'null', status: 400, code: 'invalid_request' },
   { name: 'a poisoned prototype', body: '{"__proto__":{"x":1}}', status: 400, code: 'invalid_json' },
   {

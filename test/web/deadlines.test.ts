@@ -11,7 +11,7 @@ import { watch } from '../helpers/watch.js'
 
 const REQUEST_MS = 4_000
 const UPLOAD_WINDOW_MS = 4_000
-// They all wait for the same time, so they run concurrently.
+// All tests wait for the same time, so they run concurrently.
 t.jobs = 20
 const app = await startApp(
   t,
@@ -27,12 +27,12 @@ const REQUEST_TIMEOUT = /^HTTP\/1\.1 408 [^]*application\/problem\+json[^]*"code
 interface Offender {
   name: string
   begin(client: RawClient): void
-  /** The answer it receives, if any. */
+  /** The response that the client receives, if any. */
   answer: RegExp
 }
 
 const OFFENDERS: Offender[] = [
-  { name: 'a client that says nothing', begin: () => {}, answer: /^$/ },
+  { name: 'a client that sends nothing', begin: () => {}, answer: /^$/ },
   {
     name: 'half of a head',
     begin: (client) => client.send('GET /healthz HTTP/1.1\r\nhost: localhost'),
@@ -43,7 +43,7 @@ const OFFENDERS: Offender[] = [
     begin: (client) => client.send(requestText('GET /ws/tasks', UPGRADE).slice(0, -2)),
     answer: REQUEST_TIMEOUT,
   },
-  { name: 'empty lines for ever', begin: (client) => client.trickle('\r\n'), answer: REQUEST_TIMEOUT },
+  { name: 'endless empty lines', begin: (client) => client.trickle('\r\n'), answer: REQUEST_TIMEOUT },
   {
     name: 'a head byte by byte',
     begin: (client) => trickleAfter(client, 'GET /healthz HTTP/1.1\r\n', 'x-field: a value\r\n'),
@@ -79,13 +79,13 @@ const OFFENDERS: Offender[] = [
     answer: REQUEST_TIMEOUT,
   },
   {
-    name: 'a body that was asked for',
+    name: 'a body after Expect: 100-continue',
     begin: (client) =>
       client.send(requestText('POST /api/tasks', { ...JSON_FIELDS, 'content-length': 10, expect: '100-continue' })),
     answer: /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 408 /,
   },
   {
-    name: 'a body that nobody reads',
+    name: 'a body that no route reads',
     begin: (client) => trickleAfter(client, requestText('POST /none', { 'content-length': 9_999 }), ' '),
     answer: /^HTTP\/1\.1 404 /,
   },
@@ -111,7 +111,7 @@ const OFFENDERS: Offender[] = [
     answer: REQUEST_TIMEOUT,
   },
   {
-    name: 'a second request that stays half',
+    name: 'a second request that stays unfinished',
     begin: (client) => {
       client.send(requestText('GET /healthz'))
       void client.heard(/"ok"|ok/).then(() => client.send('GET /healthz HTT'))
@@ -132,7 +132,7 @@ function trickleChunks(client: RawClient, head: string): void {
 }
 
 for (const { name, begin, answer } of OFFENDERS) {
-  t.test(`${name}: the connection is closed, and others notice nothing`, { buffered: true }, async (t) => {
+  t.test(`${name}: the connection is closed, and others are not affected`, { buffered: true }, async (t) => {
     const id = await createEmptyTask(app.address)
     const watcher = watch(app.address, `/ws/tasks/${id}`)
     await watcher.until(({ type }) => type === 'snapshot')
@@ -145,7 +145,7 @@ for (const { name, begin, answer } of OFFENDERS) {
   })
 }
 
-t.test('nothing of them remains', async (t) => {
+t.test('none of their connections remains', async (t) => {
   t.match(app.counts(), { bodies: 0, bodyBytes: 0, pipelined: 0 })
 })
 
@@ -183,7 +183,7 @@ t.test('streams, waits and sockets outlive the request time-out', async (t) => {
   const stream = await fetch(`${app.address}/api/tasks/${id}/events`, { headers: { accept: 'text/event-stream' } })
   const wait = fetch(`${app.address}/api/tasks/${id}?wait=30`)
   await socket.until(({ type }) => type === 'snapshot')
-  // Nothing happens to them in this time.
+  // Longer than the time-out, without any event for them.
   await sleep(2 * REQUEST_MS)
   await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
   t.match(await (await wait).json(), { status: 'CANCELLED' })
@@ -201,7 +201,7 @@ t.test('while the server works on a request, requests behind it do not time out'
       const id = await createEmptyTask(app.address)
       const client = await openRaw(t, app.address)
       client.send(requestText(`GET /api/tasks/${id}?wait=60`) + rest.slice(0, 20))
-      // Longer than a head may take.
+      // Longer than a request head may take.
       await sleep(2 * REQUEST_MS)
       t.equal(client.said(), '')
       client.send(rest.slice(20))

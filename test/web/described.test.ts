@@ -1,6 +1,6 @@
 /**
- * The server behaves as `/openapi.json` says: its examples are accepted, what it forbids is refused, and no answer has
- * an undocumented status.
+ * The server behaves as `/openapi.json` says: it accepts the examples, refuses forbidden requests, and never answers
+ * with an undocumented status.
  */
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
@@ -26,7 +26,7 @@ interface Document {
   components: { schemas: Record<string, TSchema> }
 }
 
-/** With every reference replaced by its target: the types of this server have no loops. */
+/** Replaces every reference with its target. The types of this server have no cycles. */
 function resolveAll(value: unknown, root: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (Array.isArray(value)) return value.map((item) => resolveAll(item, root))
@@ -49,7 +49,7 @@ const document = await (async () => {
 const { schemas } = document.components
 
 const json = { 'content-type': 'application/json' }
-/** Not run at once, and named differently, so that no two are the same. */
+/** Delays the start, so that the task does not run. */
 const later = (body: object) => JSON.stringify({ ...body, delayMs: 86_400_000 })
 const post = (path: string, body: string) => fetch(address + path, { method: 'POST', headers: json, body })
 
@@ -67,7 +67,7 @@ t.test('every example of a create is accepted, alone and in a batch', async (t) 
       t.same(
         createChecker(schemas[`${task.type}.task`] ?? {}).check(task),
         [],
-        `${name}: what is read is what is described`,
+        `${name}: the task matches its documented schema`,
       )
       t.equal(
         (await post('/api/tasks/batch', JSON.stringify({ tasks: [JSON.parse(later(example))] }))).status,
@@ -78,7 +78,7 @@ t.test('every example of a create is accepted, alone and in a batch', async (t) 
   }
 })
 
-/** The answer to a call, with the ids of an existing task and file instead of those in the examples. */
+/** Makes a call with its examples, but with the ids of an existing task and file. */
 async function callByExamples(path: string, method: string, operation: Operation, isWhole: boolean) {
   const task = await createTask(address, { delayMs: 86_400_000 })
   const { parameters = [] } = operation
@@ -141,7 +141,7 @@ t.test('every operation answers with a documented status and body, with all its 
         if (body === '') continue
         t.ok(schema, `${name} ${type}`)
         if (type.endsWith('json')) t.same(createChecker(schema ?? {}).check(JSON.parse(body)), [], name)
-        // The ids of batches and files are examples; everything else exists.
+        // The ids of batches and files are examples; all other resources exist.
         t.notOk(answer.status === 400 && path !== '/api/tasks/events', `${name}: ${body.slice(0, 300)}`)
       }
     }
@@ -156,9 +156,9 @@ function fits(schema: TSchema, text: string): boolean {
   }
 }
 
-/** Rules that a schema cannot express are refused with these errors; the document must express all others. */
+/** The error codes of rules that a schema cannot express; the document must express all others. */
 const FURTHER = ['invalid_task', 'invalid_payload', 'inexact_number', 'too_complex']
-/** Such fields are never accepted, wherever they are. */
+/** Fields with such names are never accepted, wherever they are. */
 const POISON = /__proto__|prototype/
 
 async function compare(t: Test, text: string, schema: TSchema, name: string): Promise<void> {
@@ -166,9 +166,9 @@ async function compare(t: Test, text: string, schema: TSchema, name: string): Pr
   const { code = '', errors = [] } = (await answer.json()) as { code?: string; errors?: { detail: string }[] }
   const isDescribed = fits(schema, text)
   const said = `${name} ${text.slice(0, 300)} → ${answer.status} ${code} ${JSON.stringify(errors).slice(0, 200)}, SHAPES_SEED=${seed}`
-  if (answer.status < 300) t.ok(isDescribed, `accepted and not described: ${said}`)
+  if (answer.status < 300) t.ok(isDescribed, `accepted, but not documented: ${said}`)
   else if (isDescribed)
-    t.ok(FURTHER.includes(code) || (code === 'invalid_json' && POISON.test(text)), `described and refused: ${said}`)
+    t.ok(FURTHER.includes(code) || (code === 'invalid_json' && POISON.test(text)), `documented, but refused: ${said}`)
 }
 
 t.test(

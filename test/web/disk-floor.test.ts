@@ -1,4 +1,6 @@
-/** What clients see of a disk that is too full for files: uploads and files are refused, everything else continues. */
+/**
+ * What clients see when the disk is too full for files: uploads and files are refused, and everything else continues.
+ */
 import { readdir } from 'node:fs/promises'
 import { request } from 'node:http'
 import t from 'tap'
@@ -43,7 +45,7 @@ t.test(
       failure: { code: 'disk_full', message: /MIN_FREE_DISK_MB/ },
     })
     const ready = await fetch(`${app.address}/readyz`)
-    t.equal(ready.status, 200, 'a load balancer goes on sending creates')
+    t.equal(ready.status, 200, 'a load balancer keeps sending creates')
     const body = await ready.json()
     t.match(body, {
       status: 'degraded',
@@ -102,7 +104,7 @@ t.test('a client that is still sending reads why its upload is refused', async (
       declared.on('response', (response) => resolve(response.statusCode)).on('error', () => {}),
     ),
     413,
-    'one that says it is too large is refused before it is sent',
+    'an upload that announces its size is refused before it is sent',
   )
   declared.destroy()
 })

@@ -38,7 +38,8 @@ t.test('/asyncapi.json describes the streams, and its references resolve', async
     },
   })
   const refs = [...findRefs(document)]
-  // Each message of a channel twice (in the channel and in the operation), and the channel of each operation.
+  // Each message of a channel counts twice (for the channel and the operation), and each operation refers to its
+  // channel.
   t.equal(refs.length, 2 * 6 + 2 * 16 + 3)
   for (const ref of refs) t.ok(resolve(document, ref), ref)
   t.match(resolve(document, '#/components/messages/transition'), {
@@ -131,7 +132,7 @@ t.test('creates and tasks are distinguished by type', async (t) => {
       'task',
     ),
   })
-  t.notOk('webhook.deliver.create' in schemas, 'what only the server makes cannot be created')
+  t.notOk('webhook.deliver.create' in schemas, 'types that only the server creates cannot be created by clients')
   const create = { $ref: '#/components/schemas/CreateTask' }
   t.match(document.paths['/api/tasks']?.['post'], {
     requestBody: { content: { 'application/json': { schema: create } } },
@@ -144,7 +145,7 @@ t.test('creates and tasks are distinguished by type', async (t) => {
     })
 })
 
-t.test('errors are described as they are answered', async (t) => {
+t.test('the documented errors match the responses', async (t) => {
   for (const { name, path, operation } of operations) {
     const failures = Object.entries(operation.responses).filter(
       ([status]) => status === 'default' || (Number(status) >= 400 && path !== '/readyz'),

@@ -37,7 +37,7 @@ async function edit(
   return { status: answer.status, task: (await answer.json()) as Task, etag: answer.headers.get('etag') }
 }
 
-/** A machine that is too busy to answer responds with 503: the request is repeated. */
+/** Repeats a read that a busy machine answers with 503. */
 async function read<Body = Task>(path: string): Promise<Body> {
   for (;;) {
     const answer = await fetch(`${baseUrl}/api/tasks/${path}`)
@@ -216,10 +216,10 @@ t.test('a watcher that missed many edits receives each value once, however large
   t.match(
     await watcher.until(({ version }) => version === 7),
     { changes: { payload: { body: bodyOf(6) } } },
-    'too large for an event: read from PostgreSQL',
+    'a value too large for an event is read from PostgreSQL',
   )
   watcher.terminate()
-  // Like a process that has not seen them.
+  // Reads the history as a process without the events does.
   const edits = await readTransitionMessages(DEFAULT_PRINCIPAL, db, id, 1, 100)
   t.same(
     edits.map(({ edited }) => edited),
@@ -228,11 +228,11 @@ t.test('a watcher that missed many edits receives each value once, however large
   t.same(
     edits.map(({ changes }) => Object.keys(changes ?? {})),
     [[], [], [], [], [], ['payload']],
-    'only the last value is known',
+    'only the last value is stored',
   )
 })
 
-t.test('the client of the page and of programs shows what was edited, in one task and in a selection', async (t) => {
+t.test('the client of the page and of programs shows edits, in one task and in a selection', async (t) => {
   const { id } = await createTask(baseUrl, { title: 'before', delayMs: HOUR_MS, tags: ['clients'] })
   const watches = (['websocket', 'events', 'poll'] as const).map((transport) =>
     watchTask(id, { baseUrl, transports: [transport], WebSocket }),
@@ -265,14 +265,14 @@ t.test('a client without support for edits follows an edited task to its end wit
   await edit(id, { title: 'edited' })
   await edit(id, { runAt: inMs(0) })
   const { messages } = await watcher.closed
-  // The rule of the previous version.
+  // The fold of the previous version, which did not know edits.
   let held = { version: 0, status: '', runAt: null as string | null }
   for (const message of messages) {
     if (message.type === 'snapshot') held = message.task
     if (message.type === 'transition') {
       t.equal(message.version, held.version + 1)
       held = { version: message.version, status: message.status, runAt: message.runAt ?? null }
-      if (message.status === 'SCHEDULED') t.ok(held.runAt, 'it keeps a start')
+      if (message.status === 'SCHEDULED') t.ok(held.runAt, 'a SCHEDULED task keeps its start time')
     }
   }
   t.match(held, { version: 6, status: 'COMPLETED' })
@@ -310,7 +310,7 @@ t.test('an edit that changes nothing creates no version, no event and no new ETa
   t.match(
     await watcher.until(({ version }) => version === 2),
     { edited: ['title'], changes: { title: 'other' } },
-    'only what changed is named',
+    'only the changed fields are named',
   )
   t.equal(watcher.messages.length, 2)
   watcher.terminate()
@@ -359,7 +359,7 @@ t.test('an edit concurrent with the start of its task is part of the run, or is 
 t.test('an edit whose event is lost is found by the position check', async (t) => {
   const { id } = await createTask(baseUrl, { delayMs: HOUR_MS })
   const watcher = await open(id)
-  // Like a process that ends between its commit and its event.
+  // Edits without an event, as a process that ends between its commit and its event does.
   await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, id, { title: 'nobody was told' })
   t.match(await watcher.until(isEdit), { version: 2, changes: { title: 'nobody was told' } })
   watcher.terminate()

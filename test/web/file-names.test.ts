@@ -1,4 +1,4 @@
-/** Names and media types of files: what is kept, what is refused, and that neither can break out of its header. */
+/** Names and media types of files: which are kept, which are refused, and that neither can break out of its header. */
 import { readdir } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { parse } from 'content-disposition'
@@ -17,7 +17,7 @@ import { startApp } from '../helpers/app.js'
 import { atDepth } from '../helpers/depth.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 
-// With the full counts, on a slow machine.
+// Allows for the full counts on a slow machine.
 t.setTimeout(900_000)
 
 const folder = t.testdir()
@@ -79,7 +79,7 @@ const REFUSED: [name: string, detail: RegExp][] = [
   ['x'.repeat(256), /255/],
 ]
 
-/** Safe in a line of TAP. */
+/** Escapes a name for a line of TAP. */
 const show = (text: string) =>
   JSON.stringify(text).replaceAll(/[^\x20-\x7e]/g, (character) => `\\u${character.charCodeAt(0).toString(16)}`)
 
@@ -144,7 +144,7 @@ t.test(
       status: 'FAILED',
       failure: { message: /artifact name .* is refused: it contains a character that reverses/ },
     })
-    // Half a surrogate pair cannot be sent in a query; a handler can make one.
+    // Half a surrogate pair cannot be sent in a query, but a handler can create one.
     t.match(await runDefinition(writer('a\ud800b'), {}), { error: { message: /half of a surrogate pair/ } })
   },
 )

@@ -1,4 +1,4 @@
-/** What pages of other origins can do to the server, with the requests that their browser would send: nothing. */
+/** What pages of other origins can do to the server with the requests that their browser would send: nothing. */
 import postgres from 'postgres'
 import t from 'tap'
 import { startApp, startWebBeside } from '../helpers/app.js'
@@ -11,10 +11,10 @@ const { host, port } = new URL(address)
 const sql = postgres(app.databaseUrl, { max: 1 })
 t.teardown(() => sql.end())
 
-/** The headers of a request by which a browser shows that a page of another site sent it. */
+/** Headers by which a browser shows that a page of another site sent the request. */
 const FOREIGN: Record<string, string[]> = {
   'another site': ['Origin: http://evil.test'],
-  'another site, as Chromium says it': [
+  'another site, as Chromium reports it': [
     'Origin: http://evil.test',
     'Sec-Fetch-Site: cross-site',
     'Sec-Fetch-Mode: no-cors',
@@ -41,12 +41,12 @@ const FOREIGN: Record<string, string[]> = {
   'an extension': ['Origin: chrome-extension://abcdefghijklmnop'],
   'a file': ['Origin: file://'],
   'another scheme of the same name': [`Origin: ws://${host}`],
-  'this origin, which the browser contradicts': [`Origin: http://${host}`, 'Sec-Fetch-Site: cross-site'],
+  'this origin, contradicted by Sec-Fetch-Site': [`Origin: http://${host}`, 'Sec-Fetch-Site: cross-site'],
   'two contradicting fields': [`Origin: http://${host}`, 'Sec-Fetch-Site: same-origin', 'Sec-Fetch-Site: cross-site'],
-  'a site that nobody knows': ['Sec-Fetch-Site: elsewhere'],
+  'an unknown site': ['Sec-Fetch-Site: elsewhere'],
 }
 
-/** And those of requests from this server's own pages, or from no page. */
+/** Headers of requests from this server's own pages, or from no page. */
 const OWN: Record<string, string[]> = {
   'a program': [],
   'a page of this server': [`Origin: http://${host}`, 'Sec-Fetch-Site: same-origin', 'Sec-Fetch-Mode: cors'],

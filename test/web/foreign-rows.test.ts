@@ -1,6 +1,6 @@
 /**
- * Rows that no statement of Taskwire writes, but SQL at a console or an older version may have written: each is shown,
- * and breaks no other.
+ * Rows that no statement of Taskwire writes, but that SQL at a console or an older version may have written: each is
+ * shown, and breaks no other.
  */
 import postgres from 'postgres'
 import t from 'tap'
@@ -23,7 +23,7 @@ const FIRST = '0001-01-01T00:00:00.000Z'
 const taskCheck = Compile(Task)
 const summaryCheck = Compile(TaskSummary)
 
-/** A column, the value that SQL writes, and the value that is shown. */
+/** A column, the value that SQL writes, and the value that the API shows. */
 const ODD: [column: string, value: string, shown: Partial<Task>][] = [
   ...(['run_at', 'expires_at', 'started_at', 'finished_at', 'created_at'] as const).flatMap((column): typeof ODD => {
     const field = column.replace(/_a/, 'A') as 'runAt'
@@ -116,7 +116,7 @@ interface Made {
   shown: Partial<Task>
 }
 
-/** One task for each odd value, and a healthy one between any two. */
+/** Creates one task for each odd value, each after a healthy one. */
 async function makeAll(): Promise<{ odd: Made[]; healthy: string[] }> {
   const odd: Made[] = []
   const healthy: string[] = []
@@ -213,7 +213,7 @@ t.test('they are exported with the others', async (t) => {
   }
 })
 
-t.test('each is edited as it was seen, field by field; after that edit it is another state', async (t) => {
+t.test('each can be edited in the state that was read, field by field, and each edit changes that state', async (t) => {
   for (const { id, name } of odd) {
     for (const change of [
       { title: 'edited' },
@@ -228,7 +228,7 @@ t.test('each is edited as it was seen, field by field; after that edit it is ano
         t.match(
           answer,
           { status: 422, body: { code: 'invalid_payload', errors: [{ pointer: '/payload' }] } },
-          'a payload that does not fit the type is to be set right first',
+          'an invalid payload must be corrected first',
         )
         continue
       }
@@ -238,7 +238,7 @@ t.test('each is edited as it was seen, field by field; after that edit it is ano
         `${name}, ${Object.keys(change).join()}: ${JSON.stringify(answer.body)}`,
       )
       const now = await readState(id)
-      if (now.etag === etag) t.same(now.version, (answer.body as Task).version, `${name}: it had that value already`)
+      if (now.etag === etag) t.same(now.version, (answer.body as Task).version, `${name}: the value was unchanged`)
       else t.match(await edit(id, { title: 'late' }, etag), { status: 412, body: { code: 'version_mismatch' } }, name)
     }
     const { etag } = await readState(id)

@@ -67,7 +67,7 @@ t.test(
       t.equal(
         first.headers['last-modified'],
         undefined,
-        `${path}: times say nothing, package managers give all files one`,
+        `${path}: file times are useless, because package managers give all files the same`,
       )
       for (const known of [first.headers.etag, `W/${first.headers.etag}`, `"other", ${first.headers.etag}`]) {
         const again = await ask(path, { 'accept-encoding': 'gzip, deflate, br, zstd', 'if-none-match': String(known) })
@@ -89,7 +89,7 @@ t.test('each coding has its own ETag, and matches the request', async (t) => {
     const [br, gzip, refused] = await Promise.all(
       ['br', 'gzip', 'br;q=0, gzip;q=0, *;q=0'].map((coding) => ask(path, { 'accept-encoding': coding })),
     )
-    if (br === undefined || gzip === undefined) return t.fail('all were answered')
+    if (br === undefined || gzip === undefined) return t.fail('all requests were answered')
     t.same(
       [plain, br, gzip, refused].map((answer) => answer?.headers['content-encoding']),
       [undefined, 'br', 'gzip', undefined],

@@ -1,4 +1,4 @@
-/** Whatever the reason for refusing a WebSocket handshake, the answer is a problem like every other error. */
+/** Whatever the reason for refusing a WebSocket handshake, the response is a problem like every other error. */
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
@@ -21,7 +21,7 @@ const HANDSHAKE = {
   'sec-websocket-version': '13',
 }
 
-/** Replacements for the headers of a handshake; undefined omits one. */
+/** Replacements for the headers of a handshake; undefined omits a header. */
 type Changes = Record<string, string | undefined>
 const REFUSALS: Record<string, { changes: Changes; method?: string; status: number; code: Problem['code'] }> = {
   'no key': { changes: { 'sec-websocket-key': undefined }, status: 400, code: 'invalid_request' },
@@ -29,7 +29,11 @@ const REFUSALS: Record<string, { changes: Changes; method?: string; status: numb
   'a short key': { changes: { 'sec-websocket-key': 'YQ==' }, status: 400, code: 'invalid_request' },
   'no version': { changes: { 'sec-websocket-version': undefined }, status: 426, code: 'upgrade_required' },
   'an old version': { changes: { 'sec-websocket-version': '7' }, status: 426, code: 'upgrade_required' },
-  'a version that is no number': { changes: { 'sec-websocket-version': 'x' }, status: 426, code: 'upgrade_required' },
+  'a version that is not a number': {
+    changes: { 'sec-websocket-version': 'x' },
+    status: 426,
+    code: 'upgrade_required',
+  },
   'several versions': { changes: { 'sec-websocket-version': '13, 8' }, status: 426, code: 'upgrade_required' },
   'a version in another notation': {
     changes: { 'sec-websocket-version': '0xd' },
@@ -43,7 +47,7 @@ const REFUSALS: Record<string, { changes: Changes; method?: string; status: numb
     status: 400,
     code: 'invalid_request',
   },
-  'a protocol twice': { changes: { 'sec-websocket-protocol': 'a, a' }, status: 400, code: 'invalid_request' },
+  'a repeated protocol': { changes: { 'sec-websocket-protocol': 'a, a' }, status: 400, code: 'invalid_request' },
   'a page of another origin': { changes: { origin: 'https://evil.example' }, status: 403, code: 'origin_not_allowed' },
   'another host': { changes: { host: 'evil.example' }, status: 421, code: 'host_not_allowed' },
   'no upgrade': { changes: { upgrade: undefined, connection: 'close' }, status: 426, code: 'upgrade_required' },

@@ -4,7 +4,7 @@ import { startApp } from '../helpers/app.js'
 import { openRaw, requestText } from '../helpers/raw-client.js'
 import { createTask } from '../helpers/watch.js'
 
-// Any stream that stays open makes the next one a 429.
+// The limit is one stream: if a stream stayed open, the next would be answered with 429.
 const { address } = await startApp(t, [], { MAX_STREAMS_PER_ADDRESS: '1' })
 const { id } = await createTask(address, { tags: ['head'], delayMs: 86_400_000 })
 const { paths } = (await (await fetch(`${address}/openapi.json`)).json()) as { paths: Record<string, object> }
@@ -35,7 +35,7 @@ const ADDRESSES = new Set([
   ...WITH_QUERIES,
 ])
 
-/** The head of the first answer. The second request is sent after it, on the same connection. */
+/** Returns the head of the response to HEAD. The second request follows on the same connection. */
 async function askHead(t: Test, path: string, accept?: string): Promise<string> {
   const client = await openRaw(t, address)
   client.send(requestText(`HEAD ${path}`, accept === undefined ? {} : { accept }))

@@ -1,4 +1,4 @@
-/** Streams over plain HTTP whose clients misbehave: each must end what it has started. */
+/** Streams over plain HTTP with misbehaving clients: each must release its resources. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
@@ -64,7 +64,7 @@ t.test('a client that disconnects before its stream starts leaves nothing behind
   t.same(said, ['attached', 'stopped'])
 })
 
-t.test('nor does one whose stream waits behind an earlier answer', async (t) => {
+t.test('a client whose stream waits behind an earlier response leaves nothing behind, either', async (t) => {
   const { client, said, begin, ended } = await serve(t)
   begin()
   client.write('GET /wait HTTP/1.1\r\nhost: x\r\n\r\nGET /stream HTTP/1.1\r\nhost: x\r\n\r\n')

@@ -1,4 +1,4 @@
-/** `Idempotency-Key` and `Prefer: handling=strict` on real services, with the requests of several web processes. */
+/** `Idempotency-Key` and `Prefer: handling=strict` on real services, with requests to several web processes. */
 import { createHash, randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { pino } from 'pino'

@@ -12,14 +12,14 @@ import {
 
 const ENDLESS: JsonBounds = { maxDepth: 64, maxValues: Infinity, maxFields: Infinity, maxShapes: Infinity }
 
-/** The same counts, computed from the value. */
+/** The same counts, computed from the parsed value. */
 function count(value: unknown): { depth: number; values: number; fields: number } {
   const total = { depth: 0, values: 1, fields: 0 }
   const visit = (part: unknown, depth: number): void => {
     if (typeof part !== 'object' || part === null) return
     const members = Object.values(part)
     total.depth = Math.max(total.depth, depth)
-    // An empty object or list counts for its bracket, and a full one for its bracket and the commas.
+    // An empty object or list counts as its bracket, any other as its bracket and its commas.
     total.values += 1 + Math.max(members.length - 1, 0)
     if (!Array.isArray(part)) total.fields += members.length
     for (const member of members) visit(member, depth + 1)
@@ -65,9 +65,9 @@ const TOO_MUCH: [name: string, text: string, excess: RegExp][] = [
   ['objects inside one another', `${'{"a":'.repeat(65)}0${'}'.repeat(65)}`, /nested/],
   ['empty objects', objects(200_001, () => '{}'), /values/],
   ['numbers', objects(200_001, () => '0'), /values/],
-  ['objects that are all the same', objects(25_001, () => '{"a":0,"b":1}'), /fields/],
+  ['identical objects', objects(25_001, () => '{"a":0,"b":1}'), /fields/],
   ['one object with very many fields', fields(5_500, (index) => `a${index}`), /different/],
-  ['objects with other fields each', objects(5_500, (index) => `{"a${index}":0}`), /different/],
+  ['objects with different fields each', objects(5_500, (index) => `{"a${index}":0}`), /different/],
   [
     'the same few fields, in another order each time',
     objects(3_000, (index) => fields(8, (place) => String((index * (place + 7)) % 1_009))),

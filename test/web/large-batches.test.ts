@@ -1,6 +1,6 @@
 /**
- * A batch is answered without payloads and results, like a list: sent payloads and contents of other tasks may be large
- * together.
+ * The response to a batch omits payloads and results, as a list does: together, the sent payloads and the contents of
+ * existing tasks may be large.
  */
 import t from 'tap'
 import type { Batch } from '../../src/protocol/http.js'

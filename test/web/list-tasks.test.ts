@@ -74,7 +74,7 @@ t.test('tasks are found by batch, parent, title and time', async (t) => {
   t.same(idsOf(await list(`parent=${parentId}`)), [child])
   for (const q of ['köLN', '50 %', '_ALL_', '"reports"'])
     t.same(idsOf(await list(`q=${encodeURIComponent(q)}`)), [named], q)
-  t.same(idsOf(await list(`q=${encodeURIComponent('K_ln')}`)), [], 'signs of patterns mean themselves')
+  t.same(idsOf(await list(`q=${encodeURIComponent('K_ln')}`)), [], 'pattern characters are matched literally')
   const [{ createdAt = '' } = {}] = (await list('tag=named')).items
   const later = new Date(Date.parse(createdAt) + 1).toISOString()
   t.same(idsOf(await list(`tag=named&createdAfter=${createdAt}&createdBefore=${later}`)), [named])

@@ -24,7 +24,7 @@ const log = pino({ level: 'silent' })
 const broker = await openBroker({ redisUrl: redis?.url, databaseUrl, log })
 t.teardown(() => broker.close())
 
-/** Runs the task's first attempt with a handler that logs `count` lines. */
+/** Runs the task's first attempt with a handler that writes `count` log lines. */
 async function runLogging(taskId: string, count: number): Promise<void> {
   const definition = defineTask({
     type: 'demo.sleep',
@@ -61,7 +61,7 @@ async function runLogging(taskId: string, count: number): Promise<void> {
 const read = async (id: string, query = '') =>
   (await (await fetch(`${address}/api/tasks/${id}/logs${query}`)).json()) as LogPage
 
-t.test('lines are stored in order and read page by page', async (t) => {
+t.test('log lines are stored in order and read page by page', async (t) => {
   const task = await createTask(address, {})
   await runLogging(task.id, 5)
   const first = await read(task.id, '?limit=3')

@@ -1,6 +1,6 @@
 /**
- * Bytes that are not an HTTP request, or that request the impossible, are answered like every other error: as a
- * problem, with a code.
+ * Bytes that are not an HTTP request, or that request the impossible, are answered like every other error: with a
+ * problem that has a code.
  */
 import { request } from 'node:http'
 import t, { type Test } from 'tap'
@@ -19,7 +19,7 @@ interface Answer {
   problem: Problem
 }
 
-/** The answers of a connection, one after another, once the server has closed it. */
+/** The responses of a connection, one after another, once the server has closed it. */
 function readAnswers(said: string): Answer[] {
   const answers: Answer[] = []
   for (let rest = said; rest !== '';) {
@@ -49,19 +49,19 @@ async function say(t: Test, bytes: string | Buffer): Promise<Answer[]> {
 
 const POST = 'POST /api/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n'
 const MALFORMED: Record<string, { bytes: string | Buffer; code?: Problem['code'] }> = {
-  'a method that is none': { bytes: 'FETCH / HTTP/1.1\r\nhost: localhost\r\n\r\n' },
+  'an invalid method': { bytes: 'FETCH / HTTP/1.1\r\nhost: localhost\r\n\r\n' },
   'a method in lower case': { bytes: 'get / HTTP/1.1\r\nhost: localhost\r\n\r\n' },
   'no method': { bytes: '/ HTTP/1.1\r\nhost: localhost\r\n\r\n' },
-  'a version that is none': { bytes: 'GET / HTTP/9.9\r\nhost: localhost\r\n\r\n' },
+  'an invalid version': { bytes: 'GET / HTTP/9.9\r\nhost: localhost\r\n\r\n' },
   'another protocol': { bytes: 'GET / SIP/2.0\r\nhost: localhost\r\n\r\n' },
   'a header without a colon': { bytes: 'GET / HTTP/1.1\r\nhost: localhost\r\nnothing here\r\n\r\n' },
   'a header with a space in its name': { bytes: 'GET / HTTP/1.1\r\nhost: localhost\r\nx y: 1\r\n\r\n' },
   'a header with a control character': { bytes: 'GET / HTTP/1.1\r\nhost: localhost\r\nx: a\x01b\r\n\r\n' },
   'two lengths': { bytes: `${POST}content-length: 2\r\ncontent-length: 3\r\n\r\n{}` },
-  'a length that is no number': { bytes: `${POST}content-length: two\r\n\r\n{}` },
+  'a length that is not a number': { bytes: `${POST}content-length: two\r\n\r\n{}` },
   'a negative length': { bytes: `${POST}content-length: -1\r\n\r\n{}` },
-  'a length and chunks': { bytes: `${POST}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}` },
-  'a chunk of no size': { bytes: `${POST}transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n` },
+  'both a length and chunks': { bytes: `${POST}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}` },
+  'a chunk without a size': { bytes: `${POST}transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n` },
   'a chunk without its end': { bytes: `${POST}transfer-encoding: chunked\r\n\r\n2\r\n{}xx0\r\n\r\n` },
   'a space in the address': { bytes: 'GET /a b HTTP/1.1\r\nhost: localhost\r\n\r\n' },
   'a TLS handshake': { bytes: Buffer.from('16030100c8010000c40303', 'hex') },

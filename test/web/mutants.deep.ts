@@ -7,7 +7,7 @@ import { testMutant, type Mutant } from '../helpers/mutants.js'
 
 const MUTANTS: (Mutant & { test: string })[] = [
   {
-    without: 'the check as the judge: an empty list of errors is taken for a value that fits',
+    without: 'the verdict of the check: an empty list of errors counts as a valid value',
     file: 'src/definitions/schema-errors.ts',
     from: 'errors.length > 0 ? errors : [DOES_NOT_FIT]',
     to: 'errors',
@@ -28,7 +28,7 @@ const MUTANTS: (Mutant & { test: string })[] = [
     test: 'test/web/socket-guard.test.ts',
   },
   {
-    without: 'the measure of JSON before it is parsed',
+    without: 'the limits on JSON before it is parsed',
     file: 'src/web/bodies/json-text.ts',
     from: '  if (excess !== undefined) throw new JsonBoundError(excess)\n',
     to: '  if (excess === "") throw new JsonBoundError(excess)\n',

@@ -105,7 +105,7 @@ t.test('every header that the server sets is documented, or irrelevant to pages'
 
 /** For the browser and intermediaries, or readable by every page anyway (CORS-safelisted). */
 const HIDDEN = [
-  // For every wrong method: exposed, and not part of any call in OpenAPI.
+  // Sent for a wrong method only: exposed, but part of no call in OpenAPI.
   'allow',
   ...[
     'cache-control',
@@ -148,7 +148,7 @@ t.test('the answer to a create matches its description', async (t) => {
   t.equal((await unique()).headers.get('existing-task'), 'true')
 })
 
-/** A create as it arrives from a proxy at 127.0.0.2, or from elsewhere. */
+/** Sends a create, as it arrives from a proxy at 127.0.0.2 or from elsewhere. */
 const create = (at: string, fields: readonly string[], localAddress: string) =>
   sendRaw(
     at,
@@ -189,6 +189,6 @@ t.test("default ports are equal, and a trusted proxy's scheme and name are this 
     t.equal(status, expected, `Host ${host}, Origin ${origin}, ${fields.join('; ')}`)
   }
   const spoofed = await create(at, ['Host: example.org', 'Origin: https://example.org', ...forwarded], '127.0.0.1')
-  t.equal(spoofed.status, 403, 'who is no trusted proxy chooses no scheme')
-  t.match(spoofed.body, /TRUST_PROXY/, 'and is told what is missing')
+  t.equal(spoofed.status, 403, 'an untrusted proxy cannot choose the scheme')
+  t.match(spoofed.body, /TRUST_PROXY/, 'the error names the missing setting')
 })

@@ -1,4 +1,4 @@
-/** The server's answers at the addresses of the page. */
+/** The server's responses at the addresses of the page. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'

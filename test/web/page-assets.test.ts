@@ -1,4 +1,7 @@
-/** The files of the page at addresses that name their content, and what is answered at those of another version. */
+/**
+ * The files of the page at addresses with a fingerprint of their content, and the responses at fingerprints of other
+ * versions.
+ */
 import { cp, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -61,7 +64,7 @@ async function stylesOf(name: string): Promise<string[]> {
 }
 
 t.test(
-  'a fingerprint of another version is answered with the file as it is now, to be asked about again; a file that there is not is nowhere',
+  'a fingerprint of another version is answered with the current file, to be revalidated; a missing file is always a 404',
   async (t) => {
     for (const name of ['app.js', 'parts/row.js', 'styles/base.css', 'styles/page.css', 'favicon.svg']) {
       const old = await fetch(`${app.address}/assets/0123456789abcdef/${name}`)
@@ -89,7 +92,7 @@ t.test(
 )
 
 t.test(
-  'a file that changes, comes or goes gives all another fingerprint, and what was kept under the one before is never another content',
+  'a changed, new or removed file changes the fingerprint of all, and a cached address never gets other content',
   async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'taskwire-assets-'))
     t.teardown(() => rm(folder, { recursive: true, force: true }))
@@ -113,7 +116,7 @@ t.test(
     t.match(before.control, 'immutable')
     await writeFile(join(folder, 'parts/row.js'), `${before.body}// changed\n`)
     await utimes(join(folder, 'parts/row.js'), new Date('1985-10-26T08:15:00Z'), new Date('1985-10-26T08:15:00Z'))
-    t.same(await read(first, 'parts/row.js'), before, 'until a page is asked for, the old program stays whole')
+    t.same(await read(first, 'parts/row.js'), before, 'until a page is requested, the old program stays whole')
     const second = await fingerprintOf()
     t.not(second, first)
     t.match(await read(second, 'parts/row.js'), { control: /immutable/, body: /\/\/ changed\n$/ })
@@ -132,7 +135,7 @@ t.test(
     t.match(
       await read(fourth, 'parts/new.js'),
       { body: 'export const isNew = true\n' },
-      'a page that is open may still load it',
+      'an open page can still load the removed file',
     )
     const fifth = await fingerprintOf()
     t.notMatch((await render('/')).toString(), 'parts/new.js')

@@ -1,5 +1,5 @@
 /**
- * A payload that certainly exceeds a limit or cannot succeed is refused on create, with the field, before anything is
+ * A create is refused, with the field named, if its payload certainly exceeds a limit or cannot succeed. Nothing is
  * sent.
  */
 import t from 'tap'
@@ -72,7 +72,7 @@ t.test('a payload at the limit is accepted', async (t) => {
   t.match(
     await create('report.generate', { from: '9999-01-01T00:00:00Z' }),
     { status: 202 },
-    'an open end is known when it runs',
+    'an open end is resolved when the task runs',
   )
 })
 

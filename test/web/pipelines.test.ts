@@ -75,7 +75,7 @@ t.test('requests behind an answer that closes the connection are not executed', 
       createText({ title: 'behind a refusal' }),
   )
   t.match(await client.closed, /^HTTP\/1\.1 400 /)
-  // Creates are written in the order in which they arrive.
+  // Creates are written in order of arrival.
   await createEmptyTask(app.address)
   t.notOk((await titles()).includes('behind a refusal'))
   t.equal(app.counts().pipelined, 0)
@@ -87,7 +87,7 @@ t.test('the waiting requests of a disconnected client are dropped', async (t) =>
   client.send(waitText(id) + createText({ title: 'never begun' }).repeat(10))
   await waitUntil(() => app.counts().pipelined === 10)
   client.socket.resetAndDestroy()
-  // Nothing is read from it, so only the end of the wait detects this.
+  // No data is read from it, so only the end of the wait reveals the disconnect.
   await cancel(id)
   await waitUntil(() => app.counts().pipelined === 0)
   t.notOk((await titles()).includes('never begun'))
@@ -136,7 +136,7 @@ t.test('long polls count as streams, and are free again when they are over', asy
   t.match(refused.headers.get('retry-after'), /^\d+$/)
   const stream = await fetch(`${app.address}/api/tasks/${id}/events`, { headers: { accept: 'text/event-stream' } })
   t.equal(stream.status, 429, 'they and streams are counted together')
-  t.equal((await fetch(`${app.address}/api/tasks/${id}`)).status, 200, 'a read that does not wait is none')
+  t.equal((await fetch(`${app.address}/api/tasks/${id}`)).status, 200, 'a read that does not wait is not a stream')
   await cancel(id)
   for (const client of waits) await client.heard(/CANCELLED[^]*CANCELLED/)
   t.equal((await fetch(`${app.address}/api/tasks/${id}?wait=1`)).status, 200)
@@ -194,21 +194,24 @@ for (const [protocol, fields, status] of [
   ['h2c', H2C, 200],
   ['WebSocket', WEBSOCKET, 426],
 ] as const) {
-  t.test(`a wish for ${protocol} behind an unanswered request is left aside, and answered in its turn`, async (t) => {
-    const id = await createEmptyTask(app.address)
-    const client = await openRaw(t, app.address)
-    const path = protocol === 'h2c' ? '/healthz' : `/ws/tasks/${id}`
-    client.send(waitText(id) + requestText(`GET ${path}`, fields) + requestText('GET /api/types'))
-    await waitUntil(() => app.counts().pipelined === 1)
-    await cancel(id)
-    t.match(
-      await client.closed,
-      new RegExp(`^HTTP/1\\.1 200 [^]*CANCELLED[^]*HTTP/1\\.1 ${status} [^]*connection: close`, 'i'),
-    )
-  })
+  t.test(
+    `an upgrade to ${protocol} behind an unanswered request is ignored, and the request is answered in its turn`,
+    async (t) => {
+      const id = await createEmptyTask(app.address)
+      const client = await openRaw(t, app.address)
+      const path = protocol === 'h2c' ? '/healthz' : `/ws/tasks/${id}`
+      client.send(waitText(id) + requestText(`GET ${path}`, fields) + requestText('GET /api/types'))
+      await waitUntil(() => app.counts().pipelined === 1)
+      await cancel(id)
+      t.match(
+        await client.closed,
+        new RegExp(`^HTTP/1\\.1 200 [^]*CANCELLED[^]*HTTP/1\\.1 ${status} [^]*connection: close`, 'i'),
+      )
+    },
+  )
 }
 
-t.test('an h2c upgrade behind an unread answer spoils neither', async (t) => {
+t.test('an h2c upgrade behind an unread response damages neither', async (t) => {
   const { upload } = (await (
     await fetch(`${app.address}/api/uploads`, { method: 'POST', body: 'x'.repeat(20_000_000) })
   ).json()) as { upload: string }

@@ -3,11 +3,12 @@
  * running.
  *
  * The web process stays under `MAX_RSS_BYTES`, every create is accepted, an empty task completes, and every offender is
- * closed. How long the empty task takes, and when the offenders are closed, is not compared with a clock: machines
- * differ, and so does the load on them. The deadlines are the server's (15 s for requests, 30 s for unread answers) and
- * have tests of their own: `web/deadlines`, `web/unread`. Here all offenders must be closed, or the test does not end.
+ * closed. The test does not compare the time of the empty task or of the closes with a clock: machines differ, and so
+ * does the load on them. The deadlines are the server's (15 s for requests, 30 s for unread responses) and have their
+ * own tests: `web/deadlines`, `web/unread`. Here all offenders must be closed; otherwise the test does not end.
  *
- * A pressure is a function in `PRESSURES`: it starts, and resolves with its connections. Others are added there.
+ * A pressure is a function in `PRESSURES`: it starts its clients, and resolves with their connections. Add others
+ * there.
  */
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -26,21 +27,20 @@ import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.j
 import { startTarpit } from '../helpers/tarpits.js'
 
 t.setTimeout(900_000)
-/** The budget. Bodies and unread answers have 64 MiB each of it. */
+/** The memory budget. It includes 64 MiB each for bodies and unread responses. */
 const MAX_RSS_BYTES = 512 * 1024 * 1024
 const JSON_FIELDS = { 'content-type': 'application/json' }
 
-/** As many as the queue of a busy list: their lookups are the pressure. */
+/** As many tasks as the queue of a busy list has: the lookups among them are the pressure. */
 const STORED_TASKS = 500_000
 const SUBSCRIBERS = 6
 const SUBSCRIPTIONS = 49
 const CALLBACKS = 300
 
-/** The pressures on the server. */
 interface Pressure {
   /** Connections that the server must close by itself. */
   offenders: RawClient[]
-  /** Clients that keep the rules, however much they request: they stay open, and this closes them. */
+  /** Clients that follow the rules, however much they request: the server keeps them, and the test closes them. */
   watchers?: WebSocket[]
 }
 
@@ -65,11 +65,11 @@ await startRole(t, 'worker', env)
 const fat = await createFatTasks(200)
 
 const PRESSURES: Record<string, () => Promise<Pressure>> = {
-  'lists that nobody reads': () =>
+  'unread lists': () =>
     openMany(25, (client) => pauseAndSend(client, requestText('GET /api/tasks?limit=200').repeat(20))),
-  'tasks that nobody reads': () =>
+  'unread tasks': () =>
     openMany(25, (client) => pauseAndSend(client, fat.map((id) => requestText(`GET /api/tasks/${id}`)).join(''))),
-  'streams that nobody reads': () =>
+  'unread streams': () =>
     openMany(25, (client) =>
       pauseAndSend(
         client,
@@ -94,7 +94,7 @@ const PRESSURES: Record<string, () => Promise<Pressure>> = {
   'silent connections': () => openMany(300, () => {}),
   'pipelined waits': () =>
     openMany(3, (client) => client.send(requestText(`GET /api/tasks/${fat[0]}?wait=60`).repeat(40_000))),
-  'selections that nothing ever fits': async () => ({
+  'selections that no task matches': async () => ({
     offenders: [],
     watchers: await Promise.all(Array.from({ length: SUBSCRIBERS }, (_, subscriptions) => watchNothing(subscriptions))),
   }),
@@ -106,7 +106,7 @@ const PRESSURES: Record<string, () => Promise<Pressure>> = {
   },
 }
 
-/** Finished tasks with one tag: a search among them by anything but the tag is expensive. */
+/** Stores finished tasks with one tag. Finding some of them by any other field is expensive. */
 async function fillTasks(): Promise<void> {
   const db = await openTestDatabase(t, postgres.url)
   await db.run(
@@ -124,8 +124,8 @@ async function fillTasks(): Promise<void> {
 }
 
 /**
- * Subscriptions with selections that no task matches: an index serves the lookups of some, and those of others scan
- * every task of the tag.
+ * Opens subscriptions with selections that no task matches. An index serves the lookups of some; the lookups of others
+ * scan every task of the tag.
  */
 async function watchNothing(subscriptions: number): Promise<WebSocket> {
   const socket = new WebSocket(`${web.address.replace('http', 'ws')}/ws/tasks`)
@@ -150,7 +150,7 @@ async function watchNothing(subscriptions: number): Promise<WebSocket> {
   return socket
 }
 
-/** @throws Error unless it is accepted */
+/** @throws Error unless the task is accepted */
 async function create(task: object): Promise<string> {
   const answer = await fetch(`${web.address}/api/tasks`, {
     method: 'POST',
@@ -185,7 +185,7 @@ function pauseAndSend(client: RawClient, text: string): void {
   client.send(text)
 }
 
-/** A client that reads nothing does not notice its end, but the kernel does. */
+/** Counts connections in the kernel: a client that reads nothing does not notice the close of its own. */
 async function countEstablished(): Promise<number> {
   const port = Number(new URL(web.address).port).toString(16).toUpperCase().padStart(4, '0')
   const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n')
@@ -229,7 +229,7 @@ t.test(
       'COMPLETED',
       'an empty task completes under pressure',
     )
-    t.comment(`which took ${Math.round(performance.now() - beganAt)} ms`)
+    t.comment(`the empty task took ${Math.round(performance.now() - beganAt)} ms`)
     const watchers = pressures.flatMap(([, { watchers = [] }]) => watchers)
     for (const [name, { offenders }] of pressures) {
       const noticing = offenders.filter(({ socket }) => !socket.isPaused())
@@ -242,16 +242,20 @@ t.test(
     }
     t.ok(
       watchers.every(({ readyState }) => readyState === WebSocket.OPEN),
-      'who asks for much and reads it is kept',
+      'a client that requests much and reads it stays connected',
     )
-    // The creates of this test, and the subscriptions, are left.
+    // The creates of this test and the subscriptions keep their connections.
     while ((await countEstablished()) > 10 + watchers.length) await sleep(200)
     t.comment(`the offenders were closed after ${Math.round((performance.now() - beganAt) / 1_000)} s`)
     isOver = true
     await Promise.all([watch, creating])
     t.same(refused, [], 'no create is refused')
-    t.comment(`the most that the web process took: ${Math.round(mostBytes / 1e6)} MB`)
+    t.comment(`peak memory of the web process: ${Math.round(mostBytes / 1e6)} MB`)
     t.ok(mostBytes < MAX_RSS_BYTES, `${Math.round(mostBytes / 1e6)} MB`)
-    t.equal(await waitForEnd(web.address, await createEmptyTask(web.address)), 'COMPLETED', 'and after it')
+    t.equal(
+      await waitForEnd(web.address, await createEmptyTask(web.address)),
+      'COMPLETED',
+      'an empty task completes after the pressure, too',
+    )
   },
 )

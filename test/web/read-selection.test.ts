@@ -1,4 +1,4 @@
-/** The changes of many tasks, over plain HTTP. A worker and a relay are running. */
+/** The changes of many tasks over plain HTTP, with a worker and a relay running. */
 import t from 'tap'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { Task, Transition } from '../../src/protocol/task.js'
@@ -82,7 +82,7 @@ t.test('a stream of a filter sends tasks that start to match', async (t) => {
   let later: Task | undefined
   for await (const event of readEvents(answer)) {
     if (event.event === undefined || event.event === 'subscribed') continue
-    t.equal(event.id, undefined, 'there is no position to come back with')
+    t.equal(event.id, undefined, 'a filter has no position to resume from')
     const { taskId, status } = readFrame(event.data ?? '')
     seen.add(taskId)
     later ??= await createTask(address, { tags: ['wanted'], payload: { steps: 1, stepMs: 20 } })
@@ -147,6 +147,6 @@ t.test('a stopping server tells clients when to reconnect', async (t) => {
   t.match(
     (await idle).map(({ retry, event }) => event ?? retry),
     [/^\d+$/, 'subscribed', /^\d+$/],
-    'also one that follows nothing yet',
+    'a stream without tasks is told, too',
   )
 })

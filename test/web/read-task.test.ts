@@ -1,4 +1,6 @@
-/** One task over REST: streams over plain HTTP, long polls, conditional reads. A worker and a relay are running. */
+/**
+ * One task over REST: streams over plain HTTP, long polls, and conditional reads, with a worker and a relay running.
+ */
 import { connect } from 'node:net'
 import pg from 'pg'
 import t from 'tap'
@@ -9,7 +11,7 @@ import { readAllEvents, readEvents } from '../helpers/sse.js'
 import { createTask } from '../helpers/watch.js'
 
 const UNKNOWN = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
-/** For things that must not happen. */
+/** How long a test waits to prove that nothing happens. */
 const LEEWAY_MS = 300
 const { address, databaseUrl, stopWeb } = await startApp(t, ['worker', 'relay'])
 
@@ -72,7 +74,7 @@ t.test('concurrent reads share one statement, and each receives its own task', a
   await client.query('begin; lock table taskwire.tasks in access exclusive mode')
   const answers = Promise.all([...tasks, { id: UNKNOWN }].map(({ id }) => ask(`/api/tasks/${id}`)))
   while ((await countReading()) < 1) await new Promise((resolve) => setTimeout(resolve, 10))
-  // Two batches may be in progress at a time; the reads that wait for them take no connection. The leeway is for reads
+  // At most two batches run at a time, and the reads that wait for them occupy no connection. The leeway is for reads
   // that would.
   await new Promise((resolve) => setTimeout(resolve, LEEWAY_MS))
   const reading = await countReading()

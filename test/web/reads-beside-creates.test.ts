@@ -1,4 +1,4 @@
-/** Expensive reads during creates: each create is answered, whatever others read. */
+/** Expensive reads during creates: each create is accepted, whatever other clients read. */
 import { once } from 'node:events'
 import t from 'tap'
 import { WebSocket } from 'ws'
@@ -8,7 +8,7 @@ import { startApp } from '../helpers/app.js'
 import { openTestDatabase } from '../helpers/database.js'
 import { atDepth } from '../helpers/depth.js'
 
-// With the full counts, on a slow machine.
+// Allows for the full counts on a slow machine.
 t.setTimeout(900_000)
 
 const TASKS = atDepth(60_000, 500_000)
@@ -78,7 +78,7 @@ t.test('every create is accepted while one socket has 49 subscriptions that no t
 })
 
 t.test('every create is accepted, and other lists are answered, while sockets scan all tasks', async (t) => {
-  // No index serves these: each lookup scans all tasks of the tag.
+  // No index serves these filters: each lookup scans all tasks of the tag.
   const subscribing = Promise.all(
     [1, 2].map((client) =>
       subscribe((index) => ({
@@ -102,14 +102,14 @@ t.test('every create is accepted, and other lists are answered, while sockets sc
   t.same(
     await createAll(),
     Array.from({ length: CREATES }, () => 202),
-    'while they look each second',
+    'while the sockets poll every second',
   )
 })
 
 t.test(
   'a create needs none of the connections that reads occupy, even if PostgreSQL answers none of them',
   async (t) => {
-    // A list of running tasks waits for this lock. A create does not touch leases.
+    // A list of running tasks waits for this lock; a create does not touch leases.
     let release = () => {}
     const locked = new Promise<void>((resolve, reject) => {
       const held = new Promise<void>((free) => (release = free))
@@ -149,32 +149,35 @@ t.test('clients take turns, and a busy client delays only itself', async (t) => 
   t.same(order, ['a0', 'b0', 'c0', 'a1', 'b1', 'a2', 'a3', 'a4'])
 })
 
-t.test('a failure passes the turn on; calls that wait too long or in too large a number are refused', async (t) => {
-  const failing = createFairTurns({ maxUnderWay: 1 })
-  await t.rejects(
-    failing.take('a', () => Promise.reject(new Error('no'))),
-    { message: 'no' },
-  )
-  t.equal(await failing.take('a', async () => 1), 1)
+t.test(
+  'a failure passes the turn on; calls that wait too long are refused, and so are too many waiting calls',
+  async (t) => {
+    const failing = createFairTurns({ maxUnderWay: 1 })
+    await t.rejects(
+      failing.take('a', () => Promise.reject(new Error('no'))),
+      { message: 'no' },
+    )
+    t.equal(await failing.take('a', async () => 1), 1)
 
-  const first = gate()
-  const full = createFairTurns({ maxUnderWay: 1, maxWaiting: 1 })
-  const running = full.take('a', () => first.promise)
-  const second = full.take('b', async () => 2)
-  await t.rejects(
-    full.take('c', async () => 3),
-    { code: 'busy' },
-  )
-  first.open()
-  await running
-  t.equal(await second, 2)
+    const first = gate()
+    const full = createFairTurns({ maxUnderWay: 1, maxWaiting: 1 })
+    const running = full.take('a', () => first.promise)
+    const second = full.take('b', async () => 2)
+    await t.rejects(
+      full.take('c', async () => 3),
+      { code: 'busy' },
+    )
+    first.open()
+    await running
+    t.equal(await second, 2)
 
-  const late = createFairTurns({ maxUnderWay: 1, maxWaitMs: -1 })
-  const next = gate()
-  const slow = late.take('a', () => next.promise)
-  const refused = late.take('b', async () => 4)
-  next.open()
-  await slow
-  await t.rejects(refused, { code: 'busy' })
-  t.equal(await late.take('b', async () => 5), 5, 'and the turn is free again')
-})
+    const late = createFairTurns({ maxUnderWay: 1, maxWaitMs: -1 })
+    const next = gate()
+    const slow = late.take('a', () => next.promise)
+    const refused = late.take('b', async () => 4)
+    next.open()
+    await slow
+    await t.rejects(refused, { code: 'busy' })
+    t.equal(await late.take('b', async () => 5), 5, 'the turn is free again')
+  },
+)

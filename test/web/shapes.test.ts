@@ -1,9 +1,9 @@
 /**
  * Shapes at every position: bodies, queries, headers, messages and payloads that match their schemas except in one
- * place, which has a value of any kind of JSON, among up to fifty unknown fields. What the schema refuses is refused
- * with 4xx; no answer is 5xx; no exception is unhandled; and a watcher on another socket misses nothing.
+ * location, which has a value of any kind of JSON, among up to fifty unknown fields. Values that violate the schema are
+ * refused with 4xx; no response is 5xx; no exception is unhandled; and a watcher on another socket misses nothing.
  *
- * TypeBox's interpreter decides whether a value is valid: the server uses compiled checks. To repeat a run:
+ * TypeBox's interpreter decides whether a value is valid, because the server uses compiled checks. To repeat a run, set
  * SHAPES_SEED=<seed>.
  */
 import { once } from 'node:events'
@@ -32,7 +32,7 @@ import { atDepth } from '../helpers/depth.js'
 import { anyShape, strangeValues, toJsonText } from '../helpers/shapes.js'
 import { createTask } from '../helpers/watch.js'
 
-// With the full counts, on a slow machine.
+// Allows for the full counts on a slow machine.
 t.setTimeout(900_000)
 
 const CASES = atDepth(2_000, 20_000)
@@ -55,7 +55,7 @@ interface Case {
   name: string
   /** Whether the schema refuses it. */
   isWrong: boolean
-  /** Undefined: it was refused on a socket. */
+  /** Sends the case. The status is undefined if the case was refused on a socket. */
   send(): Promise<{ status?: number; said: string }>
 }
 
@@ -115,7 +115,7 @@ function bodies(
   })
 }
 
-/** A number in a query is one that is written as JavaScript writes it; anything else stays text. */
+/** A query value counts as a number only in the notation of JavaScript; any other notation stays text. */
 function fitsAsQuery(schema: TSchema, values: Record<string, string>): boolean {
   const { properties = {} } = schema as { properties?: Record<string, { type?: string }> }
   const read = ([name, text]: [string, string]) => [
@@ -128,7 +128,7 @@ function fitsAsQuery(schema: TSchema, values: Record<string, string>): boolean {
 function queries(name: string, method: string, path: string, schema: TSchema): fc.Arbitrary<Case> {
   return strangeValues(schema).map((value) => {
     const given = typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : []
-    // A request line may have 16 KB.
+    // A request line is limited to 16 KB.
     const texts = given
       .map(
         ([key, part]) =>
@@ -139,7 +139,7 @@ function queries(name: string, method: string, path: string, schema: TSchema): f
       )
       .filter(([key]) => key.isWellFormed())
     const values = Object.fromEntries(texts)
-    // The longest wait is not what this test is about.
+    // This test does not measure waits, so it avoids long ones.
     if (Number(values['wait'] ?? 0) > 1) values['wait'] = '0'
     const query = new URLSearchParams(values).toString()
     return {
@@ -238,7 +238,7 @@ const requests: fc.Arbitrary<Case>[] = [
   headerCases,
 ]
 
-/** A socket accepts fifty requests in ten seconds; the next case uses another one. */
+/** A socket accepts fifty requests in ten seconds, so later cases use a new one. */
 const USES_OF_A_SOCKET = 20
 let shared: { socket: WebSocket; uses: number } | undefined
 async function takeSocket(): Promise<WebSocket> {
@@ -253,7 +253,7 @@ async function takeSocket(): Promise<WebSocket> {
   return shared.socket
 }
 
-/** The messages before the answer to a following ping, or that the socket is closed. */
+/** Sends a frame and a ping. Returns the messages before the reply to the ping, or the close code. */
 async function say(frame: string): Promise<{ status?: number; said: string }> {
   const socket = await takeSocket()
   const id = `ping ${Math.random()}`
@@ -286,7 +286,10 @@ function sample(arbitraries: readonly fc.Arbitrary<Case>[], count: number): Case
   )
 }
 
-/** Follows tasks that are created and cancelled meanwhile; returns what it has missed. */
+/**
+ * Follows tasks that are created and cancelled meanwhile. The returned function stops it and yields the received
+ * versions.
+ */
 async function startWatcher() {
   const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`)
   const heard = new Map<string, number[]>()
@@ -311,7 +314,7 @@ async function startWatcher() {
       const { status } = await call('POST', `/api/tasks/${id}/cancel`)
       if (status !== 200) throw new Error(`a cancel was answered with ${status}`)
       while (heard.get(id)?.at(-1) !== 2) await nextMessage()
-      // A socket accepts fifty requests in ten seconds.
+      // A socket accepts fifty requests in ten seconds, so this slows down.
       await new Promise((resolve) => setTimeout(resolve, 700))
       socket.send(JSON.stringify({ type: 'unsubscribe', id: `w${count}` }))
     }
@@ -361,7 +364,7 @@ t.test('requests and messages of every shape are answered or refused, and do not
   await health
   const watched = await stopWatching()
   t.ok(watched.length > 0)
-  for (const versions of watched) t.same(versions, [1, 2], 'the watcher of another socket has heard all, once')
+  for (const versions of watched) t.same(versions, [1, 2], 'the watcher on another socket received every version, once')
   healthMs.sort((a, b) => a - b)
   t.comment(
     `/healthz: median ${healthMs[Math.floor(healthMs.length / 2)]?.toFixed(1)} ms, longest ${healthMs.at(-1)?.toFixed(1)} ms, of ${healthMs.length}, with the client in the same process`,

@@ -1,4 +1,4 @@
-/** A bug of ours ends one socket and nothing else. The bugs are injected here; everything else is the real server. */
+/** A bug of ours ends one socket and nothing else. The test injects the bugs; everything else is the real server. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import Fastify from 'fastify'
@@ -21,7 +21,7 @@ const lines: Record<string, unknown>[] = []
 const log = pino({ level: 'warn' }, { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) })
 const boom = (what: string) => new Error(`boom in ${what}`)
 
-/** The hub's stream for any watcher; its streams fail as they are told to. */
+/** The sinks of all watchers. Their streams fail when the test says so. */
 const sinks = new Map<string, Sink>()
 const failing = new Set<string>()
 const failIf = (what: string) => {
@@ -94,7 +94,7 @@ async function open(path: string) {
   return { socket, closed, ask: (request: object) => socket.send(JSON.stringify(request)) }
 }
 
-/** The neighbour on another socket is answered as if nothing had happened. */
+/** Checks that a client on another socket is answered as if nothing had happened. */
 async function assertAnswers({ socket, ask }: Awaited<ReturnType<typeof open>>): Promise<void> {
   ask({ type: 'ping', id: 'still here' })
   const [data] = (await once(socket, 'message')) as [Buffer]
@@ -123,39 +123,42 @@ t.test(
         t.match(lines.at(-1), {
           frame: { bytes: JSON.stringify(request).length, isBinary: false, depth: 1, fields: 2 },
         })
-      t.notMatch(JSON.stringify(lines), /secret|at once/, 'what the client said is in no log')
+      t.notMatch(JSON.stringify(lines), /secret|at once/, 'no log contains the text of the client')
       await assertAnswers(neighbour)
     }
     neighbour.socket.terminate()
   },
 )
 
-t.test('so do failures when a socket closes, opens, has a message refused, or has room again', async (t) => {
-  const neighbour = await open('/ws/tasks')
-  failing.add('close')
-  const leaving = await open('/ws/tasks')
-  leaving.socket.close()
-  await leaving.closed
-  await assertAnswers(neighbour)
-  t.match(lines, [{ path: '/ws/tasks', event: 'close' }])
+t.test(
+  'failures when a socket closes, opens, has a message refused, or has room again end only that socket, too',
+  async (t) => {
+    const neighbour = await open('/ws/tasks')
+    failing.add('close')
+    const leaving = await open('/ws/tasks')
+    leaving.socket.close()
+    await leaving.closed
+    await assertAnswers(neighbour)
+    t.match(lines, [{ path: '/ws/tasks', event: 'close' }])
 
-  failing.add('attach')
-  t.equal(await (await open(`/ws/tasks/${ID}`)).closed, 1011)
-  t.match(lines.at(-1), { path: `/ws/tasks/${ID}`, event: 'open' })
-  failing.delete('attach')
+    failing.add('attach')
+    t.equal(await (await open(`/ws/tasks/${ID}`)).closed, 1011)
+    t.match(lines.at(-1), { path: `/ws/tasks/${ID}`, event: 'open' })
+    failing.delete('attach')
 
-  failing.add('stop')
-  const talking = await open(`/ws/tasks/${ID}`)
-  talking.socket.send('hello')
-  t.equal(await talking.closed, 1011)
-  t.ok(lines.some(({ event }) => event === 'message'))
-  failing.delete('stop')
+    failing.add('stop')
+    const talking = await open(`/ws/tasks/${ID}`)
+    talking.socket.send('hello')
+    t.equal(await talking.closed, 1011)
+    t.ok(lines.some(({ event }) => event === 'message'))
+    failing.delete('stop')
 
-  failing.add('drained')
-  const slow = await open(`/ws/tasks/${ID}`)
-  sinks.get(ID)?.send(JSON.stringify('x'.repeat(100_000)))
-  t.equal(await slow.closed, 1011)
-  t.match(lines.at(-1), { event: 'drain' })
-  await assertAnswers(neighbour)
-  neighbour.socket.terminate()
-})
+    failing.add('drained')
+    const slow = await open(`/ws/tasks/${ID}`)
+    sinks.get(ID)?.send(JSON.stringify('x'.repeat(100_000)))
+    t.equal(await slow.closed, 1011)
+    t.match(lines.at(-1), { event: 'drain' })
+    await assertAnswers(neighbour)
+    neighbour.socket.terminate()
+  },
+)

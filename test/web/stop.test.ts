@@ -24,5 +24,5 @@ t.test('silent and half-finished connections do not delay the stop', async (t) =
   await new Promise((resolve) => setTimeout(resolve, 100))
   await stopWeb()
   await closed
-  t.same([silent.closed, half.closed], [true, true], 'it stopped, and both were closed')
+  t.same([silent.closed, half.closed], [true, true], 'the server stopped and closed both connections')
 })

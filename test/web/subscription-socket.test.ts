@@ -23,7 +23,7 @@ const isAnswer = (said: Said): said is SocketAnswer => 'id' in said
 async function openSubscriptions(t: TestScope) {
   const socket = new WebSocket(`${address.replace('http', 'ws')}/ws/tasks`)
   const said: Said[] = []
-  // Indexed by task: with thousands of messages, a search for each would take longer than a lease.
+  // Indexed by task: among thousands of messages, a linear search for each would take longer than a lease.
   const byTask = new Map<string, StreamMessage[]>()
   const listeners = new Set<() => void>()
   socket.on('message', (data: Buffer) => {
@@ -79,7 +79,7 @@ t.test('tasks are followed by id to their end, and the socket stays open', async
   )
   subscriptions.ask({ type: 'subscribe', id: 'mine', selection: { ids: [...tasks.map(({ id }) => id), UNKNOWN] } })
   t.same(await subscriptions.answer('mine'), { type: 'subscribed', id: 'mine', tasks: 2, missing: [UNKNOWN] })
-  t.equal(subscriptions.said[0]?.type, 'subscribed', 'the answer comes before what it causes')
+  t.equal(subscriptions.said[0]?.type, 'subscribed', 'the reply precedes the messages that it causes')
   for (const task of tasks) {
     await subscriptions.ended(task)
     const [first, ...later] = subscriptions.versions(task)
@@ -121,7 +121,7 @@ t.test(
     all.ask({ type: 'subscribe', id: 'a', selection: { tag: 'quick', q: 'short' } })
     await Promise.all([quick.answer('q'), all.answer('a')])
     const body = JSON.stringify({
-      tasks: Array.from({ length: 500 }, () => ({ title: 'a short one', tags: ['quick'], payload: { steps: 0 } })),
+      tasks: Array.from({ length: 500 }, () => ({ title: 'a short task', tags: ['quick'], payload: { steps: 0 } })),
     })
     const made = await fetch(`${address}/api/tasks/batch`, {
       method: 'POST',
@@ -258,7 +258,7 @@ t.test('a selection made during a burst of changes misses nothing and repeats no
     }),
   )
   const countReported = () => reported.filter(({ task }) => subscriptions.of(task).length > 0).length
-  // A poll finds the later ones, which may be a second away.
+  // A poll finds the later tasks, which may take a second.
   await subscriptions.until(
     () =>
       countReported() > 60 &&

@@ -25,13 +25,12 @@ interface Scope {
 }
 interface Web {
   app: FastifyInstance
-  /** The sockets that the server holds. */
+  /** The open sockets of the server. */
   sockets: ReadonlySet<WebSocket>
   store: Store
   bus: Bus
   hub: Hub
   port: number
-  /** Opens a socket at this path. */
   open(path: string, options?: ClientOptions): Watcher
 }
 interface Watcher {
@@ -112,7 +111,7 @@ async function readRefusal(answer: IncomingMessage): Promise<Awaited<Watcher['re
   return { status: answer.statusCode ?? 0, type: answer.headers['content-type'], problem: JSON.parse(text) as Problem }
 }
 
-/** An upgrade request as bytes, for clients that do what `ws` would not. */
+/** An upgrade request as bytes, for clients that behave as `ws` would not. */
 function handshake(path: string): string {
   const lines = [
     `GET ${path} HTTP/1.1`,
@@ -187,13 +186,13 @@ t.test('requests are refused before the upgrade, as problem+json', async (t) => 
   t.match(await plain.json(), { code: 'upgrade_required' })
 })
 
-t.test('a request for another upgrade than a WebSocket is answered like any other', async (t) => {
+t.test('a request for an upgrade other than WebSocket is answered like any other request', async (t) => {
   const { port } = await startApp(t)
   const asks = ['Host: localhost', 'Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABk']
   const ask = async (text: string) => {
     const line = connect(port, '127.0.0.1')
     t.teardown(() => line.destroy())
-    // Two writes: the rest of a body may arrive later.
+    // Two writes, because the rest of a body may arrive later.
     line.write(text.slice(0, -4))
     await new Promise((resolve) => setTimeout(resolve, 50))
     line.write(text.slice(-4))
@@ -201,7 +200,7 @@ t.test('a request for another upgrade than a WebSocket is answered like any othe
     line.on('data', (data: Buffer) => (said += data.toString()))
     await until(() => said.endsWith('plain') || said.endsWith('"kept"}'))
     const first = said
-    // The connection accepts the next request.
+    // The connection accepts another request.
     line.write('GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n')
     await until(() => said.length > first.length && said.endsWith('plain'))
     return first
@@ -334,7 +333,7 @@ t.test('when the application closes, watchers are told to reconnect, and unrespo
   const cutOff = once(deaf, 'close')
   const closing = app.close()
   t.match(await watcher.closed, { code: 1012, reason: /^retryAfterMs=\d+$/ })
-  // The unresponsive one reads nothing before the server has closed: the server did not wait for it.
+  // The unresponsive client reads nothing until the server has closed, so the server did not wait for it.
   await closing
   deaf.resume()
   await cutOff

@@ -1,4 +1,7 @@
-/** Two tenants over HTTP and WebSockets, with a worker: whoever knows the id of a task of another tenant is told that there is none. */
+/**
+ * Two tenants over HTTP and WebSockets, with a worker: a client who knows the id of a task of another tenant is told
+ * that it does not exist.
+ */
 import { once } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
@@ -9,7 +12,7 @@ import { startApp } from '../helpers/app.js'
 import type { TestScope } from '../helpers/services.js'
 
 const UNKNOWN = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e11'
-/** Who asks is what the header says, after a look-up that takes its time: the one hook of the application. */
+/** A header names the tenant. The one hook of the application reads it after a look-up that takes a while. */
 const app = await startApp(t, ['worker', 'relay'], {}, {}, async (request) => {
   await setImmediate()
   return serviceOf(String(request.headers['x-tenant'] ?? 'nobody'), 'test')
@@ -36,7 +39,7 @@ async function create(tenant: string, body: object, headers: Record<string, stri
 
 const LATER = { runAt: '2999-01-01T00:00:00.000Z' }
 
-/** A socket of a tenant, and what came over it. */
+/** A socket of a tenant, and its messages. */
 function open(t: TestScope, tenant: string, path: string) {
   const socket = new WebSocket(app.address.replace(/^http/, 'ws') + path, { headers: { 'x-tenant': tenant } })
   const messages: Record<string, unknown>[] = []
@@ -58,7 +61,7 @@ function open(t: TestScope, tenant: string, path: string) {
   return { socket, messages, until, send: (request: object) => socket.send(JSON.stringify(request)) }
 }
 
-t.test('whatever is asked about a task of another tenant is answered as for one that does not exist', async (t) => {
+t.test('every request about a task of another tenant is answered as if the task did not exist', async (t) => {
   const { id } = await create('bert', { type: 'demo.sleep', ...LATER })
   const watching = open(t, 'bert', `/ws/tasks/${id}`)
   await watching.until(({ type }) => type === 'snapshot')
@@ -90,7 +93,7 @@ t.test('whatever is asked about a task of another tenant is answered as for one 
     t.same(foreign, unknown)
   }
   const task = (await (await ask('bert', `/api/tasks/${id}`)).json()) as Task
-  t.match(task, { status: 'SCHEDULED', version: 1 }, 'and nothing was changed')
+  t.match(task, { status: 'SCHEDULED', version: 1 }, 'the task is unchanged')
 })
 
 t.test('lists, histories and streams of a selection hold the tasks of their own tenant only', async (t) => {
@@ -109,7 +112,7 @@ t.test('lists, histories and streams of a selection hold the tasks of their own 
     [mine.id],
   )
   const stream = await ask('carl', `/api/tasks/events?ids=${theirs.id}`, { headers: { accept: 'text/event-stream' } })
-  t.notMatch(await stream.text(), /demo\.sleep|SCHEDULED/, 'the stream ends at once, and says nothing of the task')
+  t.notMatch(await stream.text(), /demo\.sleep|SCHEDULED/, 'the stream ends at once, without data of the task')
 })
 
 t.test('a watcher is never served a frame of a task of another tenant, though it knows the id', async (t) => {
@@ -133,7 +136,7 @@ t.test('a watcher is never served a frame of a task of another tenant, though it
   await many.until(({ type }) => type === 'list')
   await many.until(({ id }) => id === 'type')
   await owner.until(({ status }) => status === 'COMPLETED')
-  // What comes of its own shows that what was told before has come, too.
+  // The arrival of its own task proves that earlier messages have arrived, too.
   const mine = await create('anna', { type: 'demo.sleep', payload: { steps: 0 } })
   await many.until(({ taskId, status }) => taskId === mine.id && status === 'COMPLETED')
   await many.until((message) => JSON.stringify(message['upsert'] ?? []).includes(mine.id))
@@ -165,10 +168,10 @@ t.test('an idempotency key and a unique key belong to the tenant', async (t) => 
   const again = await ask('anna', '/api/tasks', { method: 'POST', body: unique })
   t.match([again.status, await again.json()], [200, { id: first.id }])
   const batch = { body: { tasks: [unique] }, method: 'POST', headers }
-  t.equal((await ask('carl', '/api/tasks/batch', batch)).status, 202, 'the key of a batch, too')
+  t.equal((await ask('carl', '/api/tasks/batch', batch)).status, 202, 'the key of a batch belongs to the tenant, too')
 })
 
-t.test('a file belongs to its tenant, and a signed link to whoever has it', async (t) => {
+t.test('a file belongs to its tenant, and a signed link works for every bearer', async (t) => {
   const sent = await fetch(`${app.address}/api/uploads?name=a.txt`, {
     method: 'POST',
     body: 'hello',

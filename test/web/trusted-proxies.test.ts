@@ -1,4 +1,6 @@
-/** Which headers determine the address of a client, measured by its streams, of which each address may hold one. */
+/**
+ * Which headers determine the address of a client. The tests measure it by streams, of which each address may hold one.
+ */
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
@@ -12,7 +14,7 @@ const startBehind = (t: Test, trustProxy: string) =>
   startWebBeside(t, app, { TRUST_PROXY: trustProxy, MAX_STREAMS_PER_ADDRESS: '1' })
 
 /**
- * Opens streams that stay open, one for each X-Forwarded-For, from the address of a peer. @returns how many were
+ * Opens a stream for each X-Forwarded-For, from the address of a peer. The streams stay open. @returns how many were
  * accepted
  */
 async function openStreams(t: Test, at: string, peer: string, forwarded: readonly string[]): Promise<number> {
@@ -41,7 +43,7 @@ const PROXY = '127.0.0.2'
 const INNER = '127.0.0.3'
 const SPOOFED = Array.from({ length: 50 }, (_, index) => `203.0.113.${index}`)
 
-t.test('without a trusted proxy all spoofed addresses are one', async (t) => {
+t.test('without a trusted proxy all spoofed addresses count as one client', async (t) => {
   t.equal(await openStreams(t, await startBehind(t, ''), '127.0.0.1', SPOOFED), 1)
 })
 
@@ -56,7 +58,7 @@ t.test('an untrusted peer cannot spoof an address, whatever it sends', async (t)
       SPOOFED.map((text) => `${text}, ${PROXY}`),
     ),
     1,
-    'and the name of the proxy',
+    'a spoofed address of the proxy, too',
   )
 })
 
@@ -81,7 +83,7 @@ t.test('behind one proxy each client has one address, and its own headers do not
       SPOOFED.map((text) => `${text}, ${PROXY}, 198.51.100.2`),
     ),
     1,
-    'one that knows the proxy',
+    'one client that knows the address of the proxy',
   )
 })
 
@@ -115,7 +117,7 @@ t.test('behind two proxies the client is the one named by the outer proxy', asyn
       SPOOFED.map((text) => `${text}, ${PROXY}`),
     ),
     1,
-    'and past the proxies nobody',
+    'requests that bypass the proxies count as one client',
   )
 })
 

@@ -1,4 +1,4 @@
-/** The memory for unread answers, with clients that could take as long as they like. */
+/** The memory for unread responses, with clients that may take as long as they like. */
 import t from 'tap'
 import { startApp } from '../helpers/app.js'
 import { openRaw, requestText, waitUntil } from '../helpers/raw-client.js'

@@ -1,4 +1,4 @@
-/** Clients that do not read their answers, too many of them, and bodies that fill the memory. */
+/** Clients that do not read their responses, too many connections, and bodies that fill the memory. */
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -39,7 +39,7 @@ async function upload(): Promise<string> {
   return `/api/tasks/${((await answer.json()) as { upload: string }).upload}/artifacts/upload`
 }
 
-/** Reads nothing from here on. */
+/** Sends the text, and reads nothing from then on. */
 async function openUnread(t: { teardown(action: () => unknown): unknown }, text: string): Promise<RawClient> {
   const client = await openRaw(t, app.address)
   client.socket.pause()
@@ -59,7 +59,7 @@ const ANSWERS: [string, string][] = [
 ]
 
 for (const [name, text] of ANSWERS) {
-  t.test(`a client that takes nothing of ${name} is closed, and others notice nothing`, async (t) => {
+  t.test(`a client that reads nothing of ${name} is closed, and others are not affected`, async (t) => {
     const id = await createEmptyTask(app.address)
     const watcher = watch(app.address, `/ws/tasks/${id}`)
     await watcher.until(({ type }) => type === 'snapshot')
@@ -86,7 +86,7 @@ t.test('a WebSocket that reads nothing is closed', async (t) => {
   await waitUntil(() => app.counts().unreadBytes > 0)
   await isAlone()
   socket.resume()
-  t.equal((await once(socket, 'close'))[0], 1006, 'what it is told to do then is to come back')
+  t.equal((await once(socket, 'close'))[0], 1006, 'the close code tells the client to reconnect')
 })
 
 t.test('a client that reads slowly receives its whole answer', async (t) => {
@@ -114,7 +114,7 @@ t.test('above the connection limit the longest idle connections are closed, and 
   await halfBody.closed
   await silent[0]?.closed
   await waitUntil(() => app.counts().connections <= MAX_CONNECTIONS)
-  t.notOk(silent.at(-1)?.socket.destroyed, 'the newest is there')
+  t.notOk(silent.at(-1)?.socket.destroyed, 'the newest connection stays open')
   await createEmptyTask(app.address)
   await fetch(`${app.address}/api/tasks/${id}/cancel`, { method: 'POST' })
   t.match(await (await wait).json(), { status: 'CANCELLED' })

@@ -1,4 +1,4 @@
-/** The limit of all uploads together, whether a task uses them or not. */
+/** The limit on all uploads together, whether or not a task uses them. */
 import { Readable } from 'node:stream'
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
@@ -20,7 +20,7 @@ const send = (body: string | Readable) =>
     ...({ duplex: 'half' } as object),
   })
 
-/** Uploads of clients that have disconnected: all but `leftBytes` of the limit. */
+/** Stores uploads of clients that have disconnected, up to `leftBytes` below the limit. */
 async function fill(leftBytes: number, count = 1, expires = '23 hours'): Promise<void> {
   await run('delete from taskwire.artifacts')
   await run(`insert into taskwire.artifacts (task_id, tenant, name, attempt, media_type, bytes, sha256, expires_at)
@@ -38,7 +38,7 @@ t.test(
     t.equal(taken.status, 201)
     const { upload } = (await taken.json()) as { upload: string }
     t.match(await readArtifacts(DEFAULT_PRINCIPAL, db, upload), [{ bytes: 5 }])
-    t.equal((await send('1')).status, 507, 'it counts, too')
+    t.equal((await send('1')).status, 507, 'the accepted upload counts, too')
   },
 )
 
@@ -61,6 +61,6 @@ t.test(
     await fill(LIMIT_MB * 1e6, 100_000)
     t.equal((await send('1')).status, 507)
     await run(`update taskwire.artifacts set attempt = 1, bytes = ${LIMIT_MB * 1e6}`)
-    t.equal((await send('1')).status, 201, 'files that tasks have made are not uploads')
+    t.equal((await send('1')).status, 201, 'files that tasks have written are not uploads')
   },
 )

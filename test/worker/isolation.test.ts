@@ -1,6 +1,4 @@
-/**
- * Handlers in processes of their own that behave, spin, leak and crash, in real workers. `npm test` builds them first.
- */
+/** Handlers in separate processes that behave, spin, leak and crash, in real workers. `npm test` builds them first. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -29,7 +27,7 @@ async function untilRunning(id: string): Promise<void> {
   while ((await read(id))?.status !== 'PROCESSING') await sleep(10)
 }
 
-/** Of a handler that writes it there. */
+/** Reads the process id that a handler writes to the file. */
 async function readPid(file: string): Promise<number> {
   for (;;) {
     const pid = Number(await readFile(file, 'utf8').catch(() => 0))
@@ -71,7 +69,7 @@ t.test('a handler that spins is killed at its hard limit, and holds up no other'
   await untilRunning(id)
   const other = await scene.create({ payload: { steps: 3, stepMs: 10 } })
   await scene.ended([other])
-  t.equal((await read(id))?.status, 'PROCESSING', 'the other one ended while it span')
+  t.equal((await read(id))?.status, 'PROCESSING', 'the other task ended while this handler spun')
   const task = await end(id)
   t.match(task, { status: 'FAILED', failure: { code: 'time_limit', message: 'the run took longer than 3000 ms' } })
   t.ok(Date.parse(task?.finishedAt ?? '') - Date.parse(task?.startedAt ?? '') >= 3_000)

@@ -1,4 +1,6 @@
-/** A handler that harms its process does not affect the other runs of its worker. `npm test` builds them first. */
+/**
+ * A handler that harms its process does not affect the other runs of its worker. `npm test` builds the handlers first.
+ */
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readLatestLogs } from '../../src/store/attempts/logs.js'
@@ -28,7 +30,7 @@ t.test(
       emitter: 'emitted as an error',
       'listener of the signal': 'thrown in a timer',
     }
-    // In processes of their own a few of them will do: each needs another one.
+    // A few kinds are enough for handlers in separate processes, because each needs another process.
     const hasty = [
       'rejection',
       'odd rejection',

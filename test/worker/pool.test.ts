@@ -1,4 +1,4 @@
-/** The lifetime of handlers' processes. Uses the built pool, which forks a built module. */
+/** The lifetime of the handlers' processes. Uses the built pool, which forks a built module. */
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
@@ -12,7 +12,7 @@ import type { TestScope } from '../helpers/services.js'
 const built = new URL('../../dist/worker/isolation/pool.js', import.meta.url)
 const { Pool } = (await import(built.href)) as typeof pool
 const recorder: pool.PoolOptions['recorder'] = { progress() {}, log() {}, announce() {}, flush: async () => {} }
-/** Nothing here asks the database. */
+/** No test here uses the database. */
 const env = { ...process.env, TASKS_DIR: OWN_TASKS, DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
 
 const quiet = {
@@ -64,14 +64,14 @@ t.test('one process per processor stays warm, and only one after a while without
   const many = availableParallelism() + 1
   const together = () => Promise.all(Array.from({ length: many }, () => run(200)))
   const first = await together()
-  t.equal(new Set(first).size, many, 'a process each')
+  t.equal(new Set(first).size, many, 'each run has its own process')
   const second = await together()
-  t.equal(second.filter((pid) => first.includes(pid)).length, many - 1, 'all but the one too many are used again')
+  t.equal(second.filter((pid) => first.includes(pid)).length, many - 1, 'all processes but the surplus one are reused')
   const all = [...new Set([...first, ...second])]
   while (all.filter(isAlive).length > 1) await sleep(20)
   await sleep(600)
   t.equal(all.filter(isAlive).length, 1)
-  t.ok(all.includes(await run()), 'it is used')
+  t.ok(all.includes(await run()), 'the warm process is used')
 })
 
 t.test('the number of processes is bounded: further runs wait, and their time limits do not start', async (t) => {
@@ -89,7 +89,7 @@ t.test('the number of processes is bounded: further runs wait, and their time li
   const runs = Array.from({ length: 6 }, () => start())
   const aborted = start(controller.signal)
   controller.abort(new Error('cancelled'))
-  await t.rejects(aborted, { message: 'cancelled' }, 'who waits in line can leave it')
+  await t.rejects(aborted, { message: 'cancelled' }, 'a waiting run can be aborted')
   t.equal(begun, 0)
   const pids = await Promise.all(runs)
   t.equal(begun, 6)

@@ -1,4 +1,4 @@
-/** Which worker serves which queue, and a cancel from another process. `npm test` builds them first. */
+/** Which worker serves which queue, and a cancel from another process. `npm test` builds the handlers first. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
@@ -78,7 +78,7 @@ t.test('a cancel through one web process ends a run whose stream is on another',
 t.test('a cancel whose message is lost is found when the lease is renewed', async (t) => {
   const id = await scene.create({ type: 'test.wait', payload: { obeys: true } })
   while ((await read(id))?.status !== 'PROCESSING') await sleep(10)
-  // As the store does, and nobody publishes it.
+  // The store's statement for a cancel, without the publication.
   const text = `with moved as (update taskwire.tasks set status = 'CANCELLING', version = version + 1 where id = $1::text::uuid returning *)
     insert into taskwire.transitions (task_id, version, tenant, from_status, status, attempt) select id, version, tenant, 'PROCESSING', status, attempt from moved`
   await scene.db.run({ name: 'test_cancelling', text }, [id])

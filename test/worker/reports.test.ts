@@ -19,11 +19,11 @@ const reportOf = (done: number, taskId = 'a'): ProgressReport => ({
   progress: { fraction: done / CALLS, done, total: CALLS, message: null },
 })
 
-/** How many reports may have been passed on since then: one for each pause, and those at both ends. */
+/** The most reports that may have been sent since then: one for each pause, and one at either end. */
 const mostSince = (startedAtMs: number) => (performance.now() - startedAtMs) / REPORT_PAUSE_MS + 2
 
 t.test(
-  'of many reports from a handler in its own process only a few are sent, the latest before the next other message',
+  'only a few of many reports from a handler in its own process are sent, the latest before the next other message',
   async (t) => {
     const sent: FromChild[] = []
     const reporter = createReporter((message) => sent.push(message))
@@ -37,7 +37,7 @@ t.test(
     t.match(sent.slice(-2), [{ type: 'progress', report: { progress: { done: CALLS } } }, { type: 'returned' }])
     const count = sent.length
     await sleep(3 * REPORT_PAUSE_MS)
-    t.equal(sent.length, count, 'nothing comes after the end')
+    t.equal(sent.length, count, 'nothing is sent after the end')
   },
 )
 
@@ -55,7 +55,7 @@ t.test(
   },
 )
 
-t.test('of many reports from a handler in the worker a few are written, the last one among them', async (t) => {
+t.test('only a few of many reports from a handler in the worker are written, including the last one', async (t) => {
   const postgres = await startPostgres(t)
   const db = await openTestDatabase(t, postgres.url)
   const [taskId = ''] = await storeTasks(db, 1)
@@ -73,7 +73,7 @@ t.test('of many reports from a handler in the worker a few are written, the last
   const startedAtMs = performance.now()
   for (let done = 1; done <= CALLS; done += 1) {
     recorder.progress(reportOf(done, taskId))
-    // As a handler that waits for something now and then.
+    // The handler waits now and then, as real handlers do.
     if (done % 100 === 0) await sleep(1)
   }
   await recorder.flush(taskId)

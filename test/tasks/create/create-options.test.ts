@@ -68,7 +68,7 @@ t.test('a create that deadlocks with settlements is retried', async (t) => {
   const other = new pg.Client({ connectionString: server.adminUrl })
   await other.connect()
   t.teardown(() => other.end())
-  // So it is the create that finds out, in its second.
+  // A long time-out for this session, so that the other one, the create, detects the deadlock.
   await other.query("set deadlock_timeout = '1min'")
   const remove = (key: string) => other.query('delete from taskwire.unique_keys where key = $1', [key])
   await other.query('begin')
@@ -76,13 +76,13 @@ t.test('a create that deadlocks with settlements is retried', async (t) => {
   const creating = createUniqueTasks(DEFAULT_PRINCIPAL, db, [unique('first'), unique('second')], 0)
   const waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
   while ((await other.query(waits)).rowCount === 0) await sleep(10)
-  // Now each waits for the other.
+  // Now each session waits for the other.
   await remove('first')
   await other.query('commit')
   t.match(await creating, [{ kind: 'created' }, { kind: 'created' }])
 })
 
-t.test('a batch is whole or nothing, also with unique tasks, and with a key it is made once', async (t) => {
+t.test('a batch is created whole or not at all, even with unique tasks, and only once with a key', async (t) => {
   const batchId = newTask().id
   const batch = () =>
     Array.from({ length: 50 }, (_, index) =>
@@ -134,11 +134,11 @@ t.test('a task not started in time is EXPIRED, and cannot be claimed even before
     { status: 'EXPIRED', from: 'PENDING', version: 2, reason: 'not started in time' },
   )
   t.match(await read(late), { status: 'EXPIRED', finishedAt: /^2/ })
-  t.match(await read(started), { status: 'PROCESSING' }, 'what has started goes on')
+  t.match(await read(started), { status: 'PROCESSING' }, 'a started task continues')
   t.same(await expireTasksIfLate(db, 100), [])
 })
 
-t.test('each queue is taken on its own, and those with deliveries are found', async (t) => {
+t.test('deliveries are taken by queue, and queues with deliveries are found', async (t) => {
   await storeTasks(db, 3, { queue: 'reports' })
   await storeTasks(db, 2, { queue: 'emails' })
   const names = await listWaitingQueues(db)
@@ -177,7 +177,7 @@ t.test('a task that waits can be edited; one that has started, or moved, cannot'
   t.match(await read(waiting), { title: 'new', expiresAt: null })
   t.notOk(
     await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { runAt: '2999-01-01T00:00:00.000Z' }),
-    'it does not wait for a time',
+    'a PENDING task has no start time to change',
   )
   t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, later, { runAt: '2000-01-01T00:00:00.000Z' }))
   const { deliveries } = await takeDueDeliveries(db, 'default', 1_000, 60_000)
@@ -194,10 +194,13 @@ t.test('a task that waits can be edited; one that has started, or moved, cannot'
     { expiresAt: '2998-01-01T00:00:00.000Z' },
   ]) {
     const before = await seenState()
-    t.ok(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, other, before), 'as it was seen')
+    t.ok(
+      await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, other, before),
+      'an edit of the state that was read is stored',
+    )
     t.notOk(
       await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { title: 'x' }, before),
-      `not as it was seen: ${Object.keys(other)}`,
+      `an edit of an outdated state is refused: ${Object.keys(other)}`,
     )
   }
   await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { title: 'new' })
@@ -205,7 +208,7 @@ t.test('a task that waits can be edited; one that has started, or moved, cannot'
   const edits = await Promise.all(
     ['one', 'two', 'three'].map((tag) => editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { tags: [tag] }, state)),
   )
-  t.equal(edits.filter(Boolean).length, 1, 'one of those who have seen the same')
+  t.equal(edits.filter(Boolean).length, 1, 'only one of the edits of the same state is stored')
   t.notOk(await editTaskIfWaiting(serviceOf('somebody', 'test'), db, waiting, { title: 'x' }), "somebody else's")
   await claim(waiting)
   t.notOk(await editTaskIfWaiting(DEFAULT_PRINCIPAL, db, waiting, { title: 'x' }))
@@ -239,16 +242,12 @@ t.test(
     t.same(
       await renewLeasesIfHeld(db, [{ taskId: running, attempt: 1 }], 60_000),
       [{ taskId: running, attempt: 1, isCancelling: true }],
-      'its worker learns of it with its lease',
+      'its worker learns of the cancel when it renews the lease',
     )
     const [end] = await settleAttemptsIfCurrent(db, [
       { taskId: running, attempt: 1, outcome: 'lost', status: 'PENDING', reason: 'worker lost 1 time; put back' },
     ])
-    t.match(
-      end,
-      { status: 'CANCELLED', from: 'CANCELLING', reason: null },
-      'a worker that is lost cannot bring it back',
-    )
+    t.match(end, { status: 'CANCELLED', from: 'CANCELLING', reason: null }, 'a lost worker does not revive the task')
   },
 )
 

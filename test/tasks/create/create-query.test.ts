@@ -20,7 +20,7 @@ async function create(task: Parameters<typeof createTaskQuery>[0]): Promise<stri
   return rows[0]?.id ?? ''
 }
 
-t.test('the task comes with the commit, whole, and is delivered', async (t) => {
+t.test('the task becomes visible with the commit, whole, and is delivered', async (t) => {
   await client.query('begin')
   await client.query('insert into orders values (1)')
   const id = await create({
@@ -126,7 +126,7 @@ t.test(
   },
 )
 
-t.test('arguments that no task can have are refused by name, and each hint names what there is', async (t) => {
+t.test('arguments that no task can have are refused by name, and each hint names the alternatives', async (t) => {
   const refusals: [string, RegExp, RegExp][] = [
     [`tags => array[['a', 'b']]`, /the tags do not fit/, /one list of at most 20 tags/],
     [`tags => array[['a'], ['b']]`, /the tags do not fit/, /one list/],

@@ -1,4 +1,4 @@
-/** A request becomes a task that can be stored, or is refused by name. */
+/** A request becomes a task that can be stored, or an error names the invalid field. */
 import t from 'tap'
 import { Type } from 'typebox'
 import { DEFAULT_PRINCIPAL } from '../../../src/access/principal.js'
@@ -29,7 +29,7 @@ const read = (payload: object, registry: ReturnType<typeof keyed>) =>
   readNewTask({ payload }, { tenant: 'default' }, registry)
 
 t.test(
-  'a unique key that a type makes may be of any length and have any characters, and stands for one task',
+  'a unique key that a type computes may have any length and any characters, and identifies one task',
   async (t) => {
     const registry = keyed(({ key = '' }) => `a\0b ${key}`)
     const long = keyed(({ key = '' }) => key.repeat(3_000))
@@ -54,26 +54,23 @@ t.test(
         keyed(({ key = '' }) => key),
       ).more?.uniqueKey,
       'u',
-      'a short one stays as it is',
+      'a short key stays as it is',
     )
   },
 )
 
-t.test(
-  'a payload for which the code of its type makes no key is refused, and the error is kept for the log',
-  async (t) => {
-    const broken = [
-      keyed(({ key }) => (key as string).toUpperCase()),
-      keyed(() => undefined as never),
-      keyed(() => 7 as never),
-      keyed(() => ({}) as never),
-    ]
-    for (const registry of broken) {
-      const error: unknown = t.throws(() => read({}, registry), {
-        code: 'invalid_payload',
-        errors: [{ pointer: '/payload', detail: /uniqueBy of test.keyed failed/ }],
-      })
-      t.ok(error instanceof NewTaskError && error.cause instanceof TypeError)
-    }
-  },
-)
+t.test('a payload for which its type computes no key is refused, and the error is kept for the log', async (t) => {
+  const broken = [
+    keyed(({ key }) => (key as string).toUpperCase()),
+    keyed(() => undefined as never),
+    keyed(() => 7 as never),
+    keyed(() => ({}) as never),
+  ]
+  for (const registry of broken) {
+    const error: unknown = t.throws(() => read({}, registry), {
+      code: 'invalid_payload',
+      errors: [{ pointer: '/payload', detail: /uniqueBy of test.keyed failed/ }],
+    })
+    t.ok(error instanceof NewTaskError && error.cause instanceof TypeError)
+  }
+})

@@ -1,4 +1,4 @@
-/** Tasks written together are not decided together. */
+/** Tasks written in one batch are decided individually. */
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../../src/access/principal.js'
 import type { Delivery } from '../../../src/broker/broker.js'
