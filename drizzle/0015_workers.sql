@@ -9,6 +9,7 @@ CREATE TABLE "taskwire"."workers" (
 	"started_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"seen_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"lease_until" timestamp (3) with time zone NOT NULL,
+	"is_draining" boolean DEFAULT false NOT NULL,
 	"drained_at" timestamp (3) with time zone,
 	"drained_by" text,
 	"drain_reason" text

@@ -312,6 +312,9 @@ export const workers = taskwire.table('workers', {
   startedAt: instant('started_at').notNull().defaultNow(),
   seenAt: instant('seen_at').notNull().defaultNow(),
   leaseUntil: instant('lease_until').notNull(),
+  /** Whether it has stopped taking tasks, as it was asked to. */
+  isDraining: boolean('is_draining').notNull().default(false),
+  /** When it was asked to drain, by whom and why. */
   drainedAt: instant('drained_at'),
   drainedBy: text('drained_by'),
   drainReason: text('drain_reason'),

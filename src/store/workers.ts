@@ -16,6 +16,8 @@ export interface WorkerReport {
   types: readonly string[]
   queues: readonly WorkerQueue[]
   isStopping: boolean
+  /** Whether it has stopped taking tasks, as it was asked to. */
+  isDraining: boolean
 }
 
 /** How long a lost worker is listed. */
@@ -26,15 +28,16 @@ const MAX_LISTED = 1_000
 const RECORD_HEARTBEAT: Statement = {
   name: 'record_heartbeat',
   text: `
-insert into taskwire.workers as w (id, host, pid, version, types, queues, is_stopping, lease_until)
-values ($1, $2, $3::integer, $4, $5::text::text[], $6::text::jsonb, $7::text::boolean, now() + $8::double precision * interval '1 ms')
+insert into taskwire.workers as w (id, host, pid, version, types, queues, is_stopping, is_draining, lease_until)
+values ($1, $2, $3::integer, $4, $5::text::text[], $6::text::jsonb, $7::text::boolean, $8::text::boolean, now() + $9::double precision * interval '1 ms')
 on conflict (id) do update
 set types = excluded.types,
   queues = excluded.queues,
   is_stopping = excluded.is_stopping,
+  is_draining = excluded.is_draining,
   seen_at = now(),
   lease_until = excluded.lease_until
-returning w.drained_at is not null as "isDraining"`,
+returning w.drained_at is not null as "shouldDrain"`,
 }
 
 /**
@@ -43,11 +46,12 @@ returning w.drained_at is not null as "isDraining"`,
  * @returns whether the worker was asked to drain
  */
 export async function recordHeartbeat(db: Database, report: WorkerReport, leaseMs: number): Promise<boolean> {
-  const { id, host, pid, version, types, queues, isStopping } = report
-  const [row] = await db.run<{ isDraining: boolean }>(RECORD_HEARTBEAT, [
-    ...[id, host, pid, version, toArrayLiteral(types), JSON.stringify(queues), String(isStopping), leaseMs],
+  const { id, host, pid, version, types, queues, isStopping, isDraining } = report
+  const [row] = await db.run<{ shouldDrain: boolean }>(RECORD_HEARTBEAT, [
+    ...[id, host, pid, version, toArrayLiteral(types), JSON.stringify(queues)],
+    ...[String(isStopping), String(isDraining), leaseMs],
   ])
-  return row?.isDraining ?? false
+  return row?.shouldDrain ?? false
 }
 
 const FORGET_WORKER: Statement = { name: 'forget_worker', text: 'delete from taskwire.workers where id = $1' }
@@ -75,6 +79,7 @@ interface WorkerRow {
   types: string[]
   queues: WorkerQueue[]
   isStopping: boolean
+  isDraining: boolean
   isLost: boolean
   startedAt: Date
   seenAt: Date
@@ -83,7 +88,7 @@ interface WorkerRow {
   drainReason: string | null
 }
 
-const COLUMNS = `w.id, w.host, w.pid, w.version, w.types, w.queues, w.is_stopping as "isStopping", w.lease_until < now() as "isLost",
+const COLUMNS = `w.id, w.host, w.pid, w.version, w.types, w.queues, w.is_stopping as "isStopping", w.is_draining as "isDraining", w.lease_until < now() as "isLost",
   w.started_at as "startedAt", w.seen_at as "seenAt", w.drained_at as "drainedAt", w.drained_by as "drainedBy", w.drain_reason as "drainReason"`
 
 const LIST_WORKERS: Statement = {
@@ -145,12 +150,12 @@ function toWorkers([row]: readonly WorkerRow[]): Worker | undefined {
   return row && toWorker(row)
 }
 
-function toWorker({ isStopping, isLost, drainedAt, drainedBy, drainReason, ...row }: WorkerRow): Worker {
+function toWorker({ isStopping, isDraining, isLost, drainedAt, drainedBy, drainReason, ...row }: WorkerRow): Worker {
   const running = row.queues.reduce((sum, queue) => sum + queue.running, 0)
-  const idle = running === 0 ? 'drained' : 'draining'
+  const emptying = isDraining && running === 0 ? 'drained' : 'draining'
   return {
     ...row,
-    state: isLost ? 'lost' : isStopping ? 'stopping' : drainedAt !== null ? idle : 'running',
+    state: isLost ? 'lost' : isStopping ? 'stopping' : drainedAt !== null ? emptying : 'running',
     startedAt: row.startedAt.toISOString(),
     seenAt: row.seenAt.toISOString(),
     running,

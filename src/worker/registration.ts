@@ -77,7 +77,7 @@ export class Registration {
   async #beatOnce(): Promise<void> {
     if (this.#hasEnded) return
     const { db, log, id, types, leaseMs, consumer } = this.#options
-    const isDraining = await recordHeartbeat(
+    const shouldDrain = await recordHeartbeat(
       db,
       {
         id,
@@ -87,12 +87,14 @@ export class Registration {
         types,
         queues: consumer.readQueues(),
         isStopping: this.#isStopping,
+        isDraining: this.#isDraining,
       },
       leaseMs,
     )
-    if (isDraining === this.#isDraining || this.#isStopping) return
-    await (isDraining ? consumer.pause('draining') : consumer.resume('draining'))
-    this.#isDraining = isDraining
-    log.info(isDraining ? 'draining: taking no more tasks' : 'taking tasks again')
+    if (shouldDrain === this.#isDraining || this.#isStopping) return
+    await (shouldDrain ? consumer.pause('draining') : consumer.resume('draining'))
+    this.#isDraining = shouldDrain
+    log.info(shouldDrain ? 'draining: taking no more tasks' : 'taking tasks again')
+    await this.#beatOnce()
   }
 }

@@ -76,10 +76,10 @@ t.test('workers are counted by state, and a queue with tasks that none of them s
   const databaseUrl = await postgres.createDatabase()
   const db = await openTestDatabase(t, databaseUrl)
   await migrateBroker(databaseUrl)
-  const report = { host: 'a', pid: 1, version: '1.0.0', types: ['demo.sleep'], isStopping: false }
+  const report = { host: 'a', pid: 1, version: '1.0.0', types: ['demo.sleep'], isStopping: false, isDraining: false }
   const serves = (name: string) => [{ name, slots: 4, running: 0 }]
   await recordHeartbeat(db, { ...report, id: 'takes', queues: serves('default') }, 60_000)
-  await recordHeartbeat(db, { ...report, id: 'drains', queues: serves('reports') }, 60_000)
+  await recordHeartbeat(db, { ...report, id: 'drains', queues: serves('reports'), isDraining: true }, 60_000)
   await drainWorker(DEFAULT_PRINCIPAL, db, 'drains', null)
   await recordHeartbeat(db, { ...report, id: 'stops', queues: serves('reports'), isStopping: true }, 60_000)
   await recordHeartbeat(db, { ...report, id: 'is lost', queues: serves('reports') }, -1)

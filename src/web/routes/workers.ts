@@ -67,7 +67,7 @@ export const workerRoutes: FastifyPluginAsyncTypebox<WorkerRoutesDeps> = async (
           'Within a second the worker takes no more tasks; those that it runs go on to their end. It then stays idle (`drained`) until it is ' +
           'stopped or resumed. A worker that drains already keeps the first reason.',
         params: WorkerParams,
-        body: Type.Optional(DrainRequest),
+        body: Type.Optional(Type.Union([DrainRequest, Type.Null()])),
         response: { 200: Worker, 400: Problem, 404: Problem },
       },
     },
