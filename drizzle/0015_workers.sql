@@ -1,3 +1,10 @@
+CREATE TABLE "taskwire"."quarantined_types" (
+	"type" text PRIMARY KEY NOT NULL,
+	"reason" text NOT NULL,
+	"since" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"until" timestamp (3) with time zone NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "taskwire"."workers" (
 	"id" text PRIMARY KEY NOT NULL,
 	"host" text NOT NULL,

@@ -15,6 +15,12 @@ const cancelGraceSeconds = integer(
   5,
   'how long a handler may take to stop after its task was cancelled, before it is abandoned',
 )
+const quarantineSeconds = integer(
+  0,
+  30 * 86_400,
+  3600,
+  'how long the tasks of a type run in processes of their own after one of them ended its process; 0 for never',
+)
 const attemptLeaseSeconds = integer(3, 3600, 15, 'how long an attempt is trusted without a heartbeat from its worker')
 const shutdownGraceSeconds = integer(0, 600, 10, 'how long a stopping worker lets attempts run before it releases them')
 
@@ -22,6 +28,7 @@ export const worker = {
   workerConcurrency,
   typeWindowSeconds,
   cancelGraceSeconds,
+  quarantineSeconds,
   attemptLeaseSeconds,
   shutdownGraceSeconds,
   ...definitions,

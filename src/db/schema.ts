@@ -320,6 +320,15 @@ export const workers = taskwire.table('workers', {
   drainReason: text('drain_reason'),
 })
 
+/** One row per type whose handler has ended a process. Until then its tasks run in processes of their own. */
+export const quarantinedTypes = taskwire.table('quarantined_types', {
+  type: text('type').primaryKey(),
+  /** What the handler did. */
+  reason: text('reason').notNull(),
+  since: instant('since').notNull().defaultNow(),
+  until: instant('until').notNull(),
+})
+
 /**
  * How the attempt ended. `released`: returned to the queue, e.g. at shutdown. `lost`: no heartbeat from its worker
  * within the lease. `cancelled`: ended by a requested cancellation.

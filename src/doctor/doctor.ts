@@ -8,6 +8,7 @@ import type { Database } from '../db/database.js'
 import { openDatabase } from '../db/open.js'
 import { findFaults, repairFaults, readPulse } from '../store/deliveries/inspect.js'
 import { listWaitingQueues } from '../store/deliveries/take-due.js'
+import { listQuarantinedTypes } from '../store/quarantine.js'
 import { listWorkers } from '../store/workers.js'
 
 /** Clock differences up to this are not reported. No decision of Taskwire depends on them. */
@@ -88,12 +89,18 @@ async function examineWorkers(db: Database): Promise<Finding[]> {
     `${taking.length} ${taking.length === 1 ? 'worker takes' : 'workers take'} tasks`,
     ...others.map((state) => `${count(state)} ${state}`),
   ]
+  const quarantined = await listQuarantinedTypes(db)
   return [
     ok(described.join(', ')),
     ...unserved.map((queue) =>
       // Workers may be started for the time of the tasks only. What is overdue is reported as a fault.
       warn(
         `tasks wait in the queue ${queue}, and no worker takes tasks from it. Start one, or add the queue to WORKER_QUEUES.`,
+      ),
+    ),
+    ...quarantined.map(({ type, reason, until }) =>
+      warn(
+        `tasks of the type ${type} run in processes of their own until ${until}, because one of them ended its process: ${reason}`,
       ),
     ),
   ]

@@ -62,6 +62,15 @@ export const QueueCapacity = Type.Object({
 })
 export type QueueCapacity = Static<typeof QueueCapacity>
 
+/** A type whose tasks run in processes of their own, because one of them has ended its process. */
+export const QuarantinedType = Type.Object({
+  type: TaskType,
+  reason: Type.String({ description: 'what the handler did' }),
+  since: Instant,
+  until: Instant,
+})
+export type QuarantinedType = Static<typeof QuarantinedType>
+
 /** All workers, newest first, and what follows for queues and types. */
 export const WorkerList = Type.Object({
   items: Type.Array(Worker),
@@ -69,6 +78,7 @@ export const WorkerList = Type.Object({
   typesWithoutWorker: Type.Array(TaskType, {
     description: 'types that this server accepts and that no worker takes: their tasks wait',
   }),
+  quarantinedTypes: Type.Array(QuarantinedType),
 })
 export type WorkerList = Static<typeof WorkerList>
 

@@ -6,6 +6,7 @@ import type { Principal } from '../access/principal.js'
 import { toArrayLiteral } from '../db/array-literal.js'
 import type { Database, Statement } from '../db/database.js'
 import type { Worker, WorkerQueue } from '../protocol/worker.js'
+import { QUARANTINED_NOW } from './quarantine.js'
 
 /** What a worker says of itself. */
 export interface WorkerReport {
@@ -37,21 +38,28 @@ set types = excluded.types,
   is_draining = excluded.is_draining,
   seen_at = now(),
   lease_until = excluded.lease_until
-returning w.drained_at is not null as "shouldDrain"`,
+returning w.drained_at is not null as "shouldDrain", ${QUARANTINED_NOW} as "quarantinedTypes"`,
+}
+
+/** What a worker learns with a heartbeat. */
+export interface HeartbeatAnswer {
+  /** Whether it was asked to drain. */
+  shouldDrain: boolean
+  /** Types whose tasks run in processes of their own. */
+  quarantinedTypes: string[]
 }
 
 /**
  * Writes the worker's row.
  * @param leaseMs for how long the worker is trusted without another heartbeat
- * @returns whether the worker was asked to drain
  */
-export async function recordHeartbeat(db: Database, report: WorkerReport, leaseMs: number): Promise<boolean> {
+export async function recordHeartbeat(db: Database, report: WorkerReport, leaseMs: number): Promise<HeartbeatAnswer> {
   const { id, host, pid, version, types, queues, isStopping, isDraining } = report
-  const [row] = await db.run<{ shouldDrain: boolean }>(RECORD_HEARTBEAT, [
+  const [row] = await db.run<HeartbeatAnswer>(RECORD_HEARTBEAT, [
     ...[id, host, pid, version, toArrayLiteral(types), JSON.stringify(queues)],
     ...[String(isStopping), String(isDraining), leaseMs],
   ])
-  return row?.shouldDrain ?? false
+  return row ?? { shouldDrain: false, quarantinedTypes: [] }
 }
 
 const FORGET_WORKER: Statement = { name: 'forget_worker', text: 'delete from taskwire.workers where id = $1' }

@@ -2,6 +2,7 @@
 import { availableParallelism, totalmem } from 'node:os'
 import type { Registry } from '../definitions/registry.js'
 import { SUSPECT_SLOT } from '../store/attempts/claim.js'
+import type { Quarantine } from './quarantine.js'
 
 /** Needed by every handler that runs in a process of its own, whatever its type. No type has this name. */
 const PROCESS_SLOT = '@process'
@@ -19,8 +20,8 @@ const SUSPECTS_PER_PROCESSOR = 4
 export interface Capacity {
   /** Number of slots of each kind. */
   capacities: ReadonlyMap<string, number>
-  /** The kinds for which an attempt needs a slot: see `claimAttemptsInSlots`. */
-  scarce: string[]
+  /** The kinds for which an attempt needs a slot now: see `claimAttemptsInSlots`. */
+  scarce(): string[]
   /** Processes of handlers, those of suspects included. */
   maxProcesses: number
   needsOf(type: string, isSuspect: boolean): string[]
@@ -33,7 +34,12 @@ export interface Machine {
   memoryMb: number
 }
 
-export function planCapacity(registry: Pick<Registry, 'find' | 'all'>, machine = readMachine()): Capacity {
+/** @param quarantine the types whose attempts are treated as suspects */
+export function planCapacity(
+  registry: Pick<Registry, 'find' | 'all'>,
+  quarantine: Pick<Quarantine, 'types' | 'has'> = { types: [], has: () => false },
+  machine = readMachine(),
+): Capacity {
   const types = registry.all()
   const isIsolated = ({ definition }: (typeof types)[number]) => definition.isolation === 'process'
   const limited = types.filter((registered) => registered.concurrency !== undefined || isIsolated(registered))
@@ -51,14 +57,15 @@ export function planCapacity(registry: Pick<Registry, 'find' | 'all'>, machine =
   )
 
   function needsOf(type: string, isSuspect: boolean): string[] {
-    const own = capacities.has(type) ? [type] : []
-    if (isSuspect) return [...own, SUSPECT_SLOT]
+    // A type without a limit has a slot for each attempt, so that the claim can tell whether the caller knows its needs.
+    const own = capacities.has(type) || quarantine.has(type) ? [type] : []
+    if (isSuspect || quarantine.has(type)) return [...own, SUSPECT_SLOT]
     return registry.find(type)?.definition.isolation === 'process' ? [...own, PROCESS_SLOT] : own
   }
 
   return {
     capacities,
-    scarce: [...limited.map(({ definition }) => definition.type), SUSPECT_SLOT],
+    scarce: () => [...limited.map(({ definition }) => definition.type), ...quarantine.types, SUSPECT_SLOT],
     maxProcesses: processes + suspects,
     needsOf,
     expectNeeds(queue) {

@@ -11,6 +11,7 @@ import { settlesWithin } from '../timing/deadline.js'
 import type { Interval } from '../timing/interval.js'
 import { readPackageVersion } from '../version.js'
 import { watchDatabase } from './database-watch.js'
+import type { Quarantine } from './quarantine.js'
 import type { QueueConsumer } from './queues.js'
 
 /** How long the last heartbeat may take before the row is left to expire. */
@@ -25,6 +26,7 @@ export interface RegistrationOptions {
   /** For how long the worker is trusted without a heartbeat. */
   leaseMs: number
   consumer: Pick<QueueConsumer, 'pause' | 'resume' | 'readQueues'>
+  quarantine: Pick<Quarantine, 'replace'>
 }
 
 export class Registration {
@@ -76,8 +78,8 @@ export class Registration {
 
   async #beatOnce(): Promise<void> {
     if (this.#hasEnded) return
-    const { db, log, id, types, leaseMs, consumer } = this.#options
-    const shouldDrain = await recordHeartbeat(
+    const { db, log, id, types, leaseMs, consumer, quarantine } = this.#options
+    const { shouldDrain, quarantinedTypes } = await recordHeartbeat(
       db,
       {
         id,
@@ -91,6 +93,7 @@ export class Registration {
       },
       leaseMs,
     )
+    quarantine.replace(quarantinedTypes)
     if (shouldDrain === this.#isDraining || this.#isStopping) return
     await (shouldDrain ? consumer.pause('draining') : consumer.resume('draining'))
     this.#isDraining = shouldDrain

@@ -27,6 +27,7 @@ import { settlesWithin } from '../timing/deadline.js'
 import { planCapacity } from './capacity.js'
 import { Pool } from './isolation/pool.js'
 import { startLeases, type Leases } from './leases.js'
+import { Quarantine } from './quarantine.js'
 import { consumeQueues } from './queues.js'
 import { Registration } from './registration.js'
 import { createSlots } from './slots.js'
@@ -51,7 +52,8 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
   const { db, handlerDb, broker, publisher, close } = await connect(config, log)
   const id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`
   const leases = startLeases({ db, leaseMs, log })
-  const capacity = planCapacity(registry)
+  const quarantine = new Quarantine({ db, log, forMs: config.quarantineSeconds * 1_000 })
+  const capacity = planCapacity(registry, quarantine)
   const recorder = createRecorder({
     db,
     log,
@@ -76,6 +78,7 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
     artifacts,
     artifactTtlMs: config.artifactTtlHours * 3_600_000,
     isolatedRuns,
+    quarantine,
     typeWindowMs: config.typeWindowSeconds * 1_000,
     cancelGraceMs: config.cancelGraceSeconds * 1_000,
     track: leases.track,
@@ -102,7 +105,7 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
   })
   const consumer = await consuming
   const types = registry.all().map(({ definition }) => definition.type)
-  const registration = new Registration({ id, db, log, leaseMs, types, consumer })
+  const registration = new Registration({ id, db, log, leaseMs, types, consumer, quarantine })
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {

@@ -53,6 +53,8 @@ const INSTALLATION = [
     'readArtifactOwners',
     'readSecret',
     'recordHeartbeat',
+    'quarantineType',
+    'listQuarantinedTypes',
     'forgetWorker',
     'forgetLostWorkers',
     'listWorkers',

@@ -19,6 +19,7 @@ const quiet = {
   signal: new AbortController().signal,
   begin() {},
   alive() {},
+  endsWorkers() {},
   memoryLimitMb: undefined,
   isSuspect: false,
   isFresh: false,

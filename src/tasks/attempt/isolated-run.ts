@@ -12,7 +12,9 @@ export interface IsolatedRun {
   begin(): void
   /** Called at each heartbeat. */
   alive(): void
-  /** An earlier worker of the task was lost. Its memory is limited, even if its type sets no limit. */
+  /** Called when the handler has done what would have ended the process of a worker. */
+  endsWorkers(reason: string): void
+  /** An earlier worker of the task was lost, or its type is quarantined. Its memory is limited, even if its type sets no limit. */
   isSuspect: boolean
   /** Use a process that runs nothing else before or after. */
   isFresh: boolean

@@ -32,8 +32,8 @@ export interface RecorderOptions {
   worker: string
   /** How long an attempt is trusted without a heartbeat. */
   leaseMs: number
-  /** The kinds for which an attempt needs a slot: see `claimAttemptsInSlots`. Default: none. */
-  scarce?: readonly string[]
+  /** The kinds for which an attempt needs a slot now: see `claimAttemptsInSlots`. Default: none. */
+  scarce?: () => readonly string[]
 }
 
 export interface Recorder {
@@ -51,9 +51,9 @@ export interface Recorder {
   settle(settlement: Settlement): Promise<boolean>
 }
 
-export function createRecorder({ db, publish, log, worker, leaseMs, scarce = [] }: RecorderOptions): Recorder {
+export function createRecorder({ db, publish, log, worker, leaseMs, scarce = () => [] }: RecorderOptions): Recorder {
   const claims = createBatcher<ClaimRequest, ClaimedAttempt | HeldAttempt | undefined>({
-    write: (requests) => claimAttemptsInSlots(db, requests, worker, leaseMs, scarce),
+    write: (requests) => claimAttemptsInSlots(db, requests, worker, leaseMs, scarce()),
     isItemsFault: isRefusedStatement,
   })
   const settlements = createBatcher<Settlement, Event | undefined>({

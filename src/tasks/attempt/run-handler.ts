@@ -32,6 +32,8 @@ export interface HandlerDeps extends WorkerServices {
   handlerDb?: Database | undefined
   /** Runs handlers in processes of their own. */
   isolatedRuns?: IsolatedRuns | undefined
+  /** The types whose handlers have ended a process: they run in processes of their own. */
+  quarantine?: { has(type: string): boolean; add(type: string, reason: string): unknown } | undefined
   /** How long a task waits for a worker that knows its type, in milliseconds. Default: an hour. */
   typeWindowMs?: number
   /** How long a handler may take to end after its task was cancelled, before it is abandoned, in milliseconds. */
@@ -53,11 +55,12 @@ export async function runHandler(
     )
   const { isolation, timeLimits = {} } = registered.definition
   const bounds = new RunBounds(claimed, timeLimits, run, deps)
-  const handlerRun = { claimed, registered, signal: run.signal, bounds }
-  const isolatedRuns = claimed.timesLost > 0 || isolation === 'process' ? deps.isolatedRuns : undefined
+  const isSuspect = claimed.timesLost > 0 || deps.quarantine?.has(claimed.type) === true
+  const handlerRun = { claimed, registered, isSuspect, signal: run.signal, bounds }
+  const isolatedRuns = isSuspect || isolation === 'process' ? deps.isolatedRuns : undefined
   try {
     return await Promise.race([
-      isolatedRuns === undefined ? runHere(handlerRun, deps) : runIsolated(handlerRun, isolatedRuns),
+      isolatedRuns === undefined ? runHere(handlerRun, deps) : runIsolated(handlerRun, isolatedRuns, deps),
       bounds.over,
     ])
   } finally {
@@ -68,6 +71,8 @@ export async function runHandler(
 interface HandlerRun {
   claimed: ClaimedAttempt
   registered: RegisteredType
+  /** The task, or another of its type, may end its process. */
+  isSuspect: boolean
   signal: AbortSignal
   bounds: RunBounds
 }
@@ -77,17 +82,21 @@ interface HandlerRun {
  * handler.
  */
 async function runIsolated(
-  { claimed, registered, signal, bounds }: HandlerRun,
+  { claimed, registered, isSuspect, signal, bounds }: HandlerRun,
   isolatedRuns: IsolatedRuns,
+  { quarantine }: HandlerDeps,
 ): Promise<Outcome | undefined> {
   const { isolation, memoryLimitMb } = registered.definition
+  /** Not of a type that never runs in a worker's own process. */
+  const endsWorkers = (reason: string) => isolation !== 'process' && void quarantine?.add(claimed.type, reason)
   const { ended, kill } = isolatedRuns.start({
     claimed,
     memoryLimitMb,
     signal,
     alive: () => bounds.alive(),
     begin: () => bounds.begin(),
-    isSuspect: claimed.timesLost > 0,
+    isSuspect,
+    endsWorkers,
     // The first time any process will do. If that ends too, the next one must not be shared.
     isFresh: claimed.timesLost > 1,
     mayBlock: isolation === 'process',
@@ -96,9 +105,9 @@ async function runIsolated(
   try {
     return readIsolatedEnd(registered, await ended)
   } catch (error) {
-    return error instanceof ProcessEndedError && !signal.aborted
-      ? explainProcessEnd(error)
-      : explainError(error, signal)
+    if (!(error instanceof ProcessEndedError) || signal.aborted) return explainError(error, signal)
+    if (error.isProven) endsWorkers(error.message)
+    return explainProcessEnd(error)
   }
 }
 

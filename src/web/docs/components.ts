@@ -24,7 +24,7 @@ import {
   TypeList,
 } from '../../protocol/http.js'
 import { Failure, LogLine, Progress, Task, TaskLinks, TaskSummary, Transition } from '../../protocol/task.js'
-import { DrainRequest, QueueCapacity, Worker, WorkerList, WorkerQueue } from '../../protocol/worker.js'
+import { DrainRequest, QuarantinedType, QueueCapacity, Worker, WorkerList, WorkerQueue } from '../../protocol/worker.js'
 import { toPlainSchema, toPlainSchemas, type PlainSchema } from './plain-schema.js'
 import { createSample } from './sample.js'
 
@@ -47,6 +47,7 @@ const OF_PROTOCOL: Record<string, TSchema> = {
   LogPage,
   Problem,
   Progress,
+  QuarantinedType,
   QueueCapacity,
   Readiness,
   SelectionTransitionList,

@@ -14,6 +14,7 @@ import {
   type WorkerQueue,
 } from '../../protocol/worker.js'
 import { listWaitingQueues } from '../../store/deliveries/take-due.js'
+import { listQuarantinedTypes } from '../../store/quarantine.js'
 import { drainWorker, listWorkers, resumeWorker } from '../../store/workers.js'
 import { ProblemError } from '../problem.js'
 import type { Reading } from '../reading.js'
@@ -39,7 +40,11 @@ export const workerRoutes: FastifyPluginAsyncTypebox<WorkerRoutesDeps> = async (
       },
     },
     async () => {
-      const [items, waiting] = await Promise.all([listWorkers(reading.byKey), listWaitingQueues(reading.byKey)])
+      const [items, waiting, quarantinedTypes] = await Promise.all([
+        listWorkers(reading.byKey),
+        listWaitingQueues(reading.byKey),
+        listQuarantinedTypes(reading.byKey),
+      ])
       const taking = items.filter(({ state }) => state === 'running')
       const known = new Set(taking.flatMap(({ types }) => types))
       return {
@@ -52,6 +57,7 @@ export const workerRoutes: FastifyPluginAsyncTypebox<WorkerRoutesDeps> = async (
           .all()
           .map(({ definition }) => definition.type)
           .filter((type) => !known.has(type)),
+        quarantinedTypes,
       }
     },
   )

@@ -12,6 +12,7 @@ import { loadRegistry } from '../../handlers/load-registry.js'
 import { createLog } from '../../log.js'
 import { setBasePath } from '../../protocol/base-path.js'
 import { createTaskContext, type OpenTaskContext } from '../../tasks/attempt/context/task-context.js'
+import { describeError } from '../../definitions/thrown.js'
 import { failRunOf, LATE_STRAY, runInScope, STRAY } from '../../definitions/handler-scope.js'
 import { checkResult, settleReturned } from '../../tasks/attempt/outcome.js'
 import type { Recorder } from '../../tasks/attempt/recorder.js'
@@ -110,7 +111,7 @@ function failedFromOutside(): Promise<never> {
 
 function onUnhandled(error: unknown): void {
   if (failRunOf(error, log)) return
-  send({ type: 'spoilt' })
+  send({ type: 'spoilt', endsWorkers: describeError(error).message })
   log.error({ err: error }, STRAY)
   failRun?.(error)
 }

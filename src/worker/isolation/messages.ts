@@ -25,8 +25,8 @@ export type FromChild =
   | { type: 'flush' }
   /** The handler has committed its task; forward this event to the streams. */
   | { type: 'announce'; event: Event }
-  /** An error was not caught: no other run may use this process. */
-  | { type: 'spoilt' }
+  /** An error was not caught: no other run may use this process. `endsWorkers`: what it would have done to a worker. */
+  | { type: 'spoilt'; endsWorkers?: string }
   | { type: 'returned'; result: unknown }
   | { type: 'committed' }
   | { type: 'threw'; error: ThrownError }

@@ -82,6 +82,8 @@ export class ProcessRun {
         return recorder.announce(message.event)
       case 'returned':
         return this.#resolve({ kind: 'returned', result: message.result })
+      case 'spoilt':
+        return message.endsWorkers === undefined ? undefined : this.#run.endsWorkers(message.endsWorkers)
       case 'committed':
         return this.#resolve({ kind: 'committed' })
       case 'threw':

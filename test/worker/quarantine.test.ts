@@ -1,0 +1,55 @@
+/** A type that has ended a worker runs in processes of its own from then on. With real processes. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import type { WorkerList } from '../../src/protocol/worker.js'
+import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'
+
+const { scene, worker } = await openNeighbourhood(t, { QUARANTINE_SECONDS: '600' })
+const harm = (type: string, how: string) => scene.create({ type, payload: { how } })
+
+async function readWorkers(): Promise<WorkerList> {
+  return (await fetch(`${scene.addresses()[0]}/api/workers`)).json() as Promise<WorkerList>
+}
+
+/** Ends all quarantines, and resolves once the worker knows. */
+async function endQuarantines(): Promise<void> {
+  await scene.db.run({ name: 'test_end', text: `update taskwire.quarantined_types set until = now()` }, [])
+  const endedAt = new Date().toISOString()
+  const isNews = ({ state, seenAt }: WorkerList['items'][number]) => state === 'running' && seenAt > endedAt
+  while (!(await readWorkers()).items.some(isNews)) await sleep(50)
+}
+
+for (const [how, reason] of Object.entries({
+  exit: /exit code 3/,
+  microtask: /^thrown in a microtask$/,
+  block: /^the handler blocked its event loop/,
+}))
+  t.test(`a type that ends its worker once (${how}) does so only once`, async (t) => {
+    await endQuarantines()
+    const before = worker.restarts
+    await readEnds(scene, [await harm('test.faulty', how)])
+    t.equal(worker.restarts, before + 1)
+    t.match((await readWorkers()).quarantinedTypes, [{ type: 'test.faulty', reason, since: /Z$/, until: /Z$/ }])
+    const neighbours = await startNeighbours(scene)
+    const guilty = await Promise.all([
+      harm('test.faulty', how),
+      harm('test.faulty', 'exit'),
+      harm('test.faulty', 'kill'),
+    ])
+    t.match(
+      await readEnds(scene, guilty),
+      guilty.map(() => ({ status: 'FAILED' })),
+    )
+    t.match(
+      await readEnds(scene, neighbours),
+      neighbours.map(() => ({ status: 'COMPLETED', attempt: 1 })),
+      'the others finish in their first attempt',
+    )
+    t.equal(worker.restarts, before + 1)
+  })
+
+t.test('an error that is found to be of its own run quarantines nothing', async (t) => {
+  await endQuarantines()
+  await readEnds(scene, [await harm('test.faulty', 'timer'), await harm('test.faulty-isolated', 'exit')])
+  t.same((await readWorkers()).quarantinedTypes, [])
+})
