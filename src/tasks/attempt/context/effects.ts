@@ -17,12 +17,16 @@ const MAX_KEY_LENGTH = 200
 
 type Effect<Value> = (options: { idempotencyKey: string }) => Promise<Value>
 
+/**
+ * The effect that the current code belongs to. There is one storage for all attempts: up to version 22, Node keeps each
+ * storage that was used until its `disable` is called, and visits all of them for every asynchronous call.
+ */
+const current = new AsyncLocalStorage<{ effects: Effects; key: string }>()
+
 export class Effects {
   readonly #db: Database
   readonly #fence: AttemptFence
   readonly #underWay = new Map<string, Promise<unknown>>()
-  /** The key of the effect that the current code belongs to. */
-  readonly #current = new AsyncLocalStorage<string>()
   /** For each effect under way, the keys that it has called `once` with. */
   readonly #calls = new Map<string, Set<string>>()
 
@@ -34,17 +38,17 @@ export class Effects {
   /** See `TaskContext.once`. */
   async once<Value>(key: string, effect: Effect<Value>): Promise<Value> {
     if (typeof key !== 'string' || key.length < 1 || key.length > MAX_KEY_LENGTH || findUnstorable(key, 1))
-      throw new RangeError(`the key of an effect has 1 to ${MAX_KEY_LENGTH} characters of well-formed text`)
-    if (typeof effect !== 'function') throw new TypeError(`the effect '${key}' is not a function`)
-    const caller = this.#current.getStore()
-    if (caller !== undefined) this.#noteCall(caller, key)
+      throw new RangeError(`the key of an effect must be well-formed text of 1 to ${MAX_KEY_LENGTH} characters`)
+    if (typeof effect !== 'function') throw new TypeError(`the effect '${key}' must be a function`)
+    const caller = current.getStore()
+    if (caller?.effects === this) this.#noteCall(caller.key, key)
     const running = this.#underWay.get(key) ?? this.#start(key, effect)
     return running as Promise<Value>
   }
 
   #start(key: string, effect: Effect<unknown>): Promise<unknown> {
-    const running = this.#current
-      .run(key, () => this.#do(key, effect))
+    const running = current
+      .run({ effects: this, key }, () => this.#do(key, effect))
       .finally(() => {
         this.#underWay.delete(key)
         this.#calls.delete(key)
@@ -63,7 +67,7 @@ export class Effects {
       )
     const calls = this.#calls.get(caller)
     if (calls) calls.add(key)
-    // An effect that has ended, but whose code still runs, keeps nobody waiting.
+    // An effect that has ended cannot wait any more, even if some of its code still runs.
     else if (this.#underWay.has(caller)) this.#calls.set(caller, new Set([key]))
   }
 
