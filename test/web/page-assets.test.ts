@@ -1,5 +1,6 @@
 /** The files of the page at addresses that name their content, and what is answered at those of another version. */
-import { cp, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { unlinkSync } from 'node:fs'
+import { cp, mkdtemp, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -139,3 +140,27 @@ t.test(
     t.notMatch([first, second, third, fourth], [fifth])
   },
 )
+
+t.test('the page is served at any moment of an upgrade in place', async (t) => {
+  const parent = await mkdtemp(join(tmpdir(), 'taskwire-upgrade-'))
+  t.teardown(() => rm(parent, { recursive: true, force: true }))
+  const folder = join(parent, 'public')
+  await cp(PUBLIC, folder, { recursive: true })
+  const readAssets = openPageAssets(folder)
+  const render = openPageDocument(readAssets)
+  const before = (await render('/')).toString()
+  await rename(folder, join(parent, 'away'))
+  t.equal((await render('/')).toString(), before, 'the folder is away')
+  await rename(join(parent, 'away'), folder)
+  const temporary = join(folder, 'app.js.part')
+  await writeFile(temporary, 'half')
+  const reading = readAssets()
+  unlinkSync(temporary)
+  await t.resolves(reading, 'a file is gone between its listing and its first read')
+  t.equal((await render('/')).toString(), before)
+  const program = await readFile(join(folder, 'app.js'), 'utf8')
+  await writeFile(join(folder, 'app.js'), `${program}\nexport const half = '`)
+  t.match((await render('/')).toString(), '/app.js"', 'a module is written only in part')
+  await writeFile(join(folder, 'app.js'), program)
+  t.equal((await render('/')).toString(), before)
+})

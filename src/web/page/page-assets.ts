@@ -24,22 +24,50 @@ export interface PageAssets {
 }
 
 /**
+ * During an upgrade in place, files are added, replaced and removed, and the folder may be away for a moment. Removed
+ * files are kept, for pages that are open.
  * @param folder of the page
  * @returns reads what has changed; the same object while nothing has
  */
 export function openPageAssets(folder: string): () => Promise<PageAssets> {
   const readers = new Map<string, () => Promise<Buffer>>()
   let held: PageAssets | undefined
-  return async () => {
-    // An upgrade in place also adds files. Those that it removes are kept, for pages that are open.
-    for (const name of listFiles(folder)) if (!readers.has(name)) readers.set(name, holdFile(posix.join(folder, name)))
+
+  function findNewFiles(): void {
+    try {
+      for (const name of listFiles(folder))
+        if (!readers.has(name)) readers.set(name, holdFile(posix.join(folder, name)))
+    } catch (error) {
+      if (held === undefined) throw error
+    }
+  }
+
+  async function read(): Promise<Map<string, Buffer>> {
     // Sorted, so that all processes of a version have one fingerprint.
-    const sorted = [...readers].sort(([a], [b]) => (a < b ? -1 : 1))
-    const files = new Map(await Promise.all(sorted.map(async ([name, read]) => [name, await read()] as const)))
+    const names = [...readers.keys()].sort()
+    const files = new Map<string, Buffer>()
+    const contents = await Promise.all(names.map((name) => readers.get(name)?.().catch(ignoreMissing)))
+    for (const [index, name] of names.entries()) {
+      const content = contents[index]
+      // A file that is gone before it was ever read was a temporary one.
+      if (content === undefined) readers.delete(name)
+      else files.set(name, content)
+    }
+    return files
+  }
+
+  return async () => {
+    findNewFiles()
+    const files = await read()
     const hasChanged = [...files].some(([name, content]) => held?.files.get(name) !== content)
     if (held === undefined || hasChanged) held = toAssets(files)
     return held
   }
+}
+
+/** @throws any other error */
+function ignoreMissing(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
 }
 
 function toAssets(files: Map<string, Buffer>): PageAssets {
