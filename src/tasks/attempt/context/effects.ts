@@ -1,8 +1,8 @@
 /**
  * `ctx.once`: effects outside the database, each recorded with the task under its key.
  *
- * Concurrent calls with the same key share one effect. So an effect that calls `once` with its own key, directly or by
- * way of others, would wait for itself: that call is refused.
+ * Concurrent calls with the same key share one effect. So an effect that calls `once` with its own key, directly or
+ * through other effects, would wait for itself: that call is refused.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Database } from '../../../db/database.js'
