@@ -152,6 +152,9 @@ t.test('the page is served at any moment of an upgrade in place', async (t) => {
   await rename(folder, join(parent, 'away'))
   t.equal((await render('/')).toString(), before, 'the folder is away')
   await rename(join(parent, 'away'), folder)
+  const [one, other] = [readAssets(), readAssets()]
+  t.equal(one, other, 'concurrent requests share a read')
+  await one
   const temporary = join(folder, 'app.js.part')
   await writeFile(temporary, 'half')
   const reading = readAssets()

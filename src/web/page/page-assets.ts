@@ -34,6 +34,8 @@ export interface PageAssets {
 export function openPageAssets(folder: string): () => Promise<PageAssets> {
   const readers = new Map<string, () => Promise<Buffer>>()
   let held: PageAssets | undefined
+  /** Shared by concurrent requests: each read looks at every file. */
+  let reading: Promise<PageAssets> | undefined
 
   function findNewFiles(): void {
     try {
@@ -58,13 +60,15 @@ export function openPageAssets(folder: string): () => Promise<PageAssets> {
     return files
   }
 
-  return async () => {
+  async function readChanges(): Promise<PageAssets> {
     findNewFiles()
     const files = await read()
     const hasChanged = [...files].some(([name, content]) => held?.files.get(name) !== content)
     if (held === undefined || hasChanged) held = toAssets(files)
     return held
   }
+
+  return () => (reading ??= readChanges().finally(() => (reading = undefined)))
 }
 
 /** @throws any other error */
