@@ -21,6 +21,7 @@ import {
 import { StartupError } from './startup-error.js'
 
 const tasks = { tasks: { type: 'string' } } as const
+
 /**
  * By how much the heap of a web process may grow between two collections, in percent. By default V8 adapts it to the
  * speed of collection: on a busy machine a heap with 65 MB of live objects grew to 300 MB. How much memory clients can
@@ -86,8 +87,8 @@ async function runWorker(): Promise<void> {
   const start: StartRole<'worker'> = (config, log) => {
     const { attemptLeaseSeconds, logLevel } = config
     const limits = { warnAfterMs: LOOP_WARNING_MS, killAfterMs: attemptLeaseSeconds * 1_000, logLevel }
-    // Not before: on a busy machine, to load the modules may take longer than a lease. And not later: the first job may
-    // block the loop for good.
+    // Loading the modules may take longer than a lease on a busy machine, so the watch begins afterwards. It begins
+    // before the first job, which may already block the loop for good.
     return startWorker(config, log, () => watchLoop(limits, log))
   }
   await runMigratedRole('worker', start, failRunOf)

@@ -16,7 +16,7 @@ const PROBE = '.probe-'
 /**
  * Creates a folder and its missing parents. An existing folder is left unchanged.
  *
- * Not with Node's `recursive`: below `/proc`, where a folder exists in which none can be created, it tries for ever.
+ * Node's `recursive` is not used: below `/proc`, which exists but in which no folder can be created, it tries forever.
  */
 export async function makePrivateFolders(folder: string, mode = PRIVATE_FOLDER_MODE): Promise<void> {
   try {

@@ -1,10 +1,10 @@
 /**
- * All text of the page's program, in English, except what the client library says of a connection or a request that failed
- * (`client/`). Texts with values in them are functions. The static text of `index.html`
- * and `playground.html` is in those files.
+ * All text of the page's program, in English, except what the client library (`client/`) says when a connection or a
+ * request fails. Texts with values in them are functions. The static text of `index.html` and `playground.html` is in
+ * those files.
  */
 
-/** What handlers count may be a fraction; two digits of it are enough to see. */
+/** Handlers may count in fractions; two digits after the point are enough. */
 const { format: number } = new Intl.NumberFormat('en', { maximumFractionDigits: 2, useGrouping: false })
 
 export const frame = {

@@ -8,7 +8,8 @@ const MAX_LENGTH = 400
 
 /**
  * The canonical form: type and parameter names in lower case, values quoted where necessary.
- * @returns undefined when it is not a media type (nor is a range such as `image/*`), is too long, or has characters that a header cannot hold
+ * @returns undefined when it is not a media type (a range such as `image/*` is none), is too long, or has characters
+ *   that a header cannot hold
  * @see RFC 9110 section 8.3.1
  */
 export function readMediaType(text: string): string | undefined {

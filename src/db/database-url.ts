@@ -124,9 +124,6 @@ export function toPgConfig(text: string, needs: ConnectionNeeds) {
     database,
     user,
     ssl: tls ?? false,
-    // It would query the array types on each new connection. If that fails (the connection is cut, or a time-out of the
-    // server ends it), the process ends with an unhandled rejection. So arrays arrive as JSON or are read by drizzle.
-    fetch_types: false,
     ...(password !== undefined && { password }),
     ...(isTlsDirect && { sslnegotiation: 'direct' as const }),
     application_name: nameOf(address, needs),

@@ -1,4 +1,4 @@
-/** Statuses as SQL text. Conditions are made from the lists in `protocol/status.ts`, so that none of them is written twice. */
+/** Statuses as SQL text. Conditions are made from the lists in `protocol/status.ts`, so that no list is written twice. */
 import type { Status } from '../protocol/status.js'
 
 /** A status as an SQL literal. */

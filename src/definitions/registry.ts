@@ -171,11 +171,12 @@ const returnedErrors = createChecker(
 /** @throws Error if this is not what `checkPayload` may return */
 function readErrors(returned: unknown): FieldError[] {
   if (isPromise(returned)) {
-    returned.catch(() => {}) // this answer says already what is wrong
-    throw new Error('it returned a promise, and must answer at once')
+    returned.catch(() => {}) // the refusal already says what is wrong
+    throw new Error('it returned a promise, but must return its errors directly')
   }
   const [wrong] = returnedErrors.check(returned)
-  if (wrong) throw new Error(`it must return an array of { pointer, detail, fix? }: ${wrong.pointer} ${wrong.detail}`)
+  if (wrong)
+    throw new Error(`it must return an array of { pointer, detail, fix? }: ${wrong.pointer || 'it'} ${wrong.detail}`)
   return (returned as FieldError[]).map(({ pointer, detail, fix }) => ({ pointer, detail, ...(fix && { fix }) }))
 }
 

@@ -9,6 +9,7 @@ import type { TaskFilter } from '../protocol/filter.js'
 import { CLOSE_CODES, type StreamMessage } from '../protocol/stream.js'
 import type { TaskId } from '../protocol/task.js'
 import type { Hub, Sink, TaskStream } from './hub.js'
+import { OpenStreams } from './open-streams.js'
 
 /** The maximum number of tasks whose last sent version is remembered. Above it the oldest are forgotten. */
 const MAX_REMEMBERED = 20_000
@@ -36,22 +37,14 @@ interface Followed {
   readonly followers: Set<Follower>
 }
 
-export class FollowedTasks {
+export class FollowedTasks extends OpenStreams<TaskId, Followed> {
   readonly #deps: FollowedTasksDeps
-  readonly #followed = new Map<TaskId, Followed>()
   /** The last version sent for each task, as far as it is remembered. */
   readonly #told = new Map<TaskId, number>()
 
   constructor(deps: FollowedTasksDeps) {
+    super()
     this.#deps = deps
-  }
-
-  get size(): number {
-    return this.#followed.size
-  }
-
-  has(id: TaskId): boolean {
-    return this.#followed.has(id)
   }
 
   /** Whether this version of the task was not sent yet. */
@@ -72,14 +65,14 @@ export class FollowedTasks {
 
   /** Follows the task after version `since`, or joins the others that follow it. */
   follow(id: TaskId, follower: Follower, since?: number): void {
-    const known = this.#followed.get(id)
+    const known = this.entries.get(id)
     if (known) {
       known.followers.add(follower)
       return
     }
     const { principal, hub, sink } = this.#deps
     const entry: Followed = { stream: undefined, followers: new Set([follower]) }
-    this.#followed.set(id, entry)
+    this.entries.set(id, entry)
     const stream = hub.attach(
       principal,
       id,
@@ -95,21 +88,12 @@ export class FollowedTasks {
     )
     entry.stream = stream
     // The stream may already be over: the task has ended, or no longer matches.
-    if (this.#followed.get(id) !== entry) stream.stop()
+    if (this.entries.get(id) !== entry) stream.stop()
   }
 
   /** Ends the streams that only this follower wanted. */
   dropAll(follower: Follower): void {
-    for (const [id, entry] of this.#followed) if (entry.followers.has(follower)) this.#drop(id, entry, follower)
-  }
-
-  drained(): void {
-    for (const { stream } of this.#followed.values()) stream?.drained()
-  }
-
-  stop(): void {
-    for (const { stream } of this.#followed.values()) stream?.stop()
-    this.#followed.clear()
+    for (const [id, entry] of this.entries) if (entry.followers.has(follower)) this.#drop(id, entry, follower)
   }
 
   /** The message may be the last about this task for these followers. */
@@ -124,13 +108,13 @@ export class FollowedTasks {
   #drop(id: TaskId, entry: Followed, follower: Follower): void {
     entry.followers.delete(follower)
     if (entry.followers.size > 0) return
-    this.#followed.delete(id)
+    this.entries.delete(id)
     entry.stream?.stop()
     this.#deps.onFreed()
   }
 
   #onClosed(id: TaskId, entry: Followed, code: number, reason: string): void {
-    if (this.#followed.get(id) === entry) this.#followed.delete(id)
+    if (this.entries.get(id) === entry) this.entries.delete(id)
     if (code !== CLOSE_CODES.ended && code !== CLOSE_CODES.notFound) return this.#deps.onBroken(code, reason)
     this.#deps.onFreed()
     this.#deps.onEnded()

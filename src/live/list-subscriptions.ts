@@ -6,9 +6,10 @@ import type { Principal } from '../access/principal.js'
 import { CLOSE_CODES } from '../protocol/stream.js'
 import type { SocketAnswer } from '../protocol/subscription.js'
 import type { ListQuery } from './list-query.js'
-import type { ListSink } from './list-stream.js'
 import { ListsFullError } from './list-rooms.js'
+import type { ListSink } from './list-stream.js'
 import type { Lists, OpenList } from './lists.js'
+import { OpenStreams } from './open-streams.js'
 import type { TaskStream } from './task-stream.js'
 
 const MAX_LISTS = 8
@@ -27,20 +28,12 @@ interface Subscription {
   stream?: TaskStream
 }
 
-export class ListSubscriptions {
+export class ListSubscriptions extends OpenStreams<string, Subscription> {
   readonly #deps: ListSubscriptionsDeps
-  readonly #subscriptions = new Map<string, Subscription>()
 
   constructor(deps: ListSubscriptionsDeps) {
+    super()
     this.#deps = deps
-  }
-
-  get size(): number {
-    return this.#subscriptions.size
-  }
-
-  has(id: string): boolean {
-    return this.#subscriptions.has(id)
   }
 
   async subscribe(id: string, query: ListQuery): Promise<void> {
@@ -49,13 +42,13 @@ export class ListSubscriptions {
       answer({ type: 'refused', id, code, detail })
     if (this.size >= MAX_LISTS) return refuse('too_many_lists', `A connection can follow at most ${MAX_LISTS} lists.`)
     const subscription: Subscription = {}
-    this.#subscriptions.set(id, subscription)
+    this.entries.set(id, subscription)
     try {
       const list = await lists.open(principal, query)
-      if (this.#subscriptions.get(id) === subscription) this.#begin(id, subscription, list)
+      if (this.entries.get(id) === subscription) this.#begin(id, subscription, list)
     } catch (error) {
-      if (this.#subscriptions.get(id) !== subscription) return
-      this.#subscriptions.delete(id)
+      if (this.entries.get(id) !== subscription) return
+      this.entries.delete(id)
       if (error instanceof ListsFullError)
         refuse('overloaded', 'The server has reached its limit of watched lists. Try again later.')
       else refuse('unavailable', 'The list could not be read. Try again.')
@@ -64,17 +57,8 @@ export class ListSubscriptions {
 
   /** False: there is no such subscription. */
   unsubscribe(id: string): boolean {
-    this.#subscriptions.get(id)?.stream?.stop()
-    return this.#subscriptions.delete(id)
-  }
-
-  drained(): void {
-    for (const { stream } of this.#subscriptions.values()) stream?.drained()
-  }
-
-  stop(): void {
-    for (const { stream } of this.#subscriptions.values()) stream?.stop()
-    this.#subscriptions.clear()
+    this.entries.get(id)?.stream?.stop()
+    return this.entries.delete(id)
   }
 
   #begin(id: string, subscription: Subscription, list: OpenList): void {
@@ -84,7 +68,7 @@ export class ListSubscriptions {
       sendList: (json, message) => sink.sendList(json, message),
       bufferedBytes: () => sink.bufferedBytes(),
       close: (code, reason) => {
-        this.#subscriptions.delete(id)
+        this.entries.delete(id)
         if (code !== CLOSE_CODES.ended) onClosed(code, reason)
       },
     })

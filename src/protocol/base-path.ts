@@ -11,7 +11,7 @@ export function setBasePath(path: string): void {
 
 /** A text of ours that names addresses of this server, such as `GET /api/tasks`, with the path in front of each. */
 export function linkAddresses(text: string): string {
-  return text.replaceAll(/(?<![^\s(])\/(?:api|docs)\b/g, (path) => basePath + path)
+  return text.replaceAll(/(?<![^\s(])\/(?:api|docs|files|ws)\b/g, (path) => basePath + path)
 }
 
 /** A link that clients can use, from a path of this server that begins with `/`. */

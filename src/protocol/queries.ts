@@ -12,11 +12,16 @@ import {
 } from './limits.js'
 import { TaskId } from './task.js'
 
+const closed = { additionalProperties: false } as const
+
 export const TaskParams = Type.Object({ id: TaskId })
 export type TaskParams = Static<typeof TaskParams>
 
 /** A version in a URL. It stays text, because conversion would turn `1.5` into 1. */
 const VersionText = Type.String({ pattern: '^[0-9]{1,9}$', examples: ['3'] })
+
+const Cursor = (example: string, description: string) =>
+  Type.Optional(Type.String({ maxLength: MAX_CURSOR_LENGTH, examples: [example], description }))
 
 const UUID_PATTERN = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
 /** Versions, separated by commas. */
@@ -27,7 +32,7 @@ export const StreamQuery = Type.Object(
     since: Type.Optional({ ...VersionText, description: 'the last version the client holds' }),
     logs: Type.Optional(Type.Enum(['0', '1'], { description: '1: include the log lines of the handler' })),
   },
-  { additionalProperties: false },
+  closed,
 )
 export type StreamQuery = Static<typeof StreamQuery>
 
@@ -57,15 +62,12 @@ export const SelectionQuery = Type.Object(
         description: 'with ids: the version that the client holds of each, in the order of the ids; 0 for none',
       }),
     ),
-    cursor: Type.Optional(
-      Type.String({
-        maxLength: MAX_CURSOR_LENGTH,
-        examples: ['MjAyNi0xMS0yMFQyMToyMjoyMy40NTZaIDAxOWFhM2YyLTdjMWUtN2IzYS05YTU1LTBkMWMxZjZmMWUxMCAz'],
-        description: 'for the stored history: nextCursor of the previous page. With list: where its window begins',
-      }),
+    cursor: Cursor(
+      'MjAyNi0xMS0yMFQyMToyMjoyMy40NTZaIDAxOWFhM2YyLTdjMWUtN2IzYS05YTU1LTBkMWMxZjZmMWUxMCAz',
+      'for the stored history: nextCursor of the previous page. With list: where its window begins',
     ),
   },
-  { additionalProperties: false },
+  closed,
 )
 export type SelectionQuery = Static<typeof SelectionQuery>
 
@@ -83,7 +85,7 @@ export const ReadTaskQuery = Type.Object(
       description: 'with wait: wait until the task has a greater version; if omitted, until it has ended',
     }),
   },
-  { additionalProperties: false },
+  closed,
 )
 export type ReadTaskQuery = Static<typeof ReadTaskQuery>
 
@@ -96,15 +98,9 @@ export const ListTasksQuery = Type.Object(
       }),
     ),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_PAGE_TASKS, default: DEFAULT_PAGE_TASKS })),
-    cursor: Type.Optional(
-      Type.String({
-        maxLength: MAX_CURSOR_LENGTH,
-        examples: ['AZqj8nweezqaVQ0cH28eEEJ6H61sxgAA'],
-        description: 'nextCursor of the previous page, with the same filters',
-      }),
-    ),
+    cursor: Cursor('AZqj8nweezqaVQ0cH28eEEJ6H61sxgAA', 'nextCursor of the previous page, with the same filters'),
   },
-  { additionalProperties: false },
+  closed,
 )
 export type ListTasksQuery = Static<typeof ListTasksQuery>
 
@@ -114,7 +110,7 @@ export const AttemptsQuery = Type.Object(
       Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, description: 'nextAfter of the previous page' }),
     ),
   },
-  { additionalProperties: false },
+  closed,
 )
 export type AttemptsQuery = Static<typeof AttemptsQuery>
 
@@ -129,6 +125,6 @@ export const LogsQuery = Type.Object(
     ),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: DEFAULT_LOG_LINES })),
   },
-  { additionalProperties: false },
+  closed,
 )
 export type LogsQuery = Static<typeof LogsQuery>

@@ -18,7 +18,7 @@ export const Status = Type.Unsafe<StatusName>({
 })
 export type Status = StatusName
 
-/** The statuses that the table lets this one follow. */
+/** The statuses from which the table allows a transition to this one. */
 function statusesBefore(next: Status): readonly Status[] {
   return STATUSES.filter((status) => TRANSITIONS[status].includes(next))
 }
@@ -26,7 +26,7 @@ function statusesBefore(next: Status): readonly Status[] {
 /** The statuses in which a task can be created. */
 export const INITIAL_STATUSES = ['SCHEDULED', 'WAITING', 'PENDING'] as const satisfies readonly Status[]
 
-/** The statuses from which an attempt can start. */
+/** The statuses in which an attempt can start. */
 export const STARTABLE_STATUSES = statusesBefore('PROCESSING')
 /** The statuses in which an attempt runs. */
 export const RUNNING_STATUSES = statusesBefore('COMPLETED')

@@ -11,6 +11,7 @@ import {
 import { UnstorableError } from '../definitions/outcome-errors.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { checkArtifactLabel } from '../tasks/attempt/context/artifact-label.js'
+import { EffectCalls } from '../tasks/attempt/context/effect-calls.js'
 import { guardCalls } from '../tasks/attempt/context/handler-log.js'
 import { readLogLine } from '../tasks/attempt/context/log-line.js'
 import { describeLostValue, EFFECT_LIMITS, toStorable } from '../tasks/attempt/storable.js'
@@ -78,6 +79,18 @@ export function createTestContext(
   }
   const { taskId = createTaskId(), tenant = DEFAULT_TENANT, attempt = 1 } = options
   const signal = options.signal ?? new AbortController().signal
+  const calls = new EffectCalls()
+
+  async function doOnce(key: string, effect: Parameters<TaskContext['once']>[1]): Promise<unknown> {
+    if (reported.effects.has(key)) return reported.effects.get(key)
+    const stored = toStorable(await effect({ idempotencyKey: `${taskId}:${key}` }), EFFECT_LIMITS)
+    await reach?.(`after-effect:${key}`)
+    if (stored.violation) throw new UnstorableError('invalid_effect', describeLostValue(key, stored.violation))
+    reported.effects.set(key, stored.value)
+    await reach?.(`after-record:${key}`)
+    return stored.value
+  }
+
   const context: TaskContext = {
     taskId,
     tenant,
@@ -111,16 +124,7 @@ export function createTestContext(
       reported.children.push({ id, type, payload, options: childOptions })
       return id
     },
-    async once(key, effect) {
-      if (reported.effects.has(key)) return reported.effects.get(key) as never
-      const stored = toStorable(await effect({ idempotencyKey: `${context.taskId}:${key}` }), EFFECT_LIMITS)
-      await reach?.(`after-effect:${key}`)
-      if (stored.violation) throw new UnstorableError('invalid_effect', describeLostValue(key, stored.violation))
-      const { value } = stored
-      reported.effects.set(key, value)
-      await reach?.(`after-record:${key}`)
-      return value as never
-    },
+    once: async (key, effect) => (await calls.share(key, effect, () => doOnce(key, effect))) as never,
     transaction: (work) =>
       options.db === undefined ? work(undefined as never) : options.db.transaction(({ orm }) => work(orm)),
     fence: async () => context.attempt,

@@ -31,7 +31,7 @@ export function growingPauseMs(
 
 /** @throws RangeError unless it is a finite number */
 export function assertMilliseconds(milliseconds: unknown): asserts milliseconds is number {
-  if (!Number.isFinite(milliseconds)) throw new RangeError('the time to sleep is a finite number of milliseconds')
+  if (!Number.isFinite(milliseconds)) throw new RangeError('the time to sleep must be a finite number of milliseconds')
 }
 
 /** Resolves after the given time, however long; at once if it is negative. Rejects when the signal aborts. */

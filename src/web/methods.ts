@@ -7,7 +7,8 @@ import { ProblemError } from './problem.js'
 
 /**
  * Records the routes that are registered from now on.
- * @returns a function to be called once all are registered: it registers the routes that list the methods and refuse the others
+ * @returns a function to be called once all are registered: it registers the routes that list the methods and refuse
+ *   the others
  */
 export function registerMethods(app: FastifyInstance): () => void {
   const methods = new Map<string, Set<string>>()

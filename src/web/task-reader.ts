@@ -1,4 +1,4 @@
-/** Reads single tasks. Reads that arrive together share one statement, as writes do. */
+/** Reads of single tasks, in batches as writes are. */
 import type { Principal } from '../access/principal.js'
 import type { Database } from '../db/database.js'
 import { isRefusedStatement } from '../db/refused-data.js'
@@ -18,6 +18,7 @@ interface Asked {
   id: TaskId
 }
 
+/** A reader of single tasks: reads that arrive together share one statement, which starts after each of them was requested. */
 export function createTaskReader(db: Database): TaskReader {
   const reads = createBatcher<Asked, Task | undefined>({
     maxBatch: MAX_READS_PER_STATEMENT,
@@ -40,6 +41,7 @@ export function createTaskReader(db: Database): TaskReader {
   }
 }
 
+/** The answer when there is no such task, or when it belongs to another tenant. */
 export function toNotFound(id: TaskId): ProblemError {
   return new ProblemError('task_not_found', `There is no task ${id}.`)
 }

@@ -20,7 +20,8 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   const checker = createChecker(schema)
   return (given: unknown) => {
     const value: unknown = isText ? convertText(schema, given) : given
-    const errors = checker.check(value).map((error) => (isText ? explainRepetition(error, given) : error))
+    const found = checker.check(value)
+    const errors = isText ? found.map((error) => explainRepetition(error, schema, given)) : found
     if (errors.length === 0) return { value }
     const [first] = errors
     return {
@@ -30,10 +31,12 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
 }
 
 /** A parameter that is in the query several times is read as an array, which the client did not send. */
-function explainRepetition(error: FieldError, given: unknown): FieldError {
+function explainRepetition(error: FieldError, schema: { properties?: object }, given: unknown): FieldError {
   const { pointer } = error
-  const value: unknown = Object.entries(given ?? {}).find(([name]) => pointer === `/${name}`)?.[1]
-  return Array.isArray(value) ? { pointer, detail: 'is given more than once', fix: 'Send it once.' } : error
+  const name = pointer.slice(1)
+  const isKnown = Object.hasOwn(schema.properties ?? {}, name)
+  const isRepeated = isKnown && Array.isArray((given as Record<string, unknown>)[name])
+  return isRepeated ? { pointer, detail: 'is given more than once', fix: 'Send it once.' } : error
 }
 
 /**

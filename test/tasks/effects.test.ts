@@ -2,6 +2,8 @@
  * Effects happen once, outcomes commit together with rows, and the fence holds, while attempts die, pause and come
  * back.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { queryObjects } from 'node:v8'
 import { sql } from 'drizzle-orm'
 import { pino } from 'pino'
 import t from 'tap'
@@ -99,6 +101,16 @@ t.test('an effect that would wait for itself is refused by its key, and other ef
   t.match(await read(taskId), { status: 'COMPLETED', attempt: 1 })
 })
 
+t.test('attempts with effects leave nothing behind that slows down the process', async (t) => {
+  const count = () => queryObjects(AsyncLocalStorage) ?? NaN
+  const [first = '', ...others] = await storeTasks(db, 5)
+  const work = ({ once }: TaskContext) => once('a', async () => once('b', async () => 'both'))
+  await run(first, 1, work)
+  const before = count()
+  for (const taskId of others) await run(taskId, 1, work)
+  t.equal(count(), before)
+})
+
 t.test('a call that cannot be carried out says what is wrong with it', async (t) => {
   const [taskId = ''] = await storeTasks(db, 1)
   await run(taskId, 1, async (context) => {
@@ -118,12 +130,12 @@ t.test('a call that cannot be carried out says what is wrong with it', async (t)
         context.once(key as never, async () => 1),
         { name: 'RangeError', message: /key of an effect/ },
       )
-    await t.rejects(context.once('k', null as never), { message: "the effect 'k' is not a function" })
+    await t.rejects(context.once('k', null as never), { message: "the effect 'k' must be a function" })
     for (const name of [null, undefined, 5, {}])
-      t.throws(() => context.artifact(name as never), { name: 'RangeError', message: /is a string/ })
+      t.throws(() => context.artifact(name as never), { name: 'RangeError', message: /must be a string/ })
     t.throws(() => context.artifact('a.txt', { mediaType: null as never }), {
       name: 'RangeError',
-      message: /is a string/,
+      message: /must be a string/,
     })
     await t.rejects(context.readArtifact('x', null as never), { message: 'there is no artifact x' })
     for (const upload of ['nope', '', '019aa3f2'])

@@ -131,6 +131,32 @@ t.test('a worker dies at the crash point, and the next attempt continues from th
   })
 })
 
+t.test('calls of `once` are shared and refused as in a worker', async (t) => {
+  let count = 0
+  const repeat = defineTask({
+    type: 'test.repeat',
+    title: 'Repeat',
+    description: 'Calls once again and again.',
+    attempts: 1,
+    payload: Type.Object({ mood: Type.String() }),
+    result: Type.Unknown(),
+    async run({ mood }, { once }) {
+      if (mood === 'shared') return Promise.all([1, 2].map(() => once('a', async () => (count += 1))))
+      if (mood === 'nested') return once('a', () => once('b', () => once('a', async () => 1)))
+      return once('', async () => 1)
+    },
+  })
+  t.match(await runDefinition(repeat, { mood: 'shared' }), { status: 'COMPLETED', result: [1, 1] })
+  t.match(await runDefinition(repeat, { mood: 'nested' }), {
+    status: 'FAILED',
+    error: { message: /^once\('a'\) is called within the effect 'b', which would wait for itself/ },
+  })
+  t.match(await runDefinition(repeat, { mood: 'nameless' }), {
+    status: 'FAILED',
+    error: { message: /^the key of an effect must be/ },
+  })
+})
+
 t.test('time limits apply to the time of the run, and the signal has the reason', async (t) => {
   const sleepy = (timeLimits: TimeLimits, run: (context: TaskContext) => Promise<unknown>) =>
     runDefinition(

@@ -125,6 +125,7 @@ t.test('a filter that can never match is refused', async (t) => {
     ['q=a&q=a', '/q', /^is given more than once$/],
     ['limit=5&limit=5', '/limit', /^is given more than once$/],
     ['cursor=&cursor=', '/cursor', /^is given more than once$/],
+    ['colour=red&colour=blue', '/colour', /^is not known here$/],
     ['type=No+Type', '/type', /demo\.sleep/],
     ['batch=7', '/batch', /./],
     ['parent=x', '/parent', /./],

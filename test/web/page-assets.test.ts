@@ -2,7 +2,8 @@
  * The files of the page at addresses with a fingerprint of their content, and the responses at fingerprints of other
  * versions.
  */
-import { cp, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { unlinkSync } from 'node:fs'
+import { cp, mkdtemp, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -142,3 +143,30 @@ t.test(
     t.notMatch([first, second, third, fourth], [fifth])
   },
 )
+
+t.test('the page is served at any moment of an upgrade in place', async (t) => {
+  const parent = await mkdtemp(join(tmpdir(), 'taskwire-upgrade-'))
+  t.teardown(() => rm(parent, { recursive: true, force: true }))
+  const folder = join(parent, 'public')
+  await cp(PUBLIC, folder, { recursive: true })
+  const readAssets = openPageAssets(folder)
+  const render = openPageDocument(readAssets)
+  const before = (await render('/')).toString()
+  await rename(folder, join(parent, 'away'))
+  t.equal((await render('/')).toString(), before, 'the folder is away')
+  await rename(join(parent, 'away'), folder)
+  const [one, other] = [readAssets(), readAssets()]
+  t.equal(one, other, 'concurrent requests share a read')
+  await one
+  const temporary = join(folder, 'app.js.part')
+  await writeFile(temporary, 'half')
+  const reading = readAssets()
+  unlinkSync(temporary)
+  await t.resolves(reading, 'a file is gone between its listing and its first read')
+  t.equal((await render('/')).toString(), before)
+  const program = await readFile(join(folder, 'app.js'), 'utf8')
+  await writeFile(join(folder, 'app.js'), `${program}\nexport const half = '`)
+  t.match((await render('/')).toString(), '/app.js"', 'a module is written only in part')
+  await writeFile(join(folder, 'app.js'), program)
+  t.equal((await render('/')).toString(), before)
+})

@@ -94,8 +94,10 @@ export class LogWriter {
 
   /** Writes the lines of a run. */
   async flush(id: TaskId): Promise<void> {
-    if (this.#waiting.some(({ taskId }) => taskId === id)) await this.#writeWaiting()
-    else await this.#writing
+    const isWaiting = this.#waiting.some(({ taskId }) => taskId === id)
+    await this.#writing
+    // A write that was about to end when the line was added has left it to the next one.
+    if (isWaiting) await this.#writeWaiting()
   }
 
   /** One write at a time, so that lines stay in order. */

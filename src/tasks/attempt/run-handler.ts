@@ -1,6 +1,6 @@
 /**
- * Runs the handler of a claimed attempt, in this process or in one of its own, until it ends or is abandoned. Whatever it
- * does becomes an outcome.
+ * Runs the handler of a claimed attempt, in this process or in one of its own, until it ends or is abandoned. Its result
+ * and its errors become an outcome.
  */
 import type { Database } from '../../db/database.js'
 import { callTypeCode, LATE_STRAY, runInScope, STRAY } from '../../definitions/handler-scope.js'

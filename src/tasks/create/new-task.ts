@@ -1,12 +1,12 @@
 /** Turns a request into a task that can be stored, or reports everything that is wrong with it. */
 import { DEFAULT_ATTEMPTS } from '../../definitions/definition.js'
+import { callTypeCode } from '../../definitions/handler-scope.js'
 import type { RegisteredType, Registry } from '../../definitions/registry.js'
 import type { FieldError, ProblemCode } from '../../protocol/errors.js'
 import { MAX_BODY_DEPTH, type CreateTask } from '../../protocol/http.js'
 import { FIRST_INSTANT, LAST_INSTANT, linksOf, type Task, type TaskId } from '../../protocol/task.js'
 import { findUnstorable } from '../../protocol/text.js'
 import type { CreatedTask, TaskExtras, NewTask } from '../../store/tasks/create.js'
-import { callTypeCode } from '../../definitions/handler-scope.js'
 import { boundKey } from './bounded-key.js'
 import { createTaskId } from './task-id.js'
 

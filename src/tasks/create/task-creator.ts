@@ -136,6 +136,7 @@ export class TaskCreator {
     return this.#acceptTogether(principal, tasks, key, SUMMARIES)
   }
 
+  /** Resolves when no create waits and none is being written. */
   async whenIdle(): Promise<void> {
     await Promise.all([this.#creates.whenIdle(), this.#keyedCreates.whenIdle()])
   }

@@ -10,6 +10,7 @@ import type { WebSocket } from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { createChecker, type Checker } from '../../definitions/schema-errors.js'
 import type { Subscriptions, SubscriptionsDeps } from '../../live/subscriptions.js'
+import { linkTo } from '../../protocol/base-path.js'
 import type { FieldError } from '../../protocol/errors.js'
 import { CLOSE_CODES, type IdleHeartbeat } from '../../protocol/stream.js'
 import {
@@ -133,7 +134,7 @@ class SocketRequests {
     const errors = check(request)
     const [first] = errors
     if (first !== undefined) {
-      const detail = `The request is invalid: ${first.pointer || 'it'} ${first.detail}. See /asyncapi.json.`
+      const detail = `The request is invalid: ${first.pointer || 'it'} ${first.detail}. See ${linkTo('/asyncapi.json')}.`
       return this.#refuse(id, detail, errors)
     }
     try {

@@ -1,16 +1,18 @@
 /**
- * The files of the page at addresses that name their content, `/assets/<fingerprint>/app.js`: a browser keeps them for a year and asks
- * for none of them again. The fingerprint is that of all files together, so that the relative imports of a module stay within it.
+ * The files of the page at addresses that name their content, such as `/assets/<fingerprint>/app.js`: a browser keeps
+ * them for a year without asking again. There is one fingerprint for all files, so that the relative imports of a module
+ * lead to files of the same version.
  *
- * A fingerprint that is not the present one is that of a page of an earlier version, or of another process in an upgrade: it is answered with
- * the file as it is now, to be asked about again. What is answered under the present one is exactly what it was made of.
+ * Another fingerprint comes from a page of an earlier version, or during an upgrade from another process. It is answered
+ * with the current file, which the browser must revalidate. Under the current fingerprint, each answer is exactly the
+ * content that the fingerprint was made from.
  */
 import { createHash } from 'node:crypto'
 import { posix } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { holdFile, listFiles, sendFile } from './serve-folder.js'
 
-/** The style sheets of the page as one; beside them, so that what they may name is found. */
+/** All style sheets of the page as one, in the same folder, so that their relative addresses stay valid. */
 const STYLE_SHEET = 'styles/page.css'
 const STYLE_LINK = /^ *<link rel="stylesheet" href="\.\/([^"]+)">\n/gm
 const KEPT = 'public, max-age=31536000, immutable'
@@ -24,22 +26,54 @@ export interface PageAssets {
 }
 
 /**
+ * During an upgrade in place, files are added, replaced and removed, and the folder may be away for a moment. Removed
+ * files are kept, for pages that are open.
  * @param folder of the page
  * @returns reads what has changed; the same object while nothing has
  */
 export function openPageAssets(folder: string): () => Promise<PageAssets> {
   const readers = new Map<string, () => Promise<Buffer>>()
   let held: PageAssets | undefined
-  return async () => {
-    // An upgrade in place also adds files. Those that it removes are kept, for pages that are open.
-    for (const name of listFiles(folder)) if (!readers.has(name)) readers.set(name, holdFile(posix.join(folder, name)))
+  /** Shared by concurrent requests: each read looks at every file. */
+  let reading: Promise<PageAssets> | undefined
+
+  function findNewFiles(): void {
+    try {
+      for (const name of listFiles(folder))
+        if (!readers.has(name)) readers.set(name, holdFile(posix.join(folder, name)))
+    } catch (error) {
+      if (held === undefined) throw error
+    }
+  }
+
+  async function read(): Promise<Map<string, Buffer>> {
     // Sorted, so that all processes of a version have one fingerprint.
-    const sorted = [...readers].sort(([a], [b]) => (a < b ? -1 : 1))
-    const files = new Map(await Promise.all(sorted.map(async ([name, read]) => [name, await read()] as const)))
+    const names = [...readers.keys()].sort()
+    const files = new Map<string, Buffer>()
+    const contents = await Promise.all(names.map((name) => readers.get(name)?.().catch(ignoreMissing)))
+    for (const [index, name] of names.entries()) {
+      const content = contents[index]
+      // A file that is gone before it was ever read was a temporary one.
+      if (content === undefined) readers.delete(name)
+      else files.set(name, content)
+    }
+    return files
+  }
+
+  async function readChanges(): Promise<PageAssets> {
+    findNewFiles()
+    const files = await read()
     const hasChanged = [...files].some(([name, content]) => held?.files.get(name) !== content)
     if (held === undefined || hasChanged) held = toAssets(files)
     return held
   }
+
+  return () => (reading ??= readChanges().finally(() => (reading = undefined)))
+}
+
+/** @throws any other error */
+function ignoreMissing(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
 }
 
 function toAssets(files: Map<string, Buffer>): PageAssets {
@@ -52,12 +86,15 @@ function toAssets(files: Map<string, Buffer>): PageAssets {
   }
 }
 
-/** Those that the document links to in its order, but for those that are loaded without JavaScript alone. */
+/** Those that the document links to, in its order, without those that are only loaded when there is no JavaScript. */
 function styleSheetsOf(html: string): string[] {
   return [...html.matchAll(STYLE_LINK)].map(([, name = '']) => name)
 }
 
-/** The document with its links to files led to fingerprinted addresses, and one style sheet in place of all. Links stay relative, `./…`. */
+/**
+ * The document with fingerprinted addresses in its links to files, and with one style sheet in place of all. The links
+ * stay relative (`./…`).
+ */
 export function linkToAssets(html: string, { fingerprint, files }: PageAssets): string {
   let isFirst = true
   const single = html.replace(STYLE_LINK, () => {
@@ -78,7 +115,7 @@ export function servePageAssets(scope: FastifyInstance, readAssets: () => Promis
     { schema: { hide: true } },
     async (request, reply) => {
       const { fingerprint, '*': name } = request.params
-      // What a fingerprint was made of stays what it is; only another one is worth a look at the files.
+      // The files of a known fingerprint never change; any other one may mean that newer files are on the disk.
       if (present?.fingerprint !== fingerprint) present = await readAssets()
       const content = present.files.get(name)
       if (content === undefined || name.endsWith('.html')) return reply.callNotFound()

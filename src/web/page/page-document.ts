@@ -52,10 +52,17 @@ function depthOf(path: string): number {
 function listModules(files: PageAssets['files']): string[] {
   const found = new Set([PROGRAM])
   for (const name of found) {
-    const [imports] = parse(files.get(name)?.toString() ?? '', name)
-    for (const { specifier } of imports) {
-      if (specifier?.startsWith('.')) found.add(posix.join(posix.dirname(name), specifier))
-    }
+    for (const specifier of importsOf(files.get(name)?.toString() ?? ''))
+      if (specifier.startsWith('.')) found.add(posix.join(posix.dirname(name), specifier))
   }
   return [...found]
+}
+
+/** Empty for a module that cannot be parsed, such as one that an upgrade is writing: the list only saves time. */
+function importsOf(text: string): string[] {
+  try {
+    return parse(text)[0].flatMap(({ specifier }) => specifier ?? [])
+  } catch {
+    return []
+  }
 }

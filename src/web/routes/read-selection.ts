@@ -2,12 +2,12 @@
  * `GET /api/tasks/events`: the changes of a selection of tasks. As for one task, `Accept` selects the format: the
  * stored list, a stream of server-sent events, or of text lines. The streams are subscriptions, as over `/ws/tasks`.
  */
-import { linkTo } from '../../protocol/base-path.js'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Principal } from '../../access/principal.js'
 import type { Hub } from '../../live/hub.js'
 import type { ListQuery } from '../../live/list-query.js'
+import { linkTo } from '../../protocol/base-path.js'
 import { Problem } from '../../protocol/errors.js'
 import type { TaskFilter } from '../../protocol/filter.js'
 import { MAX_BATCH_TASKS, NoBody, SelectionTransitionList } from '../../protocol/http.js'

@@ -20,6 +20,7 @@ export interface HandlerProcess {
   idleTimer: NodeJS.Timeout | undefined
 }
 
+/** The process is killed if it is not ready after a minute. @param env configures it */
 export function startHandlerProcess(env: NodeJS.ProcessEnv, memoryLimitMb: number | undefined): HandlerProcess {
   const child = fork(CHILD, [], {
     env,

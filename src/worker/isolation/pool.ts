@@ -181,7 +181,7 @@ export class Pool implements IsolatedRuns {
     return idle
   }
 
-  /** The process is no longer handed out, though its end takes a moment. */
+  /** The process gets no more runs, though it takes a moment to end. */
   #retire(process: HandlerProcess): void {
     this.#all.delete(process)
     clearTimeout(process.idleTimer)

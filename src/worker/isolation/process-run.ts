@@ -29,17 +29,17 @@ export class ProcessRun {
   #killReason: ProcessEndedError | undefined
 
   constructor(process: HandlerProcess, run: IsolatedRun, options: ProcessRunOptions) {
-    process.runs += 1
     this.#process = process
     this.#run = run
     this.#options = options
-    this.#isFirst = process.runs === 1
+    this.#isFirst = process.runs === 0
   }
 
-  /** Runs the handler. Rejects with its error, or with `ProcessEndedError`. */
+  /** Runs the handler; call it once. Rejects with its error, or with `ProcessEndedError`. */
   async toEnd(): Promise<IsolatedEnd> {
     const { child, ended } = this.#process
     const { claimed, signal, mayBlock, memoryLimitMb } = this.#run
+    this.#process.runs += 1
     const onMessage = (message: FromChild) => this.#receive(message)
     const onAbort = () => this.#send({ type: 'abort', reason: signal.reason as never })
     child.on('message', onMessage)

@@ -4,8 +4,8 @@ import { findFileNameError } from '../../../protocol/file-name.js'
 
 /** @returns the media type as stored @throws RangeError that says what is wrong */
 export function checkArtifactLabel(name: string, mediaType = DEFAULT_MEDIA_TYPE): string {
-  if (typeof name !== 'string') throw new RangeError('the name of an artifact is a string')
-  if (typeof mediaType !== 'string') throw new RangeError(`the media type of ${name} is a string`)
+  if (typeof name !== 'string') throw new RangeError('the name of an artifact must be a string')
+  if (typeof mediaType !== 'string') throw new RangeError(`the media type of ${name} must be a string`)
   const wrong = findFileNameError(name)
   if (wrong !== undefined)
     throw new RangeError(`the artifact name ${JSON.stringify(name)} is refused: it ${wrong.detail}. ${wrong.fix}`)

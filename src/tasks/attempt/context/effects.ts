@@ -1,30 +1,19 @@
-/**
- * `ctx.once`: effects outside the database, each recorded with the task under its key.
- *
- * Concurrent calls with the same key share one effect. So an effect that calls `once` with its own key, directly or by
- * way of others, would wait for itself: that call is refused.
- */
-import { AsyncLocalStorage } from 'node:async_hooks'
+/** `ctx.once`: effects outside the database, each recorded with the task under its key. */
 import type { Database } from '../../../db/database.js'
 import { isRefusedForGood } from '../../../db/refused-data.js'
 import { UnstorableError } from '../../../definitions/outcome-errors.js'
-import { findUnstorable, toStorableText } from '../../../protocol/text.js'
+import { toStorableText } from '../../../protocol/text.js'
 import { findEffect, recordEffect, type EffectRecord } from '../../../store/attempts/effects.js'
 import { describeLostValue, EFFECT_LIMITS, toStorable } from '../storable.js'
 import type { AttemptFence } from './attempt-fence.js'
-
-const MAX_KEY_LENGTH = 200
+import { EffectCalls } from './effect-calls.js'
 
 type Effect<Value> = (options: { idempotencyKey: string }) => Promise<Value>
 
 export class Effects {
   readonly #db: Database
   readonly #fence: AttemptFence
-  readonly #underWay = new Map<string, Promise<unknown>>()
-  /** The key of the effect that the current code belongs to. */
-  readonly #current = new AsyncLocalStorage<string>()
-  /** For each effect under way, the keys that it has called `once` with. */
-  readonly #calls = new Map<string, Set<string>>()
+  readonly #calls = new EffectCalls()
 
   constructor(db: Database, fence: AttemptFence) {
     this.#db = db
@@ -33,38 +22,7 @@ export class Effects {
 
   /** See `TaskContext.once`. */
   async once<Value>(key: string, effect: Effect<Value>): Promise<Value> {
-    if (typeof key !== 'string' || key.length < 1 || key.length > MAX_KEY_LENGTH || findUnstorable(key, 1))
-      throw new RangeError(`the key of an effect has 1 to ${MAX_KEY_LENGTH} characters of well-formed text`)
-    if (typeof effect !== 'function') throw new TypeError(`the effect '${key}' is not a function`)
-    const caller = this.#current.getStore()
-    if (caller !== undefined) this.#noteCall(caller, key)
-    const running = this.#underWay.get(key) ?? this.#start(key, effect)
-    return running as Promise<Value>
-  }
-
-  #start(key: string, effect: Effect<unknown>): Promise<unknown> {
-    const running = this.#current
-      .run(key, () => this.#do(key, effect))
-      .finally(() => {
-        this.#underWay.delete(key)
-        this.#calls.delete(key)
-      })
-    this.#underWay.set(key, running)
-    return running
-  }
-
-  /** @throws Error if `caller` would then wait for itself */
-  #noteCall(caller: string, key: string): void {
-    const reached = new Set([key])
-    for (const each of reached) for (const next of this.#calls.get(each) ?? []) reached.add(next)
-    if (reached.has(caller))
-      throw new Error(
-        `once('${key}') is called within the effect '${caller}', which would wait for itself. Use another key.`,
-      )
-    const calls = this.#calls.get(caller)
-    if (calls) calls.add(key)
-    // An effect that has ended, but whose code still runs, keeps nobody waiting.
-    else if (this.#underWay.has(caller)) this.#calls.set(caller, new Set([key]))
+    return (await this.#calls.share(key, effect, () => this.#do(key, effect))) as Value
   }
 
   async #do(key: string, effect: Effect<unknown>): Promise<unknown> {

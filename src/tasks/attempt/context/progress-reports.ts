@@ -34,7 +34,7 @@ export class ProgressReports {
   /** See `TaskContext.progress`. */
   report(done: number, total: number | undefined, message: string | undefined, data: unknown): void {
     if (!isCount(done) || (total !== undefined && !isCount(total)))
-      throw new RangeError('progress takes done and total as finite numbers of 0 or more')
+      throw new RangeError('done and total of a progress report must be finite numbers of 0 or more')
     const fraction = total === undefined ? null : total === 0 ? 1 : Math.min(done / total, 1)
     const text = message === undefined ? null : toStorableText(message, MAX_PROGRESS_MESSAGE_LENGTH)
     this.#deps.alive()

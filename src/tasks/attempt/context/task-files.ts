@@ -5,6 +5,7 @@ import type { Principal } from '../../../access/principal.js'
 import type { ArtifactStore } from '../../../artifacts/artifact-store.js'
 import type { Database } from '../../../db/database.js'
 import { PermanentFailure } from '../../../definitions/outcome-errors.js'
+import { linkTo } from '../../../protocol/base-path.js'
 import type { TaskId } from '../../../protocol/task.js'
 import { readArtifacts, recordArtifactIfCurrent, removeArtifactIfCurrent } from '../../../store/artifacts.js'
 import { checkArtifactLabel } from './artifact-label.js'
@@ -82,7 +83,9 @@ export class TaskFiles {
     const found = all.find((artifact) => !isOwn || artifact.name === name)
     if (found === undefined)
       throw new PermanentFailure(
-        isOwn ? `there is no artifact ${name}` : `there is no upload ${owner}. Send the file first: POST /api/uploads.`,
+        isOwn
+          ? `there is no artifact ${name}`
+          : `there is no upload ${owner}. Send the file first: POST ${linkTo('/api/uploads')}.`,
       )
     return artifacts.read({ owner, attempt: found.attempt, name: found.name })
   }

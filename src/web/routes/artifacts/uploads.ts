@@ -1,6 +1,7 @@
 /** Files that clients upload for future tasks. */
 import { pipeline } from 'node:stream/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ArtifactStore } from '../../../artifacts/artifact-store.js'
 import { DiskFullError } from '../../../artifacts/disk-floor.js'
 import { DEFAULT_MEDIA_TYPE, essenceOf, readMediaType } from '../../../artifacts/media-type.js'
@@ -8,13 +9,14 @@ import type { Database } from '../../../db/database.js'
 import { Upload, UploadQuery } from '../../../protocol/artifact.js'
 import { Problem } from '../../../protocol/errors.js'
 import { findFileNameError } from '../../../protocol/file-name.js'
+import type { TaskId } from '../../../protocol/task.js'
 import {
   finishUploadIfReserved,
   forgetUnfinishedUpload,
   MAX_UPLOADS,
   reserveUploadIfRoom,
 } from '../../../store/artifacts.js'
-import { createArtifactWriter } from '../../../tasks/attempt/context/artifact-writer.js'
+import { createArtifactWriter, type WrittenArtifact } from '../../../tasks/attempt/context/artifact-writer.js'
 import { createTaskId } from '../../../tasks/create/task-id.js'
 import type { Bodies } from '../../bodies/body-budget.js'
 import { readUpload } from '../../bodies/read-upload.js'
@@ -35,10 +37,7 @@ export interface UploadDeps {
   maxUploadsMb: number
 }
 
-export const uploadRoutes: FastifyPluginAsyncTypebox<UploadDeps> = async (
-  app,
-  { db, artifacts, limits, bodies, maxUploadsMb },
-) => {
+export const uploadRoutes: FastifyPluginAsyncTypebox<UploadDeps> = async (app, deps) => {
   app.post(
     '/api/uploads',
     {
@@ -64,45 +63,66 @@ export const uploadRoutes: FastifyPluginAsyncTypebox<UploadDeps> = async (
       },
     },
     async (request, reply) => {
-      reply.raw.once('close', limits.enter(request))
+      reply.raw.once('close', deps.limits.enter(request))
       const name = readName(request.query.name)
       const mediaType = readUploadType(request.headers['content-type'])
-      const { 'content-length': length } = request.headers
-      const declaredBytes = Number(length ?? 0)
-      if (declaredBytes > MAX_UPLOAD_BYTES) throw tooLarge()
-      await artifacts.assertRoom(declaredBytes).catch(explainFullDisk)
-      const upload = createTaskId()
-      const reservation = {
-        name,
-        mediaType,
-        ttlMs: UPLOAD_TTL_MS,
-        bytes: length === undefined ? MAX_UPLOAD_BYTES : declaredBytes,
-        maxBytes: maxUploadsMb * 1_000_000,
-      }
-      if (!(await reserveUploadIfRoom(request.principal, db, upload, reservation))) throw uploadsFull(maxUploadsMb)
-      let received = { bytes: 0, sha256: '' }
-      const writer = createArtifactWriter({
-        store: artifacts,
-        key: { owner: upload, attempt: 0, name },
-        async record(written) {
-          received = written
-          if (!(await finishUploadIfReserved(request.principal, db, upload, { ...written, ttlMs: UPLOAD_TTL_MS })))
-            throw new Error(`the upload ${upload} took longer than it is kept`)
-        },
-      })
-      try {
-        await pipeline(readUpload(request.raw, MAX_UPLOAD_BYTES, bodies), writer)
-      } catch (error) {
-        // The rest of a refused upload may still arrive; it is not read.
-        reply.header('connection', 'close')
-        // If this fails too, the reservation expires like that of any upload.
-        await forgetUnfinishedUpload(request.principal, db, upload).catch(() => {})
-        throw explainFullDisk(error)
-      }
+      const upload = await reserve({ name, mediaType }, request, deps)
+      const written = await receive(upload, name, reply, deps)
       reply.code(201)
-      return { upload, name, mediaType, ...received }
+      return { upload, name, mediaType, ...written }
     },
   )
+}
+
+/** Reserves room for the file that the request sends. @throws ProblemError */
+async function reserve(
+  file: { name: string; mediaType: string },
+  { headers, principal }: FastifyRequest,
+  { db, artifacts, maxUploadsMb }: UploadDeps,
+): Promise<TaskId> {
+  const { 'content-length': length } = headers
+  const declaredBytes = Number(length ?? 0)
+  if (declaredBytes > MAX_UPLOAD_BYTES) throw tooLarge()
+  await artifacts.assertRoom(declaredBytes).catch(explainFullDisk)
+  const upload = createTaskId()
+  const reservation = {
+    ...file,
+    ttlMs: UPLOAD_TTL_MS,
+    bytes: length === undefined ? MAX_UPLOAD_BYTES : declaredBytes,
+    maxBytes: maxUploadsMb * 1_000_000,
+  }
+  if (!(await reserveUploadIfRoom(principal, db, upload, reservation))) throw uploadsFull(maxUploadsMb)
+  return upload
+}
+
+/** Stores the body of the request. If that fails, nothing is left of the upload. @throws ProblemError */
+async function receive(
+  upload: TaskId,
+  name: string,
+  reply: FastifyReply,
+  { db, artifacts, bodies }: UploadDeps,
+): Promise<WrittenArtifact> {
+  const { principal, raw } = reply.request
+  let received: WrittenArtifact = { bytes: 0, sha256: '' }
+  const writer = createArtifactWriter({
+    store: artifacts,
+    key: { owner: upload, attempt: 0, name },
+    async record(written) {
+      received = written
+      if (!(await finishUploadIfReserved(principal, db, upload, { ...written, ttlMs: UPLOAD_TTL_MS })))
+        throw new Error(`the upload ${upload} took longer than it is kept`)
+    },
+  })
+  try {
+    await pipeline(readUpload(raw, MAX_UPLOAD_BYTES, bodies), writer)
+  } catch (error) {
+    // The rest of a refused upload may still arrive; it is not read.
+    reply.header('connection', 'close')
+    // If this fails too, the reservation expires like that of any upload.
+    await forgetUnfinishedUpload(principal, db, upload).catch(() => {})
+    throw explainFullDisk(error)
+  }
+  return received
 }
 
 function tooLarge(): ProblemError {
@@ -145,6 +165,7 @@ function readUploadType(header = DEFAULT_MEDIA_TYPE): string {
   ])
 }
 
+/** The header Content-Type of an upload has no media type. */
 export function noMediaType(): ProblemError {
   const wrong = {
     pointer: '/content-type',
