@@ -89,6 +89,8 @@ export async function runChaos(
     TASKS_DIR: OWN_TASKS,
     ATTEMPT_LEASE_SECONDS: '4',
     MAX_LOST_ATTEMPTS: '50',
+    // Not long, so that handlers end workers again and again; longer, and a slow machine cannot keep up with the load.
+    QUARANTINE_SECONDS: '120',
     STREAM_HEARTBEAT_SECONDS: HEARTBEAT_SECONDS,
   })
   const sink = await openSink(t)
