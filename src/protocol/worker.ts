@@ -25,8 +25,7 @@ export type WorkerQueue = Static<typeof WorkerQueue>
  * - `stopping`: was told to end, and gives its attempts a grace period.
  * - `lost`: has sent no heartbeat for the length of its lease. Its attempts are put back.
  */
-export const WORKER_STATES = ['running', 'draining', 'drained', 'stopping', 'lost'] as const
-export type WorkerState = (typeof WORKER_STATES)[number]
+const WORKER_STATES = ['running', 'draining', 'drained', 'stopping', 'lost'] as const
 
 /** Who asked a worker to drain, and why. */
 const Drain = Type.Object({

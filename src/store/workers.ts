@@ -2,7 +2,6 @@
  * The workers of this installation: each writes its row with every heartbeat, and reads in the same statement whether it
  * was asked to drain.
  */
-import type { Principal } from '../access/principal.js'
 import { toArrayLiteral } from '../db/array-literal.js'
 import type { Database, Statement } from '../db/database.js'
 import type { Worker, WorkerQueue } from '../protocol/worker.js'
@@ -129,12 +128,11 @@ returning ${COLUMNS}`,
  * @returns undefined if there is no such worker
  */
 export async function drainWorker(
-  { actor }: Principal,
   db: Database,
   id: string,
-  reason: string | null,
+  { by, reason }: { by: string; reason: string | null },
 ): Promise<Worker | undefined> {
-  return toWorkers(await db.run<WorkerRow>(DRAIN_WORKER, [id, actor, reason]))
+  return toWorkers(await db.run<WorkerRow>(DRAIN_WORKER, [id, by, reason]))
 }
 
 const RESUME_WORKER: Statement = {
@@ -150,7 +148,7 @@ returning ${COLUMNS}`,
  * Lets a drained worker take tasks again.
  * @returns undefined if there is no such worker
  */
-export async function resumeWorker(_principal: Principal, db: Database, id: string): Promise<Worker | undefined> {
+export async function resumeWorker(db: Database, id: string): Promise<Worker | undefined> {
   return toWorkers(await db.run<WorkerRow>(RESUME_WORKER, [id]))
 }
 

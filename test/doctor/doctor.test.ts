@@ -80,7 +80,7 @@ t.test('workers are counted by state, and a queue with tasks that none of them s
   const serves = (name: string) => [{ name, slots: 4, running: 0 }]
   await recordHeartbeat(db, { ...report, id: 'takes', queues: serves('default') }, 60_000)
   await recordHeartbeat(db, { ...report, id: 'drains', queues: serves('reports'), isDraining: true }, 60_000)
-  await drainWorker(DEFAULT_PRINCIPAL, db, 'drains', null)
+  await drainWorker(db, 'drains', { by: 'me', reason: null })
   await recordHeartbeat(db, { ...report, id: 'stops', queues: serves('reports'), isStopping: true }, 60_000)
   await recordHeartbeat(db, { ...report, id: 'is lost', queues: serves('reports') }, -1)
   await storeTasks(db, 1)

@@ -58,6 +58,8 @@ const INSTALLATION = [
     'forgetWorker',
     'forgetLostWorkers',
     'listWorkers',
+    'drainWorker',
+    'resumeWorker',
   ],
 ]
 /** They read no tenant's rows: the clock, and the size of the table. */

@@ -77,8 +77,10 @@ export const workerRoutes: FastifyPluginAsyncTypebox<WorkerRoutesDeps> = async (
         response: { 200: Worker, 400: Problem, 404: Problem },
       },
     },
-    async (request, reply) =>
-      answer(reply, await drainWorker(request.principal, db, request.params.id, request.body?.reason ?? null)),
+    async (request, reply) => {
+      const { body, params, principal } = request
+      return answer(reply, await drainWorker(db, params.id, { by: principal.actor, reason: body?.reason ?? null }))
+    },
   )
 
   app.post(
@@ -92,7 +94,7 @@ export const workerRoutes: FastifyPluginAsyncTypebox<WorkerRoutesDeps> = async (
         response: { 200: Worker, 404: Problem },
       },
     },
-    async (request, reply) => answer(reply, await resumeWorker(request.principal, db, request.params.id)),
+    async (request, reply) => answer(reply, await resumeWorker(db, request.params.id)),
   )
 }
 
