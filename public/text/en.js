@@ -4,6 +4,8 @@
  * and `playground.html` is in those files.
  */
 
+export * from './en-workers.js'
+
 /** What handlers count may be a fraction; two digits of it are enough to see. */
 const { format: number } = new Intl.NumberFormat('en', { maximumFractionDigits: 2, useGrouping: false })
 
