@@ -14,4 +14,5 @@ export const PAGES = [
   { path: '/new/:type', load: () => import('./pages/new.js') },
   { path: '/types', load: () => import('./pages/types.js') },
   { path: '/types/:type', load: () => import('./pages/type.js') },
+  { path: '/workers', load: () => import('./pages/workers.js') },
 ]

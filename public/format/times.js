@@ -35,6 +35,15 @@ export function describeAgo(instant, now) {
   return ageMs < 2_000 ? text.justNow : text.ago(describeRoughly(ageMs))
 }
 
+/**
+ * The age of a heartbeat, which is sent each second and read every other. A few seconds are no news, and their change
+ * would be the only thing that moves.
+ */
+export function describeHeartbeat(instant, now) {
+  const ageMs = now - Date.parse(instant)
+  return ageMs < 5_000 ? text.justNow : text.ago(describeRoughly(ageMs))
+}
+
 /** In one unit. */
 export function describeRoughly(ms) {
   return describeSeconds(ms).split(' ').slice(0, 2).join(' ')

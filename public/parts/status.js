@@ -1,8 +1,7 @@
 // @ts-check
 /** The status of a task, shown by shape, word and colour. */
-import { h, setAttribute, setText } from './dom.js'
-
-const SVG_NAMESPACE = 'http://www.w3.org/2000/svg'
+import { createBadge } from './badge.js'
+import { setAttribute } from './dom.js'
 
 /**
  * One shape for each status, 16 by 16.
@@ -26,19 +25,12 @@ const STATUS_SHAPES = {
  * @returns `{ element, update(status) }`
  */
 export function createStatus(status) {
-  const shape = document.createElementNS(SVG_NAMESPACE, 'path')
-  const icon = document.createElementNS(SVG_NAMESPACE, 'svg')
-  icon.setAttribute('viewBox', '0 0 16 16')
-  icon.setAttribute('aria-hidden', 'true')
-  icon.append(shape)
-  const word = h('span')
-  const element = h('span', { class: 'status' }, icon, word)
+  const badge = createBadge()
   /** @param {import('../protocol.js').Status} status */
   const update = (status) => {
-    setAttribute(element, 'data-status', status)
-    setAttribute(shape, 'd', STATUS_SHAPES[status] ?? STATUS_SHAPES.PENDING)
-    setText(word, status)
+    setAttribute(badge.element, 'data-status', status)
+    badge.update({ shape: STATUS_SHAPES[status] ?? STATUS_SHAPES.PENDING, word: status })
   }
   update(status)
-  return { element, update }
+  return { element: badge.element, update }
 }

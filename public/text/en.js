@@ -4,6 +4,8 @@
  * those files.
  */
 
+export * from './en-workers.js'
+
 /** Handlers may count in fractions; two digits after the point are enough. */
 const { format: number } = new Intl.NumberFormat('en', { maximumFractionDigits: 2, useGrouping: false })
 

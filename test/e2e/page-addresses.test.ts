@@ -50,6 +50,7 @@ testPage('links change the address without a reload, and a reload restores each 
     ['/types/demo.sleep', 'Sleep in steps'],
     ['/types/a%2Fb', 'There is no such type'],
     ['/types', 'Task types'],
+    ['/workers', 'Workers'],
     ['/new/http.request', 'Create a task'],
     ['/tasks', 'Create a task'],
     ['/index.html', 'Create a task'],

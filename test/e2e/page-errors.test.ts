@@ -178,22 +178,24 @@ testPage(
   'failed background reads are explained, and their content appears when they succeed',
   { expected },
   async (_, page) => {
-    for (const [path, notice] of [
-      ['/new', page.getByRole('main')],
-      ['/types', page.getByRole('main')],
+    const notice = page.getByRole('main')
+    for (const [path, request, content] of [
+      ['/new', /GET \/api\/types/, 'Export tasks'],
+      ['/types', /GET \/api\/types/, 'Export tasks'],
+      ['/workers', /GET \/api\/workers/, 'Worker processes'],
     ] as const) {
-      answerTo(/GET \/api\/types/, (response) => answerHtml(response, 502))
+      answerTo(request, (response) => answerHtml(response, 502))
       await page.goto('about:blank')
       await page.goto(path)
       await notice
         .getByText(/^The server is not answering its proxy \(502\)\. Wait a moment, then try again\./)
         .waitFor()
-      answerTo(/GET \/api\/types/, (response) =>
+      answerTo(request, (response) =>
         response.writeHead(200, { 'content-type': 'application/json' }).end('{"status":"maintenance"}'),
       )
       await notice.getByText(/^The answer is incomplete, or not from Taskwire/).waitFor()
       proxy.answer = () => false
-      await notice.getByText('Export tasks').first().waitFor({ state: 'attached' })
+      await notice.getByText(content).first().waitFor({ state: 'attached' })
     }
   },
 )

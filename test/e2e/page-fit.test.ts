@@ -57,6 +57,7 @@ testPage(
       ['/new/http.request', () => page.getByLabel('URL').waitFor()],
       ['/types', () => page.getByRole('heading', { name: 'Task types' }).waitFor()],
       ['/types/http.request', () => page.getByRole('link', { name: 'Create one' }).waitFor()],
+      ['/workers', () => page.getByRole('heading', { name: 'Worker processes' }).waitFor()],
       [`/types/${WORD}`, () => page.getByRole('heading', { name: 'There is no such type' }).waitFor()],
       ['/playground.html', () => page.locator('#code-table tr').nth(3).waitFor()],
       ['/docs/problems', () => page.getByRole('heading', { name: 'Errors of the API' }).waitFor()],

@@ -1,0 +1,34 @@
+/** What needs attention, before everything else; nothing if all is well. */
+import { findAttention } from '../format/attention.js'
+import { workers as text } from '../text/en.js'
+import { h, setText } from './dom.js'
+import { createKeyedList } from './keyed-list.js'
+
+/** @returns `{ element, update(answer) }` with the answer of `/api/workers` */
+export function createAttention() {
+  const list = h('ul', {})
+  const element = h('section', { class: 'attention', hidden: true }, h('h2', {}, text.attention), list)
+  const notes = createKeyedList(list, { keyOf: ({ key }) => key, create: createNote })
+  return {
+    element,
+    update(answer) {
+      const found = findAttention(answer)
+      notes.update(found)
+      element.hidden = found.length === 0
+    },
+  }
+}
+
+function createNote() {
+  const what = h('strong', {})
+  const fix = h('span', {})
+  return {
+    element: h('li', {}, what, ' ', fix),
+    update(note) {
+      setText(what, note.what)
+      const words = note.fix.map((part) => part.code ?? part).join('')
+      if (fix.textContent === words) return
+      fix.replaceChildren(...note.fix.map((part) => (part.code ? h('code', {}, part.code) : part)))
+    },
+  }
+}
