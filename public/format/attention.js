@@ -4,7 +4,7 @@ import { workers as text } from '../text/en.js'
 /**
  * @returns a list of `{ key, what, fix }`: a sentence, and what to do as a list of texts and of `{ code }`
  */
-export function findAttention({ items, queues, typesWithoutWorker, quarantinedTypes }) {
+export function findAttention({ items, queues, typesWithoutWorker, quarantinedTypes = [] }) {
   if (items.every(({ state }) => state === 'lost')) return [note('none', text.noneRuns, text.startFirst)]
   if (items.every(({ state }) => state !== 'running')) return [note('none', text.noneTakes, text.resumeOne)]
   const unserved = queues.filter(({ workers, hasWaiting }) => hasWaiting && workers === 0).map(({ name }) => name)

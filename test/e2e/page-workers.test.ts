@@ -3,7 +3,6 @@ import type { ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Locator, Page } from 'playwright-core'
 import t from 'tap'
-import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Worker } from '../../src/protocol/worker.js'
 import { drainWorker, recordHeartbeat, type WorkerReport } from '../../src/store/workers.js'
 import { launchBrowser } from '../helpers/browser.js'
@@ -212,8 +211,9 @@ testPage('many workers, in all states and with long names, fit everywhere', {}, 
 
 /** A worker as the server knows it, without a process. */
 async function addWorker(id: string, state: Worker['state'], report: Pick<WorkerReport, 'host' | 'queues'>) {
-  const common = { id, pid: 4711, version: '0.1.0', types: ['demo.sleep'], isStopping: state === 'stopping' }
+  const flags = { isStopping: state === 'stopping', isDraining: state === 'drained' }
+  const common = { id, pid: 4711, version: '0.1.0', types: ['demo.sleep'], ...flags }
   await recordHeartbeat(scene.db, { ...common, ...report }, state === 'lost' ? -1 : DAY_MS)
   if (state === 'draining' || state === 'drained')
-    await drainWorker(DEFAULT_PRINCIPAL, scene.db, id, '\u200b'.repeat(9) + 'r'.repeat(490))
+    await drainWorker(scene.db, id, { by: 'anonymous', reason: '\u200b'.repeat(9) + 'r'.repeat(490) })
 }

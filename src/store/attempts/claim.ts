@@ -50,7 +50,19 @@ export interface ClaimedAttempt extends TaskRow {
   at: Date
   /** How many earlier attempts were lost with their worker or process. This task may be the cause. */
   timesLost: number
+  /** How many of those were lost with a process of their own that others had used before. */
+  timesProcessLost: number
 }
+
+/** The error name of an attempt whose process ended without proof that the attempt was the cause. */
+export const PROCESS_LOST = 'ProcessEndedError'
+
+/** A count over the earlier attempts that were lost; a first attempt has none. */
+const countLost = (name: string, condition = 'true') => `case when i.attempt = 1 then 0 else (
+    select count(*)::integer
+    from taskwire.attempts a
+    where a.task_id = any(array[i.id]) and a.outcome = 'lost' and ${condition}
+  ) end as ${name}`
 
 const CLAIM_ATTEMPTS = moveTasks({
   name: 'claim_attempts',
@@ -68,9 +80,8 @@ const CLAIM_ATTEMPTS = moveTasks({
       't.type',
       'i.attempt',
       'i.slots',
-      `case when i.attempt = 1 then 0 else (
-    select count(*)::integer from taskwire.attempts a where a.task_id = any(array[i.id]) and a.outcome = 'lost'
-  ) end as times_lost`,
+      countLost('times_lost'),
+      countLost('times_process_lost', `a.error->>'name' = '${PROCESS_LOST}'`),
     ],
     from: '(select * from input order by id) i',
     id: 'i.id',
@@ -87,7 +98,7 @@ const CLAIM_ATTEMPTS = moveTasks({
 )`,
     deleteDeliveries('d.attempt = any(array[m.attempt])'),
   ],
-  answer: `select c.id as "startableId", c.type as "startableType", c.times_lost as "timesLost", m.*, m.from_status as "fromStatus"
+  answer: `select c.id as "startableId", c.type as "startableType", c.times_lost as "timesLost", c.times_process_lost as "timesProcessLost", m.*, m.from_status as "fromStatus"
 from current c left join moved m on m.id = c.id`,
 })
 

@@ -3,7 +3,7 @@
  * checked there too, so no code of the task runs in the worker.
  */
 import type { FieldError } from '../../protocol/errors.js'
-import type { ClaimedAttempt } from '../../store/attempts/claim.js'
+import { PROCESS_LOST, type ClaimedAttempt } from '../../store/attempts/claim.js'
 
 export interface IsolatedRun {
   claimed: ClaimedAttempt
@@ -41,7 +41,7 @@ export interface IsolatedRuns {
 
 /** The process of a handler ended during its run. */
 export class ProcessEndedError extends Error {
-  override readonly name = 'ProcessEndedError'
+  override readonly name = PROCESS_LOST
   constructor(
     readonly code: 'process_died' | 'memory_limit',
     message: string,

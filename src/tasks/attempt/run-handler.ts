@@ -97,8 +97,8 @@ async function runIsolated(
     begin: () => bounds.begin(),
     isSuspect,
     endsWorkers,
-    // The first time any process will do. If that ends too, the next one must not be shared.
-    isFresh: claimed.timesLost > 1,
+    // At first any process will do, which is there in milliseconds. If that ends, the next one must not be shared.
+    isFresh: claimed.timesProcessLost > 0,
     mayBlock: isolation === 'process',
   })
   void bounds.over.then(kill)
