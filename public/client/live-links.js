@@ -81,7 +81,7 @@ class EventsLink {
     this.#current = new AbortController()
     const { signal } = this.#current
     const groups = groupByResponse(this.#watchesOf())
-    const isBrief = !(await (this.#asking = this.#asking.then(() => this.#takeSlots(groups.length))))
+    const isBrief = !(await (this.#asking = this.#asking.then(() => this.#takeSlots(groups.length, signal))))
     if (signal.aborted) return
     if (isBrief) this.#endAfter(BRIEF_MS.longest)
     let begunCount = 0
@@ -94,8 +94,9 @@ class EventsLink {
     }
   }
 
-  /** Resolves with whether there are as many as that; if not, none is kept. */
-  async #takeSlots(count) {
+  /** Resolves with whether there are as many as that; if not, none is kept. None is opened once the link is closed. */
+  async #takeSlots(count, signal) {
+    if (signal.aborted) return false
     const slots = this.#slots
     while (slots.length < count) slots.push(openSlot(urlOf(this.#options.baseUrl, ''), () => {}))
     for (const slot of slots.slice(count)) slot.leave()

@@ -74,8 +74,13 @@ const SETTLE_MS = 300_000
 const WATCH_EVERY = 3
 /** One task in so many has a faulty handler. */
 const FAULT_EVERY = 6
-/** One task in so many has a handler that ends its worker. */
+/**
+ * One task in so many has a handler that ends its worker. Later in a long run they are rarer: each costs a lease and the
+ * start of a worker, and a run that is to end must not create more work than its machine can do.
+ */
 const FATAL_EVERY = 60
+const LATE_FATAL_EVERY = 240
+const LATE_INDEX = 1_200
 /** The run continues until it has this many tasks and this many kinds of faults, however slow the machine is. */
 const MIN_TASKS = 2 * FATAL_EVERY
 const MIN_KINDS = 4
@@ -186,13 +191,13 @@ function startLoad(
   const faulty = listFaults(url)
   const creating = new Set<Promise<void>>()
   let isStopped = false
+  let fatalCount = 0
 
   function choose(index: number): Kind {
     const choice = random()
-    const fatal =
-      hasFatal && index % FATAL_EVERY === FATAL_EVERY / 2
-        ? FATAL_FAULTS[Math.floor(index / FATAL_EVERY) % FATAL_FAULTS.length]
-        : undefined
+    const every = index < LATE_INDEX ? FATAL_EVERY : LATE_FATAL_EVERY
+    const isFatal = hasFatal && index % every === every / 2
+    const fatal = isFatal ? FATAL_FAULTS[fatalCount++ % FATAL_FAULTS.length] : undefined
     const fault = index % FAULT_EVERY === 0 ? faulty[(index / FAULT_EVERY) % faulty.length] : undefined
     return fatal ?? fault ?? chooseWellBehaved(choice, index, url)
   }

@@ -70,7 +70,7 @@ testPage(
     t.match(await page.locator('.queues').innerText(), /default\s+0 of 14 running\s+2 workers/)
     t.match(
       await entry.innerText(),
-      /0 of 135 running\s+Queues\s+default 0 of 7, webhook-deliver 0 of 128\s+Last heartbeat\s+just now[^]*Version\s+\d+\./,
+      /0 of 135 running\s+Queues\s+default 0 of 7, webhook-deliver 0 of 128\s+Last heartbeat\s+\S[^]*Version\s+\d+\./,
     )
 
     const drain = entry.getByRole('button', { name: `Drain the worker ${first.child.pid}` })

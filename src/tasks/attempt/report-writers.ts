@@ -15,8 +15,8 @@ import { type ProgressReport, recordProgressIfCurrent } from '../../store/attemp
 
 /** The shortest time between two writes of progress, and of log lines, in milliseconds. */
 const REPORT_PAUSE_MS = 50
-/** Most log lines that wait to be written. While PostgreSQL is away, further lines are dropped. */
-const MAX_WAITING_LINES = 10_000
+/** Most log lines that wait to be written. While PostgreSQL is away, further lines are dropped, and counted. */
+export const MAX_WAITING_LINES = 10_000
 const MAX_LINES_PER_WRITE = 500
 
 export interface ReportWriterDeps {
@@ -75,6 +75,7 @@ export class LogWriter {
   readonly #waiting: LogReport[] = []
   #writing: Promise<void> | undefined
   #isScheduled = false
+  #droppedCount = 0
 
   constructor(deps: ReportWriterDeps) {
     this.#deps = deps
@@ -82,7 +83,7 @@ export class LogWriter {
 
   /** Takes a log line, to be written soon. */
   add(line: LogReport): void {
-    if (this.#waiting.length >= MAX_WAITING_LINES) return
+    if (this.#waiting.length >= MAX_WAITING_LINES) return this.#drop()
     this.#waiting.push(line)
     if (this.#isScheduled) return
     this.#isScheduled = true
@@ -90,6 +91,14 @@ export class LogWriter {
       this.#isScheduled = false
       void this.#writeWaiting()
     }, REPORT_PAUSE_MS)
+  }
+
+  #drop(): void {
+    this.#droppedCount += 1
+    if (this.#droppedCount === 1)
+      this.#deps.log.warn(
+        `more than ${MAX_WAITING_LINES} log lines of handlers wait to be stored; dropping further ones`,
+      )
   }
 
   /** Writes the lines of a run. */
@@ -116,6 +125,8 @@ export class LogWriter {
         this.#deps,
       )
     }
+    if (this.#droppedCount > 0) this.#deps.log.warn({ count: this.#droppedCount }, 'log lines of handlers were dropped')
+    this.#droppedCount = 0
   }
 }
 
