@@ -7,7 +7,7 @@ export const workers = {
   notListed: 'This server does not list its workers. Update it to see them here.',
   lastUpdate: (age) => `Last update ${age} ago.`,
   attention: 'Needs attention',
-  noneRuns: 'No worker is running: tasks wait until one starts.',
+  noneRuns: 'No worker sends heartbeats. Unless workers of an earlier version run, tasks wait until one starts.',
   startFirst: [
     'Run ',
     { code: 'npx taskwire worker' },

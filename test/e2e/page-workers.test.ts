@@ -53,7 +53,7 @@ testPage(
     const waiting = await scene.create({ queue: 'reports', payload: { steps: 0 } })
     await page.goto('/')
     await page.getByRole('link', { name: 'Workers' }).click()
-    await page.getByText('No worker is running: tasks wait until one starts.').waitFor()
+    await page.getByText('No worker sends heartbeats.').waitFor()
     t.equal(new URL(page.url()).pathname, '/workers')
     t.match(await page.locator('.attention li').allInnerTexts(), [/Run npx taskwire worker .* npx taskwire start /])
     t.match(await page.locator('.queues').innerText(), /reports\s+no slots\s+no worker\s+tasks waiting/)
@@ -141,7 +141,7 @@ testPage('what is shown while the server cannot be read is called old', { expect
       ),
   )
   await notice.getByText(/^This server does not list its workers\. Update it to see them here\. Last update/).waitFor()
-  t.ok(await page.getByText('No worker is running').isVisible(), 'what was read last stays')
+  t.ok(await page.getByText('No worker sends heartbeats.').isVisible(), 'what was read last stays')
   await waitForLive(page)
   proxy.answer = () => false
   await notice.waitFor({ state: 'hidden' })

@@ -20,8 +20,8 @@ t.test('nothing, while every queue with tasks and every type has a worker', asyn
 
 t.test('no worker at all, or none that takes tasks, is said alone', async (t) => {
   const lacking = { queues: [queue('default', 0, true)], typesWithoutWorker: ['demo.sleep'] }
-  t.match(find({ ...lacking, items: [] }), [/^No worker is running/])
-  t.match(find({ ...lacking, items: [worker('lost')] }), [/^No worker is running/])
+  t.match(find({ ...lacking, items: [] }), [/^No worker sends heartbeats/])
+  t.match(find({ ...lacking, items: [worker('lost')] }), [/^No worker sends heartbeats/])
   t.match(find({ ...lacking, items: [worker('drained'), worker('stopping')] }), [/^No worker takes tasks/])
 })
 
