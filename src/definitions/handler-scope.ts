@@ -9,6 +9,7 @@
  * - After the end of the run its context is still known: the error is logged, and nothing fails.
  * - Only the first `MAX_LOGGED` errors of a run are logged: a loop of rejections, or an interval that throws forever,
  *   would block the process with its log.
+ * - `process.exit` in that context fails the run and throws: see `refuseExits`.
  * - Some errors have no context: one in a `queueMicrotask` callback, or in a listener that a run added to an object
  *   used by other code. `failRunOf` then returns false, and the process can no longer be trusted.
  *
@@ -99,4 +100,21 @@ export function failRunOf(error: unknown, log: Log): boolean {
   const scope = scopes.getStore()
   scope?.fail(error, log)
   return scope !== undefined
+}
+
+/**
+ * From now on, `process.exit` called by a handler, or by other code of a type, fails that run and throws, instead of
+ * ending all other runs of the process.
+ */
+export function refuseExits(log: Log): void {
+  const exit = process.exit.bind(process)
+  process.exit = (code) => {
+    const scope = scopes.getStore()
+    if (scope === undefined) return exit(code)
+    const error = new Error(
+      `process.exit(${code ?? ''}) was called, which would end all runs of this process: throw an error instead`,
+    )
+    scope.fail(error, log)
+    throw error
+  }
 }

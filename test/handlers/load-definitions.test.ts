@@ -31,6 +31,7 @@ t.test('TypeScript and JavaScript modules are loaded from the folder and below i
     'test.async-options',
     'test.block',
     'test.crash',
+    'test.exiting-check',
     'test.family',
     'test.faulty',
     'test.faulty-isolated',

@@ -29,6 +29,9 @@ t.test(
       tick: 'thrown in a tick',
       emitter: 'emitted as an error',
       'listener of the signal': 'thrown in a timer',
+      'polite exit': /^process\.exit\(3\) was called/,
+      'polite exit in a timer': /^process\.exit\(3\) was called/,
+      'polite exit, caught': /^process\.exit\(3\) was called/,
     }
     // A few kinds are enough for handlers in separate processes, because each needs another process.
     const hasty = [
@@ -42,7 +45,7 @@ t.test(
     const kinds = {
       'test.faulty': Object.keys(messages),
       'test.hasty-fault': hasty,
-      'test.faulty-isolated': ['rejection', 'rejection with nothing', 'timer'],
+      'test.faulty-isolated': ['rejection', 'rejection with nothing', 'timer', 'polite exit'],
     }
     for (const [type, hows] of Object.entries(kinds)) {
       const guilty = await Promise.all(hows.map((how) => scene.create({ type, payload: { how } })))
@@ -68,27 +71,31 @@ t.test(
   },
 )
 
-t.test('code of a type that leaves a rejection behind outside of its run ends neither web nor worker', async (t) => {
-  const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
-  const [web, worker] = await Promise.all([scene.keep('web'), scene.keep('worker'), scene.start('relay')])
-  const [address = ''] = scene.addresses()
-  for (const [type, because] of [
-    ['test.async-options', 'uniqueBy must return a string'],
-    ['test.async-check', 'checkPayload must return errors'],
-  ] as const) {
-    const refused = await fetch(`${address}/api/tasks`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ type, payload: { how: 'rejection' } }),
-    })
-    t.equal(refused.status, 422, because)
-  }
-  const ids = await Promise.all([
-    scene.create({ type: 'test.async-options', payload: { how: 'tick' } }),
-    scene.create({ type: 'test.rejecting-result', payload: { how: 'tick' } }),
-  ])
-  const [tried, returned] = await readEnds(scene, ids)
-  t.match(tried, { status: 'FAILED', attempt: 2, failure: { message: 'again' } })
-  t.match(returned, { attempt: 1, failure: { code: 'invalid_result' } })
-  t.same([web.restarts, worker.restarts], [0, 0])
-})
+t.test(
+  'code of a type that leaves a rejection behind outside of its run, or exits, ends neither web nor worker',
+  async (t) => {
+    const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
+    const [web, worker] = await Promise.all([scene.keep('web'), scene.keep('worker'), scene.start('relay')])
+    const [address = ''] = scene.addresses()
+    for (const [type, because] of [
+      ['test.async-options', 'uniqueBy must return a string'],
+      ['test.async-check', 'checkPayload must return errors'],
+      ['test.exiting-check', 'checkPayload must not exit'],
+    ] as const) {
+      const refused = await fetch(`${address}/api/tasks`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ type, payload: { how: 'rejection' } }),
+      })
+      t.equal(refused.status, 422, because)
+    }
+    const ids = await Promise.all([
+      scene.create({ type: 'test.async-options', payload: { how: 'tick' } }),
+      scene.create({ type: 'test.rejecting-result', payload: { how: 'tick' } }),
+    ])
+    const [tried, returned] = await readEnds(scene, ids)
+    t.match(tried, { status: 'FAILED', attempt: 2, failure: { message: 'again' } })
+    t.match(returned, { attempt: 1, failure: { code: 'invalid_result' } })
+    t.same([web.restarts, worker.restarts], [0, 0])
+  },
+)

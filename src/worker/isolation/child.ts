@@ -8,7 +8,7 @@ import { createDiskFloor } from '../../artifacts/disk-floor.js'
 import { openArtifactStore } from '../../artifacts/open-store.js'
 import { loadConfig } from '../../config.js'
 import { openDatabase } from '../../db/open.js'
-import { failRunOf, LATE_STRAY, runInScope, STRAY } from '../../definitions/handler-scope.js'
+import { failRunOf, LATE_STRAY, refuseExits, runInScope, STRAY } from '../../definitions/handler-scope.js'
 import { describeError } from '../../definitions/thrown.js'
 import { loadRegistry } from '../../handlers/load-registry.js'
 import { createLog } from '../../log.js'
@@ -43,6 +43,7 @@ new Worker(new URL('./parent-watch-thread.js', import.meta.url), { workerData: {
 process.on('disconnect', () => process.exit(0))
 process.on('uncaughtException', onUnhandled)
 process.on('unhandledRejection', onUnhandled)
+refuseExits(log)
 // A terminal sends signals to the whole process group; the worker decides when to stop.
 for (const signal of ['SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGTERM'] as const) process.on(signal, () => {})
 process.on('message', (message: ToChild) => {
