@@ -22,6 +22,10 @@ export interface QuarantineOptions {
 export class Quarantine {
   readonly #options: QuarantineOptions
   #types: ReadonlySet<string> = new Set()
+  /** Additions that are being stored. */
+  #storing = 0
+  /** Additions that were stored. */
+  #revision = 0
 
   constructor(options: QuarantineOptions) {
     this.#options = options
@@ -29,6 +33,10 @@ export class Quarantine {
 
   get types(): readonly string[] {
     return [...this.#types]
+  }
+
+  get revision(): number {
+    return this.#revision
   }
 
   has(type: string): boolean {
@@ -45,13 +53,20 @@ export class Quarantine {
         'tasks of this type run in processes of their own for a while, because one of them ended its process',
       )
     this.#types = new Set([...this.#types, type])
+    this.#storing += 1
     await quarantineType(db, type, toStorableText(reason, MAX_REASON_LENGTH), forMs).catch((error: unknown) =>
       log.warn({ err: error, type }, 'other workers do not know yet that a type ends its process'),
     )
+    this.#storing -= 1
+    this.#revision += 1
   }
 
-  /** What PostgreSQL says, with each heartbeat. */
-  replace(types: readonly string[]): void {
+  /**
+   * Takes what PostgreSQL says with a heartbeat, unless a type was added since the heartbeat was sent.
+   * @param revision that of the moment when it was sent
+   */
+  replace(types: readonly string[], revision: number): void {
+    if (this.#storing > 0 || revision !== this.#revision) return
     this.#types = new Set(this.#options.forMs === 0 ? [] : types)
   }
 }

@@ -26,7 +26,7 @@ export interface RegistrationOptions {
   /** For how long the worker is trusted without a heartbeat. */
   leaseMs: number
   consumer: Pick<QueueConsumer, 'pause' | 'resume' | 'readQueues'>
-  quarantine: Pick<Quarantine, 'replace'>
+  quarantine: Pick<Quarantine, 'replace' | 'revision'>
 }
 
 export class Registration {
@@ -79,6 +79,7 @@ export class Registration {
   async #beatOnce(): Promise<void> {
     if (this.#hasEnded) return
     const { db, log, id, types, leaseMs, consumer, quarantine } = this.#options
+    const { revision } = quarantine
     const { shouldDrain, quarantinedTypes } = await recordHeartbeat(
       db,
       {
@@ -93,7 +94,7 @@ export class Registration {
       },
       leaseMs,
     )
-    quarantine.replace(quarantinedTypes)
+    quarantine.replace(quarantinedTypes, revision)
     if (shouldDrain === this.#isDraining || this.#isStopping) return
     await (shouldDrain ? consumer.pause('draining') : consumer.resume('draining'))
     this.#isDraining = shouldDrain

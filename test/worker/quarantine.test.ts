@@ -1,7 +1,9 @@
 /** A type that has ended a worker runs in processes of its own from then on. With real processes. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
 import t from 'tap'
 import type { WorkerList } from '../../src/protocol/worker.js'
+import { Quarantine } from '../../src/worker/quarantine.js'
 import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'
 
 const { scene, worker } = await openNeighbourhood(t, { QUARANTINE_SECONDS: '600' })
@@ -52,4 +54,17 @@ t.test('an error that is found to be of its own run quarantines nothing', async 
   await endQuarantines()
   await readEnds(scene, [await harm('test.faulty', 'timer'), await harm('test.faulty-isolated', 'exit')])
   t.same((await readWorkers()).quarantinedTypes, [])
+})
+
+t.test('a heartbeat that was sent before a type was added does not remove it', async (t) => {
+  const quarantine = new Quarantine({ db: scene.db, log: pino({ level: 'silent' }), forMs: 60_000 })
+  const { revision } = quarantine
+  const adding = quarantine.add('test.odd', 'it crashed')
+  quarantine.replace([], revision)
+  t.ok(quarantine.has('test.odd'), 'while it is being stored')
+  await adding
+  quarantine.replace([], revision)
+  t.ok(quarantine.has('test.odd'))
+  quarantine.replace([], quarantine.revision)
+  t.notOk(quarantine.has('test.odd'))
 })
