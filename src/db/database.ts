@@ -26,7 +26,10 @@ export type Parameter = string | number | null
 export interface Transaction {
   /** For queries whose shape depends on the request. */
   readonly orm: Orm
-  /** For the store's statements. Times arrive as Date and JSON arrives parsed; pass JSON parameters as text. */
+  /**
+   * For the store's statements. Times arrive as Date and JSON arrives parsed. Arrays do not: select them as JSON. Pass JSON
+   * parameters as text.
+   */
   run<Row>(statement: Statement, parameters: readonly Parameter[]): Promise<Row[]>
 }
 

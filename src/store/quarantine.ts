@@ -32,5 +32,5 @@ export async function listQuarantinedTypes(db: Database): Promise<QuarantinedTyp
   return rows.map((row) => ({ ...row, since: row.since.toISOString(), until: row.until.toISOString() }))
 }
 
-/** Only for the heartbeat of workers: an array of the types. */
-export const QUARANTINED_NOW = `(select coalesce(array_agg(q.type), '{}') from taskwire.quarantined_types q where q.until > now())`
+/** For the heartbeat of workers: the types, as JSON, because one of the drivers does not parse arrays. */
+export const QUARANTINED_NOW = `(select coalesce(json_agg(q.type), '[]') from taskwire.quarantined_types q where q.until > now())`

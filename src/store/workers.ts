@@ -95,7 +95,7 @@ interface WorkerRow {
   drainReason: string | null
 }
 
-const COLUMNS = `w.id, w.host, w.pid, w.version, w.types, w.queues, w.is_stopping as "isStopping", w.is_draining as "isDraining", w.lease_until < now() as "isLost",
+const COLUMNS = `w.id, w.host, w.pid, w.version, to_json(w.types) as types, w.queues, w.is_stopping as "isStopping", w.is_draining as "isDraining", w.lease_until < now() as "isLost",
   w.started_at as "startedAt", w.seen_at as "seenAt", w.drained_at as "drainedAt", w.drained_by as "drainedBy", w.drain_reason as "drainReason"`
 
 const LIST_WORKERS: Statement = {
