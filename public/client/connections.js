@@ -69,13 +69,14 @@ function parse(data) {
 /**
  * The names of the transports to try, in order.
  * @param known the transports that exist, by name
- * @throws RangeError if the options name another; TypeError if none is left
+ * @throws RangeError if the options name another, or none; TypeError if none is left
  */
 export function chooseTransports(known, { transports, WebSocket }) {
   const names = [transports ?? Object.keys(known)].flat()
   const unknown = names.filter((name) => !Object.hasOwn(known, name))
   if (unknown.length > 0)
     throw new RangeError(`There is no transport ${unknown[0]}: use ${Object.keys(known).join(', ')}`)
+  if (names.length === 0) throw new RangeError(`transports is empty: use ${Object.keys(known).join(', ')}`)
   const usable = names.filter((name) => name !== 'websocket' || (WebSocket ?? globalThis.WebSocket))
   if (usable.length === 0)
     throw new TypeError('There is no WebSocket in this environment: pass one, or allow other transports')

@@ -11,6 +11,7 @@ import {
 import { UnstorableError } from '../definitions/outcome-errors.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import { checkArtifactLabel } from '../tasks/attempt/context/artifact-label.js'
+import { readChild } from '../tasks/attempt/context/children.js'
 import { EffectCalls } from '../tasks/attempt/context/effect-calls.js'
 import { guardCalls } from '../tasks/attempt/context/handler-log.js'
 import { readLogLine } from '../tasks/attempt/context/log-line.js'
@@ -120,6 +121,7 @@ export function createTestContext(
     },
     ...keepFiles(reported, options.files),
     async create(type, payload, childOptions = {}) {
+      readChild(type, payload, childOptions)
       const id = createTaskId()
       reported.children.push({ id, type, payload, options: childOptions })
       return id

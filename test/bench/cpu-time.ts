@@ -2,11 +2,20 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { findChildren } from '../helpers/services.js'
 
-/** What these processes and their children have used so far, in ms (Linux). Processes that have ended are missing. */
-export async function readCpuMs(pids: readonly number[]): Promise<number> {
-  const children = await Promise.all(pids.map(findChildren))
-  const times = await Promise.all([...pids, ...children.flat()].map(readProcess))
+/**
+ * What a web process and PostgreSQL's backends for it have used so far, in ms (Linux). PostgreSQL's own processes do not
+ * count: what autovacuum and checkpoints do in a round was caused in another.
+ */
+export async function readCpuMs(webPid: number, postgresPid: number): Promise<number> {
+  const backends = []
+  for (const pid of await findChildren(postgresPid)) if (await isBackend(pid)) backends.push(pid)
+  const times = await Promise.all([webPid, ...backends].map(readProcess))
   return times.reduce((sum, time) => sum + time, 0)
+}
+
+async function isBackend(pid: number): Promise<boolean> {
+  const title = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+  return title.startsWith('postgres: taskwire ')
 }
 
 async function readProcess(pid: number): Promise<number> {

@@ -41,6 +41,9 @@ t.test('a transport that does not exist is named, together with those that do', 
       message: /^There is no transport .*: use websocket, events$/,
     })
   }
+  t.throws(() => watchTask(id, { ...fast, transports: [] }), {
+    message: 'transports is empty: use websocket, events, poll',
+  })
   t.end()
 })
 

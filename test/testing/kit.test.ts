@@ -54,6 +54,28 @@ t.test('a definition runs in memory, without services and without waiting', asyn
   t.match(run.reported.effects.get('send'), /:send$/)
 })
 
+t.test('arguments of ctx.create that a worker would refuse are refused', async (t) => {
+  const child = (type: string, options: object) =>
+    defineTask({
+      type: 'test.parent',
+      title: 'Parent',
+      description: 'Creates a task.',
+      attempts: 1,
+      payload: Type.Object({}),
+      result: Type.Null(),
+      async run(_payload, context) {
+        await context.create(type, {}, options)
+        return null
+      },
+    })
+  for (const [type, options, message] of [
+    [7 as never, {}, /\/type must be a string/],
+    ['demo.sleep', { key: 7 }, /\/key must be a string/],
+    ['demo.sleep', { priority: 99 }, /\/priority/],
+  ] as const)
+    t.match(await runDefinition(child(type, options)), { status: 'FAILED', error: { message } })
+})
+
 t.test('the task has the values given by the test, and otherwise those of its definition', async (t) => {
   t.match(await runDefinition(greet, {}, { task: { tags: ['loud'] } }), { result: { text: 'Hello you!' } })
   const look = defineTask({

@@ -37,16 +37,10 @@ export class Children {
 
   /** See `TaskContext.create`. */
   async create(type: string, payload: unknown, given: CreateChildOptions): Promise<TaskId> {
-    if (typeof type !== 'string') throw wrongCall({ pointer: '/type', detail: 'must be a string' })
-    const { key, ...options } = given ?? {}
-    if (key !== undefined && typeof key !== 'string') throw wrongCall({ pointer: '/key', detail: 'must be a string' })
+    const { child, key } = readChild(type, payload, given)
     const name = this.#name(type, key)
     const { taskId: parentId } = this.#fence.ref
-    const task = readNewTask(
-      readChild({ ...options, type, ...(payload !== undefined && { payload }) }),
-      { tenant: this.#principal.tenant, parentId },
-      this.#deps.registry,
-    )
+    const task = readNewTask(child, { tenant: this.#principal.tenant, parentId }, this.#deps.registry)
     await this.#fence.assertCurrent()
     const once = { key: boundKey(`child of ${parentId}: ${name}`), fingerprint: type, ttlMs: CHILD_KEY_TTL_MS }
     return this.#fence.whenDatabaseAnswers(() => createTaskOnce(this.#principal, this.#deps.db, task, once))
@@ -61,13 +55,21 @@ export class Children {
   }
 }
 
-/** Applies the rules for clients to a handler's create. @throws NewTaskError */
-function readChild(child: CreateTask): CreateTask {
+/** Applies the rules for clients to the arguments of `ctx.create`. @throws NewTaskError */
+export function readChild(
+  type: string,
+  payload: unknown,
+  given: CreateChildOptions,
+): { child: CreateTask; key: string | undefined } {
+  if (typeof type !== 'string') throw wrongCall({ pointer: '/type', detail: 'must be a string' })
+  const { key, ...options } = given ?? {}
+  if (key !== undefined && typeof key !== 'string') throw wrongCall({ pointer: '/key', detail: 'must be a string' })
+  const child = { ...options, type, ...(payload !== undefined && { payload }) }
   const stored = toStorable(child, { maxBytes: Infinity, maxDepth: MAX_BODY_DEPTH })
   const errors = stored.violation ? [stored.violation] : childChecker.check(stored.value)
   const [first, ...others] = errors
-  if (first === undefined) return stored.value as CreateTask
-  throw wrongCall(first, ...others)
+  if (first !== undefined) throw wrongCall(first, ...others)
+  return { child: stored.value as CreateTask, key }
 }
 
 function wrongCall(first: FieldError, ...others: FieldError[]): NewTaskError {
