@@ -5,6 +5,7 @@ import type { Link, Upload } from '../../src/protocol/artifact.js'
 import type { Task } from '../../src/protocol/task.js'
 import { startApp } from '../helpers/app.js'
 import { launchBrowser } from '../helpers/browser.js'
+import { isDeep } from '../helpers/depth.js'
 
 const app = await startApp(t, ['worker'])
 const browser: Browser = await launchBrowser(t)
@@ -22,7 +23,7 @@ const HTML = (mark: string) =>
   `<!doctype html><title>file</title><script>${script(mark)}</script><img src="x:" onerror="${script(mark).replaceAll("'", '&#39;')}"><p id="text">text</p>`
 const script = (mark: string) => SCRIPT.replaceAll('MARK', mark)
 
-const FILES: [mediaType: string, content: (mark: string) => string][] = [
+const ALL_FILES: [mediaType: string, content: (mark: string) => string][] = [
   ...[
     'text/javascript',
     'application/javascript',
@@ -58,6 +59,7 @@ const FILES: [mediaType: string, content: (mark: string) => string][] = [
     'text/html',
   ].map((type) => [type, SVG] as [string, (mark: string) => string]),
 ]
+const FILES = ALL_FILES.filter((_, index) => isDeep || index % 2 === 0)
 
 /**
  * Loads an address in every way that a page can. Returns the names of the scripts that ran within `waitMs`, or until

@@ -9,6 +9,7 @@ import type { Task } from '../../src/protocol/task.js'
 import { startApp } from '../helpers/app.js'
 import { launchBrowser } from '../helpers/browser.js'
 import { startHttpProxy } from '../helpers/http-proxy.js'
+import { isDeep } from '../helpers/depth.js'
 import { createTask, waitForLive, waitForStatus } from '../helpers/page.js'
 import { waitUntil } from '../helpers/raw-client.js'
 
@@ -88,7 +89,7 @@ t.test('without Web Locks, hidden tabs hold no stream, and one that becomes visi
 })
 
 t.test('two windows side by side both hold a stream, with and without Web Locks', async (t) => {
-  for (const isBare of [false, true]) {
+  for (const isBare of isDeep ? [false, true] : [false]) {
     const context = await openContext(t, { isBare })
     const windows = [await openTab(context), await openTab(context)]
     await waitUntil(() => proxy.openStreams() === 2)
