@@ -35,6 +35,8 @@ const STRAY_OF_TYPE =
   'the code of a type caused an uncaught error outside of a run: do not use promises in `checkPayload`, `uniqueBy`, `retryOn`, `backoff` and `toJSON`, which are not awaited'
 
 const scopes = new AsyncLocalStorage<HandlerScope>()
+/** The errors that refused calls of `process.exit` have thrown. */
+const refusedExits = new WeakSet<object>()
 
 export interface ScopeOptions {
   /** Aborts when the run should end. */
@@ -97,6 +99,8 @@ export function callTypeCode<Result>(type: string, work: () => Result): Result {
  * For the process's listeners: passes an uncaught error to the run whose code threw it. False when it belongs to none.
  */
 export function failRunOf(error: unknown, log: Log): boolean {
+  // Its run has failed already, and here it may have lost its context: in a microtask, say.
+  if (refusedExits.has(error as object)) return true
   const scope = scopes.getStore()
   scope?.fail(error, log)
   return scope !== undefined
@@ -114,6 +118,7 @@ export function refuseExits(log: Log): void {
     const error = new Error(
       `process.exit(${code ?? ''}) was called, which would end all runs of this process: throw an error instead`,
     )
+    refusedExits.add(error)
     scope.fail(error, log)
     throw error
   }

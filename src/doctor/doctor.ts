@@ -82,6 +82,9 @@ async function examineWorkers(db: Database): Promise<Finding[]> {
   const waiting = await listWaitingQueues(db)
   const taking = workers.filter(({ state }) => state === 'running')
   const served = new Set(taking.flatMap(({ queues }) => queues.map(({ name }) => name)))
+  const draining = new Set(
+    workers.filter(({ state }) => /^drain/.test(state)).flatMap(({ queues }) => queues.map(({ name }) => name)),
+  )
   const unserved = waiting.filter((queue) => !served.has(queue))
   const count = (state: string) => workers.filter((worker) => worker.state === state).length
   const others = ['draining', 'drained', 'stopping', 'lost'].filter((state) => count(state) > 0)
@@ -95,7 +98,11 @@ async function examineWorkers(db: Database): Promise<Finding[]> {
     ...unserved.map((queue) =>
       // Workers may be started for the time of the tasks only. What is overdue is reported as a fault.
       warn(
-        `tasks wait in the queue ${queue}, and no worker takes tasks from it. Start one, or add the queue to WORKER_QUEUES.`,
+        `tasks wait in the queue ${queue}, and no worker takes tasks from it. ${
+          draining.has(queue)
+            ? 'The workers that serve it are draining: resume one of them, or start another.'
+            : 'Start one, or add the queue to WORKER_QUEUES.'
+        }`,
       ),
     ),
     ...quarantined.map(({ type, reason, until }) =>

@@ -70,12 +70,13 @@ export const QuarantinedType = Type.Object({
 })
 export type QuarantinedType = Static<typeof QuarantinedType>
 
-/** All workers, newest first, and what follows for queues and types. */
+/** The workers, newest first and lost ones last, and what follows for queues and types. */
 export const WorkerList = Type.Object({
   items: Type.Array(Worker),
   queues: Type.Array(QueueCapacity, { description: 'those that a worker serves or in which tasks wait' }),
   typesWithoutWorker: Type.Array(TaskType, {
-    description: 'types that this server accepts and that no worker takes: their tasks wait',
+    description:
+      'types that this server accepts and for which no worker that takes tasks has a handler: their tasks wait',
   }),
   quarantinedTypes: Type.Array(QuarantinedType),
 })

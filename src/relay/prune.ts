@@ -9,12 +9,13 @@ const MAX_DELETES = 1_000
 
 /** One sweep. True when there may be more. Safe to run in several relays at once. */
 export async function pruneOnce(db: Database, artifacts: ArtifactStore): Promise<boolean> {
-  await forgetLostWorkers(db)
   const expired = await findExpiredArtifacts(db, MAX_DELETES)
   for (const artifact of expired) {
     // The bytes first: a row without bytes is found again, bytes without a row are not.
     await artifacts.remove(artifact)
     await forgetExpiredArtifact(db, artifact)
   }
-  return (await deleteExpiredKeys(db, MAX_DELETES)) === MAX_DELETES || expired.length === MAX_DELETES
+  const keys = await deleteExpiredKeys(db, MAX_DELETES)
+  await forgetLostWorkers(db)
+  return keys === MAX_DELETES || expired.length === MAX_DELETES
 }

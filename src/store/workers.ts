@@ -103,11 +103,11 @@ const LIST_WORKERS: Statement = {
   text: `
 select ${COLUMNS}
 from taskwire.workers w
-order by w.started_at desc, w.id
+order by w.lease_until < now(), w.started_at desc, w.id
 limit ${MAX_LISTED}`,
 }
 
-/** Newest first, at most 1,000; lost ones for an hour. */
+/** Newest first, and lost ones after the others, for an hour; at most 1,000. */
 export async function listWorkers(db: Database): Promise<Worker[]> {
   return (await db.run<WorkerRow>(LIST_WORKERS, [])).map(toWorker)
 }

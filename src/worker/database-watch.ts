@@ -23,13 +23,15 @@ export function watchDatabase({ probe, log, onDown, onUp }: DatabaseWatchOptions
   let isUp = true
 
   async function probeOnce(): Promise<void> {
-    const answers = await withDeadline(probe(), PROBE_DEADLINE_MS, 'no answer').then(
-      () => true,
-      () => false,
+    const error = await withDeadline(probe(), PROBE_DEADLINE_MS, 'no answer').then(
+      () => undefined,
+      (thrown: unknown) => thrown ?? new Error('no answer'),
     )
+    const answers = error === undefined
     if (answers === isUp) return
     isUp = answers
-    log.warn(isUp ? 'PostgreSQL answers again; taking jobs' : 'PostgreSQL does not answer; taking no jobs')
+    if (isUp) log.warn('PostgreSQL takes heartbeats again; taking jobs')
+    else log.warn({ err: error }, 'PostgreSQL does not take the heartbeats of this worker; taking no jobs')
     await (isUp ? onUp() : onDown())
   }
 

@@ -22,7 +22,8 @@ export interface QuarantineOptions {
 export class Quarantine {
   readonly #options: QuarantineOptions
   #types: ReadonlySet<string> = new Set()
-  /** Additions that are being stored. */
+  /** Types that PostgreSQL does not have yet, each with the reason. */
+  readonly #unstored = new Map<string, string>()
   #storing = 0
   /** Additions that were stored. */
   #revision = 0
@@ -45,7 +46,7 @@ export class Quarantine {
 
   /** A handler of this type ended its process, or did what would have ended it. Never rejects. */
   async add(type: string, reason: string): Promise<void> {
-    const { db, log, forMs } = this.#options
+    const { log, forMs } = this.#options
     if (forMs === 0) return
     if (!this.has(type))
       log.warn(
@@ -53,20 +54,32 @@ export class Quarantine {
         'tasks of this type run in processes of their own for a while, because one of them ended its process',
       )
     this.#types = new Set([...this.#types, type])
-    this.#storing += 1
-    await quarantineType(db, type, toStorableText(reason, MAX_REASON_LENGTH), forMs).catch((error: unknown) =>
-      log.warn({ err: error, type }, 'other workers do not know yet that a type ends its process'),
-    )
-    this.#storing -= 1
-    this.#revision += 1
+    this.#unstored.set(type, toStorableText(reason, MAX_REASON_LENGTH))
+    await this.#store()
   }
 
   /**
-   * Takes what PostgreSQL says with a heartbeat, unless a type was added since the heartbeat was sent.
+   * Takes what PostgreSQL says with a heartbeat, unless a type was added since the heartbeat was sent. What could not be
+   * stored is kept, and stored again.
    * @param revision that of the moment when it was sent
    */
   replace(types: readonly string[], revision: number): void {
     if (this.#storing > 0 || revision !== this.#revision) return
-    this.#types = new Set(this.#options.forMs === 0 ? [] : types)
+    this.#types = new Set(this.#options.forMs === 0 ? [] : [...types, ...this.#unstored.keys()])
+    void this.#store()
+  }
+
+  async #store(): Promise<void> {
+    const { db, log, forMs } = this.#options
+    this.#storing += 1
+    for (const [type, reason] of [...this.#unstored])
+      try {
+        await quarantineType(db, type, reason, forMs)
+        this.#unstored.delete(type)
+        this.#revision += 1
+      } catch (error) {
+        log.warn({ err: error, type }, 'other workers do not know yet that a type ends its process; trying again')
+      }
+    this.#storing -= 1
   }
 }

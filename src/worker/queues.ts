@@ -26,6 +26,8 @@ export interface QueuesOptions {
   /** Concurrency of each queue for which nothing else is configured. */
   concurrency: number
   run(delivery: Delivery): Promise<void>
+  /** Called instead of `run` while the worker drains. */
+  leave(delivery: Delivery): void
 }
 
 /**
@@ -45,7 +47,7 @@ export interface QueueConsumer extends Pick<Consumer, 'submit' | 'stop'> {
 
 /** Consumes all queues. Rejects when the broker cannot be reached. */
 export async function consumeQueues(options: QueuesOptions): Promise<QueueConsumer> {
-  const { db, broker, registry, log, workerQueues, concurrency, run } = options
+  const { db, broker, registry, log, workerQueues, concurrency, run, leave } = options
   const named = readWorkerQueues(workerQueues)
   const limits = registry.limitsByQueue()
   const consumers = new Map<string, Consumer>()
@@ -67,7 +69,7 @@ export async function consumeQueues(options: QueuesOptions): Promise<QueueConsum
   }
 
   async function runCounted(delivery: Delivery, load: WorkerQueue): Promise<void> {
-    if (pauseReasons.has('draining')) return
+    if (pauseReasons.has('draining')) return leave(delivery)
     load.running += 1
     await run(delivery).finally(() => (load.running -= 1))
   }

@@ -33,6 +33,8 @@ export interface SlotsOptions {
 
 export interface Slots {
   run(delivery: Delivery): Promise<void>
+  /** The delivery will not run here: gives back the slots that it was granted while it waited. */
+  leave(delivery: Delivery): void
 }
 
 /** Waiting deliveries with the same needs. */
@@ -98,7 +100,14 @@ export function createSlots({ capacities, expectNeeds, start, resubmit }: SlotsO
     if (needs !== undefined) wait(delivery, needs)
   }
 
-  return { run }
+  function leave(delivery: Delivery): void {
+    const held = granted.get(delivery)
+    if (held === undefined) return
+    granted.delete(delivery)
+    give(held)
+  }
+
+  return { run, leave }
 }
 
 function nameOf({ taskId, attempt }: Delivery): string {

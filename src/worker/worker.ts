@@ -102,6 +102,7 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
     workerQueues: config.workerQueues,
     concurrency: config.workerConcurrency,
     run: slots.run,
+    leave: slots.leave,
   })
   const consumer = await consuming
   const types = registry.all().map(({ definition }) => definition.type)

@@ -19,6 +19,7 @@ import { initPostgres, startPostgres as startPostgresServer } from '../../src/se
 import { askRedis, findRedisServer, startRedis as startRedisServer } from '../../src/services/embedded/redis.js'
 import { runProgram, type RunningServer, type UserIds } from '../../src/services/embedded/server-process.js'
 import { findDefaultUser, makePrivateFolder } from '../../src/services/embedded/service-user.js'
+import { settlesWithin } from '../../src/timing/deadline.js'
 
 /** The part of a tap test that the helpers need. */
 export interface TestScope {
@@ -124,6 +125,9 @@ export async function startRedis(t: TestScope): Promise<TestRedis> {
   }
 }
 
+/** How long a server may take to end by itself before it is killed. */
+const QUIT_GRACE_MS = 10_000
+
 async function controlServer(
   t: TestScope,
   startOn: (port: number | undefined) => Promise<RunningServer>,
@@ -137,7 +141,18 @@ async function controlServer(
     await server.exited
     running.delete(server)
   }
-  t.teardown(kill)
+  /**
+   * A killed PostgreSQL leaves a segment of shared memory behind, and a machine has 4,096 of them. SIGQUIT ends it as
+   * quickly, and it removes the segment.
+   */
+  const quit = async () => {
+    if (!running.has(server)) return
+    await signalAll(server.pid, 'SIGCONT')
+    signalIfAlive(server.pid, 'SIGQUIT')
+    await settlesWithin(server.exited, QUIT_GRACE_MS)
+    await kill()
+  }
+  t.teardown(quit)
   return {
     url,
     port,

@@ -31,6 +31,7 @@ t.test(
       'listener of the signal': 'thrown in a timer',
       'polite exit': /^process\.exit\(3\) was called/,
       'polite exit in a timer': /^process\.exit\(3\) was called/,
+      'polite exit in a microtask': /^process\.exit\(3\) was called/,
       'polite exit, caught': /^process\.exit\(3\) was called/,
     }
     // A few kinds are enough for handlers in separate processes, because each needs another process.

@@ -52,7 +52,15 @@ for (const [how, reason] of Object.entries({
 
 t.test('an error that is found to be of its own run quarantines nothing', async (t) => {
   await endQuarantines()
-  await readEnds(scene, [await harm('test.faulty', 'timer'), await harm('test.faulty-isolated', 'exit')])
+  const ends = await readEnds(scene, [
+    await harm('test.faulty', 'timer'),
+    await harm('test.faulty-isolated', 'exit'),
+    await harm('test.faulty-isolated', 'disconnect'),
+  ])
+  t.match(
+    ends.map(({ failure }) => failure?.code),
+    ['error', 'process_died', 'process_died'],
+  )
   t.same((await readWorkers()).quarantinedTypes, [])
 })
 
@@ -67,4 +75,21 @@ t.test('a heartbeat that was sent before a type was added does not remove it', a
   t.ok(quarantine.has('test.odd'))
   quarantine.replace([], quarantine.revision)
   t.notOk(quarantine.has('test.odd'))
+})
+
+t.test('a type that cannot be stored stays quarantined, and is stored later', async (t) => {
+  const quarantine = new Quarantine({ db: scene.db, log: pino({ level: 'silent' }), forMs: 60_000 })
+  const rename = (from: string, to: string) =>
+    scene.db.run({ name: `test_rename_${to}`, text: `alter table taskwire.${from} rename to ${to}` }, [])
+  await rename('quarantined_types', 'hidden_types')
+  await quarantine.add('test.odder', 'it crashed')
+  quarantine.replace([], quarantine.revision)
+  t.ok(quarantine.has('test.odder'))
+  await rename('hidden_types', 'quarantined_types')
+  const isStored = async () => (await readWorkers()).quarantinedTypes.some(({ type }) => type === 'test.odder')
+  while (!(await isStored())) {
+    quarantine.replace([], quarantine.revision)
+    await sleep(50)
+  }
+  t.ok(quarantine.has('test.odder'))
 })

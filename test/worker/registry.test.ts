@@ -136,6 +136,20 @@ t.test('a drained worker ends what it runs and starts nothing, until it is resum
   await Promise.all([first.process.stop(), second.process.stop()])
 })
 
+t.test('tasks that wait for a slot of their type when a drain begins run after it has ended', async (t) => {
+  const { process, id } = await startWorker()
+  const single = (name: string, ms = 1) =>
+    scene.create({ type: 'test.single', queue: 'default', payload: { name, ms } })
+  const ids = await Promise.all([single('a', 2_000), single('b'), single('c'), single('d')])
+  // One runs, and the others wait in the worker.
+  await listed(({ items }) => items[0]?.running === 1)
+  t.equal((await call(id, 'drain')).status, 200)
+  await listed(stateOf(id, 'drained'))
+  t.equal((await call(id, 'resume')).status, 200)
+  await scene.ended([...ids, await single('e')])
+  await process.stop()
+})
+
 t.test('a worker that drains still does so after PostgreSQL was away', async (t) => {
   const [first, second] = await Promise.all([startWorker(), startWorker()])
   t.equal((await call(first.id, 'drain')).status, 200)

@@ -34,7 +34,7 @@ export const workerRoutes: FastifyPluginAsyncTypebox<WorkerRoutesDeps> = async (
         operationId: 'listWorkers',
         summary: 'List the workers',
         description:
-          'Newest first, as of their last heartbeats, which workers send each second. `queues` adds up the workers that take tasks: a queue ' +
+          'Newest first and lost ones last, as of their last heartbeats, which workers send each second. `queues` adds up the workers that take tasks: a queue ' +
           'without one has tasks that wait. A lost worker is listed for an hour, at most 1,000 workers are.',
         response: { 200: WorkerList },
       },
@@ -112,7 +112,14 @@ function addUpQueues(served: readonly WorkerQueue[], waiting: ReadonlySet<string
     const ofName = served.filter((queue) => queue.name === name)
     const slots = sum(ofName.map((queue) => queue.slots))
     const running = sum(ofName.map((queue) => queue.running))
-    return { name, workers: ofName.length, slots, running, free: slots - running, hasWaiting: waiting.has(name) }
+    return {
+      name,
+      workers: ofName.length,
+      slots,
+      running,
+      free: Math.max(0, slots - running),
+      hasWaiting: waiting.has(name),
+    }
   })
 }
 

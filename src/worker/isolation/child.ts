@@ -40,7 +40,9 @@ let onFlushed = () => {}
 let failRun: ((error: unknown) => void) | undefined
 
 new Worker(new URL('./parent-watch-thread.js', import.meta.url), { workerData: { parentPid: process.ppid } }).unref()
-process.on('disconnect', () => process.exit(0))
+// A handler may disconnect, too, and its own calls of `process.exit` are refused.
+const exit = process.exit.bind(process)
+process.on('disconnect', () => exit(0))
 process.on('uncaughtException', onUnhandled)
 process.on('unhandledRejection', onUnhandled)
 refuseExits(log)
