@@ -78,15 +78,15 @@ t.test(
     const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
     const [web, worker] = await Promise.all([scene.keep('web'), scene.keep('worker'), scene.start('relay')])
     const [address = ''] = scene.addresses()
-    for (const [type, because] of [
-      ['test.async-options', 'uniqueBy must return a string'],
-      ['test.async-check', 'checkPayload must return errors'],
-      ['test.exiting-check', 'checkPayload must not exit'],
+    for (const [type, because, how] of [
+      ['test.async-options', 'uniqueBy must return a string', 'rejection'],
+      ['test.async-check', 'checkPayload must return errors', 'rejection'],
+      ['test.exiting-check', 'checkPayload must not exit', 'polite exit'],
     ] as const) {
       const refused = await fetch(`${address}/api/tasks`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ type, payload: { how: 'rejection' } }),
+        body: JSON.stringify({ type, payload: { how } }),
       })
       t.equal(refused.status, 422, because)
     }

@@ -108,7 +108,9 @@ t.test('types that only the web process knows have no worker', async (t) => {
 })
 
 t.test('a drained worker ends what it runs and starts nothing, until it is resumed', async (t) => {
-  const [first, second] = await Promise.all([startWorker(), startWorker()])
+  // Half of the tasks fill a worker, so each of the two gets some.
+  const env = { WORKER_CONCURRENCY: '4' }
+  const [first, second] = await Promise.all([startWorker(env), startWorker(env)])
   const slow = await Promise.all(Array.from({ length: 8 }, () => scene.create({ payload: { steps: 20, stepMs: 100 } })))
   await scene.running(slow)
   const answer = await call(first.id, 'drain', { reason: 'new kernel' })
