@@ -3,8 +3,8 @@
  * to run at any time, and repeatedly.
  */
 import { openBroker } from '../broker/open-broker.js'
-import { countMissingMigrations, migrateDatabase } from '../db/migrate.js'
 import type { Database } from '../db/database.js'
+import { countMissingMigrations, migrateDatabase } from '../db/migrate.js'
 import { openDatabase } from '../db/open.js'
 import { findFaults, repairFaults, readPulse } from '../store/deliveries/inspect.js'
 import { listWaitingQueues } from '../store/deliveries/take-due.js'
