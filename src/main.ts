@@ -76,9 +76,10 @@ function refuse(mistake: string): void {
 async function runWeb(): Promise<void> {
   setFlagsFromString(`--heap-growing-percent=${WEB_HEAP_GROWTH_PERCENT}`)
   const { startWeb } = await import('./web/web.js')
-  const { failRunOf, refuseExits } = await import('./definitions/handler-scope.js')
+  const { failRunOf } = await import('./definitions/handler-scope.js')
+  const { guardOwnProcess } = await import('./definitions/own-process.js')
   const start: StartRole<'web'> = (config, log) => {
-    refuseExits(log)
+    guardOwnProcess(log)
     return startWeb(config, log)
   }
   await runMigratedRole('web', start, failRunOf)
@@ -87,9 +88,10 @@ async function runWeb(): Promise<void> {
 async function runWorker(): Promise<void> {
   const { startWorker } = await import('./worker/worker.js')
   const { watchLoop } = await import('./worker/loop-watch.js')
-  const { failRunOf, refuseExits } = await import('./definitions/handler-scope.js')
+  const { failRunOf } = await import('./definitions/handler-scope.js')
+  const { guardOwnProcess } = await import('./definitions/own-process.js')
   const start: StartRole<'worker'> = (config, log) => {
-    refuseExits(log)
+    guardOwnProcess(log)
     const { attemptLeaseSeconds, logLevel } = config
     const limits = { warnAfterMs: LOOP_WARNING_MS, killAfterMs: attemptLeaseSeconds * 1_000, logLevel }
     // Loading the modules may take longer than a lease on a busy machine, so the watch begins afterwards. It begins

@@ -9,7 +9,7 @@
  * - After the end of the run its context is still known: the error is logged, and nothing fails.
  * - Only the first `MAX_LOGGED` errors of a run are logged: a loop of rejections, or an interval that throws forever,
  *   would block the process with its log.
- * - `process.exit` in that context fails the run and throws: see `refuseExits`.
+ * - Calls in that context that would end or stop the process fail the run and throw: see `own-process.ts`.
  * - Some errors have no context: one in a `queueMicrotask` callback, or in a listener that a run added to an object
  *   used by other code. `failRunOf` then returns false, and the process can no longer be trusted.
  *
@@ -35,8 +35,8 @@ const STRAY_OF_TYPE =
   'the code of a type caused an uncaught error outside of a run: do not use promises in `checkPayload`, `uniqueBy`, `retryOn`, `backoff` and `toJSON`, which are not awaited'
 
 const scopes = new AsyncLocalStorage<HandlerScope>()
-/** The errors that refused calls of `process.exit` have thrown. */
-const refusedExits = new WeakSet<object>()
+/** The errors that `failCurrentRun` has thrown: their runs have failed already. */
+const thrownRefusals = new WeakSet<object>()
 
 export interface ScopeOptions {
   /** Aborts when the run should end. */
@@ -99,27 +99,23 @@ export function callTypeCode<Result>(type: string, work: () => Result): Result {
  * For the process's listeners: passes an uncaught error to the run whose code threw it. False when it belongs to none.
  */
 export function failRunOf(error: unknown, log: Log): boolean {
-  // Its run has failed already, and here it may have lost its context: in a microtask, say.
-  if (refusedExits.has(error as object)) return true
+  // Here it may have lost its context: in a microtask, say.
+  if (thrownRefusals.has(error as object)) return true
   const scope = scopes.getStore()
   scope?.fail(error, log)
   return scope !== undefined
 }
 
 /**
- * From now on, `process.exit` called by a handler, or by other code of a type, fails that run and throws, instead of
- * ending all other runs of the process.
+ * Fails the run in whose context this is called, or the code of a type that is called outside of one. Does nothing in
+ * any other context.
+ * @throws the error, so that the code that must not continue does not
  */
-export function refuseExits(log: Log): void {
-  const exit = process.exit.bind(process)
-  process.exit = (code) => {
-    const scope = scopes.getStore()
-    if (scope === undefined) return exit(code)
-    const error = new Error(
-      `process.exit(${code ?? ''}) was called, which would end all runs of this process: throw an error instead`,
-    )
-    refusedExits.add(error)
-    scope.fail(error, log)
-    throw error
-  }
+export function failCurrentRun(explain: () => Error, log: Log): void {
+  const scope = scopes.getStore()
+  if (scope === undefined) return
+  const error = explain()
+  thrownRefusals.add(error)
+  scope.fail(error, log)
+  throw error
 }

@@ -80,7 +80,7 @@ t.test('an error that is found to be of its own run quarantines nothing', async 
   ])
   t.match(
     ends.map(({ failure }) => failure?.code),
-    ['error', 'process_died', 'process_died'],
+    ['error', 'process_died', 'error'],
   )
   t.same((await readWorkers()).quarantinedTypes, [])
 })

@@ -3,13 +3,14 @@
  * and its errors become an outcome.
  */
 import type { Database } from '../../db/database.js'
-import { callTypeCode, LATE_STRAY, runInScope, STRAY } from '../../definitions/handler-scope.js'
+import { callTypeCode, runInScope } from '../../definitions/handler-scope.js'
 import type { RegisteredType } from '../../definitions/registry.js'
 import type { FieldError } from '../../protocol/errors.js'
 import type { ClaimedAttempt } from '../../store/attempts/claim.js'
 import { readTypeWait } from '../../store/attempts/put-back-waits.js'
 import { createTaskContext, type OpenTaskContext, type WorkerServices } from './context/task-context.js'
 import { ProcessEndedError, type IsolatedEnd, type IsolatedRuns } from './isolated-run.js'
+import { logStray } from './log-stray.js'
 import {
   checkResult,
   explainError,
@@ -133,10 +134,7 @@ async function runHere(
   const { id: taskId, attempt, type } = claimed
   let opened: OpenTaskContext | undefined
   const isCommitted = () => opened?.isCommitted() ?? false
-  const onStray = (error: unknown, isOver: boolean) => {
-    log.error({ err: error, taskId, attempt, type }, isOver ? LATE_STRAY : STRAY)
-    if (!isOver) opened?.context.log.error({ err: error }, STRAY)
-  }
+  const onStray = (error: unknown, isOver: boolean) => logStray(error, isOver, claimed, opened?.context, log)
   try {
     // The abort event fires once: a handler that starts after it would wait for it in vain.
     signal.throwIfAborted()

@@ -8,12 +8,14 @@ import { createDiskFloor } from '../../artifacts/disk-floor.js'
 import { openArtifactStore } from '../../artifacts/open-store.js'
 import { loadConfig } from '../../config.js'
 import { openDatabase } from '../../db/open.js'
-import { failRunOf, LATE_STRAY, refuseExits, runInScope, STRAY } from '../../definitions/handler-scope.js'
+import { failRunOf, runInScope, STRAY } from '../../definitions/handler-scope.js'
+import { guardOwnProcess } from '../../definitions/own-process.js'
 import { describeError } from '../../definitions/thrown.js'
 import { loadRegistry } from '../../handlers/load-registry.js'
 import { createLog } from '../../log.js'
 import { setBasePath } from '../../protocol/base-path.js'
 import { createTaskContext, type OpenTaskContext } from '../../tasks/attempt/context/task-context.js'
+import { logStray } from '../../tasks/attempt/log-stray.js'
 import { checkResult, settleReturned } from '../../tasks/attempt/outcome.js'
 import type { Recorder } from '../../tasks/attempt/recorder.js'
 import type { ToChild } from './messages.js'
@@ -25,6 +27,9 @@ const TICK_MS = 250
 const config = loadConfig('worker', process.env)
 const log = createLog({ name: 'isolated', level: config.logLevel })
 setBasePath(config.basePath)
+// Handlers' own calls are refused.
+const exit = process.exit.bind(process)
+guardOwnProcess(log)
 const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], log })
 const registry = await loadRegistry({ ...config, floor })
 const artifacts = await openArtifactStore(config.artifactsDir, floor)
@@ -40,12 +45,9 @@ let onFlushed = () => {}
 let failRun: ((error: unknown) => void) | undefined
 
 new Worker(new URL('./parent-watch-thread.js', import.meta.url), { workerData: { parentPid: process.ppid } }).unref()
-// A handler may disconnect, too, and its own calls of `process.exit` are refused.
-const exit = process.exit.bind(process)
 process.on('disconnect', () => exit(0))
 process.on('uncaughtException', onUnhandled)
 process.on('unhandledRejection', onUnhandled)
-refuseExits(log)
 // A terminal sends signals to the whole process group; the worker decides when to stop.
 for (const signal of ['SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGTERM'] as const) process.on(signal, () => {})
 process.on('message', (message: ToChild) => {
@@ -71,11 +73,7 @@ async function run({ claimed, ticks }: Extract<ToChild, { type: 'run' }>): Promi
   const onStray = (error: unknown, isOver: boolean) => {
     // The state of this process is no longer certain, so no other run may use it.
     send({ type: 'spoilt' })
-    log.error(
-      { err: error, taskId: claimed.id, attempt: claimed.attempt, type: claimed.type },
-      isOver ? LATE_STRAY : STRAY,
-    )
-    if (!isOver) opened?.context.log.error({ err: error }, STRAY)
+    logStray(error, isOver, claimed, opened?.context, log)
   }
   try {
     const ran = runInScope({ signal: controller.signal, onStray }, (signal) => {
