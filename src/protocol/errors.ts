@@ -25,7 +25,7 @@ export const PROBLEMS = {
   invalid_id: {
     status: 400,
     title: 'The id is malformed',
-    fix: 'Send a UUID, such as the one in the Location header of the answer that created the task.',
+    fix: 'Send the id, or the name, as the server gave it: the Location header of a created task has its id, a UUID, and GET /api/workers has those of workers.',
   },
   invalid_cursor: {
     status: 400,

@@ -19,7 +19,7 @@ import {
   type TaskId,
   type TaskSummary,
 } from '../protocol/task.js'
-import { toEditedFields, toFailure, toProgress, toTags } from './stored-values.js'
+import { toEditedFields, toFailure, toProgress, toTexts } from './stored-values.js'
 
 /** Size limit of any page, in bytes. The last task of a list may exceed it. */
 export const MAX_PAGE_BYTES = 1024 * 1024
@@ -88,7 +88,7 @@ export function toSummary(row: SummaryRow): TaskSummary {
     maxAttempts: row.maxAttempts,
     queue: row.queue,
     priority: row.priority,
-    tags: toTags(row.tags),
+    tags: toTexts(row.tags),
     ...('payload' in row && { payload: row.payload }),
     progress: toProgress(row.progress),
     ...('result' in row && { result: row.result }),
@@ -139,7 +139,7 @@ export function toEvent({ tenant, facts, ...row }: TransitionRow): Event {
   return {
     ...toTransitionMessage(row),
     ...(tenant !== undefined && markTenant(tenant)),
-    ...(facts && { facts: { ...facts, tags: toTags(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }),
+    ...(facts && { facts: { ...facts, tags: toTexts(facts.tags), createdAt: rewriteInstant(facts.createdAt) } }),
   }
 }
 
@@ -187,7 +187,7 @@ function toChanges({ standing, title, payload, priority, tags, runAt, expiresAt 
     title,
     payload,
     priority,
-    tags: tags && toTags(tags),
+    tags: tags && toTexts(tags),
     runAt: runAt?.toISOString(),
     expiresAt: expiresAt?.toISOString() ?? null,
   }

@@ -1,10 +1,11 @@
 /**
- * Columns that can hold more shapes than the schema of a task allows: the part of them that can be shown. None of these
+ * Columns that can hold more shapes than the schemas of a task and a worker allow: the part of them that can be shown. None of these
  * functions throws.
  */
 import { Type, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { EditedField, FIRST_INSTANT, LAST_INSTANT, type Failure, type Progress } from '../protocol/task.js'
+import { WorkerQueue } from '../protocol/worker.js'
 
 /** How much of a failure in an unknown format is shown, in characters. */
 const MAX_MESSAGE = 1_000
@@ -26,6 +27,7 @@ const progressCheck = Compile(
 )
 const failureCheck = Compile(Type.Object({ code: Type.String(), message: Type.String(), attempt: Type.Number() }))
 const editedFieldCheck = Compile(EditedField)
+const queueCheck = Compile(WorkerQueue)
 
 const isText = (value: unknown) => typeof value === 'string'
 
@@ -33,7 +35,7 @@ const isText = (value: unknown) => typeof value === 'string'
 export const boundedTime = (column: string) =>
   `(case when ${column} is not null then greatest(least(${column}, '${LAST_INSTANT}'), '${FIRST_INSTANT}') end)`
 
-/** SQL for what `toTags` makes of stored tags. An array of one dimension is asked for nulls, those of more cannot be. */
+/** SQL for what `toTexts` makes of stored tags. An array of one dimension is asked for nulls, those of more cannot be. */
 export const shownTags = (
   column: string,
 ) => `(case when array_ndims(${column}) > 1 or array_position(case when array_ndims(${column}) = 1 then ${column} end, null) is not null
@@ -61,7 +63,7 @@ export const shownFailure = (failure: string, attempt: string) => `(case
     else regexp_replace(${failure}::text, '(${JSON_STRING})|\\s', '\\1', 'g') end, ${MAX_MESSAGE}), 'attempt', ${attempt}) end)`
 
 /** A PostgreSQL array may have any number of dimensions, and contain nulls. */
-export function toTags(stored: readonly unknown[]): string[] {
+export function toTexts(stored: readonly unknown[]): string[] {
   if (stored.every(isText)) return stored as string[]
   return stored.flat(Infinity).filter(isText)
 }
@@ -86,4 +88,9 @@ export function toFailure(stored: unknown, attempt: number): Failure | null {
 /** The fields that this version knows. */
 export function toEditedFields(stored: readonly unknown[]): EditedField[] {
   return stored.flat(Infinity).filter((field) => editedFieldCheck.Check(field))
+}
+
+/** The queues of a worker that can be counted. */
+export function toQueues(stored: unknown): WorkerQueue[] {
+  return Array.isArray(stored) ? stored.filter((queue): queue is WorkerQueue => queueCheck.Check(queue)) : []
 }

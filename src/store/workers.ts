@@ -6,6 +6,7 @@ import { toArrayLiteral } from '../db/array-literal.js'
 import type { Database, Statement } from '../db/database.js'
 import type { Worker, WorkerQueue } from '../protocol/worker.js'
 import { QUARANTINED_NOW } from './quarantine.js'
+import { toQueues, toTexts } from './stored-values.js'
 
 /** What a worker says of itself. */
 export interface WorkerReport {
@@ -83,8 +84,8 @@ interface WorkerRow {
   host: string
   pid: number
   version: string
-  types: string[]
-  queues: WorkerQueue[]
+  types: unknown[]
+  queues: unknown
   isStopping: boolean
   isDraining: boolean
   isLost: boolean
@@ -157,10 +158,13 @@ function toWorkers([row]: readonly WorkerRow[]): Worker | undefined {
 }
 
 function toWorker({ isStopping, isDraining, isLost, drainedAt, drainedBy, drainReason, ...row }: WorkerRow): Worker {
-  const running = row.queues.reduce((sum, queue) => sum + queue.running, 0)
+  const queues = toQueues(row.queues)
+  const running = queues.reduce((sum, queue) => sum + queue.running, 0)
   const emptying = isDraining && running === 0 ? 'drained' : 'draining'
   return {
     ...row,
+    types: toTexts(row.types),
+    queues,
     state: isLost ? 'lost' : isStopping ? 'stopping' : drainedAt !== null ? emptying : 'running',
     startedAt: row.startedAt.toISOString(),
     seenAt: row.seenAt.toISOString(),
