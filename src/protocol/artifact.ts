@@ -42,10 +42,16 @@ export const Link = Type.Object({
 })
 export type Link = Static<typeof Link>
 
-export const LinkQuery = Type.Object({
-  expires: Type.String({ pattern: '^[0-9]{1,12}$', description: 'seconds since 1970', examples: ['1790000000'] }),
-  signature: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$', examples: ['v4vYDLvUn2ZVdO0cKBfzvEyWmnNcjBhP5gDzaeFxLhc'] }),
-})
+export const LinkQuery = Type.Object(
+  {
+    expires: Type.String({ pattern: '^[0-9]{1,12}$', description: 'seconds since 1970', examples: ['1790000000'] }),
+    signature: Type.String({
+      pattern: '^[A-Za-z0-9_-]{43}$',
+      examples: ['v4vYDLvUn2ZVdO0cKBfzvEyWmnNcjBhP5gDzaeFxLhc'],
+    }),
+  },
+  { additionalProperties: false },
+)
 
 /** An uploaded file, to be named in the payload of a task. */
 export const Upload = Type.Object({

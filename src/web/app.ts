@@ -69,7 +69,7 @@ import { readTasksRoutes } from './routes/read-tasks.js'
 import { workerRoutes } from './routes/workers.js'
 import { noteShutdown, registerShutdown } from './shutdown.js'
 import { createTaskReader } from './task-reader.js'
-import { compileValidator } from './validation.js'
+import { closeQueries, compileValidator } from './validation.js'
 
 export interface AppDeps {
   config: WebConfig
@@ -200,6 +200,7 @@ function createServer(
   app.setErrorHandler(answerProblem)
   app.setNotFoundHandler(refuseUnknown)
   app.setValidatorCompiler(compileValidator)
+  closeQueries(app)
   // Answers are built field by field from rows. Their schemas are documentation, checked by the tests.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data))
   app.removeContentTypeParser('text/plain')

@@ -1,6 +1,6 @@
 /** Validates requests against their TypeBox schemas. Bodies are taken as they are; text in URLs is converted first. */
-import type { FastifySchemaCompiler } from 'fastify'
-import type { TSchema } from 'typebox'
+import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
+import { Type, type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { createChecker } from '../definitions/schema-errors.js'
 import type { FieldError, ProblemCode } from '../protocol/errors.js'
@@ -28,6 +28,19 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
       error: new ProblemError(code, `The ${name} is invalid: ${first?.pointer || name} ${first?.detail ?? ''}`, errors),
     }
   }
+}
+
+/** The query of a route that takes no parameters. */
+export const NO_QUERY = Type.Object({}, { additionalProperties: false })
+
+/**
+ * From now on, routes of the API without a schema for the query refuse every parameter, as the others do with unknown
+ * ones. A page, a document or a file takes any.
+ */
+export function closeQueries(app: FastifyInstance): void {
+  app.addHook('onRoute', ({ schema }) => {
+    if (schema !== undefined && schema.hide !== true) schema.querystring ??= NO_QUERY
+  })
 }
 
 /** A parameter that is in the query several times is read as an array, which the client did not send. */

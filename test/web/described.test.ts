@@ -18,7 +18,7 @@ const { address } = await startApp(t)
 interface Operation {
   operationId: string
   parameters?: { name: string; in: string; required: boolean; example: unknown }[]
-  requestBody?: { content: Record<string, { schema: TSchema }> }
+  requestBody?: { required: boolean; content: Record<string, { schema: TSchema }> }
   responses: Record<string, { content?: Record<string, { schema: TSchema }> }>
 }
 interface Document {
@@ -78,8 +78,20 @@ t.test('every example of a create is accepted, alone and in a batch', async (t) 
   }
 })
 
+function exampleBody(path: string, method: string, operation: Operation): RequestInit {
+  if (method === 'get') return {}
+  if (operation.requestBody === undefined) return { body: '' }
+  return path === '/api/uploads' ? { body: 'x' } : { headers: json, body: bodyOf(operation) }
+}
+
 /** Makes a call with its examples, but with the ids of an existing task and file. */
-async function callByExamples(path: string, method: string, operation: Operation, isWhole: boolean) {
+async function callByExamples(
+  path: string,
+  method: string,
+  operation: Operation,
+  isWhole: boolean,
+  further: { query?: [string, string][]; body?: RequestInit } = {},
+) {
   const task = await createTask(address, { delayMs: 86_400_000 })
   const { parameters = [] } = operation
   const isWanted = ({ required }: { required: boolean }) => isWhole || required
@@ -96,15 +108,8 @@ async function callByExamples(path: string, method: string, operation: Operation
       .filter((parameter) => parameter.in === 'header' && isWanted(parameter))
       .map(({ name, example }) => [name, String(example)]),
   )
-  const body =
-    method === 'get'
-      ? {}
-      : operation.requestBody === undefined
-        ? { body: '' }
-        : path === '/api/uploads'
-          ? { body: 'x' }
-          : { headers: json, body: bodyOf(operation) }
-  return fetch(`${address}${url}?${new URLSearchParams(query).toString()}`, {
+  const body = further.body ?? exampleBody(path, method, operation)
+  return fetch(`${address}${url}?${new URLSearchParams([...query, ...(further.query ?? [])]).toString()}`, {
     method: method.toUpperCase(),
     ...body,
     headers: { ...headers, ...body.headers },
@@ -146,6 +151,58 @@ t.test('every operation answers with a documented status and body, with all its 
       }
     }
   }
+})
+
+t.test('every operation refuses a query parameter that the document does not describe, and names it', async (t) => {
+  for (const [path, calls] of Object.entries(document.paths))
+    for (const [method, operation] of Object.entries(calls)) {
+      const answer = await callByExamples(path, method, operation, true, { query: [['unheard-of', '1']] })
+      t.equal(answer.status, 400, `${method} ${path}`)
+      t.match(
+        await answer.json(),
+        { code: 'invalid_request', detail: 'The query is invalid: /unheard-of', errors: [{ pointer: '/unheard-of' }] },
+        `${method} ${path}`,
+      )
+    }
+})
+
+/** Ways to send an empty body. */
+const EMPTY: Record<string, () => RequestInit> = {
+  'empty JSON': () => ({ headers: json, body: '' }),
+  'empty JSON with a charset': () => ({ headers: { 'content-type': 'application/json; charset=utf-8' }, body: '' }),
+  'white space as JSON': () => ({ headers: json, body: ' \r\n' }),
+  'JSON of no chunks': () =>
+    ({ headers: json, body: new ReadableStream({ pull: (it) => it.close() }), duplex: 'half' }) as never,
+  'an empty text': () => ({ body: '' }),
+  'an empty form, as by curl -d': () => ({
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    body: '',
+  }),
+  'a text of no chunks': () =>
+    ({
+      headers: { 'content-type': 'text/plain' },
+      body: new ReadableStream({ pull: (it) => it.close() }),
+      duplex: 'half',
+    }) as never,
+}
+
+t.test('an empty body is no body where the document says that it is optional, and is refused elsewhere', async (t) => {
+  const counts = { optional: 0, required: 0 }
+  for (const [path, calls] of Object.entries(document.paths))
+    for (const [method, operation] of Object.entries(calls)) {
+      // An upload may be an empty file.
+      if (method === 'get' || path === '/api/uploads') continue
+      const isRequired = operation.requestBody?.required === true
+      counts[isRequired ? 'required' : 'optional'] += 1
+      const without = await callByExamples(path, method, operation, false, { body: {} })
+      for (const [how, body] of Object.entries(EMPTY)) {
+        const answer = await callByExamples(path, method, operation, false, { body: body() })
+        const said = `${method} ${path}, ${how}: ${answer.status} ${(await answer.text()).slice(0, 200)}`
+        if (isRequired) t.ok([400, 415].includes(answer.status), said)
+        else t.equal(answer.status, without.status, said)
+      }
+    }
+  t.ok(counts.optional >= 4 && counts.required >= 3, JSON.stringify(counts))
 })
 
 function fits(schema: TSchema, text: string): boolean {

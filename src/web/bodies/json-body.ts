@@ -1,5 +1,8 @@
-/** Reads JSON bodies, and reports the location of an error in one that is refused. */
-import type { FastifyInstance } from 'fastify'
+/**
+ * Reads JSON bodies, and reports the location of an error in one that is refused. Where the body is optional, an empty
+ * one is no body, whatever type it is said to have.
+ */
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { findInexactNumber } from '../../protocol/exact-numbers.js'
 import { ProblemError } from '../problem.js'
 import type { Bodies } from './body-budget.js'
@@ -16,7 +19,7 @@ export function registerJsonBodies(app: FastifyInstance, bodies: Bodies): void {
     readBody(request, payload, bodies, (error, bytes) => {
       if (bytes === undefined) return done(error)
       try {
-        const value = readValue(bytes)
+        const value = readValue(bytes, hasOptionalBody(request))
         if (bytes.length < LONG_BODY_LENGTH) done(null, value)
         else setImmediate(done, null, value)
       } catch (problem) {
@@ -24,13 +27,30 @@ export function registerJsonBodies(app: FastifyInstance, bodies: Bodies): void {
       }
     })
   })
+  app.addContentTypeParser('*', (request, payload, done) => {
+    if (request.is404) return done(null)
+    const wrong = new ProblemError('unsupported_media_type', 'The body must be application/json.')
+    if (!hasOptionalBody(request) || Number(request.headers['content-length']) > 0) return done(wrong)
+    readBody(request, payload, bodies, (error, bytes) =>
+      bytes?.length === 0 ? done(null, undefined) : done(error ?? wrong),
+    )
+  })
+}
+
+/** Also that of a route which takes none. */
+function hasOptionalBody({ routeOptions: { schema } }: FastifyRequest): boolean {
+  const body: unknown = schema?.body
+  return typeof body !== 'object' || body === null || '~optional' in body
 }
 
 const BYTE_ORDER_MARK = '\ufeff'
 
+const NOTHING = /^\s*$/
+
 /** JSON between programs is UTF-8 (RFC 8259, section 8.1); one byte order mark is ignored. @throws ProblemError */
-function readValue(bytes: Uint8Array): unknown {
+function readValue(bytes: Uint8Array, isOptional: boolean): unknown {
   const body = readUtf8(bytes)
+  if (isOptional && NOTHING.test(body)) return undefined
   // The decoder removes the first one, and the parser would remove a second.
   if (body.startsWith(BYTE_ORDER_MARK))
     throw new ProblemError('invalid_json', 'The body begins with more than one byte order mark. Send none.')

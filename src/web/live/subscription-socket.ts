@@ -25,6 +25,7 @@ import {
 import { FRAME_BOUNDS, readJson } from '../bodies/json-text.js'
 import { ProblemError } from '../problem.js'
 import { readFilter, readListRequest } from '../routes/list-query.js'
+import { NO_QUERY } from '../validation.js'
 import type { Beats } from './beats.js'
 import { startHeartbeat } from './heartbeat.js'
 import { describeFrame, guardSocket, type SocketGuard } from './socket-guard.js'
@@ -63,7 +64,7 @@ export function registerSubscriptionSocket(
     '/tasks',
     {
       websocket: true,
-      schema: { hide: true },
+      schema: { hide: true, querystring: NO_QUERY },
       preValidation: assertUpgrade,
       async preHandler(request) {
         limits.assertRoom(request)
