@@ -23,6 +23,18 @@ export function findAttention({ items, queues, typesWithoutWorker, quarantinedTy
   ]
 }
 
+/**
+ * What to announce when the notes change: the new sentences, or that none is left. An empty text says nothing, and lets
+ * a sentence that is gone be announced again.
+ * @returns undefined if there is nothing to announce
+ */
+export function describeNews(before, found) {
+  const fresh = found.filter(({ what }) => !before.some((note) => note.what === what))
+  if (fresh.length > 0) return text.newAttention(fresh.map(({ what }) => what))
+  if (found.length === before.length) return undefined
+  return found.length === 0 ? text.attentionOver : ''
+}
+
 function describeNames(key, names, { one, many }) {
   if (names.length === 0) return []
   const [describe, fix] = names.length === 1 ? one : many

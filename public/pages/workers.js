@@ -20,7 +20,7 @@ const STALE_MS = 5_000
 export function open(frame) {
   frame.setTitle(text.heading)
   const notice = createNotice()
-  const attention = createAttention()
+  const attention = createAttention(frame.announce)
   const queues = createQueueList()
   const workers = createWorkerList({ onDone })
   const content = h('div', { hidden: true }, attention.element, queues.element, workers.element)

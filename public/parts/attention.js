@@ -1,18 +1,25 @@
 /** What needs attention, before everything else; nothing if all is well. */
-import { findAttention } from '../format/attention.js'
+import { describeNews, findAttention } from '../format/attention.js'
 import { workers as text } from '../text/en.js'
 import { h, setText } from './dom.js'
 import { createKeyedList } from './keyed-list.js'
 
-/** @returns `{ element, update(answer) }` with the answer of `/api/workers` */
-export function createAttention() {
+/**
+ * @param announce called with what is new, for screen readers; not with what was there at the last update
+ * @returns `{ element, update(answer) }` with the answer of `/api/workers`
+ */
+export function createAttention(announce) {
   const list = h('ul', {})
   const element = h('section', { class: 'attention', hidden: true }, h('h2', {}, text.attention), list)
   const notes = createKeyedList(list, { keyOf: ({ key }) => key, create: createNote })
+  let shown = []
   return {
     element,
     update(answer) {
       const found = findAttention(answer)
+      const news = describeNews(shown, found)
+      if (news !== undefined) announce(news)
+      shown = found
       notes.update(found)
       element.hidden = found.length === 0
     },

@@ -7,6 +7,8 @@ export const workers = {
   notListed: 'This server does not list its workers. Update it to see them here.',
   lastUpdate: (age) => `Last update ${age} ago.`,
   attention: 'Needs attention',
+  newAttention: (sentences) => `Needs attention: ${sentences.join(' ')}`,
+  attentionOver: 'Nothing needs attention any more.',
   noneRuns: 'No worker sends heartbeats. Unless workers of an earlier version run, tasks wait until one starts.',
   startFirst: [
     'Run ',

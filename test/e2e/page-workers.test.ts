@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Locator, Page } from 'playwright-core'
 import t from 'tap'
-import type { Worker } from '../../src/protocol/worker.js'
+import type { Worker, WorkerList } from '../../src/protocol/worker.js'
 import { drainWorker, recordHeartbeat, type WorkerReport } from '../../src/store/workers.js'
 import { launchBrowser } from '../helpers/browser.js'
 import { answerHtml, startHttpProxy } from '../helpers/http-proxy.js'
@@ -53,7 +53,7 @@ testPage(
     const waiting = await scene.create({ queue: 'reports', payload: { steps: 0 } })
     await page.goto('/')
     await page.getByRole('link', { name: 'Workers' }).click()
-    await page.getByText('No worker sends heartbeats.').waitFor()
+    await page.locator('.attention').getByText('No worker sends heartbeats.').waitFor()
     t.equal(new URL(page.url()).pathname, '/workers')
     t.match(await page.locator('.attention li').allInnerTexts(), [/Run npx taskwire worker .* npx taskwire start /])
     t.match(await page.locator('.queues').innerText(), /reports\s+no slots\s+no worker\s+tasks waiting/)
@@ -141,7 +141,10 @@ testPage('what is shown while the server cannot be read is called old', { expect
       ),
   )
   await notice.getByText(/^This server does not list its workers\. Update it to see them here\. Last update/).waitFor()
-  t.ok(await page.getByText('No worker sends heartbeats.').isVisible(), 'what was read last stays')
+  t.ok(
+    await page.locator('.attention').getByText('No worker sends heartbeats.').isVisible(),
+    'what was read last stays',
+  )
   await waitForLive(page)
   proxy.answer = () => false
   await notice.waitFor({ state: 'hidden' })
@@ -217,3 +220,45 @@ async function addWorker(id: string, state: Worker['state'], report: Pick<Worker
   if (state === 'draining' || state === 'drained')
     await drainWorker(scene.db, id, { by: 'anonymous', reason: '\u200b'.repeat(9) + 'r'.repeat(490) })
 }
+
+testPage('a new sentence that needs attention is announced once, and not with every poll', {}, async (t, page) => {
+  const now = new Date().toISOString()
+  const queue = { name: 'default', slots: 4, running: 0 }
+  const calm: WorkerList = {
+    items: [
+      {
+        ...{ id: 'a', state: 'running', host: 'a', pid: 1, version: '1.0.0', startedAt: now, seenAt: now },
+        ...{ queues: [queue], types: ['demo.sleep'], running: 0, drain: null },
+      },
+    ],
+    queues: [{ ...queue, workers: 1, free: 4, hasWaiting: false }],
+    typesWithoutWorker: [],
+    quarantinedTypes: [],
+  }
+  const answerWith = (changes: Partial<WorkerList>) =>
+    answerTo(/GET .*\/api\/workers/, (response) =>
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ ...calm, ...changes })),
+    )
+  answerWith({})
+  await page.goto('/workers')
+  await heading(page, 'Worker processes').waitFor()
+  const announcer = page.getByRole('status').and(page.locator('#announcer'))
+  await announcer.evaluate((element) => {
+    const heard: string[] = Object.assign(element, { heard: [] }).heard
+    new MutationObserver(() => heard.push(element.textContent)).observe(element, { childList: true, subtree: true })
+  })
+  for (const [typesWithoutWorker, words] of [
+    [['a.b'], 'Needs attention: No worker that takes tasks has a handler for the type a.b.'],
+    [['a.b', 'c.d'], 'Needs attention: No worker that takes tasks has a handler for these types: a.b, c.d.'],
+    [[], 'Nothing needs attention any more.'],
+    [['a.b'], 'Needs attention: No worker that takes tasks has a handler for the type a.b.'],
+  ] as const) {
+    answerWith({ typesWithoutWorker: [...typesWithoutWorker] })
+    await announcer.filter({ hasText: words }).waitFor({ state: 'attached' })
+    await moreReads(page, 2)
+    const heard = await announcer.evaluate((element) =>
+      (element as typeof element & { heard: string[] }).heard.splice(0),
+    )
+    t.same(heard, [words])
+  }
+})

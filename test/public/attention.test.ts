@@ -1,6 +1,6 @@
 /** What the page "Workers" says needs attention. */
 import t from 'tap'
-import { findAttention } from '../../public/format/attention.js'
+import { describeNews, findAttention } from '../../public/format/attention.js'
 
 const worker = (state: string) => ({ state })
 const queue = (name: string, workers: number, hasWaiting: boolean) => ({ name, workers, hasWaiting })
@@ -34,4 +34,16 @@ t.test('queues and types without a worker, and types in quarantine', async (t) =
     }),
     [/queues: reports, emails/, /the type a\.b/, /type c\.d ended its process: exit code 3/],
   )
+})
+
+t.test('only what is new is announced, and once', async (t) => {
+  const [a, b] = [{ what: 'A.' }, { what: 'B.' }]
+  const announced = (before: object[], found: object[]) => describeNews(before, found) as string | undefined
+  t.equal(announced([], []), undefined)
+  t.equal(announced([], [a, b]), 'Needs attention: A. B.')
+  t.equal(announced([a], [a, b]), 'Needs attention: B.')
+  t.equal(announced([a, b], [{ ...b }, { ...a }]), undefined)
+  t.equal(announced([a], [b]), 'Needs attention: B.')
+  t.equal(announced([a, b], [a]), '', 'so that B can be announced again')
+  t.equal(announced([a], []), 'Nothing needs attention any more.')
 })
