@@ -8,10 +8,9 @@ import { drainWorker, recordHeartbeat, type WorkerReport } from '../../src/store
 import { launchBrowser } from '../helpers/browser.js'
 import { answerHtml, startHttpProxy } from '../helpers/http-proxy.js'
 import { definePageTests, overflowOf, waitForLive } from '../helpers/page.js'
-import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 
-const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, QUEUES: 'reports', ATTEMPT_LEASE_SECONDS: '4' })
+const scene = await openScene(t, { QUEUES: 'reports', ATTEMPT_LEASE_SECONDS: '4' })
 const [web, browser] = await Promise.all([scene.start('web'), launchBrowser(t), scene.start('relay')])
 const proxy = await startHttpProxy(t, web.address)
 const testPage = definePageTests(t, browser, proxy.address)

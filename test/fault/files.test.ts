@@ -10,7 +10,7 @@ import t from 'tap'
 import { openDiskStore } from '../../src/artifacts/disk-store.js'
 import { createFilePruner } from '../../src/relay/prune-files.js'
 import { pruneOnce } from '../../src/relay/prune.js'
-import { OWN_TASKS } from '../helpers/processes.js'
+import { copyTasks } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 
 const HOUR_MS = 3_600_000
@@ -31,7 +31,7 @@ t.test(
   'the relay deletes leftovers of a killed upload and a killed worker, and the task still completes',
   async (t) => {
     const folder = t.testdir()
-    const scene = await openScene(t, { ARTIFACTS_DIR: folder, TASKS_DIR: OWN_TASKS })
+    const scene = await openScene(t, { ARTIFACTS_DIR: folder, TASKS_DIR: await copyTasks(t, 'outcomes') })
     const web = await scene.start('web')
     const worker = await scene.start('worker')
     const clean = createFilePruner({ db: scene.db, artifacts: openDiskStore(folder), log })

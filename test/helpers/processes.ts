@@ -15,6 +15,16 @@ export { MAIN }
 /** A folder of definitions, as a project would have it. */
 export const OWN_TASKS = fileURLToPath(new URL('../../test/fixtures/tasks', import.meta.url))
 
+/**
+ * Creates a folder with only these modules of `OWN_TASKS`. Every process compiles the modules of its folder when it
+ * starts, which takes longer than the rest of the start.
+ */
+export async function copyTasks(t: TestScope, ...names: readonly string[]): Promise<string> {
+  const folder = await makeWorkingFolder(t)
+  for (const name of names) await cp(join(OWN_TASKS, `${name}.ts`), join(folder, `${name}.ts`))
+  return folder
+}
+
 /** Long enough for several starts at once on a busy machine with few processors. */
 const DEADLINE_MS = 240_000
 
@@ -30,7 +40,7 @@ export interface ProcessOptions {
   main?: string
   /** The program to run instead of Node with the command line. */
   program?: string
-  /** Whether to use a separate process group, as a terminal does; see `pressCtrlC`. */
+  /** Whether to use a separate process group, as a terminal does: a signal to the negative id reaches all of it. */
   ownGroup?: boolean
 }
 
@@ -141,11 +151,6 @@ function watchProcess(t: TestScope, child: ChildProcess): TestProcess {
       })
     },
   }
-}
-
-/** Sends the signal to every process of the group, as a terminal does at Ctrl-C. */
-export function pressCtrlC({ pid }: TestProcess): void {
-  process.kill(-pid, 'SIGINT')
 }
 
 /** Returns the process and all its descendants. */

@@ -12,7 +12,6 @@ import {
   findFamily,
   makeWorkingFolder,
   oneLine,
-  pressCtrlC,
   runsTasks,
   spawnStart,
   startEverything,
@@ -22,14 +21,6 @@ import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.j
 
 const STOPPED = { code: 0, signal: null }
 const REFUSED = { code: 1, signal: null }
-
-t.test('a Ctrl-C that reaches the whole process group is orderly', async (t) => {
-  const started = await startEverything(t, await makeWorkingFolder(t), { ownGroup: true })
-  pressCtrlC(started)
-  t.strictSame(await started.exited, STOPPED)
-  t.notMatch(started.output(), /ended/)
-  await t.resolves(waitUntilGone(started.family))
-})
 
 t.test('a Ctrl-C while it starts is orderly', async (t) => {
   const cwd = await makeWorkingFolder(t)

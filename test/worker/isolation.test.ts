@@ -9,10 +9,10 @@ import type { Upload } from '../../src/protocol/artifact.js'
 import type { Task } from '../../src/protocol/task.js'
 import { readLatestLogs } from '../../src/store/attempts/logs.js'
 import { readTasks } from '../../src/store/reads/tasks.js'
-import { OWN_TASKS } from '../helpers/processes.js'
+import { copyTasks } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 
-const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, CANCEL_GRACE_SECONDS: '1' })
+const scene = await openScene(t, { TASKS_DIR: await copyTasks(t, 'isolated'), CANCEL_GRACE_SECONDS: '1' })
 await Promise.all([scene.start('web'), scene.start('relay')])
 const worker = await scene.start('worker')
 

@@ -5,7 +5,7 @@ import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import { readLatestLogs } from '../../src/store/attempts/logs.js'
 import { openNeighbourhood, readEnds, startNeighbours } from '../helpers/neighbours.js'
-import { OWN_TASKS } from '../helpers/processes.js'
+import { copyTasks } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 
 t.setTimeout(900_000)
@@ -75,7 +75,7 @@ t.test(
 t.test(
   'code of a type that leaves a rejection behind outside of its run, or exits, ends neither web nor worker',
   async (t) => {
-    const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
+    const scene = await openScene(t, { TASKS_DIR: await copyTasks(t, 'faulty') })
     const [web, worker] = await Promise.all([scene.keep('web'), scene.keep('worker'), scene.start('relay')])
     const [address = ''] = scene.addresses()
     for (const [type, because, how] of [

@@ -6,14 +6,14 @@ import t from 'tap'
 import type { ClaimedAttempt } from '../../src/store/attempts/claim.js'
 import type * as pool from '../../src/worker/isolation/pool.js'
 import { newTask } from '../helpers/database.js'
-import { OWN_TASKS } from '../helpers/processes.js'
+import { copyTasks } from '../helpers/processes.js'
 import type { TestScope } from '../helpers/services.js'
 
 const built = new URL('../../dist/worker/isolation/pool.js', import.meta.url)
 const { Pool } = (await import(built.href)) as typeof pool
 const recorder: pool.PoolOptions['recorder'] = { progress() {}, log() {}, announce() {}, flush: async () => {} }
 /** No test here uses the database. */
-const env = { ...process.env, TASKS_DIR: OWN_TASKS, DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
+const env = { ...process.env, TASKS_DIR: await copyTasks(t, 'isolated'), DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
 
 const quiet = {
   signal: new AbortController().signal,

@@ -5,10 +5,10 @@ import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Worker, WorkerList } from '../../src/protocol/worker.js'
 import { readAttempts } from '../../src/store/reads/tasks.js'
 import { forgetLostWorkers, listWorkers } from '../../src/store/workers.js'
-import { OWN_TASKS } from '../helpers/processes.js'
+import { copyTasks } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 
-const scene = await openScene(t, { TASKS_DIR: OWN_TASKS, QUEUES: 'reports', ATTEMPT_LEASE_SECONDS: '4' })
+const scene = await openScene(t, { TASKS_DIR: await copyTasks(t, 'outcomes'), QUEUES: 'reports', ATTEMPT_LEASE_SECONDS: '4' })
 await Promise.all([scene.start('web'), scene.start('relay')])
 
 async function read(): Promise<WorkerList> {
