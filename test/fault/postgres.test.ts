@@ -1,19 +1,22 @@
 /**
- * A PostgreSQL that restarts, cuts or refuses connections, or refuses writes. No process ends, and no outcome is lost.
+ * A PostgreSQL that restarts, cuts or refuses connections, or refuses writes. No process ends, and no outcome is lost: the
+ * same processes live through all of these faults, one after the other.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { openScene, type Scene } from '../helpers/scene.js'
+import { openScene } from '../helpers/scene.js'
 
 t.setTimeout(900_000)
+
+const scene = await openScene(t, { ATTEMPT_LEASE_SECONDS: '10' })
+const roles = await Promise.all([scene.start('web'), scene.start('worker'), scene.start('relay')])
 
 /**
  * Runs `fault` while tasks are created and run. Afterwards every task must have ended, and no process may have been
  * replaced.
  */
-async function survive(t: Test, scene: Scene, fault: () => Promise<void>) {
-  const roles = await Promise.all([scene.start('web'), scene.start('worker'), scene.start('relay')])
+async function survive(t: Test, fault: () => Promise<void>) {
   const ids: string[] = []
   let isLoading = true
   const load = Array.from({ length: 4 }, async () => {
@@ -30,10 +33,9 @@ async function survive(t: Test, scene: Scene, fault: () => Promise<void>) {
   await scene.ended(ids)
   t.same(await scene.violations(ids), [])
   for (const { child } of roles) t.equal(child.exitCode ?? child.signalCode, null, 'no process ended')
-  return ids
 }
 
-async function connect(scene: Scene, url = scene.postgres.url): Promise<pg.Client> {
+async function connect(url = scene.postgres.url): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: url })
   client.on('error', () => {})
   await client.connect()
@@ -41,8 +43,7 @@ async function connect(scene: Scene, url = scene.postgres.url): Promise<pg.Clien
 }
 
 t.test('F28: PostgreSQL loses power and comes back repeatedly', async (t) => {
-  const scene = await openScene(t, { ATTEMPT_LEASE_SECONDS: '10' })
-  await survive(t, scene, async () => {
+  await survive(t, async () => {
     for (let round = 0; round < 3; round += 1) {
       await scene.postgres.kill()
       await sleep(400)
@@ -53,9 +54,8 @@ t.test('F28: PostgreSQL loses power and comes back repeatedly', async (t) => {
 })
 
 t.test('F3: every connection is cut while statements are in progress', async (t) => {
-  const scene = await openScene(t)
-  const client = await connect(scene)
-  await survive(t, scene, async () => {
+  const client = await connect()
+  await survive(t, async () => {
     for (let round = 0; round < 20; round += 1) {
       await client.query(
         "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and application_name like 'taskwire%'",
@@ -67,8 +67,7 @@ t.test('F3: every connection is cut while statements are in progress', async (t)
 })
 
 t.test('PostgreSQL is frozen for some seconds: nothing is lost, and requests get an answer', async (t) => {
-  const scene = await openScene(t)
-  await survive(t, scene, async () => {
+  await survive(t, async () => {
     await scene.postgres.pause()
     await sleep(5_000)
     await scene.postgres.resume()
@@ -76,9 +75,8 @@ t.test('PostgreSQL is frozen for some seconds: nothing is lost, and requests get
 })
 
 t.test('F39: PostgreSQL refuses writes: 503 with Retry-After, no half-done writes, and reads continue', async (t) => {
-  const scene = await openScene(t)
-  const client = await connect(scene, scene.postgres.adminUrl)
-  await survive(t, scene, async () => {
+  const client = await connect(scene.postgres.adminUrl)
+  await survive(t, async () => {
     const setReadOnly = async (value: string) => {
       await client.query(`alter system set default_transaction_read_only = ${value}`)
       await client.query('select pg_reload_conf()')
@@ -93,11 +91,10 @@ t.test('F39: PostgreSQL refuses writes: 503 with Retry-After, no half-done write
 })
 
 t.test('PostgreSQL accepts no more connections: open ones continue, and the rest get their turn', async (t) => {
-  const scene = await openScene(t)
   const hoard: pg.Client[] = []
-  await survive(t, scene, async () => {
+  await survive(t, async () => {
     for (;;) {
-      const client = await connect(scene).catch(() => undefined)
+      const client = await connect().catch(() => undefined)
       if (client === undefined) break
       hoard.push(client)
     }

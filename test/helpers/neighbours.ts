@@ -2,15 +2,16 @@
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Task } from '../../src/protocol/task.js'
 import { readTasks } from '../../src/store/reads/tasks.js'
-import { OWN_TASKS } from './processes.js'
+import { atDepth } from './depth.js'
+import { copyTasks } from './processes.js'
 import { openScene, type Scene } from './scene.js'
 import type { TestScope } from './services.js'
 
-const NEIGHBOURS = 20
+const NEIGHBOURS = atDepth(8, 20)
 
 /** Opens a scene with a supervised worker; the worker and its successors have the additional variables in `env`. */
 export async function openNeighbourhood(t: TestScope, env: Record<string, string> = {}) {
-  const scene = await openScene(t, { TASKS_DIR: OWN_TASKS })
+  const scene = await openScene(t, { TASKS_DIR: await copyTasks(t, 'faulty') })
   await Promise.all([scene.start('web'), scene.start('relay')])
   return { scene, worker: await scene.keep('worker', env, env) }
 }

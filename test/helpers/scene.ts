@@ -63,7 +63,7 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
     SHUTDOWN_GRACE_SECONDS: '1',
     ...settings,
   }
-  const webs: { readonly process: RoleProcess }[] = []
+  let webs: { readonly process: RoleProcess }[] = []
 
   const start = async (role: Role, extra: Record<string, string> = {}) => {
     const process = await startRole(t, role, { ...env, ...extra })
@@ -111,6 +111,7 @@ export async function openScene(t: TestScope, settings: Record<string, string> =
         async stop() {
           isStopped = true
           await process.stop()
+          webs = webs.filter((web) => web !== kept)
         },
       }
       t.teardown(() => (isStopped = true))
