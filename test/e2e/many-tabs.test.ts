@@ -18,6 +18,9 @@ const proxy = await startHttpProxy(t, app.address)
 proxy.isUpgrading = false
 const browser = await launchBrowser(t)
 
+/** One more than the connections that the browser opens to a server. */
+const TABS = 7
+
 /** With `isBare`, pages have no Web Locks, as on plain HTTP. */
 async function openContext(
   t: { teardown(run: () => unknown): unknown },
@@ -58,11 +61,11 @@ async function createIn(page: Page, title: string): Promise<void> {
 }
 
 t.test(
-  'with eight visible tabs each loads and is live, a create in the last one is answered, and all show the task',
+  'with more visible tabs than the browser has connections each loads and is live, a create in the last one is answered, and all show the task',
   async (t) => {
     const context = await openContext(t)
     const tabs: Page[] = []
-    for (let count = 0; count < 8; count += 1) tabs.push(await openTab(context))
+    for (let count = 0; count < TABS; count += 1) tabs.push(await openTab(context))
     const [last] = tabs.slice(-1)
     if (last === undefined) return t.fail('a tab')
     await createIn(last, 'from the last tab')
@@ -75,17 +78,17 @@ t.test(
 t.test('without Web Locks, hidden tabs hold no stream, and one that becomes visible is updated', async (t) => {
   const context = await openContext(t, { isBare: true })
   const tabs: Page[] = []
-  for (let count = 0; count < 8; count += 1) {
+  for (let count = 0; count < TABS; count += 1) {
     const before = tabs.at(-1)
     if (before !== undefined) await setVisibility(before, 'hidden')
     tabs.push(await openTab(context))
   }
   const [first, last] = [tabs[0], tabs.at(-1)]
   if (first === undefined || last === undefined) return t.fail('tabs')
-  await createIn(last, 'while seven are hidden')
+  await createIn(last, 'while the others are hidden')
   await setVisibility(last, 'hidden')
   await setVisibility(first, 'visible')
-  await first.locator('#list').getByRole('link', { name: 'while seven are hidden' }).getByText('COMPLETED').waitFor()
+  await first.locator('#list').getByRole('link', { name: 'while the others are hidden' }).getByText('COMPLETED').waitFor()
 })
 
 t.test('two windows side by side both hold a stream, with and without Web Locks', async (t) => {
@@ -139,7 +142,7 @@ t.test(
       runAt: new Date(Date.now() + 3_600_000).toISOString(),
     })
     const tabs: Page[] = []
-    for (let count = 0; count < 7; count += 1) {
+    for (let count = 0; count < TABS; count += 1) {
       const tab = await openOwn(context)
       await watchIn(tab, id, 1, [count % 2 === 0 ? 'events' : 'poll'])
       tabs.push(tab)

@@ -185,7 +185,6 @@ testPage(
       ['/workers', /GET \/api\/workers/, 'Worker processes'],
     ] as const) {
       answerTo(request, (response) => answerHtml(response, 502))
-      await page.goto('about:blank')
       await page.goto(path)
       await notice
         .getByText(/^The server is not answering its proxy \(502\)\. Wait a moment, then try again\./)

@@ -1,12 +1,12 @@
 /**
- * The whole path over real processes of the shipped build: POST, PostgreSQL, BullMQ, worker, pub/sub, hub, WebSocket.
+ * The whole path over real processes: POST, PostgreSQL, BullMQ, worker, pub/sub, hub, WebSocket.
  */
 import t from 'tap'
 import { migrateBroker } from '../../src/broker/open-broker.js'
 import { migrateDatabase } from '../../src/db/migrate.js'
 import type { Task, Transition } from '../../src/protocol/task.js'
 import { isDeep } from '../helpers/depth.js'
-import { MAIN, startRole } from '../helpers/roles.js'
+import { startRole } from '../helpers/roles.js'
 import { hasRedisServer, startPostgres, startRedis } from '../helpers/services.js'
 import { createTask, versionsOf, watch } from '../helpers/watch.js'
 
@@ -28,9 +28,9 @@ for (const broker of isDeep ? brokers : brokers.slice(0, 1)) {
       SHUTDOWN_GRACE_SECONDS: '0',
     }
     const [web, firstWorker] = await Promise.all([
-      startRole(t, 'web', env, MAIN),
-      startRole(t, 'worker', env, MAIN),
-      startRole(t, 'relay', env, MAIN),
+      startRole(t, 'web', env),
+      startRole(t, 'worker', env),
+      startRole(t, 'relay', env),
     ])
     const { address } = web
     let worker = firstWorker
@@ -143,7 +143,7 @@ for (const broker of isDeep ? brokers : brokers.slice(0, 1)) {
       await watcher.until((message) => message.type === 'progress')
       await worker.kill()
       await watcher.until((message) => message.type === 'transition' && message.status === 'PENDING')
-      worker = await startRole(scope, 'worker', env, MAIN)
+      worker = await startRole(scope, 'worker', env)
       const { messages } = await watcher.closed
       t.same(
         (await history(task.id)).map(({ status, attempt }) => `${status} ${attempt}`),
@@ -160,11 +160,11 @@ for (const broker of isDeep ? brokers : brokers.slice(0, 1)) {
       const back = await watcher.until((message) => message.type === 'transition' && message.status === 'PENDING')
       t.match(back, { reason: /handed back/ })
       watcher.terminate()
-      worker = await startRole(scope, 'worker', env, MAIN)
+      worker = await startRole(scope, 'worker', env)
     })
 
     t.test('a web process that stops tells its watchers to reconnect', async (t) => {
-      const other = await startRole(t, 'web', env, MAIN)
+      const other = await startRole(t, 'web', env)
       const task = (await createTask(other.address, { payload: { steps: 60, stepMs: 100 } })) satisfies Task
       const watcher = watch(other.address, task.links.stream)
       const { version } = await watcher.until((message) => message.status === 'PROCESSING')

@@ -78,7 +78,7 @@ t.test('from nothing to a finished task, and again', async (t) => {
   })
 
   await t.test('a second start finds its data', async (t) => {
-    const second = await startEverything(t, cwd, { main: MAIN })
+    const second = await startEverything(t, cwd)
     t.equal(await waitForEnd(second.address, id), 'COMPLETED')
     t.ok(await runsTasks(second.address))
     t.strictSame(await second.stop(), STOPPED)

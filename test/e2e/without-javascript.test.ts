@@ -28,11 +28,12 @@ for (const base of ['', '/taskwire']) {
       t.ok(await page.getByRole('heading', { level: 1 }).first().isVisible(), `${path} states its purpose`)
       t.match(await page.title(), /Taskwire|Types|protocol/, path)
       t.ok((await page.locator('body').innerText()).length > 200, `${path} is not blank`)
-      for (const table of await page.locator('table, ol, ul').all()) {
-        if (await table.isVisible()) t.not((await table.innerText()).trim(), '', `${path}: no empty part is shown`)
-      }
-      for (const link of await page.locator('a[href]:visible').all())
-        links.add(await link.evaluate((element) => (element as unknown as { href: string }).href))
+      const parts = await page.locator(':is(table, ol, ul):visible').allInnerTexts()
+      for (const text of parts) t.not(text.trim(), '', `${path}: no empty part is shown`)
+      const targets = await page
+        .locator('a[href]:visible')
+        .evaluateAll((elements) => elements.map((element) => (element as unknown as { href: string }).href))
+      for (const target of targets) links.add(target)
     }
     for (const name of ['/openapi.json', '/asyncapi.json', '/docs/problems'])
       t.ok(links.has(address + base + name), `${name} is linked`)
