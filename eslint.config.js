@@ -16,7 +16,7 @@ const ROOMS = {
   tasks: ['protocol', 'access', 'db', 'store', 'definitions', 'artifacts'],
   handlers: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'artifacts'],
   broker: ['protocol', 'db'],
-  relay: ['protocol', 'access', 'db', 'store', 'broker', 'artifacts'],
+  relay: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'broker', 'artifacts'],
   live: ['protocol', 'access', 'broker/broker.js'],
   worker: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'broker', 'handlers', 'artifacts'],
   web: ['protocol', 'access', 'db', 'store', 'definitions', 'tasks', 'broker', 'handlers', 'live', 'artifacts'],

@@ -15,4 +15,5 @@ export const PAGES = [
   { path: '/types', load: () => import('./pages/types.js') },
   { path: '/types/:type', load: () => import('./pages/type.js') },
   { path: '/workers', load: () => import('./pages/workers.js') },
+  { path: '/limits', load: () => import('./pages/limits.js') },
 ]

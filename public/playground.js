@@ -113,6 +113,7 @@ function receive(message) {
 function describe(message, outcome, isMissed) {
   if (outcome === 'stale') return text.stale
   if (isMissed) return text.missed
+  if (message.type === 'waiting') return message.waitingFor?.text ?? ''
   return text.outcomes[message.type] ?? ''
 }
 

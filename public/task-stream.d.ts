@@ -5,6 +5,7 @@ import type { Selection } from '../src/protocol/subscription.js'
 import type { ListCounts, ListRequest, ListStreamMessage } from '../src/protocol/list.js'
 import type { StreamMessage } from '../src/protocol/stream.js'
 import type { Progress, Task, TaskId, TaskSummary } from '../src/protocol/task.js'
+import type { WaitingFor } from '../src/protocol/waiting.js'
 
 export { isFinal, shouldReconnect } from './protocol.js'
 
@@ -26,7 +27,7 @@ export type FoldOutcome = 'applied' | 'stale' | 'gap'
 export function fold(task: Task, message: StreamMessage): { task: Task; outcome: FoldOutcome }
 export function fold(task: Task | undefined, message: StreamMessage): { task: Task | undefined; outcome: FoldOutcome }
 
-/** A message that changed the task, or a line of its log, with the task after it. */
+/** A message that changed the task or what it waits for, or a line of its log, with the task after it. */
 export interface Change {
   task: Task
   message: StreamMessage
@@ -108,10 +109,15 @@ export interface WatchOptions extends RequestOptions {
   silenceMs?: number | undefined
 }
 
-/** Iterates over the changes from now on: every transition, but only the latest progress if the reader is slow. */
+/** Iterates over the changes from now on: every transition, but only the latest hints if the reader is slow. */
 export interface TaskWatch extends AsyncIterable<Change> {
   /** The current state of the task; undefined before the first message. */
   readonly task: Task | undefined
+  /**
+   * Why the task does not run; null when it does, when it has ended, or as long as the server has not said so. Changes
+   * are reported with messages of the type `waiting`; with long polling, only when it reads the task again.
+   */
+  readonly waitingFor: WaitingFor | null
   readonly connection: Connection
   /** Resolves with the task at its end. Rejects with a `WatchError` if the watch stops before that. */
   readonly finished: Promise<Task>

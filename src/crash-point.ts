@@ -11,6 +11,7 @@ export const CRASH_POINTS = [
   'relay:after-take',
   'relay:after-hand-over',
   'relay:after-rescue',
+  'release:after-commit',
 ] as const
 export type CrashPoint = (typeof CRASH_POINTS)[number]
 

@@ -10,5 +10,6 @@ export {
   type TaskContext,
   type TaskTypesOf,
   type TimeLimits,
+  type TypeLimit,
 } from './definitions/definition.js'
 export { CancelTask, PermanentFailure, PutBack, RetryLater } from './definitions/outcome-errors.js'

@@ -30,6 +30,17 @@ export function fold(task, message) {
   }
 }
 
+/**
+ * What the task waits for, after a message; null when nothing is known of it. `waiting` replaces it, and it holds as long
+ * as the task does not start or end. Pure.
+ */
+export function foldWaiting(waitingFor, message) {
+  if (message.type === 'waiting') return message.waitingFor
+  const { status } = message
+  const isWaiting = status !== 'PROCESSING' && status !== 'CANCELLING' && !isFinal(status)
+  return isWaiting ? waitingFor : null
+}
+
 function applied(task) {
   return { task, outcome: 'applied' }
 }

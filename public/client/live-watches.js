@@ -1,7 +1,7 @@
 /** The watches of `live.js`: a list, or one task. They hold and report what the connection receives. */
 import { CLOSES, compareRows, isFinal } from '../protocol.js'
 import { STOP_REASONS, WatchError } from './closes.js'
-import { fold } from './fold.js'
+import { fold, foldWaiting } from './fold.js'
 import { WatchSession } from './watch-session.js'
 
 /** The part shared by both kinds of watches. The connection assigns `id`. */
@@ -111,6 +111,7 @@ function sameRow(held, row) {
 
 export class LiveTaskWatch extends Watch {
   task
+  waitingFor = null
   finished
   #resolve
   #reject
@@ -145,6 +146,11 @@ export class LiveTaskWatch extends Watch {
     if (message.type === 'refused' && message.id === this.id)
       return this.stop(CLOSES.protocolError.code, message.detail)
     if (message.taskId !== this.taskId) return
+    this.waitingFor = foldWaiting(this.waitingFor, message)
+    if (message.type === 'waiting') {
+      if (this.task) this.session.report({ task: this.task, message })
+      return
+    }
     const before = this.task
     const { task, outcome } = fold(before, message)
     if (outcome === 'gap') return this.host.reconnect()

@@ -39,7 +39,7 @@ export function isPassing(error) {
 
 /**
  * Sends a request and reads its JSON. `options` takes the options of `fetch`, `fetch` itself, `timeoutMs`, and `has`: a
- * member that the expected answer must have.
+ * member that the expected answer must have. Without `has`, an answer of 204 has the body undefined.
  *
  * Throws `ProblemError` if the answer is not one that Taskwire gives to an accepted request, `ConnectionError` if there
  * is none, and the reason of `signal` if that was aborted.
@@ -58,6 +58,7 @@ export async function requestJson(url, { fetch: send = fetch, signal, timeoutMs,
   }
   const body = parse(text)
   if (!response.ok) throw new ProblemError(readProblem(response, body))
+  if (response.status === 204 && !has) return { body: undefined, response }
   if (body === undefined || (has && !(has in body))) throw new ProblemError(describeForeignAnswer(response, text))
   return { body, response }
 }

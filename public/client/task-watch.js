@@ -2,7 +2,7 @@
 import { BROKEN, CLOSES, isFinal, shouldReconnect } from '../protocol.js'
 import { isOfTaskwire, STOP_CODE_OF_HTTP_STATUS, STOP_REASONS, WatchError } from './closes.js'
 import { chooseTransports, urlOf } from './connections.js'
-import { fold } from './fold.js'
+import { fold, foldWaiting } from './fold.js'
 import { readProblem } from './requests.js'
 import { TRANSPORTS } from './transports.js'
 import { describeSilence, WatchSession } from './watch-session.js'
@@ -22,6 +22,7 @@ export class TaskWatch {
   /** The index of the current transport. */
   #transportIndex = 0
   #muteCount = 0
+  #waitingFor = null
   /** The last log line of the handler that was reported. */
   #lastLogLine = 0
   #resolve
@@ -45,6 +46,10 @@ export class TaskWatch {
 
   get task() {
     return this.#task
+  }
+
+  get waitingFor() {
+    return this.#waitingFor
   }
 
   get connection() {
@@ -97,6 +102,8 @@ export class TaskWatch {
   #receive(message, seen) {
     if (!message) return this.#lost(BROKEN, '', seen)
     if (message.type === 'log') return this.#receiveLogLine(message)
+    this.#waitingFor = foldWaiting(this.#waitingFor, message)
+    if (message.type === 'waiting') return this.#session.report({ task: this.#task, message })
     const before = this.#task
     const { task, outcome } = fold(before, message)
     if (outcome === 'gap') return this.#refill(seen)

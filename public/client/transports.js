@@ -66,17 +66,20 @@ async function readTask(id, version, options, { onOpen, onMessage }, signal, wai
     })
     return response.ok ? response.json() : undefined
   }
-  const task = await read(
+  const answer = await read(
     version === undefined || waitSeconds === 0 ? path : `${path}?wait=${waitSeconds}&since=${version}`,
   )
-  if (task === undefined) return false
+  if (answer === undefined) return false
+  const { waitingFor, ...task } = answer
   onOpen()
   if (version !== undefined && task.version > version + 1) {
     const { items = [] } = (await read(`${path}/events`)) ?? {}
     const between = items.filter((item) => item.version > version && item.version < task.version)
     for (const item of between) onMessage({ type: 'transition', taskId: task.id, ...item })
   }
-  onMessage({ type: 'snapshot', taskId: task.id, status: task.status, version: task.version, task })
+  const head = { taskId: task.id, status: task.status, version: task.version }
+  onMessage({ type: 'snapshot', ...head, task })
+  if (waitingFor) onMessage({ type: 'waiting', ...head, waitingFor })
   return true
 }
 

@@ -17,6 +17,9 @@ const LATE_TIMER_MS = 1_000
 /** How long messages that arrived meanwhile get to be processed. */
 const WAKE_GRACE_MS = 5_000
 
+/** Messages of which only the latest counts. */
+const HINTS = new Set(['progress', 'waiting'])
+
 /** Changes on their way to iterators; each reader has its own inbox. */
 class Reports {
   #inboxes = new Set()
@@ -26,11 +29,11 @@ class Reports {
   add(change) {
     for (const inbox of this.#inboxes) {
       const last = inbox.changes.at(-1)?.message
-      // A reader that is slower than the stream receives every transition, but only the latest progress and the latest
-      // list.
+      // A reader that is slower than the stream receives every transition, but only the latest progress, the latest
+      // reason to wait and the latest list.
       const isOvertaken =
         'view' in change ||
-        (change.message.type === 'progress' && last?.type === 'progress' && last.taskId === change.message.taskId)
+        (HINTS.has(change.message.type) && last?.type === change.message.type && last.taskId === change.message.taskId)
       if (isOvertaken) inbox.changes.pop()
       inbox.changes.push(change)
       inbox.wake()

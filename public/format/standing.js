@@ -1,10 +1,11 @@
 // @ts-check
 /** The state of a task or the connection, in a sentence. Pure. */
 import { connection, standing as text } from '../text/en.js'
+import { describeWaiting } from './waiting.js'
 import { describeDue, describeDuration, describeRoughly, describeSeconds } from './times.js'
 
 /** @typedef {import('../protocol.js').Status} Status */
-/** @typedef {import('../../src/protocol/task.js').TaskSummary} Task */
+/** @typedef {import('../../src/protocol/task.js').TaskSummary & import('./waiting.js').Waits} Task */
 /** @typedef {import('../task-stream.js').Connection} Connection */
 
 /**
@@ -25,12 +26,14 @@ const STANDINGS = {
 }
 
 /**
- * The answer at a glance: is the task done, how long did it take, what is it waiting for. `sinceAt` is when this status
- * began. For a status that only a newer server knows, its name.
+ * The answer at a glance: is the task done, how long did it take, what is it waiting for, as the server says it where it
+ * does. `sinceAt` is when this status began. For a status that only a newer server knows, its name.
  * @param {Task} task @param {string} sinceAt @param {number} now
  * @returns {string}
  */
 export function describeStanding(task, sinceAt, now) {
+  const reason = describeWaiting(task)
+  if (reason !== '') return reason
   const forHowLong = describeSeconds(now - Date.parse(sinceAt))
   const runMs = runMsOf(task, now)
   const took = runMs === null ? '' : describeDuration(runMs)

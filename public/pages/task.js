@@ -1,6 +1,7 @@
 /** One task, live: its status, progress, payload, result and failure, and its whole history. */
 import { linkTo } from '../addresses.js'
 import { describeTitle } from '../format/title.js'
+import { describeWaiting, findWaiting } from '../format/waiting.js'
 import { onTick } from '../parts/clock.js'
 import { h } from '../parts/dom.js'
 import { TaskView } from '../parts/task-view.js'
@@ -31,7 +32,8 @@ function followTask(id, { show, tell }) {
   const tick = () => view?.tick()
   const timeline = startTimeline(id, { onChange: tick })
   const watch = watchTask(id, {
-    onChange({ task, message }) {
+    onChange({ task: taskItself, message }) {
+      const task = { ...taskItself, waitingFor: watch.waitingFor }
       if (!view) {
         view = new TaskView(task, timeline)
         show(...view.elements)
@@ -51,16 +53,22 @@ function followTask(id, { show, tell }) {
   return () => ends.forEach((end) => end())
 }
 
-/** Every status goes into the window title and is announced to screen readers; progress is not. */
+/**
+ * Every status goes into the window title and is announced to screen readers, and so is another reason to wait; progress
+ * is not, nor is another position among those that wait.
+ */
 function createTeller(frame) {
   let statusBefore
+  let codeBefore
   return (task) => {
     const { status, failure } = task
     const title = describeTitle(task)
     frame.setTitle(status, title)
     if (statusBefore !== undefined && statusBefore !== status)
       frame.announce(frameText.change(title, status, isFinal(status) && failure?.message))
+    else if (codeBefore !== findWaiting(task)?.code) frame.announce(describeWaiting(task))
     statusBefore = status
+    codeBefore = findWaiting(task)?.code
   }
 }
 

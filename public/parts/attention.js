@@ -1,12 +1,12 @@
 /** What needs attention, before everything else; nothing if all is well. */
-import { describeNews, findAttention } from '../format/attention.js'
+import { describeNews } from '../format/attention.js'
 import { workers as text } from '../text/en.js'
 import { h, setText } from './dom.js'
 import { createKeyedList } from './keyed-list.js'
 
 /**
  * @param announce called with what is new, for screen readers; not with what was there at the last update
- * @returns `{ element, update(answer) }` with the answer of `/api/workers`
+ * @returns `{ element, update(notes) }`; a note is `{ key, what, fix }`, see `format/attention.js`
  */
 export function createAttention(announce) {
   const list = h('ul', {})
@@ -15,8 +15,7 @@ export function createAttention(announce) {
   let shown = []
   return {
     element,
-    update(answer) {
-      const found = findAttention(answer)
+    update(found) {
       const news = describeNews(shown, found)
       if (news !== undefined) announce(news)
       shown = found

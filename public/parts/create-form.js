@@ -64,6 +64,7 @@ class CreateForm {
       general.about,
       this.#payload.element,
       h('div', { class: 'pair' }, general.title, general.delay),
+      general.more,
       this.#alert,
       h('div', { class: 'actions' }, this.#submit),
     )

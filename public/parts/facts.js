@@ -39,6 +39,8 @@ const FACTS = [
   [text.priority, createText, ({ priority }) => (priority === 0 ? null : String(priority))],
   [text.expires, createMoment, ({ expiresAt }) => expiresAt],
   [text.uniqueKey, createCode, ({ uniqueKey }) => uniqueKey],
+  [text.concurrencyKey, createCode, ({ concurrencyKey }) => concurrencyKey],
+  [text.sequenceKey, createCode, ({ sequenceKey }) => sequenceKey],
   [text.madeBy, createLink, ({ parentId }) => parentId && { href: linkTo('/tasks/', parentId), label: parentId }],
   [text.batch, createCode, ({ batchId }) => batchId],
   [text.callback, createCode, ({ callbackUrl }) => callbackUrl],

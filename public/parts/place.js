@@ -30,10 +30,12 @@ export function createPlace(control, { label, name, help, pointer, isRequired, p
   )
 }
 
-/** Shows the errors of the value; `[]` clears them. */
+/** Shows the errors of the value, and opens the collapsed part that it is in; `[]` clears them. */
 export function showErrors(control, element, texts) {
   element.replaceChildren(...texts.map((line) => h('p', { class: 'error' }, line)))
   element.hidden = texts.length === 0
+  const collapsed = control.closest('details')
+  if (texts.length > 0 && collapsed) collapsed.open = true
   setAttribute(control, 'aria-invalid', texts.length > 0 ? 'true' : null)
 }
 

@@ -8,10 +8,11 @@ import { createProgress } from './progress.js'
 import { createStatus } from './status.js'
 
 /**
+ * @param waiting what it waits for: see `createWaiting`
  * @returns `{ elements, standing, update(task) }`; the caller updates the text of `standing`, because it changes with
  *   time
  */
-export function createHead(first) {
+export function createHead(first, waiting) {
   const title = h('h1', { tabindex: -1 })
   const status = createStatus(first.status)
   const standing = h('span', { class: 'standing' })
@@ -27,7 +28,8 @@ export function createHead(first) {
   const elements = [
     title,
     h('p', { class: 'id' }, h('code', {}, first.id), copyId),
-    h('p', { class: 'glance' }, status.element, standing),
+    h('p', { class: 'glance' }, status.element, waiting.badge, standing),
+    waiting.element,
     progress.element,
     cancel.element,
   ]

@@ -4,22 +4,30 @@
  */
 import { createSnippets } from '../format/snippets.js'
 import { describeConnection, describeStanding } from '../format/standing.js'
+import { findWaiting } from '../format/waiting.js'
 import { baseUrl, serverNow } from '../server/api.js'
 import { knownNow, pageConnection } from '../server/connection.js'
 import { isFinal } from '../task-stream.js'
-import { connection as connectionText, standing as standingText, task as text } from '../text/en.js'
+import {
+  connection as connectionText,
+  standing as standingText,
+  task as text,
+  waiting as waitingText,
+} from '../text/en.js'
 import { createChangingSnippet, createJson, createSection } from './code.js'
 import { h, setAttribute, setText } from './dom.js'
 import { createFacts } from './facts.js'
 import { createFiles } from './files.js'
 import { createOutcome } from './outcome.js'
 import { createHead } from './task-head.js'
+import { createWaiting } from './waiting.js'
 
 export class TaskView {
   elements
   #task
   #timeline
   #head
+  #waiting = createWaiting()
   #outcome = createOutcome()
   #facts = createFacts()
   #files
@@ -30,7 +38,7 @@ export class TaskView {
   constructor(task, timeline) {
     this.#task = task
     this.#timeline = timeline
-    this.#head = createHead(task)
+    this.#head = createHead(task, this.#waiting)
     this.#files = createFiles(task.id)
     this.#payload = createJson(text.payload, task.payload)
     this.#snippets = createSnippets(task, baseUrl).map(createChangingSnippet)
@@ -65,6 +73,7 @@ export class TaskView {
     const { standing, isKnown } = describePresent(this.#task, this.#timeline)
     setText(this.#head.standing, standing)
     setAttribute(this.#head.standing, 'data-known', isKnown ? null : 'false')
+    this.#waiting.update(findWaiting(this.#task), knownNow())
     const shown = isFinal(this.#task.status) ? { state: 'finished', text: connectionText.finished } : pageConnection()
     setAttribute(this.#stream, 'data-state', shown.state)
     setText(this.#stream, describeConnection(shown, serverNow()))
@@ -80,5 +89,6 @@ function describePresent(task, timeline) {
   const standing = describeStanding(task, timeline.sinceAt() ?? task.startedAt ?? task.createdAt, knownNow())
   const { lostAt } = pageConnection()
   const isKnown = lostAt === undefined || isFinal(task.status)
-  return { standing: isKnown ? standing : standingText.whenLastHeardOf(standing), isKnown }
+  const asOf = findWaiting(task) === undefined ? standingText.whenLastHeardOf : waitingText.asOfLastUpdate
+  return { standing: isKnown ? standing : asOf(standing), isKnown }
 }

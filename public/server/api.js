@@ -22,8 +22,22 @@ export function getJson(path, { signal, has = 'items' } = {}) {
 
 /** Throws as `requestJson` does. */
 export function postJson(path, body = {}, { has = 'id' } = {}) {
+  return sendJson('POST', path, body, has)
+}
+
+/** Throws as `requestJson` does. */
+export function putJson(path, body, { has = 'name' } = {}) {
+  return sendJson('PUT', path, body, has)
+}
+
+/** The answer needs no body. Throws as `requestJson` does. */
+export function sendDelete(path) {
+  return send(path, { method: 'DELETE' })
+}
+
+function sendJson(method, path, body, has) {
   const headers = { accept: 'application/json', 'content-type': 'application/json' }
-  return send(path, { has, method: 'POST', headers, body: JSON.stringify(body) })
+  return send(path, { has, method, headers, body: JSON.stringify(body) })
 }
 
 async function send(path, options) {

@@ -1,28 +1,27 @@
 /** Reads an answer again and again, for what has no stream. */
-import { getJson } from './api.js'
 
 /**
- * Reads at once and then every `everyMs`, as `getJson` does: one request at a time, and only while the page is visible.
- * `onRead` receives each answer, `onFailure` each error.
+ * Reads at once and then every `everyMs`: one read at a time, and only while the page is visible. `read` receives an
+ * `AbortSignal`; `onRead` receives each answer, `onFailure` each error.
  * @returns `{ readNow(), stop() }`; `readNow` also drops an answer that is under way and may be older
  */
-export function pollJson(path, { everyMs, has, onRead, onFailure }) {
+export function poll(read, { everyMs, onRead, onFailure }) {
   let underWay
   let timer
 
-  const read = async () => {
+  const turn = async () => {
     drop()
     const own = (underWay = new AbortController())
     let tell
     try {
-      const answer = await getJson(path, { signal: own.signal, has })
+      const answer = await read(own.signal)
       tell = () => onRead(answer)
     } catch (error) {
       tell = () => onFailure(error)
     }
     if (own !== underWay) return
     underWay = undefined
-    if (!document.hidden) timer = setTimeout(read, everyMs)
+    if (!document.hidden) timer = setTimeout(turn, everyMs)
     tell()
   }
   const drop = () => {
@@ -32,12 +31,12 @@ export function pollJson(path, { everyMs, has, onRead, onFailure }) {
   }
   const onVisibility = () => {
     if (document.hidden) clearTimeout(timer)
-    else if (underWay === undefined) read()
+    else if (underWay === undefined) turn()
   }
   document.addEventListener('visibilitychange', onVisibility)
-  if (!document.hidden) read()
+  if (!document.hidden) turn()
   return {
-    readNow: read,
+    readNow: turn,
     stop() {
       document.removeEventListener('visibilitychange', onVisibility)
       drop()

@@ -4,6 +4,8 @@
  * those files.
  */
 
+export * from './en-limits.js'
+export * from './en-waiting.js'
 export * from './en-workers.js'
 
 /** Handlers may count in fractions; two digits after the point are enough. */
@@ -120,6 +122,8 @@ export const facts = {
   priority: 'Priority',
   expires: 'Expires',
   uniqueKey: 'Unique key',
+  concurrencyKey: 'Concurrency key',
+  sequenceKey: 'Sequence key',
   madeBy: 'Created by',
   batch: 'Batch',
   callback: 'Callback',
@@ -152,6 +156,11 @@ export const create = {
   delay: 'Run in (seconds)',
   delayHelp: 'Leave empty to run it immediately.',
   delayError: 'must be a number of seconds, at least 0',
+  more: 'More options',
+  concurrencyKey: 'Concurrency key',
+  concurrencyKeyHelp: 'What limits per key count, such as a customer or an account. Keys share the workers fairly.',
+  sequenceKey: 'Sequence key',
+  sequenceKeyHelp: 'Tasks with the same key run one after the other, in the order of their creation.',
   cannotSend: 'Some fields are invalid',
   seeFields: 'Fix the marked fields.',
 }

@@ -9,5 +9,11 @@ const maxLostAttempts = integer(
   3,
   'how many times a task may lose its worker while running alone in it before it is FAILED',
 )
+const breakerAttempts = integer(
+  0,
+  1_000_000,
+  20,
+  'after so many attempts of a type within a minute, if nearly all fail for the same reason, the type is paused for a time; 0 for never',
+)
 
-export const relay = { relayIntervalMs, ...dispatch, maxLostAttempts, artifactsDir }
+export const relay = { relayIntervalMs, ...dispatch, maxLostAttempts, breakerAttempts, artifactsDir }

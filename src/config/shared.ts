@@ -125,7 +125,12 @@ const minFreeDiskMb = integer(
 /** Where task files are stored. */
 export const artifacts = { artifactsDir, artifactTtlHours, minFreeDiskMb }
 
-const claimWindowSeconds = integer(1, 300, 5, 'how long a delivery may stay unclaimed before the relay redelivers it')
+export const claimWindowSeconds = integer(
+  1,
+  300,
+  5,
+  'how long a delivery may stay unclaimed before the relay redelivers it',
+)
 const brokerWindow = integer(
   100,
   1_000_000,

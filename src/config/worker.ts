@@ -1,6 +1,6 @@
 /** Variables of a worker. */
 import { integer } from './kinds.js'
-import { artifacts, definitions } from './shared.js'
+import { artifacts, claimWindowSeconds, definitions } from './shared.js'
 
 const workerConcurrency = integer(1, 1000, 128, 'the most attempts that one worker runs at the same time')
 const typeWindowSeconds = integer(
@@ -30,6 +30,7 @@ export const worker = {
   cancelGraceSeconds,
   quarantineSeconds,
   attemptLeaseSeconds,
+  claimWindowSeconds,
   shutdownGraceSeconds,
   ...definitions,
   ...artifacts,

@@ -4,18 +4,17 @@
  */
 import { retry } from '../timing/retry.js'
 
+const CODES = new Set(['40P01', '40001', '55P03'])
 const PAUSE = { firstMs: 2, maxMs: 50 }
 const MAX_TRIES = 5
 
 /**
- * Whether the error or its cause is a deadlock or a serialization failure.
+ * Whether the error or its cause is a deadlock, a serialization failure, or a lock that was not granted in time (only
+ * where a statement sets `lock_timeout`).
  * @see https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
  */
 export function isConflict(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    (('code' in error && (error.code === '40P01' || error.code === '40001')) || isConflict(error.cause))
-  )
+  return error instanceof Error && (('code' in error && CODES.has(String(error.code))) || isConflict(error.cause))
 }
 
 /**

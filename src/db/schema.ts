@@ -22,13 +22,14 @@ import {
 import { DEFAULT_TENANT } from '../access/principal.js'
 import { STATUSES } from '../protocol/status.js'
 import type { Failure, LogLine, Progress } from '../protocol/task.js'
-import type { WorkerQueue } from '../protocol/worker.js'
+import type { TypeOutcomes, WorkerQueue } from '../protocol/worker.js'
 
 /** Everything is in its own schema, so that Taskwire can share a database with an application. */
 export const taskwire = pgSchema('taskwire')
 
-const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
-const tenant = () => text('tenant').notNull().default(DEFAULT_TENANT)
+/** A time as in the API: milliseconds. */
+export const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
+export const tenant = () => text('tenant').notNull().default(DEFAULT_TENANT)
 
 /** An enum type rather than a check constraint: PostgreSQL parses the text of a check for every statement. */
 export const taskStatus = taskwire.enum('task_status', STATUSES)
@@ -75,6 +76,14 @@ export const tasks = taskwire.table(
     batchId: uuid('batch_id'),
     /** Called when the task ends, by a separate task: see the trigger in `drizzle/`. */
     callbackUrl: text('callback_url'),
+    /** What the limits per key count, and what fair shares are given to within a tenant. */
+    concurrencyKey: text('concurrency_key'),
+    /** Tasks with the same key run one after the other. See `sequenceMembers`. */
+    sequenceKey: text('sequence_key'),
+    /** How much of a rate limit a start takes; 1 if null. */
+    cost: smallint('cost'),
+    /** Until the task starts, creates of its type with this key change it. See `debounces`. */
+    debounceKey: text('debounce_key'),
   },
   (table) => [
     // Only columns that do not change with the status, so that these indexes cost claim and settle nothing. A list walks
@@ -150,6 +159,8 @@ export const leases = taskwire.table('leases', {
    * `findLostAttempts`.
    */
   isShared: boolean('shared').notNull().default(false),
+  /** Limits count this attempt: see `holds`. */
+  hasHolds: boolean('has_holds').notNull().default(false),
 })
 
 /** One row per finished attempt. Append only. */
@@ -185,12 +196,24 @@ export const deliveries = taskwire.table(
     handOvers: smallint('hand_overs').notNull().default(0),
     /** A task has a delivery exactly while it waits for an attempt, so tasks to expire are found here. */
     expiresAt: instant('expires_at'),
+    /** Gated deliveries only: the lane in which it waits for its release. `due_at` is infinite until then. */
+    laneId: bigint('lane_id', { mode: 'bigint' }),
+    /** Since when it waits in its lane. */
+    readyAt: instant('ready_at'),
+    /** It may be claimed. */
+    isReleased: boolean('is_released').notNull().default(false),
   },
   (table) => [
     index('deliveries_due_idx').on(table.queue, table.dueAt),
     index('deliveries_expires_idx')
       .on(table.expiresAt)
       .where(sql`${table.expiresAt} is not null`),
+    index('deliveries_lane_idx')
+      .on(table.laneId, table.readyAt, table.taskId)
+      .where(sql`${table.laneId} is not null and not ${table.isReleased}`),
+    index('deliveries_released_idx')
+      .on(table.queue)
+      .where(sql`${table.isReleased}`),
   ],
 )
 
@@ -239,6 +262,23 @@ export const uniqueKeys = taskwire.table(
     type: text('type').notNull(),
     key: text('key').notNull(),
     taskId: uuid('task_id').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tenant, table.type, table.key] })],
+)
+
+/**
+ * One row per task that further creates with the same key change, until it starts. A trigger removes it then; a row
+ * that is left over belongs to no SCHEDULED task, and the next create takes it.
+ */
+export const debounces = taskwire.table(
+  'debounces',
+  {
+    tenant: tenant(),
+    type: text('type').notNull(),
+    key: text('key').notNull(),
+    taskId: uuid('task_id').notNull(),
+    /** No create moves the start beyond this. */
+    latestAt: instant('latest_at').notNull(),
   },
   (table) => [primaryKey({ columns: [table.tenant, table.type, table.key] })],
 )
@@ -308,6 +348,8 @@ export const workers = taskwire.table('workers', {
   /** The task types that it has handlers for. */
   types: text('types').array().notNull(),
   queues: jsonb('queues').$type<WorkerQueue[]>().notNull(),
+  /** How attempts have ended lately, by type. */
+  outcomes: jsonb('outcomes').$type<TypeOutcomes[]>(),
   isStopping: boolean('is_stopping').notNull().default(false),
   startedAt: instant('started_at').notNull().defaultNow(),
   seenAt: instant('seen_at').notNull().defaultNow(),

@@ -16,8 +16,17 @@ export class UnfitDatabaseError extends StartupError {
 /** No transaction of Taskwire takes longer, but for migrations, exports and those of handlers. */
 const MIN_TRANSACTION_TIMEOUT_MS = 10_000
 /** What each table is used for beyond reads and inserts. */
-const CHANGED_TABLES = ['tasks', 'deliveries', 'leases', 'artifacts', 'workers', 'quarantined_types']
-const EMPTIED_TABLES = ['deliveries', 'leases', 'artifacts', 'unique_keys', 'idempotency_keys', 'task_tags', 'workers']
+const CHANGED_TABLES = ['tasks', 'deliveries', 'leases', 'artifacts', 'workers', 'quarantined_types', 'debounces']
+const EMPTIED_TABLES = [
+  'deliveries',
+  'leases',
+  'artifacts',
+  'unique_keys',
+  'idempotency_keys',
+  'task_tags',
+  'workers',
+  'debounces',
+]
 
 interface State {
   role: string

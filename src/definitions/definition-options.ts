@@ -1,10 +1,12 @@
 /** Checks the options of a definition when types are registered, because the project may not be type-checked. */
 import { Type, type TSchema } from 'typebox'
 import { MAX_PRIORITY } from '../protocol/limits.js'
+import { LimitName, Per, Rate, WhenOver } from '../protocol/release.js'
 import { QueueName, TaskType } from '../protocol/task.js'
 import { MAX_TIMER_MS } from '../timing/pause.js'
 import type { Definition } from './definition.js'
 import { createChecker } from './schema-errors.js'
+import { describeWrongLimits } from './type-limits.js'
 
 const Milliseconds = Type.Number({ minimum: 0 })
 const Limit = Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_TIMER_MS }))
@@ -22,6 +24,18 @@ const DATA: Partial<Record<keyof Definition, TSchema>> = {
   timeLimits: Type.Object({ softMs: Limit, hardMs: Limit, heartbeatMs: Limit }, closed),
   putBackLimitMs: Milliseconds,
   concurrency: Type.Integer({ minimum: 1, maximum: 1_000 }),
+  limits: Type.Array(
+    Type.Object(
+      {
+        name: Type.Optional(LimitName),
+        per: Type.Optional(Per),
+        concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000 })),
+        rate: Type.Optional(Rate),
+        whenOver: Type.Optional(WhenOver),
+      },
+      closed,
+    ),
+  ),
   isolation: Type.Enum(['none', 'process']),
   memoryLimitMb: Type.Integer({ minimum: 32 }),
 }
@@ -35,7 +49,7 @@ const backoffs = { exponential: createChecker(Exponential), fixed: createChecker
 
 const REQUIRED = ['type', 'title', 'description', 'payload', 'result', 'run'] as const
 const SCHEMAS: readonly string[] = ['payload', 'result', 'progress']
-const FUNCTIONS: readonly string[] = ['run', 'checkPayload', 'retryOn', 'uniqueBy']
+const FUNCTIONS: readonly string[] = ['run', 'checkPayload', 'retryOn', 'uniqueBy', 'concurrencyKeyBy', 'sequenceKeyBy']
 const KNOWN: readonly string[] = [...Object.keys(DATA), ...SCHEMAS, ...FUNCTIONS, 'backoff']
 
 /** Describes the first error in a definition, with its type; undefined when there is none. */
@@ -58,7 +72,8 @@ function findWrongOption(definition: object): string | undefined {
         : describeWrong(name, options[name])
     if (wrong) return `${name} ${wrong}${wrong === 'is missing' ? `: expected ${expectedOf(name)}` : ''}`
   }
-  return findWrongPair(definition as Definition)
+  const wrongLimit = describeWrongLimits(definition as Definition)
+  return wrongLimit === undefined ? findWrongPair(definition as Definition) : `limits ${wrongLimit}`
 }
 
 function describeWrong(name: string, value: unknown): string | undefined {

@@ -85,6 +85,15 @@ export interface TaskContext<Data = unknown> {
    */
   create(type: string, payload?: unknown, options?: CreateChildOptions): Promise<TaskId>
   /**
+   * Pauses a concurrency key of the task's tenant: no task with this key starts until then, as after an answer 429 that
+   * concerns everyone who uses the key. A pause that ends later stays. Throw `PutBack` to have this task run again
+   * afterwards, which is not counted as a failure.
+   * @param until a time, or a number of milliseconds from now; at most 7 days ahead, later times are brought forward
+   * @param reason for people, at most 500 characters
+   * @throws RangeError for an empty key, or one above 200 characters, and for what is no time
+   */
+  pauseKey(key: string, until: Date | number, reason?: string): Promise<void>
+  /**
    * Performs an effect outside this database once per task, however often the task is retried or rescued. The value
    * returned by `effect` is recorded under `key`, and a later attempt gets the record instead of repeating the effect.
    *
@@ -126,6 +135,23 @@ export interface TimeLimits {
   readonly hardMs?: number
   /** After this long without progress, a log line or `heartbeat()`, the attempt has failed. */
   readonly heartbeatMs?: number
+}
+
+/** A limit over all workers: either `concurrency` or `rate`. */
+export interface TypeLimit {
+  /**
+   * Lower-case letters, digits, `.`, `_` and `-`. Types that name the same limit share it, and must declare it alike.
+   * Default: `<type>.concurrency` or `<type>.rate`, with `.tenant` or `.key` after it for those.
+   */
+  readonly name?: string
+  /** What is counted: all tasks together (default), those of each tenant, or of each concurrency key of a tenant. */
+  readonly per?: 'all' | 'tenant' | 'key'
+  /** Most attempts at a time. */
+  readonly concurrency?: number
+  /** At most `limit` starts per `periodMs`, spread evenly; after a quiet time up to `burst` (default 1) at once. */
+  readonly rate?: { readonly limit: number; readonly periodMs: number; readonly burst?: number }
+  /** With `rate`: a task over it waits (`delay`, the default), or is CANCELLED (`skip`). */
+  readonly whenOver?: 'delay' | 'skip'
 }
 
 /** The process in which the handler runs. */
@@ -185,6 +211,18 @@ export interface Definition<
    * processors.
    */
   readonly concurrency?: number
+  /**
+   * Limits over all workers, whichever queue a task asks for. They are written to PostgreSQL when a process starts; the
+   * one that started last decides. People can override each by its name: `PUT /api/limits/:name`.
+   */
+  readonly limits?: readonly TypeLimit[]
+  /**
+   * The concurrency key of a task that is created without one: what limits `per: 'key'`, pauses of keys and shares of
+   * keys count. Undefined: none.
+   */
+  concurrencyKeyBy?(payload: Static<Payload>): string | undefined
+  /** The sequence key of a task that is created without one: tasks with the same key run one after the other. */
+  sequenceKeyBy?(payload: Static<Payload>): string | undefined
   /**
    * Identifies the subject of a task. While a task with the same key is unfinished, creating another returns that one.
    */

@@ -10,6 +10,7 @@ import { createDefaults } from './fill-defaults.js'
 import { callTypeCode } from './handler-scope.js'
 import { createChecker, type Checker } from './schema-errors.js'
 import { describeError } from './thrown.js'
+import { collectLimits, type DeclaredLimit } from './type-limits.js'
 
 export interface RegisteredType {
   readonly definition: Definition
@@ -46,13 +47,15 @@ export interface Registry {
    * The queues of internal types, which no task may name, each with its number of concurrent attempts in one worker.
    */
   readonly internalQueues: ReadonlyMap<string, number>
+  /** The limits over all workers that the types declare. */
+  readonly declaredLimits: readonly DeclaredLimit[]
   /** The number of concurrent attempts of a queue in one worker, where a type bounds it. */
   limitsByQueue(): Map<string, number>
 }
 
 /**
  * @param queues further queues that tasks may name
- * @throws Error when two definitions share a type, a name is malformed, or the default is not among them
+ * @throws Error when two definitions share a type, a name is malformed, limits of one name differ, or the default is not among them
  */
 export function createRegistry(
   definitions: readonly Definition[],
@@ -73,6 +76,7 @@ export function createRegistry(
     defaultType,
     queues: new Set(allQueues.filter((queue) => !internalQueues.has(queue))),
     internalQueues,
+    declaredLimits: collectLimits(definitions),
     find: (type) => types.get(type),
     all: () => [...types.values()],
     limitsByQueue: () =>

@@ -9,6 +9,7 @@ import { openDatabase } from '../db/open.js'
 import { findFaults, repairFaults, readPulse } from '../store/deliveries/inspect.js'
 import { listWaitingQueues } from '../store/deliveries/take-due.js'
 import { listQuarantinedTypes } from '../store/quarantine.js'
+import { listOldPauses } from '../store/release/pauses.js'
 import { listWorkers } from '../store/workers.js'
 
 /** Clock differences up to this are not reported. No decision of Taskwire depends on them. */
@@ -70,7 +71,7 @@ async function examineTasks(databaseUrl: string, shouldFix: boolean): Promise<Fi
       findings.push(
         bad(`${overdueLeases} attempts lost their worker and were not rescued. Check that a relay is running.`),
       )
-    return [...findings, ...(await examineWorkers(db))]
+    return [...findings, ...(await examineWorkers(db)), ...(await examinePauses(db))]
   } finally {
     await db.close()
   }
@@ -111,6 +112,15 @@ async function examineWorkers(db: Database): Promise<Finding[]> {
       ),
     ),
   ]
+}
+
+/** Pauses that may have been forgotten. */
+async function examinePauses(db: Database): Promise<Finding[]> {
+  return (await listOldPauses(db)).map(({ kind, name, setBy, setAt, reason }) =>
+    warn(
+      `the ${kind} ${name} has been paused since ${setAt} by ${setBy}${reason === null ? '' : ` (${reason})`}. If that is no longer needed: DELETE /api/pauses/${kind}/${encodeURIComponent(name)}`,
+    ),
+  )
 }
 
 async function examineBroker(

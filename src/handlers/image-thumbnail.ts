@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises'
 import { Type, type Static } from 'typebox'
 import { defineTask, type TaskContext } from '../definitions/definition.js'
 import { PermanentFailure } from '../definitions/outcome-errors.js'
+import { linkTo } from '../protocol/base-path.js'
 import { AddressRefusedError, createAddressGuard, type AddressGuard, type GuardOptions } from './address-guard.js'
 import { checkUrlText } from './check-url.js'
 import { sendGuarded } from './guarded-request.js'
@@ -79,8 +80,7 @@ export function createImageThumbnail(options: GuardOptions) {
   return defineTask({
     type: 'image.thumbnail',
     title: 'Make thumbnails',
-    description:
-      'Resizes an uploaded image (POST /api/uploads) or one at a public URL. Each size becomes a file of the task.',
+    description: `Resizes an uploaded image (POST ${linkTo('/api/uploads')}) or one at a public URL. Each size becomes a file of the task.`,
     payload: Payload,
     result: Result,
     isolation: 'process',

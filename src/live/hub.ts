@@ -10,6 +10,7 @@
  * 3. the task is read (concurrent reads share one query), and the events that arrived meanwhile are applied to it.
  * 4. Streams receive the snapshot, or the transitions they missed, and then each event as it is folded into the room.
  *    Later watchers are served from the room, without SQL.
+ *    As long as the task waits, they are told what it waits for: see `waiting-check.ts`.
  * 5. The task ends: each stream receives the last transition; when all have it, they are closed with 1000, a few at a
  *    time. The room is removed a second after its last stream.
  *
@@ -44,6 +45,7 @@ import type { Log, Position, WatchedTask } from './room.js'
 import { createSnapshotReader } from './snapshot-reader.js'
 import { TaskRooms } from './task-rooms.js'
 import type { Sink, TaskStream } from './task-stream.js'
+import { createWaitingCheck, type WaitingCheckDeps } from './waiting-check.js'
 
 export type { Sink, TaskStream } from './task-stream.js'
 
@@ -71,6 +73,8 @@ export interface HubDeps {
   readVersions(ids: TaskId[]): Promise<{ id: TaskId; tenant: string; version: number }[]>
   /** The latest log lines of the task, oldest first, at most `limit`. */
   readLatestLogs(principal: Principal, id: TaskId, limit: number): Promise<LogMessage[]>
+  /** What each of these tasks, at most 200, waits for; those that do not wait are left out. */
+  readWaits: WaitingCheckDeps['readWaits']
   events: EventBus
   log: Log
   /**
@@ -78,6 +82,8 @@ export interface HubDeps {
    * down.
    */
   positionCheckMs?: number
+  /** How often watchers of a waiting task learn what it waits for, if that has changed. Default 2,000. */
+  waitingCheckMs?: number
   /**
    * A client that reads nothing for this long, while there is something to send, is closed with 4002. Default 30,000.
    */
@@ -107,23 +113,30 @@ export interface Hub {
   counts(): { tasks: number; streams: number; heldBytes: number }
 }
 
-/** Starts listening for events. Rejects if it cannot listen on the event bus. */
-export async function startHub(deps: HubDeps): Promise<Hub> {
-  const { log, positionCheckMs = 2_000, maxStuckMs = MAX_UNREAD_MS } = deps
-  const frames = createHeldFrames(MAX_HELD_FRAME_BYTES)
-  const rooms = new TaskRooms({
-    subscribe,
-    unsubscribe: (id) => subscription.unsubscribe(id),
+function limitReads(deps: HubDeps) {
+  return {
     readTask: createSnapshotReader(limitUnderWay(MAX_SNAPSHOT_READS, deps.readTasks)),
     readWholeTask: limitUnderWay(MAX_WHOLE_READS, deps.readWholeTask),
     readTransitionMessages: limitUnderWay(MAX_TRANSITION_READS, deps.readTransitionMessages),
     readLatestLogs: limitUnderWay(MAX_LOG_READS, deps.readLatestLogs),
+  }
+}
+
+/** Starts listening for events. Rejects if it cannot listen on the event bus. */
+export async function startHub(deps: HubDeps): Promise<Hub> {
+  const { log, positionCheckMs = 2_000, waitingCheckMs = 2_000, maxStuckMs = MAX_UNREAD_MS } = deps
+  const frames = createHeldFrames(MAX_HELD_FRAME_BYTES)
+  const rooms = new TaskRooms({
+    subscribe,
+    unsubscribe: (id) => subscription.unsubscribe(id),
+    ...limitReads(deps),
     frames,
     closer: createCloser(),
     log,
     maxStuckMs,
   })
   const check = createPositionCheck({ rooms, readVersions: deps.readVersions, log })
+  const checkWaits = createWaitingCheck({ rooms, readWaits: deps.readWaits, everyMs: waitingCheckMs, log })
   const board = createNoticeBoard(() => subscription, log)
   const subscription = await deps.events.listen({
     onEvent(event, json) {
@@ -142,7 +155,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
     },
   })
   const ticking = startInterval(tick, {
-    everyMs: Math.min(DOWN_CHECK_MS, positionCheckMs),
+    everyMs: Math.min(DOWN_CHECK_MS, positionCheckMs, waitingCheckMs),
     isBackground: true,
     onError: (error) => log.warn({ err: error }, 'could not check the watched tasks'),
   })
@@ -166,6 +179,7 @@ export async function startHub(deps: HubDeps): Promise<Hub> {
 
   function tick(): void {
     rooms.dropUnused()
+    void checkWaits()
     if (subscription.isUp() && performance.now() < nextCheckAtMs) return
     nextCheckAtMs = performance.now() + positionCheckMs * (0.9 + Math.random() * 0.2)
     void check()

@@ -16,6 +16,7 @@ import type { Principal } from '../access/principal.js'
 import { isFinal } from '../protocol/status.js'
 import type { LogMessage, ProgressMessage, SnapshotMessage, TransitionMessage } from '../protocol/stream.js'
 import type { Task, TaskId } from '../protocol/task.js'
+import type { WaitingFor } from '../protocol/waiting.js'
 import type { Closer } from './closer.js'
 import { createFanOut } from './fan-out.js'
 import { FoldedTask, progressOf } from './folded-task.js'
@@ -30,6 +31,7 @@ import {
 import type { HeldFrames } from './held-frames.js'
 import { createLogTail, type LogTail } from './log-tail.js'
 import { RoomStream, type Sink, type StreamSource } from './task-stream.js'
+import { WaitingHint } from './waiting-hint.js'
 
 const PAGE_SIZE = 200
 
@@ -67,6 +69,7 @@ export interface Position {
 export class Room implements StreamSource {
   readonly id: TaskId
   readonly logs: LogTail
+  readonly waiting = new WaitingHint()
   readonly #principal: Principal
   readonly #deps: RoomDeps
   readonly #known: FoldedTask
@@ -130,6 +133,11 @@ export class Room implements StreamSource {
 
   acceptLine(frame: Frame<LogMessage>): void {
     this.logs.accept(frame)
+  }
+
+  /** The task waits for this. */
+  explain(waitingFor: WaitingFor): void {
+    if (this.task && this.waiting.explain(this.task, waitingFor)) this.#fanOut.visitAll()
   }
 
   /** The task has reached at least this version. */
@@ -221,6 +229,7 @@ export class Room implements StreamSource {
   }
 
   #onChange(): void {
+    if (this.task) this.waiting.follow(this.task)
     if (this.task && isFinal(this.task.status)) this.logs.complete()
     this.#fanOut.visitAll()
   }

@@ -11,6 +11,7 @@
  * 3. Level with its room, and the task has ended: the stream is over, once the socket has taken almost all. The room
  *    closes it with 1000, when all streams have received the end.
  * 4. Level with its room: the latest progress, if it was not sent yet. Intermediate progress is skipped.
+ * 5. The same for what the task waits for.
  *
  * With `logs`, the handler's log lines are sent when the stream is level with its room, and before the last transition.
  *
@@ -24,7 +25,13 @@
  *   is gone. The answer is `snapshot` with `reset`.
  */
 import { isFinal, type Status } from '../protocol/status.js'
-import { CLOSE_CODES, type ProgressMessage, type SnapshotMessage, type StreamMessage } from '../protocol/stream.js'
+import {
+  CLOSE_CODES,
+  type ProgressMessage,
+  type SnapshotMessage,
+  type StreamMessage,
+  type WaitingMessage,
+} from '../protocol/stream.js'
 import type { Task } from '../protocol/task.js'
 import { findInRange, toFrame, type Frame, type TransitionRange, type TransitionFrame } from './frame.js'
 import type { LogTail } from './log-tail.js'
@@ -55,6 +62,7 @@ export interface TaskStream {
 export interface StreamSource {
   readonly task: Task | undefined
   readonly progress: Frame<ProgressMessage> | undefined
+  readonly waiting: { readonly frame: Frame<WaitingMessage> | undefined }
   readonly logs: Pick<LogTail, 'isReady' | 'after'>
   /** Undefined: `readSnapshot` reads it. */
   snapshot(): Frame<SnapshotMessage> | undefined
@@ -91,6 +99,7 @@ export class RoomStream implements TaskStream {
   #logCursor = 0
   #page: TransitionRange = []
   #progressSent: Frame | undefined
+  #waitingSent: Frame<WaitingMessage> | undefined
   #stuck: { sinceMs: number; bytes: number } | undefined
   #isBusy = false
   #isLost = false
@@ -163,7 +172,7 @@ export class RoomStream implements TaskStream {
     if (this.#cursor < task.version) return this.#sendNext(this.#cursor)
     this.#page = []
     if (isFinal(task.status)) return this.#end()
-    return this.#sendProgress()
+    return this.#sendProgress() === 'sent' ? 'sent' : this.#sendWaiting()
   }
 
   #open(task: Task): 'sent' | 'wait' | 'read' {
@@ -216,6 +225,16 @@ export class RoomStream implements TaskStream {
     const { progress } = this.#room
     if (progress === undefined || progress === this.#progressSent || !this.#offer(progress)) return 'wait'
     this.#progressSent = progress
+    return 'sent'
+  }
+
+  #sendWaiting(): 'sent' | 'wait' {
+    const { frame } = this.#room.waiting
+    if (frame === undefined || frame === this.#waitingSent) return 'wait'
+    // That a task has started matters to those who were told why it waited.
+    if (frame.message.waitingFor === null && !this.#waitingSent?.message.waitingFor) return 'wait'
+    if (!this.#offer(frame)) return 'wait'
+    this.#waitingSent = frame
     return 'sent'
   }
 

@@ -184,6 +184,12 @@ export const PROBLEMS = {
     title: 'The read took too long',
     fix: 'Request less: filter by a type, a tag, a batch or a range of times, or use a smaller limit.',
   },
+  invalid_setting: { status: 422, title: 'The setting is invalid', fix: 'Fix the fields listed in errors.' },
+  limit_of_code: {
+    status: 409,
+    title: 'The limit is set by the code of a type',
+    fix: 'It would be back at the next start of a process. Replace it with PUT /api/limits/:name, or remove it from the code.',
+  },
   internal: {
     status: 500,
     title: 'Internal server error',

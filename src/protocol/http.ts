@@ -1,10 +1,48 @@
 /** Bodies and answers of the REST API. */
 import { Type, type Static } from 'typebox'
 import { NO_NUL } from './filter.js'
-import { MAX_BATCH_TASKS, MAX_PRIORITY, MAX_TAG_LENGTH, MAX_TAGS, MAX_TITLE_LENGTH } from './limits.js'
+import { MAX_BATCH_TASKS, MAX_DELAY_MS, MAX_PRIORITY, MAX_TAG_LENGTH, MAX_TAGS, MAX_TITLE_LENGTH } from './limits.js'
 import { Instant, LogLine, QueueName, TaskId, TaskSummary, TaskType, Transition } from './task.js'
 
 export { MAX_BATCH_BYTES, MAX_BATCH_TASKS, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_WAIT_SECONDS } from './limits.js'
+
+/** The default of `maxDelayMs` is ten times `delayMs`, but at most this, and at least `delayMs`. */
+export const DEFAULT_MAX_DEBOUNCE_MS = 86_400_000
+
+/** Several creates in a row make one task. */
+const Debounce = Type.Object(
+  {
+    key: Type.String({ minLength: 1, maxLength: 200, pattern: NO_NUL, description: 'what the creates have in common' }),
+    delayMs: Type.Integer({
+      minimum: 0,
+      maximum: MAX_DELAY_MS,
+      description: 'the task starts this many milliseconds after the last create with the key',
+    }),
+    maxDelayMs: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: MAX_DELAY_MS,
+        description:
+          'but at most this many milliseconds after the first create, which decides it; if omitted, ten times delayMs, at most a day, ' +
+          'and at least delayMs',
+      }),
+    ),
+    take: Type.Optional(
+      Type.Enum(['last', 'merge'], {
+        description:
+          'last (the default): title, payload, priority, tags and expiresAt are those of the last create. merge: the payload is a JSON ' +
+          'merge patch (RFC 7396) of that of the task, and of the others, those given replace those of the task',
+      }),
+    ),
+  },
+  {
+    additionalProperties: false,
+    examples: [{ key: 'document-17', delayMs: 5_000 }],
+    description:
+      'while a task of this type with this key is SCHEDULED, it is changed and returned, and no other is created; ' +
+      'not together with runAt, delayMs or uniqueKey',
+  },
+)
 
 /** The request to create a task. `{"title": "example task"}` alone is valid. */
 export const CreateTask = Type.Object(
@@ -28,7 +66,7 @@ export const CreateTask = Type.Object(
     delayMs: Type.Optional(
       Type.Integer({
         minimum: 0,
-        maximum: 366 * 86_400_000,
+        maximum: MAX_DELAY_MS,
         description: 'milliseconds from now; not together with runAt',
       }),
     ),
@@ -43,6 +81,36 @@ export const CreateTask = Type.Object(
         maxLength: 200,
         description:
           'while a task of this type with this key has not ended, that task is returned and no other is created',
+      }),
+    ),
+    debounce: Type.Optional(Debounce),
+    concurrencyKey: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 200,
+        pattern: NO_NUL,
+        description: 'what limits per key count, and what gets a fair share: a customer, an account, a document',
+      }),
+    ),
+    sequenceKey: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 200,
+        pattern: NO_NUL,
+        description: 'tasks with the same key run one after the other, in the order of their creation',
+      }),
+    ),
+    onFailure: Type.Optional(
+      Type.Enum(['halt', 'skip'], {
+        description:
+          'only with sequenceKey: whether the tasks behind this one wait when it has failed (halt, the default), or go on',
+      }),
+    ),
+    cost: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1_000,
+        description: 'how much of a rate limit its start takes; 1 if omitted',
       }),
     ),
     callbackUrl: Type.Optional(
@@ -68,7 +136,7 @@ export type CreateBatch = Static<typeof CreateBatch>
 
 /**
  * The tasks in the order given, without payloads and results. If another unfinished task has the unique key of one,
- * that task stands in its place.
+ * or a SCHEDULED one its debounce key, that task stands in its place.
  */
 export const Batch = Type.Object({ batchId: TaskId, items: Type.Array(TaskSummary) })
 export type Batch = Static<typeof Batch>

@@ -3,6 +3,7 @@ export {
   DEFAULT_LIST_ROWS,
   HEARTBEAT_MS,
   MAX_IDS_IN_URL,
+  MAX_KEY_LENGTH,
   MAX_LIST_ROWS,
   MAX_SELECTED_IDS,
   MAX_SILENCE_MS,
@@ -24,6 +25,8 @@ export const MAX_PAGE_TASKS = 200
 export const DEFAULT_PAGE_TASKS = 50
 /** The default number of log lines in a page. */
 export const DEFAULT_LOG_LINES = 200
+/** The longest time from a create to the start that it asks for. */
+export const MAX_DELAY_MS = 366 * 86_400_000
 /** The maximum length of a cursor, in characters. */
 export const MAX_CURSOR_LENGTH = 200
 /** The highest priority, which runs first; 0 runs last. */

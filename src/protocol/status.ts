@@ -38,6 +38,13 @@ export const IDLE_STATUSES = statusesBefore('EXPIRED')
 /** The idle statuses in which the delivery of the next attempt is due at a time, and waits for nothing else. */
 export const DELIVERABLE_STATUSES = IDLE_STATUSES.filter((status) => status !== 'WAITING')
 
+const DELIVERABLE: ReadonlySet<Status> = new Set(DELIVERABLE_STATUSES)
+
+/** Whether the task waits for its next attempt. */
+export function awaitsAttempt(status: Status): boolean {
+  return DELIVERABLE.has(status)
+}
+
 /** Whether the table allows this transition. */
 export function canMove(from: Status, to: Status): boolean {
   return TRANSITIONS[from].includes(to)

@@ -8,6 +8,7 @@
  * - With `since=<version>`: `resumed`, then each missed `transition`, then everything that happens after it. If the
  *   task never reached that position, the answer is a `snapshot` with `reset: true`.
  * - A `heartbeat` when nothing else was sent for up to 15 s (`STREAM_HEARTBEAT_SECONDS`).
+ * - While the task waits, `waiting` says for what, at most every 2 s; null when it has started.
  * - With `logs=1` also the latest stored log lines of the handler, and each new one.
  * - After a final status the server closes with 1000.
  */
@@ -16,6 +17,7 @@ import { CLOSES } from '../../public/protocol.js'
 import type { TaskFacts } from './notice.js'
 import { Status } from './status.js'
 import { EditedField, Failure, Instant, LogLine, Progress, Task, TaskId } from './task.js'
+import { WaitingFor } from './waiting.js'
 
 const Version = Type.Integer({ minimum: 0 })
 const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
@@ -95,6 +97,16 @@ export const ProgressMessage = Type.Object(
 )
 export type ProgressMessage = Static<typeof ProgressMessage>
 
+/**
+ * Why the task does not run yet, after the snapshot and when that changes; null when it has started. A hint: it has no
+ * version of its own, and the latest replaces the earlier ones.
+ */
+export const WaitingMessage = Type.Object(
+  { type: Type.Literal('waiting'), ...head, waitingFor: Nullable(WaitingFor) },
+  { additionalProperties: false },
+)
+export type WaitingMessage = Static<typeof WaitingMessage>
+
 /** A log line of the handler, sent only with `logs=1`. Not part of the position. */
 export const LogMessage = Type.Object(
   { type: Type.Literal('log'), ...head, line: LogLine },
@@ -122,6 +134,7 @@ export const StreamMessage = Type.Union([
   ResumedMessage,
   TransitionMessage,
   ProgressMessage,
+  WaitingMessage,
   LogMessage,
   HeartbeatMessage,
 ])

@@ -2,28 +2,13 @@
 import { Type, type Static, type TSchema } from 'typebox'
 import { linkTo } from './base-path.js'
 import { MAX_LOG_TEXT_LENGTH, MAX_PRIORITY, MAX_PROGRESS_MESSAGE_LENGTH } from './limits.js'
+import { Instant, QueueName, TaskId, TaskType } from './names.js'
 import { Status } from './status.js'
+import { WaitingFor } from './waiting.js'
 
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 
-/** A time: ISO 8601, UTC, milliseconds. Always from PostgreSQL's clock. */
-export const Instant = Type.String({ format: 'date-time', examples: ['2026-11-20T21:22:23.456Z'] })
-export type Instant = Static<typeof Instant>
-/** The first and last times of this format: RFC 3339 has years of four digits. */
-export const FIRST_INSTANT = '0001-01-01T00:00:00.000Z'
-export const LAST_INSTANT = '9999-12-31T23:59:59.999Z'
-
-/** UUIDv7 (RFC 9562): ordered by creation, not guessable by counting. */
-export const TaskId = Type.String({ format: 'uuid', examples: ['019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'] })
-export type TaskId = Static<typeof TaskId>
-
-/** The kind of work of a task: dotted lower-case words, e.g. `report.generate`. */
-export const TaskType = Type.String({
-  maxLength: 100,
-  pattern: '^[a-z][a-z0-9-]*(\\.[a-z][a-z0-9-]*)*$',
-  examples: ['demo.sleep'],
-})
-export type TaskType = Static<typeof TaskType>
+export { FIRST_INSTANT, Instant, LAST_INSTANT, QueueName, TaskId, TaskType } from './names.js'
 
 /**
  * The progress that a running attempt has reported. A hint: the latest value is stored, intermediate values may be
@@ -96,10 +81,6 @@ export const Failure = Type.Object(
 )
 export type Failure = Static<typeof Failure>
 
-/** The name of a queue. A task is run by the workers that serve its queue. */
-export const QueueName = Type.String({ maxLength: 50, pattern: '^[a-z][a-z0-9-]*$', examples: ['default'] })
-export type QueueName = Static<typeof QueueName>
-
 /** Where to read, watch and view the task: paths on the server that answered. */
 export const TaskLinks = Type.Object(
   {
@@ -111,45 +92,57 @@ export const TaskLinks = Type.Object(
   { additionalProperties: false },
 )
 
+/** What is known of a task, wherever it is shown. */
+const OF_TASK = {
+  id: TaskId,
+  title: Type.String(),
+  type: TaskType,
+  status: Status,
+  version: Type.Integer({ minimum: 1, description: 'counts the transitions and edits, +1 each, no gaps' }),
+  attempt: Type.Integer({
+    minimum: 0,
+    description: 'the number of the current or last run, from 1; 0 before the first',
+  }),
+  maxAttempts: Type.Integer({
+    minimum: 1,
+    description: 'the number of failed attempts after which the task is FAILED',
+  }),
+  queue: QueueName,
+  priority: Type.Integer({ minimum: 0, maximum: MAX_PRIORITY }),
+  tags: Type.Array(Type.String()),
+  payload: Type.Unknown(),
+  progress: Nullable(Progress),
+  result: Type.Unknown({ description: 'the return value of the handler; null until COMPLETED' }),
+  failure: Nullable(Failure),
+  runAt: Nullable(Instant),
+  expiresAt: Nullable({ ...Instant, description: 'a task that has not started by this time is EXPIRED' }),
+  createdAt: Instant,
+  startedAt: Nullable(Instant),
+  finishedAt: Nullable(Instant),
+  uniqueKey: Nullable(Type.String({ description: 'unique among the unfinished tasks of the type' })),
+  parentId: Nullable({ ...TaskId, description: 'the task whose handler created this one' }),
+  batchId: Nullable({ ...TaskId, description: 'the batch in which the task was created' }),
+  callbackUrl: Nullable(Type.String({ description: 'receives a POST when the task has ended' })),
+  concurrencyKey: Nullable(Type.String({ description: 'what limits per key count' })),
+  sequenceKey: Nullable(Type.String({ description: 'tasks with the same key run one after the other' })),
+  links: TaskLinks,
+}
+
 /** The whole task. `version` is its position in the stream of transitions. */
 export const Task = Type.Object(
   {
-    id: TaskId,
-    title: Type.String(),
-    type: TaskType,
-    status: Status,
-    version: Type.Integer({ minimum: 1, description: 'counts the transitions and edits, +1 each, no gaps' }),
-    attempt: Type.Integer({
-      minimum: 0,
-      description: 'the number of the current or last run, from 1; 0 before the first',
-    }),
-    maxAttempts: Type.Integer({
-      minimum: 1,
-      description: 'the number of failed attempts after which the task is FAILED',
-    }),
-    queue: QueueName,
-    priority: Type.Integer({ minimum: 0, maximum: MAX_PRIORITY }),
-    tags: Type.Array(Type.String()),
-    payload: Type.Unknown(),
-    progress: Nullable(Progress),
-    result: Type.Unknown({ description: 'the return value of the handler; null until COMPLETED' }),
-    failure: Nullable(Failure),
-    runAt: Nullable(Instant),
-    expiresAt: Nullable({ ...Instant, description: 'a task that has not started by this time is EXPIRED' }),
-    createdAt: Instant,
-    startedAt: Nullable(Instant),
-    finishedAt: Nullable(Instant),
-    uniqueKey: Nullable(Type.String({ description: 'unique among the unfinished tasks of the type' })),
-    parentId: Nullable({ ...TaskId, description: 'the task whose handler created this one' }),
-    batchId: Nullable({ ...TaskId, description: 'the batch in which the task was created' }),
-    callbackUrl: Nullable(Type.String({ description: 'receives a POST when the task has ended' })),
-    links: TaskLinks,
+    ...OF_TASK,
+    waitingFor: Type.Optional(
+      Type.Union([WaitingFor, Type.Null()], {
+        description: 'why it does not run; null when it waits for nothing. Only in the answer to a read of one task',
+      }),
+    ),
   },
   { additionalProperties: false },
 )
 export type Task = Static<typeof Task>
 
-const { payload, result, ...summary } = Task.properties
+const { payload, result, ...summary } = OF_TASK
 /** A task in a list: without payload and result, unless the request asks for them. */
 export const TaskSummary = Type.Object(
   { ...summary, payload: Type.Optional(payload), result: Type.Optional(result) },

@@ -18,6 +18,14 @@ export const WorkerQueue = Type.Object({
 })
 export type WorkerQueue = Static<typeof WorkerQueue>
 
+/** How attempts of a type have ended lately in a worker: of `ended`, `failed` failed for the same reason. */
+export interface TypeOutcomes {
+  type: string
+  ended: number
+  failed: number
+  reason: string
+}
+
 /**
  * - `running`: takes tasks.
  * - `draining`: takes no more tasks, and finishes those that it runs.

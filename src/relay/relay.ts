@@ -8,9 +8,14 @@ import { createPublisher } from '../broker/publisher.js'
 import type { RelayConfig } from '../config.js'
 import { openDatabase } from '../db/open.js'
 import type { Log } from '../log.js'
+import { Releaser } from '../tasks/release/releaser.js'
+import { startInterval } from '../timing/interval.js'
 import { startLoop, type Loop } from '../timing/loop.js'
+import { breakOnce } from './break.js'
 import { deliverOnce } from './deliver.js'
+import { createPauseEnder } from './end-pauses.js'
 import { expireOnce } from './expire.js'
+import { mendOnce } from './mend.js'
 import { createFilePruner } from './prune-files.js'
 import { pruneOnce } from './prune.js'
 import { reconcileOnce } from './reconcile.js'
@@ -19,6 +24,9 @@ import { rescueOnce } from './rescue.js'
 const EXPIRE_INTERVAL_MS = 1_000
 const RESCUE_INTERVAL_MS = 1_000
 const RECONCILE_INTERVAL_MS = 1_000
+const END_PAUSES_INTERVAL_MS = 1_000
+const BREAK_INTERVAL_MS = 2_000
+const MEND_INTERVAL_MS = 60_000
 const PRUNE_INTERVAL_MS = 60_000
 const PRUNE_FILES_INTERVAL_MS = 3_600_000
 
@@ -35,6 +43,8 @@ export async function startRelay(config: RelayConfig, log: Log): Promise<{ stop(
     claimWindowMs: config.claimWindowSeconds * 1_000,
     brokerWindow: config.brokerWindow,
   }
+  const releaser = new Releaser({ ...deliver, isTimed: true })
+  const releasing = startInterval(() => releaser.wake(), { everyMs: config.relayIntervalMs, onError: () => {} })
   const start = (name: string, step: () => Promise<boolean>, intervalMs: number, maxPauseMs?: number): Loop =>
     startLoop(step, {
       intervalMs,
@@ -47,13 +57,17 @@ export async function startRelay(config: RelayConfig, log: Log): Promise<{ stop(
     start('expire', () => expireOnce(deliver), EXPIRE_INTERVAL_MS),
     start('rescue', () => rescueOnce({ ...deliver, maxLostAttempts: config.maxLostAttempts }), RESCUE_INTERVAL_MS),
     start('reconcile', () => reconcileOnce(deliver), RECONCILE_INTERVAL_MS, RECONCILE_INTERVAL_MS),
+    start('end-pauses', createPauseEnder(deliver), END_PAUSES_INTERVAL_MS, END_PAUSES_INTERVAL_MS),
     start('prune-files', createFilePruner({ db, artifacts, log }), PRUNE_FILES_INTERVAL_MS),
+    start('break', () => breakOnce({ db, log, breakerAttempts: config.breakerAttempts }), BREAK_INTERVAL_MS),
+    start('mend', () => mendOnce(db, log), MEND_INTERVAL_MS),
     start('prune', () => pruneOnce(db, artifacts), PRUNE_INTERVAL_MS),
   ]
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
-    await Promise.all(loops.map((loop) => loop.stop()))
+    releasing.stop()
+    await Promise.all([releaser.stop(), ...loops.map((loop) => loop.stop())])
     await publisher.drain()
     await broker.close()
     await db.close()

@@ -30,7 +30,8 @@ const STATE_COLUMNS = 't.id, t.status, t.version, t.attempt'
 const SUMMARY_COLUMNS_BESIDE_STATE = `t.title, t.type, t.max_attempts as "maxAttempts", t.queue,
   t.priority, to_json(t.tags) as tags, t.progress, t.failure, t.run_at as "runAt", t.created_at as "createdAt",
   t.started_at as "startedAt", t.finished_at as "finishedAt", t.expires_at as "expiresAt", t.unique_key as "uniqueKey",
-  t.parent_id as "parentId", t.batch_id as "batchId", t.callback_url as "callbackUrl"`
+  t.parent_id as "parentId", t.batch_id as "batchId", t.callback_url as "callbackUrl",
+  t.concurrency_key as "concurrencyKey", t.sequence_key as "sequenceKey"`
 
 /** The columns of `tasks t` for a `TaskSummary`, named as its fields. */
 export const SUMMARY_COLUMNS = `${STATE_COLUMNS}, ${SUMMARY_COLUMNS_BESIDE_STATE}`
@@ -61,6 +62,8 @@ export interface SummaryRow {
   parentId: TaskId | null
   batchId: TaskId | null
   callbackUrl: string | null
+  concurrencyKey: string | null
+  sequenceKey: string | null
   /** Only when requested. */
   payload?: unknown
   result?: unknown
@@ -102,6 +105,8 @@ export function toSummary(row: SummaryRow): TaskSummary {
     parentId: row.parentId,
     batchId: row.batchId,
     callbackUrl: row.callbackUrl,
+    concurrencyKey: row.concurrencyKey,
+    sequenceKey: row.sequenceKey,
     links: linksOf(row.id),
   }
 }

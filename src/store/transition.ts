@@ -137,11 +137,11 @@ export function writeHistory(source: string, columns: readonly string[] = []): s
 /** Writes a delivery for each row of `source`, a relation with the columns that a delivery copies from its task. */
 export function writeDeliveries(
   source: string,
-  { attempt, dueAt, where }: { attempt: string; dueAt: string; where?: string },
+  { attempt, dueAt, laneId, where }: { attempt: string; dueAt: string; laneId?: string; where?: string },
 ): string {
   return `outbox as (
-  insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at)
-  select m.id, ${attempt}, m.tenant, m.queue, m.priority, ${dueAt}, m.expires_at
+  insert into taskwire.deliveries (task_id, attempt, tenant, queue, priority, due_at, expires_at${laneId === undefined ? '' : ', lane_id, ready_at'})
+  select m.id, ${attempt}, m.tenant, m.queue, m.priority, ${dueAt}, m.expires_at${laneId === undefined ? '' : `, ${laneId}, now()`}
   from ${source}${
     where === undefined
       ? ''

@@ -4,7 +4,7 @@
  */
 import { toArrayLiteral } from '../db/array-literal.js'
 import type { Database, Statement } from '../db/database.js'
-import type { Worker, WorkerQueue } from '../protocol/worker.js'
+import type { TypeOutcomes, Worker, WorkerQueue } from '../protocol/worker.js'
 import { QUARANTINED_NOW } from './quarantine.js'
 import { toQueues, toTexts } from './stored-values.js'
 
@@ -16,6 +16,8 @@ export interface WorkerReport {
   version: string
   types: readonly string[]
   queues: readonly WorkerQueue[]
+  /** How its attempts have ended lately. Default: nothing to say. */
+  outcomes?: readonly TypeOutcomes[]
   isStopping: boolean
   /** Whether it has stopped taking tasks, as it was asked to. */
   isDraining: boolean
@@ -29,11 +31,12 @@ const MAX_LISTED = 1_000
 const RECORD_HEARTBEAT: Statement = {
   name: 'record_heartbeat',
   text: `
-insert into taskwire.workers as w (id, host, pid, version, types, queues, is_stopping, is_draining, lease_until)
-values ($1, $2, $3::integer, $4, $5::text::text[], $6::text::jsonb, $7::text::boolean, $8::text::boolean, now() + $9::double precision * interval '1 ms')
+insert into taskwire.workers as w (id, host, pid, version, types, queues, is_stopping, is_draining, lease_until, outcomes)
+values ($1, $2, $3::integer, $4, $5::text::text[], $6::text::jsonb, $7::text::boolean, $8::text::boolean, now() + $9::double precision * interval '1 ms', $10::text::jsonb)
 on conflict (id) do update
 set types = excluded.types,
   queues = excluded.queues,
+  outcomes = excluded.outcomes,
   is_stopping = excluded.is_stopping,
   is_draining = excluded.is_draining,
   seen_at = now(),
@@ -54,10 +57,10 @@ export interface HeartbeatAnswer {
  * @param leaseMs for how long the worker is trusted without another heartbeat
  */
 export async function recordHeartbeat(db: Database, report: WorkerReport, leaseMs: number): Promise<HeartbeatAnswer> {
-  const { id, host, pid, version, types, queues, isStopping, isDraining } = report
+  const { id, host, pid, version, types, queues, outcomes = [], isStopping, isDraining } = report
   const [row] = await db.run<HeartbeatAnswer>(RECORD_HEARTBEAT, [
     ...[id, host, pid, version, toArrayLiteral(types), JSON.stringify(queues)],
-    ...[String(isStopping), String(isDraining), leaseMs],
+    ...[String(isStopping), String(isDraining), leaseMs, JSON.stringify(outcomes)],
   ])
   return row ?? { shouldDrain: false, quarantinedTypes: [] }
 }

@@ -14,6 +14,7 @@ import { checkArtifactLabel } from '../tasks/attempt/context/artifact-label.js'
 import { readChild } from '../tasks/attempt/context/children.js'
 import { EffectCalls } from '../tasks/attempt/context/effect-calls.js'
 import { guardCalls } from '../tasks/attempt/context/handler-log.js'
+import { readKeyPause } from '../tasks/attempt/context/key-pauses.js'
 import { readLogLine } from '../tasks/attempt/context/log-line.js'
 import { describeLostValue, EFFECT_LIMITS, toStorable } from '../tasks/attempt/storable.js'
 import { toNewTaskView } from '../tasks/create/new-task.js'
@@ -46,6 +47,8 @@ export interface Reported {
   children: { id: string; type: string; payload: unknown; options: CreateChildOptions }[]
   /** Effects recorded by this run and those it was given, by key. */
   effects: Map<string, unknown>
+  /** The keys that it has paused, until a time (ISO 8601) or for a number of milliseconds. */
+  pausedKeys: { key: string; until: string | number; reason: string | null }[]
   /** The total time that the handler has slept, in milliseconds. No real time has passed. */
   sleptMs: number
   heartbeats: number
@@ -75,6 +78,7 @@ export function createTestContext(
     artifacts: new Map(options.artifacts),
     children: [],
     effects: new Map(options.effects),
+    pausedKeys: [],
     sleptMs: 0,
     heartbeats: 0,
   }
@@ -125,6 +129,9 @@ export function createTestContext(
       const id = createTaskId()
       reported.children.push({ id, type, payload, options: childOptions })
       return id
+    },
+    async pauseKey(key, until, reason) {
+      reported.pausedKeys.push(readKeyPause(key, until, reason))
     },
     once: async (key, effect) => (await calls.share(key, effect, () => doOnce(key, effect))) as never,
     transaction: (work) =>

@@ -14,7 +14,7 @@ import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { DiskFloor } from '../artifacts/disk-floor.js'
 import type { Broker } from '../broker/broker.js'
 import { startDispatcher } from '../broker/dispatcher.js'
-import { createPublisher } from '../broker/publisher.js'
+import { createPublisher, type Publisher } from '../broker/publisher.js'
 import type { WebConfig } from '../config.js'
 import { toPgConfig } from '../db/database-url.js'
 import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
@@ -25,14 +25,17 @@ import { startHub, type Hub } from '../live/hub.js'
 import type { ListReads } from '../live/list-query.js'
 import { startLists, type Lists } from '../live/lists.js'
 import { Subscriptions } from '../live/subscriptions.js'
-import { MAX_FILE_NAME_BYTES } from '../protocol/file-name.js'
 import { MAX_BODY_BYTES } from '../protocol/http.js'
 import { createRedactor } from '../secrets.js'
 import { readLatestLogs } from '../store/attempts/logs.js'
 import { countTasks, readListRows } from '../store/reads/list-rows.js'
 import { findTasks } from '../store/reads/list.js'
 import { readTasks, readTransitionMessages, readVersions, readWatchedTasks } from '../store/reads/tasks.js'
-import { TaskCreator } from '../tasks/create/task-creator.js'
+import { setDeclaredLimits } from '../tasks/release/declared-limits.js'
+import { TaskCreator, type TaskCreatorOptions } from '../tasks/create/task-creator.js'
+import { openGateCache } from '../tasks/release/gate-cache.js'
+import { Releaser } from '../tasks/release/releaser.js'
+import { WaitExplainer } from '../tasks/release/wait-explainer.js'
 import { redirectToPage, stripBasePath } from './base-path.js'
 import { registerCodings } from './bodies/codings.js'
 import { registerJsonBodies } from './bodies/json-body.js'
@@ -66,6 +69,10 @@ import { readAttemptsRoutes } from './routes/read-attempts.js'
 import { readSelectionRoutes } from './routes/read-selection.js'
 import { readTaskRoutes } from './routes/read-task.js'
 import { readTasksRoutes } from './routes/read-tasks.js'
+import { limitRoutes } from './routes/release/limits.js'
+import { pauseRoutes } from './routes/release/pauses.js'
+import { sequenceRoutes } from './routes/release/sequences.js'
+import { weightRoutes } from './routes/release/weights.js'
 import { workerRoutes } from './routes/workers.js'
 import { noteShutdown, registerShutdown } from './shutdown.js'
 import { createTaskReader } from './task-reader.js'
@@ -105,25 +112,19 @@ export async function buildApp({
     databaseUrl: config.databaseUrl,
     connections: config.databaseReadPoolSize,
   })
-  const hub = await startLive(app, reading, broker, log)
+  const waits = new WaitExplainer(reading.byKey)
+  const hub = await startLive(app, reading, waits, broker, log)
   const publisher = createPublisher({ bus: broker.events, log })
   const dispatcher = startDispatcher({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
-  const creator = new TaskCreator({
-    db,
-    dispatcher,
-    announce: (tasks, created) => announceTasks(publisher, tasks, created),
-    claimWindowMs: config.claimWindowSeconds * 1_000,
-    keyTtlMs: config.idempotencyKeyTtlHours * 3_600_000,
-  })
+  const releaser = new Releaser({ db, broker, publisher, log, claimWindowMs: config.claimWindowSeconds * 1_000 })
+  await setDeclaredLimits(db, registry)
+  const gates = await openGateCache(reading.byKey, log)
+  const creator = createTaskCreator(config, { db, dispatcher, gates, releaser, publisher })
 
   const refuseOtherMethods = registerMethods(app)
   await registerOrigins(app, config.allowedOrigins)
   await registerDocuments(app, registry)
-  const limits = createStreamLimits({
-    maxPerAddress: config.maxStreamsPerAddress,
-    maxPerKey: config.maxStreamsPerKey,
-    maxPerProcess: config.maxStreams,
-  })
+  const limits = limitStreams(config)
   const beats = startBeats(config.streamHeartbeatSeconds * 1_000, (error) =>
     log.error({ err: error }, 'could not send heartbeats'),
   )
@@ -131,7 +132,7 @@ export async function buildApp({
   const openSubscriptions: OpenSubscriptions = (client) => new Subscriptions({ hub, lists, ...client })
   const streams = new HttpStreams({ hub, openSubscriptions, beats })
   await app.register(socketRoutes, { prefix: '/ws', hub, limits, beats, openSubscriptions, basePath: config.basePath })
-  registerShutdown(app, { lists, streams, creator, publisher, dispatcher, beats, hub, connections })
+  registerShutdown(app, { lists, streams, creator, gates, releaser, publisher, dispatcher, beats, hub, connections })
   await app.register(createTaskRoute, {
     creator,
     db,
@@ -143,7 +144,7 @@ export async function buildApp({
   })
   await app.register(changeTaskRoutes, { db, publisher, registry })
   const readTask = createTaskReader(db)
-  await app.register(readTaskRoutes, { readTask, reading, hub, limits, streams })
+  await app.register(readTaskRoutes, { readTask, reading, waits, hub, limits, streams })
   await app.register(readAttemptsRoutes, { readTask, reading })
   await app.register(artifactRoutes, {
     db,
@@ -155,6 +156,8 @@ export async function buildApp({
   await app.register(readSelectionRoutes, { reading, hub, limits, streams })
   await app.register(readTasksRoutes, { reading, registry })
   await app.register(workerRoutes, { db, reading, registry })
+  const settings = { db, reading, registry, gates, releaser }
+  for (const routes of [limitRoutes, pauseRoutes, weightRoutes, sequenceRoutes]) await app.register(routes, settings)
   await app.register(healthRoutes, {
     db,
     broker,
@@ -166,6 +169,32 @@ export async function buildApp({
   await app.register(pageRoutes)
   refuseOtherMethods()
   return app
+}
+
+function createTaskCreator(
+  { claimWindowSeconds, idempotencyKeyTtlHours }: WebConfig,
+  {
+    publisher,
+    ...parts
+  }: Pick<TaskCreatorOptions, 'db' | 'dispatcher' | 'gates' | 'releaser'> & {
+    publisher: Publisher
+  },
+): TaskCreator {
+  return new TaskCreator({
+    ...parts,
+    announce: (tasks, created) => announceTasks(publisher, tasks, created),
+    publish: (events) => publisher.publish(events),
+    claimWindowMs: claimWindowSeconds * 1_000,
+    keyTtlMs: idempotencyKeyTtlHours * 3_600_000,
+  })
+}
+
+function limitStreams({ maxStreamsPerAddress, maxStreamsPerKey, maxStreams }: WebConfig) {
+  return createStreamLimits({
+    maxPerAddress: maxStreamsPerAddress,
+    maxPerKey: maxStreamsPerKey,
+    maxPerProcess: maxStreams,
+  })
 }
 
 /** The server without any route: how requests are received, checked, and refused. */
@@ -180,8 +209,8 @@ function createServer(
     logController: new LogController({ disableRequestLogging: true }),
     // A separate logger per request is not worth its cost: the few lines that are written name the request.
     childLoggerFactory: (logger) => logger,
-    // The longest file name, percent-encoded.
-    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 3 * MAX_FILE_NAME_BYTES },
+    // The longest name in an address, percent-encoded: a key of 200 characters. File names are shorter.
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 3 * 4 * 200 },
     bodyLimit: MAX_BODY_BYTES,
     serverFactory: (handler) => connections.createServer(handler),
     rewriteUrl: ({ url = '' }) => stripBasePath(config.basePath, url),
@@ -237,6 +266,7 @@ async function registerDatabase(app: FastifyInstance, config: WebConfig): Promis
 async function startLive(
   app: FastifyInstance,
   { byKey: db }: Reading,
+  waits: WaitExplainer,
   broker: Broker,
   log: FastifyBaseLogger,
 ): Promise<Hub> {
@@ -246,6 +276,7 @@ async function startLive(
     readTransitionMessages: (principal, id, since, limit) => readTransitionMessages(principal, db, id, since, limit),
     readLatestLogs: (principal, id, limit) => readLatestLogs(principal, db, id, limit),
     readVersions: (ids) => readVersions(db, ids),
+    readWaits: (tasks) => waits.explainAll(tasks),
     events: broker.events,
     log,
   })

@@ -9,7 +9,7 @@
  * After the last request:
  * 4. Tasks of clients that disconnected before their answer are stored.
  * 5. The changes committed so far are published.
- * 6. Dispatching, heartbeats and the hub stop; remaining connections are closed.
+ * 6. Releases, dispatching, heartbeats and the hub stop; remaining connections are closed.
  * 7. The database pools close (their plugins registered their hooks first, and Fastify runs the last registered first).
  */
 import type { FastifyInstance } from 'fastify'
@@ -18,6 +18,8 @@ export interface ShutdownParts {
   lists: { stop(): void }
   streams: { stop(): void }
   creator: { whenIdle(): Promise<void> }
+  gates: { stop(): void }
+  releaser: { stop(): Promise<void> }
   publisher: { drain(): Promise<void> }
   dispatcher: { stop(): void }
   beats: { stop(): void }
@@ -50,6 +52,8 @@ export function registerShutdown(app: FastifyInstance, parts: ShutdownParts): vo
   })
   app.addHook('onClose', async () => {
     await parts.creator.whenIdle()
+    parts.gates.stop()
+    await parts.releaser.stop()
     await parts.publisher.drain()
     parts.dispatcher.stop()
     parts.beats.stop()

@@ -24,8 +24,14 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
     const errors = isText ? found.map((error) => explainRepetition(error, schema, given)) : found
     if (errors.length === 0) return { value }
     const [first] = errors
+    // Only ids of tasks, batches and workers are called so. Other parts of a path are names.
+    const isName = code === 'invalid_id' && first?.pointer !== '/id'
     return {
-      error: new ProblemError(code, `The ${name} is invalid: ${first?.pointer || name} ${first?.detail ?? ''}`, errors),
+      error: new ProblemError(
+        isName ? 'invalid_request' : code,
+        `The ${name} is invalid: ${first?.pointer || name} ${first?.detail ?? ''}`,
+        errors,
+      ),
     }
   }
 }

@@ -11,6 +11,7 @@ import { settlesWithin } from '../timing/deadline.js'
 import type { Interval } from '../timing/interval.js'
 import { readPackageVersion } from '../version.js'
 import { watchDatabase } from './database-watch.js'
+import type { OutcomeCounts } from './outcome-counts.js'
 import type { Quarantine } from './quarantine.js'
 import type { QueueConsumer } from './queues.js'
 
@@ -26,6 +27,7 @@ export interface RegistrationOptions {
   /** For how long the worker is trusted without a heartbeat. */
   leaseMs: number
   consumer: Pick<QueueConsumer, 'pause' | 'resume' | 'readQueues'>
+  outcomes: Pick<OutcomeCounts, 'read'>
   quarantine: Pick<Quarantine, 'replace' | 'revision'>
 }
 
@@ -78,7 +80,7 @@ export class Registration {
 
   async #beatOnce(): Promise<void> {
     if (this.#hasEnded) return
-    const { db, log, id, types, leaseMs, consumer, quarantine } = this.#options
+    const { db, log, id, types, leaseMs, consumer, outcomes, quarantine } = this.#options
     const { revision } = quarantine
     const { shouldDrain, quarantinedTypes } = await recordHeartbeat(
       db,
@@ -89,6 +91,7 @@ export class Registration {
         version: this.#version,
         types,
         queues: consumer.readQueues(),
+        outcomes: outcomes.read(),
         isStopping: this.#isStopping,
         isDraining: this.#isDraining,
       },

@@ -21,12 +21,16 @@ import { loadRegistry } from '../handlers/load-registry.js'
 import type { Log } from '../log.js'
 import { assertFolderUsable, tightenFolder } from '../private-files.js'
 import { setBasePath } from '../protocol/base-path.js'
+import type { Settlement } from '../store/attempts/settle.js'
+import { setDeclaredLimits } from '../tasks/release/declared-limits.js'
 import { createRecorder } from '../tasks/attempt/recorder.js'
 import { runAttemptInSlots } from '../tasks/attempt/run-attempt.js'
+import { Releaser } from '../tasks/release/releaser.js'
 import { settlesWithin } from '../timing/deadline.js'
 import { planCapacity } from './capacity.js'
 import { Pool } from './isolation/pool.js'
 import { startLeases, type Leases } from './leases.js'
+import { OutcomeCounts } from './outcome-counts.js'
 import { Quarantine } from './quarantine.js'
 import { consumeQueues } from './queues.js'
 import { Registration } from './registration.js'
@@ -51,24 +55,15 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
   const { registry, artifacts } = await loadTypes(config, log)
   const { db, handlerDb, broker, publisher, close } = await connect(config, log)
   const id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`
+  await setDeclaredLimits(db, registry)
   const leases = startLeases({ db, leaseMs, log })
   const quarantine = new Quarantine({ db, log, forMs: config.quarantineSeconds * 1_000 })
   const capacity = planCapacity(registry, quarantine)
-  const recorder = createRecorder({
-    db,
-    log,
-    leaseMs,
-    scarce: capacity.scarce,
-    worker: id,
-    publish: publisher.publish,
-  })
-  const isolatedRuns = new Pool({
-    recorder,
-    log,
-    env: process.env,
-    maxProcesses: capacity.maxProcesses,
-    maxBlockedMs: leaseMs,
-  })
+  const { scarce, maxProcesses } = capacity
+  const recorder = createRecorder({ db, log, leaseMs, scarce, worker: id, publish: publisher.publish })
+  const isolatedRuns = new Pool({ recorder, log, env: process.env, maxProcesses, maxBlockedMs: leaseMs })
+  const releaser = new Releaser({ db, broker, publisher, log, claimWindowMs: config.claimWindowSeconds * 1_000 })
+  const outcomes = new OutcomeCounts()
   const deps = {
     db,
     handlerDb,
@@ -82,6 +77,8 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
     typeWindowMs: config.typeWindowSeconds * 1_000,
     cancelGraceMs: config.cancelGraceSeconds * 1_000,
     track: leases.track,
+    wakeRelease: () => releaser.wake(),
+    noteOutcome: (type: string, settlement: Settlement) => outcomes.add(type, settlement),
   }
   await listenForCancels(broker, leases, log)
   const slots = createSlots({
@@ -106,7 +103,7 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
   })
   const consumer = await consuming
   const types = registry.all().map(({ definition }) => definition.type)
-  const registration = new Registration({ id, db, log, leaseMs, types, consumer, quarantine })
+  const registration = new Registration({ id, db, log, leaseMs, types, consumer, outcomes, quarantine })
 
   let stopping: Promise<void> | undefined
   async function stop(): Promise<void> {
@@ -117,6 +114,7 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
     await settlesWithin(drained, ABORT_GRACE_MS)
     leases.stop()
     isolatedRuns.stop()
+    await releaser.stop()
     await registration.end()
     await close()
   }

@@ -25,6 +25,8 @@ function makeTask(title: string): Task {
     parentId: null,
     batchId: null,
     callbackUrl: null,
+    concurrencyKey: null,
+    sequenceKey: null,
     queue: 'default',
     priority: 0,
     tags: [],

@@ -9,7 +9,7 @@ import { findChildren } from '../helpers/services.js'
 export async function readCpuMs(webPid: number, postgresPid: number): Promise<number> {
   const backends = []
   for (const pid of await findChildren(postgresPid)) if (await isBackend(pid)) backends.push(pid)
-  const times = await Promise.all([webPid, ...backends].map(readProcess))
+  const times = await Promise.all([webPid, ...backends].map(readProcessMs))
   return times.reduce((sum, time) => sum + time, 0)
 }
 
@@ -18,7 +18,8 @@ async function isBackend(pid: number): Promise<boolean> {
   return title.startsWith('postgres: taskwire ')
 }
 
-async function readProcess(pid: number): Promise<number> {
+/** What a process has used so far, in ms (Linux). */
+export async function readProcessMs(pid: number): Promise<number> {
   const folder = `/proc/${pid}/task`
   const threads = await readdir(folder).catch(() => [])
   const times = await Promise.all(

@@ -1,5 +1,5 @@
 /**
- * `npm run bench [create|read|lists|end-to-end|fan-out|fan-out-many]`: runs all benchmarks unless some are named.
+ * `npm run bench [create|read|lists|end-to-end|fan-out|fan-out-many|release]`: runs all benchmarks unless some are named.
  * Figures are ratios, because machines differ and drift.
  */
 import { cpus } from 'node:os'
@@ -9,6 +9,7 @@ import { benchFanOutMany } from './fan-out-many.js'
 import { benchFanOut } from './fan-out.js'
 import { benchLists } from './lists.js'
 import { benchRead } from './read.js'
+import { benchRelease } from './release.js'
 
 const PROGRAMS: Record<string, () => Promise<void>> = {
   create: benchCreate,
@@ -17,6 +18,7 @@ const PROGRAMS: Record<string, () => Promise<void>> = {
   'end-to-end': benchEndToEnd,
   'fan-out': benchFanOut,
   'fan-out-many': benchFanOutMany,
+  release: benchRelease,
 }
 
 const names = process.argv.slice(2)

@@ -88,7 +88,11 @@ t.test('without Web Locks, hidden tabs hold no stream, and one that becomes visi
   await createIn(last, 'while the others are hidden')
   await setVisibility(last, 'hidden')
   await setVisibility(first, 'visible')
-  await first.locator('#list').getByRole('link', { name: 'while the others are hidden' }).getByText('COMPLETED').waitFor()
+  await first
+    .locator('#list')
+    .getByRole('link', { name: 'while the others are hidden' })
+    .getByText('COMPLETED')
+    .waitFor()
 })
 
 t.test('two windows side by side both hold a stream, with and without Web Locks', async (t) => {

@@ -97,7 +97,7 @@ async function watchInPage(page: Page, id: string): Promise<string[]> {
       const { watchTask } = (await import(url)) as Client
       const seen: string[] = []
       for await (const { task, message } of watchTask(id, { baseUrl, minDelayMs: 1, maxDelayMs: 20 })) {
-        if (message.type !== 'progress') seen.push(`${task.version} ${task.status}`)
+        if (message.type !== 'progress' && message.type !== 'waiting') seen.push(`${task.version} ${task.status}`)
       }
       return seen
     },

@@ -59,7 +59,9 @@ else {
         .length === 0
     )
       await sleep(20)
-    const ids = await Promise.all(Array.from({ length: atDepth(300, 1_000) }, () => scene.create({ payload: { steps: 0 } })))
+    const ids = await Promise.all(
+      Array.from({ length: atDepth(300, 1_000) }, () => scene.create({ payload: { steps: 0 } })),
+    )
     await scene.redis?.flush()
     await scene.start('worker')
     await scene.ended(ids)

@@ -34,7 +34,13 @@ t.test('F9: a worker is killed in the middle of its runs: they continue elsewher
   const second = await shared.start('worker')
   await shared.ended(ids)
   t.same(await shared.violations(ids), [])
-  t.same(await statusOf(shared, ids[0] ?? ''), ['PENDING 0', 'PROCESSING 1', 'PENDING 1', 'PROCESSING 2', 'COMPLETED 2'])
+  t.same(await statusOf(shared, ids[0] ?? ''), [
+    'PENDING 0',
+    'PROCESSING 1',
+    'PENDING 1',
+    'PROCESSING 2',
+    'COMPLETED 2',
+  ])
   await second.stop()
 })
 

@@ -41,6 +41,8 @@ t.test('TypeScript and JavaScript modules are loaded from the folder and below i
     'test.hasty-fault',
     'test.late-fault',
     'test.leak',
+    'test.marker',
+    'test.marks',
     'test.pid',
     'test.rejecting-result',
     'test.reverse',

@@ -99,6 +99,8 @@ function newTask(number: number): TaskSummary {
     parentId: null,
     batchId: null,
     callbackUrl: null,
+    concurrencyKey: null,
+    sequenceKey: null,
     links: linksOf(id),
   }
 }

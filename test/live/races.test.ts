@@ -154,6 +154,7 @@ class Schedule {
       readTransitionMessages: (principal, id, since, limit) =>
         this.ask(() => readTransitionMessages(principal, id, since, limit)),
       readLatestLogs,
+      readWaits: async () => [],
       readVersions: (ids) => this.ask(() => readVersions(ids)),
       events: bus,
       log: NO_LOG,

@@ -197,6 +197,8 @@ function aRow(id: string): TaskSummary {
     parentId: null,
     batchId: null,
     callbackUrl: null,
+    concurrencyKey: null,
+    sequenceKey: null,
     links: linksOf(id),
   }
 }

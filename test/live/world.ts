@@ -40,6 +40,8 @@ export class Store {
       parentId: null,
       batchId: null,
       callbackUrl: null,
+      concurrencyKey: null,
+      sequenceKey: null,
       priority: 0,
       tags: [],
       payload: {},
@@ -107,6 +109,8 @@ export class Store {
       .slice(since, since + limit)
       .map((message) => (message.edited && message !== lastEdit ? { ...message, changes: {} } : message))
   }
+
+  readWaits = async () => []
 
   readLatestLogs = async (principal: Principal, id: TaskId, limit: number) =>
     (this.#isOf(principal, id) ? (this.lines.get(id) ?? []) : []).slice(-limit)
@@ -223,8 +227,8 @@ export async function openWorld(
 ): Promise<{ store: Store; bus: Bus; hub: Hub }> {
   const store = new Store()
   const bus = new Bus()
-  const { readTasks, readWholeTask, readTransitionMessages, readVersions, readLatestLogs } = store
-  const reads = { readTasks, readWholeTask, readTransitionMessages, readVersions, readLatestLogs }
+  const { readTasks, readWholeTask, readTransitionMessages, readVersions, readLatestLogs, readWaits } = store
+  const reads = { readTasks, readWholeTask, readTransitionMessages, readVersions, readLatestLogs, readWaits }
   const hub = await startHub({ ...reads, events: bus, log: NO_LOG, positionCheckMs: 3_600_000, ...overrides })
   t.teardown(() => hub.stop())
   return { store, bus, hub }

@@ -26,6 +26,8 @@ export function makeTask(fields: Partial<Task> = {}): Task {
     parentId: null,
     batchId: null,
     callbackUrl: null,
+    concurrencyKey: null,
+    sequenceKey: null,
     queue: 'default',
     priority: 0,
     tags: [],

@@ -49,7 +49,8 @@ for (const transport of ['websocket', 'events'] as const) {
     // The watch continues after a version: otherwise it would begin with the state at the first connection that lasts.
     const watch = live.watchTask(first?.id ?? '', {
       task: first,
-      onChange: ({ task, message }) => void (message.type !== 'progress' && versions.push(task.version)),
+      onChange: ({ task, message }) =>
+        void (message.type !== 'progress' && message.type !== 'waiting' && versions.push(task.version)),
     })
     await until(list, ({ items }) => items.length === 10)
     t.ok(opened <= 1, 'one socket for both')

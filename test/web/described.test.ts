@@ -122,6 +122,10 @@ const BODIES: Record<string, object> = {
   editTask: { priority: 3 },
   cancelTask: { reason: 'example' },
   drainWorker: { reason: 'example' },
+  putLimit: { types: ['demo.sleep'], rate: { limit: 10, periodMs: 1_000 }, whenOver: 'skip' },
+  putPause: { reason: 'example' },
+  putTenantWeight: { weight: 2 },
+  putKeyWeight: { weight: 0.5, reason: 'example' },
 }
 function bodyOf({ operationId, requestBody }: Operation): string {
   const body = BODIES[operationId]
@@ -199,7 +203,8 @@ t.test('an empty body is no body where the document says that it is optional, an
         const answer = await callByExamples(path, method, operation, false, { body: body() })
         const said = `${method} ${path}, ${how}: ${answer.status} ${(await answer.text()).slice(0, 200)}`
         if (isRequired) t.ok([400, 415].includes(answer.status), said)
-        else t.equal(answer.status, without.status, said)
+        // What is deleted cannot be deleted again.
+        else t.ok(answer.status === without.status || (method === 'delete' && answer.status === 404), said)
       }
     }
   t.ok(counts.optional >= 4 && counts.required >= 3, JSON.stringify(counts))

@@ -40,7 +40,7 @@ t.test('/asyncapi.json describes the streams, and its references resolve', async
   const refs = [...findRefs(document)]
   // Each message of a channel counts twice (for the channel and the operation), and each operation refers to its
   // channel.
-  t.equal(refs.length, 2 * 6 + 2 * 16 + 3)
+  t.equal(refs.length, 2 * 7 + 2 * 17 + 3)
   for (const ref of refs) t.ok(resolve(document, ref), ref)
   t.match(resolve(document, '#/components/messages/transition'), {
     payload: { type: 'object', properties: { version: { type: 'integer' }, edited: {}, changes: {} } },
@@ -94,6 +94,19 @@ t.test('/openapi.json lists every call with its parameters', async (t) => {
         'listWorkers',
         'drainWorker',
         'resumeWorker',
+        'listLimits',
+        'putLimit',
+        'deleteLimit',
+        'listPauses',
+        'putPause',
+        'deletePause',
+        'listWeights',
+        'putTenantWeight',
+        'deleteTenantWeight',
+        'putKeyWeight',
+        'deleteKeyWeight',
+        'listHaltedSequences',
+        'resumeSequence',
         'readHealth',
         'readReadiness',
       ],

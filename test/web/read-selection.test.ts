@@ -19,7 +19,7 @@ const messagesOf = (events: readonly ServerSentEvent[]): StreamMessage[] =>
   events.filter(({ event }) => event !== undefined && event !== 'subscribed').map(({ data }) => readFrame(data ?? ''))
 const told = (messages: readonly StreamMessage[], { id }: Pick<Task, 'id'>) =>
   messages
-    .filter(({ taskId, type }) => taskId === id && type !== 'progress')
+    .filter(({ taskId, type }) => taskId === id && type !== 'progress' && type !== 'waiting')
     .map(({ type, version }) => `${type} ${version}`)
 
 t.test('a stream of ids sends each transition of each task once, and ends when all have ended', async (t) => {

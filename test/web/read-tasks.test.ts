@@ -134,9 +134,18 @@ t.test('health and readiness answer, and the documents describe the routes', asy
     '/{id}/logs',
   ].map((path) => `/api/tasks${path}`)
   t.same(Object.keys(body['paths'] as object).sort(), [
+    '/api/limits',
+    '/api/limits/{name}',
+    '/api/pauses',
+    '/api/pauses/{kind}/{name}',
+    '/api/sequences',
+    '/api/sequences/{key}/resume',
     ...paths,
     '/api/types',
     '/api/uploads',
+    '/api/weights',
+    '/api/weights/key/{key}',
+    '/api/weights/tenant/{tenant}',
     '/api/workers',
     '/api/workers/{id}/drain',
     '/api/workers/{id}/resume',

@@ -295,7 +295,7 @@ async function startWatcher() {
   const heard = new Map<string, number[]>()
   socket.on('message', (data: Buffer) => {
     const { type, taskId, version } = JSON.parse(data.toString()) as { type: string; taskId?: string; version?: number }
-    if (taskId !== undefined && version !== undefined && type !== 'progress')
+    if (taskId !== undefined && version !== undefined && type !== 'progress' && type !== 'waiting')
       heard.set(taskId, [...(heard.get(taskId) ?? []), version])
   })
   await once(socket, 'open')

@@ -13,7 +13,11 @@ const built = new URL('../../dist/worker/isolation/pool.js', import.meta.url)
 const { Pool } = (await import(built.href)) as typeof pool
 const recorder: pool.PoolOptions['recorder'] = { progress() {}, log() {}, announce() {}, flush: async () => {} }
 /** No test here uses the database. */
-const env = { ...process.env, TASKS_DIR: await copyTasks(t, 'isolated'), DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }
+const env = {
+  ...process.env,
+  TASKS_DIR: await copyTasks(t, 'isolated'),
+  DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none',
+}
 
 const quiet = {
   signal: new AbortController().signal,

@@ -7,7 +7,11 @@ import { copyTasks } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 import { watch } from '../helpers/watch.js'
 
-const scene = await openScene(t, { TASKS_DIR: await copyTasks(t, 'outcomes'), CANCEL_GRACE_SECONDS: '1', QUEUES: 'reports,emails' })
+const scene = await openScene(t, {
+  TASKS_DIR: await copyTasks(t, 'outcomes'),
+  CANCEL_GRACE_SECONDS: '1',
+  QUEUES: 'reports,emails',
+})
 await Promise.all([scene.start('web'), scene.start('web'), scene.start('relay')])
 const read = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, scene.db, [id]))[0]
 

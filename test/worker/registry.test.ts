@@ -8,7 +8,11 @@ import { forgetLostWorkers, listWorkers } from '../../src/store/workers.js'
 import { copyTasks } from '../helpers/processes.js'
 import { openScene } from '../helpers/scene.js'
 
-const scene = await openScene(t, { TASKS_DIR: await copyTasks(t, 'outcomes'), QUEUES: 'reports', ATTEMPT_LEASE_SECONDS: '4' })
+const scene = await openScene(t, {
+  TASKS_DIR: await copyTasks(t, 'outcomes'),
+  QUEUES: 'reports',
+  ATTEMPT_LEASE_SECONDS: '4',
+})
 await Promise.all([scene.start('web'), scene.start('relay')])
 
 async function read(): Promise<WorkerList> {

@@ -4,8 +4,10 @@
  * Several relays may take at once (`skip locked`). Each delivery taken gets a new due time, further away each time, in
  * case this dispatch is lost too; the claim deletes it. A SCHEDULED task becomes PENDING in the same statement. If
  * another transaction is changing the task (a cancel locks the task first and then its delivery, so waiting here would
- * deadlock), its delivery stays due. A delivery that its task can no longer use is deleted. Out: the deliveries to
- * dispatch, and the transitions to publish.
+ * deadlock), its delivery stays due. A delivery that its task can no longer use is deleted. The delivery of a gated task
+ * is not dispatched: it waits in its lane from now on (`store/release/`). So does one that was released for workers
+ * which are gone: it must not hold room in a limit. Out: the deliveries to dispatch, and the
+ * transitions to publish.
  */
 import type { Database, Statement } from '../../db/database.js'
 import { asStatus, inStatuses } from '../../db/status-sql.js'
@@ -14,6 +16,8 @@ import { DELIVERABLE_STATUSES } from '../../protocol/status.js'
 import type { Event } from '../../protocol/stream.js'
 import type { TaskId } from '../../protocol/task.js'
 import type { AttemptRef } from '../attempts/claim.js'
+import { appendArrivals, isGated, laneOf } from '../release/gates.js'
+import { RELEASED_PRIORITY } from '../release/priority.js'
 import { FACTS, toEvent } from '../rows.js'
 import { moveTasks } from '../transition.js'
 
@@ -29,16 +33,22 @@ const TAKE_DUE = moveTasks({
   name: 'take_due_deliveries',
   input: [
     `due as (
-  select d.task_id, d.attempt, (
-    select t.status
+  select d.task_id, d.attempt, t.status, t.type, t.tenant, t.queue, t.priority, t.concurrency_key, t.sequence_key,
+    (not d.is_released or taskwire.slots_of(d.queue) = 0) and ${isGated('t')} as is_gated
+  from (
+    select *
+    from taskwire.deliveries d
+    where d.queue = $4 and d.due_at <= now()
+    order by d.due_at
+    limit $1
+    for update of d skip locked
+  ) d
+  left join lateral (
+    select *
     from taskwire.tasks t
     where t.id = any(array[d.task_id]) and t.attempt = d.attempt - 1 and t.status ${inStatuses(DELIVERABLE_STATUSES)}
-  ) as status
-  from taskwire.deliveries d
-  where d.queue = $4 and d.due_at <= now()
-  order by d.due_at
-  limit $1
-  for update of d skip locked
+    offset 0
+  ) t on true
 )`,
   ],
   current: {
@@ -51,16 +61,30 @@ const TAKE_DUE = moveTasks({
   set: ['run_at = null'],
   returning: [FACTS],
   follow: [
+    `usable as (
+  select *
+  from due
+  where due.status <> 'SCHEDULED' or due.task_id in (select id from moved)
+)`,
+    `gated as (
+  update taskwire.deliveries d
+  set lane_id = ${laneOf('u')}, ready_at = coalesce(d.ready_at, now()), due_at = 'infinity', is_released = false
+  from usable u
+  where d.task_id = any(array[u.task_id]) and u.is_gated
+  returning u.*
+)`,
+    appendArrivals('gated s'),
     `kept as (
   update taskwire.deliveries d
   set hand_overs = d.hand_overs + 1,
+    lane_id = case when d.is_released then d.lane_id end,
     due_at = now() + least(
       $2::double precision * power(2, least(d.hand_overs, 10)),
       greatest($2::double precision, $3::double precision)
     ) * interval '1 ms'
-  from due
-  where d.task_id = any(array[due.task_id]) and (due.status <> 'SCHEDULED' or due.task_id in (select id from moved))
-  returning d.task_id, d.attempt, d.queue, d.priority
+  from usable u
+  where d.task_id = any(array[u.task_id]) and not u.is_gated
+  returning d.task_id, d.attempt, d.queue, case when d.is_released then ${RELEASED_PRIORITY} else d.priority end as priority
 )`,
     `dropped as (
   delete from taskwire.deliveries d

@@ -36,7 +36,16 @@ const ROW_COLUMNS = [
     'created_at',
     'started_at',
   ],
-  ...['finished_at', 'expires_at', 'unique_key', 'parent_id', 'batch_id', 'callback_url'],
+  ...[
+    'finished_at',
+    'expires_at',
+    'unique_key',
+    'parent_id',
+    'batch_id',
+    'callback_url',
+    'concurrency_key',
+    'sequence_key',
+  ],
 ]
 
 /**

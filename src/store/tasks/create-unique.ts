@@ -1,5 +1,6 @@
 /**
- * Creates tasks of which at most one may be unfinished for each unique key. If there is one, it is the answer.
+ * Creates tasks of which at most one may be unfinished for each unique key, and at most one SCHEDULED for each debounce
+ * key. If there is one, it is the answer; with a debounce key it is changed (see `take-debounces.ts`).
  *
  * All tasks of a call are written in one transaction, or none. Two callers meet at the key's row. The row is removed
  * when its task ends (by a trigger), so a caller that finds it gone in between takes the key. Settlements lock in the
@@ -9,11 +10,19 @@
 import type { Principal } from '../../access/principal.js'
 import { retryConflicts } from '../../db/conflict.js'
 import type { Database, Statement, Transaction } from '../../db/database.js'
+import type { Event } from '../../protocol/stream.js'
 import type { TaskId } from '../../protocol/task.js'
-import { CREATE_TASKS, toCreatedTask, type CreateAnswer, type CreatedTask, type NewTask } from './create.js'
+import { createTasksStatement, toCreatedTask, type CreateAnswer, type CreatedTask, type NewTask } from './create.js'
+import { keepDebounces, takeDebounces } from './take-debounces.js'
 
-/** `existing`: the id of the unfinished task that has the key. */
-export type UniqueAnswer = { kind: 'created'; created: CreatedTask } | { kind: 'existing'; id: TaskId }
+/**
+ * `created`: the task as it was stored, which later creates of the same call with the same debounce key have changed.
+ * `existing`: the id of the unfinished task that has the unique key. `debounced`: the id of the task that was changed.
+ */
+export type UniqueAnswer =
+  | { kind: 'created'; task: NewTask; created: CreatedTask }
+  | { kind: 'existing'; id: TaskId }
+  | { kind: 'debounced'; id: TaskId }
 
 /** An `Idempotency-Key`, which stands for the first of the tasks. */
 export interface CreateKey {
@@ -48,47 +57,66 @@ export class KeyTakenError extends Error {
 
 /**
  * @param claimWindowMs as for `createTasks`
+ * @returns the answers in the order of the tasks, and the events to publish
  * @throws KeyTakenError when the key stands for earlier tasks
+ * @throws what the `Debounce` of a task throws
  */
 export async function createUniqueTasks(
-  { tenant }: Principal,
+  principal: Principal,
   db: Database,
   tasks: readonly NewTask[],
   claimWindowMs: number,
   once?: CreateKey,
-): Promise<UniqueAnswer[]> {
-  const answers = await retryConflicts(() =>
+): Promise<{ answers: UniqueAnswer[]; events: Event[] }> {
+  const { existing, debounced, fresh, answer } = await retryConflicts(() =>
     db.transaction(async (transaction) => {
-      const existing = new Map<TaskId, TaskId>()
-      for (const task of sortByKey(tasks)) {
-        const holder = await takeUniqueKey(transaction, task)
-        if (holder !== task.id) existing.set(task.id, holder)
-      }
+      const debounced = await takeDebounces(principal, transaction, tasks)
+      const existing = await takeUniqueKeys(transaction, tasks)
       const [first] = tasks
-      if (once && first) {
-        const rows = await transaction.run(TAKE_KEY, [
-          tenant,
-          once.key,
-          once.fingerprint,
-          existing.get(first.id) ?? first.id,
-          once.ttlMs,
-        ])
-        if (rows.length === 0) throw new KeyTakenError(`the idempotency key ${once.key} was used before`)
-      }
-      const fresh = tasks.filter(({ id }) => !existing.has(id))
+      if (once && first)
+        await takeKey(principal, transaction, once, existing.get(first.id) ?? debounced.held.get(first.id) ?? first.id)
+      const fresh = tasks
+        .filter(({ id }) => !existing.has(id) && !debounced.held.has(id))
+        .map((task) => debounced.fresh.get(task.id) ?? task)
       const [answer] =
         fresh.length > 0
-          ? await transaction.run<CreateAnswer>(CREATE_TASKS, [claimWindowMs, JSON.stringify(fresh)])
+          ? await transaction.run<CreateAnswer>(createTasksStatement(fresh), [claimWindowMs, JSON.stringify(fresh)])
           : []
-      return { existing, answer }
+      await keepDebounces(principal, transaction, debounced.kept)
+      return { existing, debounced, fresh: new Map(fresh.map((task) => [task.id, task])), answer }
     }),
   )
-  return tasks.map((task): UniqueAnswer => {
-    const holder = answers.existing.get(task.id)
+  const answers = tasks.map(({ id }): UniqueAnswer => {
+    const holder = existing.get(id)
     if (holder !== undefined) return { kind: 'existing', id: holder }
-    if (answers.answer === undefined) throw new Error(`the store did not create the task ${task.id}`)
-    return { kind: 'created', created: toCreatedTask(task, answers.answer) }
+    const changed = debounced.held.get(id)
+    if (changed !== undefined) return { kind: 'debounced', id: changed }
+    const task = fresh.get(id)
+    if (task === undefined || answer === undefined) throw new Error(`the store did not create the task ${id}`)
+    return { kind: 'created', task, created: toCreatedTask(task, answer) }
   })
+  return { answers, events: debounced.events }
+}
+
+/** @throws KeyTakenError */
+async function takeKey(
+  { tenant }: Principal,
+  transaction: Transaction,
+  { key, fingerprint, ttlMs }: CreateKey,
+  id: TaskId,
+): Promise<void> {
+  const rows = await transaction.run(TAKE_KEY, [tenant, key, fingerprint, id, ttlMs])
+  if (rows.length === 0) throw new KeyTakenError(`the idempotency key ${key} was used before`)
+}
+
+/** By the id of a task: the unfinished task that has its unique key. */
+async function takeUniqueKeys(transaction: Transaction, tasks: readonly NewTask[]): Promise<Map<TaskId, TaskId>> {
+  const existing = new Map<TaskId, TaskId>()
+  for (const task of sortByKey(tasks)) {
+    const holder = await takeUniqueKey(transaction, task)
+    if (holder !== task.id) existing.set(task.id, holder)
+  }
+  return existing
 }
 
 /** The same order for all callers, so that two of them wait for each other instead of deadlocking. */
@@ -108,22 +136,25 @@ async function takeUniqueKey(transaction: Transaction, { tenant, type, id, more 
 }
 
 /**
- * The id of the task that this key stands for: created now or by an earlier call. The relay delivers it.
+ * The task that this key stands for: created, or changed by its debounce key, now or by an earlier call. The relay
+ * delivers it.
  * @param once its key belongs to the tenant
+ * @returns its id, and the events to publish
  */
 export async function createTaskOnce(
   principal: Principal,
   db: Database,
   task: NewTask,
   once: CreateKey,
-): Promise<TaskId> {
+): Promise<{ id: TaskId; events: Event[] }> {
   try {
-    const [answer] = await createUniqueTasks(principal, db, [task], 0, once)
-    return answer?.kind === 'existing' ? answer.id : task.id
+    const { answers, events } = await createUniqueTasks(principal, db, [task], 0, once)
+    const [answer] = answers
+    return { id: answer === undefined || answer.kind === 'created' ? task.id : answer.id, events }
   } catch (error) {
     if (!(error instanceof KeyTakenError)) throw error
     const [row] = await db.run<{ taskId: TaskId }>(FIND_KEY, [principal.tenant, once.key])
-    return row?.taskId ?? createTaskOnce(principal, db, task, once)
+    return row === undefined ? createTaskOnce(principal, db, task, once) : { id: row.taskId, events: [] }
   }
 }
 

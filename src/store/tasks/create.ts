@@ -14,8 +14,10 @@ import type { Database, Statement } from '../../db/database.js'
 import { asStatus } from '../../db/status-sql.js'
 import type { Status } from '../../protocol/status.js'
 import type { Task, TaskId } from '../../protocol/task.js'
+import { appendArrivals, laneOf } from '../release/gates.js'
 import { TASK_COLUMNS, toTask, type TaskRow } from '../rows.js'
 import { withClauses, writeDeliveries, writeHistory } from '../transition.js'
+import type { Debounce } from './debounce.js'
 
 export interface NewTask {
   id: TaskId
@@ -35,6 +37,13 @@ export interface NewTask {
    * Whether the caller dispatches the task to the broker itself. Default true; false: the relay dispatches it at once.
    */
   isHandedOver?: boolean
+  /**
+   * Whether something may hold it (see `store/release/gates.ts`): then it waits in a lane. Default: whether it has a
+   * concurrency key or a sequence key.
+   */
+  isGated?: boolean
+  /** For `createUniqueTasks` only. */
+  debounce?: Debounce | undefined
   /** Rarely used fields; undefined when the task has none of them. */
   more?: TaskExtras | undefined
 }
@@ -46,6 +55,12 @@ export interface TaskExtras {
   parentId?: TaskId | undefined
   batchId?: TaskId | undefined
   callbackUrl?: string | undefined
+  concurrencyKey?: string | undefined
+  sequenceKey?: string | undefined
+  /** With a sequence key. Default `halt`. */
+  onFailure?: 'halt' | 'skip' | undefined
+  /** How much of a rate limit its start takes. Default 1. */
+  cost?: number | undefined
 }
 
 export interface CreatedTask {
@@ -55,67 +70,26 @@ export interface CreatedTask {
   createdAt: Date
 }
 
-/**
- * The tasks are passed as one JSON text. For the caller that is a third of the work of one parameter per column; for
- * PostgreSQL it is the same. `columns` and `keys` extend the input and follow it; the tasks in `source` are written.
- */
-function createText({
-  columns,
-  names,
-  keys,
-  source,
-  answer,
-}: {
+/** The columns and keys that one kind of create has in addition; empty for the plain one. */
+interface CreateParts {
+  /** Columns of the input, as `, name type`, and their names. */
   columns: string
   names: string
-  keys: string[]
+  /** CTEs that follow the input. */
+  keys: readonly string[]
+  /** The tasks in it are written. */
   source: string
   answer: string
-}): string {
-  return withClauses(
-    [
-      `input as (
-  select id, tenant, type, title, priority, tags, coalesce(payload, 'null') as payload, queue, "maxAttempts" as max_attempts, more,
-    coalesce("isHandedOver", true) as is_handed_over, coalesce("runAt", now() + "delayMs" * interval '1 ms') as start_at${names}
-  from json_to_recordset($2::text::json) as r (id uuid, tenant text, type text, title text, priority smallint, tags text[], payload jsonb,
-    "runAt" timestamptz, "delayMs" double precision, queue text, "maxAttempts" integer, more jsonb, "isHandedOver" boolean${columns})
-)`,
-      ...keys,
-      `created as (
-  insert into taskwire.tasks (id, tenant, type, title, priority, tags, payload, queue, max_attempts, status, run_at,
-    expires_at, unique_key, parent_id, batch_id, callback_url)
-  select id, tenant, type, title, priority, tags, payload, queue, max_attempts,
-    case when start_at > now() then ${asStatus('SCHEDULED')} else ${asStatus('PENDING')} end,
-    case when start_at > now() then start_at end,
-    (more->>'expiresAt')::timestamptz, more->>'uniqueKey', (more->>'parentId')::uuid, (more->>'batchId')::uuid, more->>'callbackUrl'
-  from ${source}
-  returning id, tenant, queue, priority, version, null::taskwire.task_status as from_status, status, attempt, null::text as reason, run_at,
-    expires_at, created_at as at
-)`,
-      writeHistory('created'),
-      writeDeliveries('created m join input i on i.id = m.id', {
-        attempt: '1',
-        dueAt: `coalesce(m.run_at, now() + case when i.is_handed_over then $1::double precision else 0 end * interval '1 ms')`,
-      }),
-    ],
-    `select now()::timestamptz(3) as "createdAt",
-  (select json_object_agg(id, run_at) from created where run_at is not null) as "startsById"${answer}`,
-  )
 }
 
-export const CREATE_TASKS: Statement = {
-  name: 'create_tasks',
-  text: createText({ columns: '', names: '', keys: [], source: 'input', answer: '' }),
-}
+const PLAIN: CreateParts = { columns: '', names: '', keys: [], source: 'input', answer: '' }
 
-const CREATE_TASKS_ONCE: Statement = {
-  name: 'create_tasks_once',
-  text: createText({
-    columns: ', key text, fingerprint text',
-    names: ', key, fingerprint',
-    // One batch may hold several creates with one key: the first takes it. An expired key is free again.
-    keys: [
-      `keyed as (
+/** With an idempotency key each. One batch may hold several creates with one key: the first takes it. An expired key is free again. */
+const ONCE: CreateParts = {
+  columns: ', key text, fingerprint text',
+  names: ', key, fingerprint',
+  keys: [
+    `keyed as (
   insert into taskwire.idempotency_keys as k (tenant, key, fingerprint, task_id, run_at, expires_at)
   select distinct on (tenant, key) tenant, key, fingerprint, id, case when start_at > now() then start_at end,
     now() + $3::double precision * interval '1 ms'
@@ -126,14 +100,118 @@ const CREATE_TASKS_ONCE: Statement = {
     where k.expires_at <= now()
   returning task_id
 )`,
-      `accepted as (
+    `accepted as (
   select i.*
   from input i join keyed on keyed.task_id = i.id
 )`,
-    ],
-    source: 'accepted',
-    answer: ', (select json_agg(id) from created) as "createdIds"',
-  }),
+  ],
+  source: 'accepted',
+  answer: ', (select json_agg(id) from created) as "createdIds"',
+}
+
+/**
+ * The tasks are passed as one JSON text. For the caller that is a third of the work of one parameter per column; for
+ * PostgreSQL it is the same.
+ * @param isGated whether one of the tasks may be gated. Plain creates do not pay for that
+ */
+function createStatement(
+  name: string,
+  { columns, names, keys, source, answer }: CreateParts,
+  isGated: boolean,
+): Statement {
+  const gateNames = isGated ? ', concurrency_key, sequence_key, cost' : ''
+  const lanes = isGated ? { laneId: `case when i.is_gated and m.run_at is null then ${laneOf('m')} end` } : {}
+  const dueAt = `now() + case when i.is_handed_over then $1::double precision else 0 end * interval '1 ms'`
+  return {
+    name: isGated ? `${name}_gated` : name,
+    text: withClauses(
+      [
+        `input as (
+  select id, tenant, type, title, priority, tags, coalesce(payload, 'null') as payload, queue, "maxAttempts" as max_attempts, more,
+    coalesce("isHandedOver", true) as is_handed_over, coalesce("runAt", now() + "delayMs" * interval '1 ms') as start_at${names}${
+      isGated
+        ? `, coalesce("isGated", more ?| array['concurrencyKey', 'sequenceKey'], false) as is_gated, more->>'concurrencyKey' as concurrency_key, more->>'sequenceKey' as sequence_key, (more->>'cost')::smallint as cost`
+        : ''
+    }
+  from json_to_recordset($2::text::json) as r (id uuid, tenant text, type text, title text, priority smallint, tags text[], payload jsonb,
+    "runAt" timestamptz, "delayMs" double precision, queue text, "maxAttempts" integer, more jsonb, "isHandedOver" boolean${columns}${
+      isGated ? ', "isGated" boolean' : ''
+    })
+)`,
+        ...keys,
+        `created as (
+  insert into taskwire.tasks (id, tenant, type, title, priority, tags, payload, queue, max_attempts, status, run_at,
+    expires_at, unique_key, parent_id, batch_id, callback_url${gateNames})
+  select id, tenant, type, title, priority, tags, payload, queue, max_attempts,
+    case when start_at > now() then ${asStatus('SCHEDULED')} else ${asStatus('PENDING')} end,
+    case when start_at > now() then start_at end,
+    (more->>'expiresAt')::timestamptz, more->>'uniqueKey', (more->>'parentId')::uuid, (more->>'batchId')::uuid, more->>'callbackUrl'${gateNames}
+  from ${source}
+  returning id, tenant, queue, priority, version, null::taskwire.task_status as from_status, status, attempt, null::text as reason, run_at,
+    expires_at, created_at as at${isGated ? ', type, concurrency_key, sequence_key' : ''}
+)`,
+        writeHistory('created'),
+        writeDeliveries('created m join input i on i.id = m.id', {
+          attempt: '1',
+          dueAt: isGated
+            ? `coalesce(m.run_at, case when i.is_gated then 'infinity' else ${dueAt} end)`
+            : `coalesce(m.run_at, ${dueAt})`,
+          ...lanes,
+        }),
+        ...(isGated
+          ? [
+              appendArrivals('created s join input i on i.id = s.id', 'i.is_gated and s.run_at is null'),
+              JOIN_SEQUENCES,
+              NOTE_TENANTS,
+            ]
+          : []),
+      ],
+      `select now()::timestamptz(3) as "createdAt",
+  (select json_object_agg(id, run_at) from created where run_at is not null) as "startsById"${answer}`,
+    ),
+  }
+}
+
+/** In the order of their ids, which is that of their creation in this process. */
+const JOIN_SEQUENCES = `sequence as (
+  insert into taskwire.sequence_members (tenant, key, task_id, halts)
+  select c.tenant, c.sequence_key, c.id, coalesce(i.more->>'onFailure', 'halt') = 'halt'
+  from created c join input i on i.id = c.id
+  where c.sequence_key is not null
+  order by c.id
+)`
+
+/** A queue of several tenants is shared fairly: see `isGated`. */
+const NOTE_TENANTS = `tenants as (
+  insert into taskwire.queue_tenants (queue, tenant)
+  select distinct queue, tenant
+  from created
+  order by queue, tenant
+  on conflict do nothing
+)`
+
+const CREATE_TASKS = {
+  plain: createStatement('create_tasks', PLAIN, false),
+  gated: createStatement('create_tasks', PLAIN, true),
+}
+const CREATE_TASKS_ONCE = {
+  plain: createStatement('create_tasks_once', ONCE, false),
+  gated: createStatement('create_tasks_once', ONCE, true),
+}
+
+function select(statements: typeof CREATE_TASKS, tasks: readonly NewTask[]): Statement {
+  return tasks.some(isOfGates) ? statements.gated : statements.plain
+}
+
+function isOfGates({ isGated, more }: NewTask): boolean {
+  return (
+    isGated !== undefined || [more?.concurrencyKey, more?.sequenceKey, more?.cost].some((value) => value !== undefined)
+  )
+}
+
+/** The statement that writes these tasks. */
+export function createTasksStatement(tasks: readonly NewTask[]): Statement {
+  return select(CREATE_TASKS, tasks)
 }
 
 /** One row for all tasks: nearly every task is PENDING and created at the time of the statement. */
@@ -152,7 +230,7 @@ export async function createTasks(
   tasks: readonly NewTask[],
   claimWindowMs: number,
 ): Promise<CreatedTask[]> {
-  const [answer] = await db.run<CreateAnswer>(CREATE_TASKS, [claimWindowMs, JSON.stringify(tasks)])
+  const [answer] = await db.run<CreateAnswer>(createTasksStatement(tasks), [claimWindowMs, JSON.stringify(tasks)])
   if (answer === undefined) throw new Error('the database did not answer')
   return tasks.map((task) => toCreatedTask(task, answer))
 }
@@ -185,7 +263,7 @@ export async function createTasksOnce(
   claimWindowMs: number,
   keyTtlMs: number,
 ): Promise<OnceAnswer[]> {
-  const [answer] = await db.run<CreateAnswer & { createdIds: TaskId[] | null }>(CREATE_TASKS_ONCE, [
+  const [answer] = await db.run<CreateAnswer & { createdIds: TaskId[] | null }>(select(CREATE_TASKS_ONCE, tasks), [
     claimWindowMs,
     JSON.stringify(tasks),
     keyTtlMs,

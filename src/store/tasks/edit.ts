@@ -9,7 +9,7 @@
  */
 import type { Principal } from '../../access/principal.js'
 import { toArrayLiteral } from '../../db/array-literal.js'
-import type { Database, Statement } from '../../db/database.js'
+import type { Database, Statement, Transaction } from '../../db/database.js'
 import { inStatuses } from '../../db/status-sql.js'
 import { IDLE_STATUSES } from '../../protocol/status.js'
 import type { Event } from '../../protocol/stream.js'
@@ -85,7 +85,15 @@ const EDIT_TASK = moveTasks({
   follow: [
     `outbox as (
   update taskwire.deliveries d
-  set priority = m.priority, expires_at = m.expires_at, due_at = case when 'runAt' = any(m.edited) then m.run_at else d.due_at end
+  set priority = m.priority, expires_at = m.expires_at,
+    -- Of another priority it waits in another lane, which the relay finds.
+    lane_id = case when 'priority' <> all(m.edited) then d.lane_id end,
+    is_released = d.is_released and 'priority' <> all(m.edited),
+    due_at = case
+      when 'runAt' = any(m.edited) then m.run_at
+      when 'priority' = any(m.edited) and d.lane_id is not null then now()
+      else d.due_at
+    end
   from moved m
   where d.task_id = any(array[m.id])
 )`,
@@ -105,7 +113,7 @@ type EditRow = TransitionRow | { version: null }
  */
 export async function editTaskIfWaiting(
   { tenant }: Principal,
-  db: Database,
+  db: Transaction,
   id: TaskId,
   { tags, ...change }: TaskEdit,
   state?: string,

@@ -13,6 +13,7 @@ import type { TaskId } from '../../protocol/task.js'
 import {
   type ClaimRequest,
   type ClaimedAttempt,
+  type GatedAttempt,
   type HeldAttempt,
   claimAttemptsInSlots,
 } from '../../store/attempts/claim.js'
@@ -38,7 +39,7 @@ export interface RecorderOptions {
 
 export interface Recorder {
   /** Starts the attempt if it may still start and holds the slots it needs; undefined: nothing changed. */
-  claim(request: ClaimRequest): Promise<ClaimedAttempt | HeldAttempt | undefined>
+  claim(request: ClaimRequest): Promise<ClaimedAttempt | HeldAttempt | GatedAttempt | undefined>
   /** Takes the latest progress, to be written soon. */
   progress(report: ProgressReport): void
   /** Takes a log line of the handler, to be written soon, and before the end of the attempt. */
@@ -52,7 +53,7 @@ export interface Recorder {
 }
 
 export function createRecorder({ db, publish, log, worker, leaseMs, scarce = () => [] }: RecorderOptions): Recorder {
-  const claims = createBatcher<ClaimRequest, ClaimedAttempt | HeldAttempt | undefined>({
+  const claims = createBatcher<ClaimRequest, ClaimedAttempt | HeldAttempt | GatedAttempt | undefined>({
     write: (requests) => claimAttemptsInSlots(db, requests, worker, leaseMs, scarce()),
     isItemsFault: isRefusedStatement,
   })

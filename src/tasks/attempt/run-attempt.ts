@@ -5,7 +5,7 @@
  * over and nothing is recorded.
  *
  * - The claim changes nothing: the attempt was claimed elsewhere. The delivery was late or repeated, and this is the
- *   end.
+ *   end. Or the task is gated and was not released: it waits in its lane.
  * - The handler throws: the attempt failed. The task is RETRYING, or FAILED when it has no attempts left or the error
  *   says that another one would not help. A payload or result that does not fit its schema is such an error.
  * - The handler leaves an error uncaught, in a promise that is not awaited, a timer or a listener: the attempt fails as
@@ -35,6 +35,10 @@ import { hasLostLease, type TrackedRun } from './tracked-run.js'
 export interface AttemptDeps extends HandlerDeps {
   /** Called when the run starts. */
   track(ref: AttemptRef): TrackedRun
+  /** Called when the release may have more to do: see `tasks/release/`. */
+  wakeRelease?: () => void
+  /** Called with each decision about an attempt. */
+  noteOutcome?: (type: string, settlement: Settlement) => void
 }
 
 /** Runs one attempt from claim to record, without slots. Rejects only when the claim cannot be stored. */
@@ -52,6 +56,7 @@ export async function runAttemptInSlots(
 ): Promise<HeldAttempt | undefined> {
   const claimed = await deps.recorder.claim({ taskId, attempt, ...(slots && { slots }) })
   if (claimed === undefined || 'heldType' in claimed) return claimed
+  if (!('id' in claimed)) return void deps.wakeRelease?.()
   crashPoint('attempt:after-claim')
   const run = deps.track({ taskId, attempt })
   try {
@@ -65,10 +70,13 @@ export async function runAttemptInSlots(
         'a run failed after its lease was lost; it will be rescued',
       )
     } else {
-      await recordOutcome(await decide(claimed, outcome, deps), run.signal, deps)
+      const settlement = await decide(claimed, outcome, deps)
+      deps.noteOutcome?.(claimed.type, settlement)
+      await recordOutcome(settlement, run.signal, deps)
     }
   } finally {
     run.end()
+    if (claimed.gate === 'released') deps.wakeRelease?.()
   }
   return undefined
 }

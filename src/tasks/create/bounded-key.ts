@@ -8,9 +8,24 @@ import { findUnstorable } from '../../protocol/text.js'
 /** Leaves space for the rest of the row, such as the tenant and the type. */
 const MAX_KEY_BYTES = 2_000
 
+/** As long as clients may make the keys that limits and sequences count by: an index has several of them in a row. */
+const MAX_SHORT_KEY_LENGTH = 200
+
 /** The key itself, or its SHA-256 when it is too long or cannot be stored. */
 export function boundKey(key: string): string {
-  if (Buffer.byteLength(key) <= MAX_KEY_BYTES && findUnstorable(key, 1) === undefined) return key
+  return Buffer.byteLength(key) <= MAX_KEY_BYTES ? storableKey(key) : hashKey(key)
+}
+
+/** The same, for concurrency keys and sequence keys. */
+export function boundShortKey(key: string): string {
+  return key.length <= MAX_SHORT_KEY_LENGTH ? storableKey(key) : hashKey(key)
+}
+
+function storableKey(key: string): string {
+  return findUnstorable(key, 1) === undefined ? key : hashKey(key)
+}
+
+function hashKey(key: string): string {
   // As UTF-16, which distinguishes all texts: in UTF-8 all lone surrogates become the same.
   return `sha256:${createHash('sha256').update(key, 'utf16le').digest('base64url')}`
 }

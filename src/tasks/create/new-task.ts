@@ -2,26 +2,17 @@
 import { DEFAULT_ATTEMPTS } from '../../definitions/definition.js'
 import { callTypeCode } from '../../definitions/handler-scope.js'
 import type { RegisteredType, Registry } from '../../definitions/registry.js'
-import type { FieldError, ProblemCode } from '../../protocol/errors.js'
+import type { FieldError } from '../../protocol/errors.js'
 import { MAX_BODY_DEPTH, type CreateTask } from '../../protocol/http.js'
 import { FIRST_INSTANT, LAST_INSTANT, linksOf, type Task, type TaskId } from '../../protocol/task.js'
 import { findUnstorable } from '../../protocol/text.js'
 import type { CreatedTask, TaskExtras, NewTask } from '../../store/tasks/create.js'
-import { boundKey } from './bounded-key.js'
+import { boundKey, boundShortKey } from './bounded-key.js'
+import { checkDebounce, readDebounce } from './debounce.js'
+import { NewTaskError } from './new-task-error.js'
 import { createTaskId } from './task-id.js'
 
-/** The request cannot be accepted; `errors` say where and why. Nothing was stored. */
-export class NewTaskError extends Error {
-  override readonly name = 'NewTaskError'
-  constructor(
-    readonly code: Extract<ProblemCode, 'invalid_task' | 'unknown_type' | 'internal_type' | 'invalid_payload'>,
-    message: string,
-    readonly errors: readonly FieldError[],
-    options?: ErrorOptions,
-  ) {
-    super(message, options)
-  }
-}
+export { NewTaskError }
 
 const FIRST_MS = Date.parse(FIRST_INSTANT)
 const LAST_MS = Date.parse(LAST_INSTANT)
@@ -39,13 +30,21 @@ export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: R
     throw new NewTaskError('invalid_task', `${unstorable.pointer} ${unstorable.detail}`, [unstorable])
   const registered = findType(body, registry)
   const { type, priority, attempts = DEFAULT_ATTEMPTS } = registered.definition
-  const { payload, errors } = registered.readPayload(body.payload)
+  const { debounce } = body
+  // A patch is checked when it is merged.
+  const { payload, errors } =
+    debounce?.take === 'merge' ? { payload: null, errors: [] } : registered.readPayload(body.payload)
   refuse(
     type,
-    [...checkTimes(body), ...checkQueue(body, registry)],
+    [
+      ...checkDebounce(body, registered.definition),
+      ...checkTimes(body),
+      ...checkQueue(body, registry),
+      ...checkSequence(body, registered),
+    ],
     errors.map((error) => ({ ...error, pointer: `/payload${error.pointer}` })),
   )
-  return {
+  const task: NewTask = {
     id: createTaskId(),
     tenant: origin.tenant,
     type,
@@ -59,11 +58,13 @@ export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: R
     maxAttempts: attempts,
     more: readMore(body, payload, origin, registered),
   }
+  return debounce === undefined ? task : { ...task, debounce: readDebounce({ ...body, debounce }, task, registered) }
 }
 
 /** The task as just stored. */
 export function toNewTaskView(task: NewTask, created: CreatedTask): Task {
   const { expiresAt = null, uniqueKey = null, parentId = null, batchId = null, callbackUrl = null } = task.more ?? {}
+  const { concurrencyKey = null, sequenceKey = null } = task.more ?? {}
   return {
     id: task.id,
     title: task.title,
@@ -88,6 +89,8 @@ export function toNewTaskView(task: NewTask, created: CreatedTask): Task {
     parentId,
     batchId,
     callbackUrl,
+    concurrencyKey,
+    sequenceKey,
     links: linksOf(task.id),
   }
 }
@@ -132,6 +135,17 @@ function checkQueue({ queue }: CreateTask, { queues }: Registry): FieldError[] {
   ]
 }
 
+function checkSequence({ sequenceKey, onFailure }: CreateTask, { definition }: RegisteredType): FieldError[] {
+  if (sequenceKey !== undefined || onFailure === undefined || definition.sequenceKeyBy !== undefined) return []
+  return [
+    {
+      pointer: '/onFailure',
+      detail: 'is only used together with sequenceKey',
+      fix: 'Send a sequenceKey too, or leave onFailure out.',
+    },
+  ]
+}
+
 /** Undefined for the many tasks that have none of these. */
 function readMore(
   body: CreateTask,
@@ -140,22 +154,28 @@ function readMore(
   registered: RegisteredType,
 ): TaskExtras | undefined {
   const { parentId, batchId } = origin
-  const { callbackUrl } = body
-  const uniqueKey = body.uniqueKey ?? makeUniqueKey(payload, registered)
+  const { callbackUrl, onFailure, cost } = body
+  const uniqueKey = body.uniqueKey ?? makeKey('uniqueBy', payload, registered)
+  const concurrencyKey = body.concurrencyKey ?? makeKey('concurrencyKeyBy', payload, registered)
+  const sequenceKey = body.sequenceKey ?? makeKey('sequenceKeyBy', payload, registered)
   const expiresAt = toInstant(body.expiresAt)
-  const isPlain = [expiresAt, uniqueKey, parentId, batchId, callbackUrl].every((value) => value === undefined)
-  return isPlain ? undefined : { expiresAt, uniqueKey, parentId, batchId, callbackUrl }
+  const more = { expiresAt, uniqueKey, parentId, batchId, callbackUrl, concurrencyKey, sequenceKey, onFailure, cost }
+  return Object.values(more).every((value) => value === undefined) ? undefined : more
 }
 
-/** Calls the type's own code, which may not expect this payload. */
-function makeUniqueKey(payload: unknown, { definition }: RegisteredType): string | undefined {
-  if (definition.uniqueBy === undefined) return undefined
+/** The functions of a type that make keys, and what they make. */
+const KEYS = { uniqueBy: 'unique key', concurrencyKeyBy: 'concurrency key', sequenceKeyBy: 'sequence key' } as const
+
+/** Calls the type's own code, which may not expect this payload. Only a unique key is required. */
+function makeKey(by: keyof typeof KEYS, payload: unknown, { definition }: RegisteredType): string | undefined {
+  if (definition[by] === undefined) return undefined
   try {
-    const key: unknown = callTypeCode(definition.type, () => definition.uniqueBy?.(payload as never))
-    if (typeof key === 'string') return boundKey(key)
-    throw new TypeError(`uniqueBy of ${definition.type} returned ${typeof key}, not a string`)
+    const key: unknown = callTypeCode(definition.type, () => definition[by]?.(payload as never))
+    if (by !== 'uniqueBy' && (key === undefined || key === '')) return undefined
+    if (typeof key === 'string') return by === 'uniqueBy' ? boundKey(key) : boundShortKey(key)
+    throw new TypeError(`${by} of ${definition.type} returned ${typeof key}, not a string`)
   } catch (error) {
-    const detail = `has no unique key: uniqueBy of ${definition.type} failed for it`
+    const detail = `has no ${KEYS[by]}: ${by} of ${definition.type} failed for it`
     throw new NewTaskError(
       'invalid_payload',
       `/payload ${detail}.`,
@@ -195,7 +215,7 @@ function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError[] {
 }
 
 /** ISO 8601 allows years before 1 and, with an offset, after 9999, which PostgreSQL does not read in this form. */
-function checkTime(pointer: string, time: string | undefined): FieldError[] {
+export function checkTime(pointer: string, time: string | undefined): FieldError[] {
   if (time === undefined) return []
   const at = Date.parse(time)
   if (Number.isNaN(at)) return [{ pointer, detail: 'is not a time', fix: 'Send ISO 8601, e.g. 2026-11-20T21:22:23Z.' }]

@@ -3,12 +3,14 @@
  * without waiting for it, and notifies watched lists.
  *
  * Creates that arrive together are written together; those with an `Idempotency-Key` have separate batches. Tasks with
- * a unique key, and whole batches with an idempotency key, each use a transaction.
+ * a unique key, and whole batches with an idempotency key, each use a transaction. Creates with a debounce key that arrive
+ * together share one, so that those of one key do not wait for each other on a connection each.
  */
 import type { Principal } from '../../access/principal.js'
 import { crashPoint } from '../../crash-point.js'
 import type { Database } from '../../db/database.js'
 import { isRefusedStatement } from '../../db/refused-data.js'
+import type { Event } from '../../protocol/stream.js'
 import type { Task, TaskId, TaskSummary } from '../../protocol/task.js'
 import type { AttemptRef } from '../../store/attempts/claim.js'
 import { readSummaries, readTasks } from '../../store/reads/tasks.js'
@@ -22,7 +24,9 @@ import {
   type OnceAnswer,
 } from '../../store/tasks/create.js'
 import { createBatcher, type Batcher } from '../../timing/batcher.js'
-import { toNewTaskView } from './new-task.js'
+import type { GateCache } from '../release/gate-cache.js'
+import type { Releaser } from '../release/releaser.js'
+import { NewTaskError, toNewTaskView } from './new-task.js'
 
 /** Passes deliveries to the broker: see `broker/dispatcher.ts`. */
 export interface DeliveryDispatcher {
@@ -36,10 +40,14 @@ export interface TaskCreatorOptions {
   dispatcher: DeliveryDispatcher
   /** Called after the commit; `created` has an entry for each task, undefined for one that was not created. */
   announce: (tasks: readonly NewTask[], created: readonly (CreatedTask | undefined)[]) => void
+  /** Called after the commit with the events of tasks that a create has changed. */
+  publish: (events: readonly Event[]) => void
   /** How long workers have to claim a dispatched delivery. */
   claimWindowMs: number
   /** How long an `Idempotency-Key` is kept. */
   keyTtlMs: number
+  gates: Pick<GateCache, 'mark'>
+  releaser: Pick<Releaser, 'wake'>
 }
 
 /** The key of a request and the fingerprint of its body. */
@@ -49,9 +57,9 @@ interface Accepted<View extends TaskSummary = Task> {
   task: View
   /**
    * `replayed`: created by an earlier request with the same key. `existing`: an unfinished task has the same unique
-   * key.
+   * key. `debounced`: a task with the same debounce key had not started, and was changed.
    */
-  kind: 'created' | 'replayed' | 'existing'
+  kind: 'created' | 'replayed' | 'existing' | 'debounced'
 }
 
 /** The key of a request was used before with another body. */
@@ -86,6 +94,8 @@ export class TaskCreator {
   readonly #options: TaskCreatorOptions
   readonly #creates: Batcher<NewTask, CreatedTask>
   readonly #keyedCreates: Batcher<KeyedTask, OnceAnswer>
+  /** By tenant, while there are any. */
+  readonly #debouncedCreates = new Map<string, Batcher<NewTask, Accepted>>()
 
   constructor(options: TaskCreatorOptions) {
     const { db, claimWindowMs, keyTtlMs } = options
@@ -112,7 +122,8 @@ export class TaskCreator {
 
   /** @throws KeyReusedError */
   async accept(principal: Principal, task: NewTask, key: RequestKey | undefined): Promise<Accepted> {
-    if (task.more?.uniqueKey !== undefined) {
+    if (task.debounce !== undefined && key === undefined) return this.#debouncedCreatesOf(principal).add(task)
+    if (task.more?.uniqueKey !== undefined || task.debounce !== undefined) {
       const [accepted] = await this.#acceptTogether(principal, [task], key, WHOLE)
       if (accepted === undefined) throw new Error('the store did not answer')
       return accepted
@@ -138,7 +149,31 @@ export class TaskCreator {
 
   /** Resolves when no create waits and none is being written. */
   async whenIdle(): Promise<void> {
-    await Promise.all([this.#creates.whenIdle(), this.#keyedCreates.whenIdle()])
+    const batchers = [this.#creates, this.#keyedCreates, ...this.#debouncedCreates.values()]
+    await Promise.all(batchers.map((batcher) => batcher.whenIdle()))
+  }
+
+  #debouncedCreatesOf(principal: Principal): Batcher<NewTask, Accepted> {
+    const { tenant } = principal
+    const known = this.#debouncedCreates.get(tenant)
+    if (known !== undefined) return known
+    const batcher = createBatcher<NewTask, Accepted>({
+      write: async (tasks) => {
+        const accepted = await this.#acceptTogether(principal, tasks, undefined, WHOLE)
+        if (this.#debouncedCreates.get(tenant) === batcher) void this.#forgetWhenIdle(tenant, batcher)
+        return accepted
+      },
+      // One transaction at a time: the next would wait for the same keys.
+      maxInFlight: 1,
+      isItemsFault: (error) => error instanceof NewTaskError || isRefusedStatement(error),
+    })
+    this.#debouncedCreates.set(tenant, batcher)
+    return batcher
+  }
+
+  async #forgetWhenIdle(tenant: string, batcher: Batcher<NewTask, Accepted>): Promise<void> {
+    await batcher.whenIdle()
+    if (this.#debouncedCreates.get(tenant) === batcher) this.#debouncedCreates.delete(tenant)
   }
 
   /** Creates the tasks in one transaction. */
@@ -148,20 +183,25 @@ export class TaskCreator {
     key: RequestKey | undefined,
     views: Views<View>,
   ): Promise<Accepted<View>[]> {
-    const { db, claimWindowMs, keyTtlMs } = this.#options
+    const { db, claimWindowMs, keyTtlMs, publish } = this.#options
     const once = key && { ...key, ttlMs: keyTtlMs }
     try {
       const answers = await this.#write(
         tasks,
-        (marked) => createUniqueTasks(principal, db, marked, claimWindowMs, once),
+        async (marked) => {
+          const { answers, events } = await createUniqueTasks(principal, db, marked, claimWindowMs, once)
+          if (events.length > 0) publish(events)
+          return answers
+        },
         (answer) => (answer.kind === 'created' ? answer.created : undefined),
+        (answer, task) => (answer.kind === 'created' ? answer.task : task),
       )
       const existing = await this.#read(
         principal,
-        answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : [])),
+        answers.flatMap((answer) => (answer.kind === 'created' ? [] : [answer.id])),
         views,
       )
-      return tasks.map((task, index) => toAccepted(task, answers[index], existing, views))
+      return answers.map((answer) => toAccepted(answer, existing, views))
     } catch (error) {
       if (!(error instanceof KeyTakenError) || key === undefined) throw error
       return this.#replay(principal, tasks, key, views)
@@ -193,38 +233,44 @@ export class TaskCreator {
 
   /**
    * Writes tasks, and dispatches those that were created and may start. Each queue is checked by itself: tasks of a
-   * closed queue are left to the relay, and do not hold up tasks written with them.
+   * closed queue are left to the relay, and do not hold up tasks written with them. Gated tasks are released.
+   *
+   * @param storedOf a task as it was stored, where that differs
    */
   async #write<Task extends NewTask, Answer>(
     tasks: readonly Task[],
     store: (tasks: readonly Task[]) => Promise<Answer[]>,
     createdOf: (answer: Answer) => CreatedTask | undefined,
+    storedOf?: (answer: Answer, task: NewTask) => NewTask,
   ): Promise<Answer[]> {
-    const { dispatcher, announce } = this.#options
-    const marked = tasks.map((task) => (dispatcher.isOpen(task.queue) ? task : { ...task, isHandedOver: false }))
+    const { dispatcher, announce, gates, releaser } = this.#options
+    const marked = tasks.map((task) => {
+      const known = gates.mark(task)
+      return known.isGated !== true && dispatcher.isOpen(task.queue) ? known : { ...known, isHandedOver: false }
+    })
     crashPoint('create:before-commit')
     const answers = await store(marked)
     crashPoint('create:after-commit')
     const created = answers.map(createdOf)
-    const ready = marked.filter(
+    const stored = storedOf ? answers.map((answer, index) => storedOf(answer, marked[index] as NewTask)) : marked
+    const ready = stored.filter(
       ({ isHandedOver = true }, index) => isHandedOver && created[index]?.status === 'PENDING',
     )
     if (ready.length > 0)
       dispatcher.add(ready.map(({ id, queue, priority }) => ({ taskId: id, attempt: 1, queue, priority })))
-    announce(marked, created)
+    if (marked.some(({ isGated }) => isGated)) releaser.wake()
+    announce(stored, created)
     return answers
   }
 }
 
 function toAccepted<View extends TaskSummary>(
-  task: NewTask,
-  answer: UniqueAnswer | undefined,
+  answer: UniqueAnswer,
   existing: ReadonlyMap<TaskId, View>,
   { ofNew }: Views<View>,
 ): Accepted<View> {
-  if (answer === undefined) throw new Error('the store did not answer')
-  if (answer.kind === 'created') return { task: ofNew(task, answer.created), kind: 'created' }
+  if (answer.kind === 'created') return { task: ofNew(answer.task, answer.created), kind: 'created' }
   const known = existing.get(answer.id)
   if (known === undefined) throw new Error(`the task ${answer.id} was deleted in the meantime`)
-  return { task: known, kind: 'existing' }
+  return { task: known, kind: answer.kind }
 }

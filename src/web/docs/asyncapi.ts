@@ -14,6 +14,7 @@ import {
   ResumedMessage,
   SnapshotMessage,
   TransitionMessage,
+  WaitingMessage,
   type StreamMessage,
 } from '../../protocol/stream.js'
 import {
@@ -55,6 +56,12 @@ const STREAM_MESSAGES: Record<StreamMessage['type'], MessageInfo> = {
     title: 'The progress of the run',
     summary: 'A hint at the same version: intermediate values may be skipped, the last one always arrives.',
     payload: ProgressMessage,
+  },
+  waiting: {
+    title: 'Why the task waits',
+    summary:
+      'A hint at the same version, after the snapshot and when the reason changes: the last one replaces those before. `waitingFor` is null when the task has started.',
+    payload: WaitingMessage,
   },
   log: {
     title: 'A log line of the handler',

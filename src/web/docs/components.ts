@@ -5,6 +5,7 @@
 import type { TSchema } from 'typebox'
 import type { Registry } from '../../definitions/registry.js'
 import { Artifact, ArtifactList, Link, Upload } from '../../protocol/artifact.js'
+import { linkTexts } from '../../protocol/base-path.js'
 import { FieldError, Problem } from '../../protocol/errors.js'
 import {
   Attempt,
@@ -23,6 +24,19 @@ import {
   TypeInfo,
   TypeList,
 } from '../../protocol/http.js'
+import {
+  HaltedSequence,
+  HaltedSequenceList,
+  Limit,
+  LimitList,
+  Pause,
+  PauseList,
+  PutLimit,
+  PutPause,
+  PutWeight,
+  Weight,
+  WeightList,
+} from '../../protocol/release.js'
 import { Failure, LogLine, Progress, Task, TaskLinks, TaskSummary, Transition } from '../../protocol/task.js'
 import { DrainRequest, QuarantinedType, QueueCapacity, Worker, WorkerList, WorkerQueue } from '../../protocol/worker.js'
 import { toPlainSchema, toPlainSchemas, type PlainSchema } from './plain-schema.js'
@@ -41,12 +55,21 @@ const OF_PROTOCOL: Record<string, TSchema> = {
   EditTask,
   Failure,
   FieldError,
+  HaltedSequence,
+  HaltedSequenceList,
   Health,
+  Limit,
+  LimitList,
   Link,
   LogLine,
   LogPage,
+  Pause,
+  PauseList,
   Problem,
   Progress,
+  PutLimit,
+  PutPause,
+  PutWeight,
   QuarantinedType,
   QueueCapacity,
   Readiness,
@@ -59,6 +82,8 @@ const OF_PROTOCOL: Record<string, TSchema> = {
   TypeInfo,
   TypeList,
   Upload,
+  Weight,
+  WeightList,
   Worker,
   WorkerList,
   WorkerQueue,
@@ -76,10 +101,10 @@ export function refer(schema: object): string | undefined {
   return name === undefined ? undefined : at(name)
 }
 
-/** All schemas. The caller, which builds the document, removes those that nothing refers to. */
+/** All schemas. Only our own texts name addresses of this server; those of types may name others. The caller, which builds the document, removes those that nothing refers to. */
 export function describeSchemas(registry: Registry): Record<string, PlainSchema> {
   const ofProtocol = Object.entries(OF_PROTOCOL).map(
-    ([name, schema]) => [name, toPlainSchema(schema, { refer })] as const,
+    ([name, schema]) => [name, linkTexts(toPlainSchema(schema, { refer }))] as const,
   )
   const ofTypes = registry.list().flatMap((info) => Object.entries(describeType(info, registry)))
   const all: Record<string, PlainSchema> = {

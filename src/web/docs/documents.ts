@@ -5,7 +5,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import type { Registry } from '../../definitions/registry.js'
-import { linkTo } from '../../protocol/base-path.js'
+import { linkTexts, linkTo } from '../../protocol/base-path.js'
 import { isTls } from '../gate/origins.js'
 import { keepAnswersFresh } from '../page/fresh-answers.js'
 import { serveFolder } from '../page/serve-folder.js'
@@ -71,7 +71,7 @@ async function documentRoutes(scope: FastifyInstance): Promise<void> {
     includes: (name) => !name.endsWith('.html'),
   })
   scope.get('/openapi.json', { schema: { hide: true } }, async () => scope.swagger())
-  const streams = describeStreams()
+  const streams = linkTexts(describeStreams())
   scope.get('/asyncapi.json', { schema: { hide: true } }, async ({ host, protocol }) => ({
     ...streams,
     servers: {

@@ -1,7 +1,7 @@
 /** `/openapi.json`: assembled from the routes, the protocol and the task types, in a form that other tools can read. */
 import type { FastifySchema } from 'fastify'
 import type { Registry } from '../../definitions/registry.js'
-import { linkTo } from '../../protocol/base-path.js'
+import { linkTexts, linkTo } from '../../protocol/base-path.js'
 import { readPackageVersion } from '../../version.js'
 import { describeSchemas } from './components.js'
 import { completeOperation, describeProblems } from './operations.js'
@@ -48,11 +48,11 @@ export function completeDocument<Document extends object>(
 ): Document {
   const { paths } = document as { paths: Paths }
   const done = Object.entries(paths).map(([path, operations]) => [path, completePath(path, operations, routes)])
-  const components = { schemas: describeSchemas(registry), responses: describeProblems() } as Record<
-    string,
-    Record<string, object>
-  >
-  return { ...document, paths: Object.fromEntries(done) as Paths, components: keepUsed(done, components) }
+  const components = { schemas: describeSchemas(registry), responses: linkTexts(describeProblems()) }
+  return {
+    ...linkTexts({ ...document, paths: Object.fromEntries(done) as Paths }),
+    components: keepUsed(done, components),
+  }
 }
 
 function completePath(

@@ -89,6 +89,8 @@ function describe(message: StreamMessage): string {
       return line('', head, ['still here'])
     case 'progress':
       return line(message.progress.at, head, [describeProgress(message.progress)])
+    case 'waiting':
+      return line('', head, [message.waitingFor && `waiting: ${message.waitingFor.text}`])
     case 'log':
       return line(message.line.at, head, [`${message.line.level}: ${message.line.text}`])
     case 'transition': {

@@ -14,7 +14,7 @@ import { readTasks } from '../../store/reads/tasks.js'
 import { cancelTasksIfUnfinished } from '../../store/tasks/cancel.js'
 import { editTaskIfWaiting, type TaskEdit, readTaskToEdit } from '../../store/tasks/edit.js'
 import { NewTaskError, readNewTask } from '../../tasks/create/new-task.js'
-import { etagOf, hasEtag } from '../etag.js'
+import { etagOf, hasStateOf } from '../etag.js'
 import { ProblemError } from '../problem.js'
 import { toNotFound } from '../task-reader.js'
 
@@ -126,6 +126,6 @@ function readEdit({ tenant }: Principal, body: EditTask, task: Task, registry: R
 
 /** @throws ProblemError if the client has seen another state than this one */
 function assertSame(ifMatch: string, task: Task): void {
-  if (!hasEtag(ifMatch, etagOf(task)))
+  if (!hasStateOf(ifMatch, task))
     throw new ProblemError('version_mismatch', `The task is now at version ${task.version}.`)
 }

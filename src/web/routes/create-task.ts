@@ -58,7 +58,8 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
           'Answers once the task is stored. `{"title": "example task"}` alone is valid. With `Prefer: wait=10`: 200 with the ' +
           'task if it has ended within 10 s, otherwise 202; a wait counts as a stream, and without room for one the answer is 202 at once. With an `Idempotency-Key`, repeating the request returns the ' +
           'first answer (with the header `Idempotent-Replayed`) and creates no second task. With a unique key that an ' +
-          'unfinished task already has: 200 with that task, and `Existing-Task: true`.',
+          'unfinished task already has, or a debounce key that a SCHEDULED task has (which is changed): 200 with that task, and ' +
+          '`Existing-Task: true`.',
         body: CreateTask,
         response: { 200: Task, 202: Task, 400: Problem, 413: Problem, 415: Problem, 422: Problem, 503: Problem },
       },
@@ -72,13 +73,14 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       const { task: accepted, kind } = await creator.accept(request.principal, task, key)
       reply.header('location', accepted.links.self)
       if (kind === 'replayed') reply.header('idempotent-replayed', 'true')
-      if (kind === 'existing') reply.header('existing-task', 'true')
+      const isExisting = kind === 'existing' || kind === 'debounced'
+      if (isExisting) reply.header('existing-task', 'true')
       // A wait is a preference (RFC 7240): the task is not refused if there is no room for another stream.
       const leave = waitSeconds > 0 ? limits.tryEnter(request) : undefined
       const applied = [leave && `wait=${waitSeconds}`, isStrict && 'handling=strict'].filter(Boolean)
       if (applied.length > 0) reply.header('preference-applied', applied.join(', '))
       const ended = leave && (await waitForEnd(deps, accepted.id, waitSeconds, reply).finally(leave))
-      reply.code(ended !== undefined || kind === 'existing' ? 200 : 202)
+      reply.code(ended !== undefined || isExisting ? 200 : 202)
       return ended ?? accepted
     },
   )
@@ -102,12 +104,12 @@ export const createTaskRoute: FastifyPluginAsyncTypebox<CreateTaskDeps> = async 
       const key = await readKey(request.headers['idempotency-key'], () => fingerprintOfBatch(request.body))
       const batchId = createTaskId()
       const tasks = await mapInPortions(request.body.tasks, (body, index) =>
-        atPosition(index, () => read(request.principal, body, batchId)),
+        readAtPosition(index, () => read(request.principal, body, batchId)),
       )
       if (readPreferences(request.headers.prefer).isStrict) await assertBroker(broker, request.log)
       const accepted = await creator.acceptAll(request.principal, sortIds(tasks), key)
       if (accepted[0]?.kind === 'replayed') reply.header('idempotent-replayed', 'true')
-      const ofBatch = accepted.find(({ kind }) => kind !== 'existing')
+      const ofBatch = accepted.find(({ kind }) => kind === 'created' || kind === 'replayed')
       reply.code(202)
       return { batchId: ofBatch?.task.batchId ?? batchId, items: accepted.map(({ task }) => task) }
     },
@@ -145,6 +147,14 @@ async function readKey(
 ): Promise<RequestKey | undefined> {
   const key = readIdempotencyKey(header)
   return key === undefined ? undefined : { key, fingerprint: await takeFingerprint() }
+}
+
+/** A debounced create may also be refused later, because of the task that it would change. */
+function readAtPosition(index: number, readTask: () => NewTask): NewTask {
+  const task = atPosition(index, readTask)
+  const { debounce } = task
+  if (debounce === undefined) return task
+  return { ...task, debounce: { ...debounce, apply: (...given) => atPosition(index, () => debounce.apply(...given)) } }
 }
 
 /** The error of a task in a batch includes its position. */

@@ -9,10 +9,11 @@ import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
 import { NoBody, TransitionList } from '../../protocol/http.js'
 import { ReadTaskQuery, StreamQuery, TaskParams } from '../../protocol/queries.js'
-import { isFinal } from '../../protocol/status.js'
+import { awaitsAttempt, isFinal } from '../../protocol/status.js'
 import { Task } from '../../protocol/task.js'
 import { readHistory } from '../../store/reads/tasks.js'
-import { etagOf, hasEtag } from '../etag.js'
+import type { WaitExplainer } from '../../tasks/release/wait-explainer.js'
+import { etagOfWaiting, hasEtag } from '../etag.js'
 import { chooseFormat } from '../live/event-format.js'
 import { readLastEventId, type HttpStreams } from '../live/http-stream.js'
 import type { StreamLimits } from '../live/stream-limits.js'
@@ -23,6 +24,7 @@ import { toNotFound, type TaskReader } from '../task-reader.js'
 export interface ReadTaskDeps {
   readTask: TaskReader
   reading: Reading
+  waits: Pick<WaitExplainer, 'explain'>
   hub: Hub
   limits: StreamLimits
   streams: HttpStreams
@@ -30,7 +32,7 @@ export interface ReadTaskDeps {
 
 export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (
   app,
-  { readTask, reading, hub, limits, streams },
+  { readTask, reading, waits, hub, limits, streams },
 ) => {
   app.get(
     '/api/tasks/:id',
@@ -41,7 +43,8 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (
         summary: 'Read a task',
         description:
           'With `wait` the answer is delayed until the task has changed: `?wait=30&since=3` answers when its version is no longer 3, `?wait=30` when ' +
-          'it has ended, and both after 30 s at the latest. A wait counts as a stream. `ETag` identifies the state; `If-None-Match` with the same value is answered with 304.',
+          'it has ended, and both after 30 s at the latest. A wait counts as a stream. `ETag` identifies the state; `If-None-Match` with the same value is answered with 304. ' +
+          '`waitingFor` says why a task does not run: the reason in a code and in words, how many are before it, and about when it starts. The estimate alone does not change the tag.',
         params: TaskParams,
         querystring: ReadTaskQuery,
         response: { 200: Task, 304: NoBody, 400: Problem, 404: Problem, 429: Problem, 503: Problem },
@@ -65,10 +68,11 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (
         }
       }
       const task = await readTask(request.principal, id)
-      const etag = etagOf(task)
+      const waitingFor = awaitsAttempt(task.status) ? await waits.explain(request.principal, id) : null
+      const etag = etagOfWaiting(task, waitingFor)
       reply.header('etag', etag).header('cache-control', 'no-cache')
       if (hasEtag(request.headers['if-none-match'] ?? '', etag)) return reply.code(304).send(undefined)
-      return task
+      return { ...task, waitingFor }
     },
   )
 

@@ -4,6 +4,7 @@ import type { FastifyReply } from 'fastify'
 import { Type } from 'typebox'
 import type { Database } from '../../db/database.js'
 import type { Registry } from '../../definitions/registry.js'
+import { linkTo } from '../../protocol/base-path.js'
 import { Problem } from '../../protocol/errors.js'
 import {
   DrainRequest,
@@ -101,7 +102,7 @@ export const workerRoutes: FastifyPluginAsyncTypebox<WorkerRoutesDeps> = async (
 /** @throws ProblemError if there is no such worker */
 function answer(reply: FastifyReply, worker: Worker | undefined) {
   if (worker === undefined)
-    throw new ProblemError('not_found', 'There is no worker with this id. GET /api/workers lists them.')
+    throw new ProblemError('not_found', `There is no worker with this id. GET ${linkTo('/api/workers')} lists them.`)
   return reply.code(200).send(worker)
 }
 

@@ -22,6 +22,10 @@ const server = await startPostgres(t)
 const db = await openTestDatabase(t, server.url)
 const pool = await openTestDatabase(t, server.url, 'node-postgres')
 
+/** The answers of creates that change no other task. */
+const createUnique = async (...given: Parameters<typeof createUniqueTasks>) =>
+  (await createUniqueTasks(...given)).answers
+
 const unique = (key: string, type = 'demo.sleep') => newTask({ type, more: { uniqueKey: key } })
 const read = async (id: string) => (await readTasks(DEFAULT_PRINCIPAL, db, [id]))[0]
 const claim = async (id: string, attempt = 1) =>
@@ -37,25 +41,23 @@ t.test(
     for (const database of [db, pool]) {
       const key = `key of ${database === db}`
       const answers = (
-        await Promise.all(
-          Array.from({ length: 30 }, () => createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0)),
-        )
+        await Promise.all(Array.from({ length: 30 }, () => createUnique(DEFAULT_PRINCIPAL, database, [unique(key)], 0)))
       ).flat()
       const created = answers.flatMap((answer) => (answer.kind === 'created' ? [answer.created.id] : []))
       t.equal(created.length, 1)
       const [id = ''] = created
       t.same(new Set(answers.flatMap((answer) => (answer.kind === 'existing' ? [answer.id] : []))), new Set(created))
       t.match(
-        (await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key, 'report.generate')], 0))[0],
+        (await createUnique(DEFAULT_PRINCIPAL, database, [unique(key, 'report.generate')], 0))[0],
         { kind: 'created' },
         'another type is another key',
       )
       await claim(id)
-      t.match((await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0))[0], { kind: 'existing', id })
+      t.match((await createUnique(DEFAULT_PRINCIPAL, database, [unique(key)], 0))[0], { kind: 'existing', id })
       t.match(await read(id), { status: 'PROCESSING', uniqueKey: key })
       await complete(id)
       t.match(
-        (await createUniqueTasks(DEFAULT_PRINCIPAL, database, [unique(key)], 0))[0],
+        (await createUnique(DEFAULT_PRINCIPAL, database, [unique(key)], 0))[0],
         { kind: 'created' },
         'the key is free again',
       )
@@ -64,7 +66,7 @@ t.test(
 )
 
 t.test('a create that deadlocks with settlements is retried', async (t) => {
-  await createUniqueTasks(DEFAULT_PRINCIPAL, db, [unique('first'), unique('second')], 0)
+  await createUnique(DEFAULT_PRINCIPAL, db, [unique('first'), unique('second')], 0)
   const other = new pg.Client({ connectionString: server.adminUrl })
   await other.connect()
   t.teardown(() => other.end())
@@ -73,7 +75,7 @@ t.test('a create that deadlocks with settlements is retried', async (t) => {
   const remove = (key: string) => other.query('delete from taskwire.unique_keys where key = $1', [key])
   await other.query('begin')
   await remove('second')
-  const creating = createUniqueTasks(DEFAULT_PRINCIPAL, db, [unique('first'), unique('second')], 0)
+  const creating = createUnique(DEFAULT_PRINCIPAL, db, [unique('first'), unique('second')], 0)
   const waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
   while ((await other.query(waits)).rowCount === 0) await sleep(10)
   // Now each session waits for the other.
@@ -90,7 +92,7 @@ t.test('a batch is created whole or not at all, even with unique tasks, and only
     )
   const once = { key: 'batch', fingerprint: 'f', ttlMs: 60_000 }
   const answers = await Promise.allSettled(
-    Array.from({ length: 5 }, () => createUniqueTasks(DEFAULT_PRINCIPAL, db, batch(), 0, once)),
+    Array.from({ length: 5 }, () => createUnique(DEFAULT_PRINCIPAL, db, batch(), 0, once)),
   )
   t.equal(answers.filter(({ status }) => status === 'fulfilled').length, 1)
   t.ok(answers.every((answer) => answer.status === 'fulfilled' || answer.reason instanceof KeyTakenError))
@@ -99,7 +101,7 @@ t.test('a batch is created whole or not at all, even with unique tasks, and only
   t.equal(replay?.ids.length, 50)
   t.equal((await listTasks(DEFAULT_PRINCIPAL, db, { batch: batchId, limit: 100 })).length, 50)
   const broken = [newTask({ title: 'fine' }), { ...newTask(), priority: 99_999 }]
-  await t.rejects(createUniqueTasks(DEFAULT_PRINCIPAL, db, broken, 0))
+  await t.rejects(createUnique(DEFAULT_PRINCIPAL, db, broken, 0))
   t.equal(await read(broken[0]?.id ?? ''), undefined)
 })
 

@@ -43,8 +43,10 @@ t.test(
     const keys = new Set<string | undefined>()
     for (const make of makes) {
       const [first, again] = [make(), make()]
-      t.match(await createUniqueTasks(DEFAULT_PRINCIPAL, db, [first], 0), [{ kind: 'created' }])
-      t.match(await createUniqueTasks(DEFAULT_PRINCIPAL, db, [again], 0), [{ kind: 'existing', id: first.id }])
+      t.match(await createUniqueTasks(DEFAULT_PRINCIPAL, db, [first], 0), { answers: [{ kind: 'created' }] })
+      t.match(await createUniqueTasks(DEFAULT_PRINCIPAL, db, [again], 0), {
+        answers: [{ kind: 'existing', id: first.id }],
+      })
       keys.add(first.more?.uniqueKey)
     }
     t.equal(keys.size, makes.length)

@@ -14,7 +14,16 @@ t.test('tasks of a busy queue wait for the relay, and tasks written with them do
     add: (deliveries: readonly Delivery[]) => void handed.push(...deliveries),
     stop() {},
   }
-  const creator = new TaskCreator({ db, dispatcher, announce() {}, claimWindowMs: 60_000, keyTtlMs: 60_000 })
+  const creator = new TaskCreator({
+    db,
+    dispatcher,
+    gates: { mark: (task) => task },
+    releaser: { wake() {} },
+    announce() {},
+    publish() {},
+    claimWindowMs: 60_000,
+    keyTtlMs: 60_000,
+  })
   const make = () => ['default', 'busy', 'default', 'emails'].map((queue) => newTask({ queue }))
   const withUnique = make().map((task, index) => ({ ...task, more: { uniqueKey: `key ${index}` } }))
   const [plain, keyed, batch] = [make(), make(), make()]

@@ -10,6 +10,7 @@ import type { TaskId } from '../../../protocol/task.js'
 import { createTaskOnce } from '../../../store/tasks/create-unique.js'
 import { boundKey } from '../../create/bounded-key.js'
 import { NewTaskError, readNewTask } from '../../create/new-task.js'
+import type { Recorder } from '../recorder.js'
 import { describeViolation, toStorable } from '../storable.js'
 import type { AttemptFence } from './attempt-fence.js'
 
@@ -20,6 +21,7 @@ const childChecker = createChecker(CreateTask)
 interface ChildrenDeps {
   db: Database
   registry: Registry
+  recorder: Pick<Recorder, 'announce'>
 }
 
 export class Children {
@@ -43,7 +45,10 @@ export class Children {
     const task = readNewTask(child, { tenant: this.#principal.tenant, parentId }, this.#deps.registry)
     await this.#fence.assertCurrent()
     const once = { key: boundKey(`child of ${parentId}: ${name}`), fingerprint: type, ttlMs: CHILD_KEY_TTL_MS }
-    return this.#fence.whenDatabaseAnswers(() => createTaskOnce(this.#principal, this.#deps.db, task, once))
+    const { db, recorder } = this.#deps
+    const { id, events } = await this.#fence.whenDatabaseAnswers(() => createTaskOnce(this.#principal, db, task, once))
+    for (const event of events) recorder.announce(event)
+    return id
   }
 
   /** The same call in each attempt has the same name, as long as the handler makes its calls in the same order. */

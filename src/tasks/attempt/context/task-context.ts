@@ -18,6 +18,7 @@ import { AttemptFence } from './attempt-fence.js'
 import { Children } from './children.js'
 import { Effects } from './effects.js'
 import { createHandlerLog } from './handler-log.js'
+import { KeyPauses } from './key-pauses.js'
 import { ProgressReports } from './progress-reports.js'
 import { TaskFiles } from './task-files.js'
 import { OutcomeTransaction } from './transaction.js'
@@ -58,6 +59,7 @@ export function createTaskContext(
   const fence = new AttemptFence(ref, db, signal, log)
   const effects = new Effects(db, fence)
   const transaction = new OutcomeTransaction(fence, deps)
+  const keyPauses = new KeyPauses(principal, fence, db)
   const children = new Children(principal, fence, deps)
   const files = new TaskFiles(principal, fence, signal, deps)
   const warn = (message: string) => context.log.warn(message)
@@ -89,6 +91,7 @@ export function createTaskContext(
     removeArtifact: (name) => files.remove(name),
     readArtifact: (name, options) => files.read(name, options?.upload ?? taskId),
     create: (type, payload, options = {}) => children.create(type, payload, options),
+    pauseKey: (key, until, reason) => keyPauses.pause(key, until, reason),
     once: (key, effect) => effects.once(key, effect),
     transaction: (work) => transaction.commitWith(work),
     async fence() {

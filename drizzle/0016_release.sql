@@ -1,0 +1,720 @@
+CREATE TABLE "taskwire"."arrivals" (
+	"id" bigserial PRIMARY KEY NOT NULL,
+	"lane_id" bigint NOT NULL,
+	"queue" text NOT NULL,
+	"tenant" text DEFAULT 'default' NOT NULL,
+	"type" text NOT NULL,
+	"priority" smallint NOT NULL,
+	"key" text NOT NULL,
+	"sequence_key" text NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."breakers" (
+	"type" text PRIMARY KEY NOT NULL,
+	"opened_at" timestamp (3) with time zone NOT NULL,
+	"trips" integer NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."holds" (
+	"limit_name" text NOT NULL,
+	"subject" text NOT NULL,
+	"task_id" uuid NOT NULL,
+	CONSTRAINT "holds_limit_name_subject_task_id_pk" PRIMARY KEY("limit_name","subject","task_id")
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."lanes" (
+	"id" bigint PRIMARY KEY NOT NULL,
+	"queue" text NOT NULL,
+	"tenant" text DEFAULT 'default' NOT NULL,
+	"type" text NOT NULL,
+	"priority" smallint NOT NULL,
+	"key" text NOT NULL,
+	"sequence_key" text NOT NULL,
+	"tag" double precision DEFAULT 0 NOT NULL,
+	"is_waiting" boolean DEFAULT true NOT NULL,
+	"blocked_by" text,
+	"released_at" timestamp (3) with time zone
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."levels" (
+	"queue" text NOT NULL,
+	"priority" smallint NOT NULL,
+	"time" double precision DEFAULT 0 NOT NULL,
+	CONSTRAINT "levels_queue_priority_pk" PRIMARY KEY("queue","priority")
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."limits" (
+	"name" text PRIMARY KEY NOT NULL,
+	"types" text[],
+	"queue" text,
+	"tenant" text,
+	"per" text DEFAULT 'all' NOT NULL,
+	"concurrency" integer,
+	"rate" integer,
+	"period_ms" double precision,
+	"burst" integer,
+	"when_over" text DEFAULT 'delay' NOT NULL,
+	"ramp_since" timestamp (3) with time zone,
+	"is_from_code" boolean DEFAULT false NOT NULL,
+	"set_by" text NOT NULL,
+	"set_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"reason" text
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."pauses" (
+	"kind" text NOT NULL,
+	"tenant" text DEFAULT '' NOT NULL,
+	"name" text NOT NULL,
+	"reason" text,
+	"set_by" text NOT NULL,
+	"set_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"until" timestamp (3) with time zone,
+	CONSTRAINT "pauses_kind_tenant_name_pk" PRIMARY KEY("kind","tenant","name")
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."queue_tenants" (
+	"queue" text NOT NULL,
+	"tenant" text DEFAULT 'default' NOT NULL,
+	"seen_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "queue_tenants_queue_tenant_pk" PRIMARY KEY("queue","tenant")
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."rates" (
+	"limit_name" text NOT NULL,
+	"subject" text NOT NULL,
+	"next_at" timestamp (6) with time zone NOT NULL,
+	CONSTRAINT "rates_limit_name_subject_pk" PRIMARY KEY("limit_name","subject")
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."release_turns" (
+	"queue" text PRIMARY KEY NOT NULL,
+	"turn" bigint DEFAULT 0 NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."sequence_members" (
+	"tenant" text DEFAULT 'default' NOT NULL,
+	"key" text NOT NULL,
+	"position" bigserial NOT NULL,
+	"task_id" uuid NOT NULL,
+	"halts" boolean NOT NULL,
+	"halted_at" timestamp (3) with time zone,
+	CONSTRAINT "sequence_members_tenant_key_position_pk" PRIMARY KEY("tenant","key","position")
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."shares" (
+	"queue" text NOT NULL,
+	"priority" smallint NOT NULL,
+	"tenant" text DEFAULT 'default' NOT NULL,
+	"tag" double precision DEFAULT 0 NOT NULL,
+	"key_time" double precision DEFAULT 0 NOT NULL,
+	"is_ready" boolean DEFAULT true NOT NULL,
+	CONSTRAINT "shares_queue_priority_tenant_pk" PRIMARY KEY("queue","priority","tenant")
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."wakes" (
+	"id" bigserial PRIMARY KEY NOT NULL,
+	"blocked_by" text NOT NULL,
+	"at" timestamp (6) with time zone DEFAULT now() NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "taskwire"."weights" (
+	"kind" text NOT NULL,
+	"tenant" text NOT NULL,
+	"key" text DEFAULT '' NOT NULL,
+	"weight" double precision NOT NULL,
+	"set_by" text NOT NULL,
+	"set_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	"reason" text,
+	CONSTRAINT "weights_kind_tenant_key_pk" PRIMARY KEY("kind","tenant","key")
+);
+--> statement-breakpoint
+ALTER TABLE "taskwire"."deliveries" ADD COLUMN "lane_id" bigint;--> statement-breakpoint
+ALTER TABLE "taskwire"."deliveries" ADD COLUMN "ready_at" timestamp (3) with time zone;--> statement-breakpoint
+ALTER TABLE "taskwire"."deliveries" ADD COLUMN "is_released" boolean DEFAULT false NOT NULL;--> statement-breakpoint
+ALTER TABLE "taskwire"."leases" ADD COLUMN "has_holds" boolean DEFAULT false NOT NULL;--> statement-breakpoint
+ALTER TABLE "taskwire"."tasks" ADD COLUMN "concurrency_key" text;--> statement-breakpoint
+ALTER TABLE "taskwire"."tasks" ADD COLUMN "sequence_key" text;--> statement-breakpoint
+ALTER TABLE "taskwire"."tasks" ADD COLUMN "cost" smallint;--> statement-breakpoint
+ALTER TABLE "taskwire"."workers" ADD COLUMN "outcomes" jsonb;--> statement-breakpoint
+CREATE INDEX "holds_task_idx" ON "taskwire"."holds" USING btree ("task_id");--> statement-breakpoint
+CREATE INDEX "lanes_ready_idx" ON "taskwire"."lanes" USING btree ("queue","priority","tenant","tag","released_at" NULLS FIRST) WHERE "taskwire"."lanes"."is_waiting" and "taskwire"."lanes"."blocked_by" is null;--> statement-breakpoint
+CREATE INDEX "lanes_blocked_idx" ON "taskwire"."lanes" USING btree ("blocked_by") WHERE "taskwire"."lanes"."blocked_by" is not null;--> statement-breakpoint
+CREATE INDEX "lanes_key_idx" ON "taskwire"."lanes" USING btree ("queue","priority","tenant","key","sequence_key");--> statement-breakpoint
+CREATE INDEX "sequence_members_task_idx" ON "taskwire"."sequence_members" USING btree ("task_id");--> statement-breakpoint
+CREATE INDEX "shares_ready_idx" ON "taskwire"."shares" USING btree ("queue","priority" DESC NULLS LAST,"tag") WHERE "taskwire"."shares"."is_ready";--> statement-breakpoint
+CREATE INDEX "wakes_at_idx" ON "taskwire"."wakes" USING btree ("at");--> statement-breakpoint
+CREATE INDEX "wakes_blocked_by_idx" ON "taskwire"."wakes" USING btree ("blocked_by","at");--> statement-breakpoint
+CREATE INDEX "deliveries_lane_idx" ON "taskwire"."deliveries" USING btree ("lane_id","ready_at","task_id") WHERE "taskwire"."deliveries"."lane_id" is not null and not "taskwire"."deliveries"."is_released";--> statement-breakpoint
+CREATE INDEX "deliveries_released_idx" ON "taskwire"."deliveries" USING btree ("queue") WHERE "taskwire"."deliveries"."is_released";--> statement-breakpoint
+insert into taskwire.release_turns (queue) values ('') on conflict do nothing;
+--> statement-breakpoint
+-- Names what a limit counts for a task: everything, the tenant's tasks, or those of the tenant with the same key.
+create or replace function taskwire.subject_of(per text, tenant text, key text) returns text language sql immutable parallel safe as $$
+  select case per when 'all' then '' when 'tenant' then tenant else json_build_array(tenant, key)::text end
+$$;
+--> statement-breakpoint
+-- Whether a limit is about the tasks of a lane.
+create or replace function taskwire.applies(l taskwire.limits, lane taskwire.lanes) returns boolean language sql immutable parallel safe as $$
+  select (l.types is null or lane.type = any (l.types)) and (l.queue is null or l.queue = lane.queue) and (l.tenant is null or l.tenant = lane.tenant)
+    and (l.per <> 'key' or lane.key <> '')
+$$;
+--> statement-breakpoint
+-- How many attempts a limit allows at a time. After a pause that is 1, and doubles each second.
+create or replace function taskwire.allowed_by(concurrency integer, ramp_since timestamptz) returns integer language sql stable parallel safe as $$
+  select least(concurrency, case when ramp_since is not null
+    then power(2, least(20, greatest(0, floor(extract(epoch from clock_timestamp() - ramp_since)))))::integer end)
+$$;
+--> statement-breakpoint
+-- How many attempts of a queue the workers that take tasks run at a time. Rows of any shape can be read: people may write them.
+create or replace function taskwire.slots_of(queue text) returns integer language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(sum(case when q->>'slots' ~ '^\d{1,5}$' then (q->>'slots')::integer end), 0)::integer
+  from taskwire.workers w, jsonb_path_query(w.queues, '$[*]') q
+  where w.lease_until > now() and not w.is_stopping and w.drained_at is null and q->>'name' = slots_of.queue
+$$;
+--> statement-breakpoint
+-- Makes lanes ready again that this has blocked. Of those blocked by a limit only as many as it has room for, those whose turn
+-- it is first: a thousand lanes may wait for one slot. In each queue, because another may have no slot for them.
+create or replace function taskwire.unblock_lanes(blocker text) returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  limit_name text := split_part(blocker, ' ', 2);
+  counted text := substr(blocker, length(limit_name) + 8);
+  room integer;
+begin
+  if blocker = '*' then
+    update taskwire.lanes set blocked_by = null where blocked_by is not null;
+    update taskwire.shares s set is_ready = true where exists (
+      select from taskwire.lanes l where l.queue = s.queue and l.priority = s.priority and l.tenant = s.tenant and l.is_waiting and l.blocked_by is null
+    );
+    return;
+  end if;
+  if blocker like 'limit %' then
+    select case
+      when l.rate is not null then greatest(1, taskwire.rate_room(l, counted))
+      else taskwire.allowed_by(l.concurrency, l.ramp_since) - (select count(*) from taskwire.holds h where h.limit_name = l.name and h.subject = counted)
+    end into room
+    from taskwire.limits l where l.name = limit_name;
+  end if;
+  -- Without a limit of this name any more, all.
+  with woken as (
+    update taskwire.lanes l set blocked_by = null
+    from (
+      select b.id, row_number() over (partition by b.queue order by b.priority desc, s.tag, b.tag, b.released_at nulls first) as place
+      from taskwire.lanes b
+      join taskwire.shares s on s.queue = b.queue and s.priority = b.priority and s.tenant = b.tenant
+      where b.blocked_by = blocker
+    ) first
+    where l.id = first.id and (room is null or first.place <= room)
+    returning l.queue, l.priority, l.tenant
+  )
+  update taskwire.shares s set is_ready = true
+  from (select distinct queue, priority, tenant from woken) w
+  where s.queue = w.queue and s.priority = w.priority and s.tenant = w.tenant and not s.is_ready;
+end $$;
+--> statement-breakpoint
+-- The release: chooses the deliveries that may be claimed next, and says which they are. Only one runs at a time, in whatever
+-- process; whoever makes room calls it, and the relay calls it regularly.
+--
+-- For each queue, while it has fewer released deliveries than its workers have slots:
+-- 1. the highest priority; at every eighth release another, in rotation, so that none starves;
+-- 2. the tenant, and then the key, whose virtual time is the least (start-time fair queueing: Goyal, Vin and Cheng, 1996). Each start
+--    moves it on by 1 / weight;
+-- 3. the first delivery of the lane, unless a pause, its sequence or a limit holds it. Then the lane is blocked by that, and what ends
+--    it leaves a row in `wakes`.
+create or replace function taskwire.release_deliveries(most integer, claim_window_ms double precision)
+returns table (task_id uuid, attempt integer, queue text, skipped_by text, wake_in_ms double precision) language plpgsql set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+  steps integer := 0;
+  last_step integer;
+  has_more boolean := false;
+  released integer := 0;
+  current_turn bigint;
+  first_turn bigint;
+  waiting_queues text[];
+  waiting_queue text;
+  first_queue bigint;
+  blocker text;
+  room integer;
+  level smallint;
+  share taskwire.shares;
+  lane taskwire.lanes;
+  first_id uuid;
+  is_overtaken boolean;
+  head record;
+  cost integer := 1;
+  over_name text;
+  skipped uuid[] := '{}';
+  virtual double precision;
+  timed_level smallint;
+  -- What there is none of is not asked for at each step.
+  has_limits boolean;
+  has_rates boolean;
+  has_pauses boolean;
+  has_weights boolean;
+begin
+  select t.turn into first_queue from taskwire.release_turns t where t.queue = '' for update;
+
+  select count(*) > 0, coalesce(bool_or(l.rate is not null), false) into has_limits, has_rates from taskwire.limits l;
+  has_pauses := exists (select from taskwire.pauses);
+  has_weights := exists (select from taskwire.weights);
+
+  -- What has happened since the last release.
+  with arrived as (
+    delete from taskwire.arrivals returning *
+  ), known as (
+    insert into taskwire.lanes as l (id, queue, tenant, type, priority, key, sequence_key)
+    select distinct a.lane_id, a.queue, a.tenant, a.type, a.priority, a.key, a.sequence_key from arrived a
+    on conflict (id) do update set is_waiting = true where not l.is_waiting
+  ), of_sequences as (
+    -- The next of a sequence may have arrived, or what ran out of turn is over.
+    insert into taskwire.wakes (blocked_by)
+    select distinct 'sequence ' || a.tenant || ' ' || a.sequence_key from arrived a where a.sequence_key <> ''
+  )
+  insert into taskwire.shares as s (queue, priority, tenant)
+  select distinct a.queue, a.priority, a.tenant from arrived a
+  on conflict (queue, priority, tenant) do update set is_ready = true where not s.is_ready;
+  for blocker in
+    with due as (delete from taskwire.wakes w where w.at <= clock_timestamp() returning w.blocked_by) select distinct d.blocked_by from due d
+  loop
+    perform taskwire.unblock_lanes(blocker);
+  end loop;
+
+  -- From one queue to the next in the index, however many tenants are in between. Another queue is the first each time.
+  select array_agg(q.queue) into waiting_queues from (
+    with recursive names as (
+      (select s.queue from taskwire.shares s where s.is_ready order by s.queue limit 1)
+      union all
+      select (select s.queue from taskwire.shares s where s.is_ready and s.queue > n.queue order by s.queue limit 1) from names n where n.queue is not null
+    )
+    select n.queue from names n where n.queue is not null
+  ) q;
+  for place in 1 .. coalesce(cardinality(waiting_queues), 0) loop
+    waiting_queue := waiting_queues[(place + first_queue) % cardinality(waiting_queues) + 1];
+    select coalesce(max(t.turn), 0) into current_turn from taskwire.release_turns t where t.queue = waiting_queue;
+    first_turn := current_turn;
+    select taskwire.slots_of(waiting_queue) - count(*) into room from taskwire.deliveries d where d.queue = waiting_queue and d.is_released;
+
+    -- However much there is to look at in one queue, the others get their share of this call.
+    last_step := steps + greatest(50, most * 4 / cardinality(waiting_queues));
+    while room > 0 loop
+      steps := steps + 1;
+      has_more := has_more or steps > last_step;
+      exit when steps > last_step or released >= most;
+
+      select s.* into share from taskwire.shares s
+      where s.queue = waiting_queue and s.is_ready order by s.priority desc nulls last, s.tag limit 1;
+      exit when not found;
+      if current_turn % 8 = 7 then
+        with present as (
+          select p.priority::smallint as priority, row_number() over (order by p.priority) - 1 as place, count(*) over () as total
+          from generate_series(0, share.priority) p(priority)
+          where exists (select from taskwire.shares s where s.queue = waiting_queue and s.priority = p.priority and s.is_ready)
+        )
+        select s.* into share from present p, lateral (
+          select * from taskwire.shares s
+          where s.queue = waiting_queue and s.priority = p.priority and s.is_ready order by s.tag limit 1
+        ) s
+        where p.place = (current_turn / 8) % p.total;
+      end if;
+      level := share.priority;
+      select l.* into lane from taskwire.lanes l
+      where l.queue = waiting_queue and l.priority = level and l.tenant = share.tenant and l.is_waiting and l.blocked_by is null
+      order by l.tag, l.released_at nulls first limit 1;
+      if not found then
+        update taskwire.shares s set is_ready = false where s.queue = waiting_queue and s.priority = level and s.tenant = share.tenant;
+        continue;
+      end if;
+
+      -- Of a sequence, the first unfinished task; otherwise whichever has waited longest. Of two tasks of a sequence that were
+      -- created at once, the later may have been seen, and released, first.
+      first_id := null;
+      is_overtaken := false;
+      if lane.sequence_key <> '' then
+        select m.task_id into first_id from taskwire.sequence_members m
+        where m.tenant = lane.tenant and m.key = lane.sequence_key order by m.position limit 1;
+        is_overtaken := exists (
+          select from taskwire.holds h
+          where h.limit_name = '@sequence' and h.subject = taskwire.subject_of('key', lane.tenant, lane.sequence_key)
+        );
+      end if;
+      if first_id is null then
+        select d.task_id, d.attempt into head from taskwire.deliveries d
+        where d.lane_id = lane.id and not d.is_released and d.task_id <> all (skipped)
+        order by d.ready_at, d.task_id limit 1 for update skip locked;
+      else
+        select d.task_id, d.attempt into head from taskwire.deliveries d
+        where d.task_id = first_id and d.lane_id = lane.id and not d.is_released and d.task_id <> all (skipped) and not is_overtaken
+        for update skip locked;
+      end if;
+      if not found then
+        if not is_overtaken and exists (
+          select from taskwire.deliveries d
+          where d.lane_id = lane.id and not d.is_released and d.task_id <> all (skipped) and (first_id is null or d.task_id = first_id)
+        ) then
+          -- Being changed right now. Waiting for that could deadlock: the other may wait for what is released here.
+          blocker := 'busy';
+          perform taskwire.wake_at(blocker, clock_timestamp() + interval '20 ms');
+        elsif first_id is not null then
+          blocker := 'sequence ' || lane.tenant || ' ' || lane.sequence_key;
+        else
+          blocker := null;
+        end if;
+        update taskwire.lanes l set blocked_by = blocker, is_waiting = blocker is not null where l.id = lane.id;
+        perform taskwire.pass_on(lane, blocker);
+        continue;
+      end if;
+
+      if has_rates then
+        select coalesce(t.cost, 1) into cost from taskwire.tasks t where t.id = head.task_id;
+      end if;
+      blocker := null;
+      if has_limits or has_pauses then
+        blocker := taskwire.find_blocker(lane, cost);
+      end if;
+      if blocker is not null then
+        update taskwire.lanes l set blocked_by = blocker where l.id = lane.id;
+        perform taskwire.pass_on(lane, blocker);
+        continue;
+      end if;
+
+      -- A rate that skips what is over it: the statement around this cancels the task.
+      if has_rates then
+        select l.name into over_name from taskwire.limits l
+        where l.rate is not null and l.when_over = 'skip' and taskwire.applies(l, lane)
+          and taskwire.rate_allows_at(l, taskwire.subject_of(l.per, lane.tenant, lane.key), cost) > clock_timestamp()
+        order by l.name limit 1;
+        if found then
+          skipped := skipped || head.task_id;
+          if lane.sequence_key <> '' then
+            update taskwire.lanes l set blocked_by = 'sequence ' || lane.tenant || ' ' || lane.sequence_key where l.id = lane.id;
+          end if;
+          released := released + 1;
+          task_id := head.task_id; attempt := head.attempt; queue := waiting_queue; skipped_by := over_name;
+          return next;
+          continue;
+        end if;
+      end if;
+
+      update taskwire.deliveries d
+      set is_released = true, hand_overs = 1, due_at = clock_timestamp() + claim_window_ms * interval '1 ms'
+      where d.task_id = head.task_id;
+      if has_limits then
+        insert into taskwire.holds (limit_name, subject, task_id)
+        select l.name, taskwire.subject_of(l.per, lane.tenant, lane.key), head.task_id
+        from taskwire.limits l
+        where (l.concurrency is not null or l.ramp_since is not null) and taskwire.applies(l, lane)
+        on conflict do nothing;
+      end if;
+      if lane.sequence_key <> '' then
+        insert into taskwire.holds (limit_name, subject, task_id)
+        values ('@sequence', taskwire.subject_of('key', lane.tenant, lane.sequence_key), head.task_id)
+        on conflict do nothing;
+      end if;
+      if has_rates then
+        perform taskwire.take_rates(lane, cost);
+      end if;
+
+      -- Each level of a queue has its own virtual time. It is kept here while the level stays the same.
+      if level is distinct from timed_level then
+        perform taskwire.keep_time(waiting_queue, timed_level, virtual);
+        timed_level := level;
+        select coalesce(max(v.time), 0) into virtual from taskwire.levels v where v.queue = waiting_queue and v.priority = level;
+      end if;
+      virtual := greatest(share.tag, virtual);
+      update taskwire.shares s
+      set tag = virtual + case when has_weights
+          then 1 / coalesce((select w.weight from taskwire.weights w where w.kind = 'tenant' and w.tenant = lane.tenant and w.key = ''), 1)
+          else 1 end,
+        key_time = greatest(lane.tag, share.key_time)
+      where s.queue = waiting_queue and s.priority = level and s.tenant = share.tenant;
+      update taskwire.lanes l
+      set tag = greatest(lane.tag, share.key_time)
+          + case when has_weights
+            then 1 / coalesce((select w.weight from taskwire.weights w where w.kind = 'key' and w.tenant = lane.tenant and w.key = lane.key), 1)
+            else 1 end,
+        released_at = case when l.id = lane.id then clock_timestamp() else l.released_at end
+      where l.queue = waiting_queue and l.priority = level and l.tenant = lane.tenant and l.key = lane.key and l.sequence_key = lane.sequence_key;
+
+      current_turn := current_turn + 1;
+      released := released + 1;
+      room := room - 1;
+      task_id := head.task_id; attempt := head.attempt; queue := waiting_queue; skipped_by := null;
+      return next;
+    end loop;
+    perform taskwire.keep_time(waiting_queue, timed_level, virtual);
+    timed_level := null;
+    if current_turn <> first_turn then
+      insert into taskwire.release_turns (queue, turn) values (waiting_queue, current_turn)
+      on conflict (queue) do update set turn = excluded.turn;
+    end if;
+    exit when released >= most;
+  end loop;
+  if steps > 0 then
+    update taskwire.release_turns t set turn = t.turn + 1 where t.queue = '';
+  end if;
+  if has_more then
+    -- Many lanes were blocked, and few deliveries released.
+    wake_in_ms := 0;
+  else
+    select extract(epoch from min(w.at) - clock_timestamp()) * 1000 into wake_in_ms from taskwire.wakes w;
+  end if;
+  task_id := null; attempt := null; queue := null; skipped_by := null;
+  return next;
+end $$;
+--> statement-breakpoint
+create or replace function taskwire.keep_time(queue text, level smallint, virtual double precision) returns void language sql as $$
+  insert into taskwire.levels (queue, priority, time)
+  select keep_time.queue, keep_time.level, keep_time.virtual where keep_time.level is not null
+  on conflict (queue, priority) do update set time = excluded.time
+$$;
+--> statement-breakpoint
+-- When a limit with a rate allows the next start (generic cell rate algorithm, as a virtual scheduling algorithm: ITU-T I.371, annex A).
+create or replace function taskwire.rate_allows_at(rated taskwire.limits, counted text, cost integer) returns timestamptz language sql stable as $$
+  select greatest(max(r.next_at), clock_timestamp())
+    + (least(cost, rated.burst) - rated.burst) * rated.period_ms / rated.rate * interval '1 ms'
+  from taskwire.rates r where r.limit_name = rated.name and r.subject = counted
+$$;
+--> statement-breakpoint
+-- How many starts of cost 1 a rate allows now.
+create or replace function taskwire.rate_room(rated taskwire.limits, counted text) returns integer language sql stable as $$
+  select greatest(0, floor(rated.burst - greatest(0, extract(epoch from coalesce(max(r.next_at), clock_timestamp()) - clock_timestamp())) * 1000 * rated.rate / rated.period_ms))::integer
+  from taskwire.rates r where r.limit_name = rated.name and r.subject = counted
+$$;
+--> statement-breakpoint
+-- Takes a start's cost from every rate that applies to it, and has the next lane looked at when the rate allows it.
+create or replace function taskwire.take_rates(lane taskwire.lanes, cost integer) returns void language plpgsql as $$
+declare
+  rated taskwire.limits;
+  counted text;
+begin
+  for rated in
+    select l.* from taskwire.limits l
+    where l.rate is not null and taskwire.applies(l, lane)
+  loop
+    counted := taskwire.subject_of(rated.per, lane.tenant, lane.key);
+    insert into taskwire.rates as r (limit_name, subject, next_at)
+    values (rated.name, counted, clock_timestamp() + least(cost, rated.burst) * rated.period_ms / rated.rate * interval '1 ms')
+    on conflict (limit_name, subject) do update
+    set next_at = greatest(r.next_at, clock_timestamp()) + least(cost, rated.burst) * rated.period_ms / rated.rate * interval '1 ms';
+    perform taskwire.wake_at_rate(rated, counted);
+  end loop;
+end $$;
+--> statement-breakpoint
+create or replace function taskwire.wake_at_rate(rated taskwire.limits, counted text) returns void language sql as $$
+  insert into taskwire.wakes (blocked_by, at)
+  select b.blocker, taskwire.rate_allows_at(rated, counted, 1)
+  from (select 'limit ' || rated.name || ' ' || counted as blocker) b
+  where exists (select from taskwire.lanes l where l.blocked_by = b.blocker)
+    and not exists (select from taskwire.wakes w where w.blocked_by = b.blocker and w.at > clock_timestamp())
+$$;
+--> statement-breakpoint
+-- Has what this blocks looked at again at a time, unless it will be by then. Null: never.
+create or replace function taskwire.wake_at(blocker text, at timestamptz) returns void language sql as $$
+  insert into taskwire.wakes (blocked_by, at)
+  select wake_at.blocker, wake_at.at
+  where wake_at.at is not null and not exists (select from taskwire.wakes w where w.blocked_by = wake_at.blocker and w.at <= wake_at.at)
+$$;
+--> statement-breakpoint
+-- What holds the next task of a lane, or null.
+create or replace function taskwire.find_blocker(lane taskwire.lanes, cost integer) returns text language plpgsql as $$
+declare
+  blocker text;
+  ends_at timestamptz;
+  rated taskwire.limits;
+  counted text;
+begin
+  select 'pause ' || p.kind || ' ' || p.tenant || ' ' || p.name, p.until into blocker, ends_at
+  from taskwire.pauses p
+  where ((p.kind, p.tenant, p.name) in (('queue', '', lane.queue), ('type', '', lane.type), ('tenant', '', lane.tenant))
+    or lane.key <> '' and (p.kind, p.tenant, p.name) = ('key', lane.tenant, lane.key))
+    and (p.until is null or p.until > clock_timestamp())
+  order by p.until desc nulls first, p.kind limit 1;
+  if blocker is not null then
+    perform taskwire.wake_at(blocker, ends_at);
+    return blocker;
+  end if;
+  select 'limit ' || l.name || ' ' || s.counted,
+    l.ramp_since + (floor(extract(epoch from clock_timestamp() - l.ramp_since)) + 1) * interval '1 s' into blocker, ends_at
+  from taskwire.limits l, lateral (select taskwire.subject_of(l.per, lane.tenant, lane.key) as counted) s
+  where (l.concurrency is not null or l.ramp_since is not null) and taskwire.applies(l, lane)
+    and (select count(*) from taskwire.holds h where h.limit_name = l.name and h.subject = s.counted) >= taskwire.allowed_by(l.concurrency, l.ramp_since)
+  order by l.name limit 1;
+  if blocker is not null then
+    perform taskwire.wake_at(blocker, ends_at);
+    return blocker;
+  end if;
+  for rated in
+    select l.* from taskwire.limits l
+    where l.rate is not null and l.when_over = 'delay' and taskwire.applies(l, lane)
+    order by l.name
+  loop
+    counted := taskwire.subject_of(rated.per, lane.tenant, lane.key);
+    if taskwire.rate_allows_at(rated, counted, cost) > clock_timestamp() then
+      blocker := 'limit ' || rated.name || ' ' || counted;
+      perform taskwire.wake_at(blocker, taskwire.rate_allows_at(rated, counted, cost));
+      return blocker;
+    end if;
+  end loop;
+  return null;
+end $$;
+--> statement-breakpoint
+-- A lane was made ready for the room in a limit and does not use it: the next lane that waits for the same room gets its turn.
+create or replace function taskwire.pass_on(lane taskwire.lanes, except_blocker text) returns void language plpgsql as $$
+declare
+  blocker text;
+begin
+  for blocker in
+    select b.blocker
+    from taskwire.limits l, lateral (select 'limit ' || l.name || ' ' || taskwire.subject_of(l.per, lane.tenant, lane.key) as blocker) b
+    where taskwire.applies(l, lane)
+      and b.blocker is distinct from except_blocker and exists (select from taskwire.lanes other where other.blocked_by = b.blocker)
+  loop
+    perform taskwire.unblock_lanes(blocker);
+  end loop;
+end $$;
+--> statement-breakpoint
+-- An attempt has ended, or will not begin: limits no longer count it, and what waits for the room is looked at.
+create or replace function taskwire.drop_holds() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  -- Claimed while nothing held it any more: the end of the attempt drops what it was released with. Only a claim may need the lock
+  -- of the table that an update takes.
+  if tg_table_name = 'deliveries' and tg_op = 'DELETE' and exists (
+    select from taskwire.leases l where l.task_id = old.task_id and not l.has_holds
+  ) then
+    update taskwire.leases l set has_holds = true where l.task_id = old.task_id and not l.has_holds;
+  end if;
+  with dropped as (
+    delete from taskwire.holds h
+    where h.task_id = old.task_id
+      -- Not when the attempt goes on: a claim turns the delivery into a lease.
+      and not exists (select from taskwire.leases l where l.task_id = old.task_id)
+      and not exists (select from taskwire.deliveries d where d.task_id = old.task_id and d.is_released)
+    returning h.limit_name, h.subject
+  )
+  insert into taskwire.wakes (blocked_by) select 'limit ' || d.limit_name || ' ' || d.subject from dropped d;
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace trigger leases_drop_holds after delete on taskwire.leases for each row when (old.has_holds) execute function taskwire.drop_holds();
+--> statement-breakpoint
+create or replace trigger deliveries_drop_holds after delete on taskwire.deliveries for each row when (old.is_released) execute function taskwire.drop_holds();
+--> statement-breakpoint
+create or replace trigger deliveries_return_holds after update of is_released on taskwire.deliveries for each row
+when (old.is_released and not new.is_released) execute function taskwire.drop_holds();
+--> statement-breakpoint
+-- The end of a task with a sequence key: the next one may start. A task that has failed, or was not started in time, may halt its
+-- sequence; then it stays first.
+create or replace function taskwire.end_in_sequence() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  update taskwire.sequence_members m set halted_at = now()
+  where m.task_id = new.id and m.halts and new.status in ('FAILED', 'EXPIRED');
+  delete from taskwire.sequence_members m where m.task_id = new.id and m.halted_at is null;
+  insert into taskwire.wakes (blocked_by) values ('sequence ' || new.tenant || ' ' || new.sequence_key);
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace trigger tasks_end_in_sequence after update of status on taskwire.tasks for each row when (
+  new.sequence_key is not null and new.status in ('COMPLETED', 'FAILED', 'CANCELLED', 'EXPIRED')
+) execute function taskwire.end_in_sequence();
+--> statement-breakpoint
+-- A task that is deleted halts no sequence.
+create or replace function taskwire.leave_sequence() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from taskwire.sequence_members m where m.task_id = old.id;
+  insert into taskwire.wakes (blocked_by) values ('sequence ' || old.tenant || ' ' || old.sequence_key);
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace trigger tasks_leave_sequence after delete on taskwire.tasks for each row when (old.sequence_key is not null)
+execute function taskwire.leave_sequence();
+--> statement-breakpoint
+-- A lane's id, from what its deliveries have in common.
+create or replace function taskwire.lane_id(queue text, tenant text, type text, priority smallint, key text, sequence_key text) returns bigint
+language sql immutable parallel safe as $$
+  select hashtextextended(json_build_array(queue, tenant, type, priority, key, sequence_key)::text, 0)
+$$;
+--> statement-breakpoint
+-- The net under the release: what nothing else would wake is woken, and what is over is forgotten. Returns how many holds and lanes
+-- nothing would have ended; that is 0 unless rows were changed by hand or restored.
+create or replace function taskwire.mend_release() returns integer language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  mended integer := 0;
+  found_now integer;
+begin
+  perform from taskwire.release_turns t where t.queue = '' for update;
+  with orphaned as (
+    delete from taskwire.holds h
+    where not exists (select from taskwire.leases l where l.task_id = h.task_id)
+      and not exists (select from taskwire.deliveries d where d.task_id = h.task_id and d.is_released)
+    returning h.limit_name, h.subject
+  ), woken as (
+    insert into taskwire.wakes (blocked_by) select distinct 'limit ' || o.limit_name || ' ' || o.subject from orphaned o
+  )
+  select count(*) into found_now from orphaned;
+  mended := mended + found_now;
+  -- Lanes blocked by something that no longer holds them.
+  with blockers as (
+    select distinct l.blocked_by, split_part(l.blocked_by, ' ', 1) as kind, split_part(l.blocked_by, ' ', 2) as name
+    from taskwire.lanes l
+    where l.blocked_by is not null and not exists (select from taskwire.wakes w where w.blocked_by = l.blocked_by)
+  ), stale as (
+    select b.blocked_by from blockers b
+    left join taskwire.limits l on b.kind = 'limit' and l.name = b.name
+    where case
+      when b.kind = 'limit' then l.name is null or case
+        when l.rate is not null then true
+        else (select count(*) from taskwire.holds h where h.limit_name = l.name and h.subject = substr(b.blocked_by, length(l.name) + 8))
+          < taskwire.allowed_by(l.concurrency, l.ramp_since)
+      end
+      when b.kind = 'pause' then not exists (
+        select from taskwire.pauses p
+        where 'pause ' || p.kind || ' ' || p.tenant || ' ' || p.name = b.blocked_by and (p.until is null or p.until > clock_timestamp())
+      )
+      else not exists (
+        select from taskwire.sequence_members m where 'sequence ' || m.tenant || ' ' || m.key = b.blocked_by
+      ) or exists (
+        select from taskwire.lanes l
+        join lateral (
+          select m.task_id from taskwire.sequence_members m where m.tenant = l.tenant and m.key = l.sequence_key order by m.position limit 1
+        ) first on true
+        join taskwire.deliveries d on d.task_id = first.task_id and d.lane_id = l.id and not d.is_released
+        where l.blocked_by = b.blocked_by
+      )
+    end
+  )
+  insert into taskwire.wakes (blocked_by) select s.blocked_by from stale s;
+  get diagnostics found_now = row_count;
+  mended := mended + found_now;
+  -- Deliveries in lanes that the release does not know of.
+  with recursive ids as (
+    (select d.lane_id from taskwire.deliveries d where d.lane_id is not null and not d.is_released order by d.lane_id limit 1)
+    union all
+    select (
+      select d.lane_id from taskwire.deliveries d
+      where d.lane_id is not null and not d.is_released and d.lane_id > ids.lane_id order by d.lane_id limit 1
+    )
+    from ids where ids.lane_id is not null
+  ), unknown as (
+    update taskwire.deliveries d set lane_id = null, due_at = now()
+    from ids
+    where d.lane_id = ids.lane_id and not d.is_released
+      and not exists (select from taskwire.lanes l where l.id = ids.lane_id and l.is_waiting)
+      and not exists (select from taskwire.arrivals a where a.lane_id = ids.lane_id)
+    returning 1
+  )
+  select count(*) into found_now from unknown;
+  mended := mended + found_now;
+
+  delete from taskwire.lanes l
+  where not l.is_waiting and l.blocked_by is null and coalesce(l.released_at, '-infinity') < now() - interval '1 minute'
+    and not exists (select from taskwire.arrivals a where a.lane_id = l.id);
+  delete from taskwire.shares s
+  where not exists (select from taskwire.lanes l where l.queue = s.queue and l.priority = s.priority and l.tenant = s.tenant);
+  delete from taskwire.rates r where r.next_at < now() - interval '1 minute';
+  -- A tenant that creates tasks is noted again.
+  delete from taskwire.queue_tenants q
+  where q.seen_at < now() - interval '10 minutes'
+    and not exists (select from taskwire.lanes l where l.queue = q.queue and l.tenant = q.tenant and l.is_waiting)
+    and exists (select from taskwire.queue_tenants other where other.queue = q.queue and other.tenant <> q.tenant);
+  return mended;
+end $$;

@@ -1,0 +1,154 @@
+/** What holds tasks back: limits, pauses, shares and sequences, as people set and see them. */
+import { Type, type Static, type TSchema } from 'typebox'
+import { NO_NUL } from './filter.js'
+import { MAX_KEY_LENGTH } from './limits.js'
+import { Instant, QueueName, TaskId, TaskType } from './task.js'
+
+const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+
+/** A name that tasks have in common: a customer, an account, a document. */
+const Key = Type.String({ minLength: 1, maxLength: MAX_KEY_LENGTH, pattern: NO_NUL, examples: ['customer-4711'] })
+const TenantName = Type.String({ minLength: 1, maxLength: 200, pattern: NO_NUL, examples: ['default'] })
+const Reason = Type.String({ minLength: 1, maxLength: 500, pattern: NO_NUL, description: 'for people' })
+
+/** Who set it, when and why. */
+const SETTING = {
+  setBy: Type.String(),
+  setAt: Instant,
+  reason: Nullable(Type.String()),
+}
+
+/** The limits after a pause have names that begin with this, and no others do. */
+export const RAMP_PREFIX = 'resume-'
+
+export const LimitName = Type.String({
+  maxLength: 100,
+  pattern: '^[a-z0-9][a-z0-9._-]*$',
+  examples: ['smtp'],
+})
+
+/** At most `limit` starts per period, spread evenly; after a quiet time up to `burst` at once. */
+export const Rate = Type.Object(
+  {
+    limit: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+    periodMs: Type.Integer({ minimum: 1, maximum: 31 * 86_400_000 }),
+    burst: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 1_000_000, description: 'the starts allowed at once; 1 if omitted' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+const LIMIT_SCOPE = {
+  types: Type.Optional(
+    Type.Array(TaskType, { minItems: 1, maxItems: 100, description: 'tasks of these types only, counted together' }),
+  ),
+  queue: Type.Optional({ ...QueueName, description: 'tasks in this queue only' }),
+  tenant: Type.Optional({ ...TenantName, description: 'tasks of this tenant only' }),
+}
+
+/** What is counted: all of the tasks together, those of each tenant, or those of each concurrency key of a tenant. */
+export const Per = Type.Enum(['all', 'tenant', 'key'])
+export const WhenOver = Type.Enum(['delay', 'skip'])
+
+/** A limit to set: either `concurrency` or `rate`. */
+export const PutLimit = Type.Object(
+  {
+    ...LIMIT_SCOPE,
+    per: Type.Optional(Per),
+    concurrency: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 100_000, description: 'the most attempts at a time, over all workers' }),
+    ),
+    rate: Type.Optional(Rate),
+    whenOver: Type.Optional({
+      ...WhenOver,
+      description: 'with `rate`: whether a task over it waits (delay, the default) or is CANCELLED (skip)',
+    }),
+    reason: Type.Optional(Reason),
+  },
+  { additionalProperties: false, examples: [{ types: ['email.send'], concurrency: 5 }] },
+)
+export type PutLimit = Static<typeof PutLimit>
+
+/** What one count of a limit stands at. */
+const LimitUse = Type.Object({
+  tenant: Nullable(Type.String({ description: 'null when the limit counts all tasks together' })),
+  key: Nullable(Type.String()),
+  running: Nullable(Type.Integer({ minimum: 0, description: 'attempts released or running; null for a rate' })),
+  left: Type.Integer({ minimum: 0, description: 'how many could start now' }),
+})
+
+export const Limit = Type.Object({
+  name: LimitName,
+  types: Nullable(Type.Array(TaskType)),
+  queue: Nullable(QueueName),
+  tenant: Nullable(Type.String()),
+  per: Per,
+  concurrency: Nullable(Type.Integer()),
+  rate: Nullable(Type.Required(Rate)),
+  whenOver: WhenOver,
+  source: Type.Enum(['api', 'code', 'resume'], {
+    description: 'who set it: a person, the code of a type, or the end of a pause, after which starts increase slowly',
+  }),
+  ...SETTING,
+  use: Type.Array(LimitUse, { description: 'the counts that stand at least, at most 100' }),
+})
+export type Limit = Static<typeof Limit>
+export const LimitList = Type.Object({ items: Type.Array(Limit) })
+export const LimitParams = Type.Object({ name: LimitName })
+
+const PauseKind = Type.Enum(['queue', 'type', 'tenant', 'key'])
+export type PauseKind = Static<typeof PauseKind>
+
+/** What is paused. A key belongs to the tenant that asks. */
+export const PauseParams = Type.Object({
+  kind: PauseKind,
+  name: Type.String({ minLength: 1, maxLength: 200, pattern: NO_NUL, examples: ['default'] }),
+})
+
+/** No body means no reason and no end. */
+export const PutPause = Type.Object(
+  {
+    reason: Type.Optional(Reason),
+    until: Type.Optional({ ...Instant, description: 'it ends by itself then' }),
+  },
+  { additionalProperties: false, examples: [{ reason: 'the mail server moves' }] },
+)
+export type PutPause = Static<typeof PutPause>
+
+export const Pause = Type.Object({
+  kind: PauseKind,
+  name: Type.String(),
+  ...SETTING,
+  until: Nullable(Instant),
+})
+export type Pause = Static<typeof Pause>
+export const PauseList = Type.Object({ items: Type.Array(Pause) })
+
+/** The share of a tenant, or of a key within its tenant. Everything else has the weight 1. */
+export const Weight = Type.Object({
+  tenant: Type.String(),
+  key: Nullable(Type.String()),
+  weight: Type.Number({ minimum: 0.01, maximum: 1_000 }),
+  ...SETTING,
+})
+export type Weight = Static<typeof Weight>
+export const WeightList = Type.Object({ items: Type.Array(Weight) })
+export const WeightTenantParams = Type.Object({ tenant: TenantName })
+export const WeightKeyParams = Type.Object({ key: Key })
+export const PutWeight = Type.Object(
+  { weight: Weight.properties.weight, reason: Type.Optional(Reason) },
+  { additionalProperties: false, examples: [{ weight: 2 }] },
+)
+export type PutWeight = Static<typeof PutWeight>
+
+/** A sequence that is halted: its first task has failed, and the others wait. */
+export const HaltedSequence = Type.Object({
+  key: Key,
+  haltedBy: TaskId,
+  haltedAt: Instant,
+  waiting: Type.Integer({ minimum: 0, description: 'how many tasks wait behind it' }),
+})
+export type HaltedSequence = Static<typeof HaltedSequence>
+export const HaltedSequenceList = Type.Object({ items: Type.Array(HaltedSequence) })
+export const SequenceParams = Type.Object({ key: Key })

@@ -1,0 +1,55 @@
+/** Why a task waits. */
+import { Type, type Static, type TSchema } from 'typebox'
+import { Instant, TaskId } from './names.js'
+
+const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+
+/**
+ * Why a task does not run:
+ *
+ * - `run_time`: its time to start has not come.
+ * - `backoff`: its last attempt failed, or put it back; the next is due later.
+ * - `no_worker_for_queue`, `no_worker_for_type`: no worker that takes tasks serves its queue, or knows its type.
+ * - `paused`: its queue, type, tenant or key is paused.
+ * - `limit`: as many tasks run as a limit allows.
+ * - `rate`: as many tasks have started as a limit allows for now.
+ * - `sequence`: a task before it in its sequence has not ended.
+ * - `sequence_halted`: a task before it in its sequence has failed.
+ * - `turn`: all slots are taken, and others are before it.
+ * - `starting`: it is on its way to a worker.
+ */
+export const WAITING_CODES = [
+  'run_time',
+  'backoff',
+  'no_worker_for_queue',
+  'no_worker_for_type',
+  'paused',
+  'limit',
+  'rate',
+  'sequence',
+  'sequence_halted',
+  'turn',
+  'starting',
+] as const
+export const WaitingCode = Type.Enum(WAITING_CODES)
+export type WaitingCode = Static<typeof WaitingCode>
+
+/** When the task may start, as far as that can be told: most likely, and a range that holds for 8 of 10 tasks. */
+const StartEstimate = Type.Object({
+  at: Instant,
+  earliestAt: Instant,
+  latestAt: Instant,
+})
+
+/** What a task waits for. */
+export const WaitingFor = Type.Object({
+  code: WaitingCode,
+  text: Type.String({ description: 'in words, e.g. "the type report.generate is paused by anna: mail server moves"' }),
+  until: Nullable({ ...Instant, description: 'when that ends, where it is known' }),
+  taskIds: Type.Array(TaskId, { description: 'the tasks that hold it, at most 5' }),
+  ahead: Nullable(
+    Type.Integer({ minimum: 0, description: 'about how many tasks start before it; null where that means nothing' }),
+  ),
+  start: Nullable(StartEstimate),
+})
+export type WaitingFor = Static<typeof WaitingFor>

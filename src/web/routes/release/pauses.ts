@@ -1,0 +1,86 @@
+/** Pauses of queues, types, tenants and keys. */
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import { Problem, type FieldError } from '../../../protocol/errors.js'
+import { NoBody } from '../../../protocol/http.js'
+import { Pause, PauseList, PauseParams, PutPause } from '../../../protocol/release.js'
+import { deletePause, listPauses, putPause } from '../../../store/release/pauses.js'
+import { checkTime } from '../../../tasks/create/new-task.js'
+import { ProblemError } from '../../problem.js'
+import { applySetting, assertSetting, checkNames, type SettingDeps } from './setting.js'
+
+export const pauseRoutes: FastifyPluginAsyncTypebox<SettingDeps> = async (app, deps) => {
+  const { db, reading } = deps
+
+  app.get(
+    '/api/pauses',
+    {
+      schema: {
+        tags: ['operations'],
+        operationId: 'listPauses',
+        summary: 'List the pauses',
+        description: 'Newest first: of queues, types and tenants, and of the keys of your tenant.',
+        response: { 200: PauseList },
+      },
+    },
+    async ({ principal }) => ({ items: await listPauses(principal, reading.byKey) }),
+  )
+
+  app.put(
+    '/api/pauses/:kind/:name',
+    {
+      schema: {
+        tags: ['operations'],
+        operationId: 'putPause',
+        summary: 'Pause a queue, a type, a tenant or a key',
+        description:
+          'When the answer arrives, no attempt of it starts any more: also no retry, no scheduled task, and none that was dispatched before. What ' +
+          'runs goes on. Tasks can still be created and cancelled, and those with `expiresAt` expire while they wait. Pausing again replaces reason and end.',
+        params: PauseParams,
+        body: Type.Optional(Type.Union([PutPause, Type.Null()])),
+        response: { 200: Pause, 400: Problem, 422: Problem },
+      },
+    },
+    async ({ principal, params: { kind, name }, body }) => {
+      const { reason = null, until } = body ?? {}
+      assertSetting([
+        ...checkTime('/until', until),
+        ...(await checkNames(deps, {
+          types: kind === 'type' ? [['/name', name]] : [],
+          queues: kind === 'queue' ? [['/name', name]] : [],
+        })),
+      ])
+      const pause = await putPause(principal, db, kind, name, { reason, ...(until !== undefined && { until }) })
+      if (pause === undefined) throw new ProblemError('invalid_setting', '/until has passed', [HAS_PASSED])
+      await applySetting(deps)
+      return pause
+    },
+  )
+
+  app.delete(
+    '/api/pauses/:kind/:name',
+    {
+      schema: {
+        tags: ['operations'],
+        operationId: 'deletePause',
+        summary: 'End a pause',
+        description:
+          'If tasks wait, they start slowly: one at a time at first, and twice as many each second, for ten seconds. Those of a key start at once.',
+        params: PauseParams,
+        response: { 204: NoBody, 400: Problem, 404: Problem },
+      },
+    },
+    async ({ principal, params: { kind, name } }, reply) => {
+      if (!(await deletePause(principal, db, kind, name)))
+        throw new ProblemError('not_found', 'There is no such pause. GET /api/pauses lists them.')
+      await applySetting(deps)
+      return reply.code(204).send(undefined)
+    },
+  )
+}
+
+const HAS_PASSED: FieldError = {
+  pointer: '/until',
+  detail: 'has passed, by the clock of PostgreSQL',
+  fix: 'Send a later time, or leave it out for a pause without an end.',
+}

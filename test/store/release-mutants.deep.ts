@@ -1,0 +1,119 @@
+/** Each mechanism of the release is removed from a copy of the source, and a test must detect it. */
+import t from 'tap'
+import { testMutant, type Mutant } from '../helpers/mutants.js'
+
+const SQL = 'drizzle/0016_release.sql'
+const RELEASE = 'test/store/release.test.ts'
+const EDGES = 'test/store/release-edges.test.ts'
+const FAIR = 'test/store/fair-share.test.ts'
+
+const MUTANTS: (Mutant & { test: string })[] = [
+  {
+    without: 'the check of the gate at a claim',
+    file: 'src/store/attempts/claim.ts',
+    from: "when: `c.gate <> 'closed' and ",
+    to: 'when: `',
+    test: RELEASE,
+  },
+  {
+    without: 'the lock of the delivery at a claim',
+    file: 'src/store/attempts/claim.ts',
+    from: `    where d.task_id = any(array[i.id])
+    for update`,
+    to: `    where d.task_id = any(array[i.id])`,
+    test: EDGES,
+  },
+  {
+    without: 'dropping the holds at the end of a lease',
+    file: SQL,
+    from: 'create or replace trigger leases_drop_holds after delete on taskwire.leases for each row when (old.has_holds)',
+    to: 'create or replace trigger leases_drop_holds after delete on taskwire.leases for each row when (false)',
+    test: RELEASE,
+  },
+  {
+    without: 'the wake when a hold is dropped',
+    file: SQL,
+    from: `select 'limit ' || d.limit_name || ' ' || d.subject from dropped d;`,
+    to: `select 'limit ' || d.limit_name || ' ' || d.subject from dropped d where false;`,
+    test: RELEASE,
+  },
+  {
+    without: 'the window: a queue has as many releases as it wants',
+    file: SQL,
+    from: 'select taskwire.slots_of(waiting_queue) - count(*) into room',
+    to: 'select 1000 + taskwire.slots_of(waiting_queue) - count(*) into room',
+    test: RELEASE,
+  },
+  {
+    without: 'the order of a sequence',
+    file: SQL,
+    from: 'where m.tenant = lane.tenant and m.key = lane.sequence_key order by m.position limit 1;\n      -- Of two',
+    to: 'where false;\n      -- Of two',
+    test: RELEASE,
+  },
+  {
+    without: 'the check for one that ran out of turn in a sequence',
+    file: SQL,
+    from: 'is_overtaken := first_id is not null and exists (',
+    to: 'is_overtaken := false and exists (',
+    test: EDGES,
+  },
+  {
+    without: 'taking the rates at a release',
+    file: SQL,
+    from: '      perform taskwire.take_rates(lane, cost);\n',
+    to: '',
+    test: RELEASE,
+  },
+  {
+    without: "the tenants' virtual time",
+    file: SQL,
+    from: 'set tag = virtual + 1 / coalesce(',
+    to: 'set tag = 0 * coalesce(',
+    test: FAIR,
+  },
+  {
+    without: "the keys' virtual time",
+    file: SQL,
+    from: 'set tag = greatest(lane.tag, share.key_time)\n          + 1 / coalesce(',
+    to: 'set tag = greatest(lane.tag, share.key_time)\n          + 0 * coalesce(',
+    test: FAIR,
+  },
+  {
+    without: 'the other priorities at every eighth release',
+    file: SQL,
+    from: 'if current_turn % 8 = 7 then',
+    to: 'if current_turn % 8 = 8 then',
+    test: FAIR,
+  },
+  {
+    without: 'the check of pauses at a claim',
+    file: 'src/store/attempts/claim.ts',
+    from: "case when d.is_released and not ${isPaused('t')} then",
+    to: 'case when d.is_released then',
+    test: EDGES,
+  },
+  {
+    without: 'making lanes ready when a pause ends',
+    file: SQL,
+    from: 'where l.id = first.id and (room is null or first.place <= room)',
+    to: 'where l.id = first.id and first.place <= room',
+    test: FAIR,
+  },
+  {
+    without: 'the gate when due deliveries are taken',
+    file: 'src/store/deliveries/take-due.ts',
+    from: "(not d.is_released or taskwire.slots_of(d.queue) = 0) and ${isGated('t')} as is_gated",
+    to: 'false as is_gated',
+    test: EDGES,
+  },
+  {
+    without: 'room for each queue',
+    file: SQL,
+    from: 'row_number() over (partition by b.queue order by',
+    to: 'row_number() over (order by',
+    test: EDGES,
+  },
+]
+
+for (const { test, ...mutant } of MUTANTS) await testMutant(t, mutant, test, { TAP_TIMEOUT: '60' })

@@ -1,0 +1,316 @@
+/** Why a task waits, over REST and on streams: every reason, built in PostgreSQL with workers as rows. */
+import t, { type Test } from 'tap'
+import { serviceOf } from '../../src/access/principal.js'
+import type { StreamMessage, WaitingMessage } from '../../src/protocol/stream.js'
+import type { Task } from '../../src/protocol/task.js'
+import type { WaitingFor } from '../../src/protocol/waiting.js'
+import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
+import { settleAttemptsIfCurrent, type Settlement } from '../../src/store/attempts/settle.js'
+import { releaseDeliveries } from '../../src/store/release/release.js'
+import { createTasks, type NewTask } from '../../src/store/tasks/create.js'
+import { drainWorker, recordHeartbeat, resumeWorker } from '../../src/store/workers.js'
+import { startApp } from '../helpers/app.js'
+import { newTask, openTestDatabase } from '../helpers/database.js'
+import { readFrame } from '../helpers/frame-check.js'
+import { readEvents } from '../helpers/sse.js'
+import { watch } from '../helpers/watch.js'
+
+const TYPE = 'demo.sleep'
+const app = await startApp(t, [], {}, {}, async ({ headers }) =>
+  serviceOf(String(headers['x-tenant'] ?? 'default'), 'test'),
+)
+const db = await openTestDatabase(t, app.databaseUrl)
+let names = 0
+
+/** A queue of one worker with this many slots. */
+async function openQueue(slots = 10, types = [TYPE]): Promise<string> {
+  const queue = `q${(names += 1)}`
+  const queues = [{ name: queue, slots, running: 0 }]
+  const report = { id: `w-${queue}`, host: 'h', pid: 1, version: '0', types, queues, isStopping: false }
+  await recordHeartbeat(db, { ...report, isDraining: false }, 3_600_000)
+  return queue
+}
+
+const run = (text: string) => db.run({ name: `test_${(names += 1)}`, text }, [])
+
+async function store(count: number, task: Partial<NewTask>): Promise<string[]> {
+  const tasks = Array.from({ length: count }, () => newTask({ isGated: true, isHandedOver: false, ...task }))
+  await createTasks(db, tasks, 60_000)
+  return tasks.map(({ id }) => id)
+}
+
+const one = async (task: Partial<NewTask>) => (await store(1, task))[0] ?? ''
+const release = () => releaseDeliveries(db, 60_000)
+const start = (id: string, attempt = 1) => claimAttemptsIfDue(db, [{ taskId: id, attempt }], 'w', 3_600_000)
+const end = (taskId: string, more: Partial<Settlement> = {}) =>
+  settleAttemptsIfCurrent(db, [
+    { taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, ...more },
+  ])
+
+const ask = (id: string, headers: Record<string, string> = {}) => fetch(`${app.address}/api/tasks/${id}`, { headers })
+const read = async (id: string, headers = {}) => (await (await ask(id, headers)).json()) as Task
+const isWaiting = (message: StreamMessage): message is WaitingMessage => message.type === 'waiting'
+
+/** What REST says. A stream says the same: at once, or when it has noticed a change that was made just now. */
+async function why(t: Pick<Test, 'equal'>, id: string): Promise<WaitingFor> {
+  const { waitingFor } = await read(id)
+  if (!waitingFor) throw new Error('it does not wait')
+  const watcher = watch(app.address, `/ws/tasks/${id}`)
+  await watcher.until((message) => isWaiting(message) && withoutStart(message.waitingFor) === withoutStart(waitingFor))
+  watcher.terminate()
+  t.equal(watcher.messages[0]?.type, 'snapshot')
+  return waitingFor
+}
+
+const withoutStart = (waitingFor: WaitingFor | null) => JSON.stringify({ ...waitingFor, start: null })
+
+t.test('a task with a time to start waits for it, also when no worker is there yet', async (t) => {
+  const runAt = '2999-01-01T00:00:00.000Z'
+  const waitingFor = await why(t, await one({ queue: await openQueue(), runAt }))
+  t.match(waitingFor, { code: 'run_time', until: runAt, ahead: null, start: { at: runAt, earliestAt: runAt } })
+  t.match(await why(t, await one({ queue: 'nowhere', runAt })), { code: 'run_time', start: null })
+})
+
+t.test('a task whose attempt has failed waits for the next to be due', async (t) => {
+  const id = await one({ queue: await openQueue(), maxAttempts: 3 })
+  await release()
+  await start(id)
+  await end(id, { outcome: 'failed', status: 'RETRYING', retryInMs: 3_600_000 })
+  const { runAt } = await read(id)
+  t.match(await why(t, id), { code: 'backoff', until: runAt, text: `attempt 2 is due at ${runAt}` })
+})
+
+t.test('no worker serves the queue: none at all, only a drained one, a stopping one, or a lost one', async (t) => {
+  t.match(await why(t, await one({ queue: 'nowhere' })), {
+    code: 'no_worker_for_queue',
+    text: 'no worker that takes tasks serves the queue nowhere',
+    start: null,
+  })
+  const queue = await openQueue()
+  const id = await one({ queue })
+  t.match(await why(t, id), { code: 'starting' })
+  await drainWorker(db, `w-${queue}`, { by: 'anna', reason: null })
+  t.match(await why(t, id), { code: 'no_worker_for_queue' })
+  await resumeWorker(db, `w-${queue}`)
+  await run(`update taskwire.workers set is_stopping = true where id = 'w-${queue}'`)
+  t.match(await why(t, id), { code: 'no_worker_for_queue' })
+  await run(`update taskwire.workers set is_stopping = false, lease_until = now() where id = 'w-${queue}'`)
+  t.match(await why(t, id), { code: 'no_worker_for_queue' })
+})
+
+t.test('no worker of the queue knows the type, though one of another queue does', async (t) => {
+  await openQueue()
+  const queue = await openQueue(5, ['demo.fail'])
+  t.match(await why(t, await one({ queue })), {
+    code: 'no_worker_for_type',
+    text: `no worker that takes tasks of the queue ${queue} knows the type demo.sleep`,
+  })
+})
+
+t.test('a pause of a queue, a type, a tenant or a key holds a task, and says by whom and why', async (t) => {
+  const queue = await openQueue()
+  const pauses = [
+    [`'queue', '', '${queue}'`, `the queue ${queue} is paused by anna: the mail server moves`],
+    [`'type', '', 'demo.fail'`, 'the type demo.fail is paused by anna: the mail server moves'],
+    [`'tenant', '', 'default'`, 'the tenant default is paused by anna: the mail server moves'],
+    [`'key', 'default', 'k1'`, 'the key k1 is paused by anna: the mail server moves'],
+  ]
+  const id = await one({ queue, type: 'demo.fail', more: { concurrencyKey: 'k1' } })
+  const open = await one({ queue, type: 'demo.fail', isGated: false, isHandedOver: true })
+  for (const [what, text] of pauses) {
+    await run(
+      `insert into taskwire.pauses (kind, tenant, name, reason, set_by) values (${what}, 'the mail server moves', 'anna')`,
+    )
+    t.match(await why(t, id), { code: 'paused', text, until: null, start: null, ahead: null })
+    if (!what?.includes('key')) t.match(await why(t, open), { code: 'paused', text }, 'one in no lane too')
+    await run('delete from taskwire.pauses')
+  }
+})
+
+t.test(
+  'of several pauses the one that lasts longest is named, and a pause that ends before the start is not',
+  async (t) => {
+    const queue = await openQueue()
+    const [soon, later] = [3_600_000, 7_200_000].map((ms) => new Date(Date.now() + ms).toISOString())
+    await run(
+      `insert into taskwire.pauses (kind, name, set_by, until) values ('queue', '${queue}', 'a', '${soon}'), ('type', 'demo.sleep', 'b', '${later}')`,
+    )
+    t.match(await why(t, await one({ queue })), { code: 'paused', until: later, start: { at: later } })
+    const runAt = new Date(Date.now() + 86_400_000).toISOString()
+    t.match(await why(t, await one({ queue, runAt })), { code: 'run_time' })
+    await run(`update taskwire.pauses set until = null where kind = 'type'`)
+    t.match(await why(t, await one({ queue, runAt })), { code: 'paused', until: null })
+    await run('delete from taskwire.pauses')
+  },
+)
+
+t.test('a limit that is reached is named with the tasks that hold it, and how many are before it', async (t) => {
+  const queue = await openQueue()
+  await run(
+    `insert into taskwire.limits (name, queue, concurrency, set_by) values ('two-${queue}', '${queue}', 2, 'test')`,
+  )
+  const ids = await store(5, { queue })
+  await release()
+  t.match(await why(t, ids[0] ?? ''), { code: 'starting' }, 'released')
+  const waitingFor = await why(t, ids[4] ?? '')
+  t.match(waitingFor, {
+    code: 'limit',
+    text: `the limit two-${queue} allows 2 at a time; 2 tasks are before it`,
+    ahead: 2,
+  })
+  t.same([...waitingFor.taskIds].sort(), ids.slice(0, 2))
+})
+
+t.test('a rate says when it allows the next start, and each task before it adds a period', async (t) => {
+  const queue = await openQueue()
+  await run(
+    `insert into taskwire.limits (name, queue, rate, period_ms, burst, set_by) values ('rate-${queue}', '${queue}', 2, 60000, 1, 'test')`,
+  )
+  const ids = await store(4, { queue })
+  await release()
+  const [second, fourth] = [await why(t, ids[1] ?? ''), await why(t, ids[3] ?? '')]
+  t.match(second, { code: 'rate', ahead: 0, text: `the limit rate-${queue} allows 2 starts in a minute; it is next` })
+  t.equal(second.until, second.start?.at)
+  t.equal(fourth.ahead, 2)
+  t.equal(Date.parse(fourth.start?.at ?? '') - Date.parse(fourth.until ?? ''), 60_000)
+})
+
+t.test('a sequence names the task before it, and what halted it', async (t) => {
+  const queue = await openQueue()
+  const ids = await store(3, { queue, more: { sequenceKey: `s-${queue}` } })
+  t.match(await why(t, ids[2] ?? ''), { code: 'sequence', taskIds: [ids[0]], ahead: 2 })
+  await release()
+  await start(ids[0] ?? '')
+  t.match(await why(t, ids[1] ?? ''), { code: 'sequence', taskIds: [ids[0]], ahead: 1 })
+  await end(ids[0] ?? '', { outcome: 'failed', status: 'FAILED' })
+  t.match(await why(t, ids[1] ?? ''), { code: 'sequence_halted', taskIds: [ids[0]], start: null })
+})
+
+t.test('a task behind others waits for its turn, in a lane or in none', async (t) => {
+  for (const isGated of [true, false]) {
+    const queue = await openQueue(2)
+    const ids = await store(5, { queue, isGated, isHandedOver: !isGated })
+    await release()
+    for (const id of ids.slice(0, 2)) await start(id)
+    t.match(await why(t, ids[4] ?? ''), {
+      code: 'turn',
+      text: `all slots of the queue ${queue} are taken; 2 tasks are before it`,
+      ahead: 2,
+    })
+    t.match(await why(t, ids[2] ?? ''), { code: 'turn', ahead: 0 })
+    await end(ids[0] ?? '')
+    t.match(await why(t, ids[2] ?? ''), { code: 'starting', ahead: null })
+  }
+})
+
+t.test('lanes take turns: of a backlog of another tenant only as many are before it as of its own', async (t) => {
+  const queue = await openQueue(1)
+  const [running] = await store(40, { queue, tenant: 'busy' })
+  await release()
+  await start(running ?? '')
+  const ids = await store(3, { queue })
+  await release()
+  const { code, ahead } = await why(t, ids[2] ?? '')
+  t.equal(code, 'turn')
+  t.ok((ahead ?? 0) >= 3 && (ahead ?? 0) <= 6, `${ahead} are before it, not 40`)
+})
+
+t.test('a task that runs or has ended waits for nothing; lists and creates do not say', async (t) => {
+  const queue = await openQueue()
+  const id = await one({ queue })
+  await release()
+  await start(id)
+  t.equal((await read(id)).waitingFor, null)
+  await end(id)
+  t.equal((await read(id)).waitingFor, null)
+  const list = (await (await fetch(`${app.address}/api/tasks?queue=${queue}`)).json()) as { items: object[] }
+  t.notOk('waitingFor' in (list.items[0] ?? {}))
+  const created = await fetch(`${app.address}/api/tasks`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"title":"x"}',
+  })
+  t.notOk('waitingFor' in ((await created.json()) as object))
+})
+
+t.test('a tenant sees nothing of the others that hold a limit', async (t) => {
+  const queue = await openQueue()
+  await run(
+    `insert into taskwire.limits (name, queue, concurrency, set_by) values ('one-${queue}', '${queue}', 1, 'test')`,
+  )
+  const secret = { queue, tenant: 'secret-tenant', more: { concurrencyKey: 'secret-key' } }
+  const [holder] = await store(3, secret)
+  await release()
+  const id = await one({ queue, tenant: 'other' })
+  await release()
+  const answer = await (await ask(id, { 'x-tenant': 'other' })).text()
+  const { waitingFor } = JSON.parse(answer) as Task
+  t.match(waitingFor, { code: 'limit', taskIds: [] })
+  t.notMatch(answer, /secret/)
+  t.notOk(answer.includes(holder ?? ''))
+  t.equal((await ask(id, { 'x-tenant': 'secret-tenant' })).status, 404)
+  const own = await store(1, secret)
+  const theirs = (await read(own[0] ?? '', { 'x-tenant': 'secret-tenant' })).waitingFor
+  t.same(theirs?.taskIds, [holder], 'the tenant itself sees its task')
+})
+
+t.test('a stream tells when the reason changes, by a pause and its end, and null when the task starts', async (t) => {
+  const queue = await openQueue()
+  const id = await one({ queue })
+  const watcher = watch(app.address, `/ws/tasks/${id}`)
+  const events = readEvents(await ask(`${id}/events`, { accept: 'text/event-stream' }))
+  const until = (code: string | null) =>
+    watcher.until((message) => isWaiting(message) && (message.waitingFor?.code ?? null) === code)
+  await until('starting')
+  await run(`insert into taskwire.pauses (kind, name, set_by) values ('queue', '${queue}', 'anna')`)
+  await until('paused')
+  await run('delete from taskwire.pauses')
+  await watcher.until(() => codesOf(watcher.messages).length === 3)
+  await release()
+  await start(id)
+  await until(null)
+  t.same(codesOf(watcher.messages), ['starting', 'paused', 'starting', null])
+  watcher.terminate()
+  for await (const { event, data } of events)
+    if (event === 'waiting') return t.match(readFrame(data ?? ''), { taskId: id })
+})
+
+const codesOf = (messages: readonly StreamMessage[]) =>
+  messages.filter(isWaiting).map(({ waitingFor }) => waitingFor?.code ?? null)
+
+t.test('subscriptions to tasks tell it too, of every task', async (t) => {
+  const ids = [await one({ queue: 'nowhere' }), await one({ queue: await openQueue() })]
+  const answer = await fetch(`${app.address}/api/tasks/events?ids=${ids.join(',')}`, {
+    headers: { accept: 'text/event-stream' },
+  })
+  t.equal(answer.status, 200)
+  const codes = new Map<string, string | undefined>()
+  for await (const { event, data } of readEvents(answer)) {
+    if (event !== 'waiting') continue
+    const message = readFrame(data ?? '') as WaitingMessage
+    codes.set(message.taskId, message.waitingFor?.code)
+    if (codes.size === 2) break
+  }
+  t.same([codes.get(ids[0] ?? ''), codes.get(ids[1] ?? '')], ['no_worker_for_queue', 'starting'])
+})
+
+t.test('the tag changes with the reason, not with the estimate, and an edit accepts it', async (t) => {
+  const queue = await openQueue()
+  const id = await one({ queue })
+  const tagOf = (answer: Response) => answer.headers.get('etag') ?? ''
+  const tag = tagOf(await ask(id))
+  t.equal((await ask(id, { 'if-none-match': tag })).status, 304)
+  t.equal((await ask(id, { 'if-none-match': tag.replace('W/', '') })).status, 304)
+  await run(`insert into taskwire.pauses (kind, name, set_by) values ('queue', '${queue}', 'anna')`)
+  const paused = await ask(id, { 'if-none-match': tag })
+  t.equal(paused.status, 200)
+  t.match((await paused.json()) as Task, { version: 1, waitingFor: { code: 'paused' } })
+  await run('delete from taskwire.pauses')
+  const edit = await fetch(`${app.address}/api/tasks/${id}`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json', 'if-match': tag },
+    body: '{"title":"edited"}',
+  })
+  t.equal(edit.status, 200, await edit.text())
+  t.equal((await ask(id, { 'if-none-match': tag })).status, 200)
+})
