@@ -150,6 +150,15 @@ t.test('keys of a tenant get equal shares, however many tasks each has', async (
   t.ok(Math.max(...counts) - Math.min(...counts) <= 1, counts.join())
 })
 
+t.test('a key with the weight 3 gets three times as much as another of its tenant', async (t) => {
+  const queue = await openQueue(8)
+  await store({ queue, count: 1_000, tenant: 'k', keys: 2 })
+  await run(`insert into taskwire.weights (kind, tenant, key, weight, set_by) values ('key', 'k', 'k1', 3, 'test')`)
+  const counts = countBy(await turns(queue, 400), ({ key }) => key ?? '')
+  await run(`delete from taskwire.weights`)
+  t.ok(Math.abs((counts.get('k1') ?? 0) - 300) <= 2, `${counts.get('k1')} of 400`)
+})
+
 t.test('a higher priority goes first, and the lowest still gets its share', async (t) => {
   const queue = await openQueue(4)
   for (const priority of [0, 5, 9]) await store({ queue, count: 1_000, priority })
