@@ -1,5 +1,5 @@
 /**
- * Fails if `src/db/schema.ts` differs from the migrations under `drizzle/`: drizzle-kit generates into a copy of the
+ * Fails if the tables in `src/db/*schema.ts` differ from the migrations under `drizzle/`: drizzle-kit generates into a copy of the
  * folder, and the copy must not gain a file.
  */
 import { spawnSync } from 'node:child_process'
@@ -19,7 +19,7 @@ try {
       join('node_modules', 'drizzle-kit', 'bin.cjs'),
       'generate',
       '--dialect=postgresql',
-      '--schema=./dist/db/schema.js',
+      '--schema=./dist/db/*schema.js',
       `--out=${relative(root, copy)}`,
     ],
     { cwd: root, encoding: 'utf8' },
@@ -28,11 +28,11 @@ try {
     kit.status === 0 && readdirSync(copy).length === before && kit.stdout.includes('No schema changes')
   if (!isUnchanged) {
     console.error(
-      `${kit.stdout}${kit.stderr}\nThe migrations do not match src/db/schema.ts: run npm run migrations:generate and commit the result.`,
+      `${kit.stdout}${kit.stderr}\nThe migrations do not match src/db/*schema.ts: run npm run migrations:generate and commit the result.`,
     )
     process.exitCode = 1
   } else {
-    console.log('The migrations match src/db/schema.ts.')
+    console.log('The migrations match src/db/*schema.ts.')
   }
 } finally {
   rmSync(copy, { recursive: true, force: true })
