@@ -121,8 +121,8 @@ t.test('a weight of 3 gives three times as much, and a change reaches what waits
     run(
       `insert into taskwire.weights (kind, tenant, weight, set_by) values ('tenant', '${tenant}', ${weight}, 'test') on conflict (kind, tenant, key) do update set weight = excluded.weight`,
     )
-  await store({ queue, count: atDepth(2_000, 50_000), tenant: 'heavy' })
-  await store({ queue, count: atDepth(2_000, 50_000), tenant: 'light' })
+  await store({ queue, count: atDepth(2_000, 20_000), tenant: 'heavy' })
+  await store({ queue, count: atDepth(2_000, 20_000), tenant: 'light' })
   const isAbout = (started: Started[], expected: number, message: string) =>
     t.ok(Math.abs(share(started, 'heavy') / expected - 1) < 0.05, `${message}: ${share(started, 'heavy')}`)
   isAbout(await turns(queue, 400), 1 / 2, 'equal')

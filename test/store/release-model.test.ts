@@ -102,7 +102,7 @@ t.test('under any concurrency, no limit is exceeded, sequences keep their order,
       },
     ),
     {
-      numRuns: Number(process.env['MODEL_RUNS'] ?? atDepth(60, 600)),
+      numRuns: Number(process.env['MODEL_RUNS'] ?? atDepth(30, 150)),
       endOnFailure: true,
       ...(process.env['SEED'] && { seed: Number(process.env['SEED']) }),
     },
