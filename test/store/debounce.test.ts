@@ -15,7 +15,6 @@ import { expireTasksIfLate } from '../../src/store/tasks/expire.js'
 import { readNewTask } from '../../src/tasks/create/new-task.js'
 import { marks } from '../fixtures/tasks/debounced.js'
 import { openTestDatabase } from '../helpers/database.js'
-import { atDepth } from '../helpers/depth.js'
 import { startPostgres, type TestScope } from '../helpers/services.js'
 
 const HOUR = 3_600_000
@@ -111,7 +110,7 @@ t.test('the start moves at most to the time that the first create set', async (t
 
 t.test('of many concurrent creates one makes the task, and all payloads are in it', async (t) => {
   for (const [name, databases] of Object.entries({ one: [db], both: [db, pool] })) {
-    const count = atDepth(60, 200)
+    const count = 60
     const made = await Promise.all(
       Array.from({ length: count }, (_, index) =>
         create(`m${index}`, merging(`many ${name}`), databases[index % databases.length]),
@@ -127,7 +126,7 @@ t.test('of many concurrent creates one makes the task, and all payloads are in i
 
 t.test('creates with several keys, in any order, beside each other do not deadlock', async (t) => {
   const keys = Array.from({ length: 8 }, (_, index) => `several ${index}`)
-  const batches = Array.from({ length: atDepth(30, 100) }, (_, index) =>
+  const batches = Array.from({ length: 30 }, (_, index) =>
     keys
       .slice(index % 8)
       .concat(keys.slice(0, index % 8))
@@ -238,7 +237,7 @@ t.test('a start that meets a create that holds the task lets it go first', async
 })
 
 t.test('creates during starts lose no payload: each is in exactly one task', async (t) => {
-  const count = atDepth(150, 500)
+  const count = 150
   let isDone = false
   const starts = (async () => {
     while (!isDone) await start()
