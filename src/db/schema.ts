@@ -21,8 +21,7 @@ import {
 } from 'drizzle-orm/pg-core'
 import { DEFAULT_TENANT } from '../access/principal.js'
 import { STATUSES } from '../protocol/status.js'
-import type { Failure, LogLine, Progress } from '../protocol/task.js'
-import type { TypeOutcomes, WorkerQueue } from '../protocol/worker.js'
+import type { Failure, Progress } from '../protocol/task.js'
 
 /** Everything is in its own schema, so that Taskwire can share a database with an application. */
 export const taskwire = pgSchema('taskwire')
@@ -144,42 +143,6 @@ export const transitions = taskwire.table(
 )
 
 /**
- * One row per running attempt, deleted when it ends: which worker runs it, and until when it is trusted without a
- * heartbeat. A task has a lease exactly while it is PROCESSING or CANCELLING.
- */
-export const leases = taskwire.table('leases', {
-  taskId: uuid('task_id').primaryKey(),
-  attempt: integer('attempt').notNull(),
-  tenant: tenant(),
-  worker: text('worker').notNull(),
-  startedAt: instant('started_at').notNull().defaultNow(),
-  leaseUntil: instant('lease_until').notNull(),
-  /**
-   * Another attempt of the same worker was lost while this one ran. If this one is lost too, it is not blamed. See
-   * `findLostAttempts`.
-   */
-  isShared: boolean('shared').notNull().default(false),
-  /** Limits count this attempt: see `holds`. */
-  hasHolds: boolean('has_holds').notNull().default(false),
-})
-
-/** One row per finished attempt. Append only. */
-export const attempts = taskwire.table(
-  'attempts',
-  {
-    taskId: uuid('task_id').notNull(),
-    attempt: integer('attempt').notNull(),
-    tenant: tenant(),
-    worker: text('worker').notNull(),
-    startedAt: instant('started_at').notNull(),
-    finishedAt: instant('finished_at').notNull(),
-    outcome: text('outcome').$type<AttemptOutcome>().notNull(),
-    error: jsonb('error').$type<AttemptError>(),
-  },
-  (table) => [primaryKey({ columns: [table.taskId, table.attempt] })],
-)
-
-/**
  * The outbox: "attempt n of task x must reach a worker at `dueAt`". Written with the change that makes it necessary,
  * deleted by the claim. Only deliveries that were not claimed in time, or were due later, are ever read.
  */
@@ -215,21 +178,6 @@ export const deliveries = taskwire.table(
       .on(table.queue)
       .where(sql`${table.isReleased}`),
   ],
-)
-
-/** One row per line logged by a handler. Append only, bounded per attempt. */
-export const logs = taskwire.table(
-  'logs',
-  {
-    taskId: uuid('task_id').notNull(),
-    seq: bigint('seq', { mode: 'number' }).generatedAlwaysAsIdentity(),
-    attempt: integer('attempt').notNull(),
-    tenant: tenant(),
-    at: instant('at').notNull(),
-    level: text('level').$type<LogLine['level']>().notNull(),
-    text: text('text').notNull(),
-  },
-  (table) => [primaryKey({ columns: [table.taskId, table.seq] })],
 )
 
 /**
@@ -283,45 +231,6 @@ export const debounces = taskwire.table(
   (table) => [primaryKey({ columns: [table.tenant, table.type, table.key] })],
 )
 
-/** One row per effect that a handler recorded with `ctx.once`, which its next attempt must not repeat. */
-export const effects = taskwire.table(
-  'effects',
-  {
-    taskId: uuid('task_id').notNull(),
-    key: text('key').notNull(),
-    tenant: tenant(),
-    attempt: integer('attempt').notNull(),
-    at: instant('at').notNull().defaultNow(),
-    value: jsonb('value'),
-    /** Why the value could not be recorded. The effect has happened all the same. */
-    failure: text('failure'),
-  },
-  (table) => [primaryKey({ columns: [table.taskId, table.key] })],
-)
-
-/** One row per file that a task has produced. The bytes are in the artifact store. */
-export const artifacts = taskwire.table(
-  'artifacts',
-  {
-    taskId: uuid('task_id').notNull(),
-    name: text('name').notNull(),
-    tenant: tenant(),
-    attempt: integer('attempt').notNull(),
-    mediaType: text('media_type').notNull(),
-    bytes: bigint('bytes', { mode: 'number' }).notNull(),
-    sha256: text('sha256').notNull(),
-    createdAt: instant('created_at').notNull().defaultNow(),
-    /** After this time it may be deleted. */
-    expiresAt: instant('expires_at'),
-  },
-  (table) => [
-    primaryKey({ columns: [table.taskId, table.name] }),
-    index('artifacts_expires_idx')
-      .on(table.expiresAt)
-      .where(sql`${table.expiresAt} is not null`),
-  ],
-)
-
 /** This installation's signing secrets, each created on first use. */
 export const secrets = taskwire.table('secrets', {
   name: text('name').primaryKey(),
@@ -334,52 +243,3 @@ export const epochs = taskwire.table('epochs', {
   epoch: text('epoch').notNull(),
   seenAt: instant('seen_at').notNull().defaultNow(),
 })
-
-/**
- * One row per worker process, written with each heartbeat and deleted when the worker has stopped. A worker whose lease
- * has expired is lost; its row is kept for an hour, to be seen.
- */
-export const workers = taskwire.table('workers', {
-  /** As in the leases of its attempts. */
-  id: text('id').primaryKey(),
-  host: text('host').notNull(),
-  pid: integer('pid').notNull(),
-  version: text('version').notNull(),
-  /** The task types that it has handlers for. */
-  types: text('types').array().notNull(),
-  queues: jsonb('queues').$type<WorkerQueue[]>().notNull(),
-  /** How attempts have ended lately, by type. */
-  outcomes: jsonb('outcomes').$type<TypeOutcomes[]>(),
-  isStopping: boolean('is_stopping').notNull().default(false),
-  startedAt: instant('started_at').notNull().defaultNow(),
-  seenAt: instant('seen_at').notNull().defaultNow(),
-  leaseUntil: instant('lease_until').notNull(),
-  /** Whether it has stopped taking tasks, as it was asked to. */
-  isDraining: boolean('is_draining').notNull().default(false),
-  /** When it was asked to drain, by whom and why. */
-  drainedAt: instant('drained_at'),
-  drainedBy: text('drained_by'),
-  drainReason: text('drain_reason'),
-})
-
-/** One row per type whose handler has ended a process. Until then its tasks run in processes of their own. */
-export const quarantinedTypes = taskwire.table('quarantined_types', {
-  type: text('type').primaryKey(),
-  /** What the handler did. */
-  reason: text('reason').notNull(),
-  since: instant('since').notNull().defaultNow(),
-  until: instant('until').notNull(),
-})
-
-/**
- * How the attempt ended. `released`: returned to the queue, e.g. at shutdown. `lost`: no heartbeat from its worker
- * within the lease. `cancelled`: ended by a requested cancellation.
- */
-export type AttemptOutcome = 'completed' | 'failed' | 'released' | 'lost' | 'cancelled'
-
-/** What the handler threw. The stack is for operators and never leaves the server. */
-export interface AttemptError {
-  name: string
-  message: string
-  stack?: string
-}

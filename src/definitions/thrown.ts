@@ -1,6 +1,6 @@
 /** Handlers may throw anything. None of these functions throws, whatever the value. */
 import { inspect } from 'node:util'
-import type { AttemptError } from '../db/schema.js'
+import type { AttemptError } from '../db/attempts-schema.js'
 import { toStorableText } from '../protocol/text.js'
 
 /** The longest reason of a transition, and message of a failure, in characters. */

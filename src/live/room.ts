@@ -10,7 +10,6 @@
  *
  * A failing read leaves the room unchanged, and is logged; the next position check tries again.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { BaseLogger } from 'pino'
 import type { Principal } from '../access/principal.js'
 import { isFinal } from '../protocol/status.js'
@@ -20,20 +19,12 @@ import type { WaitingFor } from '../protocol/waiting.js'
 import type { Closer } from './closer.js'
 import { createFanOut } from './fan-out.js'
 import { FoldedTask, progressOf } from './folded-task.js'
-import {
-  toFrame,
-  toTransitionRange,
-  type EventFrame,
-  type Frame,
-  type TransitionFrame,
-  type TransitionRange,
-} from './frame.js'
+import { toFrame, type EventFrame, type Frame, type TransitionFrame, type TransitionRange } from './frame.js'
 import type { HeldFrames } from './held-frames.js'
 import { createLogTail, type LogTail } from './log-tail.js'
+import { RoomReads } from './room-reads.js'
 import { RoomStream, type Sink, type StreamSource } from './task-stream.js'
 import { WaitingHint } from './waiting-hint.js'
-
-const PAGE_SIZE = 200
 
 export type Log = Pick<BaseLogger, 'warn'>
 
@@ -80,7 +71,7 @@ export class Room implements StreamSource {
     (stream) => stream.advance(),
     () => this.#deps.closer.add(this.#ended.splice(0)),
   )
-  readonly #reads = new Map<number, Promise<TransitionRange>>()
+  readonly #reads: RoomReads
   #subscribed: Promise<void> | undefined
   #loading: Promise<boolean> | undefined
   #filling: Promise<boolean> | undefined
@@ -95,7 +86,15 @@ export class Room implements StreamSource {
     this.#principal = principal
     this.#deps = deps
     this.#known = new FoldedTask(() => this.#onChange(), deps.frames)
-    this.logs = createLogTail({ read: (limit) => this.#readLatestLogs(limit), onChange: this.#fanOut.visitAll })
+    this.#reads = new RoomReads(principal, id, {
+      deps,
+      onPage: (range) => {
+        for (const frame of range) this.#known.apply(frame)
+        this.#known.remember(range)
+      },
+      warn: (error, message, more) => this.#warn(error, message, more),
+    })
+    this.logs = createLogTail({ read: (limit) => this.#reads.readLatestLogs(limit), onChange: this.#fanOut.visitAll })
   }
 
   get tenant(): string {
@@ -208,19 +207,8 @@ export class Room implements StreamSource {
     return this.#filling
   }
 
-  /**
-   * Calls in the same turn share a read. A read that has started is not shared: it may miss changes that the caller
-   * knows of.
-   */
   readAfter(version: number): Promise<TransitionRange> {
-    const planned = this.#reads.get(version)
-    if (planned) return planned
-    const read = nextTurn().then(() => {
-      this.#reads.delete(version)
-      return this.#readPage(version)
-    })
-    this.#reads.set(version, read)
-    return read
+    return this.#reads.readAfter(version)
   }
 
   whenAllTold(close: () => void): void {
@@ -277,28 +265,6 @@ export class Room implements StreamSource {
       return true
     } catch (error) {
       this.#warn(error, 'could not read a watched task')
-      throw error
-    }
-  }
-
-  async #readPage(version: number): Promise<TransitionRange> {
-    try {
-      const messages = await this.#deps.readTransitionMessages(this.#principal, this.id, version, PAGE_SIZE)
-      const range = toTransitionRange(messages, version)
-      for (const frame of range) this.#known.apply(frame)
-      this.#known.remember(range)
-      return range
-    } catch (error) {
-      this.#warn(error, 'could not read the transitions of a watched task', { version })
-      throw error
-    }
-  }
-
-  async #readLatestLogs(limit: number): Promise<LogMessage[]> {
-    try {
-      return await this.#deps.readLatestLogs(this.#principal, this.id, limit)
-    } catch (error) {
-      this.#warn(error, 'could not read the log lines of a watched task')
       throw error
     }
   }

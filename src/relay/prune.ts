@@ -2,7 +2,7 @@
 import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { Database } from '../db/database.js'
 import { findExpiredArtifacts, forgetExpiredArtifact } from '../store/artifacts.js'
-import { deleteExpiredKeys } from '../store/tasks/create.js'
+import { deleteExpiredKeys } from '../store/tasks/create-once.js'
 import { forgetLostWorkers } from '../store/workers.js'
 
 const MAX_DELETES = 1_000

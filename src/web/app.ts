@@ -9,7 +9,6 @@ import Fastify, {
   type FastifyReply,
   type FastifyRequest,
 } from 'fastify'
-import type { Principal } from '../access/principal.js'
 import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { DiskFloor } from '../artifacts/disk-floor.js'
 import type { Broker } from '../broker/broker.js'
@@ -21,18 +20,11 @@ import { STATEMENT_SETTINGS, type Database } from '../db/database.js'
 import { wrapPool } from '../db/wrap-pool.js'
 import type { Registry } from '../definitions/registry.js'
 import { splitList } from '../environment.js'
-import { startHub, type Hub } from '../live/hub.js'
-import type { ListReads } from '../live/list-query.js'
-import { startLists, type Lists } from '../live/lists.js'
 import { Subscriptions } from '../live/subscriptions.js'
 import { MAX_BODY_BYTES } from '../protocol/http.js'
 import { createRedactor } from '../secrets.js'
-import { readLatestLogs } from '../store/attempts/logs.js'
-import { countTasks, readListRows } from '../store/reads/list-rows.js'
-import { findTasks } from '../store/reads/list.js'
-import { readTasks, readTransitionMessages, readVersions, readWatchedTasks } from '../store/reads/tasks.js'
-import { setDeclaredLimits } from '../tasks/release/declared-limits.js'
 import { TaskCreator, type TaskCreatorOptions } from '../tasks/create/task-creator.js'
+import { setDeclaredLimits } from '../tasks/release/declared-limits.js'
 import { openGateCache } from '../tasks/release/gate-cache.js'
 import { Releaser } from '../tasks/release/releaser.js'
 import { WaitExplainer } from '../tasks/release/wait-explainer.js'
@@ -48,6 +40,7 @@ import { announceTasks } from './live/announcer.js'
 import { startBeats } from './live/beats.js'
 import { assertHandshake } from './live/handshake.js'
 import { HttpStreams } from './live/http-stream.js'
+import { startLive, startWatchedLists } from './live/start-live.js'
 import { createStreamLimits } from './live/stream-limits.js'
 import {
   registerSubscriptionSocket,
@@ -59,12 +52,11 @@ import { registerMethods } from './methods.js'
 import { pageRoutes } from './page/page.js'
 import { registerPrincipal, type Identify } from './principal.js'
 import { ANSWER_HEADERS, answerProblem, ProblemError } from './problem.js'
-import { registerReading, type Reading } from './reading.js'
+import { registerReading } from './reading.js'
 import { artifactRoutes } from './routes/artifacts.js'
 import { changeTaskRoutes } from './routes/change-task.js'
 import { createTaskRoute } from './routes/create-task.js'
 import { healthRoutes } from './routes/health.js'
-import { encodeCursor } from './routes/list-query.js'
 import { readAttemptsRoutes } from './routes/read-attempts.js'
 import { readSelectionRoutes } from './routes/read-selection.js'
 import { readTaskRoutes } from './routes/read-task.js'
@@ -113,7 +105,7 @@ export async function buildApp({
     connections: config.databaseReadPoolSize,
   })
   const waits = new WaitExplainer(reading.byKey)
-  const hub = await startLive(app, reading, waits, broker, log)
+  const hub = await startLive(reading, waits, broker, log)
   const publisher = createPublisher({ bus: broker.events, log })
   const dispatcher = startDispatcher({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
   const releaser = new Releaser({ db, broker, publisher, log, claimWindowMs: config.claimWindowSeconds * 1_000 })
@@ -261,43 +253,6 @@ async function registerDatabase(app: FastifyInstance, config: WebConfig): Promis
   // Without a listener, an idle connection closed by the server would end the process.
   app.pg.pool.on('error', (error) => app.log.warn({ err: error }, 'lost an idle database connection'))
   return wrapPool(app.pg.pool)
-}
-
-async function startLive(
-  app: FastifyInstance,
-  { byKey: db }: Reading,
-  waits: WaitExplainer,
-  broker: Broker,
-  log: FastifyBaseLogger,
-): Promise<Hub> {
-  return startHub({
-    readTasks: (principal, ids) => readWatchedTasks(principal, db, ids),
-    readWholeTask: async (principal, id) => (await readTasks(principal, db, [id]))[0],
-    readTransitionMessages: (principal, id, since, limit) => readTransitionMessages(principal, db, id, since, limit),
-    readLatestLogs: (principal, id, limit) => readLatestLogs(principal, db, id, limit),
-    readVersions: (ids) => readVersions(db, ids),
-    readWaits: (tasks) => waits.explainAll(tasks),
-    events: broker.events,
-    log,
-  })
-}
-
-/** Lists that read in turns: each room counts as one client. */
-function startWatchedLists(hub: Hub, reading: Reading, log: FastifyBaseLogger): Lists {
-  return startLists({
-    notices: hub.notices,
-    readsFor: (principal, room) => createListReads(principal, reading.inTurnsOf(room)),
-    encodeCursor,
-    log,
-  })
-}
-
-function createListReads(principal: Principal, db: Database): ListReads {
-  return {
-    find: (filter, options) => findTasks(principal, db, filter, options),
-    readRows: (filter, ids) => readListRows(principal, db, filter, ids),
-    count: (filter) => countTasks(principal, db, filter),
-  }
 }
 
 type SocketDeps = TaskSocketDeps & Omit<SubscriptionSocketDeps, 'assertUpgrade'>

@@ -71,7 +71,7 @@ const MUTANTS: (Mutant & { test: string })[] = [
   },
   {
     without: 'the key in the create statement',
-    file: 'src/store/tasks/create.ts',
+    file: 'src/store/tasks/create-once.ts',
     from: `source: 'accepted'`,
     to: `source: 'input'`,
     test: 'test/web/idempotency.test.ts',

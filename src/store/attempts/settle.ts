@@ -8,7 +8,7 @@
  * attempt the transition, which the caller publishes after the commit.
  */
 import type { Database, Transaction } from '../../db/database.js'
-import type { AttemptError, AttemptOutcome } from '../../db/schema.js'
+import type { AttemptError, AttemptOutcome } from '../../db/attempts-schema.js'
 import { asStatus, inStatuses } from '../../db/status-sql.js'
 import { RUNNING_STATUSES, STARTABLE_STATUSES } from '../../protocol/status.js'
 import type { Event } from '../../protocol/stream.js'

@@ -3,7 +3,7 @@
  * and for the test kit.
  */
 import { DiskFullError } from '../../artifacts/disk-floor.js'
-import type { AttemptError } from '../../db/schema.js'
+import type { AttemptError } from '../../db/attempts-schema.js'
 import { backoffMs, capDelay, DEFAULT_BACKOFF, describeDelay, isDelay, type Warn } from '../../definitions/backoff.js'
 import { DatabaseAwayError, type Definition } from '../../definitions/definition.js'
 import { CancelTask, PermanentFailure, PutBack, RetryLater, UnstorableError } from '../../definitions/outcome-errors.js'

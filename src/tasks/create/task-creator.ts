@@ -15,14 +15,8 @@ import type { Task, TaskId, TaskSummary } from '../../protocol/task.js'
 import type { AttemptRef } from '../../store/attempts/claim.js'
 import { readSummaries, readTasks } from '../../store/reads/tasks.js'
 import { createUniqueTasks, KeyTakenError, readBatchOfKey, type UniqueAnswer } from '../../store/tasks/create-unique.js'
-import {
-  createTasks,
-  createTasksOnce,
-  type CreatedTask,
-  type KeyedTask,
-  type NewTask,
-  type OnceAnswer,
-} from '../../store/tasks/create.js'
+import { createTasksOnce, type KeyedTask, type OnceAnswer } from '../../store/tasks/create-once.js'
+import { createTasks, type CreatedTask, type NewTask } from '../../store/tasks/create.js'
 import { createBatcher, type Batcher } from '../../timing/batcher.js'
 import type { GateCache } from '../release/gate-cache.js'
 import type { Releaser } from '../release/releaser.js'
