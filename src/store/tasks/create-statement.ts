@@ -101,7 +101,7 @@ const NOTE_TENANTS = `tenants as (
 )`
 
 /** What decides which of the two statements writes a task. */
-interface MayBeGated {
+export interface MayBeGated {
   isGated?: boolean
   more?:
     { concurrencyKey?: string | undefined; sequenceKey?: string | undefined; cost?: number | undefined } | undefined
