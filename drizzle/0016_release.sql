@@ -1,5 +1,5 @@
 CREATE TABLE "taskwire"."arrivals" (
-	"id" bigserial PRIMARY KEY NOT NULL,
+	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "taskwire"."arrivals_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"lane_id" bigint NOT NULL,
 	"queue" text NOT NULL,
 	"tenant" text DEFAULT 'default' NOT NULL,
@@ -11,7 +11,7 @@ CREATE TABLE "taskwire"."arrivals" (
 --> statement-breakpoint
 CREATE TABLE "taskwire"."breakers" (
 	"type" text PRIMARY KEY NOT NULL,
-	"opened_at" timestamp (3) with time zone NOT NULL,
+	"changed_at" timestamp (3) with time zone NOT NULL,
 	"trips" integer NOT NULL
 );
 --> statement-breakpoint
@@ -94,7 +94,7 @@ CREATE TABLE "taskwire"."release_turns" (
 CREATE TABLE "taskwire"."sequence_members" (
 	"tenant" text DEFAULT 'default' NOT NULL,
 	"key" text NOT NULL,
-	"position" bigserial NOT NULL,
+	"position" bigint GENERATED ALWAYS AS IDENTITY (sequence name "taskwire"."sequence_members_position_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"task_id" uuid NOT NULL,
 	"halts" boolean NOT NULL,
 	"halted_at" timestamp (3) with time zone,
@@ -112,7 +112,7 @@ CREATE TABLE "taskwire"."shares" (
 );
 --> statement-breakpoint
 CREATE TABLE "taskwire"."wakes" (
-	"id" bigserial PRIMARY KEY NOT NULL,
+	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "taskwire"."wakes_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"blocked_by" text NOT NULL,
 	"at" timestamp (6) with time zone DEFAULT now() NOT NULL
 );
@@ -140,6 +140,7 @@ CREATE INDEX "holds_task_idx" ON "taskwire"."holds" USING btree ("task_id");--> 
 CREATE INDEX "lanes_ready_idx" ON "taskwire"."lanes" USING btree ("queue","priority","tenant","tag","released_at" NULLS FIRST) WHERE "taskwire"."lanes"."is_waiting" and "taskwire"."lanes"."blocked_by" is null;--> statement-breakpoint
 CREATE INDEX "lanes_blocked_idx" ON "taskwire"."lanes" USING btree ("blocked_by") WHERE "taskwire"."lanes"."blocked_by" is not null;--> statement-breakpoint
 CREATE INDEX "lanes_key_idx" ON "taskwire"."lanes" USING btree ("queue","priority","tenant","key","sequence_key");--> statement-breakpoint
+CREATE INDEX "sequence_members_halted_idx" ON "taskwire"."sequence_members" USING btree ("tenant","key") WHERE "taskwire"."sequence_members"."halted_at" is not null;--> statement-breakpoint
 CREATE INDEX "sequence_members_task_idx" ON "taskwire"."sequence_members" USING btree ("task_id");--> statement-breakpoint
 CREATE INDEX "shares_ready_idx" ON "taskwire"."shares" USING btree ("queue","priority" DESC NULLS LAST,"tag") WHERE "taskwire"."shares"."is_ready";--> statement-breakpoint
 CREATE INDEX "wakes_at_idx" ON "taskwire"."wakes" USING btree ("at");--> statement-breakpoint
@@ -211,8 +212,8 @@ begin
   where s.queue = w.queue and s.priority = w.priority and s.tenant = w.tenant and not s.is_ready;
 end $$;
 --> statement-breakpoint
--- The release: chooses the deliveries that may be claimed next, and says which they are. Only one runs at a time, in whatever
--- process; whoever makes room calls it, and the relay calls it regularly.
+-- The release: chooses the deliveries that may be claimed next, and says which they are. Only one runs at a time, in any process. A
+-- process that makes room calls it, and the relay polls.
 --
 -- For each queue, while it has fewer released deliveries than its workers have slots:
 -- 1. the highest priority; at every eighth release another, in rotation, so that none starves;
@@ -246,7 +247,7 @@ declare
   skipped uuid[] := '{}';
   virtual double precision;
   timed_level smallint;
-  -- What there is none of is not asked for at each step.
+  -- Read once, so that steps skip the checks for which there is nothing.
   has_limits boolean;
   has_rates boolean;
   has_pauses boolean;
@@ -279,7 +280,7 @@ begin
     perform taskwire.unblock_lanes(blocker);
   end loop;
 
-  -- From one queue to the next in the index, however many tenants are in between. Another queue is the first each time.
+  -- From one queue to the next in the index, however many tenants are in between. Each call begins with another queue.
   select array_agg(q.queue) into waiting_queues from (
     with recursive names as (
       (select s.queue from taskwire.shares s where s.is_ready order by s.queue limit 1)
@@ -387,6 +388,8 @@ begin
           skipped := skipped || head.task_id;
           if lane.sequence_key <> '' then
             update taskwire.lanes l set blocked_by = 'sequence ' || lane.tenant || ' ' || lane.sequence_key where l.id = lane.id;
+            -- Its end wakes the lane, unless the task is being changed right now, and is skipped at the next release.
+            perform taskwire.wake_at('sequence ' || lane.tenant || ' ' || lane.sequence_key, clock_timestamp() + interval '1 s');
           end if;
           released := released + 1;
           task_id := head.task_id; attempt := head.attempt; queue := waiting_queue; skipped_by := over_name;
@@ -481,7 +484,8 @@ create or replace function taskwire.rate_room(rated taskwire.limits, counted tex
   from taskwire.rates r where r.limit_name = rated.name and r.subject = counted
 $$;
 --> statement-breakpoint
--- Takes a start's cost from every rate that applies to it, and has the next lane looked at when the rate allows it.
+-- Charges a start's cost to every rate that applies to it, and has the next lane checked when the rate allows it. A cost above the burst
+-- is charged in full: such a start begins when the burst is free, and the next one waits for longer.
 create or replace function taskwire.take_rates(lane taskwire.lanes, cost integer) returns void language plpgsql as $$
 declare
   rated taskwire.limits;
@@ -493,9 +497,9 @@ begin
   loop
     counted := taskwire.subject_of(rated.per, lane.tenant, lane.key);
     insert into taskwire.rates as r (limit_name, subject, next_at)
-    values (rated.name, counted, clock_timestamp() + least(cost, rated.burst) * rated.period_ms / rated.rate * interval '1 ms')
+    values (rated.name, counted, clock_timestamp() + cost * rated.period_ms / rated.rate * interval '1 ms')
     on conflict (limit_name, subject) do update
-    set next_at = greatest(r.next_at, clock_timestamp()) + least(cost, rated.burst) * rated.period_ms / rated.rate * interval '1 ms';
+    set next_at = greatest(r.next_at, clock_timestamp()) + cost * rated.period_ms / rated.rate * interval '1 ms';
     perform taskwire.wake_at_rate(rated, counted);
   end loop;
 end $$;
@@ -508,7 +512,7 @@ create or replace function taskwire.wake_at_rate(rated taskwire.limits, counted 
     and not exists (select from taskwire.wakes w where w.blocked_by = b.blocker and w.at > clock_timestamp())
 $$;
 --> statement-breakpoint
--- Has what this blocks looked at again at a time, unless it will be by then. Null: never.
+-- Schedules a check of the lanes that this blocks, unless one is due by then. Null: none.
 create or replace function taskwire.wake_at(blocker text, at timestamptz) returns void language sql as $$
   insert into taskwire.wakes (blocked_by, at)
   select wake_at.blocker, wake_at.at
@@ -573,7 +577,13 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
--- An attempt has ended, or will not begin: limits no longer count it, and what waits for the room is looked at.
+-- What lanes are blocked by that wait for the room of a hold.
+create or replace function taskwire.blocker_of(limit_name text, subject text) returns text language sql immutable parallel safe as $$
+  select case when limit_name = '@sequence' then 'sequence ' || (subject::json->>0) || ' ' || (subject::json->>1)
+    else 'limit ' || limit_name || ' ' || subject end
+$$;
+--> statement-breakpoint
+-- An attempt has ended, or will not begin: limits no longer count it, and the lanes that wait for the room are checked.
 create or replace function taskwire.drop_holds() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   -- Claimed while nothing held it any more: the end of the attempt drops what it was released with. Only a claim may need the lock
@@ -591,7 +601,7 @@ begin
       and not exists (select from taskwire.deliveries d where d.task_id = old.task_id and d.is_released)
     returning h.limit_name, h.subject
   )
-  insert into taskwire.wakes (blocked_by) select 'limit ' || d.limit_name || ' ' || d.subject from dropped d;
+  insert into taskwire.wakes (blocked_by) select taskwire.blocker_of(d.limit_name, d.subject) from dropped d;
   return null;
 end $$;
 --> statement-breakpoint
@@ -634,11 +644,11 @@ language sql immutable parallel safe as $$
   select hashtextextended(json_build_array(queue, tenant, type, priority, key, sequence_key)::text, 0)
 $$;
 --> statement-breakpoint
--- The net under the release: what nothing else would wake is woken, and what is over is forgotten. Returns how many holds and lanes
--- nothing would have ended; that is 0 unless rows were changed by hand or restored.
-create or replace function taskwire.mend_release() returns integer language plpgsql set search_path = pg_catalog, pg_temp as $$
+-- The net under the release: wakes lanes that nothing else would wake, and forgets lanes, shares and tenants of the past. Returns how
+-- many holds and lanes nothing would have ended; that is 0 unless rows were changed by hand or restored.
+create or replace function taskwire.repair_release() returns integer language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  mended integer := 0;
+  repaired integer := 0;
   found_now integer;
 begin
   perform from taskwire.release_turns t where t.queue = '' for update;
@@ -648,10 +658,10 @@ begin
       and not exists (select from taskwire.deliveries d where d.task_id = h.task_id and d.is_released)
     returning h.limit_name, h.subject
   ), woken as (
-    insert into taskwire.wakes (blocked_by) select distinct 'limit ' || o.limit_name || ' ' || o.subject from orphaned o
+    insert into taskwire.wakes (blocked_by) select distinct taskwire.blocker_of(o.limit_name, o.subject) from orphaned o
   )
   select count(*) into found_now from orphaned;
-  mended := mended + found_now;
+  repaired := repaired + found_now;
   -- Lanes blocked by something that no longer holds them.
   with blockers as (
     select distinct l.blocked_by, split_part(l.blocked_by, ' ', 1) as kind, split_part(l.blocked_by, ' ', 2) as name
@@ -684,7 +694,7 @@ begin
   )
   insert into taskwire.wakes (blocked_by) select s.blocked_by from stale s;
   get diagnostics found_now = row_count;
-  mended := mended + found_now;
+  repaired := repaired + found_now;
   -- Deliveries in lanes that the release does not know of.
   with recursive ids as (
     (select d.lane_id from taskwire.deliveries d where d.lane_id is not null and not d.is_released order by d.lane_id limit 1)
@@ -703,18 +713,16 @@ begin
     returning 1
   )
   select count(*) into found_now from unknown;
-  mended := mended + found_now;
+  repaired := repaired + found_now;
 
   delete from taskwire.lanes l
   where not l.is_waiting and l.blocked_by is null and coalesce(l.released_at, '-infinity') < now() - interval '1 minute'
     and not exists (select from taskwire.arrivals a where a.lane_id = l.id);
   delete from taskwire.shares s
   where not exists (select from taskwire.lanes l where l.queue = s.queue and l.priority = s.priority and l.tenant = s.tenant);
-  delete from taskwire.rates r where r.next_at < now() - interval '1 minute';
-  -- A tenant that creates tasks is noted again.
   delete from taskwire.queue_tenants q
   where q.seen_at < now() - interval '10 minutes'
     and not exists (select from taskwire.lanes l where l.queue = q.queue and l.tenant = q.tenant and l.is_waiting)
     and exists (select from taskwire.queue_tenants other where other.queue = q.queue and other.tenant <> q.tenant);
-  return mended;
+  return repaired;
 end $$;

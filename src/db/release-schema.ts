@@ -9,7 +9,6 @@
 import { sql } from 'drizzle-orm'
 import {
   bigint,
-  bigserial,
   boolean,
   doublePrecision,
   index,
@@ -74,7 +73,7 @@ export const pauses = taskwire.table(
 /** One row per type that the breaker has paused. */
 export const breakers = taskwire.table('breakers', {
   type: text('type').primaryKey(),
-  openedAt: instant('opened_at').notNull(),
+  changedAt: instant('changed_at').notNull(),
   /** How often in a row. */
   trips: integer('trips').notNull(),
 })
@@ -185,7 +184,7 @@ export const levels = taskwire.table(
 
 /** Lanes that have got a delivery. Appended with it, deleted by the release. */
 export const arrivals = taskwire.table('arrivals', {
-  id: bigserial('id', { mode: 'number' }).primaryKey(),
+  id: bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
   laneId: bigint('lane_id', { mode: 'bigint' }).notNull(),
   queue: text('queue').notNull(),
   tenant: tenant(),
@@ -195,11 +194,11 @@ export const arrivals = taskwire.table('arrivals', {
   sequenceKey: text('sequence_key').notNull(),
 })
 
-/** Lanes blocked by this are to be looked at again from a time on. Appended by anyone, deleted by the release. */
+/** Lanes blocked by this are checked again from a time on. Appended by anyone, deleted by the release. */
 export const wakes = taskwire.table(
   'wakes',
   {
-    id: bigserial('id', { mode: 'number' }).primaryKey(),
+    id: bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
     blockedBy: text('blocked_by').notNull(),
     at: exactInstant('at').notNull().defaultNow(),
   },
@@ -244,7 +243,7 @@ export const sequenceMembers = taskwire.table(
   {
     tenant: tenant(),
     key: text('key').notNull(),
-    position: bigserial('position', { mode: 'number' }).notNull(),
+    position: bigint('position', { mode: 'number' }).generatedAlwaysAsIdentity(),
     taskId: uuid('task_id').notNull(),
     /** Whether its failure halts the sequence; otherwise the next task follows. */
     halts: boolean('halts').notNull(),
@@ -254,5 +253,8 @@ export const sequenceMembers = taskwire.table(
   (table) => [
     primaryKey({ columns: [table.tenant, table.key, table.position] }),
     index('sequence_members_task_idx').on(table.taskId),
+    index('sequence_members_halted_idx')
+      .on(table.tenant, table.key)
+      .where(sql`${table.haltedAt} is not null`),
   ],
 )

@@ -15,9 +15,15 @@ export class UnfitDatabaseError extends StartupError {
 
 /** No transaction of Taskwire takes longer, but for migrations, exports and those of handlers. */
 const MIN_TRANSACTION_TIMEOUT_MS = 10_000
-/** What each table is used for beyond reads and inserts. */
-const CHANGED_TABLES = ['tasks', 'deliveries', 'leases', 'artifacts', 'workers', 'quarantined_types', 'debounces']
-const EMPTIED_TABLES = [
+/** Tables whose rows are updated. All tables are read and inserted into. */
+export const CHANGED_TABLES: readonly string[] = [
+  ...['tasks', 'deliveries', 'leases', 'artifacts', 'workers', 'quarantined_types', 'debounces'],
+  ...['unique_keys', 'idempotency_keys', 'epochs'],
+  ...['release_turns', 'lanes', 'shares', 'levels', 'rates', 'sequence_members', 'queue_tenants'],
+  ...['limits', 'pauses', 'weights', 'breakers'],
+]
+/** Tables whose rows are deleted. */
+export const EMPTIED_TABLES: readonly string[] = [
   'deliveries',
   'leases',
   'artifacts',
@@ -26,6 +32,8 @@ const EMPTIED_TABLES = [
   'task_tags',
   'workers',
   'debounces',
+  ...['arrivals', 'wakes', 'holds', 'lanes', 'shares', 'rates', 'sequence_members', 'queue_tenants'],
+  ...['limits', 'pauses', 'weights'],
 ]
 
 interface State {

@@ -1,7 +1,7 @@
 /** Describes in words what one keyword of a schema refuses. */
 import type { TSchema } from 'typebox'
 import type { FieldError } from '../protocol/errors.js'
-import { escapePointer } from '../protocol/text.js'
+import { escapePointer, PATTERN_WORDS } from '../protocol/text.js'
 
 /** A violation as reported by TypeBox and JSON Schema validators. */
 export interface Violation {
@@ -35,9 +35,12 @@ export function describeViolation(
         detail: 'is missing',
       }))
     case 'pattern': {
-      // A pattern tells people little; an example helps.
+      // A pattern tells people little; words or an example help.
       const [example] = findExamples(schema, schemaPath)
-      return [{ pointer: instancePath, detail: example === undefined ? message : `must look like ${example}` }]
+      const words = PATTERN_WORDS[String(details['pattern'])]
+      return [
+        { pointer: instancePath, detail: words ?? (example === undefined ? message : `must look like ${example}`) },
+      ]
     }
     case 'enum':
       return [{ pointer: instancePath, detail: `must be one of ${namesOf(details['allowedValues']).join(', ')}` }]

@@ -11,13 +11,12 @@ import { MAX_TAG_LENGTH } from './limits.js'
 import type { Notice, TaskFacts } from './notice.js'
 import { Status } from './status.js'
 import { FIRST_INSTANT, Instant, LAST_INSTANT, QueueName, TaskId, TaskType } from './task.js'
+import { STORABLE_TEXT } from './text.js'
 
 export { isOrderedByTime } from '../../public/protocol.js'
 
-/** PostgreSQL stores no text with U+0000. */
-export const NO_NUL = '^[^\\u0000]*$'
 /** A tag to filter by. */
-const Tag = Type.String({ minLength: 1, maxLength: MAX_TAG_LENGTH, pattern: NO_NUL, examples: ['nightly'] })
+const Tag = Type.String({ minLength: 1, maxLength: MAX_TAG_LENGTH, pattern: STORABLE_TEXT, examples: ['nightly'] })
 
 const EARLIEST_MS = Date.parse(FIRST_INSTANT)
 const LATEST_MS = Date.parse(LAST_INSTANT)
@@ -103,7 +102,7 @@ export const FILTERS = {
     schema: Type.String({
       minLength: 1,
       maxLength: 200,
-      pattern: NO_NUL,
+      pattern: STORABLE_TEXT,
       examples: ['nightly report'],
       title: 'Text in the title',
       description: 'text in the title, case-insensitive',

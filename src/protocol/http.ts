@@ -1,8 +1,8 @@
 /** Bodies and answers of the REST API. */
 import { Type, type Static } from 'typebox'
-import { NO_NUL } from './filter.js'
 import { MAX_BATCH_TASKS, MAX_DELAY_MS, MAX_PRIORITY, MAX_TAG_LENGTH, MAX_TAGS, MAX_TITLE_LENGTH } from './limits.js'
 import { Instant, LogLine, QueueName, TaskId, TaskSummary, TaskType, Transition } from './task.js'
+import { STORABLE_KEY, STORABLE_TEXT } from './text.js'
 
 export { MAX_BATCH_BYTES, MAX_BATCH_TASKS, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_WAIT_SECONDS } from './limits.js'
 
@@ -12,7 +12,12 @@ export const DEFAULT_MAX_DEBOUNCE_MS = 86_400_000
 /** Several creates in a row make one task. */
 const Debounce = Type.Object(
   {
-    key: Type.String({ minLength: 1, maxLength: 200, pattern: NO_NUL, description: 'what the creates have in common' }),
+    key: Type.String({
+      minLength: 1,
+      maxLength: 200,
+      pattern: STORABLE_TEXT,
+      description: 'what the creates have in common',
+    }),
     delayMs: Type.Integer({
       minimum: 0,
       maximum: MAX_DELAY_MS,
@@ -88,7 +93,7 @@ export const CreateTask = Type.Object(
       Type.String({
         minLength: 1,
         maxLength: 200,
-        pattern: NO_NUL,
+        pattern: STORABLE_KEY,
         description: 'what limits per key count, and what gets a fair share: a customer, an account, a document',
       }),
     ),
@@ -96,7 +101,7 @@ export const CreateTask = Type.Object(
       Type.String({
         minLength: 1,
         maxLength: 200,
-        pattern: NO_NUL,
+        pattern: STORABLE_KEY,
         description: 'tasks with the same key run one after the other, in the order of their creation',
       }),
     ),
@@ -162,7 +167,7 @@ export const CancelRequest = Type.Object(
       Type.String({
         minLength: 1,
         maxLength: 500,
-        pattern: NO_NUL,
+        pattern: STORABLE_TEXT,
         description: 'for people; stored with the transition',
       }),
     ),

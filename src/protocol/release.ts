@@ -1,15 +1,15 @@
 /** What holds tasks back: limits, pauses, shares and sequences, as people set and see them. */
 import { Type, type Static, type TSchema } from 'typebox'
-import { NO_NUL } from './filter.js'
 import { MAX_KEY_LENGTH } from './limits.js'
 import { Instant, QueueName, TaskId, TaskType } from './task.js'
+import { STORABLE_KEY, STORABLE_TEXT } from './text.js'
 
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 
 /** A name that tasks have in common: a customer, an account, a document. */
-const Key = Type.String({ minLength: 1, maxLength: MAX_KEY_LENGTH, pattern: NO_NUL, examples: ['customer-4711'] })
-const TenantName = Type.String({ minLength: 1, maxLength: 200, pattern: NO_NUL, examples: ['default'] })
-const Reason = Type.String({ minLength: 1, maxLength: 500, pattern: NO_NUL, description: 'for people' })
+const Key = Type.String({ minLength: 1, maxLength: MAX_KEY_LENGTH, pattern: STORABLE_KEY, examples: ['customer-4711'] })
+const TenantName = Type.String({ minLength: 1, maxLength: 200, pattern: STORABLE_KEY, examples: ['default'] })
+const Reason = Type.String({ minLength: 1, maxLength: 500, pattern: STORABLE_TEXT, description: 'for people' })
 
 /** Who set it, when and why. */
 const SETTING = {
@@ -103,7 +103,7 @@ export type PauseKind = Static<typeof PauseKind>
 /** What is paused. A key belongs to the tenant that asks. */
 export const PauseParams = Type.Object({
   kind: PauseKind,
-  name: Type.String({ minLength: 1, maxLength: 200, pattern: NO_NUL, examples: ['default'] }),
+  name: Type.String({ minLength: 1, maxLength: 200, pattern: STORABLE_TEXT, examples: ['default'] }),
 })
 
 /** No body means no reason and no end. */

@@ -1,11 +1,11 @@
 /** Workers as an operator sees them: who they are, what they serve, what is free, and what lacks a worker. */
 import { Type, type Static } from 'typebox'
-import { NO_NUL } from './filter.js'
 import { Instant, QueueName, TaskType } from './task.js'
+import { STORABLE_TEXT } from './text.js'
 
 const WorkerId = Type.String({
   maxLength: 300,
-  pattern: NO_NUL,
+  pattern: STORABLE_TEXT,
   examples: ['host-a-4711-0f3a9c2e'],
   description: 'the name that its attempts record',
 })
@@ -18,9 +18,13 @@ export const WorkerQueue = Type.Object({
 })
 export type WorkerQueue = Static<typeof WorkerQueue>
 
-/** How attempts of a type have ended lately in a worker: of `ended`, `failed` failed for the same reason. */
+/**
+ * How attempts of a type have ended in a worker within the last `ageMs` milliseconds: of `ended`, `failed` failed for the
+ * same reason.
+ */
 export interface TypeOutcomes {
   type: string
+  ageMs: number
   ended: number
   failed: number
   reason: string
@@ -94,7 +98,12 @@ export type WorkerList = Static<typeof WorkerList>
 export const DrainRequest = Type.Object(
   {
     reason: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 500, pattern: NO_NUL, description: 'for people; shown with the worker' }),
+      Type.String({
+        minLength: 1,
+        maxLength: 500,
+        pattern: STORABLE_TEXT,
+        description: 'for people; shown with the worker',
+      }),
     ),
   },
   { additionalProperties: false },

@@ -1,11 +1,9 @@
 /**
- * Ends what has its time: pauses with an end, the ramps after pauses, and the state of unused rates. Reminds of pauses
- * that may have been forgotten.
+ * Ends pauses with an end, and the ramps after pauses. Warns of pauses that may have been forgotten.
  */
 import type { Database } from '../db/database.js'
 import type { Log } from '../log.js'
 import { deleteEndedPauses, listOldPauses } from '../store/release/pauses.js'
-import { pruneRates } from '../store/release/prune-rates.js'
 import { deleteEndedRamps } from '../store/release/ramps.js'
 
 const REMIND_AFTER_MS = 86_400_000
@@ -32,7 +30,6 @@ export function createPauseEnder({ db, log }: { db: Database; log: Log }): () =>
   return async function endPausesOnce() {
     await deleteEndedPauses(db)
     await deleteEndedRamps(db)
-    await pruneRates(db)
     await remind()
     return false
   }

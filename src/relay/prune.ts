@@ -1,7 +1,8 @@
-/** Deletes expired artifacts and idempotency keys, and workers that were lost long ago. */
+/** Deletes expired artifacts and idempotency keys, workers that were lost long ago, and the state of unused rates. */
 import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { Database } from '../db/database.js'
 import { findExpiredArtifacts, forgetExpiredArtifact } from '../store/artifacts.js'
+import { deleteUnusedRates } from '../store/release/rates.js'
 import { deleteExpiredKeys } from '../store/tasks/create-once.js'
 import { forgetLostWorkers } from '../store/workers.js'
 
@@ -16,6 +17,7 @@ export async function pruneOnce(db: Database, artifacts: ArtifactStore): Promise
     await forgetExpiredArtifact(db, artifact)
   }
   const keys = await deleteExpiredKeys(db, MAX_DELETES)
+  const rates = await deleteUnusedRates(db, MAX_DELETES)
   await forgetLostWorkers(db)
-  return keys === MAX_DELETES || expired.length === MAX_DELETES
+  return [expired.length, keys, rates].includes(MAX_DELETES)
 }

@@ -15,10 +15,10 @@ import { breakOnce } from './break.js'
 import { deliverOnce } from './deliver.js'
 import { createPauseEnder } from './end-pauses.js'
 import { expireOnce } from './expire.js'
-import { mendOnce } from './mend.js'
 import { createFilePruner } from './prune-files.js'
 import { pruneOnce } from './prune.js'
 import { reconcileOnce } from './reconcile.js'
+import { repairOnce } from './repair.js'
 import { rescueOnce } from './rescue.js'
 
 const EXPIRE_INTERVAL_MS = 1_000
@@ -26,7 +26,7 @@ const RESCUE_INTERVAL_MS = 1_000
 const RECONCILE_INTERVAL_MS = 1_000
 const END_PAUSES_INTERVAL_MS = 1_000
 const BREAK_INTERVAL_MS = 2_000
-const MEND_INTERVAL_MS = 60_000
+const REPAIR_INTERVAL_MS = 60_000
 const PRUNE_INTERVAL_MS = 60_000
 const PRUNE_FILES_INTERVAL_MS = 3_600_000
 
@@ -60,7 +60,7 @@ export async function startRelay(config: RelayConfig, log: Log): Promise<{ stop(
     start('end-pauses', createPauseEnder(deliver), END_PAUSES_INTERVAL_MS, END_PAUSES_INTERVAL_MS),
     start('prune-files', createFilePruner({ db, artifacts, log }), PRUNE_FILES_INTERVAL_MS),
     start('break', () => breakOnce({ db, log, breakerAttempts: config.breakerAttempts }), BREAK_INTERVAL_MS),
-    start('mend', () => mendOnce(db, log), MEND_INTERVAL_MS),
+    start('repair', () => repairOnce(db, log), REPAIR_INTERVAL_MS),
     start('prune', () => pruneOnce(db, artifacts), PRUNE_INTERVAL_MS),
   ]
 

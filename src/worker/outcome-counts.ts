@@ -57,9 +57,10 @@ export class OutcomeCounts {
   read(): TypeOutcomes[] {
     return [...this.#counts.keys()]
       .map((type) => ({ type, ...this.#current(type) }))
-      .flatMap(({ type, ended, failures }) => {
+      .flatMap(({ type, since, ended, failures }) => {
         const [most] = [...failures].sort(([, a], [, b]) => b - a)
-        return most === undefined ? [] : [{ type, ended, reason: most[0], failed: most[1] }]
+        const ageMs = this.#now() - since
+        return most === undefined ? [] : [{ type, ageMs, ended, reason: most[0], failed: most[1] }]
       })
       .sort((a, b) => b.failed - a.failed)
       .slice(0, MAX_TYPES)

@@ -1,7 +1,9 @@
 /** The breaker: a type whose attempts nearly all fail for one reason is paused, and tried again by itself. */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { TypeOutcomes } from '../../src/protocol/worker.js'
 import { breakFailingTypes } from '../../src/store/release/break.js'
+import { deletePause } from '../../src/store/release/pauses.js'
 import { recordHeartbeat } from '../../src/store/workers.js'
 import { OutcomeCounts } from '../../src/worker/outcome-counts.js'
 import { openTestDatabase } from '../helpers/database.js'
@@ -16,8 +18,14 @@ async function beat(id: string, outcomes: TypeOutcomes[], leaseMs = 600_000): Pr
   await recordHeartbeat(db, { id, ...self, outcomes }, leaseMs)
 }
 
-const count = (type: string, failed: number, ended: number, reason = 'connect ECONNREFUSED'): TypeOutcomes => ({
+const count = (
+  type: string,
+  failed: number,
+  ended: number,
+  { reason = 'connect ECONNREFUSED', ageMs = 0 } = {},
+): TypeOutcomes => ({
   type,
+  ageMs,
   ended,
   failed,
   reason,
@@ -41,6 +49,11 @@ t.test('what all workers have seen decides', async (t) => {
     [{ type: 'report.a', isAfterPause: true }],
     'after the pause one attempt tries first',
   )
+  t.match(
+    await run(`select rate, period_ms as "periodMs", burst from taskwire.limits`),
+    [{ rate: 1, periodMs: 1_000, burst: 1 }],
+    'however short they are, one attempt tries in a second',
+  )
 })
 
 t.test('after its pause the first attempts decide, and the next pause is longer', async (t) => {
@@ -58,6 +71,15 @@ t.test('after its pause the first attempts decide, and the next pause is longer'
   await beat('a', [count('report.a', 3, 3)])
   t.match(await breakFailingTypes(db, 20), [{ type: 'report.a' }])
   t.equal(await seconds(), 60)
+})
+
+t.test('a type that a person resumes is judged by what happens after that', async (t) => {
+  const principal = { ...DEFAULT_PRINCIPAL, tenant: 'any' }
+  t.ok(await deletePause(principal, db, 'type', 'report.a'))
+  await beat('a', [count('report.a', 50, 50, { ageMs: 30_000 })])
+  t.same(await breakFailingTypes(db, 20), [], 'the count began before')
+  await beat('a', [count('report.a', 3, 3)])
+  t.match(await breakFailingTypes(db, 20), [{ type: 'report.a' }], 'a new count')
 })
 
 t.test('a pause that a person has set stays', async (t) => {
@@ -88,7 +110,9 @@ t.test('a worker counts failures by their reason', async (t) => {
     failure: { code: 'permanent', message: 'no such customer', attempt: 1 },
   })
   counts.add('u', { outcome: 'completed', reason: null })
-  t.same(counts.read(), [{ type: 't', ended: 5, failed: 2, reason: 'port # refused' }])
+  t.same(counts.read(), [{ type: 't', ageMs: 0, ended: 5, failed: 2, reason: 'port # refused' }])
+  now = 5_000
+  t.match(counts.read(), [{ ageMs: 5_000 }])
   now = 20_000
   t.same(counts.read(), [], 'after a quiet time the count begins anew')
 })

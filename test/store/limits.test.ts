@@ -4,7 +4,7 @@ import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Limit, PutLimit } from '../../src/protocol/release.js'
 import { writeCodeLimits, type CodeLimit } from '../../src/store/release/code-limits.js'
 import { deleteLimit, listLimits, putLimit } from '../../src/store/release/limits.js'
-import { pruneRates } from '../../src/store/release/prune-rates.js'
+import { deleteUnusedRates } from '../../src/store/release/rates.js'
 import { openReleaseStore } from '../helpers/release-store.js'
 
 const { db, run, openQueue, store, release, claim, end } = await openReleaseStore(t)
@@ -12,6 +12,11 @@ const { db, run, openQueue, store, release, claim, end } = await openReleaseStor
 const put = (name: string, limit: PutLimit) => putLimit(DEFAULT_PRINCIPAL, db, name, limit)
 const find = async (name: string): Promise<Limit | undefined> =>
   (await listLimits(DEFAULT_PRINCIPAL, db)).find((limit) => limit.name === name)
+
+const OF_CODE: CodeLimit = {
+  ...{ name: 'code', types: ['own.a'], per: 'all', concurrency: 3 },
+  ...{ rate: null, periodMs: null, burst: null, whenOver: 'delay' },
+}
 
 t.test('a limit counts what runs or is released when it is set', async (t) => {
   const queue = await openQueue(10)
@@ -109,10 +114,37 @@ t.test('the state of an unused rate is pruned, and that of a used one stays', as
   await store(1, { queue, more: { concurrencyKey: 'new' } })
   t.equal((await release()).length, 2)
   await run(`update taskwire.rates set next_at = now() - interval '2 min' where subject::json->>1 = 'old'`)
-  await pruneRates(db)
+  await deleteUnusedRates(db, 1_000)
   t.match(await run(`select subject from taskwire.rates where limit_name = 'prune-${queue}'`), [
     { subject: '["default", "new"]' },
   ])
+})
+
+t.test('a start that costs more than the burst begins when the burst is free, and is charged in full', async (t) => {
+  const queue = await openQueue(10)
+  await put(`cost-${queue}`, { queue, rate: { limit: 1, periodMs: 1_000_000, burst: 2 } })
+  const [large = '', next = ''] = await store(2, { queue, more: { cost: 10 } })
+  t.same(await release(), [large])
+  const [rate] = await run<{ periods: number }>(
+    `select round(extract(epoch from next_at - now()) / 1000)::integer as periods from taskwire.rates where limit_name = 'cost-${queue}'`,
+  )
+  t.equal(rate?.periods, 10)
+  await run(`update taskwire.rates set next_at = now() where limit_name = 'cost-${queue}'`)
+  await run(`update taskwire.wakes set at = now()`)
+  t.same(await release(), [next])
+  await deleteLimit(db, `cost-${queue}`)
+})
+
+t.test('limits of code leave the starts that a limit of a person has counted', async (t) => {
+  const queue = await openQueue(10)
+  await put('kept', { queue, rate: { limit: 1, periodMs: 86_400_000 } })
+  const [first = ''] = await store(2, { queue })
+  t.same(await release(), [first])
+  await writeCodeLimits(db, [{ ...OF_CODE, name: 'kept', types: ['own.k'], per: 'key' }], ['own.k'])
+  t.match(await find('kept'), { source: 'api', use: [{ left: 0 }] })
+  t.same(await release(), [])
+  await deleteLimit(db, 'kept')
+  t.equal((await release()).length, 1)
 })
 
 t.test('of keys, a tenant sees its own counts', async (t) => {
@@ -126,11 +158,6 @@ t.test('of keys, a tenant sees its own counts', async (t) => {
   )
   t.same(seen?.use, [{ tenant: 'a', key: 'of a', running: 1, left: 4 }])
 })
-
-const OF_CODE: CodeLimit = {
-  ...{ name: 'code', types: ['own.a'], per: 'all', concurrency: 3 },
-  ...{ rate: null, periodMs: null, burst: null, whenOver: 'delay' },
-}
 
 t.test('limits of code: the process that started last decides for the types that it knows', async (t) => {
   const shared = { ...OF_CODE, types: ['own.a', 'own.b'] }
@@ -153,6 +180,8 @@ t.test('a limit of code is replaced by a person until that is deleted, and canno
   t.match(await put('code', { types: ['own.a'], concurrency: 1 }), { source: 'api', concurrency: 1 })
   await writeCodeLimits(db, [OF_CODE], ['own.a'])
   t.match(await find('code'), { source: 'api', concurrency: 1 }, 'also after a restart')
+  await writeCodeLimits(db, [], ['own.a'])
+  t.match(await find('code'), { source: 'api', concurrency: 1 }, 'also when the code no longer sets one')
   t.equal(await deleteLimit(db, 'code'), 'deleted')
   await writeCodeLimits(db, [OF_CODE], ['own.a'])
   t.match(await find('code'), { source: 'code', concurrency: 3 })

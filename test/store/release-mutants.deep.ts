@@ -33,8 +33,8 @@ const MUTANTS: (Mutant & { test: string })[] = [
   {
     without: 'the wake when a hold is dropped',
     file: SQL,
-    from: `select 'limit ' || d.limit_name || ' ' || d.subject from dropped d;`,
-    to: `select 'limit ' || d.limit_name || ' ' || d.subject from dropped d where false;`,
+    from: 'select taskwire.blocker_of(d.limit_name, d.subject) from dropped d;',
+    to: 'select taskwire.blocker_of(d.limit_name, d.subject) from dropped d where false;',
     test: RELEASE,
   },
   {

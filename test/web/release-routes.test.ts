@@ -2,6 +2,7 @@
 import t from 'tap'
 import type { Limit, Pause } from '../../src/protocol/release.js'
 import { startApp } from '../helpers/app.js'
+import { createTaskId } from '../../src/tasks/create/task-id.js'
 import { createTask } from '../helpers/watch.js'
 
 const { address } = await startApp(t, [], { QUEUES: 'reports' })
@@ -63,6 +64,8 @@ const WRONG_LIMITS: [what: string, path: string, body: unknown, status: number, 
   ['an unknown field', 'x', { concurency: 1 }, 400, '/concurency'],
   ['NUL in a reason', 'x', { concurrency: 1, reason: 'a\0b' }, 400, '/reason'],
   ['NUL in a tenant', 'x', { concurrency: 1, tenant: 'a\0b' }, 400, '/tenant'],
+  ['half an emoji in a reason', 'x', { concurrency: 1, reason: 'a\ud83d' }, 400, '/reason'],
+  ['half an emoji in a tenant', 'x', { concurrency: 1, tenant: 'a\ud83d' }, 400, '/tenant'],
 ]
 
 t.test('a wrong limit is refused with the field and a fix, and nothing is set', async (t) => {
@@ -110,6 +113,8 @@ t.test('a wrong pause is refused with the field and a fix', async (t) => {
     ['queue/reports', { until: '2020-01-01T00:00:00Z' }, 422, '/until'],
     ['queue/reports', { until: 'tomorrow' }, 400, '/until'],
     ['queue/reports', { until: '0000-01-01T00:00:00Z' }, 422, '/until'],
+    ['queue/reports', { until: '9999-12-31T23:59:59.999Z' }, 422, '/until'],
+    ['queue/reports', { reason: 'a\ude00' }, 400, '/reason'],
     ['queue/reports', { untill: '2030-01-01T00:00:00Z' }, 400, '/untill'],
     ['queue/reports', { reason: '' }, 400, '/reason'],
   ]
@@ -119,6 +124,30 @@ t.test('a wrong pause is refused with the field and a fix', async (t) => {
     t.match(answer.body['errors'], [{ pointer, detail: String }], path)
   }
   t.same(await list('/api/pauses'), [])
+})
+
+t.test('a key that a URL cannot name is refused, in words', async (t) => {
+  for (const field of ['concurrencyKey', 'sequenceKey'])
+    for (const key of ['.', '..', 'a\0b', 'a\ud83d']) {
+      const answer = await call('POST', '/api/tasks', { type: 'report.generate', payload: {}, [field]: key })
+      t.match(answer, {
+        status: 400,
+        body: { errors: [{ pointer: `/${field}`, detail: /^is "\." or "\.\.", or contains U\+0000/ }] },
+      })
+    }
+})
+
+t.test('text that cannot be stored is refused wherever people send it', async (t) => {
+  const bodies: [method: string, path: string, pointer: string, body: object][] = [
+    ['PUT', '/api/weights/tenant/gold', '/reason', { weight: 2, reason: 'a\ud83d' }],
+    ['POST', `/api/workers/${'0'.repeat(8)}/drain`, '/reason', { reason: 'a\ud83d' }],
+    ['POST', `/api/tasks/${createTaskId()}/cancel`, '/reason', { reason: 'a\ud83d' }],
+  ]
+  for (const [method, path, pointer, body] of bodies)
+    t.match(await call(method, path, body), {
+      status: 400,
+      body: { errors: [{ pointer, detail: /half of a surrogate pair/ }] },
+    })
 })
 
 t.test('weights of tenants and keys', async (t) => {

@@ -15,27 +15,33 @@ const BREAKER = 'the breaker'
 const SHARE = 0.95
 /** After a pause of the breaker, this many failures suffice. */
 const RETRIAL_ATTEMPTS = 3
+/** After a pause of the breaker, one task starts in this time, until the ramp ends. */
+const TRIAL_PERIOD_MS = 1_000
 const FIRST_PAUSE_SECONDS = 30
 const LONGEST_PAUSE_SECONDS = 600
 /** A breaker that has been quiet for this long begins anew. */
 const FORGET_SECONDS = 1_800
 
-/** The types that fail now. */
-const FAILING = `counted as (
-  select o->>'type' as type, o->>'reason' as reason, sum((o->>'failed')::numeric) as failed
-  from taskwire.workers w, jsonb_path_query(coalesce(w.outcomes, '[]'), '$[*] ? (@.failed.type() == "number")') o
-  where w.lease_until > now()
-  group by 1, 2
+/**
+ * The types that fail now. A count that began before the breaker opened, or before a person ended its pause, says nothing
+ * about what has happened since.
+ */
+const FAILING = `reported as (
+  select o->>'type' as type, o->>'reason' as reason, (o->>'failed')::numeric as failed, (o->>'ended')::numeric as ended
+  from taskwire.workers w,
+    jsonb_path_query(coalesce(w.outcomes, '[]'), '$[*] ? (@.failed.type() == "number" && @.ended.type() == "number" && @.ageMs.type() == "number")') o
+  where w.lease_until > now() and not exists (
+    select from taskwire.breakers b where b.type = o->>'type' and w.seen_at - (o->>'ageMs')::double precision * interval '1 ms' < b.changed_at
+  )
+), counted as (
+  select type, reason, sum(failed) as failed from reported group by type, reason
 ), ended as (
-  select o->>'type' as type, sum((o->>'ended')::numeric) as ended
-  from taskwire.workers w, jsonb_path_query(coalesce(w.outcomes, '[]'), '$[*] ? (@.ended.type() == "number")') o
-  where w.lease_until > now()
-  group by 1
+  select type, sum(ended) as ended from reported group by type
 ), failing as (
   select distinct on (c.type) c.type, c.reason, c.failed, e.ended, coalesce(b.trips, 0) as trips
   from counted c
   join ended e on e.type = c.type
-  left join taskwire.breakers b on b.type = c.type and b.opened_at > now() - ${FORGET_SECONDS} * interval '1 s'
+  left join taskwire.breakers b on b.type = c.type and b.changed_at > now() - ${FORGET_SECONDS} * interval '1 s'
   where c.failed >= ${SHARE} * e.ended and c.failed >= case when b.type is null then $1::integer else least($1::integer, ${RETRIAL_ATTEMPTS}) end
     and not exists (select from taskwire.pauses p where p.kind = 'type' and p.tenant = '' and p.name = c.type)
   order by c.type, c.failed desc
@@ -54,10 +60,10 @@ with ${FAILING}, opened as (
   on conflict do nothing
   returning name as type, reason, until
 ), noted as (
-  insert into taskwire.breakers as b (type, opened_at, trips)
+  insert into taskwire.breakers as b (type, changed_at, trips)
   select o.type, now(), f.trips + 1
   from opened o join failing f on f.type = o.type
-  on conflict (type) do update set opened_at = excluded.opened_at, trips = excluded.trips
+  on conflict (type) do update set changed_at = excluded.changed_at, trips = excluded.trips
 )
 select o.type, o.reason, o.until
 from opened o`,
@@ -79,8 +85,8 @@ export async function breakFailingTypes(db: Database, minAttempts: number): Prom
   return whileNothingStarts(db, async (transaction) => {
     const broken = await transaction.run<BrokenType>(BREAK_TYPES, [minAttempts])
     for (const { type, until } of broken) {
-      // When the pause is over, one attempt tries, then two, then four.
-      await startRamp(transaction, { kind: 'type', name: type }, until.toISOString(), BREAKER)
+      // When the pause is over, a few tasks try, so that not many fail in vain.
+      await startRamp(transaction, { kind: 'type', name: type }, until.toISOString(), BREAKER, TRIAL_PERIOD_MS)
       await wakeLanes(transaction, `pause type  ${type}`, until.toISOString())
     }
     return broken

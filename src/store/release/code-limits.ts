@@ -2,6 +2,7 @@
  * Limits set by the code of types. Each process writes those of its types when it starts, so the process that started
  * last decides: for the types that it knows, and only for those. A limit that a person has set under the same name stays.
  */
+import { toArrayLiteral } from '../../db/array-literal.js'
 import type { Database, Statement, Transaction } from '../../db/database.js'
 import { removeLimit, whileNothingStarts, writeLimit, type LimitRow } from './set-limit.js'
 
@@ -11,12 +12,15 @@ export type CodeLimit = Pick<LimitRow, 'name' | 'per' | 'concurrency' | 'rate' |
   types: readonly string[]
 }
 
-const LIST_CODE_LIMITS: Statement = {
-  name: 'list_code_limits',
+type StoredLimit = CodeLimit & { isFromCode: boolean }
+
+const LIST_LIMITS_BY_SOURCE: Statement = {
+  name: 'list_limits_by_source',
   text: `
-select name, coalesce(to_json(types), '[]') as types, per, concurrency, rate, period_ms as "periodMs", burst, when_over as "whenOver"
+select name, coalesce(to_json(types), '[]') as types, per, concurrency, rate, period_ms as "periodMs", burst, when_over as "whenOver",
+  is_from_code as "isFromCode"
 from taskwire.limits
-where is_from_code
+where is_from_code or name = any ($1::text::text[])
 order by name`,
 }
 
@@ -53,16 +57,19 @@ async function compare(
   declared: readonly CodeLimit[],
   known: readonly string[],
 ): Promise<{ written: CodeLimit[]; removed: string[] }> {
-  const stored = await db.run<CodeLimit>(LIST_CODE_LIMITS, [])
+  const names = toArrayLiteral(declared.map(({ name }) => name))
+  const stored = await db.run<StoredLimit>(LIST_LIMITS_BY_SOURCE, [names])
   const wanted = new Map(declared.map((limit) => [limit.name, limit]))
-  for (const limit of stored) {
+  for (const { name } of stored.filter(({ isFromCode }) => !isFromCode)) wanted.delete(name)
+  const ofCode = stored.filter(({ isFromCode }) => isFromCode)
+  for (const limit of ofCode) {
     // Types that this process does not know keep the limit; with them it is shared.
     const others = limit.types.filter((type) => !known.includes(type))
     const own = wanted.get(limit.name)
     if (own !== undefined) wanted.set(limit.name, { ...own, types: [...own.types, ...others].sort() })
     else if (others.length > 0) wanted.set(limit.name, { ...limit, types: others })
   }
-  const before = new Map(stored.map((limit) => [limit.name, textOf(limit)]))
+  const before = new Map(ofCode.map((limit) => [limit.name, textOf(limit)]))
   return {
     written: [...wanted.values()].filter((limit) => textOf(limit) !== before.get(limit.name)),
     removed: [...before.keys()].filter((name) => !wanted.has(name)),

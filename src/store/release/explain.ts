@@ -11,7 +11,7 @@ import type { Database, Statement } from '../../db/database.js'
 import { inStatuses } from '../../db/status-sql.js'
 import { DELIVERABLE_STATUSES } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
-import { isPausedBy } from './gates.js'
+import { isPausedBy, limitApplies } from './gates.js'
 
 /** Counts go no further. */
 export const MAX_COUNTED = 10_000
@@ -136,8 +136,7 @@ left join lateral (
     from taskwire.limits l, lateral (
       select taskwire.subject_of(l.per, a.tenant, coalesce(a.concurrency_key, '')) as counted, taskwire.allowed_by(l.concurrency, l.ramp_since) as allowed
     ) s
-    where not a.is_released and (l.types is null or a.type = any(l.types)) and (l.queue is null or l.queue = a.queue)
-      and (l.tenant is null or l.tenant = a.tenant) and (l.per <> 'key' or a.concurrency_key is not null)
+    where not a.is_released and ${limitApplies('l', 'a')}
     order by l.name
     limit ${MAX_LIMITS}
   ) l

@@ -12,6 +12,11 @@ export const isPausedBy = (p: string, t: string) => `(
     or (${p}.kind = 'tenant' and ${p}.name = ${t}.tenant) or (${p}.kind = 'key' and ${p}.tenant = ${t}.tenant and ${p}.name = ${t}.concurrency_key)
   ) and (${p}.until is null or ${p}.until > now())`
 
+/** Whether this limit is about the task. As `taskwire.applies`, which is about lanes. */
+export const limitApplies = (l: string, t: string) =>
+  `(${l}.types is null or ${t}.type = any (${l}.types)) and (${l}.queue is null or ${l}.queue = ${t}.queue)
+    and (${l}.tenant is null or ${l}.tenant = ${t}.tenant) and (${l}.per <> 'key' or ${t}.concurrency_key is not null)`
+
 /** Whether a pause holds the task. @param t alias of `tasks` */
 export const isPaused = (t: string) => `exists (select from taskwire.pauses p where ${isPausedBy('p', t)})`
 
@@ -24,10 +29,12 @@ export const isGated = (t: string) => `(
     or (select exists (select from taskwire.pauses)) and ${isPaused(t)}
     or (select exists (select from taskwire.limits)) and exists (
       select from taskwire.limits l
-      where l.per <> 'key' and (l.types is null or ${t}.type = any (l.types)) and (l.queue is null or l.queue = ${t}.queue)
-        and (l.tenant is null or l.tenant = ${t}.tenant)
+      where l.per <> 'key' and ${limitApplies('l', t)}
     )
-    or (select min(q.tenant) <> max(q.tenant) from taskwire.queue_tenants q)
+    or (select exists (
+        select from taskwire.queue_tenants q
+        where q.tenant <> (select o.tenant from taskwire.queue_tenants o order by o.queue, o.tenant limit 1)
+      ))
       and exists (select from taskwire.queue_tenants q where q.queue = ${t}.queue offset 1)
   )`
 

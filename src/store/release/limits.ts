@@ -70,10 +70,16 @@ export async function listLimits(principal: Principal, db: Database): Promise<Li
 /** Sets a limit, or replaces the one of this name, and counts what runs. It holds when this returns. */
 export async function putLimit(principal: Principal, db: Database, name: string, limit: PutLimit): Promise<Limit> {
   const row = toRow(name, limit, principal.actor)
-  await whileNothingStarts(db, (transaction) => writeLimit(transaction, row), { claims: row.rate === null })
-  const [written] = await db.run<ListedRow>(LIST_LIMITS, [principal.tenant, name])
-  if (written === undefined) throw new Error(`the limit ${name} was deleted as soon as it was set`)
-  return toLimit(written)
+  return whileNothingStarts(
+    db,
+    async (transaction) => {
+      await writeLimit(transaction, row)
+      const [written] = await transaction.run<ListedRow>(LIST_LIMITS, [principal.tenant, name])
+      if (written === undefined) throw new Error(`the limit ${name} was not written`)
+      return toLimit(written)
+    },
+    { claims: row.rate === null },
+  )
 }
 
 function toRow(name: string, limit: PutLimit, by: string): LimitRow {

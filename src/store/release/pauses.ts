@@ -11,6 +11,9 @@ import { wakeLanes, whileNothingStarts } from './set-limit.js'
 /** The longest pause that a task may set. */
 export const MAX_KEY_PAUSE_MS = 7 * 86_400_000
 
+/** Tasks may pause any number of keys. */
+const MAX_LISTED = 1_000
+
 interface PauseRow {
   kind: PauseKind
   name: string
@@ -28,10 +31,11 @@ const LIST_PAUSES: Statement = {
 select ${COLUMNS}
 from taskwire.pauses p
 where (p.until is null or p.until > now()) and p.tenant in ('', $1)
-order by p.set_at desc, p.kind, p.name`,
+order by p.set_at desc, p.kind, p.name
+limit ${MAX_LISTED}`,
 }
 
-/** Newest first: of queues, types and tenants, and of the principal's own keys. */
+/** Newest first, at most 1,000: of queues, types and tenants, and of the principal's own keys. */
 export async function listPauses(principal: Principal, db: Database): Promise<Pause[]> {
   return (await db.run<PauseRow>(LIST_PAUSES, [principal.tenant])).map(toPause)
 }
@@ -42,10 +46,11 @@ const LIST_OLD_PAUSES: Statement = {
 select ${COLUMNS}
 from taskwire.pauses p
 where p.set_at < now() - interval '1 day' and (p.until is null or p.until > now())
-order by p.set_at`,
+order by p.set_at
+limit ${MAX_LISTED}`,
 }
 
-/** Pauses set more than a day ago, which may have been forgotten. Of all tenants. */
+/** Pauses set more than a day ago, which may have been forgotten: the 1,000 oldest of all tenants. */
 export async function listOldPauses(db: Database): Promise<Pause[]> {
   return (await db.run<PauseRow>(LIST_OLD_PAUSES, [])).map(toPause)
 }
@@ -54,15 +59,11 @@ const PUT_PAUSE: Statement = {
   name: 'put_pause',
   text: `
 insert into taskwire.pauses as p (kind, tenant, name, reason, set_by, until)
-values ($1, $2, $3, $4, $5, $6::text::timestamptz)
+select $1, $2, $3, $4, $5, $6::text::timestamptz
+where $6::text is null or $6::text::timestamptz > now()
 on conflict (kind, tenant, name) do update
 set reason = excluded.reason, set_by = excluded.set_by, set_at = now(), until = excluded.until
 returning ${COLUMNS}`,
-}
-
-const IS_AHEAD: Statement = {
-  name: 'is_instant_ahead',
-  text: `select $1::text::timestamptz > now() as "isAhead"`,
 }
 
 /**
@@ -79,24 +80,28 @@ export async function putPause(
   const end = until === undefined ? null : new Date(until).toISOString()
   const tenant = ownerOf(principal, kind)
   return whileNothingStarts(db, async (transaction) => {
-    if (end !== null) {
-      const [answer] = await transaction.run<{ isAhead: boolean }>(IS_AHEAD, [end])
-      if (answer?.isAhead !== true) return undefined
-    }
     const [row] = await transaction.run<PauseRow>(PUT_PAUSE, [kind, tenant, name, reason, principal.actor, end])
+    if (row === undefined) return undefined
     if (kind !== 'key') {
       // Its ramp is set now, so that it holds at the very end of the pause.
       if (end === null) await endRamp(transaction, { kind, name })
       else await startRamp(transaction, { kind, name }, end, principal.actor)
     }
     if (end !== null) await wakeLanes(transaction, blockerOf(kind, tenant, name), end)
-    return row && toPause(row)
+    return toPause(row)
   })
 }
 
 const DELETE_PAUSE: Statement = {
   name: 'delete_pause',
-  text: 'delete from taskwire.pauses where kind = $1 and tenant = $2 and name = $3 returning now() as at',
+  text: `
+with deleted as (
+  delete from taskwire.pauses where kind = $1 and tenant = $2 and name = $3 returning kind, name
+), breaker as (
+  -- What failed before the person has ended the pause does not open the breaker again.
+  update taskwire.breakers b set changed_at = now() from deleted d where d.kind = 'type' and b.type = d.name
+)
+select now() as at from deleted`,
 }
 
 /** Whether tasks wait that the pause has held. */

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { Database, Statement, Transaction } from '../../db/database.js'
 import { RAMP_PREFIX, type PauseKind } from '../../protocol/release.js'
-import { removeLimit, wakeLanes, whileNothingStarts, writeLimit } from './set-limit.js'
+import { removeLimit, whileNothingStarts, writeLimit } from './set-limit.js'
 
 const RAMP_SECONDS = 10
 
@@ -20,8 +20,25 @@ function nameOf({ kind, name }: RampScope): string {
   return `${RAMP_PREFIX}${kind}-${isPlain ? name : createHash('sha256').update(name).digest('hex').slice(0, 16)}`
 }
 
-/** Within `whileNothingStarts`. @param since when the pause ends */
-export async function startRamp(transaction: Transaction, scope: RampScope, since: string, by: string): Promise<void> {
+const WAKE_EACH_SECOND: Statement = {
+  name: 'wake_each_second',
+  text: `
+insert into taskwire.wakes (blocked_by, at)
+select $1, $2::text::timestamptz + second * interval '1 s' from generate_series(1, ${RAMP_SECONDS}) second`,
+}
+
+/**
+ * Within `whileNothingStarts`.
+ * @param since when the pause ends
+ * @param periodMs at most one starts in this time, however short the attempts are; null: no such bound
+ */
+export async function startRamp(
+  transaction: Transaction,
+  scope: RampScope,
+  since: string,
+  by: string,
+  periodMs: number | null = null,
+): Promise<void> {
   const { kind, name: paused } = scope
   const name = nameOf(scope)
   await writeLimit(transaction, {
@@ -31,17 +48,16 @@ export async function startRamp(transaction: Transaction, scope: RampScope, sinc
     tenant: kind === 'tenant' ? paused : null,
     per: 'all',
     concurrency: null,
-    rate: null,
-    periodMs: null,
-    burst: null,
+    rate: periodMs && 1,
+    periodMs,
+    burst: periodMs && 1,
     whenOver: 'delay',
     rampSince: since,
     isFromCode: false,
     by,
     reason: `after the pause of the ${kind} ${paused}`.slice(0, 500),
   })
-  for (let second = 1; second <= RAMP_SECONDS; second += 1)
-    await wakeLanes(transaction, `limit ${name} `, new Date(Date.parse(since) + second * 1_000).toISOString())
+  await transaction.run(WAKE_EACH_SECOND, [`limit ${name} `, since])
 }
 
 /** Within `whileNothingStarts`. */

@@ -1,13 +1,19 @@
-/** Sequences that are halted: their first task has failed, and the tasks behind it wait until a person resumes them. */
+/** Sequences that are halted: their first task has failed or expired, and the tasks behind it wait until a person resumes them. */
 import type { Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { HaltedSequence } from '../../protocol/release.js'
+
+/** Counts go no further. */
+const MAX_COUNTED = 10_000
 
 const LIST_HALTED: Statement = {
   name: 'list_halted_sequences',
   text: `
 select h.key, h.task_id as "haltedBy", h.halted_at as "haltedAt", (
-    select count(*)::integer from taskwire.sequence_members m where m.tenant = $1 and m.key = h.key and m.halted_at is null
+    select count(*)::integer
+    from (
+      select from taskwire.sequence_members m where m.tenant = $1 and m.key = h.key and m.halted_at is null limit ${MAX_COUNTED}
+    ) counted
   ) as waiting
 from taskwire.sequence_members h
 where h.tenant = $1 and h.halted_at is not null and h.position = (

@@ -5,6 +5,7 @@
 import { toArrayLiteral } from '../../db/array-literal.js'
 import { retryConflicts } from '../../db/conflict.js'
 import type { Database, Statement, Transaction } from '../../db/database.js'
+import { limitApplies } from './gates.js'
 
 /** A limit to write. Null stands for any; either `concurrency`, `rate` or `rampSince` is given. */
 export interface LimitRow {
@@ -77,7 +78,7 @@ where l.name = $1 and r.limit_name = l.name and (l.per <> $2 or $3::double preci
 const WRITE_LIMIT: Statement = {
   name: 'write_limit',
   text: `
-insert into taskwire.limits as l
+insert into taskwire.limits
   (name, types, queue, tenant, per, concurrency, rate, period_ms, burst, when_over, ramp_since, is_from_code, set_by, reason)
 values ($1, $2::text::text[], $3, $4, $5, $6::integer, $7::integer, $8::double precision, $9::integer, $10, $11::text::timestamptz,
   $12::text::boolean, $13, $14)
@@ -85,10 +86,7 @@ on conflict (name) do update
 set types = excluded.types, queue = excluded.queue, tenant = excluded.tenant, per = excluded.per,
   concurrency = excluded.concurrency, rate = excluded.rate, period_ms = excluded.period_ms, burst = excluded.burst,
   when_over = excluded.when_over, ramp_since = excluded.ramp_since, is_from_code = excluded.is_from_code,
-  set_by = excluded.set_by, set_at = now(), reason = excluded.reason
--- A limit that a person has set stays when code sets one of the same name.
-where l.is_from_code or not excluded.is_from_code
-returning l.name`,
+  set_by = excluded.set_by, set_at = now(), reason = excluded.reason`,
 }
 
 const DELETE_HOLDS: Statement = {
@@ -109,8 +107,7 @@ with released as (
   select t.id, taskwire.subject_of(l.per, t.tenant, coalesce(t.concurrency_key, '')) as subject
   from taskwire.limits l, started s
   join taskwire.tasks t on t.id = any(array[s.task_id])
-  where l.name = $1 and l.rate is null and (l.types is null or t.type = any(l.types)) and (l.queue is null or l.queue = t.queue)
-    and (l.tenant is null or l.tenant = t.tenant) and (l.per <> 'key' or t.concurrency_key is not null)
+  where l.name = $1 and l.rate is null and ${limitApplies('l', 't')}
 ), held as (
   insert into taskwire.holds (limit_name, subject, task_id)
   select $1, subject, id from counted
@@ -126,29 +123,24 @@ const WAKE: Statement = {
   text: `insert into taskwire.wakes (blocked_by, at) values ($1, coalesce($2::text::timestamptz, now()))`,
 }
 
-/** Has the lanes that this blocks looked at again; `*` are all. @param at default: now */
+/** Has the lanes that this blocks checked again; `*` are all. @param at default: now */
 export async function wakeLanes(transaction: Transaction, blockedBy: string, at: string | null = null): Promise<void> {
   await transaction.run(WAKE, [blockedBy, at])
 }
 
-/**
- * Within `whileNothingStarts`.
- * @returns false if a person has set a limit of this name, which the code does not change
- */
-export async function writeLimit(transaction: Transaction, limit: LimitRow): Promise<boolean> {
+/** Within `whileNothingStarts`. Replaces the limit of this name. */
+export async function writeLimit(transaction: Transaction, limit: LimitRow): Promise<void> {
   const { name, per, rate, periodMs } = limit
   await transaction.run(CONVERT_RATES, [name, per, rate, periodMs])
   await transaction.run(DELETE_OTHER_RATES, [name, per, rate])
-  const written = await transaction.run(WRITE_LIMIT, [
+  await transaction.run(WRITE_LIMIT, [
     ...[name, limit.types && toArrayLiteral(limit.types), limit.queue, limit.tenant, per],
     ...[limit.concurrency, rate, periodMs, limit.burst, limit.whenOver],
     ...[limit.rampSince, String(limit.isFromCode), limit.by, limit.reason],
   ])
-  if (written.length === 0) return false
   await transaction.run(DELETE_HOLDS, [name])
   await transaction.run(COUNT_RUNNING, [name])
   await wakeLanes(transaction, '*')
-  return true
 }
 
 const DELETE_LIMIT: Statement = {

@@ -93,11 +93,11 @@ const JOIN_SEQUENCES = `sequence as (
 
 /** A queue of several tenants is shared fairly: see `isGated`. */
 const NOTE_TENANTS = `tenants as (
-  insert into taskwire.queue_tenants (queue, tenant)
+  insert into taskwire.queue_tenants as q (queue, tenant)
   select distinct queue, tenant
   from created
   order by queue, tenant
-  on conflict do nothing
+  on conflict (queue, tenant) do update set seen_at = now() where q.seen_at < now() - interval '5 minutes'
 )`
 
 /** What decides which of the two statements writes a task. */

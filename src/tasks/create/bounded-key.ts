@@ -3,7 +3,7 @@
  * at most 2,704 bytes per row.
  */
 import { createHash } from 'node:crypto'
-import { findUnstorable } from '../../protocol/text.js'
+import { findUnstorable, isStorableKey } from '../../protocol/text.js'
 
 /** Leaves space for the rest of the row, such as the tenant and the type. */
 const MAX_KEY_BYTES = 2_000
@@ -13,16 +13,12 @@ const MAX_SHORT_KEY_LENGTH = 200
 
 /** The key itself, or its SHA-256 when it is too long or cannot be stored. */
 export function boundKey(key: string): string {
-  return Buffer.byteLength(key) <= MAX_KEY_BYTES ? storableKey(key) : hashKey(key)
+  return Buffer.byteLength(key) <= MAX_KEY_BYTES && findUnstorable(key, 1) === undefined ? key : hashKey(key)
 }
 
-/** The same, for concurrency keys and sequence keys. */
+/** The same, for concurrency keys and sequence keys. Those are named in URLs. */
 export function boundShortKey(key: string): string {
-  return key.length <= MAX_SHORT_KEY_LENGTH ? storableKey(key) : hashKey(key)
-}
-
-function storableKey(key: string): string {
-  return findUnstorable(key, 1) === undefined ? key : hashKey(key)
+  return key.length <= MAX_SHORT_KEY_LENGTH && isStorableKey(key) ? key : hashKey(key)
 }
 
 function hashKey(key: string): string {

@@ -64,7 +64,7 @@ export class GateCache {
 
   #isHeld({ type, queue, tenant, more }: GatedBy): boolean {
     if (more?.concurrencyKey !== undefined || more?.sequenceKey !== undefined) return true
-    const names = { queue, type, tenant, key: undefined }
+    const names = { queue, type, tenant }
     return (
       this.#gates.limits.some(
         (limit) =>

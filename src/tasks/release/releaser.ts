@@ -1,7 +1,7 @@
 /**
  * Calls the release and dispatches what it releases.
  *
- * Whoever makes room or adds a gated task calls `wake`, and the relay calls it regularly. Calls that come together
+ * A process that makes room or adds a gated task calls `wake`, and the relay calls it regularly. Calls that come together
  * become one. After a crash between the release and the dispatch, the delivery is due again one claim window later.
  */
 import { crashPoint } from '../../crash-point.js'
@@ -40,7 +40,7 @@ export class Releaser {
   wake(): void {
     if (this.#hasStopped) return
     this.#isAskedAgain = true
-    this.#running ??= this.#run().finally(() => (this.#running = undefined))
+    this.#running ??= this.#run()
   }
 
   /** Waits for the release under way, and starts no other. */
@@ -51,15 +51,19 @@ export class Releaser {
   }
 
   async #run(): Promise<void> {
-    while (this.#isAskedAgain && !this.#hasStopped) {
-      this.#isAskedAgain = false
-      try {
-        this.#isAskedAgain ||= await this.#releaseOnce()
-      } catch (error) {
-        // The relay calls again.
-        this.#options.log.warn({ err: error }, 'a release failed; trying again')
-        return
+    try {
+      while (this.#isAskedAgain && !this.#hasStopped) {
+        this.#isAskedAgain = false
+        // Not in one expression: a call that comes meanwhile must not be overwritten.
+        const hasMore = await this.#releaseOnce()
+        if (hasMore) this.#isAskedAgain = true
       }
+    } catch (error) {
+      // The relay calls again.
+      this.#options.log.warn({ err: error }, 'a release failed; trying again')
+    } finally {
+      // At once, or a call that comes now would be lost.
+      this.#running = undefined
     }
   }
 

@@ -1,7 +1,7 @@
 /** `ctx.pauseKey`: a running task has learnt that others with the same key had better wait. */
 import type { Principal } from '../../../access/principal.js'
 import type { Database } from '../../../db/database.js'
-import { findUnstorable, toStorableText } from '../../../protocol/text.js'
+import { isStorableKey, toStorableText } from '../../../protocol/text.js'
 import { MAX_KEY_PAUSE_MS, pauseKey } from '../../../store/release/pauses.js'
 import type { AttemptFence } from './attempt-fence.js'
 
@@ -32,8 +32,10 @@ export function readKeyPause(
   until: Date | number,
   reason?: string,
 ): { key: string; until: string | number; reason: string | null } {
-  if (typeof key !== 'string' || key.length < 1 || key.length > MAX_KEY_LENGTH || findUnstorable(key, 1))
-    throw new RangeError(`the key to pause must be well-formed text of 1 to ${MAX_KEY_LENGTH} characters`)
+  if (typeof key !== 'string' || key.length < 1 || key.length > MAX_KEY_LENGTH || !isStorableKey(key))
+    throw new RangeError(
+      `the key to pause must be well-formed text of 1 to ${MAX_KEY_LENGTH} characters, and neither "." nor ".."`,
+    )
   return {
     key,
     until: readEnd(until),

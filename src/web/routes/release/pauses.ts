@@ -3,6 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { Problem, type FieldError } from '../../../protocol/errors.js'
 import { NoBody } from '../../../protocol/http.js'
+import { MAX_DELAY_MS } from '../../../protocol/limits.js'
 import { Pause, PauseList, PauseParams, PutPause } from '../../../protocol/release.js'
 import { deletePause, listPauses, putPause } from '../../../store/release/pauses.js'
 import { checkTime } from '../../../tasks/create/new-task.js'
@@ -44,7 +45,7 @@ export const pauseRoutes: FastifyPluginAsyncTypebox<SettingDeps> = async (app, d
     async ({ principal, params: { kind, name }, body }) => {
       const { reason = null, until } = body ?? {}
       assertSetting([
-        ...checkTime('/until', until),
+        ...checkEnd(until),
         ...(await checkNames(deps, {
           types: kind === 'type' ? [['/name', name]] : [],
           queues: kind === 'queue' ? [['/name', name]] : [],
@@ -77,6 +78,19 @@ export const pauseRoutes: FastifyPluginAsyncTypebox<SettingDeps> = async (app, d
       return reply.code(204).send(undefined)
     },
   )
+}
+
+/** An end that is much further ahead is a mistake, and PostgreSQL cannot add the ramp to the last second that it knows. */
+function checkEnd(until: string | undefined): FieldError[] {
+  const malformed = checkTime('/until', until)
+  if (until === undefined || malformed.length > 0 || Date.parse(until) <= Date.now() + MAX_DELAY_MS) return malformed
+  return [
+    {
+      pointer: '/until',
+      detail: `is more than ${MAX_DELAY_MS / 86_400_000} days ahead`,
+      fix: 'Send an earlier time, or leave it out for a pause without an end.',
+    },
+  ]
 }
 
 const HAS_PASSED: FieldError = {
