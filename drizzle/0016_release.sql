@@ -244,7 +244,9 @@ declare
   head record;
   cost integer := 1;
   over_name text;
-  skipped uuid[] := '{}';
+  -- Chosen by this call: to be released, or skipped.
+  taken uuid[] := '{}';
+  chosen uuid[];
   virtual double precision;
   timed_level smallint;
   -- Read once, so that steps skip the checks for which there is nothing.
@@ -293,6 +295,7 @@ begin
     waiting_queue := waiting_queues[(place + first_queue) % cardinality(waiting_queues) + 1];
     select coalesce(max(t.turn), 0) into current_turn from taskwire.release_turns t where t.queue = waiting_queue;
     first_turn := current_turn;
+    chosen := '{}';
     select taskwire.slots_of(waiting_queue) - count(*) into room from taskwire.deliveries d where d.queue = waiting_queue and d.is_released;
 
     -- However much there is to look at in one queue, the others get their share of this call.
@@ -340,17 +343,17 @@ begin
       end if;
       if first_id is null then
         select d.task_id, d.attempt into head from taskwire.deliveries d
-        where d.lane_id = lane.id and not d.is_released and d.task_id <> all (skipped)
+        where d.lane_id = lane.id and not d.is_released and d.task_id <> all (taken)
         order by d.ready_at, d.task_id limit 1 for update skip locked;
       else
         select d.task_id, d.attempt into head from taskwire.deliveries d
-        where d.task_id = first_id and d.lane_id = lane.id and not d.is_released and d.task_id <> all (skipped) and not is_overtaken
+        where d.task_id = first_id and d.lane_id = lane.id and not d.is_released and d.task_id <> all (taken) and not is_overtaken
         for update skip locked;
       end if;
       if not found then
         if not is_overtaken and exists (
           select from taskwire.deliveries d
-          where d.lane_id = lane.id and not d.is_released and d.task_id <> all (skipped) and (first_id is null or d.task_id = first_id)
+          where d.lane_id = lane.id and not d.is_released and d.task_id <> all (taken) and (first_id is null or d.task_id = first_id)
         ) then
           -- Being changed right now. Waiting for that could deadlock: the other may wait for what is released here.
           blocker := 'busy';
@@ -370,7 +373,7 @@ begin
       end if;
       blocker := null;
       if has_limits or has_pauses then
-        blocker := taskwire.find_blocker(lane, cost);
+        blocker := taskwire.find_blocker(lane, cost, has_pauses, has_limits, has_rates);
       end if;
       if blocker is not null then
         update taskwire.lanes l set blocked_by = blocker where l.id = lane.id;
@@ -385,7 +388,7 @@ begin
           and taskwire.rate_allows_at(l, taskwire.subject_of(l.per, lane.tenant, lane.key), cost) > clock_timestamp()
         order by l.name limit 1;
         if found then
-          skipped := skipped || head.task_id;
+          taken := taken || head.task_id;
           if lane.sequence_key <> '' then
             update taskwire.lanes l set blocked_by = 'sequence ' || lane.tenant || ' ' || lane.sequence_key where l.id = lane.id;
             -- Its end wakes the lane, unless the task is being changed right now, and is skipped at the next release.
@@ -398,9 +401,8 @@ begin
         end if;
       end if;
 
-      update taskwire.deliveries d
-      set is_released = true, hand_overs = 1, due_at = clock_timestamp() + claim_window_ms * interval '1 ms'
-      where d.task_id = head.task_id;
+      taken := taken || head.task_id;
+      chosen := chosen || head.task_id;
       if has_limits then
         insert into taskwire.holds (limit_name, subject, task_id)
         select l.name, taskwire.subject_of(l.per, lane.tenant, lane.key), head.task_id
@@ -444,6 +446,9 @@ begin
       task_id := head.task_id; attempt := head.attempt; queue := waiting_queue; skipped_by := null;
       return next;
     end loop;
+    update taskwire.deliveries d
+    set is_released = true, hand_overs = 1, due_at = clock_timestamp() + claim_window_ms * interval '1 ms'
+    where d.task_id = any (chosen);
     perform taskwire.keep_time(waiting_queue, timed_level, virtual);
     timed_level := null;
     if current_turn <> first_turn then
@@ -520,22 +525,28 @@ create or replace function taskwire.wake_at(blocker text, at timestamptz) return
 $$;
 --> statement-breakpoint
 -- What holds the next task of a lane, or null.
-create or replace function taskwire.find_blocker(lane taskwire.lanes, cost integer) returns text language plpgsql as $$
+create or replace function taskwire.find_blocker(lane taskwire.lanes, cost integer, has_pauses boolean, has_limits boolean, has_rates boolean)
+returns text language plpgsql as $$
 declare
   blocker text;
   ends_at timestamptz;
   rated taskwire.limits;
   counted text;
 begin
-  select 'pause ' || p.kind || ' ' || p.tenant || ' ' || p.name, p.until into blocker, ends_at
-  from taskwire.pauses p
-  where ((p.kind, p.tenant, p.name) in (('queue', '', lane.queue), ('type', '', lane.type), ('tenant', '', lane.tenant))
-    or lane.key <> '' and (p.kind, p.tenant, p.name) = ('key', lane.tenant, lane.key))
-    and (p.until is null or p.until > clock_timestamp())
-  order by p.until desc nulls first, p.kind limit 1;
-  if blocker is not null then
-    perform taskwire.wake_at(blocker, ends_at);
-    return blocker;
+  if has_pauses then
+    select 'pause ' || p.kind || ' ' || p.tenant || ' ' || p.name, p.until into blocker, ends_at
+    from taskwire.pauses p
+    where ((p.kind, p.tenant, p.name) in (('queue', '', lane.queue), ('type', '', lane.type), ('tenant', '', lane.tenant))
+      or lane.key <> '' and (p.kind, p.tenant, p.name) = ('key', lane.tenant, lane.key))
+      and (p.until is null or p.until > clock_timestamp())
+    order by p.until desc nulls first, p.kind limit 1;
+    if blocker is not null then
+      perform taskwire.wake_at(blocker, ends_at);
+      return blocker;
+    end if;
+  end if;
+  if not has_limits then
+    return null;
   end if;
   select 'limit ' || l.name || ' ' || s.counted,
     l.ramp_since + (floor(extract(epoch from clock_timestamp() - l.ramp_since)) + 1) * interval '1 s' into blocker, ends_at
@@ -546,6 +557,9 @@ begin
   if blocker is not null then
     perform taskwire.wake_at(blocker, ends_at);
     return blocker;
+  end if;
+  if not has_rates then
+    return null;
   end if;
   for rated in
     select l.* from taskwire.limits l
