@@ -3,7 +3,7 @@ import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Limit, PutLimit } from '../../src/protocol/release.js'
 import { writeCodeLimits, type CodeLimit } from '../../src/store/release/code-limits.js'
-import { deleteLimit, listLimits, putLimit } from '../../src/store/release/limits.js'
+import { deleteLimit, listLimits, MAX_LIMITS, putLimit } from '../../src/store/release/limits.js'
 import { deleteUnusedRates } from '../../src/store/release/rates.js'
 import { openReleaseStore } from '../helpers/release-store.js'
 
@@ -145,6 +145,17 @@ t.test('limits of code leave the starts that a limit of a person has counted', a
   t.same(await release(), [])
   await deleteLimit(db, 'kept')
   t.equal((await release()).length, 1)
+})
+
+t.test('a limit beyond the most is refused, and those that there are can still be changed', async (t) => {
+  const [row] = await run<{ count: number }>('select count(*)::integer as count from taskwire.limits')
+  await run(
+    `insert into taskwire.limits (name, queue, concurrency, set_by) select 'many-' || n, 'nowhere', 1, 'test' from generate_series(1, ${MAX_LIMITS - (row?.count ?? 0)}) n`,
+  )
+  t.equal(await put('one-more', { queue: 'nowhere', concurrency: 1 }), undefined)
+  t.equal(await find('one-more'), undefined)
+  t.match(await put('many-1', { queue: 'nowhere', concurrency: 2 }), { concurrency: 2 })
+  await run(`delete from taskwire.limits where name like 'many-%'`)
 })
 
 t.test('of keys, a tenant sees its own counts', async (t) => {

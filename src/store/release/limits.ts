@@ -4,6 +4,8 @@ import type { Database, Statement } from '../../db/database.js'
 import type { Limit, PutLimit } from '../../protocol/release.js'
 import { removeLimit, whileNothingStarts, writeLimit, type LimitRow } from './set-limit.js'
 
+/** The most limits: each release and each claim reads them all. */
+export const MAX_LIMITS = 1_000
 /** Counts shown per limit: the highest. */
 const MAX_USES = 100
 
@@ -67,12 +69,27 @@ export async function listLimits(principal: Principal, db: Database): Promise<Li
   return rows.map((row) => toLimit(row))
 }
 
-/** Sets a limit, or replaces the one of this name, and counts what runs. It holds when this returns. */
-export async function putLimit(principal: Principal, db: Database, name: string, limit: PutLimit): Promise<Limit> {
+const COUNT_OTHER_LIMITS: Statement = {
+  name: 'count_other_limits',
+  text: 'select count(*)::integer as count from taskwire.limits where name <> $1',
+}
+
+/**
+ * Sets a limit, or replaces the one of this name, and counts what runs. It holds when this returns.
+ * @returns undefined if there are `MAX_LIMITS` others; nothing was changed
+ */
+export async function putLimit(
+  principal: Principal,
+  db: Database,
+  name: string,
+  limit: PutLimit,
+): Promise<Limit | undefined> {
   const row = toRow(name, limit, principal.actor)
   return whileNothingStarts(
     db,
     async (transaction) => {
+      const [others] = await transaction.run<{ count: number }>(COUNT_OTHER_LIMITS, [name])
+      if (others !== undefined && others.count >= MAX_LIMITS) return undefined
       await writeLimit(transaction, row)
       const [written] = await transaction.run<ListedRow>(LIST_LIMITS, [principal.tenant, name])
       if (written === undefined) throw new Error(`the limit ${name} was not written`)

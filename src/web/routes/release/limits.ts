@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Problem, type FieldError } from '../../../protocol/errors.js'
 import { NoBody } from '../../../protocol/http.js'
 import { Limit, LimitList, LimitParams, PutLimit, RAMP_PREFIX } from '../../../protocol/release.js'
-import { deleteLimit, listLimits, putLimit } from '../../../store/release/limits.js'
+import { deleteLimit, listLimits, MAX_LIMITS, putLimit } from '../../../store/release/limits.js'
 import { ProblemError } from '../../problem.js'
 import { applySetting, assertSetting, checkNames, type SettingDeps } from './setting.js'
 
@@ -45,6 +45,7 @@ export const limitRoutes: FastifyPluginAsyncTypebox<SettingDeps> = async (app, d
     async ({ principal, params, body }) => {
       assertSetting([...checkLimit(params.name, body), ...(await checkNames(deps, namesIn(body)))])
       const limit = await putLimit(principal, db, params.name, body)
+      if (limit === undefined) throw new ProblemError('invalid_setting', '/name is one too many', [TOO_MANY])
       await applySetting(deps)
       return limit
     },
@@ -72,6 +73,12 @@ export const limitRoutes: FastifyPluginAsyncTypebox<SettingDeps> = async (app, d
       return reply.code(204).send(undefined)
     },
   )
+}
+
+const TOO_MANY: FieldError = {
+  pointer: '/name',
+  detail: `is one too many: there are ${MAX_LIMITS} limits`,
+  fix: 'Delete one, or set one limit for many: with several types, or per tenant or key.',
 }
 
 function namesIn({ types = [], queue }: PutLimit) {
