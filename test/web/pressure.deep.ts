@@ -28,7 +28,7 @@ import { startTarpit } from '../helpers/tarpits.js'
 
 t.setTimeout(900_000)
 /** The memory budget. It includes 64 MiB each for bodies and unread responses. */
-const MAX_RSS_BYTES = 512 * 1024 * 1024
+const MAX_RSS_BYTES = 512_000_000
 const JSON_FIELDS = { 'content-type': 'application/json' }
 
 /** As many tasks as the queue of a busy list has: the lookups among them are the pressure. */
