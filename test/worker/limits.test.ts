@@ -2,6 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { findReleaseViolations } from '../helpers/check-release.js'
+import { openReleaseLog, readReleaseLog, type LogEntry } from '../helpers/release-log.js'
+import { startSampling } from '../helpers/sample-limits.js'
 import { openScene } from '../helpers/scene.js'
 
 t.setTimeout(300_000)
@@ -10,8 +13,9 @@ const scene = await openScene(t, {
   QUEUES: 'reports',
   ATTEMPT_LEASE_SECONDS: '3',
 })
-await scene.start('web')
 const { db } = scene
+await openReleaseLog(db)
+await scene.start('web')
 const address = () => scene.addresses()[0] ?? ''
 const call = (method: string, path: string, body?: object) =>
   fetch(address() + path, {
@@ -22,24 +26,23 @@ const read = async <Value>(path: string) => (await (await fetch(address() + path
 let statements = 0
 const query = <Row>(text: string) => db.run<Row>({ name: `test_${(statements += 1)}`, text }, [])
 
+/** How many handlers ran at once, at most. One whose lease has ended is no longer counted. */
+function mostRunning(log: readonly LogEntry[]): number {
+  const running = new Set<string>()
+  return log.reduce((most, entry) => {
+    if (entry.kind === 'began') running.add(entry.taskId)
+    if (entry.kind === 'ended' || entry.kind === 'unleased') running.delete(entry.taskId)
+    return Math.max(most, running.size)
+  }, 0)
+}
+
 t.test('a limit of code holds over three workers and two queues while one is killed', async (t) => {
   await scene.start('relay')
   const workers = await Promise.all([1, 2, 3].map(() => scene.start('worker', { WORKER_CONCURRENCY: '10' })))
   t.match((await read<{ items: object[] }>('/api/limits')).items, [
     { name: 'test.limited.concurrency', source: 'code', types: ['test.limited'], concurrency: 3 },
   ])
-  let isOver = false
-  let most = 0
-  let samples = 0
-  const text = `select count(*)::integer as count from taskwire.leases l join taskwire.tasks t on t.id = l.task_id where t.type = 'test.limited'`
-  const sampling = (async () => {
-    while (!isOver) {
-      const [row] = await db.run<{ count: number }>({ name: 'sample_leases', text }, [])
-      most = Math.max(most, row?.count ?? 0)
-      samples += 1
-      await sleep(10)
-    }
-  })()
+  const sampling = startSampling(db, 'test.limited')
   const ids = await Promise.all(
     Array.from({ length: 150 }, (_, index) =>
       scene.create({ type: 'test.limited', queue: index % 2 === 0 ? 'default' : 'reports', payload: { ms: 20 } }),
@@ -53,10 +56,15 @@ t.test('a limit of code holds over three workers and two queues while one is kil
   while ((await query<{ count: number }>(running))[0]?.count === 0) await sleep(10)
   await workers[0]?.kill()
   await scene.ended([...ids, ...long])
-  isOver = true
-  await sampling
-  t.equal(most, 3, `the most of ${samples} samples`)
-  t.ok(samples > 20)
+  const { samples, mostOfAll } = await sampling.stop()
+  t.equal(mostOfAll, 3, `the most of ${samples} samples`)
+  t.ok(samples > 0)
+  // However short: each release and start is compared with those before it, and each handler notes its start and end.
+  const { log, tasks } = await readReleaseLog(db)
+  t.same(findReleaseViolations(log, tasks), [])
+  t.equal(mostRunning(log), 3, 'as the handlers themselves note')
+  const began = new Set(log.flatMap((entry) => (entry.kind === 'began' ? [entry.taskId] : [])))
+  t.equal(began.size, ids.length + long.length)
   t.same(await scene.violations([...ids, ...long]), [])
   t.same(await query(`select * from taskwire.holds`), [], 'nothing is counted any more')
 })
