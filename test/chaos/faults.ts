@@ -9,7 +9,7 @@ import { startProxy, type TestProxy } from '../helpers/proxy.js'
 import type { KeptRole, Role, Scene } from '../helpers/scene.js'
 import type { TestScope } from '../helpers/services.js'
 
-export type Fault = [name: string, strike: () => Promise<void>]
+export type Fault = [name: string, strike: () => Promise<unknown>]
 
 export function faultsOf(scene: Scene, roles: Record<Role, KeptRole[]>, random: () => number): Fault[] {
   const pick = <Item>(items: readonly Item[]): Item => items[Math.floor(random() * items.length)] as Item

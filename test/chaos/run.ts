@@ -7,6 +7,10 @@
  * of the tasks folder, and leaves after a third of the time, as in a rolling deploy. Every accepted task ends: a
  * well-behaved one as its client may expect, a faulty one by its own fault.
  *
+ * Some tasks have keys, sequences, limits, costs and tenants, and operators set and delete limits, pause and resume
+ * meanwhile. The release's own log shows that no limit was exceeded and no pause broken, and in the end nothing waits
+ * that nobody holds.
+ *
  * Now and then the connections of most clients become half-open: their bytes are dropped, and neither side is told. The
  * clients detect it by the silence.
  *
@@ -15,25 +19,22 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findViolations, readStored } from '../helpers/history.js'
-import type { PersistentWatcher } from '../helpers/persist.js'
 import { OWN_TASKS } from '../helpers/processes.js'
-import { openScene, type KeptRole, type Role, type Scene } from '../helpers/scene.js'
+import { openScene, type KeptRole, type Role } from '../helpers/scene.js'
 import type { TestScope } from '../helpers/services.js'
-import {
-  countOutcomes,
-  countPutBack,
-  findWrongEffects,
-  findWrongEnds,
-  readEnds,
-  type ExpectedTask,
-} from './check-ends.js'
+import { countOutcomes, countPutBack, findWrongEffects, findWrongEnds, readEnds } from './check-ends.js'
+import { findReleaseViolations, findWrongOrder } from '../helpers/check-release.js'
 import { checkWatchers } from './check-watchers.js'
-import { HEARTBEAT_SECONDS, openClients, type Clients } from './clients.js'
+import { HEARTBEAT_SECONDS, openClients } from './clients.js'
 import { createDeck, faultsOf, faultsOfLines, openLines, type Fault } from './faults.js'
+import { startLoad } from './load.js'
+import { findWrongSamples, openOperators, RATED_QUEUE, SHARED_QUEUE, type Operators } from './operators.js'
 import { createRandom } from './random.js'
+import { openReleaseLog, readReleaseLog, removeReleaseNet } from '../helpers/release-log.js'
+import { startSampling, type Sampling } from '../helpers/sample-limits.js'
+import { settle } from './settle.js'
 import { openSink } from './sink.js'
 import { addStories } from './stories.js'
-import { chooseWellBehaved, FATAL_FAULTS, listFaults, type Kind } from './workload.js'
 
 export interface ChaosOptions {
   seed: number
@@ -54,6 +55,13 @@ export interface ChaosReport {
   watchers: number
   transitions: number
   faults: Record<string, number>
+  /** What operators did, and how often. */
+  acts: Record<string, number>
+  /** How many entries the log of the release has. */
+  logged: number
+  /** How many tasks were held on purpose when all others had ended. */
+  held: number
+  sampling: Sampling
   /** How many times a process died and was started again. */
   restarts: number
   /** Tasks that the worker of the older version claimed and put back. */
@@ -70,20 +78,11 @@ export interface ChaosReport {
 
 const COPIES = 2
 const SETTLE_MS = 300_000
-/** One task in so many has a watcher. */
-const WATCH_EVERY = 3
-/** One task in so many has a faulty handler. */
-const FAULT_EVERY = 6
-/**
- * One task in so many has a handler that ends its worker. Later in a long run they are rarer: each costs a lease and the
- * start of a worker, and a run that is to end must not create more work than its machine can do.
- */
-const FATAL_EVERY = 60
-const LATE_FATAL_EVERY = 240
-const LATE_INDEX = 1_200
-/** The run continues until it has this many tasks and this many kinds of faults, however slow the machine is. */
-const MIN_TASKS = 2 * FATAL_EVERY
+/** The run continues until it has this many kinds of faults, however slow the machine is. */
 const MIN_KINDS = 4
+const OPERATORS = 3
+/** From one act of an operator to the next. */
+const ACT_MS = 500
 
 export async function runChaos(
   t: TestScope,
@@ -92,12 +91,15 @@ export async function runChaos(
   const scene = await openScene(t, {
     HTTP_REQUEST_ALLOW_PRIVATE: 'true',
     TASKS_DIR: OWN_TASKS,
+    QUEUES: `${SHARED_QUEUE},${RATED_QUEUE}`,
     ATTEMPT_LEASE_SECONDS: '4',
     MAX_LOST_ATTEMPTS: '50',
     // Not long, so that handlers end workers again and again; longer, and a slow machine cannot keep up with the load.
     QUARANTINE_SECONDS: '120',
     STREAM_HEARTBEAT_SECONDS: HEARTBEAT_SECONDS,
   })
+  await openReleaseLog(scene.db)
+  await removeReleaseNet(scene.db)
   const sink = await openSink(t)
   const lines = await openLines(t, scene)
   const clients = await openClients(t, scene)
@@ -110,6 +112,8 @@ export async function runChaos(
   const older = await scene.keep('worker', {}, { TASKS_DIR: '' })
   roles.worker.push(older)
 
+  const operators = await openOperators(scene, createRandom(seed + 2))
+  const sampling = startSampling(scene.db, 'test.noted')
   const load = startLoad(scene, { clients, random: createRandom(seed), rate, url: sink.url, hasFatal })
   const random = createRandom(seed + 1)
   const draw = createDeck(
@@ -132,6 +136,7 @@ export async function runChaos(
     onFault?.(name)
     await strike()
   }
+  const operating = startOperating(operators)
   while (performance.now() < endsAtMs || Object.keys(faults).length < MIN_KINDS) {
     await sleep(300 + random() * 1_700)
     const fault = draw()
@@ -142,15 +147,22 @@ export async function runChaos(
   // This fault strikes in short runs too, and while tasks are running: their watchers detect it only by the silence.
   await strikeOnce(clients.fault)
   const lastFaultAtMs = performance.now()
-  const { expected, watchers, withEffect, kinds } = await load.stop()
+  await operating.stop()
+  const { expected, watchers, withEffect, kinds, ofSequences } = await load.stop()
 
   const violations: string[] = []
+  const settled = await settle(scene.db, operators, SETTLE_MS)
   const accepted = expected.map(({ id }) => id)
   await scene.ended(accepted, SETTLE_MS).catch((error: unknown) => violations.push(String(error)))
   const settledMs = Math.round(performance.now() - lastFaultAtMs)
   const [stored, ends] = await Promise.all([readStored(scene.db), readEnds(scene.db)])
   violations.push(...findViolations(stored, accepted), ...(await checkWatchers(watchers, stored.transitions)))
-  violations.push(...findWrongEnds(ends, expected), ...findWrongEffects(ends, withEffect, sink.counts))
+  const ended = expected.map((task) => (settled.cancelled.has(task.id) ? { ...task, isCancelled: true } : task))
+  violations.push(...findWrongEnds(ends, ended), ...findWrongEffects(ends, withEffect, sink.counts))
+  const sampled = await sampling.stop()
+  const { log, tasks } = await readReleaseLog(scene.db)
+  violations.push(...settled.violations, ...operators.refused, ...findWrongSamples(sampled))
+  violations.push(...findReleaseViolations(log, tasks), ...findWrongOrder(ofSequences, log, tasks))
   const explained = await addStories(scene.db, violations)
   const kept = [older, ...Object.values(roles).flat()]
   await Promise.all(kept.filter((role) => !retired.has(role)).map((role) => role.stop()))
@@ -160,6 +172,10 @@ export async function runChaos(
     watchers: watchers.length,
     transitions: stored.transitions.length,
     faults,
+    acts: operators.acts,
+    logged: log.length,
+    held: settled.held.length,
+    sampling: sampled,
     restarts: kept.reduce((sum, { restarts }) => sum + restarts, 0),
     putBack: countPutBack(ends),
     attempts: countOutcomes(ends),
@@ -169,76 +185,20 @@ export async function runChaos(
   }
 }
 
-interface Load {
-  expected: ExpectedTask[]
-  watchers: { id: string; watcher: PersistentWatcher }[]
-  withEffect: string[]
-  kinds: Record<string, number>
-}
-
-/** Creates `rate` tasks a second until stopped, and at least `MIN_TASKS`. */
-function startLoad(
-  scene: Scene,
-  {
-    clients,
-    random,
-    rate,
-    url,
-    hasFatal,
-  }: { clients: Clients; random: () => number; rate: number; url: string; hasFatal: boolean },
-) {
-  const load: Load = { expected: [], watchers: [], withEffect: [], kinds: {} }
-  const faulty = listFaults(url)
-  const creating = new Set<Promise<void>>()
+/** Each operator acts again and again. */
+function startOperating(operators: Operators): { stop(): Promise<void> } {
   let isStopped = false
-  let fatalCount = 0
-
-  function choose(index: number): Kind {
-    const choice = random()
-    const every = index < LATE_INDEX ? FATAL_EVERY : LATE_FATAL_EVERY
-    const isFatal = hasFatal && index % every === every / 2
-    const fatal = isFatal ? FATAL_FAULTS[fatalCount++ % FATAL_FAULTS.length] : undefined
-    const fault = index % FAULT_EVERY === 0 ? faulty[(index / FAULT_EVERY) % faulty.length] : undefined
-    return fatal ?? fault ?? chooseWellBehaved(choice, index, url)
-  }
-
-  async function createOne(index: number): Promise<void> {
-    const { name, body, end, hasEffect = false } = choose(index)
-    // Faulty tasks are cancelled, too: a cancel ends them whatever their handler does.
-    const isCancelled = (name === 'cancelled' && index % 2 === 0) || index % (FAULT_EVERY * 7) === 0
-    const cancelAfterMs = random() * 300
-    const id = await scene.create(body)
-    load.expected.push({ id, name, end, isCancelled })
-    load.kinds[name] = (load.kinds[name] ?? 0) + 1
-    if (isCancelled) cancelLater(id, cancelAfterMs)
-    if (hasEffect) load.withEffect.push(id)
-    if (index % WATCH_EVERY === 0) load.watchers.push(clients.watch(id))
-  }
-
-  /** Requests a cancel, whatever the state of the task by then. The request may fail to arrive. */
-  function cancelLater(id: string, afterMs: number): void {
-    void sleep(afterMs).then(() =>
-      fetch(`${scene.addresses()[0]}/api/tasks/${id}/cancel`, {
-        method: 'POST',
-        signal: AbortSignal.timeout(5_000),
-      }).catch(() => {}),
-    )
-  }
-
-  const creatingAll = (async () => {
-    for (let index = 0; !isStopped || index < MIN_TASKS; index += 1) {
-      const created: Promise<void> = createOne(index).finally(() => creating.delete(created))
-      creating.add(created)
-      await sleep(1_000 / rate)
+  const operate = async () => {
+    while (!isStopped) {
+      await operators.act()
+      await sleep(ACT_MS)
     }
-  })()
-
+  }
+  const done = Promise.all(Array.from({ length: OPERATORS }, operate))
   return {
-    async stop(): Promise<Load> {
+    async stop() {
       isStopped = true
-      await creatingAll
-      await Promise.all(creating)
-      return load
+      await done
     },
   }
 }

@@ -3,6 +3,7 @@
  * in the same workers.
  */
 import type { CreateTask } from '../../src/protocol/http.js'
+import type { NewTask } from '../../src/store/tasks/create.js'
 import type { ExpectedEnd } from './check-ends.js'
 
 export interface Kind {
@@ -11,6 +12,8 @@ export interface Kind {
   end: ExpectedEnd
   /** The handler sends one request to the receiver. */
   hasEffect?: boolean
+  /** The task, if it is another tenant's: the server accepts those of the default one only. */
+  task?: NewTask
 }
 
 const COMPLETED: ExpectedEnd = { statuses: ['COMPLETED'] }

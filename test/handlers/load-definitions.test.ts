@@ -43,6 +43,7 @@ t.test('TypeScript and JavaScript modules are loaded from the folder and below i
     'test.leak',
     'test.marker',
     'test.marks',
+    'test.noted',
     'test.pid',
     'test.rejecting-result',
     'test.reverse',
