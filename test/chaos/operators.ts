@@ -22,7 +22,7 @@ const KEY_LIMIT = 1
 const LASTING: Record<string, PutLimit> = {
   'chaos-type': { types: ['test.noted'], concurrency: TYPE_LIMIT },
   'chaos-key': { types: ['test.noted'], per: 'key', concurrency: KEY_LIMIT },
-  'chaos-rate': { queue: RATED_QUEUE, rate: { limit: 10, periodMs: 1_000, burst: 4 } },
+  'chaos-rate': { queue: RATED_QUEUE, rate: { limit: 3, periodMs: 1_000, burst: 3 } },
   'chaos-skip': { queue: RATED_QUEUE, per: 'key', rate: { limit: 3, periodMs: 1_000, burst: 3 }, whenOver: 'skip' },
 }
 

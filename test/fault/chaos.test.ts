@@ -172,6 +172,11 @@ t.test(`${seconds} seconds of faults: every promise holds`, { timeout: 900_000 }
   t.ok(report.putBack > 0, 'the worker of the older version claimed tasks of types that it does not know')
   // Handlers that end their process make a run some minutes longer: only `npm run chaos` includes them.
   for (const how of ['rejection', 'timer']) t.ok(report.kinds[`test.faulty: ${how}`], how)
+  for (const kind of ['of a key', 'of a sequence that halts', 'of a sequence that skips', 'of a rate', 'debounced'])
+    t.ok(report.kinds[kind], kind)
+  for (const act of ['a limit is set', 'paused with an end', 'paused for a while']) t.ok(report.acts[act], act)
+  t.ok(report.logged > 0)
+  t.ok(report.sampling.samples > 0)
   // Printed last, so that a truncated log still has them.
   t.equal(report.violations.join('\n'), '')
 })
