@@ -126,12 +126,12 @@ const CLAIM_ATTEMPTS = moveTasks({
     deleteDeliveries('d.attempt = any(array[m.attempt])'),
     `returned as (
   update taskwire.deliveries d
-  set lane_id = ${laneOf('c')}, ready_at = coalesce(d.ready_at, now()), due_at = 'infinity', is_released = false
+  set lane_id = ${laneOf('c', 'c.from_status')}, ready_at = coalesce(d.ready_at, now()), due_at = 'infinity', is_released = false
   from current c
   where c.gate = 'closed' and d.task_id = any(array[c.id]) and (d.lane_id is null or d.is_released)
   returning c.*
 )`,
-    appendArrivals('returned s'),
+    appendArrivals('returned s', { status: 's.from_status' }),
   ],
   answer: `select c.id as "startableId", c.type as "startableType", c.times_lost as "timesLost", c.times_process_lost as "timesProcessLost", m.*, m.from_status as "fromStatus",
   c.gate = 'closed' as "isGated"

@@ -68,12 +68,12 @@ const TAKE_DUE = moveTasks({
 )`,
     `gated as (
   update taskwire.deliveries d
-  set lane_id = ${laneOf('u')}, ready_at = coalesce(d.ready_at, now()), due_at = 'infinity', is_released = false
+  set lane_id = ${laneOf('u', 'u.status')}, ready_at = coalesce(d.ready_at, now()), due_at = 'infinity', is_released = false
   from usable u
   where d.task_id = any(array[u.task_id]) and u.is_gated
   returning u.*
 )`,
-    appendArrivals('gated s'),
+    appendArrivals('gated s', { status: 's.status' }),
     `kept as (
   update taskwire.deliveries d
   set hand_overs = d.hand_overs + 1,

@@ -5,6 +5,7 @@
  * by tenants, or it is part of a sequence. Its delivery waits in a lane for its release. All other tasks are *open*:
  * committed, dispatched, claimed.
  */
+import { asStatus } from '../../db/status-sql.js'
 
 /** Whether this pause is about the task. */
 export const isPausedBy = (p: string, t: string) => `(
@@ -40,14 +41,29 @@ export const isGated = (t: string) => `(
 
 const LANE_COLUMNS = 'lane_id, queue, tenant, type, priority, key, sequence_key'
 
-/** The id of the lane of a task. @param t as in `isGated` */
-export const laneOf = (t: string) =>
-  `taskwire.lane_id(${t}.queue, ${t}.tenant, ${t}.type, ${t}.priority, coalesce(${t}.concurrency_key, ''), coalesce(${t}.sequence_key, ''))`
+/**
+ * The id of the lane of a task. Those in RETRYING have a lane of their own, which takes turns with the other: so they get
+ * at most half of the starts while others wait, however many they are. Not in a sequence, whose order is fixed.
+ * @param t as in `isGated`
+ * @param status the status in which the attempt waits; omitted for new tasks
+ */
+export const laneOf = (t: string, status?: string) =>
+  `taskwire.lane_id(${t}.queue, ${t}.tenant, ${t}.type, ${t}.priority, coalesce(${t}.concurrency_key, ''), coalesce(${t}.sequence_key, ''))` +
+  (status === undefined
+    ? ''
+    : ` # (case when ${status} = ${asStatus('RETRYING')} and ${t}.sequence_key is null then 1 else 0 end)::bigint`)
 
-/** Tells the release that these lanes have got deliveries. @param source a relation `s` with columns of the tasks */
-export const appendArrivals = (source: string, where = 'true') => `arrival as (
+/**
+ * Tells the release that these lanes have got deliveries.
+ * @param source a relation `s` with columns of the tasks
+ * @param status as in `laneOf`
+ */
+export const appendArrivals = (
+  source: string,
+  { where = 'true', status }: { where?: string; status?: string } = {},
+) => `arrival as (
   insert into taskwire.arrivals (${LANE_COLUMNS})
-  select distinct ${laneOf('s')}, s.queue, s.tenant, s.type, s.priority, coalesce(s.concurrency_key, ''), coalesce(s.sequence_key, '')
+  select distinct ${laneOf('s', status)}, s.queue, s.tenant, s.type, s.priority, coalesce(s.concurrency_key, ''), coalesce(s.sequence_key, '')
   from ${source}
   where ${where}
 )`

@@ -70,7 +70,7 @@ function createStatement(
         }),
         ...(isGated
           ? [
-              appendArrivals('created s join input i on i.id = s.id', 'i.is_gated and s.run_at is null'),
+              appendArrivals('created s join input i on i.id = s.id', { where: 'i.is_gated and s.run_at is null' }),
               JOIN_SEQUENCES,
               NOTE_TENANTS,
             ]
