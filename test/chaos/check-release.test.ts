@@ -1,6 +1,6 @@
 /** The checker of the release finds nothing in a correct log, and each violation that is planted in one. */
 import t from 'tap'
-import { findReleaseViolations, findWrongOrder } from '../helpers/check-release.js'
+import { findMissingHalts, findReleaseViolations, findWrongOrder } from '../helpers/check-release.js'
 import type {
   AttemptKind,
   LogEntry,
@@ -234,13 +234,25 @@ t.test('each violation is found', async (t) => {
 })
 
 t.test('the order of a sequence is that of its creates, as its clients know it', async (t) => {
-  const created = (id: string, sentMs: number) => ({ id, sentMs, acceptedMs: sentMs + 5 })
+  const created = (id: string, sentMs: number) => ({ id, sentMs, acceptedMs: sentMs + 5, halts: true })
   const inOrder = logOf(...run('a'), ...run('b'))
   t.same(findWrongOrder([created('a', 0), created('b', 10)], inOrder, IN_SEQUENCE), [])
   t.match(findWrongOrder([created('b', 0), created('a', 10)], inOrder, IN_SEQUENCE), [/^a started before b had ended/])
   t.same(findWrongOrder([created('b', 0), created('a', 3)], inOrder, IN_SEQUENCE), [], 'created at once')
   const others = [task('a', { sequence: 's' }), task('b', { sequence: 'other' })]
   t.same(findWrongOrder([created('b', 0), created('a', 10)], inOrder, others), [], 'two sequences')
+})
+
+t.test('a failure that has not halted its sequence is found', async (t) => {
+  const created = [{ id: 'a', sentMs: 0, acceptedMs: 5, halts: true }]
+  const log = logOf(...run('a'))
+  t.match(findMissingHalts(created, [{ id: 'a', status: 'FAILED' }], log), [/^a has failed/])
+  t.same(findMissingHalts(created, [{ id: 'a', status: 'COMPLETED' }], log), [])
+  t.same(findMissingHalts(created, [{ id: 'a', status: 'FAILED' }], logOf(member('halted', 'a', 1))), [])
+  t.same(
+    findMissingHalts([{ id: 'a', sentMs: 0, acceptedMs: 5, halts: false }], [{ id: 'a', status: 'FAILED' }], log),
+    [],
+  )
 })
 
 t.test('a sample above a limit that lasts is found', async (t) => {

@@ -76,7 +76,8 @@ export function startLoad(
     if (known.has(id)) return
     known.add(id)
     load.expected.push({ id, name, end, isCancelled })
-    if (body.sequenceKey !== undefined) load.ofSequences.push({ id, sentMs, acceptedMs: performance.now() })
+    if (body.sequenceKey !== undefined)
+      load.ofSequences.push({ id, sentMs, acceptedMs: performance.now(), halts: body.onFailure === 'halt' })
     if (isCancelled) cancelLater(id, cancelAfterMs)
     if (hasEffect) load.withEffect.push(id)
     if (index % WATCH_EVERY === 0 && task === undefined) load.watchers.push(clients.watch(id))

@@ -23,7 +23,7 @@ import { OWN_TASKS } from '../helpers/processes.js'
 import { openScene, type KeptRole, type Role } from '../helpers/scene.js'
 import type { TestScope } from '../helpers/services.js'
 import { countOutcomes, countPutBack, findWrongEffects, findWrongEnds, readEnds } from './check-ends.js'
-import { findReleaseViolations, findWrongOrder } from '../helpers/check-release.js'
+import { findMissingHalts, findReleaseViolations, findWrongOrder } from '../helpers/check-release.js'
 import { checkWatchers } from './check-watchers.js'
 import { HEARTBEAT_SECONDS, openClients } from './clients.js'
 import { createDeck, faultsOf, faultsOfLines, openLines, type Fault } from './faults.js'
@@ -163,6 +163,7 @@ export async function runChaos(
   const { log, tasks } = await readReleaseLog(scene.db)
   violations.push(...settled.violations, ...operators.refused, ...findWrongSamples(sampled))
   violations.push(...findReleaseViolations(log, tasks), ...findWrongOrder(ofSequences, log, tasks))
+  violations.push(...findMissingHalts(ofSequences, ends, log))
   const explained = await addStories(scene.db, violations)
   const kept = [older, ...Object.values(roles).flat()]
   await Promise.all(kept.filter((role) => !retired.has(role)).map((role) => role.stop()))

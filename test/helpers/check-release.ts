@@ -221,6 +221,21 @@ export interface CreatedInSequence {
   id: string
   sentMs: number
   acceptedMs: number
+  /** Whether its failure halts the sequence. */
+  halts: boolean
+}
+
+/** One line for each task that has failed and should have halted its sequence. */
+export function findMissingHalts(
+  created: readonly CreatedInSequence[],
+  ends: readonly { id: string; status: string }[],
+  log: readonly LogEntry[],
+): string[] {
+  const failed = new Set(ends.filter(({ status }) => status === 'FAILED').map(({ id }) => id))
+  const halted = new Set(log.flatMap((entry) => (entry.kind === 'halted' ? [entry.row.task_id] : [])))
+  return created
+    .filter(({ id, halts }) => halts && failed.has(id) && !halted.has(id))
+    .map(({ id }) => `${id} has failed, and has not halted its sequence`)
 }
 
 /** One line for each task that has started before another of its sequence had ended which was created before it. */
