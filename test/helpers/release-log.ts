@@ -150,7 +150,7 @@ export async function openReleaseLog(db: Database): Promise<void> {
 
 /** Takes away the net under the release, which would hide a lane that nothing wakes. */
 export async function removeReleaseNet(db: Database): Promise<void> {
-  const text = `create or replace function taskwire.mend_release() returns integer language sql as 'select 0'`
+  const text = `create or replace function taskwire.repair_release() returns integer language sql as 'select 0'`
   await db.run({ name: 'remove_release_net', text }, [])
 }
 
