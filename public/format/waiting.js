@@ -42,7 +42,7 @@ export function describeWaiting(task) {
 }
 
 /**
- * When that ends, how many are before it and when it may start, as sentences.
+ * When that ends, how many are ahead of it and when it may start, as sentences.
  * @param {WaitingFor} waitingFor @param {number} now
  */
 export function describeOutlook({ code, until, ahead, start }, now) {

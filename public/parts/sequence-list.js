@@ -1,4 +1,4 @@
-/** The sequences that a failed task has halted. */
+/** The sequences that a failed or expired task has halted. */
 import { linkTo } from '../addresses.js'
 import { showName } from '../format/limits.js'
 import { isBlank } from '../format/title.js'

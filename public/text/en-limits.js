@@ -24,10 +24,10 @@ export const holds = {
   oldPauses: (names) => `These pauses are older than a day: ${names.join(', ')}.`,
   resumePause: 'Resume it if the pause is no longer needed.',
   resumePauses: 'Resume those that are no longer needed.',
-  halted: (key) => `The sequence ${key} is halted: one of its tasks failed, and those behind it wait.`,
-  haltedMany: (count) => `${count} sequences are halted: in each, a task failed, and those behind it wait.`,
-  resumeSequence: 'See why the task failed, then resume the sequence below.',
-  resumeSequences: 'See why the tasks failed, then resume the sequences below.',
+  halted: (key) => `The sequence ${key} is halted: one of its tasks failed or expired, and those behind it wait.`,
+  haltedMany: (count) => `${count} sequences are halted: in each, a task failed or expired, and those behind it wait.`,
+  resumeSequence: 'See why the task failed or expired, then resume the sequence below.',
+  resumeSequences: 'See why the tasks failed or expired, then resume the sequences below.',
 }
 
 export const pauses = {
@@ -139,7 +139,7 @@ export const periods = {
 
 export const sequences = {
   heading: 'Halted sequences',
-  haltedBy: 'Halted by the failed task ',
+  haltedBy: 'Halted by the task ',
   waiting: (count) =>
     count === 0 ? 'No task waits behind it.' : `${tasks(count)} behind it ${count === 1 ? 'waits' : 'wait'}.`,
   resume: 'Resume',

@@ -19,7 +19,7 @@ export const waiting = {
   },
   untilAny: (when) => `Until then: ${when}.`,
   ahead: (count) =>
-    count === 0 ? 'It is next.' : `About ${count.toLocaleString('en')} ${count === 1 ? 'task' : 'tasks'} before it.`,
+    count === 0 ? 'It is next.' : `About ${count.toLocaleString('en')} ${count === 1 ? 'task' : 'tasks'} ahead of it.`,
   startsSoon: 'It should start any moment now.',
   startsWithin: (high, unit) => `It should start within ${counted(high, unit)}.`,
   starts: (mid, unit, low, high) =>

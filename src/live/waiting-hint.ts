@@ -51,7 +51,7 @@ function toMessage({ id, status, version }: Task, waitingFor: WaitingFor | null)
 function isNews(known: WaitingFor, next: WaitingFor): boolean {
   if (known.code !== next.code || known.taskIds.join() !== next.taskIds.join()) return true
   if (hasMoved(known.until, next.until) || hasMoved(known.start?.at, next.start?.at)) return true
-  if (known.ahead === null || next.ahead === null) return known.text !== next.text
+  if (known.ahead === null || next.ahead === null || known.ahead === next.ahead) return known.text !== next.text
   return Math.abs(known.ahead - next.ahead) > known.ahead * LEAST_AHEAD_SHARE
 }
 

@@ -108,7 +108,7 @@ export const CreateTask = Type.Object(
     onFailure: Type.Optional(
       Type.Enum(['halt', 'skip'], {
         description:
-          'only with sequenceKey: whether the tasks behind this one wait when it has failed (halt, the default), or go on',
+          'only with sequenceKey: what happens when this task has failed or expired. The tasks behind it wait until a person resumes the sequence (halt, the default), or go on (skip)',
       }),
     ),
     cost: Type.Optional(

@@ -142,7 +142,7 @@ export const PutWeight = Type.Object(
 )
 export type PutWeight = Static<typeof PutWeight>
 
-/** A sequence that is halted: its first task has failed, and the others wait. */
+/** A sequence that is halted: its first task has failed or expired, and the others wait. */
 export const HaltedSequence = Type.Object({
   key: Key,
   haltedBy: TaskId,

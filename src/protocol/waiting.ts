@@ -8,14 +8,14 @@ const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null
  * Why a task does not run:
  *
  * - `run_time`: its time to start has not come.
- * - `backoff`: its last attempt failed, or put it back; the next is due later.
+ * - `backoff`: its last attempt failed or was put back; the next is due later.
  * - `no_worker_for_queue`, `no_worker_for_type`: no worker that takes tasks serves its queue, or knows its type.
  * - `paused`: its queue, type, tenant or key is paused.
  * - `limit`: as many tasks run as a limit allows.
  * - `rate`: as many tasks have started as a limit allows for now.
- * - `sequence`: a task before it in its sequence has not ended.
- * - `sequence_halted`: a task before it in its sequence has failed.
- * - `turn`: all slots are taken, and others are before it.
+ * - `sequence`: a task ahead of it in its sequence has not ended.
+ * - `sequence_halted`: a task ahead of it in its sequence has failed or expired.
+ * - `turn`: all slots are taken, or others are ahead of it.
  * - `starting`: it is on its way to a worker.
  */
 export const WAITING_CODES = [
@@ -48,7 +48,7 @@ export const WaitingFor = Type.Object({
   until: Nullable({ ...Instant, description: 'when that ends, where it is known' }),
   taskIds: Type.Array(TaskId, { description: 'the tasks that hold it, at most 5' }),
   ahead: Nullable(
-    Type.Integer({ minimum: 0, description: 'about how many tasks start before it; null where that means nothing' }),
+    Type.Integer({ minimum: 0, description: 'about how many tasks are ahead of it; null where that means nothing' }),
   ),
   start: Nullable(StartEstimate),
 })

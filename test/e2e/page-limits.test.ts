@@ -208,7 +208,9 @@ testPage('keys are set in the form, and a sequence that has halted is resumed', 
   await page.goto(`/tasks/${behind.id}`)
   await page.locator('.glance').getByText('Halted', { exact: true }).waitFor()
   await page.goto('/limits')
-  await page.getByText(/^The sequence .* is halted: one of its tasks failed, and those behind it wait\.$/).waitFor()
+  await page
+    .getByText(/^The sequence .* is halted: one of its tasks failed or expired, and those behind it wait\.$/)
+    .waitFor()
   await page.getByText('1 task behind it waits.').waitFor()
   await page.getByRole('button', { name: /^Resume the sequence/ }).click()
   await heading(page, 'Needs attention').waitFor({ state: 'hidden' })

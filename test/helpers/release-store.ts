@@ -11,8 +11,8 @@ import { startPostgres, type TestScope } from './services.js'
 export interface ReleaseStore {
   db: Database
   run<Row>(text: string): Promise<Row[]>
-  /** The name of a new queue with this many slots. */
-  openQueue(slots: number): Promise<string>
+  /** The name of a new queue with a worker that has this many slots, and knows these types. */
+  openQueue(slots: number, types?: string[]): Promise<string>
   /** Stores tasks that wait in their lanes, unless told otherwise. */
   store(count: number, task: Partial<NewTask>): Promise<string[]>
   /** The tasks released by one release. */
@@ -24,19 +24,23 @@ export interface ReleaseStore {
 
 export async function openReleaseStore(t: TestScope): Promise<ReleaseStore> {
   const server = await startPostgres(t)
-  const db = await openTestDatabase(t, server.url)
+  return toReleaseStore(await openTestDatabase(t, server.url))
+}
+
+/** The store of a database that is open already. @param types those that the workers of its queues know */
+export function toReleaseStore(db: Database, types: string[] = []): ReleaseStore {
   let names = 0
   return {
     db,
     run: (text) => db.run({ name: `test_${(names += 1)}`, text }, []),
-    async openQueue(slots) {
+    async openQueue(slots, known = types) {
       const queue = `q${(names += 1)}`
       const worker = {
         id: `w-${queue}`,
         host: 'h',
         pid: 1,
         version: '0',
-        types: [],
+        types: known,
         isStopping: false,
         isDraining: false,
       }

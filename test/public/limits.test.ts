@@ -101,9 +101,9 @@ t.test('pauses older than a day and halted sequences need attention, and nothing
     'These pauses are older than a day: type a.b, type c.d.',
   ])
   t.same(find({ sequences: [halted('k', 1)] }), [
-    'The sequence k is halted: one of its tasks failed, and those behind it wait.',
+    'The sequence k is halted: one of its tasks failed or expired, and those behind it wait.',
   ])
   t.same(find({ sequences: [halted('k', 1), halted('l', 4)] }), [
-    '2 sequences are halted: in each, a task failed, and those behind it wait.',
+    '2 sequences are halted: in each, a task failed or expired, and those behind it wait.',
   ])
 })

@@ -30,7 +30,7 @@ t.test('the reason of the server replaces the general sentence, until the task s
       NOW,
     )
   t.equal(describe('PENDING', waits()), 'The type report.generate is paused by anna: mail server moves')
-  t.equal(describe('PENDING', waits({ text: 'others are before it.' })), 'Others are before it')
+  t.equal(describe('PENDING', waits({ text: 'others are ahead of it.' })), 'Others are ahead of it')
   t.equal(describe('PENDING'), 'Waiting for a worker for 5 s', 'a server of an earlier version')
   t.equal(describe('PENDING', null), 'Waiting for a worker for 5 s')
   const until = waits({ text: 'paused until 2026-11-27T12:00:20.000Z: why' })
@@ -55,11 +55,11 @@ t.test('an estimate that has passed promises nothing', async (t) => {
   t.equal(start(-20, -10, -1), 'It should start any moment now.')
 })
 
-t.test('the outlook says how many are before it, and when what it waits for ends', async (t) => {
+t.test('the outlook says how many are ahead of it, and when what it waits for ends', async (t) => {
   t.equal(describeOutlook(waits(), NOW), '')
   t.equal(describeOutlook(waits({ until: inSeconds(180) }), NOW), 'The pause ends in 3 min.')
   t.equal(describeOutlook(waits({ ahead: 0 }), NOW), 'It is next.')
-  t.equal(describeOutlook(waits({ ahead: 1 }), NOW), 'About 1 task before it.')
+  t.equal(describeOutlook(waits({ ahead: 1 }), NOW), 'About 1 task ahead of it.')
   t.equal(
     describeOutlook(
       waits({
@@ -69,7 +69,7 @@ t.test('the outlook says how many are before it, and when what it waits for ends
       }),
       NOW,
     ),
-    'About 1,200 tasks before it. Starts in about 2 minutes (1 to 5).',
+    'About 1,200 tasks ahead of it. Starts in about 2 minutes (1 to 5).',
   )
   for (const code of WAITING_CODES.filter((each) => each !== 'run_time' && each !== 'backoff'))
     t.match(describeOutlook(waits({ code, until: inSeconds(10) }), NOW), /in 10 s\.$/, `${code} says when it ends`)

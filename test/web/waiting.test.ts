@@ -1,68 +1,14 @@
 /** Why a task waits, over REST and on streams: every reason, built in PostgreSQL with workers as rows. */
-import t, { type Test } from 'tap'
-import { serviceOf } from '../../src/access/principal.js'
+import t from 'tap'
 import type { StreamMessage, WaitingMessage } from '../../src/protocol/stream.js'
 import type { Task } from '../../src/protocol/task.js'
-import type { WaitingFor } from '../../src/protocol/waiting.js'
-import { claimAttemptsIfDue } from '../../src/store/attempts/claim.js'
-import { settleAttemptsIfCurrent, type Settlement } from '../../src/store/attempts/settle.js'
-import { releaseDeliveries } from '../../src/store/release/release.js'
-import { createTasks, type NewTask } from '../../src/store/tasks/create.js'
-import { drainWorker, recordHeartbeat, resumeWorker } from '../../src/store/workers.js'
-import { startApp } from '../helpers/app.js'
-import { newTask, openTestDatabase } from '../helpers/database.js'
+import { drainWorker, resumeWorker } from '../../src/store/workers.js'
 import { readFrame } from '../helpers/frame-check.js'
 import { readEvents } from '../helpers/sse.js'
+import { isWaiting, openWaiting } from '../helpers/waiting.js'
 import { watch } from '../helpers/watch.js'
 
-const TYPE = 'demo.sleep'
-const app = await startApp(t, [], {}, {}, async ({ headers }) =>
-  serviceOf(String(headers['x-tenant'] ?? 'default'), 'test'),
-)
-const db = await openTestDatabase(t, app.databaseUrl)
-let names = 0
-
-/** A queue of one worker with this many slots. */
-async function openQueue(slots = 10, types = [TYPE]): Promise<string> {
-  const queue = `q${(names += 1)}`
-  const queues = [{ name: queue, slots, running: 0 }]
-  const report = { id: `w-${queue}`, host: 'h', pid: 1, version: '0', types, queues, isStopping: false }
-  await recordHeartbeat(db, { ...report, isDraining: false }, 3_600_000)
-  return queue
-}
-
-const run = (text: string) => db.run({ name: `test_${(names += 1)}`, text }, [])
-
-async function store(count: number, task: Partial<NewTask>): Promise<string[]> {
-  const tasks = Array.from({ length: count }, () => newTask({ isGated: true, isHandedOver: false, ...task }))
-  await createTasks(db, tasks, 60_000)
-  return tasks.map(({ id }) => id)
-}
-
-const one = async (task: Partial<NewTask>) => (await store(1, task))[0] ?? ''
-const release = () => releaseDeliveries(db, 60_000)
-const start = (id: string, attempt = 1) => claimAttemptsIfDue(db, [{ taskId: id, attempt }], 'w', 3_600_000)
-const end = (taskId: string, more: Partial<Settlement> = {}) =>
-  settleAttemptsIfCurrent(db, [
-    { taskId, attempt: 1, outcome: 'completed', status: 'COMPLETED', reason: null, ...more },
-  ])
-
-const ask = (id: string, headers: Record<string, string> = {}) => fetch(`${app.address}/api/tasks/${id}`, { headers })
-const read = async (id: string, headers = {}) => (await (await ask(id, headers)).json()) as Task
-const isWaiting = (message: StreamMessage): message is WaitingMessage => message.type === 'waiting'
-
-/** What REST says. A stream says the same: at once, or when it has noticed a change that was made just now. */
-async function why(t: Pick<Test, 'equal'>, id: string): Promise<WaitingFor> {
-  const { waitingFor } = await read(id)
-  if (!waitingFor) throw new Error('it does not wait')
-  const watcher = watch(app.address, `/ws/tasks/${id}`)
-  await watcher.until((message) => isWaiting(message) && withoutStart(message.waitingFor) === withoutStart(waitingFor))
-  watcher.terminate()
-  t.equal(watcher.messages[0]?.type, 'snapshot')
-  return waitingFor
-}
-
-const withoutStart = (waitingFor: WaitingFor | null) => JSON.stringify({ ...waitingFor, start: null })
+const { app, db, openQueue, run, store, one, release, start, end, ask, read, why } = await openWaiting(t)
 
 t.test('a task with a time to start waits for it, also when no worker is there yet', async (t) => {
   const runAt = '2999-01-01T00:00:00.000Z'
@@ -144,7 +90,7 @@ t.test(
   },
 )
 
-t.test('a limit that is reached is named with the tasks that hold it, and how many are before it', async (t) => {
+t.test('a limit that is reached is named with the tasks that hold it, and how many are ahead of it', async (t) => {
   const queue = await openQueue()
   await run(
     `insert into taskwire.limits (name, queue, concurrency, set_by) values ('two-${queue}', '${queue}', 2, 'test')`,
@@ -155,13 +101,13 @@ t.test('a limit that is reached is named with the tasks that hold it, and how ma
   const waitingFor = await why(t, ids[4] ?? '')
   t.match(waitingFor, {
     code: 'limit',
-    text: `the limit two-${queue} allows 2 at a time; 2 tasks are before it`,
+    text: `the limit two-${queue} allows 2 at a time; 2 tasks are ahead of it`,
     ahead: 2,
   })
   t.same([...waitingFor.taskIds].sort(), ids.slice(0, 2))
 })
 
-t.test('a rate says when it allows the next start, and each task before it adds a period', async (t) => {
+t.test('a rate says when it allows the next start, and each task ahead of it adds a period', async (t) => {
   const queue = await openQueue()
   await run(
     `insert into taskwire.limits (name, queue, rate, period_ms, burst, set_by) values ('rate-${queue}', '${queue}', 2, 60000, 1, 'test')`,
@@ -175,7 +121,7 @@ t.test('a rate says when it allows the next start, and each task before it adds 
   t.equal(Date.parse(fourth.start?.at ?? '') - Date.parse(fourth.until ?? ''), 60_000)
 })
 
-t.test('a sequence names the task before it, and what halted it', async (t) => {
+t.test('a sequence names its first task, and what halted it', async (t) => {
   const queue = await openQueue()
   const ids = await store(3, { queue, more: { sequenceKey: `s-${queue}` } })
   t.match(await why(t, ids[2] ?? ''), { code: 'sequence', taskIds: [ids[0]], ahead: 2 })
@@ -194,7 +140,7 @@ t.test('a task behind others waits for its turn, in a lane or in none', async (t
     for (const id of ids.slice(0, 2)) await start(id)
     t.match(await why(t, ids[4] ?? ''), {
       code: 'turn',
-      text: `all slots of the queue ${queue} are taken; 2 tasks are before it`,
+      text: `all slots of the queue ${queue} are taken; 2 tasks are ahead of it`,
       ahead: 2,
     })
     t.match(await why(t, ids[2] ?? ''), { code: 'turn', ahead: 0 })
@@ -203,7 +149,7 @@ t.test('a task behind others waits for its turn, in a lane or in none', async (t
   }
 })
 
-t.test('lanes take turns: of a backlog of another tenant only as many are before it as of its own', async (t) => {
+t.test('lanes take turns: of a backlog of another tenant only as many are ahead of it as of its own', async (t) => {
   const queue = await openQueue(1)
   const [running] = await store(40, { queue, tenant: 'busy' })
   await release()
@@ -212,7 +158,7 @@ t.test('lanes take turns: of a backlog of another tenant only as many are before
   await release()
   const { code, ahead } = await why(t, ids[2] ?? '')
   t.equal(code, 'turn')
-  t.ok((ahead ?? 0) >= 3 && (ahead ?? 0) <= 6, `${ahead} are before it, not 40`)
+  t.ok((ahead ?? 0) >= 3 && (ahead ?? 0) <= 6, `${ahead} are ahead of it, not 40`)
 })
 
 t.test('a task that runs or has ended waits for nothing; lists and creates do not say', async (t) => {

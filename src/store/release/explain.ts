@@ -9,7 +9,7 @@
  */
 import type { Database, Statement } from '../../db/database.js'
 import { inStatuses } from '../../db/status-sql.js'
-import { DELIVERABLE_STATUSES } from '../../protocol/status.js'
+import { DELIVERABLE_STATUSES, type Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
 import { isPausedBy, limitApplies } from './gates.js'
 
@@ -21,6 +21,8 @@ const MAX_NAMED = 5
 const MAX_SEARCHED = 200
 /** The most limits that are read for one task. */
 const MAX_LIMITS = 20
+/** The most tasks of a sequence that are read for one of those behind them. */
+const MAX_MEMBERS = 20
 
 /** A task of a tenant. One of another tenant is not found. */
 export interface TaskOfTenant {
@@ -78,8 +80,13 @@ export interface LimitFacts {
 export interface SequenceFacts {
   /** The first task, which holds the others. */
   firstId: TaskId
+  firstStatus: Status
   isHalted: boolean
   ahead: number
+  /** Of the next 20 tasks ahead: when the last of them is due, and no longer paused; null when all of them are. */
+  heldUntil: number | null
+  /** Whether one of these has halted, or is paused without an end. */
+  isHeldForever: boolean
 }
 
 const ms = (time: string) => `(extract(epoch from ${time}) * 1000)::double precision`
@@ -142,21 +149,39 @@ left join lateral (
   ) l
 ) limited on true
 left join lateral (
-  select json_build_object('firstId', f.task_id, 'isHalted', f.halted_at is not null, 'ahead', (
+  select json_build_object('firstId', f.task_id, 'firstStatus', h.status, 'isHalted', f.halted_at is not null, 'ahead', (
     select count(*)
     from (
       select from taskwire.sequence_members b
       where b.tenant = own.tenant and b.key = own.key and b.position < own.position
       limit ${MAX_COUNTED}
     ) before
-  )) as facts
-  from taskwire.sequence_members own, lateral (
+  ), 'heldUntil', ${ms('held.until')}, 'isHeldForever', held.is_forever) as facts
+  from taskwire.sequence_members own
+  cross join lateral (
     select b.task_id, b.halted_at
     from taskwire.sequence_members b
     where b.tenant = own.tenant and b.key = own.key
     order by b.position
     limit 1
   ) f
+  join taskwire.tasks h on h.id = any(array[f.task_id])
+  cross join lateral (
+    select max(greatest(case when t.run_at > now() then t.run_at end, p.until)) as until, bool_or(b.halted_at is not null or p.is_endless) is true as is_forever
+    from (
+      select b.task_id, b.halted_at
+      from taskwire.sequence_members b
+      where b.tenant = own.tenant and b.key = own.key and b.position < own.position
+      order by b.position
+      limit ${MAX_MEMBERS}
+    ) b
+    left join taskwire.tasks t on t.id = any(array[b.task_id]) and t.status ${inStatuses(DELIVERABLE_STATUSES)}
+    left join lateral (
+      select max(p.until) as until, bool_or(p.until is null) as is_endless
+      from taskwire.pauses p
+      where ${isPausedBy('p', 't')}
+    ) p on true
+  ) held
   where a.sequence_key is not null and own.task_id = any(array[a.id]) and f.task_id <> a.id
   limit 1
 ) sequence on true`,

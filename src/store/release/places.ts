@@ -1,5 +1,5 @@
 /**
- * Reads where tasks stand: how many are before them, among those that the broker has, and among those that wait in
+ * Reads where tasks stand: how many are ahead of them, among those that the broker has, and among those that wait in
  * lanes.
  *
  * Tasks that share a queue or a lane share its count. Each count reads at most 10,000 entries of an index.
@@ -26,9 +26,9 @@ export interface PlaceRow {
   blocker: string
   /** Null when it is not in a lane, or was released. */
   laneId: string | null
-  /** How many are before it in its lane; null beyond what is counted. */
+  /** How many are ahead of it in its lane; null beyond what is counted. */
   laneAhead: number | null
-  /** How many are before it in the broker; null when it is not there, or beyond what is counted. */
+  /** How many are ahead of it in the broker; null when it is not there, or beyond what is counted. */
   brokerAhead: number | null
 }
 

@@ -1,4 +1,4 @@
-/** Sequences that are halted: their first task has failed or expired, and the tasks behind it wait until a person resumes them. */
+/** Sequences that are halted: their first task has failed or expired, and the others wait until a person resumes them. */
 import type { Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { HaltedSequence } from '../../protocol/release.js'
@@ -29,7 +29,7 @@ export async function listHaltedSequences(principal: Principal, db: Database): P
   return rows.map((row) => ({ ...row, haltedAt: row.haltedAt.toISOString() }))
 }
 
-/** Removes the failed tasks before the first one that has not ended. */
+/** Removes the failed and expired tasks ahead of the first one that has not ended. */
 const RESUME_SEQUENCE: Statement = {
   name: 'resume_sequence',
   text: `

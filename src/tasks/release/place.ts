@@ -3,9 +3,9 @@ import { MAX_COUNTED } from '../../store/release/explain.js'
 import type { LaneSize, PlaceRow, Places, QueueLoad } from '../../store/release/places.js'
 
 export interface Place {
-  /** About how many start before it, at most `MAX_COUNTED`. */
+  /** About how many are ahead of it, at most `MAX_COUNTED`. */
   ahead: number
-  /** Whether there may be more before it. */
+  /** Whether there may be more ahead of it. */
   isBound: boolean
   load: QueueLoad
 }
@@ -24,7 +24,7 @@ export function findPlaces({ tasks, lanes, queues }: Places): Map<string, Place>
 
 function countAhead(task: PlaceRow, lanes: readonly LaneSize[], { released, waiting }: QueueLoad): number {
   if (task.brokerAhead !== null) return task.brokerAhead
-  // Not due yet, or beyond what is counted: all that wait now are before it.
+  // Not due yet, or beyond what is counted: all that wait now are ahead of it.
   if (task.laneId === null) return waiting
   if (task.laneAhead === null) return MAX_COUNTED
   const competing = lanes.filter(
@@ -36,7 +36,7 @@ function countAhead(task: PlaceRow, lanes: readonly LaneSize[], { released, wait
 
 /**
  * Lanes of a tenant take turns, and so do tenants: while `inLane` tasks of its own lane start, as many of each other
- * lane do, as far as it has them. Weights are not looked at.
+ * lane do, as far as it has them. Weights are ignored.
  */
 function countInTurns({ tenant }: PlaceRow, inLane: number, competing: readonly LaneSize[]): number {
   const equal = competing.filter(({ isHigher }) => !isHigher)

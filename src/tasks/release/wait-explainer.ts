@@ -1,8 +1,8 @@
 /**
- * Answers why tasks wait: the reason, in a code and in words, how many are before them, and about when they start.
+ * Answers why tasks wait: the reason, in a code and in words, how many are ahead of them, and about when they start.
  *
- * Two statements for any number of tasks up to 200, and one more every few seconds for run times. Requests that come
- * together share them.
+ * Two statements for any number of tasks up to 200, a third if some of them wait in sequences, and one more every few
+ * seconds for run times. Requests that arrive together share them.
  */
 import type { Principal } from '../../access/principal.js'
 import type { Database } from '../../db/database.js'
@@ -13,10 +13,10 @@ import { MAX_COUNTED, readWaitFacts, type TaskOfTenant, type WaitFacts } from '.
 import { readPlaces } from '../../store/release/places.js'
 import type { Run } from '../../store/release/runs.js'
 import { createBatcher, type Batcher } from '../../timing/batcher.js'
-import { estimateStart } from './estimate-start.js'
+import { estimateStart, type StartEstimate } from './estimate-start.js'
 import { findPlaces, type Place } from './place.js'
 import { RecentRuns, toRunTimes, type RunTimes } from './recent-runs.js'
-import { findReason, toInstant, type WaitingReason } from './waiting-reason.js'
+import { findExhausted, findFull, findReason, toInstant, type WaitingReason } from './waiting-reason.js'
 
 /** The most tasks of one statement. */
 const MAX_EXPLAINED = 200
@@ -55,33 +55,71 @@ export class WaitExplainer {
   /** At most `MAX_EXPLAINED` tasks, of any tenants; those that do not wait are left out. */
   async explainAll(tasks: readonly TaskOfTenant[]): Promise<ExplainedTask[]> {
     const unique = [...new Map(tasks.map((task) => [nameOf(task), task])).values()]
-    const waiting = (await readWaitFacts(this.#db, unique)).map((facts) => ({ facts, reason: findReason(facts) }))
+    const waiting = await this.#read(unique)
     if (waiting.length === 0) return []
+    const firsts = await this.#read(findFirsts(waiting))
+    const all = [...new Map([...waiting, ...firsts].map((wait) => [wait.facts.id, wait])).values()]
     const [places, runs] = await Promise.all([
       readPlaces(
         this.#db,
-        waiting.map(({ facts, reason }) => ({ id: facts.id, blocker: nameBlocker(reason) })),
+        all.map((wait) => ({ id: wait.facts.id, blocker: nameBlocker(wait) })),
       ),
-      this.#runs.read([...new Set(waiting.map(({ facts }) => facts.type))]),
+      this.#runs.read([...new Set(all.map(({ facts }) => facts.type))]),
     ])
-    const placeById = findPlaces(places)
-    const timesOf = groupTimes(runs)
-    return waiting.flatMap(({ facts, reason }) => {
-      const place = placeById.get(facts.id)
-      if (place === undefined) return []
-      const { id, tenant, version } = facts
-      return { id, tenant, version, waitingFor: compose(facts, decideTurn(facts, reason, place), place, timesOf) }
+    const context = { placeById: findPlaces(places), timesOf: groupTimes(runs) }
+    const firstById = new Map(firsts.flatMap((first) => locate(first, context) ?? []).map((one) => [one.facts.id, one]))
+    return waiting.flatMap((wait) => {
+      const located = locate(wait, context)
+      if (located === undefined) return []
+      const { id, tenant, version, sequence } = located.facts
+      const first = sequence === null ? undefined : firstById.get(sequence.firstId)
+      return { id, tenant, version, waitingFor: compose(located, first, context) }
     })
   }
+
+  async #read(tasks: readonly TaskOfTenant[]): Promise<Wait[]> {
+    if (tasks.length === 0) return []
+    return (await readWaitFacts(this.#db, tasks)).map((facts) => ({ facts, reason: findReason(facts) }))
+  }
+}
+
+interface Wait {
+  facts: WaitFacts
+  reason: WaitingReason
+}
+
+interface LocatedWait extends Wait {
+  place: Place
+}
+
+interface Context {
+  placeById: ReadonlyMap<TaskId, Place>
+  timesOf: TimesOf
+}
+
+/** The first tasks of the sequences that these wait in. */
+function findFirsts(waiting: readonly Wait[]): TaskOfTenant[] {
+  const firsts = waiting.flatMap(({ facts: { tenant, sequence } }) =>
+    sequence === null || sequence.isHalted ? [] : { id: sequence.firstId, tenant },
+  )
+  return [...new Map(firsts.map((first) => [first.id, first])).values()]
+}
+
+/** Undefined when the task has ended meanwhile. */
+function locate({ facts, reason }: Wait, { placeById }: Context): LocatedWait | undefined {
+  const place = placeById.get(facts.id)
+  return place && { facts, place, reason: decideTurn(facts, reason, place) }
 }
 
 function nameOf({ id, tenant }: { id: TaskId; tenant: string }): string {
   return `${id} ${tenant}`
 }
 
-/** As `lanes.blocked_by` names it. */
-function nameBlocker({ limit }: WaitingReason): string {
-  return limit === undefined ? '' : `limit ${limit.name} ${limit.subject}`
+/** As `lanes.blocked_by` names it: the first by name of the limits that are reached. */
+function nameBlocker({ facts, reason }: Wait): string {
+  if (reason.limit === undefined) return ''
+  const { name, subject } = findFull(facts)[0] ?? findExhausted(facts)[0] ?? reason.limit
+  return `limit ${name} ${subject}`
 }
 
 /** Nothing holds the task: either it is its turn, or not yet. */
@@ -91,24 +129,24 @@ function decideTurn({ slots, queue }: WaitFacts, reason: WaitingReason, { ahead,
   return { ...reason, text: `all slots of the queue ${queue} are taken` }
 }
 
-/** Codes for which the number of tasks before a task means something. */
+/** Codes for which the number of tasks ahead of a task means something. */
 const IN_ORDER: ReadonlySet<WaitingReason['code']> = new Set(['limit', 'rate', 'sequence', 'sequence_halted', 'turn'])
 
 type TimesOf = (kind: 'type' | 'queue', name: string) => RunTimes | undefined
 
-function compose(facts: WaitFacts, reason: WaitingReason, place: Place, timesOf: TimesOf): WaitingFor {
-  const isInSequence = reason.code === 'sequence' || reason.code === 'sequence_halted'
-  const ahead = isInSequence ? (facts.sequence?.ahead ?? 0) : place.ahead
-  const ofQueue = timesOf('queue', facts.queue)
-  const ofType = timesOf('type', facts.type) ?? ofQueue
-  const isUnknown = place.isBound && IN_ORDER.has(reason.code) && !isInSequence
-  const start = isUnknown ? null : estimateStart({ facts, reason, place, ofType, ofQueue: ofQueue ?? ofType })
+/** @param first the first task of its sequence, if that one waits too */
+function compose(wait: LocatedWait, first: LocatedWait | undefined, context: Context): WaitingFor {
+  const { reason } = wait
+  const isInOrder = IN_ORDER.has(reason.code)
+  const ahead = countAhead(wait)
+  const firstStart = first && estimate(first, undefined, context)
+  const start = estimate(wait, firstStart, context)
   return {
     code: reason.code,
-    text: IN_ORDER.has(reason.code) ? `${reason.text}; ${describeAhead(ahead)}` : reason.text,
+    text: [reason.text, isInOrder && describeAhead(ahead), describeFirst(reason, first)].filter(Boolean).join('; '),
     until: reason.until === null ? null : toInstant(reason.until),
     taskIds: reason.taskIds,
-    ahead: IN_ORDER.has(reason.code) ? ahead : null,
+    ahead: isInOrder ? ahead : null,
     start: start && {
       at: toInstant(start.at),
       earliestAt: toInstant(start.earliestAt),
@@ -117,10 +155,36 @@ function compose(facts: WaitFacts, reason: WaitingReason, place: Place, timesOf:
   }
 }
 
+function isInSequence({ code }: WaitingReason): boolean {
+  return code === 'sequence' || code === 'sequence_halted'
+}
+
+function countAhead({ facts, reason, place }: LocatedWait): number {
+  return isInSequence(reason) ? (facts.sequence?.ahead ?? 0) : place.ahead
+}
+
+/** @param first the start of the first task of its sequence; undefined if that one does not wait */
+function estimate(
+  { facts, reason, place }: LocatedWait,
+  first: StartEstimate | null | undefined,
+  { timesOf }: Context,
+): StartEstimate | null {
+  if (place.isBound && IN_ORDER.has(reason.code) && !isInSequence(reason)) return null
+  const ofQueue = timesOf('queue', facts.queue)
+  const ofType = timesOf('type', facts.type) ?? ofQueue
+  return estimateStart({ facts, reason, place, ofType, ofQueue: ofQueue ?? ofType, first })
+}
+
 function describeAhead(ahead: number): string {
   if (ahead === 0) return 'it is next'
-  if (ahead >= MAX_COUNTED) return `more than ${MAX_COUNTED} tasks are before it`
-  return ahead === 1 ? 'one task is before it' : `${ahead} tasks are before it`
+  if (ahead >= MAX_COUNTED) return `more than ${MAX_COUNTED} tasks are ahead of it`
+  return ahead === 1 ? 'one task is ahead of it' : `${ahead} tasks are ahead of it`
+}
+
+/** Why the first task of its sequence does not run either. */
+function describeFirst({ code }: WaitingReason, first: LocatedWait | undefined): string {
+  if (code !== 'sequence' || first === undefined || first.reason.code === 'starting') return ''
+  return `the first one waits: ${first.reason.text}`
 }
 
 function groupTimes(runs: readonly Run[]): TimesOf {

@@ -1,18 +1,18 @@
 /**
  * Decides what a task waits for, of everything that may hold it, and says so.
  *
- * One reason is named: the one that holds it longest, or that somebody must end. In this order:
+ * One reason is named: the one that holds it longest, or that a person must end. In this order:
  *
- * 1. `sequence_halted`: a task before it has failed. Somebody must act.
+ * 1. `sequence_halted`: a task ahead of it has failed or expired. A person must act.
  * 2. `paused`, without an end, or with one after the task is due. A person has decided that it waits.
- * 3. `run_time`: before it, neither a worker nor a slot is of use.
+ * 3. `run_time`: until then, neither a worker nor a slot is of use.
  * 4. `no_worker_for_queue`, `no_worker_for_type`: it ends with a deployment.
  * 5. `backoff`: it ends by itself. After the others, because a task whose type no worker knows is put back again and
  *    again.
- * 6. `sequence`: the tasks before it must end, one after the other.
+ * 6. `sequence`: the tasks ahead of it must end, one after the other.
  * 7. `limit`: a task that is counted must end.
  * 8. `rate`: it ends with time.
- * 9. `turn`: slots are taken, or others are before it.
+ * 9. `turn`: slots are taken, or others are ahead of it.
  * 10. `starting`: none of these.
  */
 import { FIRST_INSTANT, LAST_INSTANT, type TaskId } from '../../protocol/task.js'
@@ -26,7 +26,7 @@ export interface WaitingReason {
   /** When that ends, in milliseconds since 1970; null when it is not known. */
   until: number | null
   taskIds: TaskId[]
-  /** The limit that is reached. */
+  /** The limit that is reached; of several rates, the one that allows a start last. */
   limit?: LimitFacts
 }
 
@@ -45,7 +45,7 @@ export function findReason(facts: WaitFacts): WaitingReason {
 
 function haltedSequence({ sequence }: WaitFacts): WaitingReason | undefined {
   if (!sequence?.isHalted) return undefined
-  const text = `its sequence is halted: the task ${sequence.firstId} has failed`
+  const text = `its sequence is halted: the task ${sequence.firstId} has ${sequence.firstStatus === 'EXPIRED' ? 'expired' : 'failed'}`
   return { code: 'sequence_halted', text, until: null, taskIds: [sequence.firstId] }
 }
 
@@ -56,7 +56,12 @@ function pause({ pause, dueAt }: WaitFacts): WaitingReason | undefined {
 
 function describePause({ kind, name, setBy, reason, until }: PauseFacts): string {
   const end = until === null ? '' : ` until ${toInstant(until)}`
-  return `the ${kind} ${name} is paused by ${setBy}${end}${reason === null ? '' : `: ${reason}`}`
+  return `the ${kind} ${quote(name)} is paused by ${quote(setBy)}${end}${reason === null ? '' : `: ${reason}`}`
+}
+
+/** Keys and tenants may have any name: one with blanks or quotes is quoted, so that its ends are seen. */
+function quote(name: string): string {
+  return /^[\p{L}\p{N}\p{M}._:@/+-]+$/u.test(name) ? name : JSON.stringify(name)
 }
 
 function runTime({ status, dueAt }: WaitFacts): WaitingReason | undefined {
@@ -84,12 +89,22 @@ function backoff({ dueAt, attempt }: WaitFacts): WaitingReason | undefined {
 
 function sequence({ sequence }: WaitFacts): WaitingReason | undefined {
   if (sequence === null) return undefined
-  const text = `the task ${sequence.firstId} is before it in its sequence`
+  const text = `the task ${sequence.firstId} is first in its sequence`
   return { code: 'sequence', text, until: null, taskIds: [sequence.firstId] }
 }
 
-function limit({ limits }: WaitFacts): WaitingReason | undefined {
-  const limit = limits.find(({ allowed, held }) => allowed !== null && held >= allowed)
+/** Limits of attempts at a time that are reached. */
+export function findFull({ limits }: WaitFacts): LimitFacts[] {
+  return limits.filter(({ allowed, held }) => allowed !== null && held >= allowed)
+}
+
+/** Rates that allow no start now. */
+export function findExhausted({ limits, nowAt }: WaitFacts): LimitFacts[] {
+  return limits.filter(({ nextAt }) => nextAt !== null && nextAt > nowAt)
+}
+
+function limit(facts: WaitFacts): WaitingReason | undefined {
+  const [limit] = findFull(facts)
   if (limit === undefined) return undefined
   return { code: 'limit', text: describeLimit(limit), until: null, taskIds: limit.heldBy, limit }
 }
@@ -101,8 +116,8 @@ function describeLimit({ name, allowed, per, isRamp }: LimitFacts): string {
   return `the limit ${name} allows ${allowed ?? 0} at a time${EACH[per]}`
 }
 
-function rate({ limits, nowAt }: WaitFacts): WaitingReason | undefined {
-  const limit = limits.find(({ nextAt }) => nextAt !== null && nextAt > nowAt)
+function rate(facts: WaitFacts): WaitingReason | undefined {
+  const [limit] = findExhausted(facts).sort((a, b) => (b.nextAt ?? 0) - (a.nextAt ?? 0))
   if (limit === undefined) return undefined
   const { name, rate, periodMs, per } = limit
   const text = `the limit ${name} allows ${rate ?? 0} ${rate === 1 ? 'start' : 'starts'} in ${describePeriod(periodMs ?? 0)}${EACH[per]}`

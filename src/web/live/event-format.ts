@@ -10,7 +10,10 @@ export interface EventFormat {
   open(retryMs: number): string
   /** The heartbeat of a stream of many tasks before its first message. */
   readonly idleHeartbeat: string
-  /** `position` is what the client sends when it reconnects; a stream of many tasks names the task of each message. */
+  /**
+   * The text of a message; empty if nothing is sent for it. `position` is what the client sends when it reconnects; a
+   * stream of many tasks names the task of each message.
+   */
   format(json: string, message: StreamMessage, stream: { position: string; hasMany: boolean }): string
   /** The same for a message of a list. */
   formatList(json: string, message: ListStreamMessage, position: string): string
@@ -45,7 +48,11 @@ export const TEXT_LINES: EventFormat = {
   contentType: 'text/plain; charset=utf-8',
   open: () => '',
   idleHeartbeat: 'still here\n',
-  format: (_, message, { hasMany }) => `${hasMany ? `${message.taskId}  ` : ''}${describe(message)}\n`,
+  format(_, message, { hasMany }) {
+    // The status, in a line of its own, says that a task no longer waits.
+    if (message.type === 'waiting' && message.waitingFor === null) return ''
+    return `${hasMany ? `${message.taskId}  ` : ''}${describe(message)}\n`
+  },
   formatList: (_, message) =>
     describeList(message)
       .map((text) => `${text}\n`)

@@ -119,7 +119,10 @@ export class HttpStreams {
     if (opening !== '') raw.write(opening)
     raw.on('error', () => {})
     const sink: Sink & ListSink = {
-      send: (json, message) => void (message && raw.write(toText(json, message))),
+      send(json, message) {
+        const text = message === undefined ? '' : toText(json, message)
+        if (text !== '') raw.write(text)
+      },
       sendList: (json, message) => void raw.write(format.formatList(json, message, many?.positionOf() ?? '')),
       bufferedBytes: () => raw.writableLength,
       close(code, reason) {

@@ -44,7 +44,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (
         description:
           'With `wait` the answer is delayed until the task has changed: `?wait=30&since=3` answers when its version is no longer 3, `?wait=30` when ' +
           'it has ended, and both after 30 s at the latest. A wait counts as a stream. `ETag` identifies the state; `If-None-Match` with the same value is answered with 304. ' +
-          '`waitingFor` says why a task does not run: the reason in a code and in words, how many are before it, and about when it starts. The estimate alone does not change the tag.',
+          '`waitingFor` says why a task does not run: the reason in a code and in words, how many are ahead of it, and about when it starts. The estimate alone does not change the tag.',
         params: TaskParams,
         querystring: ReadTaskQuery,
         response: { 200: Task, 304: NoBody, 400: Problem, 404: Problem, 429: Problem, 503: Problem },

@@ -1,4 +1,4 @@
-/** Sequences that a failed task has halted. */
+/** Sequences that a failed or expired task has halted. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Problem } from '../../../protocol/errors.js'
 import { NoBody } from '../../../protocol/http.js'
@@ -30,7 +30,7 @@ export const sequenceRoutes: FastifyPluginAsyncTypebox<SettingDeps> = async (app
         tags: ['operations'],
         operationId: 'resumeSequence',
         summary: 'Resume a halted sequence',
-        description: 'The tasks behind the failed one run. The failed one stays FAILED.',
+        description: 'The tasks behind the one that has failed or expired run. That one keeps its status.',
         params: SequenceParams,
         response: { 204: NoBody, 400: Problem, 404: Problem },
       },
