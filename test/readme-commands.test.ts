@@ -1,4 +1,4 @@
-/** A newcomer can paste the commands in README.md and docs/tasks.md: each one runs against a freshly started server. */
+/** A newcomer can paste the commands in README.md, docs/tasks.md and docs/limits.md: each runs against a new server. */
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -94,4 +94,21 @@ t.test('the commands of docs/tasks.md work as printed', async (t) => {
   for (const [index, output] of outputs.entries()) t.notMatch(output, /"code":"/, blocks[index] ?? '')
   t.match(outputs[blocks.findIndex((block) => block.includes('/cancel'))], /"priority":9[^]*"status":"CANCELLED"/)
   t.match(outputs[blocks.findIndex((block) => block.includes('uploads'))], /report\.html[^]*"url":[^]*"upload":/)
+})
+
+t.test('the commands of docs/limits.md work as printed, and leave nothing set', async (t) => {
+  const blocks = readBlocks('docs/limits.md', 'sh')
+  const outputs = await paste(blocks, cwd)
+  const find = (part: string) => outputs[blocks.findIndex((block) => block.includes(part))] ?? ''
+  for (const [index, output] of outputs.entries()) t.notMatch(output, /"status":[45]\d\d/, blocks[index] ?? '')
+  t.match(find('limits/demo'), /the limit demo allows 1 at a time; .* ahead of it[^]*"items":\[\{"name":"demo"/)
+  t.match(find('"cost":3'), /"left":5[^]*"title":"a large one"/)
+  t.match(find('document-17'), /"haltedBy"[^]*"code":"sequence_halted"[^]*"status":"COMPLETED"/)
+  t.match(find('document-18'), /"version":1[^]*"title":"index again"[^]*"version":2/)
+  t.match(find('pauses/type'), /"code":"paused"[^]*"status":"COMPLETED"/)
+  t.match(find('"later"'), /"code":"run_time"[^]*"status":"CANCELLED"/)
+  for (const path of ['pauses', 'weights', 'sequences']) {
+    const answer = await fetch(`${address}/api/${path}`)
+    t.same(await answer.json(), { items: [] }, path)
+  }
 })
