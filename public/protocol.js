@@ -109,8 +109,10 @@ export function isPassingRefusal(code) {
 
 /** The maximum length of a title, in characters. */
 export const MAX_TITLE_LENGTH = 200
-/** The maximum length of a concurrency key, a sequence key or the name of a tenant, in characters. */
+/** The maximum length of a key of a task or the name of a tenant, in characters. */
 export const MAX_KEY_LENGTH = 200
+/** The maximum length of a reason that a person gives, in characters. */
+export const MAX_REASON_LENGTH = 500
 /** The number of rows in the window of a list: the maximum, and the default. */
 export const MAX_LIST_ROWS = 1_000
 export const DEFAULT_LIST_ROWS = 50

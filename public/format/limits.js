@@ -10,7 +10,8 @@ import { isBlank } from './title.js'
 const MAX_USES = 5
 
 /**
- * A name for a sentence: keys and tenants are any text, so it is isolated, and seen when it has nothing to see.
+ * A name for a sentence. Keys and tenants may be any text, so the name is isolated from the direction of the text around
+ * it, and a blank one is replaced by words.
  * @param {string} name
  */
 export function showName(name) {
@@ -37,7 +38,7 @@ export function describePeriod(ms) {
 }
 
 /**
- * What a limit counts: `Tasks of the type email.send, each tenant counted by itself`.
+ * What a limit counts: `Tasks of the type email.send, counted for each tenant`.
  * @param {Pick<Limit, 'types' | 'queue' | 'tenant' | 'per'>} limit
  */
 export function describeScope({ types, queue, tenant, per }) {

@@ -54,7 +54,7 @@ export function open(frame) {
     },
     onFailure: notice.take,
   })
-  /** What was read before is older. */
+  /** Reads again, because the last answer was made before. */
   function onDone(words) {
     frame.announce(words)
     reading.readNow()
@@ -66,7 +66,7 @@ export function open(frame) {
   return { element, close: () => ends.forEach((end) => end()) }
 }
 
-/** The limit after a pause is set with the pause, and is nothing to see before its end. */
+/** The limit after a pause is set together with the pause. It is hidden until the pause ends. */
 const holdsSomething = ({ source, concurrency }) => source !== 'resume' || concurrency > 0
 
 /** The items of each part. */

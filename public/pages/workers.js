@@ -46,7 +46,7 @@ export function open(frame) {
     },
     onFailure: notice.take,
   })
-  /** What was read before is older than this answer. */
+  /** The answer about one worker is newer than the last one about all. */
   function onDone(worker) {
     items = items.map((item) => (item.id === worker.id ? worker : item))
     workers.update(items)

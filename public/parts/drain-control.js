@@ -3,6 +3,7 @@
  * buttons, so that a press that began on the one never reaches the other.
  */
 import { ProblemError } from '../client/requests.js'
+import { MAX_REASON_LENGTH } from '../protocol.js'
 import { postJson } from '../server/api.js'
 import { drain as text } from '../text/en.js'
 import { h, setAttribute, setText } from './dom.js'
@@ -91,7 +92,13 @@ function createAction(words, label, click) {
 
 function createReasonForm({ onSubmit, onLeave }) {
   const id = `drain-${++idCount}`
-  const input = h('input', { type: 'text', id, maxlength: 500, autocomplete: 'off', 'aria-describedby': `${id}-help` })
+  const input = h('input', {
+    type: 'text',
+    id,
+    maxlength: MAX_REASON_LENGTH,
+    autocomplete: 'off',
+    'aria-describedby': `${id}-help`,
+  })
   const submit = h('button', { type: 'submit', class: 'button primary' }, text.submit)
   const element = h(
     'form',

@@ -1,8 +1,7 @@
 /** The controls that the forms for pauses and limits share, and how they are read. */
+import { MAX_REASON_LENGTH } from '../protocol.js'
 import { limits as text } from '../text/en.js'
 import { h } from './dom.js'
-
-const MAX_REASON_LENGTH = 500
 
 export const createTextInput = (attributes) =>
   h('input', { type: 'text', autocomplete: 'off', spellcheck: 'false', ...attributes })

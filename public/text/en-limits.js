@@ -1,6 +1,6 @@
 /** The text of the page "Limits and pauses". */
 
-/** What a pause or a limit is about, before its name. */
+/** The kind of a pause, in front of its name. */
 const KINDS = { type: 'type', queue: 'queue', key: 'concurrency key', tenant: 'tenant' }
 const tasks = (count) => (count === 1 ? '1 task' : `${count} tasks`)
 
@@ -14,8 +14,8 @@ export const limits = {
   blank: '(blank)',
   noReason: 'No reason given.',
   reason: 'Reason',
-  leave: 'Leave it as it is',
-  unsendableName: 'cannot be part of an address: a name of one or two dots',
+  leave: 'Close without saving',
+  unsendableName: 'cannot be one or two dots',
   isEmpty: 'is empty: enter a name',
 }
 
@@ -46,11 +46,11 @@ export const pauses = {
   open: 'Pause something',
   submit: 'Pause it',
   sending: 'Pausing…',
-  leave: 'Pause nothing',
+  leave: 'Close without pausing',
   kind: 'What',
-  kindHelp: 'Its tasks do not start; those that run go on to their end.',
+  kindHelp: 'None of its tasks starts. Running tasks finish.',
   name: 'Name',
-  reasonHelp: 'Optional. Shown here, and on the page of each task that waits.',
+  reasonHelp: 'Optional. Shown here and on the page of each waiting task.',
   until: 'Until',
   untilHelp: 'Optional, in your local time. If empty, it stays paused until it is resumed.',
   notTime: 'is not a complete date and time',
@@ -69,15 +69,15 @@ export const limitList = {
   inQueue: (queue) => `in the queue ${queue}`,
   ofTenant: (tenant) => `of the tenant ${tenant}`,
   tasks: 'Tasks',
-  per: { all: '', tenant: ', each tenant counted by itself', key: ', each concurrency key counted by itself' },
+  per: { all: '', tenant: ', counted for each tenant', key: ', counted for each concurrency key' },
   running: (running, count) => `${running} of ${count} running`,
   left: (left) => (left === 0 ? 'none can start now' : `${left} can start now`),
-  unused: 'Nothing counts against it now.',
+  unused: 'No task counts against it now.',
   moreUses: (count) => `and ${count} more`,
   keyOfTenant: (key, tenant) => `${key} (tenant ${tenant})`,
   setBy: 'Set by ',
   setInCode: 'Set by the code of a type ',
-  setByResume: 'After a pause, starts increase slowly; this limit ends by itself. Set ',
+  setByResume: 'After a pause tasks start slowly; this limit ends by itself. Set ',
   edit: 'Edit',
   editName: (name) => `Edit the limit ${name}`,
   remove: 'Delete',
@@ -94,13 +94,13 @@ export const limitForm = {
   open: 'Add a limit',
   submit: 'Add it',
   sending: 'Saving…',
-  leave: 'Add nothing',
+  leave: 'Close without adding',
   save: 'Save',
   name: 'Name',
   nameHelp: 'Lower-case letters, digits, dots, hyphens and underscores, such as smtp.',
   malformedName:
     'must begin with a lower-case letter or a digit, and contain only those, dots, hyphens and underscores',
-  isTaken: 'is the name of a limit already: choose another, or edit that limit',
+  isTaken: 'is already the name of a limit: choose another, or edit that limit',
   amount: 'Limits',
   amounts: { concurrency: 'Attempts at a time', rate: 'Starts per period' },
   count: { concurrency: 'At a time', rate: 'Starts' },
@@ -120,8 +120,8 @@ export const limitForm = {
   queue: 'Queue',
   queueHelp: 'Empty for all queues.',
   per: 'Counted',
-  pers: { all: 'All tasks together', key: 'Each concurrency key by itself', tenant: 'Each tenant by itself' },
-  reasonHelp: 'Optional, and shown here.',
+  pers: { all: 'All tasks together', key: 'For each concurrency key', tenant: 'For each tenant' },
+  reasonHelp: 'Optional. Shown here.',
 }
 
 /** The period of a rate: `per minute`, `per 15 minutes`, `per 90 s`. */

@@ -1,10 +1,10 @@
-/** The text about a task that waits: what it waits for is said by the server. */
+/** The text about a waiting task. What it waits for is said by the server. */
 
 const units = { second: 'second', minute: 'minute', hour: 'hour', day: 'day' }
 const counted = (count, unit) => `${count} ${units[unit]}${count === 1 ? '' : 's'}`
 
 export const waiting = {
-  /** What is seen at a glance. */
+  /** In the badge beside the status. */
   badges: {
     paused: 'Paused',
     sequence_halted: 'Halted',
@@ -12,7 +12,7 @@ export const waiting = {
     no_worker_for_type: 'No worker',
   },
   asOfLastUpdate: (standing) => `As of the last update: ${standing}`,
-  /** When what it waits for ends. */
+  /** When the reason ends. */
   until: {
     paused: (when) => `The pause ends ${when}.`,
     rate: (when) => `The limit allows the next start ${when}.`,

@@ -6,6 +6,7 @@ import type { Database, Orm } from '../db/database.js'
 import type { Log } from '../log.js'
 import type { FieldError } from '../protocol/errors.js'
 import type { CreateTask } from '../protocol/http.js'
+import type { Per, WhenOver } from '../protocol/release.js'
 import type { Task, TaskId } from '../protocol/task.js'
 import type { Backoff } from './backoff.js'
 
@@ -145,13 +146,13 @@ export interface TypeLimit {
    */
   readonly name?: string
   /** What is counted: all tasks together (default), those of each tenant, or of each concurrency key of a tenant. */
-  readonly per?: 'all' | 'tenant' | 'key'
+  readonly per?: Per
   /** Most attempts at a time. */
   readonly concurrency?: number
   /** At most `limit` starts per `periodMs`, spread evenly; after a quiet time up to `burst` (default 1) at once. */
   readonly rate?: { readonly limit: number; readonly periodMs: number; readonly burst?: number }
   /** With `rate`: a task over it waits (`delay`, the default), or is CANCELLED (`skip`). */
-  readonly whenOver?: 'delay' | 'skip'
+  readonly whenOver?: WhenOver
 }
 
 /** The process in which the handler runs. */

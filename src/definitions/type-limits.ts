@@ -1,17 +1,17 @@
 /** The limits that types declare, under their names. */
-import { RAMP_PREFIX } from '../protocol/release.js'
+import { RAMP_PREFIX, type Per, type WhenOver } from '../protocol/release.js'
 import type { Definition, TypeLimit } from './definition.js'
 
 /** A limit of one or more types. Null: not of this kind. */
 export interface DeclaredLimit {
   name: string
   types: readonly string[]
-  per: 'all' | 'tenant' | 'key'
+  per: Per
   concurrency: number | null
   rate: number | null
   periodMs: number | null
   burst: number | null
-  whenOver: 'delay' | 'skip'
+  whenOver: WhenOver
 }
 
 /** The first error in the limits of one type, as text that follows `limits/`; undefined if there is none. */

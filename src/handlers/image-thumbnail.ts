@@ -25,7 +25,7 @@ const Payload = Type.Object(
       Type.String({
         format: 'uuid',
         title: 'Upload',
-        description: 'The id of an upload; not together with a URL.',
+        description: 'The id of an upload; cannot be combined with a URL.',
       }),
     ),
     url: Type.Optional(

@@ -1,5 +1,6 @@
 /** The result of `report.generate`. */
 import { Type } from 'typebox'
+import { Nullable } from '../protocol/nullable.js'
 import { STATUSES } from '../protocol/status.js'
 import { Instant, TaskId, TaskType } from '../protocol/task.js'
 
@@ -30,7 +31,7 @@ const FailureGroup = Type.Object(
     message: Type.String({ description: 'The first 500 characters of the message.' }),
     type: TaskType,
     count: Count,
-    lastAt: Type.Union([Instant, Type.Null()]),
+    lastAt: Nullable(Instant),
     exampleTaskId: { ...TaskId, description: 'The latest task with this failure.' },
   },
   { additionalProperties: false },

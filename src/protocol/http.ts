@@ -1,23 +1,32 @@
 /** Bodies and answers of the REST API. */
 import { Type, type Static } from 'typebox'
-import { MAX_BATCH_TASKS, MAX_DELAY_MS, MAX_PRIORITY, MAX_TAG_LENGTH, MAX_TAGS, MAX_TITLE_LENGTH } from './limits.js'
+import {
+  MAX_BATCH_TASKS,
+  MAX_DELAY_MS,
+  MAX_KEY_LENGTH,
+  MAX_PRIORITY,
+  MAX_TAG_LENGTH,
+  MAX_TAGS,
+  MAX_TITLE_LENGTH,
+} from './limits.js'
+import { Key, Reason } from './names.js'
+import { Nullable } from './nullable.js'
 import { Instant, LogLine, QueueName, TaskId, TaskSummary, TaskType, Transition } from './task.js'
-import { STORABLE_KEY, STORABLE_TEXT } from './text.js'
+import { STORABLE_TEXT } from './text.js'
 
 export { MAX_BATCH_BYTES, MAX_BATCH_TASKS, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_WAIT_SECONDS } from './limits.js'
 
 /** The default of `maxDelayMs` is ten times `delayMs`, but at most this, and at least `delayMs`. */
 export const DEFAULT_MAX_DEBOUNCE_MS = 86_400_000
 
+/** What happens to the tasks behind one of a sequence that has failed or expired. */
+const OnFailure = Type.Enum(['halt', 'skip'])
+export type OnFailure = Static<typeof OnFailure>
+
 /** Several creates in a row make one task. */
 const Debounce = Type.Object(
   {
-    key: Type.String({
-      minLength: 1,
-      maxLength: 200,
-      pattern: STORABLE_TEXT,
-      description: 'what the creates have in common',
-    }),
+    key: { ...Key, description: 'what the creates have in common' },
     delayMs: Type.Integer({
       minimum: 0,
       maximum: MAX_DELAY_MS,
@@ -45,7 +54,7 @@ const Debounce = Type.Object(
     examples: [{ key: 'document-17', delayMs: 5_000 }],
     description:
       'while a task of this type with this key is SCHEDULED, it is changed and returned, and no other is created; ' +
-      'not together with runAt, delayMs or uniqueKey',
+      'cannot be combined with runAt, delayMs or uniqueKey',
   },
 )
 
@@ -67,12 +76,12 @@ export const CreateTask = Type.Object(
       }),
     ),
     tags: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: MAX_TAG_LENGTH }), { maxItems: MAX_TAGS })),
-    runAt: Type.Optional({ ...Instant, description: 'the earliest start; not together with delayMs' }),
+    runAt: Type.Optional({ ...Instant, description: 'the earliest start; cannot be combined with delayMs' }),
     delayMs: Type.Optional(
       Type.Integer({
         minimum: 0,
         maximum: MAX_DELAY_MS,
-        description: 'milliseconds from now; not together with runAt',
+        description: 'milliseconds from now; cannot be combined with runAt',
       }),
     ),
     expiresAt: Type.Optional({ ...Instant, description: 'a task that has not started by this time is EXPIRED' }),
@@ -83,34 +92,27 @@ export const CreateTask = Type.Object(
     uniqueKey: Type.Optional(
       Type.String({
         minLength: 1,
-        maxLength: 200,
+        maxLength: MAX_KEY_LENGTH,
         description:
           'while a task of this type with this key has not ended, that task is returned and no other is created',
       }),
     ),
     debounce: Type.Optional(Debounce),
-    concurrencyKey: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 200,
-        pattern: STORABLE_KEY,
-        description: 'what limits per key count, and what gets a fair share: a customer, an account, a document',
-      }),
-    ),
-    sequenceKey: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 200,
-        pattern: STORABLE_KEY,
-        description: 'tasks with the same key run one after the other, in the order of their creation',
-      }),
-    ),
-    onFailure: Type.Optional(
-      Type.Enum(['halt', 'skip'], {
-        description:
-          'only with sequenceKey: what happens when this task has failed or expired. The tasks behind it wait until a person resumes the sequence (halt, the default), or go on (skip)',
-      }),
-    ),
+    concurrencyKey: Type.Optional({
+      ...Key,
+      description: 'what limits per key count, and what gets a fair share: a customer, an account, a document',
+    }),
+    sequenceKey: Type.Optional({
+      ...Key,
+      examples: ['document-17'],
+      description: 'tasks with the same key run one after the other, in the order of their creation',
+    }),
+    onFailure: Type.Optional({
+      ...OnFailure,
+      description:
+        'only with sequenceKey: what happens when this task has failed or expired. The tasks behind it wait until a person resumes ' +
+        'the sequence (halt, the default), or go on (skip)',
+    }),
     cost: Type.Optional(
       Type.Integer({
         minimum: 1,
@@ -154,7 +156,7 @@ export const EditTask = Type.Object(
     priority: Type.Optional(CreateTask.properties.priority),
     tags: Type.Optional(CreateTask.properties.tags),
     runAt: Type.Optional({ ...Instant, description: 'only for a SCHEDULED task' }),
-    expiresAt: Type.Optional(Type.Union([Instant, Type.Null()])),
+    expiresAt: Type.Optional(Nullable(Instant)),
   },
   { additionalProperties: false, minProperties: 1 },
 )
@@ -163,14 +165,7 @@ export type EditTask = Static<typeof EditTask>
 /** How to cancel a task. No body means the defaults. */
 export const CancelRequest = Type.Object(
   {
-    reason: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 500,
-        pattern: STORABLE_TEXT,
-        description: 'for people; stored with the transition',
-      }),
-    ),
+    reason: Type.Optional({ ...Reason, description: 'for people; stored with the transition' }),
     children: Type.Optional(
       Type.Boolean({ default: false, description: 'also cancel the tasks that this one has created, recursively' }),
     ),
@@ -185,9 +180,9 @@ export const Attempt = Type.Object(
     attempt: Type.Integer({ minimum: 1 }),
     worker: Type.String(),
     startedAt: Instant,
-    finishedAt: Type.Union([Instant, Type.Null()]),
+    finishedAt: Nullable(Instant),
     outcome: Type.Enum(['running', 'completed', 'failed', 'released', 'lost', 'cancelled']),
-    error: Type.Union([Type.Object({ name: Type.String(), message: Type.String() }), Type.Null()]),
+    error: Nullable(Type.Object({ name: Type.String(), message: Type.String() })),
   },
   { additionalProperties: false },
 )
@@ -195,32 +190,32 @@ export type Attempt = Static<typeof Attempt>
 /** `nextAfter` is null on the last page. */
 export const AttemptList = Type.Object({
   items: Type.Array(Attempt),
-  nextAfter: Type.Union([Type.Integer(), Type.Null()]),
+  nextAfter: Nullable(Type.Integer()),
 })
 export type AttemptList = Static<typeof AttemptList>
 
 /** Newest first. `nextCursor` is null on the last page; an earlier page may hold fewer items than `limit`, or none. */
 export const TaskPage = Type.Object({
   items: Type.Array(TaskSummary),
-  nextCursor: Type.Union([Type.String(), Type.Null()]),
+  nextCursor: Nullable(Type.String()),
 })
 export type TaskPage = Static<typeof TaskPage>
 
 /** The stored transitions of a task, oldest first. `nextSince` is null on the last page. */
 export const TransitionList = Type.Object({
   items: Type.Array(Transition),
-  nextSince: Type.Union([Type.Integer(), Type.Null()]),
+  nextSince: Nullable(Type.Integer()),
 })
 export type TransitionList = Static<typeof TransitionList>
 
 /** The stored log lines of a task, oldest first. `nextAfter` is null on the last page. */
-export const LogPage = Type.Object({ items: Type.Array(LogLine), nextAfter: Type.Union([Type.Integer(), Type.Null()]) })
+export const LogPage = Type.Object({ items: Type.Array(LogLine), nextAfter: Nullable(Type.Integer()) })
 export type LogPage = Static<typeof LogPage>
 
 /** The stored transitions of several tasks, oldest first. `nextCursor` is null on the last page. */
 export const SelectionTransitionList = Type.Object({
   items: Type.Array(Type.Object({ taskId: TaskId, ...Transition.properties })),
-  nextCursor: Type.Union([Type.String(), Type.Null()]),
+  nextCursor: Nullable(Type.String()),
 })
 export type SelectionTransitionList = Static<typeof SelectionTransitionList>
 

@@ -21,13 +21,13 @@
 import { Type, type Static } from 'typebox'
 import { TaskFilter } from './filter.js'
 import { DEFAULT_LIST_ROWS, MAX_CURSOR_LENGTH, MAX_LIST_ROWS } from './limits.js'
+import { Nullable } from './nullable.js'
 import { Status, STATUSES } from './status.js'
 import { TaskId, TaskSummary } from './task.js'
 
 export { compareRows } from '../../public/protocol.js'
 
 const exact = { additionalProperties: false } as const
-const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 
 /** Tasks ahead of the window are counted up to this number. */
 export const MAX_NEWER = 200

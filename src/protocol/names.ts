@@ -1,5 +1,7 @@
-/** The names of tasks, types and queues, and times. */
+/** The names of tasks, types, queues and keys, texts for people, and times. */
 import { Type, type Static } from 'typebox'
+import { MAX_KEY_LENGTH, MAX_REASON_LENGTH } from './limits.js'
+import { STORABLE_KEY, STORABLE_TEXT } from './text.js'
 
 /** A time: ISO 8601, UTC, milliseconds. Always from PostgreSQL's clock. */
 export const Instant = Type.String({ format: 'date-time', examples: ['2026-11-20T21:22:23.456Z'] })
@@ -23,3 +25,19 @@ export type TaskType = Static<typeof TaskType>
 /** The name of a queue. A task is run by the workers that serve its queue. */
 export const QueueName = Type.String({ maxLength: 50, pattern: '^[a-z][a-z0-9-]*$', examples: ['default'] })
 export type QueueName = Static<typeof QueueName>
+
+/** What tasks have in common: a customer, an account, a document. */
+export const Key = Type.String({
+  minLength: 1,
+  maxLength: MAX_KEY_LENGTH,
+  pattern: STORABLE_KEY,
+  examples: ['customer-4711'],
+})
+
+/** Why a person does something. */
+export const Reason = Type.String({
+  minLength: 1,
+  maxLength: MAX_REASON_LENGTH,
+  pattern: STORABLE_TEXT,
+  description: 'for people',
+})

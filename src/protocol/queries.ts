@@ -41,7 +41,7 @@ export const SelectionQuery = Type.Object(
     ids: Type.Optional(
       Type.String({
         pattern: `^${UUID_PATTERN}(,${UUID_PATTERN}){0,${MAX_IDS_IN_URL - 1}}$`,
-        description: `up to ${MAX_IDS_IN_URL} ids, separated by commas; not together with a filter, except that of a list`,
+        description: `up to ${MAX_IDS_IN_URL} ids, separated by commas; cannot be combined with a filter, except that of a list`,
         examples: ['019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10,019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e11'],
       }),
     ),

@@ -1,15 +1,16 @@
-/** What holds tasks back: limits, pauses, shares and sequences, as people set and see them. */
-import { Type, type Static, type TSchema } from 'typebox'
+/** Limits, pauses, weights and halted sequences, as clients set and read them. */
+import { Type, type Static } from 'typebox'
 import { MAX_KEY_LENGTH } from './limits.js'
-import { Instant, QueueName, TaskId, TaskType } from './task.js'
+import { Instant, Key, QueueName, Reason, TaskId, TaskType } from './names.js'
+import { Nullable } from './nullable.js'
 import { STORABLE_KEY, STORABLE_TEXT } from './text.js'
 
-const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
-
-/** A name that tasks have in common: a customer, an account, a document. */
-const Key = Type.String({ minLength: 1, maxLength: MAX_KEY_LENGTH, pattern: STORABLE_KEY, examples: ['customer-4711'] })
-const TenantName = Type.String({ minLength: 1, maxLength: 200, pattern: STORABLE_KEY, examples: ['default'] })
-const Reason = Type.String({ minLength: 1, maxLength: 500, pattern: STORABLE_TEXT, description: 'for people' })
+const TenantName = Type.String({
+  minLength: 1,
+  maxLength: MAX_KEY_LENGTH,
+  pattern: STORABLE_KEY,
+  examples: ['default'],
+})
 
 /** Who set it, when and why. */
 const SETTING = {
@@ -47,9 +48,12 @@ const LIMIT_SCOPE = {
   tenant: Type.Optional({ ...TenantName, description: 'tasks of this tenant only' }),
 }
 
-/** What is counted: all of the tasks together, those of each tenant, or those of each concurrency key of a tenant. */
+/** What has a count of its own: all tasks together, each tenant, or each concurrency key of a tenant. */
 export const Per = Type.Enum(['all', 'tenant', 'key'])
+export type Per = Static<typeof Per>
+/** What happens to a task over a rate: it waits, or ends as CANCELLED. */
 export const WhenOver = Type.Enum(['delay', 'skip'])
+export type WhenOver = Static<typeof WhenOver>
 
 /** A limit to set: either `concurrency` or `rate`. */
 export const PutLimit = Type.Object(
@@ -70,12 +74,14 @@ export const PutLimit = Type.Object(
 )
 export type PutLimit = Static<typeof PutLimit>
 
-/** What one count of a limit stands at. */
+/** One count of a limit: of all tasks, of a tenant, or of a concurrency key of a tenant. */
 const LimitUse = Type.Object({
-  tenant: Nullable(Type.String({ description: 'null when the limit counts all tasks together' })),
-  key: Nullable(Type.String()),
-  running: Nullable(Type.Integer({ minimum: 0, description: 'attempts released or running; null for a rate' })),
-  left: Type.Integer({ minimum: 0, description: 'how many could start now' }),
+  tenant: Nullable(Type.String({ description: 'null if the limit counts all tasks together' })),
+  key: Nullable(Type.String({ description: 'null unless the limit counts each key' })),
+  running: Nullable(
+    Type.Integer({ minimum: 0, description: 'the attempts that run, or are about to; null for a rate' }),
+  ),
+  left: Type.Integer({ minimum: 0, description: 'how many more may start now' }),
 })
 
 export const Limit = Type.Object({
@@ -88,10 +94,10 @@ export const Limit = Type.Object({
   rate: Nullable(Type.Required(Rate)),
   whenOver: WhenOver,
   source: Type.Enum(['api', 'code', 'resume'], {
-    description: 'who set it: a person, the code of a type, or the end of a pause, after which starts increase slowly',
+    description: 'who set it: a person, the code of a type, or the end of a pause, after which tasks start slowly',
   }),
   ...SETTING,
-  use: Type.Array(LimitUse, { description: 'the counts that stand at least, at most 100' }),
+  use: Type.Array(LimitUse, { description: 'the counts with the least room, at most 100' }),
 })
 export type Limit = Static<typeof Limit>
 export const LimitList = Type.Object({ items: Type.Array(Limit) })
@@ -103,14 +109,14 @@ export type PauseKind = Static<typeof PauseKind>
 /** What is paused. A key belongs to the tenant that asks. */
 export const PauseParams = Type.Object({
   kind: PauseKind,
-  name: Type.String({ minLength: 1, maxLength: 200, pattern: STORABLE_TEXT, examples: ['default'] }),
+  name: Type.String({ minLength: 1, maxLength: MAX_KEY_LENGTH, pattern: STORABLE_TEXT, examples: ['default'] }),
 })
 
 /** No body means no reason and no end. */
 export const PutPause = Type.Object(
   {
     reason: Type.Optional(Reason),
-    until: Type.Optional({ ...Instant, description: 'it ends by itself then' }),
+    until: Type.Optional({ ...Instant, description: 'when it ends by itself' }),
   },
   { additionalProperties: false, examples: [{ reason: 'the mail server moves' }] },
 )

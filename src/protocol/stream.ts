@@ -15,12 +15,12 @@
 import { Type, type Static } from 'typebox'
 import { CLOSES } from '../../public/protocol.js'
 import type { TaskFacts } from './notice.js'
+import { Nullable } from './nullable.js'
 import { Status } from './status.js'
 import { EditedField, Failure, Instant, LogLine, Progress, Task, TaskId } from './task.js'
 import { WaitingFor } from './waiting.js'
 
 const Version = Type.Integer({ minimum: 0 })
-const Nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 const head = { taskId: TaskId, status: Status, version: Version }
 
 /** The whole task at `version`. It replaces the client's copy. */

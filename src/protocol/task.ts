@@ -1,12 +1,11 @@
 /** The task as every client sees it, over REST and on a stream. */
-import { Type, type Static, type TSchema } from 'typebox'
+import { Type, type Static } from 'typebox'
 import { linkTo } from './base-path.js'
 import { MAX_LOG_TEXT_LENGTH, MAX_PRIORITY, MAX_PROGRESS_MESSAGE_LENGTH } from './limits.js'
 import { Instant, QueueName, TaskId, TaskType } from './names.js'
+import { Nullable } from './nullable.js'
 import { Status } from './status.js'
 import { WaitingFor } from './waiting.js'
-
-const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 
 export { FIRST_INSTANT, Instant, LAST_INSTANT, QueueName, TaskId, TaskType } from './names.js'
 

@@ -1,8 +1,7 @@
 /** Why a task waits. */
-import { Type, type Static, type TSchema } from 'typebox'
+import { Type, type Static } from 'typebox'
 import { Instant, TaskId } from './names.js'
-
-const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+import { Nullable } from './nullable.js'
 
 /**
  * Why a task does not run:
@@ -34,7 +33,7 @@ export const WAITING_CODES = [
 export const WaitingCode = Type.Enum(WAITING_CODES)
 export type WaitingCode = Static<typeof WaitingCode>
 
-/** When the task may start, as far as that can be told: most likely, and a range that holds for 8 of 10 tasks. */
+/** When the task may start: the most likely time, and a range that holds for 8 of 10 tasks. */
 const StartEstimate = Type.Object({
   at: Instant,
   earliestAt: Instant,
@@ -45,7 +44,7 @@ const StartEstimate = Type.Object({
 export const WaitingFor = Type.Object({
   code: WaitingCode,
   text: Type.String({ description: 'in words, e.g. "the type report.generate is paused by anna: mail server moves"' }),
-  until: Nullable({ ...Instant, description: 'when that ends, where it is known' }),
+  until: Nullable({ ...Instant, description: 'when the reason ends, if that is known' }),
   taskIds: Type.Array(TaskId, { description: 'the tasks that hold it, at most 5' }),
   ahead: Nullable(
     Type.Integer({ minimum: 0, description: 'about how many tasks are ahead of it; null where that means nothing' }),

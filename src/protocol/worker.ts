@@ -1,5 +1,7 @@
 /** Workers as an operator sees them: who they are, what they serve, what is free, and what lacks a worker. */
 import { Type, type Static } from 'typebox'
+import { Reason } from './names.js'
+import { Nullable } from './nullable.js'
 import { Instant, QueueName, TaskType } from './task.js'
 import { STORABLE_TEXT } from './text.js'
 
@@ -43,7 +45,7 @@ const WORKER_STATES = ['running', 'draining', 'drained', 'stopping', 'lost'] as 
 const Drain = Type.Object({
   at: Instant,
   by: Type.String(),
-  reason: Type.Union([Type.String(), Type.Null()]),
+  reason: Nullable(Type.String()),
 })
 
 /** A worker process. */
@@ -58,7 +60,7 @@ export const Worker = Type.Object({
   queues: Type.Array(WorkerQueue),
   types: Type.Array(TaskType, { description: 'the types that it has handlers for' }),
   running: Type.Integer({ minimum: 0, description: 'the attempts that it runs now' }),
-  drain: Type.Union([Drain, Type.Null()]),
+  drain: Nullable(Drain),
 })
 export type Worker = Static<typeof Worker>
 
@@ -97,14 +99,7 @@ export type WorkerList = Static<typeof WorkerList>
 /** Why a worker drains. No body means no reason. */
 export const DrainRequest = Type.Object(
   {
-    reason: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 500,
-        pattern: STORABLE_TEXT,
-        description: 'for people; shown with the worker',
-      }),
-    ),
+    reason: Type.Optional({ ...Reason, description: 'for people; shown with the worker' }),
   },
   { additionalProperties: false },
 )

@@ -2,16 +2,16 @@
  * Columns that can hold more shapes than the schemas of a task and a worker allow: the part of them that can be shown. None of these
  * functions throws.
  */
-import { Type, type TSchema } from 'typebox'
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { Nullable } from '../protocol/nullable.js'
 import { EditedField, FIRST_INSTANT, LAST_INSTANT, type Failure, type Progress } from '../protocol/task.js'
 import { WorkerQueue } from '../protocol/worker.js'
 
 /** How much of a failure in an unknown format is shown, in characters. */
 const MAX_MESSAGE = 1_000
 
-const OrNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
-const NumberOrNull = OrNull(Type.Number())
+const NumberOrNull = Nullable(Type.Number())
 /**
  * The fields that readers of these values rely on. A value out of bounds, or a field of a later version, is shown as
  * stored.
@@ -21,7 +21,7 @@ const progressCheck = Compile(
     fraction: NumberOrNull,
     done: NumberOrNull,
     total: NumberOrNull,
-    message: OrNull(Type.String()),
+    message: Nullable(Type.String()),
     at: Type.String(),
   }),
 )

@@ -143,8 +143,8 @@ testPage('a limit is added, shown, changed and deleted', { expected }, async (t,
   await fieldOf(page, 'Name').fill('sleepers')
   await fieldOf(page, 'At a time').fill('7')
   await page.keyboard.press('Enter')
-  await errorOf(page, 'Name').getByText('Is the name of a limit already').waitFor()
-  await button(page, 'Add nothing').click()
+  await errorOf(page, 'Name').getByText('Is already the name of a limit').waitFor()
+  await button(page, 'Close without adding').click()
 
   await page.goto(`/tasks/${waiting.id}`)
   await page.locator('.standing', { hasText: /sleepers/ }).waitFor()

@@ -30,7 +30,7 @@ t.test('a limit says what it counts', async (t) => {
   t.equal(describeScope(everything), 'All tasks')
   t.equal(
     describeScope({ ...everything, types: ['email.send'], queue: 'emails', per: 'key' }),
-    'Tasks of the type email.send in the queue emails, each concurrency key counted by itself',
+    'Tasks of the type email.send in the queue emails, counted for each concurrency key',
   )
   t.equal(
     plain(describeScope({ ...everything, types: ['a.b', 'c.d'], tenant: ' ' })),

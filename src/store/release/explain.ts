@@ -1,14 +1,15 @@
 /**
- * Reads what may hold tasks that wait: their worker, pauses, limits and sequence. What of it is the reason, and how that
- * is said, is decided in `tasks/release/`.
+ * Reads what may hold waiting tasks: whether a worker takes them, pauses, limits and sequences. `tasks/release/` decides
+ * which of these is the reason, and how it is said.
  *
  * The cost depends on the number of tasks asked for, and on the workers, limits and pauses, never on the number of tasks
  * that wait: every count is bounded.
  *
- * What belongs to another tenant is counted, and neither named nor shown.
+ * Tasks of other tenants are counted, and neither named nor shown.
  */
 import type { Database, Statement } from '../../db/database.js'
 import { inStatuses } from '../../db/status-sql.js'
+import type { PauseKind, Per } from '../../protocol/release.js'
 import { DELIVERABLE_STATUSES, type Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
 import { isPausedBy, limitApplies } from './gates.js'
@@ -53,7 +54,7 @@ export interface WaitFacts {
 }
 
 export interface PauseFacts {
-  kind: 'queue' | 'type' | 'tenant' | 'key'
+  kind: PauseKind
   name: string
   setBy: string
   reason: string | null
@@ -63,7 +64,7 @@ export interface PauseFacts {
 export interface LimitFacts {
   name: string
   subject: string
-  per: 'all' | 'tenant' | 'key'
+  per: Per
   /** Null for a rate. */
   allowed: number | null
   /** Whether it allows more each second, after a pause. */

@@ -7,6 +7,7 @@
  * returned.
  */
 import type { Database } from '../../db/database.js'
+import type { OnFailure } from '../../protocol/http.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
 import { createStatements } from './create-statement.js'
@@ -51,7 +52,7 @@ export interface TaskExtras {
   concurrencyKey?: string | undefined
   sequenceKey?: string | undefined
   /** With a sequence key. Default `halt`. */
-  onFailure?: 'halt' | 'skip' | undefined
+  onFailure?: OnFailure | undefined
   /** How much of a rate limit its start takes. Default 1. */
   cost?: number | undefined
 }

@@ -2,6 +2,7 @@
  * What a create with a debounce key asks for: while a task with the key is SCHEDULED, it changes that task and moves its
  * start instead of creating another. See `take-debounces.ts`.
  */
+import type { OnFailure } from '../../protocol/http.js'
 import type { TaskId } from '../../protocol/task.js'
 
 /** What a later create can change. */
@@ -21,7 +22,7 @@ export interface SettledFields {
   concurrencyKey: string | null
   sequenceKey: string | null
   /** Null without a sequence key. */
-  onFailure: 'halt' | 'skip' | null
+  onFailure: OnFailure | null
   cost: number
 }
 

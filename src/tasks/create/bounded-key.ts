@@ -3,22 +3,20 @@
  * at most 2,704 bytes per row.
  */
 import { createHash } from 'node:crypto'
+import { MAX_KEY_LENGTH } from '../../protocol/limits.js'
 import { findUnstorable, isStorableKey } from '../../protocol/text.js'
 
 /** Leaves space for the rest of the row, such as the tenant and the type. */
 const MAX_KEY_BYTES = 2_000
-
-/** As long as clients may make the keys that limits and sequences count by: an index has several of them in a row. */
-const MAX_SHORT_KEY_LENGTH = 200
 
 /** The key itself, or its SHA-256 when it is too long or cannot be stored. */
 export function boundKey(key: string): string {
   return Buffer.byteLength(key) <= MAX_KEY_BYTES && findUnstorable(key, 1) === undefined ? key : hashKey(key)
 }
 
-/** The same, for concurrency keys and sequence keys. Those are named in URLs. */
+/** The same, for concurrency keys and sequence keys. Clients may name those in URLs, and an index row has several. */
 export function boundShortKey(key: string): string {
-  return key.length <= MAX_SHORT_KEY_LENGTH && isStorableKey(key) ? key : hashKey(key)
+  return key.length <= MAX_KEY_LENGTH && isStorableKey(key) ? key : hashKey(key)
 }
 
 function hashKey(key: string): string {

@@ -20,7 +20,7 @@ import { mergePatch } from './merge-patch.js'
 /** How much longer than `delayMs` the default of `maxDelayMs` is. */
 const PATIENCE = 10
 
-/** The fields that do not go together with `debounce`. */
+/** The errors of fields that cannot be combined with `debounce`. */
 export function checkDebounce(
   { debounce, uniqueKey, runAt, delayMs, concurrencyKey, sequenceKey }: CreateTask,
   {
@@ -33,13 +33,13 @@ export function checkDebounce(
   if (debounce === undefined) return []
   const errors: FieldError[] = []
   const refuseBeside = (name: string, value: unknown, fix: string) => {
-    if (value !== undefined) errors.push({ pointer: `/${name}`, detail: 'comes together with debounce', fix })
+    if (value !== undefined) errors.push({ pointer: `/${name}`, detail: 'cannot be combined with debounce', fix })
   }
   refuseBeside('uniqueKey', uniqueKey, 'Send one of the two.')
   refuseBeside('runAt', runAt, 'Leave it out: debounce.delayMs decides when the task starts.')
   refuseBeside('delayMs', delayMs, 'Leave it out, and send the delay as debounce.delayMs.')
   if (uniqueBy !== undefined) {
-    const detail = `does not go together with ${type}, which makes a unique key for each task`
+    const detail = `cannot be combined with ${type}, which makes a unique key for each task`
     errors.push({ pointer: '/debounce', detail, fix: 'Leave it out.' })
   }
   // A patch is no payload yet, and a key must not change with the patches that follow.
@@ -48,7 +48,7 @@ export function checkDebounce(
     ((concurrencyKeyBy !== undefined && concurrencyKey === undefined) ||
       (sequenceKeyBy !== undefined && sequenceKey === undefined))
   ) {
-    const detail = `is merge, which does not go together with ${type}: it makes keys from whole payloads`
+    const detail = `is merge, which cannot be combined with ${type}: it makes keys from whole payloads`
     errors.push({ pointer: '/debounce/take', detail, fix: 'Send last, or the keys with the task.' })
   }
   if (debounce.maxDelayMs !== undefined && debounce.maxDelayMs < debounce.delayMs) {

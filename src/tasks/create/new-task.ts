@@ -140,7 +140,7 @@ function checkSequence({ sequenceKey, onFailure }: CreateTask, { definition }: R
   return [
     {
       pointer: '/onFailure',
-      detail: 'is only used together with sequenceKey',
+      detail: 'can only be combined with sequenceKey',
       fix: 'Send a sequenceKey too, or leave onFailure out.',
     },
   ]
@@ -201,7 +201,7 @@ function checkTimes({ runAt, delayMs, expiresAt }: CreateTask): FieldError[] {
   const malformed = [...checkTime('/runAt', runAt), ...checkTime('/expiresAt', expiresAt)]
   if (malformed.length > 0) return malformed
   if (runAt !== undefined && delayMs !== undefined)
-    return [{ pointer: '/delayMs', detail: 'comes together with runAt', fix: 'Send one of the two.' }]
+    return [{ pointer: '/delayMs', detail: 'cannot be combined with runAt', fix: 'Send one of the two.' }]
   if (expiresAt === undefined) return []
   const startMs = runAt === undefined ? Date.now() + (delayMs ?? 0) : Math.max(Date.parse(runAt), Date.now())
   if (Date.parse(expiresAt) > startMs) return []

@@ -1,8 +1,8 @@
 /**
  * Calls the release and dispatches what it releases.
  *
- * A process that makes room or adds a gated task calls `wake`, and the relay calls it regularly. Calls that come together
- * become one. After a crash between the release and the dispatch, the delivery is due again one claim window later.
+ * Any process that makes room or adds a gated task calls `wake`, and the relay calls it regularly. Calls that arrive
+ * during a release become one. After a crash between the release and the dispatch, the delivery is due again one claim window later.
  */
 import { crashPoint } from '../../crash-point.js'
 import type { Database } from '../../db/database.js'
@@ -36,7 +36,7 @@ export class Releaser {
     this.#options = options
   }
 
-  /** Something may be released. Returns at once. */
+  /** Asks for a release, because something may be released. Returns at once. */
   wake(): void {
     if (this.#hasStopped) return
     this.#isAskedAgain = true

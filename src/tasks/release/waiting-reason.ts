@@ -112,7 +112,7 @@ function limit(facts: WaitFacts): WaitingReason | undefined {
 const EACH = { all: '', tenant: ' for each tenant', key: ' for each key' }
 
 function describeLimit({ name, allowed, per, isRamp }: LimitFacts): string {
-  if (isRamp) return `starts increase slowly after a pause: ${allowed ?? 0} at a time now`
+  if (isRamp) return `tasks start slowly after a pause: ${allowed ?? 0} at a time now`
   return `the limit ${name} allows ${allowed ?? 0} at a time${EACH[per]}`
 }
 

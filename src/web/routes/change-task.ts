@@ -9,6 +9,7 @@ import { Problem } from '../../protocol/errors.js'
 import { CancelRequest, EditTask, MAX_BODY_BYTES } from '../../protocol/http.js'
 import { TaskParams } from '../../protocol/queries.js'
 import { isFinal } from '../../protocol/status.js'
+import { Nullable } from '../../protocol/nullable.js'
 import { Task, type TaskId } from '../../protocol/task.js'
 import { readTasks } from '../../store/reads/tasks.js'
 import { cancelTasksIfUnfinished } from '../../store/tasks/cancel.js'
@@ -42,7 +43,7 @@ export const changeTaskRoutes: FastifyPluginAsyncTypebox<ChangeTaskDeps> = async
           'A waiting task is CANCELLED at once; a running one is CANCELLING until its handler has stopped, for ' +
           'at most CANCEL_GRACE_SECONDS. Cancelling again changes nothing.',
         params: TaskParams,
-        body: Type.Optional(Type.Union([CancelRequest, Type.Null()])),
+        body: Type.Optional(Nullable(CancelRequest)),
         response: { 200: Task, 202: Task, 400: Problem, 404: Problem, 409: Problem, 503: Problem },
       },
     },

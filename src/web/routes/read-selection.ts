@@ -146,7 +146,7 @@ function toSelection(ids: string | undefined, filter: TaskFilter): Selection {
   if (ids === undefined) return readFilter(filter)
   const [other] = Object.keys(filter)
   if (other === undefined) return { ids: toIds(ids) }
-  throw new ProblemError('invalid_request', `ids and ${other} cannot be used together.`, [
+  throw new ProblemError('invalid_request', `ids and ${other} cannot be combined.`, [
     { pointer: `/${other}`, detail: 'cannot be combined with ids', fix: 'Omit one of them.' },
   ])
 }

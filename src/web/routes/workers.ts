@@ -6,6 +6,7 @@ import type { Database } from '../../db/database.js'
 import type { Registry } from '../../definitions/registry.js'
 import { linkTo } from '../../protocol/base-path.js'
 import { Problem } from '../../protocol/errors.js'
+import { Nullable } from '../../protocol/nullable.js'
 import {
   DrainRequest,
   Worker,
@@ -74,7 +75,7 @@ export const workerRoutes: FastifyPluginAsyncTypebox<WorkerRoutesDeps> = async (
           'Within a second the worker takes no more tasks; those that it runs go on to their end. It then stays idle (`drained`) until it is ' +
           'stopped or resumed. A worker that drains already keeps the first reason.',
         params: WorkerParams,
-        body: Type.Optional(Type.Union([DrainRequest, Type.Null()])),
+        body: Type.Optional(Nullable(DrainRequest)),
         response: { 200: Worker, 400: Problem, 404: Problem },
       },
     },

@@ -1,12 +1,10 @@
-/** `ctx.pauseKey`: a running task has learnt that others with the same key had better wait. */
+/** `ctx.pauseKey`: a running task pauses its key, for example because a server has asked for less. */
 import type { Principal } from '../../../access/principal.js'
 import type { Database } from '../../../db/database.js'
+import { MAX_KEY_LENGTH, MAX_REASON_LENGTH } from '../../../protocol/limits.js'
 import { isStorableKey, toStorableText } from '../../../protocol/text.js'
 import { MAX_KEY_PAUSE_MS, pauseKey } from '../../../store/release/pauses.js'
 import type { AttemptFence } from './attempt-fence.js'
-
-const MAX_KEY_LENGTH = 200
-const MAX_REASON_LENGTH = 500
 
 export class KeyPauses {
   readonly #principal: Principal

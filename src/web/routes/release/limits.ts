@@ -18,7 +18,7 @@ export const limitRoutes: FastifyPluginAsyncTypebox<SettingDeps> = async (app, d
         operationId: 'listLimits',
         summary: 'List the limits',
         description:
-          'Each with who set it and when, and with what it counts: of at most 100 tenants or keys, those that stand highest. ' +
+          'Each with who set it and when, and with its counts (`use`): of at most 100 tenants or keys, those with the least room. ' +
           'Of keys, only those of your tenant.',
         response: { 200: LimitList },
       },
@@ -34,9 +34,9 @@ export const limitRoutes: FastifyPluginAsyncTypebox<SettingDeps> = async (app, d
         operationId: 'putLimit',
         summary: 'Set a limit',
         description:
-          'Sets a limit, or replaces the one of this name. It holds when the answer arrives: what runs already is counted, and is not ' +
-          'stopped. A rate keeps what it has counted. With the name of a limit set by code it replaces that, also after a restart, until it is ' +
-          'deleted; then code sets its own at the next start of a process.',
+          'Sets a limit, or replaces the one of this name. It holds when the answer arrives. Attempts that run already are counted, and not ' +
+          'stopped; a rate keeps the starts that it has counted. A limit that the code of a type sets can be replaced under its name. The ' +
+          'replacement survives restarts until it is deleted; then the code sets its own again at the next start of a process.',
         params: LimitParams,
         body: PutLimit,
         response: { 200: Limit, 400: Problem, 422: Problem },
@@ -58,7 +58,8 @@ export const limitRoutes: FastifyPluginAsyncTypebox<SettingDeps> = async (app, d
         tags: ['operations'],
         operationId: 'deleteLimit',
         summary: 'Delete a limit',
-        description: 'What it held back may start at once. A limit set by code can be replaced, but not deleted.',
+        description:
+          'The tasks that it held may start at once. A limit set by the code of a type can be replaced, but not deleted.',
         params: LimitParams,
         response: { 204: NoBody, 400: Problem, 404: Problem, 409: Problem },
       },
@@ -94,7 +95,7 @@ function checkLimit(name: string, { concurrency, rate, whenOver }: PutLimit): Fi
   if (name.startsWith(RAMP_PREFIX))
     errors.push({
       pointer: '/name',
-      detail: `begins with ${RAMP_PREFIX}, as the limits after a pause do`,
+      detail: `begins with ${RAMP_PREFIX}, which only the limits after a pause do`,
       fix: 'Choose another name.',
     })
   if (concurrency === undefined && rate === undefined)
@@ -106,13 +107,13 @@ function checkLimit(name: string, { concurrency, rate, whenOver }: PutLimit): Fi
   if (concurrency !== undefined && rate !== undefined)
     errors.push({
       pointer: '/rate',
-      detail: 'comes together with concurrency',
+      detail: 'cannot be combined with concurrency',
       fix: 'Set two limits, under two names.',
     })
   if (whenOver !== undefined && rate === undefined)
     errors.push({
       pointer: '/whenOver',
-      detail: 'is only for a rate: what is over a concurrency always waits',
+      detail: 'is only for a rate: tasks over a concurrency always wait',
       fix: 'Leave it out, or send a rate instead of concurrency.',
     })
   return errors

@@ -4,6 +4,7 @@ import { Type } from 'typebox'
 import { Problem, type FieldError } from '../../../protocol/errors.js'
 import { NoBody } from '../../../protocol/http.js'
 import { MAX_DELAY_MS } from '../../../protocol/limits.js'
+import { Nullable } from '../../../protocol/nullable.js'
 import { Pause, PauseList, PauseParams, PutPause } from '../../../protocol/release.js'
 import { deletePause, listPauses, putPause } from '../../../store/release/pauses.js'
 import { checkTime } from '../../../tasks/create/new-task.js'
@@ -35,10 +36,10 @@ export const pauseRoutes: FastifyPluginAsyncTypebox<SettingDeps> = async (app, d
         operationId: 'putPause',
         summary: 'Pause a queue, a type, a tenant or a key',
         description:
-          'When the answer arrives, no attempt of it starts any more: also no retry, no scheduled task, and none that was dispatched before. What ' +
-          'runs goes on. Tasks can still be created and cancelled, and those with `expiresAt` expire while they wait. Pausing again replaces reason and end.',
+          'When the answer arrives, none of its tasks starts any more: no retry, no scheduled task, and none that was dispatched before. Running ' +
+          'attempts go on. Tasks can still be created and cancelled, and expire at their `expiresAt`. Pausing again replaces the reason and the end.',
         params: PauseParams,
-        body: Type.Optional(Type.Union([PutPause, Type.Null()])),
+        body: Type.Optional(Nullable(PutPause)),
         response: { 200: Pause, 400: Problem, 422: Problem },
       },
     },

@@ -1,4 +1,4 @@
-/** What routes that change limits, pauses, weights and sequences have in common. */
+/** What the routes of limits, pauses, weights and sequences share: their dependencies, and the check of names. */
 import type { Database } from '../../../db/database.js'
 import type { Registry } from '../../../definitions/registry.js'
 import type { FieldError } from '../../../protocol/errors.js'
@@ -17,7 +17,7 @@ export interface SettingDeps {
   releaser: Releaser
 }
 
-/** What was set takes effect here at once, and in other processes within two seconds. */
+/** Applies a new setting: in this process at once, in the others within two seconds. */
 export async function applySetting({ gates, releaser }: SettingDeps): Promise<void> {
   await gates.refresh()
   releaser.wake()
@@ -30,14 +30,15 @@ export function assertSetting(errors: readonly FieldError[]): void {
 }
 
 interface Names {
-  /** Each with its pointer. */
+  /** Each with the pointer of its field. */
   types?: readonly (readonly [pointer: string, type: string])[]
   queues?: readonly (readonly [pointer: string, queue: string])[]
 }
 
 /**
  * Checks names of types and queues, because a setting with a misspelt name would silently do nothing. A name is known
- * when this process or any worker has it, so that the first worker of a new version suffices, or tasks wait in the queue.
+ * if this process or any worker has it, so one worker of a new version is enough. A queue is also known if tasks wait
+ * in it.
  */
 export async function checkNames({ reading, registry }: SettingDeps, names: Names): Promise<FieldError[]> {
   const { types = [], queues = [] } = names
