@@ -3,10 +3,10 @@
  * buttons, so that a press that began on the one never reaches the other.
  */
 import { ProblemError } from '../client/requests.js'
-import { MAX_REASON_LENGTH } from '../protocol.js'
 import { postJson } from '../server/api.js'
 import { drain as text } from '../text/en.js'
 import { h, setAttribute, setText } from './dom.js'
+import { createReasonInput, readReason } from './entry-fields.js'
 import { createTrouble } from './trouble.js'
 
 /** What may be asked of a worker in each state. */
@@ -46,9 +46,8 @@ export function createDrainControl({ id, host, pid }, { onDone }) {
     trouble.clear()
     const pressed = action === 'drain' ? form : resume
     pressed.markSending(text.sending[action])
-    const reason = form.reason()
+    const body = action === 'drain' ? form.read() : {}
     try {
-      const body = action === 'drain' && reason !== '' ? { reason } : {}
       onDone(await postJson(`/api/workers/${encodeURIComponent(id)}/${action}`, body))
     } catch (error) {
       if (offer === action) trouble.show(explain(error))
@@ -92,13 +91,7 @@ function createAction(words, label, click) {
 
 function createReasonForm({ onSubmit, onLeave }) {
   const id = `drain-${++idCount}`
-  const input = h('input', {
-    type: 'text',
-    id,
-    maxlength: MAX_REASON_LENGTH,
-    autocomplete: 'off',
-    'aria-describedby': `${id}-help`,
-  })
+  const input = createReasonInput({ id, 'aria-describedby': `${id}-help` })
   const submit = h('button', { type: 'submit', class: 'button primary' }, text.submit)
   const element = h(
     'form',
@@ -126,7 +119,7 @@ function createReasonForm({ onSubmit, onLeave }) {
   }
   return {
     element,
-    reason: () => input.value.trim(),
+    read: () => readReason(input),
     focus: () => input.focus(),
     clear: () => (input.value = ''),
     markSending(sending) {

@@ -1,11 +1,15 @@
-/** The controls that the forms for pauses and limits share, and how they are read. */
+/** The controls that the forms for pauses, limits and workers share, and how they are read. */
 import { MAX_REASON_LENGTH } from '../protocol.js'
 import { limits as text } from '../text/en.js'
 import { h } from './dom.js'
 
 export const createTextInput = (attributes) =>
   h('input', { type: 'text', autocomplete: 'off', spellcheck: 'false', ...attributes })
-export const createReasonInput = () => h('input', { type: 'text', maxlength: MAX_REASON_LENGTH, autocomplete: 'off' })
+export const createReasonInput = (attributes) =>
+  h('input', { type: 'text', maxlength: MAX_REASON_LENGTH, autocomplete: 'off', ...attributes })
+
+/** The part of a body with the reason, if there is one. */
+export const readReason = ({ value }) => (value.trim() === '' ? {} : { reason: value.trim() })
 
 /** @param choices pairs of a value and its words */
 export const createSelect = (choices) =>

@@ -3,7 +3,7 @@ import { MAX_KEY_LENGTH } from '../protocol.js'
 import { putJson } from '../server/api.js'
 import { limitForm as text, limitList, limits as common } from '../text/en.js'
 import { h } from './dom.js'
-import { addressOf, createReasonInput, createSelect, createTextInput, readName } from './entry-fields.js'
+import { addressOf, createReasonInput, createSelect, createTextInput, readName, readReason } from './entry-fields.js'
 import { createEntryForm } from './entry-form.js'
 import { createPlace } from './place.js'
 
@@ -185,7 +185,5 @@ function readScope({ types, queue, per }) {
     per: per.value,
   }
 }
-
-const readReason = ({ value }) => (value.trim() === '' ? {} : { reason: value.trim() })
 
 const dropNulls = (value) => Object.fromEntries(Object.entries(value).filter(([, member]) => member !== null))

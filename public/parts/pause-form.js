@@ -5,7 +5,7 @@ import { putJson, serverNow } from '../server/api.js'
 import { limits as common, pauses as text } from '../text/en.js'
 import { h, setAttribute } from './dom.js'
 import { createEntryForm } from './entry-form.js'
-import { addressOf, createReasonInput, createSelect, createTextInput, readName } from './entry-fields.js'
+import { addressOf, createReasonInput, createSelect, createTextInput, readName, readReason } from './entry-fields.js'
 import { createPlace } from './place.js'
 
 /**
@@ -35,7 +35,7 @@ export function createPauseForm(names, { onDone }) {
       return {
         kind: kind.value,
         name: readName(name, violations),
-        body: { ...(reason.value.trim() !== '' && { reason: reason.value.trim() }), ...(end && { until: end }) },
+        body: { ...readReason(reason), ...(end && { until: end }) },
       }
     },
     async send({ body, ...pause }) {

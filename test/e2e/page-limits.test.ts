@@ -4,7 +4,7 @@ import t from 'tap'
 import type { Limit, Pause } from '../../src/protocol/release.js'
 import { launchBrowser } from '../helpers/browser.js'
 import { answerHtml, startHttpProxy } from '../helpers/http-proxy.js'
-import { createTask, definePageTests, overflowOf, waitForStatus } from '../helpers/page.js'
+import { createTask, definePageTests, checkWidths, waitForStatus } from '../helpers/page.js'
 import { openScene } from '../helpers/scene.js'
 
 const scene = await openScene(t, { WORKER_CONCURRENCY: '2' })
@@ -254,25 +254,5 @@ testPage('many limits and pauses with long names fit everywhere', {}, async (t, 
   await page.locator('.entry').nth(14).waitFor()
   for (const name of ['Pause something', 'Add a limit', `Edit the limit ${limits[0]?.name}`])
     await button(page, name).click()
-  for (const [width, fontSize] of [
-    [320, '100%'],
-    [768, '100%'],
-    [1280, '100%'],
-    [640, '200%'],
-  ] as const) {
-    await page.setViewportSize({ width, height: 700 })
-    await page.evaluate((size) => (document.documentElement.style.fontSize = size), fontSize)
-    t.equal(await overflowOf(page), 0, `${width} pixels, text ${fontSize}`)
-    const cut = await page.evaluate(() =>
-      [...document.querySelectorAll('article *')]
-        .filter(
-          (element) =>
-            element.scrollWidth > element.clientWidth + 1 &&
-            getComputedStyle(element).display !== 'inline' &&
-            !element.matches('input, select'),
-        )
-        .map((element) => `${element.className}: ${element.textContent}`.slice(0, 80)),
-    )
-    t.same(cut, [], `nothing leaves its place at ${width} pixels, text ${fontSize}`)
-  }
+  await checkWidths(t, page)
 })

@@ -7,7 +7,7 @@ import type { Worker, WorkerList } from '../../src/protocol/worker.js'
 import { drainWorker, recordHeartbeat, type WorkerReport } from '../../src/store/workers.js'
 import { launchBrowser } from '../helpers/browser.js'
 import { answerHtml, startHttpProxy } from '../helpers/http-proxy.js'
-import { definePageTests, overflowOf, waitForLive } from '../helpers/page.js'
+import { definePageTests, checkWidths, waitForLive } from '../helpers/page.js'
 import { openScene } from '../helpers/scene.js'
 
 const scene = await openScene(t, { QUEUES: 'reports', ATTEMPT_LEASE_SECONDS: '4' })
@@ -191,24 +191,7 @@ testPage('many workers, in all states and with long names, fit everywhere', {}, 
     ['Drained', 'Draining', 'Lost', 'Running', 'Stopping'],
     'no state by its colour alone',
   )
-  for (const [width, fontSize] of [
-    [320, '100%'],
-    [768, '100%'],
-    [1280, '100%'],
-    [640, '200%'],
-  ] as const) {
-    await page.setViewportSize({ width, height: 700 })
-    await page.evaluate((size) => (document.documentElement.style.fontSize = size), fontSize)
-    t.equal(await overflowOf(page), 0, `${width} pixels, text ${fontSize}`)
-    const cut = await page.evaluate(() =>
-      [...document.querySelectorAll('article *')]
-        .filter(
-          (element) => element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).display !== 'inline',
-        )
-        .map((element) => `${element.className}: ${element.textContent}`.slice(0, 80)),
-    )
-    t.same(cut, [], `nothing leaves its place at ${width} pixels, text ${fontSize}`)
-  }
+  await checkWidths(t, page)
 })
 
 /** A worker as the server knows it, without a process. */

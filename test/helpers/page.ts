@@ -59,3 +59,28 @@ export async function checkHistory(t: Test, page: Page, expected: Status[]): Pro
 /** By how many pixels the document is wider than its window. */
 export const overflowOf = (page: Page): Promise<number> =>
   page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+
+/** Checks that nothing is wider than its place, at several widths and with large text. */
+export async function checkWidths(t: Pick<Test, 'equal' | 'same'>, page: Page): Promise<void> {
+  for (const [width, fontSize] of [
+    [320, '100%'],
+    [768, '100%'],
+    [1280, '100%'],
+    [640, '200%'],
+  ] as const) {
+    await page.setViewportSize({ width, height: 700 })
+    await page.evaluate((size) => (document.documentElement.style.fontSize = size), fontSize)
+    t.equal(await overflowOf(page), 0, `${width} pixels, text ${fontSize}`)
+    const cut = await page.evaluate(() =>
+      [...document.querySelectorAll('article *')]
+        .filter(
+          (element) =>
+            element.scrollWidth > element.clientWidth + 1 &&
+            getComputedStyle(element).display !== 'inline' &&
+            !element.matches('input, select'),
+        )
+        .map((element) => `${element.className}: ${element.textContent}`.slice(0, 80)),
+    )
+    t.same(cut, [], `nothing leaves its place at ${width} pixels, text ${fontSize}`)
+  }
+}

@@ -14,8 +14,9 @@ import { LOW_WATER_BYTES } from '../../src/live/task-stream.js'
 import type { TaskFilter } from '../../src/protocol/filter.js'
 import { compareRows, type ListStreamMessage } from '../../src/protocol/list.js'
 import { isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
-import { linksOf, type TaskSummary } from '../../src/protocol/task.js'
+import type { TaskSummary } from '../../src/protocol/task.js'
 import { atDepth } from '../helpers/depth.js'
+import { sampleSummary } from '../helpers/sample-task.js'
 import { NO_LOG } from './world.js'
 
 /** Tasks as PostgreSQL would hold them; reads take a while. */
@@ -76,33 +77,12 @@ function fits({ status, type, tag }: TaskFilter, task: TaskSummary): boolean {
 }
 
 function newTask(number: number): TaskSummary {
-  const id = `019aa3f2-7c1e-7b3a-9a55-${String(number).padStart(12, '0')}`
-  return {
-    id,
+  return sampleSummary(`019aa3f2-7c1e-7b3a-9a55-${String(number).padStart(12, '0')}`, {
     title: `task ${number}`,
     type: number % 3 === 0 ? 'rare' : 'common',
-    status: 'PENDING',
-    version: 1,
-    attempt: 0,
-    maxAttempts: 1,
-    queue: 'default',
-    priority: 0,
     tags: number % 2 === 0 ? ['even'] : [],
-    progress: null,
-    failure: null,
-    runAt: null,
-    expiresAt: null,
-    startedAt: null,
-    finishedAt: null,
     createdAt: new Date(1_790_000_000_000 + number).toISOString(),
-    uniqueKey: null,
-    parentId: null,
-    batchId: null,
-    callbackUrl: null,
-    concurrencyKey: null,
-    sequenceKey: null,
-    links: linksOf(id),
-  }
+  })
 }
 
 class Watcher implements ListSink {

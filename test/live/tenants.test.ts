@@ -10,7 +10,8 @@ import type { NoticeListener, Notices } from '../../src/live/notices.js'
 import type { TaskFilter } from '../../src/protocol/filter.js'
 import type { ListStreamMessage } from '../../src/protocol/list.js'
 import type { Notice } from '../../src/protocol/notice.js'
-import { linksOf, type TaskSummary } from '../../src/protocol/task.js'
+import type { TaskSummary } from '../../src/protocol/task.js'
+import { sampleSummary } from '../helpers/sample-task.js'
 import { Client, ID, NO_LOG, openWorld, OTHER_ID, settle, until } from './world.js'
 
 const ANNA = serviceOf('anna', 'test')
@@ -174,35 +175,6 @@ function openLists(t: { teardown(run: () => unknown): unknown }) {
   return { lists, rows, reads, tell }
 }
 
-function aRow(id: string): TaskSummary {
-  return {
-    id,
-    title: 'a task',
-    type: 'demo.sleep',
-    status: 'PENDING',
-    version: 1,
-    attempt: 0,
-    maxAttempts: 1,
-    queue: 'default',
-    priority: 0,
-    tags: [],
-    progress: null,
-    failure: null,
-    runAt: null,
-    expiresAt: null,
-    createdAt: '2026-11-20T21:22:23.456Z',
-    startedAt: null,
-    finishedAt: null,
-    uniqueKey: null,
-    parentId: null,
-    batchId: null,
-    callbackUrl: null,
-    concurrencyKey: null,
-    sequenceKey: null,
-    links: linksOf(id),
-  }
-}
-
 function noticeOf({ id, version, status, type, queue, tags, createdAt }: TaskSummary, tenant: string): Notice {
   return {
     taskId: id,
@@ -230,8 +202,8 @@ t.test(
     }
     t.equal(lists.counts().lists, 3)
     reads.length = 0
-    rows.set(BERT.tenant, [aRow(ID)])
-    tell(noticeOf(aRow(ID), BERT.tenant))
+    rows.set(BERT.tenant, [sampleSummary(ID)])
+    tell(noticeOf(sampleSummary(ID), BERT.tenant))
     await until(() => told.get(BERT.tenant)?.length === 1)
     t.same([...told.values()], [[], [ID], []])
     t.same(reads, [BERT.tenant], 'the lists of other tenants read nothing')
@@ -248,8 +220,8 @@ t.test(
         lists.watchFits(principal, { type: 'demo.sleep' }, (id) => void fits.push(`${principal.tenant} ${id}`)),
       ),
     )
-    tell(noticeOf(aRow(ID), BERT.tenant))
-    tell(noticeOf(aRow(OTHER_ID), DEFAULT_PRINCIPAL.tenant))
+    tell(noticeOf(sampleSummary(ID), BERT.tenant))
+    tell(noticeOf(sampleSummary(OTHER_ID), DEFAULT_PRINCIPAL.tenant))
     t.same(fits, [`${BERT.tenant} ${ID}`, `${DEFAULT_PRINCIPAL.tenant} ${OTHER_ID}`])
     for (const watch of watches) watch.stop()
   },
@@ -260,8 +232,8 @@ t.test(
   async (t) => {
     const { lists, rows } = openLists(t)
     const counts: unknown[] = []
-    rows.set(ANNA.tenant, [aRow(ID)])
-    rows.set(BERT.tenant, [aRow(ID), aRow(OTHER_ID)])
+    rows.set(ANNA.tenant, [sampleSummary(ID)])
+    rows.set(BERT.tenant, [sampleSummary(ID), sampleSummary(OTHER_ID)])
     for (const principal of [ANNA, BERT]) {
       const list = await lists.open(principal, { filter: { status: 'PENDING' }, limit: 10 })
       const at = counts.push(null) - 1

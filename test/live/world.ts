@@ -10,7 +10,8 @@ import { LOW_WATER_BYTES, MAX_BUFFERED_BYTES } from '../../src/live/task-stream.
 import { fold } from '../../src/protocol/fold.js'
 import { isFinal, type Status } from '../../src/protocol/status.js'
 import type { Event, LogMessage, ProgressMessage, StreamMessage, TransitionMessage } from '../../src/protocol/stream.js'
-import { linksOf, type Task, type TaskId } from '../../src/protocol/task.js'
+import type { Task, TaskId } from '../../src/protocol/task.js'
+import { sampleTask } from '../helpers/sample-task.js'
 
 export const ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 export const UNKNOWN_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e11'
@@ -26,34 +27,7 @@ export class Store {
 
   create(id: TaskId, tenant = DEFAULT_TENANT): Task {
     this.#tenants.set(id, tenant)
-    const task: Task = {
-      id,
-      title: 'a task',
-      type: 'demo.sleep',
-      status: 'PENDING',
-      version: 1,
-      attempt: 0,
-      maxAttempts: 1,
-      queue: 'default',
-      expiresAt: null,
-      uniqueKey: null,
-      parentId: null,
-      batchId: null,
-      callbackUrl: null,
-      concurrencyKey: null,
-      sequenceKey: null,
-      priority: 0,
-      tags: [],
-      payload: {},
-      progress: null,
-      result: null,
-      failure: null,
-      runAt: null,
-      createdAt: this.now(),
-      startedAt: null,
-      finishedAt: null,
-      links: linksOf(id),
-    }
+    const task = sampleTask(id, { createdAt: this.now() })
     const { createdAt: at } = task
     this.tasks.set(id, task)
     this.history.set(id, [

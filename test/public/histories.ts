@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import { fold } from '../../public/task-stream.js'
 import { IDLE_STATUSES, INITIAL_STATUSES, isFinal, TRANSITIONS, type Status } from '../../src/protocol/status.js'
 import type { ProgressMessage, SnapshotMessage, StreamMessage, TransitionMessage } from '../../src/protocol/stream.js'
-import { linksOf, type EditedField, type Task } from '../../src/protocol/task.js'
+import type { EditedField, Task } from '../../src/protocol/task.js'
+import { sampleTask } from '../helpers/sample-task.js'
 
 export const TASK_ID = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
 
@@ -13,35 +14,7 @@ export function at(seconds: number): string {
 }
 
 export function makeTask(fields: Partial<Task> = {}): Task {
-  return {
-    id: TASK_ID,
-    title: 'example task',
-    type: 'demo.sleep',
-    status: 'PENDING',
-    version: 1,
-    attempt: 0,
-    maxAttempts: 1,
-    expiresAt: null,
-    uniqueKey: null,
-    parentId: null,
-    batchId: null,
-    callbackUrl: null,
-    concurrencyKey: null,
-    sequenceKey: null,
-    queue: 'default',
-    priority: 0,
-    tags: [],
-    payload: {},
-    progress: null,
-    result: null,
-    failure: null,
-    runAt: null,
-    createdAt: at(0),
-    startedAt: null,
-    finishedAt: null,
-    links: linksOf(TASK_ID),
-    ...fields,
-  }
+  return sampleTask(TASK_ID, { title: 'example task', createdAt: at(0), ...fields })
 }
 
 export function transition(

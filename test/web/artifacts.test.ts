@@ -7,6 +7,7 @@ import type { Artifact, Link, Upload } from '../../src/protocol/artifact.js'
 import type { Task } from '../../src/protocol/task.js'
 import { pruneOnce } from '../../src/relay/prune.js'
 import { startApp } from '../helpers/app.js'
+import { runFileTask } from '../helpers/artifacts.js'
 import { openTestDatabase } from '../helpers/database.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 
@@ -15,16 +16,7 @@ const app = await startApp(t, ['worker', 'relay'], { TASKS_DIR: OWN_TASKS, ARTIF
 
 const get = (path: string, headers: Record<string, string> = {}) => fetch(app.address + path, { headers })
 
-async function run(payload: object): Promise<Task> {
-  const headers = { 'content-type': 'application/json', prefer: 'wait=20' }
-  return (await (
-    await fetch(`${app.address}/api/tasks`, {
-      method: 'POST',
-      headers,
-      body: JSON.stringify({ type: 'test.file', payload }),
-    })
-  ).json()) as Task
-}
+const run = (payload: object) => runFileTask(app.address, payload)
 
 async function list(id: string): Promise<Artifact[]> {
   return ((await (await get(`/api/tasks/${id}/artifacts`)).json()) as { items: Artifact[] }).items

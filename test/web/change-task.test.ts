@@ -5,6 +5,7 @@ import type { Attempt, Batch } from '../../src/protocol/http.js'
 import type { Task } from '../../src/protocol/task.js'
 import { startApp } from '../helpers/app.js'
 import { OWN_TASKS } from '../helpers/processes.js'
+import { createSend } from '../helpers/send.js'
 import { readAllEvents } from '../helpers/sse.js'
 import { watch } from '../helpers/watch.js'
 
@@ -14,25 +15,7 @@ const { address } = await startApp(t, ['worker', 'relay'], {
   QUEUES: 'quiet',
 })
 
-interface Answer<Body> {
-  status: number
-  headers: Headers
-  body: Body
-}
-
-async function send<Body = Task>(
-  method: string,
-  path: string,
-  body?: unknown,
-  headers: Record<string, string> = {},
-): Promise<Answer<Body>> {
-  const answer = await fetch(address + path, {
-    method,
-    headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  })
-  return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Body }
-}
+const send = createSend(address)
 
 const create = async (body: unknown) => (await send('POST', '/api/tasks', body)).body
 const read = async (id: string) => (await send('GET', `/api/tasks/${id}`)).body

@@ -5,6 +5,7 @@ import type { Batch, CreateTask } from '../../src/protocol/http.js'
 import type { Task } from '../../src/protocol/task.js'
 import { startApp, startWebBeside } from '../helpers/app.js'
 import { OWN_TASKS } from '../helpers/processes.js'
+import { createSend, type Answer } from '../helpers/send.js'
 import { versionsOf, watch } from '../helpers/watch.js'
 
 const HOUR = 3_600_000
@@ -13,25 +14,7 @@ const app = await startApp(t, ['worker', 'relay'], variables)
 const { address } = app
 const other = await startWebBeside(t, app, variables)
 
-interface Answer<Body> {
-  status: number
-  headers: Headers
-  body: Body
-}
-
-async function send<Body = Task>(
-  method: string,
-  url: string,
-  body?: unknown,
-  headers: Record<string, string> = {},
-): Promise<Answer<Body>> {
-  const answer = await fetch(url, {
-    method,
-    headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  })
-  return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Body }
-}
+const send = createSend(address)
 
 type DebounceOptions = Partial<NonNullable<CreateTask['debounce']>>
 

@@ -14,6 +14,7 @@ import type { Task } from '../../src/protocol/task.js'
 import { runDefinition } from '../../src/testing/run-definition.js'
 import { describeFile } from '../../src/web/file-headers.js'
 import { startApp } from '../helpers/app.js'
+import { runFileTask } from '../helpers/artifacts.js'
 import { atDepth } from '../helpers/depth.js'
 import { OWN_TASKS } from '../helpers/processes.js'
 
@@ -90,16 +91,7 @@ const upload = (name: string, mediaType?: string) =>
     body: Buffer.from('content'),
   })
 
-async function run(payload: object): Promise<Task> {
-  const headers = { 'content-type': 'application/json', prefer: 'wait=20' }
-  return (await (
-    await fetch(`${app.address}/api/tasks`, {
-      method: 'POST',
-      headers,
-      body: JSON.stringify({ type: 'test.file', payload }),
-    })
-  ).json()) as Task
-}
+const run = (payload: object) => runFileTask(app.address, payload)
 
 t.test('a name in any script survives upload, list, download and a signed link, byte for byte', async (t) => {
   const id = await writeAll(KEPT)
