@@ -11,7 +11,8 @@ import { openTestDatabase } from '../helpers/database.js'
 import { atDepth } from '../helpers/depth.js'
 import { findViolations, readStored } from '../helpers/history.js'
 import { startPostgres } from '../helpers/services.js'
-import { ENDINGS, ReleaseWorld, type Command, type LimitShape } from './release-world.js'
+import { ENDINGS, type Command, type LimitShape } from './release-commands.js'
+import { ReleaseWorld } from './release-world.js'
 
 const server = await startPostgres(t)
 const db = await openTestDatabase(t, server.url)
