@@ -12,7 +12,6 @@ import {
 import { Key, Reason } from './names.js'
 import { Nullable } from './nullable.js'
 import { Instant, LogLine, QueueName, TaskId, TaskSummary, TaskType, Transition } from './task.js'
-import { STORABLE_TEXT } from './text.js'
 
 export { MAX_BATCH_BYTES, MAX_BATCH_TASKS, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_WAIT_SECONDS } from './limits.js'
 
