@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { makeTemporaryFolder } from './temporary-folder.js'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const SOURCES = join(ROOT, 'test')
@@ -22,13 +23,20 @@ if (files.length === 0) {
   console.error(`No test file has ${parts.join(' or ')} in its name.`)
   process.exit(1)
 }
-const env = { ...process.env, TEST_FILES: files.join('\n'), TEST_DEPTH: isDeep ? 'deep' : '' }
+const env = {
+  ...process.env,
+  TMPDIR: makeTemporaryFolder(),
+  TEST_FILES: files.join('\n'),
+  TEST_DEPTH: isDeep ? 'deep' : '',
+}
 const tap = spawn(
   join(ROOT, 'node_modules/.bin/tap'),
   ['dist-test/suite.js', ...args.filter((arg) => arg.startsWith('-') && arg !== '--deep')],
   { cwd: ROOT, stdio: 'inherit', env },
 )
 tap.on('exit', (code) => process.exit(code ?? 1))
+// tap ends the tests first; the temporary files are removed when this process ends.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => tap.kill(signal))
 
 /** Files that start whole processes take the longest: the last ones to run should be short, or one of them runs alone. */
 function longestFirst(a: string, b: string): number {
