@@ -8,7 +8,8 @@
  *
  * Each test is bundled with the packages and the parts of src/ that it needs, into a few files instead of a thousand. So
  * are the roles that tests start by the hundred (`dist-test/main.js`), because loading is most of the work of such a
- * process. `--tests test/a.test.ts` builds only the named tests.
+ * process. `--tests test/a.test.ts` builds only the named tests, and `--tests --alone test/a.test.ts` nothing besides: no
+ * roles, no dist/, no source maps, in a quarter of the time.
  */
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
@@ -49,7 +50,8 @@ const UNBUNDLED = [
 ]
 const NO_SOURCE_MAP = Buffer.from('{"version":3,"sources":[""],"mappings":"A"}').toString('base64')
 
-await buildIfChanged('src', 'dist', listModules('src'), transpile)
+const isAlone = args.includes('--alone')
+if (!isAlone) await buildIfChanged('src', 'dist', listModules('src'), transpile)
 if (args.includes('--tests')) {
   const named = args.filter((arg) => !arg.startsWith('-'))
   await buildIfChanged(
@@ -58,8 +60,12 @@ if (args.includes('--tests')) {
     [...listModules('test'), ...listModules('src'), ...listFiles('public').map((file) => `public/${file}`)],
     async (esbuild, sources) => {
       const tests = sources.filter((file) => IS_TEST.test(file) && (named.length === 0 || named.includes(file)))
+      if (isAlone) return bundle(esbuild, tests)
       const others = sources.filter((file) => file.startsWith('test/') && !IS_TEST.test(file))
-      return [...(await transpile(esbuild, others, importBuiltSources)), ...(await bundle(esbuild, tests))]
+      return [
+        ...(await transpile(esbuild, others, importBuiltSources)),
+        ...(await bundle(esbuild, [...PROGRAMS, ...tests])),
+      ]
     },
     named,
   )
@@ -109,8 +115,8 @@ async function transpile(esbuild, sources, rewrite = (text) => text) {
 }
 
 /** Tests and programs with what they import; what several import is in files of its own. */
-async function bundle(esbuild, tests) {
-  const entryPoints = [...PROGRAMS, ...tests].map((file) => ({
+async function bundle(esbuild, sources) {
+  const entryPoints = sources.map((file) => ({
     in: file,
     out: file.replace(/^(src|test)\//, '').replace(/\.ts$/, ''),
   }))
@@ -154,7 +160,7 @@ function common() {
     format: 'esm',
     platform: 'node',
     target: 'node20',
-    sourcemap: true,
+    sourcemap: !isAlone,
     sourcesContent: false,
     logLevel: 'error',
     write: false,

@@ -17,6 +17,8 @@ export interface Mutant {
   /** The text to replace. It occurs once in the file. */
   from: string
   to: string
+  /** The test that detects it. It starts no roles and no isolated handlers: they are not built. */
+  test: string
 }
 
 export async function copyProject(t: { teardown(action: () => unknown): void }): Promise<string> {
@@ -27,11 +29,13 @@ export async function copyProject(t: { teardown(action: () => unknown): void }):
   return folder
 }
 
-/**
- * Builds the project in the folder and runs one test file, up to the first failing assertion. Resolves with the exit
- * code and the output.
- */
-export async function runTest(
+/** Builds one test file in the folder. */
+export async function buildTest(folder: string, file: string): Promise<void> {
+  await promisify(execFile)(process.execPath, ['build.js', '--tests', '--alone', file], { cwd: folder })
+}
+
+/** Runs one test file up to the first failing assertion. Resolves with the exit code and the output. */
+export function runTest(
   folder: string,
   file: string,
   env: NodeJS.ProcessEnv = {},
@@ -43,7 +47,6 @@ export async function runTest(
     maxBuffer: 64 * 1024 * 1024,
     timeout: 600_000,
   }
-  await promisify(execFile)(process.execPath, ['build.js', '--tests', file], { cwd: folder })
   const built = file.replace(/^test\//, 'dist-test/').replace(/\.ts$/, '.js')
   return new Promise((resolve) => {
     execFile(process.execPath, [built], options, (error, stdout, stderr) => {
@@ -52,23 +55,31 @@ export async function runTest(
   })
 }
 
-/** Defines a test that passes if the given test file fails in a copy without the mechanism. */
-export async function testMutant(
-  t: Test,
-  { without, file, from, to }: Mutant,
-  testFile: string,
-  env?: NodeJS.ProcessEnv,
-): Promise<void> {
-  await t.test(`without ${without}`, async (t) => {
+/** Defines a test for each mutant: it passes if the mutant's test fails in a copy of the project. */
+export async function testMutants(t: Test, mutants: readonly Mutant[], env?: NodeJS.ProcessEnv): Promise<void> {
+  await t.test('a test detects each missing mechanism', async (t) => {
     const folder = await copyProject(t)
-    const source = await readFile(join(folder, file), 'utf8')
-    t.equal(source.split(from).length, 2, `${file} contains the removed text once`)
-    await writeFile(
-      join(folder, file),
-      source.replace(from, () => to),
-    )
-    const { code, output } = await runTest(folder, testFile, env)
-    t.not(code, 0, `${testFile} detects it`)
-    t.match(output, /not ok|Bail out!|Property failed/, 'an assertion fails')
+    for (const mutant of mutants) await t.test(`without ${mutant.without}`, (t) => testMutant(t, folder, mutant, env))
   })
+}
+
+async function testMutant(t: Test, folder: string, mutant: Mutant, env?: NodeJS.ProcessEnv): Promise<void> {
+  const { file, from, to, test } = mutant
+  const path = join(folder, file)
+  const source = await readFile(path, 'utf8')
+  t.equal(source.split(from).length, 2, `${file} contains the removed text once`)
+  await writeFile(
+    path,
+    source.replace(from, () => to),
+  )
+  try {
+    // Nothing is built anew for a migration if the test was built last.
+    await buildTest(folder, test)
+    const { code, output } = await runTest(folder, test, env)
+    t.not(code, 0, `${test} detects it`)
+    t.match(output, /not ok|Bail out!|Property failed/, 'an assertion fails')
+    t.notMatch(output, /Cannot find (module|package)/, 'nothing that the test runs is missing')
+  } finally {
+    await writeFile(path, source)
+  }
 }

@@ -3,12 +3,12 @@
  * copy of the source, and the same schedules must detect it.
  */
 import t from 'tap'
-import { copyProject, runTest, testMutant, type Mutant } from '../helpers/mutants.js'
+import { buildTest, copyProject, runTest, testMutants, type Mutant } from '../helpers/mutants.js'
 
 const SCHEDULES = 'test/live/races.test.ts'
 const SETTINGS = { MUTANT: '1', SCHEDULES: '2000' }
 
-const MUTANTS: Mutant[] = [
+const MUTANTS: Omit<Mutant, 'test'>[] = [
   {
     without: 'waiting for the acknowledgement of the subscription before the first read',
     file: 'src/live/room.ts',
@@ -67,7 +67,7 @@ const MUTANTS: Mutant[] = [
 
 /** Mutants for `tenants.test.ts`: each removes the tenant in a place where tasks of two tenants could be confused. */
 const TENANTS = 'test/live/tenants.test.ts'
-const TENANT_MUTANTS: Mutant[] = [
+const TENANT_MUTANTS: Omit<Mutant, 'test'>[] = [
   {
     without: 'the tenant in the key of the room of a task',
     file: 'src/live/task-rooms.ts',
@@ -107,9 +107,20 @@ const TENANT_MUTANTS: Mutant[] = [
 ]
 
 t.test('an unmodified copy of the source passes', async (t) => {
-  const { code, output } = await runTest(await copyProject(t), SCHEDULES, SETTINGS)
+  const folder = await copyProject(t)
+  await buildTest(folder, SCHEDULES)
+  const { code, output } = await runTest(folder, SCHEDULES, SETTINGS)
   t.equal(code, 0, output)
 })
 
-for (const mutant of MUTANTS) await testMutant(t, mutant, SCHEDULES, SETTINGS)
-for (const mutant of TENANT_MUTANTS) await testMutant(t, mutant, TENANTS)
+await testMutants(
+  t,
+  MUTANTS.map((mutant) => ({ ...mutant, test: SCHEDULES })),
+  SETTINGS,
+)
+await testMutants(
+  t,
+  TENANT_MUTANTS.map((mutant) => ({ ...mutant, test: TENANTS })),
+  // A test that waits for a message that never arrives fails after this many seconds.
+  { TAP_TIMEOUT: '30' },
+)

@@ -1,13 +1,13 @@
 /** Each mechanism of the release is removed from a copy of the source, and a test must detect it. */
 import t from 'tap'
-import { testMutant, type Mutant } from '../helpers/mutants.js'
+import { testMutants, type Mutant } from '../helpers/mutants.js'
 
 const SQL = 'drizzle/0016_release.sql'
 const RELEASE = 'test/store/release.test.ts'
 const EDGES = 'test/store/release-edges.test.ts'
 const FAIR = 'test/store/fair-share.test.ts'
 
-const MUTANTS: (Mutant & { test: string })[] = [
+const MUTANTS: Mutant[] = [
   {
     without: 'the check of the gate at a claim',
     file: 'src/store/attempts/claim.ts',
@@ -116,4 +116,4 @@ const MUTANTS: (Mutant & { test: string })[] = [
   },
 ]
 
-for (const { test, ...mutant } of MUTANTS) await testMutant(t, mutant, test, { TAP_TIMEOUT: '60' })
+await testMutants(t, MUTANTS, { TAP_TIMEOUT: '60' })

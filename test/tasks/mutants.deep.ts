@@ -3,9 +3,9 @@
  * must detect it. The mutants of the live streams are in `test/live/mutants.deep.ts`.
  */
 import t from 'tap'
-import { testMutant, type Mutant } from '../helpers/mutants.js'
+import { testMutants, type Mutant } from '../helpers/mutants.js'
 
-const MUTANTS: (Mutant & { test: string })[] = [
+const MUTANTS: Mutant[] = [
   {
     without: 'the attempt in the condition of a settlement',
     file: 'src/store/attempts/settle.ts',
@@ -93,6 +93,6 @@ const MUTANTS: (Mutant & { test: string })[] = [
 ]
 
 // A test that waits for an event that never arrives fails after this many seconds.
-const SETTINGS = { TAP_TIMEOUT: '12' }
+const SETTINGS = { TAP_TIMEOUT: '30' }
 
-for (const { test, ...mutant } of MUTANTS) await testMutant(t, mutant, test, SETTINGS)
+await testMutants(t, MUTANTS, SETTINGS)
