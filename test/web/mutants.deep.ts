@@ -36,4 +36,4 @@ const MUTANTS: Mutant[] = [
   },
 ]
 
-await testMutants(t, MUTANTS, { TAP_TIMEOUT: '60' })
+await testMutants(t, MUTANTS, { TAP_TIMEOUT: '30' })
