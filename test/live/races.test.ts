@@ -259,7 +259,7 @@ class Schedule {
   }
 }
 
-const numRuns = Number(process.env['SCHEDULES'] ?? atDepth(2_500, 25_000))
+const numRuns = Number(process.env['SCHEDULES'] ?? atDepth(2_500, 10_000))
 // A mutant ends at the first failure: shrinking to the shortest failing schedule takes long, and only helps debugging.
 const endOnFailure = process.env['MUTANT'] !== undefined
 

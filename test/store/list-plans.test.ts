@@ -11,7 +11,7 @@ import { startPostgres } from '../helpers/services.js'
 // Allows for the full counts on a slow machine.
 t.setTimeout(900_000)
 
-const TASKS = atDepth(60_000, 500_000)
+const TASKS = atDepth(60_000, 200_000)
 const RARE = 3
 const LIMIT = 50
 /** The bound for a list that one index serves: its page, and the rows behind it. */

@@ -103,7 +103,7 @@ t.test('under any concurrency, no limit is exceeded, sequences keep their order,
       },
     ),
     {
-      numRuns: Number(process.env['MODEL_RUNS'] ?? atDepth(30, 150)),
+      numRuns: Number(process.env['MODEL_RUNS'] ?? atDepth(30, 100)),
       endOnFailure: true,
       ...(process.env['SEED'] && { seed: Number(process.env['SEED']) }),
     },

@@ -11,7 +11,7 @@ import { atDepth } from '../helpers/depth.js'
 // Allows for the full counts on a slow machine.
 t.setTimeout(900_000)
 
-const TASKS = atDepth(60_000, 500_000)
+const TASKS = atDepth(60_000, 200_000)
 const SUBSCRIPTIONS = 49
 const CREATES = 60
 
