@@ -36,6 +36,9 @@ class Replay {
   readonly #positions = new Map<string, number>()
   /** By task: the release of the attempt that is released, or was claimed since. */
   readonly #releases = new Map<string, AttemptEntry>()
+  #lastRelease = { begunAtMs: -Infinity, atMs: -Infinity }
+  /** The end of the release before: only one runs at a time. */
+  #earlierReleaseMs = -Infinity
   /** Released and not claimed. */
   readonly #waiting = new Set<string>()
   /** By task: the attempt. */
@@ -100,6 +103,8 @@ class Replay {
   }
 
   #release(entry: AttemptEntry, task: LoggedTask): void {
+    if (entry.begunAtMs !== this.#lastRelease.begunAtMs) this.#earlierReleaseMs = this.#lastRelease.atMs
+    this.#lastRelease = entry
     this.#releases.set(task.id, entry)
     this.#waiting.add(task.id)
     const active = [...new Set([...this.#waiting, ...this.#leased.keys()])].flatMap((id) => this.#tasks.get(id) ?? [])
@@ -129,12 +134,13 @@ class Replay {
   #takeRate(entry: AttemptEntry, task: LoggedTask, limit: SetLimit): void {
     const { rate, period_ms: periodMs, burst } = limit
     const intervalMs = (periodMs ?? 0) / (rate ?? 1)
-    const cost = Math.min(task.cost, burst ?? 1)
-    const arrivalMs = Math.max(limit.arrivals.get(subjectOf(limit, task)) ?? -Infinity, entry.atMs)
+    // Chosen between these times: a release marks all that it has chosen at its end.
+    const earliestMs = Math.max(entry.begunAtMs, this.#earlierReleaseMs)
+    const arrivalMs = Math.max(limit.arrivals.get(subjectOf(limit, task)) ?? -Infinity, earliestMs)
     // Times are stored in microseconds.
-    if (arrivalMs - ((burst ?? 1) - cost) * intervalMs > entry.atMs + 0.01)
+    if (arrivalMs - ((burst ?? 1) - Math.min(task.cost, burst ?? 1)) * intervalMs > entry.atMs + 0.01)
       this.#report(entry, `was released over the rate ${limit.name}`)
-    limit.arrivals.set(subjectOf(limit, task), arrivalMs + cost * intervalMs)
+    limit.arrivals.set(subjectOf(limit, task), arrivalMs + task.cost * intervalMs)
   }
 
   #claim(entry: AttemptEntry, task: LoggedTask): void {
