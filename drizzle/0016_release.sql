@@ -237,6 +237,7 @@ declare
   blocker text;
   room integer;
   level smallint;
+  ready_levels integer[];
   share taskwire.shares;
   lane taskwire.lanes;
   first_id uuid;
@@ -248,6 +249,9 @@ declare
   taken uuid[] := '{}';
   chosen uuid[];
   virtual double precision;
+  key_virtual double precision;
+  tenant_step double precision := 1;
+  key_step double precision := 1;
   timed_level smallint;
   -- Read once, so that steps skip the checks for which there is nothing.
   has_limits boolean;
@@ -277,7 +281,10 @@ begin
   select distinct a.queue, a.priority, a.tenant from arrived a
   on conflict (queue, priority, tenant) do update set is_ready = true where not s.is_ready;
   for blocker in
-    with due as (delete from taskwire.wakes w where w.at <= clock_timestamp() returning w.blocked_by) select distinct d.blocked_by from due d
+    with due as (delete from taskwire.wakes w where w.at <= clock_timestamp() returning w.blocked_by)
+    select distinct d.blocked_by from due d
+    -- Not `exists`, for which the planner would read all lanes.
+    where d.blocked_by = '*' or (select true from taskwire.lanes l where l.blocked_by = d.blocked_by limit 1)
   loop
     perform taskwire.unblock_lanes(blocker);
   end loop;
@@ -309,16 +316,14 @@ begin
       where s.queue = waiting_queue and s.is_ready order by s.priority desc nulls last, s.tag limit 1;
       exit when not found;
       if current_turn % 8 = 7 then
-        with present as (
-          select p.priority::smallint as priority, row_number() over (order by p.priority) - 1 as place, count(*) over () as total
-          from generate_series(0, share.priority) p(priority)
-          where exists (select from taskwire.shares s where s.queue = waiting_queue and s.priority = p.priority and s.is_ready)
-        )
-        select s.* into share from present p, lateral (
-          select * from taskwire.shares s
-          where s.queue = waiting_queue and s.priority = p.priority and s.is_ready order by s.tag limit 1
-        ) s
-        where p.place = (current_turn / 8) % p.total;
+        select array_agg(p.priority order by p.priority) into ready_levels
+        from generate_series(0, share.priority) p(priority)
+        where exists (select from taskwire.shares s where s.queue = waiting_queue and s.priority = p.priority and s.is_ready);
+        level := ready_levels[(current_turn / 8) % cardinality(ready_levels) + 1];
+        if level <> share.priority then
+          select s.* into share from taskwire.shares s
+          where s.queue = waiting_queue and s.priority = level and s.is_ready order by s.tag limit 1;
+        end if;
       end if;
       level := share.priority;
       select l.* into lane from taskwire.lanes l
@@ -426,18 +431,22 @@ begin
         select coalesce(max(v.time), 0) into virtual from taskwire.levels v where v.queue = waiting_queue and v.priority = level;
       end if;
       virtual := greatest(share.tag, virtual);
-      update taskwire.shares s
-      set tag = virtual + case when has_weights
-          then 1 / coalesce((select w.weight from taskwire.weights w where w.kind = 'tenant' and w.tenant = lane.tenant and w.key = ''), 1)
-          else 1 end,
-        key_time = greatest(lane.tag, share.key_time)
+      key_virtual := greatest(lane.tag, share.key_time);
+      if has_weights then
+        select 1 / coalesce(max(w.weight) filter (where w.kind = 'tenant'), 1), 1 / coalesce(max(w.weight) filter (where w.kind = 'key'), 1)
+        into tenant_step, key_step
+        from taskwire.weights w
+        where w.tenant = lane.tenant and (w.kind, w.key) in (('tenant', ''), ('key', lane.key));
+      end if;
+      update taskwire.shares s set tag = virtual + tenant_step, key_time = key_virtual
       where s.queue = waiting_queue and s.priority = level and s.tenant = share.tenant;
+      -- A lane that has been emptied is ready again when something arrives.
       update taskwire.lanes l
-      set tag = greatest(lane.tag, share.key_time)
-          + case when has_weights
-            then 1 / coalesce((select w.weight from taskwire.weights w where w.kind = 'key' and w.tenant = lane.tenant and w.key = lane.key), 1)
-            else 1 end,
-        released_at = case when l.id = lane.id then clock_timestamp() else l.released_at end
+      set tag = key_virtual + key_step,
+        released_at = case when l.id = lane.id then clock_timestamp() else l.released_at end,
+        is_waiting = case when l.id = lane.id then exists (
+            select from taskwire.deliveries d where d.lane_id = lane.id and not d.is_released and d.task_id <> all (taken)
+          ) else l.is_waiting end
       where l.queue = waiting_queue and l.priority = level and l.tenant = lane.tenant and l.key = lane.key and l.sequence_key = lane.sequence_key;
 
       current_turn := current_turn + 1;
