@@ -78,6 +78,7 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
     cancelGraceMs: config.cancelGraceSeconds * 1_000,
     track: leases.track,
     wakeRelease: () => releaser.wake(),
+    noteClaim: () => releaser.wakeAfterClaim(),
     noteOutcome: (type: string, settlement: Settlement) => outcomes.add(type, settlement),
   }
   await listenForCancels(broker, leases, log)

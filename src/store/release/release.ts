@@ -22,7 +22,7 @@ const RELEASE = moveTasks({
   name: 'release_deliveries',
   input: [
     `released as materialized (
-  select r.task_id, r.attempt, r.queue, r.skipped_by, r.wake_in_ms
+  select r.task_id, r.attempt, r.queue, r.skipped_by, r.wake_in_ms, r.is_full
   from taskwire.release_deliveries(${MAX_RELEASED}, $1::double precision) r
 )`,
   ],
@@ -38,18 +38,18 @@ const RELEASE = moveTasks({
   set: ['run_at = null', 'finished_at = now()'],
   returning: [FACTS],
   follow: [deleteDeliveries()],
-  answer: `select r.task_id as "releasedId", r.attempt as "releasedAttempt", r.queue, r.wake_in_ms as "wakeInMs", null::uuid as "taskId",
+  answer: `select r.task_id as "releasedId", r.attempt as "releasedAttempt", r.queue, r.wake_in_ms as "wakeInMs", r.is_full as "isFull", null::uuid as "taskId",
   null as tenant, null as version, null as "fromStatus", null as status, null::integer as attempt, null::timestamptz as at, null as reason, null as facts
 from released r
 where r.skipped_by is null
 union all
-select null, null, null, null, ${TRANSITION_COLUMNS}, m.facts
+select null, null, null, null, null, ${TRANSITION_COLUMNS}, m.facts
 from moved m`,
 })
 
 type ReleaseRow =
   | { releasedId: TaskId; releasedAttempt: number; queue: string; version: null }
-  | { releasedId: null; version: null; wakeInMs: number | null }
+  | { releasedId: null; version: null; wakeInMs: number | null; isFull: boolean }
   | (TransitionRow & { releasedId: null })
 
 export interface Release {
@@ -58,15 +58,19 @@ export interface Release {
   transitions: Event[]
   /** When a release may find more, in milliseconds; undefined when only an event can change that. */
   nextInMs: number | undefined
+  /** Whether a queue has as many released deliveries as slots, so that a claim lets more be released. */
+  isFull: boolean
 }
 
 /** @param claimWindowMs how long workers have to claim what is released now */
 export async function releaseDeliveries(db: Database, claimWindowMs: number): Promise<Release> {
-  const release: Release = { deliveries: [], transitions: [], nextInMs: undefined }
+  const release: Release = { deliveries: [], transitions: [], nextInMs: undefined, isFull: false }
   for (const row of await db.run<ReleaseRow>(RELEASE, [claimWindowMs])) {
     if (row.version !== null) release.transitions.push(toEvent(row))
-    else if (row.releasedId === null) release.nextInMs = row.wakeInMs ?? undefined
-    else
+    else if (row.releasedId === null) {
+      release.nextInMs = row.wakeInMs ?? undefined
+      release.isFull = row.isFull
+    } else
       release.deliveries.push({
         taskId: row.releasedId,
         attempt: row.releasedAttempt,

@@ -37,6 +37,8 @@ export interface AttemptDeps extends HandlerDeps {
   track(ref: AttemptRef): TrackedRun
   /** Called when the release may have more to do: see `tasks/release/`. */
   wakeRelease?: () => void
+  /** Called when a released attempt is claimed. */
+  noteClaim?: () => void
   /** Called with each decision about an attempt. */
   noteOutcome?: (type: string, settlement: Settlement) => void
 }
@@ -57,6 +59,7 @@ export async function runAttemptInSlots(
   const claimed = await deps.recorder.claim({ taskId, attempt, ...(slots && { slots }) })
   if (claimed === undefined || 'heldType' in claimed) return claimed
   if (!('id' in claimed)) return void deps.wakeRelease?.()
+  if (claimed.gate === 'released') deps.noteClaim?.()
   crashPoint('attempt:after-claim')
   const run = deps.track({ taskId, attempt })
   try {

@@ -29,6 +29,8 @@ export class Releaser {
   readonly #options: ReleaserOptions
   #running: Promise<void> | undefined
   #isAskedAgain = false
+  /** See `Release.isFull`. */
+  #wasFull = false
   #hasStopped = false
   #timer: NodeJS.Timeout | undefined
 
@@ -41,6 +43,11 @@ export class Releaser {
     if (this.#hasStopped) return
     this.#isAskedAgain = true
     this.#running ??= this.#run()
+  }
+
+  /** A claim has made room among the released deliveries: more may be released if the last release stopped for want of it. */
+  wakeAfterClaim(): void {
+    if (this.#wasFull) this.wake()
   }
 
   /** Waits for the release under way, and starts no other. */
@@ -70,7 +77,8 @@ export class Releaser {
   /** True when there may be more. */
   async #releaseOnce(): Promise<boolean> {
     const { db, broker, publisher, claimWindowMs, isTimed = false } = this.#options
-    const { deliveries, transitions, nextInMs } = await releaseDeliveries(db, claimWindowMs)
+    const { deliveries, transitions, nextInMs, isFull } = await releaseDeliveries(db, claimWindowMs)
+    this.#wasFull = isFull
     crashPoint('release:after-commit')
     publisher.publish(transitions)
     if (deliveries.length > 0) await broker.queue.add(deliveries)
