@@ -242,6 +242,13 @@ declare
   level smallint;
   ready_levels integer[];
   share taskwire.shares;
+  rival taskwire.shares;
+  rotates boolean;
+  has_lost boolean;
+  -- Whether the share was served in the step before, whether that is not written yet, and whether the best of the others is known.
+  is_kept boolean;
+  is_changed boolean;
+  knows_rival boolean := false;
   lane taskwire.lanes;
   first_id uuid;
   is_overtaken boolean;
@@ -306,6 +313,8 @@ begin
     select coalesce(max(t.turn), 0) into current_turn from taskwire.release_turns t where t.queue = waiting_queue;
     first_turn := current_turn;
     chosen := '{}';
+    is_kept := false;
+    is_changed := false;
     slots := taskwire.slots_of(waiting_queue);
     select slots - count(*) into room from taskwire.deliveries d where d.queue = waiting_queue and d.is_released;
 
@@ -316,10 +325,31 @@ begin
       has_more := has_more or steps > last_step;
       exit when steps > last_step or released >= most;
 
-      select s.* into share from taskwire.shares s
-      where s.queue = waiting_queue and s.is_ready order by s.priority desc nulls last, s.tag limit 1;
-      exit when not found;
-      if current_turn % 8 = 7 then
+      -- The share whose turn it is. The one served last is kept here, and written when another's turn comes.
+      rotates := current_turn % 8 = 7;
+      if is_kept and not rotates and not knows_rival then
+        select s.* into rival from taskwire.shares s
+        where s.queue = waiting_queue and s.is_ready and (s.priority, s.tenant) <> (share.priority, share.tenant)
+        order by s.priority desc nulls last, s.tag limit 1;
+        knows_rival := true;
+      end if;
+      has_lost := rival.priority > share.priority or rival.priority = share.priority and rival.tag <= share.tag;
+      if is_changed and (rotates or has_lost) then
+        update taskwire.shares s set tag = share.tag, key_time = share.key_time
+        where s.queue = waiting_queue and s.priority = share.priority and s.tenant = share.tenant;
+        is_changed := false;
+      end if;
+      if not is_kept or rotates then
+        select s.* into share from taskwire.shares s
+        where s.queue = waiting_queue and s.is_ready order by s.priority desc nulls last, s.tag limit 1;
+        exit when not found;
+        knows_rival := false;
+      elsif has_lost then
+        share := rival;
+        knows_rival := false;
+      end if;
+      is_kept := true;
+      if rotates then
         select array_agg(p.priority order by p.priority) into ready_levels
         from generate_series(0, 9) p(priority)
         where exists (select from taskwire.shares s where s.queue = waiting_queue and s.priority = p.priority and s.is_ready);
@@ -330,16 +360,28 @@ begin
         end if;
       end if;
       level := share.priority;
-      select l.* into lane from taskwire.lanes l
-      where l.queue = waiting_queue and l.priority = level and l.tenant = share.tenant and l.is_waiting and l.blocked_by is null
-      order by l.tag, l.released_at nulls first limit 1;
+      -- Its next lane, and of that the delivery that has waited longest.
+      select l as lane, d.task_id, d.attempt into head
+      from (
+        select * from taskwire.lanes l
+        where l.queue = waiting_queue and l.priority = level and l.tenant = share.tenant and l.is_waiting and l.blocked_by is null
+        order by l.tag, l.released_at nulls first limit 1
+      ) l
+      left join lateral (
+        select d.task_id, d.attempt from taskwire.deliveries d
+        where l.sequence_key = '' and d.lane_id = l.id and not d.is_released and d.task_id <> all (taken)
+        order by d.ready_at, d.task_id limit 1 for update skip locked
+      ) d on true;
       if not found then
-        update taskwire.shares s set is_ready = false where s.queue = waiting_queue and s.priority = level and s.tenant = share.tenant;
+        update taskwire.shares s set is_ready = false, tag = share.tag, key_time = share.key_time
+        where s.queue = waiting_queue and s.priority = level and s.tenant = share.tenant;
+        is_kept := false;
+        is_changed := false;
         continue;
       end if;
+      lane := head.lane;
 
-      -- Of a sequence, the first unfinished task; otherwise whichever has waited longest. Of two tasks of a sequence that were
-      -- created at once, the later may have been seen, and released, first.
+      -- Of a sequence, the first unfinished task. Of two that were created at once, the later may have been seen, and released, first.
       first_id := null;
       is_overtaken := false;
       if lane.sequence_key <> '' then
@@ -349,17 +391,12 @@ begin
           select from taskwire.holds h
           where h.limit_name = '@sequence' and h.subject = taskwire.subject_of('key', lane.tenant, lane.sequence_key)
         );
-      end if;
-      if first_id is null then
         select d.task_id, d.attempt into head from taskwire.deliveries d
-        where d.lane_id = lane.id and not d.is_released and d.task_id <> all (taken)
+        where d.lane_id = lane.id and not d.is_released and d.task_id <> all (taken) and not is_overtaken
+          and (first_id is null or d.task_id = first_id)
         order by d.ready_at, d.task_id limit 1 for update skip locked;
-      else
-        select d.task_id, d.attempt into head from taskwire.deliveries d
-        where d.task_id = first_id and d.lane_id = lane.id and not d.is_released and d.task_id <> all (taken) and not is_overtaken
-        for update skip locked;
       end if;
-      if not found then
+      if head.task_id is null then
         if not is_overtaken and exists (
           select from taskwire.deliveries d
           where d.lane_id = lane.id and not d.is_released and d.task_id <> all (taken) and (first_id is null or d.task_id = first_id)
@@ -374,6 +411,7 @@ begin
         end if;
         update taskwire.lanes l set blocked_by = blocker, is_waiting = blocker is not null where l.id = lane.id;
         perform taskwire.pass_on(lane, blocker);
+        knows_rival := false;
         continue;
       end if;
 
@@ -387,6 +425,7 @@ begin
       if blocker is not null then
         update taskwire.lanes l set blocked_by = blocker where l.id = lane.id;
         perform taskwire.pass_on(lane, blocker);
+        knows_rival := false;
         continue;
       end if;
 
@@ -442,8 +481,9 @@ begin
         from taskwire.weights w
         where w.tenant = lane.tenant and (w.kind, w.key) in (('tenant', ''), ('key', lane.key));
       end if;
-      update taskwire.shares s set tag = virtual + tenant_step, key_time = key_virtual
-      where s.queue = waiting_queue and s.priority = level and s.tenant = share.tenant;
+      share.tag := virtual + tenant_step;
+      share.key_time := key_virtual;
+      is_changed := true;
       -- A lane that has been emptied is ready again when something arrives.
       update taskwire.lanes l
       set tag = key_virtual + key_step,
@@ -463,6 +503,10 @@ begin
     update taskwire.deliveries d
     set is_released = true, hand_overs = 1, due_at = clock_timestamp() + claim_window_ms * interval '1 ms'
     where d.task_id = any (chosen);
+    if is_changed then
+      update taskwire.shares s set tag = share.tag, key_time = share.key_time
+      where s.queue = waiting_queue and s.priority = share.priority and s.tenant = share.tenant;
+    end if;
     perform taskwire.keep_time(waiting_queue, timed_level, virtual);
     timed_level := null;
     if current_turn <> first_turn then
