@@ -142,6 +142,21 @@ t.test('two creates of one sequence that commit in the other order never run at 
   t.equal((await running()).length, 1, 'the other follows')
 })
 
+t.test('a tenant that goes on to create tasks in a queue is not forgotten', async (t) => {
+  const queue = await openQueue(1)
+  const isSeen = async () => {
+    const [row] = await run<{ isSeen: boolean }>(
+      `select seen_at > now() - interval '1 min' as "isSeen" from taskwire.queue_tenants where queue = '${queue}'`,
+    )
+    return row?.isSeen
+  }
+  await store(1, { queue })
+  t.equal(await isSeen(), true)
+  await run(`update taskwire.queue_tenants set seen_at = now() - interval '6 min' where queue = '${queue}'`)
+  await store(1, { queue })
+  t.equal(await isSeen(), true)
+})
+
 t.test('room in a limit is not kept for a queue without workers', async (t) => {
   const dead = await openQueue(0)
   const live = await openQueue(9)

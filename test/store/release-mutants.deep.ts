@@ -40,8 +40,8 @@ const MUTANTS: Mutant[] = [
   {
     without: 'the window: a queue has as many releases as it wants',
     file: SQL,
-    from: 'select taskwire.slots_of(waiting_queue) - count(*) into room',
-    to: 'select 1000 + taskwire.slots_of(waiting_queue) - count(*) into room',
+    from: 'select slots - count(*) into room',
+    to: 'select 1000 + slots - count(*) into room',
     test: RELEASE,
   },
   {
@@ -73,17 +73,24 @@ const MUTANTS: Mutant[] = [
     test: FAIR,
   },
   {
+    without: 'the best of the other tenants is asked for again',
+    file: SQL,
+    from: 'rival.priority = share.priority and rival.tag <= share.tag;',
+    to: 'false;',
+    test: FAIR,
+  },
+  {
     without: "the keys' virtual time",
     file: SQL,
-    from: 'set tag = greatest(lane.tag, share.key_time)\n',
-    to: 'set tag = 0 * greatest(lane.tag, share.key_time)\n',
+    from: 'key_virtual := greatest(lane.tag, share.key_time);',
+    to: 'key_virtual := 0;',
     test: FAIR,
   },
   {
     without: 'the other priorities at every eighth release',
     file: SQL,
-    from: 'if current_turn % 8 = 7 then',
-    to: 'if current_turn % 8 = 8 then',
+    from: 'rotates := current_turn % 8 = 7;',
+    to: 'rotates := false;',
     test: FAIR,
   },
   {

@@ -91,13 +91,16 @@ const JOIN_SEQUENCES = `sequence as (
   order by c.id
 )`
 
-/** A queue of several tenants is shared fairly: see `isGated`. */
+/** A queue of several tenants is shared fairly: see `isGated`. A row that is known is not locked, or creates would wait for each other. */
 const NOTE_TENANTS = `tenants as (
-  insert into taskwire.queue_tenants as q (queue, tenant)
-  select distinct queue, tenant
-  from created
-  order by queue, tenant
-  on conflict (queue, tenant) do update set seen_at = now() where q.seen_at < now() - interval '5 minutes'
+  insert into taskwire.queue_tenants (queue, tenant)
+  select distinct c.queue, c.tenant
+  from created c
+  where not exists (
+    select from taskwire.queue_tenants q where q.queue = c.queue and q.tenant = c.tenant and q.seen_at > now() - interval '5 minutes'
+  )
+  order by c.queue, c.tenant
+  on conflict (queue, tenant) do update set seen_at = now()
 )`
 
 /** What decides which of the two statements writes a task. */
