@@ -143,7 +143,7 @@ t.test('two creates of one sequence that commit in the other order never run at 
 })
 
 t.test('a tenant that goes on to create tasks in a queue is not forgotten', async (t) => {
-  const queue = await openQueue(1)
+  const queue = await openQueue(2)
   const isSeen = async () => {
     const [row] = await run<{ isSeen: boolean }>(
       `select seen_at > now() - interval '1 min' as "isSeen" from taskwire.queue_tenants where queue = '${queue}'`,
@@ -155,6 +155,7 @@ t.test('a tenant that goes on to create tasks in a queue is not forgotten', asyn
   await run(`update taskwire.queue_tenants set seen_at = now() - interval '6 min' where queue = '${queue}'`)
   await store(1, { queue })
   t.equal(await isSeen(), true)
+  t.equal((await release()).length, 2)
 })
 
 t.test('room in a limit is not kept for a queue without workers', async (t) => {
