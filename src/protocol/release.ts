@@ -3,7 +3,7 @@ import { Type, type Static } from 'typebox'
 import { MAX_KEY_LENGTH } from './limits.js'
 import { Instant, Key, QueueName, Reason, TaskId, TaskType } from './names.js'
 import { Nullable } from './nullable.js'
-import { STORABLE_KEY, STORABLE_TEXT } from './text.js'
+import { STORABLE_KEY } from './text.js'
 
 const TenantName = Type.String({
   minLength: 1,
@@ -109,7 +109,7 @@ export type PauseKind = Static<typeof PauseKind>
 /** What is paused. A key belongs to the tenant that asks. */
 export const PauseParams = Type.Object({
   kind: PauseKind,
-  name: Type.String({ minLength: 1, maxLength: MAX_KEY_LENGTH, pattern: STORABLE_TEXT, examples: ['default'] }),
+  name: Type.String({ minLength: 1, maxLength: MAX_KEY_LENGTH, pattern: STORABLE_KEY, examples: ['default'] }),
 })
 
 /** No body means no reason and no end. */

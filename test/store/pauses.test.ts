@@ -159,6 +159,31 @@ t.test('a weight reaches the tasks that wait already', async (t) => {
   t.equal(first.filter((id) => heavy.includes(id)).length, 20)
 })
 
+t.test('a changed weight decides about the very next starts', async (t) => {
+  for (const kind of ['key', 'tenant'] as const) {
+    const queue = await openQueue(4)
+    const of = (name: string) => (kind === 'key' ? { more: { concurrencyKey: name } } : { tenant: name })
+    const weighted = (name: string) => (kind === 'key' ? { key: name } : { tenant: name })
+    await putWeight(DEFAULT_PRINCIPAL, db, weighted('least'), { weight: 0.01 })
+    const least = await store(40, { queue, ...of('least') })
+    await store(40, { queue, ...of('other') })
+    const startFour = async () => {
+      const ids = await release()
+      for (const id of ids) {
+        await claim(id)
+        await end(id)
+      }
+      return ids.filter((id) => least.includes(id)).length
+    }
+    t.equal(await startFour(), 1, `${kind}: each starts once, then only the other`)
+    t.equal(await startFour(), 0)
+    await deleteWeight(DEFAULT_PRINCIPAL, db, weighted('least'))
+    t.ok((await startFour()) >= 1, `${kind}: its turn comes at once`)
+    t.equal(await startFour(), 2, `${kind}: the same share again`)
+    await run(`delete from taskwire.deliveries where queue = '${queue}'`)
+  }
+})
+
 t.test('weights of keys belong to the tenant that sets them', async (t) => {
   const other = { ...DEFAULT_PRINCIPAL, tenant: 'other' }
   await putWeight(other, db, { key: 'k' }, { weight: 3 })

@@ -245,6 +245,10 @@ t.test('a waiting task can be edited, and with If-Match only in the state that w
     status: 200,
     body: { expiresAt: null },
   })
+  t.match(await send('PATCH', `/api/tasks/${task.id}`, { expiresAt: '2100-12-31T00:00:00Z' }), {
+    status: 422,
+    body: { errors: [{ pointer: '/expiresAt', detail: /before the task could start/ }] },
+  })
   t.match(await send('PATCH', `/api/tasks/${task.id}`, { runAt: '2000-01-01T00:00:00Z' }), { status: 200 })
   t.match(await end(task.id), { status: 'COMPLETED', result: { steps: 1 } })
   t.match(await send('PATCH', `/api/tasks/${task.id}`, { title: 'x' }), { status: 409, body: { code: 'not_editable' } })

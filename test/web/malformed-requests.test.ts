@@ -179,6 +179,16 @@ t.test('a path that is not percent-encoded UTF-8 is refused', async (t) => {
   }
 })
 
+t.test('a fragment, and the address of the server as a whole, are refused', async (t) => {
+  for (const path of ['/#', `/#${'/'.repeat(15_000)}`, '/tasks/x#y', '/api/tasks?limit=1#', '*']) {
+    const client = await openRaw(t, address)
+    client.send(requestText(`GET ${path}`, { connection: 'close' }))
+    const [answer] = readAnswers(await client.closed)
+    if (answer === undefined) return t.fail('an answer')
+    isProblem(t, answer, 'malformed_url', path.slice(0, 50))
+  }
+})
+
 t.test('an address with unencoded bytes is refused instead of being misread', async (t) => {
   for (const path of ['/api/tasks?q=M\u00fcller', `/api/tasks/${ID}/artifacts/\u00fc.txt`, '/\u20ac']) {
     const client = await openRaw(t, address)

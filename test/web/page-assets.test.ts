@@ -106,7 +106,8 @@ t.test(
       keepAnswersFresh(scope)
       servePageAssets(scope, readAssets)
     })
-    const fingerprintOf = async () => /assets\/([\w-]{16})\/app\.js/.exec((await render('/')).toString())?.[1] ?? ''
+    const fingerprintOf = async () =>
+      /assets\/([\w-]{16})\/app\.js/.exec((await render('/', '/')).toString())?.[1] ?? ''
     const read = async (fingerprint: string, name: string) => {
       const { headers, body } = await server.inject(`/assets/${fingerprint}/${name}`)
       return { control: headers['cache-control'], body }
@@ -130,7 +131,7 @@ t.test(
     await writeFile(join(folder, 'parts/row.js'), `import './new.js'\n${before.body}`)
     const fourth = await fingerprintOf()
     t.match(await read(fourth, 'parts/new.js'), { control: /immutable/, body: 'export const isNew = true\n' })
-    t.match((await render('/')).toString(), `<link rel="modulepreload" href="./assets/${fourth}/parts/new.js">`)
+    t.match((await render('/', '/')).toString(), `<link rel="modulepreload" href="./assets/${fourth}/parts/new.js">`)
     await rm(join(folder, 'parts/new.js'))
     await writeFile(join(folder, 'parts/row.js'), before.body)
     t.match(
@@ -139,7 +140,7 @@ t.test(
       'an open page can still load the removed file',
     )
     const fifth = await fingerprintOf()
-    t.notMatch((await render('/')).toString(), 'parts/new.js')
+    t.notMatch((await render('/', '/')).toString(), 'parts/new.js')
     t.notMatch([first, second, third, fourth], [fifth])
   },
 )
@@ -151,9 +152,9 @@ t.test('the page is served at any moment of an upgrade in place', async (t) => {
   await cp(PUBLIC, folder, { recursive: true })
   const readAssets = openPageAssets(folder)
   const render = openPageDocument(readAssets)
-  const before = (await render('/')).toString()
+  const before = (await render('/', '/')).toString()
   await rename(folder, join(parent, 'away'))
-  t.equal((await render('/')).toString(), before, 'the folder is away')
+  t.equal((await render('/', '/')).toString(), before, 'the folder is away')
   await rename(join(parent, 'away'), folder)
   const [one, other] = [readAssets(), readAssets()]
   t.equal(one, other, 'concurrent requests share a read')
@@ -163,10 +164,10 @@ t.test('the page is served at any moment of an upgrade in place', async (t) => {
   const reading = readAssets()
   unlinkSync(temporary)
   await t.resolves(reading, 'a file is gone between its listing and its first read')
-  t.equal((await render('/')).toString(), before)
+  t.equal((await render('/', '/')).toString(), before)
   const program = await readFile(join(folder, 'app.js'), 'utf8')
   await writeFile(join(folder, 'app.js'), `${program}\nexport const half = '`)
-  t.match((await render('/')).toString(), '/app.js"', 'a module is written only in part')
+  t.match((await render('/', '/')).toString(), '/app.js"', 'a module is written only in part')
   await writeFile(join(folder, 'app.js'), program)
-  t.equal((await render('/')).toString(), before)
+  t.equal((await render('/', '/')).toString(), before)
 })

@@ -148,7 +148,7 @@ t.test('a sequence says whether the task that has halted it has failed or expire
   await expire(first)
   t.match(await why(t, id), {
     code: 'sequence_halted',
-    text: `its sequence is halted: the task ${first} has expired; one task is ahead of it`,
+    text: `its sequence is halted: the task ${first} has expired; it is next`,
     taskIds: [first],
     start: null,
   })

@@ -154,7 +154,7 @@ left join lateral (
     select count(*)
     from (
       select from taskwire.sequence_members b
-      where b.tenant = own.tenant and b.key = own.key and b.position < own.position
+      where b.tenant = own.tenant and b.key = own.key and b.position < own.position and b.halted_at is null
       limit ${MAX_COUNTED}
     ) before
   ), 'heldUntil', ${ms('held.until')}, 'isHeldForever', held.is_forever) as facts

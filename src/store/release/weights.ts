@@ -1,7 +1,13 @@
-/** Weights: the shares of tenants, and of keys within their tenant. The next release reads them. */
+/**
+ * Weights: the shares of tenants, and of keys within their tenant.
+ *
+ * A start moves the virtual time of its tenant and its key on by 1 / weight. What is left of that is converted when the
+ * weight changes, or the old weight would decide about the next start.
+ */
 import type { Principal } from '../../access/principal.js'
-import type { Database, Statement } from '../../db/database.js'
+import type { Database, Statement, Transaction } from '../../db/database.js'
 import type { PutWeight, Weight } from '../../protocol/release.js'
+import { whileNothingStarts } from './set-limit.js'
 
 interface WeightRow {
   tenant: string
@@ -32,8 +38,57 @@ export async function listWeights(principal: Principal, db: Database): Promise<W
 /** What has a weight: a tenant, or a key of the principal's tenant. */
 export type Weighted = { tenant: string } | { key: string }
 
-function identify(principal: Principal, weighted: Weighted): [kind: string, tenant: string, key: string] {
+type WeightId = [kind: 'tenant' | 'key', tenant: string, key: string]
+
+function identify(principal: Principal, weighted: Weighted): WeightId {
   return 'key' in weighted ? ['key', principal.tenant, weighted.key] : ['tenant', weighted.tenant, '']
+}
+
+const FIND_WEIGHT: Statement = {
+  name: 'find_weight',
+  text: 'select weight from taskwire.weights where kind = $1 and tenant = $2 and key = $3',
+}
+
+/** By what the time left is multiplied: $2 for tenants, $3 for keys. */
+const CONVERT_TIMES: Record<WeightId[0], Statement> = {
+  tenant: {
+    name: 'convert_times_of_tenant',
+    text: `
+update taskwire.shares s
+set tag = v.time + (s.tag - v.time) * $2::double precision
+from taskwire.levels v
+where s.tenant = $1 and v.queue = s.queue and v.priority = s.priority and s.tag > v.time`,
+  },
+  key: {
+    name: 'convert_times_of_key',
+    text: `
+update taskwire.lanes l
+set tag = s.key_time + (l.tag - s.key_time) * $3::double precision
+from taskwire.shares s
+where l.tenant = $1 and l.key = $2 and s.queue = l.queue and s.priority = l.priority and s.tenant = l.tenant and l.tag > s.key_time`,
+  },
+}
+
+/** Changes a weight by \`write\`, which answers with the row if there is one. @param weight the new one */
+async function change<Row>(
+  db: Database,
+  id: WeightId,
+  weight: number,
+  write: (transaction: Transaction) => Promise<Row[]>,
+): Promise<Row | undefined> {
+  const [kind, tenant, key] = id
+  return whileNothingStarts(
+    db,
+    async (transaction) => {
+      const [before] = await transaction.run<{ weight: number }>(FIND_WEIGHT, id)
+      const [row] = await write(transaction)
+      const ratio = (before?.weight ?? 1) / weight
+      if (ratio !== 1)
+        await transaction.run(CONVERT_TIMES[kind], kind === 'tenant' ? [tenant, ratio] : [tenant, key, ratio])
+      return row
+    },
+    { claims: false },
+  )
 }
 
 const PUT_WEIGHT: Statement = {
@@ -53,7 +108,10 @@ export async function putWeight(
   weighted: Weighted,
   { weight, reason = null }: { weight: number; reason?: PutWeight['reason'] | null },
 ): Promise<Weight | undefined> {
-  const [row] = await db.run<WeightRow>(PUT_WEIGHT, [...identify(principal, weighted), weight, principal.actor, reason])
+  const id = identify(principal, weighted)
+  const row = await change(db, id, weight, (transaction) =>
+    transaction.run<WeightRow>(PUT_WEIGHT, [...id, weight, principal.actor, reason]),
+  )
   return row && toWeight(row)
 }
 
@@ -64,7 +122,8 @@ const DELETE_WEIGHT: Statement = {
 
 /** The weight is 1 again. @returns whether it had another */
 export async function deleteWeight(principal: Principal, db: Database, weighted: Weighted): Promise<boolean> {
-  return (await db.run(DELETE_WEIGHT, identify(principal, weighted))).length > 0
+  const id = identify(principal, weighted)
+  return (await change(db, id, 1, (transaction) => transaction.run(DELETE_WEIGHT, id))) !== undefined
 }
 
 function toWeight({ setAt, ...row }: WeightRow): Weight {

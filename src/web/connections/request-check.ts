@@ -2,7 +2,7 @@
  * Refuses requests whose head asks for something impossible or cannot be read: an expectation, or an address that is
  * not UTF-8.
  */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { escapePointer } from '../../protocol/text.js'
 import { ProblemError } from '../problem.js'
 import type { WebRequest } from './http-server.js'
@@ -10,7 +10,7 @@ import type { WebRequest } from './http-server.js'
 /** Must be registered after the gate, and before the routes. */
 export function registerRequestCheck(app: FastifyInstance): void {
   app.addHook('onRequest', (request, _reply, done) => {
-    done(findUnmetExpectation(request.raw) ?? findMalformed(request.originalUrl))
+    done(findUnmetExpectation(request.raw) ?? findOddTarget(request) ?? findMalformed(request.originalUrl))
   })
 }
 
@@ -20,6 +20,20 @@ function findUnmetExpectation(request: WebRequest): ProblemError | undefined {
   return new ProblemError(
     'expectation_failed',
     `The server does not support the expectation ${String(request.headers.expect).slice(0, 100)}.`,
+  )
+}
+
+/**
+ * A request has no fragment (RFC 9112, section 3.2), which the router would take for the end of the path, and `*` is the
+ * server as a whole, for OPTIONS only.
+ */
+function findOddTarget({ method, originalUrl: url }: FastifyRequest): ProblemError | undefined {
+  if (!url.includes('#') && (url !== '*' || method === 'OPTIONS')) return undefined
+  return new ProblemError(
+    'malformed_url',
+    url === '*'
+      ? 'The address * is for OPTIONS only.'
+      : 'The address contains a #; a part of a path is encoded as %23.',
   )
 }
 

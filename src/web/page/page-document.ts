@@ -22,12 +22,17 @@ const PROGRAM = 'app.js'
 const MODULES_MARK = '<!-- modules -->'
 const FILTERS_MARK = '<meta name="taskwire-filters" content="'
 
-/** @returns the document for a path; the same object for the same depth while no file of the page has changed */
-export function openPageDocument(readAssets: () => Promise<PageAssets>): (path: string) => Promise<Buffer> {
+/**
+ * @returns the document for an address and the route that has matched it; the same object for the same depth while no
+ * file of the page has changed
+ */
+export function openPageDocument(
+  readAssets: () => Promise<PageAssets>,
+): (path: string, route: string) => Promise<Buffer> {
   const made = new Map<number, { source: PageAssets; content: Buffer }>()
-  return async (path) => {
+  return async (path, route) => {
     const source = await readAssets()
-    const depth = depthOf(path)
+    const depth = depthOf(path, route)
     const known = made.get(depth)
     if (known?.source === source) return known.content
     const modules = listModules(source.files).map((name) => `<link rel="modulepreload" href="./${name}">`)
@@ -42,10 +47,14 @@ export function openPageDocument(readAssets: () => Promise<PageAssets>): (path: 
   }
 }
 
-/** The number of folders in between: 0 for `/`, 1 for `/tasks/x`, 2 for `/tasks/x/`. */
-function depthOf(path: string): number {
+/**
+ * The number of folders in between: 0 for `/`, 1 for `/tasks/x`, 2 for `/tasks/x/`. Counted in the route, so that no
+ * client decides how many documents there are.
+ */
+function depthOf(path: string, route: string): number {
   const [withoutQuery = ''] = path.split('?')
-  return withoutQuery.split('/').length - 2
+  const hasSlash = withoutQuery.endsWith('/') && !route.endsWith('/')
+  return route.split('/').length - 2 + Number(hasSlash)
 }
 
 /** All modules that the program imports, including itself, as paths in the folder. */

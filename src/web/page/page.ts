@@ -48,7 +48,7 @@ function servePages(app: FastifyInstance, readAssets: () => Promise<PageAssets>)
       // nowhere.
       if (url.startsWith('//')) return reply.callNotFound()
       void reply.type('text/html; charset=utf-8')
-      return render(url)
+      return render(url, path)
     })
   }
 }

@@ -108,10 +108,17 @@ function assertStartCanMove({ runAt }: EditTask, { status }: Task): void {
 /** Checked as if the task were created with these values. @throws NewTaskError */
 function readEdit({ tenant }: Principal, body: EditTask, task: Task, registry: Registry): TaskEdit {
   const { expiresAt, ...rest } = body
-  // A moved start must still be before `expiresAt`.
+  // Whichever of the two is moved, the start must still be before `expiresAt`.
   const limit = expiresAt === undefined && body.runAt !== undefined ? task.expiresAt : expiresAt
+  const start = expiresAt !== undefined && task.status === 'SCHEDULED' ? task.runAt : null
   const { title, payload, priority, tags, runAt } = readNewTask(
-    { type: task.type, payload: task.payload, ...rest, ...(limit && { expiresAt: limit }) },
+    {
+      type: task.type,
+      payload: task.payload,
+      ...(start && { runAt: start }),
+      ...rest,
+      ...(limit && { expiresAt: limit }),
+    },
     { tenant },
     registry,
   )
