@@ -1,4 +1,4 @@
-/** Limits and pauses: what needs attention, what is paused, and what limits tasks. Read again while the page is visible. */
+/** Limits and pauses: what needs attention, what is paused, what limits tasks, and which sequences are halted. Read again while the page is visible. */
 import { findHolds } from '../format/holds.js'
 import { createAttention } from '../parts/attention.js'
 import { createKnownNames } from '../parts/known-names.js'
@@ -24,14 +24,14 @@ export function open(frame) {
   let known = []
   const { element, readNow, close } = createPolledSheet({
     text,
-    content: [...[attention, pauses, sequences, limits].map(({ element }) => element), names.element],
+    content: [...[attention, pauses, limits, sequences].map(({ element }) => element), names.element],
     read: readAll,
     show(answer) {
       known = answer.limits
       attention.update(findHolds({ ...answer, now: serverNow() }))
       pauses.update(answer.pauses)
-      sequences.update(answer.sequences)
       limits.update(known.filter(holdsSomething))
+      sequences.update(answer.sequences)
     },
   })
   /** Reads again, because the last answer was made before. */

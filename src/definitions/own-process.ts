@@ -18,6 +18,8 @@ const STOP_EVENTS: ReadonlySet<unknown> = new Set(['SIGINT', 'SIGTERM', 'SIGHUP'
 const REFUSED: Record<string, (...args: unknown[]) => boolean> = {
   exit: () => true,
   disconnect: () => true,
+  // The channel is that of the role or of the isolated process, whose parent trusts it.
+  send: () => true,
   // Signal 0 only asks whether the process exists. A pid may be a text, and one below 1 means a process group.
   kill: (pid, signal) =>
     signal !== 0 && [0, -1, process.pid, -process.pid, process.ppid, -process.ppid].includes(Number(pid)),

@@ -4,6 +4,7 @@ import { isPromise } from 'node:util/types'
 import { Type } from 'typebox'
 import { FieldError } from '../protocol/errors.js'
 import type { TypeInfo } from '../protocol/http.js'
+import { toStorableText } from '../protocol/text.js'
 import { describeWrongDefinition } from './definition-options.js'
 import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type Definition } from './definition.js'
 import { createDefaults } from './fill-defaults.js'
@@ -172,6 +173,10 @@ const returnedErrors = createChecker(
   Type.Array(Type.Object({ ...FieldError.properties, pointer: Type.String({ pattern: '^(/|$)' }) })),
 )
 
+/** What is passed on of the errors of `checkPayload`, and the length of their texts in characters. */
+const MAX_ERRORS = 50
+const MAX_ERROR_LENGTH = 1_000
+
 /** @throws Error if this is not what `checkPayload` may return */
 function readErrors(returned: unknown): FieldError[] {
   if (isPromise(returned)) {
@@ -181,7 +186,11 @@ function readErrors(returned: unknown): FieldError[] {
   const [wrong] = returnedErrors.check(returned)
   if (wrong)
     throw new Error(`it must return an array of { pointer, detail, fix? }: ${wrong.pointer || 'it'} ${wrong.detail}`)
-  return (returned as FieldError[]).map(({ pointer, detail, fix }) => ({ pointer, detail, ...(fix && { fix }) }))
+  return (returned as FieldError[]).slice(0, MAX_ERRORS).map(({ pointer, detail, fix }) => ({
+    pointer: toStorableText(pointer, MAX_ERROR_LENGTH),
+    detail: toStorableText(detail, MAX_ERROR_LENGTH),
+    ...(fix && { fix: toStorableText(fix, MAX_ERROR_LENGTH) }),
+  }))
 }
 
 /** Stacks of code running in a handler lead to a function called "task <type>". */

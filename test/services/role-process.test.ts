@@ -13,12 +13,20 @@ const MAIN = `
 import { runRole, reportToSupervisor } from '${RUN_ROLE}'
 const starts = {
   web: async () => ({ address: 'http://127.0.0.1:4711', stop: async () => {} }),
+  talkative: async () => {
+    for (const message of [null, 1, 'ready', {}, { type: null }]) process.send(message)
+    setTimeout(() => {
+      for (const type of ['ready', 'failed']) process.send({ type, address: 'http://another', message: 'a lie' })
+      process.send('told')
+    }, 50)
+    return { address: 'http://127.0.0.1:4712', stop: async () => {} }
+  },
   worker: async () => { throw new Error('no hands') },
   relay: async () => { process.exit(3) },
   stuck: async () => ({ stop: () => new Promise(() => setInterval(() => {}, 1000)) }),
 }
 const role = process.argv[2]
-runRole(role === 'stuck' ? 'relay' : role, starts[role]).catch(async (error) => {
+runRole(['stuck', 'talkative'].includes(role) ? 'relay' : role, starts[role]).catch(async (error) => {
   await reportToSupervisor({ type: 'failed', message: error.message })
   process.exit(1)
 })
@@ -44,6 +52,17 @@ function setUp(t: Test, role: string) {
   t.teardown(() => launched.kill())
   return { dir, seen, launched, options }
 }
+
+t.test('other messages of a role mean nothing, whatever they are', async (t) => {
+  const { launched, seen } = setUp(t, 'talkative')
+  await launched.ready
+  t.equal(seen.address, 'http://127.0.0.1:4712')
+  const leewayMs = 300
+  await new Promise((resolve) => setTimeout(resolve, leewayMs))
+  t.equal(seen.address, 'http://127.0.0.1:4712')
+  await launched.stop()
+  t.equal(await launched.exited, 'exit code 0')
+})
 
 t.test('a role reports its address, ignores Ctrl-C, and stops on request', async (t) => {
   const { launched, seen } = setUp(t, 'web')

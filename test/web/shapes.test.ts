@@ -19,6 +19,8 @@ import { ConfigError, variableName } from '../../src/environment.js'
 import { createDefinitions } from '../../src/handlers/built-in.js'
 import { UploadQuery } from '../../src/protocol/artifact.js'
 import { CancelRequest, CreateBatch, CreateTask, EditTask } from '../../src/protocol/http.js'
+import { PutLimit, PutPause, PutWeight } from '../../src/protocol/release.js'
+import { DrainRequest } from '../../src/protocol/worker.js'
 import { ListTasksQuery, LogsQuery, ReadTaskQuery, SelectionQuery, StreamQuery } from '../../src/protocol/queries.js'
 import {
   SocketRequest,
@@ -35,7 +37,7 @@ import { createTask } from '../helpers/watch.js'
 // Allows for the full counts on a slow machine.
 t.setTimeout(900_000)
 
-const CASES = atDepth(2_000, 8_000)
+const CASES = atDepth(2_000, 20_000)
 const AT_ONCE = 8
 const seed = Number(process.env['SHAPES_SEED'] ?? Date.now() % 2 ** 31)
 t.comment(`SHAPES_SEED=${seed}`)
@@ -220,14 +222,21 @@ function fillsDefaults(schema: TSchema, text: string): boolean {
   }
 }
 
+/** The body may be null. */
+function optional(cases: fc.Arbitrary<Case>): fc.Arbitrary<Case> {
+  return cases.map((one) => ({ ...one, isWrong: one.isWrong && !one.name.endsWith(' null') }))
+}
+
 const requests: fc.Arbitrary<Case>[] = [
   bodies('create', 'POST', '/api/tasks', CreateTask),
   bodies('batch', 'POST', '/api/tasks/batch', CreateBatch),
   bodies('edit', 'PATCH', `/api/tasks/${task.id}`, EditTask),
-  bodies('cancel', 'POST', '/api/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10/cancel', CancelRequest).map((one) => ({
-    ...one,
-    isWrong: one.isWrong && !one.name.endsWith(' null'),
-  })),
+  optional(bodies('cancel', 'POST', '/api/tasks/019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10/cancel', CancelRequest)),
+  // Its name is refused, so no limit is set.
+  bodies('limit', 'PUT', '/api/limits/resume-x', PutLimit),
+  optional(bodies('pause', 'PUT', '/api/pauses/key/x', PutPause)),
+  bodies('weight', 'PUT', '/api/weights/key/x', PutWeight),
+  optional(bodies('drain', 'POST', '/api/workers/unknown/drain', DrainRequest)),
   ...payloads,
   queries('list', 'GET', '/api/tasks', ListTasksQuery),
   queries('read', 'GET', `/api/tasks/${task.id}`, ReadTaskQuery),

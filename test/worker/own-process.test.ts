@@ -28,6 +28,7 @@ const REFUSED: Record<string, RegExp> = {
   'kill signal to itself': /^process\.kill\(\d+, SIGKILL\) was called/,
   'signal in a timer': /^process\.kill\(\d+, SIGTERM\) was called/,
   disconnect: /^process\.disconnect\(\) was called/,
+  'message to its parent': /^process\.send\(\) was called/,
   'emitted signal': /^process\.emit\(SIGTERM, SIGTERM\) was called/,
   'emitted disconnect': /^process\.emit\(disconnect\) was called/,
 }
@@ -35,7 +36,13 @@ const REFUSED: Record<string, RegExp> = {
 /** In a process of its own, a few kinds are enough: each needs another process. */
 const KINDS = {
   'test.faulty': Object.keys(REFUSED),
-  'test.faulty-isolated': ['polite exit', 'signal to itself', 'signal by number', 'disconnect'],
+  'test.faulty-isolated': [
+    'polite exit',
+    'signal to itself',
+    'signal by number',
+    'disconnect',
+    'message to its parent',
+  ],
 }
 
 for (const [type, hows] of Object.entries(KINDS))

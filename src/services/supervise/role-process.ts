@@ -60,7 +60,10 @@ export function launchRole(options: RoleOptions): Launched {
 async function waitUntilReady(child: ChildProcess, exited: Promise<string>, options: RoleOptions): Promise<void> {
   const name = `taskwire ${options.role}`
   const reported = new Promise<void>((resolve, reject) => {
-    child.on('message', (message: RoleMessage) => {
+    let hasReported = false
+    child.on('message', (message) => {
+      if (hasReported || !isRoleMessage(message)) return
+      hasReported = true
       if (message.type === 'failed') return reject(new StartupError(message.message))
       options.onReady(message.address)
       resolve()
@@ -72,6 +75,12 @@ async function waitUntilReady(child: ChildProcess, exited: Promise<string>, opti
   await withDeadline(Promise.race([reported, ended]), READY_DEADLINE_MS, () => {
     return new StartupError(`${name} was not ready after ${READY_DEADLINE_MS / 1000} s`)
   })
+}
+
+/** Code that runs in the role may send anything; only its first report counts. */
+function isRoleMessage(value: unknown): value is RoleMessage {
+  const { type } = (value ?? {}) as { type?: unknown }
+  return type === 'ready' || type === 'failed'
 }
 
 /** Records the processes of the roles in the data folder, for the next start. */

@@ -31,11 +31,11 @@ const LIST_PAUSES: Statement = {
 select ${COLUMNS}
 from taskwire.pauses p
 where (p.until is null or p.until > now()) and p.tenant in ('', $1)
-order by p.set_at desc, p.kind, p.name
+order by p.kind = 'key', p.set_at desc, p.kind, p.name
 limit ${MAX_LISTED}`,
 }
 
-/** Newest first, at most 1,000: of queues, types and tenants, and of the principal's own keys. */
+/** At most 1,000: those of queues, types and tenants, then those of the principal's own keys; newest first. */
 export async function listPauses(principal: Principal, db: Database): Promise<Pause[]> {
   return (await db.run<PauseRow>(LIST_PAUSES, [principal.tenant])).map(toPause)
 }

@@ -29,6 +29,7 @@ const log = createLog({ name: 'isolated', level: config.logLevel })
 setBasePath(config.basePath)
 // Handlers' own calls are refused.
 const exit = process.exit.bind(process)
+const sendToWorker = process.send?.bind(process)
 guardOwnProcess(log)
 const floor = createDiskFloor({ minFreeMb: config.minFreeDiskMb, folders: [], log })
 const registry = await loadRegistry({ ...config, floor })
@@ -38,7 +39,7 @@ const artifactTtlMs = config.artifactTtlHours * 3_600_000
 const db = openDatabase(config.databaseUrl, { applicationName: 'taskwire isolated', maxConnections: 2 })
 const { send, ...reporter } = createReporter((message) => {
   // Without a callback, a channel that closes meanwhile is an uncaught error.
-  process.send?.(message, undefined, undefined, () => {})
+  sendToWorker?.(message, undefined, undefined, () => {})
 })
 let controller = new AbortController()
 let onFlushed = () => {}

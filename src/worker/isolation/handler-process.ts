@@ -40,8 +40,8 @@ export function startHandlerProcess(env: NodeJS.ProcessEnv, memoryLimitMb: numbe
   })
   void settlesWithin(ready, READY_DEADLINE_MS).then((isSettled) => isSettled || child.kill('SIGKILL'))
   const started: HandlerProcess = { child, memoryLimitMb, ready, ended, runs: 0, idleTimer: undefined }
-  child.on('message', ({ type }: FromChild) => {
-    if (type === 'spoilt') started.runs = Infinity
+  child.on('message', (message: FromChild | null) => {
+    if (message?.type === 'spoilt') started.runs = Infinity
   })
   return started
 }

@@ -21,7 +21,8 @@ export const pauseRoutes: FastifyPluginAsyncTypebox<SettingDeps> = async (app, d
         tags: ['operations'],
         operationId: 'listPauses',
         summary: 'List the pauses',
-        description: 'Newest first: of queues, types and tenants, and of the keys of your tenant.',
+        description:
+          'At most 1,000: those of queues, types and tenants, then those of the keys of your tenant; newest first.',
         response: { 200: PauseList },
       },
     },
