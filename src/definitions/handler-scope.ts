@@ -22,6 +22,8 @@ import type { Log } from '../log.js'
 const MAX_LOGGED = 10
 
 interface HandlerScope {
+  /** Whether it is that of a type, outside of its runs. */
+  isOfType?: boolean
   fail(error: unknown, log: Log): void
 }
 
@@ -92,7 +94,15 @@ async function finish<Result>(work: Promise<Result>): Promise<Result> {
  * are logged, and the process continues.
  */
 export function callTypeCode<Result>(type: string, work: () => Result): Result {
-  return scopes.run({ fail: (error, log) => log.error({ err: error, type }, STRAY_OF_TYPE) }, work)
+  return scopes.run({ isOfType: true, fail: (error, log) => log.error({ err: error, type }, STRAY_OF_TYPE) }, work)
+}
+
+/** Logs an error of code that `callTypeCode` has called. False when the current context is another. */
+export function logErrorOfType(error: unknown, log: Log): boolean {
+  const scope = scopes.getStore()
+  if (scope?.isOfType !== true) return false
+  scope.fail(error, log)
+  return true
 }
 
 /**

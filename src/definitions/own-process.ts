@@ -7,7 +7,7 @@
  */
 import { syncBuiltinESMExports } from 'node:module'
 import type { Log } from '../log.js'
-import { failCurrentRun } from './handler-scope.js'
+import { failCurrentRun, logErrorOfType } from './handler-scope.js'
 
 type Call = (...args: unknown[]) => unknown
 
@@ -37,8 +37,29 @@ export function guardOwnProcess(log: Log): void {
       return Reflect.apply(call, process, args)
     })
   }
+  guardMicrotasks(log)
   // For `import { exit } from 'node:process'`.
   syncBuiltinESMExports()
+}
+
+/**
+ * Errors in `queueMicrotask` callbacks of the code of types outside of runs are logged, and the process continues. Node
+ * reports them without a context, so they are caught in it. Those of handlers end the process as before.
+ */
+function guardMicrotasks(log: Log): void {
+  const queue = globalThis.queueMicrotask
+  globalThis.queueMicrotask = (callback) =>
+    queue(
+      typeof callback !== 'function'
+        ? callback
+        : () => {
+            try {
+              callback()
+            } catch (error) {
+              if (!logErrorOfType(error, log)) throw error
+            }
+          },
+    )
 }
 
 /** @throws the error with which the run that makes this call fails */

@@ -157,7 +157,8 @@ function register(definition: Definition): RegisteredType {
 function checkFurther({ type, checkPayload }: Definition, payload: unknown): FieldError[] {
   if (checkPayload === undefined) return []
   try {
-    return readErrors(callTypeCode(type, () => checkPayload(payload as never)))
+    // A copy: what it changes or keeps is not what is stored.
+    return readErrors(callTypeCode(type, () => checkPayload(structuredClone(payload) as never)))
   } catch (error) {
     return [
       {

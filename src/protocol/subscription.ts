@@ -10,7 +10,13 @@ import { MAX_SELECTED_IDS } from './limits.js'
 import { ListRequest } from './list.js'
 import { TaskId } from './task.js'
 
-const RequestId = Type.String({ minLength: 1, maxLength: 64, description: 'chosen by the client' })
+/** In characters (Unicode code points), as JSON Schema counts. */
+export const MAX_REQUEST_ID_LENGTH = 64
+const RequestId = Type.String({
+  minLength: 1,
+  maxLength: MAX_REQUEST_ID_LENGTH,
+  description: 'chosen by the client',
+})
 const Version = Type.Integer({ minimum: 0 })
 const exact = { additionalProperties: false } as const
 

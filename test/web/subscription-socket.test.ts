@@ -214,6 +214,9 @@ t.test('an invalid request is refused under its id, and the field is named', asy
   t.same(pointersOf(await subscriptions.answer('nul')), ['/selection/tag'])
   subscriptions.ask({ type: 'subscribe', id: 'both', selection: { ids: [UNKNOWN], tag: 'a' } })
   t.same(pointersOf(await subscriptions.answer('both')), ['/selection/tag'])
+  const emoji = '\u{1f600}'.repeat(64)
+  subscriptions.ask({ type: 'follow', id: emoji })
+  t.same(pointersOf(await subscriptions.answer(emoji)), ['/type'], 'under the whole id')
   subscriptions.ask({ type: 'follow', id: 'kind' })
   t.same(pointersOf(await subscriptions.answer('kind')), ['/type'])
   subscriptions.ask({ type: 'ping', id: 'p', selection: {} })
@@ -228,7 +231,15 @@ t.test('an invalid request is refused under its id, and the field is named', asy
 })
 
 t.test('text that is not a request closes with 4500, and too many requests with 4029', async (t) => {
-  for (const text of ['hello', '[]', '{"type":"ping"}']) {
+  const wide = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`unknown${index}`, 0]))
+  for (const text of [
+    'hello',
+    '[]',
+    '{"type":"ping"}',
+    JSON.stringify({ type: 'ping', id: 'a', ...wide }),
+    JSON.stringify({ type: 'subscribe', id: 'a', selection: wide }),
+    JSON.stringify({ type: 'subscribe', id: 'a', list: { filter: wide } }),
+  ]) {
     const { socket, closed } = await openSubscriptions(t)
     socket.send(text)
     t.match(await closed, { code: 4500 })

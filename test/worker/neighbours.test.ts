@@ -90,6 +90,7 @@ t.test(
       })
       t.equal(refused.status, 422, because)
     }
+    for (const how of ['microtask', 'tick']) await scene.create({ type: 'test.exiting-check', payload: { how } })
     const ids = await Promise.all([
       scene.create({ type: 'test.async-options', payload: { how: 'tick' } }),
       scene.create({ type: 'test.rejecting-result', payload: { how: 'tick' } }),

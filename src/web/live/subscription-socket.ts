@@ -14,6 +14,7 @@ import { linkTo } from '../../protocol/base-path.js'
 import type { FieldError } from '../../protocol/errors.js'
 import { CLOSE_CODES, type IdleHeartbeat } from '../../protocol/stream.js'
 import {
+  MAX_REQUEST_ID_LENGTH,
   PingRequest,
   SubscribeByFit,
   SubscribeById,
@@ -34,6 +35,8 @@ import type { StreamLimits } from './stream-limits.js'
 
 const MAX_REQUESTS = 50
 const REQUESTS_PERIOD_MS = 10_000
+/** The most fields of an object in a request; `since` has one for each task. */
+const MAX_FIELDS = 50
 
 /** Opens the subscriptions of one connection. */
 export type OpenSubscriptions = (
@@ -148,7 +151,13 @@ class SocketRequests {
   }
 
   #refuse(id: string, detail: string, errors: FieldError[]): void {
-    this.#send({ type: 'refused', id: id.slice(0, 64) || '?', code: 'invalid_request', detail, errors })
+    this.#send({
+      type: 'refused',
+      id: [...id].slice(0, MAX_REQUEST_ID_LENGTH).join('') || '?',
+      code: 'invalid_request',
+      detail,
+      errors,
+    })
   }
 
   #carryOut(request: SocketRequest): void {
@@ -225,11 +234,24 @@ function createRateLimit(): () => boolean {
   }
 }
 
+/** Whether an object in it has more fields than any request: to describe hundreds of unknown ones would take long. */
+function isWide(value: object): boolean {
+  const fields = Object.entries(value)
+  return (
+    fields.length > MAX_FIELDS ||
+    fields.some(([name, inner]) => name !== 'since' && isObject(inner) && !Array.isArray(inner) && isWide(inner))
+  )
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
 /** Undefined if it is not a JSON object, or larger than a request can be. */
 function parse(text: string): UnknownRequest | undefined {
   try {
     const value = readJson(text, FRAME_BOUNDS)
-    return typeof value === 'object' && value !== null ? (value as UnknownRequest) : undefined
+    return typeof value === 'object' && value !== null && !isWide(value) ? (value as UnknownRequest) : undefined
   } catch {
     return undefined
   }
