@@ -1,7 +1,8 @@
 /** Describes in words what one keyword of a schema refuses. */
 import type { TSchema } from 'typebox'
 import type { FieldError } from '../protocol/errors.js'
-import { escapePointer, PATTERN_WORDS } from '../protocol/text.js'
+import { PATTERN_WORDS } from '../protocol/storable.js'
+import { escapePointer } from '../protocol/text.js'
 
 /** A violation as reported by TypeBox and JSON Schema validators. */
 export interface Violation {

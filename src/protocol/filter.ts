@@ -11,7 +11,7 @@ import { MAX_TAG_LENGTH } from './limits.js'
 import type { Notice, TaskFacts } from './notice.js'
 import { Status } from './status.js'
 import { FIRST_INSTANT, Instant, LAST_INSTANT, QueueName, TaskId, TaskType } from './task.js'
-import { STORABLE_TEXT } from './text.js'
+import { STORABLE_TEXT } from './storable.js'
 
 export { isOrderedByTime } from '../../public/protocol.js'
 

@@ -1,7 +1,7 @@
 /** The names of tasks, types, queues and keys, texts for people, and times. */
 import { Type, type Static } from 'typebox'
 import { MAX_KEY_LENGTH, MAX_REASON_LENGTH } from './limits.js'
-import { STORABLE_KEY, STORABLE_TEXT } from './text.js'
+import { STORABLE_KEY, STORABLE_TEXT } from './storable.js'
 
 /** A time: ISO 8601, UTC, milliseconds. Always from PostgreSQL's clock. */
 export const Instant = Type.String({ format: 'date-time', examples: ['2026-11-20T21:22:23.456Z'] })

@@ -3,7 +3,7 @@ import { Type, type Static } from 'typebox'
 import { MAX_KEY_LENGTH } from './limits.js'
 import { Instant, Key, QueueName, Reason, TaskId, TaskType } from './names.js'
 import { Nullable } from './nullable.js'
-import { STORABLE_KEY } from './text.js'
+import { STORABLE_KEY } from './storable.js'
 
 const TenantName = Type.String({
   minLength: 1,

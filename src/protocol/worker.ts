@@ -3,7 +3,7 @@ import { Type, type Static } from 'typebox'
 import { Reason } from './names.js'
 import { Nullable } from './nullable.js'
 import { Instant, QueueName, TaskType } from './task.js'
-import { STORABLE_TEXT } from './text.js'
+import { STORABLE_TEXT } from './storable.js'
 
 const WorkerId = Type.String({
   maxLength: 300,

@@ -4,7 +4,8 @@
  */
 import { createHash } from 'node:crypto'
 import { MAX_KEY_LENGTH } from '../../protocol/limits.js'
-import { findUnstorable, isStorableKey } from '../../protocol/text.js'
+import { isStorableKey } from '../../protocol/storable.js'
+import { findUnstorable } from '../../protocol/text.js'
 
 /** Leaves space for the rest of the row, such as the tenant and the type. */
 const MAX_KEY_BYTES = 2_000

@@ -2,7 +2,8 @@
 import type { Principal } from '../../../access/principal.js'
 import type { Database } from '../../../db/database.js'
 import { MAX_KEY_LENGTH, MAX_REASON_LENGTH } from '../../../protocol/limits.js'
-import { isStorableKey, toStorableText } from '../../../protocol/text.js'
+import { isStorableKey } from '../../../protocol/storable.js'
+import { toStorableText } from '../../../protocol/text.js'
 import { MAX_KEY_PAUSE_MS, pauseKey } from '../../../store/release/pauses.js'
 import type { AttemptFence } from './attempt-fence.js'
 
