@@ -404,7 +404,7 @@ begin
           -- Being changed right now. Waiting for that could deadlock: the other may wait for what is released here.
           blocker := 'busy';
           perform taskwire.wake_at(blocker, clock_timestamp() + interval '20 ms');
-        elsif first_id is not null then
+        elsif first_id is not null or is_overtaken then
           blocker := 'sequence ' || lane.tenant || ' ' || lane.sequence_key;
         else
           blocker := null;

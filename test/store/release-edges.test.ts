@@ -142,6 +142,21 @@ t.test('two creates of one sequence that commit in the other order never run at 
   t.equal((await running()).length, 1, 'the other follows')
 })
 
+t.test('tasks that their sequence no longer lists still run one after the other', async (t) => {
+  const queue = await openQueue(9)
+  const ids = await store(2, { queue, more: { sequenceKey: queue } })
+  await run(`delete from taskwire.sequence_members where key = '${queue}'`)
+  const [first = '', ...others] = await release()
+  t.same(others, [])
+  await claim(first)
+  t.same(await release(), [])
+  await end(first)
+  t.same(
+    await release(),
+    ids.filter((id) => id !== first),
+  )
+})
+
 t.test('a tenant that goes on to create tasks in a queue is not forgotten', async (t) => {
   const queue = await openQueue(2)
   const isSeen = async () => {
