@@ -1,4 +1,7 @@
-/** Limits and pauses: what needs attention, what is paused, what limits tasks, and which sequences are halted. Read again while the page is visible. */
+/**
+ * Limits and pauses: what needs attention, what is paused, what limits tasks, and which sequences are halted. Read again
+ * while the page is visible.
+ */
 import { findHolds } from '../format/holds.js'
 import { createAttention } from '../parts/attention.js'
 import { createKnownNames } from '../parts/known-names.js'

@@ -6,7 +6,10 @@
 /** A pattern for text that can be stored. As JSON Schema asks for, it is matched as Unicode: pairs of surrogates fit. */
 export const STORABLE_TEXT = '^[^\\u0000\\uD800-\\uDFFF]*$'
 
-/** The same for a key. URLs name keys, and in a URL the segments `.` and `..` mean other paths (RFC 3986, section 5.2.4). */
+/**
+ * The same for a key. URLs name keys, and in a URL the segments `.` and `..` mean other paths.
+ * @see https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4
+ */
 export const STORABLE_KEY = '^(?!\\.{1,2}$)[^\\u0000\\uD800-\\uDFFF]*$'
 
 const KEY = new RegExp(STORABLE_KEY, 'u')

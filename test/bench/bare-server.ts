@@ -5,41 +5,15 @@
 import Fastify from 'fastify'
 import { CreateTask } from '../../src/protocol/http.js'
 import { TaskParams } from '../../src/protocol/queries.js'
-import { linksOf, type Task } from '../../src/protocol/task.js'
+import type { Task } from '../../src/protocol/task.js'
+import { sampleTask } from '../helpers/sample-task.js'
 
 const app = Fastify()
 app.setSerializerCompiler(() => (data) => JSON.stringify(data))
 
 function makeTask(title: string): Task {
-  const id = '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10'
-  return {
-    id,
-    title,
-    type: 'demo.sleep',
-    status: 'PENDING',
-    version: 1,
-    attempt: 0,
-    maxAttempts: 1,
-    expiresAt: null,
-    uniqueKey: null,
-    parentId: null,
-    batchId: null,
-    callbackUrl: null,
-    concurrencyKey: null,
-    sequenceKey: null,
-    queue: 'default',
-    priority: 0,
-    tags: [],
-    payload: { steps: 5, stepMs: 300 },
-    progress: null,
-    result: null,
-    failure: null,
-    runAt: null,
-    createdAt: new Date().toISOString(),
-    startedAt: null,
-    finishedAt: null,
-    links: linksOf(id),
-  }
+  const payload = { steps: 5, stepMs: 300 }
+  return sampleTask('019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', { title, payload, createdAt: new Date().toISOString() })
 }
 
 app.post<{ Body: CreateTask }>('/api/tasks', { schema: { body: CreateTask } }, async (request, reply) => {

@@ -91,7 +91,10 @@ const JOIN_SEQUENCES = `sequence as (
   order by c.id
 )`
 
-/** A queue of several tenants is shared fairly: see `isGated`. A row that is known is not locked, or creates would wait for each other. */
+/**
+ * A queue of several tenants is shared fairly: see `isGated`. A row that is known is not locked, or creates would wait
+ * for each other.
+ */
 const NOTE_TENANTS = `tenants as (
   insert into taskwire.queue_tenants (queue, tenant)
   select distinct c.queue, c.tenant

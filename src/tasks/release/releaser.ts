@@ -2,7 +2,8 @@
  * Calls the release and dispatches what it releases.
  *
  * Any process that makes room or adds a gated task calls `wake`, and the relay calls it regularly. Calls that arrive
- * during a release become one. After a crash between the release and the dispatch, the delivery is due again one claim window later.
+ * during a release become one. After a crash between the release and the dispatch, the delivery is due again one claim
+ * window later.
  */
 import { crashPoint } from '../../crash-point.js'
 import type { Database } from '../../db/database.js'
@@ -45,7 +46,7 @@ export class Releaser {
     this.#running ??= this.#run()
   }
 
-  /** A claim has made room among the released deliveries: more may be released if the last release stopped for want of it. */
+  /** A claim has made room among the released deliveries: asks for a release if the last one stopped for want of room. */
   wakeAfterClaim(): void {
     if (this.#wasFull) this.wake()
   }
