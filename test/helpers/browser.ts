@@ -70,12 +70,21 @@ export async function launchBrowser(t: TestScope, flags: readonly string[] = [])
 }
 
 /**
- * Opens an empty page and records its complaints from the start. Animations are off: without a graphics card, drawing
- * them takes a third of a processor for each page.
+ * Animations are off: without a graphics card, drawing them takes a third of a processor for each page.
  */
-export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<TestPage> {
+export async function openContext(browser: Browser, options: BrowserContextOptions = {}): Promise<BrowserContext> {
   const context = await browser.newContext({ reducedMotion: 'reduce', ...options })
   context.setDefaultTimeout(ACTION_MS)
+  return context
+}
+
+/** Opens an empty page in a browser context of its own: nothing is stored or cached yet. */
+export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<TestPage> {
+  return openPageIn(await openContext(browser, options))
+}
+
+/** Opens an empty page and records its complaints from the start. */
+export async function openPageIn(context: BrowserContext): Promise<TestPage> {
   const page = await context.newPage()
   const complaints: string[] = []
   page.on('pageerror', (error) => complaints.push(`uncaught: ${error.message}`))

@@ -1,27 +1,36 @@
 /** Tests of the page: each has its own page, which must end without errors. */
-import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
+import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import type { CreateTask } from '../../src/protocol/http.js'
 import type { Status } from '../../src/protocol/status.js'
 import type { Task } from '../../src/protocol/task.js'
-import { openPage } from './browser.js'
+import { openContext, openPageIn } from './browser.js'
 
+/** With any option besides `viewport`, the test has a browser context of its own. */
 interface PageTestOptions extends BrowserContextOptions {
   /** Messages that the browser itself logs about a refusal that the test provokes. */
   expected?: RegExp
 }
 
 /**
+ * The tests of a file share a browser context: a new one opens a window and loads the modules of the page again, which
+ * takes longer than most of these tests. What the page stores belongs to its tab, which ends with the test.
+ *
  * The test fails on a console message, an uncaught error or a violation of the content security policy, unless
  * `expected` matches it.
  */
 export type TestPage = (name: string, options: PageTestOptions, run: (t: Test, page: Page) => Promise<void>) => void
 
 export function definePageTests(t: Test, browser: Browser, address: string): TestPage {
-  return (name, { expected, ...options }, run) => {
+  let shared: Promise<BrowserContext> | undefined
+  const open = (options: BrowserContextOptions) => openContext(browser, { baseURL: address, ...options })
+  return (name, { expected, viewport, ...options }, run) => {
     t.test(name, async (t) => {
-      const { page, context, complaints } = await openPage(browser, { baseURL: address, ...options })
-      t.teardown(() => context.close())
+      const isOwn = Object.keys(options).length > 0
+      const context = await (isOwn ? open(options) : (shared ??= open({})))
+      t.teardown(() => (isOwn ? context.close() : Promise.all(context.pages().map((page) => page.close()))))
+      const { page, complaints } = await openPageIn(context)
+      if (viewport) await page.setViewportSize(viewport)
       await run(t, page)
       t.same(
         complaints.filter((text) => !expected?.test(text)),
