@@ -30,7 +30,6 @@ const PROGRAMS = [
 const IS_TEST = /\.(test|deep)\.ts$/
 /** Packages that look for files beside their own, that are CommonJS and imported on demand (a bundle loses their names), or that few tests load. */
 const UNBUNDLED = [
-  'tap',
   'sharp',
   'jiti',
   'undici',
@@ -128,12 +127,30 @@ async function bundle(esbuild, sources) {
     bundle: true,
     splitting: true,
     external: UNBUNDLED,
+    // Less to parse: each process loads megabytes. A line stays short enough to be shown with an error.
+    minifyWhitespace: true,
+    lineLimit: 200,
     banner: {
       js: `import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);`,
     },
     plugins: [{ name: 'places', setup: keepPlaces }],
   })
-  return outputFiles
+  return withoutEmptyMaps(outputFiles)
+}
+
+/** A file that holds only packages has a source map without mappings, which Node would still read and parse. */
+function withoutEmptyMaps(files) {
+  const empty = new Set(files.filter(isEmptyMap).map(({ path }) => path))
+  return files
+    .filter(({ path }) => !empty.has(path))
+    .map(({ path, text }) => ({
+      path,
+      text: empty.has(`${path}.map`) ? text.replace(/\/\/# sourceMappingURL=\S+\s*$/, '') : text,
+    }))
+}
+
+function isEmptyMap({ path, text }) {
+  return path.endsWith('.map') && JSON.parse(text).sources.every((source) => source === '')
 }
 
 /** A module of ours finds what lies beside it as if it lay in dist-test on its own; those of packages leave no mappings, which are large. */
