@@ -190,7 +190,7 @@ else {
         before: `drop role ${APPLICATION}; alter role ${SUPERUSER} rename to ${APPLICATION}; alter role ${APPLICATION} password 'taskwire'`,
       },
     ]) {
-      const server = await startPostgres(t)
+      const server = await startPostgres(t, { isEmpty: true })
       const folder = await makeSecrets(t)
       const secret = (name: string) => readFileSync(join(folder, name, 'password'), 'utf8').trim()
       const admin = new URL(server.adminUrl)

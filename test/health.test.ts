@@ -1,13 +1,11 @@
 /** `taskwire health`, the health check of containers. */
 import t from 'tap'
 import { migrateBroker } from '../src/broker/open-broker.js'
-import { migrateDatabase } from '../src/db/migrate.js'
 import { findFreePort } from '../src/services/embedded/server-process.js'
 import { MAIN, oneLine, spawnTaskwire } from './helpers/processes.js'
 import { hasRedisServer, startPostgres, startRedis, type TestScope } from './helpers/services.js'
 
 const postgres = await startPostgres(t)
-await migrateDatabase(postgres.url)
 await migrateBroker(postgres.url)
 
 /** The settings with Redis, if this machine has it, so that PostgreSQL is checked separately. */

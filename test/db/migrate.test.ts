@@ -46,7 +46,7 @@ t.test('a server that is too old is reported in one line', async (t) => {
 })
 
 t.test('processes that migrate at once apply each migration once, and keep other data in the database', async (t) => {
-  const server = await startPostgres(t)
+  const server = await startPostgres(t, { isEmpty: true })
   const sql = postgres(server.url, { max: 1, onnotice: () => {} })
   t.teardown(() => sql.end())
   await sql`create table tasks (mine text)`
@@ -59,7 +59,7 @@ t.test('processes that migrate at once apply each migration once, and keep other
 })
 
 t.test('the indexes of lists are built while other processes write, and include older rows', async (t) => {
-  const server = await startPostgres(t)
+  const server = await startPostgres(t, { isEmpty: true })
   await migrateUpTo(t, server.url, '_list_indexes')
   const db = openDatabase(server.url)
   t.teardown(() => db.close())
@@ -90,7 +90,7 @@ t.test('the indexes of lists are built while other processes write, and include 
 })
 
 t.test('an index that was left unfinished is rebuilt', async (t) => {
-  const server = await startPostgres(t)
+  const server = await startPostgres(t, { isEmpty: true })
   await migrateUpTo(t, server.url, '_list_indexes')
   const sql = postgres(server.url, { max: 1, onnotice: () => {} })
   t.teardown(() => sql.end())
@@ -105,7 +105,7 @@ t.test('an index that was left unfinished is rebuilt', async (t) => {
 })
 
 t.test('a database of a newer version is refused and not changed', async (t) => {
-  const server = await startPostgres(t)
+  const server = await startPostgres(t, { isEmpty: true })
   await migrateDatabase(server.url)
   const sql = postgres(server.url, { max: 1, onnotice: () => {} })
   t.teardown(() => sql.end())
@@ -118,7 +118,7 @@ t.test('a database of a newer version is refused and not changed', async (t) => 
 })
 
 t.test('a database that cannot be prepared is reported in one line with the reason given by the server', async (t) => {
-  const server = await startPostgres(t)
+  const server = await startPostgres(t, { isEmpty: true })
   const sql = postgres(server.adminUrl, { max: 1, onnotice: () => {} })
   t.teardown(() => sql.end())
   await sql.unsafe("create role guest login password 'secret'")
@@ -151,7 +151,7 @@ t.test('a database that cannot be prepared is reported in one line with the reas
 })
 
 t.test('a migration that waits too long for another names it, and leaves no lock behind', async (t) => {
-  const server = await startPostgres(t)
+  const server = await startPostgres(t, { isEmpty: true })
   // Takes the lock as an earlier version did: for the whole session, which a pooler may keep open forever.
   const holder = postgres(server.url, { max: 1, connection: { application_name: 'stuck migration' } })
   t.teardown(() => holder.end())

@@ -15,7 +15,6 @@ const REFUSED =
 if (!(await hasPgBouncer())) t.comment('no pgbouncer on this machine: the tests of poolers are skipped')
 else {
   const server = await startPostgres(t)
-  await migrateDatabase(server.url)
 
   t.test('a pooler in transaction mode, or one that drops settings, is refused, and holds no lock', async (t) => {
     for (const options of [

@@ -15,7 +15,6 @@ import { spawnTaskwire } from '../helpers/processes.js'
 import { startPostgres } from '../helpers/services.js'
 
 const postgres = await startPostgres(t)
-await migrateDatabase(postgres.url)
 await migrateBroker(postgres.url)
 const database = new URL(postgres.url).pathname.slice(1)
 

@@ -3,7 +3,6 @@
  */
 import t from 'tap'
 import { migrateBroker } from '../../src/broker/open-broker.js'
-import { migrateDatabase } from '../../src/db/migrate.js'
 import type { Task, Transition } from '../../src/protocol/task.js'
 import { isDeep } from '../helpers/depth.js'
 import { startRole } from '../helpers/roles.js'
@@ -19,7 +18,6 @@ for (const broker of isDeep ? brokers : brokers.slice(0, 1)) {
     const t = scope
     const postgres = await startPostgres(t)
     const redis = broker === 'redis' ? await startRedis(t) : undefined
-    await migrateDatabase(postgres.url)
     if (redis === undefined) await migrateBroker(postgres.url)
     const env = {
       DATABASE_URL: postgres.url,

@@ -5,7 +5,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { migrateDatabase } from '../../src/db/migrate.js'
 import type { StreamMessage } from '../../src/protocol/stream.js'
 import type { Transition } from '../../src/protocol/task.js'
 import { atDepth } from '../helpers/depth.js'
@@ -24,7 +23,6 @@ if (!(await hasRedisServer())) {
   t.setTimeout(900_000)
   const postgres = await startPostgres(t)
   const redis = await startRedis(t)
-  await migrateDatabase(postgres.url)
   /** The connection from the first web process to Redis. */
   const line = await startProxy(t, [redis.port])
   const env = {

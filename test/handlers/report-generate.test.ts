@@ -2,7 +2,6 @@ import pg from 'pg'
 import t from 'tap'
 import { Value } from 'typebox/value'
 import { v7 as createId } from 'uuid'
-import { migrateDatabase } from '../../src/db/migrate.js'
 import { openDatabase } from '../../src/db/open.js'
 import { tasks } from '../../src/db/schema.js'
 import { wrapPool } from '../../src/db/wrap-pool.js'
@@ -13,7 +12,6 @@ import { startPostgres } from '../helpers/services.js'
 import { createContext } from './context.js'
 
 const { url } = await startPostgres(t)
-await migrateDatabase(url)
 const db = openDatabase(url)
 t.teardown(() => db.close())
 

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { migrateBroker } from '../../src/broker/open-broker.js'
 import { loadConfig } from '../../src/config.js'
-import { migrateDatabase } from '../../src/db/migrate.js'
 import { startRelay } from '../../src/relay/relay.js'
 import type { ConnectionCounts, ConnectionLimits } from '../../src/web/connections/connections.js'
 import type { Identify } from '../../src/web/principal.js'
@@ -61,7 +60,6 @@ export async function startApp(
 ): Promise<TestApp> {
   const postgres = await startPostgres(t)
   const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
-  await migrateDatabase(postgres.url)
   if (redis === undefined) await migrateBroker(postgres.url)
   const env = { ...environmentOf(postgres.url, redis), ...variables }
   const log = pino({ level: process.env['LOG_LEVEL'] ?? 'silent' })

@@ -1,25 +1,21 @@
 /**
  * Private PostgreSQL and Redis servers for tests, which can be stopped, killed, frozen and started again on the same
  * port and data. Every server ends with the test that started it, even if the test throws.
- *
- * The first PostgreSQL after an installation creates a template of an empty cluster under `node_modules/.cache`. Later
- * servers copy it, which takes a tenth of the time.
  */
 import { execFile } from 'node:child_process'
 import { rmSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import postgres from 'postgres'
 import { SUPERUSER } from '../../src/services/embedded/application-role.js'
-import { findPostgresBinaries } from '../../src/services/embedded/postgres-binaries.js'
-import { initPostgres, startPostgres as startPostgresServer } from '../../src/services/embedded/postgres.js'
+import { startPostgres as startPostgresServer } from '../../src/services/embedded/postgres.js'
 import { askRedis, findRedisServer, startRedis as startRedisServer } from '../../src/services/embedded/redis.js'
-import { runProgram, type RunningServer, type UserIds } from '../../src/services/embedded/server-process.js'
+import type { RunningServer, UserIds } from '../../src/services/embedded/server-process.js'
 import { findDefaultUser, makePrivateFolder } from '../../src/services/embedded/service-user.js'
 import { settlesWithin } from '../../src/timing/deadline.js'
+import { ADMIN_PASSWORD, copyTemplate } from './postgres-template.js'
 
 /** The part of a tap test that the helpers need. */
 export interface TestScope {
@@ -46,7 +42,7 @@ export interface TestPostgres extends TestServer {
    */
   readonly adminUrl: string
   /**
-   * Creates another database and returns its URL. It is a copy of `template` if given, to which no client may be
+   * Creates another database, which is empty, and returns its URL. It is a copy of `template` if given, to which no client may be
    * connected.
    */
   createDatabase(options?: { template?: string }): Promise<string>
@@ -60,11 +56,6 @@ export interface TestRedis extends TestServer {
 /** Data that a test throws away needs no syncing to disk. */
 const TEST_SETTINGS = { fsync: 'off', full_page_writes: 'off', shared_buffers: '32MB', max_wal_size: '256MB' }
 
-const CACHE_FOLDER = fileURLToPath(new URL('../../node_modules/.cache/taskwire', import.meta.url))
-
-/** In tests the superuser can log in; in production it cannot. */
-const ADMIN_PASSWORD = 'admin'
-
 /** The servers to clean up if this process ends without its teardowns. */
 const running = new Set<RunningServer>()
 const folders = new Set<string>()
@@ -73,11 +64,14 @@ process.once('exit', () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
 })
 
-/** Starts a PostgreSQL for this test. Its URL is that of the application's role, to a fresh database. */
-export async function startPostgres(t: TestScope): Promise<TestPostgres> {
+/**
+ * Starts a PostgreSQL for this test. Its URL is that of the application's role, to a database after all migrations; with
+ * `isEmpty`, to one without any tables.
+ */
+export async function startPostgres(t: TestScope, { isEmpty = false } = {}): Promise<TestPostgres> {
   const user = await findDefaultUser()
   const folder = await makeTestFolder(t, user)
-  await copyFolder(await findTemplate(user), folder)
+  await copyTemplate(isEmpty ? 'empty' : 'migrated', folder, user)
   const server = await controlServer(t, (port) => startPostgresServer({ folder, user, port, settings: TEST_SETTINGS }))
   let count = 0
   const adminUrl = server.url.replace(/\/\/[^@]*@/, `//${SUPERUSER}:${ADMIN_PASSWORD}@`)
@@ -180,38 +174,6 @@ async function makeTestFolder(t: TestScope, user: UserIds | undefined): Promise<
   })
   await makePrivateFolder(folder, user)
   return folder
-}
-
-/** Creates the template once. Two test processes may do so at the same time: the first to finish wins. */
-async function findTemplate(user: UserIds | undefined): Promise<string> {
-  const { version, postgres: program } = await findPostgresBinaries(user)
-  const template = join(CACHE_FOLDER, `postgresql-${version}-${user?.uid ?? 'self'}-roles`)
-  if (await exists(template)) return template
-  // Created in a folder that the server's user can enter, which the project's folder need not be.
-  const made = await mkdtemp(join(tmpdir(), 'taskwire-template-'))
-  try {
-    await initPostgres(made, { user, initdbFlags: ['--no-sync'] })
-    const input = `alter role ${SUPERUSER} password '${ADMIN_PASSWORD}';\n`
-    await runProgram(program, ['--single', '-D', join(made, 'data'), 'postgres'], { folder: made, user, input })
-    await mkdir(CACHE_FOLDER, { recursive: true })
-    const draft = await mkdtemp(`${template}.`)
-    await copyFolder(made, draft)
-    await rename(draft, template).catch(() => rm(draft, { recursive: true, force: true }))
-  } finally {
-    await rm(made, { recursive: true, force: true })
-  }
-  return template
-}
-
-async function copyFolder(from: string, to: string): Promise<void> {
-  await promisify(execFile)('cp', ['-a', `${from}/.`, to])
-}
-
-async function exists(folder: string): Promise<boolean> {
-  return readdir(folder).then(
-    () => true,
-    () => false,
-  )
 }
 
 /** Signals a process and its children. It is frozen first, so that it cannot start another child meanwhile. */

@@ -5,7 +5,6 @@
 import { chmod, lstat, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { migrateDatabase } from '../../src/db/migrate.js'
 import { assertFolderUsable, tightenFolder } from '../../src/private-files.js'
 import {
   createEmptyTask,
@@ -95,7 +94,6 @@ t.test(
   'an unwritable folder for files or e-mails is reported at the start, in one line that says what to do',
   async (t) => {
     const postgres = await startPostgres(t)
-    await migrateDatabase(postgres.url)
     const folder = t.testdir({ file: 'not a folder' })
     const good = {
       DATABASE_URL: postgres.url,

@@ -9,7 +9,7 @@ const STOPPED = { code: 0, signal: null }
 const REFUSED = { code: 1, signal: null }
 
 t.test('a single role stops in an orderly way, alone and under a supervisor', async (t) => {
-  const postgres = await startPostgres(t)
+  const postgres = await startPostgres(t, { isEmpty: true })
   const env = { DATABASE_URL: postgres.url, PORT: '0' }
   const migrated = spawnTaskwire(t, ['migrate'], { env })
   t.strictSame(await migrated.exited, STOPPED)
@@ -39,7 +39,7 @@ t.test('a role that cannot start says why in one line', async (t) => {
 })
 
 t.test('a role on a database that was not migrated says so, instead of failing at each request', async (t) => {
-  const postgres = await startPostgres(t)
+  const postgres = await startPostgres(t, { isEmpty: true })
   await migrateBroker(postgres.url)
   for (const role of ['web', 'worker', 'relay']) {
     const started = spawnTaskwire(t, [role], { env: { DATABASE_URL: postgres.url, PORT: '0' } })

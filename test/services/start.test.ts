@@ -108,7 +108,7 @@ t.test('an unreachable Redis is reported in one line, and everything started is 
 
 t.test('a given database is used instead of one of its own', async (t) => {
   const cwd = await makeWorkingFolder(t)
-  const postgres = await startPostgres(t)
+  const postgres = await startPostgres(t, { isEmpty: true })
   const started = await startEverything(t, cwd, { env: { DATABASE_URL: postgres.url } })
   t.match(started.stdout(), `PostgreSQL  127.0.0.1:${postgres.port}/taskwire (DATABASE_URL)`)
   t.notMatch(started.stdout(), new URL(postgres.url).password)
@@ -121,7 +121,7 @@ t.test(
   { skip: !(await hasRedisServer()) && 'there is no Redis here' },
   async (t) => {
     const cwd = await makeWorkingFolder(t)
-    const [postgres, redis] = [await startPostgres(t), await startRedis(t)]
+    const [postgres, redis] = [await startPostgres(t, { isEmpty: true }), await startRedis(t)]
     const started = await startEverything(t, cwd, { env: { DATABASE_URL: postgres.url, REDIS_URL: redis.url } })
     t.match(started.stdout(), `Redis       127.0.0.1:${redis.port} (REDIS_URL)`)
     t.notMatch(started.stdout(), new URL(redis.url).password)

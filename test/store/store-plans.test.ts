@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { Database } from '../../src/db/database.js'
-import { migrateDatabase } from '../../src/db/migrate.js'
 import { openDatabase } from '../../src/db/open.js'
 import {
   findExpiredArtifacts,
@@ -34,7 +33,6 @@ const TASKS = 20_000
 const MOST_READ = 60
 
 const server = await startPostgres(t)
-await migrateDatabase(server.url)
 
 /** Returns the number of tuples that all scans have read so far. First, the session flushes its own statistics. */
 async function countRead(db: Database): Promise<number> {

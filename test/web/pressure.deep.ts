@@ -18,7 +18,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { migrateBroker } from '../../src/broker/open-broker.js'
-import { migrateDatabase } from '../../src/db/migrate.js'
 import { openTestDatabase } from '../helpers/database.js'
 import { createEmptyTask, waitForEnd } from '../helpers/processes.js'
 import { openRaw, requestText, type RawClient } from '../helpers/raw-client.js'
@@ -46,7 +45,6 @@ interface Pressure {
 
 const postgres = await startPostgres(t)
 const redis = (await hasRedisServer()) ? await startRedis(t) : undefined
-await migrateDatabase(postgres.url)
 if (redis === undefined) await migrateBroker(postgres.url)
 const artifacts = await mkdtemp(join(tmpdir(), 'taskwire-pressure-'))
 t.teardown(() => rm(artifacts, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
