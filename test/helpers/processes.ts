@@ -9,7 +9,7 @@ import type { UserIds } from '../../src/services/embedded/server-process.js'
 import { canExecute, findDefaultUser } from '../../src/services/embedded/service-user.js'
 import type { RoleMessage } from '../../src/services/supervise/role-process.js'
 import { BUNDLED_MAIN, MAIN } from './roles.js'
-import { findChildren, type TestScope } from './services.js'
+import { findChildren, readParents, type TestScope } from './services.js'
 
 export { MAIN }
 /** A folder of definitions, as a project would have it. */
@@ -155,8 +155,13 @@ function watchProcess(t: TestScope, child: ChildProcess): TestProcess {
 
 /** Returns the process and all its descendants. */
 export async function findFamily(pid: number): Promise<number[]> {
-  const children = await findChildren(pid)
-  return [pid, ...(await Promise.all(children.map(findFamily))).flat()]
+  // Read once: a machine has hundreds of processes, and a family dozens.
+  const parents = [...(await readParents())]
+  const familyOf = (id: number): number[] => [
+    id,
+    ...parents.filter(([, parent]) => parent === id).flatMap(([child]) => familyOf(child)),
+  ]
+  return familyOf(pid)
 }
 
 /** Returns the processes that are alive. A zombie is not. */

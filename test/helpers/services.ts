@@ -127,6 +127,7 @@ async function controlServer(
   startOn: (port: number | undefined) => Promise<RunningServer>,
 ): Promise<TestServer> {
   let server = await startOn(undefined)
+  let isPaused = false
   running.add(server)
   const { url, port } = server
   const kill = async () => {
@@ -141,7 +142,7 @@ async function controlServer(
    */
   const quit = async () => {
     if (!running.has(server)) return
-    await signalAll(server.pid, 'SIGCONT')
+    if (isPaused) await signalAll(server.pid, 'SIGCONT')
     signalIfAlive(server.pid, 'SIGQUIT')
     await settlesWithin(server.exited, QUIT_GRACE_MS)
     await kill()
@@ -159,8 +160,14 @@ async function controlServer(
       server = await startOn(port)
       running.add(server)
     },
-    pause: () => signalAll(server.pid, 'SIGSTOP'),
-    resume: () => signalAll(server.pid, 'SIGCONT'),
+    async pause() {
+      isPaused = true
+      await signalAll(server.pid, 'SIGSTOP')
+    },
+    async resume() {
+      await signalAll(server.pid, 'SIGCONT')
+      isPaused = false
+    },
   }
 }
 
@@ -185,17 +192,19 @@ async function signalAll(pid: number, signal: NodeJS.Signals): Promise<void> {
 
 /** The ids of a process's children. */
 export async function findChildren(pid: number): Promise<number[]> {
+  const parents = await readParents()
+  return [...parents].filter(([, parent]) => parent === pid).map(([id]) => id)
+}
+
+/** The ids of all processes, each with that of its parent. */
+export async function readParents(): Promise<Map<number, number | undefined>> {
   if (process.platform !== 'linux') {
     const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid='])
-    return stdout
-      .split('\n')
-      .map((line) => line.trim().split(/\s+/).map(Number))
-      .filter(([, parent]) => parent === pid)
-      .map(([id]) => id ?? 0)
+    const rows = stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number))
+    return new Map(rows.map(([id = 0, parent]) => [id, parent]))
   }
   const ids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
-  const parents = await Promise.all(ids.map(async (id) => [Number(id), await readParent(id)] as const))
-  return parents.filter(([, parent]) => parent === pid).map(([id]) => id)
+  return new Map(await Promise.all(ids.map(async (id) => [Number(id), await readParent(id)] as const)))
 }
 
 async function readParent(pid: string): Promise<number | undefined> {
