@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { SUPERUSER } from '../../src/services/embedded/application-role.js'
-import { findPostgresBinaries } from '../../src/services/embedded/postgres-binaries.js'
+import { findPackage, findPostgresBinaries } from '../../src/services/embedded/postgres-binaries.js'
 import { initPostgres, startPostgres } from '../../src/services/embedded/postgres.js'
 import { runProgram, type UserIds } from '../../src/services/embedded/server-process.js'
 
@@ -29,8 +29,8 @@ export async function copyTemplate(kind: 'empty' | 'migrated', to: string, user:
 }
 
 async function findEmpty(user: UserIds | undefined): Promise<string> {
-  const { version, postgres: program } = await findPostgresBinaries(user)
-  return findOrMake(`postgresql-${version}-${user?.uid ?? 'self'}-roles`, async (folder) => {
+  return findOrMake(`${await nameFor(user)}-roles`, async (folder) => {
+    const { postgres: program } = await findPostgresBinaries(user)
     await initPostgres(folder, { user, initdbFlags: ['--no-sync'] })
     const input = `alter role ${SUPERUSER} password '${ADMIN_PASSWORD}';\n`
     await runProgram(program, ['--single', '-D', join(folder, 'data'), 'postgres'], { folder, user, input })
@@ -38,9 +38,7 @@ async function findEmpty(user: UserIds | undefined): Promise<string> {
 }
 
 async function findMigrated(user: UserIds | undefined): Promise<string> {
-  const { version } = await findPostgresBinaries(user)
-  const name = `postgresql-${version}-${user?.uid ?? 'self'}-migrated-${await hashMigrations()}`
-  return findOrMake(name, async (folder) => {
+  return findOrMake(`${await nameFor(user)}-migrated-${await hashMigrations()}`, async (folder) => {
     await copyTemplate('empty', folder, user)
     // On demand, because most test processes find the template.
     const { migrateDatabase } = await import('../../src/db/migrate.js')
@@ -51,6 +49,12 @@ async function findMigrated(user: UserIds | undefined): Promise<string> {
       await server.stop()
     }
   })
+}
+
+/** Names the version of the package, because asking the program for its own takes longer than copying a cluster. */
+async function nameFor(user: UserIds | undefined): Promise<string> {
+  const { version } = JSON.parse(await readFile(join(findPackage(), 'package.json'), 'utf8')) as { version: string }
+  return `postgresql-${version}-${user?.uid ?? 'self'}`
 }
 
 async function hashMigrations(): Promise<string> {

@@ -64,12 +64,21 @@ process.once('exit', () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
 })
 
+/** What this machine has stays the same, and each of these starts programs to find out. */
+const findUser = once(findDefaultUser)
+const findRedis = once(findRedisServer)
+
+function once<T>(find: () => Promise<T>): () => Promise<T> {
+  let found: Promise<T> | undefined
+  return () => (found ??= find())
+}
+
 /**
  * Starts a PostgreSQL for this test. Its URL is that of the application's role, to a database after all migrations; with
  * `isEmpty`, to one without any tables.
  */
 export async function startPostgres(t: TestScope, { isEmpty = false } = {}): Promise<TestPostgres> {
-  const user = await findDefaultUser()
+  const user = await findUser()
   const folder = await makeTestFolder(t, user)
   await copyTemplate(isEmpty ? 'empty' : 'migrated', folder, user)
   const server = await controlServer(t, (port) => startPostgresServer({ folder, user, port, settings: TEST_SETTINGS }))
@@ -100,14 +109,14 @@ function withDatabase(url: string, name: string): string {
 
 /** Whether this machine has a Redis; the tests of the Redis broker need one. */
 export async function hasRedisServer(): Promise<boolean> {
-  return (await findRedisServer()) !== undefined
+  return (await findRedis()) !== undefined
 }
 
 /** Starts a Redis for this test. */
 export async function startRedis(t: TestScope): Promise<TestRedis> {
-  const program = await findRedisServer()
+  const program = await findRedis()
   if (program === undefined) throw new Error('redis-server or valkey-server must be installed to run this test')
-  const user = await findDefaultUser()
+  const user = await findUser()
   const folder = await makeTestFolder(t, user)
   const server = await controlServer(t, (port) => startRedisServer({ program, folder, user, port }))
   const { password } = new URL(server.url)
