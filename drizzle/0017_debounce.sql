@@ -7,6 +7,7 @@ CREATE TABLE "taskwire"."debounces" (
 	CONSTRAINT "debounces_tenant_type_key_pk" PRIMARY KEY("tenant","type","key")
 );
 --> statement-breakpoint
+ALTER TABLE "taskwire"."tasks" ADD COLUMN "halts" boolean;--> statement-breakpoint
 ALTER TABLE "taskwire"."tasks" ADD COLUMN "debounce_key" text;--> statement-breakpoint
 -- A task with a debounce key has started or ended: the next create with the key makes a new task. A create that has locked the row waits
 -- for this task, so it is skipped here, and that create takes the row itself. If it is rolled back, the row is removed at the next status.

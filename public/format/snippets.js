@@ -62,9 +62,24 @@ export function createTypeSnippets({ type, payload }, origin) {
   ]
 }
 
-/** The body that creates such a task, without fields that equal their defaults. */
-function describeCreation({ title, type, payload, priority, tags }) {
-  return { title, type, payload, ...(priority !== 0 && { priority }), ...(tags.length > 0 && { tags }) }
+/**
+ * The body that creates such a task, without fields that equal their defaults. Not its unique key and its times: with
+ * these, the create would return this task, or make one that has expired.
+ */
+function describeCreation({ title, type, payload, priority, tags, queue, ...task }) {
+  return {
+    title,
+    type,
+    payload,
+    ...(priority !== 0 && { priority }),
+    ...(tags.length > 0 && { tags }),
+    ...(queue !== 'default' && { queue }),
+    ...(task.concurrencyKey !== null && { concurrencyKey: task.concurrencyKey }),
+    ...(task.sequenceKey !== null && { sequenceKey: task.sequenceKey }),
+    ...(task.onFailure === 'skip' && { onFailure: task.onFailure }),
+    ...(task.cost !== 1 && { cost: task.cost }),
+    ...(task.callbackUrl !== null && { callbackUrl: task.callbackUrl }),
+  }
 }
 
 /** JSON without hidden characters: characters that are invisible or change the direction of text are escaped. */

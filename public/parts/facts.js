@@ -19,7 +19,7 @@ export function createFacts() {
   const update = (task) => {
     for (const { line, update, read } of lines) {
       const value = read(task)
-      line.hidden = value === null || value === undefined || value === ''
+      line.hidden = value === null || value === undefined || value === false || value === ''
       if (!line.hidden) update(value)
     }
   }
@@ -41,6 +41,8 @@ const FACTS = [
   [text.uniqueKey, createCode, ({ uniqueKey }) => uniqueKey],
   [text.concurrencyKey, createCode, ({ concurrencyKey }) => concurrencyKey],
   [text.sequenceKey, createCode, ({ sequenceKey }) => sequenceKey],
+  [text.onFailure, createText, ({ onFailure }) => onFailure === 'skip' && text.skip],
+  [text.cost, createText, ({ cost }) => (cost === 1 ? null : String(cost))],
   [text.madeBy, createLink, ({ parentId }) => parentId && { href: linkTo('/tasks/', parentId), label: parentId }],
   [text.batch, createCode, ({ batchId }) => batchId],
   [text.callback, createCode, ({ callbackUrl }) => callbackUrl],

@@ -22,9 +22,11 @@ export function createGeneralFields(types) {
   const delayInput = h('input', { type: 'number', min: 0, step: 'any', inputmode: 'decimal', placeholder: '0' })
   const concurrencyKey = createKeyInput()
   const sequenceKey = createKeyInput()
+  const cost = h('input', { type: 'number', min: 1, max: 1_000, inputmode: 'numeric', placeholder: '1' })
   const read = (violations) => {
     const seconds = delayInput.value === '' ? 0 : Number(delayInput.value)
     if (delayInput.validity.badInput || seconds < 0) violations.push({ pointer: '/delayMs', detail: text.delayError })
+    if (!cost.validity.valid) violations.push({ pointer: '/cost', detail: text.costError })
     const title = titleInput.value.trim()
     return {
       type: typeSelect.value,
@@ -32,6 +34,7 @@ export function createGeneralFields(types) {
       ...(seconds > 0 && { delayMs: Math.round(seconds * 1_000) }),
       ...readKey('concurrencyKey', concurrencyKey),
       ...readKey('sequenceKey', sequenceKey),
+      ...(cost.value !== '' && { cost: Number(cost.value) }),
     }
   }
   return {
@@ -55,6 +58,7 @@ export function createGeneralFields(types) {
         pointer: '/sequenceKey',
         places,
       }),
+      createPlace(cost, { label: text.cost, help: text.costHelp, pointer: '/cost', places }),
     ]),
     about: h('p', { class: 'about' }),
   }

@@ -81,6 +81,8 @@ export const tasks = taskwire.table(
     sequenceKey: text('sequence_key'),
     /** How much of a rate limit a start takes; 1 if null. */
     cost: smallint('cost'),
+    /** Whether its failure halts its sequence; null without a sequence key. */
+    halts: boolean('halts'),
     /** Until the task starts, creates of its type with this key change it. See `debounces`. */
     debounceKey: text('debounce_key'),
   },

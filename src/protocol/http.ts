@@ -11,16 +11,13 @@ import {
 } from './limits.js'
 import { Key, Reason } from './names.js'
 import { Nullable } from './nullable.js'
+import { OnFailure } from './release.js'
 import { Instant, LogLine, QueueName, TaskId, TaskSummary, TaskType, Transition } from './task.js'
 
 export { MAX_BATCH_BYTES, MAX_BATCH_TASKS, MAX_BODY_BYTES, MAX_BODY_DEPTH, MAX_WAIT_SECONDS } from './limits.js'
 
 /** The default of `maxDelayMs` is ten times `delayMs`, but at most this, and at least `delayMs`. */
 export const DEFAULT_MAX_DEBOUNCE_MS = 86_400_000
-
-/** What happens to the tasks behind one of a sequence that has failed or expired. */
-const OnFailure = Type.Enum(['halt', 'skip'])
-export type OnFailure = Static<typeof OnFailure>
 
 /** Several creates in a row make one task. */
 const Debounce = Type.Object(

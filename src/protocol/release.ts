@@ -12,6 +12,10 @@ const TenantName = Type.String({
   examples: ['default'],
 })
 
+/** What happens to the tasks behind one of a sequence that has failed or expired. */
+export const OnFailure = Type.Enum(['halt', 'skip'])
+export type OnFailure = Static<typeof OnFailure>
+
 /** Who set it, when and why. */
 const SETTING = {
   setBy: Type.String(),

@@ -4,6 +4,7 @@ import { linkTo } from './base-path.js'
 import { MAX_LOG_TEXT_LENGTH, MAX_PRIORITY, MAX_PROGRESS_MESSAGE_LENGTH } from './limits.js'
 import { Instant, QueueName, TaskId, TaskType } from './names.js'
 import { Nullable } from './nullable.js'
+import { OnFailure } from './release.js'
 import { Status } from './status.js'
 import { WaitingFor } from './waiting.js'
 
@@ -124,6 +125,11 @@ const OF_TASK = {
   callbackUrl: Nullable(Type.String({ description: 'receives a POST when the task has ended' })),
   concurrencyKey: Nullable(Type.String({ description: 'what limits per key count' })),
   sequenceKey: Nullable(Type.String({ description: 'tasks with the same key run one after the other' })),
+  onFailure: Nullable({
+    ...OnFailure,
+    description: 'whether its failure halts its sequence; null without a sequence key',
+  }),
+  cost: Type.Integer({ description: 'how many starts it counts as in a limit of starts per period' }),
   links: TaskLinks,
 }
 

@@ -8,6 +8,7 @@
 import { markTenant } from '../access/principal.js'
 import { rewriteInstant } from '../db/instant.js'
 import type { TaskFacts } from '../protocol/notice.js'
+import type { OnFailure } from '../protocol/release.js'
 import { isFinal, type Status } from '../protocol/status.js'
 import type { Event, TaskChanges, TransitionMessage } from '../protocol/stream.js'
 import {
@@ -31,7 +32,8 @@ const SUMMARY_COLUMNS_BESIDE_STATE = `t.title, t.type, t.max_attempts as "maxAtt
   t.priority, to_json(t.tags) as tags, t.progress, t.failure, t.run_at as "runAt", t.created_at as "createdAt",
   t.started_at as "startedAt", t.finished_at as "finishedAt", t.expires_at as "expiresAt", t.unique_key as "uniqueKey",
   t.parent_id as "parentId", t.batch_id as "batchId", t.callback_url as "callbackUrl",
-  t.concurrency_key as "concurrencyKey", t.sequence_key as "sequenceKey"`
+  t.concurrency_key as "concurrencyKey", t.sequence_key as "sequenceKey",
+  case when t.halts then 'halt' when not t.halts then 'skip' end as "onFailure", coalesce(t.cost, 1)::integer as cost`
 
 /** The columns of `tasks t` for a `TaskSummary`, named as its fields. */
 export const SUMMARY_COLUMNS = `${STATE_COLUMNS}, ${SUMMARY_COLUMNS_BESIDE_STATE}`
@@ -64,6 +66,8 @@ export interface SummaryRow {
   callbackUrl: string | null
   concurrencyKey: string | null
   sequenceKey: string | null
+  onFailure: OnFailure | null
+  cost: number
   /** Only when requested. */
   payload?: unknown
   result?: unknown
@@ -107,6 +111,8 @@ export function toSummary(row: SummaryRow): TaskSummary {
     callbackUrl: row.callbackUrl,
     concurrencyKey: row.concurrencyKey,
     sequenceKey: row.sequenceKey,
+    onFailure: row.onFailure,
+    cost: row.cost,
     links: linksOf(row.id),
   }
 }

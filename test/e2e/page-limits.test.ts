@@ -196,10 +196,14 @@ testPage('keys are set in the form, and a sequence that has halted is resumed', 
   await page.getByText('More options').click()
   await page.getByLabel('Concurrency key').fill('customer-4711 ')
   await page.getByLabel('Sequence key').fill('order \u202e88')
+  await page.getByLabel('Cost').fill('1.5')
+  await button(page, 'Create task').click()
+  await page.getByText('must be a whole number from 1 to 1,000').waitFor()
+  await page.getByLabel('Cost').fill('3')
   await button(page, 'Create task').click()
   await waitForStatus(page, 'FAILED')
   const facts = page.locator('.facts')
-  t.match(await facts.innerText(), /Concurrency key\s+customer-4711\n[^]*Sequence key\s+order \u202e88/)
+  t.match(await facts.innerText(), /Concurrency key\s+customer-4711\n[^]*Sequence key\s+order \u202e88\n[^]*Cost\s+3/)
   const behind = await createTask(web.address, {
     type: 'demo.sleep',
     payload: { steps: 0 },

@@ -26,6 +26,8 @@ export function sampleSummary(id: TaskId, fields: Partial<TaskSummary> = {}): Ta
     callbackUrl: null,
     concurrencyKey: null,
     sequenceKey: null,
+    onFailure: null,
+    cost: 1,
     links: linksOf(id),
     ...fields,
   }

@@ -20,6 +20,17 @@ t.test('the terminal snippets survive a shell, whatever the title and the payloa
   t.same(JSON.parse(body ?? ''), { title: nasty, type: 'demo.sleep', payload: { nasty }, priority: 3, tags: [nasty] })
 })
 
+t.test('a task like it has its queue, keys, cost and callback, and another unique key and start', async (t) => {
+  const kept = {
+    ...{ queue: 'slow', concurrencyKey: 'customer-4711', sequenceKey: 'document-17', onFailure: 'skip' as const },
+    ...{ cost: 3, callbackUrl: 'https://example.com/hook' },
+  }
+  const task = makeTask({ ...kept, uniqueKey: 'u', runAt: '2026-11-20T21:22:23.456Z', title: 'one' })
+  const [, create] = createSnippets(task, ORIGIN)
+  const [, json = ''] = /-d '(.*)'$/s.exec(create?.code ?? '') ?? []
+  t.same(JSON.parse(json), { title: 'one', type: 'demo.sleep', payload: {}, ...kept })
+})
+
 t.test('snippets contain no invisible or direction-changing characters', async (t) => {
   const hidden = 'a\u202Eb\u200Bc\u2066d\uFEFFe\u2028f\u0085g 👩‍🚀'
   const [, create] = createSnippets(makeTask({ title: hidden }), ORIGIN)

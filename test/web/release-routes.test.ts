@@ -170,6 +170,31 @@ t.test('weights of tenants and keys', async (t) => {
   t.match(await call('DELETE', '/api/weights/key/big'), { status: 404 })
 })
 
+t.test('a task shows its keys, what its failure does to its sequence, and its cost, wherever it is read', async (t) => {
+  const later = { delayMs: 86_400_000, type: 'report.generate', payload: {} }
+  const shapes = [
+    [{}, { concurrencyKey: null, sequenceKey: null, onFailure: null, cost: 1 }],
+    [{ cost: 7 }, { sequenceKey: null, onFailure: null, cost: 7 }],
+    [{ sequenceKey: 'shown' }, { sequenceKey: 'shown', onFailure: 'halt', cost: 1 }],
+    [
+      { sequenceKey: 'shown', onFailure: 'skip', cost: 2 },
+      { sequenceKey: 'shown', onFailure: 'skip', cost: 2 },
+    ],
+  ] as const
+  for (const [fields, shown] of shapes) {
+    const created = await call('POST', '/api/tasks', { ...later, ...fields })
+    t.match(created, { status: 202, body: shown })
+    const id = String(created.body['id'])
+    t.match(await call('GET', `/api/tasks/${id}`), { status: 200, body: shown })
+    t.match(await call('POST', '/api/tasks/batch', { tasks: [{ ...later, ...fields }] }), { body: { items: [shown] } })
+    const { items } = (await call('GET', '/api/tasks?limit=2')).body as { items: { id: string }[] }
+    t.match(
+      items.find((task) => task.id === id),
+      shown,
+    )
+  }
+})
+
 t.test('a sequence that is not halted cannot be resumed', async (t) => {
   await createTask(address, { sequenceKey: 's', delayMs: 86_400_000 })
   t.same(await list('/api/sequences'), [])

@@ -45,6 +45,8 @@ const ROW_COLUMNS = [
     'callback_url',
     'concurrency_key',
     'sequence_key',
+    'halts',
+    'cost',
   ],
 ]
 

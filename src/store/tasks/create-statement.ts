@@ -29,7 +29,7 @@ function createStatement(
   { columns, names, keys, source, answer }: CreateParts,
   isGated: boolean,
 ): Statement {
-  const gateNames = isGated ? ', concurrency_key, sequence_key, cost' : ''
+  const gateNames = isGated ? ', concurrency_key, sequence_key, cost, halts' : ''
   const lanes = isGated ? { laneId: `case when i.is_gated and m.run_at is null then ${laneOf('m')} end` } : {}
   const dueAt = `now() + case when i.is_handed_over then $1::double precision else 0 end * interval '1 ms'`
   return {
@@ -40,7 +40,8 @@ function createStatement(
   select id, tenant, type, title, priority, tags, coalesce(payload, 'null') as payload, queue, "maxAttempts" as max_attempts, more,
     coalesce("isHandedOver", true) as is_handed_over, coalesce("runAt", now() + "delayMs" * interval '1 ms') as start_at${names}${
       isGated
-        ? `, coalesce("isGated", more ?| array['concurrencyKey', 'sequenceKey'], false) as is_gated, more->>'concurrencyKey' as concurrency_key, more->>'sequenceKey' as sequence_key, (more->>'cost')::smallint as cost`
+        ? `, coalesce("isGated", more ?| array['concurrencyKey', 'sequenceKey'], false) as is_gated, more->>'concurrencyKey' as concurrency_key, more->>'sequenceKey' as sequence_key, (more->>'cost')::smallint as cost,
+    case when more ? 'sequenceKey' then coalesce(more->>'onFailure', 'halt') = 'halt' end as halts`
         : ''
     }
   from json_to_recordset($2::text::json) as r (id uuid, tenant text, type text, title text, priority smallint, tags text[], payload jsonb,
@@ -58,7 +59,7 @@ function createStatement(
     (more->>'expiresAt')::timestamptz, more->>'uniqueKey', (more->>'parentId')::uuid, (more->>'batchId')::uuid, more->>'callbackUrl'${gateNames}
   from ${source}
   returning id, tenant, queue, priority, version, null::taskwire.task_status as from_status, status, attempt, null::text as reason, run_at,
-    expires_at, created_at as at${isGated ? ', type, concurrency_key, sequence_key' : ''}
+    expires_at, created_at as at${isGated ? ', type, concurrency_key, sequence_key, halts' : ''}
 )`,
         writeHistory('created'),
         writeDeliveries('created m join input i on i.id = m.id', {
@@ -85,8 +86,8 @@ function createStatement(
 /** In the order of their ids, which is that of their creation in this process. */
 const JOIN_SEQUENCES = `sequence as (
   insert into taskwire.sequence_members (tenant, key, task_id, halts)
-  select c.tenant, c.sequence_key, c.id, coalesce(i.more->>'onFailure', 'halt') = 'halt'
-  from created c join input i on i.id = c.id
+  select c.tenant, c.sequence_key, c.id, c.halts
+  from created c
   where c.sequence_key is not null
   order by c.id
 )`

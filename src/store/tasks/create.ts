@@ -7,7 +7,7 @@
  * returned.
  */
 import type { Database } from '../../db/database.js'
-import type { OnFailure } from '../../protocol/http.js'
+import type { OnFailure } from '../../protocol/release.js'
 import type { Status } from '../../protocol/status.js'
 import type { TaskId } from '../../protocol/task.js'
 import { createStatements } from './create-statement.js'

@@ -2,7 +2,7 @@
  * What a create with a debounce key asks for: while a task with the key is SCHEDULED, it changes that task and moves its
  * start instead of creating another. See `take-debounces.ts`.
  */
-import type { OnFailure } from '../../protocol/http.js'
+import type { OnFailure } from '../../protocol/release.js'
 import type { TaskId } from '../../protocol/task.js'
 
 /** What a later create can change. */

@@ -64,7 +64,7 @@ const LOCK_TASKS: Statement = {
   text: `
 select t.id, t.title, t.priority, to_json(t.tags) as tags, t.payload, t.expires_at as "expiresAt", t.queue, t.callback_url as "callbackUrl",
   t.concurrency_key as "concurrencyKey", t.sequence_key as "sequenceKey", coalesce(t.cost, 1) as cost,
-  (select case when m.halts then 'halt' else 'skip' end from taskwire.sequence_members m where m.task_id = any(array[t.id]) limit 1) as "onFailure"
+  case when t.halts then 'halt' when not t.halts then 'skip' end as "onFailure"
 from (select u.id from unnest($1::text::uuid[]) as u (id) order by u.id) i, lateral (
   select *
   from taskwire.tasks t

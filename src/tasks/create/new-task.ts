@@ -64,7 +64,7 @@ export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: R
 /** The task as just stored. */
 export function toNewTaskView(task: NewTask, created: CreatedTask): Task {
   const { expiresAt = null, uniqueKey = null, parentId = null, batchId = null, callbackUrl = null } = task.more ?? {}
-  const { concurrencyKey = null, sequenceKey = null } = task.more ?? {}
+  const { concurrencyKey = null, sequenceKey = null, onFailure = 'halt', cost = 1 } = task.more ?? {}
   return {
     id: task.id,
     title: task.title,
@@ -91,6 +91,8 @@ export function toNewTaskView(task: NewTask, created: CreatedTask): Task {
     callbackUrl,
     concurrencyKey,
     sequenceKey,
+    onFailure: sequenceKey === null ? null : onFailure,
+    cost,
     links: linksOf(task.id),
   }
 }
