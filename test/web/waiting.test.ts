@@ -1,7 +1,11 @@
 /** Why a task waits, over REST and on streams: every reason, built in PostgreSQL with workers as rows. */
 import t from 'tap'
+import { DEFAULT_PRINCIPAL } from '../../src/access/principal.js'
 import type { StreamMessage, WaitingMessage } from '../../src/protocol/stream.js'
 import type { Task } from '../../src/protocol/task.js'
+import { WaitExplainer } from '../../src/tasks/release/wait-explainer.js'
+import { readExplained } from '../../src/web/explained-reader.js'
+import { createTaskReader, type TaskReader } from '../../src/web/task-reader.js'
 import { drainWorker, resumeWorker } from '../../src/store/workers.js'
 import { readFrame } from '../helpers/frame-check.js'
 import { readEvents } from '../helpers/sse.js'
@@ -90,37 +94,6 @@ t.test(
   },
 )
 
-t.test('a limit that is reached is named with the tasks that hold it, and how many are ahead of it', async (t) => {
-  const queue = await openQueue()
-  await run(
-    `insert into taskwire.limits (name, queue, concurrency, set_by) values ('two-${queue}', '${queue}', 2, 'test')`,
-  )
-  const ids = await store(5, { queue })
-  await release()
-  t.match(await why(t, ids[0] ?? ''), { code: 'starting' }, 'released')
-  const waitingFor = await why(t, ids[4] ?? '')
-  t.match(waitingFor, {
-    code: 'limit',
-    text: `the limit two-${queue} allows 2 at a time; 2 tasks are ahead of it`,
-    ahead: 2,
-  })
-  t.same([...waitingFor.taskIds].sort(), ids.slice(0, 2))
-})
-
-t.test('a rate says when it allows the next start, and each task ahead of it adds a period', async (t) => {
-  const queue = await openQueue()
-  await run(
-    `insert into taskwire.limits (name, queue, rate, period_ms, burst, set_by) values ('rate-${queue}', '${queue}', 2, 60000, 1, 'test')`,
-  )
-  const ids = await store(4, { queue })
-  await release()
-  const [second, fourth] = [await why(t, ids[1] ?? ''), await why(t, ids[3] ?? '')]
-  t.match(second, { code: 'rate', ahead: 0, text: `the limit rate-${queue} allows 2 starts in a minute; it is next` })
-  t.equal(second.until, second.start?.at)
-  t.equal(fourth.ahead, 2)
-  t.equal(Date.parse(fourth.start?.at ?? '') - Date.parse(fourth.until ?? ''), 60_000)
-})
-
 t.test('a sequence names its first task, and what halted it', async (t) => {
   const queue = await openQueue()
   const ids = await store(3, { queue, more: { sequenceKey: `s-${queue}` } })
@@ -177,6 +150,26 @@ t.test('a task that runs or has ended waits for nothing; lists and creates do no
     body: '{"title":"x"}',
   })
   t.notOk('waitingFor' in ((await created.json()) as object))
+})
+
+t.test('a task that starts while it is read is read again, and one that waits always has a reason', async (t) => {
+  const id = await one({ queue: await openQueue() })
+  await release()
+  const waits = new WaitExplainer(db)
+  const read = createTaskReader(db)
+  let reads = 0
+  const readTask: TaskReader = async (...asked) => {
+    const task = await read(...asked)
+    reads += 1
+    if (reads === 1) await start(id)
+    return task
+  }
+  const found = await readExplained(DEFAULT_PRINCIPAL, id, { readTask, waits })
+  t.match(found, { task: { status: 'PROCESSING' }, waitingFor: null })
+  t.equal(reads, 2)
+  const before = { ...found.task, status: 'PENDING' as const }
+  const always = await readExplained(DEFAULT_PRINCIPAL, id, { readTask: async () => before, waits })
+  t.match(always, { task: { status: 'PENDING' }, waitingFor: { code: 'starting' } }, 'put back and started each time')
 })
 
 t.test('a tenant sees nothing of the others that hold a limit', async (t) => {

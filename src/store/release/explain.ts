@@ -65,6 +65,10 @@ export interface LimitFacts {
   name: string
   subject: string
   per: Per
+  /** What it counts; null for all. */
+  types: string[] | null
+  queue: string | null
+  tenant: string | null
   /** Null for a rate. */
   allowed: number | null
   /** Whether it allows more each second, after a pause. */
@@ -125,10 +129,11 @@ left join lateral (
   limit 1
 ) pause on true
 left join lateral (
-  select json_agg(json_build_object('name', l.name, 'subject', l.counted, 'per', l.per, 'allowed', l.allowed, 'isRamp', l.is_ramp, 'held', l.held,
+  select json_agg(json_build_object('name', l.name, 'subject', l.counted, 'per', l.per, 'types', l.types,
+    'queue', l.queue, 'tenant', l.tenant, 'allowed', l.allowed, 'isRamp', l.is_ramp, 'held', l.held,
     'heldBy', l.held_by, 'rate', l.rate, 'periodMs', l.period_ms, 'nextAt', ${ms('l.next_at')}) order by l.name) as facts
   from (
-    select l.name, s.counted, l.per, s.allowed, l.ramp_since is not null as is_ramp, l.rate, l.period_ms,
+    select l.name, s.counted, l.per, l.types, l.queue, l.tenant, s.allowed, l.ramp_since is not null as is_ramp, l.rate, l.period_ms,
       (select count(*) from (select from taskwire.holds h where h.limit_name = l.name and h.subject = s.counted limit ${MAX_COUNTED}) counted) as held,
       (
         select coalesce(json_agg(own.task_id), '[]')

@@ -54,7 +54,8 @@ export function estimateStart(input: EstimateInput): StartEstimate | null {
     case 'rate':
       return atRate(input)
     case 'limit': {
-      const width = Math.min(facts.slots, ...findFull(facts).map(({ allowed }) => allowed ?? 1))
+      const held = [...findFull(facts), ...(reason.limit ? [reason.limit] : [])]
+      const width = Math.min(facts.slots, ...held.map(({ allowed }) => allowed ?? 1))
       return whenRatesAllow(facts, inTurns(facts.nowAt, width, ofType, place.ahead))
     }
     case 'sequence':
@@ -80,7 +81,7 @@ function afterIts(at: number, input: EstimateInput): StartEstimate {
 function atRate({ facts, reason, place }: EstimateInput): StartEstimate | null {
   const { rate, periodMs } = reason.limit ?? {}
   if (reason.until === null || !rate || !periodMs) return null
-  const waitMs = place.ahead * (periodMs / rate)
+  const waitMs = place.costAhead * (periodMs / rate)
   const base = Math.max(facts.nowAt, reason.until)
   return from(base, { leastMs: waitMs * 0.9, likelyMs: waitMs, mostMs: waitMs * 1.2 })
 }

@@ -16,10 +16,16 @@ import { createBatcher, type Batcher } from '../../timing/batcher.js'
 import { estimateStart, type StartEstimate } from './estimate-start.js'
 import { findPlaces, type Place } from './place.js'
 import { RecentRuns, toRunTimes, type RunTimes } from './recent-runs.js'
-import { findExhausted, findFull, findReason, toInstant, type WaitingReason } from './waiting-reason.js'
+import { findExhausted, findFull, findReason, toInstant, waitForLimit, type WaitingReason } from './waiting-reason.js'
 
 /** The most tasks of one statement. */
 const MAX_EXPLAINED = 200
+
+/** A task that has started since it was read. */
+export const STARTING: WaitingFor = {
+  ...{ code: 'starting', text: 'it is on its way to a worker' },
+  ...{ until: null, taskIds: [], ahead: null, start: null },
+}
 
 export interface ExplainedTask {
   id: TaskId
@@ -62,7 +68,7 @@ export class WaitExplainer {
     const [places, runs] = await Promise.all([
       readPlaces(
         this.#db,
-        all.map((wait) => ({ id: wait.facts.id, blocker: nameBlocker(wait) })),
+        all.map((wait) => ({ id: wait.facts.id, blocker: nameBlocker(wait), isRated: wait.reason.code === 'rate' })),
       ),
       this.#runs.read([...new Set(all.map(({ facts }) => facts.type))]),
     ])
@@ -108,7 +114,7 @@ function findFirsts(waiting: readonly Wait[]): TaskOfTenant[] {
 /** Undefined when the task has ended meanwhile. */
 function locate({ facts, reason }: Wait, { placeById }: Context): LocatedWait | undefined {
   const place = placeById.get(facts.id)
-  return place && { facts, place, reason: decideTurn(facts, reason, place) }
+  return place && decideTurn({ facts, reason, place })
 }
 
 function nameOf({ id, tenant }: { id: TaskId; tenant: string }): string {
@@ -122,11 +128,18 @@ function nameBlocker({ facts, reason }: Wait): string {
   return `limit ${name} ${subject}`
 }
 
-/** Nothing holds the task: either it is its turn, or not yet. */
-function decideTurn({ slots, queue }: WaitFacts, reason: WaitingReason, { ahead, load }: Place): WaitingReason {
-  if (reason.code !== 'turn') return reason
-  if (ahead < slots - load.running) return { ...reason, code: 'starting', text: 'it is on its way to a worker' }
-  return { ...reason, text: `all slots of the queue ${queue} are taken` }
+/** Nothing holds the task: it is its turn, or others take the room that a limit has, or the slots. */
+function decideTurn(wait: LocatedWait): LocatedWait {
+  const { facts, reason, place } = wait
+  if (reason.code !== 'turn') return wait
+  for (const limit of facts.limits) {
+    const ahead = limit.allowed === null ? 0 : place.countAheadUnder(limit)
+    if (limit.allowed !== null && ahead >= limit.allowed - limit.held)
+      return { facts, reason: waitForLimit(limit), place: { ...place, ahead, isBound: ahead >= MAX_COUNTED } }
+  }
+  if (place.ahead < facts.slots - place.load.running)
+    return { ...wait, reason: { ...reason, code: 'starting', text: STARTING.text } }
+  return { ...wait, reason: { ...reason, text: `all slots of the queue ${facts.queue} are taken` } }
 }
 
 /** Codes for which the number of tasks ahead of a task means something. */

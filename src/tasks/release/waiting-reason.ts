@@ -105,7 +105,11 @@ export function findExhausted({ limits, nowAt }: WaitFacts): LimitFacts[] {
 
 function limit(facts: WaitFacts): WaitingReason | undefined {
   const [limit] = findFull(facts)
-  if (limit === undefined) return undefined
+  return limit && waitForLimit(limit)
+}
+
+/** It is reached, or will be by those ahead of the task. */
+export function waitForLimit(limit: LimitFacts): WaitingReason {
   return { code: 'limit', text: describeLimit(limit), until: null, taskIds: limit.heldBy, limit }
 }
 

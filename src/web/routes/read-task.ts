@@ -9,11 +9,12 @@ import type { Hub } from '../../live/hub.js'
 import { Problem } from '../../protocol/errors.js'
 import { NoBody, TransitionList } from '../../protocol/http.js'
 import { ReadTaskQuery, StreamQuery, TaskParams } from '../../protocol/queries.js'
-import { awaitsAttempt, isFinal } from '../../protocol/status.js'
+import { isFinal } from '../../protocol/status.js'
 import { Task } from '../../protocol/task.js'
 import { readHistory } from '../../store/reads/tasks.js'
 import type { WaitExplainer } from '../../tasks/release/wait-explainer.js'
 import { etagOfWaiting, hasEtag } from '../etag.js'
+import { readExplained } from '../explained-reader.js'
 import { chooseFormat } from '../live/event-format.js'
 import { readLastEventId, type HttpStreams } from '../live/http-stream.js'
 import type { StreamLimits } from '../live/stream-limits.js'
@@ -67,8 +68,7 @@ export const readTaskRoutes: FastifyPluginAsyncTypebox<ReadTaskDeps> = async (
           leave()
         }
       }
-      const task = await readTask(request.principal, id)
-      const waitingFor = awaitsAttempt(task.status) ? await waits.explain(request.principal, id) : null
+      const { task, waitingFor } = await readExplained(request.principal, id, { readTask, waits })
       const etag = etagOfWaiting(task, waitingFor)
       reply.header('etag', etag).header('cache-control', 'no-cache')
       if (hasEtag(request.headers['if-none-match'] ?? '', etag)) return reply.code(304).send(undefined)
