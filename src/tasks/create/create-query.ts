@@ -12,7 +12,10 @@ export interface CreateQuery {
 }
 
 const TEXT =
-  'select taskwire.create_task($1::text, $2::text::jsonb, $3::text, $4::integer, $5::text[], $6::timestamptz, $7::text) as id'
+  'select taskwire.create_task($1::text, $2::text::jsonb, $3::text, $4::integer, $5::text[], $6::timestamptz, $7::text, ' +
+  'concurrency_key => $8::text, sequence_key => $9::text, on_failure => $10::text, cost => $11::integer) as id'
+
+const KEYS = ['concurrencyKey', 'sequenceKey', 'onFailure', 'cost'] as const
 
 /**
  * The query that creates a task and answers with one row, `{ id }`; for any driver that takes text and values. The relay
@@ -20,7 +23,7 @@ const TEXT =
  *
  * The payload is checked when the task runs: one that does not fit its type ends as FAILED with `invalid_payload`.
  *
- * @throws by the database, with a hint, when type, title, priority or tags do not fit
+ * @throws by the database, with a hint, when type, title, priority, tags, keys or cost do not fit
  * @example
  * await client.query('begin')
  * await client.query('insert into orders …')
@@ -28,7 +31,7 @@ const TEXT =
  * await client.query('commit')
  */
 export function createTaskQuery(
-  task: Pick<CreateTask, 'title' | 'payload' | 'priority' | 'tags'> & {
+  task: Pick<CreateTask, 'title' | 'payload' | 'priority' | 'tags' | (typeof KEYS)[number]> & {
     type: string
     runAt?: string | Date
     tenant?: string
@@ -36,5 +39,6 @@ export function createTaskQuery(
 ): CreateQuery {
   const { type, payload = {}, title = null, priority = 0, tags = [], runAt = null, tenant = DEFAULT_TENANT } = task
   const startAt = runAt instanceof Date ? runAt.toISOString() : runAt
-  return { text: TEXT, values: [type, JSON.stringify(payload), title, priority, tags, startAt, tenant] }
+  const keys = KEYS.map((key) => task[key] ?? null)
+  return { text: TEXT, values: [type, JSON.stringify(payload), title, priority, tags, startAt, tenant, ...keys] }
 }

@@ -4,8 +4,11 @@ import t from 'tap'
 import { DEFAULT_PRINCIPAL, serviceOf } from '../../../src/access/principal.js'
 import { takeDueDeliveries } from '../../../src/store/deliveries/take-due.js'
 import { readTasks, readTransitions } from '../../../src/store/reads/tasks.js'
+import { listHaltedSequences } from '../../../src/store/release/sequences.js'
+import { recordHeartbeat } from '../../../src/store/workers.js'
 import { createTaskQuery } from '../../../src/tasks/create/create-query.js'
 import { openTestDatabase } from '../../helpers/database.js'
+import { toReleaseStore } from '../../helpers/release-store.js'
 import { startPostgres } from '../../helpers/services.js'
 
 const server = await startPostgres(t)
@@ -126,6 +129,43 @@ t.test(
   },
 )
 
+t.test('tasks with keys and a cost are held as those of other creates are', async (t) => {
+  const queue = 'default'
+  const type = 'demo.sleep'
+  const keys = { concurrencyKey: 'k', sequenceKey: 's' }
+  await client.query('begin')
+  const ids = [
+    await create({ type, ...keys, onFailure: 'skip', cost: 7 }),
+    await create({ type, ...keys }),
+    await create({ type, concurrencyKey: 'other' }),
+  ]
+  await client.query('commit')
+  const [first, second, third] = await Promise.all(
+    ids.map(async (id) => (await readTasks(DEFAULT_PRINCIPAL, db, [id]))[0]),
+  )
+  t.match(first, { ...keys, onFailure: 'skip', cost: 7 })
+  t.match(second, { ...keys, onFailure: 'halt', cost: 1 })
+  t.match(third, { concurrencyKey: 'other', sequenceKey: null, onFailure: null, cost: 1 })
+
+  await client.query(`insert into taskwire.limits (name, per, concurrency, set_by) values ('one', 'key', 1, 'test')`)
+  const store = toReleaseStore(db)
+  const worker = { id: 'w', host: 'h', pid: 1, version: '0', types: [type], isStopping: false, isDraining: false }
+  await recordHeartbeat(db, { ...worker, queues: [{ name: queue, slots: 10, running: 0 }] }, 600_000)
+  const due = await takeDueDeliveries(db, queue, 100, 1_000)
+  t.notOk(
+    due.deliveries.some(({ taskId }) => ids.includes(taskId)),
+    'none of them takes the short way',
+  )
+  const release = async () => (await store.release()).map((id) => ids.indexOf(id)).sort()
+  t.same(await release(), [0, 2])
+  await store.claim(ids[0] ?? '')
+  await store.end(ids[0] ?? '', { outcome: 'failed', status: 'FAILED' })
+  t.same(await release(), [1], 'it does not halt its sequence')
+  await store.claim(ids[1] ?? '')
+  await store.end(ids[1] ?? '', { outcome: 'failed', status: 'FAILED' })
+  t.match(await listHaltedSequences(DEFAULT_PRINCIPAL, db), [{ key: 's', haltedBy: ids[1] }], 'by default it does')
+})
+
 t.test('arguments that no task can have are refused by name, and each hint names the alternatives', async (t) => {
   const refusals: [string, RegExp, RegExp][] = [
     [`tags => array[['a', 'b']]`, /the tags do not fit/, /one list of at most 20 tags/],
@@ -135,6 +175,13 @@ t.test('arguments that no task can have are refused by name, and each hint names
     [`payload => null`, /payload is null/, /'null'::jsonb/],
     [`priority => null`, /priority is null/, /0 \(last\) to 9/],
     [`tenant => null`, /tenant is null/, /Leave the tenant out/],
+    [`concurrency_key => ''`, /concurrency_key '' is malformed/, /1 to 200 characters/],
+    [`concurrency_key => repeat('k', 201)`, /concurrency_key 'k{50}' is malformed/, /null for none/],
+    [`sequence_key => '..'`, /sequence_key '\.\.' is malformed/, /neither "\." nor/],
+    [`sequence_key => 's', on_failure => 'stop'`, /on_failure is 'stop'/, /halt or skip/],
+    [`on_failure => 'skip'`, /on_failure is 'skip'/, /together with a sequence_key/],
+    [`cost => 0`, /cost is 0/, /1 to 1000/],
+    [`cost => 1001`, /cost is 1001/, /1 to 1000/],
   ]
   for (const [argument, message, hint] of refusals)
     await t.rejects(client.query(`select taskwire.create_task('demo.sleep', ${argument})`), { message, hint }, argument)
