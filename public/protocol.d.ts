@@ -74,6 +74,9 @@ export const MAX_TITLE_LENGTH: 200;
 export const MAX_KEY_LENGTH: 200;
 /** The maximum length of a reason that a person gives, in characters. */
 export const MAX_REASON_LENGTH: 500;
+/** How small and how large a share can be made, relative to one without a weight. */
+export const MIN_WEIGHT: 0.01;
+export const MAX_WEIGHT: 1000;
 /** The number of rows in the window of a list: the maximum, and the default. */
 export const MAX_LIST_ROWS: 1000;
 export const DEFAULT_LIST_ROWS: 50;

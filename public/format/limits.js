@@ -23,6 +23,11 @@ export function describePaused({ kind, name }) {
   return pauses.what(kind, kind === 'type' || kind === 'queue' ? name : showName(name))
 }
 
+/** `concurrency key customer-4711`. @param {{ kind: 'key' | 'tenant', name: string }} weighted */
+export function describeWeighted({ kind, name }) {
+  return pauses.what(kind, showName(name))
+}
+
 /** `At most 5 at a time`. @param {Pick<Limit, 'concurrency' | 'rate'>} limit */
 export function describeAmount({ concurrency, rate }) {
   if (rate === null) return text.atATime(concurrency ?? 0)

@@ -1,6 +1,6 @@
 /**
- * Limits and pauses: what needs attention, what is paused, what limits tasks, and which sequences are halted. Read again
- * while the page is visible.
+ * Limits and pauses: what needs attention, what is paused, what limits tasks, which weights change shares, and which
+ * sequences are halted. Read again while the page is visible.
  */
 import { findHolds } from '../format/holds.js'
 import { createAttention } from '../parts/attention.js'
@@ -11,11 +11,13 @@ import { createPauseForm } from '../parts/pause-form.js'
 import { createPauseList } from '../parts/pause-list.js'
 import { createPolledSheet } from '../parts/polled-sheet.js'
 import { createSequenceList } from '../parts/sequence-list.js'
+import { createWeightForm } from '../parts/weight-form.js'
+import { createWeightList } from '../parts/weight-list.js'
 import { getJson, serverNow } from '../server/api.js'
 import { limits as text } from '../text/en.js'
 
 export const name = 'limits'
-const PARTS = ['limits', 'pauses', 'sequences']
+const PARTS = ['limits', 'pauses', 'sequences', 'weights']
 
 export function open(frame) {
   frame.setTitle(text.title)
@@ -24,16 +26,18 @@ export function open(frame) {
   const pauses = createPauseList(createPauseForm(names, { onDone }), { onDone })
   const sequences = createSequenceList({ onDone })
   const limits = createLimitList(createLimitForm(names, { isTaken, onDone }), { onDone })
+  const weights = createWeightList(createWeightForm({ onDone }), { onDone })
   let known = []
   const { element, readNow, close } = createPolledSheet({
     text,
-    content: [...[attention, pauses, limits, sequences].map(({ element }) => element), names.element],
+    content: [...[attention, pauses, limits, weights, sequences].map(({ element }) => element), names.element],
     read: readAll,
     show(answer) {
       known = answer.limits
       attention.update(findHolds({ ...answer, now: serverNow() }))
       pauses.update(answer.pauses)
       limits.update(known.filter(holdsSomething))
+      weights.update(answer.weights)
       sequences.update(answer.sequences)
     },
   })

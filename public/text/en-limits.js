@@ -137,6 +137,40 @@ export const periods = {
   ms: (ms) => `per ${ms} ms`,
 }
 
+export const weights = {
+  heading: 'Weights',
+  none: 'All tenants, and all keys of a tenant, get equal shares.',
+  kinds: { key: 'Concurrency key', tenant: 'Tenant' },
+  share: (weight) => `${weight} times the share`,
+  than: {
+    key: 'of a concurrency key without a weight, while both have tasks that wait.',
+    tenant: 'of a tenant without a weight, while both have tasks that wait.',
+  },
+  setBy: 'Set by ',
+  remove: 'Remove',
+  removeWhat: (what) => `Remove the weight of the ${what}`,
+  removing: 'Removing…',
+  removed: (what) => `Removed: the weight of the ${what}`,
+  set: (what) => `Set: the weight of the ${what}`,
+  open: 'Set a weight',
+  submit: 'Set it',
+  sending: 'Saving…',
+  leave: 'Close without setting',
+  kind: 'Of a',
+  name: 'Name',
+  weight: 'Weight',
+  weightHelp: 'From 0.01 to 1,000. One without a weight has 1. A weight set before is replaced.',
+  notWeight: 'must be a number from 0.01 to 1,000',
+  reasonHelp: 'Optional. Shown here.',
+}
+
+/** Of every list on the page. */
+export const entries = {
+  shown: (shown, count) => `${shown} of ${count} are shown.`,
+  more: 'Show more',
+  moreOf: (heading) => `Show more: ${heading}`,
+}
+
 export const sequences = {
   heading: 'Halted sequences',
   haltedBy: 'Halted by the task ',

@@ -1,6 +1,6 @@
 /** Limits, pauses, weights and halted sequences, as clients set and read them. */
 import { Type, type Static } from 'typebox'
-import { MAX_KEY_LENGTH } from './limits.js'
+import { MAX_KEY_LENGTH, MAX_WEIGHT, MIN_WEIGHT } from './limits.js'
 import { Instant, Key, QueueName, Reason, TaskId, TaskType } from './names.js'
 import { Nullable } from './nullable.js'
 import { STORABLE_KEY } from './storable.js'
@@ -139,7 +139,7 @@ export const PauseList = Type.Object({ items: Type.Array(Pause) })
 export const Weight = Type.Object({
   tenant: Type.String(),
   key: Nullable(Type.String()),
-  weight: Type.Number({ minimum: 0.01, maximum: 1_000 }),
+  weight: Type.Number({ minimum: MIN_WEIGHT, maximum: MAX_WEIGHT }),
   ...SETTING,
 })
 export type Weight = Static<typeof Weight>

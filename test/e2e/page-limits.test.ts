@@ -1,7 +1,7 @@
 /** The page "Limits and pauses" and the page of a task that waits, with real roles. */
 import type { Locator, Page } from 'playwright-core'
 import t from 'tap'
-import type { Limit, Pause } from '../../src/protocol/release.js'
+import type { Limit, Pause, Weight } from '../../src/protocol/release.js'
 import { launchBrowser } from '../helpers/browser.js'
 import { answerHtml, startHttpProxy } from '../helpers/http-proxy.js'
 import { createTask, definePageTests, checkWidths, waitForStatus } from '../helpers/page.js'
@@ -34,6 +34,15 @@ const isFocused = (locator: Locator): Promise<boolean> =>
   locator.evaluate((element) => element === document.activeElement)
 const announcement = (page: Page, words: string): Promise<void> =>
   page.locator('#announcer').getByText(words).waitFor({ state: 'attached' })
+
+/** Answers these paths with these items, instead of the server. */
+function answerWith(lists: Record<string, object[]>): void {
+  proxy.answer = ({ url = '' }, response) => {
+    if (lists[url] === undefined) return false
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ items: lists[url] }))
+    return true
+  }
+}
 
 /** Resolves once the page has read the pauses again. */
 async function moreReads(page: Page): Promise<void> {
@@ -221,6 +230,68 @@ testPage('keys are set in the form, and a sequence that has halted is resumed', 
   await scene.ended([behind.id])
 })
 
+testPage('a weight is set, replaced and removed', { expected }, async (t, page) => {
+  await page.goto('/limits')
+  await page.getByText('All tenants, and all keys of a tenant, get equal shares.').waitFor()
+  await button(page, 'Set a weight').click()
+  await fieldOf(page, 'Weight').fill('0')
+  await button(page, 'Set it').click()
+  await errorOf(page, 'Name').getByText('Is empty: enter a name.').waitFor()
+  await errorOf(page, 'Weight').getByText('Must be a number from 0.01 to 1,000.').waitFor()
+  await fieldOf(page, 'Name').fill('order \u202e88')
+  await fieldOf(page, 'Weight').fill('2.5')
+  await fieldOf(page, 'Reason').fill('a large contract')
+  await button(page, 'Set it').click()
+  const key = entryOf(page, 'Concurrency key order \u202e88')
+  await key.getByText('2.5 times the share').waitFor()
+  t.match(await key.innerText(), /a large contract\s+Set by anonymous/)
+  await announcement(page, 'Set: the weight of the concurrency key')
+  t.ok(await isFocused(button(page, 'Set a weight')))
+
+  await page.keyboard.press('Enter')
+  await fieldOf(page, 'Of a').selectOption('tenant')
+  await fieldOf(page, 'Name').fill('gold')
+  await fieldOf(page, 'Weight').fill('10')
+  await page.keyboard.press('Enter')
+  const tenant = entryOf(page, 'Tenant gold')
+  await tenant.getByText('10 times the share').waitFor()
+  await ask('PUT', '/api/weights/tenant/gold', { weight: 0.5, reason: 'by somebody else' })
+  await tenant.getByText('0.5 times the share').waitFor()
+  await tenant.getByText('by somebody else').waitFor()
+
+  await button(page, 'Remove the weight of the tenant \u2068gold\u2069').click()
+  await tenant.waitFor({ state: 'detached' })
+  await announcement(page, 'Removed: the weight of the tenant')
+  t.ok(await isFocused(heading(page, 'Weights')), 'the focus is not lost with the entry')
+  await key.getByRole('button', { name: /^Remove the weight of the concurrency key/ }).click()
+  await page.getByText('All tenants, and all keys of a tenant, get equal shares.').waitFor()
+})
+
+testPage('of hundreds of halted sequences the first are shown, and more on request', {}, async (t, page) => {
+  const halted = Array.from({ length: 45 }, (_, index) => ({
+    ...{ key: `document-${index}`, haltedBy: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10' },
+    ...{ haltedAt: new Date(0).toISOString(), waiting: 5 },
+  }))
+  answerWith({ '/api/sequences': halted })
+  await page.goto('/limits')
+  await page.locator('article').getByText('45 sequences are halted').waitFor()
+  await page.getByText('20 of 45 are shown.').waitFor()
+  t.equal(await page.locator('.entry').count(), 20)
+  const more = button(page, 'Show more: Halted sequences')
+  await more.click()
+  await page.getByText('40 of 45 are shown.').waitFor()
+  await moreReads(page)
+  t.equal(await page.locator('.entry').count(), 40, 'they stay when the page reads again')
+  t.ok(await isFocused(more))
+  await more.click()
+  await heading(page, 'document-44').waitFor()
+  t.notOk(await more.isVisible())
+  t.ok(
+    await isFocused(button(page, 'Resume the sequence \u2068document-40\u2069')),
+    'the focus is on the first new one',
+  )
+})
+
 testPage('many limits and pauses with long names fit everywhere', {}, async (t, page) => {
   const set = { setBy: 'a'.repeat(200), setAt: new Date(0).toISOString(), reason: 'r'.repeat(500) }
   const pauses: Pause[] = (['queue', 'type', 'tenant', 'key'] as const).flatMap((kind) =>
@@ -248,15 +319,13 @@ testPage('many limits and pauses with long names fit everywhere', {}, async (t, 
   const sequences = [
     { key: 'k'.repeat(200), haltedBy: '019aa3f2-7c1e-7b3a-9a55-0d1c1f6f1e10', haltedAt: set.setAt, waiting: 5 },
   ]
-  const lists: Record<string, unknown> = { '/api/pauses': pauses, '/api/limits': limits, '/api/sequences': sequences }
-  proxy.answer = ({ url = '' }, response) => {
-    if (lists[url] === undefined) return false
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ items: lists[url] }))
-    return true
-  }
+  const weights: Weight[] = [null, 'k'.repeat(200)].map((key) => ({
+    ...{ ...set, tenant: 't'.repeat(200), key, weight: 999.999999999 },
+  }))
+  answerWith({ '/api/pauses': pauses, '/api/limits': limits, '/api/sequences': sequences, '/api/weights': weights })
   await page.goto('/limits')
-  await page.locator('.entry').nth(14).waitFor()
-  for (const name of ['Pause something', 'Add a limit', `Edit the limit ${limits[0]?.name}`])
+  await page.locator('.entry').nth(16).waitFor()
+  for (const name of ['Pause something', 'Add a limit', 'Set a weight', `Edit the limit ${limits[0]?.name}`])
     await button(page, name).click()
   await checkWidths(t, page)
 })
