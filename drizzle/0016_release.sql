@@ -352,7 +352,8 @@ begin
       if rotates then
         select array_agg(p.priority order by p.priority) into ready_levels
         from generate_series(0, 9) p(priority)
-        where exists (select from taskwire.shares s where s.queue = waiting_queue and s.priority = p.priority and s.is_ready);
+        -- Not `exists`, for which the planner would read all shares.
+        where (select true from taskwire.shares s where s.queue = waiting_queue and s.priority = p.priority and s.is_ready limit 1);
         level := ready_levels[(current_turn / 8) % cardinality(ready_levels) + 1];
         if level <> share.priority then
           select s.* into share from taskwire.shares s
