@@ -33,7 +33,7 @@ CREATE TABLE "taskwire"."lanes" (
 	"tag" double precision DEFAULT 0 NOT NULL,
 	"is_waiting" boolean DEFAULT true NOT NULL,
 	"blocked_by" text,
-	"released_at" timestamp (3) with time zone
+	"released_at" timestamp (6) with time zone
 );
 --> statement-breakpoint
 CREATE TABLE "taskwire"."levels" (
@@ -161,6 +161,13 @@ create or replace function taskwire.applies(l taskwire.limits, lane taskwire.lan
     and (l.per <> 'key' or lane.key <> '')
 $$;
 --> statement-breakpoint
+-- Whether a pause holds the tasks of a lane now.
+create or replace function taskwire.is_held_by(p taskwire.pauses, lane taskwire.lanes) returns boolean language sql volatile parallel safe as $$
+  select ((p.kind, p.tenant, p.name) in (('queue', '', lane.queue), ('type', '', lane.type), ('tenant', '', lane.tenant))
+      or lane.key <> '' and (p.kind, p.tenant, p.name) = ('key', lane.tenant, lane.key))
+    and (p.until is null or p.until > clock_timestamp())
+$$;
+--> statement-breakpoint
 -- How many attempts a limit allows at a time. After a pause that is 1, and doubles each second. Volatile, as clock_timestamp is: see above.
 create or replace function taskwire.allowed_by(concurrency integer, ramp_since timestamptz) returns integer language sql volatile parallel safe as $$
   select least(concurrency, case when ramp_since is not null
@@ -213,17 +220,75 @@ begin
   where s.queue = w.queue and s.priority = w.priority and s.tenant = w.tenant and not s.is_ready;
 end $$;
 --> statement-breakpoint
+-- The next starts of a priority, in order, if nothing holds any (start-time fair queueing: Goyal, Vin and Cheng, 1996). First the tenants
+-- take turns, and then the keys of each: the one with the least tag is next, and each start moves its tag on by 1 / weight. The lanes of a
+-- key take turns, too. Answers with the virtual time of each start among the tenants and among the keys, the tags after it, and which of
+-- the lane's deliveries it is. The lane is null when a tenant has none that is ready.
+create or replace function taskwire.next_starts(queue text, level smallint, virtual double precision, most integer, has_weights boolean)
+returns table (place bigint, tenant text, "time" double precision, tag double precision, key_time double precision, key_tag double precision, lane taskwire.lanes, nth integer)
+language sql stable as $$
+  with tenants as (
+    select s.tenant, s.tag, greatest(s.tag, virtual) as "time", s.key_time, row_number() over turn as place,
+      case when count(*) over turn = most then max(s.tag) over turn else 'Infinity' end as last_tag,
+      case when has_weights then coalesce((select 1 / w.weight from taskwire.weights w where w.kind = 'tenant' and w.tenant = s.tenant and w.key = ''), 1) else 1 end as step
+    from (
+      select * from taskwire.shares s
+      where s.queue = next_starts.queue and s.priority = level and s.is_ready order by s.tag limit most
+    ) s
+    window turn as (order by s.tag rows between unbounded preceding and unbounded following)
+  ), tenant_starts as (
+    select t.tenant, t.key_time, t."time" + n.nth * t.step as "time", t.step, n.nth,
+      row_number() over (order by case n.nth when 0 then t.tag else t."time" + n.nth * t.step end, n.nth, t.place) as place
+    from tenants t, generate_series(0, least(most - t.place, greatest(0, floor((t.last_tag - t."time") / t.step)))::integer) n(nth)
+    order by place limit most
+  ), keys as (
+    select t.*, k.tag, greatest(k.tag, t.key_time) as "time", k.lanes, row_number() over turn as place,
+      case when count(*) over turn = t.starts then max(k.tag) over turn else 'Infinity' end as last_tag,
+      case when has_weights then coalesce((select 1 / w.weight from taskwire.weights w where w.kind = 'key' and w.tenant = t.tenant and w.key = k.key), 1) else 1 end as step
+    from (select s.tenant, s.key_time, count(*)::integer as starts from tenant_starts s group by s.tenant, s.key_time) t,
+    lateral (
+      select l.key, l.tag, l.released_at, of_key.lanes
+      from taskwire.lanes l,
+      lateral (
+        select array(
+          select sibling::taskwire.lanes from (
+            -- By itself, or the planner would look for the key among all lanes that are ready.
+            select * from taskwire.lanes other
+            where other.queue = l.queue and other.priority = l.priority and other.tenant = l.tenant and other.key = l.key and other.sequence_key = l.sequence_key
+            offset 0
+          ) sibling
+          where sibling.is_waiting and sibling.blocked_by is null order by sibling.tag, sibling.released_at nulls first
+        ) as lanes
+        offset 0
+      ) of_key
+      -- The first lane of each key stands for all.
+      where l.queue = next_starts.queue and l.priority = level and l.tenant = t.tenant and l.is_waiting and l.blocked_by is null
+        and (of_key.lanes[1]).id = l.id
+      order by l.tag, l.released_at nulls first limit t.starts
+    ) k
+    window turn as (partition by t.tenant order by k.tag, k.released_at nulls first rows between unbounded preceding and unbounded following)
+  ), key_starts as (
+    select k.tenant, k."time" + n.nth * k.step as "time", k.step, k.lanes[n.nth % cardinality(k.lanes) + 1] as lane, n.nth / cardinality(k.lanes) as nth,
+      row_number() over (
+        partition by k.tenant order by case n.nth when 0 then k.tag else k."time" + n.nth * k.step end, n.nth, k.place
+      ) - 1 as nth_of_tenant
+    from keys k, generate_series(0, least(k.starts - k.place, greatest(0, floor((k.last_tag - k."time") / k.step)))::integer) n(nth)
+  )
+  select t.place, t.tenant, t."time", t."time" + t.step, k."time", k."time" + k.step, k.lane, k.nth
+  from tenant_starts t left join key_starts k on k.tenant = t.tenant and k.nth_of_tenant = t.nth
+$$;
+--> statement-breakpoint
 -- The release: chooses the deliveries that may be claimed next, and says which they are. Only one runs at a time, in any process. A
 -- process that makes room calls it, and the relay polls.
 --
 -- For each queue, while it has fewer released deliveries than its workers have slots:
 -- 1. the highest priority; at every eighth release another, in rotation, so that none starves;
--- 2. the tenant, and then the key, whose virtual time is the least (start-time fair queueing: Goyal, Vin and Cheng, 1996). Each start
---    moves it on by 1 / weight;
--- 3. the first delivery of the lane, unless a pause, its sequence or a limit holds it. Then the lane is blocked by that, and what ends
---    it leaves a row in `wakes`.
+-- 2. its next starts, up to the first that something may hold: they are released together, by one statement;
+-- 3. that one by itself: the first delivery of its lane, unless a pause, its sequence or a limit holds it. Then the lane is blocked by
+--    that, and what ends it leaves a row in `wakes`.
 create or replace function taskwire.release_deliveries(most integer, claim_window_ms double precision)
-returns table (task_id uuid, attempt integer, queue text, skipped_by text, wake_in_ms double precision, is_full boolean) language plpgsql set search_path = pg_catalog, pg_temp as $$
+returns table (task_id uuid, attempt integer, queue text, skipped_by text, wake_in_ms double precision, is_full boolean) language plpgsql
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
   steps integer := 0;
@@ -240,24 +305,22 @@ declare
   room integer;
   has_filled boolean := false;
   level smallint;
-  ready_levels integer[];
+  lower_level smallint;
+  ready_levels smallint[];
+  -- How many starts are chosen together, and how many steps to take until that is worth trying again.
+  many integer;
+  found_now integer;
+  patience integer;
+  start record;
   share taskwire.shares;
-  rival taskwire.shares;
-  rotates boolean;
-  has_lost boolean;
-  -- Whether the share was served in the step before, whether that is not written yet, and whether the best of the others is known.
-  is_kept boolean;
-  is_changed boolean;
-  knows_rival boolean := false;
   lane taskwire.lanes;
   first_id uuid;
   is_overtaken boolean;
   head record;
   cost integer := 1;
   over_name text;
-  -- Chosen by this call: to be released, or skipped.
-  taken uuid[] := '{}';
-  chosen uuid[];
+  -- Skipped by this call.
+  skipped uuid[] := '{}';
   virtual double precision;
   key_virtual double precision;
   tenant_step double precision := 1;
@@ -271,9 +334,8 @@ declare
 begin
   select t.turn into first_queue from taskwire.release_turns t where t.queue = '' for update;
 
-  select count(*) > 0, coalesce(bool_or(l.rate is not null), false) into has_limits, has_rates from taskwire.limits l;
-  has_pauses := exists (select from taskwire.pauses);
-  has_weights := exists (select from taskwire.weights);
+  select count(*) > 0, coalesce(bool_or(l.rate is not null), false), exists (select from taskwire.pauses), exists (select from taskwire.weights)
+  into has_limits, has_rates, has_pauses, has_weights from taskwire.limits l;
 
   -- What has happened since the last release.
   with arrived as (
@@ -312,9 +374,7 @@ begin
     waiting_queue := waiting_queues[(place + first_queue) % cardinality(waiting_queues) + 1];
     select coalesce(max(t.turn), 0) into current_turn from taskwire.release_turns t where t.queue = waiting_queue;
     first_turn := current_turn;
-    chosen := '{}';
-    is_kept := false;
-    is_changed := false;
+    patience := 0;
     slots := taskwire.slots_of(waiting_queue);
     select slots - count(*) into room from taskwire.deliveries d where d.queue = waiting_queue and d.is_released;
 
@@ -325,43 +385,129 @@ begin
       has_more := has_more or steps > last_step;
       exit when steps > last_step or released >= most;
 
-      -- The share whose turn it is. The one served last is kept here, and written when another's turn comes.
-      rotates := current_turn % 8 = 7;
-      if is_kept and not rotates and not knows_rival then
-        select s.* into rival from taskwire.shares s
-        where s.queue = waiting_queue and s.is_ready and (s.priority, s.tenant) <> (share.priority, share.tenant)
-        order by s.priority desc nulls last, s.tag limit 1;
-        knows_rival := true;
-      end if;
-      has_lost := rival.priority > share.priority or rival.priority = share.priority and rival.tag <= share.tag;
-      if is_changed and (rotates or has_lost) then
-        update taskwire.shares s set tag = share.tag, key_time = share.key_time
-        where s.queue = waiting_queue and s.priority = share.priority and s.tenant = share.tenant;
-        is_changed := false;
-      end if;
-      if not is_kept or rotates then
-        select s.* into share from taskwire.shares s
-        where s.queue = waiting_queue and s.is_ready order by s.priority desc nulls last, s.tag limit 1;
-        exit when not found;
-        knows_rival := false;
-      elsif has_lost then
-        share := rival;
-        knows_rival := false;
-      end if;
-      is_kept := true;
-      if rotates then
+      select s.priority, (
+          select other.priority from taskwire.shares other
+          where other.queue = waiting_queue and other.is_ready and other.priority < s.priority
+          order by other.priority desc nulls last, other.tag limit 1
+        ) into level, lower_level
+      from taskwire.shares s where s.queue = waiting_queue and s.is_ready order by s.priority desc nulls last, s.tag limit 1;
+      exit when not found;
+      many := least(room, most - released, 32);
+      if lower_level is not null and current_turn % 8 < 7 then
+        many := least(many, 7 - current_turn % 8);
+      elsif lower_level is not null then
         select array_agg(p.priority order by p.priority) into ready_levels
         from generate_series(0, 9) p(priority)
         -- Not `exists`, for which the planner would read all shares.
         where (select true from taskwire.shares s where s.queue = waiting_queue and s.priority = p.priority and s.is_ready limit 1);
         level := ready_levels[(current_turn / 8) % cardinality(ready_levels) + 1];
-        if level <> share.priority then
-          select s.* into share from taskwire.shares s
-          where s.queue = waiting_queue and s.priority = level and s.is_ready order by s.tag limit 1;
-        end if;
+        many := 1;
       end if;
-      level := share.priority;
-      -- Its next lane, and of that the delivery that has waited longest.
+      -- Each level of a queue has its own virtual time. It is kept here while the level stays the same.
+      if level is distinct from timed_level then
+        if timed_level is not null then
+          insert into taskwire.levels (queue, priority, time) values (waiting_queue, timed_level, virtual)
+          on conflict (queue, priority) do update set time = excluded.time;
+        end if;
+        timed_level := level;
+        select coalesce(max(v.time), 0) into virtual from taskwire.levels v where v.queue = waiting_queue and v.priority = level;
+      end if;
+
+      -- Choosing many together takes as long as four steps.
+      if patience = 0 and many >= 4 then
+        select count(*) into found_now from (
+          select from taskwire.lanes l, taskwire.deliveries d
+          where l.queue = waiting_queue and l.priority = level and l.is_waiting and l.blocked_by is null
+            and d.lane_id = any (array[l.id]) and not d.is_released
+          limit 4
+        ) ready;
+        patience := case when found_now < 4 then 4 else 0 end;
+      end if;
+      if patience = 0 and many >= 4 then
+        found_now := 0;
+        for start in
+          with starts as materialized (
+            select * from taskwire.next_starts(waiting_queue, level, virtual, many, has_weights)
+          ), heads as materialized (
+            -- The deliveries of each lane that have waited longest.
+            select l.id, array(
+              select d.task_id from taskwire.deliveries d
+              where d.lane_id = l.id and not d.is_released and d.task_id <> all (skipped)
+              order by d.ready_at, d.task_id limit l.starts for update skip locked
+            ) as task_ids
+            from (select (s.lane).id, count(*) as starts from starts s where (s.lane).sequence_key = '' group by (s.lane).id) l
+          ), counted as materialized (
+            -- The limits that count each start, and whether they have room for it besides the starts before it.
+            select s.place, l.name, c.subject, l.rate is not null
+              or (select count(*) from taskwire.holds h where h.limit_name = l.name and h.subject = c.subject)
+                + row_number() over (partition by l.name, c.subject order by s.place) > taskwire.allowed_by(l.concurrency, l.ramp_since) as may_hold
+            from starts s, taskwire.limits l, lateral (select taskwire.subject_of(l.per, (s.lane).tenant, (s.lane).key) as subject) c
+            where has_limits and taskwire.applies(l, s.lane)
+          ), chosen as materialized (
+            -- All up to the first that something may hold.
+            select * from (
+              select s.*, h.task_ids[s.nth + 1] as task_id, bool_or(
+                h.task_ids[s.nth + 1] is null or s.place in (select c.place from counted c where c.may_hold)
+                or has_pauses and exists (select from taskwire.pauses p where taskwire.is_held_by(p, s.lane))
+              ) over (order by s.place) as is_over
+              from starts s left join heads h on h.id = (s.lane).id
+            ) s
+            where not s.is_over
+          ), counts as (
+            insert into taskwire.holds (limit_name, subject, task_id)
+            select c.name, c.subject, s.task_id from chosen s join counted c on c.place = s.place
+            on conflict do nothing
+          ), tenants as (
+            update taskwire.shares s set tag = t.tag, key_time = t.key_time
+            from (select c.tenant, max(c.tag) as tag, max(c.key_time) as key_time from chosen c group by c.tenant) t
+            where s.queue = waiting_queue and s.priority = level and s.tenant = any ((select array_agg(c.tenant) from chosen c)::text[]) and s.tenant = t.tenant
+          ), keys as (
+            update taskwire.lanes l
+            set tag = k.tag,
+              -- One time for all, and then their order, by which the lanes of a key take turns.
+              released_at = coalesce(
+                (select clock_timestamp()) + (select max(c.place) from chosen c where (c.lane).id = l.id) * interval '1 us', l.released_at
+              ),
+              -- A lane that has been emptied is ready again when something arrives.
+              -- Not `exists`, for which the planner would read all deliveries.
+              is_waiting = case when l.id in (select (c.lane).id from chosen c) then (
+                  select true from taskwire.deliveries d
+                  where d.lane_id = l.id and not d.is_released and d.task_id <> all (skipped) and d.task_id not in (select c.task_id from chosen c)
+                  limit 1
+                ) is not null else l.is_waiting end
+            from (select c.tenant, (c.lane).key, max(c.key_tag) as tag from chosen c group by c.tenant, (c.lane).key) k,
+            lateral (
+              select l.id from taskwire.lanes l
+              where l.queue = waiting_queue and l.priority = level and l.tenant = k.tenant and l.key = k.key and l.sequence_key = '' offset 0
+            ) of_key
+            where l.id = any (array[of_key.id])
+          ), outbox as (
+            update taskwire.deliveries d
+            set is_released = true, hand_overs = 1, due_at = clock_timestamp() + claim_window_ms * interval '1 ms'
+            from chosen c
+            where d.task_id = any (array[c.task_id])
+            returning d.task_id, d.attempt
+          )
+          select o.task_id, o.attempt, c."time" from chosen c join outbox o on o.task_id = c.task_id order by c.place
+        loop
+          virtual := start."time";
+          found_now := found_now + 1;
+          task_id := start.task_id; attempt := start.attempt; queue := waiting_queue; skipped_by := null;
+          return next;
+        end loop;
+        steps := steps + found_now;
+        current_turn := current_turn + found_now;
+        released := released + found_now;
+        room := room - found_now;
+        continue when found_now = many;
+        patience := case when found_now = 0 then 8 else 1 end;
+      end if;
+      patience := greatest(0, patience - 1);
+
+      -- The share whose turn it is, its next lane, and of that the delivery that has waited longest.
+      select s.* into share from taskwire.shares s
+      where s.queue = waiting_queue and s.priority = level and s.is_ready order by s.tag limit 1;
+      continue when not found;
       select l as lane, d.task_id, d.attempt into head
       from (
         select * from taskwire.lanes l
@@ -370,14 +516,12 @@ begin
       ) l
       left join lateral (
         select d.task_id, d.attempt from taskwire.deliveries d
-        where l.sequence_key = '' and d.lane_id = l.id and not d.is_released and d.task_id <> all (taken)
+        where l.sequence_key = '' and d.lane_id = l.id and not d.is_released and d.task_id <> all (skipped)
         order by d.ready_at, d.task_id limit 1 for update skip locked
       ) d on true;
       if not found then
-        update taskwire.shares s set is_ready = false, tag = share.tag, key_time = share.key_time
+        update taskwire.shares s set is_ready = false
         where s.queue = waiting_queue and s.priority = level and s.tenant = share.tenant;
-        is_kept := false;
-        is_changed := false;
         continue;
       end if;
       lane := head.lane;
@@ -393,14 +537,14 @@ begin
           where h.limit_name = '@sequence' and h.subject = taskwire.subject_of('key', lane.tenant, lane.sequence_key)
         );
         select d.task_id, d.attempt into head from taskwire.deliveries d
-        where d.lane_id = lane.id and not d.is_released and d.task_id <> all (taken) and not is_overtaken
+        where d.lane_id = lane.id and not d.is_released and d.task_id <> all (skipped) and not is_overtaken
           and (first_id is null or d.task_id = first_id)
         order by d.ready_at, d.task_id limit 1 for update skip locked;
       end if;
       if head.task_id is null then
         if not is_overtaken and exists (
           select from taskwire.deliveries d
-          where d.lane_id = lane.id and not d.is_released and d.task_id <> all (taken) and (first_id is null or d.task_id = first_id)
+          where d.lane_id = lane.id and not d.is_released and d.task_id <> all (skipped) and (first_id is null or d.task_id = first_id)
         ) then
           -- Being changed right now. Waiting for that could deadlock: the other may wait for what is released here.
           blocker := 'busy';
@@ -412,7 +556,6 @@ begin
         end if;
         update taskwire.lanes l set blocked_by = blocker, is_waiting = blocker is not null where l.id = lane.id;
         perform taskwire.pass_on(lane, blocker);
-        knows_rival := false;
         continue;
       end if;
 
@@ -426,7 +569,6 @@ begin
       if blocker is not null then
         update taskwire.lanes l set blocked_by = blocker where l.id = lane.id;
         perform taskwire.pass_on(lane, blocker);
-        knows_rival := false;
         continue;
       end if;
 
@@ -437,7 +579,7 @@ begin
           and taskwire.rate_allows_at(l, taskwire.subject_of(l.per, lane.tenant, lane.key), cost) > clock_timestamp()
         order by l.name limit 1;
         if found then
-          taken := taken || head.task_id;
+          skipped := skipped || head.task_id;
           if lane.sequence_key <> '' then
             update taskwire.lanes l set blocked_by = 'sequence ' || lane.tenant || ' ' || lane.sequence_key where l.id = lane.id;
             -- Its end wakes the lane, unless the task is being changed right now, and is skipped at the next release.
@@ -450,8 +592,9 @@ begin
         end if;
       end if;
 
-      taken := taken || head.task_id;
-      chosen := chosen || head.task_id;
+      update taskwire.deliveries d
+      set is_released = true, hand_overs = 1, due_at = clock_timestamp() + claim_window_ms * interval '1 ms'
+      where d.task_id = head.task_id;
       if has_limits then
         insert into taskwire.holds (limit_name, subject, task_id)
         select l.name, taskwire.subject_of(l.per, lane.tenant, lane.key), head.task_id
@@ -468,12 +611,6 @@ begin
         perform taskwire.take_rates(lane, cost);
       end if;
 
-      -- Each level of a queue has its own virtual time. It is kept here while the level stays the same.
-      if level is distinct from timed_level then
-        perform taskwire.keep_time(waiting_queue, timed_level, virtual);
-        timed_level := level;
-        select coalesce(max(v.time), 0) into virtual from taskwire.levels v where v.queue = waiting_queue and v.priority = level;
-      end if;
       virtual := greatest(share.tag, virtual);
       key_virtual := greatest(lane.tag, share.key_time);
       if has_weights then
@@ -482,15 +619,13 @@ begin
         from taskwire.weights w
         where w.tenant = lane.tenant and (w.kind, w.key) in (('tenant', ''), ('key', lane.key));
       end if;
-      share.tag := virtual + tenant_step;
-      share.key_time := key_virtual;
-      is_changed := true;
-      -- A lane that has been emptied is ready again when something arrives.
+      update taskwire.shares s set tag = virtual + tenant_step, key_time = key_virtual
+      where s.queue = waiting_queue and s.priority = level and s.tenant = share.tenant;
       update taskwire.lanes l
       set tag = key_virtual + key_step,
         released_at = case when l.id = lane.id then clock_timestamp() else l.released_at end,
         is_waiting = case when l.id = lane.id then exists (
-            select from taskwire.deliveries d where d.lane_id = lane.id and not d.is_released and d.task_id <> all (taken)
+            select from taskwire.deliveries d where d.lane_id = lane.id and not d.is_released and d.task_id <> all (skipped)
           ) else l.is_waiting end
       where l.queue = waiting_queue and l.priority = level and l.tenant = lane.tenant and l.key = lane.key and l.sequence_key = lane.sequence_key;
 
@@ -501,14 +636,10 @@ begin
       return next;
     end loop;
     has_filled := has_filled or slots > 0 and room <= 0;
-    update taskwire.deliveries d
-    set is_released = true, hand_overs = 1, due_at = clock_timestamp() + claim_window_ms * interval '1 ms'
-    where d.task_id = any (chosen);
-    if is_changed then
-      update taskwire.shares s set tag = share.tag, key_time = share.key_time
-      where s.queue = waiting_queue and s.priority = share.priority and s.tenant = share.tenant;
+    if current_turn <> first_turn then
+      insert into taskwire.levels (queue, priority, time) values (waiting_queue, timed_level, virtual)
+      on conflict (queue, priority) do update set time = excluded.time;
     end if;
-    perform taskwire.keep_time(waiting_queue, timed_level, virtual);
     timed_level := null;
     if current_turn <> first_turn then
       insert into taskwire.release_turns (queue, turn) values (waiting_queue, current_turn)
@@ -530,12 +661,6 @@ begin
   task_id := null; attempt := null; queue := null; skipped_by := null;
   return next;
 end $$;
---> statement-breakpoint
-create or replace function taskwire.keep_time(queue text, level smallint, virtual double precision) returns void language sql as $$
-  insert into taskwire.levels (queue, priority, time)
-  select keep_time.queue, keep_time.level, keep_time.virtual where keep_time.level is not null
-  on conflict (queue, priority) do update set time = excluded.time
-$$;
 --> statement-breakpoint
 -- When a limit with a rate allows the next start (generic cell rate algorithm, as a virtual scheduling algorithm: ITU-T I.371, annex A).
 create or replace function taskwire.rate_allows_at(rated taskwire.limits, counted text, cost integer) returns timestamptz language sql stable as $$
@@ -597,9 +722,7 @@ begin
   if has_pauses then
     select 'pause ' || p.kind || ' ' || p.tenant || ' ' || p.name, p.until into blocker, ends_at
     from taskwire.pauses p
-    where ((p.kind, p.tenant, p.name) in (('queue', '', lane.queue), ('type', '', lane.type), ('tenant', '', lane.tenant))
-      or lane.key <> '' and (p.kind, p.tenant, p.name) = ('key', lane.tenant, lane.key))
-      and (p.until is null or p.until > clock_timestamp())
+    where taskwire.is_held_by(p, lane)
     order by p.until desc nulls first, p.kind limit 1;
     if blocker is not null then
       perform taskwire.wake_at(blocker, ends_at);

@@ -136,7 +136,7 @@ export const lanes = taskwire.table(
     isWaiting: boolean('is_waiting').notNull().default(true),
     /** What holds it; null when its next delivery may be released. */
     blockedBy: text('blocked_by'),
-    releasedAt: instant('released_at'),
+    releasedAt: exactInstant('released_at'),
   },
   (table) => [
     index('lanes_ready_idx')

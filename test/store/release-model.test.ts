@@ -70,7 +70,7 @@ const anyCommand = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('heartbeat' as const),
       queue: index,
-      slots: fc.nat({ max: 4 }),
+      slots: fc.nat({ max: 8 }),
       isStopping: fc.boolean(),
     }),
   },
@@ -87,7 +87,7 @@ const anyCommand = fc.oneof(
 )
 
 /** Without these, most waves find nothing to do. */
-const START: Command[] = [0, 1].map((queue) => ({ kind: 'heartbeat', queue, slots: 3, isStopping: false }))
+const START: Command[] = [0, 1].map((queue) => ({ kind: 'heartbeat', queue, slots: 6, isStopping: false }))
 
 t.test('under any concurrency, no limit is exceeded, sequences keep their order, and nothing is stuck', async (t) => {
   await fc.assert(

@@ -6,6 +6,7 @@ const SQL = 'drizzle/0016_release.sql'
 const RELEASE = 'test/store/release.test.ts'
 const EDGES = 'test/store/release-edges.test.ts'
 const FAIR = 'test/store/fair-share.test.ts'
+const STARTS = 'test/store/next-starts.test.ts'
 
 const MUTANTS: Mutant[] = [
   {
@@ -70,27 +71,20 @@ const MUTANTS: Mutant[] = [
     file: SQL,
     from: 'virtual := greatest(share.tag, virtual);',
     to: 'virtual := 0;',
-    test: FAIR,
-  },
-  {
-    without: 'the best of the other tenants is asked for again',
-    file: SQL,
-    from: 'rival.priority = share.priority and rival.tag <= share.tag;',
-    to: 'false;',
-    test: FAIR,
+    test: STARTS,
   },
   {
     without: "the keys' virtual time",
     file: SQL,
     from: 'key_virtual := greatest(lane.tag, share.key_time);',
     to: 'key_virtual := 0;',
-    test: FAIR,
+    test: STARTS,
   },
   {
     without: 'the other priorities at every eighth release',
     file: SQL,
-    from: 'rotates := current_turn % 8 = 7;',
-    to: 'rotates := false;',
+    from: 'elsif lower_level is not null then',
+    to: 'elsif false then',
     test: FAIR,
   },
   {
@@ -113,6 +107,55 @@ const MUTANTS: Mutant[] = [
     from: "(not d.is_released or taskwire.slots_of(d.queue) = 0) and ${isGated('t')} as is_gated",
     to: 'false as is_gated',
     test: EDGES,
+  },
+  {
+    without: 'the starts chosen before, in the check of a limit',
+    file: SQL,
+    from: '+ row_number() over (partition by l.name, c.subject order by s.place) >',
+    to: '+ 1 >',
+    test: STARTS,
+  },
+  {
+    without: 'the check of pauses for starts that are chosen together',
+    file: SQL,
+    from: 'or has_pauses and exists (',
+    to: 'or false and exists (',
+    test: STARTS,
+  },
+  {
+    without: "the tenants' virtual time, for starts that are chosen together",
+    file: SQL,
+    from: 'greatest(s.tag, virtual) as "time"',
+    to: 's.tag as "time"',
+    test: FAIR,
+  },
+  {
+    without: "the keys' virtual time, for starts that are chosen together",
+    file: SQL,
+    from: 'greatest(k.tag, t.key_time) as "time"',
+    to: 'k.tag as "time"',
+    test: STARTS,
+  },
+  {
+    without: 'one start after the other for each key',
+    file: SQL,
+    from: '\n        and (of_key.lanes[1]).id = l.id',
+    to: '',
+    test: STARTS,
+  },
+  {
+    without: 'the turns of the lanes of a key',
+    file: SQL,
+    from: 'k.lanes[n.nth % cardinality(k.lanes) + 1]',
+    to: 'k.lanes[1]',
+    test: STARTS,
+  },
+  {
+    without: 'the end of what is chosen together before another priority has its turn',
+    file: SQL,
+    from: 'many := least(many, 7 - current_turn % 8);',
+    to: 'null;',
+    test: FAIR,
   },
   {
     without: 'room for each queue',
