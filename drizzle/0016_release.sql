@@ -781,13 +781,32 @@ create or replace function taskwire.blocker_of(limit_name text, subject text) re
     else 'limit ' || limit_name || ' ' || subject end
 $$;
 --> statement-breakpoint
--- An attempt has ended, or will not begin: limits no longer count it, and the lanes that wait for the room are checked.
+-- Attempts have ended: limits no longer count them, and the lanes that wait for the room are checked. Once per statement, because workers
+-- settle many attempts by one.
+create or replace function taskwire.drop_holds_of_leases() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from ended e where e.has_holds) then
+    return null;
+  end if;
+  with dropped as (
+    delete from taskwire.holds h
+    using ended e
+    where e.has_holds and h.task_id = any (array[e.task_id])
+      and not exists (select from taskwire.leases l where l.task_id = any (array[h.task_id]))
+      and not exists (select from taskwire.deliveries d where d.task_id = any (array[h.task_id]) and d.is_released)
+    returning h.limit_name, h.subject
+  )
+  insert into taskwire.wakes (blocked_by) select distinct taskwire.blocker_of(d.limit_name, d.subject) from dropped d;
+  return null;
+end $$;
+--> statement-breakpoint
+-- The same for a delivery that will not be claimed as it was released.
 create or replace function taskwire.drop_holds() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   has_holds boolean;
 begin
   -- The attempt goes on: a claim turns the delivery into a lease.
-  if tg_table_name = 'deliveries' and tg_op = 'DELETE' then
+  if tg_op = 'DELETE' then
     select l.has_holds into has_holds from taskwire.leases l where l.task_id = old.task_id;
     if found then
       -- Claimed while nothing held it any more: the end of the attempt drops what it was released with. Only a claim may need the lock
@@ -809,7 +828,8 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
-create or replace trigger leases_drop_holds after delete on taskwire.leases for each row when (old.has_holds) execute function taskwire.drop_holds();
+create or replace trigger leases_drop_holds after delete on taskwire.leases referencing old table as ended for each statement
+execute function taskwire.drop_holds_of_leases();
 --> statement-breakpoint
 create or replace trigger deliveries_drop_holds after delete on taskwire.deliveries for each row when (old.is_released) execute function taskwire.drop_holds();
 --> statement-breakpoint

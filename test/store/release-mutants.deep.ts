@@ -27,15 +27,15 @@ const MUTANTS: Mutant[] = [
   {
     without: 'dropping the holds at the end of a lease',
     file: SQL,
-    from: 'create or replace trigger leases_drop_holds after delete on taskwire.leases for each row when (old.has_holds)',
-    to: 'create or replace trigger leases_drop_holds after delete on taskwire.leases for each row when (false)',
+    from: 'if not exists (select from ended e where e.has_holds) then',
+    to: 'if true then',
     test: RELEASE,
   },
   {
     without: 'the wake when a hold is dropped',
     file: SQL,
-    from: 'select taskwire.blocker_of(d.limit_name, d.subject) from dropped d;',
-    to: 'select taskwire.blocker_of(d.limit_name, d.subject) from dropped d where false;',
+    from: 'select distinct taskwire.blocker_of(d.limit_name, d.subject) from dropped d;',
+    to: 'select distinct taskwire.blocker_of(d.limit_name, d.subject) from dropped d where false;',
     test: RELEASE,
   },
   {
