@@ -286,9 +286,11 @@ $$;
 -- 2. its next starts, up to the first that something may hold: they are released together, by one statement;
 -- 3. that one by itself: the first delivery of its lane, unless a pause, its sequence or a limit holds it. Then the lane is blocked by
 --    that, and what ends it leaves a row in `wakes`.
+--
+-- Its plans are made once, often while the tables are nearly empty: hence the settings (see `STATEMENT_SETTINGS`).
 create or replace function taskwire.release_deliveries(most integer, claim_window_ms double precision)
 returns table (task_id uuid, attempt integer, queue text, skipped_by text, wake_in_ms double precision, is_full boolean) language plpgsql
-set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan as $$
+set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   steps integer := 0;
