@@ -14,10 +14,9 @@ const TYPES = ['demo.sleep', 'report.generate']
 const PRIORITIES = [0, 5, 9]
 
 /** No two are the same, or the order of some starts would be open. */
+const differ = (values: readonly number[]) => values.map((value, index) => value / 100 + index * 0.000_137)
 const differing = (count: number, most: number) =>
-  fc
-    .array(fc.integer({ min: 30, max: most * 100 }), { minLength: count, maxLength: count })
-    .map((values) => values.map((value, index) => value / 100 + index * 0.000_137))
+  fc.array(fc.integer({ min: 30, max: most * 100 }), { minLength: count, maxLength: count }).map(differ)
 
 const world = fc.record({
   slots: fc.integer({ min: 4, max: 40 }),
@@ -42,6 +41,63 @@ const world = fc.record({
   ofType: fc.constantFrom(undefined, 2, 10),
   isPaused: fc.boolean(),
 })
+
+type World = typeof world extends fc.Arbitrary<infer Value> ? Value : never
+
+/** A small world, in which one thing decides. */
+const simple = (
+  groups: [tenant: number, key: number | undefined, type: number, priority: number, count: number][],
+  more: Partial<World> = {},
+): [World] => [
+  {
+    slots: 4,
+    groups: groups.map(([tenant, key, type, priority, count]) => ({
+      tenant,
+      key,
+      type,
+      priority: priority as 0,
+      count,
+    })),
+    tags: differ(Array.from({ length: 9 }, () => 30)),
+    laneTags: differ(Array.from({ length: 14 }, () => 30)),
+    weights: differ(Array.from({ length: 12 }, () => 30)),
+    virtualTime: 0,
+    ...{ perKey: undefined, perTenant: undefined, ofType: undefined, isPaused: false },
+    ...more,
+  },
+]
+
+/** Random worlds seldom depend on these. */
+const EXAMPLES = [
+  // A key that has not used its share: without the virtual time, another one starts.
+  simple(
+    [
+      [2, 0, 0, 2, 1],
+      [0, undefined, 0, 0, 1],
+      [2, undefined, 0, 2, 2],
+      [0, undefined, 0, 2, 1],
+    ],
+    { virtualTime: 1.5, laneTags: differ(Array.from({ length: 14 }, (_, index) => (index === 3 ? 130 : 30))) },
+  ),
+  // Two lanes of one key: they take turns, and count as one key.
+  simple([
+    [2, undefined, 1, 2, 1],
+    [2, undefined, 0, 2, 3],
+    [0, undefined, 0, 0, 1],
+  ]),
+  simple([
+    [0, undefined, 1, 0, 1],
+    [0, undefined, 0, 0, 3],
+  ]),
+  // A paused tenant beside another.
+  simple(
+    [
+      [1, undefined, 0, 0, 1],
+      [0, undefined, 0, 0, 3],
+    ],
+    { isPaused: true },
+  ),
+]
 
 const RELEASE: Statement = {
   name: 'release_some',
@@ -119,6 +175,6 @@ from (select id, row_number() over (order by tenant, priority, key, type) as n f
         if (JSON.stringify(together) !== JSON.stringify(oneByOne)) throw new Error('another order')
       },
     ),
-    { numRuns: atDepth(40, 400) },
+    { numRuns: atDepth(40, 400), examples: EXAMPLES },
   )
 })
