@@ -12,6 +12,8 @@ export const CRASH_POINTS = [
   'relay:after-hand-over',
   'relay:after-rescue',
   'release:after-commit',
+  'schedule:before-commit',
+  'schedule:after-commit',
 ] as const
 export type CrashPoint = (typeof CRASH_POINTS)[number]
 

@@ -12,4 +12,5 @@ export {
   type TimeLimits,
   type TypeLimit,
 } from './definitions/definition.js'
+export { defineSchedule, type ScheduleDefinition } from './definitions/schedule.js'
 export { CancelTask, PermanentFailure, PutBack, RetryLater } from './definitions/outcome-errors.js'

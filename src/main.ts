@@ -43,6 +43,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   relay: { meaning: 'dispatches scheduled and unclaimed deliveries, rescues lost attempts', run: runRelay },
   migrate: { meaning: 'brings the database up to date', run: runMigrate },
   'webhook-secret': { meaning: 'prints the secret that signs callbacks', run: runWebhookSecret },
+  schedules: { meaning: 'lists the schedules, and when each is due next', run: runSchedules },
   types: { meaning: 'lists the task types; checks a folder of tasks', options: tasks, run: runTypes },
   doctor: {
     meaning: 'finds what keeps tasks from moving; with --fix, fixes it',
@@ -179,7 +180,21 @@ async function runTypes(): Promise<void> {
   const config = loadConfig('types', process.env)
   const { loadRegistry } = await import('./handlers/load-registry.js')
   const registry = await loadRegistry(config)
+  const { readDeclaredSchedules } = await import('./schedules/declared-schedules.js')
+  const schedules = readDeclaredSchedules(registry)
   for (const { type, title } of registry.list()) console.log(`${type.padEnd(24)} ${title}`)
+  for (const { name, spec } of schedules)
+    console.log(`${name.padEnd(24)} creates ${spec.task.type ?? registry.defaultType}`)
+}
+
+/** Prints one line per schedule. */
+async function runSchedules(): Promise<void> {
+  const { databaseUrl } = loadConfig('migrate', await findServices())
+  const { openDatabase } = await import('./db/open.js')
+  const { listScheduleLines } = await import('./schedules/list-lines.js')
+  const db = openDatabase(databaseUrl, { maxConnections: 1 })
+  for (const line of await listScheduleLines(db).catch(failInOneLine(databaseUrl))) console.log(line)
+  await db.close()
 }
 
 /** Prints one line per finding. Exit code 1 when something needs fixing. */

@@ -1,4 +1,4 @@
-/** A newcomer can paste the commands in README.md, docs/tasks.md and docs/limits.md: each runs against a new server. */
+/** A newcomer can paste the commands in README.md and the guides: each runs against a new server. */
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -111,4 +111,18 @@ t.test('the commands of docs/limits.md work as printed, and leave nothing set', 
     const answer = await fetch(`${address}/api/${path}`)
     t.same(await answer.json(), { items: [] }, path)
   }
+})
+
+t.test('the commands of docs/schedules.md work as printed, and leave nothing set', async (t) => {
+  const blocks = readBlocks('docs/schedules.md', 'sh')
+  const outputs = await paste(blocks, cwd)
+  const find = (part: string) => outputs[blocks.findIndex((block) => block.includes(part))] ?? ''
+  for (const [index, output] of outputs.entries()) t.notMatch(output, /"status":[45]\d\d/, blocks[index] ?? '')
+  t.match(
+    find('nightly-report'),
+    /"words":"At 03:00, Europe\/Berlin"[^]*"schedule":\{"name":"nightly-report"[^]*"origin":"run","outcome":"created"/,
+  )
+  t.match(find('schedules/preview'), /"local":"2027-03-28 03:00:00 \+02:00","note":"gap"/)
+  t.match(find('backfill'), /"reason":"the warehouse moves"[^]*"made":4,"items":\[[^]*"made":4,"items":\[/)
+  t.same(await (await fetch(`${address}/api/schedules`)).json(), { items: [], nextCursor: null })
 })

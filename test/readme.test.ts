@@ -71,7 +71,9 @@ t.test('the table of close codes matches the codes', async (t) => {
 t.test('the first task of docs/handlers.md loads and runs as printed', async (t) => {
   const [, code = ''] = /```ts\n(\/\/ my-tasks\/welcome\.ts[^]*?)```/.exec(read('docs/handlers.md')) ?? []
   const folder = t.testdir({ 'welcome.ts': code })
-  const [definition] = await loadOwnDefinitions(folder)
+  const {
+    tasks: [definition],
+  } = await loadOwnDefinitions(folder)
   if (definition === undefined) return t.fail('it is a definition')
   t.match(createRegistry([definition], 'user.welcome').list(), [
     { type: 'user.welcome', attempts: 5, timeLimits: { softMs: 20_000, hardMs: 30_000 } },

@@ -27,6 +27,9 @@ export const DEFAULT_TENANT = 'default'
 /** The principal of requests without a key, on a server that requires none. */
 export const DEFAULT_PRINCIPAL: Principal = Object.freeze({ tenant: DEFAULT_TENANT, actor: 'anonymous', role: 'admin' })
 
+/** The code of the project, which defines schedules. */
+export const CODE_PRINCIPAL: Principal = Object.freeze({ tenant: DEFAULT_TENANT, actor: 'code', role: 'service' })
+
 /**
  * The server itself, acting for a tenant.
  * @param actor the part of the server, such as `hub` or `task:<id>`

@@ -21,7 +21,7 @@ import {
 } from 'drizzle-orm/pg-core'
 import { DEFAULT_TENANT } from '../access/principal.js'
 import { STATUSES } from '../protocol/status.js'
-import type { Failure, Progress } from '../protocol/task.js'
+import type { Failure, Progress, TaskSlot } from '../protocol/task.js'
 
 /** Everything is in its own schema, so that Taskwire can share a database with an application. */
 export const taskwire = pgSchema('taskwire')
@@ -85,6 +85,8 @@ export const tasks = taskwire.table(
     halts: boolean('halts'),
     /** Until the task starts, creates of its type with this key change it. See `debounces`. */
     debounceKey: text('debounce_key'),
+    /** The slot of a schedule that it was created for. */
+    schedule: jsonb('schedule').$type<TaskSlot>(),
   },
   (table) => [
     // Only columns that do not change with the status, so that these indexes cost claim and settle nothing. A list walks

@@ -20,7 +20,7 @@ export const CHANGED_TABLES: readonly string[] = [
   ...['tasks', 'deliveries', 'leases', 'artifacts', 'workers', 'quarantined_types', 'debounces'],
   ...['unique_keys', 'idempotency_keys', 'epochs'],
   ...['release_turns', 'lanes', 'shares', 'levels', 'rates', 'sequence_members', 'queue_tenants'],
-  ...['limits', 'pauses', 'weights', 'breakers'],
+  ...['limits', 'pauses', 'weights', 'breakers', 'schedules', 'schedule_slots'],
 ]
 /** Tables whose rows are deleted. */
 export const EMPTIED_TABLES: readonly string[] = [
@@ -33,7 +33,7 @@ export const EMPTIED_TABLES: readonly string[] = [
   'workers',
   'debounces',
   ...['arrivals', 'wakes', 'holds', 'lanes', 'shares', 'rates', 'sequence_members', 'queue_tenants'],
-  ...['limits', 'pauses', 'weights'],
+  ...['limits', 'pauses', 'weights', 'schedules', 'schedule_slots'],
 ]
 
 interface State {

@@ -7,7 +7,7 @@ import type { Log } from '../log.js'
 import type { FieldError } from '../protocol/errors.js'
 import type { CreateTask } from '../protocol/http.js'
 import type { Per, WhenOver } from '../protocol/release.js'
-import type { Task, TaskId } from '../protocol/task.js'
+import type { Task, TaskId, TaskSlot } from '../protocol/task.js'
 import type { Backoff } from './backoff.js'
 
 /** Number of failed attempts after which a task is FAILED, unless its type sets another. */
@@ -33,6 +33,11 @@ export interface TaskContext<Data = unknown> {
   readonly principal: Principal
   /** The task as it was when this attempt began. */
   readonly task: Task
+  /**
+   * The slot of the schedule that created the task, and the last one before it that has a task; undefined for other tasks.
+   * What happened since `previousSlot` and before `slot` is the part of this task, also after an outage.
+   */
+  readonly schedule: TaskSlot | undefined
   /** The number of the attempt, from 1. */
   readonly attempt: number
   /**

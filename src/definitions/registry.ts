@@ -9,6 +9,7 @@ import { describeWrongDefinition } from './definition-options.js'
 import { DEFAULT_ATTEMPTS, DEFAULT_QUEUE, type Definition } from './definition.js'
 import { createDefaults } from './fill-defaults.js'
 import { callTypeCode } from './handler-scope.js'
+import type { ScheduleDefinition } from './schedule.js'
 import { createChecker, type Checker } from './schema-errors.js'
 import { describeError } from './thrown.js'
 import { collectLimits, type DeclaredLimit } from './type-limits.js'
@@ -50,6 +51,8 @@ export interface Registry {
   readonly internalQueues: ReadonlyMap<string, number>
   /** The limits over all workers that the types declare. */
   readonly declaredLimits: readonly DeclaredLimit[]
+  /** The schedules that the project defines. */
+  readonly schedules: readonly ScheduleDefinition[]
   /** The number of concurrent attempts of a queue in one worker, where a type bounds it. */
   limitsByQueue(): Map<string, number>
 }
@@ -62,6 +65,7 @@ export function createRegistry(
   definitions: readonly Definition[],
   defaultType: string,
   queues: readonly string[] = [],
+  schedules: readonly ScheduleDefinition[] = [],
 ): Registry {
   const types = new Map<string, RegisteredType>()
   for (const definition of definitions) {
@@ -78,6 +82,7 @@ export function createRegistry(
     queues: new Set(allQueues.filter((queue) => !internalQueues.has(queue))),
     internalQueues,
     declaredLimits: collectLimits(definitions),
+    schedules,
     find: (type) => types.get(type),
     all: () => [...types.values()],
     limitsByQueue: () =>

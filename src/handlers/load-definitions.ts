@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import * as typebox from 'typebox'
 import { describeWrongDefinition } from '../definitions/definition-options.js'
 import type { Definition } from '../definitions/definition.js'
+import { isScheduleDefinition, type ScheduleDefinition } from '../definitions/schedule.js'
 import * as taskwire from '../index.js'
 import { StartupError } from '../startup-error.js'
 
@@ -13,12 +14,18 @@ import { StartupError } from '../startup-error.js'
 const LOAD_DEADLINE_MS = 20_000
 const MODULE = /(?<!\.d|\.test|\.spec)\.(js|mjs|ts|mts)$/
 
+/** What the modules of a project export. */
+export interface OwnDefinitions {
+  tasks: Definition[]
+  schedules: ScheduleDefinition[]
+}
+
 /**
  * Loads every module in the folder and below it (except `node_modules` and hidden folders) and collects the definitions
  * among their exports.
  * @throws StartupError that names the file, if it cannot be loaded, or if no module exports a definition
  */
-export async function loadOwnDefinitions(folder: string, deadlineMs = LOAD_DEADLINE_MS): Promise<Definition[]> {
+export async function loadOwnDefinitions(folder: string, deadlineMs = LOAD_DEADLINE_MS): Promise<OwnDefinitions> {
   const root = resolve(folder)
   const files = await findModules(root).catch((error: NodeJS.ErrnoException) => {
     throw new StartupError(
@@ -35,6 +42,7 @@ export async function loadOwnDefinitions(folder: string, deadlineMs = LOAD_DEADL
     interopDefault: false,
   })
   const found = new Set<Definition>()
+  const schedules = new Set<ScheduleDefinition>()
   for (const file of files) {
     const exported = await withDeadline(file, jiti.import<Record<string, unknown>>(file), deadlineMs).catch(
       (error: unknown) => {
@@ -42,13 +50,14 @@ export async function loadOwnDefinitions(folder: string, deadlineMs = LOAD_DEADL
       },
     )
     for (const [name, value] of Object.entries(exported)) {
-      if (!looksLikeDefinition(value)) continue
+      if (isScheduleDefinition(value)) schedules.add(value)
+      if (isScheduleDefinition(value) || !looksLikeDefinition(value)) continue
       const wrong = describeWrongDefinition(value)
       if (wrong !== undefined) throw new StartupError(`${wrong} (export "${name}" of ${file})`)
       found.add(value as Definition)
     }
   }
-  if (found.size === 0)
+  if (found.size + schedules.size === 0)
     throw new StartupError(`no module in ${root} exports a task: expected "export const … = defineTask({ type, … })"`)
   for (const { type, isInternal } of found) {
     if (isInternal === true)
@@ -56,7 +65,7 @@ export async function loadOwnDefinitions(folder: string, deadlineMs = LOAD_DEADL
         `the task type "${type}" is marked as internal, so no client could create one: omit isInternal`,
       )
   }
-  return [...found]
+  return { tasks: [...found], schedules: [...schedules] }
 }
 
 async function findModules(folder: string): Promise<string[]> {

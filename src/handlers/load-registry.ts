@@ -8,10 +8,10 @@ import { loadOwnDefinitions } from './load-definitions.js'
 
 /** @throws StartupError if the folder of own definitions cannot be loaded, or two definitions have the same type */
 export async function loadRegistry(options: DefinitionOptions): Promise<Registry> {
-  const own = options.tasksDir === undefined ? [] : await loadOwnDefinitions(options.tasksDir)
+  const own = options.tasksDir === undefined ? { tasks: [], schedules: [] } : await loadOwnDefinitions(options.tasksDir)
   try {
     const queues = [...splitList(options.queues ?? ''), ...readWorkerQueues(options.workerQueues ?? '').keys()]
-    return createRegistry([...createDefinitions(options), ...own], DEFAULT_TYPE, queues)
+    return createRegistry([...createDefinitions(options), ...own.tasks], DEFAULT_TYPE, queues, own.schedules)
   } catch (error) {
     throw error instanceof Error ? new StartupError(error.message, { cause: error }) : error
   }

@@ -190,6 +190,16 @@ export const PROBLEMS = {
     title: 'The limit is set by the code of a type',
     fix: 'It would be back at the next start of a process. Replace it with PUT /api/limits/:name, or remove it from the code.',
   },
+  schedule_of_code: {
+    status: 409,
+    title: 'The schedule is defined in the code',
+    fix: 'It would be back at the next start of a process. Pause it with POST /api/schedules/:name/pause, or remove it from the code.',
+  },
+  schedule_not_of_code: {
+    status: 409,
+    title: 'The code does not define this schedule',
+    fix: 'There is nothing to set it back to. Change it with PUT /api/schedules/:name.',
+  },
   internal: {
     status: 500,
     title: 'Internal server error',

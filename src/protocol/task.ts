@@ -81,6 +81,17 @@ export const Failure = Type.Object(
 )
 export type Failure = Static<typeof Failure>
 
+/** The slot of a schedule that a task was created for. */
+export const TaskSlot = Type.Object(
+  {
+    name: Type.String({ description: 'of the schedule' }),
+    slot: { ...Instant, description: 'when it was due' },
+    previousSlot: Nullable({ ...Instant, description: 'the last slot before it that has a task' }),
+  },
+  { additionalProperties: false },
+)
+export type TaskSlot = Static<typeof TaskSlot>
+
 /** Where to read, watch and view the task: paths on the server that answered. */
 export const TaskLinks = Type.Object(
   {
@@ -130,6 +141,7 @@ const OF_TASK = {
     description: 'whether its failure halts its sequence; null without a sequence key',
   }),
   cost: Type.Integer({ description: 'how many starts it counts as in a limit of starts per period' }),
+  schedule: Nullable(TaskSlot),
   links: TaskLinks,
 }
 

@@ -1,8 +1,12 @@
-/** Deletes expired artifacts and idempotency keys, workers that were lost long ago, and the state of unused rates. */
+/**
+ * Deletes expired artifacts and idempotency keys, workers that were lost long ago, the state of unused rates, and slots of
+ * long ago.
+ */
 import type { ArtifactStore } from '../artifacts/artifact-store.js'
 import type { Database } from '../db/database.js'
 import { findExpiredArtifacts, forgetExpiredArtifact } from '../store/artifacts.js'
 import { deleteUnusedRates } from '../store/release/rates.js'
+import { deleteOldSlots } from '../store/schedules/prune.js'
 import { deleteExpiredKeys } from '../store/tasks/create-once.js'
 import { forgetLostWorkers } from '../store/workers.js'
 
@@ -18,6 +22,7 @@ export async function pruneOnce(db: Database, artifacts: ArtifactStore): Promise
   }
   const keys = await deleteExpiredKeys(db, MAX_DELETES)
   const rates = await deleteUnusedRates(db, MAX_DELETES)
+  const slots = await deleteOldSlots(db, MAX_DELETES)
   await forgetLostWorkers(db)
-  return [expired.length, keys, rates].includes(MAX_DELETES)
+  return [expired.length, keys, rates, slots].includes(MAX_DELETES)
 }

@@ -20,6 +20,7 @@ import { pruneOnce } from './prune.js'
 import { reconcileOnce } from './reconcile.js'
 import { repairOnce } from './repair.js'
 import { rescueOnce } from './rescue.js'
+import { scheduleOnce } from './schedule.js'
 
 const EXPIRE_INTERVAL_MS = 1_000
 const RESCUE_INTERVAL_MS = 1_000
@@ -54,6 +55,7 @@ export async function startRelay(config: RelayConfig, log: Log): Promise<{ stop(
     })
   const loops = [
     start('deliver', () => deliverOnce(deliver), config.relayIntervalMs),
+    start('schedule', () => scheduleOnce({ ...deliver, releaser }), config.relayIntervalMs),
     start('expire', () => expireOnce(deliver), EXPIRE_INTERVAL_MS),
     start('rescue', () => rescueOnce({ ...deliver, maxLostAttempts: config.maxLostAttempts }), RESCUE_INTERVAL_MS),
     start('reconcile', () => reconcileOnce(deliver), RECONCILE_INTERVAL_MS, RECONCILE_INTERVAL_MS),

@@ -18,9 +18,10 @@ import {
   type Progress,
   type Task,
   type TaskId,
+  type TaskSlot,
   type TaskSummary,
 } from '../protocol/task.js'
-import { toEditedFields, toFailure, toProgress, toTexts } from './stored-values.js'
+import { toEditedFields, toFailure, toProgress, toTaskSlot, toTexts } from './stored-values.js'
 
 /** Size limit of any page, in bytes. The last task of a list may exceed it. */
 export const MAX_PAGE_BYTES = 1024 * 1024
@@ -33,7 +34,7 @@ const SUMMARY_COLUMNS_BESIDE_STATE = `t.title, t.type, t.max_attempts as "maxAtt
   t.started_at as "startedAt", t.finished_at as "finishedAt", t.expires_at as "expiresAt", t.unique_key as "uniqueKey",
   t.parent_id as "parentId", t.batch_id as "batchId", t.callback_url as "callbackUrl",
   t.concurrency_key as "concurrencyKey", t.sequence_key as "sequenceKey",
-  case when t.halts then 'halt' when not t.halts then 'skip' end as "onFailure", coalesce(t.cost, 1)::integer as cost`
+  case when t.halts then 'halt' when not t.halts then 'skip' end as "onFailure", coalesce(t.cost, 1)::integer as cost, t.schedule`
 
 /** The columns of `tasks t` for a `TaskSummary`, named as its fields. */
 export const SUMMARY_COLUMNS = `${STATE_COLUMNS}, ${SUMMARY_COLUMNS_BESIDE_STATE}`
@@ -68,6 +69,7 @@ export interface SummaryRow {
   sequenceKey: string | null
   onFailure: OnFailure | null
   cost: number
+  schedule: TaskSlot | null
   /** Only when requested. */
   payload?: unknown
   result?: unknown
@@ -113,6 +115,7 @@ export function toSummary(row: SummaryRow): TaskSummary {
     sequenceKey: row.sequenceKey,
     onFailure: row.onFailure,
     cost: row.cost,
+    schedule: toTaskSlot(row.schedule),
     links: linksOf(row.id),
   }
 }

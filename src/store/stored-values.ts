@@ -5,7 +5,14 @@
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { Nullable } from '../protocol/nullable.js'
-import { EditedField, FIRST_INSTANT, LAST_INSTANT, type Failure, type Progress } from '../protocol/task.js'
+import {
+  EditedField,
+  FIRST_INSTANT,
+  LAST_INSTANT,
+  type Failure,
+  type Progress,
+  type TaskSlot,
+} from '../protocol/task.js'
 import { WorkerQueue } from '../protocol/worker.js'
 
 /** How much of a failure in an unknown format is shown, in characters. */
@@ -26,6 +33,9 @@ const progressCheck = Compile(
   }),
 )
 const failureCheck = Compile(Type.Object({ code: Type.String(), message: Type.String(), attempt: Type.Number() }))
+const slotCheck = Compile(
+  Type.Object({ name: Type.String(), slot: Type.String(), previousSlot: Nullable(Type.String()) }),
+)
 const editedFieldCheck = Compile(EditedField)
 const queueCheck = Compile(WorkerQueue)
 
@@ -62,6 +72,11 @@ export const shownFailure = (failure: string, attempt: string) => `(case
     when jsonb_typeof(${failure}) = 'string' then ${failure}#>>'{}' when jsonb_typeof(${failure}->'message') = 'string' then ${failure}->>'message'
     else regexp_replace(${failure}::text, '(${JSON_STRING})|\\s', '\\1', 'g') end, ${MAX_MESSAGE}), 'attempt', ${attempt}) end)`
 
+/** SQL for what `toTaskSlot` makes of a stored slot. */
+export const shownTaskSlot = (slot: string) => `(case
+  when jsonb_typeof(${slot}->'name') = 'string' and jsonb_typeof(${slot}->'slot') = 'string' and jsonb_typeof(${slot}->'previousSlot') in ('string', 'null')
+  then json_build_object('name', ${slot}->'name', 'slot', ${slot}->'slot', 'previousSlot', ${slot}->'previousSlot') end)`
+
 /** A PostgreSQL array may have any number of dimensions, and contain nulls. */
 export function toTexts(stored: readonly unknown[]): string[] {
   if (stored.every(isText)) return stored as string[]
@@ -71,6 +86,13 @@ export function toTexts(stored: readonly unknown[]): string[] {
 /** Progress is only a hint, so an unreadable one becomes null. */
 export function toProgress(stored: unknown): Progress | null {
   return progressCheck.Check(stored) ? (stored as Progress) : null
+}
+
+/** The slot of a schedule, for people, so an unreadable one becomes null. */
+export function toTaskSlot(stored: unknown): TaskSlot | null {
+  if (!slotCheck.Check(stored)) return null
+  const { name, slot, previousSlot } = stored
+  return { name, slot, previousSlot }
 }
 
 /** A failure stays a failure, with as much of its text as there is. */

@@ -102,6 +102,9 @@ export function createTestContext(
     principal: serviceOf(tenant, `task:${taskId}`),
     task: makeTask(taskId, attempt, options),
     attempt,
+    get schedule() {
+      return context.task.schedule ?? undefined
+    },
     signal,
     log: guardCalls('trace', (line) => void (reported.logs.push(readLine(line)), alive?.())),
     get db(): Database {

@@ -26,6 +26,8 @@ import { createRedactor } from '../secrets.js'
 import { TaskCreator, type TaskCreatorOptions } from '../tasks/create/task-creator.js'
 import { setDeclaredLimits } from '../tasks/release/declared-limits.js'
 import { openGateCache } from '../tasks/release/gate-cache.js'
+import { setDeclaredSchedules } from '../schedules/declared-schedules.js'
+import { announceTasks } from '../tasks/create/announcer.js'
 import { Releaser } from '../tasks/release/releaser.js'
 import { WaitExplainer } from '../tasks/release/wait-explainer.js'
 import { redirectToPage, stripBasePath } from './base-path.js'
@@ -36,7 +38,6 @@ import { registerRequestCheck } from './connections/request-check.js'
 import { registerDocuments } from './docs/documents.js'
 import { registerGate } from './gate/gate.js'
 import { registerOrigins } from './gate/origins.js'
-import { announceTasks } from './live/announcer.js'
 import { startBeats } from './live/beats.js'
 import { assertHandshake } from './live/handshake.js'
 import { HttpStreams } from './live/http-stream.js'
@@ -65,6 +66,7 @@ import { limitRoutes } from './routes/release/limits.js'
 import { pauseRoutes } from './routes/release/pauses.js'
 import { sequenceRoutes } from './routes/release/sequences.js'
 import { weightRoutes } from './routes/release/weights.js'
+import { scheduleRoutes } from './routes/schedules/schedules.js'
 import { workerRoutes } from './routes/workers.js'
 import { noteShutdown, registerShutdown } from './shutdown.js'
 import { createTaskReader } from './task-reader.js'
@@ -110,6 +112,7 @@ export async function buildApp({
   const dispatcher = startDispatcher({ queue: broker.queue, brokerWindow: config.brokerWindow, log })
   const releaser = new Releaser({ db, broker, publisher, log, claimWindowMs: config.claimWindowSeconds * 1_000 })
   await setDeclaredLimits(db, registry)
+  await setDeclaredSchedules(db, registry)
   const gates = await openGateCache(reading.byKey, log)
   const creator = createTaskCreator(config, { db, dispatcher, gates, releaser, publisher })
 
@@ -150,6 +153,7 @@ export async function buildApp({
   await app.register(workerRoutes, { db, reading, registry })
   const settings = { db, reading, registry, gates, releaser }
   for (const routes of [limitRoutes, pauseRoutes, weightRoutes, sequenceRoutes]) await app.register(routes, settings)
+  await app.register(scheduleRoutes, { db, reading, registry, releaser, publisher })
   await app.register(healthRoutes, {
     db,
     broker,

@@ -22,6 +22,7 @@ import type { Log } from '../log.js'
 import { assertFolderUsable, tightenFolder } from '../private-files.js'
 import { setBasePath } from '../protocol/base-path.js'
 import type { Settlement } from '../store/attempts/settle.js'
+import { setDeclaredSchedules } from '../schedules/declared-schedules.js'
 import { setDeclaredLimits } from '../tasks/release/declared-limits.js'
 import { createRecorder } from '../tasks/attempt/recorder.js'
 import { runAttemptInSlots } from '../tasks/attempt/run-attempt.js'
@@ -56,6 +57,7 @@ export async function startWorker(config: WorkerConfig, log: Log, beforeJobs = (
   const { db, handlerDb, broker, publisher, close } = await connect(config, log)
   const id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`
   await setDeclaredLimits(db, registry)
+  await setDeclaredSchedules(db, registry)
   const leases = startLeases({ db, leaseMs, log })
   const quarantine = new Quarantine({ db, log, forMs: config.quarantineSeconds * 1_000 })
   const capacity = planCapacity(registry, quarantine)

@@ -7,9 +7,9 @@ import { isDeep } from '../helpers/depth.js'
 import { openScene, type KeptRole, type Role } from '../helpers/scene.js'
 
 const TASKS = 20
-/** One crash point of each role, and the two on either side of a settlement; all of them in depth. */
+/** One crash point of each role, and the two on either side of a settlement; all of them in depth. `schedules` has its own. */
 const POINTS: readonly CrashPoint[] = isDeep
-  ? CRASH_POINTS
+  ? CRASH_POINTS.filter((point) => !point.startsWith('schedule:'))
   : ['create:after-commit', 'attempt:after-run', 'attempt:after-settle', 'relay:after-rescue']
 
 const roleOf = (point: CrashPoint): Role => {

@@ -25,7 +25,7 @@ async function folderOf(t: Test, files: Record<string, string>): Promise<string>
 }
 
 t.test('TypeScript and JavaScript modules are loaded from the folder and below it, each once', async (t) => {
-  const definitions = await loadOwnDefinitions(OWN_TASKS)
+  const { tasks: definitions } = await loadOwnDefinitions(OWN_TASKS)
   t.same(definitions.map(({ type }) => type).sort(), [
     'test.async-check',
     'test.async-options',
@@ -72,7 +72,7 @@ t.test("modules outside the folder's own code are ignored", async (t) => {
     'notes.md': 'text',
   })
   t.same(
-    (await loadOwnDefinitions(folder)).map(({ type }) => type),
+    (await loadOwnDefinitions(folder)).tasks.map(({ type }) => type),
     ['own.a'],
   )
 })

@@ -28,6 +28,7 @@ export function sampleSummary(id: TaskId, fields: Partial<TaskSummary> = {}): Ta
     sequenceKey: null,
     onFailure: null,
     cost: 1,
+    schedule: null,
     links: linksOf(id),
     ...fields,
   }

@@ -80,6 +80,15 @@ const INSTALLATION = [
     'readRuns',
     'readWaitFacts',
   ],
+  ...[
+    'takeDueSchedules',
+    'listDueSchedules',
+    'readHistories',
+    'writeSlots',
+    'moveSchedules',
+    'deleteOldSlots',
+    'refreshTemplates',
+  ],
 ]
 /** They read no tenant's rows: the clock, and the size of the table. */
 const NOBODYS = ['readReportPeriod', 'readExportScope']

@@ -126,6 +126,13 @@ const BODIES: Record<string, object> = {
   putPause: { reason: 'example' },
   putTenantWeight: { weight: 2 },
   putKeyWeight: { weight: 0.5, reason: 'example' },
+  putSchedule: { cron: '0 3 * * *', task: { title: 'example' } },
+  previewSchedule: { cron: '0 3 * * *', task: { title: 'example' } },
+  pauseSchedule: { reason: 'example' },
+  backfillSchedule: {
+    from: new Date(Date.now() - 86_400_000).toISOString(),
+    to: new Date(Date.now() - 60_000).toISOString(),
+  },
 }
 function bodyOf({ operationId, requestBody }: Operation): string {
   const body = BODIES[operationId]

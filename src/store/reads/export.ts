@@ -9,7 +9,7 @@ import type { Principal } from '../../access/principal.js'
 import type { Database, Statement } from '../../db/database.js'
 import type { TaskFilter } from '../../protocol/filter.js'
 import type { TaskId } from '../../protocol/task.js'
-import { boundedTime, shownFailure, shownJson, shownTags } from '../stored-values.js'
+import { boundedTime, shownFailure, shownJson, shownTags, shownTaskSlot } from '../stored-values.js'
 import { afterFilter, filterParameters, FITS } from './filter-sql.js'
 
 export type ExportFormat = 'csv' | 'ndjson'
@@ -109,7 +109,7 @@ const JSON_LINE = `json_build_object('id', t.id, 'title', t.title, 'type', t.typ
   'result', ${shownJson('c.result')}::json, 'failure', ${shownFailure('t.failure', 't.attempt')}, 'runAt', ${instant('t.run_at')}, 'expiresAt', ${instant('t.expires_at')}, 'createdAt', ${instant('t.created_at')},
   'startedAt', ${instant('t.started_at')}, 'finishedAt', ${instant('t.finished_at')}, 'uniqueKey', t.unique_key, 'parentId', t.parent_id,
   'batchId', t.batch_id, 'callbackUrl', t.callback_url, 'concurrencyKey', t.concurrency_key, 'sequenceKey', t.sequence_key,
-  'onFailure', case when t.halts then 'halt' when not t.halts then 'skip' end, 'cost', coalesce(t.cost, 1))::text`
+  'onFailure', case when t.halts then 'halt' when not t.halts then 'skip' end, 'cost', coalesce(t.cost, 1), 'schedule', ${shownTaskSlot('t.schedule')})::text`
 
 /** Only a row with a longer line can have a cell that is too long. */
 const COUNT_LONG_CELLS = `case when octet_length(line) > ${MAX_CELL_LENGTH} then ${isLongCell('c.payload')} + ${isLongCell('c.result')} else 0 end`

@@ -47,6 +47,7 @@ const ROW_COLUMNS = [
     'sequence_key',
     'halts',
     'cost',
+    'schedule',
   ],
 ]
 

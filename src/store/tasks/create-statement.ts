@@ -4,6 +4,7 @@
  */
 import type { Statement } from '../../db/database.js'
 import { asStatus } from '../../db/status-sql.js'
+import type { TaskSlot } from '../../protocol/task.js'
 import { appendArrivals, laneOf } from '../release/gates.js'
 import { withClauses, writeDeliveries, writeHistory } from '../transition.js'
 
@@ -29,7 +30,7 @@ function createStatement(
   { columns, names, keys, source, answer }: CreateParts,
   isGated: boolean,
 ): Statement {
-  const gateNames = isGated ? ', concurrency_key, sequence_key, cost, halts' : ''
+  const gateNames = isGated ? ', concurrency_key, sequence_key, cost, halts, schedule' : ''
   const lanes = isGated ? { laneId: `case when i.is_gated and m.run_at is null then ${laneOf('m')} end` } : {}
   const dueAt = `now() + case when i.is_handed_over then $1::double precision else 0 end * interval '1 ms'`
   return {
@@ -41,7 +42,7 @@ function createStatement(
     coalesce("isHandedOver", true) as is_handed_over, coalesce("runAt", now() + "delayMs" * interval '1 ms') as start_at${names}${
       isGated
         ? `, coalesce("isGated", more ?| array['concurrencyKey', 'sequenceKey'], false) as is_gated, more->>'concurrencyKey' as concurrency_key, more->>'sequenceKey' as sequence_key, (more->>'cost')::smallint as cost,
-    case when more ? 'sequenceKey' then coalesce(more->>'onFailure', 'halt') = 'halt' end as halts`
+    case when more ? 'sequenceKey' then coalesce(more->>'onFailure', 'halt') = 'halt' end as halts, more->'schedule' as schedule`
         : ''
     }
   from json_to_recordset($2::text::json) as r (id uuid, tenant text, type text, title text, priority smallint, tags text[], payload jsonb,
@@ -111,7 +112,13 @@ const NOTE_TENANTS = `tenants as (
 export interface MayBeGated {
   isGated?: boolean
   more?:
-    { concurrencyKey?: string | undefined; sequenceKey?: string | undefined; cost?: number | undefined } | undefined
+    | {
+        concurrencyKey?: string | undefined
+        sequenceKey?: string | undefined
+        cost?: number | undefined
+        schedule?: TaskSlot | undefined
+      }
+    | undefined
 }
 
 /** Makes both statements of a kind of create. Returns the one that writes these tasks. */
@@ -123,6 +130,7 @@ export function createStatements(name: string, parts: CreateParts): (tasks: read
 
 function isOfGates({ isGated, more }: MayBeGated): boolean {
   return (
-    isGated !== undefined || [more?.concurrencyKey, more?.sequenceKey, more?.cost].some((value) => value !== undefined)
+    isGated !== undefined ||
+    [more?.concurrencyKey, more?.sequenceKey, more?.cost, more?.schedule].some((value) => value !== undefined)
   )
 }

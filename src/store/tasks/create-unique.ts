@@ -61,37 +61,46 @@ export class KeyTakenError extends Error {
  * @throws KeyTakenError when the key stands for earlier tasks
  * @throws what the `Debounce` of a task throws
  */
-export async function createUniqueTasks(
+export function createUniqueTasks(
   principal: Principal,
   db: Database,
   tasks: readonly NewTask[],
   claimWindowMs: number,
   once?: CreateKey,
 ): Promise<{ answers: UniqueAnswer[]; events: Event[] }> {
-  const { existing, debounced, fresh, answer } = await retryConflicts(() =>
-    db.transaction(async (transaction) => {
-      const debounced = await takeDebounces(principal, transaction, tasks)
-      const existing = await takeUniqueKeys(transaction, tasks)
-      const [first] = tasks
-      if (once && first)
-        await takeKey(principal, transaction, once, existing.get(first.id) ?? debounced.held.get(first.id) ?? first.id)
-      const fresh = tasks
-        .filter(({ id }) => !existing.has(id) && !debounced.held.has(id))
-        .map((task) => debounced.fresh.get(task.id) ?? task)
-      const [answer] =
-        fresh.length > 0
-          ? await transaction.run<CreateAnswer>(createTasksStatement(fresh), [claimWindowMs, JSON.stringify(fresh)])
-          : []
-      await keepDebounces(principal, transaction, debounced.kept)
-      return { existing, debounced, fresh: new Map(fresh.map((task) => [task.id, task])), answer }
-    }),
+  return retryConflicts(() =>
+    db.transaction((transaction) => createUniqueTasksIn(principal, transaction, tasks, claimWindowMs, once)),
   )
+}
+
+/** The same within a transaction, which the caller retries after a conflict. */
+export async function createUniqueTasksIn(
+  principal: Principal,
+  transaction: Transaction,
+  tasks: readonly NewTask[],
+  claimWindowMs: number,
+  once?: CreateKey,
+): Promise<{ answers: UniqueAnswer[]; events: Event[] }> {
+  const debounced = await takeDebounces(principal, transaction, tasks)
+  const existing = await takeUniqueKeys(transaction, tasks)
+  const [first] = tasks
+  if (once && first)
+    await takeKey(principal, transaction, once, existing.get(first.id) ?? debounced.held.get(first.id) ?? first.id)
+  const fresh = tasks
+    .filter(({ id }) => !existing.has(id) && !debounced.held.has(id))
+    .map((task) => debounced.fresh.get(task.id) ?? task)
+  const [answer] =
+    fresh.length > 0
+      ? await transaction.run<CreateAnswer>(createTasksStatement(fresh), [claimWindowMs, JSON.stringify(fresh)])
+      : []
+  await keepDebounces(principal, transaction, debounced.kept)
+  const freshById = new Map(fresh.map((task) => [task.id, task]))
   const answers = tasks.map(({ id }): UniqueAnswer => {
     const holder = existing.get(id)
     if (holder !== undefined) return { kind: 'existing', id: holder }
     const changed = debounced.held.get(id)
     if (changed !== undefined) return { kind: 'debounced', id: changed }
-    const task = fresh.get(id)
+    const task = freshById.get(id)
     if (task === undefined || answer === undefined) throw new Error(`the store did not create the task ${id}`)
     return { kind: 'created', task, created: toCreatedTask(task, answer) }
   })

@@ -9,7 +9,7 @@
 import type { Database } from '../../db/database.js'
 import type { OnFailure } from '../../protocol/release.js'
 import type { Status } from '../../protocol/status.js'
-import type { TaskId } from '../../protocol/task.js'
+import type { TaskId, TaskSlot } from '../../protocol/task.js'
 import { createStatements } from './create-statement.js'
 import type { Debounce } from './debounce.js'
 
@@ -55,6 +55,8 @@ export interface TaskExtras {
   onFailure?: OnFailure | undefined
   /** How much of a rate limit its start takes. Default 1. */
   cost?: number | undefined
+  /** For the tasks of schedules. */
+  schedule?: TaskSlot | undefined
 }
 
 export interface CreatedTask {

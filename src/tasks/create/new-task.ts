@@ -64,7 +64,7 @@ export function readNewTask(body: CreateTask, origin: NewTaskOrigin, registry: R
 /** The task as just stored. */
 export function toNewTaskView(task: NewTask, created: CreatedTask): Task {
   const { expiresAt = null, uniqueKey = null, parentId = null, batchId = null, callbackUrl = null } = task.more ?? {}
-  const { concurrencyKey = null, sequenceKey = null, onFailure = 'halt', cost = 1 } = task.more ?? {}
+  const { concurrencyKey = null, sequenceKey = null, onFailure = 'halt', cost = 1, schedule = null } = task.more ?? {}
   return {
     id: task.id,
     title: task.title,
@@ -93,6 +93,7 @@ export function toNewTaskView(task: NewTask, created: CreatedTask): Task {
     sequenceKey,
     onFailure: sequenceKey === null ? null : onFailure,
     cost,
+    schedule,
     links: linksOf(task.id),
   }
 }

@@ -35,6 +35,7 @@ export function describeHead() {
       { name: 'tasks', description: 'Create, read and list tasks' },
       { name: 'artifacts', description: 'Download and upload files' },
       { name: 'types', description: 'List the task types' },
+      { name: 'schedules', description: 'Tasks that are created at certain times' },
       { name: 'operations', description: 'For operators of the server' },
     ],
   }

@@ -78,6 +78,9 @@ export function createTaskContext(
     get task() {
       return (task ??= toTask(claimed))
     },
+    get schedule() {
+      return context.task.schedule ?? undefined
+    },
     get log() {
       return (handlerLog ??= createHandlerLog(log, ref, (line) => {
         alive()

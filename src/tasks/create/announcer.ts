@@ -1,15 +1,19 @@
 /**
- * Notifies watched lists of new tasks, after their commit and in parallel with the requests. If a notice is lost, lists
- * find the task when they are read again.
+ * Notifies watched lists of new tasks, after their commit and beside other work. If a notice is lost, lists find the task
+ * when they are read again.
  */
 import { markTenant } from '../../access/principal.js'
-import type { Publisher } from '../../broker/publisher.js'
 import type { Notice } from '../../protocol/notice.js'
 import type { CreatedTask, NewTask } from '../../store/tasks/create.js'
 
+/** See `broker/publisher.ts`. */
+interface ListNotifier {
+  notifyLists(makers: readonly (() => Notice)[]): void
+}
+
 /** Does not wait. `created` has the outcome of each task, in the same order; tasks without one are skipped. */
 export function announceTasks(
-  publisher: Pick<Publisher, 'notifyLists'>,
+  publisher: ListNotifier,
   tasks: readonly NewTask[],
   created: readonly (CreatedTask | undefined)[],
 ): void {

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { createPublisher } from '../../src/broker/publisher.js'
 import type { NewTask } from '../../src/store/tasks/create.js'
-import { announceTasks } from '../../src/web/live/announcer.js'
+import { announceTasks } from '../../src/tasks/create/announcer.js'
 import {
   canTestRedis,
   createLog,
