@@ -36,9 +36,9 @@ const ALL: readonly [CrashPoint, number][] = [
 ]
 
 for (const [point, attempt] of isDeep ? ALL : ALL.slice(0, 1)) {
-  // After the settlement the task continues without waiting for a lease to run out.
-  const keepWorker = () =>
-    scene.keep('worker', { TASKWIRE_CRASH_AT: point, ...(attempt === 1 && { ATTEMPT_LEASE_SECONDS: '15' }) })
+  // After the settlement the task continues without waiting for a lease to run out: none may, in the next process either.
+  const lease: Record<string, string> = attempt === 1 ? { ATTEMPT_LEASE_SECONDS: '60' } : {}
+  const keepWorker = () => scene.keep('worker', { TASKWIRE_CRASH_AT: point }, lease)
 
   /** Creates a task whose worker dies at the crash point, and waits until it has completed. */
   async function survive(t: Test, body: CreateTask): Promise<string> {
