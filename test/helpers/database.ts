@@ -8,6 +8,9 @@ import { wrapPool } from '../../src/db/wrap-pool.js'
 import { createTasks, type NewTask } from '../../src/store/tasks/create.js'
 import type { TestScope } from './services.js'
 
+/** No statement of a test is late because the machine is slow. */
+const DEADLINE_MS = 120_000
+
 export const DRIVERS = ['node-postgres', 'postgres.js'] as const
 
 /** Opens a migrated database; closed with the test. */
@@ -18,7 +21,7 @@ export async function openTestDatabase(
 ): Promise<Database> {
   await migrateDatabase(url)
   if (driver === 'postgres.js') {
-    const db = openDatabase(url, { maxConnections: 8 })
+    const db = openDatabase(url, { maxConnections: 8, deadlineMs: DEADLINE_MS })
     t.teardown(() => db.close())
     return db
   }
